@@ -1,0 +1,175 @@
+"""How a dense checkpoint is stored: tensors and JSON facts in one safetensors file whose every bit is under a digest.
+
+It stores what it is given and rebuilds nothing by itself; the packed model file is in packing.py, building a model from a
+configuration in run.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+from torch.optim import Optimizer
+
+from audioprune.errors import CheckpointError
+from audioprune.files import write_atomic
+
+_VERSION = 1
+
+
+def write(path: str | Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Path:
+    """Write tensors and JSON facts, atomically.
+
+    Args:
+        path: Final name; a previous file of that name survives any failure.
+        tensors: Tensors of any shape and dtype; copied to the CPU.
+        meta: Facts that JSON can hold.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    text = json.dumps({"version": _VERSION, **meta}, sort_keys=True)
+    return write_atomic(path, save_tensors(plain, {"audioprune": text, "sha256": _digest(plain, text)}))
+
+
+def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a checkpoint and verify its digest.
+
+    Returns:
+        The tensors by name and the facts.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, not a checkpoint of this package or of a newer version.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); expected a checkpoint file") from error
+    try:
+        tensors = load_tensors(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        text = header["__metadata__"]["audioprune"]
+        given = header["__metadata__"]["sha256"]
+    except (SafetensorError, ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: not a readable checkpoint ({type(error).__name__}); it is damaged or of another program") from error
+    if _digest(tensors, text) != given:
+        raise CheckpointError(f"{path}: checksum mismatch; the file was damaged after it was written, use an earlier one")
+    meta = json.loads(text)
+    if meta["version"] > _VERSION:
+        raise CheckpointError(f"{path}: format version {meta['version']}, this program reads up to {_VERSION}; update audioprune")
+    return tensors, meta
+
+
+def write_rotating(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Path:
+    """Write a checkpoint and keep the one before it as ``<name>.previous``."""
+    if path.exists():
+        path.replace(path.with_name(path.name + ".previous"))
+    return write(path, tensors, meta)
+
+
+def read_newest(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Read a rotating checkpoint, falling back to the one before it when the newest is damaged.
+
+    Returns:
+        Tensors and facts, or None when neither file exists.
+
+    Raises:
+        CheckpointError: Files exist and none of them can be verified.
+    """
+    failure: CheckpointError | None = None
+    for candidate in (path, path.with_name(path.name + ".previous")):
+        if candidate.exists():
+            try:
+                return read(candidate)
+            except CheckpointError as error:
+                failure = error
+    if failure:
+        raise failure
+    return None
+
+
+def split_optimizer(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Split an optimiser's state into tensors and JSON facts, exactly.
+
+    Returns:
+        Tensors named ``<parameter index>/<key>`` and the rest of the state.
+    """
+    state = optimizer.state_dict()
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, dict[str, Any]] = {}
+    for index, entries in state["state"].items():
+        for key, value in entries.items():
+            if isinstance(value, Tensor):
+                tensors[f"{index}/{key}"] = value
+            else:
+                plain.setdefault(str(index), {})[key] = value
+    extra = {key: value for key, value in state.items() if key not in ("state", "param_groups")}
+    groups = [{key: value for key, value in group.items() if _is_json(value)} for group in state["param_groups"]]
+    return tensors, {"plain": plain, "param_groups": groups, "extra": {key: value for key, value in extra.items() if _is_json(value)}}
+
+
+def join_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """Load what `split_optimizer` returned into a freshly built optimiser of the same parameters.
+
+    Raises:
+        CheckpointError: The number of parameter groups differs.
+    """
+    current = optimizer.state_dict()
+    if len(current["param_groups"]) != len(facts["param_groups"]):
+        raise CheckpointError(
+            f"optimiser state has {len(facts['param_groups'])} parameter groups, the optimiser {len(current['param_groups'])}; start the step again"
+        )
+    state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in facts["plain"].items()}
+    for name, tensor in tensors.items():
+        index, key = name.split("/", 1)
+        state.setdefault(int(index), {})[key] = tensor
+    groups = [
+        {**now, **_retuple(then, now), "params": now["params"]} for now, then in zip(current["param_groups"], facts["param_groups"], strict=True)
+    ]
+    optimizer.load_state_dict({**facts["extra"], "state": state, "param_groups": groups})
+
+
+def rng_state() -> dict[str, Tensor]:
+    """Return the states of torch's global generators."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states |= {f"cuda{index}": state for index, state in enumerate(torch.cuda.get_rng_state_all())}
+    return states
+
+
+def restore_rng_state(states: dict[str, Tensor]) -> None:
+    """Set torch's global generators to stored states."""
+    torch.set_rng_state(states["cpu"])
+    cuda = [state for name, state in sorted(states.items()) if name.startswith("cuda")]
+    if cuda and torch.cuda.is_available() and len(cuda) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(cuda)
+
+
+def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    total = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        total.update(f"|{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return total.hexdigest()
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _retuple(stored: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
+    """JSON turns tuples into lists; give them back the type that the optimiser uses."""
+    return {key: tuple(value) if isinstance(current.get(key), tuple) else value for key, value in stored.items()}

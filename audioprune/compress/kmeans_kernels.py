@@ -1,0 +1,255 @@
+"""The compiled loops of one-dimensional k-means: partition of sorted values, polish, assignment.
+
+Which regime runs when, and what the results promise, stands in kmeans.py, the only caller. Importing this file imports numba.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+TINY = np.float32(np.finfo(np.float32).tiny)
+
+
+@njit(cache=True, nogil=True)
+def count_distinct(values):
+    """Count the different values of a sorted array."""
+    count = 1 if values.size else 0
+    for i in range(1, values.size):
+        count += values[i] != values[i - 1]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def leans_negative(values):
+    """Say whether the mirrored sorted array comes first, which fixes one orientation for w and -w."""
+    size = values.size
+    for i in range(size):
+        if values[i] != -values[size - 1 - i]:
+            return values[i] < -values[size - 1 - i]
+    return False
+
+
+@njit(cache=True, nogil=True)
+def prefix_sums(values, shift):
+    """Return the float64 sums of the first 0, 1, ..., n shifted values."""
+    sums = np.empty(values.size + 1, np.float64)
+    total = 0.0
+    sums[0] = 0.0
+    for i in range(values.size):
+        total += np.float64(values[i]) - shift
+        sums[i + 1] = total
+    return sums
+
+
+@njit(cache=True, nogil=True)
+def distinct_edges(values, count):
+    """Return the positions in a sorted array at which a new value starts, and the end."""
+    edges = np.empty(count + 1, np.int64)
+    edges[0] = 0
+    found = 1
+    for i in range(1, values.size):
+        if values[i] != values[i - 1]:
+            edges[found] = i
+            found += 1
+    edges[count] = values.size
+    return edges
+
+
+@njit(cache=True, nogil=True)
+def _row(before, now, chosen, edges, sums, k, low_j, high_j):
+    """Fill one row of the dynamic programme by divide and conquer; the best cut grows with the position."""
+    stack = np.empty((64, 4), np.int64)
+    stack[0] = (low_j, high_j, k - 1, high_j - 1)
+    depth = 1
+    while depth:
+        depth -= 1
+        first, last, cut_low, cut_high = stack[depth]
+        middle = (first + last) // 2
+        best, best_cut = -1.0, cut_low
+        end, end_sum = np.float64(edges[middle]), sums[middle]
+        for cut in range(cut_low, min(cut_high, middle - 1) + 1):
+            delta = end_sum - sums[cut]
+            gain = before[cut] + delta * delta / (end - edges[cut])
+            if gain > best:
+                best, best_cut = gain, cut
+        now[middle], chosen[middle] = best, best_cut
+        if middle < last:
+            stack[depth] = (middle + 1, last, best_cut, cut_high)
+            depth += 1
+        if first < middle:
+            stack[depth] = (first, middle - 1, cut_low, best_cut)
+            depth += 1
+
+
+@njit(cache=True, nogil=True)
+def best_partition(edges, sums, k):
+    """Cut bins into ``k`` neighbouring runs of least squared error.
+
+    Minimising the squared error is maximising the sum over clusters of (sum of values)^2 / count.
+
+    Args:
+        edges: Bin edges as positions in the sorted values, int64 (m + 1).
+        sums: Prefix sums of the values at these edges, float64 (m + 1).
+        k: Number of clusters, 1..m.
+
+    Returns:
+        Cluster edges as positions in the sorted values, int64 (k + 1).
+    """
+    bins = edges.size - 1
+    chosen = np.zeros((k + 1, bins + 1), np.int32)
+    before, now = np.full(bins + 1, -1.0), np.full(bins + 1, -1.0)
+    for j in range(1, bins + 1):
+        before[j] = sums[j] * sums[j] / edges[j]
+    for row in range(2, k + 1):
+        _row(before, now, chosen[row], edges, sums, row, row, bins - k + row)
+        before, now = now, before
+    cuts = np.empty(k + 1, np.int64)
+    cuts[0], j = 0, bins
+    for row in range(k, 0, -1):
+        cuts[row] = edges[j]
+        j = chosen[row, j]
+    return cuts
+
+
+@njit(cache=True, nogil=True)
+def _above(values, start, middle):
+    """Return how many sorted values are at or below ``middle``, by a search that widens from ``start``."""
+    size, step = values.size, 1
+    low, high = start, start
+    if start < size and values[start] <= middle:
+        while high < size and values[high] <= middle:
+            low = high + 1
+            high += step
+            step *= 2
+        high = min(high, size)
+    else:
+        while low > 0 and values[low - 1] > middle:
+            high = low - 1
+            low = max(0, low - step)
+            step *= 2
+    while low < high:
+        half = (low + high) // 2
+        if values[half] <= middle:
+            low = half + 1
+        else:
+            high = half
+    return low
+
+
+@njit(cache=True, nogil=True)
+def _means(values, sums, shift, cuts, exact, centroids):
+    """Write the float32 means of all clusters; ``exact`` adds the values of each cluster anew instead of subtracting sums."""
+    for c in range(centroids.size):
+        first, last = cuts[c], cuts[c + 1]
+        if exact:
+            total = 0.0
+            for i in range(first, last):
+                total += values[i]
+            mean = total / (last - first)
+        else:
+            mean = shift + (sums[last] - sums[first]) / (last - first)
+        mean = min(max(mean, np.float64(values[first])), np.float64(values[last - 1]))
+        centroids[c] = np.float32(mean)
+        if centroids[c] == 0.0 and (values[first] != 0.0 or values[last - 1] != 0.0):
+            centroids[c] = TINY
+
+
+@njit(cache=True, nogil=True)
+def _refill(values, sums, cuts):
+    """Give every empty cluster half of the widest cluster in squared error; return whether one was empty."""
+    k, any_empty = cuts.size - 1, False
+    for c in range(k):
+        if cuts[c + 1] > cuts[c]:
+            continue
+        any_empty = True
+        worst, at = -1.0, -1
+        for other in range(k):
+            first, last = cuts[other], cuts[other + 1]
+            if last > first and values[last - 1] > values[first]:
+                spread = (np.float64(values[last - 1]) - values[first]) ** 2 * (last - first)
+                if spread > worst:
+                    worst, at = spread, other
+        first, last = cuts[at], cuts[at + 1]
+        middle = 0.5 * (np.float64(values[first]) + values[last - 1])
+        split = min(max(_above(values, first, middle), first + 1), last - 1)
+        if at > c:
+            for i in range(c + 1, at):
+                cuts[i] = cuts[i + 1]
+            cuts[at] = split
+        else:
+            for i in range(c, at + 1, -1):
+                cuts[i] = cuts[i - 1]
+            cuts[at + 1] = split
+    return any_empty
+
+
+@njit(cache=True, nogil=True)
+def lloyd(values, sums, shift, cuts, exact, max_iterations):
+    """Alternate means and nearest assignment on sorted values until nothing moves.
+
+    Args:
+        values: Sorted float32 values (n,).
+        sums: Their shifted prefix sums, float64 (n + 1); shift as given to ``prefix_sums``.
+        cuts: Cluster edges, int64 (k + 1), changed in place; clusters may be empty on entry.
+        exact: Add the values of each cluster anew for each mean, which costs one pass over the values.
+        max_iterations: Upper limit, a guard that the tests never reach.
+
+    Returns:
+        The centroids, float32 (k,), strictly increasing, and the number of iterations.
+    """
+    k = cuts.size - 1
+    centroids = np.empty(k, np.float32)
+    _refill(values, sums, cuts)
+    for iteration in range(max_iterations):
+        _means(values, sums, shift, cuts, exact, centroids)
+        moved = False
+        for c in range(k - 1):
+            middle = 0.5 * (np.float64(centroids[c]) + np.float64(centroids[c + 1]))
+            cut = _above(values, cuts[c + 1], middle)
+            moved |= cut != cuts[c + 1]
+            cuts[c + 1] = cut
+        if not moved:
+            break
+        _refill(values, sums, cuts)
+    return centroids, iteration + 1
+
+
+@njit(cache=True, nogil=True)
+def assign(values, centroids, flip, codes):
+    """Write the code of the nearest centroid of each value, in any order; a value half-way takes the lower code.
+
+    A table over equal cells of the range narrows the search to the few centroids that can be nearest.
+
+    Args:
+        values: float32 values (n,).
+        centroids: Increasing float32 centroids (k,) of the values, or of the negated values if ``flip``.
+        flip: Negate the values before the comparison and mirror the codes.
+        codes: Result, uint8 or uint16 (n,).
+    """
+    k = centroids.size
+    middles = np.empty(k + 1, np.float64)
+    for c in range(k - 1):
+        middles[c] = 0.5 * (np.float64(centroids[c]) + np.float64(centroids[c + 1]))
+    low = np.float64(centroids[0])
+    span = np.float64(centroids[k - 1]) - low
+    cells = min(65536, 16 * k)
+    scale = cells / span if span > 0.0 and cells / span < 1e300 else 0.0
+    table = np.empty(cells + 1, np.int64)
+    code = 0
+    for cell in range(cells):
+        table[cell] = code
+        while code < k - 1 and scale > 0.0 and (middles[code] - low) * scale < cell + 1:
+            code += 1
+    table[cells] = k - 1
+    for i in range(values.size):
+        value = -np.float64(values[i]) if flip else np.float64(values[i])
+        cell = int(min(max((value - low) * scale, 0.0), cells - 1.0))
+        first, last = table[cell], table[cell + 1]
+        while first < last:
+            half = (first + last) // 2
+            if value <= middles[half]:
+                last = half
+            else:
+                first = half + 1
+        codes[i] = k - 1 - first if flip else first

@@ -1,0 +1,217 @@
+"""Which weights are kept: an immutable record of kept positions by parameter name, and how it is applied to a model.
+
+It does not decide what is kept (criteria.py, select.py, sensitivity.py) and removes nothing from a model (trim.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from audioprune.errors import CheckpointError, ConfigError, unknown_name
+
+_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+_LAYERS = (nn.Linear, nn.Bilinear, nn.Embedding, nn.RNNBase, nn.RNNCellBase, nn.modules.conv._ConvNd)
+
+
+class Mask:
+    """Kept positions of some parameters of a model; True is kept.
+
+    A mask never changes: every method that alters it returns a new one, and the tensors that come in are copied.
+
+    Args:
+        keeps: Parameter name -> bool tensor of the parameter's shape.
+
+    Raises:
+        ConfigError: A value is not a bool tensor.
+    """
+
+    def __init__(self, keeps: Mapping[str, Tensor]) -> None:
+        for name, keep in keeps.items():
+            if not isinstance(keep, Tensor) or keep.dtype != torch.bool:
+                got = keep.dtype if isinstance(keep, Tensor) else type(keep).__name__
+                raise ConfigError(f"mask of '{name}': expected a bool tensor, got {got}; compare the scores to get True for kept")
+        self._keeps = MappingProxyType({name: keep.detach().clone() for name, keep in keeps.items()})
+
+    @classmethod
+    def ones(cls, model: nn.Module, names: Iterable[str]) -> Mask:
+        """Build the mask that keeps every position of the named parameters.
+
+        Raises:
+            ConfigError: A name is not a parameter of the model.
+        """
+        return cls({name: torch.ones_like(parameter, dtype=torch.bool) for name, parameter in _named(model, names).items()})
+
+    @classmethod
+    def of_nonzero(cls, model: nn.Module, names: Iterable[str]) -> Mask:
+        """Build the mask that keeps the positions whose value is not zero.
+
+        Raises:
+            ConfigError: A name is not a parameter of the model.
+        """
+        return cls({name: parameter.detach() != 0 for name, parameter in _named(model, names).items()})
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Tensor]) -> Mask:
+        """Rebuild a mask from what ``state_dict`` returned.
+
+        Raises:
+            CheckpointError: An entry is not a bool tensor.
+        """
+        try:
+            return cls(state)
+        except ConfigError as error:
+            raise CheckpointError(f"stored {error}") from error
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return name -> bool tensor, ready to be stored; the tensors are copies."""
+        return {name: keep.clone() for name, keep in self._keeps.items()}
+
+    def to(self, device: torch.device | str) -> Mask:
+        """Return the same mask with its tensors on a device, so that applying it copies nothing."""
+        return Mask({name: keep.to(device) for name, keep in self._keeps.items()})
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Return the bool tensor of one parameter; it must not be written to."""
+        if name not in self._keeps:
+            raise ConfigError(unknown_name("masked parameter", name, self._keeps))
+        return self._keeps[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._keeps
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keeps)
+
+    def __len__(self) -> int:
+        return len(self._keeps)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mask) or set(self) != set(other):
+            return False
+        return all(keep.shape == other[name].shape and torch.equal(keep.cpu(), other[name].cpu()) for name, keep in self.items())
+
+    def __repr__(self) -> str:
+        return f"Mask({len(self)} tensors, {self.kept()} of {self.total()} weights kept)"
+
+    def items(self) -> Iterable[tuple[str, Tensor]]:
+        """Return the pairs of parameter name and bool tensor."""
+        return self._keeps.items()
+
+    @torch.no_grad()
+    def apply_(self, model: nn.Module) -> None:
+        """Set every removed weight of the model to exactly 0, in place.
+
+        The weights are filled, not multiplied: 0 * NaN would be NaN.
+
+        Raises:
+            ConfigError: A name is not a parameter of the model, or its shape differs.
+        """
+        for parameter, keep in self._matched(model):
+            parameter.masked_fill_(~keep, 0.0)
+
+    @torch.no_grad()
+    def apply_gradients_(self, model: nn.Module) -> None:
+        """Set the gradient of every removed weight to exactly 0, in place; parameters without a gradient are left.
+
+        Raises:
+            ConfigError: A name is not a parameter of the model, or its shape differs.
+        """
+        for parameter, keep in self._matched(model):
+            if parameter.grad is not None:
+                parameter.grad.masked_fill_(~keep, 0.0)
+
+    def intersect(self, other: Mask) -> Mask:
+        """Return the mask that keeps what both keep; a parameter that only one of them masks keeps that mask.
+
+        Raises:
+            ConfigError: The two disagree on the shape of a parameter.
+        """
+        keeps = {**dict(self.items()), **dict(other.items())}
+        for name in self:
+            if name in other:
+                _check_shape(name, other[name].shape, self[name].shape)
+                keeps[name] = self[name] & other[name].to(self[name].device)
+        return Mask(keeps)
+
+    def updated(self, keeps: Mapping[str, Tensor]) -> Mask:
+        """Return the mask with some tensors replaced or added.
+
+        A replacement may keep what was removed before; ``intersect`` never does.
+
+        Args:
+            keeps: Parameter name -> bool tensor of the parameter's shape.
+
+        Raises:
+            ConfigError: A value is not a bool tensor, or its shape differs from the one it replaces.
+        """
+        for name, keep in keeps.items():
+            if name in self and isinstance(keep, Tensor):
+                _check_shape(name, keep.shape, self[name].shape)
+        return Mask({**dict(self.items()), **keeps})
+
+    def kept(self) -> int:
+        """Count the kept weights of all masked parameters."""
+        return sum(int(keep.count_nonzero()) for _, keep in self.items())
+
+    def total(self) -> int:
+        """Count the weights of all masked parameters, kept or not."""
+        return sum(keep.numel() for _, keep in self.items())
+
+    def density(self) -> float:
+        """Return the kept fraction, 0..1; an empty mask has density 1."""
+        return self.kept() / self.total() if self.total() else 1.0
+
+    def sparsity(self) -> float:
+        """Return the removed fraction, 0..1."""
+        return 1.0 - self.density()
+
+    def per_tensor(self) -> dict[str, float]:
+        """Return the kept fraction of every masked parameter, 0..1."""
+        return {name: int(keep.count_nonzero()) / max(1, keep.numel()) for name, keep in self.items()}
+
+    def _matched(self, model: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
+        for name, parameter in _named(model, self).items():
+            _check_shape(name, self[name].shape, parameter.shape)
+            yield parameter, self[name].to(parameter.device)
+
+
+def prunable(model: nn.Module) -> list[str]:
+    """List the weights of a model that may be pruned, in the order of their definition.
+
+    These are the parameters of more than one axis, without biases, normalisation parameters and PReLU slopes. A vector in
+    disguise that belongs to no known layer, such as a skip scale of shape (1, C, 1), is no weight either.
+
+    Source: Tan & Wang, ICASSP 2021, "nonzero weights in the l-th weight tensor"; that this excludes parameters of one axis
+    is our reading.
+    """
+    return [name for name, parameter in model.named_parameters() if _is_weight(model, name, parameter)]
+
+
+def _is_weight(model: nn.Module, name: str, parameter: Tensor) -> bool:
+    path, _, leaf = name.rpartition(".")
+    owner = model.get_submodule(path)
+    if parameter.dim() < 2 or leaf.startswith("bias") or isinstance(owner, _NORMS):
+        return False
+    if isinstance(owner, _LAYERS) and not leaf.endswith("_g"):  # weight_g is the norm of a weight-normalised layer
+        return True
+    return sum(length > 1 for length in parameter.shape) > 1
+
+
+def _named(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    found = {}
+    for name in names:
+        if name not in parameters:
+            raise ConfigError(unknown_name("parameter", name, parameters))
+        found[name] = parameters[name]
+    return found
+
+
+def _check_shape(name: str, got: torch.Size, expected: torch.Size) -> None:
+    if got != expected:
+        raise ConfigError(f"mask of '{name}': expected shape {tuple(expected)}, got {tuple(got)}; build the mask from this model")

@@ -1,0 +1,321 @@
+"""Which weights or units are kept, given their scores: exact counts, local and global sparsities, thresholds and a budget.
+
+Low scores are removed, ties by position. Nothing here knows where scores come from (criteria.py) or trims a model (trim.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from audioprune.compress.masks import Mask
+from audioprune.compress.units import UnitSet, tensors_of
+from audioprune.errors import ConfigError, DivergedError, unknown_name
+
+Keeps = Mapping[str, Tensor] | Mask
+
+
+def share_of(share: float, count: int) -> int:
+    """Return the number of items in a share, rounded to the nearest, halves up.
+
+    The share is taken as the decimal number that it prints as, so that 0.15 of 10 is exactly 1.5 and gives 2.
+
+    Args:
+        share: Fraction, 0..1.
+        count: Number of items.
+
+    Raises:
+        ConfigError: The share is outside 0..1 or not a number.
+    """
+    if not 0.0 <= share <= 1.0:
+        raise ConfigError(f"expected a fraction 0..1, got {share}; give 0.3 for 30 %")
+    return int((2 * Fraction(repr(float(share))) * count + 1) // 2)
+
+
+def smallest(scores: Tensor, count: int, eligible: Tensor | None = None) -> Tensor:
+    """Mark exactly ``count`` positions with the smallest scores; equal scores are taken in the order of their positions.
+
+    Args:
+        scores: Scores of any shape; infinities are allowed.
+        count: Number of positions to mark, 0 .. number of eligible positions.
+        eligible: Positions that may be marked, bool, shape of ``scores``; by default all.
+
+    Returns:
+        Bool tensor, shape and device of ``scores``.
+
+    Raises:
+        ConfigError: ``count`` is outside its range, or the shapes differ.
+        DivergedError: An eligible score is NaN.
+    """
+    values, positions = _candidates(scores, eligible)
+    if not 0 <= count <= len(values):
+        raise ConfigError(f"selection: expected a count of 0..{len(values)}, got {count}; lower the count")
+    marked = np.zeros(scores.numel(), dtype=bool)
+    if count:
+        bound = np.partition(values, count - 1)[count - 1]
+        below = values < bound
+        ties = np.flatnonzero(values == bound)[: count - np.count_nonzero(below)]
+        marked[positions[below]] = True
+        marked[positions[ties]] = True
+    return torch.from_numpy(marked).view(scores.shape).to(scores.device)
+
+
+def ranks(scores: Tensor, eligible: Tensor | None = None) -> Tensor:
+    """Rank positions by score, ties by position, so that ``ranks < k`` marks what ``smallest(scores, k)`` marks.
+
+    Args:
+        scores: Scores of any shape.
+        eligible: Positions that are ranked, bool, shape of ``scores``; by default all.
+
+    Returns:
+        int32 tensor, shape and device of ``scores``; positions that are not eligible get the largest int32.
+
+    Raises:
+        ConfigError: The shapes differ.
+        DivergedError: An eligible score is NaN.
+    """
+    values, positions = _candidates(scores, eligible)
+    ranked = np.full(scores.numel(), np.iinfo(np.int32).max, dtype=np.int32)
+    ranked[positions[_order(values)]] = np.arange(len(values), dtype=np.int32)
+    return torch.from_numpy(ranked).view(scores.shape).to(scores.device)
+
+
+def local(scores: Mapping[str, Tensor], sparsity: float | Mapping[str, float], mask: Keeps | None = None,
+          floors: Mapping[str, int] | None = None) -> dict[str, Tensor]:
+    """Keep the best of every tensor by itself.
+
+    Args:
+        scores: Name -> scores.
+        sparsity: Removed fraction of all positions of a tensor that is to be reached, 0..1, one for all or one per name.
+        mask: Positions kept so far, by default all. Only they are ranked, and none is regained: a tensor that is already
+            sparser stays as it is.
+        floors: Name -> number of positions that stay kept in any case.
+
+    Returns:
+        Name -> kept positions, bool, shape of the scores.
+
+    Raises:
+        ConfigError: A sparsity is outside 0..1, or a name or shape does not match.
+        DivergedError: A score of a kept position is NaN.
+    """
+    targets = dict(sparsity) if isinstance(sparsity, Mapping) else dict.fromkeys(scores, sparsity)
+    _check_names(targets, scores)
+    keeps = {}
+    for name, target in targets.items():
+        keep = _kept(name, scores[name], mask)
+        count = share_of(target, keep.numel()) - (keep.numel() - int(keep.count_nonzero()))
+        free = _above_floor(name, scores[name], keep, floors)
+        keeps[name] = keep & ~_smallest_of(name, scores[name], min(max(0, count), int(free.count_nonzero())), free)
+    return keeps
+
+
+def globally(scores: Mapping[str, Tensor], sparsity: float, mask: Keeps | None = None,
+             floors: Mapping[str, int] | None = None) -> dict[str, Tensor]:
+    """Keep the best of all tensors together; equal scores go in the order of the names, then of the positions.
+
+    Args:
+        scores: Name -> scores that can be compared across tensors, see ``criteria.scaled``.
+        sparsity: Removed fraction of all positions of all tensors that is to be reached, 0..1.
+        mask: Positions kept so far, by default all; only they are ranked, and none is regained.
+        floors: Name -> number of positions that stay kept in any case, even if the sparsity is not reached then.
+
+    Returns:
+        Name -> kept positions, bool, shape of the scores.
+
+    Raises:
+        ConfigError: The sparsity is outside 0..1, or a name or shape does not match.
+        DivergedError: A score of a kept position is NaN.
+    """
+    keeps = {name: _kept(name, score, mask) for name, score in scores.items()}
+    frees = {name: _above_floor(name, scores[name], keep, floors) for name, keep in keeps.items()}
+    total = sum(keep.numel() for keep in keeps.values())
+    count = share_of(sparsity, total) - (total - sum(int(keep.count_nonzero()) for keep in keeps.values()))
+    for name, free in frees.items():
+        _smallest_of(name, scores[name], 0, free)  # names the tensor that holds a NaN
+    joined, free = _join(scores), _join(frees)
+    removed = smallest(joined, min(max(0, count), int(free.count_nonzero())), free)
+    return {name: keep & ~part for (name, keep), part in zip(keeps.items(), _split(removed, keeps), strict=True)}
+
+
+def threshold(scores: Mapping[str, Tensor], thresholds: Mapping[str, float], mask: Keeps | None = None) -> dict[str, Tensor]:
+    """Keep what scores above the threshold of its tensor; what equals the threshold is removed.
+
+    Args:
+        scores: Name -> scores.
+        thresholds: Name -> threshold, at least 0; tensors without one are left out of the answer.
+        mask: Positions kept so far, by default all; none is regained.
+
+    Returns:
+        Name -> kept positions, bool, shape of the scores. A threshold of 0 on magnitudes removes exact zeros only.
+
+    Raises:
+        ConfigError: A threshold is negative or not a number, or its name has no scores.
+        DivergedError: A score of a kept position is NaN.
+
+    Source: Plain & Biswas, sensitivity pruning: keep where |w| > sensitivity * std(w).
+    """
+    _check_names(thresholds, scores)
+    keeps = {}
+    for name, bound in thresholds.items():
+        if not bound >= 0:
+            raise ConfigError(f"threshold of '{name}': expected a number >= 0, got {bound}; correct it")
+        keep = _kept(name, scores[name], mask)
+        _smallest_of(name, scores[name], 0, keep)
+        keeps[name] = keep & (scores[name] > bound)
+    return keeps
+
+
+@dataclass(frozen=True)
+class BudgetChoice:
+    """What a budget selection keeps.
+
+    Attributes:
+        keep: Set name -> kept units, bool, shape (U,).
+        freed: Parameters that trimming these units frees; below the budget only where the floors forbid more.
+    """
+
+    keep: dict[str, Tensor]
+    freed: int
+
+
+def budget(unit_scores: Mapping[str, Tensor], freed: Callable[[Mapping[str, int]], int], budget: int,
+           floors: Mapping[str, int] | None = None) -> BudgetChoice:
+    """Remove the units with the lowest scores until a number of parameters is freed.
+
+    Args:
+        unit_scores: Set name -> scores, shape (U,), comparable across sets.
+        freed: Parameters freed when so many units of each set go, see ``freed_parameters``; it must not fall when more go.
+        budget: Parameters to free at least, 0 or more; the removal stops at the first unit that reaches it.
+        floors: Set name -> number of units that stay in any case.
+
+    Raises:
+        ConfigError: The budget is negative.
+        DivergedError: A score is NaN.
+
+    Source: Esling et al., 30 % of the weights per iteration by structured removal (Sec. 2); that the share counts weights,
+    not units, is our reading.
+    """
+    if budget < 0:
+        raise ConfigError(f"budget: expected a number of parameters >= 0, got {budget}; correct it")
+    everything = {name: torch.ones_like(score, dtype=torch.bool) for name, score in unit_scores.items()}
+    frees = {name: _above_floor(name, unit_scores[name], keep, floors) for name, keep in everything.items()}
+    joined, free = _join(unit_scores), _join(frees)
+    ranked = ranks(joined, free)
+
+    def removed(count: int) -> dict[str, Tensor]:
+        return dict(zip(everything, _split(ranked < count, everything), strict=True))
+
+    def freed_by(count: int) -> int:
+        return freed({name: int(part.count_nonzero()) for name, part in removed(count).items()})
+
+    low, high = 0, int(free.count_nonzero())
+    while low < high:  # smallest prefix of the ranking that frees enough, or all of it
+        middle = (low + high) // 2
+        low, high = (low, middle) if freed_by(middle) >= budget else (middle + 1, high)
+    return BudgetChoice({name: ~part for name, part in removed(low).items()}, freed_by(low))
+
+
+def freed_parameters(model: nn.Module, sets: Sequence[UnitSet]) -> Callable[[Mapping[str, int]], int]:
+    """Build the exact count of parameters that removing units frees, given the number of removed units per set.
+
+    A weight that two removed units share, on two axes of one tensor, is counted once.
+
+    Args:
+        model: The model that the sets describe.
+        sets: Removable unit sets.
+
+    Raises:
+        ConfigError: A set is a weight group, which cannot be trimmed, or names an unknown tensor.
+    """
+    tensors = tensors_of(model)
+    parameters = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    owned: dict[str, list[tuple[str, int, int]]] = {}
+    for each in sets:
+        for part in each.slices:
+            if part.tensor not in tensors:
+                raise ConfigError(unknown_name(f"tensor of unit set '{each.name}'", part.tensor, tensors))
+            if part.leading != 1 or not each.removable:
+                raise ConfigError(f"unit set '{each.name}': expected removable units, got weight groups; use a selection by sparsity")
+            if part.tensor in parameters:
+                owned.setdefault(part.tensor, []).append((each.name, part.dim, part.index.shape[1]))
+
+    def freed(removed: Mapping[str, int]) -> int:
+        total = 0
+        for name, parts in owned.items():
+            lengths = list(parameters[name])
+            for set_name, dim, width in parts:
+                lengths[dim] -= removed.get(set_name, 0) * width
+            total += prod(parameters[name]) - prod(lengths)
+        return total
+
+    return freed
+
+
+def _candidates(scores: Tensor, eligible: Tensor | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return values and flat positions of the eligible scores."""
+    flat = scores.detach().flatten().cpu()
+    values = (flat if flat.dtype in (torch.float32, torch.float64) else flat.to(torch.float64)).numpy()
+    if eligible is None:
+        positions = np.arange(len(values))
+    else:
+        if eligible.shape != scores.shape:
+            raise ConfigError(f"selection: expected an eligibility of shape {tuple(scores.shape)}, got {tuple(eligible.shape)}")
+        positions = np.flatnonzero(eligible.flatten().cpu().numpy())
+        values = values[positions]
+    if np.isnan(values).any():
+        raise DivergedError("selection: expected scores without NaN, got NaN; the model has diverged, lower the learning rate")
+    return values, positions
+
+
+def _order(values: np.ndarray) -> np.ndarray:
+    """Sort stably. For float32, value and position share one 64-bit key, which sorts several times faster than argsort."""
+    if values.dtype != np.float32 or len(values) >= 2**32:
+        return np.argsort(values, kind="stable")
+    bits = (values + np.float32(0.0)).view(np.uint32)  # + 0 makes -0 equal to 0
+    bits ^= np.where(bits >> 31, np.uint32(0xFFFFFFFF), np.uint32(0x80000000))  # order of floats as order of integers
+    keys = (bits.astype(np.uint64) << np.uint64(32)) | np.arange(len(values), dtype=np.uint64)
+    keys.sort()
+    return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+
+def _smallest_of(name: str, scores: Tensor, count: int, eligible: Tensor) -> Tensor:
+    try:
+        return smallest(scores, count, eligible)
+    except DivergedError as error:
+        raise DivergedError(f"scores of '{name}': {error}") from error
+
+
+def _kept(name: str, scores: Tensor, mask: Keeps | None) -> Tensor:
+    if mask is None or name not in mask:
+        return torch.ones_like(scores, dtype=torch.bool)
+    keep = mask[name].to(scores.device)
+    if keep.shape != scores.shape:
+        raise ConfigError(f"mask of '{name}': expected shape {tuple(scores.shape)}, got {tuple(keep.shape)}; build it from this model")
+    return keep
+
+
+def _above_floor(name: str, scores: Tensor, keep: Tensor, floors: Mapping[str, int] | None) -> Tensor:
+    """Return the kept positions without the best ones that the floor protects."""
+    floor = floors.get(name, 0) if floors else 0
+    return keep if floor <= 0 else _smallest_of(name, scores, max(0, int(keep.count_nonzero()) - floor), keep)
+
+
+def _check_names(given: Mapping[str, object], scores: Mapping[str, Tensor]) -> None:
+    for name in given:
+        if name not in scores:
+            raise ConfigError(unknown_name("scored tensor", name, scores))
+
+
+def _join(tensors: Mapping[str, Tensor]) -> Tensor:
+    return torch.cat([tensor.flatten() for tensor in tensors.values()]) if tensors else torch.zeros(0)
+
+
+def _split(joined: Tensor, like: Mapping[str, Tensor]) -> list[Tensor]:
+    parts = joined.split([tensor.numel() for tensor in like.values()]) if like else ()
+    return [part.view(tensor.shape) for part, tensor in zip(parts, like.values(), strict=True)]

@@ -1,0 +1,185 @@
+"""How an audio file becomes samples: finding files below a folder, decoding, mono, the wanted rate, a bounded memory.
+
+Whether a file is good is asked in checks.py; what a file is used for is decided by the corpora.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from audioprune.dsp import mixdown, resample
+from audioprune.errors import DataError
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64", ".rf64", ".sph")
+"""File name endings that count as audio, compared without case; the content decides how a file is decoded."""
+
+SEEKABLE_FORMATS = ("WAV", "WAVEX", "FLAC", "AIFF", "AU", "W64", "RF64", "NIST")
+"""Formats in which a part of a file is decoded to the same samples as the whole file."""
+
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What the header of an audio file says.
+
+    Attributes:
+        sample_rate: Samples per second and channel.
+        channels: Number of channels.
+        frames: Number of samples per channel.
+        format: Container name of libsndfile, such as ``"WAV"``.
+        subtype: Sample coding of libsndfile, such as ``"PCM_16"``.
+    """
+
+    sample_rate: int
+    channels: int
+    frames: int
+    format: str
+    subtype: str
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.frames / self.sample_rate
+
+
+def find_audio(root: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> list[Path]:
+    """List everything below a folder whose name ends like audio, in the order of the relative paths.
+
+    Linked folders are followed once. Hidden names are left out. Folders and dangling links with an audio name are listed
+    too, so that a check can name them.
+
+    Args:
+        root: Folder to search.
+        suffixes: Accepted endings in lower case, with the dot.
+    """
+    found: list[Path] = []
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        named = [name for name in folders if name.lower().endswith(suffixes)]
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in named]
+        found += [Path(folder, name) for name in files + named if name.lower().endswith(suffixes) and not name.startswith(".")]
+    return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+
+
+def read_info(path: Path) -> AudioInfo:
+    """Read the header of an audio file.
+
+    Raises:
+        DataError: The file is missing, a folder, empty or not audio; the message says which.
+    """
+    reason = why_not_a_file(path)
+    if reason:
+        raise DataError(_unreadable(path, reason))
+    try:
+        info = soundfile.info(str(path))
+    except (soundfile.SoundFileError, OSError, RuntimeError) as error:
+        raise DataError(_unreadable(path, _reason(error))) from error
+    return AudioInfo(info.samplerate, info.channels, info.frames, info.format, info.subtype)
+
+
+def read_audio(path: Path, start: int = 0, frames: int = -1) -> tuple[Samples, int]:
+    """Decode an audio file, whole or in part.
+
+    Args:
+        path: The file; its content, not its name, decides the format.
+        start: First sample, at the file's own rate.
+        frames: Number of samples, -1 for all up to the end.
+
+    Returns:
+        Samples of shape (T, C), full scale 1.0, and the sample rate in Hz.
+
+    Raises:
+        DataError: The file cannot be decoded to the end; the message names the file and the reason.
+    """
+    reason = why_not_a_file(path)
+    if reason:
+        raise DataError(_unreadable(path, reason))
+    try:
+        samples, sample_rate = soundfile.read(str(path), frames=frames, start=start, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError, RuntimeError) as error:
+        raise DataError(_unreadable(path, _reason(error))) from error
+    return samples, sample_rate
+
+
+def why_not_a_file(path: Path) -> str:
+    """Say why a path cannot be opened as a file; empty when it can."""
+    if path.is_symlink() and not path.exists():
+        return f"a link to {os.readlink(path)}, which does not exist"
+    if not path.exists():
+        return "no such file"
+    if path.is_dir():
+        return "a folder with the name of an audio file"
+    return "an empty file (0 bytes)" if path.stat().st_size == 0 else ""
+
+
+@dataclass
+class AudioStore:
+    """Decoded mono audio at one sample rate, kept in memory up to a budget.
+
+    Files beyond the budget are decoded again each time; the samples are the same either way.
+
+    Attributes:
+        sample_rate: Rate of everything that is returned, in Hz.
+        budget_bytes: Most bytes that stay in memory.
+    """
+
+    sample_rate: int
+    budget_bytes: int
+    _held: dict[Path, Samples] = field(default_factory=dict, repr=False)
+    _held_bytes: int = 0
+
+    def whole(self, path: Path) -> Samples:
+        """Return all samples of a file, shape (T,), mono, at ``sample_rate``; the array must not be changed."""
+        held = self._held.get(path)
+        if held is not None:
+            return held
+        samples, sample_rate = read_audio(path)
+        mono = self._convert(samples, sample_rate)
+        if self._held_bytes + mono.nbytes <= self.budget_bytes:
+            self._held[path] = mono
+            self._held_bytes += mono.nbytes
+        return mono
+
+    def excerpt(self, path: Path, start: int, length: int) -> Samples:
+        """Return samples ``start`` to ``start + length`` of a file, counted at ``sample_rate``; shape (length,)."""
+        if path not in self._held and self._held_bytes >= self.budget_bytes and self._can_seek(path):
+            samples, sample_rate = read_audio(path, start, length)
+            return self._convert(samples, sample_rate)
+        return self.whole(path)[start : start + length]
+
+    def length(self, path: Path) -> int:
+        """Return the number of samples that a file has at ``sample_rate``."""
+        if path not in self._held and self._can_seek(path):
+            return read_info(path).frames
+        return len(self.whole(path))
+
+    def _can_seek(self, path: Path) -> bool:
+        info = read_info(path)
+        return info.sample_rate == self.sample_rate and info.format in SEEKABLE_FORMATS
+
+    def _convert(self, samples: Samples, sample_rate: int) -> Samples:
+        mono = mixdown(samples.T)
+        if sample_rate != self.sample_rate:
+            mono = resample(mono, sample_rate, self.sample_rate)
+        return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "error_string", "") or str(error)
+    return f"not decodable ({text.strip().rstrip('.').removeprefix('Error : ')})"
+
+
+def _unreadable(path: Path, reason: str) -> str:
+    return f"{path}: expected a readable audio file, got {reason}; replace or remove it"

@@ -1,0 +1,30 @@
+"""Which run a configuration is: the hash and the folder name that the same experiment always gets.
+
+Only what can change a result enters the hash; no torch is imported here, because help and completion pass through it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+_NOT_RESULTS = ("runtime", "hydra", "verb")
+
+
+def result_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a plain configuration that can change results."""
+    return {key: value for key, value in config.items() if key not in _NOT_RESULTS}
+
+
+def config_hash(config: dict[str, Any]) -> str:
+    """Return ten hexadecimal digits that stand for a plain configuration."""
+    text = json.dumps(result_config(config), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def run_name(config: dict[str, Any]) -> str:
+    """Return the name of a run folder: model, pipeline and hash, such as ``fdnn-p2_unstructured-0123456789``."""
+    names = [str((config.get(group) or {}).get("name") or "custom") for group in ("model", "pipeline")]
+    return "-".join([*(re.sub(r"[^A-Za-z0-9_.]", "_", name) for name in names), config_hash(config)])

@@ -1,0 +1,108 @@
+"""What the feed-forward mask estimator of Tan & Wang is: layers, units, stages and one-frame steps.
+
+It knows neither the transform before it nor the loss; the ratio mask and its target belong to the enhancement task.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from audioprune.compress.units import Slice, UnitSet, rows
+from audioprune.models.streaming import Stage, State
+from audioprune.models.widths import check_whole, nearest_width
+
+
+class FDNN(nn.Module):
+    """Estimate a ratio mask for each frame alone by a stack of linear layers.
+
+    Hidden layers end in ReLU, the output in a sigmoid; there is no normalisation and no context frame. The published model has
+    9,054,369 parameters; of width h and depth 3 it has ``2h^2 + 325h + 161``. Widths are read from the weights, so that a trimmed
+    model runs as it is.
+
+    Args:
+        bins: Number of frequency bins F, 1 to 4096.
+        width: Units of each hidden layer, 1 to 16384.
+        depth: Number of hidden layers, 1 to 32.
+
+    Attributes:
+        frames_per_second: Frames of 10 ms hop in one second of audio.
+        time_dim: Axis of the frames in the input and the output.
+
+    Raises:
+        ConfigError: If an argument lies outside its range.
+
+    Source: Tan & Wang, "Compressing deep neural networks for efficient speech enhancement", ICASSP 2021, FDNN of Tables 1 and 2.
+    ReLU in the hidden layers is the common choice of the field; the paper does not print it.
+    """
+
+    frames_per_second: float = 100.0
+    time_dim: int = 1
+
+    def __init__(self, *, bins: int = 161, width: int = 2048, depth: int = 3) -> None:
+        super().__init__()
+        self.bins = check_whole("bins", bins, 1, 4096)
+        self.width = check_whole("width", width, 1, 16384)
+        self.depth = check_whole("depth", depth, 1, 32)
+        sizes = [bins, *[width] * depth, bins]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+
+    @classmethod
+    def width_for(cls, params: int, *, bins: int = 161, depth: int = 3) -> int:
+        """Return the width whose model has the number of parameters nearest to ``params``.
+
+        Args:
+            params: Wished number of parameters, above 0.
+            bins: As in the constructor.
+            depth: As in the constructor.
+
+        Raises:
+            ConfigError: If ``params`` is below 1 or above the largest model.
+        """
+
+        def count(width: int) -> int:
+            return (depth - 1) * width * (width + 1) + width * (2 * bins + 1) + bins
+
+        return nearest_width(count, params, 16384)
+
+    def forward(self, magnitude: Tensor) -> Tensor:
+        """Map magnitudes (B, N, F) to masks (B, N, F) between 0 and 1."""
+        values = magnitude
+        for layer in self.layers[:-1]:
+            values = torch.relu(layer(values))
+        return torch.sigmoid(self.layers[-1](values))
+
+    def stages(self) -> list[Stage]:
+        """Return (parameter prefix, function) of each layer; composing the functions equals the forward pass."""
+        hidden: list[Stage] = [
+            (f"layers.{i}.", lambda values, layer=layer: torch.relu(layer(values))) for i, layer in enumerate(self.layers[:-1])
+        ]
+        last = self.layers[-1]
+        return [*hidden, (f"layers.{len(hidden)}.", lambda values: torch.sigmoid(last(values)))]
+
+    def initial_state(self, batch: int = 1) -> State:
+        """Return the state before the first frame: none, for each frame stands alone."""
+        return ()
+
+    def step(self, frame: Tensor, state: State) -> tuple[Tensor, State]:
+        """Map one frame (B, F) to its mask (B, F); the state passes through."""
+        return self(frame), state
+
+    def example_input(self, frames: int = 100) -> Tensor:
+        """Return magnitudes (1, frames, F) of fixed random values between 0 and 1."""
+        values = torch.rand(1, frames, self.bins, generator=torch.Generator().manual_seed(0))
+        return values.to(self.layers[0].weight)
+
+    def unit_sets(self) -> list[UnitSet]:
+        """Return the hidden units of each layer: row and bias, and the column of the next layer that reads them."""
+        return [_hidden_units(i, layer.weight.shape[0]) for i, layer in enumerate(self.layers[:-1])]
+
+
+def _hidden_units(layer: int, count: int) -> UnitSet:
+    units = rows(0, count)
+    slices = (
+        Slice(f"layers.{layer}.weight", 0, units),
+        Slice(f"layers.{layer}.bias", 0, units),
+        Slice(f"layers.{layer + 1}.weight", 1, units, "in"),
+    )
+    return UnitSet(f"layers.{layer}", slices)

@@ -1,0 +1,111 @@
+"""What the recurrent magnitude estimator of Tan & Wang is: layers, units, stages and one-frame steps.
+
+It knows neither the transform before it nor the loss; spectral mapping and its target belong to the enhancement task.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from audioprune.compress.units import Slice, UnitSet, rows
+from audioprune.models.streaming import Stage, State
+from audioprune.models.widths import check_whole, nearest_width
+
+
+class LSTM(nn.Module):
+    """Map noisy to clean magnitudes by unidirectional LSTM layers, a linear layer and ReLU.
+
+    The published model has 30,217,377 parameters; of width h and depth 4 it has ``28h^2 + 837h + 161`` (two bias vectors in each
+    layer). Each layer is a one-layer ``nn.LSTM`` and has its own width, so that a trimmed model runs as it is.
+
+    Args:
+        bins: Number of frequency bins F, 1 to 4096.
+        width: Hidden units of each LSTM layer, 1 to 8192.
+        depth: Number of LSTM layers, 1 to 16.
+
+    Attributes:
+        frames_per_second: Frames of 10 ms hop in one second of audio.
+        time_dim: Axis of the frames in the input and the output.
+
+    Raises:
+        ConfigError: If an argument lies outside its range.
+
+    Source: Tan & Wang, "Compressing deep neural networks for efficient speech enhancement", ICASSP 2021, LSTM of Tables 1 and 2.
+    """
+
+    frames_per_second: float = 100.0
+    time_dim: int = 1
+
+    def __init__(self, *, bins: int = 161, width: int = 1024, depth: int = 4) -> None:
+        super().__init__()
+        self.bins = check_whole("bins", bins, 1, 4096)
+        self.width = check_whole("width", width, 1, 8192)
+        self.depth = check_whole("depth", depth, 1, 16)
+        sizes = [bins, *[width] * depth]
+        self.layers = nn.ModuleList(nn.LSTM(a, b, batch_first=True) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.output = nn.Linear(width, bins)
+
+    @classmethod
+    def width_for(cls, params: int, *, bins: int = 161, depth: int = 4) -> int:
+        """Return the width whose model has the number of parameters nearest to ``params``.
+
+        Args:
+            params: Wished number of parameters, above 0.
+            bins: As in the constructor.
+            depth: As in the constructor.
+
+        Raises:
+            ConfigError: If ``params`` is below 1 or above the largest model.
+        """
+
+        def count(width: int) -> int:
+            inputs = bins + (depth - 1) * width
+            return 4 * width * (inputs + depth * (width + 2)) + bins * (width + 1)
+
+        return nearest_width(count, params, 8192)
+
+    def forward(self, magnitude: Tensor) -> Tensor:
+        """Map noisy magnitudes (B, N, F) to magnitudes (B, N, F) of at least 0."""
+        values = magnitude
+        for layer in self.layers:
+            values = layer(values)[0]
+        return torch.relu(self.output(values))
+
+    def stages(self) -> list[Stage]:
+        """Return (parameter prefix, function) of each layer; composing the functions equals the forward pass."""
+        recurrent: list[Stage] = [(f"layers.{i}.", lambda values, layer=layer: layer(values)[0]) for i, layer in enumerate(self.layers)]
+        return [*recurrent, ("output.", lambda values: torch.relu(self.output(values)))]
+
+    def initial_state(self, batch: int = 1) -> State:
+        """Return zero states h and c of each layer in turn, each (1, batch, width of the layer)."""
+        widths = [layer.weight_hh_l0.shape[1] for layer in self.layers]
+        return tuple(self.output.weight.new_zeros(1, batch, width) for width in widths for _ in range(2))
+
+    def step(self, frame: Tensor, state: State) -> tuple[Tensor, State]:
+        """Map one frame (B, F) and the state before it to the clean frame (B, F) and the state after it."""
+        values, after = frame.unsqueeze(1), []
+        for i, layer in enumerate(self.layers):
+            values, (hidden, cell) = layer(values, (state[2 * i], state[2 * i + 1]))
+            after += [hidden, cell]
+        return torch.relu(self.output(values)).squeeze(1), tuple(after)
+
+    def example_input(self, frames: int = 100) -> Tensor:
+        """Return magnitudes (1, frames, F) of fixed random values between 0 and 1."""
+        values = torch.rand(1, frames, self.bins, generator=torch.Generator().manual_seed(0))
+        return values.to(self.output.weight)
+
+    def unit_sets(self) -> list[UnitSet]:
+        """Return the hidden units of each layer: gate rows, recurrent column, and the column of the next layer that reads them."""
+        readers = [*[f"layers.{i}.weight_ih_l0" for i in range(1, len(self.layers))], "output.weight"]
+        return [
+            _hidden_units(f"layers.{i}", layer.weight_hh_l0.shape[1], reader)
+            for i, (layer, reader) in enumerate(zip(self.layers, readers, strict=True))
+        ]
+
+
+def _hidden_units(layer: str, count: int, reader: str) -> UnitSet:
+    gates, units = rows(0, count, repeat=4, stride=count), rows(0, count)
+    written = tuple(Slice(f"{layer}.{kind}_l0", 0, gates) for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+    read = (Slice(f"{layer}.weight_hh_l0", 1, units, "in"), Slice(reader, 1, units, "in"))
+    return UnitSet(layer, written + read)

@@ -1,0 +1,72 @@
+"""Which width makes a model of a wished size, and which sizes a model accepts.
+
+It holds the argument checks and the width search that the models share; it does not count parameters or operations of a
+built model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from audioprune.errors import ConfigError
+
+
+def check_whole(name: str, value: int, low: int, high: int) -> int:
+    """Return a whole number that lies in its range.
+
+    Args:
+        name: Name of the argument, as in the configuration.
+        value: Value given for it.
+        low: Smallest allowed value.
+        high: Largest allowed value.
+
+    Raises:
+        ConfigError: If the value is no whole number or lies outside ``low`` to ``high``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ConfigError(f"expected {name} as a whole number from {low} to {high}, got {value!r}; change model.{name}")
+    return value
+
+
+def check_sixteenths(name: str, value: float, high: int) -> int:
+    """Return a width multiplier in sixteenths, so that every scaled channel count is a whole number.
+
+    Args:
+        name: Name of the argument, as in the configuration.
+        value: Multiplier of the published channel counts; 1.0 is the published model.
+        high: Largest allowed multiplier.
+
+    Raises:
+        ConfigError: If the value is not a multiple of 1/16 above 0 and up to ``high``.
+    """
+    wrong = isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= high or value * 16 % 1 != 0
+    if wrong:
+        raise ConfigError(f"expected {name} as a multiple of 1/16 above 0 and up to {high}, got {value!r}; change model.{name}")
+    return round(value * 16)
+
+
+def nearest_width(count: Callable[[int], int], params: int, high: int) -> int:
+    """Return the width from 1 to ``high`` whose model has the number of parameters nearest to the wished one.
+
+    Of two equally near widths the smaller one is returned; below the smallest model that model is the nearest.
+
+    Args:
+        count: Number of parameters of the model of a width; it must grow with the width.
+        params: Wished number of parameters, above 0.
+        high: Largest width.
+
+    Raises:
+        ConfigError: If ``params`` is no positive whole number or exceeds the size of the largest model.
+    """
+    if isinstance(params, bool) or not isinstance(params, int) or params < 1:
+        raise ConfigError(f"expected the wished number of parameters as a whole number above 0, got {params!r}; change it")
+    if params > count(high):
+        raise ConfigError(f"expected at most {count(high)} parameters (width {high}), got {params}; wish for a smaller model")
+    low_width, high_width = 1, high
+    while high_width - low_width > 1:
+        middle = (low_width + high_width) // 2
+        if count(middle) <= params:
+            low_width = middle
+        else:
+            high_width = middle
+    return min((low_width, high_width), key=lambda width: (abs(count(width) - params), width))

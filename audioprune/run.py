@@ -1,0 +1,471 @@
+"""What one experiment is: its parts, its state on disk, and how steps are carried out once and resumed.
+
+Which steps exist is written in steps.py; how a user starts a run in cli.py.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from audioprune import __version__, checkpoint
+from audioprune.compress.kmeans import Codebook
+from audioprune.compress.masks import Mask
+from audioprune.compress.trim import resize_
+from audioprune.errors import AudiopruneError, CheckpointError, ConfigError, DataError, OutputError, unknown_name
+from audioprune.files import append_line, check_writable, lock, read_lines, write_json
+from audioprune.identity import config_hash, result_config
+from audioprune.packing import unpack
+from audioprune.results import Results, clean
+from audioprune.settings import Settings
+from audioprune.signals import check_stop, graceful
+
+PACKAGE_MODELS = "audioprune.models."
+
+
+class Step(Protocol):
+    """One piece of a pipeline: the only thing that changes a run."""
+
+    def run(self, run: Run, path: str) -> None:
+        """Carry out the step; ``path`` names it uniquely within the run."""
+
+
+@dataclass
+class Run:
+    """The state of one experiment.
+
+    Attributes:
+        config: The resolved configuration as plain values.
+        folder: The run folder.
+        model: The model as it is now.
+        model_config: Target and arguments that rebuild the model's class.
+        data: The corpus.
+        task: What batches, losses and scores mean.
+        settings: Training numbers.
+        mask: Kept weights, or None before the first pruning.
+        codebooks: Codebook and codes of every quantised tensor, or None.
+        facts: JSON values that steps leave for later steps.
+        results: Measured rows.
+        from_checkpoint: Whether the model was loaded rather than initialised.
+    """
+
+    config: dict[str, Any]
+    folder: Path
+    model: nn.Module
+    model_config: dict[str, Any]
+    data: Any
+    task: Any
+    settings: Settings
+    mask: Mask | None = None
+    codebooks: dict[str, Codebook] | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    from_checkpoint: bool = False
+    completed: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.results = Results(self.folder / "results.jsonl")
+
+    @property
+    def seed(self) -> int:
+        """Seed of the experiment."""
+        return self.config["seed"]
+
+    @property
+    def runtime(self) -> dict[str, Any]:
+        """Settings that do not influence results."""
+        return self.config["runtime"]
+
+    @property
+    def label(self) -> str:
+        """Name of the model as tables print it."""
+        return self.model_config.get("name", type(self.model).__name__).upper()
+
+    @property
+    def scale(self) -> str:
+        """How large this experiment is, for every table and figure."""
+        width = getattr(self.model, "width", None)
+        parts = [self.config.get("scale") or "custom", self.data.scale()]
+        return "; ".join(parts + ([f"width {width}"] if width is not None else []))
+
+    def save_state(self) -> None:
+        """Store model, mask, codebooks, facts and the completed steps in one verified file."""
+        tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
+        if self.mask is not None:
+            tensors |= {f"mask/{name}": value for name, value in self.mask.state_dict().items()}
+        for name, book in (self.codebooks or {}).items():
+            tensors |= {f"values/{name}": torch.as_tensor(book.values), f"codes/{name}": torch.as_tensor(book.codes)}
+        meta = {"facts": clean(self.facts), "completed": sorted(self.completed), "model_config": self.model_config}
+        checkpoint.write_rotating(self.folder / "state.safetensors", tensors, meta)
+
+    def load_state(self) -> None:
+        """Restore the newest stored state of this folder, if there is one."""
+        stored = checkpoint.read_newest(self.folder / "state.safetensors")
+        done = {row["path"] for row in read_lines(self.folder / "progress.jsonl")}
+        if stored is None:
+            self.completed = done
+            return
+        tensors, meta = stored
+        self.model = restore_model(build_model(meta["model_config"], trusted=True), _under(tensors, "model/"))
+        self.model_config = meta["model_config"]
+        masks = _under(tensors, "mask/")
+        self.mask = Mask.from_state_dict(masks) if masks else None
+        values, codes = _under(tensors, "values/"), _under(tensors, "codes/")
+        self.codebooks = {name: Codebook(values[name].numpy(), codes[name].numpy()) for name in values} or None
+        self.facts = meta["facts"]
+        self.completed = set(meta["completed"]) | done
+
+    def finish(self, path: str, changed: bool) -> None:
+        """Record a completed step; the state is stored only when the step changed it."""
+        self.completed.add(path)
+        if changed:
+            self.save_state()
+        else:
+            append_line(self.folder / "progress.jsonl", {"path": path})
+
+
+def execute(run: Run, steps: Mapping[str, Step], prefix: str = "") -> None:
+    """Carry out the steps in order, each once: what is already completed is skipped."""
+    for name, step in steps.items():
+        path = f"{prefix}{name}"
+        if path in run.completed:
+            continue
+        check_stop()
+        step.run(run, path)
+        run.finish(path, getattr(step, "changes_state", True))
+
+
+def run_job(config: DictConfig, folder: Path, overrides: list[str]) -> str:
+    """Run one composed experiment in its folder.
+
+    Returns:
+        ``"finished"``, or ``"cached"`` when the folder already held the finished run.
+    """
+    plain = OmegaConf.to_container(config, resolve=True)
+    status = _read_json(folder / "status.json")
+    _refuse_foreign(folder, plain)
+    if status.get("status") == "finished" and not plain["runtime"]["force"]:
+        return "cached"
+    check_writable(folder, need_bytes=50_000_000)
+    with lock(folder), graceful():
+        if plain["runtime"]["force"]:
+            _clear(folder)
+        started = time.monotonic()
+        try:
+            run = build(plain, folder, overrides)
+            execute(run, build_steps(plain["pipeline"]))
+        except BaseException as error:
+            _write_status(folder, error)
+            raise
+        write_json(folder / "status.json", {"status": "finished", "seconds": round(time.monotonic() - started, 1)})
+    return "finished"
+
+
+def build(plain: dict[str, Any], folder: Path, overrides: list[str]) -> Run:
+    """Build all parts of an experiment and restore its stored state."""
+    runtime = plain["runtime"]
+    torch.set_num_threads(runtime["threads"] or len(os.sched_getaffinity(0)))
+    torch.manual_seed(plain["seed"])
+    settings = Settings(**{**plain["training"], "betas": tuple(plain["training"]["betas"])})
+    loaded = load_model_file(plain["checkpoint"], plain["model"]) if plain["checkpoint"] else None
+    _refuse_other_model(loaded, plain, overrides)
+    task = instantiate((loaded and loaded.task_config) or plain["task"])
+    data = instantiate(plain["data"])
+    data.prepare()
+    if loaded:
+        model, model_config = loaded.model, loaded.model_config
+    else:
+        model_config = plain["model"]
+        model = build_model(model_config, trusted=True)
+    run = Run(plain, folder, model, model_config, data, task, settings, from_checkpoint=loaded is not None)
+    if loaded:
+        run.mask, run.codebooks = loaded.mask, loaded.codebooks
+        run.facts["checkpoint"] = str(plain["checkpoint"])
+    _describe(run)
+    run.load_state()
+    return run
+
+
+def build_steps(pipeline: dict[str, Any]) -> dict[str, Step]:
+    """Instantiate a pipeline's steps in their order.
+
+    Raises:
+        ConfigError: The pipeline has no steps.
+    """
+    steps = pipeline.get("steps") or {}
+    if not steps:
+        raise ConfigError(f"pipeline '{pipeline.get('name')}': expected a mapping 'steps' of name -> step, got none; choose another pipeline")
+    return {name: instantiate(step) for name, step in steps.items()}
+
+
+def instantiate(node: dict[str, Any]) -> Any:
+    """Build the object that a configuration node names, turning every failure into one line."""
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate as build_node
+
+    target = node.get("_target_", "")
+    try:
+        return build_node({**{key: value for key, value in node.items() if key != "name"}, "_convert_": "all"})
+    except InstantiationException as error:
+        if isinstance(error.__cause__, AudiopruneError):
+            raise error.__cause__ from error
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise ConfigError(f"cannot build {target}: {reason}; check the name and its arguments") from error
+
+
+def build_model(config: dict[str, Any], trusted: bool) -> nn.Module:
+    """Build a model from its configuration.
+
+    Args:
+        config: ``_target_`` and arguments; ``name`` is ignored.
+        trusted: False when the configuration came out of a model file: then only models of this package are built.
+
+    Raises:
+        CheckpointError: A file names something outside the package's models.
+    """
+    target = str(config.get("_target_", ""))
+    if not trusted and not is_package_model(target):
+        raise CheckpointError(
+            f"the file names the model '{target}', which is not one of this package; give it yourself with model._target_={target or '...'}"
+        )
+    return instantiate(config)
+
+
+def is_package_model(target: str) -> bool:
+    """Tell whether a dotted name is a model class defined in audioprune.models."""
+    if not target.startswith(PACKAGE_MODELS) or target.count(".") != 3:
+        return False
+    module_name, _, name = target.rpartition(".")
+    try:
+        kind = getattr(importlib.import_module(module_name), name, None)
+    except ImportError:
+        return False
+    return isinstance(kind, type) and issubclass(kind, nn.Module) and kind.__module__ == module_name
+
+
+def restore_model(model: nn.Module, state: dict[str, torch.Tensor]) -> nn.Module:
+    """Give a freshly built model the stored tensors, whatever widths trimming left.
+
+    Raises:
+        CheckpointError: Names of tensors differ.
+    """
+    own = model.state_dict()
+    missing, extra = sorted(set(own) - set(state)), sorted(set(state) - set(own))
+    if missing or extra:
+        raise CheckpointError(
+            f"checkpoint does not fit {type(model).__name__}: {len(missing)} tensors missing {missing[:3]}, {len(extra)} unknown {extra[:3]}; "
+            "choose the model that the checkpoint was made with"
+        )
+    try:
+        resize_(model, {name: tuple(value.shape) for name, value in state.items()})
+        model.load_state_dict(state)
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(f"checkpoint does not fit {type(model).__name__}: {str(error).splitlines()[-1].strip()}") from error
+    return model
+
+
+@dataclass
+class LoadedModel:
+    """A model read back from a file."""
+
+    model: nn.Module
+    model_config: dict[str, Any]
+    task_config: dict[str, Any] | None
+    mask: Mask | None
+    codebooks: dict[str, Codebook] | None
+
+
+def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None) -> LoadedModel:
+    """Read a model from a packed file, a checkpoint of this package, a run folder or a plain state dict.
+
+    Args:
+        path: ``*.apz``, ``*.safetensors``, ``*.pt``/``*.pth`` or a run folder.
+        model_config: Model to build for a plain state dict, or for a file whose model is not one of this package.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, hostile or does not fit.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = _model_in(path)
+    if not path.exists():
+        raise CheckpointError(f"checkpoint {path} does not exist; expected a .apz, .safetensors or .pt file or a run folder")
+    if path.suffix in (".pt", ".pth", ".bin"):
+        return _load_state_dict(path, model_config)
+    mask = codebooks = None
+    if path.suffix == ".apz":
+        packed = unpack(path)
+        state, config, mask, codebooks = packed.state, packed.config, packed.mask, packed.codebooks
+    else:
+        tensors, config = checkpoint.read(path)
+        state = _under(tensors, "model/")
+        masks = _under(tensors, "mask/")
+        mask = Mask.from_state_dict(masks) if masks else None
+    stored = config.get("model") or config.get("model_config") or {}
+    same_target = model_config is not None and stored.get("_target_") == model_config.get("_target_")
+    model = restore_model(build_model(stored, trusted=same_target), state)
+    return LoadedModel(model, stored, _package_task(config.get("task")), mask, codebooks)
+
+
+def _package_task(config: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Accept a task from a file only when it is one of this package, with plain arguments."""
+    if not config:
+        return None
+    target = str(config.get("_target_", ""))
+    plain = all(isinstance(value, str | int | float | bool | type(None)) for value in config.values())
+    if not target.startswith("audioprune.tasks.") or target.count(".") != 3 or not plain:
+        raise CheckpointError(f"the file names the task '{target}', which is not one of this package; the file is not loaded")
+    module_name, _, name = target.rpartition(".")
+    kind = getattr(importlib.import_module(module_name), name, None)
+    if not isinstance(kind, type) or kind.__module__ != module_name:
+        raise CheckpointError(f"the file names the unknown task '{target}'; the file is not loaded")
+    return config
+
+
+def _load_state_dict(path: Path, model_config: dict[str, Any] | None) -> LoadedModel:
+    if model_config is None:
+        raise CheckpointError(f"{path}: a plain state dict says nothing about its model; give model=...")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds here; each of them means that the file is not loaded
+        raise CheckpointError(f"{path}: contains code or is damaged, not loaded ({type(error).__name__}); expected a plain state dict") from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise CheckpointError(f"{path}: expected a state dict of tensors; save it with torch.save(model.state_dict(), ...)")
+    return LoadedModel(restore_model(build_model(model_config, trusted=True), state), model_config, None, None, None)
+
+
+def _model_in(folder: Path) -> Path:
+    for name in ("model.apz", "model.safetensors", "state.safetensors"):
+        if (folder / name).exists():
+            return folder / name
+    raise CheckpointError(f"{folder}: expected model.apz or model.safetensors in this run folder, found neither; let the run finish first")
+
+
+def _refuse_other_model(loaded: LoadedModel | None, plain: dict[str, Any], overrides: list[str]) -> None:
+    """A model named on the command line beside a checkpoint must be the checkpoint's."""
+    chosen = [item for item in overrides if item.startswith(("model=", "model.", "+model"))]
+    if loaded is None or not chosen:
+        return
+    given, stored = plain["model"], loaded.model_config
+    different = {key for key in set(given) | set(stored) if given.get(key) != stored.get(key)}
+    if different:
+        raise CheckpointError(
+            f"checkpoint is for {_signature(stored)}, the command line asks for {_signature(given)}; leave {' '.join(chosen)} away or give another checkpoint"
+        )
+
+
+def _signature(config: dict[str, Any]) -> str:
+    arguments = ", ".join(f"{key}={value}" for key, value in config.items() if key not in ("name", "_target_"))
+    return f"{str(config.get('_target_', '?')).rpartition('.')[2]}({arguments})"
+
+
+def _refuse_foreign(folder: Path, plain: dict[str, Any]) -> None:
+    """A folder belongs to one configuration."""
+    known = _read_json(folder / "run.json")
+    if known and known.get("hash") != config_hash(plain):
+        stored, mine = known.get("config", {}), result_config(plain)
+        keys = [key for key in sorted(set(stored) | set(mine)) if stored.get(key) != mine.get(key)]
+        raise OutputError(
+            f"{folder} belongs to configuration {known.get('hash')}, this one is {config_hash(plain)} (differs in {', '.join(keys)}); choose another folder"
+        )
+
+
+def _describe(run: Run) -> None:
+    """Write run.json and env.json, refusing to continue on data that changed."""
+    fingerprint = run.data.fingerprint()
+    known = _read_json(run.folder / "run.json")
+    if known and known.get("data_fingerprint") != fingerprint:
+        raise DataError(f"{run.folder}: the data changed since this run began; run again with runtime.force=true to start over")
+    facts = {
+        "name": run.folder.name,
+        "verb": run.config.get("verb", ""),
+        "hash": config_hash(run.config),
+        "model": run.model_config.get("name"),
+        "pipeline": run.config["pipeline"].get("name"),
+        "seed": run.seed,
+        "scale": run.scale,
+        "data": clean(run.data.describe()),
+        "data_fingerprint": fingerprint,
+        "config": result_config(run.config),
+    }
+    write_json(run.folder / "run.json", facts)
+    write_json(run.folder / "env.json", environment())
+
+
+def environment() -> dict[str, Any]:
+    """Return versions, threads and the state of the source tree."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {}
+    for name in ("torch", "numpy", "scipy", "accelerate", "hydra-core", "pesq", "pystoi", "constriction", "soundfile", "numba"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        "audioprune": __version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.version.cuda,
+        "git": _git_revision(),
+        "versions": versions,
+    }
+
+
+def _git_revision() -> str | None:
+    here = Path(__file__).resolve().parent
+    try:
+        found = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None
+
+
+def _write_status(folder: Path, error: BaseException) -> None:
+    code = getattr(error, "exit_code", 130 if isinstance(error, KeyboardInterrupt) else 1)
+    status = {"status": "interrupted" if code == 130 else "failed", "reason": f"{error}".splitlines()[0] if str(error) else type(error).__name__}
+    if isinstance(error, OutputError):
+        return
+    write_json(folder / "status.json", {**status, "exit_code": code})
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier run of this folder left, except Hydra's own record and the lock."""
+    import shutil
+
+    for entry in folder.iterdir():
+        if entry.name in (".hydra", ".lock"):
+            continue
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+__all__ = ["Run", "Step", "build", "build_model", "build_steps", "execute", "load_model_file", "run_job", "unknown_name"]

@@ -1,0 +1,55 @@
+"""How a run is stopped politely: the first Ctrl-C or SIGTERM finishes the piece of work at hand and saves, the second ends at once.
+
+Long loops ask `stop_requested()` between pieces; the caller decides what is saved.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from audioprune.errors import InterruptedRun
+
+_requested = threading.Event()
+
+
+def stop_requested() -> bool:
+    """Tell whether the user asked to stop."""
+    return _requested.is_set()
+
+
+def check_stop() -> None:
+    """Raise when the user asked to stop; call it between pieces whose results are saved.
+
+    Raises:
+        InterruptedRun: A first Ctrl-C or SIGTERM was received.
+    """
+    if _requested.is_set():
+        raise InterruptedRun("interrupted; everything finished is saved, the same command resumes it")
+
+
+@contextmanager
+def graceful() -> Iterator[None]:
+    """Handle Ctrl-C and SIGTERM for the length of a with-block; outside the main thread nothing is changed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _requested.clear()
+    before = {number: signal.signal(number, _on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _requested.clear()
+
+
+def _on_signal(number: int, frame: object) -> None:
+    if _requested.is_set():
+        os._exit(130)
+    _requested.set()
+    print("\nstopping after the current piece of work (again: stop at once)", file=sys.stderr, flush=True)

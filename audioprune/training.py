@@ -1,0 +1,392 @@
+"""How a model is trained: the only training loop, with exact resume, validation, early stopping and hooks.
+
+It knows neither audio nor compression: what a batch means is the task's business, masks and regularisers arrive as
+arguments, and what happens before and after training is written in steps.py.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from audioprune import checkpoint
+from audioprune.compress.masks import Mask
+from audioprune.errors import CheckpointError, ConfigError, DataError, DivergedError
+from audioprune.files import append_line
+from audioprune.progress import progress
+from audioprune.settings import Settings, build_optimizer, build_schedule, epoch_order, step_schedules
+from audioprune.signals import check_stop, stop_requested
+
+class Trainable(Protocol):
+    """What training needs to know of a task."""
+
+    def step(self, model: nn.Module, batch: dict[str, Any], update: Callable[..., float]) -> dict[str, float]:
+        """Carry out one training step by calling ``update(loss)`` for every loss; return what is logged."""
+
+    def validate(self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str) -> dict[str, float]:
+        """Return at least ``loss`` and the monitored value over the validation set."""
+
+    def better(self, monitor: str, new: float, best: float) -> bool:
+        """Tell whether a monitored value is an improvement."""
+
+
+class Hook(Protocol):
+    """Something that acts on the model during training, such as a pruning schedule."""
+
+    def on_epoch_begin(self, epoch: int, model: nn.Module) -> None:
+        """Act before the first step of an epoch."""
+
+    def on_step_end(self, model: nn.Module) -> None:
+        """Act after every optimiser step."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the hook's state as JSON facts under ``facts`` and tensors under ``tensors``."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+
+
+@dataclass
+class Position:
+    """Where a training stands; everything here is stored in its checkpoint."""
+
+    epoch: int = 0
+    step_in_epoch: int = 0
+    steps: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    stale: int = 0
+    seconds: float = 0.0
+    finished: bool = False
+    epoch_loss: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished training reports."""
+
+    epochs: int
+    steps: int
+    best_epoch: int
+    best: float
+    seconds: float
+    history: list[dict[str, float]]
+
+
+@dataclass
+class Fit:
+    """One training of one model.
+
+    Args:
+        model: Trained in place; ends with the weights of the best validation.
+        task: What a batch and a loss mean.
+        data: Training and validation sets.
+        settings: Numbers.
+        folder: Where checkpoints and the log of this training live.
+        seed: Order of the batches and state of torch's generators.
+        mask: Kept weights; re-applied after every optimiser step.
+        penalty: Regulariser, called with the model, added to every loss of the model.
+        hooks: Called around epochs and steps.
+        make_optimizer: Builds an optimiser for (model, settings) in place of the named ones.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        workers: Loader processes.
+        save_every_s: Seconds between two checkpoints within an epoch.
+        title: What the progress display says.
+        tensorboard: Folder for TensorBoard, or None.
+    """
+
+    model: nn.Module
+    task: Trainable
+    data: Any
+    settings: Settings
+    folder: Path
+    seed: int = 0
+    mask: Mask | None = None
+    penalty: Callable[[nn.Module], Tensor] | None = None
+    hooks: Sequence[Hook] = ()
+    make_optimizer: Callable[[nn.Module, Settings], Optimizer] | None = None
+    device: str = "auto"
+    workers: int = 0
+    save_every_s: float = 30.0
+    title: str = "train"
+    tensorboard: Path | None = None
+
+    def run(self) -> Outcome:
+        """Train to the end, resuming from this folder's checkpoint when there is one.
+
+        Raises:
+            DivergedError: A loss was not finite; the model holds the last finite weights.
+            InterruptedRun: The user stopped; the checkpoint holds the exact position.
+        """
+        self._prepare()
+        self._resume()
+        end = self.settings.epochs
+        with progress(self.title, self._total_steps()) as display:
+            display.skip(min(self.position.steps, self._total_steps()))
+            while self.position.epoch < end and not self.position.finished:
+                self._epoch(display)
+        return self._finish()
+
+    def _prepare(self) -> None:
+        device_is_cpu = self.device == "cpu" or (self.device == "auto" and not torch.cuda.is_available())
+        self.accelerator = Accelerator(mixed_precision="bf16" if self.settings.precision == "bf16" else "no", cpu=device_is_cpu)
+        torch.manual_seed(self.seed)
+        self.train_set, self.valid_set = self.data.train(), self.data.valid()
+        if len(self.train_set) == 0 or len(self.valid_set) == 0:
+            raise DataError(f"expected a training and a validation set, got {len(self.train_set)} and {len(self.valid_set)} items; check the splits")
+        self.model.to(self.accelerator.device)
+        if hasattr(self.task, "to"):
+            self.task.to(self.accelerator.device)
+        build = self.make_optimizer or build_optimizer
+        optimizers = {"model": build(self.model, self.settings)}
+        extra = getattr(self.task, "optimizers", None)
+        optimizers |= extra(self.settings) if extra else {}
+        self.modules = {"model": self.model, **(self.task.modules() if hasattr(self.task, "modules") else {})}
+        self.optimizers: dict[str, Optimizer] = {name: self.accelerator.prepare(each) for name, each in optimizers.items()}
+        self.wrapped = self.accelerator.prepare(self.model)
+        self.schedules = {name: build_schedule(each, self.settings) for name, each in optimizers.items()}
+        self.raw = optimizers
+        self.position = Position()
+        self.started = self.saved = time.monotonic()
+        self.best_state = self._weights()
+        if self.mask:
+            self.mask = self.mask.to(self.accelerator.device)
+            self.mask.apply_(self.model)
+        self.writer = open_tensorboard(self.tensorboard) if self.tensorboard else None
+
+    def _total_steps(self) -> int:
+        planned = self.settings.epochs * self._steps_per_epoch()
+        return min(planned, self.settings.steps or planned)
+
+    def _steps_per_epoch(self) -> int:
+        return max(1, math.ceil(len(self.train_set) / (self.settings.batch_size * self.accelerator.num_processes)))
+
+    def _epoch(self, display: Any) -> None:
+        position = self.position
+        if hasattr(self.train_set, "set_epoch"):
+            self.train_set.set_epoch(position.epoch)
+        if position.step_in_epoch == 0:
+            position.epoch_loss = 0.0
+            for hook in self.hooks:
+                hook.on_epoch_begin(position.epoch, self.model)
+        self.wrapped.train()
+        for batch in self._batches():
+            logged = self.task.step(self.wrapped, self._move(batch), self._update)
+            position.steps += 1
+            position.step_in_epoch += 1
+            position.epoch_loss += logged["loss"]
+            display.advance(1, f"epoch {position.epoch + 1}, loss {position.epoch_loss / position.step_in_epoch:.4g}")
+            self._between_steps()
+            if self.settings.steps and position.steps >= self.settings.steps:
+                position.finished = True
+                break
+        self._end_epoch()
+
+    def _between_steps(self) -> None:
+        due = time.monotonic() - self.saved > self.save_every_s
+        if due or stop_requested():
+            self._save()
+        check_stop()
+
+    def _update(self, loss: Tensor, which: str = "model") -> float:
+        """Take one optimiser step down a loss; the regulariser joins the model's loss."""
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            self._diverged(value)
+        optimizer = self.optimizers[which]
+        total = loss + self.penalty(self.model) if self.penalty and which == "model" else loss
+        optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(total)
+        if self.settings.clip_norm:
+            norm = self.accelerator.clip_grad_norm_(self.modules[which].parameters(), self.settings.clip_norm)
+            if norm is not None and not torch.isfinite(norm):
+                self._diverged(float(norm))
+        optimizer.step()
+        if which == "model":
+            if self.mask:
+                self.mask.apply_(self.model)
+            for hook in self.hooks:
+                hook.on_step_end(self.model)
+        return value
+
+    def _diverged(self, value: float) -> None:
+        if self.position.best is not None:
+            self.model.load_state_dict(self.best_state)
+        raise DivergedError(
+            f"{self.title}: loss or gradient became {value} at step {self.position.steps + 1} (epoch {self.position.epoch + 1}); "
+            f"the weights before this step are kept, lower training.learning_rate (now {self.settings.learning_rate})"
+        )
+
+    def _end_epoch(self) -> None:
+        position, settings = self.position, self.settings
+        row: dict[str, Any] = {
+            "epoch": position.epoch + 1,
+            "steps": position.steps,
+            "loss": position.epoch_loss / max(1, position.step_in_epoch),
+            "learning_rate": self.raw["model"].param_groups[0]["lr"],
+        }
+        last = position.finished or position.epoch + 1 == settings.epochs
+        if last or (position.epoch + 1) % settings.validate_every == 0:
+            row |= {f"valid_{key}": value for key, value in self._validate().items()}
+        step_schedules(self.schedules, row.get("valid_loss"))
+        position.epoch += 1
+        position.step_in_epoch = 0
+        position.history.append(row)
+        if settings.early_stop and position.stale >= settings.early_stop:
+            position.finished = True
+        self._log(row)
+        if last or position.finished or time.monotonic() - self.saved > self.save_every_s:
+            self._save()
+
+    def _validate(self) -> dict[str, float]:
+        self.wrapped.eval()
+        loader = DataLoader(self.valid_set, batch_size=self.settings.batch_size, collate_fn=getattr(self.data, "collate", None))
+        with torch.no_grad():
+            values = self.task.validate(self.model, (self._move(batch) for batch in loader), self.settings.monitor)
+        self.wrapped.train()
+        value, position = values[self.settings.monitor], self.position
+        if not math.isfinite(value):
+            self._diverged(value)
+        if position.best is None or self.task.better(self.settings.monitor, value, position.best):
+            position.best, position.best_epoch, position.stale = value, position.epoch + 1, 0
+            self.best_state = self._weights()
+        else:
+            position.stale += 1
+        return values
+
+    def _batches(self) -> Iterator[dict[str, Any]]:
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        size = self.settings.batch_size
+        order = epoch_order(len(self.train_set), self.seed, self.position.epoch)
+        batches = [order[start : start + size] for start in range(0, len(order), size)]
+        mine = batches[rank :: world][: self._steps_per_epoch()] or batches[:1]
+        while len(mine) < self._steps_per_epoch():
+            mine.append(mine[-1])
+        yield from DataLoader(
+            self.train_set,
+            batch_sampler=mine[self.position.step_in_epoch :],
+            collate_fn=getattr(self.data, "collate", None),
+            num_workers=self.workers,
+            generator=torch.Generator().manual_seed(self.seed + self.position.epoch),
+        )
+
+    def _move(self, batch: dict[str, Any]) -> dict[str, Any]:
+        return {key: value.to(self.accelerator.device) if isinstance(value, Tensor) else value for key, value in batch.items()}
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+
+    def _log(self, row: dict[str, Any]) -> None:
+        if self.accelerator.is_main_process:
+            append_line(self.folder / "log.jsonl", row)
+        if self.writer:
+            for key, value in row.items():
+                self.writer.add_scalar(key, value, row["steps"])
+
+    def _save(self) -> None:
+        """Store the exact position: best weights first, so that a newer position never meets older best weights."""
+        self.saved = time.monotonic()
+        if not self.accelerator.is_main_process:
+            return
+        tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
+        facts: dict[str, Any] = {"hooks": [], "optimizers": {}, "schedules": {}, "settings": asdict(self.settings)}
+        for name, optimizer in self.raw.items():
+            state, facts["optimizers"][name] = checkpoint.split_optimizer(optimizer)
+            tensors |= {f"optimizer.{name}/{key}": value for key, value in state.items()}
+            if self.schedules[name] is not None:
+                facts["schedules"][name] = {k: v for k, v in self.schedules[name].state_dict().items() if _plain(v)}
+        for name, module in self.modules.items():
+            if name != "model":
+                tensors |= {f"module.{name}/{key}": value for key, value in module.state_dict().items()}
+        for index, hook in enumerate(self.hooks):
+            state = hook.state_dict()
+            facts["hooks"].append(state.get("facts", {}))
+            tensors |= {f"hook.{index}/{key}": value for key, value in state.get("tensors", {}).items()}
+        tensors |= {f"rng/{key}": value for key, value in checkpoint.rng_state().items()}
+        now = time.monotonic()
+        self.position.seconds += now - self.started
+        self.started = now
+        facts["position"] = asdict(self.position)
+        best = {f"best/{name}": value for name, value in self.best_state.items()}
+        checkpoint.write(self.folder / "best.safetensors", best, {"epoch": self.position.best_epoch, "best": self.position.best})
+        checkpoint.write_rotating(self.folder / "last.safetensors", tensors, facts)
+
+    def _resume(self) -> None:
+        stored = checkpoint.read_newest(self.folder / "last.safetensors")
+        if stored is None:
+            (self.folder / "log.jsonl").unlink(missing_ok=True)
+            return
+        tensors, facts = stored
+        if facts["settings"] != _as_json(asdict(self.settings)):
+            raise CheckpointError(f"{self.folder}: the checkpoint was made with other training numbers; remove the folder or restore them")
+        self.position = Position(**facts["position"])
+        self.model.load_state_dict(_under(tensors, "model/"))
+        for name, optimizer in self.raw.items():
+            checkpoint.join_optimizer(optimizer, _under(tensors, f"optimizer.{name}/"), facts["optimizers"][name])
+            if name in facts["schedules"]:
+                self.schedules[name].load_state_dict(facts["schedules"][name])
+        for name, module in self.modules.items():
+            if name != "model":
+                module.load_state_dict(_under(tensors, f"module.{name}/"))
+        for index, hook in enumerate(self.hooks):
+            hook.load_state_dict({"facts": facts["hooks"][index], "tensors": _under(tensors, f"hook.{index}/")})
+        checkpoint.restore_rng_state(_under(tensors, "rng/"))
+        best, _ = checkpoint.read(self.folder / "best.safetensors")
+        self.best_state = {key: value.to(self.accelerator.device) for key, value in _under(best, "best/").items()}
+        self._trim_log()
+
+    def _trim_log(self) -> None:
+        """Drop log lines of epochs that the checkpoint does not hold; they are about to be run again."""
+        path = self.folder / "log.jsonl"
+        path.unlink(missing_ok=True)
+        for row in self.position.history:
+            append_line(path, row)
+
+    def _finish(self) -> Outcome:
+        self.accelerator.wait_for_everyone()
+        if self.position.best is None:
+            raise ConfigError("expected at least one epoch with a validation; set training.epochs >= 1")
+        self.model.load_state_dict(self.best_state)
+        if self.mask:
+            self.mask.apply_(self.model)
+        self.model.eval()
+        if self.writer:
+            self.writer.close()
+        here = self.position
+        return Outcome(here.epoch, here.steps, here.best_epoch, here.best, here.seconds, here.history)
+
+
+def open_tensorboard(folder: Path) -> Any:
+    """Open a TensorBoard writer.
+
+    Raises:
+        ConfigError: TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError("runtime.tensorboard=true needs TensorBoard; run: pip install 'audioprune[log]'") from error
+    return SummaryWriter(str(folder))
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, int | float | str | bool | type(None)) or (isinstance(value, list) and all(map(_plain, value)))
+
+
+def _as_json(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: list(item) if isinstance(item, tuple) else item for key, item in value.items()}

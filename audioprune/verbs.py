@@ -1,0 +1,24 @@
+"""What the verbs that run an experiment do around it: start it, and show its table at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from audioprune.report import summary_table
+from audioprune.run import run_job
+
+
+def experiment(config: Any, folder: Path, overrides: list[str]) -> str:
+    """Run a composed experiment and print its table.
+
+    Returns:
+        ``"finished"`` or ``"cached"``.
+    """
+    status = run_job(config, folder, overrides)
+    note = "already finished, nothing done again" if status == "cached" else "finished"
+    print(f"{folder}: {note}")
+    print(summary_table(folder))
+    return status
+
+
