@@ -125,14 +125,16 @@ def join_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], facts: dict
     current = optimizer.state_dict()
     if len(current["param_groups"]) != len(facts["param_groups"]):
         raise CheckpointError(
-            f"optimiser state has {len(facts['param_groups'])} parameter groups, the optimiser {len(current['param_groups'])}; start the step again"
+            f"optimiser state has {len(facts['param_groups'])} parameter groups, the optimiser "
+            f"{len(current['param_groups'])}; start the step again"
         )
     state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in facts["plain"].items()}
     for name, tensor in tensors.items():
         index, key = name.split("/", 1)
         state.setdefault(int(index), {})[key] = tensor
     groups = [
-        {**now, **_retuple(then, now), "params": now["params"]} for now, then in zip(current["param_groups"], facts["param_groups"], strict=True)
+        {**now, **_retuple(then, now), "params": now["params"]}
+        for now, then in zip(current["param_groups"], facts["param_groups"], strict=True)
     ]
     optimizer.load_state_dict({**facts["extra"], "state": state, "param_groups": groups})
 

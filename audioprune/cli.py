@@ -53,7 +53,13 @@ def main() -> None:
 
 def overview() -> str:
     """Return the text of ``audioprune --help``."""
-    lines = ["audioprune: make audio neural networks small.", "", "Usage: audioprune VERB [key=value ...] [group=option ...] [-m]", "", "Verbs:"]
+    lines = [
+        "audioprune: make audio neural networks small.",
+        "",
+        "Usage: audioprune VERB [key=value ...] [group=option ...] [-m]",
+        "",
+        "Verbs:",
+    ]
     lines += [f"  {name:9} {text}" for name, text in VERBS.items()]
     lines += [
         "",
@@ -64,7 +70,7 @@ def overview() -> str:
         "  audioprune report runs=runs",
         "",
         "audioprune VERB --help lists the groups and keys of a verb; --cfg job prints the composed configuration.",
-        "Tab completion: eval \"$(audioprune -sc install=bash)\"",
+        'Tab completion: eval "$(audioprune -sc install=bash)"',
     ]
     return "\n".join(lines)
 
@@ -196,7 +202,11 @@ def _config_message(error: BaseException) -> str:
         error = error.__cause__
         texts.append(str(error))
     lines = [line.strip() for text in texts for line in text.splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith(("object_type=", "Set the env", "reference_type=", "See https", "Config search path", "provider="))]
+    lines = [
+        line
+        for line in lines
+        if not line.startswith(("object_type=", "Set the env", "reference_type=", "See https", "Config search path", "provider="))
+    ]
     unique = list(dict.fromkeys(lines))
     return " ".join(unique[:6]) + _closest_hint(" ".join(unique))
 

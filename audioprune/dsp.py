@@ -51,7 +51,7 @@ class STFT:
         if self.n_fft < 2 or self.n_fft % 2:
             raise ConfigError(f"expected an even n_fft of at least 2, got {self.n_fft}; use for instance 320")
         if not 1 <= self.hop_length <= self.n_fft // 2:
-            raise ConfigError(f"expected hop_length from 1 to n_fft / 2 = {self.n_fft // 2}, got {self.hop_length}; frames must overlap by half")
+            raise ConfigError(f"expected hop_length from 1 to n_fft / 2 = {self.n_fft // 2}, got {self.hop_length}; choose a smaller hop")
         if self.window not in WINDOWS:
             raise ConfigError(unknown_name("window", self.window, WINDOWS))
 
@@ -109,8 +109,7 @@ class STFT:
         count = frames.shape[-2]
         length = (count - 1) * self.hop_length if length is None else length
         start = self.n_fft // 2
-        if not 0 <= length <= self.longest(count):
-            raise ConfigError(f"expected a length from 0 to {self.longest(count)} samples for {count} frames, got {length}; give the original length")
+        _check_length(length, 0, self.longest(count), count)
         signal = overlap_add(frames, self.hop_length)[..., start : start + length]
         envelope = overlap_add(window.expand(count, -1), self.hop_length)[start : start + length]
         return signal / envelope
@@ -128,7 +127,8 @@ class STFT:
         if ola_norm not in OLA_NORMS:
             raise ConfigError(unknown_name("ola_norm", ola_norm, OLA_NORMS))
         if not spectrum.is_complex() or spectrum.ndim < 2 or spectrum.shape[-1] != self.bins or spectrum.shape[-2] == 0:
-            raise DataError(f"expected a complex spectrum (..., N, {self.bins}), got {spectrum.dtype} {tuple(spectrum.shape)}; check n_fft and the axes")
+            given = f"{spectrum.dtype} {tuple(spectrum.shape)}"
+            raise DataError(f"expected a complex spectrum (..., N, {self.bins}), got {given}; check n_fft and the order of the axes")
         frames = torch.fft.irfft(spectrum, n=self.n_fft)
         window = self.window_values(frames.dtype, frames.device)
         return (frames, window) if ola_norm == "window" else (frames * window, window.square())
@@ -138,9 +138,6 @@ class StreamAnalysis:
     """The analysis of an STFT, fed piece by piece; all its frames together equal the batch analysis.
 
     The first frame needs n_fft / 2 samples; after that every hop_length samples give one frame.
-
-    Args:
-        stft: The transform.
     """
 
     def __init__(self, stft: STFT) -> None:
@@ -155,17 +152,13 @@ class StreamAnalysis:
         self._buffer = torch.cat([self._buffer, samples], dim=-1)
         count = max(0, (self._buffer.shape[-1] - self.stft.n_fft) // self.stft.hop_length + 1)
         if count == 0:
-            return torch.fft.rfft(samples.new_zeros(*samples.shape[:-1], 0, self.stft.n_fft))
+            return samples.new_zeros(*samples.shape[:-1], 0, self.stft.bins, dtype=samples.dtype.to_complex())
         frames = self.stft._transform(self._buffer)
         self._buffer = self._buffer[..., count * self.stft.hop_length :]
         return frames
 
     def flush(self) -> Tensor:
-        """Return the last frames of the signal and start anew.
-
-        Raises:
-            DataError: Nothing was pushed.
-        """
+        """Return the last frames of the signal and start anew; a DataError says that nothing was pushed."""
         if self._buffer is None:
             raise DataError("expected samples before flush, got none; push some first")
         frames = self.push(self._buffer.new_zeros(*self._buffer.shape[:-1], self.stft.n_fft // 2))
@@ -176,11 +169,8 @@ class StreamAnalysis:
 class StreamSynthesis:
     """The synthesis of an STFT, fed frame by frame; all its samples together equal the batch synthesis.
 
-    Each frame completes hop_length samples; the first n_fft / 2 of them are padding and are not returned.
-
-    Args:
-        stft: The transform.
-        ola_norm: As in ``STFT.synthesis``.
+    Each frame completes hop_length samples; the first n_fft / 2 of them are padding and are not returned. ``ola_norm`` is as
+    in ``STFT.synthesis``.
     """
 
     def __init__(self, stft: STFT, ola_norm: OlaNorm = "window") -> None:
@@ -220,8 +210,7 @@ class StreamSynthesis:
             raise DataError("expected frames before flush, got none; push some first")
         length = (self._frames - 1) * self.stft.hop_length if length is None else length
         done, most = max(0, self._position), self.stft.longest(self._frames)
-        if not done <= length <= most:
-            raise ConfigError(f"expected a length from {done} to {most} samples after {self._frames} frames, got {length}; give the original length")
+        _check_length(length, done, most, self._frames)
         span = slice(done - self._position, length - self._position)
         rest = self._signal[..., span] / self._envelope[span]
         self._reset()
@@ -281,8 +270,7 @@ def overlap_add_mean(frames: Tensor, hop_length: int, length: int | None = None)
     """
     covered = (frames.shape[-2] - 1) * hop_length + frames.shape[-1]
     length = covered if length is None else length
-    if not 0 <= length <= covered:
-        raise ConfigError(f"expected a length from 0 to {covered} samples, got {length}; give the original length")
+    _check_length(length, 0, covered, frames.shape[-2])
     shares = overlap_add(torch.ones(frames.shape[-2:], dtype=frames.dtype, device=frames.device), hop_length)
     return (overlap_add(frames, hop_length) / shares)[..., :length]
 
@@ -300,7 +288,7 @@ def ideal_ratio_mask(speech: Tensor, noise: Tensor) -> Tensor:
     Source: Wang, Narayanan & Wang (2014), the target of the feed-forward network of Tan & Wang (ICASSP 2021).
     """
     if speech.shape != noise.shape:
-        raise DataError(f"expected magnitudes of one shape, got speech {tuple(speech.shape)} and noise {tuple(noise.shape)}; cut both alike")
+        raise DataError(f"expected magnitudes of one shape, got {tuple(speech.shape)} and {tuple(noise.shape)}; cut both alike")
     return speech / torch.hypot(speech, noise).clamp_min(torch.finfo(speech.dtype).tiny)
 
 
@@ -320,16 +308,18 @@ def mu_law_encode(signal: Tensor, classes: int = 256) -> Tensor:
 
     Source: ITU-T G.711 companding curve; van den Oord et al. (2016), WaveNet.
     """
-    mu = _mu(classes)
+    if classes < 2:
+        raise ConfigError(f"expected at least 2 classes, got {classes}; use for instance 256")
     if signal.numel() and not bool(signal.abs().max() <= 1):
         raise DataError(f"expected samples within -1..1, got a peak of {float(signal.abs().max()):.4g}; scale the signal first")
+    mu = classes - 1
     companded = signal.sign() * torch.log1p(mu * signal.abs()) / math.log1p(mu)
     return ((companded + 1) / 2 * mu).round().long()
 
 
 def mu_law_decode(indices: Tensor, classes: int = 256) -> Tensor:
     """Return the float32 sample, -1..1, at the middle of each class 0..classes-1; see ``mu_law_encode``."""
-    mu = _mu(classes)
+    mu = classes - 1
     companded = 2 * indices.to(torch.float32) / mu - 1
     return companded.sign() * torch.expm1(companded.abs() * math.log1p(mu)) / mu
 
@@ -369,7 +359,7 @@ def rms(signal: Signal) -> Signal:
     """Return the root mean square over the last axis, shape (...) of a floating-point signal (..., T).
 
     Raises:
-        DataError: The samples are whole numbers, whose squares would overflow.
+        DataError: There is no sample, or the samples are whole numbers, whose squares would overflow.
     """
     return _power(signal) ** 0.5
 
@@ -401,10 +391,8 @@ def loudness_db(signal: Signal, floor_db: float = -100.0) -> Signal:
 
     Of frames (..., N, L) as ``frame_signal`` cuts them it is the loudness curve (..., N). No frequency weighting is applied.
     """
-    power = _power(signal)
-    if isinstance(power, Tensor):
-        return 10 * torch.log10(power.clamp_min(10 ** (floor_db / 10)))
-    return 10 * np.log10(np.maximum(power, 10 ** (floor_db / 10)))
+    power = _power(signal).clip(10 ** (floor_db / 10))
+    return 10 * (torch.log10(power) if isinstance(power, Tensor) else np.log10(power))
 
 
 def mix_at_snr(speech: np.ndarray, noise: np.ndarray, snr_db: float) -> tuple[np.ndarray, np.ndarray]:
@@ -423,21 +411,18 @@ def mix_at_snr(speech: np.ndarray, noise: np.ndarray, snr_db: float) -> tuple[np
         ConfigError: ``snr_db`` is not finite.
     """
     if speech.ndim != 1 or speech.shape != noise.shape:
-        raise DataError(f"expected speech and noise of one length, got shapes {speech.shape} and {noise.shape}; cut or repeat the noise first")
+        raise DataError(f"expected speech and noise of one length, got {speech.shape} and {noise.shape}; cut or repeat the noise first")
     if not math.isfinite(snr_db):
         raise ConfigError(f"expected a finite snr_db, got {snr_db}; use for instance -5.0")
-    speech = speech.astype(np.float64)
-    level = float(rms(speech)) if len(speech) else 0.0
-    if not 0 < level < math.inf:
-        raise DataError("expected finite speech that is not silent, got a level of 0, infinity or NaN; leave this recording out")
-    scaled = set_rms(noise.astype(np.float64), level * 10 ** (-snr_db / 20))
+    speech, noise = speech.astype(np.float64), noise.astype(np.float64)
+    scaled = noise * (rms_gain(noise) / rms_gain(speech) * 10 ** (-snr_db / 20))
     return speech + scaled, scaled
 
 
 def _power(signal: Signal) -> Signal:
     real = signal.is_floating_point() if isinstance(signal, Tensor) else np.issubdtype(signal.dtype, np.floating)
-    if not real:
-        raise DataError(f"expected floating-point samples, got {signal.dtype}; convert them first")
+    if not real or signal.ndim == 0 or signal.shape[-1] == 0:
+        raise DataError(f"expected floating-point samples (..., T) with T >= 1, got {signal.dtype} {tuple(signal.shape)}; convert it")
     return (signal * signal).mean(-1)
 
 
@@ -446,17 +431,17 @@ def _join(tail: Tensor | None, block: Tensor) -> Tensor:
     return block if tail is None else block + F.pad(tail, (0, block.shape[-1] - tail.shape[-1]))
 
 
-def _mu(classes: int) -> int:
-    if classes < 2:
-        raise ConfigError(f"expected at least 2 classes, got {classes}; use for instance 256")
-    return classes - 1
-
-
 def _check_signal(signal: Tensor) -> None:
     if not signal.is_floating_point() or signal.ndim == 0 or signal.shape[-1] == 0:
-        raise DataError(f"expected real floating-point samples (..., T) with T >= 1, got {signal.dtype} {tuple(signal.shape)}; check the file")
+        given = f"{signal.dtype} {tuple(signal.shape)}"
+        raise DataError(f"expected floating-point samples (..., T) with T >= 1, got {given}; check the recording")
 
 
 def _check_framing(frame_length: int, hop_length: int) -> None:
     if not 1 <= hop_length <= frame_length:
-        raise ConfigError(f"expected hop_length from 1 to the frame length {frame_length}, got {hop_length}; frames must cover every sample")
+        raise ConfigError(f"expected hop_length from 1 to the frame length {frame_length}, got {hop_length}; choose a smaller hop")
+
+
+def _check_length(length: int, least: int, most: int, frames: int) -> None:
+    if not least <= length <= most:
+        raise ConfigError(f"expected a length from {least} to {most} samples for {frames} frames, got {length}; give the original length")

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from audioprune.errors import OutputError
 
@@ -72,8 +72,11 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
     """Append one JSON record as one line; a reader skips a last line that a crash cut short."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(record, allow_nan=False) + "\n")
+        line = json.dumps(record, allow_nan=False) + "\n"
+        with open(path, "ab+") as stream:
+            if stream.tell() and _last_byte(stream) != b"\n":
+                line = "\n" + line
+            stream.write(line.encode())
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
@@ -157,6 +160,12 @@ def _read_owner(path: Path) -> tuple[int, str] | None:
     except PermissionError:
         return pid, host
     return None if pid == os.getpid() else (pid, host)
+
+
+def _last_byte(stream: BinaryIO) -> bytes:
+    """Return the last byte of an open file; a crash may have cut the line that ends there."""
+    stream.seek(-1, os.SEEK_END)
+    return stream.read(1)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from pathlib import Path
 from typing import Any
+
+from audioprune.files import sha256_file
 
 _NOT_RESULTS = ("runtime", "hydra", "verb")
 
@@ -20,8 +23,15 @@ def result_config(config: dict[str, Any]) -> dict[str, Any]:
 
 def config_hash(config: dict[str, Any]) -> str:
     """Return ten hexadecimal digits that stand for a plain configuration."""
-    text = json.dumps(result_config(config), sort_keys=True, default=str)
+    text = json.dumps([result_config(config), _content(config.get("checkpoint"))], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _content(checkpoint: str | None) -> str | None:
+    """Return a digest of a checkpoint file, so that another file under the same name is another run."""
+    if not checkpoint or not Path(checkpoint).is_file():
+        return None
+    return sha256_file(Path(checkpoint))
 
 
 def run_name(config: dict[str, Any]) -> str:

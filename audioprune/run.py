@@ -5,7 +5,6 @@ Which steps exist is written in steps.py; how a user starts a run in cli.py.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import platform
@@ -23,16 +22,13 @@ from torch import nn
 from audioprune import __version__, checkpoint
 from audioprune.compress.kmeans import Codebook
 from audioprune.compress.masks import Mask
-from audioprune.compress.trim import resize_
-from audioprune.errors import AudiopruneError, CheckpointError, ConfigError, DataError, OutputError, unknown_name
+from audioprune.errors import CheckpointError, ConfigError, DataError, OutputError
 from audioprune.files import append_line, check_writable, lock, read_lines, write_json
 from audioprune.identity import config_hash, result_config
-from audioprune.packing import unpack
+from audioprune.loading import LoadedModel, build_model, instantiate, load_model_file, restore_model, under
 from audioprune.results import Results, clean
 from audioprune.settings import Settings
 from audioprune.signals import check_stop, graceful
-
-PACKAGE_MODELS = "audioprune.models."
 
 
 class Step(Protocol):
@@ -105,7 +101,7 @@ class Run:
         if self.mask is not None:
             tensors |= {f"mask/{name}": value for name, value in self.mask.state_dict().items()}
         for name, book in (self.codebooks or {}).items():
-            tensors |= {f"values/{name}": torch.as_tensor(book.values), f"codes/{name}": torch.as_tensor(book.codes)}
+            tensors |= {f"centroids/{name}": book.centroids, f"codes/{name}": book.codes}
         meta = {"facts": clean(self.facts), "completed": sorted(self.completed), "model_config": self.model_config}
         checkpoint.write_rotating(self.folder / "state.safetensors", tensors, meta)
 
@@ -117,12 +113,12 @@ class Run:
             self.completed = done
             return
         tensors, meta = stored
-        self.model = restore_model(build_model(meta["model_config"], trusted=True), _under(tensors, "model/"))
+        self.model = restore_model(build_model(meta["model_config"], trusted=True), under(tensors, "model/"))
         self.model_config = meta["model_config"]
-        masks = _under(tensors, "mask/")
+        masks = under(tensors, "mask/")
         self.mask = Mask.from_state_dict(masks) if masks else None
-        values, codes = _under(tensors, "values/"), _under(tensors, "codes/")
-        self.codebooks = {name: Codebook(values[name].numpy(), codes[name].numpy()) for name in values} or None
+        centroids, codes = under(tensors, "centroids/"), under(tensors, "codes/")
+        self.codebooks = {name: Codebook(centroids[name], codes[name]) for name in centroids} or None
         self.facts = meta["facts"]
         self.completed = set(meta["completed"]) | done
 
@@ -144,6 +140,8 @@ def execute(run: Run, steps: Mapping[str, Step], prefix: str = "") -> None:
         check_stop()
         step.run(run, path)
         run.finish(path, getattr(step, "changes_state", True))
+        if hasattr(step, "cleanup"):
+            step.cleanup(run, path)
 
 
 def run_job(config: DictConfig, folder: Path, overrides: list[str]) -> str:
@@ -205,152 +203,10 @@ def build_steps(pipeline: dict[str, Any]) -> dict[str, Step]:
     """
     steps = pipeline.get("steps") or {}
     if not steps:
-        raise ConfigError(f"pipeline '{pipeline.get('name')}': expected a mapping 'steps' of name -> step, got none; choose another pipeline")
+        raise ConfigError(
+            f"pipeline '{pipeline.get('name')}': expected a mapping 'steps' of name -> step, got none; choose another pipeline"
+        )
     return {name: instantiate(step) for name, step in steps.items()}
-
-
-def instantiate(node: dict[str, Any]) -> Any:
-    """Build the object that a configuration node names, turning every failure into one line."""
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate as build_node
-
-    target = node.get("_target_", "")
-    try:
-        return build_node({**{key: value for key, value in node.items() if key != "name"}, "_convert_": "all"})
-    except InstantiationException as error:
-        if isinstance(error.__cause__, AudiopruneError):
-            raise error.__cause__ from error
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise ConfigError(f"cannot build {target}: {reason}; check the name and its arguments") from error
-
-
-def build_model(config: dict[str, Any], trusted: bool) -> nn.Module:
-    """Build a model from its configuration.
-
-    Args:
-        config: ``_target_`` and arguments; ``name`` is ignored.
-        trusted: False when the configuration came out of a model file: then only models of this package are built.
-
-    Raises:
-        CheckpointError: A file names something outside the package's models.
-    """
-    target = str(config.get("_target_", ""))
-    if not trusted and not is_package_model(target):
-        raise CheckpointError(
-            f"the file names the model '{target}', which is not one of this package; give it yourself with model._target_={target or '...'}"
-        )
-    return instantiate(config)
-
-
-def is_package_model(target: str) -> bool:
-    """Tell whether a dotted name is a model class defined in audioprune.models."""
-    if not target.startswith(PACKAGE_MODELS) or target.count(".") != 3:
-        return False
-    module_name, _, name = target.rpartition(".")
-    try:
-        kind = getattr(importlib.import_module(module_name), name, None)
-    except ImportError:
-        return False
-    return isinstance(kind, type) and issubclass(kind, nn.Module) and kind.__module__ == module_name
-
-
-def restore_model(model: nn.Module, state: dict[str, torch.Tensor]) -> nn.Module:
-    """Give a freshly built model the stored tensors, whatever widths trimming left.
-
-    Raises:
-        CheckpointError: Names of tensors differ.
-    """
-    own = model.state_dict()
-    missing, extra = sorted(set(own) - set(state)), sorted(set(state) - set(own))
-    if missing or extra:
-        raise CheckpointError(
-            f"checkpoint does not fit {type(model).__name__}: {len(missing)} tensors missing {missing[:3]}, {len(extra)} unknown {extra[:3]}; "
-            "choose the model that the checkpoint was made with"
-        )
-    try:
-        resize_(model, {name: tuple(value.shape) for name, value in state.items()})
-        model.load_state_dict(state)
-    except (RuntimeError, ValueError) as error:
-        raise CheckpointError(f"checkpoint does not fit {type(model).__name__}: {str(error).splitlines()[-1].strip()}") from error
-    return model
-
-
-@dataclass
-class LoadedModel:
-    """A model read back from a file."""
-
-    model: nn.Module
-    model_config: dict[str, Any]
-    task_config: dict[str, Any] | None
-    mask: Mask | None
-    codebooks: dict[str, Codebook] | None
-
-
-def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None) -> LoadedModel:
-    """Read a model from a packed file, a checkpoint of this package, a run folder or a plain state dict.
-
-    Args:
-        path: ``*.apz``, ``*.safetensors``, ``*.pt``/``*.pth`` or a run folder.
-        model_config: Model to build for a plain state dict, or for a file whose model is not one of this package.
-
-    Raises:
-        CheckpointError: The file is missing, damaged, hostile or does not fit.
-    """
-    path = Path(path)
-    if path.is_dir():
-        path = _model_in(path)
-    if not path.exists():
-        raise CheckpointError(f"checkpoint {path} does not exist; expected a .apz, .safetensors or .pt file or a run folder")
-    if path.suffix in (".pt", ".pth", ".bin"):
-        return _load_state_dict(path, model_config)
-    mask = codebooks = None
-    if path.suffix == ".apz":
-        packed = unpack(path)
-        state, config, mask, codebooks = packed.state, packed.config, packed.mask, packed.codebooks
-    else:
-        tensors, config = checkpoint.read(path)
-        state = _under(tensors, "model/")
-        masks = _under(tensors, "mask/")
-        mask = Mask.from_state_dict(masks) if masks else None
-    stored = config.get("model") or config.get("model_config") or {}
-    same_target = model_config is not None and stored.get("_target_") == model_config.get("_target_")
-    model = restore_model(build_model(stored, trusted=same_target), state)
-    return LoadedModel(model, stored, _package_task(config.get("task")), mask, codebooks)
-
-
-def _package_task(config: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Accept a task from a file only when it is one of this package, with plain arguments."""
-    if not config:
-        return None
-    target = str(config.get("_target_", ""))
-    plain = all(isinstance(value, str | int | float | bool | type(None)) for value in config.values())
-    if not target.startswith("audioprune.tasks.") or target.count(".") != 3 or not plain:
-        raise CheckpointError(f"the file names the task '{target}', which is not one of this package; the file is not loaded")
-    module_name, _, name = target.rpartition(".")
-    kind = getattr(importlib.import_module(module_name), name, None)
-    if not isinstance(kind, type) or kind.__module__ != module_name:
-        raise CheckpointError(f"the file names the unknown task '{target}'; the file is not loaded")
-    return config
-
-
-def _load_state_dict(path: Path, model_config: dict[str, Any] | None) -> LoadedModel:
-    if model_config is None:
-        raise CheckpointError(f"{path}: a plain state dict says nothing about its model; give model=...")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds here; each of them means that the file is not loaded
-        raise CheckpointError(f"{path}: contains code or is damaged, not loaded ({type(error).__name__}); expected a plain state dict") from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise CheckpointError(f"{path}: expected a state dict of tensors; save it with torch.save(model.state_dict(), ...)")
-    return LoadedModel(restore_model(build_model(model_config, trusted=True), state), model_config, None, None, None)
-
-
-def _model_in(folder: Path) -> Path:
-    for name in ("model.apz", "model.safetensors", "state.safetensors"):
-        if (folder / name).exists():
-            return folder / name
-    raise CheckpointError(f"{folder}: expected model.apz or model.safetensors in this run folder, found neither; let the run finish first")
 
 
 def _refuse_other_model(loaded: LoadedModel | None, plain: dict[str, Any], overrides: list[str]) -> None:
@@ -362,7 +218,8 @@ def _refuse_other_model(loaded: LoadedModel | None, plain: dict[str, Any], overr
     different = {key for key in set(given) | set(stored) if given.get(key) != stored.get(key)}
     if different:
         raise CheckpointError(
-            f"checkpoint is for {_signature(stored)}, the command line asks for {_signature(given)}; leave {' '.join(chosen)} away or give another checkpoint"
+            f"checkpoint is for {_signature(stored)}, the command line asks for {_signature(given)}; "
+            f"leave {' '.join(chosen)} away or give another checkpoint"
         )
 
 
@@ -378,7 +235,8 @@ def _refuse_foreign(folder: Path, plain: dict[str, Any]) -> None:
         stored, mine = known.get("config", {}), result_config(plain)
         keys = [key for key in sorted(set(stored) | set(mine)) if stored.get(key) != mine.get(key)]
         raise OutputError(
-            f"{folder} belongs to configuration {known.get('hash')}, this one is {config_hash(plain)} (differs in {', '.join(keys)}); choose another folder"
+            f"{folder} belongs to configuration {known.get('hash')}, this one is {config_hash(plain)} "
+            f"(differs in {', '.join(keys)}); choose another folder"
         )
 
 
@@ -437,7 +295,10 @@ def _git_revision() -> str | None:
 
 def _write_status(folder: Path, error: BaseException) -> None:
     code = getattr(error, "exit_code", 130 if isinstance(error, KeyboardInterrupt) else 1)
-    status = {"status": "interrupted" if code == 130 else "failed", "reason": f"{error}".splitlines()[0] if str(error) else type(error).__name__}
+    status = {
+        "status": "interrupted" if code == 130 else "failed",
+        "reason": f"{error}".splitlines()[0] if str(error) else type(error).__name__,
+    }
     if isinstance(error, OutputError):
         return
     write_json(folder / "status.json", {**status, "exit_code": code})
@@ -462,10 +323,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-__all__ = ["Run", "Step", "build", "build_model", "build_steps", "execute", "load_model_file", "run_job", "unknown_name"]

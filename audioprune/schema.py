@@ -17,7 +17,9 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from audioprune.errors import ConfigError, unknown_name
 
 
-def number(default: Any, *, least: float | None = None, most: float | None = None, above: float | None = None, below: float | None = None) -> Any:
+def number(
+    default: Any, *, least: float | None = None, most: float | None = None, above: float | None = None, below: float | None = None
+) -> Any:
     """Declare a number (or list of numbers) with its range; `above` and `below` are exclusive bounds."""
     limits = {"least": least, "most": most, "above": above, "below": below}
     if isinstance(default, list):
@@ -306,7 +308,6 @@ GROUPS: dict[str, dict[str, type]] = {
         "evaluate": PipelineConfig,
     },
 }
-
 
 
 def keys_of(type_name: str) -> list[str]:

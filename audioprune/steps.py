@@ -13,17 +13,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from audioprune import checkpoint, cost, packing
-from audioprune.compress import kmeans, select
+from audioprune.compress import kmeans, select, sensitivity
 from audioprune.compress.masks import Mask, prunable
-from audioprune.compress.penalties import build_penalty
-from audioprune.compress.schedule import gradual_sparsity
-from audioprune.compress.sensitivity import choose_levels, search
+from audioprune.compress.penalties import L1Penalty, SparseGroupLasso
+from audioprune.compress.schedule import Cubic
+from audioprune.compress.weight_groups import weight_groups
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.files import append_line, read_lines
+from audioprune.loading import instantiate, load_model_file
 from audioprune.metrics.pool import Scorer
+from audioprune.places import cache_folder
 from audioprune.results import write_csv
-from audioprune.run import Run, Step, execute, instantiate, load_model_file
+from audioprune.run import Run, Step, execute
+from audioprune.scoring import save_model, size_row
 from audioprune.signals import check_stop
 from audioprune.training import Fit
 
@@ -65,7 +67,7 @@ class Train:
             folder=self._folder(run, path),
             seed=run.seed,
             mask=run.mask,
-            penalty=build_penalty(run.model, self.lambda_1, self.lambda_2, self.groups),
+            penalty=self._penalty(run),
             device=run.runtime["device"],
             workers=run.runtime["workers"],
             save_every_s=run.runtime["save_every_s"],
@@ -96,6 +98,11 @@ class Train:
             for file in self._folder(run, path).glob("*.safetensors*"):
                 file.unlink()
 
+    def _penalty(self, run: Run) -> L1Penalty | SparseGroupLasso | None:
+        if self.lambda_2:
+            return SparseGroupLasso(run.model, self.lambda_1, self.lambda_2, weight_groups(run.model, self.groups))
+        return L1Penalty(run.model, self.lambda_1) if self.lambda_1 else None
+
     def _folder(self, run: Run, path: str) -> Path:
         return run.folder / "training" / path.replace("/", "-")
 
@@ -120,7 +127,7 @@ class Prune:
         if self.scope not in scopes:
             raise ConfigError(unknown_name("scope", self.scope, scopes))
         now = int(run.facts.get("round", 0))
-        target = gradual_sparsity(now, self.rounds, 0.0, self.sparsity)
+        target = self.sparsity if self.rounds == 1 else Cubic(0, self.rounds + 1, 1, 0.0, self.sparsity).sparsity(now + 1)
         names = prunable(run.model)
         mask = run.mask or Mask.ones(run.model, names)
         weights = dict(run.model.named_parameters())
@@ -142,8 +149,10 @@ class SensitivityPrune:
         method: ``first_violation`` (the paper's) or ``bisection``.
         items: Validation items that the analysis uses, or None for all.
         min_removed: Pruning stops when an iteration removes less than this fraction of the remaining weights.
+        structured: Whether weight groups are removed (Algorithm 2) rather than single weights (Algorithm 1).
+        groups: Kind of weight group per kind of layer, for structured pruning.
 
-    Source: Tan & Wang, Algorithm 1. The stopping rule is not in the paper.
+    Source: Tan & Wang, Algorithms 1 and 2. The stopping rule is not in the paper.
     """
 
     alpha_1: float | None = None
@@ -151,26 +160,26 @@ class SensitivityPrune:
     method: str = "first_violation"
     items: int | None = None
     min_removed: float = 0.01
+    structured: bool = False
+    groups: dict[str, str] | None = None
 
     def run(self, run: Run, path: str) -> None:
         """Analyse every tensor alone, then prune all of them together."""
         started = time.monotonic()
-        names = prunable(run.model)
-        mask = run.mask or Mask.ones(run.model, names)
-        oracle = run.task.validation_loss(run.model, run.data.valid(), run.data.collate, self.items)
-        base = oracle.base()
-        alpha = self.alpha_1 if self.alpha_1 is not None else self.alpha_1_relative * base
+        mask = run.mask or Mask.ones(run.model, prunable(run.model))
+        candidates = self._candidates(run, mask)
+        oracle = self._oracle(run)
+        alpha = self.alpha_1 if self.alpha_1 is not None else self.alpha_1_relative * oracle.base()
         log = run.folder / "training" / f"{path.replace('/', '-')}.jsonl"
-        result = search(
-            run.model,
-            mask,
+        result = sensitivity.search(
+            candidates,
             oracle,
             alpha,
             method=self.method,
-            finished={row["tensor"]: row["result"] for row in read_lines(log)},
-            on_tensor=lambda name, found: _store_piece(log, name, found),
+            finished={row["tensor"]: sensitivity.TensorSensitivity.from_dict(row["found"]) for row in read_lines(log)},
+            on_tensor=lambda name, found: _store_finding(log, name, found),
         )
-        run.mask = result.prune(mask)
+        run.mask = mask.updated(sensitivity.keeps(candidates, result))
         run.mask.apply_(run.model)
         run.codebooks = None
         iteration = int(run.facts.get("iteration", 0)) + 1
@@ -178,15 +187,22 @@ class SensitivityPrune:
         write_csv(
             run.folder / f"sensitivity-{iteration}.csv",
             ("iteration", "tensor", "beta", "loss_increase", "chosen"),
-            [(iteration, *row) for row in result.rows()],
+            [(iteration, row["tensor"], row["beta"], row["increase"], row["chosen"]) for row in result.rows()],
         )
-        after = run.task.validation_loss(run.model, run.data.valid(), run.data.collate, self.items).base()
-        removed = record_iteration(
-            run, path, mask, {"loss_base": base, "loss_valid": after, "alpha_1": alpha, "passes": result.passes, "seconds": time.monotonic() - started}
-        )
+        facts = {"loss_base": result.base, "loss_valid": self._oracle(run).base(), "alpha_1": alpha}
+        facts["passes"] = sum(found.passes for found in result.tensors.values())
+        removed = record_iteration(run, path, mask, {**facts, "seconds": round(time.monotonic() - started, 1)})
         if removed < self.min_removed:
             run.facts["stop"] = f"iteration {iteration} removed {removed:.2%} of the remaining weights, less than {self.min_removed:.2%}"
             run.facts["stop_now"] = removed == 0.0
+
+    def _candidates(self, run: Run, mask: Mask) -> dict[str, sensitivity.Candidates]:
+        if self.structured:
+            return sensitivity.group_candidates(run.model, mask, weight_groups(run.model, self.groups))
+        return sensitivity.weight_candidates(run.model, mask)
+
+    def _oracle(self, run: Run) -> sensitivity.LossOracle:
+        return run.task.validation_loss(run.model, run.data.valid(), run.data.collate, self.items)
 
 
 @dataclass
@@ -261,30 +277,32 @@ class Quantize:
     def run(self, run: Run, path: str) -> None:
         """Choose K per tensor, quantise, and write quantization.csv."""
         names = prunable(run.model)
-        rows: list[tuple[Any, ...]] = []
         if self.levels is not None:
-            chosen = dict.fromkeys(names, self.levels)
+            chosen, rows = dict.fromkeys(names, self.levels), []
         else:
-            chosen, rows = self._choose(run, path)
+            chosen, rows = self._choose(run, path, names)
         run.codebooks = kmeans.quantize_(run.model, run.mask, chosen)
         if not rows:
-            rows = [(name, book.values.size, None, math.log2(max(1, book.values.size)), True) for name, book in run.codebooks.items()]
+            rows = [(name, book.levels, None, math.log2(max(1, book.levels)), True) for name, book in run.codebooks.items()]
         write_csv(run.folder / "quantization.csv", ("tensor", "levels", "loss_increase", "bits", "chosen"), rows)
-        run.facts["levels"] = {name: int(book.values.size) for name, book in run.codebooks.items()}
 
-    def _choose(self, run: Run, path: str) -> tuple[dict[str, int], list[tuple[Any, ...]]]:
+    def _choose(self, run: Run, path: str, names: list[str]) -> tuple[dict[str, int], list[tuple[Any, ...]]]:
         oracle = run.task.validation_loss(run.model, run.data.valid(), run.data.collate, self.items)
         alpha = self.alpha_2 if self.alpha_2 is not None else self.alpha_2_relative * oracle.base()
+        weights = {name: weight for name, weight in run.model.named_parameters() if name in names}
+        originals = {name: weight.detach().clone() for name, weight in weights.items()}
+        keeps = {name: run.mask[name] if run.mask is not None else originals[name] != 0 for name in names}
         log = run.folder / "training" / f"{path.replace('/', '-')}.jsonl"
-        result = choose_levels(
-            run.model,
-            run.mask,
+        result = sensitivity.choose_levels(
+            weights,
+            lambda name, levels: kmeans.cluster(originals[name], levels, keeps[name]).restore(keeps[name]),
             oracle,
             alpha,
-            finished={row["tensor"]: row["result"] for row in read_lines(log)},
-            on_tensor=lambda name, found: _store_piece(log, name, found),
+            finished={row["tensor"]: sensitivity.TensorLevels.from_dict(row["found"]) for row in read_lines(log)},
+            on_tensor=lambda name, found: _store_finding(log, name, found),
         )
-        return result.levels, [(name, k, loss, math.log2(k), k == result.levels[name]) for name, k, loss in result.rows()]
+        rows = [(row["tensor"], row["levels"], row["increase"], math.log2(row["levels"]), row["chosen"]) for row in result.rows()]
+        return {name: found.levels for name, found in result.tensors.items()}, rows
 
 
 @dataclass
@@ -309,15 +327,18 @@ class Evaluate:
     def run(self, run: Run, path: str) -> None:
         """Score the written file on every test condition."""
         target = self._written(run)
-        model = load_model_file(target, run.model_config).model.eval()
+        loaded = load_model_file(target, run.model_config)
+        model = loaded.model.eval()
         scoring = run.config["scoring"]
         metrics = self.metrics or scoring["metrics"]
-        with Scorer(run.task.sample_rate, workers=run.runtime["metric_workers"], cache_dir=_metric_cache(run)) as scorer:
+        with Scorer(
+            run.task.sample_rate, workers=run.runtime["metric_workers"], cache_dir=cache_folder(run.runtime["cache"]) / "metrics"
+        ) as scorer:
             for condition, dataset in self._conditions(run).items():
                 check_stop()
                 keep = scoring["audio_items"] if self.audio else 0
                 self._condition(run, path, model, condition, dataset, scorer, metrics, keep)
-        run.results.put(size_row(run, path, self.variant, model, target))
+        run.results.put(size_row(run, path, self.variant, loaded, target))
 
     def _written(self, run: Run) -> Path:
         if self.file is None:
@@ -335,7 +356,9 @@ class Evaluate:
             raise ConfigError(unknown_name("test condition", ", ".join(self.conditions), found))
         return chosen
 
-    def _condition(self, run: Run, path: str, model: Any, condition: str, dataset: Any, scorer: Scorer, metrics: list[str], keep: int) -> None:
+    def _condition(
+        self, run: Run, path: str, model: Any, condition: str, dataset: Any, scorer: Scorer, metrics: list[str], keep: int
+    ) -> None:
         audio = run.folder / "audio" / condition if keep else None
         scored = run.task.score(model, dataset, scorer, metrics, condition=condition, variant=self.variant, audio=audio, keep=keep)
         shared = {"model": run.model_config.get("name"), "scale": run.scale, "seed": run.seed, "split": "test", "condition": condition}
@@ -345,56 +368,10 @@ class Evaluate:
             run.results.put({"key": key, "kind": "score", "label": label, "variant": variant, **shared, **row})
 
 
-def save_model(run: Run, target: Path) -> None:
-    """Write the run's model as a packed file (``.apz``) or a dense checkpoint (``.safetensors``)."""
-    config = {"model": run.model_config, "task": run.config["task"], "sample_rate": run.task.sample_rate}
-    if target.suffix == ".apz":
-        meta = {"scale": run.scale, "seed": run.seed}
-        packing.pack(target, run.model.state_dict(), mask=run.mask, codebooks=run.codebooks, config=config, meta=meta)
-        return
-    tensors = {f"model/{name}": value for name, value in run.model.state_dict().items()}
-    if run.mask is not None:
-        tensors |= {f"mask/{name}": value for name, value in run.mask.state_dict().items()}
-    checkpoint.write(target, tensors, {**config, "scale": run.scale})
-
-
-def size_row(run: Run, path: str, variant: str, model: Any, file: Path) -> dict[str, Any]:
-    """Return the row of sizes and costs of a model that was read back from a file."""
-    loaded = load_model_file(file, run.model_config)
-    stored = packing.storage(model.state_dict(), loaded.mask, loaded.codebooks, parameters=[name for name, _ in model.named_parameters()])
-    example = model.example_input()
-    seconds = example.shape[model.time_dim] / model.frames_per_second
-    card = cost.cost(model, example, seconds)
-    repeats = run.config["scoring"]["latency_repeats"]
-    names = prunable(model)
-    weights = dict(model.named_parameters())
-    kept = sum(int((weights[name] != 0).sum()) for name in names)
-    total = sum(weights[name].numel() for name in names)
-    return {
-        "key": f"{path}/size",
-        "kind": "size",
-        "label": run.label,
-        "variant": variant,
-        "model": run.model_config.get("name"),
-        "params": card.params,
-        "nonzero": card.nonzero,
-        "sparsity": 1 - kept / total,
-        "bytes_fp32": stored.bytes_fp32,
-        "bytes_paper": stored.bytes_paper,
-        "bytes_ideal": stored.bytes_ideal,
-        "bytes_file": file.stat().st_size,
-        "macs_per_second": card.macs_per_second,
-        "latency_ms_per_s": cost.latency(model, example, seconds, threads=1, repeats=repeats) if repeats else None,
-        "scale": run.scale,
-        "seed": run.seed,
-        "file": file.name,
-    }
-
-
 def record_iteration(run: Run, path: str, before: Mask, extra: dict[str, Any]) -> float:
     """Record one pruning iteration and return the fraction of the remaining weights that it removed."""
-    assert_mask = run.mask or before
-    kept_before, kept = before.kept(), assert_mask.kept()
+    after = run.mask or before
+    kept_before, kept = before.kept(), after.kept()
     original = run.facts.setdefault("original_params", sum(p.numel() for p in run.model.parameters()))
     unprunable = original - before.total()
     removed = (kept_before - kept) / max(1, kept_before)
@@ -406,24 +383,16 @@ def record_iteration(run: Run, path: str, before: Mask, extra: dict[str, Any]) -
         "remaining_share": (kept + unprunable) / original,
         "nonzero": kept + unprunable,
         "removed_share": removed,
-        "density_per_tensor": assert_mask.per_tensor(),
+        "density_per_tensor": after.per_tensor(),
     }
     run.results.put({**row, **extra})
     return removed
 
 
-def _store_piece(log: Path, tensor: str, result: Any) -> None:
-    append_line(log, {"tensor": tensor, "result": result})
+def _store_finding(log: Path, tensor: str, found: Any) -> None:
+    append_line(log, {"tensor": tensor, "found": found.as_dict()})
     check_stop()
-
-
-def _metric_cache(run: Run) -> Path:
-    from audioprune.places import cache_folder
-
-    return cache_folder(run.runtime["cache"]) / "metrics"
 
 
 def _refuse_no_checkpoint() -> str:
     raise ConfigError("expected checkpoint=<model.apz, .safetensors, .pt or run folder>, got none; give the model to work on")
-
-

@@ -102,7 +102,11 @@ def doctor(config: Any) -> None:
     rows += [(name, what, importlib.util.find_spec(name) is not None) for name, what in extras.items()]
     rows.append(("gcc", "builds pesq", shutil.which("gcc") is not None or shutil.which("cc") is not None))
     rows.append((f"writable {os.getcwd()}", "required", os.access(os.getcwd(), os.W_OK)))
-    facts = {"cores": len(os.sched_getaffinity(0)), "python": sys.version.split()[0], "checks": [{"name": n, "for": w, "ok": k} for n, w, k in rows]}
+    facts = {
+        "cores": len(os.sched_getaffinity(0)),
+        "python": sys.version.split()[0],
+        "checks": [{"name": n, "for": w, "ok": k} for n, w, k in rows],
+    }
     if config.format == "json":
         print(json.dumps(facts))
     else:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
@@ -26,6 +27,7 @@ from audioprune.files import append_line
 from audioprune.progress import progress
 from audioprune.settings import Settings, build_optimizer, build_schedule, epoch_order, step_schedules
 from audioprune.signals import check_stop, stop_requested
+
 
 class Trainable(Protocol):
     """What training needs to know of a task."""
@@ -140,11 +142,14 @@ class Fit:
 
     def _prepare(self) -> None:
         device_is_cpu = self.device == "cpu" or (self.device == "auto" and not torch.cuda.is_available())
+        AcceleratorState._reset_state()  # a sweep's worker process may have trained with another precision before
         self.accelerator = Accelerator(mixed_precision="bf16" if self.settings.precision == "bf16" else "no", cpu=device_is_cpu)
         torch.manual_seed(self.seed)
         self.train_set, self.valid_set = self.data.train(), self.data.valid()
         if len(self.train_set) == 0 or len(self.valid_set) == 0:
-            raise DataError(f"expected a training and a validation set, got {len(self.train_set)} and {len(self.valid_set)} items; check the splits")
+            raise DataError(
+                f"expected a training and a validation set, got {len(self.train_set)} and {len(self.valid_set)} items; check the splits"
+            )
         self.model.to(self.accelerator.device)
         if hasattr(self.task, "to"):
             self.task.to(self.accelerator.device)
@@ -270,7 +275,7 @@ class Fit:
         size = self.settings.batch_size
         order = epoch_order(len(self.train_set), self.seed, self.position.epoch)
         batches = [order[start : start + size] for start in range(0, len(order), size)]
-        mine = batches[rank :: world][: self._steps_per_epoch()] or batches[:1]
+        mine = batches[rank::world][: self._steps_per_epoch()] or batches[:1]
         while len(mine) < self._steps_per_epoch():
             mine.append(mine[-1])
         yield from DataLoader(

@@ -20,5 +20,3 @@ def experiment(config: Any, folder: Path, overrides: list[str]) -> str:
     print(f"{folder}: {note}")
     print(summary_table(folder))
     return status
-
-

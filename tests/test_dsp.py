@@ -71,7 +71,7 @@ def test_window_convention_divides_by_the_sum_of_windows():
     expected = 2 / (window[:160] + window[160:])
     signal = dsp.STFT().synthesis(spectrum)
     torch.testing.assert_close(signal[160:320], expected, rtol=1e-12, atol=0)
-    assert 1.0755 < float((window[:160] + window[160:]).min()) < 1.0801
+    assert float((window[:160] + window[160:]).min()) == pytest.approx(1.0755, abs=1e-4)
 
 
 @pytest.mark.parametrize("ola_norm", dsp.OLA_NORMS)
@@ -114,7 +114,7 @@ def test_streaming_errors():
         dsp.StreamSynthesis(dsp.STFT()).flush()
     synthesis = dsp.StreamSynthesis(dsp.STFT())
     synthesis.push(dsp.STFT().analysis(_noise(1000)))
-    with pytest.raises(ConfigError, match="from 960 to 1120 samples after 7 frames, got 10"):
+    with pytest.raises(ConfigError, match="from 960 to 1120 samples for 7 frames, got 10"):
         synthesis.flush(10)
 
 
@@ -163,7 +163,7 @@ def test_overlap_add_by_hand():
     assert dsp.overlap_add(frames, 1).tolist() == [1, 12, 23, 30]
     with pytest.raises(ConfigError, match="hop_length from 1"):
         dsp.overlap_add(frames, 4)
-    with pytest.raises(ConfigError, match="from 0 to 5 samples, got 6"):
+    with pytest.raises(ConfigError, match="from 0 to 5 samples for 2 frames, got 6"):
         dsp.overlap_add_mean(frames, 2, 6)
 
 
@@ -263,7 +263,7 @@ def test_mix_at_snr_refuses():
             dsp.mix_at_snr(speech, bad, 0)
         with pytest.raises(DataError, match="not silent"):
             dsp.mix_at_snr(bad, noise, 0)
-    with pytest.raises(DataError, match="not silent"):
+    with pytest.raises(DataError, match="T >= 1"):
         dsp.mix_at_snr(speech[:0], noise[:0], 0)
     with pytest.raises(ConfigError, match="finite snr_db"):
         dsp.mix_at_snr(speech, noise, math.nan)

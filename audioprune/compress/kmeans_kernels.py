@@ -151,18 +151,20 @@ def _means(values, sums, shift, cuts, exact, centroids):
             mean = shift + (sums[last] - sums[first]) / (last - first)
         mean = min(max(mean, np.float64(values[first])), np.float64(values[last - 1]))
         centroids[c] = np.float32(mean)
-        if centroids[c] == 0.0 and (values[first] != 0.0 or values[last - 1] != 0.0):
-            centroids[c] = TINY
+        if centroids[c] == 0.0 and values[last - 1] > 0.0:
+            centroids[c] = min(TINY, values[last - 1])
+        elif centroids[c] == 0.0 and values[first] < 0.0:
+            centroids[c] = max(-TINY, values[first])
 
 
 @njit(cache=True, nogil=True)
-def _refill(values, sums, cuts):
-    """Give every empty cluster half of the widest cluster in squared error; return whether one was empty."""
-    k, any_empty = cuts.size - 1, False
-    for c in range(k):
+def _refill(values, cuts):
+    """Give every empty cluster half of the cluster with the largest count x range^2."""
+    k, c = cuts.size - 1, 0
+    while c < k:
         if cuts[c + 1] > cuts[c]:
+            c += 1
             continue
-        any_empty = True
         worst, at = -1.0, -1
         for other in range(k):
             first, last = cuts[other], cuts[other + 1]
@@ -181,7 +183,6 @@ def _refill(values, sums, cuts):
             for i in range(c, at + 1, -1):
                 cuts[i] = cuts[i - 1]
             cuts[at + 1] = split
-    return any_empty
 
 
 @njit(cache=True, nogil=True)
@@ -200,7 +201,7 @@ def lloyd(values, sums, shift, cuts, exact, max_iterations):
     """
     k = cuts.size - 1
     centroids = np.empty(k, np.float32)
-    _refill(values, sums, cuts)
+    _refill(values, cuts)
     for iteration in range(max_iterations):
         _means(values, sums, shift, cuts, exact, centroids)
         moved = False
@@ -211,7 +212,7 @@ def lloyd(values, sums, shift, cuts, exact, max_iterations):
             cuts[c + 1] = cut
         if not moved:
             break
-        _refill(values, sums, cuts)
+        _refill(values, cuts)
     return centroids, iteration + 1
 
 
@@ -234,12 +235,12 @@ def assign(values, centroids, flip, codes):
     low = np.float64(centroids[0])
     span = np.float64(centroids[k - 1]) - low
     cells = min(65536, 16 * k)
-    scale = cells / span if span > 0.0 and cells / span < 1e300 else 0.0
+    scale = cells / span if k > 1 else 0.0
     table = np.empty(cells + 1, np.int64)
     code = 0
     for cell in range(cells):
         table[cell] = code
-        while code < k - 1 and scale > 0.0 and (middles[code] - low) * scale < cell + 1:
+        while code < k - 1 and (middles[code] - low) * scale < cell + 1:
             code += 1
     table[cells] = k - 1
     for i in range(values.size):

@@ -23,24 +23,6 @@ ENCODER_BINS = (80, 39, 19, 9, 4)
 GROUPS = (1, 2, 4, 8)
 MAX_WIDTH = 4
 
-# (the authors' name, our name); \1 is the layer as they count it
-REFERENCE_NAMES = (
-    (r"conv([1-5])\.conv1\.(weight|bias)", "encoder.{down}.value.{last}"),
-    (r"conv([1-5])\.conv2\.(weight|bias)", "encoder.{down}.gate.{last}"),
-    (r"bn([1-5])\.(weight|bias|running_mean|running_var|num_batches_tracked)", "encoder.{down}.norm.{last}"),
-    (r"glstm\.lstm_list1\.(\d+)\.(\w+_l0)", "recurrent.0.groups.{same}.{last}"),
-    (r"glstm\.lstm_list2\.(\d+)\.(\w+_l0)", "recurrent.1.groups.{same}.{last}"),
-    (r"glstm\.ln([12])\.(weight|bias)", "recurrent.{down}.norm.{last}"),
-    (r"conv([1-5])_t_1\.conv1\.(weight|bias)", "real.layers.{up}.value.{last}"),
-    (r"conv([1-5])_t_1\.conv2\.(weight|bias)", "real.layers.{up}.gate.{last}"),
-    (r"bn([1-5])_t_1\.(weight|bias|running_mean|running_var|num_batches_tracked)", "real.layers.{up}.norm.{last}"),
-    (r"conv([1-5])_t_2\.conv1\.(weight|bias)", "imag.layers.{up}.value.{last}"),
-    (r"conv([1-5])_t_2\.conv2\.(weight|bias)", "imag.layers.{up}.gate.{last}"),
-    (r"bn([1-5])_t_2\.(weight|bias|running_mean|running_var|num_batches_tracked)", "imag.layers.{up}.norm.{last}"),
-    (r"fc(1)\.(weight|bias)", "real.output.{last}"),
-    (r"fc(2)\.(weight|bias)", "imag.output.{last}"),
-)
-
 
 class GatedConv(nn.Module):
     """Convolve along frequency, gate by a second convolution and normalise: (B, C, N, F) to (B, C', N, F')."""
@@ -87,7 +69,7 @@ class GroupedLSTM(nn.Module):
         size = features // groups
         self.groups = nn.ModuleList(nn.LSTM(size, size, batch_first=True) for _ in range(groups))
         self.norm = nn.LayerNorm(features)
-        self.register_buffer("order", torch.arange(features).reshape(size, groups).T.flatten() if interleave else None)
+        self.register_buffer("order", _interleaved_ranks(features, groups) if interleave else None)
 
     def sizes(self, axis: str) -> list[int]:
         """Return the number of inputs (``"ih"``) or units (``"hh"``) of each group."""
@@ -288,7 +270,7 @@ class GCRN(nn.Module):
 
     def _first_units(self) -> list[UnitSet]:
         layer, sets, start = self.recurrent[0], [], 0
-        ranks = layer.order.argsort().argsort()  # place of each concatenated output in the interleaved features
+        ranks = layer.order.cpu().argsort().argsort()  # place of each concatenated output in the interleaved features
         for group, size in enumerate(layer.sizes("hh")):
             places, first = ranks[start : start + size], 0
             for reader, width in enumerate(self.recurrent[1].sizes("ih")):
@@ -322,6 +304,10 @@ class GCRN(nn.Module):
         return UnitSet(f"{part}.{layer}", written + _gated(f"{part}.layers.{layer + 1}", 0, units, "in"))
 
 
+def _interleaved_ranks(features: int, groups: int) -> Tensor:
+    return torch.arange(features).reshape(features // groups, groups).T.flatten()  # unit j of group g -> jG + g
+
+
 def _to_features(values: Tensor) -> Tensor:
     return values.transpose(1, 2).flatten(2)  # (B, C, N, F) -> (B, N, C * F)
 
@@ -350,3 +336,88 @@ def _recurrent(layer: str, size: int, units: Tensor) -> tuple[Slice, ...]:
     gates = torch.cat([units + gate * size for gate in range(4)], 1)
     written = tuple(Slice(f"{layer}.{kind}_l0", 0, gates) for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
     return (*written, Slice(f"{layer}.weight_hh_l0", 1, units, "in"))
+
+
+_NORM = "weight|bias|running_mean|running_var|num_batches_tracked"
+# (start of the authors' name, last word of it, start of our name); i is their number less one, j is five less their number
+_REFERENCE_NAMES = (
+    (r"conv([1-5])\.conv1", "weight|bias", "encoder.{i}.value"),
+    (r"conv([1-5])\.conv2", "weight|bias", "encoder.{i}.gate"),
+    (r"bn([1-5])", _NORM, "encoder.{i}.norm"),
+    (r"glstm\.lstm_list1\.(\d+)", r"\w+_l0", "recurrent.0.groups.{n}"),
+    (r"glstm\.lstm_list2\.(\d+)", r"\w+_l0", "recurrent.1.groups.{n}"),
+    (r"glstm\.ln([12])", "weight|bias", "recurrent.{i}.norm"),
+    (r"conv([1-5])_t_1\.conv1", "weight|bias", "real.layers.{j}.value"),
+    (r"conv([1-5])_t_1\.conv2", "weight|bias", "real.layers.{j}.gate"),
+    (r"bn([1-5])_t_1", _NORM, "real.layers.{j}.norm"),
+    (r"conv([1-5])_t_2\.conv1", "weight|bias", "imag.layers.{j}.value"),
+    (r"conv([1-5])_t_2\.conv2", "weight|bias", "imag.layers.{j}.gate"),
+    (r"bn([1-5])_t_2", _NORM, "imag.layers.{j}.norm"),
+    (r"fc(1)", "weight|bias", "real.output"),
+    (r"fc(2)", "weight|bias", "imag.output"),
+)
+
+
+def from_reference_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    r"""Rename the parameters of the authors' public network, so that ``GCRN.load_state_dict`` takes them.
+
+    Groups and width are read from the names and shapes; the published network is ``GCRN(groups=2)``.
+
+    | authors' name | our name (i = n - 1, j = 5 - n) |
+    |---|---|
+    | ``conv(n).conv1``, ``conv(n).conv2`` | ``encoder.i.value``, ``encoder.i.gate`` |
+    | ``bn(n)`` | ``encoder.i.norm`` |
+    | ``glstm.lstm_list1.(g)``, ``glstm.lstm_list2.(g)`` | ``recurrent.0.groups.g``, ``recurrent.1.groups.g`` |
+    | ``glstm.ln1``, ``glstm.ln2`` | ``recurrent.0.norm``, ``recurrent.1.norm`` |
+    | ``conv(n)_t_1.conv1``, ``conv(n)_t_1.conv2`` | ``real.layers.j.value``, ``real.layers.j.gate`` |
+    | ``bn(n)_t_1`` | ``real.layers.j.norm`` |
+    | ``conv(n)_t_2.conv1``, ``conv(n)_t_2.conv2`` | ``imag.layers.j.value``, ``imag.layers.j.gate`` |
+    | ``bn(n)_t_2`` | ``imag.layers.j.norm`` |
+    | ``fc1``, ``fc2`` | ``real.output``, ``imag.output`` |
+
+    The last word (``weight``, ``bias_hh_l0``, ``running_mean``, ...) stays; ``recurrent.0.order`` is added.
+
+    Args:
+        state: State dict of the authors' network; tensors are taken over, not copied.
+
+    Raises:
+        CheckpointError: If a name is unknown, a tensor is missing or a shape is not that of the network.
+
+    Source: names and order of operations of https://github.com/JupiterEthan/GCRN-complex, scripts/utils/networks.py.
+    """
+    renamed = {_our_name(name): tensor for name, tensor in state.items()}
+    first, groups = renamed.get("encoder.0.value.weight"), sum(name.startswith("glstm.lstm_list1") for name in state) // 4
+    if first is None or first.dim() != 4 or not 1 <= first.shape[0] <= 16 * MAX_WIDTH or groups not in GROUPS:
+        raise CheckpointError(
+            f"expected tensors of the authors' GCRN, among them conv1.conv1.weight and 1, 2, 4 or 8 groups in glstm.lstm_list1, "
+            f"got {len(state)} tensors with {groups} groups; give the network's own state dict"
+        )
+    with torch.device("meta"):
+        expected = GCRN(groups=groups, width=first.shape[0] / 16).state_dict()
+    renamed["recurrent.0.order"] = _interleaved_ranks(expected["recurrent.0.order"].numel(), groups)
+    _check_tensors(renamed, expected)
+    return renamed
+
+
+def _our_name(name: str) -> str:
+    for start, last, ours in _REFERENCE_NAMES:
+        found = re.fullmatch(rf"{start}\.({last})", name)
+        if found:
+            number = int(found[1])
+            return f"{ours.format(n=number, i=number - 1, j=5 - number)}.{found[2]}"
+    known = ("conv1.conv1.weight", "bn1.weight", "glstm.lstm_list1.0.weight_ih_l0", "glstm.ln1.bias", "conv5_t_1.conv1.bias", "fc1.weight")
+    raise CheckpointError(f"{unknown_name('tensor of a GCRN state dict', name, known)}; give the network's own state dict")
+
+
+def _check_tensors(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    missing, extra = sorted(expected.keys() - given.keys()), sorted(given.keys() - expected.keys())
+    if missing or extra:
+        raise CheckpointError(
+            f"expected {len(expected)} tensors of a GCRN, got {len(given)}; in our names {missing[:3]} are missing and {extra[:3]} "
+            "too many; give the network's own state dict"
+        )
+    for name, tensor in given.items():
+        if tensor.shape != expected[name].shape:
+            raise CheckpointError(
+                f"expected {name} of shape {tuple(expected[name].shape)}, got {tuple(tensor.shape)}; give the network's own state dict"
+            )

@@ -1,13 +1,13 @@
-"""Where the numbers of a report come from: run folders are found and read, and so are the published numbers.
+"""Where the numbers of a report come from: run folders are found, read and grouped by seed; published numbers are read.
 
-How rows are joined over seeds stands in entries.py; how a number is printed in tables.py.
+How their rows are joined to one table stands in entries.py; how a number is printed in tables.py.
 """
 
 from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ from audioprune.identity import result_config
 
 RUN_FILES = ("run.json", "status.json", "results.jsonl")
 NO_SCALE = "scale not recorded"
+# What changes from job to job without changing what is measured. A seed is what the mean runs over.
+_VOLATILE = frozenset({"seed", "runtime", "hydra", "checkpoint", "name", "hash", "verb"})
+_TOLD_ELSEWHERE = frozenset({"model", "model.name", "pipeline", "pipeline.name", "scale"})
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,68 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = json.dumps(value, sort_keys=True) if isinstance(value, list | Mapping) else value
     return flat
+
+
+def is_volatile(key: str, job: Job) -> bool:
+    """Tell whether a configuration key leaves the experiment the same; a seed counts only where it is the job's own seed."""
+    parts = key.split(".")
+    if parts[-1] == "seed":
+        return job.config[key] == job.seed
+    return parts[0] in _VOLATILE or parts[-1] == "name"
+
+
+def differences(jobs: Iterable[Job]) -> tuple[str, ...]:
+    """Return the configuration keys whose values differ between jobs that have them.
+
+    Left out are volatile keys, the names of model and pipeline, the keys of a model that its name already tells, and a
+    step's copy of a key that stands nearer to the root.
+    """
+    jobs = [job for job in jobs if job.config]
+    keys = sorted({key for job in jobs for key in job.config}, key=lambda key: (key.count("."), key))
+    chosen: dict[tuple[str, tuple[str, ...]], str] = {}
+    for key in keys:
+        if key not in _TOLD_ELSEWHERE and any(not is_volatile(key, job) for job in jobs if key in job.config) and _differs(key, jobs):
+            values = tuple(repr(job.config.get(key)) for job in jobs)
+            chosen.setdefault((key.rpartition(".")[2], values), key)
+    return tuple(sorted(chosen.values()))
+
+
+def _differs(key: str, jobs: list[Job]) -> bool:
+    seen = {(job.model, repr(job.config[key])) for job in jobs if key in job.config}
+    models = {model for model, _ in seen}
+    told_by_model = key.startswith("model.") and len(models) > 1 and len(seen) == len(models)
+    return len({value for _, value in seen}) > 1 and not told_by_model
+
+
+def join_seeds(jobs: Iterable[Job]) -> list[tuple[Job, ...]]:
+    """Group jobs that differ by their seed only.
+
+    Two jobs of one seed never fall into one group: such a group is split by its checkpoint, and if that agrees too, job
+    by job.
+    """
+    groups = _grouped(jobs, _signature)
+    split = [part for group in groups for part in (_grouped(group, _checkpoint) if _repeats(group) else [group])]
+    return [part for group in split for part in ([(job,) for job in group] if _repeats(group) else [group])]
+
+
+def _grouped(jobs: Iterable[Job], key: Callable[[Job], str]) -> list[tuple[Job, ...]]:
+    groups: dict[str, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(key(job), []).append(job)
+    return [tuple(group) for group in groups.values()]
+
+
+def _repeats(group: tuple[Job, ...]) -> bool:
+    return len({job.seed for job in group}) < len(group)
+
+
+def _signature(job: Job) -> str:
+    kept = {key: repr(value) for key, value in job.config.items() if not is_volatile(key, job)}
+    return json.dumps([job.verb, job.model, job.pipeline, job.scale, kept or str(job.folder)], sort_keys=True)
+
+
+def _checkpoint(job: Job) -> str:
+    return str(job.config.get("checkpoint"))
 
 
 def read_reported(source: Mapping[str, Any] | str | Path | None, paper: str) -> Mapping[str, Any]:

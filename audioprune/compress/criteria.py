@@ -1,0 +1,377 @@
+"""How important each weight or unit is: scores from magnitudes, gradients, activations and normalisation scales.
+
+Low means unimportant. What is removed at which score is decided in select.py; mutual information has its own file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from audioprune.compress.masks import prunable
+from audioprune.compress.units import Slice, UnitSet
+from audioprune.compress.weight_groups import group_norms, group_sizes, owner_of
+from audioprune.errors import ConfigError, unknown_name
+
+Batch = Any
+Scores = dict[str, Tensor]
+
+
+def _weight_one(batch: Batch) -> float:
+    return 1.0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The validation data on which the gradient and activation criteria look at a model.
+
+    Attributes:
+        batches: Batches; every criterion walks through them once.
+        loss: (model, batch) -> scalar mean loss; also the forward pass of the activation criterion.
+        weight: batch -> its share in the loss over the whole set, such as its number of examples.
+    """
+
+    batches: Iterable[Batch]
+    loss: Callable[[nn.Module, Batch], Tensor]
+    weight: Callable[[Batch], float] = _weight_one
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into eval mode for a with-block and give every submodule its own mode back afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def weight_magnitude(weights: Mapping[str, Tensor], sigmas: dict[str, float] | None = None) -> Scores:
+    """Score every weight by |w|.
+
+    Args:
+        weights: Parameter name -> weights.
+        sigmas: Not used; every weight criterion takes it.
+
+    Returns:
+        Parameter name -> scores, shape of the weights.
+    """
+    return {name: weight.detach().abs() for name, weight in weights.items()}
+
+
+def magnitude_over_sigma(weights: Mapping[str, Tensor], sigmas: dict[str, float] | None = None) -> Scores:
+    """Score every weight by |w| / sigma of its tensor, with the sigma that the tensor had when it was scored first.
+
+    Args:
+        weights: Parameter name -> weights.
+        sigmas: Parameter name -> standard deviation (unbiased); entries that are missing are added. Store this dict with the
+            training state: a resumed run that measured sigma anew on pruned weights would have other thresholds.
+
+    Returns:
+        Parameter name -> scores, shape of the weights; exact zeros score 0 even in a constant tensor.
+
+    Source: Plain & Biswas, sensitivity pruning, threshold = sensitivity * std(w).
+    """
+    sigmas = {} if sigmas is None else sigmas
+    scores = {}
+    for name, weight in weights.items():
+        if name not in sigmas:
+            sigmas[name] = float(weight.detach().std()) if weight.numel() > 1 else 0.0
+        magnitude = weight.detach().abs()
+        scores[name] = torch.where(magnitude == 0, magnitude, magnitude / sigmas[name])
+    return scores
+
+
+def unit_magnitude(model: nn.Module, sets: Sequence[UnitSet], evidence: Evidence | None = None) -> Scores:
+    """Score every unit by the sum of |w| over all weights that write it; of a recurrent unit these are all its gate rows.
+
+    Args:
+        model: The model that the sets describe.
+        sets: Unit sets with "out" slices.
+        evidence: Not used; every unit criterion takes it.
+
+    Returns:
+        Set name -> scores, shape (U,).
+
+    Raises:
+        ConfigError: No weight of the model writes the units of a set.
+
+    Source: Esling et al., equation 3.
+    """
+    parameters = dict(model.named_parameters())
+    writers = _writers(model, sets)
+    return {each.name: sum(group_norms(parameters[part.tensor].detach(), part, 1) for part in writers[each.name]) for each in sets}
+
+
+def unit_gradient(model: nn.Module, sets: Sequence[UnitSet], evidence: Evidence | None = None) -> Scores:
+    """Score every unit by the sum of |dL/dw| over all weights that write it; gradients are signed until all batches are in.
+
+    Args:
+        model: The model that the sets describe; its gradients and its training mode stay as they are.
+        sets: Unit sets with "out" slices.
+        evidence: Validation data with the training loss.
+
+    Returns:
+        Set name -> scores, shape (U,).
+
+    Raises:
+        ConfigError: No weight writes the units of a set, a weight is frozen, or the evidence is missing or empty.
+
+    Source: Esling et al., equation 4.
+    """
+    writers = _writers(model, sets)
+    parameters = dict(model.named_parameters())
+    names = sorted({part.tensor for parts in writers.values() for part in parts})
+    for name in names:
+        if not parameters[name].requires_grad:
+            raise ConfigError(f"gradient criterion: expected '{name}' to require a gradient, got a frozen weight; unfreeze it")
+    gradients = _accumulated(model, [parameters[name] for name in names], _needed(evidence, "gradient"))
+    by_name = dict(zip(names, gradients, strict=True))
+    return {each.name: sum(group_norms(by_name[part.tensor], part, 1) for part in writers[each.name]) for each in sets}
+
+
+def unit_activation(model: nn.Module, sets: Sequence[UnitSet], evidence: Evidence | None = None) -> Scores:
+    """Score every unit by the sum over examples and time of |output| of the layer that writes it.
+
+    A unit that several layers write, such as one of a residual stream, gets the mean over them.
+
+    Args:
+        model: The model that the sets describe; its training mode stays as it is.
+        sets: Unit sets with "out" slices.
+        evidence: Validation data; its loss runs the forward pass.
+
+    Returns:
+        Set name -> scores, shape (U,), float64.
+
+    Raises:
+        ConfigError: A layer's output does not show the units, a layer was not called, or the evidence is missing or empty.
+
+    Source: Esling et al., equation 5.
+    """
+    evidence = _needed(evidence, "activation")
+    taps = {each.name: taps_of(model, each) for each in sets}
+    sums: dict[nn.Module, Tensor] = {}
+
+    def remember(module: nn.Module, inputs: object, output: object) -> None:
+        values = output_of(module, output).detach().abs()
+        total = values.double().sum([axis for axis in range(values.dim()) if axis != values.dim() - 1])
+        sums[module] = sums[module] + total if module in sums else total
+
+    handles = [module.register_forward_hook(remember) for module in {tap.module for parts in taps.values() for tap in parts}]
+    try:
+        with torch.no_grad(), evaluating(model):
+            for batch in evidence.batches:
+                evidence.loss(model, batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {each.name: torch.stack([_seen(tap, sums, each) for tap in taps[each.name]]).mean(0) for each in sets}
+
+
+def unit_normalization(model: nn.Module, sets: Sequence[UnitSet], evidence: Evidence | None = None) -> Scores:
+    """Score every unit by |gamma| of the normalisation that follows it, the mean over several of them.
+
+    Args:
+        model: The model that the sets describe.
+        sets: Unit sets with "norm" slices.
+        evidence: Not used; every unit criterion takes it.
+
+    Returns:
+        Set name -> scores, shape (U,).
+
+    Raises:
+        ConfigError: A set has no normalisation; the models WaveNet and SING have none at all.
+
+    Source: Esling et al., Sec. 3.2, normalization criterion.
+    """
+    parameters = dict(model.named_parameters())
+    scores = {}
+    for each in sets:
+        scales = [part for part in each.slices if part.role == "norm" and _is_scale(part.tensor) and part.tensor in parameters]
+        if not scales:
+            raise ConfigError(
+                f"normalization criterion: expected a normalisation on unit set '{each.name}', got none; "
+                "use magnitude, gradient, activation or information"
+            )
+        scores[each.name] = torch.stack([group_norms(parameters[part.tensor].detach(), part, 1) for part in scales]).mean(0)
+    return scores
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Where the output of a unit set can be read.
+
+    Attributes:
+        module: The layer that writes the units.
+        index: Positions of unit u on the last axis of ``output_of(module, output)``, shape (U, width).
+    """
+
+    module: nn.Module
+    index: Tensor
+
+
+def taps_of(model: nn.Module, unit_set: UnitSet) -> list[Tap]:
+    """Find the layers whose output is the units of a set, from its "out" slices.
+
+    Raises:
+        ConfigError: No layer writes the units, or its output does not show them.
+    """
+    taps: dict[nn.Module, Tap] = {}
+    for part in _writers(model, [unit_set])[unit_set.name]:
+        module = owner_of(model, part.tensor)
+        if module not in taps:  # input-hidden and hidden-hidden weights of one recurrent layer write one output
+            taps[module] = Tap(module, _output_positions(module, part, unit_set.name))
+    return list(taps.values())
+
+
+def output_of(module: nn.Module, output: Any) -> Tensor:
+    """Return a layer's output with its units on the last axis, shape (..., units)."""
+    if isinstance(module, nn.RNNBase):
+        output = output[0]
+    if isinstance(output, nn.utils.rnn.PackedSequence):
+        return output.data
+    return output.movedim(-1 - len(module.kernel_size), -1) if isinstance(module, nn.modules.conv._ConvNd) else output
+
+
+def scaled(scores: Mapping[str, Tensor], scaling: str, model: nn.Module, sets: Sequence[UnitSet]) -> Scores:
+    """Make the scores of several unit sets comparable, for a global selection.
+
+    Args:
+        scores: Set name -> scores, shape (U,).
+        scaling: ``"max"`` divides by the largest score of the set, ``"dimension"`` by the square root of the number of
+            weights that write one unit, ``"none"`` by 1.
+        model: The model that the sets describe.
+        sets: The unit sets.
+
+    Raises:
+        ConfigError: The scaling is unknown, or no weight writes the units of a set.
+
+    Source: Esling et al., Sec. 3.4. "Based on the layer dimensionality" leaves the divisor open; the root of the fan-in is
+    our choice, after the spread that common initialisations give to a sum of weights.
+    """
+    if scaling not in SCALINGS:
+        raise ConfigError(unknown_name("scaling", scaling, SCALINGS))
+    return {each.name: SCALINGS[scaling](scores[each.name], model, each) for each in sets}
+
+
+def criterion(of: str, name: str) -> Callable[..., Scores]:
+    """Look a criterion up.
+
+    Args:
+        of: ``"weight"`` or ``"unit"``.
+        name: Name of the criterion.
+
+    Raises:
+        ConfigError: A name is unknown; the message lists the closest ones.
+    """
+    if of not in CRITERIA:
+        raise ConfigError(unknown_name("object of a criterion", of, CRITERIA))
+    if name not in CRITERIA[of]:
+        raise ConfigError(unknown_name(f"{of} criterion", name, CRITERIA[of]))
+    return CRITERIA[of][name]
+
+
+def _scale_max(scores: Tensor, model: nn.Module, unit_set: UnitSet) -> Tensor:
+    largest = scores.max()
+    return scores / largest if largest > 0 else scores
+
+
+def _scale_dimension(scores: Tensor, model: nn.Module, unit_set: UnitSet) -> Tensor:
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    fan_in = sum(group_sizes(part, shapes[part.tensor]) for part in _writers(model, [unit_set])[unit_set.name])
+    return scores / fan_in**0.5
+
+
+def _scale_none(scores: Tensor, model: nn.Module, unit_set: UnitSet) -> Tensor:
+    return scores
+
+
+def _is_scale(name: str) -> bool:
+    return name.rpartition(".")[2] == "weight"
+
+
+def _writers(model: nn.Module, sets: Sequence[UnitSet]) -> dict[str, list[Slice]]:
+    weights = set(prunable(model))
+    found = {each.name: [part for part in each.slices if part.role == "out" and part.tensor in weights] for each in sets}
+    for name, parts in found.items():
+        if not parts:
+            raise ConfigError(f"unit set '{name}': expected a weight that writes its units, got none; declare an 'out' slice of one")
+    return found
+
+
+def _needed(evidence: Evidence | None, criterion: str) -> Evidence:
+    if evidence is None:
+        raise ConfigError(f"{criterion} criterion: expected validation data, got none; give the validation batches and the loss")
+    return evidence
+
+
+def _accumulated(model: nn.Module, parameters: list[Tensor], evidence: Evidence) -> list[Tensor]:
+    """Sum weighted gradients over all batches without touching ``.grad``."""
+    sums = [torch.zeros_like(parameter) for parameter in parameters]
+    weight = 0.0
+    # cuDNN refuses the backward pass of a recurrent layer in eval mode
+    with evaluating(model), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        for batch in evidence.batches:
+            share = evidence.weight(batch)
+            gradients = torch.autograd.grad(evidence.loss(model, batch), parameters, allow_unused=True)
+            weight += share
+            for total, gradient in zip(sums, gradients, strict=True):
+                if gradient is not None:
+                    total.add_(gradient, alpha=share)
+    if weight <= 0:
+        raise ConfigError("gradient criterion: expected at least one validation batch, got none; check the data")
+    return [total / weight for total in sums]
+
+
+def _output_positions(module: nn.Module, part: Slice, set_name: str) -> Tensor:
+    if isinstance(module, nn.RNNBase):
+        return _recurrent_positions(module, part, set_name)
+    transposed = isinstance(module, nn.modules.conv._ConvNd) and module.transposed
+    known = isinstance(module, nn.Linear | nn.modules.conv._ConvNd)
+    if not known or part.leading != 1 or part.dim != int(transposed) or (transposed and module.groups > 1):
+        raise ConfigError(
+            f"unit set '{set_name}': expected the units on the output of a linear, convolution or recurrent layer, got slice "
+            f"'{part.tensor}' (dim {part.dim}) of {type(module).__name__}; use the magnitude or gradient criterion"
+        )
+    return part.index
+
+
+def _recurrent_positions(module: nn.RNNBase, part: Slice, set_name: str) -> Tensor:
+    """Map gate rows to hidden units: row r of any gate writes unit r modulo the hidden size."""
+    if module.num_layers > 1 or module.proj_size or part.dim != 0 or part.leading != 1:
+        raise ConfigError(
+            f"unit set '{set_name}': expected gate rows of a one-layer recurrent layer without projection, got '{part.tensor}' "
+            f"(dim {part.dim}, {module.num_layers} layers, projection {module.proj_size}); stack one-layer modules instead"
+        )
+    gates = module.weight_hh_l0.shape[0] // module.hidden_size
+    hidden = (part.index % module.hidden_size).sort(1).values[:, ::gates]  # every unit appears once per gate
+    return hidden + (module.hidden_size if part.tensor.endswith("_reverse") else 0)
+
+
+def _seen(tap: Tap, sums: Mapping[nn.Module, Tensor], unit_set: UnitSet) -> Tensor:
+    if tap.module not in sums:
+        raise ConfigError(
+            f"activation criterion: expected the forward pass to call the {type(tap.module).__name__} that writes unit set "
+            f"'{unit_set.name}', got no call; use the magnitude or gradient criterion"
+        )
+    total = sums[tap.module]
+    return total[tap.index.to(total.device)].sum(1)
+
+
+CRITERIA: dict[str, dict[str, Callable[..., Scores]]] = {
+    "weight": {"magnitude": weight_magnitude, "magnitude_over_sigma": magnitude_over_sigma},
+    "unit": {
+        "magnitude": unit_magnitude,
+        "gradient": unit_gradient,
+        "activation": unit_activation,
+        "normalization": unit_normalization,
+    },
+}
+SCALINGS: dict[str, Callable[[Tensor, nn.Module, UnitSet], Tensor]] = {"max": _scale_max, "dimension": _scale_dimension, "none": _scale_none}

@@ -1,0 +1,234 @@
+"""How the surviving weights of one tensor become a few shared values: k-means in one dimension, and its use on a model.
+
+How many values a tensor gets (its K) is decided elsewhere, by a fixed number or by a sensitivity search; how codes and
+codebooks become bytes stands in packing.py.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from audioprune.errors import ConfigError, DivergedError, unknown_name
+
+MAX_LEVELS = 65536
+_EXACT_WORK = 1 << 22
+_MIN_BINS, _MAX_BINS, _BINS_PER_LEVEL = 4096, 16384, 64
+_MARKS = 65536
+_DP_LEVELS = 1024
+_MAX_ITERATIONS = 100_000
+
+
+@dataclass(frozen=True, eq=False)
+class Codebook:
+    """The quantised form of the surviving weights of one tensor.
+
+    Attributes:
+        centroids: The K shared values, float32 (K,), strictly increasing.
+        codes: The index of each survivor's value, uint8 (uint16 for K > 256), shape (S,), survivors in row-major order.
+    """
+
+    centroids: Tensor
+    codes: Tensor
+
+    @property
+    def levels(self) -> int:
+        """Number of shared values K; 0 if the tensor has no survivor."""
+        return self.centroids.numel()
+
+    @property
+    def bits(self) -> float:
+        """Bits of the codewords and the codebook alone: S log2 K + 32 K (Tan & Wang's accounting, no positions)."""
+        return self.codes.numel() * math.log2(max(1, self.levels)) + 32 * self.levels
+
+    def values(self) -> Tensor:
+        """Return the quantised survivors, float32 (S,)."""
+        return self.centroids[self.codes.long()]
+
+    def restore(self, keep: Tensor) -> Tensor:
+        """Return the whole tensor: the survivors where ``keep`` is true, zero elsewhere.
+
+        Raises:
+            ConfigError: ``keep`` does not have as many true positions as there are codes.
+        """
+        kept = int(keep.sum())
+        if kept != self.codes.numel():
+            raise ConfigError(f"expected a mask that keeps {self.codes.numel()} weights, got {kept}; use the mask of the same quantization")
+        whole = torch.zeros(keep.shape, dtype=torch.float32)
+        whole[keep] = self.values()
+        return whole
+
+
+def kmeans_1d(values: NDArray[np.floating] | Tensor, k: int) -> tuple[NDArray[np.float32], NDArray[np.unsignedinteger]]:
+    """Cluster numbers into at most ``k`` groups of least squared error.
+
+    The start is the best partition of the sorted values into ``k`` runs, found by dynamic programming. It is exact (the
+    optimum, up to rounding) if the number of different values times ``k`` is at most 4,194,304. Above that the programme runs on 4,096
+    to 16,384 bins (bins of equal count merged with bins of equal width), and for k > 1024 on the asymptotically
+    optimal density of centroids, the cube root of the density of the values. Lloyd's iteration on sorted values then runs to
+    its fixpoint: each value belongs to the nearest centroid, each centroid is the mean of its values.
+    The result is a function of the multiset of the values, and that of -w is the mirror image of that of w.
+
+    Args:
+        values: Finite numbers of any shape and order; they are compared as float32. They are not masked: pass survivors only.
+        k: Number of clusters, 1..65536; at most as many as there are different values are used, which is then lossless.
+
+    Returns:
+        The centroids, float32 (K,), strictly increasing, and the code of each value, uint8 (uint16 for K > 256), shape (n,).
+        A value half-way between two centroids takes the one nearer to zero on the side of the larger extreme. A mean that is
+        zero over values that are not is replaced by the smallest normal number, so that no weight becomes zero unnoticed.
+
+    Raises:
+        ConfigError: ``k`` is not a whole number of 1..65536, or the values are not real floating-point numbers.
+        DivergedError: A value is NaN or infinite.
+
+    Source: Tan & Wang (ICASSP 2021), k-means weight quantization; their start of the iteration is not given.
+    """
+    levels = _checked_level(k)
+    array = _as_float32(values)
+    if array.size == 0:
+        return np.empty(0, np.float32), np.empty(0, np.uint8)
+    from audioprune.compress import kmeans_kernels as kernels
+
+    ordered = np.sort(array)
+    flip = bool(kernels.leans_negative(ordered))
+    if flip:
+        ordered = -ordered[::-1]
+    centroids = _centroids(ordered, levels)
+    codes = np.empty(array.size, np.uint8 if centroids.size <= 256 else np.uint16)
+    kernels.assign(array, centroids, flip, codes)
+    return (-centroids[::-1] if flip else centroids) + np.float32(0), codes
+
+
+def squared_error(values: NDArray[np.floating] | Tensor, centroids: NDArray[np.floating], codes: NDArray[np.unsignedinteger]) -> float:
+    """Return the sum over all values of (value - its centroid)^2, in float64."""
+    array = _as_float32(values).astype(np.float64)
+    return float(np.square(array - np.asarray(centroids, np.float64)[codes]).sum())
+
+
+def cluster(weight: Tensor, k: int, keep: Tensor | None = None) -> Codebook:
+    """Quantise the survivors of one tensor without changing it.
+
+    Args:
+        weight: float32 tensor of any shape.
+        k: Number of shared values, 1..65536.
+        keep: Bool tensor of the same shape, true for survivors; None takes every weight that is not zero.
+
+    Raises:
+        ConfigError: ``k`` is out of range, ``weight`` is not float32, or ``keep`` has another shape.
+        DivergedError: A surviving weight is NaN or infinite.
+    """
+    if weight.dtype != torch.float32:
+        raise ConfigError(f"expected float32 weights for k-means, got {weight.dtype}; convert the model with .float() first")
+    if keep is not None and (keep.shape != weight.shape or keep.dtype != torch.bool):
+        raise ConfigError(f"expected a bool mask of shape {tuple(weight.shape)}, got {keep.dtype} {tuple(keep.shape)}; use the model's own mask")
+    survivors = weight.detach()[weight.detach() != 0 if keep is None else keep.to(weight.device)]
+    centroids, codes = kmeans_1d(survivors, k)
+    return Codebook(torch.from_numpy(centroids), torch.from_numpy(codes))
+
+
+def quantize_(model: nn.Module, mask: Mapping[str, Tensor] | None, levels: Mapping[str, int]) -> dict[str, Codebook]:
+    """Replace the surviving weights of the named tensors by their centroids, in place; removed weights stay zero.
+
+    All arguments and all weights are checked before the first tensor is changed.
+
+    Args:
+        model: The network.
+        mask: Survivors by parameter name (a ``Mask`` or a dict of bool tensors). A tensor that has no entry keeps its zeros: its
+            survivors are the weights that are not zero.
+        levels: K by parameter name, 1..65536; a tensor with fewer different weights uses fewer and is unchanged.
+
+    Returns:
+        The codebook of each named tensor, in the order of ``levels``, on the CPU.
+
+    Raises:
+        ConfigError: A name is no parameter of the model, or a K is out of range.
+        DivergedError: A weight is NaN or infinite; the message names the tensor.
+    """
+    parameters = dict(model.named_parameters())
+    for name in levels:
+        if name not in parameters:
+            raise ConfigError(unknown_name("parameter", name, parameters))
+    books = {}
+    for name, k in levels.items():
+        try:
+            books[name] = cluster(parameters[name], k, mask[name] if mask is not None and name in mask else None)
+        except (ConfigError, DivergedError) as error:
+            raise type(error)(f"{name}: {error}") from None
+    with torch.no_grad():
+        for name, book in books.items():
+            weight = parameters[name]
+            keep = mask[name].to(weight.device) if mask is not None and name in mask else weight != 0
+            weight.copy_(torch.zeros_like(weight).masked_scatter_(keep, book.values().to(weight.device)))
+    return books
+
+
+def _checked_level(k: int) -> int:
+    try:
+        level = operator.index(k)
+    except TypeError:
+        raise ConfigError(f"expected a whole number of shared values K, got {k!r}; use 1..{MAX_LEVELS}") from None
+    if isinstance(k, bool) or not 1 <= level <= MAX_LEVELS:
+        raise ConfigError(f"expected a number of shared values K of 1..{MAX_LEVELS}, got {k}; use for example 64")
+    return level
+
+
+def _as_float32(values: NDArray[np.floating] | Tensor) -> NDArray[np.float32]:
+    """Return the values as a flat float32 array, checked."""
+    array = values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if array.dtype.kind != "f":
+        raise ConfigError(f"expected floating-point values for k-means, got {array.dtype}; convert them first")
+    with np.errstate(over="ignore"):
+        flat = np.ascontiguousarray(array.reshape(-1), dtype=np.float32)
+    if not np.isfinite(flat).all():
+        bad = flat.size - int(np.isfinite(flat).sum())
+        raise DivergedError(f"expected finite weights, got {bad} of {flat.size} NaN or infinite; quantize a checkpoint of before they appeared")
+    return flat
+
+
+def _centroids(ordered: NDArray[np.float32], k: int) -> NDArray[np.float32]:
+    """Return the centroids of sorted values."""
+    from audioprune.compress import kmeans_kernels as kernels
+
+    distinct = int(kernels.count_distinct(ordered))
+    if k >= distinct:
+        return ordered[kernels.distinct_edges(ordered, distinct)[:-1]]
+    shift = float(ordered.mean(dtype=np.float64))
+    sums = kernels.prefix_sums(ordered, shift)
+    cuts = _first_partition(ordered, sums, distinct, k)
+    kernels.lloyd(ordered, sums, shift, cuts, False, _MAX_ITERATIONS)
+    return kernels.lloyd(ordered, sums, shift, cuts, True, _MAX_ITERATIONS)[0]
+
+
+def _first_partition(ordered: NDArray[np.float32], sums: NDArray[np.float64], distinct: int, k: int) -> NDArray[np.int64]:
+    """Return cluster edges as positions in the sorted values, int64 (k + 1)."""
+    from audioprune.compress import kmeans_kernels as kernels
+
+    edges = kernels.distinct_edges(ordered, distinct)
+    if distinct * k > _EXACT_WORK and k > _DP_LEVELS:
+        return _by_density(ordered, edges, k)
+    if distinct * k > _EXACT_WORK:
+        bins = min(max(_BINS_PER_LEVEL * k, _MIN_BINS), _MAX_BINS)
+        edges = _by_density(ordered, edges, bins)
+    return kernels.best_partition(edges, sums[edges], k)
+
+
+def _by_density(ordered: NDArray[np.float32], edges: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+    """Spread cluster edges over the different values with the cube root of the density; no cluster is empty."""
+    distinct = edges.size - 1
+    marks = np.unique(np.arange(_MARKS + 1) * distinct // _MARKS)
+    left = ordered[edges[np.minimum(marks, distinct - 1)]].astype(np.float64)
+    counts = np.diff(edges[marks]).astype(np.float64)
+    share = np.concatenate([[0.0], np.cumsum(np.cbrt(counts * np.diff(left) ** 2))])
+    position = np.interp(np.arange(k + 1) / k * share[-1], share, marks).astype(np.int64)
+    position = np.maximum.accumulate(position - np.arange(k + 1)) + np.arange(k + 1)
+    position = np.minimum(position, distinct - k + np.arange(k + 1))
+    position[0], position[-1] = 0, distinct
+    return edges[position]

@@ -1,0 +1,231 @@
+"""How the validation loss of a model is evaluated again and again while one tensor at a time is changed in place.
+
+The searches that ask for it stand in sensitivity.py and levels.py; what a batch and a loss are is decided by the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import inf, isfinite, isnan, nextafter
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from audioprune.compress.criteria import evaluating
+from audioprune.errors import ConfigError, DivergedError
+from audioprune.progress import progress
+
+Value = Tensor | tuple[Tensor, ...]
+LossBatch = tuple[Value, Callable[[Any], Tensor], float]
+Found = TypeVar("Found")
+
+
+class LossOracle(Protocol):
+    """Evaluates the mean validation loss of a model; ``BatchLoss`` is the one for batches of tensors."""
+
+    def base(self) -> float:
+        """Evaluate the loss of the model as it is; what was remembered of earlier weights is forgotten."""
+        ...
+
+    def with_tensor(self, name: str, limit: float) -> float:
+        """Evaluate the loss while one tensor is modified in place; above ``limit`` any lower bound above it will do."""
+        ...
+
+
+class BatchLoss:
+    """The weighted mean loss over fixed validation batches, evaluated no further than a decision needs.
+
+    An evaluation stops as soon as the sum of non-negative losses proves that the limit is exceeded. If the model has
+    ``stages()``, a list of (prefix of the parameter names, function from the former stage's output to the next) whose
+    composition is ``forward``, the inputs of the stage under test are remembered and only the stages from there on run. Both
+    leave every decision as it is. Evaluations run in eval mode without gradients; the training mode comes back afterwards.
+
+    Args:
+        model: The model; its weights may change only between a ``base()`` and the next, apart from the tensor under test.
+        batches: (inputs, loss of the output, weight) triples: a tensor or tuple of tensors for the model, a function from
+            the model's output to the scalar mean loss, and the batch's share in the mean, such as its number of frames.
+        cache_bytes: Largest memory for remembered inputs; batches beyond it are computed from the nearest remembered stage.
+        nonnegative: Whether no batch loss is below 0; without that evaluations do not stop early.
+
+    Raises:
+        ConfigError: There are no batches, or a weight is not positive.
+    """
+
+    def __init__(
+        self, model: nn.Module, batches: Sequence[LossBatch], *, cache_bytes: int = 1 << 30, nonnegative: bool = True
+    ) -> None:
+        if not batches or not all(weight > 0 for _, _, weight in batches):
+            raise ConfigError("validation loss: expected batches of positive weight, got none or a weight <= 0; check the data")
+        self._model, self._batches = model, list(batches)
+        self._total_weight = sum(weight for _, _, weight in batches)
+        self._nonnegative, self._cache_bytes = nonnegative, cache_bytes
+        self._stages: list[tuple[str, Callable[[Any], Any]]] = list(model.stages()) if hasattr(model, "stages") else []
+        self._stage_of = _stage_of(model, [prefix for prefix, _ in self._stages])
+        self._cache: dict[int, tuple[int, Value]] = {}
+        self._checked = not self._stages
+
+    def base(self) -> float:
+        """Evaluate the loss of the model as it is and forget all remembered inputs.
+
+        Raises:
+            ConfigError: The stages do not compose to the model's forward pass, or a loss is negative.
+        """
+        self._cache.clear()
+        if not self._checked:
+            self._check_stages()
+            self._checked = True
+        return self._mean(0, inf)
+
+    def with_tensor(self, name: str, limit: float) -> float:
+        """Evaluate the loss while one tensor is modified in place.
+
+        Args:
+            name: Parameter name of the modified tensor.
+            limit: A partial result above this value is returned at once.
+
+        Raises:
+            ConfigError: A loss is negative.
+        """
+        return self._mean(self._stage_of.get(name, 0), limit)
+
+    def _mean(self, stage: int, limit: float) -> float:
+        total = 0.0
+        with torch.no_grad(), evaluating(self._model):
+            for index, (inputs, loss_of, weight) in enumerate(self._batches):
+                value = float(loss_of(self._output(index, inputs, stage)))
+                if self._nonnegative and value < 0:
+                    raise ConfigError(f"validation loss: expected losses >= 0, got {value}; set nonnegative=False for this loss")
+                total += weight * value
+                if self._nonnegative and not total / self._total_weight <= limit:  # NaN stops too
+                    break
+        return total / self._total_weight
+
+    def _output(self, index: int, inputs: Value, stage: int) -> Any:
+        if not self._stages:
+            return _forward(self._model, inputs)
+        start, value = self._cache.get(index, (0, inputs))
+        if start > stage:
+            start, value = 0, inputs
+        for _, run in self._stages[start:stage]:  # before the tensor under test, hence unmodified
+            value = run(value)
+        self._remember(index, stage, value)
+        for _, run in self._stages[stage:]:
+            value = run(value)
+        return value
+
+    def _remember(self, index: int, stage: int, value: Value) -> None:
+        if stage == 0:
+            return
+        others = sum(_bytes(kept) for other, (_, kept) in self._cache.items() if other != index)
+        if others + _bytes(value) <= self._cache_bytes:
+            self._cache[index] = (stage, value)
+
+    def _check_stages(self) -> None:
+        inputs = self._batches[0][0]
+        with torch.no_grad(), evaluating(self._model):
+            expected, value = _forward(self._model, inputs), inputs
+            for prefix, run in self._stages:
+                before = [tensor._version for tensor in _tensors(value)]
+                following = run(value)
+                if before != [tensor._version for tensor in _tensors(value)]:
+                    raise ConfigError(f"stage '{prefix}': expected its input to stay as it is, got an in-place change; drop inplace=True")
+                value = following
+        got, want = _tensors(value), _tensors(expected)
+        same = len(got) == len(want) and all(a.shape == b.shape and torch.allclose(a, b, 1e-5, 1e-6) for a, b in zip(got, want, strict=True))
+        if not same:
+            name = type(self._model).__name__
+            raise ConfigError(f"{name}.stages(): expected stages that compose to forward(), got another output; correct or remove stages()")
+
+
+@contextmanager
+def restored(tensor: Tensor) -> Iterator[Tensor]:
+    """Allow writing to a tensor in a with-block, give it its former bits back afterwards, and yield a copy of them."""
+    before = tensor.detach().clone()
+    with torch.no_grad():
+        try:
+            yield before
+        finally:
+            tensor.copy_(before)
+
+
+def base_of(loss: LossOracle) -> float:
+    """Evaluate the base loss.
+
+    Raises:
+        DivergedError: It is not finite.
+    """
+    base = loss.base()
+    if not isfinite(base):
+        raise DivergedError(f"sensitivity: expected a finite base loss, got {base}; the model has diverged, lower the learning rate")
+    return base
+
+
+def increase_of(loss: LossOracle, name: str, base: float, alpha: float) -> float:
+    """Evaluate the loss increase with one tensor modified; it is exact up to alpha, a lower bound above, infinite for NaN."""
+    increase = loss.with_tensor(name, limit_of(base, alpha)) - base
+    return inf if isnan(increase) else increase
+
+
+def limit_of(base: float, alpha: float) -> float:
+    """Return the smallest loss whose increase, as rounded, exceeds alpha, so that stopping early changes no decision."""
+    limit = base + alpha
+    while limit - base <= alpha and limit < inf:
+        limit = nextafter(limit, inf)
+    return limit
+
+
+def check_alpha(alpha: float) -> None:
+    """Refuse a tolerance that is negative or not a number.
+
+    Raises:
+        ConfigError: It is.
+    """
+    if not alpha >= 0:
+        raise ConfigError(f"tolerance alpha: expected a number >= 0, got {alpha}; the loss increase is compared with it")
+
+
+def resumable(
+    title: str, tensors: Mapping[str, Any], find: Callable[[str], Found], finished: Mapping[str, Found] | None,
+    on_tensor: Callable[[str, Found], None] | None,
+) -> dict[str, Found]:
+    """Find something for every tensor in order, taking over what an interrupted call had found."""
+    found: dict[str, Found] = {}
+    with progress(title, len(tensors)) as display:
+        for name in tensors:
+            if finished and name in finished:
+                found[name] = finished[name]
+                display.skip(1)
+                continue
+            found[name] = find(name)
+            if on_tensor:
+                on_tensor(name, found[name])
+            display.advance(1, name)
+    return found
+
+
+def _stage_of(model: nn.Module, prefixes: Sequence[str]) -> dict[str, int]:
+    """Map parameter names to their stage; a tied weight belongs to the first of its stages, an unclaimed one to stage 0."""
+    first: dict[int, int] = {}
+    names = list(model.named_parameters(remove_duplicate=False))
+    for name, parameter in names:
+        stage = max((number for number, prefix in enumerate(prefixes) if _within(name, prefix)), key=lambda n: len(prefixes[n]), default=0)
+        first[id(parameter)] = min(stage, first.get(id(parameter), stage))
+    return {name: first[id(parameter)] for name, parameter in names}
+
+
+def _within(name: str, prefix: str) -> bool:
+    return bool(prefix) and (name == prefix or name.startswith(f"{prefix}."))
+
+
+def _forward(model: nn.Module, inputs: Value) -> Any:
+    return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    return [value] if isinstance(value, Tensor) else [tensor for item in value for tensor in _tensors(item)]
+
+
+def _bytes(value: Any) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(value))

@@ -1,0 +1,350 @@
+"""How much of each tensor can go before the validation loss rises too far: Tan & Wang's sensitivity analyses.
+
+One search serves weights and weight groups. It does not prune for good: weights come back bit for bit, and ``keeps`` gives
+what a pruning step applies to all tensors together. How many quantisation levels a tensor needs stands in levels.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import inf, isfinite
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from audioprune.compress.loss_oracle import LossOracle, base_of, check_alpha, increase_of, restored, resumable
+from audioprune.compress.masks import Mask
+from audioprune.compress.select import ranks, share_of
+from audioprune.compress.units import Slice, UnitSet
+from audioprune.compress.weight_groups import any_kept, expand, group_norms
+from audioprune.errors import ConfigError, unknown_name
+
+Method = Literal["first_violation", "bisection"]
+BETAS = tuple(step / 20 for step in range(21))
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What may be removed from one tensor: its kept weights, or its groups of which a weight is kept.
+
+    Attributes:
+        tensor: The parameter; a search modifies it in place and restores it.
+        kept: Kept positions, bool, shape of the tensor. The mask counts, not the value: a kept weight of 0 is a candidate.
+        groups: The weight groups of the tensor, or None for single weights.
+    """
+
+    tensor: Tensor
+    kept: Tensor
+    groups: Slice | None = None
+
+    def count(self) -> int:
+        """Count the candidates."""
+        return int((self.kept if self.groups is None else any_kept(self.groups, self.kept)).count_nonzero())
+
+    def ranks(self) -> Tensor:
+        """Rank the candidates: weights by |w|, groups by their l1 norm, ties by position."""
+        if self.groups is None:
+            return ranks(self.tensor.detach().abs(), self.kept)
+        return ranks(group_norms(self.tensor.detach(), self.groups, 1), any_kept(self.groups, self.kept))
+
+    def removed(self, ranked: Tensor, count: int) -> Tensor:
+        """Mark the positions of the ``count`` lowest candidates, bool, shape of the tensor."""
+        low = ranked < count
+        return low if self.groups is None else ~expand(self.groups, ~low, self.tensor.shape)
+
+
+def weight_candidates(model: nn.Module, mask: Mask) -> dict[str, Candidates]:
+    """List the kept weights of every masked tensor (Algorithm 1).
+
+    Raises:
+        ConfigError: The mask names a parameter that the model does not have.
+    """
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    return {name: Candidates(_lookup(parameters, name), keep) for name, keep in mask.items()}
+
+
+def group_candidates(model: nn.Module, mask: Mask, groups: Iterable[UnitSet]) -> dict[str, Candidates]:
+    """List the weight groups of every set that has one (Algorithm 2).
+
+    Raises:
+        ConfigError: A set spans several slices, or names a tensor that the model or the mask does not have.
+    """
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    found = {}
+    for each in groups:
+        if len(each.slices) != 1:
+            raise ConfigError(f"unit set '{each.name}': expected groups of one tensor, got {len(each.slices)} slices; use weight_groups")
+        part = each.slices[0]
+        found[part.tensor] = Candidates(_lookup(parameters, part.tensor), mask[part.tensor], part)
+    return found
+
+
+@dataclass(frozen=True)
+class Point:
+    """One evaluation of a search.
+
+    Attributes:
+        beta: Removed fraction of the candidates, 0..1.
+        removed: Number of candidates removed.
+        increase: Loss minus base loss, signed; above the tolerance it is a lower bound, because evaluation stops early.
+    """
+
+    beta: float
+    removed: int
+    increase: float
+
+
+@dataclass(frozen=True)
+class TensorSensitivity:
+    """What the search found for one tensor.
+
+    Attributes:
+        beta: Removable fraction of the candidates, 0..1.
+        removed: The number of candidates that this is.
+        candidates: Number of candidates.
+        curve: All fractions that were looked at, ascending.
+        passes: Number of loss evaluations.
+    """
+
+    beta: float
+    removed: int
+    candidates: int
+    curve: tuple[Point, ...]
+    passes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; an increase that is not finite becomes None."""
+        plain = asdict(self)
+        for point in plain["curve"]:
+            point["increase"] = point["increase"] if isfinite(point["increase"]) else None
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> TensorSensitivity:
+        """Rebuild what ``as_dict`` returned."""
+        curve = tuple(Point(p["beta"], p["removed"], inf if p["increase"] is None else p["increase"]) for p in plain["curve"])
+        return cls(plain["beta"], plain["removed"], plain["candidates"], curve, plain["passes"])
+
+
+@dataclass(frozen=True)
+class SensitivityResult:
+    """What a search found for all tensors.
+
+    Attributes:
+        base: Loss of the untouched model.
+        alpha: The tolerance, in units of the loss.
+        tensors: Tensor name -> finding.
+    """
+
+    base: float
+    alpha: float
+    tensors: dict[str, TensorSensitivity]
+
+    def betas(self) -> dict[str, float]:
+        """Return the removable fraction per tensor, 0..1."""
+        return {name: found.beta for name, found in self.tensors.items()}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one record per tensor and fraction: tensor, beta, removed, increase, chosen."""
+        return [
+            {"tensor": name, "beta": point.beta, "removed": point.removed, "increase": point.increase, "chosen": point.beta == found.beta}
+            for name, found in self.tensors.items()
+            for point in found.curve
+        ]
+
+
+def search(
+    tensors: Mapping[str, Candidates],
+    loss: LossOracle,
+    alpha: float,
+    *,
+    betas: Sequence[float] = BETAS,
+    method: Method = "first_violation",
+    finished: Mapping[str, TensorSensitivity] | None = None,
+    on_tensor: Callable[[str, TensorSensitivity], None] | None = None,
+) -> SensitivityResult:
+    """Find for each tensor by itself the largest fraction that can go within a loss tolerance.
+
+    The fractions ascend until the loss increase exceeds alpha for the first time; the one before is the answer, or the last
+    one where none exceeds it. All other tensors are intact meanwhile, and each tensor is restored bit for bit. A fraction of
+    the candidates is rounded to the nearest count, halves up (the paper does not say). A loss that is NaN exceeds alpha.
+
+    Args:
+        tensors: Tensor name -> candidates, in the order of the search.
+        loss: The validation loss.
+        alpha: Largest allowed increase, at least 0, in units of the loss; exceeding is strict.
+        betas: Fractions of the currently kept candidates, ascending from 0.
+        method: ``"bisection"`` needs fewer evaluations but finds the paper's answer only where the loss rises
+            monotonically.
+        finished: Findings of an interrupted search, which are taken over.
+        on_tensor: Called after each tensor, so that the finding can be stored.
+
+    Raises:
+        ConfigError: Alpha, the fractions or the method is not as described.
+        DivergedError: The base loss is not finite.
+
+    Source: Tan & Wang, ICASSP 2021, Algorithms 1 and 2; bisection is an extension.
+    """
+    _check_search(alpha, betas, method)
+    probe = {"first_violation": _first_violation, "bisection": _bisection}[method]
+    base = base_of(loss)
+
+    def find(name: str) -> TensorSensitivity:
+        with restored(tensors[name].tensor) as before:
+            return probe(_Trial(name, tensors[name], before, loss, base, alpha), betas)
+
+    return SensitivityResult(base, alpha, resumable("sensitivity", tensors, find, finished, on_tensor))
+
+
+def keeps(tensors: Mapping[str, Candidates], result: SensitivityResult) -> dict[str, Tensor]:
+    """Turn a finding into kept positions of every tensor, to be given to ``Mask.updated``; nothing is regained.
+
+    Args:
+        tensors: The candidates that were searched; their weights must not have changed since.
+        result: What the search found.
+    """
+    return {
+        name: tensors[name].kept.to(tensors[name].tensor.device) & ~tensors[name].removed(tensors[name].ranks(), found.removed)
+        for name, found in result.tensors.items()
+    }
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Scores of a model with a fraction of one tensor removed.
+
+    Attributes:
+        beta: Removed fraction of the candidates, 0..1.
+        removed: Number of candidates removed.
+        values: Metric name -> value.
+        degradation: Metric name -> how much worse than the untouched model, positive is worse.
+    """
+
+    beta: float
+    removed: int
+    values: dict[str, float]
+    degradation: dict[str, float]
+
+
+def curves(
+    tensors: Mapping[str, Candidates],
+    evaluate: Callable[[str | None], Mapping[str, float]],
+    *,
+    larger_is_better: Iterable[str] = (),
+    betas: Sequence[float] = BETAS,
+    finished: Mapping[str, tuple[CurvePoint, ...]] | None = None,
+    on_tensor: Callable[[str, tuple[CurvePoint, ...]], None] | None = None,
+) -> dict[str, tuple[CurvePoint, ...]]:
+    """Evaluate every fraction of every tensor by itself, without a tolerance, for figures.
+
+    Args:
+        tensors: Tensor name -> candidates.
+        evaluate: Returns the metrics while the named tensor is modified in place, or of the untouched model for None.
+        larger_is_better: Names of the metrics of which a larger value is better.
+        betas: Fractions of the currently kept candidates, ascending from 0.
+        finished: Curves of an interrupted call, which are taken over.
+        on_tensor: Called after each tensor, so that the curve can be stored.
+
+    Returns:
+        Tensor name -> one point per fraction; fractions that round to the same count share one evaluation.
+
+    Raises:
+        ConfigError: The fractions are not ascending from 0, or a metric that is named better does not exist.
+    """
+    _check_betas(betas)
+    base = dict(evaluate(None))
+    better = set(larger_is_better)
+    for metric in better - set(base):
+        raise ConfigError(unknown_name("metric", metric, base))
+
+    def find(name: str) -> tuple[CurvePoint, ...]:
+        with restored(tensors[name].tensor):
+            return _curve(name, tensors[name], evaluate, base, better, betas)
+
+    return resumable("sensitivity curves", tensors, find, finished, on_tensor)
+
+
+class _Trial:
+    """One tensor under test: removes a number of candidates in place and measures the increase, each number once."""
+
+    def __init__(self, name: str, candidates: Candidates, before: Tensor, loss: LossOracle, base: float, alpha: float) -> None:
+        self.name, self.candidates, self.before = name, candidates, before
+        self.loss, self.base, self.alpha = loss, base, alpha
+        self.count = candidates.count()
+        self.passes = 0
+        self._increases = {0: 0.0}
+        self._ranked: Tensor | None = None
+
+    def increase(self, removed: int) -> float:
+        if removed in self._increases:
+            return self._increases[removed]
+        if self._ranked is None:  # one sort serves all fractions
+            self._ranked = self.candidates.ranks()
+        if removed < max(self._increases):
+            self.candidates.tensor.copy_(self.before)
+        self.candidates.tensor.masked_fill_(self.candidates.removed(self._ranked, removed), 0.0)
+        self.passes += 1
+        self._increases[removed] = increase_of(self.loss, self.name, self.base, self.alpha)
+        return self._increases[removed]
+
+    def point(self, beta: float) -> Point:
+        removed = share_of(beta, self.count)
+        return Point(beta, removed, self.increase(removed))
+
+
+def _first_violation(trial: _Trial, betas: Sequence[float]) -> TensorSensitivity:
+    points: list[Point] = []
+    for beta in betas:
+        points.append(trial.point(beta))
+        if points[-1].increase > trial.alpha:
+            return _finding(trial, points[-2], points)
+    return _finding(trial, points[-1], points)
+
+
+def _bisection(trial: _Trial, betas: Sequence[float]) -> TensorSensitivity:
+    points = {0: trial.point(betas[0])}
+    low, high = 0, len(betas)  # low is within the tolerance, high is not or does not exist
+    while high - low > 1:
+        middle = (low + high) // 2
+        points[middle] = trial.point(betas[middle])
+        low, high = (low, middle) if points[middle].increase > trial.alpha else (middle, high)
+    return _finding(trial, points[low], [points[index] for index in sorted(points)])
+
+
+def _finding(trial: _Trial, chosen: Point, points: list[Point]) -> TensorSensitivity:
+    return TensorSensitivity(chosen.beta, chosen.removed, trial.count, tuple(points), trial.passes)
+
+
+def _curve(
+    name: str, candidates: Candidates, evaluate: Callable[[str | None], Mapping[str, float]], base: dict[str, float], better: set[str],
+    betas: Sequence[float],
+) -> tuple[CurvePoint, ...]:
+    ranked, count, done, values, points = candidates.ranks(), candidates.count(), 0, base, []
+    for beta in betas:
+        removed = share_of(beta, count)
+        if removed != done:
+            candidates.tensor.masked_fill_(candidates.removed(ranked, removed), 0.0)
+            done, values = removed, dict(evaluate(name))
+        worse = {metric: (base[metric] - value if metric in better else value - base[metric]) for metric, value in values.items()}
+        points.append(CurvePoint(beta, removed, values, worse))
+    return tuple(points)
+
+
+def _check_search(alpha: float, betas: Sequence[float], method: str) -> None:
+    check_alpha(alpha)
+    _check_betas(betas)
+    if method not in ("first_violation", "bisection"):
+        raise ConfigError(unknown_name("method of the sensitivity search", method, ("first_violation", "bisection")))
+
+
+def _check_betas(betas: Sequence[float]) -> None:
+    ascending = all(low < high for low, high in zip(betas, betas[1:], strict=False))
+    if not betas or betas[0] != 0 or not ascending or not betas[-1] <= 1:
+        raise ConfigError(f"betas: expected ascending fractions from 0 up to 1, got {list(betas)}; for example 0, 0.05, 0.1")
+
+
+def _lookup(parameters: Mapping[str, Tensor], name: str) -> Tensor:
+    if name not in parameters:
+        raise ConfigError(unknown_name("parameter", name, parameters))
+    return parameters[name]

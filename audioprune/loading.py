@@ -1,0 +1,174 @@
+"""How a model is built from a configuration, and how it is read back from whatever file holds it.
+
+What a loaded file may name is an allow-list: classes that this package defines. Running experiments is done in run.py.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from audioprune import checkpoint
+from audioprune.compress.kmeans import Codebook
+from audioprune.compress.masks import Mask
+from audioprune.compress.trim import resize_
+from audioprune.errors import AudiopruneError, CheckpointError, ConfigError
+from audioprune.packing import unpack
+
+PACKAGE_MODELS = "audioprune.models."
+
+
+def instantiate(node: dict[str, Any]) -> Any:
+    """Build the object that a configuration node names, turning every failure into one line."""
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate as build_node
+
+    target = node.get("_target_", "")
+    try:
+        return build_node({**{key: value for key, value in node.items() if key != "name"}, "_convert_": "all"})
+    except InstantiationException as error:
+        if isinstance(error.__cause__, AudiopruneError):
+            raise error.__cause__ from error
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise ConfigError(f"cannot build {target}: {reason}; check the name and its arguments") from error
+
+
+def build_model(config: dict[str, Any], trusted: bool) -> nn.Module:
+    """Build a model from its configuration.
+
+    Args:
+        config: ``_target_`` and arguments; ``name`` is ignored.
+        trusted: False when the configuration came out of a model file: then only models of this package are built.
+
+    Raises:
+        CheckpointError: A file names something outside the package's models.
+    """
+    target = str(config.get("_target_", ""))
+    if not trusted and not is_package_model(target):
+        raise CheckpointError(
+            f"the file names the model '{target}', which is not one of this package; give it yourself with model._target_={target or '...'}"
+        )
+    return instantiate(config)
+
+
+def is_package_model(target: str) -> bool:
+    """Tell whether a dotted name is a model class defined in audioprune.models."""
+    if not target.startswith(PACKAGE_MODELS) or target.count(".") != 3:
+        return False
+    module_name, _, name = target.rpartition(".")
+    try:
+        kind = getattr(importlib.import_module(module_name), name, None)
+    except ImportError:
+        return False
+    return isinstance(kind, type) and issubclass(kind, nn.Module) and kind.__module__ == module_name
+
+
+def restore_model(model: nn.Module, state: dict[str, torch.Tensor]) -> nn.Module:
+    """Give a freshly built model the stored tensors, whatever widths trimming left.
+
+    Raises:
+        CheckpointError: Names of tensors differ.
+    """
+    own = model.state_dict()
+    missing, extra = sorted(set(own) - set(state)), sorted(set(state) - set(own))
+    if missing or extra:
+        raise CheckpointError(
+            f"checkpoint does not fit {type(model).__name__}: {len(missing)} tensors missing {missing[:3]}, "
+            f"{len(extra)} unknown {extra[:3]}; choose the model that the checkpoint was made with"
+        )
+    try:
+        resize_(model, {name: tuple(value.shape) for name, value in state.items()})
+        model.load_state_dict(state)
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(f"checkpoint does not fit {type(model).__name__}: {str(error).splitlines()[-1].strip()}") from error
+    return model
+
+
+@dataclass
+class LoadedModel:
+    """A model read back from a file."""
+
+    model: nn.Module
+    model_config: dict[str, Any]
+    task_config: dict[str, Any] | None
+    mask: Mask | None
+    codebooks: dict[str, Codebook] | None
+
+
+def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None) -> LoadedModel:
+    """Read a model from a packed file, a checkpoint of this package, a run folder or a plain state dict.
+
+    Args:
+        path: ``*.apz``, ``*.safetensors``, ``*.pt``/``*.pth`` or a run folder.
+        model_config: Model to build for a plain state dict, or for a file whose model is not one of this package.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, hostile or does not fit.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = _model_in(path)
+    if not path.exists():
+        raise CheckpointError(f"checkpoint {path} does not exist; expected a .apz, .safetensors or .pt file or a run folder")
+    if path.suffix in (".pt", ".pth", ".bin"):
+        return _load_state_dict(path, model_config)
+    mask = codebooks = None
+    if path.suffix == ".apz":
+        packed = unpack(path)
+        state, config, mask, codebooks = packed.state, packed.config, packed.mask, packed.codebooks
+    else:
+        tensors, config = checkpoint.read(path)
+        state = under(tensors, "model/")
+        masks = under(tensors, "mask/")
+        mask = Mask.from_state_dict(masks) if masks else None
+    stored = config.get("model") or config.get("model_config") or {}
+    same_target = model_config is not None and stored.get("_target_") == model_config.get("_target_")
+    model = restore_model(build_model(stored, trusted=same_target), state)
+    return LoadedModel(model, stored, _package_task(config.get("task")), mask, codebooks)
+
+
+def _package_task(config: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Accept a task from a file only when it is one of this package, with plain arguments."""
+    if not config:
+        return None
+    target = str(config.get("_target_", ""))
+    plain = all(isinstance(value, str | int | float | bool | type(None)) for value in config.values())
+    if not target.startswith("audioprune.tasks.") or target.count(".") != 3 or not plain:
+        raise CheckpointError(f"the file names the task '{target}', which is not one of this package; the file is not loaded")
+    module_name, _, name = target.rpartition(".")
+    kind = getattr(importlib.import_module(module_name), name, None)
+    if not isinstance(kind, type) or kind.__module__ != module_name:
+        raise CheckpointError(f"the file names the unknown task '{target}'; the file is not loaded")
+    return config
+
+
+def _load_state_dict(path: Path, model_config: dict[str, Any] | None) -> LoadedModel:
+    if model_config is None:
+        raise CheckpointError(f"{path}: a plain state dict says nothing about its model; give model=...")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds here; each of them means that the file is not loaded
+        raise CheckpointError(
+            f"{path}: contains code or is damaged, not loaded ({type(error).__name__}); expected a plain state dict"
+        ) from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise CheckpointError(f"{path}: expected a state dict of tensors; save it with torch.save(model.state_dict(), ...)")
+    return LoadedModel(restore_model(build_model(model_config, trusted=True), state), model_config, None, None, None)
+
+
+def _model_in(folder: Path) -> Path:
+    for name in ("model.apz", "model.safetensors", "state.safetensors"):
+        if (folder / name).exists():
+            return folder / name
+    raise CheckpointError(f"{folder}: expected model.apz or model.safetensors in this run folder, found neither; let the run finish first")
+
+
+def under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Return the tensors whose names begin with a prefix, without it."""
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}

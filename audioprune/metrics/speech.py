@@ -1,0 +1,270 @@
+"""How intelligible and how clean one enhanced recording is: STOI, ESTOI, PESQ in three named modes, SI-SDR.
+
+Every function refuses, with a reason, what its library would score wrongly or crash on. Many recordings at once, the cache
+and the mean stand in pool.py.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import soxr
+
+from audioprune.errors import DataError
+
+Metric = Callable[[np.ndarray, np.ndarray, int], float]
+
+SILENCE_RMS = 1e-6
+PESQ_RATES = (8000, 16000)
+PESQ_SHORTEST_S = 0.25
+PESQ_UTTERANCES = 48
+PESQ_FRAMES_PER_SECOND = 250
+PESQ_SHORTEST_FRAMES = 50
+STOI_SHORTEST_S = 0.4
+STOI_SEGMENT = 30
+
+
+class MetricError(DataError):
+    """One pair of signals cannot be scored by one metric; the message is the reason."""
+
+
+def checked_pair(
+    reference: np.ndarray, estimate: np.ndarray, sample_rate: int, shortest_s: float = 0.0, silent_estimate: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return both signals as float64 after the checks that every metric needs.
+
+    Args:
+        reference: Clean samples, shape (T,).
+        estimate: Samples to score, shape (T,).
+        sample_rate: Sample rate of both in Hz.
+        shortest_s: Least duration in seconds.
+        silent_estimate: Whether the metric is defined on a silent estimate.
+
+    Raises:
+        MetricError: The shapes differ or are not (T,), a sample is NaN or infinite, a signal is shorter than ``shortest_s``, or
+            silent: a root mean square of at most 1e-6, which level-aligning metrics would amplify into a score.
+    """
+    reference, estimate = np.asarray(reference, dtype=np.float64), np.asarray(estimate, dtype=np.float64)
+    if reference.ndim != 1 or estimate.ndim != 1:
+        raise MetricError(f"expected two signals (T,), got shapes {reference.shape} and {estimate.shape}; score one channel at a time")
+    if len(reference) != len(estimate):
+        raise MetricError(f"expected equal lengths, got {len(reference)} and {len(estimate)} samples; cut or pad one of them")
+    if sample_rate <= 0:
+        raise MetricError(f"expected a positive sample rate, got {sample_rate}; give it in Hz")
+    if len(reference) < max(1, shortest_s * sample_rate):
+        raise MetricError(f"expected at least {shortest_s:g} s, got {len(reference) / sample_rate:.3g} s")
+    for name, signal, may_be_silent in (("reference", reference, False), ("estimate", estimate, silent_estimate)):
+        if not np.isfinite(signal).all():
+            raise MetricError(f"the {name} holds NaN or infinite samples")
+        if not may_be_silent and math.sqrt(float(np.mean(signal**2))) <= SILENCE_RMS:
+            raise MetricError(f"the {name} is silent")
+    return reference, estimate
+
+
+def stoi(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
+    """Score short-time objective intelligibility, 0..1 (tables print percent), at any sample rate.
+
+    Both signals are resampled to 10 kHz, so that an 8 kHz pair has little in the highest band.
+
+    Raises:
+        MetricError: As in ``checked_pair``, with 0.4 s; or fewer than 30 frames of speech remain without the silent ones.
+
+    Source: Taal, Hendriks, Heusdens & Jensen (2011), computed by pystoi.
+    """
+    reference, estimate = checked_pair(reference, estimate, sample_rate, STOI_SHORTEST_S)
+    library = _library("pystoi.stoi")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        value = _from_library("pystoi", lambda: library.stoi(reference, estimate, sample_rate))
+    if value == 1e-5:  # what pystoi returns, with a warning, in place of a score
+        raise MetricError("fewer than 30 frames of speech remain after the silent frames are removed")
+    return _finite(value)
+
+
+def estoi(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
+    """Score extended short-time objective intelligibility, at most 1, at any sample rate.
+
+    Resampling, removal of silent frames and the third-octave bands are pystoi's. The correlation is computed here without
+    the random numbers that pystoi adds against division by zero, so that equal signals give equal scores; a constant band counts as 0.
+
+    Raises:
+        MetricError: As in ``stoi``.
+
+    Source: Jensen & Taal (2016).
+    """
+    reference, estimate = checked_pair(reference, estimate, sample_rate, STOI_SHORTEST_S)
+    bands = _from_library("pystoi", lambda: _octave_bands(reference, estimate, sample_rate))
+    if bands[0].shape[-1] < STOI_SEGMENT:
+        raise MetricError("fewer than 30 frames of speech remain after the silent frames are removed")
+    clean, enhanced = (_normalised_segments(band) for band in bands)
+    return _finite(np.einsum("bms,bms->", clean, enhanced) / (STOI_SEGMENT * clean.shape[1]))
+
+
+def raw_from_lqo(lqo: float) -> float:
+    """Return the narrow-band raw PESQ score, -0.5..4.5, of a mapped score (MOS-LQO); identical signals give 4.5.
+
+    Raises:
+        MetricError: ``lqo`` is outside the open interval (0.999, 4.999) of the mapping.
+
+    Source: ITU-T P.862.1, lqo = 0.999 + 4 / (1 + exp(-1.4945 raw + 4.6607)), inverted.
+    """
+    if not 0.999 < lqo < 4.999:
+        raise MetricError(f"expected a mapped score between 0.999 and 4.999, got {lqo}; it is no narrow-band PESQ")
+    return (4.6607 - math.log(4 / (lqo - 0.999) - 1)) / 1.4945
+
+
+def pesq_nb(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
+    """Score narrow-band PESQ as mapped MOS-LQO, 1.0..4.549.
+
+    Accepted are 8000 and 16000 Hz; higher rates are brought to 16000 Hz first, other rates are refused.
+
+    Raises:
+        MetricError: As in ``checked_pair``, with 0.25 s; the rate is not accepted; PESQ is not installed, finds no utterance, or
+            the reference holds more utterances than the library's tables safely take.
+
+    Source: ITU-T P.862 and P.862.1.
+    """
+    return _pesq(reference, estimate, sample_rate, "nb")
+
+
+def pesq_raw_nb(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
+    """Score narrow-band PESQ as raw MOS, -0.5..4.5, the scale of Tan & Wang (ICASSP 2021); rates and errors as in ``pesq_nb``.
+
+    The mapping is inverted for each recording, before any mean.
+    """
+    return raw_from_lqo(pesq_nb(reference, estimate, sample_rate))
+
+
+def pesq_wb(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
+    """Score wide-band PESQ as mapped MOS-LQO, 1.0..4.644; as ``pesq_nb``, but 8000 Hz has no wide band and is refused.
+
+    Source: ITU-T P.862.2.
+    """
+    return _pesq(reference, estimate, sample_rate, "wb")
+
+
+def si_sdr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
+    """Score the scale-invariant signal-to-distortion ratio in dB: 10 log10(||a s||^2 / ||a s - e||^2), a = <e, s> / ||s||^2.
+
+    Both signals lose their mean first.
+
+    Raises:
+        MetricError: As in ``checked_pair``; or the ratio is infinite, because the estimate is the reference or has no part of it.
+
+    Source: Le Roux, Wisdom, Erdogan & Hershey (2019).
+    """
+    reference, estimate = checked_pair(reference, estimate, sample_rate)
+    reference, estimate = reference - reference.mean(), estimate - estimate.mean()
+    power = float(reference @ reference)
+    target = reference * (float(estimate @ reference) / power) if power > 0 else reference
+    signal, distortion = float(target @ target), float(np.sum((target - estimate) ** 2))
+    if distortion <= np.finfo(np.float64).eps ** 2 * signal:
+        raise MetricError("the estimate is the reference up to a factor, its SI-SDR is infinite")
+    if signal == 0:
+        raise MetricError("the estimate has no part of the reference, its SI-SDR is minus infinity")
+    return 10 * math.log10(signal / distortion)
+
+
+def _pesq(reference: np.ndarray, estimate: np.ndarray, sample_rate: int, mode: str) -> float:
+    reference, estimate = checked_pair(reference, estimate, sample_rate, PESQ_SHORTEST_S)
+    if mode == "wb" and sample_rate < PESQ_RATES[1]:
+        raise MetricError(f"wide-band PESQ needs 16000 Hz or more, got {sample_rate} Hz; use pesq_nb")
+    if sample_rate < PESQ_RATES[1] and sample_rate not in PESQ_RATES:
+        raise MetricError(f"PESQ needs 8000 or 16000 Hz, got {sample_rate} Hz; resample both signals to 8000 Hz")
+    library = _library("pesq")
+    rate = min(sample_rate, PESQ_RATES[1])
+    if rate != sample_rate:
+        reference, estimate = (soxr.resample(x, sample_rate, rate, quality="VHQ") for x in (reference, estimate))
+    # The library keeps utterances in tables of 50 and writes past their end: 60 utterances end the whole process.
+    if _utterances(reference, rate) > PESQ_UTTERANCES:
+        raise MetricError(f"the reference holds more than {PESQ_UTTERANCES} utterances; cut it into shorter recordings")
+    try:
+        return _finite(_from_library("pesq", lambda: library.pesq(rate, reference, estimate, mode), library.NoUtterancesError))
+    except library.NoUtterancesError as error:
+        raise MetricError("PESQ finds no utterance") from error
+
+
+def _utterances(signal: np.ndarray, sample_rate: int) -> int:
+    """Return the most utterances that any threshold on the power finds; utterances and pauses last 50 frames of 4 ms or more."""
+    width = sample_rate // PESQ_FRAMES_PER_SECOND
+    frames = signal[: len(signal) // width * width].reshape(-1, width)
+    if len(frames) < 2 * PESQ_SHORTEST_FRAMES * PESQ_UTTERANCES:
+        return 0  # too short to hold so many
+    power = np.mean(frames**2, axis=1)
+    return max(_runs(power > threshold, PESQ_SHORTEST_FRAMES) for threshold in np.quantile(power, np.linspace(0, 0.95, 20)))
+
+
+def _runs(active: np.ndarray, shortest: int) -> int:
+    """Count runs of True of at least ``shortest`` frames after shorter gaps between them are filled."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], active, [False]])))
+    starts, ends = edges[::2], edges[1::2]
+    if len(starts) == 0:
+        return 0
+    apart = starts[1:] - ends[:-1] > shortest
+    first, last = starts[np.concatenate([[True], apart])], ends[np.concatenate([apart, [True]])]
+    return int(np.sum(last - first >= shortest))
+
+
+def _octave_bands(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return third-octave band magnitudes of both signals without the silent frames of the reference, shape (bands, N)."""
+    library, parts = _library("pystoi.stoi"), _library("pystoi.utils")
+    if sample_rate != library.FS:
+        reference, estimate = (parts.resample_oct(x, library.FS, sample_rate) for x in (reference, estimate))
+    hop = library.N_FRAME // 2
+    active = parts.remove_silent_frames(reference, estimate, library.DYN_RANGE, library.N_FRAME, hop)
+    spectra = (parts.stft(x, library.N_FRAME, library.NFFT, overlap=2).reshape(-1, library.NFFT // 2 + 1) for x in active)
+    clean, enhanced = (np.sqrt(library.OBM @ np.abs(spectrum.T) ** 2) for spectrum in spectra)
+    return clean, enhanced
+
+
+def _normalised_segments(bands: np.ndarray) -> np.ndarray:
+    """Return all segments of 30 frames, rows then columns of zero mean and unit norm, shape (bands, segments, 30)."""
+    segments = np.lib.stride_tricks.sliding_window_view(bands, STOI_SEGMENT, axis=1)
+    return _unit(_unit(segments, axis=2), axis=0)
+
+
+def _unit(values: np.ndarray, axis: int) -> np.ndarray:
+    """Bring an axis to zero mean and unit norm; what is constant up to rounding becomes almost zero, not amplified rounding."""
+    centred = values - values.mean(axis=axis, keepdims=True)
+    norm = np.linalg.norm(centred, axis=axis, keepdims=True)
+    limits = np.finfo(np.float64)
+    return centred / (norm + 1e3 * limits.eps * np.linalg.norm(values, axis=axis, keepdims=True) + limits.tiny)
+
+
+def _library(name: str) -> Any:
+    """Import a module of a scoring library, which may be absent where no compiler was."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MetricError(f"{name.split('.')[0]} is not installed") from error
+
+
+def _from_library(name: str, call: Callable[[], Any], *expected: type[Exception]) -> Any:
+    """Turn whatever a scoring library raises into a reason, so that one recording cannot end a whole test."""
+    try:
+        return call()
+    except expected:
+        raise
+    except Exception as error:
+        raise MetricError(f"{name} failed: {type(error).__name__}: {error}") from error
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise MetricError(f"the score is {value}")
+    return float(value)
+
+
+SPEECH_METRICS: dict[str, Metric] = {
+    "stoi": stoi,
+    "estoi": estoi,
+    "pesq_raw_nb": pesq_raw_nb,
+    "pesq_nb": pesq_nb,
+    "pesq_wb": pesq_wb,
+    "si_sdr": si_sdr,
+}

@@ -1,0 +1,402 @@
+"""How the rows of many jobs become one table: jobs that differ by their seed only are joined to means and deviations.
+
+Nothing is formatted here; an entry holds numbers in the stored units (fractions, bytes).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from audioprune.report.results import Job, differences, is_volatile, join_seeds
+
+VARIANTS = ("mixture", "uncompressed", "baseline", "pruned", "trimmed", "compressed")
+PESQ_MODES = ("pesq_raw_nb", "pesq_nb", "pesq_wb")
+STATUS_WORDS = {"failed": "FAILED", "interrupted": "INTERRUPTED", "unfinished": "UNFINISHED"}
+Condition = tuple[str, float | None]
+_DERIVED = {
+    "rate_paper": ("bytes_uncompressed", "bytes_paper", 1),
+    "rate_file": ("bytes_uncompressed", "bytes_file", 1),
+    "bits_per_weight": ("bytes_paper", "nonzero", 8),
+}
+
+
+@dataclass(frozen=True)
+class Value:
+    """One measured number, joined over seeds.
+
+    Attributes:
+        mean: Mean over the seeds, in the stored unit; None when nothing was measured.
+        std: Sample standard deviation over the seeds; None with fewer than two seeds.
+        seeds: Number of seeds that entered the mean.
+        n: Number of files asked for, where the number is a mean over files.
+        n_valid: Number of those files that gave a number.
+        reason: Why the mean is None, or what the mean leaves out.
+    """
+
+    mean: float | None
+    std: float | None = None
+    seeds: int = 1
+    n: int | None = None
+    n_valid: int | None = None
+    reason: str = ""
+
+
+def mean_of(values: Iterable[float | None], n: int | None = None, n_valid: int | None = None, reason: str = "") -> Value:
+    """Join one number per seed to a mean and a sample standard deviation; None and non-finite numbers are left out."""
+    finite = [number for number in map(finite_or_none, values) if number is not None]
+    if not finite:
+        return Value(None, None, 0, n, n_valid, reason or "not measured")
+    std = statistics.stdev(finite) if len(finite) > 1 else None
+    return Value(statistics.fmean(finite), std, len(finite), n, n_valid, reason)
+
+
+def finite_or_none(value: Any) -> float | None:
+    """Return a number as float, and None for everything that is not a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One state of one model (or the mixture, or a job that failed), joined over seeds.
+
+    Attributes:
+        label: Name of the model as tables print it.
+        variant: ``"mixture"``, ``"uncompressed"``, ``"pruned"``, ``"compressed"``, ...; empty for a job that failed.
+        iteration: Number of the pruning iteration, or None for a final state.
+        step: Pipeline step that measured it, only where one job measured the same variant twice.
+        seeds: Seed of every joined job.
+        config: Values of the configuration keys that differ between the jobs of the report.
+        scores: Per seed, the score row of every (noise, SNR).
+        sizes: Per seed, the size row; empty where none was written.
+    """
+
+    label: str
+    variant: str
+    model: str = ""
+    pipeline: str = ""
+    iteration: int | None = None
+    step: str = ""
+    scale: str = ""
+    seeds: tuple[int | None, ...] = ()
+    config: Mapping[str, str] = field(default_factory=dict)
+    status: str = ""
+    reason: str = ""
+    jobs: tuple[Job, ...] = ()
+    scores: tuple[Mapping[Condition, dict[str, Any]], ...] = ()
+    sizes: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Name of the row: ``Mixture`` or ``FDNN compressed``."""
+        if self.variant == "mixture":
+            return "Mixture"
+        iteration = "" if self.iteration is None else f"iteration {self.iteration}"
+        return " ".join(filter(None, (self.label, self.variant, iteration, self.step and f"({self.step})")))
+
+    def conditions(self) -> list[Condition]:
+        """Return all (noise, SNR) of all seeds, SNRs rising."""
+        found = {condition for cells in self.scores for condition in cells}
+        return sorted(found, key=lambda item: (item[1] is None, item[1] or 0.0, item[0]))
+
+    def snrs(self) -> list[float | None]:
+        """Return all SNRs in dB, rising; None stands for a score without SNR."""
+        return list(dict.fromkeys(snr for _, snr in self.conditions()))
+
+    def metrics(self) -> list[str]:
+        """Return the names of all metrics, in the order they were measured."""
+        return list(dict.fromkeys(name for cells in self.scores for row in cells.values() for name in row.get("metrics") or {}))
+
+    def score(self, metric: str, snr: float | None | str = "all", noise: str | None = None) -> Value:
+        """Return a metric: per seed the mean over noises (and SNRs), then mean and deviation over seeds.
+
+        Args:
+            metric: Name such as ``"stoi"``.
+            snr: SNR in dB, None for scores without SNR, or ``"all"``.
+            noise: One noise, or None for the unweighted mean over all.
+        """
+        wanted = [key for key in self.conditions() if snr in ("all", key[1]) and noise in (None, key[0])]
+        cells = [[per.get(key) or _absent(key) for key in wanted] for per in self.scores]
+        rows = [row for per in cells for row in per]
+        missing = [row for row in rows if _metric(row, metric) is None]
+        n, n_valid = _total(rows, "n", metric), _total(rows, "n_valid", metric)
+        per_seed = [_mean([_metric(row, metric) for row in per]) for per in cells]
+        return mean_of(per_seed, n, n_valid if n_valid is not None else n, _missing_text(missing, len(rows)))
+
+    def size(self, name: str) -> Value:
+        """Return a number of the size rows, or one of ``rate_paper``, ``rate_file``, ``bits_per_weight``."""
+        reasons = [str(row["reason"]) for row in self.sizes if row.get("reason")]
+        value = mean_of([_size(row, name) for row in self.sizes], reason=reasons[0] if reasons else "")
+        return value if value.mean is None else replace(value, reason="")
+
+
+def _absent(condition: Condition) -> dict[str, Any]:
+    return {"noise": condition[0], "snr_db": condition[1], "reason": "not evaluated"}
+
+
+def _metric(row: Mapping[str, Any], metric: str) -> float | None:
+    return finite_or_none((row.get("metrics") or {}).get(metric))
+
+
+def _mean(values: list[float | None]) -> float | None:
+    kept = [value for value in values if value is not None]
+    return statistics.fmean(kept) if kept else None
+
+
+def _total(rows: list[dict[str, Any]], name: str, metric: str) -> int | None:
+    counts = [row.get(name)[metric] if isinstance(row.get(name), Mapping) and metric in row[name] else row.get(name) for row in rows]
+    numbers = [count for count in counts if isinstance(count, int)]
+    return sum(numbers) if numbers and len(numbers) == len(rows) else None
+
+
+def _missing_text(missing: list[dict[str, Any]], of: int) -> str:
+    if not missing:
+        return ""
+    reason = str(next((row["reason"] for row in missing if row.get("reason")), "not measured"))
+    if len(missing) == of:
+        return reason
+    places = ", ".join(dict.fromkeys(condition_text(condition_of(row)) for row in missing))
+    return f"mean without {places}: {reason}"
+
+
+def _size(row: Mapping[str, Any], name: str) -> float | None:
+    if name not in _DERIVED:
+        return finite_or_none(row.get(name))
+    above, below, factor = _DERIVED[name]
+    numerator, denominator = finite_or_none(row.get(above)), finite_or_none(row.get(below))
+    return None if numerator is None or not denominator else factor * numerator / denominator
+
+
+def condition_of(row: Mapping[str, Any]) -> Condition:
+    """Return (noise, SNR in dB) of a score row; a row without noise goes by the name of its test condition."""
+    return str(row.get("noise") or row.get("condition") or ""), finite_or_none(row.get("snr_db"))
+
+
+def condition_text(condition: Condition) -> str:
+    """Say a condition in words, such as ``babble, -5 dB``."""
+    noise, snr = condition
+    return ", ".join(filter(None, (noise, f"{snr:g} dB" if snr is not None else ""))) or "all"
+
+
+def entries(jobs: Iterable[Job]) -> list[Entry]:
+    """Join jobs to entries: the mixture first, then each model by variant and iteration, failed jobs last."""
+    jobs = tuple(jobs)
+    shown = differences(jobs)
+    models = [entry for group in join_seeds(jobs) for entry in _entries_of(group, shown)]
+    order = {label: place for place, label in enumerate(dict.fromkeys(entry.label for entry in models))}
+    models.sort(key=lambda entry: (order[entry.label], _variant_place(entry.variant), -1 if entry.iteration is None else entry.iteration))
+    return [*_mixtures(jobs), *_without_repeats(models), *_unfinished(jobs, shown)]
+
+
+def final(found: Iterable[Entry]) -> list[Entry]:
+    """Leave out the entries of single pruning iterations."""
+    return [entry for entry in found if entry.iteration is None]
+
+
+def _variant_place(variant: str) -> int:
+    return VARIANTS.index(variant) if variant in VARIANTS else len(VARIANTS)
+
+
+def _entries_of(group: tuple[Job, ...], shown: tuple[str, ...]) -> list[Entry]:
+    states = [(job, _states(job)) for job in group]
+    found = []
+    for key in dict.fromkeys(key for _, per_job in states for key in per_job if key[1] != "mixture"):
+        having = [(job, per_job[key]) for job, per_job in states if key in per_job]
+        jobs = tuple(job for job, _ in having)
+        label, variant, iteration, step = key
+        entry = Entry(
+            label,
+            variant,
+            jobs[0].model,
+            jobs[0].pipeline,
+            iteration,
+            step,
+            jobs[0].scale,
+            tuple(job.seed for job in jobs),
+            _shown_config(jobs[0], shown),
+            jobs=jobs,
+            scores=tuple(state["scores"] for _, state in having),
+            sizes=tuple(state["size"] for _, state in having),
+        )
+        found.append(entry)
+    return found
+
+
+def _shown_config(job: Job, shown: tuple[str, ...]) -> dict[str, str]:
+    return {key: "" if job.config.get(key) is None else str(job.config[key]) for key in shown}
+
+
+def _states(job: Job) -> dict[tuple[str, str, int | None, str], dict[str, Any]]:
+    """Collect the score and size rows of a job by (label, variant, iteration, step)."""
+    states: dict[tuple[str, str, int | None, str], dict[str, Any]] = {}
+    for row in _tested(job.of_kind("score")) + job.of_kind("size"):
+        step = _step(row)
+        key = (str(row.get("label") or job.model), str(row.get("variant") or ""), _iteration(row, step), step)
+        state = states.setdefault(key, {"scores": {}, "size": {}})
+        if row["kind"] == "score":
+            state["scores"][condition_of(row)] = row
+        else:
+            state["size"] = row
+    return _with_uncompressed_size(_named_by_step_if_needed(_with_final(states)))
+
+
+def _tested(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    tested = [row for row in rows if row.get("split") not in ("train", "valid", "validation")]
+    return tested or rows
+
+
+def _step(row: Mapping[str, Any]) -> str:
+    """Return the path of the pipeline step that wrote a row: its key without the condition or ``size``."""
+    key, last = str(row.get("key") or ""), str(row.get("condition") or "")
+    for ending in (f"/{last}", "/size"):
+        if ending != "/" and key.endswith(ending):
+            return key[: -len(ending)]
+    return key.rpartition("/")[0]
+
+
+def _iteration(row: Mapping[str, Any], step: str) -> int | None:
+    """Return the number of the pruning iteration: the row's own, or one more than the repetition in the step's path."""
+    if isinstance(row.get("iteration"), int):
+        return row["iteration"]
+    if row.get("variant") == "mixture":
+        return None
+    repetition = re.search(r"(?:^|/)(\d+)(?:/|$)", step)
+    return int(repetition.group(1)) + 1 if repetition else None
+
+
+def _with_final(states: dict) -> dict:
+    """Let the last iteration stand as the final state of a variant that was scored inside the repetition only."""
+    added = {}
+    for label, variant, iteration, step in states:
+        others = [key for key in states if key[:2] == (label, variant)]
+        if iteration is not None and all(key[2] is not None and key[2] <= iteration for key in others):
+            added[(label, variant, None, "")] = states[(label, variant, iteration, step)]
+    return {**states, **added}
+
+
+def _named_by_step_if_needed(states: dict) -> dict:
+    named = {}
+    for (label, variant, iteration, step), state in states.items():
+        twins = [key for key in states if key[:3] == (label, variant, iteration)]
+        named[(label, variant, iteration, step if len(twins) > 1 else "")] = state
+    return named
+
+
+def _with_uncompressed_size(states: dict) -> dict:
+    """Give every size row the bytes that its compression rate is relative to: the uncompressed model of the same job.
+
+    A job that never scored the uncompressed model goes by the parameters it was trained with, or by its own.
+    """
+    base = next((state["size"].get("bytes_fp32") for key, state in states.items() if key[1] == "uncompressed" and state["size"]), None)
+    found = {}
+    for key, state in states.items():
+        size = state["size"]
+        own = 4 * size["params_trained"] if size.get("params_trained") else size.get("bytes_fp32")
+        found[key] = {**state, "size": {**size, "bytes_uncompressed": base or own} if size else {}}
+    return found
+
+
+def _mixtures(jobs: tuple[Job, ...]) -> list[Entry]:
+    """Join the unprocessed scores of all jobs on the same data; jobs that disagree give rows of their own."""
+    groups: dict[tuple[str, int], list[tuple[Job, dict]]] = {}
+    for job in jobs:
+        cells = next((state["scores"] for key, state in _states(job).items() if key[1] == "mixture"), None)
+        if cells:
+            _file_mixture(groups, job, cells)
+    return [
+        Entry(
+            "Mixture",
+            "mixture",
+            scale=_common_scale([job.scale for job, _ in members]),
+            seeds=tuple(job.seed for job, _ in members),
+            jobs=tuple(job for job, _ in members),
+            scores=tuple(cells for _, cells in members),
+        )
+        for members in groups.values()
+    ]
+
+
+def _file_mixture(groups: dict, job: Job, cells: dict) -> None:
+    data = {key: repr(value) for key, value in job.config.items() if key.startswith("data.") and not is_volatile(key, job)}
+    signature = json.dumps(data, sort_keys=True)
+    for place in range(len(groups) + 1):
+        members = groups.setdefault((signature, place), [])
+        same_seed = next((index for index, (other, _) in enumerate(members) if other.seed == job.seed), None)
+        if same_seed is None:
+            members.append((job, cells))
+            return
+        if _agree(members[same_seed][1], cells):
+            members[same_seed] = (members[same_seed][0], _merged(members[same_seed][1], cells))
+            return
+
+
+def _agree(one: Mapping[Condition, dict], other: Mapping[Condition, dict]) -> bool:
+    """Tell whether two sets of scores contradict nowhere."""
+    for condition in one.keys() & other.keys():
+        left, right = one[condition], other[condition]
+        shared = (left.get("metrics") or {}).keys() & (right.get("metrics") or {}).keys()
+        if left.get("n") != right.get("n") or any(_metric(left, name) != _metric(right, name) for name in shared):
+            return False
+    return True
+
+
+def _merged(one: Mapping[Condition, dict], other: Mapping[Condition, dict]) -> dict[Condition, dict]:
+    merged = {**other, **one}
+    for condition in one.keys() & other.keys():
+        metrics = {**(other[condition].get("metrics") or {}), **(one[condition].get("metrics") or {})}
+        merged[condition] = {**one[condition], "metrics": metrics}
+    return merged
+
+
+def _common_scale(scales: list[str]) -> str:
+    """Return the parts of the scales that all share; a mixture does not depend on the width of a model."""
+    parts = scales[0].split("; ")
+    return "; ".join(part for part in parts if all(part in scale.split("; ") for scale in scales)) or scales[0]
+
+
+def _without_repeats(found: list[Entry]) -> list[Entry]:
+    """Keep one of several equal rows of the uncompressed model, which every job of a sweep scores again."""
+    kept: list[Entry] = []
+    for entry in found:
+        twin = next((index for index, other in enumerate(kept) if _same_uncompressed(entry, other)), None)
+        if twin is None:
+            kept.append(entry)
+        else:
+            shared = {key: value if value == entry.config.get(key) else "" for key, value in kept[twin].config.items()}
+            kept[twin] = replace(kept[twin], config=shared, pipeline=entry.pipeline if entry.pipeline == kept[twin].pipeline else "")
+    return kept
+
+
+def _same_uncompressed(one: Entry, other: Entry) -> bool:
+    if (one.variant, one.label, one.scale, one.seeds, one.step) != ("uncompressed", other.label, other.scale, other.seeds, other.step):
+        return False
+    cells = [{key: row.get("metrics") for key, row in per.items()} for per in (*one.scores, *other.scores)]
+    half = len(one.scores)
+    sizes_agree = all(one.size(name) == other.size(name) for name in ("params", "nonzero", "bytes_fp32"))
+    return other.variant == one.variant and cells[:half] == cells[half:] and sizes_agree
+
+
+def _unfinished(jobs: tuple[Job, ...], shown: tuple[str, ...]) -> list[Entry]:
+    return [
+        Entry(
+            job.model.upper() or job.name,
+            "",
+            job.model,
+            job.pipeline,
+            scale=job.scale,
+            seeds=(job.seed,),
+            config=_shown_config(job, shown),
+            status=STATUS_WORDS.get(job.status, job.status.upper()),
+            reason=job.reason or "no reason was recorded",
+            jobs=(job,),
+        )
+        for job in jobs
+        if job.status != "finished"
+    ]

@@ -1,0 +1,60 @@
+"""What is measured of a written model file: its sizes and costs, so that every number belongs to the same bytes.
+
+Scores on audio are computed by the task; steps.py decides when anything is measured.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from audioprune import checkpoint, cost, packing
+from audioprune.compress.masks import prunable
+from audioprune.loading import LoadedModel
+from audioprune.run import Run
+
+
+def save_model(run: Run, target: Path) -> None:
+    """Write the run's model as a packed file (``.apz``) or a dense checkpoint (``.safetensors``)."""
+    config = {"model": run.model_config, "task": run.config["task"], "sample_rate": run.task.sample_rate}
+    if target.suffix == ".apz":
+        meta = {"scale": run.scale, "seed": run.seed}
+        packing.pack(target, run.model.state_dict(), mask=run.mask, codebooks=run.codebooks, config=config, meta=meta)
+        return
+    tensors = {f"model/{name}": value for name, value in run.model.state_dict().items()}
+    if run.mask is not None:
+        tensors |= {f"mask/{name}": value for name, value in run.mask.state_dict().items()}
+    checkpoint.write(target, tensors, {**config, "scale": run.scale})
+
+
+def size_row(run: Run, path: str, variant: str, loaded: LoadedModel, file: Path) -> dict[str, Any]:
+    """Return the row of sizes and costs of a model that was read back from a file."""
+    model = loaded.model
+    stored = packing.storage(model.state_dict(), loaded.mask, loaded.codebooks, parameters=[name for name, _ in model.named_parameters()])
+    example = model.example_input()
+    seconds = example.shape[model.time_dim] / model.frames_per_second
+    card = cost.cost(model, example, seconds)
+    repeats = run.config["scoring"]["latency_repeats"]
+    names = prunable(model)
+    weights = dict(model.named_parameters())
+    kept = sum(int((weights[name] != 0).sum()) for name in names)
+    total = sum(weights[name].numel() for name in names)
+    return {
+        "key": f"{path}/size",
+        "kind": "size",
+        "label": run.label,
+        "variant": variant,
+        "model": run.model_config.get("name"),
+        "params": card.params,
+        "nonzero": card.nonzero,
+        "sparsity": 1 - kept / total,
+        "bytes_fp32": stored.bytes_fp32,
+        "bytes_paper": stored.bytes_paper,
+        "bytes_ideal": stored.bytes_ideal,
+        "bytes_file": file.stat().st_size,
+        "macs_per_second": card.macs_per_second,
+        "latency_ms_per_s": cost.latency(model, example, seconds, threads=1, repeats=repeats) if repeats else None,
+        "scale": run.scale,
+        "seed": run.seed,
+        "file": file.name,
+    }

@@ -1,0 +1,209 @@
+"""What a batch, a loss and a score mean for speech enhancement.
+
+The four training targets stand in targets.py; reading audio is the business of audioprune.data, the metrics themselves of
+audioprune.metrics.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from audioprune import dsp
+from audioprune.compress.loss_oracle import BatchLoss
+from audioprune.dsp import STFT
+from audioprune.errors import ConfigError, unknown_name
+from audioprune.metrics.pool import Scorer, summarise
+from audioprune.progress import progress
+from audioprune.signals import check_stop
+from audioprune.tasks.targets import ComplexMapping, MagnitudeMapping, RatioMask, Target, WaveformMapping
+
+TARGETS = ("irm", "magnitude", "complex", "waveform")
+_ORACLE_BATCH = 8
+
+
+class Enhancement:
+    """Train and score a model that removes noise from speech.
+
+    Mixtures are scaled to RMS 1 before they meet the model, the clean signal by the same factor; enhanced signals are scaled
+    back. The loss is the mean squared error over all frames that hold signal.
+
+    Args:
+        target: ``irm``, ``magnitude``, ``complex`` or ``waveform``.
+        sample_rate: In Hz.
+        frame_length: Samples of a frame; also the size of the transform.
+        hop_length: Samples from one frame to the next.
+        ola_norm: Convention of the inverse transform, see `audioprune.dsp.STFT.synthesis`.
+
+    Raises:
+        ConfigError: The target is unknown.
+    """
+
+    def __init__(
+        self, *, target: str = "irm", sample_rate: int = 16000, frame_length: int = 320, hop_length: int = 160, ola_norm: str = "window"
+    ) -> None:
+        if target not in TARGETS:
+            raise ConfigError(unknown_name("target", target, TARGETS))
+        self.sample_rate = sample_rate
+        self.target = _build_target(target, frame_length, hop_length, ola_norm)
+
+    def loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
+        """Return the mean squared error of a batch, a scalar."""
+        return self.loss_of(batch)(model(self.target.inputs(batch["noisy"])))
+
+    def loss_of(self, batch: dict[str, Any]) -> Callable[[Tensor], Tensor]:
+        """Return the function that maps the model's output for this batch to its loss."""
+        wanted = self.target.wanted(batch["noisy"], batch["clean"])
+        valid = self._valid_frames(batch, wanted)
+        count = valid.sum() * wanted.numel() / (wanted.shape[0] * wanted.shape[self.target.frame_dim])
+
+        def loss(output: Tensor) -> Tensor:
+            return ((output - wanted).square() * valid).sum() / count
+
+        return loss
+
+    def step(self, model: nn.Module, batch: dict[str, Any], update: Callable[[Tensor], float]) -> dict[str, float]:
+        """Take one training step."""
+        return {"loss": update(self.loss(model, batch))}
+
+    def validate(self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str) -> dict[str, float]:
+        """Return the mean loss over the batches, weighted by frames, and the monitored metric if it is another."""
+        total = weight = 0.0
+        items: list[tuple[str, np.ndarray, np.ndarray]] = []
+        for batch in batches:
+            frames = float(self._frame_counts(batch).sum())
+            total += float(self.loss(model, batch)) * frames
+            weight += frames
+            if monitor != "loss":
+                items += self._scored_items(batch, self.enhance(model, batch["noisy"], batch["lengths"]))
+        values = {"loss": total / weight}
+        if monitor != "loss":
+            with Scorer(self.sample_rate, workers=1) as scorer:
+                mean = summarise(scorer.score(items, [monitor])).mean[monitor]
+            values[monitor] = math.nan if mean is None else mean
+        return values
+
+    def better(self, monitor: str, new: float, best: float) -> bool:
+        """Tell whether a monitored value improved: smaller for the loss, larger for every metric."""
+        return new < best if monitor == "loss" else new > best
+
+    def validation_loss(self, model: nn.Module, dataset: Dataset, collate: Callable[..., Any], items: int | None) -> BatchLoss:
+        """Return the mean validation loss as an oracle that a sensitivity search can ask again and again.
+
+        Args:
+            model: On the CPU.
+            dataset: Validation set.
+            collate: Joins items to a batch.
+            items: Number of first items to use, or None for all.
+        """
+        count = min(items or len(dataset), len(dataset))
+        batches = []
+        for start in range(0, count, _ORACLE_BATCH):
+            batch = collate([dataset[index] for index in range(start, min(count, start + _ORACLE_BATCH))])
+            batches.append((self.target.inputs(batch["noisy"]), self.loss_of(batch), float(self._frame_counts(batch).sum())))
+        return BatchLoss(model, batches)
+
+    @torch.inference_mode()
+    def enhance(self, model: nn.Module, noisy: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Remove noise from signals.
+
+        Args:
+            model: In evaluation mode.
+            noisy: Signals (B, T) at the task's sample rate, of any level.
+            lengths: Samples of each signal before padding, or None when all are T long.
+
+        Returns:
+            Enhanced signals (B, T) at the level of the input.
+        """
+        lengths = torch.full((noisy.shape[0],), noisy.shape[-1]) if lengths is None else lengths
+        power = torch.stack([row[: int(n)].square().mean() for row, n in zip(noisy, lengths, strict=True)])
+        gain = power.sqrt().clamp_min(1e-8)[:, None]
+        scaled = noisy / gain
+        return self.target.audio(model(self.target.inputs(scaled)), scaled) * gain
+
+    def score(
+        self,
+        model: nn.Module,
+        dataset: Dataset,
+        scorer: Scorer,
+        metrics: list[str],
+        *,
+        condition: str,
+        variant: str,
+        audio: Path | None = None,
+        keep: int = 0,
+    ) -> dict[str, dict[str, Any]]:
+        """Score a model and the unprocessed mixtures on one test condition.
+
+        Args:
+            model: In evaluation mode.
+            dataset: Items of one noise at one SNR.
+            scorer: Pool that computes metrics.
+            metrics: Names of metrics.
+            condition: Name of the condition, for the progress display.
+            variant: Name of this state of the model, for audio files.
+            audio: Folder for audio of the first ``keep`` items, or None.
+            keep: Number of items whose audio is kept.
+
+        Returns:
+            For ``"mixture"`` and for ``variant``: noise, snr_db, and mean, standard deviation, counts and failures of each metric.
+        """
+        enhanced, mixtures = [], []
+        with progress(f"{variant} on {condition}", len(dataset)) as display:
+            for index in range(len(dataset)):
+                check_stop()
+                item = dataset[index]
+                estimate = self.enhance(model, item["noisy"][None])[0]
+                reference, noisy = item["clean"].numpy(), item["noisy"].numpy()
+                enhanced.append((item["id"], reference, estimate.numpy()))
+                mixtures.append((item["id"], reference, noisy))
+                if audio is not None and index < keep:
+                    self._keep_audio(audio, item["id"], {"noisy": noisy, variant: estimate.numpy(), "clean": reference})
+                display.advance()
+        first = dataset[0]
+        place = {"noise": first["noise"], "snr_db": first["snr_db"]}
+        rows = {}
+        for name, items in (("mixture", mixtures), (variant, enhanced)):
+            summary = summarise(scorer.score(items, metrics))
+            rows[name] = {**place, **summary.as_row()}
+        return rows
+
+    def _keep_audio(self, folder: Path, item: str, signals: dict[str, np.ndarray]) -> None:
+        """Write signals as FLAC, all scaled by the factor that keeps the loudest of noisy and clean below full scale."""
+        folder.mkdir(parents=True, exist_ok=True)
+        peak = max(float(np.abs(signals[name]).max()) for name in ("noisy", "clean"))
+        for name, signal in signals.items():
+            scaled = np.clip(0.9 * signal / max(peak, 1e-8), -1, 1)
+            soundfile.write(folder / f"{item}_{name}.flac", scaled, self.sample_rate)
+
+    def _scored_items(self, batch: dict[str, Any], enhanced: Tensor) -> Iterable[tuple[str, np.ndarray, np.ndarray]]:
+        for name, clean, estimate, length in zip(batch["id"], batch["clean"], enhanced, batch["lengths"], strict=True):
+            yield name, clean[: int(length)].cpu().numpy(), estimate[: int(length)].cpu().numpy()
+
+    def _frame_counts(self, batch: dict[str, Any]) -> Tensor:
+        return torch.tensor([self.target.frames(int(length)) for length in batch["lengths"]])
+
+    def _valid_frames(self, batch: dict[str, Any], wanted: Tensor) -> Tensor:
+        """Return 1 for frames that hold signal and 0 for padding, shaped to multiply the target."""
+        frames = wanted.shape[self.target.frame_dim]
+        valid = torch.arange(frames)[None, :] < self._frame_counts(batch)[:, None]
+        shape = [wanted.shape[0], *[1] * (wanted.ndim - 1)]
+        shape[self.target.frame_dim] = frames
+        return valid.to(wanted).reshape(shape)
+
+
+def _build_target(name: str, frame_length: int, hop_length: int, ola_norm: str) -> Target:
+    if name == "waveform":
+        return WaveformMapping(frame_length, hop_length)
+    kinds = {"irm": RatioMask, "magnitude": MagnitudeMapping, "complex": ComplexMapping}
+    if ola_norm not in dsp.OLA_NORMS:
+        raise ConfigError(unknown_name("ola_norm", ola_norm, dsp.OLA_NORMS))
+    return kinds[name](STFT(frame_length, hop_length), ola_norm)

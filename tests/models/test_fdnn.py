@@ -1,0 +1,61 @@
+"""Whether FDNN has the published size and shapes and treats each frame alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from audioprune.errors import ConfigError
+from audioprune.models.fdnn import FDNN
+
+
+def test_published_size():
+    with torch.device("meta"):
+        params = list(FDNN().parameters())
+    assert sum(p.numel() for p in params) == 9_054_369
+    assert round(sum(p.numel() for p in params) * 4 / 2**20, 2) == 34.54
+    assert [p.numel() for p in params if p.dim() > 1] == [161 * 2048, 2048 * 2048, 2048 * 2048, 161 * 2048]
+
+
+@pytest.mark.parametrize(("width", "depth"), [(200, 3), (775, 3), (5, 1), (7, 2)])
+def test_width_for_inverts_the_size(width, depth):
+    with torch.device("meta"):
+        params = sum(p.numel() for p in FDNN(width=width, depth=depth).parameters())
+    if depth == 3:
+        assert params == 2 * width**2 + 325 * width + 161
+    assert FDNN.width_for(params, depth=depth) == FDNN.width_for(params + 3, depth=depth) == width
+
+
+def test_masks_lie_between_zero_and_one():
+    model = FDNN(width=8)
+    mask = model(model.example_input(5) * 10)
+    assert mask.shape == (1, 5, 161)
+    assert 0 <= mask.min() and mask.max() <= 1
+
+
+def test_values_equal_the_written_out_network():
+    model = FDNN(bins=5, width=8, depth=2)
+    x = model.example_input(3)
+    first, second, last = model.layers
+    hidden = ((x @ first.weight.T + first.bias).clamp(min=0) @ second.weight.T + second.bias).clamp(min=0)
+    torch.testing.assert_close(model(x), 1 / (1 + torch.exp(-(hidden @ last.weight.T + last.bias))))
+
+
+def test_a_frame_does_not_hear_its_neighbours():
+    model = FDNN(width=8)
+    x = model.example_input(9)
+    other = x.clone()
+    other[:, 4] += 1
+    changed = (model(x) != model(other)).any(-1)[0]
+    assert changed.tolist() == [t == 4 for t in range(9)]
+
+
+@pytest.mark.parametrize("wrong", [{"bins": 0}, {"width": 0}, {"width": 2.5}, {"depth": 33}, {"depth": True}])
+def test_wrong_arguments_are_refused(wrong):
+    with pytest.raises(ConfigError, match=f"expected {next(iter(wrong))}"):
+        FDNN(**wrong)
+
+
+def test_arguments_are_kept_as_attributes():
+    model = FDNN(bins=7, width=6, depth=1)
+    assert (model.bins, model.width, model.depth) == (7, 6, 1)

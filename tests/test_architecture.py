@@ -1,0 +1,111 @@
+"""Who may import whom: the rooms of the package and the only edges between them."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "audioprune"
+
+# A room may import the rooms of its set and itself; nothing else of the package.
+BASE = {"errors", "files", "progress", "signals", "places"}
+ALLOWED = {
+    "errors": set(),
+    "files": {"errors"},
+    "progress": set(),
+    "signals": {"errors"},
+    "places": set(),
+    "identity": BASE,
+    "results": BASE,
+    "schema": {"errors"},
+    "dsp": BASE,
+    "compress": BASE,
+    "metrics": BASE | {"dsp"},
+    "models": BASE | {"dsp", "compress"},
+    "data": BASE | {"dsp"},
+    "optim": BASE | {"compress"},
+    "tasks": BASE | {"dsp", "compress", "metrics"},
+    "checkpoint": BASE,
+    "settings": BASE,
+    "packing": BASE | {"compress"},
+    "cost": BASE | {"compress"},
+    "training": BASE | {"compress", "optim", "checkpoint", "settings"},
+    "run": BASE | {"identity", "results", "compress", "checkpoint", "packing", "settings"},
+    "steps": BASE | {"results", "compress", "optim", "metrics", "checkpoint", "packing", "cost", "settings", "training", "run"},
+    "report": BASE | {"results"},
+    "tools": BASE | {"cost", "data", "run", "report"},
+    "verbs": BASE | {"identity", "run", "report"},
+    "cli": BASE | {"identity", "schema", "tools", "verbs", "conf"},
+}
+# Models declare their units; they see nothing else of the compression library.
+MODELS_SEE = {"audioprune.compress.units", "audioprune.compress.unit_builders"}
+HYDRA = {"cli", "run", "schema", "tools"}
+
+
+def _files() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def _room(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def _imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module or "")
+            if node.module in ("audioprune", "audioprune.compress"):
+                found |= {f"{node.module}.{name.name}" for name in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", _files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_allowed_rooms_are_imported(path: Path) -> None:
+    room = _room(path)
+    if room == "__init__":
+        return
+    assert room in ALLOWED, f"{room}: a new room; say in ALLOWED what it may import"
+    for module in _imports(path):
+        parts = module.split(".")
+        if parts[0] != "audioprune" or len(parts) == 1 or parts[1].startswith("__"):
+            continue
+        assert parts[1] == room or parts[1] in ALLOWED[room], f"{path.name} imports {module}"
+        if room == "models" and parts[1] == "compress" and len(parts) > 2:
+            assert module in MODELS_SEE, f"{path.name} imports {module}"
+
+
+def test_rooms_form_no_cycle() -> None:
+    done: set[str] = set()
+    left = dict(ALLOWED)
+    while left:
+        free = [room for room, seen in left.items() if not (seen & set(left)) - {room}]
+        assert free, f"cycle among {sorted(left)}"
+        for room in free:
+            done.add(room)
+            del left[room]
+
+
+def test_only_named_rooms_know_hydra() -> None:
+    for path in _files():
+        if _room(path) not in HYDRA:
+            assert not {name for name in _imports(path) if name.split(".")[0] in ("hydra", "omegaconf")}, path
+
+
+def test_report_and_command_line_do_not_import_torch() -> None:
+    for path in _files():
+        if _room(path) in ("cli", "schema", "identity", "report", "results", "files", "errors", "progress", "signals", "places"):
+            assert not {name for name in _imports(path) if name.split(".")[0] in ("torch", "accelerate", "numba")}, path
+
+
+def test_modules_stay_readable() -> None:
+    for path in _files():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        assert len(lines) <= 460, f"{path}: {len(lines)} lines; split it"
+        if path.name != "__init__.py" or lines:
+            assert ast.get_docstring(ast.parse("\n".join(lines))), f"{path}: no module docstring"

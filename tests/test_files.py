@@ -1,0 +1,79 @@
+"""Atomic files, logs and locks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from audioprune.errors import OutputError
+from audioprune.files import append_line, check_writable, lock, read_lines, sha256, sha256_file, write_atomic, write_json
+
+
+def test_write_atomic_leaves_exactly_one_file(tmp_path: Path) -> None:
+    target = write_atomic(tmp_path / "new é" / "x.bin", b"abc")
+    assert target.read_bytes() == b"abc"
+    assert [entry.name for entry in target.parent.iterdir()] == ["x.bin"]
+    assert sha256_file(target) == sha256(b"abc")
+
+
+def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = write_atomic(tmp_path / "x", b"old")
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="disk full"):
+        write_atomic(target, b"new")
+    assert target.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+def test_json_refuses_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "x.json", {"a": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_log_drops_a_line_that_was_cut(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    append_line(path, {"a": 1})
+    with open(path, "a") as stream:
+        stream.write('{"a": 2')
+    assert read_lines(path) == [{"a": 1}]
+
+
+def test_appending_after_a_cut_line_loses_nothing_more(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"a": 1}\n{"a": 2')
+    append_line(path, {"a": 3})
+    assert read_lines(path) == [{"a": 1}, {"a": 3}]
+
+
+def test_lock_names_its_living_owner(tmp_path: Path) -> None:
+    code = f"import time\nfrom pathlib import Path\nfrom audioprune.files import lock\nwith lock(Path({str(tmp_path)!r})):\n    print('held', flush=True)\n    time.sleep(60)"
+    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with pytest.raises(OutputError, match=f"process {other.pid} "), lock(tmp_path):
+            pass
+    finally:
+        other.kill()
+        other.wait()
+    with lock(tmp_path):
+        assert (tmp_path / ".lock").exists()
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_too_little_space_is_said_before_work(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="needs about"):
+        check_writable(tmp_path, need_bytes=10**18)
+    with pytest.raises(OutputError, match="cannot write"):
+        check_writable(Path("/proc/nothing"))
+    check_writable(tmp_path)
+    assert json.dumps([entry.name for entry in tmp_path.iterdir()]) == "[]"

@@ -1,0 +1,144 @@
+"""The training loop: exact resume, masks, divergence, early stopping."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from toys import ToyData, ToyModel, ToyTask
+
+from audioprune import signals
+from audioprune.compress.masks import Mask
+from audioprune.errors import CheckpointError, ConfigError, DivergedError, InterruptedRun
+from audioprune.files import read_lines
+from audioprune.settings import Settings, epoch_order
+from audioprune.training import Fit
+
+SETTINGS = Settings(epochs=4, batch_size=8, learning_rate=0.02, schedule="exponential", decay=0.9)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+    signals._requested.clear()
+
+
+def _model() -> ToyModel:
+    torch.manual_seed(3)
+    return ToyModel()
+
+
+def _fit(folder: Path, task: ToyTask | None = None, settings: Settings = SETTINGS, **options) -> Fit:
+    return Fit(_model(), task or ToyTask(), ToyData(), settings, folder=folder, device="cpu", **options)
+
+
+def _same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_loss_falls_and_best_weights_are_kept(tmp_path: Path) -> None:
+    fit = _fit(tmp_path)
+    outcome = fit.run()
+    losses = [row["valid_loss"] for row in outcome.history]
+    assert losses[-1] < losses[0] and outcome.best == min(losses)
+    assert outcome.steps == 20 and outcome.epochs == 4
+    assert [row["epoch"] for row in read_lines(tmp_path / "log.jsonl")] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop", "adamw"])
+@pytest.mark.parametrize("stop_at", [1, 7, 10, 19])
+def test_interrupted_training_ends_in_the_same_bits(tmp_path: Path, optimizer: str, stop_at: int) -> None:
+    settings = replace(SETTINGS, optimizer=optimizer, momentum=0.5, amsgrad=True)
+    mask = Mask.ones(_model(), ["first.weight"]).updated({"first.weight": torch.arange(32).reshape(8, 4) % 3 > 0})
+    straight = _fit(tmp_path / "a", settings=settings, mask=mask)
+    expected = straight.run()
+    broken = _fit(tmp_path / "b", ToyTask(stop_at=stop_at), settings, mask=mask)
+    with pytest.raises(InterruptedRun):
+        broken.run()
+    signals._requested.clear()
+    resumed = _fit(tmp_path / "b", settings=settings, mask=mask)
+    outcome = resumed.run()
+    assert _same(straight.model, resumed.model)
+    assert outcome.history == expected.history
+    assert read_lines(tmp_path / "a" / "log.jsonl") == read_lines(tmp_path / "b" / "log.jsonl")
+    assert resumed.task.steps == 20 - stop_at
+
+
+def test_finished_training_is_not_repeated(tmp_path: Path) -> None:
+    first = _fit(tmp_path)
+    first.run()
+    second = _fit(tmp_path)
+    second.run()
+    assert second.task.steps == 0 and _same(first.model, second.model)
+
+
+def test_other_numbers_are_refused(tmp_path: Path) -> None:
+    _fit(tmp_path).run()
+    with pytest.raises(CheckpointError, match="other training numbers"):
+        _fit(tmp_path, settings=replace(SETTINGS, learning_rate=0.5)).run()
+
+
+def test_masked_weights_stay_zero(tmp_path: Path) -> None:
+    keep = torch.arange(32).reshape(8, 4) % 2 == 0
+    mask = Mask.ones(_model(), ["first.weight"]).updated({"first.weight": keep})
+    fit = _fit(tmp_path, settings=replace(SETTINGS, weight_decay=0.1, amsgrad=True), mask=mask)
+    fit.run()
+    assert (fit.model.first.weight[~keep] == 0).all() and (fit.model.first.weight[keep] != 0).all()
+
+
+def test_penalty_shrinks_weights(tmp_path: Path) -> None:
+    def penalty(model: torch.nn.Module) -> torch.Tensor:
+        return sum(parameter.abs().sum() for parameter in model.parameters())
+
+    plain, penalised = _fit(tmp_path / "a"), _fit(tmp_path / "b", penalty=penalty)
+    plain.run(), penalised.run()
+    assert penalty(penalised.model) < penalty(plain.model)
+
+
+def test_non_finite_loss_stops_and_keeps_finite_weights(tmp_path: Path) -> None:
+    fit = _fit(tmp_path, ToyTask(poison_at=8))
+    with pytest.raises(DivergedError, match="step 8 .*learning_rate") as caught:
+        fit.run()
+    assert caught.value.exit_code == 6
+    assert all(torch.isfinite(value).all() for value in fit.model.state_dict().values())
+    assert fit.position.best is not None and math.isfinite(fit.position.best)
+
+
+def test_early_stop_and_step_limit(tmp_path: Path) -> None:
+    still = _fit(tmp_path / "a", settings=replace(SETTINGS, epochs=30, learning_rate=1e-12, early_stop=2, schedule="constant"))
+    assert still.run().epochs <= 6
+    assert _fit(tmp_path / "b", settings=replace(SETTINGS, steps=7)).run().steps == 7
+
+
+@pytest.mark.parametrize("schedule", ["constant", "step", "exponential", "plateau", "cosine", "linear"])
+def test_every_schedule_resumes(tmp_path: Path, schedule: str) -> None:
+    settings = replace(SETTINGS, schedule=schedule, decay=0.5, decay_every=1)
+    expected = _fit(tmp_path / "a", settings=settings).run()
+    with pytest.raises(InterruptedRun):
+        _fit(tmp_path / "b", ToyTask(stop_at=12), settings).run()
+    signals._requested.clear()
+    assert _fit(tmp_path / "b", settings=settings).run().history == expected.history
+
+
+def test_unknown_names_are_answered_with_the_closest(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown optimizer 'adm'.*adam"):
+        _fit(tmp_path / "a", settings=replace(SETTINGS, optimizer="adm")).run()
+    with pytest.raises(ConfigError, match="unknown schedule 'stp'.*step"):
+        _fit(tmp_path / "b", settings=replace(SETTINGS, schedule="stp")).run()
+
+
+def test_bf16_trains(tmp_path: Path) -> None:
+    outcome = _fit(tmp_path, settings=replace(SETTINGS, precision="bf16")).run()
+    assert outcome.history[-1]["valid_loss"] < outcome.history[0]["valid_loss"]
+
+
+def test_epoch_order_depends_on_seed_and_epoch_only() -> None:
+    assert epoch_order(10, 1, 2) == epoch_order(10, 1, 2)
+    assert sorted(epoch_order(10, 1, 2)) == list(range(10))
+    assert epoch_order(10, 1, 2) != epoch_order(10, 1, 3) != epoch_order(10, 2, 3)
