@@ -109,6 +109,7 @@ class ReportRoot:
 class InfoRoot:
     """Keys of ``audioprune info``."""
 
+    task: Any = None
     model: Any = MISSING
     checkpoint: str | None = None
     format: str = choice("table", "table", "json")

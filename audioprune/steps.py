@@ -13,10 +13,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from audioprune.compress import kmeans, select, sensitivity
+import torch
+
+from audioprune.compress import kmeans, levels, select, sensitivity
+from audioprune.compress.loss_oracle import LossOracle
 from audioprune.compress.masks import Mask, prunable
 from audioprune.compress.penalties import L1Penalty, SparseGroupLasso
 from audioprune.compress.schedule import Cubic
+from audioprune.compress.trim import dead_units, trim_, trim_state
 from audioprune.compress.weight_groups import weight_groups
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.files import append_line, read_lines
@@ -201,7 +205,7 @@ class SensitivityPrune:
             return sensitivity.group_candidates(run.model, mask, weight_groups(run.model, self.groups))
         return sensitivity.weight_candidates(run.model, mask)
 
-    def _oracle(self, run: Run) -> sensitivity.LossOracle:
+    def _oracle(self, run: Run) -> LossOracle:
         return run.task.validation_loss(run.model, run.data.valid(), run.data.collate, self.items)
 
 
@@ -256,6 +260,44 @@ def _until_enough(steps: Mapping[str, Step]) -> dict[str, Step]:
 
 
 @dataclass
+class Trim:
+    """Take units out of the model for real that nothing writes or nothing reads any more.
+
+    Source: the structured pipeline of Tan & Wang stops at zeros; removal is what makes them pay.
+    """
+
+    def run(self, run: Run, path: str) -> None:
+        """Trim the model and its mask, and record how far masked and trimmed outputs differ."""
+        if not hasattr(run.model, "unit_sets"):
+            raise ConfigError(
+                f"{type(run.model).__name__}: expected a method unit_sets() that lists its units; write one or prune by masks only"
+            )
+        sets = run.model.unit_sets()
+        example = run.model.example_input()
+        with torch.no_grad():
+            before = run.model.eval()(example)
+        params = sum(parameter.numel() for parameter in run.model.parameters())
+        keep = dead_units(run.model, sets)
+        trimmed = trim_(run.model, sets, keep)
+        if run.mask is not None:
+            run.mask = Mask.from_state_dict(trim_state(run.mask.state_dict(), trimmed))
+        with torch.no_grad():
+            difference = float((run.model(example) - before).abs().max())
+        run.results.put(
+            {
+                "key": path,
+                "kind": "trim",
+                "label": run.label,
+                "params_before": params,
+                "params_after": sum(parameter.numel() for parameter in run.model.parameters()),
+                "units_before": {each.name: each.size for each in sets},
+                "units_after": {each.name: int(keep[each.name].sum()) if each.name in keep else each.size for each in sets},
+                "max_difference": difference,
+            }
+        )
+
+
+@dataclass
 class Quantize:
     """Replace each tensor's kept weights by the centroids of one-dimensional k-means.
 
@@ -293,12 +335,12 @@ class Quantize:
         originals = {name: weight.detach().clone() for name, weight in weights.items()}
         keeps = {name: run.mask[name] if run.mask is not None else originals[name] != 0 for name in names}
         log = run.folder / "training" / f"{path.replace('/', '-')}.jsonl"
-        result = sensitivity.choose_levels(
+        result = levels.choose_levels(
             weights,
-            lambda name, levels: kmeans.cluster(originals[name], levels, keeps[name]).restore(keeps[name]),
+            lambda name, count: kmeans.cluster(originals[name], count, keeps[name]).restore(keeps[name]),
             oracle,
             alpha,
-            finished={row["tensor"]: sensitivity.TensorLevels.from_dict(row["found"]) for row in read_lines(log)},
+            finished={row["tensor"]: levels.TensorLevels.from_dict(row["found"]) for row in read_lines(log)},
             on_tensor=lambda name, found: _store_finding(log, name, found),
         )
         rows = [(row["tensor"], row["levels"], row["increase"], math.log2(row["levels"]), row["chosen"]) for row in result.rows()]
@@ -331,13 +373,12 @@ class Evaluate:
         model = loaded.model.eval()
         scoring = run.config["scoring"]
         metrics = self.metrics or scoring["metrics"]
-        with Scorer(
-            run.task.sample_rate, workers=run.runtime["metric_workers"], cache_dir=cache_folder(run.runtime["cache"]) / "metrics"
-        ) as scorer:
+        cache = cache_folder(run.runtime["cache"]) / "metrics"
+        with Scorer(metrics, run.task.sample_rate, run.runtime["metric_workers"], cache) as scorer:
             for condition, dataset in self._conditions(run).items():
                 check_stop()
                 keep = scoring["audio_items"] if self.audio else 0
-                self._condition(run, path, model, condition, dataset, scorer, metrics, keep)
+                self._condition(run, path, model, condition, dataset, scorer, keep)
         run.results.put(size_row(run, path, self.variant, loaded, target))
 
     def _written(self, run: Run) -> Path:
@@ -356,13 +397,14 @@ class Evaluate:
             raise ConfigError(unknown_name("test condition", ", ".join(self.conditions), found))
         return chosen
 
-    def _condition(
-        self, run: Run, path: str, model: Any, condition: str, dataset: Any, scorer: Scorer, metrics: list[str], keep: int
-    ) -> None:
+    def _condition(self, run: Run, path: str, model: Any, condition: str, dataset: Any, scorer: Scorer, keep: int) -> None:
         audio = run.folder / "audio" / condition if keep else None
-        scored = run.task.score(model, dataset, scorer, metrics, condition=condition, variant=self.variant, audio=audio, keep=keep)
+        scored = run.task.score(model, dataset, scorer, condition=condition, variant=self.variant, audio=audio, keep=keep)
         shared = {"model": run.model_config.get("name"), "scale": run.scale, "seed": run.seed, "split": "test", "condition": condition}
         for variant, row in scored.items():
+            known = run.results.rows.get(f"mixture/{condition}", {})
+            if variant == "mixture" and set(row["metrics"]) <= set(known.get("metrics", {})):
+                continue
             key = f"mixture/{condition}" if variant == "mixture" else f"{path}/{condition}"
             label = "Mixture" if variant == "mixture" else run.label
             run.results.put({"key": key, "kind": "score", "label": label, "variant": variant, **shared, **row})

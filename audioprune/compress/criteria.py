@@ -374,4 +374,8 @@ CRITERIA: dict[str, dict[str, Callable[..., Scores]]] = {
         "normalization": unit_normalization,
     },
 }
-SCALINGS: dict[str, Callable[[Tensor, nn.Module, UnitSet], Tensor]] = {"max": _scale_max, "dimension": _scale_dimension, "none": _scale_none}
+SCALINGS: dict[str, Callable[[Tensor, nn.Module, UnitSet], Tensor]] = {
+    "max": _scale_max,
+    "dimension": _scale_dimension,
+    "none": _scale_none,
+}

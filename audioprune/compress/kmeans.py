@@ -69,12 +69,12 @@ class Codebook:
 def kmeans_1d(values: NDArray[np.floating] | Tensor, k: int) -> tuple[NDArray[np.float32], NDArray[np.unsignedinteger]]:
     """Cluster numbers into at most ``k`` groups of least squared error.
 
-    The start is the best partition of the sorted values into ``k`` runs, found by dynamic programming. It is exact (the
-    optimum, up to rounding) if the number of different values times ``k`` is at most 4,194,304. Above that the programme runs on 4,096
-    to 16,384 bins (bins of equal count merged with bins of equal width), and for k > 1024 on the asymptotically
-    optimal density of centroids, the cube root of the density of the values. Lloyd's iteration on sorted values then runs to
-    its fixpoint: each value belongs to the nearest centroid, each centroid is the mean of its values.
-    The result is a function of the multiset of the values, and that of -w is the mirror image of that of w.
+    The start is the best partition of the sorted values into ``k`` runs, found by dynamic programming. It is the optimum
+    (up to rounding) if the number of different values times ``k`` is at most 4,194,304. Above that the values are first
+    gathered in 4,096 to 16,384 bins, spread as the cube root of the density; for k > 1024 the same rule spreads the
+    clusters themselves. Lloyd's iteration on the sorted values then runs to its fixpoint: each value belongs to the
+    nearest centroid, each centroid is the mean of its values. The result depends on the multiset of the values alone, and
+    that of -w mirrors that of w.
 
     Args:
         values: Finite numbers of any shape and order; they are compared as float32. They are not masked: pass survivors only.
@@ -82,8 +82,8 @@ def kmeans_1d(values: NDArray[np.floating] | Tensor, k: int) -> tuple[NDArray[np
 
     Returns:
         The centroids, float32 (K,), strictly increasing, and the code of each value, uint8 (uint16 for K > 256), shape (n,).
-        A value half-way between two centroids takes the one nearer to zero on the side of the larger extreme. A mean that is
-        zero over values that are not is replaced by the smallest normal number, so that no weight becomes zero unnoticed.
+        A value half-way between two centroids takes the lower one, or the higher one if the minimum is the larger extreme. A
+        mean of zero over values that are not zero becomes the smallest normal number, so that no weight vanishes unnoticed.
 
     Raises:
         ConfigError: ``k`` is not a whole number of 1..65536, or the values are not real floating-point numbers.
@@ -182,9 +182,10 @@ def _checked_level(k: int) -> int:
 
 def _as_float32(values: NDArray[np.floating] | Tensor) -> NDArray[np.float32]:
     """Return the values as a flat float32 array, checked."""
-    array = values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-    if array.dtype.kind != "f":
-        raise ConfigError(f"expected floating-point values for k-means, got {array.dtype}; convert them first")
+    given = values if isinstance(values, Tensor) else np.asarray(values)
+    if not (given.is_floating_point() if isinstance(given, Tensor) else given.dtype.kind == "f"):
+        raise ConfigError(f"expected floating-point values for k-means, got {given.dtype}; convert them first")
+    array = given.detach().float().cpu().numpy() if isinstance(given, Tensor) else given
     with np.errstate(over="ignore"):
         flat = np.ascontiguousarray(array.reshape(-1), dtype=np.float32)
     if not np.isfinite(flat).all():
@@ -215,7 +216,7 @@ def _first_partition(ordered: NDArray[np.float32], sums: NDArray[np.float64], di
     if distinct * k > _EXACT_WORK and k > _DP_LEVELS:
         return _by_density(ordered, edges, k)
     if distinct * k > _EXACT_WORK:
-        bins = min(max(_BINS_PER_LEVEL * k, _MIN_BINS), _MAX_BINS)
+        bins = min(max(_BINS_PER_LEVEL * k, _MIN_BINS), _MAX_BINS, distinct)
         edges = _by_density(ordered, edges, bins)
     return kernels.best_partition(edges, sums[edges], k)
 

@@ -132,9 +132,7 @@ class BatchLoss:
                 if before != [tensor._version for tensor in _tensors(value)]:
                     raise ConfigError(f"stage '{prefix}': expected its input to stay as it is, got an in-place change; drop inplace=True")
                 value = following
-        got, want = _tensors(value), _tensors(expected)
-        same = len(got) == len(want) and all(a.shape == b.shape and torch.allclose(a, b, 1e-5, 1e-6) for a, b in zip(got, want, strict=True))
-        if not same:
+        if not _same(_tensors(value), _tensors(expected)):
             name = type(self._model).__name__
             raise ConfigError(f"{name}.stages(): expected stages that compose to forward(), got another output; correct or remove stages()")
 
@@ -221,6 +219,12 @@ def _within(name: str, prefix: str) -> bool:
 
 def _forward(model: nn.Module, inputs: Value) -> Any:
     return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+
+
+def _same(got: list[Tensor], expected: list[Tensor]) -> bool:
+    if [tensor.shape for tensor in got] != [tensor.shape for tensor in expected]:
+        return False
+    return all(torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(got, expected, strict=True))
 
 
 def _tensors(value: Any) -> list[Tensor]:

@@ -6,11 +6,14 @@ a trim or a proximal step treats as one. What is done to units stands in masks.p
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from audioprune.errors import ConfigError, unknown_name
 
 Role = Literal["out", "norm", "in"]
 
@@ -80,3 +83,65 @@ def blocks(start: int, count: int, width: int) -> Tensor:
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     """Return all parameters and buffers of a model by name."""
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def check_unit_sets(model: nn.Module, unit_sets: Sequence[UnitSet]) -> None:
+    """Refuse unit sets that do not fit a model.
+
+    Args:
+        model: The model that the sets describe.
+        unit_sets: Unit sets; those that are not removable may overlap.
+
+    Raises:
+        ConfigError: Two sets share a name, a tensor is unknown, an axis or position does not exist, the slices of a set differ in
+            their number of units, or two units claim one position of a tensor.
+    """
+    tensors = tensors_of(model)
+    names = [each.name for each in unit_sets]
+    for each in unit_sets:
+        if names.count(each.name) > 1:
+            raise ConfigError(f"unit sets: expected every name once, got '{each.name}' {names.count(each.name)} times; rename one")
+        if not each.slices:
+            raise ConfigError(f"unit set '{each.name}': expected at least one slice, got none; list the tensors that the units own")
+        for part in each.slices:
+            _check_slice(each, part, tensors)
+    _check_disjoint([each for each in unit_sets if each.removable], tensors)
+
+
+def _check_slice(each: UnitSet, part: Slice, tensors: Mapping[str, Tensor]) -> None:
+    what = f"unit set '{each.name}', slice '{part.tensor}'"
+    if part.tensor not in tensors:
+        raise ConfigError(unknown_name(f"tensor of unit set '{each.name}'", part.tensor, tensors))
+    shape = tensors[part.tensor].shape
+    if not 1 <= part.leading <= max(1, len(shape)) or not 0 <= part.dim <= len(shape) - part.leading:
+        raise ConfigError(f"{what}: expected an axis of shape {tuple(shape)}, got dim {part.dim}, leading {part.leading}; correct it")
+    length = shape[: part.leading].numel() if part.dim == 0 else shape[part.dim + part.leading - 1]
+    if part.index.dtype != torch.long or part.index.dim() != 2 or part.index.shape[0] != each.size:
+        got = f"{part.index.dtype} {tuple(part.index.shape)}"
+        raise ConfigError(f"{what}: expected an int64 index of shape ({each.size}, width), got {got}; list all units in every slice")
+    if part.index.numel() and (int(part.index.min()) < 0 or int(part.index.max()) >= length):
+        raise ConfigError(
+            f"{what}: expected positions from 0 to {length - 1} on dim {part.dim}, got {int(part.index.min())} to {int(part.index.max())}; "
+            "build the unit sets anew after every trim"
+        )
+
+
+def _check_disjoint(unit_sets: Sequence[UnitSet], tensors: Mapping[str, Tensor]) -> None:
+    owners: dict[tuple[str, int], Tensor] = {}
+    for number, each in enumerate(unit_sets):
+        for part in each.slices:
+            if part.leading != 1:
+                continue
+            positions = part.index.flatten().cpu()
+            owner = owners.setdefault((part.tensor, part.dim), torch.full((tensors[part.tensor].shape[part.dim],), -1))
+            taken = positions[owner[positions] >= 0]
+            if taken.numel():
+                other = unit_sets[int(owner[taken[0]])].name
+                raise ConfigError(
+                    f"unit sets '{other}' and '{each.name}' both claim position {int(taken[0])} on dim {part.dim} of '{part.tensor}'; "
+                    "a position belongs to one unit, so join the sets or correct an offset"
+                )
+            owner[positions] = number
+            if positions.unique().numel() != positions.numel():
+                where = f"dim {part.dim} of '{part.tensor}'"
+                raise ConfigError(f"unit set '{each.name}': expected every position of {where} once, got one twice; correct its index")

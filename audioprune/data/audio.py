@@ -138,6 +138,7 @@ class AudioStore:
     sample_rate: int
     budget_bytes: int
     _held: dict[Path, Samples] = field(default_factory=dict, repr=False)
+    _headers: dict[Path, AudioInfo] = field(default_factory=dict, repr=False)
     _held_bytes: int = 0
 
     def whole(self, path: Path) -> Samples:
@@ -154,25 +155,31 @@ class AudioStore:
 
     def excerpt(self, path: Path, start: int, length: int) -> Samples:
         """Return samples ``start`` to ``start + length`` of a file, counted at ``sample_rate``; shape (length,)."""
-        if path not in self._held and self._held_bytes >= self.budget_bytes and self._can_seek(path):
-            samples, sample_rate = read_audio(path, start, length)
-            return self._convert(samples, sample_rate)
+        if path not in self._held and self._can_seek(path):
+            header = self._header(path)
+            if self._held_bytes + 4 * header.frames > self.budget_bytes:
+                samples, sample_rate = read_audio(path, start, length)
+                return self._convert(samples, sample_rate)
         return self.whole(path)[start : start + length]
 
     def length(self, path: Path) -> int:
         """Return the number of samples that a file has at ``sample_rate``."""
-        if path not in self._held and self._can_seek(path):
-            return read_info(path).frames
+        held = self._held.get(path)
+        if held is None and self._can_seek(path):
+            return self._header(path).frames
         return len(self.whole(path))
 
+    def _header(self, path: Path) -> AudioInfo:
+        if path not in self._headers:
+            self._headers[path] = read_info(path)
+        return self._headers[path]
+
     def _can_seek(self, path: Path) -> bool:
-        info = read_info(path)
-        return info.sample_rate == self.sample_rate and info.format in SEEKABLE_FORMATS
+        header = self._header(path)
+        return header.sample_rate == self.sample_rate and header.format in SEEKABLE_FORMATS
 
     def _convert(self, samples: Samples, sample_rate: int) -> Samples:
-        mono = mixdown(samples.T)
-        if sample_rate != self.sample_rate:
-            mono = resample(mono, sample_rate, self.sample_rate)
+        mono = resample(mixdown(samples.T), sample_rate, self.sample_rate)
         return np.ascontiguousarray(mono, dtype=np.float32)
 
 

@@ -81,7 +81,7 @@ def multi_resolution_stft_distance(reference: Signal, estimate: Signal, sizes: S
     Raises:
         ConfigError: The shapes differ, or no size is given.
 
-    Source: Yamamoto, Song & Kim (2020), the multi-resolution STFT loss; there with windows of 240, 600 and 1200 samples in longer transforms.
+    Source: Yamamoto, Song & Kim (2020), the multi-resolution STFT loss; there with windows shorter than their transforms.
     """
     library = _library_of(reference, estimate)
     if not sizes:

@@ -253,9 +253,11 @@ class GCRN(nn.Module):
         return UnitSet(f"encoder.{layer}", written + _gated(f"encoder.{layer + 1}", 1, units, "in") + self._skips(layer, units))
 
     def _skips(self, layer: int, units: Tensor) -> tuple[Slice, ...]:
-        partner = 4 - layer
-        first = self.real.layers[partner].value.weight.shape[0] - self.encoder[layer].value.weight.shape[0]
-        return tuple(s for part in ("real", "imag") for s in _gated(f"{part}.layers.{partner}", 0, units + first, "in"))
+        partner, slices = 4 - layer, ()
+        for part, decoder in (("real", self.real), ("imag", self.imag)):  # of unequal width once trimmed
+            first = decoder.layers[partner].value.weight.shape[0] - self.encoder[layer].value.weight.shape[0]
+            slices += _gated(f"{part}.layers.{partner}", 0, units + first, "in")
+        return slices
 
     def _bottleneck_units(self) -> list[UnitSet]:
         sizes = self.recurrent[0].sizes("ih")

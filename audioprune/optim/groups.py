@@ -232,12 +232,12 @@ def _row_pieces(params: Sequence[Tensor]) -> list[Piece | None]:
     pieces: list[Piece | None] = []
     base = 0
     for position, param in enumerate(params):
+        if param.numel() == 0:
+            raise ConfigError(f"expected parameters with entries, got an empty one at position {position}; leave it out")
         order = _memory_order(str(position), param)
         count = param.shape[0] if param.dim() else 1
         owner = base + torch.arange(count)
         base += count
-        if param.numel() == 0:
-            raise ConfigError(f"expected parameters with entries, got an empty one at position {position}; leave it out")
         if order[:1] in ((), (0,)):
             pieces.append(Piece(order, param.numel() // count, owner))
         else:
@@ -293,11 +293,12 @@ def _piece(order: tuple[int, ...], owner: Tensor) -> Piece:
     widths = [1]
     for axis in reversed(in_memory.shape):
         widths.append(widths[-1] * axis)
-    for width in reversed(widths):
-        lines = flat.view(-1, width)
-        if bool((lines == lines[:, :1]).all()):
-            return Piece(order, width, lines[:, 0].to(torch.int64))
-    raise AssertionError("rows of one entry always agree")
+    width = next(width for width in reversed(widths) if _agree(flat.view(-1, width)))
+    return Piece(order, width, flat[::width].to(torch.int64))
+
+
+def _agree(lines: Tensor) -> bool:
+    return bool((lines == lines[:, :1]).all())
 
 
 def _make_plan(pieces: Sequence[Piece | None], params: Sequence[Tensor], present: tuple[bool, ...] | None) -> Plan:
@@ -324,8 +325,12 @@ def _make_plan(pieces: Sequence[Piece | None], params: Sequence[Tensor], present
         row_counts=tuple(len(piece.owner) for piece in chosen),
         owners=owners.to(device),
         dtype=torch.float64 if torch.float64 in kinds else torch.float32,
-        compiled=device.type == "cpu" and kinds in ({torch.float32}, {torch.float64}),
+        compiled=device.type == "cpu" and kinds in ({torch.float32}, {torch.float64}) and all(_is_plain(params[i]) for i in held),
     )
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return type(tensor) in (Tensor, torch.nn.Parameter)
 
 
 def _taking_part(pieces: Sequence[Piece | None], held: Sequence[int], present: Sequence[bool]) -> list[int]:

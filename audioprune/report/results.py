@@ -17,7 +17,6 @@ import yaml
 import audioprune
 from audioprune.errors import ConfigError
 from audioprune.files import read_lines
-from audioprune.identity import result_config
 
 RUN_FILES = ("run.json", "status.json", "results.jsonl")
 NO_SCALE = "scale not recorded"
@@ -161,7 +160,7 @@ def _hydra_config(folder: Path) -> dict[str, Any]:
         value = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return {}
-    return result_config(_resolved(value)) if isinstance(value, dict) else {}
+    return _resolved(value) if isinstance(value, dict) else {}
 
 
 def _resolved(config: Mapping[str, Any]) -> dict[str, Any]:

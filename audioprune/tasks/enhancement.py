@@ -21,7 +21,7 @@ from audioprune import dsp
 from audioprune.compress.loss_oracle import BatchLoss
 from audioprune.dsp import STFT
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.metrics.pool import Scorer, summarise
+from audioprune.metrics.pool import Scorer, Summary, score_items, summarise
 from audioprune.progress import progress
 from audioprune.signals import check_stop
 from audioprune.tasks.targets import ComplexMapping, MagnitudeMapping, RatioMask, Target, WaveformMapping
@@ -86,8 +86,7 @@ class Enhancement:
                 items += self._scored_items(batch, self.enhance(model, batch["noisy"], batch["lengths"]))
         values = {"loss": total / weight}
         if monitor != "loss":
-            with Scorer(self.sample_rate, workers=1) as scorer:
-                mean = summarise(scorer.score(items, [monitor])).mean[monitor]
+            mean = summarise(score_items(items, [monitor], self.sample_rate)).mean[monitor]
             values[monitor] = math.nan if mean is None else mean
         return values
 
@@ -134,7 +133,6 @@ class Enhancement:
         model: nn.Module,
         dataset: Dataset,
         scorer: Scorer,
-        metrics: list[str],
         *,
         condition: str,
         variant: str,
@@ -146,8 +144,7 @@ class Enhancement:
         Args:
             model: In evaluation mode.
             dataset: Items of one noise at one SNR.
-            scorer: Pool that computes metrics.
-            metrics: Names of metrics.
+            scorer: Computes the metrics.
             condition: Name of the condition, for the progress display.
             variant: Name of this state of the model, for audio files.
             audio: Folder for audio of the first ``keep`` items, or None.
@@ -172,8 +169,7 @@ class Enhancement:
         place = {"noise": first["noise"], "snr_db": first["snr_db"]}
         rows = {}
         for name, items in (("mixture", mixtures), (variant, enhanced)):
-            summary = summarise(scorer.score(items, metrics))
-            rows[name] = {**place, **summary.as_row()}
+            rows[name] = {**place, **_row(summarise(scorer.score(items)))}
         return rows
 
     def _keep_audio(self, folder: Path, item: str, signals: dict[str, np.ndarray]) -> None:
@@ -198,6 +194,11 @@ class Enhancement:
         shape = [wanted.shape[0], *[1] * (wanted.ndim - 1)]
         shape[self.target.frame_dim] = frames
         return valid.to(wanted).reshape(shape)
+
+
+def _row(summary: Summary) -> dict[str, Any]:
+    failures = [f"{each.id}: {each.metric}: {each.reason}" for each in summary.failures]
+    return {"metrics": summary.mean, "std": summary.std, "n": summary.n, "n_valid": summary.n_valid, "failures": failures}
 
 
 def _build_target(name: str, frame_length: int, hop_length: int, ola_norm: str) -> Target:

@@ -30,7 +30,7 @@ def test_masks_lie_between_zero_and_one():
     model = FDNN(width=8)
     mask = model(model.example_input(5) * 10)
     assert mask.shape == (1, 5, 161)
-    assert 0 <= mask.min() and mask.max() <= 1
+    assert mask.min() >= 0 and mask.max() <= 1
 
 
 def test_values_equal_the_written_out_network():

@@ -1,0 +1,302 @@
+"""Whether an audio file can be trusted: cut, broken, silent, clipped or doubled files are named with their reason.
+
+What happens to a bad file, stop or skip, is decided by the corpus that owns it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import soundfile
+
+from audioprune.data.audio import AudioInfo, decode_error, find_audio, read_info, why_not_a_file
+from audioprune.data.riff import missing_bytes
+from audioprune.data.splits import split_named
+from audioprune.dsp import mixdown
+from audioprune.errors import DataError
+from audioprune.files import sha256_file
+
+SILENT_PEAK = 1e-4
+"""A file whose mono peak is below this, -80 dB, is silent."""
+ABSURD_PEAK = 1e6
+CLIPPED_LEVEL = 0.9999
+CLIPPED_SHARE = 0.001
+OFFSET_MEAN = 0.01
+OFFSET_SHARE = 0.1
+ANTIPHASE_SHARE = 0.1
+SHORTEST_S = 0.1
+_BLOCK_FRAMES = 1 << 20
+_LOSSY_SUBTYPES = ("MPEG", "VORBIS", "OPUS")
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with one file.
+
+    Attributes:
+        path: The file.
+        severity: ``"error"``: the file must not be used. ``"warning"``: it can be used, or is left out without harm.
+        code: One word for the kind of fault, such as ``"truncated"``.
+        reason: What was found, for a reader.
+    """
+
+    path: Path
+    severity: Severity
+    code: str
+    reason: str
+
+    def line(self) -> str:
+        """Return the finding as one line."""
+        return f"{self.severity:8} {self.path}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What is known of one audio file after it was decoded to its end.
+
+    Attributes:
+        path: The file.
+        disk_bytes: Its size.
+        sha256: Hash of its bytes; empty when it cannot be opened.
+        audio_sha256: Hash of its sample rate and mono samples, the same for the same audio in another lossless format.
+        sample_rate: Samples per second; 0 when it cannot be opened.
+        channels: Number of channels.
+        frames: Decoded samples per channel.
+        findings: Everything wrong with it.
+    """
+
+    path: Path
+    disk_bytes: int = 0
+    sha256: str = ""
+    audio_sha256: str = ""
+    sample_rate: int = 0
+    channels: int = 0
+    frames: int = 0
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds, 0 when it cannot be opened."""
+        return self.frames / self.sample_rate if self.sample_rate else 0.0
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """Findings that forbid the use of the file."""
+        return tuple(finding for finding in self.findings if finding.severity == "error")
+
+    def has(self, code: str) -> bool:
+        """Tell whether a kind of fault was found."""
+        return any(finding.code == code for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check of many files found.
+
+    Attributes:
+        root: Folder that was checked.
+        files: Number of files looked at.
+        duration_s: Audio in the files that can be used, in seconds.
+        findings: Everything found, in the order of the files.
+    """
+
+    root: Path
+    files: int
+    duration_s: float
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> list[Finding]:
+        """Findings that forbid the use of a file."""
+        return [finding for finding in self.findings if finding.severity == "error"]
+
+    @property
+    def warnings(self) -> list[Finding]:
+        """Findings that a user should know."""
+        return [finding for finding in self.findings if finding.severity == "warning"]
+
+    def lines(self) -> list[str]:
+        """Return every finding, errors first, and a last line that sums up."""
+        summary = f"{self.root}: {self.files} audio files, {self.duration_s / 3600:.2f} h; "
+        summary += f"{len(self.errors)} errors, {len(self.warnings)} warnings"
+        return [finding.line() for finding in self.errors + self.warnings] + [summary]
+
+
+def check_header(path: Path) -> list[Finding]:
+    """Check what can be known without decoding: that the file opens, holds samples and is as long as its header says."""
+    reason = why_not_a_file(path)
+    if reason:
+        return [Finding(path, "error", "unreadable", reason)]
+    missing = missing_bytes(path)
+    if missing:
+        return [Finding(path, "error", "truncated", missing)]
+    try:
+        info = read_info(path)
+    except DataError as error:
+        return [Finding(path, "error", "unreadable", decode_error(error))]
+    return [Finding(path, "error", "no_samples", "a header without samples")] if info.frames == 0 else []
+
+
+def inspect_file(path: Path) -> FileFacts:
+    """Decode a file to its end and note everything that does not depend on what the file is used for."""
+    found = check_header(path)
+    if any(finding.code in ("unreadable", "no_samples") for finding in found):
+        size = path.stat().st_size if path.exists() else 0
+        return FileFacts(path, disk_bytes=size, findings=tuple(found))
+    info = read_info(path)
+    facts = FileFacts(path, path.stat().st_size, sha256_file(path), "", info.sample_rate, info.channels, info.frames, tuple(found))
+    tally = _Tally(info)
+    try:
+        with soundfile.SoundFile(str(path)) as stream:
+            for block in stream.blocks(_BLOCK_FRAMES, dtype="float32", always_2d=True):
+                tally.add(block)
+    except (soundfile.SoundFileError, OSError, RuntimeError) as error:
+        reason = f"{decode_error(error)} after {tally.frames} of {info.frames} samples"
+        return replace(facts, frames=tally.frames, findings=(*found, Finding(path, "error", "cut", reason)))
+    found += [Finding(path, severity, code, reason) for severity, code, reason in tally.faults()]
+    return replace(facts, frames=tally.frames, audio_sha256=tally.digest(), findings=tuple(found))
+
+
+def check_audio(path: Path, sample_rate: int | None = None, shortest_s: float = SHORTEST_S) -> list[Finding]:
+    """Return everything wrong with one audio file.
+
+    Args:
+        path: The file.
+        sample_rate: Wanted rate in Hz; another one is a warning. None accepts any.
+        shortest_s: A shorter file is a warning, in seconds.
+    """
+    facts = inspect_file(Path(path))
+    return [*facts.findings, *use_findings(facts, sample_rate, shortest_s)]
+
+
+def use_findings(facts: FileFacts, sample_rate: int | None, shortest_s: float) -> list[Finding]:
+    """Return what is wrong with a file for one use: its rate and its length."""
+    found = []
+    if facts.errors:
+        return found
+    if sample_rate and facts.sample_rate != sample_rate:
+        limit = f", nothing above {facts.sample_rate / 2:g} Hz" if facts.sample_rate < sample_rate else ""
+        found.append(Finding(facts.path, "warning", "rate", f"{facts.sample_rate} Hz in place of {sample_rate} Hz{limit}"))
+    if facts.duration_s < shortest_s:
+        found.append(Finding(facts.path, "warning", "short", f"{facts.duration_s:.3g} s, shorter than {shortest_s:g} s"))
+    return found
+
+
+def check_tree(root: str | Path, sample_rate: int | None = None, shortest_s: float = SHORTEST_S, cache_dir: str = "") -> Report:
+    """Check every audio file below a folder, and whether the same audio occurs twice.
+
+    Args:
+        root: Folder to check.
+        sample_rate: Wanted rate in Hz, or None for any.
+        shortest_s: A shorter file is a warning, in seconds.
+        cache_dir: Where decoded results are remembered; empty for the user's cache folder.
+
+    Returns:
+        The report; the same audio below a train and a test folder is an error, elsewhere a warning.
+
+    Raises:
+        DataError: The folder does not exist or holds no audio file.
+    """
+    from audioprune.data.file_index import inspect_files
+
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise DataError(f"expected a folder of audio files at {root}, found none; check the path")
+    paths = find_audio(root)
+    if not paths:
+        raise DataError(f"expected audio files below {root}, found none; check the path")
+    facts = inspect_files(root, paths, cache_dir)
+    found = [finding for fact in facts for finding in (*fact.findings, *use_findings(fact, sample_rate, shortest_s))]
+    found += doubled(facts, {fact.path: split_named(fact.path.relative_to(root).parts[:-1]) for fact in facts})
+    usable = sum(fact.duration_s for fact in facts if not fact.errors)
+    return Report(root, len(facts), usable, tuple(found))
+
+
+def doubled(facts: Iterable[FileFacts], splits: dict[Path, str]) -> Iterator[Finding]:
+    """Yield a finding for every file whose audio another file before it already holds.
+
+    Args:
+        facts: Inspected files.
+        splits: Split of each file; the same audio in ``"test"`` and in another split is an error.
+    """
+    first: dict[str, list[Path]] = {}
+    for fact in facts:
+        if not fact.audio_sha256 or fact.has("silent"):
+            continue
+        earlier = first.setdefault(fact.audio_sha256, [])
+        leak = [path for path in earlier if {splits.get(path, ""), splits.get(fact.path, "")} in ({"train", "test"}, {"valid", "test"})]
+        if leak:
+            yield Finding(fact.path, "error", "leak", f"the same audio as {leak[0]}, which is in another split; remove one of them")
+        elif earlier:
+            yield Finding(fact.path, "warning", "doubled", f"the same audio as {earlier[0]}")
+        earlier.append(fact.path)
+
+
+class _Tally:
+    """Sums over the blocks of one file, and the faults that follow from them."""
+
+    def __init__(self, info: AudioInfo) -> None:
+        self.info = info
+        self.frames = self.bad = self.clipped = 0
+        self.peak = self.mono_peak = self.mono_energy = 0.0
+        self.sums = np.zeros(info.channels)
+        self.energies = np.zeros(info.channels)
+        self._hash = hashlib.sha256(f"{info.sample_rate}:".encode())
+
+    def add(self, block: np.ndarray) -> None:
+        """Count one block of samples, shape (T, C)."""
+        self.frames += len(block)
+        mono = np.ascontiguousarray(mixdown(block.T), dtype="<f4")
+        self._hash.update(mono.tobytes())
+        bad = int(block.size - np.isfinite(block).sum())
+        self.bad += bad
+        if bad or not block.size:
+            return
+        level = np.abs(block)
+        self.peak = max(self.peak, float(level.max()))
+        self.clipped += int((level >= CLIPPED_LEVEL).sum())
+        self.mono_peak = max(self.mono_peak, float(np.abs(mono).max()))
+        self.mono_energy += float(np.square(mono, dtype=np.float64).sum())
+        self.sums += block.sum(axis=0, dtype=np.float64)
+        self.energies += np.square(block, dtype=np.float64).sum(axis=0)
+
+    def digest(self) -> str:
+        """Return the hash of the decoded mono audio."""
+        return self._hash.hexdigest()
+
+    def faults(self) -> Iterator[tuple[Severity, str, str]]:
+        """Yield severity, code and reason of each fault of the whole file."""
+        lossy = self.info.subtype.startswith(_LOSSY_SUBTYPES)
+        if self.frames < self.info.frames and not lossy:
+            yield "error", "truncated", f"{self.frames} of {self.info.frames} samples"
+        if self.bad:
+            yield "error", "not_finite", f"{self.bad} samples are NaN or infinite"
+        elif self.peak > ABSURD_PEAK:
+            yield "error", "absurd", f"a peak of {self.peak:.3g}, which is no audio"
+        elif self.mono_peak < SILENT_PEAK and self.peak < SILENT_PEAK:
+            yield "warning", "silent", "silent"
+        elif self.frames:
+            yield from self._levels()
+
+    def _levels(self) -> Iterator[tuple[Severity, str, str]]:
+        level = float(np.sqrt(self.energies.mean() / self.frames))
+        mono = float(np.sqrt(self.mono_energy / self.frames))
+        if self.info.channels > 1 and mono < ANTIPHASE_SHARE * level:
+            yield "warning", "antiphase", "its channels cancel when they are averaged to mono"
+            if self.mono_peak < SILENT_PEAK:
+                yield "warning", "silent", "silent after averaging the channels"
+        if self.peak > 1 + 1e-6:
+            yield "warning", "over_full_scale", f"a peak of {self.peak:.3g}, above full scale 1"
+        share = self.clipped / (self.frames * self.info.channels)
+        if share > CLIPPED_SHARE:
+            yield "warning", "clipped", f"{100 * share:.2g} % of the samples are clipped"
+        offset = float(np.abs(self.sums).max()) / self.frames
+        if offset > OFFSET_MEAN and offset > OFFSET_SHARE * level:
+            yield "warning", "offset", f"a constant offset of {offset:.3g}"

@@ -1,0 +1,242 @@
+"""How one tensor, its mask and its codebook become the bytes of one record, and back, bit for bit.
+
+It chooses the shortest of a few forms. How records make a file, and how a damaged one is recognised, stands in container.py.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audioprune.compress.kmeans import Codebook
+from audioprune.errors import ConfigError
+from audioprune.packing.entropy import BadStream, Reader, Writer, read_increasing, read_symbols, write_increasing, write_symbols
+from audioprune.packing.positions import read_positions, write_positions
+
+Kind = Literal["raw", "bytes", "codes", "sparse-bytes", "sparse-codes"]
+KINDS: tuple[Kind, ...] = ("raw", "bytes", "codes", "sparse-bytes", "sparse-codes")
+
+DTYPES: dict[str, torch.dtype] = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (
+        *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2),
+        *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint64, torch.uint32, torch.uint16, torch.uint8),
+        *(torch.bool, torch.complex64, torch.complex128),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the header says about one tensor.
+
+    Attributes:
+        name: Name in the state dict.
+        shape: Shape of the tensor.
+        dtype: Element type, a key of ``DTYPES``.
+        kind: ``"raw"`` for plain bytes; ``"bytes"`` for byte planes, each plain or coded; ``"codes"`` for a codebook and codes. The
+            ``"sparse-"`` kinds hold the positions first and then the kept elements alone.
+        masked: Whether the positions are a mask of the model, rather than the elements that are not zero.
+        levels: Number of shared values K; 0 if not quantised.
+        coded: Length of the entropy-coded part in bytes.
+        raw: Length of the plain part in bytes.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    kind: Kind
+    masked: bool
+    levels: int
+    coded: int
+    raw: int
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element in memory."""
+        return DTYPES[self.dtype].itemsize
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A tensor with what belongs to it."""
+
+    tensor: Tensor
+    keep: Tensor | None
+    codebook: Codebook | None
+
+
+def to_bytes(tensor: Tensor) -> NDArray[np.uint8]:
+    """Return the elements of a tensor as bytes, (elements, bytes per element)."""
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().reshape(flat.numel(), tensor.dtype.itemsize)
+
+
+def encode(name: str, piece: Piece) -> tuple[Record, bytes]:
+    """Return the record and the body of a tensor, in the shortest of the possible forms.
+
+    Raises:
+        ConfigError: The dtype is unknown, a removed weight is not zero, or the values are not those of the codebook.
+    """
+    dtype = str(piece.tensor.dtype).removeprefix("torch.")
+    if dtype not in DTYPES or piece.tensor.layout != torch.strided:
+        raise ConfigError(f"{name}: expected a dense tensor of a known dtype, got {piece.tensor.layout} {dtype}; convert it first")
+    elements = to_bytes(piece.tensor)
+    keep = _kept(name, piece, elements)
+    forms = [_codes(piece.codebook, keep)] if piece.codebook is not None else _plain_forms(piece, elements, keep)
+    kind, writer, raw = min(forms, key=_estimated_bits)
+    coded = writer.finish()
+    levels = piece.codebook.levels if piece.codebook is not None else 0
+    shape = tuple(piece.tensor.shape)
+    return Record(name, shape, dtype, kind, piece.keep is not None, levels, len(coded), len(raw)), coded + raw
+
+
+def decode(record: Record, body: bytes) -> Piece:
+    """Return the tensor of a record; the caller has verified the body's checksum and bounded the size.
+
+    Raises:
+        BadStream: The body is not what ``encode`` writes for such a record.
+    """
+    reader, raw = Reader(body[: record.coded]), body[record.coded :]
+    keep = read_positions(reader, record.shape) if record.kind.startswith("sparse") else None
+    count = record.size if keep is None else int(np.count_nonzero(keep))
+    book = None
+    if record.kind.endswith("codes"):
+        book = _read_codes(reader, record.levels, count)
+        values = to_bytes(book.values())
+    elif record.kind == "raw":
+        values, raw = np.frombuffer(raw, np.uint8), b""
+    else:
+        values, raw = _read_planes(reader, raw, count, record.itemsize)
+    reader.check_end()
+    if raw or values.size != count * record.itemsize:
+        raise BadStream("the plain part has the wrong length")
+    tensor = _assemble(record, values.reshape(count, record.itemsize), keep)
+    if not record.masked:
+        return Piece(tensor, None, book)
+    return Piece(tensor, torch.ones(record.shape, dtype=torch.bool) if keep is None else torch.from_numpy(keep), book)
+
+
+def _kept(name: str, piece: Piece, elements: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return the positions of a tensor that are worth storing, after checking that the others are zero."""
+    tensor = piece.tensor.detach().cpu()
+    if piece.keep is not None:
+        keep = piece.keep.cpu()
+        if keep.shape != tensor.shape:
+            raise ConfigError(f"{name}: expected a mask of shape {tuple(tensor.shape)}, got {tuple(keep.shape)}; use the mask of this model")
+        if bool((tensor[~keep] != 0).any()):
+            raise ConfigError(f"{name}: expected zeros where the mask removes, got other values; apply the mask first")
+        found = keep.numpy()
+    elif piece.codebook is not None:
+        found = (tensor != 0).numpy()
+    else:
+        found = (_words(elements) != 0).reshape(tensor.shape)
+    if piece.codebook is not None:
+        _check_codebook(name, piece, found)
+    return np.ascontiguousarray(found)
+
+
+def _check_codebook(name: str, piece: Piece, keep: NDArray[np.bool_]) -> None:
+    book = piece.codebook
+    same = book is not None and piece.tensor.dtype == torch.float32 and book.codes.numel() == int(keep.sum())
+    if same and book.codes.numel():
+        same = int(book.codes.max()) < book.levels and bool((book.centroids[1:] > book.centroids[:-1]).all())
+        survivors = piece.tensor.detach().cpu()[torch.from_numpy(keep)]
+        same = same and torch.equal(survivors.view(torch.int32), book.values().cpu().view(torch.int32))
+    if not same:
+        raise ConfigError(f"{name}: expected the weights to be the values of their codebook, got others; quantize the model again")
+
+
+def _plain_forms(piece: Piece, elements: NDArray[np.uint8], keep: NDArray[np.bool_]) -> list[tuple[Kind, Writer, bytes]]:
+    forms: list[tuple[Kind, Writer, bytes]] = []
+    if piece.keep is None or keep.all():
+        forms = [("raw", Writer(), elements.tobytes()), ("bytes", *_planes(Writer(), elements))]
+    if not forms or np.count_nonzero(keep) < 0.97 * keep.size:
+        positions = Writer()
+        write_positions(positions, keep)
+        forms.append(("sparse-bytes", *_planes(positions, _bytes(_words(elements)[keep.reshape(-1)]))))
+    return forms
+
+
+def _estimated_bits(form: tuple[Kind, Writer, bytes]) -> float:
+    return (form[1].bits + 32 if form[1].bits else 0) + 8 * len(form[2])
+
+
+def _words(elements: NDArray[np.uint8]) -> NDArray:
+    """View the bytes of each element as one number of that width, for whole-element moves only."""
+    return np.ascontiguousarray(elements).reshape(-1).view({1: "u1", 2: "u2", 4: "u4", 8: "u8", 16: "c16"}[elements.shape[1]])
+
+
+def _bytes(words: NDArray) -> NDArray[np.uint8]:
+    return words.view(np.uint8).reshape(words.size, words.dtype.itemsize)
+
+
+def _planes(writer: Writer, elements: NDArray[np.uint8]) -> tuple[Writer, bytes]:
+    """Append the first byte of all elements, then the second, ..., each coded if that is shorter and plain otherwise."""
+    raw = []
+    for plane in np.ascontiguousarray(elements.T):
+        trial = Writer()
+        write_symbols(trial, plane, 256)
+        coded = trial.bits < 7.99 * plane.size
+        writer.uniform(np.array([int(coded)]), 2)
+        if coded:
+            writer.extend(trial)
+        else:
+            raw.append(plane.tobytes())
+    return writer, b"".join(raw)
+
+
+def _read_planes(reader: Reader, raw: bytes, count: int, planes: int) -> tuple[NDArray[np.uint8], bytes]:
+    elements = np.empty((count, planes), np.uint8)
+    for plane in range(planes):
+        if reader.uniform(1, 2)[0]:
+            elements[:, plane] = read_symbols(reader, count, 256)
+        elif len(raw) < count:
+            raise BadStream("the plain part is too short")
+        else:
+            elements[:, plane] = np.frombuffer(raw[:count], np.uint8)
+            raw = raw[count:]
+    return elements, raw
+
+
+def _codes(book: Codebook, keep: NDArray[np.bool_]) -> tuple[Kind, Writer, bytes]:
+    writer = Writer()
+    sparse = not keep.all()
+    if sparse:
+        write_positions(writer, keep)
+    write_increasing(writer, book.centroids.cpu().numpy())
+    write_symbols(writer, book.codes.cpu().numpy(), book.levels)
+    return "sparse-codes" if sparse else "codes", writer, b""
+
+
+def _read_codes(reader: Reader, levels: int, count: int) -> Codebook:
+    if (levels == 0) != (count == 0):
+        raise BadStream(f"a codebook of {levels} values for {count} weights")
+    centroids = read_increasing(reader, levels)
+    codes = read_symbols(reader, count, levels).astype(np.uint8 if levels <= 256 else np.uint16)
+    return Codebook(torch.from_numpy(centroids), torch.from_numpy(codes))
+
+
+def _assemble(record: Record, values: NDArray[np.uint8], keep: NDArray[np.bool_] | None) -> Tensor:
+    if keep is not None:
+        kept = _words(values)
+        whole = np.zeros(record.size, kept.dtype)
+        whole[keep.reshape(-1)] = kept
+        values = _bytes(whole)
+    dtype = DTYPES[record.dtype]
+    if record.size == 0:
+        return torch.empty(record.shape, dtype=dtype)
+    if dtype == torch.bool and values.max() > 1:
+        raise BadStream("a bool that is neither 0 nor 1")
+    return torch.from_numpy(np.array(values).reshape(-1)).view(dtype).reshape(record.shape)

@@ -1,0 +1,109 @@
+"""Which audio files a run kept: the same item unprocessed, after each version of the model, and clean.
+
+How they are played stands in html.py, how they are drawn in figures.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audioprune.report.entries import VARIANTS, Condition, condition_of, condition_text
+from audioprune.report.results import Job
+
+NOISY, CLEAN = "noisy", "clean"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One test item in all its versions.
+
+    Attributes:
+        title: Model, condition and item in words.
+        condition: Noise and SNR in dB.
+        item: Name of the item.
+        versions: File of every version, in listening order: unprocessed first, clean last.
+        scores: Metrics of every version that has scores of its own, by version.
+    """
+
+    job: Job
+    model: str
+    condition: Condition
+    item: str
+    versions: Mapping[str, Path]
+    scores: Mapping[str, Mapping[str, float]]
+
+    @property
+    def title(self) -> str:
+        """Condition and item in words."""
+        return f"{condition_text(self.condition)}: {self.item}"
+
+
+def clips(jobs: Iterable[Job]) -> list[Clip]:
+    """Find the audio that jobs kept, by job, SNR, noise and item."""
+    return [clip for job in jobs for clip in _clips_of(job)]
+
+
+def one_per_noise(found: Iterable[Clip]) -> list[Clip]:
+    """Return for every job and noise the first item at the lowest SNR."""
+    chosen: dict[tuple[Path, str], Clip] = {}
+    for clip in found:
+        chosen.setdefault((clip.job.folder, clip.condition[0]), clip)
+    return list(chosen.values())
+
+
+def version_text(version: str) -> str:
+    """Say a version in words: ``Unprocessed`` for the noisy signal, otherwise its own name."""
+    return "Unprocessed" if version == NOISY else version.replace("_", " ").capitalize()
+
+
+def _clips_of(job: Job) -> list[Clip]:
+    folder = job.folder / "audio"
+    if not folder.is_dir():
+        return []
+    known = {str(row["condition"]): condition_of(row) for row in job.of_kind("score") if row.get("condition")}
+    labels = [str(row["label"]) for row in job.of_kind("score") if row.get("variant") != "mixture" and row.get("label")]
+    model = labels[0] if labels else job.model.upper() or job.name
+    found = []
+    for place in sorted({file.parent for file in folder.rglob("*.flac")}):
+        name = place.relative_to(folder).as_posix()
+        condition = known.get(name) or _parsed(name)
+        for item, versions in _items(place).items():
+            found.append(Clip(job, model, condition, item, versions, _scores(job, name, item)))
+    return sorted(found, key=lambda clip: (clip.condition[1] is None, clip.condition[1] or 0.0, clip.condition[0], clip.item))
+
+
+def _parsed(name: str) -> Condition:
+    """Read noise and SNR from a folder name such as ``babble_-5dB``."""
+    match = re.fullmatch(r"(.+?)[_/]([+-]?\d+(?:\.\d+)?)_?(?:dB)?", name, flags=re.IGNORECASE)
+    return (match.group(1), float(match.group(2))) if match else (name, None)
+
+
+def _items(folder: Path) -> dict[str, dict[str, Path]]:
+    """Group files by item; an item is what stands before ``_noisy`` or ``_clean``, so names may hold underscores."""
+    files = sorted(folder.glob("*.flac"))
+    stems = {file.stem: file for file in files}
+    ends = (f"_{NOISY}", f"_{CLEAN}")
+    names = {stem.removesuffix(end) for stem in stems for end in ends if stem.endswith(end)}
+    items: dict[str, dict[str, Path]] = {name: {} for name in sorted(names)}
+    for stem, file in stems.items():
+        owners = [name for name in names if stem.startswith(f"{name}_")]
+        if owners:
+            owner = max(owners, key=len)
+            items[owner][stem[len(owner) + 1 :]] = file
+    return {name: dict(sorted(versions.items(), key=lambda item: _place(item[0]))) for name, versions in items.items()}
+
+
+def _place(version: str) -> tuple[int, str]:
+    order = (NOISY, *VARIANTS[1:])
+    if version == CLEAN:
+        return len(order) + 1, ""
+    return (order.index(version), "") if version in order else (len(order), version)
+
+
+def _scores(job: Job, condition: str, item: str) -> dict[str, dict[str, float]]:
+    rows: list[dict[str, Any]] = [row for row in job.of_kind("audio") if str(row.get("condition")) == condition and str(row.get("id")) == item]
+    return {NOISY if row.get("variant") == "mixture" else str(row.get("variant")): row.get("metrics") or {} for row in rows}

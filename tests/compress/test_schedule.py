@@ -1,0 +1,78 @@
+"""Schedules: Plain & Biswas's epochs, the worked values of gradual pruning, and the edges."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audioprune.compress.schedule import SCHEDULES, Cubic, Linear, OneShot, epochs
+from audioprune.errors import ConfigError
+
+
+def test_epochs_of_the_papers_schedule() -> None:
+    scheduled = epochs(0, 129, 2)
+    assert len(scheduled) == 65 and scheduled[-1] == 128
+    assert list(epochs(3, 4, 1)) == [3] and list(epochs(0, 5, 5)) == [0]
+
+
+@pytest.mark.parametrize("numbers", [(-1, 5, 1), (5, 5, 1), (6, 5, 1), (0, 5, 0), (0, 5, -1), (0, 5, 6)])
+def test_epochs_out_of_range(numbers: tuple[int, int, int]) -> None:
+    with pytest.raises(ConfigError, match="schedule: expected"):
+        epochs(*numbers)
+
+
+def test_cubic_worked_values() -> None:
+    schedule = Cubic(0, 30, 2, 0.05, 0.6)
+    for epoch, expected in ((0, 0.05), (2, 0.1596), (14, 0.5312), (28, 0.6)):
+        assert schedule.sparsity(epoch) == pytest.approx(expected, abs=5e-5)
+    assert schedule.sparsity(0) == pytest.approx(0.05) and schedule.sparsity(28) == 0.6
+
+
+@given(st.integers(0, 20), st.integers(2, 60), st.integers(1, 30), st.floats(0, 0.98), st.floats(0.001, 1))
+def test_cubic_is_the_published_formula(start: int, length: int, frequency: int, initial: float, extra: float) -> None:
+    end, final = start + length, min(1.0, initial + extra)
+    if frequency > length or (span := (length - 1) // frequency * frequency) == 0 or not initial < final:
+        return
+    schedule = Cubic(start, end, frequency, initial, final)
+    for epoch in schedule.epochs():
+        expected = final + (initial - final) * (1 - (epoch - start) / span) ** 3
+        assert schedule.sparsity(epoch) == pytest.approx(expected, abs=1e-12)
+    assert schedule.sparsity(schedule.epochs()[-1]) == final
+
+
+@pytest.mark.parametrize("kind", [Cubic, Linear])
+def test_ramps_hold_between_prunings_and_never_fall(kind: type) -> None:
+    schedule = kind(4, 21, 3, 0.0, 0.9)
+    values = [schedule.sparsity(epoch) for epoch in range(40)]
+    assert values[:4] == [0.0] * 4 and values == sorted(values) and values[-1] == 0.9
+    assert values[7] == values[8] == values[9] != values[10]
+
+
+def test_linear_steps_are_equal() -> None:
+    schedule = Linear(0, 5, 1, 0.1, 0.5)
+    assert [schedule.sparsity(epoch) for epoch in range(5)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+
+
+def test_one_shot() -> None:
+    schedule = OneShot(7, 0.3)
+    assert list(schedule.epochs()) == [7]
+    assert [schedule.sparsity(epoch) for epoch in (0, 6, 7, 8, 100)] == [0, 0, 0.3, 0.3, 0.3]
+
+
+@pytest.mark.parametrize("kind", [Cubic, Linear])
+@pytest.mark.parametrize("sparsities", [(-0.1, 0.5), (0.5, 0.5), (0.6, 0.5), (0.1, 1.1), (float("nan"), 0.5), (0.1, float("nan"))])
+def test_bad_sparsities(kind: type, sparsities: tuple[float, float]) -> None:
+    with pytest.raises(ConfigError, match="0 <= initial < final <= 1"):
+        kind(0, 10, 1, *sparsities)
+
+
+def test_bad_ramps_and_shots() -> None:
+    with pytest.raises(ConfigError, match="at least 2 prunings, got 1"):
+        Cubic(0, 3, 3, 0.0, 0.5)
+    with pytest.raises(ConfigError, match="0 <= final <= 1"):
+        OneShot(0, 1.5)
+    with pytest.raises(ConfigError, match="0 <= start"):
+        OneShot(-1, 0.5)
+
+
+def test_registry() -> None:
+    assert SCHEDULES == {"cubic": Cubic, "linear": Linear, "one_shot": OneShot}

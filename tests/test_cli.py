@@ -1,0 +1,96 @@
+"""The command line as a user meets it: verbs, completion, exit codes, no torch for help."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def _run(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from audioprune.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env={**os.environ, **environment}, timeout=120, check=False)
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys\nfrom audioprune import cli\n"
+        "try:\n    cli.run_verb('prune', ['--cfg', 'job'])\nexcept SystemExit:\n    pass\n"
+        "try:\n    cli.run_verb('prune', ['--help'])\nexcept SystemExit:\n    pass\n"
+        "print('heavy:', [m for m in ('torch', 'numba', 'scipy', 'matplotlib') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "heavy: []" in found.stdout and "lambda_1" in found.stdout
+
+
+@pytest.mark.parametrize("verb", ["train", "prune", "quantize", "eval", "report", "info", "data", "doctor"])
+def test_every_verb_has_help(verb: str, tmp_path: Path) -> None:
+    found = _run(verb, "--help", cwd=tmp_path)
+    assert found.returncode == 0 and f"audioprune {verb}" in found.stdout and not found.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_overview_names_every_verb() -> None:
+    found = _run("--help")
+    assert found.returncode == 0
+    for verb in ("train", "prune", "quantize", "eval", "report", "info", "data", "doctor"):
+        assert f"\n  {verb} " in found.stdout
+    assert _run().stdout == found.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "did you mean 'train'?"),
+        (["prune", "model=lstmm"], "closest: lstm"),
+        (["prune", "pipeline.lambda1=3"], "closest: lambda_1"),
+        (["prune", "pipeline.lambda_1=abc"], "could not be converted to Float"),
+        (["prune", "pipeline.lambda_1=-3"], "expected a number >= 0, got -3"),
+        (["prune", "seed=0,1"], "--multirun"),
+        (["eval"], "checkpoint"),
+        (["info", "format=jsn"], "closest: json"),
+    ],
+)
+def test_wrong_usage_ends_with_code_2_and_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
+    found = _run(*arguments, cwd=tmp_path, AUDIOPRUNE_CACHE=str(tmp_path / "cache"))
+    assert found.returncode == 2, found.stderr
+    assert message in found.stderr and "Traceback" not in found.stderr
+    assert len(found.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("audioprune pr", "prune"),
+        ("audioprune ", "train"),
+        ("audioprune prune model=fd", "model=fdnn"),
+        ("audioprune prune pipeline.lam", "pipeline.lambda_1="),
+        ("audioprune report report=su", "report=summary"),
+    ],
+)
+def test_completion(line: str, expected: str) -> None:
+    found = _run("-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)))
+    assert expected in found.stdout.split()
+
+
+def test_completion_installs() -> None:
+    assert "complete" in _run("-sc", "install=bash").stdout
+
+
+@pytest.mark.parametrize(("model", "params", "mib"), [("fdnn", 9_054_369, 34.54), ("lstm", 30_217_377, 115.27)])
+def test_info_prints_one_json_object(model: str, params: int, mib: float, tmp_path: Path) -> None:
+    found = _run("info", f"model={model}", "format=json", cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    facts = json.loads(found.stdout)
+    assert facts["params"] == params and facts["bytes_fp32"] == 4 * params and round(facts["mib_fp32"], 2) == mib
+    assert sum(layer["params"] for layer in facts["layers"]) == params
+    assert facts["macs_per_second"] == pytest.approx(sum(layer["macs_per_second"] for layer in facts["layers"]))
+
+
+def test_doctor_answers() -> None:
+    found = _run("doctor", "format=json")
+    assert found.returncode == 0 and {check["name"] for check in json.loads(found.stdout)["checks"]} >= {"torch", "pystoi", "pesq"}

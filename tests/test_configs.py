@@ -1,0 +1,149 @@
+"""Every YAML under conf/ composes, passes the range check, and names things that exist."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from audioprune import schema
+from audioprune.errors import ConfigError
+from audioprune.identity import config_hash, run_name
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+RUN_VERBS = ("train", "prune", "quantize", "eval")
+NEEDS = {
+    "wsj0_mix": ["data.wsj0_root=/w", "data.train_noise_root=/n", "data.test_noise_root=/t"],
+    "noisy_mixtures": ["data.speech_root=/s", "data.noise_root=/n"],
+    "paired_folder": ["data.root=/p"],
+}
+
+
+@pytest.fixture(autouse=True)
+def hydra():
+    schema.register()
+    OmegaConf.register_new_resolver("run_name", lambda *, _root_: "name", replace=True)
+    GlobalHydra.instance().clear()
+    with initialize_config_module(version_base="1.3", config_module="audioprune.conf"):
+        yield
+
+
+def _options(group: str) -> list[str]:
+    return sorted(path.relative_to(CONF / group).with_suffix("").as_posix() for path in (CONF / group).rglob("*.yaml"))
+
+
+def _compose(verb: str, *overrides: str) -> DictConfig:
+    config = compose(verb, overrides=list(overrides))
+    if "verb" in config:
+        config.verb = verb
+    return config
+
+
+def _needs(config: DictConfig) -> list[str]:
+    return NEEDS.get(OmegaConf.to_container(config, resolve=False).get("data", {}).get("name", ""), [])
+
+
+def _targets(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["_target_"]] if "_target_" in node else []
+        return own + [target for value in node.values() for target in _targets(value)]
+    if isinstance(node, list):
+        return [target for value in node for target in _targets(value)]
+    return []
+
+
+def _check(config: DictConfig) -> dict[str, Any]:
+    schema.check(config)
+    plain = OmegaConf.to_container(config, resolve=True)
+    for target in _targets(plain):
+        module, _, name = target.rpartition(".")
+        assert hasattr(importlib.import_module(module), name), target
+    return plain
+
+
+@pytest.mark.parametrize("verb", RUN_VERBS)
+def test_every_option_of_every_group_composes(verb: str) -> None:
+    checked = 0
+    for group in ("model", "data", "task", "pipeline"):
+        for option in _options(group):
+            _check(_compose(verb, f"{group}={option}", *(NEEDS.get(option, []) if group == "data" else [])))
+            checked += 1
+    for option in _options("experiment"):
+        config = _compose(verb, f"experiment={option}")
+        _check(_compose(verb, f"experiment={option}", *_needs(config)))
+        checked += 1
+    assert checked >= 20
+
+
+def test_every_tool_composes() -> None:
+    for verb in ("info", "report", "data", "doctor"):
+        schema.check(_compose(verb))
+    for option in _options("report"):
+        schema.check(_compose("report", f"report={option}"))
+    for option in _options("model"):
+        schema.check(_compose("info", f"model={option}"))
+
+
+def test_no_file_is_left_out() -> None:
+    known = {"model", "data", "task", "pipeline", "experiment", "report", "hydra", "reported", "platform"}
+    groups = {path.relative_to(CONF).parts[0] for path in CONF.rglob("*.yaml") if path.parent != CONF}
+    assert groups <= known, f"say here how {groups - known} is checked"
+    assert len(list(CONF.rglob("*.yaml"))) >= 28
+
+
+def test_every_experiment_has_a_desk_sibling() -> None:
+    names = _options("experiment")
+    for name in names:
+        if not name.endswith(("_desk", "_demo")):
+            assert f"{name}_desk" in names, f"{name} has no sibling that runs on two cores"
+
+
+@pytest.mark.parametrize("experiment", [name for name in _options("experiment") if name.endswith("_desk")])
+def test_desk_models_build_and_run(experiment: str) -> None:
+    from audioprune.loading import build_model
+
+    config = OmegaConf.to_container(_compose("prune", f"experiment={experiment}").model, resolve=True)
+    model = build_model(config, trusted=True).eval()
+    example = model.example_input(frames=5) if "frames" in model.example_input.__code__.co_varnames else model.example_input()
+    assert model(example).shape[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("pipeline.lambda_1=-3", "pipeline.lambda_1: expected a number >= 0, got -3"),
+        ("pipeline.lambda_1=nan", "pipeline.lambda_1: expected a finite number"),
+        ("pipeline.min_removed=1.5", "<= 1, got 1.5"),
+        ("training.learning_rate=0", "> 0, got 0"),
+        ("training.epochs=0", ">= 1, got 0"),
+        ("training.batch_size=-1", ">= 1"),
+        ("training.optimizer=adm", "closest: adam"),
+        ("training.betas=[0.9,1.0]", "< 1, got 1"),
+        ("data.train_snr_db=[-5,inf]", "finite"),
+        ("pipeline.method=bisect", "bisection"),
+        ("seed=-1", ">= 0"),
+        ("model.width=0", ">= 1"),
+    ],
+)
+def test_wrong_numbers_are_refused_before_work(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        schema.check(_compose("prune", override))
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_hash_stands_for_what_can_change_a_result() -> None:
+    plain = OmegaConf.to_container(_compose("prune"), resolve=True)
+    other_runtime = OmegaConf.to_container(_compose("prune", "runtime.threads=2", "runtime.folder=/x"), resolve=True)
+    other_seed = OmegaConf.to_container(_compose("prune", "seed=1"), resolve=True)
+    assert config_hash(plain) == config_hash(other_runtime) != config_hash(other_seed)
+    assert run_name(plain) == f"fdnn-p2_unstructured-{config_hash(plain)}"
+
+
+def test_the_task_follows_the_model() -> None:
+    assert _compose("prune", "model=lstm").task.target == "magnitude"
+    assert _compose("prune", "model=lstm", "task=irm").task.target == "irm"
