@@ -248,7 +248,7 @@ def overlap_add(frames: Tensor, hop_length: int) -> Tensor:
     chunks = F.pad(frames, (0, parts * hop_length - width)).unflatten(-1, (parts, hop_length))
     total = frames.new_zeros(*frames.shape[:-2], count + parts - 1, hop_length)
     for part in range(parts):
-        total = total + F.pad(chunks[..., part, :], (0, 0, part, parts - 1 - part))
+        total[..., part : part + count, :] += chunks[..., part, :]
     return total.flatten(-2)[..., : (count - 1) * hop_length + width]
 
 

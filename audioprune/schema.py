@@ -156,6 +156,26 @@ class LstmConfig:
 
 
 @dataclass
+class TcnnConfig:
+    """See audioprune.models.tcnn.TCNN."""
+
+    name: str = "tcnn"
+    _target_: str = "audioprune.models.tcnn.TCNN"
+    width: float = number(1.0, least=0.0625, most=4)
+    dropout: float = number(0.3, least=0, below=1)
+
+
+@dataclass
+class GcrnConfig:
+    """See audioprune.models.gcrn.GCRN."""
+
+    name: str = "gcrn"
+    _target_: str = "audioprune.models.gcrn.GCRN"
+    groups: int = number(2, least=1, most=8)
+    width: float = number(1.0, least=0.0625, most=4)
+
+
+@dataclass
 class EnhancementConfig:
     """See audioprune.tasks.enhancement.Enhancement."""
 
@@ -166,6 +186,7 @@ class EnhancementConfig:
     frame_length: int = number(320, least=2)
     hop_length: int = number(160, least=1)
     ola_norm: str = choice("window", "window", "window_squared")
+    feature: str = choice("magnitude", "magnitude", "cube_root", "log")
 
 
 @dataclass
@@ -299,7 +320,7 @@ def _range_text(limits: dict[str, float | None]) -> str:
 
 
 GROUPS: dict[str, dict[str, type]] = {
-    "model": {"fdnn": FdnnConfig, "lstm": LstmConfig},
+    "model": {"fdnn": FdnnConfig, "lstm": LstmConfig, "tcnn": TcnnConfig, "gcrn": GcrnConfig},
     "task": {"enhancement": EnhancementConfig},
     "pipeline": {
         "train": TrainPipelineConfig,

@@ -34,7 +34,7 @@ def info(config: Any) -> None:
     from omegaconf import OmegaConf
 
     from audioprune import cost
-    from audioprune.run import build_model, load_model_file
+    from audioprune.loading import build_model, load_model_file
 
     plain = OmegaConf.to_container(config, resolve=True)
     if plain["checkpoint"]:
@@ -70,7 +70,7 @@ def data(config: Any) -> None:
     from omegaconf import OmegaConf
 
     from audioprune.data.checks import check_tree
-    from audioprune.run import instantiate
+    from audioprune.loading import instantiate
 
     plain = OmegaConf.to_container(config, resolve=True)
     if plain["action"] == "check" and plain["root"]:

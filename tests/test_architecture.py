@@ -32,16 +32,18 @@ ALLOWED = {
     "packing": BASE | {"compress"},
     "cost": BASE | {"compress"},
     "training": BASE | {"compress", "optim", "checkpoint", "settings"},
-    "run": BASE | {"identity", "results", "compress", "checkpoint", "packing", "settings"},
-    "steps": BASE | {"results", "compress", "optim", "metrics", "checkpoint", "packing", "cost", "settings", "training", "run"},
+    "loading": BASE | {"compress", "checkpoint", "packing"},
+    "run": BASE | {"identity", "results", "compress", "checkpoint", "settings", "loading"},
+    "scoring": BASE | {"compress", "checkpoint", "packing", "cost", "loading", "run"},
+    "steps": BASE | {"results", "compress", "optim", "metrics", "settings", "training", "loading", "run", "scoring"},
     "report": BASE | {"results"},
-    "tools": BASE | {"cost", "data", "run", "report"},
+    "tools": BASE | {"cost", "data", "loading", "report"},
     "verbs": BASE | {"identity", "run", "report"},
     "cli": BASE | {"identity", "schema", "tools", "verbs", "conf"},
 }
 # Models declare their units; they see nothing else of the compression library.
 MODELS_SEE = {"audioprune.compress.units", "audioprune.compress.unit_builders"}
-HYDRA = {"cli", "run", "schema", "tools"}
+HYDRA = {"cli", "loading", "run", "schema", "tools"}
 
 
 def _files() -> list[Path]:

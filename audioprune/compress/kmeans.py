@@ -128,7 +128,8 @@ def cluster(weight: Tensor, k: int, keep: Tensor | None = None) -> Codebook:
     if weight.dtype != torch.float32:
         raise ConfigError(f"expected float32 weights for k-means, got {weight.dtype}; convert the model with .float() first")
     if keep is not None and (keep.shape != weight.shape or keep.dtype != torch.bool):
-        raise ConfigError(f"expected a bool mask of shape {tuple(weight.shape)}, got {keep.dtype} {tuple(keep.shape)}; use the model's own mask")
+        got = f"{keep.dtype} {tuple(keep.shape)}"
+        raise ConfigError(f"expected a bool mask of shape {tuple(weight.shape)}, got {got}; use the model's own mask")
     survivors = weight.detach()[weight.detach() != 0 if keep is None else keep.to(weight.device)]
     centroids, codes = kmeans_1d(survivors, k)
     return Codebook(torch.from_numpy(centroids), torch.from_numpy(codes))
@@ -190,7 +191,7 @@ def _as_float32(values: NDArray[np.floating] | Tensor) -> NDArray[np.float32]:
         flat = np.ascontiguousarray(array.reshape(-1), dtype=np.float32)
     if not np.isfinite(flat).all():
         bad = flat.size - int(np.isfinite(flat).sum())
-        raise DivergedError(f"expected finite weights, got {bad} of {flat.size} NaN or infinite; quantize a checkpoint of before they appeared")
+        raise DivergedError(f"expected finite weights, got {bad} of {flat.size} NaN or infinite; quantize an earlier checkpoint")
     return flat
 
 

@@ -202,7 +202,9 @@ def lloyd(values, sums, shift, cuts, exact, max_iterations):
     k = cuts.size - 1
     centroids = np.empty(k, np.float32)
     _refill(values, cuts)
-    for iteration in range(max_iterations):
+    iterations = 0
+    while iterations < max_iterations:
+        iterations += 1
         _means(values, sums, shift, cuts, exact, centroids)
         moved = False
         for c in range(k - 1):
@@ -213,7 +215,7 @@ def lloyd(values, sums, shift, cuts, exact, max_iterations):
         if not moved:
             break
         _refill(values, cuts)
-    return centroids, iteration + 1
+    return centroids, iterations
 
 
 @njit(cache=True, nogil=True)

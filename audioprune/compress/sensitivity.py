@@ -14,7 +14,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from audioprune.compress.loss_oracle import LossOracle, base_of, check_alpha, increase_of, restored, resumable
-from audioprune.compress.masks import Mask
+from audioprune.compress.masks import Mask, clear_
 from audioprune.compress.select import ranks, share_of
 from audioprune.compress.units import Slice, UnitSet
 from audioprune.compress.weight_groups import any_kept, expand, group_norms
@@ -168,7 +168,7 @@ def search(
 
     The fractions ascend until the loss increase exceeds alpha for the first time; the one before is the answer, or the last
     one where none exceeds it. All other tensors are intact meanwhile, and each tensor is restored bit for bit. A fraction of
-    the candidates is rounded to the nearest count, halves up (the paper does not say). A loss that is NaN exceeds alpha.
+    the candidates is rounded to the nearest count, halves up (the paper does not say). A loss that is NaN exceeds every finite alpha.
 
     Args:
         tensors: Tensor name -> candidates, in the order of the search.
@@ -283,7 +283,7 @@ class _Trial:
             self._ranked = self.candidates.ranks()
         if removed < max(self._increases):
             self.candidates.tensor.copy_(self.before)
-        self.candidates.tensor.masked_fill_(self.candidates.removed(self._ranked, removed), 0.0)
+        clear_(self.candidates.tensor, ~self.candidates.removed(self._ranked, removed))
         self.passes += 1
         self._increases[removed] = increase_of(self.loss, self.name, self.base, self.alpha)
         return self._increases[removed]
@@ -324,7 +324,7 @@ def _curve(
     for beta in betas:
         removed = share_of(beta, count)
         if removed != done:
-            candidates.tensor.masked_fill_(candidates.removed(ranked, removed), 0.0)
+            clear_(candidates.tensor, ~candidates.removed(ranked, removed))
             done, values = removed, dict(evaluate(name))
         worse = {metric: (base[metric] - value if metric in better else value - base[metric]) for metric, value in values.items()}
         points.append(CurvePoint(beta, removed, values, worse))

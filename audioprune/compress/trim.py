@@ -373,10 +373,11 @@ def _refuse_parametrized(model: nn.Module, names: Iterable[str]) -> None:
 def _check_groups(model: nn.Module, kept: Mapping[str, Mapping[int, Tensor]], sizes: Mapping[nn.Module, dict[str, Any]]) -> None:
     """Refuse cuts of grouped convolutions that leave unequal groups or a number of groups that the shapes do not tell."""
     for name, module in model.named_modules():
-        if not isinstance(module, _ConvNd) or module.groups == 1 or 0 not in kept.get(f"{name}.weight", {}):
+        positions = kept.get(f"{name}.weight".removeprefix("."), {}).get(0)
+        if positions is None or not isinstance(module, _ConvNd) or module.groups == 1:
             continue
         per_group = module.weight.shape[0] // module.groups
-        counts = torch.bincount(kept[f"{name}.weight"][0] // per_group, minlength=module.groups)
+        counts = torch.bincount(positions // per_group, minlength=module.groups)
         left = counts[counts > 0]
         if left.unique().numel() > 1 or left.numel() != sizes[module]["groups"]:
             raise ConfigError(

@@ -1,34 +1,30 @@
-"""How the slices of standard layers are written in few words, how plain chains of layers get their unit sets, and what proves them.
+"""How the slices of standard layers are written in few words, and how plain chains of layers get their unit sets.
 
-A model with branches joins what the small functions return; unit_tracing.py derives the sets of an unknown model. Removing
-units is the business of trim.py.
+A model with branches joins what the small functions return; unit_tracing.py derives the sets of an unknown model and
+unit_proof.py proves any declaration. Removing units is the business of trim.py.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
-from torch.utils._pytree import tree_leaves
 
-from audioprune.compress.criteria import evaluating
-from audioprune.compress.trim import trim_, zero_units_
 from audioprune.compress.units import Role, Slice, UnitSet, blocks, rows
-from audioprune.errors import AudiopruneError, ConfigError
+from audioprune.errors import ConfigError
 
 Slices = tuple[Slice, ...]
 _LAYERS = (nn.Linear, _ConvNd, nn.RNNBase)
 _ELEMENTWISE = (
     nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Hardtanh,
     nn.Hardswish, nn.Softsign, nn.Tanhshrink, nn.Softshrink, nn.Hardshrink, nn.Sigmoid, nn.Hardsigmoid, nn.LogSigmoid, nn.Softplus,
-    nn.Threshold, nn.Dropout, nn.AlphaDropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.FeatureAlphaDropout,
+    nn.Threshold,
 )  # fmt: skip
+_DROPOUT = (nn.Dropout, nn.AlphaDropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.FeatureAlphaDropout)
 CHANNELWISE = (
     nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool1d,
     nn.AdaptiveMaxPool2d, nn.LPPool1d, nn.LPPool2d, nn.Upsample, nn.ZeroPad1d, nn.ZeroPad2d, nn.ReflectionPad1d, nn.ReflectionPad2d,
@@ -36,7 +32,9 @@ CHANNELWISE = (
 )  # fmt: skip
 
 
-def linear_out(name: str, module: nn.Linear, offset: int = 0, width: int = 1, count: int | None = None, index: Tensor | None = None) -> Slices:
+def linear_out(
+    name: str, module: nn.Linear, offset: int = 0, width: int = 1, count: int | None = None, index: Tensor | None = None
+) -> Slices:
     """List the rows and bias entries of a linear layer that write units.
 
     All functions of this kind share their arguments. Unit u owns the ``width`` neighbouring positions from ``offset + u * width``.
@@ -56,7 +54,9 @@ def linear_out(name: str, module: nn.Linear, offset: int = 0, width: int = 1, co
     return _slices(name, module, {"weight": 0, "bias": 0}, _positions(name, module.weight.shape[0], offset, width, count, index), "out")
 
 
-def linear_in(name: str, module: nn.Linear, offset: int = 0, width: int = 1, count: int | None = None, index: Tensor | None = None) -> Slices:
+def linear_in(
+    name: str, module: nn.Linear, offset: int = 0, width: int = 1, count: int | None = None, index: Tensor | None = None
+) -> Slices:
     """List the columns of a linear layer that read units; arguments and errors as of ``linear_out``."""
     return _slices(name, module, {"weight": 1}, _positions(name, module.weight.shape[1], offset, width, count, index), "in")
 
@@ -84,7 +84,9 @@ def conv_in(name: str, module: _ConvNd, offset: int = 0, width: int = 1, count: 
     return _slices(name, module, {"weight": axis}, _positions(name, module.weight.shape[axis], offset, width, count, index), "in")
 
 
-def depthwise(name: str, module: _ConvNd, offset: int = 0, width: int = 1, count: int | None = None, index: Tensor | None = None) -> Slices:
+def depthwise(
+    name: str, module: _ConvNd, offset: int = 0, width: int = 1, count: int | None = None, index: Tensor | None = None
+) -> Slices:
     """List the kernels and bias entries of a depthwise convolution, which reads and writes the units on its input channels.
 
     Raises:
@@ -131,7 +133,9 @@ def lstm_in(
 gru_in = lstm_in
 
 
-def batch_norm(name: str, module: _NormBase, offset: int = 0, width: int = 1, count: int | None = None, index: Tensor | None = None) -> Slices:
+def batch_norm(
+    name: str, module: _NormBase, offset: int = 0, width: int = 1, count: int | None = None, index: Tensor | None = None
+) -> Slices:
     """List scale, shift and running statistics of a batch or instance normalisation; arguments and errors as of ``linear_out``."""
     index = _positions(name, module.num_features, offset, width, count, index)
     return _slices(name, module, dict.fromkeys(("weight", "bias", "running_mean", "running_var"), 0), index, "norm")
@@ -189,8 +193,8 @@ class OpenUnits:
         """Return the same units seen by a layer that expects an axis of ``length`` positions."""
         times, rest = divmod(length, len(self.unit_at))
         if rest or (times != 1 and not self.flattened):
-            raise ConfigError(f"'{name}': expected an input of {length} positions, got {len(self.unit_at)} written by '{self.name}'; "
-                              "list the layers in the order of the data")  # fmt: skip
+            got = f"{len(self.unit_at)} written by '{self.name}'"
+            raise ConfigError(f"'{name}': expected an input of {length} positions, got {got}; list the layers in the order of the data")
         longer = self.unit_at.repeat(times) if self.features_last else self.unit_at.repeat_interleave(times)
         return replace(self, unit_at=longer, flattened=False)
 
@@ -251,6 +255,8 @@ def follow_units(units: OpenUnits, name: str, module: nn.Module) -> OpenUnits:
         longer = units.unit_at.repeat_interleave(module.out_channels // module.in_channels)
         return replace(units, slices=units.slices + depthwise(name, module, index=units.index()), unit_at=longer)
     if isinstance(module, nn.GLU):
+        if module.dim == -1 and not units.features_last:
+            raise ConfigError(f"'{name}': expected a gate on the channel axis that '{units.name}' writes, got dim -1; use dim=1")
         return gate_units(units, name)
     if isinstance(module, nn.Flatten):
         return replace(units, flattened=True)
@@ -258,7 +264,7 @@ def follow_units(units: OpenUnits, name: str, module: nn.Module) -> OpenUnits:
         return replace(units, exact=False)
     if isinstance(module, _ELEMENTWISE):
         return replace(units, exact=units.exact and float(module(torch.zeros(1))) == 0)
-    if isinstance(module, CHANNELWISE):
+    if isinstance(module, CHANNELWISE + _DROPOUT):
         return units
     raise ConfigError(f"'{name}': expected a module that keeps its units apart, got {type(module).__name__}; declare the unit sets by hand")
 
@@ -267,7 +273,8 @@ def gate_units(units: OpenUnits, name: str) -> OpenUnits:
     """Join the units of two halves, of which one gates the other: unit u owns what unit u and unit u + U / 2 owned."""
     half = units.count // 2
     if units.flattened or not torch.equal(units.unit_at, torch.arange(2 * half)):
-        raise ConfigError(f"'{name}': expected two halves of equally many units to gate, got {len(units.unit_at)} positions; gate right after a layer")
+        got = f"{len(units.unit_at)} positions of {units.count} units"
+        raise ConfigError(f"'{name}': expected two halves of equally many units to gate, got {got}; gate right after a layer")
     slices = tuple(replace(part, index=torch.cat((part.index[:half], part.index[half:]), 1)) for part in units.slices)
     return replace(units, slices=slices, unit_at=torch.arange(half), count=half)
 
@@ -284,6 +291,8 @@ def chain_units(layers: nn.Module | Iterable[tuple[str, nn.Module]]) -> list[Uni
     Raises:
         ConfigError: A layer expects another number of inputs than the one before it writes, or a module is unknown or has groups.
     """
+    if isinstance(layers, nn.Module) and not isinstance(layers, nn.Sequential):
+        raise ConfigError(f"chain_units: expected an nn.Sequential or named layers, got {type(layers).__name__}; try derive_units")
     units: OpenUnits | None = None
     sets: list[UnitSet] = []
     for name, module in _flat([("", layers)] if isinstance(layers, nn.Module) else layers):
@@ -294,96 +303,6 @@ def chain_units(layers: nn.Module | Iterable[tuple[str, nn.Module]]) -> list[Uni
         elif units is not None:
             units = follow_units(units, name, module)
     return sets
-
-
-def verify_units(
-    model: nn.Module, unit_sets: Sequence[UnitSet], example_inputs: Tensor | Sequence[Tensor], atol: float = 1e-5, seed: int = 0
-) -> float:
-    """Prove unit sets: random halves of the units are zeroed in one copy of the model and trimmed in another, which must agree.
-
-    Both copies have randomly changed parameters and statistics, so that no zero of an initialisation hides an error. Sets that are
-    not exact are only trimmed; the model must run and stay finite. The model itself is not changed.
-
-    Args:
-        model: The model, run in evaluation mode.
-        unit_sets: Its unit sets; weight groups are left out.
-        example_inputs: Argument or arguments of its forward pass.
-        atol: Largest allowed difference, as a fraction of the largest output where that is above 1.
-        seed: Seed of the random choices.
-
-    Returns:
-        Largest difference of the exact sets, as a fraction of the largest output where that is above 1.
-
-    Raises:
-        ConfigError: Masked and trimmed outputs differ, or the trimmed model does not run; the message names the sets that do so alone.
-    """
-    inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
-    chosen = [each for each in unit_sets if each.removable]
-    generator = torch.Generator().manual_seed(seed)
-    shaken = _shaken(copy.deepcopy(model), generator)
-    keep = {each.name: _random_keep(each, generator) for each in chosen}
-
-    def trial(sets: Iterable[UnitSet]) -> float:
-        return _difference(shaken, unit_sets, {each.name: keep[each.name] for each in sets}, inputs)
-
-    exact = [each for each in chosen if each.exact]
-    error, why = _attempt(trial, exact)
-    crossed, crossed_why = _attempt(trial, chosen)
-    if error <= atol and crossed < float("inf"):
-        return error
-    alone = [(each, *_attempt(trial, [each])) for each in chosen]
-    guilty = [f"'{each.name}' ({reason or f'{off:.1e}'})" for each, off, reason in alone if off == float("inf") or (each.exact and off > atol)]
-    raise ConfigError(
-        f"unit sets: expected masked and trimmed outputs within {atol}, got {why or crossed_why or f'a difference of {error:.1e}'}; "
-        f"correct {', '.join(guilty) or 'the sets, which are only wrong together'}"
-    )
-
-
-def _attempt(trial: Callable[[Iterable[UnitSet]], float], sets: list[UnitSet]) -> tuple[float, str]:
-    try:
-        return trial(sets), ""
-    except (AudiopruneError, RuntimeError, ValueError, IndexError) as error:
-        return float("inf"), str(error).splitlines()[0]
-
-
-def _difference(model: nn.Module, unit_sets: Sequence[UnitSet], keep: dict[str, Tensor], inputs: tuple[Tensor, ...]) -> float:
-    masked, trimmed = copy.deepcopy(model), copy.deepcopy(model)
-    zero_units_(masked, unit_sets, keep)
-    trim_(trimmed, unit_sets, keep)
-    with torch.no_grad(), evaluating(masked), evaluating(trimmed), torch.random.fork_rng(devices=[]):
-        state = torch.get_rng_state()
-        wanted = _tensors(masked(*inputs))
-        torch.set_rng_state(state)  # a model that draws noise draws the same twice
-        got = _tensors(trimmed(*inputs))
-    scale = max(1.0, *(float(value.abs().max()) for value in wanted))
-    errors = [float((a - b).abs().max()) for a, b in zip(wanted, got, strict=True)]
-    if not all(error < float("inf") for error in errors):
-        raise ConfigError("outputs that are not finite")
-    return max(errors) / scale
-
-
-def _tensors(outputs: Any) -> list[Tensor]:
-    return [value.detach().float() for value in tree_leaves(outputs) if isinstance(value, Tensor)]
-
-
-def _shaken(model: nn.Module, generator: torch.Generator) -> nn.Module:
-    with torch.no_grad():
-        for parameter in model.parameters():
-            deviation = 0.1 if parameter.dim() < 2 else 0.3 * (parameter.shape[0] / parameter.numel()) ** 0.5
-            parameter.add_(torch.randn(parameter.shape, generator=generator).to(parameter) * deviation)
-        for name, buffer in model.named_buffers():
-            if name.endswith("running_mean"):
-                buffer.add_(torch.randn(buffer.shape, generator=generator).to(buffer) * 0.1)
-            elif name.endswith("running_var"):
-                buffer.mul_(0.5 + torch.rand(buffer.shape, generator=generator).to(buffer))
-    return model
-
-
-def _random_keep(each: UnitSet, generator: torch.Generator) -> Tensor:
-    keep = torch.ones(each.size, dtype=torch.bool)
-    count = max(0, min((each.size + 1) // 2, each.size - each.min_units))
-    keep[torch.randperm(each.size, generator=generator)[:count]] = False
-    return keep
 
 
 def _flat(layers: Iterable[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
@@ -402,11 +321,12 @@ def _is_depthwise(module: nn.Module) -> bool:
 
 def _positions(name: str, length: int, offset: int, width: int, count: int | None, index: Tensor | None) -> Tensor:
     if index is None:
-        if min(width, offset + 1) < 1 or (count is None and (length - offset) % width):
-            raise ConfigError(f"'{name}': expected units of {width} positions from {offset} to {length}, which do not come out even; correct it")
+        if width < 1 or offset < 0 or (count is None and (length - offset) % width):
+            raise ConfigError(f"'{name}': expected whole units from {offset} to {length}, got {width} positions each; correct the width")
         index = blocks(offset, (length - offset) // width if count is None else count, width)
     if index.numel() < 1 or int(index.min()) < 0 or int(index.max()) >= length:
-        raise ConfigError(f"'{name}': expected positions from 0 to {length - 1}, got an index of shape {tuple(index.shape)} beyond it; correct it")
+        got = f"{int(index.min())} to {int(index.max())}" if index.numel() else "none"
+        raise ConfigError(f"'{name}': expected positions from 0 to {length - 1}, got {got}; correct offset, width, count or index")
     return index
 
 
@@ -417,7 +337,7 @@ def _slices(name: str, module: nn.Module, dims: dict[str, int], index: Tensor, r
 
 def _recurrent_units(name: str, module: nn.RNNBase | nn.RNNCellBase) -> Slices:
     if getattr(module, "proj_size", 0):
-        raise ConfigError(f"'{name}': expected a recurrent layer without a projection, got proj_size={module.proj_size}; use a Linear layer")
+        raise ConfigError(f"'{name}': expected no projection, got proj_size={module.proj_size}; use a Linear layer after it instead")
     stacked = isinstance(module, nn.RNNBase)
     hidden, directions = module.hidden_size, 2 if stacked and module.bidirectional else 1
     gates = rows(0, hidden, repeat=(module.weight_hh_l0 if stacked else module.weight_hh).shape[0] // hidden, stride=hidden)
@@ -425,7 +345,8 @@ def _recurrent_units(name: str, module: nn.RNNBase | nn.RNNCellBase) -> Slices:
     for layer in range(module.num_layers if stacked else 1):
         for reverse in ("", "_reverse")[:directions]:
             end = f"_l{layer}{reverse}" if stacked else ""
-            slices += _slices(name, module, dict.fromkeys((f"weight_ih{end}", f"weight_hh{end}", f"bias_ih{end}", f"bias_hh{end}"), 0), gates, "out")
+            written = dict.fromkeys((f"weight_ih{end}", f"weight_hh{end}", f"bias_ih{end}", f"bias_hh{end}"), 0)
+            slices += _slices(name, module, written, gates, "out")
             slices += _slices(name, module, {f"weight_hh{end}": 1}, rows(0, hidden), "in")
             if layer:
                 slices += _slices(name, module, {f"weight_ih{end}": 1}, rows(0, hidden, repeat=directions, stride=hidden), "in")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from audioprune.dsp import mixdown, resample
 from audioprune.errors import DataError
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64", ".rf64", ".sph")
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64", ".rf64", ".sph", ".wv1")
 """File name endings that count as audio, compared without case; the content decides how a file is decoded."""
 
 SEEKABLE_FORMATS = ("WAV", "WAVEX", "FLAC", "AIFF", "AU", "W64", "RF64", "NIST")
@@ -85,7 +85,7 @@ def read_info(path: Path) -> AudioInfo:
     try:
         info = soundfile.info(str(path))
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:
-        raise DataError(_unreadable(path, _reason(error))) from error
+        raise DataError(_unreadable(path, decode_error(error))) from error
     return AudioInfo(info.samplerate, info.channels, info.frames, info.format, info.subtype)
 
 
@@ -109,7 +109,7 @@ def read_audio(path: Path, start: int = 0, frames: int = -1) -> tuple[Samples, i
     try:
         samples, sample_rate = soundfile.read(str(path), frames=frames, start=start, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:
-        raise DataError(_unreadable(path, _reason(error))) from error
+        raise DataError(_unreadable(path, decode_error(error))) from error
     return samples, sample_rate
 
 
@@ -183,8 +183,10 @@ class AudioStore:
         return np.ascontiguousarray(mono, dtype=np.float32)
 
 
-def _reason(error: Exception) -> str:
-    text = getattr(error, "error_string", "") or str(error)
+def decode_error(error: BaseException) -> str:
+    """Return what the decoder said, in a few words, from its exception or from a DataError that it caused."""
+    cause = error.__cause__ or error
+    text = getattr(cause, "error_string", "") or str(cause)
     return f"not decodable ({text.strip().rstrip('.').removeprefix('Error : ')})"
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from audioprune.data.audio import AudioInfo, decode_error, find_audio, read_info, why_not_a_file
-from audioprune.data.riff import missing_bytes
+from audioprune.data.headers import is_shortened_sphere, missing_bytes
 from audioprune.data.splits import split_named
 from audioprune.dsp import mixdown
 from audioprune.errors import DataError
@@ -69,6 +69,7 @@ class FileFacts:
         sample_rate: Samples per second; 0 when it cannot be opened.
         channels: Number of channels.
         frames: Decoded samples per channel.
+        level: Root mean square of the mono samples.
         findings: Everything wrong with it.
     """
 
@@ -79,6 +80,7 @@ class FileFacts:
     sample_rate: int = 0
     channels: int = 0
     frames: int = 0
+    level: float = 0.0
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -134,6 +136,9 @@ def check_header(path: Path) -> list[Finding]:
     reason = why_not_a_file(path)
     if reason:
         return [Finding(path, "error", "unreadable", reason)]
+    if is_shortened_sphere(path):
+        remedy = "a NIST SPHERE file packed with shorten, which cannot be decoded here; convert it: sph2pipe -f wav in.wv1 out.wav"
+        return [Finding(path, "error", "unreadable", remedy)]
     missing = missing_bytes(path)
     if missing:
         return [Finding(path, "error", "truncated", missing)]
@@ -151,7 +156,7 @@ def inspect_file(path: Path) -> FileFacts:
         size = path.stat().st_size if path.exists() else 0
         return FileFacts(path, disk_bytes=size, findings=tuple(found))
     info = read_info(path)
-    facts = FileFacts(path, path.stat().st_size, sha256_file(path), "", info.sample_rate, info.channels, info.frames, tuple(found))
+    facts = FileFacts(path, path.stat().st_size, sha256_file(path), "", info.sample_rate, info.channels, findings=tuple(found))
     tally = _Tally(info)
     try:
         with soundfile.SoundFile(str(path)) as stream:
@@ -161,7 +166,7 @@ def inspect_file(path: Path) -> FileFacts:
         reason = f"{decode_error(error)} after {tally.frames} of {info.frames} samples"
         return replace(facts, frames=tally.frames, findings=(*found, Finding(path, "error", "cut", reason)))
     found += [Finding(path, severity, code, reason) for severity, code, reason in tally.faults()]
-    return replace(facts, frames=tally.frames, audio_sha256=tally.digest(), findings=tuple(found))
+    return replace(facts, frames=tally.frames, level=tally.level(), audio_sha256=tally.digest(), findings=tuple(found))
 
 
 def check_audio(path: Path, sample_rate: int | None = None, shortest_s: float = SHORTEST_S) -> list[Finding]:
@@ -271,6 +276,10 @@ class _Tally:
         """Return the hash of the decoded mono audio."""
         return self._hash.hexdigest()
 
+    def level(self) -> float:
+        """Return the root mean square of the mono samples."""
+        return float(np.sqrt(self.mono_energy / max(1, self.frames)))
+
     def faults(self) -> Iterator[tuple[Severity, str, str]]:
         """Yield severity, code and reason of each fault of the whole file."""
         lossy = self.info.subtype.startswith(_LOSSY_SUBTYPES)
@@ -280,15 +289,14 @@ class _Tally:
             yield "error", "not_finite", f"{self.bad} samples are NaN or infinite"
         elif self.peak > ABSURD_PEAK:
             yield "error", "absurd", f"a peak of {self.peak:.3g}, which is no audio"
-        elif self.mono_peak < SILENT_PEAK and self.peak < SILENT_PEAK:
+        elif self.frames and self.peak < SILENT_PEAK:
             yield "warning", "silent", "silent"
         elif self.frames:
             yield from self._levels()
 
     def _levels(self) -> Iterator[tuple[Severity, str, str]]:
         level = float(np.sqrt(self.energies.mean() / self.frames))
-        mono = float(np.sqrt(self.mono_energy / self.frames))
-        if self.info.channels > 1 and mono < ANTIPHASE_SHARE * level:
+        if self.info.channels > 1 and self.level() < ANTIPHASE_SHARE * level:
             yield "warning", "antiphase", "its channels cancel when they are averaged to mono"
             if self.mono_peak < SILENT_PEAK:
                 yield "warning", "silent", "silent after averaging the channels"

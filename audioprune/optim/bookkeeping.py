@@ -14,19 +14,14 @@ from torch.optim import Optimizer
 
 from audioprune.errors import CheckpointError, ConfigError
 from audioprune.optim.groups import Layout, Units, alive_groups
-from audioprune.optim.steps import absolute_sum, group_norms
+from audioprune.optim.steps import absolute_sums, group_norms, zero_entries
 
 Groups = list[dict[str, Any]]
 Pick = Callable[[Tensor], Tensor]
 
 
-def base_options(
-    lr: float, lmbda: float, base: str, momentum: float, betas: tuple[float, float], eps: float, weight_decay: float,
-    fused: bool | None, maximize: bool,
-) -> dict[str, Any]:
-    """Gather the options that every optimiser shares, with the counters that travel in its state."""
-    options = {"lr": lr, "lmbda": lmbda, "base": base, "momentum": momentum, "betas": betas, "eps": eps}
-    return {**options, "weight_decay": weight_decay, "fused": fused, "maximize": maximize, "steps": 0, "groups": 0}
+# Of every param group: its norm unless it names another, the steps it has taken and the number of its groups.
+STATE = {"norm": "group", "steps": 0, "groups": 0}
 
 
 def listed(params: Iterable[Any]) -> list[Any]:
@@ -41,6 +36,14 @@ def listed(params: Iterable[Any]) -> list[Any]:
     if not found:
         raise ConfigError("expected at least one parameter, got none; pass model.named_parameters()")
     return found
+
+
+def evaluate(closure: Callable[[], Any] | None) -> Any:
+    """Return the loss of a closure, computed with gradients, or None without one."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
 
 
 class UnitGroups:
@@ -111,26 +114,23 @@ class UnitGroups:
     @torch.no_grad()
     def entry_sparsity(self, param_groups: Groups, pick: Pick = Tensor.detach) -> float:
         """Return the share of exact zeros among the entries that belong to groups, 0..1."""
-        total = zeros = 0
+        zeros = total = 0
         for group, layout in zip(param_groups, self.layouts, strict=True):
             plan = layout.plan(group["params"])
-            tensors = [pick(group["params"][i]) for i in plan.covered]
-            inside = plan.per_row(torch.ones(plan.size, dtype=torch.bool, device=plan.owners.device), False)
-            for rows, covered in zip(plan.rows(tensors), inside, strict=True):
-                total += int(covered.sum()) * rows.shape[1]
-                zeros += int(((rows == 0) & covered).sum())
+            found, of = zero_entries(plan, [pick(group["params"][i]) for i in plan.covered])
+            zeros, total = zeros + found, total + of
         return zeros / max(1, total)
 
     @torch.no_grad()
-    def penalty(self, param_groups: Groups, pick: Pick = Tensor.detach, l1: bool = False) -> float:
-        """Return lambda times the sum of the group norms, or of the absolute values of their entries when ``l1``."""
+    def penalty(self, param_groups: Groups, pick: Pick = Tensor.detach) -> float:
+        """Return lambda times the sum of the group norms, or of the absolute values where the option ``norm`` is ``"l1"``."""
         total = 0.0
         for group, layout in zip(param_groups, self.layouts, strict=True):
             plan = layout.plan(group["params"])
             tensors = [pick(group["params"][i]) for i in plan.covered]
             if tensors:
-                value = absolute_sum(plan, tensors) if l1 else float(group_norms(plan, tensors).to(torch.float64).sum())
-                total += float(group["lmbda"]) * value
+                sizes = absolute_sums if group["norm"] == "l1" else group_norms
+                total += float(group["lmbda"]) * float(sizes(plan, tensors).to(torch.float64).sum())
         return total
 
 

@@ -108,11 +108,11 @@ def sums(xs, ds, offsets, tensor, start, length, like, lr, squares, products, mo
 
 
 @_compiled()
-def step_runs(xs, ds, first, last, tensor, start, length, like, lr, pull):
-    """Carry out x - (lr d + pull x) on some runs."""
+def _step_outside(xs, ds, first, last, tensor, start, length, like, lr):
+    """Carry out the plain step on the runs of no group."""
     for k in range(first, last):
         t = tensor[k]
-        _move(_run(xs[t], start[k], length[k], like), _run(ds[t], start[k], length[k], like), lr, pull)
+        _move(_run(xs[t], start[k], length[k], like), _run(ds[t], start[k], length[k], like), lr, 0.0)
 
 
 @_compiled()
@@ -134,7 +134,7 @@ def prox(xs, ds, offsets, tensor, start, length, like, allowed, lr, threshold):
         for k in range(first, last):
             t = tensor[k]
             _move_then_shrink(_run(xs[t], start[k], length[k], like), _run(ds[t], start[k], length[k], like), lr, pull)
-    step_runs(xs, ds, offsets[count], offsets[count + 1], tensor, start, length, like, lr, 0.0)
+    _step_outside(xs, ds, offsets[count], offsets[count + 1], tensor, start, length, like, lr)
 
 
 @_compiled()
@@ -156,9 +156,11 @@ def half_space(xs, ds, offsets, tensor, start, length, like, allowed, lr, lmbda,
         pull = lr * lmbda / (np.sqrt(squares) + guard)
         if squares - (lr * product + pull * squares) < epsilon * squares and allowed[g]:
             _clear(xs, first, last, tensor, start, length, like)
-        else:
-            step_runs(xs, ds, first, last, tensor, start, length, like, lr, pull)
-    step_runs(xs, ds, offsets[count], offsets[count + 1], tensor, start, length, like, lr, 0.0)
+            continue
+        for k in range(first, last):
+            t = tensor[k]
+            _move(_run(xs[t], start[k], length[k], like), _run(ds[t], start[k], length[k], like), lr, pull)
+    _step_outside(xs, ds, offsets[count], offsets[count + 1], tensor, start, length, like, lr)
 
 
 @_compiled()
@@ -172,7 +174,7 @@ def prox_l1(xs, ds, offsets, tensor, start, length, like, count, lr, threshold):
         for i in range(x.size):
             moved = x[i] - rate * d[i]
             x[i] = moved - max(-bound, min(moved, bound))
-    step_runs(xs, ds, offsets[count], offsets[count + 1], tensor, start, length, like, lr, 0.0)
+    _step_outside(xs, ds, offsets[count], offsets[count + 1], tensor, start, length, like, lr)
 
 
 @_compiled()
@@ -188,4 +190,4 @@ def orthant(xs, ds, offsets, tensor, start, length, like, count, lr, lmbda):
             sign = np.sign(x[i])
             moved = x[i] - rate * (d[i] + weight * sign)
             x[i] = zero if moved * sign <= 0 else moved
-    step_runs(xs, ds, offsets[count], offsets[count + 1], tensor, start, length, like, lr, 0.0)
+    _step_outside(xs, ds, offsets[count], offsets[count + 1], tensor, start, length, like, lr)

@@ -10,7 +10,8 @@ from audioprune.errors import ConfigError, unknown_name
 
 BASES = ("sgd", "adam", "adamw")
 # What torch and its schedulers keep in a param group besides the options of the optimiser.
-_FOREIGN = ("params", "param_names", "units", "initial_lr", "max_lr", "min_lr", "swa_lr", "name", "maximize")
+_TORCH = ("params", "param_names", "units", "name")
+_SCHEDULERS = ("initial_lr", "max_lr", "min_lr", "swa_lr", "base_momentum", "max_momentum")
 
 
 def number(name: str, value: Any, low: float = 0.0, high: float = math.inf, *, above: bool = False, below: bool = True) -> float:
@@ -79,7 +80,7 @@ def check_common(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> Non
         ConfigError: An option is unknown, unsupported or out of range.
     """
     for key in options:
-        if key not in defaults and key not in _FOREIGN:
+        if key not in defaults and key not in _TORCH + _SCHEDULERS:
             raise ConfigError(unknown_name("option of a param group", str(key), [*defaults, "params", "units"]))
     if options.get("maximize"):
         raise ConfigError("expected maximize=False, got True; minimise the negated loss instead")

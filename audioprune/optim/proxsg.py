@@ -9,7 +9,7 @@ import torch
 from torch.optim import Optimizer
 
 from audioprune.optim import options
-from audioprune.optim.bookkeeping import UnitGroups, base_options, check_state, listed
+from audioprune.optim.bookkeeping import STATE, UnitGroups, check_state, evaluate, listed
 from audioprune.optim.directions import direction, gather
 from audioprune.optim.groups import Units
 from audioprune.optim.steps import prox_l1_step, prox_step
@@ -57,8 +57,9 @@ class ProxSG(Optimizer):
         maximize: bool = False,
     ) -> None:
         self.unit_groups = UnitGroups(units)
-        defaults = {**base_options(lr, lmbda, base, momentum, betas, eps, weight_decay, fused, maximize), "norm": norm}
-        super().__init__(listed(params), defaults)
+        common = {"lr": lr, "lmbda": lmbda, "fused": fused, "maximize": maximize, **STATE}
+        base_options = {"base": base, "momentum": momentum, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(listed(params), {**common, **base_options, "norm": norm})
         self.unit_groups.require_any()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -72,10 +73,7 @@ class ProxSG(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Carry out one step and return the loss of the closure, if one is given."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = evaluate(closure)
         for group, layout in zip(self.param_groups, self.unit_groups.layouts, strict=True):
             work = gather(group, layout)
             if work is None:
@@ -83,7 +81,7 @@ class ProxSG(Optimizer):
             move = work.grouped(direction(group, self.state, work.params, work.gradients), group)
             if move.xs:
                 apply = prox_step if group["norm"] == "group" else prox_l1_step
-                apply(move, move.lr * group["lmbda"])
+                apply(move, move.lr * float(group["lmbda"]))
             group["steps"] += 1
         return loss
 
@@ -97,8 +95,7 @@ class ProxSG(Optimizer):
 
     def objective_penalty(self) -> float:
         """Return lambda times the sum of the group norms, or times the l1 norm."""
-        parts = zip(self.param_groups, self.unit_groups.layouts, strict=True)
-        return sum(penalty([group], [layout], l1=group["norm"] == "l1") for group, layout in parts)
+        return self.unit_groups.penalty(self.param_groups)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue exactly where the saved state stopped.

@@ -46,10 +46,26 @@ def group_norms(plan: Plan, tensors: Sequence[Tensor]) -> Tensor:
     return _squares(plan, plan.rows(tensors)).sqrt()
 
 
-def absolute_sum(plan: Plan, tensors: Sequence[Tensor]) -> float:
-    """Return the sum of the absolute values of all entries that belong to groups."""
-    rows = torch.cat([row.to(plan.dtype).abs().sum(dim=1) for row in plan.rows(tensors)])
-    return float(plan.per_group(rows).to(torch.float64).sum())
+def absolute_sums(plan: Plan, tensors: Sequence[Tensor]) -> Tensor:
+    """Return the l1 norm of every group, shape (size,)."""
+    return plan.per_group(torch.cat([row.abs().sum(dim=1, dtype=plan.dtype) for row in plan.rows(tensors)]))
+
+
+def clear_outside(plan: Plan, tensors: Sequence[Tensor]) -> None:
+    """Zero the entries that belong to no group."""
+    if plan.covers_all:
+        return
+    for rows, inside in zip(plan.rows(tensors), _inside(plan), strict=True):
+        rows.masked_fill_(~inside, 0.0)
+
+
+def zero_entries(plan: Plan, tensors: Sequence[Tensor]) -> tuple[int, int]:
+    """Return the number of exact zeros among the entries that belong to groups, and the number of those entries."""
+    zeros = total = 0
+    for rows, inside in zip(plan.rows(tensors), _inside(plan), strict=True):
+        zeros += int(((rows == 0) & inside).sum())
+        total += int(inside.sum()) * rows.shape[1]
+    return zeros, total
 
 
 def prox_step(move: Move, threshold: float, limit: int | None = None) -> None:
@@ -161,8 +177,7 @@ def orthant_step(move: Move, lmbda: float) -> None:
     if kernels:
         _launch(kernels.orthant, move, plan.size, move.lr, lmbda)
         return
-    inside = plan.per_row(torch.ones(plan.size, dtype=torch.bool, device=plan.owners.device), False)
-    for x, d, covered in zip(plan.rows(move.xs), plan.rows(move.ds), inside, strict=True):
+    for x, d, covered in zip(plan.rows(move.xs), plan.rows(move.ds), _inside(plan), strict=True):
         sign = x.sign().mul_(covered)
         x.sub_((sign * lmbda).add_(d), alpha=move.lr)
         x.masked_fill_((x * sign <= 0) & covered, 0.0)
@@ -217,6 +232,10 @@ def _half_space_verdict(
         room = max(0, limit - int((~alive).sum()))
         leaving = _smallest(inner / squares, leaving, room)
     return pull, leaving
+
+
+def _inside(plan: Plan) -> list[Tensor]:
+    return plan.per_row(torch.ones(plan.size, dtype=torch.bool, device=plan.owners.device), False)
 
 
 def _smallest(values: Tensor, candidates: Tensor, count: int) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
 import zlib
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from audioprune.compress.kmeans import Codebook
+from audioprune.compress.kmeans import MAX_LEVELS, Codebook
 from audioprune.compress.masks import Mask
 from audioprune.errors import CheckpointError, ConfigError, unknown_name
 from audioprune.files import write_atomic
@@ -35,6 +36,13 @@ _HASH_BYTES = 32
 _MAX_HEADER_BYTES = 4 << 20
 _FREE_BYTES, _MAX_EXPANSION = 64 << 20, 1024
 _MAX_AXES, _MAX_NAME = 16, 512
+# Text that most headers hold, so that it costs almost nothing; part of format version 1
+_COMMON = (
+    b'"generation","scenes","bfloat16","float16","num_batches_tracked",[],"int64","bytes",0,0,4,0],["running_mean",["running_var",['
+    b'"bias_ih","bias_hh","weight_ih","weight_hh","codes","sparse-bytes",1,0,"raw",0,0,0,'
+    b'{"config":{"_target_":"audioprune.models.","task":"enhancement","sample_rate":16000},"meta":{"audioprune":"0.1.0"},"meta":{},'
+    b'"tensors":[["0.bias",[512],"float32","bytes",0,0,["0.weight",[512,512],"float32","sparse-codes",1,16,0],["]]}'
+)
 _FIELDS = ("name", "shape", "dtype", "kind", "masked", "levels", "coded", "raw")
 
 
@@ -88,9 +96,9 @@ class Inspection:
         lines = [f"{self.path}: {self.disk_bytes} bytes, {len(self.records)} tensors, format {VERSION}"]
         lines += [f"config {json.dumps(self.config)}", f"meta {json.dumps(self.meta)}"]
         for record in self.records:
-            levels = f" K={record.levels}" if record.levels else ""
-            size = record.coded + record.raw
-            lines.append(f"{record.name} {list(record.shape)} {record.dtype} {record.kind}{levels}: {size} of {record.size * record.itemsize} bytes")
+            form = f"{record.dtype} {record.kind}" + (f" K={record.levels}" if record.levels else "")
+            size, whole = record.coded + record.raw, record.size * record.itemsize
+            lines.append(f"{record.name} {list(record.shape)} {form}: {size} of {whole} bytes")
         return "\n".join(lines)
 
 
@@ -184,9 +192,8 @@ def _pieces(state: Mapping[str, Tensor], mask: Mask | None, codebooks: Mapping[s
     for name in state:
         if not name or len(name) > _MAX_NAME:
             raise ConfigError(f"expected tensor names of 1..{_MAX_NAME} characters, got {len(name)}; rename the parameter")
-    return {
-        name: Piece(tensor, mask[name] if mask is not None and name in mask else None, codebooks.get(name)) for name, tensor in state.items()
-    }
+    keeps = {name: mask[name] for name in mask or ()}
+    return {name: Piece(tensor, keeps.get(name), codebooks.get(name)) for name, tensor in state.items()}
 
 
 def _pack_header(config: Mapping[str, Any], meta: Mapping[str, Any], records: tuple[Record, ...]) -> bytes:
@@ -197,7 +204,7 @@ def _pack_header(config: Mapping[str, Any], meta: Mapping[str, Any], records: tu
         raise ConfigError(f"expected config and meta to be plain JSON values, got {error}; convert them first") from None
     if len(text.encode()) > _MAX_HEADER_BYTES:
         raise ConfigError(f"expected a header of at most {_MAX_HEADER_BYTES} bytes, got {len(text.encode())}; shorten config or meta")
-    deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=_COMMON)
     return deflate.compress(text.encode()) + deflate.flush()
 
 
@@ -221,7 +228,9 @@ def _read(path: Path) -> bytes:
             if not start:
                 raise CheckpointError(f"{path}: expected a packed model, got an empty file; write it again")
             if not start.startswith(MAGIC[: len(start)]):
-                raise CheckpointError(f"{path}: expected a packed model, got another kind of file (or checksum mismatch in its first bytes)")
+                raise CheckpointError(
+                    f"{path}: expected a packed model, got another kind of file or a checksum mismatch in the first bytes"
+                )
             return start + stream.read()
     except OSError as error:
         raise CheckpointError(f"cannot read packed model {path}: {error.strerror or error}; check the path") from error
@@ -230,7 +239,7 @@ def _read(path: Path) -> bytes:
 def _verify(path: Path, data: bytes) -> None:
     """Fail unless the hash at the end fits and the format is known."""
     if len(data) < _PREFIX.size + _HASH_BYTES or hashlib.sha256(memoryview(data)[:-_HASH_BYTES]).digest() != data[-_HASH_BYTES:]:
-        raise CheckpointError(f"{path}: checksum mismatch in {_locate(path, data)}; the file is damaged or cut short, copy or write it again")
+        raise CheckpointError(f"{path}: checksum mismatch in {_locate(path, data)}; the file is damaged or cut short, copy it again")
     _, version, _ = _PREFIX.unpack_from(data)
     if version != VERSION:
         raise CheckpointError(f"{path}: expected format version {VERSION}, got {version}; update audioprune to read it")
@@ -289,7 +298,7 @@ def _split(path: Path, data: bytes) -> tuple[dict[str, Any], dict[str, Any], tup
 
 
 def _load_header(packed: bytes) -> dict[str, Any]:
-    inflate = zlib.decompressobj(-15)
+    inflate = zlib.decompressobj(-15, zdict=_COMMON)
     try:
         text = inflate.decompress(packed, _MAX_HEADER_BYTES + 1)
         if len(text) > _MAX_HEADER_BYTES or not inflate.eof or inflate.unused_data:
@@ -327,10 +336,9 @@ def _record(row: Any) -> Record:
         raise BadStream(f"tensor '{name}' has an unknown dtype or kind")
     if not all(type(n) is int and n >= 0 for n in (masked, levels, coded, raw)) or masked > 1 or coded % 4:
         raise BadStream(f"tensor '{name}' has a bad length")
-    record = Record(name, tuple(shape), dtype, kind, bool(masked), levels, coded, raw)
-    if record.kind.endswith("codes") and (dtype != "float32" or levels > 65536 or (levels == 0) != (record.kind == "x")) and levels:
+    if levels > MAX_LEVELS or (levels and not kind.endswith("codes")) or (kind.endswith("codes") and dtype != "float32"):
         raise BadStream(f"tensor '{name}' has a bad codebook")
-    return record
+    return Record(name, tuple(shape), dtype, kind, bool(masked), levels, coded, raw)
 
 
 def _check_sizes(records: tuple[Record, ...], file_bytes: int) -> None:
@@ -338,6 +346,6 @@ def _check_sizes(records: tuple[Record, ...], file_bytes: int) -> None:
     if len({record.name for record in records}) != len(records):
         raise BadStream("a tensor stands twice")
     limit = _FREE_BYTES + _MAX_EXPANSION * file_bytes
-    need = sum(max(1, record.size) * (record.itemsize + 1) for record in records)
+    need = sum(math.prod(max(1, length) for length in record.shape) * (record.itemsize + 1) for record in records)
     if need > limit:
         raise BadStream(f"{need} bytes of tensors in a file of {file_bytes}, more than the {limit} that are believed")

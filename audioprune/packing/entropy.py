@@ -7,13 +7,13 @@ What the integers mean (positions, codes, bytes of floats) stands in positions.p
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
-from constriction.stream.model import Categorical, Uniform
-from constriction.stream.stack import AnsCoder
+from constriction import stream
 from numpy.typing import NDArray
 
+AnsCoder, Categorical, Uniform = stream.stack.AnsCoder, stream.model.Categorical, stream.model.Uniform
 Ints = NDArray[np.integer]
 
 _TOTAL = 1 << 24  # the precision of the ANS models
@@ -21,6 +21,7 @@ _PER_OCTAVE = (0, 1, 2, 4, 8, 16)  # levels per octave of a frequency table; 0 i
 _ROOTS = np.array([65536, 68438, 71468, 74632, 77936, 81386, 84990, 88752, 92682, 96785, 101070, 105545, 110218, 115098, 120194, 125515])
 _MAX_LEVEL = 16 * 40
 _DECAYS = 15
+_TABLE_BITS = 3.0  # what an entry of a frequency table costs about
 
 
 class BadStream(Exception):
@@ -139,6 +140,15 @@ def write_symbols(writer: Writer, symbols: Ints, alphabet: int) -> None:
     writer.extend(min(choices, key=lambda choice: choice.bits))
 
 
+def estimated_bits(counts: Ints) -> NDArray[np.float64]:
+    """Return about how many bits ``write_symbols`` takes for sequences with the given symbol counts, (sequences, alphabet)."""
+    total, alphabet = counts.sum(axis=1), counts.shape[1]
+    used = np.maximum(counts, 1)
+    entropy = total * np.log2(np.maximum(total, 1)) - (used * np.log2(used)).sum(axis=1)
+    coded = entropy + _TABLE_BITS * np.count_nonzero(counts, axis=1) + 2 * np.log2(alphabet) + 8
+    return np.where(total > 0, np.minimum(coded, total * np.log2(alphabet) + 3), 0.0)
+
+
 def read_symbols(reader: Reader, count: int, alphabet: int) -> NDArray[np.int32]:
     """Return the ``count`` symbols that ``write_symbols`` appended.
 
@@ -224,12 +234,7 @@ def _write_levels(writer: Writer, levels: Ints) -> None:
     """Append the levels of a table as zig-zag differences under the best of 15 geometric distributions."""
     steps = np.diff(levels, prepend=0)
     zigzag = np.where(steps < 0, -2 * steps - 1, 2 * steps)
-    costs = []
-    for decay in range(1, _DECAYS + 1):
-        trial = Writer()
-        trial.table(zigzag, _geometric(decay))
-        costs.append(trial.bits)
-    decay = 1 + int(np.argmin(costs))
+    decay = 1 + int(np.argmin(_geometric_bits()[:, zigzag].sum(axis=1)))
     writer.uniform(np.array([decay - 1]), _DECAYS)
     writer.table(zigzag, _geometric(decay))
 
@@ -246,16 +251,22 @@ def _read_levels(reader: Reader, count: int) -> NDArray[np.int64]:
 def _weights(levels: Ints, per_octave: int) -> NDArray[np.int64]:
     """Return integer weights 2^((level - 1) / per_octave), at most 38 bits wide; level 0 is an absent symbol."""
     sixteenths = np.maximum(levels - 1, 0) * (16 // per_octave)
-    excess = max(0, int(sixteenths.max()) // 16 - 21)
-    octaves = sixteenths // 16 - excess
+    octaves = sixteenths // 16 - max(0, int(sixteenths.max()) // 16 - 21)  # the largest weight is below 2^38
     roots = _ROOTS[sixteenths % 16]
-    return np.where(levels > 0, np.where(octaves >= 0, roots << np.maximum(octaves, 0), roots >> np.minimum(-np.minimum(octaves, 0), 40)), 0)
+    weights = np.where(octaves >= 0, roots << np.maximum(octaves, 0), roots >> np.maximum(-octaves, 0))
+    return np.where(levels > 0, weights, 0)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _geometric(decay: int) -> NDArray[np.int64]:
     """Return weights of the differences 0, 1, 2, ... that fall by decay / 16 each."""
     return np.array([(1 << 37) * decay**z // 16**z for z in range(2 * _MAX_LEVEL + 1)], dtype=np.int64)
+
+
+@cache
+def _geometric_bits() -> NDArray[np.float64]:
+    """Return the bits of each difference under each of the distributions."""
+    return np.stack([-np.log2((_normalised(_geometric(decay)) + 1) / _TOTAL) for decay in range(1, _DECAYS + 1)])
 
 
 def _normalised(weights: Ints) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from audioprune.compress.kmeans import Codebook
 from audioprune.errors import ConfigError
+from audioprune.packing.codes import read_codes, write_codes
 from audioprune.packing.entropy import BadStream, Reader, Writer, read_increasing, read_symbols, write_increasing, write_symbols
 from audioprune.packing.positions import read_positions, write_positions
 
@@ -113,7 +114,7 @@ def decode(record: Record, body: bytes) -> Piece:
     count = record.size if keep is None else int(np.count_nonzero(keep))
     book = None
     if record.kind.endswith("codes"):
-        book = _read_codes(reader, record.levels, count)
+        book = _read_codes(reader, record.levels, np.ones(record.shape, bool) if keep is None else keep, count)
         values = to_bytes(book.values())
     elif record.kind == "raw":
         values, raw = np.frombuffer(raw, np.uint8), b""
@@ -134,7 +135,7 @@ def _kept(name: str, piece: Piece, elements: NDArray[np.uint8]) -> NDArray[np.bo
     if piece.keep is not None:
         keep = piece.keep.cpu()
         if keep.shape != tensor.shape:
-            raise ConfigError(f"{name}: expected a mask of shape {tuple(tensor.shape)}, got {tuple(keep.shape)}; use the mask of this model")
+            raise ConfigError(f"{name}: expected a mask of shape {tuple(tensor.shape)}, got {tuple(keep.shape)}; use this model's mask")
         if bool((tensor[~keep] != 0).any()):
             raise ConfigError(f"{name}: expected zeros where the mask removes, got other values; apply the mask first")
         found = keep.numpy()
@@ -151,7 +152,7 @@ def _check_codebook(name: str, piece: Piece, keep: NDArray[np.bool_]) -> None:
     book = piece.codebook
     same = book is not None and piece.tensor.dtype == torch.float32 and book.codes.numel() == int(keep.sum())
     if same and book.codes.numel():
-        same = int(book.codes.max()) < book.levels and bool((book.centroids[1:] > book.centroids[:-1]).all())
+        same = int(book.codes.long().max()) < book.levels and bool((book.centroids[1:] > book.centroids[:-1]).all())
         survivors = piece.tensor.detach().cpu()[torch.from_numpy(keep)]
         same = same and torch.equal(survivors.view(torch.int32), book.values().cpu().view(torch.int32))
     if not same:
@@ -216,16 +217,15 @@ def _codes(book: Codebook, keep: NDArray[np.bool_]) -> tuple[Kind, Writer, bytes
     if sparse:
         write_positions(writer, keep)
     write_increasing(writer, book.centroids.cpu().numpy())
-    write_symbols(writer, book.codes.cpu().numpy(), book.levels)
+    write_codes(writer, book.codes.cpu().numpy(), keep, book.centroids.cpu().numpy())
     return "sparse-codes" if sparse else "codes", writer, b""
 
 
-def _read_codes(reader: Reader, levels: int, count: int) -> Codebook:
+def _read_codes(reader: Reader, levels: int, keep: NDArray[np.bool_], count: int) -> Codebook:
     if (levels == 0) != (count == 0):
         raise BadStream(f"a codebook of {levels} values for {count} weights")
     centroids = read_increasing(reader, levels)
-    codes = read_symbols(reader, count, levels).astype(np.uint8 if levels <= 256 else np.uint16)
-    return Codebook(torch.from_numpy(centroids), torch.from_numpy(codes))
+    return Codebook(torch.from_numpy(centroids), torch.from_numpy(read_codes(reader, keep, levels)))
 
 
 def _assemble(record: Record, values: NDArray[np.uint8], keep: NDArray[np.bool_] | None) -> Tensor:

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from audioprune.report.entries import VARIANTS, Condition, condition_of, condition_text
 from audioprune.report.results import Job
@@ -105,5 +104,5 @@ def _place(version: str) -> tuple[int, str]:
 
 
 def _scores(job: Job, condition: str, item: str) -> dict[str, dict[str, float]]:
-    rows: list[dict[str, Any]] = [row for row in job.of_kind("audio") if str(row.get("condition")) == condition and str(row.get("id")) == item]
+    rows = [row for row in job.of_kind("audio") if (str(row.get("condition")), str(row.get("id"))) == (condition, item)]
     return {NOISY if row.get("variant") == "mixture" else str(row.get("variant")): row.get("metrics") or {} for row in rows}

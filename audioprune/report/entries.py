@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from audioprune.report.results import Job, differences, is_volatile, join_seeds
+from audioprune.report.results import Job, differences, join_seeds, volatile_keys
 
 VARIANTS = ("mixture", "uncompressed", "baseline", "pruned", "trimmed", "compressed")
 PESQ_MODES = ("pesq_raw_nb", "pesq_nb", "pesq_wb")
@@ -74,6 +74,7 @@ class Entry:
         step: Pipeline step that measured it, only where one job measured the same variant twice.
         seeds: Seed of every joined job.
         config: Values of the configuration keys that differ between the jobs of the report.
+        jobs: The jobs behind it; more than the seeds where equal rows of several jobs were joined to one.
         scores: Per seed, the score row of every (noise, SNR).
         sizes: Per seed, the size row; empty where none was written.
     """
@@ -306,10 +307,12 @@ def _with_uncompressed_size(states: dict) -> dict:
 def _mixtures(jobs: tuple[Job, ...]) -> list[Entry]:
     """Join the unprocessed scores of all jobs on the same data; jobs that disagree give rows of their own."""
     groups: dict[tuple[str, int], list[tuple[Job, dict]]] = {}
+    left_out = volatile_keys(jobs)
     for job in jobs:
         cells = next((state["scores"] for key, state in _states(job).items() if key[1] == "mixture"), None)
         if cells:
-            _file_mixture(groups, job, cells)
+            data = {key: repr(value) for key, value in job.config.items() if key.startswith("data.") and key not in left_out}
+            _file_mixture(groups, json.dumps(data, sort_keys=True), job, cells)
     return [
         Entry(
             "Mixture",
@@ -323,9 +326,7 @@ def _mixtures(jobs: tuple[Job, ...]) -> list[Entry]:
     ]
 
 
-def _file_mixture(groups: dict, job: Job, cells: dict) -> None:
-    data = {key: repr(value) for key, value in job.config.items() if key.startswith("data.") and not is_volatile(key, job)}
-    signature = json.dumps(data, sort_keys=True)
+def _file_mixture(groups: dict, signature: str, job: Job, cells: dict) -> None:
     for place in range(len(groups) + 1):
         members = groups.setdefault((signature, place), [])
         same_seed = next((index for index, (other, _) in enumerate(members) if other.seed == job.seed), None)
@@ -369,9 +370,15 @@ def _without_repeats(found: list[Entry]) -> list[Entry]:
         if twin is None:
             kept.append(entry)
         else:
-            shared = {key: value if value == entry.config.get(key) else "" for key, value in kept[twin].config.items()}
-            kept[twin] = replace(kept[twin], config=shared, pipeline=entry.pipeline if entry.pipeline == kept[twin].pipeline else "")
+            kept[twin] = _shared(kept[twin], entry)
     return kept
+
+
+def _shared(one: Entry, other: Entry) -> Entry:
+    """Return the entry that stands for two equal ones: of both jobs, with what their configurations share."""
+    config = {key: value if value == other.config.get(key) else "" for key, value in one.config.items()}
+    pipeline = one.pipeline if one.pipeline == other.pipeline else ""
+    return replace(one, config=config, pipeline=pipeline, jobs=(*one.jobs, *other.jobs))
 
 
 def _same_uncompressed(one: Entry, other: Entry) -> bool:

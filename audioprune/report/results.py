@@ -200,11 +200,20 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def is_volatile(key: str, job: Job) -> bool:
-    """Tell whether a configuration key leaves the experiment the same; a seed counts only where it is the job's own seed."""
+def volatile_keys(jobs: Iterable[Job]) -> frozenset[str]:
+    """Return the configuration keys that leave the experiment the same: seeds that follow the job's own, folders, names.
+
+    A seed of its own, such as a fixed seed of the data, is no such key: another value is another experiment.
+    """
+    jobs = list(jobs)
+    keys = {key for job in jobs for key in job.config}
+    return frozenset(key for key in keys if _is_volatile(key, jobs))
+
+
+def _is_volatile(key: str, jobs: list[Job]) -> bool:
     parts = key.split(".")
     if parts[-1] == "seed":
-        return job.config[key] == job.seed
+        return all(job.config[key] == job.seed for job in jobs if key in job.config)
     return parts[0] in _VOLATILE or parts[-1] == "name"
 
 
@@ -217,8 +226,9 @@ def differences(jobs: Iterable[Job]) -> tuple[str, ...]:
     jobs = [job for job in jobs if job.config]
     keys = sorted({key for job in jobs for key in job.config}, key=lambda key: (key.count("."), key))
     chosen: dict[tuple[str, tuple[str, ...]], str] = {}
+    left_out = volatile_keys(jobs) | _TOLD_ELSEWHERE
     for key in keys:
-        if key not in _TOLD_ELSEWHERE and any(not is_volatile(key, job) for job in jobs if key in job.config) and _differs(key, jobs):
+        if key not in left_out and _differs(key, jobs):
             values = tuple(repr(job.config.get(key)) for job in jobs)
             chosen.setdefault((key.rpartition(".")[2], values), key)
     return tuple(sorted(chosen.values()))
@@ -237,7 +247,9 @@ def join_seeds(jobs: Iterable[Job]) -> list[tuple[Job, ...]]:
     Two jobs of one seed never fall into one group: such a group is split by its checkpoint, and if that agrees too, job
     by job.
     """
-    groups = _grouped(jobs, _signature)
+    jobs = list(jobs)
+    left_out = volatile_keys(jobs)
+    groups = _grouped(jobs, lambda job: _signature(job, left_out))
     split = [part for group in groups for part in (_grouped(group, _checkpoint) if _repeats(group) else [group])]
     return [part for group in split for part in ([(job,) for job in group] if _repeats(group) else [group])]
 
@@ -253,8 +265,8 @@ def _repeats(group: tuple[Job, ...]) -> bool:
     return len({job.seed for job in group}) < len(group)
 
 
-def _signature(job: Job) -> str:
-    kept = {key: repr(value) for key, value in job.config.items() if not is_volatile(key, job)}
+def _signature(job: Job, left_out: frozenset[str]) -> str:
+    kept = {key: repr(value) for key, value in job.config.items() if key not in left_out}
     return json.dumps([job.verb, job.model, job.pipeline, job.scale, kept or str(job.folder)], sort_keys=True)
 
 

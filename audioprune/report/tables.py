@@ -40,6 +40,7 @@ FORMATS: dict[str, Format] = {
     "fine": Format(1.0, 4),
     "mebibytes": Format(1 / MIB, 2, "MB"),
     "millions": Format(1e-6, 2, "M"),
+    "params": Format(1e-6, 3, "M"),
     "count": Format(1.0, 0),
     "milliseconds": Format(1.0, 2, "ms"),
     "times": Format(1.0, 1, "", "x"),
@@ -68,7 +69,7 @@ SIZE_COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("latency_ms_per_s", "Latency per s", "milliseconds"),
 )
 SIZE_NOTE = (
-    "MB = 2**20 bytes. fp32: 4 bytes per parameter; paper: codewords, codebooks and what is not quantised, without positions; "
+    "MB = 1048576 bytes. fp32: 4 bytes per parameter; paper: codewords, codebooks and what is not quantised, without positions; "
     "ideal: paper plus the entropy of the positions; file: the bytes of the written file. CR = fp32 of the uncompressed model / paper."
 )
 
@@ -108,7 +109,10 @@ class Table:
 def number_text(value: float, style: str) -> str:
     """Print a stored number with '.' as decimal mark; a rounded zero has no sign."""
     kind = FORMATS[style]
-    text = f"{value * kind.factor:.{kind.decimals}f}"
+    scaled = value * kind.factor
+    # A small model of 0.004 MB would otherwise be printed as 0.00.
+    decimals = kind.decimals + 1 if style == "mebibytes" and abs(scaled) < 1 else kind.decimals
+    text = f"{scaled:.{decimals}f}"
     return f"{text.lstrip('-') if float(text) == 0 else text}{kind.suffix}"
 
 
@@ -122,7 +126,7 @@ def cell_text(cell: Cell, style: str) -> str:
     if value.mean is None:
         return NOT_AVAILABLE
     mean = number_text(value.mean, style if style in FORMATS else "fine")
-    return mean if value.std is None else f"{mean} ± {number_text(value.std, style)}"
+    return f"{mean} ± {number_text(value.std, style)}" if value.std else mean
 
 
 def note_of(cell: Cell) -> str:
@@ -318,22 +322,43 @@ def score_table(entries: Sequence[Entry], name: str = "summary") -> Table:
     columns += [Column(*column) for column in SIZE_COLUMNS] if any(row for entry in entries for row in entry.sizes) else []
     columns += [Column("seeds", "Seeds", "count"), *([Column("status", "Status")] if any(entry.status for entry in entries) else [])]
     columns.append(Column("scale", "Scale"))
-    rows = tuple(_summary_row(entry, cells) for entry in entries)
+    blank = {f"config:{key}": "-" for key in config}
+    rows = tuple(blank | _summary_row(entry, cells) for entry in entries)
     noises = sorted({noise for entry in entries for noise, _ in entry.conditions() if noise})
     notes = [f"Scores are means over {', '.join(noises)}."] if len(noises) > 1 else []
     notes += [SIZE_NOTE] if any(column.key == "bytes_fp32" for column in columns) else []
     return Table(name, "Scores, sizes and costs", tuple(columns), rows, tuple(notes))
 
 
+def config_cells(entry: Entry) -> dict[str, Cell]:
+    """Return the configuration values that set an entry apart, keyed by column."""
+    return {f"config:{key}": value for key, value in entry.config.items() if value}
+
+
 def _summary_row(entry: Entry, cells: Sequence[tuple[str, float | None, str]]) -> dict[str, Cell]:
-    row: dict[str, Cell] = {"title": entry.title, "pipeline": entry.pipeline, "seeds": len(entry.seeds), "scale": honest_scale(entry.scale)}
-    row |= {f"config:{key}": entry.config.get(key, "") for key in entry.config}
+    row: dict[str, Cell] = {"title": entry.title, "pipeline": entry.pipeline or "-"}
+    row |= {"seeds": len(entry.seeds), "scale": honest_scale(entry.scale)}
+    row |= config_cells(entry)
     row["status"] = f"{entry.status}: {entry.reason}" if entry.status else "finished"
     if entry.status:
         return row | {key: entry.status for _, _, key in cells} | {key: entry.status for key, _, _ in SIZE_COLUMNS}
     row |= {key: entry.score(metric, snr) for metric, snr, key in cells}
     blank = entry.variant == "mixture"
     return row | {key: "-" if blank else entry.size(key) for key, _, _ in SIZE_COLUMNS}
+
+
+def condition_table(entries: Sequence[Entry], name: str = "conditions") -> Table:
+    """Return all metrics of every entry under every single test condition."""
+    metrics = list(dict.fromkeys(name for entry in entries for name in entry.metrics()))
+    columns = [Column("title", "Model"), Column("noise", "Condition"), Column("snr", "SNR")]
+    columns += [metric_column(metric, metric) for metric in metrics] + [Column("scale", "Scale")]
+    rows = [
+        {"title": entry.title, "noise": noise, "snr": "-" if snr is None else f"{snr:g} dB", "scale": honest_scale(entry.scale)}
+        | {metric: entry.score(metric, snr, noise) for metric in metrics}
+        for entry in entries
+        for noise, snr in entry.conditions()
+    ]
+    return Table(name, "Scores under every test condition", tuple(columns), tuple(rows))
 
 
 SCORE_HEADER = (

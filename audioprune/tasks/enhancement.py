@@ -24,7 +24,7 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.metrics.pool import Scorer, Summary, score_items, summarise
 from audioprune.progress import progress
 from audioprune.signals import check_stop
-from audioprune.tasks.targets import ComplexMapping, MagnitudeMapping, RatioMask, Target, WaveformMapping
+from audioprune.tasks.targets import FEATURES, ComplexMapping, MagnitudeMapping, RatioMask, Target, WaveformMapping
 
 TARGETS = ("irm", "magnitude", "complex", "waveform")
 _ORACLE_BATCH = 8
@@ -42,18 +42,27 @@ class Enhancement:
         frame_length: Samples of a frame; also the size of the transform.
         hop_length: Samples from one frame to the next.
         ola_norm: Convention of the inverse transform, see `audioprune.dsp.STFT.synthesis`.
+        feature: How ``irm`` and ``magnitude`` models see the magnitude: ``magnitude``, ``cube_root`` or ``log``.
 
     Raises:
-        ConfigError: The target is unknown.
+        ConfigError: The target, the convention or the feature is unknown.
     """
 
     def __init__(
-        self, *, target: str = "irm", sample_rate: int = 16000, frame_length: int = 320, hop_length: int = 160, ola_norm: str = "window"
+        self,
+        *,
+        target: str = "irm",
+        sample_rate: int = 16000,
+        frame_length: int = 320,
+        hop_length: int = 160,
+        ola_norm: str = "window",
+        feature: str = "magnitude",
     ) -> None:
-        if target not in TARGETS:
-            raise ConfigError(unknown_name("target", target, TARGETS))
+        for what, given, known in (("target", target, TARGETS), ("ola_norm", ola_norm, dsp.OLA_NORMS), ("feature", feature, FEATURES)):
+            if given not in known:
+                raise ConfigError(unknown_name(what, given, known))
         self.sample_rate = sample_rate
-        self.target = _build_target(target, frame_length, hop_length, ola_norm)
+        self.target = _build_target(target, frame_length, hop_length, ola_norm, feature)
 
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
         """Return the mean squared error of a batch, a scalar."""
@@ -201,10 +210,10 @@ def _row(summary: Summary) -> dict[str, Any]:
     return {"metrics": summary.mean, "std": summary.std, "n": summary.n, "n_valid": summary.n_valid, "failures": failures}
 
 
-def _build_target(name: str, frame_length: int, hop_length: int, ola_norm: str) -> Target:
+def _build_target(name: str, frame_length: int, hop_length: int, ola_norm: str, feature: str) -> Target:
     if name == "waveform":
         return WaveformMapping(frame_length, hop_length)
-    kinds = {"irm": RatioMask, "magnitude": MagnitudeMapping, "complex": ComplexMapping}
-    if ola_norm not in dsp.OLA_NORMS:
-        raise ConfigError(unknown_name("ola_norm", ola_norm, dsp.OLA_NORMS))
-    return kinds[name](STFT(frame_length, hop_length), ola_norm)
+    stft = STFT(frame_length, hop_length)
+    if name == "complex":
+        return ComplexMapping(stft, ola_norm)
+    return RatioMask(stft, ola_norm, feature) if name == "irm" else MagnitudeMapping(stft, ola_norm, feature)

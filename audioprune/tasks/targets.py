@@ -15,6 +15,19 @@ from audioprune import dsp
 from audioprune.dsp import STFT
 
 
+FEATURES = ("magnitude", "cube_root", "log")
+
+
+def compress_magnitude(magnitude: Tensor, feature: str) -> Tensor:
+    """Return what a magnitude model sees: the magnitude itself, its cube root, or ``log(0.01 + magnitude)``.
+
+    Source: Tan & Wang give the magnitude spectrogram as input; the two others are ours, for short trainings.
+    """
+    if feature == "cube_root":
+        return magnitude.clamp_min(1e-9).pow(1 / 3)
+    return magnitude if feature == "magnitude" else (magnitude + 1e-2).log()
+
+
 class Target(Protocol):
     """One way to turn signals into a regression problem; frames lie along ``frame_dim`` of inputs and outputs."""
 
@@ -42,11 +55,12 @@ class RatioMask:
 
     stft: STFT
     ola_norm: str
+    feature: str = "magnitude"
     frame_dim: int = 1
 
     def inputs(self, noisy: Tensor) -> Tensor:
-        """Return noisy magnitudes (B, N, F)."""
-        return self.stft.analysis(noisy).abs()
+        """Return noisy magnitudes (B, N, F), compressed as ``feature`` says."""
+        return compress_magnitude(self.stft.analysis(noisy).abs(), self.feature)
 
     def wanted(self, noisy: Tensor, clean: Tensor) -> Tensor:
         """Return the ideal ratio mask (B, N, F)."""
@@ -70,11 +84,12 @@ class MagnitudeMapping:
 
     stft: STFT
     ola_norm: str
+    feature: str = "magnitude"
     frame_dim: int = 1
 
     def inputs(self, noisy: Tensor) -> Tensor:
-        """Return noisy magnitudes (B, N, F)."""
-        return self.stft.analysis(noisy).abs()
+        """Return noisy magnitudes (B, N, F), compressed as ``feature`` says."""
+        return compress_magnitude(self.stft.analysis(noisy).abs(), self.feature)
 
     def wanted(self, noisy: Tensor, clean: Tensor) -> Tensor:
         """Return clean magnitudes (B, N, F)."""

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from audioprune.compress.masks import Mask, prunable
+from audioprune.compress.masks import Mask, clear_, prunable
 from audioprune.errors import CheckpointError, ConfigError
 
 OPTIMISERS = {
@@ -107,6 +107,16 @@ def test_apply_handles_any_memory_layout() -> None:
     expected = net.weight.detach().where(keep, torch.zeros(()))
     Mask({"weight": keep}).apply_(net)
     assert torch.equal(net.weight, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_clear_keeps_every_bit_of_the_rest(dtype: torch.dtype) -> None:
+    values = torch.tensor([1.5, -0.0, float("nan"), float("inf"), -1e-45, -2.0], dtype=dtype)
+    for keep in (torch.tensor([True, False] * 3), torch.tensor([False, True] * 3)):
+        tensor = values.clone()
+        clear_(tensor, keep)
+        bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
+        assert torch.equal(tensor.view(bits)[keep], values.view(bits)[keep]) and (tensor.view(bits)[~keep] == 0).all()
 
 
 def test_counts() -> None:

@@ -34,22 +34,22 @@ def test_l1_worked_examples() -> None:
 def test_group_worked_examples(kind: str, expected: float) -> None:
     model = _one()
     penalty = SparseGroupLasso(model, 0.0, 1.0, weight_groups(model, GroupKinds(linear=kind)))
-    assert (penalty(model)).item() == pytest.approx(expected, abs=1e-6)
+    assert penalty(model).item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_counts_are_of_the_whole_network() -> None:
     model = _two()
     penalty = SparseGroupLasso(model, 0.0, 1.0)
     assert (penalty.n_weights, penalty.n_groups) == (14, 6)
-    assert (penalty(model)).item() == pytest.approx(3.332201, abs=1e-6)
-    assert (SparseGroupLasso(model, 1.0, 1.0)(model)).item() == pytest.approx(1.2 + 3.332201, abs=1e-6)
+    assert penalty(model).item() == pytest.approx(3.332201, abs=1e-6)
+    assert SparseGroupLasso(model, 1.0, 1.0)(model).item() == pytest.approx(1.2 + 3.332201, abs=1e-6)
 
 
 def test_counts_stay_fixed_while_weights_are_pruned() -> None:
     model = _two()
     l1, lasso = L1Penalty(model, 1.0), SparseGroupLasso(model, 0.0, 1.0)
     Mask({"0.weight": torch.zeros(3, 4, dtype=torch.bool)}).apply_(model)
-    assert (l1(model)) == pytest.approx(7 / 14) and float(lasso(model)).item() == pytest.approx(7 / 6)
+    assert l1(model).item() == pytest.approx(7 / 14) and lasso(model).item() == pytest.approx(7 / 6)
 
 
 def test_biases_and_norms_are_not_penalised() -> None:
@@ -96,7 +96,7 @@ def test_value_and_gradient_equal_a_loop_over_groups(kinds: GroupKinds) -> None:
             group, count = group + members.numel() ** 0.5 * members.square().sum().sqrt(), count + 1
     expected = 0.7 / sum(weight.numel() for weight in weights.values()) * l1 + 0.3 / count * group
     expected.backward()
-    assert (value).item() == pytest.approx(float(expected), rel=1e-12)
+    assert value.item() == pytest.approx(expected.item(), rel=1e-12)
     for name, weight in weights.items():
         assert torch.allclose(gradients[name], weight.grad, rtol=1e-10, atol=1e-14)
 

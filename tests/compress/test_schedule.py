@@ -75,4 +75,4 @@ def test_bad_ramps_and_shots() -> None:
 
 
 def test_registry() -> None:
-    assert SCHEDULES == {"cubic": Cubic, "linear": Linear, "one_shot": OneShot}
+    assert list(SCHEDULES) == ["cubic", "linear", "one_shot"] and SCHEDULES["cubic"] is Cubic

@@ -18,7 +18,8 @@ INT_MAX = torch.iinfo(torch.int32).max
 
 
 @pytest.mark.parametrize(
-    ("share", "count", "expected"), [(0.15, 10, 2), (0.05, 10, 1), (0.05, 17, 1), (0.2, 16, 3), (0.15, 20, 3), (0, 9, 0), (1, 9, 9), (1e-9, 9, 0)]
+    ("share", "count", "expected"),
+    [(0.15, 10, 2), (0.05, 10, 1), (0.05, 17, 1), (0.2, 16, 3), (0.15, 20, 3), (0, 9, 0), (1, 9, 9), (1e-9, 9, 0)],
 )
 def test_share_rounds_halves_up(share: float, count: int, expected: int) -> None:
     assert share_of(share, count) == expected
@@ -181,8 +182,9 @@ class _Mlp(nn.Module):
         self.norm = nn.BatchNorm1d(5)
 
     def unit_sets(self) -> list[UnitSet]:
-        first = ("a.weight", 0, "out"), ("a.bias", 0, "out"), ("loop.weight", 0, "out"), ("loop.weight", 1, "in"), ("b.weight", 1, "in")
-        second = ("b.weight", 0, "out"), ("b.bias", 0, "out"), ("norm.weight", 0, "norm"), ("norm.running_mean", 0, "norm"), ("c.weight", 1, "in")
+        first = [("a.weight", 0, "out"), ("a.bias", 0, "out"), ("loop.weight", 0, "out"), ("loop.weight", 1, "in"), ("b.weight", 1, "in")]
+        second = [("b.weight", 0, "out"), ("b.bias", 0, "out"), ("c.weight", 1, "in")]
+        second += [("norm.weight", 0, "norm"), ("norm.running_mean", 0, "norm")]
         return [
             UnitSet(name, tuple(Slice(tensor, dim, rows(0, size), role) for tensor, dim, role in parts))
             for name, parts, size in (("first", first, 6), ("second", second, 5))

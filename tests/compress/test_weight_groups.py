@@ -130,7 +130,10 @@ def test_worked_example_norms() -> None:
         group_norms(W, columns, 3)
 
 
-@given(st.integers(0, 2**16), st.sampled_from(sorted(LAYERS)), st.sampled_from([ALL_ROWS, ALL_COLUMNS, ALL_KERNELS]), st.sampled_from([1, 2]))
+KINDS = st.sampled_from([ALL_ROWS, ALL_COLUMNS, ALL_KERNELS])
+
+
+@given(st.integers(0, 2**16), st.sampled_from(sorted(LAYERS)), KINDS, st.sampled_from([1, 2]))
 @settings(max_examples=40, deadline=None)
 def test_norms_equal_a_loop_over_groups(seed: int, layer: str, kinds: GroupKinds, p: int) -> None:
     draw = torch.Generator().manual_seed(seed)
@@ -151,7 +154,9 @@ def test_gate_rows_as_one_unit() -> None:
 
 
 @pytest.mark.parametrize("p", [1, 2])
-@pytest.mark.parametrize("part", [Slice("w", 1, rows(0, 3)), Slice("w", 0, rows(0, 2, repeat=2, stride=2)), Slice("w", 0, rows(0, 12), leading=2)])
+@pytest.mark.parametrize(
+    "part", [Slice("w", 1, rows(0, 3)), Slice("w", 0, rows(0, 2, repeat=2, stride=2)), Slice("w", 0, rows(0, 12), leading=2)]
+)
 def test_gradient_of_a_zero_group_is_zero(p: int, part: Slice) -> None:
     weight = torch.zeros(4, 3, 2)
     weight[3, 2] = 2.0

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,8 +51,8 @@ def test_processes_give_the_same_scores_in_the_same_order(here):
         assert scorer.score(_items()[::-1]) == here[::-1]
         assert [worker.process for worker in scorer._pool.workers] == workers
         for process in workers:
-            with open(f"/proc/{process.pid}/maps") as maps:
-                assert "libtorch" not in maps.read()
+            maps = Path(f"/proc/{process.pid}/maps")
+            assert not maps.exists() or "libtorch" not in maps.read_text()
     assert all(process.returncode is not None for process in workers)
 
 
@@ -184,6 +185,7 @@ def test_dead_process_is_reported_and_replaced(number):
         assert scorer.score(_items(1))[0].values["stoi"] > 0
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
 def test_interrupt_ends_all_processes(tmp_path):
     """A program without a main guard that imports torch first; Ctrl-C reaches the caller only, which ends the rest."""
     script = tmp_path / "program.py"
@@ -204,7 +206,8 @@ def test_interrupt_ends_all_processes(tmp_path):
     assert len(pids) == 2
     program.send_signal(signal.SIGINT)
     _, errors = program.communicate(timeout=30)
-    assert program.returncode == -signal.SIGINT and errors.count("Traceback") == 1
+    assert program.returncode == -signal.SIGINT and "KeyboardInterrupt" in errors
+    assert "serve()" not in errors
     deadline = time.monotonic() + 10
     while any(os.path.exists(f"/proc/{pid}") for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.05)

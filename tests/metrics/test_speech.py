@@ -1,9 +1,7 @@
 """Speech scores against pystoi, pesq and closed forms, and the reason for everything that cannot be scored."""
 
 import math
-import os
 import sys
-from pathlib import Path
 
 import numpy as np
 import pesq
@@ -173,13 +171,12 @@ def test_nan_trap_of_stoi(pair):
         speech.stoi(pair[0], spoiled, RATE)
 
 
-@pytest.mark.skipif("AUDIOPRUNE_SHARED_DATA" not in os.environ, reason="needs the reference recordings")
 @pytest.mark.parametrize(
     ("name", "expected"),
     [("pesq_wb", 1.0832337), ("pesq_nb", 1.6072082), ("pesq_raw_nb", 1.9686), ("stoi", 0.6739178), ("estoi", 0.3904500)],
 )
-def test_reference_recordings(name, expected):
-    folder = Path(os.environ["AUDIOPRUNE_SHARED_DATA"]) / "metric_refs"
+def test_reference_recordings(name, expected, shared_data):
+    folder = shared_data / "metric_refs"
     reference, rate = soundfile.read(folder / "speech.wav")
     estimate, _ = soundfile.read(folder / "speech_bab_0dB.wav")
     assert SPEECH_METRICS[name](reference, estimate, rate) == pytest.approx(expected, abs=1e-4 if name == "pesq_raw_nb" else 1e-6)

@@ -1,4 +1,4 @@
-"""Whether a WAV or AIFF file is shorter than its header says, which decoders do not report."""
+"""What the first bytes of a file say that the decoder does not: WAV or AIFF data that is cut short, SPHERE data that is packed."""
 
 from __future__ import annotations
 
@@ -24,6 +24,13 @@ def missing_bytes(path: Path) -> str:
         if head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC"):
             return _missing(stream, path.stat().st_size, b"SSND", ">")
     return ""
+
+
+def is_shortened_sphere(path: Path) -> bool:
+    """Tell whether a file is NIST SPHERE with shorten compression, as the discs of WSJ0 hold it."""
+    with open(path, "rb") as stream:
+        head = stream.read(1024)
+    return head.startswith(b"NIST_1A") and b"shorten" in head
 
 
 def _missing(stream: BinaryIO, disk_bytes: int, wanted: bytes, order: str) -> str:

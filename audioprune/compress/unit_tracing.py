@@ -1,0 +1,272 @@
+"""Which units of an unknown model can be removed: a best effort from one traced forward pass, with a reason for every layer left out.
+
+Only units that run from one layer to one other layer are found; models with branches declare their sets with unit_builders.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from audioprune.compress.criteria import evaluating
+from audioprune.compress.unit_builders import CHANNELWISE, OpenUnits, close_units, follow_units, gate_units, is_layer, open_units
+from audioprune.compress.units import UnitSet
+from audioprune.errors import ConfigError
+
+_MOVES = {
+    "view", "reshape", "flatten", "unflatten", "transpose", "permute", "swapaxes", "movedim", "squeeze", "unsqueeze", "contiguous",
+    "clone", "__getitem__", "narrow", "mean", "amax",
+}  # fmt: skip
+_KEEPS_ZERO = {"relu", "relu_", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "tanh", "tanh_", "hardtanh", "relu6", "abs", "mish"}
+_LOSES_ZERO = {"sigmoid", "sigmoid_", "softplus", "softmax", "log_softmax", "hardsigmoid", "exp"}
+_DROPOUTS = {"dropout", "dropout1d", "dropout2d", "alpha_dropout", "feature_dropout"}
+
+
+@dataclass
+class Event:
+    """One call of a leaf module, or of a torch function outside of leaf modules.
+
+    Attributes:
+        name: Name of the module or the function.
+        module: The module, or None.
+        call: What was called with ``arguments``.
+        arguments: Positional and keyword arguments.
+        inputs: Tensors among the arguments.
+        outputs: Tensors that were returned.
+        shape: Shape of the first output at that time.
+        sources: Numbers of the events that made the inputs.
+        readers: Numbers of the events that read an output; -1 is the end of the model.
+        extra: Whether an output other than the first one is read, such as a recurrent state.
+    """
+
+    name: str
+    module: nn.Module | None
+    call: Callable[..., Any]
+    arguments: tuple[tuple[Any, ...], dict[str, Any]]
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    shape: torch.Size
+    sources: list[int] = field(default_factory=list)
+    readers: list[int] = field(default_factory=list)
+    extra: bool = False
+
+
+def derive_units(model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> tuple[list[UnitSet], list[str]]:
+    """Derive unit sets from one forward pass of a model whose layers mostly follow one another.
+
+    The output of a linear, convolution or recurrent layer is followed through normalisations, activations, pooling, views and
+    transpositions to the one layer that reads it. A layer stays out, with a reason, if its output is read more than once, is
+    joined with other tensors, leaves the model or meets anything unknown. Check the result with ``verify_units``: a model that
+    chooses its path by the data shows one path only, and numbers written into its code are not seen.
+
+    Args:
+        model: Any module; run once in evaluation mode without gradients, and not changed.
+        example_input: Argument or arguments of its forward pass, with a batch axis.
+
+    Returns:
+        The sets, named as the layers that write the units, and one reason for every layer that is left out.
+    """
+    inputs = (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
+    events = _trace(model, inputs)
+    calls = Counter(id(event.module) for event in events if event.module is not None)
+    shared = _shared_parameters(model)
+    sets, reasons = [], []
+    for event in events:
+        if event.module is None or not is_layer(event.module):
+            continue
+        try:
+            sets.append(_follow(event, events, calls, shared))
+        except ConfigError as error:
+            start = f"'{event.name}': "
+            reason = start + str(error).removeprefix(start)
+            if reason not in reasons:
+                reasons.append(reason)
+    called = {id(event.module) for event in events}
+    unseen = [name for name, module in model.named_modules() if is_layer(module) and id(module) not in called]
+    return sets, reasons + [f"'{name}': the forward pass does not call it" for name in unseen]
+
+
+class _Recorder(TorchFunctionMode):
+    """Record torch functions, except those inside of a leaf module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[Event] = []
+        self.depth = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        outputs = func(*args, **(kwargs or {}))
+        if self.depth == 0:
+            self.add(getattr(func, "__name__", str(func)), None, func, (args, kwargs or {}), outputs)
+        return outputs
+
+    def add(self, name: str, module: nn.Module | None, call: Callable[..., Any], arguments: Any, outputs: Any) -> None:
+        made = _tensors(outputs)
+        if made:
+            self.events.append(Event(name, module, call, arguments, _tensors(arguments), made, made[0].shape))
+
+
+def _trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Event]:
+    recorder = _Recorder()
+    handles = []
+    for name, module in model.named_modules():
+        if module is not model and (is_layer(module) or not list(module.children())):
+            handles += _watch(recorder, name, module)
+    try:
+        with torch.no_grad(), evaluating(model), recorder:
+            outputs = model(*inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    _connect(recorder.events, _tensors(outputs))
+    return recorder.events
+
+
+def _watch(recorder: _Recorder, name: str, module: nn.Module) -> list[Any]:
+    def enter(*_: Any) -> None:
+        recorder.depth += 1
+
+    def leave(module: nn.Module, args: Any, kwargs: Any, outputs: Any) -> None:
+        recorder.depth -= 1
+        recorder.add(name, module, module, (args, kwargs), outputs)
+
+    return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave, with_kwargs=True)]
+
+
+def _connect(events: list[Event], results: list[Tensor]) -> None:
+    made: dict[int, tuple[int, int]] = {}
+    for number, event in enumerate(events):
+        for tensor in event.inputs:
+            _read(events, made, tensor, number)
+        made |= {id(tensor): (number, place) for place, tensor in enumerate(event.outputs)}
+    for tensor in results:
+        _read(events, made, tensor, -1)
+
+
+def _read(events: list[Event], made: dict[int, tuple[int, int]], tensor: Tensor, reader: int) -> None:
+    if id(tensor) not in made:
+        return
+    source, place = made[id(tensor)]
+    events[source].readers.append(reader)
+    events[source].extra |= place > 0
+    if reader >= 0:
+        events[reader].sources.append(source)
+
+
+def _follow(event: Event, events: list[Event], calls: Counter[int], shared: set[int]) -> UnitSet:
+    """Lead the units of a layer to the one layer that reads them.
+
+    Raises:
+        ConfigError: The units cannot be followed; the message is the reason.
+    """
+    units = open_units(event.name, event.module)
+    axis = _unit_axis(event.module, event.outputs[0].dim())
+    _check_owned_once(event, calls, shared)
+    while True:
+        event, before = _only_reader(event, events), event
+        if event.module is None:
+            units, axis = _through_function(units, axis, event, before.shape)
+            continue
+        _check_owned_once(event, calls, shared)
+        _check_axis(event, axis, len(before.shape))
+        if is_layer(event.module):
+            return close_units(units, event.name, event.module)
+        if isinstance(event.module, nn.Flatten):
+            units, axis = _through_move(units, axis, event, before.shape)
+        else:
+            units = follow_units(units, event.name, event.module)
+
+
+def _only_reader(event: Event, events: list[Event]) -> Event:
+    if -1 in event.readers:
+        raise ConfigError(f"the output of '{event.name}' leaves the model")
+    if event.extra:
+        raise ConfigError(f"more than the first output of '{event.name}' is read, such as a state")
+    if len(event.readers) != 1:
+        names = ", ".join(f"'{events[number].name}'" for number in event.readers) or "nothing that was seen"
+        raise ConfigError(f"the output of '{event.name}' is read by {names}, not by one layer")
+    reader = events[event.readers[0]]
+    if len(reader.inputs) != 1:
+        raise ConfigError(f"'{reader.name}' joins it with other tensors")
+    return reader
+
+
+def _check_owned_once(event: Event, calls: Counter[int], shared: set[int]) -> None:
+    if calls[id(event.module)] > 1:
+        raise ConfigError(f"'{event.name}' is called {calls[id(event.module)]} times")
+    if any(id(parameter) in shared for parameter in event.module.parameters()):
+        raise ConfigError(f"'{event.name}' shares parameters with another module")
+
+
+def _unit_axis(module: nn.Module, dims: int) -> int:
+    return dims - 1 - len(module.kernel_size) if isinstance(module, _ConvNd) else dims - 1
+
+
+def _check_axis(event: Event, axis: int, dims: int) -> None:
+    module = event.module
+    last = isinstance(module, nn.Linear | nn.RNNBase | nn.LayerNorm | nn.RMSNorm)
+    wanted = _unit_axis(module, dims) if last or isinstance(module, _ConvNd) else axis
+    if isinstance(module, (_NormBase, *CHANNELWISE)) or (isinstance(module, nn.PReLU) and module.num_parameters > 1):
+        wanted = 1
+    if isinstance(module, nn.GLU):
+        wanted = module.dim % dims
+    if isinstance(module, nn.LayerNorm | nn.RMSNorm) and len(module.normalized_shape) > 1:
+        raise ConfigError(f"'{event.name}' normalises several axes")
+    if axis != wanted:
+        raise ConfigError(f"the units lie on axis {axis}, '{event.name}' works on axis {wanted}")
+
+
+def _through_function(units: OpenUnits, axis: int, event: Event, before: torch.Size) -> tuple[OpenUnits, int]:
+    if event.name in _MOVES:
+        return _through_move(units, axis, event, before)
+    if event.name == "pad":
+        return _through_pad(units, axis, event, len(before)), axis
+    if event.name == "glu" and event.shape[axis] * 2 == before[axis]:
+        return gate_units(units, event.name), axis
+    if event.shape == before and event.name in _KEEPS_ZERO | _LOSES_ZERO | _DROPOUTS:
+        return replace(units, exact=units.exact and event.name not in _LOSES_ZERO), axis
+    raise ConfigError(f"the function '{event.name}' reads it, whose effect on units is unknown")
+
+
+def _through_pad(units: OpenUnits, axis: int, event: Event, dims: int) -> OpenUnits:
+    args, kwargs = event.arguments
+    given = dict(zip(("input", "pad", "mode", "value"), args, strict=False)) | kwargs
+    pairs = list(zip(given["pad"][::2], given["pad"][1::2], strict=True))  # the last axis comes first
+    if any(pairs[dims - 1 - axis : dims - axis] and pairs[dims - 1 - axis]):
+        raise ConfigError("the function 'pad' lengthens the axis of its units")
+    constant = given.get("mode", "constant") == "constant" and given.get("value")
+    return replace(units, exact=units.exact and not constant)
+
+
+def _through_move(units: OpenUnits, axis: int, event: Event, before: torch.Size) -> tuple[OpenUnits, int]:
+    """Find where a view, transposition or selection puts each position of the units' axis, by moving the positions themselves."""
+    places = torch.arange(before[axis], dtype=torch.float64)
+    probe = places.view([-1 if dim == axis else 1 for dim in range(len(before))]).expand(before).contiguous()
+    given = event.inputs[0]
+    args, kwargs = tree_map(lambda value: probe if value is given else value, event.arguments)
+    with torch.no_grad():
+        moved = event.call(*args, **kwargs)
+    for dim in range(moved.dim()):
+        line = moved[tuple(slice(None) if other == dim else slice(0, 1) for other in range(moved.dim()))].flatten()
+        column = line.view([-1 if other == dim else 1 for other in range(moved.dim())])
+        if bool((moved == column).all()) and line.unique().numel() > 1 and bool(torch.isin(line, places).all()):
+            return replace(units, unit_at=units.unit_at[line.long()], features_last=dim == moved.dim() - 1), dim
+    raise ConfigError(f"'{event.name}' mixes the axis of its units with others, or leaves one position")
+
+
+def _shared_parameters(model: nn.Module) -> set[int]:
+    counts = Counter(id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
+    return {key for key, count in counts.items() if count > 1}
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]

@@ -1,0 +1,339 @@
+"""What a model costs to store and to run: parameters, multiplications per second of audio, memory traffic, latency, platform bounds.
+
+Sizes of compressed files are counted in packing.py. Convention: one MAC is one multiplication by a weight and the addition of its
+product; biases, normalisations, activations and transforms are no MACs; one MAC is two FLOPs.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+from torch.utils._pytree import tree_leaves
+
+from audioprune.compress.criteria import evaluating
+from audioprune.errors import ConfigError
+
+_RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+_COUNTED = (nn.Linear, _ConvNd, *_RECURRENT)
+_FREE = (_NormBase, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.PReLU, nn.Embedding)
+_BYTES = 4  # of a float32
+Inputs = Tensor | Sequence[Any]
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What one layer costs.
+
+    Attributes:
+        name: Name of the module.
+        type: Its class.
+        params: Parameters, as they are stored.
+        nonzero: Parameters that are not 0.
+        macs_per_second: Dense multiply-accumulates per second of audio, all calls together.
+        effective_macs_per_second: Those with a weight that is not 0; dense kernels save none of the others.
+        output_shape: Shape of the output of the last call; of recurrent layers without the state.
+        calls: How often the example called the layer.
+        read_bytes: Inputs and parameters that all calls read, as float32.
+        written_bytes: Outputs that all calls write, as float32.
+    """
+
+    name: str
+    type: str
+    params: int
+    nonzero: int
+    macs_per_second: float
+    effective_macs_per_second: float
+    output_shape: tuple[int, ...]
+    calls: int
+    read_bytes: int
+    written_bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields by name, as JSON can hold them."""
+        return asdict(self) | {"output_shape": list(self.output_shape)}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model costs.
+
+    Attributes:
+        params: Parameters; a shared one counts once.
+        nonzero: Parameters that are not 0.
+        macs_per_second: Dense multiply-accumulates per second of audio.
+        effective_macs_per_second: Those with a weight that is not 0.
+        layers: Every leaf module that was called, in the order of definition.
+        uncounted: Names of the parameters whose multiplications no layer counts, because the model uses them in functions of its
+            own, in modules of unknown types or not at all in this forward pass.
+        read_bytes: Inputs and parameters that all leaf modules read in the example, as float32.
+        written_bytes: Outputs that they write, as float32.
+    """
+
+    params: int
+    nonzero: int
+    macs_per_second: float
+    effective_macs_per_second: float
+    layers: tuple[LayerCost, ...]
+    uncounted: tuple[str, ...]
+    read_bytes: int
+    written_bytes: int
+
+    @property
+    def flops_per_second(self) -> float:
+        """Floating-point operations per second of audio, two per MAC."""
+        return 2 * self.macs_per_second
+
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes of the parameters as dense float32."""
+        return _BYTES * self.params
+
+    @property
+    def read_write_bytes(self) -> int:
+        """Memory traffic of the example: what leaf modules read and write together."""
+        return self.read_bytes + self.written_bytes
+
+
+@dataclass
+class _Tally:
+    """What the calls of one module added up to."""
+
+    uses: int = 0  # multiplications by each weight
+    calls: int = 0
+    read: int = 0
+    written: int = 0
+    shape: tuple[int, ...] = field(default=())
+
+
+def cost(model: nn.Module, example_input: Inputs, seconds: float, forward: Callable[..., Any] | None = None) -> Cost:
+    """Count what a model costs, by one forward pass in evaluation mode.
+
+    The multiplications of linear, convolution and recurrent modules are counted from their weights and the shapes they meet; padded
+    positions count as full. Every call of a module counts. For the memory traffic of one generation step, as the platform bounds
+    need it, give the input of one step and the function that runs it.
+
+    Args:
+        model: Any module; it stays as it is.
+        example_input: Argument or arguments of its forward pass.
+        seconds: Audio that the example stands for, in seconds, all batch entries together.
+        forward: Function to call with the example in place of the model, such as ``model.step``.
+
+    Raises:
+        ConfigError: ``seconds`` is not a positive number.
+
+    Source: Esling et al., Sec. 3 and 6: operations for one second of audio, size on disk and read-write memory, the latter as the
+    sum over layers of inputs and parameters read and outputs written.
+    """
+    _check_seconds(seconds)
+    tallies: dict[nn.Module, _Tally] = {}
+
+    def note(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        _add(tallies.setdefault(module, _Tally()), module, args, kwargs, output)
+
+    watched = [module for name, module in model.named_modules() if _is_leaf(module) and ".parametrizations." not in f".{name}"]
+    handles = [module.register_forward_hook(note, with_kwargs=True) for module in watched]
+    try:
+        with torch.no_grad(), evaluating(model):  # tensors that the model caches must stay usable in training
+            (forward or model)(*_arguments(example_input))
+    finally:
+        for handle in handles:
+            handle.remove()
+    layers = tuple(_layer(name, module, tallies[module], seconds) for name, module in model.named_modules() if module in tallies)
+    return Cost(
+        params=sum(parameter.numel() for parameter in model.parameters()),
+        nonzero=sum(int(parameter.count_nonzero()) for parameter in model.parameters()),
+        macs_per_second=sum(layer.macs_per_second for layer in layers),
+        effective_macs_per_second=sum(layer.effective_macs_per_second for layer in layers),
+        layers=layers,
+        uncounted=_uncounted(model, tallies),
+        read_bytes=sum(layer.read_bytes for layer in layers),
+        written_bytes=sum(layer.written_bytes for layer in layers),
+    )
+
+
+def latency(
+    model: nn.Module,
+    example_input: Inputs,
+    seconds: float,
+    threads: int = 1,
+    repeats: int = 9,
+    forward: Callable[..., Any] | None = None,
+) -> float:
+    """Measure how long a model takes, in milliseconds per second of audio.
+
+    Two runs warm up, then the median of ``repeats`` timed runs is taken, in evaluation and inference mode.
+
+    Args:
+        model: Any module; it and torch's number of threads stay as they are.
+        example_input: Argument or arguments of its forward pass.
+        seconds: Audio that the example stands for, in seconds, all batch entries together.
+        threads: Number of threads of torch, at least 1.
+        repeats: Number of timed runs, at least 1.
+        forward: Function to call with the example in place of the model, such as ``model.step``.
+
+    Raises:
+        ConfigError: A number is not positive.
+    """
+    _check_seconds(seconds)
+    for what, number in (("threads", threads), ("repeats", repeats)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise ConfigError(f"latency: expected {what} as a whole number above 0, got {number!r}; correct it")
+    arguments, before, times = _arguments(example_input), torch.get_num_threads(), []
+    torch.set_num_threads(threads)
+    try:
+        with torch.inference_mode(), evaluating(model):
+            for _ in range(2 + repeats):
+                start = time.perf_counter()
+                (forward or model)(*arguments)
+                if torch.cuda.is_initialized():
+                    torch.cuda.synchronize()
+                times.append(time.perf_counter() - start)
+    finally:
+        torch.set_num_threads(before)
+    return 1000 * statistics.median(times[2:]) / seconds
+
+
+def stft_flops_per_second(n_fft: int, frames_per_second: float) -> float:
+    """Estimate the operations of a short-time Fourier transform per second of audio: 5 N log2 N per frame, the usual count of an FFT.
+
+    They belong to the host of a model and are in no count of ``cost``.
+
+    Args:
+        n_fft: Points N of a frame, at least 2.
+        frames_per_second: Frames in one second of audio.
+    """
+    return 5 * n_fft * math.log2(n_fft) * frames_per_second
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A device on which a model may run.
+
+    Attributes:
+        name: Readable name.
+        clock_hz: Clock rate.
+        flops: Floating-point operations per second.
+        drive_bytes: Size of its drive.
+        ram_bytes: Size of its memory.
+
+    Source: Esling et al., Table 1.
+    """
+
+    name: str
+    clock_hz: float
+    flops: float
+    drive_bytes: float
+    ram_bytes: float
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Whether a model runs on a platform.
+
+    Attributes:
+        real_time: One second of audio takes no more operations than the platform does in a second.
+        fits_drive: The model fits on the drive.
+        fits_memory: The read-write memory of one step fits into the memory.
+    """
+
+    real_time: bool
+    fits_drive: bool
+    fits_memory: bool
+
+    @property
+    def embeddable(self) -> bool:
+        """Whether the model fits on the drive and into the memory."""
+        return self.fits_drive and self.fits_memory
+
+
+def bounds(platform: Platform, flops_per_second: float, disk_bytes: float, read_write_bytes: float) -> Bounds:
+    """Compare the cost of a model with a platform.
+
+    Args:
+        platform: The device.
+        flops_per_second: Operations per second of audio.
+        disk_bytes: Size of the stored model.
+        read_write_bytes: Memory read and written in one generation step.
+
+    Source: Esling et al., Sec. 6. Memory accesses are compared with the size of the memory, as there.
+    """
+    return Bounds(flops_per_second <= platform.flops, disk_bytes <= platform.drive_bytes, read_write_bytes <= platform.ram_bytes)
+
+
+def _is_leaf(module: nn.Module) -> bool:
+    return isinstance(module, _COUNTED) or not any(True for _ in module.children())
+
+
+def _add(tally: _Tally, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+    inputs, outputs = _tensors((args, kwargs)), _tensors(output)
+    tally.calls += 1
+    tally.read += _BYTES * (sum(tensor.numel() for tensor in inputs) + sum(parameter.numel() for parameter in module.parameters()))
+    tally.written += _BYTES * sum(tensor.numel() for tensor in outputs)
+    if outputs:
+        tally.shape = tuple(outputs[0].shape)
+    if isinstance(module, _COUNTED):
+        tally.uses += _uses(module, inputs[0], outputs[0])
+
+
+def _uses(module: nn.Module, given: Tensor, output: Tensor) -> int:
+    """Tell how often one call multiplies by each weight."""
+    if isinstance(module, nn.Linear):
+        return given.numel() // given.shape[-1]
+    if isinstance(module, _RECURRENT):
+        return given.numel() // module.input_size
+    positions = given if module.transposed else output  # a transposed convolution multiplies each input by the whole kernel
+    spatial = len(module.kernel_size)
+    return positions.numel() // positions.shape[-1 - spatial]
+
+
+def _weights(module: nn.Module) -> list[Tensor]:
+    if isinstance(module, nn.RNNBase):
+        return [weight for layer in module.all_weights for weight in layer if weight.dim() > 1]
+    if isinstance(module, nn.RNNCellBase):
+        return [module.weight_ih, module.weight_hh]
+    return [module.weight]
+
+
+def _layer(name: str, module: nn.Module, tally: _Tally, seconds: float) -> LayerCost:
+    weights = _weights(module) if isinstance(module, _COUNTED) else []
+    return LayerCost(
+        name=name,
+        type=type(module).__name__,
+        params=sum(parameter.numel() for parameter in module.parameters()),
+        nonzero=sum(int(parameter.count_nonzero()) for parameter in module.parameters()),
+        macs_per_second=tally.uses * sum(weight.numel() for weight in weights) / seconds,
+        effective_macs_per_second=tally.uses * sum(int(weight.count_nonzero()) for weight in weights) / seconds,
+        output_shape=tally.shape,
+        calls=tally.calls,
+        read_bytes=tally.read,
+        written_bytes=tally.written,
+    )
+
+
+def _uncounted(model: nn.Module, tallies: dict[nn.Module, _Tally]) -> tuple[str, ...]:
+    known = {id(p) for module in tallies if isinstance(module, _COUNTED + _FREE) for p in module.parameters()}
+    return tuple(name for name, parameter in model.named_parameters() if id(parameter) not in known)
+
+
+def _arguments(example_input: Inputs) -> tuple[Any, ...]:
+    return (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    leaves = tree_leaves(value, is_leaf=lambda item: isinstance(item, nn.utils.rnn.PackedSequence))
+    plain = [leaf.data if isinstance(leaf, nn.utils.rnn.PackedSequence) else leaf for leaf in leaves]
+    return [leaf for leaf in plain if isinstance(leaf, Tensor)]
+
+
+def _check_seconds(seconds: float) -> None:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+        raise ConfigError(f"cost: expected the seconds of audio as a number above 0, got {seconds!r}; correct it")

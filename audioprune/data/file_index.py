@@ -1,0 +1,110 @@
+"""What was found out about audio files earlier, so that an unchanged file is decoded once and not at every start.
+
+The memory of a folder is one file in the cache. It is verified by a checksum, replaced as a whole and may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from audioprune.data.checks import FileFacts, Finding, inspect_file
+from audioprune.errors import OutputError
+from audioprune.files import sha256, write_atomic
+from audioprune.places import cache_folder
+from audioprune.progress import track
+from audioprune.signals import check_stop
+
+_VERSION = 1
+_WORKERS = 4
+_SAVE_EVERY = 1000
+
+
+def inspect_files(root: Path, paths: Sequence[Path], cache_dir: str = "") -> list[FileFacts]:
+    """Inspect files, decoding only those that are new or changed since they were last inspected.
+
+    A file counts as unchanged when its size and its time of change are the same.
+
+    Args:
+        root: Folder that holds the files.
+        paths: The files, all below ``root``.
+        cache_dir: Cache folder; empty for the user's.
+
+    Returns:
+        The facts of each file, in the given order.
+    """
+    place = cache_folder(cache_dir) / "files" / f"{sha256(os.fsencode(root.resolve()))[:16]}.json"
+    known = _read(place)
+    facts: dict[Path, FileFacts] = {}
+    fresh = []
+    for path in paths:
+        entry = known.get(path.relative_to(root).as_posix())
+        if entry and entry["stamp"] == _stamp(path):
+            facts[path] = _from_entry(path, entry)
+        else:
+            fresh.append(path)
+    for start in range(0, len(fresh), _SAVE_EVERY):
+        part = fresh[start : start + _SAVE_EVERY]
+        stamps = {path: _stamp(path) for path in part}  # before reading: a file that changes meanwhile is read again next time
+        facts |= _inspect_all(root, part)
+        known |= {path.relative_to(root).as_posix(): _to_entry(facts[path], stamps[path]) for path in part}
+        _write(place, known)
+    return [facts[path] for path in paths]
+
+
+def _inspect_all(root: Path, paths: Sequence[Path]) -> dict[Path, FileFacts]:
+    facts = {}
+    workers = min(_WORKERS, len(os.sched_getaffinity(0)))
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for fact in track(pool.map(inspect_file, paths), f"checking {root.name}", len(paths)):
+                facts[fact.path] = fact
+                check_stop()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return facts
+
+
+def _stamp(path: Path) -> list[int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return [-1, -1]
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _to_entry(facts: FileFacts, stamp: list[int]) -> dict[str, Any]:
+    entry = {key: value for key, value in asdict(facts).items() if key not in ("path", "findings")}
+    entry["findings"] = [[finding.severity, finding.code, finding.reason] for finding in facts.findings]
+    return {"stamp": stamp, **entry}
+
+
+def _from_entry(path: Path, entry: dict[str, Any]) -> FileFacts:
+    findings = tuple(Finding(path, severity, code, reason) for severity, code, reason in entry["findings"])
+    return FileFacts(path, findings=findings, **{key: value for key, value in entry.items() if key not in ("stamp", "findings")})
+
+
+def _read(place: Path) -> dict[str, Any]:
+    """Return the remembered entries; nothing when the file is missing, damaged or of another version."""
+    try:
+        checksum, _, body = place.read_text(encoding="utf-8").partition("\n")
+    except (OSError, UnicodeDecodeError):
+        return {}
+    if checksum != sha256(body.encode()):
+        return {}
+    content = json.loads(body)
+    return content["entries"] if content.get("version") == _VERSION else {}
+
+
+def _write(place: Path, entries: dict[str, Any]) -> None:
+    body = json.dumps({"version": _VERSION, "entries": entries})
+    try:
+        write_atomic(place, f"{sha256(body.encode())}\n{body}")
+    except OutputError:
+        return  # a cache that cannot be written costs time, nothing else

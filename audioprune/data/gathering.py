@@ -1,0 +1,241 @@
+"""How a folder of audio becomes sources that may be used: listed, inspected, given a split, freed of what is bad.
+
+Speech and noise go the same way. What is mixed from them is decided in mixing.py.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from audioprune.data.audio import AUDIO_SUFFIXES, find_audio
+from audioprune.data.checks import FileFacts, Finding, doubled, use_findings
+from audioprune.data.file_index import inspect_files
+from audioprune.data.mixing import Source
+from audioprune.data.splits import Assigned, listing, split_of_folder
+from audioprune.errors import ConfigError, DataError, unknown_name
+
+ON_BAD_FILE = ("stop", "skip")
+SHORTEST_SPEECH_S = 0.5
+"""Shorter utterances are left out: PESQ and STOI are not defined on them."""
+SHORTEST_NOISE_S = 0.1
+_NAMED = 20
+_SHARED_NOISE_S = 5.0
+_TRAIN_SHARE = 0.8
+
+Assign = Callable[[Path, Mapping[Path, Path]], tuple[list[Assigned], list[str]]]
+
+
+@dataclass
+class Gathered:
+    """What one or more folders gave.
+
+    Attributes:
+        sources: Files that may be used.
+        skipped: Bad files that were left out because the user asked for it.
+        notes: What a user should know, one line each.
+        facts: Facts of every file that was looked at.
+    """
+
+    sources: list[Source] = field(default_factory=list)
+    skipped: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    facts: list[FileFacts] = field(default_factory=list)
+
+    def join(self, other: Gathered) -> None:
+        """Add what another folder gave."""
+        self.sources += other.sources
+        self.skipped += other.skipped
+        self.notes += other.notes
+        self.facts += other.facts
+
+
+def gather(
+    root: Path, role: str, paths: Sequence[Path], assign: Assign, *, sample_rate: int, shortest_s: float, on_bad_file: str, cache_dir: str
+) -> Gathered:
+    """Assign and inspect the audio files below a folder.
+
+    Args:
+        root: The folder.
+        role: ``"speech"`` or ``"noise"``, for messages.
+        paths: The files.
+        assign: Gives files their split and group.
+        sample_rate: Rate in Hz to which everything will be resampled.
+        shortest_s: Shorter files are left out.
+        on_bad_file: ``"stop"`` or ``"skip"``.
+        cache_dir: Cache folder; empty for the user's.
+
+    Raises:
+        DataError: A file is bad and ``on_bad_file`` is ``"stop"``, or the files cannot be split.
+    """
+    assigned, notes = assign(root, {path: path.relative_to(root) for path in paths})
+    facts = inspect_files(root, [entry.path for entry in assigned], cache_dir)
+    bad = stop_or_skip(root, facts, on_bad_file)
+    found = Gathered([], bad, [f"{role}: {note}" for note in notes], facts)
+    usable = {}
+    for fact in facts:
+        short = fact.duration_s < shortest_s
+        if not fact.errors and not fact.has("silent") and not short:
+            usable[fact.path] = fact
+    idle = [fact for fact in facts if not fact.errors and fact.path not in usable]
+    if idle:
+        listed = names(fact.path for fact in idle)
+        found.notes.append(f"{role}: {len(idle)} silent or short files (below {shortest_s:g} s) are not used: {listed}")
+    found.notes += [f"{role}: {note}" for note in conversion_notes(list(usable.values()), sample_rate)]
+    found.sources = [_source(root, entry, usable[entry.path]) for entry in assigned if entry.path in usable]
+    return found
+
+
+def audio_below(root: Path, role: str, suffixes: tuple[str, ...] = AUDIO_SUFFIXES, part: bool = False) -> list[Path]:
+    """Return the audio files below a folder.
+
+    Args:
+        root: The folder.
+        role: ``"speech"`` or ``"noise"``.
+        suffixes: Accepted endings.
+        part: Whether the folder may be one split of a corpus.
+
+    Raises:
+        DataError: The folder is missing, is not a folder, holds no audio, or is plainly the folder above the right one.
+    """
+    layout = f"{role} files in {root}/<{'speaker' if role == 'speech' else 'noise'}>/ or {root}/train, valid, test"
+    if not root.exists():
+        raise DataError(f"expected {layout}, found no such folder{_nearest(root)}; check the path")
+    if not root.is_dir():
+        raise DataError(f"expected {layout}, found a file; give the folder")
+    children = {entry.name.lower(): entry for entry in root.iterdir() if entry.is_dir()}
+    if {"speech", "noise"} <= set(children):
+        raise DataError(f"expected {layout}, found {listing(root)}; point to {children[role]}")
+    paths = find_audio(root, suffixes)
+    if not paths:
+        raise DataError(f"expected {layout}, found {listing(root)} without any audio file; check the path")
+    if not part:
+        _refuse_part(root, layout)
+    _refuse_parent(root, layout, children)
+    return paths
+
+
+def stop_or_skip(root: Path, facts: Sequence[FileFacts], on_bad_file: str) -> list[Finding]:
+    """Return the errors of bad files, or raise a DataError that lists them.
+
+    Raises:
+        DataError: There are bad files and ``on_bad_file`` is ``"stop"``.
+    """
+    bad = [finding for fact in facts for finding in fact.errors]
+    if bad and on_bad_file == "stop":
+        raise DataError(f"{root}: {bad_files(bad)}; replace them, or leave them out with data.on_bad_file=skip")
+    return bad
+
+
+def bad_files(bad: Sequence[Finding]) -> str:
+    """Return bad files with their reasons in one line."""
+    listed = "; ".join(f"{finding.path} ({finding.reason})" for finding in bad[:_NAMED])
+    rest = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+    return f"expected readable audio, found {len(bad)} bad files: {listed}{rest}"
+
+
+def check_choice(on_bad_file: str) -> None:
+    """Raise a ConfigError for an unknown choice of what to do with bad files."""
+    if on_bad_file not in ON_BAD_FILE:
+        raise ConfigError(unknown_name("on_bad_file", on_bad_file, ON_BAD_FILE))
+
+
+def refuse_leaks(facts: Sequence[FileFacts], sources: Sequence[Source]) -> list[str]:
+    """Refuse the same audio in test and another split; return a note on other doubled files.
+
+    Raises:
+        DataError: The same audio is in the test set and in training or validation; the message names both files.
+    """
+    splits: dict[Path, str] = {}
+    for source in sources:
+        if "test" in {splits.setdefault(source.path, source.split), source.split} and splits[source.path] != source.split:
+            raise DataError(f"expected different audio in training and test, got {source.path} in both; keep the folders apart")
+    found = list(doubled([fact for fact in facts if fact.path in splits], splits))
+    leak = next((finding for finding in found if finding.severity == "error"), None)
+    if leak:
+        raise DataError(f"expected different audio in training and test, got {leak.path}, {leak.reason}")
+    return [f"{len(found)} files hold the same audio as another: {names(finding.path for finding in found)}"] if found else []
+
+
+def share_noise(sources: list[Source]) -> tuple[list[Source], list[str]]:
+    """Give validation its noises when no folder does: other parts of the training files, never the same excerpt.
+
+    Training files of 5 s and more are cut: their last fifth is for validation. If all are shorter, every fifth file is; a
+    single short file is cut too.
+    """
+    training = [source for source in sources if source.split == "train"]
+    if not training or any(source.split == "valid" for source in sources):
+        return sources, []
+    cut = [source for source in training if source.duration_s >= _SHARED_NOISE_S] or (training if len(training) == 1 else [])
+    if cut:
+        shared = {source.path for source in cut}
+        kept = [_part(s, "train", 0.0, _TRAIN_SHARE) if s.path in shared else s for s in sources]
+        note = f"noise: validation uses the last fifth of {len(cut)} training files, training the rest"
+        return kept + [_part(source, "valid", _TRAIN_SHARE, 1.0) for source in cut], [note]
+    moved = {source.path for source in training[:: round(1 / (1 - _TRAIN_SHARE))]}
+    note = f"noise: {len(moved)} of {len(training)} training files are used for validation"
+    return [_part(source, "valid", 0.0, 1.0) if source.path in moved else source for source in sources], [note]
+
+
+def conversion_notes(facts: Sequence[FileFacts], sample_rate: int) -> list[str]:
+    """Return one note on rates, one on channels and one on each other kind of warning of a corpus."""
+    notes = []
+    rates = Counter(fact.sample_rate for fact in facts if use_findings(fact, sample_rate, 0))
+    if rates:
+        listed = ", ".join(f"{count} from {rate} Hz" for rate, count in sorted(rates.items()))
+        notes.append(f"{sum(rates.values())} of {len(facts)} files are resampled to {sample_rate} Hz ({listed})")
+    several = sum(fact.channels > 1 for fact in facts)
+    if several:
+        notes.append(f"{several} files with several channels are averaged to mono")
+    warnings = [finding for fact in facts for finding in fact.findings if finding.severity == "warning"]
+    for code in sorted({finding.code for finding in warnings}):
+        same = [finding for finding in warnings if finding.code == code]
+        notes.append(f"{len(same)} files with a warning, such as {same[0].path}: {same[0].reason}")
+    return notes
+
+
+def names(paths: Iterable[Path], most: int = 5) -> str:
+    """Return the first of some paths for a message."""
+    listed = list(map(str, paths))
+    return ", ".join(listed[:most]) + (f", ... {len(listed)} in all" if len(listed) > most else "")
+
+
+def tell(notes: Sequence[str], logger: logging.Logger) -> None:
+    """Log notes, one warning each."""
+    for note in notes:
+        logger.warning(note)
+
+
+def _source(root: Path, entry: Assigned, fact: FileFacts) -> Source:
+    relative = entry.path.relative_to(root).as_posix()
+    return Source(entry.path, relative, entry.split, entry.group, fact.sha256, fact.duration_s, fact.level)
+
+
+def _part(source: Source, split: str, begin: float, end: float) -> Source:
+    return Source(**{**vars(source), "split": split, "share": (begin, end)})
+
+
+def _refuse_part(root: Path, layout: str) -> None:
+    """Refuse a folder that is itself one split of a corpus."""
+    siblings = {split_of_folder(entry.name) for entry in root.resolve().parent.iterdir() if entry.is_dir()}
+    if split_of_folder(root.resolve().name) and {"train", "test"} <= siblings:
+        raise DataError(f"expected {layout}, found one split of a corpus; point to {root.resolve().parent}")
+
+
+def _refuse_parent(root: Path, layout: str, children: dict[str, Path]) -> None:
+    """Refuse a folder whose only folder with audio is the corpus itself."""
+    holding = [child for child in children.values() if find_audio(child)]
+    if len(holding) != 1 or any(entry.is_file() for entry in find_audio(root) if entry.parent == root):
+        return
+    inner = [entry for entry in holding[0].iterdir() if entry.is_dir() and find_audio(entry)]
+    if len(inner) > 1:
+        raise DataError(f"expected {layout}, found {listing(root)}; point to {holding[0]}")
+
+
+def _nearest(root: Path) -> str:
+    """Name the contents of the nearest existing folder above a path that does not exist."""
+    above = next(parent for parent in root.absolute().parents if parent.is_dir())
+    return f" ({above} holds {listing(above)})"

@@ -1,0 +1,301 @@
+"""The corpus of noisy mixtures made from any folder of speech and any folder of noise.
+
+It decides which files are used where and how many items there are; how one item is mixed stands in mixing.py.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from audioprune.data.audio import AUDIO_SUFFIXES, AudioStore
+from audioprune.data.gathering import (
+    SHORTEST_NOISE_S,
+    SHORTEST_SPEECH_S,
+    Gathered,
+    audio_below,
+    check_choice,
+    gather,
+    refuse_leaks,
+    share_noise,
+    tell,
+)
+from audioprune.data.mixing import Mixer, MixingRules, Mixtures, Source, by_group, collate, condition_name, require_talkers
+from audioprune.data.splits import SPEAKER_RULES, SPLITS, Assigned, assign_noise, assign_speech, has_split_folders, noise_of, share_out
+from audioprune.errors import ConfigError, DataError, unknown_name
+from audioprune.files import sha256, write_atomic
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What prepare() found."""
+
+    mixer: Mixer
+    sources: dict[str, list[Source]]
+    gathered: Gathered
+
+
+class NoisyMixtures:
+    """Mixtures of any speech with any noise at exact signal-to-noise ratios.
+
+    Speech: ``<root>/<speaker>/...`` or ``<root>/{train,valid,test}/<speaker>/...`` (``val`` and ``dev`` are valid, LibriSpeech's
+    names are known). Noise: any files, or ``<root>/{train,valid,test}/...``; a noise is named after its file up to the first
+    ``_``, so that ``babble_8talkers.wav`` is ``babble``, else after its folder, else after its file. A test condition is one
+    noise at one SNR, ``babble_-5dB``.
+
+    No speaker and no noise file of the test set is heard in training. Without a folder ``valid`` for speech, training
+    speakers are set aside; without one for noise, validation uses other parts of the training files. Utterances below 0.5 s,
+    noises below 0.1 s and silent files are left out. Noise shorter than the speech is repeated from a random start.
+
+    Args:
+        speech_root: Folder of speech.
+        noise_root: Folder of noise.
+        test_noise_root: Folder of test noise, if it is another; then ``noise_root`` is for training only.
+        sample_rate: Rate of all items in Hz; files of other rates are resampled, several channels averaged.
+        split: None takes folders named after splits, else shares of the speakers; ``"folders"``, ``"fraction"``, a list file or
+            a mapping as in ``splits.read_split_list``.
+        fractions: Shares of speakers (and of noise files) in train, valid and test.
+        speaker_from: ``"auto"``, ``"folder"``, ``"prefix"`` (of the file name) or ``"file"``.
+        train_mixtures: Items of an epoch, 1 or more; None: one for each utterance.
+        valid_mixtures: Validation items; None: one for each utterance.
+        test_mixtures: Items of each test condition; None: one for each utterance.
+        train_snr_db: Lowest and highest SNR in dB of training and validation.
+        train_snr_step_db: Distance of the possible values in dB; None for any value in between.
+        test_snr_db: SNRs of the test conditions in dB.
+        segment_s: Length of a random part of each training utterance in seconds; None for whole utterances.
+        max_test_s: Most seconds of a validation or test utterance; None for whole utterances.
+        babble_share: Share of the training and validation noises that are mixed from training speakers, 0..1.
+        babble_talkers: Fewest and most speakers of such a noise; never the target's. With fewer speakers, all others.
+        fresh_each_epoch: Whether every epoch has new mixtures.
+        rms_normalise: Whether a mixture is scaled to a root mean square of 1, and its clean speech by the same factor.
+        seed: Decides splits and mixtures.
+        on_bad_file: ``"stop"`` or ``"skip"``.
+        cache_dir: Where results of file checks are kept; empty for the user's cache folder.
+        memory_mb: Most megabytes of decoded audio kept in memory.
+        speech_suffixes: File name endings of speech.
+        title: Name in tables.
+
+    Attributes:
+        sample_rate: Rate of all items in Hz.
+        notes: What the user should know about the files, one line each, after ``prepare``.
+
+    Raises:
+        ConfigError: A value is out of its range.
+
+    Source: Tan & Wang (ICASSP 2021): SNRs, level and splits; Pandey & Wang (ICASSP 2019): random utterance, SNR and cut of noise.
+        That training utterances come in shuffled passes, not independent draws, and ``babble_share`` are additions.
+    """
+
+    collate = staticmethod(collate)
+
+    def __init__(
+        self,
+        speech_root: str | Path,
+        noise_root: str | Path,
+        *,
+        test_noise_root: str | Path | None = None,
+        sample_rate: int = 16000,
+        split: str | Path | Mapping[str, Sequence[str]] | None = None,
+        fractions: Sequence[float] = (0.8, 0.1, 0.1),
+        speaker_from: str = "auto",
+        train_mixtures: int | None = None,
+        valid_mixtures: int | None = None,
+        test_mixtures: int | None = None,
+        train_snr_db: Sequence[float] = (-5.0, 0.0),
+        train_snr_step_db: float | None = None,
+        test_snr_db: Sequence[float] = (-5.0, 0.0, 5.0),
+        segment_s: float | None = None,
+        max_test_s: float | None = None,
+        babble_share: float = 0.0,
+        babble_talkers: Sequence[int] = (4, 8),
+        fresh_each_epoch: bool = True,
+        rms_normalise: bool = True,
+        seed: int = 0,
+        on_bad_file: str = "stop",
+        cache_dir: str | None = None,
+        memory_mb: float = 2048.0,
+        speech_suffixes: Sequence[str] = AUDIO_SUFFIXES,
+        title: str = "noisy_mixtures",
+    ) -> None:
+        for name, pair in (("train_snr_db", train_snr_db), ("babble_talkers", babble_talkers)):
+            if len(pair) != 2:
+                raise ConfigError(f"expected {name} as [lowest, highest], got {list(pair)}; give two values")
+        self.rules = MixingRules(
+            sample_rate=sample_rate,
+            train_snr_db=(float(train_snr_db[0]), float(train_snr_db[1])),
+            train_snr_step_db=train_snr_step_db,
+            test_snr_db=tuple(map(float, test_snr_db)),
+            segment_s=segment_s,
+            max_test_s=max_test_s,
+            babble_share=babble_share,
+            babble_talkers=(babble_talkers[0], babble_talkers[1]),
+            fresh_each_epoch=fresh_each_epoch,
+            rms_normalise=rms_normalise,
+            seed=seed,
+        )
+        check_choice(on_bad_file)
+        if speaker_from not in SPEAKER_RULES:
+            raise ConfigError(unknown_name("speaker_from", speaker_from, SPEAKER_RULES))
+        share_out(("a", "b", "c"), fractions, seed, "names")
+        self.wanted = {"train": train_mixtures, "valid": valid_mixtures, "test": test_mixtures}
+        for name, count in self.wanted.items():
+            if count is not None and (not isinstance(count, int) or count < 1):
+                raise ConfigError(f"expected {name}_mixtures of at least 1, or null for one per utterance, got {count}; correct it")
+        if not memory_mb >= 0:
+            raise ConfigError(f"expected memory_mb of at least 0, got {memory_mb}; use for instance 2048")
+        self.speech_root = Path(speech_root).expanduser()
+        self.noise_root = Path(noise_root).expanduser()
+        self.test_noise_root = Path(test_noise_root).expanduser() if test_noise_root else None
+        self.sample_rate = sample_rate
+        self.split = split
+        self.fractions = tuple(fractions)
+        self.speaker_from = speaker_from
+        self.on_bad_file = on_bad_file
+        self.cache_dir = cache_dir or ""
+        self.memory_mb = memory_mb
+        self.speech_suffixes = tuple(speech_suffixes)
+        self.title = title
+        self.notes: list[str] = []
+        self._prepared: _Prepared | None = None
+
+    def prepare(self) -> None:
+        """Find, inspect and split the files; a second call does nothing.
+
+        Raises:
+            DataError: A folder is missing or wrong, files are bad, speakers or audio are shared between splits.
+        """
+        self._ready()
+
+    def train(self) -> Mixtures:
+        """Return the training items; ``set_epoch`` chooses the epoch."""
+        return self._items("train")
+
+    def valid(self) -> Mixtures:
+        """Return the validation items, the same in every epoch."""
+        return self._items("valid")
+
+    def tests(self) -> dict[str, Mixtures]:
+        """Return the items of every test condition by name, noise by noise."""
+        ready = self._ready()
+        conditions = [(noise, snr_db) for noise in by_group(ready.mixer.noise["test"]) for snr_db in self.rules.test_snr_db]
+        count = self._count("test")
+        return {condition_name(*condition): Mixtures(ready.mixer, count, "test", condition) for condition in conditions}
+
+    def fingerprint(self) -> str:
+        """Return a hash of every file's place, content and use, and of all rules of mixing."""
+        files = [[role, asdict(source) | {"path": ""}] for role, sources in self._ready().sources.items() for source in sources]
+        counts = {split: self._count(split) for split in SPLITS}
+        return sha256(json.dumps([asdict(self.rules), counts, files], sort_keys=True).encode())
+
+    def describe(self) -> dict[str, Any]:
+        """Return the size of the corpus: hours, speakers, utterances and mixtures of each split, noises, files left out."""
+        ready = self._ready()
+        facts: dict[str, Any] = {"name": self.title, "scale": self.scale(), "sample_rate": self.sample_rate, "seed": self.rules.seed}
+        for split in SPLITS:
+            speech = ready.mixer.speech[split]
+            facts[split] = {
+                "hours": round(sum(source.duration_s for source in speech) / 3600, 4),
+                "speakers": len({source.group for source in speech}),
+                "utterances": len(speech),
+                "noise_files": len(ready.mixer.noise[split]),
+                "noises": sorted({source.group for source in ready.mixer.noise[split]}),
+                "mixtures": self._count(split),
+            }
+        facts["conditions"] = list(self.tests())
+        facts["skipped"] = [finding.line() for finding in ready.gathered.skipped]
+        facts["notes"] = self.notes
+        return facts
+
+    def scale(self) -> str:
+        """Return the size of the training speech in a few words, such as ``synthetic_speech, 14 min, 24 speakers``."""
+        speech = self._ready().mixer.speech["train"]
+        seconds = sum(source.duration_s for source in speech)
+        size = f"{seconds / 3600:.1f} h" if seconds >= 7200 else f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
+        return f"{self.title}, {size}, {len({source.group for source in speech})} speakers"
+
+    def manifest(self) -> list[dict[str, Any]]:
+        """Return one record for the corpus, each file, and each validation and test mixture with its seed and excerpts."""
+        ready = self._ready()
+        head = {"kind": "corpus", "name": self.title, "fingerprint": self.fingerprint(), "rules": asdict(self.rules)}
+        records: list[dict[str, Any]] = [head]
+        for role, sources in ready.sources.items():
+            for source in sources:
+                entry = {key: value for key, value in asdict(source).items() if key not in ("path", "relative", "share")}
+                records.append({"kind": "file", "role": role, "path": source.relative, **entry, "share": list(source.share)})
+        sets = {"valid": self.valid(), **self.tests()}
+        for name, items in sets.items():
+            records += [{"kind": "mixture", "condition": name, **items.mixture(index).record} for index in range(len(items))]
+        return records
+
+    def write_manifest(self, path: str | Path) -> Path:
+        """Write the manifest as JSON lines."""
+        lines = [json.dumps(record, ensure_ascii=True) for record in self.manifest()]
+        return write_atomic(path, "\n".join(lines) + "\n")
+
+    def _items(self, split: str) -> Mixtures:
+        return Mixtures(self._ready().mixer, self._count(split), split)
+
+    def _count(self, split: str) -> int:
+        return self.wanted[split] or len(self._ready().mixer.speech[split])
+
+    def _ready(self) -> _Prepared:
+        if self._prepared is None:
+            self._prepared = self._prepare()
+            tell(self.notes, _LOG)
+        return self._prepared
+
+    def _prepare(self) -> _Prepared:
+        speech = self._gather(self.speech_root, "speech", SHORTEST_SPEECH_S)
+        noise = self._gather(self.noise_root, "noise", SHORTEST_NOISE_S)
+        if self.test_noise_root:
+            noise.join(self._gather(self.test_noise_root, "noise", SHORTEST_NOISE_S))
+        noise.sources, notes = share_noise(noise.sources)
+        sources = {"speech": list(speech.sources), "noise": noise.sources}
+        speech.join(noise)
+        self.notes = speech.notes + notes + refuse_leaks(speech.facts, speech.sources)
+        if speech.skipped:
+            self.notes.append(f"{len(speech.skipped)} bad files are left out: {'; '.join(f.line() for f in speech.skipped[:5])}")
+        pools = {role: {split: [s for s in found if s.split == split] for split in SPLITS} for role, found in sources.items()}
+        self._refuse_empty(pools)
+        require_talkers(self.rules, pools["speech"])
+        store = AudioStore(self.sample_rate, round(self.memory_mb * 1e6))
+        return _Prepared(Mixer(self.rules, store, pools["speech"], pools["noise"]), sources, speech)
+
+    def _gather(self, root: Path, role: str, shortest_s: float) -> Gathered:
+        suffixes = self.speech_suffixes if role == "speech" else AUDIO_SUFFIXES
+        return gather(
+            root,
+            role,
+            audio_below(root, role, suffixes, part=role == "noise" and self.test_noise_root is not None),
+            self._assign_speech if role == "speech" else self._assign_noise,
+            sample_rate=self.sample_rate,
+            shortest_s=shortest_s,
+            on_bad_file=self.on_bad_file,
+            cache_dir=self.cache_dir,
+        )
+
+    def _assign_speech(self, root: Path, relative: Mapping[Path, Path]) -> tuple[list[Assigned], list[str]]:
+        return assign_speech(root, relative, self.split, self.fractions, self.speaker_from, self.rules.seed)
+
+    def _assign_noise(self, root: Path, relative: Mapping[Path, Path]) -> tuple[list[Assigned], list[str]]:
+        if self.test_noise_root is None:
+            return assign_noise(root, relative, self.fractions, self.rules.seed)
+        if root == self.test_noise_root:
+            return [Assigned(path, "test", noise_of(place)) for path, place in relative.items()], []
+        if has_split_folders(list(relative.values())):
+            assigned, notes = assign_noise(root, relative, self.fractions, self.rules.seed)
+            return [entry for entry in assigned if entry.split != "test"], [*notes, f"the test folder of {root} is not used"]
+        return [Assigned(path, "train", noise_of(place)) for path, place in relative.items()], []
+
+    def _refuse_empty(self, pools: Mapping[str, Mapping[str, Sequence[Source]]]) -> None:
+        for role, splits in pools.items():
+            empty = [split for split in SPLITS if not splits[split]]
+            if empty:
+                root = self.speech_root if role == "speech" else self.noise_root
+                raise DataError(f"{root}: expected {role} for all three splits, found none for {', '.join(empty)}; add files or folders")

@@ -1,0 +1,214 @@
+"""The mixtures of Tan & Wang: WSJ0 speech with noises of the user's own, in the paper's numbers.
+
+The mixing itself is that of noisy_mixtures.py. WSJ0 and the paper's noises are licensed and must be on disk.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audioprune.data.audio import AUDIO_SUFFIXES, find_audio
+from audioprune.data.gathering import names
+from audioprune.data.mixing import Mixtures, collate
+from audioprune.data.noisy_mixtures import NoisyMixtures
+from audioprune.data.splits import listing
+from audioprune.errors import DataError
+
+_SPEECH_FOLDER = "si_tr_s"
+_DEPTH = 4
+_TITLE = "wsj0_mix"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The numbers of the paper.
+
+    Source: Tan & Wang (ICASSP 2021): 101 speakers of si_tr_s as 89, 6 and 6, 320,000 training mixtures, 846 for validation and
+        846 for each test noise and SNR, 10,000 training noises, two test noises.
+    """
+
+    utterances: int = 12776
+    speakers: tuple[int, int, int] = (89, 6, 6)
+    train_mixtures: int = 320_000
+    valid_mixtures: int = 846
+    test_mixtures: int = 846
+    train_noises: int = 10_000
+    test_noises: int = 2
+
+
+class Wsj0Mix:
+    """WSJ0 speech mixed by the protocol of Tan & Wang.
+
+    Speech is expected in ``.../si_tr_s/<speaker>/*.wav`` (or ``.flac``, or uncompressed ``.wv1``). The discs hold ``.wv1`` files
+    packed with shorten, which must be converted first: ``sph2pipe -f wav in.wv1 out.wav``. Where both are there, ``.wv1`` is ignored.
+    Training noises are all files below ``train_noise_root``; test noises are named after their files, such as ``babble.wav``.
+
+    Args:
+        wsj0_root: ``si_tr_s`` or a folder above it.
+        train_noise_root: Folder of training noises.
+        test_noise_root: Folder of test noises.
+        speakers: Split of the speakers as a list file or mapping, see ``splits.read_split_list``; None draws 89, 6 and 6 by the
+            seed, since the paper does not name them.
+        allow_partial: Whether a corpus of other numbers is accepted; then the numbers of mixtures shrink with the utterances.
+        train_mixtures: Other number of training mixtures; None for the paper's.
+        valid_mixtures: Other number of validation mixtures.
+        test_mixtures: Other number of mixtures for each test noise and SNR.
+        train_snr_step_db: Distance of the possible training SNRs in dB; 1 as in Pandey & Wang (ICASSP 2019).
+        fresh_each_epoch: Whether every epoch has new mixtures; the paper's are fixed.
+        seed: Decides speakers and mixtures.
+        **mixing: Any other argument of NoisyMixtures.
+
+    Raises:
+        ConfigError: A value is out of its range.
+    """
+
+    collate = staticmethod(collate)
+
+    def __init__(
+        self,
+        wsj0_root: str | Path,
+        train_noise_root: str | Path,
+        test_noise_root: str | Path,
+        *,
+        speakers: str | Path | Mapping[str, Sequence[str]] | None = None,
+        allow_partial: bool = False,
+        train_mixtures: int | None = None,
+        valid_mixtures: int | None = None,
+        test_mixtures: int | None = None,
+        train_snr_step_db: float | None = 1.0,
+        fresh_each_epoch: bool = False,
+        seed: int = 0,
+        **mixing: Any,
+    ) -> None:
+        self.protocol = Protocol()
+        self.wsj0_root = Path(wsj0_root).expanduser()
+        self.allow_partial = allow_partial
+        self.own_counts = {"train": train_mixtures, "valid": valid_mixtures, "test": test_mixtures}
+        total = sum(self.protocol.speakers)
+        self.mixtures = NoisyMixtures(
+            wsj0_root,
+            train_noise_root,
+            test_noise_root=test_noise_root,
+            split=speakers or "fraction",
+            fractions=tuple(count / total for count in self.protocol.speakers),
+            speaker_from="folder",
+            train_mixtures=train_mixtures,
+            valid_mixtures=valid_mixtures,
+            test_mixtures=test_mixtures,
+            train_snr_step_db=train_snr_step_db,
+            fresh_each_epoch=fresh_each_epoch,
+            seed=seed,
+            **{"title": _TITLE, **mixing},
+        )
+        self.sample_rate = self.mixtures.sample_rate
+        self._ready = False
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know about the files, one line each, after ``prepare``."""
+        return self.mixtures.notes
+
+    def prepare(self) -> None:
+        """Find, inspect, split and count the files; a second call does nothing.
+
+        Raises:
+            DataError: WSJ0 is not there or packed, or the numbers differ from the paper's and ``allow_partial`` is off.
+        """
+        if self._ready:
+            return
+        self.mixtures.speech_root = find_speech(self.wsj0_root)
+        unpacked = tuple(suffix for suffix in AUDIO_SUFFIXES if suffix != ".wv1")
+        if find_audio(self.mixtures.speech_root, unpacked):
+            self.mixtures.speech_suffixes = unpacked
+        self.mixtures.prepare()
+        self._count(self.mixtures.describe())
+        self._ready = True
+
+    def train(self) -> Mixtures:
+        """Return the training items."""
+        self.prepare()
+        return self.mixtures.train()
+
+    def valid(self) -> Mixtures:
+        """Return the validation items."""
+        self.prepare()
+        return self.mixtures.valid()
+
+    def tests(self) -> dict[str, Mixtures]:
+        """Return the items of every test condition by name."""
+        self.prepare()
+        return self.mixtures.tests()
+
+    def fingerprint(self) -> str:
+        """Return a hash of the files and rules."""
+        self.prepare()
+        return self.mixtures.fingerprint()
+
+    def describe(self) -> dict[str, Any]:
+        """Return the size of the corpus."""
+        self.prepare()
+        return self.mixtures.describe()
+
+    def scale(self) -> str:
+        """Return the size of the training speech in a few words; a partial corpus says so."""
+        self.prepare()
+        return self.mixtures.scale()
+
+    def manifest(self) -> list[dict[str, Any]]:
+        """Return the records of NoisyMixtures.manifest."""
+        self.prepare()
+        return self.mixtures.manifest()
+
+    def write_manifest(self, path: str | Path) -> Path:
+        """Write the manifest as JSON lines."""
+        self.prepare()
+        return self.mixtures.write_manifest(path)
+
+    def _count(self, facts: Mapping[str, Any]) -> None:
+        """Compare the numbers found with the paper's and set the numbers of mixtures."""
+        found = sum(facts[split]["utterances"] for split in ("train", "valid", "test"))
+        wanted = self.protocol
+        checks = [
+            ("utterances", wanted.utterances, found),
+            ("speakers (train, valid, test)", wanted.speakers, tuple(facts[split]["speakers"] for split in ("train", "valid", "test"))),
+            ("training noises", wanted.train_noises, facts["train"]["noise_files"]),
+            ("test noises", wanted.test_noises, len(facts["test"]["noises"])),
+        ]
+        differing = [f"{what} {expected}, found {given}" for what, expected, given in checks if expected != given]
+        if differing and not self.allow_partial:
+            raise DataError(f"{self.wsj0_root}: expected {'; expected '.join(differing)}; complete the corpus or use data.allow_partial=true")
+        share = min(1.0, found / wanted.utterances)
+        for split in ("train", "valid", "test"):
+            self.mixtures.wanted[split] = self.own_counts[split] or max(1, round(share * getattr(wanted, f"{split}_mixtures")))
+        if differing:
+            self.mixtures.title += f" (partial: {found} of {wanted.utterances} utterances)"
+            self.mixtures.notes.append(f"not the paper's corpus: {'; '.join(differing)}; mixtures are scaled by {share:.4g}")
+
+
+def find_speech(root: Path) -> Path:
+    """Return the folder si_tr_s of WSJ0 at or below a folder.
+
+    Raises:
+        DataError: There is none, or more than one.
+    """
+    layout = f"WSJ0 at {root}: {root}/wsj0/{_SPEECH_FOLDER}/<speaker>/*.wav"
+    if not root.is_dir():
+        raise DataError(f"expected {layout}, found no such folder; give the path of your licensed copy")
+    if root.resolve().name == _SPEECH_FOLDER:
+        return root
+    found = []
+    for folder, folders, _ in os.walk(root, followlinks=True):
+        found += [Path(folder, name) for name in folders if name == _SPEECH_FOLDER]
+        deep = len(Path(folder).relative_to(root).parts) >= _DEPTH
+        folders[:] = [] if deep else [name for name in sorted(folders) if name != _SPEECH_FOLDER]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise DataError(f"expected one folder {_SPEECH_FOLDER} below {root}, found {names(found)}; put all speaker folders into one")
+    above = next((parent for parent in root.resolve().parents if parent.name == _SPEECH_FOLDER), None)
+    hint = f"; point to {above}" if above else "; check the path"
+    raise DataError(f"expected {layout}, found {listing(root)}{hint}")

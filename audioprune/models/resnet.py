@@ -1,0 +1,114 @@
+"""What the bottleneck residual network (ResNet-50) for acoustic scenes is: layers, units and stages.
+
+It maps log-mel spectrograms to scores of classes. The network with a chosen receptive field stands in cp_resnet.py.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from audioprune.compress.unit_builders import linear_in
+from audioprune.compress.units import UnitSet
+from audioprune.models.residual import Residual, residual_units
+from audioprune.models.scenes import FRAMES_PER_SECOND, NormedConv, check_depths, check_scene, example_scene, he_init_
+from audioprune.models.streaming import Stage
+from audioprune.models.widths import check_whole
+
+EXPANSION = 4  # channels of a stream per channel inside its blocks
+LEAST = 1
+
+
+class ResNet(nn.Module):
+    """Classify scenes by bottleneck blocks of 1x1, 3x3 and 1x1 convolutions.
+
+    A 7x7 convolution of stride 2 and a pooling of stride 2 precede the blocks; the first block of every stage but the first halves
+    bands and frames in its 3x3 convolution; the last stream is averaged over bands and frames and read by a linear layer. The model
+    of width 64 and depths 3, 4, 6, 3 is ResNet-50: 25,557,032 parameters with 3 input channels and 1000 classes, 23,525,386 with
+    2 channels and 10 classes. Widths are read from the weights, so that a trimmed model runs as it is.
+
+    Args:
+        classes: Number of scenes K, 2 to 10,000.
+        channels: Audio channels of the input, 1 to 64.
+        mels: Mel bands of the example input, 1 to 4096; any number of bands is accepted as input.
+        width: Channels of the first layer and inside the blocks of the first stage, 1 to 512; doubled in each further stage.
+        depths: Numbers of blocks of each of 1 to 4 stages, each 1 to 128.
+
+    Attributes:
+        frames_per_second: Frames of 512 samples hop at 22,050 Hz in one second of audio.
+        time_dim: Axis of the frames in the input.
+
+    Raises:
+        ConfigError: If an argument lies outside its range.
+
+    Source: He et al., "Deep residual learning for image recognition", CVPR 2016, Table 1. The stride stands in the 3x3 convolution
+    (in the paper in the 1x1 convolution before it), which is the common choice today and changes no parameter. Chen, "DNN pruning for
+    acoustic scene classification", names ResNet-50 and prints neither stem nor sizes.
+    """
+
+    frames_per_second: float = FRAMES_PER_SECOND
+    time_dim: int = 3
+
+    def __init__(
+        self,
+        *,
+        classes: int = 10,
+        channels: int = 2,
+        mels: int = 256,
+        width: int = 64,
+        depths: tuple[int, ...] | list[int] = (3, 4, 6, 3),
+    ) -> None:
+        super().__init__()
+        self.classes = check_whole("classes", classes, 2, 10_000)
+        self.channels = check_whole("channels", channels, 1, 64)
+        self.mels = check_whole("mels", mels, LEAST, 4096)
+        self.width = check_whole("width", width, 1, 512)
+        self.depths = check_depths("depths", depths)
+        self.stem = NormedConv(channels, width, 7, 2, 3)
+        self.blocks = nn.ModuleList()
+        inputs = width
+        for stage, depth in enumerate(self.depths):
+            for block in range(depth):
+                stride = 2 if stage and not block else 1
+                self.blocks.append(_bottleneck(inputs, width * 2**stage, stride, project=not block))
+                inputs = width * 2**stage * EXPANSION
+        self.classifier = nn.Linear(inputs, classes)
+        he_init_(self)
+
+    def forward(self, scene: Tensor) -> Tensor:
+        """Map scenes (B, C, mels, frames) to scores (B, K).
+
+        Raises:
+            DataError: The input has another number of axes or channels.
+        """
+        check_scene(scene, self.stem.conv.weight.shape[1], LEAST)
+        values = scene
+        for _, run in self.stages():
+            values = run(values)
+        return values
+
+    def stages(self) -> list[Stage]:
+        """Return (parameter prefix, function) of stem, blocks and classifier; composing the functions equals the forward pass."""
+        blocks: list[Stage] = [(f"blocks.{i}.", block) for i, block in enumerate(self.blocks)]
+        return [("stem.", self._stem), *blocks, ("classifier.", lambda values: self.classifier(values.mean((2, 3))))]
+
+    def _stem(self, scene: Tensor) -> Tensor:
+        return F.max_pool2d(torch.relu(self.stem(scene)), 3, 2, 1)
+
+    def example_input(self, frames: int = 431) -> Tensor:
+        """Return one scene (1, C, mels, frames) of fixed random values from a normal distribution; 431 frames are 10 s."""
+        return example_scene(self.stem.conv.weight, self.mels, frames)
+
+    def unit_sets(self) -> list[UnitSet]:
+        """Return the channels inside each block and those of each residual stream; names as of ``residual_units``.
+
+        ``stream.0`` is written by the stem alone. The rows of the classifier stay.
+        """
+        return residual_units(self.stem, list(self.blocks), linear_in("classifier", self.classifier))
+
+
+def _bottleneck(inputs: int, width: int, stride: int, project: bool) -> Residual:
+    outputs = width * EXPANSION
+    branch = [NormedConv(inputs, width, 1), NormedConv(width, width, 3, stride, 1), NormedConv(width, outputs, 1)]
+    return Residual(branch, NormedConv(inputs, outputs, 1, stride) if project else None)

@@ -1,0 +1,121 @@
+"""How far the regulariser alone can shrink a group over a whole training, and how many groups that can bring to zero.
+
+Every step takes at most ``lr * lmbda`` off the norm of a group, so the sum over the schedule bounds what shrinkage can do. Gradients
+and half-space projections may do more; a budget far below the norms explains a training that ends with no zero group.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from audioprune.errors import ConfigError
+from audioprune.optim.bookkeeping import listed
+from audioprune.optim.groups import Layout, Units
+from audioprune.optim.options import number
+from audioprune.optim.steps import group_norms
+
+_SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a shrink budget can reach.
+
+    Attributes:
+        budget: Most that the norm of a group can lose to the regulariser.
+        groups: Number of groups.
+        zero: Groups that are zero already.
+        reachable: Groups whose norm is at most the budget, those that are zero already included.
+        quantiles: Share of groups, 0..1, to the norm below which that share lies.
+        warning: One line when no group but those already zero can reach zero by shrinkage, else None.
+    """
+
+    budget: float
+    groups: int
+    zero: int
+    reachable: int
+    quantiles: dict[float, float]
+    warning: str | None
+
+    @property
+    def share(self) -> float:
+        """Share of groups that shrinkage can bring to zero, 0..1."""
+        return self.reachable / self.groups
+
+    def lines(self) -> list[str]:
+        """Return what to print before a training, one to three lines."""
+        norms = ", ".join(f"{100 * share:.0f} %: {norm:.4g}" for share, norm in self.quantiles.items())
+        bound = f"at most {100 * self.share:.1f} % of {self.groups} groups can reach zero by shrinkage"
+        already = f" ({self.zero} are zero already)" if self.zero else ""
+        head = [f"shrink budget lmbda * sum(lr) = {self.budget:.4g}: {bound}{already}", f"quantiles of the group norms: {norms}"]
+        return head + ([self.warning] if self.warning else [])
+
+
+def shrink_budget(lmbda: float, lrs: Iterable[float]) -> float:
+    """Return ``lmbda * sum(lrs)``, the most that a group norm can lose to the regulariser.
+
+    Args:
+        lmbda: Weight of the regulariser, >= 0.
+        lrs: Learning rate of every step, >= 0.
+
+    Raises:
+        ConfigError: A number is negative or not finite.
+    """
+    weight = number("lmbda", lmbda)
+    return weight * math.fsum(number("lr", lr) for lr in lrs)
+
+
+@torch.no_grad()
+def reachability(params: Iterable[Any], budget: float, units: Units = None) -> Reach:
+    """Compare a shrink budget with the norms of the groups before a training.
+
+    Args:
+        params: As an optimiser takes them: parameters, named parameters, or param groups that may carry ``units``.
+        budget: From ``shrink_budget``, >= 0.
+        units: Groups where no param group names any.
+
+    Raises:
+        ConfigError: The budget is negative or not finite, there is no group, or the units do not fit the parameters.
+    """
+    limit = number("budget", budget)
+    norms = torch.cat([_norms(*part) for part in _parts(listed(params), units)])
+    if len(norms) == 0:
+        raise ConfigError("expected at least one regularised group, got 0; give units='rows' or units=model.unit_sets()")
+    ranked = norms.sort().values
+    table = {share: float(ranked[round(share * (len(norms) - 1))]) for share in _SHARES}
+    zero, reachable = int((norms == 0).sum()), int((norms <= limit).sum())
+    warning = _warn(limit, norms) if reachable == zero else None
+    return Reach(limit, len(norms), zero, reachable, table, warning)
+
+
+def _warn(budget: float, norms: Tensor) -> str | None:
+    left = norms[norms > 0]
+    if len(left) == 0:
+        return None
+    more = f"at least {float(left.min()) / budget:.3g} times" if budget > 0 else "any"
+    return (
+        f"no group can reach zero by shrinkage: budget {budget:.4g} is below the smallest norm {float(left.min()):.4g}; "
+        f"lmbda * sum(lr) would need {more} as much"
+    )
+
+
+def _parts(entries: Sequence[Any], units: Units) -> list[tuple[Sequence[Any], Units]]:
+    if isinstance(entries[0], dict):
+        return [(listed(entry["params"]), entry.get("units", units)) for entry in entries]
+    return [(entries, units)]
+
+
+def _norms(entries: Sequence[Any], units: Units) -> Tensor:
+    named = isinstance(entries[0], tuple)
+    params = [entry[1] if named else entry for entry in entries]
+    layout = Layout(units, [entry[0] for entry in entries] if named else None, params)
+    plan = layout.plan(params)
+    if plan.size == 0:
+        return torch.zeros(0, dtype=torch.float64)
+    return group_norms(plan, [params[i] for i in plan.covered]).to("cpu", torch.float64)

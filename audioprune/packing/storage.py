@@ -1,0 +1,129 @@
+"""How large a compressed model is, counted in four ways that papers and users mean; nothing is written.
+
+``fp32`` is 4 bytes a parameter, ``paper`` codewords and codebooks without positions, ``ideal`` the entropy of positions and codes.
+The fourth, the bytes of the real file, is ``os.path.getsize`` of what container.py writes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from audioprune.compress.kmeans import Codebook
+from audioprune.errors import ConfigError
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class TensorStorage:
+    """The sizes of one tensor.
+
+    Attributes:
+        name: Name in the state dict.
+        weights: Number of elements.
+        kept: Elements that the mask keeps (all of them without a mask); of a quantised tensor, the survivors.
+        levels: Number of shared values, 0 if not quantised.
+        bytes_fp32: 4 bytes an element; 0 for a buffer.
+        bytes_paper: Codewords and codebook, or 4 bytes a kept element; 0 for a buffer.
+        bytes_ideal: Entropy of the positions and of the codes, codebook, or the kept elements at their width.
+    """
+
+    name: str
+    weights: int
+    kept: int
+    levels: int
+    bytes_fp32: int
+    bytes_paper: float
+    bytes_ideal: float
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The sizes of a model: sums over its tensors."""
+
+    bytes_fp32: int
+    bytes_paper: float
+    bytes_ideal: float
+    per_tensor: tuple[TensorStorage, ...]
+
+
+def storage(
+    state: Mapping[str, Tensor],
+    mask: Mapping[str, Tensor] | None = None,
+    codebooks: Mapping[str, Codebook] | None = None,
+    *,
+    buffers: Collection[str] = (),
+) -> Storage:
+    """Count the bytes of a model in three ways.
+
+    ``paper`` is, summed over tensors, n log2(K) + 32 K bits for n survivors with K shared values, with log2(K) as it is, not
+    rounded up where K is no power of two, and 32 bits for each kept parameter that is not quantised. It has no positions and cannot
+    be decoded alone. ``ideal`` adds the positions at the entropy of each tensor's density and takes the codes at the entropy of
+    their frequencies; a real file may be smaller, since it also models where in a tensor the weights are. ``fp32`` and ``paper``
+    count parameters only, so that ``fp32`` is 4 bytes times the parameter count; ``ideal`` and the file also hold the buffers.
+
+    Args:
+        state: Tensors by name, as from ``state_dict()``.
+        mask: Kept positions by name (a ``Mask`` or a dict of bool tensors).
+        codebooks: From ``quantize_``.
+        buffers: Names in ``state`` that are no parameters (running statistics).
+
+    Raises:
+        ConfigError: A mask or codebook names no tensor, or their counts disagree.
+
+    Source: Tan & Wang (ICASSP 2021), Table 2; the accounting is not stated there, this reading reproduces its magnitude.
+    """
+    books = codebooks or {}
+    for name in [*(mask or ()), *books]:
+        if name not in state:
+            raise ConfigError(f"expected masks and codebooks of tensors in the state, got '{name}'; use those of the same model")
+    rows = []
+    for name, tensor in state.items():
+        keep = mask[name] if mask is not None and name in mask else None
+        rows.append(_of_tensor(name, tensor, keep, books.get(name), name in buffers))
+    return Storage(
+        sum(row.bytes_fp32 for row in rows), sum(row.bytes_paper for row in rows), sum(row.bytes_ideal for row in rows), tuple(rows)
+    )
+
+
+def storage_of(model: nn.Module, mask: Mapping[str, Tensor] | None = None, codebooks: Mapping[str, Codebook] | None = None) -> Storage:
+    """Count the bytes of a model, telling parameters from buffers; see ``storage``."""
+    return storage(model.state_dict(), mask, codebooks, buffers={name for name, _ in model.named_buffers()})
+
+
+def compression_ratio(bytes_before: float, bytes_after: float) -> float:
+    """Return how many times smaller the second size is; infinity if nothing is left.
+
+    Raises:
+        ConfigError: A size is negative or not finite.
+    """
+    if not (0 <= bytes_before < math.inf and 0 <= bytes_after < math.inf):
+        raise ConfigError(f"expected sizes of 0 bytes or more, got {bytes_before} and {bytes_after}; measure them again")
+    return bytes_before / bytes_after if bytes_after else math.inf
+
+
+def _of_tensor(name: str, tensor: Tensor, keep: Tensor | None, book: Codebook | None, buffer: bool) -> TensorStorage:
+    size = tensor.numel()
+    kept = int(keep.count_nonzero()) if keep is not None else book.codes.numel() if book is not None else size
+    if book is not None and book.codes.numel() != kept:
+        raise ConfigError(f"{name}: expected {kept} codes, one for each kept weight, got {book.codes.numel()}; quantize with this mask")
+    if book is None:
+        paper_bits, ideal_bits = 32.0 * kept, 8.0 * tensor.dtype.itemsize * kept
+    else:
+        counts = torch.bincount(book.codes.long(), minlength=1)
+        paper_bits, ideal_bits = book.bits, _entropy_bits(counts) + 32 * book.levels
+    ideal_bits += _entropy_bits(torch.tensor([kept, size - kept]))
+    return TensorStorage(
+        name, size, kept, book.levels if book else 0, 0 if buffer else 4 * size, 0.0 if buffer else paper_bits / 8, ideal_bits / 8
+    )
+
+
+def _entropy_bits(counts: Tensor) -> float:
+    """Return the bits of a sequence with these symbol counts under its own frequencies."""
+    used = counts[counts > 0].double()
+    return float((used * torch.log2(used.sum() / used)).sum())

@@ -1,0 +1,229 @@
+"""The page of a report: one file with tables, figures and players inside it, which needs nothing from the network.
+
+It also holds the general kinds ``summary`` and ``p2``; what is in their tables is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audioprune.files import write_atomic
+from audioprune.report import claims, p2
+from audioprune.report.clips import CLEAN, Clip, clips, one_per_noise, version_text
+from audioprune.report.entries import PESQ_MODES, Entry, Value, entries, final, finite_or_none
+from audioprune.report.figures import Figure, Panel, line_figure
+from audioprune.report.pareto import pareto_figure
+from audioprune.report.results import Job, Request, honest_scale, read_reported
+from audioprune.report.sensitivity import sensitivity_figure
+from audioprune.report.spectrograms import spectrogram_figure
+from audioprune.report.tables import (
+    FORMATS,
+    Table,
+    cell_text,
+    condition_table,
+    laid_out,
+    metric_column,
+    score_table,
+    scores_csv,
+    write_table,
+)
+
+MOST_AUDIO_BYTES = 24 * 2**20
+MOST_JOBS_DRAWN = 6
+MOST_SPECTROGRAMS = 12
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the page; ``folded`` tables are shown on request, ``notes`` are sentences below everything else."""
+
+    title: str
+    tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    clips: tuple[Clip, ...] = ()
+    notes: tuple[str, ...] = ()
+    folded: bool = False
+
+
+def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -> Path:
+    """Write a self-contained page.
+
+    Args:
+        path: The HTML file.
+        title: Heading of the page.
+        lead: One paragraph below it.
+        sections: Parts in reading order; empty ones are left out.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader(_TEMPLATES)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    shown = [_for_page(section, f"part-{number}") for number, section in enumerate(filter(_has_content, sections), 1)]
+    text = environment.get_template("report.html.j2").render(title=title, lead=lead, sections=shown)
+    return write_atomic(path, text + "\n")
+
+
+def _has_content(section: Section) -> bool:
+    return bool(section.tables or section.figures or section.clips)
+
+
+def _for_page(section: Section, anchor: str) -> dict[str, Any]:
+    players, left_out = _players(section.clips)
+    return {
+        "title": section.title,
+        "anchor": anchor,
+        "folded": section.folded,
+        "tables": [_table_for_page(table) for table in section.tables],
+        "figures": [{"data": _encoded(figure.png), "caption": figure.caption, "alt": figure.alt} for figure in section.figures],
+        "players": players,
+        "notes": [*section.notes, *left_out],
+    }
+
+
+def _table_for_page(table: Table) -> dict[str, Any]:
+    body, notes = laid_out(table)
+    numeric = [column.style in FORMATS for column in table.columns]
+    return {
+        "caption": table.caption,
+        "header": list(zip([column.header for column in table.columns], numeric, strict=True)),
+        "rows": [[(text, mark, right) for (text, mark), right in zip(line, numeric, strict=True)] for line in body],
+        "footnotes": notes,
+        "notes": table.notes,
+    }
+
+
+def _encoded(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def _players(found: Sequence[Clip]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the clips to embed, up to a limit of bytes, and a note about those that did not fit."""
+    players: list[dict[str, Any]] = []
+    used = 0
+    for number, clip in enumerate(found):
+        used += sum(path.stat().st_size for path in clip.versions.values())
+        if used > MOST_AUDIO_BYTES and players:
+            return players, [f"{len(found) - number} more items are not in this page; they lie in the audio folders of the runs."]
+        players.append(_player(clip))
+    return players, []
+
+
+def _player(clip: Clip) -> dict[str, Any]:
+    metrics = list(dict.fromkeys(name for scores in clip.scores.values() for name in scores))
+    metrics = [name for name in ("stoi", *PESQ_MODES) if name in metrics]
+    columns = [metric_column(name, name) for name in metrics]
+    return {
+        "model": clip.model,
+        "title": clip.title,
+        "scale": honest_scale(clip.job.scale),
+        "columns": [column.header for column in columns],
+        "versions": [
+            {
+                "name": version_text(version),
+                "data": _encoded(path),
+                "scores": ["" if version == CLEAN else cell_text(_score(clip, version, column.key), column.style) for column in columns],
+            }
+            for version, path in clip.versions.items()
+        ],
+    }
+
+
+def _score(clip: Clip, version: str, metric: str) -> Value:
+    return Value(finite_or_none(clip.scores.get(version, {}).get(metric)))
+
+
+def write_summary(request: Request) -> list[Path]:
+    """Write the table of all models, all scores in long form, the figures there is data for, and the page."""
+    found = entries(request.jobs)
+    table = score_table(final(found))
+    files = write_table(table, request.out)
+    files.append(write_atomic(request.out / "scores.csv", scores_csv(request.jobs)))
+    judged = claims.claims_table(request.jobs, read_reported(request.reported, "p2"))
+    sections = [Section("Summary", (table,)), Section("Claims", (judged,)) if claims.measured(judged) else Section("Claims")]
+    return [*files, *_figures_and_page(request, found, sections, "Report")]
+
+
+def write_p2(request: Request) -> list[Path]:
+    """Write everything of Tan & Wang: both tables, the claims, the figures there is data for, and the page."""
+    reported = read_reported(request.reported, "p2")
+    tables = [p2.table_1(request.jobs, reported), p2.table_2(request.jobs, reported), claims.claims_table(request.jobs, reported)]
+    files = [file for table in tables for file in write_table(table, request.out)]
+    drawn = tuple(filter(None, (p2.figure_2(request.out, request.jobs), p2.figure_3(request.out, request.jobs, reported))))
+    files += [file for figure in drawn for file in (figure.png, figure.csv)]
+    named = ("Table 1", "Table 2", "Claims")
+    sections = [Section(title, (table,)) for title, table in zip(named, tables, strict=True)] + [Section("Figures 2 and 3", figures=drawn)]
+    return [*files, *_figures_and_page(request, entries(request.jobs), sections, "Compressing networks for speech enhancement")]
+
+
+def _figures_and_page(request: Request, found: Sequence[Entry], sections: Sequence[Section], title: str) -> list[Path]:
+    folder = request.out / "figures"
+    drawn = [*_overview_figures(folder, request.jobs, found), *_sensitivity_figures(folder, request.jobs)]
+    heard = clips(request.jobs)
+    pictures, notes = _spectrogram_figures(folder, heard)
+    parts = [
+        *sections,
+        Section("Figures", figures=tuple(drawn)),
+        Section("Listening", figures=tuple(pictures), clips=tuple(_without_repeats(heard)), notes=tuple(notes)),
+        Section("Every test condition", (condition_table(final(found)),) if any(entry.scores for entry in found) else (), folded=True),
+    ]
+    page = write_page(request.out / "report.html", title, _lead(request.jobs), parts)
+    return [*(file for figure in [*drawn, *pictures] for file in (figure.png, figure.csv)), page]
+
+
+def _lead(jobs: Sequence[Job]) -> str:
+    """Say in one sentence how many runs, seeds and scales the page shows."""
+    unfinished = sum(job.status != "finished" for job in jobs)
+    scales = " | ".join(dict.fromkeys(honest_scale(job.scale) for job in jobs))
+    seeds = len({job.seed for job in jobs if job.seed is not None})
+    ended = f", {unfinished} of them not finished" if unfinished else ""
+    return f"{len(jobs)} run{'s' * (len(jobs) != 1)}{ended}; {seeds} seed{'s' * (seeds != 1)}. Scale: {scales}."
+
+
+def _overview_figures(folder: Path, jobs: Sequence[Job], found: Sequence[Entry]) -> list[Figure]:
+    drawn = []
+    lines = p2.remaining_lines(jobs)
+    if lines:
+        panel = Panel("", "Parameters left (%)", "percent", lines)
+        drawn.append(line_figure(folder, "remaining", [panel], 1, "Pruning iteration", "Parameters left at each pruning iteration."))
+    quality = pareto_figure(folder, "size_quality", final(found))
+    return [*drawn, *([quality] if quality else [])]
+
+
+def _sensitivity_figures(folder: Path, jobs: Iterable[Job]) -> list[Figure]:
+    analysed = [job for job in jobs if any(job.folder.glob("sensitivity-*.csv"))][:MOST_JOBS_DRAWN]
+    drawn = (sensitivity_figure(folder, f"sensitivity-{place}-{_slug(job.name)}", job, job.name) for place, job in enumerate(analysed, 1))
+    return [figure for figure in drawn if figure]
+
+
+def _spectrogram_figures(folder: Path, heard: Iterable[Clip]) -> tuple[list[Figure], list[str]]:
+    """Draw one item per noise and job; a file that cannot be read is named in a note and stops nothing."""
+    drawn, notes = [], []
+    for place, clip in enumerate(one_per_noise(heard)[:MOST_SPECTROGRAMS], 1):
+        name = f"spectrogram-{place}-{_slug(clip.job.name)}-{_slug(clip.condition[0])}"
+        try:
+            drawn.append(spectrogram_figure(folder, name, clip))
+        except (OSError, RuntimeError) as error:
+            notes.append(f"No spectrogram of {clip.title} in {clip.job.name}: {str(error).splitlines()[0]}")
+    return drawn, notes
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text) or "all"
+
+
+def _without_repeats(heard: Sequence[Clip]) -> list[Clip]:
+    """Leave out clips that another run already gave: a FLAC file begins with the checksum of its samples."""
+    kept: dict[tuple[Any, ...], Clip] = {}
+    for clip in heard:
+        sound = tuple((version, path.read_bytes()[:64]) for version, path in clip.versions.items())
+        kept.setdefault((clip.model, clip.condition, clip.item, sound), clip)
+    return list(kept.values())
+
+
+KINDS = {"summary": write_summary, "p2": write_p2}

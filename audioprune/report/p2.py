@@ -1,0 +1,290 @@
+"""Tables 1 and 2 and Figures 2 and 3 of Tan & Wang (ICASSP 2021), ours with the published numbers.
+
+Which of our rows stands for which row of the paper is decided here, by model, variant and pipeline.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from audioprune.errors import DataError
+from audioprune.report.entries import PESQ_MODES, Entry, Value, entries, final, finite_or_none, mean_of
+from audioprune.report.figures import Figure, Line, Panel, line_figure
+from audioprune.report.results import Job, Request, differences, honest_scale, join_seeds, read_reported
+from audioprune.report.tables import SIZE_NOTE, Cell, Column, Table, config_cells, metric_column, write_table
+
+MODELS = ("FDNN", "LSTM", "TCNN", "GCRN")
+TABLE_1 = ("Mixture", "FDNN_P", "FDNN_B", "LSTM_P", "LSTM_B")
+TABLE_2 = ("Mixture", *(f"{model}_{letter}" for model in MODELS for letter in "UC"), "GCRN_C-SP")
+FIGURE_3_SNR_DB = -5.0
+NOT_RUN = "not run"
+_LETTERS = {"uncompressed": "U", "pruned": "P", "compressed": "C"}
+_TABLE_1_SIZES = (Column("nonzero", "# Param.", "params"), Column("params", "with zeros", "params"))
+_TABLE_2_SIZES = (
+    Column("bytes_paper", "Storage", "mebibytes"),
+    Column("rate_paper", "CR", "times"),
+    Column("bytes_fp32", "fp32", "mebibytes"),
+    Column("bytes_ideal", "Ideal", "mebibytes"),
+    Column("bytes_file", "File", "mebibytes"),
+    Column("nonzero", "Non-zeros", "params"),
+    Column("bits_per_weight", "per non-zero", "bits"),
+)
+
+
+def row_name(entry: Entry) -> str | None:
+    """Return the paper's name of an entry, such as ``"FDNN_P"``, or None when the paper has no such row.
+
+    P, B, U and C are pruned, same-size baseline, uncompressed and compressed; ``-SP`` marks structured pruning. A baseline is
+    a model whose name ends in ``_b``, or the variant ``baseline``.
+    """
+    if entry.variant == "mixture":
+        return "Mixture"
+    family, *rest = re.split(r"[^A-Z0-9]+", (entry.model or entry.label).upper())
+    if family not in MODELS:
+        return None
+    if entry.variant == "baseline" or {"B", "BASELINE"} & set(rest):
+        return f"{family}_B" if entry.variant in ("baseline", "uncompressed") else None
+    letter = _LETTERS.get(entry.variant)
+    return f"{family}_{letter}{'-SP' if letter != 'U' and is_structured(entry.pipeline) else ''}" if letter else None
+
+
+def is_structured(pipeline: str) -> bool:
+    """Tell from its name whether a pipeline prunes groups: ``p2_structured`` does, ``p2_unstructured`` does not."""
+    return bool({"structured", "sp"} & set(re.split(r"[^a-z0-9]+", pipeline.lower())))
+
+
+def by_row(found: Iterable[Entry]) -> dict[str, list[Entry]]:
+    """Sort the final entries under the paper's row names."""
+    rows: dict[str, list[Entry]] = {}
+    for entry in final(found):
+        name = row_name(entry)
+        if name:
+            rows.setdefault(name, []).append(entry)
+    return rows
+
+
+def pesq_of(found: Sequence[Entry], reported: Mapping[str, Any]) -> str:
+    """Return the PESQ mode to print: the paper's where it was measured, else the first that was."""
+    measured = {name for entry in found for name in entry.metrics()}
+    wanted = str(reported["pesq_mode"]["value"])
+    return next((mode for mode in (wanted, *PESQ_MODES) if mode in measured), wanted)
+
+
+def published_rows(reported: Mapping[str, Any], table: str) -> dict[str, Mapping[str, Any]]:
+    """Return the published rows of ``"table_1"`` or ``"table_2"`` by name."""
+    return {row["name"]: row for row in reported[table]["rows"]}
+
+
+def table_1(jobs: Sequence[Job], reported: Mapping[str, Any]) -> Table:
+    """Return Table 1: pruned models against unpruned models of about their size.
+
+    Source: Tan & Wang, Table 1.
+    """
+    return _table("p2_table1", "table_1", TABLE_1, _TABLE_1_SIZES, jobs, reported)
+
+
+def table_2(jobs: Sequence[Job], reported: Mapping[str, Any]) -> Table:
+    """Return Table 2: uncompressed against compressed models.
+
+    Source: Tan & Wang, Table 2.
+    """
+    return _table("p2_table2", "table_2", TABLE_2, _TABLE_2_SIZES, jobs, reported)
+
+
+def _table(name: str, key: str, order: Sequence[str], sizes: Sequence[Column], jobs: Sequence[Job], reported: Mapping[str, Any]) -> Table:
+    found = entries(jobs)
+    rows, published = by_row(found), published_rows(reported, key)
+    pesq = pesq_of(found, reported)
+    scores = [(metric, snr, f"{metric}@{snr}") for metric in ("stoi", pesq) for snr in map(float, reported["snr_db"])]
+    same_pesq = pesq == reported["pesq_mode"]["value"]
+    config = list(dict.fromkeys(key for name in order for entry in rows.get(name, ()) for key, value in entry.config.items() if value))
+    columns = [Column("name", "Model"), Column("what", "Source"), *(Column(f"config:{key}", key) for key in config)]
+    columns += [metric_column(metric, cell, f"{snr:g} dB") for metric, snr, cell in scores]
+    columns += [*sizes, Column("seeds", "Seeds", "count"), Column("scale", "Scale")]
+    body: list[dict[str, Cell]] = []
+    for title in order:
+        printed = _published(published[title], scores, sizes, reported, same_pesq)
+        body.append(printed)
+        for entry in rows.get(title, ()):
+            ours = _ours(entry, title, scores, sizes)
+            body += [ours, _difference(ours, printed, scores)]
+        if title not in rows:
+            body.append(_not_run(title, scores, sizes))
+    blank = {f"config:{key}": "-" for key in config}
+    caption = f"{reported[key]['title']} (after {reported['authors']}, {reported['venue']})"
+    return Table(name, caption, tuple(columns), tuple(blank | row for row in body), _notes(key, found, reported))
+
+
+def _ours(entry: Entry, title: str, scores: Sequence[tuple[str, float, str]], sizes: Sequence[Column]) -> dict[str, Cell]:
+    row: dict[str, Cell] = {"name": title, "what": "ours", "seeds": len(entry.seeds), "scale": honest_scale(entry.scale)}
+    row |= config_cells(entry)
+    row |= {cell: entry.score(metric, snr) for metric, snr, cell in scores}
+    return row | {column.key: "-" if title == "Mixture" else entry.size(column.key) for column in sizes}
+
+
+def _not_run(title: str, scores: Sequence[tuple[str, float, str]], sizes: Sequence[Column]) -> dict[str, Cell]:
+    blank = dict.fromkeys([*(cell for _, _, cell in scores), *(column.key for column in sizes)], NOT_RUN)
+    return {"name": title, "what": "ours", **blank, "seeds": 0, "scale": NOT_RUN}
+
+
+def _published(
+    row: Mapping[str, Any], scores: Sequence[tuple[str, float, str]], sizes: Sequence[Column], reported: Mapping[str, Any], same_pesq: bool
+) -> dict[str, Cell]:
+    snrs = [float(snr) for snr in reported["snr_db"]]
+    cells: dict[str, Cell] = {"name": row["name"], "what": "published", "seeds": "-", "scale": f"published: {row['source']}"}
+    for metric, snr, cell in scores:
+        place = snrs.index(snr)
+        if metric == "stoi":
+            cells[cell] = Value(row["stoi_percent"][place] / 100)
+        else:
+            cells[cell] = Value(row["pesq"][place]) if same_pesq else Value(None, reason=f"published as {reported['pesq_mode']['value']}")
+    cells |= dict.fromkeys((column.key for column in sizes), "-")
+    for key, printed in (("nonzero", "params_millions"), ("bytes_paper", "storage_mb"), ("rate_paper", "compression_rate")):
+        if row.get(printed) is not None:
+            cells[key] = f"{row[printed]:g}x" if printed == "compression_rate" else f"{row[printed]:.2f}"
+    return cells
+
+
+def _difference(ours: Mapping[str, Cell], published: Mapping[str, Cell], scores: Sequence[tuple[str, float, str]]) -> dict[str, Cell]:
+    row: dict[str, Cell] = {**dict.fromkeys(ours, "-"), "name": ours["name"], "what": "ours - published", "scale": ours["scale"]}
+    for _, _, cell in scores:
+        pair = (ours[cell], published[cell])
+        known = all(isinstance(value, Value) and value.mean is not None for value in pair)
+        row[cell] = Value(pair[0].mean - pair[1].mean) if known else Value(None)
+    return row
+
+
+def _notes(key: str, found: Sequence[Entry], reported: Mapping[str, Any]) -> tuple[str, ...]:
+    noises = sorted({noise for entry in found for noise, _ in entry.conditions() if noise})
+    mode = reported["pesq_mode"]
+    size_note = SIZE_NOTE if key == "table_2" else "# Param. counts the weights that are not zero and all parameters that are never pruned."
+    return (
+        f"Ours: means over {', '.join(noises)}." if noises else "Ours: nothing was run.",
+        f"Published: means over {reported['averaged_over']}.",
+        "A difference compares our scale with the paper's; only a run of scale 'paper' can reproduce a published number.",
+        *(f"{', '.join(item['rows'])}: {item['text'].strip()}." for item in reported["conflicts"] if key in item["tables"]),
+        f"PESQ as published: {mode['value']}, {mode['source'].strip()}.",
+        size_note,
+    )
+
+
+def is_regularised(job: Job) -> bool:
+    """Tell whether a job trained with a sparse regulariser: any lambda_1 or lambda_2 of its pipeline above zero."""
+    pipeline = {key: value for key, value in job.config.items() if key.startswith("pipeline.")}
+    return any((finite_or_none(value) or 0.0) > 0 for key, value in pipeline.items() if key.endswith((".lambda_1", ".lambda_2")))
+
+
+def remaining_lines(jobs: Sequence[Job], regularised: bool | None = None) -> tuple[Line, ...]:
+    """Return the share of parameters left per pruning iteration, one line per group of jobs; iteration 0 is the whole model.
+
+    Args:
+        jobs: Jobs with iteration rows; others are passed over.
+        regularised: Only jobs with (True) or without (False) sparse regularisation, or None for all.
+    """
+    chosen = [job for job in jobs if job.of_kind("iteration") and regularised in (None, is_regularised(job))]
+    names = _line_names(join_seeds(chosen))
+    return tuple(Line(name, _remaining(group), group[0].scale) for name, group in names.items())
+
+
+def _line_names(groups: Sequence[tuple[Job, ...]]) -> dict[str, tuple[Job, ...]]:
+    """Name each group by its model, and by what sets it apart where models repeat."""
+    shown = differences([group[0] for group in groups])
+    named: dict[str, tuple[Job, ...]] = {}
+    labels = [_label(group[0]) for group in groups]
+    for label, group in zip(labels, groups, strict=True):
+        told = ", ".join(f"{key.rpartition('.')[2]}={group[0].config[key]}" for key in shown if key in group[0].config)
+        name = f"{label} ({told})" if labels.count(label) > 1 and told else label
+        named[name if name not in named else f"{name} {group[0].name}"] = group
+    return named
+
+
+def _label(job: Job) -> str:
+    return next((str(row["label"]) for row in job.of_kind("iteration") if row.get("label")), job.model.upper())
+
+
+def _remaining(group: Sequence[Job]) -> tuple[tuple[float, Value], ...]:
+    shares = [{int(row["iteration"]): row.get("remaining_share") for row in job.of_kind("iteration")} for job in group]
+    last = max(iteration for per_job in shares for iteration in per_job)
+    first = Value(1.0, None, len(group))
+    later = [(float(step), mean_of([per_job[step] for per_job in shares if step in per_job])) for step in range(1, last + 1)]
+    return ((0.0, first), *later)
+
+
+def figure_2(folder: Path, jobs: Sequence[Job]) -> Figure | None:
+    """Draw the percent of parameters left at each pruning iteration, without (a) and with (b) sparse regularisation.
+
+    Source: Tan & Wang, Figure 2; unstructured pruning.
+    """
+    jobs = [job for job in jobs if not is_structured(job.pipeline)]
+    titles = {False: "(a) without sparse regularisation", True: "(b) with sparse regularisation"}
+    panels = [Panel(titles[kind], "Parameters left (%)", "percent", lines) for kind in titles if (lines := remaining_lines(jobs, kind))]
+    caption = "Percent of the original number of trainable parameters at different pruning iterations; unstructured pruning."
+    return line_figure(folder, "p2_figure2", panels, len(panels), "Pruning iteration", caption) if panels else None
+
+
+def figure_3(folder: Path, jobs: Sequence[Job], reported: Mapping[str, Any]) -> Figure | None:
+    """Draw STOI and PESQ at -5 dB (or the lowest SNR that was tested) at each pruning iteration, as in Figure 3.
+
+    Source: Tan & Wang, Figure 3; unstructured pruning.
+    """
+    jobs = [job for job in jobs if not is_structured(job.pipeline)]
+    found = entries(jobs)
+    snrs = sorted({snr for entry in found if entry.iteration is not None for snr in entry.snrs() if snr is not None})
+    if not snrs:
+        return None
+    snr = FIGURE_3_SNR_DB if FIGURE_3_SNR_DB in snrs else snrs[0]
+    pesq, letters, panels = pesq_of(found, reported), iter("abcd"), []
+    mixture = next((entry for entry in found if entry.variant == "mixture"), None)
+    for metric in ("stoi", pesq):
+        column = metric_column(metric, metric)
+        level = mixture.score(metric, snr).mean if mixture else None
+        for kind in (False, True):
+            lines = _score_lines([job for job in jobs if is_regularised(job) == kind], metric, snr)
+            if lines:
+                title = f"({next(letters)}) {column.title}, {'with' if kind else 'without'} regularisation"
+                panels.append(Panel(title, column.header, column.style, lines, ("Unprocessed", level) if level is not None else None))
+    caption = f"STOI and PESQ scores for {snr:g} dB SNR at different pruning iterations; unstructured pruning."
+    columns = len({panel.title.rpartition(", ")[2] for panel in panels}) if panels else 1
+    return line_figure(folder, "p2_figure3", panels, columns, "Pruning iteration", caption) if panels else None
+
+
+def _score_lines(jobs: Sequence[Job], metric: str, snr: float) -> tuple[Line, ...]:
+    lines = []
+    for name, group in _line_names(join_seeds(jobs)).items():
+        per_iteration = {entry.iteration: entry.score(metric, snr) for entry in entries(group) if entry.iteration is not None}
+        whole = next((entry.score(metric, snr) for entry in entries(group) if entry.variant == "uncompressed"), None)
+        if whole and per_iteration:
+            per_iteration[0] = whole
+        points = tuple((float(step), value) for step, value in sorted(per_iteration.items()) if value.mean is not None)
+        if points:
+            lines.append(Line(name, points, group[0].scale))
+    return tuple(lines)
+
+
+def write_table_1(request: Request) -> list[Path]:
+    """Write p2_table1 in all formats."""
+    return write_table(table_1(request.jobs, read_reported(request.reported, "p2")), request.out)
+
+
+def write_table_2(request: Request) -> list[Path]:
+    """Write p2_table2 in all formats."""
+    return write_table(table_2(request.jobs, read_reported(request.reported, "p2")), request.out)
+
+
+def write_figures(request: Request) -> list[Path]:
+    """Write p2_figure2 and p2_figure3, as far as there is data for them.
+
+    Raises:
+        DataError: No run holds a pruning iteration.
+    """
+    drawn = [figure_2(request.out, request.jobs), figure_3(request.out, request.jobs, read_reported(request.reported, "p2"))]
+    files = [file for figure in drawn if figure for file in (figure.png, figure.csv)]
+    if not files:
+        raise DataError("expected runs with pruning iterations, got none; run `audioprune prune pipeline=p2_unstructured` first")
+    return files
+
+
+KINDS = {"p2_table1": write_table_1, "p2_table2": write_table_2, "p2_figures": write_figures}

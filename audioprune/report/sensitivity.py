@@ -1,0 +1,129 @@
+"""How sensitive each tensor of a model is to pruning: the curves of the sensitivity analysis, read and drawn."""
+
+from __future__ import annotations
+
+import csv
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audioprune.report.entries import finite_or_none
+from audioprune.report.figures import Figure, footer_of, new_canvas, save_figure, styled
+from audioprune.report.results import Job
+from audioprune.report.tables import csv_text
+
+_MAX_TENSORS = 80
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One tensor's sensitivity in one iteration: ratios 0..1, loss increases, and the ratio that was chosen."""
+
+    iteration: int
+    tensor: str
+    beta: tuple[float, ...]
+    loss_increase: tuple[float, ...]
+    chosen: float | None
+
+
+def read_sensitivity(job: Job) -> list[Curve]:
+    """Read the sensitivity curves of a run, by iteration and tensor; lines that hold no numbers are left out."""
+    found: dict[tuple[int, str], list[tuple[float, float, str]]] = {}
+    for path in sorted(job.folder.glob("sensitivity-*.csv")):
+        with open(path, encoding="utf-8", newline="") as stream:
+            for row in csv.DictReader(stream):
+                numbers = [_number(row.get(name)) for name in ("iteration", "beta", "loss_increase")]
+                if None not in numbers:
+                    key = (int(numbers[0]), str(row.get("tensor")))
+                    found.setdefault(key, []).append((numbers[1], numbers[2], str(row.get("chosen") or "")))
+    return [_curve(*key, points) for key, points in sorted(found.items(), key=lambda item: item[0][0])]
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return finite_or_none(float(text)) if text else None
+    except ValueError:
+        return None
+
+
+def _curve(iteration: int, tensor: str, points: list[tuple[float, float, str]]) -> Curve:
+    """Join the points of a tensor; ``chosen`` marks one point as true, or repeats the chosen ratio on every point."""
+    points = sorted(points, key=lambda point: point[0])
+    marked = [beta for beta, _, chosen in points if chosen.lower() in ("true", "yes")]
+    ratios = {_number(chosen) for _, _, chosen in points} - {None}
+    chosen = marked[-1] if marked else (ratios.pop() if len(ratios) == 1 else None)
+    if len(ratios) == 2:  # a flag written as 0 and 1
+        chosen = next((beta for beta, _, text in points if _number(text) == 1), None)
+    return Curve(iteration, tensor, tuple(point[0] for point in points), tuple(point[1] for point in points), chosen)
+
+
+def sensitivity_figure(folder: Path, name: str, job: Job, title: str) -> Figure | None:
+    """Draw loss increase against pruning ratio, one panel per tensor and one line per iteration, or nothing without curves."""
+    curves = read_sensitivity(job)
+    if not curves:
+        return None
+    tensors = list(dict.fromkeys(curve.tensor for curve in curves))
+    shown = tensors[:_MAX_TENSORS]
+    caption = f"Sensitivity of {title}: increase of the validation loss when one tensor alone is pruned; dots mark the chosen ratio."
+    if len(shown) < len(tensors):
+        caption += f" The first {len(shown)} of {len(tensors)} tensors are drawn; the CSV holds all."
+    with styled():
+        canvas = _canvas(curves, shown, footer_of([job.scale]))
+        return save_figure(canvas, folder, name, _as_csv(curves), caption, f"{caption} {_chosen_text(curves)}")
+
+
+def _canvas(curves: Sequence[Curve], tensors: Sequence[str], footer: str) -> Any:
+    import matplotlib
+
+    iterations = sorted({curve.iteration for curve in curves})
+    shades = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, len(iterations)))
+    colors = dict(zip(iterations, shades, strict=True))
+    columns = min(4, len(tensors))
+    rows = math.ceil(len(tensors) / columns)
+    canvas = new_canvas(max(4.5, 2.5 * columns + 1.2), 1.9 * rows + 0.3, footer)
+    axes = canvas.subplots(rows, columns, squeeze=False, sharex=True)
+    for ax in axes.flat[len(tensors) :]:
+        ax.set_axis_off()
+    for place, tensor in enumerate(tensors):
+        ax = axes.flat[place]
+        _draw_curves(ax, [curve for curve in curves if curve.tensor == tensor], colors)
+        ax.set_title("\n".join(textwrap.wrap(tensor, 28, break_long_words=True)), loc="left", fontsize=8.5)
+        ax.tick_params(labelbottom=place >= len(tensors) - columns)
+    canvas.supxlabel("Pruned weights (%)", fontsize=9)
+    canvas.supylabel("Increase of the loss", fontsize=9)
+    canvas.legend(handles=[_key(color, f"iteration {value}") for value, color in colors.items()], loc="outside right upper", frameon=False)
+    return canvas
+
+
+def _key(color: Any, label: str) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=color, marker="o", label=label)
+
+
+def _draw_curves(ax: Any, curves: Sequence[Curve], colors: dict[int, Any]) -> None:
+    ax.axhline(0.0, color="#999999", linewidth=0.8)
+    for curve in curves:
+        beta = 100 * np.array(curve.beta)
+        ax.plot(beta, curve.loss_increase, color=colors[curve.iteration], linewidth=1.3)
+        at = [place for place, value in enumerate(curve.beta) if value == curve.chosen]
+        ax.plot(beta[at], np.array(curve.loss_increase)[at], "o", color=colors[curve.iteration])
+    ax.set_xlim(-3, 103)
+    ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+
+
+def _chosen_text(curves: Sequence[Curve]) -> str:
+    last = max(curve.iteration for curve in curves)
+    told = [f"{curve.tensor} {100 * curve.chosen:g} %" for curve in curves if curve.iteration == last and curve.chosen is not None]
+    return f"Chosen in iteration {last}: {', '.join(told[:12])}." if told else ""
+
+
+def _as_csv(curves: Sequence[Curve]) -> str:
+    points = [(curve, *point) for curve in curves for point in zip(curve.beta, curve.loss_increase, strict=True)]
+    rows = [[curve.iteration, curve.tensor, beta, loss, beta == curve.chosen] for curve, beta, loss in points]
+    return csv_text(["iteration", "tensor", "beta", "loss_increase", "chosen"], rows)
