@@ -191,21 +191,56 @@ class EnhancementConfig:
 
 @dataclass
 class MixingConfig:
-    """Keys that every corpus of noisy mixtures shares; see audioprune.data."""
+    """Keys that every corpus of noisy mixtures shares; see audioprune.data.noisy_mixtures.NoisyMixtures."""
 
     name: str = MISSING
     _target_: str = MISSING
-    sample_rate: int = number(16000, least=1000)
+    sample_rate: int = number(16000, least=1000, most=192000)
     train_mixtures: int | None = number(None, least=1)
     valid_mixtures: int | None = number(None, least=1)
     test_mixtures: int | None = number(None, least=1)
     train_snr_db: list[float] = number([-5.0, 0.0], least=-60, most=100)
+    train_snr_step_db: float | None = number(None, above=0)
     test_snr_db: list[float] = number([-5.0, 0.0, 5.0], least=-60, most=100)
     segment_s: float | None = number(None, above=0)
     max_test_s: float | None = number(None, above=0)
     babble_share: float = number(0.0, least=0, most=1)
+    babble_talkers: list[int] = number([4, 8], least=1)
+    fresh_each_epoch: bool = True
+    rms_normalise: bool = True
     seed: int = number(0, least=0)
     on_bad_file: str = choice("stop", "stop", "skip")
+    cache_dir: str | None = None
+    memory_mb: float = number(2048.0, least=0)
+
+
+@dataclass
+class NoisyMixturesConfig(MixingConfig):
+    """Keys of conf/data/noisy_mixtures.yaml."""
+
+    name: str = "noisy_mixtures"
+    _target_: str = "audioprune.data.noisy_mixtures.NoisyMixtures"
+    speech_root: str = MISSING
+    noise_root: str = MISSING
+    test_noise_root: str | None = None
+    split: Any = None
+    fractions: list[float] = number([0.8, 0.1, 0.1], least=0, most=1)
+    speaker_from: str = "auto"
+
+
+@dataclass
+class Wsj0MixConfig(MixingConfig):
+    """Keys of conf/data/wsj0_mix.yaml."""
+
+    name: str = "wsj0_mix"
+    _target_: str = "audioprune.data.wsj0_mix.Wsj0Mix"
+    wsj0_root: str = MISSING
+    train_noise_root: str = MISSING
+    test_noise_root: str = MISSING
+    speakers: Any = None
+    allow_partial: bool = False
+    train_snr_step_db: float | None = number(1.0, above=0)
+    fresh_each_epoch: bool = False
 
 
 @dataclass
@@ -322,6 +357,7 @@ def _range_text(limits: dict[str, float | None]) -> str:
 GROUPS: dict[str, dict[str, type]] = {
     "model": {"fdnn": FdnnConfig, "lstm": LstmConfig, "tcnn": TcnnConfig, "gcrn": GcrnConfig},
     "task": {"enhancement": EnhancementConfig},
+    "data": {"noisy_mixtures": NoisyMixturesConfig, "wsj0_mix": Wsj0MixConfig},
     "pipeline": {
         "train": TrainPipelineConfig,
         "quantize": QuantizePipelineConfig,

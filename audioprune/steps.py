@@ -21,7 +21,7 @@ from audioprune.compress.masks import Mask, prunable
 from audioprune.compress.penalties import L1Penalty, SparseGroupLasso
 from audioprune.compress.schedule import Cubic
 from audioprune.compress.trim import dead_units, trim_, trim_state
-from audioprune.compress.weight_groups import weight_groups
+from audioprune.compress.weight_groups import GroupKinds, weight_groups
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.files import append_line, read_lines
 from audioprune.loading import instantiate, load_model_file
@@ -104,7 +104,7 @@ class Train:
 
     def _penalty(self, run: Run) -> L1Penalty | SparseGroupLasso | None:
         if self.lambda_2:
-            return SparseGroupLasso(run.model, self.lambda_1, self.lambda_2, weight_groups(run.model, self.groups))
+            return SparseGroupLasso(run.model, self.lambda_1, self.lambda_2, weight_groups(run.model, group_kinds(self.groups)))
         return L1Penalty(run.model, self.lambda_1) if self.lambda_1 else None
 
     def _folder(self, run: Run, path: str) -> Path:
@@ -202,7 +202,7 @@ class SensitivityPrune:
 
     def _candidates(self, run: Run, mask: Mask) -> dict[str, sensitivity.Candidates]:
         if self.structured:
-            return sensitivity.group_candidates(run.model, mask, weight_groups(run.model, self.groups))
+            return sensitivity.group_candidates(run.model, mask, weight_groups(run.model, group_kinds(self.groups)))
         return sensitivity.weight_candidates(run.model, mask)
 
     def _oracle(self, run: Run) -> LossOracle:
@@ -277,7 +277,7 @@ class Trim:
         with torch.no_grad():
             before = run.model.eval()(example)
         params = sum(parameter.numel() for parameter in run.model.parameters())
-        keep = dead_units(run.model, sets)
+        keep = dead_units(run.model, sets, mask=run.mask)
         trimmed = trim_(run.model, sets, keep)
         if run.mask is not None:
             run.mask = Mask.from_state_dict(trim_state(run.mask.state_dict(), trimmed))
@@ -429,6 +429,11 @@ def record_iteration(run: Run, path: str, before: Mask, extra: dict[str, Any]) -
     }
     run.results.put({**row, **extra})
     return removed
+
+
+def group_kinds(kinds: dict[str, str] | None) -> GroupKinds:
+    """Build the kinds of weight groups that a configuration names; None takes the defaults."""
+    return GroupKinds(**(kinds or {}))
 
 
 def _store_finding(log: Path, tensor: str, found: Any) -> None:

@@ -159,7 +159,8 @@ class Fit:
         optimizers |= extra(self.settings) if extra else {}
         self.modules = {"model": self.model, **(self.task.modules() if hasattr(self.task, "modules") else {})}
         self.optimizers: dict[str, Optimizer] = {name: self.accelerator.prepare(each) for name, each in optimizers.items()}
-        self.wrapped = self.accelerator.prepare(self.model)
+        # One process keeps the plain module: preparing it would leave autocast in its forward after training.
+        self.wrapped = self.model if self.accelerator.num_processes == 1 else self.accelerator.prepare_model(self.model)
         self.schedules = {name: build_schedule(each, self.settings) for name, each in optimizers.items()}
         self.raw = optimizers
         self.position = Position()
@@ -187,7 +188,8 @@ class Fit:
                 hook.on_epoch_begin(position.epoch, self.model)
         self.wrapped.train()
         for batch in self._batches():
-            logged = self.task.step(self.wrapped, self._move(batch), self._update)
+            with self.accelerator.autocast():
+                logged = self.task.step(self.wrapped, self._move(batch), self._update)
             position.steps += 1
             position.step_in_epoch += 1
             position.epoch_loss += logged["loss"]
@@ -210,13 +212,11 @@ class Fit:
         if not math.isfinite(value):
             self._diverged(value)
         optimizer = self.optimizers[which]
-        total = loss + self.penalty(self.model) if self.penalty and which == "model" else loss
-        optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(total)
-        if self.settings.clip_norm:
-            norm = self.accelerator.clip_grad_norm_(self.modules[which].parameters(), self.settings.clip_norm)
-            if norm is not None and not torch.isfinite(norm):
-                self._diverged(float(norm))
+        with torch.autocast(self.accelerator.device.type, enabled=False):
+            total = loss.float() + self.penalty(self.model) if self.penalty and which == "model" else loss.float()
+            optimizer.zero_grad(set_to_none=True)
+            self.accelerator.backward(total)
+            self._clip(which)
         optimizer.step()
         if which == "model":
             if self.mask:
@@ -224,6 +224,13 @@ class Fit:
             for hook in self.hooks:
                 hook.on_step_end(self.model)
         return value
+
+    def _clip(self, which: str) -> None:
+        if not self.settings.clip_norm:
+            return
+        norm = self.accelerator.clip_grad_norm_(self.modules[which].parameters(), self.settings.clip_norm)
+        if norm is not None and not torch.isfinite(norm):
+            self._diverged(float(norm))
 
     def _diverged(self, value: float) -> None:
         if self.position.best is not None:

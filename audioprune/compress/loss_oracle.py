@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress.criteria import evaluating
-from audioprune.errors import ConfigError, DivergedError
+from audioprune.errors import ConfigError, DivergedError, unknown_name
 from audioprune.progress import progress
 
 Value = Tensor | tuple[Tensor, ...]
+Prefix = str | tuple[str, ...]
 LossBatch = tuple[Value, Callable[[Any], Tensor], float]
 Found = TypeVar("Found")
 
@@ -39,8 +40,9 @@ class BatchLoss:
 
     An evaluation stops as soon as the sum of non-negative losses proves that the limit is exceeded. If the model has
     ``stages()``, a list of (prefix of the parameter names, function from the former stage's output to the next) whose
-    composition is ``forward``, the inputs of the stage under test are remembered and only the stages from there on run. Both
-    leave every decision as it is. Evaluations run in eval mode without gradients; the training mode comes back afterwards.
+    composition is ``forward``, the inputs of the stage under test are remembered and only the stages from there on run. A
+    stage of several modules has a tuple of prefixes, one without parameters the prefix "". Both savings leave every decision
+    as it is. Evaluations run in eval mode without gradients; the training mode comes back afterwards.
 
     Args:
         model: The model; its weights may change only between a ``base()`` and the next, apart from the tensor under test.
@@ -50,7 +52,7 @@ class BatchLoss:
         nonnegative: Whether no batch loss is below 0; without that evaluations do not stop early.
 
     Raises:
-        ConfigError: There are no batches, or a weight is not positive.
+        ConfigError: There are no batches, a weight is not positive, or the prefix of a stage matches no parameter.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class BatchLoss:
         self._model, self._batches = model, list(batches)
         self._total_weight = sum(weight for _, _, weight in batches)
         self._nonnegative, self._cache_bytes = nonnegative, cache_bytes
-        self._stages: list[tuple[str, Callable[[Any], Any]]] = list(model.stages()) if hasattr(model, "stages") else []
+        self._stages: list[tuple[Prefix, Callable[[Any], Any]]] = list(model.stages()) if hasattr(model, "stages") else []
         self._stage_of = _stage_of(model, [prefix for prefix, _ in self._stages])
         self._cache: dict[int, tuple[int, Value]] = {}
         self._checked = not self._stages
@@ -203,18 +205,27 @@ def resumable(
     return found
 
 
-def _stage_of(model: nn.Module, prefixes: Sequence[str]) -> dict[str, int]:
+def _stage_of(model: nn.Module, prefixes: Sequence[Prefix]) -> dict[str, int]:
     """Map parameter names to their stage; a tied weight belongs to the first of its stages, an unclaimed one to stage 0."""
+    stages = [(prefix, stage) for stage, several in enumerate(prefixes) for prefix in _each(several)]
+    parameters = list(model.named_parameters(remove_duplicate=False))
+    for prefix, _ in stages:
+        if not any(_within(name, prefix) for name, _ in parameters):
+            raise ConfigError(unknown_name(f"prefix in {type(model).__name__}.stages()", prefix, [name for name, _ in parameters]))
     first: dict[int, int] = {}
-    names = list(model.named_parameters(remove_duplicate=False))
-    for name, parameter in names:
-        stage = max((number for number, prefix in enumerate(prefixes) if _within(name, prefix)), key=lambda n: len(prefixes[n]), default=0)
+    for name, parameter in parameters:
+        claims = [(len(prefix), stage) for prefix, stage in stages if _within(name, prefix)]
+        stage = max(claims)[1] if claims else 0
         first[id(parameter)] = min(stage, first.get(id(parameter), stage))
-    return {name: first[id(parameter)] for name, parameter in names}
+    return {name: first[id(parameter)] for name, parameter in parameters}
+
+
+def _each(prefixes: Prefix) -> list[str]:
+    return [prefix.rstrip(".") for prefix in ((prefixes,) if isinstance(prefixes, str) else prefixes) if prefix]
 
 
 def _within(name: str, prefix: str) -> bool:
-    return bool(prefix) and (name == prefix or name.startswith(f"{prefix}."))
+    return name == prefix or name.startswith(f"{prefix}.")
 
 
 def _forward(model: nn.Module, inputs: Value) -> Any:

@@ -84,9 +84,7 @@ def conv_in(name: str, module: _ConvNd, offset: int = 0, width: int = 1, count: 
     return _slices(name, module, {"weight": axis}, _positions(name, module.weight.shape[axis], offset, width, count, index), "in")
 
 
-def depthwise(
-    name: str, module: _ConvNd, offset: int = 0, width: int = 1, count: int | None = None, index: Tensor | None = None
-) -> Slices:
+def depthwise(name: str, module: _ConvNd, offset: int = 0, width: int = 1, count: int | None = None, index: Tensor | None = None) -> Slices:
     """List the kernels and bias entries of a depthwise convolution, which reads and writes the units on its input channels.
 
     Raises:

@@ -75,7 +75,9 @@ def _difference(model: nn.Module, unit_sets: Sequence[UnitSet], keep: dict[str, 
     zero_units_(masked, unit_sets, keep)
     trim_(trimmed, unit_sets, keep)
     wanted, got = _outputs(masked, inputs), _outputs(trimmed, inputs)
-    scale = max(float(value.abs().max()) for value in wanted) or 1.0
+    scale = max((float(value.abs().max()) for value in wanted), default=0.0)
+    if scale == 0:
+        raise ConfigError("outputs that are all zero, which proves nothing; try another seed or example")
     if [value.shape for value in wanted] != [value.shape for value in got]:
         raise ConfigError("another shape of the output")
     errors = [float((a - b).abs().max()) for a, b in zip(wanted, got, strict=True)]

@@ -28,6 +28,7 @@ _MOVES = {
 }  # fmt: skip
 _KEEPS_ZERO = {"relu", "relu_", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "tanh", "tanh_", "hardtanh", "relu6", "abs", "mish"}
 _LOSES_ZERO = {"sigmoid", "sigmoid_", "softplus", "softmax", "log_softmax", "hardsigmoid", "exp"}
+_POOLS = {f"{kind}_pool{dims}d" for kind in ("max", "avg", "adaptive_avg", "adaptive_max", "lp") for dims in (1, 2)} | {"interpolate"}
 _DROPOUTS = {"dropout", "dropout1d", "dropout2d", "alpha_dropout", "feature_dropout"}
 
 
@@ -232,6 +233,8 @@ def _through_function(units: OpenUnits, axis: int, event: Event, before: torch.S
         return _through_pad(units, axis, event, len(before)), axis
     if event.name == "glu" and event.shape[axis] * 2 == before[axis]:
         return gate_units(units, event.name), axis
+    if event.name in _POOLS and axis == 1:  # they work on all later axes
+        return units, axis
     if event.shape == before and event.name in _KEEPS_ZERO | _LOSES_ZERO | _DROPOUTS:
         return replace(units, exact=units.exact and event.name not in _LOSES_ZERO), axis
     raise ConfigError(f"the function '{event.name}' reads it, whose effect on units is unknown")

@@ -201,12 +201,7 @@ class Mixer:
         """Return an utterance, or an audible part of ``limit_s``, and its first sample."""
         samples = self.store.whole(source.path)
         length = len(samples) if limit_s is None else min(len(samples), round(limit_s * self.rules.sample_rate))
-        for _ in range(_TRIES):
-            start = int(rng.integers(len(samples) - length + 1))
-            if rms(samples[start : start + length]) > FAINT_SHARE * source.level:
-                break
-        else:
-            start = _around_loudest(samples, length)
+        start = audible_start(samples, length, source.level, rng)
         return samples[start : start + length], start
 
     def _noise(self, source: Source, length: int, rng: np.random.Generator) -> tuple[Samples, list[dict[str, Any]]]:
@@ -311,6 +306,22 @@ def by_group(sources: Sequence[Source]) -> dict[str, list[Source]]:
 def condition_name(noise: str, snr_db: float) -> str:
     """Return the name of a test condition, such as ``babble_-5dB``."""
     return f"{noise}_{snr_db:g}dB"
+
+
+def audible_start(samples: Samples, length: int, level: float, rng: np.random.Generator) -> int:
+    """Return a random start of an excerpt that is not faint; if none is found, the excerpt holds the largest sample.
+
+    Args:
+        samples: Shape (T,).
+        length: Samples of the excerpt, at most T.
+        level: Root mean square of the whole file.
+        rng: Source of the start.
+    """
+    for _ in range(_TRIES):
+        start = int(rng.integers(len(samples) - length + 1))
+        if rms(samples[start : start + length]) > FAINT_SHARE * level:
+            return start
+    return _around_loudest(samples, length)
 
 
 def _around_loudest(samples: Samples, length: int) -> int:

@@ -1,14 +1,14 @@
 """The corpus of recordings that are there twice, noisy and clean, such as VoiceBank-DEMAND.
 
-It finds the pairs and gives them their splits; nothing is mixed here.
+It gives pairs their splits and cuts items from them; how pairs are found stands in pairing.py, and nothing is mixed here.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,328 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from audioprune.data.audio import AudioStore, find_audio
+from audioprune.data.audio import AudioStore
 from audioprune.data.checks import FileFacts, Finding
 from audioprune.data.file_index import inspect_files
 from audioprune.data.gathering import SHORTEST_SPEECH_S, check_choice, conversion_notes, names, refuse_leaks, stop_or_skip, tell
-from audioprune.data.mixing import MixingRules, Source, by_group, collate, condition_name
-from audioprune.data.pairing import Pair, find_pairs, read_conditions
+from audioprune.data.mixing import MixingRules, Source, audible_start, by_group, collate, condition_name
+from audioprune.data.pairing import Pair, find_pairs, partners_differ, read_conditions
 from audioprune.data.splits import SPEAKER_RULES, SPLITS, assign_speech, share_out
 from audioprune.dsp import rms_gain
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.files import sha256, write_atomic
 
 _LOG = logging.getLogger(__name__)
+_ANY_NOISE = "recorded"
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """A pair that may be used.
+
+    Attributes:
+        noisy: The noisy file.
+        clean: The clean file; its group is the speaker.
+        noise: Name of the noise, ``"recorded"`` when unknown.
+        snr_db: SNR in dB, None when unknown.
+    """
+
+    noisy: Source
+    clean: Source
+    noise: str = _ANY_NOISE
+    snr_db: float | None = None
+
+
+class Pairs(Dataset):
+    """Items of noisy and clean recordings: ``noisy`` and ``clean`` (T,) float32, ``id``, ``noise``, ``snr_db`` (None if unknown).
+
+    Args:
+        sources: The pairs.
+        store: Where the samples come from.
+        rules: Seed, level and lengths.
+        split: ``"train"``, ``"valid"`` or ``"test"``.
+    """
+
+    def __init__(self, sources: Sequence[PairSource], store: AudioStore, rules: MixingRules, split: str) -> None:
+        self.sources = sources
+        self.store = store
+        self.rules = rules
+        self.split = split
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, from 0, whose random parts follow; call it before the loader starts its workers."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        source = self.sources[index]
+        noisy, clean = (self.store.whole(side.path).astype(np.float64) for side in (source.noisy, source.clean))
+        start, length = self._part(clean, source.clean.level, index)
+        noisy, clean = noisy[start : start + length], clean[start : start + length]
+        gain = float(rms_gain(noisy)) if self.rules.rms_normalise else 1.0
+        return {
+            "noisy": torch.from_numpy((gain * noisy).astype(np.float32)),
+            "clean": torch.from_numpy((gain * clean).astype(np.float32)),
+            "id": f"{index:06d}_{source.noisy.path.stem}",
+            "noise": source.noise,
+            "snr_db": source.snr_db,
+        }
+
+    def _part(self, clean: np.ndarray, level: float, index: int) -> tuple[int, int]:
+        limit_s = self.rules.segment_s if self.split == "train" else self.rules.max_test_s
+        length = len(clean) if limit_s is None else min(len(clean), round(limit_s * self.rules.sample_rate))
+        epoch = self.epoch if self.split == "train" and self.rules.fresh_each_epoch else 0
+        rng = np.random.default_rng([self.rules.seed, SPLITS.index(self.split), index, epoch])
+        return audible_start(clean, length, level, rng), length
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What prepare() found."""
+
+    pools: dict[str, list[PairSource]]
+    store: AudioStore
+    skipped: list[Finding]
+
+
+class PairedFolder:
+    """Noisy and clean recordings of the same name.
+
+    Layouts: ``noisy/`` and ``clean/``; ``noisy_trainset_28spk_wav/``, ``clean_trainset_28spk_wav/``, ``noisy_testset_wav/``,
+    ``clean_testset_wav/``; ``train/noisy/``, ``train/clean/``, ``test/...``. Without folders for splits, speakers are shared out;
+    the speaker is the folder, or the file name up to the first ``_`` or ``-``. Without a folder for validation, some training
+    speakers are set aside. Pairs must have one length and one sample rate.
+
+    Args:
+        root: Folder of the corpus.
+        noisy_root: Folder of noisy files, together with ``clean_root`` in place of ``root``.
+        clean_root: Folder of clean files.
+        sample_rate: Rate of all items in Hz.
+        split: As in NoisyMixtures.
+        fractions: Shares of the speakers in train, valid and test.
+        speaker_from: As in NoisyMixtures; ``"file"`` shares out single files, with speakers in several splits.
+        valid_speakers: Training speakers to use for validation when no folder is named so.
+        conditions: Text file with lines ``name noise snr``; then test conditions are noise by SNR, else one, ``"recorded"``.
+        train_mixtures: Most training items; None for all.
+        valid_mixtures: Most validation items.
+        test_mixtures: Most items of each test condition.
+        segment_s: Length of a random part of each training item in seconds; None for whole recordings.
+        max_test_s: Most seconds of a validation or test item.
+        fresh_each_epoch: Whether every epoch has new random parts.
+        rms_normalise: Whether noisy is scaled to a root mean square of 1, and clean by the same factor.
+        seed: Decides splits and parts.
+        on_bad_file: ``"stop"`` or ``"skip"``, also for missing partners and different lengths.
+        cache_dir: Where results of file checks are kept; empty for the user's cache folder.
+        memory_mb: Most megabytes of decoded audio kept in memory.
+        title: Name in tables.
+
+    Attributes:
+        sample_rate: Rate of all items in Hz.
+        notes: What the user should know about the files, one line each, after ``prepare``.
+
+    Raises:
+        ConfigError: A value is out of its range.
+    """
+
+    collate = staticmethod(collate)
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        *,
+        noisy_root: str | Path | None = None,
+        clean_root: str | Path | None = None,
+        sample_rate: int = 16000,
+        split: str | Path | Mapping[str, Sequence[str]] | None = None,
+        fractions: Sequence[float] = (0.8, 0.1, 0.1),
+        speaker_from: str = "auto",
+        valid_speakers: Sequence[str] = (),
+        conditions: str | Path | None = None,
+        train_mixtures: int | None = None,
+        valid_mixtures: int | None = None,
+        test_mixtures: int | None = None,
+        segment_s: float | None = None,
+        max_test_s: float | None = None,
+        fresh_each_epoch: bool = True,
+        rms_normalise: bool = True,
+        seed: int = 0,
+        on_bad_file: str = "stop",
+        cache_dir: str | None = None,
+        memory_mb: float = 2048.0,
+        title: str = "paired_folder",
+    ) -> None:
+        if (root is None) == (noisy_root is None or clean_root is None):
+            raise ConfigError("expected either root, or both noisy_root and clean_root; give one of the two")
+        self.rules = MixingRules(
+            sample_rate=sample_rate,
+            segment_s=segment_s,
+            max_test_s=max_test_s,
+            fresh_each_epoch=fresh_each_epoch,
+            rms_normalise=rms_normalise,
+            seed=seed,
+        )
+        check_choice(on_bad_file)
+        if speaker_from not in SPEAKER_RULES:
+            raise ConfigError(unknown_name("speaker_from", speaker_from, SPEAKER_RULES))
+        share_out(("a", "b", "c"), fractions, seed, "names")
+        self.most = {"train": train_mixtures, "valid": valid_mixtures, "test": test_mixtures}
+        for name, count in self.most.items():
+            if count is not None and (not isinstance(count, int) or count < 1):
+                raise ConfigError(f"expected {name}_mixtures of at least 1, or null for all, got {count}; correct it")
+        self.root, self.noisy_root, self.clean_root, self.conditions = (
+            Path(path).expanduser() if path else None for path in (root, noisy_root, clean_root, conditions)
+        )
+        self.sample_rate = sample_rate
+        self.split = split
+        self.fractions = tuple(fractions)
+        self.speaker_from = speaker_from
+        self.valid_speakers = tuple(valid_speakers)
+        self.on_bad_file = on_bad_file
+        self.cache_dir = cache_dir or ""
+        self.memory_mb = memory_mb
+        self.title = title
+        self.notes: list[str] = []
+        self._prepared: _Prepared | None = None
+
+    def prepare(self) -> None:
+        """Find, inspect and split the pairs; a second call does nothing.
+
+        Raises:
+            DataError: Folders are missing, files are bad or without a partner, speakers or audio are shared between splits.
+        """
+        self._ready()
+
+    def train(self) -> Pairs:
+        """Return the training items; ``set_epoch`` chooses the epoch."""
+        return self._items("train")
+
+    def valid(self) -> Pairs:
+        """Return the validation items."""
+        return self._items("valid")
+
+    def tests(self) -> dict[str, Pairs]:
+        """Return the items of every test condition by name."""
+        ready = self._ready()
+        conditions: dict[str, list[PairSource]] = {}
+        for source in ready.pools["test"]:
+            name = source.noise if source.snr_db is None else condition_name(source.noise, source.snr_db)
+            conditions.setdefault(name, []).append(source)
+        most = self.most["test"]
+        return {name: Pairs(conditions[name][:most], ready.store, self.rules, "test") for name in sorted(conditions)}
+
+    def fingerprint(self) -> str:
+        """Return a hash of every file's place, content and use, and of the rules."""
+        ready = self._ready()
+        pairs = [[{**vars(side), "path": ""} for side in (s.noisy, s.clean)] + [s.noise, s.snr_db] for p in ready.pools.values() for s in p]
+        return sha256(json.dumps([asdict(self.rules), self.most, pairs], sort_keys=True).encode())
+
+    def describe(self) -> dict[str, Any]:
+        """Return the size of the corpus: hours, speakers and pairs of each split, conditions, files left out."""
+        ready = self._ready()
+        facts: dict[str, Any] = {"name": self.title, "scale": self.scale(), "sample_rate": self.sample_rate, "seed": self.rules.seed}
+        for split, pool in ready.pools.items():
+            hours = sum(source.clean.duration_s for source in pool) / 3600
+            speakers = len(by_group([source.clean for source in pool]))
+            facts[split] = {"hours": round(hours, 4), "speakers": speakers, "utterances": len(pool)}
+        facts["conditions"] = {name: len(items) for name, items in self.tests().items()}
+        facts["skipped"] = [finding.line() for finding in ready.skipped]
+        facts["notes"] = self.notes
+        return facts
+
+    def scale(self) -> str:
+        """Return the size of the training speech in a few words, such as ``paired_folder, 9.4 h, 28 speakers``."""
+        clean = [source.clean for source in self._ready().pools["train"]]
+        seconds = sum(source.duration_s for source in clean)
+        size = f"{seconds / 3600:.1f} h" if seconds >= 7200 else f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
+        return f"{self.title}, {size}, {len(by_group(clean))} speakers"
+
+    def manifest(self) -> list[dict[str, Any]]:
+        """Return one record for the corpus and one for each pair."""
+        records = [{"kind": "corpus", "name": self.title, "fingerprint": self.fingerprint(), "rules": asdict(self.rules)}]
+        for split, pool in self._ready().pools.items():
+            for source in pool:
+                place = {"split": split, "speaker": source.clean.group, "noise": source.noise, "snr_db": source.snr_db}
+                sides = {}
+                for name, side in (("noisy", source.noisy), ("clean", source.clean)):
+                    sides[name] = {"path": side.relative, "sha256": side.sha256, "duration_s": side.duration_s}
+                records.append({"kind": "pair", **place, **sides})
+        return records
+
+    def write_manifest(self, path: str | Path) -> Path:
+        """Write the manifest as JSON lines."""
+        return write_atomic(path, "".join(json.dumps(record) + "\n" for record in self.manifest()))
+
+    def _items(self, split: str) -> Pairs:
+        ready = self._ready()
+        return Pairs(ready.pools[split][: self.most[split]], ready.store, self.rules, split)
+
+    def _ready(self) -> _Prepared:
+        if self._prepared is None:
+            self._prepared = self._prepare()
+            tell(self.notes, _LOG)
+        return self._prepared
+
+    def _prepare(self) -> _Prepared:
+        pairs, problems = find_pairs(self.root, self.noisy_root, self.clean_root)
+        where = self.root or self.clean_root or Path()
+        relative = {pair.clean: pair.relative for pair in pairs}
+        assigned, notes = assign_speech(
+            where, relative, self.split, self.fractions, self.speaker_from, self.rules.seed, self.valid_speakers
+        )
+        places = {entry.path: entry for entry in assigned}
+        pairs = [pair for pair in pairs if pair.clean in places]
+        facts = self._inspect(pairs)
+        problems += [finding for fact in facts.values() for finding in fact.errors] + _mismatches(pairs, facts)
+        stop_or_skip(where, [FileFacts(finding.path, findings=(finding,)) for finding in problems], self.on_bad_file)
+        bad = {finding.path for finding in problems}
+        idle = {fact.path for fact in facts.values() if fact.has("silent") or fact.duration_s < SHORTEST_SPEECH_S} - bad
+        if idle:
+            notes.append(f"{len(idle)} silent or short files (below {SHORTEST_SPEECH_S:g} s) are not used: {names(sorted(idle))}")
+        usable = [pair for pair in pairs if not {pair.noisy, pair.clean} & (bad | idle)]
+        known = read_conditions(self.conditions) if self.conditions else {}
+        pools: dict[str, list[PairSource]] = {split: [] for split in SPLITS}
+        for pair in usable:
+            place = places[pair.clean]
+            noisy, clean = (_source(facts[path], pair.relative, place.split, place.group) for path in (pair.noisy, pair.clean))
+            pools[place.split].append(PairSource(noisy, clean, *known.get(pair.noisy.stem, (_ANY_NOISE, None))))
+        self._refuse(pools, where)
+        clean_sources = [source.clean for pool in pools.values() for source in pool]
+        used = [facts[path] for pair in usable for path in (pair.noisy, pair.clean)]
+        self.notes = notes + conversion_notes(used, self.sample_rate) + refuse_leaks(list(facts.values()), clean_sources)
+        if problems:
+            self.notes.append(f"{len(problems)} bad files are left out: {'; '.join(finding.line() for finding in problems[:5])}")
+        return _Prepared(pools, AudioStore(self.sample_rate, round(self.memory_mb * 1e6)), problems)
+
+    def _inspect(self, pairs: Sequence[Pair]) -> dict[Path, FileFacts]:
+        if self.root is not None:
+            paths = [path for pair in pairs for path in (pair.noisy, pair.clean)]
+            return {fact.path: fact for fact in inspect_files(self.root, paths, self.cache_dir)}
+        facts: dict[Path, FileFacts] = {}
+        for root, paths in ((self.noisy_root, [pair.noisy for pair in pairs]), (self.clean_root, [pair.clean for pair in pairs])):
+            facts |= {fact.path: fact for fact in inspect_files(root or Path(), paths, self.cache_dir)}
+        return facts
+
+    def _refuse(self, pools: Mapping[str, Sequence[PairSource]], where: Path) -> None:
+        empty = [split for split, pool in pools.items() if not pool]
+        if empty:
+            raise DataError(f"{where}: expected pairs for train, valid and test, found none for {', '.join(empty)}; add files or folders")
+        unnamed = [source.noisy.path for source in pools["test"] if self.conditions and source.snr_db is None]
+        if unnamed:
+            raise DataError(f"{self.conditions}: expected a line for every test file, found none for {names(unnamed)}; complete the list")
+
+
+def _mismatches(pairs: Sequence[Pair], facts: Mapping[Path, FileFacts]) -> list[Finding]:
+    found = []
+    for pair in pairs:
+        noisy, clean = facts[pair.noisy], facts[pair.clean]
+        differ = partners_differ((noisy.sample_rate, noisy.frames), (clean.sample_rate, clean.frames))
+        if differ and not noisy.errors and not clean.errors:
+            found.append(Finding(pair.noisy, "error", "length", differ))
+    return found
+
+
+def _source(fact: FileFacts, relative: Path, split: str, speaker: str) -> Source:
+    return Source(fact.path, relative.as_posix(), split, speaker, fact.sha256, fact.duration_s, fact.level)

@@ -180,7 +180,8 @@ class Wsj0Mix:
         ]
         differing = [f"{what} {expected}, found {given}" for what, expected, given in checks if expected != given]
         if differing and not self.allow_partial:
-            raise DataError(f"{self.wsj0_root}: expected {'; expected '.join(differing)}; complete the corpus or use data.allow_partial=true")
+            listed = "; expected ".join(differing)
+            raise DataError(f"{self.wsj0_root}: expected {listed}; complete the corpus or use data.allow_partial=true")
         share = min(1.0, found / wanted.utterances)
         for split in ("train", "valid", "test"):
             self.mixtures.wanted[split] = self.own_counts[split] or max(1, round(share * getattr(wanted, f"{split}_mixtures")))

@@ -72,6 +72,7 @@ class DenseNet(nn.Module):
 
     Source: Huang et al., "Densely connected convolutional networks", CVPR 2017, Table 1, DenseNet-BC. Chen, "DNN pruning for acoustic
     scene classification", does not say which DenseNet he prunes; DenseNet-121 with a stem of two channels is the choice made here.
+    Initialisation: see ``he_init_``.
     """
 
     frames_per_second: float = FRAMES_PER_SECOND

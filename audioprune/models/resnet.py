@@ -44,7 +44,7 @@ class ResNet(nn.Module):
 
     Source: He et al., "Deep residual learning for image recognition", CVPR 2016, Table 1. The stride stands in the 3x3 convolution
     (in the paper in the 1x1 convolution before it), which is the common choice today and changes no parameter. Chen, "DNN pruning for
-    acoustic scene classification", names ResNet-50 and prints neither stem nor sizes.
+    acoustic scene classification", names ResNet-50 and prints neither stem nor sizes. Initialisation: see ``he_init_``.
     """
 
     frames_per_second: float = FRAMES_PER_SECOND

@@ -33,7 +33,7 @@ class VGG(nn.Module):
         classes: Number of scenes K, 2 to 10,000.
         channels: Audio channels of the input, 1 to 64.
         mels: Mel bands of the example input, 47 to 4096; any number of bands is accepted as input.
-        width: Channels of the first layer, 1 to 512; 32 is the published model.
+        width: Channels of the first layer, 1 to 512; 32 is the usual model.
         pool_dropout: Share of entries that are dropped after each pooling, 0 to below 1.
         head_dropout: The same, after each of the last two hidden layers.
 
@@ -44,8 +44,9 @@ class VGG(nn.Module):
     Raises:
         ConfigError: If an argument lies outside its range.
 
-    Source: Dorfer et al., "Acoustic scene classification with fully convolutional neural networks and i-vectors", DCASE 2018: layers,
-    pooling and dropout; Chen, "DNN pruning for acoustic scene classification", calls his model VGG and does not print its layers.
+    Source: Chen, "DNN pruning for acoustic scene classification", calls a model VGG and does not print its layers. They are chosen
+    here after the VGG-like networks of CP-JKU's submissions to DCASE (Eghbal-zadeh et al., "CP-JKU submissions for DCASE-2016", and
+    later ones), of which also the ReLU behind the classes and both dropout shares are taken. Initialisation: see ``he_init_``.
     """
 
     frames_per_second: float = FRAMES_PER_SECOND

@@ -6,6 +6,7 @@ does to the groups stands in steps.py; what a unit is, in audioprune.compress.un
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,8 @@ from audioprune.errors import ConfigError
 
 Units = Sequence[UnitSet] | Literal["rows"] | None
 _STATISTICS = (".running_mean", ".running_var")
+# Entries; parameters, directions and one temporary of this size fit into the second-level cache together.
+_CPU_BLOCK = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -98,19 +101,37 @@ class Plan:
         """Mark every group as free to become zero, shape (size,)."""
         return np.ones(self.size, np.bool_)
 
+    @cached_property
+    def block_sizes(self) -> list[int]:
+        """Rows of each view that ``rows`` returns."""
+        parts = ((count, self._block(width)) for count, width in zip(self.row_counts, self.widths, strict=True))
+        return [min(block, count - start) for count, block in parts for start in range(0, count, block)]
+
+    def _block(self, width: int) -> int:
+        return max(1, _CPU_BLOCK // width) if self.owners.device.type == "cpu" else sys.maxsize
+
     def rows(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """View each covered tensor as its rows, shapes (R, width)."""
-        views = []
+        """View the covered tensors as rows, shapes (R, width); on a CPU in blocks whose temporaries stay in the cache."""
+        views: list[Tensor] = []
         for tensor, order, width in zip(tensors, self.orders, self.widths, strict=True):
             in_order = tensor if order == tuple(range(tensor.dim())) else tensor.permute(order)
-            views.append(in_order.view(-1, width))
+            views += in_order.view(-1, width).split(self._block(width))
         return views
 
+    def where_true(self, marked: Tensor) -> list[Tensor]:
+        """Return for each view of ``rows`` the positions of the rows whose group is marked."""
+        rows = marked if self.one_row_each else torch.cat([marked, marked.new_zeros(1)])[self.owners]
+        positions = rows.nonzero().flatten()
+        ends = torch.tensor(self.block_sizes, device=rows.device).cumsum(0)
+        cuts = torch.searchsorted(positions, ends).tolist()
+        parts = positions.tensor_split(cuts[:-1])
+        return [part - start if len(part) else part for part, start in zip(parts, [0, *ends[:-1].tolist()], strict=True)]
+
     def per_row(self, values: Tensor, outside: float | bool) -> list[Tensor]:
-        """Spread one value per group over the rows, shapes (R, 1); rows of no group get ``outside``."""
+        """Spread one value per group over the rows of ``rows``, shapes (R, 1); rows of no group get ``outside``."""
         if not self.one_row_each:
             values = torch.cat([values, values.new_full((1,), outside)])[self.owners]
-        return [part[:, None] for part in values.split(self.row_counts)]
+        return list(values[:, None].split(self.block_sizes))
 
     def per_group(self, values: Tensor) -> Tensor:
         """Sum one value per row over the rows of each group, shape (size,)."""

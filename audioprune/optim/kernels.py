@@ -61,7 +61,7 @@ def _moved_squares(x, d, lr):
     return total
 
 
-@_compiled()
+@_compiled(fastmath={"contract"})
 def _move(x, d, lr, pull):
     """x - (lr d + pull x), rounded once, so that a pull far below one ulp of x still acts on average."""
     rate = x.dtype.type(lr)
@@ -70,7 +70,7 @@ def _move(x, d, lr, pull):
         x[i] -= rate * d[i] + part * x[i]
 
 
-@_compiled()
+@_compiled(fastmath={"contract"})
 def _move_then_shrink(x, d, lr, pull):
     """(1 - pull)(x - lr d), rounded once."""
     rate = x.dtype.type(lr)
@@ -86,6 +86,24 @@ def _clear(xs, first, last, tensor, start, length, like):
         x = _run(xs[tensor[k]], start[k], length[k], like)
         for i in range(x.size):
             x[i] = 0
+
+
+@_compiled()
+def _prox_entry(x, d, allowed, lr, threshold):
+    """Do what ``prox`` does to a group of one entry, such as an entry of a bias."""
+    h = np.float64(x[0]) - lr * np.float64(d[0])
+    if abs(h) <= threshold:
+        x[0] = 0.0 if allowed else h
+    else:
+        x[0] = h - np.copysign(threshold, h)
+
+
+@_compiled()
+def _half_space_entry(x, d, allowed, lr, lmbda, epsilon, guard):
+    """Do what ``half_space`` does to a group of one entry, such as an entry of a bias."""
+    a = np.float64(x[0])
+    moved = a - lr * (np.float64(d[0]) + lmbda * a / (abs(a) + guard)) if a != 0.0 else 0.0
+    x[0] = 0.0 if allowed and moved * a < epsilon * a * a else moved
 
 
 @_compiled()
@@ -122,6 +140,10 @@ def prox(xs, ds, offsets, tensor, start, length, like, allowed, lr, threshold):
     for g in range(count):
         first = offsets[g]
         last = offsets[g + 1]
+        if last == first + 1 and length[first] == 1:
+            t = tensor[first]
+            _prox_entry(_run(xs[t], start[first], 1, like), _run(ds[t], start[first], 1, like), allowed[g], lr, threshold)
+            continue
         total = 0.0
         for k in range(first, last):
             t = tensor[k]
@@ -144,6 +166,10 @@ def half_space(xs, ds, offsets, tensor, start, length, like, allowed, lr, lmbda,
     for g in range(count):
         first = offsets[g]
         last = offsets[g + 1]
+        if last == first + 1 and length[first] == 1:
+            t = tensor[first]
+            _half_space_entry(_run(xs[t], start[first], 1, like), _run(ds[t], start[first], 1, like), allowed[g], lr, lmbda, epsilon, guard)
+            continue
         squares = 0.0
         product = 0.0
         for k in range(first, last):

@@ -6,7 +6,7 @@ kernels.py, everything else through plain torch operations that run on any devic
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -88,14 +88,15 @@ def prox_step(move: Move, threshold: float, limit: int | None = None) -> None:
         _launch(kernels.prox, move, allowed, move.lr, threshold)
         return
     xs, ds = plan.rows(move.xs), plan.rows(move.ds)
-    norms = _moved_norms(plan, xs, ds, move.lr)
+    moved = list(zip(xs, ds, _scratch(xs), strict=True))
+    norms = _squares(plan, (torch.sub(x, d, alpha=move.lr, out=h) for x, d, h in moved)).sqrt_()
     inside = norms <= threshold
     dead = inside if limit is None else _smallest(norms, inside, limit)
     pull = torch.where(inside, 0.0, threshold / norms)
-    rows = zip(xs, ds, plan.per_row(pull, 0.0), plan.per_row(dead, False), strict=True)
-    for x, d, part, gone in rows:
-        change = torch.sub(x, d, alpha=move.lr).mul_(part).add_(d, alpha=move.lr)
-        x.sub_(change).masked_fill_(gone, 0.0)
+    rates = plan.per_row(move.lr * (1 - pull), move.lr)
+    for (x, d, h), part, rate in zip(moved, plan.per_row(pull, 0.0), rates, strict=True):
+        x.sub_(torch.mul(d, rate, out=h).addcmul_(x, part))
+    _clear(plan, xs, dead)
 
 
 def half_space_step(move: Move, lmbda: float, epsilon: float, guard: float, limit: int | None = None) -> None:
@@ -122,10 +123,9 @@ def half_space_step(move: Move, lmbda: float, epsilon: float, guard: float, limi
         _launch(kernels.half_space, move, allowed, move.lr, lmbda, epsilon, guard)
         return
     xs, ds = plan.rows(move.xs), plan.rows(move.ds)
-    squares = _squares(plan, xs)
-    products = plan.per_group(torch.cat([_dots(x, d, plan.dtype) for x, d in zip(xs, ds, strict=True)]))
-    pull, dead = _half_space_verdict(squares, products, move.lr, lmbda, epsilon, guard, limit)
-    _pulled_step(plan, xs, ds, move.lr, pull, dead | (squares == 0))
+    squares, products = _squares_and_products(plan, xs, ds)
+    weight, dead = _half_space_verdict(squares, products, move.lr, lmbda, epsilon, guard, limit)
+    _pulled_step(plan, xs, ds, move.lr, weight, dead | (squares == 0))
 
 
 def subgradient_step(move: Move, lmbda: float, guard: float) -> None:
@@ -135,18 +135,15 @@ def subgradient_step(move: Move, lmbda: float, guard: float) -> None:
     """
     plan = move.plan
     xs, ds = plan.rows(move.xs), plan.rows(move.ds)
-    norms = _squares(plan, xs).sqrt()
-    pull = torch.where(norms > 0, move.lr * lmbda / (norms + guard), 0.0)
-    _pulled_step(plan, xs, ds, move.lr, pull, None)
+    _pulled_step(plan, xs, ds, move.lr, _weight(_squares(plan, xs).sqrt(), lmbda, guard), None)
 
 
 def penalised(plan: Plan, xs: Sequence[Tensor], gradients: Sequence[Tensor], lmbda: float, guard: float) -> list[Tensor]:
     """Return gradients plus lambda times the sub-gradient of the group norms, 0 for zero groups."""
     rows = plan.rows(xs)
-    norms = _squares(plan, rows).sqrt()
-    pull = torch.where(norms > 0, lmbda / (norms + guard), 0.0)
+    weight = _weight(_squares(plan, rows).sqrt(), lmbda, guard)
     sums = [gradient.clone() for gradient in gradients]
-    for x, total, part in zip(rows, plan.rows(sums), plan.per_row(pull, 0.0), strict=True):
+    for x, total, part in zip(rows, plan.rows(sums), plan.per_row(weight, 0.0), strict=True):
         total.addcmul_(x, part.to(x.dtype))
     return sums
 
@@ -185,8 +182,7 @@ def orthant_step(move: Move, lmbda: float) -> None:
 
 def keep_groups(plan: Plan, tensors: Sequence[Tensor], keep: Tensor) -> None:
     """Zero every group whose entry of the bool tensor ``keep``, shape (size,), is False."""
-    for rows, gone in zip(plan.rows(tensors), plan.per_row(~keep, False), strict=True):
-        rows.masked_fill_(gone, 0.0)
+    _clear(plan, plan.rows(tensors), ~keep)
 
 
 def smallest_groups(norms: Tensor, count: int) -> Tensor:
@@ -206,8 +202,8 @@ def _kernels(move: Move) -> ModuleType | None:
 
 
 def _launch(kernel: Any, move: Move, *arguments: Any) -> None:
-    xs = np.fromiter((x.data_ptr() for x in move.xs), np.int64, len(move.xs))
-    ds = np.fromiter((d.data_ptr() for d in move.ds), np.int64, len(move.ds))
+    xs = np.array([x.data_ptr() for x in move.xs], np.int64)
+    ds = np.array([d.data_ptr() for d in move.ds], np.int64)
     like = np.empty(1, np.float64 if move.plan.dtype == torch.float64 else np.float32)
     kernel(xs, ds, *move.plan.runs, like, *arguments)
     # Writes through an address are unseen by autograd, which must refuse a later backward pass through old values.
@@ -223,15 +219,19 @@ def _kernel_sums(kernels: ModuleType, move: Move) -> tuple[Tensor, Tensor, Tenso
 def _half_space_verdict(
     squares: Tensor, products: Tensor, lr: float, lmbda: float, epsilon: float, guard: float, limit: int | None
 ) -> tuple[Tensor, Tensor]:
-    """Return the relative pull of the regulariser on each group and which groups the step projects to zero."""
+    """Return the weight of x in the sub-gradient of each group and which groups the step projects to zero."""
     alive = squares > 0
-    pull = torch.where(alive, lr * lmbda / (squares.sqrt() + guard), 0.0)
-    inner = squares - (lr * products + pull * squares)
+    weight = _weight(squares.sqrt(), lmbda, guard)
+    inner = squares - lr * (products + weight * squares)
     leaving = (inner < epsilon * squares) & alive
     if limit is not None:
         room = max(0, limit - int((~alive).sum()))
         leaving = _smallest(inner / squares, leaving, room)
-    return pull, leaving
+    return weight, leaving
+
+
+def _weight(norms: Tensor, lmbda: float, guard: float) -> Tensor:
+    return torch.where(norms > 0, lmbda / (norms + guard), 0.0)
 
 
 def _inside(plan: Plan) -> list[Tensor]:
@@ -244,23 +244,45 @@ def _smallest(values: Tensor, candidates: Tensor, count: int) -> Tensor:
     return torch.zeros_like(candidates).index_fill_(0, chosen, True)
 
 
-def _squares(plan: Plan, rows: Sequence[Tensor]) -> Tensor:
+def _scratch(rows: Sequence[Tensor]) -> list[Tensor]:
+    """Return a temporary for each view; all share one memory, which stays in the cache of a CPU."""
+    longest: dict[torch.dtype, int] = {}
+    for row in rows:
+        longest[row.dtype] = max(longest.get(row.dtype, 0), row.numel())
+    memory = {dtype: torch.empty(length, dtype=dtype, device=rows[0].device) for dtype, length in longest.items()}
+    views = {(row.shape, row.dtype): None for row in rows}
+    views = {(shape, dtype): memory[dtype][: shape.numel()].view(shape) for shape, dtype in views}
+    return [views[row.shape, row.dtype] for row in rows]
+
+
+def _squares(plan: Plan, rows: Iterable[Tensor]) -> Tensor:
     norms = [torch.linalg.vector_norm(row, dim=1, dtype=plan.dtype) for row in rows]
     return plan.per_group(torch.cat(norms).square_())
 
 
-def _moved_norms(plan: Plan, xs: Sequence[Tensor], ds: Sequence[Tensor], lr: float) -> Tensor:
-    return _squares(plan, [torch.sub(x, d, alpha=lr) for x, d in zip(xs, ds, strict=True)]).sqrt_()
+def _squares_and_products(plan: Plan, xs: Sequence[Tensor], ds: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return ||x||^2 and <x, d> of every group; each block is read from memory once for both."""
+    norms, products = [], []
+    for x, d, h in zip(xs, ds, _scratch(xs), strict=True):
+        products.append(torch.mul(x, d, out=h).sum(dim=1, dtype=plan.dtype))
+        norms.append(torch.linalg.vector_norm(x, dim=1, dtype=plan.dtype))
+    return plan.per_group(torch.cat(norms).square_()), plan.per_group(torch.cat(products))
 
 
-def _dots(x: Tensor, d: Tensor, dtype: torch.dtype) -> Tensor:
-    return (x * d).sum(dim=1, dtype=dtype)
+def _pulled_step(plan: Plan, xs: Sequence[Tensor], ds: Sequence[Tensor], lr: float, weight: Tensor, dead: Tensor | None) -> None:
+    """Carry out x - lr (d + weight x), rounded once, so that a pull far below one ulp of x still acts on average."""
+    for x, d, part, h in zip(xs, ds, plan.per_row(weight, 0.0), _scratch(xs), strict=True):
+        x.sub_(torch.addcmul(d, x, part, out=h), alpha=lr)
+    if dead is not None:
+        _clear(plan, xs, dead)
 
 
-def _pulled_step(plan: Plan, xs: Sequence[Tensor], ds: Sequence[Tensor], lr: float, pull: Tensor, dead: Tensor | None) -> None:
-    """Carry out x - (lr d + pull x), rounded once, so that a pull far below one ulp of x still acts on average."""
-    gone = [None] * len(xs) if dead is None else plan.per_row(dead, False)
-    for x, d, part, clear in zip(xs, ds, plan.per_row(pull, 0.0), gone, strict=True):
-        x.sub_((x * part).add_(d, alpha=lr))
-        if clear is not None:
-            x.masked_fill_(clear, 0.0)
+def _clear(plan: Plan, rows: Sequence[Tensor], dead: Tensor) -> None:
+    """Set the rows of dead groups to +0; a CPU looks for them first, where a GPU would have to wait for the answer."""
+    if dead.device.type != "cpu":
+        for row, gone in zip(rows, plan.per_row(dead, False), strict=True):
+            row.masked_fill_(gone, 0.0)
+        return
+    for row, gone in zip(rows, plan.where_true(dead), strict=True):
+        if len(gone):
+            row.index_fill_(0, gone, 0.0)

@@ -38,9 +38,10 @@ _FREE_BYTES, _MAX_EXPANSION = 64 << 20, 1024
 _MAX_AXES, _MAX_NAME = 16, 512
 # Text that most headers hold, so that it costs almost nothing; part of format version 1
 _COMMON = (
-    b'"generation","scenes","bfloat16","float16","num_batches_tracked",[],"int64","bytes",0,0,4,0],["running_mean",["running_var",['
-    b'"bias_ih","bias_hh","weight_ih","weight_hh","codes","sparse-bytes",1,0,"raw",0,0,0,'
-    b'{"config":{"_target_":"audioprune.models.","task":"enhancement","sample_rate":16000},"meta":{"audioprune":"0.1.0"},"meta":{},'
+    b'"bfloat16","float16","num_batches_tracked",[],"int64","bytes",0,0,4,0],["running_mean",["running_var",["bias_ih","bias_hh",'
+    b'"weight_ih","weight_hh","generation","scenes","codes","sparse-bytes",1,0,"raw",0,0,0,'
+    b'{"config":{"model":{"_target_":"audioprune.models.","name":"task":{"_target_":"audioprune.tasks.enhancement.",'
+    b'"sample_rate":16000},"meta":{"scale":"seed":0},"meta":{},"config":{},'
     b'"tensors":[["0.bias",[512],"float32","bytes",0,0,["0.weight",[512,512],"float32","sparse-codes",1,16,0],["]]}'
 )
 _FIELDS = ("name", "shape", "dtype", "kind", "masked", "levels", "coded", "raw")

@@ -57,7 +57,7 @@ def storage(
     mask: Mapping[str, Tensor] | None = None,
     codebooks: Mapping[str, Codebook] | None = None,
     *,
-    buffers: Collection[str] = (),
+    parameters: Collection[str] | None = None,
 ) -> Storage:
     """Count the bytes of a model in three ways.
 
@@ -71,7 +71,7 @@ def storage(
         state: Tensors by name, as from ``state_dict()``.
         mask: Kept positions by name (a ``Mask`` or a dict of bool tensors).
         codebooks: From ``quantize_``.
-        buffers: Names in ``state`` that are no parameters (running statistics).
+        parameters: Names in ``state`` that are parameters, rather than buffers such as running statistics; None takes all.
 
     Raises:
         ConfigError: A mask or codebook names no tensor, or their counts disagree.
@@ -85,7 +85,7 @@ def storage(
     rows = []
     for name, tensor in state.items():
         keep = mask[name] if mask is not None and name in mask else None
-        rows.append(_of_tensor(name, tensor, keep, books.get(name), name in buffers))
+        rows.append(_of_tensor(name, tensor, keep, books.get(name), parameters is None or name in parameters))
     return Storage(
         sum(row.bytes_fp32 for row in rows), sum(row.bytes_paper for row in rows), sum(row.bytes_ideal for row in rows), tuple(rows)
     )
@@ -93,7 +93,7 @@ def storage(
 
 def storage_of(model: nn.Module, mask: Mapping[str, Tensor] | None = None, codebooks: Mapping[str, Codebook] | None = None) -> Storage:
     """Count the bytes of a model, telling parameters from buffers; see ``storage``."""
-    return storage(model.state_dict(), mask, codebooks, buffers={name for name, _ in model.named_buffers()})
+    return storage(model.state_dict(), mask, codebooks, parameters={name for name, _ in model.named_parameters()})
 
 
 def compression_ratio(bytes_before: float, bytes_after: float) -> float:
@@ -107,7 +107,7 @@ def compression_ratio(bytes_before: float, bytes_after: float) -> float:
     return bytes_before / bytes_after if bytes_after else math.inf
 
 
-def _of_tensor(name: str, tensor: Tensor, keep: Tensor | None, book: Codebook | None, buffer: bool) -> TensorStorage:
+def _of_tensor(name: str, tensor: Tensor, keep: Tensor | None, book: Codebook | None, trained: bool) -> TensorStorage:
     size = tensor.numel()
     kept = int(keep.count_nonzero()) if keep is not None else book.codes.numel() if book is not None else size
     if book is not None and book.codes.numel() != kept:
@@ -119,7 +119,7 @@ def _of_tensor(name: str, tensor: Tensor, keep: Tensor | None, book: Codebook | 
         paper_bits, ideal_bits = book.bits, _entropy_bits(counts) + 32 * book.levels
     ideal_bits += _entropy_bits(torch.tensor([kept, size - kept]))
     return TensorStorage(
-        name, size, kept, book.levels if book else 0, 0 if buffer else 4 * size, 0.0 if buffer else paper_bits / 8, ideal_bits / 8
+        name, size, kept, book.levels if book else 0, 4 * size if trained else 0, paper_bits / 8 if trained else 0.0, ideal_bits / 8
     )
 
 

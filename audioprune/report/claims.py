@@ -14,7 +14,7 @@ from typing import Any
 from audioprune.report.entries import Entry, Value, entries
 from audioprune.report.figures import Line
 from audioprune.report.p2 import MODELS, by_row, is_structured, pesq_of, published_rows, remaining_lines
-from audioprune.report.results import Job, Request, honest_scale, read_reported
+from audioprune.report.results import Job, Request, honest_scale, read_reported, without_width
 from audioprune.report.tables import Cell, Column, Table, metric_column, write_table
 
 HELD, NOT_HELD, NOT_MEASURED = "held", "did not hold", "not measured"
@@ -125,12 +125,8 @@ def _pairs(evidence: _Evidence, claim: str, names: tuple[str, str], published: s
 def _partner(entry: Entry, others: Sequence[Entry]) -> Entry | None:
     """Return the entry to compare with: of the same jobs, or else of the same scale apart from the width of the model."""
     same_jobs = [other for other in others if {job.folder for job in entry.jobs} & {job.folder for job in other.jobs}]
-    same_scale = [other for other in others if _without_width(other.scale) == _without_width(entry.scale)]
+    same_scale = [other for other in others if without_width(other.scale) == without_width(entry.scale)]
     return next(iter([*same_jobs, *same_scale]), None)
-
-
-def _without_width(scale: str) -> list[str]:
-    return [part for part in scale.split("; ") if not part.startswith("width ")]
 
 
 def _judge_same_size(pruned: Entry, baseline: Entry, pesq: str) -> tuple[str, str]:
@@ -217,7 +213,7 @@ def _prunes_further(evidence: _Evidence) -> Iterator[Claim]:
             yield Claim(_FURTHER, model, NOT_MEASURED, f"no pruning {' or '.join(absent)} sparse regularisation was run", told)
             continue
         (line_0, left_0), (line_1, left_1) = without[model], with_[model]
-        if _without_width(line_0.scale) != _without_width(line_1.scale):
+        if without_width(line_0.scale) != without_width(line_1.scale):
             yield Claim(_FURTHER, model, NOT_MEASURED, "the runs with and without were made at different scales", told)
             continue
         numbers = f"{_left_text(line_1, left_1)} with, {_left_text(line_0, left_0)} without"

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from audioprune.report.results import Job, differences, join_seeds, volatile_keys
+from audioprune.report.results import Job, differences, join_seeds, volatile_keys, without_width
 
 VARIANTS = ("mixture", "uncompressed", "baseline", "pruned", "trimmed", "compressed")
 PESQ_MODES = ("pesq_raw_nb", "pesq_nb", "pesq_wb")
@@ -317,7 +317,7 @@ def _mixtures(jobs: tuple[Job, ...]) -> list[Entry]:
         Entry(
             "Mixture",
             "mixture",
-            scale=_common_scale([job.scale for job, _ in members]),
+            scale=without_width(members[0][0].scale),
             seeds=tuple(job.seed for job, _ in members),
             jobs=tuple(job for job, _ in members),
             scores=tuple(cells for _, cells in members),
@@ -354,12 +354,6 @@ def _merged(one: Mapping[Condition, dict], other: Mapping[Condition, dict]) -> d
         metrics = {**(other[condition].get("metrics") or {}), **(one[condition].get("metrics") or {})}
         merged[condition] = {**one[condition], "metrics": metrics}
     return merged
-
-
-def _common_scale(scales: list[str]) -> str:
-    """Return the parts of the scales that all share; a mixture does not depend on the width of a model."""
-    parts = scales[0].split("; ")
-    return "; ".join(part for part in parts if all(part in scale.split("; ") for scale in scales)) or scales[0]
 
 
 def _without_repeats(found: list[Entry]) -> list[Entry]:

@@ -124,7 +124,7 @@ def line_figure(folder: Path, name: str, panels: Sequence[Panel], columns: int, 
     longest = max(len(name) for name in [*names, *(panel.level[0] for panel in panels if panel.level)])
     with styled():
         canvas = new_canvas(3.5 * columns + 0.6 + 0.075 * longest, 2.7 * rows, footer)
-        axes = canvas.subplots(rows, columns, squeeze=False)
+        axes = canvas.subplots(rows, columns, squeeze=False, sharey="row")
         for place, ax in enumerate(axes.flat):
             if place < len(panels):
                 _draw_panel(ax, panels[place], names, x_label)
@@ -158,6 +158,7 @@ def _draw_panel(ax: Any, panel: Panel, names: Sequence[str], x_label: str) -> No
     ax.set_title(panel.title, loc="left")
     ax.set_xlabel(x_label)
     ax.set_ylabel(panel.y_label)
+    ax.tick_params(labelleft=True)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 

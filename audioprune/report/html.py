@@ -19,17 +19,19 @@ from audioprune.report.entries import PESQ_MODES, Entry, Value, entries, final, 
 from audioprune.report.figures import Figure, Panel, line_figure
 from audioprune.report.pareto import pareto_figure
 from audioprune.report.results import Job, Request, honest_scale, read_reported
-from audioprune.report.sensitivity import sensitivity_figure
+from audioprune.report.sensitivity import quantization_table, sensitivity_figure
 from audioprune.report.spectrograms import spectrogram_figure
 from audioprune.report.tables import (
     FORMATS,
     Table,
     cell_text,
     condition_table,
+    iteration_table,
     laid_out,
     metric_column,
     score_table,
     scores_csv,
+    to_csv,
     write_table,
 )
 
@@ -144,6 +146,8 @@ def write_summary(request: Request) -> list[Path]:
     table = score_table(final(found))
     files = write_table(table, request.out)
     files.append(write_atomic(request.out / "scores.csv", scores_csv(request.jobs)))
+    iterations = iteration_table(request.jobs)
+    files += [write_atomic(request.out / "iterations.csv", to_csv(iterations))] if iterations.rows else []
     judged = claims.claims_table(request.jobs, read_reported(request.reported, "p2"))
     sections = [Section("Summary", (table,)), Section("Claims", (judged,)) if claims.measured(judged) else Section("Claims")]
     return [*files, *_figures_and_page(request, found, sections, "Report")]
@@ -170,10 +174,21 @@ def _figures_and_page(request: Request, found: Sequence[Entry], sections: Sequen
         *sections,
         Section("Figures", figures=tuple(drawn)),
         Section("Listening", figures=tuple(pictures), clips=tuple(_without_repeats(heard)), notes=tuple(notes)),
+        *_details(request.jobs),
         Section("Every test condition", (condition_table(final(found)),) if any(entry.scores for entry in found) else (), folded=True),
     ]
     page = write_page(request.out / "report.html", title, _lead(request.jobs), parts)
     return [*(file for figure in [*drawn, *pictures] for file in (figure.png, figure.csv)), page]
+
+
+def _details(jobs: Sequence[Job]) -> list[Section]:
+    """Return the folded tables of pruning iterations and of quantisation, as far as runs wrote them."""
+    pruned = iteration_table(jobs)
+    quantised = tuple(filter(None, map(quantization_table, jobs)))[:MOST_JOBS_DRAWN]
+    return [
+        Section("Pruning iterations", (pruned,) if pruned.rows else (), folded=True),
+        Section("Quantisation", quantised, folded=True),
+    ]
 
 
 def _lead(jobs: Sequence[Job]) -> str:

@@ -253,10 +253,11 @@ def figure_3(folder: Path, jobs: Sequence[Job], reported: Mapping[str, Any]) -> 
 
 def _score_lines(jobs: Sequence[Job], metric: str, snr: float) -> tuple[Line, ...]:
     lines = []
-    for name, group in _line_names(join_seeds(jobs)).items():
+    scored = [job for job in jobs if any(entry.iteration is not None for entry in entries([job]))]
+    for name, group in _line_names(join_seeds(scored)).items():
         per_iteration = {entry.iteration: entry.score(metric, snr) for entry in entries(group) if entry.iteration is not None}
         whole = next((entry.score(metric, snr) for entry in entries(group) if entry.variant == "uncompressed"), None)
-        if whole and per_iteration:
+        if whole:
             per_iteration[0] = whole
         points = tuple((float(step), value) for step, value in sorted(per_iteration.items()) if value.mean is not None)
         if points:

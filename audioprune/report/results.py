@@ -189,6 +189,11 @@ def honest_scale(scale: str) -> str:
     return scale if own.startswith("paper") or "not a reproduction" in own else f"{scale}, not a reproduction"
 
 
+def without_width(scale: str) -> str:
+    """Return a scale without the part that tells the width of the model: what its data and training were."""
+    return "; ".join(part for part in scale.split("; ") if not part.startswith("width "))
+
+
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a nested configuration as dotted keys; lists become JSON text."""
     flat: dict[str, Any] = {}

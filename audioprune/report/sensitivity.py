@@ -1,4 +1,4 @@
-"""How sensitive each tensor of a model is to pruning: the curves of the sensitivity analysis, read and drawn."""
+"""How sensitive each tensor of a model is to pruning and to quantisation: what the analyses wrote, read, drawn and tabulated."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 
 from audioprune.report.entries import finite_or_none
 from audioprune.report.figures import Figure, footer_of, new_canvas, save_figure, styled
-from audioprune.report.results import Job
-from audioprune.report.tables import csv_text
+from audioprune.report.results import Job, honest_scale
+from audioprune.report.tables import Column, Table, csv_text
 
 _MAX_TENSORS = 80
 
@@ -94,7 +94,7 @@ def _canvas(curves: Sequence[Curve], tensors: Sequence[str], footer: str) -> Any
         _draw_curves(ax, [curve for curve in curves if curve.tensor == tensor], colors)
         ax.set_title("\n".join(textwrap.wrap(tensor, 28, break_long_words=True)), loc="left", fontsize=8.5)
         ax.tick_params(labelbottom=place >= len(tensors) - columns)
-    canvas.supxlabel("Pruned weights (%)", fontsize=9)
+        ax.set_xlabel("Pruned weights (%)" if place >= len(tensors) - columns else "")
     canvas.supylabel("Increase of the loss", fontsize=9)
     canvas.legend(handles=[_key(color, f"iteration {value}") for value, color in colors.items()], loc="outside right upper", frameon=False)
     return canvas
@@ -127,3 +127,27 @@ def _as_csv(curves: Sequence[Curve]) -> str:
     points = [(curve, *point) for curve in curves for point in zip(curve.beta, curve.loss_increase, strict=True)]
     rows = [[curve.iteration, curve.tensor, beta, loss, beta == curve.chosen] for curve, beta, loss in points]
     return csv_text(["iteration", "tensor", "beta", "loss_increase", "chosen"], rows)
+
+
+_QUANTIZATION_COLUMNS = (
+    Column("tensor", "Tensor"),
+    Column("levels", "Clusters K", "count"),
+    Column("bits", "Codeword", "bits"),
+    Column("loss_increase", "Increase of the loss", "loss"),
+    Column("scale", "Scale"),
+)
+
+
+def quantization_table(job: Job) -> Table | None:
+    """Return the number of clusters that was chosen for every tensor of a run, or None where nothing was quantised."""
+    path = job.folder / "quantization.csv"
+    if not path.is_file():
+        return None
+    with open(path, encoding="utf-8", newline="") as stream:
+        lines = [line for line in csv.DictReader(stream) if str(line.get("chosen")).lower() in ("true", "1", "yes")]
+    rows = [
+        {"tensor": str(line.get("tensor")), "scale": honest_scale(job.scale)}
+        | {name: _number(line.get(name)) for name in ("levels", "bits", "loss_increase")}
+        for line in lines
+    ]
+    return Table("quantization", f"Clusters per tensor: {job.name}", _QUANTIZATION_COLUMNS, tuple(rows)) if rows else None

@@ -41,6 +41,7 @@ FORMATS: dict[str, Format] = {
     "mebibytes": Format(1 / MIB, 2, "MB"),
     "millions": Format(1e-6, 2, "M"),
     "params": Format(1e-6, 3, "M"),
+    "loss": Format(1.0, 6),
     "count": Format(1.0, 0),
     "milliseconds": Format(1.0, 2, "ms"),
     "times": Format(1.0, 1, "", "x"),
@@ -359,6 +360,35 @@ def condition_table(entries: Sequence[Entry], name: str = "conditions") -> Table
         for noise, snr in entry.conditions()
     ]
     return Table(name, "Scores under every test condition", tuple(columns), tuple(rows))
+
+
+_ITERATION_COLUMNS = (
+    Column("label", "Model"),
+    Column("run", "Run"),
+    Column("iteration", "Iteration", "count"),
+    Column("remaining_share", "Parameters left", "percent"),
+    Column("removed_share", "Removed of the rest", "percent"),
+    Column("loss_base", "Loss before", "loss"),
+    Column("loss_valid", "Loss after", "loss"),
+    Column("increase", "Joint increase", "loss"),
+    Column("alpha_1", "Tolerance per tensor", "loss"),
+    Column("seconds", "Seconds", "count"),
+    Column("scale", "Scale"),
+)
+
+
+def iteration_table(jobs: Iterable[Job], name: str = "iterations") -> Table:
+    """Return what every pruning iteration of every job removed, with the joint loss increase beside the tolerance per tensor."""
+    rows = [_iteration_row(job, row) for job in jobs for row in job.of_kind("iteration")]
+    note = "Each tensor alone stays within the tolerance; all of them together may exceed it. Losses are those before fine-tuning."
+    return Table(name, "Pruning iterations", _ITERATION_COLUMNS, tuple(rows), (note,))
+
+
+def _iteration_row(job: Job, row: Mapping[str, Any]) -> dict[str, Cell]:
+    numbers = {column.key: finite_or_none(row.get(column.key)) for column in _ITERATION_COLUMNS if column.style in FORMATS}
+    before, after = numbers["loss_base"], numbers["loss_valid"]
+    numbers["increase"] = after - before if after is not None and before is not None else None
+    return {**numbers, "label": str(row.get("label") or job.model), "run": job.name, "scale": honest_scale(job.scale)}
 
 
 SCORE_HEADER = (

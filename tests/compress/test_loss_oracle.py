@@ -89,6 +89,24 @@ def test_only_the_stages_from_the_tensor_on_are_run(net: _Staged) -> None:
     assert net.runs == [8, 8, 44]
 
 
+@pytest.mark.parametrize(
+    "prefixes",
+    [("first.", "first_out.", "last."), ("first", ("first_out.", "drop_in."), ("last.",)), ("", "first_out", "last")],
+)
+def test_prefixes_may_end_in_a_dot_be_several_or_be_missing(net: _Staged, prefixes: tuple) -> None:
+    net.drop_in = nn.Linear(1, 1)
+    runs = [run for _, run in net.stages()]
+    net.stages = lambda: list(zip(prefixes, runs, strict=True))
+    loss = BatchLoss(net, _batches())
+    for name, expected in (("first.weight", [4, 4, 4]), ("first_out.bias", [4, 4, 4]), ("last.weight", [0, 4, 4])):
+        net.runs = [0, 0, 0]
+        loss.with_tensor(name, float("inf"))
+        assert net.runs == expected, name
+    net.stages = lambda: [("first", runs[0]), ("frist_out", runs[1]), ("last", runs[2])]
+    with pytest.raises(ConfigError, match=r"unknown prefix in _Staged.stages\(\) 'frist_out'"):
+        BatchLoss(net, _batches())
+
+
 def test_remembered_inputs_stay_within_the_budget(net: _Staged) -> None:
     one = 5 * (4 + 1) * 4  # bytes of the tuple before the second stage, per batch
     loss = BatchLoss(net, _batches(), cache_bytes=2 * one)

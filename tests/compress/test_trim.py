@@ -43,9 +43,16 @@ def _keep(*kept: int) -> Tensor:
 def _chain() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Conv1d(2, 6, 3), nn.BatchNorm1d(6), nn.PReLU(6), nn.ConvTranspose1d(6, 5, 2), nn.ReLU(), nn.Flatten(),
-        nn.Linear(5 * 9, 4), nn.ReLU(), nn.Linear(4, 3),
-    )  # fmt: skip
+        nn.Conv1d(2, 6, 3),
+        nn.BatchNorm1d(6),
+        nn.PReLU(6),
+        nn.ConvTranspose1d(6, 5, 2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(5 * 9, 4),
+        nn.ReLU(),
+        nn.Linear(4, 3),
+    )
 
 
 def _inputs() -> Tensor:
@@ -217,21 +224,38 @@ def test_resize_then_load_is_bit_exact() -> None:
 def test_resize_knows_depthwise_recurrent_norm_and_embedding_sizes() -> None:
     model = nn.ModuleDict(
         {
-            "depth": nn.Conv1d(6, 12, 3, groups=6), "deep": nn.ConvTranspose1d(6, 6, 3, groups=6),
-            "grouped": nn.Conv1d(6, 4, 3, groups=2), "lstm": nn.LSTM(5, 4, bidirectional=True), "cell": nn.GRUCell(5, 4), "norm": nn.LayerNorm(4), "rms": nn.RMSNorm(4),
-            "embedding": nn.Embedding(7, 4), "instance": nn.InstanceNorm1d(4, affine=True),
+            "depth": nn.Conv1d(6, 12, 3, groups=6),
+            "deep": nn.ConvTranspose1d(6, 6, 3, groups=6),
+            "grouped": nn.Conv1d(6, 4, 3, groups=2),
+            "lstm": nn.LSTM(5, 4, bidirectional=True),
+            "cell": nn.GRUCell(5, 4),
+            "norm": nn.LayerNorm(4),
+            "rms": nn.RMSNorm(4),
+            "embedding": nn.Embedding(7, 4),
+            "instance": nn.InstanceNorm1d(4, affine=True),
         }
-    )  # fmt: skip
+    )
     shapes = {
-        "depth.weight": (8, 1, 3), "depth.bias": (8,), "deep.weight": (4, 1, 3), "deep.bias": (4,),
-        "grouped.weight": (2, 2, 3), "grouped.bias": (2,),
+        "depth.weight": (8, 1, 3),
+        "depth.bias": (8,),
+        "deep.weight": (4, 1, 3),
+        "deep.bias": (4,),
+        "grouped.weight": (2, 2, 3),
+        "grouped.bias": (2,),
         **{f"lstm.weight_ih_l0{end}": (12, 2) for end in ("", "_reverse")},
         **{f"lstm.weight_hh_l0{end}": (12, 3) for end in ("", "_reverse")},
         **{f"lstm.bias_{kind}_l0{end}": (12,) for kind in ("ih", "hh") for end in ("", "_reverse")},
-        "cell.weight_ih": (6, 5), "cell.weight_hh": (6, 2), "cell.bias_ih": (6,), "cell.bias_hh": (6,),
-        "norm.weight": (3,), "norm.bias": (3,),
-        "rms.weight": (3,), "embedding.weight": (7, 2), "instance.weight": (3,), "instance.bias": (3,),
-    }  # fmt: skip
+        "cell.weight_ih": (6, 5),
+        "cell.weight_hh": (6, 2),
+        "cell.bias_ih": (6,),
+        "cell.bias_hh": (6,),
+        "norm.weight": (3,),
+        "norm.bias": (3,),
+        "rms.weight": (3,),
+        "embedding.weight": (7, 2),
+        "instance.weight": (3,),
+        "instance.bias": (3,),
+    }
     resize_(model, shapes)
     assert (model["depth"].groups, model["depth"].in_channels, model["depth"].out_channels) == (4, 4, 8)
     assert (model["deep"].groups, model["deep"].in_channels, model["deep"].out_channels) == (4, 4, 4)
@@ -361,7 +385,8 @@ def test_other_parametrizations_are_named() -> None:
 
 def _conv_norm() -> nn.Sequential:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv1d(2, 5, 3), nn.BatchNorm1d(5), nn.ReLU(), nn.Conv1d(5, 4, 3, padding=1), nn.ReLU(), nn.Conv1d(4, 2, 1)).eval()
+    first, second = nn.Conv1d(2, 5, 3), nn.Conv1d(5, 4, 3, padding=1)
+    return nn.Sequential(first, nn.BatchNorm1d(5), nn.ReLU(), second, nn.ReLU(), nn.Conv1d(4, 2, 1)).eval()
 
 
 def test_a_zero_filter_with_a_live_shift_is_not_removable() -> None:

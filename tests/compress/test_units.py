@@ -27,8 +27,16 @@ def test_rows_are_strided_and_blocks_are_neighbours() -> None:
 
 def test_tensors_are_parameters_and_buffers() -> None:
     assert set(tensors_of(_model())) == {
-        "0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked", "2.weight", "2.bias",
-    }  # fmt: skip
+        "0.weight",
+        "0.bias",
+        "1.weight",
+        "1.bias",
+        "1.running_mean",
+        "1.running_var",
+        "1.num_batches_tracked",
+        "2.weight",
+        "2.bias",
+    }
 
 
 def test_good_sets_pass() -> None:
@@ -58,7 +66,7 @@ def test_sets_that_are_not_removable_may_overlap() -> None:
         ([_hidden(rows(0, 3), "a"), _hidden(rows(2, 2), "b")], "unit sets 'a' and 'b' both claim position 2 on dim 0 of '0.weight'"),
         ([_hidden(torch.tensor([[0], [1], [1]]))], "expected every position of dim 0 of '0.weight' once, got one twice"),
     ],
-)  # fmt: skip
+)
 def test_bad_sets_are_refused(sets: list[UnitSet], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         check_unit_sets(_model(), sets)

@@ -159,7 +159,7 @@ def test_masked_equals_trimmed(make):
     keep = _some(sets)
     zero_units_(masked, sets, keep)
     trim_(trimmed, sets, keep)
-    assert sum(p.numel() for p in trimmed.parameters()) < 0.6 * sum(p.numel() for p in model.parameters())
+    assert sum(p.numel() for p in trimmed.parameters()) < 0.7 * sum(p.numel() for p in model.parameters())
     assert (model(scenes) - masked(scenes)).abs().max() > 1e-2
     _close(trimmed(scenes), masked(scenes))
 
@@ -311,21 +311,23 @@ def test_the_groups_of_the_optimiser_are_the_units(make):
 def test_half_space_steps_take_the_units(make):
     model = _trained(make).train()
     sets = model.unit_sets()
-    optimizer = HSPG(model.named_parameters(), lr=1e-2, lmbda=1e-3, units=sets, prox_steps=0, epsilon=0.9999)
+    optimizer = HSPG(model.named_parameters(), lr=1e-2, lmbda=20.0, units=sets, prox_steps=0, epsilon=0.9)
     nn.functional.cross_entropy(model(_scenes(model)), torch.tensor([0, 1])).backward()
     optimizer.step()
     silent = removable(model, sets)
     count = sum(int(part.sum()) for part in silent.values())
-    assert optimizer.group_sparsity() == pytest.approx(count / sum(each.size for each in sets))
+    total = sum(each.size for each in sets)
+    assert 0 < count < total
+    assert optimizer.group_sparsity() == pytest.approx(count / total)
 
 
 @pytest.mark.parametrize("build", [VGG, ResNet, CPResNet, DenseNet])
 @pytest.mark.parametrize(
-    "wrong", [{"classes": 1}, {"classes": 2.5}, {"channels": 0}, {"channels": True}, {"mels": 0}, {"mels": 5000}, {"width": 0}, {"width": 4096}]
+    ("name", "value"), [("classes", 1), ("classes", 2.5), ("channels", 0), ("channels", True), ("mels", 0), ("mels", 5000), ("width", 4096)]
 )
-def test_wrong_arguments_are_refused(build, wrong):
-    with pytest.raises(ConfigError, match=f"expected {next(iter(wrong))}.*change model"):
-        build(**wrong)
+def test_wrong_arguments_are_refused(build, name, value):
+    with pytest.raises(ConfigError, match=f"expected {name}.*change model"):
+        build(**{name: value})
 
 
 @pytest.mark.parametrize(("name", "least"), [("vgg", 47), ("resnet", 1), ("cp_resnet", 17), ("densenet", 13)])

@@ -1,0 +1,248 @@
+"""derive_units: what it finds in models it has never seen, and the reasons for what it leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from audioprune.compress.trim import trim_
+from audioprune.compress.unit_proof import verify_units
+from audioprune.compress.unit_tracing import derive_units
+from audioprune.errors import ConfigError
+
+
+class Free(nn.Module):
+    """A module with the given layers and forward function."""
+
+    def __init__(self, run: Callable[..., Tensor], **layers: nn.Module) -> None:
+        super().__init__()
+        self.run = run
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(self, x)
+
+
+def _conv_rnn(m: Free, x: Tensor) -> Tensor:
+    x = F.relu(m.norm(m.a(F.pad(x, (2, 0)))))
+    x = m.b(x)[:, :, :-1].transpose(1, 2)
+    x, _ = m.lstm(torch.tanh(x))
+    return m.out(m.gru(x)[0][:, -1])
+
+
+def _conv2d(m: Free, x: Tensor) -> Tensor:
+    x = F.elu(m.a(x.unsqueeze(1)))  # (B, C, N, F)
+    x = x.permute(0, 2, 1, 3).reshape(x.shape[0], x.shape[2], -1)
+    return m.out(F.gelu(m.b(x)))
+
+
+FOUND: dict[str, tuple[Free, tuple[int, ...], list[str]]] = {
+    "functional activations and dropout": (
+        Free(
+            lambda m, x: m.c(F.dropout(m.b(m.a(x).relu()).tanh(), 0.2, m.training)), a=nn.Linear(3, 6), b=nn.Linear(6, 5), c=nn.Linear(5, 2)
+        ),
+        (4, 3),
+        ["a", "b"],
+    ),
+    "causal convolutions, transposition, recurrent layers, last step": (
+        Free(
+            _conv_rnn,
+            a=nn.Conv1d(2, 6, 3),
+            norm=nn.BatchNorm1d(6),
+            b=nn.Conv1d(6, 5, 2),
+            lstm=nn.LSTM(5, 4, batch_first=True),
+            gru=nn.GRU(4, 3, batch_first=True, bidirectional=True),
+            out=nn.Linear(6, 2),
+        ),
+        (2, 2, 12),
+        ["a", "b", "lstm", "gru"],
+    ),
+    "channels and bins flattened by a view": (
+        Free(_conv2d, a=nn.Conv2d(1, 4, (1, 3)), b=nn.Linear(4 * 7, 6), out=nn.Linear(6, 2)),
+        (2, 5, 9),
+        ["a", "b"],
+    ),
+    "flattened, pooled and sequential": (
+        Free(
+            lambda m, x: m.head(m.body(x).flatten(1)),
+            body=nn.Sequential(nn.Conv1d(2, 4, 3), nn.PReLU(4), nn.MaxPool1d(2)),
+            head=nn.Sequential(nn.Linear(4 * 5, 6), nn.ReLU(), nn.Linear(6, 3)),
+        ),
+        (2, 2, 12),
+        ["body.0", "head.0"],
+    ),
+    "mean over time": (Free(lambda m, x: m.b(m.a(x).relu().mean(-1)), a=nn.Conv1d(2, 5, 3), b=nn.Linear(5, 2)), (2, 2, 9), ["a"]),
+    "functional pooling": (
+        Free(lambda m, x: m.b(F.avg_pool1d(F.max_pool1d(m.a(x), 2), 2)), a=nn.Conv1d(2, 5, 3), b=nn.Conv1d(5, 2, 1)),
+        (2, 2, 12),
+        ["a"],
+    ),
+    "functional gate": (Free(lambda m, x: m.b(F.glu(m.a(x), 1)), a=nn.Conv1d(2, 8, 3), b=nn.Conv1d(4, 2, 1)), (2, 2, 9), ["a"]),
+    "depthwise and module flatten": (
+        Free(
+            lambda m, x: m.out(m.flat(m.depth(m.a(x)))),
+            a=nn.Conv1d(2, 4, 1),
+            depth=nn.Conv1d(4, 4, 3, groups=4),
+            flat=nn.Flatten(),
+            out=nn.Linear(4 * 6, 3),
+        ),
+        (2, 2, 8),
+        ["a"],
+    ),
+    "inplace activation": (
+        Free(lambda m, x: m.b(m.act(m.a(x))), a=nn.Linear(3, 6), act=nn.ReLU(inplace=True), b=nn.Linear(6, 2)),
+        (2, 3),
+        ["a"],
+    ),
+    "crossed by a normalisation": (
+        Free(lambda m, x: m.b(m.norm(m.a(x))), a=nn.Linear(3, 6), norm=nn.LayerNorm(6), b=nn.Linear(6, 2)),
+        (2, 3),
+        ["a"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FOUND)
+def test_found_units_are_proved(kind: str) -> None:
+    model, shape, names = FOUND[kind]
+    inputs = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    before = str(model)
+    sets, reasons = derive_units(model.train(), inputs)
+    assert [each.name for each in sets] == names
+    assert len(reasons) == 1 and "leaves the model" in reasons[0]
+    assert model.training and str(model) == before and not any(module._forward_hooks for module in model.modules())
+    assert verify_units(model, sets, inputs) <= 1e-5
+
+
+def test_derived_sets_of_a_trimmed_model_are_found_again() -> None:
+    model = Free(lambda m, x: m.b(m.a(x).relu()), a=nn.Linear(3, 6), b=nn.Linear(6, 2))
+    inputs = torch.ones(1, 3)
+    sets, _ = derive_units(model, inputs)
+    trim_(model, sets, {"a": torch.arange(6) < 4})
+    again, _ = derive_units(model, inputs)
+    assert [each.size for each in again] == [4]
+
+
+class Scaled(nn.Module):
+    """A leaf with its own parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+def _tied() -> Free:
+    model = Free(lambda m, x: m.c(m.b(m.a(x))), a=nn.Linear(4, 4), b=nn.Linear(4, 4), c=nn.Linear(4, 2))
+    model.b.weight = model.a.weight
+    return model
+
+
+LEFT_OUT: dict[str, tuple[Free, str]] = {
+    "residual": (
+        Free(lambda m, x: m.c((y := m.a(x)) + m.b(y)), a=nn.Linear(4, 4), b=nn.Linear(4, 4), c=nn.Linear(4, 2)),
+        "'a': the output of 'a' is read by 'b', 'add', not by one layer",
+    ),
+    "joined": (
+        Free(lambda m, x: m.b(torch.cat((m.a(x), x), -1)), a=nn.Linear(4, 4), b=nn.Linear(8, 2)),
+        "'a': 'cat' joins it with other tensors",
+    ),
+    "called twice": (Free(lambda m, x: m.b(m.a(m.a(x))), a=nn.Linear(4, 4), b=nn.Linear(4, 2)), "'a': 'a' is called 2 times"),
+    "shared": (_tied(), "'a': 'a' shares parameters with another module"),
+    "unknown function": (
+        Free(lambda m, x: m.b(m.a(x).cumsum(-1)), a=nn.Linear(4, 4), b=nn.Linear(4, 2)),
+        "'a': the function 'cumsum' reads it",
+    ),
+    "own parameter": (
+        Free(lambda m, x: m.b(m.s(m.a(x))), a=nn.Linear(4, 4), s=Scaled(), b=nn.Linear(4, 2)),
+        "'a': 's': expected a module that keeps its units apart, got Scaled",
+    ),
+    "group norm": (
+        Free(lambda m, x: m.b(m.n(m.a(x))), a=nn.Linear(4, 4), n=nn.GroupNorm(2, 4), b=nn.Linear(4, 2)),
+        "'a': 'n': expected a module that keeps its units apart, got GroupNorm",
+    ),
+    "output": (Free(lambda m, x: (y := m.a(x), m.b(y)), a=nn.Linear(4, 4), b=nn.Linear(4, 2)), "'a': the output of 'a' leaves the model"),
+    "state": (
+        Free(lambda m, x: m.b(m.a(x)[1][0][0]), a=nn.LSTM(4, 4), b=nn.Linear(4, 2)),
+        "'a': more than the first output of 'a' is read, such as a state",
+    ),
+    "wrong axis": (
+        Free(lambda m, x: m.b(m.a(x[None]).transpose(1, 2)), a=nn.Linear(4, 4), b=nn.Linear(3, 2)),
+        "'a': the units lie on axis 1, 'b' works on axis 2",
+    ),
+    "pooled over units": (
+        Free(lambda m, x: m.b(m.p(m.a(x[None]))), a=nn.Linear(4, 4), p=nn.MaxPool1d(2), b=nn.Linear(2, 2)),
+        "'a': the units lie on axis 2, 'p' works on axis 1",
+    ),
+    "pooled over units by a function": (
+        Free(lambda m, x: m.b(F.max_pool1d(m.a(x[None]), 2)), a=nn.Linear(4, 4), b=nn.Linear(2, 2)),
+        "'a': the function 'max_pool1d' reads it",
+    ),
+    "half of the units": (
+        Free(lambda m, x: m.b(m.a(x)[:, ::2]), a=nn.Linear(4, 4), b=nn.Linear(2, 2)),
+        "'a': units of 'a': expected equally many",
+    ),
+    "reduced": (
+        Free(lambda m, x: m.b(m.a(x).mean(-1, keepdim=True)), a=nn.Linear(4, 4), b=nn.Linear(1, 2)),
+        "'a': 'mean' mixes the axis of its units",
+    ),
+    "padded units": (
+        Free(lambda m, x: m.b(F.pad(m.a(x), (1, 0))), a=nn.Linear(4, 4), b=nn.Linear(5, 2)),
+        "'a': the function 'pad' lengthens",
+    ),
+    "unread": (
+        Free(lambda m, x: (m.a(x), m.b(x))[1], a=nn.Linear(4, 4), b=nn.Linear(4, 2)),
+        "'a': the output of 'a' is read by nothing that was seen",
+    ),
+    "not called": (Free(lambda m, x: m.b(x), a=nn.Linear(4, 4), b=nn.Linear(4, 2)), "'a': the forward pass does not call it"),
+    "groups": (
+        Free(lambda m, x: m.b(m.a(x[:, :, None])), a=nn.Conv1d(4, 4, 1, groups=2), b=nn.Conv1d(4, 2, 1)),
+        "'a': expected a convolution without groups or a depthwise one",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LEFT_OUT)
+def test_what_cannot_be_proved_is_left_out_with_a_reason(kind: str) -> None:
+    model, reason = LEFT_OUT[kind]
+    sets, reasons = derive_units(model, torch.randn(3, 4, generator=torch.Generator().manual_seed(0)))
+    assert "a" not in [each.name for each in sets]
+    assert any(given.startswith(reason) for given in reasons), reasons
+    assert not any("\n" in given for given in reasons)
+
+
+def test_hooks_go_when_the_model_fails() -> None:
+    model = Free(lambda m, x: m.b(m.a(x)), a=nn.Linear(4, 4), b=nn.Linear(5, 2))
+    with pytest.raises(RuntimeError):
+        derive_units(model, torch.ones(1, 4))
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_padding_with_a_constant_makes_a_set_inexact() -> None:
+    model = Free(lambda m, x: m.b(F.pad(m.a(x), (1, 1), value=1.0)), a=nn.Conv1d(2, 4, 3), b=nn.Conv1d(4, 2, 3))
+    inputs = torch.randn(1, 2, 8, generator=torch.Generator().manual_seed(0))
+    sets, _ = derive_units(model, inputs)
+    assert [each.exact for each in sets] == [False]
+    verify_units(model, sets, inputs)
+
+
+def test_two_inputs_are_passed_on() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 4), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor, gain: Tensor) -> Tensor:
+            return self.b(self.a(x)) * gain
+
+    sets, _ = derive_units(Two(), (torch.ones(1, 3), torch.ones(1)))
+    assert [each.name for each in sets] == ["a"]
+    with pytest.raises((TypeError, ConfigError)):
+        derive_units(Two(), torch.ones(1, 3))

@@ -1,0 +1,122 @@
+"""Figures: what stands in the CSV beside each, same bytes again, the Pareto front, sensitivity curves, spectrograms."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from audioprune.report.clips import clips
+from audioprune.report.entries import Value, entries
+from audioprune.report.figures import Line, Panel, footer_of, line_figure
+from audioprune.report.pareto import front, pareto_figure, points_of
+from audioprune.report.results import load_jobs
+from audioprune.report.sensitivity import quantization_table, read_sensitivity, sensitivity_figure
+from audioprune.report.spectrograms import spectrogram_figure
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_lines_and_their_csv(tmp_path) -> None:
+    line = Line("FDNN", ((0.0, Value(1.0)), (1.0, Value(0.5, 0.1, 2)), (2.0, Value(None))), "desk")
+    panels = [Panel("(a)", "left (%)", "percent", (line,), ("Unprocessed", 0.25))]
+    drawn = line_figure(tmp_path, "lines", panels, 1, "iteration", "A caption.")
+    rows = _read(drawn.csv)
+    assert [(row["line"], row["x"], row["mean"], row["std"]) for row in rows] == [
+        ("FDNN", "0", "100", ""),
+        ("FDNN", "1", "50", "10"),
+        ("FDNN", "2", "", ""),
+        ("Unprocessed", "", "25", ""),
+    ]
+    assert rows[0]["scale"] == "desk, not a reproduction" and "from 100.00 to 50.00" in drawn.alt
+    before = drawn.png.read_bytes()
+    assert before.startswith(PNG) and b"Software" not in before
+    assert line_figure(tmp_path, "lines", panels, 1, "iteration", "A caption.").png.read_bytes() == before
+
+
+def test_the_footer_names_every_scale_once() -> None:
+    assert footer_of(["desk", "paper", "desk", ""]) == "Scale: desk, not a reproduction | paper"
+
+
+def _sweep(make_run):
+    for place, (size, stoi) in enumerate([(1000, 0.5), (2000, 0.7), (3000, 0.6), (4000, 0.8)]):
+        run = make_run(f"s{place}", pipeline_config={"sparsity": place}).scores("mixture", 0.4, 1.2)
+        run.scores("compressed", stoi, 1.5 + stoi).size("compressed", paper=size)
+    return entries(load_jobs(run.folder.parent))
+
+
+def test_the_front_holds_what_no_smaller_model_beats(make_run, tmp_path) -> None:
+    kind, points = points_of(_sweep(make_run))
+    assert kind == "bytes_file" and [point.number for point in points] == [1, 2, 3, 4]
+    assert [point.number for point in front(points, "stoi")] == [1, 2, 4]
+    assert points[1].name == "FDNN compressed (pipeline.sparsity=1)"
+    drawn = pareto_figure(tmp_path, "pareto", entries(load_jobs(tmp_path / "runs")))
+    row = _read(drawn.csv)[1]
+    assert row["STOI (%)"] == "80" and float(row["bytes_file (MB)"]) == pytest.approx(2100 / 2**20, rel=1e-5)
+    assert "4: FDNN compressed" in drawn.caption
+
+
+def test_one_size_is_no_sweep(make_run, tmp_path) -> None:
+    run = make_run("a").scores("compressed", 0.6, 1.5).size("compressed")
+    assert pareto_figure(tmp_path, "pareto", entries(load_jobs(run.folder))) is None
+
+
+def test_sensitivity_curves_are_read_and_drawn(make_run, tmp_path) -> None:
+    run = make_run("a").sensitivity(10, {"w": 0.1}).sensitivity(2, {"w": 0.3, "v": 0.95})
+    (job,) = load_jobs(run.folder)
+    curves = read_sensitivity(job)
+    assert [(curve.iteration, curve.tensor, curve.chosen) for curve in curves] == [(2, "w", 0.3), (2, "v", 0.95), (10, "w", 0.1)]
+    assert curves[0].beta[:2] == (0.0, 0.05)
+    drawn = sensitivity_figure(tmp_path, "s", job, "a")
+    assert [row["beta"] for row in _read(drawn.csv) if row["chosen"] == "True"] == ["0.3", "0.95", "0.1"]
+    assert "w 10 %" in drawn.alt and drawn.png.read_bytes().startswith(PNG)
+
+
+@pytest.mark.parametrize(
+    ("flags", "chosen"),
+    [(("0", "1", "0"), 0.05), (("0.05", "0.05", "0.05"), 0.05), (("False", "False", "True"), 0.1), (("", "", ""), None)],
+)
+def test_the_chosen_ratio_as_a_mark_or_as_a_value(make_run, flags, chosen) -> None:
+    run = make_run("a")
+    lines = [f"1,w,{beta},0.1,{flag}" for beta, flag in zip((0.0, 0.05, 0.1), flags, strict=True)]
+    (run.folder / "sensitivity-1.csv").write_text("\n".join(["iteration,tensor,beta,loss_increase,chosen", *lines, "1,w,bad"]))
+    (curve,) = read_sensitivity(load_jobs(run.folder)[0])
+    assert curve.chosen == chosen and len(curve.beta) == 3
+
+
+def test_without_curves_nothing_is_drawn(make_run, tmp_path) -> None:
+    assert sensitivity_figure(tmp_path, "s", load_jobs(make_run("a").folder)[0], "a") is None
+
+
+def test_the_chosen_clusters_are_tabulated(make_run) -> None:
+    run = make_run("a")
+    assert quantization_table(load_jobs(run.folder)[0]) is None
+    lines = ["tensor,levels,loss_increase,bits,chosen", "w,2,0.5,1.0,False", "w,4,0.1,2.0,True", "v,8,,3.0,True"]
+    (run.folder / "quantization.csv").write_text("\n".join(lines))
+    table = quantization_table(load_jobs(run.folder)[0])
+    assert [(row["tensor"], row["levels"], row["loss_increase"]) for row in table.rows] == [("w", 4, 0.1), ("v", 8, None)]
+
+
+def test_a_spectrogram_shows_the_tone_where_it_is(make_run, tmp_path) -> None:
+    run = make_run("a")
+    folder = run.folder / "audio" / "street"
+    folder.mkdir(parents=True)
+    tone = 0.5 * np.sin(2 * np.pi * 2000 * np.arange(16000) / 16000)
+    for version, gain in (("noisy", 0.1), ("clean", 1.0)):
+        soundfile.write(folder / f"x_{version}.flac", gain * tone, 16000)
+    drawn = spectrogram_figure(tmp_path, "sp", clips(load_jobs(run.folder))[0])
+    rows = _read(drawn.csv)
+    assert {row["version"] for row in rows} == {"noisy", "clean"} and len(rows) == 200
+    frame = next(row for row in rows if row["version"] == "clean" and row["time_s"] == "0.500")
+    levels = {int(name.split()[0]): float(value) for name, value in frame.items() if name.endswith("Hz")}
+    assert max(levels, key=levels.get) == 2000 and levels[2000] == pytest.approx(0.0, abs=0.2) and levels[6000] == -70
+    quiet = next(row for row in rows if row["version"] == "noisy" and row["time_s"] == "0.500")
+    assert float(quiet["2000 Hz"]) == pytest.approx(-20.0, abs=0.3)

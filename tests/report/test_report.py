@@ -1,0 +1,53 @@
+"""The entry point: kinds, unknown kinds, what a printed table is, and that nothing heavy is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from audioprune.errors import ConfigError
+from audioprune.report import kinds, summary_table, write_report
+
+
+def test_kinds_of_all_modules_are_known() -> None:
+    assert {"summary", "p2", "p2_table1", "p2_table2", "p2_figures", "p2_claims"} <= set(kinds())
+
+
+def test_an_unknown_kind_names_the_closest(make_run, tmp_path) -> None:
+    with pytest.raises(ConfigError, match="unknown kind of report 'p2_tabel1'; closest: p2_table"):
+        write_report(make_run("a").folder, tmp_path / "out", "p2_tabel1")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["p2_table1", "p2_table2", "p2_claims"])
+def test_tables_of_the_paper_are_written(make_run, tmp_path, kind: str) -> None:
+    files = write_report([make_run("a").folder], tmp_path / "out", kind)
+    assert [file.name for file in files] == [f"{kind}.{ending}" for ending in ("md", "csv", "tex", "json")]
+
+
+def test_everything_of_the_paper(make_run, tmp_path) -> None:
+    run = make_run("a").scores("mixture", 0.5, 1.4).scores("uncompressed", 0.7, 2.0).iterations(0.5)
+    names = {file.name for file in write_report(run.folder, tmp_path / "out", "p2")}
+    assert {"p2_table1.md", "p2_table2.tex", "p2_claims.csv", "p2_figure2.png", "p2_figure2.csv", "report.html"} <= names
+
+
+def test_published_numbers_can_be_given(make_run, tmp_path) -> None:
+    with pytest.raises(ConfigError, match="published numbers"):
+        write_report(make_run("a").folder, tmp_path / "out", "p2_table1", reported=tmp_path / "none.yaml")
+
+
+def test_a_table_to_print(make_run) -> None:
+    run = make_run("a").scores("mixture", 0.5, 1.4)
+    assert summary_table(run.folder).startswith("**Scores, sizes and costs**\n\n| Model")
+
+
+def test_a_run_that_only_failed_still_gives_a_table(make_run) -> None:
+    assert "FAILED: no space" in summary_table(make_run("a").status("failed", "no space").folder)
+
+
+def test_reports_import_neither_torch_nor_matplotlib() -> None:
+    heavy = ("torch", "matplotlib", "omegaconf", "jinja2", "soundfile")
+    code = f"import sys, audioprune.report as report; report.kinds(); print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -1,0 +1,152 @@
+"""How tables are printed: decimals, percent, missing cells, footnotes and the escapes of each format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from audioprune.report.entries import Value, entries, final
+from audioprune.report.results import load_jobs
+from audioprune.report.tables import (
+    Column,
+    Table,
+    cell_text,
+    condition_table,
+    escape_latex,
+    escape_markdown,
+    iteration_table,
+    score_table,
+    scores_csv,
+    to_csv,
+    to_json,
+    to_latex,
+    to_markdown,
+    write_table,
+)
+
+COLUMNS = (Column("name", "Model"), Column("stoi", "STOI", "percent"), Column("size", "File", "mebibytes"))
+
+
+def _table(*rows: dict, notes: tuple[str, ...] = ()) -> Table:
+    return Table("t", "A table", COLUMNS, rows, notes)
+
+
+@pytest.mark.parametrize(
+    ("cell", "style", "text"),
+    [
+        (Value(0.75761), "percent", "75.76"),
+        (Value(0.75761, 0.00123, 3), "percent", "75.76 ± 0.12"),
+        (Value(0.5, 0.0, 3), "percent", "50.00"),
+        (Value(1.638), "score", "1.64"),
+        (Value(-0.000001), "score", "0.00"),
+        (34.5397 * 2**20, "mebibytes", "34.54"),
+        (4096, "mebibytes", "0.004"),
+        (9054369, "params", "9.054"),
+        (343.02, "times", "343.0x"),
+        (1234567, "count", "1234567"),
+        (Value(None, reason="silence"), "percent", "n/a"),
+        (None, "text", "n/a"),
+        ("not run", "percent", "not run"),
+        (float("nan"), "score", "n/a"),
+    ],
+)
+def test_cells(cell, style: str, text: str) -> None:
+    assert cell_text(cell, style) == text
+
+
+def test_markdown_lines_up_and_has_footnotes() -> None:
+    rows = ({"name": "a|b*", "stoi": Value(0.5, n=10, n_valid=8), "size": None}, {"name": "c", "stoi": Value(None, reason="silence")})
+    text = to_markdown(_table(*rows, notes=("One < two.",)))
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({len(line) for line in lines}) == 1
+    assert r"a\|b\*" in lines[2] and "50.00 [1]" in lines[2] and "n/a [2]" in lines[3]
+    assert "[1] 8 of 10 files valid" in text and "[2] n/a: silence" in text and "One &lt; two." in text
+    assert lines[1].split("|")[2].endswith(": ")
+
+
+def test_markdown_and_latex_escapes() -> None:
+    assert escape_markdown("a|b`c*<d>\ne") == "a\\|b\\`c\\*&lt;d> e"
+    assert escape_latex("50% of $x_1 & #2 {a} ~ ^ \\") == (
+        r"50\% of \$x\_1 \& \#2 \{a\} \textasciitilde{} \textasciicircum{} \textbackslash{}"
+    )
+    assert escape_latex("1 ± 2") == r"1 $\pm$ 2"
+    assert escape_latex("-0.62") == "$-$0.62" and escape_latex("-") == "-"
+
+
+def test_latex_is_booktabs() -> None:
+    text = to_latex(_table({"name": "FDNN_P", "stoi": Value(0.5, 0.01, 2), "size": Value(2**20, n=3, n_valid=2)}, notes=("100 %",)))
+    assert r"\begin{tabular}{lrr}" in text and r"Model & STOI (\%) & File (MB) \\" in text
+    assert r"FDNN\_P & 50.00 $\pm$ 1.00 & 1.00\textsuperscript{1} \\" in text
+    assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 1
+    assert r"\textsuperscript{1} 2 of 3 files valid" in text and r"100 \%" in text
+    assert text.count("{") == text.count("}")
+
+
+def test_csv_is_for_machines() -> None:
+    rows = ({"name": "a, b", "stoi": Value(0.123456789, 0.01, 2), "size": 3 * 2**20}, {"name": "c", "stoi": Value(None, reason="silence")})
+    read = list(csv.DictReader(io.StringIO(to_csv(_table(*rows)))))
+    assert read[0] == {"Model": "a, b", "STOI (%)": "12.3457", "STOI (%) std": "1", "File (MB)": "3", "notes": ""}
+    assert read[1]["STOI (%)"] == "n/a" and read[1]["notes"] == "STOI: n/a: silence"
+
+
+def test_json_keeps_stored_units() -> None:
+    read = json.loads(to_json(_table({"name": "a", "stoi": Value(0.5, 0.1, 2, 10, 9), "size": float("inf")})))
+    assert read["rows"][0]["stoi"] == {"mean": 0.5, "std": 0.1, "seeds": 2, "n": 10, "n_valid": 9, "reason": ""}
+    assert read["rows"][0]["size"] is None and read["columns"][1]["title"] == "STOI"
+
+
+def test_four_files_markdown_first(tmp_path: Path) -> None:
+    files = write_table(_table({"name": "a"}), tmp_path / "new")
+    assert [file.name for file in files] == ["t.md", "t.csv", "t.tex", "t.json"]
+    before = [file.read_bytes() for file in files]
+    assert [file.read_bytes() for file in write_table(_table({"name": "a"}), tmp_path / "new")] == before
+
+
+def test_the_table_of_all_models(make_run) -> None:
+    for seed in (0, 1):
+        run = make_run(f"a{seed}", seed=seed, pipeline_config={"k": 2}).scores("mixture", 0.5, 1.4)
+        run.scores("compressed", 0.6 + 0.02 * seed, 1.6).size("uncompressed").size("compressed", nonzero=500, paper=800)
+    make_run("b", "lstm", pipeline_config={"k": 3}).status("failed", "disk | full")
+    table = score_table(final(entries(load_jobs(run.folder.parent))))
+    rows = {row["title"]: row for row in table.rows}
+    assert list(rows) == ["Mixture", "FDNN uncompressed", "FDNN compressed", "LSTM"]
+    headers = [column.header for column in table.columns]
+    assert headers[:5] == ["Model", "pipeline.k", "STOI -5 dB (%)", "STOI 0 dB (%)", "STOI 5 dB (%)"]
+    assert headers[-3:] == ["Seeds", "Status", "Scale"]
+    text = to_markdown(table)
+    assert "61.00 ± 1.41" in text and "5.0x" in text and "desk; 20 mixtures; width 64, not a reproduction" in text
+    assert rows["LSTM"]["status"] == "FAILED: disk | full" and rows["LSTM"]["stoi@-5.0"] == "FAILED"
+    assert r"FAILED: disk \| full" in text
+    assert rows["FDNN uncompressed"]["stoi@0.0"].reason == "not measured"
+    assert all(row["scale"] for row in table.rows)
+
+
+def test_scores_without_snr_and_of_other_metrics(make_run) -> None:
+    run = make_run("a", "vgg")
+    run.row(key="e/test", kind="score", label="VGG", variant="compressed", condition="test", metrics={"accuracy": 0.625, "own": 2.0})
+    table = score_table(final(entries(load_jobs(run.folder))))
+    assert [column.header for column in table.columns[:3]] == ["Model", "Accuracy (%)", "own"]
+    assert "62.50" in to_markdown(table) and "2.0000" in to_markdown(table)
+
+
+def test_every_condition_and_every_iteration(make_run) -> None:
+    run = make_run("a").scores("compressed", 0.6, 1.6)
+    run.row(key="c/0/p", kind="iteration", label="FDNN", iteration=1, remaining_share=0.5, loss_base=0.1, loss_valid=0.12, alpha_1=0.01)
+    jobs = load_jobs(run.folder)
+    table = condition_table(entries(jobs))
+    assert len(table.rows) == 6 and table.rows[0]["noise"] == "babble" and table.rows[0]["snr"] == "-5 dB"
+    assert "0.020000" in to_markdown(iteration_table(jobs))
+
+
+def test_scores_in_long_form(make_run) -> None:
+    run = make_run("a", seed=4).scores("compressed", 0.6, 1.6, snrs=(0.0,), n_valid={"stoi": 10, "pesq_raw_nb": 7})
+    rows = list(csv.DictReader(io.StringIO(scores_csv(load_jobs(run.folder)))))
+    assert len(rows) == 4
+    pesq = next(row for row in rows if row["noise"] == "cafeteria" and row["metric"] == "pesq_raw_nb")
+    assert (pesq["model"], pesq["variant"], pesq["snr_db"], pesq["mean"], pesq["std"]) == ("fdnn", "compressed", "0", "1.6", "0.2")
+    assert (pesq["n"], pesq["n_nan"], pesq["seed"], pesq["unit"]) == ("10", "3", "4", "MOS")
+    assert pesq["scale"].endswith("not a reproduction")
