@@ -1,7 +1,7 @@
 """How the surviving weights of one tensor become a few shared values: k-means in one dimension, and its use on a model.
 
 How many values a tensor gets (its K) is decided elsewhere, by a fixed number or by a sensitivity search; how codes and
-codebooks become bytes stands in packing.py.
+codebooks become bytes stands in audioprune/packing.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from audioprune.errors import ConfigError, DivergedError, unknown_name
 
 MAX_LEVELS = 65536
-_EXACT_WORK = 1 << 22
+_EXACT_WORK = 1 << 22  # different values x K up to which the dynamic programme sees every value
 _MIN_BINS, _MAX_BINS, _BINS_PER_LEVEL = 4096, 16384, 64
-_MARKS = 65536
-_DP_LEVELS = 1024
+_MARKS = 65536  # points at which the density of the values is estimated
+_DP_LEVELS = 1024  # above it the dynamic programme costs more than it gains
 _MAX_ITERATIONS = 100_000
 
 
@@ -53,7 +53,7 @@ class Codebook:
         return self.centroids[self.codes.long()]
 
     def restore(self, keep: Tensor) -> Tensor:
-        """Return the whole tensor: the survivors where ``keep`` is true, zero elsewhere.
+        """Return the whole tensor on the device of ``keep``: the survivors where it is true, zero elsewhere.
 
         Raises:
             ConfigError: ``keep`` does not have as many true positions as there are codes.
@@ -61,8 +61,8 @@ class Codebook:
         kept = int(keep.sum())
         if kept != self.codes.numel():
             raise ConfigError(f"expected a mask that keeps {self.codes.numel()} weights, got {kept}; use the mask of the same quantization")
-        whole = torch.zeros(keep.shape, dtype=torch.float32)
-        whole[keep] = self.values()
+        whole = torch.zeros(keep.shape, dtype=torch.float32, device=keep.device)
+        whole[keep] = self.values().to(keep.device)
         return whole
 
 

@@ -26,7 +26,7 @@ from audioprune.errors import ConfigError, DataError
 FAINT_SHARE = 0.01
 """An excerpt is taken anew when its level is below this share, -40 dB, of the level of its whole file."""
 _TRIES = 20
-_STREAM_SPEECH, _STREAM_NOISE = 0, 1
+_STREAM_SPEECH, _STREAM_NOISE, _STREAM_ORDER = range(3)
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class Mixer:
         """Return the utterance of a training item: a new order for every pass over the utterances."""
         sources = self.speech["train"]
         round_, place = divmod(index, len(sources))
-        key = (self.rules.seed, SPLITS.index("train"), epoch, round_)
+        key = (self.rules.seed, SPLITS.index("train"), epoch, round_, _STREAM_ORDER)
         if key not in self._orders:
             if len(self._orders) > 64:
                 self._orders.clear()
@@ -187,7 +187,7 @@ class Mixer:
 
     def _alternating(self, split: str, index: int) -> Source:
         """Return the utterance of a validation or test item: one of each speaker in turn, again from the start when all are used."""
-        key = (self.rules.seed, SPLITS.index(split))
+        key = (self.rules.seed, SPLITS.index(split), 0, 0, _STREAM_ORDER)
         if key not in self._orders:
             rng = np.random.default_rng(key)
             speakers = by_group(self.speech[split]).values()

@@ -115,7 +115,8 @@ def beeps(seconds: float, rng: Rng) -> Wave:
     while place < length:
         span = min(_samples(rng.uniform(0.08, 0.3)), length - place)
         times = np.arange(span) / SAMPLE_RATE
-        wave[place : place + span] += np.sin(2 * np.pi * rng.uniform(500, 3000) * times) * np.minimum(1, 40 * np.minimum(times, times[::-1]))
+        fade = np.minimum(1, 40 * np.minimum(times, times[::-1]))
+        wave[place : place + span] += fade * np.sin(2 * np.pi * rng.uniform(500, 3000) * times)
         place += span + _samples(rng.uniform(0.05, 0.6))
     return wave
 
@@ -161,7 +162,20 @@ def rails(seconds: float, rng: Rng) -> Wave:
 
 
 def babble(streams: Sequence[Samples], seconds: float, rng: Rng) -> Wave:
-    """Sum voices that talk at once, each from a random place in its stream and at a slightly different level."""
+    """Put voices that talk at once at some distance in a small room."""
+    return reverberated(_crowd(streams, seconds, rng), rng.uniform(0.3, 0.5), rng)
+
+
+def cafeteria(streams: Sequence[Samples], seconds: float, rng: Rng) -> Wave:
+    """Put voices that talk at once, clattering dishes and a ventilator into one large room."""
+    voices, dishes = _crowd(streams, seconds, rng), clatter(seconds, rng)
+    room = reverberated(voices / voices.std() + rng.uniform(0.4, 0.7) * dishes / dishes.std(), rng.uniform(0.7, 1.5), rng)
+    ventilator = coloured(-4)(seconds, rng)
+    return room / room.std() + rng.uniform(0.2, 0.4) * ventilator / ventilator.std()
+
+
+def _crowd(streams: Sequence[Samples], seconds: float, rng: Rng) -> Wave:
+    """Sum voices, each from a random place in its stream and at a slightly different level."""
     total = np.zeros(_samples(seconds))
     for stream in streams:
         start = int(rng.integers(len(stream)))
@@ -170,21 +184,12 @@ def babble(streams: Sequence[Samples], seconds: float, rng: Rng) -> Wave:
     return total
 
 
-def cafeteria(streams: Sequence[Samples], seconds: float, rng: Rng) -> Wave:
-    """Put voices that talk at once, clattering dishes and a ventilator into one room."""
-    voices = babble(streams, seconds, rng)
-    dishes = clatter(seconds, rng)
-    room = reverberated(voices / voices.std() + rng.uniform(0.3, 0.5) * dishes / dishes.std(), rng.uniform(0.5, 1.2), rng)
-    ventilator = coloured(-4)(seconds, rng)
-    return room / room.std() + 0.1 * ventilator / ventilator.std()
-
-
 def clatter(seconds: float, rng: Rng) -> Wave:
     """Return dishes and cutlery: clusters of blows on things that ring long and high (metal) or short (ceramic)."""
     wave = np.zeros(_samples(seconds))
     for _ in range(8):
-        metal = rng.random() < 0.5
-        modes = [(rng.uniform(2000, 7000), rng.uniform(5, 25)) if metal else (rng.uniform(900, 4500), rng.uniform(25, 90)) for _ in range(5)]
+        hz, bandwidth_hz = ((2000, 7000), (5, 25)) if rng.random() < 0.5 else ((900, 4500), (25, 90))
+        modes = [(rng.uniform(*hz), rng.uniform(*bandwidth_hz)) for _ in range(5)]
         wave += rng.uniform(0.3, 1) * _ringing(_impulses(seconds, rng.uniform(0.3, 1.0), rng, spread=0.8), modes, rng)
     return wave
 

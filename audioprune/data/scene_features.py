@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import math
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -91,6 +92,10 @@ class SceneFeatures:
     def key(self) -> str:
         """Return 16 digits that stand for all numbers of the computation."""
         return sha256(json.dumps([_VERSION, POWER_FLOOR, TOP_DB, asdict(self)], sort_keys=True).encode())[:16]
+
+    def warm_up(self) -> None:
+        """Compute the filters, which several threads then share; a ConfigError says that some hold no frequency."""
+        _mel_and_weighting(self.sample_rate, self.n_fft, self.mels)
 
     def of_file(self, path: Path) -> Features:
         """Return the features of an audio file, shape (2, M, N).
@@ -177,6 +182,11 @@ class FeatureStore:
     _held: dict[str, Features] = field(default_factory=dict, repr=False)
     _held_bytes: int = 0
 
+    def has(self, content: str) -> bool:
+        """Tell whether the features of a file with this hash are in memory or on disk; damage is found by ``get``."""
+        place = self._place(content)
+        return content in self._held or (place.is_file() and place.stat().st_size == self._disk_bytes())
+
     def get(self, path: Path, content: str) -> Features:
         """Return the features of a file, shape (2, M, N); the array must not be changed.
 
@@ -190,7 +200,7 @@ class FeatureStore:
         held = self._held.get(content)
         if held is not None:
             return held
-        place = self._folder() / content[:2] / f"{content}.f32"
+        place = self._place(content)
         found = self._read(place)
         if found is None:
             found = self.features.of_file(path)
@@ -226,6 +236,12 @@ class FeatureStore:
     def _folder(self) -> Path:
         return cache_folder(self.cache_dir) / "scene_features" / self.features.key()
 
+    def _place(self, content: str) -> Path:
+        return self._folder() / content[:2] / f"{content}.f32"
+
+    def _disk_bytes(self) -> int:
+        return _DIGEST_BYTES + 4 * math.prod(self.features.shape)
+
     def _read(self, place: Path) -> Features | None:
         """Return stored features; None when they are not there or not as they were written."""
         try:
@@ -233,7 +249,7 @@ class FeatureStore:
         except OSError:
             return None
         digest, values = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
-        if len(values) != 4 * math.prod(self.features.shape) or hashlib.sha256(values).digest() != digest:
+        if len(stored) != self._disk_bytes() or hashlib.sha256(values).digest() != digest:
             return None
         return np.frombuffer(values, dtype="<f4").reshape(self.features.shape)
 
@@ -250,9 +266,10 @@ def _mel_and_weighting(sample_rate: int, n_fft: int, mels: int) -> tuple[Feature
     """Return the mel filters (M, F), of equal area, and the A-weighting (F,) in dB, not below -80 dB."""
     import librosa  # here, since it takes a second that cached features need not pay
 
-    with np.errstate(divide="ignore"):  # frequency 0
+    with np.errstate(divide="ignore"), warnings.catch_warnings():  # frequency 0; empty filters are refused below
+        warnings.simplefilter("ignore", UserWarning)
         weighting = librosa.A_weighting(librosa.fft_frequencies(sr=sample_rate, n_fft=n_fft))
-    filters = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=mels)
+        filters = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=mels)
     empty = int((filters.max(axis=1) == 0).sum())
     if empty:
         raise ConfigError(f"expected mel bands that hold a frequency, got {empty} of {mels} without one; use fewer mels or a larger n_fft")

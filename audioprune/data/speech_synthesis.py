@@ -20,6 +20,7 @@ _FRAME = 256
 _FFT = 768
 _TRACK_S = 0.004
 _LEVEL = 0.05
+_FRICTION = 40.0
 _FLOOR = 1e-4
 _MOST = 0.9
 
@@ -160,7 +161,7 @@ def draw_voice(rng: Rng) -> Voice:
         formant_bias=tuple(rng.uniform(0.95, 1.05, 3).tolist()),
         bandwidth_scale=rng.uniform(0.8, 1.4),
         open_quotient=rng.uniform(0.5, 0.75),
-        tilt_hz=rng.uniform(1200, 3500),
+        tilt_hz=rng.uniform(2500, 6000),
         breath=rng.uniform(0.01, 0.08),
         jitter=rng.uniform(0.004, 0.015),
         rate=rng.uniform(0.85, 1.2),
@@ -309,7 +310,7 @@ def _filter(voice: Voice, tracks: dict[str, Track], source: Samples, noise: Samp
     hissing = np.flatnonzero(at["fricative"] > 1e-4)
     hz = np.linspace(0, SAMPLE_RATE / 2, _FFT // 2 + 1, dtype=np.float32)
     middle, width, level = (at[name][hissing, None].astype(np.float32) for name in ("noise_hz", "noise_width_hz", "fricative"))
-    shape = level * 2.5 * np.exp(-0.5 * ((hz - middle * voice.formant_scale**0.5) / width) ** 2)
+    shape = level * _FRICTION * np.exp(-0.5 * ((hz - middle * voice.formant_scale**0.5) / width) ** 2)
     spectrum[hissing] += _spectra(noise, frames, hissing) * shape
     return _overlapped(fft.irfft(spectrum, n=_FFT, axis=1), len(source))
 

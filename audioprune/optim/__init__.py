@@ -10,7 +10,7 @@ They need nothing else of the package. Hidden units of a small network, each wit
     x = torch.randn(256, 20, generator=data)
     model = torch.nn.Sequential(torch.nn.Linear(20, 64), torch.nn.ReLU(), torch.nn.Linear(64, 1))
     units = [UnitSet("hidden", (Slice("0.weight", 0, rows(0, 64)), Slice("0.bias", 0, rows(0, 64))))]
-    optimizer = HSPG(model.named_parameters(), lr=0.05, lmbda=0.02, units=units, prox_steps=200)
+    optimizer = HSPG(model.named_parameters(), lr=0.05, lmbda=0.05, units=units, prox_steps=200)
     for _ in range(600):
         optimizer.zero_grad()
         torch.nn.functional.mse_loss(model(x), x[:, :1] - x[:, 1:2]).backward()

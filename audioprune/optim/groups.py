@@ -21,6 +21,8 @@ from audioprune.errors import ConfigError
 
 Units = Sequence[UnitSet] | Literal["rows"] | None
 _STATISTICS = (".running_mean", ".running_var")
+# Patterns of missing gradients that are remembered; conditional computation may produce many.
+_MOST_PLANS = 16
 # Entries; parameters, directions and one temporary of this size fit into the second-level cache together.
 _CPU_BLOCK = 1 << 17
 
@@ -172,6 +174,8 @@ class Layout:
         self._find_pieces(params)
         key = None if present is None or all(present) else tuple(present)
         if key not in self._plans:
+            if len(self._plans) >= _MOST_PLANS:
+                self._plans.clear()
             self._plans[key] = _make_plan(self._pieces[1], params, key)
         return self._plans[key]
 
@@ -211,7 +215,7 @@ def kept_units(named_parameters: Iterable[tuple[str, Tensor]], unit_sets: Sequen
     names, params = zip(*named_parameters, strict=True)
     layout = Layout(unit_sets, names, params)
     plan = layout.plan(params)
-    alive = alive_groups(plan, [params[i].detach() for i in plan.covered])
+    alive = alive_groups(plan, [params[i].detach() for i in plan.covered]).cpu()
     return dict(zip(layout.set_sizes(), alive.split(list(layout.set_sizes().values())), strict=True))
 
 

@@ -31,7 +31,8 @@ class Move:
         xs: Parameters that hold groups, changed in place.
         ds: Direction of each, with the same memory order.
         lr: Learning rate.
-        fused: True demands the compiled kernels, False forbids them, None leaves the choice to the size.
+        fused: True demands the compiled kernels, False forbids them, None leaves the choice to the size; the sub-gradient step
+            has none.
     """
 
     plan: Plan
@@ -250,8 +251,8 @@ def _scratch(rows: Sequence[Tensor]) -> list[Tensor]:
     for row in rows:
         longest[row.dtype] = max(longest.get(row.dtype, 0), row.numel())
     memory = {dtype: torch.empty(length, dtype=dtype, device=rows[0].device) for dtype, length in longest.items()}
-    views = {(row.shape, row.dtype): None for row in rows}
-    views = {(shape, dtype): memory[dtype][: shape.numel()].view(shape) for shape, dtype in views}
+    kinds = {(row.shape, row.dtype) for row in rows}
+    views = {(shape, dtype): memory[dtype][: shape.numel()].view(shape) for shape, dtype in kinds}
     return [views[row.shape, row.dtype] for row in rows]
 
 

@@ -96,11 +96,11 @@ class Entry:
 
     @property
     def title(self) -> str:
-        """Name of the row: ``Mixture`` or ``FDNN compressed``."""
+        """Name of the row: ``Mixture``, ``FDNN compressed`` or ``FDNN FAILED``."""
         if self.variant == "mixture":
             return "Mixture"
         iteration = "" if self.iteration is None else f"iteration {self.iteration}"
-        return " ".join(filter(None, (self.label, self.variant, iteration, self.step and f"({self.step})")))
+        return " ".join(filter(None, (self.label, self.variant, iteration, self.step and f"({self.step})", self.status)))
 
     def conditions(self) -> list[Condition]:
         """Return all (noise, SNR) of all seeds, SNRs rising."""

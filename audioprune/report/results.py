@@ -225,7 +225,7 @@ def _is_volatile(key: str, jobs: list[Job]) -> bool:
 def differences(jobs: Iterable[Job]) -> tuple[str, ...]:
     """Return the configuration keys whose values differ between jobs that have them.
 
-    Left out are volatile keys, the names of model and pipeline, the keys of a model that its name already tells, and a
+    Left out are volatile keys, the names of model and pipeline, keys of a model or a step that these names already tell, and a
     step's copy of a key that stands nearer to the root.
     """
     jobs = [job for job in jobs if job.config]
@@ -240,10 +240,18 @@ def differences(jobs: Iterable[Job]) -> tuple[str, ...]:
 
 
 def _differs(key: str, jobs: list[Job]) -> bool:
-    seen = {(job.model, repr(job.config[key])) for job in jobs if key in job.config}
-    models = {model for model, _ in seen}
-    told_by_model = key.startswith("model.") and len(models) > 1 and len(seen) == len(models)
-    return len({value for _, value in seen}) > 1 and not told_by_model
+    values = {repr(job.config[key]) for job in jobs if key in job.config}
+    return len(values) > 1 and not _told_by_name(key, jobs)
+
+
+def _told_by_name(key: str, jobs: list[Job]) -> bool:
+    """Tell whether the name of the model or of the pipeline, which every table shows, already says the value."""
+    names = {"model": lambda job: job.model, "pipeline.steps": lambda job: job.pipeline}
+    name_of = next((names[part] for part in names if key.startswith(f"{part}.")), None)
+    if name_of is None:
+        return False
+    seen = {(name_of(job), repr(job.config[key])) for job in jobs if key in job.config}
+    return len(seen) == len({name for name, _ in seen})
 
 
 def join_seeds(jobs: Iterable[Job]) -> list[tuple[Job, ...]]:

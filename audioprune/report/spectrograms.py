@@ -14,7 +14,8 @@ from audioprune.report.figures import Figure, footer_of, new_canvas, save_figure
 from audioprune.report.tables import csv_text
 
 _MAX_FRAMES = 300
-_FLOOR_DB = -70.0
+_FLOOR_DB = -60.0
+_LOWEST_KHZ = 0.1
 Levels = tuple[np.ndarray, float, float]
 
 
@@ -27,7 +28,7 @@ def spectrogram_figure(folder: Path, name: str, clip: Clip) -> Figure:
         clip: The item; one panel per version.
     """
     drawn = {version: _levels(path) for version, path in clip.versions.items()}
-    top = max(levels.max() for version, (levels, _, _) in drawn.items() if version == CLEAN or CLEAN not in drawn)
+    top = max(_loudest(values) for version, values in drawn.items() if version == CLEAN or CLEAN not in drawn)
     caption = f"{clip.model}, {condition_text(clip.condition)}, item {clip.item}: {', '.join(map(version_text, drawn)).lower()}."
     columns = len(drawn) if len(drawn) <= 4 else 3
     rows = math.ceil(len(drawn) / columns)
@@ -45,6 +46,13 @@ def spectrogram_figure(folder: Path, name: str, clip: Clip) -> Figure:
         return save_figure(canvas, folder, name, _as_csv(drawn, top), f"Spectrograms. {caption}", f"Spectrograms of {caption}")
 
 
+def _loudest(values: Levels) -> float:
+    """Return the highest level above 100 Hz; rumble and a wandering offset must not set the colours of the speech."""
+    levels, _, top_khz = values
+    first = min(math.ceil(_LOWEST_KHZ / top_khz * (levels.shape[0] - 1)), levels.shape[0] - 1)
+    return float(levels[first:].max())
+
+
 def _draw(ax: Any, values: Levels, top: float, title: str) -> Any:
     levels, seconds, top_khz = values
     ax.set_title(title, loc="left")
@@ -59,6 +67,7 @@ def _levels(path: Path) -> Levels:
 
     signal, sample_rate = soundfile.read(path, dtype="float64", always_2d=True)
     signal = signal.mean(axis=1)
+    signal = signal - signal.mean()  # a constant offset of a recording would otherwise be its loudest point
     length = max(2, round(0.02 * sample_rate))
     hop = max(round(0.01 * sample_rate), math.ceil(signal.size / _MAX_FRAMES), 1)
     padded = np.pad(signal, (length // 2, length))

@@ -340,9 +340,9 @@ def _summary_row(entry: Entry, cells: Sequence[tuple[str, float | None, str]]) -
     row: dict[str, Cell] = {"title": entry.title, "pipeline": entry.pipeline or "-"}
     row |= {"seeds": len(entry.seeds), "scale": honest_scale(entry.scale)}
     row |= config_cells(entry)
-    row["status"] = f"{entry.status}: {entry.reason}" if entry.status else "finished"
     if entry.status:
-        return row | {key: entry.status for _, _, key in cells} | {key: entry.status for key, _, _ in SIZE_COLUMNS}
+        return row | {"status": entry.reason} | dict.fromkeys([*(key for _, _, key in cells), *(key for key, _, _ in SIZE_COLUMNS)], "-")
+    row["status"] = "finished" if all(job.status == "finished" for job in entry.jobs) else "measured, but not all jobs finished"
     row |= {key: entry.score(metric, snr) for metric, snr, key in cells}
     blank = entry.variant == "mixture"
     return row | {key: "-" if blank else entry.size(key) for key, _, _ in SIZE_COLUMNS}

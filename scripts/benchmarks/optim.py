@@ -14,7 +14,7 @@ from collections.abc import Callable
 from statistics import median
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from audioprune.compress.units import Slice, UnitSet, rows
 from audioprune.optim import ADMM, HSPG, OBProxSG, ProxSG

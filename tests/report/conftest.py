@@ -18,7 +18,9 @@ from fake_runs import SCALE, FakeRun  # noqa: E402
 def make_run(tmp_path: Path) -> Callable[..., FakeRun]:
     """Make a run folder below ``tmp_path / "runs"``."""
 
-    def make(name: str, model: str = "fdnn", pipeline: str = "p2_unstructured", seed: int = 0, scale: str = SCALE, **config: Any) -> FakeRun:
+    def make(
+        name: str, model: str = "fdnn", pipeline: str = "p2_unstructured", seed: int = 0, scale: str = SCALE, **config: Any
+    ) -> FakeRun:
         parts = {"pipeline": {"name": pipeline, **config.pop("pipeline_config", {})}}
         if "model_config" in config:
             parts["model"] = config.pop("model_config")

@@ -96,7 +96,7 @@ def test_the_page_can_be_used_without_seeing_it(pages) -> None:
 def test_the_page_tells_failures_scores_and_claims(pages) -> None:
     page = _checked(next(file for file in pages[0] if file.name == "report.html"))
     text = " ".join(page.text)
-    assert "FAILED: <script>alert(1)</script>" in text and "spk<1>" in text
+    assert "LSTM FAILED" in text and "<script>alert(1)</script>" in text and "spk<1>" in text
     assert len(page.of("script")) == 1
     for words in ("61.00", "32 of 40 files valid", "3 runs, 1 of them not finished; 2 seeds", "held", "not a reproduction"):
         assert words in text, words

@@ -44,7 +44,8 @@ def test_a_table_to_print(make_run) -> None:
 
 
 def test_a_run_that_only_failed_still_gives_a_table(make_run) -> None:
-    assert "FAILED: no space" in summary_table(make_run("a").status("failed", "no space").folder)
+    text = summary_table(make_run("a").status("failed", "no space").folder)
+    assert "FDNN FAILED" in text and "no space" in text
 
 
 def test_reports_import_neither_torch_nor_matplotlib() -> None:

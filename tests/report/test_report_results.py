@@ -103,6 +103,12 @@ def test_keys_of_a_model_are_told_by_its_name(make_run) -> None:
     assert differences(load_jobs(run.folder.parent)) == ("model.width",)
 
 
+def test_a_step_is_told_by_the_name_of_its_pipeline(make_run) -> None:
+    make_run("a", pipeline="train", pipeline_config={"steps": {"score": {"file": "a"}}, "lambda_1": 0.0})
+    run = make_run("b", pipeline="p2", pipeline_config={"steps": {"score": {"file": "b"}}, "lambda_1": 1.0})
+    assert differences(load_jobs(run.folder.parent)) == ("pipeline.lambda_1",)
+
+
 def test_jobs_are_joined_over_seeds_only(make_run) -> None:
     for seed in (0, 1, 2):
         make_run(f"a{seed}", seed=seed, data={"seed": 0})

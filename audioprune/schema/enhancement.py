@@ -1,0 +1,179 @@
+"""Which keys the groups of speech enhancement have: models, task, corpora, and the pipelines of Tan & Wang."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import MISSING
+
+from audioprune.schema.core import PipelineConfig
+from audioprune.schema.values import choice, number
+
+
+@dataclass
+class FdnnConfig:
+    """See audioprune.models.fdnn.FDNN."""
+
+    name: str = "fdnn"
+    _target_: str = "audioprune.models.fdnn.FDNN"
+    bins: int = number(161, least=2)
+    width: int = number(2048, least=1)
+    depth: int = number(3, least=1)
+
+
+@dataclass
+class LstmConfig:
+    """See audioprune.models.lstm.LSTM."""
+
+    name: str = "lstm"
+    _target_: str = "audioprune.models.lstm.LSTM"
+    bins: int = number(161, least=2)
+    width: int = number(1024, least=1)
+    depth: int = number(4, least=1)
+
+
+@dataclass
+class TcnnConfig:
+    """See audioprune.models.tcnn.TCNN."""
+
+    name: str = "tcnn"
+    _target_: str = "audioprune.models.tcnn.TCNN"
+    width: float = number(1.0, least=0.0625, most=4)
+    dropout: float = number(0.3, least=0, below=1)
+
+
+@dataclass
+class GcrnConfig:
+    """See audioprune.models.gcrn.GCRN."""
+
+    name: str = "gcrn"
+    _target_: str = "audioprune.models.gcrn.GCRN"
+    groups: int = number(2, least=1, most=8)
+    width: float = number(1.0, least=0.0625, most=4)
+
+
+@dataclass
+class EnhancementConfig:
+    """See audioprune.tasks.enhancement.Enhancement."""
+
+    name: str = "irm"
+    _target_: str = "audioprune.tasks.enhancement.Enhancement"
+    target: str = choice("irm", "irm", "magnitude", "complex", "waveform")
+    sample_rate: int = number(16000, least=1000)
+    frame_length: int = number(320, least=2)
+    hop_length: int = number(160, least=1)
+    ola_norm: str = choice("window", "window", "window_squared")
+    feature: str = choice("magnitude", "magnitude", "cube_root", "log")
+
+
+@dataclass
+class MixingConfig:
+    """Keys that every corpus of noisy mixtures shares; see audioprune.data.noisy_mixtures.NoisyMixtures."""
+
+    name: str = MISSING
+    _target_: str = MISSING
+    sample_rate: int = number(16000, least=1000, most=192000)
+    train_mixtures: int | None = number(None, least=1)
+    valid_mixtures: int | None = number(None, least=1)
+    test_mixtures: int | None = number(None, least=1)
+    train_snr_db: list[float] = number([-5.0, 0.0], least=-60, most=100)
+    train_snr_step_db: float | None = number(None, above=0)
+    test_snr_db: list[float] = number([-5.0, 0.0, 5.0], least=-60, most=100)
+    segment_s: float | None = number(None, above=0)
+    max_test_s: float | None = number(None, above=0)
+    babble_share: float = number(0.0, least=0, most=1)
+    babble_talkers: list[int] = number([4, 8], least=1)
+    fresh_each_epoch: bool = True
+    rms_normalise: bool = True
+    seed: int = number(0, least=0)
+    on_bad_file: str = choice("stop", "stop", "skip")
+    cache_dir: str | None = None
+    memory_mb: float = number(2048.0, least=0)
+
+
+@dataclass
+class NoisyMixturesConfig(MixingConfig):
+    """Keys of conf/data/noisy_mixtures.yaml."""
+
+    name: str = "noisy_mixtures"
+    _target_: str = "audioprune.data.noisy_mixtures.NoisyMixtures"
+    speech_root: str = MISSING
+    noise_root: str = MISSING
+    test_noise_root: str | None = None
+    split: Any = None
+    fractions: list[float] = number([0.8, 0.1, 0.1], least=0, most=1)
+    speaker_from: str = "auto"
+
+
+@dataclass
+class Wsj0MixConfig(MixingConfig):
+    """Keys of conf/data/wsj0_mix.yaml."""
+
+    name: str = "wsj0_mix"
+    _target_: str = "audioprune.data.wsj0_mix.Wsj0Mix"
+    wsj0_root: str = MISSING
+    train_noise_root: str = MISSING
+    test_noise_root: str = MISSING
+    speakers: Any = None
+    allow_partial: bool = False
+    train_snr_step_db: float | None = number(1.0, above=0)
+    fresh_each_epoch: bool = False
+
+
+@dataclass
+class TrainPipelineConfig(PipelineConfig):
+    """Knobs of conf/pipeline/train.yaml."""
+
+    lambda_1: float = number(0.0, least=0)
+
+
+@dataclass
+class QuantizePipelineConfig(PipelineConfig):
+    """Knobs of conf/pipeline/quantize.yaml."""
+
+    levels: int | None = number(None, least=1, most=65536)
+    alpha_2: float | None = number(None, least=0)
+    alpha_2_relative: float = number(0.005, least=0)
+    sensitivity_items: int | None = number(None, least=1)
+
+
+@dataclass
+class P2PipelineConfig(QuantizePipelineConfig):
+    """Knobs of conf/pipeline/p2_unstructured.yaml."""
+
+    lambda_1: float = number(1.0, least=0)
+    alpha_1: float | None = number(None, least=0)
+    alpha_1_relative: float = number(0.01, least=0)
+    method: str = choice("first_violation", "first_violation", "bisection")
+    min_removed: float = number(0.01, least=0, most=1)
+    max_iterations: int = number(10, least=1)
+    finetune_epochs: int = number(10, least=1)
+    finetune_learning_rate: float | None = number(None, above=0)
+
+
+@dataclass
+class MagnitudePipelineConfig(PipelineConfig):
+    """Knobs of conf/pipeline/magnitude.yaml."""
+
+    lambda_1: float = number(0.0, least=0)
+    sparsity: float = number(0.8, least=0, most=1)
+    scope: str = choice("global", "global", "local")
+    rounds: int = number(1, least=1)
+    finetune_epochs: int = number(10, least=1)
+    finetune_learning_rate: float | None = number(None, above=0)
+    levels: int | None = number(32, least=1, most=65536)
+
+
+GROUPS: dict[str, dict[str, type]] = {
+    "model": {"fdnn": FdnnConfig, "lstm": LstmConfig, "tcnn": TcnnConfig, "gcrn": GcrnConfig},
+    "task": {"enhancement": EnhancementConfig},
+    "data": {"noisy_mixtures": NoisyMixturesConfig, "wsj0_mix": Wsj0MixConfig},
+    "pipeline": {
+        "train": TrainPipelineConfig,
+        "quantize": QuantizePipelineConfig,
+        "p2_unstructured": P2PipelineConfig,
+        "magnitude": MagnitudePipelineConfig,
+        "evaluate": PipelineConfig,
+    },
+}

@@ -1,0 +1,13 @@
+"""The vocabulary of pipelines: what can be done to a model between its initialisation and its table.
+
+Each step is a small value that a YAML names as ``audioprune.steps.<Name>``; it alone changes a run. The algorithms stand in
+audioprune.compress, the training loop in training.py.
+"""
+
+from audioprune.steps.control import Repeat
+from audioprune.steps.evaluate import Evaluate
+from audioprune.steps.prune import Prune, SensitivityPrune, Trim
+from audioprune.steps.quantize import Quantize
+from audioprune.steps.train import Train
+
+__all__ = ["Evaluate", "Prune", "Quantize", "Repeat", "SensitivityPrune", "Train", "Trim"]

@@ -1,0 +1,189 @@
+"""How a pipeline removes weights and units: by magnitude, by sensitivity, and for real.
+
+The algorithms stand in audioprune.compress.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from audioprune.compress import select, sensitivity
+from audioprune.compress.loss_oracle import LossOracle
+from audioprune.compress.masks import Mask, prunable
+from audioprune.compress.schedule import Cubic
+from audioprune.compress.trim import dead_units, trim_, trim_state
+from audioprune.compress.weight_groups import weight_groups
+from audioprune.errors import ConfigError, unknown_name
+from audioprune.files import append_line, read_lines
+from audioprune.results import write_csv
+from audioprune.run import Run
+from audioprune.signals import check_stop
+from audioprune.steps.train import group_kinds
+
+
+@dataclass
+class Prune:
+    """Remove the weights of smallest magnitude up to a target sparsity of all prunable weights.
+
+    Attributes:
+        sparsity: Removed fraction after the last round, 0 to 1.
+        scope: ``local`` prunes each tensor alike, ``global`` ranks all weights together.
+        rounds: Rounds over which the sparsity rises by the cubic schedule; 1 prunes at once.
+    """
+
+    sparsity: float
+    scope: str = "global"
+    rounds: int = 1
+
+    def run(self, run: Run, path: str) -> None:
+        """Prune one round."""
+        scopes = {"local": select.local, "global": select.globally}
+        if self.scope not in scopes:
+            raise ConfigError(unknown_name("scope", self.scope, scopes))
+        now = int(run.facts.get("round", 0))
+        target = self.sparsity if self.rounds == 1 else Cubic(0, self.rounds + 1, 1, 0.0, self.sparsity).sparsity(now + 1)
+        names = prunable(run.model)
+        mask = run.mask or Mask.ones(run.model, names)
+        weights = dict(run.model.named_parameters())
+        scores = {name: weights[name].detach().abs() for name in names}
+        run.mask = mask.updated(scopes[self.scope](scores, target, mask))
+        run.mask.apply_(run.model)
+        run.codebooks = None
+        run.facts["round"] = now + 1
+        record_iteration(run, path, mask, {"sparsity": target})
+
+
+@dataclass
+class SensitivityPrune:
+    """Prune every tensor by the ratio that its sensitivity analysis allows.
+
+    Attributes:
+        alpha_1: Tolerated increase of the validation loss, absolute; None takes ``alpha_1_relative``.
+        alpha_1_relative: Tolerated increase as a fraction of the current validation loss.
+        method: ``first_violation`` (the paper's) or ``bisection``.
+        items: Validation items that the analysis uses, or None for all.
+        min_removed: Pruning stops when an iteration removes less than this fraction of the remaining weights.
+        structured: Whether weight groups are removed (Algorithm 2) rather than single weights (Algorithm 1).
+        groups: Kind of weight group per kind of layer, for structured pruning.
+
+    Source: Tan & Wang, Algorithms 1 and 2. The stopping rule is not in the paper.
+    """
+
+    alpha_1: float | None = None
+    alpha_1_relative: float = 0.01
+    method: str = "first_violation"
+    items: int | None = None
+    min_removed: float = 0.01
+    structured: bool = False
+    groups: dict[str, str] | None = None
+
+    def run(self, run: Run, path: str) -> None:
+        """Analyse every tensor alone, then prune all of them together."""
+        started = time.monotonic()
+        mask = run.mask or Mask.ones(run.model, prunable(run.model))
+        candidates = self._candidates(run, mask)
+        oracle = self._oracle(run)
+        alpha = self.alpha_1 if self.alpha_1 is not None else self.alpha_1_relative * oracle.base()
+        log = run.folder / "training" / f"{path.replace('/', '-')}.jsonl"
+        result = sensitivity.search(
+            candidates,
+            oracle,
+            alpha,
+            method=self.method,
+            finished={row["tensor"]: sensitivity.TensorSensitivity.from_dict(row["found"]) for row in read_lines(log)},
+            on_tensor=lambda name, found: store_finding(log, name, found),
+        )
+        run.mask = mask.updated(sensitivity.keeps(candidates, result))
+        run.mask.apply_(run.model)
+        run.codebooks = None
+        iteration = int(run.facts.get("iteration", 0)) + 1
+        run.facts["iteration"] = iteration
+        write_csv(
+            run.folder / f"sensitivity-{iteration}.csv",
+            ("iteration", "tensor", "beta", "loss_increase", "chosen"),
+            [(iteration, row["tensor"], row["beta"], row["increase"], row["chosen"]) for row in result.rows()],
+        )
+        facts = {"loss_base": result.base, "loss_valid": self._oracle(run).base(), "alpha_1": alpha}
+        facts["passes"] = sum(found.passes for found in result.tensors.values())
+        removed = record_iteration(run, path, mask, {**facts, "seconds": round(time.monotonic() - started, 1)})
+        if removed < self.min_removed:
+            run.facts["stop"] = f"iteration {iteration} removed {removed:.2%} of the remaining weights, less than {self.min_removed:.2%}"
+            run.facts["stop_now"] = removed == 0.0
+
+    def _candidates(self, run: Run, mask: Mask) -> dict[str, sensitivity.Candidates]:
+        if self.structured:
+            return sensitivity.group_candidates(run.model, mask, weight_groups(run.model, group_kinds(self.groups)))
+        return sensitivity.weight_candidates(run.model, mask)
+
+    def _oracle(self, run: Run) -> LossOracle:
+        return run.task.validation_loss(run.model, run.data.valid(), run.data.collate, self.items)
+
+
+@dataclass
+class Trim:
+    """Take units out of the model for real that nothing writes or nothing reads any more.
+
+    Source: the structured pipeline of Tan & Wang stops at zeros; removal is what makes them pay.
+    """
+
+    def run(self, run: Run, path: str) -> None:
+        """Trim the model and its mask, and record how far masked and trimmed outputs differ."""
+        if not hasattr(run.model, "unit_sets"):
+            raise ConfigError(
+                f"{type(run.model).__name__}: expected a method unit_sets() that lists its units; write one or prune by masks only"
+            )
+        sets = run.model.unit_sets()
+        example = run.model.example_input()
+        with torch.no_grad():
+            before = run.model.eval()(example)
+        params = sum(parameter.numel() for parameter in run.model.parameters())
+        keep = dead_units(run.model, sets, mask=run.mask)
+        trimmed = trim_(run.model, sets, keep)
+        if run.mask is not None:
+            run.mask = Mask.from_state_dict(trim_state(run.mask.state_dict(), trimmed))
+        with torch.no_grad():
+            difference = float((run.model(example) - before).abs().max())
+        run.results.put(
+            {
+                "key": path,
+                "kind": "trim",
+                "label": run.label,
+                "params_before": params,
+                "params_after": sum(parameter.numel() for parameter in run.model.parameters()),
+                "units_before": {each.name: each.size for each in sets},
+                "units_after": {each.name: int(keep[each.name].sum()) if each.name in keep else each.size for each in sets},
+                "max_difference": difference,
+            }
+        )
+
+
+def record_iteration(run: Run, path: str, before: Mask, extra: dict[str, Any]) -> float:
+    """Record one pruning iteration and return the fraction of the remaining weights that it removed."""
+    after = run.mask or before
+    kept_before, kept = before.kept(), after.kept()
+    original = run.facts.setdefault("original_params", sum(p.numel() for p in run.model.parameters()))
+    unprunable = original - before.total()
+    removed = (kept_before - kept) / max(1, kept_before)
+    row = {
+        "key": path,
+        "kind": "iteration",
+        "label": run.label,
+        "iteration": run.facts.get("iteration", run.facts.get("round", 0)),
+        "remaining_share": (kept + unprunable) / original,
+        "nonzero": kept + unprunable,
+        "removed_share": removed,
+        "density_per_tensor": after.per_tensor(),
+    }
+    run.results.put({**row, **extra})
+    return removed
+
+
+def store_finding(log: Path, tensor: str, found: Any) -> None:
+    """Store what an analysis found for one tensor, so that an interrupted one goes on behind it."""
+    append_line(log, {"tensor": tensor, "found": found.as_dict()})
+    check_stop()
