@@ -175,7 +175,8 @@ def build(plain: dict[str, Any], folder: Path, overrides: list[str]) -> Run:
     runtime = plain["runtime"]
     torch.set_num_threads(runtime["threads"] or len(os.sched_getaffinity(0)))
     torch.manual_seed(plain["seed"])
-    settings = Settings(**{**plain["training"], "betas": tuple(plain["training"]["betas"])})
+    numbers = {key: value for key, value in plain["training"].items() if not key.startswith("finetune_")}
+    settings = Settings(**{**numbers, "betas": tuple(numbers["betas"])})
     loaded = load_model_file(plain["checkpoint"], plain["model"]) if plain["checkpoint"] else None
     _refuse_other_model(loaded, plain, overrides)
     task = instantiate((loaded and loaded.task_config) or plain["task"])

@@ -6,6 +6,7 @@ Whether a file is good is asked in checks.py; what a file is used for is decided
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -152,6 +153,15 @@ class AudioStore:
             self._held[path] = mono
             self._held_bytes += mono.nbytes
         return mono
+
+    def preload(self, paths: Sequence[Path]) -> None:
+        """Decode files ahead of use, unless they do not all fit into the budget."""
+        wanted = [path for path in dict.fromkeys(paths) if path not in self._held]
+        headers = [self._header(path) for path in wanted]
+        need = 4 * sum(round(header.frames * self.sample_rate / header.sample_rate) for header in headers)
+        if self._held_bytes + need <= self.budget_bytes:
+            for path in wanted:
+                self.whole(path)
 
     def excerpt(self, path: Path, start: int, length: int) -> Samples:
         """Return samples ``start`` to ``start + length`` of a file, counted at ``sample_rate``; shape (length,)."""

@@ -152,10 +152,13 @@ def check_header(path: Path) -> list[Finding]:
 def inspect_file(path: Path) -> FileFacts:
     """Decode a file to its end and note everything that does not depend on what the file is used for."""
     found = check_header(path)
-    if any(finding.code in ("unreadable", "no_samples") for finding in found):
+    if any(finding.code != "truncated" for finding in found):
         size = path.stat().st_size if path.exists() else 0
         return FileFacts(path, disk_bytes=size, findings=tuple(found))
-    info = read_info(path)
+    try:
+        info = read_info(path)
+    except DataError:  # cut inside its header
+        return FileFacts(path, disk_bytes=path.stat().st_size, findings=tuple(found))
     facts = FileFacts(path, path.stat().st_size, sha256_file(path), "", info.sample_rate, info.channels, findings=tuple(found))
     tally = _Tally(info)
     try:

@@ -106,5 +106,5 @@ def _write(place: Path, entries: dict[str, Any]) -> None:
     body = json.dumps({"version": _VERSION, "entries": entries})
     try:
         write_atomic(place, f"{sha256(body.encode())}\n{body}")
-    except OutputError:
+    except (OutputError, OSError):
         return  # a cache that cannot be written costs time, nothing else

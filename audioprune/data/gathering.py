@@ -203,6 +203,20 @@ def names(paths: Iterable[Path], most: int = 5) -> str:
     return ", ".join(listed[:most]) + (f", ... {len(listed)} in all" if len(listed) > most else "")
 
 
+def amount(title: str, sources: Sequence[Source], speaker_from: str) -> str:
+    """Return the size of speech in a few words, such as ``synthetic_speech, 14 min, 24 speakers``."""
+    seconds = sum(source.duration_s for source in sources)
+    size = f"{seconds / 3600:.1f} h" if seconds >= 7200 else f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
+    groups = len({source.group for source in sources})
+    what = "file" if speaker_from == "file" else "speaker"
+    return f"{title}, {size}, {groups} {what}{'s' if groups != 1 else ''}"
+
+
+def speaker_notes(speaker_from: str) -> list[str]:
+    """Return a note when speakers are not known."""
+    return ["speech: every file counts as a speaker, so that test speakers may occur in training"] if speaker_from == "file" else []
+
+
 def tell(notes: Sequence[str], logger: logging.Logger) -> None:
     """Log notes, one warning each."""
     for note in notes:

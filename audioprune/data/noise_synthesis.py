@@ -163,13 +163,14 @@ def rails(seconds: float, rng: Rng) -> Wave:
 
 def babble(streams: Sequence[Samples], seconds: float, rng: Rng) -> Wave:
     """Put voices that talk at once at some distance in a small room."""
-    return reverberated(_crowd(streams, seconds, rng), rng.uniform(0.3, 0.5), rng)
+    return reverberated(_crowd(streams, seconds, rng), rng.uniform(0.4, 0.7), rng.uniform(1.0, 1.8), rng)
 
 
 def cafeteria(streams: Sequence[Samples], seconds: float, rng: Rng) -> Wave:
     """Put voices that talk at once, clattering dishes and a ventilator into one large room."""
     voices, dishes = _crowd(streams, seconds, rng), clatter(seconds, rng)
-    room = reverberated(voices / voices.std() + rng.uniform(0.4, 0.7) * dishes / dishes.std(), rng.uniform(0.7, 1.5), rng)
+    near = voices / voices.std() + rng.uniform(0.4, 0.7) * dishes / dishes.std()
+    room = reverberated(near, rng.uniform(0.7, 1.5), rng.uniform(1.5, 3.0), rng)
     ventilator = coloured(-4)(seconds, rng)
     return room / room.std() + rng.uniform(0.2, 0.4) * ventilator / ventilator.std()
 
@@ -194,12 +195,12 @@ def clatter(seconds: float, rng: Rng) -> Wave:
     return wave
 
 
-def reverberated(wave: Wave, rt60_s: float, rng: Rng) -> Wave:
-    """Put a signal into a room: noise that decays by 60 dB in ``rt60_s``, after the direct sound."""
+def reverberated(wave: Wave, rt60_s: float, wet: float, rng: Rng) -> Wave:
+    """Put a signal into a room: the direct sound, and noise that decays by 60 dB in ``rt60_s``, ``wet`` times as loud."""
     times = np.arange(_samples(rt60_s)) / SAMPLE_RATE
     tail = rng.standard_normal(len(times)) * 10 ** (-3 * times / rt60_s)
     tail = signal.lfilter([0.6], [1, -0.4], tail)  # walls take the high frequencies first
-    tail *= rng.uniform(0.6, 1.2) / np.sqrt(np.sum(tail**2))
+    tail *= wet / np.sqrt(np.sum(tail**2))
     tail[0] += 1.0
     return signal.oaconvolve(wave, tail)[: len(wave)]
 

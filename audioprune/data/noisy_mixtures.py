@@ -17,11 +17,13 @@ from audioprune.data.gathering import (
     SHORTEST_NOISE_S,
     SHORTEST_SPEECH_S,
     Gathered,
+    amount,
     audio_below,
     check_choice,
     gather,
     refuse_leaks,
     share_noise,
+    speaker_notes,
     tell,
 )
 from audioprune.data.mixing import Mixer, MixingRules, Mixtures, Source, by_group, collate, condition_name, require_talkers
@@ -152,6 +154,8 @@ class NoisyMixtures:
         self.speech_root = Path(speech_root).expanduser()
         self.noise_root = Path(noise_root).expanduser()
         self.test_noise_root = Path(test_noise_root).expanduser() if test_noise_root else None
+        if self.test_noise_root and self.test_noise_root.resolve() == self.noise_root.resolve():
+            raise ConfigError(f"expected test_noise_root apart from noise_root, got {noise_root} twice; give another folder or leave it out")
         self.sample_rate = sample_rate
         self.split = split
         self.fractions = tuple(fractions)
@@ -173,7 +177,12 @@ class NoisyMixtures:
         self._ready()
 
     def train(self) -> Mixtures:
-        """Return the training items; ``set_epoch`` chooses the epoch."""
+        """Return the training items; ``set_epoch`` chooses the epoch.
+
+        Audio that fits into memory is decoded here, once, so that worker processes share it.
+        """
+        mixer = self._ready().mixer
+        mixer.store.preload([source.path for role in (mixer.speech, mixer.noise) for source in role["train"]])
         return self._items("train")
 
     def valid(self) -> Mixtures:
@@ -214,10 +223,7 @@ class NoisyMixtures:
 
     def scale(self) -> str:
         """Return the size of the training speech in a few words, such as ``synthetic_speech, 14 min, 24 speakers``."""
-        speech = self._ready().mixer.speech["train"]
-        seconds = sum(source.duration_s for source in speech)
-        size = f"{seconds / 3600:.1f} h" if seconds >= 7200 else f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
-        return f"{self.title}, {size}, {len({source.group for source in speech})} speakers"
+        return amount(self.title, self._ready().mixer.speech["train"], self.speaker_from)
 
     def manifest(self) -> list[dict[str, Any]]:
         """Return one record for the corpus, each file, and each validation and test mixture with its seed and excerpts."""
@@ -258,7 +264,7 @@ class NoisyMixtures:
         noise.sources, notes = share_noise(noise.sources)
         sources = {"speech": list(speech.sources), "noise": noise.sources}
         speech.join(noise)
-        self.notes = speech.notes + notes + refuse_leaks(speech.facts, speech.sources)
+        self.notes = speaker_notes(self.speaker_from) + speech.notes + notes + refuse_leaks(speech.facts, speech.sources)
         if speech.skipped:
             self.notes.append(f"{len(speech.skipped)} bad files are left out: {'; '.join(f.line() for f in speech.skipped[:5])}")
         pools = {role: {split: [s for s in found if s.split == split] for split in SPLITS} for role, found in sources.items()}

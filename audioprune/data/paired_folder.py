@@ -19,7 +19,17 @@ from torch.utils.data import Dataset
 from audioprune.data.audio import AudioStore
 from audioprune.data.checks import FileFacts, Finding
 from audioprune.data.file_index import inspect_files
-from audioprune.data.gathering import SHORTEST_SPEECH_S, check_choice, conversion_notes, names, refuse_leaks, stop_or_skip, tell
+from audioprune.data.gathering import (
+    SHORTEST_SPEECH_S,
+    amount,
+    check_choice,
+    conversion_notes,
+    names,
+    refuse_leaks,
+    speaker_notes,
+    stop_or_skip,
+    tell,
+)
 from audioprune.data.mixing import MixingRules, Source, audible_start, by_group, collate, condition_name
 from audioprune.data.pairing import Pair, find_pairs, partners_differ, read_conditions
 from audioprune.data.splits import SPEAKER_RULES, SPLITS, assign_speech, share_out
@@ -212,6 +222,8 @@ class PairedFolder:
 
     def train(self) -> Pairs:
         """Return the training items; ``set_epoch`` chooses the epoch."""
+        ready = self._ready()
+        ready.store.preload([side.path for source in ready.pools["train"] for side in (source.noisy, source.clean)])
         return self._items("train")
 
     def valid(self) -> Pairs:
@@ -249,10 +261,7 @@ class PairedFolder:
 
     def scale(self) -> str:
         """Return the size of the training speech in a few words, such as ``paired_folder, 9.4 h, 28 speakers``."""
-        clean = [source.clean for source in self._ready().pools["train"]]
-        seconds = sum(source.duration_s for source in clean)
-        size = f"{seconds / 3600:.1f} h" if seconds >= 7200 else f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
-        return f"{self.title}, {size}, {len(by_group(clean))} speakers"
+        return amount(self.title, [source.clean for source in self._ready().pools["train"]], self.speaker_from)
 
     def manifest(self) -> list[dict[str, Any]]:
         """Return one record for the corpus and one for each pair."""
@@ -292,11 +301,7 @@ class PairedFolder:
         facts = self._inspect(pairs)
         problems += [finding for fact in facts.values() for finding in fact.errors] + _mismatches(pairs, facts)
         stop_or_skip(where, [FileFacts(finding.path, findings=(finding,)) for finding in problems], self.on_bad_file)
-        bad = {finding.path for finding in problems}
-        idle = {fact.path for fact in facts.values() if fact.has("silent") or fact.duration_s < SHORTEST_SPEECH_S} - bad
-        if idle:
-            notes.append(f"{len(idle)} silent or short files (below {SHORTEST_SPEECH_S:g} s) are not used: {names(sorted(idle))}")
-        usable = [pair for pair in pairs if not {pair.noisy, pair.clean} & (bad | idle)]
+        usable, more = _usable(pairs, facts, {finding.path for finding in problems})
         known = read_conditions(self.conditions) if self.conditions else {}
         pools: dict[str, list[PairSource]] = {split: [] for split in SPLITS}
         for pair in usable:
@@ -304,9 +309,9 @@ class PairedFolder:
             noisy, clean = (_source(facts[path], pair.relative, place.split, place.group) for path in (pair.noisy, pair.clean))
             pools[place.split].append(PairSource(noisy, clean, *known.get(pair.noisy.stem, (_ANY_NOISE, None))))
         self._refuse(pools, where)
-        clean_sources = [source.clean for pool in pools.values() for source in pool]
         used = [facts[path] for pair in usable for path in (pair.noisy, pair.clean)]
-        self.notes = notes + conversion_notes(used, self.sample_rate) + refuse_leaks(list(facts.values()), clean_sources)
+        leaks = refuse_leaks(used, [side for pool in pools.values() for source in pool for side in (source.noisy, source.clean)])
+        self.notes = speaker_notes(self.speaker_from) + notes + more + conversion_notes(used, self.sample_rate) + leaks
         if problems:
             self.notes.append(f"{len(problems)} bad files are left out: {'; '.join(finding.line() for finding in problems[:5])}")
         return _Prepared(pools, AudioStore(self.sample_rate, round(self.memory_mb * 1e6)), problems)
@@ -327,6 +332,14 @@ class PairedFolder:
         unnamed = [source.noisy.path for source in pools["test"] if self.conditions and source.snr_db is None]
         if unnamed:
             raise DataError(f"{self.conditions}: expected a line for every test file, found none for {names(unnamed)}; complete the list")
+
+
+def _usable(pairs: Sequence[Pair], facts: Mapping[Path, FileFacts], bad: set[Path]) -> tuple[list[Pair], list[str]]:
+    """Return the pairs of good files, and a note on silent and short ones."""
+    idle = {fact.path for fact in facts.values() if fact.has("silent") or fact.duration_s < SHORTEST_SPEECH_S} - bad
+    listed = names(sorted(idle))
+    notes = [f"{len(idle)} silent or short files (below {SHORTEST_SPEECH_S:g} s) are not used: {listed}"] if idle else []
+    return [pair for pair in pairs if not {pair.noisy, pair.clean} & (bad | idle)], notes
 
 
 def _mismatches(pairs: Sequence[Pair], facts: Mapping[Path, FileFacts]) -> list[Finding]:

@@ -91,7 +91,8 @@ class SceneFeatures:
 
     def key(self) -> str:
         """Return 16 digits that stand for all numbers of the computation."""
-        return sha256(json.dumps([_VERSION, POWER_FLOOR, TOP_DB, asdict(self)], sort_keys=True).encode())[:16]
+        numbers = asdict(self) | {"duration_s": float(self.duration_s)}  # 10 and 10.0 are the same
+        return sha256(json.dumps([_VERSION, POWER_FLOOR, TOP_DB, numbers], sort_keys=True).encode())[:16]
 
     def warm_up(self) -> None:
         """Compute the filters, which several threads then share; a ConfigError says that some hold no frequency."""

@@ -201,8 +201,8 @@ def _shared_out(clips: Sequence[SceneClip], fractions: Sequence[float], seed: in
         recordings = sorted({clip.recording for clip in clips if clip.label == label})
         if len(recordings) < _FEWEST_RECORDINGS:
             raise DataError(
-                f"expected at least {_FEWEST_RECORDINGS} recordings of class {label} to split them, got {some(recordings)}; add clips, make "
-                f"folders train, valid and test, or use recording_from=file"
+                f"expected at least {_FEWEST_RECORDINGS} recordings of class {label} to split them, got {some(recordings)}; add clips, "
+                "make folders train, valid and test, or use recording_from=file"
             )
         splits |= share_out(recordings, fractions, seed, f"recordings of {label}")
     return [replace(clip, split=splits[clip.recording]) for clip in clips]
@@ -211,7 +211,8 @@ def _shared_out(clips: Sequence[SceneClip], fractions: Sequence[float], seed: in
 def _refuse_few(root: Path, classes: Sequence[str]) -> None:
     if len(classes) >= 2:
         return
-    inner = next((entry for entry in sorted(root.iterdir()) if entry.is_dir() and sum(each.is_dir() for each in entry.iterdir()) >= 2), None)
+    folders = [entry for entry in sorted(root.iterdir()) if entry.is_dir()]
+    inner = next((entry for entry in folders if sum(each.is_dir() for each in entry.iterdir()) >= 2), None)
     remedy = f"point to {inner}" if inner else "make one folder for each class"
     found = f"{', '.join(classes) or 'none'} ({root} holds {listing(root)})"
     raise DataError(f"expected at least 2 folders named after classes below {root}, found {found}; {remedy}")

@@ -158,9 +158,10 @@ class ClassFolder:
         title: str = "class_folder",
         **features: Any,
     ) -> None:
-        for name, value, known in (("split", split or "folders", ("folders", "fraction")), ("recording_from", recording_from, RECORDING_RULES)):
-            if value not in known:
-                raise ConfigError(unknown_name(name, value, known))
+        if split not in (None, "folders", "fraction"):
+            raise ConfigError(unknown_name("split", split, ("folders", "fraction")))
+        if recording_from not in RECORDING_RULES:
+            raise ConfigError(unknown_name("recording_from", recording_from, RECORDING_RULES))
         share_out(("a", "b", "c"), fractions, seed, "names")
         check_fraction(valid_fraction)
         self.root = Path(root).expanduser()

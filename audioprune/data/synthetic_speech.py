@@ -5,36 +5,28 @@ How voices and noises sound stands in speech_synthesis.py and noise_synthesis.py
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
-from audioprune.data.audio import Samples, find_audio
-from audioprune.data.file_index import inspect_files
+from audioprune.data.audio import Samples
+from audioprune.data.made_folder import MadeFolder
 from audioprune.data.mixing import Mixtures, collate
 from audioprune.data.noise_synthesis import NOISES, babble, cafeteria, levelled
 from audioprune.data.noisy_mixtures import NoisyMixtures
 from audioprune.data.speech_synthesis import SAMPLE_RATE, draw_voice, speak
-from audioprune.data.splits import SPLITS, listing
-from audioprune.errors import ConfigError, DataError, OutputError
-from audioprune.files import check_writable, sha256, sha256_file, write_json
-from audioprune.places import cache_folder
-from audioprune.progress import track
-from audioprune.signals import check_stop
+from audioprune.data.splits import SPLITS
+from audioprune.errors import ConfigError
 
 _VERSION = 1
 """Raised whenever the same parameters give other audio."""
-_MARKER = "synthetic_speech.json"
 _TITLE = "synthetic_speech"
 _CROWD = 10
-_BYTES_PER_SECOND = 2 * SAMPLE_RATE
 _TARGETS, _TRAIN_CROWD, _TEST_CROWD, _NOISE, _TRAIN_VOICES, _TEST_VOICES, _VOICES = range(7)
 
 
@@ -137,11 +129,9 @@ class SyntheticSpeech:
             noises=noises,
         )
         self.cache_dir = cache_dir or ""
-        named = sha256(json.dumps(asdict(self.recipe), sort_keys=True).encode())[:12]
-        self.root = Path(root).expanduser() if root else cache_folder(self.cache_dir) / _TITLE / named
-        self.mixtures = NoisyMixtures(
-            self.root / "speech", self.root / "noise", seed=seed, cache_dir=cache_dir, **{"title": _TITLE, **mixing}
-        )
+        self.folder = MadeFolder.at(root, _TITLE, asdict(self.recipe), self.cache_dir)
+        place = self.folder.root
+        self.mixtures = NoisyMixtures(place / "speech", place / "noise", seed=seed, cache_dir=cache_dir, **{"title": _TITLE, **mixing})
         self.sample_rate = self.mixtures.sample_rate
         self._ready = False
 
@@ -159,8 +149,8 @@ class SyntheticSpeech:
         """
         if self._ready:
             return
-        if not is_intact(self.root, self.recipe, self.cache_dir):
-            build(self.root, self.recipe, self.cache_dir)
+        seconds = 60 * sum(self.recipe.minutes) + self.recipe.noise_s * (self.recipe.noises + 20)
+        self.folder.make(pieces(self.recipe), SAMPLE_RATE, round(2 * SAMPLE_RATE * seconds))
         self.mixtures.prepare()
         self._ready = True
 
@@ -187,7 +177,7 @@ class SyntheticSpeech:
     def describe(self) -> dict[str, Any]:
         """Return the size of the corpus and the recipe."""
         self.prepare()
-        return {**self.mixtures.describe(), "recipe": asdict(self.recipe), "root": str(self.root)}
+        return {**self.mixtures.describe(), "recipe": asdict(self.recipe), "root": str(self.folder.root)}
 
     def scale(self) -> str:
         """Return the size of the training speech in a few words, ``synthetic_speech, 14 min, 24 speakers``."""
@@ -205,144 +195,47 @@ class SyntheticSpeech:
         return self.mixtures.write_manifest(path)
 
 
-def is_intact(root: Path, recipe: Recipe, cache_dir: str = "") -> bool:
-    """Tell whether a folder holds the corpus of a recipe, complete and unchanged.
-
-    Raises:
-        DataError: The folder holds a corpus of another recipe, or files of someone else.
-    """
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
-        return False
-    if not root.is_dir() or not (root / _MARKER).exists():
-        found = listing(root) if root.is_dir() else "a file"
-        raise DataError(f"expected an empty folder or an earlier synthetic corpus at {root}, found {found}; choose another root")
-    marker = _read_marker(root)
-    wanted = json.loads(json.dumps(asdict(recipe)))
-    if marker and marker["recipe"] != wanted:
-        differing = ", ".join(key for key in wanted if marker["recipe"].get(key) != wanted[key])
-        raise DataError(f"expected a synthetic corpus of this recipe at {root}, found another {differing}; choose another root")
-    files = find_audio(root)
-    if not marker or {path.relative_to(root).as_posix() for path in files} != set(marker["files"]):
-        return False
-    facts = inspect_files(root, files, cache_dir)
-    return all(marker["files"][fact.path.relative_to(root).as_posix()] == fact.sha256 for fact in facts)
-
-
-def build(root: Path, recipe: Recipe, cache_dir: str = "") -> None:
-    """Make the corpus of a recipe in a temporary folder and give it its name when it is complete.
-
-    Several processes may do so at once: the first to finish wins, the others find its work.
-
-    Raises:
-        OutputError: The folder cannot be written.
-    """
-    seconds = 60 * sum(recipe.minutes) + recipe.noise_s * (recipe.noises + 20)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    check_writable(root.parent, round(seconds * _BYTES_PER_SECOND))
-    _remove_stale(root)
-    temporary = root.with_name(f"{root.name}.tmp.{os.getpid()}")
-    try:
-        pieces = list(_pieces(recipe))
-        for piece in track(pieces, "making synthetic speech and noise"):
-            check_stop()
-            _write(temporary / piece.place, piece.make())
-        hashes = {path.relative_to(temporary).as_posix(): sha256_file(path) for path in find_audio(temporary)}
-        write_json(temporary / _MARKER, {"recipe": asdict(recipe), "files": hashes})
-        _put(temporary, root, recipe, cache_dir)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """One file to make: what it is called and the numbers that decide it."""
-
-    place: str
-    recipe: Recipe
-    kind: str
-    key: tuple[int, ...]
-    seconds: float
-
-    def make(self) -> Samples:
-        """Return the audio of the file."""
-        rng = np.random.default_rng([self.recipe.seed, *self.key])
-        if self.kind == "speech":
-            voice = draw_voice(np.random.default_rng([self.recipe.seed, _VOICES, self.key[1]]))
-            return speak(voice, self.seconds, rng)
-        if self.kind in ("babble", "cafeteria"):
-            crowd = _TEST_VOICES if self.key[0] == _TEST_CROWD else _TRAIN_VOICES
-            chosen = rng.permutation(_CROWD)[: int(rng.integers(6, _CROWD + 1))]
-            streams = [_stream(self.recipe, crowd, int(number)) for number in chosen]
-            return levelled((babble if self.kind == "babble" else cafeteria)(streams, self.seconds, rng))
-        return levelled(NOISES[self.kind](self.seconds, rng))
-
-
-def _pieces(recipe: Recipe) -> Iterator[_Piece]:
-    """Yield every file of the corpus."""
-    voice = 0
+def pieces(recipe: Recipe) -> dict[str, Callable[[], Samples]]:
+    """Return a function that makes the samples of each file of the corpus, by the file's place."""
+    made: dict[str, Callable[[], Samples]] = {}
+    first = 0
     for split, minutes, speakers in zip(SPLITS, recipe.minutes, recipe.speakers, strict=True):
-        mean_s = sum(recipe.utterance_s) / 2
-        count = max(speakers, round(60 * minutes / mean_s))
-        for number in range(count):
-            speaker = voice + number % speakers
-            key = (_TARGETS, speaker, number // speakers)
-            length = np.random.default_rng([recipe.seed, *key, 1]).uniform(*recipe.utterance_s)
-            name = f"speaker{speaker:03d}"
-            yield _Piece(f"speech/{split}/{name}/{name}_{number // speakers:03d}.flac", recipe, "speech", key, float(length))
-        voice += speakers
+        count = max(speakers, round(60 * minutes / (sum(recipe.utterance_s) / 2)))
+        for turn, place in (divmod(number, speakers) for number in range(count)):
+            name = f"speaker{first + place:03d}"
+            made[f"speech/{split}/{name}/{name}_{turn:03d}.flac"] = partial(_utterance, recipe, first + place, turn)
+        first += speakers
     for number, kind in enumerate(list(NOISES)[: recipe.noises]):
-        yield _Piece(f"noise/train/{kind}_1.flac", recipe, kind, (_NOISE, number), recipe.noise_s)
-    crowds = (("train", _TRAIN_CROWD, 1.0, {"babble": 6, "cafeteria": 6}), ("test", _TEST_CROWD, 2.0, {"babble": 2, "cafeteria": 2}))
-    for split, stream, factor, counts in crowds:
-        for place, (kind, count) in enumerate(counts.items()):
+        made[f"noise/train/{kind}_1.flac"] = partial(_noise, recipe, kind, number)
+    for split, counts in (("train", {"babble": 6, "cafeteria": 6}), ("test", {"babble": 2, "cafeteria": 2})):
+        for kind, count in counts.items():
             for number in range(count):
-                yield _Piece(f"noise/{split}/{kind}_{number + 1}.flac", recipe, kind, (stream, place, number), factor * recipe.noise_s)
+                made[f"noise/{split}/{kind}_{number + 1}.flac"] = partial(_crowd_noise, recipe, split, kind, number)
+    return made
 
 
-def _stream(recipe: Recipe, crowd: int, number: int) -> Samples:
+def _utterance(recipe: Recipe, speaker: int, turn: int) -> Samples:
+    voice = draw_voice(np.random.default_rng([recipe.seed, _VOICES, speaker]))
+    rng = np.random.default_rng([recipe.seed, _TARGETS, speaker, turn])
+    return speak(voice, float(rng.uniform(*recipe.utterance_s)), rng)
+
+
+def _noise(recipe: Recipe, kind: str, number: int) -> Samples:
+    return levelled(NOISES[kind](recipe.noise_s, np.random.default_rng([recipe.seed, _NOISE, number])))
+
+
+def _crowd_noise(recipe: Recipe, split: str, kind: str, number: int) -> Samples:
+    """Return voices in a room: 6 to 10 of the background voices of a split."""
+    stream, crowd, factor = (_TEST_CROWD, _TEST_VOICES, 2.0) if split == "test" else (_TRAIN_CROWD, _TRAIN_VOICES, 1.0)
+    rng = np.random.default_rng([recipe.seed, stream, zlib.crc32(kind.encode()), number])
+    chosen = rng.permutation(_CROWD)[: int(rng.integers(6, _CROWD + 1))]
+    streams = [_stream(recipe.seed, crowd, int(voice)) for voice in chosen]
+    return levelled((babble if kind == "babble" else cafeteria)(streams, factor * recipe.noise_s, rng))
+
+
+@lru_cache(maxsize=2 * _CROWD)
+def _stream(seed: int, crowd: int, number: int) -> Samples:
     """Return what one voice of the background says; streams differ in length, so that their sum does not repeat."""
-    key = [recipe.seed, crowd, number]
-    rng = np.random.default_rng([*key, 1])
-    voice = draw_voice(np.random.default_rng(key))
+    rng = np.random.default_rng([seed, crowd, number, 1])
+    voice = draw_voice(np.random.default_rng([seed, crowd, number]))
     return np.concatenate([speak(voice, rng.uniform(2.5, 4.5), rng) for _ in range(3)])
-
-
-def _write(path: Path, samples: Samples) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(str(path), samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    except (soundfile.SoundFileError, OSError) as error:
-        raise OutputError(f"cannot write {path}: {error}; free some space or choose another root") from error
-
-
-def _put(temporary: Path, root: Path, recipe: Recipe, cache_dir: str) -> None:
-    """Give the finished folder its name; what stood there is an earlier, damaged corpus or another process's work."""
-    old = root.with_name(f"{root.name}.tmp.{os.getpid()}.old")
-    try:
-        if root.exists():
-            if is_intact(root, recipe, cache_dir):
-                return
-            os.rename(root, old)
-        os.rename(temporary, root)
-    except OSError as error:
-        if not is_intact(root, recipe, cache_dir):
-            raise OutputError(f"cannot write {root}: {error.strerror or error}; choose another root") from error
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _remove_stale(root: Path) -> None:
-    """Remove what processes that are no more left half-written."""
-    for folder in root.parent.glob(f"{root.name}.tmp.*"):
-        pid = folder.name.removeprefix(f"{root.name}.tmp.").partition(".")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _read_marker(root: Path) -> dict[str, Any]:
-    """Return the marker, or nothing when it is damaged."""
-    try:
-        marker = json.loads((root / _MARKER).read_text(encoding="utf-8"))
-        return marker if isinstance(marker.get("recipe"), dict) and isinstance(marker.get("files"), dict) else {}
-    except (OSError, ValueError, AttributeError):
-        return {}

@@ -93,7 +93,8 @@ def list_tut(root: Path, corpus: TutCorpus, fold: int) -> SceneList:
     """
     development = _folder(root, corpus.development)
     if fold:
-        places = [(development, f"evaluation_setup/fold{fold}_train", "train"), (development, f"evaluation_setup/fold{fold}_evaluate", "test")]
+        setup = f"evaluation_setup/fold{fold}"
+        places = [(development, f"{setup}_train", "train"), (development, f"{setup}_evaluate", "test")]
     else:
         evaluation = _folder(root, corpus.evaluation, "; without it, cross-validate with data.fold=1")
         setup = "evaluation_setup/evaluate" if _list_at(evaluation, "evaluation_setup/evaluate") else "meta"
@@ -134,7 +135,7 @@ def read_rows(path: Path) -> list[Row]:
         lines = path.read_bytes().decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: expected a text file in UTF-8, got {error}; restore the list") from error
-    columns = {"file": 0, "label": 1, "recording": 2}
+    columns: Mapping[str, int] = {name: place for place, name in enumerate(_COLUMNS)}
     rows: list[Row] = []
     for number, line in enumerate(lines, 1):
         cells = [cell.strip().strip('"') for cell in line.split("\t" if "\t" in line else ",")]
@@ -143,10 +144,10 @@ def read_rows(path: Path) -> list[Row]:
         if not rows and _header(cells) is not None:
             columns = _header(cells) or columns
             continue
-        values = {name: cells[place] if place < len(cells) else "" for name, place in columns.items()}
+        values = {name: cells[columns[name]] if columns.get(name, len(cells)) < len(cells) else "" for name in _COLUMNS}
         file = PurePosixPath(values["file"].replace("\\", "/"))
         if file.suffix.lower() not in AUDIO_SUFFIXES or file.is_absolute() or ".." in file.parts:
-            raise DataError(f"{path}, row {number}: expected the name of an audio file in the corpus, got '{values['file']}'; correct the row")
+            raise DataError(f"{path}, row {number}: expected the name of an audio file of the corpus, got '{values['file']}'; correct it")
         rows.append(Row(number, file.as_posix(), values["label"], values["recording"]))
     return rows
 
@@ -174,9 +175,9 @@ def _listed_clips(
             doubled += 1
         elif not path.is_file():
             absent.append(row.file)
-            clips.pop(path, None)
         else:
-            recording = row.recording or (known[path].recording if path in known else "") or _recording_named(renamed.get(path.name, path.name))
+            listed = row.recording or (known[path].recording if path in known else "")
+            recording = listed or _recording_named(renamed.get(path.name, path.name))
             clips[path] = SceneClip(path, path.relative_to(root).as_posix(), row.label, recording, split)
     if not clips:
         raise DataError(f"{place}: expected its files in {folder}, found none of {len(absent)} ({some(absent)}); unpack the audio there")

@@ -28,6 +28,7 @@ class FDNN(nn.Module):
     Attributes:
         frames_per_second: Frames of 10 ms hop in one second of audio.
         time_dim: Axis of the frames in the input and the output.
+        frame_wise: True, for each frame is mapped alone.
 
     Raises:
         ConfigError: If an argument lies outside its range.
@@ -38,6 +39,7 @@ class FDNN(nn.Module):
 
     frames_per_second: float = 100.0
     time_dim: int = 1
+    frame_wise: bool = True
 
     def __init__(self, *, bins: int = 161, width: int = 2048, depth: int = 3) -> None:
         super().__init__()

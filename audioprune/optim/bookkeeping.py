@@ -151,7 +151,8 @@ def check_state(optimizer: Optimizer, state_dict: Mapping[str, Any], check: Call
     if len(saved) != len(ours):
         raise CheckpointError(f"expected a state of {len(ours)} param groups, got {len(saved)}; build the optimiser as it was saved")
     for there, here in zip(saved, ours, strict=True):
-        missing = sorted(set(optimizer.defaults) - set(there))
+        # torch adds this default of its own accord when an optimiser is copied or loads a state.
+        missing = sorted(set(optimizer.defaults) - set(there) - {"differentiable"})
         if missing:
             kind = type(optimizer).__name__
             raise CheckpointError(f"expected a state of {kind}, got one without {', '.join(missing)}; load it into the class that saved it")

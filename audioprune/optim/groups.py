@@ -136,7 +136,10 @@ class Plan:
         return list(values[:, None].split(self.block_sizes))
 
     def per_group(self, values: Tensor) -> Tensor:
-        """Sum one value per row over the rows of each group, shape (size,)."""
+        """Sum one value per row over the rows of each group, shape (size,).
+
+        On CUDA the order of these sums is fixed only under ``torch.use_deterministic_algorithms(True)``.
+        """
         if self.one_row_each:
             return values
         return values.new_zeros(self.size + 1).index_add_(0, self.owners, values)[: self.size]

@@ -10,7 +10,7 @@ from audioprune.errors import ConfigError, unknown_name
 
 BASES = ("sgd", "adam", "adamw")
 # What torch and its schedulers keep in a param group besides the options of the optimiser.
-_TORCH = ("params", "param_names", "units", "name")
+_TORCH = ("params", "param_names", "units", "name", "differentiable")
 _SCHEDULERS = ("initial_lr", "max_lr", "min_lr", "swa_lr", "base_momentum", "max_momentum")
 
 

@@ -64,7 +64,8 @@ def _cut(value: Any, lost: Mapping[int, Tensor]) -> Any:
         stays = torch.ones(value.shape[axis], dtype=torch.bool)
         stays[positions] = False
         value = value.index_select(axis, stays.nonzero().flatten().to(value.device))
-    return value
+    # torch takes loaded tensors over as they are, and the moments of two optimisers must not be one memory.
+    return value.clone()
 
 
 def _groups_left(layout: Any, params: Sequence[Tensor], gone: Mapping[str, Mapping[int, Tensor]], keep: Mapping[str, Tensor]) -> int:

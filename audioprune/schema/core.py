@@ -46,6 +46,8 @@ class TrainingConfig:
     monitor: str = choice("loss", "loss", "stoi", "estoi", "pesq_raw_nb", "pesq_nb", "pesq_wb", "si_sdr", "accuracy")
     early_stop: int | None = number(None, least=1)
     precision: str = choice("fp32", "fp32", "bf16")
+    finetune_epochs: int = number(10, least=1)
+    finetune_learning_rate: float | None = number(None, above=0)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
@@ -65,6 +65,7 @@ class EnhancementConfig:
     hop_length: int = number(160, least=1)
     ola_norm: str = choice("window", "window", "window_squared")
     feature: str = choice("magnitude", "magnitude", "cube_root", "log")
+    frame_batch: int | None = number(None, least=1)
 
 
 @dataclass
@@ -122,6 +123,62 @@ class Wsj0MixConfig(MixingConfig):
 
 
 @dataclass
+class SyntheticSpeechConfig(MixingConfig):
+    """Keys of conf/data/synthetic_speech.yaml."""
+
+    name: str = "synthetic_speech"
+    _target_: str = "audioprune.data.synthetic_speech.SyntheticSpeech"
+    root: str | None = None
+    minutes: float = number(14.0, above=0, most=6000)
+    valid_minutes: float = number(1.0, above=0, most=6000)
+    test_minutes: float = number(2.0, above=0, most=6000)
+    speakers: int = number(24, least=1, most=1000)
+    valid_speakers: int = number(3, least=1, most=1000)
+    test_speakers: int = number(6, least=1, most=1000)
+    utterance_s: list[float] = number([3.0, 4.0], least=1, most=60)
+    noise_s: float = number(15.0, least=1, most=600)
+
+
+@dataclass
+class PairedFolderConfig:
+    """Keys of conf/data/paired_folder.yaml."""
+
+    name: str = "paired_folder"
+    _target_: str = "audioprune.data.paired_folder.PairedFolder"
+    root: str | None = None
+    noisy_root: str | None = None
+    clean_root: str | None = None
+    sample_rate: int = number(16000, least=1000, most=192000)
+    split: Any = None
+    fractions: list[float] = number([0.8, 0.1, 0.1], least=0, most=1)
+    speaker_from: str = "auto"
+    valid_speakers: list[str] = field(default_factory=list)
+    conditions: str | None = None
+    train_mixtures: int | None = number(None, least=1)
+    valid_mixtures: int | None = number(None, least=1)
+    test_mixtures: int | None = number(None, least=1)
+    segment_s: float | None = number(None, above=0)
+    max_test_s: float | None = number(None, above=0)
+    fresh_each_epoch: bool = True
+    rms_normalise: bool = True
+    seed: int = number(0, least=0)
+    on_bad_file: str = choice("stop", "stop", "skip")
+    cache_dir: str | None = None
+    memory_mb: float = number(2048.0, least=0)
+
+
+@dataclass
+class GroupsConfig:
+    """Kind of weight group per kind of layer; see audioprune.compress.weight_groups.GroupKinds."""
+
+    linear: str = choice("column", "row", "column")
+    lstm: str = choice("column", "row", "column")
+    conv1d: str = choice("kernel", "filter", "channel", "kernel")
+    conv2d: str = choice("kernel", "filter", "channel", "kernel")
+    pointwise: str = choice("column", "row", "column", "filter", "channel")
+
+
+@dataclass
 class TrainPipelineConfig(PipelineConfig):
     """Knobs of conf/pipeline/train.yaml."""
 
@@ -140,7 +197,7 @@ class QuantizePipelineConfig(PipelineConfig):
 
 @dataclass
 class P2PipelineConfig(QuantizePipelineConfig):
-    """Knobs of conf/pipeline/p2_unstructured.yaml."""
+    """Knobs of conf/pipeline/p2_unstructured.yaml and p2_structured.yaml."""
 
     lambda_1: float = number(1.0, least=0)
     alpha_1: float | None = number(None, least=0)
@@ -150,6 +207,16 @@ class P2PipelineConfig(QuantizePipelineConfig):
     max_iterations: int = number(10, least=1)
     finetune_epochs: int = number(10, least=1)
     finetune_learning_rate: float | None = number(None, above=0)
+    iteration_metrics: list[str] = field(default_factory=lambda: ["stoi", "pesq_raw_nb"])
+    iteration_conditions: list[str] = field(default_factory=lambda: ["*_-5dB"])
+
+
+@dataclass
+class P2StructuredPipelineConfig(P2PipelineConfig):
+    """Knobs of conf/pipeline/p2_structured.yaml."""
+
+    lambda_2: float = number(0.1, least=0)
+    groups: GroupsConfig = field(default_factory=GroupsConfig)
 
 
 @dataclass
@@ -168,11 +235,17 @@ class MagnitudePipelineConfig(PipelineConfig):
 GROUPS: dict[str, dict[str, type]] = {
     "model": {"fdnn": FdnnConfig, "lstm": LstmConfig, "tcnn": TcnnConfig, "gcrn": GcrnConfig},
     "task": {"enhancement": EnhancementConfig},
-    "data": {"noisy_mixtures": NoisyMixturesConfig, "wsj0_mix": Wsj0MixConfig},
+    "data": {
+        "noisy_mixtures": NoisyMixturesConfig,
+        "paired_folder": PairedFolderConfig,
+        "synthetic_speech": SyntheticSpeechConfig,
+        "wsj0_mix": Wsj0MixConfig,
+    },
     "pipeline": {
         "train": TrainPipelineConfig,
         "quantize": QuantizePipelineConfig,
         "p2_unstructured": P2PipelineConfig,
+        "p2_structured": P2StructuredPipelineConfig,
         "magnitude": MagnitudePipelineConfig,
         "evaluate": PipelineConfig,
     },

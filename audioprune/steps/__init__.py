@@ -4,10 +4,11 @@ Each step is a small value that a YAML names as ``audioprune.steps.<Name>``; it 
 audioprune.compress, the training loop in training.py.
 """
 
+from audioprune.steps.baseline import SameSizeBaseline
 from audioprune.steps.control import Repeat
 from audioprune.steps.evaluate import Evaluate
 from audioprune.steps.prune import Prune, SensitivityPrune, Trim
 from audioprune.steps.quantize import Quantize
 from audioprune.steps.train import Train
 
-__all__ = ["Evaluate", "Prune", "Quantize", "Repeat", "SensitivityPrune", "Train", "Trim"]
+__all__ = ["Evaluate", "Prune", "Quantize", "Repeat", "SameSizeBaseline", "SensitivityPrune", "Train", "Trim"]

@@ -43,6 +43,8 @@ class Enhancement:
         hop_length: Samples from one frame to the next.
         ola_norm: Convention of the inverse transform, see `audioprune.dsp.STFT.synthesis`.
         feature: How ``irm`` and ``magnitude`` models see the magnitude: ``magnitude``, ``cube_root`` or ``log``.
+        frame_batch: For models that map each frame alone (``frame_wise``): frames per update. A training step then makes many
+            updates, each on frames drawn at random from all frames of the batch. None makes one update per batch.
 
     Raises:
         ConfigError: The target, the convention or the feature is unknown.
@@ -57,11 +59,13 @@ class Enhancement:
         hop_length: int = 160,
         ola_norm: str = "window",
         feature: str = "magnitude",
+        frame_batch: int | None = None,
     ) -> None:
         for what, given, known in (("target", target, TARGETS), ("ola_norm", ola_norm, dsp.OLA_NORMS), ("feature", feature, FEATURES)):
             if given not in known:
                 raise ConfigError(unknown_name(what, given, known))
         self.sample_rate = sample_rate
+        self.frame_batch = frame_batch
         self.target = _build_target(target, frame_length, hop_length, ola_norm, feature)
 
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
@@ -80,8 +84,23 @@ class Enhancement:
         return loss
 
     def step(self, model: nn.Module, batch: dict[str, Any], update: Callable[[Tensor], float]) -> dict[str, float]:
-        """Take one training step."""
-        return {"loss": update(self.loss(model, batch))}
+        """Take one training step: one update, or many on shuffled frames where ``frame_batch`` is set."""
+        if self.frame_batch is None:
+            return {"loss": update(self.loss(model, batch))}
+        return {"loss": self._step_on_frames(model, batch, update)}
+
+    def _step_on_frames(self, model: nn.Module, batch: dict[str, Any], update: Callable[[Tensor], float]) -> float:
+        if not getattr(model, "frame_wise", False):
+            raise ConfigError(f"task.frame_batch: expected a model that maps each frame alone, got {type(model).__name__}; set it to null")
+        with torch.no_grad():
+            wanted = self.target.wanted(batch["noisy"], batch["clean"])
+            valid = self._valid_frames(batch, wanted)[..., 0].bool()
+            inputs, wanted = self.target.inputs(batch["noisy"])[valid], wanted[valid]
+        order = torch.randperm(len(inputs)).to(inputs.device)
+        losses = []
+        for chosen in order.split(self.frame_batch):
+            losses.append(update((model(inputs[chosen]) - wanted[chosen]).square().mean()) * len(chosen))
+        return sum(losses) / len(inputs)
 
     def validate(self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str) -> dict[str, float]:
         """Return the mean loss over the batches, weighted by frames, and the monitored metric if it is another."""

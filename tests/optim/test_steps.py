@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -184,7 +185,8 @@ def test_half_space_keeps_a_step_that_stays_exactly_on_the_plane(fused: bool) ->
 
 @pytest.mark.parametrize("fused", [False, True])
 def test_non_finite_directions_stay_visible(fused: bool) -> None:
-    for step in (lambda move: prox_step(move, 0.1), lambda move: half_space_step(move, 0.1, 0.5, 0.0), lambda move: prox_l1_step(move, 0.1)):
+    half_space = partial(half_space_step, lmbda=0.1, epsilon=0.5, guard=0.0)
+    for step in (partial(prox_step, threshold=0.1), half_space, partial(prox_l1_step, threshold=0.1)):
         for width in (1, 3):
             x = torch.ones(4, width)
             d = torch.zeros(4, width)

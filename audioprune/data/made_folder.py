@@ -1,0 +1,148 @@
+"""How a folder of made-up audio is written once, found again, and never taken for another one.
+
+What its files hold is the business of the corpus that makes them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from audioprune.data.audio import find_audio
+from audioprune.data.file_index import inspect_files
+from audioprune.data.splits import listing
+from audioprune.errors import DataError, OutputError
+from audioprune.files import check_writable, sha256, sha256_file, write_json
+from audioprune.places import cache_folder
+from audioprune.progress import track
+from audioprune.signals import check_stop
+
+Pieces = Mapping[str, Callable[[], np.ndarray]]
+
+
+@dataclass(frozen=True)
+class MadeFolder:
+    """A folder whose audio follows from a recipe.
+
+    The folder gets its name when all files are there. Several processes may make it at once: the first to finish wins, the
+    others find its work. A marker holds the recipe and the hash of every file.
+
+    Attributes:
+        root: The folder.
+        name: Kind of corpus, also the name of the marker.
+        recipe: Everything that decides the audio, as JSON values.
+        cache_dir: Where results of file checks are kept; empty for the user's cache folder.
+    """
+
+    root: Path
+    name: str
+    recipe: Mapping[str, Any]
+    cache_dir: str = ""
+
+    @classmethod
+    def at(cls, root: str | Path | None, name: str, recipe: Mapping[str, Any], cache_dir: str = "") -> MadeFolder:
+        """Return the folder at ``root``, or at a place in the cache folder that is named after the recipe."""
+        named = sha256(json.dumps(recipe, sort_keys=True).encode())[:12]
+        place = Path(root).expanduser() if root else cache_folder(cache_dir) / name / named
+        return cls(place, name, json.loads(json.dumps(recipe)), cache_dir)
+
+    def is_intact(self) -> bool:
+        """Tell whether the folder is there, complete and unchanged.
+
+        Raises:
+            DataError: It holds audio of another recipe, or files of someone else.
+        """
+        if not self.root.exists() or (self.root.is_dir() and not any(self.root.iterdir())):
+            return False
+        if not self.root.is_dir() or not self._marker.exists():
+            found = listing(self.root) if self.root.is_dir() else "a file"
+            raise DataError(f"expected an empty folder or an earlier {self.name} corpus at {self.root}, found {found}; choose another root")
+        stored = self._read_marker()
+        if stored and stored["recipe"] != self.recipe:
+            differing = ", ".join(key for key in self.recipe if stored["recipe"].get(key) != self.recipe[key])
+            raise DataError(f"expected a {self.name} corpus of this recipe at {self.root}, found another {differing}; choose another root")
+        files = find_audio(self.root)
+        if not stored or {path.relative_to(self.root).as_posix() for path in files} != set(stored["files"]):
+            return False
+        facts = inspect_files(self.root, files, self.cache_dir)
+        return all(stored["files"][fact.path.relative_to(self.root).as_posix()] == fact.sha256 for fact in facts)
+
+    def make(self, pieces: Pieces, sample_rate: int, need_bytes: int) -> None:
+        """Write all files, unless the folder is intact.
+
+        Args:
+            pieces: Function that returns the samples, (T,) or (T, C), of each file by its path below the folder; written as
+                16-bit FLAC.
+            sample_rate: In Hz.
+            need_bytes: About what the files take on disk.
+
+        Raises:
+            DataError: The folder holds something else.
+            OutputError: It cannot be written.
+        """
+        if self.is_intact():
+            return
+        self.root.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(self.root.parent, need_bytes)
+        self._remove_stale()
+        temporary = self.root.with_name(f"{self.root.name}.tmp.{os.getpid()}")
+        try:
+            hashes = dict(self._write(temporary, pieces, sample_rate))
+            write_json(temporary / self._marker.name, {"recipe": self.recipe, "files": hashes})
+            self._put(temporary)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    @property
+    def _marker(self) -> Path:
+        return self.root / f"{self.name}.json"
+
+    def _write(self, temporary: Path, pieces: Pieces, sample_rate: int) -> Iterator[tuple[str, str]]:
+        """Write every file and yield its place and its hash."""
+        for place, piece in track(pieces.items(), f"making {self.name}", len(pieces)):
+            check_stop()
+            path = temporary / place
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(str(path), piece(), sample_rate, format="FLAC", subtype="PCM_16")
+            except (soundfile.SoundFileError, OSError) as error:
+                raise OutputError(f"cannot write {path}: {error}; free some space or choose another root") from error
+            yield place, sha256_file(path)
+
+    def _put(self, temporary: Path) -> None:
+        """Give the finished folder its name; what stands there is an earlier, damaged corpus or another process's work."""
+        old = temporary.with_name(f"{temporary.name}.old")
+        try:
+            if self.root.exists():
+                if self.is_intact():
+                    return
+                os.rename(self.root, old)
+            os.rename(temporary, self.root)
+        except OSError as error:
+            if not self.is_intact():
+                raise OutputError(f"cannot write {self.root}: {error.strerror or error}; choose another root") from error
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _remove_stale(self) -> None:
+        """Remove what processes that are no more left half-written."""
+        for folder in self.root.parent.glob(f"{self.root.name}.tmp.*"):
+            pid = folder.name.removeprefix(f"{self.root.name}.tmp.").partition(".")[0]
+            if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _read_marker(self) -> dict[str, Any]:
+        """Return the marker, or nothing when it is damaged."""
+        try:
+            marker = json.loads(self._marker.read_text(encoding="utf-8"))
+            return marker if isinstance(marker.get("recipe"), dict) and isinstance(marker.get("files"), dict) else {}
+        except (OSError, ValueError, AttributeError):
+            return {}

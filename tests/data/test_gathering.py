@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from speech_trees import RATE, noise_tree, speech_tree, tone, write
+
+from audioprune.data.checks import FileFacts, Finding
+from audioprune.data.gathering import amount, audio_below, bad_files, conversion_notes, refuse_leaks, share_noise
+from audioprune.data.mixing import Source
+from audioprune.errors import DataError
+
+
+def _source(name: str, split: str = "train", seconds: float = 10.0, speaker: str = "fan") -> Source:
+    return Source(Path(name), name, split, speaker, name, seconds, 0.1)
+
+
+def test_wrong_levels_are_recognised(tmp_path: Path) -> None:
+    speech_tree(tmp_path / "corpus" / "speech")
+    noise_tree(tmp_path / "corpus" / "noise", 1.0)
+    for folder, message in {
+        tmp_path / "corpus": f"point to {tmp_path / 'corpus' / 'speech'}",
+        tmp_path / "corpus" / "speech" / "train": f"point to {tmp_path / 'corpus' / 'speech'}",
+        tmp_path / "corpus" / "none" / "deep": f"{tmp_path / 'corpus'} holds noise/, speech/",
+        tmp_path / "corpus" / "speech" / "train" / "train0" / "train0_0.wav": "found a file; give the folder",
+    }.items():
+        with pytest.raises(DataError, match="expected speech files in") as error:
+            audio_below(folder, "speech")
+        assert message in str(error.value) and "\n" not in str(error.value)
+    assert len(audio_below(tmp_path / "corpus" / "speech", "speech")) == 24
+    assert len(audio_below(tmp_path / "corpus" / "noise" / "train", "noise", part=True)) == 3
+
+
+def test_a_folder_above_the_speakers_is_refused(tmp_path: Path) -> None:
+    speech_tree(tmp_path / "VCTK" / "wav48", splits=())
+    (tmp_path / "VCTK" / "txt").mkdir()
+    (tmp_path / "VCTK" / "txt" / "a.txt").write_text("words")
+    with pytest.raises(DataError, match="wav48"):
+        audio_below(tmp_path / "VCTK", "speech")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(DataError, match="an empty folder without any audio"):
+        audio_below(empty, "speech")
+
+
+def test_validation_gets_other_parts_of_long_training_noises() -> None:
+    shared, notes = share_noise([_source("a"), _source("b", seconds=2.0), _source("t", "test")])
+    assert [(s.relative, s.split, s.share) for s in shared] == [
+        ("a", "train", (0.0, 0.8)), ("b", "train", (0.0, 1.0)), ("t", "test", (0.0, 1.0)), ("a", "valid", (0.8, 1.0))
+    ]
+    assert "last fifth of 1 training files" in notes[0]
+
+
+def test_validation_gets_whole_short_noises() -> None:
+    shared, _ = share_noise([_source(str(number), seconds=1.0) for number in range(10)])
+    assert [s.relative for s in shared if s.split == "valid"] == ["0", "5"] and len(shared) == 10
+    alone, _ = share_noise([_source("a", seconds=1.0)])
+    assert [(s.split, s.share) for s in alone] == [("train", (0.0, 0.8)), ("valid", (0.8, 1.0))]
+    given = [_source("a"), _source("v", "valid")]
+    assert share_noise(given) == (given, [])
+
+
+def test_notes_count_rates_and_channels_once() -> None:
+    facts = [FileFacts(Path("a"), sample_rate=RATE, channels=1, frames=10), FileFacts(Path("b"), sample_rate=8000, channels=2, frames=10),
+             FileFacts(Path("c"), sample_rate=48000, channels=1, frames=10)]
+    assert conversion_notes(facts, RATE) == [
+        "2 of 3 files are resampled to 16000 Hz (1 from 8000 Hz, 1 from 48000 Hz)", "1 files with several channels are averaged to mono"
+    ]
+
+
+def test_long_lists_of_bad_files_are_shortened() -> None:
+    line = bad_files([Finding(Path(f"f{number}"), "error", "cut", "why") for number in range(30)])
+    assert "found 30 bad files" in line and "f19 (why)" in line and line.endswith("and 10 more") and "\n" not in line
+
+
+def test_a_file_in_training_and_test_is_refused() -> None:
+    with pytest.raises(DataError, match="got a in both"):
+        refuse_leaks([], [_source("a", "train"), _source("a", "valid"), _source("a", "test")])
+    assert refuse_leaks([], [_source("a", "train"), _source("a", "valid")]) == []
+
+
+def test_amount() -> None:
+    assert amount("x", [_source("a", seconds=840.0)], "auto") == "x, 14 min, 1 speaker"
+    assert amount("x", [_source("a", seconds=9.0), _source("b", seconds=9.0, speaker="b")], "file") == "x, 18 s, 2 files"
+    assert amount("x", [_source("a", seconds=36000.0)], "auto") == "x, 10.0 h, 1 speaker"
+
+
+def test_stereo_in_antiphase_is_noted(tmp_path: Path) -> None:
+    from audioprune.data.file_index import inspect_files
+
+    left = tone(0.5, 1)
+    path = write(tmp_path / "a.wav", np.stack([left, -0.99 * left], axis=1))
+    (fact,) = inspect_files(tmp_path, [path], str(tmp_path / "cache"))
+    assert "cancel when they are averaged" in conversion_notes([fact], RATE)[1]

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from speech_trees import HOSTILE, RATE, tone, write
+
+from audioprune.data.paired_folder import PairedFolder
+from audioprune.errors import ConfigError, DataError
+
+
+def _pair(root: Path, side: tuple[str, str], name: str, seed: int, seconds: float = 0.7) -> None:
+    clean = tone(seconds, seed)
+    write(root / side[0] / name, clean)
+    write(root / side[1] / name, clean + 0.5 * tone(seconds, seed + 5000))
+
+
+@pytest.fixture
+def voicebank(tmp_path: Path) -> Path:
+    """Return a folder in VoiceBank-DEMAND's layout: four training speakers and one test speaker."""
+    root = tmp_path / HOSTILE
+    for speaker in range(4):
+        for number in range(2):
+            _pair(root, ("clean_trainset_wav", "noisy_trainset_wav"), f"p{speaker}_{number}.wav", 10 * speaker + number)
+    for number in range(4):
+        _pair(root, ("clean_testset_wav", "noisy_testset_wav"), f"p9_{number}.wav", 100 + number)
+    return root
+
+
+def _corpus(root: Path, tmp_path: Path, **options) -> PairedFolder:
+    return PairedFolder(root, cache_dir=str(tmp_path / "cache"), **options)
+
+
+def test_voicebank_layout(voicebank: Path, tmp_path: Path) -> None:
+    corpus = _corpus(voicebank, tmp_path)
+    assert (len(corpus.train()), len(corpus.valid())) == (6, 2)
+    assert {name: len(items) for name, items in corpus.tests().items()} == {"recorded": 4}
+    item = corpus.tests()["recorded"][1]
+    assert item["id"] == "000001_p9_1" and item["snr_db"] is None and item["noise"] == "recorded"
+    noisy = item["noisy"].numpy().astype(np.float64)
+    assert np.sqrt(np.mean(noisy**2)) == pytest.approx(1, abs=1e-5)
+    clean, mixed = tone(0.7, 101), tone(0.7, 101) + 0.5 * tone(0.7, 5101)
+    assert np.allclose(item["clean"].numpy(), clean / np.sqrt(np.mean(mixed**2)), atol=2e-3)
+    facts = corpus.describe()
+    assert [facts[split]["speakers"] for split in ("train", "valid", "test")] == [3, 1, 1]
+    assert corpus.scale() == "paired_folder, 4 s, 3 speakers"
+    assert corpus.fingerprint() == _corpus(voicebank, tmp_path).fingerprint() != _corpus(voicebank, tmp_path, seed=1).fingerprint()
+    chosen = _corpus(voicebank, tmp_path, valid_speakers=["p2"])
+    assert {item["id"].partition("_")[2][:2] for item in (chosen.valid()[i] for i in range(2))} == {"p2"}
+
+
+def test_conditions_from_a_list(voicebank: Path, tmp_path: Path) -> None:
+    log = voicebank / "log_testset.txt"
+    log.write_text("p9_0 bus 2.5\np9_1 bus 7.5\np9_2 cafe 2.5\np9_3 bus 2.5\n")
+    corpus = _corpus(voicebank, tmp_path, conditions=log)
+    assert {name: len(items) for name, items in corpus.tests().items()} == {"bus_2.5dB": 2, "bus_7.5dB": 1, "cafe_2.5dB": 1}
+    item = corpus.tests()["bus_2.5dB"][1]
+    assert (item["noise"], item["snr_db"]) == ("bus", 2.5)
+    log.write_text("p9_0 bus 2.5\n")
+    with pytest.raises(DataError, match="expected a line for every test file"):
+        _corpus(voicebank, tmp_path, conditions=log).prepare()
+
+
+def test_parts_are_aligned_and_change_with_the_epoch(voicebank: Path, tmp_path: Path) -> None:
+    items = _corpus(voicebank, tmp_path, segment_s=0.2, rms_normalise=False).train()
+    first = items[0]
+    assert len(first["noisy"]) == 3200
+    seed = int(first["id"][-1]) + 10 * int(first["id"].partition("_p")[2][0])
+    starts = np.flatnonzero(np.isclose(tone(0.7, seed)[: 8000], float(first["clean"][0]), atol=1e-4))
+    assert any(np.allclose(tone(0.7, seed + 5000)[s : s + 3200] / 2, (first["noisy"] - first["clean"]).numpy(), atol=1e-3) for s in starts)
+    items.set_epoch(1)
+    assert not first["clean"].equal(items[0]["clean"])
+    items.set_epoch(0)
+    assert first["clean"].equal(items[0]["clean"])
+    assert len(_corpus(voicebank, tmp_path, max_test_s=0.3).tests()["recorded"][0]["noisy"]) == 4800
+
+
+def test_missing_partners_and_other_lengths_are_listed(voicebank: Path, tmp_path: Path) -> None:
+    (voicebank / "clean_trainset_wav" / "p0_0.wav").unlink()
+    write(voicebank / "clean_trainset_wav" / "p1_0.wav", tone(0.6, 1))
+    write(voicebank / "clean_testset_wav" / "p9_0.wav", tone(0.7, 1, 8000), 8000)
+    with pytest.raises(DataError, match="found 3 bad files") as error:
+        _corpus(voicebank, tmp_path).prepare()
+    for part in ("p0_0.wav (no clean file", "11200 samples, its clean file 9600 samples", "16000 Hz, its clean file 8000 Hz"):
+        assert part in str(error.value)
+    corpus = _corpus(voicebank, tmp_path, on_bad_file="skip")
+    assert len(corpus.train()) + len(corpus.valid()) == 6 and len(corpus.tests()["recorded"]) == 3
+    assert len(corpus.describe()["skipped"]) == 3
+
+
+def test_one_speaker_is_refused_unless_files_are_shared_out(tmp_path: Path) -> None:
+    for number in range(6):
+        _pair(tmp_path / "x", ("clean", "noisy"), f"p287_{number}.wav", number)
+    with pytest.raises(DataError, match="speaker_from=file"):
+        _corpus(tmp_path / "x", tmp_path).prepare()
+    corpus = _corpus(tmp_path / "x", tmp_path, speaker_from="file")
+    assert len(corpus.train()) == 4 and corpus.scale() == "paired_folder, 3 s, 4 files"
+    assert any("every file counts as a speaker" in note for note in corpus.notes)
+    roots = {"noisy_root": tmp_path / "x" / "noisy", "clean_root": tmp_path / "x" / "clean"}
+    both = PairedFolder(**roots, speaker_from="file", cache_dir=str(tmp_path / "cache"))
+    assert both.train()[0]["noisy"].equal(corpus.train()[0]["noisy"])
+
+
+def test_silent_pairs_are_left_out_and_doubled_audio_is_refused(voicebank: Path, tmp_path: Path) -> None:
+    for side in ("clean", "noisy"):
+        write(voicebank / f"{side}_trainset_wav" / "p0_7.wav", np.zeros(RATE))
+    corpus = _corpus(voicebank, tmp_path)
+    assert len(corpus.train()) + len(corpus.valid()) == 8 and any("2 silent or short" in note for note in corpus.notes)
+    for side in ("clean", "noisy"):
+        (voicebank / f"{side}_testset_wav" / "p9_7.wav").write_bytes((voicebank / f"{side}_trainset_wav" / "p1_0.wav").read_bytes())
+    with pytest.raises(DataError, match="different audio in training and test"):
+        _corpus(voicebank, tmp_path).prepare()
+
+
+def test_manifest_and_collate(voicebank: Path, tmp_path: Path) -> None:
+    corpus = _corpus(voicebank, tmp_path, train_mixtures=2)
+    records = [json.loads(line) for line in corpus.write_manifest(tmp_path / "m.jsonl").read_text().splitlines()]
+    assert len(records) == 13 and records[1]["kind"] == "pair" and len(records[1]["clean"]["sha256"]) == 64
+    assert len(corpus.train()) == 2
+    assert corpus.collate([corpus.train()[index] for index in range(2)])["noisy"].shape == (2, 11200)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"root": "a", "noisy_root": "b", "clean_root": "c"}, {"noisy_root": "b"}, {"root": "a", "on_bad_file": "x"},
+     {"root": "a", "train_mixtures": 0}, {"root": "a", "segment_s": 0.0}, {"root": "a", "speaker_from": "x"}],
+)
+def test_wrong_options_are_refused(options: dict) -> None:
+    with pytest.raises(ConfigError):
+        PairedFolder(**options)
+
+
+def test_real_recordings(shared_data: Path, tmp_path: Path) -> None:
+    corpus = _corpus(shared_data / "vctk_demand_pairs", tmp_path, speaker_from="file")
+    assert len(corpus.train()) + len(corpus.valid()) + len(corpus.tests()["recorded"]) == 6

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from audioprune.data.splits import (
+    Assigned,
+    assign_noise,
+    assign_speech,
+    has_split_folders,
+    noise_of,
+    read_split_list,
+    refuse_shared,
+    share_out,
+    speaker_of,
+    split_of_folder,
+)
+from audioprune.errors import ConfigError, DataError
+
+
+def _files(root: Path, *names: str) -> dict[Path, Path]:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    return {root / name: Path(name) for name in names}
+
+
+def _places(assigned: list[Assigned], root: Path) -> dict[str, tuple[str, str]]:
+    return {entry.path.relative_to(root).as_posix(): (entry.split, entry.group) for entry in assigned}
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [("train", "train"), ("Dev", "valid"), ("val", "valid"), ("validation", "valid"), ("test", "test"), ("train-clean-100", "train"),
+     ("dev-other", "valid"), ("test-clean", "test"), ("train_station", ""), ("p225", ""), ("testing-room", "")],
+)
+def test_split_of_folder(name: str, split: str) -> None:
+    assert split_of_folder(name) == split
+
+
+def test_a_vehicle_is_not_a_split() -> None:
+    assert not has_split_folders([Path("train/a.wav"), Path("bus/b.wav")])
+    assert has_split_folders([Path("train/a.wav"), Path("test/b.wav")])
+    assert not has_split_folders([Path("train.wav"), Path("test.wav")])
+
+
+def test_speaker_rules() -> None:
+    assert speaker_of(Path("p1/x/a_1.wav")) == "p1"
+    assert speaker_of(Path("p225_001.wav")) == "p225" and speaker_of(Path("1034-121-0.flac")) == "1034"
+    assert speaker_of(Path("plain.wav")) == "plain" and speaker_of(Path("_x.wav")) == "_x"
+    assert speaker_of(Path("p1/x_1.wav"), "prefix") == "x" and speaker_of(Path("p1/x_1.wav"), "file") == "p1/x_1"
+    with pytest.raises(DataError, match="speaker_from=prefix or file"):
+        speaker_of(Path("a.wav"), "folder")
+
+
+def test_noise_names() -> None:
+    assert noise_of(Path("babble_8talkers.flac")) == "babble" and noise_of(Path("cafe/x_1.wav")) == "x"
+    assert noise_of(Path("cafe/one.wav")) == "cafe" and noise_of(Path("one.wav")) == "one" and noise_of(Path("test/one.wav")) == "one"
+    assert noise_of(Path("_x.wav")) == "_x"
+
+
+def test_folders_are_taken_as_they_are(tmp_path: Path) -> None:
+    files = _files(tmp_path, "train/a/1.wav", "train/b/1.wav", "dev/c/1.wav", "test/d_1.wav", "extra/e/1.wav", "loose.wav")
+    assigned, notes = assign_speech(tmp_path, files)
+    assert _places(assigned, tmp_path) == {
+        "train/a/1.wav": ("train", "a"), "train/b/1.wav": ("train", "b"), "dev/c/1.wav": ("valid", "c"), "test/d_1.wav": ("test", "d")
+    }
+    assert notes == ["not used, since they are not in a folder train, valid or test: extra, loose.wav"]
+
+
+def test_without_valid_folder_training_speakers_are_set_aside(tmp_path: Path) -> None:
+    files = _files(tmp_path, *(f"train/s{number}/1.wav" for number in range(18)), "test/t/1.wav")
+    assigned, notes = assign_speech(tmp_path, files)
+    assert Counter(entry.split for entry in assigned) == {"train": 16, "valid": 2, "test": 1}
+    assert "2 of 18 training speakers" in notes[0]
+    chosen, _ = assign_speech(tmp_path, files, valid_speakers=["s3", "s4"])
+    assert {entry.group for entry in chosen if entry.split == "valid"} == {"s3", "s4"}
+    with pytest.raises(DataError, match="valid_speakers"):
+        assign_speech(tmp_path, files, valid_speakers=["s99"])
+
+
+def test_shares_are_exact_deterministic_and_disjoint(tmp_path: Path) -> None:
+    files = _files(tmp_path, *(f"s{number:02d}/{take}.wav" for number in range(20) for take in range(2)))
+    assigned, _ = assign_speech(tmp_path, files, fractions=(0.7, 0.1, 0.2), seed=3)
+    speakers = {split: {entry.group for entry in assigned if entry.split == split} for split in ("train", "valid", "test")}
+    assert [len(names) for names in speakers.values()] == [14, 2, 4] and len(set.union(*speakers.values())) == 20
+    assert assigned == assign_speech(tmp_path, files, fractions=(0.7, 0.1, 0.2), seed=3)[0]
+    assert assigned != assign_speech(tmp_path, files, fractions=(0.7, 0.1, 0.2), seed=4)[0]
+    assert Counter(share_out(("a", "b", "c"), (0.98, 0.01, 0.01), 0, "x").values()) == {"train": 1, "valid": 1, "test": 1}
+    assert Counter(share_out(("a", "b", "c"), (0.01, 0.01, 0.98), 0, "x").values()) == {"train": 1, "valid": 1, "test": 1}
+
+
+def test_too_few_speakers_and_bad_shares_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected at least 3 speakers .* found 1 .p287.*speaker_from=file"):
+        assign_speech(tmp_path, _files(tmp_path, "p287_1.wav", "p287_2.wav"))
+    for fractions in ((0.5, 0.5), (0.8, 0.1, 0.2), (1.0, 0.0, 0.0)):
+        with pytest.raises(ConfigError, match="add up to 1"):
+            share_out(("a", "b", "c"), fractions, 0, "x")
+
+
+def test_a_speaker_in_two_splits_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="speaker 'a' in train .* and test") as error:
+        assign_speech(tmp_path, _files(tmp_path, "train/a/1.wav", "valid/b/1.wav", "test/a/2.wav"))
+    assert "1.wav" in str(error.value) and "2.wav" in str(error.value)
+    refuse_shared([Assigned(Path("x"), "train", "a"), Assigned(Path("y"), "train", "a")], "speaker")
+
+
+def test_list_by_file_with_byte_order_mark_and_crlf(tmp_path: Path) -> None:
+    root = tmp_path / "corpus" / "speech"
+    files = _files(root, "train/a/1.wav", "train/b/1.wav", "train/c/1.wav", "train/d/1.wav")
+    listed = tmp_path / "corpus" / "speech.csv"
+    rows = ["split,speaker,path", "train,a,corpus/speech/train/a/1.wav", "dev,b,train/b/1.wav", "test,c,speech/train/c/1.wav"]
+    rows += ["test,z,gone.wav", "train,a,train/a/1.wav"]
+    listed.write_bytes("\ufeff".encode() + "\r\n".join(rows).encode())
+    assigned, notes = assign_speech(root, files, split=listed)
+    assert _places(assigned, root) == {"train/a/1.wav": ("train", "a"), "train/b/1.wav": ("valid", "b"), "train/c/1.wav": ("test", "c")}
+    assert "1 rows name files that do not exist: gone.wav" in notes[0] and "does not name 1 files" in notes[1]
+
+
+def test_list_by_speaker_as_text_and_mapping(tmp_path: Path) -> None:
+    files = _files(tmp_path, "a/1.wav", "b/1.wav", "c/1.wav")
+    listed = tmp_path / "split.txt"
+    listed.write_text("# mine\ntrain a\nvalid b\n\ntest c\ntest nobody\n")
+    assigned, notes = assign_speech(tmp_path, files, split=str(listed))
+    assert assigned == assign_speech(tmp_path, files, split={"train": ["a"], "valid": ["b"], "test": ["c"]})[0]
+    assert "1 speakers have no file: nobody" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("split,speaker\ntrian,a\n", "unknown split 'trian'; closest: train"),
+        ("split,speaker\ntrain,a\ntest,a\n", "expected speaker 'a' in one split, got train and test"),
+        ("split,path\ntrain,a/1.wav\ntest,a/1.wav\n", "expected file a/1.wav in one split"),
+        ("name,part\na,train\n", "expected the columns split and speaker or path"),
+        ("train a b\n", "expected lines 'split speaker', got train a b"),
+        ("", "got nothing"),
+        ("train a\ntest b\n", "got none for valid"),
+    ],
+)
+def test_wrong_lists_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    files = _files(tmp_path, "a/1.wav", "b/1.wav", "c/1.wav")
+    listed = tmp_path / "list.csv"
+    listed.write_text(text)
+    with pytest.raises(DataError, match=message):
+        assign_speech(tmp_path, files, split=listed)
+
+
+def test_missing_list_and_missing_folders_are_said(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected a list of splits"):
+        read_split_list(tmp_path / "none.csv", tmp_path)
+    with pytest.raises(DataError, match="expected folders train, valid and test"):
+        assign_speech(tmp_path, _files(tmp_path, "a/1.wav"), split="folders")
+
+
+def test_noise_by_folders_and_by_share(tmp_path: Path) -> None:
+    folders = _files(tmp_path / "x", "train/fan_1.wav", "test/babble_1.wav", "crowd/a.wav")
+    assigned, notes = assign_noise(tmp_path / "x", folders, (0.8, 0.1, 0.1), 0)
+    assert _places(assigned, tmp_path / "x") == {"train/fan_1.wav": ("train", "fan"), "test/babble_1.wav": ("test", "babble")}
+    assert "crowd" in notes[0]
+    flat = _files(tmp_path / "y", *(f"n{number}.wav" for number in range(10)))
+    assigned, _ = assign_noise(tmp_path / "y", flat, (0.7, 0.1, 0.2), 0)
+    assert Counter(entry.split for entry in assigned) == {"train": 8, "test": 2}
+    with pytest.raises(DataError, match="at least 2 noise files"):
+        assign_noise(tmp_path / "z", _files(tmp_path / "z", "only.wav"), (0.8, 0.1, 0.1), 0)

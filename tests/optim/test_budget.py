@@ -1,0 +1,59 @@
+"""The shrink budget and what it can reach."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from audioprune.compress.units import Slice, UnitSet, rows
+from audioprune.errors import ConfigError
+from audioprune.optim import ProxSG, reachability, shrink_budget
+
+
+def test_budget_is_lambda_times_the_sum_of_learning_rates() -> None:
+    """The schedule of the slides: 350 epochs of 468 batches, 1e-4, linear to 5e-6 between epochs 50 and 250."""
+    lrs = [1e-4 if e < 50 else 5e-6 if e >= 250 else 1e-4 - (1e-4 - 5e-6) * (e - 50) / 200 for e in range(350) for _ in range(468)]
+    assert shrink_budget(1e-3, lrs) == pytest.approx(1e-3 * sum(lrs), rel=1e-12) == pytest.approx(0.0075, abs=1e-4)
+    assert shrink_budget(0.0, lrs) == shrink_budget(1.0, []) == 0.0
+    for lmbda, lr in ((-1.0, [0.1]), (0.1, [-0.1]), (0.1, [float("nan")])):
+        with pytest.raises(ConfigError):
+            shrink_budget(lmbda, lr)
+
+
+def test_no_norm_loses_more_than_the_budget_to_the_regulariser() -> None:
+    param = nn.Parameter(torch.arange(1, 9, dtype=torch.float64).reshape(4, 2))
+    reach = reachability([param], shrink_budget(0.5, [0.3] * 20), units="rows")
+    optimizer = ProxSG([param], 0.3, lmbda=0.5, units="rows")
+    for _ in range(20):
+        param.grad = torch.zeros_like(param)
+        optimizer.step()
+    assert reach.budget == pytest.approx(3.0) and reach.reachable == 1 == round(4 * optimizer.group_sparsity())
+
+
+def test_report_names_share_and_quantiles() -> None:
+    values = torch.arange(1.0, 12.0)
+    reach = reachability([nn.Parameter(values)], 3.0, units="rows")
+    assert (reach.groups, reach.reachable, reach.zero, reach.warning) == (11, 3, 0, None) and reach.share == 3 / 11
+    assert reach.quantiles[0.0] == 1 and reach.quantiles[0.5] == 6 and reach.quantiles[1.0] == 11
+    assert "at most 27.3 % of 11 groups" in reach.lines()[0] and "50 %: 6" in reach.lines()[1] and len(reach.lines()) == 2
+
+
+def test_warning_when_shrinkage_reaches_nothing() -> None:
+    values = torch.tensor([0.0, 0.0, 4.0, 5.0])
+    reach = reachability([nn.Parameter(values)], 0.01, units="rows")
+    assert reach.zero == reach.reachable == 2 and "400 times as much" in reach.warning and "2 are zero already" in reach.lines()[0]
+    assert reach.lines()[-1] == reach.warning and "\n" not in reach.warning
+    assert "any" in reachability([nn.Parameter(values)], 0.0, units="rows").warning
+
+
+def test_param_groups_and_units_are_read_as_an_optimiser_reads_them() -> None:
+    weight, bias = nn.Parameter(torch.full((2, 2), 3.0)), nn.Parameter(torch.tensor([4.0, 0.0]))
+    units = [UnitSet("u", (Slice("w", 0, rows(0, 2)), Slice("b", 0, rows(0, 2))))]
+    joined = reachability([("w", weight), ("b", bias)], 5.0, units)
+    assert joined.groups == 2 and joined.quantiles[1.0] == pytest.approx(34**0.5) and joined.reachable == 1
+    assert reachability([{"params": [("w", weight), ("b", bias)], "units": units}, {"params": [("c", nn.Parameter(torch.ones(3)))]}], 5.0
+                        ) == joined
+    for params, budget in (([weight], 1.0), ([], 1.0), ([weight], -1.0)):
+        with pytest.raises(ConfigError):
+            reachability(params, budget)
