@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import os
 import re
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ VERBS = {
 }
 _RUN_VERBS = ("train", "prune", "quantize", "eval")
 _SWEEP_LOG = "AUDIOPRUNE_SWEEP_LOG"
+_TRACE = "AUDIOPRUNE_TRACE"
 _HELP = ("-h", "--help")
 
 
@@ -79,46 +83,87 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     """Compose the configuration of a verb, run it, and return the exit code.
 
     Codes: 0 ok, 1 job failed, 2 bad configuration or usage, 3 bad or missing data, 4 bad checkpoint or model file, 5 output not
-    writable, full or in use, 6 diverged, 130 interrupted.
+    writable, full or in use, 6 diverged, 130 interrupted. ``HYDRA_FULL_ERROR=1`` in the environment shows traces.
     """
-    wants_trace = bool(os.environ.get("HYDRA_FULL_ERROR"))
-    os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [f"audioprune {verb}", *arguments]
+    trace = "1" if os.environ.get("HYDRA_FULL_ERROR") else ""
     with tempfile.TemporaryDirectory() as folder:
-        os.environ[_SWEEP_LOG] = str(Path(folder) / "jobs.jsonl")
-        try:
-            _compose_and_run(verb)
-        except SystemExit as stop:
-            return stop.code if isinstance(stop.code, int) else 2
-        except KeyboardInterrupt:
-            _say("interrupted")
-            return 130
-        except Exception as error:
-            return _explain(error, wants_trace)
-        return _sweep_summary(Path(os.environ[_SWEEP_LOG]))
+        log = Path(folder) / "jobs.jsonl"
+        with _environment(HYDRA_FULL_ERROR="1", **{_TRACE: trace, _SWEEP_LOG: str(log)}):
+            code = _code_of(verb)
+        return _sweep_summary(log, code) if log.exists() else code
+
+
+def _code_of(verb: str) -> int:
+    try:
+        _compose_and_run(verb)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 2 if stop.code else 0
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return 130
+    except Exception as error:
+        return _explain(_as_output_error(error))
+    return 0
+
+
+def _as_output_error(error: Exception) -> Exception:
+    """Name what failed when Hydra makes or writes a run folder; jobs answer for themselves."""
+    from hydra.errors import HydraException
+
+    from audioprune.errors import OutputError
+
+    if not isinstance(error, OSError) or isinstance(error, HydraException):
+        return error
+    place = error.filename or "the run folder"
+    return OutputError(f"cannot write {place}: {error.strerror or error}; choose runtime.folder=... that can be written")
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Set environment variables, which a sweep's processes inherit, for the length of a with-block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def job(config: Any) -> None:
-    """Run one composed job; called by Hydra, in a sweep possibly in another process."""
+    """Run one composed job; called by Hydra, in a sweep possibly in another process.
+
+    Raises:
+        SystemExit: A single job failed, or the user stopped a job of a sweep; Hydra would go on after any other exception.
+    """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    _show_notes()
     hydra = HydraConfig.get()
-    verb = hydra.job.config_name
-    if hydra.mode != RunMode.MULTIRUN:
-        _work(verb, config, Path(hydra.runtime.output_dir), list(hydra.overrides.task))
-        return
     record = {"folder": hydra.runtime.output_dir, "overrides": list(hydra.overrides.task)}
+    code = 0
     try:
-        status = _work(verb, config, Path(hydra.runtime.output_dir), list(hydra.overrides.task))
-        record |= {"status": status, "code": 0}
+        record["status"] = _work(hydra.job.config_name, config, Path(hydra.runtime.output_dir), list(hydra.overrides.task))
     except Exception as error:
-        code = _explain(error, bool(os.environ.get("AUDIOPRUNE_TRACE")))
-        record |= {"status": "failed", "code": code, "reason": _first_line(error)}
-        if code == 130:
-            _append_record(record)
-            raise
-    _append_record(record)
+        code = _explain(error)
+        record |= {"status": "interrupted" if code == 130 else "failed", "reason": _first_line(error)}
+    if hydra.mode == RunMode.MULTIRUN:
+        _append_record({**record, "code": code})
+    if code == 130 or code and hydra.mode != RunMode.MULTIRUN:
+        raise SystemExit(code)
+
+
+def _show_notes() -> None:
+    """Print what the package logs as plain lines, whatever Hydra does to the root logger."""
+    logger = logging.getLogger("audioprune")
+    if not logger.handlers:
+        logger.addHandler(logging.StreamHandler())
+        logger.setLevel(logging.INFO)
+    logger.propagate = False
 
 
 def _work(verb: str, config: Any, folder: Path, overrides: list[str]) -> str:
@@ -161,30 +206,30 @@ def _plain_root(root: Any) -> dict[str, Any]:
     return OmegaConf.to_container(copy, resolve=True)
 
 
-def _sweep_summary(log: Path) -> int:
-    """Say how the jobs of a sweep ended; a single job leaves no records."""
-    if not log.exists():
-        return 0
+def _sweep_summary(log: Path, code: int) -> int:
+    """Say how the jobs of a sweep ended and return its exit code; ``code`` is not 0 where the sweep itself was ended."""
     records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    failed = [record for record in records if record["status"] == "failed"]
-    cached = sum(record["status"] == "cached" for record in records)
-    _say(f"sweep: {len(records)} jobs, {len(records) - len(failed) - cached} finished now, {cached} already finished, {len(failed)} failed")
-    for record in failed:
-        _say(f"  FAILED {' '.join(record['overrides'])}: {record['reason']} ({record['folder']})")
-    return 1 if failed else 0
+    counts = {status: sum(record["status"] == status for record in records) for status in ("finished", "cached", "failed")}
+    text = f"sweep: {len(records)} jobs, {counts['finished']} finished now, {counts['cached']} already finished, {counts['failed']} failed"
+    _say(text + ("; stopped before the rest, the same command goes on" if code else ""))
+    for record in records:
+        if record["status"] == "failed":
+            _say(f"  FAILED {' '.join(record['overrides'])}: {record['reason']} ({record['folder']})")
+    return code or (1 if counts["failed"] else 0)
 
 
-def _explain(error: Exception, wants_trace: bool) -> int:
+def _explain(error: Exception) -> int:
     """Print one line for an error and return its exit code."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     from audioprune.errors import AudiopruneError
 
+    wants_trace = bool(os.environ.get(_TRACE))
     if wants_trace:
         traceback.print_exception(error)
     if isinstance(error, AudiopruneError):
-        _say(f"error: {error}")
+        _say(str(error) if error.exit_code == 130 else f"error: {error}")
         return error.exit_code
     if isinstance(error, HydraException | OmegaConfBaseException):
         _say(f"error: {_config_message(error)}")

@@ -1,6 +1,6 @@
 """How a file is written so that nothing half-written ever carries a final name, and how one folder belongs to one process.
 
-It does not know what the files mean; see checkpoint.py and packing.py for model files.
+It does not know what the files mean; see checkpoint.py and packing/ for model files.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -59,8 +60,22 @@ def write_atomic(path: str | Path, data: bytes | str) -> Path:
     except OSError as error:
         raise OutputError(_explain(path, error, len(payload))) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the first failure is the one to be told
+            temporary.unlink(missing_ok=True)
     return path
+
+
+def drop_leftovers(folder: Path) -> list[Path]:
+    """Remove the temporary files that dead processes left in a folder and below.
+
+    Returns:
+        The removed files.
+    """
+    numbered = [(path, re.search(r"\.tmp\.(\d+)$", path.name)) for path in folder.rglob("*.tmp.*")]
+    found = [path for path, match in numbered if match and path.is_file() and not _alive(int(match[1]))]
+    for path in found:
+        path.unlink(missing_ok=True)
+    return found
 
 
 def write_json(path: str | Path, value: Any) -> Path:
@@ -105,7 +120,7 @@ def check_writable(folder: Path, need_bytes: int = 0) -> None:
         OutputError: The folder cannot be made or written, or has less than ``need_bytes`` left.
     """
     write_atomic(folder / ".writable", b"ok")
-    (folder / ".writable").unlink()
+    (folder / ".writable").unlink(missing_ok=True)
     free = shutil.disk_usage(folder).free
     if free < need_bytes:
         raise OutputError(f"{folder}: needs about {need_bytes / 1e6:.0f} MB, has {free / 1e6:.0f} MB; free some space")
@@ -119,8 +134,11 @@ def lock(folder: Path) -> Iterator[None]:
         OutputError: Another living process holds the folder; the message names its pid and host.
     """
     path = folder / ".lock"
-    folder.mkdir(parents=True, exist_ok=True)
-    _take(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _take(path)
+    except OSError as error:
+        raise OutputError(_explain(path, error, 0)) from error
     try:
         yield
     finally:
@@ -128,22 +146,50 @@ def lock(folder: Path) -> Iterator[None]:
 
 
 def _take(path: Path) -> None:
-    owner = f"{os.getpid()} {socket.gethostname()}"
-    for _ in range(3):
-        try:
-            with open(path, "x", encoding="utf-8") as stream:
-                stream.write(owner)
-            return
-        except FileExistsError:
-            held = _read_owner(path)
-            if held is not None:
-                raise OutputError(
-                    f"{path.parent} is in use by process {held[0]} on {held[1]}; wait for it or choose another folder"
-                ) from None
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(_explain(path, error, 0)) from error
+    """Take the lock: a complete file appears under its name at once, so that nobody ever reads a lock without an owner."""
+    draft = path.with_name(f".lock.tmp.{os.getpid()}")
+    draft.write_text(f"{os.getpid()} {socket.gethostname()}", encoding="utf-8")
+    try:
+        for _ in range(3):
+            try:
+                _appear(draft, path)
+                return
+            except FileExistsError:
+                _refuse_living(path)
+                _bury(path)
+    finally:
+        draft.unlink(missing_ok=True)
     raise OutputError(f"{path.parent}: the lock file could not be taken; another process keeps taking it")
+
+
+def _appear(draft: Path, path: Path) -> None:
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links: the owner's name arrives a moment after the file
+        with open(path, "x", encoding="utf-8") as stream:
+            stream.write(draft.read_text(encoding="utf-8"))
+
+
+def _refuse_living(path: Path) -> None:
+    held = _read_owner(path)
+    if held is not None:
+        raise OutputError(
+            f"{path.parent} is in use by process {held[0]} on {held[1]}; wait for it or choose another folder "
+            f"(remove {path} if that process is gone)"
+        )
+
+
+def _bury(path: Path) -> None:
+    """Remove a stale lock; when another process took the folder over in between, its lock is put back."""
+    grave = path.with_name(f".lock.stale.tmp.{os.getpid()}")
+    with suppress(FileNotFoundError):
+        os.rename(path, grave)
+        if _read_owner(grave) is not None:
+            with suppress(FileExistsError):
+                _appear(grave, path)
+        grave.unlink()
 
 
 def _read_owner(path: Path) -> tuple[int, str] | None:
@@ -155,13 +201,18 @@ def _read_owner(path: Path) -> tuple[int, str] | None:
         return None
     if host != socket.gethostname():
         return pid, host
+    return (pid, host) if pid != os.getpid() and _alive(pid) else None
+
+
+def _alive(pid: int) -> bool:
+    """Tell whether a process of this machine lives."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
+    except (ProcessLookupError, OverflowError):
+        return False
     except PermissionError:
-        return pid, host
-    return None if pid == os.getpid() else (pid, host)
+        return True
+    return True
 
 
 def _last_byte(stream: BinaryIO) -> bytes:

@@ -6,12 +6,14 @@ Only what can change a result enters the hash; no torch is imported here, becaus
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import re
 from pathlib import Path
 from typing import Any
 
 from audioprune.files import sha256_file
+from audioprune.places import model_file
 
 _NOT_RESULTS = ("runtime", "hydra", "verb")
 
@@ -23,15 +25,27 @@ def result_config(config: dict[str, Any]) -> dict[str, Any]:
 
 def config_hash(config: dict[str, Any]) -> str:
     """Return ten hexadecimal digits that stand for a plain configuration."""
-    text = json.dumps([result_config(config), _content(config.get("checkpoint"))], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
+    facts = [result_config(config), _content(config.get("checkpoint")), *_foreign_code(config.get("model"))]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:10]
 
 
 def _content(checkpoint: str | None) -> str | None:
     """Return a digest of a checkpoint file, so that another file under the same name is another run."""
-    if not checkpoint or not Path(checkpoint).is_file():
+    if not checkpoint or not model_file(checkpoint).is_file():
         return None
-    return sha256_file(Path(checkpoint))
+    return sha256_file(model_file(checkpoint))
+
+
+def _foreign_code(model: Any) -> list[str]:
+    """Return a digest of the file that defines a model outside this package, so that another definition is another run."""
+    target = str(model.get("_target_", "")) if isinstance(model, dict) else ""
+    if not target or target.startswith("audioprune."):
+        return []
+    try:
+        found = importlib.util.find_spec(target.rpartition(".")[0])
+    except (ImportError, ValueError):
+        return []
+    return [sha256_file(Path(found.origin))] if found and found.origin and Path(found.origin).is_file() else []
 
 
 def run_name(config: dict[str, Any]) -> str:

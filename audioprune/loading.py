@@ -1,6 +1,7 @@
 """How a model is built from a configuration, and how it is read back from whatever file holds it.
 
-What a loaded file may name is an allow-list: classes that this package defines. Running experiments is done in run.py.
+What a loaded file may name is an allow-list: classes that this package defines, with plain arguments. Running experiments is done
+in run.py.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from audioprune.compress.masks import Mask
 from audioprune.compress.trim import resize_
 from audioprune.errors import AudiopruneError, CheckpointError, ConfigError
 from audioprune.packing import unpack
+from audioprune.places import MODEL_FILES, model_file
 
 PACKAGE_MODELS = "audioprune.models."
 
@@ -34,7 +36,7 @@ def instantiate(node: dict[str, Any]) -> Any:
     except InstantiationException as error:
         if isinstance(error.__cause__, AudiopruneError):
             raise error.__cause__ from error
-        reason = str(error.__cause__ or error).splitlines()[0]
+        reason = next(iter(str(error.__cause__ or error).splitlines()), "") or type(error.__cause__ or error).__name__
         raise ConfigError(f"cannot build {target}: {reason}; check the name and its arguments") from error
 
 
@@ -47,13 +49,55 @@ def build_model(config: dict[str, Any], trusted: bool) -> nn.Module:
 
     Raises:
         CheckpointError: A file names something outside the package's models.
+        ConfigError: The class or its arguments are wrong, or it is no ``nn.Module``.
     """
     target = str(config.get("_target_", ""))
     if not trusted and not is_package_model(target):
         raise CheckpointError(
             f"the file names the model '{target}', which is not one of this package; give it yourself with model._target_={target or '...'}"
         )
-    return instantiate(config)
+    model = instantiate(config)
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"expected model._target_ to name a torch.nn.Module, got {target or 'nothing'}; give package.module.Class")
+    return model
+
+
+def build_stored(config: dict[str, Any], known: dict[str, Any] | None) -> nn.Module:
+    """Build a model from a configuration that came out of a file.
+
+    Args:
+        config: ``_target_`` and arguments as the file has them.
+        known: The user's own configuration; only the class that it names is built besides those of this package.
+
+    Raises:
+        CheckpointError: The file names another class, or an argument could name code.
+    """
+    if not isinstance(config, dict) or not _is_plain({key: value for key, value in config.items() if key != "_target_"}):
+        raise CheckpointError("the file's model has arguments that could name code; the file is not loaded")
+    return build_model(config, trusted=known is not None and config.get("_target_") == known.get("_target_"))
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether a value of a file holds data alone: no ``_target_`` or other command at any depth, no interpolation."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and not key.startswith("_") and _is_plain(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return isinstance(value, int | float | bool | type(None)) or (isinstance(value, str) and "${" not in value)
+
+
+def require_example(model: nn.Module) -> None:
+    """Refuse a model that does not say what its costs are counted on.
+
+    Raises:
+        ConfigError: ``example_input``, ``frames_per_second`` or ``time_dim`` is missing.
+    """
+    missing = [name for name in ("example_input", "frames_per_second", "time_dim") if not hasattr(model, name)]
+    if missing:
+        raise ConfigError(
+            f"{type(model).__name__}: expected example_input(), frames_per_second and time_dim, {', '.join(missing)} missing; "
+            "add them as audioprune/models/fdnn.py does"
+        )
 
 
 def is_package_model(target: str) -> bool:
@@ -110,9 +154,9 @@ def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None
     Raises:
         CheckpointError: The file is missing, damaged, hostile or does not fit.
     """
-    path = Path(path)
+    path = model_file(path)
     if path.is_dir():
-        path = _model_in(path)
+        raise CheckpointError(f"{path}: expected {' or '.join(MODEL_FILES)} in this folder, found none; give a finished run")
     if not path.exists():
         raise CheckpointError(f"checkpoint {path} does not exist; expected a .apz, .safetensors or .pt file or a run folder")
     if path.suffix in (".pt", ".pth", ".bin"):
@@ -127,8 +171,7 @@ def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None
         masks = under(tensors, "mask/")
         mask = Mask.from_state_dict(masks) if masks else None
     stored = config.get("model") or config.get("model_config") or {}
-    same_target = model_config is not None and stored.get("_target_") == model_config.get("_target_")
-    model = restore_model(build_model(stored, trusted=same_target), state)
+    model = restore_model(build_stored(stored, model_config), state)
     return LoadedModel(model, stored, _package_task(config.get("task")), mask, codebooks)
 
 
@@ -136,12 +179,15 @@ def _package_task(config: dict[str, Any] | None) -> dict[str, Any] | None:
     """Accept a task from a file only when it is one of this package, with plain arguments."""
     if not config:
         return None
-    target = str(config.get("_target_", ""))
-    plain = all(isinstance(value, str | int | float | bool | type(None)) for value in config.values())
+    target = str(config.get("_target_", "")) if isinstance(config, dict) else ""
+    plain = bool(target) and _is_plain({key: value for key, value in config.items() if key != "_target_"})
     if not target.startswith("audioprune.tasks.") or target.count(".") != 3 or not plain:
         raise CheckpointError(f"the file names the task '{target}', which is not one of this package; the file is not loaded")
     module_name, _, name = target.rpartition(".")
-    kind = getattr(importlib.import_module(module_name), name, None)
+    try:
+        kind = getattr(importlib.import_module(module_name), name, None)
+    except ImportError:
+        kind = None
     if not isinstance(kind, type) or kind.__module__ != module_name:
         raise CheckpointError(f"the file names the unknown task '{target}'; the file is not loaded")
     return config
@@ -159,14 +205,20 @@ def _load_state_dict(path: Path, model_config: dict[str, Any] | None) -> LoadedM
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise CheckpointError(f"{path}: expected a state dict of tensors; save it with torch.save(model.state_dict(), ...)")
-    return LoadedModel(restore_model(build_model(model_config, trusted=True), state), model_config, None, None, None)
+    model = build_model(model_config, trusted=True)
+    _refuse_other_shapes(path, model, state)
+    return LoadedModel(restore_model(model, state), model_config, None, None, None)
 
 
-def _model_in(folder: Path) -> Path:
-    for name in ("model.apz", "model.safetensors", "state.safetensors"):
-        if (folder / name).exists():
-            return folder / name
-    raise CheckpointError(f"{folder}: expected model.apz or model.safetensors in this run folder, found neither; let the run finish first")
+def _refuse_other_shapes(path: Path, model: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """A plain state dict says nothing of trimming, so that other shapes mean another model."""
+    own = model.state_dict()
+    wrong = [name for name, value in state.items() if name in own and own[name].shape != value.shape]
+    if wrong:
+        first = ", ".join(f"{name} {tuple(state[name].shape)} in the file, {tuple(own[name].shape)} in the model" for name in wrong[:2])
+        raise CheckpointError(
+            f"{path} does not fit {type(model).__name__}: {len(wrong)} tensors differ in shape ({first}); give the model's own arguments"
+        )
 
 
 def under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -1,9 +1,12 @@
-"""Where files that can be made again are kept outside run folders."""
+"""Where files are: what can be made again in the cache folder, the model of a run in its run folder."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+MODEL_FILES = ("model.apz", "model.safetensors", "state.safetensors")
+"""What may hold the model of a run folder; the first that exists is meant."""
 
 
 def cache_folder(chosen: str = "") -> Path:
@@ -17,3 +20,14 @@ def cache_folder(chosen: str = "") -> Path:
     if os.environ.get("AUDIOPRUNE_CACHE"):
         return Path(os.environ["AUDIOPRUNE_CACHE"])
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "audioprune"
+
+
+def model_file(checkpoint: str | Path) -> Path:
+    """Return the file that a checkpoint means: itself, or the model within a run folder.
+
+    Args:
+        checkpoint: A file or a run folder; a folder without a model is returned as it is.
+    """
+    path = Path(checkpoint)
+    found = [path / name for name in MODEL_FILES if (path / name).is_file()] if path.is_dir() else []
+    return found[0] if found else path

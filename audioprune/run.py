@@ -1,6 +1,6 @@
 """What one experiment is: its parts, its state on disk, and how steps are carried out once and resumed.
 
-Which steps exist is written in steps.py; how a user starts a run in cli.py.
+Which steps exist is written in steps/; how a user starts a run in cli.py.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,9 +25,18 @@ from audioprune import __version__, checkpoint
 from audioprune.compress.kmeans import Codebook
 from audioprune.compress.masks import Mask
 from audioprune.errors import CheckpointError, ConfigError, DataError, OutputError
-from audioprune.files import append_line, check_writable, lock, read_lines, write_json
+from audioprune.files import append_line, check_writable, drop_leftovers, lock, read_lines, write_json
 from audioprune.identity import config_hash, result_config
-from audioprune.loading import LoadedModel, build_model, instantiate, load_model_file, restore_model, under
+from audioprune.loading import (
+    LoadedModel,
+    build_model,
+    build_stored,
+    instantiate,
+    load_model_file,
+    require_example,
+    restore_model,
+    under,
+)
 from audioprune.results import Results, clean
 from audioprune.settings import Settings
 from audioprune.signals import check_stop, graceful
@@ -49,6 +60,7 @@ class Run:
         model_config: Target and arguments that rebuild the model's class.
         data: The corpus.
         task: What batches, losses and scores mean.
+        task_config: Target and arguments that rebuild the task; those of the checkpoint where it names a task.
         settings: Training numbers.
         mask: Kept weights, or None before the first pruning.
         codebooks: Codebook and codes of every quantised tensor, or None.
@@ -63,6 +75,7 @@ class Run:
     model_config: dict[str, Any]
     data: Any
     task: Any
+    task_config: dict[str, Any]
     settings: Settings
     mask: Mask | None = None
     codebooks: dict[str, Codebook] | None = None
@@ -113,7 +126,7 @@ class Run:
             self.completed = done
             return
         tensors, meta = stored
-        self.model = restore_model(build_model(meta["model_config"], trusted=True), under(tensors, "model/"))
+        self.model = restore_model(build_stored(meta["model_config"], self.model_config), under(tensors, "model/"))
         self.model_config = meta["model_config"]
         masks = under(tensors, "mask/")
         self.mask = Mask.from_state_dict(masks) if masks else None
@@ -157,6 +170,7 @@ def run_job(config: DictConfig, folder: Path, overrides: list[str]) -> str:
         return "cached"
     check_writable(folder, need_bytes=50_000_000)
     with lock(folder), graceful():
+        drop_leftovers(folder)
         if plain["runtime"]["force"]:
             _clear(folder)
         started = time.monotonic()
@@ -179,7 +193,8 @@ def build(plain: dict[str, Any], folder: Path, overrides: list[str]) -> Run:
     settings = Settings(**{**numbers, "betas": tuple(numbers["betas"])})
     loaded = load_model_file(plain["checkpoint"], plain["model"]) if plain["checkpoint"] else None
     _refuse_other_model(loaded, plain, overrides)
-    task = instantiate((loaded and loaded.task_config) or plain["task"])
+    task_config = (loaded and loaded.task_config) or plain["task"]
+    task = instantiate(task_config)
     data = instantiate(plain["data"])
     data.prepare()
     if loaded:
@@ -187,7 +202,8 @@ def build(plain: dict[str, Any], folder: Path, overrides: list[str]) -> Run:
     else:
         model_config = plain["model"]
         model = build_model(model_config, trusted=True)
-    run = Run(plain, folder, model, model_config, data, task, settings, from_checkpoint=loaded is not None)
+    require_example(model)
+    run = Run(plain, folder, model, model_config, data, task, task_config, settings, from_checkpoint=loaded is not None)
     if loaded:
         run.mask, run.codebooks = loaded.mask, loaded.codebooks
         run.facts["checkpoint"] = str(plain["checkpoint"])
@@ -211,17 +227,22 @@ def build_steps(pipeline: dict[str, Any]) -> dict[str, Step]:
 
 
 def _refuse_other_model(loaded: LoadedModel | None, plain: dict[str, Any], overrides: list[str]) -> None:
-    """A model named on the command line beside a checkpoint must be the checkpoint's."""
-    chosen = [item for item in overrides if item.startswith(("model=", "model.", "+model"))]
-    if loaded is None or not chosen:
+    """A model or task named on the command line beside a checkpoint must be the checkpoint's."""
+    if loaded is None:
         return
-    given, stored = plain["model"], loaded.model_config
-    different = {key for key in set(given) | set(stored) if given.get(key) != stored.get(key)}
-    if different:
-        raise CheckpointError(
-            f"checkpoint is for {_signature(stored)}, the command line asks for {_signature(given)}; "
-            f"leave {' '.join(chosen)} away or give another checkpoint"
-        )
+    for group, stored in (("model", loaded.model_config), ("task", loaded.task_config)):
+        given = plain[group]
+        if not stored:
+            continue
+        chosen = [item for item in overrides if item.startswith((f"{group}=", f"{group}.", f"+{group}"))]
+        keys = set(given) | set(stored)
+        if not chosen:
+            chosen, keys = [item for item in overrides if item.startswith(("experiment=", "+experiment="))], {"_target_"}
+        if chosen and any(given.get(key) != stored.get(key) for key in keys):
+            raise CheckpointError(
+                f"checkpoint is for {_signature(stored)}, the command line asks for {_signature(given)}; "
+                f"leave {' '.join(chosen)} away or give another checkpoint"
+            )
 
 
 def _signature(config: dict[str, Any]) -> str:
@@ -296,22 +317,23 @@ def _git_revision() -> str | None:
 
 def _write_status(folder: Path, error: BaseException) -> None:
     code = getattr(error, "exit_code", 130 if isinstance(error, KeyboardInterrupt) else 1)
-    status = {
-        "status": "interrupted" if code == 130 else "failed",
-        "reason": f"{error}".splitlines()[0] if str(error) else type(error).__name__,
-    }
-    if isinstance(error, OutputError):
-        return
-    write_json(folder / "status.json", {**status, "exit_code": code})
+    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    status = {"status": "interrupted" if code == 130 else "failed", "reason": reason, "exit_code": code}
+    with suppress(OutputError):  # a full disk cannot take the reason why the run failed
+        write_json(folder / "status.json", status)
 
 
 def _clear(folder: Path) -> None:
-    """Remove what an earlier run of this folder left, except Hydra's own record and the lock."""
-    import shutil
+    """Remove what an earlier run of this folder left, except Hydra's own record and the lock.
 
-    for entry in folder.iterdir():
-        if entry.name in (".hydra", ".lock"):
-            continue
+    Raises:
+        OutputError: The folder holds other things than a run, or the user works in it.
+    """
+    entries = [entry for entry in folder.iterdir() if entry.name not in (".hydra", ".lock")]
+    foreign = not (folder / "run.json").exists() and any(entry.name != "status.json" for entry in entries)
+    if foreign or Path.cwd().is_relative_to(folder.resolve()):
+        raise OutputError(f"{folder}: runtime.force=true empties the run folder, and this one holds other files; choose another folder")
+    for entry in entries:
         if entry.is_dir():
             shutil.rmtree(entry)
         else:

@@ -1,6 +1,6 @@
 """What is measured of a written model file: its sizes and costs, so that every number belongs to the same bytes.
 
-Scores on audio are computed by the task; steps.py decides when anything is measured.
+Scores on audio are computed by the task; steps/ decides when anything is measured.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from typing import Any
 from audioprune import checkpoint, cost, packing
 from audioprune.compress.masks import prunable
 from audioprune.loading import LoadedModel
+from audioprune.places import model_file
 from audioprune.run import Run
 
 
 def save_model(run: Run, target: Path) -> None:
     """Write the run's model as a packed file (``.apz``) or a dense checkpoint (``.safetensors``)."""
-    config = {"model": run.model_config, "task": run.config["task"], "sample_rate": run.task.sample_rate}
+    config = {"model": run.model_config, "task": run.task_config, "sample_rate": run.task.sample_rate}
     if target.suffix == ".apz":
         meta = {"scale": run.scale, "seed": run.seed}
         packing.pack(target, run.model.state_dict(), mask=run.mask, codebooks=run.codebooks, config=config, meta=meta)
@@ -29,7 +30,7 @@ def save_model(run: Run, target: Path) -> None:
 
 def size_row(run: Run, path: str, variant: str, loaded: LoadedModel, file: Path) -> dict[str, Any]:
     """Return the row of sizes and costs of a model that was read back from a file."""
-    model = loaded.model
+    model, file = loaded.model, model_file(file)
     stored = packing.storage(model.state_dict(), loaded.mask, loaded.codebooks, parameters=[name for name, _ in model.named_parameters()])
     example = model.example_input()
     seconds = example.shape[model.time_dim] / model.frames_per_second
@@ -47,7 +48,7 @@ def size_row(run: Run, path: str, variant: str, loaded: LoadedModel, file: Path)
         "model": run.model_config.get("name"),
         "params": card.params,
         "nonzero": card.nonzero,
-        "sparsity": 1 - kept / total,
+        "sparsity": 1 - kept / total if total else 0.0,
         "bytes_fp32": stored.bytes_fp32,
         "bytes_paper": stored.bytes_paper,
         "bytes_ideal": stored.bytes_ideal,

@@ -5,6 +5,7 @@ The loop that uses them is in training.py.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch.optim import Optimizer
 from audioprune.errors import ConfigError, unknown_name
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop}
-SCHEDULES = ("constant", "step", "exponential", "plateau", "cosine", "linear")
+SCHEDULES = ("constant", "step", "exponential", "plateau", "cosine", "linear", "warm_linear", "milestones")
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,17 @@ class Settings:
         betas: Moment decay rates of adam and adamw.
         amsgrad: Keep the largest second moment (adam, adamw).
         clip_norm: Largest total gradient norm, or None.
-        schedule: One of constant, step, exponential, plateau, cosine, linear.
-        decay: Factor of step, exponential and plateau; final fraction of the learning rate for cosine and linear.
+        schedule: One of constant, step, exponential, plateau, cosine, linear, warm_linear, milestones.
+        decay: Factor of step, exponential, plateau and milestones; final fraction of the learning rate for cosine and linear.
         decay_every: Epochs between two decays of step; epochs without improvement for plateau.
         validate_every: Epochs between two validations.
         monitor: Validated value that decides which weights are best: ``loss`` or a metric of the task.
         early_stop: Validations without improvement after which training ends, or None.
         precision: ``fp32`` or ``bf16`` (autocast).
+        hold_epochs: Epochs in which warm_linear leaves the learning rate as it is.
+        decay_until: Epoch at which warm_linear arrives at its final learning rate, on a straight line.
+        final_learning_rate: Learning rate of warm_linear from there on.
+        milestones: Fractions of the epochs, 0..1, at which milestones multiplies the learning rate by ``decay``.
     """
 
     epochs: int = 30
@@ -59,6 +64,10 @@ class Settings:
     monitor: str = "loss"
     early_stop: int | None = None
     precision: str = "fp32"
+    hold_epochs: int = 50
+    decay_until: int = 250
+    final_learning_rate: float = 5e-6
+    milestones: Sequence[float] = (0.5, 0.8)
 
 
 def build_optimizer(model: nn.Module, settings: Settings) -> Optimizer:
@@ -96,7 +105,22 @@ def build_schedule(optimizer: Optimizer, settings: Settings) -> Any:
         return rules.CosineAnnealingLR(optimizer, settings.epochs, eta_min=settings.learning_rate * settings.decay)
     if settings.schedule == "linear":
         return rules.LinearLR(optimizer, 1.0, max(settings.decay, 1e-8), settings.epochs)
+    if settings.schedule == "warm_linear":
+        return rules.LambdaLR(optimizer, lambda epoch: _warm_linear(settings, epoch))
+    if settings.schedule == "milestones":
+        return rules.MultiStepLR(optimizer, [round(share * settings.epochs) for share in settings.milestones], settings.decay)
     return None
+
+
+def _warm_linear(settings: Settings, epoch: int) -> float:
+    """Return the factor of an epoch: 1, then on a straight line down to the final learning rate, which stays.
+
+    Source: Chen, "Experiment Setting". The slide does not say where the line ends; epoch 250 is that of Koutini et al., whose setting
+        he compares with.
+    """
+    length = max(1, settings.decay_until - settings.hold_epochs)
+    done = min(1.0, max(0.0, (epoch - settings.hold_epochs) / length))
+    return 1.0 - done * (1.0 - settings.final_learning_rate / settings.learning_rate)
 
 
 def step_schedules(schedules: dict[str, Any], valid_loss: float | None) -> None:

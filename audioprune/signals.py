@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,4 +51,5 @@ def _on_signal(number: int, frame: object) -> None:
     if _requested.is_set():
         os._exit(130)
     _requested.set()
-    print("\nstopping after the current piece of work (again: stop at once)", file=sys.stderr, flush=True)
+    # A print could meet a print of the interrupted code half-way, which Python refuses.
+    os.write(2, b"\nstopping after the current piece of work (again: stop at once)\n")

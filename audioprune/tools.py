@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-from audioprune.errors import ConfigError, DataError
+from audioprune.errors import ConfigError, DataError, OutputError
 
 
 def report(config: Any) -> None:
@@ -34,15 +35,14 @@ def info(config: Any) -> None:
     from omegaconf import OmegaConf
 
     from audioprune import cost
-    from audioprune.loading import build_model, load_model_file
+    from audioprune.loading import build_model, load_model_file, require_example
 
     plain = OmegaConf.to_container(config, resolve=True)
     if plain["checkpoint"]:
         model = load_model_file(plain["checkpoint"], plain["model"]).model.eval()
     else:
         model = build_model(plain["model"], trusted=True).eval()
-    if not hasattr(model, "example_input"):
-        raise ConfigError(f"{type(model).__name__}: expected a method example_input(); add it to see costs")
+    require_example(model)
     example = model.example_input()
     card = cost.cost(model, example, example.shape[model.time_dim] / model.frames_per_second)
     facts = {
@@ -52,6 +52,7 @@ def info(config: Any) -> None:
         "bytes_fp32": 4 * card.params,
         "mib_fp32": 4 * card.params / 2**20,
         "macs_per_second": card.macs_per_second,
+        "uncounted": list(card.uncounted),
         "layers": [layer.as_dict() for layer in card.layers],
     }
     print(json.dumps(facts) if plain["format"] == "json" else _info_table(facts))
@@ -62,6 +63,8 @@ def _info_table(facts: dict[str, Any]) -> str:
     lines += [f"{row['name']:32} {row['type']:14} {row['params']:12,} {row['macs_per_second']:16,.0f}" for row in facts["layers"]]
     lines.append(f"{'total':47} {facts['params']:12,} {facts['macs_per_second']:16,.0f}")
     lines.append(f"{facts['mib_fp32']:.2f} MiB as fp32, {facts['nonzero']:,} parameters are not zero")
+    if facts["uncounted"]:
+        lines.append(f"MACs leave out what the model computes with {', '.join(facts['uncounted'])} outside its layers")
     return "\n".join(lines)
 
 
@@ -94,24 +97,63 @@ def doctor(config: Any) -> None:
     Raises:
         ConfigError: Something required is missing.
     """
-    import importlib.util
-
-    needed = ["torch", "torchaudio", "hydra", "omegaconf", "pystoi", "librosa", "soundfile", "soxr", "numba", "constriction", "accelerate"]
-    extras = {"pesq": "PESQ scores", "av": "codec", "onnx": "export", "onnxruntime": "export", "tensorboard": "log", "submitit": "slurm"}
-    rows = [(name, "required", importlib.util.find_spec(name) is not None) for name in needed]
-    rows += [(name, what, importlib.util.find_spec(name) is not None) for name, what in extras.items()]
-    rows.append(("gcc", "builds pesq", shutil.which("gcc") is not None or shutil.which("cc") is not None))
-    rows.append((f"writable {os.getcwd()}", "required", os.access(os.getcwd(), os.W_OK)))
-    facts = {
-        "cores": len(os.sched_getaffinity(0)),
-        "python": sys.version.split()[0],
-        "checks": [{"name": n, "for": w, "ok": k} for n, w, k in rows],
-    }
+    checks = [*_packages(), *_machine()]
+    facts = {"cores": len(os.sched_getaffinity(0)), "python": sys.version.split()[0], "checks": checks}
     if config.format == "json":
         print(json.dumps(facts))
     else:
         print(f"python {facts['python']}, {facts['cores']} cores")
-        print("\n".join(f"{'ok     ' if ok else 'missing'}  {name}  ({what})" for name, what, ok in rows))
-    missing = [name for name, what, ok in rows if what == "required" and not ok]
+        for row in checks:
+            state = "ok" if row["ok"] else "missing"
+            print(f"{state:8} {row['name'] + row.get('wanted', ''):34} {row['found'] or '-':16} {row['for']}")
+    missing = [row["name"] for row in checks if row["for"] == "required" and not row["ok"]]
     if missing:
-        raise ConfigError(f"expected {', '.join(missing)}; run: pip install -e .")
+        raise ConfigError(f"expected {', '.join(missing)}, missing or too old; run make install, or choose a folder that can be written")
+
+
+def _packages() -> list[dict[str, Any]]:
+    """Compare every declared dependency with what is installed."""
+    from importlib.metadata import PackageNotFoundError, requires, version
+
+    from packaging.requirements import Requirement
+
+    rows: list[dict[str, Any]] = []
+    try:
+        wishes = [Requirement(text) for text in requires("audioprune") or []]
+    except PackageNotFoundError as error:
+        raise ConfigError("expected audioprune as an installed package, got a bare source folder; run make install") from error
+    for wish in wishes:
+        extra = re.search(r'extra == "(\w+)"', str(wish.marker or ""))
+        if wish.name == "audioprune":
+            continue
+        try:
+            found = version(wish.name)
+        except PackageNotFoundError:
+            found = ""
+        suits = bool(found) and wish.specifier.contains(found, prereleases=True)
+        group = extra[1] if extra else "required"
+        rows.append({"name": wish.name, "for": group, "wanted": str(wish.specifier), "found": found, "ok": suits})
+    return rows
+
+
+def _machine() -> list[dict[str, Any]]:
+    """Look at compiler, device, disk and folders."""
+    import torch
+
+    from audioprune.files import check_writable
+    from audioprune.places import cache_folder
+
+    compiler = shutil.which("gcc") or shutil.which("cc") or ""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    rows = [
+        {"name": "C compiler", "for": "builds pesq", "found": compiler, "ok": bool(compiler)},
+        {"name": "CUDA device", "for": "optional", "found": device, "ok": bool(device)},
+    ]
+    for folder in (Path.cwd(), cache_folder()):
+        try:
+            check_writable(folder)
+            found = f"{shutil.disk_usage(folder).free / 1e9:.1f} GB free"
+        except OutputError:
+            found = ""
+        rows.append({"name": f"folder {folder}", "for": "required", "found": found, "ok": bool(found)})
+    return rows

@@ -218,6 +218,7 @@ class Fit:
             self.accelerator.backward(total)
             self._clip(which)
         optimizer.step()
+        torch.clear_autocast_cache()  # a second update of the same step must not see the weights of the first
         if which == "model":
             if self.mask:
                 self.mask.apply_(self.model)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from audioprune.errors import ConfigError
 from audioprune.report import summary_table
 from audioprune.run import run_job
+
+_NEED_A_MODEL = ("quantize", "eval")
 
 
 def experiment(config: Any, folder: Path, overrides: list[str]) -> str:
@@ -14,7 +17,12 @@ def experiment(config: Any, folder: Path, overrides: list[str]) -> str:
 
     Returns:
         ``"finished"`` or ``"cached"``.
+
+    Raises:
+        ConfigError: The verb works on a trained model and none is given.
     """
+    if config.verb in _NEED_A_MODEL and not config.checkpoint:
+        raise ConfigError(f"expected checkpoint=<model.apz, .safetensors, .pt or run folder>, got none; give the model to {config.verb}")
     status = run_job(config, folder, overrides)
     note = "already finished, nothing done again" if status == "cached" else "finished"
     print(f"{folder}: {note}")

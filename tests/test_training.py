@@ -116,9 +116,9 @@ def test_early_stop_and_step_limit(tmp_path: Path) -> None:
     assert _fit(tmp_path / "b", settings=replace(SETTINGS, steps=7)).run().steps == 7
 
 
-@pytest.mark.parametrize("schedule", ["constant", "step", "exponential", "plateau", "cosine", "linear"])
+@pytest.mark.parametrize("schedule", ["constant", "step", "exponential", "plateau", "cosine", "linear", "warm_linear", "milestones"])
 def test_every_schedule_resumes(tmp_path: Path, schedule: str) -> None:
-    settings = replace(SETTINGS, schedule=schedule, decay=0.5, decay_every=1)
+    settings = replace(SETTINGS, schedule=schedule, decay=0.5, decay_every=1, hold_epochs=1, decay_until=3)
     expected = _fit(tmp_path / "a", settings=settings).run()
     with pytest.raises(InterruptedRun):
         _fit(tmp_path / "b", ToyTask(stop_at=12), settings).run()
@@ -136,6 +136,19 @@ def test_unknown_names_are_answered_with_the_closest(tmp_path: Path) -> None:
 def test_bf16_trains(tmp_path: Path) -> None:
     outcome = _fit(tmp_path, settings=replace(SETTINGS, precision="bf16")).run()
     assert outcome.history[-1]["valid_loss"] < outcome.history[0]["valid_loss"]
+
+
+def test_bf16_updates_within_one_step_see_fresh_weights(tmp_path: Path) -> None:
+    class Twice(ToyTask):
+        def step(self, model, batch, update):
+            seen = []
+            for _ in range(2):
+                seen.append(model.first(batch["x"]).float().detach().clone())
+                update((model(batch["x"]) - batch["y"]).square().mean())
+            assert not torch.equal(*seen)
+            return {"loss": 0.0}
+
+    _fit(tmp_path, Twice(), replace(SETTINGS, precision="bf16", learning_rate=0.5, steps=1, clip_norm=None)).run()
 
 
 def test_epoch_order_depends_on_seed_and_epoch_only() -> None:

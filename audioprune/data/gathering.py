@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from audioprune.data.audio import AUDIO_SUFFIXES, find_audio
@@ -23,8 +23,6 @@ SHORTEST_SPEECH_S = 0.5
 """Shorter utterances are left out: PESQ and STOI are not defined on them."""
 SHORTEST_NOISE_S = 0.1
 _NAMED = 20
-_SHARED_NOISE_S = 5.0
-_TRAIN_SHARE = 0.8
 
 Assign = Callable[[Path, Mapping[Path, Path]], tuple[list[Assigned], list[str]]]
 
@@ -161,23 +159,17 @@ def refuse_leaks(facts: Sequence[FileFacts], sources: Sequence[Source]) -> list[
 
 
 def share_noise(sources: list[Source]) -> tuple[list[Source], list[str]]:
-    """Give validation its noises when no folder does: other parts of the training files, never the same excerpt.
+    """Give validation the training noises when no folder holds noises of its own; the excerpts are drawn anew.
 
-    Training files of 5 s and more are cut: their last fifth is for validation. If all are shorter, every fifth file is; a
-    single short file is cut too.
+    A validation set with fewer kinds of noise than training ranks models by noises, not by how well they generalise.
+
+    Source: Tan & Wang validate on training noises.
     """
     training = [source for source in sources if source.split == "train"]
     if not training or any(source.split == "valid" for source in sources):
         return sources, []
-    cut = [source for source in training if source.duration_s >= _SHARED_NOISE_S] or (training if len(training) == 1 else [])
-    if cut:
-        shared = {source.path for source in cut}
-        kept = [_part(s, "train", 0.0, _TRAIN_SHARE) if s.path in shared else s for s in sources]
-        note = f"noise: validation uses the last fifth of {len(cut)} training files, training the rest"
-        return kept + [_part(source, "valid", _TRAIN_SHARE, 1.0) for source in cut], [note]
-    moved = {source.path for source in training[:: round(1 / (1 - _TRAIN_SHARE))]}
-    note = f"noise: {len(moved)} of {len(training)} training files are used for validation"
-    return [_part(source, "valid", 0.0, 1.0) if source.path in moved else source for source in sources], [note]
+    note = f"noise: validation draws other excerpts of the {len(training)} training files"
+    return [*sources, *(replace(source, split="valid") for source in training)], [note]
 
 
 def conversion_notes(facts: Sequence[FileFacts], sample_rate: int) -> list[str]:
@@ -226,10 +218,6 @@ def tell(notes: Sequence[str], logger: logging.Logger) -> None:
 def _source(root: Path, entry: Assigned, fact: FileFacts) -> Source:
     relative = entry.path.relative_to(root).as_posix()
     return Source(entry.path, relative, entry.split, entry.group, fact.sha256, fact.duration_s, fact.level)
-
-
-def _part(source: Source, split: str, begin: float, end: float) -> Source:
-    return Source(**{**vars(source), "split": split, "share": (begin, end)})
 
 
 def _refuse_part(root: Path, layout: str) -> None:

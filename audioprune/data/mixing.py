@@ -41,7 +41,6 @@ class Source:
         sha256: Hash of the file's bytes.
         duration_s: Length of the whole file in seconds.
         level: Root mean square of the whole file.
-        share: Begin and end of the part that may be used, 0..1 of the file.
     """
 
     path: Path
@@ -51,7 +50,6 @@ class Source:
     sha256: str
     duration_s: float
     level: float
-    share: tuple[float, float] = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -206,23 +204,21 @@ class Mixer:
 
     def _noise(self, source: Source, length: int, rng: np.random.Generator) -> tuple[Samples, list[dict[str, Any]]]:
         """Return an audible excerpt of a noise, repeated from its begin when it is shorter, and where it starts."""
-        total = self.store.length(source.path)
-        first = int(source.share[0] * total)
-        usable = max(1, int(source.share[1] * total) - first)
+        total = max(1, self.store.length(source.path))
         for _ in range(_TRIES):
-            start = int(rng.integers(max(1, usable - length + 1) if usable >= length else usable))
-            noise = self._looped(source, first, usable, start, length)
+            start = int(rng.integers(total - length + 1 if total >= length else total))
+            noise = self._looped(source, total, start, length)
             if rms(noise) > FAINT_SHARE * source.level:
                 break
         else:
-            start = _around_loudest(self.store.excerpt(source.path, first, usable), length)
-            noise = self._looped(source, first, usable, start, length)
-        return noise, [{"path": source.relative, "start": first + start}]
+            start = _around_loudest(self.store.excerpt(source.path, 0, total), length)
+            noise = self._looped(source, total, start, length)
+        return noise, [{"path": source.relative, "start": start}]
 
-    def _looped(self, source: Source, first: int, usable: int, start: int, length: int) -> Samples:
-        if start + length <= usable:
-            return self.store.excerpt(source.path, first + start, length)
-        return np.take(self.store.excerpt(source.path, first, usable), np.arange(start, start + length), mode="wrap")
+    def _looped(self, source: Source, total: int, start: int, length: int) -> Samples:
+        if start + length <= total:
+            return self.store.excerpt(source.path, start, length)
+        return np.take(self.store.excerpt(source.path, 0, total), np.arange(start, start + length), mode="wrap")
 
     def _babble(self, target: Source, length: int, rng: np.random.Generator) -> tuple[np.ndarray, list[dict[str, Any]]]:
         """Return the sum of training speakers other than the target's, each at the same level."""

@@ -232,8 +232,8 @@ class NoisyMixtures:
         records: list[dict[str, Any]] = [head]
         for role, sources in ready.sources.items():
             for source in sources:
-                entry = {key: value for key, value in asdict(source).items() if key not in ("path", "relative", "share")}
-                records.append({"kind": "file", "role": role, "path": source.relative, **entry, "share": list(source.share)})
+                entry = {key: value for key, value in asdict(source).items() if key not in ("path", "relative")}
+                records.append({"kind": "file", "role": role, "path": source.relative, **entry})
         sets = {"valid": self.valid(), **self.tests()}
         for name, items in sets.items():
             records += [{"kind": "mixture", "condition": name, **items.mixture(index).record} for index in range(len(items))]

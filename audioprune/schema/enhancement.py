@@ -232,6 +232,39 @@ class MagnitudePipelineConfig(PipelineConfig):
     levels: int | None = number(32, least=1, most=65536)
 
 
+@dataclass
+class AnalysisPipelineConfig(PipelineConfig):
+    """Knobs that conf/pipeline/curves.yaml and budget.yaml share."""
+
+    lambda_1: float = number(0.0, least=0)
+    sensitivity_items: int | None = number(None, least=1)
+    betas: list[float] | None = number(None, least=0, most=1)
+    structured: bool = False
+    groups: GroupsConfig = field(default_factory=GroupsConfig)
+
+
+_VALIDATION_METRICS = ("loss", "stoi", "estoi", "pesq_raw_nb", "pesq_nb", "pesq_wb", "si_sdr")
+
+
+@dataclass
+class CurvesPipelineConfig(AnalysisPipelineConfig):
+    """Knobs of conf/pipeline/curves.yaml."""
+
+    metrics: list[str] = field(default_factory=lambda: ["loss", "stoi", "pesq_raw_nb"], metadata={"options": _VALIDATION_METRICS})
+
+
+@dataclass
+class BudgetPipelineConfig(AnalysisPipelineConfig):
+    """Knobs of conf/pipeline/budget.yaml."""
+
+    metric: str = choice("pesq_raw_nb", *_VALIDATION_METRICS)
+    max_drop: float = number(0.05, least=0)
+    candidates: int = number(10, least=1)
+    levels: list[int] | None = number(None, least=1, most=65536)
+    finetune_epochs: int = number(0, least=0)
+    finetune_learning_rate: float | None = number(None, above=0)
+
+
 GROUPS: dict[str, dict[str, type]] = {
     "model": {"fdnn": FdnnConfig, "lstm": LstmConfig, "tcnn": TcnnConfig, "gcrn": GcrnConfig},
     "task": {"enhancement": EnhancementConfig},
@@ -248,5 +281,7 @@ GROUPS: dict[str, dict[str, type]] = {
         "p2_structured": P2StructuredPipelineConfig,
         "magnitude": MagnitudePipelineConfig,
         "evaluate": PipelineConfig,
+        "curves": CurvesPipelineConfig,
+        "budget": BudgetPipelineConfig,
     },
 }

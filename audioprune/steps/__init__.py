@@ -4,11 +4,27 @@ Each step is a small value that a YAML names as ``audioprune.steps.<Name>``; it 
 audioprune.compress, the training loop in training.py.
 """
 
+from audioprune.steps.analyse import FitBudget, SensitivityCurves
 from audioprune.steps.baseline import SameSizeBaseline
 from audioprune.steps.control import Repeat
 from audioprune.steps.evaluate import Evaluate
 from audioprune.steps.prune import Prune, SensitivityPrune, Trim
 from audioprune.steps.quantize import Quantize
+from audioprune.steps.sparse import TrainSparse
 from audioprune.steps.train import Train
+from audioprune.steps.unit_groups import TrimGroups
 
-__all__ = ["Evaluate", "Prune", "Quantize", "Repeat", "SameSizeBaseline", "SensitivityPrune", "Train", "Trim"]
+__all__ = [
+    "Evaluate",
+    "FitBudget",
+    "Prune",
+    "Quantize",
+    "Repeat",
+    "SameSizeBaseline",
+    "SensitivityCurves",
+    "SensitivityPrune",
+    "Train",
+    "TrainSparse",
+    "Trim",
+    "TrimGroups",
+]

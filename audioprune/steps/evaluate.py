@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -42,13 +43,18 @@ class Evaluate:
         model = loaded.model.eval()
         scoring = run.config["scoring"]
         metrics = self.metrics or scoring["metrics"]
-        cache = cache_folder(run.runtime["cache"]) / "metrics"
-        with Scorer(metrics, run.task.sample_rate, run.runtime["metric_workers"], cache) as scorer:
+        with self._scorer(run, metrics) as scorer:
             for condition, dataset in self._conditions(run).items():
                 check_stop()
                 keep = scoring["audio_items"] if self.audio else 0
                 self._condition(run, path, model, condition, dataset, scorer, keep)
         run.results.put(size_row(run, path, self.variant, loaded, target))
+
+    def _scorer(self, run: Run, metrics: list[str]) -> AbstractContextManager[Scorer | None]:
+        """Return what scores audio, or nothing for a task that has its own metrics."""
+        if not getattr(run.task, "scores_audio", True):
+            return nullcontext()
+        return Scorer(metrics, run.task.sample_rate, run.runtime["metric_workers"], cache_folder(run.runtime["cache"]) / "metrics")
 
     def _written(self, run: Run) -> Path:
         if self.file is None:
@@ -66,7 +72,7 @@ class Evaluate:
             raise ConfigError(unknown_name("test condition", ", ".join(self.conditions), found))
         return chosen
 
-    def _condition(self, run: Run, path: str, model: Any, condition: str, dataset: Any, scorer: Scorer, keep: int) -> None:
+    def _condition(self, run: Run, path: str, model: Any, condition: str, dataset: Any, scorer: Scorer | None, keep: int) -> None:
         audio = run.folder / "audio" / condition if keep else None
         scored = run.task.score(model, dataset, scorer, condition=condition, variant=self.variant, audio=audio, keep=keep)
         shared = {"model": run.model_config.get("name"), "scale": run.scale, "seed": run.seed, "split": "test", "condition": condition}

@@ -37,11 +37,16 @@ class SceneClassification:
         roll_frames: Largest shift in frames, to either side; 0 shifts nothing.
         sample_rate: Rate at which features are computed, in Hz.
 
+    Attributes:
+        scores_audio: False: there is no audio to score, so that no audio metrics are prepared.
+
     Raises:
         ConfigError: A value is out of its range.
 
     Source: Koutini et al. (EUSIPCO 2019), the setting that Chen compares with: alpha 0.3, shifts up to 50 frames. Chen prints neither.
     """
+
+    scores_audio = False
 
     def __init__(self, *, classes: int = 10, mixup: float = 0.3, roll_frames: int = 50, sample_rate: int = 22050) -> None:
         if not isinstance(classes, int) or classes < 2:

@@ -44,19 +44,10 @@ def test_a_folder_above_the_speakers_is_refused(tmp_path: Path) -> None:
         audio_below(empty, "speech")
 
 
-def test_validation_gets_other_parts_of_long_training_noises() -> None:
+def test_validation_shares_the_training_noises() -> None:
     shared, notes = share_noise([_source("a"), _source("b", seconds=2.0), _source("t", "test")])
-    assert [(s.relative, s.split, s.share) for s in shared] == [
-        ("a", "train", (0.0, 0.8)), ("b", "train", (0.0, 1.0)), ("t", "test", (0.0, 1.0)), ("a", "valid", (0.8, 1.0))
-    ]
-    assert "last fifth of 1 training files" in notes[0]
-
-
-def test_validation_gets_whole_short_noises() -> None:
-    shared, _ = share_noise([_source(str(number), seconds=1.0) for number in range(10)])
-    assert [s.relative for s in shared if s.split == "valid"] == ["0", "5"] and len(shared) == 10
-    alone, _ = share_noise([_source("a", seconds=1.0)])
-    assert [(s.split, s.share) for s in alone] == [("train", (0.0, 0.8)), ("valid", (0.8, 1.0))]
+    assert [(s.relative, s.split) for s in shared] == [("a", "train"), ("b", "train"), ("t", "test"), ("a", "valid"), ("b", "valid")]
+    assert "other excerpts of the 2 training files" in notes[0]
     given = [_source("a"), _source("v", "valid")]
     assert share_noise(given) == (given, [])
 

@@ -1,0 +1,284 @@
+"""Which pruning ratio and how many levels each tensor gets, so that the file is smallest while a score drops no further than stated.
+
+This is our own method, not one of Tan & Wang: from them it takes the sensitivity curves of single tensors. How a model is
+built, measured and packed is the caller's; this file holds decisions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import inf, isfinite, isnan
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audioprune.compress.levels import LEVELS
+from audioprune.compress.loss_oracle import restored, resumable
+from audioprune.errors import ConfigError
+from audioprune.progress import progress
+
+DENSE, QUANTISED = "dense", "quantised"
+_FINEST = 1000  # tolerances below this part of the allowed drop are not told apart
+
+
+@dataclass(frozen=True)
+class TensorCurves:
+    """How much worse a model gets when one tensor alone is changed; positive is worse, NaN counts as infinitely worse.
+
+    Attributes:
+        prune: (removed fraction 0..1, degradation), ascending from the fraction 0.
+        levels: (number of shared values K, degradation), ascending.
+    """
+
+    prune: tuple[tuple[float, float], ...]
+    levels: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is done to one tensor: the removed fraction of its candidates, and its shared values K, or None for none."""
+
+    beta: float
+    levels: int | None
+
+
+Plan = Mapping[str, Setting]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a built candidate.
+
+    Attributes:
+        drop: How much worse the whole model is than the untouched one, in the unit of the metric; negative is better.
+        file_bytes: Bytes of its packed file.
+        sparsity: Removed fraction of all prunable weights, 0..1.
+    """
+
+    drop: float
+    file_bytes: int
+    sparsity: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; a drop that is not finite becomes None."""
+        return {**asdict(self), "drop": self.drop if isfinite(self.drop) else None}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Measured:
+        """Rebuild what ``as_dict`` returned."""
+        return cls(inf if plain["drop"] is None else plain["drop"], plain["file_bytes"], plain["sparsity"])
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One model that was built.
+
+    Attributes:
+        name: ``dense`` (untouched), ``quantised`` (unpruned, most levels) or ``tau-<place on the grid>``.
+        tolerance: The common tolerance of its tensors, or None for the first two.
+        plan: What was done to each tensor; empty for ``dense``.
+        measured: What was measured of it.
+        fits: Whether its measured drop is within the allowed one.
+    """
+
+    name: str
+    tolerance: float | None
+    plan: Plan
+    measured: Measured
+    fits: bool
+
+    def prunes(self) -> bool:
+        """Tell whether the plan removes anything."""
+        return any(setting.beta > 0 for setting in self.plan.values())
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a search found.
+
+    Attributes:
+        chosen: The smallest file among the candidates that fit.
+        candidates: All candidates in the order of building.
+        pruned_fits: Whether any candidate fits from which something was removed; if not, ``chosen`` is unpruned.
+    """
+
+    chosen: Candidate
+    candidates: tuple[Candidate, ...]
+    pruned_fits: bool
+
+
+def level_curves(
+    tensors: Mapping[str, Tensor],
+    quantise: Callable[[str, int], Tensor],
+    degradation: Callable[[str], float],
+    *,
+    levels: Sequence[int] = LEVELS,
+    finished: Mapping[str, tuple[tuple[int, float], ...]] | None = None,
+    on_tensor: Callable[[str, tuple[tuple[int, float], ...]], None] | None = None,
+) -> dict[str, tuple[tuple[int, float], ...]]:
+    """Measure every number of levels of every tensor by itself, without a tolerance.
+
+    Args:
+        tensors: Tensor name -> parameter; it is modified in place and restored bit for bit.
+        quantise: (name, K) -> the values of that tensor with at most K distinct non-zero ones; it must not modify it.
+        degradation: How much worse the model is while the named tensor is modified.
+        levels: Numbers of levels, ascending.
+        finished: Curves of an interrupted call, which are taken over.
+        on_tensor: Called after each tensor, so that the curve can be stored.
+
+    Raises:
+        ConfigError: The levels are not as described.
+    """
+    if not levels or levels[0] < 1 or list(levels) != sorted(set(levels)):
+        raise ConfigError(f"levels: expected ascending numbers from 1, got {list(levels)}; for example 2, 4, 8")
+
+    def find(name: str) -> tuple[tuple[int, float], ...]:
+        points = []
+        with restored(tensors[name]) as before:
+            for count in levels:
+                tensors[name].copy_(before)
+                tensors[name].copy_(quantise(name, count))
+                points.append((count, 0.0 if torch.equal(tensors[name], before) else degradation(name)))
+        return tuple(points)
+
+    return resumable("level curves", tensors, find, finished, on_tensor)
+
+
+def plan_at(curves: Mapping[str, TensorCurves], tolerance: float) -> dict[str, Setting]:
+    """Return the strongest compression of each tensor whose degradation, alone, is within a tolerance.
+
+    The fraction is the last one before the first violation, K the smallest one such that no larger K violates either: the
+    curves are read through their monotone envelope, so that a larger tolerance never compresses a tensor less. A tensor whose
+    largest K violates is not quantised.
+
+    Args:
+        curves: Tensor name -> its curves.
+        tolerance: Largest degradation, at least 0, in the unit of the metric.
+    """
+    plan = {}
+    for name, each in curves.items():
+        betas = [beta for beta, worst in _rising(each.prune) if worst <= tolerance]
+        counts = [count for count, worst in _rising(each.levels[::-1]) if worst <= tolerance]
+        plan[name] = Setting(betas[-1] if betas else 0.0, counts[-1] if counts else None)
+    return plan
+
+
+def tolerances(curves: Mapping[str, TensorCurves], max_drop: float, points: int = 64) -> list[float]:
+    """Return the tolerances that are worth a look: 0, and a logarithmic grid over the degradations of the curves.
+
+    Args:
+        curves: Tensor name -> its curves.
+        max_drop: Allowed drop; tolerances below a thousandth of it are not told apart.
+        points: Points of the grid.
+    """
+    envelopes = [part for each in curves.values() for part in (_rising(each.prune), _rising(each.levels[::-1]))]
+    found = [worst for part in envelopes for _, worst in part if 0 < worst < inf]
+    if not found:
+        return [0.0]
+    high = max(found)
+    low = min(high, max(min(found), max_drop / _FINEST))
+    return [0.0, *(float(tau) for tau in np.geomspace(low, high, points)[:-1] if low < high), high]
+
+
+def solve(
+    curves: Mapping[str, TensorCurves],
+    build: Callable[[str, Plan], Measured],
+    max_drop: float,
+    *,
+    most: int = 12,
+    points: int = 64,
+    finished: Mapping[str, Measured] | None = None,
+    on_candidate: Callable[[Candidate], None] | None = None,
+) -> Solution:
+    """Find the smallest file whose measured drop is within the allowed one.
+
+    One tolerance is common to all tensors; what it allows each of them is read off the curves (``plan_at``) and done to all of
+    them together. As their joint effect is not the sum of the single ones, every candidate is really built and measured. The
+    tolerance is bisected on a logarithmic grid, taking larger tolerances to give larger drops. Where they do not, a smaller
+    file may be missed, but the drop of what is returned was always measured and is always within the allowed one.
+
+    If no tolerance fits, the unpruned model with the most levels is tried; the untouched model is a candidate in
+    any case.
+
+    Args:
+        curves: Tensor name -> its curves, in the metric of the drop.
+        build: (name of the candidate, plan) -> what was measured of it; an empty plan is the untouched model.
+        max_drop: Allowed drop, at least 0, absolute, in the unit of the metric.
+        most: Largest number of tolerances that are tried.
+        points: Points of the grid.
+        finished: Candidates that an interrupted search measured, by name; they are taken over.
+        on_candidate: Called after each candidate that was built, so that it can be stored.
+
+    Raises:
+        ConfigError: There are no curves, or a number is out of its range.
+
+    Source: ours; neither the slides nor the algorithms of Tan & Wang allocate a budget.
+    """
+    if not curves or most < 1 or points < 2 or not 0 <= max_drop < inf:
+        given = f"{len(curves)} curves, max_drop={max_drop}, candidates={most}, points={points}"
+        raise ConfigError(f"budget: expected curves, a finite max_drop >= 0, candidates >= 1 and points >= 2, got {given}")
+    search = _Search(build, max_drop, dict(finished or {}), on_candidate)
+    ladder = _ladder(curves, tolerances(curves, max_drop, points))
+    with progress("budget", min(most, len(ladder).bit_length()) + 1) as display:
+        search.try_(DENSE, None, {})
+        display.advance(1, DENSE)
+        low, high, tried = -1, len(ladder), 0  # low fits or does not exist, high violates or does not exist
+        while high - low > 1 and tried < most:
+            middle = (low + high) // 2
+            place, tolerance, plan = ladder[middle]
+            candidate = search.try_(f"tau-{place}", tolerance, plan)
+            low, high, tried = (middle, high, tried + 1) if candidate.fits else (low, middle, tried + 1)
+            display.advance(1, f"drop {candidate.measured.drop:.3g}, {candidate.measured.file_bytes:,} bytes")
+    pruned_fits = any(candidate.fits and candidate.prunes() for candidate in search.built)
+    if not any(candidate.fits for candidate in search.built[1:]):
+        search.try_(QUANTISED, None, {name: Setting(0.0, each.levels[-1][0] if each.levels else None) for name, each in curves.items()})
+    return Solution(search.smallest(), tuple(search.built), pruned_fits)
+
+
+class _Search:
+    """The candidates so far; none is built twice."""
+
+    def __init__(
+        self, build: Callable[[str, Plan], Measured], max_drop: float, finished: dict[str, Measured],
+        on_candidate: Callable[[Candidate], None] | None,
+    ) -> None:
+        self._build, self._max_drop, self._finished, self._on_candidate = build, max_drop, finished, on_candidate
+        self.built: list[Candidate] = []
+
+    def try_(self, name: str, tolerance: float | None, plan: Plan) -> Candidate:
+        known = self._finished.get(name)
+        measured = known or self._build(name, plan)
+        candidate = Candidate(name, tolerance, plan, measured, measured.drop <= self._max_drop)
+        self.built.append(candidate)
+        if known is None and self._on_candidate:
+            self._on_candidate(candidate)
+        return candidate
+
+    def smallest(self) -> Candidate:
+        """Return the smallest that fits; of equal ones the one that drops less. The untouched model needs no proof."""
+        fitting = [candidate for candidate in self.built if candidate.fits]
+        return min(fitting, key=lambda each: (each.measured.file_bytes, each.measured.drop)) if fitting else self.built[0]
+
+
+def _ladder(curves: Mapping[str, TensorCurves], grid: Sequence[float]) -> list[tuple[int, float, dict[str, Setting]]]:
+    """Return (place, tolerance, plan) of each tolerance whose plan differs from the one before and changes something."""
+    steps: list[tuple[int, float, dict[str, Setting]]] = []
+    before = {name: Setting(0.0, None) for name in curves}
+    for place, tolerance in enumerate(grid):
+        plan = plan_at(curves, tolerance)
+        if plan != before:
+            steps.append((place, tolerance, plan))
+            before = plan
+    return steps
+
+
+def _rising(curve: Sequence[tuple[Any, float]]) -> list[tuple[Any, float]]:
+    """Replace each degradation by the largest one up to there."""
+    worst, points = -inf, []
+    for value, degradation in curve:
+        worst = max(worst, inf if isnan(degradation) else degradation)
+        points.append((value, worst))
+    return points

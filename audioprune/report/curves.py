@@ -1,0 +1,221 @@
+"""How scores fall while one tensor is pruned, and what a budget search tried: figures and a table of the kind ``curves``.
+
+The sensitivity analyses of the pruning pipelines, which have iterations and chosen ratios, are drawn in sensitivity.py.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audioprune.errors import DataError
+from audioprune.report.entries import finite_or_none
+from audioprune.report.figures import COLORS, Figure, footer_of, new_canvas, save_figure, styled
+from audioprune.report.results import Job, Request, honest_scale
+from audioprune.report.tables import FORMATS, METRICS, Column, Table, csv_text, write_table
+
+_MAX_TENSORS = 80
+_COLUMNS = (
+    Column("name", "Run"),
+    Column("metric", "Score"),
+    Column("max_drop", "Allowed drop", "fine"),
+    Column("drop", "Measured drop", "fine"),
+    Column("value_before", "Score before", "fine"),
+    Column("bytes_file", "Written file", "mebibytes"),
+    Column("bytes_before", "Written file before", "mebibytes"),
+    Column("sparsity", "Sparsity", "share"),
+    Column("candidates", "Candidates", "count"),
+    Column("note", "Note"),
+    Column("scale", "Scale"),
+)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One tensor against one metric: removed fractions 0..1, and how much worse the metric got; None where it had no value."""
+
+    tensor: str
+    beta: tuple[float, ...]
+    degradation: tuple[float | None, ...]
+
+
+def read_curves(job: Job) -> dict[str, list[Curve]]:
+    """Read all curves of a run, by metric and in the order of the tensors; lines that hold no fraction are left out."""
+    found: dict[str, list[Curve]] = {}
+    for path in sorted(job.folder.glob("curves-*.csv")):
+        points: dict[str, list[tuple[float, float | None]]] = {}
+        for row in _rows(path):
+            beta = _number(row.get("beta"))
+            if beta is not None:
+                points.setdefault(str(row.get("tensor")), []).append((beta, _number(row.get("degradation"))))
+        curves = [Curve(tensor, *zip(*sorted(several, key=lambda point: point[0]), strict=True)) for tensor, several in points.items()]
+        if curves:
+            found[path.stem.removeprefix("curves-")] = curves
+    return found
+
+
+def curve_figures(folder: Path, jobs: Sequence[Job]) -> list[Figure]:
+    """Draw one figure per run and metric: a panel per tensor, the other tensors' curves pale behind it.
+
+    Args:
+        folder: Where the PNGs and CSVs go.
+        jobs: Runs; those without curves are passed over.
+    """
+    drawn = []
+    for place, job in enumerate(jobs, 1):
+        for metric, curves in read_curves(job).items():
+            drawn.append(_curve_figure(folder, f"curves-{place}-{_slug(job.name)}-{metric}", job, metric, curves))
+    return drawn
+
+
+def budget_figures(folder: Path, jobs: Sequence[Job]) -> list[Figure]:
+    """Draw what each budget search tried: file size against measured drop, with the allowed drop as a line."""
+    drawn = []
+    for place, job in enumerate(jobs, 1):
+        path = job.folder / "budget.csv"
+        rows = [row for row in _rows(path) if None not in (_number(row.get("drop")), _number(row.get("bytes")))] if path.is_file() else []
+        facts = job.of_kind("budget")
+        if rows and facts:
+            drawn.append(_budget_figure(folder, f"budget-{place}-{_slug(job.name)}", job, facts[-1], rows))
+    return drawn
+
+
+def budget_table(jobs: Sequence[Job]) -> Table:
+    """Return one row per budget search: allowed and measured drop, size before and after."""
+    rows = [
+        {**row, "metric": _title(row), "name": job.name, "scale": honest_scale(job.scale)} for job in jobs for row in job.of_kind("budget")
+    ]
+    notes = ("Drops are means over validation items, in the unit of the score; STOI and ESTOI are fractions.",)
+    return Table("budget", "Smallest files within a stated drop", _COLUMNS, tuple(rows), notes)
+
+
+def write_curves(request: Request) -> list[Path]:
+    """Write all curves and budget searches of some runs.
+
+    Raises:
+        DataError: No run holds either.
+    """
+    folder = request.out / "figures"
+    table = budget_table(request.jobs)
+    figures = [*curve_figures(folder, request.jobs), *budget_figures(folder, request.jobs)]
+    if not figures and not table.rows:
+        raise DataError("expected runs of pipeline=curves or pipeline=budget, got none; run `audioprune prune pipeline=curves` first")
+    written = write_table(table, request.out) if table.rows else []
+    return [*written, *(file for figure in figures for file in (figure.png, figure.csv))]
+
+
+def _curve_figure(folder: Path, name: str, job: Job, metric: str, curves: Sequence[Curve]) -> Figure:
+    title, factor, unit = _scale_of(metric)
+    shown = curves[:_MAX_TENSORS]
+    what = "increase" if metric == "loss" else "drop"
+    caption = f"Sensitivity of {job.name}: {what} of {title} on the validation set when one tensor alone is pruned; pale: other tensors."
+    if len(shown) < len(curves):
+        caption += f" The first {len(shown)} of {len(curves)} tensors are drawn; the CSV holds all."
+    with styled():
+        canvas = _canvas(shown, curves, factor, footer_of([job.scale]))
+        canvas.supylabel(f"{what.capitalize()} of {title}{f' ({unit})' if unit else ''}", fontsize=9)
+        rows = [[each.tensor, beta, value] for each in curves for beta, value in zip(each.beta, each.degradation, strict=True)]
+        table = csv_text(["tensor", "beta", "degradation"], rows)
+        return save_figure(canvas, folder, name, table, caption, f"{caption} {_told(curves, factor)}")
+
+
+def _canvas(shown: Sequence[Curve], curves: Sequence[Curve], factor: float, footer: str) -> Any:
+    from matplotlib.collections import LineCollection
+
+    lines = {each.tensor: _line(each, factor) for each in curves}
+    columns = min(4, len(shown))
+    rows = math.ceil(len(shown) / columns)
+    canvas = new_canvas(max(4.0, 2.3 * columns + 0.8), 1.9 * rows + 0.4, footer)
+    axes = canvas.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for ax in axes.flat[len(shown) :]:
+        ax.set_axis_off()
+    for place, each in enumerate(shown):
+        ax = axes.flat[place]
+        others = [line for tensor, line in lines.items() if tensor != each.tensor and line]
+        ax.add_collection(LineCollection(others, colors="#c8c8c8", linewidths=0.8, zorder=1))
+        x, y = ([point[axis] for point in lines[each.tensor]] for axis in (0, 1))
+        ax.plot(x, y, color=COLORS[0], marker="o", markersize=2.5, zorder=2)
+        ax.axhline(0.0, color="#999999", linewidth=0.8, zorder=0)
+        ax.set_title("\n".join(textwrap.wrap(each.tensor, 28, break_long_words=True)), loc="left", fontsize=8.5)
+        ax.tick_params(labelbottom=place >= len(shown) - columns)
+        ax.set_xlabel("Pruned (%)" if place >= len(shown) - columns else "")
+        ax.set_xlim(-3, 103)
+    return canvas
+
+
+def _line(curve: Curve, factor: float) -> list[tuple[float, float]]:
+    return [(100 * beta, factor * value) for beta, value in zip(curve.beta, curve.degradation, strict=True) if value is not None]
+
+
+def _told(curves: Sequence[Curve], factor: float) -> str:
+    ends = [(each.tensor, _line(each, factor)) for each in curves]
+    return "; ".join(f"{tensor}: {line[-1][1]:.3g} at {line[-1][0]:g} %" for tensor, line in ends[:12] if line) + "."
+
+
+def _budget_figure(folder: Path, name: str, job: Job, facts: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> Figure:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    metric = str(facts.get("metric"))
+    title, factor, unit = _scale_of(metric)
+    size = FORMATS["mebibytes"].factor
+    what = "increase" if metric == "loss" else "drop"
+    caption = f"Budget search of {job.name}: packed file and {what} of {title} (validation set) of every candidate; ring: the chosen one."
+    table = csv_text(["candidate", "tau", "drop", "bytes", "sparsity", "fits", "chosen"], [list(row.values()) for row in rows])
+    with styled():
+        canvas = new_canvas(5.2, 3.2, footer_of([job.scale]))
+        ax = canvas.subplots()
+        for fits, color, label in ((True, COLORS[0], "fits"), (False, COLORS[1], "drops too far")):
+            several = [row for row in rows if (row.get("fits") == "True") == fits]
+            x, y = [size * float(row["bytes"]) for row in several], [factor * float(row["drop"]) for row in several]
+            ax.plot(x, y, "o", color=color, label=label if several else None)
+        best = [row for row in rows if row.get("chosen") == "True"]
+        ax.plot([size * float(row["bytes"]) for row in best], [factor * float(row["drop"]) for row in best], "o", color="#333333",
+                markersize=11, fillstyle="none", label="chosen")
+        ax.axhline(factor * float(facts["max_drop"]), color="#555555", linestyle=(0, (4, 3)), linewidth=1.2, label="allowed")
+        ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.margins(0.08)
+        ax.set_xlabel("Written file (MB)")
+        ax.set_ylabel(f"{what.capitalize()} of {title}{f' ({unit})' if unit else ''}")
+        canvas.legend(loc="outside right upper", frameon=False)
+        alt = f"{caption} Chosen: {facts.get('bytes_file')} bytes, {what} {facts.get('drop')}; allowed {facts.get('max_drop')}."
+        return save_figure(canvas, folder, name, table, caption, alt)
+
+
+def _scale_of(metric: str) -> tuple[str, float, str]:
+    """Return how a metric is called, what a difference of it is multiplied by, and the unit of that."""
+    title, style = METRICS.get(metric, ("the loss" if metric == "loss" else metric, "loss"))
+    unit = FORMATS[style].unit
+    return title, FORMATS[style].factor, "percentage points" if unit == "%" else unit
+
+
+def _title(row: Mapping[str, Any]) -> str:
+    metric = str(row.get("metric"))
+    return METRICS.get(metric, (metric, ""))[0]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return finite_or_none(float(text)) if text else None
+    except ValueError:
+        return None
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text) or "run"
+
+
+KINDS = {"curves": write_curves}

@@ -1,0 +1,288 @@
+"""How a pipeline analyses a model against any validation score: sensitivity curves, and the smallest file within a stated drop.
+
+The curves stand in audioprune.compress.sensitivity, the search in audioprune.compress.budget_solver; how a score is measured
+in validation.py.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import shutil
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from audioprune.compress import kmeans, sensitivity
+from audioprune.compress.budget_solver import Candidate, Measured, Plan, Solution, TensorCurves, level_curves, solve
+from audioprune.compress.levels import LEVELS
+from audioprune.compress.masks import Mask, prunable
+from audioprune.compress.select import share_of
+from audioprune.compress.sensitivity import BETAS, Candidates, CurvePoint
+from audioprune.compress.weight_groups import weight_groups
+from audioprune.errors import ConfigError
+from audioprune.files import append_line, read_lines
+from audioprune.loading import load_model_file
+from audioprune.results import clean, write_csv
+from audioprune.run import Run
+from audioprune.scoring import save_model
+from audioprune.signals import check_stop
+from audioprune.steps.train import Train, group_kinds
+from audioprune.steps.validation import Validation
+
+Curves = dict[str, tuple[CurvePoint, ...]]
+
+
+@dataclass
+class SensitivityCurves:
+    """Measure how scores of the validation set fall while one tensor alone is pruned more and more; the model stays as it is.
+
+    Each metric gets a ``curves-<metric>.csv`` in the run folder.
+
+    Attributes:
+        metrics: ``loss``, ``stoi``, ``estoi``, ``pesq_raw_nb``, ``pesq_nb``, ``pesq_wb``, ``si_sdr``.
+        items: Validation items to use, or None for all.
+        betas: Removed fractions ascending from 0, or None for 0, 0.05 .. 1.
+        structured: Whether weight groups are removed rather than single weights.
+        groups: Kind of weight group per kind of layer, for structured pruning.
+
+    Source: the analyses of Tan & Wang, Algorithms 1 and 2, which know the loss only; scores in its place are ours.
+    """
+
+    metrics: list[str] = field(default_factory=lambda: ["loss"])
+    items: int | None = None
+    betas: list[float] | None = None
+    structured: bool = False
+    groups: dict[str, str] | None = None
+    changes_state: bool = field(default=False, init=False)
+
+    def run(self, run: Run, path: str) -> None:
+        """Measure every tensor, going on behind what an interrupted analysis stored."""
+        candidates = _candidates(run, self.structured, self.groups)
+        with Validation(run, self.metrics, self.items) as validation:
+            _measured_curves(run, _log(run, path), validation, candidates, self.betas)
+
+
+@dataclass
+class FitBudget:
+    """Compress the model to the smallest packed file whose validation score drops no further than stated.
+
+    Every candidate is pruned, fine-tuned where asked, quantised, packed, read back and measured. ``budget.csv`` lists all of
+    them, ``budget_plan.csv`` what the chosen one does to each tensor. If no pruned one fits, the model stays unpruned, quantised
+    where that fits, and the ``budget`` row and a line on the terminal say so.
+
+    Attributes:
+        metric: ``loss``, ``stoi``, ``estoi``, ``pesq_raw_nb``, ``pesq_nb``, ``pesq_wb`` or ``si_sdr``.
+        max_drop: Allowed drop of the mean over the validation items, at least 0, absolute, in the metric's unit; STOI and ESTOI are
+            fractions, and a drop of the loss is its increase.
+        candidates: Largest number of common tolerances to try, each of which is a model to build.
+        items: Validation items to use, or None for all.
+        betas: Removed fractions ascending from 0, or None for 0, 0.05 .. 1.
+        levels: Numbers of shared values to choose from, ascending, or None for 2, 4 .. 256.
+        structured: Whether weight groups are removed rather than single weights.
+        groups: Kind of weight group per kind of layer, for structured pruning.
+        finetune_epochs: Epochs of fine-tuning between pruning and quantisation of every candidate; 0 for none.
+        finetune_learning_rate: Learning rate of the fine-tuning in place of the experiment's.
+        lambda_1: Strength of the l1 regulariser in the fine-tuning.
+
+    Source: ours; Tan & Wang choose tolerances of the loss by hand.
+    """
+
+    metric: str = "loss"
+    max_drop: float = 0.0
+    candidates: int = 10
+    items: int | None = None
+    betas: list[float] | None = None
+    levels: list[int] | None = None
+    structured: bool = False
+    groups: dict[str, str] | None = None
+    finetune_epochs: int = 0
+    finetune_learning_rate: float | None = None
+    lambda_1: float = 0.0
+
+    def run(self, run: Run, path: str) -> None:
+        """Measure the curves, search, and take over the model that was chosen."""
+        started = time.monotonic()
+        if not 0 <= self.max_drop < math.inf:
+            raise ConfigError(f"max_drop: expected a finite number >= 0 in the unit of {self.metric}, got {self.max_drop}; correct it")
+        candidates = _candidates(run, self.structured, self.groups)
+        with Validation(run, [self.metric], self.items) as validation:
+            base = validation.of(run.model)[self.metric]
+            if not math.isfinite(base):
+                raise ConfigError(f"{self.metric}: expected a finite value of the model before compression, got {base}; train it first")
+            curves = self._curves(run, path, validation, candidates, base)
+            builder = _Builder(self, run, path, validation, candidates, base)
+            solution = solve(
+                curves, builder.build, self.max_drop, most=self.candidates, finished=builder.finished(), on_candidate=builder.store
+            )
+        chosen = load_model_file(builder.file(solution.chosen.name), run.model_config)
+        run.model, run.mask, run.codebooks = chosen.model, chosen.mask, chosen.codebooks
+        self._record(run, path, solution, base, round(time.monotonic() - started, 1))
+
+    def cleanup(self, run: Run, path: str) -> None:
+        """Drop the packed candidates; the chosen one is in the run's state."""
+        shutil.rmtree(_folder(run, path), ignore_errors=True)
+
+    def _curves(
+        self, run: Run, path: str, validation: Validation, candidates: dict[str, Candidates], base: float
+    ) -> dict[str, TensorCurves]:
+        pruned = _measured_curves(run, _log(run, path, "-prune"), validation, candidates, self.betas)
+        log = _log(run, path, "-levels")
+        tensors, quantise = _quantiser(run)
+        quantised = level_curves(
+            tensors,
+            quantise,
+            lambda name: validation.worse(self.metric, validation.with_tensor(run.model, name)[self.metric], base),
+            levels=self.levels or LEVELS,
+            finished={row["tensor"]: tuple((k, _number(value)) for k, value in row["curve"]) for row in read_lines(log)},
+            on_tensor=lambda name, curve: append_line(log, clean({"tensor": name, "curve": curve})),
+        )
+        rows = [(name, count, value) for name, curve in quantised.items() for count, value in curve]
+        write_csv(run.folder / f"level-curves-{self.metric}.csv", ("tensor", "levels", "degradation"), rows)
+        return {
+            name: TensorCurves(tuple((point.beta, point.degradation[self.metric]) for point in pruned[name]), quantised[name])
+            for name in candidates
+        }
+
+    def _record(self, run: Run, path: str, solution: Solution, base: float, seconds: float) -> None:
+        best = solution.chosen
+        dense = solution.candidates[0].measured
+        rows = [
+            (each.name, each.tolerance, each.measured.drop, each.measured.file_bytes, each.measured.sparsity, each.fits, each is best)
+            for each in solution.candidates
+        ]
+        header = ("candidate", "tau", "drop", "bytes", "sparsity", "fits", "chosen")
+        write_csv(run.folder / "budget.csv", header, rows)
+        plan = [(name, setting.beta, setting.levels) for name, setting in best.plan.items()]
+        write_csv(run.folder / "budget_plan.csv", ("tensor", "beta", "levels"), plan)
+        note = "" if solution.pruned_fits else f"no pruned model fits; the smallest that fits is unpruned ({best.name})"
+        row = {"key": path, "kind": "budget", "label": run.label, "model": run.model_config.get("name"), "metric": self.metric}
+        row |= {"max_drop": self.max_drop, "value_before": base, "drop": best.measured.drop, "candidate": best.name, "tau": best.tolerance}
+        row |= {"bytes_file": best.measured.file_bytes, "bytes_before": dense.file_bytes, "sparsity": best.measured.sparsity}
+        row |= {"candidates": len(rows), "pruned_fits": solution.pruned_fits, "note": note, "seconds": seconds}
+        run.results.put({**row, "items": self.items, "scale": run.scale, "seed": run.seed})
+        run.facts["budget"] = {"chosen": best.name, "note": note}
+        if note:
+            print(f"{path}: {note}", file=sys.stderr, flush=True)
+
+
+class _Builder:
+    """Builds, packs and measures the candidates of a budget, each once, also over interruptions."""
+
+    def __init__(
+        self, step: FitBudget, run: Run, path: str, validation: Validation, candidates: dict[str, Candidates], base: float
+    ) -> None:
+        self._step, self._run, self._path, self._validation, self._base = step, run, path, validation, base
+        self._candidates = candidates
+        self._log = _log(run, path)
+
+    def file(self, name: str) -> Path:
+        """Return the packed file of a candidate."""
+        return _folder(self._run, self._path) / f"{name}.apz"
+
+    def finished(self) -> dict[str, Measured]:
+        """Return what earlier attempts measured, as far as the files are still there."""
+        return {row["name"]: Measured.from_dict(row["measured"]) for row in read_lines(self._log) if self.file(row["name"]).exists()}
+
+    def store(self, candidate: Candidate) -> None:
+        """Store what was measured of a candidate."""
+        append_line(self._log, {"name": candidate.name, "measured": candidate.measured.as_dict()})
+        check_stop()
+
+    def build(self, name: str, plan: Plan) -> Measured:
+        """Build a candidate beside the run, whose model is untouched."""
+        run, step = self._run, self._step
+        side = replace(run, model=copy.deepcopy(run.model))
+        side.results = run.results
+        if any(setting.beta for setting in plan.values()):
+            side.mask = self._mask(plan)
+            side.mask.apply_(side.model)
+            if step.finetune_epochs:
+                self._finetune(side, name)
+        if plan:
+            levels = {tensor: setting.levels for tensor, setting in plan.items() if setting.levels is not None}
+            side.codebooks = kmeans.quantize_(side.model, side.mask, levels)
+        save_model(side, self.file(name))
+        loaded = load_model_file(self.file(name), run.model_config)
+        value = self._validation.of(loaded.model)[step.metric]
+        drop = self._validation.worse(step.metric, value, self._base)
+        return Measured(drop, self.file(name).stat().st_size, side.mask.sparsity() if side.mask is not None else 0.0)
+
+    def _mask(self, plan: Plan) -> Mask:
+        keeps = {}
+        for name, setting in plan.items():
+            each = self._candidates[name]
+            keeps[name] = each.kept & ~each.removed(each.ranks(), share_of(setting.beta, each.count()))
+        return _mask_of(self._run).updated(keeps)
+
+    def _finetune(self, side: Run, name: str) -> None:
+        step = self._step
+        train = Train(lambda_1=step.lambda_1, epochs=step.finetune_epochs, learning_rate=step.finetune_learning_rate)
+        train.run(side, f"{self._path}/{name}")
+        train.cleanup(side, f"{self._path}/{name}")
+
+
+def _measured_curves(
+    run: Run, log: Path, validation: Validation, candidates: dict[str, Candidates], betas: list[float] | None
+) -> Curves:
+    """Measure the curves of all metrics, storing them tensor by tensor, and write one CSV a metric."""
+    found = sensitivity.curves(
+        candidates,
+        lambda name: validation.with_tensor(run.model, name),
+        larger_is_better=validation.larger_is_better(),
+        betas=betas or BETAS,
+        finished={row["tensor"]: tuple(_point(point) for point in row["curve"]) for row in read_lines(log)},
+        on_tensor=lambda name, curve: append_line(log, clean({"tensor": name, "curve": [vars(point) for point in curve]})),
+    )
+    for metric in validation.metrics:
+        rows = [
+            (name, point.beta, point.removed, *(_cell(numbers[metric]) for numbers in (point.values, point.degradation)))
+            for name, curve in found.items()
+            for point in curve
+        ]
+        write_csv(run.folder / f"curves-{metric}.csv", ("tensor", "beta", "removed", "value", "degradation"), rows)
+    return found
+
+
+def _quantiser(run: Run) -> tuple[dict[str, Tensor], Any]:
+    """Return the prunable weights, and what quantises one of them without changing it."""
+    mask = _mask_of(run)
+    tensors = {name: weight for name, weight in run.model.named_parameters() if name in mask}
+    originals = {name: weight.detach().clone() for name, weight in tensors.items()}
+    return tensors, lambda name, count: kmeans.cluster(originals[name], count, mask[name]).restore(mask[name])
+
+
+def _candidates(run: Run, structured: bool, groups: dict[str, str] | None) -> dict[str, Candidates]:
+    mask = _mask_of(run)
+    if structured:
+        return sensitivity.group_candidates(run.model, mask, weight_groups(run.model, group_kinds(groups)))
+    return sensitivity.weight_candidates(run.model, mask)
+
+
+def _mask_of(run: Run) -> Mask:
+    return run.mask or Mask.ones(run.model, prunable(run.model))
+
+
+def _folder(run: Run, path: str) -> Path:
+    return run.folder / "training" / f"{path.replace('/', '-')}-candidates"
+
+
+def _log(run: Run, path: str, part: str = "") -> Path:
+    return run.folder / "training" / f"{path.replace('/', '-')}{part}.jsonl"
+
+
+def _point(row: dict[str, Any]) -> CurvePoint:
+    values, worse = ({name: _number(value, math.nan) for name, value in row[part].items()} for part in ("values", "degradation"))
+    return CurvePoint(row["beta"], row["removed"], values, worse)
+
+
+def _number(value: float | None, missing: float = math.inf) -> float:
+    return missing if value is None else value
+
+
+def _cell(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,343 @@
+"""How a pipeline trains a model into group sparsity and takes the zero groups out: ProxSG, OBProxSG, HSPG and ADMM as steps.
+
+The optimisers stand in audioprune.optim, the training loop in training.py, what a unit owns in the models.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from audioprune.compress.units import UnitSet
+from audioprune.errors import ConfigError, unknown_name
+from audioprune.optim import ADMM, HSPG, OBProxSG, ProxSG, Reach, kept_units, reachability, shrink_budget
+from audioprune.run import Run
+from audioprune.settings import Settings, build_optimizer, build_schedule
+from audioprune.steps.unit_groups import entries_of, filter_sets, rounded, unit_norms
+from audioprune.training import Fit, Outcome, Trainable
+
+METHODS = ("hspg", "proxsg", "obproxsg", "admm", "sgd", "adam")
+PLAIN = ("sgd", "adam")
+SELECTIONS = ("last", "val")
+GROUP_KINDS = ("units", "filters")
+FIRST_STAGE_SHARE = 0.25
+_EPOCH_VALUES = ("group_sparsity", "entry_sparsity", "norm_sum", "penalty")
+
+
+@dataclass
+class TrainSparse:
+    """Train the model with an optimiser that makes whole groups of weights zero, or with a plain one for comparison.
+
+    Attributes:
+        method: ``hspg``, ``proxsg``, ``obproxsg`` or ``admm``; ``sgd`` and ``adam`` train without regulariser.
+        lmbda: Weight of the regulariser; None derives it from ``budget``, or is 0 without one.
+        budget: Wanted shrink budget ``lmbda * sum(lr)``, the most that a group norm can lose to the regulariser.
+        epsilon: Size of the projection region of HSPG.
+        prox_epochs: Epochs before the half-space (or orthant) stage; None takes the first quarter.
+        orthant_epochs: Epochs of an orthant phase of OBProxSG, after which proximal steps return; None never returns.
+        first_stage: First stage of HSPG, ``prox`` or ``subgradient``.
+        regularizer_inside_moments: Whether HSPG adds the sub-gradient before the moments of its base.
+        target_group_sparsity: Cap on the share of zero groups (HSPG), or the share itself (ADMM).
+        rho: Coupling of ADMM.
+        inner_steps: Gradient steps of ADMM per proximal step.
+        groups: ``units`` joins a filter with its normalisation and all that writes the same channel, so that a zero group can be
+            removed; ``filters`` takes every filter alone.
+        selection: ``last`` keeps the weights of the last epoch, ``val`` the best validation among the epochs of the highest group
+            sparsity; neither undoes sparsity.
+        settings: Training numbers in place of the experiment's; a wrong name is refused.
+
+    Raises:
+        ConfigError: A name is unknown, both or no number of the regulariser are given, or the model has no units.
+
+    Source: Chen, "HSPG", "Sparse Optimizer" and "Experiment Setting".
+    """
+
+    method: str = "hspg"
+    lmbda: float | None = None
+    budget: float | None = None
+    epsilon: float = 0.0
+    prox_epochs: float | None = None
+    orthant_epochs: float | None = None
+    first_stage: str = "prox"
+    regularizer_inside_moments: bool = False
+    target_group_sparsity: float | None = None
+    rho: float = 0.01
+    inner_steps: int = 10
+    groups: str = "units"
+    selection: str = "last"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for what, value, known in (
+            ("method", self.method, METHODS), ("selection", self.selection, SELECTIONS), ("groups", self.groups, GROUP_KINDS)
+        ):  # fmt: skip
+            if value not in known:
+                raise ConfigError(unknown_name(what, value, known))
+        if self.lmbda is not None and self.budget is not None:
+            raise ConfigError(f"expected pipeline.lmbda or pipeline.budget, got {self.lmbda} and {self.budget}; set one of them to null")
+        if self.method not in PLAIN and self.lmbda is None and self.budget is None:
+            raise ConfigError(f"expected pipeline.lmbda or pipeline.budget with method {self.method}, got none; set one of them")
+
+    def run(self, run: Run, path: str) -> None:
+        """Say what the numbers can reach, train, and record objective and sparsity of every epoch."""
+        plan = self._plan(run)
+        reach = None if self.method in PLAIN else plan.reach(run.model)
+        for line in reach.lines() if reach else ():
+            print(f"{path}: {line}", file=sys.stderr, flush=True)
+        run.facts["group_norms"] = {name: rounded(norms) for name, norms in plan.norms(run.model).items()}
+        watch = SparsityWatch(run.task, plan, "last" if self.method == "admm" else self.selection)
+        outcome = self._fit(run, path, plan, watch).run()
+        watch.finish_()
+        run.model.cpu()
+        run.codebooks = None
+        run.facts["sparse"] = {"groups": self.groups, "lmbda": plan.lmbda, "learning_rate": plan.settings.learning_rate}
+        run.results.put(*self._epochs(run, path, plan, outcome), self._row(run, path, plan, outcome, reach))
+
+    def _plan(self, run: Run) -> Plan:
+        if not hasattr(run.model, "unit_sets"):
+            raise ConfigError(f"{type(run.model).__name__}: expected a method unit_sets() that lists its groups; write one")
+        settings = changed(run.settings, self.settings)
+        if self.method in PLAIN:
+            settings = replace(settings, optimizer=self.method, momentum=settings.momentum if self.method == "sgd" else 0.0)
+        sets = run.model.unit_sets()
+        per_epoch = math.ceil(len(run.data.train()) / settings.batch_size)
+        plan = Plan(self, settings, sets if self.groups == "units" else filter_sets(sets), per_epoch)
+        if not plan.sets:
+            raise ConfigError(f"{type(run.model).__name__}: expected groups of weights, got none; list them in unit_sets()")
+        return plan
+
+    def _fit(self, run: Run, path: str, plan: Plan, watch: SparsityWatch) -> Fit:
+        return Fit(
+            run.model,
+            watch,
+            run.data,
+            plan.settings,
+            folder=run.folder / "training" / path.replace("/", "-"),
+            seed=run.seed,
+            hooks=(watch,),
+            make_optimizer=watch.build,
+            device=run.runtime["device"],
+            workers=run.runtime["workers"],
+            save_every_s=run.runtime["save_every_s"],
+            title=path,
+            tensorboard=run.folder / "tensorboard" / path.replace("/", "-") if run.runtime["tensorboard"] else None,
+        )
+
+    def _epochs(self, run: Run, path: str, plan: Plan, outcome: Outcome) -> Iterator[dict[str, Any]]:
+        """Yield a row for every epoch; f is the mean training loss of the epoch, F adds the penalty at its end."""
+        for row in outcome.history:
+            found = {key.removeprefix("valid_") if key.removeprefix("valid_") in _EPOCH_VALUES else key: value for key, value in row.items()}
+            found["f"] = found.pop("loss")
+            found["objective"] = found["f"] + found["penalty"] if "penalty" in found else None
+            first = row["steps"] <= plan.prox_steps if self.method in ("hspg", "obproxsg") else None
+            yield {"key": f"{path}/epoch/{row['epoch']:05d}", "kind": "epoch", "label": run.label, "first_stage": first, **found}
+
+    def _row(self, run: Run, path: str, plan: Plan, outcome: Outcome, reach: Reach | None) -> dict[str, Any]:
+        numbers = plan.settings
+        final = plan.measure(run.model)
+        return {
+            "key": path,
+            "kind": "train",
+            "label": run.label,
+            "epochs": outcome.epochs,
+            "steps": outcome.steps,
+            "best_epoch": outcome.best_epoch,
+            "best_loss": outcome.best,
+            "seconds": round(outcome.seconds, 1),
+            "method": self.method,
+            "base": numbers.optimizer,
+            "groups": self.groups,
+            "lmbda": plan.lmbda,
+            "epsilon": self.epsilon,
+            "prox_steps": plan.prox_steps if math.isfinite(plan.prox_steps) else None,
+            "learning_rate": numbers.learning_rate,
+            "selection": self.selection,
+            "budget": plan.budget,
+            "reachable_share": reach.share if reach else None,
+            "norm_quantiles": {f"{share:g}": norm for share, norm in reach.quantiles.items()} if reach else None,
+            "f": outcome.history[-1]["loss"],
+            "objective": outcome.history[-1]["loss"] + final["penalty"],
+            **final,
+        }
+
+
+@dataclass
+class Plan:
+    """The numbers of one sparse training once model and data are known.
+
+    Attributes:
+        step: The step as it was configured.
+        settings: Training numbers.
+        sets: The groups.
+        steps_per_epoch: Optimiser steps of an epoch.
+    """
+
+    step: TrainSparse
+    settings: Settings
+    sets: Sequence[UnitSet]
+    steps_per_epoch: int
+
+    @cached_property
+    def rate_sum(self) -> float:
+        """Sum of the learning rates of all steps."""
+        rates = [rate for rate in learning_rates(self.settings) for _ in range(self.steps_per_epoch)]
+        return math.fsum(rates[: self.settings.steps])
+
+    @cached_property
+    def lmbda(self) -> float:
+        """Weight of the regulariser."""
+        if self.step.lmbda is not None:
+            return self.step.lmbda
+        return self.step.budget / self.rate_sum if self.step.budget else 0.0
+
+    @property
+    def budget(self) -> float:
+        """Most that a group norm can lose to the regulariser."""
+        return shrink_budget(self.lmbda, [self.rate_sum])
+
+    @property
+    def prox_steps(self) -> int:
+        """Steps of the first stage."""
+        epochs = FIRST_STAGE_SHARE * self.settings.epochs if self.step.prox_epochs is None else self.step.prox_epochs
+        return round(epochs * self.steps_per_epoch)
+
+    def reach(self, model: nn.Module) -> Reach:
+        """Compare the budget with the norms of the model's groups."""
+        return reachability(model.named_parameters(), self.budget, self.sets)
+
+    def norms(self, model: nn.Module) -> dict[str, Tensor]:
+        """Return the norm of every group, by set."""
+        return unit_norms(model, self.sets)
+
+    @torch.no_grad()
+    def measure(self, model: nn.Module) -> dict[str, float]:
+        """Return sparsity, sum of norms and penalty of a model as it is."""
+        alive = torch.cat(list(kept_units(model.named_parameters(), self.sets).values()))
+        entries = entries_of(model, self.sets)
+        zeros, total = sum(int((entry == 0).sum()) for entry in entries), sum(entry.numel() for entry in entries)
+        l1 = self.step.method == "obproxsg"
+        norms = [entry.abs().sum(dtype=torch.float64) for entry in entries] if l1 else list(self.norms(model).values())
+        norm_sum = float(sum(norm.sum(dtype=torch.float64) for norm in norms))
+        share = 1 - int(alive.sum()) / len(alive)
+        return {"group_sparsity": share, "entry_sparsity": zeros / total, "norm_sum": norm_sum, "penalty": self.lmbda * norm_sum}
+
+    def optimizer(self, model: nn.Module, settings: Settings) -> Optimizer:
+        """Build the optimiser of the method."""
+        step = self.step
+        if step.method in PLAIN:
+            return build_optimizer(model, settings)
+        base = {"base": settings.optimizer, "momentum": settings.momentum, "betas": tuple(settings.betas)}
+        common = {"lmbda": self.lmbda, "units": list(self.sets), "weight_decay": settings.weight_decay, **base}
+        named = list(model.named_parameters())
+        if step.method == "proxsg":
+            return ProxSG(named, settings.learning_rate, **common)
+        if step.method == "admm":
+            split = {"rho": step.rho, "inner_steps": step.inner_steps, "target_group_sparsity": step.target_group_sparsity}
+            return ADMM(named, settings.learning_rate, **split, **common)
+        if step.method == "obproxsg":
+            orthant = None if step.orthant_epochs is None else max(1, round(step.orthant_epochs * self.steps_per_epoch))
+            return OBProxSG(named, settings.learning_rate, prox_steps=self.prox_steps, orthant_steps=orthant, **common)
+        stages = {"prox_steps": self.prox_steps, "epsilon": step.epsilon, "first_stage": step.first_stage}
+        extras = {"regularizer_inside_moments": step.regularizer_inside_moments, "target_group_sparsity": step.target_group_sparsity}
+        return HSPG(named, settings.learning_rate, **stages, **extras, **common)
+
+
+class SparsityWatch:
+    """Stand between the training loop and the task: measure sparsity at every validation, and choose weights that keep it.
+
+    Everything but validation and choice is the task's own.
+
+    Args:
+        task: The task.
+        plan: Groups and optimiser of the training.
+        selection: ``last`` or ``val``.
+    """
+
+    def __init__(self, task: Trainable, plan: Plan, selection: str) -> None:
+        self.task, self.plan, self.selection = task, plan, selection
+        self.optimizer: Optimizer | None = None
+        self.now, self.best = 0.0, -1.0
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "task":
+            raise AttributeError(name)
+        return getattr(self.task, name)
+
+    def build(self, model: nn.Module, settings: Settings) -> Optimizer:
+        """Build the optimiser, as the training loop asks for it."""
+        self.optimizer = self.plan.optimizer(model, settings)
+        return self.optimizer
+
+    def validate(self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str) -> dict[str, float]:
+        """Validate, and add the sparsity; of ADMM it is that of z, as x stays dense."""
+        found = self.plan.measure(model)
+        if isinstance(self.optimizer, ADMM):
+            penalty, lmbda = self.optimizer.objective_penalty("z"), self.plan.lmbda
+            found |= {"group_sparsity": self.optimizer.group_sparsity("z"), "entry_sparsity": self.optimizer.entry_sparsity("z")}
+            found |= {"penalty": penalty, "norm_sum": penalty / lmbda if lmbda else found["norm_sum"]}
+        self.now = found["group_sparsity"]
+        values = self.task.validate(model, batches, monitor)
+        if self.best < 0:
+            self.best = self.now  # the loop takes the first validation without asking
+        return {**values, **found}
+
+    def better(self, monitor: str, new: float, best: float) -> bool:
+        """Tell whether the weights of this epoch replace those kept."""
+        if self.selection == "last":
+            return True
+        chosen = self.now > self.best or (self.now == self.best and self.task.better(monitor, new, best))
+        self.best = max(self.best, self.now)
+        return chosen
+
+    def finish_(self) -> None:
+        """Carry the zeros of ADMM's z over to the model."""
+        if isinstance(self.optimizer, ADMM):
+            self.optimizer.project_()
+
+    def on_epoch_begin(self, epoch: int, model: nn.Module) -> None:
+        """Nothing happens here; the loop keeps the state of hooks, which is why this is one."""
+
+    def on_step_end(self, model: nn.Module) -> None:
+        """Nothing happens here."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sparsity of the weights that are kept."""
+        return {"facts": {"best": self.best}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.best = float(state["facts"]["best"])
+
+
+def changed(settings: Settings, numbers: Mapping[str, Any]) -> Settings:
+    """Return training numbers with some replaced.
+
+    Raises:
+        ConfigError: A name is no training number.
+    """
+    known = {each.name for each in fields(Settings)}
+    for name in numbers:
+        if name not in known:
+            raise ConfigError(unknown_name("training number in pipeline.settings", name, known))
+    return replace(settings, **{name: value for name, value in numbers.items() if value is not None})
+
+
+def learning_rates(settings: Settings) -> list[float]:
+    """Return the learning rate of every epoch; of the plateau rule, which no one knows before, the largest possible."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], settings.learning_rate)
+    schedule = build_schedule(optimizer, settings)
+    rates = []
+    for _ in range(settings.epochs):
+        rates.append(float(optimizer.param_groups[0]["lr"]))
+        optimizer.step()
+        if schedule is not None and settings.schedule != "plateau":
+            schedule.step()
+    return rates
