@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 APRUNE := $(BIN)/audioprune
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint report clean reproduce-p2
+.PHONY: help install demo test test-slow lint report clean reproduce-p2 reproduce-p4
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
@@ -23,8 +23,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: install ## train, prune, quantize and score a speech enhancer on the embedded corpus (minutes)
-	$(APRUNE) prune experiment=p2/fdnn_demo pipeline=p2_unstructured
-	$(APRUNE) report runs=$(RUNS)/prune report=demo
+	$(APRUNE) prune experiment=p2/fdnn_demo pipeline=p2_unstructured pipeline.max_iterations=4 runtime.folder=$(RUNS)/demo
+	$(APRUNE) report runs=$(RUNS)/demo report=demo out=reports/demo
 
 test: install ## the default test suite
 	$(BIN)/python -m pytest
@@ -34,6 +34,26 @@ test-slow: install ## every test, the long ones too
 
 lint: install ## style check
 	$(BIN)/python -m ruff check audioprune tests scripts
+
+reproduce-p4: install ## Chen's sparse scene classifiers at desk scale: sweep, tables, figures, claims (about ten minutes)
+	$(BIN)/python scripts/optimizer_toy.py --out $(RUNS)/p4/toy
+	$(APRUNE) prune -m $(P4) pipeline=p4_baseline,p4_reach seed=0,1
+	$(APRUNE) prune -m $(P4) pipeline=p4_reach pipeline.budget=1.5,2.0 seed=0,1
+	$(APRUNE) prune -m $(P4) pipeline=p4_proxsg,p4_obproxsg,p4_admm,p4_literal
+	$(APRUNE) report runs=$(RUNS)/p4 out=reports/p4 report=p4
+P4 := experiment=p4/vgg_2018_desk runtime.folder=$(RUNS)/p4 hydra/launcher=joblib hydra.launcher.n_jobs=2
+
+# DATA="data=noisy_mixtures data.speech_root=... data.noise_root=..." chooses your own audio; SEEDS=0,1,2 adds seeds; JOBS runs side by side.
+DATA  ?=
+SEEDS ?= 0
+JOBS  ?= 2
+P2    := $(APRUNE) prune -m runtime.folder=$(RUNS)/p2 seed=$(SEEDS) $(DATA) hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS) pipeline.max_iterations=3 pipeline.sensitivity_items=8
+
+reproduce-p2: install ## Tan & Wang at desk scale: four models, with and without regularisation, baselines, structured (resumes)
+	$(P2) experiment=p2/fdnn_desk,p2/lstm_desk pipeline=p2_baseline pipeline.lambda_1=0,1
+	$(P2) experiment=p2/gcrn_desk,p2/tcnn_desk pipeline=p2_unstructured pipeline.lambda_1=0,1
+	$(P2) experiment=p2/gcrn_desk pipeline=p2_structured
+	$(APRUNE) report runs=$(RUNS)/p2/prune report=p2 out=reports/p2
 
 report: install ## tables, figures and page of everything under runs/
 	$(APRUNE) report runs=$(RUNS)

@@ -17,7 +17,7 @@ from audioprune.run import Run
 
 def save_model(run: Run, target: Path) -> None:
     """Write the run's model as a packed file (``.apz``) or a dense checkpoint (``.safetensors``)."""
-    config = {"model": run.model_config, "task": run.task_config, "sample_rate": run.task.sample_rate}
+    config = _sorted({"model": run.model_config, "task": run.task_config, "sample_rate": run.task.sample_rate})
     if target.suffix == ".apz":
         meta = {"scale": run.scale, "seed": run.seed}
         packing.pack(target, run.model.state_dict(), mask=run.mask, codebooks=run.codebooks, config=config, meta=meta)
@@ -26,6 +26,11 @@ def save_model(run: Run, target: Path) -> None:
     if run.mask is not None:
         tensors |= {f"mask/{name}": value for name, value in run.mask.state_dict().items()}
     checkpoint.write(target, tensors, {**config, "scale": run.scale})
+
+
+def _sorted(value: Any) -> Any:
+    """Put the keys of nested mappings in order: a resumed run writes the same bytes as an undisturbed one."""
+    return {key: _sorted(value[key]) for key in sorted(value)} if isinstance(value, dict) else value
 
 
 def size_row(run: Run, path: str, variant: str, loaded: LoadedModel, file: Path) -> dict[str, Any]:

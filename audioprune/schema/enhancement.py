@@ -197,7 +197,7 @@ class QuantizePipelineConfig(PipelineConfig):
 
 @dataclass
 class P2PipelineConfig(QuantizePipelineConfig):
-    """Knobs of conf/pipeline/p2_unstructured.yaml and p2_structured.yaml."""
+    """Knobs of conf/pipeline/p2_unstructured.yaml, p2_baseline.yaml and p2_structured.yaml; ``baseline_width`` is ``auto`` or a width."""
 
     lambda_1: float = number(1.0, least=0)
     alpha_1: float | None = number(None, least=0)
@@ -209,6 +209,7 @@ class P2PipelineConfig(QuantizePipelineConfig):
     finetune_learning_rate: float | None = number(None, above=0)
     iteration_metrics: list[str] = field(default_factory=lambda: ["stoi", "pesq_raw_nb"])
     iteration_conditions: list[str] = field(default_factory=lambda: ["*_-5dB"])
+    baseline_width: Any = "auto"
 
 
 @dataclass

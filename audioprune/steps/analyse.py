@@ -159,7 +159,7 @@ class FitBudget:
         write_csv(run.folder / "budget.csv", header, rows)
         plan = [(name, setting.beta, setting.levels) for name, setting in best.plan.items()]
         write_csv(run.folder / "budget_plan.csv", ("tensor", "beta", "levels"), plan)
-        note = "" if solution.pruned_fits else f"no pruned model fits; the smallest that fits is unpruned ({best.name})"
+        note = _note(solution)
         row = {"key": path, "kind": "budget", "label": run.label, "model": run.model_config.get("name"), "metric": self.metric}
         row |= {"max_drop": self.max_drop, "value_before": base, "drop": best.measured.drop, "candidate": best.name, "tau": best.tolerance}
         row |= {"bytes_file": best.measured.file_bytes, "bytes_before": dense.file_bytes, "sparsity": best.measured.sparsity}
@@ -168,6 +168,15 @@ class FitBudget:
         run.facts["budget"] = {"chosen": best.name, "note": note}
         if note:
             print(f"{path}: {note}", file=sys.stderr, flush=True)
+
+
+def _note(solution: Solution) -> str:
+    """Say what a user should know of the choice: nothing pruned fits, or whole tensors are gone."""
+    best = solution.chosen
+    if not solution.pruned_fits:
+        return f"no pruned model fits; the smallest that fits is unpruned ({best.name})"
+    gone = [name for name, setting in best.plan.items() if setting.beta == 1]
+    return f"all weights of {', '.join(gone)} are gone, the score does not need them" if gone else ""
 
 
 class _Builder:

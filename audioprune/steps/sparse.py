@@ -29,7 +29,7 @@ PLAIN = ("sgd", "adam")
 SELECTIONS = ("last", "val")
 GROUP_KINDS = ("units", "filters")
 FIRST_STAGE_SHARE = 0.25
-_EPOCH_VALUES = ("group_sparsity", "entry_sparsity", "norm_sum", "penalty")
+_MEASURED = {f"valid_{name}": name for name in ("group_sparsity", "entry_sparsity", "norm_sum", "penalty")}
 
 
 @dataclass
@@ -98,7 +98,8 @@ class TrainSparse:
         watch.finish_()
         run.model.cpu()
         run.codebooks = None
-        run.facts["sparse"] = {"groups": self.groups, "lmbda": plan.lmbda, "learning_rate": plan.settings.learning_rate}
+        numbers = {"lmbda": plan.lmbda, "learning_rate": plan.settings.learning_rate}
+        run.facts["sparse"] = {"method": self.method, "group_kind": self.groups, **numbers}
         run.results.put(*self._epochs(run, path, plan, outcome), self._row(run, path, plan, outcome, reach))
 
     def _plan(self, run: Run) -> Plan:
@@ -134,7 +135,7 @@ class TrainSparse:
     def _epochs(self, run: Run, path: str, plan: Plan, outcome: Outcome) -> Iterator[dict[str, Any]]:
         """Yield a row for every epoch; f is the mean training loss of the epoch, F adds the penalty at its end."""
         for row in outcome.history:
-            found = {key.removeprefix("valid_") if key.removeprefix("valid_") in _EPOCH_VALUES else key: value for key, value in row.items()}
+            found = {_MEASURED.get(key, key): value for key, value in row.items()}
             found["f"] = found.pop("loss")
             found["objective"] = found["f"] + found["penalty"] if "penalty" in found else None
             first = row["steps"] <= plan.prox_steps if self.method in ("hspg", "obproxsg") else None
@@ -154,7 +155,7 @@ class TrainSparse:
             "seconds": round(outcome.seconds, 1),
             "method": self.method,
             "base": numbers.optimizer,
-            "groups": self.groups,
+            "group_kind": self.groups,
             "lmbda": plan.lmbda,
             "epsilon": self.epsilon,
             "prox_steps": plan.prox_steps if math.isfinite(plan.prox_steps) else None,
@@ -219,15 +220,15 @@ class Plan:
 
     @torch.no_grad()
     def measure(self, model: nn.Module) -> dict[str, float]:
-        """Return sparsity, sum of norms and penalty of a model as it is."""
+        """Return sparsity, sum of group norms and penalty of a model as it is; the penalty of OBProxSG is that of the l1 norm."""
         alive = torch.cat(list(kept_units(model.named_parameters(), self.sets).values()))
         entries = entries_of(model, self.sets)
         zeros, total = sum(int((entry == 0).sum()) for entry in entries), sum(entry.numel() for entry in entries)
-        l1 = self.step.method == "obproxsg"
-        norms = [entry.abs().sum(dtype=torch.float64) for entry in entries] if l1 else list(self.norms(model).values())
-        norm_sum = float(sum(norm.sum(dtype=torch.float64) for norm in norms))
+        norm_sum = float(sum(norm.sum(dtype=torch.float64) for norm in self.norms(model).values()))
+        l1 = float(sum(entry.abs().sum(dtype=torch.float64) for entry in entries))
+        penalty = self.lmbda * (l1 if self.step.method == "obproxsg" else norm_sum)
         share = 1 - int(alive.sum()) / len(alive)
-        return {"group_sparsity": share, "entry_sparsity": zeros / total, "norm_sum": norm_sum, "penalty": self.lmbda * norm_sum}
+        return {"group_sparsity": share, "entry_sparsity": zeros / total, "norm_sum": norm_sum, "penalty": penalty}
 
     def optimizer(self, model: nn.Module, settings: Settings) -> Optimizer:
         """Build the optimiser of the method."""

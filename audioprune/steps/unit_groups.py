@@ -8,9 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from audioprune.compress.trim import removable
@@ -40,7 +38,7 @@ class TrimGroups:
             raise ConfigError(f"{type(run.model).__name__}: expected a method unit_sets() that lists its groups; write one")
         sets = run.model.unit_sets()
         facts = run.facts.get("sparse", {})
-        groups = filter_sets(sets) if facts.get("groups") == "filters" else sets
+        groups = filter_sets(sets) if facts.get("group_kind") == "filters" else sets
         layers = zero_filters(run.model, sets)
         zero = {name: ~alive for name, alive in kept_units(run.model.named_parameters(), groups).items()}
         silent = {name: int(gone.sum()) for name, gone in removable(run.model, sets).items()}

@@ -1,0 +1,280 @@
+"""Tables 3 and 4 of Chen (DNN pruning for acoustic scene classification), ours apart from the published, and the optimisers compared.
+
+Which of our rows stands in which column is decided here, by model, pipeline and corpus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from audioprune.report.entries import Entry, Value, entries, final, finite_or_none, mean_of
+from audioprune.report.results import Job, honest_scale
+from audioprune.report.tables import Cell, Column, Table
+
+NOT_RUN = "not run"
+BASELINE, LITERAL, REACH, PROXSG = "p4_baseline", "p4_literal", "p4_reach", "p4_proxsg"
+METHOD_NAMES = {"hspg": "HSPG", "proxsg": "ProxSG", "obproxsg": "OBProxSG", "admm": "ADMM", "sgd": "SGD", "adam": "Adam"}
+_LAST_VARIANTS = ("trimmed", "pruned", "uncompressed")
+_DATA_NAMES = {"tut2017": "TUT 2017", "tut2018": "TUT 2018", "synthetic_scenes": "embedded scenes", "class_folder": "own folder"}
+
+
+@dataclass(frozen=True)
+class Model:
+    """One trained network over its seeds: what was scored last, and what its training and its trim recorded.
+
+    Attributes:
+        entry: Scores and sizes of the last state that was written.
+        before: The same of the state before the trim; of a dense network, of the same state.
+        method: Name of the optimiser as in ``audioprune.steps.TrainSparse``.
+        corpus: Name of the data.
+    """
+
+    entry: Entry
+    before: Entry
+    method: str
+    corpus: str
+
+    @property
+    def name(self) -> str:
+        """Method and pipeline with what sets them apart, such as ``HSPG, p4_reach (budget=2.5)``."""
+        told = ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in self.entry.config.items() if value and _is_knob(key))
+        words = f"{METHOD_NAMES.get(self.method, self.method)}, {self.entry.pipeline}"
+        return f"{words} ({told})" if told else words
+
+    @property
+    def title(self) -> str:
+        """Model and name."""
+        return f"{self.entry.label} {self.name}"
+
+    def trained(self, key: str) -> Value:
+        """Return a number of the training."""
+        return mean_of(finite_or_none(_sparse_row(job).get(key)) for job in self.entry.jobs)
+
+    def groups(self, key: str) -> Value:
+        """Return a number that was recorded before the trim."""
+        return mean_of(finite_or_none(row.get(key)) for job in self.entry.jobs for row in job.of_kind("groups"))
+
+    @property
+    def sparsity(self) -> Value:
+        """Share of zero filters, the paper's measure; 0 for a network that was trained without regulariser."""
+        found = self.groups("filter_sparsity")
+        return found if found.mean is not None or self.method not in ("sgd", "adam") else Value(0.0, None, len(self.entry.seeds))
+
+
+def _is_knob(key: str) -> bool:
+    return key.startswith(("pipeline.", "training.", "data.seed")) and not key.startswith("pipeline.steps")
+
+
+def _sparse_row(job: Job) -> Mapping[str, Any]:
+    return next((row for row in job.of_kind("train") if row.get("method") in METHOD_NAMES), {})
+
+
+def models_of(jobs: Sequence[Job]) -> list[Model]:
+    """Return every network of the jobs that were trained for scenes, baselines first, then by pipeline and rising sparsity."""
+    chosen = [job for job in jobs if _sparse_row(job)]
+    found: dict[tuple[str, ...], dict[str, Entry]] = {}
+    for entry in final(entries(chosen)):
+        if entry.variant in _LAST_VARIANTS and entry.jobs and _sparse_row(entry.jobs[0]):
+            found.setdefault(tuple(sorted(str(job.folder) for job in entry.jobs)), {})[entry.variant] = entry
+    models = [_model(states) for states in found.values()]
+    order = (BASELINE, LITERAL, PROXSG)
+    return sorted(models, key=lambda m: (m.entry.label, order.index(m.entry.pipeline) if m.entry.pipeline in order else 9,
+                                         m.entry.pipeline, m.sparsity.mean or 0.0))  # fmt: skip
+
+
+def _model(states: Mapping[str, Entry]) -> Model:
+    last = next(states[variant] for variant in _LAST_VARIANTS if variant in states)
+    job = last.jobs[0]
+    return Model(last, states.get("pruned", last), str(_sparse_row(job).get("method")), str(job.config.get("data.name") or ""))
+
+
+def accuracy(entry: Entry, metric: str = "accuracy") -> Value:
+    """Return the accuracy of an entry over all test clips, 0..1."""
+    return entry.score(metric)
+
+
+def main_table(jobs: Sequence[Job], reported: Mapping[str, Any], key: str) -> Table:
+    """Return Table 3 or 4: accuracy and group sparsity per kind of network; published rows first, ours apart from them.
+
+    Args:
+        jobs: Jobs of any kind.
+        reported: The published numbers.
+        key: ``"table_3"`` or ``"table_4"``.
+
+    Source: Chen, Tables 3 and 4.
+    """
+    printed = reported[key]
+    families: Mapping[str, Sequence[str]] = reported["models"]
+    body = [_published(row, families) for row in printed["rows"]]
+    models = [model for model in models_of(jobs) if model.corpus in (printed["corpus"], "synthetic_scenes", "class_folder")]
+    extra = [model.entry.model for model in models if not any(model.entry.model in names for names in families.values())]
+    families = {**families, **{name.upper(): [name] for name in dict.fromkeys(extra)}}
+    if not any(model.corpus == printed["corpus"] for model in models):
+        blank = dict.fromkeys((f"{family}:{what}" for family in families for what in ("accuracy", "sparsity")), NOT_RUN)
+        body.append({"name": "-", "what": f"ours, {_DATA_NAMES[printed['corpus']]}", **blank, "seeds": "-", "scale": NOT_RUN})
+    body += _ours(models, families, printed["corpus"])
+    columns = [Column("name", "Row"), Column("what", "Source")]
+    for family in families:
+        columns += [Column(f"{family}:accuracy", family, "percent"), Column(f"{family}:sparsity", f"{family} group sparsity", "percent")]
+    columns += [Column("seeds", "Seeds", "count"), Column("scale", "Scale")]
+    blank_row: dict[str, Cell] = {column.key: "-" for column in columns}
+    notes = (
+        "Group sparsity is the share of filters that are zero, as in the paper; what can be removed stands in the table of sizes.",
+        "Embedded scenes are made-up audio, neither corpus: their rows check the method, not the numbers above them.",
+        *(note.strip() + "." for note in reported["notes"]),
+    )
+    caption = f"{printed['title']} (after {reported['authors']}, {reported['venue']})"
+    return Table(f"p4_{key.replace('_', '')}", caption, tuple(columns), tuple(blank_row | row for row in body), notes)
+
+
+def _published(row: Mapping[str, Any], families: Iterable[str]) -> dict[str, Cell]:
+    cells: dict[str, Cell] = {"name": row["name"], "what": "published", "scale": "published"}
+    for family in families:
+        cell = row.get(family)
+        if cell:
+            std = cell["std"] / 100 if "std" in cell else None
+            cells[f"{family}:accuracy"] = Value(cell["accuracy"] / 100, std)
+            if "group_sparsity" in cell:
+                cells[f"{family}:sparsity"] = Value(cell["group_sparsity"] / 100)
+    return cells
+
+
+def _ours(models: Sequence[Model], families: Mapping[str, Sequence[str]], corpus: str) -> list[dict[str, Cell]]:
+    """Put networks of one name and corpus in one row, the paper's corpus first; a second one of a kind begins a new row."""
+    rows: list[tuple[tuple[str, str], dict[str, Cell]]] = []
+    for model in sorted(models, key=lambda model: model.corpus != corpus):
+        family = next(family for family, names in families.items() if model.entry.model in names)
+        key = (model.corpus, model.name)
+        row = next((row for known, row in rows if known == key and f"{family}:accuracy" not in row), None)
+        if row is None:
+            row = {"name": model.name, "what": f"ours, {_DATA_NAMES.get(model.corpus, model.corpus)}"}
+            rows.append((key, row))
+        sparsity: Cell = "-" if model.method in ("sgd", "adam") else model.sparsity
+        row |= {f"{family}:accuracy": accuracy(model.entry), f"{family}:sparsity": sparsity}
+        row |= {"seeds": len(model.entry.seeds), "scale": honest_scale(model.entry.scale)}
+    return [row for _, row in rows]
+
+
+_SIZES = (
+    Column("title", "Model"),
+    Column("accuracy", "Accuracy", "percent"),
+    Column("macro", "Accuracy per class", "percent"),
+    Column("filters", "Zero filters", "percent"),
+    Column("groups", "Zero groups", "percent"),
+    Column("removed", "Removed units", "percent"),
+    Column("params_before", "Params before", "count"),
+    Column("params", "Params", "count"),
+    Column("macs_before", "MACs/s before", "millions"),
+    Column("macs", "MACs/s", "millions"),
+    Column("latency_before", "Latency per s before", "milliseconds"),
+    Column("latency", "Latency per s", "milliseconds"),
+    Column("bytes", "File", "mebibytes"),
+    Column("difference", "Largest change by trim", "loss"),
+    Column("budget", "Shrink budget", "score"),
+    Column("lmbda", "lambda", "loss"),
+    Column("reachable", "Reachable groups", "share"),
+    Column("seeds", "Seeds", "count"),
+    Column("scale", "Scale"),
+)
+
+
+def size_table(jobs: Sequence[Job]) -> Table:
+    """Return what sparsity stands for: zero filters, zero groups and removed units beside parameters, MACs, latency and accuracy."""
+    rows = [_size_row(model) for model in models_of(jobs)]
+    notes = (
+        "A zero filter can leave only with its normalisation's scale and shift; zero groups are those of the training. "
+        "The shrink budget lambda * sum(lr) is the most a group norm can lose by it; groups below it at the start are reachable.",
+    )
+    return Table("p4_sizes", "Sparsity, size and cost of the networks", _SIZES, tuple(rows), notes)
+
+
+def _size_row(model: Model) -> dict[str, Cell]:
+    entry, before = model.entry, model.before
+    dense = model.method in ("sgd", "adam")
+    row: dict[str, Cell] = {"title": model.title, "accuracy": accuracy(entry), "macro": accuracy(entry, "accuracy_macro")}
+    row |= {"params_before": before.size("params"), "params": entry.size("params"), "bytes": entry.size("bytes_file")}
+    row |= {"macs_before": before.size("macs_per_second"), "macs": entry.size("macs_per_second")}
+    row |= {"latency_before": before.size("latency_ms_per_s"), "latency": entry.size("latency_ms_per_s")}
+    row |= {"seeds": len(entry.seeds), "scale": honest_scale(entry.scale)}
+    if dense:
+        return row | dict.fromkeys(("filters", "groups", "removed", "difference", "budget", "lmbda", "reachable"), "-")
+    row |= {"filters": model.groups("filter_sparsity"), "groups": model.groups("group_sparsity"), "removed": model.groups("removed_share")}
+    row |= {"difference": model.groups("max_difference"), "budget": model.trained("budget"), "lmbda": model.trained("lmbda")}
+    return row | {"reachable": model.trained("reachable_share")}
+
+
+_OPTIMIZERS = (
+    Column("problem", "Problem"),
+    Column("name", "Method"),
+    Column("published", "Published: convergence / group sparsity / runtime / one-shot"),
+    Column("objective", "F = f + lambda sum of norms", "loss"),
+    Column("f", "f", "loss"),
+    Column("sparsity", "Zero groups", "percent"),
+    Column("entries", "Zero weights", "percent"),
+    Column("accuracy", "Accuracy", "percent"),
+    Column("seconds", "Seconds of training", "score"),
+    Column("one_shot", "One-shot"),
+    Column("lmbda", "lambda of F", "loss"),
+    Column("seeds", "Seeds", "count"),
+    Column("scale", "Scale"),
+)
+
+
+def optimizer_table(jobs: Sequence[Job], reported: Mapping[str, Any]) -> Table:
+    """Return objective, group sparsity and time of the optimisers on the toy problem and on our networks, in numbers.
+
+    Source: Chen, "Sparsity Optimizer Comparison".
+    """
+    told = {method: _ranks(row) for row in reported["optimizers"]["rows"] for method in row["methods"]}
+    rows = [*_toy_rows(jobs, told), *_network_rows(jobs, told)]
+    notes = (
+        "All rows of one problem share the lambda of F, the group regulariser; OBProxSG minimises the l1 norm, another objective.",
+        "On the toy ADMM stands with its sparse variable z. Of networks f is the mean training loss of the last epoch.",
+        "Seconds are not comparable between runs that shared the machine. One-shot: no fine-tuning after the zeros.",
+    )
+    return Table("p4_optimizers", f"{reported['optimizers']['title']} (after {reported['authors']})", _OPTIMIZERS, tuple(rows), notes)
+
+
+def _ranks(row: Mapping[str, Any]) -> str:
+    return " / ".join(str(row[key]) for key in ("convergence", "group_sparsity", "runtime", "one_shot"))
+
+
+def _toy_rows(jobs: Sequence[Job], told: Mapping[str, str]) -> list[dict[str, Cell]]:
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for job in jobs:
+        for row in job.of_kind("toy"):
+            found.setdefault(row["name"], []).append({**row, "scale": job.scale})
+    rows: list[dict[str, Cell]] = []
+    for name, group in found.items():
+        keys = {"objective": "objective", "f": "f", "sparsity": "group_sparsity", "entries": "entry_sparsity", "seconds": "seconds"}
+        numbers: dict[str, Cell] = {column: mean_of(finite_or_none(row.get(key)) for row in group) for column, key in keys.items()}
+        numbers |= {"lmbda": group[0]["lmbda"], "one_shot": "-" if group[0]["method"] == "optimum" else "yes", "accuracy": "-"}
+        words: dict[str, Cell] = {"problem": "toy", "name": name, "published": told.get(group[0]["method"], "-")}
+        rows.append(words | numbers | {"seeds": len(group), "scale": honest_scale(str(group[0]["scale"]))})
+    return rows
+
+
+def _network_rows(jobs: Sequence[Job], told: Mapping[str, str]) -> list[dict[str, Cell]]:
+    models = models_of(jobs)
+    common: dict[tuple[str, str], float] = {}
+    for model in models:
+        value = model.trained("lmbda").mean
+        if model.entry.pipeline == REACH and value:
+            common.setdefault((model.entry.model, model.entry.scale), value)
+    rows: list[dict[str, Cell]] = []
+    for model in models:
+        lmbda = common.get((model.entry.model, model.entry.scale), model.trained("lmbda").mean or 0.0)
+        finetuned = any(len(job.of_kind("train")) > 1 for job in model.entry.jobs)
+        row: dict[str, Cell] = {"problem": model.entry.label, "name": model.name, "published": told.get(model.method, "-")}
+        row |= {"objective": _objective(model, lmbda), "f": model.trained("f"), "sparsity": model.trained("group_sparsity")}
+        row |= {"entries": model.trained("entry_sparsity"), "accuracy": accuracy(model.entry), "seconds": model.trained("seconds")}
+        row |= {"one_shot": "no, fine-tuned" if finetuned else "yes", "lmbda": lmbda}
+        rows.append(row | {"seeds": len(model.entry.seeds), "scale": honest_scale(model.entry.scale)})
+    return rows
+
+
+def _objective(model: Model, lmbda: float) -> Value:
+    numbers = [(finite_or_none(row.get("f")), finite_or_none(row.get("norm_sum"))) for row in map(_sparse_row, model.entry.jobs)]
+    return mean_of(f + lmbda * norms if f is not None and norms is not None else None for f, norms in numbers)

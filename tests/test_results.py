@@ -1,0 +1,57 @@
+"""Rows of results: replaced rather than doubled, never half-written, without NaN."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from audioprune.errors import OutputError
+from audioprune.results import Results, clean, write_csv
+
+
+def test_a_row_is_replaced_and_keeps_its_place(tmp_path: Path) -> None:
+    results = Results(tmp_path / "r.jsonl")
+    results.put({"key": "a", "kind": "score", "x": 1}, {"key": "b", "kind": "size", "x": 2})
+    results.put({"key": "a", "kind": "score", "x": 3})
+    assert [json.loads(line) for line in results.path.read_text().splitlines()] == [
+        {"key": "a", "kind": "score", "x": 3},
+        {"key": "b", "kind": "size", "x": 2},
+    ]
+    assert results.of_kind("size") == [{"key": "b", "kind": "size", "x": 2}]
+
+
+def test_a_later_process_goes_on(tmp_path: Path) -> None:
+    Results(tmp_path / "r.jsonl").put({"key": "a", "kind": "k"})
+    with open(tmp_path / "r.jsonl", "a") as stream:
+        stream.write('{"key": "cut", "ki')
+    again = Results(tmp_path / "r.jsonl")
+    again.put({"key": "b", "kind": "k"})
+    assert [json.loads(line)["key"] for line in again.path.read_text().splitlines()] == ["a", "b"]
+
+
+def test_a_failed_write_leaves_the_rows_of_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    results = Results(tmp_path / "r.jsonl")
+    results.put({"key": "a", "kind": "k"})
+    before = results.path.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="disk full"):
+        results.put({"key": "b", "kind": "k"})
+    assert results.path.read_bytes() == before and [entry.name for entry in tmp_path.iterdir()] == ["r.jsonl"]
+
+
+def test_what_json_cannot_hold_becomes_null() -> None:
+    assert clean({"a": math.nan, 1: [math.inf, (1, 2.5)], "c": {"d": -math.inf}}) == {"a": None, "1": [None, [1, 2.5]], "c": {"d": None}}
+
+
+def test_tables_have_the_same_bytes_again(tmp_path: Path) -> None:
+    made = [write_csv(tmp_path / name, ("a", "b"), [(1, 0.5), ("x,y", None)]).read_bytes() for name in ("1.csv", "2.csv")]
+    assert made[0] == made[1] == b'a,b\n1,0.5\n"x,y",\n'

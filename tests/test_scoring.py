@@ -1,0 +1,68 @@
+"""Measured files: sizes and costs belong to the bytes on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import config, open_run
+
+from audioprune.compress.kmeans import quantize_
+from audioprune.compress.masks import Mask, prunable
+from audioprune.loading import load_model_file
+from audioprune.run import Run
+from audioprune.scoring import save_model, size_row
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    run = open_run(tmp_path / "r", config({}, tmp_path / "c"))
+    names = prunable(run.model)
+    weights = dict(run.model.named_parameters())
+    run.mask = Mask.ones(run.model, names).updated({name: weights[name].detach().abs() > 0.1 for name in names})
+    run.mask.apply_(run.model)
+    run.codebooks = quantize_(run.model, run.mask, dict.fromkeys(names, 4))
+    return run
+
+
+@pytest.mark.parametrize("name", ["model.apz", "model.safetensors"])
+def test_a_written_model_is_read_back_bit_for_bit(run: Run, name: str) -> None:
+    save_model(run, run.folder / name)
+    loaded = load_model_file(run.folder / name)
+    assert loaded.model_config == run.model_config and loaded.task_config == run.task_config
+    for key, value in run.model.state_dict().items():
+        assert torch.equal(loaded.model.state_dict()[key], value), key
+    assert loaded.mask is not None and loaded.mask.kept() == run.mask.kept()
+
+
+def test_the_order_of_the_configuration_does_not_change_the_bytes(run: Run) -> None:
+    save_model(run, run.folder / "a.apz")
+    run.model_config = dict(reversed(run.model_config.items()))
+    save_model(run, run.folder / "b.apz")
+    assert (run.folder / "a.apz").read_bytes() == (run.folder / "b.apz").read_bytes()
+
+
+def test_sizes_agree_with_counting(run: Run) -> None:
+    file = run.folder / "model.apz"
+    save_model(run, file)
+    row = size_row(run, "done", "compressed", load_model_file(file), file)
+    params = sum(parameter.numel() for parameter in run.model.parameters())
+    weights = sum(dict(run.model.named_parameters())[name].numel() for name in prunable(run.model))
+    assert row["params"] == params and row["bytes_fp32"] == 4 * params
+    assert row["nonzero"] == sum(int((parameter != 0).sum()) for parameter in run.model.parameters())
+    assert row["sparsity"] == pytest.approx(1 - run.mask.kept() / weights)
+    assert row["bytes_file"] == file.stat().st_size and row["file"] == "model.apz" and row["key"] == "done/size"
+    assert row["bytes_paper"] < row["bytes_fp32"] and row["latency_ms_per_s"] is None
+
+
+def test_a_run_folder_is_measured_by_its_model_file(run: Run) -> None:
+    save_model(run, run.folder / "model.apz")
+    row = size_row(run, "e", "file", load_model_file(run.folder), run.folder)
+    assert row["file"] == "model.apz" and row["bytes_file"] == (run.folder / "model.apz").stat().st_size
+
+
+def test_latency_is_measured_when_asked(run: Run) -> None:
+    run.config["scoring"]["latency_repeats"] = 1
+    save_model(run, run.folder / "m.safetensors")
+    assert size_row(run, "e", "x", load_model_file(run.folder / "m.safetensors"), run.folder / "m.safetensors")["latency_ms_per_s"] > 0
