@@ -37,8 +37,8 @@ lint: install ## style check
 
 reproduce-p4: install ## Chen's sparse scene classifiers at desk scale: sweep, tables, figures, claims (about ten minutes)
 	$(BIN)/python scripts/optimizer_toy.py --out $(RUNS)/p4/toy
-	$(APRUNE) prune -m $(P4) pipeline=p4_baseline,p4_reach seed=0,1
-	$(APRUNE) prune -m $(P4) pipeline=p4_reach pipeline.budget=1.5,2.0 seed=0,1
+	$(APRUNE) prune -m $(P4) pipeline=p4_baseline seed=0,1
+	$(APRUNE) prune -m $(P4) pipeline=p4_reach pipeline.budget=2.0,2.25,2.5 seed=0,1
 	$(APRUNE) prune -m $(P4) pipeline=p4_proxsg,p4_obproxsg,p4_admm,p4_literal
 	$(APRUNE) report runs=$(RUNS)/p4 out=reports/p4 report=p4
 P4 := experiment=p4/vgg_2018_desk runtime.folder=$(RUNS)/p4 hydra/launcher=joblib hydra.launcher.n_jobs=2
@@ -47,12 +47,12 @@ P4 := experiment=p4/vgg_2018_desk runtime.folder=$(RUNS)/p4 hydra/launcher=jobli
 DATA  ?=
 SEEDS ?= 0
 JOBS  ?= 2
-P2    := $(APRUNE) prune -m runtime.folder=$(RUNS)/p2 seed=$(SEEDS) $(DATA) hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS) pipeline.max_iterations=3 pipeline.sensitivity_items=8
+P2    := $(APRUNE) prune -m runtime.folder=$(RUNS)/p2 seed=$(SEEDS) $(DATA) hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS)
 
 reproduce-p2: install ## Tan & Wang at desk scale: four models, with and without regularisation, baselines, structured (resumes)
-	$(P2) experiment=p2/fdnn_desk,p2/lstm_desk pipeline=p2_baseline pipeline.lambda_1=0,1
-	$(P2) experiment=p2/gcrn_desk,p2/tcnn_desk pipeline=p2_unstructured pipeline.lambda_1=0,1
-	$(P2) experiment=p2/gcrn_desk pipeline=p2_structured
+	$(P2) experiment=p2/fdnn_desk,p2/lstm_desk pipeline=p2_baseline pipeline.lambda_1=0,1 pipeline.max_iterations=4
+	$(P2) experiment=p2/gcrn_desk,p2/tcnn_desk pipeline=p2_unstructured pipeline.lambda_1=0,1 pipeline.max_iterations=2 pipeline.sensitivity_items=4
+	$(P2) experiment=p2/gcrn_desk pipeline=p2_structured pipeline.max_iterations=2 pipeline.sensitivity_items=4
 	$(APRUNE) report runs=$(RUNS)/p2/prune report=p2 out=reports/p2
 
 report: install ## tables, figures and page of everything under runs/

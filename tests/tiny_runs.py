@@ -149,7 +149,7 @@ def config(steps: dict[str, Any], cache: Path, **changes: Any) -> dict[str, Any]
         "pipeline": {"name": "toy", "steps": steps},
     }
     for key, value in changes.items():
-        plain[key] = {**plain[key], **value} if isinstance(value, dict) and key not in ("model", "pipeline") else value
+        plain[key] = {**plain.get(key, {}), **value} if isinstance(value, dict) and key not in ("model", "pipeline") else value
     return plain
 
 

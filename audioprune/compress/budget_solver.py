@@ -39,7 +39,7 @@ class TensorCurves:
 
 @dataclass(frozen=True)
 class Setting:
-    """What is done to one tensor: the removed fraction of its candidates, and its shared values K, or None for none."""
+    """What is done to one tensor: the removed fraction of its candidates, and its shared values K, or None for no quantisation."""
 
     beta: float
     levels: int | None
@@ -152,7 +152,7 @@ def plan_at(curves: Mapping[str, TensorCurves], tolerance: float) -> dict[str, S
 
     The fraction is the last one before the first violation, K the smallest one such that no larger K violates either: the
     curves are read through their monotone envelope, so that a larger tolerance never compresses a tensor less. A tensor whose
-    largest K violates is not quantised.
+    largest K violates gets that K all the same: what 256 levels do to a score such as PESQ is mostly chance.
 
     Args:
         curves: Tensor name -> its curves.
@@ -162,7 +162,7 @@ def plan_at(curves: Mapping[str, TensorCurves], tolerance: float) -> dict[str, S
     for name, each in curves.items():
         betas = [beta for beta, worst in _rising(each.prune) if worst <= tolerance]
         counts = [count for count, worst in _rising(each.levels[::-1]) if worst <= tolerance]
-        plan[name] = Setting(betas[-1] if betas else 0.0, counts[-1] if counts else None)
+        plan[name] = Setting(betas[-1] if betas else 0.0, counts[-1] if counts else _most_levels(each))
     return plan
 
 
@@ -200,8 +200,7 @@ def solve(
     tolerance is bisected on a logarithmic grid, taking larger tolerances to give larger drops. Where they do not, a smaller
     file may be missed, but the drop of what is returned was always measured and is always within the allowed one.
 
-    If no tolerance fits, the unpruned model with the most levels is tried; the untouched model is a candidate in
-    any case.
+    The untouched model and the unpruned one with the most levels are candidates in any case.
 
     Args:
         curves: Tensor name -> its curves, in the metric of the drop.
@@ -222,9 +221,10 @@ def solve(
         raise ConfigError(f"budget: expected curves, a finite max_drop >= 0, candidates >= 1 and points >= 2, got {given}")
     search = _Search(build, max_drop, dict(finished or {}), on_candidate)
     ladder = _ladder(curves, tolerances(curves, max_drop, points))
-    with progress("budget", min(most, len(ladder).bit_length()) + 1) as display:
+    with progress("budget", min(most, len(ladder).bit_length()) + 2) as display:
         search.try_(DENSE, None, {})
-        display.advance(1, DENSE)
+        search.try_(QUANTISED, None, _unpruned(curves))
+        display.advance(2, QUANTISED)
         low, high, tried = -1, len(ladder), 0  # low fits or does not exist, high violates or does not exist
         while high - low > 1 and tried < most:
             middle = (low + high) // 2
@@ -233,8 +233,6 @@ def solve(
             low, high, tried = (middle, high, tried + 1) if candidate.fits else (low, middle, tried + 1)
             display.advance(1, f"drop {candidate.measured.drop:.3g}, {candidate.measured.file_bytes:,} bytes")
     pruned_fits = any(candidate.fits and candidate.prunes() for candidate in search.built)
-    if not any(candidate.fits for candidate in search.built[1:]):
-        search.try_(QUANTISED, None, {name: Setting(0.0, each.levels[-1][0] if each.levels else None) for name, each in curves.items()})
     return Solution(search.smallest(), tuple(search.built), pruned_fits)
 
 
@@ -264,15 +262,23 @@ class _Search:
 
 
 def _ladder(curves: Mapping[str, TensorCurves], grid: Sequence[float]) -> list[tuple[int, float, dict[str, Setting]]]:
-    """Return (place, tolerance, plan) of each tolerance whose plan differs from the one before and changes something."""
+    """Return (place, tolerance, plan) of each tolerance whose plan differs from the one before and from ``quantised``."""
     steps: list[tuple[int, float, dict[str, Setting]]] = []
-    before = {name: Setting(0.0, None) for name in curves}
+    before = _unpruned(curves)
     for place, tolerance in enumerate(grid):
         plan = plan_at(curves, tolerance)
         if plan != before:
             steps.append((place, tolerance, plan))
             before = plan
     return steps
+
+
+def _unpruned(curves: Mapping[str, TensorCurves]) -> dict[str, Setting]:
+    return {name: Setting(0.0, _most_levels(each)) for name, each in curves.items()}
+
+
+def _most_levels(curves: TensorCurves) -> int | None:
+    return curves.levels[-1][0] if curves.levels else None
 
 
 def _rising(curve: Sequence[tuple[Any, float]]) -> list[tuple[Any, float]]:

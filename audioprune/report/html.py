@@ -168,6 +168,7 @@ def write_p2(request: Request) -> list[Path]:
 def _figures_and_page(request: Request, found: Sequence[Entry], sections: Sequence[Section], title: str) -> list[Path]:
     folder = request.out / "figures"
     drawn = [*_overview_figures(folder, request.jobs, found), *_sensitivity_figures(folder, request.jobs)]
+    drawn += [*curve_figures(folder, request.jobs), *budget_figures(folder, request.jobs)]
     heard = clips(request.jobs)
     pictures, notes = _spectrogram_figures(folder, heard)
     parts = [

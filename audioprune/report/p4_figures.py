@@ -149,9 +149,10 @@ def epochs_figure(folder: Path, models: Sequence[Model]) -> Figure | None:
             if stage:
                 ax.axvline(stage, color="#555555", linestyle=":", linewidth=1.2)
             ax.set_title(title, loc="left")
+        for ax in canvas.axes[2:]:
             ax.set_xlabel("Epoch")
         handles, labels = axes[0].get_legend_handles_labels()
-        canvas.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+        canvas.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
         last = [(model.name, rows[-1]) for model, rows in chosen]
         ends = "; ".join(f"{name}: {100 * row.get('group_sparsity', 0):.1f} % zero groups, f {row['f']:.3f}" for name, row in last)
         table = csv_text(["panel", "row", "epoch", "value"], lines)

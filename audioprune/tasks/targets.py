@@ -14,7 +14,6 @@ from torch import Tensor
 from audioprune import dsp
 from audioprune.dsp import STFT
 
-
 FEATURES = ("magnitude", "cube_root", "log")
 
 

@@ -1,0 +1,149 @@
+"""Tables 3 and 4, optimisers, figures and claims of Chen: published numbers apart from ours, and honest verdicts."""
+
+from __future__ import annotations
+
+import pytest
+
+from audioprune.errors import DataError
+from audioprune.report import kinds, write_report
+from audioprune.report.p4 import main_table, models_of, optimizer_table, size_table
+from audioprune.report.p4_figures import figures_of
+from audioprune.report.p4_page import judge, write_figures
+from audioprune.report.results import Request, load_jobs, read_reported
+from audioprune.report.tables import to_markdown
+
+SCALE = "desk; synthetic_scenes, 600 clips of 3 s, 10 classes; width 8"
+
+
+@pytest.fixture(scope="module")
+def reported():
+    return read_reported(None, "p4")
+
+
+@pytest.fixture
+def network(make_run):
+    """Write the run of one network: dense without sparsity, else pruned, trimmed and its groups."""
+
+    def make(name, pipeline, accuracy, method="hspg", sparsity=None, seed=0, model="vgg", corpus="synthetic_scenes", lmbda=0.001, **config):
+        run = make_run(name, model, pipeline, seed, SCALE, data={"name": corpus}, pipeline_config=config)
+        for epoch, share in ((1, 0.0), (2, sparsity or 0.0)):
+            numbers = {"f": 1.0 / epoch, "penalty": 0.2, "objective": 1.0 / epoch + 0.2, "group_sparsity": share, "first_stage": epoch == 1}
+            run.row(key=f"train/epoch/{epoch:05d}", kind="epoch", epoch=epoch, **numbers)
+        train = {"method": method, "lmbda": lmbda, "budget": 2.0, "reachable_share": 1.0, "f": 0.5, "norm_sum": 100.0, "seconds": 9.0}
+        run.row(key="train", kind="train", group_sparsity=sparsity or 0.0, entry_sparsity=0.1, **train)
+        for variant, params in (("uncompressed", 1000),) if sparsity is None else (("pruned", 1000), ("trimmed", 400)):
+            row = {"key": f"{variant}/test", "kind": "score", "label": model.upper(), "variant": variant, "model": model}
+            row |= {"metrics": {"accuracy": accuracy, "accuracy_macro": accuracy}, "n": 20, "noise": None, "snr_db": None}
+            run.row(**row, condition="test", split="test", confusion=[[9, 1], [2, 8]], classes=["park", "tram"], scale=SCALE, seed=seed)
+            more = {"macs_per_second": 2000.0 * params, "latency_ms_per_s": params / 1000}
+            run.size(variant, params, params, **more)
+        if sparsity is not None:
+            groups = {"filter_sparsity": sparsity, "group_sparsity": sparsity, "removed_share": sparsity, "max_difference": 1e-7}
+            layers = [{"name": "layers.0.conv.weight", "zero": 2, "filters": 4}]
+            run.row(key="trim/groups", kind="groups", layers=layers, lmbda=lmbda, learning_rate=0.1, **groups)
+            (run.folder / "groups.csv").write_text("set,unit,norm_before,norm_after\nlayers.0,0,1.5,0.0\nlayers.0,1,1.4,0.3\n")
+        return run
+
+    return make
+
+
+@pytest.fixture
+def jobs(network, make_run):
+    for seed in (0, 1):
+        network(f"base{seed}", "p4_baseline", 0.7 + 0.02 * seed, "sgd", seed=seed, lmbda=0.0)
+        network(f"mid{seed}", "p4_reach", 0.8, sparsity=0.5, seed=seed, budget=2.0)
+        network(f"far{seed}", "p4_reach", 0.6, sparsity=0.7, seed=seed, budget=3.0, lmbda=0.002)
+    network("prox", "p4_proxsg", 0.75, "proxsg", sparsity=0.6)
+    network("slides", "p4_literal", 0.65, sparsity=0.0, lmbda=1e-3)
+    toy = make_run("toy", "", "toy", scale="toy")
+    for name, method, objective, share in (("ProxSG", "proxsg", 0.44, 0.0), ("HSPG", "hspg", 0.4389, 0.75), ("OBProxSG", "obproxsg", 0.48, 0.75)):
+        numbers = {"objective": objective, "f": 0.25, "group_sparsity": share, "entry_sparsity": share, "seconds": 0.1, "lmbda": 0.05}
+        toy.row(key=f"toy/0/{name}", kind="toy", name=name, method=method, seed=0, **numbers)
+    return load_jobs(toy.folder.parent)
+
+
+def test_published_cells_are_those_of_the_slides(reported) -> None:
+    table = main_table((), reported, "table_3")
+    rows = {row["name"]: row for row in table.rows}
+    assert rows["Baseline"]["DenseNet:accuracy"].mean == pytest.approx(0.6348)
+    assert rows["Baseline"]["DenseNet:accuracy"].std == pytest.approx(0.0496)
+    assert rows["HSPG (lambda 1e-3)"]["ResNet:sparsity"].mean == pytest.approx(0.6938) and rows["RN1"]["VGG:accuracy"] == "-"
+    assert rows["-"]["VGG:accuracy"] == "not run"
+    four = {row["name"]: row for row in main_table((), reported, "table_4").rows}
+    assert four["HSPG (lambda 1e-4)"]["VGG:sparsity"].mean == pytest.approx(0.0621) and four["DN1"]["DenseNet:accuracy"].mean == 0.7639
+    cells = sum(1 for key in ("table_3", "table_4") for row in reported[key]["rows"] for name in ("VGG", "DenseNet", "ResNet") if name in row)
+    assert cells == 26
+
+
+def test_ours_stand_apart_with_their_corpus(jobs, reported) -> None:
+    table = main_table(jobs, reported, "table_3")
+    ours = {row["name"]: row for row in table.rows if row["what"].startswith("ours")}
+    assert ours["-"]["what"] == "ours, TUT 2017" and ours["-"]["VGG:accuracy"] == "not run"
+    row = ours["HSPG, p4_reach (budget=2.0)"]
+    assert row["what"] == "ours, embedded scenes" and row["VGG:sparsity"].mean == 0.5 and row["seeds"] == 2
+    assert row["scale"].endswith("not a reproduction") and row["ResNet:accuracy"] == "-"
+    assert ours["SGD, p4_baseline"]["VGG:accuracy"].mean == pytest.approx(0.71) and ours["SGD, p4_baseline"]["VGG:sparsity"] == "-"
+    assert "neither corpus" in to_markdown(table)
+
+
+def test_a_run_on_the_corpus_is_in_its_table_alone(network, reported) -> None:
+    run = network("real", "p4_literal", 0.6, sparsity=0.1, corpus="tut2018", model="cp_resnet")
+    jobs = load_jobs(run.folder)
+    four = [row for row in main_table(jobs, reported, "table_4").rows if row["what"].startswith("ours")]
+    assert [row["what"] for row in four] == ["ours, TUT 2018"] and four[0]["CP_RESNET:accuracy"].mean == 0.6
+    three = [row for row in main_table(jobs, reported, "table_3").rows if row["what"].startswith("ours")]
+    assert [row["what"] for row in three] == ["ours, TUT 2017"]
+
+
+def test_sizes_before_and_after(jobs) -> None:
+    rows = {row["title"]: row for row in size_table(jobs).rows}
+    row = rows["VGG HSPG, p4_reach (budget=2.0)"]
+    assert row["params_before"].mean == 1000 and row["params"].mean == 400 and row["macs"].mean == 8e5 and row["latency"].mean == 0.4
+    assert rows["VGG SGD, p4_baseline"]["removed"] == "-"
+
+
+def test_optimisers_in_numbers(jobs, reported) -> None:
+    rows = {(row["problem"], row["name"]): row for row in optimizer_table(jobs, reported).rows}
+    assert rows["toy", "HSPG"]["objective"].mean == 0.4389 and rows["toy", "HSPG"]["published"] == "#1 / #1 / Fast / Yes"
+    # Every row of one network is judged with the lambda of p4_reach.
+    assert rows["VGG", "SGD, p4_baseline"]["objective"].mean == pytest.approx(0.5 + 0.001 * 100)
+    assert rows["VGG", "SGD, p4_baseline"]["lmbda"] == 0.001
+
+
+def test_claims_are_judged(jobs) -> None:
+    found = {(claim.model, claim.claim.split(" (")[0]): claim for claim in judge(jobs)}
+    verdicts = {key[1][:28]: claim.status for key, claim in found.items()}
+    assert verdicts == {
+        "A network trained by HSPG in": "held",
+        "Larger lambda, higher group ": "held",
+        "Higher group sparsity, highe": "did not hold",
+        "HSPG finds more zero groups ": "did not hold",
+        "The learning rate and lambda": "did not hold",
+        "Structured pruning speeds th": "held",
+        "The final objective of HSPG ": "held",
+    }
+    assert all(claim.status == "not measured" for claim in judge(())) and judge(())
+
+
+def test_every_figure_is_drawn(jobs, tmp_path) -> None:
+    drawn = figures_of(tmp_path / "out", jobs)
+    assert [figure.png.stem for figure in drawn] == [
+        "p4_accuracy_sparsity", "p4_accuracy_macs", "p4_epochs", "p4_layers", "p4_norms", "p4_confusion", "p4_projection",
+    ]  # fmt: skip
+    assert all(figure.png.stat().st_size > 5000 and figure.csv.stat().st_size > 20 and figure.alt for figure in drawn)
+    assert "VGG,\"HSPG, p4_reach (budget=2.0)\",p4_reach,1,50,80" in drawn[0].csv.read_text()
+
+
+def test_all_kinds_write(jobs, tmp_path) -> None:
+    runs = jobs[0].folder.parent
+    for kind in ("p4", "p4_table3", "p4_table4", "p4_optimizers", "p4_figures", "p4_claims", "summary"):
+        assert kind in kinds() and all(path.stat().st_size for path in write_report(runs, tmp_path / kind, kind))
+    summary = (tmp_path / "summary" / "summary.md").read_text()
+    assert "Accuracy (%)" in summary and "STOI" not in summary
+
+
+def test_figures_need_runs(make_run, tmp_path) -> None:
+    jobs = load_jobs(make_run("a").folder)
+    with pytest.raises(DataError, match="scene classification"):
+        write_figures(Request(jobs, tmp_path))
+    assert models_of(jobs) == []

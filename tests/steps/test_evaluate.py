@@ -1,0 +1,72 @@
+"""Evaluation: the file that was written is what is scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import config, open_run, rows
+
+from audioprune import scoring
+from audioprune.errors import ConfigError
+from audioprune.run import Run
+from audioprune.steps import Evaluate, evaluate
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return open_run(tmp_path / "r", config({}, tmp_path / "c"))
+
+
+def _scores(run: Run, variant: str) -> dict[str, float]:
+    return {row["condition"]: row["metrics"]["si_sdr"] for row in rows(run.folder) if row["kind"] == "score" and row["variant"] == variant}
+
+
+def test_scores_and_sizes_belong_to_the_written_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever happens to the model in memory after writing, the scores are those of the file."""
+    Evaluate("a", file="a.safetensors").run(run, "a")
+
+    def save_and_spoil(run: Run, target: Path) -> None:
+        scoring.save_model(run, target)
+        with torch.no_grad():
+            for parameter in run.model.parameters():
+                parameter.fill_(-9.0)
+
+    monkeypatch.setattr(evaluate, "save_model", save_and_spoil)
+    Evaluate("b", file="b.safetensors").run(run, "b")
+    assert _scores(run, "b") == _scores(run, "a") and len(_scores(run, "a")) == 2
+    monkeypatch.undo()
+    Evaluate("c", file="c.safetensors").run(run, "c")
+    assert _scores(run, "c") != _scores(run, "a")
+    sizes = {row["variant"]: row for row in rows(run.folder) if row["kind"] == "size"}
+    assert sizes["a"]["bytes_file"] == (run.folder / "a.safetensors").stat().st_size and sizes["a"]["file"] == "a.safetensors"
+
+
+def test_a_repeated_evaluation_replaces_its_rows(run: Run) -> None:
+    for _ in range(2):
+        Evaluate("x", file="x.apz").run(run, "x")
+    keys = [row["key"] for row in rows(run.folder)]
+    assert sorted(keys) == sorted(["mixture/white_-5dB", "mixture/white_0dB", "x/white_-5dB", "x/white_0dB", "x/size"])
+    assert {row["split"] for row in rows(run.folder) if row["kind"] == "score"} == {"test"}
+
+
+def test_conditions_and_metrics_can_be_chosen(run: Run) -> None:
+    Evaluate("x", file="x.apz", conditions=["*_-5dB"], metrics=["stoi"]).run(run, "x")
+    scored = [row for row in rows(run.folder) if row["kind"] == "score"]
+    assert {row["condition"] for row in scored} == {"white_-5dB"} and all(set(row["metrics"]) == {"stoi"} for row in scored)
+    with pytest.raises(ConfigError, match=r"unknown test condition '\*_9dB'.*white_0dB"):
+        Evaluate("x", file="x.apz", conditions=["*_9dB"]).run(run, "x")
+
+
+def test_audio_is_kept_on_request_only(run: Run) -> None:
+    Evaluate("x", file="x.apz", audio=False).run(run, "x")
+    assert not (run.folder / "audio").exists()
+    Evaluate("x", file="x.apz").run(run, "x")
+    kept = {path.name for path in (run.folder / "audio" / "white_0dB").iterdir()}
+    assert kept == {"3_0_noisy.flac", "3_0_x.flac", "3_0_clean.flac"}
+
+
+def test_without_a_file_a_checkpoint_is_needed(run: Run) -> None:
+    with pytest.raises(ConfigError, match="expected checkpoint="):
+        Evaluate("file").run(run, "evaluate")

@@ -1,0 +1,70 @@
+"""Quantisation: zeros stay, few levels are left, the file and the table say so."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import config, open_run
+
+from audioprune import signals
+from audioprune.compress.masks import prunable
+from audioprune.errors import InterruptedRun
+from audioprune.run import Run
+from audioprune.steps import Prune, Quantize, Train
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    run = open_run(tmp_path / "r", config({}, tmp_path / "c"))
+    Train().run(run, "train")
+    return run
+
+
+def _table(run: Run) -> list[dict[str, str]]:
+    return list(csv.DictReader((run.folder / "quantization.csv").open()))
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+@pytest.mark.parametrize("levels", [1, 4, 65536, None])
+def test_pruned_weights_stay_zero_and_kept_ones_take_few_values(run: Run, pruned: bool, levels: int | None) -> None:
+    if pruned:
+        Prune(0.6).run(run, "prune")
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    Quantize(levels=levels).run(run, "quantize")
+    for name, row in zip(prunable(run.model), [row for row in _table(run) if row["chosen"] == "True"], strict=True):
+        value, kept = run.model.state_dict()[name], before[name] != 0
+        assert row["tensor"] == name and (value[~kept] == 0).all()
+        assert len(value[kept].unique()) <= int(row["levels"]) <= (levels or 65536)
+        if levels == 65536:
+            assert torch.equal(value, before[name])
+    for name, value in run.model.state_dict().items():
+        if name not in prunable(run.model):
+            assert torch.equal(value, before[name])
+
+
+def test_the_chosen_levels_keep_the_tolerance_and_are_powers_of_two(run: Run) -> None:
+    Quantize(alpha_2_relative=0.02).run(run, "quantize")
+    coarse = [row for row in _table(run) if row["chosen"] == "True"]
+    assert [row["tensor"] for row in coarse] == prunable(run.model)
+    assert all(float(row["bits"]).is_integer() for row in coarse)
+
+
+def test_an_interrupted_choice_goes_on(run: Run, tmp_path: Path) -> None:
+    weights = {name: value.clone() for name, value in run.model.state_dict().items()}
+    signals._requested.set()
+    try:
+        with pytest.raises(InterruptedRun):
+            Quantize().run(run, "quantize")
+    finally:
+        signals._requested.clear()
+    assert run.codebooks is None
+    run.model.load_state_dict(weights)
+    Quantize().run(run, "quantize")
+    mine, table = {name: value.clone() for name, value in run.model.state_dict().items()}, _table(run)
+    run.model.load_state_dict(weights)
+    (run.folder / "training" / "quantize.jsonl").unlink()
+    Quantize().run(run, "quantize")
+    assert _table(run) == table and all(torch.equal(mine[name], value) for name, value in run.model.state_dict().items())

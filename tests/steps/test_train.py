@@ -1,0 +1,64 @@
+"""The training step: masks, penalties, what it records, what it leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import config, open_run, rows
+
+from audioprune.compress.masks import prunable
+from audioprune.run import Run, execute
+from audioprune.steps import Prune, Quantize, Train
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return open_run(tmp_path / "r", config({}, tmp_path / "c"))
+
+
+def test_training_lowers_the_loss_and_says_how_long_it_was(run: Run) -> None:
+    before = run.task.validation_loss(run.model, run.data.valid(), run.data.collate, None).base()
+    Train().run(run, "train")
+    row = rows(run.folder)[0]
+    assert row["best_loss"] < 0.5 * before and (row["epochs"], row["steps"]) == (4, 16)
+    assert run.task.validation_loss(run.model, run.data.valid(), run.data.collate, None).base() == pytest.approx(row["best_loss"], rel=1e-4)
+
+
+def test_own_numbers_replace_those_of_the_experiment(run: Run) -> None:
+    Train(epochs=1, learning_rate=1e-12).run(run, "train")
+    assert rows(run.folder)[0]["epochs"] == 1
+
+
+def test_pruned_weights_stay_pruned_and_codebooks_are_dropped(run: Run) -> None:
+    Prune(0.5).run(run, "prune")
+    Quantize(levels=2).run(run, "quantize")
+    assert run.codebooks is not None
+    Train(lambda_1=0.01).run(run, "finetune")
+    assert run.codebooks is None
+    assert all((run.model.state_dict()[name][~run.mask[name]] == 0).all() for name in prunable(run.model))
+
+
+@pytest.mark.parametrize("penalty", [{"lambda_1": 1.0}, {"lambda_1": 1.0, "lambda_2": 1.0}])
+def test_penalties_shrink_weights(tmp_path: Path, penalty: dict[str, float]) -> None:
+    sums = []
+    for place, options in (("a", {}), ("b", penalty)):
+        run = open_run(tmp_path / place, config({}, tmp_path / "c"))
+        Train(**options).run(run, "train")
+        sums.append(sum(float(dict(run.model.named_parameters())[name].abs().sum().detach()) for name in prunable(run.model)))
+    assert sums[1] < 0.8 * sums[0]
+
+
+def test_nothing_is_trained_that_came_from_a_checkpoint(run: Run) -> None:
+    run.from_checkpoint = True
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    Train(only_from_scratch=True).run(run, "train")
+    assert all(torch.equal(before[name], value) for name, value in run.model.state_dict().items()) and not rows(run.folder)
+
+
+def test_checkpoints_of_a_fine_tuning_are_dropped_and_those_of_a_training_kept(run: Run) -> None:
+    execute(run, {"train": Train(epochs=1)})
+    execute(run, {"finetune": Train(epochs=1)}, "compress/0/")
+    assert list((run.folder / "training" / "train").glob("*.safetensors"))
+    assert [path.name for path in (run.folder / "training" / "compress-0-finetune").iterdir()] == ["log.jsonl"]
