@@ -15,6 +15,7 @@ from typing import Any
 from audioprune.files import write_atomic
 from audioprune.report import claims, p2
 from audioprune.report.clips import CLEAN, Clip, clips, one_per_noise, version_text
+from audioprune.report.curves import budget_figures, curve_figures
 from audioprune.report.entries import PESQ_MODES, Entry, Value, entries, final, finite_or_none
 from audioprune.report.figures import Figure, Panel, line_figure
 from audioprune.report.pareto import pareto_figure

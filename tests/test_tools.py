@@ -1,0 +1,110 @@
+"""The verbs that train nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from speech_trees import speech_tree
+from torch import nn
+
+from audioprune import tools
+from audioprune.errors import ConfigError, DataError
+
+FDNN = {"name": "fdnn", "_target_": "audioprune.models.fdnn.FDNN", "bins": 161, "width": 8, "depth": 1}
+
+
+class Odd(nn.Module):
+    """Multiplies by a parameter outside any layer."""
+
+    frames_per_second, time_dim = 100.0, 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(5, 5)
+        self.table = nn.Parameter(torch.ones(5, 5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x) @ self.table
+
+    def example_input(self) -> torch.Tensor:
+        return torch.zeros(1, 10, 5)
+
+
+def _info(capsys: pytest.CaptureFixture[str], model: dict, form: str = "json", checkpoint: str | None = None) -> str:
+    tools.info(OmegaConf.create({"model": model, "checkpoint": checkpoint, "format": form}))
+    return capsys.readouterr().out
+
+
+def test_info_counts_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = json.loads(_info(capsys, FDNN))
+    params = 161 * 8 + 8 + 8 * 161 + 161
+    assert facts["params"] == params and facts["macs_per_second"] == 100 * 2 * 161 * 8 and facts["uncounted"] == []
+    table = _info(capsys, FDNN, "table")
+    assert f"{params:,}" in table and "MiB as fp32" in table and "leave out" not in table
+
+
+def test_info_says_what_it_could_not_count(capsys: pytest.CaptureFixture[str]) -> None:
+    assert json.loads(_info(capsys, {"_target_": "test_tools_odd.Odd"} if False else {"_target_": f"{__name__}.Odd"}))["uncounted"] == ["table"]
+    assert "MACs leave out what the model computes with table" in _info(capsys, {"_target_": f"{__name__}.Odd"}, "table")
+
+
+def test_info_reads_a_checkpoint(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from audioprune.models.fdnn import FDNN as Model
+
+    model = Model(width=8, depth=1)
+    with torch.no_grad():
+        next(model.parameters()).zero_()
+    torch.save(model.state_dict(), tmp_path / "w.pt")
+    facts = json.loads(_info(capsys, FDNN, checkpoint=str(tmp_path / "w.pt")))
+    assert facts["params"] - facts["nonzero"] >= 161 * 8
+
+
+def test_info_needs_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match="ToyModel: expected example_input"):
+        _info(capsys, {"_target_": "toys.ToyModel"})
+
+
+def test_data_check_lists_every_bad_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    speech_tree(tmp_path / "s", speakers=1)
+    config = OmegaConf.create({"action": "check", "root": str(tmp_path / "s"), "out": None, "data": {}})
+    tools.data(config)
+    capsys.readouterr()
+    (tmp_path / "s" / "bad.wav").write_bytes(b"")
+    (tmp_path / "s" / "text.wav").write_text("no audio")
+    with pytest.raises(DataError, match="2 bad files of"):
+        tools.data(config)
+    found = capsys.readouterr().out
+    assert "bad.wav" in found and "text.wav" in found
+
+
+def test_data_manifest_names_every_item(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from speech_trees import noise_tree
+
+    speech_tree(tmp_path / "s", speakers=1, utterances=1)
+    noise_tree(tmp_path / "n", seconds=2.0)
+    data = {"name": "x", "_target_": "audioprune.data.noisy_mixtures.NoisyMixtures", "cache_dir": str(tmp_path / "c")}
+    data |= {"speech_root": str(tmp_path / "s"), "noise_root": str(tmp_path / "n"), "train_mixtures": 2, "test_snr_db": [0.0]}
+    tools.data(OmegaConf.create({"action": "manifest", "root": None, "out": str(tmp_path / "m.jsonl"), "data": data}))
+    assert all(json.loads(line) for line in (tmp_path / "m.jsonl").read_text().splitlines())
+    assert "wrote" in capsys.readouterr().out
+
+
+def test_doctor_names_what_is_missing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AUDIOPRUNE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    tools.doctor(OmegaConf.create({"format": "table"}))
+    assert "torch>=" in capsys.readouterr().out
+    import importlib.metadata as metadata
+
+    true_version = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "0.0.1" if name == "numba" else true_version(name))
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("AUDIOPRUNE_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(ConfigError, match=r"expected numba, folder .*cache, missing or too old"):
+        tools.doctor(OmegaConf.create({"format": "json"}))
+    checks = {row["name"]: row for row in json.loads(capsys.readouterr().out)["checks"]}
+    assert checks["numba"]["found"] == "0.0.1" and not checks["numba"]["ok"] and checks["torch"]["ok"]

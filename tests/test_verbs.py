@@ -1,0 +1,207 @@
+"""Whole command lines: sweeps and their summary, exit codes, a user's model and folder, checkpoints, interruption."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from speech_trees import noise_tree, speech_tree
+
+from audioprune import cli
+
+MYNET = """
+import torch
+from torch import nn
+
+class MyNet(nn.Module):
+    frames_per_second = 100.0
+    time_dim = 1
+
+    def __init__(self, width=4):
+        super().__init__()
+        self.inner, self.outer = nn.Linear(161, width), nn.Linear(width, 161)
+
+    def forward(self, x):
+        return torch.sigmoid(self.outer(torch.relu(self.inner(x))))
+
+    def example_input(self, frames=10):
+        return torch.zeros(1, frames, 161)
+"""
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    speech_tree(folder / "speech", speakers=2, utterances=1)
+    noise_tree(folder / "noise", seconds=2.0)
+    return folder
+
+
+@pytest.fixture
+def line(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Overrides that make any verb a matter of a second, in a fresh current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUDIOPRUNE_CACHE", str(corpus / "cache"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "argv", list(sys.argv))
+    GlobalHydra.instance().clear()
+    yield [
+        *("model.width=4", "model.depth=1", "data=noisy_mixtures", f"data.speech_root={corpus}/speech", f"data.noise_root={corpus}/noise"),
+        *("data.train_mixtures=4", "data.valid_mixtures=2", "data.test_mixtures=1", "data.test_snr_db=[-5]", "training.epochs=1"),
+        *("scoring.metrics=[si_sdr]", "scoring.latency_repeats=0", "scoring.audio_items=0", "runtime.metric_workers=0"),
+        *("runtime.device=cpu", f"runtime.folder={tmp_path}/runs"),
+    ]
+    GlobalHydra.instance().clear()
+    logger = logging.getLogger("audioprune")
+    logger.handlers.clear()
+    logger.propagate = True
+
+
+def _results(folder: Path) -> list[dict]:
+    return [json.loads(text) for text in (folder / "results.jsonl").read_text().splitlines()]
+
+
+def test_a_sweep_lists_its_failures_and_the_second_one_is_cached(
+    line: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("boom.py").write_text("def Boom(**_):\n    raise ValueError('no such network')\n")
+    sweep = ["-m", *line, "seed=0,1", "model._target_=audioprune.models.fdnn.FDNN,boom.Boom"]
+    assert cli.run_verb("train", sweep) == 1
+    text = capfd.readouterr().err
+    assert "sweep: 4 jobs, 2 finished now, 0 already finished, 2 failed" in text
+    failures = [row for row in text.splitlines() if row.startswith("  FAILED ")]
+    assert len(failures) == 2 and all("boom.Boom: cannot build boom.Boom: no such network" in row for row in failures)
+    assert "Traceback" not in text and "Error executing" not in text
+    assert cli.run_verb("train", sweep) == 1
+    assert "sweep: 4 jobs, 0 finished now, 2 already finished, 2 failed" in capfd.readouterr().err
+    assert len([path for path in (tmp_path / "runs" / "train").iterdir() if path.is_dir()]) == 4
+
+
+def test_a_sweep_and_single_runs_share_their_folders(line: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run_verb("train", [*line, "seed=1"]) == 0
+    assert cli.run_verb("train", ["-m", *line, "seed=0,1"]) == 0
+    assert "sweep: 2 jobs, 1 finished now, 1 already finished, 0 failed" in capfd.readouterr().err
+
+
+def test_a_sweep_in_processes_reports_alike(line: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    sweep = ["-m", *line, "seed=0,1", "training.learning_rate=0.001,1e30", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    assert cli.run_verb("train", sweep) == 1
+    text = capfd.readouterr().err
+    assert "sweep: 4 jobs, 2 finished now, 0 already finished, 2 failed" in text
+    assert len([row for row in text.splitlines() if row.startswith("  FAILED ") and "lower training.learning_rate" in row]) == 2
+
+
+@pytest.mark.parametrize(
+    ("verb", "changes", "code", "message"),
+    [
+        ("train", ["data.speech_root=/nowhere"], 3, "/nowhere"),
+        ("eval", ["checkpoint=/nowhere.apz"], 4, "does not exist"),
+        ("quantize", [], 2, "expected checkpoint="),
+        ("train", ["runtime.folder=FILE/runs"], 5, "cannot write"),
+        ("train", ["training.learning_rate=1e30"], 6, "lower training.learning_rate"),
+        ("train", ["model._target_=nowhere.Net"], 2, "cannot build nowhere.Net"),
+    ],
+)
+def test_failures_are_one_line_and_a_code(
+    line: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str], verb: str, changes: list[str], code: int, message: str
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    assert cli.run_verb(verb, [*line, *(change.replace("FILE", str(tmp_path / "file")) for change in changes)]) == code
+    text = capfd.readouterr().err
+    errors = [row for row in text.splitlines() if row.startswith("error: ")]
+    assert len(errors) == 1 and message in errors[0]
+    assert "Traceback" not in text and "Error executing" not in text and "HYDRA" not in text
+
+
+def test_a_trace_is_shown_on_request(line: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    assert cli.run_verb("eval", [*line, "checkpoint=/nowhere.apz"]) == 4
+    assert "Traceback" in capfd.readouterr().err
+    monkeypatch.delenv("HYDRA_FULL_ERROR")
+    assert cli.run_verb("eval", [*line, "checkpoint=/nowhere.apz"]) == 4
+    assert "Traceback" not in capfd.readouterr().err and "HYDRA_FULL_ERROR" not in os.environ
+
+
+def test_notes_about_data_are_plain_lines(line: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run_verb("train", line) == 0
+    found = capfd.readouterr()
+    assert "HYDRA" not in found.err + found.out
+    notes = [row for row in found.err.splitlines() if "validation" in row]
+    assert len(notes) == len(set(notes)) and "finished" in found.out
+
+
+def test_a_users_model_in_the_current_folder_is_compressed(line: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("mynet_here.py").write_text(MYNET)
+    sys.path.insert(0, str(tmp_path))
+    import mynet_here
+
+    torch.manual_seed(0)
+    torch.save(mynet_here.MyNet().state_dict(), "weights.pt")
+    sys.path.remove(str(tmp_path))
+    del sys.modules["mynet_here"]
+    mine = [item for item in line if not item.startswith("model.")] + ["+model=mine", "~model"]
+    Path("conf/model").mkdir(parents=True)
+    Path("conf/model/mine.yaml").write_text("name: mynet\n_target_: mynet_here.MyNet\n")
+    mine = [f"--config-dir={tmp_path}/conf", "model=mine", *(item for item in line if not item.startswith("model."))]
+    chosen = ["pipeline=magnitude", "pipeline.sparsity=0.5", "training.finetune_epochs=1", "checkpoint=weights.pt"]
+    assert cli.run_verb("prune", [*mine, *chosen]) == 0, capfd.readouterr().err
+    folder = next((tmp_path / "runs" / "prune").iterdir())
+    size = next(row for row in _results(folder) if row["key"] == "compressed/size")
+    assert size["sparsity"] == pytest.approx(0.5, abs=0.01)
+    assert cli.run_verb("eval", [*mine, f"checkpoint={folder}"]) == 0
+    capfd.readouterr()
+    assert cli.run_verb("eval", [*(item for item in line if not item.startswith("model.")), f"checkpoint={folder}"]) == 4
+    assert "model._target_=mynet_here.MyNet" in capfd.readouterr().err
+
+
+def test_a_packed_file_is_scored_with_its_own_task(line: list[str], tmp_path: Path) -> None:
+    common = [item for item in line if not item.startswith("model.")]
+    small = ["model=lstm", "model.width=4", "model.depth=1"]
+    assert cli.run_verb("train", [*common, *small]) == 0
+    trained = next((tmp_path / "runs" / "train").iterdir())
+    assert cli.run_verb("quantize", [*common, f"checkpoint={trained}", "pipeline.levels=65536"]) == 0
+    packed = next((tmp_path / "runs" / "quantize").iterdir())
+    assert cli.run_verb("eval", [*common, f"checkpoint={packed}/model.apz"]) == 0
+    scored = next((tmp_path / "runs" / "eval").iterdir())
+
+    def scores(folder: Path, variant: str) -> list[float]:
+        found = [row for row in _results(folder) if row["kind"] == "score" and row["variant"] == variant]
+        return [row["metrics"]["si_sdr"] for row in found]
+
+    assert scores(trained, "uncompressed") == scores(packed, "compressed") == scores(scored, "file") != []
+    size = next(row for row in _results(scored) if row["kind"] == "size")
+    assert size["bytes_file"] == (packed / "model.apz").stat().st_size and size["label"] == "LSTM"
+
+
+@pytest.mark.parametrize("sweep", [False, True])
+def test_ctrl_c_ends_with_130_and_the_same_command_resumes(line: list[str], tmp_path: Path, sweep: bool) -> None:
+    command = [sys.executable, "-c", "from audioprune.cli import main; main()", "train", *line, "training.epochs=400"]
+    command += ["-m", "seed=0,1"] if sweep else []
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=tmp_path)
+    logs = tmp_path / "runs" / "train"
+    deadline = time.monotonic() + 60
+    while not list(logs.glob("*/training/train/log.jsonl")) and time.monotonic() < deadline and child.poll() is None:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    _, text = child.communicate(timeout=60)
+    assert child.returncode == 130, text
+    assert "everything finished is saved, the same command resumes it" in text and "Traceback" not in text and "defect" not in text
+    folders = [path for path in logs.iterdir() if path.is_dir()]
+    assert len(folders) == 1, "a stopped sweep begins no further job"
+    assert json.loads((folders[0] / "status.json").read_text())["status"] == "interrupted"
+    epochs = len((folders[0] / "training" / "train" / "log.jsonl").read_text().splitlines())
+    assert 0 < epochs < 400
+    if not sweep:
+        assert cli.run_verb("train", [*line, "training.epochs=400"]) == 0
+        assert json.loads((folders[0] / "status.json").read_text())["status"] == "finished"
