@@ -38,7 +38,7 @@ lint: install ## style check
 reproduce-p4: install ## Chen's sparse scene classifiers at desk scale: sweep, tables, figures, claims (about ten minutes)
 	$(BIN)/python scripts/optimizer_toy.py --out $(RUNS)/p4/toy
 	$(APRUNE) prune -m $(P4) pipeline=p4_baseline seed=0,1
-	$(APRUNE) prune -m $(P4) pipeline=p4_reach pipeline.budget=2.0,2.25,2.5 seed=0,1
+	$(APRUNE) prune -m $(P4) pipeline=p4_reach pipeline.budget=1.8,2.0,2.1 seed=0,1
 	$(APRUNE) prune -m $(P4) pipeline=p4_proxsg,p4_obproxsg,p4_admm,p4_literal
 	$(APRUNE) report runs=$(RUNS)/p4 out=reports/p4 report=p4
 P4 := experiment=p4/vgg_2018_desk runtime.folder=$(RUNS)/p4 hydra/launcher=joblib hydra.launcher.n_jobs=2

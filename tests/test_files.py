@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from audioprune.errors import OutputError
-from audioprune.files import append_line, check_writable, lock, read_lines, sha256, sha256_file, write_atomic, write_json
+from audioprune.files import append_line, check_writable, drop_leftovers, lock, read_lines, sha256, sha256_file, write_atomic, write_json
 
 
 def test_write_atomic_leaves_exactly_one_file(tmp_path: Path) -> None:
@@ -56,7 +57,10 @@ def test_appending_after_a_cut_line_loses_nothing_more(tmp_path: Path) -> None:
 
 
 def test_lock_names_its_living_owner(tmp_path: Path) -> None:
-    code = f"import time\nfrom pathlib import Path\nfrom audioprune.files import lock\nwith lock(Path({str(tmp_path)!r})):\n    print('held', flush=True)\n    time.sleep(60)"
+    code = (
+        "import time\nfrom pathlib import Path\nfrom audioprune.files import lock\n"
+        f"with lock(Path({str(tmp_path)!r})):\n    print('held', flush=True)\n    time.sleep(60)"
+    )
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
@@ -77,3 +81,40 @@ def test_too_little_space_is_said_before_work(tmp_path: Path) -> None:
         check_writable(Path("/proc/nothing"))
     check_writable(tmp_path)
     assert json.dumps([entry.name for entry in tmp_path.iterdir()]) == "[]"
+
+
+def test_the_first_failure_is_the_one_that_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write .*file/x"):
+        write_atomic(tmp_path / "file" / "x", b"abc")
+    with pytest.raises(OutputError, match="cannot write"), lock(tmp_path / "file" / "folder"):
+        pass
+
+
+def test_a_stale_lock_is_taken_over_by_one_process_only(tmp_path: Path) -> None:
+    """Many processes find the lock of a dead one at once; whatever the order, one holds the folder at a time."""
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom audioprune.errors import OutputError\nfrom audioprune.files import lock\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "while not (folder / 'go').exists():\n    pass\n"
+        "try:\n    with lock(folder):\n        print('held', flush=True)\n        time.sleep(1.5)\n"
+        "except OutputError as error:\n    print('refused' if 'in use' in str(error) else error, flush=True)\n"
+    )
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / ".lock").write_text(f"{dead.pid} {os.uname().nodename}")
+    others = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(5)]
+    time.sleep(0.5)
+    (tmp_path / "go").touch()
+    answers = sorted(other.communicate(timeout=30)[0].strip() for other in others)
+    assert answers == ["held", *["refused"] * 4]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["go"]
+
+
+def test_only_leftovers_of_dead_processes_are_dropped(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for name in (f"x.tmp.{dead.pid}", f"y.tmp.{os.getpid()}", "z.tmp.notes", "w"):
+        (tmp_path / name).touch()
+    assert [path.name for path in drop_leftovers(tmp_path)] == [f"x.tmp.{dead.pid}"]
+    assert len(list(tmp_path.iterdir())) == 3
