@@ -217,7 +217,8 @@ def test_a_run_from_a_checkpoint_takes_model_mask_and_task_from_the_file(straigh
 
 def test_the_task_of_the_file_is_written_again(straight: Path, tmp_path: Path) -> None:
     plain = _checkpoint(straight, "uncompressed.safetensors") | {"verb": "quantize"}
-    plain["pipeline"] = {"name": "q", "steps": {"quantize": step("Quantize", levels=4), "done": step("Evaluate", variant="c", file="m.apz")}}
+    steps = {"quantize": step("Quantize", levels=4), "done": step("Evaluate", variant="c", file="m.apz")}
+    plain["pipeline"] = {"name": "q", "steps": steps}
     plain["task"] |= {"target": "magnitude"}
     start(tmp_path / "r", plain)
     assert load_model_file(tmp_path / "r" / "m.apz").task_config == config({}, tmp_path)["task"]

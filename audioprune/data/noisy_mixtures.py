@@ -27,7 +27,17 @@ from audioprune.data.gathering import (
     tell,
 )
 from audioprune.data.mixing import Mixer, MixingRules, Mixtures, Source, by_group, collate, condition_name, require_talkers
-from audioprune.data.splits import SPEAKER_RULES, SPLITS, Assigned, assign_noise, assign_speech, has_split_folders, noise_of, share_out
+from audioprune.data.splits import (
+    SPEAKER_RULES,
+    SPLITS,
+    Assigned,
+    assign_noise,
+    assign_speech,
+    has_split_folders,
+    lend_speakers,
+    noise_of,
+    share_out,
+)
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.files import sha256, write_atomic
 
@@ -64,6 +74,7 @@ class NoisyMixtures:
             a mapping as in ``splits.read_split_list``.
         fractions: Shares of speakers (and of noise files) in train, valid and test.
         speaker_from: ``"auto"``, ``"folder"``, ``"prefix"`` (of the file name) or ``"file"``.
+        valid_share: Share of the training speakers that are moved to validation in any case, 0..1.
         train_mixtures: Items of an epoch, 1 or more; None: one for each utterance.
         valid_mixtures: Validation items; None: one for each utterance.
         test_mixtures: Items of each test condition; None: one for each utterance.
@@ -106,6 +117,7 @@ class NoisyMixtures:
         split: str | Path | Mapping[str, Sequence[str]] | None = None,
         fractions: Sequence[float] = (0.8, 0.1, 0.1),
         speaker_from: str = "auto",
+        valid_share: float = 0.0,
         train_mixtures: int | None = None,
         valid_mixtures: int | None = None,
         test_mixtures: int | None = None,
@@ -160,6 +172,7 @@ class NoisyMixtures:
         self.split = split
         self.fractions = tuple(fractions)
         self.speaker_from = speaker_from
+        self.valid_share = valid_share
         self.on_bad_file = on_bad_file
         self.cache_dir = cache_dir or ""
         self.memory_mb = memory_mb
@@ -287,7 +300,9 @@ class NoisyMixtures:
         )
 
     def _assign_speech(self, root: Path, relative: Mapping[Path, Path]) -> tuple[list[Assigned], list[str]]:
-        return assign_speech(root, relative, self.split, self.fractions, self.speaker_from, self.rules.seed)
+        assigned, notes = assign_speech(root, relative, self.split, self.fractions, self.speaker_from, self.rules.seed)
+        assigned, lent = lend_speakers(assigned, self.valid_share, self.rules.seed)
+        return assigned, [*notes, *lent]
 
     def _assign_noise(self, root: Path, relative: Mapping[Path, Path]) -> tuple[list[Assigned], list[str]]:
         if self.test_noise_root is None:

@@ -32,7 +32,7 @@ from audioprune.data.gathering import (
 )
 from audioprune.data.mixing import MixingRules, Source, audible_start, by_group, collate, condition_name
 from audioprune.data.pairing import Pair, find_pairs, partners_differ, read_conditions
-from audioprune.data.splits import SPEAKER_RULES, SPLITS, assign_speech, share_out
+from audioprune.data.splits import SPEAKER_RULES, SPLITS, assign_speech, lend_speakers, share_out
 from audioprune.dsp import rms_gain
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.files import sha256, write_atomic
@@ -130,6 +130,7 @@ class PairedFolder:
         fractions: Shares of the speakers in train, valid and test.
         speaker_from: As in NoisyMixtures; ``"file"`` shares out single files, with speakers in several splits.
         valid_speakers: Training speakers to use for validation when no folder is named so.
+        valid_share: Share of the training speakers that are moved to validation in any case, 0..1.
         conditions: Text file with lines ``name noise snr``; then test conditions are noise by SNR, else one, ``"recorded"``.
         train_mixtures: Most training items; None for all.
         valid_mixtures: Most validation items.
@@ -165,6 +166,7 @@ class PairedFolder:
         fractions: Sequence[float] = (0.8, 0.1, 0.1),
         speaker_from: str = "auto",
         valid_speakers: Sequence[str] = (),
+        valid_share: float = 0.0,
         conditions: str | Path | None = None,
         train_mixtures: int | None = None,
         valid_mixtures: int | None = None,
@@ -205,6 +207,7 @@ class PairedFolder:
         self.fractions = tuple(fractions)
         self.speaker_from = speaker_from
         self.valid_speakers = tuple(valid_speakers)
+        self.valid_share = valid_share
         self.on_bad_file = on_bad_file
         self.cache_dir = cache_dir or ""
         self.memory_mb = memory_mb
@@ -296,6 +299,7 @@ class PairedFolder:
         assigned, notes = assign_speech(
             where, relative, self.split, self.fractions, self.speaker_from, self.rules.seed, self.valid_speakers
         )
+        assigned, lent = lend_speakers(assigned, self.valid_share, self.rules.seed)
         places = {entry.path: entry for entry in assigned}
         pairs = [pair for pair in pairs if pair.clean in places]
         facts = self._inspect(pairs)
@@ -311,7 +315,7 @@ class PairedFolder:
         self._refuse(pools, where)
         used = [facts[path] for pair in usable for path in (pair.noisy, pair.clean)]
         leaks = refuse_leaks(used, [side for pool in pools.values() for source in pool for side in (source.noisy, source.clean)])
-        self.notes = speaker_notes(self.speaker_from) + notes + more + conversion_notes(used, self.sample_rate) + leaks
+        self.notes = speaker_notes(self.speaker_from) + notes + lent + more + conversion_notes(used, self.sample_rate) + leaks
         if problems:
             self.notes.append(f"{len(problems)} bad files are left out: {'; '.join(finding.line() for finding in problems[:5])}")
         return _Prepared(pools, AudioStore(self.sample_rate, round(self.memory_mb * 1e6)), problems)

@@ -6,9 +6,10 @@ The rules are the same for every corpus: folders named after splits first, then 
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,30 @@ def assign_speech(
     speakers = {path: speaker_of(place, speaker_from) for path, place in relative.items()}
     chosen = share_out(sorted(set(speakers.values())), fractions, seed, f"speakers below {root}")
     return [Assigned(path, chosen[speaker], speaker) for path, speaker in speakers.items()], []
+
+
+def lend_speakers(assigned: list[Assigned], share: float, seed: int) -> tuple[list[Assigned], list[str]]:
+    """Move a share of the training speakers to validation, in addition to those that are there.
+
+    A validation set of one or two voices ranks models by those voices; what prunes and stops by it then errs.
+
+    Args:
+        assigned: Speech files with their places.
+        share: Share of the training speakers, 0..1 (exclusive); 0 moves none, anything above at least one.
+        seed: Chooses the speakers.
+
+    Raises:
+        ConfigError: The share is out of its range.
+    """
+    if not 0 <= share < 1:
+        raise ConfigError(f"expected valid_share from 0 to below 1, got {share}; 0 leaves every speaker where the folders put it")
+    training = sorted({entry.group for entry in assigned if entry.split == "train"})
+    count = min(math.ceil(share * len(training)), len(training) - 1)
+    if count <= 0:
+        return assigned, []
+    lent = {training[int(index)] for index in np.random.default_rng([seed, 7]).permutation(len(training))[:count]}
+    note = f"speech: {count} of {len(training)} training speakers also serve validation, not training (valid_share={share:g})"
+    return [replace(entry, split="valid") if entry.group in lent and entry.split == "train" else entry for entry in assigned], [note]
 
 
 def share_out(names: Sequence[str], fractions: Sequence[float], seed: int, what: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ Which of our rows stands in which column is decided here, by model, pipeline and
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from audioprune.report.entries import Entry, Value, entries, final, finite_or_none, mean_of
@@ -29,19 +29,20 @@ class Model:
         before: The same of the state before the trim; of a dense network, of the same state.
         method: Name of the optimiser as in ``audioprune.steps.TrainSparse``.
         corpus: Name of the data.
+        told: Knobs that set it apart from the other networks of its kind and pipeline, such as ``budget=2.0``.
     """
 
     entry: Entry
     before: Entry
     method: str
     corpus: str
+    told: str = ""
 
     @property
     def name(self) -> str:
         """Method and pipeline with what sets them apart, such as ``HSPG, p4_reach (budget=2.5)``."""
-        told = ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in self.entry.config.items() if value and _is_knob(key))
         words = f"{METHOD_NAMES.get(self.method, self.method)}, {self.entry.pipeline}"
-        return f"{words} ({told})" if told else words
+        return f"{words} ({self.told})" if self.told else words
 
     @property
     def title(self) -> str:
@@ -78,10 +79,25 @@ def models_of(jobs: Sequence[Job]) -> list[Model]:
     for entry in final(entries(chosen)):
         if entry.variant in _LAST_VARIANTS and entry.jobs and _sparse_row(entry.jobs[0]):
             found.setdefault(tuple(sorted(str(job.folder) for job in entry.jobs)), {})[entry.variant] = entry
-    models = [_model(states) for states in found.values()]
+    models = _told_apart([_model(states) for states in found.values()])
     order = (BASELINE, LITERAL, PROXSG)
     return sorted(models, key=lambda m: (m.entry.label, order.index(m.entry.pipeline) if m.entry.pipeline in order else 9,
                                          m.entry.pipeline, m.sparsity.mean or 0.0))  # fmt: skip
+
+
+def _told_apart(models: Sequence[Model]) -> list[Model]:
+    """Give each network the knobs whose values differ among the networks of its kind, pipeline and corpus."""
+    named = []
+    for model in models:
+        kin = [other.entry.config for other in models if _kind(other) == _kind(model)]
+        keys = [key for key in model.entry.config if _is_knob(key) and len({config.get(key) for config in kin}) > 1]
+        told = ", ".join(f"{key.rpartition('.')[2]}={model.entry.config[key]}" for key in keys if model.entry.config[key])
+        named.append(replace(model, told=told))
+    return named
+
+
+def _kind(model: Model) -> tuple[str, str, str]:
+    return model.entry.label, model.entry.pipeline, model.corpus
 
 
 def _model(states: Mapping[str, Entry]) -> Model:

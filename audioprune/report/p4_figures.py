@@ -76,7 +76,7 @@ def _scatter(
             color = COLORS[pipelines.index(model.entry.pipeline) % len(COLORS)]
             ax.plot(x, 100 * score, MARKERS[kinds.index(model.entry.label) % len(MARKERS)], color=color, alpha=0.85)
         if log:
-            ax.set_xscale("log")
+            _log_axis(ax)
             front = _front([(row[2], 100 * row[3]) for row in rows])
             ax.plot([x for x, _ in front], [y for _, y in front], color="#999999", linewidth=1.2, zorder=1)
         base = [score for model, _, _, score in rows if model.method in ("sgd", "adam")]
@@ -92,6 +92,15 @@ def _scatter(
         )
         ends = [f"{model.title}, seed {seed}: {x:.4g}, {100 * score:.1f} %" for model, seed, x, score in rows[:16]]
         return save_figure(canvas, folder, name, table, caption, f"{caption} Points: {'; '.join(ends)}.")
+
+
+def _log_axis(ax: Any) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7), numticks=10))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _legend(pipelines: Sequence[str], kinds: Sequence[str], ax: Any) -> list[Any]:

@@ -57,7 +57,11 @@ METRICS: dict[str, tuple[str, str]] = {
     "accuracy": ("Accuracy", "percent"),
     "accuracy_macro": ("Accuracy per class", "percent"),
 }
-_METRIC_UNITS = {"stoi": "fraction", "estoi": "fraction", "accuracy": "fraction", "accuracy_macro": "fraction", "si_sdr": "dB", **dict.fromkeys(PESQ_MODES, "MOS")}
+_METRIC_UNITS = {
+    **dict.fromkeys(("stoi", "estoi", "accuracy", "accuracy_macro"), "fraction"),
+    "si_sdr": "dB",
+    **dict.fromkeys(PESQ_MODES, "MOS"),
+}
 SIZE_COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("bytes_fp32", "fp32", "mebibytes"),
     ("bytes_paper", "Paper", "mebibytes"),

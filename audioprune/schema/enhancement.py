@@ -83,6 +83,7 @@ class MixingConfig:
     test_snr_db: list[float] = number([-5.0, 0.0, 5.0], least=-60, most=100)
     segment_s: float | None = number(None, above=0)
     max_test_s: float | None = number(None, above=0)
+    valid_share: float = number(0.0, least=0, below=1)
     babble_share: float = number(0.0, least=0, most=1)
     babble_talkers: list[int] = number([4, 8], least=1)
     fresh_each_epoch: bool = True
@@ -153,6 +154,7 @@ class PairedFolderConfig:
     fractions: list[float] = number([0.8, 0.1, 0.1], least=0, most=1)
     speaker_from: str = "auto"
     valid_speakers: list[str] = field(default_factory=list)
+    valid_share: float = number(0.0, least=0, below=1)
     conditions: str | None = None
     train_mixtures: int | None = number(None, least=1)
     valid_mixtures: int | None = number(None, least=1)

@@ -38,8 +38,8 @@ class TrainSparse:
 
     Attributes:
         method: ``hspg``, ``proxsg``, ``obproxsg`` or ``admm``; ``sgd`` and ``adam`` train without regulariser.
-        lmbda: Weight of the regulariser; None derives it from ``budget``, or is 0 without one.
-        budget: Wanted shrink budget ``lmbda * sum(lr)``, the most that a group norm can lose to the regulariser.
+        lmbda: Weight of the regulariser; None derives it from ``budget``.
+        budget: Wanted shrink budget ``lmbda * sum(lr)``, the most that a group norm can lose to the regulariser; unused with ``lmbda``.
         epsilon: Size of the projection region of HSPG.
         prox_epochs: Epochs before the half-space (or orthant) stage; None takes the first quarter.
         orthant_epochs: Epochs of an orthant phase of OBProxSG, after which proximal steps return; None never returns.
@@ -55,7 +55,7 @@ class TrainSparse:
         settings: Training numbers in place of the experiment's; a wrong name is refused.
 
     Raises:
-        ConfigError: A name is unknown, both or no number of the regulariser are given, or the model has no units.
+        ConfigError: A name is unknown, the regulariser has no number, or the model has no units.
 
     Source: Chen, "HSPG", "Sparse Optimizer" and "Experiment Setting".
     """
@@ -81,8 +81,6 @@ class TrainSparse:
         ):  # fmt: skip
             if value not in known:
                 raise ConfigError(unknown_name(what, value, known))
-        if self.lmbda is not None and self.budget is not None:
-            raise ConfigError(f"expected pipeline.lmbda or pipeline.budget, got {self.lmbda} and {self.budget}; set one of them to null")
         if self.method not in PLAIN and self.lmbda is None and self.budget is None:
             raise ConfigError(f"expected pipeline.lmbda or pipeline.budget with method {self.method}, got none; set one of them")
 

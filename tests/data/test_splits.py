@@ -165,3 +165,17 @@ def test_noise_by_folders_and_by_share(tmp_path: Path) -> None:
     assert Counter(entry.split for entry in assigned) == {"train": 8, "test": 2}
     with pytest.raises(DataError, match="at least 2 noise files"):
         assign_noise(tmp_path / "z", _files(tmp_path / "z", "only.wav"), (0.8, 0.1, 0.1), 0)
+
+
+def test_training_speakers_are_lent_to_validation() -> None:
+    from audioprune.data.splits import lend_speakers
+
+    assigned = [Assigned(Path(f"{s}_{n}"), "train", f"s{s}") for s in range(10) for n in range(2)] + [Assigned(Path("v"), "valid", "v")]
+    lent, notes = lend_speakers(assigned, 0.15, 0)
+    moved = {entry.group for entry in lent if entry.split == "valid"} - {"v"}
+    assert len(moved) == 2 and "2 of 10 training speakers" in notes[0]
+    assert not moved & {entry.group for entry in lent if entry.split == "train"}
+    assert lend_speakers(assigned, 0.15, 0) == (lent, notes) and lend_speakers(assigned, 0.0, 0) == (assigned, [])
+    assert len({entry.group for entry in lend_speakers(assigned, 0.99, 0)[0] if entry.split == "train"}) == 1
+    with pytest.raises(ConfigError, match="valid_share"):
+        lend_speakers(assigned, 1.0, 0)

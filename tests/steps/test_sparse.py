@@ -108,6 +108,7 @@ def test_every_method_trains_and_records(tmp_path: Path, method: str) -> None:
     else:
         rate_sum = 4 * (0.1 + 0.1 + 0.01 + 0.001)
         assert train["lmbda"] == pytest.approx(0.5 / rate_sum) and train["budget"] == pytest.approx(0.5)
+        assert step._plan(run).lmbda == train["lmbda"] != replace(step, lmbda=0.25)._plan(run).lmbda == 0.25
     if method == "hspg":
         assert [row["first_stage"] for row in epochs] == [True, False, False, False] and train["prox_steps"] == 4
 
@@ -207,7 +208,6 @@ def test_filters_as_groups() -> None:
     ("options", "message"),
     [
         ({"method": "hpsg", "budget": 1.0}, "unknown method 'hpsg'.*hspg"),
-        ({"lmbda": 1.0, "budget": 1.0}, "lmbda or pipeline.budget"),
         ({}, "got none"),
         ({"budget": 1.0, "selection": "best"}, "unknown selection"),
         ({"budget": 1.0, "groups": "rows"}, "unknown groups"),

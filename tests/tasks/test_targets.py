@@ -74,7 +74,7 @@ def test_features_compress_the_magnitude() -> None:
 
 @pytest.mark.parametrize(
     ("key", "given", "message"),
-    [("target", "irn", "unknown target 'irn'; closest: irm"), ("ola_norm", "windo", "closest: window"), ("feature", "cube", "unknown feature")],
+    [("target", "irn", "target 'irn'; closest: irm"), ("ola_norm", "windo", "closest: window"), ("feature", "x", "unknown feature")],
 )
 def test_unknown_names_are_answered(key: str, given: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
