@@ -167,7 +167,7 @@ class NoisyMixtures:
         self.noise_root = Path(noise_root).expanduser()
         self.test_noise_root = Path(test_noise_root).expanduser() if test_noise_root else None
         if self.test_noise_root and self.test_noise_root.resolve() == self.noise_root.resolve():
-            raise ConfigError(f"expected test_noise_root apart from noise_root, got {noise_root} twice; give another folder or leave it out")
+            raise ConfigError(f"expected test_noise_root apart from noise_root, got {noise_root} twice; give another or leave it out")
         self.sample_rate = sample_rate
         self.split = split
         self.fractions = tuple(fractions)

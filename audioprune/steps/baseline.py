@@ -46,7 +46,7 @@ class SameSizeBaseline:
         if self.width != "auto":
             return self.width
         if not hasattr(run.model, "width_for"):
-            raise ConfigError(f"{type(run.model).__name__}: expected a method width_for(params); give the width of the baseline as a number")
+            raise ConfigError(f"{type(run.model).__name__}: expected a method width_for(params); give pipeline.baseline_width as a number")
         return type(run.model).width_for(remaining_parameters(run), **_arguments(run))
 
 
