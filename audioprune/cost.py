@@ -1,6 +1,6 @@
 """What a model costs to store and to run: parameters, multiplications per second of audio, memory traffic, latency, platform bounds.
 
-Sizes of compressed files are counted in packing.py. Convention: one MAC is one multiplication by a weight and the addition of its
+Sizes of compressed files are counted in audioprune.packing. Convention: one MAC is one multiplication by a weight and the addition of its
 product; biases, normalisations, activations and transforms are no MACs; one MAC is two FLOPs.
 """
 

@@ -1,7 +1,7 @@
 """How a model is trained: the only training loop, with exact resume, validation, early stopping and hooks.
 
 It knows neither audio nor compression: what a batch means is the task's business, masks and regularisers arrive as
-arguments, and what happens before and after training is written in steps.py.
+arguments, and what happens before and after training is written in audioprune.steps.
 """
 
 from __future__ import annotations

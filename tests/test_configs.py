@@ -21,6 +21,7 @@ NEEDS = {
     "wsj0_mix": ["data.wsj0_root=/w", "data.train_noise_root=/n", "data.test_noise_root=/t"],
     "noisy_mixtures": ["data.speech_root=/s", "data.noise_root=/n"],
     "paired_folder": ["data.root=/p"],
+    "own": ["model._target_=audioprune.models.fdnn.FDNN"],
     "tut2017": ["data.root=/t"],
     "tut2018": ["data.root=/t"],
     "class_folder": ["data.root=/c"],
@@ -74,7 +75,7 @@ def test_every_option_of_every_group_composes(verb: str) -> None:
     checked = 0
     for group in ("model", "data", "task", "pipeline"):
         for option in _options(group):
-            _check(_compose(verb, f"{group}={option}", *(NEEDS.get(option, []) if group == "data" else [])))
+            _check(_compose(verb, f"{group}={option}", *(NEEDS.get(option, []) if group in ("data", "model") else [])))
             checked += 1
     for option in _options("experiment"):
         config = _compose(verb, f"experiment={option}")
@@ -89,7 +90,7 @@ def test_every_tool_composes() -> None:
     for option in _options("report"):
         schema.check(_compose("report", f"report={option}"))
     for option in _options("model"):
-        schema.check(_compose("info", f"model={option}"))
+        schema.check(_compose("info", f"model={option}", *NEEDS.get(option, [])))
 
 
 def test_no_file_is_left_out() -> None:

@@ -35,7 +35,8 @@ class Repeat:
         """Carry out the body again and again, each pass under its own number."""
         for index in range(self.most):
             execute(run, _until_enough(self.steps), f"{path}/{index}/")
-            if run.facts.get("stop"):
+            # A resumed run may know the stop of a later pass already; this pass is then completed first.
+            if run.facts.get("stop") and not any(done.startswith(f"{path}/{index + 1}/") for done in run.completed):
                 break
         run.facts.setdefault("stops", {})[path] = run.facts.pop("stop", None) or f"{self.most} repetitions done"
         run.facts.pop("stop_now", None)
