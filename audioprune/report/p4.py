@@ -14,6 +14,7 @@ from audioprune.report.results import Job, honest_scale
 from audioprune.report.tables import Cell, Column, Table
 
 NOT_RUN = "not run"
+RHO = "model.rho"  # sets the receptive field of CP-ResNet; ADMM has a rho of its own
 BASELINE, LITERAL, REACH, PROXSG = "p4_baseline", "p4_literal", "p4_reach", "p4_proxsg"
 METHOD_NAMES = {"hspg": "HSPG", "proxsg": "ProxSG", "obproxsg": "OBProxSG", "admm": "ADMM", "sgd": "SGD", "adam": "Adam"}
 _LAST_VARIANTS = ("trimmed", "pruned", "uncompressed")
@@ -65,7 +66,11 @@ class Model:
 
 
 def _is_knob(key: str) -> bool:
-    return key.startswith(("pipeline.", "training.", "data.seed")) and not key.startswith("pipeline.steps")
+    return key.startswith(("pipeline.", "training.", "data.seed", RHO)) and not key.startswith("pipeline.steps")
+
+
+def _short(key: str) -> str:
+    return key if key == RHO else key.rpartition(".")[2]
 
 
 def _sparse_row(job: Job) -> Mapping[str, Any]:
@@ -91,7 +96,7 @@ def _told_apart(models: Sequence[Model]) -> list[Model]:
     for model in models:
         kin = [other.entry.config for other in models if _kind(other) == _kind(model)]
         keys = [key for key in model.entry.config if _is_knob(key) and len({config.get(key) for config in kin}) > 1]
-        told = ", ".join(f"{key.rpartition('.')[2]}={model.entry.config[key]}" for key in keys if model.entry.config[key])
+        told = ", ".join(f"{_short(key)}={model.entry.config[key]}" for key in keys if model.entry.config[key])
         named.append(replace(model, told=told))
     return named
 

@@ -1,4 +1,4 @@
-"""What the figures of Chen's paper and ours show: accuracy against sparsity and cost, zero filters, norms, epochs, confusions.
+"""What the figures of Chen's paper and ours show: accuracy against sparsity, cost and receptive field, filters, norms, epochs, confusions.
 
 Which networks there are is decided in p4.py; how figures look in figures.py.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from audioprune.report.entries import finite_or_none
 from audioprune.report.figures import COLORS, DASHES, MARKERS, Figure, footer_of, new_canvas, save_figure, styled
-from audioprune.report.p4 import LITERAL, REACH, Model, accuracy, models_of
+from audioprune.report.p4 import LITERAL, REACH, RHO, Model, accuracy, models_of
 from audioprune.report.results import Job, honest_scale
 from audioprune.report.tables import csv_text
 
@@ -28,6 +29,7 @@ def figures_of(folder: Path, jobs: Sequence[Job]) -> list[Figure]:
     drawn = [
         sparsity_figure(folder, models),
         cost_figure(folder, models),
+        receptive_field_figure(folder, models),
         epochs_figure(folder, _chosen(models)),
         layers_figure(folder, _chosen(shown)),
         norms_figure(folder, _chosen(shown)),
@@ -38,8 +40,10 @@ def figures_of(folder: Path, jobs: Sequence[Job]) -> list[Figure]:
 
 
 def _chosen(models: Sequence[Model]) -> list[Model]:
-    """Return at most six networks of the first kind of model: one of each pipeline, of p4_reach the most and the least sparse."""
-    mine = [model for model in models if model.entry.label == models[0].entry.label]
+    """Return at most six networks of the kind of model with the most pipelines: one of each, of p4_reach the most and the least sparse."""
+    trained = [label for label, _ in dict.fromkeys((model.entry.label, model.entry.pipeline) for model in models)]
+    most = max(trained, key=trained.count, default="")
+    mine = [model for model in models if model.entry.label == most]
     per_pipeline: dict[str, list[Model]] = {}
     for model in mine:
         per_pipeline.setdefault(model.entry.pipeline, []).append(model)
@@ -132,6 +136,67 @@ def cost_figure(folder: Path, models: Sequence[Model]) -> Figure | None:
     labels = ("MACs per second of audio (M)", "Test accuracy (%)")
     return _scatter(folder, "p4_accuracy_macs", models, lambda zero, macs: macs / 1e6 if macs else None, labels,
                     "Accuracy against cost after the trim. The line joins networks that no cheaper one beats.", True)  # fmt: skip
+
+
+def receptive_field(rho: int) -> int:
+    """Return how many mel bands, and frames, one place of CP-ResNet's last layer sees at most.
+
+    The stem is 5x5 of stride 2. Of the 24 convolutions in 12 blocks the first one and those from the third to the (rho + 2)-th are
+    3x3, the others 1x1; 2x2 pooling follows the blocks 1, 2 and 4. A layer of kernel k adds (k - 1) times the strides before it.
+
+    Source: Koutini et al., "The receptive field as a regularizer in deep convolutional neural networks for acoustic scene
+    classification", EUSIPCO 2019, and the authors' public code.
+    """
+    field, stride = 5, 2
+    for place in range(24):
+        if place == 0 or 2 <= place <= rho + 1:
+            field += 2 * stride
+        if place in (1, 3, 7):
+            field, stride = field + stride, 2 * stride
+    return field
+
+
+def _rho(model: Model) -> int | None:
+    rho = finite_or_none(model.entry.jobs[0].config.get(RHO))
+    return int(rho) if rho is not None and model.entry.model == "cp_resnet" else None
+
+
+def receptive_field_figure(folder: Path, models: Sequence[Model]) -> Figure | None:
+    """Draw the accuracy of CP-ResNet against its receptive field, one line per method; None with fewer than two rho."""
+    points: dict[tuple[str, str], list[tuple[int, Model]]] = {}
+    for model in models:
+        rho = _rho(model)
+        if rho is not None and accuracy(model.entry).mean is not None:
+            told = ", ".join(part for part in model.told.split(", ") if not part.startswith(f"{RHO}="))
+            points.setdefault((replace(model, told=told).name, model.entry.scale), []).append((rho, model))
+    if len({rho for group in points.values() for rho, _ in group}) < 2:
+        return None
+    names = [name for name, _ in points]
+    caption = "Accuracy of CP-ResNet against its receptive field, which rho sets: mean and standard deviation over the seeds."
+    rows: list[list[Any]] = []
+    with styled():
+        canvas = new_canvas(5.6, 3.4, footer_of([scale for _, scale in points]))
+        ax = canvas.subplots()
+        for place, ((name, scale), group) in enumerate(points.items()):
+            line = f"{name}, {scale}" if names.count(name) > 1 else name
+            group = sorted(group, key=lambda point: point[0])
+            values = [accuracy(model.entry) for _, model in group]
+            fields = [receptive_field(rho) for rho, _ in group]
+            look = {"color": COLORS[place % len(COLORS)], "marker": MARKERS[place % len(MARKERS)], "capsize": 3}
+            deviations = [100 * (value.std or 0.0) for value in values]
+            ax.errorbar(fields, [100 * value.mean for value in values], deviations, label=line, **look)
+            for (rho, _), field, value in zip(group, fields, values, strict=True):
+                deviation = None if value.std is None else 100 * value.std
+                rows.append([line, rho, field, 100 * value.mean, deviation, value.seeds, honest_scale(scale)])
+        shown = sorted({(rho, field) for _, rho, field, *_ in rows})
+        if len(shown) <= 8:
+            ax.set_xticks([field for _, field in shown], [f"{field}\nrho {rho}" for rho, field in shown])
+        ax.set_xlabel("Maximum receptive field (pixels)")
+        ax.set_ylabel("Test accuracy (%)")
+        canvas.legend(loc="outside upper center", frameon=False)
+        table = csv_text(["row", "rho", "receptive field (pixels)", "accuracy (%)", "deviation (points)", "seeds", "scale"], rows)
+        ends = "; ".join(f"{name}, rho {rho}: {field} pixels, {mean:.1f} %" for name, rho, field, mean, *_ in rows[:16])
+        return save_figure(canvas, folder, "p4_receptive_field", table, caption, f"{caption} Points: {ends}.")
 
 
 _CURVES = (("objective", "F"), ("f", "f"), ("penalty", "lambda * sum of norms"), ("group_sparsity", "Zero groups (%)"))

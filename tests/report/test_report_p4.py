@@ -7,7 +7,7 @@ import pytest
 from audioprune.errors import DataError
 from audioprune.report import kinds, write_report
 from audioprune.report.p4 import main_table, models_of, optimizer_table, size_table
-from audioprune.report.p4_figures import figures_of
+from audioprune.report.p4_figures import figures_of, receptive_field, receptive_field_figure
 from audioprune.report.p4_page import judge, write_figures
 from audioprune.report.results import Request, load_jobs, read_reported
 from audioprune.report.tables import to_markdown
@@ -25,7 +25,8 @@ def network(make_run):
     """Write the run of one network: dense without sparsity, else pruned, trimmed and its groups."""
 
     def make(name, pipeline, accuracy, method="hspg", sparsity=None, seed=0, model="vgg", corpus="synthetic_scenes", lmbda=0.001, **config):
-        run = make_run(name, model, pipeline, seed, SCALE, data={"name": corpus}, pipeline_config=config)
+        layout = {"name": model} | ({"rho": config.pop("rho")} if "rho" in config else {})
+        run = make_run(name, model, pipeline, seed, SCALE, data={"name": corpus}, pipeline_config=config, model_config=layout)
         for epoch, share in ((1, 0.0), (2, sparsity or 0.0)):
             numbers = {"f": 1.0 / epoch, "penalty": 0.2, "objective": 1.0 / epoch + 0.2, "group_sparsity": share, "first_stage": epoch == 1}
             run.row(key=f"train/epoch/{epoch:05d}", kind="epoch", epoch=epoch, **numbers)
@@ -133,6 +134,29 @@ def test_every_figure_is_drawn(jobs, tmp_path) -> None:
     ]  # fmt: skip
     assert all(figure.png.stat().st_size > 5000 and figure.csv.stat().st_size > 20 and figure.alt for figure in drawn)
     assert "VGG,\"HSPG, p4_reach (budget=2.0)\",p4_reach,1,50,80" in drawn[0].csv.read_text()
+
+
+@pytest.mark.parametrize(("rho", "field"), [(0, 23), (1, 31), (2, 39), (5, 87), (7, 135), (12, 295), (15, 391), (21, 583)])
+def test_receptive_field_is_that_of_the_paper(rho, field) -> None:
+    assert receptive_field(rho) == field
+
+
+def test_accuracy_against_the_receptive_field(jobs, network, tmp_path) -> None:
+    for rho, accuracy in ((9, 0.5), (1, 0.7)):
+        for seed in (0, 1):
+            network(f"cp{rho}_{seed}", "p4_baseline", accuracy + 0.02 * seed, "sgd", seed=seed, model="cp_resnet", rho=rho)
+    network("cp_sparse", "p4_reach", 0.6, sparsity=0.5, model="cp_resnet", rho=1)
+    found = models_of(load_jobs(jobs[0].folder.parent))
+    figure = receptive_field_figure(tmp_path, found)
+    lines = figure.csv.read_text().splitlines()
+    assert lines[0].startswith("row,rho,receptive field (pixels),accuracy (%),deviation (points),seeds")
+    assert [line.split(",")[2:5] for line in lines[1:4]] == [["1", "31", "71"], ["9", "199", "51"], ["1", "31", "60"]]
+    assert lines[1].startswith('"SGD, p4_baseline",') and lines[3].startswith('"HSPG, p4_reach",') and "not a reproduction" in lines[1]
+    assert figure.png.stat().st_size > 5000 and "rho 9: 199 pixels, 51.0 %" in figure.alt
+    assert receptive_field_figure(tmp_path, [model for model in found if model.told != "model.rho=9"]) is None
+    # The rho sweep draws its own figure; the others go on to show the kind of model with the most pipelines.
+    drawn = {path.name: path for path in write_figures(Request(load_jobs(jobs[0].folder.parent), tmp_path / "out"))}
+    assert "p4_receptive_field.png" in drawn and "VGG" in drawn["p4_confusion.csv"].read_text()
 
 
 def test_all_kinds_write(jobs, tmp_path) -> None:
