@@ -23,7 +23,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: install ## train, prune, quantize and score a speech enhancer on the embedded corpus (minutes)
-	$(APRUNE) prune experiment=p2/fdnn_demo pipeline=p2_unstructured pipeline.max_iterations=4 runtime.folder=$(RUNS)/demo
+	$(APRUNE) prune experiment=p2/fdnn_demo pipeline=p2_unstructured pipeline.max_iterations=3 runtime.folder=$(RUNS)/demo
 	$(APRUNE) report runs=$(RUNS)/demo report=demo out=reports/demo
 
 test: install ## the default test suite
