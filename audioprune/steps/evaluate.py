@@ -26,6 +26,7 @@ class Evaluate:
         file: ``*.safetensors`` or ``*.apz`` within the run folder; None scores the run's checkpoint as it is on disk.
         metrics: Metrics in place of ``scoring.metrics``.
         conditions: Patterns of test conditions such as ``*_-5dB``, or None for all.
+        or_all: Score all test conditions where no pattern fits, instead of refusing.
         audio: Whether audio of the first items is kept.
     """
 
@@ -33,6 +34,7 @@ class Evaluate:
     file: str | None = None
     metrics: list[str] | None = None
     conditions: list[str] | None = None
+    or_all: bool = False
     audio: bool = True
     changes_state: bool = field(default=False, init=False)
 
@@ -68,6 +70,8 @@ class Evaluate:
         if self.conditions is None:
             return found
         chosen = {name: data for name, data in found.items() if any(fnmatch(name, wish) for wish in self.conditions)}
+        if not chosen and self.or_all:
+            return found
         if not chosen:
             raise ConfigError(unknown_name("test condition", ", ".join(self.conditions), found))
         return chosen

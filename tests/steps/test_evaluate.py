@@ -57,6 +57,8 @@ def test_conditions_and_metrics_can_be_chosen(run: Run) -> None:
     assert {row["condition"] for row in scored} == {"white_-5dB"} and all(set(row["metrics"]) == {"stoi"} for row in scored)
     with pytest.raises(ConfigError, match=r"unknown test condition '\*_9dB'.*white_0dB"):
         Evaluate("x", file="x.apz", conditions=["*_9dB"]).run(run, "x")
+    Evaluate("y", file="x.apz", conditions=["*_9dB"], or_all=True, metrics=["stoi"]).run(run, "y")
+    assert {row["condition"] for row in rows(run.folder) if row["key"].startswith("y/") and row["kind"] == "score"} == set(run.data.tests())
 
 
 def test_audio_is_kept_on_request_only(run: Run) -> None:
