@@ -139,6 +139,11 @@ def join_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], facts: dict
     optimizer.load_state_dict({**facts["extra"], "state": state, "param_groups": groups})
 
 
+def under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, without it."""
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
 def rng_state() -> dict[str, Tensor]:
     """Return the states of torch's global generators."""
     states = {"cpu": torch.get_rng_state()}

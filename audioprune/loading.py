@@ -167,8 +167,8 @@ def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None
         state, config, mask, codebooks = packed.state, packed.config, packed.mask, packed.codebooks
     else:
         tensors, config = checkpoint.read(path)
-        state = under(tensors, "model/")
-        masks = under(tensors, "mask/")
+        state = checkpoint.under(tensors, "model/")
+        masks = checkpoint.under(tensors, "mask/")
         mask = Mask.from_state_dict(masks) if masks else None
     stored = config.get("model") or config.get("model_config") or {}
     model = restore_model(build_stored(stored, model_config), state)
@@ -219,8 +219,3 @@ def _refuse_other_shapes(path: Path, model: nn.Module, state: dict[str, torch.Te
         raise CheckpointError(
             f"{path} does not fit {type(model).__name__}: {len(wrong)} tensors differ in shape ({first}); give the model's own arguments"
         )
-
-
-def under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    """Return the tensors whose names begin with a prefix, without it."""
-    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -35,7 +35,6 @@ from audioprune.loading import (
     load_model_file,
     require_example,
     restore_model,
-    under,
 )
 from audioprune.results import Results, clean
 from audioprune.settings import Settings
@@ -126,11 +125,11 @@ class Run:
             self.completed = done
             return
         tensors, meta = stored
-        self.model = restore_model(build_stored(meta["model_config"], self.model_config), under(tensors, "model/"))
+        self.model = restore_model(build_stored(meta["model_config"], self.model_config), checkpoint.under(tensors, "model/"))
         self.model_config = meta["model_config"]
-        masks = under(tensors, "mask/")
+        masks = checkpoint.under(tensors, "mask/")
         self.mask = Mask.from_state_dict(masks) if masks else None
-        centroids, codes = under(tensors, "centroids/"), under(tensors, "codes/")
+        centroids, codes = checkpoint.under(tensors, "centroids/"), checkpoint.under(tensors, "codes/")
         self.codebooks = {name: Codebook(centroids[name], codes[name]) for name in centroids} or None
         self.facts = meta["facts"]
         self.completed = set(meta["completed"]) | done

@@ -344,19 +344,19 @@ class Fit:
         if facts["settings"] != _as_json(asdict(self.settings)):
             raise CheckpointError(f"{self.folder}: the checkpoint was made with other training numbers; remove the folder or restore them")
         self.position = Position(**facts["position"])
-        self.model.load_state_dict(_under(tensors, "model/"))
+        self.model.load_state_dict(checkpoint.under(tensors, "model/"))
         for name, optimizer in self.raw.items():
-            checkpoint.join_optimizer(optimizer, _under(tensors, f"optimizer.{name}/"), facts["optimizers"][name])
+            checkpoint.join_optimizer(optimizer, checkpoint.under(tensors, f"optimizer.{name}/"), facts["optimizers"][name])
             if name in facts["schedules"]:
                 self.schedules[name].load_state_dict(facts["schedules"][name])
         for name, module in self.modules.items():
             if name != "model":
-                module.load_state_dict(_under(tensors, f"module.{name}/"))
+                module.load_state_dict(checkpoint.under(tensors, f"module.{name}/"))
         for index, hook in enumerate(self.hooks):
-            hook.load_state_dict({"facts": facts["hooks"][index], "tensors": _under(tensors, f"hook.{index}/")})
-        checkpoint.restore_rng_state(_under(tensors, "rng/"))
+            hook.load_state_dict({"facts": facts["hooks"][index], "tensors": checkpoint.under(tensors, f"hook.{index}/")})
+        checkpoint.restore_rng_state(checkpoint.under(tensors, "rng/"))
         best, _ = checkpoint.read(self.folder / "best.safetensors")
-        self.best_state = {key: value.to(self.accelerator.device) for key, value in _under(best, "best/").items()}
+        self.best_state = {key: value.to(self.accelerator.device) for key, value in checkpoint.under(best, "best/").items()}
         self._trim_log()
 
     def _trim_log(self) -> None:
@@ -391,10 +391,6 @@ def open_tensorboard(folder: Path) -> Any:
     except ImportError as error:
         raise ConfigError("runtime.tensorboard=true needs TensorBoard; run: pip install 'audioprune[log]'") from error
     return SummaryWriter(str(folder))
-
-
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _plain(value: Any) -> bool:

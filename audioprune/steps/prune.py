@@ -108,7 +108,7 @@ class SensitivityPrune:
             ("iteration", "tensor", "beta", "loss_increase", "chosen"),
             [(iteration, row["tensor"], row["beta"], row["increase"], row["chosen"]) for row in result.rows()],
         )
-        facts = {"loss_base": result.base, "loss_valid": self._oracle(run).base(), "alpha_1": alpha}
+        facts = {"loss_base": result.base, "loss_valid": oracle.base(), "alpha_1": alpha}
         facts["passes"] = sum(found.passes for found in result.tensors.values())
         removed = record_iteration(run, path, mask, {**facts, "seconds": round(time.monotonic() - started, 1)})
         if removed < self.min_removed:
