@@ -15,10 +15,10 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.schema import core, enhancement, scenes
+from audioprune.schema import coded, core, enhancement, notes, scenes
 
 VERB_ROOTS = {"root": core.Root, "report": core.ReportRoot, "info": core.InfoRoot, "data": core.DataRoot, "doctor": core.DoctorRoot}
-GROUP_MODULES = (enhancement, scenes)
+GROUP_MODULES = (enhancement, scenes, coded, notes)
 
 
 def register() -> None:
