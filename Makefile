@@ -19,7 +19,7 @@ install: $(VENV)/.installed ## install into .venv (again: nothing to do)
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
-	$(PIP) --editable .[dev]
+	$(PIP) --editable .[dev,codec]
 	@touch $@
 
 demo: install ## train, prune, quantize and score a speech enhancer on the embedded corpus (minutes)
