@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from audioprune.errors import ConfigError, unknown_name
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop}
+KEEPS = ("best", "last")
 SCHEDULES = ("constant", "step", "exponential", "plateau", "cosine", "linear", "warm_linear", "milestones")
 
 
@@ -40,6 +41,9 @@ class Settings:
         validate_every: Epochs between two validations.
         monitor: Validated value that decides which weights are best: ``loss`` or a metric of the task.
         early_stop: Validations without improvement after which training ends, or None.
+        keep: Weights that a training ends with: ``best`` validation or ``last`` epoch.
+        keep_from_epoch: First epoch, counted from 0, whose validation may be the best one or count towards ``early_stop``, such as
+            the epoch of the last pruning; the last epoch always may.
         precision: ``fp32`` or ``bf16`` (autocast).
         hold_epochs: Epochs in which warm_linear leaves the learning rate as it is.
         decay_until: Epoch at which warm_linear arrives at its final learning rate, on a straight line.
@@ -63,11 +67,17 @@ class Settings:
     validate_every: int = 1
     monitor: str = "loss"
     early_stop: int | None = None
+    keep: str = "best"
+    keep_from_epoch: int = 0
     precision: str = "fp32"
     hold_epochs: int = 50
     decay_until: int = 250
     final_learning_rate: float = 5e-6
     milestones: Sequence[float] = (0.5, 0.8)
+
+    def __post_init__(self) -> None:
+        if self.keep not in KEEPS:
+            raise ConfigError(unknown_name("training.keep", self.keep, KEEPS))
 
 
 def build_optimizer(model: nn.Module, settings: Settings) -> Optimizer:

@@ -24,6 +24,7 @@ from audioprune import checkpoint
 from audioprune.compress.masks import Mask
 from audioprune.errors import CheckpointError, ConfigError, DataError, DivergedError
 from audioprune.files import append_line
+from audioprune.hooks import Hook, Hooks
 from audioprune.progress import progress
 from audioprune.settings import Settings, build_optimizer, build_schedule, epoch_order, step_schedules
 from audioprune.signals import check_stop, stop_requested
@@ -42,22 +43,6 @@ class Trainable(Protocol):
         """Tell whether a monitored value is an improvement."""
 
 
-class Hook(Protocol):
-    """Something that acts on the model during training, such as a pruning schedule."""
-
-    def on_epoch_begin(self, epoch: int, model: nn.Module) -> None:
-        """Act before the first step of an epoch."""
-
-    def on_step_end(self, model: nn.Module) -> None:
-        """Act after every optimiser step."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the hook's state as JSON facts under ``facts`` and tensors under ``tensors``."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-
-
 @dataclass
 class Position:
     """Where a training stands; everything here is stored in its checkpoint."""
@@ -67,6 +52,7 @@ class Position:
     steps: int = 0
     best: float | None = None
     best_epoch: int = 0
+    kept_epoch: int = 0
     stale: int = 0
     seconds: float = 0.0
     finished: bool = False
@@ -76,7 +62,18 @@ class Position:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished training reports."""
+    """What a finished training reports.
+
+    Attributes:
+        epochs: Epochs carried out.
+        steps: Optimiser steps carried out.
+        best_epoch: Epoch of the best validation, counted from 1.
+        best: The monitored value of that validation.
+        seconds: Duration.
+        history: Logged values of every epoch.
+        kept_epoch: Epoch whose weights the model ends with, counted from 1.
+        mask: Mask that those weights obey, of the training and its hooks together; None when there is none.
+    """
 
     epochs: int
     steps: int
@@ -84,6 +81,8 @@ class Outcome:
     best: float
     seconds: float
     history: list[dict[str, float]]
+    kept_epoch: int
+    mask: Mask | None
 
 
 @dataclass
@@ -91,7 +90,7 @@ class Fit:
     """One training of one model.
 
     Args:
-        model: Trained in place; ends with the weights of the best validation.
+        model: Trained in place; ends with the weights of the best validation, or those that ``settings.keep`` names.
         task: What a batch and a loss mean.
         data: Training and validation sets.
         settings: Numbers.
@@ -99,7 +98,7 @@ class Fit:
         seed: Order of the batches and state of torch's generators.
         mask: Kept weights; re-applied after every optimiser step.
         penalty: Regulariser, called with the model, added to every loss of the model.
-        hooks: Called around epochs and steps.
+        hooks: Called around epochs and steps; see audioprune.hooks.
         make_optimizer: Builds an optimiser for (model, settings) in place of the named ones.
         device: ``auto``, ``cpu`` or ``cuda``.
         workers: Loader processes.
@@ -161,14 +160,17 @@ class Fit:
         self.optimizers: dict[str, Optimizer] = {name: self.accelerator.prepare(each) for name, each in optimizers.items()}
         # One process keeps the plain module: preparing it would leave autocast in its forward after training.
         self.wrapped = self.model if self.accelerator.num_processes == 1 else self.accelerator.prepare_model(self.model)
-        self.schedules = {name: build_schedule(each, self.settings) for name, each in optimizers.items()}
         self.raw = optimizers
+        self.moments = Hooks(self.hooks)
+        ruled = self.moments.set_learning_rate()
+        self.schedules = {name: None if ruled else build_schedule(each, self.settings) for name, each in optimizers.items()}
         self.position = Position()
         self.started = self.saved = time.monotonic()
-        self.best_state = self._weights()
         if self.mask:
             self.mask = self.mask.to(self.accelerator.device)
             self.mask.apply_(self.model)
+        self.moments.call("on_training_begin", self.model, self.raw)
+        self._keep_weights()
         self.writer = open_tensorboard(self.tensorboard) if self.tensorboard else None
 
     def _total_steps(self) -> int:
@@ -184,10 +186,10 @@ class Fit:
             self.train_set.set_epoch(position.epoch)
         if position.step_in_epoch == 0:
             position.epoch_loss = 0.0
-            for hook in self.hooks:
-                hook.on_epoch_begin(position.epoch, self.model)
+            self.moments.call("on_epoch_begin", position.epoch, self.model)
         self.wrapped.train()
         for batch in self._batches():
+            self.moments.call("on_step_begin", self.model)
             with self.accelerator.autocast():
                 logged = self.task.step(self.wrapped, self._move(batch), self._update)
             position.steps += 1
@@ -213,18 +215,22 @@ class Fit:
             self._diverged(value)
         optimizer = self.optimizers[which]
         with torch.autocast(self.accelerator.device.type, enabled=False):
-            total = loss.float() + self.penalty(self.model) if self.penalty and which == "model" else loss.float()
+            total = loss.float() + self._penalties() if which == "model" else loss.float()
             optimizer.zero_grad(set_to_none=True)
             self.accelerator.backward(total)
+            if which == "model":
+                self.moments.call("before_update", self.model)
             self._clip(which)
         optimizer.step()
         torch.clear_autocast_cache()  # a second update of the same step must not see the weights of the first
         if which == "model":
             if self.mask:
                 self.mask.apply_(self.model)
-            for hook in self.hooks:
-                hook.on_step_end(self.model)
+            self.moments.call("on_step_end", self.model)
         return value
+
+    def _penalties(self) -> Tensor | float:
+        return (self.penalty(self.model) if self.penalty else 0.0) + self.moments.penalty(self.model)
 
     def _clip(self, which: str) -> None:
         if not self.settings.clip_norm:
@@ -251,8 +257,9 @@ class Fit:
         }
         last = position.finished or position.epoch + 1 == settings.epochs
         if last or (position.epoch + 1) % settings.validate_every == 0:
-            row |= {f"valid_{key}": value for key, value in self._validate().items()}
+            row |= {f"valid_{key}": value for key, value in self._validate(last).items()}
         step_schedules(self.schedules, row.get("valid_loss"))
+        self.moments.call("on_epoch_end", position.epoch, self.model, self.raw, row)
         position.epoch += 1
         position.step_in_epoch = 0
         position.history.append(row)
@@ -262,21 +269,30 @@ class Fit:
         if last or position.finished or time.monotonic() - self.saved > self.save_every_s:
             self._save()
 
-    def _validate(self) -> dict[str, float]:
+    def _validate(self, last: bool) -> dict[str, float]:
         self.wrapped.eval()
         loader = DataLoader(self.valid_set, batch_size=self.settings.batch_size, collate_fn=getattr(self.data, "collate", None))
         with torch.no_grad():
             values = self.task.validate(self.model, (self._move(batch) for batch in loader), self.settings.monitor)
         self.wrapped.train()
-        value, position = values[self.settings.monitor], self.position
+        value = values[self.settings.monitor]
         if not math.isfinite(value):
             self._diverged(value)
-        if position.best is None or self.task.better(self.settings.monitor, value, position.best):
+        if last or self.position.epoch >= self.settings.keep_from_epoch:
+            self._judge(value)
+        return values
+
+    def _judge(self, value: float) -> None:
+        """Keep the weights of this validation where it is the best one, or always where the last ones are wanted."""
+        position = self.position
+        better = position.best is None or self.task.better(self.settings.monitor, value, position.best)
+        if better:
             position.best, position.best_epoch, position.stale = value, position.epoch + 1, 0
-            self.best_state = self._weights()
         else:
             position.stale += 1
-        return values
+        if better or self.settings.keep == "last":
+            position.kept_epoch = position.epoch + 1
+            self._keep_weights()
 
     def _batches(self) -> Iterator[dict[str, Any]]:
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
@@ -297,8 +313,10 @@ class Fit:
     def _move(self, batch: dict[str, Any]) -> dict[str, Any]:
         return {key: value.to(self.accelerator.device) if isinstance(value, Tensor) else value for key, value in batch.items()}
 
-    def _weights(self) -> dict[str, Tensor]:
-        return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+    def _keep_weights(self) -> None:
+        """Remember the weights together with the mask that they obey now; a later mask may be sparser."""
+        self.best_state = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        self.best_mask = self.moments.mask(self.mask)
 
     def _log(self, row: dict[str, Any]) -> None:
         if self.accelerator.is_main_process:
@@ -313,7 +331,7 @@ class Fit:
         if not self.accelerator.is_main_process:
             return
         tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
-        facts: dict[str, Any] = {"hooks": [], "optimizers": {}, "schedules": {}, "settings": asdict(self.settings)}
+        facts: dict[str, Any] = {"optimizers": {}, "schedules": {}, "settings": asdict(self.settings)}
         for name, optimizer in self.raw.items():
             state, facts["optimizers"][name] = checkpoint.split_optimizer(optimizer)
             tensors |= {f"optimizer.{name}/{key}": value for key, value in state.items()}
@@ -322,16 +340,15 @@ class Fit:
         for name, module in self.modules.items():
             if name != "model":
                 tensors |= {f"module.{name}/{key}": value for key, value in module.state_dict().items()}
-        for index, hook in enumerate(self.hooks):
-            state = hook.state_dict()
-            facts["hooks"].append(state.get("facts", {}))
-            tensors |= {f"hook.{index}/{key}": value for key, value in state.get("tensors", {}).items()}
+        facts["hooks"], of_hooks = self.moments.state()
+        tensors |= of_hooks
         tensors |= {f"rng/{key}": value for key, value in checkpoint.rng_state().items()}
         now = time.monotonic()
         self.position.seconds += now - self.started
         self.started = now
         facts["position"] = asdict(self.position)
         best = {f"best/{name}": value for name, value in self.best_state.items()}
+        best |= {f"mask/{name}": keep for name, keep in (self.best_mask.items() if self.best_mask is not None else ())}
         checkpoint.write(self.folder / "best.safetensors", best, {"epoch": self.position.best_epoch, "best": self.position.best})
         checkpoint.write_rotating(self.folder / "last.safetensors", tensors, facts)
 
@@ -352,11 +369,12 @@ class Fit:
         for name, module in self.modules.items():
             if name != "model":
                 module.load_state_dict(checkpoint.under(tensors, f"module.{name}/"))
-        for index, hook in enumerate(self.hooks):
-            hook.load_state_dict({"facts": facts["hooks"][index], "tensors": checkpoint.under(tensors, f"hook.{index}/")})
+        self.moments.restore(facts["hooks"], tensors)
         checkpoint.restore_rng_state(checkpoint.under(tensors, "rng/"))
         best, _ = checkpoint.read(self.folder / "best.safetensors")
         self.best_state = {key: value.to(self.accelerator.device) for key, value in checkpoint.under(best, "best/").items()}
+        masks = checkpoint.under(best, "mask/")
+        self.best_mask = Mask.from_state_dict(masks).to(self.accelerator.device) if masks else None
         self._trim_log()
 
     def _trim_log(self) -> None:
@@ -371,13 +389,13 @@ class Fit:
         if self.position.best is None:
             raise ConfigError("expected at least one epoch with a validation; set training.epochs >= 1")
         self.model.load_state_dict(self.best_state)
-        if self.mask:
-            self.mask.apply_(self.model)
+        if self.best_mask is not None:
+            self.best_mask.apply_(self.model)
         self.model.eval()
         if self.writer:
             self.writer.close()
-        here = self.position
-        return Outcome(here.epoch, here.steps, here.best_epoch, here.best, here.seconds, here.history)
+        here, mask = self.position, self.best_mask.to("cpu") if self.best_mask is not None else None
+        return Outcome(here.epoch, here.steps, here.best_epoch, here.best, here.seconds, here.history, here.kept_epoch, mask)
 
 
 def open_tensorboard(folder: Path) -> Any:

@@ -45,6 +45,8 @@ class TrainingConfig:
     validate_every: int = number(1, least=1)
     monitor: str = choice("loss", "loss", "stoi", "estoi", "pesq_raw_nb", "pesq_nb", "pesq_wb", "si_sdr", "accuracy", "accuracy_macro")
     early_stop: int | None = number(None, least=1)
+    keep: str = choice("best", "best", "last")
+    keep_from_epoch: int = number(0, least=0)
     precision: str = choice("fp32", "fp32", "bf16")
     hold_epochs: int = number(50, least=0)
     decay_until: int = number(250, least=1)

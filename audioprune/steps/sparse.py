@@ -252,7 +252,7 @@ class Plan:
 class SparsityWatch:
     """Stand between the training loop and the task: measure sparsity at every validation, and choose weights that keep it.
 
-    Everything but validation and choice is the task's own.
+    Everything but validation and choice is the task's own. It is a hook as well, whose state the loop keeps.
 
     Args:
         task: The task.
@@ -300,12 +300,6 @@ class SparsityWatch:
         """Carry the zeros of ADMM's z over to the model."""
         if isinstance(self.optimizer, ADMM):
             self.optimizer.project_()
-
-    def on_epoch_begin(self, epoch: int, model: nn.Module) -> None:
-        """Nothing happens here; the loop keeps the state of hooks, which is why this is one."""
-
-    def on_step_end(self, model: nn.Module) -> None:
-        """Nothing happens here."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sparsity of the weights that are kept."""
