@@ -8,20 +8,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from audioprune.data.checks import FileFacts, Finding, inspect_file
+from audioprune.data.threads import in_threads
 from audioprune.errors import OutputError
 from audioprune.files import sha256, write_atomic
 from audioprune.places import cache_folder
-from audioprune.progress import track
-from audioprune.signals import check_stop
 
 _VERSION = 1
-_WORKERS = 4
 _SAVE_EVERY = 1000
 
 
@@ -58,17 +55,7 @@ def inspect_files(root: Path, paths: Sequence[Path], cache_dir: str = "") -> lis
 
 
 def _inspect_all(root: Path, paths: Sequence[Path]) -> dict[Path, FileFacts]:
-    facts = {}
-    workers = min(_WORKERS, len(os.sched_getaffinity(0)))
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for fact in track(pool.map(inspect_file, paths), f"checking {root.name}", len(paths)):
-                facts[fact.path] = fact
-                check_stop()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return facts
+    return {fact.path: fact for fact in in_threads(inspect_file, paths, f"checking {root.name}")}
 
 
 def _stamp(path: Path) -> list[int]:

@@ -187,11 +187,7 @@ class Mixer:
         """Return the utterance of a validation or test item: one of each speaker in turn, again from the start when all are used."""
         key = (self.rules.seed, SPLITS.index(split), 0, 0, _STREAM_ORDER)
         if key not in self._orders:
-            rng = np.random.default_rng(key)
-            speakers = by_group(self.speech[split]).values()
-            queues = [[utterances[i] for i in rng.permutation(len(utterances))] for utterances in speakers]
-            turns = range(max(map(len, queues)))
-            self._orders[key] = [queue[turn] for turn in turns for queue in queues if turn < len(queue)]
+            self._orders[key] = in_turns(self.speech[split], np.random.default_rng(key))
         order = self._orders[key]
         return order[index % len(order)]
 
@@ -297,6 +293,13 @@ def by_group(sources: Sequence[Source]) -> dict[str, list[Source]]:
     for source in sources:
         groups[source.group].append(source)
     return groups
+
+
+def in_turns(sources: Sequence[Source], rng: np.random.Generator) -> list[Source]:
+    """Return sources in an order that takes one of each speaker in turn, so that the first few hold every speaker."""
+    queues = [[utterances[i] for i in rng.permutation(len(utterances))] for utterances in by_group(sources).values()]
+    turns = range(max(map(len, queues), default=0))
+    return [queue[turn] for turn in turns for queue in queues if turn < len(queue)]
 
 
 def condition_name(noise: str, snr_db: float) -> str:

@@ -57,6 +57,15 @@ class PairSource:
     noise: str = _ANY_NOISE
     snr_db: float | None = None
 
+    def record(self) -> dict[str, Any]:
+        """Return what a manifest says of the pair."""
+        place = {"split": self.clean.split, "speaker": self.clean.group, "noise": self.noise, "snr_db": self.snr_db}
+        sides = {
+            name: {"path": side.relative, "sha256": side.sha256, "duration_s": side.duration_s}
+            for name, side in (("noisy", self.noisy), ("clean", self.clean))
+        }
+        return {"kind": "pair", **place, **sides}
+
 
 class Pairs(Dataset):
     """Items of noisy and clean recordings: ``noisy`` and ``clean`` (T,) float32, ``id``, ``noise``, ``snr_db`` (None if unknown).
@@ -269,14 +278,7 @@ class PairedFolder:
     def manifest(self) -> list[dict[str, Any]]:
         """Return one record for the corpus and one for each pair."""
         records = [{"kind": "corpus", "name": self.title, "fingerprint": self.fingerprint(), "rules": asdict(self.rules)}]
-        for split, pool in self._ready().pools.items():
-            for source in pool:
-                place = {"split": split, "speaker": source.clean.group, "noise": source.noise, "snr_db": source.snr_db}
-                sides = {}
-                for name, side in (("noisy", source.noisy), ("clean", source.clean)):
-                    sides[name] = {"path": side.relative, "sha256": side.sha256, "duration_s": side.duration_s}
-                records.append({"kind": "pair", **place, **sides})
-        return records
+        return records + [source.record() for pool in self._ready().pools.values() for source in pool]
 
     def write_manifest(self, path: str | Path) -> Path:
         """Write the manifest as JSON lines."""

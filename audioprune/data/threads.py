@@ -1,0 +1,36 @@
+"""How many files are worked through at once, with a progress display and a way to stop; what is done with a file is passed in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from audioprune.progress import track
+from audioprune.signals import check_stop
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+_WORKERS = 4
+
+
+def in_threads(work: Callable[[Item], Result], items: Sequence[Item], title: str) -> Iterator[Result]:
+    """Yield the result of every item, in the order of the items.
+
+    Decoding, encoding and hashing release the interpreter lock, so that threads share the cores. A failure or a request to stop
+    cancels what has not begun.
+
+    Args:
+        work: What is done with one item.
+        items: The items.
+        title: Name of the job in the progress display.
+    """
+    with ThreadPoolExecutor(min(_WORKERS, len(os.sched_getaffinity(0)))) as pool:
+        try:
+            for result in track(pool.map(work, items), title, len(items)):
+                yield result
+                check_stop()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
