@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 
-from audioprune.compress.criteria import evaluating
+from audioprune.compress.evidence import evaluating
 from audioprune.errors import ConfigError
 
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)

@@ -1,56 +1,21 @@
 """How important each weight or unit is: scores from magnitudes, gradients, activations and normalisation scales.
 
-Low means unimportant. What is removed at which score is decided in select.py; mutual information has its own file.
+Low means unimportant. What is removed at which score is decided in select.py; the information criterion stands in information.py,
+where units are seen in evidence.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.masks import prunable
-from audioprune.compress.units import Slice, UnitSet
-from audioprune.compress.weight_groups import group_norms, group_sizes, owner_of
+from audioprune.compress.evidence import Evidence, Scores, Tap, evaluating, needed, output_of, taps_of, writers_of
+from audioprune.compress.information import unit_information
+from audioprune.compress.units import UnitSet
+from audioprune.compress.weight_groups import group_norms, group_sizes
 from audioprune.errors import ConfigError, unknown_name
-
-Batch = Any
-Scores = dict[str, Tensor]
-
-
-def _weight_one(batch: Batch) -> float:
-    return 1.0
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The validation data on which the gradient and activation criteria look at a model.
-
-    Attributes:
-        batches: Batches; every criterion walks through them once.
-        loss: (model, batch) -> scalar mean loss; also the forward pass of the activation criterion.
-        weight: batch -> its share in the loss over the whole set, such as its number of examples.
-    """
-
-    batches: Iterable[Batch]
-    loss: Callable[[nn.Module, Batch], Tensor]
-    weight: Callable[[Batch], float] = _weight_one
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into eval mode for a with-block and give every submodule its own mode back afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def weight_magnitude(weights: Mapping[str, Tensor], sigmas: dict[str, float] | None = None) -> Scores:
@@ -89,6 +54,23 @@ def magnitude_over_sigma(weights: Mapping[str, Tensor], sigmas: dict[str, float]
     return scores
 
 
+def weight_gradient(model: nn.Module, names: Sequence[str], evidence: Evidence | None) -> Scores:
+    """Score every weight by |dL/dw|; gradients are signed until all batches are in.
+
+    Args:
+        model: Its gradients and its training mode stay as they are.
+        names: Parameters to score.
+        evidence: Validation data with the training loss.
+
+    Returns:
+        Parameter name -> scores, shape of the weights.
+
+    Raises:
+        ConfigError: A weight is frozen, or the evidence is missing or empty.
+    """
+    return {name: gradient.abs() for name, gradient in _gradients(model, names, evidence).items()}
+
+
 def unit_magnitude(model: nn.Module, sets: Sequence[UnitSet], evidence: Evidence | None = None) -> Scores:
     """Score every unit by the sum of |w| over all weights that write it; of a recurrent unit these are all its gate rows.
 
@@ -106,7 +88,7 @@ def unit_magnitude(model: nn.Module, sets: Sequence[UnitSet], evidence: Evidence
     Source: Esling et al., equation 3.
     """
     parameters = dict(model.named_parameters())
-    writers = _writers(model, sets)
+    writers = writers_of(model, sets)
     return {each.name: sum(group_norms(parameters[part.tensor].detach(), part, 1) for part in writers[each.name]) for each in sets}
 
 
@@ -126,14 +108,8 @@ def unit_gradient(model: nn.Module, sets: Sequence[UnitSet], evidence: Evidence 
 
     Source: Esling et al., equation 4.
     """
-    writers = _writers(model, sets)
-    parameters = dict(model.named_parameters())
-    names = sorted({part.tensor for parts in writers.values() for part in parts})
-    for name in names:
-        if not parameters[name].requires_grad:
-            raise ConfigError(f"gradient criterion: expected '{name}' to require a gradient, got a frozen weight; unfreeze it")
-    gradients = _accumulated(model, [parameters[name] for name in names], _needed(evidence, "gradient"))
-    by_name = dict(zip(names, gradients, strict=True))
+    writers = writers_of(model, sets)
+    by_name = _gradients(model, sorted({part.tensor for parts in writers.values() for part in parts}), evidence)
     return {each.name: sum(group_norms(by_name[part.tensor], part, 1) for part in writers[each.name]) for each in sets}
 
 
@@ -155,7 +131,7 @@ def unit_activation(model: nn.Module, sets: Sequence[UnitSet], evidence: Evidenc
 
     Source: Esling et al., equation 5.
     """
-    evidence = _needed(evidence, "activation")
+    evidence = needed(evidence, "activation")
     taps = {each.name: taps_of(model, each) for each in sets}
     sums: dict[nn.Module, Tensor] = {}
 
@@ -180,14 +156,14 @@ def unit_normalization(model: nn.Module, sets: Sequence[UnitSet], evidence: Evid
 
     Args:
         model: The model that the sets describe.
-        sets: Unit sets with "norm" slices.
+        sets: Unit sets; those without "norm" slices, such as recurrent units, get no scores.
         evidence: Not used; every unit criterion takes it.
 
     Returns:
-        Set name -> scores, shape (U,).
+        Set name -> scores, shape (U,), of the sets with a normalisation.
 
     Raises:
-        ConfigError: A set has no normalisation; the models WaveNet and SING have none at all.
+        ConfigError: No set has a normalisation, as in WaveNet and SING.
 
     Source: Esling et al., Sec. 3.2, normalization criterion.
     """
@@ -195,56 +171,21 @@ def unit_normalization(model: nn.Module, sets: Sequence[UnitSet], evidence: Evid
     scores = {}
     for each in sets:
         scales = [part for part in each.slices if part.role == "norm" and _is_scale(part.tensor) and part.tensor in parameters]
-        if not scales:
-            raise ConfigError(
-                f"normalization criterion: expected a normalisation on unit set '{each.name}', got none; "
-                "use magnitude, gradient, activation or information"
-            )
-        scores[each.name] = torch.stack([group_norms(parameters[part.tensor].detach(), part, 1) for part in scales]).mean(0)
+        if scales:
+            scores[each.name] = torch.stack([group_norms(parameters[part.tensor].detach(), part, 1) for part in scales]).mean(0)
+    if not scores:
+        raise ConfigError(
+            f"normalization criterion: expected a model with normalisation layers on its units, got {type(model).__name__} without; "
+            "use magnitude, gradient, activation or information"
+        )
     return scores
-
-
-@dataclass(frozen=True)
-class Tap:
-    """Where the output of a unit set can be read.
-
-    Attributes:
-        module: The layer that writes the units.
-        index: Positions of unit u on the last axis of ``output_of(module, output)``, shape (U, width).
-    """
-
-    module: nn.Module
-    index: Tensor
-
-
-def taps_of(model: nn.Module, unit_set: UnitSet) -> list[Tap]:
-    """Find the layers whose output is the units of a set, from its "out" slices.
-
-    Raises:
-        ConfigError: No layer writes the units, or its output does not show them.
-    """
-    taps: dict[nn.Module, Tap] = {}
-    for part in _writers(model, [unit_set])[unit_set.name]:
-        module = owner_of(model, part.tensor)
-        if module not in taps:  # input-hidden and hidden-hidden weights of one recurrent layer write one output
-            taps[module] = Tap(module, _output_positions(module, part, unit_set.name))
-    return list(taps.values())
-
-
-def output_of(module: nn.Module, output: Any) -> Tensor:
-    """Return a layer's output with its units on the last axis, shape (..., units)."""
-    if isinstance(module, nn.RNNBase):
-        output = output[0]
-    if isinstance(output, nn.utils.rnn.PackedSequence):
-        return output.data
-    return output.movedim(-1 - len(module.kernel_size), -1) if isinstance(module, nn.modules.conv._ConvNd) else output
 
 
 def scaled(scores: Mapping[str, Tensor], scaling: str, model: nn.Module, sets: Sequence[UnitSet]) -> Scores:
     """Make the scores of several unit sets comparable, for a global selection.
 
     Args:
-        scores: Set name -> scores, shape (U,).
+        scores: Set name -> scores, shape (U,); sets that a criterion left out stay out.
         scaling: ``"max"`` divides by the largest score of the set, ``"dimension"`` by the square root of the number of
             weights that write one unit, ``"none"`` by 1.
         model: The model that the sets describe.
@@ -258,7 +199,7 @@ def scaled(scores: Mapping[str, Tensor], scaling: str, model: nn.Module, sets: S
     """
     if scaling not in SCALINGS:
         raise ConfigError(unknown_name("scaling", scaling, SCALINGS))
-    return {each.name: SCALINGS[scaling](scores[each.name], model, each) for each in sets}
+    return {each.name: SCALINGS[scaling](scores[each.name], model, each) for each in sets if each.name in scores}
 
 
 def criterion(of: str, name: str) -> Callable[..., Scores]:
@@ -285,7 +226,7 @@ def _scale_max(scores: Tensor, model: nn.Module, unit_set: UnitSet) -> Tensor:
 
 def _scale_dimension(scores: Tensor, model: nn.Module, unit_set: UnitSet) -> Tensor:
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-    fan_in = sum(group_sizes(part, shapes[part.tensor]) for part in _writers(model, [unit_set])[unit_set.name])
+    fan_in = sum(group_sizes(part, shapes[part.tensor]) for part in writers_of(model, [unit_set])[unit_set.name])
     return scores / fan_in**0.5
 
 
@@ -297,19 +238,13 @@ def _is_scale(name: str) -> bool:
     return name.rpartition(".")[2] == "weight"
 
 
-def _writers(model: nn.Module, sets: Sequence[UnitSet]) -> dict[str, list[Slice]]:
-    weights = set(prunable(model))
-    found = {each.name: [part for part in each.slices if part.role == "out" and part.tensor in weights] for each in sets}
-    for name, parts in found.items():
-        if not parts:
-            raise ConfigError(f"unit set '{name}': expected a weight that writes its units, got none; declare an 'out' slice of one")
-    return found
-
-
-def _needed(evidence: Evidence | None, criterion: str) -> Evidence:
-    if evidence is None:
-        raise ConfigError(f"{criterion} criterion: expected validation data, got none; give the validation batches and the loss")
-    return evidence
+def _gradients(model: nn.Module, names: Sequence[str], evidence: Evidence | None) -> dict[str, Tensor]:
+    parameters = dict(model.named_parameters())
+    for name in names:
+        if not parameters[name].requires_grad:
+            raise ConfigError(f"gradient criterion: expected '{name}' to require a gradient, got a frozen weight; unfreeze it")
+    found = _accumulated(model, [parameters[name] for name in names], needed(evidence, "gradient"))
+    return dict(zip(names, found, strict=True))
 
 
 def _accumulated(model: nn.Module, parameters: list[Tensor], evidence: Evidence) -> list[Tensor]:
@@ -330,31 +265,6 @@ def _accumulated(model: nn.Module, parameters: list[Tensor], evidence: Evidence)
     return [total / weight for total in sums]
 
 
-def _output_positions(module: nn.Module, part: Slice, set_name: str) -> Tensor:
-    if isinstance(module, nn.RNNBase):
-        return _recurrent_positions(module, part, set_name)
-    transposed = isinstance(module, nn.modules.conv._ConvNd) and module.transposed
-    known = isinstance(module, nn.Linear | nn.modules.conv._ConvNd)
-    if not known or part.leading != 1 or part.dim != int(transposed) or (transposed and module.groups > 1):
-        raise ConfigError(
-            f"unit set '{set_name}': expected the units on the output of a linear, convolution or recurrent layer, got slice "
-            f"'{part.tensor}' (dim {part.dim}) of {type(module).__name__}; use the magnitude or gradient criterion"
-        )
-    return part.index
-
-
-def _recurrent_positions(module: nn.RNNBase, part: Slice, set_name: str) -> Tensor:
-    """Map gate rows to hidden units: row r of any gate writes unit r modulo the hidden size."""
-    if module.num_layers > 1 or module.proj_size or part.dim != 0 or part.leading != 1:
-        raise ConfigError(
-            f"unit set '{set_name}': expected gate rows of a one-layer recurrent layer without projection, got '{part.tensor}' "
-            f"(dim {part.dim}, {module.num_layers} layers, projection {module.proj_size}); stack one-layer modules instead"
-        )
-    gates = module.weight_hh_l0.shape[0] // module.hidden_size
-    hidden = (part.index % module.hidden_size).sort(1).values[:, ::gates]  # every unit appears once per gate
-    return hidden + (module.hidden_size if part.tensor.endswith("_reverse") else 0)
-
-
 def _seen(tap: Tap, sums: Mapping[nn.Module, Tensor], unit_set: UnitSet) -> Tensor:
     if tap.module not in sums:
         raise ConfigError(
@@ -372,6 +282,7 @@ CRITERIA: dict[str, dict[str, Callable[..., Scores]]] = {
         "gradient": unit_gradient,
         "activation": unit_activation,
         "normalization": unit_normalization,
+        "information": unit_information,
     },
 }
 SCALINGS: dict[str, Callable[[Tensor, nn.Module, UnitSet], Tensor]] = {

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from audioprune.compress.criteria import evaluating
+from audioprune.compress.evidence import evaluating
 from audioprune.compress.trim import trim_, zero_units_
 from audioprune.compress.units import UnitSet
 from audioprune.errors import AudiopruneError, ConfigError

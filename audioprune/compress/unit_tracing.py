@@ -17,7 +17,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from audioprune.compress.criteria import evaluating
+from audioprune.compress.evidence import evaluating
 from audioprune.compress.unit_builders import CHANNELWISE, OpenUnits, close_units, follow_units, gate_units, is_layer, open_units
 from audioprune.compress.units import UnitSet
 from audioprune.errors import ConfigError

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.criteria import CRITERIA, SCALINGS, Evidence, criterion, evaluating, magnitude_over_sigma, scaled, taps_of
+from audioprune.compress.criteria import CRITERIA, SCALINGS, criterion, magnitude_over_sigma, scaled, weight_gradient
+from audioprune.compress.evidence import Evidence, evaluating, taps_of
 from audioprune.compress.select import threshold
 from audioprune.compress.units import Slice, UnitSet, blocks, rows
 from audioprune.errors import ConfigError
@@ -158,8 +159,16 @@ def test_activation_averages_over_writers_and_adds_widths() -> None:
 def test_normalization_is_the_absolute_scale(net: _Net) -> None:
     net.norm.weight.data.copy_(torch.tensor([-2.0, 1.0, 0.0, 0.5]))
     assert criterion("unit", "normalization")(net, net.unit_sets()[:1])["a"].tolist() == [2, 1, 0, 0.5]
-    with pytest.raises(ConfigError, match="expected a normalisation on unit set 'conv', got none; use magnitude"):
-        criterion("unit", "normalization")(net, net.unit_sets())
+    assert set(criterion("unit", "normalization")(net, net.unit_sets())) == {"a"}  # the others have no normalisation
+    assert set(scaled(criterion("unit", "normalization")(net, net.unit_sets()), "max", net, net.unit_sets())) == {"a"}
+    with pytest.raises(ConfigError, match="expected a model with normalisation layers on its units, got _Net without; use magnitude"):
+        criterion("unit", "normalization")(net, net.unit_sets()[1:])
+
+
+def test_weight_gradient_of_the_whole_set(net: _Net, evidence: Evidence) -> None:
+    scores = weight_gradient(net, ["a.weight", "head.weight"], evidence)
+    by_unit = criterion("unit", "gradient")(net, net.unit_sets()[:1], evidence)["a"]
+    assert torch.allclose(scores["a.weight"].sum(1), by_unit) and (scores["head.weight"] >= 0).all() and set(scores) != {"a.weight"}
 
 
 def test_scalings(net: _Net) -> None:
