@@ -139,6 +139,11 @@ def join_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], facts: dict
     optimizer.load_state_dict({**facts["extra"], "state": state, "param_groups": groups})
 
 
+def plain_part(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries that come back from JSON as they went in: numbers, texts, None and lists of them."""
+    return {key: value for key, value in state.items() if _is_plain(value)}
+
+
 def under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the tensors whose names begin with a prefix, without it."""
     return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
@@ -175,6 +180,10 @@ def _is_json(value: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, int | float | str | type(None)) or (isinstance(value, list) and all(map(_is_plain, value)))
 
 
 def _retuple(stored: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:

@@ -41,6 +41,9 @@ class Hook(Protocol):
     def on_step_end(self, model: nn.Module) -> None:
         """Act after every optimiser step of the model."""
 
+    def after_steps(self, epoch: int, model: nn.Module) -> None:
+        """Act after the last step of an epoch and before its validation."""
+
     def on_epoch_end(self, epoch: int, model: nn.Module, optimizers: Mapping[str, Optimizer], metrics: Mapping[str, float]) -> None:
         """Act after an epoch and its validation, with the values that are logged; the model's weights must stay as they are."""
 

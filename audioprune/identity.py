@@ -25,7 +25,7 @@ def result_config(config: dict[str, Any]) -> dict[str, Any]:
 
 def config_hash(config: dict[str, Any]) -> str:
     """Return ten hexadecimal digits that stand for a plain configuration."""
-    facts = [result_config(config), _content(config.get("checkpoint")), *_foreign_code(config.get("model"))]
+    facts = [result_config(config), _content(config.get("checkpoint")), *_foreign_code(config.get("model")), *_schedule(config)]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:10]
 
 
@@ -34,6 +34,12 @@ def _content(checkpoint: str | None) -> str | None:
     if not checkpoint or not model_file(checkpoint).is_file():
         return None
     return sha256_file(model_file(checkpoint))
+
+
+def _schedule(config: dict[str, Any]) -> list[str]:
+    """Return a digest of the schedule file that a pipeline names, so that an edited schedule is another run."""
+    named = (config.get("pipeline") or {}).get("schedule")
+    return [sha256_file(Path(named))] if isinstance(named, str) and Path(named).is_file() else []
 
 
 def _foreign_code(model: Any) -> list[str]:

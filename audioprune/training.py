@@ -34,7 +34,7 @@ class Trainable(Protocol):
     """What training needs to know of a task."""
 
     def step(self, model: nn.Module, batch: dict[str, Any], update: Callable[..., float]) -> dict[str, float]:
-        """Carry out one training step by calling ``update(loss)`` for every loss; return what is logged."""
+        """Carry out one training step by calling ``update(loss)`` for every loss; return what is logged, ``loss`` among it."""
 
     def validate(self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str) -> dict[str, float]:
         """Return at least ``loss`` and the monitored value over the validation set."""
@@ -56,7 +56,7 @@ class Position:
     stale: int = 0
     seconds: float = 0.0
     finished: bool = False
-    epoch_loss: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -184,8 +184,10 @@ class Fit:
         position = self.position
         if hasattr(self.train_set, "set_epoch"):
             self.train_set.set_epoch(position.epoch)
+        if hasattr(self.task, "set_epoch"):
+            self.task.set_epoch(position.epoch)
         if position.step_in_epoch == 0:
-            position.epoch_loss = 0.0
+            position.sums = {}
             self.moments.call("on_epoch_begin", position.epoch, self.model)
         self.wrapped.train()
         for batch in self._batches():
@@ -194,8 +196,8 @@ class Fit:
                 logged = self.task.step(self.wrapped, self._move(batch), self._update)
             position.steps += 1
             position.step_in_epoch += 1
-            position.epoch_loss += logged["loss"]
-            display.advance(1, f"epoch {position.epoch + 1}, loss {position.epoch_loss / position.step_in_epoch:.4g}")
+            position.sums = {key: position.sums.get(key, 0.0) + value for key, value in logged.items()}
+            display.advance(1, f"epoch {position.epoch + 1}, loss {position.sums['loss'] / position.step_in_epoch:.4g}")
             self._between_steps()
             if self.settings.steps and position.steps >= self.settings.steps:
                 position.finished = True
@@ -252,9 +254,10 @@ class Fit:
         row: dict[str, Any] = {
             "epoch": position.epoch + 1,
             "steps": position.steps,
-            "loss": position.epoch_loss / max(1, position.step_in_epoch),
+            **{key: total / max(1, position.step_in_epoch) for key, total in position.sums.items()},
             "learning_rate": self.raw["model"].param_groups[0]["lr"],
         }
+        self.moments.call("after_steps", position.epoch, self.model)
         last = position.finished or position.epoch + 1 == settings.epochs
         if last or (position.epoch + 1) % settings.validate_every == 0:
             row |= {f"valid_{key}": value for key, value in self._validate(last).items()}
@@ -336,7 +339,7 @@ class Fit:
             state, facts["optimizers"][name] = checkpoint.split_optimizer(optimizer)
             tensors |= {f"optimizer.{name}/{key}": value for key, value in state.items()}
             if self.schedules[name] is not None:
-                facts["schedules"][name] = {k: v for k, v in self.schedules[name].state_dict().items() if _plain(v)}
+                facts["schedules"][name] = checkpoint.plain_part(self.schedules[name].state_dict())
         for name, module in self.modules.items():
             if name != "model":
                 tensors |= {f"module.{name}/{key}": value for key, value in module.state_dict().items()}
@@ -409,10 +412,6 @@ def open_tensorboard(folder: Path) -> Any:
     except ImportError as error:
         raise ConfigError("runtime.tensorboard=true needs TensorBoard; run: pip install 'audioprune[log]'") from error
     return SummaryWriter(str(folder))
-
-
-def _plain(value: Any) -> bool:
-    return isinstance(value, int | float | str | bool | type(None)) or (isinstance(value, list) and all(map(_plain, value)))
 
 
 def _as_json(value: dict[str, Any]) -> dict[str, Any]:

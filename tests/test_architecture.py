@@ -33,7 +33,7 @@ ALLOWED = {
     "cost": BASE | {"compress"},
     "hooks": BASE | {"compress", "checkpoint"},
     "training": BASE | {"compress", "optim", "checkpoint", "hooks", "settings"},
-    "distiller": BASE | {"compress"},
+    "distiller": BASE | {"compress", "checkpoint"},
     "loading": BASE | {"compress", "checkpoint", "packing"},
     "listening": BASE | {"results", "dsp", "metrics", "loading"},
     "run": BASE | {"identity", "results", "compress", "checkpoint", "settings", "loading"},

@@ -53,6 +53,9 @@ class Recorder:
     def on_step_end(self, model: nn.Module) -> None:
         self.seen.append("end")
 
+    def after_steps(self, epoch: int, model: nn.Module) -> None:
+        self.seen.append("steps done")
+
     def on_epoch_end(self, epoch: int, model: nn.Module, optimizers: dict[str, Any], metrics: dict[str, float]) -> None:
         self.seen.append(f"metrics {sorted(metrics)}")
 
@@ -126,7 +129,7 @@ def test_the_moments_come_in_their_order_and_once_per_step(tmp_path: Path) -> No
     recorder = Recorder()
     _fit(tmp_path, recorder, task=TwoNetworks(), settings=replace(SETTINGS, epochs=1, steps=2)).run()
     assert recorder.seen[:2] == ["begin model+discriminator", "epoch 0"]
-    assert recorder.seen[2:-1] == ["step", "update", "end"] * 2
+    assert recorder.seen[2:-1] == ["step", "update", "end"] * 2 + ["steps done"]
     assert recorder.seen[-1] == "metrics ['epoch', 'learning_rate', 'loss', 'steps', 'valid_loss']"
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from math import prod
+from math import inf, prod
 from typing import Literal
 
 import torch
@@ -130,22 +130,22 @@ def group_sizes(part: Slice, shape: Sequence[int]) -> int:
     return prod(shape) // _view_shape(part, shape)[part.dim] * part.index.shape[1]
 
 
-def group_norms(tensor: Tensor, part: Slice, p: int) -> Tensor:
-    """Compute the l1 or l2 norm of every group of a tensor at once; a group of zeros has the gradient 0.
+def group_norms(tensor: Tensor, part: Slice, p: float) -> Tensor:
+    """Compute the l1, l2 or largest-magnitude norm of every group of a tensor at once; a group of zeros has the gradient 0.
 
     Args:
         tensor: The tensor that the slice names.
         part: The groups, U of them.
-        p: 1 or 2.
+        p: 1, 2 or infinity.
 
     Returns:
         Norms, shape (U,), differentiable.
 
     Raises:
-        ConfigError: ``p`` is neither 1 nor 2.
+        ConfigError: ``p`` is none of the three.
     """
-    if p not in (1, 2):
-        raise ConfigError(f"group norm: expected p = 1 or 2, got {p}; choose one of the two")
+    if p not in (1, 2, inf):
+        raise ConfigError(f"group norm: expected p = 1, 2 or infinity, got {p}; choose one of the three")
     view = tensor.reshape(_view_shape(part, tensor.shape))
     others = [axis for axis in range(view.dim()) if axis != part.dim]
     positions = torch.linalg.vector_norm(view, p, dim=others) if others else view.abs()

@@ -10,6 +10,7 @@ from audioprune.steps.control import Repeat
 from audioprune.steps.evaluate import Evaluate
 from audioprune.steps.prune import Prune, SensitivityPrune, Trim
 from audioprune.steps.quantize import Quantize
+from audioprune.steps.scheduled import PruneScheduled, TrainScheduled
 from audioprune.steps.sparse import TrainSparse
 from audioprune.steps.train import Train
 from audioprune.steps.unit_groups import TrimGroups
@@ -18,12 +19,14 @@ __all__ = [
     "Evaluate",
     "FitBudget",
     "Prune",
+    "PruneScheduled",
     "Quantize",
     "Repeat",
     "SameSizeBaseline",
     "SensitivityCurves",
     "SensitivityPrune",
     "Train",
+    "TrainScheduled",
     "TrainSparse",
     "Trim",
     "TrimGroups",

@@ -21,6 +21,7 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.optim import ADMM, HSPG, OBProxSG, ProxSG, Reach, kept_units, reachability, shrink_budget
 from audioprune.run import Run
 from audioprune.settings import Settings, build_optimizer, build_schedule
+from audioprune.steps.train import open_fit, train_row
 from audioprune.steps.unit_groups import entries_of, filter_sets, rounded, unit_norms
 from audioprune.training import Fit, Outcome, Trainable
 
@@ -114,21 +115,9 @@ class TrainSparse:
         return plan
 
     def _fit(self, run: Run, path: str, plan: Plan, watch: SparsityWatch) -> Fit:
-        return Fit(
-            run.model,
-            watch,
-            run.data,
-            plan.settings,
-            folder=run.folder / "training" / path.replace("/", "-"),
-            seed=run.seed,
-            hooks=(watch,),
-            make_optimizer=watch.build,
-            device=run.runtime["device"],
-            workers=run.runtime["workers"],
-            save_every_s=run.runtime["save_every_s"],
-            title=path,
-            tensorboard=run.folder / "tensorboard" / path.replace("/", "-") if run.runtime["tensorboard"] else None,
-        )
+        fit = open_fit(run, path, plan.settings, hooks=(watch,), make_optimizer=watch.build)
+        fit.task = watch
+        return fit
 
     def _epochs(self, run: Run, path: str, plan: Plan, outcome: Outcome) -> Iterator[dict[str, Any]]:
         """Yield a row for every epoch; f is the mean training loss of the epoch, F adds the penalty at its end."""
@@ -143,14 +132,7 @@ class TrainSparse:
         numbers = plan.settings
         final = plan.measure(run.model)
         return {
-            "key": path,
-            "kind": "train",
-            "label": run.label,
-            "epochs": outcome.epochs,
-            "steps": outcome.steps,
-            "best_epoch": outcome.best_epoch,
-            "best_loss": outcome.best,
-            "seconds": round(outcome.seconds, 1),
+            **train_row(run, path, outcome),
             "method": self.method,
             "base": numbers.optimizer,
             "group_kind": self.groups,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from audioprune.compress.penalties import L1Penalty, SparseGroupLasso
 from audioprune.compress.weight_groups import GroupKinds, weight_groups
 from audioprune.run import Run
-from audioprune.training import Fit
+from audioprune.settings import Settings
+from audioprune.training import Fit, Outcome
 
 
 @dataclass
@@ -19,7 +21,7 @@ class Train:
         lambda_1: Strength of the l1 regulariser.
         lambda_2: Strength of the group regulariser.
         groups: Kind of weight group per kind of layer, for lambda_2.
-        epochs: Epochs in place of the experiment's.
+        epochs: Epochs in place of the experiment's; 0 leaves the model as it is.
         learning_rate: Learning rate in place of the experiment's.
         only_from_scratch: Do nothing when the run began from a trained checkpoint.
     """
@@ -33,59 +35,63 @@ class Train:
 
     def run(self, run: Run, path: str) -> None:
         """Train to the end and record how it went."""
-        if self.only_from_scratch and run.from_checkpoint:
+        if (self.only_from_scratch and run.from_checkpoint) or self.epochs == 0:
             return
-        settings = replace(
-            run.settings,
-            epochs=self.epochs or run.settings.epochs,
-            learning_rate=self.learning_rate or run.settings.learning_rate,
-        )
-        fit = Fit(
-            run.model,
-            run.task,
-            run.data,
-            settings,
-            folder=self._folder(run, path),
-            seed=run.seed,
-            mask=run.mask,
-            penalty=self._penalty(run),
-            device=run.runtime["device"],
-            workers=run.runtime["workers"],
-            save_every_s=run.runtime["save_every_s"],
-            title=path,
-            tensorboard=run.folder / "tensorboard" / path.replace("/", "-") if run.runtime["tensorboard"] else None,
-        )
-        outcome = fit.run()
+        settings = with_numbers(run.settings, self.epochs, self.learning_rate)
+        outcome = open_fit(run, path, settings, mask=run.mask, penalty=self._penalty(run)).run()
         run.model.cpu()
         run.codebooks = None
-        run.results.put(
-            {
-                "key": path,
-                "kind": "train",
-                "label": run.label,
-                "epochs": outcome.epochs,
-                "steps": outcome.steps,
-                "best_epoch": outcome.best_epoch,
-                "best_loss": outcome.best,
-                "seconds": round(outcome.seconds, 1),
-                "lambda_1": self.lambda_1,
-                "lambda_2": self.lambda_2,
-            }
-        )
+        run.results.put({**train_row(run, path, outcome), "lambda_1": self.lambda_1, "lambda_2": self.lambda_2})
 
     def cleanup(self, run: Run, path: str) -> None:
         """Drop the checkpoints of a fine-tuning inside a repetition; its result is in the run's state."""
         if "/" in path:
-            for file in self._folder(run, path).glob("*.safetensors*"):
-                file.unlink()
+            drop_checkpoints(run, path)
 
     def _penalty(self, run: Run) -> L1Penalty | SparseGroupLasso | None:
         if self.lambda_2:
             return SparseGroupLasso(run.model, self.lambda_1, self.lambda_2, weight_groups(run.model, group_kinds(self.groups)))
         return L1Penalty(run.model, self.lambda_1) if self.lambda_1 else None
 
-    def _folder(self, run: Run, path: str) -> Path:
-        return run.folder / "training" / path.replace("/", "-")
+
+def open_fit(run: Run, path: str, settings: Settings, **parts: Any) -> Fit:
+    """Prepare a training of the run's model with the run's task, data and runtime; ``parts`` are further arguments of ``Fit``."""
+    return Fit(
+        run.model,
+        run.task,
+        run.data,
+        settings,
+        folder=training_folder(run, path),
+        seed=run.seed,
+        device=run.runtime["device"],
+        workers=run.runtime["workers"],
+        save_every_s=run.runtime["save_every_s"],
+        title=path,
+        tensorboard=run.folder / "tensorboard" / path.replace("/", "-") if run.runtime["tensorboard"] else None,
+        **parts,
+    )
+
+
+def with_numbers(settings: Settings, epochs: int | None, learning_rate: float | None) -> Settings:
+    """Return training numbers with other epochs or another learning rate, where they are given."""
+    return replace(settings, epochs=epochs or settings.epochs, learning_rate=learning_rate or settings.learning_rate)
+
+
+def train_row(run: Run, path: str, outcome: Outcome) -> dict[str, Any]:
+    """Return the row of a finished training."""
+    row = {"key": path, "kind": "train", "label": run.label, "epochs": outcome.epochs, "steps": outcome.steps}
+    return row | {"best_epoch": outcome.best_epoch, "best_loss": outcome.best, "seconds": round(outcome.seconds, 1)}
+
+
+def training_folder(run: Run, path: str) -> Path:
+    """Return the folder of the checkpoints and the log of one training."""
+    return run.folder / "training" / path.replace("/", "-")
+
+
+def drop_checkpoints(run: Run, path: str) -> None:
+    """Remove the checkpoints of a training whose result is stored elsewhere; its log stays."""
+    for file in training_folder(run, path).glob("*.safetensors*"):
+        file.unlink()
 
 
 def group_kinds(kinds: dict[str, str] | None) -> GroupKinds:

@@ -126,7 +126,8 @@ def test_worked_example_norms() -> None:
     assert group_norms(W, columns, 1).tolist() == pytest.approx([2.5, 4, 3, 0.3])
     assert group_norms(W, columns, 2).tolist() == pytest.approx([1.5, 8**0.5, 3, 0.03**0.5])
     assert group_norms(W, all_rows, 1).tolist() == pytest.approx([3.1, 0.6, 6.1])
-    with pytest.raises(ConfigError, match="expected p = 1 or 2, got 3"):
+    assert group_norms(W, all_rows, float("inf")).tolist() == W.abs().amax(1).tolist()
+    with pytest.raises(ConfigError, match="expected p = 1, 2 or infinity, got 3"):
         group_norms(W, columns, 3)
 
 

@@ -1,0 +1,209 @@
+"""How a pipeline prunes by a schedule file: during a training, or once without one.
+
+Schedule files are read and carried out in audioprune.distiller, the training loop stands in training.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from audioprune.compress.masks import Mask, prunable
+from audioprune.distiller import Schedule, ScheduleHook, factor_for, load_schedule, scaled
+from audioprune.distiller.pruners import Memory
+from audioprune.errors import ConfigError, unknown_name
+from audioprune.results import write_csv
+from audioprune.run import Run
+from audioprune.settings import Settings
+from audioprune.steps.prune import Trim, record_iteration
+from audioprune.steps.train import drop_checkpoints, open_fit, train_row, with_numbers
+
+MODES = ("one_shot", "final")
+
+
+@dataclass
+class Calibration:
+    """Which total sparsity all sensitivities are multiplied for.
+
+    Attributes:
+        total_sparsity: Wanted zeros over all weights of all prunable tensors, above 0, below 1; None leaves the sensitivities.
+        mode: ``one_shot`` finds the factor on the weights before training, as if they were pruned once; what further prunings
+            take comes on top. ``final`` finds it at the last pruning, on the weights as training left them; where more is gone by
+            then, that stays.
+
+    Raises:
+        ConfigError: The mode is unknown or the sparsity outside its range.
+    """
+
+    total_sparsity: float | None = None
+    mode: str = "one_shot"
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ConfigError(unknown_name("calibrate.mode", self.mode, MODES))
+        if self.total_sparsity is not None and not 0 < self.total_sparsity < 1:
+            raise ConfigError(f"calibrate.total_sparsity: expected a fraction above 0 and below 1, got {self.total_sparsity}; correct it")
+
+
+@dataclass
+class TrainScheduled:
+    """Train the model while a schedule file prunes it.
+
+    ``schedule.csv`` holds the sparsity of every weight tensor after every pruning. The weights of the best validation are kept
+    that was measured after the last pruning, with the mask of that epoch.
+
+    Attributes:
+        schedule: Schedule file, name of a shipped one, or its values.
+        strict: Refuse parameter names that the model does not have; otherwise they are left out with a note.
+        starting_epoch: First epoch of every pruner in place of the file's.
+        ending_epoch: Epoch behind the last one, likewise.
+        frequency: Epochs between two prunings, likewise.
+        calibrate: See ``Calibration``.
+        epochs: Epochs in place of the experiment's.
+        learning_rate: Learning rate in place of the experiment's.
+
+    Source: Plain & Biswas, pruning during training with Distiller.
+    """
+
+    schedule: str | Mapping[str, Any]
+    strict: bool = True
+    starting_epoch: int | None = None
+    ending_epoch: int | None = None
+    frequency: int | None = None
+    calibrate: Mapping[str, Any] | None = None
+    epochs: int | None = None
+    learning_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        self.calibration = Calibration(**(self.calibrate or {}))
+
+    def run(self, run: Run, path: str) -> None:
+        """Train to the end and record every pruning."""
+        epochs = (self.starting_epoch, self.ending_epoch, self.frequency)
+        schedule = read_schedule(run, path, self.schedule, self.strict, epochs)
+        settings = self._settings(run, schedule)
+        before = run.mask or Mask.ones(run.model, prunable(run.model))
+        hook = self._hook(run, schedule)
+        outcome = open_fit(run, path, settings, mask=run.mask, hooks=(hook,)).run()
+        run.model.cpu()
+        run.codebooks, run.mask = None, outcome.mask
+        record_prunings(run, path, hook)
+        tell_what_is_missing(run, path, schedule, hook)
+        facts = {"schedule": schedule.title, "prunings": len(hook.history), "factor": hook.facts.get("factor", 1.0)}
+        facts |= {"kept_epoch": outcome.kept_epoch}
+        run.results.put({**train_row(run, path, outcome), **facts, "calibrate": vars(self.calibration)})
+        record_iteration(run, f"{path}/pruned", before, facts)
+        if schedule.of("extension"):
+            Trim().run(run, f"{path}/trim")
+
+    def cleanup(self, run: Run, path: str) -> None:
+        """Drop the checkpoints of a training inside a repetition; its result is in the run's state."""
+        if "/" in path:
+            drop_checkpoints(run, path)
+
+    def _settings(self, run: Run, schedule: Schedule) -> Settings:
+        settings = with_numbers(run.settings, self.epochs, self.learning_rate)
+        last = schedule.last_change()
+        if settings.epochs <= last:
+            raise ConfigError(
+                f"{schedule.title}: it prunes up to epoch {last}, counted from 0, which takes training.epochs >= {last + 1}, got "
+                f"{settings.epochs}; raise them or give an earlier pipeline.ending_epoch"
+            )
+        return replace(settings, keep_from_epoch=max(settings.keep_from_epoch, last))
+
+    def _hook(self, run: Run, schedule: Schedule) -> ScheduleHook:
+        wanted, mode = self.calibration.total_sparsity, self.calibration.mode
+        if wanted is None:
+            return ScheduleHook(schedule)
+        if mode == "final":
+            return ScheduleHook(schedule, before=_at_the_last_pruning(schedule, wanted))
+        factor = factor_for(schedule, run.model, wanted, Memory())
+        hook = ScheduleHook(scaled(schedule, factor))
+        hook.facts["factor"] = factor
+        return hook
+
+
+@dataclass
+class PruneScheduled:
+    """Prune the model once with all pruners of a schedule file, each as at its last epoch; nothing is trained.
+
+    Attributes:
+        schedule: Schedule file, name of a shipped one, or its values.
+        strict: Refuse parameter names that the model does not have; otherwise they are left out with a note.
+        calibrate: See ``Calibration``; both modes are the same here.
+
+    Source: Plain & Biswas, post-training pruning.
+    """
+
+    schedule: str | Mapping[str, Any]
+    strict: bool = True
+    calibrate: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        self.calibration = Calibration(**(self.calibrate or {}))
+
+    def run(self, run: Run, path: str) -> None:
+        """Prune, and record the sparsity of every tensor."""
+        schedule = read_schedule(run, path, self.schedule, self.strict)
+        before = run.mask or Mask.ones(run.model, prunable(run.model))
+        memory, wanted = Memory(), self.calibration.total_sparsity
+        factor = 1.0 if wanted is None else factor_for(schedule, run.model, wanted, memory)
+        hook = ScheduleHook(scaled(schedule, factor))
+        kept = hook.prune_once(run.model)
+        run.mask = run.mask.intersect(kept) if run.mask is not None else kept
+        run.mask.apply_(run.model)
+        run.codebooks = None
+        record_prunings(run, path, hook)
+        facts = {"schedule": schedule.title, "prunings": 1, "factor": factor, "calibrate": vars(self.calibration)}
+        record_iteration(run, path, before, facts)
+        if schedule.of("extension"):
+            Trim().run(run, f"{path}/trim")
+
+
+def read_schedule(
+    run: Run, path: str, source: str | Mapping[str, Any], strict: bool, epochs: Sequence[int | None] = (None, None, None)
+) -> Schedule:
+    """Read a schedule for a run's model and say on the terminal what was left out."""
+    schedule = load_schedule(source, strict).at_epochs(*epochs).bound(run.model, strict)
+    for note in schedule.notes:
+        print(f"{path}: {note}", file=sys.stderr, flush=True)
+    return schedule
+
+
+def record_prunings(run: Run, path: str, hook: ScheduleHook) -> None:
+    """Record the total sparsity and that of every tensor after every pruning, as results and in ``schedule.csv``."""
+    for row in hook.history:
+        facts = {"epoch": row["epoch"], "total_sparsity": row["total"], "sparsity_per_tensor": row["tensors"]}
+        run.results.put({"key": f"{path}/epoch/{row['epoch']:05d}", "kind": "pruning", "label": run.label, **facts})
+    names = list(hook.history[0]["tensors"]) if hook.history else []
+    rows = [(row["epoch"], row["total"], *(row["tensors"][name] for name in names)) for row in hook.history]
+    write_csv(run.folder / "schedule.csv", ("epoch", "total", *names), rows)
+
+
+def tell_what_is_missing(run: Run, path: str, schedule: Schedule, hook: ScheduleHook) -> None:
+    """Say on the terminal where a training ended with less than the schedule asks for."""
+    planned = len(schedule.pruning_epochs())
+    if len(hook.history) < planned:
+        told = f"{len(hook.history)} of {planned} prunings were reached before training ended; raise training.steps"
+        print(f"{path}: {told}", file=sys.stderr, flush=True)
+    held = run.mask or {}
+    loose = [name for name in hook.masks if name not in held]
+    if loose:
+        told = f"{', '.join(loose[:5])} end unmasked because of mask_on_forward_only; keep_mask: true makes the last masks permanent"
+        print(f"{path}: {told}", file=sys.stderr, flush=True)
+
+
+def _at_the_last_pruning(schedule: Schedule, wanted: float) -> Callable[[int, nn.Module, ScheduleHook], Schedule | None]:
+    last = schedule.pruning_epochs()[-1]
+
+    def rescale(epoch: int, model: nn.Module, hook: ScheduleHook) -> Schedule | None:
+        if epoch != last:
+            return None
+        hook.facts["factor"] = factor_for(schedule, model, wanted, hook.memory)
+        return scaled(schedule, hook.facts["factor"])
+
+    return rescale
