@@ -1,7 +1,7 @@
-"""What a model costs to store and to run: parameters, multiplications per second of audio, memory traffic, latency, platform bounds.
+"""What a model costs to store and to run: parameters, multiplications per second of audio, memory and its traffic, latency.
 
-Sizes of compressed files are counted in audioprune.packing. Convention: one MAC is one multiplication by a weight and the addition of its
-product; biases, normalisations, activations and transforms are no MACs; one MAC is two FLOPs.
+Sizes of compressed files are counted in audioprune.packing, machines compared in platforms.py. Convention: one MAC is one multiplication
+by a weight and the addition of its product; biases, normalisations, activations and transforms are no MACs; one MAC is two FLOPs.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ class Cost:
             own, in modules of unknown types or not at all in this forward pass.
         read_bytes: Inputs and parameters that all leaf modules read in the example, as float32.
         written_bytes: Outputs that they write, as float32.
+        peak_bytes: All parameters and the inputs and outputs of the largest call, as float32: what a run that frees each layer's
+            input at once holds at most, without branches that wait.
     """
 
     params: int
@@ -86,6 +88,7 @@ class Cost:
     uncounted: tuple[str, ...]
     read_bytes: int
     written_bytes: int
+    peak_bytes: int
 
     @property
     def flops_per_second(self) -> float:
@@ -111,6 +114,7 @@ class _Tally:
     calls: int = 0
     read: int = 0
     written: int = 0
+    largest: int = 0
     shape: tuple[int, ...] = field(default=())
 
 
@@ -148,8 +152,9 @@ def cost(model: nn.Module, example_input: Inputs, seconds: float, forward: Calla
         for handle in handles:
             handle.remove()
     layers = tuple(_layer(name, module, tallies[module], seconds) for name, module in model.named_modules() if module in tallies)
+    params = sum(parameter.numel() for parameter in model.parameters())
     return Cost(
-        params=sum(parameter.numel() for parameter in model.parameters()),
+        params=params,
         nonzero=sum(int(parameter.count_nonzero()) for parameter in model.parameters()),
         macs_per_second=sum(layer.macs_per_second for layer in layers),
         effective_macs_per_second=sum(layer.effective_macs_per_second for layer in layers),
@@ -157,7 +162,45 @@ def cost(model: nn.Module, example_input: Inputs, seconds: float, forward: Calla
         uncounted=_uncounted(model, tallies),
         read_bytes=sum(layer.read_bytes for layer in layers),
         written_bytes=sum(layer.written_bytes for layer in layers),
+        peak_bytes=_BYTES * params + max((tally.largest for tally in tallies.values()), default=0),
     )
+
+
+@dataclass(frozen=True)
+class GenerationStep:
+    """The smallest piece of audio that a model makes at once.
+
+    Attributes:
+        inputs: Arguments of ``forward``.
+        forward: ``model.step``, or the model itself where it has no steps.
+        seconds: Audio that one step stands for.
+    """
+
+    inputs: Inputs
+    forward: Callable[..., Any]
+    seconds: float
+
+
+def generation_step(model: nn.Module) -> GenerationStep:
+    """Return a model's generation step: one sample of WaveNet, one frame of DDSP, one note of SING, or its whole example.
+
+    Args:
+        model: A module with ``example_input``, ``frames_per_second`` and ``time_dim``; with ``step`` and ``step_input``, the arguments
+            of one step, where it makes audio frame by frame. A step whose input is as long as the example makes the whole of it.
+    """
+    example = model.example_input()
+    if not (hasattr(model, "step") and hasattr(model, "step_input")):
+        return GenerationStep(example, model, example_seconds(model))
+    inputs = model.step_input()
+    whole = _arguments(inputs)[0].shape == _arguments(example)[0].shape
+    return GenerationStep(inputs, model.step, example_seconds(model) if whole else 1 / model.frames_per_second)
+
+
+def example_seconds(model: nn.Module) -> float:
+    """Return the audio that a model's example stands for, in seconds."""
+    if hasattr(model, "example_seconds"):
+        return model.example_seconds()
+    return _arguments(model.example_input())[0].shape[model.time_dim] / model.frames_per_second
 
 
 def latency(
@@ -214,70 +257,17 @@ def stft_flops_per_second(n_fft: int, frames_per_second: float) -> float:
     return 5 * n_fft * math.log2(n_fft) * frames_per_second
 
 
-@dataclass(frozen=True)
-class Platform:
-    """A device on which a model may run.
-
-    Attributes:
-        name: Readable name.
-        clock_hz: Clock rate.
-        flops: Floating-point operations per second.
-        drive_bytes: Size of its drive.
-        ram_bytes: Size of its memory.
-
-    Source: Esling et al., Table 1.
-    """
-
-    name: str
-    clock_hz: float
-    flops: float
-    drive_bytes: float
-    ram_bytes: float
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """Whether a model runs on a platform.
-
-    Attributes:
-        real_time: One second of audio takes no more operations than the platform does in a second.
-        fits_drive: The model fits on the drive.
-        fits_memory: The read-write memory of one step fits into the memory.
-    """
-
-    real_time: bool
-    fits_drive: bool
-    fits_memory: bool
-
-    @property
-    def embeddable(self) -> bool:
-        """Whether the model fits on the drive and into the memory."""
-        return self.fits_drive and self.fits_memory
-
-
-def bounds(platform: Platform, flops_per_second: float, disk_bytes: float, read_write_bytes: float) -> Bounds:
-    """Compare the cost of a model with a platform.
-
-    Args:
-        platform: The device.
-        flops_per_second: Operations per second of audio.
-        disk_bytes: Size of the stored model.
-        read_write_bytes: Memory read and written in one generation step.
-
-    Source: Esling et al., Sec. 6. Memory accesses are compared with the size of the memory, as there.
-    """
-    return Bounds(flops_per_second <= platform.flops, disk_bytes <= platform.drive_bytes, read_write_bytes <= platform.ram_bytes)
-
-
 def _is_leaf(module: nn.Module) -> bool:
     return isinstance(module, _COUNTED) or not any(True for _ in module.children())
 
 
 def _add(tally: _Tally, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
     inputs, outputs = _tensors((args, kwargs)), _tensors(output)
+    given, made = (_BYTES * sum(tensor.numel() for tensor in tensors) for tensors in (inputs, outputs))
     tally.calls += 1
-    tally.read += _BYTES * (sum(tensor.numel() for tensor in inputs) + sum(parameter.numel() for parameter in module.parameters()))
-    tally.written += _BYTES * sum(tensor.numel() for tensor in outputs)
+    tally.read += given + _BYTES * sum(parameter.numel() for parameter in module.parameters())
+    tally.written += made
+    tally.largest = max(tally.largest, given + made)
     if outputs:
         tally.shape = tuple(outputs[0].shape)
     if isinstance(module, _COUNTED):

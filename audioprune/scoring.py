@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from audioprune import checkpoint, cost, packing
 from audioprune.compress.masks import prunable
 from audioprune.loading import LoadedModel
@@ -38,7 +40,7 @@ def size_row(run: Run, path: str, variant: str, loaded: LoadedModel, file: Path)
     model, file = loaded.model, model_file(file)
     stored = packing.storage(model.state_dict(), loaded.mask, loaded.codebooks, parameters=[name for name, _ in model.named_parameters()])
     example = model.example_input()
-    seconds = example.shape[model.time_dim] / model.frames_per_second
+    seconds = cost.example_seconds(model)
     card = cost.cost(model, example, seconds)
     repeats = run.config["scoring"]["latency_repeats"]
     names = prunable(model)
@@ -63,4 +65,30 @@ def size_row(run: Run, path: str, variant: str, loaded: LoadedModel, file: Path)
         "scale": run.scale,
         "seed": run.seed,
         "file": file.name,
+    }
+
+
+def running_costs(model: nn.Module, repeats: int) -> dict[str, Any]:
+    """Return what one generation step of a model costs, and how fast this machine makes audio with it.
+
+    Operations are two per multiplication by a weight, per second of audio, those of a synthesizer added. Memory traffic is that of one
+    step. The real-time factor is seconds of one thread per second of audio; below 1 is faster than real time.
+
+    Args:
+        model: The model; see `audioprune.cost.generation_step`.
+        repeats: Timed runs, or 0 to measure no time.
+
+    Source: Esling et al., Sec. 6.1.
+    """
+    step = cost.generation_step(model)
+    card = cost.cost(model, step.inputs, step.seconds, step.forward)
+    synthesis = model.synthesis_flops_per_second() if hasattr(model, "synthesis_flops_per_second") else 0.0
+    timed = cost.latency(model, step.inputs, step.seconds, repeats=repeats, forward=step.forward) if repeats else None
+    return {
+        "flops_s": card.flops_per_second + synthesis,
+        "disk": card.disk_bytes,
+        "rw_r": card.read_bytes,
+        "rw_w": card.written_bytes,
+        "peak_bytes": card.peak_bytes,
+        "rtf": None if timed is None else timed / 1000,
     }

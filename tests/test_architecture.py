@@ -26,20 +26,21 @@ ALLOWED = {
     "models": BASE | {"dsp", "compress"},
     "data": BASE | {"dsp"},
     "optim": BASE | {"compress"},
-    "tasks": BASE | {"dsp", "compress", "metrics", "models"},
+    "tasks": BASE | {"dsp", "compress", "metrics", "models", "settings"},
     "checkpoint": BASE,
     "settings": BASE,
     "packing": BASE | {"compress"},
     "cost": BASE | {"compress"},
+    "platforms": BASE,
     "hooks": BASE | {"compress", "checkpoint"},
     "training": BASE | {"compress", "optim", "checkpoint", "hooks", "settings"},
     "distiller": BASE | {"compress", "checkpoint"},
     "loading": BASE | {"compress", "checkpoint", "packing"},
-    "listening": BASE | {"results", "dsp", "metrics", "loading"},
+    "listening": BASE | {"results", "dsp", "metrics", "data", "loading"},
     "run": BASE | {"identity", "results", "compress", "checkpoint", "settings", "loading"},
     "scoring": BASE | {"compress", "checkpoint", "packing", "cost", "loading", "run"},
-    "steps": BASE | {"results", "compress", "distiller", "optim", "metrics", "settings", "training", "loading", "run", "scoring"},
-    "report": BASE | {"results"},
+    "steps": BASE | {"results", "checkpoint", "compress", "distiller", "optim", "metrics", "settings", "training", "loading", "run", "scoring"},
+    "report": BASE | {"results", "platforms"},
     "tools": BASE | {"cost", "data", "listening", "loading", "report"},
     "verbs": BASE | {"identity", "run", "report"},
     "cli": BASE | {"identity", "schema", "tools", "verbs", "conf"},
@@ -104,7 +105,7 @@ def test_only_named_rooms_know_hydra() -> None:
 
 def test_report_and_command_line_do_not_import_torch() -> None:
     for path in _files():
-        if _room(path) in ("cli", "schema", "identity", "report", "results", "files", "errors", "progress", "signals", "places"):
+        if _room(path) in ("cli", "schema", "identity", "report", "results", "platforms", "files", "errors", "progress", "signals", "places"):
             assert not {name for name in _imports(path) if name.split(".")[0] in ("torch", "accelerate", "numba")}, path
 
 

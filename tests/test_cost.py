@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from audioprune.cost import Cost, Platform, bounds, cost, latency, stft_flops_per_second
+from audioprune.cost import Cost, cost, example_seconds, generation_step, latency, stft_flops_per_second
 from audioprune.errors import ConfigError
 
 
@@ -198,20 +198,38 @@ def test_latency_checks_its_numbers(argument: dict[str, int]) -> None:
         latency(nn.Linear(1, 1), torch.zeros(1, 1), 1.0, **argument)
 
 
-PLATFORMS = {
-    "ATMega1280": Platform("ATMega1280", 16e6, 160e3, 128e3, 8e3),
-    "RPi1B": Platform("RPi1B", 700e6, 41e6, 256e6, 512e6),
-    "RPi2B": Platform("RPi2B", 900e6, 53e6, 1e9, 1e9),
-}
+class _Whole(nn.Module):
+    """A model of whole examples."""
+
+    frames_per_second, time_dim = 10.0, 1
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.layer, self.length = nn.Linear(3, 2), length
+
+    def example_input(self) -> Tensor:
+        return torch.zeros(1, 5, 3)
 
 
-def test_platform_bounds_of_esling_et_al() -> None:
-    assert not any(bounds(platform, 79.2e9, 1e7, 1.1e7).real_time for platform in PLATFORMS.values())
-    sing = 4 * 80_765_057
-    assert not bounds(PLATFORMS["RPi1B"], 1.0, sing, 4.27e8).embeddable
-    assert bounds(PLATFORMS["RPi2B"], 1.0, sing, 4.27e8).embeddable
-    edge = bounds(PLATFORMS["ATMega1280"], 160e3, 128e3, 8e3 + 1)
-    assert (edge.real_time, edge.fits_drive, edge.fits_memory, edge.embeddable) == (True, True, False, False)
+class _Stepping(_Whole):
+    """A frame-wise model; ``length`` frames make one step."""
+
+    def step_input(self) -> tuple[Tensor, None]:
+        return torch.zeros(1, self.length, 3), None
+
+    def step(self, frames: Tensor, state: None) -> Tensor:
+        return self.layer(frames)
+
+
+def test_generation_step_is_a_frame_or_the_whole_example() -> None:
+    frame, note = generation_step(_Stepping(1)), generation_step(_Stepping(5))
+    assert frame.seconds == 0.1 and note.seconds == 0.5 == example_seconds(_Stepping(1))
+    model = _Stepping(1)
+    card = cost(model, model.step_input(), 0.1, model.step)
+    assert card.macs_per_second == 6 * 10 and card.read_bytes == 4 * (3 + 8) and card.written_bytes == 8
+    assert card.peak_bytes == 4 * 8 + 4 * 3 + 4 * 2
+    whole = _Whole(1)
+    assert generation_step(whole).forward is whole and generation_step(whole).seconds == 0.5
 
 
 def test_stft_formula() -> None:

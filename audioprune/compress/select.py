@@ -171,6 +171,23 @@ def threshold(scores: Mapping[str, Tensor], thresholds: Mapping[str, float], mas
     return keeps
 
 
+def places_within(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Replace every score by its place within its own tensor, (rank + 0.5) / size, equal scores by position.
+
+    A selection over all tensors together, such as ``budget``, then takes the same share of every one, one position at a time.
+
+    Args:
+        scores: Name -> scores.
+
+    Returns:
+        Name -> places between 0 and 1, float64, shape of the scores.
+
+    Raises:
+        DivergedError: A score is NaN.
+    """
+    return {name: (ranks(score).double() + 0.5) / max(1, score.numel()) for name, score in scores.items()}
+
+
 @dataclass(frozen=True)
 class BudgetChoice:
     """What a budget selection keeps.

@@ -8,6 +8,7 @@ from audioprune.steps.analyse import FitBudget, SensitivityCurves
 from audioprune.steps.baseline import SameSizeBaseline
 from audioprune.steps.control import Repeat
 from audioprune.steps.evaluate import Evaluate
+from audioprune.steps.lottery import LotteryEvaluate, LotteryPrune, LotteryTrain, Rewind
 from audioprune.steps.prune import Prune, SensitivityPrune, Trim
 from audioprune.steps.quantize import Quantize
 from audioprune.steps.scheduled import PruneScheduled, TrainScheduled
@@ -18,10 +19,14 @@ from audioprune.steps.unit_groups import TrimGroups
 __all__ = [
     "Evaluate",
     "FitBudget",
+    "LotteryEvaluate",
+    "LotteryPrune",
+    "LotteryTrain",
     "Prune",
     "PruneScheduled",
     "Quantize",
     "Repeat",
+    "Rewind",
     "SameSizeBaseline",
     "SensitivityCurves",
     "SensitivityPrune",

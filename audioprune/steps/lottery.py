@@ -1,0 +1,353 @@
+"""How a pipeline draws lottery tickets: train and keep early weights, prune, go back to them, train again, measure.
+
+Which units or weights stay is decided in audioprune.compress.lottery; repetition is that of control.py.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from audioprune import checkpoint
+from audioprune.compress import lottery
+from audioprune.compress.evidence import Evidence
+from audioprune.compress.lottery import Origin, Selection
+from audioprune.compress.masks import Mask
+from audioprune.compress.trim import trim_
+from audioprune.compress.units import UnitSet
+from audioprune.errors import ConfigError, unknown_name
+from audioprune.loading import build_model, load_model_file, restore_model
+from audioprune.run import Run
+from audioprune.scoring import running_costs, save_model
+from audioprune.settings import Settings
+from audioprune.signals import check_stop
+from audioprune.steps.train import drop_checkpoints, open_fit, train_row
+
+MODES = ("trim", "mask")
+RESETS = ("rewind", "reinit")
+REWIND_FILE = "rewind.safetensors"
+KNOBS = ("mode", "scope", "criterion", "scaling", "budget", "fraction", "min_units", "rewind", "reset", "noise_rel", "evidence_items")
+
+
+@dataclass
+class LotteryTrain:
+    """Train to completion: the first time from the beginning, keeping the weights of an early moment, later for what is left after it.
+
+    Optimiser, learning-rate rule and order of the batches begin anew every time.
+
+    Attributes:
+        rewind: The moment k: ``500it`` after 500 steps, ``7ep`` after 7 epochs, ``0ep`` before the first step.
+
+    Raises:
+        ConfigError: The moment cannot be read or lies at or behind the end of the training.
+
+    Source: Esling et al., Sec. 2.2.2, steps 2 and 5.
+    """
+
+    rewind: str = "0ep"
+
+    def run(self, run: Run, path: str) -> None:
+        """Train to the end; the model gets the weights of the best validation."""
+        moment = Moment.parse(self.rewind)
+        first = _facts(run)["round"] == 0
+        per_epoch = math.ceil(len(run.data.train()) / run.settings.batch_size)
+        rest = moment.after(run.settings, per_epoch)
+        snapshot = Snapshot(moment, run.folder / REWIND_FILE)
+        outcome = open_fit(run, path, run.settings if first else rest, mask=run.mask, hooks=(snapshot,) if first else ()).run()
+        if not (run.folder / REWIND_FILE).exists():
+            raise ConfigError(f"training ended after {outcome.steps} steps, before pipeline.rewind={self.rewind}; give an earlier moment")
+        run.model.cpu()
+        run.codebooks = None
+        run.results.put({**train_row(run, path, outcome), "round": _facts(run)["round"]})
+
+    def cleanup(self, run: Run, path: str) -> None:
+        """Drop the checkpoints; the result is in the run's state."""
+        drop_checkpoints(run, path)
+
+
+@dataclass
+class LotteryPrune:
+    """Choose the next ticket by the trained weights, and mask the model or cut it down to it.
+
+    A round that can remove nothing, because every set of units is at its floor, ends the repetition.
+
+    Attributes:
+        mode: ``trim`` takes units out of the model, ``mask`` zeroes single weights of all layers but the last.
+        criterion: ``magnitude``, ``gradient``, ``activation``, ``normalization`` or ``information``; for masks one of the first two.
+        scope: ``local`` or ``global``.
+        scaling: ``max``, ``dimension`` or ``none``.
+        budget: ``weights`` or ``units``.
+        fraction: Share that a round removes.
+        min_units: Units that every set keeps.
+        evidence_items: Validation items that a criterion looks at, or None for all.
+        samples: Pairs of example and frame of the information criterion.
+        noise_rel: Its noise, in deviations of a unit.
+
+    Source: Esling et al., Sec. 3.
+    """
+
+    mode: str = "trim"
+    criterion: str = "information"
+    scope: str = "global"
+    scaling: str = "max"
+    budget: str = "weights"
+    fraction: float = 0.3
+    min_units: int = 1
+    evidence_items: int | None = None
+    samples: int = 2000
+    noise_rel: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ConfigError(unknown_name("mode", self.mode, MODES))
+        self.selection = Selection(self.criterion, self.scope, self.scaling, self.budget, self.fraction, self.min_units)
+
+    def run(self, run: Run, path: str) -> None:
+        """Prune one round."""
+        started = time.monotonic()
+        sets = _unit_sets(run.model, required=self.mode == "trim")
+        facts = _facts(run)
+        if facts["round"] == 0:
+            facts |= {"params": lottery.parameters_of(run.model), "units": {each.name: each.size for each in sets}}
+        evidence = self._evidence(run)
+        changed = self._trim(run, sets, evidence) if self.mode == "trim" else self._mask(run, sets, evidence)
+        run.codebooks = None
+        if not changed:
+            run.facts |= {"stop": f"round {facts['round'] + 1} can remove nothing more", "stop_now": True}
+            return
+        facts["round"] += 1
+        row = {"key": path, "kind": "ticket", "label": run.label, "round": facts["round"], "params": lottery.parameters_of(run.model)}
+        row |= {"samples": evidence.facts.get("mi_samples"), "seconds": round(time.monotonic() - started, 2)}
+        run.results.put({**row, "units": {each.name: each.size for each in _unit_sets(run.model)}})
+
+    def _trim(self, run: Run, sets: list[UnitSet], evidence: Evidence) -> bool:
+        facts = _facts(run)
+        origin = Origin(facts["params"], facts["units"])
+        keep = lottery.choose_units(run.model, sets, self.selection, facts["round"] + 1, origin, evidence)
+        if all(bool(kept.all()) for kept in keep.values()):
+            return False
+        facts["kept"] = lottery.narrowed(facts.get("kept", {}), keep, sets)
+        trim_(run.model, sets, keep)
+        return True
+
+    def _mask(self, run: Run, sets: list[UnitSet], evidence: Evidence) -> bool:
+        names = lottery.maskable(run.model, sets)
+        before = run.mask or Mask.ones(run.model, names)
+        run.mask = lottery.choose_weights(run.model, names, self.selection, _facts(run)["round"] + 1, before, evidence)
+        run.mask.apply_(run.model)
+        return run.mask.kept() < before.kept()
+
+    def _evidence(self, run: Run) -> Evidence:
+        data = run.data.valid()
+        count = min(self.evidence_items or len(data), len(data))
+        chosen = [place * len(data) // count for place in range(count)]  # a set may be sorted by instrument
+        batches = _batches(run, data, chosen)
+        target = getattr(run.task, "evidence_target", None)
+        return Evidence(batches, run.task.loss, _examples, target, self.samples, self.noise_rel, run.seed)
+
+
+@dataclass
+class Rewind:
+    """Give the ticket the early weights back, or a fresh draw of all weights.
+
+    The full-size snapshot is cut to the units that are left, so that every surviving weight has the bits it had then. A fresh draw is
+    that of a full-size network too, cut likewise: survivors come from the distribution that the first network came from.
+
+    Attributes:
+        reset: ``rewind`` or ``reinit``.
+
+    Source: Esling et al., Sec. 2.2.2, step 4, and Figure 2, right.
+    """
+
+    reset: str = "rewind"
+
+    def __post_init__(self) -> None:
+        if self.reset not in RESETS:
+            raise ConfigError(unknown_name("reset", self.reset, RESETS))
+
+    def run(self, run: Run, path: str) -> None:
+        """Replace all parameters and buffers."""
+        facts = _facts(run)
+        state = checkpoint.under(checkpoint.read(run.folder / REWIND_FILE)[0], "model/")
+        fresh = _drawn(run, facts["round"])
+        if self.reset == "rewind":
+            restore_model(fresh, state)
+        elif {name: value.shape for name, value in fresh.state_dict().items()} != {name: value.shape for name, value in state.items()}:
+            raise ConfigError("pipeline.reset=reinit: expected a model of its configured widths, got a trimmed checkpoint; use rewind")
+        if facts.get("kept"):
+            lottery.cut_to_(fresh, facts["kept"])
+        run.model = fresh
+        if run.mask is not None:
+            run.mask.apply_(run.model)
+
+
+@dataclass
+class LotteryEvaluate:
+    """Write the ticket, read it back, measure error and costs, and record all of it in one row.
+
+    The error is that of the task, or the loss over the test set where the task has none; smaller is better. The weights are those of
+    the epoch of the best validation. The multiplier is the error over that of the first network.
+
+    Attributes:
+        audio_rounds: Rounds after which audio of the first test items is kept.
+
+    Source: Esling et al., Sec. 5.1 (test error multiplier) and 6.1 (costs).
+    """
+
+    audio_rounds: list[int] = field(default_factory=lambda: [0])
+
+    def run(self, run: Run, path: str) -> None:
+        """Measure the model as it is on disk."""
+        facts = _facts(run)
+        now = facts["round"]
+        file = run.folder / (f"round-{now:02d}.safetensors" if run.mask is None else "masked.safetensors")
+        save_model(run, file)
+        loaded = load_model_file(file, run.model_config)
+        model = loaded.model.eval()
+        error = self._error(run, model, now)
+        facts.setdefault("error", error)
+        trained = run.results.of_kind("train")[-1]
+        drawn = run.results.of_kind("ticket")[-1] if now else {}
+        knobs = {key: run.config["pipeline"].get(key) for key in KNOBS}
+        row = {"key": path, "kind": "lottery", "label": run.label, "model": run.model_config.get("name"), **knobs}
+        row |= {"dataset": (run.config.get("data") or {}).get("name"), "iteration": now, "round": now}
+        row |= {"val": trained["best_loss"], "test": error, "multiplier": error / facts["error"]}
+        row |= {key: trained[key] for key in ("epochs", "best_epoch", "steps", "seconds")}
+        row |= _counted(model, loaded.mask) | running_costs(model, run.config["scoring"]["latency_repeats"])
+        row |= {"file": file.name, "bytes_file": file.stat().st_size, "mi_samples": drawn.get("samples")}
+        run.results.put({**row, "seconds_scoring": drawn.get("seconds"), "scale": run.scale, "seed": run.seed})
+
+    def _error(self, run: Run, model: nn.Module, now: int) -> float:
+        variant = "uncompressed" if now == 0 else f"round-{now:02d}"
+        wanted: dict[str, Any] = {"variant": variant, "keep": run.config["scoring"]["audio_items"] if now in self.audio_rounds else 0}
+        errors = []
+        for condition, dataset in run.data.tests().items():
+            check_stop()
+            metrics: dict[str, Any] = {}
+            if not getattr(run.task, "scores_audio", True):
+                audio = run.folder / "audio" / condition if wanted["keep"] else None
+                metrics = run.task.score(model, dataset, None, condition=condition, audio=audio, **wanted)[variant]["metrics"]
+            loss = metrics.get("error")
+            errors.append(run.task.validation_loss(model, dataset, run.data.collate, None).base() if loss is None else float(loss))
+        return math.fsum(errors) / len(errors)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A moment within a training: after so many steps, or after so many epochs."""
+
+    count: int
+    unit: str
+
+    @classmethod
+    def parse(cls, text: str) -> Moment:
+        """Read ``500it`` or ``7ep``.
+
+        Raises:
+            ConfigError: It is neither.
+        """
+        match = re.fullmatch(r"(\d+)(it|ep)", str(text))
+        if match is None:
+            raise ConfigError(f"pipeline.rewind: expected steps or epochs such as 500it, 7ep or 0ep, got {text!r}; correct it")
+        return cls(int(match.group(1)), match.group(2))
+
+    def after(self, settings: Settings, per_epoch: int) -> Settings:
+        """Return the training numbers of what is left after this moment.
+
+        Raises:
+            ConfigError: Nothing is left.
+        """
+        planned = min(settings.epochs * per_epoch, settings.steps or settings.epochs * per_epoch)
+        done = self.count if self.unit == "it" else self.count * per_epoch
+        if done >= planned:
+            raise ConfigError(f"pipeline.rewind: expected a moment before the last of {planned} steps, got {done} steps; lower it")
+        left = planned - done
+        whole = self.unit == "ep" and settings.steps is None
+        return replace(settings, epochs=math.ceil(left / per_epoch), steps=None if whole else left)
+
+
+class Snapshot:
+    """A hook that stores the model once, at one moment of its training.
+
+    Args:
+        moment: When.
+        file: Where to; written anew when a resumed training passes the moment again, with the same bits.
+    """
+
+    def __init__(self, moment: Moment, file: Path) -> None:
+        self.moment, self.file, self.steps = moment, file, 0
+
+    def on_epoch_begin(self, epoch: int, model: nn.Module) -> None:
+        """Store after so many epochs."""
+        if self.moment.unit == "ep" and epoch == self.moment.count:
+            self._store(model)
+
+    def on_step_begin(self, model: nn.Module) -> None:
+        """Store after so many steps."""
+        if self.moment.unit == "it" and self.steps == self.moment.count:
+            self._store(model)
+        self.steps += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the number of steps begun."""
+        return {"facts": {"steps": self.steps}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.steps = int(state["facts"]["steps"])
+
+    def _store(self, model: nn.Module) -> None:
+        tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
+        checkpoint.write(self.file, tensors, {"moment": f"{self.moment.count}{self.moment.unit}"})
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    """Return what the rounds tell one another; it is stored with the run's state."""
+    return run.facts.setdefault("lottery", {"round": 0})
+
+
+def _unit_sets(model: nn.Module, required: bool = False) -> list[UnitSet]:
+    if hasattr(model, "unit_sets"):
+        return model.unit_sets()
+    if required:
+        raise ConfigError(
+            f"{type(model).__name__}: expected a method unit_sets() that lists its units; write one or set pipeline.mode=mask"
+        )
+    return []
+
+
+def _drawn(run: Run, number: int) -> nn.Module:
+    """Build a network of full size whose weights are a function of seed and round alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed((run.seed * 1_000_003 + 7919 * number) % 2**63)
+        return build_model(run.model_config, trusted=True)
+
+
+def _batches(run: Run, data: Any, chosen: list[int]) -> Iterator[dict[str, Any]]:
+    size = run.settings.batch_size
+    for start in range(0, len(chosen), size):
+        check_stop()
+        yield run.data.collate([data[index] for index in chosen[start : start + size]])
+
+
+def _examples(batch: dict[str, Any]) -> float:
+    return float(len(next(iter(batch.values()))))
+
+
+def _counted(model: nn.Module, mask: Mask | None) -> dict[str, Any]:
+    """Count parameters and units, masked and removable ones."""
+    sets = _unit_sets(model)
+    row: dict[str, Any] = {"params": lottery.parameters_of(model), "units": sum(each.size for each in sets)}
+    row["params_nonzero"] = sum(int(parameter.count_nonzero()) for parameter in model.parameters())
+    row["units_per_set"] = {each.name: each.size for each in sets}
+    masked = {name: int(gone.sum()) for name, gone in lottery.fully_masked(sets, mask).items()} if mask is not None else {}
+    row["units_masked"] = sum(masked.values())
+    return row | {"mask_sparsity": mask.sparsity() if mask is not None else 0.0}
