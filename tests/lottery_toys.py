@@ -94,7 +94,7 @@ class Task:
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
         return (model(batch["x"]) - batch["y"]).square().mean()
 
-    def evidence_target(self, batch: dict[str, Any]) -> Tensor:
+    def evidence_target(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
         return batch["y"]
 
     def step(self, model: nn.Module, batch: dict[str, Any], update: Callable[[Tensor], float]) -> dict[str, float]:

@@ -28,8 +28,8 @@ def unit_information(model: nn.Module, sets: Sequence[UnitSet], evidence: Eviden
     A sample is a pair of example and frame, drawn from all pairs of the validation set. The unit gives one number for it: its output
     at one random time within the frame, with noise added. Position t of a layer with T positions stands for the share (t + 0.5) / T of
     the example's duration, whatever its rate; layers that crop both ends are thus aligned in their middle. Of a target with more than
-    six numbers the first four principal components are taken. A unit with several positions, such as a gated one, gets the mean over
-    them, one that several layers write the mean over these.
+    six numbers the first one and three principal components of the others are taken. A unit with several positions, such as a gated
+    one, gets the mean over them, one that several layers write the mean over these.
 
     Args:
         model: The model that the sets describe; its training mode stays as it is.
@@ -137,9 +137,9 @@ def _called_once(module: nn.Module, seen: Mapping[nn.Module, list[Array]]) -> Ar
 
 
 def _reduced(targets: Array) -> Array:
-    """Return targets of at most six numbers: as they are, or their first principal components."""
+    """Return targets of at most six numbers: as they are, or the first number and the principal components of the others."""
     if targets.shape[1] <= MAX_DIMENSIONS:
         return targets
-    centred = targets - targets.mean(axis=0)
-    components = np.linalg.svd(centred, full_matrices=False)[2][:TARGET_DIMENSIONS]
-    return centred @ components.T
+    others = targets[:, 1:] - targets[:, 1:].mean(axis=0)
+    components = np.linalg.svd(others, full_matrices=False)[2][: TARGET_DIMENSIONS - 1]
+    return np.concatenate([targets[:, :1], others @ components.T], axis=1)

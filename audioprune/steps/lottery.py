@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,7 @@ class LotteryPrune:
         count = min(self.evidence_items or len(data), len(data))
         chosen = [place * len(data) // count for place in range(count)]  # a set may be sorted by instrument
         batches = _batches(run, data, chosen)
-        target = getattr(run.task, "evidence_target", None)
+        target = partial(run.task.evidence_target, run.model) if hasattr(run.task, "evidence_target") else None
         return Evidence(batches, run.task.loss, _examples, target, self.samples, self.noise_rel, run.seed)
 
 

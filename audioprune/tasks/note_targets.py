@@ -1,0 +1,58 @@
+"""What a note is in few numbers per sample or frame, so that the information of single units about it can be measured.
+
+The measurement stands in audioprune.compress.information; what models are told of a note in note_features.py.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from audioprune.dsp import STFT
+
+MELS = 24
+"""Mel bands of a frame."""
+STFT_OF_TARGETS = STFT(1024, 256, "hann")
+_FLOOR = 1e-7
+
+
+def next_amplitude(tokens: Tensor, classes: int) -> Tensor:
+    """Return the companded amplitude that follows each sample but the last, shape (B, T - 1, 1), within -1..1.
+
+    Position t is what a causal model is to predict at t, so that layers of its length are aligned with it.
+
+    Args:
+        tokens: Classes (B, T) of a mu-law scale.
+        classes: Number of classes.
+
+    Source: Esling et al., equation 7, leave the target's form open. As one of 256 classes it would leave about one sample per cell of
+    the estimator; as one number it orders them.
+    """
+    return (tokens[:, 1:, None].double() * 2 / (classes - 1)) - 1
+
+
+def frame_features(audio: Tensor, sample_rate: int) -> Tensor:
+    """Return log energy and log mel energies of each frame, shape (B, N, 1 + 24); a frame each 256 samples.
+
+    Args:
+        audio: Signals (B, T).
+        sample_rate: In Hz.
+
+    Source: Esling et al., equation 7, leave the target's form open; the estimator needs few numbers, so that the criterion takes the
+    first one and three principal components of the others.
+    """
+    spectrum = STFT_OF_TARGETS.analysis(audio.float())
+    power = spectrum.real.square() + spectrum.imag.square()
+    mel = power @ _filters(sample_rate).to(audio.device)
+    return torch.cat([power.sum(-1, keepdim=True), mel], -1).clamp_min(_FLOOR).log()
+
+
+@lru_cache(maxsize=4)
+def _filters(sample_rate: int) -> Tensor:
+    """Return the filters (F, M), of equal area."""
+    import librosa  # here, since it takes a second that other work need not pay
+
+    filters = librosa.filters.mel(sr=sample_rate, n_fft=STFT_OF_TARGETS.n_fft, n_mels=MELS, dtype="float32")
+    return torch.from_numpy(filters).T.contiguous()
