@@ -25,6 +25,8 @@ NEEDS = {
     "tut2017": ["data.root=/t"],
     "tut2018": ["data.root=/t"],
     "class_folder": ["data.root=/c"],
+    "vctk": ["data.root=/v"],
+    "coded_folder": ["data.root=/c"],
 }
 
 

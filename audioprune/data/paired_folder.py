@@ -100,7 +100,7 @@ class Pairs(Dataset):
         return {
             "noisy": torch.from_numpy((gain * noisy).astype(np.float32)),
             "clean": torch.from_numpy((gain * clean).astype(np.float32)),
-            "id": f"{index:06d}_{source.noisy.path.stem}",
+            "id": f"{index:06d}_{Path(source.noisy.relative).stem}",
             "noise": source.noise,
             "snr_db": source.snr_db,
         }

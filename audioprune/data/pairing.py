@@ -56,7 +56,7 @@ def find_pairs(root: Path | None, noisy_root: Path | None, clean_root: Path | No
     pairs: list[Pair] = []
     problems: list[Finding] = []
     for noisy, clean, split in folders:
-        found = [_by_name(folder) for folder in (noisy, clean)]
+        found = [by_name(folder) for folder in (noisy, clean)]
         for name in sorted(set(found[0]) | set(found[1])):
             files = [side.get(name) for side in found]
             if files[0] and files[1]:
@@ -139,7 +139,7 @@ def _split_in(relative: Path) -> str:
     return ""
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
+def by_name(folder: Path) -> dict[str, Path]:
     """Return the audio files of a folder by their place in it without the ending."""
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in find_audio(folder)}
 

@@ -1,0 +1,111 @@
+"""How made signals are kept under a key, so that each is made once: one float file apiece, verified whenever it is found.
+
+What the signals are, decoded or resampled speech, is decided in coded_pairs.py. The folder may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from audioprune.data.audio import Samples
+from audioprune.files import write_atomic
+
+_VERSION = 1
+"""Raised whenever the same key would give other samples."""
+_WRITING = threading.Lock()
+"""Threads of one process share the name of a temporary file."""
+
+
+@dataclass(frozen=True)
+class CachedSignal:
+    """A signal that is there as a file.
+
+    Attributes:
+        path: Mono WAV of 32-bit floats, so that levels above full scale stay.
+        frames: Number of samples.
+        sha256: Hash of the samples.
+        peak: Largest absolute sample.
+        level: Root mean square of the samples.
+        payload_bytes: Size that the signal had when it was coded; 0 when it was not.
+    """
+
+    path: Path
+    frames: int
+    sha256: str
+    peak: float
+    level: float
+    payload_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class SignalCache:
+    """A folder of made signals of one kind and rate.
+
+    Several processes may use it at once: files appear whole under their names, and who comes second writes the same samples.
+
+    Attributes:
+        folder: The folder; its name says how the signals were made.
+        sample_rate: Rate of all signals in Hz.
+    """
+
+    folder: Path
+    sample_rate: int
+
+    def __contains__(self, key: str) -> bool:
+        return self._path(key).is_file()
+
+    def get(self, key: str, make: Callable[[], tuple[Samples, int]]) -> CachedSignal:
+        """Return the signal of a key, made when it is missing or damaged.
+
+        Args:
+            key: Hash of whatever it is made from.
+            make: Returns the samples, shape (T,), and their size in bytes when coded.
+
+        Raises:
+            OutputError: The folder cannot be written.
+        """
+        found = self._find(key)
+        if found:
+            return found
+        samples, payload_bytes = make()
+        samples = np.ascontiguousarray(samples, dtype="<f4")
+        remark = json.dumps({"version": _VERSION, "sha256": _hash(samples), "payload_bytes": payload_bytes})
+        stream = io.BytesIO()
+        with soundfile.SoundFile(stream, "w", self.sample_rate, 1, "FLOAT", format="WAV") as file:
+            file.comment = remark
+            file.write(samples)
+        with _WRITING:
+            write_atomic(self._path(key), stream.getvalue())
+        return _signal(self._path(key), samples, payload_bytes)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.wav"
+
+    def _find(self, key: str) -> CachedSignal | None:
+        """Return an intact signal, or nothing."""
+        try:
+            with soundfile.SoundFile(str(self._path(key))) as file:
+                remark = json.loads(file.comment)
+                samples = file.read(dtype="float32")
+                fits = file.samplerate == self.sample_rate and remark["version"] == _VERSION and remark["sha256"] == _hash(samples)
+            return _signal(self._path(key), samples, remark["payload_bytes"]) if fits else None
+        except (soundfile.SoundFileError, OSError, ValueError, TypeError, KeyError):
+            return None
+
+
+def _signal(path: Path, samples: Samples, payload_bytes: int) -> CachedSignal:
+    level = float(np.sqrt(np.square(samples, dtype=np.float64).mean())) if len(samples) else 0.0
+    return CachedSignal(path, len(samples), _hash(samples), float(np.abs(samples).max(initial=0.0)), level, payload_bytes)
+
+
+def _hash(samples: Samples) -> str:
+    return hashlib.sha256(np.ascontiguousarray(samples, dtype="<f4")).hexdigest()

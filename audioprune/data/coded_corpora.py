@@ -1,0 +1,144 @@
+"""The three corpora of coded speech that configurations name: VCTK, any folder, made-up voices.
+
+Each gathers flat options into speech, codec and rules; what a corpus does stands in coded_speech.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from audioprune.data.coded_pairs import CleanSignals, build_coding
+from audioprune.data.coded_segments import CodedRules
+from audioprune.data.coded_speech import CodedSpeech
+from audioprune.data.synthetic_speech import Recipe
+from audioprune.data.vctk import Vctk
+from audioprune.data.voices import MadeVoices, SpeechFolder, Voices
+from audioprune.errors import ConfigError
+
+
+def vctk(
+    root: str | Path,
+    *,
+    mic: str = "mic1",
+    split: str | Path | Mapping[str, Sequence[str]] = "valentini",
+    codec: str = "aac",
+    kbps: float = 24.0,
+    coded_root: str | Path | None = None,
+    coded_delay: int = 0,
+    label: str | None = None,
+    peak: float | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> CodedSpeech:
+    """Return the corpus of VCTK's coded speech.
+
+    Args:
+        root: Folder of VCTK; see Vctk.
+        mic: As in Vctk.
+        split: As in Vctk.
+        codec: ``"aac"``, ``"mp3"`` or ``"opus"``; see Codec.
+        kbps: Wanted bitrate in kbit/s.
+        coded_root: Folder of files that were coded and decoded elsewhere, named like the clean ones; see FolderCoding.
+        coded_delay: Samples that those files are late.
+        label: Name of their codec.
+        peak: Largest sample that every clean utterance is scaled to before coding; None keeps the level on disk.
+        seed: Decides the order of items.
+        **options: Fields of CodedRules, and ``on_bad_file``, ``cache_dir``, ``memory_mb`` of CodedSpeech.
+    """
+    coding = {"codec": codec, "kbps": kbps, "coded_root": coded_root, "coded_delay": coded_delay, "label": label, "peak": peak}
+    return _corpus(Vctk(Path(root).expanduser(), mic, split, seed), coding, seed, options)
+
+
+def coded_folder(
+    root: str | Path,
+    *,
+    split: str | Path | Mapping[str, Sequence[str]] | None = None,
+    fractions: Sequence[float] = (0.8, 0.1, 0.1),
+    speaker_from: str = "auto",
+    codec: str = "aac",
+    kbps: float = 24.0,
+    coded_root: str | Path | None = None,
+    coded_delay: int = 0,
+    label: str | None = None,
+    peak: float | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> CodedSpeech:
+    """Return the corpus of any folder of speech, coded here or by the user.
+
+    Args:
+        root: Folder of clean speech; see SpeechFolder.
+        split: As in SpeechFolder.
+        fractions: As in SpeechFolder.
+        speaker_from: As in SpeechFolder.
+        codec: As in ``vctk``, and so are the other arguments.
+        kbps: Wanted bitrate in kbit/s.
+        coded_root: Folder of decoded files.
+        coded_delay: Samples that those files are late.
+        label: Name of their codec.
+        peak: Largest sample of every clean utterance.
+        seed: Decides shares of speakers and the order of items.
+        **options: As in ``vctk``.
+    """
+    coding = {"codec": codec, "kbps": kbps, "coded_root": coded_root, "coded_delay": coded_delay, "label": label, "peak": peak}
+    voices = SpeechFolder(Path(root).expanduser(), split, tuple(fractions), speaker_from, seed)
+    return _corpus(voices, coding, seed, options)
+
+
+def coded_synthetic(
+    root: str | Path | None = None,
+    *,
+    minutes: float = 4.0,
+    valid_minutes: float = 0.5,
+    test_minutes: float = 1.0,
+    speakers: int = 12,
+    valid_speakers: int = 2,
+    test_speakers: int = 4,
+    utterance_s: Sequence[float] = (3.0, 4.0),
+    codec: str = "aac",
+    kbps: float = 24.0,
+    peak: float | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> CodedSpeech:
+    """Return the corpus of made-up voices after a codec; it needs no download.
+
+    Args:
+        root: Folder to write or read; None for one in the cache folder.
+        minutes: Training speech in minutes.
+        valid_minutes: Validation speech in minutes.
+        test_minutes: Test speech in minutes.
+        speakers: Number of training speakers.
+        valid_speakers: Number of validation speakers.
+        test_speakers: Number of test speakers.
+        utterance_s: Shortest and longest utterance in seconds.
+        codec: As in ``vctk``, and so are the other arguments.
+        kbps: Wanted bitrate in kbit/s.
+        peak: Largest sample of every clean utterance.
+        seed: Decides the voices and the order of items.
+        **options: As in ``vctk``.
+    """
+    if len(utterance_s) != 2:
+        raise ConfigError(f"expected utterance_s as [shortest, longest], got {list(utterance_s)}; give two values")
+    recipe = Recipe(
+        seed=seed,
+        minutes=(float(minutes), float(valid_minutes), float(test_minutes)),
+        speakers=(speakers, valid_speakers, test_speakers),
+        utterance_s=(float(utterance_s[0]), float(utterance_s[1])),
+        noise_s=1.0,
+    )
+    voices = MadeVoices(recipe, Path(root).expanduser() if root else None, options.get("cache_dir") or "")
+    return _corpus(voices, {"codec": codec, "kbps": kbps, "peak": peak}, seed, options)
+
+
+def _corpus(voices: Voices, coding: Mapping[str, Any], seed: int, options: Mapping[str, Any]) -> CodedSpeech:
+    """Return the corpus of some voices from flat options."""
+    own = {name: options[name] for name in ("on_bad_file", "memory_mb") if name in options}
+    cache_dir = options.get("cache_dir") or ""
+    rules = CodedRules(seed=seed, **{name: value for name, value in options.items() if name not in own and name != "cache_dir"})
+    made = {name: value for name, value in coding.items() if name != "peak"}
+    return CodedSpeech(
+        voices, build_coding(CleanSignals(rules.sample_rate, cache_dir, coding["peak"]), **made), rules, cache_dir=cache_dir, **own
+    )

@@ -1,0 +1,131 @@
+"""Which speech files a corpus of clean speech has and which split each belongs to: any folder, or made-up voices.
+
+VCTK has its own module, vctk.py. What is done with the speech, such as coding it, is the business of the corpora.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from audioprune.data.audio import find_audio
+from audioprune.data.gathering import audio_below
+from audioprune.data.made_folder import MadeFolder
+from audioprune.data.speech_synthesis import SAMPLE_RATE
+from audioprune.data.splits import SPEAKER_RULES, Assigned, assign_speech, share_out
+from audioprune.data.synthetic_speech import Recipe, pieces
+from audioprune.errors import ConfigError, unknown_name
+
+
+class Voices(Protocol):
+    """Clean speech of known speakers.
+
+    Attributes:
+        title: Name in tables.
+        speaker_from: Rule of ``splits.speaker_of``; ``"file"`` where speakers are not known.
+    """
+
+    title: str
+    speaker_from: str
+
+    def find(self) -> tuple[Path, list[Path]]:
+        """Return a folder and the audio files below it."""
+
+    def assign(self, root: Path, relative: Mapping[Path, Path]) -> tuple[list[Assigned], list[str]]:
+        """Give files their split and speaker, with notes for the user; see ``splits.assign_speech``."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a description of the corpus says about the speech besides its size."""
+
+
+@dataclass(frozen=True)
+class SpeechFolder:
+    """Any folder of speech, ``<root>/<speaker>/...`` or ``<root>/{train,valid,test}/<speaker>/...``.
+
+    Attributes:
+        root: The folder.
+        split: None takes folders named after splits, else shares of the speakers; or as in ``splits.assign_speech``.
+        fractions: Shares of the speakers in train, valid and test.
+        speaker_from: ``"auto"``, ``"folder"``, ``"prefix"`` (of the file name) or ``"file"``.
+        seed: Chooses the speakers of each share.
+        title: Name in tables.
+
+    Raises:
+        ConfigError: A value is out of its range.
+    """
+
+    root: Path
+    split: str | Path | Mapping[str, Sequence[str]] | None = None
+    fractions: tuple[float, ...] = (0.8, 0.1, 0.1)
+    speaker_from: str = "auto"
+    seed: int = 0
+    title: str = "speech_folder"
+
+    def __post_init__(self) -> None:
+        if self.speaker_from not in SPEAKER_RULES:
+            raise ConfigError(unknown_name("speaker_from", self.speaker_from, SPEAKER_RULES))
+        share_out(("a", "b", "c"), self.fractions, self.seed, "names")
+
+    def find(self) -> tuple[Path, list[Path]]:
+        """Return the folder and its audio files.
+
+        Raises:
+            DataError: It is missing, without audio, or plainly one level off.
+        """
+        return self.root, audio_below(self.root, "speech")
+
+    def assign(self, root: Path, relative: Mapping[Path, Path]) -> tuple[list[Assigned], list[str]]:
+        """Give files their split and speaker."""
+        return assign_speech(root, relative, self.split, self.fractions, self.speaker_from, self.seed)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the folder."""
+        return {"root": str(self.root)}
+
+
+@dataclass(frozen=True)
+class MadeVoices:
+    """Made-up voices, written once to disk; those of training, validation and test are all different.
+
+    Attributes:
+        recipe: What decides the audio; its noises are not used.
+        root: Folder to write or read; None for one in the cache folder, named after the recipe.
+        cache_dir: Cache folder; empty for the user's.
+        title: Name in tables.
+    """
+
+    recipe: Recipe
+    root: Path | None = None
+    cache_dir: str = ""
+    title: str = "synthetic_voices"
+    speaker_from: str = field(default="folder", init=False)
+
+    def find(self) -> tuple[Path, list[Path]]:
+        """Make the audio where it is missing or damaged, and return its folder and files.
+
+        Raises:
+            DataError: The folder holds other files, or voices of another recipe.
+            OutputError: It cannot be written.
+        """
+        seconds = 60 * sum(self.recipe.minutes)
+        speech = {name.removeprefix("speech/"): piece for name, piece in pieces(self.recipe).items() if name.startswith("speech/")}
+        self._folder.make(speech, SAMPLE_RATE, round(2 * SAMPLE_RATE * seconds))
+        return self._folder.root, find_audio(self._folder.root)
+
+    def assign(self, root: Path, relative: Mapping[Path, Path]) -> tuple[list[Assigned], list[str]]:
+        """Give files the split and speaker that their folders name."""
+        return assign_speech(root, relative, "folders", speaker_from=self.speaker_from)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the folder and the recipe."""
+        return {"root": str(self._folder.root), "recipe": self._facts}
+
+    @property
+    def _facts(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self.recipe).items() if not key.startswith("noise")}
+
+    @property
+    def _folder(self) -> MadeFolder:
+        return MadeFolder.at(self.root, self.title, self._facts, self.cache_dir)
