@@ -25,6 +25,9 @@ NEEDS = {
     "tut2017": ["data.root=/t"],
     "tut2018": ["data.root=/t"],
     "class_folder": ["data.root=/c"],
+    "nsynth": ["data.root=/n"],
+    "tinysol": ["data.root=/t"],
+    "note_folder": ["data.root=/f"],
     "vctk": ["data.root=/v"],
     "coded_folder": ["data.root=/c"],
 }

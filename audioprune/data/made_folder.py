@@ -20,7 +20,7 @@ from audioprune.data.audio import find_audio
 from audioprune.data.file_index import inspect_files
 from audioprune.data.splits import listing
 from audioprune.errors import DataError, OutputError
-from audioprune.files import check_writable, sha256, sha256_file, write_json
+from audioprune.files import check_writable, sha256, sha256_file, write_atomic, write_json
 from audioprune.places import cache_folder
 from audioprune.progress import track
 from audioprune.signals import check_stop
@@ -73,16 +73,20 @@ class MadeFolder:
         if not stored or {path.relative_to(self.root).as_posix() for path in files} != set(stored["files"]):
             return False
         facts = inspect_files(self.root, files, self.cache_dir)
-        return all(stored["files"][fact.path.relative_to(self.root).as_posix()] == fact.sha256 for fact in facts)
+        if not all(stored["files"][fact.path.relative_to(self.root).as_posix()] == fact.sha256 for fact in facts):
+            return False
+        texts = stored.get("texts", {}).items()
+        return all((self.root / place).is_file() and sha256_file(self.root / place) == wanted for place, wanted in texts)
 
-    def make(self, pieces: Pieces, sample_rate: int, need_bytes: int) -> None:
+    def make(self, pieces: Pieces, sample_rate: int, need_bytes: int, texts: Mapping[str, str] | None = None) -> None:
         """Write all files, unless the folder is intact.
 
         Args:
-            pieces: Function that returns the samples, (T,) or (T, C), of each file by its path below the folder; written as
-                16-bit FLAC.
+            pieces: Function that returns the samples, (T,) or (T, C), of each file by its path below the folder; written with
+                16 bits as WAV where the path ends so, else as FLAC.
             sample_rate: In Hz.
             need_bytes: About what the files take on disk.
+            texts: Lists and tables that belong to the audio, by their path below the folder.
 
         Raises:
             DataError: The folder holds something else.
@@ -96,7 +100,10 @@ class MadeFolder:
         temporary = self.root.with_name(f"{self.root.name}.tmp.{os.getpid()}")
         try:
             hashes = dict(self._write(temporary, pieces, sample_rate))
-            write_json(temporary / self._marker.name, {"recipe": self.recipe, "files": hashes})
+            marker: dict[str, Any] = {"recipe": self.recipe, "files": hashes}
+            if texts:
+                marker["texts"] = {place: sha256_file(write_atomic(temporary / place, text)) for place, text in texts.items()}
+            write_json(temporary / self._marker.name, marker)
             self._put(temporary)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -112,7 +119,8 @@ class MadeFolder:
             path = temporary / place
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                soundfile.write(str(path), piece(), sample_rate, format="FLAC", subtype="PCM_16")
+                kind = "WAV" if path.suffix == ".wav" else "FLAC"
+                soundfile.write(str(path), piece(), sample_rate, format=kind, subtype="PCM_16")
             except (soundfile.SoundFileError, OSError) as error:
                 raise OutputError(f"cannot write {path}: {error}; free some space or choose another root") from error
             yield place, sha256_file(path)

@@ -1,0 +1,100 @@
+"""Which notes of a corpus are used, and which of train, valid and test gets each of them.
+
+Reading the corpora is done elsewhere; here notes have names and hashes only.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from audioprune.data.notes import Note
+from audioprune.data.splits import SPLITS, share_out
+from audioprune.errors import ConfigError, DataError, unknown_name
+
+RULES = ("random", "by_pitch", "by_instrument", "official")
+
+
+def check_rule(split: str, fractions: Sequence[float]) -> None:
+    """Refuse an unknown rule or fractions that are no shares.
+
+    Raises:
+        ConfigError: They are.
+    """
+    if split not in RULES:
+        raise ConfigError(unknown_name("split", split, RULES))
+    share_out(("a", "b", "c"), fractions, 0, "names")
+
+
+def choose(notes: Sequence[Note], per_instrument: int | None, seed: int) -> tuple[list[Note], list[str]]:
+    """Draw some notes of each instrument; an instrument with fewer gives all of them.
+
+    Args:
+        notes: All notes.
+        per_instrument: Number of notes, or None for all.
+        seed: Decides which; an instrument's notes do not depend on the other instruments.
+
+    Returns:
+        The notes, in their order, and a remark on instruments that have fewer.
+
+    Source: Esling et al., Sec. 5: ten notes of each instrument.
+    """
+    if per_instrument is None:
+        return list(notes), []
+    by_instrument: dict[str, list[int]] = defaultdict(list)
+    for place, note in enumerate(notes):
+        by_instrument[note.instrument].append(place)
+    chosen: list[int] = []
+    few = []
+    for instrument, places in sorted(by_instrument.items()):
+        if len(places) < per_instrument:
+            few.append(f"{instrument} ({len(places)})")
+        ordered = sorted(places, key=lambda place: notes[place].id)  # whatever order the reader found them in
+        drawn = np.random.default_rng([seed, zlib.crc32(instrument.encode())]).permutation(len(ordered))[:per_instrument]
+        chosen += [ordered[int(index)] for index in drawn]
+    listed = ", ".join(few[:5]) + (", ..." if len(few) > 5 else "")
+    remarks = [f"{len(few)} of {len(by_instrument)} instruments have fewer than {per_instrument} notes: {listed}"] if few else []
+    return [notes[place] for place in sorted(chosen)], remarks
+
+
+def split_notes(
+    notes: Sequence[Note], rule: str, fractions: Sequence[float], seed: int, audio: Mapping[Path, str], root: Path
+) -> dict[str, list[Note]]:
+    """Give every note a split.
+
+    Args:
+        notes: The notes.
+        rule: ``"random"`` shares out notes, of which those with the same audio stay together; ``"by_pitch"`` shares out pairs of
+            instrument and pitch, so that no pitch of an instrument is in two splits in different loudness; ``"by_instrument"``
+            shares out instruments; ``"official"`` takes the split of the corpus.
+        fractions: Shares of train, valid and test.
+        seed: Decides them.
+        audio: Hash of each file's samples.
+        root: Folder of the corpus, for messages.
+
+    Raises:
+        DataError: There are too few notes, pitches or instruments, or the corpus has no split of its own.
+    """
+    if rule == "official":
+        chosen = {note: note.part for note in notes}
+        if not all(chosen.values()):
+            raise DataError(f"{root}: expected a corpus with its own split, found notes without one; use split=random")
+    else:
+        keys = {note: _key(note, rule, audio) for note in notes}
+        groups = sorted(set(keys.values()))
+        if len(groups) < 3:
+            what = {"random": "notes", "by_pitch": "pitches of instruments", "by_instrument": "instruments"}[rule]
+            raise DataError(f"{root}: expected at least 3 {what} to split them, found {len(groups)}; add notes or use another split")
+        shares = share_out(groups, fractions, seed, "notes")
+        chosen = {note: shares[keys[note]] for note in notes}
+    return {split: [note for note in notes if chosen[note] == split] for split in SPLITS}
+
+
+def _key(note: Note, rule: str, audio: Mapping[Path, str]) -> str:
+    if rule == "random":
+        return audio[note.path] or note.id
+    return note.instrument if rule == "by_instrument" else f"{note.instrument} {note.pitch:03d}"

@@ -1,0 +1,210 @@
+"""What a single note is: its record, its samples in memory, the items that a generative model is trained on.
+
+Which notes a corpus has is decided by its reader (nsynth.py, sol.py, note_folder.py), how they become a training, a validation and
+a test set in note_corpus.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from audioprune.data.audio import Samples, read_audio, read_info
+from audioprune.data.checks import Finding
+from audioprune.data.splits import SPLITS
+from audioprune.dsp import mixdown, resample
+
+PITCHES = 128
+"""MIDI pitches 0..127; 60 is middle C, 69 is A at 440 Hz."""
+_FULL_SCALE = 32768
+_MARGIN_S = 0.1
+
+
+@dataclass(frozen=True)
+class Note:
+    """One recorded note.
+
+    Attributes:
+        path: The file.
+        id: Unique name, fit for file names.
+        pitch: MIDI pitch, 0..127.
+        velocity: MIDI velocity, 0..127.
+        instrument: Name of the instrument.
+        family: Name of its family.
+        part: Split of the corpus's own list, or an empty text.
+    """
+
+    path: Path
+    id: str
+    pitch: int
+    velocity: int
+    instrument: str
+    family: str
+    part: str = ""
+
+
+@dataclass(frozen=True)
+class NoteList:
+    """What a reader found.
+
+    Attributes:
+        root: Folder of the corpus.
+        notes: The notes, in a fixed order.
+        families: Names of the families; the index of a family is its place here.
+        findings: Notes that the corpus names but that cannot be used.
+        remarks: What a user should know, one line each.
+        facts: What else describes the corpus, as JSON values.
+    """
+
+    root: Path
+    notes: tuple[Note, ...]
+    families: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
+    remarks: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class NoteStore:
+    """Samples of notes, kept in memory up to a budget with 16 bits each.
+
+    Notes beyond the budget are decoded again each time; the samples are the same either way.
+
+    Attributes:
+        sample_rate: Rate of everything that is returned, in Hz.
+        duration_s: Only this much of the begin of a note is kept, in seconds.
+        budget_bytes: Most bytes that stay in memory.
+    """
+
+    sample_rate: int
+    duration_s: float
+    budget_bytes: int
+    _held: dict[Path, NDArray[np.int16]] = field(default_factory=dict, repr=False)
+    _held_bytes: int = 0
+
+    @property
+    def length(self) -> int:
+        """Most samples of a note."""
+        return round(self.duration_s * self.sample_rate)
+
+    def get(self, path: Path) -> Samples:
+        """Return a note as mono samples within -1..1, float32, shape (T',) with T' <= ``length``.
+
+        Several channels are averaged. What lies beyond full scale after resampling is clipped.
+
+        Raises:
+            DataError: The file cannot be decoded.
+        """
+        held = self._held.get(path)
+        if held is None:
+            held = self._read(path)
+            if self._held_bytes + held.nbytes <= self.budget_bytes:
+                self._held[path] = held
+                self._held_bytes += held.nbytes
+        return held.astype(np.float32) / _FULL_SCALE
+
+    def _read(self, path: Path) -> NDArray[np.int16]:
+        frames = math.ceil((self.duration_s + _MARGIN_S) * read_info(path).sample_rate)
+        samples, sample_rate = read_audio(path, 0, frames)
+        mono = resample(np.ascontiguousarray(mixdown(samples.T)), sample_rate, self.sample_rate)[: self.length]
+        return np.round(mono * _FULL_SCALE).clip(-_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Which part of a note an item is.
+
+    A part begins at random within the note, so that it lies within it where the note is long enough.
+
+    Attributes:
+        length: Samples of the part.
+        lead_in: Most samples of silence before the note, from which a generator learns how a note begins.
+    """
+
+    length: int
+    lead_in: int = 0
+
+    def start(self, length: int, rng: np.random.Generator) -> int:
+        """Draw the first sample, negative in the silence before a note of ``length`` samples."""
+        return int(rng.integers(-self.lead_in, max(0, length - self.length) + 1))
+
+
+class NoteSet(Dataset):
+    """Items of one split: ``audio`` (T,) float32, ``pitch``, ``velocity``, ``instrument``, ``family``, ``length`` and ``id``.
+
+    Audio that is too short is filled with zeros; ``length`` samples are of the note. An item is a function of seed, split, index
+    and epoch alone, and of the epoch only where parts of notes are drawn for training.
+
+    Args:
+        notes: The notes.
+        store: Where samples come from.
+        instruments: Names of all instruments of the corpus; the index of an instrument is its place here.
+        families: Names of all families, likewise.
+        split: ``"train"``, ``"valid"`` or ``"test"``.
+        seed: Decides the parts.
+        crop: Part of a note that is an item, or None for the whole note.
+    """
+
+    def __init__(
+        self,
+        notes: Sequence[Note],
+        store: NoteStore,
+        instruments: Sequence[str],
+        families: Sequence[str],
+        *,
+        split: str = "train",
+        seed: int = 0,
+        crop: Crop | None = None,
+    ) -> None:
+        self.notes = tuple(notes)
+        self.store = store
+        self.instruments = tuple(instruments)
+        self.families = tuple(families)
+        self.split = split
+        self.seed = seed
+        self.crop = crop
+        self._epoch = 0
+        self._instrument = {name: place for place, name in enumerate(self.instruments)}
+        self._family = {name: place for place, name in enumerate(self.families)}
+
+    def __len__(self) -> int:
+        return len(self.notes)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, which decides the parts of training notes; other splits stay as they are."""
+        self._epoch = epoch if self.split == "train" else 0
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        note = self.notes[index]
+        samples = self.store.get(note.path)
+        start, length = 0, self.store.length
+        if self.crop:
+            place = [self.seed, SPLITS.index(self.split), index % len(self), self._epoch]
+            start, length = self.crop.start(len(samples), np.random.default_rng(place)), self.crop.length
+        part = samples[max(0, start) : max(0, start + length)]
+        audio = torch.zeros(length)
+        before = max(0, -start)
+        audio[before : before + len(part)] = torch.from_numpy(part)
+        facts = {"pitch": note.pitch, "velocity": note.velocity, "id": note.id, "length": before + len(part)}
+        return {"audio": audio, "instrument": self._instrument[note.instrument], "family": self._family[note.family], **facts}
+
+
+def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Join items to a batch.
+
+    Returns:
+        ``audio`` (B, T) float32; ``pitch``, ``velocity``, ``instrument``, ``family`` and ``lengths`` (B,) int64; the list ``id``.
+    """
+    batch: dict[str, Any] = {key: torch.tensor([item[key] for item in items]) for key in ("pitch", "velocity", "instrument", "family")}
+    batch["audio"] = torch.stack([item["audio"] for item in items])
+    batch["lengths"] = torch.tensor([item["length"] for item in items])
+    batch["id"] = [item["id"] for item in items]
+    return batch

@@ -1,0 +1,206 @@
+"""What a generative model is told of a note: its pitch and loudness curves, its mel spectrum, or its name tags.
+
+Losses and scores stand in generation.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from audioprune.dsp import STFT
+from audioprune.errors import ConfigError, DataError, unknown_name
+
+BLOCK = 160
+"""Samples of a frame of control curves: 100 frames per second at 16 kHz."""
+LOUDNESS = ("rms", "a_weighted")
+CONDITIONS = ("none", "mel", "note")
+_A_WEIGHTED_RANGE_DB = 80.0
+_MEL_FLOOR = 1e-5
+MEL_STFT = STFT(2048, 512, "hann")
+_TIMBRE_STFT = STFT(512, 128, "hann")
+_TIMBRE_MELS = 40
+
+
+def frequency_of(pitch: Tensor) -> Tensor:
+    """Return the frequency in Hz of MIDI pitches, any shape: ``440 * 2^((p - 69) / 12)``."""
+    return 440.0 * 2.0 ** ((pitch.to(torch.float32) - 69.0) / 12.0)
+
+
+def loudness_curve(audio: Tensor, kind: str = "rms", sample_rate: int = 16000, block: int = BLOCK) -> Tensor:
+    """Return the loudness of each block of a signal, shape (B, N).
+
+    Args:
+        audio: Signals (B, N * block).
+        kind: ``"rms"``: root mean square of each block. ``"a_weighted"``: mean A-weighted power in dB, not below -80 dB, divided by
+            80, plus 1, so that full scale is about 1 and silence 0.
+        sample_rate: In Hz.
+        block: Samples of a block.
+
+    Raises:
+        ConfigError: The kind is unknown.
+
+    Source: root mean square as in the code of Esling et al.; A-weighting as in Engel et al. (2020), of unwindowed blocks.
+    """
+    if kind not in LOUDNESS:
+        raise ConfigError(unknown_name("loudness", kind, LOUDNESS))
+    blocks = audio.unflatten(-1, (-1, block))
+    if kind == "rms":
+        return blocks.square().mean(-1).sqrt()
+    spectrum = torch.fft.rfft(blocks).abs().square() / block**2
+    level = 10 * torch.log10((spectrum * _a_weighting(block, sample_rate).to(audio)).sum(-1) * 2 + 1e-10)
+    return (level.clamp_min(-_A_WEIGHTED_RANGE_DB) / _A_WEIGHTED_RANGE_DB) + 1
+
+
+def controls(batch: Mapping[str, Any], kind: str = "rms", sample_rate: int = 16000, block: int = BLOCK) -> tuple[Tensor, Tensor]:
+    """Return the control curves of a batch and the audio that they describe.
+
+    Args:
+        batch: ``audio`` (B, T) and ``pitch`` (B,).
+        kind: Kind of loudness, see ``loudness_curve``.
+        sample_rate: In Hz.
+        block: Samples of a frame.
+
+    Returns:
+        Frames (B, N, 2) of frequency in Hz and loudness, and audio (B, N * block), N = T // block.
+
+    Raises:
+        DataError: The audio is shorter than a frame.
+    """
+    audio = batch["audio"]
+    frames = audio.shape[-1] // block
+    if frames == 0:
+        raise DataError(f"expected at least {block} samples, got {audio.shape[-1]}; use longer notes")
+    audio = audio[..., : frames * block]
+    f0_hz = frequency_of(batch["pitch"])[:, None].expand(-1, frames)
+    return torch.stack((f0_hz, loudness_curve(audio, kind, sample_rate, block)), -1), audio
+
+
+def timbre_curve(audio: Tensor, sample_rate: int = 16000) -> Tensor:
+    """Return level and timbre of signals over time in few numbers, shape (B, N, 5), N = T // 128 + 1.
+
+    The log power of a frame of 512 samples and the second to fifth coefficient of the cosine transform of its 40 log mel powers.
+
+    Args:
+        audio: Signals (B, T).
+        sample_rate: In Hz.
+    """
+    spectrum = _TIMBRE_STFT.analysis(audio.float())
+    power = spectrum.real.square() + spectrum.imag.square()
+    bands = torch.log(power @ _mel_filters(_TIMBRE_MELS, sample_rate, _TIMBRE_STFT.n_fft).to(audio.device) + _MEL_FLOOR)
+    places = (torch.arange(_TIMBRE_MELS, device=audio.device) + 0.5) / _TIMBRE_MELS
+    cosines = torch.cos(math.pi * places[:, None] * torch.arange(1, 5, device=audio.device))
+    return torch.cat((torch.log(power.sum(-1, keepdim=True) + _MEL_FLOOR), bands @ cosines), -1)
+
+
+class Conditioning:
+    """What an autoregressive model is told of the note, for each sample.
+
+    ``mel`` is the mel spectrum of the note itself: log10 of mel powers, not below 1e-5, scaled to 0 there and 1 at power 1, moving
+    linearly from frame to frame of 512 samples. ``note`` are tags that stay the same: one of the pitches, velocity / 127, and one of
+    the families and of the instruments where their numbers are not 0.
+
+    Args:
+        kind: ``"none"``, ``"mel"`` or ``"note"``.
+        mels: Number of mel bands.
+        pitches: Lowest and highest MIDI pitch of the tags.
+        families: Number of families, 0 to tell none.
+        instruments: Number of instruments, 0 to tell none.
+        sample_rate: In Hz.
+
+    Raises:
+        ConfigError: A value is unknown or out of its range.
+
+    Source: Esling et al. condition on 80 mel bands with a hop of 512 in their code; the paper names no conditioning. Tags as in Engel
+        et al. (2017), NSynth, whose WaveNet is told the pitch.
+    """
+
+    def __init__(
+        self,
+        kind: str = "none",
+        *,
+        mels: int = 80,
+        pitches: Sequence[int] = (0, 127),
+        families: int = 0,
+        instruments: int = 0,
+        sample_rate: int = 16000,
+    ) -> None:
+        if kind not in CONDITIONS:
+            raise ConfigError(unknown_name("conditioning", kind, CONDITIONS))
+        if len(pitches) != 2 or not 0 <= pitches[0] <= pitches[1] <= 127:
+            raise ConfigError(f"expected pitches as [lowest, highest] within 0..127, got {list(pitches)}; use [0, 127]")
+        for what, value, least in (("mels", mels, 1), ("families", families, 0), ("instruments", instruments, 0)):
+            if not isinstance(value, int) or value < least:
+                raise ConfigError(f"expected {what} as a whole number of at least {least}, got {value}; correct task.{what}")
+        self.kind = kind
+        self.mels = mels
+        self.pitches = (pitches[0], pitches[1])
+        self.families = families
+        self.instruments = instruments
+        self.sample_rate = sample_rate
+
+    @property
+    def channels(self) -> int:
+        """Number of features C of each sample; 0 for none."""
+        tags = self.pitches[1] - self.pitches[0] + 2 + self.families + self.instruments
+        return {"none": 0, "mel": self.mels, "note": tags}[self.kind]
+
+    def of(self, batch: Mapping[str, Any], length: int) -> Tensor | None:
+        """Return the features (B, C, T) of a batch for ``length`` samples, or None.
+
+        Raises:
+            DataError: A pitch, family or instrument is not among those that the tags know.
+        """
+        if self.kind == "none":
+            return None
+        return self._mel(batch["audio"], length) if self.kind == "mel" else self._tags(batch)[..., None].expand(-1, -1, length)
+
+    def _mel(self, audio: Tensor, length: int) -> Tensor:
+        spectrum = MEL_STFT.analysis(audio.float())
+        filters = _mel_filters(self.mels, self.sample_rate, MEL_STFT.n_fft).to(audio.device)
+        power = (spectrum.real.square() + spectrum.imag.square()) @ filters
+        frames = (torch.log10(power.clamp_min(_MEL_FLOOR)) / 5 + 1).transpose(1, 2)  # (B, C, N)
+        position = torch.arange(length, device=audio.device) / MEL_STFT.hop_length
+        before = position.long().clamp_max(frames.shape[-1] - 1)
+        after = (before + 1).clamp_max(frames.shape[-1] - 1)
+        return torch.lerp(frames[..., before], frames[..., after], (position - before).clamp(0, 1).to(frames))
+
+    def _tags(self, batch: Mapping[str, Any]) -> Tensor:
+        low, high = self.pitches
+        tags = [_one_hot("pitch", batch["pitch"] - low, high - low + 1, f"within {low}..{high}; set task.pitches")]
+        tags.append(batch["velocity"].float()[:, None] / 127)
+        for what, count in (("family", self.families), ("instrument", self.instruments)):
+            if count:
+                plural = {"family": "families"}.get(what, f"{what}s")
+                tags.append(_one_hot(what, batch[what], count, f"below {count}; set task.{plural} to the number of the corpus"))
+        return torch.cat(tags, 1)
+
+
+def _one_hot(what: str, values: Tensor, count: int, expected: str) -> Tensor:
+    if not bool(((values >= 0) & (values < count)).all()):
+        worst = int(values.max() if bool((values >= count).any()) else values.min())
+        raise DataError(f"expected each {what} {expected}, got one of place {worst} among {count}")
+    return F.one_hot(values, count).float()
+
+
+@lru_cache(maxsize=4)
+def _mel_filters(mels: int, sample_rate: int, n_fft: int) -> Tensor:
+    """Return the filters (F, M), of equal area."""
+    import librosa  # here, since it takes a second that other features need not pay
+
+    return torch.from_numpy(librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=mels, dtype="float32")).T.contiguous()
+
+
+@lru_cache(maxsize=4)
+def _a_weighting(block: int, sample_rate: int) -> Tensor:
+    """Return the A-weighting of the power of each bin (F,) of a block; nothing of frequency 0."""
+    import librosa
+
+    frequencies = librosa.fft_frequencies(sr=sample_rate, n_fft=block)[1:]
+    return torch.tensor([0.0, *(10 ** (librosa.A_weighting(frequencies) / 10))])

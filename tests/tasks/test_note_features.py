@@ -1,0 +1,101 @@
+"""What models are told of notes: frequencies, loudness, mel spectra and tags."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from audioprune.errors import ConfigError, DataError
+from audioprune.tasks.note_features import Conditioning, controls, frequency_of, loudness_curve, timbre_curve
+
+
+def _tone(frequency: float, level: float, length: int = 8000) -> torch.Tensor:
+    return level * torch.sin(2 * math.pi * frequency * torch.arange(length) / 16000)[None]
+
+
+def _batch(length: int = 8000) -> dict[str, Any]:
+    audio = torch.cat([_tone(440, 0.5, length), _tone(261.63, 0.25, length)])
+    tags = {"pitch": [69, 60], "velocity": [127, 25], "family": [2, 0], "instrument": [1, 3]}
+    return {"audio": audio, **{key: torch.tensor(values) for key, values in tags.items()}}
+
+
+def test_midi_pitches_are_frequencies() -> None:
+    assert frequency_of(torch.tensor([69, 57, 60, 0])).tolist() == pytest.approx([440, 220, 261.6256, 8.1758], rel=1e-5)
+
+
+def test_loudness_is_the_level_of_blocks() -> None:
+    curve = loudness_curve(torch.cat([_tone(1000, 1.0, 800), torch.zeros(1, 800)], 1))
+    assert curve.shape == (1, 10) and curve[0, :5].tolist() == pytest.approx([math.sqrt(0.5)] * 5, abs=1e-5)
+    assert curve[0, 5:].tolist() == [0.0] * 5
+
+
+def test_weighted_loudness_is_in_decibels_and_knows_the_ear() -> None:
+    full, quiet, low, silent = (
+        float(loudness_curve(signal, "a_weighted")[0, 2])
+        for signal in (_tone(1000, 1.0), _tone(1000, 0.1), _tone(100, 1.0), torch.zeros(1, 8000))
+    )
+    assert full - quiet == pytest.approx(20 / 80, abs=0.01) and full == pytest.approx(1 - 3.01 / 80, abs=0.02)
+    assert low < full - 10 / 80 and silent == 0
+    with pytest.raises(ConfigError, match="unknown loudness"):
+        loudness_curve(torch.zeros(1, 160), "lufs")
+
+
+def test_controls_are_frequency_and_loudness_of_whole_frames() -> None:
+    curves, audio = controls(_batch(8100))
+    assert curves.shape == (2, 50, 2) and audio.shape == (2, 8000)
+    assert curves[:, 7, 0].tolist() == pytest.approx([440, 261.6256], rel=1e-5)
+    assert curves[0, 7, 1] == pytest.approx(0.5 * math.sqrt(0.5), abs=0.02)
+    with pytest.raises(DataError, match="expected at least 160 samples, got 100"):
+        controls({"audio": torch.zeros(1, 100), "pitch": torch.tensor([60])})
+
+
+def test_tags_name_pitch_velocity_family_and_instrument() -> None:
+    conditioning = Conditioning("note", pitches=(60, 72), families=3, instruments=4)
+    features = conditioning.of(_batch(), 5)
+    assert features.shape == (2, conditioning.channels, 5) and conditioning.channels == 13 + 1 + 3 + 4
+    assert torch.equal(features, features[..., :1].expand(-1, -1, 5))
+    first = features[0, :, 0]
+    assert first.nonzero().flatten().tolist() == [9, 13, 16, 18] and first[13] == 1 and features[1, 13, 0] == pytest.approx(25 / 127)
+    assert Conditioning("note").channels == 129 and Conditioning().channels == 0 and Conditioning().of(_batch(), 5) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pitches": (60, 68)}, "expected each pitch within 60..68; set task.pitches, got one of place 9"),
+        ({"families": 2}, "expected each family below 2; set task.families to the number of the corpus"),
+        ({"instruments": 3}, "expected each instrument below 3; set task.instruments"),
+    ],
+)
+def test_unknown_tags_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Conditioning("note", **options).of(_batch(), 5)
+
+
+def test_mel_features_follow_the_note() -> None:
+    conditioning = Conditioning("mel", mels=40)
+    audio = torch.cat([torch.zeros(1, 8000), _tone(440, 0.5)], 1)
+    features = conditioning.of({"audio": audio}, 16000)
+    assert features.shape == (1, 40, 16000) and conditioning.channels == 40
+    assert features[0, :, :4000].abs().max() < 1e-6 and features[0, :, 12000].max() > 1
+    high = conditioning.of({"audio": torch.cat([torch.zeros(1, 8000), _tone(3000, 0.5)], 1)}, 16000)
+    assert high[0, :, 12000].argmax() > features[0, :, 12000].argmax()
+
+
+def test_timbre_has_five_numbers_a_frame() -> None:
+    loud, quiet, bright = (timbre_curve(signal)[0, 20] for signal in (_tone(440, 0.5), _tone(440, 0.05), _tone(3000, 0.5)))
+    assert timbre_curve(_tone(440, 0.5)).shape == (1, 63, 5)
+    assert float(loud[0] - quiet[0]) == pytest.approx(math.log(100), rel=1e-3) and (loud - bright)[1:].abs().max() > 1
+
+
+def test_wrong_settings_are_refused() -> None:
+    for options, message in (
+        ({"kind": "pitch"}, "unknown conditioning"),
+        ({"pitches": (72, 60)}, "expected pitches as"),
+        ({"mels": 0}, "expected mels as a whole number of at least 1, got 0; correct task.mels"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            Conditioning(**options)
