@@ -114,6 +114,8 @@ class Run:
             tensors |= {f"mask/{name}": value for name, value in self.mask.state_dict().items()}
         for name, book in (self.codebooks or {}).items():
             tensors |= {f"centroids/{name}": book.centroids, f"codes/{name}": book.codes}
+        if hasattr(self.task, "state_dict"):  # what a task trains besides the model, such as a discriminator
+            tensors |= {f"task/{name}": value for name, value in self.task.state_dict().items()}
         meta = {"facts": clean(self.facts), "completed": sorted(self.completed), "model_config": self.model_config}
         checkpoint.write_rotating(self.folder / "state.safetensors", tensors, meta)
 
@@ -131,6 +133,8 @@ class Run:
         self.mask = Mask.from_state_dict(masks) if masks else None
         centroids, codes = checkpoint.under(tensors, "centroids/"), checkpoint.under(tensors, "codes/")
         self.codebooks = {name: Codebook(centroids[name], codes[name]) for name in centroids} or None
+        if hasattr(self.task, "load_state_dict"):
+            self.task.load_state_dict(checkpoint.under(tensors, "task/"))
         self.facts = meta["facts"]
         self.completed = set(meta["completed"]) | done
 

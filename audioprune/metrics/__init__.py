@@ -15,6 +15,8 @@ from audioprune.metrics.spectral import SPECTRAL_METRICS
 from audioprune.metrics.speech import SPEECH_METRICS, Metric, MetricError
 
 METRICS: dict[str, Metric] = {**SPEECH_METRICS, **SPECTRAL_METRICS}
+LOWER_IS_BETTER = frozenset({"lsd", "lsd_below_4khz", "lsd_above_4khz", "mr_stft", "l1"})
+"""Metrics that are distances; of all others a larger value is better."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,10 @@ from omegaconf import MISSING
 
 from audioprune.schema.values import choice, number
 
+SIGNAL_METRICS = (
+    "stoi", "estoi", "pesq_raw_nb", "pesq_nb", "pesq_wb", "si_sdr", "lsd", "lsd_below_4khz", "lsd_above_4khz", "seg_snr", "mr_stft", "l1",
+)  # fmt: skip
+"""Names of audioprune.metrics.METRICS."""
 
 @dataclass
 class RuntimeConfig:
@@ -43,7 +47,7 @@ class TrainingConfig:
     decay: float = number(0.98, above=0, most=1)
     decay_every: int = number(2, least=1)
     validate_every: int = number(1, least=1)
-    monitor: str = choice("loss", "loss", "stoi", "estoi", "pesq_raw_nb", "pesq_nb", "pesq_wb", "si_sdr", "accuracy", "accuracy_macro")
+    monitor: str = choice("loss", "loss", *SIGNAL_METRICS, "accuracy", "accuracy_macro")
     early_stop: int | None = number(None, least=1)
     keep: str = choice("best", "best", "last")
     keep_from_epoch: int = number(0, least=0)

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from audioprune.schema.core import PipelineConfig
+from audioprune.schema.core import SIGNAL_METRICS, PipelineConfig
 from audioprune.schema.values import choice, number
 
 
@@ -246,7 +246,7 @@ class AnalysisPipelineConfig(PipelineConfig):
     groups: GroupsConfig = field(default_factory=GroupsConfig)
 
 
-_VALIDATION_METRICS = ("loss", "stoi", "estoi", "pesq_raw_nb", "pesq_nb", "pesq_wb", "si_sdr")
+_VALIDATION_METRICS = ("loss", *SIGNAL_METRICS)
 
 
 @dataclass

@@ -11,6 +11,7 @@ import math
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from audioprune.compress.levels import LEVELS
 from audioprune.compress.masks import Mask, prunable
 from audioprune.compress.select import share_of
 from audioprune.compress.sensitivity import BETAS, Candidates, CurvePoint
-from audioprune.compress.weight_groups import weight_groups
-from audioprune.errors import ConfigError
+from audioprune.compress.weight_groups import INPUTS, OUTPUTS, GroupKinds, weight_groups
+from audioprune.errors import ConfigError, unknown_name
 from audioprune.files import append_line, read_lines
 from audioprune.loading import load_model_file
 from audioprune.results import clean, write_csv
@@ -32,25 +33,33 @@ from audioprune.run import Run
 from audioprune.scoring import save_model
 from audioprune.signals import check_stop
 from audioprune.steps.train import Train, group_kinds
-from audioprune.steps.validation import Validation
+from audioprune.steps.validation import LOSS, Validation
 
 Curves = dict[str, tuple[CurvePoint, ...]]
+_GROUPS = {"element": OUTPUTS, "filter": OUTPUTS, "channel": INPUTS}
 
 
 @dataclass
 class SensitivityCurves:
     """Measure how scores of the validation set fall while one tensor alone is pruned more and more; the model stays as it is.
 
-    Each metric gets a ``curves-<metric>.csv`` in the run folder.
+    Each metric gets a ``curves-<metric>.csv`` in the run folder; ``sensitivity.csv`` holds all of them side by side, with the
+    columns parameter, sparsity, the metrics in their order, and the loss last.
 
     Attributes:
-        metrics: ``loss``, ``stoi``, ``estoi``, ``pesq_raw_nb``, ``pesq_nb``, ``pesq_wb``, ``si_sdr``.
+        metrics: ``loss``, or names of audioprune.metrics such as ``stoi``, ``pesq_wb``, ``si_sdr``, ``lsd``, ``l1``.
         items: Validation items to use, or None for all.
         betas: Removed fractions ascending from 0, or None for 0, 0.05 .. 1.
         structured: Whether weight groups are removed rather than single weights.
         groups: Kind of weight group per kind of layer, for structured pruning.
+        group: ``element``, ``filter`` or ``channel`` in place of the two, as Distiller's analysis names them.
+        sense_range: First fraction, end (exclusive) and step in place of ``betas``; the unpruned model is measured in any case.
 
-    Source: the analyses of Tan & Wang, Algorithms 1 and 2, which know the loss only; scores in its place are ours.
+    Raises:
+        ConfigError: ``group`` is unknown, or ``sense_range`` is no range within 0..1 or stands beside ``betas``.
+
+    Source: the analyses of Tan & Wang, Algorithms 1 and 2, which know the loss only; scores in its place are ours. Plain &
+    Biswas, "Sensitivity Analysis", for groups and range.
     """
 
     metrics: list[str] = field(default_factory=lambda: ["loss"])
@@ -58,13 +67,45 @@ class SensitivityCurves:
     betas: list[float] | None = None
     structured: bool = False
     groups: dict[str, str] | None = None
+    group: str | None = None
+    sense_range: list[float] | None = None
     changes_state: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        if self.group is not None and self.group not in _GROUPS:
+            raise ConfigError(unknown_name("group", self.group, _GROUPS))
+        if self.sense_range is not None:
+            if self.betas is not None:
+                raise ConfigError("expected betas or sense_range, got both; leave one out")
+            self.betas = fractions_of(self.sense_range)
 
     def run(self, run: Run, path: str) -> None:
         """Measure every tensor, going on behind what an interrupted analysis stored."""
-        candidates = _candidates(run, self.structured, self.groups)
+        kinds = group_kinds(self.groups) if self.group is None else _GROUPS[self.group]
+        structured = self.structured if self.group is None else self.group != "element"
+        candidates = _candidates(run, structured, kinds)
         with Validation(run, self.metrics, self.items) as validation:
-            _measured_curves(run, _log(run, path), validation, candidates, self.betas)
+            found = _measured_curves(run, _log(run, path), validation, candidates, self.betas)
+        metrics = sorted(self.metrics, key=LOSS.__eq__)  # the loss last, the others as they stand
+        rows = [
+            (name, point.beta, *(_cell(point.values[metric]) for metric in metrics)) for name, curve in found.items() for point in curve
+        ]
+        write_csv(run.folder / "sensitivity.csv", ("parameter", "sparsity", *metrics), rows)
+
+
+def fractions_of(sense_range: Sequence[float]) -> list[float]:
+    """Turn start, end (exclusive) and step into ascending fractions from 0.
+
+    Raises:
+        ConfigError: The three are no range within 0..1.
+    """
+    numbers = list(sense_range)
+    if len(numbers) != 3 or not (0 <= numbers[0] < numbers[1] <= 1 + numbers[2]) or not 0 < numbers[2] <= 1:
+        raise ConfigError(f"sense_range: expected start, end and step with 0 <= start < end and 0 < step <= 1, got {numbers}; correct it")
+    start, end, step = numbers
+    count = math.ceil((end - start) / step - 1e-9)
+    found = [round(start + index * step, 10) for index in range(count)]
+    return [0.0, *(each for each in found if 0 < each <= 1)]
 
 
 @dataclass
@@ -76,9 +117,9 @@ class FitBudget:
     where that fits, and the ``budget`` row and a line on the terminal say so.
 
     Attributes:
-        metric: ``loss``, ``stoi``, ``estoi``, ``pesq_raw_nb``, ``pesq_nb``, ``pesq_wb`` or ``si_sdr``.
+        metric: ``loss``, or a name of audioprune.metrics such as ``stoi``, ``pesq_wb``, ``si_sdr``, ``lsd``, ``l1``.
         max_drop: Allowed drop of the mean over the validation items, at least 0, absolute, in the metric's unit; STOI and ESTOI are
-            fractions, and a drop of the loss is its increase.
+            fractions, and a drop of the loss, or of a distance such as LSD, is its increase.
         candidates: Largest number of common tolerances to try, each of which is a model to build.
         items: Validation items to use, or None for all.
         betas: Removed fractions ascending from 0, or None for 0, 0.05 .. 1.
@@ -109,7 +150,7 @@ class FitBudget:
         started = time.monotonic()
         if not 0 <= self.max_drop < math.inf:
             raise ConfigError(f"max_drop: expected a finite number >= 0 in the unit of {self.metric}, got {self.max_drop}; correct it")
-        candidates = _candidates(run, self.structured, self.groups)
+        candidates = _candidates(run, self.structured, group_kinds(self.groups))
         with Validation(run, [self.metric], self.items) as validation:
             base = validation.of(run.model)[self.metric]
             if not math.isfinite(base):
@@ -265,10 +306,10 @@ def _quantiser(run: Run) -> tuple[dict[str, Tensor], Any]:
     return tensors, lambda name, count: kmeans.cluster(originals[name], count, mask[name]).restore(mask[name])
 
 
-def _candidates(run: Run, structured: bool, groups: dict[str, str] | None) -> dict[str, Candidates]:
+def _candidates(run: Run, structured: bool, kinds: GroupKinds) -> dict[str, Candidates]:
     mask = _mask_of(run)
     if structured:
-        return sensitivity.group_candidates(run.model, mask, weight_groups(run.model, group_kinds(groups)))
+        return sensitivity.group_candidates(run.model, mask, weight_groups(run.model, kinds))
     return sensitivity.weight_candidates(run.model, mask)
 
 

@@ -1,4 +1,4 @@
-"""How good a model is on the validation set, in the loss or in a speech metric, so that an analysis can ask again and again.
+"""How good a model is on the validation set, in the loss or in a metric of signals, so that an analysis can ask again and again.
 
 Scores of the test set, which tables print, are measured in evaluate.py.
 """
@@ -16,25 +16,25 @@ from torch import nn
 from audioprune.compress.evidence import evaluating
 from audioprune.compress.loss_oracle import LossOracle
 from audioprune.errors import ConfigError, DataError, unknown_name
+from audioprune.metrics import LOWER_IS_BETTER, METRICS
 from audioprune.metrics.pool import Scorer
 from audioprune.places import cache_folder
 from audioprune.run import Run
 from audioprune.signals import check_stop
 
 LOSS = "loss"
-SPEECH = ("stoi", "estoi", "pesq_raw_nb", "pesq_nb", "pesq_wb", "si_sdr")
-CHOICES = (LOSS, *SPEECH)
+CHOICES = (LOSS, *METRICS)
 
 
 class Validation:
     """Measures models on the first items of the validation set; use it in a with-block.
 
-    The mean of a speech metric runs over the recordings that the first measured model could be scored on. A later model of
+    The mean of a metric runs over the recordings that the first measured model could be scored on. A later model of
     which one of them cannot be scored, because it is silent, has no mean but NaN: a failure never improves a mean.
 
     Args:
         run: Its task, data and settings are used, its model only where it is given to ``of``.
-        metrics: ``loss`` or speech metrics, at least one.
+        metrics: ``loss`` or metrics of audioprune.metrics, at least one.
         items: Number of first items, or None for all.
 
     Raises:
@@ -48,9 +48,9 @@ class Validation:
         if not metrics or len(set(metrics)) < len(metrics):
             raise ConfigError(f"metrics: expected one or more different ones of {', '.join(CHOICES)}, got {list(metrics)}")
         self.metrics = tuple(metrics)
-        self._speech = tuple(metric for metric in metrics if metric != LOSS)
-        if self._speech and not hasattr(run.task, "enhance"):
-            raise ConfigError(f"metrics: expected loss, as {type(run.task).__name__} makes no signals, got {', '.join(self._speech)}")
+        self._signal = tuple(metric for metric in metrics if metric != LOSS)
+        if self._signal and not hasattr(run.task, "enhance"):
+            raise ConfigError(f"metrics: expected loss, as {type(run.task).__name__} makes no signals, got {', '.join(self._signal)}")
         self._run, self._count = run, items
         self._oracle: tuple[nn.Module, LossOracle] | None = None
         self._items: list[dict[str, Any]] = []
@@ -58,11 +58,11 @@ class Validation:
         self._scorer: Scorer | None = None
 
     def __enter__(self) -> Validation:
-        if self._speech:
+        if self._signal:
             data, runtime = self._run.data.valid(), self._run.runtime
             self._items = [data[index] for index in range(min(self._count or len(data), len(data)))]
             cache = cache_folder(runtime["cache"]) / "metrics"
-            self._scorer = Scorer(self._speech, self._run.task.sample_rate, runtime["metric_workers"], cache)
+            self._scorer = Scorer(self._signal, self._run.task.sample_rate, runtime["metric_workers"], cache)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -71,24 +71,24 @@ class Validation:
 
     def larger_is_better(self) -> tuple[str, ...]:
         """Return the metrics of which a larger value is better."""
-        return self._speech
+        return tuple(metric for metric in self._signal if metric not in LOWER_IS_BETTER)
 
     def worse(self, metric: str, value: float, base: float) -> float:
         """Return how much worse a value is than another; infinite where it is not a number."""
-        difference = value - base if metric == LOSS else base - value
+        difference = value - base if metric == LOSS or metric in LOWER_IS_BETTER else base - value
         return math.inf if math.isnan(difference) else difference
 
     def of(self, model: nn.Module) -> dict[str, float]:
         """Measure a model as it is."""
         values = {LOSS: self._loss(model).base()} if LOSS in self.metrics else {}
-        return self._in_order({**values, **self._speech_scores(model)})
+        return self._in_order({**values, **self._signal_scores(model)})
 
     def with_tensor(self, model: nn.Module, name: str | None) -> dict[str, float]:
         """Measure a model of which one tensor is modified in place, or none; nothing else may have changed since ``None``."""
         check_stop()
         if name is None or LOSS not in self.metrics:
             return self.of(model)
-        return self._in_order({LOSS: self._loss(model).with_tensor(name, math.inf), **self._speech_scores(model)})
+        return self._in_order({LOSS: self._loss(model).with_tensor(name, math.inf), **self._signal_scores(model)})
 
     def _in_order(self, values: dict[str, float]) -> dict[str, float]:
         return {metric: values[metric] for metric in self.metrics}
@@ -100,13 +100,13 @@ class Validation:
             self._oracle = (model, run.task.validation_loss(model, run.data.valid(), run.data.collate, self._count))
         return self._oracle[1]
 
-    def _speech_scores(self, model: nn.Module) -> dict[str, float]:
+    def _signal_scores(self, model: nn.Module) -> dict[str, float]:
         if self._scorer is None:
             return {}
         with evaluating(model), torch.no_grad():
             signals = [(item["clean"].numpy(), self._run.task.enhance(model, item["noisy"][None])[0].numpy()) for item in self._items]
         results = self._scorer.score((str(place), *pair) for place, pair in enumerate(signals))
-        return {metric: self._mean(metric, [result.values[metric] for result in results]) for metric in self._speech}
+        return {metric: self._mean(metric, [result.values[metric] for result in results]) for metric in self._signal}
 
     def _mean(self, metric: str, values: list[float | None]) -> float:
         if metric not in self._scored:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from audioprune.errors import ConfigError
-from audioprune.metrics import METRICS, Score, check_metrics, measure
+from audioprune.metrics import LOWER_IS_BETTER, METRICS, Score, check_metrics, measure
+from audioprune.schema.core import SIGNAL_METRICS
 
 
 def test_measure_gives_a_value_or_a_reason():
@@ -32,3 +33,14 @@ def test_all_names():
 def test_scoring_imports_no_torch():
     code = "import sys, audioprune.metrics.pool; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_configurations_know_every_metric():
+    assert set(SIGNAL_METRICS) == set(METRICS)
+
+
+def test_distances_are_zero_for_equal_signals_and_grow():
+    x = np.random.default_rng(0).standard_normal(16000)
+    for name in LOWER_IS_BETTER:
+        assert METRICS[name](x, x, 16000) == pytest.approx(0, abs=1e-9)
+        assert METRICS[name](x, x + 0.1 * x[::-1], 16000) > 0.01
