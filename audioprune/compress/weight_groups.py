@@ -55,6 +55,14 @@ class GroupKinds:
                 raise ConfigError(unknown_name(f"group kind of {field.name} layers", str(getattr(self, field.name)), allowed))
 
 
+OUTPUTS = GroupKinds(linear="row", lstm="row", conv1d="filter", conv2d="filter", pointwise="filter")
+"""Groups of all weights that write one output."""
+INPUTS = GroupKinds(linear="column", lstm="column", conv1d="channel", conv2d="channel", pointwise="channel")
+"""Groups of all weights that read one input."""
+KERNELS = GroupKinds(conv1d="kernel", conv2d="kernel", pointwise="kernel")
+"""Groups of all weights between one input and one output of a convolution."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """How the axes of a weight are meant.

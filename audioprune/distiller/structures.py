@@ -14,14 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress.units import Slice
-from audioprune.compress.weight_groups import GroupKinds, expand, group_norms, group_sizes, weight_groups
+from audioprune.compress.weight_groups import INPUTS, KERNELS, OUTPUTS, expand, group_norms, group_sizes, weight_groups
 from audioprune.distiller.pruners import Scene, check_names, check_number, check_ramp, gradual
 from audioprune.errors import ConfigError, unknown_name
 
-_OUTPUTS = GroupKinds(linear="row", lstm="row", conv1d="filter", conv2d="filter", pointwise="filter")
-_INPUTS = GroupKinds(linear="column", lstm="column", conv1d="channel", conv2d="channel", pointwise="channel")
-_KERNELS = GroupKinds(pointwise="kernel")
-_KINDS = {"Filters": _OUTPUTS, "3D": _OUTPUTS, "Rows": _OUTPUTS, "Channels": _INPUTS, "Cols": _INPUTS, "2D": _KERNELS}
+_KINDS = {"Filters": OUTPUTS, "3D": OUTPUTS, "Rows": OUTPUTS, "Channels": INPUTS, "Cols": INPUTS, "2D": KERNELS}
 GROUP_TYPES = (*_KINDS, "4D")
 RANKED = {"Filters": "Filters", "3D": "Filters", "Channels": "Channels", "Rows": "Channels"}
 """Structures that can be ranked -> which groups they are; the rows of Distiller's rankings are those of the transposed matrix."""

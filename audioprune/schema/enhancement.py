@@ -253,6 +253,8 @@ _VALIDATION_METRICS = ("loss", *SIGNAL_METRICS)
 class CurvesPipelineConfig(AnalysisPipelineConfig):
     """Knobs of conf/pipeline/curves.yaml."""
 
+    group: str | None = choice(None, "element", "filter", "channel")
+    sense_range: list[float] | None = number(None, least=0, most=1)
     metrics: list[str] = field(default_factory=lambda: ["loss", "stoi", "pesq_raw_nb"], metadata={"options": _VALIDATION_METRICS})
 
 

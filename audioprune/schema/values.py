@@ -16,6 +16,6 @@ def number(
     return field(default=default, metadata={"limits": limits})
 
 
-def choice(default: str, *options: str) -> Any:
+def choice(default: str | None, *options: str) -> Any:
     """Declare a name that must be one of the options."""
     return field(default=default, metadata={"options": options})

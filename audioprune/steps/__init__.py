@@ -13,6 +13,7 @@ from audioprune.steps.prune import Prune, SensitivityPrune, Trim
 from audioprune.steps.quantize import Quantize
 from audioprune.steps.scheduled import PruneScheduled, TrainScheduled
 from audioprune.steps.sparse import TrainSparse
+from audioprune.steps.summary import SummarizeWeights
 from audioprune.steps.train import Train
 from audioprune.steps.unit_groups import TrimGroups
 
@@ -30,6 +31,7 @@ __all__ = [
     "SameSizeBaseline",
     "SensitivityCurves",
     "SensitivityPrune",
+    "SummarizeWeights",
     "Train",
     "TrainScheduled",
     "TrainSparse",

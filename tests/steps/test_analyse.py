@@ -18,6 +18,7 @@ from audioprune.files import read_lines
 from audioprune.run import Run
 from audioprune.settings import Settings
 from audioprune.steps import FitBudget, SensitivityCurves, Train
+from audioprune.steps.analyse import fractions_of
 from audioprune.steps.validation import Validation
 
 BETAS = [0.0, 0.25, 0.5, 1.0]
@@ -101,6 +102,38 @@ def test_curves_are_written_for_every_metric_and_change_nothing(tmp_path: Path) 
         assert float(rows[2]["degradation"]) > 0
     with Validation(run, ["loss", "si_sdr"]) as validation:
         assert validation.of(run.model) == pytest.approx(base)
+
+
+def test_the_analysis_in_distillers_shape(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    SensitivityCurves(["loss", "l1", "si_sdr"], group="filter", sense_range=[0.25, 0.95, 0.25]).run(run, "curves")
+    table = _csv(tmp_path / "sensitivity.csv")
+    assert list(table[0]) == ["parameter", "sparsity", "l1", "si_sdr", "loss"]
+    assert [row["sparsity"] for row in table[:4]] == ["0.0", "0.25", "0.5", "0.75"] and len(table) == 8
+    rows = _csv(tmp_path / "curves-l1.csv")
+    assert [row["removed"] for row in rows[:4]] == ["0", "2", "4", "6"] and float(rows[3]["degradation"]) > 0
+    channels = _run(tmp_path / "channels")
+    SensitivityCurves(["loss"], group="channel", sense_range=[0.0, 1.0, 0.5]).run(channels, "curves")
+    assert [row["removed"] for row in _csv(tmp_path / "channels/curves-loss.csv")] == ["0", "2", "0", "4"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [((0.0, 0.95, 0.05), 19), ((0, 1, 0.1), 10), ((0.5, 0.6, 0.05), 3), ((0.0, 1.05, 0.05), 21), ((0.0, 0.3, 0.1), 3)],
+)
+def test_ranges_end_before_their_end(given: tuple[float, ...], expected: int) -> None:
+    found = fractions_of(given)
+    assert len(found) == expected and found[0] == 0 and found == sorted(set(found)) and found[-1] <= 1
+
+
+def test_wrong_ranges_and_groups_are_refused() -> None:
+    for given in ([0, 1], [0.5, 0.5, 0.1], [-0.1, 1, 0.1], [0, 1, 0]):
+        with pytest.raises(ConfigError, match="sense_range: expected start, end and step"):
+            SensitivityCurves(sense_range=given)
+    with pytest.raises(ConfigError, match="unknown group 'filtr'; closest: filter"):
+        SensitivityCurves(group="filtr")
+    with pytest.raises(ConfigError, match="expected betas or sense_range, got both"):
+        SensitivityCurves(betas=[0.0], sense_range=[0, 1, 0.5])
 
 
 def test_a_model_that_cannot_be_scored_has_no_value_and_an_infinite_degradation(tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""How sparse every weight of a model is, by single weights and by structures, as a table of fixed columns.
+
+It counts exact zeros; which weights a mask removed is in masks.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from audioprune.compress.masks import prunable
+from audioprune.compress.weight_groups import INPUTS, KERNELS, OUTPUTS, GroupKinds, any_kept, weight_groups
+
+COLUMNS = (
+    "Name", "Shape", "NNZ (dense)", "NNZ (sparse)", "Cols (%)", "Rows (%)", "Ch (%)", "2D (%)", "3D (%)", "Fine (%)", "Std", "Mean",
+    "Abs-Mean",
+)  # fmt: skip
+TOTAL = "Total sparsity:"
+
+
+def weight_summary(model: nn.Module) -> list[dict[str, Any]]:
+    """Return one row per prunable weight and a last one for all of them, with the keys ``COLUMNS``.
+
+    ``NNZ (dense)`` counts all weights, ``NNZ (sparse)`` those that are not zero. ``Cols`` and ``Rows`` are the zero columns and
+    rows of a matrix; ``Ch``, ``2D`` and ``3D`` the zero input channels, kernels and filters of a convolution, of one axis and
+    transposed ones too; of a matrix, ``2D`` repeats its rows. ``Fine`` is the share of zeros. All shares are percent.
+    """
+    parameters = dict(model.named_parameters())
+    rows = [_row(model, name, parameters[name].detach()) for name in prunable(model)]
+    dense, sparse = (sum(row[key] for row in rows) for key in ("NNZ (dense)", "NNZ (sparse)"))
+    nothing = dict.fromkeys(COLUMNS[4:], 0.0)
+    total = {"Name": TOTAL, "Shape": "-", "NNZ (dense)": dense, "NNZ (sparse)": sparse, **nothing}
+    return [*rows, {**total, "Fine (%)": _percent(dense - sparse, dense)}]
+
+
+def summary_text(rows: list[dict[str, Any]]) -> str:
+    """Lay the rows out as a text table with five decimals."""
+    cells = [[_cell(row[column]) for column in COLUMNS] for row in rows]
+    widths = [max(len(column), *(len(line[place]) for line in cells)) for place, column in enumerate(COLUMNS)]
+    rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
+    head = _line(COLUMNS, widths)
+    return "\n".join([rule, head, rule, *(_line(line, widths) for line in cells), rule]) + "\n"
+
+
+def _row(model: nn.Module, name: str, weight: Tensor) -> dict[str, Any]:
+    matrix, alive = weight.dim() == 2, weight != 0
+    outputs, inputs = (_zero_share(model, name, alive, kinds) for kinds in (OUTPUTS, INPUTS))
+    left = int(alive.sum())
+    return {
+        "Name": name,
+        "Shape": str(tuple(weight.shape)),
+        "NNZ (dense)": weight.numel(),
+        "NNZ (sparse)": left,
+        "Cols (%)": inputs if matrix else 0.0,
+        "Rows (%)": outputs if matrix else 0.0,
+        "Ch (%)": 0.0 if matrix else inputs,
+        "2D (%)": outputs if matrix else _zero_share(model, name, alive, KERNELS),
+        "3D (%)": 0.0 if matrix else outputs,
+        "Fine (%)": _percent(weight.numel() - left, weight.numel()),
+        "Std": float(weight.std()) if weight.numel() > 1 else 0.0,
+        "Mean": float(weight.mean()),
+        "Abs-Mean": float(weight.abs().mean()),
+    }
+
+
+def _zero_share(model: nn.Module, name: str, alive: Tensor, kinds: GroupKinds) -> float:
+    part = weight_groups(model, kinds, [name])[0].slices[0]
+    kept = any_kept(part, alive)
+    return _percent(int((~kept).sum()), len(kept))
+
+
+def _percent(count: int, of: int) -> float:
+    return 100.0 * count / max(1, of)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.5f}" if isinstance(value, float) else str(value)
+
+
+def _line(cells: Any, widths: list[int]) -> str:
+    return "|" + "|".join(f" {cell:<{width}} " for cell, width in zip(cells, widths, strict=True)) + "|"
