@@ -155,7 +155,7 @@ class CodedSpeech:
 
     def _whole(self, split: str, most: int | None) -> Pairs:
         ready = self._ready()
-        return Pairs(ready.pools[split][:most], ready.store, self.rules.whole, split)
+        return Pairs(ready.pools[split][:most], ready.store, self.rules.whole, split, self.voices.genders())
 
     def _ready(self) -> _Prepared:
         if self._prepared is None:

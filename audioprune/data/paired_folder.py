@@ -68,20 +68,27 @@ class PairSource:
 
 
 class Pairs(Dataset):
-    """Items of noisy and clean recordings: ``noisy`` and ``clean`` (T,) float32, ``id``, ``noise``, ``snr_db`` (None if unknown).
+    """Items of noisy and clean recordings.
+
+    Item: ``noisy`` and ``clean`` (T,) float32, ``id``, ``noise``, ``snr_db`` (None if unknown), ``speaker``, ``gender`` (``"F"``,
+    ``"M"``, empty if unknown).
 
     Args:
         sources: The pairs.
         store: Where the samples come from.
         rules: Seed, level and lengths.
         split: ``"train"``, ``"valid"`` or ``"test"``.
+        genders: Gender of the speakers that it is known of.
     """
 
-    def __init__(self, sources: Sequence[PairSource], store: AudioStore, rules: MixingRules, split: str) -> None:
+    def __init__(
+        self, sources: Sequence[PairSource], store: AudioStore, rules: MixingRules, split: str, genders: Mapping[str, str] | None = None
+    ) -> None:
         self.sources = sources
         self.store = store
         self.rules = rules
         self.split = split
+        self.genders = genders or {}
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -103,6 +110,8 @@ class Pairs(Dataset):
             "id": f"{index:06d}_{Path(source.noisy.relative).stem}",
             "noise": source.noise,
             "snr_db": source.snr_db,
+            "speaker": source.clean.group,
+            "gender": self.genders.get(source.clean.group, ""),
         }
 
     def _part(self, clean: np.ndarray, level: float, index: int) -> tuple[int, int]:

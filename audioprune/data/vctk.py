@@ -97,6 +97,16 @@ class Vctk:
         assigned, more = assign_speech(root, relative, split, speaker_from="prefix", seed=self.seed)
         return assigned, notes + more
 
+    def genders(self) -> dict[str, str]:
+        """Return the gender of the speakers that ``speaker-info.txt`` lists at the root, and of VALENTINI's test speakers."""
+        try:
+            lines = (self.root / "speaker-info.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            lines = []
+        rows = [line.split() for line in lines]
+        listed = {_named(row[0]): row[2] for row in rows if len(row) > 2 and row[2] in ("F", "M")}
+        return {"p232": "M", "p257": "F"} | listed
+
     def describe(self) -> dict[str, Any]:
         """Return root, microphone and split."""
         return {"root": str(self.root), "mic": self.mic, "split": str(self.split)}
@@ -114,6 +124,11 @@ class Vctk:
         named = {path: Path(match[1].lower(), relative[path].name) for path, match in folders.items() if match}
         valid = [speaker for speaker in VALENTINI["valid"] if speaker in speakers]
         return assign_speech(root, named, "folders", speaker_from="prefix", seed=self.seed, valid_speakers=valid)
+
+
+def _named(identity: str) -> str:
+    """Return the name of a speaker: the list of 0.80 leaves out the ``p``."""
+    return f"p{identity}" if identity.isdigit() else identity
 
 
 def audio_folder(root: Path) -> Path:

@@ -36,6 +36,9 @@ class Voices(Protocol):
     def assign(self, root: Path, relative: Mapping[Path, Path]) -> tuple[list[Assigned], list[str]]:
         """Give files their split and speaker, with notes for the user; see ``splits.assign_speech``."""
 
+    def genders(self) -> dict[str, str]:
+        """Return ``"F"`` or ``"M"`` for the speakers that it is known of."""
+
     def describe(self) -> dict[str, Any]:
         """Return what a description of the corpus says about the speech besides its size."""
 
@@ -80,6 +83,10 @@ class SpeechFolder:
         """Give files their split and speaker."""
         return assign_speech(root, relative, self.split, self.fractions, self.speaker_from, self.seed)
 
+    def genders(self) -> dict[str, str]:
+        """Return nothing: a folder does not tell."""
+        return {}
+
     def describe(self) -> dict[str, Any]:
         """Return the folder."""
         return {"root": str(self.root)}
@@ -117,6 +124,10 @@ class MadeVoices:
     def assign(self, root: Path, relative: Mapping[Path, Path]) -> tuple[list[Assigned], list[str]]:
         """Give files the split and speaker that their folders name."""
         return assign_speech(root, relative, "folders", speaker_from=self.speaker_from)
+
+    def genders(self) -> dict[str, str]:
+        """Return nothing: made-up voices are high or low."""
+        return {}
 
     def describe(self) -> dict[str, Any]:
         """Return the folder and the recipe."""

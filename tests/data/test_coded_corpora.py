@@ -70,6 +70,7 @@ def test_vctk(cache: Path, made: CodedSpeech, tmp_path: Path) -> None:
     assert [facts[split]["speakers"] for split in ("train", "valid", "test")] == [1, 2, 2]
     assert list(facts["conditions"]) == ["opus-16k"] and facts["name"] == "vctk" and facts["voices"]["split"] == "valentini"
     assert corpus.train()[0]["clean"].abs().max() > 0 and any("resampled to 16000" in note for note in corpus.notes)
+    assert {(item["speaker"], item["gender"]) for item in corpus.tests()["opus-16k"]} == {("p232", "M"), ("p257", "F")}
     assert corpus.tests()["opus-16k"][0]["id"] in ("000000_p257_001_mic1", "000000_p287_001_mic1", "000000_p232_001_mic1")
     assert len(corpus.tests()["opus-16k"][0]["clean"]) == len(corpus.tests()["opus-16k"][0]["noisy"])
 

@@ -39,6 +39,7 @@ def test_voicebank_layout(voicebank: Path, tmp_path: Path) -> None:
     assert {name: len(items) for name, items in corpus.tests().items()} == {"recorded": 4}
     item = corpus.tests()["recorded"][1]
     assert item["id"] == "000001_p9_1" and item["snr_db"] is None and item["noise"] == "recorded"
+    assert (item["speaker"], item["gender"]) == ("p9", "")
     noisy = item["noisy"].numpy().astype(np.float64)
     assert np.sqrt(np.mean(noisy**2)) == pytest.approx(1, abs=1e-5)
     clean, mixed = tone(0.7, 101), tone(0.7, 101) + 0.5 * tone(0.7, 5101)

@@ -135,6 +135,12 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     assert Vctk(tmp_path).describe() == {"root": str(tmp_path), "mic": "mic1", "split": "valentini"}
 
 
+def test_genders(tmp_path: Path) -> None:
+    assert Vctk(tmp_path).genders() == {"p232": "M", "p257": "F"}
+    (tmp_path / "speaker-info.txt").write_text("ID  AGE  GENDER  ACCENTS\np225  23  F    English\n226  22  M    English\ns5 ? \n")
+    assert Vctk(tmp_path).genders() == {"p225": "F", "p226": "M", "p232": "M", "p257": "F"}
+
+
 def test_real_excerpts(shared_data: Path) -> None:
     voices = Vctk(shared_data / "VCTK-Corpus-0.92", split="holdout")
     assert _assign(voices)[0] == {"train": {"p225"}, "valid": {"p226"}, "test": {"p287"}}
