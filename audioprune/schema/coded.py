@@ -58,6 +58,7 @@ class AdversarialConfig:
     l1_weight: float = number(100.0, least=0)
     l1_decay: float = number(0.0, least=0)
     l1_decay_from: int = number(100, least=0)
+    overlap: int = number(0, least=0)
     z_seeds: int = number(3, least=1)
     frames_per_call: int = number(32, least=1)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)

@@ -1,0 +1,338 @@
+"""What a batch, a loss and a score mean for the enhancement of coded speech by a generator that is trained against a discriminator.
+
+Frames are cut in frames.py; the networks stand in audioprune.models, codecs and corpora in audioprune.data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import Dataset
+
+from audioprune.compress.loss_oracle import BatchLoss
+from audioprune.errors import ConfigError, DataError
+from audioprune.metrics.pool import Scorer, score_items, summarise
+from audioprune.models.discriminator import Discriminator
+from audioprune.progress import progress
+from audioprune.settings import Settings, build_optimizer
+from audioprune.signals import check_stop
+from audioprune.tasks.frames import Frames
+from audioprune.tasks.signal_scores import averaged, batch_items, gain_row, improved, interval_row, keep_audio, spread
+
+_ORACLE_BATCH = 8
+_LOUDEST = 2.0
+
+
+class Adversarial:
+    """Train and score a generator that maps frames of coded speech to frames like the clean ones.
+
+    A step cuts the recordings of a batch into overlapping frames and makes two updates: the discriminator learns to give clean
+    frames 1 and enhanced ones 0, each beside the coded frame; the generator learns to get 1, and to stay near the clean frame in the
+    mean absolute difference. All of it happens in the domain of pre-emphasised samples. Items of training are parts of recordings.
+
+    Args:
+        sample_rate: In Hz.
+        frame_length: Samples of a frame.
+        hop_length: Samples from one frame to the next in training.
+        pre_emphasis: Coefficient of the pre-emphasis of both signals, 0 to below 1.
+        level: Root mean square that the coded signal of each recording, and the clean one by the same factor, is scaled to before the
+            model and back from behind it. None leaves levels as they are, within -1 and 1, as the source does.
+        gan_weight: Weight of the adversarial loss; 0 trains without a discriminator.
+        gan_factor: Factor of both adversarial losses: 1 as in the implementation that we follow, 0.5 as in Mao et al.
+        l1_weight: Weight of the mean absolute difference.
+        l1_decay: How much less ``l1_weight`` is after each step from epoch ``l1_decay_from`` on, counted from 0; never below 0.
+        l1_decay_from: See ``l1_decay``.
+        overlap: Samples by which frames overlap, with a cross-fade, when a recording is enhanced. 0 is the source's way, which a model
+            of a short training leaves audible: at both ends of a frame its transposed convolutions lack neighbours.
+        z_seeds: Seeds of the generator's noise over which scores are averaged; a generator without noise is scored once.
+        frames_per_call: Frames that validation and scoring give to the model at once.
+        discriminator: Arguments of `audioprune.models.discriminator.Discriminator`, and ``learning_rate``, None for the generator's.
+
+    Raises:
+        ConfigError: A value is out of its range.
+
+    Source: Plain & Biswas, "Pruning of an audio enhancing deep generative neural network"; the losses are those of Mao et al., "Least
+    squares generative adversarial networks", ICCV 2017, with the L1 term of Pascual et al., "SEGAN", INTERSPEECH 2017. All numbers are
+    the defaults of SEGAN's published PyTorch implementation, since the talk prints none.
+    """
+
+    def __init__(
+        self,
+        *,
+        sample_rate: int = 16000,
+        frame_length: int = 16384,
+        hop_length: int = 8192,
+        pre_emphasis: float = 0.95,
+        level: float | None = None,
+        gan_weight: float = 1.0,
+        gan_factor: float = 1.0,
+        l1_weight: float = 100.0,
+        l1_decay: float = 0.0,
+        l1_decay_from: int = 100,
+        overlap: int = 0,
+        z_seeds: int = 3,
+        frames_per_call: int = 32,
+        discriminator: Mapping[str, Any] | None = None,
+    ) -> None:
+        if not 1 <= hop_length <= frame_length:
+            raise ConfigError(f"expected hop_length from 1 to frame_length {frame_length}, got {hop_length}; change task.hop_length")
+        weights = {"gan_weight": gan_weight, "gan_factor": gan_factor, "l1_weight": l1_weight, "l1_decay": l1_decay}
+        for name, value in weights.items():
+            if not 0 <= value < math.inf:
+                raise ConfigError(f"expected {name} as a finite number from 0 on, got {value}; change task.{name}")
+        if not gan_weight * gan_factor and not l1_weight:
+            raise ConfigError("expected a loss, got l1_weight=0 without an adversarial one; change task.l1_weight or task.gan_weight")
+        for name, value in (("z_seeds", z_seeds), ("frames_per_call", frames_per_call)):
+            if value < 1:
+                raise ConfigError(f"expected {name} of at least 1, got {value}; change task.{name}")
+        self.sample_rate, self.hop_length = sample_rate, hop_length
+        self.frames = Frames(frame_length, pre_emphasis, level, overlap)
+        self.gan_weight, self.gan_factor = gan_weight, gan_factor
+        self.l1 = DecayingWeight(l1_weight, l1_decay, l1_decay_from)
+        self.z_seeds, self.frames_per_call = z_seeds, frames_per_call
+        self._options = {**(discriminator or {}), "frame_length": frame_length}
+        self._rate = self._options.pop("learning_rate", None)
+        self._discriminator: Discriminator | None = None
+        with torch.device("meta"):  # wrong options are told before any work
+            Discriminator(**self._options)
+
+    @property
+    def discriminator(self) -> Discriminator:
+        """The discriminator, built when it is first needed: scoring alone has none."""
+        if self._discriminator is None:
+            self._discriminator = Discriminator(**self._options)
+        return self._discriminator
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Return what training stores besides the model."""
+        return {"l1": self.l1, **({"discriminator": self.discriminator} if self.gan_weight else {})}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what trainings have changed so far, so that a later one goes on from there."""
+        built = {} if self._discriminator is None else {"discriminator": self._discriminator}
+        return {f"{name}.{key}": value for name, module in {"l1": self.l1, **built}.items() for key, value in module.state_dict().items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state_dict` returned."""
+        parts: dict[str, dict[str, Tensor]] = {}
+        for name, value in state.items():
+            part, _, key = name.partition(".")
+            parts.setdefault(part, {})[key] = value
+        for part, own in parts.items():
+            (self.l1 if part == "l1" else self.discriminator).load_state_dict(own)
+
+    def optimizers(self, settings: Settings) -> dict[str, Optimizer]:
+        """Return the optimiser of the discriminator: as the model's, with its own learning rate if it has one."""
+        if not self.gan_weight:
+            return {}
+        own = settings if self._rate is None else replace(settings, learning_rate=self._rate)
+        return {"discriminator": build_optimizer(self.discriminator, own)}
+
+    def to(self, device: torch.device | str) -> None:
+        """Move the discriminator to a device."""
+        for module in self.modules().values():
+            module.to(device)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, from 0, whose steps follow."""
+        self.l1.epoch = epoch
+
+    def step(self, model: nn.Module, batch: dict[str, Any], update: Callable[..., float]) -> dict[str, float]:
+        """Take one training step: the discriminator on clean, then on enhanced frames, then the generator.
+
+        Returns:
+            ``loss`` of the generator, and what it and the discriminator's are made of.
+        """
+        coded, clean, inside = self._frames(batch, self.hop_length, going_on=True)
+        self._check_level(batch)
+        enhanced = model(coded)
+        logged = {}
+        distance = ((enhanced - clean).abs() * inside).sum() / inside.sum()
+        loss = self.l1.step() * distance
+        if self.gan_weight:
+            logged["discriminator"] = update(self._discriminator_loss(coded, clean, enhanced.detach()), "discriminator")
+            adversarial = self._generator_loss(coded, enhanced)
+            logged["adversarial"] = float(adversarial.detach())
+            loss = loss + self.gan_weight * adversarial
+        return {"loss": update(loss), "l1": float(distance.detach()), **logged}
+
+    def _discriminator_loss(self, coded: Tensor, clean: Tensor, enhanced: Tensor) -> Tensor:
+        judge = self.discriminator.train().requires_grad_(True)
+        real, fake = torch.cat((clean, coded), 1), torch.cat((enhanced, coded), 1)
+        judge.observe(real)
+        return self.gan_factor * ((judge(real) - 1).square().mean() + judge(fake).square().mean())
+
+    def _generator_loss(self, coded: Tensor, enhanced: Tensor) -> Tensor:
+        judge = self.discriminator.requires_grad_(False)  # its weights need no gradient here
+        return self.gan_factor * (judge(torch.cat((enhanced, coded), 1)) - 1).square().mean()
+
+    def validate(self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str) -> dict[str, float]:
+        """Return the mean absolute difference of pre-emphasised samples as ``loss``, and the monitored metric if it is another."""
+        total = weight = 0.0
+        items: list[tuple[str, np.ndarray, np.ndarray]] = []
+        for batch in batches:
+            for coded, clean, inside in self._calls(batch):
+                total += float(((model(coded) - clean).abs() * inside).sum())
+                weight += float(inside.sum())
+            if monitor != "loss":
+                items += batch_items(batch, self.enhance(model, batch["noisy"], batch["lengths"]))
+        values = {"loss": total / weight}
+        if monitor != "loss":
+            mean = summarise(score_items(items, [monitor], self.sample_rate)).mean[monitor]
+            values[monitor] = math.nan if mean is None else mean
+        return values
+
+    def better(self, monitor: str, new: float, best: float) -> bool:
+        """Tell whether a monitored value improved."""
+        return improved(monitor, new, best)
+
+    def validation_loss(self, model: nn.Module, dataset: Dataset, collate: Callable[..., Any], items: int | None) -> BatchLoss:
+        """Return the validation loss as an oracle that a sensitivity search can ask again and again.
+
+        Args:
+            model: On the CPU.
+            dataset: Validation set.
+            collate: Joins items to a batch.
+            items: Number of first items to use, or None for all.
+        """
+        count = min(items or len(dataset), len(dataset))
+        calls = []
+        for start in range(0, count, _ORACLE_BATCH):
+            batch = collate([dataset[index] for index in range(start, min(count, start + _ORACLE_BATCH))])
+            calls += [(coded, _distance_to(clean, inside), float(inside.sum())) for coded, clean, inside in self._calls(batch)]
+        return BatchLoss(model, calls)
+
+    @torch.inference_mode()
+    def enhance(self, model: nn.Module, noisy: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Enhance coded signals frame by frame.
+
+        Args:
+            model: In evaluation mode.
+            noisy: Coded signals (B, T) at the task's sample rate.
+            lengths: Samples of each signal before padding, or None when all are T long.
+
+        Returns:
+            Enhanced signals (B, T) at the level of the input.
+        """
+        gains = self.frames.gains(noisy, lengths)
+        coded = self.frames.cut_whole(noisy, gains)
+        calls = coded.flatten(0, 1)[:, None].split(self.frames_per_call)
+        frames = torch.cat([model(each) for each in calls]).reshape(coded.shape)
+        return self.frames.join(frames.float(), gains, noisy.shape[1])
+
+    def score(
+        self, model: nn.Module, dataset: Dataset, scorer: Scorer, *, condition: str, variant: str, audio: Path | None = None, keep: int = 0
+    ) -> dict[str, dict[str, Any]]:
+        """Score a model and the unprocessed coded signals on one test condition.
+
+        Args:
+            model: In evaluation mode.
+            dataset: Items of one codec at one rate.
+            scorer: Computes the metrics.
+            condition: Name of the condition, for the progress display.
+            variant: Name of this state of the model, for audio files.
+            audio: Folder for audio of the first ``keep`` items, made with the first seed, or None.
+            keep: Number of items whose audio is kept.
+
+        Returns:
+            For ``"mixture"``, the coded signals, and for ``variant``: noise, snr_db, mean, standard deviation, counts and failures of
+            each metric and its 95 % interval; for ``variant`` also the gain over the coded signals, the number of seeds and the
+            standard deviation of the mean between them.
+        """
+        seeds = range(self.z_seeds if getattr(model, "z_channels", 0) else 1)
+        coded: list[tuple[str, np.ndarray, np.ndarray]] = []
+        enhanced: list[list[tuple[str, np.ndarray, np.ndarray]]] = [[] for _ in seeds]
+        with progress(f"{variant} on {condition}", len(dataset)) as display:
+            for index in range(len(dataset)):
+                check_stop()
+                item = dataset[index]
+                name, clean, noisy = item["id"], item["clean"].numpy(), item["noisy"].numpy()
+                signals = [self._with_seed(model, seed, item["noisy"]) for seed in seeds]
+                coded.append((name, clean, noisy))
+                for each, signal in zip(enhanced, signals, strict=True):
+                    each.append((name, clean, signal))
+                if audio is not None and index < keep:
+                    keep_audio(audio, name, {"noisy": noisy, variant: signals[0], "clean": clean}, self.sample_rate)
+                display.advance()
+        inputs, runs = scorer.score(coded), [scorer.score(each) for each in enhanced]
+        scores, first = averaged(runs), dataset[0]
+        place = {"noise": first["noise"], "snr_db": first["snr_db"]}
+        own = {**interval_row(scores), **gain_row(scores, inputs), "z_seeds": len(runs), "z_std": spread(runs)}
+        return {"mixture": {**place, **interval_row(inputs)}, variant: {**place, **own}}
+
+    def _with_seed(self, model: nn.Module, seed: int, noisy: Tensor) -> np.ndarray:
+        with _seeded(model, seed):
+            return self.enhance(model, noisy[None])[0].numpy()
+
+    def _frames(self, batch: dict[str, Any], hop_length: int, going_on: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the frames (M, 1, L) of all recordings of a batch that hold signal: coded, clean, and 1 where samples are signal."""
+        lengths, gains = batch["lengths"].to(batch["noisy"].device), self.frames.gains(batch["noisy"], batch["lengths"])
+        coded, clean = (self.frames.cut(batch[side], gains, hop_length, going_on) for side in ("noisy", "clean"))
+        used, inside = self.frames.places(lengths, coded.shape[1], hop_length)
+        inside = inside[used].to(coded)
+        return tuple(each[:, None] for each in (coded[used] * inside, clean[used] * inside, inside))
+
+    def _calls(self, batch: dict[str, Any]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield the frames of a batch without overlap, as many at once as the model is given."""
+        parts = [each.split(self.frames_per_call) for each in self._frames(batch, self.frames.length)]
+        yield from zip(*parts, strict=True)
+
+    def _check_level(self, batch: dict[str, Any]) -> None:
+        if self.frames.level is None and float(batch["clean"].abs().max()) > _LOUDEST:
+            raise DataError(
+                f"expected samples within -1..1, got a peak of {float(batch['clean'].abs().max()):.3g}, which the model's output cannot "
+                "reach; set task.level, for instance 0.1, or data.rms_normalise=false"
+            )
+
+
+class DecayingWeight(nn.Module):
+    """A weight that falls by the same amount at every step from an epoch on.
+
+    Args:
+        initial: Weight of the first steps.
+        decay: By how much it falls at each step.
+        first_epoch: Epoch, from 0, from which on it falls.
+
+    Attributes:
+        epoch: The epoch whose steps follow.
+        fallen: By how many steps it has fallen, a buffer that training stores.
+    """
+
+    def __init__(self, initial: float, decay: float, first_epoch: int) -> None:
+        super().__init__()
+        if first_epoch < 0:
+            raise ConfigError(f"expected l1_decay_from of at least 0, got {first_epoch}; change task.l1_decay_from")
+        self.initial, self.decay, self.first_epoch, self.epoch = initial, decay, first_epoch, 0
+        self.register_buffer("fallen", torch.tensor(0))
+
+    def step(self) -> float:
+        """Count one step and return its weight."""
+        if self.decay and self.epoch >= self.first_epoch:
+            self.fallen += 1
+        return max(0.0, self.initial - self.decay * int(self.fallen))
+
+
+def _distance_to(clean: Tensor, inside: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda output: ((output - clean).abs() * inside).sum() / inside.sum()
+
+
+@contextmanager
+def _seeded(model: nn.Module, seed: int) -> Iterator[None]:
+    """Let a model that has one draw its noise from a seed in a with-block."""
+    before = getattr(model, "z_seed", None)
+    if before is not None:
+        model.z_seed = seed
+    try:
+        yield
+    finally:
+        if before is not None:
+            model.z_seed = before

@@ -1,0 +1,107 @@
+"""What tasks whose models return signals share in scoring: rows of results, intervals, gains over the input, kept audio.
+
+How a signal is made is each task's own business; the metrics themselves stand in audioprune.metrics.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from torch import Tensor
+
+from audioprune.metrics import LOWER_IS_BETTER
+from audioprune.metrics.listening import estimate
+from audioprune.metrics.pool import ItemScores, summarise
+
+Scores = Sequence[ItemScores]
+
+
+def improved(monitor: str, new: float, best: float) -> bool:
+    """Tell whether a monitored value is better: smaller for the loss and for distances, larger for the other metrics."""
+    return new < best if monitor == "loss" or monitor in LOWER_IS_BETTER else new > best
+
+
+def batch_items(batch: Mapping[str, Any], enhanced: Tensor) -> Iterable[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield (id, clean, enhanced) of each item of a batch, without padding, as a scorer takes them."""
+    for name, clean, signal, length in zip(batch["id"], batch["clean"], enhanced, batch["lengths"], strict=True):
+        yield name, clean[: int(length)].cpu().numpy(), signal[: int(length)].cpu().numpy()
+
+
+def score_row(scores: Scores) -> dict[str, Any]:
+    """Return mean, standard deviation, counts and failures of each metric."""
+    summary = summarise(scores)
+    failures = [f"{each.id}: {each.metric}: {each.reason}" for each in summary.failures]
+    return {"metrics": summary.mean, "std": summary.std, "n": summary.n, "n_valid": summary.n_valid, "failures": failures}
+
+
+def interval_row(scores: Scores) -> dict[str, Any]:
+    """Return `score_row` and, as ``ci95``, half the width of the 95 % confidence interval of each mean over the recordings."""
+    return {**score_row(scores), "ci95": {metric: half_width(valid_of(scores, metric)) for metric in scores[0].values}}
+
+
+def gain_row(scores: Scores, inputs: Scores) -> dict[str, Any]:
+    """Return how much better each metric is than on the unprocessed input, paired by recording; positive is better.
+
+    Returns:
+        ``gain``, the mean over the recordings that have both scores, and ``gain_ci95``, half the width of its 95 % confidence interval.
+    """
+    gains: dict[str, list[float]] = {}
+    for metric in scores[0].values:
+        pairs = [(one.values[metric], other.values[metric]) for one, other in zip(scores, inputs, strict=True)]
+        sign = -1 if metric in LOWER_IS_BETTER else 1
+        gains[metric] = [sign * (new - old) for new, old in pairs if new is not None and old is not None]
+    return {
+        "gain": {metric: estimate(values).mean for metric, values in gains.items()},
+        "gain_ci95": {metric: half_width(values) for metric, values in gains.items()},
+    }
+
+
+def averaged(runs: Sequence[Scores]) -> list[ItemScores]:
+    """Return the mean over several runs of each recording's scores; a score that one run lacks has the reason of that run."""
+    return [_mean_of(same) for same in zip(*runs, strict=True)]
+
+
+def spread(runs: Sequence[Scores]) -> dict[str, float | None]:
+    """Return the standard deviation over several runs (n - 1 in the denominator) of each metric's mean; None for a single run."""
+    means = [summarise(run).mean for run in runs]
+    found = {}
+    for metric in means[0]:
+        values = [mean[metric] for mean in means if mean[metric] is not None]
+        found[metric] = estimate(values).sd
+    return found
+
+
+def half_width(values: Sequence[float]) -> float | None:
+    """Return half the width of the 95 % confidence interval of a mean; None for less than two values."""
+    found = estimate(values)
+    return None if found.high is None or found.mean is None else found.high - found.mean
+
+
+def valid_of(scores: Scores, metric: str) -> list[float]:
+    """Return the scores of the recordings that have one."""
+    return [value for each in scores if (value := each.values[metric]) is not None]
+
+
+def keep_audio(folder: Path, item: str, signals: Mapping[str, np.ndarray], sample_rate: int) -> None:
+    """Write signals (T,) as FLAC, all scaled by the factor that brings the louder peak of ``noisy`` and ``clean`` to 0.9."""
+    folder.mkdir(parents=True, exist_ok=True)
+    peak = max(float(np.abs(signals[name]).max()) for name in ("noisy", "clean"))
+    for name, signal in signals.items():
+        scaled = np.clip(0.9 * signal / max(peak, 1e-8), -1, 1)
+        soundfile.write(folder / f"{item}_{name}.flac", scaled, sample_rate)
+
+
+def _mean_of(same: Sequence[ItemScores]) -> ItemScores:
+    values: dict[str, float | None] = {}
+    reasons: dict[str, str] = {}
+    for metric in same[0].values:
+        known = [value for each in same if (value := each.values[metric]) is not None]
+        values[metric] = math.fsum(known) / len(known) if len(known) == len(same) else None
+        for each in same:
+            reasons |= {metric: each.reasons[metric]} if metric in each.reasons else {}
+    return ItemScores(same[0].id, values, reasons)
