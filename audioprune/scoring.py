@@ -16,6 +16,8 @@ from audioprune.loading import LoadedModel
 from audioprune.places import model_file
 from audioprune.run import Run
 
+_GENERATED = 1600  # samples of a timed generation
+
 
 def save_model(run: Run, target: Path) -> None:
     """Write the run's model as a packed file (``.apz``) or a dense checkpoint (``.safetensors``)."""
@@ -72,7 +74,8 @@ def running_costs(model: nn.Module, repeats: int) -> dict[str, Any]:
     """Return what one generation step of a model costs, and how fast this machine makes audio with it.
 
     Operations are two per multiplication by a weight, per second of audio, those of a synthesizer added. Memory traffic is that of one
-    step. The real-time factor is seconds of one thread per second of audio; below 1 is faster than real time.
+    step. The real-time factor is seconds of one thread per second of audio, drawn sample by sample where the model generates so, else made
+    by a forward pass over its example; below 1 is faster than real time.
 
     Args:
         model: The model; see `audioprune.cost.generation_step`.
@@ -83,12 +86,20 @@ def running_costs(model: nn.Module, repeats: int) -> dict[str, Any]:
     step = cost.generation_step(model)
     card = cost.cost(model, step.inputs, step.seconds, step.forward)
     synthesis = model.synthesis_flops_per_second() if hasattr(model, "synthesis_flops_per_second") else 0.0
-    timed = cost.latency(model, step.inputs, step.seconds, repeats=repeats, forward=step.forward) if repeats else None
     return {
         "flops_s": card.flops_per_second + synthesis,
         "disk": card.disk_bytes,
         "rw_r": card.read_bytes,
         "rw_w": card.written_bytes,
         "peak_bytes": card.peak_bytes,
-        "rtf": None if timed is None else timed / 1000,
+        "rtf": _real_time_factor(model, repeats) if repeats else None,
     }
+
+
+def _real_time_factor(model: nn.Module, repeats: int) -> float:
+    if not hasattr(model, "generate"):
+        return cost.latency(model, model.example_input(), cost.example_seconds(model), repeats=repeats) / 1000
+    channels = getattr(model, "conditioning", 0)
+    features = next(model.parameters()).new_zeros(1, channels, _GENERATED) if channels else None
+    seconds = _GENERATED / model.frames_per_second
+    return cost.latency(model, (_GENERATED, features), seconds, repeats=repeats, forward=model.generate) / 1000

@@ -13,7 +13,9 @@ from pathlib import Path
 from audioprune.report.entries import VARIANTS, Condition, condition_of, condition_text
 from audioprune.report.results import Job
 
-NOISY, CLEAN = "noisy", "clean"
+NOISY, CLEAN, REFERENCE = "noisy", "clean", "reference"
+TRUE = (CLEAN, REFERENCE)
+"""What a model is to give: the clean signal of a mixture, the note of a synthesis."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Clip:
         title: Model, condition and item in words.
         condition: Noise and SNR in dB.
         item: Name of the item.
-        versions: File of every version, in listening order: unprocessed first, clean last.
+        versions: File of every version, in listening order: unprocessed first, the clean signal or the reference last.
         scores: Metrics of every version that has scores of its own, by version.
     """
 
@@ -82,10 +84,10 @@ def _parsed(name: str) -> Condition:
 
 
 def _items(folder: Path) -> dict[str, dict[str, Path]]:
-    """Group files by item; an item is what stands before ``_noisy`` or ``_clean``, so names may hold underscores."""
+    """Group files by item; an item is what stands before ``_noisy``, ``_clean`` or ``_reference``, so names may hold underscores."""
     files = sorted(folder.glob("*.flac"))
     stems = {file.stem: file for file in files}
-    ends = (f"_{NOISY}", f"_{CLEAN}")
+    ends = tuple(f"_{version}" for version in (NOISY, *TRUE))
     names = {stem.removesuffix(end) for stem in stems for end in ends if stem.endswith(end)}
     items: dict[str, dict[str, Path]] = {name: {} for name in sorted(names)}
     for stem, file in stems.items():
@@ -98,7 +100,7 @@ def _items(folder: Path) -> dict[str, dict[str, Path]]:
 
 def _place(version: str) -> tuple[int, str]:
     order = (NOISY, *VARIANTS[1:])
-    if version == CLEAN:
+    if version in TRUE:
         return len(order) + 1, ""
     return (order.index(version), "") if version in order else (len(order), version)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from audioprune.files import write_atomic
 from audioprune.report import claims, p2
-from audioprune.report.clips import CLEAN, Clip, clips, one_per_noise, version_text
+from audioprune.report.clips import TRUE, Clip, clips, one_per_noise, version_text
 from audioprune.report.curves import budget_figures, curve_figures
 from audioprune.report.entries import PESQ_MODES, Entry, Value, entries, final, finite_or_none
 from audioprune.report.figures import Figure, Panel, line_figure
@@ -130,7 +130,7 @@ def _player(clip: Clip) -> dict[str, Any]:
             {
                 "name": version_text(version),
                 "data": _encoded(path),
-                "scores": ["" if version == CLEAN else cell_text(_score(clip, version, column.key), column.style) for column in columns],
+                "scores": ["" if version in TRUE else cell_text(_score(clip, version, column.key), column.style) for column in columns],
             }
             for version, path in clip.versions.items()
         ],

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from audioprune.report.clips import CLEAN, Clip, version_text
+from audioprune.report.clips import TRUE, Clip, version_text
 from audioprune.report.entries import condition_text
 from audioprune.report.figures import Figure, footer_of, new_canvas, save_figure, styled
 from audioprune.report.tables import csv_text
@@ -28,7 +28,7 @@ def spectrogram_figure(folder: Path, name: str, clip: Clip) -> Figure:
         clip: The item; one panel per version.
     """
     drawn = {version: _levels(path) for version, path in clip.versions.items()}
-    top = max(_loudest(values) for version, values in drawn.items() if version == CLEAN or CLEAN not in drawn)
+    top = max(_loudest(values) for version, values in drawn.items() if version in TRUE or not set(TRUE) & set(drawn))
     caption = f"{clip.model}, {condition_text(clip.condition)}, item {clip.item}: {', '.join(map(version_text, drawn)).lower()}."
     columns = len(drawn) if len(drawn) <= 4 else 3
     rows = math.ceil(len(drawn) / columns)

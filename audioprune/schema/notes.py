@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from audioprune.schema.core import PipelineConfig
 from audioprune.schema.values import choice, number
 
 
@@ -137,6 +138,26 @@ class SyntheticNotesConfig(NoteDataConfig):
     pitches: list[int] = number([40, 84], least=21, most=108)
 
 
+@dataclass
+class P3PipelineConfig(PipelineConfig):
+    """Knobs of conf/pipeline/p3_*.yaml; see audioprune.steps.LotteryPrune, LotteryTrain and Rewind."""
+
+    mode: str = choice("trim", "trim", "mask")
+    criterion: str = choice("information", "magnitude", "gradient", "activation", "normalization", "information")
+    scope: str = choice("global", "local", "global")
+    scaling: str = choice("max", "max", "dimension", "none")
+    budget: str = choice("weights", "weights", "units")
+    fraction: float = number(0.3, above=0, below=1)
+    rounds: int = number(15, least=1, most=100)
+    min_units: int = number(1, least=1)
+    rewind: str = "1ep"
+    reset: str = choice("rewind", "rewind", "reinit")
+    evidence_items: int | None = number(None, least=1)
+    samples: int = number(2000, least=20, most=100_000)
+    noise_rel: float = number(0.05, least=0)
+    audio_rounds: list[int] = number([0, 4, 9], least=0)
+
+
 GROUPS: dict[str, dict[str, Any]] = {
     "model": {"sing": SingConfig, "ddsp": DdspConfig},
     "task": {"next_sample": NextSampleConfig, "reconstruction": ReconstructionConfig},
@@ -146,5 +167,5 @@ GROUPS: dict[str, dict[str, Any]] = {
         "note_folder": NoteFolderConfig,
         "synthetic_notes": SyntheticNotesConfig,
     },
-    "pipeline": {},
+    "pipeline": {"p3": P3PipelineConfig},
 }

@@ -1,0 +1,179 @@
+"""Tickets, their means, tables, figures and claims of Esling et al.: numbers that can be recomputed by hand, and honest verdicts."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from audioprune.errors import DataError
+from audioprune.platforms import read_platforms
+from audioprune.report import kinds, write_report
+from audioprune.report.p3 import (
+    chosen,
+    cost_table,
+    lottery_table,
+    main_setting,
+    means,
+    platform_table,
+    results_csv,
+    smallest,
+    tickets_of,
+)
+from audioprune.report.p3_claims import judge
+from audioprune.report.p3_figures import pareto
+from audioprune.report.p3_page import chosen_clips
+from audioprune.report.results import load_jobs, read_reported
+from audioprune.report.tables import to_markdown
+
+SCALE = "desk; synthetic_notes, 60 notes of 1 s; width 8"
+FULL = 100_000
+
+
+@pytest.fixture
+def lottery(make_run):
+    """Write the run of one lottery: its multipliers round by round."""
+
+    def make(name, multipliers, mode="trim", scope="global", criterion="information", reset="rewind", seed=0, audio=False, **more):
+        model = "sing"
+        pipeline = f"p3_{mode}"
+        run = make_run(name, model, pipeline, seed, SCALE, data={"name": "synthetic_notes"}, model_config={"name": model})
+        for number, multiplier in enumerate(multipliers):
+            left = 0.7**number
+            params = round(FULL * left) if mode == "trim" else FULL
+            row = {"key": f"score/{number}", "kind": "lottery", "label": model.upper(), "model": model, "dataset": "synthetic_notes"}
+            row |= {"mode": mode, "scope": scope, "criterion": criterion, "scaling": "max", "budget": "weights", "fraction": 0.3}
+            row |= {"reset": reset, "iteration": number, "params": params, "params_nonzero": round(FULL * left), "units": 100}
+            row |= {"mask_sparsity": 1 - left if mode == "mask" else 0.0, "units_masked": number if mode == "mask" else 0}
+            row |= {"flops_s": 1e3 * params, "disk": 4 * params, "rw_r": params, "rw_w": 10, "peak_bytes": 5 * params, "rtf": 0.5}
+            row |= {"test": 2 * multiplier, "val": multiplier, "multiplier": multiplier, "epochs": 4, "seconds": 1.5, "seed": seed}
+            run.row(**{**row, "scale": SCALE, **more})
+        if audio:
+            run.audio("test", "note_1", ("reference", "uncompressed", "round-04", "trimmed"))
+        return run
+
+    return make
+
+
+@pytest.fixture
+def tickets(lottery):
+    for seed in (0, 1):
+        lottery(f"info{seed}", [1, 0.9, 0.8, 1.0, 1.1, 1.3, 1.8], seed=seed, audio=seed == 0)
+        lottery(f"mask{seed}", [1, 0.8 + 0.1 * seed, 0.7, 0.9, 1.2, 1.4, 1.6], mode="mask", scope="local", criterion="magnitude", seed=seed)
+    lottery("local", [1, 1.1, 1.0, 1.05, 1.1, 1.2, 1.3], scope="local")
+    lottery("fresh", [1, 1.2, 1.2, 1.3, 1.5, 1.6, 2.0], reset="reinit")
+    run = lottery("plain", [1, 1.0, 1.0, 1.1, 1.3, 1.5, 1.7], criterion="magnitude")
+    return tickets_of(load_jobs(run.folder.parent))
+
+
+def _of(tickets, name):
+    return [ticket for ticket in tickets if ticket.job.name == name]
+
+
+def test_means_are_taken_round_by_round(tickets) -> None:
+    masked = means(chosen(tickets, mode="mask"))
+    assert [mean.mean for mean in masked[:3]] == pytest.approx([1, 0.85, 0.7]) and masked[1].runs == 2
+    assert (masked[1].least, masked[1].largest) == pytest.approx((0.8, 0.9))
+    assert [mean.removed for mean in masked] == pytest.approx([1 - 0.7**n for n in range(7)])
+    assert masked[4].ratio == pytest.approx(1 / 0.2401)
+    assert [ticket.iteration for ticket in smallest(tickets)] == [6] * 7
+
+
+def test_tickets_off_their_schedule_are_in_no_mean(lottery) -> None:
+    run = lottery("stuck", [1, 0.9, 0.8])
+    run.row(**{**tickets_of(load_jobs(run.folder))[2].row, "key": "score/3", "iteration": 3})
+    found = tickets_of(load_jobs(run.folder))
+    assert [mean.iteration for mean in means(found)] == [0, 1, 2] and not found[-1].on_schedule
+
+
+def test_other_settings_are_kept_apart(lottery) -> None:
+    for name in ("a", "b"):
+        lottery(name, [1, 0.9])
+    other = lottery("c", [1, 0.5], scaling="none")
+    tickets = tickets_of(load_jobs(other.folder.parent))
+    assert {ticket.job.name for ticket in main_setting(tickets)} == {"a", "b"}
+    assert len(lottery_table(tickets).rows) == 2 and "none, weights" in to_markdown(lottery_table(tickets))
+
+
+def test_the_csv_holds_every_number(tickets) -> None:
+    rows = list(csv.DictReader(io.StringIO(results_csv(tickets))))
+    assert len(rows) == 49
+    assert rows[0].keys() >= {"flops_s", "disk", "rw_r", "rw_w", "rtf", "val", "test", "multiplier", "mi_samples", "scale"}
+    assert all(row["scale"].endswith("not a reproduction") for row in rows)
+
+
+def test_lotteries_in_a_table(tickets) -> None:
+    rows = {row["what"]: row for row in lottery_table(tickets).rows}
+    assert rows["masking, local, magnitude"]["best"] == "0.700 at 51.0 %" and rows["masking, local, magnitude"]["seeds"] == 2
+    assert rows["trimming, global, information"]["last"] == pytest.approx(1.8)
+    assert rows["trimming, global, information, reinit"]["best"] == "1.200 at 30.0 %"
+
+
+def test_platforms_and_what_fits_them(tickets) -> None:
+    rows = {row["platform"]: row for row in platform_table(tickets, read_platforms()).rows}
+    # 4 * 100,000 * 0.7^n bytes fit 128 kB from round 4 on and 256 kB from round 2 on; memory never fits 8 or 16 kB.
+    assert rows["ATMega1280"]["drive_at"] == "1.10 (76.0 % removed)" and rows["ATMega2560"]["drive_at"] == "0.80 (51.0 % removed)"
+    assert rows["ATMega1280"]["embeddable"] == "0 of 30" and rows["ATMega1280"]["embeddable_at"] == "none fits"
+    assert rows["RPi 1B"]["embeddable"] == "30 of 30" and rows["RPi 1B"]["full"] == "drive, memory"
+    # 1e8 * 0.7^n operations a second stay below 41e6 from round 3 on.
+    assert rows["RPi 1B"]["real_time_at"] == "1.00 (65.7 % removed)" and rows["RPi 1B"]["limits"] == "700 MHz, 41 M, 256 MB, 512 MB"
+    assert platform_table([], read_platforms()).rows[0]["full"] == "not run"
+    costs = cost_table(tickets, read_platforms()).rows
+    assert costs[0]["what"] == "unpruned" and costs[-1]["params"] == round(FULL * 0.7**6) and "RPi 1B, RPi 2B" in costs[-1]["fits"]
+
+
+def test_claims_are_judged(tickets) -> None:
+    claims = {claim.claim: claim for claim in judge(tickets, read_reported(None, "p3"), read_platforms())}
+    verdict = {text[:34]: claim.status for text, claim in claims.items()}
+    assert verdict["Masked networks (local, magnitude)"] == verdict["Trimmed networks (global, informat"] == "held"
+    assert verdict["Trimming (global, information) cos"] == "not measured"
+    masked = claims["Masked networks (local, magnitude) have a lower error than the unpruned one"]
+    assert "lowest 0.700 [0.700, 0.700] at 51.0 %; 1.200" in masked.numbers
+    freed = claims["Masking nearly all weights frees at most a third of the units (local)"]
+    assert "6.0 % [6.0, 6.0] of the units at 88.2 %" in freed.numbers
+    assert claims["Global selection trims better than local up to 90 % removed"].status == "did not hold"
+    assert claims["Local is better beyond 90 %"].status == "not measured"
+    assert claims["Information is the best criterion of global trimming up to 90 % removed"].status == "held"
+    assert claims["Rewound networks do better than reinitialised ones, trimmed (global, information)"].status == "held"
+    assert claims["Rewound networks do better than reinitialised ones, masked (local, magnitude)"].status == "not measured"
+    assert claims["Trimmed networks fit drive and memory of the RPi 1B"].status == "held"
+    assert all(claim.status == "not measured" for claim in judge([], read_reported(None, "p3"), read_platforms()))
+
+
+def test_claims_at_high_ratios(lottery) -> None:
+    run = lottery("far", [1.0] * 9 + [1.04] * 4 + [1.3, 1.4])
+    tickets = tickets_of(load_jobs(run.folder))
+    claims = [claim for claim in judge(tickets, read_reported(None, "p3"), read_platforms()) if "costs" in claim.claim]
+    assert [claim.status for claim in claims] == ["held", "did not hold"]
+    assert "1.040 at 96.0 %" in claims[0].numbers and "1.300 at 99.0 %" in claims[1].numbers
+
+
+def test_pareto_points() -> None:
+    assert pareto([(1, 5), (2, 3), (2, 4), (3, 3), (4, 1), (1, 6)]) == {(1, 5), (2, 3), (4, 1)}
+
+
+def test_everything_is_written_with_its_numbers(tickets, tmp_path) -> None:
+    out = tmp_path / "out"
+    files = write_report(tickets[0].job.folder.parent, out, "p3")
+    names = {file.name for file in files}
+    assert {"p3_claims.md", "p3_platforms.csv", "p3_lotteries.tex", "p3_results.csv", "report.html", "p3_fig5_embedding.png"} <= names
+    assert {name for name in names if name.startswith("p3_fig")} >= {f"p3_fig{number}.png" for number in ("1_prunability", "3_scope")}
+    rows = list(csv.DictReader((out / "figures" / "p3_fig2_masking.csv").open()))
+    assert {row["panel"] for row in rows} == {"all ratios", "up to 90 % removed", "rewound or drawn anew"}
+    drawn_anew = [row for row in rows if row["line"] == "trimming (global, information), reinitialised"]
+    assert [float(row["mean"]) for row in drawn_anew] == [1, 1.2, 1.2, 1.3, 1.5, 1.6, 2.0]
+    assert float(next(row for row in rows if row["line"].startswith("masking") and row["round"] == "1")["largest"]) == pytest.approx(0.9)
+    page = (out / "report.html").read_text()
+    assert page.count("<audio") == 4 and "Round-04" in page and "Listening" in page and "not a reproduction" in page
+    heard = chosen_clips(tickets)
+    assert [list(clip.versions) for clip in heard] == [["uncompressed", "round-04", "trimmed", "reference"]]
+    assert {"p3", "p3_figures", "p3_claims", "p3_platforms"} <= set(kinds())
+
+
+def test_runs_without_lotteries_are_told(make_run, tmp_path) -> None:
+    run = make_run("other")
+    for kind in ("p3", "p3_figures"):
+        with pytest.raises(DataError, match="expected runs of pipeline=p3_trim or p3_mask, got none"):
+            write_report(run.folder, tmp_path / "out", kind)
+    assert write_report(run.folder, tmp_path / "out", "p3_platforms")
