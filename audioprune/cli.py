@@ -26,6 +26,7 @@ VERBS = {
     "report": "join runs into tables, figures and a page",
     "info": "parameters, sizes and costs of a model, without training",
     "data": "check, prepare or list a corpus",
+    "listen": "make a listening test, or evaluate its ratings",
     "doctor": "say whether this machine is ready",
 }
 _RUN_VERBS = ("train", "prune", "quantize", "eval")

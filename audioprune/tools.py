@@ -1,4 +1,4 @@
-"""What the verbs do that train nothing: report, info, data and doctor."""
+"""What the verbs do that train nothing: report, info, data, listen and doctor."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,43 @@ def data(config: Any) -> None:
         target = Path(plain["out"] or "manifest.jsonl")
         corpus.write_manifest(target)
         print(f"wrote {target}")
+
+
+def listen(config: Any) -> None:
+    """Make a listening test, or print what its ratings say."""
+    from omegaconf import OmegaConf
+
+    plain = OmegaConf.to_container(config, resolve=True)
+    if plain["action"] == "stats":
+        _listening_statistics(plain)
+        return
+    import torch
+
+    from audioprune.listening.export import Plan, export
+    from audioprune.loading import instantiate
+
+    torch.set_num_threads(plain["threads"])
+    plan = Plan(**{item.name: plain[item.name] for item in fields(Plan)})
+    written = export(plan, instantiate(plain["data"]), Path(plain["out"] or f"listening/{plan.test}"))
+    print("\n".join(f"wrote {file}" for file in written))
+
+
+def _listening_statistics(plain: dict[str, Any]) -> None:
+    from audioprune.listening.ratings import read_ratings
+    from audioprune.listening.statistics import statistics
+    from audioprune.report.listening import write_listening
+
+    given = plain["results"]
+    if not given:
+        raise ConfigError("expected results=FILE or results=[FILE,FILE], got none; give mushra.csv or files that the page saved")
+    sheet = read_ratings(given if isinstance(given, list) else [given])
+    for line in sheet.damaged:
+        print(f"left out {line}", file=sys.stderr)
+    written = write_listening(statistics(sheet), Path(plain["out"] or "reports/listening"))
+    for file in written:
+        if file.suffix == ".md" and file.stem != "listening_items":
+            print(file.read_text(encoding="utf-8"))
+    print("\n".join(f"wrote {file}" for file in written), file=sys.stderr)
 
 
 def doctor(config: Any) -> None:

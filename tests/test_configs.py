@@ -91,8 +91,9 @@ def test_every_option_of_every_group_composes(verb: str) -> None:
 
 
 def test_every_tool_composes() -> None:
-    for verb in ("info", "report", "data", "doctor"):
+    for verb in ("info", "report", "data", "listen", "doctor"):
         schema.check(_compose(verb))
+    assert _compose("listen", "systems.DCAE=runs/a", "systems.DCAE_pr=runs/b").systems == {"DCAE": "runs/a", "DCAE_pr": "runs/b"}
     for option in _options("report"):
         schema.check(_compose("report", f"report={option}"))
     for option in _options("model"):

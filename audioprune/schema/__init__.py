@@ -17,7 +17,14 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.schema import coded, core, enhancement, notes, scenes
 
-VERB_ROOTS = {"root": core.Root, "report": core.ReportRoot, "info": core.InfoRoot, "data": core.DataRoot, "doctor": core.DoctorRoot}
+VERB_ROOTS = {
+    "root": core.Root,
+    "report": core.ReportRoot,
+    "info": core.InfoRoot,
+    "data": core.DataRoot,
+    "listen": core.ListenRoot,
+    "doctor": core.DoctorRoot,
+}
 GROUP_MODULES = (enhancement, scenes, coded, notes)
 
 
@@ -25,11 +32,20 @@ def register() -> None:
     """Make the dataclasses known to Hydra; called once before composition."""
     store = ConfigStore.instance()
     for name, node in VERB_ROOTS.items():
-        store.store(group="schema", name=name, node=node)
+        store.store(group="schema", name=name, node=_open_mappings(node))
     for module in GROUP_MODULES:
         for group, nodes in module.GROUPS.items():
             for name, node in nodes.items():
                 store.store(group=f"schema/{group}", name=name, node=node)
+
+
+def _open_mappings(kind: type) -> DictConfig:
+    """Let mappings of the user's own names, such as ``systems``, take new names without a ``+``."""
+    node = OmegaConf.structured(kind)
+    for key in node:
+        if not OmegaConf.is_missing(node, key) and isinstance(node[key], DictConfig) and OmegaConf.get_type(node[key]) is dict:
+            OmegaConf.set_struct(node[key], False)
+    return node
 
 
 def check(config: DictConfig) -> None:

@@ -117,6 +117,27 @@ class DataRoot:
 
 
 @dataclass
+class ListenRoot:
+    """Keys of ``audioprune listen``; see audioprune.listening.export.Plan."""
+
+    action: str = choice("export", "export", "stats")
+    test: str = choice("custom", "pre_pruning", "pruned", "smaller", "custom")
+    systems: dict[str, str] = field(default_factory=dict)
+    items: int = number(8, least=1, most=100)
+    seed: int = number(0, least=0, most=2**31 - 1)
+    duration_s: list[float] = number([3.0, 10.0], above=0, most=12)
+    conditions: list[str] = field(default_factory=lambda: ["*"])
+    loudness_lufs: float = number(-23.0, least=-60, most=0)
+    title: str = ""
+    page: bool = True
+    webmushra: bool = True
+    results: Any = None
+    out: str | None = None
+    data: Any = MISSING
+    threads: int = number(1, least=1, most=1024)
+
+
+@dataclass
 class DoctorRoot:
     """Keys of ``audioprune doctor``."""
 

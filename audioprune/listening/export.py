@@ -1,0 +1,197 @@
+"""From models and a corpus to a test that can be taken: stimuli, the page, the configuration for webMUSHRA, and a manifest.
+
+The parts stand in modules of their own; this one puts them in order and writes the files.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from audioprune.errors import ConfigError, OutputError
+from audioprune.files import check_writable, write_atomic, write_json
+from audioprune.listening.items import Item, choose_items
+from audioprune.listening.loudness import SAMPLE_RATE
+from audioprune.listening.page import build_page
+from audioprune.listening.stimuli import ANCHOR_HZ, Trial, anchors_for, as_pcm16, check_name, common_gain, render_trial
+from audioprune.listening.systems import System, check_systems, load_system
+from audioprune.listening.webmushra import RESOURCES, configuration, to_yaml
+from audioprune.metrics.listening import CONTROLS, MID_ANCHOR
+from audioprune.progress import progress
+from audioprune.results import clean
+from audioprune.signals import check_stop
+
+_LOG = logging.getLogger(__name__)
+_MANIFEST = "manifest.json"
+_LATE = round(0.001 * SAMPLE_RATE)
+_LEAD = (
+    "In each trial you hear a reference and several conditions of the same recording. Say how close each condition comes to the "
+    "reference, from 0 (bad) to 100 (excellent). One of the conditions is the reference itself."
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a listening test is to hold.
+
+    Attributes:
+        test: Key of ``systems.TESTS``, or ``custom``.
+        systems: Run folder or model file of each system, by name.
+        items: Number of recordings.
+        seed: Decides the recordings and all orders.
+        duration_s: Shortest and longest recording in seconds.
+        conditions: Patterns of the corpus' test conditions.
+        loudness_lufs: Loudness of every stimulus.
+        title: Title of the page; empty for one made of the test's name.
+        page: Whether the page is written.
+        webmushra: Whether WAV files and the configuration for webMUSHRA are written.
+    """
+
+    test: str
+    systems: Mapping[str, str]
+    items: int = 8
+    seed: int = 0
+    duration_s: Sequence[float] = (3.0, 10.0)
+    conditions: Sequence[str] = ("*",)
+    loudness_lufs: float = -23.0
+    title: str = ""
+    page: bool = True
+    webmushra: bool = True
+
+
+def export(plan: Plan, corpus: Any, out: Path) -> list[Path]:
+    """Write a listening test into a folder.
+
+    Args:
+        plan: What the test holds.
+        corpus: Corpus with test sets of noisy (or coded) and clean signals.
+        out: Folder of the test; its last part names the test.
+
+    Returns:
+        The page, the configuration and the manifest, as far as they are written.
+
+    Raises:
+        ConfigError: A name or number is wrong, or a model does not fit the corpus.
+        CheckpointError: A model file cannot be read.
+        DataError: Too few recordings, or a signal that cannot be presented.
+        OutputError: The folder holds something else or cannot be written.
+    """
+    check_systems(plan.test, plan.systems)
+    if not (plan.page or plan.webmushra):
+        raise ConfigError("expected page=true or webmushra=true, got neither; choose what is to be written")
+    _check_folder(out)
+    systems = [load_system(name, path, corpus.sample_rate, plan.seed) for name, path in plan.systems.items()]
+    corpus.prepare()
+    facts = corpus.describe()
+    unprocessed = "coded" if "codec" in facts else "noisy"
+    for name in plan.systems:
+        check_name(name, unprocessed)
+    chosen = choose_items(corpus, plan.items, plan.seed, plan.duration_s, plan.conditions)
+    trials = _render(chosen, systems, unprocessed, corpus.sample_rate, plan.loudness_lufs)
+    notes = _notes(corpus.sample_rate, trials)
+    for note in notes:
+        _LOG.warning(note)
+    gain = common_gain(trials)
+    written = _write_test(plan, trials, gain, out)
+    manifest = {
+        "name": out.name,
+        "test": plan.test,
+        "seed": plan.seed,
+        "unprocessed": unprocessed,
+        "sample_rate": SAMPLE_RATE,
+        "corpus": facts,
+        "systems": [system.facts() for system in systems],
+        "loudness_lufs": plan.loudness_lufs,
+        "common_gain_db": 20 * math.log10(gain),
+        "anchors_hz": anchors_for(corpus.sample_rate),
+        "trials": [_facts_of(trial, gain) for trial in trials],
+        "notes": notes,
+    }
+    return [*written, write_json(out / _MANIFEST, clean(manifest))]
+
+
+def _check_folder(out: Path) -> None:
+    if not re.fullmatch(r"[\w.-]+", out.name, re.ASCII) or out.name in (".", ".."):
+        raise ConfigError(f"expected a folder name of letters, digits, '_', '-' and '.', got {out.name!r}; it names the test: rename out=")
+    if out.exists() and any(out.iterdir()) and not (out / _MANIFEST).exists():
+        raise OutputError(f"{out}: expected a new folder or an earlier export, got other files; choose another out=")
+    check_writable(out)
+
+
+def _render(items: Sequence[Item], systems: Sequence[System], unprocessed: str, sample_rate: int, target_lufs: float) -> list[Trial]:
+    trials = []
+    with progress("stimuli", len(items)) as display:
+        for item in items:
+            check_stop()
+            processed = {system.name: system.enhance(item) for system in systems}
+            trials.append(render_trial(item, processed, unprocessed, sample_rate, target_lufs))
+            display.advance()
+    return trials
+
+
+def _notes(sample_rate: int, trials: Sequence[Trial]) -> list[str]:
+    """Say what the experimenter must know before anybody listens."""
+    left_out = [name for name in ANCHOR_HZ if name not in anchors_for(sample_rate)]
+    notes = [f"the audio of {sample_rate} Hz holds nothing above {ANCHOR_HZ[name]:g} Hz: {name} is left out" for name in left_out]
+    if MID_ANCHOR not in left_out and sample_rate / 2 < 2 * ANCHOR_HZ[MID_ANCHOR]:
+        notes.append(f"the audio ends at {sample_rate / 2:g} Hz: the 7 kHz anchor is close to the reference")
+    late = {name: stimulus.lag for trial in trials for name, stimulus in trial.stimuli.items() if abs(stimulus.lag) > _LATE}
+    notes += [f"{name} is {1000 * lag / SAMPLE_RATE:+.1f} ms late against the reference: switching will jump" for name, lag in late.items()]
+    return notes
+
+
+def _write_test(plan: Plan, trials: Sequence[Trial], gain: float, out: Path) -> list[Path]:
+    title = plan.title or f"Listening test: {out.name}"
+    samples = {trial.item.name: {name: as_pcm16(s.samples, gain) for name, s in trial.stimuli.items()} for trial in trials}
+    written = []
+    if plan.page:
+        written.append(write_atomic(out / f"{out.name}.html", build_page(out.name, title, samples, plan.seed)))
+    if plan.webmushra:
+        stimuli = {f"{trial}/{name}.wav": own for trial, signals in samples.items() for name, own in signals.items()}
+        files = [_write_wav(out / "audio" / place, own) for place, own in stimuli.items()]
+        _remove_others(out / "audio", set(files))
+        config = configuration(out.name, title, {trial: list(signals) for trial, signals in samples.items()}, _LEAD)
+        usage = f"# Copy this folder to {RESOURCES}/{out.name} of webMUSHRA and open ?config=resources/{out.name}/{out.name}.yaml\n"
+        written.append(write_atomic(out / f"{out.name}.yaml", usage + to_yaml(config)))
+    return written
+
+
+def _write_wav(path: Path, samples: np.ndarray) -> Path:
+    stream = io.BytesIO()
+    soundfile.write(stream, samples, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    return write_atomic(path, stream.getvalue())
+
+
+def _remove_others(folder: Path, kept: set[Path]) -> None:
+    """Remove the stimuli of an earlier export that this one does not have."""
+    for path in folder.glob("*/*.wav"):
+        if path not in kept:
+            path.unlink()
+    for place in folder.iterdir():
+        if place.is_dir() and not any(place.iterdir()):
+            place.rmdir()
+
+
+def _facts_of(trial: Trial, gain: float) -> dict[str, Any]:
+    item = trial.item
+    place = {"condition": item.condition, "speaker": item.speaker, "gender": item.gender, "duration_s": trial.duration_s}
+    stimuli = {
+        name: {
+            "loudness_lufs": round(stimulus.loudness_lufs, 3),
+            "gain_db": round(stimulus.gain_db, 3),
+            "lag_samples": stimulus.lag,
+            "peak": round(float(np.abs(stimulus.samples).max()) * gain, 5),
+            "control": name in CONTROLS,
+        }
+        for name, stimulus in trial.stimuli.items()
+    }
+    return {"id": item.name, **place, "stimuli": stimuli}

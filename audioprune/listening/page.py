@@ -1,0 +1,91 @@
+"""The page on which people take a listening test: one file with the audio inside it, which needs no server and no network.
+
+What the page does is written in templates/session.js; which stimuli it holds is decided in export.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from audioprune.files import sha256
+from audioprune.listening.loudness import SAMPLE_RATE
+from audioprune.metrics.listening import REFERENCE
+
+_TEMPLATES = Path(__file__).parent / "templates"
+QUESTIONS = ("listener", "playback")
+"""What a listener is asked at the start; columns of the results."""
+
+
+@dataclass(frozen=True)
+class _Clips:
+    """The audio of a page in an order that tells nothing, and where each stimulus stands in it."""
+
+    data: list[str]
+    places: dict[tuple[str, str], int]
+
+
+def build_page(name: str, title: str, trials: Mapping[str, Mapping[str, np.ndarray]], seed: int) -> str:
+    """Return the page of a test as HTML.
+
+    Names of conditions are in the page only in a scrambled form, in data that no element shows; the audio is in an order drawn by
+    seed. The page draws the order of trials and conditions from the listener's code.
+
+    Args:
+        name: Name of the test, the first column of its results.
+        title: Title of the page.
+        trials: int16 samples at 48 kHz of every condition of every trial, the reference among them.
+        seed: Decides the order of the audio and takes part in the orders that listeners get.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    clips = _clips(trials, seed)
+    plan: dict[str, Any] = {
+        "test": name,
+        "seed": seed,
+        "sampleRate": SAMPLE_RATE,
+        "trials": [
+            {
+                "id": trial,
+                "reference": clips.places[trial, REFERENCE],
+                "stimuli": [{"key": _scrambled(condition), "clip": clips.places[trial, condition]} for condition in signals],
+            }
+            for trial, signals in trials.items()
+        ],
+    }
+    plan["version"] = sha256(json.dumps([plan, [sha256(clip.encode()) for clip in clips.data]]).encode())[:16]
+    environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    style, script = ((_TEMPLATES / f"session.{ending}").read_text(encoding="utf-8") for ending in ("css", "js"))
+    return environment.get_template("session.html.j2").render(
+        title=title, style=style, script=script, plan=_safe_json(plan), clips=clips.data, trials=len(trials)
+    )
+
+
+def _clips(trials: Mapping[str, Mapping[str, np.ndarray]], seed: int) -> _Clips:
+    names = [(trial, condition) for trial, signals in trials.items() for condition in signals]
+    order = [names[place] for place in np.random.default_rng([seed, 1]).permutation(len(names))]
+    return _Clips([_as_flac(trials[trial][condition]) for trial, condition in order], {place: at for at, place in enumerate(order)})
+
+
+def _as_flac(samples: np.ndarray) -> str:
+    stream = io.BytesIO()
+    soundfile.write(stream, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def _scrambled(condition: str) -> str:
+    """Hide a name from a listener who looks at the page's source; session.js turns it back."""
+    return base64.b64encode(bytes(byte ^ 0x5A for byte in condition.encode())[::-1]).decode()
+
+
+def _safe_json(value: Any) -> str:
+    """Return JSON that can stand inside a script element."""
+    return json.dumps(value).replace("<", "\\u003c")

@@ -1,0 +1,110 @@
+"""How ratings come back: files with the columns of webMUSHRA's mushra.csv, read by column name, damaged rows named.
+
+What the ratings mean is worked out in audioprune.metrics.listening.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from audioprune.errors import DataError
+from audioprune.metrics.listening import Rating
+
+_NEEDED = ("trial_id", "rating_stimulus", "rating_score")
+_TEST, _SESSION = "session_test_id", "session_uuid"
+_KNOWN = (_TEST, _SESSION, *_NEEDED, "rating_time", "rating_comment")
+
+
+@dataclass
+class RatingSheet:
+    """What was read.
+
+    Attributes:
+        ratings: One for each good row, in the order of the files.
+        damaged: ``file:line: reason`` for each row that was left out.
+        repeated: Rows that said again what an earlier row had said, left out.
+    """
+
+    ratings: list[Rating] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+    repeated: int = 0
+
+
+def read_ratings(paths: Iterable[str | Path]) -> RatingSheet:
+    """Read ratings from one or more files.
+
+    A session is one listener; where the column ``session_uuid`` is missing, the answers of the questionnaire tell sessions apart.
+
+    Args:
+        paths: Files of webMUSHRA or of this package's page.
+
+    Raises:
+        DataError: A file is missing, unreadable, without the needed columns, or no row of all files is good.
+    """
+    sheet = RatingSheet()
+    seen: dict[tuple[str, str, str, str], tuple[float, str]] = {}
+    for path in map(Path, paths):
+        for place, row in _rows(path):
+            _take(sheet, seen, place, row)
+    if not sheet.ratings:
+        reasons = f"; first: {sheet.damaged[0]}" if sheet.damaged else ""
+        raise DataError(f"{', '.join(map(str, paths))}: expected ratings, found no good row{reasons}; check the files")
+    return sheet
+
+
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield ``file:line`` and the cells of each row by column name; headers in the middle of joined files are passed over."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise DataError(f"{path}: expected a CSV file of ratings, got {reason}; give mushra.csv or a file that the page saved") from error
+    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="", restval="")
+    header = [name.strip() for name in reader.fieldnames or []]
+    missing = [name for name in _NEEDED if name not in header]
+    if missing:
+        found = ", ".join(header) or "nothing"
+        raise DataError(f"{path}: expected the columns {', '.join(_NEEDED)}, found {found}; give mushra.csv or a file that the page saved")
+    reader.fieldnames = header
+    for row in reader:
+        surplus = row.pop("", None)
+        cells = {name: (value or "").strip() for name, value in row.items()}
+        if surplus:
+            cells["rating_score"] = "more cells than columns"
+        if cells["rating_score"] != "rating_score":
+            yield f"{path.name}:{reader.line_num}", cells
+
+
+def _take(sheet: RatingSheet, seen: dict[tuple[str, str, str, str], tuple[float, str]], place: str, row: Mapping[str, str]) -> None:
+    reason = _why_damaged(row)
+    if reason:
+        sheet.damaged.append(f"{place}: {reason}")
+        return
+    listener = row.get(_SESSION) or " ".join(value for name, value in row.items() if name not in _KNOWN) or "all"
+    key = (row.get(_TEST, ""), listener, row["trial_id"], row["rating_stimulus"])
+    score = float(row["rating_score"])
+    if key in seen:
+        earlier, where = seen[key]
+        if earlier == score:
+            sheet.repeated += 1
+        else:
+            sheet.damaged.append(f"{place}: another score ({score:g}) for the same listener, trial and condition as {where} ({earlier:g})")
+        return
+    seen[key] = (score, place)
+    sheet.ratings.append(Rating(*key, score))
+
+
+def _why_damaged(row: Mapping[str, str]) -> str:
+    """Say what is wrong with a row; empty when it is good."""
+    empty = [name for name in ("trial_id", "rating_stimulus") if not row[name]]
+    if empty:
+        return f"no {' and no '.join(empty)}"
+    try:
+        score = float(row["rating_score"])
+    except ValueError:
+        return f"expected a score of 0 to 100, got {row['rating_score']!r}"
+    return "" if 0 <= score <= 100 else f"expected a score of 0 to 100, got {row['rating_score']}"

@@ -1,0 +1,516 @@
+"use strict";
+(function () {
+  const plan = JSON.parse(document.getElementById("plan").textContent);
+  const LABELS = ["bad", "poor", "fair", "good", "excellent"];
+  const KEYS = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "A", "B", "C"];
+  const COLUMNS = ["session_test_id", "listener", "playback", "session_uuid", "trial_id", "rating_stimulus", "rating_score", "rating_time", "rating_comment"];
+  const STORE = "audioprune.listen." + plan.test + "." + plan.version;
+  const ENOUGH_S = 1.0; // a condition counts as heard after this long, or after all of a shorter recording
+  const FADE_S = 0.01;
+  const TICK_MS = 100;
+  const PRACTICE = -1;
+  const byId = (id) => document.getElementById(id);
+
+  // ---- orders: the same code of a listener gives the same orders
+
+  function hash(text) {
+    let value = 2166136261;
+    for (let i = 0; i < text.length; i += 1) { value = Math.imul(value ^ text.charCodeAt(i), 16777619); }
+    return value >>> 0;
+  }
+
+  function generator(seed) {
+    let state = seed >>> 0;
+    return function () {
+      state = (state + 0x6d2b79f5) >>> 0;
+      let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+      mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+      return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+    };
+  }
+
+  function shuffled(count, text) {
+    const random = generator(hash(text));
+    const order = Array.from({ length: count }, (_, place) => place);
+    for (let last = count - 1; last > 0; last -= 1) {
+      const other = Math.floor(random() * (last + 1));
+      [order[last], order[other]] = [order[other], order[last]];
+    }
+    return order;
+  }
+
+  const seedText = (listener, what) => [plan.test, plan.seed, listener, what].join("/");
+  const trialOrder = (listener) => shuffled(plan.trials.length, seedText(listener, "trials"));
+  const stimulusOrder = (listener, trial, what) => shuffled(trial.stimuli.length, seedText(listener, what));
+
+  function nameOf(key) {
+    const bytes = Array.from(atob(key), (sign) => sign.charCodeAt(0) ^ 0x5a).reverse();
+    return String.fromCharCode.apply(null, bytes);
+  }
+
+  function uuid() {
+    const bytes = crypto.getRandomValues(new Uint8Array(16));
+    bytes[6] = (bytes[6] & 0x0f) | 0x40;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
+  }
+
+  // ---- what is kept over a reload
+
+  let session = null;
+
+  function remember() {
+    try {
+      localStorage.setItem(STORE, JSON.stringify(session));
+    } catch (error) {
+      warn("This browser keeps nothing: do not reload or close this page before you have saved your ratings.");
+    }
+  }
+
+  function recall() {
+    try {
+      return JSON.parse(localStorage.getItem(STORE));
+    } catch (error) {
+      return null;
+    }
+  }
+
+  function forget() {
+    session = null;
+    try { localStorage.removeItem(STORE); } catch (error) { /* there was nothing to remove */ }
+  }
+
+  function warn(text) {
+    byId("warning").textContent = text;
+    byId("warning").hidden = false;
+  }
+
+  // ---- player: all versions run in step, one of them is heard
+
+  const player = {
+    context: null, buffers: [], sources: [], gains: [], master: null, active: 0, playing: false, loop: true,
+    from: 0, to: 0, offset: 0, begun: 0,
+
+    wake() {
+      if (!this.context) {
+        this.context = new AudioContext({ sampleRate: plan.sampleRate });
+        this.master = this.context.createGain();
+        this.master.connect(this.context.destination);
+      }
+      if (this.context.state === "suspended") { this.context.resume(); }
+      return this.context;
+    },
+
+    async load(clips) {
+      this.stop();
+      const decoder = new OfflineAudioContext(1, 1, plan.sampleRate); // the context that plays has to wait for a click or a key
+      const decoded = await Promise.all(clips.map((clip) => decoder.decodeAudioData(bytesOf(clip))));
+      this.buffers = decoded;
+      this.active = 0;
+      this.from = 0;
+      this.to = decoded[0].duration;
+      this.offset = 0;
+    },
+
+    duration() { return this.buffers.length ? this.buffers[0].duration : 0; },
+
+    position() {
+      if (!this.playing) { return this.offset; }
+      const at = this.offset + Math.max(0, this.context.currentTime - this.begun);
+      if (!this.loop) { return Math.min(at, this.duration()); }
+      return at < this.to ? at : this.from + ((at - this.from) % (this.to - this.from));
+    },
+
+    start() {
+      const context = this.wake();
+      if (this.loop && (this.offset < this.from || this.offset >= this.to)) { this.offset = this.from; }
+      if (!this.loop && this.offset >= this.duration() - 0.01) { this.offset = 0; }
+      this.begun = context.currentTime + 0.02;
+      this.gains = this.buffers.map((_, place) => {
+        const gain = context.createGain();
+        gain.gain.value = place === this.active ? 1 : 0;
+        gain.connect(this.master);
+        return gain;
+      });
+      this.sources = this.buffers.map((buffer, place) => {
+        const source = context.createBufferSource();
+        source.buffer = buffer;
+        source.loop = this.loop;
+        source.loopStart = this.from;
+        source.loopEnd = this.to;
+        source.connect(this.gains[place]);
+        source.start(this.begun, this.offset);
+        return source;
+      });
+      const first = this.sources[0];
+      first.onended = () => { if (this.sources[0] === first) { this.stop(); this.offset = 0; showPlayer(); } };
+      this.playing = true;
+    },
+
+    stop() {
+      if (!this.playing) { return; }
+      this.offset = this.position();
+      this.playing = false;
+      const old = this.sources;
+      this.sources = [];
+      old.forEach((source) => { source.stop(); source.disconnect(); });
+      this.gains.forEach((gain) => gain.disconnect());
+      this.gains = [];
+    },
+
+    select(place) {
+      this.active = place;
+      const now = this.context ? this.context.currentTime : 0;
+      this.gains.forEach((gain, other) => {
+        gain.gain.cancelScheduledValues(now);
+        gain.gain.setValueAtTime(gain.gain.value, now);
+        gain.gain.linearRampToValueAtTime(other === place ? 1 : 0, now + FADE_S);
+      });
+    },
+
+    change(set) { // loop, ends or position while playing: all versions start again together
+      const was = this.playing;
+      this.stop();
+      set();
+      if (was) { this.start(); }
+    },
+  };
+
+  function bytesOf(clip) {
+    const text = atob(byId("clip-" + clip).textContent);
+    const bytes = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i += 1) { bytes[i] = text.charCodeAt(i); }
+    return bytes.buffer;
+  }
+
+  // ---- the trial on the screen; place 0 of the player is the reference, place k + 1 the k-th condition shown
+
+  let view = null; // { trial, order, scores, heard, ready }
+  let rows = [];
+
+  function openTrial() {
+    const practice = session.page === PRACTICE;
+    const trial = plan.trials[practice ? session.order[0] : session.order[session.page]];
+    const kept = practice ? { scores: {}, heard: {} } : (session.trials[trial.id] = session.trials[trial.id] || { scores: {}, heard: {}, ms: 0 });
+    const order = stimulusOrder(session.listener, trial, practice ? "practice" : "trial " + trial.id);
+    view = { trial, practice, kept, order, seconds: {}, ready: false };
+    byId("practice").hidden = !practice;
+    byId("progress").textContent = practice ? "Practice" : "Trial " + (session.page + 1) + " of " + plan.trials.length;
+    buildRows();
+    say("Loading the audio …");
+    const opened = view;
+    player.load([trial.reference, ...view.order.map((place) => trial.stimuli[place].clip)]).then(() => {
+      if (view !== opened) { return; }
+      view.ready = true;
+      byId("position").max = player.duration().toFixed(2);
+      say("");
+      showPlayer();
+    }, (error) => warn("The audio of this trial cannot be decoded by this browser (" + error.message + "); use another browser."));
+    showPlayer();
+    showRows();
+  }
+
+  function buildRows() {
+    const sheet = byId("conditions");
+    sheet.textContent = "";
+    rows = view.order.map((_, place) => {
+      const row = document.createElement("div");
+      row.className = "condition";
+      row.setAttribute("role", "group");
+      row.setAttribute("aria-label", "Condition " + KEYS[place]);
+      const button = document.createElement("button");
+      button.type = "button";
+      button.id = "play-" + place;
+      button.setAttribute("aria-keyshortcuts", KEYS[place]);
+      button.append(element("kbd", KEYS[place]), " Play ", element("span", "✓", "heard"));
+      const track = element("div", "", "track");
+      const slider = document.createElement("input");
+      slider.type = "range";
+      slider.id = "score-" + place;
+      Object.assign(slider, { min: "0", max: "100", step: "1" });
+      slider.setAttribute("aria-label", "Score of condition " + KEYS[place]);
+      track.append(slider);
+      const score = document.createElement("output");
+      score.htmlFor = slider.id;
+      row.append(button, track, score);
+      button.addEventListener("click", () => toggle(place + 1));
+      slider.addEventListener("input", () => rate(place));
+      slider.addEventListener("pointerup", () => rate(place));
+      sheet.append(row);
+      return { row, button, slider, score };
+    });
+  }
+
+  function element(kind, text, name) {
+    const made = document.createElement(kind);
+    made.textContent = text;
+    if (name) { made.className = name; }
+    return made;
+  }
+
+  const scoreOf = (place) => view.kept.scores[view.order[place]];
+  const isHeard = (place) => Boolean(view.kept.heard[view.order[place]]);
+
+  function rate(place) {
+    view.kept.scores[view.order[place]] = Number(rows[place].slider.value);
+    say("");
+    keep();
+    showRows();
+  }
+
+  function keep() { if (!view.practice) { session.saved = false; remember(); } }
+
+  function showRows() {
+    rows.forEach(({ row, button, slider, score }, place) => {
+      const value = scoreOf(place);
+      const rated = value !== undefined;
+      const label = rated ? LABELS[Math.min(4, Math.floor(value / 20))] : "";
+      slider.value = rated ? value : 50;
+      slider.setAttribute("aria-valuetext", rated ? value + ", " + label : "not rated");
+      score.textContent = rated ? value + " " + label : "not rated";
+      row.classList.toggle("unrated", !rated);
+      row.classList.toggle("was-heard", isHeard(place));
+      row.classList.toggle("active", player.playing && player.active === place + 1);
+      button.setAttribute("aria-label", "Play condition " + KEYS[place] + (isHeard(place) ? ", heard" : ", not heard yet"));
+      button.setAttribute("aria-pressed", String(player.playing && player.active === place + 1));
+    });
+    byId("next").setAttribute("aria-disabled", String(missing() !== ""));
+    byId("back").disabled = session.page === PRACTICE;
+    byId("next").lastChild.textContent = view.practice ? " Begin the test" : " Next";
+  }
+
+  function missing() {
+    if (view.practice) { return ""; }
+    const places = rows.map((_, place) => place);
+    const unheard = places.filter((place) => !isHeard(place)).map((place) => KEYS[place]);
+    const unrated = places.filter((place) => scoreOf(place) === undefined).map((place) => KEYS[place]);
+    const parts = [];
+    if (unheard.length) { parts.push("still to hear: " + unheard.join(", ")); }
+    if (unrated.length) { parts.push("still to rate: " + unrated.join(", ")); }
+    const text = parts.join("; ");
+    return text && text[0].toUpperCase() + text.slice(1) + ".";
+  }
+
+  function showPlayer() {
+    byId("pause").textContent = player.playing ? "Pause" : "Play";
+    byId("reference").setAttribute("aria-pressed", String(player.playing && player.active === 0));
+    byId("loop").setAttribute("aria-pressed", String(player.loop));
+    const total = player.duration();
+    byId("time").textContent = player.position().toFixed(1) + " / " + total.toFixed(1) + " s";
+    byId("position").value = player.position().toFixed(2);
+    byId("region").style.left = total ? (100 * player.from) / total + "%" : "0";
+    byId("region").style.right = total ? 100 - (100 * player.to) / total + "%" : "0";
+    if (view) { showRows(); }
+  }
+
+  function hear(place) {
+    if (!view || !view.ready) { return; }
+    player.select(place);
+    if (!player.playing) { player.start(); }
+    showPlayer();
+  }
+
+  function toggle(place) {
+    if (player.playing && player.active === place) { player.stop(); showPlayer(); } else { hear(place); }
+  }
+
+  function say(text) { byId("status").textContent = text; }
+
+  let last = performance.now();
+
+  function tick() {
+    const now = performance.now();
+    const passed = now - last;
+    last = now;
+    if (!view) { return; }
+    if (!view.practice && document.visibilityState === "visible") { view.kept.ms += passed; }
+    if (!player.playing) { return; }
+    listened(passed / 1000);
+    byId("time").textContent = player.position().toFixed(1) + " / " + player.duration().toFixed(1) + " s";
+    if (document.activeElement !== byId("position")) { byId("position").value = player.position().toFixed(2); }
+  }
+
+  function listened(seconds) {
+    if (player.active === 0 || player.context.state !== "running") { return; }
+    const place = player.active - 1;
+    const stimulus = view.order[place];
+    view.seconds[stimulus] = (view.seconds[stimulus] || 0) + seconds;
+    if (!isHeard(place) && view.seconds[stimulus] >= Math.min(ENOUGH_S, player.duration())) {
+      view.kept.heard[stimulus] = true;
+      say("");
+      keep();
+      showRows();
+    }
+  }
+
+  // ---- pages
+
+  function show(name) {
+    for (const id of ["start", "trial", "finish"]) { byId(id).hidden = id !== name; }
+    byId("discard").hidden = !session;
+    byId("discard").textContent = session && session.saved ? "Next listener" : "Discard this session";
+    window.scrollTo(0, 0);
+  }
+
+  function open() {
+    player.stop();
+    view = null;
+    if (!session) {
+      byId("progress").textContent = "";
+      show("start");
+    } else if (session.page < plan.trials.length) {
+      show("trial");
+      openTrial();
+    } else {
+      byId("progress").textContent = "All trials done";
+      byId("done").textContent = "You rated all " + plan.trials.length + " trials. Save your ratings and send the file to whoever asked you.";
+      byId("csv").value = csvText();
+      byId("saved").textContent = session.saved ? "Saved." : "";
+      show("finish");
+    }
+  }
+
+  function go(page) {
+    session.page = Math.max(PRACTICE, Math.min(plan.trials.length, page));
+    remember();
+    open();
+    const target = session.page < plan.trials.length ? byId("reference") : byId("save");
+    target.focus({ preventScroll: true });
+  }
+
+  function next() {
+    const text = missing();
+    if (text) { say(text); return; }
+    go(session.page + 1);
+  }
+
+  function begin(event) {
+    event.preventDefault();
+    const form = new FormData(byId("about"));
+    const listener = String(form.get("listener"));
+    session = {
+      uuid: uuid(), listener, playback: String(form.get("playback")), page: PRACTICE, order: trialOrder(listener), trials: {}, saved: false,
+    };
+    go(PRACTICE);
+  }
+
+  function playSample() {
+    if (player.playing) { player.stop(); byId("sample").setAttribute("aria-pressed", "false"); return; }
+    player.load([plan.trials[0].reference]).then(() => { player.start(); byId("sample").setAttribute("aria-pressed", "true"); });
+  }
+
+  // ---- results
+
+  function csvField(value) {
+    const text = String(value);
+    return /[",\n]/.test(text) ? '"' + text.replace(/"/g, '""') + '"' : text;
+  }
+
+  function csvText() {
+    const lines = [COLUMNS.join(",")];
+    for (const place of session.order) {
+      const trial = plan.trials[place];
+      const kept = session.trials[trial.id];
+      trial.stimuli.forEach((stimulus, number) => {
+        const fields = [plan.test, session.listener, session.playback, session.uuid, trial.id, nameOf(stimulus.key), kept.scores[number], Math.round(kept.ms), ""];
+        lines.push(fields.map(csvField).join(","));
+      });
+    }
+    return lines.join("\n") + "\n";
+  }
+
+  function save() {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([csvText()], { type: "text/csv" }));
+    link.download = plan.test + "-" + session.listener + "-" + session.uuid.slice(0, 8) + ".csv";
+    document.body.append(link);
+    link.click();
+    link.remove();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    session.saved = true;
+    remember();
+    byId("saved").textContent = "Saved as " + link.download + ".";
+    byId("discard").textContent = "Next listener";
+  }
+
+  function discard() {
+    const text = session.saved ? "Start anew for the next listener?" : "Discard all ratings of this session? They are not saved.";
+    if (!window.confirm(text)) { return; }
+    forget();
+    byId("about").reset();
+    open();
+  }
+
+  // ---- keys
+
+  function onKey(event) {
+    if (!view || event.ctrlKey || event.metaKey || event.altKey) { return; }
+    if (event.target.tagName === "TEXTAREA" || event.target.type === "text") { return; }
+    const key = event.key.length === 1 ? event.key.toUpperCase() : event.key;
+    const place = KEYS.indexOf(key);
+    const onButton = ["BUTTON", "SUMMARY"].includes(event.target.tagName);
+    if (place >= 0 && place < rows.length) {
+      hear(place + 1);
+      rows[place].slider.focus();
+    } else if (key === "R" || key === "0") {
+      hear(0);
+    } else if (key === " " && !onButton) {
+      toggle(player.active);
+    } else if (key === "Enter" && event.target.id.startsWith("score-")) {
+      rate(Number(event.target.id.slice(6)));
+    } else if (key === "L") {
+      setLoop();
+    } else if (key === "[") {
+      setEnd("from");
+    } else if (key === "]") {
+      setEnd("to");
+    } else if (key === "N") {
+      next();
+    } else if (key === "P" && session.page !== PRACTICE) {
+      go(session.page - 1);
+    } else {
+      return;
+    }
+    event.preventDefault();
+  }
+
+  function setLoop() { player.change(() => { player.loop = !player.loop; }); showPlayer(); }
+
+  function setEnd(end) {
+    const at = player.position();
+    const least = 0.25; // seconds; shorter loops buzz
+    player.change(() => {
+      if (end === "from") { player.from = Math.max(0, Math.min(at, player.to - least)); }
+      if (end === "to") { player.to = Math.min(player.duration(), Math.max(at, player.from + least)); }
+    });
+    showPlayer();
+  }
+
+  function setWhole() { player.change(() => { player.from = 0; player.to = player.duration(); }); showPlayer(); }
+
+  byId("about").addEventListener("submit", begin);
+  byId("sample").addEventListener("click", playSample);
+  byId("reference").addEventListener("click", () => toggle(0));
+  byId("pause").addEventListener("click", () => { if (view && view.ready) { toggle(player.active); } });
+  byId("loop").addEventListener("click", setLoop);
+  byId("from").addEventListener("click", () => setEnd("from"));
+  byId("to").addEventListener("click", () => setEnd("to"));
+  byId("whole").addEventListener("click", setWhole);
+  byId("position").addEventListener("input", () => {
+    const at = Number(byId("position").value);
+    player.change(() => { player.offset = at; });
+    showPlayer();
+  });
+  byId("back").addEventListener("click", () => go(session.page - 1));
+  byId("next").addEventListener("click", next);
+  byId("again").addEventListener("click", () => go(plan.trials.length - 1));
+  byId("save").addEventListener("click", save);
+  byId("discard").addEventListener("click", discard);
+  document.addEventListener("keydown", onKey);
+  document.addEventListener("visibilitychange", () => { if (view) { keep(); } });
+  setInterval(tick, TICK_MS);
+
+  session = recall();
+  open();
+})();
