@@ -60,7 +60,8 @@ class SparseGroupLasso:
         lambda_1: Strength of the l1 term, at least 0.
         lambda_2: Strength of the group term, at least 0. With equal strengths a group term pulls about n(W) / n(G) times
             more at each weight than the l1 term.
-        groups: Weight groups as unit sets of one slice each; by default those of ``weight_groups(model)``.
+        groups: Weight groups as unit sets; by default those of ``weight_groups(model)``. Where a set has several slices, a group is
+            all of them, and a weight in two of them counts twice.
 
     Raises:
         ConfigError: A strength is negative or not finite, a name is unknown, or there are no groups.
@@ -78,8 +79,6 @@ class SparseGroupLasso:
         self._shapes = _shapes(model, [*prunable(model), *(part.tensor for part in parts)])
         self.n_weights = sum(shape.numel() for shape in self._shapes.values())
         self.n_groups = group_count(self._groups)
-        if len(parts) != len(self._groups):
-            raise ConfigError("penalty: expected groups of one tensor each, got a unit set of several slices; use weight_groups")
 
     def __call__(self, model: nn.Module) -> Tensor:
         """Compute the penalty of the model's present weights, a scalar.
@@ -88,13 +87,15 @@ class SparseGroupLasso:
             ConfigError: A weight tensor has gone or changed its shape since the penalty was built.
         """
         weights = _current(model, self._shapes)
-        terms = []
-        for each in self._groups:
-            part = each.slices[0]
-            weight = weights[part.tensor]
-            terms.append(sqrt(group_sizes(part, weight.shape)) * group_norms(weight, part, 2).sum())
-        grouped = torch.stack(terms).sum()
+        grouped = torch.stack([_group_term(each, weights) for each in self._groups]).sum()
         return self.lambda_1 / self.n_weights * _l1(weights) + self.lambda_2 / self.n_groups * grouped
+
+
+def _group_term(groups: UnitSet, weights: dict[str, Tensor]) -> Tensor:
+    """Compute sum sqrt(p_g) ||g||_2 over the groups of one set."""
+    size = sum(group_sizes(part, weights[part.tensor].shape) for part in groups.slices)
+    norms = [group_norms(weights[part.tensor], part, 2) for part in groups.slices]
+    return sqrt(size) * (norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms), 2, dim=0)).sum()
 
 
 def _strength(name: str, value: float) -> float:

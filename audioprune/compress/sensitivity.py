@@ -6,10 +6,11 @@ what a pruning step applies to all tensors together. How many quantisation level
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from math import inf, isfinite
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
@@ -22,6 +23,25 @@ from audioprune.errors import ConfigError, unknown_name
 
 Method = Literal["first_violation", "bisection"]
 BETAS = tuple(step / 20 for step in range(21))
+
+
+class Removable(Protocol):
+    """What a search removes step by step: `Candidates` of one tensor, or units over several."""
+
+    def count(self) -> int:
+        """Count the candidates."""
+
+    def ranks(self) -> Tensor:
+        """Rank the candidates, the first to go lowest."""
+
+    def remove_(self, ranked: Tensor, count: int) -> None:
+        """Set the ``count`` lowest candidates to zero."""
+
+    def restored(self) -> Any:
+        """Allow `remove_` in a with-block, restore the weights afterwards, and yield a function that does so at once."""
+
+    def keeps(self, name: str, count: int) -> dict[str, Tensor]:
+        """Return the kept positions of every tensor without the ``count`` lowest candidates."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +72,20 @@ class Candidates:
         """Mark the positions of the ``count`` lowest candidates, bool, shape of the tensor."""
         low = ranked < count
         return low if self.groups is None else ~expand(self.groups, ~low, self.tensor.shape)
+
+    def remove_(self, ranked: Tensor, count: int) -> None:
+        """Set the ``count`` lowest candidates to zero."""
+        clear_(self.tensor, ~self.removed(ranked, count))
+
+    @contextmanager
+    def restored(self) -> Iterator[Callable[[], Any]]:
+        """Allow `remove_` in a with-block, restore the tensor afterwards, and yield a function that does so at once."""
+        with restored(self.tensor) as before:
+            yield lambda: self.tensor.copy_(before)
+
+    def keeps(self, name: str, count: int) -> dict[str, Tensor]:
+        """Return the kept positions of the tensor, which has this name, without the ``count`` lowest candidates."""
+        return {name: self.kept.to(self.tensor.device) & ~self.removed(self.ranks(), count)}
 
 
 def weight_candidates(model: nn.Module, mask: Mask) -> dict[str, Candidates]:
@@ -155,7 +189,7 @@ class SensitivityResult:
 
 
 def search(
-    tensors: Mapping[str, Candidates],
+    tensors: Mapping[str, Removable],
     loss: LossOracle,
     alpha: float,
     *,
@@ -191,23 +225,24 @@ def search(
     base = base_of(loss)
 
     def find(name: str) -> TensorSensitivity:
-        with restored(tensors[name].tensor) as before:
-            return probe(_Trial(name, tensors[name], before, loss, base, alpha), betas)
+        with tensors[name].restored() as undo:
+            return probe(_Trial(name, tensors[name], undo, loss, base, alpha), betas)
 
     return SensitivityResult(base, alpha, resumable("sensitivity", tensors, find, finished, on_tensor))
 
 
-def keeps(tensors: Mapping[str, Candidates], result: SensitivityResult) -> dict[str, Tensor]:
+def keeps(tensors: Mapping[str, Removable], result: SensitivityResult) -> dict[str, Tensor]:
     """Turn a finding into kept positions of every tensor, to be given to ``Mask.updated``; nothing is regained.
 
     Args:
         tensors: The candidates that were searched; their weights must not have changed since.
         result: What the search found.
     """
-    return {
-        name: tensors[name].kept.to(tensors[name].tensor.device) & ~tensors[name].removed(tensors[name].ranks(), found.removed)
-        for name, found in result.tensors.items()
-    }
+    kept: dict[str, Tensor] = {}
+    for name, found in result.tensors.items():
+        for tensor, keep in tensors[name].keeps(name, found.removed).items():
+            kept[tensor] = kept[tensor] & keep if tensor in kept else keep
+    return kept
 
 
 @dataclass(frozen=True)
@@ -228,7 +263,7 @@ class CurvePoint:
 
 
 def curves(
-    tensors: Mapping[str, Candidates],
+    tensors: Mapping[str, Removable],
     evaluate: Callable[[str | None], Mapping[str, float]],
     *,
     larger_is_better: Iterable[str] = (),
@@ -259,7 +294,7 @@ def curves(
         raise ConfigError(unknown_name("metric", metric, base))
 
     def find(name: str) -> tuple[CurvePoint, ...]:
-        with restored(tensors[name].tensor):
+        with tensors[name].restored():
             return _curve(name, tensors[name], evaluate, base, better, betas)
 
     return resumable("sensitivity curves", tensors, find, finished, on_tensor)
@@ -268,8 +303,10 @@ def curves(
 class _Trial:
     """One tensor under test: removes a number of candidates in place and measures the increase, each number once."""
 
-    def __init__(self, name: str, candidates: Candidates, before: Tensor, loss: LossOracle, base: float, alpha: float) -> None:
-        self.name, self.candidates, self.before = name, candidates, before
+    def __init__(
+        self, name: str, candidates: Removable, undo: Callable[[], Any], loss: LossOracle, base: float, alpha: float
+    ) -> None:
+        self.name, self.candidates, self.undo = name, candidates, undo
         self.loss, self.base, self.alpha = loss, base, alpha
         self.count = candidates.count()
         self.passes = 0
@@ -282,8 +319,8 @@ class _Trial:
         if self._ranked is None:  # one sort serves all fractions
             self._ranked = self.candidates.ranks()
         if removed < max(self._increases):
-            self.candidates.tensor.copy_(self.before)
-        clear_(self.candidates.tensor, ~self.candidates.removed(self._ranked, removed))
+            self.undo()
+        self.candidates.remove_(self._ranked, removed)
         self.passes += 1
         self._increases[removed] = increase_of(self.loss, self.name, self.base, self.alpha)
         return self._increases[removed]
@@ -317,14 +354,14 @@ def _finding(trial: _Trial, chosen: Point, points: list[Point]) -> TensorSensiti
 
 
 def _curve(
-    name: str, candidates: Candidates, evaluate: Callable[[str | None], Mapping[str, float]], base: dict[str, float], better: set[str],
+    name: str, candidates: Removable, evaluate: Callable[[str | None], Mapping[str, float]], base: dict[str, float], better: set[str],
     betas: Sequence[float],
 ) -> tuple[CurvePoint, ...]:
     ranked, count, done, values, points = candidates.ranks(), candidates.count(), 0, base, []
     for beta in betas:
         removed = share_of(beta, count)
         if removed != done:
-            clear_(candidates.tensor, ~candidates.removed(ranked, removed))
+            candidates.remove_(ranked, removed)
             done, values = removed, dict(evaluate(name))
         worse = {metric: (base[metric] - value if metric in better else value - base[metric]) for metric, value in values.items()}
         points.append(CurvePoint(beta, removed, values, worse))

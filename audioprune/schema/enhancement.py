@@ -65,6 +65,7 @@ class EnhancementConfig:
     hop_length: int = number(160, least=1)
     ola_norm: str = choice("window", "window", "window_squared")
     feature: str = choice("magnitude", "magnitude", "cube_root", "log")
+    output: str = choice("mapping", "mapping", "mask")
     frame_batch: int | None = number(None, least=1)
 
 
@@ -220,6 +221,7 @@ class P2StructuredPipelineConfig(P2PipelineConfig):
 
     lambda_2: float = number(0.1, least=0)
     groups: GroupsConfig = field(default_factory=GroupsConfig)
+    unit_groups: bool = False
 
 
 @dataclass

@@ -6,6 +6,7 @@ The algorithms stand in audioprune.compress.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,13 @@ from audioprune.compress.loss_oracle import LossOracle
 from audioprune.compress.masks import Mask, prunable
 from audioprune.compress.schedule import Cubic
 from audioprune.compress.trim import dead_units, trim_, trim_state
-from audioprune.compress.weight_groups import weight_groups
+from audioprune.compress.unit_groups import unit_candidates
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.files import append_line, read_lines
 from audioprune.results import write_csv
 from audioprune.run import Run
 from audioprune.signals import check_stop
-from audioprune.steps.train import group_kinds
+from audioprune.steps.train import chosen_groups
 
 
 @dataclass
@@ -70,6 +71,7 @@ class SensitivityPrune:
         min_removed: Pruning stops when an iteration removes less than this fraction of the remaining weights.
         structured: Whether weight groups are removed (Algorithm 2) rather than single weights (Algorithm 1).
         groups: Kind of weight group per kind of layer, for structured pruning.
+        unit_groups: Whether a group is a whole unit of the model, so that it can be trimmed; ``groups`` then holds for the rest.
 
     Source: Tan & Wang, Algorithms 1 and 2. The stopping rule is not in the paper.
     """
@@ -81,6 +83,7 @@ class SensitivityPrune:
     min_removed: float = 0.01
     structured: bool = False
     groups: dict[str, str] | None = None
+    unit_groups: bool = False
 
     def run(self, run: Run, path: str) -> None:
         """Analyse every tensor alone, then prune all of them together."""
@@ -115,9 +118,9 @@ class SensitivityPrune:
             run.facts["stop"] = f"iteration {iteration} removed {removed:.2%} of the remaining weights, less than {self.min_removed:.2%}"
             run.facts["stop_now"] = removed == 0.0
 
-    def _candidates(self, run: Run, mask: Mask) -> dict[str, sensitivity.Candidates]:
+    def _candidates(self, run: Run, mask: Mask) -> Mapping[str, sensitivity.Removable]:
         if self.structured:
-            return sensitivity.group_candidates(run.model, mask, weight_groups(run.model, group_kinds(self.groups)))
+            return unit_candidates(run.model, mask, chosen_groups(run.model, self.groups, self.unit_groups))
         return sensitivity.weight_candidates(run.model, mask)
 
     def _oracle(self, run: Run) -> LossOracle:

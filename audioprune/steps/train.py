@@ -6,8 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from audioprune.compress.penalties import L1Penalty, SparseGroupLasso
+from audioprune.compress.unit_groups import unit_groups
+from audioprune.compress.units import UnitSet
 from audioprune.compress.weight_groups import GroupKinds, weight_groups
+from audioprune.errors import ConfigError
 from audioprune.run import Run
 from audioprune.settings import Settings
 from audioprune.training import Fit, Outcome
@@ -21,6 +26,7 @@ class Train:
         lambda_1: Strength of the l1 regulariser.
         lambda_2: Strength of the group regulariser.
         groups: Kind of weight group per kind of layer, for lambda_2.
+        unit_groups: Whether a group is a whole unit of the model, and a weight group only where there are no units.
         epochs: Epochs in place of the experiment's; 0 leaves the model as it is.
         learning_rate: Learning rate in place of the experiment's.
         only_from_scratch: Do nothing when the run began from a trained checkpoint.
@@ -29,6 +35,7 @@ class Train:
     lambda_1: float = 0.0
     lambda_2: float = 0.0
     groups: dict[str, str] | None = None
+    unit_groups: bool = False
     epochs: int | None = None
     learning_rate: float | None = None
     only_from_scratch: bool = False
@@ -50,7 +57,7 @@ class Train:
 
     def _penalty(self, run: Run) -> L1Penalty | SparseGroupLasso | None:
         if self.lambda_2:
-            return SparseGroupLasso(run.model, self.lambda_1, self.lambda_2, weight_groups(run.model, group_kinds(self.groups)))
+            return SparseGroupLasso(run.model, self.lambda_1, self.lambda_2, chosen_groups(run.model, self.groups, self.unit_groups))
         return L1Penalty(run.model, self.lambda_1) if self.lambda_1 else None
 
 
@@ -97,3 +104,16 @@ def drop_checkpoints(run: Run, path: str) -> None:
 def group_kinds(kinds: dict[str, str] | None) -> GroupKinds:
     """Build the kinds of weight groups that a configuration names; None takes the defaults."""
     return GroupKinds(**(kinds or {}))
+
+
+def chosen_groups(model: nn.Module, kinds: dict[str, str] | None, units: bool) -> list[UnitSet]:
+    """List the groups that a configuration names: weight groups, or units with weight groups where there are none.
+
+    Raises:
+        ConfigError: Units are wanted of a model that does not list its own.
+    """
+    if not units:
+        return weight_groups(model, group_kinds(kinds))
+    if not hasattr(model, "unit_sets"):
+        raise ConfigError(f"{type(model).__name__}: expected a method unit_sets() that lists its units; write one or set unit_groups=false")
+    return unit_groups(model, model.unit_sets(), group_kinds(kinds))

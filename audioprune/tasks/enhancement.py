@@ -24,10 +24,25 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.metrics.pool import Scorer, Summary, score_items, summarise
 from audioprune.progress import progress
 from audioprune.signals import check_stop
-from audioprune.tasks.targets import FEATURES, ComplexMapping, MagnitudeMapping, RatioMask, Target, WaveformMapping
+from audioprune.tasks.targets import (
+    FEATURES,
+    OUTPUTS,
+    PHASED_FEATURES,
+    ComplexMapping,
+    MagnitudeMapping,
+    RatioMask,
+    Target,
+    WaveformMapping,
+)
 
 TARGETS = ("irm", "magnitude", "complex", "waveform")
 _ORACLE_BATCH = 8
+_CHOICES = {
+    "irm": {"feature": FEATURES, "output": ("mapping",)},
+    "magnitude": {"feature": FEATURES, "output": OUTPUTS},
+    "complex": {"feature": PHASED_FEATURES, "output": OUTPUTS},
+    "waveform": {"feature": ("magnitude",), "output": ("mapping",)},
+}
 
 
 class Enhancement:
@@ -42,12 +57,14 @@ class Enhancement:
         frame_length: Samples of a frame; also the size of the transform.
         hop_length: Samples from one frame to the next.
         ola_norm: Convention of the inverse transform, see `audioprune.dsp.STFT.synthesis`.
-        feature: How ``irm`` and ``magnitude`` models see the magnitude: ``magnitude``, ``cube_root`` or ``log``.
+        feature: How models of spectra see the magnitude: ``magnitude`` (the paper's), ``cube_root`` or, without phases, ``log``.
+        output: What ``magnitude`` and ``complex`` models return: ``mapping`` (the paper's), the clean spectrum itself, or ``mask``,
+            a factor of the noisy spectrum whose product is trained by the same loss.
         frame_batch: For models that map each frame alone (``frame_wise``): frames per update. A training step then makes many
             updates, each on frames drawn at random from all frames of the batch. None makes one update per batch.
 
     Raises:
-        ConfigError: The target, the convention or the feature is unknown.
+        ConfigError: The target, the convention, the feature or the output is unknown, or the target does not know it.
     """
 
     def __init__(
@@ -60,13 +77,19 @@ class Enhancement:
         ola_norm: str = "window",
         feature: str = "magnitude",
         frame_batch: int | None = None,
+        output: str = "mapping",
     ) -> None:
-        for what, given, known in (("target", target, TARGETS), ("ola_norm", ola_norm, dsp.OLA_NORMS), ("feature", feature, FEATURES)):
+        for what, given, known in (("target", target, TARGETS), ("ola_norm", ola_norm, dsp.OLA_NORMS)):
             if given not in known:
                 raise ConfigError(unknown_name(what, given, known))
+        for what, given in (("feature", feature), ("output", output)):
+            if given not in _CHOICES[target][what]:
+                raise ConfigError(unknown_name(f"{what} of the target {target}", given, _CHOICES[target][what]))
+        if frame_batch is not None and output == "mask":
+            raise ConfigError(f"task.frame_batch: expected null where the output is a mask, got {frame_batch}; change one of the two")
         self.sample_rate = sample_rate
         self.frame_batch = frame_batch
-        self.target = _build_target(target, frame_length, hop_length, ola_norm, feature)
+        self.target = _build_target(target, frame_length, hop_length, ola_norm, feature, output)
 
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
         """Return the mean squared error of a batch, a scalar."""
@@ -79,7 +102,7 @@ class Enhancement:
         count = valid.sum() * wanted.numel() / (wanted.shape[0] * wanted.shape[self.target.frame_dim])
 
         def loss(output: Tensor) -> Tensor:
-            return ((output - wanted).square() * valid).sum() / count
+            return ((self.target.estimate(output, batch["noisy"]) - wanted).square() * valid).sum() / count
 
         return loss
 
@@ -229,10 +252,10 @@ def _row(summary: Summary) -> dict[str, Any]:
     return {"metrics": summary.mean, "std": summary.std, "n": summary.n, "n_valid": summary.n_valid, "failures": failures}
 
 
-def _build_target(name: str, frame_length: int, hop_length: int, ola_norm: str, feature: str) -> Target:
+def _build_target(name: str, frame_length: int, hop_length: int, ola_norm: str, feature: str, output: str) -> Target:
     if name == "waveform":
         return WaveformMapping(frame_length, hop_length)
     stft = STFT(frame_length, hop_length)
-    if name == "complex":
-        return ComplexMapping(stft, ola_norm)
-    return RatioMask(stft, ola_norm, feature) if name == "irm" else MagnitudeMapping(stft, ola_norm, feature)
+    if name == "irm":
+        return RatioMask(stft, ola_norm, feature)
+    return (ComplexMapping if name == "complex" else MagnitudeMapping)(stft, ola_norm, feature, output)

@@ -15,6 +15,8 @@ from audioprune import dsp
 from audioprune.dsp import STFT
 
 FEATURES = ("magnitude", "cube_root", "log")
+PHASED_FEATURES = ("magnitude", "cube_root")
+OUTPUTS = ("mapping", "mask")
 
 
 def compress_magnitude(magnitude: Tensor, feature: str) -> Tensor:
@@ -27,6 +29,11 @@ def compress_magnitude(magnitude: Tensor, feature: str) -> Tensor:
     return magnitude if feature == "magnitude" else (magnitude + 1e-2).log()
 
 
+def compress_spectrum(spectrum: Tensor, feature: str) -> Tensor:
+    """Return a complex spectrum whose magnitude is compressed as `compress_magnitude` does; the phase stays."""
+    return spectrum if feature == "magnitude" else torch.polar(compress_magnitude(spectrum.abs(), feature), spectrum.angle())
+
+
 class Target(Protocol):
     """One way to turn signals into a regression problem; frames lie along ``frame_dim`` of inputs and outputs."""
 
@@ -37,6 +44,9 @@ class Target(Protocol):
 
     def wanted(self, noisy: Tensor, clean: Tensor) -> Tensor:
         """Return what the model should output for signals (B, T)."""
+
+    def estimate(self, output: Tensor, noisy: Tensor) -> Tensor:
+        """Turn the model's output for noisy signals (B, T) into what should equal `wanted`."""
 
     def frames(self, length: int) -> int:
         """Return the number of frames of a signal of ``length`` samples."""
@@ -65,6 +75,10 @@ class RatioMask:
         """Return the ideal ratio mask (B, N, F)."""
         return dsp.ideal_ratio_mask(self.stft.analysis(clean).abs(), self.stft.analysis(noisy - clean).abs())
 
+    def estimate(self, output: Tensor, noisy: Tensor) -> Tensor:
+        """Return the output, which is the mask."""
+        return output
+
     def frames(self, length: int) -> int:
         """Return the number of frames."""
         return self.stft.frames(length)
@@ -78,12 +92,14 @@ class RatioMask:
 class MagnitudeMapping:
     """Map the noisy to the clean magnitude; the noisy phase is kept.
 
-    Source: Tan & Wang, LSTM: spectral mapping in the magnitude domain.
+    Source: Tan & Wang, LSTM: spectral mapping in the magnitude domain. That the output may be a mask on the noisy magnitude, trained
+        by the same loss on the same target (magnitude spectrum approximation), is an addition for short trainings.
     """
 
     stft: STFT
     ola_norm: str
     feature: str = "magnitude"
+    output: str = "mapping"
     frame_dim: int = 1
 
     def inputs(self, noisy: Tensor) -> Tensor:
@@ -94,34 +110,45 @@ class MagnitudeMapping:
         """Return clean magnitudes (B, N, F)."""
         return self.stft.analysis(clean).abs()
 
+    def estimate(self, output: Tensor, noisy: Tensor) -> Tensor:
+        """Return estimated magnitudes (B, N, F): the output, or its product with the noisy magnitudes."""
+        return output if self.output == "mapping" else output * self.stft.analysis(noisy).abs()
+
     def frames(self, length: int) -> int:
         """Return the number of frames."""
         return self.stft.frames(length)
 
     def audio(self, output: Tensor, noisy: Tensor) -> Tensor:
         """Join the estimated magnitude with the noisy phase and return to the time domain."""
-        spectrum = self.stft.analysis(noisy)
-        return self.stft.synthesis(torch.polar(output.float(), spectrum.angle()), noisy.shape[-1], self.ola_norm)
+        magnitude, phase = self.estimate(output.float(), noisy), self.stft.analysis(noisy).angle()
+        return self.stft.synthesis(torch.polar(magnitude, phase), noisy.shape[-1], self.ola_norm)
 
 
 @dataclass(frozen=True)
 class ComplexMapping:
     """Map the noisy to the clean complex spectrum, real and imaginary parts as two channels.
 
-    Source: Tan & Wang, GCRN: complex spectral mapping.
+    Source: Tan & Wang, GCRN: complex spectral mapping. That the output may be a complex mask on the noisy spectrum, trained by the
+        same loss on the same target, is an addition for short trainings.
     """
 
     stft: STFT
     ola_norm: str
+    feature: str = "magnitude"
+    output: str = "mapping"
     frame_dim: int = 2
 
     def inputs(self, noisy: Tensor) -> Tensor:
-        """Return the noisy spectrum as (B, 2, N, F)."""
-        return self._parts(noisy)
+        """Return the noisy spectrum as (B, 2, N, F), its magnitude compressed as ``feature`` says."""
+        return _parts(compress_spectrum(self.stft.analysis(noisy), self.feature))
 
     def wanted(self, noisy: Tensor, clean: Tensor) -> Tensor:
         """Return the clean spectrum as (B, 2, N, F)."""
-        return self._parts(clean)
+        return _parts(self.stft.analysis(clean))
+
+    def estimate(self, output: Tensor, noisy: Tensor) -> Tensor:
+        """Return the estimated spectrum (B, 2, N, F): the output, or its complex product with the noisy spectrum."""
+        return output if self.output == "mapping" else _parts(_joined(output) * self.stft.analysis(noisy))
 
     def frames(self, length: int) -> int:
         """Return the number of frames."""
@@ -129,12 +156,7 @@ class ComplexMapping:
 
     def audio(self, output: Tensor, noisy: Tensor) -> Tensor:
         """Join the two channels to a spectrum and return to the time domain."""
-        spectrum = torch.complex(output[:, 0].float(), output[:, 1].float())
-        return self.stft.synthesis(spectrum, noisy.shape[-1], self.ola_norm)
-
-    def _parts(self, signal: Tensor) -> Tensor:
-        spectrum = self.stft.analysis(signal)
-        return torch.stack([spectrum.real, spectrum.imag], dim=1)
+        return self.stft.synthesis(_joined(self.estimate(output, noisy)), noisy.shape[-1], self.ola_norm)
 
 
 @dataclass(frozen=True)
@@ -156,6 +178,10 @@ class WaveformMapping:
         """Return clean frames (B, N, L)."""
         return dsp.frame_signal(clean, self.frame_length, self.hop_length)
 
+    def estimate(self, output: Tensor, noisy: Tensor) -> Tensor:
+        """Return the output, which is the frames."""
+        return output
+
     def frames(self, length: int) -> int:
         """Return the number of frames."""
         return max(0, -(-(length - self.frame_length) // self.hop_length)) + 1
@@ -163,3 +189,11 @@ class WaveformMapping:
     def audio(self, output: Tensor, noisy: Tensor) -> Tensor:
         """Average overlapping frames."""
         return dsp.overlap_add_mean(output.float(), self.hop_length, noisy.shape[-1])
+
+
+def _parts(spectrum: Tensor) -> Tensor:
+    return torch.stack([spectrum.real, spectrum.imag], dim=1)
+
+
+def _joined(parts: Tensor) -> Tensor:
+    return torch.complex(parts[:, 0].float(), parts[:, 1].float())

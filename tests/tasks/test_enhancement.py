@@ -54,6 +54,12 @@ def test_padding_does_not_enter_the_loss(target: str) -> None:
     assert float(task.loss(model, batch)) == pytest.approx(wanted, rel=0.02)
 
 
+def test_a_mask_is_trained_by_the_error_of_its_product() -> None:
+    task, batch = _task("magnitude", output="mask"), DATA.collate([DATA.train()[0]])
+    noisy, clean = (task.target.stft.analysis(batch[key]).abs() for key in ("noisy", "clean"))
+    assert float(task.loss(Constant(0.25), batch)) == pytest.approx(float((0.25 * noisy - clean).square().mean()), rel=1e-5)
+
+
 def test_the_loss_is_the_mean_squared_error() -> None:
     task, batch = _task(), DATA.collate([DATA.train()[0]])
     wanted = task.target.wanted(batch["noisy"], batch["clean"])

@@ -74,8 +74,47 @@ def test_features_compress_the_magnitude() -> None:
 
 @pytest.mark.parametrize(
     ("key", "given", "message"),
-    [("target", "irn", "target 'irn'; closest: irm"), ("ola_norm", "windo", "closest: window"), ("feature", "x", "unknown feature")],
+    [
+        ("target", "irn", "target 'irn'; closest: irm"),
+        ("ola_norm", "windo", "closest: window"),
+        ("feature", "x", "unknown feature of the target irm"),
+        ("output", "mask", "unknown output of the target irm"),
+    ],
 )
 def test_unknown_names_are_answered(key: str, given: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Enhancement(**{key: given})
+
+
+@pytest.mark.parametrize(
+    ("target", "key", "given"), [("waveform", "output", "mask"), ("waveform", "feature", "log"), ("complex", "feature", "log")]
+)
+def test_what_a_target_cannot_do_is_refused(target: str, key: str, given: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown {key} of the target {target} '{given}'"):
+        Enhancement(**{"target": target, key: given})
+
+
+def test_frames_alone_know_no_noisy_frames_to_mask() -> None:
+    with pytest.raises(ConfigError, match="task.frame_batch: expected null where the output is a mask, got 64"):
+        Enhancement(target="magnitude", output="mask", frame_batch=64)
+
+
+@pytest.mark.parametrize("mapping", [MagnitudeMapping, ComplexMapping])
+def test_a_mask_multiplies_the_noisy_spectrum(mapping: type) -> None:
+    target, (noisy, clean) = mapping(STFT_320, "window", output="mask"), _signals()
+    wanted, spectrum = target.wanted(noisy, clean), STFT_320.analysis(noisy)
+    ideal = STFT_320.analysis(clean) / spectrum
+    mask = ideal.abs() if mapping is MagnitudeMapping else torch.stack([ideal.real, ideal.imag], 1)
+    assert torch.allclose(target.estimate(mask, noisy), wanted, atol=1e-3)
+    enhanced = target.audio(mask, noisy)
+    assert torch.allclose(enhanced, mapping(STFT_320, "window").audio(wanted, noisy), atol=1e-3)
+    if mapping is ComplexMapping:
+        assert torch.allclose(enhanced, clean, atol=1e-3)
+
+
+def test_complex_features_keep_the_phase() -> None:
+    noisy, _ = _signals()
+    spectrum, parts = STFT_320.analysis(noisy), ComplexMapping(STFT_320, "window", "cube_root").inputs(noisy)
+    compressed = torch.complex(parts[:, 0], parts[:, 1])
+    assert torch.allclose(compressed.abs(), spectrum.abs().pow(1 / 3), atol=1e-3)
+    assert torch.allclose(compressed * spectrum.conj(), (compressed.abs() * spectrum.abs()).to(spectrum), atol=1e-2)
