@@ -48,6 +48,12 @@ def test_round_trip_is_exact(stft, ola_norm, length):
     torch.testing.assert_close(back, x, rtol=0, atol=1e-10 if stft.window == "hann" else 1e-12)
 
 
+def test_two_hamming_windows_at_half_their_length_add_up_to_almost_a_constant():
+    window = torch.hamming_window(320, periodic=False, dtype=torch.float64)
+    total = window[:160] + window[160:]
+    assert float(total.min()) == pytest.approx(1.0755, abs=5e-5) and float(total.max()) == pytest.approx(1.08, abs=5e-5)
+
+
 def test_round_trip_default_length():
     x = _noise(4037)
     back = dsp.STFT().synthesis(dsp.STFT().analysis(x))

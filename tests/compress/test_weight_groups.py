@@ -18,6 +18,8 @@ from audioprune.compress.weight_groups import (
     weight_groups,
 )
 from audioprune.errors import ConfigError
+from audioprune.models.gcrn import GCRN
+from audioprune.models.tcnn import TCNN
 
 W = torch.tensor([[1, -2, 0, 0.1], [0.5, 0, 0, 0.1], [-1, 2, 3, 0.1]])
 ALL_ROWS = GroupKinds("row", "row", "row", "row", "row")
@@ -52,6 +54,18 @@ def _lstm() -> nn.Module:
 def test_group_counts_of_the_papers_models(model: nn.Module, columns: int, all_rows: int) -> None:
     assert group_count(weight_groups(model)) == columns  # columns are the default of these layers
     assert group_count(weight_groups(model, ALL_ROWS)) == all_rows
+
+
+@pytest.mark.parametrize(
+    ("build", "columns", "all_rows", "kernels"),
+    [(TCNN, 14_499 + 18 * 511, 23_457, 4_752_432), (GCRN, 8_870, 18_662, 439_810)],  # each of 512 depthwise inputs is a channel of its own
+)
+def test_group_counts_of_the_convolutional_models(build: type[nn.Module], columns: int, all_rows: int, kernels: int) -> None:
+    with torch.device("meta"):
+        model = build()
+    single = GroupKinds("column", "column", "kernel", "kernel", "kernel")  # a kernel of a 1 x 1 convolution is one weight
+    for kinds, count in ((ALL_COLUMNS, columns), (ALL_ROWS, all_rows), (single, kernels)):
+        assert group_count(weight_groups(model, kinds)) == count
 
 
 @pytest.mark.parametrize("layer", LAYERS)

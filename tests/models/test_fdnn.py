@@ -26,6 +26,13 @@ def test_width_for_inverts_the_size(width, depth):
     assert FDNN.width_for(params, depth=depth) == FDNN.width_for(params + 3, depth=depth) == width
 
 
+@pytest.mark.parametrize(("width", "params"), [(775, 1_453_286), (200, 145_161)])
+def test_both_readings_of_the_published_baseline(width, params):
+    with torch.device("meta"):
+        assert sum(p.numel() for p in FDNN(width=width).parameters()) == params
+    assert FDNN.width_for(params) == width
+
+
 def test_masks_lie_between_zero_and_one():
     model = FDNN(width=8)
     mask = model(model.example_input(5) * 10)

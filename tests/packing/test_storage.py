@@ -22,8 +22,9 @@ from audioprune.packing.storage import MIB
         (30_217_377, 115.2701, 2.49, 46.3),
         (5_053_682, 19.2783, 0.56, 34.4),
         (9_771_340, 37.2747, 1.11, 33.6),
+        (9_771_340, 37.2747, 4.11, 9.07),
     ],
-    ids=["FDNN", "LSTM", "TCNN", "GCRN"],
+    ids=["FDNN", "LSTM", "TCNN", "GCRN", "GCRN structured"],
 )
 def test_table_2_of_tan_and_wang(params: int, mib: float, compressed_mib: float, ratio: float) -> None:
     sizes = storage({"w": torch.empty(params, device="cpu").expand(params)})
