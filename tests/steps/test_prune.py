@@ -160,6 +160,28 @@ def test_a_structured_pipeline_trims_what_it_pruned(tmp_path: Path) -> None:
     assert next(row for row in rows(run.folder) if row["kind"] == "trim")["max_difference"] <= 1e-5
 
 
+@pytest.mark.parametrize("name", ["fdnn", "lstm"])
+def test_pruned_units_leave_for_real(tmp_path: Path, name: str) -> None:
+    run = _run(tmp_path, name)
+    Train(lambda_1=0.01, lambda_2=0.01, unit_groups=True).run(run, "train")
+    SensitivityPrune(structured=True, unit_groups=True, alpha_1=1e9).run(run, "prune")  # all but the floor of each set
+    Train(lambda_1=0.01, lambda_2=0.01, unit_groups=True, epochs=1).run(run, "finetune")
+    Trim().run(run, "trim")
+    row = next(row for row in rows(run.folder) if row["kind"] == "trim")
+    exact = {each.name for each in run.model.unit_sets() if each.exact}
+    assert row["max_difference"] <= 1e-5 and row["params_after"] < row["params_before"]
+    assert {count for each, count in row["units_after"].items() if each in exact} == {1}
+    run.finish("trim", True)
+    assert open_run(run.folder, run.config).mask.total() == run.mask.total()
+    Train(lambda_2=0.01, unit_groups=True, epochs=1).run(run, "again")
+
+
+def test_unit_groups_need_units(tmp_path: Path) -> None:
+    plain = config({}, tmp_path / "c", model={"name": "mine", "_target_": "tiny_runs.MyNet"})
+    with pytest.raises(ConfigError, match="MyNet: expected a method unit_sets.*unit_groups=false"):
+        SensitivityPrune(structured=True, unit_groups=True).run(open_run(tmp_path / "r", plain), "prune")
+
+
 def test_a_model_without_unit_sets_is_answered(tmp_path: Path) -> None:
     plain = config({}, tmp_path / "c", model={"name": "mine", "_target_": "tiny_runs.MyNet"})
     with pytest.raises(ConfigError, match="MyNet: expected a method unit_sets"):
