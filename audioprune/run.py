@@ -42,7 +42,11 @@ from audioprune.signals import check_stop, graceful
 
 
 class Step(Protocol):
-    """One piece of a pipeline: the only thing that changes a run."""
+    """One piece of a pipeline: the only thing that changes a run.
+
+    A step may also have ``check(run)``, which refuses what it could not carry out before any step begins, and
+    ``cleanup(run, path)``, called once its result is stored.
+    """
 
     def run(self, run: Run, path: str) -> None:
         """Carry out the step; ``path`` names it uniquely within the run."""
@@ -178,8 +182,10 @@ def run_job(config: DictConfig, folder: Path, overrides: list[str]) -> str:
             _clear(folder)
         started = time.monotonic()
         try:
+            steps = build_steps(plain["pipeline"])
             run = build(plain, folder, overrides)
-            execute(run, build_steps(plain["pipeline"]))
+            check_steps(run, steps)
+            execute(run, steps)
         except BaseException as error:
             _write_status(folder, error)
             raise
@@ -213,6 +219,13 @@ def build(plain: dict[str, Any], folder: Path, overrides: list[str]) -> Run:
     _describe(run)
     run.load_state()
     return run
+
+
+def check_steps(run: Run, steps: Mapping[str, Step]) -> None:
+    """Let every step that is not done yet refuse what it could not carry out, before the first one begins."""
+    for name, step in steps.items():
+        if name not in run.completed and hasattr(step, "check"):
+            step.check(run)
 
 
 def build_steps(pipeline: dict[str, Any]) -> dict[str, Step]:

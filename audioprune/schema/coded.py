@@ -143,7 +143,7 @@ class CalibrateConfig:
 class ScheduledPipelineConfig(PipelineConfig):
     """Knobs that every pipeline with a schedule file has; ``schedule`` is a file, the name of a shipped one, or its values."""
 
-    schedule: Any = MISSING
+    schedule: Any = None
     strict: bool = True
     calibrate: CalibrateConfig = field(default_factory=CalibrateConfig)
 

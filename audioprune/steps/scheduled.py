@@ -6,7 +6,7 @@ Schedule files are read and carried out in audioprune.distiller, the training lo
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,7 +69,7 @@ class TrainScheduled:
     Source: Plain & Biswas, pruning during training with Distiller.
     """
 
-    schedule: str | Mapping[str, Any]
+    schedule: str | Mapping[str, Any] | None
     strict: bool = True
     starting_epoch: int | None = None
     ending_epoch: int | None = None
@@ -80,11 +80,16 @@ class TrainScheduled:
 
     def __post_init__(self) -> None:
         self.calibration = Calibration(**(self.calibrate or {}))
+        loaded = load_schedule(_needed(self.schedule), self.strict)
+        self._loaded = loaded.at_epochs(self.starting_epoch, self.ending_epoch, self.frequency)
+
+    def check(self, run: Run) -> None:
+        """Refuse a schedule for other parameters than the model's, or for more epochs than are trained."""
+        self._settings(run, self._loaded.bound(run.model, self.strict))
 
     def run(self, run: Run, path: str) -> None:
         """Train to the end and record every pruning."""
-        epochs = (self.starting_epoch, self.ending_epoch, self.frequency)
-        schedule = read_schedule(run, path, self.schedule, self.strict, epochs)
+        schedule = bind(run, path, self._loaded, self.strict)
         settings = self._settings(run, schedule)
         before = run.mask or Mask.ones(run.model, prunable(run.model))
         hook = self._hook(run, schedule)
@@ -93,7 +98,7 @@ class TrainScheduled:
         run.codebooks, run.mask = None, outcome.mask
         record_prunings(run, path, hook)
         tell_what_is_missing(run, path, schedule, hook)
-        facts = {"schedule": schedule.title, "prunings": len(hook.history), "factor": hook.facts.get("factor", 1.0)}
+        facts = {"schedule": _name(self.schedule), "prunings": len(hook.history), "factor": hook.facts.get("factor", 1.0)}
         facts |= {"kept_epoch": outcome.kept_epoch}
         run.results.put({**train_row(run, path, outcome), **facts, "calibrate": vars(self.calibration)})
         record_iteration(run, f"{path}/pruned", before, facts)
@@ -139,16 +144,21 @@ class PruneScheduled:
     Source: Plain & Biswas, post-training pruning.
     """
 
-    schedule: str | Mapping[str, Any]
+    schedule: str | Mapping[str, Any] | None
     strict: bool = True
     calibrate: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         self.calibration = Calibration(**(self.calibrate or {}))
+        self._loaded = load_schedule(_needed(self.schedule), self.strict)
+
+    def check(self, run: Run) -> None:
+        """Refuse a schedule for other parameters than the model's."""
+        self._loaded.bound(run.model, self.strict)
 
     def run(self, run: Run, path: str) -> None:
         """Prune, and record the sparsity of every tensor."""
-        schedule = read_schedule(run, path, self.schedule, self.strict)
+        schedule = bind(run, path, self._loaded, self.strict)
         before = run.mask or Mask.ones(run.model, prunable(run.model))
         memory, wanted = Memory(), self.calibration.total_sparsity
         factor = 1.0 if wanted is None else factor_for(schedule, run.model, wanted, memory)
@@ -158,17 +168,15 @@ class PruneScheduled:
         run.mask.apply_(run.model)
         run.codebooks = None
         record_prunings(run, path, hook)
-        facts = {"schedule": schedule.title, "prunings": 1, "factor": factor, "calibrate": vars(self.calibration)}
+        facts = {"schedule": _name(self.schedule), "prunings": 1, "factor": factor, "calibrate": vars(self.calibration)}
         record_iteration(run, path, before, facts)
         if schedule.of("extension"):
             Trim().run(run, f"{path}/trim")
 
 
-def read_schedule(
-    run: Run, path: str, source: str | Mapping[str, Any], strict: bool, epochs: Sequence[int | None] = (None, None, None)
-) -> Schedule:
-    """Read a schedule for a run's model and say on the terminal what was left out."""
-    schedule = load_schedule(source, strict).at_epochs(*epochs).bound(run.model, strict)
+def bind(run: Run, path: str, loaded: Schedule, strict: bool) -> Schedule:
+    """Give a schedule the parameter names of a run's model, and say on the terminal what was left out."""
+    schedule = loaded.bound(run.model, strict)
     for note in schedule.notes:
         print(f"{path}: {note}", file=sys.stderr, flush=True)
     return schedule
@@ -195,6 +203,16 @@ def tell_what_is_missing(run: Run, path: str, schedule: Schedule, hook: Schedule
     if loose:
         told = f"{', '.join(loose[:5])} end unmasked because of mask_on_forward_only; keep_mask: true makes the last masks permanent"
         print(f"{path}: {told}", file=sys.stderr, flush=True)
+
+
+def _needed(source: str | Mapping[str, Any] | None) -> str | Mapping[str, Any]:
+    if source is None:
+        raise ConfigError("pipeline.schedule: expected a schedule file or the name of a shipped one, got none; give pipeline.schedule=FILE")
+    return source
+
+
+def _name(source: str | Mapping[str, Any] | None) -> str:
+    return source if isinstance(source, str) else "values"
 
 
 def _at_the_last_pruning(schedule: Schedule, wanted: float) -> Callable[[int, nn.Module, ScheduleHook], Schedule | None]:

@@ -10,8 +10,10 @@ import yaml
 from distiller_toys import Zoo, hook_of, one, step, train
 from torch import nn
 
-from audioprune.distiller import load_schedule
+from audioprune.compress.masks import prunable
+from audioprune.distiller import ScheduleHook, load_schedule
 from audioprune.errors import ConfigError
+from audioprune.models.dcae import DCAE
 
 EXAMPLES = {
     "sensitivity with a group lasso and a decay": """
@@ -155,6 +157,19 @@ def test_the_published_schedule() -> None:
     }  # fmt: skip
     assert schedule.pruning_epochs() == list(range(0, 129, 2)) and len(schedule.pruning_epochs()) == 65
     assert schedule.last_change() == 128 and not schedule.notes
+
+
+def test_the_published_names_are_the_weights_of_the_enhancer() -> None:
+    model = DCAE(width=0.0625)
+    bound = load_schedule("dcae_sensitivity").bound(model)
+    weights = dict(model.named_parameters())
+    assert set(bound.policies[0].actor.sensitivities) == set(prunable(model)) and len(prunable(model)) == 22
+    assert all(weights[name].dim() == 3 for name in prunable(model))
+    hook = ScheduleHook(bound)
+    kept = hook.prune_once(model)
+    assert all(kept[name].all() == (bound.policies[0].actor.sensitivities[name] == 0) for name in kept)
+    zeros = sum(int((~kept[name]).sum()) for name in kept) / sum(weights[name].numel() for name in kept)
+    assert hook.history[0]["total"] == pytest.approx(zeros) and 0.1 < zeros < 0.25
 
 
 def test_epochs_can_be_replaced() -> None:

@@ -51,8 +51,10 @@ def test_training_ends_masked_and_writes_the_schedule(tmp_path: Path) -> None:
 
 def test_too_few_epochs_are_refused(tmp_path: Path) -> None:
     run = _run(tmp_path)
-    with pytest.raises(ConfigError, match=r"prunes up to epoch 8, counted from 0, which takes training.epochs >= 9, got 4"):
-        TrainScheduled(_schedule(tmp_path), ending_epoch=9).run(run, "train")
+    late = TrainScheduled(_schedule(tmp_path), ending_epoch=9)
+    for attempt in (late.check, lambda run: late.run(run, "train")):
+        with pytest.raises(ConfigError, match=r"prunes up to epoch 8, counted from 0, which takes training.epochs >= 9, got 4"):
+            attempt(run)
     TrainScheduled(_schedule(tmp_path), ending_epoch=2, frequency=1, epochs=2).run(run, "train")
     assert [row["epoch"] for row in run.results.of_kind("pruning")] == [0, 1]
 
@@ -72,6 +74,17 @@ def test_a_total_can_be_stated(tmp_path: Path) -> None:
         TrainScheduled("dcae_sensitivity", calibrate={"mode": "last"})
     with pytest.raises(ConfigError, match="above 0 and below 1, got 1.0"):
         PruneScheduled("dcae_sensitivity", calibrate={"total_sparsity": 1.0})
+
+
+def test_a_wrong_schedule_is_refused_before_the_first_step(tmp_path: Path) -> None:
+    other = one("SensitivityPruner", {"sensitivities": {"G.nowhere.weight": 0.5}})
+    plain = config({"train": step("Train"), "prune": step("PruneScheduled", schedule=other)}, tmp_path)
+    with pytest.raises(ConfigError, match="unknown parameter 'G.nowhere.weight'"):
+        start(tmp_path / "run", plain)
+    assert not (tmp_path / "run/results.jsonl").exists()
+    for build in (PruneScheduled, TrainScheduled):
+        with pytest.raises(ConfigError, match="pipeline.schedule: expected a schedule file"):
+            build(None)
 
 
 def test_what_is_missing_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
