@@ -12,6 +12,22 @@ from audioprune.schema.values import choice, number
 
 
 @dataclass
+class WavenetConfig:
+    """See audioprune.models.wavenet.WaveNet."""
+
+    name: str = "wavenet"
+    _target_: str = "audioprune.models.wavenet.WaveNet"
+    layers: int = number(20, least=1, most=200)
+    cycles: int = number(2, least=1, most=200)
+    residual: int = number(128, least=1, most=4096)
+    gate: int = number(128, least=1, most=4096)
+    skip: int = number(256, least=1, most=4096)
+    end: int = number(256, least=1, most=4096)
+    classes: int = number(256, least=2, most=65_536)
+    conditioning: int = number(0, least=0, most=4096)
+
+
+@dataclass
 class SingConfig:
     """See audioprune.models.sing.SING."""
 
@@ -159,7 +175,7 @@ class P3PipelineConfig(PipelineConfig):
 
 
 GROUPS: dict[str, dict[str, Any]] = {
-    "model": {"sing": SingConfig, "ddsp": DdspConfig},
+    "model": {"wavenet": WavenetConfig, "sing": SingConfig, "ddsp": DdspConfig},
     "task": {"next_sample": NextSampleConfig, "reconstruction": ReconstructionConfig},
     "data": {
         "nsynth": NsynthConfig,

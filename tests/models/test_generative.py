@@ -18,14 +18,17 @@ from audioprune.cost import cost
 from audioprune.loading import require_example, restore_model
 from audioprune.models.ddsp import DDSP
 from audioprune.models.sing import SING
+from audioprune.models.wavenet import WaveNet
 
 MODELS: dict[str, Callable[[], nn.Module]] = {
+    "wavenet": lambda: WaveNet(layers=6, cycles=2, residual=8, gate=6, skip=12, end=10, classes=16),
+    "wavenet-features": lambda: WaveNet(layers=4, cycles=1, residual=7, gate=5, skip=12, end=12, classes=12, conditioning=3),
     "sing": lambda: SING(channels=12, dimension=4, kernel_size=64, stride=16, context=5),
     "ddsp": lambda: DDSP(hidden=8, latent=4, encoder_width=6, partials=10, filter_size=16, reverb_length=500),
     "ddsp-0": lambda: DDSP(hidden=6, depth=2, latent=0, partials=5, filter_size=8, reverb_length=100),
     "ddsp-deterministic": lambda: DDSP(hidden=6, depth=1, latent=3, latent_kind="deterministic", encoder_width=4, partials=5),
 }
-COUNTS = {"sing": 6, "ddsp": 13, "ddsp-0": 7, "ddsp-deterministic": 7}
+COUNTS = {"wavenet": 9, "wavenet-features": 7, "sing": 6, "ddsp": 13, "ddsp-0": 7, "ddsp-deterministic": 7}
 every_model = pytest.mark.parametrize("name", MODELS)
 
 
@@ -193,6 +196,8 @@ def test_every_inner_axis_belongs_to_units(name):
     whole = {
         "sing": {("encoder.0.weight", 1), ("encoder.6.weight", 0), ("encoder.6.bias", 0), ("decoder.0.weight", 1), ("decoder.6.weight", 1)},
     }
+    for features in ("wavenet", "wavenet-features"):
+        whole[features] = {("first.weight", 1), ("out2.weight", 0), *((f"blocks.{i}.cond.weight", 1) for i in range(4))}
     model = _made(name)
     owned: dict[tuple[str, int], int] = {}
     for part in itertools.chain.from_iterable(each.slices for each in model.unit_sets()):
