@@ -267,7 +267,7 @@ class Adversarial:
         scores, first = averaged(runs), dataset[0]
         place = {"noise": first["noise"], "snr_db": first["snr_db"]}
         own = {**interval_row(scores), **gain_row(scores, inputs), "z_seeds": len(runs), "z_std": spread(runs)}
-        return {"mixture": {**place, **interval_row(inputs)}, variant: {**place, **own}}
+        return {"mixture": {"label": "Coded", **place, **interval_row(inputs)}, variant: {**place, **own}}
 
     def _with_seed(self, model: nn.Module, seed: int, noisy: Tensor) -> np.ndarray:
         with _seeded(model, seed):
