@@ -44,8 +44,7 @@ def info(config: Any) -> None:
     else:
         model = build_model(plain["model"], trusted=True).eval()
     require_example(model)
-    example = model.example_input()
-    card = cost.cost(model, example, example.shape[model.time_dim] / model.frames_per_second)
+    card = cost.cost(model, model.example_input(), cost.example_seconds(model))
     facts = {
         "model": plain["model"].get("name"),
         "params": card.params,
@@ -54,6 +53,7 @@ def info(config: Any) -> None:
         "mib_fp32": 4 * card.params / 2**20,
         "macs_per_second": card.macs_per_second,
         "uncounted": list(card.uncounted),
+        "synthesis_flops_per_second": model.synthesis_flops_per_second() if hasattr(model, "synthesis_flops_per_second") else None,
         "layers": [layer.as_dict() for layer in card.layers],
     }
     print(json.dumps(facts) if plain["format"] == "json" else _info_table(facts))
@@ -64,6 +64,8 @@ def _info_table(facts: dict[str, Any]) -> str:
     lines += [f"{row['name']:32} {row['type']:14} {row['params']:12,} {row['macs_per_second']:16,.0f}" for row in facts["layers"]]
     lines.append(f"{'total':47} {facts['params']:12,} {facts['macs_per_second']:16,.0f}")
     lines.append(f"{facts['mib_fp32']:.2f} MiB as fp32, {facts['nonzero']:,} parameters are not zero")
+    if facts["synthesis_flops_per_second"]:
+        lines.append(f"the synthesizer takes about {facts['synthesis_flops_per_second']:,.0f} operations a second beside these MACs")
     if facts["uncounted"]:
         lines.append(f"MACs leave out what the model computes with {', '.join(facts['uncounted'])} outside its layers")
     return "\n".join(lines)

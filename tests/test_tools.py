@@ -47,6 +47,13 @@ def test_info_counts_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{params:,}" in table and "MiB as fp32" in table and "leave out" not in table
 
 
+def test_info_counts_models_of_several_inputs_and_their_synthesizer(capsys: pytest.CaptureFixture[str]) -> None:
+    model = {"_target_": "audioprune.models.ddsp.DDSP", "hidden": 8, "latent": 2, "encoder_width": 4, "partials": 5}
+    facts = json.loads(_info(capsys, model))
+    assert facts["macs_per_second"] > 0 and facts["synthesis_flops_per_second"] > 16_000 * 5 * 6
+    assert "the synthesizer takes about" in _info(capsys, model, "table")
+
+
 def test_info_says_what_it_could_not_count(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(_info(capsys, {"_target_": f"{__name__}.Odd"}))["uncounted"] == ["table"]
     assert "MACs leave out what the model computes with table" in _info(capsys, {"_target_": f"{__name__}.Odd"}, "table")

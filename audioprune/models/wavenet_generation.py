@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 def generate(model: WaveNet, steps: int, cond: Tensor | None, seed: int, temperature: float, start: Tensor | None) -> Tensor:
     """Draw samples by the compiled loop where the model allows it, else eagerly; see ``WaveNet.generate``."""
-    start, draws = prepare(model, steps, cond, seed, temperature, start)
     weight = model.out1.weight
+    cond, start = (None if given is None else given.to(weight.device) for given in (cond, start))
+    start, draws = prepare(model, steps, cond, seed, temperature, start)
     compiled = weight.device.type == "cpu" and weight.dtype == torch.float32
     return (run_compiled if compiled else run_eagerly)(model, start, cond, draws, temperature)
 

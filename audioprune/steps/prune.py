@@ -142,15 +142,16 @@ class Trim:
             )
         sets = run.model.unit_sets()
         example = run.model.example_input()
+        example = (example,) if isinstance(example, torch.Tensor) else example
         with torch.no_grad():
-            before = run.model.eval()(example)
+            before = run.model.eval()(*example)
         params = sum(parameter.numel() for parameter in run.model.parameters())
         keep = dead_units(run.model, sets, mask=run.mask)
         trimmed = trim_(run.model, sets, keep)
         if run.mask is not None:
             run.mask = Mask.from_state_dict(trim_state(run.mask.state_dict(), trimmed))
         with torch.no_grad():
-            difference = float((run.model(example) - before).abs().max())
+            difference = float((run.model(*example) - before).abs().max())
         run.results.put(
             {
                 "key": path,
