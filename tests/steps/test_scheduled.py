@@ -132,6 +132,7 @@ def test_killed_trainings_end_in_the_same_bits(tmp_path: Path, write: int) -> No
     steps = {"train": step("TrainScheduled", schedule=_schedule(tmp_path, mini_batch_pruning_frequency=3))}
     plain = config(steps, tmp_path)
     start(tmp_path / "whole", plain)
+    assert (tmp_path / "whole/schedule.csv").read_text().startswith("epoch,total,layers.")
 
     def work() -> None:
         signal_at_write(write)
