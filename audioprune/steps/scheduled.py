@@ -185,10 +185,12 @@ def bind(run: Run, path: str, loaded: Schedule, strict: bool) -> Schedule:
 def record_prunings(run: Run, path: str, hook: ScheduleHook) -> None:
     """Record the total sparsity and that of every tensor after every pruning, as results and in ``schedule.csv``."""
     names = prunable(run.model)  # a resumed history has lost the order of its names
+    found = []
     for row in hook.history:
         tensors = {name: row["tensors"][name] for name in names}
         facts = {"epoch": row["epoch"], "total_sparsity": row["total"], "sparsity_per_tensor": tensors}
-        run.results.put({"key": f"{path}/epoch/{row['epoch']:05d}", "kind": "pruning", "label": run.label, **facts})
+        found.append({"key": f"{path}/epoch/{row['epoch']:05d}", "kind": "pruning", "label": run.label, **facts})
+    run.results.put(*found)
     rows = [(row["epoch"], row["total"], *(row["tensors"][name] for name in names)) for row in hook.history]
     write_csv(run.folder / "schedule.csv", ("epoch", "total", *names), rows)
 
