@@ -66,6 +66,7 @@ class EnhancementConfig:
     ola_norm: str = choice("window", "window", "window_squared")
     feature: str = choice("magnitude", "magnitude", "cube_root", "log")
     output: str = choice("mapping", "mapping", "mask")
+    dry: float = number(0.0, least=0, below=1)
     frame_batch: int | None = number(None, least=1)
 
 

@@ -60,6 +60,14 @@ def test_a_mask_is_trained_by_the_error_of_its_product() -> None:
     assert float(task.loss(Constant(0.25), batch)) == pytest.approx(float((0.25 * noisy - clean).square().mean()), rel=1e-5)
 
 
+def test_a_dry_share_of_the_noisy_signal_comes_back_at_its_level() -> None:
+    noisy, model = 7 * DATA.train()[0]["noisy"][None], _model()
+    wet, mixed = _task().enhance(model, noisy), _task(dry=0.25).enhance(model, noisy)
+    assert torch.allclose(mixed, 0.75 * wet + 0.25 * noisy, atol=1e-5)
+    with pytest.raises(ConfigError, match="task.dry: expected a share from 0 to below 1, got 1"):
+        _task(dry=1)
+
+
 def test_the_loss_is_the_mean_squared_error() -> None:
     task, batch = _task(), DATA.collate([DATA.train()[0]])
     wanted = task.target.wanted(batch["noisy"], batch["clean"])
