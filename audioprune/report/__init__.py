@@ -18,7 +18,11 @@ Runs = str | Path | Iterable[str | Path]
 
 
 def write_report(
-    runs: Runs, out: str | Path, kind: str = "summary", reported: Mapping[str, Any] | str | Path | None = None
+    runs: Runs,
+    out: str | Path,
+    kind: str = "summary",
+    reported: Mapping[str, Any] | str | Path | None = None,
+    ratings: str | Path | None = None,
 ) -> list[Path]:
     """Write one kind of report.
 
@@ -27,6 +31,7 @@ def write_report(
         out: Folder to write to; it is made if it is missing.
         kind: Name of the report, one of ``kinds()``.
         reported: The paper's published numbers, a YAML file of them or a folder of such files; None for those of the package.
+        ratings: ``statistics.json`` of a listening test, or its folder, for the kinds that show listening tests.
 
     Returns:
         The written files; the same runs give the same bytes again.
@@ -39,7 +44,7 @@ def write_report(
     known = kinds()
     if kind not in known:
         raise ConfigError(unknown_name("kind of report", kind, known))
-    return known[kind](Request(load_jobs(runs), Path(out), reported))
+    return known[kind](Request(load_jobs(runs), Path(out), reported, ratings))
 
 
 def kinds() -> dict[str, Callable[[Request], list[Path]]]:

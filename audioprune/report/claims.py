@@ -6,7 +6,7 @@ A claim is judged at the scale of the runs; nothing is tuned or chosen to make o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,12 +66,24 @@ def judge(jobs: Sequence[Job], reported: Mapping[str, Any]) -> list[Claim]:
 
 def claims_table(jobs: Sequence[Job], reported: Mapping[str, Any], name: str = "p2_claims") -> Table:
     """Return the judged claims as a table."""
+    return judged_table(name, judge(jobs, reported), reported)
+
+
+def judged_table(name: str, judged: Iterable[Claim], reported: Mapping[str, Any], notes: Sequence[str] = ()) -> Table:
+    """Return the judged claims of any paper as a table.
+
+    Args:
+        name: Name of the table.
+        judged: The claims.
+        reported: The paper's published facts, of which ``authors`` and ``venue`` are named.
+        notes: Sentences below the table.
+    """
     rows: list[dict[str, Cell]] = [
         {**vars(claim), "seeds": claim.seeds or "-", "scale": claim.scale if claim.scale == "-" else honest_scale(claim.scale)}
-        for claim in judge(jobs, reported)
+        for claim in judged
     ]
     caption = f"Claims of {reported['authors']} ({reported['venue']}) and what our runs say"
-    return Table(name, caption, _COLUMNS, tuple(rows), ("A status speaks of our runs at their scale, not of the paper.",))
+    return Table(name, caption, _COLUMNS, tuple(rows), ("A status speaks of our runs at their scale, not of the paper.", *notes))
 
 
 def measured(table: Table) -> bool:

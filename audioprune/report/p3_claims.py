@@ -10,21 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from audioprune.platforms import Platform
-from audioprune.report.claims import HELD, NOT_HELD, NOT_MEASURED, Claim
+from audioprune.report.claims import HELD, NOT_HELD, NOT_MEASURED, Claim, judged_table
 from audioprune.report.p3 import CRITERIA, Mean, Ticket, chosen, main_setting, means
 from audioprune.report.p3_figures import ORIGINAL, PROPOSED
-from audioprune.report.results import honest_scale
-from audioprune.report.tables import Cell, Column, Table
+from audioprune.report.tables import Table
 
-_COLUMNS = (
-    Column("claim", "Claim"),
-    Column("model", "Models"),
-    Column("status", "Status"),
-    Column("numbers", "Our numbers"),
-    Column("published", "Published"),
-    Column("seeds", "Seeds", "count"),
-    Column("scale", "Scale"),
-)
 _ABOUT = 0.05  # "no accuracy lost", "a factor of 1.2": within five points of the multiplier
 
 
@@ -47,17 +37,11 @@ def judge(tickets: Sequence[Ticket], reported: Mapping[str, Any], platforms: Seq
 
 def claims_table(tickets: Sequence[Ticket], reported: Mapping[str, Any], platforms: Sequence[Platform]) -> Table:
     """Return the judged claims as a table."""
-    rows: list[dict[str, Cell]] = [
-        {**vars(claim), "seeds": claim.seeds or "-", "scale": claim.scale if claim.scale == "-" else honest_scale(claim.scale)}
-        for claim in judge(tickets, reported, platforms)
-    ]
-    caption = f"Claims of {reported['authors']} ({reported['venue']}) and what our runs say"
     notes = (
-        "A status speaks of our runs at their scale, not of the paper.",
         "Multipliers are means over models, corpora and seeds at one round, with the least and the largest in brackets.",
         *(f"{note}." for note in reported["notes"]),
     )
-    return Table("p3_claims", caption, _COLUMNS, tuple(rows), notes)
+    return judged_table("p3_claims", judge(tickets, reported, platforms), reported, notes)
 
 
 def _claim(claim: str, found: Sequence[Ticket], held: bool, numbers: str, told: Mapping[str, Any]) -> Claim:

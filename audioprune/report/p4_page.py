@@ -10,23 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.errors import DataError
-from audioprune.report.claims import HELD, NOT_HELD, NOT_MEASURED, Claim
+from audioprune.report.claims import HELD, NOT_HELD, NOT_MEASURED, Claim, judged_table
 from audioprune.report.entries import finite_or_none
 from audioprune.report.html import Section, write_page
 from audioprune.report.p4 import BASELINE, LITERAL, PROXSG, REACH, Model, accuracy, main_table, models_of, optimizer_table, size_table
 from audioprune.report.p4_figures import figures_of
 from audioprune.report.results import Job, Request, honest_scale, read_reported, without_width
-from audioprune.report.tables import Cell, Column, Table, write_table
+from audioprune.report.tables import Table, write_table
 
-_COLUMNS = (
-    Column("claim", "Claim"),
-    Column("model", "Model"),
-    Column("status", "Status"),
-    Column("numbers", "Our numbers"),
-    Column("published", "Published"),
-    Column("seeds", "Seeds", "count"),
-    Column("scale", "Scale"),
-)
 _SAME_OBJECTIVE = 1.01
 _CLEARLY = 0.01  # one point: Chen calls the one method poor and the other the best
 _GAIN = "VGG +3.44 / +0.73, DenseNet +6.88 / +3.78, ResNet +5.09 / +6.41 points (2017 / 2018, lambda 1e-3)"
@@ -186,16 +177,8 @@ def _told(means: Mapping[str, tuple[float, float]]) -> str:
 
 def claims_table(jobs: Sequence[Job], reported: Mapping[str, Any]) -> Table:
     """Return the judged claims as a table."""
-    rows: list[dict[str, Cell]] = [
-        {**vars(claim), "seeds": claim.seeds or "-", "scale": claim.scale if claim.scale == "-" else honest_scale(claim.scale)}
-        for claim in judge(jobs)
-    ]
-    caption = f"Claims of {reported['authors']} ({reported['venue']}) and what our runs say"
-    notes = (
-        "A status speaks of our runs at their scale, not of the paper.",
-        "Baseline and costs are compared with the first network of the sweep that has 40 to 80 % zero filters, or else with its first.",
-    )
-    return Table("p4_claims", caption, _COLUMNS, tuple(rows), notes)
+    note = "Baseline and costs are compared with the first network of the sweep that has 40 to 80 % zero filters, or else with its first."
+    return judged_table("p4_claims", judge(jobs), reported, (note,))
 
 
 def _write(build: Any) -> Any:

@@ -56,11 +56,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Request:
-    """What a report is asked for: the jobs, the folder to write to and the published numbers (see ``read_reported``)."""
+    """What a report is asked for: jobs, folder to write to, published numbers (see ``read_reported``), statistics of ratings."""
 
     jobs: tuple[Job, ...]
     out: Path
     reported: Mapping[str, Any] | str | Path | None = None
+    ratings: str | Path | None = None
 
 
 def find_runs(runs: str | Path | Iterable[str | Path]) -> list[Path]:

@@ -54,6 +54,10 @@ METRICS: dict[str, tuple[str, str]] = {
     "pesq_nb": ("PESQ (LQO NB)", "score"),
     "pesq_wb": ("PESQ (WB)", "score"),
     "si_sdr": ("SI-SDR", "decibel"),
+    "seg_snr": ("Segmental SNR", "decibel"),
+    "lsd": ("LSD", "decibel"),
+    "mr_stft": ("MR-STFT", "fine"),
+    "l1": ("L1", "fine"),
     "accuracy": ("Accuracy", "percent"),
     "accuracy_macro": ("Accuracy per class", "percent"),
 }
