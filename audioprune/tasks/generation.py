@@ -19,8 +19,9 @@ from torch.utils.data import Dataset
 from audioprune.compress.loss_oracle import BatchLoss
 from audioprune.dsp import mu_law_decode, mu_law_encode
 from audioprune.errors import ConfigError, DataError, unknown_name
-from audioprune.tasks.note_features import LOUDNESS, Conditioning, controls, timbre_curve
+from audioprune.tasks.note_features import LOUDNESS, Conditioning, controls
 from audioprune.tasks.note_scoring import Collate, note_row, scored, spread_batches, validated
+from audioprune.tasks.note_targets import frame_features, next_amplitude
 from audioprune.tasks.spectral_loss import WINDOWS, SpectralLoss
 
 INPUTS = ("audio", "controls")
@@ -118,10 +119,9 @@ class NextSample:
             batches.append((given, _next_class(tokens, model.receptive_field), float(len(tokens))))
         return BatchLoss(model, batches)
 
-    def evidence_target(self, batch: Mapping[str, Any]) -> Tensor:
-        """Return what the information criterion compares units with: the next sample on the mu-law scale, shape (B, T - 1, 1)."""
-        following = batch["audio"][:, 1:, None].float()
-        return following.sign() * torch.log1p(255 * following.abs()) / math.log(256)
+    def evidence_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+        """Return what the information criterion compares units with, shape (B, T - 1, 1); see ``note_targets.next_amplitude``."""
+        return next_amplitude(mu_law_encode(batch["audio"].float(), model.classes), model.classes)
 
     @torch.no_grad()
     def score(
@@ -308,9 +308,9 @@ class Reconstruction:
             batches.append((given[0] if len(given) == 1 else given, self._to(wanted), float(len(wanted))))
         return BatchLoss(model, batches)
 
-    def evidence_target(self, batch: Mapping[str, Any]) -> Tensor:
-        """Return what the information criterion compares units with: level and timbre of each frame, shape (B, N, 5)."""
-        return timbre_curve(batch["audio"], self.sample_rate)
+    def evidence_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+        """Return what the information criterion compares units with, shape (B, N, 25); see ``note_targets.frame_features``."""
+        return frame_features(self.inputs(model, batch)[1], self.sample_rate)
 
     @torch.no_grad()
     def score(

@@ -5,7 +5,6 @@ Losses and scores stand in generation.py.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -24,8 +23,6 @@ CONDITIONS = ("none", "mel", "note")
 _A_WEIGHTED_RANGE_DB = 80.0
 _MEL_FLOOR = 1e-5
 MEL_STFT = STFT(2048, 512, "hann")
-_TIMBRE_STFT = STFT(512, 128, "hann")
-_TIMBRE_MELS = 40
 
 
 def frequency_of(pitch: Tensor) -> Tensor:
@@ -80,23 +77,6 @@ def controls(batch: Mapping[str, Any], kind: str = "rms", sample_rate: int = 160
     audio = audio[..., : frames * block]
     f0_hz = frequency_of(batch["pitch"])[:, None].expand(-1, frames)
     return torch.stack((f0_hz, loudness_curve(audio, kind, sample_rate, block)), -1), audio
-
-
-def timbre_curve(audio: Tensor, sample_rate: int = 16000) -> Tensor:
-    """Return level and timbre of signals over time in few numbers, shape (B, N, 5), N = T // 128 + 1.
-
-    The log power of a frame of 512 samples and the second to fifth coefficient of the cosine transform of its 40 log mel powers.
-
-    Args:
-        audio: Signals (B, T).
-        sample_rate: In Hz.
-    """
-    spectrum = _TIMBRE_STFT.analysis(audio.float())
-    power = spectrum.real.square() + spectrum.imag.square()
-    bands = torch.log(power @ _mel_filters(_TIMBRE_MELS, sample_rate, _TIMBRE_STFT.n_fft).to(audio.device) + _MEL_FLOOR)
-    places = (torch.arange(_TIMBRE_MELS, device=audio.device) + 0.5) / _TIMBRE_MELS
-    cosines = torch.cos(math.pi * places[:, None] * torch.arange(1, 5, device=audio.device))
-    return torch.cat((torch.log(power.sum(-1, keepdim=True) + _MEL_FLOOR), bands @ cosines), -1)
 
 
 class Conditioning:

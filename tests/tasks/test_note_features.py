@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from audioprune.errors import ConfigError, DataError
-from audioprune.tasks.note_features import Conditioning, controls, frequency_of, loudness_curve, timbre_curve
+from audioprune.tasks.note_features import Conditioning, controls, frequency_of, loudness_curve
 
 
 def _tone(frequency: float, level: float, length: int = 8000) -> torch.Tensor:
@@ -83,12 +83,6 @@ def test_mel_features_follow_the_note() -> None:
     assert features[0, :, :4000].abs().max() < 1e-6 and features[0, :, 12000].max() > 1
     high = conditioning.of({"audio": torch.cat([torch.zeros(1, 8000), _tone(3000, 0.5)], 1)}, 16000)
     assert high[0, :, 12000].argmax() > features[0, :, 12000].argmax()
-
-
-def test_timbre_has_five_numbers_a_frame() -> None:
-    loud, quiet, bright = (timbre_curve(signal)[0, 20] for signal in (_tone(440, 0.5), _tone(440, 0.05), _tone(3000, 0.5)))
-    assert timbre_curve(_tone(440, 0.5)).shape == (1, 63, 5)
-    assert float(loud[0] - quiet[0]) == pytest.approx(math.log(100), rel=1e-3) and (loud - bright)[1:].abs().max() > 1
 
 
 def test_wrong_settings_are_refused() -> None:
