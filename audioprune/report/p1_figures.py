@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.report.entries import finite_or_none
-from audioprune.report.figures import COLORS, Figure, footer_of, new_canvas, save_figure, styled
+from audioprune.report.figures import COLORS, DASHES, Figure, footer_of, new_canvas, save_figure, styled
 from audioprune.report.p1 import System, short_layer
 from audioprune.report.results import Job, honest_scale
 from audioprune.report.tables import FORMATS, METRICS, csv_text
@@ -116,14 +116,13 @@ def layer_colors(layers: Sequence[str]) -> dict[str, Any]:
     """Return a colour for each layer: encoder blue, decoder orange, darker the deeper; others from a map of their own."""
     import matplotlib
 
-    depths = {layer: int(layer[3:]) for layer in layers if layer[:3] in _MAPS and layer[3:].isdigit()}
-    most = max(depths.values(), default=0) or 1
-    others = [layer for layer in layers if layer not in depths]
-    shades = matplotlib.colormaps["viridis"]
-    colors = {layer: shades(place / max(1, len(others) - 1)) for place, layer in enumerate(others)}
-    for layer, number in depths.items():
-        depth = number if layer.startswith("enc") else most - number
-        colors[layer] = matplotlib.colormaps[_MAPS[layer[:3]]](0.35 + 0.6 * depth / most)
+    numbers = {layer: int(layer[3:]) for layer in layers if layer[:3] in _MAPS and layer[3:].isdigit()}
+    others = [layer for layer in layers if layer not in numbers]
+    colors = {layer: matplotlib.colormaps["viridis"](place / max(1, len(others) - 1)) for place, layer in enumerate(others)}
+    for half, name in _MAPS.items():
+        rising = sorted((layer for layer in numbers if layer.startswith(half)), key=numbers.__getitem__, reverse=half == "dec")
+        shades = matplotlib.colormaps[name]
+        colors |= {layer: shades(0.4 + 0.55 * place / max(1, len(rising) - 1)) for place, layer in enumerate(rising)}
     return colors
 
 
@@ -150,8 +149,10 @@ def layers_figure(folder: Path, systems: Sequence[System]) -> Figure | None:
         above.set_ylim(0, 100)
         below.set_ylabel("Share of all zeros (%)")
         below.set_xticks(range(len(names)), names, rotation=60)
+        below.set_xlim(-0.6, len(names) - 0.4)
         for ax in (above, below):
             ax.grid(axis="x", visible=False)
+            ax.set_axisbelow(True)
         canvas.legend(loc="outside upper right", ncols=min(2, len(shown)), frameon=False)
         header = ["model", "layer", "weights", "sparsity", "share of all zeros", "scale"]
         cells = [[s.name, e.name, e.weights, e.sparsity, e.zero_share, honest_scale(s.entry.scale)] for s in shown for e in s.layers]
@@ -207,8 +208,9 @@ def schedule_figure(folder: Path, systems: Sequence[System], reported: Mapping[s
 
 
 def _draw_course(ax: Any, course: Course, colors: Mapping[str, Any]) -> None:
-    for name, shares in course.layers.items():
-        ax.plot(course.epochs, [100 * share for share in shares], color=colors[name], linewidth=1.1, label=name)
+    for place, (name, shares) in enumerate(course.layers.items()):
+        style = DASHES[place % len(DASHES)]
+        ax.plot(course.epochs, [100 * share for share in shares], style, color=colors[name], linewidth=1.3, label=name)
     ax.plot(course.epochs, [100 * share for share in course.total], color="#000000", linewidth=2.2, label="total")
     ax.set_xlabel("Epoch")
     ax.set_ylim(0, 100)

@@ -68,6 +68,12 @@ def _comparisons(one: System, other: System) -> list[tuple[str, float, float | N
     return found
 
 
+def _verdict(changes: Sequence[tuple[str, float, float | None]]) -> tuple[int, int, str]:
+    """Return on how many metrics the change is better, and worse, than the interval leaves open, and both in words."""
+    better, worse = (sum(sign * value > (half or 0.0) for _, value, half in changes) for sign in (1, -1))
+    return better, worse, f"clearly better on {better}, clearly worse on {worse} of {len(changes)} metrics: {_told_changes(changes)}"
+
+
 def _told_changes(changes: Sequence[tuple[str, float, float | None]]) -> str:
     """Say the changes in words, positive where better, such as ``STOI -0.0012 (interval 0.0102)``."""
     parts = []
@@ -83,7 +89,7 @@ def _claim(claim: str, system: System, held: bool, numbers: str, told: Told, *ot
 
 
 def _enhances(systems: Sequence[System], told: Told) -> Iterator[Claim]:
-    claim = "The enhancer improves coded speech (more stand-in metrics gain than lose)"
+    claim = "The enhancer improves coded speech (more stand-in metrics gain than lose, beyond the interval)"
     if not _of(systems, DCAE):
         yield Claim(claim, DCAE, NOT_MEASURED, "DCAE not run", _published(told))
     for system in _of(systems, DCAE):
@@ -91,9 +97,8 @@ def _enhances(systems: Sequence[System], told: Told) -> Iterator[Claim]:
         if not gains:
             yield Claim(claim, system.name, NOT_MEASURED, "no gain over the coded input was recorded", _published(told))
             continue
-        better = sum(gain > 0 for _, gain, _ in gains)
-        numbers = f"{better} of {len(gains)} metrics gain: {_told_changes(gains)}"
-        yield _claim(claim, system, better > len(gains) / 2, numbers, told)
+        better, worse, numbers = _verdict(gains)
+        yield _claim(claim, system, better > worse, numbers, told)
 
 
 def _reduction(systems: Sequence[System], told: Told) -> Iterator[Claim]:
@@ -144,7 +149,7 @@ def _deeper(systems: Sequence[System], told: Told) -> Iterator[Claim]:
 
 
 def _during(systems: Sequence[System], told: Told) -> Iterator[Claim]:
-    claim = "Pruning during training is more effective than pruning after it (sparser, or better at about the same sparsity)"
+    claim = "Pruning during training is more effective than pruning after it (sparser, or clearly better at about the same sparsity)"
     for system, post in _pairs(systems, (DCAE_PR,), POST):
         if system is None or post is None:
             absent = "DCAE_pr" if system is None else "p1_post"
@@ -155,11 +160,11 @@ def _during(systems: Sequence[System], told: Told) -> Iterator[Claim]:
         if None in shares or not changes:
             yield Claim(claim, system.name, NOT_MEASURED, "sparsity or scores are missing", _published(told))
             continue
-        better, worse = (sum(sign * value > 0 for _, value, _ in changes) for sign in (1, -1))
+        better, worse, words = _verdict(changes)
         difference = shares[0] - shares[1]
         epochs = [each.trained("epochs").mean for each in (system, post)]
         numbers = f"sparsity {100 * shares[0]:.1f} against {100 * shares[1]:.1f} %; epochs {epochs[0] or 0:g} against {epochs[1] or 0:g}; "
-        numbers += f"better on {better}, worse on {worse} metrics: {_told_changes(changes)}"
+        numbers += words
         if abs(difference) > _SAME_SPARSITY and (difference > 0) != (better >= worse):
             trade = "sparser but worse" if difference > 0 else "better but less sparse"
             yield Claim(claim, system.name, NOT_MEASURED, f"{trade}: neither is clearly more effective; {numbers}", _published(told))
@@ -176,9 +181,8 @@ def _smaller(systems: Sequence[System], told: Told) -> Iterator[Claim]:
         if not changes or None in sizes:
             yield Claim(claim, system.name if system else DCAE_PR, NOT_MEASURED, _why(system, small, "DCAE_10"), _published(told))
             continue
-        better, worse = (sum(sign * value > 0 for _, value, _ in changes) for sign in (1, -1))
-        numbers = f"{sizes[0]:,.0f} against {sizes[1]:,.0f} non-zeros; better on {better}, worse on {worse} metrics: "
-        numbers += _told_changes(changes)
+        better, worse, words = _verdict(changes)
+        numbers = f"{sizes[0]:,.0f} against {sizes[1]:,.0f} non-zeros; {words}"
         yield _claim(claim, system, sizes[0] < sizes[1] and better >= worse, numbers, told, small)
 
 
