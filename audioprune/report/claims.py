@@ -13,7 +13,7 @@ from typing import Any
 
 from audioprune.report.entries import Entry, Value, entries
 from audioprune.report.figures import Line
-from audioprune.report.p2 import MODELS, by_row, is_structured, pesq_of, published_rows, remaining_lines
+from audioprune.report.p2 import MODELS, by_row, is_structured, pesq_of, published_rows, remaining_lines, set_apart, values_of
 from audioprune.report.results import Job, Request, honest_scale, read_reported, without_width
 from audioprune.report.tables import Cell, Column, Table, metric_column, write_table
 
@@ -128,7 +128,7 @@ def _pairs(evidence: _Evidence, claim: str, names: tuple[str, str], published: s
         if other is None:
             yield Claim(claim, subject, NOT_MEASURED, f"{names[0]} and {names[1]} were run at different scales", published)
             continue
-        told = ", ".join(f"{key}={value}" for key, value in one.config.items() if value)
+        told = ", ".join(f"{key}={value}" for key, value in values_of(one, set_apart(evidence.rows[names[0]])).items())
         status, numbers = judge_pair(one, other, evidence.pesq)
         seeds = min(len(one.seeds), len(other.seeds))
         yield Claim(claim, f"{subject} ({told})" if told else subject, status, numbers, published, seeds, one.scale)

@@ -14,7 +14,7 @@ from audioprune.errors import DataError
 from audioprune.report.entries import PESQ_MODES, Entry, Value, entries, final, finite_or_none, mean_of
 from audioprune.report.figures import Figure, Line, Panel, line_figure
 from audioprune.report.results import Job, Request, differences, honest_scale, join_seeds, read_reported
-from audioprune.report.tables import SIZE_NOTE, Cell, Column, Table, config_cells, metric_column, write_table
+from audioprune.report.tables import SIZE_NOTE, Cell, Column, Table, metric_column, write_table
 
 MODELS = ("FDNN", "LSTM", "TCNN", "GCRN")
 TABLE_1 = ("Mixture", "FDNN_P", "FDNN_B", "LSTM_P", "LSTM_B")
@@ -31,6 +31,9 @@ _TABLE_2_SIZES = (
     Column("bytes_file", "File", "mebibytes"),
     Column("nonzero", "Non-zeros", "params"),
     Column("bits_per_weight", "per non-zero", "bits"),
+    Column("params", "with zeros", "params"),
+    Column("macs_per_second", "MACs/s", "millions"),
+    Column("latency_ms_per_s", "Latency per s", "milliseconds"),
 )
 
 
@@ -100,7 +103,7 @@ def _table(name: str, key: str, order: Sequence[str], sizes: Sequence[Column], j
     pesq = pesq_of(found, reported)
     scores = [(metric, snr, f"{metric}@{snr}") for metric in ("stoi", pesq) for snr in map(float, reported["snr_db"])]
     same_pesq = pesq == reported["pesq_mode"]["value"]
-    config = list(dict.fromkeys(key for name in order for entry in rows.get(name, ()) for key, value in entry.config.items() if value))
+    config = list(dict.fromkeys(key for name in order for key in set_apart(rows.get(name, ()))))
     columns = [Column("name", "Model"), Column("what", "Source"), *(Column(f"config:{key}", key) for key in config)]
     columns += [metric_column(metric, cell, f"{snr:g} dB") for metric, snr, cell in scores]
     columns += [*sizes, Column("seeds", "Seeds", "count"), Column("scale", "Scale")]
@@ -109,7 +112,7 @@ def _table(name: str, key: str, order: Sequence[str], sizes: Sequence[Column], j
         printed = _published(published[title], scores, sizes, reported, same_pesq)
         body.append(printed)
         for entry in rows.get(title, ()):
-            ours = _ours(entry, title, scores, sizes)
+            ours = _ours(entry, title, scores, sizes, config)
             body += [ours, _difference(ours, printed, scores)]
         if title not in rows:
             body.append(_not_run(title, scores, sizes))
@@ -118,9 +121,27 @@ def _table(name: str, key: str, order: Sequence[str], sizes: Sequence[Column], j
     return Table(name, caption, tuple(columns), tuple(blank | row for row in body), _notes(key, found, reported))
 
 
-def _ours(entry: Entry, title: str, scores: Sequence[tuple[str, float, str]], sizes: Sequence[Column]) -> dict[str, Cell]:
+def set_apart(found: Sequence[Entry]) -> tuple[str, ...]:
+    """Return what tells entries of one row apart: configuration keys, and ``pipeline`` where its name differs.
+
+    Values that go with the model, such as its learning rate, are the same in all entries of a row and are not named.
+    """
+    keys = dict.fromkeys(key for entry in found for key in entry.config)
+    differ = tuple(key for key in keys if len({entry.config.get(key, "") for entry in found}) > 1)
+    return ("pipeline", *differ) if len({entry.pipeline for entry in found}) > 1 else differ
+
+
+def values_of(entry: Entry, keys: Sequence[str]) -> dict[str, str]:
+    """Return the values of an entry under keys of `set_apart`, as far as it has them."""
+    known = {"pipeline": entry.pipeline, **entry.config}
+    return {key: known[key] for key in keys if known.get(key)}
+
+
+def _ours(
+    entry: Entry, title: str, scores: Sequence[tuple[str, float, str]], sizes: Sequence[Column], config: Sequence[str]
+) -> dict[str, Cell]:
     row: dict[str, Cell] = {"name": title, "what": "ours", "seeds": len(entry.seeds), "scale": honest_scale(entry.scale)}
-    row |= config_cells(entry)
+    row |= {f"config:{key}": value for key, value in values_of(entry, config).items()}
     row |= {cell: entry.score(metric, snr) for metric, snr, cell in scores}
     return row | {column.key: "-" if title == "Mixture" else entry.size(column.key) for column in sizes}
 
@@ -191,10 +212,10 @@ def remaining_lines(jobs: Sequence[Job], regularised: bool | None = None) -> tup
 
 def _line_names(groups: Sequence[tuple[Job, ...]]) -> dict[str, tuple[Job, ...]]:
     """Name each group by its model, and by what sets it apart where models repeat."""
-    shown = differences([group[0] for group in groups])
     named: dict[str, tuple[Job, ...]] = {}
     labels = [_label(group[0]) for group in groups]
     for label, group in zip(labels, groups, strict=True):
+        shown = differences([other[0] for other, name in zip(groups, labels, strict=True) if name == label])
         told = ", ".join(f"{key.rpartition('.')[2]}={group[0].config[key]}" for key in shown if key in group[0].config)
         name = f"{label} ({told})" if labels.count(label) > 1 and told else label
         named[name if name not in named else f"{name} {group[0].name}"] = group

@@ -112,6 +112,21 @@ def test_table_2_sizes(make_run, reported) -> None:
     assert row["rate_paper"].mean == pytest.approx(10.0) and row["bits_per_weight"].mean == pytest.approx(6.4)
 
 
+def test_only_what_sets_entries_of_a_row_apart_is_a_column(make_run, reported) -> None:
+    for strength in (0.0, 1.0):
+        run = make_run(f"f{strength}", "fdnn", pipeline_config={"lambda_1": strength}).scores("compressed", 0.6, 1.5)
+    make_run("g", "gcrn", "p2_structured", pipeline_config={"max_iterations": 9}).scores("compressed", 0.6, 1.5)
+    table = table_2(load_jobs(run.folder.parent), reported)
+    assert [column.key for column in table.columns if column.key.startswith("config:")] == ["config:pipeline.lambda_1"]
+    found = [row.get("config:pipeline.lambda_1") for row in table.rows if (row["name"], row["what"]) == ("FDNN_C", "ours")]
+    assert found == ["0.0", "1.0"]
+    make_run("h", "gcrn", "p2_unstructured").scores("uncompressed", 0.6, 1.5)
+    make_run("i", "gcrn", "p2_structured").scores("uncompressed", 0.5, 1.5)
+    table = table_2(load_jobs(run.folder.parent), reported)
+    found = [row.get("config:pipeline") for row in table.rows if (row["name"], row["what"]) == ("GCRN_U", "ours")]
+    assert sorted(found) == ["p2_structured", "p2_unstructured"]
+
+
 def test_another_pesq_mode_is_named_and_not_compared(make_run, reported) -> None:
     run = make_run("a").scores("compressed", 0.6, 1.5, metrics={"stoi": 0.6, "pesq_wb": 1.1})
     table = table_2(load_jobs(run.folder), reported)
