@@ -21,6 +21,15 @@ TABLE_1 = ("Mixture", "FDNN_P", "FDNN_B", "LSTM_P", "LSTM_B")
 TABLE_2 = ("Mixture", *(f"{model}_{letter}" for model in MODELS for letter in "UC"), "GCRN_C-SP")
 FIGURE_3_SNR_DB = -5.0
 NOT_RUN = "not run"
+AS_IN_THE_PAPER = {
+    "task.feature": "magnitude",
+    "task.output": "mapping",
+    "task.dry": 0,
+    "task.frame_batch": None,
+    "model.dropout": 0.3,
+    "data.train_snr_db": [-5, 0],
+}
+"""Keys that alter the method, and the values with which it is the paper's."""
 _LETTERS = {"uncompressed": "U", "pruned": "P", "compressed": "C"}
 _TABLE_1_SIZES = (Column("nonzero", "# Param.", "params"), Column("params", "with zeros", "params"))
 _TABLE_2_SIZES = (
@@ -186,10 +195,22 @@ def _notes(key: str, found: Sequence[Entry], reported: Mapping[str, Any]) -> tup
         f"Ours: means over {', '.join(noises)}." if noises else "Ours: nothing was run.",
         f"Published: means over {reported['averaged_over']}.",
         "A difference compares our scale with the paper's; only a run of scale 'paper' can reproduce a published number.",
+        *deviations(found),
         *(f"{', '.join(item['rows'])}: {item['text'].strip()}." for item in reported["conflicts"] if key in item["tables"]),
         f"PESQ as published: {mode['value']}, {mode['source'].strip()}.",
         size_note,
     )
+
+
+def deviations(found: Iterable[Entry]) -> tuple[str, ...]:
+    """Say in a sentence which runs use another method than the paper's: ``Not as in the paper: LSTM task.output=mask.``"""
+    told: dict[str, dict[str, None]] = {}
+    for job in (job for entry in found for job in entry.jobs):
+        for key, value in AS_IN_THE_PAPER.items():
+            if job.config.get(key, value) != value:
+                told.setdefault(job.model.upper(), {})[f"{key}={job.config[key]}"] = None
+    sentence = "; ".join(f"{model} {', '.join(values)}" for model, values in told.items())
+    return (f"Not as in the paper: {sentence}.",) if told else ()
 
 
 def is_regularised(job: Job) -> bool:

@@ -127,6 +127,14 @@ def test_only_what_sets_entries_of_a_row_apart_is_a_column(make_run, reported) -
     assert sorted(found) == ["p2_structured", "p2_unstructured"]
 
 
+def test_another_method_than_the_papers_is_named(make_run, reported) -> None:
+    run = make_run("a", "lstm", task={"output": "mask", "feature": "magnitude", "dry": 0.2}).scores("pruned", 0.6, 1.5)
+    make_run("b", "fdnn", task={"output": "mapping", "dry": 0.0}).scores("pruned", 0.6, 1.5)
+    notes = table_1(load_jobs(run.folder.parent), reported).notes
+    assert "Not as in the paper: LSTM task.output=mask, task.dry=0.2." in notes
+    assert not any("Not as in" in note for note in table_1(load_jobs(run.folder.parent / "b"), reported).notes)
+
+
 def test_another_pesq_mode_is_named_and_not_compared(make_run, reported) -> None:
     run = make_run("a").scores("compressed", 0.6, 1.5, metrics={"stoi": 0.6, "pesq_wb": 1.1})
     table = table_2(load_jobs(run.folder), reported)
