@@ -27,6 +27,7 @@ VERBS = {
     "info": "parameters, sizes and costs of a model, without training",
     "data": "check, prepare or list a corpus",
     "listen": "make a listening test, or evaluate its ratings",
+    "generate": "make a note with a trained model",
     "doctor": "say whether this machine is ready",
 }
 _RUN_VERBS = ("train", "prune", "quantize", "eval")

@@ -1,4 +1,4 @@
-"""What the verbs do that train nothing: report, info, data, listen and doctor."""
+"""What the verbs do that train nothing: report, info, data, listen, generate and doctor."""
 
 from __future__ import annotations
 
@@ -129,6 +129,26 @@ def _listening_statistics(plain: dict[str, Any]) -> None:
         if file.suffix == ".md" and file.stem != "listening_items":
             print(file.read_text(encoding="utf-8"))
     print("\n".join(f"wrote {file}" for file in written), file=sys.stderr)
+
+
+def generate(config: Any) -> None:
+    """Make one note with a trained model and say how long it took.
+
+    Raises:
+        ConfigError: No model is given.
+    """
+    import torch
+    from omegaconf import OmegaConf
+
+    from audioprune.generation import Request, make_note
+
+    plain = OmegaConf.to_container(config, resolve=True)
+    if not plain["checkpoint"]:
+        raise ConfigError("expected checkpoint=<model.apz, .safetensors, .pt or run folder>, got none; give the model that makes the note")
+    torch.set_num_threads(plain["runtime"]["threads"] or len(os.sched_getaffinity(0)))
+    wanted = Request(**{key.name: plain[key.name] for key in fields(Request)})
+    parts = {key: plain[key] for key in ("data", "model", "task")}
+    print("\n".join(make_note(plain["checkpoint"], wanted, plain["out"], **parts).lines()))
 
 
 def doctor(config: Any) -> None:

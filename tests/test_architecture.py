@@ -41,7 +41,8 @@ ALLOWED = {
     "scoring": BASE | {"compress", "checkpoint", "packing", "cost", "loading", "run"},
     "steps": BASE | {"results", "checkpoint", "compress", "distiller", "optim", "metrics", "settings", "training", "loading", "run", "scoring"},
     "report": BASE | {"results", "platforms"},
-    "tools": BASE | {"cost", "data", "listening", "loading", "report"},
+    "generation": BASE | {"data", "loading"},
+    "tools": BASE | {"cost", "data", "generation", "listening", "loading", "report"},
     "verbs": BASE | {"identity", "run", "report"},
     "cli": BASE | {"identity", "schema", "tools", "verbs", "conf"},
 }

@@ -27,7 +27,7 @@ def test_help_needs_no_torch() -> None:
     assert "heavy: []" in found.stdout and "lambda_1" in found.stdout
 
 
-@pytest.mark.parametrize("verb", ["train", "prune", "quantize", "eval", "report", "info", "data", "listen", "doctor"])
+@pytest.mark.parametrize("verb", ["train", "prune", "quantize", "eval", "report", "info", "data", "listen", "generate", "doctor"])
 def test_every_verb_has_help(verb: str, tmp_path: Path) -> None:
     found = _run(verb, "--help", cwd=tmp_path)
     assert found.returncode == 0 and f"audioprune {verb}" in found.stdout and not found.stderr
@@ -37,7 +37,7 @@ def test_every_verb_has_help(verb: str, tmp_path: Path) -> None:
 def test_overview_names_every_verb() -> None:
     found = _run("--help")
     assert found.returncode == 0
-    for verb in ("train", "prune", "quantize", "eval", "report", "info", "data", "listen", "doctor"):
+    for verb in ("train", "prune", "quantize", "eval", "report", "info", "data", "listen", "generate", "doctor"):
         assert f"\n  {verb} " in found.stdout
     assert _run().stdout == found.stdout
 

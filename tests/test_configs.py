@@ -90,7 +90,7 @@ def test_every_option_of_every_group_composes(verb: str) -> None:
 
 
 def test_every_tool_composes() -> None:
-    for verb in ("info", "report", "data", "listen", "doctor"):
+    for verb in ("info", "report", "data", "listen", "generate", "doctor"):
         schema.check(_compose(verb))
     assert _compose("listen", "systems.DCAE=runs/a", "systems.DCAE_pr=runs/b").systems == {"DCAE": "runs/a", "DCAE_pr": "runs/b"}
     for option in _options("report"):

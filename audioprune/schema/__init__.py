@@ -23,6 +23,7 @@ VERB_ROOTS = {
     "info": core.InfoRoot,
     "data": core.DataRoot,
     "listen": core.ListenRoot,
+    "generate": core.GenerateRoot,
     "doctor": core.DoctorRoot,
 }
 GROUP_MODULES = (enhancement, scenes, coded, notes)

@@ -138,6 +138,26 @@ class ListenRoot:
 
 
 @dataclass
+class GenerateRoot:
+    """Keys of ``audioprune generate``; see audioprune.generation.Request."""
+
+    checkpoint: str | None = None
+    pitch: int | None = number(None, least=0, most=127)
+    velocity: int | None = number(None, least=0, most=127)
+    family: Any = None
+    instrument: Any = None
+    reference: str | None = None
+    duration_s: float = number(2.0, least=0.05, most=600)
+    seed: int = number(0, least=0, most=2**31 - 1)
+    temperature: float = number(1.0, least=0, most=100)
+    out: str = "note.wav"
+    task: Any = None
+    data: Any = None
+    model: Any = None
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+
+@dataclass
 class DoctorRoot:
     """Keys of ``audioprune doctor``."""
 

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from audioprune.compress.loss_oracle import BatchLoss
 from audioprune.dsp import mu_law_decode, mu_law_encode
 from audioprune.errors import ConfigError, DataError, unknown_name
-from audioprune.tasks.note_features import LOUDNESS, Conditioning, controls
+from audioprune.tasks.note_features import BLOCK, LOUDNESS, Conditioning, controls, loudness_curve, played_loudness
 from audioprune.tasks.note_scoring import Collate, note_row, scored, spread_batches, validated
 from audioprune.tasks.note_targets import frame_features, next_amplitude
 from audioprune.tasks.spectral_loss import WINDOWS, SpectralLoss
@@ -215,6 +215,17 @@ class NextSample:
             features = torch.cat((before.expand(-1, -1, model.receptive_field), features), -1)
         return mu_law_decode(model.generate(samples, features, seed, temperature, silence), model.classes)
 
+    def listens(self, model: nn.Module) -> bool:
+        """Tell whether a model must hear a note to make one."""
+        return self.conditioning.kind == "mel"
+
+    def tags(self) -> tuple[str, ...]:
+        """Return what a model is told of the note that it makes."""
+        if self.conditioning.kind != "note":
+            return ()
+        chosen = (("family", self.conditioning.families), ("instrument", self.conditioning.instruments))
+        return ("pitch", "velocity", *(name for name, count in chosen if count))
+
     def _free_run(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor | None:
         samples = min(round(self.example_s * self.sample_rate), batch["audio"].shape[-1])
         return self.generate(model, batch, samples) if samples and hasattr(model, "generate") else None
@@ -361,6 +372,42 @@ class Reconstruction:
         before = int(getattr(model, "pad", 0)) - int(getattr(model, "strip", 0)) if self.kind == "audio" else 0
         length = min(wanted.shape[-1] - before, batch["audio"].shape[-1])
         return model(*given)[..., before : before + length]
+
+    def generate(self, model: nn.Module, batch: Mapping[str, Any], samples: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
+        """Make notes in one pass.
+
+        Args:
+            model: A model of this task.
+            batch: ``audio`` (B, T) of the notes to make again, where the model listens to one; for ``controls`` also ``pitch``,
+                ``velocity`` and, to follow a curve in place of an imagined note of that velocity, ``loudness`` (B, N).
+            samples: Length in samples.
+            seed: Not used: in evaluation models are functions of their inputs.
+            temperature: Not used.
+
+        Returns:
+            Audio (B, samples), filled with zeros where the model returns less.
+        """
+        audio = batch.get("audio", torch.zeros(len(batch["pitch"]), samples))[:, :samples]
+        whole = -(-samples // BLOCK) * BLOCK
+        given = {**batch, "audio": F.pad(audio, (0, whole - audio.shape[1]))}
+        if "loudness" in batch:
+            given["loudness"] = batch["loudness"][:, : whole // BLOCK]
+        elif self.kind == "controls":
+            given["loudness"] = played_loudness(batch["pitch"], batch["velocity"], whole // BLOCK, self.loudness, self.sample_rate)
+        made = self.reconstruct(model, given)[:, :samples]
+        return F.pad(made, (0, samples - made.shape[1]))
+
+    def loudness_of(self, audio: Tensor) -> Tensor:
+        """Return the loudness curve (B, N) of audio (B, T) as the model is told it, the last block filled with silence."""
+        return loudness_curve(F.pad(audio, (0, -audio.shape[1] % BLOCK)), self.loudness, self.sample_rate)
+
+    def listens(self, model: nn.Module) -> bool:
+        """Tell whether a model must hear a note to make one."""
+        return self.kind == "audio" or bool(getattr(model, "latent", 1))
+
+    def tags(self) -> tuple[str, ...]:
+        """Return what a model is told of the note that it makes."""
+        return ("pitch", "velocity") if self.kind == "controls" else ()
 
     def _to(self, wanted: Tensor) -> Callable[[Tensor], Tensor]:
         return lambda output: self.distance(wanted, output)

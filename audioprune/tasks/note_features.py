@@ -59,7 +59,7 @@ def controls(batch: Mapping[str, Any], kind: str = "rms", sample_rate: int = 160
     """Return the control curves of a batch and the audio that they describe.
 
     Args:
-        batch: ``audio`` (B, T) and ``pitch`` (B,).
+        batch: ``audio`` (B, T) and ``pitch`` (B,); ``loudness`` (B, N) in place of that of the audio, if it has one.
         kind: Kind of loudness, see ``loudness_curve``.
         sample_rate: In Hz.
         block: Samples of a frame.
@@ -76,7 +76,32 @@ def controls(batch: Mapping[str, Any], kind: str = "rms", sample_rate: int = 160
         raise DataError(f"expected at least {block} samples, got {audio.shape[-1]}; use longer notes")
     audio = audio[..., : frames * block]
     f0_hz = frequency_of(batch["pitch"])[:, None].expand(-1, frames)
-    return torch.stack((f0_hz, loudness_curve(audio, kind, sample_rate, block)), -1), audio
+    loudness = batch["loudness"] if "loudness" in batch else loudness_curve(audio, kind, sample_rate, block)
+    return torch.stack((f0_hz, loudness), -1), audio
+
+
+def played_loudness(
+    pitch: Tensor, velocity: Tensor, frames: int, kind: str = "rms", sample_rate: int = 16000, block: int = BLOCK
+) -> Tensor:
+    """Return the loudness of an imagined note that is held for three quarters of its length, shape (B, N).
+
+    It is that of a sine of the pitch whose amplitude is 0.05 + 0.6 (velocity / 127)^1.5, comes in within 20 ms and falls by 40 dB
+    behind the release.
+
+    Args:
+        pitch: MIDI pitches (B,).
+        velocity: MIDI velocities (B,).
+        frames: Number of blocks N.
+        kind: Kind of loudness, see ``loudness_curve``.
+        sample_rate: In Hz.
+        block: Samples of a block.
+    """
+    share = (torch.arange(frames * block) + 0.5) / (frames * block)
+    seconds = share * frames * block / sample_rate
+    fall = 10 ** (-2 * ((share - 0.75) / 0.25).clamp_min(0))
+    level = 0.05 + 0.6 * (velocity.float() / 127) ** 1.5
+    sine = torch.sin(2 * torch.pi * frequency_of(pitch)[:, None] * seconds)
+    return loudness_curve(level[:, None] * sine * (seconds / 0.02).clamp_max(1) * fall, kind, sample_rate, block)
 
 
 class Conditioning:
@@ -153,20 +178,22 @@ class Conditioning:
 
     def _tags(self, batch: Mapping[str, Any]) -> Tensor:
         low, high = self.pitches
-        tags = [_one_hot("pitch", batch["pitch"] - low, high - low + 1, f"within {low}..{high}; set task.pitches")]
+        tags = [_one_hot("pitch", batch["pitch"], range(low, high + 1), "task.pitches")]
         tags.append(batch["velocity"].float()[:, None] / 127)
         for what, count in (("family", self.families), ("instrument", self.instruments)):
             if count:
                 plural = {"family": "families"}.get(what, f"{what}s")
-                tags.append(_one_hot(what, batch[what], count, f"below {count}; set task.{plural} to the number of the corpus"))
+                tags.append(_one_hot(what, batch[what], range(count), f"task.{plural}"))
         return torch.cat(tags, 1)
 
 
-def _one_hot(what: str, values: Tensor, count: int, expected: str) -> Tensor:
-    if not bool(((values >= 0) & (values < count)).all()):
-        worst = int(values.max() if bool((values >= count).any()) else values.min())
-        raise DataError(f"expected each {what} {expected}, got one of place {worst} among {count}")
-    return F.one_hot(values, count).float()
+def _one_hot(what: str, values: Tensor, known: range, key: str) -> Tensor:
+    if not bool(((values >= known.start) & (values < known.stop)).all()):
+        wrong = next(int(value) for value in values if int(value) not in known)
+        raise DataError(
+            f"expected {what} within {known.start}..{known.stop - 1}, got {wrong}; widen {key} and model.conditioning, and train anew"
+        )
+    return F.one_hot(values - known.start, len(known)).float()
 
 
 @lru_cache(maxsize=4)

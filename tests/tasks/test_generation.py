@@ -130,9 +130,9 @@ def test_long_items_pass_in_parts_with_the_same_result(kind: str, monkeypatch: p
     monkeypatch.setattr(generation, "_CHUNK", 100)
     assert task.errors(model, batch).tolist() == pytest.approx(whole.tolist(), rel=1e-5)
     assert torch.equal(task.one_step(model, batch), likely) and likely.shape == (3, 637)
-    assert task.loss(model, batch).item() == pytest.approx(float(whole.mean()), rel=1e-5)
+    assert task.loss(model, batch).item() == pytest.approx(whole.mean().item(), rel=1e-5)
     oracle = task.validation_loss(model, Notes(3), collate, None)
-    assert oracle.base() == pytest.approx(float(whole.mean()), rel=1e-5)
+    assert oracle.base() == pytest.approx(whole.mean().item(), rel=1e-5)
 
 
 def test_a_uniform_model_has_the_entropy_of_its_classes() -> None:

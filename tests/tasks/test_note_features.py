@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from audioprune.errors import ConfigError, DataError
-from audioprune.tasks.note_features import Conditioning, controls, frequency_of, loudness_curve
+from audioprune.tasks.note_features import Conditioning, controls, frequency_of, loudness_curve, played_loudness
 
 
 def _tone(frequency: float, level: float, length: int = 8000) -> torch.Tensor:
@@ -52,6 +52,15 @@ def test_controls_are_frequency_and_loudness_of_whole_frames() -> None:
         controls({"audio": torch.zeros(1, 100), "pitch": torch.tensor([60])})
 
 
+def test_an_imagined_note_is_held_and_released() -> None:
+    curve = played_loudness(torch.tensor([60, 60]), torch.tensor([127, 25]), 100)
+    level = 0.65 / math.sqrt(2)
+    assert curve.shape == (2, 100) and curve[0, 10:75].tolist() == pytest.approx([level] * 65, rel=0.1)
+    assert curve[0, 0] < 0.5 * level and curve[0, -1] < 0.02 * level and curve[1, 50] < 0.2 * level
+    given = {**_batch(), "loudness": torch.rand(2, 50)}
+    assert torch.equal(controls(given)[0][..., 1], given["loudness"])
+
+
 def test_tags_name_pitch_velocity_family_and_instrument() -> None:
     conditioning = Conditioning("note", pitches=(60, 72), families=3, instruments=4)
     features = conditioning.of(_batch(), 5)
@@ -65,9 +74,9 @@ def test_tags_name_pitch_velocity_family_and_instrument() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pitches": (60, 68)}, "expected each pitch within 60..68; set task.pitches, got one of place 9"),
-        ({"families": 2}, "expected each family below 2; set task.families to the number of the corpus"),
-        ({"instruments": 3}, "expected each instrument below 3; set task.instruments"),
+        ({"pitches": (60, 68)}, "expected pitch within 60..68, got 69; widen task.pitches and model.conditioning, and train anew"),
+        ({"families": 2}, "expected family within 0..1, got 2; widen task.families"),
+        ({"instruments": 3}, "expected instrument within 0..2, got 3; widen task.instruments"),
     ],
 )
 def test_unknown_tags_are_refused(options: dict[str, Any], message: str) -> None:
