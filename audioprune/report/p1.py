@@ -64,8 +64,15 @@ class System:
         return mean_of(statistics.fmean(known) if (known := [v for v in own if v is not None]) else None for own in values)
 
     def trained(self, key: str) -> Value:
-        """Return a number of the trainings of a run, added up: ``epochs`` or ``seconds``."""
-        return mean_of(sum(finite_or_none(row.get(key)) or 0.0 for row in job.of_kind("train")) or None for job in self.entry.jobs)
+        """Return a number of the trainings that came before the system was written, added up: ``epochs`` or ``seconds``.
+
+        Of several jobs of one seed, some of which began from a checkpoint, the one that trained most counts.
+        """
+        most: dict[int | None, float] = {}
+        for job in self.entry.jobs:
+            total = sum(finite_or_none(row.get(key)) or 0.0 for row in _trainings(job, self.entry.variant))
+            most[job.seed] = max(total, most.get(job.seed, 0.0))
+        return mean_of(total or None for total in most.values())
 
     @property
     def layers(self) -> list[Layer]:
@@ -98,6 +105,12 @@ class Layer:
         """Number of layers between this one and the outside of the network; None for a tensor of another kind of network."""
         match = re.fullmatch(r"(enc|dec)(\d+)", self.name)
         return int(match[2]) if match else None
+
+
+def _trainings(job: Job, variant: str) -> list[Mapping[str, Any]]:
+    """Return the rows of all trainings before the size of a variant was recorded."""
+    written = next((at for at, row in enumerate(job.rows) if (row.get("kind"), row.get("variant")) == ("size", variant)), len(job.rows))
+    return [row for row in job.rows[:written] if row.get("kind") == "train"]
 
 
 def short_layer(name: str) -> str:

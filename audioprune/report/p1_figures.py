@@ -110,6 +110,7 @@ def _draw_sensitivity(ax: Any, metric: str, layers: Mapping[str, Sequence[tuple[
     ax.set_title(f"{title} ({unit})" if unit else title, loc="left")
     ax.set_xlabel("Pruned weights of the layer (%)")
     ax.tick_params(labelbottom=True)
+    ax.ticklabel_format(axis="y", useOffset=False)
 
 
 def layer_colors(layers: Sequence[str]) -> dict[str, Any]:

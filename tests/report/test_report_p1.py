@@ -113,6 +113,14 @@ def test_post_and_during_are_two_rows(jobs, reported) -> None:
     assert rows["DCAE_pr"]["stoi"].mean == pytest.approx(0.065) and "DCAE_10" not in rows
 
 
+def test_training_after_a_state_does_not_count_for_it(enhancer, reported) -> None:
+    run = enhancer("a", "dcae", "p1_post", 0.86, 8.0, epochs=8)
+    run.row(key="finetune", kind="train", epochs=3, seconds=9.0)
+    run.size("pruned", 2000, 1000, sparsity=0.5)
+    systems = systems_of(load_jobs(run.folder), reported)
+    assert [(system.kind, system.trained("epochs").mean) for system in systems] == [("DCAE", 8.0), ("DCAE_pr, post-training", 11.0)]
+
+
 def test_layers_and_their_share_of_all_zeros(jobs, reported) -> None:
     # Each of three tensors (300, 400 and 300 weights of 2000) is 94 % sparse: 282, 376 and 282 zeros of 940.
     rows = {row["layer"]: row for row in layer_table(systems_of(jobs, reported)).rows}
