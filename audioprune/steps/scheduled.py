@@ -167,7 +167,6 @@ class PruneScheduled:
         run.mask = run.mask.intersect(kept) if run.mask is not None else kept
         run.mask.apply_(run.model)
         run.codebooks = None
-        record_prunings(run, path, hook)
         facts = {"schedule": _name(self.schedule), "prunings": 1, "factor": factor, "calibrate": vars(self.calibration)}
         record_iteration(run, path, before, facts)
         if schedule.of("extension"):
