@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 APRUNE := $(BIN)/audioprune
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint report clean reproduce-p2 reproduce-p4
+.PHONY: help install demo test test-slow lint report clean reproduce-p2 reproduce-p3 reproduce-p4
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
@@ -34,6 +34,21 @@ test-slow: install ## every test, the long ones too
 
 lint: install ## style check
 	$(BIN)/python -m ruff check audioprune tests scripts
+
+reproduce-p1: install ## Plain & Biswas at desk scale: the published schedule for all its epochs, pruning after training, tables, listening test (resumes)
+	@set -e; for seed in $(subst $(comma), ,$(SEEDS)); do \
+	  own="runtime.folder=$(RUNS)/p1/seed$$seed seed=$$seed"; two="hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS)"; \
+	  $(APRUNE) train -m $$own $$two experiment=p1/dcae_desk,p1/dcae10_desk $(P1_DATA); \
+	  $(APRUNE) prune -m $$own $$two experiment=p1/dcae_desk pipeline=p1_sensitivity pipeline.calibrate.total_sparsity=null,0.47 $(P1_DATA); \
+	  dense=$$(ls -td $(RUNS)/p1/seed$$seed/train/dcae-train-* | head -1); \
+	  $(APRUNE) prune -m $$own $$two checkpoint=$$dense experiment=p1/dcae_desk pipeline=p1_post pipeline.calibrate.total_sparsity=null,0.47 $(P1_DATA); \
+	  $(APRUNE) prune -m $$own $$two checkpoint=$$dense experiment=p1/dcae_desk pipeline=curves pipeline.group=element,filter \
+	    'pipeline.metrics=[loss,l1,lsd,si_sdr,stoi,pesq_wb]' 'pipeline.sense_range=[0,0.95,0.1]' pipeline.sensitivity_items=3 $(P1_DATA); \
+	done
+	$(APRUNE) report runs=$(RUNS)/p1 report=p1 out=reports/p1
+comma := ,
+# P1_DATA="data=vctk data.root=... data.split=holdout" chooses your own VCTK.
+P1_DATA ?=
 
 reproduce-p4: install ## Chen's sparse scene classifiers at desk scale: sweep, tables, figures, claims (about ten minutes)
 	$(BIN)/python scripts/optimizer_toy.py --out $(RUNS)/p4/toy
@@ -60,6 +75,20 @@ reproduce-p2: install ## Tan & Wang at desk scale: four models, with and without
 	$(P2) experiment=p2/fdnn_desk,p2/lstm_desk pipeline=p2_unstructured pipeline.lambda_1=0 pipeline.max_iterations=3 pipeline.sensitivity_items=8
 	$(P2) experiment=p2/gcrn_desk,p2/tcnn_desk pipeline=p2_unstructured pipeline.lambda_1=0 pipeline.max_iterations=2 pipeline.sensitivity_items=4 $(P2_FINE)
 	$(APRUNE) report runs=$(RUNS)/p2/prune report=p2 out=reports/p2
+
+P3    := $(APRUNE) prune -m runtime.folder=$(RUNS)/p3 training.epochs=4 pipeline.rewind=16it pipeline.min_units=2 seed=$(SEEDS) \
+         hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS)
+NOTES := p3/ddsp_nsynth_desk,p3/sing_nsynth_desk,p3/wavenet_nsynth_desk
+
+reproduce-p3: install ## Esling et al. at desk scale: lotteries of three tiny models, masked and trimmed, by all criteria (resumes)
+	$(P3) experiment=$(NOTES) pipeline=p3_trim
+	$(P3) experiment=$(NOTES) pipeline=p3_mask pipeline.scope=local,global
+	$(P3) experiment=$(NOTES) pipeline=p3_trim pipeline.criterion=magnitude,gradient,activation pipeline.rounds=8
+	$(P3) experiment=p3/ddsp_nsynth_desk pipeline=p3_trim pipeline.criterion=normalization pipeline.rounds=8
+	$(P3) experiment=$(NOTES) pipeline=p3_trim pipeline.scope=local pipeline.criterion=information,magnitude pipeline.rounds=8
+	$(P3) experiment=$(NOTES) pipeline=p3_trim pipeline.reset=reinit pipeline.rounds=8
+	$(P3) experiment=$(NOTES) pipeline=p3_mask pipeline.reset=reinit pipeline.rounds=8
+	$(APRUNE) report runs=$(RUNS)/p3 report=p3 out=reports/p3
 
 report: install ## tables, figures and page of everything under runs/
 	$(APRUNE) report runs=$(RUNS)
