@@ -304,6 +304,12 @@ def _with_uncompressed_size(states: dict) -> dict:
     return found
 
 
+_OF_TRAINING = frozenset(
+    ("train_mixtures", "valid_mixtures", "valid_share", "segment_s", "babble_share", "babble_talkers", "train_snr_db", "train_snr_step_db")
+)
+"""Keys of a corpus that do not touch its test mixtures."""
+
+
 def _mixtures(jobs: tuple[Job, ...]) -> list[Entry]:
     """Join the unprocessed scores of all jobs on the same data; jobs that disagree give rows of their own."""
     groups: dict[tuple[str, int], list[tuple[Job, dict]]] = {}
@@ -312,6 +318,7 @@ def _mixtures(jobs: tuple[Job, ...]) -> list[Entry]:
         cells = next((state["scores"] for key, state in _states(job).items() if key[1] == "mixture"), None)
         if cells:
             data = {key: repr(value) for key, value in job.config.items() if key.startswith("data.") and key not in left_out}
+            data = {key: value for key, value in data.items() if key.rpartition(".")[2] not in _OF_TRAINING}
             _file_mixture(groups, json.dumps(data, sort_keys=True), job, cells)
     return [
         Entry(

@@ -27,7 +27,6 @@ AS_IN_THE_PAPER = {
     "task.dry": 0,
     "task.frame_batch": None,
     "model.dropout": 0.3,
-    "data.train_snr_db": [-5, 0],
 }
 """Keys that alter the method, and the values with which it is the paper's."""
 _LETTERS = {"uncompressed": "U", "pruned": "P", "compressed": "C"}

@@ -89,6 +89,14 @@ def test_the_mixture_is_one_row_for_all_models_on_the_same_data(make_run) -> Non
     assert [entry.score("stoi", 0.0).mean for entry in _entries(run) if entry.variant == "mixture"] == pytest.approx([0.6, 1.0])
 
 
+def test_how_training_data_are_cut_makes_no_other_mixture(make_run) -> None:
+    make_run("a", "fdnn", data={"name": "x", "segment_s": 3.0, "train_mixtures": 1200}).scores("mixture", 0.5, 1.4)
+    run = make_run("b", "lstm", data={"name": "x", "segment_s": 2.0, "train_mixtures": 800}).scores("mixture", 0.5, 1.4)
+    _one(_entries(run), "Mixture")
+    run = make_run("c", "lstm", data={"name": "x", "max_test_s": 2.0}).scores("mixture", 0.5, 1.4)
+    assert len([entry for entry in _entries(run) if entry.variant == "mixture"]) == 2
+
+
 def test_mixtures_of_partial_evaluations_are_completed(make_run) -> None:
     make_run("a").scores("mixture", 0.5, 1.4, noises=("babble",))
     run = make_run("b", pipeline_config={"k": 1}).scores("mixture", 0.6, 1.4, noises=("cafeteria",))
