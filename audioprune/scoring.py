@@ -74,8 +74,8 @@ def running_costs(model: nn.Module, repeats: int) -> dict[str, Any]:
     """Return what one generation step of a model costs, and how fast this machine makes audio with it.
 
     Operations are two per multiplication by a weight, per second of audio, those of a synthesizer added. Memory traffic is that of one
-    step. The real-time factor is seconds of one thread per second of audio, drawn sample by sample where the model generates so, else made
-    by a forward pass over its example; below 1 is faster than real time.
+    step; the peak holds what the model remembers between steps too. The real-time factor is seconds of one thread per second of audio,
+    drawn sample by sample where the model generates so, else made by a forward pass over its example; below 1 is faster than real time.
 
     Args:
         model: The model; see `audioprune.cost.generation_step`.
@@ -91,7 +91,7 @@ def running_costs(model: nn.Module, repeats: int) -> dict[str, Any]:
         "disk": card.disk_bytes,
         "rw_r": card.read_bytes,
         "rw_w": card.written_bytes,
-        "peak_bytes": card.peak_bytes,
+        "peak_bytes": card.peak_bytes + (model.state_bytes() if hasattr(model, "state_bytes") else 0),
         "rtf": _real_time_factor(model, repeats) if repeats else None,
     }
 

@@ -11,8 +11,11 @@ from tiny_runs import config, open_run
 from audioprune.compress.kmeans import quantize_
 from audioprune.compress.masks import Mask, prunable
 from audioprune.loading import load_model_file
+from audioprune.models.ddsp import DDSP
+from audioprune.models.wavenet import WaveNet
+from audioprune.platforms import bounds, read_platforms
 from audioprune.run import Run
-from audioprune.scoring import save_model, size_row
+from audioprune.scoring import running_costs, save_model, size_row
 
 
 @pytest.fixture
@@ -66,3 +69,20 @@ def test_latency_is_measured_when_asked(run: Run) -> None:
     run.config["scoring"]["latency_repeats"] = 1
     save_model(run, run.folder / "m.safetensors")
     assert size_row(run, "e", "x", load_model_file(run.folder / "m.safetensors"), run.folder / "m.safetensors")["latency_ms_per_s"] > 0
+
+
+def test_the_full_wavenet_runs_in_real_time_on_no_small_machine() -> None:
+    costs = running_costs(WaveNet(), 0)
+    assert costs["flops_s"] == pytest.approx(7.92e10, rel=0.01) and costs["disk"] == 4 * 2_486_784 and costs["rtf"] is None
+    assert costs["rw_r"] == pytest.approx(1.1e7, rel=0.1) and costs["peak_bytes"] > costs["disk"]
+    found = {each.name: bounds(each, costs["flops_s"], costs["disk"], costs["rw_r"] + costs["rw_w"]) for each in read_platforms()}
+    assert not any(bound.real_time for bound in found.values())
+    assert [name for name, bound in found.items() if bound.embeddable] == ["RPi 1B", "RPi 2B"]
+
+
+def test_a_synthesizer_counts_and_models_are_timed_as_they_generate() -> None:
+    model = DDSP(hidden=8, latent=0, partials=4, filter_size=16, reverb_length=100)
+    costs = running_costs(model, 1)
+    assert costs["flops_s"] > model.synthesis_flops_per_second() > 0 and costs["rtf"] > 0
+    drawn = running_costs(WaveNet(layers=2, residual=2, gate=2, skip=2, end=2, classes=4, conditioning=3), 1)
+    assert drawn["rtf"] > 0 and drawn["rw_r"] > drawn["rw_w"] > 0

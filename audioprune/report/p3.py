@@ -190,6 +190,8 @@ def lottery_table(tickets: Sequence[Ticket]) -> Table:
     notes = (
         "Multiplier: test error over that of the unpruned network of the same run, of the epoch with the best validation. "
         "The lowest one is chosen among the rounds by the test error itself, as in the paper.",
+        "The removed share is that of all parameters in trimming, and that of the weights that may be masked in masking: neither biases, "
+        "normalisations nor output layers.",
     )
     return Table("p3_lotteries", "Lotteries: sizes and test error multipliers", _LOTTERIES, tuple(rows), notes)
 
@@ -262,7 +264,7 @@ def platform_table(tickets: Sequence[Ticket], platforms: Sequence[Platform]) -> 
     rows = [_platform_row(platform, label, chosen(trimmed, label=label)) for platform in platforms for label in labels or ["-"]]
     notes = (
         "Real-time: operations for one second of audio do not exceed the machine's. Embeddable: the parameters fit on the drive, and what "
-        "one generation step reads and writes into the memory; the paper compares accesses with the memory, which peak use stays below.",
+        "one generation step reads and writes into the memory: the paper compares accesses with its size. Peak use stands with the costs.",
         "One step is a sample of WaveNet, a frame of 160 samples of DDSP, whose synthesizer's operations are added, and a note of SING.",
         "The operations per second of the machines are the paper's, inferred there from the properties of their processors.",
     )
@@ -336,8 +338,8 @@ def cost_table(tickets: Sequence[Ticket], platforms: Sequence[Platform]) -> Tabl
     rows = [_cost_row(ticket, platforms) for ticket in [*firsts.values(), *smallest(trimmed)]]
     rows.sort(key=lambda row: (str(row["label"]), -float(row["params"])))
     notes = (
-        "Peak memory: parameters and the largest layer's input and output. The real-time factor is measured: seconds of one thread of this "
-        "machine per second of audio.",
+        "Peak memory: parameters, what is remembered between steps, and the largest layer's input and output. The real-time factor is "
+        "measured: seconds of one thread of this machine per second of audio.",
     )
     return Table("p3_costs", "Costs of the unpruned and of the smallest networks", _COSTS, tuple(rows), notes)
 

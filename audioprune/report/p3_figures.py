@@ -18,7 +18,7 @@ from audioprune.report.tables import csv_text
 
 _BAND = 0.13
 _LOW = 10.5  # times smaller: a little beyond 90 % removed
-_RATIOS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500)
+_RATIOS, _FINE_RATIOS = (1, 2, 5, 10, 20, 50, 100, 200, 500), (1, 1.4, 2, 3, 4, 6, 8, 10)
 PROPOSED = {"mode": "trim", "scope": "global", "criterion": "information"}
 ORIGINAL = {"mode": "mask", "scope": "local", "criterion": "magnitude"}
 PLAIN = {"mode": "trim", "scope": "local", "criterion": "magnitude"}
@@ -75,6 +75,7 @@ def prunability_figure(folder: Path, tickets: Sequence[Ticket]) -> Figure | None
         return None
     caption = (
         "Units of which all weights are masked, against masked weights (magnitude criterion); means and spread over models and seeds. "
+        "Chance alone masks all n weights of a unit with the probability (masked share)^n, so that narrow networks lose more units. "
         "After Figure 1 of the paper, where at most a third of the units goes."
     )
     with styled():
@@ -147,6 +148,8 @@ def criteria_figure(folder: Path, tickets: Sequence[Ticket]) -> Figure | None:
 def _multipliers(folder: Path, name: str, panels: Sequence[Axes], caption: str, tickets: Sequence[Ticket]) -> Figure:
     shown = [panel for panel in panels if any(_within(panel, each.points) for each in panel.series)]
     names = list(dict.fromkeys(each.name for panel in shown for each in panel.series))
+    if any(point.runs < max(other.runs for other in each.points) for panel in shown for each in panel.series for point in each.points):
+        caption += " Hollow: rounds that not all lotteries reached, since units have a floor."
     with styled():
         canvas = new_canvas(3.5 * len(shown) + 0.6 + 0.075 * max(map(len, names)), 3.4, _footer(tickets))
         axes = canvas.subplots(1, len(shown), squeeze=False)[0]
@@ -169,9 +172,9 @@ def _draw_panel(ax: Any, panel: Axes) -> None:
         kept = Series(each.name, tuple(_within(panel, each.points)), each.color, each.dash)
         _curve(ax, kept, [point.ratio for point in kept.points])
     ax.axhline(1.0, color="#555555", linestyle=(0, (4, 3)), linewidth=1.2, label="unpruned network")
-    ax.xaxis.set_major_locator(FixedLocator(_RATIOS))
+    ax.xaxis.set_major_locator(FixedLocator(_FINE_RATIOS if panel.high else _RATIOS))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}x\n{100 - 100 / value:.3g} %")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}x\n{100 - 100 / value:.{1 if value > 100 else 0}f} %")
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_title(panel.title, loc="left")
     ax.set_xlabel("Prune ratio; removed weights")

@@ -165,7 +165,7 @@ class P3PipelineConfig(PipelineConfig):
     budget: str = choice("weights", "weights", "units")
     fraction: float = number(0.3, above=0, below=1)
     rounds: int = number(15, least=1, most=100)
-    min_units: int = number(1, least=1)
+    min_units: int = number(3, least=1)
     rewind: str = "1ep"
     reset: str = choice("rewind", "rewind", "reinit")
     evidence_items: int | None = number(None, least=1)

@@ -87,7 +87,7 @@ class LotteryPrune:
         scaling: ``max``, ``dimension`` or ``none``.
         budget: ``weights`` or ``units``.
         fraction: Share that a round removes.
-        min_units: Units that every set keeps.
+        min_units: Units that every set keeps; the authors' code keeps three. A layer normalisation of a single unit would let nothing pass.
         evidence_items: Validation items that a criterion looks at, or None for all.
         samples: Pairs of example and frame of the information criterion.
         noise_rel: Its noise, in deviations of a unit.
@@ -101,7 +101,7 @@ class LotteryPrune:
     scaling: str = "max"
     budget: str = "weights"
     fraction: float = 0.3
-    min_units: int = 1
+    min_units: int = 3
     evidence_items: int | None = None
     samples: int = 2000
     noise_rel: float = 0.05
