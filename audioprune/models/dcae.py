@@ -22,6 +22,7 @@ from audioprune.models.widths import check_sixteenths, check_whole, nearest_widt
 CHANNELS = (16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 64)
 MAX_WIDTH = 4
 OUTPUTS = ("tanh", "linear")
+INITS = ("segan", "kaiming")
 INITIAL_DEVIATION = 0.02
 
 
@@ -76,6 +77,8 @@ class DCAE(nn.Module):
         bias: Whether convolutions have a bias.
         output: ``tanh``, which bounds the signal by -1 and 1, or ``linear``.
         residual: Whether the input is added to the output, so that the network estimates a correction; not in the talk.
+        init: ``segan``, or ``kaiming`` for narrow models: a deviation of 0.02 is made for the full width, where layers sum thousands of
+            products; at an eighth of it hardly anything passes the inner layers, and no gradient comes back.
         sample_rate: Samples per second that frames stand for; costs are counted per second of audio.
 
     Attributes:
@@ -107,11 +110,13 @@ class DCAE(nn.Module):
         bias: bool = True,
         output: str = "tanh",
         residual: bool = False,
+        init: str = "segan",
         sample_rate: int = 16000,
     ) -> None:
         super().__init__()
-        if output not in OUTPUTS:
-            raise ConfigError(unknown_name("model.output", output, OUTPUTS))
+        for what, given, known in (("output", output, OUTPUTS), ("init", init, INITS)):
+            if given not in known:
+                raise ConfigError(unknown_name(f"model.{what}", given, known))
         self.channels, self.width, self.residual = tuple(channels), width, residual
         self.stride = check_whole("stride", stride, 2, 4)
         self.kernel_size = check_kernel(kernel_size, self.stride)
@@ -130,6 +135,8 @@ class DCAE(nn.Module):
             activation = nn.PReLU(outputs, init=0.0) if place + 1 < len(layers) else (nn.Tanh() if output == "tanh" else nn.Identity())
             self.dec_blocks.append(StridedDeconv(inputs + extra, outputs, kernel_size, stride, bias, activation))
         initialise_(self)
+        if init == "kaiming":
+            keep_variance_(self)
 
     @classmethod
     def width_for(cls, params: int, *, channels: Sequence[int] = CHANNELS, kernel_size: int = 31, z: bool = True) -> float:
@@ -306,6 +313,23 @@ def initialise_(model: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
+
+
+@torch.no_grad()
+def keep_variance_(model: nn.Module) -> None:
+    """Draw convolutions, transposed ones too, so that ReLU networks of them keep the variance of their input; biases are zero.
+
+    Each output sample of a transposed convolution sums over in * k / stride products.
+
+    Source: He et al., "Delving deep into rectifiers", ICCV 2015.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
+            terms = module.in_channels * module.kernel_size[0]
+            terms = terms / module.stride[0] if module.transposed else terms
+            nn.init.normal_(module.weight, 0.0, (2 / terms) ** 0.5)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def _next_multiple(value: int, of: int) -> int:

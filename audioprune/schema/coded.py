@@ -25,6 +25,7 @@ class DcaeConfig:
     bias: bool = True
     output: str = choice("tanh", "tanh", "linear")
     residual: bool = False
+    init: str = choice("segan", "segan", "kaiming")
     sample_rate: int = number(16000, least=1000, most=192000)
 
 

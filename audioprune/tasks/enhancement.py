@@ -7,12 +7,11 @@ audioprune.metrics.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -21,9 +20,10 @@ from audioprune import dsp
 from audioprune.compress.loss_oracle import BatchLoss
 from audioprune.dsp import STFT
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.metrics.pool import Scorer, Summary, score_items, summarise
+from audioprune.metrics.pool import Scorer, score_items, summarise
 from audioprune.progress import progress
 from audioprune.signals import check_stop
+from audioprune.tasks.signal_scores import batch_items, improved, keep_audio, score_row
 from audioprune.tasks.targets import (
     FEATURES,
     OUTPUTS,
@@ -141,7 +141,7 @@ class Enhancement:
             total += float(self.loss(model, batch)) * frames
             weight += frames
             if monitor != "loss":
-                items += self._scored_items(batch, self.enhance(model, batch["noisy"], batch["lengths"]))
+                items += batch_items(batch, self.enhance(model, batch["noisy"], batch["lengths"]))
         values = {"loss": total / weight}
         if monitor != "loss":
             mean = summarise(score_items(items, [monitor], self.sample_rate)).mean[monitor]
@@ -149,8 +149,8 @@ class Enhancement:
         return values
 
     def better(self, monitor: str, new: float, best: float) -> bool:
-        """Tell whether a monitored value improved: smaller for the loss, larger for every metric."""
-        return new < best if monitor == "loss" else new > best
+        """Tell whether a monitored value improved."""
+        return improved(monitor, new, best)
 
     def validation_loss(self, model: nn.Module, dataset: Dataset, collate: Callable[..., Any], items: int | None) -> BatchLoss:
         """Return the mean validation loss as an oracle that a sensitivity search can ask again and again.
@@ -222,26 +222,14 @@ class Enhancement:
                 enhanced.append((item["id"], reference, estimate.numpy()))
                 mixtures.append((item["id"], reference, noisy))
                 if audio is not None and index < keep:
-                    self._keep_audio(audio, item["id"], {"noisy": noisy, variant: estimate.numpy(), "clean": reference})
+                    keep_audio(audio, item["id"], {"noisy": noisy, variant: estimate.numpy(), "clean": reference}, self.sample_rate)
                 display.advance()
         first = dataset[0]
         place = {"noise": first["noise"], "snr_db": first["snr_db"]}
         rows = {}
         for name, items in (("mixture", mixtures), (variant, enhanced)):
-            rows[name] = {**place, **_row(summarise(scorer.score(items)))}
+            rows[name] = {**place, **score_row(scorer.score(items))}
         return rows
-
-    def _keep_audio(self, folder: Path, item: str, signals: dict[str, np.ndarray]) -> None:
-        """Write signals as FLAC, all scaled by the factor that keeps the loudest of noisy and clean below full scale."""
-        folder.mkdir(parents=True, exist_ok=True)
-        peak = max(float(np.abs(signals[name]).max()) for name in ("noisy", "clean"))
-        for name, signal in signals.items():
-            scaled = np.clip(0.9 * signal / max(peak, 1e-8), -1, 1)
-            soundfile.write(folder / f"{item}_{name}.flac", scaled, self.sample_rate)
-
-    def _scored_items(self, batch: dict[str, Any], enhanced: Tensor) -> Iterable[tuple[str, np.ndarray, np.ndarray]]:
-        for name, clean, estimate, length in zip(batch["id"], batch["clean"], enhanced, batch["lengths"], strict=True):
-            yield name, clean[: int(length)].cpu().numpy(), estimate[: int(length)].cpu().numpy()
 
     def _frame_counts(self, batch: dict[str, Any]) -> Tensor:
         return torch.tensor([self.target.frames(int(length)) for length in batch["lengths"]])
@@ -253,11 +241,6 @@ class Enhancement:
         shape = [wanted.shape[0], *[1] * (wanted.ndim - 1)]
         shape[self.target.frame_dim] = frames
         return valid.to(wanted).reshape(shape)
-
-
-def _row(summary: Summary) -> dict[str, Any]:
-    failures = [f"{each.id}: {each.metric}: {each.reason}" for each in summary.failures]
-    return {"metrics": summary.mean, "std": summary.std, "n": summary.n, "n_valid": summary.n_valid, "failures": failures}
 
 
 def _build_target(name: str, frame_length: int, hop_length: int, ola_norm: str, feature: str, output: str) -> Target:

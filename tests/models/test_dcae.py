@@ -109,6 +109,31 @@ def test_initialisation() -> None:
     assert all((alpha == 1).all() for alpha in model.alphas) and len(model.alphas) == 10
 
 
+@pytest.mark.parametrize(("init", "alive"), [("segan", False), ("kaiming", True)])
+def test_a_narrow_model_hears_its_noise_only_if_its_weights_are_drawn_for_its_width(init: str, alive: bool) -> None:
+    torch.manual_seed(0)
+    model = DCAE(width=0.125, init=init).eval()
+    x = model.example_input()
+    first = model(x)
+    first.abs().mean().backward()
+    model.z_seed = 1
+    with torch.no_grad():
+        assert (float((model(x) - first).abs().mean()) > 1e-3) == alive
+    weight = model.enc_blocks[8].conv.weight
+    share = weight.grad.norm() / weight.detach().norm()
+    assert (float(share) > 1e-5) == alive
+
+
+def test_kaiming_keeps_the_variance() -> None:
+    torch.manual_seed(0)
+    model = DCAE(width=0.5, init="kaiming", z=False)
+    x = torch.randn(1, 256, 64)
+    middle = model.enc_blocks[9].linear(x[:, :128])
+    assert float(middle.detach().square().mean()) == pytest.approx(2.0, rel=0.1)  # ReLU will halve it
+    longer = model.dec_blocks[1].deconv(torch.cat((x, x), 1)[:, :512])[..., 16:-16]
+    assert float(longer.detach().square().mean()) == pytest.approx(2.0, rel=0.1)
+
+
 @pytest.mark.parametrize("channels", [CHANNELS, CHANNELS[:-1], CHANNELS[:4]])
 def test_output_has_the_shape_of_the_input(channels: tuple[int, ...]) -> None:
     model = DCAE(channels=channels, width=1 / 16).eval()
@@ -261,6 +286,7 @@ def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
         ({"kernel_size": 3, "stride": 4}, "kernel_size as a whole number from 4"),
         ({"stride": 1}, "expected stride"),
         ({"output": "tan"}, "closest: tanh"),
+        ({"init": "kaimin"}, "closest: kaiming"),
         ({"sample_rate": 0}, "expected sample_rate"),
     ],
 )
