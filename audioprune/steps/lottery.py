@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from audioprune import checkpoint
 from audioprune.compress import lottery
@@ -119,7 +119,9 @@ class LotteryPrune:
         if facts["round"] == 0:
             facts |= {"params": lottery.parameters_of(run.model), "units": {each.name: each.size for each in sets}}
         evidence = self._evidence(run)
+        run.model.to(_device(run))
         changed = self._trim(run, sets, evidence) if self.mode == "trim" else self._mask(run, sets, evidence)
+        run.model.cpu()
         run.codebooks = None
         if not changed:
             run.facts |= {"stop": f"round {facts['round'] + 1} can remove nothing more", "stop_now": True}
@@ -142,7 +144,7 @@ class LotteryPrune:
     def _mask(self, run: Run, sets: list[UnitSet], evidence: Evidence) -> bool:
         names = lottery.maskable(run.model, sets)
         before = run.mask or Mask.ones(run.model, names)
-        run.mask = lottery.choose_weights(run.model, names, self.selection, _facts(run)["round"] + 1, before, evidence)
+        run.mask = lottery.choose_weights(run.model, names, self.selection, _facts(run)["round"] + 1, before, evidence).to("cpu")
         run.mask.apply_(run.model)
         return run.mask.kept() < before.kept()
 
@@ -336,7 +338,13 @@ def _batches(run: Run, data: Any, chosen: list[int]) -> Iterator[dict[str, Any]]
     size = run.settings.batch_size
     for start in range(0, len(chosen), size):
         check_stop()
-        yield run.data.collate([data[index] for index in chosen[start : start + size]])
+        batch = run.data.collate([data[index] for index in chosen[start : start + size]])
+        yield {key: value.to(_device(run)) if isinstance(value, Tensor) else value for key, value in batch.items()}
+
+
+def _device(run: Run) -> torch.device:
+    """Return where the training runs, which is where a criterion's passes run too."""
+    return torch.device("cuda" if run.runtime["device"] != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def _examples(batch: dict[str, Any]) -> float:
