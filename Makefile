@@ -83,11 +83,11 @@ NOTES := p3/ddsp_nsynth_desk,p3/sing_nsynth_desk,p3/wavenet_nsynth_desk
 reproduce-p3: install ## Esling et al. at desk scale: lotteries of three tiny models, masked and trimmed, by all criteria (resumes)
 	$(P3) experiment=$(NOTES) pipeline=p3_trim
 	$(P3) experiment=$(NOTES) pipeline=p3_mask pipeline.scope=local,global
-	$(P3) experiment=$(NOTES) pipeline=p3_trim pipeline.criterion=magnitude,gradient,activation pipeline.rounds=8
-	$(P3) experiment=p3/ddsp_nsynth_desk pipeline=p3_trim pipeline.criterion=normalization pipeline.rounds=8
-	$(P3) experiment=$(NOTES) pipeline=p3_trim pipeline.scope=local pipeline.criterion=information,magnitude pipeline.rounds=8
-	$(P3) experiment=$(NOTES) pipeline=p3_trim pipeline.reset=reinit pipeline.rounds=8
-	$(P3) experiment=$(NOTES) pipeline=p3_mask pipeline.reset=reinit pipeline.rounds=8
+	$(P3) experiment=$(NOTES) pipeline=p3_trim pipeline.criterion=magnitude,gradient,activation pipeline.rounds=7
+	$(P3) experiment=p3/ddsp_nsynth_desk pipeline=p3_trim pipeline.criterion=normalization pipeline.rounds=7
+	$(P3) experiment=$(NOTES) pipeline=p3_trim pipeline.scope=local pipeline.criterion=information,magnitude pipeline.rounds=7
+	$(P3) experiment=$(NOTES) pipeline=p3_trim pipeline.reset=reinit pipeline.rounds=7
+	$(P3) experiment=$(NOTES) pipeline=p3_mask pipeline.reset=reinit pipeline.rounds=7
 	$(APRUNE) report runs=$(RUNS)/p3 report=p3 out=reports/p3
 
 report: install ## tables, figures and page of everything under runs/

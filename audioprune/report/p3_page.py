@@ -52,7 +52,9 @@ def write_p3(request: Request) -> list[Path]:
     pictures, notes = _pictures(folder, heard)
     files += [file for figure in [*drawn, *pictures] for file in (figure.png, figure.csv)]
     sections = _sections(tables, drawn) + [Section("Listening", figures=pictures, clips=tuple(heard), notes=(_LISTENING, *notes))]
-    lead = f"{len(request.jobs)} runs. Scale: {' | '.join(dict.fromkeys(honest_scale(job.scale) for job in request.jobs))}."
+    unfinished = sum(job.status != "finished" for job in request.jobs)
+    runs = f"{len(request.jobs)} runs{f', {unfinished} of them not finished' if unfinished else ''}"
+    lead = f"{runs}. Scale: {' | '.join(dict.fromkeys(honest_scale(job.scale) for job in request.jobs))}."
     return [*files, write_page(request.out / "report.html", "Lottery tickets of generative audio networks", lead, sections)]
 
 
