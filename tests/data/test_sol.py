@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from note_trees import tinysol_tree, write_tone
 
 from audioprune.data.sol import list_sol, tinysol
 from audioprune.errors import DataError
-from note_trees import tinysol_tree, write_tone
 
 ROWS = [
     ("Flute", "ordinario", "C5", 72, "pp"),
