@@ -24,7 +24,7 @@ from audioprune.compress.lottery import Origin, Selection
 from audioprune.compress.masks import Mask
 from audioprune.compress.trim import trim_
 from audioprune.compress.units import UnitSet
-from audioprune.errors import ConfigError, unknown_name
+from audioprune.errors import ConfigError, DivergedError, unknown_name
 from audioprune.loading import build_model, load_model_file, restore_model
 from audioprune.run import Run
 from audioprune.scoring import running_costs, save_model
@@ -202,6 +202,9 @@ class LotteryEvaluate:
     Attributes:
         audio_rounds: Rounds after which audio of the first test items is kept.
 
+    Raises:
+        DivergedError: The first network has no error above 0.
+
     Source: Esling et al., Sec. 5.1 (test error multiplier) and 6.1 (costs).
     """
 
@@ -216,6 +219,8 @@ class LotteryEvaluate:
         loaded = load_model_file(file, run.model_config)
         model = loaded.model.eval()
         error = self._error(run, model, now)
+        if now == 0 and not 0 < error < math.inf:
+            raise DivergedError(f"the first network has the test error {error}, which no other can be compared with; change the training")
         facts.setdefault("error", error)
         trained = run.results.of_kind("train")[-1]
         drawn = run.results.of_kind("ticket")[-1] if now else {}

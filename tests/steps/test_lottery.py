@@ -12,7 +12,7 @@ from lottery_toys import Net
 from tiny_runs import config, in_child, open_run, rows, signal_at_write, start, step
 
 from audioprune import checkpoint, loading
-from audioprune.errors import ConfigError
+from audioprune.errors import ConfigError, DivergedError
 from audioprune.loading import load_model_file
 from audioprune.run import Run, build_steps, execute
 from audioprune.settings import Settings
@@ -160,6 +160,13 @@ def test_the_loss_stands_in_for_an_error_that_the_task_has_not(make) -> None:
     other, with_error = make("other", rounds=1)
     start(other, with_error)
     assert [row["test"] for row in _lottery_rows(folder)] == pytest.approx([row["test"] ** 2 for row in _lottery_rows(other)])
+
+
+def test_a_first_network_without_error_is_told(make, monkeypatch) -> None:
+    folder, plain = make(rounds=1)
+    monkeypatch.setattr(LotteryEvaluate, "_error", lambda *_: math.nan)
+    with pytest.raises(DivergedError, match="the first network has the test error nan"):
+        start(folder, plain)
 
 
 def test_it_ends_when_nothing_can_go(make) -> None:
