@@ -24,6 +24,7 @@ MAX_WIDTH = 4
 OUTPUTS = ("tanh", "linear")
 INITS = ("segan", "kaiming")
 INITIAL_DEVIATION = 0.02
+SMALL = 0.1
 
 
 class StridedConv(nn.Module):
@@ -78,7 +79,8 @@ class DCAE(nn.Module):
         output: ``tanh``, which bounds the signal by -1 and 1, or ``linear``.
         residual: Whether the input is added to the output, so that the network estimates a correction; not in the talk.
         init: ``segan``, or ``kaiming`` for narrow models: a deviation of 0.02 is made for the full width, where layers sum thousands of
-            products; at an eighth of it hardly anything passes the inner layers, and no gradient comes back.
+            products; at an eighth of it hardly anything passes the inner layers, and no gradient comes back. With ``residual`` the
+            last layer then starts at a tenth.
         sample_rate: Samples per second that frames stand for; costs are counted per second of audio.
 
     Attributes:
@@ -137,6 +139,7 @@ class DCAE(nn.Module):
         initialise_(self)
         if init == "kaiming":
             keep_variance_(self)
+            self.dec_blocks[-1].deconv.weight.data.mul_(SMALL if residual else 1.0)  # a correction starts small
 
     @classmethod
     def width_for(cls, params: int, *, channels: Sequence[int] = CHANNELS, kernel_size: int = 31, z: bool = True) -> float:

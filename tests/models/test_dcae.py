@@ -132,6 +132,8 @@ def test_kaiming_keeps_the_variance() -> None:
     assert float(middle.detach().square().mean()) == pytest.approx(2.0, rel=0.1)  # ReLU will halve it
     longer = model.dec_blocks[1].deconv(torch.cat((x, x), 1)[:, :512])[..., 16:-16]
     assert float(longer.detach().square().mean()) == pytest.approx(2.0, rel=0.1)
+    last = [DCAE(width=0.5, init="kaiming", residual=residual).dec_blocks[-1].deconv.weight for residual in (False, True)]
+    assert float(last[1].detach().std() / last[0].detach().std()) == pytest.approx(0.1, rel=0.2)
 
 
 @pytest.mark.parametrize("channels", [CHANNELS, CHANNELS[:-1], CHANNELS[:4]])
