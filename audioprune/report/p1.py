@@ -147,13 +147,14 @@ def _told_apart(systems: Sequence[System]) -> list[System]:
         told = [f"{key.rpartition('.')[2]}={system.entry.config[key]}" for key in keys if system.entry.config[key]]
         if len({entry.pipeline for entry in kin}) > 1 and system.entry.pipeline:
             told.append(system.entry.pipeline)
-        named.append(replace(system, told=", ".join(told)))
+        named.append(replace(system, told=", ".join(dict.fromkeys(told))))  # steps repeat the knobs of their pipeline
     return named
 
 
 def partner(system: System, systems: Iterable[System], kind: str) -> System | None:
-    """Return the first system of a kind that was made at the same scale."""
-    return next((other for other in systems if other.kind == kind and other.entry.scale == system.entry.scale), None)
+    """Return the system of a kind that was made at the same scale, with the same knobs where there is one."""
+    found = [other for other in systems if other.kind == kind and other.entry.scale == system.entry.scale]
+    return next((other for other in found if other.told == system.told), found[0] if found else None)
 
 
 def change(system: System, systems: Iterable[System], size: str) -> float | None:
@@ -260,7 +261,7 @@ def timing_table(systems: Sequence[System], reported: Mapping[str, Any]) -> Tabl
         rows.append(row | {"seeds": len(system.entry.seeds), "scale": honest_scale(system.entry.scale)})
     told = reported["claims"]["during"]
     notes = (f"Published: {told['text']} ({told['source']}).", "Gains are over the coded input, positive where the model is better.",
-             "Epochs and seconds are those of the run itself; a run that began from a checkpoint leaves out what made it.")  # fmt: skip
+             "Epochs and seconds are those of the run itself; a run from a checkpoint leaves out what made it.")  # fmt: skip
     return Table("p1_timing", "Pruning after and during training", tuple(columns), tuple(rows), notes)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from audioprune.errors import ConfigError, DataError
 from audioprune.report import kinds, write_report
-from audioprune.report.p1 import layer_table, model_table, score_table, short_layer, systems_of, timing_table
+from audioprune.report.p1 import POST, layer_table, model_table, partner, score_table, short_layer, systems_of, timing_table
 from audioprune.report.p1_figures import course_of, figures_of, layer_colors, read_sensitivity
 from audioprune.report.p1_page import judge, read_ratings, write_figures
 from audioprune.report.results import Request, load_jobs, read_reported
@@ -245,3 +245,12 @@ def test_all_kinds_write(jobs, ratings, tmp_path) -> None:
     page = (tmp_path / "heard" / "report.html").read_text()
     assert "Listening tests" in page and "DCAE_pr, post-training" in page
     assert "nan" not in to_csv(score_table(systems_of(jobs, read_reported(None, "p1"))))
+
+
+def test_pruning_during_training_is_compared_at_the_same_knobs(enhancer, reported) -> None:
+    for name, pipeline in (("during", "p1_sensitivity"), ("post", "p1_post")):
+        for total in (None, 0.47):
+            run = enhancer(f"{name}{total}", "dcae", pipeline, 0.86, 8.0, "pruned", nonzero=1060, sparsity=0.47, calibrate=total)
+    systems = systems_of(load_jobs(run.folder.parent), reported)
+    assert sorted(system.told for system in systems) == ["", "", "calibrate=0.47", "calibrate=0.47"]
+    assert all(partner(system, systems, POST).told == system.told for system in systems)
