@@ -44,6 +44,9 @@ reproduce-p1: install ## Plain & Biswas at desk scale: the published schedule fo
 	  $(APRUNE) prune -m $$own $$two checkpoint=$$dense experiment=p1/dcae_desk pipeline=p1_post pipeline.calibrate.total_sparsity=null,0.47 $(P1_DATA); \
 	  $(APRUNE) prune -m $$own $$two checkpoint=$$dense experiment=p1/dcae_desk pipeline=curves pipeline.group=element,filter \
 	    'pipeline.metrics=[loss,l1,lsd,si_sdr,stoi,pesq_wb]' 'pipeline.sense_range=[0,0.95,0.1]' pipeline.sensitivity_items=3 $(P1_DATA); \
+	  newest() { ls -td $(RUNS)/p1/seed$$seed/$$1-* | head -1; }; \
+	  $(APRUNE) listen test=smaller systems.DCAE=$$dense systems.DCAE_pr=$$(newest prune/dcae-p1_sensitivity) \
+	    systems.DCAE_10=$$(newest train/dcae10-train) $(or $(P1_DATA),data=coded_synthetic) data.peak=0.9 seed=$$seed out=reports/p1/listening-$$seed; \
 	done
 	$(APRUNE) report runs=$(RUNS)/p1 report=p1 out=reports/p1
 comma := ,
