@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -58,5 +59,6 @@ def remaining_parameters(run: Run) -> int:
 
 
 def _arguments(run: Run) -> dict[str, Any]:
-    """Return the model's other arguments that decide its size."""
-    return {key: run.model_config[key] for key in ("bins", "depth", "groups") if key in run.model_config}
+    """Return the model's other arguments that decide its size: those that its width_for knows."""
+    known = inspect.signature(type(run.model).width_for).parameters
+    return {key: value for key, value in run.model_config.items() if key in known}

@@ -55,3 +55,16 @@ def test_a_model_that_cannot_choose_a_width_is_answered(tmp_path: Path) -> None:
     plain = config({}, tmp_path / "c", model={"name": "mine", "_target_": "tiny_runs.MyNet"})
     with pytest.raises(ConfigError, match="width_for"):
         SameSizeBaseline().run(open_run(tmp_path / "r", plain), "baseline")
+
+
+def test_every_argument_that_decides_the_size_is_handed_on() -> None:
+    from types import SimpleNamespace
+
+    from audioprune.models.dcae import DCAE
+    from audioprune.steps.baseline import _arguments
+
+    config = {"name": "dcae", "_target_": "x", "channels": [16, 32], "width": 0.5, "kernel_size": 5, "z": False, "output": "tanh"}
+    model = DCAE(channels=(16, 32), kernel_size=5, z=False)
+    found = _arguments(SimpleNamespace(model=model, model_config=config))
+    assert found == {"channels": [16, 32], "kernel_size": 5, "z": False}
+    assert DCAE.width_for(sum(p.numel() for p in model.parameters()), **found) == 1.0
