@@ -5,7 +5,7 @@ Which tickets there are is decided in p3.py; how figures look in figures.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from audioprune.report.tables import csv_text
 
 _BAND = 0.13
 _LOW = 10.5  # times smaller: a little beyond 90 % removed
-_RATIOS, _FINE_RATIOS = (1, 2, 5, 10, 20, 50, 100, 200, 500), (1, 1.4, 2, 3, 4, 6, 8, 10)
+_RATIOS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+_LOW_RATIOS, _HIGH_RATIOS = (1, 1.4, 2, 3, 4, 6, 8, 10), (10, 14, 20, 30, 50, 100, 200, 500)
 PROPOSED = {"mode": "trim", "scope": "global", "criterion": "information"}
 ORIGINAL = {"mode": "mask", "scope": "local", "criterion": "magnitude"}
 PLAIN = {"mode": "trim", "scope": "local", "criterion": "magnitude"}
@@ -32,6 +33,11 @@ class Series:
     points: tuple[Mean, ...]
     color: int
     dash: int = 0
+
+    @property
+    def runs(self) -> int:
+        """Most lotteries that entered one mean of the whole curve."""
+        return max((point.runs for point in self.points), default=0)
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ def prunability_figure(folder: Path, tickets: Sequence[Ticket]) -> Figure | None
         canvas = new_canvas(5.2, 3.4, _footer(masked))
         ax = canvas.subplots()
         for each in lines:
-            _curve(ax, each, [100 * point.removed for point in each.points])
+            _curve(ax, each, each.points, lambda point: 100 * point.removed)
         ax.plot([0, 100], [0, 100], color="#999999", linestyle=(0, (1, 2)), linewidth=1.2, label="all of them")
         ax.set(xlabel="Masked weights (%)", ylabel="Fully masked units (%)", xlim=(-2, 102), ylim=(-2, 102))
         canvas.legend(loc="outside right upper", frameon=False)
@@ -135,7 +141,8 @@ def criteria_figure(folder: Path, tickets: Sequence[Ticket]) -> Figure | None:
     """
     found = chosen(tickets, mode="trim", scope="global", reset="rewind")
     by_name = {name: chosen(found, criterion=name) for name in CRITERIA}
-    lines = tuple(_series(name, each, color) for color, (name, each) in enumerate(by_name.items()) if each)
+    most = {ticket.label for ticket in found}
+    lines = tuple(_series(_with_models(name, each, most), each, color) for color, (name, each) in enumerate(by_name.items()) if each)
     if len(lines) < 2:
         return None
     normed = sorted({str(ticket.label) for ticket in chosen(found, criterion="normalization")})
@@ -145,10 +152,16 @@ def criteria_figure(folder: Path, tickets: Sequence[Ticket]) -> Figure | None:
     return _multipliers(folder, "p3_fig4_criteria", panels, caption, found)
 
 
+def _with_models(name: str, tickets: Sequence[Ticket], most: set[str]) -> str:
+    """Add the models to a name whose mean does not run over all of them, since such a curve stands at another height."""
+    labels = sorted({str(ticket.label) for ticket in tickets})
+    return name if len(labels) == len(most) else f"{name} ({', '.join(labels)} only)"
+
+
 def _multipliers(folder: Path, name: str, panels: Sequence[Axes], caption: str, tickets: Sequence[Ticket]) -> Figure:
     shown = [panel for panel in panels if any(_within(panel, each.points) for each in panel.series)]
     names = list(dict.fromkeys(each.name for panel in shown for each in panel.series))
-    if any(point.runs < max(other.runs for other in each.points) for panel in shown for each in panel.series for point in each.points):
+    if any(point.runs < each.runs for panel in shown for each in panel.series for point in each.points):
         caption += " Hollow: rounds that not all lotteries reached, since units have a floor."
     with styled():
         canvas = new_canvas(3.5 * len(shown) + 0.6 + 0.075 * max(map(len, names)), 3.4, _footer(tickets))
@@ -169,10 +182,9 @@ def _draw_panel(ax: Any, panel: Axes) -> None:
 
     ax.set_xscale("log")
     for each in panel.series:
-        kept = Series(each.name, tuple(_within(panel, each.points)), each.color, each.dash)
-        _curve(ax, kept, [point.ratio for point in kept.points])
+        _curve(ax, each, _within(panel, each.points))
     ax.axhline(1.0, color="#555555", linestyle=(0, (4, 3)), linewidth=1.2, label="unpruned network")
-    ax.xaxis.set_major_locator(FixedLocator(_FINE_RATIOS if panel.high else _RATIOS))
+    ax.xaxis.set_major_locator(FixedLocator(_LOW_RATIOS if panel.high else _HIGH_RATIOS if panel.low > 1 else _RATIOS))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}x\n{100 - 100 / value:.{1 if value > 100 else 0}f} %")
     ax.xaxis.set_minor_formatter(NullFormatter())
@@ -181,18 +193,16 @@ def _draw_panel(ax: Any, panel: Axes) -> None:
     ax.set_ylabel("Test error multiplier")
 
 
-def _curve(ax: Any, each: Series, x: Sequence[float]) -> None:
-    """Draw one curve with its band; rounds that not all lotteries reached have hollow markers."""
+def _curve(ax: Any, each: Series, points: Sequence[Mean], x_of: Callable[[Mean], float] = lambda point: point.ratio) -> None:
+    """Draw some points of a curve with their band; rounds that not all lotteries reached have hollow markers."""
     color = COLORS[each.color % len(COLORS)]
-    most = max((point.runs for point in each.points), default=0)
-    y = [point.mean for point in each.points]
+    x, y = [x_of(point) for point in points], [point.mean for point in points]
     ax.plot(x, y, color=color, linestyle=DASHES[each.dash % len(DASHES)], marker=MARKERS[each.color % len(MARKERS)], label=each.name)
-    hollow = [(place, value) for place, value, point in zip(x, y, each.points, strict=True) if point.runs < most]
+    hollow = [(place, value) for place, value, point in zip(x, y, points, strict=True) if point.runs < each.runs]
     ax.plot([place for place, _ in hollow], [value for _, value in hollow], MARKERS[each.color % len(MARKERS)], color=color,
             markerfacecolor="white", zorder=3)  # fmt: skip
-    if most > 1:
-        least, largest = [point.least for point in each.points], [point.largest for point in each.points]
-        ax.fill_between(x, least, largest, color=color, alpha=_BAND, linewidth=0)
+    if each.runs > 1:
+        ax.fill_between(x, [point.least for point in points], [point.largest for point in points], color=color, alpha=_BAND, linewidth=0)
 
 
 def _saved(canvas: Any, folder: Path, name: str, panels: Sequence[Axes], caption: str, tickets: Sequence[Ticket]) -> Figure:
