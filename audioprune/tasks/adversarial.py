@@ -20,13 +20,13 @@ from torch.utils.data import Dataset
 
 from audioprune.compress.loss_oracle import BatchLoss
 from audioprune.errors import ConfigError, DataError
-from audioprune.metrics.pool import Scorer, score_items, summarise
+from audioprune.metrics.pool import Scorer
 from audioprune.models.discriminator import Discriminator
 from audioprune.progress import progress
 from audioprune.settings import Settings, build_optimizer
 from audioprune.signals import check_stop
 from audioprune.tasks.frames import Frames
-from audioprune.tasks.signal_scores import averaged, batch_items, gain_row, improved, interval_row, keep_audio, spread
+from audioprune.tasks.signal_scores import averaged, batch_items, gain_row, improved, interval_row, keep_audio, monitored, spread
 
 _ORACLE_BATCH = 8
 _LOUDEST = 2.0
@@ -185,11 +185,7 @@ class Adversarial:
                 weight += float(inside.sum())
             if monitor != "loss":
                 items += batch_items(batch, self.enhance(model, batch["noisy"], batch["lengths"]))
-        values = {"loss": total / weight}
-        if monitor != "loss":
-            mean = summarise(score_items(items, [monitor], self.sample_rate)).mean[monitor]
-            values[monitor] = math.nan if mean is None else mean
-        return values
+        return {"loss": total / weight, **monitored(monitor, items, self.sample_rate)}
 
     def better(self, monitor: str, new: float, best: float) -> bool:
         """Tell whether a monitored value improved."""

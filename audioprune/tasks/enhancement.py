@@ -6,7 +6,6 @@ audioprune.metrics.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,10 @@ from audioprune import dsp
 from audioprune.compress.loss_oracle import BatchLoss
 from audioprune.dsp import STFT
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.metrics.pool import Scorer, score_items, summarise
+from audioprune.metrics.pool import Scorer
 from audioprune.progress import progress
 from audioprune.signals import check_stop
-from audioprune.tasks.signal_scores import batch_items, improved, keep_audio, score_row
+from audioprune.tasks.signal_scores import batch_items, improved, keep_audio, monitored, score_row
 from audioprune.tasks.targets import (
     FEATURES,
     OUTPUTS,
@@ -142,11 +141,7 @@ class Enhancement:
             weight += frames
             if monitor != "loss":
                 items += batch_items(batch, self.enhance(model, batch["noisy"], batch["lengths"]))
-        values = {"loss": total / weight}
-        if monitor != "loss":
-            mean = summarise(score_items(items, [monitor], self.sample_rate)).mean[monitor]
-            values[monitor] = math.nan if mean is None else mean
-        return values
+        return {"loss": total / weight, **monitored(monitor, items, self.sample_rate)}
 
     def better(self, monitor: str, new: float, best: float) -> bool:
         """Tell whether a monitored value improved."""

@@ -168,7 +168,7 @@ class Conditioning:
 
     def _mel(self, audio: Tensor, length: int) -> Tensor:
         spectrum = MEL_STFT.analysis(audio.float())
-        filters = _mel_filters(self.mels, self.sample_rate, MEL_STFT.n_fft).to(audio.device)
+        filters = mel_filters(self.mels, self.sample_rate, MEL_STFT.n_fft).to(audio.device)
         power = (spectrum.real.square() + spectrum.imag.square()) @ filters
         frames = (torch.log10(power.clamp_min(_MEL_FLOOR)) / 5 + 1).transpose(1, 2)  # (B, C, N)
         position = torch.arange(length, device=audio.device) / MEL_STFT.hop_length
@@ -197,7 +197,7 @@ def _one_hot(what: str, values: Tensor, known: range, key: str) -> Tensor:
 
 
 @lru_cache(maxsize=4)
-def _mel_filters(mels: int, sample_rate: int, n_fft: int) -> Tensor:
+def mel_filters(mels: int, sample_rate: int, n_fft: int) -> Tensor:
     """Return the filters (F, M), of equal area."""
     import librosa  # here, since it takes a second that other features need not pay
 

@@ -5,12 +5,11 @@ The measurement stands in audioprune.compress.information; what models are told 
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
 from audioprune.dsp import STFT
+from audioprune.tasks.note_features import mel_filters
 
 MELS = 24
 """Mel bands of a frame."""
@@ -45,14 +44,5 @@ def frame_features(audio: Tensor, sample_rate: int) -> Tensor:
     """
     spectrum = STFT_OF_TARGETS.analysis(audio.float())
     power = spectrum.real.square() + spectrum.imag.square()
-    mel = power @ _filters(sample_rate).to(audio.device)
+    mel = power @ mel_filters(MELS, sample_rate, STFT_OF_TARGETS.n_fft).to(audio.device)
     return torch.cat([power.sum(-1, keepdim=True), mel], -1).clamp_min(_FLOOR).log()
-
-
-@lru_cache(maxsize=4)
-def _filters(sample_rate: int) -> Tensor:
-    """Return the filters (F, M), of equal area."""
-    import librosa  # here, since it takes a second that other work need not pay
-
-    filters = librosa.filters.mel(sr=sample_rate, n_fft=STFT_OF_TARGETS.n_fft, n_mels=MELS, dtype="float32")
-    return torch.from_numpy(filters).T.contiguous()

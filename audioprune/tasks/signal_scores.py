@@ -16,7 +16,7 @@ from torch import Tensor
 
 from audioprune.metrics import LOWER_IS_BETTER
 from audioprune.metrics.listening import estimate
-from audioprune.metrics.pool import ItemScores, summarise
+from audioprune.metrics.pool import ItemScores, score_items, summarise
 
 Scores = Sequence[ItemScores]
 
@@ -30,6 +30,14 @@ def batch_items(batch: Mapping[str, Any], enhanced: Tensor) -> Iterable[tuple[st
     """Yield (id, clean, enhanced) of each item of a batch, without padding, as a scorer takes them."""
     for name, clean, signal, length in zip(batch["id"], batch["clean"], enhanced, batch["lengths"], strict=True):
         yield name, clean[: int(length)].cpu().numpy(), signal[: int(length)].cpu().numpy()
+
+
+def monitored(monitor: str, items: Sequence[tuple[str, np.ndarray, np.ndarray]], sample_rate: int) -> dict[str, float]:
+    """Return the mean of the monitored metric over items (id, clean, enhanced), NaN without a score; nothing for the loss."""
+    if monitor == "loss":
+        return {}
+    mean = summarise(score_items(items, [monitor], sample_rate)).mean[monitor]
+    return {monitor: math.nan if mean is None else mean}
 
 
 def score_row(scores: Scores) -> dict[str, Any]:
