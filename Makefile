@@ -66,17 +66,18 @@ P4 := $(APRUNE) prune -m runtime.folder=$(RUNS)/p4 hydra/launcher=joblib hydra.l
 DATA  ?=
 SEEDS ?= 0
 JOBS  ?= 2
-P2    := $(APRUNE) prune -m runtime.folder=$(RUNS)/p2 seed=$(SEEDS) $(DATA) hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS)
+P2    := $(APRUNE) prune -m runtime.folder=$(RUNS)/p2 seed=$(SEEDS) pipeline.sensitivity_items=8 $(DATA) \
+         hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS)
 
 # GCRN and TCNN have many tensors, whose tolerances add up: a finer one for each.
 P2_FINE := pipeline.alpha_2_relative=0.001
 
 reproduce-p2: install ## Tan & Wang at desk scale: four models, with and without regularisation, baselines, structured (resumes)
-	$(P2) experiment=p2/fdnn_desk,p2/lstm_desk pipeline=p2_baseline pipeline.lambda_1=1 pipeline.max_iterations=3 pipeline.sensitivity_items=8
-	$(P2) experiment=p2/gcrn_desk,p2/tcnn_desk pipeline=p2_unstructured pipeline.lambda_1=1 pipeline.max_iterations=2 pipeline.sensitivity_items=4 $(P2_FINE)
-	$(P2) experiment=p2/gcrn_desk pipeline=p2_structured pipeline.unit_groups=true pipeline.max_iterations=2 pipeline.sensitivity_items=4 $(P2_FINE)
-	$(P2) experiment=p2/fdnn_desk,p2/lstm_desk pipeline=p2_unstructured pipeline.lambda_1=0 pipeline.max_iterations=3 pipeline.sensitivity_items=8
-	$(P2) experiment=p2/gcrn_desk,p2/tcnn_desk pipeline=p2_unstructured pipeline.lambda_1=0 pipeline.max_iterations=2 pipeline.sensitivity_items=4 $(P2_FINE)
+	$(P2) experiment=p2/fdnn_desk,p2/lstm_desk pipeline=p2_baseline pipeline.lambda_1=1 pipeline.max_iterations=3
+	$(P2) experiment=p2/gcrn_desk,p2/tcnn_desk pipeline=p2_unstructured pipeline.lambda_1=1 pipeline.max_iterations=2 $(P2_FINE)
+	$(P2) experiment=p2/gcrn_desk pipeline=p2_structured pipeline.unit_groups=true pipeline.max_iterations=2 $(P2_FINE)
+	$(P2) experiment=p2/fdnn_desk,p2/lstm_desk pipeline=p2_unstructured pipeline.lambda_1=0 pipeline.max_iterations=3
+	$(P2) experiment=p2/gcrn_desk,p2/tcnn_desk pipeline=p2_unstructured pipeline.lambda_1=0 pipeline.max_iterations=2 $(P2_FINE)
 	$(APRUNE) report runs=$(RUNS)/p2/prune report=p2 out=reports/p2
 
 P3    := $(APRUNE) prune -m runtime.folder=$(RUNS)/p3 pipeline.rewind=16it pipeline.min_units=2 seed=$(SEEDS) \
