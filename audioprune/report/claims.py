@@ -216,13 +216,14 @@ def _published_change(published: Mapping[str, Mapping[str, Any]], one: str, othe
 
 
 def _prunes_further(evidence: _Evidence) -> Iterator[Claim]:
-    jobs = [job for job in evidence.jobs if not is_structured(job.pipeline)]
+    # An interrupted run stands at some iteration that says nothing about where pruning ends.
+    jobs = [job for job in evidence.jobs if not is_structured(job.pipeline) and job.status == "finished"]
     without, with_ = (_last_points(jobs, kind) for kind in (False, True))
     told = "Figure 2, curves without numbers"
     for model in [name for name in MODELS if name in without or name in with_] or ["all models"]:
         absent = [text for text, found in (("without", without), ("with", with_)) if model not in found]
         if absent:
-            yield Claim(_FURTHER, model, NOT_MEASURED, f"no pruning {' or '.join(absent)} sparse regularisation was run", told)
+            yield Claim(_FURTHER, model, NOT_MEASURED, f"no pruning {' or '.join(absent)} sparse regularisation was finished", told)
             continue
         (line_0, left_0), (line_1, left_1) = without[model], with_[model]
         if without_width(line_0.scale) != without_width(line_1.scale):

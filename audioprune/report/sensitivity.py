@@ -94,7 +94,7 @@ def _canvas(curves: Sequence[Curve], tensors: Sequence[str], footer: str) -> Any
         _draw_curves(ax, [curve for curve in curves if curve.tensor == tensor], colors)
         ax.set_title("\n".join(textwrap.wrap(tensor, 28, break_long_words=True)), loc="left", fontsize=8.5)
         ax.tick_params(labelbottom=place >= len(tensors) - columns)
-        ax.set_xlabel("Pruned weights (%)" if place >= len(tensors) - columns else "")
+        ax.set_xlabel("Pruned share (%)" if place >= len(tensors) - columns else "")
     canvas.supylabel("Increase of the loss", fontsize=9)
     canvas.legend(handles=[_key(color, f"iteration {value}") for value, color in colors.items()], loc="outside right upper", frameon=False)
     return canvas

@@ -78,6 +78,12 @@ def test_one_side_alone_measures_nothing(make_run) -> None:
     assert claim.status == NOT_MEASURED and "without sparse regularisation" in claim.numbers
 
 
+def test_an_interrupted_pruning_says_nothing_about_its_end(make_run) -> None:
+    make_run("a", pipeline_config={"lambda_1": 0.0}).iterations(0.7, 0.45).status("interrupted")
+    run = make_run("b", pipeline_config={"lambda_1": 1.0}).iterations(0.6, 0.3)
+    assert _judged(run, "Sparse regularisation", "FDNN").status == NOT_MEASURED
+
+
 def test_the_deviation_over_seeds_is_told(make_run) -> None:
     for seed in (0, 1, 2):
         run = make_run(f"a{seed}", seed=seed).scores("uncompressed", 0.6 + 0.05 * seed, 1.7).scores("compressed", 0.599 + 0.05 * seed, 1.7)
