@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from audioprune.compress.unit_builders import conv_in, conv_out, prelu
 from audioprune.compress.units import Slice, UnitSet, rows
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.models.initialisation import keep_variance_
 from audioprune.models.streaming import Stage, Values
 from audioprune.models.widths import check_sixteenths, check_whole, nearest_width
 
@@ -316,23 +317,6 @@ def initialise_(model: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
-
-
-@torch.no_grad()
-def keep_variance_(model: nn.Module) -> None:
-    """Draw convolutions, transposed ones too, so that ReLU networks of them keep the variance of their input; biases are zero.
-
-    Each output sample of a transposed convolution sums over in * k / stride products.
-
-    Source: He et al., "Delving deep into rectifiers", ICCV 2015.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
-            terms = module.in_channels * module.kernel_size[0]
-            terms = terms / module.stride[0] if module.transposed else terms
-            nn.init.normal_(module.weight, 0.0, (2 / terms) ** 0.5)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 def _next_multiple(value: int, of: int) -> int:

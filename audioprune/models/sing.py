@@ -11,10 +11,13 @@ from torch import Tensor, nn
 
 from audioprune.compress.unit_builders import chain_units
 from audioprune.compress.units import UnitSet
-from audioprune.errors import ConfigError, DataError
+from audioprune.errors import ConfigError, DataError, unknown_name
+from audioprune.models.initialisation import keep_variance_
 from audioprune.models.widths import check_whole
 
 NOTE_SAMPLES = 64_000
+INITS = ("torch", "kaiming")
+_QUIET = 0.1
 
 
 class WindowedConv1d(nn.Conv1d):
@@ -56,6 +59,9 @@ class SING(nn.Module):
         context: Latent frames that one decoded frame reads, 1 to 64; odd if the stride is.
         rewrite_layers: 1x1 convolutions between the first and last layer of either side, 0 to 16. Esling et al. write of "9 layers",
             which 7 makes of either side (248,578,177 parameters); 2, with a context of 9, is the network of Défossez et al.
+        init: ``torch`` leaves layers as torch draws them. ``kaiming``, for narrow networks, keeps the variance of the audio through
+            the layers and starts the last one at a tenth: with torch's, biases outweigh what a narrow network hears of its input,
+            and training stands still for epochs, or for good, at one quiet sound for all notes.
 
     Attributes:
         sample_rate: Samples in one second of audio.
@@ -65,7 +71,7 @@ class SING(nn.Module):
         pad: Zeros to put at each end of a note, so that the output covers it with two strides to spare.
 
     Raises:
-        ConfigError: If an argument lies outside its range, or ``strip`` is no whole number.
+        ConfigError: If an argument lies outside its range, ``strip`` is no whole number, or ``init`` is unknown.
 
     Source: Esling et al., Sec. 4.1, after Défossez et al., "SING: Symbol-to-instrument neural generator" (2018), whose autoencoder
     has 4096 channels, stride 256, kernels of 1024, 128 dimensions and a context of 9.
@@ -84,11 +90,14 @@ class SING(nn.Module):
         dimension: int = 128,
         context: int = 9,
         rewrite_layers: int = 2,
+        init: str = "torch",
     ) -> None:
         super().__init__()
         check_whole("channels", channels, 1, 8192)
         check_whole("dimension", dimension, 1, 4096)
         check_whole("rewrite_layers", rewrite_layers, 0, 16)
+        if init not in INITS:
+            raise ConfigError(unknown_name("init", init, INITS))
         self.stride = check_whole("stride", stride, 1, 8192)
         self.kernel_size = check_whole("kernel_size", kernel_size, self.stride, 16384)
         self.context = check_whole("context", context, 1, 64)
@@ -108,6 +117,10 @@ class SING(nn.Module):
             *_rewrites(channels, rewrite_layers),
             WindowedConvTranspose1d(channels, 1, kernel_size, stride),
         )
+        if init == "kaiming":
+            keep_variance_(self)
+            with torch.no_grad():
+                self.decoder[-1].weight.mul_(_QUIET)
 
     def forward(self, audio: Tensor) -> Tensor:
         """Map audio (B, T) to audio (B, T'), aligned with ``target(audio)``.

@@ -22,8 +22,10 @@ CRITERIA = ("magnitude", "gradient", "activation", "normalization", "information
 RESULT_KEYS = (
     "model", "dataset", "seed", "mode", "scope", "criterion", "scaling", "budget", "fraction", "min_units", "reset", "rewind", "noise_rel",
     "iteration", "params", "params_nonzero", "mask_sparsity", "units", "units_masked", "flops_s", "disk", "bytes_file", "rw_r", "rw_w",
-    "peak_bytes", "rtf", "val", "test", "multiplier", "epochs", "best_epoch", "steps", "seconds", "seconds_scoring", "mi_samples",
+    "peak_bytes", "rtf", "val", "test", "multiplier", "trivial", "epochs", "best_epoch", "steps", "seconds",
+    "seconds_scoring", "mi_samples",
 )  # fmt: skip
+_NO_BETTER = 0.98  # errors of networks that learned nothing scatter a little about the trivial one
 _OFF_SCHEDULE = 1.15  # a ticket that is this much larger than its round asks for stands at another ratio
 
 
@@ -49,6 +51,11 @@ class Ticket:
     def error(self) -> float | None:
         """Test error over that of the first network, or None where either is no number."""
         return finite_or_none(self.multiplier)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the network is no better than what needs none: silence, or one distribution of all samples."""
+        return None not in (self.test, self.trivial) and not self.test < _NO_BETTER * self.trivial
 
     @property
     def removed(self) -> float:
@@ -158,6 +165,14 @@ def smallest(tickets: Iterable[Ticket]) -> list[Ticket]:
     return list(last.values())
 
 
+def idle_note(tickets: Iterable[Ticket]) -> tuple[str, ...]:
+    """Say how many networks of each model are no better than a trivial prediction, or nothing where none is."""
+    tickets = list(tickets)
+    idle = Counter(str(ticket.label) for ticket in tickets if ticket.idle)
+    told = ", ".join(f"{count} of {len(chosen(tickets, label=label))} {label}" for label, count in idle.items())
+    return (f"No better than silence or a constant prediction, and in the means all the same: {told} networks.",) if told else ()
+
+
 def results_csv(tickets: Iterable[Ticket]) -> str:
     """Return all numbers of all tickets, one line each, with the scale of the run."""
     header = ["run", *RESULT_KEYS, "removed", "scale"]
@@ -165,6 +180,10 @@ def results_csv(tickets: Iterable[Ticket]) -> str:
     return csv_text(header, rows)
 
 
+TRIVIAL_NOTE = (
+    "Trivial: the error that needs no network, over that of the unpruned one: silence, or for samples the best constant prediction. "
+    f"A network is no better whose error is not at least {100 * (1 - _NO_BETTER):.0f} % below it; its multiplier says little."
+)
 _LOTTERIES = (
     Column("label", "Model"),
     Column("dataset", "Data"),
@@ -176,6 +195,8 @@ _LOTTERIES = (
     Column("params_last", "Params at last", "count"),
     Column("error", "Test error at first", "fine"),
     Column("last", "Multiplier at last", "score"),
+    Column("trivial", "Trivial multiplier", "score"),
+    Column("idle", "Networks no better"),
     Column("seconds", "Seconds of training", "count"),
     Column("scale", "Scale"),
 )
@@ -192,6 +213,7 @@ def lottery_table(tickets: Sequence[Ticket]) -> Table:
         "The lowest one is chosen among the rounds by the test error itself, as in the paper.",
         "The removed share is that of all parameters in trimming, and that of the weights that may be masked in masking: neither biases, "
         "normalisations nor output layers.",
+        TRIVIAL_NOTE,
     )
     return Table("p3_lotteries", "Lotteries: sizes and test error multipliers", _LOTTERIES, tuple(rows), notes)
 
@@ -225,6 +247,8 @@ def _lottery_row(key: tuple[Any, ...], found: Sequence[Ticket]) -> dict[str, Cel
         "params_last": _average(ticket.params_nonzero for ticket in rounds[last]),
         "error": _average(finite_or_none(ticket.test) for ticket in rounds[0]),
         "last": errors[last],
+        "trivial": _average(t.trivial / t.first["test"] for t in rounds[0] if None not in (t.trivial, finite_or_none(t.first["test"]))),
+        "idle": f"{sum(ticket.idle for ticket in found)} of {len(found)}" if found[0].trivial is not None else "-",
         "seconds": sum(finite_or_none(ticket.seconds) or 0.0 for ticket in found),
         "scale": honest_scale(found[0].job.scale),
     }

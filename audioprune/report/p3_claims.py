@@ -11,7 +11,7 @@ from typing import Any
 
 from audioprune.platforms import Platform
 from audioprune.report.claims import HELD, NOT_HELD, NOT_MEASURED, Claim, judged_table
-from audioprune.report.p3 import CRITERIA, Mean, Ticket, chosen, main_setting, means
+from audioprune.report.p3 import CRITERIA, Mean, Ticket, chosen, idle_note, main_setting, means
 from audioprune.report.p3_figures import ORIGINAL, PROPOSED
 from audioprune.report.tables import Table
 
@@ -39,6 +39,7 @@ def claims_table(tickets: Sequence[Ticket], reported: Mapping[str, Any], platfor
     """Return the judged claims as a table."""
     notes = (
         "Multipliers are means over models, corpora and seeds at one round, with the least and the largest in brackets.",
+        *idle_note(tickets),
         *(f"{note}." for note in reported["notes"]),
     )
     return judged_table("p3_claims", judge(tickets, reported, platforms), reported, notes)

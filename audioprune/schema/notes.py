@@ -39,6 +39,7 @@ class SingConfig:
     dimension: int = number(128, least=1, most=4096)
     context: int = number(9, least=1, most=64)
     rewrite_layers: int = number(2, least=0, most=16)
+    init: str = choice("torch", "torch", "kaiming")
 
 
 @dataclass

@@ -197,7 +197,8 @@ class LotteryEvaluate:
     """Write the ticket, read it back, measure error and costs, and record all of it in one row.
 
     The error is that of the task, or the loss over the test set where the task has none; smaller is better. The weights are those of
-    the epoch of the best validation. The multiplier is the error over that of the first network.
+    the epoch of the best validation. The multiplier is the error over that of the first network. Beside it stands the error that
+    needs no network, such as that of silence, where the task knows one.
 
     Attributes:
         audio_rounds: Rounds after which audio of the first test items is kept.
@@ -222,12 +223,14 @@ class LotteryEvaluate:
         if now == 0 and not 0 < error < math.inf:
             raise DivergedError(f"the first network has the test error {error}, which no other can be compared with; change the training")
         facts.setdefault("error", error)
+        if "trivial" not in facts:
+            facts["trivial"] = self._trivial(run, model)
         trained = run.results.of_kind("train")[-1]
         drawn = run.results.of_kind("ticket")[-1] if now else {}
         knobs = {key: run.config["pipeline"].get(key) for key in KNOBS}
         row = {"key": path, "kind": "lottery", "label": run.label, "model": run.model_config.get("name"), **knobs}
         row |= {"dataset": (run.config.get("data") or {}).get("name"), "iteration": now, "round": now}
-        row |= {"val": trained["best_loss"], "test": error, "multiplier": error / facts["error"]}
+        row |= {"val": trained["best_loss"], "test": error, "multiplier": error / facts["error"], "trivial": facts["trivial"]}
         row |= {key: trained[key] for key in ("epochs", "best_epoch", "steps", "seconds")}
         row |= _counted(model, loaded.mask) | running_costs(model, run.config["scoring"]["latency_repeats"])
         row |= {"file": file.name, "bytes_file": file.stat().st_size, "mi_samples": drawn.get("samples")}
@@ -245,6 +248,12 @@ class LotteryEvaluate:
                 metrics = run.task.score(model, dataset, None, condition=condition, audio=audio, **wanted)[variant]["metrics"]
             loss = metrics.get("error")
             errors.append(run.task.validation_loss(model, dataset, run.data.collate, None).base() if loss is None else float(loss))
+        return math.fsum(errors) / len(errors)
+
+    def _trivial(self, run: Run, model: nn.Module) -> float | None:
+        if not hasattr(run.task, "trivial_error"):
+            return None
+        errors = [run.task.trivial_error(model, _batches(run, data, list(range(len(data))))) for data in run.data.tests().values()]
         return math.fsum(errors) / len(errors)
 
 

@@ -103,6 +103,15 @@ class NextSample:
             total += self._nats(model, tokens[:, part], None if features is None else features[..., part]).sum(1)
         return total / (length - context)
 
+    def trivial_error(self, model: nn.Module, batches: Iterator[Mapping[str, Any]]) -> float:
+        """Return the error of the best constant prediction: the entropy in nats of the shares that the classes have in these batches."""
+        counts = torch.zeros(model.classes, dtype=torch.long)
+        for batch in batches:
+            tokens, _ = self.inputs(model, batch)
+            counts += tokens[:, model.receptive_field :].cpu().reshape(-1).bincount(minlength=model.classes)
+        shares = counts[counts > 0].double() / counts.sum()
+        return -float((shares * shares.log()).sum())
+
     def validation_loss(self, model: nn.Module, dataset: Dataset, collate: Collate, items: int | None) -> BatchLoss:
         """Return the mean validation loss as an oracle that a sensitivity search can ask again and again.
 
@@ -303,6 +312,12 @@ class Reconstruction:
         """Return the spectral distance of each item, shape (B,)."""
         given, wanted = self.inputs(model, batch)
         return self.distance.each(wanted, model(*given))
+
+    @torch.no_grad()
+    def trivial_error(self, model: nn.Module, batches: Iterator[Mapping[str, Any]]) -> float:
+        """Return the mean error of silence."""
+        found = [self.distance.each(wanted, torch.zeros_like(wanted)) for _, wanted in (self.inputs(model, batch) for batch in batches)]
+        return float(torch.cat(found).double().mean())
 
     def validation_loss(self, model: nn.Module, dataset: Dataset, collate: Collate, items: int | None) -> BatchLoss:
         """Return the mean validation loss as an oracle that a sensitivity search can ask again and again.

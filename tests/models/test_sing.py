@@ -95,6 +95,11 @@ def test_wrong_arguments_are_refused(wrong):
         SING(**{**TINY, **wrong})
 
 
+def test_unknown_initialisations_are_refused():
+    with pytest.raises(ConfigError, match="init"):
+        SING(**TINY, init="he")
+
+
 def test_an_odd_stride_needs_an_odd_context():
     with pytest.raises(ConfigError, match="odd context"):
         SING(channels=2, stride=15, kernel_size=60, context=4, dimension=2)

@@ -13,6 +13,7 @@ from audioprune.report import kinds, write_report
 from audioprune.report.p3 import (
     chosen,
     cost_table,
+    idle_note,
     lottery_table,
     main_setting,
     means,
@@ -177,3 +178,17 @@ def test_runs_without_lotteries_are_told(make_run, tmp_path) -> None:
         with pytest.raises(DataError, match="expected runs of pipeline=p3_trim or p3_mask, got none"):
             write_report(run.folder, tmp_path / "out", kind)
     assert write_report(run.folder, tmp_path / "out", "p3_platforms")
+
+
+def test_networks_no_better_than_a_trivial_prediction_are_counted(lottery) -> None:
+    run = lottery("info", [1, 1.3, 1.46, 1.5, 1.6], trivial=3.0)
+    lottery("old", [1, 1.6], scope="local")
+    found = tickets_of(load_jobs(run.folder.parent))
+    assert [ticket.idle for ticket in chosen(found, scope="global")] == [False, False, False, True, True]
+    assert not any(ticket.idle for ticket in chosen(found, scope="local"))
+    rows = {row["what"]: row for row in lottery_table(found).rows}
+    assert rows["trimming, global, information"]["idle"] == "2 of 5" and rows["trimming, local, information"]["idle"] == "-"
+    assert rows["trimming, global, information"]["trivial"] == pytest.approx(1.5)
+    assert rows["trimming, local, information"]["trivial"] is None
+    assert idle_note(found) == ("No better than silence or a constant prediction, and in the means all the same: 2 of 7 SING networks.",)
+    assert not idle_note(chosen(found, scope="local"))

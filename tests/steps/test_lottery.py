@@ -151,6 +151,7 @@ def test_every_criterion_draws_tickets(make, criterion: str) -> None:
     start(folder, plain)
     last = _lottery_rows(folder)[-1]
     assert last["iteration"] == 1 and last["params"] < _lottery_rows(folder)[0]["params"]
+    assert last["trivial"] is None  # the task of the toys knows none
     assert last["mi_samples"] == (30 if criterion == "information" else None)
 
 

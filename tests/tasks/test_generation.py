@@ -146,6 +146,24 @@ def test_a_uniform_model_has_the_entropy_of_its_classes() -> None:
     json.dumps(row)
 
 
+def test_the_trivial_error_is_that_of_a_constant_prediction() -> None:
+    model, batches = Ahead(), [_batch(2), _batch(3)]
+    tokens = torch.cat([mu_law_encode(batch["audio"], 16)[:, 2:].reshape(-1) for batch in batches])
+    shares = tokens.bincount(minlength=16) / len(tokens)
+    constant = torch.where(shares > 0, shares, 1.0).double().log()
+    wanted = float(nn.functional.nll_loss(constant.expand(len(tokens), -1), tokens))
+    assert NextSample().trivial_error(model, iter(batches)) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_the_trivial_error_of_a_reconstruction_is_that_of_silence() -> None:
+    class Mute(Halves):
+        def forward(self, audio: Tensor) -> Tensor:
+            return 0 * super().forward(audio)
+
+    task, batch = Reconstruction(), _batch(3)
+    assert task.trivial_error(Halves(), iter([batch])) == pytest.approx(task.errors(Mute(), batch).mean().item(), rel=1e-6)
+
+
 def test_free_runs_begin_in_silence() -> None:
     task = NextSample(conditioning="note", families=1, pitches=(50, 70))
     model = Ahead(conditioning=task.conditioning.channels)
