@@ -82,23 +82,16 @@ reproduce-p2: install ## Tan & Wang at desk scale: four models, with and without
 
 P3    := $(APRUNE) prune -m runtime.folder=$(RUNS)/p3 pipeline.rewind=16it pipeline.min_units=2 seed=$(SEEDS) \
          hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS)
-# SING needs more epochs than the others before it is better than silence.
-lottery = $(P3) training.epochs=4 experiment=p3/ddsp_nsynth_desk,p3/wavenet_nsynth_desk $(1) && \
-          $(P3) training.epochs=10 experiment=p3/sing_nsynth_desk $(1)
+P3_ALL := experiment=p3/ddsp_nsynth_desk,p3/sing_nsynth_desk,p3/wavenet_nsynth_desk
 
 reproduce-p3: install ## Esling et al. at desk scale: lotteries of three tiny models, masked and trimmed, by all criteria (resumes)
-	$(call lottery,pipeline=p3_trim)
-	$(call lottery,pipeline=p3_mask pipeline.scope=$(both_scopes))
-	$(call lottery,pipeline=p3_trim pipeline.rounds=7 pipeline.criterion=$(criteria))
-	$(P3) training.epochs=4 experiment=p3/ddsp_nsynth_desk pipeline=p3_trim pipeline.criterion=normalization pipeline.rounds=7
-	$(call lottery,pipeline=p3_trim pipeline.rounds=7 pipeline.scope=local pipeline.criterion=$(two_criteria))
-	$(call lottery,pipeline=p3_trim pipeline.rounds=7 pipeline.reset=reinit)
-	$(call lottery,pipeline=p3_mask pipeline.rounds=7 pipeline.reset=reinit)
+	$(P3) $(P3_ALL) pipeline=p3_trim
+	$(P3) $(P3_ALL) pipeline=p3_mask pipeline.scope=local,global
+	$(P3) $(P3_ALL) pipeline=p3_trim pipeline.rounds=7 pipeline.criterion=magnitude,gradient,activation
+	$(P3) experiment=p3/ddsp_nsynth_desk pipeline=p3_trim pipeline.rounds=7 pipeline.criterion=normalization
+	$(P3) $(P3_ALL) pipeline=p3_trim pipeline.rounds=7 pipeline.scope=local pipeline.criterion=information,magnitude
+	$(P3) $(P3_ALL) pipeline=p3_trim,p3_mask pipeline.rounds=7 pipeline.reset=reinit
 	$(APRUNE) report runs=$(RUNS)/p3 report=p3 out=reports/p3
-# Lists with commas stand in names of their own: a comma would end an argument of call.
-both_scopes  := local,global
-criteria     := magnitude,gradient,activation
-two_criteria := information,magnitude
 
 report: install ## tables, figures and page of everything under runs/
 	$(APRUNE) report runs=$(RUNS)

@@ -172,7 +172,7 @@ class P3PipelineConfig(PipelineConfig):
     evidence_items: int | None = number(None, least=1)
     samples: int = number(2000, least=20, most=100_000)
     noise_rel: float = number(0.05, least=0)
-    audio_rounds: list[int] = number([0, 4, 9], least=0)
+    audio_rounds: list[int] = number([0, 3, 6, 9], least=0)
 
 
 GROUPS: dict[str, dict[str, Any]] = {
