@@ -19,7 +19,7 @@ from audioprune.report.curves import budget_figures, curve_figures
 from audioprune.report.entries import PESQ_MODES, Entry, Value, entries, final, finite_or_none
 from audioprune.report.figures import Figure, Panel, line_figure
 from audioprune.report.pareto import pareto_figure
-from audioprune.report.results import Job, Request, honest_scale, read_reported
+from audioprune.report.results import Job, Request, honest_scale, models_in_turn, read_reported
 from audioprune.report.sensitivity import quantization_table, sensitivity_figure
 from audioprune.report.spectrograms import spectrogram_figure
 from audioprune.report.tables import (
@@ -167,16 +167,16 @@ def write_p2(request: Request) -> list[Path]:
 
 
 def _figures_and_page(request: Request, found: Sequence[Entry], sections: Sequence[Section], title: str) -> list[Path]:
-    folder = request.out / "figures"
-    drawn = [*_overview_figures(folder, request.jobs, found), *_sensitivity_figures(folder, request.jobs)]
+    folder, in_turn = request.out / "figures", models_in_turn(request.jobs)
+    drawn = [*_overview_figures(folder, request.jobs, found), *_sensitivity_figures(folder, in_turn)]
     drawn += [*curve_figures(folder, request.jobs), *budget_figures(folder, request.jobs)]
-    heard = clips(request.jobs)
+    heard = clips(in_turn)
     pictures, notes = _spectrogram_figures(folder, heard)
     parts = [
         *sections,
         Section("Figures", figures=tuple(drawn)),
         Section("Listening", figures=tuple(pictures), clips=tuple(_without_repeats(heard)), notes=tuple(notes)),
-        *_details(request.jobs),
+        *_details(in_turn),
         Section("Every test condition", (condition_table(final(found)),) if any(entry.scores for entry in found) else (), folded=True),
     ]
     page = write_page(request.out / "report.html", title, _lead(request.jobs), parts)

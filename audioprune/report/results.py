@@ -255,6 +255,16 @@ def _told_by_name(key: str, jobs: list[Job]) -> bool:
     return len(seen) == len({name for name, _ in seen})
 
 
+def models_in_turn(jobs: Iterable[Job]) -> tuple[Job, ...]:
+    """Put the first job of every model first, then the second of every model, and so on: where few are shown, no model is left out."""
+    seen: dict[str, int] = {}
+    placed = []
+    for job in jobs:
+        seen[job.model] = seen.get(job.model, 0) + 1
+        placed.append((seen[job.model], job))
+    return tuple(job for _, job in sorted(placed, key=lambda each: each[0]))
+
+
 def join_seeds(jobs: Iterable[Job]) -> list[tuple[Job, ...]]:
     """Group jobs that differ by their seed only.
 

@@ -15,6 +15,7 @@ from audioprune.report.results import (
     honest_scale,
     join_seeds,
     load_jobs,
+    models_in_turn,
     read_job,
     read_reported,
     scale_text,
@@ -134,3 +135,9 @@ def test_published_numbers_are_read_and_refused(tmp_path: Path) -> None:
         read_reported(tmp_path, "p2")
     with pytest.raises(ConfigError, match="give reported=FILE"):
         read_reported(tmp_path / "none.yaml", "p2")
+
+
+def test_models_come_in_turn(make_run, tmp_path: Path) -> None:
+    for name, model in (("a", "fdnn"), ("b", "fdnn"), ("c", "lstm"), ("d", "fdnn"), ("e", "lstm")):
+        make_run(name, model)
+    assert [job.folder.name for job in models_in_turn(load_jobs(tmp_path / "runs"))] == ["a", "c", "b", "e", "d"]
