@@ -71,13 +71,17 @@ def _tickets(request: Request) -> list[Ticket]:
 
 
 def chosen_clips(tickets: Iterable[Ticket]) -> list[Clip]:
-    """Return clips of one lottery of each model, trimmed by information with global selection where there is one."""
+    """Return clips of one lottery of each model, trimmed by information with global selection where there is one.
+
+    Rescaled networks are heard beside those that were only rewound.
+    """
     order = ("trim", "global", "information", "rewind")
     best: dict[str, tuple[int, Job]] = {}
     for ticket in tickets:
+        label = f"{ticket.label}, rescaled" if ticket.reset == "rescale" else str(ticket.label)
         fit = sum(value == wanted for value, wanted in zip((ticket.mode, ticket.scope, ticket.criterion, ticket.reset), order, strict=True))
-        if (ticket.job.folder / "audio").is_dir() and fit > best.get(ticket.label, (-1, ticket.job))[0]:
-            best[ticket.label] = (fit, ticket.job)
+        if (ticket.job.folder / "audio").is_dir() and fit > best.get(label, (-1, ticket.job))[0]:
+            best[label] = (fit, ticket.job)
     return [_heard(clip, label) for label, (_, job) in best.items() for clip in clips([job])][:MOST_HEARD]
 
 
@@ -97,7 +101,7 @@ def _pictures(folder: Path, heard: Sequence[Clip]) -> tuple[tuple[Figure, ...], 
     drawn, notes = [], []
     for label, clip in {clip.model: clip for clip in reversed(heard)}.items():
         try:
-            drawn.append(spectrogram_figure(folder, f"spectrogram-{label.lower()}", clip))
+            drawn.append(spectrogram_figure(folder, f"spectrogram-{label.lower().replace(', ', '-')}", clip))
         except (OSError, RuntimeError) as error:
             notes.append(f"No spectrogram of {clip.item}: {str(error).splitlines()[0]}")
     return tuple(reversed(drawn)), tuple(notes)

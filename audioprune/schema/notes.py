@@ -168,7 +168,7 @@ class P3PipelineConfig(PipelineConfig):
     rounds: int = number(15, least=1, most=100)
     min_units: int = number(3, least=1)
     rewind: str = "1ep"
-    reset: str = choice("rewind", "rewind", "reinit")
+    reset: str = choice("rewind", "rewind", "reinit", "rescale")
     evidence_items: int | None = number(None, least=1)
     samples: int = number(2000, least=20, most=100_000)
     noise_rel: float = number(0.05, least=0)

@@ -31,6 +31,12 @@ class Repeat:
             raise ConfigError(f"a repetition needs most >= 1 and steps, got most={self.most} and {len(self.steps)} steps")
         self.steps = {name: instantiate(step) if isinstance(step, dict) else step for name, step in self.steps.items()}
 
+    def check(self, run: Run) -> None:
+        """Let the steps of the body refuse what they could not carry out."""
+        for step in self.steps.values():
+            if hasattr(step, "check"):
+                step.check(run)
+
     def run(self, run: Run, path: str) -> None:
         """Carry out the body again and again, each pass under its own number."""
         for index in range(self.most):

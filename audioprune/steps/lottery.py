@@ -33,7 +33,7 @@ from audioprune.signals import check_stop
 from audioprune.steps.train import drop_checkpoints, open_fit, train_row
 
 MODES = ("trim", "mask")
-RESETS = ("rewind", "reinit")
+RESETS = ("rewind", "reinit", "rescale")
 REWIND_FILE = "rewind.safetensors"
 KNOBS = ("mode", "scope", "criterion", "scaling", "budget", "fraction", "min_units", "rewind", "reset", "noise_rel", "evidence_items")
 
@@ -163,11 +163,15 @@ class Rewind:
 
     The full-size snapshot is cut to the units that are left, so that every surviving weight has the bits it had then. A fresh draw is
     that of a full-size network too, cut likewise: survivors come from the distribution that the first network came from.
+    ``rescale`` rewinds, and makes up for the inputs that every layer lost, see ``lottery.keep_level_``.
 
     Attributes:
-        reset: ``rewind`` or ``reinit``.
+        reset: ``rewind``, ``reinit`` or ``rescale``.
 
-    Source: Esling et al., Sec. 2.2.2, step 4, and Figure 2, right.
+    Raises:
+        ConfigError: A mask is to be rescaled, whose layers keep their inputs; or a fresh draw has other widths than the snapshot.
+
+    Source: Esling et al., Sec. 2.2.2, step 4, and Figure 2, right; ``rescale`` is ours.
     """
 
     reset: str = "rewind"
@@ -176,17 +180,24 @@ class Rewind:
         if self.reset not in RESETS:
             raise ConfigError(unknown_name("reset", self.reset, RESETS))
 
+    def check(self, run: Run) -> None:
+        """Refuse to rescale where masks leave every layer its inputs."""
+        if self.reset == "rescale" and run.config["pipeline"].get("mode") == "mask":
+            raise ConfigError("pipeline.reset=rescale: expected pipeline.mode=trim, got mask, which takes no inputs away; use rewind")
+
     def run(self, run: Run, path: str) -> None:
         """Replace all parameters and buffers."""
         facts = _facts(run)
         state = checkpoint.under(checkpoint.read(run.folder / REWIND_FILE)[0], "model/")
         fresh = _drawn(run, facts["round"])
-        if self.reset == "rewind":
+        if self.reset != "reinit":
             restore_model(fresh, state)
         elif {name: value.shape for name, value in fresh.state_dict().items()} != {name: value.shape for name, value in state.items()}:
             raise ConfigError("pipeline.reset=reinit: expected a model of its configured widths, got a trimmed checkpoint; use rewind")
         if facts.get("kept"):
             lottery.cut_to_(fresh, facts["kept"])
+        if self.reset == "rescale":
+            lottery.keep_level_(fresh, {name: value.shape for name, value in state.items()})
         run.model = fresh
         if run.mask is not None:
             run.mask.apply_(run.model)

@@ -15,6 +15,7 @@ from audioprune.compress.lottery import (
     choose_weights,
     cut_to_,
     fully_masked,
+    keep_level_,
     maskable,
     narrowed,
     parameters_of,
@@ -234,3 +235,27 @@ def test_diverged_networks_are_told(chain: Chain) -> None:
     for scope in ("local", "global"):
         with pytest.raises(DivergedError, match="NaN"):
             choose_units(chain, sets, Selection("magnitude", scope), 1, Origin.of(chain, sets))
+
+
+def test_layers_that_lost_inputs_get_their_level_back(chain: Chain) -> None:
+    full = {name: value.clone() for name, value in chain.state_dict().items()}
+    cut_to_(chain, {"0": range(10), "2": range(5, 10)})
+    keep_level_(chain, {name: value.shape for name, value in full.items()})
+    assert torch.equal(chain[0].weight, full["0.weight"][:10])  # its inputs are those of the network
+    torch.testing.assert_close(chain[2].weight, 2.0 * full["2.weight"][5:10, :10])  # a quarter of the inputs, twice the weight
+    torch.testing.assert_close(chain[4].weight, 6**0.5 * full["4.weight"][:, 5:10])
+    assert torch.equal(chain[6].weight, full["6.weight"]) and torch.equal(chain[2].bias, full["2.bias"][5:10])
+
+
+def test_the_level_of_transposed_convolutions_and_recurrent_layers_too() -> None:
+    class Both(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.up, self.gru = nn.ConvTranspose1d(width, 3, 4, 2), nn.GRU(5, width)
+
+    big, small = Both(8), Both(2)
+    state = {name: value.clone() for name, value in small.state_dict().items()}
+    keep_level_(small, {name: value.shape for name, value in big.state_dict().items()})
+    torch.testing.assert_close(small.up.weight, 2.0 * state["up.weight"])
+    torch.testing.assert_close(small.gru.weight_hh_l0, 2.0 * state["gru.weight_hh_l0"])
+    assert torch.equal(small.gru.weight_ih_l0, state["gru.weight_ih_l0"]) and torch.equal(small.up.bias, state["up.bias"])

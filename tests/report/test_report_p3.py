@@ -192,3 +192,10 @@ def test_networks_no_better_than_a_trivial_prediction_are_counted(lottery) -> No
     assert rows["trimming, local, information"]["trivial"] is None
     assert idle_note(found) == ("No better than silence or a constant prediction, and in the means all the same: 2 of 7 SING networks.",)
     assert not idle_note(chosen(found, scope="local"))
+
+
+def test_rescaled_networks_are_heard_beside_rewound_ones(lottery) -> None:
+    lottery("info", [1, 1.3], audio=True)
+    run = lottery("scaled", [1, 1.1], reset="rescale", audio=True)
+    found = tickets_of(load_jobs(run.folder.parent))
+    assert [clip.model for clip in chosen_clips(found)] == ["SING", "SING, rescaled"]

@@ -103,6 +103,26 @@ def test_surviving_weights_are_those_of_the_early_moment_bit_for_bit(make) -> No
     assert not torch.equal(trained["inner.weight"], early["inner.weight"])
 
 
+def test_rescaled_tickets_make_up_for_lost_inputs(make) -> None:
+    folder, plain = make(reset="rescale", rounds=1)
+    run = open_run(folder, plain)
+    steps = build_steps(plain["pipeline"])
+    loop = steps["lottery"].steps
+    execute(run, {"train": steps["train"]})
+    execute(run, {"prune": loop["prune"], "reset": loop["reset"]})
+    kept, state, early = run.facts["lottery"]["kept"], run.model.state_dict(), _initial(folder)
+    factor = (9 / len(kept["gru"])) ** 0.5
+    assert factor > 1 and torch.equal(state["inner.weight"], early["inner.weight"][kept["inner"]])
+    torch.testing.assert_close(state["head.weight"], factor * early["head.weight"][:, kept["gru"]])
+
+
+def test_masks_are_not_rescaled(make) -> None:
+    folder, plain = make(mode="mask", scope="local", reset="rescale")
+    with pytest.raises(ConfigError, match="expected pipeline.mode=trim, got mask"):
+        start(folder, plain)
+    assert not (folder / "training").exists()
+
+
 def test_a_fresh_draw_replaces_every_module(make) -> None:
     folder, plain = make(reset="reinit", rewind="1ep")
     run = open_run(folder, plain)
