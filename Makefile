@@ -80,7 +80,7 @@ reproduce-p2: install ## Tan & Wang at desk scale: four models, with and without
 	$(P2) experiment=p2/gcrn_desk,p2/tcnn_desk pipeline=p2_unstructured pipeline.lambda_1=0 pipeline.max_iterations=2 $(P2_FINE)
 	$(APRUNE) report runs=$(RUNS)/p2/prune report=p2 out=reports/p2
 
-P3    := $(APRUNE) prune -m runtime.folder=$(RUNS)/p3 pipeline.rewind=16it pipeline.min_units=2 seed=$(SEEDS) \
+P3    := $(APRUNE) prune -m runtime.folder=$(RUNS)/p3 pipeline.rewind=16it seed=$(SEEDS) \
          hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS)
 P3_ALL := experiment=p3/ddsp_nsynth_desk,p3/sing_nsynth_desk,p3/wavenet_nsynth_desk
 
@@ -91,6 +91,7 @@ reproduce-p3: install ## Esling et al. at desk scale: lotteries of three tiny mo
 	$(P3) experiment=p3/ddsp_nsynth_desk pipeline=p3_trim pipeline.rounds=7 pipeline.criterion=normalization
 	$(P3) $(P3_ALL) pipeline=p3_trim pipeline.rounds=7 pipeline.scope=local pipeline.criterion=information,magnitude
 	$(P3) $(P3_ALL) pipeline=p3_trim,p3_mask pipeline.rounds=7 pipeline.reset=reinit
+	$(P3) $(P3_ALL) pipeline=p3_trim pipeline.reset=rescale
 	$(APRUNE) report runs=$(RUNS)/p3 report=p3 out=reports/p3
 
 report: install ## tables, figures and page of everything under runs/
