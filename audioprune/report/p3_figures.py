@@ -96,7 +96,7 @@ def prunability_figure(folder: Path, tickets: Sequence[Ticket]) -> Figure | None
 
 
 def masking_figure(folder: Path, tickets: Sequence[Ticket]) -> Figure | None:
-    """Draw the error of masked and of trimmed networks, and of fresh draws in their place.
+    """Draw the error of masked and of trimmed networks, and of fresh draws and rescaled tickets in their place.
 
     Source: Esling et al., Figure 2.
     """
@@ -110,10 +110,14 @@ def masking_figure(folder: Path, tickets: Sequence[Ticket]) -> Figure | None:
         rewound = [ticket for ticket in kept[name] if ticket.run in runs]
         both = ((f"{name}, rewound", rewound, 0), (f"{name}, reinitialised", fresh, 1))
         resets += [_series(label, found, color, dash) for label, found, dash in both if rewound and fresh]
+    rescaled = chosen(tickets, reset="rescale", **PROPOSED)
+    resets += [_series("trimming (global, information), rescaled", rescaled, len(kinds))] if rescaled else []
     if not main:
         return None
     caption = "Test error multiplier against the prune ratio; lines are means over models, corpora and seeds, bands the least and largest."
-    panels = [Axes("all ratios", main), Axes("up to 90 % removed", main, high=_LOW), Axes("rewound or drawn anew", tuple(resets))]
+    title = "rewound, rescaled or drawn anew" if rescaled else "rewound or drawn anew"
+    panels = [Axes("all ratios", main), Axes("up to 90 % removed", main, high=_LOW), Axes(title, tuple(resets))]
+    caption += " Rescaled tickets, which are not the paper's, make up for the inputs that layers lost." if rescaled else ""
     return _multipliers(folder, "p3_fig2_masking", panels, f"{caption} After Figure 2 of the paper.", tickets)
 
 

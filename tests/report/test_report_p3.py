@@ -23,7 +23,7 @@ from audioprune.report.p3 import (
     tickets_of,
 )
 from audioprune.report.p3_claims import judge
-from audioprune.report.p3_figures import pareto
+from audioprune.report.p3_figures import masking_figure, pareto
 from audioprune.report.p3_page import chosen_clips
 from audioprune.report.results import load_jobs, read_reported
 from audioprune.report.tables import to_markdown
@@ -199,3 +199,5 @@ def test_rescaled_networks_are_heard_beside_rewound_ones(lottery) -> None:
     run = lottery("scaled", [1, 1.1], reset="rescale", audio=True)
     found = tickets_of(load_jobs(run.folder.parent))
     assert [clip.model for clip in chosen_clips(found)] == ["SING", "SING, rescaled"]
+    drawn = masking_figure(run.folder.parent, found).csv.read_text()
+    assert "trimming (global, information), rescaled" in drawn and "rewound, rescaled or drawn anew" in drawn
