@@ -53,8 +53,13 @@ def _compose(verb: str, *overrides: str) -> DictConfig:
     return config
 
 
-def _needs(config: DictConfig) -> list[str]:
-    return NEEDS.get(OmegaConf.to_container(config, resolve=False).get("data", {}).get("name", ""), [])
+def _experiment(verb: str, option: str) -> DictConfig:
+    """Compose an experiment and fill in what its data demand of the user; composing is what takes time here."""
+    config = _compose(verb, f"experiment={option}")
+    for need in NEEDS.get(OmegaConf.to_container(config, resolve=False).get("data", {}).get("name", ""), []):
+        key, _, value = need.partition("=")
+        OmegaConf.update(config, key, value)
+    return config
 
 
 def _targets(node: Any) -> list[str]:
@@ -82,9 +87,8 @@ def test_every_option_of_every_group_composes(verb: str) -> None:
         for option in _options(group):
             _check(_compose(verb, f"{group}={option}", *(NEEDS.get(option, []) if group in ("data", "model") else [])))
             checked += 1
-    for option in _options("experiment"):
-        config = _compose(verb, f"experiment={option}")
-        _check(_compose(verb, f"experiment={option}", *_needs(config)))
+    for option in _options("experiment") if verb in ("train", "prune") else ():  # which choose groups, all of them composed above
+        _check(_experiment(verb, option))
         checked += 1
     assert checked >= 20
 
