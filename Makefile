@@ -90,7 +90,8 @@ reproduce-p3: install ## Esling et al. at desk scale: lotteries of three tiny mo
 	$(P3) $(P3_ALL) pipeline=p3_trim pipeline.rounds=7 pipeline.criterion=magnitude,gradient,activation
 	$(P3) experiment=p3/ddsp_nsynth_desk pipeline=p3_trim pipeline.rounds=7 pipeline.criterion=normalization
 	$(P3) $(P3_ALL) pipeline=p3_trim pipeline.rounds=7 pipeline.scope=local pipeline.criterion=information,magnitude
-	$(P3) $(P3_ALL) pipeline=p3_trim,p3_mask pipeline.rounds=7 pipeline.reset=reinit
+	$(P3) $(P3_ALL) pipeline=p3_trim pipeline.rounds=7 pipeline.reset=reinit
+	$(P3) $(P3_ALL) pipeline=p3_mask pipeline.rounds=7 pipeline.reset=reinit
 	$(P3) $(P3_ALL) pipeline=p3_trim pipeline.reset=rescale
 	$(APRUNE) report runs=$(RUNS)/p3 report=p3 out=reports/p3
 
