@@ -266,6 +266,9 @@ def _closest_hint(text: str) -> str:
         close = difflib.get_close_matches(given, known, n=3, cutoff=0.4)
         return f" -> closest: {', '.join(close)}" if close else ""
     key = re.search(r"Key '([\w.]+)' (?:is )?not in '?(\w+)'?", text)
+    swept = _swept_group(text)
+    if key and swept:
+        return f" -> before a sweep keys are checked without {swept}, with the default of its group; make one sweep per option"
     if key:
         from audioprune import schema
 
@@ -273,6 +276,14 @@ def _closest_hint(text: str) -> str:
         close = difflib.get_close_matches(key.group(1).rpartition(".")[2], known, n=3, cutoff=0.4)
         return f" -> closest: {', '.join(close)}" if close else ""
     return ""
+
+
+def _swept_group(text: str) -> str:
+    """Return the override, such as ``pipeline=a,b``, that sweeps over the group whose key a message of Hydra refuses, or nothing."""
+    refused = re.search(r"override '(\w+)\.", text)
+    if not refused or not {"-m", "--multirun"} & set(sys.argv):
+        return ""
+    return next((item for item in sys.argv if item.startswith(f"{refused.group(1)}=") and "," in item), "")
 
 
 def _conf() -> Path:

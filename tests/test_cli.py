@@ -48,6 +48,7 @@ def test_overview_names_every_verb() -> None:
         (["trian"], "did you mean 'train'?"),
         (["prune", "model=lstmm"], "closest: lstm"),
         (["prune", "pipeline.lambda1=3"], "closest: lambda_1"),
+        (["prune", "-m", "pipeline=p3_trim,p3_mask", "pipeline.rewind=1ep"], "make one sweep per option"),
         (["prune", "pipeline.lambda_1=abc"], "could not be converted to Float"),
         (["prune", "pipeline.lambda_1=-3"], "expected a number >= 0, got -3"),
         (["prune", "seed=0,1"], "--multirun"),
