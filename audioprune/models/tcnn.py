@@ -79,12 +79,27 @@ class TemporalBlock(nn.Module):
         return self.project(self.depthwise_norm(self.depthwise_activation(self.depthwise(padded))))
 
 
+class TransposedConv(nn.ConvTranspose2d):
+    """A transposed convolution, of stride 1 computed as what it then is: a convolution with the kernel turned round.
+
+    On a CPU torch is several times faster that way where few channels pass many positions, as in the last layer of the network, but
+    not in the backward pass, so that training computes it as it is written.
+    """
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Map (B, C, N, S) to (B, C', N', S')."""
+        if torch.is_grad_enabled() or self.stride != (1, 1):
+            return super().forward(values)
+        padding = [size - 1 - cut for size, cut in zip(self.kernel_size, self.padding, strict=True)]
+        return F.conv2d(values, self.weight.transpose(0, 1).flip(2, 3), self.bias, padding=padding)
+
+
 class CausalDeconv(nn.Module):
     """Undo a causal convolution: (B, C, N, S) to (B, C', N, S'); the last layer of the network stays linear."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, padding: int, output_padding: int, linear: bool) -> None:
         super().__init__()
-        self.conv = nn.ConvTranspose2d(inputs, outputs, (2, 5), (1, stride), (0, padding), (0, output_padding))
+        self.conv = TransposedConv(inputs, outputs, (2, 5), (1, stride), (0, padding), (0, output_padding))
         self.norm = nn.Identity() if linear else nn.BatchNorm2d(outputs)
         self.activation = nn.Identity() if linear else nn.PReLU()
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from audioprune.errors import ConfigError
-from audioprune.models.tcnn import TCNN
+from audioprune.models.tcnn import TCNN, TransposedConv
 
 
 def test_published_size():
@@ -88,3 +89,14 @@ def test_dropout_acts_in_training_only():
 def test_wrong_arguments_are_refused(wrong):
     with pytest.raises(ConfigError, match=f"expected {next(iter(wrong))}"):
         TCNN(**wrong)
+
+
+@pytest.mark.parametrize(("stride", "padding"), [(1, 2), (1, 0), (2, 1)])
+def test_transposed_convolutions_are_the_same_with_and_without_gradients(stride: int, padding: int):
+    layer = TransposedConv(3, 2, (2, 5), (1, stride), (0, padding))
+    plain = nn.ConvTranspose2d(3, 2, (2, 5), (1, stride), (0, padding))
+    plain.load_state_dict(layer.state_dict())
+    values = torch.randn(2, 3, 4, 9, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(layer(values), plain(values))
+    with torch.no_grad():
+        torch.testing.assert_close(layer(values), plain(values), rtol=1e-5, atol=1e-6)
