@@ -1,5 +1,6 @@
 """Scoring many recordings: processes, the cache on disk, failures that stay visible."""
 
+import functools
 import json
 import os
 import signal
@@ -201,11 +202,16 @@ def test_interrupt_ends_all_processes(tmp_path):
         "scorer = Scorer(['stoi', 'pesq_nb'], 16000, workers=2)\n"
         "scorer.score(items())\n"
     )
-    program = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    pids = [int(pid) for pid in program.stdout.readline().split()]
-    assert len(pids) == 2
-    program.send_signal(signal.SIGINT)
-    _, errors = program.communicate(timeout=30)
+    # A shell that runs the tests in the background lets its children ignore interrupts; a program that is started anew does not.
+    listens = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    program = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listens)
+    try:
+        pids = [int(pid) for pid in program.stdout.readline().split()]
+        assert len(pids) == 2
+        program.send_signal(signal.SIGINT)
+        _, errors = program.communicate(timeout=30)
+    finally:
+        program.kill()
     assert program.returncode == -signal.SIGINT and "KeyboardInterrupt" in errors
     assert "serve()" not in errors
     deadline = time.monotonic() + 10
