@@ -72,7 +72,7 @@ P2    := $(APRUNE) prune -m runtime.folder=$(RUNS)/p2 seed=$(SEEDS) pipeline.sen
 # GCRN and TCNN have many tensors, whose tolerances add up: a finer one for each.
 P2_FINE := pipeline.alpha_2_relative=0.001
 
-reproduce-p2: install ## Tan & Wang at desk scale: four models, with and without regularisation, baselines, structured (resumes)
+reproduce-p2: install ## Tan & Wang at desk scale: four models, with and without regularisation, baselines, structured (about 40 minutes, resumes)
 	$(P2) experiment=p2/fdnn_desk,p2/lstm_desk pipeline=p2_baseline pipeline.lambda_1=1 pipeline.max_iterations=3
 	$(P2) experiment=p2/gcrn_desk,p2/tcnn_desk pipeline=p2_unstructured pipeline.lambda_1=1 pipeline.max_iterations=2 $(P2_FINE)
 	$(P2) experiment=p2/gcrn_desk pipeline=p2_structured pipeline.unit_groups=true pipeline.max_iterations=2 $(P2_FINE)
@@ -84,7 +84,7 @@ P3    := $(APRUNE) prune -m runtime.folder=$(RUNS)/p3 pipeline.rewind=16it seed=
          hydra/launcher=joblib hydra.launcher.n_jobs=$(JOBS)
 P3_ALL := experiment=p3/ddsp_nsynth_desk,p3/sing_nsynth_desk,p3/wavenet_nsynth_desk
 
-reproduce-p3: install ## Esling et al. at desk scale: lotteries of three tiny models, masked and trimmed, by all criteria (resumes)
+reproduce-p3: install ## Esling et al. at desk scale: lotteries of three tiny models, masked and trimmed, by all criteria (about 20 minutes, resumes)
 	$(P3) $(P3_ALL) pipeline=p3_trim
 	$(P3) $(P3_ALL) pipeline=p3_mask pipeline.scope=local,global
 	$(P3) $(P3_ALL) pipeline=p3_trim pipeline.rounds=7 pipeline.criterion=magnitude,gradient,activation
