@@ -266,10 +266,9 @@ def _closest_hint(text: str) -> str:
         close = difflib.get_close_matches(given, known, n=3, cutoff=0.4)
         return f" -> closest: {', '.join(close)}" if close else ""
     key = re.search(r"Key '([\w.]+)' (?:is )?not in '?(\w+)'?", text)
-    swept = _swept_group(text)
-    if key and swept:
-        return f" -> before a sweep keys are checked without {swept}, with the default of its group; make one sweep per option"
     if key:
+        if swept := _swept_group(text):
+            return f" -> before a sweep keys are checked without {swept}, with the default of its group; make one sweep per option"
         from audioprune import schema
 
         known = schema.keys_of(key.group(2))

@@ -25,7 +25,6 @@ MAX_WIDTH = 4
 OUTPUTS = ("tanh", "linear")
 INITS = ("segan", "kaiming")
 INITIAL_DEVIATION = 0.02
-SMALL = 0.1
 
 
 class StridedConv(nn.Module):
@@ -139,8 +138,7 @@ class DCAE(nn.Module):
             self.dec_blocks.append(StridedDeconv(inputs + extra, outputs, kernel_size, stride, bias, activation))
         initialise_(self)
         if init == "kaiming":
-            keep_variance_(self)
-            self.dec_blocks[-1].deconv.weight.data.mul_(SMALL if residual else 1.0)  # a correction starts small
+            keep_variance_(self, quiet=self.dec_blocks[-1].deconv if residual else None)  # a correction starts small
 
     @classmethod
     def width_for(cls, params: int, *, channels: Sequence[int] = CHANNELS, kernel_size: int = 31, z: bool = True) -> float:

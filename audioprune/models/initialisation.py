@@ -8,13 +8,19 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+QUIET = 0.1
+
 
 @torch.no_grad()
-def keep_variance_(model: nn.Module) -> None:
+def keep_variance_(model: nn.Module, quiet: nn.Module | None = None) -> None:
     """Draw convolutions, transposed ones too, so that ReLU networks of them keep the variance of their input; biases are zero.
 
     Each output sample of a transposed convolution sums over in * k / stride products. Where a layer tapers its kernel by an
     attribute ``window``, what that takes is given back.
+
+    Args:
+        model: Drawn in place.
+        quiet: A layer of it, such as the last one, whose weights start at a tenth.
 
     Source: He et al., "Delving deep into rectifiers", ICCV 2015.
     """
@@ -27,3 +33,5 @@ def keep_variance_(model: nn.Module) -> None:
             nn.init.normal_(module.weight, 0.0, (2 / terms) ** 0.5)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+    if quiet is not None:
+        quiet.weight.mul_(QUIET)

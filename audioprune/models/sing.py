@@ -17,7 +17,6 @@ from audioprune.models.widths import check_whole
 
 NOTE_SAMPLES = 64_000
 INITS = ("torch", "kaiming")
-_QUIET = 0.1
 
 
 class WindowedConv1d(nn.Conv1d):
@@ -118,9 +117,7 @@ class SING(nn.Module):
             WindowedConvTranspose1d(channels, 1, kernel_size, stride),
         )
         if init == "kaiming":
-            keep_variance_(self)
-            with torch.no_grad():
-                self.decoder[-1].weight.mul_(_QUIET)
+            keep_variance_(self, quiet=self.decoder[-1])
 
     def forward(self, audio: Tensor) -> Tensor:
         """Map audio (B, T) to audio (B, T'), aligned with ``target(audio)``.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import math
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 
 from audioprune.errors import DataError
 from audioprune.report.entries import finite_or_none
-from audioprune.report.figures import COLORS, Figure, footer_of, new_canvas, save_figure, styled
+from audioprune.report.figures import COLORS, Figure, footer_of, new_canvas, save_figure, slug, styled
 from audioprune.report.results import Job, Request, honest_scale
 from audioprune.report.tables import FORMATS, METRICS, Column, Table, csv_text, write_table
 
@@ -70,7 +69,7 @@ def curve_figures(folder: Path, jobs: Sequence[Job]) -> list[Figure]:
     drawn = []
     for place, job in enumerate(jobs, 1):
         for metric, curves in read_curves(job).items():
-            drawn.append(_curve_figure(folder, f"curves-{place}-{_slug(job.name)}-{metric}", job, metric, curves))
+            drawn.append(_curve_figure(folder, f"curves-{place}-{slug(job.name)}-{metric}", job, metric, curves))
     return drawn
 
 
@@ -82,7 +81,7 @@ def budget_figures(folder: Path, jobs: Sequence[Job]) -> list[Figure]:
         rows = [row for row in _rows(path) if None not in (_number(row.get("drop")), _number(row.get("bytes")))] if path.is_file() else []
         facts = job.of_kind("budget")
         if rows and facts:
-            drawn.append(_budget_figure(folder, f"budget-{place}-{_slug(job.name)}", job, facts[-1], rows))
+            drawn.append(_budget_figure(folder, f"budget-{place}-{slug(job.name)}", job, facts[-1], rows))
     return drawn
 
 
@@ -212,10 +211,6 @@ def _number(text: str | None) -> float | None:
         return finite_or_none(float(text)) if text else None
     except ValueError:
         return None
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text) or "run"
 
 
 KINDS = {"curves": write_curves}

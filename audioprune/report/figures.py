@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -71,6 +72,11 @@ class Panel:
     style: str
     lines: tuple[Line, ...]
     level: tuple[str, float] | None = None
+
+
+def slug(text: str) -> str:
+    """Make a text, such as the name of a job, fit for the name of a file."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text)
 
 
 @contextmanager

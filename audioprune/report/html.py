@@ -6,7 +6,6 @@ It also holds the general kinds ``summary`` and ``p2``; what is in their tables 
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from audioprune.report import claims, p2
 from audioprune.report.clips import TRUE, Clip, clips, one_per_noise, version_text
 from audioprune.report.curves import budget_figures, curve_figures
 from audioprune.report.entries import PESQ_MODES, Entry, Value, entries, final, finite_or_none
-from audioprune.report.figures import Figure, Panel, line_figure
+from audioprune.report.figures import Figure, Panel, line_figure, slug
 from audioprune.report.pareto import pareto_figure
 from audioprune.report.results import Job, Request, honest_scale, models_in_turn, read_reported
 from audioprune.report.sensitivity import quantization_table, sensitivity_figure
@@ -214,7 +213,7 @@ def _overview_figures(folder: Path, jobs: Sequence[Job], found: Sequence[Entry])
 
 def _sensitivity_figures(folder: Path, jobs: Iterable[Job]) -> list[Figure]:
     analysed = [job for job in jobs if any(job.folder.glob("sensitivity-*.csv"))][:MOST_JOBS_DRAWN]
-    drawn = (sensitivity_figure(folder, f"sensitivity-{place}-{_slug(job.name)}", job, job.name) for place, job in enumerate(analysed, 1))
+    drawn = (sensitivity_figure(folder, f"sensitivity-{place}-{slug(job.name)}", job, job.name) for place, job in enumerate(analysed, 1))
     return [figure for figure in drawn if figure]
 
 
@@ -222,16 +221,12 @@ def _spectrogram_figures(folder: Path, heard: Iterable[Clip]) -> tuple[list[Figu
     """Draw one item per noise and job; a file that cannot be read is named in a note and stops nothing."""
     drawn, notes = [], []
     for place, clip in enumerate(one_per_noise(heard)[:MOST_SPECTROGRAMS], 1):
-        name = f"spectrogram-{place}-{_slug(clip.job.name)}-{_slug(clip.condition[0])}"
+        name = f"spectrogram-{place}-{slug(clip.job.name)}-{slug(clip.condition[0]) or 'all'}"
         try:
             drawn.append(spectrogram_figure(folder, name, clip))
         except (OSError, RuntimeError) as error:
             notes.append(f"No spectrogram of {clip.title} in {clip.job.name}: {str(error).splitlines()[0]}")
     return drawn, notes
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text) or "all"
 
 
 def _without_repeats(heard: Sequence[Clip]) -> list[Clip]:

@@ -180,7 +180,7 @@ def results_csv(tickets: Iterable[Ticket]) -> str:
     return csv_text(header, rows)
 
 
-TRIVIAL_NOTE = (
+_TRIVIAL_NOTE = (
     "Trivial: the error that needs no network, over that of the unpruned one: silence, or for samples the best constant prediction. "
     f"A network is no better whose error is not at least {100 * (1 - _NO_BETTER):.0f} % below it; its multiplier says little."
 )
@@ -213,7 +213,7 @@ def lottery_table(tickets: Sequence[Ticket]) -> Table:
         "The lowest one is chosen among the rounds by the test error itself, as in the paper.",
         "The removed share is that of all parameters in trimming, and that of the weights that may be masked in masking: neither biases, "
         "normalisations nor output layers.",
-        TRIVIAL_NOTE,
+        _TRIVIAL_NOTE,
     )
     return Table("p3_lotteries", "Lotteries: sizes and test error multipliers", _LOTTERIES, tuple(rows), notes)
 
@@ -247,7 +247,7 @@ def _lottery_row(key: tuple[Any, ...], found: Sequence[Ticket]) -> dict[str, Cel
         "params_last": _average(ticket.params_nonzero for ticket in rounds[last]),
         "error": _average(finite_or_none(ticket.test) for ticket in rounds[0]),
         "last": errors[last],
-        "trivial": _average(t.trivial / t.first["test"] for t in rounds[0] if None not in (t.trivial, finite_or_none(t.first["test"]))),
+        "trivial": _average(t.trivial / t.test for t in rounds[0] if None not in (t.trivial, finite_or_none(t.test))),
         "idle": f"{sum(ticket.idle for ticket in found)} of {len(found)}" if found[0].trivial is not None else "-",
         "seconds": sum(finite_or_none(ticket.seconds) or 0.0 for ticket in found),
         "scale": honest_scale(found[0].job.scale),

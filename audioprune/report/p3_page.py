@@ -14,7 +14,7 @@ from audioprune.errors import DataError
 from audioprune.files import write_atomic
 from audioprune.platforms import read_platforms
 from audioprune.report.clips import TRUE, Clip, clips
-from audioprune.report.figures import Figure
+from audioprune.report.figures import Figure, slug
 from audioprune.report.html import Section, write_page
 from audioprune.report.p3 import Ticket, cost_table, lottery_table, platform_table, results_csv, tickets_of
 from audioprune.report.p3_claims import claims_table
@@ -101,7 +101,7 @@ def _pictures(folder: Path, heard: Sequence[Clip]) -> tuple[tuple[Figure, ...], 
     drawn, notes = [], []
     for label, clip in {clip.model: clip for clip in reversed(heard)}.items():
         try:
-            drawn.append(spectrogram_figure(folder, f"spectrogram-{label.lower().replace(', ', '-')}", clip))
+            drawn.append(spectrogram_figure(folder, f"spectrogram-{slug(label.lower())}", clip))
         except (OSError, RuntimeError) as error:
             notes.append(f"No spectrogram of {clip.item}: {str(error).splitlines()[0]}")
     return tuple(reversed(drawn)), tuple(notes)
