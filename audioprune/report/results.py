@@ -20,6 +20,7 @@ from audioprune.files import read_lines
 
 RUN_FILES = ("run.json", "status.json", "results.jsonl")
 SCALES_JOINED = " | "
+UNTOLD_CORPUS = "Corpus: not recorded"
 NO_SCALE = "scale not recorded"
 # What changes from job to job without changing what is measured. A seed is what the mean runs over.
 _VOLATILE = frozenset({"seed", "runtime", "hydra", "checkpoint", "name", "hash", "verb"})
@@ -85,7 +86,7 @@ class Corpus:
         known = ", ".join(fingerprint[:_SHOWN_DIGITS] for fingerprint in self.fingerprints)
         drawn = "drawn anew for each seed, " if len(self.fingerprints) > 1 else ""
         word = f"fingerprint{'s' * (len(self.fingerprints) > 1)} {known}" if known else "fingerprint not recorded"
-        return f"Corpus: {self.name or 'name not recorded'} ({drawn}{word})"
+        return f"Corpus: {self.name or 'name not recorded'} ({drawn}{word})" if self.name or known else UNTOLD_CORPUS
 
 
 @dataclass(frozen=True)
