@@ -251,12 +251,13 @@ def remaining_lines(jobs: Sequence[Job], regularised: bool | None = None) -> tup
         regularised: Only jobs with (True) or without (False) sparse regularisation, or None for all.
     """
     chosen = [job for job in jobs if job.of_kind("iteration") and regularised in (None, is_regularised(job))]
-    names = _line_names(join_seeds(chosen))
+    names = line_groups(chosen)
     return tuple(Line(name, _remaining(group), group[0].scale) for name, group in names.items())
 
 
-def _line_names(groups: Sequence[tuple[Job, ...]]) -> dict[str, tuple[Job, ...]]:
-    """Name each group by its model, and by what sets it apart where models repeat."""
+def line_groups(jobs: Iterable[Job]) -> dict[str, tuple[Job, ...]]:
+    """Join jobs over seeds, and name each group by its model, and by what sets it apart where models repeat."""
+    groups = join_seeds(jobs)
     named: dict[str, tuple[Job, ...]] = {}
     labels = [_label(group[0]) for group in groups]
     for label, group in zip(labels, groups, strict=True):
@@ -330,7 +331,7 @@ def figure_3(
 def _score_lines(jobs: Sequence[Job], metric: str, snr: float) -> tuple[Line, ...]:
     lines = []
     scored = [job for job in jobs if any(entry.iteration is not None for entry in entries([job]))]
-    for name, group in _line_names(join_seeds(scored)).items():
+    for name, group in line_groups(scored).items():
         per_iteration = {entry.iteration: entry.score(metric, snr) for entry in entries(group) if entry.iteration is not None}
         whole = next((entry.score(metric, snr) for entry in entries(group) if entry.variant == "uncompressed"), None)
         if whole:
