@@ -388,7 +388,7 @@ _ITERATION_COLUMNS = (
 
 def iteration_table(jobs: Iterable[Job], name: str = "iterations") -> Table:
     """Return what every pruning iteration of every job removed, with the joint loss increase beside the tolerance per tensor."""
-    rows = [_iteration_row(job, row) for job in jobs for row in job.of_kind("iteration")]
+    rows = [_iteration_row(job, row) for job in jobs for row in job.iterations()]
     note = "Each tensor alone stays within the tolerance; all of them together may exceed it. Losses are those before fine-tuning."
     return Table(name, "Pruning iterations", _ITERATION_COLUMNS, tuple(rows), (note,))
 
