@@ -24,9 +24,10 @@ def reported():
 def network(make_run):
     """Write the run of one network: dense without sparsity, else pruned, trimmed and its groups."""
 
-    def make(name, pipeline, accuracy, method="hspg", sparsity=None, seed=0, model="vgg", corpus="synthetic_scenes", lmbda=0.001, **config):
+    def make(name, pipeline, accuracy, method="hspg", sparsity=None, seed=0, model="vgg", corpus="synthetic_scenes", lmbda=0.001,
+             scale=SCALE, **config):  # fmt: skip
         layout = {"name": model} | ({"rho": config.pop("rho")} if "rho" in config else {})
-        run = make_run(name, model, pipeline, seed, SCALE, data={"name": corpus}, pipeline_config=config, model_config=layout)
+        run = make_run(name, model, pipeline, seed, scale, data={"name": corpus}, pipeline_config=config, model_config=layout)
         for epoch, share in ((1, 0.0), (2, sparsity or 0.0)):
             numbers = {"f": 1.0 / epoch, "penalty": 0.2, "objective": 1.0 / epoch + 0.2, "group_sparsity": share, "first_stage": epoch == 1}
             run.row(key=f"train/epoch/{epoch:05d}", kind="epoch", epoch=epoch, **numbers)
@@ -35,7 +36,7 @@ def network(make_run):
         for variant, params in (("uncompressed", 1000),) if sparsity is None else (("pruned", 1000), ("trimmed", 400)):
             row = {"key": f"{variant}/test", "kind": "score", "label": model.upper(), "variant": variant, "model": model}
             row |= {"metrics": {"accuracy": accuracy, "accuracy_macro": accuracy}, "n": 20, "noise": None, "snr_db": None}
-            run.row(**row, condition="test", split="test", confusion=[[9, 1], [2, 8]], classes=["park", "tram"], scale=SCALE, seed=seed)
+            run.row(**row, condition="test", split="test", confusion=[[9, 1], [2, 8]], classes=["park", "tram"], scale=scale, seed=seed)
             more = {"macs_per_second": 2000.0 * params, "latency_ms_per_s": params / 1000}
             run.size(variant, params, params, **more)
         if sparsity is not None:
@@ -110,6 +111,63 @@ def test_optimisers_in_numbers(jobs, reported) -> None:
     # Every row of one network is judged with the lambda of p4_reach.
     assert rows["VGG", "SGD, p4_baseline"]["objective"].mean == pytest.approx(0.5 + 0.001 * 100)
     assert rows["VGG", "SGD, p4_baseline"]["lmbda"] == 0.001
+
+
+def test_a_row_of_several_networks_names_the_scale_of_each(network, reported) -> None:
+    network("vgg", "p4_baseline", 0.7, "sgd", scale=SCALE)
+    network("vgg1", "p4_baseline", 0.7, "sgd", seed=1, scale=SCALE)
+    run = network("dense", "p4_baseline", 0.6, "sgd", model="densenet121", scale=SCALE.replace("width 8", "width 16"))
+    (row,) = [row for row in main_table(load_jobs(run.folder.parent), reported, "table_4").rows if row["name"] == "SGD, p4_baseline"]
+    wide = SCALE.replace("width 8", "width 16")
+    assert row["scale"] == f"VGG: {SCALE}, not a reproduction | DenseNet: {wide}, not a reproduction"
+    assert row["seeds"] == "VGG: 2 | DenseNet: 1"
+
+
+def test_every_state_of_admm_is_a_row(network, reported) -> None:
+    run = network("admm", "p4_admm", 0.8, "admm", sparsity=0.5, lmbda=0.01)
+    train = run_row(run, "train") | {"x_norm_sum": 150.0, "x_group_sparsity": 0.0, "x_entry_sparsity": 0.0}
+    run.row(**train)
+    run.row(key="finetune", kind="train", label="VGG", epochs=2, seconds=4.0)
+    run.row(**run_row(run, "trimmed/test") | {"metrics": {"accuracy": 0.85, "accuracy_macro": 0.85}})
+    rows = {row["state"]: row for row in optimizer_table(load_jobs(run.folder), reported).rows}
+    assert list(rows) == ["dense x", "projected", "fine-tuned"]
+    dense, projected, tuned = rows.values()
+    assert dense["objective"].mean == pytest.approx(0.5 + 0.01 * 150) and dense["sparsity"].mean == 0 and dense["accuracy"] == "-"
+    assert (projected["f"], projected["objective"]) == ("-", "-") and projected["sparsity"].mean == 0.5
+    assert projected["accuracy"].mean == 0.8 and tuned["accuracy"].mean == 0.85 and tuned["seconds"].mean == 4
+    assert tuned["sparsity"] == "-"
+    (size,) = size_table(load_jobs(run.folder)).rows
+    assert (size["budget"], size["reachable"]) == ("-", "-") and size["lmbda"].mean == 0.01
+
+
+def test_rows_of_a_problem_share_their_lambda_without_p4_reach_too(network, reported) -> None:
+    network("base", "p4_baseline", 0.7, "sgd", lmbda=0.0)
+    run = network("prox", "p4_proxsg", 0.75, "proxsg", sparsity=0.6, lmbda=0.02)
+    rows = optimizer_table(load_jobs(run.folder.parent), reported).rows
+    assert [row["lmbda"] for row in rows] == [0.02, 0.02]
+
+
+def run_row(run, key):
+    """Return the last row of a run with a key."""
+    return next(row for row in reversed(load_jobs(run.folder)[0].rows) if row["key"] == key)
+
+
+def test_notes_speak_of_what_is_there(network, reported, tmp_path) -> None:
+    run = network("real", "p4_obproxsg", 0.6, "obproxsg", sparsity=0.1, corpus="tut2018")
+    jobs = load_jobs(run.folder)
+    assert "Embedded scenes" not in to_markdown(main_table(jobs, reported, "table_4"))
+    captions = {figure.png.stem: figure.caption for figure in figures_of(tmp_path, jobs)}
+    assert "l1 norm" in captions["p4_epochs"] and "ADMM" not in captions["p4_epochs"] and "dotted" not in captions["p4_epochs"]
+    assert "a * lambda" not in captions["p4_norms"]
+    # The letters (a) and (b) are the paper's; our second panel is not its (b).
+    assert "(a)" not in captions["p4_projection"] and "(b)" not in captions["p4_projection"]
+
+
+def test_one_seed_is_the_smallest(network, tmp_path) -> None:
+    network("seed10", "p4_reach", 0.6, sparsity=0.5, seed=10)
+    run = network("seed2", "p4_reach", 0.6, sparsity=0.5, seed=2)
+    (model,) = models_of(load_jobs(run.folder.parent))
+    assert model.first_job.seed == 2
 
 
 def test_claims_are_judged(jobs) -> None:
