@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from audioprune.report.baselines import no_better
 from audioprune.report.entries import Entry, Value, entries, final, finite_or_none, mean_of
 from audioprune.report.results import Job, honest_scale
 from audioprune.report.tables import Cell, Column, Table
@@ -117,8 +118,30 @@ def _model(states: Mapping[str, Entry]) -> Model:
 
 
 def accuracy(entry: Entry, metric: str = "accuracy") -> Value:
-    """Return the accuracy of an entry over all test clips, 0..1."""
-    return entry.score(metric)
+    """Return the accuracy of an entry over all test clips, 0..1; its reason says where it is no better than chance."""
+    value, mark = entry.score(metric), no_better(entry)
+    return replace(value, reason="; ".join(filter(None, (value.reason, mark)))) if mark else value
+
+
+def accuracies(model: Model) -> dict[int | None, float | None]:
+    """Return the accuracy of every seed over all test clips, 0..1."""
+    found = {}
+    for seed, cells in zip(model.entry.seeds, model.entry.scores, strict=False):
+        known = [finite_or_none((row.get("metrics") or {}).get("accuracy")) for row in cells.values()]
+        known = [value for value in known if value is not None]
+        found[seed] = sum(known) / len(known) if known else None
+    return found
+
+
+def shares(model: Model, key: str = "filter_sparsity") -> dict[int | None, float | None]:
+    """Return the share of zero filters, or of zero groups, of every seed before the trim; 0 without a regulariser."""
+    found = {job.seed: finite_or_none(row.get(key)) for job in model.entry.jobs for row in job.of_kind("groups")}
+    return found or (dict.fromkeys(model.entry.seeds, 0.0) if model.method in ("sgd", "adam") else {})
+
+
+def sizes(entry: Entry, name: str) -> dict[int | None, float | None]:
+    """Return a number of the size rows of every seed."""
+    return {seed: finite_or_none(row.get(name)) for seed, row in zip(entry.seeds, entry.sizes, strict=False)}
 
 
 def main_table(jobs: Sequence[Job], reported: Mapping[str, Any], key: str) -> Table:
