@@ -66,12 +66,14 @@ def judged_table(name: str, judged: Iterable[Claim], reported: Mapping[str, Any]
         reported: The paper's published facts, of which ``authors`` and ``venue`` are named.
         notes: Sentences below the table.
     """
-    rows: list[dict[str, Cell]] = [
-        {**vars(claim), "reason": claim.reason or "-", "seeds": claim.seeds or "-", "scale": claim.scale if claim.scale == "-" else honest_scale(claim.scale)}
-        for claim in judged
-    ]
+    rows = tuple(_claim_row(claim) for claim in judged)
     caption = f"Claims of {reported['authors']} ({reported['venue']}) and what our runs say"
-    return Table(name, caption, _COLUMNS, tuple(rows), ("A status speaks of our runs at their scale, not of the paper.", *notes))
+    return Table(name, caption, _COLUMNS, rows, ("A status speaks of our runs at their scale, not of the paper.", *notes))
+
+
+def _claim_row(claim: Claim) -> dict[str, Cell]:
+    scale = claim.scale if claim.scale == "-" else honest_scale(claim.scale)
+    return {**vars(claim), "reason": claim.reason or "-", "seeds": claim.seeds or "-", "scale": scale}
 
 
 def measured(table: Table) -> bool:

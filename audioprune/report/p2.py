@@ -14,7 +14,8 @@ from audioprune.errors import DataError
 from audioprune.report.entries import PESQ_MODES, Entry, Value, entries, final, finite_or_none, mean_of
 from audioprune.report.figures import Figure, Line, Panel, line_figure
 from audioprune.report.results import Job, Request, differences, honest_scale, join_seeds, read_reported
-from audioprune.report.tables import SIZE_NOTE, Cell, Column, Table, metric_column, write_table
+from audioprune.report.summaries import SIZE_NOTE
+from audioprune.report.tables import Cell, Column, Table, metric_column, write_table
 
 MODELS = ("FDNN", "LSTM", "TCNN", "GCRN")
 TABLE_1 = ("Mixture", "FDNN_P", "FDNN_B", "LSTM_P", "LSTM_B")

@@ -19,9 +19,15 @@ from audioprune.errors import ConfigError
 from audioprune.files import read_lines
 
 RUN_FILES = ("run.json", "status.json", "results.jsonl")
+SCALES_JOINED = " | "
+UNTOLD_CORPUS = "Corpus: not recorded"
 NO_SCALE = "scale not recorded"
 # What changes from job to job without changing what is measured. A seed is what the mean runs over.
 _VOLATILE = frozenset({"seed", "runtime", "hydra", "checkpoint", "name", "hash", "verb"})
+# Keys of a corpus that do not touch its test mixtures.
+OF_TRAINING = frozenset(
+    ("train_mixtures", "valid_mixtures", "valid_share", "segment_s", "babble_share", "babble_talkers", "train_snr_db", "train_snr_step_db")
+)
 _SHOWN_DIGITS = 12  # of a fingerprint, in tables
 _UNTOLD = json.dumps({})  # the configuration of a corpus of which nothing is known
 _TOLD_ELSEWHERE = frozenset({"model", "model.name", "pipeline", "pipeline.name", "scale"})
@@ -85,7 +91,7 @@ class Corpus:
         known = ", ".join(fingerprint[:_SHOWN_DIGITS] for fingerprint in self.fingerprints)
         drawn = "drawn anew for each seed, " if len(self.fingerprints) > 1 else ""
         word = f"fingerprint{'s' * (len(self.fingerprints) > 1)} {known}" if known else "fingerprint not recorded"
-        return f"Corpus: {self.name or 'name not recorded'} ({drawn}{word})"
+        return f"Corpus: {self.name or 'name not recorded'} ({drawn}{word})" if self.name or known else UNTOLD_CORPUS
 
 
 @dataclass(frozen=True)
@@ -222,14 +228,30 @@ def scale_text(scale: Any) -> str:
 
 
 def honest_scale(scale: str) -> str:
-    """Add "not a reproduction" to every scale but the paper's own."""
+    """Add "not a reproduction" to every scale but the paper's own; several scales are told one by one."""
+    return SCALES_JOINED.join(dict.fromkeys(_honest(each) for each in scale.split(SCALES_JOINED)))
+
+
+def _honest(scale: str) -> str:
     own = scale.strip().lower()
     return scale if own.startswith("paper") or "not a reproduction" in own else f"{scale}, not a reproduction"
 
 
+def joined_scales(scales: Iterable[str]) -> str:
+    """Say all different scales of the jobs behind one row."""
+    return SCALES_JOINED.join(dict.fromkeys(scale for scale in scales if scale)) or NO_SCALE
+
+
+def scale_notes(jobs: Iterable[Job]) -> tuple[str, ...]:
+    """Say in one sentence for each set of keys by which jobs of scale ``custom`` differ from their preset."""
+    told = dict.fromkeys((job.model.upper() or job.name, job.scale_differs) for job in jobs if job.scale_differs)
+    return tuple(f"Scale custom: {label} differs from its preset in {', '.join(keys)}." for label, keys in told)
+
+
 def without_width(scale: str) -> str:
     """Return a scale without the part that tells the width of the model: what its data and training were."""
-    return "; ".join(part for part in scale.split("; ") if not part.startswith("width "))
+    each = ("; ".join(part for part in one.split("; ") if not part.startswith("width ")) for one in scale.split(SCALES_JOINED))
+    return SCALES_JOINED.join(dict.fromkeys(each))
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -320,7 +342,7 @@ def by_corpus(jobs: Iterable[Job]) -> list[tuple[Corpus, tuple[Job, ...]]]:
 
     A corpus is told by its fingerprint. Where the seeds of the corpus follow the seeds of the jobs, and nothing else of its
     configuration differs, each seed has a fingerprint of its own by design: these are draws of one corpus. A job that recorded no
-    fingerprint goes by its configuration of the data; a job that failed before it recorded anything joins the first corpus.
+    fingerprint goes by what is configured of its test data; a job that failed before it recorded anything joins the first corpus.
     """
     jobs = list(jobs)
     names = _corpus_names(jobs)
@@ -334,7 +356,7 @@ def _corpus_names(jobs: list[Job]) -> dict[int, str]:
         follows = _follows_the_seed(group)
         known = next((job.fingerprint for job in group if job.fingerprint), "")
         for job in group:
-            names[id(job)] = _corpus_config(job) if follows else job.fingerprint or known or _corpus_config(job)
+            names[id(job)] = _corpus_config(job) if follows else job.fingerprint or known or _corpus_config(job, OF_TRAINING)
     first = next((name for name in names.values() if name != _UNTOLD), _UNTOLD)
     untold = [id(job) for job in jobs if names[id(job)] == _UNTOLD and not job.rows]
     return {**names, **dict.fromkeys(untold, first)}
@@ -344,9 +366,10 @@ def _data_keys(job: Job) -> list[str]:
     return [key for key in job.config if key.startswith("data.")]
 
 
-def _corpus_config(job: Job) -> str:
+def _corpus_config(job: Job, left_out: frozenset[str] = frozenset()) -> str:
     """Return the configuration of a job's corpus without its seeds, as text."""
-    return json.dumps({key: repr(job.config[key]) for key in sorted(_data_keys(job)) if not _is_seed(key)})
+    keys = [key for key in sorted(_data_keys(job)) if not _is_seed(key) and key.rpartition(".")[2] not in left_out]
+    return json.dumps({key: repr(job.config[key]) for key in keys})
 
 
 def _is_seed(key: str) -> bool:

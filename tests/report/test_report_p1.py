@@ -13,7 +13,8 @@ from audioprune.report.p1_figures import course_of, figures_of, layer_colors, re
 from audioprune.report.p1_page import judge, read_ratings, write_figures
 from audioprune.report.p2 import remaining_lines
 from audioprune.report.results import Request, load_jobs, read_reported
-from audioprune.report.tables import iteration_table, to_csv, to_markdown
+from audioprune.report.summaries import iteration_table
+from audioprune.report.tables import to_csv, to_markdown
 
 SCALE = "desk; coded_synthetic, 1 min, aac-24k; width 0.125"
 ENCODER = {f"enc_blocks.{n}.conv.weight": 100 * (n + 1) for n in range(4)}
