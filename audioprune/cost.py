@@ -2,6 +2,7 @@
 
 Sizes of compressed files are counted in audioprune.packing, machines compared in platforms.py. Convention: one MAC is one multiplication
 by a weight and the addition of its product; biases, normalisations, activations and transforms are no MACs; one MAC is two FLOPs.
+A layer that takes whole numbers looks its weights up: it multiplies nothing, whatever convolution of one-hot vectors it equals.
 """
 
 from __future__ import annotations
@@ -270,8 +271,13 @@ def _add(tally: _Tally, module: nn.Module, args: Any, kwargs: Any, output: Any) 
     tally.largest = max(tally.largest, given + made)
     if outputs:
         tally.shape = tuple(outputs[0].shape)
-    if isinstance(module, _COUNTED):
+    if isinstance(module, _COUNTED) and not _looks_up(inputs[0]):
         tally.uses += _uses(module, inputs[0], outputs[0])
+
+
+def _looks_up(given: Tensor) -> bool:
+    """Tell whether a layer got indices of its weights, such as the classes of samples, in place of values."""
+    return not (given.is_floating_point() or given.is_complex())
 
 
 def _uses(module: nn.Module, given: Tensor, output: Tensor) -> int:

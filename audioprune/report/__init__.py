@@ -58,6 +58,7 @@ def kinds() -> dict[str, Callable[[Request], list[Path]]]:
 def summary_table(runs: Runs) -> str:
     """Return the table of all models of some runs as Markdown, without writing anything."""
     from audioprune.report.entries import entries, final
-    from audioprune.report.tables import score_table, to_markdown
+    from audioprune.report.summaries import score_table
+    from audioprune.report.tables import to_markdown
 
     return to_markdown(score_table(final(entries(load_jobs(runs)))))

@@ -21,16 +21,14 @@ from audioprune.report.pareto import pareto_figure
 from audioprune.report.results import Job, Request, honest_scale, models_in_turn, read_reported
 from audioprune.report.sensitivity import quantization_table, sensitivity_figure
 from audioprune.report.spectrograms import spectrogram_figure
+from audioprune.report.summaries import condition_table, iteration_table, score_table, scores_csv
 from audioprune.report.tables import (
     FORMATS,
     Table,
+    blocks,
     cell_text,
-    condition_table,
-    iteration_table,
     laid_out,
     metric_column,
-    score_table,
-    scores_csv,
     to_csv,
     write_table,
 )
@@ -94,10 +92,14 @@ def _table_for_page(table: Table) -> dict[str, Any]:
     return {
         "caption": table.caption,
         "header": list(zip([column.header for column in table.columns], numeric, strict=True)),
-        "rows": [[(text, mark, right) for (text, mark), right in zip(line, numeric, strict=True)] for line in body],
+        "blocks": [(title, [_cells(body[place], numeric) for place in places]) for title, places in blocks(table)],
         "footnotes": notes,
         "notes": table.notes,
     }
+
+
+def _cells(line: Sequence[tuple[str, int | None]], numeric: Sequence[bool]) -> list[tuple[str, int | None, bool]]:
+    return [(text, mark, right) for (text, mark), right in zip(line, numeric, strict=True)]
 
 
 def _encoded(path: Path) -> str:

@@ -14,7 +14,8 @@ from audioprune.errors import DataError
 from audioprune.report.entries import PESQ_MODES, Entry, Value, entries, final, finite_or_none, mean_of
 from audioprune.report.figures import Figure, Line, Panel, line_figure
 from audioprune.report.results import Job, Request, differences, honest_scale, join_seeds, read_reported
-from audioprune.report.tables import SIZE_NOTE, Cell, Column, Table, metric_column, write_table
+from audioprune.report.summaries import SIZE_NOTE
+from audioprune.report.tables import Cell, Column, Table, metric_column, write_table
 
 MODELS = ("FDNN", "LSTM", "TCNN", "GCRN")
 TABLE_1 = ("Mixture", "FDNN_P", "FDNN_B", "LSTM_P", "LSTM_B")
@@ -247,7 +248,7 @@ def _label(job: Job) -> str:
 
 
 def _remaining(group: Sequence[Job]) -> tuple[tuple[float, Value], ...]:
-    shares = [{int(row["iteration"]): row.get("remaining_share") for row in job.of_kind("iteration")} for job in group]
+    shares = [{int(row["iteration"]): row.get("remaining_share") for row in job.iterations()} for job in group]
     last = max(iteration for per_job in shares for iteration in per_job)
     first = Value(1.0, None, len(group))
     later = [(float(step), mean_of([per_job[step] for per_job in shares if step in per_job])) for step in range(1, last + 1)]

@@ -10,7 +10,8 @@ from typing import Any
 from audioprune.report.entries import Entry, Value
 from audioprune.report.figures import COLORS, MARKERS, Figure, footer_of, new_canvas, save_figure, styled
 from audioprune.report.results import honest_scale
-from audioprune.report.tables import FORMATS, csv_text, main_metrics, metric_column
+from audioprune.report.summaries import main_metrics
+from audioprune.report.tables import FORMATS, csv_text, metric_column
 
 _CANDIDATES = ((5, 5), (5, -11), (-9, 5), (-9, -11), (0, 9), (0, -14), (10, 0), (-14, 0))
 _SIZES = {"bytes_file": "Written file", "bytes_paper": "Storage by the paper's accounting"}
