@@ -79,7 +79,7 @@ class SpeakerRule:
         except re.error as error:
             raise ConfigError(f"expected data.speaker as a regular expression, got '{self.pattern}' ({error}); correct it") from error
         if "speaker" not in groups:
-            raise ConfigError(f"expected a group (?P<speaker>...) in data.speaker, got '{self.pattern}'; mark the part that names the speaker")
+            raise ConfigError(f"expected a group (?P<speaker>...) in data.speaker, got '{self.pattern}'; mark what names the speaker")
 
     @property
     def by_file(self) -> bool:
@@ -200,7 +200,7 @@ def _by_pattern(pattern: str, places: Mapping[Path, Path]) -> dict[Path, str]:
     for path, place in places.items():
         match = re.search(pattern, place.as_posix())
         if not match or not match["speaker"]:
-            raise DataError(f"expected data.speaker='{pattern}' to find a speaker in every path, found none in {place}; correct the pattern")
+            raise DataError(f"expected a speaker in every path by data.speaker='{pattern}', found none in {place}; correct the pattern")
         found[path] = match["speaker"]
     return found
 

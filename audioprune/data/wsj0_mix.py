@@ -45,7 +45,8 @@ class Wsj0Mix:
     """WSJ0 speech mixed by the protocol of Tan & Wang.
 
     Speech is expected in ``.../si_tr_s/<speaker>/*.wav`` (or ``.flac``, or uncompressed ``.wv1``); without folders of speakers its names
-    count, such as ``011a0101``. The discs hold ``.wv1`` files packed with shorten, which must be converted first: ``sph2pipe -f wav in.wv1 out.wav``. Where both are there, ``.wv1`` is ignored.
+    count, such as ``011a0101``. The discs hold ``.wv1`` files packed with shorten, which must be converted first:
+    ``sph2pipe -f wav in.wv1 out.wav``. Where both are there, ``.wv1`` is ignored.
     Training noises are all files below ``train_noise_root``; test noises are named after their files, such as ``babble.wav``.
 
     Args:
