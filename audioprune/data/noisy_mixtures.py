@@ -66,9 +66,10 @@ class NoisyMixtures:
     ``_``, so that ``babble_8talkers.wav`` is ``babble``, else after its folder, else after its file. A test condition is one
     noise at one SNR, ``babble_-5dB``.
 
-    No speaker and no noise recording of the test set is heard in training, as far as names and equal audio tell. Without a folder
-    ``valid`` for speech, training speakers are set aside; without one for noise, validation uses other parts of the training files. Utterances below 0.5 s,
-    noises below 0.1 s and silent files are left out. Noise shorter than the speech is repeated from a random start.
+    No speaker and no noise recording of the test set is heard in training, as far as names and equal audio tell. Without a
+    folder ``valid`` for speech, training speakers are set aside; without one for noise, validation uses other parts of the
+    training files. Utterances below 0.5 s, noises below 0.1 s and silent files are left out. Noise shorter than the speech is
+    repeated from a random start.
 
     Args:
         speech_root: Folder of speech.

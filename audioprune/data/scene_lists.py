@@ -101,6 +101,8 @@ def list_classes(
     _refuse_few(root, classes)
     shared = not by_folder or split == "fraction"
     recordings, said = _class_recordings(used, recording_from)
+    if not shared and recording_from == "auto":
+        recordings = _apart(recordings, used, {path: name for path, (name, _) in places.items()})
     together = joined({path: f"{place.parts[0]}/{recordings[path]}" for path, place in used.items()}, links)
     clips = [SceneClip(path, inside[path].as_posix(), place.parts[0], together[path], places[path][0]) for path, place in used.items()]
     if shared:
@@ -210,6 +212,14 @@ def _identity(place: Path) -> str:
     """Return the begin of a name up to the first ``_`` if it holds a digit, as in ``a001_happy``; else an empty text."""
     first, underscore, _ = place.stem.partition("_")
     return first if underscore and any(character.isdigit() for character in first) else ""
+
+
+def _apart(recordings: Mapping[Path, str], places: Mapping[Path, Path], splits: Mapping[Path, str]) -> dict[Path, str]:
+    """Keep files apart that have one name in two splits by chance, such as ``1.wav``: their names say nothing of a recording."""
+    whole = {path: Path(*place.parts[1:]).with_suffix("").as_posix() for path, place in places.items()}
+    telling = {(places[path].parts[0], name) for path, name in recordings.items() if name != whole[path]}
+    chance = {path for path, name in recordings.items() if (places[path].parts[0], name) not in telling}
+    return {path: f"{splits[path]}/{name}" if path in chance else name for path, name in recordings.items()}
 
 
 def _shared_out(clips: Sequence[SceneClip], fractions: Sequence[float], seed: int) -> list[SceneClip]:
