@@ -74,8 +74,9 @@ def suspected(members: Sequence[Member], links: Links = ()) -> list[Finding]:
         for kind, key in member.keys.items():
             places.setdefault((kind, key), {}).setdefault(member.split, []).append(member.path)
     found = [_shared(kind, key, held) for (kind, key), held in places.items() if len(held) > 1]
-    for one, other in links:
-        if splits.get(one, "") != splits.get(other, "") and one in splits and other in splits:
+    known = [pair for pair in links if pair[0] in splits and pair[1] in splits]
+    for one, other in (sorted(pair, key=lambda path: SPLITS.index(splits[path])) for pair in known):
+        if splits[one] != splits[other]:
             reason = f"in {splits[other]}, sounds like a copy of {one} in {splits[one]}, at another level, rate or format"
             found.append(Finding(other, "warning", "suspect", reason))
     return found

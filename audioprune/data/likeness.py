@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 FRAME_S = 0.1
 LONGEST_S = 6.0
@@ -19,11 +20,14 @@ EDGES_HZ = (100, 200, 320, 460, 630, 850, 1150, 1600, 2200, 3000)
 TOLERANCE_DB = 0.75
 """Root mean square of the differences between copies; two pieces of one noise differ by about 1.7 dB."""
 LENGTH_S = 0.06
-MOST_FILES = 20_000
+MOST_FILES = 50_000
+"""Among more files nobody looks for copies; equal samples are found among any number."""
 _RANGE_DB = 50.0
 _STEP_DB = 0.2
 _FEWEST_FRAMES = 4
 _SHARE = 0.3
+_LEAST_MOVE_DB = 0.5
+_AT_ONCE = 1000
 
 Envelope = NDArray[np.float64]
 
@@ -65,26 +69,31 @@ def alike(prints: Sequence[str], durations_s: Sequence[float]) -> Iterator[tuple
         prints: Fingerprint of each file; those without one are like none.
         durations_s: Length of each file in seconds.
     """
-    places = sorted((place for place, text in enumerate(prints) if text), key=lambda place: durations_s[place])
+    places = [place for place, text in enumerate(prints) if text]
+    if len(places) < 2:
+        return
     envelopes = [_decode(prints[place]) for place in places]
-    profiles = np.array([envelope.mean(axis=0) for envelope in envelopes])
-    lengths = np.array([durations_s[place] for place in places])
-    for first, envelope in enumerate(envelopes):
-        last = int(np.searchsorted(lengths, lengths[first] + LENGTH_S, side="right"))
-        near = np.abs(_unlevelled(profiles[first + 1 : last]) - _unlevelled(profiles[first : first + 1])).max(axis=1, initial=0)
-        for step in np.flatnonzero(near < 3 * TOLERANCE_DB):
-            second = first + 1 + int(step)
-            if _same(envelope, envelopes[second]):
-                yield places[first], places[second]
+    outlines = np.array([_outline(envelope, durations_s[place]) for place, envelope in zip(places, envelopes, strict=True)])
+    tree = cKDTree(outlines)
+    for start in range(0, len(places), _AT_ONCE):
+        near = tree.query_ball_point(outlines[start : start + _AT_ONCE], 1.0, p=np.inf, return_sorted=True)
+        for second, candidates in enumerate(near, start):
+            for first in (place for place in candidates if place < second):
+                if _same(envelopes[first], envelopes[second]):
+                    yield places[first], places[second]
+
+
+def _outline(envelope: Envelope, duration_s: float) -> NDArray[np.float64]:
+    """Return few numbers of a file, of which those of copies differ by less than 1: length, mean of each band, its begin."""
+    profile = envelope.mean(axis=0)
+    begin = envelope[:_FEWEST_FRAMES].mean(axis=0)
+    bands = np.concatenate([(profile - profile.mean()) / 3, (begin - profile.mean()) / 6])
+    return np.concatenate([[duration_s / LENGTH_S], bands / TOLERANCE_DB])
 
 
 def _decode(text: str) -> Envelope:
     levels = np.frombuffer(base64.b85decode(text), dtype=np.uint8)
     return levels.reshape(-1, len(EDGES_HZ) - 1) * _STEP_DB
-
-
-def _unlevelled(profiles: Envelope) -> Envelope:
-    return profiles - profiles.mean(axis=1, keepdims=True)
 
 
 def _same(first: Envelope, second: Envelope) -> bool:
@@ -97,4 +106,4 @@ def _same(first: Envelope, second: Envelope) -> bool:
         return False
     apart = float(np.sqrt(np.mean(difference[heard] ** 2)))
     moves = float(np.sqrt(np.mean((first - first.mean(axis=0))[heard] ** 2)))
-    return apart <= TOLERANCE_DB and apart <= _SHARE * moves
+    return moves >= _LEAST_MOVE_DB and apart <= min(TOLERANCE_DB, _SHARE * moves)

@@ -187,12 +187,14 @@ class NoteCorpus:
         records: list[dict[str, Any]] = [
             {"kind": "corpus", "name": self.title, "fingerprint": self.fingerprint(), "split_rules": rules}
         ]
+        first: dict[str, str] = {}
         for split in SPLITS:
             for note in ready.pools[split]:
                 fact = ready.facts[note.path]
-                meaning = {"pitch": note.pitch, "velocity": note.velocity, "instrument": note.instrument, "family": note.family}
+                meaning: dict[str, Any] = {"pitch": note.pitch, "velocity": note.velocity}
+                meaning |= {"instrument": note.instrument, "family": note.family}
                 place = {"split": split, "id": note.id, "path": note.path.relative_to(ready.listed.root).as_posix()}
-                meaning["together"] = ready.together[note]
+                meaning["together"] = first.setdefault(ready.together[note], note.id)
                 records.append({"kind": "note", **place, **meaning, "sha256": fact.sha256, "duration_s": fact.duration_s})
         return records
 

@@ -16,7 +16,7 @@ Links = Iterable[tuple[Path, Path]]
 
 NAME_RULE = (
     "files of one recording stay together: names alike but for a channel, a copy, a piece, a rate or numbers at their end, "
-    "and files of the same audio"
+    "and files of the same audio, at any level or sample rate"
 )
 
 # Published corpora whose names say what a clip was cut from; each pattern fits a whole name without its ending.

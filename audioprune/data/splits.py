@@ -236,7 +236,7 @@ def share_out(names: Sequence[str], fractions: Sequence[float], seed: int, what:
         found = ", ".join(names) or "none"
         raise DataError(
             f"expected at least 3 {what} to split them, found {len(names)} ({found}); point to the folder above, make folders train, valid "
-            f"and test, or use speaker_from=file to split single files"
+            f"and test, name speakers with data.speaker, or use speaker_from=file to split single files"
         )
     order = np.random.default_rng([seed, 1]).permutation(len(names))
     valid, test = (max(1, round(share * len(names))) for share in fractions[1:])
