@@ -83,15 +83,34 @@ def data(config: Any) -> None:
         found = check_tree(Path(plain["root"]))
         print("\n".join(found.lines()))
         if found.errors:
-            raise DataError(f"{plain['root']}: {len(found.errors)} bad files of {found.files}; see the list above")
+            leaks = sum(finding.code == "leak" for finding in found.errors)
+            told = f", {leaks} leaks between splits" if leaks else ""
+            raise DataError(f"{plain['root']}: {len(found.errors) - leaks} bad files of {found.files}{told}; see the list above")
         return
     corpus = instantiate(plain["data"])
     corpus.prepare()
     print(json.dumps(corpus.describe(), indent=1))
+    if plain["action"] == "check":
+        _tell_leaks(corpus)
     if plain["action"] == "manifest":
         target = Path(plain["out"] or "manifest.jsonl")
         corpus.write_manifest(target)
         print(f"wrote {target}")
+
+
+def _tell_leaks(corpus: Any) -> None:
+    """Print what is, or is suspected to be, in several splits of a corpus.
+
+    Raises:
+        DataError: The same audio is in two splits.
+    """
+    found = corpus.leaks() if hasattr(corpus, "leaks") else []
+    certain = [finding for finding in found if finding.severity == "error"]
+    for finding in found:
+        print(finding.line())
+    print(f"{len(certain)} leaks between splits, {len(found) - len(certain)} suspected")
+    if certain:
+        raise DataError(f"{len(certain)} files hold the same audio as a file of another split; see the list above")
 
 
 def listen(config: Any) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from audioprune.data.checks import Finding
 from audioprune.data.made_folder import MadeFolder
 from audioprune.data.scene_corpus import SceneSet, collate
 from audioprune.data.scenes import ClassFolder
@@ -327,6 +328,10 @@ class SyntheticScenes:
         """Return the size of the training set in a few words, ``synthetic_scenes, 600 clips of 3 s, 10 classes``."""
         self.prepare()
         return self.scenes.scale()
+
+    def leaks(self) -> list[Finding]:
+        """Return nothing: each clip is made anew, whatever its name."""
+        return []
 
     def manifest(self) -> list[dict[str, Any]]:
         """Return one record for the corpus and one for each clip."""

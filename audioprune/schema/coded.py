@@ -111,6 +111,8 @@ class CodedFolderConfig(CodedConfig):
     split: Any = None
     fractions: list[float] = number([0.8, 0.1, 0.1], least=0, most=1)
     speaker_from: str = "auto"
+    speaker: str | None = None
+    speaker_csv: str | None = None
     coded_root: str | None = None
     coded_delay: int = 0
     label: str | None = None

@@ -108,6 +108,9 @@ class NoisyMixturesConfig(MixingConfig):
     split: Any = None
     fractions: list[float] = number([0.8, 0.1, 0.1], least=0, most=1)
     speaker_from: str = "auto"
+    speaker: str | None = None
+    speaker_csv: str | None = None
+    noise_from: str = choice("auto", "auto", "file")
 
 
 @dataclass
@@ -155,6 +158,8 @@ class PairedFolderConfig:
     split: Any = None
     fractions: list[float] = number([0.8, 0.1, 0.1], least=0, most=1)
     speaker_from: str = "auto"
+    speaker: str | None = None
+    speaker_csv: str | None = None
     valid_speakers: list[str] = field(default_factory=list)
     valid_share: float = number(0.0, least=0, below=1)
     conditions: str | None = None
