@@ -44,6 +44,7 @@ _TASK_NAMES = {
     "mels": "data.mels",
 }
 _TAGS = ("pitches", "families", "instruments")
+_ONLY_NULL = (*_TAGS, "frame_length", "hop_length")  # where the key is absent the class decides
 
 
 def complete_task(config: Config, corpus: Any = None, stored: bool = False) -> Config:
@@ -60,6 +61,8 @@ def complete_task(config: Config, corpus: Any = None, stored: bool = False) -> C
     own = _parameters(config)
     filled = dict(config)
     for key in FOLLOWS["task"]:
+        if key in _ONLY_NULL and key not in config:
+            continue
         given = filled.pop(key, None)
         known = None if corpus is None or key not in own else _of_corpus(corpus, key)
         if given is not None and known is not None and not _task_fits(config, key, given, known):
