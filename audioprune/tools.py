@@ -40,9 +40,9 @@ def info(config: Any) -> None:
 
     plain = OmegaConf.to_container(config, resolve=True)
     if plain["checkpoint"]:
-        model = load_model_file(plain["checkpoint"], plain["model"]).model.eval()
+        model = load_model_file(plain["checkpoint"], _model_config(plain)).model.eval()
     else:
-        model = build_model(plain["model"], trusted=True).eval()
+        model = build_model(_model_config(plain), trusted=True).eval()
     require_example(model)
     card = cost.cost(model, model.example_input(), cost.example_seconds(model))
     facts = {
@@ -57,6 +57,15 @@ def info(config: Any) -> None:
         "layers": [layer.as_dict() for layer in card.layers],
     }
     print(json.dumps(facts) if plain["format"] == "json" else _info_table(facts))
+
+
+def _model_config(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a model that no corpus decides about."""
+    from audioprune import agreement
+    from audioprune.loading import instantiate
+
+    task = instantiate(agreement.complete_task(plain["task"])) if plain.get("task") else None
+    return agreement.complete_model(plain["model"], task)
 
 
 def _info_table(facts: dict[str, Any]) -> str:

@@ -28,6 +28,7 @@ ALLOWED = {
     "optim": BASE | {"compress"},
     "tasks": BASE | {"dsp", "compress", "metrics", "models", "settings"},
     "checkpoint": BASE,
+    "agreement": BASE | {"metrics"},
     "settings": BASE,
     "packing": BASE | {"compress"},
     "cost": BASE | {"compress"},
@@ -37,14 +38,14 @@ ALLOWED = {
     "distiller": BASE | {"compress", "checkpoint"},
     "loading": BASE | {"compress", "checkpoint", "packing"},
     "listening": BASE | {"results", "dsp", "metrics", "data", "loading"},
-    "run": BASE | {"identity", "results", "compress", "checkpoint", "settings", "loading"},
+    "run": BASE | {"agreement", "identity", "results", "compress", "checkpoint", "settings", "loading"},
     "scoring": BASE | {"compress", "checkpoint", "packing", "cost", "loading", "run"},
     "steps": BASE
     | {"results", "checkpoint", "compress", "distiller", "optim"}
     | {"metrics", "settings", "training", "loading", "run", "scoring"},
     "report": BASE | {"results", "platforms"},
-    "generation": BASE | {"data", "loading"},
-    "tools": BASE | {"cost", "data", "generation", "listening", "loading", "report"},
+    "generation": BASE | {"agreement", "data", "loading"},
+    "tools": BASE | {"agreement", "cost", "data", "generation", "listening", "loading", "report"},
     "verbs": BASE | {"identity", "run", "report"},
     "cli": BASE | {"identity", "schema", "tools", "verbs", "conf"},
 }

@@ -87,6 +87,7 @@ class CodedSpeech:
         self.coding = coding
         self.rules = rules
         self.sample_rate = rules.sample_rate
+        self.segment = rules.segment
         self.on_bad_file = on_bad_file
         self.cache_dir = cache_dir
         self.memory_mb = memory_mb

@@ -120,6 +120,17 @@ class NoteCorpus:
         """Names of the families; the index of a family is its place here."""
         return self._ready().listed.families
 
+    @property
+    def item_samples(self) -> int:
+        """Samples of a training item."""
+        return round((self.segment_s or self.store.duration_s) * self.sample_rate)
+
+    @property
+    def pitches(self) -> tuple[int, int]:
+        """Lowest and highest MIDI pitch of all notes."""
+        known = [note.pitch for pool in self._ready().pools.values() for note in pool]
+        return min(known), max(known)
+
     def prepare(self) -> None:
         """List, choose, inspect and split the notes; a second call does nothing.
 

@@ -77,6 +77,11 @@ class TutScenes:
         self.classes = corpus.classes
 
     @property
+    def features(self) -> SceneFeatures:
+        """What a model sees of a clip."""
+        return self.scenes.features
+
+    @property
     def notes(self) -> list[str]:
         """What the user should know about the files, one line each, after ``prepare``."""
         return self.scenes.notes
@@ -185,6 +190,11 @@ class ClassFolder:
     def classes(self) -> tuple[str, ...]:
         """Names of the classes in alphabetical order; a label is a place in this order."""
         return self.scenes.classes
+
+    @property
+    def features(self) -> SceneFeatures:
+        """What a model sees of a clip."""
+        return self.scenes.features
 
     @property
     def notes(self) -> list[str]:

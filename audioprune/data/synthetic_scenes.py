@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from audioprune.data.checks import Finding
 from audioprune.data.made_folder import MadeFolder
 from audioprune.data.scene_corpus import SceneSet, collate
+from audioprune.data.scene_features import SceneFeatures
 from audioprune.data.scenes import ClassFolder
 from audioprune.data.splits import SPLITS
 from audioprune.dsp import rms
@@ -241,7 +242,8 @@ class SyntheticScenes:
         duration_s: Length of a clip in seconds.
         mels: Number of mel bands.
         cache_dir: Cache folder; empty for the user's.
-        **options: Any other argument of ClassFolder, such as ``hop_length`` or ``memory_mb``.
+        **options: Any other argument of ClassFolder, such as ``hop_length`` or ``memory_mb``; ``hold_out`` changes nothing, for there is a
+            validation set.
 
     Attributes:
         sample_rate: Rate at which features are computed, in Hz.
@@ -279,6 +281,11 @@ class SyntheticScenes:
         self.sample_rate = self.scenes.sample_rate
         self.classes = tuple(scene.name for scene in SCENES)
         self._ready = False
+
+    @property
+    def features(self) -> SceneFeatures:
+        """What a model sees of a clip."""
+        return self.scenes.features
 
     @property
     def notes(self) -> list[str]:
