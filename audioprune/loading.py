@@ -17,6 +17,7 @@ from torch import nn
 from audioprune import checkpoint
 from audioprune.compress.kmeans import Codebook
 from audioprune.compress.masks import Mask
+from audioprune.compress.ties import join_views_
 from audioprune.compress.trim import resize_
 from audioprune.errors import AudiopruneError, CheckpointError, ConfigError
 from audioprune.packing import unpack
@@ -49,7 +50,7 @@ def build_model(config: dict[str, Any], trusted: bool) -> nn.Module:
 
     Raises:
         CheckpointError: A file names something outside the package's models.
-        ConfigError: The class or its arguments are wrong, or it is no ``nn.Module``.
+        ConfigError: The class or its arguments are wrong, it is no ``nn.Module``, or parameters of it share memory without being one.
     """
     target = str(config.get("_target_", ""))
     if not trusted and not is_package_model(target):
@@ -59,6 +60,7 @@ def build_model(config: dict[str, Any], trusted: bool) -> nn.Module:
     model = instantiate(config)
     if not isinstance(model, nn.Module):
         raise ConfigError(f"expected model._target_ to name a torch.nn.Module, got {target or 'nothing'}; give package.module.Class")
+    join_views_(model)
     return model
 
 

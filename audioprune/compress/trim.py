@@ -19,6 +19,7 @@ from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 from torch.optim import Optimizer
 
 from audioprune.compress.module_sizes import Shape, module_sizes
+from audioprune.compress.ties import join_views_
 from audioprune.compress.units import UnitSet, check_unit_sets, tensors_of
 from audioprune.compress.weight_groups import any_kept, expand
 from audioprune.errors import CheckpointError, ConfigError, unknown_name
@@ -70,6 +71,7 @@ def trim_(model: nn.Module, unit_sets: Sequence[UnitSet], keep: Mapping[str, Ten
             not fit the model or leave tensors of one module that do not fit one another; or a layer cannot be trimmed.
     """
     _refuse_parametrized(model, {part.tensor for each in unit_sets for part in each.slices})
+    join_views_(model)
     check_unit_sets(model, unit_sets)
     removed = [(each, keep[each.name].cpu()) for each in _named(unit_sets, keep) if not bool(keep[each.name].all())]
     for each, kept_units in removed:
