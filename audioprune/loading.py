@@ -19,6 +19,7 @@ from audioprune.compress.kmeans import Codebook
 from audioprune.compress.masks import Mask
 from audioprune.compress.ties import join_views_
 from audioprune.compress.trim import resize_
+from audioprune.compress.weight_norm import fold_like_
 from audioprune.errors import AudiopruneError, CheckpointError, ConfigError
 from audioprune.packing import unpack
 from audioprune.places import MODEL_FILES, model_file
@@ -115,11 +116,12 @@ def is_package_model(target: str) -> bool:
 
 
 def restore_model(model: nn.Module, state: dict[str, torch.Tensor]) -> nn.Module:
-    """Give a freshly built model the stored tensors, whatever widths trimming left.
+    """Give a freshly built model the stored tensors, whatever widths trimming left and whether pruning folded its weight norm.
 
     Raises:
         CheckpointError: Names of tensors differ.
     """
+    fold_like_(model, state)
     own = model.state_dict()
     missing, extra = sorted(set(own) - set(state)), sorted(set(state) - set(own))
     if missing or extra:

@@ -24,6 +24,7 @@ from audioprune.compress.lottery import Origin, Selection
 from audioprune.compress.masks import Mask
 from audioprune.compress.trim import trim_
 from audioprune.compress.units import UnitSet
+from audioprune.devices import chosen_device
 from audioprune.errors import ConfigError, DivergedError, unknown_name
 from audioprune.loading import build_model, load_model_file, restore_model
 from audioprune.run import Run
@@ -369,7 +370,7 @@ def _batches(run: Run, data: Any, chosen: list[int]) -> Iterator[dict[str, Any]]
 
 def _device(run: Run) -> torch.device:
     """Return where the training runs, which is where a criterion's passes run too."""
-    return torch.device("cuda" if run.runtime["device"] != "cpu" and torch.cuda.is_available() else "cpu")
+    return chosen_device(run.runtime["device"])
 
 
 def _examples(batch: dict[str, Any]) -> float:
