@@ -6,8 +6,9 @@ Variables of the environment that change numbers and that we do not own enter th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 import torch
 from accelerate import Accelerator
@@ -16,7 +17,7 @@ from accelerate.state import AcceleratorState
 from audioprune.errors import ConfigError, unknown_name
 
 DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
-_OWNED = "ACCELERATE_"
+_OWNED = "ACCELERATE_"  # prefix of the variables that we own
 
 
 def chosen_device(name: str) -> torch.device:
@@ -61,7 +62,7 @@ def open_accelerator(name: str, precision: str) -> Accelerator:
     placed = {} if several else {f"{_OWNED}TORCH_DEVICE": str(device)}
     AcceleratorState._reset_state(reset_partial_state=True)
     torch.set_float32_matmul_precision("highest")
-    with _own_variables(placed):
+    with own_variables(placed):
         return Accelerator(
             mixed_precision="bf16" if precision == "bf16" else "no",
             cpu=device.type == "cpu",
@@ -79,13 +80,13 @@ def _require_cuda(name: str, number: str) -> None:
 
 
 @contextmanager
-def _own_variables(values: dict[str, str]) -> Iterator[None]:
-    """Hide the variables that we own for the length of a with-block and set some of them."""
+def own_variables(values: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
+    """Hide the ``ACCELERATE_*`` variables for the length of a with-block, since some are read during a training; set those given."""
     hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(_OWNED)}
     os.environ.update(values)
     try:
         yield
     finally:
-        for name in values:
-            os.environ.pop(name, None)
+        for name in [name for name in os.environ if name.startswith(_OWNED)]:
+            del os.environ[name]
         os.environ.update(hidden)

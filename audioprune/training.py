@@ -22,7 +22,7 @@ from audioprune import checkpoint
 from audioprune.compress.masks import Mask
 from audioprune.compress.ties import join_views_
 from audioprune.compress.weight_norm import refuse_normed
-from audioprune.devices import open_accelerator
+from audioprune.devices import open_accelerator, own_variables
 from audioprune.divergence import bad_gradient, bad_input, bad_output, bad_weight
 from audioprune.errors import CheckpointError, ConfigError, DataError, DivergedError
 from audioprune.files import append_line
@@ -133,14 +133,18 @@ class Fit:
             DivergedError: A loss was not finite; the message names what stopped being finite, the model holds the last finite weights.
             InterruptedRun: The user stopped; the checkpoint holds the exact position.
         """
-        self._prepare()
-        self._resume()
+        with own_variables():
+            self._prepare()
+            self._resume()
+            self._epochs()
+            return self._finish()
+
+    def _epochs(self) -> None:
         end = self.settings.epochs
         with progress(self.title, self._total_steps()) as display:
             display.skip(min(self.position.steps, self._total_steps()))
             while self.position.epoch < end and not self.position.finished:
                 self._epoch(display)
-        return self._finish()
 
     def _prepare(self) -> None:
         join_views_(self.model)

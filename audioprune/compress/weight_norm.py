@@ -45,6 +45,11 @@ def fold_like_(model: nn.Module, names: Iterable[str]) -> None:
         fold_weight_norm_(model)
 
 
+def is_normed(model: nn.Module) -> bool:
+    """Tell whether any weight of a model is weight-normalised."""
+    return any(True for _ in _normed(model))
+
+
 def refuse_normed(model: nn.Module, names: Iterable[str]) -> None:
     """Refuse masks of the parts of a weight-normalised weight.
 
