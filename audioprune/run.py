@@ -24,9 +24,10 @@ from torch import nn
 from audioprune import __version__, agreement, checkpoint
 from audioprune.compress.kmeans import Codebook
 from audioprune.compress.masks import Mask
+from audioprune.devices import chosen_device
 from audioprune.errors import CheckpointError, ConfigError, DataError, OutputError
 from audioprune.files import append_line, check_writable, drop_leftovers, lock, read_lines, write_json
-from audioprune.identity import config_hash, result_config
+from audioprune.identity import config_hash, result_config, variables
 from audioprune.loading import (
     LoadedModel,
     build_model,
@@ -172,6 +173,7 @@ def run_job(config: DictConfig, folder: Path, overrides: list[str]) -> str:
         ``"finished"``, or ``"cached"`` when the folder already held the finished run.
     """
     plain = OmegaConf.to_container(config, resolve=True)
+    chosen_device(plain["runtime"]["device"])
     status = _read_json(folder / "status.json")
     _refuse_foreign(folder, plain)
     if status.get("status") == "finished" and not plain["runtime"]["force"]:
@@ -293,7 +295,7 @@ def _refuse_foreign(folder: Path, plain: dict[str, Any]) -> None:
     known = _read_json(folder / "run.json")
     if known and known.get("hash") != config_hash(plain):
         stored, mine = known.get("config", {}), result_config(plain)
-        keys = [key for key in sorted(set(stored) | set(mine)) if stored.get(key) != mine.get(key)]
+        keys = [key for key in sorted(set(stored) | set(mine)) if stored.get(key) != mine.get(key)] or ["variables of the environment"]
         raise OutputError(
             f"{folder} belongs to configuration {known.get('hash')}, this one is {config_hash(plain)} "
             f"(differs in {', '.join(keys)}); choose another folder"
@@ -339,6 +341,7 @@ def environment() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
         "cuda": torch.version.cuda,
+        "variables": variables(),
         "git": _git_revision(),
         "versions": versions,
     }

@@ -168,11 +168,15 @@ def generate(config: Any) -> None:
     import torch
     from omegaconf import OmegaConf
 
+    from audioprune.devices import chosen_device
     from audioprune.generation import Request, make_note
 
     plain = OmegaConf.to_container(config, resolve=True)
     if not plain["checkpoint"]:
         raise ConfigError("expected checkpoint=<model.apz, .safetensors, .pt or run folder>, got none; give the model that makes the note")
+    wish = plain["runtime"]["device"]
+    if chosen_device(wish).type != "cpu" and wish != "auto":
+        raise ConfigError(f"expected runtime.device=cpu or auto, since a note is made on the CPU, got {wish}; leave it out")
     torch.set_num_threads(plain["runtime"]["threads"] or len(os.sched_getaffinity(0)))
     wanted = Request(**{key.name: plain[key.name] for key in fields(Request)})
     parts = {key: plain[key] for key in ("data", "model", "task")}
