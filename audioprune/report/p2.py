@@ -273,7 +273,7 @@ def _label(job: Job) -> str:
 
 
 def _remaining(group: Sequence[Job]) -> tuple[tuple[float, Value], ...]:
-    shares = [{int(row["iteration"]): row.get("remaining_share") for row in job.of_kind("iteration")} for job in group]
+    shares = [{int(row["iteration"]): row.get("remaining_share") for row in job.iterations()} for job in group]
     last = max(iteration for per_job in shares for iteration in per_job)
     first = Value(1.0, None, len(group))
     later = [(float(step), mean_of([per_job[step] for per_job in shares if step in per_job])) for step in range(1, last + 1)]

@@ -67,6 +67,11 @@ class Job:
         """Return the rows of one kind, in the order they were written."""
         return [row for row in self.rows if row.get("kind") == kind]
 
+    def iterations(self) -> list[dict[str, Any]]:
+        """Return the rows of pruning iterations, numbered from 1: iteration 0 is the whole model, wherever a pruning counted none."""
+        rows = self.of_kind("iteration")
+        return [{**row, "iteration": row.get("iteration") or place} for place, row in enumerate(rows, 1)]
+
 
 @dataclass(frozen=True)
 class Corpus:

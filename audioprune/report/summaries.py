@@ -164,7 +164,7 @@ def iteration_table(jobs: Iterable[Job], name: str = "iterations") -> Table:
 
 def _iteration_rows(job: Job) -> list[dict[str, Cell]]:
     marks = {entry.iteration: no_better(entry) for entry in entries([job]) if entry.variant == "pruned"}
-    rows = job.of_kind("iteration")
+    rows = job.iterations()
     return [_iteration_row(job, row) | {"remark": marks.get(row.get("iteration")) or "-"} for row in rows]
 
 

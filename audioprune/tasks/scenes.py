@@ -60,6 +60,10 @@ class SceneClassification:
         self.roll_frames = roll_frames
         self.sample_rate = sample_rate
 
+    def shared(self) -> dict[str, Any]:
+        """Return what a model must agree with, by the name of its argument or attribute."""
+        return {"classes": self.classes}
+
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
         """Return the mean cross-entropy of a batch as it is, a scalar."""
         return F.cross_entropy(self._logits(model, batch["features"]), self._labels(batch))
