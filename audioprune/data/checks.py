@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import soundfile
 
-from audioprune.data.audio import AudioInfo, decode_error, find_audio, read_info, why_not_a_file
+from audioprune.data.audio import AudioInfo, decode_error, find_audio, open_sound, read_info, why_not_a_file
 from audioprune.data.headers import is_shortened_sphere, missing_bytes
 from audioprune.data.splits import split_named
 from audioprune.dsp import mixdown
@@ -162,7 +162,7 @@ def inspect_file(path: Path) -> FileFacts:
     facts = FileFacts(path, path.stat().st_size, sha256_file(path), "", info.sample_rate, info.channels, findings=tuple(found))
     tally = _Tally(info)
     try:
-        with soundfile.SoundFile(str(path)) as stream:
+        with open_sound(path) as stream:
             for block in stream.blocks(_BLOCK_FRAMES, dtype="float32", always_2d=True):
                 tally.add(block)
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:

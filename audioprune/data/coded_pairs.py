@@ -20,7 +20,7 @@ from audioprune.data.coded_cache import CachedSignal, SignalCache
 from audioprune.data.file_index import inspect_files
 from audioprune.data.mixing import Source
 from audioprune.data.paired_folder import PairSource
-from audioprune.data.pairing import by_name
+from audioprune.data.pairing import by_name, place_key
 from audioprune.data.splits import listing
 from audioprune.data.threads import in_threads
 from audioprune.errors import ConfigError, DataError
@@ -217,7 +217,7 @@ class FolderCoding:
     def _partners(self, sources: Sequence[Source]) -> tuple[list[tuple[Source, Source]], list[Finding]]:
         """Return clean sources with their decoded sources, and what is missing or bad."""
         names = by_name(self.root)
-        found = [(source, names.get(Path(source.relative).with_suffix("").as_posix())) for source in sources]
+        found = [(source, names.get(place_key(Path(source.relative)))) for source in sources]
         problems = [Finding(source.path, "error", "partner", f"no file of that name in {self.root}") for source, path in found if not path]
         paths = [path for _, path in found if path]
         facts = {fact.path: fact for fact in inspect_files(self.root, paths, self.clean.cache_dir)}

@@ -30,6 +30,7 @@ from audioprune.data.gathering import (
     stop_or_skip,
     tell,
 )
+from audioprune.data.lists import bare_name
 from audioprune.data.mixing import MixingRules, Source, audible_start, by_group, collate, condition_name
 from audioprune.data.pairing import Pair, find_pairs, partners_differ, read_conditions
 from audioprune.data.splits import SPEAKER_RULES, SPLITS, assign_speech, lend_speakers, share_out
@@ -322,7 +323,7 @@ class PairedFolder:
         for pair in usable:
             place = places[pair.clean]
             noisy, clean = (_source(facts[path], pair.relative, place.split, place.group) for path in (pair.noisy, pair.clean))
-            pools[place.split].append(PairSource(noisy, clean, *known.get(pair.noisy.stem, (_ANY_NOISE, None))))
+            pools[place.split].append(PairSource(noisy, clean, *known.get(bare_name(pair.noisy.name), (_ANY_NOISE, None))))
         self._refuse(pools, where)
         used = [facts[path] for pair in usable for path in (pair.noisy, pair.clean)]
         leaks = refuse_leaks(used, [side for pool in pools.values() for source in pool for side in (source.noisy, source.clean)])

@@ -5,7 +5,6 @@ The rules are the same for every corpus: folders named after splits first, then 
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from audioprune.data.lists import Places, name_key, read_cells
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 SPLITS = ("train", "valid", "test")
@@ -30,6 +30,7 @@ _FOLDERS = {
 }
 _LIBRISPEECH = re.compile(r"(train|dev|test)-(clean|other)(-\d+)?")
 _LISTED = 5
+_COLUMNS = {"split": ("split",), "speaker": ("speaker",), "path": ("path", "file", "filename")}
 
 
 def split_of_folder(name: str) -> str:
@@ -59,6 +60,7 @@ def speaker_of(relative: Path, rule: str = "auto") -> str:
     Raises:
         DataError: The rule is ``"folder"`` and the file lies in no folder.
     """
+    relative = Path(name_key(relative.as_posix()))
     if rule == "file":
         return relative.with_suffix("").as_posix()
     if rule != "prefix" and len(relative.parts) > 1:
@@ -70,6 +72,7 @@ def speaker_of(relative: Path, rule: str = "auto") -> str:
 
 def noise_of(relative: Path) -> str:
     """Return the name of a noise: the file name before its first ``_``, else the folder's name, else the whole file name."""
+    relative = Path(name_key(relative.as_posix()))
     head, underscore, _ = relative.stem.partition("_")
     if underscore and head:
         return head
@@ -115,7 +118,7 @@ def read_split_list(source: str | Path | Mapping[str, Sequence[str]], root: Path
     Args:
         source: A CSV file with a header and the columns ``split`` and ``speaker`` or ``path`` (or both), a text file with one
             ``split speaker`` a line, or a mapping from split to speakers. Paths in the file are relative to ``root``, to the
-            file's folder or to the folder above it.
+            file's folder or to the folder above it; their ending may be missing.
         root: Folder of the corpus.
 
     Raises:
@@ -129,8 +132,9 @@ def read_split_list(source: str | Path | Mapping[str, Sequence[str]], root: Path
         place = Path(source).expanduser()
         listed = SplitList(str(place))
         rows = _read_rows(place)
+    places = Places((root, place.parent, place.parent.parent))
     for number, row in enumerate(rows, 1):
-        _add_row(listed, row, number, root, place)
+        _add_row(listed, row, number, places)
     return listed
 
 
@@ -277,7 +281,7 @@ def _by_folders(
     speakers = sorted({entry.group for entry in assigned if entry.split == "train"})
     if len(speakers) < 2:
         raise DataError(f"expected a folder valid, or at least 2 training speakers to take some, found {_some(speakers)}; add one of both")
-    chosen = set(valid_speakers) or _share_of(speakers, fractions[1] / (fractions[0] + fractions[1]), seed)
+    chosen = set(map(name_key, valid_speakers)) or _share_of(speakers, fractions[1] / (fractions[0] + fractions[1]), seed)
     unknown = sorted(chosen - set(speakers))
     if unknown or len(chosen) == len(speakers):
         known = _some(speakers)
@@ -297,7 +301,7 @@ def _by_list(root: Path, relative: Mapping[Path, Path], listed: SplitList, speak
         inside = Path(*place.parts[1:]) if len(place.parts) > 1 and split_of_folder(place.parts[0]) else place
         split, speaker = listed.by_path.get(path.resolve(), ("", ""))
         speaker = speaker or speaker_of(inside, speaker_from)
-        split = split or listed.by_speaker.get(speaker, "")
+        split = split or listed.by_speaker.get(name_key(speaker), "")
         if split:
             assigned.append(Assigned(path, split, speaker))
         else:
@@ -314,39 +318,36 @@ def _by_list(root: Path, relative: Mapping[Path, Path], listed: SplitList, speak
 
 
 def _read_rows(place: Path) -> list[dict[str, str]]:
-    try:
-        lines = place.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"expected a list of splits at {place}, got {error}; give a CSV or text file") from error
-    lines = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    if lines and "," in lines[0]:
-        rows = [{str(key).strip().lower(): (value or "").strip() for key, value in row.items() if key} for row in csv.DictReader(lines)]
-        if not rows or "split" not in rows[0] or not {"speaker", "path"} & set(rows[0]):
-            raise DataError(f"{place}: expected the columns split and speaker or path, got {lines[0].strip()}; add a header line")
-        return rows
-    pairs = [line.split() for line in lines]
-    wrong = next((pair for pair in pairs if len(pair) != 2), None)
-    if wrong or not pairs:
+    lines = read_cells(place, "a list of splits")
+    header = [name.lower() for name in lines[0].cells] if lines else []
+    columns = {name: header.index(known) for name, spellings in _COLUMNS.items() for known in spellings if known in header}
+    if {"split", "speaker"} <= set(columns) or {"split", "path"} <= set(columns):
+        return [{name: line.cells[at] if at < len(line.cells) else "" for name, at in columns.items()} for line in lines[1:]]
+    words = [line.cells if len(line.cells) == 2 else " ".join(line.cells).split() for line in lines]
+    if len(header) > 1 and not split_of_folder(header[0]):
+        given = ", ".join(lines[0].cells)
+        raise DataError(f"{place}: expected the columns split and speaker or path, got {given}; add a header line")
+    wrong = next((line for line in words if len(line) != 2), None)
+    if wrong or not words:
         given = " ".join(wrong or []) or "nothing"
         raise DataError(f"{place}: expected lines 'split speaker', got {given}; correct the line or write a CSV")
-    return [{"split": first, "speaker": second} for first, second in pairs]
+    return [{"split": first, "speaker": second} for first, second in words]
 
 
-def _add_row(listed: SplitList, row: Mapping[str, str], number: int, root: Path, place: Path) -> None:
+def _add_row(listed: SplitList, row: Mapping[str, str], number: int, places: Places) -> None:
     split = split_of_folder(row.get("split", ""))
     if not split:
         raise DataError(f"{listed.name}, row {number}: {unknown_name('split', row.get('split', ''), SPLITS)}")
-    speaker = row.get("speaker", "")
+    speaker = name_key(row.get("speaker", ""))
     if not row.get("path"):
         before = listed.by_speaker.setdefault(speaker, split)
         what = f"speaker '{speaker}'"
     else:
-        tried = (folder / row["path"] for folder in (root, place.parent, place.parent.parent))
-        path = next((path.resolve() for path in tried if path.exists()), None)
+        path = places.find(row["path"])
         if path is None:
             listed.absent.append(row["path"])
             return
-        before = listed.by_path.setdefault(path, (split, speaker))[0]
+        before = listed.by_path.setdefault(path.resolve(), (split, speaker))[0]
         what = f"file {row['path']}"
     if before != split:
         raise DataError(f"{listed.name}, row {number}: expected {what} in one split, got {before} and {split}; remove one of the rows")
