@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from audioprune.data.lists import Places, name_key, read_cells
+from audioprune.data.lists import Places, bare_name, name_key, read_cells, read_lines, without_ending
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 SPLITS = ("train", "valid", "test")
@@ -117,8 +117,9 @@ def read_split_list(source: str | Path | Mapping[str, Sequence[str]], root: Path
 
     Args:
         source: A CSV file with a header and the columns ``split`` and ``speaker`` or ``path`` (or both), a text file with one
-            ``split speaker`` a line, or a mapping from split to speakers. Paths in the file are relative to ``root``, to the
-            file's folder or to the folder above it; their ending may be missing.
+            ``split speaker`` a line, a folder with train.txt, valid.txt and test.txt, or a mapping from split to speakers or to
+            such a text file. A line of these names a speaker or a file. Paths in a CSV are relative to ``root``, to its folder
+            or to the folder above it. Endings of file names may be missing.
         root: Folder of the corpus.
 
     Raises:
@@ -126,12 +127,12 @@ def read_split_list(source: str | Path | Mapping[str, Sequence[str]], root: Path
     """
     if isinstance(source, Mapping):
         listed = SplitList("split")
-        rows = [{"split": split, "speaker": str(speaker)} for split, speakers in source.items() for speaker in speakers]
+        rows = [{"split": split, "speaker": name} for split, given in source.items() for name in _names_in(given)]
         place = root
     else:
         place = Path(source).expanduser()
         listed = SplitList(str(place))
-        rows = _read_rows(place)
+        rows = _read_folder(place) if place.is_dir() else _read_rows(place)
     places = Places((root, place.parent, place.parent.parent))
     for number, row in enumerate(rows, 1):
         _add_row(listed, row, number, places)
@@ -296,25 +297,42 @@ def _share_of(names: Sequence[str], share: float, seed: int) -> set[str]:
 
 
 def _by_list(root: Path, relative: Mapping[Path, Path], listed: SplitList, speaker_from: str) -> tuple[list[Assigned], list[str]]:
-    assigned, unlisted = [], []
+    assigned, unlisted, used = [], [], set()
     for path, place in relative.items():
         inside = Path(*place.parts[1:]) if len(place.parts) > 1 and split_of_folder(place.parts[0]) else place
         split, speaker = listed.by_path.get(path.resolve(), ("", ""))
         speaker = speaker or speaker_of(inside, speaker_from)
-        split = split or listed.by_speaker.get(name_key(speaker), "")
+        named = (name_key(speaker), bare_name(path.name), name_key(without_ending(inside.as_posix())))
+        split = split or next((listed.by_speaker[name] for name in named if name in listed.by_speaker), "")
+        used.update(name for name in named if name in listed.by_speaker)
         if split:
             assigned.append(Assigned(path, split, speaker))
         else:
             unlisted.append(relative[path].as_posix())
     refuse_shared(assigned, "speaker")
     notes = [f"{listed.name}: {len(listed.absent)} rows name files that do not exist: {_some(listed.absent)}"] if listed.absent else []
-    idle = sorted(set(listed.by_speaker) - {entry.group for entry in assigned})
+    idle = sorted(set(listed.by_speaker) - used)
     notes += [f"{listed.name}: {len(idle)} speakers have no file: {_some(idle)}"] if idle else []
     notes += [f"{listed.name} does not name {len(unlisted)} files, which are not used: {_some(unlisted)}"] if unlisted else []
     missing = [split for split in SPLITS if split not in {entry.split for entry in assigned}]
     if missing:
         raise DataError(f"{listed.name}: expected files below {root} for all splits, got none for {', '.join(missing)}; check the names")
     return assigned, notes
+
+
+def _read_folder(folder: Path) -> list[dict[str, str]]:
+    """Return the rows of a folder with a list of names for each split."""
+    lists = {place: split_of_folder(place.stem) for place in sorted(folder.glob("*.txt"))}
+    if not any(lists.values()):
+        raise DataError(f"{folder}: expected lists train.txt, valid.txt and test.txt, found {listing(folder)}; give a list or its folder")
+    return [{"split": split, "speaker": name} for place, split in lists.items() if split for name in _names_in(place)]
+
+
+def _names_in(given: str | Path | Sequence[str]) -> list[str]:
+    """Return the names of speakers or files: as given, or one a line of a text file, without the ending of audio."""
+    if isinstance(given, str | Path):
+        return [without_ending(line) for _, line in read_lines(Path(given).expanduser(), "a list of speakers or files")]
+    return [str(name) for name in given]
 
 
 def _read_rows(place: Path) -> list[dict[str, str]]:
