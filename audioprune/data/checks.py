@@ -168,7 +168,8 @@ def inspect_file(path: Path) -> FileFacts:
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:
         reason = f"{decode_error(error)} after {tally.frames} of {info.frames} samples"
         return replace(facts, frames=tally.frames, findings=(*found, Finding(path, "error", "cut", reason)))
-    found += [Finding(path, severity, code, reason) for severity, code, reason in tally.faults()]
+    if not found:  # what is odd about the rest of a cut file follows from the cut
+        found += [Finding(path, severity, code, reason) for severity, code, reason in tally.faults()]
     return replace(facts, frames=tally.frames, level=tally.level(), audio_sha256=tally.digest(), findings=tuple(found))
 
 
@@ -236,7 +237,7 @@ def doubled(facts: Iterable[FileFacts], splits: dict[Path, str]) -> Iterator[Fin
     """
     first: dict[str, list[Path]] = {}
     for fact in facts:
-        if not fact.audio_sha256 or fact.has("silent"):
+        if not fact.audio_sha256 or fact.has("silent") or fact.errors:
             continue
         earlier = first.setdefault(fact.audio_sha256, [])
         leak = [path for path in earlier if {splits.get(path, ""), splits.get(fact.path, "")} in ({"train", "test"}, {"valid", "test"})]

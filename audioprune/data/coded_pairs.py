@@ -229,7 +229,8 @@ class FolderCoding:
                 coded = replace(source, path=path, sha256=fact.sha256, duration_s=fact.duration_s, level=fact.level)
                 early = source.duration_s - coded.duration_s + self.delay / self.clean.sample_rate
                 if early > _MISSING_S:
-                    problems.append(Finding(path, "error", "length", f"{early:.3g} s shorter than its clean file {source.path}"))
+                    reason = f"{early:.3g} s shorter than its clean file {source.path}, more than {_MISSING_S:g} s"
+                    problems.append(Finding(path, "error", "length", reason))
                 else:
                     partners.append((source, coded))
         return partners, problems

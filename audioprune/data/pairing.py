@@ -16,7 +16,7 @@ from audioprune.data.audio import find_audio
 from audioprune.data.checks import Finding
 from audioprune.data.lists import bare_name, name_key, read_cells, without_ending
 from audioprune.data.splits import listing, split_of_folder
-from audioprune.errors import DataError
+from audioprune.errors import ConfigError, DataError, unknown_name
 
 _DEPTH = 3
 _CONDITION = 3
@@ -152,6 +152,53 @@ def by_name(folder: Path) -> dict[str, Path]:
 def place_key(relative: Path) -> str:
     """Return a file's place in a folder in the form in which partners are looked up: without the ending, accents composed."""
     return name_key(without_ending(relative.as_posix()))
+
+
+LENGTHS = ("equal", "shortest")
+
+
+@dataclass(frozen=True)
+class LengthRule:
+    """What becomes of pairs whose files differ in length, as codecs and enhancers leave them.
+
+    Attributes:
+        lengths: ``"equal"`` refuses them; ``"shortest"`` cuts both files at the end of the shorter one.
+        tolerance_s: Largest difference that may be cut, in seconds; more is an error in any case.
+
+    Raises:
+        ConfigError: A value is out of its range.
+    """
+
+    lengths: str = "equal"
+    tolerance_s: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.lengths not in LENGTHS:
+            raise ConfigError(unknown_name("lengths", self.lengths, LENGTHS))
+        if not (self.tolerance_s >= 0 and math.isfinite(self.tolerance_s)):
+            raise ConfigError(f"expected length_tolerance_s of at least 0, got {self.tolerance_s}; use for instance 0.05")
+
+    def fault(self, noisy: Sequence[int], clean: Sequence[int]) -> str:
+        """Say why two files are no pair, and what helps; empty where they are one.
+
+        Args:
+            noisy: Sample rate and number of samples of the noisy file.
+            clean: The same of the clean file.
+        """
+        differ = partners_differ(noisy, clean)
+        if not differ or noisy[0] != clean[0]:
+            return differ
+        apart_s = abs(noisy[1] - clean[1]) / noisy[0]
+        if apart_s > self.tolerance_s:
+            return f"{differ}: {apart_s:.3g} s apart, more than data.length_tolerance_s={self.tolerance_s:g}"
+        return "" if self.lengths == "shortest" else f"{differ}; data.lengths=shortest cuts both"
+
+    def note(self, apart_s: Sequence[float]) -> list[str]:
+        """Return one line on the pairs that are cut, from the differences of all pairs in seconds."""
+        cut = [each for each in apart_s if each > 0]
+        if not cut:
+            return []
+        return [f"{len(cut)} of {len(apart_s)} pairs differ by up to {1000 * max(cut):.3g} ms; both files are cut to the shorter"]
 
 
 def partners_differ(noisy_frames: Sequence[int], clean_frames: Sequence[int]) -> str:
