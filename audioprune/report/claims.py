@@ -16,8 +16,8 @@ from audioprune.report.figures import Line
 from audioprune.report.p2 import MODELS, by_row, is_structured, pesq_of, published_rows, remaining_lines, set_apart, values_of
 from audioprune.report.results import Job, Request, honest_scale, read_reported, without_width
 from audioprune.report.tables import Cell, Column, Table, metric_column, write_table
+from audioprune.report.verdicts import HELD, NOT_HELD, NOT_MEASURED, Claim
 
-HELD, NOT_HELD, NOT_MEASURED = "held", "did not hold", "not measured"
 LOSS_POINTS = 2.0  # the largest drop in Table 2 is 1.99 STOI points (TCNN, -5 dB)
 STRUCTURED_LOSS_POINTS = 1.0  # in Table 2 the largest is 0.11 points (GCRN, 0 dB)
 SAME_SIZE = (0.8, 1.5)  # parameters of the baseline / of the pruned model; 1.26 and 1.07 in Table 1
@@ -31,22 +31,10 @@ _COLUMNS = (
     Column("status", "Status"),
     Column("numbers", "Our numbers"),
     Column("published", "Published"),
+    Column("reason", "Why"),
     Column("seeds", "Seeds", "count"),
     Column("scale", "Scale"),
 )
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One claim, judged for one model."""
-
-    claim: str
-    model: str
-    status: str
-    numbers: str
-    published: str
-    seeds: int = 0
-    scale: str = "-"
 
 
 @dataclass(frozen=True)
@@ -78,12 +66,14 @@ def judged_table(name: str, judged: Iterable[Claim], reported: Mapping[str, Any]
         reported: The paper's published facts, of which ``authors`` and ``venue`` are named.
         notes: Sentences below the table.
     """
-    rows: list[dict[str, Cell]] = [
-        {**vars(claim), "seeds": claim.seeds or "-", "scale": claim.scale if claim.scale == "-" else honest_scale(claim.scale)}
-        for claim in judged
-    ]
+    rows = tuple(_claim_row(claim) for claim in judged)
     caption = f"Claims of {reported['authors']} ({reported['venue']}) and what our runs say"
-    return Table(name, caption, _COLUMNS, tuple(rows), ("A status speaks of our runs at their scale, not of the paper.", *notes))
+    return Table(name, caption, _COLUMNS, rows, ("A status speaks of our runs at their scale, not of the paper.", *notes))
+
+
+def _claim_row(claim: Claim) -> dict[str, Cell]:
+    scale = claim.scale if claim.scale == "-" else honest_scale(claim.scale)
+    return {**vars(claim), "reason": claim.reason or "-", "seeds": claim.seeds or "-", "scale": scale}
 
 
 def measured(table: Table) -> bool:

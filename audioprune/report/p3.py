@@ -26,6 +26,7 @@ RESULT_KEYS = (
     "seconds_scoring", "mi_samples",
 )  # fmt: skip
 _NO_BETTER = 0.98  # errors of networks that learned nothing scatter a little about the trivial one
+_FRACTION = 0.3  # of the paper: what goes in one round
 _OFF_SCHEDULE = 1.15  # a ticket that is this much larger than its round asks for stands at another ratio
 
 
@@ -111,6 +112,7 @@ class Mean:
         removed: Mean share of removed weights, 0..1.
         mean: Mean of the number, with its least and largest.
         runs: Lotteries that entered.
+        scales: Scale of each of them.
     """
 
     iteration: int
@@ -119,6 +121,7 @@ class Mean:
     least: float
     largest: float
     runs: int
+    scales: tuple[str, ...] = ()
 
     @property
     def ratio(self) -> float:
@@ -128,18 +131,48 @@ class Mean:
 
 def means(tickets: Iterable[Ticket], number: Callable[[Ticket], float | None] = lambda ticket: ticket.error) -> list[Mean]:
     """Average a number round by round; tickets that are off their schedule or whose number is none are left out."""
-    rounds: dict[int, list[tuple[float, float]]] = {}
+    rounds: dict[int, list[tuple[Ticket, float]]] = {}
     for ticket in tickets:
         value = number(ticket)
         if value is not None and ticket.on_schedule:
-            rounds.setdefault(ticket.iteration, []).append((ticket.removed, value))
+            rounds.setdefault(ticket.iteration, []).append((ticket, value))
     return [_mean(iteration, rounds[iteration]) for iteration in sorted(rounds)]
 
 
-def _mean(iteration: int, found: Sequence[tuple[float, float]]) -> Mean:
+def _mean(iteration: int, found: Sequence[tuple[Ticket, float]]) -> Mean:
     values = [value for _, value in found]
-    removed = statistics.fmean(share for share, _ in found)
-    return Mean(iteration, removed, statistics.fmean(values), min(values), max(values), len(values))
+    removed = statistics.fmean(ticket.removed for ticket, _ in found)
+    scales = tuple(ticket.job.scale for ticket, _ in found)
+    return Mean(iteration, removed, statistics.fmean(values), min(values), max(values), len(values), scales)
+
+
+def scales_text(scales: Iterable[str]) -> str:
+    """Name the scales of the lotteries behind a number, each once."""
+    return " | ".join(dict.fromkeys(map(honest_scale, scales)))
+
+
+def late_note(tickets: Sequence[Ticket]) -> str:
+    """Say why some rounds have fewer lotteries than others, naming only reasons that occur; empty where all lotteries are as long."""
+    last = {ticket.job.folder: ticket for ticket in smallest(tickets)}
+    furthest = max((ticket.iteration for ticket in last.values()), default=0)
+    short = [ticket for ticket in last.values() if ticket.iteration < furthest]
+    asked = [_rounds_asked(ticket) for ticket in short]
+    stopped = [ticket for ticket, rounds in zip(short, asked, strict=True) if rounds > ticket.iteration]
+    reasons = {
+        "were run for fewer rounds": len(stopped) < len(short),
+        "are not finished": any(ticket.job.status != "finished" for ticket in stopped),
+        "could remove nothing more": any(ticket.job.status == "finished" for ticket in stopped),
+        "are larger there than the round asks for, since units have a floor": not all(ticket.on_schedule for ticket in tickets),
+        "have no finite error there": any(ticket.error is None for ticket in tickets),
+    }
+    told = ", or ".join(reason for reason, occurs in reasons.items() if occurs)
+    return f" Hollow: rounds without all lotteries; the others {told}." if told else ""
+
+
+def _rounds_asked(ticket: Ticket) -> int:
+    """Return the rounds that a lottery was to have; those it has where that is not recorded."""
+    asked = finite_or_none(ticket.job.config.get("pipeline.rounds"))
+    return ticket.iteration if asked is None else int(asked)
 
 
 def chosen(tickets: Iterable[Ticket], **wanted: Any) -> list[Ticket]:
@@ -193,6 +226,8 @@ _LOTTERIES = (
     Column("best", "Lowest multiplier"),
     Column("params", "Params at first", "count"),
     Column("params_last", "Params at last", "count"),
+    Column("nonzero", "Non-zeros at first", "count"),
+    Column("nonzero_last", "Non-zeros at last", "count"),
     Column("error", "Test error at first", "fine"),
     Column("last", "Multiplier at last", "score"),
     Column("trivial", "Trivial multiplier", "score"),
@@ -206,10 +241,10 @@ def lottery_table(tickets: Sequence[Ticket]) -> Table:
     """Return one row per kind of lottery: how small it went, the best and the last multiplier, means over seeds."""
     kinds: dict[tuple[Any, ...], list[Ticket]] = {}
     for ticket in tickets:
-        kinds.setdefault((ticket.label, ticket.dataset, what(ticket)), []).append(ticket)
+        kinds.setdefault((ticket.label, ticket.dataset, what(ticket), ticket.job.scale), []).append(ticket)
     rows = [_lottery_row(key, found) for key, found in sorted(kinds.items(), key=lambda item: tuple(map(str, item[0])))]
     notes = (
-        "Multiplier: test error over that of the unpruned network of the same run, of the epoch with the best validation. "
+        f"Multiplier: test error over that of the unpruned network of the same run, {_kept_epoch(tickets)}. "
         "The lowest one is chosen among the rounds by the test error itself, as in the paper.",
         "The removed share is that of all parameters in trimming, and that of the weights that may be masked in masking: neither biases, "
         "normalisations nor output layers.",
@@ -218,12 +253,20 @@ def lottery_table(tickets: Sequence[Ticket]) -> Table:
     return Table("p3_lotteries", "Lotteries: sizes and test error multipliers", _LOTTERIES, tuple(rows), notes)
 
 
+def _kept_epoch(tickets: Iterable[Ticket]) -> str:
+    """Say of which epoch the scored networks are."""
+    rules = {str(ticket.job.config.get("training.keep") or "best") for ticket in tickets}
+    words = {"best": "of the epoch with the best validation", "last": "of the last epoch"}
+    return " or, where a run keeps it, ".join(words.get(rule, rule) for rule in sorted(rules)) or words["best"]
+
+
 def what(ticket: Ticket) -> str:
     """Say in words what kind of lottery a ticket is of."""
     verb = {"trim": "trimming", "mask": "masking"}.get(str(ticket.mode), str(ticket.mode))
     extra = "" if ticket.reset == "rewind" else f", {ticket.reset}"
     setting = "" if (ticket.scaling, ticket.budget) == ("max", "weights") else f", {ticket.scaling}, {ticket.budget}"
-    return f"{verb}, {ticket.scope}, {ticket.criterion}{extra}{setting}"
+    share = "" if ticket.fraction in (None, _FRACTION) else f", {100 * ticket.fraction:g} % a round"
+    return f"{verb}, {ticket.scope}, {ticket.criterion}{extra}{setting}{share}"
 
 
 def _lottery_row(key: tuple[Any, ...], found: Sequence[Ticket]) -> dict[str, Cell]:
@@ -235,7 +278,7 @@ def _lottery_row(key: tuple[Any, ...], found: Sequence[Ticket]) -> dict[str, Cel
     best = min(later, key=lambda number: later[number]) if later else None
     last = max(rounds)
     removed = _average(ticket.removed for ticket in rounds[best]) if best is not None else None
-    label, dataset, words = key
+    label, dataset, words, scale = key
     return {
         "label": label,
         "dataset": dataset,
@@ -244,13 +287,15 @@ def _lottery_row(key: tuple[Any, ...], found: Sequence[Ticket]) -> dict[str, Cel
         "rounds": last,
         "best": "-" if best is None else f"{later[best]:.3f} at {100 * removed:.1f} %",
         "params": _average(ticket.params for ticket in rounds[0]),
-        "params_last": _average(ticket.params_nonzero for ticket in rounds[last]),
+        "params_last": _average(ticket.params for ticket in rounds[last]),
+        "nonzero": _average(finite_or_none(ticket.params_nonzero) for ticket in rounds[0]),
+        "nonzero_last": _average(finite_or_none(ticket.params_nonzero) for ticket in rounds[last]),
         "error": _average(finite_or_none(ticket.test) for ticket in rounds[0]),
         "last": errors[last],
         "trivial": _average(t.trivial / t.test for t in rounds[0] if None not in (t.trivial, finite_or_none(t.test))),
         "idle": f"{sum(ticket.idle for ticket in found)} of {len(found)}" if found[0].trivial is not None else "-",
         "seconds": sum(finite_or_none(ticket.seconds) or 0.0 for ticket in found),
-        "scale": honest_scale(found[0].job.scale),
+        "scale": honest_scale(scale),
     }
 
 
@@ -284,8 +329,11 @@ def platform_table(tickets: Sequence[Ticket], platforms: Sequence[Platform]) -> 
     Source: Esling et al., Table 1 and Sec. 6.
     """
     trimmed = chosen(tickets, mode="trim")
-    labels = list(dict.fromkeys(ticket.label for ticket in trimmed))
-    rows = [_platform_row(platform, label, chosen(trimmed, label=label)) for platform in platforms for label in labels or ["-"]]
+    kinds: dict[tuple[str, str], list[Ticket]] = {}
+    for ticket in trimmed:
+        kinds.setdefault((str(ticket.label), ticket.job.scale), []).append(ticket)
+    nothing = {("-", ""): []}
+    rows = [_platform_row(platform, label, found) for platform in platforms for (label, _), found in (kinds or nothing).items()]
     notes = (
         "Real-time: operations for one second of audio do not exceed the machine's. Embeddable: the parameters fit on the drive, and what "
         "one generation step reads and writes into the memory: the paper compares accesses with its size. Peak use stands with the costs.",
@@ -358,7 +406,7 @@ _COSTS = (
 def cost_table(tickets: Sequence[Ticket], platforms: Sequence[Platform]) -> Table:
     """Return what the smallest trimmed network of every lottery costs, and the first network of every model."""
     trimmed = chosen(tickets, mode="trim")
-    firsts = {ticket.label: ticket for ticket in reversed(chosen(trimmed, iteration=0))}
+    firsts = {(ticket.label, ticket.job.scale): ticket for ticket in reversed(chosen(trimmed, iteration=0))}
     rows = [_cost_row(ticket, platforms) for ticket in [*firsts.values(), *smallest(trimmed)]]
     rows.sort(key=lambda row: (str(row["label"]), -float(row["params"])))
     notes = (

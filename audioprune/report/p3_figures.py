@@ -12,7 +12,7 @@ from typing import Any
 
 from audioprune.platforms import Platform
 from audioprune.report.figures import COLORS, DASHES, MARKERS, Figure, footer_of, new_canvas, save_figure, styled
-from audioprune.report.p3 import CRITERIA, Mean, Ticket, chosen, main_setting, means, smallest
+from audioprune.report.p3 import CRITERIA, Mean, Ticket, chosen, late_note, main_setting, means, scales_text, smallest
 from audioprune.report.results import honest_scale
 from audioprune.report.tables import csv_text
 
@@ -84,6 +84,7 @@ def prunability_figure(folder: Path, tickets: Sequence[Ticket]) -> Figure | None
         "Chance alone masks all n weights of a unit with the probability (masked share)^n, so that narrow networks lose more units. "
         "After Figure 1 of the paper, where at most a third of the units goes."
     )
+    caption += _hollow_note(lines, masked)
     with styled():
         canvas = new_canvas(5.2, 3.4, _footer(masked))
         ax = canvas.subplots()
@@ -92,7 +93,7 @@ def prunability_figure(folder: Path, tickets: Sequence[Ticket]) -> Figure | None
         ax.plot([0, 100], [0, 100], color="#999999", linestyle=(0, (1, 2)), linewidth=1.2, label="all of them")
         ax.set(xlabel="Masked weights (%)", ylabel="Fully masked units (%)", xlim=(-2, 102), ylim=(-2, 102))
         canvas.legend(loc="outside right upper", frameon=False)
-        return _saved(canvas, folder, "p3_fig1_prunability", [Axes("", tuple(lines))], caption, masked)
+        return _saved(canvas, folder, "p3_fig1_prunability", [Axes("", tuple(lines))], caption)
 
 
 def masking_figure(folder: Path, tickets: Sequence[Ticket]) -> Figure | None:
@@ -150,7 +151,7 @@ def criteria_figure(folder: Path, tickets: Sequence[Ticket]) -> Figure | None:
     if len(lines) < 2:
         return None
     normed = sorted({str(ticket.label) for ticket in chosen(found, criterion="normalization")})
-    told = f" Normalization: {', '.join(normed)} only, the others have no normalisation layers." if normed else ""
+    told = f" The normalization criterion, which takes normalisation layers, was run for {', '.join(normed)}." if normed else ""
     caption = f"Criteria in global trimming; lines are means over models, corpora and seeds.{told} After Figure 4."
     panels = [Axes("all ratios", lines), Axes("up to 90 % removed", lines, high=_LOW), Axes("90 % and more removed", lines, low=9.0)]
     return _multipliers(folder, "p3_fig4_criteria", panels, caption, found)
@@ -165,8 +166,7 @@ def _with_models(name: str, tickets: Sequence[Ticket], most: set[str]) -> str:
 def _multipliers(folder: Path, name: str, panels: Sequence[Axes], caption: str, tickets: Sequence[Ticket]) -> Figure:
     shown = [panel for panel in panels if any(_within(panel, each.points) for each in panel.series)]
     names = list(dict.fromkeys(each.name for panel in shown for each in panel.series))
-    if any(point.runs < each.runs for panel in shown for each in panel.series for point in each.points):
-        caption += " Hollow: rounds that not all lotteries reached, since units have a floor."
+    caption += _hollow_note([each for panel in shown for each in panel.series], tickets)
     with styled():
         canvas = new_canvas(3.5 * len(shown) + 0.6 + 0.075 * max(map(len, names)), 3.4, _footer(tickets))
         axes = canvas.subplots(1, len(shown), squeeze=False)[0]
@@ -174,7 +174,13 @@ def _multipliers(folder: Path, name: str, panels: Sequence[Axes], caption: str, 
             _draw_panel(ax, panel)
         handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
         canvas.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False)
-        return _saved(canvas, folder, name, shown, caption, tickets)
+        return _saved(canvas, folder, name, shown, caption)
+
+
+def _hollow_note(lines: Sequence[Series], tickets: Sequence[Ticket]) -> str:
+    """Say what hollow markers mean, where there are any."""
+    hollow = any(point.runs < each.runs for each in lines for point in each.points)
+    return late_note(tickets) if hollow else ""
 
 
 def _within(panel: Axes, points: Sequence[Mean]) -> list[Mean]:
@@ -209,17 +215,16 @@ def _curve(ax: Any, each: Series, points: Sequence[Mean], x_of: Callable[[Mean],
         ax.fill_between(x, [point.least for point in points], [point.largest for point in points], color=color, alpha=_BAND, linewidth=0)
 
 
-def _saved(canvas: Any, folder: Path, name: str, panels: Sequence[Axes], caption: str, tickets: Sequence[Ticket]) -> Figure:
+def _saved(canvas: Any, folder: Path, name: str, panels: Sequence[Axes], caption: str) -> Figure:
     rows = [
-        [panel.title, each.name, p.iteration, 100 * p.removed, p.ratio, p.mean, p.least, p.largest, p.runs]
+        [panel.title, each.name, p.iteration, 100 * p.removed, p.ratio, p.mean, p.least, p.largest, p.runs, scales_text(p.scales)]
         for panel in panels
         for each in panel.series
         for p in _within(panel, each.points)
     ]
-    scale = " | ".join(dict.fromkeys(honest_scale(ticket.job.scale) for ticket in tickets))
     header = ["panel", "line", "round", "removed (%)", "prune ratio", "mean", "least", "largest", "runs", "scale"]
     ends = "; ".join(f"{row[1]}: {row[5]:.3g} at {row[3]:.3g} %" for row in rows if row[0] == panels[0].title)
-    return save_figure(canvas, folder, name, csv_text(header, [[*row, scale] for row in rows]), caption, f"{caption} {ends[:900]}.")
+    return save_figure(canvas, folder, name, csv_text(header, rows), caption, f"{caption} {ends[:900]}.")
 
 
 def _footer(tickets: Sequence[Ticket]) -> str:

@@ -76,6 +76,10 @@ class NextSample:
         self.example_s = example_s
         self.sample_rate = sample_rate
 
+    def shared(self) -> dict[str, Any]:
+        """Return what a model must agree with, by the name of its argument or attribute."""
+        return {"sample_rate": self.sample_rate, "conditioning": self.conditioning.channels}
+
     def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return the mean cross-entropy of a batch in nats per sample, a scalar."""
         tokens, features = self.inputs(model, batch)
@@ -291,6 +295,10 @@ class Reconstruction:
         self.loudness = loudness
         self.distance = SpectralLoss(spectral, stft_windows, eps, base)
         self.sample_rate = sample_rate
+
+    def shared(self) -> dict[str, Any]:
+        """Return what a model must agree with, by the name of its argument or attribute."""
+        return {"sample_rate": self.sample_rate, **({"block_size": BLOCK} if self.kind == "controls" else {})}
 
     def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return the mean spectral distance of a batch, a scalar."""

@@ -11,7 +11,9 @@ from audioprune.report import kinds, write_report
 from audioprune.report.p1 import POST, layer_table, model_table, partner, score_table, short_layer, systems_of, timing_table
 from audioprune.report.p1_figures import course_of, figures_of, layer_colors, read_sensitivity
 from audioprune.report.p1_page import judge, read_ratings, write_figures
+from audioprune.report.p2 import remaining_lines
 from audioprune.report.results import Request, load_jobs, read_reported
+from audioprune.report.summaries import iteration_table
 from audioprune.report.tables import to_csv, to_markdown
 
 SCALE = "desk; coded_synthetic, 1 min, aac-24k; width 0.125"
@@ -180,6 +182,16 @@ def test_too_little_pruning_does_not_hold(enhancer, reported) -> None:
     run = enhancer("b", "dcae", "p1_sensitivity", 0.86, 8.0, "pruned", nonzero=1600, sparsity=0.2)
     claim = judge(systems_of(load_jobs(run.folder.parent), reported), reported)[1]
     assert claim.status == "did not hold" and "less than 45 % removed" in claim.numbers
+
+
+def test_the_pruned_state_is_no_iteration_0(enhancer) -> None:
+    """Iteration 0 is the whole model everywhere; the one pruning of P1 counts none."""
+    run = enhancer("a", "dcae", "p1_post", 0.86, 8.0, "pruned", nonzero=1060, sparsity=0.47)
+    run.row(key="prune", kind="iteration", iteration=0, remaining_share=0.53, nonzero=1060)
+    jobs = load_jobs(run.folder)
+    assert [row["iteration"] for row in iteration_table(jobs).rows] == [1]
+    (line,) = remaining_lines(jobs)
+    assert [(x, value.mean) for x, value in line.points] == [(0.0, 1.0), (1.0, 0.53)]
 
 
 def test_a_trade_is_no_verdict(enhancer, reported) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -36,10 +37,14 @@ FULL = 100_000
 def lottery(make_run):
     """Write the run of one lottery: its multipliers round by round."""
 
-    def make(name, multipliers, mode="trim", scope="global", criterion="information", reset="rewind", seed=0, audio=False, **more):
+    def make(
+        name, multipliers, mode="trim", scope="global", criterion="information", reset="rewind", seed=0, audio=False,
+        scale=SCALE, rounds=None, **more,
+    ):  # fmt: skip
         model = "sing"
         pipeline = f"p3_{mode}"
-        run = make_run(name, model, pipeline, seed, SCALE, data={"name": "synthetic_notes"}, model_config={"name": model})
+        asked = {} if rounds is None else {"pipeline_config": {"rounds": rounds}}
+        run = make_run(name, model, pipeline, seed, scale, data={"name": "synthetic_notes"}, model_config={"name": model}, **asked)
         for number, multiplier in enumerate(multipliers):
             left = 0.7**number
             params = round(FULL * left) if mode == "trim" else FULL
@@ -49,7 +54,7 @@ def lottery(make_run):
             row |= {"mask_sparsity": 1 - left if mode == "mask" else 0.0, "units_masked": number if mode == "mask" else 0}
             row |= {"flops_s": 1e3 * params, "disk": 4 * params, "rw_r": params, "rw_w": 10, "peak_bytes": 5 * params, "rtf": 0.5}
             row |= {"test": 2 * multiplier, "val": multiplier, "multiplier": multiplier, "epochs": 4, "seconds": 1.5, "seed": seed}
-            run.row(**{**row, "scale": SCALE, **more})
+            run.row(**{**row, "scale": scale, **more})
         if audio:
             run.audio("test", "note_1", ("reference", "uncompressed", "round-04", "trimmed"))
         return run
@@ -109,6 +114,69 @@ def test_lotteries_in_a_table(tickets) -> None:
     assert rows["masking, local, magnitude"]["best"] == "0.700 at 51.0 %" and rows["masking, local, magnitude"]["seeds"] == 2
     assert rows["trimming, global, information"]["last"] == pytest.approx(1.8)
     assert rows["trimming, global, information, reinit"]["best"] == "1.200 at 30.0 %"
+
+
+def test_every_point_names_the_scales_of_its_own_lotteries(lottery, tmp_path) -> None:
+    small, large = SCALE, SCALE.replace("width 8", "width 32")
+    lottery("small", [1, 0.9])
+    run = lottery("large", [1, 1.1], scope="local", criterion="magnitude", scale=large)
+    found = tickets_of(load_jobs(run.folder.parent))
+    rows = list(csv.DictReader(masking_figure(tmp_path, found).csv.open()))
+    scales = {row["line"]: row["scale"] for row in rows}
+    assert scales["trimming (global, information)"] == f"{small}, not a reproduction"
+    assert scales["trimming (local, magnitude)"] == f"{large}, not a reproduction"
+
+
+def test_lotteries_of_two_scales_are_two_rows(lottery) -> None:
+    lottery("small", [1, 0.9])
+    run = lottery("large", [1, 1.1], seed=1, scale=SCALE.replace("width 8", "width 32"))
+    found = tickets_of(load_jobs(run.folder.parent))
+    widths = [row["scale"] for row in lottery_table(found).rows]
+    assert len(widths) == 2 and "width 8" in widths[1] and "width 32" in widths[0]
+    platforms = [row for row in platform_table(found, read_platforms()).rows if row["platform"] == "RPi 1B"]
+    assert [row["embeddable"] for row in platforms] == ["1 of 1", "1 of 1"] and len({row["scale"] for row in platforms}) == 2
+    firsts = [row for row in cost_table(found, read_platforms()).rows if row["what"] == "unpruned"]
+    assert len({row["scale"] for row in firsts}) == 2
+
+
+def test_parameters_and_non_zeros_are_columns_of_their_own(lottery) -> None:
+    run = lottery("mask", [1, 0.8, 0.9], mode="mask", scope="local", criterion="magnitude")
+    (row,) = lottery_table(tickets_of(load_jobs(run.folder))).rows
+    assert (row["params"], row["params_last"]) == (FULL, FULL) and (row["nonzero"], row["nonzero_last"]) == (FULL, round(FULL * 0.49))
+
+
+@pytest.mark.parametrize(
+    ("short", "told"),
+    [
+        ({"rounds": 2}, "the others were run for fewer rounds."),
+        ({"rounds": 4}, "the others could remove nothing more."),
+        ({}, "the others were run for fewer rounds."),
+    ],
+)
+def test_hollow_rounds_name_the_reason_that_occurs(lottery, tmp_path, short, told) -> None:
+    lottery("long", [1, 0.9, 0.8, 0.9, 1.0], rounds=4)
+    run = lottery("short", [1, 0.9, 0.8], seed=1, **short)
+    found = tickets_of(load_jobs(run.folder.parent))
+    assert masking_figure(tmp_path, found).caption.endswith(told)
+    assert "Hollow" not in masking_figure(tmp_path, [ticket for ticket in found if ticket.seed]).caption
+
+
+def test_hollow_rounds_of_a_floor_and_of_an_unfinished_lottery(lottery, tmp_path) -> None:
+    lottery("long", [1, 0.9, 0.8, 0.9], rounds=3)
+    run = lottery("cut", [1, 0.9], seed=1, rounds=3)
+    run.status("interrupted")
+    stuck = lottery("stuck", [1, 0.9, 0.8], seed=2, rounds=3)
+    row = tickets_of(load_jobs(stuck.folder))[2].row
+    stuck.row(**{**row, "key": "score/3", "iteration": 3})
+    caption = masking_figure(tmp_path, tickets_of(load_jobs(run.folder.parent))).caption
+    assert caption.endswith("the others are not finished, or are larger there than the round asks for, since units have a floor.")
+
+
+def test_the_epoch_that_is_scored_is_told(lottery) -> None:
+    run = lottery("a", [1, 0.9])
+    assert "of the epoch with the best validation." in lottery_table(tickets_of(load_jobs(run.folder))).notes[0]
+    jobs = [replace(job, config={**job.config, "training.keep": "last"}) for job in load_jobs(run.folder)]
+    assert "of the last epoch." in lottery_table(tickets_of(jobs)).notes[0]
 
 
 def test_platforms_and_what_fits_them(tickets) -> None:

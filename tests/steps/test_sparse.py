@@ -105,6 +105,8 @@ def test_every_method_trains_and_records(tmp_path: Path, method: str) -> None:
         assert 0 <= row["group_sparsity"] <= 1 and "valid_accuracy" in row
     if method in ("sgd", "adam"):
         assert train["penalty"] == 0 and train["reachable_share"] is None and train["group_sparsity"] == 0
+    elif method == "admm":
+        assert train["reachable_share"] is None  # its zeros come from z, not from shrinking step by step
     else:
         rate_sum = 4 * (0.1 + 0.1 + 0.01 + 0.001)
         assert train["lmbda"] == pytest.approx(0.5 / rate_sum) and train["budget"] == pytest.approx(0.5)
@@ -117,6 +119,31 @@ def test_budget_is_told_and_out_of_reach_is_warned(tmp_path: Path, capsys) -> No
     TrainSparse("proxsg", lmbda=1e-3).run(_run(tmp_path), "train")
     told = capsys.readouterr().err
     assert "shrink budget" in told and "at most 0.0 % of 108 groups" in told and "no group can reach zero" in told
+
+
+def test_every_number_of_admm_names_its_state(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    TrainSparse("admm", lmbda=0.01, target_group_sparsity=0.5, rho=0.1, inner_steps=4).run(run, "train")
+    (train,), epochs = run.results.of_kind("train"), run.results.of_kind("epoch")
+    # The dense x has the loss and the objective, the projected model half of its groups.
+    assert train["f_of"] == "x" and train["x_group_sparsity"] == 0.0 and train["group_sparsity"] == pytest.approx(0.5, abs=0.01)
+    assert train["x_norm_sum"] > train["norm_sum"] and train["x_penalty"] == pytest.approx(0.01 * train["x_norm_sum"])
+    assert train["objective"] == pytest.approx(train["f"] + train["x_penalty"])
+    last = epochs[-1]
+    assert last["sparsity_of"] == "z" and last["penalty"] == pytest.approx(train["x_penalty"])
+    assert last["objective"] == pytest.approx(train["objective"])
+    plain = _run(tmp_path / "plain")
+    TrainSparse("sgd").run(plain, "train")
+    (train,) = plain.results.of_kind("train")
+    assert train["f_of"] == "model" and not any(key.startswith("x_") for key in train)
+
+
+def test_the_loss_is_that_of_the_epoch_whose_weights_are_kept(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    TrainSparse("proxsg", budget=0.5, selection="val").run(run, "train")
+    (train,), epochs = run.results.of_kind("train"), run.results.of_kind("epoch")
+    kept = train.get("kept_epoch", train["best_epoch"])
+    assert train["f"] == epochs[kept - 1]["f"]
 
 
 def test_zero_groups_leave_and_the_output_stays(tmp_path: Path) -> None:
