@@ -88,10 +88,6 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     Codes: 0 ok, 1 job failed, 2 bad configuration or usage, 3 bad or missing data, 4 bad checkpoint or model file, 5 output not
     writable, full or in use, 6 diverged, 130 interrupted. ``HYDRA_FULL_ERROR=1`` in the environment shows traces.
     """
-    if odd := [argument for argument in arguments if not _is_text(argument)]:
-        _say(f"error: expected a command line in UTF-8, got {ascii(odd[0])}; rename the file or folder, or link to it by another name")
-        return 2
-    _print_any_name()
     sys.argv = [f"audioprune {verb}", *arguments]
     trace = "1" if os.environ.get("HYDRA_FULL_ERROR") else ""
     with tempfile.TemporaryDirectory() as folder:
@@ -101,19 +97,10 @@ def run_verb(verb: str, arguments: list[str]) -> int:
         return _sweep_summary(log, code) if log.exists() else code
 
 
-def _is_text(argument: str) -> bool:
-    """Tell whether an argument can be written down; Python keeps bytes that are no text as lone surrogates."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in argument)
-
-
-def _print_any_name() -> None:
-    """Let file names be printed that are not UTF-8, with the odd bytes spelled out, as Python does on the error stream."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-
-
 def _code_of(verb: str) -> int:
     try:
+        _refuse_odd_bytes(sys.argv)
+        _print_any_name()
         _compose_and_run(verb)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2 if stop.code else 0
@@ -332,6 +319,22 @@ def _complete(arguments: list[str]) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
     return 0
+
+
+def _refuse_odd_bytes(arguments: list[str]) -> None:
+    """Refuse an argument that cannot be written into a configuration; Python keeps bytes that are no text as lone surrogates."""
+    from audioprune.errors import ConfigError
+
+    for argument in arguments:
+        if any("\ud800" <= letter <= "\udfff" for letter in argument):
+            remedy = "rename the file or folder, or link to it by another name"
+            raise ConfigError(f"expected a command line in UTF-8, got {ascii(argument)}; {remedy}")
+
+
+def _print_any_name() -> None:
+    """Let file names be printed that are not UTF-8, with the odd bytes spelled out, as Python does on the error stream."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _say(text: str) -> None:
