@@ -6,6 +6,7 @@ Nothing heavy is imported here; help, completion and ``--cfg`` answer without to
 from __future__ import annotations
 
 import difflib
+import io
 import json
 import logging
 import os
@@ -98,6 +99,8 @@ def run_verb(verb: str, arguments: list[str]) -> int:
 
 def _code_of(verb: str) -> int:
     try:
+        _refuse_odd_bytes(sys.argv)
+        _print_any_name()
         _compose_and_run(verb)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2 if stop.code else 0
@@ -316,6 +319,22 @@ def _complete(arguments: list[str]) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
     return 0
+
+
+def _refuse_odd_bytes(arguments: list[str]) -> None:
+    """Refuse an argument that cannot be written into a configuration; Python keeps bytes that are no text as lone surrogates."""
+    from audioprune.errors import ConfigError
+
+    for argument in arguments:
+        if any("\ud800" <= letter <= "\udfff" for letter in argument):
+            remedy = "rename the file or folder, or link to it by another name"
+            raise ConfigError(f"expected a command line in UTF-8, got {ascii(argument)}; {remedy}")
+
+
+def _print_any_name() -> None:
+    """Let file names be printed that are not UTF-8, with the odd bytes spelled out, as Python does on the error stream."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _say(text: str) -> None:
