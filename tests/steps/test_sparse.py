@@ -13,9 +13,10 @@ from torch.utils.data import Dataset
 from audioprune import signals
 from audioprune.data.scene_corpus import collate
 from audioprune.errors import ConfigError, InterruptedRun
+from audioprune.models.lstm import LSTM
 from audioprune.models.vgg import VGG
 from audioprune.optim import kept_units
-from audioprune.run import Run, execute
+from audioprune.run import Run, check_steps, execute
 from audioprune.settings import Settings, build_optimizer, build_schedule
 from audioprune.steps import Evaluate, TrainSparse, TrimGroups
 from audioprune.steps.sparse import changed, learning_rates
@@ -250,3 +251,26 @@ def test_learning_rates_follow_the_schedule_that_trains() -> None:
             if schedule is not None:
                 schedule.step()
         assert seen == learning_rates(settings)
+
+
+class _Nothing(torch.nn.Linear):
+    """A model of which no unit is known."""
+
+    def unit_sets(self) -> list:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        (torch.nn.Linear(2, 2), {}, r"Linear: expected a method unit_sets\(\)"),
+        (_Nothing(2, 2), {}, r"_Nothing: expected groups of weights \(units\), got none"),
+        (LSTM(bins=4, width=3, depth=1), {"groups": "filters"}, r"LSTM: expected groups of weights \(filters\), got none"),
+        (LSTM(bins=4, width=3, depth=1), {}, "LSTM: expected trained filters of linear or convolution layers"),
+    ],
+)
+def test_models_without_groups_are_refused_before_the_first_step(tmp_path: Path, model, options: dict[str, Any], message: str) -> None:
+    run = _run(tmp_path)
+    run.model = model
+    with pytest.raises(ConfigError, match=message):
+        check_steps(run, {"train": TrainSparse("hspg", budget=1.0, **options), "trim": TrimGroups()})
