@@ -21,9 +21,9 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.optim import ADMM, HSPG, OBProxSG, ProxSG, Reach, kept_units, reachability, shrink_budget
 from audioprune.run import Run
 from audioprune.settings import Settings, build_optimizer, build_schedule
-from audioprune.steps.folding import fold_first
+from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.train import open_fit, train_row
-from audioprune.steps.unit_groups import entries_of, filter_sets, rounded, unit_norms
+from audioprune.steps.unit_groups import entries_of, groups_of, rounded, unit_norms
 from audioprune.training import Fit, Outcome, Trainable
 
 METHODS = ("hspg", "proxsg", "obproxsg", "admm", "sgd", "adam")
@@ -86,6 +86,11 @@ class TrainSparse:
         if self.method not in PLAIN and self.lmbda is None and self.budget is None:
             raise ConfigError(f"expected pipeline.lmbda or pipeline.budget with method {self.method}, got none; set one of them")
 
+    def check(self, run: Run) -> None:
+        """Refuse a model without such groups and wrong training numbers."""
+        groups_of(plain_twin(run), self.groups)
+        changed(run.settings, self.settings)
+
     def run(self, run: Run, path: str) -> None:
         """Say what the numbers can reach, train, and record objective and sparsity of every epoch."""
         fold_first(run, path)
@@ -110,17 +115,12 @@ class TrainSparse:
         return {f"x_{name}": value for name, value in plan.measure(model).items()} if self.method == "admm" else {}
 
     def _plan(self, run: Run) -> Plan:
-        if not hasattr(run.model, "unit_sets"):
-            raise ConfigError(f"{type(run.model).__name__}: expected a method unit_sets() that lists its groups; write one")
+        sets = groups_of(run.model, self.groups)
         settings = changed(run.settings, self.settings)
         if self.method in PLAIN:
             settings = replace(settings, optimizer=self.method, momentum=settings.momentum if self.method == "sgd" else 0.0)
-        sets = run.model.unit_sets()
         per_epoch = math.ceil(len(run.data.train()) / settings.batch_size)
-        plan = Plan(self, settings, sets if self.groups == "units" else filter_sets(sets), per_epoch)
-        if not plan.sets:
-            raise ConfigError(f"{type(run.model).__name__}: expected groups of weights, got none; list them in unit_sets()")
-        return plan
+        return Plan(self, settings, sets, per_epoch)
 
     def _fit(self, run: Run, path: str, plan: Plan, watch: SparsityWatch) -> Fit:
         fit = open_fit(run, path, plan.settings, hooks=(watch,), make_optimizer=watch.build)

@@ -19,6 +19,7 @@ from audioprune.optim.groups import Layout
 from audioprune.optim.steps import group_norms
 from audioprune.results import write_csv
 from audioprune.run import Run
+from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.prune import Trim
 
 
@@ -32,10 +33,19 @@ class TrimGroups:
     Source: Chen, Tables 3 and 4, count zero filters; the difference to what can be removed is not in the slides.
     """
 
+    def check(self, run: Run) -> None:
+        """Refuse a model without units or without filters, of which shares would be counted."""
+        model = plain_twin(run)
+        if not zero_filters(model, groups_of(model, "units")):
+            raise ConfigError(
+                f"{type(model).__name__}: expected trained filters of linear or convolution layers that write units, got none; "
+                "count its units with audioprune.steps.Trim in place of TrimGroups"
+            )
+
     def run(self, run: Run, path: str) -> None:
         """Count, trim and record; the largest difference of the outputs before and after is recorded too."""
-        if not hasattr(run.model, "unit_sets"):
-            raise ConfigError(f"{type(run.model).__name__}: expected a method unit_sets() that lists its groups; write one")
+        self.check(run)
+        fold_first(run, path)
         sets = run.model.unit_sets()
         facts = run.facts.get("sparse", {})
         groups = filter_sets(sets) if facts.get("group_kind") == "filters" else sets
@@ -79,6 +89,25 @@ def _write_norms(run: Run, sets: Sequence[UnitSet]) -> None:
         first = before.get(name, [None] * len(norms))
         rows += [(name, unit, first[unit], norm) for unit, norm in enumerate(rounded(norms))]
     write_csv(run.folder / "groups.csv", ("set", "unit", "norm_before", "norm_after"), rows)
+
+
+def groups_of(model: nn.Module, kind: str) -> list[UnitSet]:
+    """Return the groups of a model.
+
+    Args:
+        model: The model.
+        kind: ``units``, or ``filters`` for every filter alone.
+
+    Raises:
+        ConfigError: The model lists no units, or has no group of the kind.
+    """
+    if not hasattr(model, "unit_sets"):
+        raise ConfigError(f"{type(model).__name__}: expected a method unit_sets() that lists its groups; write one")
+    sets = [each for each in model.unit_sets() if each.size]
+    found = filter_sets(sets) if kind == "filters" else sets
+    if not found:
+        raise ConfigError(f"{type(model).__name__}: expected groups of weights ({kind}), got none; list them in unit_sets()")
+    return found
 
 
 def unit_norms(model: nn.Module, sets: Sequence[UnitSet]) -> dict[str, Tensor]:
