@@ -235,8 +235,9 @@ class NoisyMixtures:
         return facts
 
     def scale(self) -> str:
-        """Return the size of the training speech in a few words, such as ``synthetic_speech, 14 min, 24 speakers``."""
-        return amount(self.title, self._ready().mixer.speech["train"], self.speaker_from)
+        """Return what is trained on in a few words, such as ``synthetic_speech, 14 min, 24 speakers, 1200 mixtures an epoch``."""
+        speech = amount(self.title, self._ready().mixer.speech["train"], self.speaker_from)
+        return f"{speech}, {self._count('train')} mixtures{' an epoch' if self.rules.fresh_each_epoch else ''}"
 
     def manifest(self) -> list[dict[str, Any]]:
         """Return one record for the corpus, each file, and each validation and test mixture with its seed and excerpts."""

@@ -282,7 +282,7 @@ class PairedFolder:
 
     def scale(self) -> str:
         """Return the size of the training speech in a few words, such as ``paired_folder, 9.4 h, 28 speakers``."""
-        return amount(self.title, [source.clean for source in self._ready().pools["train"]], self.speaker_from)
+        return amount(self.title, [source.clean for source in self._ready().pools["train"][: self.most["train"]]], self.speaker_from)
 
     def manifest(self) -> list[dict[str, Any]]:
         """Return one record for the corpus and one for each pair."""
