@@ -29,6 +29,7 @@ ALLOWED = {
     "tasks": BASE | {"dsp", "compress", "metrics", "models", "settings"},
     "checkpoint": BASE,
     "agreement": BASE | {"metrics"},
+    "presets": set(),
     "settings": BASE,
     "packing": BASE | {"compress"},
     "cost": BASE | {"compress"},
@@ -38,7 +39,7 @@ ALLOWED = {
     "distiller": BASE | {"compress", "checkpoint"},
     "loading": BASE | {"compress", "checkpoint", "packing"},
     "listening": BASE | {"results", "dsp", "metrics", "data", "loading"},
-    "run": BASE | {"agreement", "identity", "results", "compress", "checkpoint", "settings", "loading"},
+    "run": BASE | {"agreement", "identity", "presets", "results", "compress", "checkpoint", "settings", "loading"},
     "scoring": BASE | {"compress", "checkpoint", "packing", "cost", "loading", "run"},
     "steps": BASE
     | {"results", "checkpoint", "compress", "distiller", "optim"}
@@ -47,12 +48,12 @@ ALLOWED = {
     "generation": BASE | {"agreement", "data", "loading"},
     "tools": BASE | {"agreement", "cost", "data", "generation", "listening", "loading", "report"},
     "verbs": BASE | {"identity", "run", "report"},
-    "cli": BASE | {"identity", "schema", "tools", "verbs", "conf"},
+    "cli": BASE | {"identity", "presets", "schema", "tools", "verbs", "conf"},
 }
 # Models declare their units; they see nothing else of the compression library.
 MODELS_SEE = {"audioprune.compress.units", "audioprune.compress.unit_builders"}
 # Help, completion and reports start at once.
-LIGHT = ("cli", "schema", "identity", "report", "results", "platforms", "files", "errors", "progress", "signals", "places")
+LIGHT = ("cli", "schema", "identity", "presets", "report", "results", "platforms", "files", "errors", "progress", "signals", "places")
 HYDRA = {"cli", "loading", "run", "schema", "tools"}
 
 
