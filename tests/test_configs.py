@@ -175,6 +175,11 @@ def test_the_task_follows_the_model() -> None:
     assert _compose("prune", "model=lstm", "task=irm").task.target == "irm"
 
 
+def test_keys_of_an_experiments_own_pipeline_are_known() -> None:
+    line = ["experiment=p3/ddsp_nsynth", "data=nsynth", "data.root=/n", "pipeline.criterion=information", "pipeline.scope=global"]
+    assert _check(_compose("prune", *line))["pipeline"]["criterion"] == "information"
+
+
 @pytest.mark.parametrize(("verb", "pipeline"), [("prune", "magnitude"), ("train", "p2_unstructured"), ("eval", "quantize")])
 def test_a_pipeline_on_the_command_line_wins(verb: str, pipeline: str) -> None:
     for order in ((f"pipeline={pipeline}", "experiment=p3/ddsp_nsynth_desk"), ("experiment=p3/ddsp_nsynth_desk", f"pipeline={pipeline}")):
