@@ -11,7 +11,7 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from audioprune import __version__, agreement, checkpoint
+from audioprune import __version__, agreement, checkpoint, presets
 from audioprune.compress.kmeans import Codebook
 from audioprune.compress.masks import Mask
 from audioprune.devices import chosen_device
@@ -72,6 +72,7 @@ class Run:
         facts: JSON values that steps leave for later steps.
         results: Measured rows.
         from_checkpoint: Whether the model was loaded rather than initialised.
+        scale_differs: In which keys the run is not what its preset declares; empty where it is.
     """
 
     config: dict[str, Any]
@@ -87,6 +88,7 @@ class Run:
     facts: dict[str, Any] = field(default_factory=dict)
     from_checkpoint: bool = False
     completed: set[str] = field(default_factory=set)
+    scale_differs: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.results = Results(self.folder / "results.jsonl")
@@ -109,8 +111,13 @@ class Run:
     @property
     def scale(self) -> str:
         """How large this experiment is, for every table and figure."""
-        width = getattr(self.model, "width", None)
-        parts = [self.config.get("scale") or "custom", self.data.scale()]
+        return self.scale_of(self.model)
+
+    def scale_of(self, model: nn.Module) -> str:
+        """How large this experiment is for a row about another model, whose width is its own."""
+        width = getattr(model, "width", None)
+        declared = "" if self.scale_differs else self.config.get("scale")
+        parts = [declared or "custom", self.data.scale()]
         return "; ".join(parts + ([f"width {width}"] if width is not None else []))
 
     def save_state(self) -> None:
@@ -166,8 +173,14 @@ def execute(run: Run, steps: Mapping[str, Step], prefix: str = "") -> None:
             step.cleanup(run, path)
 
 
-def run_job(config: DictConfig, folder: Path, overrides: list[str]) -> str:
+def run_job(config: DictConfig, folder: Path, overrides: list[str], differs: Sequence[str] = ()) -> str:
     """Run one composed experiment in its folder.
+
+    Args:
+        config: The composed configuration.
+        folder: The run folder.
+        overrides: The command line.
+        differs: Keys in which the configuration is not the preset that it names.
 
     Returns:
         ``"finished"``, or ``"cached"`` when the folder already held the finished run.
@@ -186,7 +199,7 @@ def run_job(config: DictConfig, folder: Path, overrides: list[str]) -> str:
         started = time.monotonic()
         try:
             steps = build_steps(plain["pipeline"])
-            run = build(plain, folder, overrides)
+            run = build(plain, folder, overrides, differs)
             check_steps(run, steps)
             execute(run, steps)
         except BaseException as error:
@@ -196,7 +209,7 @@ def run_job(config: DictConfig, folder: Path, overrides: list[str]) -> str:
     return "finished"
 
 
-def build(plain: dict[str, Any], folder: Path, overrides: list[str]) -> Run:
+def build(plain: dict[str, Any], folder: Path, overrides: list[str], differs: Sequence[str] = ()) -> Run:
     """Build all parts of an experiment and restore its stored state."""
     runtime = plain["runtime"]
     torch.set_num_threads(runtime["threads"] or len(os.sched_getaffinity(0)))
@@ -211,11 +224,13 @@ def build(plain: dict[str, Any], folder: Path, overrides: list[str]) -> Run:
     task_config = agreement.complete_task(loaded.task_config if stored else plain["task"], data, stored)
     task = instantiate(task_config)
     model_config = agreement.complete_model(loaded.model_config if loaded else plain["model"], task, data, loaded is not None)
-    model = _with_rate(loaded, model_config) if loaded else build_model(model_config, trusted=True)
+    model = loaded.model if loaded else build_model(model_config, trusted=True)
+    agreement.complete_rate(model, model_config)
     require_example(model)
     agreement.check_parts(model, task, data)
     agreement.check_metrics(plain, task.sample_rate)
     run = Run(plain, folder, model, model_config, data, task, task_config, settings, from_checkpoint=loaded is not None)
+    run.scale_differs = [*differs, *presets.further(plain, model_config, data.describe)]
     if loaded:
         run.mask, run.codebooks = loaded.mask, loaded.codebooks
         run.facts["checkpoint"] = str(plain["checkpoint"])
@@ -236,13 +251,6 @@ def _load(plain: dict[str, Any]) -> LoadedModel | None:
         task = instantiate(agreement.complete_task(plain["task"], data))
         model_config = agreement.complete_model(plain["model"], task, data)
     return load_model_file(plain["checkpoint"], model_config)
-
-
-def _with_rate(loaded: LoadedModel, model_config: dict[str, Any]) -> nn.Module:
-    """Return a loaded model that counts costs at the rate of its task; files of older versions do not say it."""
-    if "frames_per_second" in model_config and "frames_per_second" not in loaded.model_config:
-        loaded.model.frames_per_second = model_config["frames_per_second"]
-    return loaded.model
 
 
 def check_steps(run: Run, steps: Mapping[str, Step]) -> None:
@@ -316,6 +324,7 @@ def _describe(run: Run) -> None:
         "pipeline": run.config["pipeline"].get("name"),
         "seed": run.seed,
         "scale": run.scale,
+        "scale_differs": run.scale_differs,
         "data": clean(run.data.describe()),
         "data_fingerprint": fingerprint,
         "config": result_config(run.config),

@@ -31,6 +31,7 @@ ALLOWED = {
     "tasks": BASE | {"dsp", "compress", "metrics", "models", "settings"},
     "checkpoint": BASE,
     "agreement": BASE | {"metrics"},
+    "presets": set(),
     "settings": BASE,
     "packing": BASE | {"compress"},
     "cost": BASE | {"compress"},
@@ -40,7 +41,7 @@ ALLOWED = {
     "distiller": BASE | {"compress", "checkpoint"},
     "loading": BASE | {"compress", "checkpoint", "packing"},
     "listening": BASE | {"results", "dsp", "metrics", "data", "loading"},
-    "run": BASE | {"agreement", "checkpoint", "compress", "devices", "identity", "loading", "results", "settings"},
+    "run": BASE | {"agreement", "checkpoint", "compress", "devices", "identity", "loading", "presets", "results", "settings"},
     "scoring": BASE | {"compress", "checkpoint", "packing", "cost", "loading", "run"},
     "steps": BASE
     | {"results", "checkpoint", "compress", "distiller", "optim"}
@@ -49,12 +50,12 @@ ALLOWED = {
     "generation": BASE | {"agreement", "data", "loading"},
     "tools": BASE | {"agreement", "cost", "data", "devices", "generation", "listening", "loading", "report"},
     "verbs": BASE | {"identity", "run", "report"},
-    "cli": BASE | {"identity", "schema", "tools", "verbs", "conf"},
+    "cli": BASE | {"identity", "presets", "schema", "tools", "verbs", "conf"},
 }
 # Models declare their units; they see nothing else of the compression library.
 MODELS_SEE = {"audioprune.compress.units", "audioprune.compress.unit_builders"}
 # Help, completion and reports start at once.
-LIGHT = ("cli", "schema", "identity", "report", "results", "platforms", "files", "errors", "progress", "signals", "places")
+LIGHT = ("cli", "schema", "identity", "presets", "report", "results", "platforms", "files", "errors", "progress", "signals", "places")
 HYDRA = {"cli", "loading", "run", "schema", "tools"}
 
 

@@ -248,8 +248,9 @@ class NoisyMixtures:
         return facts
 
     def scale(self) -> str:
-        """Return the size of the training speech in a few words, such as ``synthetic_speech, 14 min, 24 speakers``."""
-        return amount(self.title, self._ready().mixer.speech["train"], self.speakers)
+        """Return what is trained on in a few words, such as ``synthetic_speech, 14 min, 24 speakers, 1200 mixtures an epoch``."""
+        speech = amount(self.title, self._ready().mixer.speech["train"], self.speakers)
+        return f"{speech}, {self._count('train')} mixtures{' an epoch' if self.rules.fresh_each_epoch else ''}"
 
     def leaks(self) -> list[Finding]:
         """Return what is suspected to be in several splits: recordings and speakers by their names, copies by ear.

@@ -79,7 +79,8 @@ class Evaluate:
     def _condition(self, run: Run, path: str, model: Any, condition: str, dataset: Any, scorer: Scorer | None, keep: int) -> None:
         audio = run.folder / "audio" / condition if keep else None
         scored = run.task.score(model, dataset, scorer, condition=condition, variant=self.variant, audio=audio, keep=keep)
-        shared = {"model": run.model_config.get("name"), "scale": run.scale, "seed": run.seed, "split": "test", "condition": condition}
+        shared = {"model": run.model_config.get("name"), "scale": run.scale_of(model)}
+        shared |= {"seed": run.seed, "split": "test", "condition": condition}
         for variant, row in scored.items():
             known = run.results.rows.get(f"mixture/{condition}", {})
             if variant == "mixture" and set(row["metrics"]) <= set(known.get("metrics", {})):
