@@ -96,7 +96,9 @@ def sensitivity_figure(folder: Path, job: Job, name: str) -> Figure | None:
         return None
     colors = layer_colors(layers)
     columns = min(3, len(found.metrics))
-    caption = f"Sensitivity of {job.name}: scores of the validation set when one layer alone is pruned, without retraining."
+    items = job.config.get("pipeline.sensitivity_items")
+    told = "the validation set" if items is None else f"{items} validation items"
+    caption = f"Sensitivity of {job.name}: scores of {told} when one layer alone is pruned, without retraining."
     with styled():
         rows = math.ceil(len(found.metrics) / columns)
         canvas = new_canvas(2.9 * columns + 1.8, 2.6 * rows, footer_of([job.scale]))
