@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.report.entries import finite_or_none
-from audioprune.report.figures import COLORS, DASHES, Figure, footer_of, new_canvas, save_figure, styled
+from audioprune.report.figures import COLORS, DASHES, Figure, corpus_folders, footer_of, new_canvas, save_figure, styled
 from audioprune.report.p1 import System, short_layer
 from audioprune.report.results import Job, honest_scale
 from audioprune.report.tables import FORMATS, METRICS, csv_text
@@ -45,19 +45,11 @@ def figures_of(folder: Path, jobs: Sequence[Job], systems: Sequence[System], rep
     models: Mapping[str, str] = reported["models"]
     analysed = [job for job in jobs if job.model in models and (job.folder / "sensitivity.csv").is_file()][:MOST_DRAWN]
     drawn = [sensitivity_figure(folder, job, f"p1_sensitivity{f'-{n}' if n > 1 else ''}") for n, job in enumerate(analysed, 1)]
-    for place, (corpus, same) in enumerate(_by_corpus(systems), 1):
-        ending = f"-{place}" if place > 1 else ""
-        own = [layers_figure(folder, same, f"p1_layers{ending}"), schedule_figure(folder, same, reported, f"p1_schedule{ending}")]
-        drawn += [figure and replace(figure, caption=f"{figure.caption} {corpus}".strip()) for figure in own]
+    for title, (place, corpus) in corpus_folders(folder, (system.entry.corpus.title for system in systems)).items():
+        same = [system for system in systems if system.entry.corpus.title == title]
+        own = [layers_figure(place, same), schedule_figure(place, same, reported)]
+        drawn += [figure and replace(figure, caption=f"{figure.caption}{corpus}") for figure in own]
     return [figure for figure in drawn if figure]
-
-
-def _by_corpus(systems: Sequence[System]) -> list[tuple[str, list[System]]]:
-    """Group systems by their corpus, which no figure joins; the line that names it is empty where there is one only."""
-    groups: dict[str, list[System]] = {}
-    for system in systems:
-        groups.setdefault(system.entry.corpus.title, []).append(system)
-    return [(f"{title}." if len(groups) > 1 else "", same) for title, same in groups.items()]
 
 
 def read_sensitivity(path: Path) -> Sensitivity:
@@ -140,7 +132,7 @@ def layer_colors(layers: Sequence[str]) -> dict[str, Any]:
     return colors
 
 
-def layers_figure(folder: Path, systems: Sequence[System], name: str = "p1_layers") -> Figure | None:
+def layers_figure(folder: Path, systems: Sequence[System]) -> Figure | None:
     """Draw how sparse every layer is, and below it which share of all zeros it holds.
 
     Source: Plain & Biswas, slide "Distribution of Sparsity Across Layers".
@@ -171,7 +163,7 @@ def layers_figure(folder: Path, systems: Sequence[System], name: str = "p1_layer
         header = ["model", "layer", "weights", "sparsity", "share of all zeros", "scale"]
         cells = [[s.name, e.name, e.weights, e.sparsity, e.zero_share, honest_scale(s.entry.scale)] for s in shown for e in s.layers]
         told = "; ".join(f"{layer.name} {100 * layer.sparsity:.1f} %" for layer in shown[0].layers if layer.sparsity)
-        return save_figure(canvas, folder, name, csv_text(header, cells), caption, f"{caption} {shown[0].name}: {told}.")
+        return save_figure(canvas, folder, "p1_layers", csv_text(header, cells), caption, f"{caption} {shown[0].name}: {told}.")
 
 
 def course_of(system: System) -> Course | None:
@@ -189,9 +181,7 @@ def course_of(system: System) -> Course | None:
     return Course(tuple(epochs), total, {name: shares for name, shares in layers.items() if max(shares) > 0})
 
 
-def schedule_figure(
-    folder: Path, systems: Sequence[System], reported: Mapping[str, Any], name: str = "p1_schedule"
-) -> Figure | None:
+def schedule_figure(folder: Path, systems: Sequence[System], reported: Mapping[str, Any]) -> Figure | None:
     """Draw the sparsity over the epochs of pruning: in total and layer by layer.
 
     Source: Plain & Biswas, slide "Compression Schedule".
@@ -220,7 +210,7 @@ def schedule_figure(
         ]
         ends = "; ".join(f"{system.name}: {len(c.epochs)} prunings, {100 * c.total[-1]:.1f} % in the end" for system, c in shown)
         table = csv_text(["model", "layer", "epoch", "sparsity"], cells)
-        return save_figure(canvas, folder, name, table, caption, f"{caption} {ends}.")
+        return save_figure(canvas, folder, "p1_schedule", table, caption, f"{caption} {ends}.")
 
 
 def _draw_course(ax: Any, course: Course, colors: Mapping[str, Any]) -> None:

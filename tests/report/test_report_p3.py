@@ -13,12 +13,9 @@ from audioprune.platforms import read_platforms
 from audioprune.report import kinds, write_report
 from audioprune.report.p3 import (
     chosen,
-    cost_table,
     idle_note,
-    lottery_table,
     main_setting,
     means,
-    platform_table,
     results_csv,
     smallest,
     tickets_of,
@@ -26,6 +23,7 @@ from audioprune.report.p3 import (
 from audioprune.report.p3_claims import judge
 from audioprune.report.p3_figures import masking_figure, pareto
 from audioprune.report.p3_page import chosen_clips
+from audioprune.report.p3_tables import cost_table, lottery_table, platform_table
 from audioprune.report.results import load_jobs, read_reported
 from audioprune.report.tables import to_markdown
 
