@@ -108,6 +108,21 @@ def corpora_of(tickets: Sequence[Ticket]) -> list[tuple[Corpus, list[Ticket]]]:
     return [(corpus, [ticket for ticket in tickets if id(ticket.job) in members]) for corpus, members in groups]
 
 
+def corpus_titles(tickets: Sequence[Ticket]) -> dict[str, str]:
+    """Return the line that names the corpus of every lottery, by its folder."""
+    groups = corpora_of(tickets)
+    return {str(ticket.job.folder): corpus.title for corpus, mine in groups for ticket in mine}
+
+
+def idle_text(tickets: Iterable[Ticket]) -> str:
+    """Say how many of some networks are no better than a trivial prediction, or ``-`` where none is."""
+    every = list(tickets)
+    idle = [ticket.no_better for ticket in every if ticket.idle]
+    if not idle:
+        return "-"
+    return idle[0] if len(every) == 1 else f"{idle[0]}: {len(idle)} of {len(every)} networks"
+
+
 def main_setting(tickets: Sequence[Ticket]) -> list[Ticket]:
     """Return the tickets of the most common fraction, scaling and budget, which alone can be averaged round by round."""
     counts = Counter(tuple(ticket.row.get(key) for key in SETTING) for ticket in tickets)

@@ -6,14 +6,15 @@ Which tickets there are is decided in p3.py.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from audioprune.platforms import Bounds, Platform
 from audioprune.report.baselines import TRIVIAL_SHARE
 from audioprune.report.entries import finite_or_none
-from audioprune.report.p3 import FRACTION, Ticket, chosen, smallest
-from audioprune.report.results import honest_scale
+from audioprune.report.p3 import FRACTION, Ticket, chosen, corpus_titles, idle_text, smallest
+from audioprune.report.results import honest_scale, scale_notes
+from audioprune.report.summaries import remark_columns
 from audioprune.report.tables import Cell, Column, Table
 
 _TRIVIAL_NOTE = (
@@ -43,8 +44,10 @@ _LOTTERIES = (
 def lottery_table(tickets: Sequence[Ticket]) -> Table:
     """Return one row per kind of lottery: how small it went, the best and the last multiplier, means over seeds."""
     kinds: dict[tuple[Any, ...], list[Ticket]] = {}
+    titles = corpus_titles(tickets)
     for ticket in tickets:
-        kinds.setdefault((ticket.label, ticket.dataset, what(ticket), ticket.job.scale), []).append(ticket)
+        corpus = titles[str(ticket.job.folder)]
+        kinds.setdefault((ticket.label, ticket.dataset, what(ticket), ticket.job.scale, corpus), []).append(ticket)
     rows = [_lottery_row(key, found) for key, found in sorted(kinds.items(), key=lambda item: tuple(map(str, item[0])))]
     notes = (
         f"Multiplier: test error over that of the unpruned network of the same run, {_kept_epoch(tickets)}. "
@@ -53,7 +56,16 @@ def lottery_table(tickets: Sequence[Ticket]) -> Table:
         "normalisations nor output layers.",
         _TRIVIAL_NOTE,
     )
-    return Table("p3_lotteries", "Lotteries: sizes and test error multipliers", _LOTTERIES, tuple(rows), notes)
+    columns = _with_remarks(_LOTTERIES, rows)
+    return Table("p3_lotteries", "Lotteries: sizes and test error multipliers", columns, tuple(rows), (*notes, *_scale_notes(tickets)))
+
+
+def _with_remarks(columns: Sequence[Column], rows: Sequence[Mapping[str, Cell]]) -> tuple[Column, ...]:
+    return (*columns[:-1], *remark_columns(rows), columns[-1])
+
+
+def _scale_notes(tickets: Iterable[Ticket]) -> tuple[str, ...]:
+    return scale_notes({id(ticket.job): ticket.job for ticket in tickets}.values())
 
 
 def _kept_epoch(tickets: Iterable[Ticket]) -> str:
@@ -81,7 +93,7 @@ def _lottery_row(key: tuple[Any, ...], found: Sequence[Ticket]) -> dict[str, Cel
     best = min(later, key=lambda number: later[number]) if later else None
     last = max(rounds)
     removed = _average(ticket.removed for ticket in rounds[best]) if best is not None else None
-    label, dataset, words, scale = key
+    label, dataset, words, scale, corpus = key
     return {
         "label": label,
         "dataset": dataset,
@@ -98,6 +110,8 @@ def _lottery_row(key: tuple[Any, ...], found: Sequence[Ticket]) -> dict[str, Cel
         "trivial": _average(t.trivial / t.test for t in rounds[0] if None not in (t.trivial, finite_or_none(t.test))),
         "idle": f"{sum(ticket.idle for ticket in found)} of {len(found)}" if found[0].trivial is not None else "-",
         "seconds": sum(finite_or_none(ticket.seconds) or 0.0 for ticket in found),
+        "remark": idle_text(found),
+        "corpus": corpus,
         "scale": honest_scale(scale),
     }
 
@@ -132,22 +146,31 @@ def platform_table(tickets: Sequence[Ticket], platforms: Sequence[Platform]) -> 
     Source: Esling et al., Table 1 and Sec. 6.
     """
     trimmed = chosen(tickets, mode="trim")
-    kinds: dict[tuple[str, str], list[Ticket]] = {}
+    kinds: dict[tuple[str, str, str], list[Ticket]] = {}
+    titles = corpus_titles(trimmed)
     for ticket in trimmed:
-        kinds.setdefault((str(ticket.label), ticket.job.scale), []).append(ticket)
-    nothing = {("-", ""): []}
-    rows = [_platform_row(platform, label, found) for platform in platforms for (label, _), found in (kinds or nothing).items()]
+        kinds.setdefault((str(ticket.label), ticket.job.scale, titles[str(ticket.job.folder)]), []).append(ticket)
+    nothing = {("-", "", ""): []}
+    rows = [
+        _platform_row(platform, label, found) | {"corpus": corpus}
+        for platform in platforms
+        for (label, _, corpus), found in (kinds or nothing).items()
+    ]
     notes = (
         "Real-time: operations for one second of audio do not exceed the machine's. Embeddable: the parameters fit on the drive, and what "
         "one generation step reads and writes into the memory: the paper compares accesses with its size. Peak use stands with the costs.",
         "One step is a sample of WaveNet, a frame of 160 samples of DDSP, whose synthesizer's operations are added, and a note of SING.",
         "The operations per second of the machines are the paper's, inferred there from the properties of their processors.",
     )
-    return Table("p3_platforms", "Machines (after Esling et al., Table 1) and the networks that fit them", _PLATFORMS, tuple(rows), notes)
+    if any(ticket.idle for ticket in trimmed):
+        notes += ("Networks that are no better than a trivial prediction are left out: that they fit is no achievement.",)
+    columns = _with_remarks(_PLATFORMS, rows)
+    caption = "Machines (after Esling et al., Table 1) and the networks that fit them"
+    return Table("p3_platforms", caption, columns, tuple(rows), (*notes, *_scale_notes(trimmed)))
 
 
 def _platform_row(platform: Platform, label: str, tickets: Sequence[Ticket]) -> dict[str, Cell]:
-    found = [(ticket, ticket.bounds(platform)) for ticket in tickets if ticket.error is not None]
+    found = [(ticket, ticket.bounds(platform)) for ticket in tickets if ticket.error is not None and not ticket.idle]
     later = [(ticket, bound) for ticket, bound in found if ticket.iteration]
 
     def count(fits: Callable[[Bounds], bool]) -> str:
@@ -172,6 +195,7 @@ def _platform_row(platform: Platform, label: str, tickets: Sequence[Ticket]) -> 
         "real_time": count(lambda bound: bound.real_time),
         "real_time_at": lowest(lambda bound: bound.real_time),
         "both_at": lowest(lambda bound: bound.real_time and bound.embeddable),
+        "remark": idle_text(tickets),
         "scale": honest_scale(tickets[0].job.scale) if tickets else "not run",
     }
 
@@ -209,14 +233,21 @@ _COSTS = (
 def cost_table(tickets: Sequence[Ticket], platforms: Sequence[Platform]) -> Table:
     """Return what the smallest trimmed network of every lottery costs, and the first network of every model."""
     trimmed = chosen(tickets, mode="trim")
-    firsts = {(ticket.label, ticket.job.scale): ticket for ticket in reversed(chosen(trimmed, iteration=0))}
-    rows = [_cost_row(ticket, platforms) for ticket in [*firsts.values(), *smallest(trimmed)]]
+    titles = corpus_titles(trimmed)
+
+    def kind(ticket: Ticket) -> tuple[str, str, str]:
+        return str(ticket.label), ticket.job.scale, titles[str(ticket.job.folder)]
+
+    firsts = {kind(ticket): ticket for ticket in reversed(chosen(trimmed, iteration=0))}
+    shown = [*firsts.values(), *smallest(trimmed)]
+    rows = [_cost_row(ticket, platforms) | {"corpus": titles[str(ticket.job.folder)]} for ticket in shown]
     rows.sort(key=lambda row: (str(row["label"]), -float(row["params"])))
     notes = (
         "Peak memory: parameters, what is remembered between steps, and the largest layer's input and output. The real-time factor is "
         "measured: seconds of one thread of this machine per second of audio.",
     )
-    return Table("p3_costs", "Costs of the unpruned and of the smallest networks", _COSTS, tuple(rows), notes)
+    columns = _with_remarks(_COSTS, rows)
+    return Table("p3_costs", "Costs of the unpruned and of the smallest networks", columns, tuple(rows), (*notes, *_scale_notes(trimmed)))
 
 
 def _cost_row(ticket: Ticket, platforms: Sequence[Platform]) -> dict[str, Cell]:
@@ -235,6 +266,7 @@ def _cost_row(ticket: Ticket, platforms: Sequence[Platform]) -> dict[str, Cell]:
         "written": ticket.rw_w,
         "peak": ticket.peak_bytes,
         "rtf": ticket.rtf,
+        "remark": idle_text([ticket]),
         "fits": f"{', '.join(real_time) or 'none'} / {', '.join(embeddable) or 'none'}",
         "scale": honest_scale(ticket.job.scale),
     }
