@@ -21,6 +21,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 
 from audioprune.compress.evidence import evaluating
+from audioprune.compress.ties import tie_key
 from audioprune.errors import ConfigError
 
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
@@ -153,10 +154,11 @@ def cost(model: nn.Module, example_input: Inputs, seconds: float, forward: Calla
         for handle in handles:
             handle.remove()
     layers = tuple(_layer(name, module, tallies[module], seconds) for name, module in model.named_modules() if module in tallies)
-    params = sum(parameter.numel() for parameter in model.parameters())
+    weights = {tie_key(parameter): parameter for parameter in model.parameters()}.values()
+    params = sum(parameter.numel() for parameter in weights)
     return Cost(
         params=params,
-        nonzero=sum(int(parameter.count_nonzero()) for parameter in model.parameters()),
+        nonzero=sum(int(parameter.count_nonzero()) for parameter in weights),
         macs_per_second=sum(layer.macs_per_second for layer in layers),
         effective_macs_per_second=sum(layer.effective_macs_per_second for layer in layers),
         layers=layers,
@@ -316,8 +318,8 @@ def _layer(name: str, module: nn.Module, tally: _Tally, seconds: float) -> Layer
 
 
 def _uncounted(model: nn.Module, tallies: dict[nn.Module, _Tally]) -> tuple[str, ...]:
-    known = {id(p) for module in tallies if isinstance(module, _COUNTED + _FREE) for p in module.parameters()}
-    return tuple(name for name, parameter in model.named_parameters() if id(parameter) not in known)
+    known = {tie_key(p) for module in tallies if isinstance(module, _COUNTED + _FREE) for p in module.parameters()}
+    return tuple(name for name, parameter in model.named_parameters() if tie_key(parameter) not in known)
 
 
 def _arguments(example_input: Inputs) -> tuple[Any, ...]:

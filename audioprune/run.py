@@ -21,12 +21,13 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from audioprune import __version__, checkpoint
+from audioprune import __version__, agreement, checkpoint
 from audioprune.compress.kmeans import Codebook
 from audioprune.compress.masks import Mask
+from audioprune.devices import chosen_device
 from audioprune.errors import CheckpointError, ConfigError, DataError, OutputError
 from audioprune.files import append_line, check_writable, drop_leftovers, lock, read_lines, write_json
-from audioprune.identity import config_hash, result_config
+from audioprune.identity import config_hash, result_config, variables
 from audioprune.loading import (
     LoadedModel,
     build_model,
@@ -36,6 +37,7 @@ from audioprune.loading import (
     require_example,
     restore_model,
 )
+from audioprune.places import model_file
 from audioprune.results import Results, clean
 from audioprune.settings import Settings
 from audioprune.signals import check_stop, graceful
@@ -171,6 +173,7 @@ def run_job(config: DictConfig, folder: Path, overrides: list[str]) -> str:
         ``"finished"``, or ``"cached"`` when the folder already held the finished run.
     """
     plain = OmegaConf.to_container(config, resolve=True)
+    chosen_device(plain["runtime"]["device"])
     status = _read_json(folder / "status.json")
     _refuse_foreign(folder, plain)
     if status.get("status") == "finished" and not plain["runtime"]["force"]:
@@ -200,18 +203,18 @@ def build(plain: dict[str, Any], folder: Path, overrides: list[str]) -> Run:
     torch.manual_seed(plain["seed"])
     numbers = {key: value for key, value in plain["training"].items() if not key.startswith("finetune_")}
     settings = Settings(**{**numbers, "betas": tuple(numbers["betas"])})
-    loaded = load_model_file(plain["checkpoint"], plain["model"]) if plain["checkpoint"] else None
+    loaded = _load(plain)
     _refuse_other_model(loaded, plain, overrides)
-    task_config = (loaded and loaded.task_config) or plain["task"]
-    task = instantiate(task_config)
     data = instantiate(plain["data"])
     data.prepare()
-    if loaded:
-        model, model_config = loaded.model, loaded.model_config
-    else:
-        model_config = plain["model"]
-        model = build_model(model_config, trusted=True)
+    stored = bool(loaded and loaded.task_config)
+    task_config = agreement.complete_task(loaded.task_config if stored else plain["task"], data, stored)
+    task = instantiate(task_config)
+    model_config = agreement.complete_model(loaded.model_config if loaded else plain["model"], task, data, loaded is not None)
+    model = _with_rate(loaded, model_config) if loaded else build_model(model_config, trusted=True)
     require_example(model)
+    agreement.check_parts(model, task, data)
+    agreement.check_metrics(plain, task.sample_rate)
     run = Run(plain, folder, model, model_config, data, task, task_config, settings, from_checkpoint=loaded is not None)
     if loaded:
         run.mask, run.codebooks = loaded.mask, loaded.codebooks
@@ -219,6 +222,27 @@ def build(plain: dict[str, Any], folder: Path, overrides: list[str]) -> Run:
     _describe(run)
     run.load_state()
     return run
+
+
+def _load(plain: dict[str, Any]) -> LoadedModel | None:
+    """Read the checkpoint, if there is one; a plain state dict needs a model whose open arguments follow the corpus."""
+    if not plain["checkpoint"]:
+        return None
+    model_config = agreement.complete_model(plain["model"])
+    named = model_file(plain["checkpoint"]).suffix in (".apz", ".safetensors")
+    if not named and plain["model"] != model_config:
+        data = instantiate(plain["data"])
+        data.prepare()
+        task = instantiate(agreement.complete_task(plain["task"], data))
+        model_config = agreement.complete_model(plain["model"], task, data)
+    return load_model_file(plain["checkpoint"], model_config)
+
+
+def _with_rate(loaded: LoadedModel, model_config: dict[str, Any]) -> nn.Module:
+    """Return a loaded model that counts costs at the rate of its task; files of older versions do not say it."""
+    if "frames_per_second" in model_config and "frames_per_second" not in loaded.model_config:
+        loaded.model.frames_per_second = model_config["frames_per_second"]
+    return loaded.model
 
 
 def check_steps(run: Run, steps: Mapping[str, Step]) -> None:
@@ -254,7 +278,7 @@ def _refuse_other_model(loaded: LoadedModel | None, plain: dict[str, Any], overr
         keys = set(given) | set(stored)
         if not chosen:
             chosen, keys = [item for item in overrides if item.startswith(("experiment=", "+experiment="))], {"_target_"}
-        if chosen and any(given.get(key) != stored.get(key) for key in keys):
+        if chosen and any(agreement.contradicts(group, given, stored, key) for key in keys):
             raise CheckpointError(
                 f"checkpoint is for {_signature(stored)}, the command line asks for {_signature(given)}; "
                 f"leave {' '.join(chosen)} away or give another checkpoint"
@@ -271,7 +295,7 @@ def _refuse_foreign(folder: Path, plain: dict[str, Any]) -> None:
     known = _read_json(folder / "run.json")
     if known and known.get("hash") != config_hash(plain):
         stored, mine = known.get("config", {}), result_config(plain)
-        keys = [key for key in sorted(set(stored) | set(mine)) if stored.get(key) != mine.get(key)]
+        keys = [key for key in sorted(set(stored) | set(mine)) if stored.get(key) != mine.get(key)] or ["variables of the environment"]
         raise OutputError(
             f"{folder} belongs to configuration {known.get('hash')}, this one is {config_hash(plain)} "
             f"(differs in {', '.join(keys)}); choose another folder"
@@ -317,6 +341,7 @@ def environment() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
         "cuda": torch.version.cuda,
+        "variables": variables(),
         "git": _git_revision(),
         "versions": versions,
     }

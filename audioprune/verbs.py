@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.errors import ConfigError
-from audioprune.report import summary_table
+from audioprune.report import closing_line, summary_table
 from audioprune.run import run_job
 
 _NEED_A_MODEL = ("quantize", "eval")
 
 
 def experiment(config: Any, folder: Path, overrides: list[str]) -> str:
-    """Run a composed experiment and print its table.
+    """Run a composed experiment and print its table; the last line names models that are no better than what needs no model.
 
     Returns:
         ``"finished"`` or ``"cached"``.
@@ -27,4 +27,7 @@ def experiment(config: Any, folder: Path, overrides: list[str]) -> str:
     note = "already finished, nothing done again" if status == "cached" else "finished"
     print(f"{folder}: {note}")
     print(summary_table(folder))
+    closing = closing_line(folder)
+    if closing:
+        print(closing)
     return status

@@ -41,6 +41,7 @@ class Source:
         sha256: Hash of the file's bytes.
         duration_s: Length of the whole file in seconds.
         level: Root mean square of the whole file.
+        together: What is never split: its speaker or recording, with those of the same audio.
     """
 
     path: Path
@@ -50,6 +51,11 @@ class Source:
     sha256: str
     duration_s: float
     level: float
+    together: str = ""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the fingerprint of a corpus holds of it, wherever it lies."""
+        return {key: value for key, value in vars(self).items() if key != "together"} | {"path": ""}
 
 
 @dataclass(frozen=True)

@@ -27,14 +27,18 @@ from audioprune.data.gathering import (
     names,
     refuse_leaks,
     speaker_notes,
+    split_rules,
     stop_or_skip,
     tell,
 )
+from audioprune.data.leaks import Member, copies, cross, same_audio, suspected
 from audioprune.data.mixing import MixingRules, Source, audible_start, by_group, collate, condition_name
 from audioprune.data.pairing import Pair, find_pairs, partners_differ, read_conditions
-from audioprune.data.splits import SPEAKER_RULES, SPLITS, assign_speech, lend_speakers, share_out
+from audioprune.data.recordings import NAME_RULE, Links
+from audioprune.data.speakers import SpeakerRule, plain_speakers
+from audioprune.data.splits import SPLITS, Assigned, assign_speech, below_splits, lend_speakers, share_out
 from audioprune.dsp import rms_gain
-from audioprune.errors import ConfigError, DataError, unknown_name
+from audioprune.errors import ConfigError, DataError
 from audioprune.files import sha256, write_atomic
 
 _LOG = logging.getLogger(__name__)
@@ -129,6 +133,16 @@ class _Prepared:
     pools: dict[str, list[PairSource]]
     store: AudioStore
     skipped: list[Finding]
+    facts: list[FileFacts]
+    rules: list[str]
+
+
+def pair_leaks(pools: Mapping[str, Sequence[PairSource]], facts: Sequence[FileFacts]) -> list[Finding]:
+    """Return what is suspected to be in several splits of pairs."""
+    sources = [source.clean for pool in pools.values() for source in pool]
+    speakers = plain_speakers({source.path: below_splits(Path(source.relative)) for source in sources})
+    members = [Member(each.path, each.split, {"speaker": speakers[each.path]} if each.path in speakers else {}) for each in sources]
+    return suspected(members, list(copies(facts)))
 
 
 class PairedFolder:
@@ -147,6 +161,8 @@ class PairedFolder:
         split: As in NoisyMixtures.
         fractions: Shares of the speakers in train, valid and test.
         speaker_from: As in NoisyMixtures; ``"file"`` shares out single files, with speakers in several splits.
+        speaker: As in NoisyMixtures.
+        speaker_csv: As in NoisyMixtures; paths are those of the clean files.
         valid_speakers: Training speakers to use for validation when no folder is named so.
         valid_share: Share of the training speakers that are moved to validation in any case, 0..1.
         conditions: Text file with lines ``name noise snr``; then test conditions are noise by SNR, else one, ``"recorded"``.
@@ -183,6 +199,8 @@ class PairedFolder:
         split: str | Path | Mapping[str, Sequence[str]] | None = None,
         fractions: Sequence[float] = (0.8, 0.1, 0.1),
         speaker_from: str = "auto",
+        speaker: str | None = None,
+        speaker_csv: str | None = None,
         valid_speakers: Sequence[str] = (),
         valid_share: float = 0.0,
         conditions: str | Path | None = None,
@@ -210,8 +228,7 @@ class PairedFolder:
             seed=seed,
         )
         check_choice(on_bad_file)
-        if speaker_from not in SPEAKER_RULES:
-            raise ConfigError(unknown_name("speaker_from", speaker_from, SPEAKER_RULES))
+        self.speakers = SpeakerRule(speaker_from, speaker, speaker_csv)
         share_out(("a", "b", "c"), fractions, seed, "names")
         self.most = {"train": train_mixtures, "valid": valid_mixtures, "test": test_mixtures}
         for name, count in self.most.items():
@@ -223,7 +240,6 @@ class PairedFolder:
         self.sample_rate = sample_rate
         self.split = split
         self.fractions = tuple(fractions)
-        self.speaker_from = speaker_from
         self.valid_speakers = tuple(valid_speakers)
         self.valid_share = valid_share
         self.on_bad_file = on_bad_file
@@ -264,7 +280,7 @@ class PairedFolder:
     def fingerprint(self) -> str:
         """Return a hash of every file's place, content and use, and of the rules."""
         ready = self._ready()
-        pairs = [[{**vars(side), "path": ""} for side in (s.noisy, s.clean)] + [s.noise, s.snr_db] for p in ready.pools.values() for s in p]
+        pairs = [[side.identity() for side in (s.noisy, s.clean)] + [s.noise, s.snr_db] for p in ready.pools.values() for s in p]
         return sha256(json.dumps([asdict(self.rules), self.most, pairs], sort_keys=True).encode())
 
     def describe(self) -> dict[str, Any]:
@@ -282,12 +298,18 @@ class PairedFolder:
 
     def scale(self) -> str:
         """Return the size of the training speech in a few words, such as ``paired_folder, 9.4 h, 28 speakers``."""
-        return amount(self.title, [source.clean for source in self._ready().pools["train"]], self.speaker_from)
+        return amount(self.title, [source.clean for source in self._ready().pools["train"]], self.speakers)
+
+    def leaks(self) -> list[Finding]:
+        """Return what is suspected to be in several splits: speakers by their names, copies by ear."""
+        return pair_leaks(self._ready().pools, self._ready().facts)
 
     def manifest(self) -> list[dict[str, Any]]:
         """Return one record for the corpus and one for each pair."""
-        records = [{"kind": "corpus", "name": self.title, "fingerprint": self.fingerprint(), "rules": asdict(self.rules)}]
-        return records + [source.record() for pool in self._ready().pools.values() for source in pool]
+        ready = self._ready()
+        head = {"kind": "corpus", "name": self.title, "fingerprint": self.fingerprint(), "rules": asdict(self.rules)}
+        pairs = [source for pool in ready.pools.values() for source in pool]
+        return [{**head, "split_rules": ready.rules}] + [{**source.record(), "together": source.clean.together} for source in pairs]
 
     def write_manifest(self, path: str | Path) -> Path:
         """Write the manifest as JSON lines."""
@@ -307,13 +329,14 @@ class PairedFolder:
         pairs, problems = find_pairs(self.root, self.noisy_root, self.clean_root)
         where = self.root or self.clean_root or Path()
         relative = {pair.clean: pair.relative for pair in pairs}
-        assigned, notes = assign_speech(
-            where, relative, self.split, self.fractions, self.speaker_from, self.rules.seed, self.valid_speakers
-        )
-        assigned, lent = lend_speakers(assigned, self.valid_share, self.rules.seed)
+        assigned, notes = self._assign(where, relative)
         places = {entry.path: entry for entry in assigned}
         pairs = [pair for pair in pairs if pair.clean in places]
         facts = self._inspect(pairs)
+        links = same_audio(facts[pair.clean] for pair in pairs)
+        if cross({path: entry.split for path, entry in places.items()}, links):
+            assigned, notes = self._assign(where, relative, links)
+            places = {entry.path: entry for entry in assigned}
         problems += [finding for fact in facts.values() for finding in fact.errors] + _mismatches(pairs, facts)
         stop_or_skip(where, [FileFacts(finding.path, findings=(finding,)) for finding in problems], self.on_bad_file)
         usable, more = _usable(pairs, facts, {finding.path for finding in problems})
@@ -321,15 +344,23 @@ class PairedFolder:
         pools: dict[str, list[PairSource]] = {split: [] for split in SPLITS}
         for pair in usable:
             place = places[pair.clean]
-            noisy, clean = (_source(facts[path], pair.relative, place.split, place.group) for path in (pair.noisy, pair.clean))
+            noisy, clean = (_source(facts[path], pair.relative, place) for path in (pair.noisy, pair.clean))
             pools[place.split].append(PairSource(noisy, clean, *known.get(pair.noisy.stem, (_ANY_NOISE, None))))
         self._refuse(pools, where)
         used = [facts[path] for pair in usable for path in (pair.noisy, pair.clean)]
         leaks = refuse_leaks(used, [side for pool in pools.values() for source in pool for side in (source.noisy, source.clean)])
-        self.notes = speaker_notes(self.speaker_from) + notes + lent + more + conversion_notes(used, self.sample_rate) + leaks
+        self.notes = speaker_notes(self.speakers) + notes + more + conversion_notes(used, self.sample_rate) + leaks
         if problems:
             self.notes.append(f"{len(problems)} bad files are left out: {'; '.join(finding.line() for finding in problems[:5])}")
-        return _Prepared(pools, AudioStore(self.sample_rate, round(self.memory_mb * 1e6)), problems)
+        clean = [facts[pair.clean] for pair in usable]
+        store = AudioStore(self.sample_rate, round(self.memory_mb * 1e6))
+        return _Prepared(pools, store, problems, clean, [NAME_RULE, *split_rules("speech", assigned)])
+
+    def _assign(self, where: Path, relative: Mapping[Path, Path], links: Links = ()) -> tuple[list[Assigned], list[str]]:
+        seed = self.rules.seed
+        assigned, notes = assign_speech(where, relative, self.split, self.fractions, self.speakers, seed, self.valid_speakers, links)
+        assigned, lent = lend_speakers(assigned, self.valid_share, seed)
+        return assigned, notes + lent
 
     def _inspect(self, pairs: Sequence[Pair]) -> dict[Path, FileFacts]:
         if self.root is not None:
@@ -367,5 +398,7 @@ def _mismatches(pairs: Sequence[Pair], facts: Mapping[Path, FileFacts]) -> list[
     return found
 
 
-def _source(fact: FileFacts, relative: Path, split: str, speaker: str) -> Source:
-    return Source(fact.path, relative.as_posix(), split, speaker, fact.sha256, fact.duration_s, fact.level)
+def _source(fact: FileFacts, relative: Path, place: Assigned) -> Source:
+    return Source(
+        fact.path, relative.as_posix(), place.split, place.group, fact.sha256, fact.duration_s, fact.level, place.together
+    )

@@ -6,6 +6,7 @@ A table of metadata counts where there is one, else names and folders. Any other
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from audioprune.data.splits import listing
 from audioprune.errors import DataError, unknown_name
 
 _COLUMNS = ("Path", "Family", "Instrument (in full)", "Technique (in full)", "Pitch", "Pitch ID", "Dynamics")
+_TRANSPOSED = re.compile(r"-R(?P<cents>\d+)(?P<to>[ud])$")
 _FOLD_SPLITS = {"0": "test", "1": "valid"}
 
 
@@ -144,7 +146,17 @@ def _fault(row: _Row) -> str:
 def _note(row: _Row, root: Path) -> Note:
     split = _FOLD_SPLITS.get(row.fold, "train") if row.fold else ""
     name = row.path.relative_to(root).with_suffix("").as_posix().removeprefix("audio/").replace("/", "__")
-    return Note(row.path, name, row.pitch or 0, _velocity(row.dynamics) or DEFAULT_VELOCITY, row.instrument, row.family, split)
+    pitch, velocity = row.pitch or 0, _velocity(row.dynamics) or DEFAULT_VELOCITY
+    return Note(row.path, name, pitch, velocity, row.instrument, row.family, split, _made_from(row.path.stem, pitch))
+
+
+def _made_from(name: str, pitch: int) -> int | None:
+    """Return the pitch that a note was transposed from, where its name ends as in ``-R100u``: made from 100 cents below."""
+    match = _TRANSPOSED.search(name)
+    if not match:
+        return None
+    steps = round(int(match["cents"]) / 100)
+    return pitch - steps if match["to"] == "u" else pitch + steps
 
 
 def _velocity(dynamics: str) -> int | None:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.data.audio import find_audio
-from audioprune.data.splits import Assigned, assign_speech, listing, speaker_of
+from audioprune.data.recordings import Links
+from audioprune.data.speakers import speaker_of
+from audioprune.data.splits import Assigned, assign_speech, listing
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 MICS = ("mic1", "mic2")
@@ -78,7 +80,7 @@ class Vctk:
             raise DataError(f"expected {wanted} below {folder}, found {listing(folder)}; complete the corpus")
         return folder, paths
 
-    def assign(self, root: Path, relative: Mapping[Path, Path]) -> tuple[list[Assigned], list[str]]:
+    def assign(self, root: Path, relative: Mapping[Path, Path], links: Links = ()) -> tuple[list[Assigned], list[str]]:
         """Give files their split and speaker.
 
         Raises:
@@ -94,7 +96,7 @@ class Vctk:
         elif split == "valentini":
             _refuse_missing(speakers, root)
             split = VALENTINI
-        assigned, more = assign_speech(root, relative, split, speaker_from="prefix", seed=self.seed)
+        assigned, more = assign_speech(root, relative, split, speaker_from="prefix", seed=self.seed, links=links)
         return assigned, notes + more
 
     def genders(self) -> dict[str, str]:

@@ -19,7 +19,7 @@ TRIVIAL_SHARE = (
 # Less than this is no gain over the input: the same signal gives such differences when it is computed in another order.
 _LEAST_GAIN = {"stoi": 5e-4, "estoi": 5e-4, **dict.fromkeys(PESQ_MODES, 5e-3)}
 _LEAST_OTHER_GAIN = 1e-3
-_SMALLER_IS_BETTER = frozenset(
+SMALLER_IS_BETTER = frozenset(
     {"error", "loss", "lsd", "lsd_below_4khz", "lsd_above_4khz", "mr_stft", "l1"}
 )
 _MOST_METRICS = 6
@@ -120,7 +120,7 @@ def _change(
         [finite_or_none((row.get("metrics") or {}).get(metric)) for row in pair] for pair in pairs
     ]
     changes = [own - given for own, given in sides if own is not None and given is not None]
-    sign = -1 if metric in _SMALLER_IS_BETTER else 1
+    sign = -1 if metric in SMALLER_IS_BETTER else 1
     return sign * math.fsum(changes) / len(changes) if changes else None
 
 

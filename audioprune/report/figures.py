@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import string
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from typing import Any
 
 from audioprune.files import write_atomic
 from audioprune.report.entries import Value
-from audioprune.report.results import honest_scale
+from audioprune.report.results import Corpus, Job, by_corpus, honest_scale
 from audioprune.report.tables import FORMATS, csv_text
 
 # Okabe and Ito's colours, which stay apart under every colour blindness; their yellow is too pale on white.
@@ -77,6 +78,33 @@ class Panel:
 def slug(text: str) -> str:
     """Make a text, such as the name of a job, fit for the name of a file."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", text)
+
+
+def per_corpus(name: str, jobs: Iterable[Job]) -> list[tuple[str, Corpus, tuple[Job, ...]]]:
+    """Share jobs out to one figure per corpus.
+
+    Args:
+        name: Stem of the files, kept where there is only one corpus.
+        jobs: All jobs of the report.
+
+    Returns:
+        For each corpus the stem of its figure, the corpus, and its jobs.
+    """
+    found = by_corpus(jobs)
+    if len(found) < 2:
+        return [(name, corpus, members) for corpus, members in found]
+    stems = [slug(f"{name}-{place}-{corpus.name or 'corpus'}") for place, (corpus, _) in enumerate(found, 1)]
+    return [(stem, *each) for stem, each in zip(stems, found, strict=True)]
+
+
+def on_corpus(caption: str, corpus: Corpus) -> str:
+    """Add to a caption which corpus its numbers come from, where that is known."""
+    return caption if corpus == Corpus() else f"{caption} {corpus.title}."
+
+
+def lettered(titles: Sequence[str]) -> tuple[str, ...]:
+    """Letter all panels that the paper's figure has, in its order, whichever of them can be drawn."""
+    return tuple(f"({letter}) {title}" for letter, title in zip(string.ascii_lowercase, titles, strict=False))
 
 
 @contextmanager

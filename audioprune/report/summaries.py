@@ -65,20 +65,20 @@ def score_table(entries: Sequence[Entry], name: str = "summary") -> Table:
     columns += remark_columns(rows)
     columns += [Column("seeds", "Seeds", "count"), *([Column("status", "Status")] if any(entry.status for entry in entries) else [])]
     columns.append(Column("scale", "Scale"))
-    notes = _noise_notes(entries)
+    notes = noise_notes(entries)
     notes += [SIZE_NOTE] if any(column.key == "bytes_fp32" for column in columns) else []
     return Table(name, "Scores, sizes and costs", tuple(columns), rows, (*notes, *notes_of(rows, jobs_of(entries))))
 
 
-def _noise_notes(entries: Sequence[Entry]) -> list[str]:
-    """Say for each corpus over which noises its scores are means."""
+def noise_notes(entries: Sequence[Entry]) -> list[str]:
+    """Say for each corpus over which noises its scores are means, where there are several."""
     noises: dict[str, dict[str, None]] = {}
     for entry in entries:
         noises.setdefault(entry.corpus.title, {}).update((noise, None) for noise, _ in entry.conditions() if noise)
     told = {title: ", ".join(sorted(several)) for title, several in noises.items() if len(several) > 1}
     if len(set(told.values())) == 1 and len(told) == len(noises):
-        return [f"Scores are means over {next(iter(told.values()))}."]
-    return [f"{title}: scores are means over {several}." for title, several in told.items()]
+        return [f"Our scores are means over {next(iter(told.values()))}."]
+    return [f"{title}: our scores are means over {several}." for title, several in told.items()]
 
 
 def jobs_of(entries: Iterable[Entry]) -> list[Job]:

@@ -32,6 +32,7 @@ from audioprune.results import clean, write_csv
 from audioprune.run import Run
 from audioprune.scoring import save_model
 from audioprune.signals import check_stop
+from audioprune.steps.folding import fold_first
 from audioprune.steps.train import Train, group_kinds
 from audioprune.steps.validation import LOSS, Validation
 
@@ -81,6 +82,7 @@ class SensitivityCurves:
 
     def run(self, run: Run, path: str) -> None:
         """Measure every tensor, going on behind what an interrupted analysis stored."""
+        fold_first(run, path)
         kinds = group_kinds(self.groups) if self.group is None else _GROUPS[self.group]
         structured = self.structured if self.group is None else self.group != "element"
         candidates = _candidates(run, structured, kinds)
@@ -150,6 +152,7 @@ class FitBudget:
         started = time.monotonic()
         if not 0 <= self.max_drop < math.inf:
             raise ConfigError(f"max_drop: expected a finite number >= 0 in the unit of {self.metric}, got {self.max_drop}; correct it")
+        fold_first(run, path)
         candidates = _candidates(run, self.structured, group_kinds(self.groups))
         with Validation(run, [self.metric], self.items) as validation:
             base = validation.of(run.model)[self.metric]

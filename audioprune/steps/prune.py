@@ -24,6 +24,7 @@ from audioprune.files import append_line, read_lines
 from audioprune.results import write_csv
 from audioprune.run import Run
 from audioprune.signals import check_stop
+from audioprune.steps.folding import fold_first
 from audioprune.steps.train import chosen_groups
 
 
@@ -46,6 +47,7 @@ class Prune:
         scopes = {"local": select.local, "global": select.globally}
         if self.scope not in scopes:
             raise ConfigError(unknown_name("scope", self.scope, scopes))
+        fold_first(run, path)
         now = int(run.facts.get("round", 0))
         target = self.sparsity if self.rounds == 1 else Cubic(0, self.rounds + 1, 1, 0.0, self.sparsity).sparsity(now + 1)
         names = prunable(run.model)
@@ -88,6 +90,7 @@ class SensitivityPrune:
     def run(self, run: Run, path: str) -> None:
         """Analyse every tensor alone, then prune all of them together."""
         started = time.monotonic()
+        fold_first(run, path)
         mask = run.mask or Mask.ones(run.model, prunable(run.model))
         candidates = self._candidates(run, mask)
         oracle = self._oracle(run)
@@ -140,6 +143,7 @@ class Trim:
             raise ConfigError(
                 f"{type(run.model).__name__}: expected a method unit_sets() that lists its units; write one or prune by masks only"
             )
+        fold_first(run, path)
         sets = run.model.unit_sets()
         example = run.model.example_input()
         example = (example,) if isinstance(example, torch.Tensor) else example

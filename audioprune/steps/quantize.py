@@ -11,6 +11,7 @@ from audioprune.compress.masks import prunable
 from audioprune.files import read_lines
 from audioprune.results import write_csv
 from audioprune.run import Run
+from audioprune.steps.folding import fold_first
 from audioprune.steps.prune import store_finding
 
 
@@ -35,6 +36,7 @@ class Quantize:
 
     def run(self, run: Run, path: str) -> None:
         """Choose K per tensor, quantise, and write quantization.csv."""
+        fold_first(run, path)
         names = prunable(run.model)
         if self.levels is not None:
             chosen, rows = dict.fromkeys(names, self.levels), []

@@ -21,6 +21,7 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.optim import ADMM, HSPG, OBProxSG, ProxSG, Reach, kept_units, reachability, shrink_budget
 from audioprune.run import Run
 from audioprune.settings import Settings, build_optimizer, build_schedule
+from audioprune.steps.folding import fold_first
 from audioprune.steps.train import open_fit, train_row
 from audioprune.steps.unit_groups import entries_of, filter_sets, rounded, unit_norms
 from audioprune.training import Fit, Outcome, Trainable
@@ -87,6 +88,7 @@ class TrainSparse:
 
     def run(self, run: Run, path: str) -> None:
         """Say what the numbers can reach, train, and record objective and sparsity of every epoch."""
+        fold_first(run, path)
         plan = self._plan(run)
         reach = plan.reach(run.model)
         for line in reach.lines() if reach else ():

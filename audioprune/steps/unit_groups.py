@@ -92,8 +92,8 @@ def unit_norms(model: nn.Module, sets: Sequence[UnitSet]) -> dict[str, Tensor]:
 
 
 def entries_of(model: nn.Module, sets: Sequence[UnitSet]) -> list[Tensor]:
-    """Return the entries of all parameters that write units, each once."""
-    weights = dict(model.named_parameters())
+    """Return the entries of all trained parameters that write units, each once."""
+    weights = _trained(model)
     return [_lines(weights[part.tensor], part) for each in sets for part in each.slices if part.role != "in" and part.tensor in weights]
 
 
@@ -107,13 +107,19 @@ def filter_sets(sets: Sequence[UnitSet]) -> list[UnitSet]:
 
 
 def zero_filters(model: nn.Module, sets: Sequence[UnitSet]) -> dict[str, tuple[int, int]]:
-    """Return for every weight that writes units how many of its filters are zero, and how many there are."""
-    weights = dict(model.named_parameters())
+    """Return for every trained weight that writes units how many of its filters are zero, and how many there are."""
+    weights = _trained(model)
     found = {}
     for each in filter_sets(sets):
+        if each.name not in weights:
+            continue
         lines = _lines(weights[each.name], each.slices[0])
         found[each.name] = (int((lines == 0).flatten(1).all(dim=1).sum()), len(lines))
     return found
+
+
+def _trained(model: nn.Module) -> dict[str, Tensor]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def _lines(tensor: Tensor, part: Slice) -> Tensor:

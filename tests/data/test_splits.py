@@ -14,7 +14,6 @@ from audioprune.data.splits import (
     read_split_list,
     refuse_shared,
     share_out,
-    speaker_of,
     split_of_folder,
 )
 from audioprune.errors import ConfigError, DataError
@@ -44,15 +43,6 @@ def test_a_vehicle_is_not_a_split() -> None:
     assert not has_split_folders([Path("train/a.wav"), Path("bus/b.wav")])
     assert has_split_folders([Path("train/a.wav"), Path("test/b.wav")])
     assert not has_split_folders([Path("train.wav"), Path("test.wav")])
-
-
-def test_speaker_rules() -> None:
-    assert speaker_of(Path("p1/x/a_1.wav")) == "p1"
-    assert speaker_of(Path("p225_001.wav")) == "p225" and speaker_of(Path("1034-121-0.flac")) == "1034"
-    assert speaker_of(Path("plain.wav")) == "plain" and speaker_of(Path("_x.wav")) == "_x"
-    assert speaker_of(Path("p1/x_1.wav"), "prefix") == "x" and speaker_of(Path("p1/x_1.wav"), "file") == "p1/x_1"
-    with pytest.raises(DataError, match="speaker_from=prefix or file"):
-        speaker_of(Path("a.wav"), "folder")
 
 
 def test_noise_names() -> None:
