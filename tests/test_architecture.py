@@ -19,6 +19,8 @@ ALLOWED = {
     "places": set(),
     "identity": BASE,
     "results": BASE,
+    "step_state": BASE,
+    "model_names": set(),
     "schema": {"errors"},
     "dsp": BASE,
     "compress": BASE,
@@ -37,11 +39,11 @@ ALLOWED = {
     "distiller": BASE | {"compress", "checkpoint"},
     "loading": BASE | {"compress", "checkpoint", "packing"},
     "listening": BASE | {"results", "dsp", "metrics", "data", "loading"},
-    "run": BASE | {"identity", "results", "compress", "checkpoint", "settings", "loading"},
+    "run": BASE | {"identity", "results", "compress", "checkpoint", "settings", "loading", "step_state", "model_names"},
     "scoring": BASE | {"compress", "checkpoint", "packing", "cost", "loading", "run"},
     "steps": BASE
     | {"results", "checkpoint", "compress", "distiller", "optim"}
-    | {"metrics", "settings", "training", "loading", "run", "scoring"},
+    | {"metrics", "settings", "training", "loading", "run", "scoring", "step_state"},
     "report": BASE | {"results", "platforms"},
     "generation": BASE | {"data", "loading"},
     "tools": BASE | {"cost", "data", "generation", "listening", "loading", "report"},

@@ -85,7 +85,9 @@ class TrainScheduled:
 
     def check(self, run: Run) -> None:
         """Refuse a schedule for other parameters than the model's, or for more epochs than are trained."""
-        self._settings(run, self._loaded.bound(run.model, self.strict))
+        schedule = self._loaded.bound(run.model, self.strict)
+        self._settings(run, schedule)
+        check_extension(run, schedule)
 
     def run(self, run: Run, path: str) -> None:
         """Train to the end and record every pruning."""
@@ -99,9 +101,8 @@ class TrainScheduled:
         record_prunings(run, path, hook)
         tell_what_is_missing(run, path, schedule, hook)
         facts = {"schedule": _name(self.schedule), "prunings": len(hook.history), "factor": hook.facts.get("factor", 1.0)}
-        facts |= {"kept_epoch": outcome.kept_epoch}
-        run.results.put({**train_row(run, path, outcome), **facts, "calibrate": vars(self.calibration)})
-        record_iteration(run, f"{path}/pruned", before, facts)
+        run.results.put({**train_row(run, path, outcome, settings), **facts, "calibrate": vars(self.calibration)})
+        record_iteration(run, f"{path}/pruned", before, {**facts, "kept_epoch": outcome.kept_epoch})
         if schedule.of("extension"):
             Trim().run(run, f"{path}/trim")
 
@@ -154,7 +155,7 @@ class PruneScheduled:
 
     def check(self, run: Run) -> None:
         """Refuse a schedule for other parameters than the model's."""
-        self._loaded.bound(run.model, self.strict)
+        check_extension(run, self._loaded.bound(run.model, self.strict))
 
     def run(self, run: Run, path: str) -> None:
         """Prune, and record the sparsity of every tensor."""
@@ -171,6 +172,12 @@ class PruneScheduled:
         record_iteration(run, path, before, facts)
         if schedule.of("extension"):
             Trim().run(run, f"{path}/trim")
+
+
+def check_extension(run: Run, schedule: Schedule) -> None:
+    """Refuse a schedule that takes units out of a model that lists none."""
+    if schedule.of("extension"):
+        Trim().check(run)
 
 
 def bind(run: Run, path: str, loaded: Schedule, strict: bool) -> Schedule:

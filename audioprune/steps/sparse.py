@@ -21,6 +21,8 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.optim import ADMM, HSPG, OBProxSG, ProxSG, Reach, kept_units, reachability, shrink_budget
 from audioprune.run import Run
 from audioprune.settings import Settings, build_optimizer, build_schedule
+from audioprune.step_state import SparseTraining
+from audioprune.steps.needs import units_of
 from audioprune.steps.train import open_fit, train_row
 from audioprune.steps.unit_groups import entries_of, filter_sets, rounded, unit_norms
 from audioprune.training import Fit, Outcome, Trainable
@@ -85,34 +87,41 @@ class TrainSparse:
         if self.method not in PLAIN and self.lmbda is None and self.budget is None:
             raise ConfigError(f"expected pipeline.lmbda or pipeline.budget with method {self.method}, got none; set one of them")
 
+    def check(self, run: Run) -> None:
+        """Refuse training numbers, groups and options that this model and optimiser cannot take."""
+        plan = self._plan(run)
+        plan.optimizer(run.model, plan.settings)
+
     def run(self, run: Run, path: str) -> None:
         """Say what the numbers can reach, train, and record objective and sparsity of every epoch."""
         plan = self._plan(run)
         reach = None if self.method in PLAIN else plan.reach(run.model)
         for line in reach.lines() if reach else ():
             print(f"{path}: {line}", file=sys.stderr, flush=True)
-        run.facts["group_norms"] = {name: rounded(norms) for name, norms in plan.norms(run.model).items()}
-        watch = SparsityWatch(run.task, plan, "last" if self.method == "admm" else self.selection)
+        norms = {name: rounded(each) for name, each in plan.norms(run.model).items()}
+        watch = SparsityWatch(run.task, plan, "val" if self._keep == "best" else "last")
         outcome = self._fit(run, path, plan, watch).run()
         watch.finish_()
         run.model.cpu()
         run.codebooks = None
-        numbers = {"lmbda": plan.lmbda, "learning_rate": plan.settings.learning_rate}
-        run.facts["sparse"] = {"method": self.method, "group_kind": self.groups, **numbers}
+        run.findings.sparse = SparseTraining(self.method, self.groups, plan.lmbda, plan.settings.learning_rate, norms)
         run.results.put(*self._epochs(run, path, plan, outcome), self._row(run, path, plan, outcome, reach))
 
     def _plan(self, run: Run) -> Plan:
-        if not hasattr(run.model, "unit_sets"):
-            raise ConfigError(f"{type(run.model).__name__}: expected a method unit_sets() that lists its groups; write one")
+        sets = units_of(run.model, "groups", "")
         settings = changed(run.settings, self.settings)
         if self.method in PLAIN:
             settings = replace(settings, optimizer=self.method, momentum=settings.momentum if self.method == "sgd" else 0.0)
-        sets = run.model.unit_sets()
         per_epoch = math.ceil(len(run.data.train()) / settings.batch_size)
         plan = Plan(self, settings, sets if self.groups == "units" else filter_sets(sets), per_epoch)
         if not plan.sets:
             raise ConfigError(f"{type(run.model).__name__}: expected groups of weights, got none; list them in unit_sets()")
         return plan
+
+    @property
+    def _keep(self) -> str:
+        """Which epoch's weights the model ends with: those of ADMM are dense before its end, so that no epoch is better."""
+        return "best" if self.selection == "val" and self.method != "admm" else "last"
 
     def _fit(self, run: Run, path: str, plan: Plan, watch: SparsityWatch) -> Fit:
         fit = open_fit(run, path, plan.settings, hooks=(watch,), make_optimizer=watch.build)
@@ -132,7 +141,7 @@ class TrainSparse:
         numbers = plan.settings
         final = plan.measure(run.model)
         return {
-            **train_row(run, path, outcome),
+            **train_row(run, path, outcome, numbers, self._keep),
             "method": self.method,
             "base": numbers.optimizer,
             "group_kind": self.groups,

@@ -92,7 +92,7 @@ def test_surviving_weights_are_those_of_the_early_moment_bit_for_bit(make) -> No
     trained, early = {name: value.clone() for name, value in run.model.state_dict().items()}, _initial(folder)
     for number in range(2):
         execute(run, {"prune": loop["prune"], "reset": loop["reset"]}, f"{number}/")
-        kept = run.facts["lottery"]["kept"]
+        kept = run.findings.lottery.kept
         gates = [gate * 9 + unit for gate in range(3) for unit in kept["gru"]]
         state = run.model.state_dict()
         assert torch.equal(state["inner.weight"], early["inner.weight"][kept["inner"]])
@@ -110,7 +110,7 @@ def test_rescaled_tickets_make_up_for_lost_inputs(make) -> None:
     loop = steps["lottery"].steps
     execute(run, {"train": steps["train"]})
     execute(run, {"prune": loop["prune"], "reset": loop["reset"]})
-    kept, state, early = run.facts["lottery"]["kept"], run.model.state_dict(), _initial(folder)
+    kept, state, early = run.findings.lottery.kept, run.model.state_dict(), _initial(folder)
     factor = (9 / len(kept["gru"])) ** 0.5
     assert factor > 1 and torch.equal(state["inner.weight"], early["inner.weight"][kept["inner"]])
     torch.testing.assert_close(state["head.weight"], factor * early["head.weight"][:, kept["gru"]])
@@ -136,7 +136,7 @@ def test_a_fresh_draw_replaces_every_module(make) -> None:
     first = {name: value.clone() for name, value in run.model.state_dict().items()}
     Rewind("reinit").run(run, "reset")
     assert all(torch.equal(value, first[name]) for name, value in run.model.state_dict().items())  # of seed and round alone
-    run.facts["lottery"]["round"] = 1
+    run.findings.lottery.round = 1
     Rewind("reinit").run(run, "reset")
     assert not torch.equal(run.model.inner.weight, first["inner.weight"])
 
@@ -146,7 +146,7 @@ def test_masks_hold_through_training_and_densities_follow(make) -> None:
     start(folder, plain)
     found = _lottery_rows(folder)
     assert [row["mask_sparsity"] for row in found] == pytest.approx([0, 0.3, 0.51, 0.657], abs=0.01)
-    loaded = load_model_file(folder / "masked.safetensors", plain["model"])
+    loaded = load_model_file(folder / found[-1]["file"], plain["model"])
     weights = dict(loaded.model.named_parameters())
     assert set(loaded.mask) == {"inner.weight", "gru.weight_ih_l0", "gru.weight_hh_l0"}
     assert all(bool((weights[name][~keep] == 0).all()) for name, keep in loaded.mask.items())
@@ -193,9 +193,9 @@ def test_a_first_network_without_error_is_told(make, monkeypatch) -> None:
 def test_it_ends_when_nothing_can_go(make) -> None:
     folder, plain = make(rounds=9, min_units=7, rewind="0ep")
     start(folder, plain)
-    stops = checkpoint.read(folder / "state.safetensors")[1]["facts"]["stops"]
+    states = checkpoint.read(folder / "state.safetensors")[1]["states"]
     found = _lottery_rows(folder)
-    assert "can remove nothing more" in stops["lottery"] and found[-1]["units_per_set"] == {"inner": 7, "gru": 7} and len(found) < 9
+    assert "can remove nothing more" in states["lottery"]["ended"] and found[-1]["units_per_set"] == {"inner": 7, "gru": 7} and len(found) < 9
 
 
 @pytest.mark.parametrize(("mode", "kills"), [("trim", (9, 22, 17)), ("mask", (30,))])

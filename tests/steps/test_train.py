@@ -22,8 +22,8 @@ def test_training_lowers_the_loss_and_says_how_long_it_was(run: Run) -> None:
     before = run.task.validation_loss(run.model, run.data.valid(), run.data.collate, None).base()
     Train().run(run, "train")
     row = rows(run.folder)[0]
-    assert row["best_loss"] < 0.5 * before and (row["epochs"], row["steps"]) == (4, 16)
-    assert run.task.validation_loss(run.model, run.data.valid(), run.data.collate, None).base() == pytest.approx(row["best_loss"], rel=1e-4)
+    assert row["best"] < 0.5 * before and (row["epochs"], row["steps"]) == (4, 16)
+    assert run.task.validation_loss(run.model, run.data.valid(), run.data.collate, None).base() == pytest.approx(row["kept"], rel=1e-4)
 
 
 def test_own_numbers_replace_those_of_the_experiment(run: Run) -> None:
