@@ -137,7 +137,7 @@ class Findings:
         Raises:
             CheckpointError: It is something else.
         """
-        found = _rebuilt(cls, plain, "the run")
+        found = _rebuilt(cls, {**cls().as_dict(), **plain}, "the run")
         found.sparse = found.sparse and _rebuilt(SparseTraining, found.sparse, "the sparse training")
         found.lottery = _rebuilt(Lottery, found.lottery, "the lottery")
         found.lottery.draw = found.lottery.draw and _rebuilt(Draw, found.lottery.draw, "the lottery")
