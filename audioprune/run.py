@@ -286,7 +286,8 @@ def build(plain: dict[str, Any], folder: Path, overrides: list[str]) -> Run:
 def check_steps(run: Run, steps: Mapping[str, Step]) -> None:
     """Let every step that is not done yet refuse what it could not carry out, before the first one begins; nested ones too."""
     run.steps = steps
-    for path, step in walk(steps):
+    left = {path: step for path, step in steps.items() if path not in run.completed}
+    for path, step in walk(left):
         if path not in run.completed and hasattr(step, "check"):
             step.check(run)
 

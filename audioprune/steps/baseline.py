@@ -40,6 +40,7 @@ class SameSizeBaseline:
     def check(self, run: Run) -> None:
         """Refuse a model that has no such width, and metrics that cannot be measured."""
         self._built(run)
+        Train().check(run)
         self._evaluation("baseline").check(run)
 
     def run(self, run: Run, path: str) -> None:

@@ -53,9 +53,9 @@ class Evaluate:
         """Refuse names that are unknown, and a file that another step writes."""
         if self.file is None and not run.config["checkpoint"]:
             _refuse_no_checkpoint()
-        others = [path for path, step in walk(run.steps) if step is not self and self.file and getattr(step, "file", None) == self.file]
-        if others:
-            raise ConfigError(f"file: expected a file of its own for every step, got {self.file} of {others[0]} too; rename one")
+        writers = [path for path, step in walk(run.steps) if self.file and getattr(step, "file", None) == self.file]
+        if len(writers) > 1:
+            raise ConfigError(f"file: expected a file of its own for every step, got {self.file} of {', '.join(writers)}; rename one")
         self._conditions(run)
         if getattr(run.task, "scores_audio", True):
             check_metrics(self.metrics or run.config["scoring"]["metrics"])

@@ -34,7 +34,7 @@ from audioprune.signals import check_stop
 from audioprune.step_state import Draw
 from audioprune.steps.control import say_enough
 from audioprune.steps.needs import check_items, units_of, whole
-from audioprune.steps.train import drop_checkpoints, open_fit, train_row
+from audioprune.steps.train import check_monitor, drop_checkpoints, open_fit, train_row
 
 MODES = ("trim", "mask")
 TRAINED = ("monitor", "epochs", "best_epoch", "kept_epoch", "steps", "seconds")
@@ -65,7 +65,7 @@ class LotteryTrain:
 
     def check(self, run: Run) -> None:
         """Refuse a moment that lies at or behind the end of the training."""
-        self._rest(run)
+        check_monitor(run, self._rest(run))
 
     def run(self, run: Run, path: str) -> None:
         """Train to the end; the model gets the weights of the best validation."""

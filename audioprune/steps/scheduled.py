@@ -20,7 +20,7 @@ from audioprune.results import write_csv
 from audioprune.run import Run
 from audioprune.settings import Settings
 from audioprune.steps.prune import Trim, record_iteration
-from audioprune.steps.train import drop_checkpoints, open_fit, train_row, with_numbers
+from audioprune.steps.train import check_monitor, drop_checkpoints, open_fit, train_row, with_numbers
 
 MODES = ("one_shot", "final")
 
@@ -86,7 +86,7 @@ class TrainScheduled:
     def check(self, run: Run) -> None:
         """Refuse a schedule for other parameters than the model's, or for more epochs than are trained."""
         schedule = self._loaded.bound(run.model, self.strict)
-        self._settings(run, schedule)
+        check_monitor(run, self._settings(run, schedule))
         check_extension(run, schedule)
 
     def run(self, run: Run, path: str) -> None:

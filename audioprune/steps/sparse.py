@@ -23,7 +23,7 @@ from audioprune.run import Run
 from audioprune.settings import Settings, build_optimizer, build_schedule
 from audioprune.step_state import SparseTraining
 from audioprune.steps.needs import units_of
-from audioprune.steps.train import open_fit, train_row
+from audioprune.steps.train import check_monitor, open_fit, train_row
 from audioprune.steps.unit_groups import entries_of, filter_sets, rounded, unit_norms
 from audioprune.training import Fit, Outcome, Trainable
 
@@ -90,6 +90,7 @@ class TrainSparse:
     def check(self, run: Run) -> None:
         """Refuse training numbers, groups and options that this model and optimiser cannot take."""
         plan = self._plan(run)
+        check_monitor(run, plan.settings)
         plan.optimizer(run.model, plan.settings)
 
     def run(self, run: Run, path: str) -> None:

@@ -53,8 +53,9 @@ class Train:
             raise ConfigError(f"learning_rate: expected a number above 0, got {self.learning_rate}; correct it")
 
     def check(self, run: Run) -> None:
-        """Refuse a penalty on groups that the model does not have."""
+        """Refuse a penalty on groups that the model does not have, and a monitor that the task does not measure."""
         if not self._idle(run):
+            check_monitor(run, run.settings)
             self._penalty(run)
 
     def run(self, run: Run, path: str) -> None:
@@ -97,6 +98,17 @@ def open_fit(run: Run, path: str, settings: Settings, **parts: Any) -> Fit:
         tensorboard=run.folder / "tensorboard" / path.replace("/", "-") if run.runtime["tensorboard"] else None,
         **parts,
     )
+
+
+def check_monitor(run: Run, settings: Settings) -> None:
+    """Refuse to watch a value that the task does not measure.
+
+    Raises:
+        ConfigError: The task says which values it measures, and the monitor is none of them.
+    """
+    known = getattr(run.task, "monitors", (settings.monitor,))
+    if settings.monitor not in known:
+        raise ConfigError(unknown_name(f"training.monitor of {type(run.task).__name__}", settings.monitor, known))
 
 
 def with_numbers(settings: Settings, epochs: int | None, learning_rate: float | None) -> Settings:

@@ -123,6 +123,39 @@ def test_masks_are_not_rescaled(make) -> None:
     assert not (folder / "training").exists()
 
 
+@pytest.mark.parametrize("mode", ["trim", "mask"])
+def test_rows_say_what_the_steps_did_whatever_the_pipeline_is_called(make, mode: str) -> None:
+    knobs = {"mode": mode, "scope": "local", "fraction": 0.2, "rewind": "1ep", "reset": "reinit", "rounds": 1}
+    folder, plain = make(**knobs)
+    plain["pipeline"] = {"name": "mine", "steps": plain["pipeline"]["steps"]}
+    start(folder, plain)
+    found = _lottery_rows(folder)
+    drawn = {"criterion": "magnitude", "scaling": "max", "budget": "weights", "min_units": 3, "noise_rel": 0.05, "evidence_items": None}
+    wanted = {**{key: value for key, value in knobs.items() if key != "rounds"}, **drawn}
+    assert len(found) == 2
+    for row in found:
+        assert {key: row[key] for key in wanted} == wanted
+        assert (folder / row["file"]).stat().st_size == row["bytes_file"]
+
+
+def test_a_wrong_reset_is_refused_inside_the_repetition_whatever_the_pipeline_says(make) -> None:
+    folder, plain = make(mode="mask", scope="local", reset="rescale")
+    plain["pipeline"] = {"name": "mine", "mode": "trim", "steps": plain["pipeline"]["steps"]}
+    with pytest.raises(ConfigError, match="expected pipeline.mode=trim, got mask"):
+        start(folder, plain)
+    assert not (folder / "training").exists()
+
+
+def test_the_value_of_a_row_is_that_of_the_weights_it_measures(make) -> None:
+    folder, plain = make(rounds=1)
+    plain["training"] |= {"keep": "last", "learning_rate": 0.5}
+    start(folder, plain)
+    trained = [row for row in rows(folder) if row["kind"] == "train"]
+    for row, training in zip(_lottery_rows(folder), trained, strict=True):
+        assert row["val"] == training["kept"] and row["kept_epoch"] == training["kept_epoch"] == training["epochs"]
+        assert training["keep"] == "last" and training["best"] <= training["kept"]
+
+
 def test_a_fresh_draw_replaces_every_module(make) -> None:
     folder, plain = make(reset="reinit", rewind="1ep")
     run = open_run(folder, plain)
