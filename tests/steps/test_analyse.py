@@ -197,6 +197,15 @@ def test_the_budget_is_kept_and_the_chosen_file_is_the_run_s_model(tmp_path: Pat
     assert not list(tmp_path.glob("training/budget*/*.apz"))
 
 
+def test_rows_say_over_how_many_items_their_means_run(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    SensitivityCurves(["loss"], items=5, betas=BETAS).run(run, "curves")
+    FitBudget("si_sdr", 1.0, candidates=2, items=40, betas=BETAS, levels=[4]).run(run, "budget")
+    curves, budget = run.results.rows["curves"], run.results.rows["budget"]
+    assert (curves["items"], curves["items_of"], curves["items_scored"]) == (5, 12, {"loss": 5})
+    assert (budget["items"], budget["items_of"], budget["items_scored"]) == (12, 12, {"si_sdr": 12})
+
+
 def test_an_interrupted_budget_ends_the_same_without_building_twice(tmp_path: Path) -> None:
     step = FitBudget("loss", 0.2, candidates=4, betas=BETAS, finetune_epochs=2)
     whole = _run(tmp_path / "whole")

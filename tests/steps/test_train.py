@@ -9,6 +9,7 @@ import torch
 from tiny_runs import config, open_run, rows
 
 from audioprune.compress.masks import prunable
+from audioprune.files import read_lines
 from audioprune.run import Run, execute
 from audioprune.steps import Prune, Quantize, Train
 
@@ -62,3 +63,17 @@ def test_checkpoints_of_a_fine_tuning_are_dropped_and_those_of_a_training_kept(r
     execute(run, {"finetune": Train(epochs=1)}, "compress/0/")
     assert list((run.folder / "training" / "train").glob("*.safetensors"))
     assert [path.name for path in (run.folder / "training" / "compress-0-finetune").iterdir()] == ["log.jsonl"]
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+@pytest.mark.parametrize("monitor", ["loss", "si_sdr"])
+def test_the_row_tells_the_best_validation_from_the_one_that_is_kept(tmp_path: Path, keep: str, monitor: str) -> None:
+    numbers = {"keep": keep, "monitor": monitor, "learning_rate": 0.5, "epochs": 5}
+    run = open_run(tmp_path / "r", config({}, tmp_path / "c", training=numbers))
+    Train().run(run, "train")
+    (row,) = rows(run.folder)
+    values = [each[f"valid_{monitor}"] for each in read_lines(run.folder / "training" / "train" / "log.jsonl")]
+    best = min(values) if monitor == "loss" else max(values)
+    assert (row["monitor"], row["best"], row["best_epoch"], row["keep"]) == (monitor, best, 1 + values.index(best), keep)
+    assert (row["kept"], row["kept_epoch"]) == ((values[-1], 5) if keep == "last" else (best, row["best_epoch"]))
+    assert not {"best_loss"} & set(row)
