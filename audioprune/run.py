@@ -5,15 +5,16 @@ Which steps exist is written in steps/; how a user starts a run in cli.py.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,7 +24,7 @@ from torch import nn
 
 from audioprune import __version__, agreement, checkpoint, presets
 from audioprune.compress.kmeans import Codebook
-from audioprune.compress.masks import Mask
+from audioprune.compress.masks import Mask, prunable
 from audioprune.devices import chosen_device
 from audioprune.errors import CheckpointError, ConfigError, DataError, OutputError
 from audioprune.files import append_line, check_writable, drop_leftovers, lock, read_lines, write_json
@@ -37,17 +38,23 @@ from audioprune.loading import (
     require_example,
     restore_model,
 )
+from audioprune.model_names import shown_name
 from audioprune.places import model_file
-from audioprune.results import Results, clean
+from audioprune.results import BranchResults, Results, clean
 from audioprune.settings import Settings
 from audioprune.signals import check_stop, graceful
+from audioprune.step_state import Findings, StepStates
+
+DENSE_ZEROS = 0.01
+"""Share of zero weights up to which a loaded model counts as dense: single zeros come about without pruning."""
 
 
 class Step(Protocol):
     """One piece of a pipeline: the only thing that changes a run.
 
-    A step may also have ``check(run)``, which refuses what it could not carry out before any step begins, and
-    ``cleanup(run, path)``, called once its result is stored.
+    A step may also have ``check(run)``, which refuses what it could not carry out before any step begins;
+    ``cleanup(run, path)``, called once its result is stored; and, where it holds other steps, ``nested(path)``, which returns them
+    by the path under which each of them is carried out last.
     """
 
     def run(self, run: Run, path: str) -> None:
@@ -69,10 +76,14 @@ class Run:
         settings: Training numbers.
         mask: Kept weights, or None before the first pruning.
         codebooks: Codebook and codes of every quantised tensor, or None.
-        facts: JSON values that steps leave for later steps.
+        findings: What steps tell later ones.
+        states: What each step remembers for itself.
         results: Measured rows.
         from_checkpoint: Whether the model was loaded rather than initialised.
         scale_differs: In which keys the run is not what its preset declares; empty where it is.
+        given_as: How the loaded model was compressed already, such as ``pruned and trimmed``; empty for a dense one.
+        steps: The whole pipeline, for steps that depend on others.
+        beside: Path of the step that branched this off another run, or None; a branch stores no state of its own.
     """
 
     config: dict[str, Any]
@@ -85,13 +96,19 @@ class Run:
     settings: Settings
     mask: Mask | None = None
     codebooks: dict[str, Codebook] | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
+    states: StepStates = field(default_factory=StepStates)
     from_checkpoint: bool = False
+    given_as: str = ""
     completed: set[str] = field(default_factory=set)
     scale_differs: list[str] = field(default_factory=list)
+    steps: Mapping[str, Step] = field(default_factory=dict)
+    beside: str | None = None
 
     def __post_init__(self) -> None:
         self.results = Results(self.folder / "results.jsonl")
+        if not self.findings.original_params:
+            self.findings.original_params = sum(parameter.numel() for parameter in self.model.parameters())
 
     @property
     def seed(self) -> int:
@@ -106,7 +123,7 @@ class Run:
     @property
     def label(self) -> str:
         """Name of the model as tables print it."""
-        return self.model_config.get("name", type(self.model).__name__).upper()
+        return shown_name(self.model_config, type(self.model).__name__)
 
     @property
     def scale(self) -> str:
@@ -120,8 +137,41 @@ class Run:
         parts = [declared or "custom", self.data.scale()]
         return "; ".join(parts + ([f"width {width}"] if width is not None else []))
 
+    @contextmanager
+    def branch(
+        self,
+        model: nn.Module,
+        path: str,
+        *,
+        model_config: dict[str, Any] | None = None,
+        mask: Mask | None = None,
+        new_task: bool = False,
+    ) -> Iterator[Run]:
+        """Train or score another model beside this run, which stays as it is: the only way to do so.
+
+        The branch has a task, step states, rows and a generator of its own. The generator begins with the run's seed, so that a
+        killed and resumed branch ends in the same bits; when the branch ends, the run's generator goes on where it was. Rows join
+        those of the run at the end, under ``path``; they are lost where the branch fails, and measured again when it is resumed.
+
+        Args:
+            model: The model of the branch; it shares nothing with the run's.
+            path: Step that the branch belongs to.
+            model_config: What rebuilds its class, where it is not that of the run.
+            mask: Its kept weights.
+            new_task: Whether the task begins anew, as for a training from scratch; otherwise it is a copy of the run's.
+        """
+        with checkpoint.seeded(self.seed):
+            task = instantiate(self.task_config) if new_task else copy.deepcopy(self.task)
+            own = {"findings": Findings(), "states": StepStates(), "completed": set(), "codebooks": None}
+            side = replace(self, model=model, model_config=model_config or self.model_config, task=task, mask=mask, beside=path, **own)
+            if new_task:
+                side.from_checkpoint, side.given_as = False, ""
+            rows = side.results = BranchResults(self.results, path)
+            yield side
+        rows.merge()
+
     def save_state(self) -> None:
-        """Store model, mask, codebooks, facts and the completed steps in one verified file."""
+        """Store model, mask, codebooks, what steps remember and the completed steps in one verified file."""
         tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
         if self.mask is not None:
             tensors |= {f"mask/{name}": value for name, value in self.mask.state_dict().items()}
@@ -129,17 +179,27 @@ class Run:
             tensors |= {f"centroids/{name}": book.centroids, f"codes/{name}": book.codes}
         if hasattr(self.task, "state_dict"):  # what a task trains besides the model, such as a discriminator
             tensors |= {f"task/{name}": value for name, value in self.task.state_dict().items()}
-        meta = {"facts": clean(self.facts), "completed": sorted(self.completed), "model_config": self.model_config}
+        meta = {"findings": clean(self.findings.as_dict()), "states": clean(self.states.as_dict())}
+        meta |= {"completed": sorted(self.completed), "model_config": self.model_config}
         checkpoint.write_rotating(self.folder / "state.safetensors", tensors, meta)
 
     def load_state(self) -> None:
-        """Restore the newest stored state of this folder, if there is one."""
+        """Restore the newest stored state of this folder, if there is one.
+
+        Raises:
+            CheckpointError: It is damaged, or of a version that stored what steps remember otherwise.
+        """
         stored = checkpoint.read_newest(self.folder / "state.safetensors")
         done = {row["path"] for row in read_lines(self.folder / "progress.jsonl")}
         if stored is None:
             self.completed = done
             return
         tensors, meta = stored
+        if not {"findings", "states"} <= set(meta):
+            raise CheckpointError(
+                f"{self.folder / 'state.safetensors'}: expected the states of single steps, got one that all steps shared; "
+                "it was written by an older version, run again with runtime.force=true to start over"
+            )
         self.model = restore_model(build_stored(meta["model_config"], self.model_config), checkpoint.under(tensors, "model/"))
         self.model_config = meta["model_config"]
         masks = checkpoint.under(tensors, "mask/")
@@ -148,12 +208,14 @@ class Run:
         self.codebooks = {name: Codebook(centroids[name], codes[name]) for name in centroids} or None
         if hasattr(self.task, "load_state_dict"):
             self.task.load_state_dict(checkpoint.under(tensors, "task/"))
-        self.facts = meta["facts"]
+        self.findings, self.states = Findings.from_dict(meta["findings"]), StepStates(meta["states"])
         self.completed = set(meta["completed"]) | done
 
     def finish(self, path: str, changed: bool) -> None:
         """Record a completed step; the state is stored only when the step changed it."""
         self.completed.add(path)
+        if self.beside is not None:
+            return
         if changed:
             self.save_state()
         else:
@@ -233,7 +295,7 @@ def build(plain: dict[str, Any], folder: Path, overrides: list[str], differs: Se
     run.scale_differs = [*differs, *presets.further(plain, model_config, data.describe)]
     if loaded:
         run.mask, run.codebooks = loaded.mask, loaded.codebooks
-        run.facts["checkpoint"] = str(plain["checkpoint"])
+        run.given_as = _compressed_as(loaded)
     _describe(run)
     run.load_state()
     return run
@@ -254,10 +316,20 @@ def _load(plain: dict[str, Any]) -> LoadedModel | None:
 
 
 def check_steps(run: Run, steps: Mapping[str, Step]) -> None:
-    """Let every step that is not done yet refuse what it could not carry out, before the first one begins."""
-    for name, step in steps.items():
-        if name not in run.completed and hasattr(step, "check"):
+    """Let every step that is not done yet refuse what it could not carry out, before the first one begins; nested ones too."""
+    run.steps = steps
+    left = {path: step for path, step in steps.items() if path not in run.completed}
+    for path, step in walk(left):
+        if path not in run.completed and hasattr(step, "check"):
             step.check(run)
+
+
+def walk(steps: Mapping[str, Step]) -> Iterator[tuple[str, Step]]:
+    """Yield every step of a pipeline with its path, a step before those that it holds."""
+    for path, step in steps.items():
+        yield path, step
+        if hasattr(step, "nested"):
+            yield from walk(step.nested(path))
 
 
 def build_steps(pipeline: dict[str, Any]) -> dict[str, Step]:
@@ -291,6 +363,19 @@ def _refuse_other_model(loaded: LoadedModel | None, plain: dict[str, Any], overr
                 f"checkpoint is for {_signature(stored)}, the command line asks for {_signature(given)}; "
                 f"leave {' '.join(chosen)} away or give another checkpoint"
             )
+
+
+def _compressed_as(loaded: LoadedModel) -> str:
+    """Say how a loaded model was compressed, by what it holds rather than by what its file is called; empty for a dense one."""
+    weights = dict(loaded.model.named_parameters())
+    names = prunable(loaded.model)
+    zero = sum(int((weights[name] == 0).sum()) for name in names)
+    found = ["pruned"] if zero > DENSE_ZEROS * sum(weights[name].numel() for name in names) else []
+    with checkpoint.seeded(0):
+        full = build_model(loaded.model_config, trusted=True)
+    if {name: weight.shape for name, weight in full.named_parameters()} != {name: weight.shape for name, weight in weights.items()}:
+        found.append("trimmed")
+    return " and ".join(found + (["quantized"] if loaded.codebooks else []))
 
 
 def _signature(config: dict[str, Any]) -> str:

@@ -21,6 +21,8 @@ ALLOWED = {
     "devices": {"errors"},
     "divergence": set(),
     "results": BASE,
+    "step_state": BASE,
+    "model_names": set(),
     "schema": {"errors"},
     "dsp": BASE,
     "compress": BASE,
@@ -41,11 +43,13 @@ ALLOWED = {
     "distiller": BASE | {"compress", "checkpoint"},
     "loading": BASE | {"compress", "checkpoint", "packing"},
     "listening": BASE | {"results", "dsp", "metrics", "data", "loading"},
-    "run": BASE | {"agreement", "checkpoint", "compress", "devices", "identity", "loading", "presets", "results", "settings"},
-    "scoring": BASE | {"compress", "checkpoint", "packing", "cost", "loading", "run"},
+    "run": BASE
+    | {"agreement", "checkpoint", "compress", "devices", "identity", "loading"}
+    | {"model_names", "presets", "results", "settings", "step_state"},
+    "scoring": BASE | {"checkpoint", "compress", "cost", "loading", "packing", "run"},
     "steps": BASE
     | {"results", "checkpoint", "compress", "distiller", "optim"}
-    | {"devices", "metrics", "settings", "training", "loading", "run", "scoring"},
+    | {"devices", "metrics", "settings", "training", "loading", "run", "scoring", "step_state"},
     "report": BASE | {"results", "platforms"},
     "generation": BASE | {"agreement", "data", "loading"},
     "tools": BASE | {"agreement", "cost", "data", "devices", "generation", "listening", "loading", "report"},

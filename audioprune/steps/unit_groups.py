@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -19,6 +20,7 @@ from audioprune.optim.groups import Layout
 from audioprune.optim.steps import group_norms
 from audioprune.results import write_csv
 from audioprune.run import Run
+from audioprune.step_state import SparseTraining
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.prune import Trim
 
@@ -47,8 +49,8 @@ class TrimGroups:
         self.check(run)
         fold_first(run, path)
         sets = run.model.unit_sets()
-        facts = run.facts.get("sparse", {})
-        groups = filter_sets(sets) if facts.get("group_kind") == "filters" else sets
+        trained = run.findings.sparse
+        groups = filter_sets(sets) if trained is not None and trained.group_kind == "filters" else sets
         layers = zero_filters(run.model, sets)
         zero = {name: ~alive for name, alive in kept_units(run.model.named_parameters(), groups).items()}
         silent = {name: int(gone.sum()) for name, gone in removable(run.model, sets).items()}
@@ -73,7 +75,7 @@ class TrimGroups:
             "collapsed": collapsed,
             "scale": run.scale,
             "seed": run.seed,
-            **facts,
+            **_how_trained(trained),
         }
         Trim().run(run, path)
         trimmed = run.results.rows[path]
@@ -82,8 +84,16 @@ class TrimGroups:
         run.results.put({**row, "removed": removed, "removed_share": removed / units, **counted})
 
 
+def _how_trained(trained: SparseTraining | None) -> dict[str, Any]:
+    """Return what the row of the groups says of the training that made them zero; nothing where there was none."""
+    if trained is None:
+        return {}
+    names = {"method": trained.method, "group_kind": trained.group_kind}
+    return {**names, "lmbda": trained.lmbda, "learning_rate": trained.learning_rate}
+
+
 def _write_norms(run: Run, sets: Sequence[UnitSet]) -> None:
-    before = run.facts.get("group_norms", {})
+    before = run.findings.sparse.norms if run.findings.sparse is not None else {}
     rows = []
     for name, norms in unit_norms(run.model, sets).items():
         first = before.get(name, [None] * len(norms))

@@ -15,6 +15,7 @@ from audioprune.errors import ConfigError, InterruptedRun
 from audioprune.files import read_lines
 from audioprune.loading import instantiate
 from audioprune.run import Run
+from audioprune.step_state import Repetition
 from audioprune.steps import Prune, Repeat, SensitivityPrune, Train, Trim
 
 MODELS = {
@@ -97,9 +98,10 @@ def test_zero_tolerance_removes_no_weight_that_matters_and_asks_to_stop(tmp_path
     Train().run(run, "train")
     for index in range(9):
         SensitivityPrune(alpha_1=0.0, min_removed=0.5).run(run, f"c/{index}/p")
-        if run.facts.get("stop"):
+        if run.states.of("c", Repetition).reason:
             break
-    assert "removed" in run.facts["stop"] and index < 8
+    asked = run.states.of("c", Repetition)
+    assert "removed" in asked.reason and asked.index == index < 8
 
 
 def test_an_interrupted_analysis_does_no_tensor_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

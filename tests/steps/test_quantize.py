@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tiny_runs import config, open_run
 
 from audioprune import signals
 from audioprune.compress import levels
-from audioprune.compress.masks import prunable
+from audioprune.compress.masks import Mask, prunable
 from audioprune.errors import InterruptedRun
 from audioprune.run import Run
 from audioprune.steps import Prune, Quantize, Train
@@ -80,3 +81,21 @@ def test_a_relative_tolerance_is_a_share_of_the_loss(run: Run, options: dict[str
     Quantize(**options).run(run, "quantize")
     assert seen == [pytest.approx(options.get("alpha_2", options.get("alpha_2_relative", 0.005) * loss))]
     assert loss != pytest.approx(1.0, rel=0.1)
+@pytest.mark.parametrize("levels", [8, None])
+def test_the_table_says_what_the_codebooks_hold(run: Run, levels: int | None) -> None:
+    names = prunable(run.model)
+    mask = Mask.ones(run.model, names)
+    few = torch.zeros_like(mask[names[1]])
+    few.flatten()[:3] = True
+    run.mask = Mask({name: torch.zeros_like(keep) if name == names[0] else keep for name, keep in mask.items()} | {names[1]: few})
+    run.mask.apply_(run.model)
+    Quantize(levels=levels).run(run, "quantize")
+    chosen = {row["tensor"]: row for row in _table(run) if row["chosen"] == "True"}
+    for name, book in run.codebooks.items():
+        row, values = chosen[name], dict(run.model.named_parameters())[name][run.mask[name]].unique()
+        assert (int(row["levels"]), int(row["kept"])) == (len(values), int(run.mask[name].sum())) == (book.levels, book.codes.numel())
+        assert float(row["bits"]) == (math.log2(len(values)) if len(values) else 0.0)
+        assert int(row["asked"]) == (levels or int(row["asked"])) >= int(row["levels"])
+    gone = [row for row in _table(run) if row["tensor"] == names[0]]
+    assert all((row["levels"], row["bits"], row["kept"]) == ("0", "0.0", "0") for row in gone) and gone
+    assert all(int(row["levels"]) <= 3 for row in _table(run) if row["tensor"] == names[1])

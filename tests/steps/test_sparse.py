@@ -101,7 +101,10 @@ def test_every_method_trains_and_records(tmp_path: Path, method: str) -> None:
     step = TrainSparse(method, budget=None if method in ("sgd", "adam") else 0.5, rho=0.5, inner_steps=2)
     step.run(run, "train")
     epochs, (train,) = run.results.of_kind("epoch"), run.results.of_kind("train")
-    assert [row["epoch"] for row in epochs] == [1, 2, 3, 4] and train["best_epoch"] == 4
+    assert [row["epoch"] for row in epochs] == [1, 2, 3, 4]
+    losses = [row["valid_loss"] for row in epochs]
+    assert (train["kept_epoch"], train["kept"], train["keep"], train["monitor"]) == (4, losses[-1], "last", "loss")
+    assert (train["best"], train["best_epoch"]) == (min(losses), 1 + losses.index(min(losses)))
     for row in epochs:
         assert row["objective"] == pytest.approx(row["f"] + row["penalty"])
         assert 0 <= row["group_sparsity"] <= 1 and "valid_accuracy" in row
