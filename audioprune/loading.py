@@ -7,6 +7,8 @@ in run.py.
 from __future__ import annotations
 
 import importlib
+import sysconfig
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,8 @@ from audioprune.compress.trim import resize_
 from audioprune.errors import AudiopruneError, CheckpointError, ConfigError
 from audioprune.packing import unpack
 from audioprune.places import MODEL_FILES, model_file
-
-PACKAGE_MODELS = "audioprune.models."
+from audioprune.state_dicts import PICKLED, fitting, read_state_dict
+from audioprune.stored import in_room, is_plain
 
 
 def instantiate(node: dict[str, Any]) -> Any:
@@ -34,10 +36,39 @@ def instantiate(node: dict[str, Any]) -> Any:
     try:
         return build_node({**{key: value for key, value in node.items() if key != "name"}, "_convert_": "all"})
     except InstantiationException as error:
-        if isinstance(error.__cause__, AudiopruneError):
-            raise error.__cause__ from error
-        reason = next(iter(str(error.__cause__ or error).splitlines()), "") or type(error.__cause__ or error).__name__
-        raise ConfigError(f"cannot build {target}: {reason}; check the name and its arguments") from error
+        cause = _cause(error)
+        if isinstance(cause, AudiopruneError):
+            raise cause from error
+        raise ConfigError(f"cannot build {target}: {_reason(cause)}; check the name and its arguments") from error
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return what went wrong beneath the wrapping of Hydra."""
+    from hydra.errors import InstantiationException
+
+    while error.__cause__ is not None and (isinstance(error, InstantiationException) or str(error).startswith("Error loading")):
+        error = error.__cause__
+    return error
+
+
+def _reason(error: BaseException) -> str:
+    """Return an error's first line, its kind and the line of the user's file that it comes from."""
+    text = next(iter(str(error).splitlines()), "")
+    kind, text = type(error).__name__, next(iter(str(error).splitlines()), "")
+    if isinstance(error, SyntaxError):
+        return f"{error.msg} ({kind}, {Path(error.filename or '?').name} line {error.lineno})"
+    frames = [(frame.f_code.co_filename, number) for frame, number in traceback.walk_tb(error.__traceback__)]
+    places = [f", {Path(name).name} line {number}" for name, number in frames if _is_users(name)]
+    place = places[-1] if places else ""
+    return f"{text} ({kind}{place})" if text else f"{kind}{place}"
+
+
+def _is_users(file: str) -> bool:
+    """Tell whether a source file is neither installed nor of this package."""
+    installed = (sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
+    return Path(file).exists() and not file.startswith((str(Path(__file__).parent), *installed))
+
+
 
 
 def build_model(config: dict[str, Any], trusted: bool) -> nn.Module:
@@ -59,7 +90,18 @@ def build_model(config: dict[str, Any], trusted: bool) -> nn.Module:
     model = instantiate(config)
     if not isinstance(model, nn.Module):
         raise ConfigError(f"expected model._target_ to name a torch.nn.Module, got {target or 'nothing'}; give package.module.Class")
+    _refuse_expanded(model)
     return model
+
+
+def _refuse_expanded(model: nn.Module) -> None:
+    """Refuse parameters of which one number in memory is several weights: none of them can be removed alone."""
+    for name, weight in model.named_parameters():
+        if any(step == 0 and length > 1 for step, length in zip(weight.stride(), weight.shape, strict=True)):
+            raise ConfigError(
+                f"{type(model).__name__}: expected parameters with memory of their own, got {name} of shape {tuple(weight.shape)} "
+                "whose elements share memory by expand(); build it from value.clone(), or expand it in forward()"
+            )
 
 
 def build_stored(config: dict[str, Any], known: dict[str, Any] | None) -> nn.Module:
@@ -72,18 +114,9 @@ def build_stored(config: dict[str, Any], known: dict[str, Any] | None) -> nn.Mod
     Raises:
         CheckpointError: The file names another class, or an argument could name code.
     """
-    if not isinstance(config, dict) or not _is_plain({key: value for key, value in config.items() if key != "_target_"}):
+    if not isinstance(config, dict) or not is_plain({key: value for key, value in config.items() if key != "_target_"}):
         raise CheckpointError("the file's model has arguments that could name code; the file is not loaded")
     return build_model(config, trusted=known is not None and config.get("_target_") == known.get("_target_"))
-
-
-def _is_plain(value: Any) -> bool:
-    """Tell whether a value of a file holds data alone: no ``_target_`` or other command at any depth, no interpolation."""
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and not key.startswith("_") and _is_plain(item) for key, item in value.items())
-    if isinstance(value, list):
-        return all(map(_is_plain, value))
-    return isinstance(value, int | float | bool | type(None)) or (isinstance(value, str) and "${" not in value)
 
 
 def require_example(model: nn.Module) -> None:
@@ -102,7 +135,7 @@ def require_example(model: nn.Module) -> None:
 
 def is_package_model(target: str) -> bool:
     """Tell whether a dotted name is a model class defined in audioprune.models."""
-    if not target.startswith(PACKAGE_MODELS) or target.count(".") != 3:
+    if not in_room("model", target):
         return False
     module_name, _, name = target.rpartition(".")
     try:
@@ -148,7 +181,7 @@ def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None
     """Read a model from a packed file, a checkpoint of this package, a run folder or a plain state dict.
 
     Args:
-        path: ``*.apz``, ``*.safetensors``, ``*.pt``/``*.pth`` or a run folder.
+        path: ``*.apz``, ``*.safetensors``, a run folder, or a state dict as other programs save it, see `audioprune.state_dicts`.
         model_config: Model to build for a plain state dict, or for a file whose model is not one of this package.
 
     Raises:
@@ -159,7 +192,7 @@ def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None
         raise CheckpointError(f"{path}: expected {' or '.join(MODEL_FILES)} in this folder, found none; give a finished run")
     if not path.exists():
         raise CheckpointError(f"checkpoint {path} does not exist; expected a .apz, .safetensors or .pt file or a run folder")
-    if path.suffix in (".pt", ".pth", ".bin"):
+    if path.suffix in PICKLED or (path.suffix == ".safetensors" and checkpoint.is_foreign(path)):
         return _load_state_dict(path, model_config)
     mask = codebooks = None
     if path.suffix == ".apz":
@@ -180,8 +213,8 @@ def _package_task(config: dict[str, Any] | None) -> dict[str, Any] | None:
     if not config:
         return None
     target = str(config.get("_target_", "")) if isinstance(config, dict) else ""
-    plain = bool(target) and _is_plain({key: value for key, value in config.items() if key != "_target_"})
-    if not target.startswith("audioprune.tasks.") or target.count(".") != 3 or not plain:
+    plain = bool(target) and is_plain({key: value for key, value in config.items() if key != "_target_"})
+    if not in_room("task", target) or not plain:
         raise CheckpointError(f"the file names the task '{target}', which is not one of this package; the file is not loaded")
     module_name, _, name = target.rpartition(".")
     try:
@@ -196,16 +229,9 @@ def _package_task(config: dict[str, Any] | None) -> dict[str, Any] | None:
 def _load_state_dict(path: Path, model_config: dict[str, Any] | None) -> LoadedModel:
     if model_config is None:
         raise CheckpointError(f"{path}: a plain state dict says nothing about its model; give model=...")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds here; each of them means that the file is not loaded
-        raise CheckpointError(
-            f"{path}: contains code or is damaged, not loaded ({type(error).__name__}); expected a plain state dict"
-        ) from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise CheckpointError(f"{path}: expected a state dict of tensors; save it with torch.save(model.state_dict(), ...)")
+    state = read_state_dict(path)
     model = build_model(model_config, trusted=True)
+    state = fitting(path, state, model.state_dict())
     _refuse_other_shapes(path, model, state)
     return LoadedModel(restore_model(model, state), model_config, None, None, None)
 

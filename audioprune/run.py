@@ -6,6 +6,7 @@ Which steps exist is written in steps/; how a user starts a run in cli.py.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import shutil
@@ -21,11 +22,11 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from audioprune import __version__, checkpoint
+from audioprune import __version__, checkpoint, stored
 from audioprune.compress.kmeans import Codebook
 from audioprune.compress.masks import Mask
 from audioprune.errors import CheckpointError, ConfigError, DataError, OutputError
-from audioprune.files import append_line, check_writable, drop_leftovers, lock, read_lines, write_json
+from audioprune.files import append_line, check_writable, drop_leftovers, lock, read_lines, sha256_file, write_json
 from audioprune.identity import config_hash, result_config
 from audioprune.loading import (
     LoadedModel,
@@ -36,9 +37,13 @@ from audioprune.loading import (
     require_example,
     restore_model,
 )
+from audioprune.places import model_file
 from audioprune.results import Results, clean
 from audioprune.settings import Settings
 from audioprune.signals import check_stop, graceful
+from audioprune.trial import require_fit
+
+_LOG = logging.getLogger(__name__)
 
 
 class Step(Protocol):
@@ -70,6 +75,8 @@ class Run:
         facts: JSON values that steps leave for later steps.
         results: Measured rows.
         from_checkpoint: Whether the model was loaded rather than initialised.
+        stamp: Short name and fingerprint of the corpus, for every row and file.
+        parent: SHA-256 of the model file that the run began from, or None.
     """
 
     config: dict[str, Any]
@@ -85,9 +92,11 @@ class Run:
     facts: dict[str, Any] = field(default_factory=dict)
     from_checkpoint: bool = False
     completed: set[str] = field(default_factory=set)
+    stamp: dict[str, Any] = field(default_factory=dict)
+    parent: str | None = None
 
     def __post_init__(self) -> None:
-        self.results = Results(self.folder / "results.jsonl")
+        self.results = Results(self.folder / "results.jsonl", self.stamp)
 
     @property
     def seed(self) -> int:
@@ -111,6 +120,19 @@ class Run:
         parts = [self.config.get("scale") or "custom", self.data.scale()]
         return "; ".join(parts + ([f"width {width}"] if width is not None else []))
 
+    def made_with(self) -> dict[str, Any]:
+        """Return what every written file says of its making, so that it can be judged alone."""
+        data, scoring = self.config.get("data"), self.config.get("scoring") or {}
+        return {
+            "task": self.task_config,
+            "data": stored.portable(data) if data else None,
+            **self.stamp,
+            "training": self.config.get("training"),
+            "metrics": scoring.get("metrics"),
+            "seed": self.config.get("seed"),
+            "parent": self.parent if self.from_checkpoint else None,
+        }
+
     def save_state(self) -> None:
         """Store model, mask, codebooks, facts and the completed steps in one verified file."""
         tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
@@ -121,16 +143,17 @@ class Run:
         if hasattr(self.task, "state_dict"):  # what a task trains besides the model, such as a discriminator
             tensors |= {f"task/{name}": value for name, value in self.task.state_dict().items()}
         meta = {"facts": clean(self.facts), "completed": sorted(self.completed), "model_config": self.model_config}
+        meta |= self.made_with()
         checkpoint.write_rotating(self.folder / "state.safetensors", tensors, meta)
 
     def load_state(self) -> None:
         """Restore the newest stored state of this folder, if there is one."""
-        stored = checkpoint.read_newest(self.folder / "state.safetensors")
+        newest = checkpoint.read_newest(self.folder / "state.safetensors")
         done = {row["path"] for row in read_lines(self.folder / "progress.jsonl")}
-        if stored is None:
+        if newest is None:
             self.completed = done
             return
-        tensors, meta = stored
+        tensors, meta = newest
         self.model = restore_model(build_stored(meta["model_config"], self.model_config), checkpoint.under(tensors, "model/"))
         self.model_config = meta["model_config"]
         masks = checkpoint.under(tensors, "mask/")
@@ -170,7 +193,7 @@ def run_job(config: DictConfig, folder: Path, overrides: list[str]) -> str:
     Returns:
         ``"finished"``, or ``"cached"`` when the folder already held the finished run.
     """
-    plain = OmegaConf.to_container(config, resolve=True)
+    plain = stored.effective(OmegaConf.to_container(config, resolve=True), overrides)
     status = _read_json(folder / "status.json")
     _refuse_foreign(folder, plain)
     if status.get("status") == "finished" and not plain["runtime"]["force"]:
@@ -194,7 +217,11 @@ def run_job(config: DictConfig, folder: Path, overrides: list[str]) -> str:
 
 
 def build(plain: dict[str, Any], folder: Path, overrides: list[str]) -> Run:
-    """Build all parts of an experiment and restore its stored state."""
+    """Build all parts of an experiment and restore its stored state.
+
+    Corpus and task are those of the checkpoint where there is one and the user gave no others.
+    """
+    plain = stored.effective(plain, overrides)
     runtime = plain["runtime"]
     torch.set_num_threads(runtime["threads"] or len(os.sched_getaffinity(0)))
     torch.manual_seed(plain["seed"])
@@ -202,22 +229,27 @@ def build(plain: dict[str, Any], folder: Path, overrides: list[str]) -> Run:
     settings = Settings(**{**numbers, "betas": tuple(numbers["betas"])})
     loaded = load_model_file(plain["checkpoint"], plain["model"]) if plain["checkpoint"] else None
     _refuse_other_model(loaded, plain, overrides)
-    task_config = (loaded and loaded.task_config) or plain["task"]
-    task = instantiate(task_config)
+    stored.check(plain, overrides)
+    task = instantiate(plain["task"])
     data = instantiate(plain["data"])
     data.prepare()
+    stamp = {"corpus": plain["data"].get("name"), "corpus_fingerprint": str(data.fingerprint())}
     if loaded:
         model, model_config = loaded.model, loaded.model_config
     else:
         model_config = plain["model"]
         model = build_model(model_config, trusted=True)
     require_example(model)
-    run = Run(plain, folder, model, model_config, data, task, task_config, settings, from_checkpoint=loaded is not None)
+    run = Run(plain, folder, model, model_config, data, task, plain["task"], settings, stamp=stamp, from_checkpoint=loaded is not None)
     if loaded:
         run.mask, run.codebooks = loaded.mask, loaded.codebooks
+        run.parent = sha256_file(model_file(plain["checkpoint"]))
         run.facts["checkpoint"] = str(plain["checkpoint"])
+        for note in stored.notes(plain, overrides, stamp["corpus_fingerprint"]):
+            _LOG.warning(note)
     _describe(run)
     run.load_state()
+    require_fit(run.model, task, data)
     return run
 
 
@@ -243,22 +275,19 @@ def build_steps(pipeline: dict[str, Any]) -> dict[str, Step]:
 
 
 def _refuse_other_model(loaded: LoadedModel | None, plain: dict[str, Any], overrides: list[str]) -> None:
-    """A model or task named on the command line beside a checkpoint must be the checkpoint's."""
+    """A model, or an argument of it, that is asked for beside a checkpoint must be the checkpoint's."""
     if loaded is None:
         return
-    for group, stored in (("model", loaded.model_config), ("task", loaded.task_config)):
-        given = plain[group]
-        if not stored:
-            continue
-        chosen = [item for item in overrides if item.startswith((f"{group}=", f"{group}.", f"+{group}"))]
-        keys = set(given) | set(stored)
-        if not chosen:
-            chosen, keys = [item for item in overrides if item.startswith(("experiment=", "+experiment="))], {"_target_"}
-        if chosen and any(given.get(key) != stored.get(key) for key in keys):
-            raise CheckpointError(
-                f"checkpoint is for {_signature(stored)}, the command line asks for {_signature(given)}; "
-                f"leave {' '.join(chosen)} away or give another checkpoint"
-            )
+    wish = stored.model_wish(plain["model"], overrides)
+    wrong = stored.differing(wish, loaded.model_config)
+    if not wrong:
+        return
+    singly = [item for item in overrides if any(item.lstrip("+").startswith(f"model.{key}=") for key in wrong)]
+    whole = [item for item in overrides if item.lstrip("+").startswith(("model=", "experiment="))]
+    raise CheckpointError(
+        f"checkpoint is for {_signature(loaded.model_config)}, the command line asks for {_signature(plain['model'])} "
+        f"(differs in {', '.join(wrong)}); leave {' '.join(singly or whole)} away or give another checkpoint"
+    )
 
 
 def _signature(config: dict[str, Any]) -> str:
@@ -270,8 +299,8 @@ def _refuse_foreign(folder: Path, plain: dict[str, Any]) -> None:
     """A folder belongs to one configuration."""
     known = _read_json(folder / "run.json")
     if known and known.get("hash") != config_hash(plain):
-        stored, mine = known.get("config", {}), result_config(plain)
-        keys = [key for key in sorted(set(stored) | set(mine)) if stored.get(key) != mine.get(key)]
+        theirs, mine = known.get("config", {}), result_config(plain)
+        keys = [key for key in sorted(set(theirs) | set(mine)) if theirs.get(key) != mine.get(key)]
         raise OutputError(
             f"{folder} belongs to configuration {known.get('hash')}, this one is {config_hash(plain)} "
             f"(differs in {', '.join(keys)}); choose another folder"
@@ -280,7 +309,7 @@ def _refuse_foreign(folder: Path, plain: dict[str, Any]) -> None:
 
 def _describe(run: Run) -> None:
     """Write run.json and env.json, refusing to continue on data that changed."""
-    fingerprint = run.data.fingerprint()
+    fingerprint = run.stamp["corpus_fingerprint"]
     known = _read_json(run.folder / "run.json")
     if known and known.get("data_fingerprint") != fingerprint:
         raise DataError(f"{run.folder}: the data changed since this run began; run again with runtime.force=true to start over")
@@ -294,6 +323,7 @@ def _describe(run: Run) -> None:
         "scale": run.scale,
         "data": clean(run.data.describe()),
         "data_fingerprint": fingerprint,
+        "parent": run.parent,
         "config": result_config(run.config),
     }
     write_json(run.folder / "run.json", facts)

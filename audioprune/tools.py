@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -94,8 +95,11 @@ def data(config: Any) -> None:
         print(f"wrote {target}")
 
 
-def listen(config: Any) -> None:
-    """Make a listening test, or print what its ratings say."""
+def listen(config: Any, overrides: Sequence[str] = ()) -> None:
+    """Make a listening test, or print what its ratings say.
+
+    The corpus is that of the systems' files unless the command line gives one.
+    """
     from omegaconf import OmegaConf
 
     plain = OmegaConf.to_container(config, resolve=True)
@@ -104,12 +108,19 @@ def listen(config: Any) -> None:
         return
     import torch
 
+    from audioprune import stored
     from audioprune.listening.export import Plan, export
     from audioprune.loading import instantiate
 
+    plain = stored.effective(plain, overrides)
+    stored.check(plain, overrides)
     torch.set_num_threads(plain["threads"])
     plan = Plan(**{item.name: plain[item.name] for item in fields(Plan)})
-    written = export(plan, instantiate(plain["data"]), Path(plain["out"] or f"listening/{plan.test}"))
+    corpus = instantiate(plain["data"])
+    written = export(plan, corpus, Path(plain["out"] or f"listening/{plan.test}"))
+    for system in plan.systems.values():
+        for note in stored.notes({**plain, "checkpoint": system}, overrides, str(corpus.fingerprint())):
+            print(note, file=sys.stderr)
     print("\n".join(f"wrote {file}" for file in written))
 
 
@@ -131,8 +142,10 @@ def _listening_statistics(plain: dict[str, Any]) -> None:
     print("\n".join(f"wrote {file}" for file in written), file=sys.stderr)
 
 
-def generate(config: Any) -> None:
+def generate(config: Any, overrides: Sequence[str] = ()) -> None:
     """Make one note with a trained model and say how long it took.
+
+    Corpus and task are those of the model's file unless the command line gives others.
 
     Raises:
         ConfigError: No model is given.
@@ -140,11 +153,14 @@ def generate(config: Any) -> None:
     import torch
     from omegaconf import OmegaConf
 
+    from audioprune import stored
     from audioprune.generation import Request, make_note
 
     plain = OmegaConf.to_container(config, resolve=True)
     if not plain["checkpoint"]:
         raise ConfigError("expected checkpoint=<model.apz, .safetensors, .pt or run folder>, got none; give the model that makes the note")
+    plain = stored.effective(plain, overrides)
+    stored.check(plain, overrides)
     torch.set_num_threads(plain["runtime"]["threads"] or len(os.sched_getaffinity(0)))
     wanted = Request(**{key.name: plain[key.name] for key in fields(Request)})
     parts = {key: plain[key] for key in ("data", "model", "task")}

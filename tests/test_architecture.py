@@ -17,6 +17,7 @@ ALLOWED = {
     "progress": set(),
     "signals": {"errors"},
     "places": set(),
+    "stored": {"errors", "places", "schema"},
     "identity": BASE,
     "results": BASE,
     "schema": {"errors"},
@@ -29,29 +30,31 @@ ALLOWED = {
     "tasks": BASE | {"dsp", "compress", "metrics", "models", "settings"},
     "checkpoint": BASE,
     "settings": BASE,
-    "packing": BASE | {"compress"},
+    "packing": BASE | {"compress", "stored"},
     "cost": BASE | {"compress"},
     "platforms": BASE,
     "hooks": BASE | {"compress", "checkpoint"},
     "training": BASE | {"compress", "optim", "checkpoint", "hooks", "settings"},
     "distiller": BASE | {"compress", "checkpoint"},
-    "loading": BASE | {"compress", "checkpoint", "packing"},
-    "listening": BASE | {"results", "dsp", "metrics", "data", "loading"},
-    "run": BASE | {"identity", "results", "compress", "checkpoint", "settings", "loading"},
+    "state_dicts": BASE,
+    "loading": BASE | {"compress", "checkpoint", "packing", "state_dicts", "stored"},
+    "listening": BASE | {"results", "dsp", "metrics", "data", "loading", "stored"},
+    "trial": BASE,
+    "run": BASE | {"identity", "results", "compress", "checkpoint", "settings", "loading", "stored", "trial"},
     "scoring": BASE | {"compress", "checkpoint", "packing", "cost", "loading", "run"},
     "steps": BASE
     | {"results", "checkpoint", "compress", "distiller", "optim"}
     | {"metrics", "settings", "training", "loading", "run", "scoring"},
     "report": BASE | {"results", "platforms"},
-    "generation": BASE | {"data", "loading"},
-    "tools": BASE | {"cost", "data", "generation", "listening", "loading", "report"},
+    "generation": BASE | {"data", "loading", "stored"},
+    "tools": BASE | {"cost", "data", "generation", "listening", "loading", "report", "stored"},
     "verbs": BASE | {"identity", "run", "report"},
-    "cli": BASE | {"identity", "schema", "tools", "verbs", "conf"},
+    "cli": BASE | {"identity", "schema", "stored", "tools", "verbs", "conf"},
 }
 # Models declare their units; they see nothing else of the compression library.
 MODELS_SEE = {"audioprune.compress.units", "audioprune.compress.unit_builders"}
 # Help, completion and reports start at once.
-LIGHT = ("cli", "schema", "identity", "report", "results", "platforms", "files", "errors", "progress", "signals", "places")
+LIGHT = ("cli", "schema", "identity", "report", "results", "platforms", "files", "errors", "progress", "signals", "places", "stored")
 HYDRA = {"cli", "loading", "run", "schema", "tools"}
 
 
