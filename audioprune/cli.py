@@ -113,15 +113,21 @@ def _groups_of_file(verb: str, arguments: list[str]) -> list[str]:
         return []
     files = ",".join(item.partition("=")[2] for item in arguments if _FILE.match(item)).split(",")
     facts = [stored.read_facts(file.strip("'\" ")) for file in files if file]
-    chosen = []
-    for group in ("data", "task"):
-        nodes = [each.get(group) for each in facts]
-        names = {node.get("name") for node in nodes if stored.is_harmless(node) and stored.in_room(group, node["_target_"])}
-        name = names.pop() if len(names) == 1 and len(nodes) else None
-        free = not stored.given(arguments, group) and (group, verb) != ("task", "listen")
-        if free and isinstance(name, str) and re.fullmatch(r"\w+", name) and (_conf() / group / f"{name}.yaml").is_file():
-            chosen.append(f"{group}={name}")
-    return chosen
+    if verb == "listen":  # the first of its systems that names a corpus decides
+        facts = [each for each in facts if each.get("data")][:1]
+    groups = ("data",) if verb == "listen" else ("data", "task")
+    names = {group: _common_name(group, [each.get(group) for each in facts]) for group in groups if not stored.given(arguments, group)}
+    return [f"{group}={name}" for group, name in names.items() if name]
+
+
+def _common_name(group: str, nodes: list[Any]) -> str:
+    """Return the option of a group of this package that all nodes of files are of, or nothing."""
+    from audioprune import stored
+
+    names = {str(node.get("name")) if isinstance(node, dict) and stored.is_harmless(node) else "" for node in nodes}
+    own = all(isinstance(node, dict) and stored.in_room(group, node.get("_target_")) for node in nodes)
+    name = names.pop() if own and len(names) == 1 else ""
+    return name if re.fullmatch(r"\w+", name) and (_conf() / group / f"{name}.yaml").is_file() else ""
 
 
 def _code_of(verb: str) -> int:

@@ -53,7 +53,6 @@ def _cause(error: BaseException) -> BaseException:
 
 def _reason(error: BaseException) -> str:
     """Return an error's first line, its kind and the line of the user's file that it comes from."""
-    text = next(iter(str(error).splitlines()), "")
     kind, text = type(error).__name__, next(iter(str(error).splitlines()), "")
     if isinstance(error, SyntaxError):
         return f"{error.msg} ({kind}, {Path(error.filename or '?').name} line {error.lineno})"
@@ -67,8 +66,6 @@ def _is_users(file: str) -> bool:
     """Tell whether a source file is neither installed nor of this package."""
     installed = (sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
     return Path(file).exists() and not file.startswith((str(Path(__file__).parent), *installed))
-
-
 
 
 def build_model(config: dict[str, Any], trusted: bool) -> nn.Module:
@@ -85,7 +82,8 @@ def build_model(config: dict[str, Any], trusted: bool) -> nn.Module:
     target = str(config.get("_target_", ""))
     if not trusted and not is_package_model(target):
         raise CheckpointError(
-            f"the file names the model '{target}', which is not one of this package; give it yourself with model._target_={target or '...'}"
+            f"the file names the model '{target}', which is not one of this package; give it yourself with "
+            f"model._target_={target or '...'} (its arguments come from the file)"
         )
     model = instantiate(config)
     if not isinstance(model, nn.Module):
@@ -229,9 +227,9 @@ def _package_task(config: dict[str, Any] | None) -> dict[str, Any] | None:
 def _load_state_dict(path: Path, model_config: dict[str, Any] | None) -> LoadedModel:
     if model_config is None:
         raise CheckpointError(f"{path}: a plain state dict says nothing about its model; give model=...")
-    state = read_state_dict(path)
+    state, said = read_state_dict(path)
     model = build_model(model_config, trusted=True)
-    state = fitting(path, state, model.state_dict())
+    state = fitting(path, state, model.state_dict(), said)
     _refuse_other_shapes(path, model, state)
     return LoadedModel(restore_model(model, state), model_config, None, None, None)
 

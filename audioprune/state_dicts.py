@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ _LOG = logging.getLogger(__name__)
 _SAVE = "torch.save(model.state_dict(), 'weights.pt')"
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file that another program wrote, as the file has them.
+def read_state_dict(path: Path) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the tensors of a file that another program wrote, as the file has them, and where in the file they were.
 
     Args:
         path: ``.safetensors``, or what ``torch.save`` wrote: a state dict, or a mapping that holds one under one of `KEYS`.
@@ -39,7 +39,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         CheckpointError: The file holds code, is damaged, is a TorchScript program or holds no state dict.
     """
     if path.suffix == ".safetensors":
-        return _read_safetensors(path)
+        return _read_safetensors(path), []
     if _is_script(path):
         raise CheckpointError(
             f"{path}: expected a state dict, got a TorchScript program; save its weights: "
@@ -54,23 +54,23 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     return _find(path, held)
 
 
-def fitting(path: Path, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def fitting(path: Path, state: Mapping[str, Tensor], own: Mapping[str, Tensor], said: Sequence[str] = ()) -> dict[str, Tensor]:
     """Return a file's tensors under a model's names and in its types, saying in one line what was changed.
 
     Args:
-        path: The file, for messages.
+        path: The file, for the line.
         state: Tensors as the file has them.
         own: The state dict of the model that is to take them.
-
+        said: What was done before and belongs in the same line.
     """
     stripped, named = _renamed(state, own)
     fitted = {name: _converted(value, own.get(name)) for name, value in named.items()}
     kinds = sorted({str(value.dtype).removeprefix("torch.") for name, value in named.items() if fitted[name].dtype != value.dtype})
-    said = [f"'{stripped}' stripped from the names"] if stripped else []
-    said += [f"{len(state) - len(named)} tensors of other parts left aside"] if len(named) < len(state) else []
-    said += [f"{' and '.join(kinds)} weights converted to the model's type"] if kinds else []
-    if said:
-        _LOG.warning("%s: %s", path, ", ".join(said))
+    done = [*said, *([f"'{stripped}' stripped from the names"] if stripped else [])]
+    done += [f"{len(state) - len(named)} tensors of other parts left aside"] if len(named) < len(state) else []
+    done += [f"{' and '.join(kinds)} weights converted to the model's type"] if kinds else []
+    if done:
+        _LOG.warning("%s: %s", path, ", ".join(done))
     return fitted
 
 
@@ -89,8 +89,8 @@ def _is_script(path: Path) -> bool:
         return any(name.endswith("/constants.pkl") or "/code/" in name for name in archive.namelist())
 
 
-def _find(path: Path, held: Any) -> dict[str, Tensor]:
-    """Return the state dict that a file holds, directly or under one key."""
+def _find(path: Path, held: Any) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the state dict that a file holds, directly or under one key, and a note of that key."""
     found, seen = held, []
     while isinstance(found, Mapping) and not _is_state(found):
         key = next((name for name in KEYS if isinstance(found.get(name), Mapping)), None)
@@ -101,11 +101,9 @@ def _find(path: Path, held: Any) -> dict[str, Tensor]:
     if not isinstance(found, Mapping) or not _is_state(found):
         held_here = f"keys {', '.join(map(str, list(held)[:6]))}" if isinstance(held, Mapping) and held else type(held).__name__
         raise CheckpointError(f"{path}: expected a state dict of tensors, got {held_here}; {_SAVE} writes one")
-    if seen:
-        rest = [str(name) for name in held if name != seen[0]]
-        beside = f", {', '.join(rest[:6])} left aside" if rest else ""
-        _LOG.warning("%s: weights taken from '%s'%s", path, ".".join(seen), beside)
-    return dict(found)
+    rest = [str(name) for name in held if seen and name != seen[0]]
+    beside = f" ({', '.join(rest[:6])} left aside)" if rest else ""
+    return dict(found), [f"weights taken from '{'.'.join(seen)}'{beside}"] if seen else []
 
 
 def _is_state(value: Mapping[Any, Any]) -> bool:

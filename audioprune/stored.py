@@ -47,8 +47,10 @@ def read_facts(checkpoint: str | Path) -> dict[str, Any]:
             facts = _packed_facts(stream) if path.suffix == ".apz" else _dense_facts(stream)
     except (OSError, ValueError, TypeError, LookupError, RecursionError, struct.error, zlib.error):
         return {}
-    facts.setdefault("model", facts.get("model_config"))
-    return facts if not facts["model"] or "data" in facts else _of_run(path.parent) | facts
+    facts = {"model": facts.get("model_config"), **facts}
+    if not facts["model"]:
+        return {}
+    return facts if "data" in facts else _of_run(path.parent) | facts
 
 
 def _dense_facts(stream: Any) -> dict[str, Any]:

@@ -41,13 +41,14 @@ def info(config: Any) -> None:
 
     plain = OmegaConf.to_container(config, resolve=True)
     if plain["checkpoint"]:
-        model = load_model_file(plain["checkpoint"], plain["model"]).model.eval()
+        loaded = load_model_file(plain["checkpoint"], plain["model"])
+        model, name = loaded.model.eval(), loaded.model_config.get("name")
     else:
-        model = build_model(plain["model"], trusted=True).eval()
+        model, name = build_model(plain["model"], trusted=True).eval(), plain["model"].get("name")
     require_example(model)
     card = cost.cost(model, model.example_input(), cost.example_seconds(model))
     facts = {
-        "model": plain["model"].get("name"),
+        "model": name,
         "params": card.params,
         "nonzero": card.nonzero,
         "bytes_fp32": 4 * card.params,
