@@ -64,8 +64,9 @@ def _reason(error: BaseException) -> str:
 
 def _is_users(file: str) -> bool:
     """Tell whether a source file is neither installed nor of this package."""
-    installed = (sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
-    return Path(file).exists() and not file.startswith((str(Path(__file__).parent), *installed))
+    installed = {"site-packages", "dist-packages"} & set(Path(file).parts)
+    own = (str(Path(__file__).parent), sysconfig.get_path("stdlib"))
+    return Path(file).exists() and not installed and not file.startswith(own)
 
 
 def build_model(config: dict[str, Any], trusted: bool) -> nn.Module:

@@ -129,9 +129,10 @@ def _one_shorter(named: dict[str, Tensor]) -> Iterator[tuple[str, dict[str, Tens
     """Yield a wrapper's part and the tensors without it: where it stands in front, or within a name for a wrapped layer."""
     for part in PREFIXES:
         front = {name[len(part) :]: value for name, value in named.items() if name.startswith(part)}
-        within = {name.replace(f".{part}", "."): value for name, value in named.items()}
         if front:
             yield part, front
+    for part in PREFIXES:
+        within = {name.replace(f".{part}", "."): value for name, value in named.items()}
         if set(within) != set(named) and len(within) == len(named):
             yield part, within
 

@@ -94,7 +94,7 @@ def _misfit(model: nn.Module, task: Any, batch: dict[str, Any], seen: dict[str, 
     if "in" not in seen:
         return f"{_names(model, task)}: {reason}; choose another task=... or model=..."
     if "out" not in seen:
-        return f"{_names(model, task)}: it is fed {seen['in']}, its example_input is {_example(model)} ({reason}); {_ADVICE}"
+        return f"{_names(model, task)}: it is fed {seen['in']}, its example_input is {_shape(model.example_input())} ({reason}); {_ADVICE}"
     wish = f", the task needs {needed}" if needed is not None else ""
     return f"{_names(model, task)}: {_story(seen)}{wish} ({reason}); {_ADVICE}"
 
@@ -105,11 +105,6 @@ def _names(model: nn.Module, task: Any) -> str:
 
 def _story(seen: dict[str, Any]) -> str:
     return f"fed {seen.get('in')} it returns {seen.get('out')}"
-
-
-def _example(model: nn.Module) -> Any:
-    example = model.example_input()
-    return _shape(example)
 
 
 def _shape(value: Any) -> Any:
