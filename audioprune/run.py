@@ -233,7 +233,7 @@ def build(plain: dict[str, Any], folder: Path, overrides: list[str]) -> Run:
     task = instantiate(plain["task"])
     data = instantiate(plain["data"])
     data.prepare()
-    stamp = {"corpus": plain["data"].get("name"), "corpus_fingerprint": str(data.fingerprint())}
+    stamp = {"corpus": plain["data"].get("name") or type(data).__name__, "corpus_fingerprint": str(data.fingerprint())}
     if loaded:
         model, model_config = loaded.model, loaded.model_config
     else:

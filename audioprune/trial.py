@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from audioprune.errors import ConfigError
 
-_MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
+_MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
 _ADVICE = "change model.* or task.* until both agree"
 
 

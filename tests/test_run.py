@@ -288,7 +288,8 @@ def _killed_and_resumed(straight: Path, tmp_path: Path, moments: list[tuple[int,
         assert code == -signal.SIGKILL, (count, after)
         _resumed(folder, plain, monkeypatch)
         assert rows(folder) == rows(straight), (count, after)
-        assert (folder / "model.apz").read_bytes() == (straight / "model.apz").read_bytes()
+        for name in ("model.apz", "uncompressed.safetensors", "iteration.safetensors"):
+            assert (folder / name).read_bytes() == (straight / name).read_bytes(), name
 
 
 def test_kill_9_at_some_writes_changes_nothing(straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

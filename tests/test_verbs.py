@@ -186,7 +186,7 @@ def test_a_packed_file_is_scored_with_its_own_task(line: list[str], tmp_path: Pa
     assert size["bytes_file"] == (packed / "model.apz").stat().st_size and size["label"] == "LSTM"
 
 
-def test_a_file_is_scored_on_its_own_corpus_wherever_that_lies_now(line: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_file_is_scored_on_its_own_corpus_wherever_it_is(line: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(next(item for item in line if "speech_root" in item).partition("=")[2], "here")
     data = [item for item in line if item.startswith("data") and "speech_root" not in item]
     runtime = [item for item in line if item.startswith(("runtime.", "scoring.latency", "scoring.audio"))]
@@ -201,8 +201,6 @@ def test_a_file_is_scored_on_its_own_corpus_wherever_that_lies_now(line: list[st
     keys = ("metrics", "std", "n", "failures", "corpus", "corpus_fingerprint", "seed", "scale", "label")
     assert [{key: row[key] for key in keys} for row in found.values()] == [{key: row[key] for key in keys} for row in own.values()] != []
     assert "was trained on" not in capfd.readouterr().err
-    assert cli.run_verb("eval", [f"checkpoint={trained}", "data.speech_root=there", "data.test_snr_db=[5]", *runtime]) == 0
-    assert capfd.readouterr().err.count("was trained on the corpus noisy_mixtures") == 1
 
 
 @pytest.mark.parametrize("sweep", [False, True])
