@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from tiny_runs import MyNet, config, open_run, rows, start, step
 
 from audioprune import checkpoint, packing, stored
@@ -25,6 +26,7 @@ CORPUS = {
     "cache_dir": "/theirs",
 }
 TASK = {"name": "irm", "_target_": "audioprune.tasks.enhancement.Enhancement", "frame_length": 32, "hop_length": 16}
+EXPERIMENTS = Path(__file__).resolve().parent.parent / "conf" / "experiment"
 STEPS = {
     "train": step("Train", only_from_scratch=True),
     "dense": step("Evaluate", variant="uncompressed", file="model.safetensors"),
@@ -261,3 +263,20 @@ def test_packed_headers_are_read_without_decoding(tmp_path: Path) -> None:
     facts = {"model": {"_target_": "audioprune.models.fdnn.FDNN"}, "data": CORPUS}
     packing.pack(tmp_path / "m.apz", {"w": torch.zeros(3)}, config=facts)
     assert stored.read_facts(tmp_path / "m.apz")["data"] == CORPUS and stored.corpus_of(tmp_path / "m.apz") == stored.portable(CORPUS)
+
+
+def _keys_of_experiment(path: Path) -> set[str]:
+    """Return the groups that an experiment file, or one that it builds on, chooses or changes."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    keys = set(content)
+    for entry in content.get("defaults", []):
+        if isinstance(entry, dict):
+            keys |= {key.removeprefix("override ").strip("/") for key in entry}
+        elif entry != "_self_":
+            keys |= _keys_of_experiment(EXPERIMENTS / f"{entry}.yaml")
+    return keys
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_says_something_of_its_corpus(path: Path) -> None:
+    assert "data" in _keys_of_experiment(path)  # so that an experiment beside a file means the experiment's corpus
