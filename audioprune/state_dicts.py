@@ -47,14 +47,18 @@ def read_state_dict(path: Path) -> tuple[dict[str, Tensor], list[str]]:
         )
     try:
         held = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds here; each of them means that the file is not loaded
+    except (
+        Exception
+    ) as error:  # torch raises many kinds here; each of them means that the file is not loaded
         raise CheckpointError(
             f"{path}: contains code or is damaged, not loaded ({type(error).__name__}); expected a plain state dict, {_SAVE}"
         ) from error
     return _find(path, held)
 
 
-def fitting(path: Path, state: Mapping[str, Tensor], own: Mapping[str, Tensor], said: Sequence[str] = ()) -> dict[str, Tensor]:
+def fitting(
+    path: Path, state: Mapping[str, Tensor], own: Mapping[str, Tensor], said: Sequence[str] = ()
+) -> dict[str, Tensor]:
     """Return a file's tensors under a model's names and in its types, saying in one line what was changed.
 
     Args:
@@ -65,9 +69,19 @@ def fitting(path: Path, state: Mapping[str, Tensor], own: Mapping[str, Tensor], 
     """
     stripped, named = _renamed(state, own)
     fitted = {name: _converted(value, own.get(name)) for name, value in named.items()}
-    kinds = sorted({str(value.dtype).removeprefix("torch.") for name, value in named.items() if fitted[name].dtype != value.dtype})
+    kinds = sorted(
+        {
+            str(value.dtype).removeprefix("torch.")
+            for name, value in named.items()
+            if fitted[name].dtype != value.dtype
+        }
+    )
     done = [*said, *([f"'{stripped}' stripped from the names"] if stripped else [])]
-    done += [f"{len(state) - len(named)} tensors of other parts left aside"] if len(named) < len(state) else []
+    done += (
+        [f"{len(state) - len(named)} tensors of other parts left aside"]
+        if len(named) < len(state)
+        else []
+    )
     done += [f"{' and '.join(kinds)} weights converted to the model's type"] if kinds else []
     if done:
         _LOG.warning("%s: %s", path, ", ".join(done))
@@ -78,7 +92,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_tensors(path.read_bytes())
     except (OSError, SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{path}: expected a safetensors file, got a damaged one ({type(error).__name__}); copy it again") from error
+        raise CheckpointError(
+            f"{path}: expected a safetensors file, got a damaged one ({type(error).__name__}); copy it again"
+        ) from error
 
 
 def _is_script(path: Path) -> bool:
@@ -86,7 +102,9 @@ def _is_script(path: Path) -> bool:
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") or "/code/" in name for name in archive.namelist())
+        return any(
+            name.endswith("/constants.pkl") or "/code/" in name for name in archive.namelist()
+        )
 
 
 def _find(path: Path, held: Any) -> tuple[dict[str, Tensor], list[str]]:
@@ -99,18 +117,28 @@ def _find(path: Path, held: Any) -> tuple[dict[str, Tensor], list[str]]:
         seen.append(key)
         found = found[key]
     if not isinstance(found, Mapping) or not _is_state(found):
-        held_here = f"keys {', '.join(map(str, list(held)[:6]))}" if isinstance(held, Mapping) and held else type(held).__name__
-        raise CheckpointError(f"{path}: expected a state dict of tensors, got {held_here}; {_SAVE} writes one")
+        held_here = (
+            f"keys {', '.join(map(str, list(held)[:6]))}"
+            if isinstance(held, Mapping) and held
+            else type(held).__name__
+        )
+        raise CheckpointError(
+            f"{path}: expected a state dict of tensors, got {held_here}; {_SAVE} writes one"
+        )
     rest = [str(name) for name in held if seen and name != seen[0]]
     beside = f" ({', '.join(rest[:6])} left aside)" if rest else ""
     return dict(found), [f"weights taken from '{'.'.join(seen)}'{beside}"] if seen else []
 
 
 def _is_state(value: Mapping[Any, Any]) -> bool:
-    return bool(value) and all(isinstance(name, str) and isinstance(item, Tensor) for name, item in value.items())
+    return bool(value) and all(
+        isinstance(name, str) and isinstance(item, Tensor) for name, item in value.items()
+    )
 
 
-def _renamed(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
+def _renamed(
+    state: Mapping[str, Tensor], own: Mapping[str, Tensor]
+) -> tuple[str, dict[str, Tensor]]:
     """Take wrappers' parts out of the names until they are the model's.
 
     Returns:
@@ -128,7 +156,9 @@ def _renamed(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[st
 def _one_shorter(named: dict[str, Tensor]) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Yield a wrapper's part and the tensors without it: where it stands in front, or within a name for a wrapped layer."""
     for part in PREFIXES:
-        front = {name[len(part) :]: value for name, value in named.items() if name.startswith(part)}
+        front = {
+            name[len(part) :]: value for name, value in named.items() if name.startswith(part)
+        }
         if front:
             yield part, front
     for part in PREFIXES:
@@ -139,6 +169,10 @@ def _one_shorter(named: dict[str, Tensor]) -> Iterator[tuple[str, dict[str, Tens
 
 def _converted(value: Tensor, own: Tensor | None) -> Tensor:
     """Return half-precision weights in the type of a model of single precision."""
-    if own is None or value.dtype == own.dtype or not (value.is_floating_point() and own.is_floating_point()):
+    if (
+        own is None
+        or value.dtype == own.dtype
+        or not (value.is_floating_point() and own.is_floating_point())
+    ):
         return value
     return value.to(own.dtype)

@@ -63,7 +63,11 @@ def _packed_facts(stream: Any) -> dict[str, Any]:
     if magic != PACKED_MAGIC:
         return {}
     inflate = zlib.decompressobj(-15, zdict=COMMON_TEXT)
-    return dict(json.loads(inflate.decompress(stream.read(min(length, MAX_HEADER_BYTES)), MAX_HEADER_BYTES))["config"])
+    return dict(
+        json.loads(
+            inflate.decompress(stream.read(min(length, MAX_HEADER_BYTES)), MAX_HEADER_BYTES)
+        )["config"]
+    )
 
 
 def _of_run(folder: Path) -> dict[str, Any]:
@@ -71,7 +75,12 @@ def _of_run(folder: Path) -> dict[str, Any]:
     try:
         known = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         config = known["config"]
-        found = {"data": config["data"], "task": config.get("task"), "corpus": config["data"].get("name"), "of_run": True}
+        found = {
+            "data": config["data"],
+            "task": config.get("task"),
+            "corpus": config["data"].get("name"),
+            "of_run": True,
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
     return {**found, "corpus_fingerprint": known.get("data_fingerprint")}
@@ -83,12 +92,17 @@ def portable(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_plain(value: Any) -> bool:
-    """Tell whether a value of a file holds data alone: no `_target_` or other command at any depth, no interpolation."""
+    """Tell whether a value of a file holds data alone: no ``_target_`` or other command at any depth, no interpolation."""
     if isinstance(value, dict):
-        return all(isinstance(key, str) and not key.startswith("_") and is_plain(item) for key, item in value.items())
+        return all(
+            isinstance(key, str) and not key.startswith("_") and is_plain(item)
+            for key, item in value.items()
+        )
     if isinstance(value, list):
         return all(map(is_plain, value))
-    return isinstance(value, int | float | bool | type(None)) or (isinstance(value, str) and "${" not in value)
+    return isinstance(value, int | float | bool | type(None)) or (
+        isinstance(value, str) and "${" not in value
+    )
 
 
 def is_harmless(node: Any) -> bool:
@@ -109,7 +123,9 @@ def corpora() -> set[str]:
     """Return the dotted names of all corpora that a configuration of this package can choose."""
     from audioprune import schema
 
-    nodes = [node for module in schema.GROUP_MODULES for node in module.GROUPS.get("data", {}).values()]
+    nodes = [
+        node for module in schema.GROUP_MODULES for node in module.GROUPS.get("data", {}).values()
+    ]
     return {str(node._target_) for node in nodes}
 
 
@@ -122,7 +138,9 @@ def checkpoint_of(plain: dict[str, Any]) -> str | None:
     """Return the model file of a configuration; of several systems the first that names its corpus."""
     systems = plain.get("systems")
     files = [str(file) for file in systems.values()] if isinstance(systems, dict) else []
-    return plain.get("checkpoint") or next((file for file in files if read_facts(file).get("data")), None)
+    return plain.get("checkpoint") or next(
+        (file for file in files if read_facts(file).get("data")), None
+    )
 
 
 def effective(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -141,7 +159,11 @@ def effective(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]
         return plain
     changed = dict(plain)
     for group in ("data", "task"):
-        if group in plain and not given(overrides, group) and _believed(group, facts.get(group), plain.get(group)):
+        if (
+            group in plain
+            and not given(overrides, group)
+            and _believed(group, facts.get(group), plain.get(group))
+        ):
             changed[group] = _with_keys(group, facts[group], plain.get(group), overrides)
     if "model" in plain:
         changed["model"] = _model(facts["model"], plain["model"], overrides)
@@ -158,7 +180,9 @@ def _believed(group: str, node: Any, composed: Any) -> bool:
     return in_room(group, node["_target_"]) or node["_target_"] == named
 
 
-def _with_keys(group: str, node: dict[str, Any], composed: Any, overrides: Sequence[str]) -> dict[str, Any]:
+def _with_keys(
+    group: str, node: dict[str, Any], composed: Any, overrides: Sequence[str]
+) -> dict[str, Any]:
     """Put the user's single keys, and the places of this machine, on top of a node of a file."""
     merged = portable(deepcopy(node))
     composed = composed if isinstance(composed, dict) else {}
@@ -210,12 +234,18 @@ def differing(wish: dict[str, Any], node: dict[str, Any]) -> list[str]:
     return [key for key, value in wish.items() if key not in node or node[key] != value]
 
 
-def _measured_alike(facts: dict[str, Any], plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def _measured_alike(
+    facts: dict[str, Any], plain: dict[str, Any], overrides: Sequence[str]
+) -> dict[str, Any]:
     """Return the metrics, and for ``eval`` the seed, under which the file's own run scored it."""
     keys = {_key(item) for item in overrides}
     changed: dict[str, Any] = {}
     metrics, seed = facts.get("metrics"), facts.get("seed")
-    if isinstance(metrics, list) and all(isinstance(name, str) for name in metrics) and not keys & {"scoring.metrics", "experiment"}:
+    if (
+        isinstance(metrics, list)
+        and all(isinstance(name, str) for name in metrics)
+        and not keys & {"scoring.metrics", "experiment"}
+    ):
         changed["scoring"] = {**plain["scoring"], "metrics": metrics}
     if plain.get("verb") == "eval" and type(seed) is int and not keys & {"seed", "experiment"}:
         changed["seed"] = seed
@@ -244,11 +274,15 @@ def check(plain: dict[str, Any], overrides: Sequence[str]) -> None:
         DataError: A folder of the corpus does not exist; the message names it and the key that says where it is now.
     """
     checkpoint = checkpoint_of(plain)
-    node = read_facts(checkpoint).get("data") if checkpoint and not given(overrides, "data") else None
+    node = (
+        read_facts(checkpoint).get("data") if checkpoint and not given(overrides, "data") else None
+    )
     if not node:
         return
     if not is_harmless(node):
-        raise CheckpointError(f"{checkpoint}: expected a corpus whose arguments are plain data, got other things; give one with data=...")
+        raise CheckpointError(
+            f"{checkpoint}: expected a corpus whose arguments are plain data, got other things; give one with data=..."
+        )
     if not _believed("data", node, plain["data"]):
         target = node["_target_"]
         raise CheckpointError(
@@ -260,7 +294,9 @@ def check(plain: dict[str, Any], overrides: Sequence[str]) -> None:
 
 def _require_folders(checkpoint: str, data: dict[str, Any], node: dict[str, Any]) -> None:
     for key, value in data.items():
-        taken = key.endswith(_FOLDERS) and isinstance(value, str) and value and value == node.get(key)
+        taken = (
+            key.endswith(_FOLDERS) and isinstance(value, str) and value and value == node.get(key)
+        )
         if taken and not Path(value).expanduser().exists():
             raise DataError(
                 f"{value}: expected the folder of the corpus {data.get('name')} that {checkpoint} names, got no such folder; "
@@ -291,7 +327,9 @@ def notes(plain: dict[str, Any], overrides: Sequence[str], fingerprint: str) -> 
     ]
 
 
-def _corpus_notes(checkpoint: str, facts: dict[str, Any], name: Any, fingerprint: str, chosen: bool) -> list[str]:
+def _corpus_notes(
+    checkpoint: str, facts: dict[str, Any], name: Any, fingerprint: str, chosen: bool
+) -> list[str]:
     found = []
     if not facts.get("data") and not chosen:
         found.append(f"{checkpoint} names no corpus; {name} is used, another one with data=...")
@@ -299,8 +337,13 @@ def _corpus_notes(checkpoint: str, facts: dict[str, Any], name: Any, fingerprint
         found.append(f"{checkpoint} names no corpus; that of its run is used: {name}")
     known = facts.get("corpus_fingerprint")
     if known and known != fingerprint:
-        was, now = (f"{each} ({str(mark)[:8]})" for each, mark in ((facts.get("corpus"), known), (name, fingerprint)))
-        found.append(f"{checkpoint} was trained on the corpus {was}, this run works on another one: {now}")
+        was, now = (
+            f"{each} ({str(mark)[:8]})"
+            for each, mark in ((facts.get("corpus"), known), (name, fingerprint))
+        )
+        found.append(
+            f"{checkpoint} was trained on the corpus {was}, this run works on another one: {now}"
+        )
     return found
 
 
@@ -309,4 +352,8 @@ def _task_notes(checkpoint: str, was: Any, now: Any) -> list[str]:
         return []
     keys = [key for key in now if key != "name" and now[key] != was.get(key, now[key])]
     changes = ", ".join(f"{key} {was[key]} -> {now[key]}" for key in keys)
-    return [f"{checkpoint} was trained with another task, the one given is used: {changes}"] if keys else []
+    return (
+        [f"{checkpoint} was trained with another task, the one given is used: {changes}"]
+        if keys
+        else []
+    )

@@ -37,7 +37,9 @@ def require_fit(model: nn.Module, task: Any, data: Any) -> None:
             raise ConfigError(_misfit(model, task, batch, seen, error)) from error
         needed = _needed(task, batch)
     if needed is not None and seen.get("out") != needed:
-        raise ConfigError(f"{_names(model, task)}: {_story(seen)}, the task needs {needed}; {_ADVICE}")
+        raise ConfigError(
+            f"{_names(model, task)}: {_story(seen)}, the task needs {needed}; {_ADVICE}"
+        )
 
 
 def _one_item(data: Any) -> dict[str, Any] | None:
@@ -83,9 +85,16 @@ def _needed(task: Any, batch: dict[str, Any]) -> Any:
     return tuple(task.output_shape(batch)) if hasattr(task, "output_shape") else None
 
 
-def _misfit(model: nn.Module, task: Any, batch: dict[str, Any], seen: dict[str, Any], error: Exception) -> str:
+def _misfit(
+    model: nn.Module, task: Any, batch: dict[str, Any], seen: dict[str, Any], error: Exception
+) -> str:
     reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-    if isinstance(error, KeyError) and error.args and error.args[0] not in batch and "in" not in seen:
+    if (
+        isinstance(error, KeyError)
+        and error.args
+        and error.args[0] not in batch
+        and "in" not in seen
+    ):
         kind = f"{type(task).__name__} needs {error.args[0]!r} of every item"
         return f"task and corpus do not fit: {kind}, the corpus gives {', '.join(batch)}; choose another task=... or data=..."
     needed = None
