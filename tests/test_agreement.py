@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_runs import TinySpeech, config, open_run, rows, start, step
 
-from audioprune import agreement
+from audioprune import agreement, stored
 from audioprune.errors import ConfigError
 from audioprune.loading import build_model, instantiate
 from audioprune.metrics.pool import Scorer
@@ -208,7 +208,6 @@ def test_a_plain_state_dict_gets_the_classes_of_the_corpus(tmp_path: Path, monke
 
 
 def test_what_follows_contradicts_no_stored_model() -> None:
-    stored = {"classes": 3, "width": 1}
-    assert not agreement.contradicts("model", {"classes": None, "width": 1}, stored, "classes")
-    assert not agreement.contradicts("model", {"width": 1}, stored, "classes")
-    assert agreement.contradicts("model", {"classes": 4}, stored, "classes") and agreement.contradicts("model", {}, stored, "width")
+    node = {"classes": 3, "width": 1}
+    assert stored.differing({"classes": None, "width": 1}, node) == []
+    assert stored.differing({"classes": 4}, node) == ["classes"] and stored.differing({"width": None}, node) == ["width"]
