@@ -162,3 +162,10 @@ def test_hash_stands_for_what_can_change_a_result() -> None:
 def test_the_task_follows_the_model() -> None:
     assert _compose("prune", "model=lstm").task.target == "magnitude"
     assert _compose("prune", "model=lstm", "task=irm").task.target == "irm"
+
+
+def test_a_pattern_of_speakers_passes_the_command_line() -> None:
+    pattern = r"^(?P<speaker>[^/]+)/(x|\d{3})"
+    for option in ("noisy_mixtures", "coded_folder", "paired_folder"):
+        config = _compose("data", f"data={option}", f'data.speaker="{pattern}"', *NEEDS.get(option, []))
+        assert config.data.speaker == pattern and config.data.speaker_csv is None
