@@ -175,7 +175,7 @@ def test_a_checkpoint_on_a_corpus_of_another_rate_is_refused(speech: dict[str, A
     start(tmp_path / "run", speech)
     other = {**speech, "checkpoint": str(tmp_path / "run"), "data": {"name": "slow", "_target_": "test_agreement.SlowSpeech"}}
     with pytest.raises(ConfigError, match="got 8000 and 16000; give data.sample_rate=16000"):
-        open_run(tmp_path / "other", other)
+        open_run(tmp_path / "other", other, ("data=slow",))
 
 
 def test_a_users_model_of_another_frame_rate_is_refused(speech: dict[str, Any], tmp_path: Path) -> None:
