@@ -1,4 +1,4 @@
-"""Where the numbers of a report come from: run folders are found, read and grouped by seed; published numbers are read.
+"""Where the numbers of a report come from: run folders are found, read, and grouped by corpus and seed.
 
 How their rows are joined to one table stands in entries.py; how a number is printed in tables.py.
 """
@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
-import audioprune
 from audioprune.errors import ConfigError
 from audioprune.files import read_lines
+from audioprune.report.reported import read_reported as read_reported
 
 RUN_FILES = ("run.json", "status.json", "results.jsonl")
 SCALES_JOINED = " | "
@@ -254,6 +254,12 @@ def validation_text(items: Any) -> str:
     return "the validation set" if count is None else f"{count} item{'s' * (count != 1)} of the validation set"
 
 
+def width_in(scale: str) -> str:
+    """Return the width that a scale tells, all of them where several scales are joined, or an empty text."""
+    parts = (part for one in scale.split(SCALES_JOINED) for part in one.split("; ") if part.startswith("width "))
+    return SCALES_JOINED.join(dict.fromkeys(part.removeprefix("width ") for part in parts))
+
+
 def without_width(scale: str) -> str:
     """Return a scale without the part that tells the width of the model: what its data and training were."""
     each = ("; ".join(part for part in one.split("; ") if not part.startswith("width ")) for one in scale.split(SCALES_JOINED))
@@ -414,31 +420,3 @@ def _signature(job: Job, left_out: frozenset[str]) -> str:
 
 def _checkpoint(job: Job) -> str:
     return str(job.config.get("checkpoint"))
-
-
-def read_reported(source: Mapping[str, Any] | str | Path | None, paper: str) -> Mapping[str, Any]:
-    """Return a paper's published numbers.
-
-    Args:
-        source: The numbers themselves, a YAML file, a folder of them, or None for the file that the package ships.
-        paper: Name of the file, such as ``"p2"``.
-
-    Raises:
-        ConfigError: There is no such file or it is not a mapping.
-    """
-    if isinstance(source, Mapping):
-        return source
-    path = Path(source) if source else _shipped_conf() / "reported"
-    path = path / f"{paper}.yaml" if path.is_dir() else path
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"expected a YAML file of published numbers, got {path} ({type(error).__name__}); give reported=FILE") from error
-    if not isinstance(value, dict):
-        raise ConfigError(f"expected a mapping of published numbers in {path}, got {type(value).__name__}; correct the file")
-    return value
-
-
-def _shipped_conf() -> Path:
-    package = Path(audioprune.__file__).parent
-    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
