@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +80,12 @@ class Corpus:
     Attributes:
         name: Short name, such as ``synthetic_speech``.
         fingerprints: Its hash; one for each draw where the corpus follows the seed of the job.
+        number: Counts corpora of one name without a fingerprint, whose configurations differ.
     """
 
     name: str = ""
     fingerprints: tuple[str, ...] = ()
+    number: int = 1
 
     @property
     def title(self) -> str:
@@ -91,7 +93,9 @@ class Corpus:
         known = ", ".join(fingerprint[:_SHOWN_DIGITS] for fingerprint in self.fingerprints)
         drawn = "drawn anew for each seed, " if len(self.fingerprints) > 1 else ""
         word = f"fingerprint{'s' * (len(self.fingerprints) > 1)} {known}" if known else "fingerprint not recorded"
-        return f"Corpus: {self.name or 'name not recorded'} ({drawn}{word})" if self.name or known else UNTOLD_CORPUS
+        count = f", configuration {self.number}" if self.number > 1 else ""
+        told = f"Corpus: {self.name or 'name not recorded'} ({drawn}{word}{count})"
+        return told if self.name or known or count else UNTOLD_CORPUS
 
 
 @dataclass(frozen=True)
@@ -358,7 +362,12 @@ def by_corpus(jobs: Iterable[Job]) -> list[tuple[Corpus, tuple[Job, ...]]]:
     """
     jobs = list(jobs)
     names = _corpus_names(jobs)
-    return [(_corpus_of(group), group) for group in grouped(jobs, lambda job: names[id(job)])]
+    found: list[tuple[Corpus, tuple[Job, ...]]] = []
+    for group in grouped(jobs, lambda job: names[id(job)]):
+        corpus = _corpus_of(group)
+        alike = sum(not other.fingerprints and other.name == corpus.name for other, _ in found)
+        found.append((corpus if corpus.fingerprints else replace(corpus, number=1 + alike), group))
+    return found
 
 
 def _corpus_names(jobs: list[Job]) -> dict[int, str]:
