@@ -47,6 +47,19 @@ _TAGS = ("pitches", "families", "instruments")
 _ONLY_NULL = (*_TAGS, "frame_length", "hop_length")  # where the key is absent the class decides
 
 
+def check_rates(task: Config, model: Config, corpus: Any, stored: bool = False) -> None:
+    """Compare the sample rates of all parts before the corpus is prepared, which may take long.
+
+    Raises:
+        ConfigError: A given rate contradicts the corpus.
+    """
+    wanted = getattr(corpus, "sample_rate", None)
+    for group, config in (("task", task), ("model", model)):
+        given = config.get("sample_rate")
+        if given is not None and wanted is not None and given != wanted:
+            raise ConfigError(_refusal(f"{group}.sample_rate", given, "data.sample_rate", wanted, stored))
+
+
 def complete_task(config: Config, corpus: Any = None, stored: bool = False) -> Config:
     """Return the configuration of a task in which everything that follows the corpus is filled in.
 

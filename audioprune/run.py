@@ -217,9 +217,11 @@ def build(plain: dict[str, Any], folder: Path, overrides: list[str], differs: Se
     loaded = _load(plain)
     _refuse_other_model(loaded, plain, overrides)
     data = instantiate(plain["data"])
-    data.prepare()
     stored = bool(loaded and loaded.task_config)
-    task_config = agreement.complete_task(loaded.task_config if stored else plain["task"], data, stored)
+    task_config = loaded.task_config if stored else plain["task"]
+    agreement.check_rates(task_config, loaded.model_config if loaded else plain["model"], data, stored)
+    data.prepare()
+    task_config = agreement.complete_task(task_config, data, stored)
     task = instantiate(task_config)
     model_config = agreement.complete_model(loaded.model_config if loaded else plain["model"], task, data, loaded is not None)
     model = loaded.model if loaded else build_model(model_config, trusted=True)

@@ -37,6 +37,13 @@ class SlowSpeech(TinySpeech):
         self.sample_rate = 8000
 
 
+class Unprepared(SlowSpeech):
+    """A corpus whose preparation would take long."""
+
+    def prepare(self) -> None:
+        raise AssertionError("prepared before the rates were compared")
+
+
 class Fixed(torch.nn.Module):
     """A user's model that says how many frames a second it was made for."""
 
@@ -176,6 +183,13 @@ def test_a_checkpoint_on_a_corpus_of_another_rate_is_refused(speech: dict[str, A
     other = {**speech, "checkpoint": str(tmp_path / "run"), "data": {"name": "slow", "_target_": "test_agreement.SlowSpeech"}}
     with pytest.raises(ConfigError, match="got 8000 and 16000; give data.sample_rate=16000"):
         open_run(tmp_path / "other", other)
+
+
+def test_rates_are_compared_before_the_corpus_is_prepared(speech: dict[str, Any], tmp_path: Path) -> None:
+    speech["data"] = {"name": "slow", "_target_": "test_agreement.Unprepared"}
+    for group in ("task", "model"):
+        with pytest.raises(ConfigError, match=f"expected {group}.sample_rate as data.sample_rate, got 16000 and 8000"):
+            open_run(tmp_path / "run", {**speech, group: {**speech[group], "sample_rate": 16000}})
 
 
 def test_a_users_model_of_another_frame_rate_is_refused(speech: dict[str, Any], tmp_path: Path) -> None:
