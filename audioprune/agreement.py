@@ -40,6 +40,7 @@ _TASK_NAMES = {
     "frame_length": "task.frame_length",
     "frames_per_second": "the frames per second of the task, sample rate / hop_length",
     "conditioning": "the features that task.conditioning gives",
+    "channels": "the channels of the corpus' features",
     "block_size": "the samples of a frame of the task",
     "mels": "data.mels",
 }
@@ -124,7 +125,7 @@ def shared(task: Any, corpus: Any) -> dict[str, Any]:
     facts = dict(task.shared()) if hasattr(task, "shared") else {}
     features = getattr(corpus, "features", None)
     if hasattr(features, "mels"):
-        facts |= {"mels": features.mels, "frames_per_second": features.sample_rate / features.hop_length}
+        facts |= {"mels": features.mels, "frames_per_second": features.sample_rate / features.hop_length, "channels": features.shape[0]}
     return facts
 
 

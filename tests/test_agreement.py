@@ -23,9 +23,8 @@ NEXT_SAMPLE = "audioprune.tasks.generation.NextSample"
 TAGS = {"_target_": NEXT_SAMPLE, "conditioning": "note", "pitches": None, "families": None, "sample_rate": None}
 FDNN = {"name": "fdnn", "_target_": "audioprune.models.fdnn.FDNN", "width": 4, "bins": None, "frames_per_second": None}
 VGG = {"_target_": "audioprune.models.vgg.VGG", "classes": None, "mels": None, "width": 1, "frames_per_second": None}
-CLIPS = SimpleNamespace(
-    sample_rate=16000, classes=("bus", "park", "tram"), features=SimpleNamespace(sample_rate=16000, hop_length=400, mels=48)
-)
+FEATURES = SimpleNamespace(sample_rate=16000, hop_length=400, mels=48, shape=(2, 48, 40))
+CLIPS = SimpleNamespace(sample_rate=16000, classes=("bus", "park", "tram"), features=FEATURES)
 NOTES = SimpleNamespace(sample_rate=44100, pitches=(50, 60), families=("brass", "reed"), instruments=("a", "b", "c"), item_samples=900)
 
 
@@ -125,6 +124,31 @@ def test_tags_may_know_more_than_the_corpus_but_not_less() -> None:
             agreement.complete_task({**TAGS, key: value}, NOTES)
     untold = agreement.complete_task({**TAGS, "families": 0, "conditioning": "none", "pitches": [50, 59]}, NOTES)
     assert untold["families"] == 0 and untold["pitches"] == [50, 59]
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "corpus", "message"),
+    [
+        ({**VGG, "channels": 1}, SCENES, CLIPS, "expected VGG.channels as the channels of the corpus' features, got 1 and 2"),
+        (
+            {"_target_": "audioprune.models.gcrn.GCRN", "width": 0.0625},
+            RATIO_MASK,
+            None,
+            r"expected GCRN.bins as task.frame_length / 2 \+ 1, got 161 and 257",
+        ),
+        (
+            {"_target_": "audioprune.models.tcnn.TCNN", "width": 0.0625},
+            {**RATIO_MASK, "target": "waveform"},
+            None,
+            "expected TCNN.frame_length as task.frame_length, got 320 and 512",
+        ),
+    ],
+)
+def test_models_of_one_size_are_compared(model: dict[str, Any], task: dict[str, Any], corpus: Any, message: str) -> None:
+    frames = {} if corpus else {"frame_length": 512, "hop_length": 160}
+    built, network = _parts({**task, **frames}, model, corpus)
+    with pytest.raises(ConfigError, match=message):
+        agreement.check_parts(network, built, corpus)
 
 
 def test_items_within_the_receptive_field_are_refused_before_work() -> None:
