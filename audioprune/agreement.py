@@ -36,11 +36,25 @@ _TASK_NAMES = {
     "frame_length": "task.frame_length",
     "frames_per_second": "the frames per second of the task, sample rate / hop_length",
     "conditioning": "the features that task.conditioning gives",
+    "channels": "the channels of the corpus' features",
     "block_size": "the samples of a frame of the task",
     "mels": "data.mels",
 }
 _TAGS = ("pitches", "families", "instruments")
 _ONLY_NULL = (*_TAGS, "frame_length", "hop_length")  # where the key is absent the class decides
+
+
+def check_rates(task: Config, model: Config, corpus: Any, stored: bool = False) -> None:
+    """Compare the sample rates of all parts before the corpus is prepared, which may take long.
+
+    Raises:
+        ConfigError: A given rate contradicts the corpus.
+    """
+    wanted = getattr(corpus, "sample_rate", None)
+    for group, config in (("task", task), ("model", model)):
+        given = config.get("sample_rate")
+        if given is not None and wanted is not None and given != wanted:
+            raise ConfigError(_refusal(f"{group}.sample_rate", given, "data.sample_rate", wanted, stored))
 
 
 def complete_task(config: Config, corpus: Any = None, stored: bool = False) -> Config:
@@ -107,7 +121,7 @@ def shared(task: Any, corpus: Any) -> dict[str, Any]:
     facts = dict(task.shared()) if hasattr(task, "shared") else {}
     features = getattr(corpus, "features", None)
     if hasattr(features, "mels"):
-        facts |= {"mels": features.mels, "frames_per_second": features.sample_rate / features.hop_length}
+        facts |= {"mels": features.mels, "frames_per_second": features.sample_rate / features.hop_length, "channels": features.shape[0]}
     return facts
 
 

@@ -133,6 +133,7 @@ def make_note(
             f"{checkpoint}: expected a model that makes notes, got one of {type(given).__name__}; train one with experiment=p3/..."
         )
     agreement.check_parts(loaded.model, given, None)
+    config = {**config, "sample_rate": given.sample_rate}
     return _Session(given, config, loaded.model.eval(), wanted, data or corpus_of(checkpoint)).make(Path(out))
 
 

@@ -305,9 +305,10 @@ def build(plain: dict[str, Any], folder: Path, overrides: list[str], differs: Se
     _refuse_other_model(loaded, plain, overrides)
     stored.check(plain, overrides)
     data = instantiate(plain["data"])
+    of_file = loaded is not None and bool(loaded.task_config) and plain["task"] == loaded.task_config
+    agreement.check_rates(plain["task"], loaded.model_config if loaded else plain["model"], data, of_file)
     data.prepare()
     stamp = {"corpus": plain["data"].get("name") or type(data).__name__, "corpus_fingerprint": str(data.fingerprint())}
-    of_file = loaded is not None and bool(loaded.task_config) and plain["task"] == loaded.task_config
     task_config = agreement.complete_task(plain["task"], data, of_file)
     task = instantiate(task_config)
     model_config = agreement.complete_model(loaded.model_config if loaded else plain["model"], task, data, loaded is not None)

@@ -245,3 +245,18 @@ def test_a_pattern_of_speakers_passes_the_command_line() -> None:
     for option in ("noisy_mixtures", "coded_folder", "paired_folder"):
         config = _compose("data", f"data={option}", f'data.speaker="{pattern}"', *NEEDS.get(option, []))
         assert config.data.speaker == pattern and config.data.speaker_csv is None
+
+
+@pytest.mark.parametrize("experiment", [f"p4/{name}" for name in ("vgg_2018_desk", "densenet_2018_desk", "cp_resnet_2017", "resnet_2017")])
+def test_a_folder_of_three_classes_decides_them(experiment: str) -> None:
+    from types import SimpleNamespace
+
+    from audioprune.loading import instantiate
+
+    plain = _check(_compose("prune", f"experiment={experiment}", "data=class_folder", "data.root=/c"))
+    features = SimpleNamespace(sample_rate=32000, hop_length=320, mels=plain["data"]["mels"], shape=(2, 256, 1001))
+    corpus = SimpleNamespace(sample_rate=32000, classes=("bus", "park", "tram"), features=features)
+    task = instantiate(agreement.complete_task(plain["task"], corpus))
+    model = agreement.complete_model(plain["model"], task, corpus)
+    assert (task.classes, task.sample_rate) == (3, 32000)
+    assert (model["classes"], model["mels"], model["frames_per_second"]) == (3, 256, 100.0)
