@@ -6,6 +6,7 @@ Nothing heavy is imported here; help, completion and ``--cfg`` answer without to
 from __future__ import annotations
 
 import difflib
+import io
 import json
 import logging
 import os
@@ -14,7 +15,8 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,8 @@ def run_verb(verb: str, arguments: list[str]) -> int:
 
 def _code_of(verb: str) -> int:
     try:
+        _refuse_odd_bytes(sys.argv)
+        _print_any_name()
         _compose_and_run(verb)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2 if stop.code else 0
@@ -175,11 +179,42 @@ def _work(verb: str, config: Any, folder: Path, overrides: list[str]) -> str:
     if verb in _RUN_VERBS:
         from audioprune import verbs
 
-        return verbs.experiment(config, folder, overrides)
+        return verbs.experiment(config, folder, overrides, _differences(verb, config))
     from audioprune import tools
 
     getattr(tools, verb)(config)
     return "finished"
+
+
+def _differences(verb: str, config: Any) -> list[str]:
+    """Return the keys in which a job is not the experiment that it names; without one no scale can be declared."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from audioprune.presets import differing
+
+    chosen = HydraConfig.get().runtime.choices.get("experiment")
+    if not chosen:
+        return ["scale"] if config.scale else []
+    return differing(_compared(config), _preset(verb, chosen))
+
+
+@cache
+def _preset(verb: str, experiment: str) -> dict[str, Any]:
+    """Compose an experiment without any other override, once for all jobs of a sweep."""
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+
+    known = GlobalHydra.instance().is_initialized()
+    with nullcontext() if known else initialize_config_module(version_base="1.3", config_module="audioprune.conf"):
+        return _compared(compose(verb, overrides=[f"experiment={experiment}"]))
+
+
+def _compared(config: Any) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    from audioprune.presets import GROUPS
+
+    return {"scale": config.scale} | {group: OmegaConf.to_container(config[group], resolve=True) for group in GROUPS}
 
 
 def _append_record(record: dict[str, Any]) -> None:
@@ -278,11 +313,12 @@ def _closest_hint(text: str) -> str:
 
 
 def _swept_group(text: str) -> str:
-    """Return the override, such as ``pipeline=a,b``, that sweeps over the group whose key a message of Hydra refuses, or nothing."""
+    """Return the override, such as ``pipeline=a,b``, that sweeps over what decides the key that a message of Hydra refuses, or nothing."""
     refused = re.search(r"override '(\w+)\.", text)
     if not refused or not {"-m", "--multirun"} & set(sys.argv):
         return ""
-    return next((item for item in sys.argv if item.startswith(f"{refused.group(1)}=") and "," in item), "")
+    deciding = (f"{refused.group(1)}=", "experiment=")
+    return next((item for item in sys.argv if item.startswith(deciding) and "," in item), "")
 
 
 def _conf() -> Path:
@@ -316,6 +352,22 @@ def _complete(arguments: list[str]) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
     return 0
+
+
+def _refuse_odd_bytes(arguments: list[str]) -> None:
+    """Refuse an argument that cannot be written into a configuration; Python keeps bytes that are no text as lone surrogates."""
+    from audioprune.errors import ConfigError
+
+    for argument in arguments:
+        if any("\ud800" <= letter <= "\udfff" for letter in argument):
+            remedy = "rename the file or folder, or link to it by another name"
+            raise ConfigError(f"expected a command line in UTF-8, got {ascii(argument)}; {remedy}")
+
+
+def _print_any_name() -> None:
+    """Let file names be printed that are not UTF-8, with the odd bytes spelled out, as Python does on the error stream."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _say(text: str) -> None:

@@ -2,6 +2,7 @@
 
 Sizes of compressed files are counted in audioprune.packing, machines compared in platforms.py. Convention: one MAC is one multiplication
 by a weight and the addition of its product; biases, normalisations, activations and transforms are no MACs; one MAC is two FLOPs.
+A layer that takes whole numbers looks its weights up: it multiplies nothing, whatever convolution of one-hot vectors it equals.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 
 from audioprune.compress.evidence import evaluating
+from audioprune.compress.ties import tie_key
 from audioprune.errors import ConfigError
 
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
@@ -152,10 +154,11 @@ def cost(model: nn.Module, example_input: Inputs, seconds: float, forward: Calla
         for handle in handles:
             handle.remove()
     layers = tuple(_layer(name, module, tallies[module], seconds) for name, module in model.named_modules() if module in tallies)
-    params = sum(parameter.numel() for parameter in model.parameters())
+    weights = {tie_key(parameter): parameter for parameter in model.parameters()}.values()
+    params = sum(parameter.numel() for parameter in weights)
     return Cost(
         params=params,
-        nonzero=sum(int(parameter.count_nonzero()) for parameter in model.parameters()),
+        nonzero=sum(int(parameter.count_nonzero()) for parameter in weights),
         macs_per_second=sum(layer.macs_per_second for layer in layers),
         effective_macs_per_second=sum(layer.effective_macs_per_second for layer in layers),
         layers=layers,
@@ -270,8 +273,13 @@ def _add(tally: _Tally, module: nn.Module, args: Any, kwargs: Any, output: Any) 
     tally.largest = max(tally.largest, given + made)
     if outputs:
         tally.shape = tuple(outputs[0].shape)
-    if isinstance(module, _COUNTED):
+    if isinstance(module, _COUNTED) and not _looks_up(inputs[0]):
         tally.uses += _uses(module, inputs[0], outputs[0])
+
+
+def _looks_up(given: Tensor) -> bool:
+    """Tell whether a layer got indices of its weights, such as the classes of samples, in place of values."""
+    return not (given.is_floating_point() or given.is_complex())
 
 
 def _uses(module: nn.Module, given: Tensor, output: Tensor) -> int:
@@ -310,8 +318,8 @@ def _layer(name: str, module: nn.Module, tally: _Tally, seconds: float) -> Layer
 
 
 def _uncounted(model: nn.Module, tallies: dict[nn.Module, _Tally]) -> tuple[str, ...]:
-    known = {id(p) for module in tallies if isinstance(module, _COUNTED + _FREE) for p in module.parameters()}
-    return tuple(name for name, parameter in model.named_parameters() if id(parameter) not in known)
+    known = {tie_key(p) for module in tallies if isinstance(module, _COUNTED + _FREE) for p in module.parameters()}
+    return tuple(name for name, parameter in model.named_parameters() if tie_key(parameter) not in known)
 
 
 def _arguments(example_input: Inputs) -> tuple[Any, ...]:

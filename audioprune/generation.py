@@ -17,6 +17,7 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
+from audioprune import agreement
 from audioprune.data.note_names import read_name
 from audioprune.data.notes import NoteStore
 from audioprune.errors import ConfigError, DataError, unknown_name
@@ -122,16 +123,17 @@ def make_note(
     """
     if Path(out).suffix.lower() != ".wav":
         raise ConfigError(f"expected out=<file>.wav, got {out}; give a name that ends in .wav")
-    loaded = load_model_file(checkpoint, model)
+    loaded = load_model_file(checkpoint, agreement.complete_model(model) if model else None)
     config = loaded.task_config or task
     if not config:
         raise ConfigError(f"{checkpoint}: expected a file that names its task, got none; give task=next_sample, autoencoder or synthesis")
-    given = instantiate(config)
+    given = instantiate(agreement.complete_task(config))
     if not hasattr(given, "listens"):
         raise ConfigError(
             f"{checkpoint}: expected a model that makes notes, got one of {type(given).__name__}; train one with experiment=p3/..."
         )
-    return _Session(given, loaded.model.eval(), wanted, data or corpus_of_run(checkpoint)).make(Path(out))
+    agreement.check_parts(loaded.model, given, None)
+    return _Session(given, config, loaded.model.eval(), wanted, data or corpus_of_run(checkpoint)).make(Path(out))
 
 
 def corpus_of_run(checkpoint: str) -> dict[str, Any] | None:
@@ -151,6 +153,7 @@ class _Session:
     """One request to one model."""
 
     task: Any
+    task_config: dict[str, Any]
     model: nn.Module
     wanted: Request
     data: dict[str, Any] | None
@@ -267,6 +270,7 @@ class _Session:
             if not hasattr(corpus, "families"):
                 raise ConfigError(f"expected a corpus of notes, got data={self.data.get('name')}; give data=nsynth, tinysol or note_folder")
             corpus.prepare()
+            agreement.complete_task(self.task_config, corpus, stored=True)
             self._corpus = corpus
         return self._corpus
 

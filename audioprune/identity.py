@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,13 @@ from audioprune.files import sha256_file
 from audioprune.places import model_file
 
 _NOT_RESULTS = ("runtime", "hydra", "verb")
+VARIABLES = (
+    "ATEN_CPU_CAPABILITY", "CUBLAS_WORKSPACE_CONFIG", "CUBLASLT_WORKSPACE_SIZE", "CUDNN_DETERMINISTIC", "DNNL_DEFAULT_FPMATH_MODE",
+    "DNNL_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "NUMBA_CPU_FEATURES", "NUMBA_CPU_NAME", "NUMBA_DISABLE_JIT",
+    "NVIDIA_TF32_OVERRIDE", "ONEDNN_DEFAULT_FPMATH_MODE", "ONEDNN_MAX_CPU_ISA", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "TORCH_BLAS_PREFER_CUBLASLT", "TORCH_CUDNN_USE_HEURISTIC_MODE_B", "TORCH_CUDNN_V8_API_DISABLED", "TORCH_LINALG_PREFER_CUSOLVER",
+)  # fmt: skip
+"""What torch, its libraries and numba read on their own and what changes the last bits, or more, of a result."""
 
 
 def result_config(config: dict[str, Any]) -> dict[str, Any]:
@@ -26,7 +34,13 @@ def result_config(config: dict[str, Any]) -> dict[str, Any]:
 def config_hash(config: dict[str, Any]) -> str:
     """Return ten hexadecimal digits that stand for a plain configuration."""
     facts = [result_config(config), _content(config.get("checkpoint")), *_foreign_code(config.get("model")), *_schedule(config)]
+    facts += [found] if (found := variables()) else []
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:10]
+
+
+def variables() -> dict[str, str]:
+    """Return the variables of the environment that change the numbers of torch's and numba's kernels and are set, by name."""
+    return {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
 
 
 def _content(checkpoint: str | None) -> str | None:

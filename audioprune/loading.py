@@ -17,7 +17,9 @@ from torch import nn
 from audioprune import checkpoint
 from audioprune.compress.kmeans import Codebook
 from audioprune.compress.masks import Mask
+from audioprune.compress.ties import join_views_
 from audioprune.compress.trim import resize_
+from audioprune.compress.weight_norm import fold_like_
 from audioprune.errors import AudiopruneError, CheckpointError, ConfigError
 from audioprune.packing import unpack
 from audioprune.places import MODEL_FILES, model_file
@@ -49,7 +51,7 @@ def build_model(config: dict[str, Any], trusted: bool) -> nn.Module:
 
     Raises:
         CheckpointError: A file names something outside the package's models.
-        ConfigError: The class or its arguments are wrong, or it is no ``nn.Module``.
+        ConfigError: The class or its arguments are wrong, it is no ``nn.Module``, or parameters of it share memory without being one.
     """
     target = str(config.get("_target_", ""))
     if not trusted and not is_package_model(target):
@@ -59,6 +61,7 @@ def build_model(config: dict[str, Any], trusted: bool) -> nn.Module:
     model = instantiate(config)
     if not isinstance(model, nn.Module):
         raise ConfigError(f"expected model._target_ to name a torch.nn.Module, got {target or 'nothing'}; give package.module.Class")
+    join_views_(model)
     return model
 
 
@@ -113,11 +116,12 @@ def is_package_model(target: str) -> bool:
 
 
 def restore_model(model: nn.Module, state: dict[str, torch.Tensor]) -> nn.Module:
-    """Give a freshly built model the stored tensors, whatever widths trimming left.
+    """Give a freshly built model the stored tensors, whatever widths trimming left and whether pruning folded its weight norm.
 
     Raises:
         CheckpointError: Names of tensors differ.
     """
+    fold_like_(model, state)
     own = model.state_dict()
     missing, extra = sorted(set(own) - set(state)), sorted(set(state) - set(own))
     if missing or extra:

@@ -12,7 +12,7 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,12 +22,13 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from audioprune import __version__, checkpoint
+from audioprune import __version__, agreement, checkpoint, presets
 from audioprune.compress.kmeans import Codebook
 from audioprune.compress.masks import Mask, prunable
+from audioprune.devices import chosen_device
 from audioprune.errors import CheckpointError, ConfigError, DataError, OutputError
 from audioprune.files import append_line, check_writable, drop_leftovers, lock, read_lines, write_json
-from audioprune.identity import config_hash, result_config
+from audioprune.identity import config_hash, result_config, variables
 from audioprune.loading import (
     LoadedModel,
     build_model,
@@ -38,6 +39,7 @@ from audioprune.loading import (
     restore_model,
 )
 from audioprune.model_names import shown_name
+from audioprune.places import model_file
 from audioprune.results import BranchResults, Results, clean
 from audioprune.settings import Settings
 from audioprune.signals import check_stop, graceful
@@ -78,6 +80,7 @@ class Run:
         states: What each step remembers for itself.
         results: Measured rows.
         from_checkpoint: Whether the model was loaded rather than initialised.
+        scale_differs: In which keys the run is not what its preset declares; empty where it is.
         given_as: How the loaded model was compressed already, such as ``pruned and trimmed``; empty for a dense one.
         steps: The whole pipeline, for steps that depend on others.
         beside: Path of the step that branched this off another run, or None; a branch stores no state of its own.
@@ -98,6 +101,7 @@ class Run:
     from_checkpoint: bool = False
     given_as: str = ""
     completed: set[str] = field(default_factory=set)
+    scale_differs: list[str] = field(default_factory=list)
     steps: Mapping[str, Step] = field(default_factory=dict)
     beside: str | None = None
 
@@ -124,8 +128,13 @@ class Run:
     @property
     def scale(self) -> str:
         """How large this experiment is, for every table and figure."""
-        width = getattr(self.model, "width", None)
-        parts = [self.config.get("scale") or "custom", self.data.scale()]
+        return self.scale_of(self.model)
+
+    def scale_of(self, model: nn.Module) -> str:
+        """How large this experiment is for a row about another model, whose width is its own."""
+        width = getattr(model, "width", None)
+        declared = "" if self.scale_differs else self.config.get("scale")
+        parts = [declared or "custom", self.data.scale()]
         return "; ".join(parts + ([f"width {width}"] if width is not None else []))
 
     @contextmanager
@@ -226,13 +235,20 @@ def execute(run: Run, steps: Mapping[str, Step], prefix: str = "") -> None:
             step.cleanup(run, path)
 
 
-def run_job(config: DictConfig, folder: Path, overrides: list[str]) -> str:
+def run_job(config: DictConfig, folder: Path, overrides: list[str], differs: Sequence[str] = ()) -> str:
     """Run one composed experiment in its folder.
+
+    Args:
+        config: The composed configuration.
+        folder: The run folder.
+        overrides: The command line.
+        differs: Keys in which the configuration is not the preset that it names.
 
     Returns:
         ``"finished"``, or ``"cached"`` when the folder already held the finished run.
     """
     plain = OmegaConf.to_container(config, resolve=True)
+    chosen_device(plain["runtime"]["device"])
     status = _read_json(folder / "status.json")
     _refuse_foreign(folder, plain)
     if status.get("status") == "finished" and not plain["runtime"]["force"]:
@@ -245,7 +261,7 @@ def run_job(config: DictConfig, folder: Path, overrides: list[str]) -> str:
         started = time.monotonic()
         try:
             steps = build_steps(plain["pipeline"])
-            run = build(plain, folder, overrides)
+            run = build(plain, folder, overrides, differs)
             check_steps(run, steps)
             execute(run, steps)
         except BaseException as error:
@@ -255,32 +271,48 @@ def run_job(config: DictConfig, folder: Path, overrides: list[str]) -> str:
     return "finished"
 
 
-def build(plain: dict[str, Any], folder: Path, overrides: list[str]) -> Run:
+def build(plain: dict[str, Any], folder: Path, overrides: list[str], differs: Sequence[str] = ()) -> Run:
     """Build all parts of an experiment and restore its stored state."""
     runtime = plain["runtime"]
     torch.set_num_threads(runtime["threads"] or len(os.sched_getaffinity(0)))
     torch.manual_seed(plain["seed"])
     numbers = {key: value for key, value in plain["training"].items() if not key.startswith("finetune_")}
     settings = Settings(**{**numbers, "betas": tuple(numbers["betas"])})
-    loaded = load_model_file(plain["checkpoint"], plain["model"]) if plain["checkpoint"] else None
+    loaded = _load(plain)
     _refuse_other_model(loaded, plain, overrides)
-    task_config = (loaded and loaded.task_config) or plain["task"]
-    task = instantiate(task_config)
     data = instantiate(plain["data"])
     data.prepare()
-    if loaded:
-        model, model_config = loaded.model, loaded.model_config
-    else:
-        model_config = plain["model"]
-        model = build_model(model_config, trusted=True)
+    stored = bool(loaded and loaded.task_config)
+    task_config = agreement.complete_task(loaded.task_config if stored else plain["task"], data, stored)
+    task = instantiate(task_config)
+    model_config = agreement.complete_model(loaded.model_config if loaded else plain["model"], task, data, loaded is not None)
+    model = loaded.model if loaded else build_model(model_config, trusted=True)
+    agreement.complete_rate(model, model_config)
     require_example(model)
+    agreement.check_parts(model, task, data)
+    agreement.check_metrics(plain, task.sample_rate)
     run = Run(plain, folder, model, model_config, data, task, task_config, settings, from_checkpoint=loaded is not None)
+    run.scale_differs = [*differs, *presets.further(plain, model_config, data.describe)]
     if loaded:
         run.mask, run.codebooks = loaded.mask, loaded.codebooks
         run.given_as = _compressed_as(loaded)
     _describe(run)
     run.load_state()
     return run
+
+
+def _load(plain: dict[str, Any]) -> LoadedModel | None:
+    """Read the checkpoint, if there is one; a plain state dict needs a model whose open arguments follow the corpus."""
+    if not plain["checkpoint"]:
+        return None
+    model_config = agreement.complete_model(plain["model"])
+    named = model_file(plain["checkpoint"]).suffix in (".apz", ".safetensors")
+    if not named and plain["model"] != model_config:
+        data = instantiate(plain["data"])
+        data.prepare()
+        task = instantiate(agreement.complete_task(plain["task"], data))
+        model_config = agreement.complete_model(plain["model"], task, data)
+    return load_model_file(plain["checkpoint"], model_config)
 
 
 def check_steps(run: Run, steps: Mapping[str, Step]) -> None:
@@ -326,7 +358,7 @@ def _refuse_other_model(loaded: LoadedModel | None, plain: dict[str, Any], overr
         keys = set(given) | set(stored)
         if not chosen:
             chosen, keys = [item for item in overrides if item.startswith(("experiment=", "+experiment="))], {"_target_"}
-        if chosen and any(given.get(key) != stored.get(key) for key in keys):
+        if chosen and any(agreement.contradicts(group, given, stored, key) for key in keys):
             raise CheckpointError(
                 f"checkpoint is for {_signature(stored)}, the command line asks for {_signature(given)}; "
                 f"leave {' '.join(chosen)} away or give another checkpoint"
@@ -356,7 +388,7 @@ def _refuse_foreign(folder: Path, plain: dict[str, Any]) -> None:
     known = _read_json(folder / "run.json")
     if known and known.get("hash") != config_hash(plain):
         stored, mine = known.get("config", {}), result_config(plain)
-        keys = [key for key in sorted(set(stored) | set(mine)) if stored.get(key) != mine.get(key)]
+        keys = [key for key in sorted(set(stored) | set(mine)) if stored.get(key) != mine.get(key)] or ["variables of the environment"]
         raise OutputError(
             f"{folder} belongs to configuration {known.get('hash')}, this one is {config_hash(plain)} "
             f"(differs in {', '.join(keys)}); choose another folder"
@@ -377,6 +409,7 @@ def _describe(run: Run) -> None:
         "pipeline": run.config["pipeline"].get("name"),
         "seed": run.seed,
         "scale": run.scale,
+        "scale_differs": run.scale_differs,
         "data": clean(run.data.describe()),
         "data_fingerprint": fingerprint,
         "config": result_config(run.config),
@@ -402,6 +435,7 @@ def environment() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
         "cuda": torch.version.cuda,
+        "variables": variables(),
         "git": _git_revision(),
         "versions": versions,
     }

@@ -40,9 +40,9 @@ def info(config: Any) -> None:
 
     plain = OmegaConf.to_container(config, resolve=True)
     if plain["checkpoint"]:
-        model = load_model_file(plain["checkpoint"], plain["model"]).model.eval()
+        model = load_model_file(plain["checkpoint"], _model_config(plain)).model.eval()
     else:
-        model = build_model(plain["model"], trusted=True).eval()
+        model = build_model(_model_config(plain), trusted=True).eval()
     require_example(model)
     card = cost.cost(model, model.example_input(), cost.example_seconds(model))
     facts = {
@@ -57,6 +57,15 @@ def info(config: Any) -> None:
         "layers": [layer.as_dict() for layer in card.layers],
     }
     print(json.dumps(facts) if plain["format"] == "json" else _info_table(facts))
+
+
+def _model_config(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a model that no corpus decides about."""
+    from audioprune import agreement
+    from audioprune.loading import instantiate
+
+    task = instantiate(agreement.complete_task(plain["task"])) if plain.get("task") else None
+    return agreement.complete_model(plain["model"], task)
 
 
 def _info_table(facts: dict[str, Any]) -> str:
@@ -83,15 +92,34 @@ def data(config: Any) -> None:
         found = check_tree(Path(plain["root"]))
         print("\n".join(found.lines()))
         if found.errors:
-            raise DataError(f"{plain['root']}: {len(found.errors)} bad files of {found.files}; see the list above")
+            leaks = sum(finding.code == "leak" for finding in found.errors)
+            told = f", {leaks} leaks between splits" if leaks else ""
+            raise DataError(f"{plain['root']}: {len(found.errors) - leaks} bad files of {found.files}{told}; see the list above")
         return
     corpus = instantiate(plain["data"])
     corpus.prepare()
     print(json.dumps(corpus.describe(), indent=1))
+    if plain["action"] == "check":
+        _tell_leaks(corpus)
     if plain["action"] == "manifest":
         target = Path(plain["out"] or "manifest.jsonl")
         corpus.write_manifest(target)
         print(f"wrote {target}")
+
+
+def _tell_leaks(corpus: Any) -> None:
+    """Print what is, or is suspected to be, in several splits of a corpus.
+
+    Raises:
+        DataError: The same audio is in two splits.
+    """
+    found = corpus.leaks() if hasattr(corpus, "leaks") else []
+    certain = [finding for finding in found if finding.severity == "error"]
+    for finding in found:
+        print(finding.line())
+    print(f"{len(certain)} leaks between splits, {len(found) - len(certain)} suspected")
+    if certain:
+        raise DataError(f"{len(certain)} files hold the same audio as a file of another split; see the list above")
 
 
 def listen(config: Any) -> None:
@@ -140,11 +168,15 @@ def generate(config: Any) -> None:
     import torch
     from omegaconf import OmegaConf
 
+    from audioprune.devices import chosen_device
     from audioprune.generation import Request, make_note
 
     plain = OmegaConf.to_container(config, resolve=True)
     if not plain["checkpoint"]:
         raise ConfigError("expected checkpoint=<model.apz, .safetensors, .pt or run folder>, got none; give the model that makes the note")
+    wish = plain["runtime"]["device"]
+    if chosen_device(wish).type != "cpu" and wish != "auto":
+        raise ConfigError(f"expected runtime.device=cpu or auto, since a note is made on the CPU, got {wish}; leave it out")
     torch.set_num_threads(plain["runtime"]["threads"] or len(os.sched_getaffinity(0)))
     wanted = Request(**{key.name: plain[key.name] for key in fields(Request)})
     parts = {key: plain[key] for key in ("data", "model", "task")}

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from audioprune import checkpoint
 from audioprune.compress.masks import Mask
+from audioprune.compress.ties import join_views_
+from audioprune.compress.weight_norm import refuse_normed
+from audioprune.devices import open_accelerator, own_variables
+from audioprune.divergence import bad_gradient, bad_input, bad_output, bad_weight
 from audioprune.errors import CheckpointError, ConfigError, DataError, DivergedError
 from audioprune.files import append_line
 from audioprune.hooks import Hook, Hooks
@@ -100,7 +102,7 @@ class Fit:
         penalty: Regulariser, called with the model, added to every loss of the model.
         hooks: Called around epochs and steps; see audioprune.hooks.
         make_optimizer: Builds an optimiser for (model, settings) in place of the named ones.
-        device: ``auto``, ``cpu`` or ``cuda``.
+        device: See ``audioprune.devices.chosen_device``.
         workers: Loader processes.
         save_every_s: Seconds between two checkpoints within an epoch.
         title: What the progress display says.
@@ -127,22 +129,27 @@ class Fit:
         """Train to the end, resuming from this folder's checkpoint when there is one.
 
         Raises:
-            DivergedError: A loss was not finite; the model holds the last finite weights.
+            ConfigError: There is no such device, or parameters share memory without being one.
+            DivergedError: A loss was not finite; the message names what stopped being finite, the model holds the last finite weights.
             InterruptedRun: The user stopped; the checkpoint holds the exact position.
         """
-        self._prepare()
-        self._resume()
+        with own_variables():
+            self._prepare()
+            self._resume()
+            self._epochs()
+            return self._finish()
+
+    def _epochs(self) -> None:
         end = self.settings.epochs
         with progress(self.title, self._total_steps()) as display:
             display.skip(min(self.position.steps, self._total_steps()))
             while self.position.epoch < end and not self.position.finished:
                 self._epoch(display)
-        return self._finish()
 
     def _prepare(self) -> None:
-        device_is_cpu = self.device == "cpu" or (self.device == "auto" and not torch.cuda.is_available())
-        AcceleratorState._reset_state()  # a sweep's worker process may have trained with another precision before
-        self.accelerator = Accelerator(mixed_precision="bf16" if self.settings.precision == "bf16" else "no", cpu=device_is_cpu)
+        join_views_(self.model)
+        refuse_normed(self.model, self.mask or ())
+        self.accelerator = open_accelerator(self.device, self.settings.precision)
         torch.manual_seed(self.seed)
         self.train_set, self.valid_set = self.data.train(), self.data.valid()
         if len(self.train_set) == 0 or len(self.valid_set) == 0:
@@ -192,8 +199,9 @@ class Fit:
         self.wrapped.train()
         for batch in self._batches():
             self.moments.call("on_step_begin", self.model)
+            self.batch = self._move(batch)
             with self.accelerator.autocast():
-                logged = self.task.step(self.wrapped, self._move(batch), self._update)
+                logged = self.task.step(self.wrapped, self.batch, self._update)
             position.steps += 1
             position.step_in_epoch += 1
             position.sums = {key: position.sums.get(key, 0.0) + value for key, value in logged.items()}
@@ -214,7 +222,7 @@ class Fit:
         """Take one optimiser step down a loss; the regulariser joins the model's loss."""
         value = float(loss.detach())
         if not math.isfinite(value):
-            self._diverged(value)
+            self._diverged(f"the loss became {value}", bad_input(self.batch), self._step_again)
         optimizer = self.optimizers[which]
         with torch.autocast(self.accelerator.device.type, enabled=False):
             total = loss.float() + self._penalties() if which == "model" else loss.float()
@@ -237,16 +245,27 @@ class Fit:
     def _clip(self, which: str) -> None:
         if not self.settings.clip_norm:
             return
-        norm = self.accelerator.clip_grad_norm_(self.modules[which].parameters(), self.settings.clip_norm)
-        if norm is not None and not torch.isfinite(norm):
-            self._diverged(float(norm))
+        parameters = [each for each in self.modules[which].parameters() if each.grad is not None]
+        norm = nn.utils.get_total_norm([each.grad for each in parameters])
+        if not torch.isfinite(norm):  # a clip by NaN would spread it over all gradients
+            self._diverged(f"the gradient's norm became {float(norm)}", bad_gradient(self.modules[which]))
+        nn.utils.clip_grads_with_norm_(parameters, self.settings.clip_norm, norm)
 
-    def _diverged(self, value: float) -> None:
-        if self.position.best is not None:
+    def _step_again(self) -> None:
+        with torch.no_grad(), self.accelerator.autocast():
+            self.task.step(self.model, self.batch, lambda loss, which="model": float(loss))
+
+    def _diverged(self, what: str, known: str | None, again: Callable[[], object] = lambda: None) -> None:
+        """Stop with the name of what is not finite: a weight, what is known already, or the first output of the pass done again."""
+        step = self.position.steps + 1
+        weight = bad_weight(self.modules)
+        culprit = f"{weight} since the step before" if weight else known or bad_output(self.modules, again)
+        told = f"; the first that is not finite is {culprit}" if culprit else "; weights and outputs of all modules are finite"
+        if self.position.best is not None or weight:
             self.model.load_state_dict(self.best_state)
         raise DivergedError(
-            f"{self.title}: loss or gradient became {value} at step {self.position.steps + 1} (epoch {self.position.epoch + 1}); "
-            f"the weights before this step are kept, lower training.learning_rate (now {self.settings.learning_rate})"
+            f"{self.title}: {what} at step {step} (epoch {self.position.epoch + 1}){told}; the last finite weights are kept; "
+            f"look there, or lower training.learning_rate (now {self.settings.learning_rate})"
         )
 
     def _end_epoch(self) -> None:
@@ -274,16 +293,19 @@ class Fit:
 
     def _validate(self, last: bool) -> dict[str, float]:
         self.wrapped.eval()
-        loader = DataLoader(self.valid_set, batch_size=self.settings.batch_size, collate_fn=getattr(self.data, "collate", None))
-        with torch.no_grad():
-            values = self.task.validate(self.model, (self._move(batch) for batch in loader), self.settings.monitor)
-        self.wrapped.train()
+        values = self._validated()
         value = values[self.settings.monitor]
         if not math.isfinite(value):
-            self._diverged(value)
+            self._diverged(f"the validated {self.settings.monitor} became {value}", None, self._validated)
+        self.wrapped.train()
         if last or self.position.epoch >= self.settings.keep_from_epoch:
             self._judge(value)
         return values
+
+    def _validated(self) -> dict[str, float]:
+        loader = DataLoader(self.valid_set, batch_size=self.settings.batch_size, collate_fn=getattr(self.data, "collate", None))
+        with torch.no_grad():
+            return self.task.validate(self.model, (self._move(batch) for batch in loader), self.settings.monitor)
 
     def _judge(self, value: float) -> None:
         """Keep the weights of this validation where it is the best one, or always where the last ones are wanted."""

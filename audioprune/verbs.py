@@ -6,14 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.errors import ConfigError
-from audioprune.report import summary_table
+from audioprune.report import closing_line, summary_table
 from audioprune.run import run_job
 
 _NEED_A_MODEL = ("quantize", "eval")
 
 
-def experiment(config: Any, folder: Path, overrides: list[str]) -> str:
-    """Run a composed experiment and print its table.
+def experiment(config: Any, folder: Path, overrides: list[str], differs: list[str]) -> str:
+    """Run a composed experiment and print its table; the last line names models that are no better than what needs no model.
+
+    Args:
+        config: The composed configuration.
+        folder: The run folder.
+        overrides: The command line.
+        differs: Keys in which the configuration is not the preset that it names, see `audioprune.presets.differing`.
 
     Returns:
         ``"finished"`` or ``"cached"``.
@@ -23,8 +29,11 @@ def experiment(config: Any, folder: Path, overrides: list[str]) -> str:
     """
     if config.verb in _NEED_A_MODEL and not config.checkpoint:
         raise ConfigError(f"expected checkpoint=<model.apz, .safetensors, .pt or run folder>, got none; give the model to {config.verb}")
-    status = run_job(config, folder, overrides)
+    status = run_job(config, folder, overrides, differs)
     note = "already finished, nothing done again" if status == "cached" else "finished"
     print(f"{folder}: {note}")
     print(summary_table(folder))
+    closing = closing_line(folder)
+    if closing:
+        print(closing)
     return status

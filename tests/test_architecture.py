@@ -18,6 +18,8 @@ ALLOWED = {
     "signals": {"errors"},
     "places": set(),
     "identity": BASE,
+    "devices": {"errors"},
+    "divergence": set(),
     "results": BASE,
     "step_state": BASE,
     "model_names": set(),
@@ -30,30 +32,34 @@ ALLOWED = {
     "optim": BASE | {"compress"},
     "tasks": BASE | {"dsp", "compress", "metrics", "models", "settings"},
     "checkpoint": BASE,
+    "agreement": BASE | {"metrics"},
+    "presets": set(),
     "settings": BASE,
     "packing": BASE | {"compress"},
     "cost": BASE | {"compress"},
     "platforms": BASE,
     "hooks": BASE | {"compress", "checkpoint"},
-    "training": BASE | {"compress", "optim", "checkpoint", "hooks", "settings"},
+    "training": BASE | {"compress", "optim", "checkpoint", "devices", "divergence", "hooks", "settings"},
     "distiller": BASE | {"compress", "checkpoint"},
     "loading": BASE | {"compress", "checkpoint", "packing"},
     "listening": BASE | {"results", "dsp", "metrics", "data", "loading"},
-    "run": BASE | {"identity", "results", "compress", "checkpoint", "settings", "loading", "step_state", "model_names"},
-    "scoring": BASE | {"compress", "checkpoint", "packing", "cost", "loading", "run"},
+    "run": BASE
+    | {"agreement", "checkpoint", "compress", "devices", "identity", "loading"}
+    | {"model_names", "presets", "results", "settings", "step_state"},
+    "scoring": BASE | {"checkpoint", "compress", "cost", "loading", "packing", "run"},
     "steps": BASE
     | {"results", "checkpoint", "compress", "distiller", "optim"}
-    | {"metrics", "settings", "training", "loading", "run", "scoring", "step_state"},
+    | {"devices", "metrics", "settings", "training", "loading", "run", "scoring", "step_state"},
     "report": BASE | {"results", "platforms"},
-    "generation": BASE | {"data", "loading"},
-    "tools": BASE | {"cost", "data", "generation", "listening", "loading", "report"},
+    "generation": BASE | {"agreement", "data", "loading"},
+    "tools": BASE | {"agreement", "cost", "data", "devices", "generation", "listening", "loading", "report"},
     "verbs": BASE | {"identity", "run", "report"},
-    "cli": BASE | {"identity", "schema", "tools", "verbs", "conf"},
+    "cli": BASE | {"identity", "presets", "schema", "tools", "verbs", "conf"},
 }
 # Models declare their units; they see nothing else of the compression library.
 MODELS_SEE = {"audioprune.compress.units", "audioprune.compress.unit_builders"}
 # Help, completion and reports start at once.
-LIGHT = ("cli", "schema", "identity", "report", "results", "platforms", "files", "errors", "progress", "signals", "places")
+LIGHT = ("cli", "schema", "identity", "presets", "report", "results", "platforms", "files", "errors", "progress", "signals", "places")
 HYDRA = {"cli", "loading", "run", "schema", "tools"}
 
 

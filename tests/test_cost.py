@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib import import_module
 
 import pytest
 import torch
@@ -46,6 +47,38 @@ def test_macs_equal_the_operator_counter(kind: str) -> None:
     module, shape = LAYERS[kind]
     inputs = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     assert cost(module, inputs, 1.0).macs_per_second == _oracle(module, inputs)
+
+
+MODELS = {
+    "wavenet": ("WaveNet", {"layers": 6, "cycles": 2, "residual": 8, "gate": 8, "skip": 16, "end": 16, "classes": 64, "conditioning": 5}),
+    "sing": ("SING", {"channels": 16, "stride": 64, "kernel_size": 256, "dimension": 8, "context": 5}),
+    "vgg": ("VGG", {"width": 4}),
+    "resnet": ("ResNet", {"width": 4, "depths": (1, 1, 1, 1)}),
+    "densenet": ("DenseNet", {"width": 8, "growth": 4, "depths": (1, 1, 1, 1)}),
+    "cp_resnet": ("CPResNet", {"width": 4}),
+    "dcae": ("DCAE", {"width": 0.125}),
+    "fdnn": ("FDNN", {"width": 16}),
+    "lstm": ("LSTM", {"width": 16, "depth": 2}),
+    "gcrn": ("GCRN", {"width": 0.25}),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_macs_of_shipped_models_equal_the_operator_counter(name: str) -> None:
+    kind, arguments = MODELS[name]
+    model = getattr(import_module(f"audioprune.models.{name}"), kind)(**arguments).eval()
+    example = model.example_input()
+    inputs = (example,) if isinstance(example, Tensor) else tuple(example)
+    assert cost(model, example, 1.0).macs_per_second == _oracle(model, *inputs)
+
+
+def test_a_lookup_multiplies_nothing() -> None:
+    class Lookup(nn.Linear):
+        def forward(self, tokens: Tensor) -> Tensor:
+            return F.embedding(tokens, self.weight.T)
+
+    found = cost(nn.Sequential(Lookup(5, 3), nn.Linear(3, 2)), torch.zeros(1, 7, dtype=torch.long), 1.0)
+    assert [layer.macs_per_second for layer in found.layers] == [0, 7 * 6] and found.uncounted == ()
 
 
 def test_hand_counts() -> None:

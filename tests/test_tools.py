@@ -100,6 +100,35 @@ def test_data_manifest_names_every_item(tmp_path: Path, capsys: pytest.CaptureFi
     assert "wrote" in capsys.readouterr().out
 
 
+def _check_corpus(tmp_path: Path, **keys: str) -> None:
+    data = {"name": "x", "root": str(tmp_path / "x"), "cache_dir": str(tmp_path / "c"), "duration_s": 0.1, **keys}
+    data["_target_"] = "audioprune.data.note_folder.note_folder"
+    tools.data(OmegaConf.create({"action": "check", "root": None, "out": None, "data": data}))
+
+
+def test_data_check_names_leaks_of_a_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from note_trees import write_tone
+
+    for number, split in enumerate(("train", "valid", "test")):
+        write_tone(tmp_path / "x" / split / "piano" / "p060.wav", 60, phase=0.5 * number)
+    _check_corpus(tmp_path, split="official")
+    told = capsys.readouterr().out
+    assert "take 'piano 060 100' is in train" in told and told.endswith("0 leaks between splits, 1 suspected\n")
+    write_tone(tmp_path / "x" / "test" / "piano" / "p061.wav", 60, phase=0.0)
+    with pytest.raises(DataError, match="1 files hold the same audio as a file of another split"):
+        _check_corpus(tmp_path, split="official")
+    assert "p061.wav: in test, holds the same audio as" in capsys.readouterr().out
+
+
+def test_data_check_counts_leaks_apart_from_bad_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    speech_tree(tmp_path / "s", speakers=1)
+    first = tmp_path / "s" / "train" / "train0" / "train0_0.wav"
+    (tmp_path / "s" / "test" / "test0" / "other.wav").write_bytes(first.read_bytes())
+    with pytest.raises(DataError, match="0 bad files of 7, 1 leaks between splits"):
+        tools.data(OmegaConf.create({"action": "check", "root": str(tmp_path / "s"), "out": None, "data": {}}))
+    assert "holds the same audio as" in capsys.readouterr().out
+
+
 def test_doctor_names_what_is_missing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AUDIOPRUNE_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)

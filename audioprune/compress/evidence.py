@@ -108,8 +108,17 @@ def writers_of(model: nn.Module, sets: Sequence[UnitSet]) -> dict[str, list[Slic
     found = {each.name: [part for part in each.slices if part.role == "out" and part.tensor in weights] for each in sets}
     for name, parts in found.items():
         if not parts:
-            raise ConfigError(f"unit set '{name}': expected a weight that writes its units, got none; declare an 'out' slice of one")
+            raise ConfigError(f"unit set '{name}': {_why_no_writer(model, next(each for each in sets if each.name == name))}")
     return found
+
+
+def _why_no_writer(model: nn.Module, unit_set: UnitSet) -> str:
+    parameters = dict(model.named_parameters())
+    names = [part.tensor for part in unit_set.slices if part.role == "out" and part.tensor in parameters]
+    frozen = [name for name in names if not parameters[name].requires_grad]
+    if frozen:
+        return f"expected '{frozen[0]}' to require a gradient, got a frozen weight; unfreeze it or leave the set out of unit_sets()"
+    return "expected a weight that writes its units, got none; declare an 'out' slice of one"
 
 
 def needed(evidence: Evidence | None, criterion: str) -> Evidence:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from audioprune.compress.ties import check_ties
 from audioprune.errors import ConfigError, DivergedError, unknown_name
 
 MAX_LEVELS = 65536
@@ -150,13 +151,14 @@ def quantize_(model: nn.Module, mask: Mapping[str, Tensor] | None, levels: Mappi
         The codebook of each named tensor, in the order of ``levels``, on the CPU.
 
     Raises:
-        ConfigError: A name is no parameter of the model, or a K is out of range.
+        ConfigError: A name is no parameter of the model, a K is out of range, or two parameters share memory, see ``check_ties``.
         DivergedError: A weight is NaN or infinite; the message names the tensor.
     """
     parameters = dict(model.named_parameters())
     for name in levels:
         if name not in parameters:
             raise ConfigError(unknown_name("parameter", name, parameters))
+    check_ties(model)
     books = {}
     for name, k in levels.items():
         try:

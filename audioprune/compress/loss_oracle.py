@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress.evidence import evaluating
+from audioprune.compress.ties import tie_key
 from audioprune.errors import ConfigError, DivergedError, unknown_name
 from audioprune.progress import progress
 
@@ -216,8 +217,8 @@ def _stage_of(model: nn.Module, prefixes: Sequence[Prefix]) -> dict[str, int]:
     for name, parameter in parameters:
         claims = [(len(prefix), stage) for prefix, stage in stages if _within(name, prefix)]
         stage = max(claims)[1] if claims else 0
-        first[id(parameter)] = min(stage, first.get(id(parameter), stage))
-    return {name: first[id(parameter)] for name, parameter in parameters}
+        first[tie_key(parameter)] = min(stage, first.get(tie_key(parameter), stage))
+    return {name: first[tie_key(parameter)] for name, parameter in parameters}
 
 
 def _each(prefixes: Prefix) -> list[str]:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from audioprune.compress.ties import check_ties, tie_key
 from audioprune.errors import CheckpointError, ConfigError, unknown_name
 
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -194,19 +196,29 @@ def clear_(tensor: Tensor, keep: Tensor) -> None:
 def prunable(model: nn.Module) -> list[str]:
     """List the weights of a model that may be pruned, in the order of their definition.
 
-    These are the parameters of more than one axis, without biases, normalisation parameters and PReLU slopes. A vector in
-    disguise that belongs to no known layer, such as a skip scale of shape (1, C, 1), is no weight either.
+    These are the trained parameters of more than one axis, without biases, normalisation parameters and PReLU slopes. A vector in
+    disguise that belongs to no known layer, such as a skip scale of shape (1, C, 1), is no weight either. Nor is a frozen parameter
+    (``requires_grad=False``), such as a fixed filter bank: it is a constant, and its zeros are nobody's achievement. A weight that
+    is held under several names is listed under the first.
+
+    Raises:
+        ConfigError: Two parameters share memory without being the same weight, see ``check_ties``.
 
     Source: Tan & Wang, ICASSP 2021, "nonzero weights in the l-th weight tensor"; that this excludes parameters of one axis
     is our reading.
     """
-    return [name for name, parameter in model.named_parameters() if _is_weight(model, name, parameter)]
+    check_ties(model)
+    first: dict[Any, str] = {}
+    for name, parameter in model.named_parameters():
+        first.setdefault(tie_key(parameter), name)
+    parameters = dict(model.named_parameters())
+    return [name for name in first.values() if _is_weight(model, name, parameters[name])]
 
 
 def _is_weight(model: nn.Module, name: str, parameter: Tensor) -> bool:
     path, _, leaf = name.rpartition(".")
     owner = model.get_submodule(path)
-    if parameter.dim() < 2 or leaf.startswith("bias") or isinstance(owner, _NORMS):
+    if not parameter.requires_grad or parameter.dim() < 2 or leaf.startswith("bias") or isinstance(owner, _NORMS):
         return False
     if isinstance(owner, _LAYERS) and not leaf.endswith("_g"):  # weight_g is the norm of a weight-normalised layer
         return True

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import _WeightNorm
-from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
+from torch.nn.utils.weight_norm import WeightNorm
 from torch.optim import Optimizer
 
 from audioprune.compress.module_sizes import Shape, module_sizes
+from audioprune.compress.ties import join_views_
 from audioprune.compress.units import UnitSet, check_unit_sets, tensors_of
 from audioprune.compress.weight_groups import any_kept, expand
 from audioprune.errors import CheckpointError, ConfigError, unknown_name
@@ -70,6 +71,7 @@ def trim_(model: nn.Module, unit_sets: Sequence[UnitSet], keep: Mapping[str, Ten
             not fit the model or leave tensors of one module that do not fit one another; or a layer cannot be trimmed.
     """
     _refuse_parametrized(model, {part.tensor for each in unit_sets for part in each.slices})
+    join_views_(model)
     check_unit_sets(model, unit_sets)
     removed = [(each, keep[each.name].cpu()) for each in _named(unit_sets, keep) if not bool(keep[each.name].all())]
     for each, kept_units in removed:
@@ -256,28 +258,6 @@ def dead_units(
                     if part.tensor in live:
                         live[part.tensor] = live[part.tensor] & expand(part, alive, live[part.tensor].shape)
     return keep
-
-
-def fold_weight_norm_(model: nn.Module) -> list[str]:
-    """Turn weight-normalised weights into plain parameters, in place; the outputs stay the same.
-
-    Both the hook of ``torch.nn.utils.weight_norm`` and the parametrization of ``torch.nn.utils.parametrizations`` are folded.
-
-    Returns:
-        Names of the folded weights.
-    """
-    folded = []
-    for module_name, module in list(model.named_modules()):
-        prefix = f"{module_name}." if module_name else ""
-        for hook in [hook for hook in module._forward_pre_hooks.values() if isinstance(hook, WeightNorm)]:
-            remove_weight_norm(module, hook.name)
-            folded.append(prefix + hook.name)
-        if parametrize.is_parametrized(module):
-            for name, chain in list(module.parametrizations.items()):
-                if all(isinstance(step, _WeightNorm) for step in chain):
-                    parametrize.remove_parametrizations(module, name, leave_parametrized=True)
-                    folded.append(prefix + name)
-    return folded
 
 
 def _named(unit_sets: Sequence[UnitSet], keep: Mapping[str, Tensor]) -> list[UnitSet]:

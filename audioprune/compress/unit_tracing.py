@@ -6,7 +6,7 @@ Only units that run from one layer to one other layer are found; models with bra
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from audioprune.compress.evidence import evaluating
+from audioprune.compress.ties import tie_key
 from audioprune.compress.unit_builders import CHANNELWISE, OpenUnits, close_units, follow_units, gate_units, is_layer, open_units
 from audioprune.compress.units import UnitSet
 from audioprune.errors import ConfigError
@@ -163,7 +164,7 @@ def _read(events: list[Event], made: dict[int, tuple[int, int]], tensor: Tensor,
         events[reader].sources.append(source)
 
 
-def _follow(event: Event, events: list[Event], calls: Counter[int], shared: set[int]) -> UnitSet:
+def _follow(event: Event, events: list[Event], calls: Counter[int], shared: set[Hashable]) -> UnitSet:
     """Lead the units of a layer to the one layer that reads them.
 
     Raises:
@@ -201,10 +202,10 @@ def _only_reader(event: Event, events: list[Event]) -> Event:
     return reader
 
 
-def _check_owned_once(event: Event, calls: Counter[int], shared: set[int]) -> None:
+def _check_owned_once(event: Event, calls: Counter[int], shared: set[Hashable]) -> None:
     if calls[id(event.module)] > 1:
         raise ConfigError(f"'{event.name}' is called {calls[id(event.module)]} times")
-    if any(id(parameter) in shared for parameter in event.module.parameters()):
+    if any(tie_key(parameter) in shared for parameter in event.module.parameters()):
         raise ConfigError(f"'{event.name}' shares parameters with another module")
 
 
@@ -266,8 +267,8 @@ def _through_move(units: OpenUnits, axis: int, event: Event, before: torch.Size)
     raise ConfigError(f"'{event.name}' mixes the axis of its units with others, or leaves one position")
 
 
-def _shared_parameters(model: nn.Module) -> set[int]:
-    counts = Counter(id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
+def _shared_parameters(model: nn.Module) -> set[Hashable]:
+    counts = Counter(tie_key(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
     return {key for key, count in counts.items() if count > 1}
 
 

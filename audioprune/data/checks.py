@@ -14,8 +14,9 @@ from typing import Literal
 import numpy as np
 import soundfile
 
-from audioprune.data.audio import AudioInfo, decode_error, find_audio, read_info, why_not_a_file
+from audioprune.data.audio import AudioInfo, decode_error, find_audio, open_sound, read_info, why_not_a_file
 from audioprune.data.headers import is_shortened_sphere, missing_bytes
+from audioprune.data.likeness import fingerprint
 from audioprune.data.splits import split_named
 from audioprune.dsp import mixdown
 from audioprune.errors import DataError
@@ -70,6 +71,7 @@ class FileFacts:
         channels: Number of channels.
         frames: Decoded samples per channel.
         level: Root mean square of the mono samples.
+        likeness: Its fingerprint by ear, see likeness.py.
         findings: Everything wrong with it.
     """
 
@@ -81,6 +83,7 @@ class FileFacts:
     channels: int = 0
     frames: int = 0
     level: float = 0.0
+    likeness: str = ""
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -162,14 +165,16 @@ def inspect_file(path: Path) -> FileFacts:
     facts = FileFacts(path, path.stat().st_size, sha256_file(path), "", info.sample_rate, info.channels, findings=tuple(found))
     tally = _Tally(info)
     try:
-        with soundfile.SoundFile(str(path)) as stream:
+        with open_sound(path) as stream:
             for block in stream.blocks(_BLOCK_FRAMES, dtype="float32", always_2d=True):
                 tally.add(block)
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:
         reason = f"{decode_error(error)} after {tally.frames} of {info.frames} samples"
         return replace(facts, frames=tally.frames, findings=(*found, Finding(path, "error", "cut", reason)))
-    found += [Finding(path, severity, code, reason) for severity, code, reason in tally.faults()]
-    return replace(facts, frames=tally.frames, level=tally.level(), audio_sha256=tally.digest(), findings=tuple(found))
+    if not found:  # what is odd about the rest of a cut file follows from the cut
+        found += [Finding(path, severity, code, reason) for severity, code, reason in tally.faults()]
+    heard = {"level": tally.level(), "likeness": tally.likeness, "audio_sha256": tally.digest()}
+    return replace(facts, frames=tally.frames, **heard, findings=tuple(found))
 
 
 def check_audio(path: Path, sample_rate: int | None = None, shortest_s: float = SHORTEST_S) -> list[Finding]:
@@ -207,12 +212,14 @@ def check_tree(root: str | Path, sample_rate: int | None = None, shortest_s: flo
         cache_dir: Where decoded results are remembered; empty for the user's cache folder.
 
     Returns:
-        The report; the same audio below a train and a test folder is an error, elsewhere a warning.
+        The report; the same audio below folders of two splits is an error, elsewhere a warning, and so is what is only
+        suspected: one recording or speaker by its name, or a copy by ear, in two splits.
 
     Raises:
         DataError: The folder does not exist or holds no audio file.
     """
     from audioprune.data.file_index import inspect_files
+    from audioprune.data.leaks import tree_leaks
 
     root = Path(root).expanduser()
     if not root.is_dir():
@@ -223,6 +230,7 @@ def check_tree(root: str | Path, sample_rate: int | None = None, shortest_s: flo
     facts = inspect_files(root, paths, cache_dir)
     found = [finding for fact in facts for finding in (*fact.findings, *use_findings(fact, sample_rate, shortest_s))]
     found += doubled(facts, {fact.path: split_named(fact.path.relative_to(root).parts[:-1]) for fact in facts})
+    found += tree_leaks(root, facts)
     usable = sum(fact.duration_s for fact in facts if not fact.errors)
     return Report(root, len(facts), usable, tuple(found))
 
@@ -232,16 +240,18 @@ def doubled(facts: Iterable[FileFacts], splits: dict[Path, str]) -> Iterator[Fin
 
     Args:
         facts: Inspected files.
-        splits: Split of each file; the same audio in ``"test"`` and in another split is an error.
+        splits: Split of each file, or an empty text; the same audio in two of them is an error.
     """
     first: dict[str, list[Path]] = {}
     for fact in facts:
-        if not fact.audio_sha256 or fact.has("silent"):
+        if not fact.audio_sha256 or fact.has("silent") or fact.errors:
             continue
         earlier = first.setdefault(fact.audio_sha256, [])
-        leak = [path for path in earlier if {splits.get(path, ""), splits.get(fact.path, "")} in ({"train", "test"}, {"valid", "test"})]
+        split = splits.get(fact.path, "")
+        leak = next((path for path in earlier if split and splits.get(path, "") not in ("", split)), None)
         if leak:
-            yield Finding(fact.path, "error", "leak", f"the same audio as {leak[0]}, which is in another split; remove one of them")
+            reason = f"in {split}, holds the same audio as {leak} in {splits[leak]}; remove one of them"
+            yield Finding(fact.path, "error", "leak", reason)
         elif earlier:
             yield Finding(fact.path, "warning", "doubled", f"the same audio as {earlier[0]}")
         earlier.append(fact.path)
@@ -256,6 +266,7 @@ class _Tally:
         self.peak = self.mono_peak = self.mono_energy = 0.0
         self.sums = np.zeros(info.channels)
         self.energies = np.zeros(info.channels)
+        self.likeness = ""
         self._hash = hashlib.sha256(f"{info.sample_rate}:".encode())
 
     def add(self, block: np.ndarray) -> None:
@@ -267,6 +278,8 @@ class _Tally:
         self.bad += bad
         if bad or not block.size:
             return
+        if self.frames == len(block):  # the first block holds all that a fingerprint looks at
+            self.likeness = fingerprint(mono, self.info.sample_rate)
         level = np.abs(block)
         self.peak = max(self.peak, float(level.max()))
         self.clipped += int((level >= CLIPPED_LEVEL).sum())

@@ -12,6 +12,7 @@ from typing import Any
 from audioprune.data.coded_pairs import CleanSignals, build_coding
 from audioprune.data.coded_segments import CodedRules
 from audioprune.data.coded_speech import CodedSpeech
+from audioprune.data.speakers import SpeakerRule
 from audioprune.data.synthetic_speech import Recipe
 from audioprune.data.vctk import Vctk
 from audioprune.data.voices import MadeVoices, SpeechFolder, Voices
@@ -57,6 +58,8 @@ def coded_folder(
     split: str | Path | Mapping[str, Sequence[str]] | None = None,
     fractions: Sequence[float] = (0.8, 0.1, 0.1),
     speaker_from: str = "auto",
+    speaker: str | None = None,
+    speaker_csv: str | None = None,
     codec: str = "aac",
     kbps: float = 24.0,
     coded_root: str | Path | None = None,
@@ -73,6 +76,8 @@ def coded_folder(
         split: As in SpeechFolder.
         fractions: As in SpeechFolder.
         speaker_from: As in SpeechFolder.
+        speaker: Regular expression with a group ``speaker``, in place of ``speaker_from``; see ``speakers.SpeakerRule``.
+        speaker_csv: Table of paths and speakers, in place of ``speaker_from``.
         codec: As in ``vctk``, and so are the other arguments.
         kbps: Wanted bitrate in kbit/s.
         coded_root: Folder of decoded files.
@@ -83,7 +88,7 @@ def coded_folder(
         **options: As in ``vctk``.
     """
     coding = {"codec": codec, "kbps": kbps, "coded_root": coded_root, "coded_delay": coded_delay, "label": label, "peak": peak}
-    voices = SpeechFolder(Path(root).expanduser(), split, tuple(fractions), speaker_from, seed)
+    voices = SpeechFolder(Path(root).expanduser(), split, tuple(fractions), SpeakerRule(speaker_from, speaker, speaker_csv), seed)
     return _corpus(voices, coding, seed, options)
 
 

@@ -21,7 +21,8 @@ from audioprune.data.coded_pairs import Coded, Coding
 from audioprune.data.coded_segments import STREAM_ORDER, CodedRules, Segments
 from audioprune.data.gathering import SHORTEST_SPEECH_S, amount, check_choice, gather, refuse_leaks, speaker_notes, stop_or_skip, tell
 from audioprune.data.mixing import Source, collate, in_turns
-from audioprune.data.paired_folder import Pairs, PairSource
+from audioprune.data.paired_folder import Pairs, PairSource, pair_leaks
+from audioprune.data.recordings import NAME_RULE
 from audioprune.data.splits import SPLITS
 from audioprune.data.voices import Voices
 from audioprune.errors import ConfigError, DataError
@@ -38,6 +39,8 @@ class _Prepared:
     coded: Coded
     store: AudioStore
     skipped: list[Finding]
+    facts: list[FileFacts]
+    rules: list[str]
 
 
 class CodedSpeech:
@@ -84,6 +87,7 @@ class CodedSpeech:
         self.coding = coding
         self.rules = rules
         self.sample_rate = rules.sample_rate
+        self.segment = rules.segment
         self.on_bad_file = on_bad_file
         self.cache_dir = cache_dir
         self.memory_mb = memory_mb
@@ -141,13 +145,20 @@ class CodedSpeech:
     def scale(self) -> str:
         """Return the size of the training speech and the codec in a few words, such as ``vctk, 8.8 h, 26 speakers, aac-24k``."""
         speech = amount(self.voices.title, [pair.clean for pair in self._ready().pools["train"]], self.voices.speaker_from)
-        return f"{speech}, {self.coding.label}"
+        few = self.rules.train_segments
+        return f"{speech}, {self.coding.label}" + (f", {few} segments an epoch" if few else "")
+
+    def leaks(self) -> list[Finding]:
+        """Return what is suspected to be in several splits: speakers by their names, copies by ear."""
+        return pair_leaks(self._ready().pools, self._ready().facts)
 
     def manifest(self) -> list[dict[str, Any]]:
         """Return one record for the corpus and one for each pair."""
         ready = self._ready()
         head = {"kind": "corpus", "name": self.voices.title, "fingerprint": self.fingerprint(), "codec": ready.coded.facts}
-        return [{**head, "rules": asdict(self.rules)}] + [pair.record() for pool in ready.pools.values() for pair in pool]
+        pairs = [pair for pool in ready.pools.values() for pair in pool]
+        records = [{**pair.record(), "together": pair.clean.together} for pair in pairs]
+        return [{**head, "rules": asdict(self.rules), "split_rules": ready.rules}, *records]
 
     def write_manifest(self, path: str | Path) -> Path:
         """Write the manifest as JSON lines."""
@@ -185,7 +196,8 @@ class CodedSpeech:
         self.notes = speaker_notes(self.voices.speaker_from) + found.notes + leaks + coded.notes
         if skipped:
             self.notes.append(f"{len(skipped)} bad files are left out: {'; '.join(finding.line() for finding in skipped[:5])}")
-        return _Prepared(pools, coded, AudioStore(self.sample_rate, round(self.memory_mb * 1e6)), skipped)
+        store = AudioStore(self.sample_rate, round(self.memory_mb * 1e6))
+        return _Prepared(pools, coded, store, skipped, found.facts, [NAME_RULE, *found.rules])
 
     def _in_turns(self, pairs: Sequence[PairSource], split: str) -> list[PairSource]:
         """Return pairs so that the first few hold every speaker."""

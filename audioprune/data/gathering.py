@@ -14,7 +14,10 @@ from pathlib import Path
 from audioprune.data.audio import AUDIO_SUFFIXES, find_audio
 from audioprune.data.checks import FileFacts, Finding, doubled, use_findings
 from audioprune.data.file_index import inspect_files
+from audioprune.data.leaks import cross, same_audio
 from audioprune.data.mixing import Source
+from audioprune.data.recordings import Links
+from audioprune.data.speakers import SpeakerRule
 from audioprune.data.splits import Assigned, listing, split_of_folder
 from audioprune.errors import ConfigError, DataError, unknown_name
 
@@ -24,7 +27,7 @@ SHORTEST_SPEECH_S = 0.5
 SHORTEST_NOISE_S = 0.1
 _NAMED = 20
 
-Assign = Callable[[Path, Mapping[Path, Path]], tuple[list[Assigned], list[str]]]
+Assign = Callable[[Path, Mapping[Path, Path], Links], tuple[list[Assigned], list[str]]]
 
 
 @dataclass
@@ -36,12 +39,14 @@ class Gathered:
         skipped: Bad files that were left out because the user asked for it.
         notes: What a user should know, one line each.
         facts: Facts of every file that was looked at.
+        rules: How groups and splits were found, in words.
     """
 
     sources: list[Source] = field(default_factory=list)
     skipped: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     facts: list[FileFacts] = field(default_factory=list)
+    rules: list[str] = field(default_factory=list)
 
     def join(self, other: Gathered) -> None:
         """Add what another folder gave."""
@@ -49,6 +54,7 @@ class Gathered:
         self.skipped += other.skipped
         self.notes += other.notes
         self.facts += other.facts
+        self.rules += other.rules
 
 
 def gather(
@@ -60,7 +66,7 @@ def gather(
         root: The folder.
         role: ``"speech"`` or ``"noise"``, for messages.
         paths: The files.
-        assign: Gives files their split and group.
+        assign: Gives files their split and group; asked again with the files of the same audio if shares have parted them.
         sample_rate: Rate in Hz to which everything will be resampled.
         shortest_s: Shorter files are left out.
         on_bad_file: ``"stop"`` or ``"skip"``.
@@ -69,10 +75,14 @@ def gather(
     Raises:
         DataError: A file is bad and ``on_bad_file`` is ``"stop"``, or the files cannot be split.
     """
-    assigned, notes = assign(root, {path: path.relative_to(root) for path in paths})
+    relative = {path: path.relative_to(root) for path in paths}
+    assigned, notes = assign(root, relative, ())
     facts = inspect_files(root, [entry.path for entry in assigned], cache_dir)
     bad = stop_or_skip(root, facts, on_bad_file)
-    found = Gathered([], bad, [f"{role}: {note}" for note in notes], facts)
+    links = same_audio(facts)
+    if cross({entry.path: entry.split for entry in assigned}, links):
+        assigned, notes = assign(root, relative, links)
+    found = Gathered([], bad, [f"{role}: {note}" for note in notes], facts, split_rules(role, assigned))
     usable = {}
     for fact in facts:
         short = fact.duration_s < shortest_s
@@ -85,6 +95,11 @@ def gather(
     found.notes += [f"{role}: {note}" for note in conversion_notes(list(usable.values()), sample_rate)]
     found.sources = [_source(root, entry, usable[entry.path]) for entry in assigned if entry.path in usable]
     return found
+
+
+def split_rules(role: str, assigned: Sequence[Assigned]) -> list[str]:
+    """Return how the files of a role got their groups and splits, in words."""
+    return [f"{role}: {rule}" for rule in sorted({entry.rule for entry in assigned if entry.rule})]
 
 
 def audio_below(root: Path, role: str, suffixes: tuple[str, ...] = AUDIO_SUFFIXES, part: bool = False) -> list[Path]:
@@ -142,20 +157,28 @@ def check_choice(on_bad_file: str) -> None:
 
 
 def refuse_leaks(facts: Sequence[FileFacts], sources: Sequence[Source]) -> list[str]:
-    """Refuse the same audio in test and another split; return a note on other doubled files.
+    """Refuse the same audio in two splits; return a note on other doubled files.
+
+    A file that both trains and validates is meant so, and is the same file; see ``share_noise``.
 
     Raises:
-        DataError: The same audio is in the test set and in training or validation; the message names both files.
+        DataError: The same audio is in two splits; the message names all of it.
     """
     splits: dict[Path, str] = {}
     for source in sources:
         if "test" in {splits.setdefault(source.path, source.split), source.split} and splits[source.path] != source.split:
             raise DataError(f"expected different audio in training and test, got {source.path} in both; keep the folders apart")
     found = list(doubled([fact for fact in facts if fact.path in splits], splits))
-    leak = next((finding for finding in found if finding.severity == "error"), None)
-    if leak:
-        raise DataError(f"expected different audio in training and test, got {leak.path}, {leak.reason}")
+    refuse_doubled(found)
     return [f"{len(found)} files hold the same audio as another: {names(finding.path for finding in found)}"] if found else []
+
+
+def refuse_doubled(found: Sequence[Finding]) -> None:
+    """Raise a DataError that names all audio which is in two splits."""
+    leaks = [f"{finding.path}, {finding.reason}" for finding in found if finding.severity == "error"]
+    if leaks:
+        rest = f"; and {len(leaks) - _NAMED} more" if len(leaks) > _NAMED else ""
+        raise DataError(f"expected different audio in training and test, got {'; '.join(leaks[:_NAMED])}{rest}")
 
 
 def share_noise(sources: list[Source]) -> tuple[list[Source], list[str]]:
@@ -195,18 +218,22 @@ def names(paths: Iterable[Path], most: int = 5) -> str:
     return ", ".join(listed[:most]) + (f", ... {len(listed)} in all" if len(listed) > most else "")
 
 
-def amount(title: str, sources: Sequence[Source], speaker_from: str) -> str:
+def amount(title: str, sources: Sequence[Source], speaker_from: str | SpeakerRule) -> str:
     """Return the size of speech in a few words, such as ``synthetic_speech, 14 min, 24 speakers``."""
     seconds = sum(source.duration_s for source in sources)
     size = f"{seconds / 3600:.1f} h" if seconds >= 7200 else f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
     groups = len({source.group for source in sources})
-    what = "file" if speaker_from == "file" else "speaker"
+    what = "file" if _by_file(speaker_from) else "speaker"
     return f"{title}, {size}, {groups} {what}{'s' if groups != 1 else ''}"
 
 
-def speaker_notes(speaker_from: str) -> list[str]:
+def speaker_notes(speaker_from: str | SpeakerRule) -> list[str]:
     """Return a note when speakers are not known."""
-    return ["speech: every file counts as a speaker, so that test speakers may occur in training"] if speaker_from == "file" else []
+    return ["speech: every file counts as a speaker, so that test speakers may occur in training"] if _by_file(speaker_from) else []
+
+
+def _by_file(speaker_from: str | SpeakerRule) -> bool:
+    return speaker_from.by_file if isinstance(speaker_from, SpeakerRule) else speaker_from == "file"
 
 
 def tell(notes: Sequence[str], logger: logging.Logger) -> None:
@@ -217,7 +244,7 @@ def tell(notes: Sequence[str], logger: logging.Logger) -> None:
 
 def _source(root: Path, entry: Assigned, fact: FileFacts) -> Source:
     relative = entry.path.relative_to(root).as_posix()
-    return Source(entry.path, relative, entry.split, entry.group, fact.sha256, fact.duration_s, fact.level)
+    return Source(entry.path, relative, entry.split, entry.group, fact.sha256, fact.duration_s, fact.level, entry.together)
 
 
 def _refuse_part(root: Path, layout: str) -> None:

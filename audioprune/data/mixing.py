@@ -41,6 +41,7 @@ class Source:
         sha256: Hash of the file's bytes.
         duration_s: Length of the whole file in seconds.
         level: Root mean square of the whole file.
+        together: What is never split: its speaker or recording, with those of the same audio.
     """
 
     path: Path
@@ -50,6 +51,11 @@ class Source:
     sha256: str
     duration_s: float
     level: float
+    together: str = ""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the fingerprint of a corpus holds of it, wherever it lies."""
+        return {key: value for key, value in vars(self).items() if key != "together"} | {"path": ""}
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,7 @@ class Mixer:
         split = SPLITS.index("test")
         target = self._alternating("test", index)
         speech, start = self._speech(target, self.rules.max_test_s, np.random.default_rng([self.rules.seed, split, index, _STREAM_SPEECH]))
-        key = [self.rules.seed, split, index, _STREAM_NOISE, zlib.crc32(noise_name.encode())]
+        key = [self.rules.seed, split, index, _STREAM_NOISE, zlib.crc32(noise_name.encode(errors="surrogateescape"))]
         rng = np.random.default_rng(key)
         sources = [source for source in self.noise["test"] if source.group == noise_name]
         noise, parts = self._noise(sources[int(rng.integers(len(sources)))], len(speech), rng)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.data.audio import AUDIO_SUFFIXES, AudioStore
+from audioprune.data.checks import Finding
 from audioprune.data.gathering import (
     SHORTEST_NOISE_S,
     SHORTEST_SPEECH_S,
@@ -26,13 +27,17 @@ from audioprune.data.gathering import (
     speaker_notes,
     tell,
 )
+from audioprune.data.leaks import Member, copies, named_recordings, speech_keys, suspected
 from audioprune.data.mixing import Mixer, MixingRules, Mixtures, Source, by_group, collate, condition_name, require_talkers
+from audioprune.data.recordings import NAME_RULE, Links
+from audioprune.data.speakers import SpeakerRule
 from audioprune.data.splits import (
-    SPEAKER_RULES,
+    NOISE_RULES,
     SPLITS,
     Assigned,
     assign_noise,
     assign_speech,
+    below_splits,
     has_split_folders,
     lend_speakers,
     noise_of,
@@ -61,9 +66,10 @@ class NoisyMixtures:
     ``_``, so that ``babble_8talkers.wav`` is ``babble``, else after its folder, else after its file. A test condition is one
     noise at one SNR, ``babble_-5dB``.
 
-    No speaker and no noise file of the test set is heard in training. Without a folder ``valid`` for speech, training
-    speakers are set aside; without one for noise, validation uses other parts of the training files. Utterances below 0.5 s,
-    noises below 0.1 s and silent files are left out. Noise shorter than the speech is repeated from a random start.
+    No speaker and no noise recording of the test set is heard in training, as far as names and equal audio tell. Without a
+    folder ``valid`` for speech, training speakers are set aside; without one for noise, validation uses other parts of the
+    training files. Utterances below 0.5 s, noises below 0.1 s and silent files are left out. Noise shorter than the speech is
+    repeated from a random start.
 
     Args:
         speech_root: Folder of speech.
@@ -73,7 +79,10 @@ class NoisyMixtures:
         split: None takes folders named after splits, else shares of the speakers; ``"folders"``, ``"fraction"``, a list file or
             a mapping as in ``splits.read_split_list``.
         fractions: Shares of speakers (and of noise files) in train, valid and test.
-        speaker_from: ``"auto"``, ``"folder"``, ``"prefix"`` (of the file name) or ``"file"``.
+        speaker_from: ``"auto"``, ``"folder"``, ``"prefix"`` (of the file name) or ``"file"``, see ``speakers.SpeakerRule``.
+        speaker: Regular expression with a group ``speaker``, in place of ``speaker_from``.
+        speaker_csv: Table of paths and speakers, in place of ``speaker_from``.
+        noise_from: ``"auto"``: names say which noise files are one recording, see ``recordings.recording_of``. ``"file"``: each is one.
         valid_share: Share of the training speakers that are moved to validation in any case, 0..1.
         train_mixtures: Items of an epoch, 1 or more; None: one for each utterance.
         valid_mixtures: Validation items; None: one for each utterance.
@@ -117,6 +126,9 @@ class NoisyMixtures:
         split: str | Path | Mapping[str, Sequence[str]] | None = None,
         fractions: Sequence[float] = (0.8, 0.1, 0.1),
         speaker_from: str = "auto",
+        speaker: str | None = None,
+        speaker_csv: str | None = None,
+        noise_from: str = "auto",
         valid_share: float = 0.0,
         train_mixtures: int | None = None,
         valid_mixtures: int | None = None,
@@ -154,8 +166,9 @@ class NoisyMixtures:
             seed=seed,
         )
         check_choice(on_bad_file)
-        if speaker_from not in SPEAKER_RULES:
-            raise ConfigError(unknown_name("speaker_from", speaker_from, SPEAKER_RULES))
+        self.speakers = SpeakerRule(speaker_from, speaker, speaker_csv)
+        if noise_from not in NOISE_RULES:
+            raise ConfigError(unknown_name("noise_from", noise_from, NOISE_RULES))
         share_out(("a", "b", "c"), fractions, seed, "names")
         self.wanted = {"train": train_mixtures, "valid": valid_mixtures, "test": test_mixtures}
         for name, count in self.wanted.items():
@@ -171,7 +184,7 @@ class NoisyMixtures:
         self.sample_rate = sample_rate
         self.split = split
         self.fractions = tuple(fractions)
-        self.speaker_from = speaker_from
+        self.noise_from = noise_from
         self.valid_share = valid_share
         self.on_bad_file = on_bad_file
         self.cache_dir = cache_dir or ""
@@ -211,7 +224,7 @@ class NoisyMixtures:
 
     def fingerprint(self) -> str:
         """Return a hash of every file's place, content and use, and of all rules of mixing."""
-        files = [[role, asdict(source) | {"path": ""}] for role, sources in self._ready().sources.items() for source in sources]
+        files = [[role, source.identity()] for role, sources in self._ready().sources.items() for source in sources]
         counts = {split: self._count(split) for split in SPLITS}
         return sha256(json.dumps([asdict(self.rules), counts, files], sort_keys=True).encode())
 
@@ -235,13 +248,28 @@ class NoisyMixtures:
         return facts
 
     def scale(self) -> str:
-        """Return the size of the training speech in a few words, such as ``synthetic_speech, 14 min, 24 speakers``."""
-        return amount(self.title, self._ready().mixer.speech["train"], self.speaker_from)
+        """Return what is trained on in a few words, such as ``synthetic_speech, 14 min, 24 speakers, 1200 mixtures an epoch``."""
+        speech = amount(self.title, self._ready().mixer.speech["train"], self.speakers)
+        return f"{speech}, {self._count('train')} mixtures{' an epoch' if self.rules.fresh_each_epoch else ''}"
+
+    def leaks(self) -> list[Finding]:
+        """Return what is suspected to be in several splits: recordings and speakers by their names, copies by ear.
+
+        That validation uses the training noises is meant so; see ``share_noise``.
+        """
+        ready = self._ready()
+        by_role = ready.sources.items()
+        places = {role: {source.path: below_splits(Path(source.relative)) for source in sources} for role, sources in by_role}
+        noises = {path: {"recording": name} for path, name in named_recordings(places["noise"]).items()}
+        keys = speech_keys(places["speech"]) | noises
+        members = [Member(source.path, source.split, keys.get(source.path, {})) for _, sources in by_role for source in sources]
+        return suspected(members, list(copies(ready.gathered.facts)))
 
     def manifest(self) -> list[dict[str, Any]]:
         """Return one record for the corpus, each file, and each validation and test mixture with its seed and excerpts."""
         ready = self._ready()
         head = {"kind": "corpus", "name": self.title, "fingerprint": self.fingerprint(), "rules": asdict(self.rules)}
+        head["split_rules"] = [NAME_RULE, *ready.gathered.rules]
         records: list[dict[str, Any]] = [head]
         for role, sources in ready.sources.items():
             for source in sources:
@@ -277,7 +305,7 @@ class NoisyMixtures:
         noise.sources, notes = share_noise(noise.sources)
         sources = {"speech": list(speech.sources), "noise": noise.sources}
         speech.join(noise)
-        self.notes = speaker_notes(self.speaker_from) + speech.notes + notes + refuse_leaks(speech.facts, speech.sources)
+        self.notes = speaker_notes(self.speakers) + speech.notes + notes + refuse_leaks(speech.facts, speech.sources)
         if speech.skipped:
             self.notes.append(f"{len(speech.skipped)} bad files are left out: {'; '.join(f.line() for f in speech.skipped[:5])}")
         pools = {role: {split: [s for s in found if s.split == split] for split in SPLITS} for role, found in sources.items()}
@@ -299,20 +327,21 @@ class NoisyMixtures:
             cache_dir=self.cache_dir,
         )
 
-    def _assign_speech(self, root: Path, relative: Mapping[Path, Path]) -> tuple[list[Assigned], list[str]]:
-        assigned, notes = assign_speech(root, relative, self.split, self.fractions, self.speaker_from, self.rules.seed)
+    def _assign_speech(self, root: Path, relative: Mapping[Path, Path], links: Links) -> tuple[list[Assigned], list[str]]:
+        assigned, notes = assign_speech(root, relative, self.split, self.fractions, self.speakers, self.rules.seed, links=links)
         assigned, lent = lend_speakers(assigned, self.valid_share, self.rules.seed)
         return assigned, [*notes, *lent]
 
-    def _assign_noise(self, root: Path, relative: Mapping[Path, Path]) -> tuple[list[Assigned], list[str]]:
-        if self.test_noise_root is None:
-            return assign_noise(root, relative, self.fractions, self.rules.seed)
+    def _assign_noise(self, root: Path, relative: Mapping[Path, Path], links: Links) -> tuple[list[Assigned], list[str]]:
+        given = "test_noise_root is given"
         if root == self.test_noise_root:
-            return [Assigned(path, "test", noise_of(place)) for path, place in relative.items()], []
-        if has_split_folders(list(relative.values())):
-            assigned, notes = assign_noise(root, relative, self.fractions, self.rules.seed)
+            return [Assigned(path, "test", noise_of(place), place.as_posix(), given) for path, place in relative.items()], []
+        if self.test_noise_root is None or has_split_folders(list(relative.values())):
+            assigned, notes = assign_noise(root, relative, self.fractions, self.rules.seed, links, self.noise_from)
+            if self.test_noise_root is None:
+                return assigned, notes
             return [entry for entry in assigned if entry.split != "test"], [*notes, f"the test folder of {root} is not used"]
-        return [Assigned(path, "train", noise_of(place)) for path, place in relative.items()], []
+        return [Assigned(path, "train", noise_of(place), place.as_posix(), given) for path, place in relative.items()], []
 
     def _refuse_empty(self, pools: Mapping[str, Mapping[str, Sequence[Source]]]) -> None:
         for role, splits in pools.items():

@@ -17,7 +17,8 @@ from typing import Any
 from audioprune.data.checks import FileFacts, Finding, doubled
 from audioprune.data.file_index import inspect_files
 from audioprune.data.gathering import bad_files, check_choice, conversion_notes, names, tell
-from audioprune.data.note_splits import check_rule, choose, split_notes
+from audioprune.data.leaks import Member, copies, suspected
+from audioprune.data.note_splits import RULES, check_rule, choose, groups_of, split_notes
 from audioprune.data.notes import Crop, Note, NoteList, NoteSet, NoteStore, collate
 from audioprune.data.splits import SPLITS
 from audioprune.errors import ConfigError, DataError
@@ -35,6 +36,8 @@ class _Prepared:
     instruments: tuple[str, ...]
     facts: dict[Path, FileFacts]
     skipped: list[Finding]
+    together: dict[Note, str]
+    copies: list[tuple[Path, Path]]
 
 
 class NoteCorpus:
@@ -117,6 +120,17 @@ class NoteCorpus:
         """Names of the families; the index of a family is its place here."""
         return self._ready().listed.families
 
+    @property
+    def item_samples(self) -> int:
+        """Samples of a training item."""
+        return round((self.segment_s or self.store.duration_s) * self.sample_rate)
+
+    @property
+    def pitches(self) -> tuple[int, int]:
+        """Lowest and highest MIDI pitch of all notes."""
+        known = [note.pitch for pool in self._ready().pools.values() for note in pool]
+        return min(known), max(known)
+
     def prepare(self) -> None:
         """List, choose, inspect and split the notes; a second call does nothing.
 
@@ -169,15 +183,29 @@ class NoteCorpus:
         plural = "s" if instruments != 1 else ""
         return f"{self.title}, {len(training)} notes of {self.store.duration_s:g} s{part}, {instruments} instrument{plural}"
 
+    def leaks(self) -> list[Finding]:
+        """Return what is in several splits: the same audio, which is certain, takes of one note, and copies by ear."""
+        ready = self._ready()
+        notes = [(split, note) for split in SPLITS for note in ready.pools[split]]
+        certain = list(doubled([ready.facts[note.path] for _, note in notes], {note.path: split for split, note in notes}))
+        members = [Member(note.path, split, {"take": note.take}) for split, note in notes]
+        return [finding for finding in certain if finding.severity == "error"] + suspected(members, ready.copies)
+
     def manifest(self) -> list[dict[str, Any]]:
         """Return one record for the corpus and one for each note."""
         ready = self._ready()
-        records: list[dict[str, Any]] = [{"kind": "corpus", "name": self.title, "fingerprint": self.fingerprint()}]
+        rules = [RULES[self.split]]
+        records: list[dict[str, Any]] = [
+            {"kind": "corpus", "name": self.title, "fingerprint": self.fingerprint(), "split_rules": rules}
+        ]
+        first: dict[str, str] = {}
         for split in SPLITS:
             for note in ready.pools[split]:
                 fact = ready.facts[note.path]
-                meaning = {"pitch": note.pitch, "velocity": note.velocity, "instrument": note.instrument, "family": note.family}
+                meaning: dict[str, Any] = {"pitch": note.pitch, "velocity": note.velocity}
+                meaning |= {"instrument": note.instrument, "family": note.family}
                 place = {"split": split, "id": note.id, "path": note.path.relative_to(ready.listed.root).as_posix()}
+                meaning["together"] = first.setdefault(ready.together[note], note.id)
                 records.append({"kind": "note", **place, **meaning, "sha256": fact.sha256, "duration_s": fact.duration_s})
         return records
 
@@ -224,13 +252,14 @@ class NoteCorpus:
         silent = [note.path for note in chosen if facts[note.path].has("silent")]
         self.remarks = [*listed.remarks, *remarks, *self._file_remarks(skipped, silent, [facts[note.path] for note in usable])]
         audio = {path: fact.audio_sha256 for path, fact in facts.items()}
-        pools = split_notes(usable, self.split, self.fractions, self.split_seed, audio, listed.root)
+        links = list(copies([facts[note.path] for note in usable]))
+        pools = split_notes(usable, self.split, self.fractions, self.split_seed, audio, listed.root, links)
         empty = [split for split, pool in pools.items() if not pool]
         if empty:
             raise DataError(f"{listed.root}: expected notes for train, valid and test, found none for {', '.join(empty)}; add notes")
         self.remarks += _doubled_remarks(pools, facts)
         instruments = tuple(sorted({note.instrument for note in usable}))
-        return _Prepared(listed, pools, instruments, facts, skipped)
+        return _Prepared(listed, pools, instruments, facts, skipped, groups_of(usable, self.split, audio, links), links)
 
     def _file_remarks(self, skipped: Sequence[Finding], silent: Sequence[Path], usable: Sequence[FileFacts]) -> list[str]:
         remarks = [f"{len(skipped)} bad notes are left out: {'; '.join(f.line() for f in skipped[:5])}"] if skipped else []

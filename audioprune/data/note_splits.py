@@ -13,10 +13,17 @@ from pathlib import Path
 import numpy as np
 
 from audioprune.data.notes import Note
+from audioprune.data.recordings import Links, joined
 from audioprune.data.splits import SPLITS, share_out
 from audioprune.errors import ConfigError, DataError, unknown_name
 
-RULES = ("random", "by_pitch", "by_instrument", "official")
+RULES = {
+    "random": "takes of one instrument, pitch and velocity stay together, and notes of the same audio",
+    "by_pitch": "notes of one instrument and pitch stay together, and notes of the same audio",
+    "by_instrument": "notes of one instrument stay together, and instruments with the same audio",
+    "official": "the corpus names the split of each note",
+}
+"""How notes are split, and what each rule keeps together."""
 
 
 def check_rule(split: str, fractions: Sequence[float]) -> None:
@@ -26,7 +33,7 @@ def check_rule(split: str, fractions: Sequence[float]) -> None:
         ConfigError: They are.
     """
     if split not in RULES:
-        raise ConfigError(unknown_name("split", split, RULES))
+        raise ConfigError(unknown_name("split", split, list(RULES)))
     share_out(("a", "b", "c"), fractions, 0, "names")
 
 
@@ -54,7 +61,8 @@ def choose(notes: Sequence[Note], per_instrument: int | None, seed: int) -> tupl
         if len(places) < per_instrument:
             few.append(f"{instrument} ({len(places)})")
         ordered = sorted(places, key=lambda place: notes[place].id)  # whatever order the reader found them in
-        drawn = np.random.default_rng([seed, zlib.crc32(instrument.encode())]).permutation(len(ordered))[:per_instrument]
+        name = instrument.encode(errors="surrogateescape")
+        drawn = np.random.default_rng([seed, zlib.crc32(name)]).permutation(len(ordered))[:per_instrument]
         chosen += [ordered[int(index)] for index in drawn]
     listed = ", ".join(few[:5]) + (", ..." if len(few) > 5 else "")
     remarks = [f"{len(few)} of {len(by_instrument)} instruments have fewer than {per_instrument} notes: {listed}"] if few else []
@@ -62,19 +70,21 @@ def choose(notes: Sequence[Note], per_instrument: int | None, seed: int) -> tupl
 
 
 def split_notes(
-    notes: Sequence[Note], rule: str, fractions: Sequence[float], seed: int, audio: Mapping[Path, str], root: Path
+    notes: Sequence[Note], rule: str, fractions: Sequence[float], seed: int, audio: Mapping[Path, str], root: Path, links: Links = ()
 ) -> dict[str, list[Note]]:
     """Give every note a split.
 
     Args:
         notes: The notes.
-        rule: ``"random"`` shares out notes, of which those with the same audio stay together; ``"by_pitch"`` shares out pairs of
-            instrument and pitch, so that no pitch of an instrument is in two splits in different loudness; ``"by_instrument"``
-            shares out instruments; ``"official"`` takes the split of the corpus.
+        rule: ``"random"`` shares out notes, of which the takes of one instrument, pitch and velocity stay together; ``"by_pitch"``
+            shares out pairs of instrument and pitch, so that no pitch of an instrument is in two splits in different loudness;
+            ``"by_instrument"`` shares out instruments; ``"official"`` takes the split of the corpus. All but the last keep notes
+            of the same audio together.
         fractions: Shares of train, valid and test.
         seed: Decides them.
         audio: Hash of each file's samples.
         root: Folder of the corpus, for messages.
+        links: Files that are copies of one another.
 
     Raises:
         DataError: There are too few notes, pitches or instruments, or the corpus has no split of its own.
@@ -84,7 +94,7 @@ def split_notes(
         if not all(chosen.values()):
             raise DataError(f"{root}: expected a corpus with its own split, found notes without one; use split=random")
     else:
-        keys = {note: _key(note, rule, audio) for note in notes}
+        keys = groups_of(notes, rule, audio, links)
         groups = sorted(set(keys.values()))
         if len(groups) < 3:
             what = {"random": "notes", "by_pitch": "pitches of instruments", "by_instrument": "instruments"}[rule]
@@ -92,6 +102,18 @@ def split_notes(
         shares = share_out(groups, fractions, seed, "notes")
         chosen = {note: shares[keys[note]] for note in notes}
     return {split: [note for note in notes if chosen[note] == split] for split in SPLITS}
+
+
+def groups_of(notes: Sequence[Note], rule: str, audio: Mapping[Path, str], links: Links = ()) -> dict[Note, str]:
+    """Return what each note is kept with by a rule; see ``split_notes``."""
+    keys = {note: _key(note, rule, audio) for note in notes}
+    first: dict[str, Note] = {}
+    pairs = [(first.setdefault(audio[note.path], note), note) for note in notes if audio[note.path]]
+    if rule == "random":
+        pairs += [(first.setdefault(f"take {note.take}", note), note) for note in notes]
+    by_path = {note.path: note for note in notes}
+    pairs += [(by_path[one], by_path[other]) for one, other in links if one in by_path and other in by_path]
+    return joined(keys, pairs)
 
 
 def _key(note: Note, rule: str, audio: Mapping[Path, str]) -> str:

@@ -40,6 +40,7 @@ class Note:
         instrument: Name of the instrument.
         family: Name of its family.
         part: Split of the corpus's own list, or an empty text.
+        made_from: Pitch of the note that this one was made from by transposition; None for a recording of its own.
     """
 
     path: Path
@@ -49,6 +50,13 @@ class Note:
     instrument: str
     family: str
     part: str = ""
+    made_from: int | None = None
+
+    @property
+    def take(self) -> str:
+        """What takes of one note share: instrument, pitch and velocity, those of its source for a transposed note."""
+        pitch = self.pitch if self.made_from is None else self.made_from
+        return f"{self.instrument} {pitch:03d} {self.velocity:03d}"
 
 
 @dataclass(frozen=True)

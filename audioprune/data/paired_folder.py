@@ -27,14 +27,19 @@ from audioprune.data.gathering import (
     names,
     refuse_leaks,
     speaker_notes,
+    split_rules,
     stop_or_skip,
     tell,
 )
+from audioprune.data.leaks import Member, copies, cross, same_audio, speech_keys, suspected
+from audioprune.data.lists import bare_name
 from audioprune.data.mixing import MixingRules, Source, audible_start, by_group, collate, condition_name
-from audioprune.data.pairing import Pair, find_pairs, partners_differ, read_conditions
-from audioprune.data.splits import SPEAKER_RULES, SPLITS, assign_speech, lend_speakers, share_out
+from audioprune.data.pairing import LengthRule, Pair, find_pairs, read_conditions
+from audioprune.data.recordings import NAME_RULE, Links
+from audioprune.data.speakers import SpeakerRule
+from audioprune.data.splits import SPLITS, Assigned, assign_speech, below_splits, lend_speakers, share_out
 from audioprune.dsp import rms_gain
-from audioprune.errors import ConfigError, DataError, unknown_name
+from audioprune.errors import ConfigError, DataError
 from audioprune.files import sha256, write_atomic
 
 _LOG = logging.getLogger(__name__)
@@ -101,6 +106,8 @@ class Pairs(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         source = self.sources[index]
         noisy, clean = (self.store.whole(side.path).astype(np.float64) for side in (source.noisy, source.clean))
+        shortest = min(len(noisy), len(clean))
+        noisy, clean = noisy[:shortest], clean[:shortest]
         start, length = self._part(clean, source.clean.level, index)
         noisy, clean = noisy[start : start + length], clean[start : start + length]
         gain = float(rms_gain(noisy)) if self.rules.rms_normalise else 1.0
@@ -129,6 +136,16 @@ class _Prepared:
     pools: dict[str, list[PairSource]]
     store: AudioStore
     skipped: list[Finding]
+    facts: list[FileFacts]
+    rules: list[str]
+
+
+def pair_leaks(pools: Mapping[str, Sequence[PairSource]], facts: Sequence[FileFacts]) -> list[Finding]:
+    """Return what is suspected to be in several splits of pairs."""
+    sources = [source.clean for pool in pools.values() for source in pool]
+    keys = speech_keys({source.path: below_splits(Path(source.relative)) for source in sources})
+    members = [Member(source.path, source.split, keys.get(source.path, {})) for source in sources]
+    return suspected(members, list(copies(facts)))
 
 
 class PairedFolder:
@@ -137,7 +154,7 @@ class PairedFolder:
     Layouts: ``noisy/`` and ``clean/``; ``noisy_trainset_28spk_wav/``, ``clean_trainset_28spk_wav/``, ``noisy_testset_wav/``,
     ``clean_testset_wav/``; ``train/noisy/``, ``train/clean/``, ``test/...``. Without folders for splits, speakers are shared out;
     the speaker is the folder, or the file name up to the first ``_`` or ``-``. Without a folder for validation, some training
-    speakers are set aside. Pairs must have one length and one sample rate.
+    speakers are set aside. Pairs must have one sample rate, and one length unless ``lengths`` is ``"shortest"``.
 
     Args:
         root: Folder of the corpus.
@@ -147,6 +164,8 @@ class PairedFolder:
         split: As in NoisyMixtures.
         fractions: Shares of the speakers in train, valid and test.
         speaker_from: As in NoisyMixtures; ``"file"`` shares out single files, with speakers in several splits.
+        speaker: As in NoisyMixtures.
+        speaker_csv: As in NoisyMixtures; paths are those of the clean files.
         valid_speakers: Training speakers to use for validation when no folder is named so.
         valid_share: Share of the training speakers that are moved to validation in any case, 0..1.
         conditions: Text file with lines ``name noise snr``; then test conditions are noise by SNR, else one, ``"recorded"``.
@@ -158,6 +177,8 @@ class PairedFolder:
         fresh_each_epoch: Whether every epoch has new random parts.
         rms_normalise: Whether noisy is scaled to a root mean square of 1, and clean by the same factor.
         seed: Decides splits and parts.
+        lengths: ``"equal"`` refuses pairs of two lengths; ``"shortest"`` cuts both files at the end of the shorter one.
+        length_tolerance_s: Largest difference in seconds that may be cut; more is an error in any case.
         on_bad_file: ``"stop"`` or ``"skip"``, also for missing partners and different lengths.
         cache_dir: Where results of file checks are kept; empty for the user's cache folder.
         memory_mb: Most megabytes of decoded audio kept in memory.
@@ -183,6 +204,8 @@ class PairedFolder:
         split: str | Path | Mapping[str, Sequence[str]] | None = None,
         fractions: Sequence[float] = (0.8, 0.1, 0.1),
         speaker_from: str = "auto",
+        speaker: str | None = None,
+        speaker_csv: str | None = None,
         valid_speakers: Sequence[str] = (),
         valid_share: float = 0.0,
         conditions: str | Path | None = None,
@@ -194,6 +217,8 @@ class PairedFolder:
         fresh_each_epoch: bool = True,
         rms_normalise: bool = True,
         seed: int = 0,
+        lengths: str = "equal",
+        length_tolerance_s: float = 0.05,
         on_bad_file: str = "stop",
         cache_dir: str | None = None,
         memory_mb: float = 2048.0,
@@ -209,9 +234,9 @@ class PairedFolder:
             rms_normalise=rms_normalise,
             seed=seed,
         )
+        self.lengths = LengthRule(lengths, length_tolerance_s)
         check_choice(on_bad_file)
-        if speaker_from not in SPEAKER_RULES:
-            raise ConfigError(unknown_name("speaker_from", speaker_from, SPEAKER_RULES))
+        self.speakers = SpeakerRule(speaker_from, speaker, speaker_csv)
         share_out(("a", "b", "c"), fractions, seed, "names")
         self.most = {"train": train_mixtures, "valid": valid_mixtures, "test": test_mixtures}
         for name, count in self.most.items():
@@ -223,7 +248,6 @@ class PairedFolder:
         self.sample_rate = sample_rate
         self.split = split
         self.fractions = tuple(fractions)
-        self.speaker_from = speaker_from
         self.valid_speakers = tuple(valid_speakers)
         self.valid_share = valid_share
         self.on_bad_file = on_bad_file
@@ -264,8 +288,9 @@ class PairedFolder:
     def fingerprint(self) -> str:
         """Return a hash of every file's place, content and use, and of the rules."""
         ready = self._ready()
-        pairs = [[{**vars(side), "path": ""} for side in (s.noisy, s.clean)] + [s.noise, s.snr_db] for p in ready.pools.values() for s in p]
-        return sha256(json.dumps([asdict(self.rules), self.most, pairs], sort_keys=True).encode())
+        pairs = [[side.identity() for side in (s.noisy, s.clean)] + [s.noise, s.snr_db] for p in ready.pools.values() for s in p]
+        rules = [asdict(self.rules), self.most, self.lengths.lengths]
+        return sha256(json.dumps([*rules, pairs], sort_keys=True).encode())
 
     def describe(self) -> dict[str, Any]:
         """Return the size of the corpus: hours, speakers and pairs of each split, conditions, files left out."""
@@ -282,12 +307,18 @@ class PairedFolder:
 
     def scale(self) -> str:
         """Return the size of the training speech in a few words, such as ``paired_folder, 9.4 h, 28 speakers``."""
-        return amount(self.title, [source.clean for source in self._ready().pools["train"]], self.speaker_from)
+        return amount(self.title, [source.clean for source in self._ready().pools["train"][: self.most["train"]]], self.speakers)
+
+    def leaks(self) -> list[Finding]:
+        """Return what is suspected to be in several splits: speakers by their names, copies by ear."""
+        return pair_leaks(self._ready().pools, self._ready().facts)
 
     def manifest(self) -> list[dict[str, Any]]:
         """Return one record for the corpus and one for each pair."""
-        records = [{"kind": "corpus", "name": self.title, "fingerprint": self.fingerprint(), "rules": asdict(self.rules)}]
-        return records + [source.record() for pool in self._ready().pools.values() for source in pool]
+        ready = self._ready()
+        head = {"kind": "corpus", "name": self.title, "fingerprint": self.fingerprint(), "rules": asdict(self.rules)}
+        pairs = [source for pool in ready.pools.values() for source in pool]
+        return [{**head, "split_rules": ready.rules}] + [{**source.record(), "together": source.clean.together} for source in pairs]
 
     def write_manifest(self, path: str | Path) -> Path:
         """Write the manifest as JSON lines."""
@@ -307,29 +338,39 @@ class PairedFolder:
         pairs, problems = find_pairs(self.root, self.noisy_root, self.clean_root)
         where = self.root or self.clean_root or Path()
         relative = {pair.clean: pair.relative for pair in pairs}
-        assigned, notes = assign_speech(
-            where, relative, self.split, self.fractions, self.speaker_from, self.rules.seed, self.valid_speakers
-        )
-        assigned, lent = lend_speakers(assigned, self.valid_share, self.rules.seed)
+        assigned, notes = self._assign(where, relative)
         places = {entry.path: entry for entry in assigned}
         pairs = [pair for pair in pairs if pair.clean in places]
         facts = self._inspect(pairs)
-        problems += [finding for fact in facts.values() for finding in fact.errors] + _mismatches(pairs, facts)
+        links = same_audio(facts[pair.clean] for pair in pairs)
+        if cross({path: entry.split for path, entry in places.items()}, links):
+            assigned, notes = self._assign(where, relative, links)
+            places = {entry.path: entry for entry in assigned}
+        problems += [finding for fact in facts.values() for finding in fact.errors] + _mismatches(pairs, facts, self.lengths)
         stop_or_skip(where, [FileFacts(finding.path, findings=(finding,)) for finding in problems], self.on_bad_file)
         usable, more = _usable(pairs, facts, {finding.path for finding in problems})
+        more += self.lengths.note([abs(facts[pair.noisy].duration_s - facts[pair.clean].duration_s) for pair in usable])
         known = read_conditions(self.conditions) if self.conditions else {}
         pools: dict[str, list[PairSource]] = {split: [] for split in SPLITS}
         for pair in usable:
             place = places[pair.clean]
-            noisy, clean = (_source(facts[path], pair.relative, place.split, place.group) for path in (pair.noisy, pair.clean))
-            pools[place.split].append(PairSource(noisy, clean, *known.get(pair.noisy.stem, (_ANY_NOISE, None))))
+            noisy, clean = (_source(facts[path], pair.relative, place) for path in (pair.noisy, pair.clean))
+            pools[place.split].append(PairSource(noisy, clean, *known.get(bare_name(pair.noisy.name), (_ANY_NOISE, None))))
         self._refuse(pools, where)
         used = [facts[path] for pair in usable for path in (pair.noisy, pair.clean)]
         leaks = refuse_leaks(used, [side for pool in pools.values() for source in pool for side in (source.noisy, source.clean)])
-        self.notes = speaker_notes(self.speaker_from) + notes + lent + more + conversion_notes(used, self.sample_rate) + leaks
+        self.notes = speaker_notes(self.speakers) + notes + more + conversion_notes(used, self.sample_rate) + leaks
         if problems:
             self.notes.append(f"{len(problems)} bad files are left out: {'; '.join(finding.line() for finding in problems[:5])}")
-        return _Prepared(pools, AudioStore(self.sample_rate, round(self.memory_mb * 1e6)), problems)
+        clean = [facts[pair.clean] for pair in usable]
+        store = AudioStore(self.sample_rate, round(self.memory_mb * 1e6))
+        return _Prepared(pools, store, problems, clean, [NAME_RULE, *split_rules("speech", assigned)])
+
+    def _assign(self, where: Path, relative: Mapping[Path, Path], links: Links = ()) -> tuple[list[Assigned], list[str]]:
+        seed = self.rules.seed
+        assigned, notes = assign_speech(where, relative, self.split, self.fractions, self.speakers, seed, self.valid_speakers, links)
+        assigned, lent = lend_speakers(assigned, self.valid_share, seed)
+        return assigned, notes + lent
 
     def _inspect(self, pairs: Sequence[Pair]) -> dict[Path, FileFacts]:
         if self.root is not None:
@@ -357,15 +398,17 @@ def _usable(pairs: Sequence[Pair], facts: Mapping[Path, FileFacts], bad: set[Pat
     return [pair for pair in pairs if not {pair.noisy, pair.clean} & (bad | idle)], notes
 
 
-def _mismatches(pairs: Sequence[Pair], facts: Mapping[Path, FileFacts]) -> list[Finding]:
+def _mismatches(pairs: Sequence[Pair], facts: Mapping[Path, FileFacts], rule: LengthRule) -> list[Finding]:
     found = []
     for pair in pairs:
         noisy, clean = facts[pair.noisy], facts[pair.clean]
-        differ = partners_differ((noisy.sample_rate, noisy.frames), (clean.sample_rate, clean.frames))
+        differ = rule.fault((noisy.sample_rate, noisy.frames), (clean.sample_rate, clean.frames))
         if differ and not noisy.errors and not clean.errors:
             found.append(Finding(pair.noisy, "error", "length", differ))
     return found
 
 
-def _source(fact: FileFacts, relative: Path, split: str, speaker: str) -> Source:
-    return Source(fact.path, relative.as_posix(), split, speaker, fact.sha256, fact.duration_s, fact.level)
+def _source(fact: FileFacts, relative: Path, place: Assigned) -> Source:
+    return Source(
+        fact.path, relative.as_posix(), place.split, place.group, fact.sha256, fact.duration_s, fact.level, place.together
+    )

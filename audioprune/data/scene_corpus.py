@@ -22,7 +22,9 @@ from torch.utils.data import Dataset
 
 from audioprune.data.checks import FileFacts, Finding, doubled
 from audioprune.data.file_index import inspect_files
-from audioprune.data.gathering import check_choice, names, stop_or_skip, tell
+from audioprune.data.gathering import check_choice, names, refuse_doubled, stop_or_skip, tell
+from audioprune.data.leaks import Member, copies, cross, same_audio, suspected
+from audioprune.data.recordings import NAME_RULE, Links
 from audioprune.data.scene_features import FeatureStore, Normalisation, SceneFeatures
 from audioprune.data.scene_lists import SceneClip, SceneList, shared_recordings
 from audioprune.data.splits import SPLITS
@@ -92,13 +94,14 @@ class _Prepared:
     pools: dict[str, list[SceneSource]]
     normalisation: Normalisation
     skipped: list[Finding]
+    facts: list[FileFacts]
 
 
 class SceneCorpus:
     """A corpus of scenes from any list of clips.
 
     Args:
-        list_clips: Gives the clips with their splits.
+        list_clips: Gives the clips with their splits; asked again with the files of the same audio if shares have parted them.
         features: What a model sees of a clip.
         on_bad_file: ``"stop"`` or ``"skip"``.
         cache_dir: Where features and results of file checks are kept; empty for the user's cache folder.
@@ -117,7 +120,7 @@ class SceneCorpus:
 
     def __init__(
         self,
-        list_clips: Callable[[], SceneList],
+        list_clips: Callable[[Links], SceneList],
         features: SceneFeatures,
         *,
         on_bad_file: str = "stop",
@@ -195,10 +198,17 @@ class SceneCorpus:
         size = f"{len(ready.pools['train'])} clips of {self.features.duration_s:g} s"
         return f"{self.title}{partial}, {size}, {len(ready.scenes.classes)} classes"
 
+    def leaks(self) -> list[Finding]:
+        """Return what is suspected to be in several splits: recordings by their names or lists, copies by ear."""
+        ready = self._ready()
+        clips = [source.clip for split in SPLITS for source in ready.pools[split]]
+        return suspected([Member(clip.path, clip.split, {"recording": clip.recording}) for clip in clips], list(copies(ready.facts)))
+
     def manifest(self) -> list[dict[str, Any]]:
         """Return one record for the corpus and one for each clip."""
         ready = self._ready()
-        records: list[dict[str, Any]] = [{"kind": "corpus", "name": self.title, "fingerprint": self.fingerprint()}]
+        head = {"kind": "corpus", "name": self.title, "fingerprint": self.fingerprint(), "split_rules": [NAME_RULE, ready.scenes.rule]}
+        records: list[dict[str, Any]] = [head]
         for split in SPLITS:
             for source in ready.pools[split]:
                 place = {"split": split, "path": source.clip.relative, "label": source.clip.label, "recording": source.clip.recording}
@@ -220,10 +230,13 @@ class SceneCorpus:
         return self._prepared
 
     def _prepare(self) -> _Prepared:
-        scenes = self.list_clips()
+        scenes = self.list_clips(())
         facts = {fact.path: fact for fact in inspect_files(scenes.root, sorted({clip.path for clip in scenes.clips}), self.cache_dir)}
         skipped = stop_or_skip(scenes.root, list(facts.values()), self.on_bad_file)
         usable = [fact for fact in facts.values() if not fact.errors]
+        links = same_audio(usable)
+        if cross(_first_splits(scenes), links):
+            scenes = self.list_clips(links)
         self.notes = [*scenes.notes, *_sharing_notes(scenes, usable), *_file_notes(usable, self.features)]
         if skipped:
             self.notes.append(f"{len(skipped)} bad files are left out: {'; '.join(finding.line() for finding in skipped[:5])}")
@@ -239,7 +252,7 @@ class SceneCorpus:
         training = pools["train"]
         known_as = sha256(json.dumps([source.sha256 for source in training]).encode())
         clips = (self.store.get(source.clip.path, source.sha256) for source in training)
-        return _Prepared(scenes, pools, self.store.normalisation(known_as, lambda: clips), skipped)
+        return _Prepared(scenes, pools, self.store.normalisation(known_as, lambda: clips), skipped, usable)
 
 
 def _compute(store: FeatureStore, sources: Sequence[SceneSource], title: str) -> None:
@@ -257,20 +270,24 @@ def _compute(store: FeatureStore, sources: Sequence[SceneSource], title: str) ->
             raise
 
 
+def _first_splits(scenes: SceneList) -> dict[Path, str]:
+    """Return the split of each file; what both trains and validates counts as training."""
+    order = sorted(scenes.clips, key=lambda clip: SPLITS.index(clip.split))
+    return {clip.path: clip.split for clip in reversed(order)}
+
+
 def _sharing_notes(scenes: SceneList, facts: Sequence[FileFacts]) -> list[str]:
     """Refuse test audio in another split; return notes on recordings in both and on doubled files.
 
     Raises:
         DataError: A file, or the same audio in another file, is in test and in training or validation.
     """
-    splits = {clip.path: clip.split for clip in scenes.clips if clip.split != "test"}
+    splits = _first_splits(scenes)
     for clip in scenes.clips:
-        if clip.split == "test" and splits.setdefault(clip.path, "test") != "test":
+        if clip.split == "test" and splits[clip.path] != "test":
             raise DataError(f"expected each file in one split, got {clip.relative} in {splits[clip.path]} and test; correct the lists")
     found = list(doubled(facts, splits))
-    leak = next((finding for finding in found if finding.severity == "error"), None)
-    if leak:
-        raise DataError(f"expected different audio in training and test, got {leak.path}, {leak.reason}")
+    refuse_doubled(found)
     notes = [f"{len(found)} files hold the same audio as another: {names(finding.path for finding in found)}"] if found else []
     shared = shared_recordings(scenes.clips)
     if shared:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from audioprune.data.audio import find_audio
+from audioprune.data.recordings import Links, joined, recording_of
 from audioprune.data.splits import has_split_folders, listing, share_out, split_of_folder
 from audioprune.errors import ConfigError, DataError, unknown_name
 
@@ -51,6 +52,7 @@ class SceneList:
         clips: The clips.
         notes: What a user should know, one line each.
         missing: Why this is not the whole published corpus; empty if it is, or if nothing is published.
+        rule: How recordings and splits were found, in words.
     """
 
     root: Path
@@ -58,10 +60,16 @@ class SceneList:
     clips: tuple[SceneClip, ...]
     notes: tuple[str, ...] = ()
     missing: str = ""
+    rule: str = ""
 
 
 def list_classes(
-    root: Path, split: str | None = None, fractions: Sequence[float] = (0.8, 0.1, 0.1), recording_from: str = "auto", seed: int = 0
+    root: Path,
+    split: str | None = None,
+    fractions: Sequence[float] = (0.8, 0.1, 0.1),
+    recording_from: str = "auto",
+    seed: int = 0,
+    links: Links = (),
 ) -> SceneList:
     """List the clips in folders named after classes, ``<class>/...`` or ``{train,valid,test}/<class>/...``.
 
@@ -70,9 +78,10 @@ def list_classes(
         split: None takes folders named after splits if there are, else shares of the recordings; ``"folders"`` or ``"fraction"``.
         fractions: Shares of each class's recordings in train, valid and test.
         recording_from: ``"folder"``: the first folder inside the class. ``"prefix"``: the file name up to the first ``_``.
-            ``"file"``: each file is a recording. ``"auto"``: the folder where there is one, else the prefix if that gives every class
-            three recordings, else the file.
+            ``"file"``: each file is a recording. ``"auto"``: the folder where there is one, else a prefix with a digit, such as
+            ``a001_``, if that gives every class three recordings, else the name as ``recordings.recording_of`` reads it.
         seed: Chooses the recordings of each share.
+        links: Files of the same audio, whose recordings are kept together.
 
     Raises:
         DataError: The folder is missing or laid out otherwise, a class has too few recordings, or one of test is unknown in training.
@@ -90,15 +99,17 @@ def list_classes(
     notes = [f"{len(left)} audio files are in no folder of a class and not used: {some(left)}"] if left else []
     classes = tuple(sorted({place.parts[0] for place in used.values()}))
     _refuse_few(root, classes)
+    shared = not by_folder or split == "fraction"
     recordings, said = _class_recordings(used, recording_from)
-    clips = [
-        SceneClip(path, inside[path].as_posix(), place.parts[0], f"{place.parts[0]}/{recordings[path]}", places[path][0])
-        for path, place in used.items()
-    ]
-    if not by_folder or split == "fraction":
+    if not shared and recording_from == "auto":
+        recordings = _apart(recordings, used, {path: name for path, (name, _) in places.items()})
+    together = joined({path: f"{place.parts[0]}/{recordings[path]}" for path, place in used.items()}, links)
+    clips = [SceneClip(path, inside[path].as_posix(), place.parts[0], together[path], places[path][0]) for path, place in used.items()]
+    if shared:
         clips = _shared_out(clips, fractions, seed)
     _refuse_unknown_classes(root, clips)
-    return SceneList(root, classes, tuple(clips), (*notes, *said))
+    how = f"shares of each class's recordings by seed {seed}" if shared else "folders give the splits"
+    return SceneList(root, classes, tuple(clips), (*notes, *(said if shared else ())), rule=f"recordings by {recording_from}; {how}")
 
 
 def with_validation(scenes: SceneList, fraction: float, hold_out: bool, seed: int) -> SceneList:
@@ -178,6 +189,8 @@ def _class_recordings(places: Mapping[Path, Path], rule: str) -> tuple[dict[Path
         "folder": lambda place: place.parts[1] if len(place.parts) > 2 else "",
         "prefix": lambda place: re.split("_", place.stem, maxsplit=1)[0] or place.stem,
         "file": lambda place: Path(*place.parts[1:]).with_suffix("").as_posix(),
+        "identity": _identity,
+        "name": lambda place: recording_of(place).removeprefix(f"{place.parts[0]}/"),
     }
     if rule != "auto":
         named = {path: rules[rule](place) for path, place in places.items()}
@@ -185,13 +198,28 @@ def _class_recordings(places: Mapping[Path, Path], rule: str) -> tuple[dict[Path
         if bare:
             raise DataError(f"expected each clip in a folder of its recording inside the class, got {some(bare)}; use recording_from=file")
         return named, []
-    named = {path: rules["folder"](place) or rules["prefix"](place) for path, place in places.items()}
+    names = {path: rules["folder"](place) or rules["name"](place) for path, place in places.items()}
+    named = {path: rules["folder"](place) or rules["identity"](place) or names[path] for path, place in places.items()}
     found = Counter(label for label, _ in {(places[path].parts[0], name) for path, name in named.items()})
-    poor = sorted(label for label, count in found.items() if count < _FEWEST_RECORDINGS)
-    if not poor:
+    if min(found.values()) < _FEWEST_RECORDINGS:
+        named = names
+    if any(name != rules["file"](places[path]) for path, name in named.items()):
         return named, []
-    note = f"each file counts as a recording, since folders and prefixes of names give fewer than 3 in {some(poor)}"
-    return {path: rules["file"](place) for path, place in places.items()}, [note]
+    return named, ["each file counts as a recording, since no name or folder says more"]
+
+
+def _identity(place: Path) -> str:
+    """Return the begin of a name up to the first ``_`` if it holds a digit, as in ``a001_happy``; else an empty text."""
+    first, underscore, _ = place.stem.partition("_")
+    return first if underscore and any(character.isdigit() for character in first) else ""
+
+
+def _apart(recordings: Mapping[Path, str], places: Mapping[Path, Path], splits: Mapping[Path, str]) -> dict[Path, str]:
+    """Keep files apart that have one name in two splits by chance, such as ``1.wav``: their names say nothing of a recording."""
+    whole = {path: Path(*place.parts[1:]).with_suffix("").as_posix() for path, place in places.items()}
+    telling = {(places[path].parts[0], name) for path, name in recordings.items() if name != whole[path]}
+    chance = {path for path, name in recordings.items() if (places[path].parts[0], name) not in telling}
+    return {path: f"{splits[path]}/{name}" if path in chance else name for path, name in recordings.items()}
 
 
 def _shared_out(clips: Sequence[SceneClip], fractions: Sequence[float], seed: int) -> list[SceneClip]:

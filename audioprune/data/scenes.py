@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from audioprune.data.checks import Finding
+from audioprune.data.recordings import Links
 from audioprune.data.scene_corpus import SceneCorpus, SceneSet, collate
 from audioprune.data.scene_features import SceneFeatures
 from audioprune.data.scene_lists import RECORDING_RULES, SceneList, check_fraction, list_classes, with_validation
@@ -64,8 +66,8 @@ class TutScenes:
         check_fraction(valid_fraction)
         place = Path(root).expanduser()
 
-        def list_clips() -> SceneList:
-            return with_validation(list_tut(place, corpus, chosen), valid_fraction, hold_out, seed)
+        def list_clips(links: Links) -> SceneList:
+            return with_validation(list_tut(place, corpus, chosen, links), valid_fraction, hold_out, seed)
 
         name = title or corpus.title + (f" fold {fold}" if fold else "")
         self.scenes = SceneCorpus(
@@ -73,6 +75,11 @@ class TutScenes:
         )
         self.sample_rate = self.scenes.sample_rate
         self.classes = corpus.classes
+
+    @property
+    def features(self) -> SceneFeatures:
+        """What a model sees of a clip."""
+        return self.scenes.features
 
     @property
     def notes(self) -> list[str]:
@@ -106,6 +113,10 @@ class TutScenes:
     def scale(self) -> str:
         """Return the size of the training set in a few words; a partial corpus says so."""
         return self.scenes.scale()
+
+    def leaks(self) -> list[Finding]:
+        """Return what is suspected to be in several splits; see SceneCorpus.leaks."""
+        return self.scenes.leaks()
 
     def manifest(self) -> list[dict[str, Any]]:
         """Return one record for the corpus and one for each clip."""
@@ -166,8 +177,9 @@ class ClassFolder:
         check_fraction(valid_fraction)
         self.root = Path(root).expanduser()
 
-        def list_clips() -> SceneList:
-            return with_validation(list_classes(self.root, split, fractions, recording_from, seed), valid_fraction, hold_out, seed)
+        def list_clips(links: Links) -> SceneList:
+            listed = list_classes(self.root, split, fractions, recording_from, seed, links)
+            return with_validation(listed, valid_fraction, hold_out, seed)
 
         self.scenes = SceneCorpus(
             list_clips, SceneFeatures(**features), on_bad_file=on_bad_file, cache_dir=cache_dir, memory_mb=memory_mb, title=title
@@ -178,6 +190,11 @@ class ClassFolder:
     def classes(self) -> tuple[str, ...]:
         """Names of the classes in alphabetical order; a label is a place in this order."""
         return self.scenes.classes
+
+    @property
+    def features(self) -> SceneFeatures:
+        """What a model sees of a clip."""
+        return self.scenes.features
 
     @property
     def notes(self) -> list[str]:
@@ -211,6 +228,10 @@ class ClassFolder:
     def scale(self) -> str:
         """Return the size of the training set in a few words; a partial corpus says so."""
         return self.scenes.scale()
+
+    def leaks(self) -> list[Finding]:
+        """Return what is suspected to be in several splits; see SceneCorpus.leaks."""
+        return self.scenes.leaks()
 
     def manifest(self) -> list[dict[str, Any]]:
         """Return one record for the corpus and one for each clip."""

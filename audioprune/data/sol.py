@@ -5,7 +5,7 @@ A table of metadata counts where there is one, else names and folders. Any other
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 from audioprune.data.audio import find_audio
 from audioprune.data.checks import Finding
+from audioprune.data.lists import Places, read_table
 from audioprune.data.note_corpus import NoteCorpus
 from audioprune.data.note_names import DEFAULT_VELOCITY, DYNAMICS, pitch_of_name
 from audioprune.data.notes import PITCHES, Note, NoteList
@@ -20,6 +21,7 @@ from audioprune.data.splits import listing
 from audioprune.errors import DataError, unknown_name
 
 _COLUMNS = ("Path", "Family", "Instrument (in full)", "Technique (in full)", "Pitch", "Pitch ID", "Dynamics")
+_TRANSPOSED = re.compile(r"-R(?P<cents>\d+)(?P<to>[ud])$")
 _FOLD_SPLITS = {"0": "test", "1": "valid"}
 
 
@@ -98,23 +100,18 @@ def _table(root: Path) -> Path | None:
 
 
 def _reads(path: Path) -> bool:
-    with open(path, encoding="utf-8-sig", errors="replace", newline="") as stream:
-        return set(_COLUMNS) <= set(next(csv.reader(stream), []))
+    return set(_COLUMNS) <= set(read_table(path, "a CSV table of notes", errors="replace").header)
 
 
 def _from_table(root: Path, table: Path) -> Iterator[_Row]:
-    try:
-        with open(table, encoding="utf-8-sig", newline="") as stream:
-            lines = list(csv.DictReader(stream))
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{table}: expected a CSV table of notes, got {error}; unpack the corpus again") from error
     audio = root / "audio" if (root / "audio").is_dir() else root
-    for line in lines:
+    places = Places((audio,))
+    for line in read_table(table, "a CSV table of notes").records():
         values = {key: (line.get(key) or "").strip() for key in (*_COLUMNS, "Fold")}
         number = values["Pitch ID"]
         pitch = int(number) if number.isdigit() else pitch_of_name(values["Pitch"])
         instrument, technique = values["Instrument (in full)"], values["Technique (in full)"]
-        path = audio / values["Path"]
+        path = places.find(values["Path"]) or audio / values["Path"]
         yield _Row(path, values["Family"], instrument, technique, pitch, values["Dynamics"], values["Fold"], pitch_of_name(values["Pitch"]))
 
 
@@ -144,7 +141,17 @@ def _fault(row: _Row) -> str:
 def _note(row: _Row, root: Path) -> Note:
     split = _FOLD_SPLITS.get(row.fold, "train") if row.fold else ""
     name = row.path.relative_to(root).with_suffix("").as_posix().removeprefix("audio/").replace("/", "__")
-    return Note(row.path, name, row.pitch or 0, _velocity(row.dynamics) or DEFAULT_VELOCITY, row.instrument, row.family, split)
+    pitch, velocity = row.pitch or 0, _velocity(row.dynamics) or DEFAULT_VELOCITY
+    return Note(row.path, name, pitch, velocity, row.instrument, row.family, split, _made_from(row.path.stem, pitch))
+
+
+def _made_from(name: str, pitch: int) -> int | None:
+    """Return the pitch that a note was transposed from, where its name ends as in ``-R100u``: made from 100 cents below."""
+    match = _TRANSPOSED.search(name)
+    if not match:
+        return None
+    steps = round(int(match["cents"]) / 100)
+    return pitch - steps if match["to"] == "u" else pitch + steps
 
 
 def _velocity(dynamics: str) -> int | None:

@@ -17,8 +17,10 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from audioprune.data.checks import Finding
 from audioprune.data.made_folder import MadeFolder
 from audioprune.data.scene_corpus import SceneSet, collate
+from audioprune.data.scene_features import SceneFeatures
 from audioprune.data.scenes import ClassFolder
 from audioprune.data.splits import SPLITS
 from audioprune.dsp import rms
@@ -240,7 +242,8 @@ class SyntheticScenes:
         duration_s: Length of a clip in seconds.
         mels: Number of mel bands.
         cache_dir: Cache folder; empty for the user's.
-        **options: Any other argument of ClassFolder, such as ``hop_length`` or ``memory_mb``.
+        **options: Any other argument of ClassFolder, such as ``hop_length`` or ``memory_mb``; ``hold_out`` changes nothing, for there is a
+            validation set.
 
     Attributes:
         sample_rate: Rate at which features are computed, in Hz.
@@ -278,6 +281,11 @@ class SyntheticScenes:
         self.sample_rate = self.scenes.sample_rate
         self.classes = tuple(scene.name for scene in SCENES)
         self._ready = False
+
+    @property
+    def features(self) -> SceneFeatures:
+        """What a model sees of a clip."""
+        return self.scenes.features
 
     @property
     def notes(self) -> list[str]:
@@ -327,6 +335,10 @@ class SyntheticScenes:
         """Return the size of the training set in a few words, ``synthetic_scenes, 600 clips of 3 s, 10 classes``."""
         self.prepare()
         return self.scenes.scale()
+
+    def leaks(self) -> list[Finding]:
+        """Return nothing: each clip is made anew, whatever its name."""
+        return []
 
     def manifest(self) -> list[dict[str, Any]]:
         """Return one record for the corpus and one for each clip."""

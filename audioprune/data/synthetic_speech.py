@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from audioprune.data.audio import Samples
+from audioprune.data.checks import Finding
 from audioprune.data.made_folder import MadeFolder
 from audioprune.data.mixing import Mixtures, collate
 from audioprune.data.noise_synthesis import NOISES, babble, cafeteria, levelled
@@ -183,6 +184,10 @@ class SyntheticSpeech:
         """Return the size of the training speech in a few words, ``synthetic_speech, 14 min, 24 speakers``."""
         self.prepare()
         return self.mixtures.scale()
+
+    def leaks(self) -> list[Finding]:
+        """Return nothing: each file is made anew, whatever its name."""
+        return []
 
     def manifest(self) -> list[dict[str, Any]]:
         """Return the records of NoisyMixtures.manifest."""

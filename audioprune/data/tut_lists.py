@@ -6,10 +6,12 @@ Lists are read as they lie on disk, whatever their line ends, header or suffix; 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from audioprune.data.audio import AUDIO_SUFFIXES, find_audio
+from audioprune.data.lists import read_cells
+from audioprune.data.recordings import Links, joined, recording_of
 from audioprune.data.scene_lists import SceneClip, SceneList, some
 from audioprune.data.splits import listing
 from audioprune.errors import ConfigError, DataError, unknown_name
@@ -77,7 +79,7 @@ def tut_corpus(year: int, fold: int | None) -> tuple[TutCorpus, int]:
     return corpus, chosen
 
 
-def list_tut(root: Path, corpus: TutCorpus, fold: int) -> SceneList:
+def list_tut(root: Path, corpus: TutCorpus, fold: int, links: Links = ()) -> SceneList:
     """List the training and test clips of a TUT corpus.
 
     A part of the corpus is accepted and said. The recording of a 2017 clip is its name up to the first ``_`` (for renamed
@@ -87,6 +89,7 @@ def list_tut(root: Path, corpus: TutCorpus, fold: int) -> SceneList:
         root: Folder that holds the corpus's own folders.
         corpus: Which corpus.
         fold: 0 for development against evaluation, else the number of a fold.
+        links: Files of the same audio, whose recordings are kept together.
 
     Raises:
         DataError: Folders or lists are missing, a label is unknown, or a file has two labels or is in training and test.
@@ -112,7 +115,10 @@ def list_tut(root: Path, corpus: TutCorpus, fold: int) -> SceneList:
     wanted = corpus.clips[fold]
     missing = f"{counts[0]} of {wanted[0]} training and {counts[1]} of {wanted[1]} test clips" if counts != wanted else ""
     notes += [f"not the whole published corpus: {missing}"] if missing else []
-    return SceneList(root, corpus.classes, tuple(clips), tuple(notes), missing)
+    together = joined({clip.path: clip.recording for clip in clips}, links)
+    kept = tuple(replace(clip, recording=together[clip.path]) for clip in clips)
+    rule = "recordings (2017) or city and location (2018) as the corpus names them; its lists give training and test"
+    return SceneList(root, corpus.classes, kept, tuple(notes), missing, rule)
 
 
 @dataclass(frozen=True)
@@ -126,21 +132,15 @@ class Row:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read a list of a TUT corpus: tabs or commas, with or without a header, any line ends, with or without a byte-order mark.
+    """Read a list of a TUT corpus: tabs, semicolons or commas, with or without a header, any line ends, with or without a byte-order mark.
 
     Raises:
         DataError: The list is not text, or a row does not begin with the name of an audio file inside the corpus.
     """
-    try:
-        lines = path.read_bytes().decode("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: expected a text file in UTF-8, got {error}; restore the list") from error
     columns: Mapping[str, int] = {name: place for place, name in enumerate(_COLUMNS)}
     rows: list[Row] = []
-    for number, line in enumerate(lines, 1):
-        cells = [cell.strip().strip('"') for cell in line.split("\t" if "\t" in line else ",")]
-        if not any(cells):
-            continue
+    for line in read_cells(path, "a list of clips"):
+        cells, number = line.cells, line.number
         if not rows and _header(cells) is not None:
             columns = _header(cells) or columns
             continue
@@ -177,7 +177,7 @@ def _listed_clips(
             absent.append(row.file)
         else:
             listed = row.recording or (known[path].recording if path in known else "")
-            recording = listed or _recording_named(renamed.get(path.name, path.name))
+            recording = listed or recording_of(PurePosixPath(renamed.get(path.name, path.name)))
             clips[path] = SceneClip(path, path.relative_to(root).as_posix(), row.label, recording, split)
     if not clips:
         raise DataError(f"{place}: expected its files in {folder}, found none of {len(absent)} ({some(absent)}); unpack the audio there")
@@ -206,12 +206,6 @@ def _renamed(folder: Path) -> dict[str, str]:
     """Return the names that renamed evaluation files had before, as ``map.txt`` gives them."""
     place = _list_at(folder, "evaluation_setup/map")
     return {PurePosixPath(row.file).name: PurePosixPath(row.label).name for row in read_rows(place)} if place else {}
-
-
-def _recording_named(name: str) -> str:
-    """Return the recording of a file by its name: ``b020`` of b020_90_100.wav, ``paris-7`` of park-paris-7-23-a.wav."""
-    parts = PurePosixPath(name).stem.split("-")
-    return "-".join(parts[1:3]) if len(parts) >= 4 else parts[0].split("_")[0]
 
 
 def _folder(root: Path, name: str, hint: str = "") -> Path:

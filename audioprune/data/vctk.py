@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.data.audio import find_audio
-from audioprune.data.splits import Assigned, assign_speech, listing, speaker_of
+from audioprune.data.lists import read_lines
+from audioprune.data.recordings import Links
+from audioprune.data.speakers import speaker_of
+from audioprune.data.splits import Assigned, assign_speech, listing
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 MICS = ("mic1", "mic2")
@@ -78,7 +81,7 @@ class Vctk:
             raise DataError(f"expected {wanted} below {folder}, found {listing(folder)}; complete the corpus")
         return folder, paths
 
-    def assign(self, root: Path, relative: Mapping[Path, Path]) -> tuple[list[Assigned], list[str]]:
+    def assign(self, root: Path, relative: Mapping[Path, Path], links: Links = ()) -> tuple[list[Assigned], list[str]]:
         """Give files their split and speaker.
 
         Raises:
@@ -94,16 +97,14 @@ class Vctk:
         elif split == "valentini":
             _refuse_missing(speakers, root)
             split = VALENTINI
-        assigned, more = assign_speech(root, relative, split, speaker_from="prefix", seed=self.seed)
+        assigned, more = assign_speech(root, relative, split, speaker_from="prefix", seed=self.seed, links=links)
         return assigned, notes + more
 
     def genders(self) -> dict[str, str]:
         """Return the gender of the speakers that ``speaker-info.txt`` lists at the root, and of VALENTINI's test speakers."""
-        try:
-            lines = (self.root / "speaker-info.txt").read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
-            lines = []
-        rows = [line.split() for line in lines]
+        place = self.root / "speaker-info.txt"
+        lines = read_lines(place, "a list of speakers", errors="replace") if place.is_file() else []
+        rows = [text.split() for _, text in lines]
         listed = {_named(row[0]): row[2] for row in rows if len(row) > 2 and row[2] in ("F", "M")}
         return {"p232": "M", "p257": "F"} | listed
 

@@ -13,10 +13,11 @@ from typing import Any, Protocol
 from audioprune.data.audio import find_audio
 from audioprune.data.gathering import audio_below
 from audioprune.data.made_folder import MadeFolder
+from audioprune.data.recordings import Links
+from audioprune.data.speakers import SpeakerRule
 from audioprune.data.speech_synthesis import SAMPLE_RATE
-from audioprune.data.splits import SPEAKER_RULES, Assigned, assign_speech, share_out
+from audioprune.data.splits import Assigned, assign_speech, share_out
 from audioprune.data.synthetic_speech import Recipe, pieces
-from audioprune.errors import ConfigError, unknown_name
 
 
 class Voices(Protocol):
@@ -24,17 +25,17 @@ class Voices(Protocol):
 
     Attributes:
         title: Name in tables.
-        speaker_from: Rule of ``splits.speaker_of``; ``"file"`` where speakers are not known.
+        speaker_from: Rule of ``speakers.SpeakerRule``; ``"file"`` where speakers are not known.
     """
 
     title: str
-    speaker_from: str
+    speaker_from: str | SpeakerRule
 
     def find(self) -> tuple[Path, list[Path]]:
         """Return a folder and the audio files below it."""
 
-    def assign(self, root: Path, relative: Mapping[Path, Path]) -> tuple[list[Assigned], list[str]]:
-        """Give files their split and speaker, with notes for the user; see ``splits.assign_speech``."""
+    def assign(self, root: Path, relative: Mapping[Path, Path], links: Links = ()) -> tuple[list[Assigned], list[str]]:
+        """Give files their split and speaker, with notes for the user; ``links`` join files of the same audio."""
 
     def genders(self) -> dict[str, str]:
         """Return ``"F"`` or ``"M"`` for the speakers that it is known of."""
@@ -51,7 +52,7 @@ class SpeechFolder:
         root: The folder.
         split: None takes folders named after splits, else shares of the speakers; or as in ``splits.assign_speech``.
         fractions: Shares of the speakers in train, valid and test.
-        speaker_from: ``"auto"``, ``"folder"``, ``"prefix"`` (of the file name) or ``"file"``.
+        speaker_from: ``"auto"``, ``"folder"``, ``"prefix"`` (of the file name) or ``"file"``, or a whole rule.
         seed: Chooses the speakers of each share.
         title: Name in tables.
 
@@ -62,13 +63,13 @@ class SpeechFolder:
     root: Path
     split: str | Path | Mapping[str, Sequence[str]] | None = None
     fractions: tuple[float, ...] = (0.8, 0.1, 0.1)
-    speaker_from: str = "auto"
+    speaker_from: str | SpeakerRule = "auto"
     seed: int = 0
     title: str = "speech_folder"
 
     def __post_init__(self) -> None:
-        if self.speaker_from not in SPEAKER_RULES:
-            raise ConfigError(unknown_name("speaker_from", self.speaker_from, SPEAKER_RULES))
+        if isinstance(self.speaker_from, str):
+            SpeakerRule(self.speaker_from)
         share_out(("a", "b", "c"), self.fractions, self.seed, "names")
 
     def find(self) -> tuple[Path, list[Path]]:
@@ -79,9 +80,9 @@ class SpeechFolder:
         """
         return self.root, audio_below(self.root, "speech")
 
-    def assign(self, root: Path, relative: Mapping[Path, Path]) -> tuple[list[Assigned], list[str]]:
+    def assign(self, root: Path, relative: Mapping[Path, Path], links: Links = ()) -> tuple[list[Assigned], list[str]]:
         """Give files their split and speaker."""
-        return assign_speech(root, relative, self.split, self.fractions, self.speaker_from, self.seed)
+        return assign_speech(root, relative, self.split, self.fractions, self.speaker_from, self.seed, links=links)
 
     def genders(self) -> dict[str, str]:
         """Return nothing: a folder does not tell."""
@@ -121,7 +122,7 @@ class MadeVoices:
         self._folder.make(speech, SAMPLE_RATE, round(2 * SAMPLE_RATE * seconds))
         return self._folder.root, find_audio(self._folder.root)
 
-    def assign(self, root: Path, relative: Mapping[Path, Path]) -> tuple[list[Assigned], list[str]]:
+    def assign(self, root: Path, relative: Mapping[Path, Path], links: Links = ()) -> tuple[list[Assigned], list[str]]:
         """Give files the split and speaker that their folders name."""
         return assign_speech(root, relative, "folders", speaker_from=self.speaker_from)
 

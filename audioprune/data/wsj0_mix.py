@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.data.audio import AUDIO_SUFFIXES, find_audio
+from audioprune.data.checks import Finding
 from audioprune.data.gathering import names
 from audioprune.data.mixing import Mixtures, collate
 from audioprune.data.noisy_mixtures import NoisyMixtures
@@ -43,8 +44,9 @@ class Protocol:
 class Wsj0Mix:
     """WSJ0 speech mixed by the protocol of Tan & Wang.
 
-    Speech is expected in ``.../si_tr_s/<speaker>/*.wav`` (or ``.flac``, or uncompressed ``.wv1``). The discs hold ``.wv1`` files
-    packed with shorten, which must be converted first: ``sph2pipe -f wav in.wv1 out.wav``. Where both are there, ``.wv1`` is ignored.
+    Speech is expected in ``.../si_tr_s/<speaker>/*.wav`` (or ``.flac``, or uncompressed ``.wv1``); without folders of speakers its names
+    count, such as ``011a0101``. The discs hold ``.wv1`` files packed with shorten, which must be converted first:
+    ``sph2pipe -f wav in.wv1 out.wav``. Where both are there, ``.wv1`` is ignored.
     Training noises are all files below ``train_noise_root``; test noises are named after their files, such as ``babble.wav``.
 
     Args:
@@ -95,7 +97,6 @@ class Wsj0Mix:
             test_noise_root=test_noise_root,
             split=speakers or "fraction",
             fractions=tuple(count / total for count in self.protocol.speakers),
-            speaker_from="folder",
             train_mixtures=train_mixtures,
             valid_mixtures=valid_mixtures,
             test_mixtures=test_mixtures,
@@ -157,6 +158,11 @@ class Wsj0Mix:
         """Return the size of the training speech in a few words; a partial corpus says so."""
         self.prepare()
         return self.mixtures.scale()
+
+    def leaks(self) -> list[Finding]:
+        """Return what is suspected to be in several splits."""
+        self.prepare()
+        return self.mixtures.leaks()
 
     def manifest(self) -> list[dict[str, Any]]:
         """Return the records of NoisyMixtures.manifest."""

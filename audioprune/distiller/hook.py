@@ -201,7 +201,8 @@ class ScheduleHook:
 
     def _names(self, policy: Policy, model: nn.Module) -> list[str]:
         named = getattr(policy.actor, policy.actor.NAMED)
-        return [name for name, _ in model.named_parameters()] if DEFAULT in named else list(named)
+        trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        return trained if DEFAULT in named else list(named)
 
     def _holds(self, name: str) -> bool:
         index = self._owner.get(name, _PERMANENT)

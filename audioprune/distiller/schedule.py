@@ -187,14 +187,14 @@ class Schedule:
         """Return the schedule with the model's own parameter names.
 
         Args:
-            model: The model.
+            model: The model; its frozen parameters are constants, which no policy may name.
             strict: Refuse names that the model does not have; otherwise they are left out, with a note.
 
         Raises:
             ConfigError: A name is unknown or means several parameters.
         """
         notes = list(self.notes)
-        parameters = [name for name, _ in model.named_parameters()]
+        parameters = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         policies = [
             replace(policy, actor=self._named(policy, parameters, strict, notes)) if hasattr(policy.actor, "NAMED") else policy
             for policy in self.policies

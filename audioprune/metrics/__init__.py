@@ -12,7 +12,9 @@ import numpy as np
 
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.metrics.spectral import SPECTRAL_METRICS
-from audioprune.metrics.speech import SPEECH_METRICS, Metric, MetricError
+from audioprune.metrics.speech import SPEECH_METRICS, Metric, MetricError, rate_refusal
+
+__all__ = ["LOWER_IS_BETTER", "METRICS", "Score", "check_metrics", "measure", "rate_refusal"]
 
 METRICS: dict[str, Metric] = {**SPEECH_METRICS, **SPECTRAL_METRICS}
 LOWER_IS_BETTER = frozenset({"lsd", "lsd_below_4khz", "lsd_above_4khz", "mr_stft", "l1"})

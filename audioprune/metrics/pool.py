@@ -12,6 +12,7 @@ import math
 import os
 import pickle
 import signal
+import statistics
 import subprocess
 import sys
 from collections import deque
@@ -74,7 +75,7 @@ class Summary:
 
     Attributes:
         mean: Mean over the valid recordings per metric; None where none is valid.
-        std: Standard deviation over them (of the set, divided by n_valid), in the same way.
+        std: Standard deviation of the sample (n_valid - 1 in the denominator), None for less than two.
         n: Number of recordings.
         n_valid: Number of recordings with a score, per metric.
         failures: Every missing score, in the order of the recordings.
@@ -112,7 +113,7 @@ def summarise(results: Sequence[ItemScores]) -> Summary:
         valid = [value for result in results if (value := result.values[metric]) is not None]
         n_valid[metric] = len(valid)
         mean[metric] = math.fsum(valid) / len(valid) if valid else None
-        std[metric] = math.sqrt(math.fsum((x - mean[metric]) ** 2 for x in valid) / len(valid)) if valid else None
+        std[metric] = statistics.stdev(valid) if len(valid) > 1 else None
     failures = [Failure(result.id, metric, reason) for result in results for metric, reason in result.reasons.items()]
     return Summary(mean, std, len(results), n_valid, failures)
 

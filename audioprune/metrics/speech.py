@@ -148,6 +148,15 @@ def pesq_wb(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> fl
     return _pesq(reference, estimate, sample_rate, "wb")
 
 
+def rate_refusal(metric: str, sample_rate: int) -> str:
+    """Return why a metric cannot be computed at a sample rate in Hz, or nothing; unknown metrics have no reason."""
+    if metric == "pesq_wb" and sample_rate < PESQ_RATES[1]:
+        return f"wide-band PESQ needs 16000 Hz or more, got {sample_rate} Hz; use pesq_nb"
+    if metric.startswith("pesq_") and sample_rate < PESQ_RATES[1] and sample_rate not in PESQ_RATES:
+        return f"PESQ needs 8000 or 16000 Hz, got {sample_rate} Hz; resample both signals to 8000 Hz"
+    return ""
+
+
 def si_sdr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
     """Score the scale-invariant signal-to-distortion ratio in dB: 10 log10(||a s||^2 / ||a s - e||^2), a = <e, s> / ||s||^2.
 
@@ -172,10 +181,9 @@ def si_sdr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> flo
 
 def _pesq(reference: np.ndarray, estimate: np.ndarray, sample_rate: int, mode: str) -> float:
     reference, estimate = checked_pair(reference, estimate, sample_rate, PESQ_SHORTEST_S)
-    if mode == "wb" and sample_rate < PESQ_RATES[1]:
-        raise MetricError(f"wide-band PESQ needs 16000 Hz or more, got {sample_rate} Hz; use pesq_nb")
-    if sample_rate < PESQ_RATES[1] and sample_rate not in PESQ_RATES:
-        raise MetricError(f"PESQ needs 8000 or 16000 Hz, got {sample_rate} Hz; resample both signals to 8000 Hz")
+    reason = rate_refusal(f"pesq_{mode}", sample_rate)
+    if reason:
+        raise MetricError(reason)
     library = _library("pesq")
     rate = min(sample_rate, PESQ_RATES[1])
     if rate != sample_rate:

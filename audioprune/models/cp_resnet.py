@@ -15,7 +15,7 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.models.residual import Residual, residual_units
 from audioprune.models.scenes import FRAMES_PER_SECOND, NormedConv, check_scene, example_scene, he_init_, read
 from audioprune.models.streaming import Stage
-from audioprune.models.widths import check_whole
+from audioprune.models.widths import check_rate, check_whole
 
 BLOCKS = 12
 PER_STAGE = 4
@@ -46,9 +46,9 @@ class CPResNet(nn.Module):
         rho: Number of 3x3 convolutions after the first one, 0 to 21; the receptive field grows with it from 23 to 583.
         width: Channels of the stem, 1 to 1024; 128 is the published model.
         init: ``"fixup"``, or ``"he"`` for He initialisation of all convolutions.
+        frames_per_second: Frames in one second of audio, with which costs are counted.
 
     Attributes:
-        frames_per_second: Frames of 512 samples hop at 22,050 Hz in one second of audio.
         time_dim: Axis of the frames in the input.
 
     Raises:
@@ -70,8 +70,10 @@ class CPResNet(nn.Module):
         rho: int = 5,
         width: int = 128,
         init: str = "fixup",
+        frames_per_second: float = FRAMES_PER_SECOND,
     ) -> None:
         super().__init__()
+        self.frames_per_second = check_rate(frames_per_second)
         self.classes = check_whole("classes", classes, 2, 10_000)
         self.channels = check_whole("channels", channels, 1, 64)
         self.mels = check_whole("mels", mels, LEAST, 4096)

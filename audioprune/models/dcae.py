@@ -229,6 +229,19 @@ class DCAE(nn.Module):
         """Return the fewest samples: the last encoder layer reflects half a kernel of its input."""
         return (self.kernel_size // 2 + 1) * self.stride ** (len(self.enc_blocks) - 1)
 
+    def check_length(self, samples: int) -> None:
+        """Refuse frames of a length that the strides do not divide or the padding does not allow.
+
+        Raises:
+            ConfigError: The length does not fit.
+        """
+        multiple, shortest = self.stride ** len(self.enc_blocks), self._shortest()
+        if samples % multiple or samples < shortest:
+            least = _next_multiple(shortest, multiple)
+            raise ConfigError(
+                f"expected task.frame_length as a multiple of {multiple} from {least} on, got {samples}; use {self.frame_length}"
+            )
+
     def _check(self, coded: Tensor) -> None:
         multiple = self.stride ** len(self.enc_blocks)
         shape = tuple(coded.shape)

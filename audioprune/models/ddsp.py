@@ -130,9 +130,9 @@ class DDSP(nn.Module):
         filter_size: Samples of the noise filter, even, 2 to 4096; it has ``filter_size / 2 + 1`` bands.
         reverb_length: Samples of the reverberation's response, 1 to 480,000.
         seed: Seed of the noise in evaluation, 0 to 2^31 - 1.
+        sample_rate: Samples in one second of audio, 1000 to 192,000.
 
     Attributes:
-        sample_rate: Samples in one second of audio.
         block_size: Samples of a frame.
         frames_per_second: Frames in one second of audio.
         time_dim: Axis of the frames in the controls.
@@ -163,8 +163,11 @@ class DDSP(nn.Module):
         filter_size: int = 160,
         reverb_length: int = 32_000,
         seed: int = 0,
+        sample_rate: int = 16_000,
     ) -> None:
         super().__init__()
+        self.sample_rate = check_whole("sample_rate", sample_rate, 1000, 192_000)
+        self.frames_per_second = sample_rate / BLOCK_SIZE
         check_whole("hidden", hidden, 1, 4096)
         check_whole("depth", depth, 1, 8)
         check_whole("encoder_width", encoder_width, 1, 4096)

@@ -13,7 +13,7 @@ from audioprune.compress.unit_builders import Slices, batch_norm, conv_in, conv_
 from audioprune.compress.units import UnitSet
 from audioprune.models.scenes import FRAMES_PER_SECOND, NormedConv, check_depths, check_scene, example_scene, he_init_, written
 from audioprune.models.streaming import Stage
-from audioprune.models.widths import check_whole
+from audioprune.models.widths import check_rate, check_whole
 
 BOTTLENECK = 4  # channels inside a layer per channel that it adds
 
@@ -62,9 +62,9 @@ class DenseNet(nn.Module):
         width: Channels of the first layer, 1 to 1024.
         growth: Channels that each layer adds, 1 to 256; inside it has four times as many.
         depths: Numbers of layers of each of 1 to 4 blocks, each 1 to 128.
+        frames_per_second: Frames in one second of audio, with which costs are counted.
 
     Attributes:
-        frames_per_second: Frames of 512 samples hop at 22,050 Hz in one second of audio.
         time_dim: Axis of the frames in the input.
 
     Raises:
@@ -87,8 +87,10 @@ class DenseNet(nn.Module):
         width: int = 64,
         growth: int = 32,
         depths: tuple[int, ...] | list[int] = (6, 12, 24, 16),
+        frames_per_second: float = FRAMES_PER_SECOND,
     ) -> None:
         super().__init__()
+        self.frames_per_second = check_rate(frames_per_second)
         self.classes = check_whole("classes", classes, 2, 10_000)
         self.channels = check_whole("channels", channels, 1, 64)
         self.depths = check_depths("depths", depths)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from audioprune.compress.units import Slice, UnitSet, rows
 from audioprune.models.streaming import Stage, State
-from audioprune.models.widths import check_whole, nearest_width
+from audioprune.models.widths import check_rate, check_whole, nearest_width
 
 
 class FDNN(nn.Module):
@@ -24,9 +24,9 @@ class FDNN(nn.Module):
         bins: Number of frequency bins F, 1 to 4096.
         width: Units of each hidden layer, 1 to 16384.
         depth: Number of hidden layers, 1 to 32.
+        frames_per_second: Frames in one second of audio, with which costs are counted.
 
     Attributes:
-        frames_per_second: Frames of 10 ms hop in one second of audio.
         time_dim: Axis of the frames in the input and the output.
         frame_wise: True, for each frame is mapped alone.
 
@@ -41,8 +41,9 @@ class FDNN(nn.Module):
     time_dim: int = 1
     frame_wise: bool = True
 
-    def __init__(self, *, bins: int = 161, width: int = 2048, depth: int = 3) -> None:
+    def __init__(self, *, bins: int = 161, width: int = 2048, depth: int = 3, frames_per_second: float = 100.0) -> None:
         super().__init__()
+        self.frames_per_second = check_rate(frames_per_second)
         self.bins = check_whole("bins", bins, 1, 4096)
         self.width = check_whole("width", width, 1, 16384)
         self.depth = check_whole("depth", depth, 1, 32)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from audioprune.compress.units import Slice, UnitSet, blocks, rows
 from audioprune.errors import CheckpointError, ConfigError, unknown_name
 from audioprune.models.streaming import Stage, State, Values
-from audioprune.models.widths import check_sixteenths, nearest_width
+from audioprune.models.widths import check_rate, check_sixteenths, nearest_width
 
 ENCODER = (1, 2, 4, 8, 16)  # channels in sixteenths of the width
 DECODER = (8, 4, 2, 1, 0)  # the last layer has one channel at every width
@@ -113,9 +113,9 @@ class GCRN(nn.Module):
     Args:
         groups: Groups G of the LSTM layers: 1, 2, 4 or 8.
         width: Multiplier of all channel counts, a multiple of 1/16 up to 4; 1 is the published model.
+        frames_per_second: Frames in one second of audio, with which costs are counted.
 
     Attributes:
-        frames_per_second: Frames of 10 ms hop in one second of audio.
         bins: Number of frequency bins F.
         time_dim: Axis of the frames in the input and the output.
 
@@ -130,8 +130,9 @@ class GCRN(nn.Module):
     bins: int = 161
     time_dim: int = 2
 
-    def __init__(self, *, groups: int = 2, width: float = 1.0) -> None:
+    def __init__(self, *, groups: int = 2, width: float = 1.0, frames_per_second: float = 100.0) -> None:
         super().__init__()
+        self.frames_per_second = check_rate(frames_per_second)
         if isinstance(groups, bool) or groups not in GROUPS:
             raise ConfigError(f"expected groups as one of {', '.join(map(str, GROUPS))}, got {groups!r}; change model.groups")
         scale = check_sixteenths("width", width, MAX_WIDTH)

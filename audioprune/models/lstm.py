@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from audioprune.compress.units import Slice, UnitSet, rows
 from audioprune.models.streaming import Stage, State
-from audioprune.models.widths import check_whole, nearest_width
+from audioprune.models.widths import check_rate, check_whole, nearest_width
 
 
 class LSTM(nn.Module):
@@ -23,9 +23,9 @@ class LSTM(nn.Module):
         bins: Number of frequency bins F, 1 to 4096.
         width: Hidden units of each LSTM layer, 1 to 8192.
         depth: Number of LSTM layers, 1 to 16.
+        frames_per_second: Frames in one second of audio, with which costs are counted.
 
     Attributes:
-        frames_per_second: Frames of 10 ms hop in one second of audio.
         time_dim: Axis of the frames in the input and the output.
 
     Raises:
@@ -37,8 +37,9 @@ class LSTM(nn.Module):
     frames_per_second: float = 100.0
     time_dim: int = 1
 
-    def __init__(self, *, bins: int = 161, width: int = 1024, depth: int = 4) -> None:
+    def __init__(self, *, bins: int = 161, width: int = 1024, depth: int = 4, frames_per_second: float = 100.0) -> None:
         super().__init__()
+        self.frames_per_second = check_rate(frames_per_second)
         self.bins = check_whole("bins", bins, 1, 4096)
         self.width = check_whole("width", width, 1, 8192)
         self.depth = check_whole("depth", depth, 1, 16)

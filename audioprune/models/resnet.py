@@ -14,7 +14,7 @@ from audioprune.compress.units import UnitSet
 from audioprune.models.residual import Residual, residual_units
 from audioprune.models.scenes import FRAMES_PER_SECOND, NormedConv, check_depths, check_scene, example_scene, he_init_
 from audioprune.models.streaming import Stage
-from audioprune.models.widths import check_whole
+from audioprune.models.widths import check_rate, check_whole
 
 EXPANSION = 4  # channels of a stream per channel inside its blocks
 LEAST = 1
@@ -34,9 +34,9 @@ class ResNet(nn.Module):
         mels: Mel bands of the example input, 1 to 4096; any number of bands is accepted as input.
         width: Channels of the first layer and inside the blocks of the first stage, 1 to 512; doubled in each further stage.
         depths: Numbers of blocks of each of 1 to 4 stages, each 1 to 128.
+        frames_per_second: Frames in one second of audio, with which costs are counted.
 
     Attributes:
-        frames_per_second: Frames of 512 samples hop at 22,050 Hz in one second of audio.
         time_dim: Axis of the frames in the input.
 
     Raises:
@@ -58,8 +58,10 @@ class ResNet(nn.Module):
         mels: int = 256,
         width: int = 64,
         depths: tuple[int, ...] | list[int] = (3, 4, 6, 3),
+        frames_per_second: float = FRAMES_PER_SECOND,
     ) -> None:
         super().__init__()
+        self.frames_per_second = check_rate(frames_per_second)
         self.classes = check_whole("classes", classes, 2, 10_000)
         self.channels = check_whole("channels", channels, 1, 64)
         self.mels = check_whole("mels", mels, LEAST, 4096)

@@ -61,9 +61,9 @@ class SING(nn.Module):
         init: ``torch`` leaves layers as torch draws them. ``kaiming``, for narrow networks, keeps the variance of the audio through
             the layers and starts the last one at a tenth: with torch's, biases outweigh what a narrow network hears of its input,
             and training stands still for epochs, or for good, at one quiet sound for all notes.
+        sample_rate: Samples in one second of audio, 1000 to 192,000.
 
     Attributes:
-        sample_rate: Samples in one second of audio.
         frames_per_second: Positions of the input in one second of audio, here samples.
         time_dim: Axis of the samples in the input and the output.
         strip: Samples at each end of the input that the output does not have.
@@ -90,8 +90,11 @@ class SING(nn.Module):
         context: int = 9,
         rewrite_layers: int = 2,
         init: str = "torch",
+        sample_rate: int = 16_000,
     ) -> None:
         super().__init__()
+        self.sample_rate = check_whole("sample_rate", sample_rate, 1000, 192_000)
+        self.frames_per_second = float(sample_rate)
         check_whole("channels", channels, 1, 8192)
         check_whole("dimension", dimension, 1, 4096)
         check_whole("rewrite_layers", rewrite_layers, 0, 16)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from audioprune.compress.units import Slice, UnitSet, blocks, rows
 from audioprune.errors import ConfigError
 from audioprune.models.streaming import Stage, State, Values
-from audioprune.models.widths import check_sixteenths, nearest_width
+from audioprune.models.widths import check_rate, check_sixteenths, nearest_width
 
 # (channels in sixteenths of the width, stride, padding) along the samples of a frame
 ENCODER = ((1, 1, 2), (1, 2, 2), (1, 2, 1), (2, 2, 1), (2, 2, 1), (4, 2, 1), (4, 2, 1))
@@ -124,9 +124,9 @@ class TCNN(nn.Module):
     Args:
         width: Multiplier of all channel counts, a multiple of 1/16 up to 4; 1 is the published model.
         dropout: Share of encoder outputs that the decoder does not see in training, 0 to below 1.
+        frames_per_second: Frames in one second of audio, with which costs are counted.
 
     Attributes:
-        frames_per_second: Frames of 10 ms hop in one second of audio.
         frame_length: Samples S of a frame.
         time_dim: Axis of the frames in the input and the output.
 
@@ -142,8 +142,9 @@ class TCNN(nn.Module):
     frame_length: int = 320
     time_dim: int = 1
 
-    def __init__(self, *, width: float = 1.0, dropout: float = 0.3) -> None:
+    def __init__(self, *, width: float = 1.0, dropout: float = 0.3, frames_per_second: float = 100.0) -> None:
         super().__init__()
+        self.frames_per_second = check_rate(frames_per_second)
         scale = check_sixteenths("width", width, MAX_WIDTH)
         if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
             raise ConfigError(f"expected dropout from 0 to below 1, got {dropout!r}; change model.dropout")

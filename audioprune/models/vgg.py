@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from audioprune.compress.units import UnitSet
 from audioprune.models.scenes import FRAMES_PER_SECOND, NormedConv, check_scene, check_share, example_scene, he_init_, read, written
 from audioprune.models.streaming import Stage
-from audioprune.models.widths import check_whole
+from audioprune.models.widths import check_rate, check_whole
 
 SHARES = (1, 1, 2, 2, 4, 4, 4, 4, 16, 16)  # channels of the hidden layers in widths
 KERNELS = (5, 3, 3, 3, 3, 3, 3, 3, 3, 1, 1)
@@ -36,9 +36,9 @@ class VGG(nn.Module):
         width: Channels of the first layer, 1 to 512; 32 is the usual model.
         pool_dropout: Share of entries that are dropped after each pooling, 0 to below 1.
         head_dropout: The same, after each of the last two hidden layers.
+        frames_per_second: Frames in one second of audio, with which costs are counted.
 
     Attributes:
-        frames_per_second: Frames of 512 samples hop at 22,050 Hz in one second of audio.
         time_dim: Axis of the frames in the input.
 
     Raises:
@@ -61,8 +61,10 @@ class VGG(nn.Module):
         width: int = 32,
         pool_dropout: float = 0.3,
         head_dropout: float = 0.5,
+        frames_per_second: float = FRAMES_PER_SECOND,
     ) -> None:
         super().__init__()
+        self.frames_per_second = check_rate(frames_per_second)
         self.classes = check_whole("classes", classes, 2, 10_000)
         self.channels = check_whole("channels", channels, 1, 64)
         self.mels = check_whole("mels", mels, LEAST, 4096)

@@ -109,9 +109,9 @@ class WaveNet(nn.Module):
         end: Channels E between the two output layers, 1 to 4096.
         classes: Number of classes Q of a sample, 2 to 65,536.
         conditioning: Features C that every sample is conditioned on, 0 to 4096; 0 is an unconditional model.
+        sample_rate: Samples in one second of audio, 1000 to 192,000.
 
     Attributes:
-        sample_rate: Samples in one second of audio.
         frames_per_second: Positions of the input in one second of audio, here samples.
         time_dim: Axis of the samples in the input; in the logits it is the last.
 
@@ -137,8 +137,11 @@ class WaveNet(nn.Module):
         end: int = 256,
         classes: int = 256,
         conditioning: int = 0,
+        sample_rate: int = 16_000,
     ) -> None:
         super().__init__()
+        self.sample_rate = check_whole("sample_rate", sample_rate, 1000, 192_000)
+        self.frames_per_second = float(sample_rate)
         for name, width in (("residual", residual), ("gate", gate), ("skip", skip), ("end", end)):
             check_whole(name, width, 1, 4096)
         check_whole("layers", layers, 1, 200)

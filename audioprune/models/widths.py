@@ -28,6 +28,21 @@ def check_whole(name: str, value: int, low: int, high: int) -> int:
     return value
 
 
+def check_rate(frames_per_second: float) -> float:
+    """Return the number of frames in one second of audio.
+
+    Args:
+        frames_per_second: Frames in one second of audio.
+
+    Raises:
+        ConfigError: If it is no number from 0.01 to 192,000.
+    """
+    number = isinstance(frames_per_second, int | float) and not isinstance(frames_per_second, bool)
+    if not number or not 0.01 <= frames_per_second <= 192_000:
+        raise ConfigError(f"expected frames_per_second from 0.01 to 192000, got {frames_per_second!r}; change model.frames_per_second")
+    return float(frames_per_second)
+
+
 def check_sixteenths(name: str, value: float, high: int) -> int:
     """Return a width multiplier in sixteenths, so that every scaled channel count is a whole number.
 

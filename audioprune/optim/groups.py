@@ -7,7 +7,7 @@ does to the groups stands in steps.py; what a unit is, in audioprune.compress.un
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -279,9 +279,11 @@ def _unit_pieces(unit_sets: Sequence[UnitSet], named: dict[str, Tensor]) -> list
     painted: dict[str, Tensor] = {}
     base = 0
     for unit_set in unit_sets:
-        owned = [part for part in unit_set.slices if part.role != "in" and not _is_statistic(part)]
+        owned = [part for part in unit_set.slices if part.role != "in" and not _is_constant(part, named)]
         if not owned:
-            raise ConfigError(f"expected an 'out' or 'norm' slice of a parameter in unit set {unit_set.name}, got none; see its slices")
+            raise ConfigError(
+                f"expected an 'out' or 'norm' slice of a trained parameter in unit set {unit_set.name}, got none; see its slices"
+            )
         for part in owned:
             if part.tensor not in named:
                 raise ConfigError(
@@ -294,8 +296,10 @@ def _unit_pieces(unit_sets: Sequence[UnitSet], named: dict[str, Tensor]) -> list
     return [_piece(_memory_order(name, param), painted[name]) if name in painted else None for name, param in named.items()]
 
 
-def _is_statistic(part: Slice) -> bool:
-    return part.role == "norm" and part.tensor.endswith(_STATISTICS)
+def _is_constant(part: Slice, named: Mapping[str, Tensor]) -> bool:
+    """Tell whether no optimiser may change a slice: it is of a running statistic or a frozen parameter."""
+    frozen = isinstance(named.get(part.tensor), torch.nn.Parameter) and not named[part.tensor].requires_grad
+    return frozen or (part.role == "norm" and part.tensor.endswith(_STATISTICS))
 
 
 def _paint(owner: Tensor, part: Slice, unit_set: UnitSet, base: int) -> None:

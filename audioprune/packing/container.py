@@ -23,6 +23,7 @@ from torch import Tensor
 
 from audioprune.compress.kmeans import MAX_LEVELS, Codebook
 from audioprune.compress.masks import Mask
+from audioprune.compress.ties import refuse_overlaps
 from audioprune.errors import CheckpointError, ConfigError, unknown_name
 from audioprune.files import write_atomic
 from audioprune.packing.entropy import BadStream
@@ -145,10 +146,12 @@ def pack(
         The size of the file and of each tensor in it.
 
     Raises:
-        ConfigError: A mask or codebook names no tensor or does not fit it, or ``config`` or ``meta`` are not JSON.
+        ConfigError: A mask or codebook names no tensor, does not fit it or names one that shares memory with another, or ``config``
+            or ``meta`` are not JSON.
         OutputError: The file cannot be written.
     """
     path = Path(path)
+    refuse_overlaps(model_state, {*(mask or ()), *(codebooks or ())})
     pieces = _pieces(model_state, mask, codebooks or {})
     bodies = [encode(name, piece) for name, piece in pieces.items()]
     records = tuple(record for record, _ in bodies)

@@ -26,7 +26,8 @@ class TensorStorage:
     Attributes:
         name: Name in the state dict.
         weights: Number of elements.
-        kept: Elements that the mask keeps (all of them without a mask); of a quantised tensor, the survivors.
+        kept: Elements that the mask keeps; without a mask, those of a weight that are not 0, and all of a vector; of a quantised
+            tensor, the survivors.
         levels: Number of shared values, 0 if not quantised.
         bytes_fp32: 4 bytes an element; 0 for a buffer.
         bytes_paper: Codewords and codebook, or 4 bytes a kept element; 0 for a buffer.
@@ -66,6 +67,8 @@ def storage(
     be decoded alone. ``ideal`` adds the positions at the entropy of each tensor's density and takes the codes at the entropy of
     their frequencies; a real file may be smaller, since it also models where in a tensor the weights are. ``fp32`` and ``paper``
     count parameters only, so that ``fp32`` is 4 bytes times the parameter count; ``ideal`` and the file also hold the buffers.
+    A weight of two or more dimensions without a mask counts its zeros as removed, however they came about: a sparse optimiser
+    leaves zeros and no mask.
 
     Args:
         state: Tensors by name, as from ``state_dict()``.
@@ -109,7 +112,7 @@ def compression_ratio(bytes_before: float, bytes_after: float) -> float:
 
 def _of_tensor(name: str, tensor: Tensor, keep: Tensor | None, book: Codebook | None, trained: bool) -> TensorStorage:
     size = tensor.numel()
-    kept = int(keep.count_nonzero()) if keep is not None else book.codes.numel() if book is not None else size
+    kept = _kept(tensor, keep, book, trained)
     if book is not None and book.codes.numel() != kept:
         raise ConfigError(f"{name}: expected {kept} codes, one for each kept weight, got {book.codes.numel()}; quantize with this mask")
     if book is None:
@@ -121,6 +124,16 @@ def _of_tensor(name: str, tensor: Tensor, keep: Tensor | None, book: Codebook | 
     return TensorStorage(
         name, size, kept, book.levels if book else 0, 4 * size if trained else 0, paper_bits / 8 if trained else 0.0, ideal_bits / 8
     )
+
+
+def _kept(tensor: Tensor, keep: Tensor | None, book: Codebook | None, trained: bool) -> int:
+    """Count the elements that have to be stored."""
+    if keep is not None:
+        return int(keep.count_nonzero())
+    if book is not None:
+        return book.codes.numel()
+    # A bias or a scale of 0 is a value like any other.
+    return int(tensor.count_nonzero()) if trained and tensor.dim() > 1 else tensor.numel()
 
 
 def _entropy_bits(counts: Tensor) -> float:

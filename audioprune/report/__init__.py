@@ -58,6 +58,19 @@ def kinds() -> dict[str, Callable[[Request], list[Path]]]:
 def summary_table(runs: Runs) -> str:
     """Return the table of all models of some runs as Markdown, without writing anything."""
     from audioprune.report.entries import entries, final
-    from audioprune.report.tables import score_table, to_markdown
+    from audioprune.report.summaries import score_table
+    from audioprune.report.tables import to_markdown
 
     return to_markdown(score_table(final(entries(load_jobs(runs)))))
+
+
+def closing_line(runs: Runs) -> str:
+    """Say which final models of some runs are no better than what needs no model, or return an empty text."""
+    from audioprune.report.baselines import no_better
+    from audioprune.report.entries import entries, final
+
+    told: dict[str, list[str]] = {}
+    for entry in final(entries(load_jobs(runs))):
+        if mark := no_better(entry):
+            told.setdefault(mark, []).append(entry.title)
+    return "; ".join(f"{', '.join(titles)}: {mark}" for mark, titles in told.items())

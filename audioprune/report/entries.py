@@ -6,19 +6,29 @@ Nothing is formatted here; an entry holds numbers in the stored units (fractions
 from __future__ import annotations
 
 import json
-import math
-import re
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from audioprune.report.results import Job, differences, join_seeds, volatile_keys, without_width
+from audioprune.report.results import (
+    OF_TRAINING,
+    Corpus,
+    Job,
+    by_corpus,
+    differences,
+    join_seeds,
+    joined_scales,
+    scale_text,
+    volatile_keys,
+    without_width,
+)
+from audioprune.report.states import GIVEN, Condition, condition_of, finite_or_none, states_of
 
-VARIANTS = ("mixture", "uncompressed", "baseline", "pruned", "trimmed", "compressed")
+VARIANTS = ("mixture", "uncompressed", GIVEN, "baseline", "pruned", "trimmed", "compressed")
 PESQ_MODES = ("pesq_raw_nb", "pesq_nb", "pesq_wb")
 STATUS_WORDS = {"failed": "FAILED", "interrupted": "INTERRUPTED", "unfinished": "UNFINISHED"}
-Condition = tuple[str, float | None]
+_NO_RATE = "no uncompressed model was measured in this run"
 _DERIVED = {
     "rate_paper": ("bytes_uncompressed", "bytes_paper", 1),
     "rate_file": ("bytes_uncompressed", "bytes_file", 1),
@@ -56,13 +66,6 @@ def mean_of(values: Iterable[float | None], n: int | None = None, n_valid: int |
     return Value(statistics.fmean(finite), std, len(finite), n, n_valid, reason)
 
 
-def finite_or_none(value: Any) -> float | None:
-    """Return a number as float, and None for everything that is not a finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
-
-
 @dataclass(frozen=True)
 class Entry:
     """One state of one model (or the mixture, or a job that failed), joined over seeds.
@@ -73,10 +76,12 @@ class Entry:
         iteration: Number of the pruning iteration, or None for a final state.
         step: Pipeline step that measured it, only where one job measured the same variant twice.
         seeds: Seed of every joined job.
+        scale: Scale of its own rows; all of them, where joined jobs differ.
         config: Values of the configuration keys that differ between the jobs of the report.
         jobs: The jobs behind it; more than the seeds where equal rows of several jobs were joined to one.
         scores: Per seed, the score row of every (noise, SNR).
         sizes: Per seed, the size row; empty where none was written.
+        corpus: What it was scored on.
     """
 
     label: str
@@ -93,6 +98,7 @@ class Entry:
     jobs: tuple[Job, ...] = ()
     scores: tuple[Mapping[Condition, dict[str, Any]], ...] = ()
     sizes: tuple[dict[str, Any], ...] = ()
+    corpus: Corpus = Corpus()
 
     @property
     def title(self) -> str:
@@ -131,9 +137,23 @@ class Entry:
         per_seed = [_mean([_metric(row, metric) for row in per]) for per in cells]
         return mean_of(per_seed, n, n_valid if n_valid is not None else n, _missing_text(missing, len(rows)))
 
+    def by_seed(self, metric: str, conditions: Iterable[Condition]) -> dict[int | None, float | None]:
+        """Return for every seed the mean of a metric over the given conditions; None where any of them gave no number."""
+        wanted = list(conditions)
+        found: dict[int | None, float | None] = {}
+        for seed, per in zip(self.seeds, self.scores, strict=False):
+            values = [_metric(per.get(key) or {}, metric) for key in wanted]
+            found[seed] = statistics.fmean(values) if values and None not in values else None
+        return found
+
+    def size_by_seed(self, name: str) -> dict[int | None, float | None]:
+        """Return a number of the size rows, see ``size``, for every seed."""
+        return {seed: _size(row, name) for seed, row in zip(self.seeds, self.sizes, strict=False)}
+
     def size(self, name: str) -> Value:
         """Return a number of the size rows, or one of ``rate_paper``, ``rate_file``, ``bits_per_weight``."""
         reasons = [str(row["reason"]) for row in self.sizes if row.get("reason")]
+        reasons += [_NO_RATE] if name.startswith("rate_") and any(row.get("bytes_paper") for row in self.sizes) else []
         value = mean_of([_size(row, name) for row in self.sizes], reason=reasons[0] if reasons else "")
         return value if value.mean is None else replace(value, reason="")
 
@@ -175,11 +195,6 @@ def _size(row: Mapping[str, Any], name: str) -> float | None:
     return None if numerator is None or not denominator else factor * numerator / denominator
 
 
-def condition_of(row: Mapping[str, Any]) -> Condition:
-    """Return (noise, SNR in dB) of a score row; a row without noise goes by the name of its test condition."""
-    return str(row.get("noise") or row.get("condition") or ""), finite_or_none(row.get("snr_db"))
-
-
 def condition_text(condition: Condition) -> str:
     """Say a condition in words, such as ``babble, -5 dB``."""
     noise, snr = condition
@@ -187,13 +202,18 @@ def condition_text(condition: Condition) -> str:
 
 
 def entries(jobs: Iterable[Job]) -> list[Entry]:
-    """Join jobs to entries: the mixture first, then each model by variant and iteration, failed jobs last."""
+    """Join jobs to entries, corpus by corpus: the mixture first, then each model by variant and iteration, failed jobs last."""
     jobs = tuple(jobs)
     shown = differences(jobs)
+    return [entry for corpus, members in by_corpus(jobs) for entry in _entries_on(corpus, members, shown)]
+
+
+def _entries_on(corpus: Corpus, jobs: tuple[Job, ...], shown: tuple[str, ...]) -> list[Entry]:
     models = [entry for group in join_seeds(jobs) for entry in _entries_of(group, shown)]
     order = {label: place for place, label in enumerate(dict.fromkeys(entry.label for entry in models))}
     models.sort(key=lambda entry: (order[entry.label], _variant_place(entry.variant), -1 if entry.iteration is None else entry.iteration))
-    return [*_mixtures(jobs), *_without_repeats(models), *_unfinished(jobs, shown)]
+    found = [*_mixtures(jobs), *_without_repeats(models), *_unfinished(jobs, shown)]
+    return [replace(entry, corpus=corpus) for entry in found]
 
 
 def final(found: Iterable[Entry]) -> list[Entry]:
@@ -206,7 +226,7 @@ def _variant_place(variant: str) -> int:
 
 
 def _entries_of(group: tuple[Job, ...], shown: tuple[str, ...]) -> list[Entry]:
-    states = [(job, _states(job)) for job in group]
+    states = [(job, states_of(job)) for job in group]
     found = []
     for key in dict.fromkeys(key for _, per_job in states for key in per_job if key[1] != "mixture"):
         having = [(job, per_job[key]) for job, per_job in states if key in per_job]
@@ -219,9 +239,9 @@ def _entries_of(group: tuple[Job, ...], shown: tuple[str, ...]) -> list[Entry]:
             jobs[0].pipeline,
             iteration,
             step,
-            jobs[0].scale,
+            joined_scales(_own_scale(job, state) for job, state in having),
             tuple(job.seed for job in jobs),
-            _shown_config(jobs[0], shown),
+            _config_of_state(jobs[0], shown, variant),
             jobs=jobs,
             scores=tuple(state["scores"] for _, state in having),
             sizes=tuple(state["size"] for _, state in having),
@@ -230,84 +250,20 @@ def _entries_of(group: tuple[Job, ...], shown: tuple[str, ...]) -> list[Entry]:
     return found
 
 
+def _own_scale(job: Job, state: Mapping[str, Any]) -> str:
+    """Return the scale that the rows of a state tell: a baseline within a run has a width of its own."""
+    rows = [state["size"], *state["scores"].values()]
+    return next((scale_text(row["scale"]) for row in rows if row.get("scale")), job.scale)
+
+
+def _config_of_state(job: Job, shown: tuple[str, ...], variant: str) -> dict[str, str]:
+    """Return what sets a row apart; the configured model is not the model of a baseline."""
+    config = _shown_config(job, shown)
+    return {key: "" if variant == "baseline" and key.startswith("model.") else value for key, value in config.items()}
+
+
 def _shown_config(job: Job, shown: tuple[str, ...]) -> dict[str, str]:
     return {key: "" if job.config.get(key) is None else str(job.config[key]) for key in shown}
-
-
-def _states(job: Job) -> dict[tuple[str, str, int | None, str], dict[str, Any]]:
-    """Collect the score and size rows of a job by (label, variant, iteration, step)."""
-    states: dict[tuple[str, str, int | None, str], dict[str, Any]] = {}
-    for row in _tested(job.of_kind("score")) + job.of_kind("size"):
-        step = _step(row)
-        key = (str(row.get("label") or job.model), str(row.get("variant") or ""), _iteration(row, step), step)
-        state = states.setdefault(key, {"scores": {}, "size": {}})
-        if row["kind"] == "score":
-            state["scores"][condition_of(row)] = row
-        else:
-            state["size"] = row
-    return _with_uncompressed_size(_named_by_step_if_needed(_with_final(states)))
-
-
-def _tested(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    tested = [row for row in rows if row.get("split") not in ("train", "valid", "validation")]
-    return tested or rows
-
-
-def _step(row: Mapping[str, Any]) -> str:
-    """Return the path of the pipeline step that wrote a row: its key without the condition or ``size``."""
-    key, last = str(row.get("key") or ""), str(row.get("condition") or "")
-    for ending in (f"/{last}", "/size"):
-        if ending != "/" and key.endswith(ending):
-            return key[: -len(ending)]
-    return key.rpartition("/")[0]
-
-
-def _iteration(row: Mapping[str, Any], step: str) -> int | None:
-    """Return the number of the pruning iteration: the row's own, or one more than the repetition in the step's path."""
-    if isinstance(row.get("iteration"), int):
-        return row["iteration"]
-    if row.get("variant") == "mixture":
-        return None
-    repetition = re.search(r"(?:^|/)(\d+)(?:/|$)", step)
-    return int(repetition.group(1)) + 1 if repetition else None
-
-
-def _with_final(states: dict) -> dict:
-    """Let the last iteration stand as the final state of a variant that was scored inside the repetition only."""
-    added = {}
-    for label, variant, iteration, step in states:
-        others = [key for key in states if key[:2] == (label, variant)]
-        if iteration is not None and all(key[2] is not None and key[2] <= iteration for key in others):
-            added[(label, variant, None, "")] = states[(label, variant, iteration, step)]
-    return {**states, **added}
-
-
-def _named_by_step_if_needed(states: dict) -> dict:
-    named = {}
-    for (label, variant, iteration, step), state in states.items():
-        twins = [key for key in states if key[:3] == (label, variant, iteration)]
-        named[(label, variant, iteration, step if len(twins) > 1 else "")] = state
-    return named
-
-
-def _with_uncompressed_size(states: dict) -> dict:
-    """Give every size row the bytes that its compression rate is relative to: the uncompressed model of the same job.
-
-    A job that never scored the uncompressed model goes by the parameters it was trained with, or by its own.
-    """
-    base = next((state["size"].get("bytes_fp32") for key, state in states.items() if key[1] == "uncompressed" and state["size"]), None)
-    found = {}
-    for key, state in states.items():
-        size = state["size"]
-        own = 4 * size["params_trained"] if size.get("params_trained") else size.get("bytes_fp32")
-        found[key] = {**state, "size": {**size, "bytes_uncompressed": base or own} if size else {}}
-    return found
-
-
-_OF_TRAINING = frozenset(
-    ("train_mixtures", "valid_mixtures", "valid_share", "segment_s", "babble_share", "babble_talkers", "train_snr_db", "train_snr_step_db")
-)
-"""Keys of a corpus that do not touch its test mixtures."""
 
 
 def _mixtures(jobs: tuple[Job, ...]) -> list[Entry]:
@@ -315,16 +271,16 @@ def _mixtures(jobs: tuple[Job, ...]) -> list[Entry]:
     groups: dict[tuple[str, int], list[tuple[Job, dict]]] = {}
     left_out = volatile_keys(jobs)
     for job in jobs:
-        cells = next((state["scores"] for key, state in _states(job).items() if key[1] == "mixture"), None)
+        cells = next((state["scores"] for key, state in states_of(job).items() if key[1] == "mixture"), None)
         if cells:
             data = {key: repr(value) for key, value in job.config.items() if key.startswith("data.") and key not in left_out}
-            data = {key: value for key, value in data.items() if key.rpartition(".")[2] not in _OF_TRAINING}
+            data = {key: value for key, value in data.items() if key.rpartition(".")[2] not in OF_TRAINING}
             _file_mixture(groups, json.dumps(data, sort_keys=True), job, cells)
     return [
         Entry(
             "Mixture",
             "mixture",
-            scale=without_width(members[0][0].scale),
+            scale=joined_scales(without_width(job.scale) for job, _ in members),
             seeds=tuple(job.seed for job, _ in members),
             jobs=tuple(job for job, _ in members),
             scores=tuple(cells for _, cells in members),

@@ -8,8 +8,9 @@ from __future__ import annotations
 import io
 import math
 import re
+import string
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 from audioprune.files import write_atomic
 from audioprune.report.entries import Value
-from audioprune.report.results import honest_scale
+from audioprune.report.results import Corpus, Job, by_corpus, honest_scale
 from audioprune.report.tables import FORMATS, csv_text
 
 # Okabe and Ito's colours, which stay apart under every colour blindness; their yellow is too pale on white.
@@ -79,6 +80,33 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", text)
 
 
+def per_corpus(name: str, jobs: Iterable[Job]) -> list[tuple[str, Corpus, tuple[Job, ...]]]:
+    """Share jobs out to one figure per corpus.
+
+    Args:
+        name: Stem of the files, kept where there is only one corpus.
+        jobs: All jobs of the report.
+
+    Returns:
+        For each corpus the stem of its figure, the corpus, and its jobs.
+    """
+    found = by_corpus(jobs)
+    if len(found) < 2:
+        return [(name, corpus, members) for corpus, members in found]
+    stems = [slug(f"{name}-{place}-{corpus.name or 'corpus'}") for place, (corpus, _) in enumerate(found, 1)]
+    return [(stem, *each) for stem, each in zip(stems, found, strict=True)]
+
+
+def on_corpus(caption: str, corpus: Corpus) -> str:
+    """Add to a caption which corpus its numbers come from, where that is known."""
+    return caption if corpus == Corpus() else f"{caption} {corpus.title}."
+
+
+def lettered(titles: Sequence[str]) -> tuple[str, ...]:
+    """Letter all panels that the paper's figure has, in its order, whichever of them can be drawn."""
+    return tuple(f"({letter}) {title}" for letter, title in zip(string.ascii_lowercase, titles, strict=False))
+
+
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw in the package's style, whatever the user's own matplotlib settings are."""
@@ -106,6 +134,16 @@ def save_figure(canvas: Any, folder: Path, name: str, table: str, caption: str, 
     canvas.savefig(stream, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
     png = write_atomic(folder / f"{name}.png", stream.getvalue())
     return Figure(png, write_atomic(folder / f"{name}.csv", table), caption, alt)
+
+
+def corpus_folders(folder: Path, titles: Iterable[str]) -> dict[str, tuple[Path, str]]:
+    """Return for every corpus, by its title, where its figures go and the sentence that names it: no figure joins two corpora.
+
+    Where there is one only, its figures stand in the folder itself and need no sentence.
+    """
+    names = list(dict.fromkeys(titles))
+    places = {title: (folder if place == 1 else folder / f"corpus-{place}", f" {title}.") for place, title in enumerate(names, 1)}
+    return places if len(names) > 1 else {title: (folder, "") for title in names}
 
 
 def footer_of(scales: Sequence[str]) -> str:

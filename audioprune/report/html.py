@@ -16,21 +16,19 @@ from audioprune.report import claims, p2
 from audioprune.report.clips import TRUE, Clip, clips, one_per_noise, version_text
 from audioprune.report.curves import budget_figures, curve_figures
 from audioprune.report.entries import PESQ_MODES, Entry, Value, entries, final, finite_or_none
-from audioprune.report.figures import Figure, Panel, line_figure, slug
-from audioprune.report.pareto import pareto_figure
+from audioprune.report.figures import Figure, Panel, line_figure, on_corpus, per_corpus, slug
+from audioprune.report.pareto import pareto_figures
 from audioprune.report.results import Job, Request, honest_scale, models_in_turn, read_reported
 from audioprune.report.sensitivity import quantization_table, sensitivity_figure
 from audioprune.report.spectrograms import spectrogram_figure
+from audioprune.report.summaries import condition_table, iteration_table, score_table, scores_csv
 from audioprune.report.tables import (
     FORMATS,
     Table,
+    blocks,
     cell_text,
-    condition_table,
-    iteration_table,
     laid_out,
     metric_column,
-    score_table,
-    scores_csv,
     to_csv,
     write_table,
 )
@@ -94,10 +92,14 @@ def _table_for_page(table: Table) -> dict[str, Any]:
     return {
         "caption": table.caption,
         "header": list(zip([column.header for column in table.columns], numeric, strict=True)),
-        "rows": [[(text, mark, right) for (text, mark), right in zip(line, numeric, strict=True)] for line in body],
+        "blocks": [(title, [_cells(body[place], numeric) for place in places]) for title, places in blocks(table)],
         "footnotes": notes,
         "notes": table.notes,
     }
+
+
+def _cells(line: Sequence[tuple[str, int | None]], numeric: Sequence[bool]) -> list[tuple[str, int | None, bool]]:
+    return [(text, mark, right) for (text, mark), right in zip(line, numeric, strict=True)]
 
 
 def _encoded(path: Path) -> str:
@@ -158,7 +160,7 @@ def write_p2(request: Request) -> list[Path]:
     reported = read_reported(request.reported, "p2")
     tables = [p2.table_1(request.jobs, reported), p2.table_2(request.jobs, reported), claims.claims_table(request.jobs, reported)]
     files = [file for table in tables for file in write_table(table, request.out)]
-    drawn = tuple(filter(None, (p2.figure_2(request.out, request.jobs), p2.figure_3(request.out, request.jobs, reported))))
+    drawn = tuple(p2.figures(request.out, request.jobs, reported))
     files += [file for figure in drawn for file in (figure.png, figure.csv)]
     named = ("Table 1", "Table 2", "Claims")
     sections = [Section(title, (table,)) for title, table in zip(named, tables, strict=True)] + [Section("Figures 2 and 3", figures=drawn)]
@@ -203,12 +205,13 @@ def _lead(jobs: Sequence[Job]) -> str:
 
 def _overview_figures(folder: Path, jobs: Sequence[Job], found: Sequence[Entry]) -> list[Figure]:
     drawn = []
-    lines = p2.remaining_lines(jobs)
-    if lines:
-        panel = Panel("", "Parameters left (%)", "percent", lines)
-        drawn.append(line_figure(folder, "remaining", [panel], 1, "Pruning iteration", "Parameters left at each pruning iteration."))
-    quality = pareto_figure(folder, "size_quality", final(found))
-    return [*drawn, *([quality] if quality else [])]
+    for stem, corpus, members in per_corpus("remaining", jobs):
+        lines = p2.remaining_lines(members)
+        if lines:
+            panel = Panel("", "Parameters left (%)", "percent", lines)
+            caption = on_corpus("Parameters left at each pruning iteration.", corpus)
+            drawn.append(line_figure(folder, stem, [panel], 1, "Pruning iteration", caption))
+    return [*drawn, *pareto_figures(folder, "size_quality", final(found))]
 
 
 def _sensitivity_figures(folder: Path, jobs: Iterable[Job]) -> list[Figure]:

@@ -12,9 +12,10 @@ from typing import Any
 
 from audioprune.errors import DataError
 from audioprune.report.entries import PESQ_MODES, Entry, Value, entries, final, finite_or_none, mean_of
-from audioprune.report.figures import Figure, Line, Panel, line_figure
-from audioprune.report.results import Job, Request, differences, honest_scale, join_seeds, read_reported
-from audioprune.report.tables import SIZE_NOTE, Cell, Column, Table, metric_column, write_table
+from audioprune.report.figures import Figure, Line, Panel, lettered, line_figure, on_corpus, per_corpus
+from audioprune.report.results import UNTOLD_CORPUS, Corpus, Job, Request, differences, honest_scale, join_seeds, read_reported
+from audioprune.report.summaries import SIZE_NOTE, common_noises, jobs_of, noise_notes, notes_of, remark_columns, score_cell, told_of
+from audioprune.report.tables import Cell, Column, Table, metric_column, write_table
 
 MODELS = ("FDNN", "LSTM", "TCNN", "GCRN")
 TABLE_1 = ("Mixture", "FDNN_P", "FDNN_B", "LSTM_P", "LSTM_B")
@@ -29,6 +30,7 @@ AS_IN_THE_PAPER = {
     "model.dropout": 0.3,
 }
 """Keys that alter the method, and the values with which it is the paper's."""
+NO_CORPUS = Corpus()
 _LETTERS = {"uncompressed": "U", "pruned": "P", "compressed": "C"}
 _TABLE_1_SIZES = (Column("nonzero", "# Param.", "params"), Column("params", "with zeros", "params"))
 _TABLE_2_SIZES = (
@@ -107,26 +109,51 @@ def table_2(jobs: Sequence[Job], reported: Mapping[str, Any]) -> Table:
 
 def _table(name: str, key: str, order: Sequence[str], sizes: Sequence[Column], jobs: Sequence[Job], reported: Mapping[str, Any]) -> Table:
     found = entries(jobs)
-    rows, published = by_row(found), published_rows(reported, key)
-    pesq = pesq_of(found, reported)
+    published, pesq = published_rows(reported, key), pesq_of(found, reported)
     scores = [(metric, snr, f"{metric}@{snr}") for metric in ("stoi", pesq) for snr in map(float, reported["snr_db"])]
     same_pesq = pesq == reported["pesq_mode"]["value"]
+    printed = {title: _published(published[title], scores, sizes, reported, same_pesq) for title in order}
+    rows = by_row(found)
     config = list(dict.fromkeys(key for name in order for key in set_apart(rows.get(name, ()))))
+    blank = {f"config:{key}": "-" for key in config}
+    body = tuple(blank | row for row in _body(found, order, printed, scores, sizes, config))
     columns = [Column("name", "Model"), Column("what", "Source"), *(Column(f"config:{key}", key) for key in config)]
     columns += [metric_column(metric, cell, f"{snr:g} dB") for metric, snr, cell in scores]
-    columns += [*sizes, Column("seeds", "Seeds", "count"), Column("scale", "Scale")]
-    body: list[dict[str, Cell]] = []
-    for title in order:
-        printed = _published(published[title], scores, sizes, reported, same_pesq)
-        body.append(printed)
-        for entry in rows.get(title, ()):
-            ours = _ours(entry, title, scores, sizes, config)
-            body += [ours, _difference(ours, printed, scores)]
-        if title not in rows:
-            body.append(_not_run(title, scores, sizes))
-    blank = {f"config:{key}": "-" for key in config}
+    columns += [*sizes, *remark_columns(body), Column("seeds", "Seeds", "count"), Column("scale", "Scale")]
     caption = f"{reported[key]['title']} (after {reported['authors']}, {reported['venue']})"
-    return Table(name, caption, tuple(columns), tuple(blank | row for row in body), _notes(key, found, reported))
+    notes = (*_notes(key, found, reported), *notes_of(body, jobs_of(found)))
+    return Table(name, caption, tuple(columns), body, notes)
+
+
+def _body(
+    found: Sequence[Entry],
+    order: Sequence[str],
+    printed: Mapping[str, dict[str, Cell]],
+    scores: Sequence[tuple[str, float, str]],
+    sizes: Sequence[Column],
+    config: Sequence[str],
+) -> list[dict[str, Cell]]:
+    """Return the rows of every corpus that has any of the paper's models, each beside the published numbers.
+
+    A model that was run on no corpus stands in the first block; where nothing was run, that is the only one.
+    """
+    per_corpus: dict[str, list[Entry]] = {}
+    for entry in found:
+        if row_name(entry) in order:
+            per_corpus.setdefault(entry.corpus.title, []).append(entry)
+    common = common_noises(found)
+    anywhere = {title for title, rows in by_row(found).items() if rows}
+    body = []
+    for place, (corpus, members) in enumerate((per_corpus or {UNTOLD_CORPUS: []}).items()):
+        rows = by_row(members)
+        for title in (title for title in order if title in rows or (place == 0 and title not in anywhere)):
+            lines = [printed[title]]
+            for entry in rows.get(title, ()):
+                ours = _ours(entry, title, scores, sizes, config, common)
+                lines += [ours, _difference(ours, printed[title], scores)]
+            lines += [] if title in rows else [_not_run(title, scores, sizes)]
+            body += [line | {"corpus": corpus} for line in lines]
+    return body
 
 
 def set_apart(found: Sequence[Entry]) -> tuple[str, ...]:
@@ -146,11 +173,16 @@ def values_of(entry: Entry, keys: Sequence[str]) -> dict[str, str]:
 
 
 def _ours(
-    entry: Entry, title: str, scores: Sequence[tuple[str, float, str]], sizes: Sequence[Column], config: Sequence[str]
+    entry: Entry,
+    title: str,
+    scores: Sequence[tuple[str, float, str]],
+    sizes: Sequence[Column],
+    config: Sequence[str],
+    common: Mapping[tuple[str, float | None], set[str]],
 ) -> dict[str, Cell]:
     row: dict[str, Cell] = {"name": title, "what": "ours", "seeds": len(entry.seeds), "scale": honest_scale(entry.scale)}
-    row |= {f"config:{key}": value for key, value in values_of(entry, config).items()}
-    row |= {cell: entry.score(metric, snr) for metric, snr, cell in scores}
+    row |= {f"config:{key}": value for key, value in values_of(entry, config).items()} | told_of(entry)
+    row |= {cell: score_cell(entry, metric, snr, common) for metric, snr, cell in scores}
     return row | {column.key: "-" if title == "Mixture" else entry.size(column.key) for column in sizes}
 
 
@@ -187,11 +219,10 @@ def _difference(ours: Mapping[str, Cell], published: Mapping[str, Cell], scores:
 
 
 def _notes(key: str, found: Sequence[Entry], reported: Mapping[str, Any]) -> tuple[str, ...]:
-    noises = sorted({noise for entry in found for noise, _ in entry.conditions() if noise})
     mode = reported["pesq_mode"]
-    size_note = SIZE_NOTE if key == "table_2" else "# Param. counts the weights that are not zero and all parameters that are never pruned."
+    size_note = SIZE_NOTE if key == "table_2" else "# Param. counts all parameters that are not zero, biases and normalisation too."
     return (
-        f"Ours: means over {', '.join(noises)}." if noises else "Ours: nothing was run.",
+        *(noise_notes(found) or (("Ours: nothing was run.",) if not any(entry.scores for entry in found) else ())),
         f"Published: means over {reported['averaged_over']}.",
         "A difference compares our scale with the paper's; only a run of scale 'paper' can reproduce a published number.",
         *deviations(found),
@@ -226,12 +257,13 @@ def remaining_lines(jobs: Sequence[Job], regularised: bool | None = None) -> tup
         regularised: Only jobs with (True) or without (False) sparse regularisation, or None for all.
     """
     chosen = [job for job in jobs if job.of_kind("iteration") and regularised in (None, is_regularised(job))]
-    names = _line_names(join_seeds(chosen))
+    names = line_groups(chosen)
     return tuple(Line(name, _remaining(group), group[0].scale) for name, group in names.items())
 
 
-def _line_names(groups: Sequence[tuple[Job, ...]]) -> dict[str, tuple[Job, ...]]:
-    """Name each group by its model, and by what sets it apart where models repeat."""
+def line_groups(jobs: Iterable[Job]) -> dict[str, tuple[Job, ...]]:
+    """Join jobs over seeds, and name each group by its model, and by what sets it apart where models repeat."""
+    groups = join_seeds(jobs)
     named: dict[str, tuple[Job, ...]] = {}
     labels = [_label(group[0]) for group in groups]
     for label, group in zip(labels, groups, strict=True):
@@ -247,26 +279,36 @@ def _label(job: Job) -> str:
 
 
 def _remaining(group: Sequence[Job]) -> tuple[tuple[float, Value], ...]:
-    shares = [{int(row["iteration"]): row.get("remaining_share") for row in job.of_kind("iteration")} for job in group]
+    shares = [{int(row["iteration"]): row.get("remaining_share") for row in job.iterations()} for job in group]
     last = max(iteration for per_job in shares for iteration in per_job)
     first = Value(1.0, None, len(group))
     later = [(float(step), mean_of([per_job[step] for per_job in shares if step in per_job])) for step in range(1, last + 1)]
     return ((0.0, first), *later)
 
 
-def figure_2(folder: Path, jobs: Sequence[Job]) -> Figure | None:
+def figures(folder: Path, jobs: Sequence[Job], reported: Mapping[str, Any]) -> list[Figure]:
+    """Draw Figures 2 and 3, one of each for every corpus that has pruning iterations."""
+    second = [figure_2(folder, members, stem, corpus) for stem, corpus, members in per_corpus("p2_figure2", jobs)]
+    third = [figure_3(folder, members, reported, stem, corpus) for stem, corpus, members in per_corpus("p2_figure3", jobs)]
+    return [figure for figure in (*second, *third) if figure]
+
+
+def figure_2(folder: Path, jobs: Sequence[Job], stem: str = "p2_figure2", corpus: Corpus = NO_CORPUS) -> Figure | None:
     """Draw the percent of parameters left at each pruning iteration, without (a) and with (b) sparse regularisation.
 
     Source: Tan & Wang, Figure 2; unstructured pruning.
     """
     jobs = [job for job in jobs if not is_structured(job.pipeline)]
-    titles = {False: "(a) without sparse regularisation", True: "(b) with sparse regularisation"}
+    titles = dict(zip((False, True), lettered([f"{word} sparse regularisation" for word in ("without", "with")]), strict=True))
     panels = [Panel(titles[kind], "Parameters left (%)", "percent", lines) for kind in titles if (lines := remaining_lines(jobs, kind))]
     caption = "Percent of the original number of trainable parameters at different pruning iterations; unstructured pruning."
-    return line_figure(folder, "p2_figure2", panels, len(panels), "Pruning iteration", caption) if panels else None
+    caption = on_corpus(caption, corpus)
+    return line_figure(folder, stem, panels, len(panels), "Pruning iteration", caption) if panels else None
 
 
-def figure_3(folder: Path, jobs: Sequence[Job], reported: Mapping[str, Any]) -> Figure | None:
+def figure_3(
+    folder: Path, jobs: Sequence[Job], reported: Mapping[str, Any], stem: str = "p2_figure3", corpus: Corpus = NO_CORPUS
+) -> Figure | None:
     """Draw STOI and PESQ at -5 dB (or the lowest SNR that was tested) at each pruning iteration, as in Figure 3.
 
     Source: Tan & Wang, Figure 3; unstructured pruning.
@@ -277,25 +319,25 @@ def figure_3(folder: Path, jobs: Sequence[Job], reported: Mapping[str, Any]) -> 
     if not snrs:
         return None
     snr = FIGURE_3_SNR_DB if FIGURE_3_SNR_DB in snrs else snrs[0]
-    pesq, letters, panels = pesq_of(found, reported), iter("abcd"), []
     mixture = next((entry for entry in found if entry.variant == "mixture"), None)
-    for metric in ("stoi", pesq):
+    wanted = [(metric, kind) for metric in ("stoi", pesq_of(found, reported)) for kind in (False, True)]
+    words = [f"{metric_column(metric, metric).title}, {'with' if kind else 'without'} regularisation" for metric, kind in wanted]
+    panels = []
+    for (metric, kind), title in zip(wanted, lettered(words), strict=True):
         column = metric_column(metric, metric)
         level = mixture.score(metric, snr).mean if mixture else None
-        for kind in (False, True):
-            lines = _score_lines([job for job in jobs if is_regularised(job) == kind], metric, snr)
-            if lines:
-                title = f"({next(letters)}) {column.title}, {'with' if kind else 'without'} regularisation"
-                panels.append(Panel(title, column.header, column.style, lines, ("Unprocessed", level) if level is not None else None))
-    caption = f"STOI and PESQ scores for {snr:g} dB SNR at different pruning iterations; unstructured pruning."
+        lines = _score_lines([job for job in jobs if is_regularised(job) == kind], metric, snr)
+        if lines:
+            panels.append(Panel(title, column.header, column.style, lines, ("Unprocessed", level) if level is not None else None))
+    caption = on_corpus(f"STOI and PESQ scores for {snr:g} dB SNR at different pruning iterations; unstructured pruning.", corpus)
     columns = len({panel.title.rpartition(", ")[2] for panel in panels}) if panels else 1
-    return line_figure(folder, "p2_figure3", panels, columns, "Pruning iteration", caption) if panels else None
+    return line_figure(folder, stem, panels, columns, "Pruning iteration", caption) if panels else None
 
 
 def _score_lines(jobs: Sequence[Job], metric: str, snr: float) -> tuple[Line, ...]:
     lines = []
     scored = [job for job in jobs if any(entry.iteration is not None for entry in entries([job]))]
-    for name, group in _line_names(join_seeds(scored)).items():
+    for name, group in line_groups(scored).items():
         per_iteration = {entry.iteration: entry.score(metric, snr) for entry in entries(group) if entry.iteration is not None}
         whole = next((entry.score(metric, snr) for entry in entries(group) if entry.variant == "uncompressed"), None)
         if whole:
@@ -322,8 +364,8 @@ def write_figures(request: Request) -> list[Path]:
     Raises:
         DataError: No run holds a pruning iteration.
     """
-    drawn = [figure_2(request.out, request.jobs), figure_3(request.out, request.jobs, read_reported(request.reported, "p2"))]
-    files = [file for figure in drawn if figure for file in (figure.png, figure.csv)]
+    drawn = figures(request.out, request.jobs, read_reported(request.reported, "p2"))
+    files = [file for figure in drawn for file in (figure.png, figure.csv)]
     if not files:
         raise DataError("expected runs with pruning iterations, got none; run `audioprune prune pipeline=p2_unstructured` first")
     return files

@@ -6,13 +6,13 @@ Which tickets there are is decided in p3.py; how figures look in figures.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from audioprune.platforms import Platform
-from audioprune.report.figures import COLORS, DASHES, MARKERS, Figure, footer_of, new_canvas, save_figure, styled
-from audioprune.report.p3 import CRITERIA, Mean, Ticket, chosen, main_setting, means, smallest
+from audioprune.report.figures import COLORS, DASHES, MARKERS, Figure, corpus_folders, footer_of, new_canvas, save_figure, styled
+from audioprune.report.p3 import CRITERIA, Mean, Ticket, chosen, corpora_of, late_note, main_setting, means, scales_text, smallest
 from audioprune.report.results import honest_scale
 from audioprune.report.tables import csv_text
 
@@ -51,7 +51,18 @@ class Axes:
 
 
 def figures_of(folder: Path, tickets: Sequence[Ticket], platforms: Sequence[Platform]) -> list[Figure]:
-    """Draw every figure that there are tickets for."""
+    """Draw every figure that there are tickets for, corpus by corpus."""
+    groups = [(corpus.title, mine) for corpus, mine in corpora_of(tickets)]
+    places = corpus_folders(folder, (title for title, _ in groups))
+    drawn: list[Figure] = []
+    for title, mine in groups:
+        place, corpus = places[title]
+        drawn += [replace(figure, caption=f"{figure.caption}{corpus}") for figure in _figures_of(place, mine, platforms)]
+    return drawn
+
+
+def _figures_of(folder: Path, tickets: Sequence[Ticket], platforms: Sequence[Platform]) -> list[Figure]:
+    """Draw the lotteries of one corpus."""
     main = main_setting(tickets)
     drawn = [
         prunability_figure(folder, main),
@@ -84,6 +95,7 @@ def prunability_figure(folder: Path, tickets: Sequence[Ticket]) -> Figure | None
         "Chance alone masks all n weights of a unit with the probability (masked share)^n, so that narrow networks lose more units. "
         "After Figure 1 of the paper, where at most a third of the units goes."
     )
+    caption += _hollow_note(lines, masked)
     with styled():
         canvas = new_canvas(5.2, 3.4, _footer(masked))
         ax = canvas.subplots()
@@ -92,7 +104,7 @@ def prunability_figure(folder: Path, tickets: Sequence[Ticket]) -> Figure | None
         ax.plot([0, 100], [0, 100], color="#999999", linestyle=(0, (1, 2)), linewidth=1.2, label="all of them")
         ax.set(xlabel="Masked weights (%)", ylabel="Fully masked units (%)", xlim=(-2, 102), ylim=(-2, 102))
         canvas.legend(loc="outside right upper", frameon=False)
-        return _saved(canvas, folder, "p3_fig1_prunability", [Axes("", tuple(lines))], caption, masked)
+        return _saved(canvas, folder, "p3_fig1_prunability", [Axes("", tuple(lines))], caption)
 
 
 def masking_figure(folder: Path, tickets: Sequence[Ticket]) -> Figure | None:
@@ -150,7 +162,7 @@ def criteria_figure(folder: Path, tickets: Sequence[Ticket]) -> Figure | None:
     if len(lines) < 2:
         return None
     normed = sorted({str(ticket.label) for ticket in chosen(found, criterion="normalization")})
-    told = f" Normalization: {', '.join(normed)} only, the others have no normalisation layers." if normed else ""
+    told = f" The normalization criterion, which takes normalisation layers, was run for {', '.join(normed)}." if normed else ""
     caption = f"Criteria in global trimming; lines are means over models, corpora and seeds.{told} After Figure 4."
     panels = [Axes("all ratios", lines), Axes("up to 90 % removed", lines, high=_LOW), Axes("90 % and more removed", lines, low=9.0)]
     return _multipliers(folder, "p3_fig4_criteria", panels, caption, found)
@@ -165,8 +177,7 @@ def _with_models(name: str, tickets: Sequence[Ticket], most: set[str]) -> str:
 def _multipliers(folder: Path, name: str, panels: Sequence[Axes], caption: str, tickets: Sequence[Ticket]) -> Figure:
     shown = [panel for panel in panels if any(_within(panel, each.points) for each in panel.series)]
     names = list(dict.fromkeys(each.name for panel in shown for each in panel.series))
-    if any(point.runs < each.runs for panel in shown for each in panel.series for point in each.points):
-        caption += " Hollow: rounds that not all lotteries reached, since units have a floor."
+    caption += _hollow_note([each for panel in shown for each in panel.series], tickets)
     with styled():
         canvas = new_canvas(3.5 * len(shown) + 0.6 + 0.075 * max(map(len, names)), 3.4, _footer(tickets))
         axes = canvas.subplots(1, len(shown), squeeze=False)[0]
@@ -174,7 +185,13 @@ def _multipliers(folder: Path, name: str, panels: Sequence[Axes], caption: str, 
             _draw_panel(ax, panel)
         handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
         canvas.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False)
-        return _saved(canvas, folder, name, shown, caption, tickets)
+        return _saved(canvas, folder, name, shown, caption)
+
+
+def _hollow_note(lines: Sequence[Series], tickets: Sequence[Ticket]) -> str:
+    """Say what hollow markers mean, where there are any."""
+    hollow = any(point.runs < each.runs for each in lines for point in each.points)
+    return late_note(tickets) if hollow else ""
 
 
 def _within(panel: Axes, points: Sequence[Mean]) -> list[Mean]:
@@ -209,17 +226,16 @@ def _curve(ax: Any, each: Series, points: Sequence[Mean], x_of: Callable[[Mean],
         ax.fill_between(x, [point.least for point in points], [point.largest for point in points], color=color, alpha=_BAND, linewidth=0)
 
 
-def _saved(canvas: Any, folder: Path, name: str, panels: Sequence[Axes], caption: str, tickets: Sequence[Ticket]) -> Figure:
+def _saved(canvas: Any, folder: Path, name: str, panels: Sequence[Axes], caption: str) -> Figure:
     rows = [
-        [panel.title, each.name, p.iteration, 100 * p.removed, p.ratio, p.mean, p.least, p.largest, p.runs]
+        [panel.title, each.name, p.iteration, 100 * p.removed, p.ratio, p.mean, p.least, p.largest, p.runs, scales_text(p.scales)]
         for panel in panels
         for each in panel.series
         for p in _within(panel, each.points)
     ]
-    scale = " | ".join(dict.fromkeys(honest_scale(ticket.job.scale) for ticket in tickets))
     header = ["panel", "line", "round", "removed (%)", "prune ratio", "mean", "least", "largest", "runs", "scale"]
     ends = "; ".join(f"{row[1]}: {row[5]:.3g} at {row[3]:.3g} %" for row in rows if row[0] == panels[0].title)
-    return save_figure(canvas, folder, name, csv_text(header, [[*row, scale] for row in rows]), caption, f"{caption} {ends[:900]}.")
+    return save_figure(canvas, folder, name, csv_text(header, rows), caption, f"{caption} {ends[:900]}.")
 
 
 def _footer(tickets: Sequence[Ticket]) -> str:
@@ -247,8 +263,8 @@ def embedding_figure(folder: Path, tickets: Sequence[Ticket], platforms: Sequenc
     labels = list(dict.fromkeys(ticket.label for ticket in trimmed))
     caption = (
         "Costs of trimmed networks against their test error multiplier: colour is the criterion, marker the model; full at the smallest "
-        "step, pale before it, ringed where none of the drawn networks of any model is cheaper at no larger multiplier. Dashed: the "
-        "limits of the platforms. After Figure 5."
+        "step, pale before it, ringed where none of the drawn networks of any model is cheaper at no larger multiplier; networks "
+        "that are no better than a trivial prediction are ringed nowhere. Dashed: the limits of the platforms. After Figure 5."
     )
     with styled():
         canvas = new_canvas(3.3 * len(_COSTS) + 2.2, 3.8, _footer(trimmed))
@@ -258,10 +274,11 @@ def embedding_figure(folder: Path, tickets: Sequence[Ticket], platforms: Sequenc
             _limits(ax, platforms, limit)
             ax.set(title=title, xlabel="Test error multiplier", yscale="log")
         canvas.legend(handles=_legend(trimmed, labels), loc="outside right upper", frameon=False)
-        header = ["model", "data", "seed", "criterion", "scope", "round", "smallest", "multiplier", *(key for _, key, _ in _COSTS), "scale"]
+        header = ["model", "data", "seed", "criterion", "scope", "round", "smallest", "multiplier", *(key for _, key, _ in _COSTS)]
+        header += ["remark", "scale"]
         rows = [
             [t.label, t.dataset, t.seed, t.criterion, t.scope, t.iteration, t in last, t.error]
-            + [*(_cost(t, key) for _, key, _ in _COSTS), honest_scale(t.job.scale)]
+            + [*(_cost(t, key) for _, key, _ in _COSTS), t.no_better, honest_scale(t.job.scale)]
             for t in trimmed
         ]
         ends = "; ".join(f"{t.label} {t.criterion} {t.scope}: {t.error:.2f}, {t.flops_s:.2e} FLOP/s, {t.disk} B" for t in last[:12])
@@ -273,7 +290,7 @@ def _cost(ticket: Ticket, key: str) -> float:
 
 
 def _scatter(ax: Any, tickets: Sequence[Ticket], last: Sequence[Ticket], labels: Sequence[str], key: str) -> None:
-    best = pareto([(ticket.error, _cost(ticket, key)) for ticket in tickets])
+    best = front_of(tickets, key)
     for ticket in tickets:
         point = (ticket.error, _cost(ticket, key))
         marker = MARKERS[labels.index(ticket.label) % len(MARKERS)]
@@ -281,6 +298,11 @@ def _scatter(ax: Any, tickets: Sequence[Ticket], last: Sequence[Ticket], labels:
         ax.plot(*point, alpha=0.95 if ticket in last else 0.22, markersize=6 if ticket in last else 4, **look)
         if point in best:
             ax.plot(*point, "o", markersize=11, fillstyle="none", color="#222222", markeredgewidth=0.9)
+
+
+def front_of(tickets: Sequence[Ticket], key: str) -> set[tuple[float, float]]:
+    """Return the (multiplier, cost) that no other network beats; those that are no better than a trivial prediction are on no front."""
+    return pareto([(ticket.error, _cost(ticket, key)) for ticket in tickets if not ticket.idle])
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> set[tuple[float, float]]:

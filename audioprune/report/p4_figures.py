@@ -12,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from audioprune.report.baselines import no_better
 from audioprune.report.entries import finite_or_none
-from audioprune.report.figures import COLORS, DASHES, MARKERS, Figure, footer_of, new_canvas, save_figure, styled
+from audioprune.report.figures import COLORS, DASHES, MARKERS, Figure, corpus_folders, footer_of, new_canvas, save_figure, styled
 from audioprune.report.p4 import LITERAL, REACH, RHO, Model, accuracy, models_of
 from audioprune.report.results import Job, honest_scale
 from audioprune.report.tables import csv_text
@@ -25,7 +26,16 @@ _EPSILON, _STEP = 0.4, 0.25  # of the picture of the projection
 def figures_of(folder: Path, jobs: Sequence[Job]) -> list[Figure]:
     """Draw every figure that the jobs have data for; the picture of the projection needs none."""
     models = models_of(jobs)
-    shown = [model for model in models if model.entry.jobs[0].of_kind("groups")]
+    drawn: list[Figure] = []
+    for title, (place, corpus) in corpus_folders(folder, (model.entry.corpus.title for model in models)).items():
+        own = _figures_of(place, [model for model in models if model.entry.corpus.title == title])
+        drawn += [replace(figure, caption=f"{figure.caption}{corpus}") for figure in own]
+    return [*drawn, projection_figure(folder)]
+
+
+def _figures_of(folder: Path, models: Sequence[Model]) -> list[Figure]:
+    """Draw the networks of one corpus."""
+    shown = [model for model in models if model.first_job.of_kind("groups")]
     drawn = [
         sparsity_figure(folder, models),
         cost_figure(folder, models),
@@ -34,7 +44,6 @@ def figures_of(folder: Path, jobs: Sequence[Job]) -> list[Figure]:
         layers_figure(folder, _chosen(shown)),
         norms_figure(folder, _chosen(shown)),
         confusion_figure(folder, _chosen(models)),
-        projection_figure(folder),
     ]
     return [figure for figure in drawn if figure]
 
@@ -81,7 +90,7 @@ def _scatter(
             ax.plot(x, 100 * score, MARKERS[kinds.index(model.entry.label) % len(MARKERS)], color=color, alpha=0.85)
         if log:
             _log_axis(ax)
-            front = _front([(row[2], 100 * row[3]) for row in rows])
+            front = front_of([(model, x, 100 * score) for model, _, x, score in rows])
             ax.plot([x for x, _ in front], [y for _, y in front], color="#999999", linewidth=1.2, zorder=1)
         base = [score for model, _, _, score in rows if model.method in ("sgd", "adam")]
         if base and len(kinds) == 1:
@@ -91,8 +100,11 @@ def _scatter(
         ax.set_ylabel(labels[1])
         canvas.legend(handles=_legend(pipelines, kinds, ax), loc="outside right upper", frameon=False)
         table = csv_text(
-            ["model", "row", "pipeline", "seed", labels[0], labels[1], "scale"],
-            [[m.entry.label, m.name, m.entry.pipeline, seed, x, 100 * s, honest_scale(m.entry.scale)] for m, seed, x, s in rows],
+            ["model", "row", "pipeline", "seed", labels[0], labels[1], "remark", "scale"],
+            [
+                [m.entry.label, m.name, m.entry.pipeline, seed, x, 100 * s, no_better(m.entry), honest_scale(m.entry.scale)]
+                for m, seed, x, s in rows
+            ],
         )
         ends = [f"{model.title}, seed {seed}: {x:.4g}, {100 * score:.1f} %" for model, seed, x, score in rows[:16]]
         return save_figure(canvas, folder, name, table, caption, f"{caption} Points: {'; '.join(ends)}.")
@@ -116,6 +128,11 @@ def _legend(pipelines: Sequence[str], kinds: Sequence[str], ax: Any) -> list[Any
     return [*colors, *(shapes if len(kinds) > 1 else []), *ax.get_legend_handles_labels()[0]]
 
 
+def front_of(points: Sequence[tuple[Model, float, float]]) -> list[tuple[float, float]]:
+    """Return the (cost, accuracy) that no cheaper network beats; networks that are no better than chance are on no front."""
+    return _front([(x, y) for model, x, y in points if not no_better(model.entry)])
+
+
 def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     best: list[tuple[float, float]] = []
     for x, y in sorted(points, key=lambda point: (point[0], -point[1])):
@@ -135,7 +152,8 @@ def cost_figure(folder: Path, models: Sequence[Model]) -> Figure | None:
     """Draw the accuracy of every network and seed against the MACs that are left after the trim."""
     labels = ("MACs per second of audio (M)", "Test accuracy (%)")
     return _scatter(folder, "p4_accuracy_macs", models, lambda zero, macs: macs / 1e6 if macs else None, labels,
-                    "Accuracy against cost after the trim. The line joins networks that no cheaper one beats.", True)  # fmt: skip
+                    "Accuracy against cost after the trim. The line joins networks that no cheaper one beats, "
+                    "those at chance left out.", True)  # fmt: skip
 
 
 def receptive_field(rho: int) -> int:
@@ -204,11 +222,12 @@ _CURVES = (("objective", "F"), ("f", "f"), ("penalty", "lambda * sum of norms"),
 
 def epochs_figure(folder: Path, models: Sequence[Model]) -> Figure | None:
     """Draw objective, loss, penalty and sparsity of every epoch; a dotted line ends the first stage of HSPG."""
-    chosen = [(model, model.entry.jobs[0].of_kind("epoch")) for model in models]
+    chosen = [(model, model.first_job.of_kind("epoch")) for model in models]
     chosen = [(model, rows) for model, rows in chosen if rows]
     if not chosen:
         return None
-    caption = "Objective F, loss f, penalty and group sparsity over the epochs, first seed; F and penalty with the lambda of each run."
+    caption = "Objective F, loss f, penalty and group sparsity over the epochs, smallest seed; F and penalty with the lambda of each run."
+    caption += _special_notes([model.method for model, _ in chosen], _stage_end(chosen))
     lines = []
     with styled():
         canvas = new_canvas(7.6, 5.0, footer_of([model.entry.scale for model, _ in chosen]))
@@ -233,6 +252,16 @@ def epochs_figure(folder: Path, models: Sequence[Model]) -> Figure | None:
         return save_figure(canvas, folder, "p4_epochs", table, caption, f"{caption} At the end {ends}.")
 
 
+def _special_notes(methods: Sequence[str], stage: float | None) -> str:
+    """Say what is different for the methods that are drawn."""
+    notes = {
+        " Of OBProxSG the penalty is that of the l1 norm.": "obproxsg" in methods,
+        " Of ADMM zero groups are those of z, F, f and penalty those of the dense x.": "admm" in methods,
+        " The dotted line ends the first stage of the first HSPG run.": bool(stage),
+    }
+    return "".join(note for note, holds in notes.items() if holds)
+
+
 def _stage_end(chosen: Sequence[tuple[Model, list[dict[str, Any]]]]) -> float | None:
     """Return the epoch after which the half-space stage of the first HSPG run begins."""
     for model, rows in chosen:
@@ -245,13 +274,13 @@ def layers_figure(folder: Path, models: Sequence[Model]) -> Figure | None:
     """Draw the share of zero filters of every layer."""
     if not models:
         return None
-    caption = "Zero filters of every layer, first seed."
+    caption = "Zero filters of every layer before the trim, smallest seed."
     with styled():
         rows: list[list[Any]] = []
         canvas = new_canvas(7.6, 1.5 * len(models) + 0.9, footer_of([model.entry.scale for model in models]))
         axes = canvas.subplots(len(models), 1, squeeze=False, sharex=True)[:, 0]
         for ax, model in zip(axes, models, strict=True):
-            layers = model.entry.jobs[0].of_kind("groups")[0]["layers"]
+            layers = model.first_job.of_kind("groups")[0]["layers"]
             names = [str(layer["name"]).removesuffix(".conv.weight").removesuffix(".weight") for layer in layers]
             shares = [100 * layer["zero"] / layer["filters"] for layer in layers]
             ax.bar(range(len(names)), shares, color=COLORS[0])
@@ -268,11 +297,13 @@ def layers_figure(folder: Path, models: Sequence[Model]) -> Figure | None:
 
 def norms_figure(folder: Path, models: Sequence[Model]) -> Figure | None:
     """Draw the norms of all groups before and after the training, with the norm that one proximal step takes away."""
-    read = [(model, _norms(model.entry.jobs[0].folder / "groups.csv")) for model in models]
+    read = [(model, _norms(model.first_job.folder / "groups.csv")) for model in models]
     read = [(model, norms) for model, norms in read if norms["norm_after"]]
     if not read:
         return None
-    caption = "Norms of the groups before and after training, first seed. Zero groups stand at the left; a * lambda is one step's pull."
+    caption = "Norms of the groups before training and before the trim, smallest seed. Zero groups stand at the left."
+    if any(_pull(model) for model, _ in read):
+        caption += " a * lambda is what the regulariser takes off a norm in one step at the first learning rate."
     columns = min(2, len(read))
     with styled():
         canvas = new_canvas(3.8 * columns, 2.5 * math.ceil(len(read) / columns), footer_of([model.entry.scale for model, _ in read]))
@@ -291,8 +322,7 @@ def norms_figure(folder: Path, models: Sequence[Model]) -> Figure | None:
 
 
 def _draw_norms(ax: Any, model: Model, norms: Mapping[str, Sequence[float]]) -> None:
-    facts = model.entry.jobs[0].of_kind("groups")[0]
-    pull = (finite_or_none(facts.get("lmbda")) or 0.0) * (finite_or_none(facts.get("learning_rate")) or 0.0)
+    pull = _pull(model)
     positive = [value for values in norms.values() for value in values if value > 0] + ([pull] if pull else [])
     low, high = math.log10(min(positive)) - 0.6, math.log10(max(positive)) + 0.1
     edges = [10 ** (low + (high - low) * i / 40) for i in range(41)]
@@ -306,6 +336,14 @@ def _draw_norms(ax: Any, model: Model, norms: Mapping[str, Sequence[float]]) -> 
     ax.set_xlabel("Norm of the group")
     ax.set_ylabel("Groups")
     ax.legend(fontsize=7, frameon=False)
+
+
+def _pull(model: Model) -> float:
+    """Return what one step takes off a group norm; 0 for OBProxSG, which shrinks entries, and ADMM, whose z has a threshold of its own."""
+    if model.method in ("obproxsg", "admm"):
+        return 0.0
+    facts = model.first_job.of_kind("groups")[0]
+    return (finite_or_none(facts.get("lmbda")) or 0.0) * (finite_or_none(facts.get("learning_rate")) or 0.0)
 
 
 def _norms(path: Path) -> dict[str, list[float]]:
@@ -366,13 +404,14 @@ def _confusion(model: Model) -> tuple[list[list[int]], list[str]]:
 def projection_figure(folder: Path) -> Figure:
     """Draw for two weights which steps a proximal and a half-space step project to zero.
 
-    Source: Chen, "HSPG", (a) Half-Space Projection and (b) Projection Region For Mixed l1/l2 Regularization.
+    Source: after Chen, "HSPG", whose panels (a) and (b) are the half-space projection and a projection region. The second panel
+    here compares the proximal step, so that neither has a letter.
     """
     from matplotlib.patches import Circle, Polygon
 
     caption = (
-        "Which trial points become zero, for a group of two weights at x. (a) Half-space step: all beyond the line "
-        f"<x+, x> = epsilon |x|^2 (epsilon = {_EPSILON:g}). (b) Proximal step: the circle of radius a * lambda alone."
+        "Which trial points become zero, for a group of two weights at x. Half-space step: all beyond the line "
+        f"<x+, x> = epsilon |x|^2 (epsilon = {_EPSILON:g}). Proximal step: the circle of radius a * lambda alone."
     )
     x, trial = (1.2, 0.9), (-0.35, 0.45)
     with styled():
@@ -386,7 +425,7 @@ def projection_figure(folder: Path) -> Figure:
         far = [(end[0] + 5 * back[0], end[1] + 5 * back[1]) for end in reversed(ends)]
         axes[0].add_patch(Polygon([*ends, *far], closed=True, color=COLORS[0], alpha=0.18, label="becomes zero"))
         axes[1].add_patch(Circle((0, 0), _STEP, color=COLORS[0], alpha=0.3, label="becomes zero"))
-        for ax, title in zip(axes, ("(a) half-space step", "(b) proximal step"), strict=True):
+        for ax, title in zip(axes, ("half-space step", "proximal step"), strict=True):
             ax.annotate("", trial, x, arrowprops={"arrowstyle": "->", "color": "#555555"})
             ax.plot(*x, "o", color=COLORS[1], label="x")
             ax.plot(*trial, "s", color=COLORS[2], label="trial point")

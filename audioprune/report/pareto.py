@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audioprune.report.baselines import SMALLER_IS_BETTER, no_better
 from audioprune.report.entries import Entry, Value
-from audioprune.report.figures import COLORS, MARKERS, Figure, footer_of, new_canvas, save_figure, styled
-from audioprune.report.results import honest_scale
-from audioprune.report.tables import FORMATS, csv_text, main_metrics, metric_column
+from audioprune.report.figures import COLORS, MARKERS, Figure, footer_of, new_canvas, on_corpus, save_figure, slug, styled
+from audioprune.report.results import Corpus, honest_scale
+from audioprune.report.summaries import main_metrics
+from audioprune.report.tables import FORMATS, csv_text, metric_column
 
 _CANDIDATES = ((5, 5), (5, -11), (-9, 5), (-9, -11), (0, 9), (0, -14), (10, 0), (-14, 0))
 _SIZES = {"bytes_file": "Written file", "bytes_paper": "Storage by the paper's accounting"}
@@ -18,37 +20,61 @@ _SIZES = {"bytes_file": "Written file", "bytes_paper": "Storage by the paper's a
 
 @dataclass(frozen=True)
 class Point:
-    """One model: its number in the figure, its size in bytes and its scores, means over all test conditions."""
+    """One model: its number in the figure, its size in bytes and its scores, means over all test conditions.
+
+    Attributes:
+        mark: What it is no better than; such a model is drawn, but stands on no front.
+    """
 
     number: int
     entry: Entry
     size: Value
     scores: Mapping[str, Value]
+    mark: str = ""
 
     @property
     def name(self) -> str:
         """Row title with the configuration that sets it apart."""
         config = ", ".join(f"{key}={value}" for key, value in self.entry.config.items() if value)
-        return f"{self.entry.title} ({config})" if config else self.entry.title
+        return ", ".join(filter(None, (f"{self.entry.title} ({config})" if config else self.entry.title, self.mark)))
 
 
 def points_of(entries: Sequence[Entry]) -> tuple[str, list[Point]]:
-    """Return which size is drawn (``bytes_file`` where written) and every entry that has this size and a score."""
+    """Return which size is drawn (``bytes_file`` where written) and every entry that has this size and a score.
+
+    Means over different conditions are not compared: an entry that was not scored under all of them is left out.
+    """
+    sized = [entry for entry in entries if any(entry.size(kind).mean for kind in _SIZES)]
+    every = {condition for entry in sized for condition in entry.conditions()}
+    entries = [entry for entry in entries if set(entry.conditions()) >= every]
     metrics = main_metrics(entries)[:2]
     kind = "bytes_file" if any(entry.size("bytes_file").mean for entry in entries) else "bytes_paper"
     scored = [(entry, entry.size(kind), {metric: entry.score(metric) for metric in metrics}) for entry in entries]
     kept = [item for item in scored if item[1].mean and any(value.mean is not None for value in item[2].values())]
-    return kind, [Point(number, *item) for number, item in enumerate(kept, 1)]
+    return kind, [Point(number, *item, no_better(item[0])) for number, item in enumerate(kept, 1)]
 
 
 def front(points: Sequence[Point], metric: str) -> list[Point]:
-    """Return the points that no other point beats in size and metric at once, by rising size."""
+    """Return the points that no other point beats in size and metric at once, by rising size; marked ones are left out."""
+    sign = -1 if metric in SMALLER_IS_BETTER else 1
     best: list[Point] = []
-    measured = [point for point in points if point.scores[metric].mean is not None]
-    for point in sorted(measured, key=lambda point: (point.size.mean, -point.scores[metric].mean)):
-        if not best or point.scores[metric].mean > best[-1].scores[metric].mean:
+    measured = [point for point in points if point.scores[metric].mean is not None and not point.mark]
+    for point in sorted(measured, key=lambda point: (point.size.mean, -sign * point.scores[metric].mean)):
+        if not best or sign * point.scores[metric].mean > sign * best[-1].scores[metric].mean:
             best.append(point)
     return best
+
+
+def pareto_figures(folder: Path, name: str, entries: Sequence[Entry]) -> list[Figure]:
+    """Draw ``pareto_figure`` once for each corpus; models of different corpora share no front."""
+    groups: dict[Corpus, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.corpus, []).append(entry)
+    stems = {
+        corpus: name if len(groups) == 1 else slug(f"{name}-{place}-{corpus.name or 'corpus'}") for place, corpus in enumerate(groups, 1)
+    }
+    drawn = (pareto_figure(folder, stems[corpus], members) for corpus, members in groups.items())
+    return [figure for figure in drawn if figure]
 
 
 def pareto_figure(folder: Path, name: str, entries: Sequence[Entry]) -> Figure | None:
@@ -57,7 +83,7 @@ def pareto_figure(folder: Path, name: str, entries: Sequence[Entry]) -> Figure |
     Args:
         folder: Where the PNG and the CSV go.
         name: Stem of both files.
-        entries: Joined rows; the mixture is drawn as a level.
+        entries: Joined rows of one corpus; the mixture is drawn as a level.
 
     Returns:
         The figure, or None when there are fewer than two sizes to compare.
@@ -67,6 +93,10 @@ def pareto_figure(folder: Path, name: str, entries: Sequence[Entry]) -> Figure |
         return None
     metrics = list(points[0].scores)
     caption = f"Quality (mean over test conditions) against size ({_SIZES[kind].lower()}). The line joins models that no smaller one beats."
+    caption += " Hollow: no better than what needs no model, and not on the line." if any(point.mark for point in points) else ""
+    left_out = sum(entry.variant != "mixture" and bool(entry.scores) for entry in entries) - len(points)
+    caption += f" Left out, without this size or not scored under all conditions: {left_out}." if left_out else ""
+    caption = on_corpus(caption, points[0].entry.corpus)
     named = "; ".join(f"{point.number}: {point.name}" for point in points[:16])
     with styled():
         canvas = new_canvas(3.9 * len(metrics) + 1.7, 3.4, footer_of([point.entry.scale for point in points]))
@@ -101,7 +131,8 @@ def _draw(ax: Any, points: Sequence[Point], metric: str, x_label: str) -> None:
     for point in points:
         if point.scores[metric].mean is not None:
             x, y = _xy(point, metric)
-            ax.plot(x, y, markers[point.entry.variant], color=colors[point.entry.label], markersize=6.5, linestyle="none")
+            fill = "none" if point.mark else "full"
+            ax.plot(x, y, markers[point.entry.variant], color=colors[point.entry.label], markersize=6.5, linestyle="none", fillstyle=fill)
     _log_axis(ax)
     ax.margins(0.12)
     ax.set_xlabel(f"{x_label} (MB)")
@@ -155,11 +186,12 @@ def _near(one: tuple[float, float], other: tuple[float, float], reach: tuple[flo
 
 def _as_csv(points: Sequence[Point], metrics: Sequence[str], kind: str) -> str:
     columns = [metric_column(metric, metric) for metric in metrics]
-    header = ["number", "model", f"{kind} (MB)", *(f"{column.header}{end}" for column in columns for end in ("", " std")), "seeds", "scale"]
+    measured = [f"{column.header}{end}" for column in columns for end in ("", " std")]
+    header = ["number", "model", f"{kind} (MB)", *measured, "seeds", "remark", "scale"]
     rows = []
     for point in points:
         scores = [(FORMATS[column.style].factor, point.scores[column.key]) for column in columns]
         numbers = [None if number is None else factor * number for factor, value in scores for number in (value.mean, value.std)]
         size = point.size.mean * FORMATS["mebibytes"].factor
-        rows.append([point.number, point.name, size, *numbers, len(point.entry.seeds), honest_scale(point.entry.scale)])
+        rows.append([point.number, point.name, size, *numbers, len(point.entry.seeds), point.mark or None, honest_scale(point.entry.scale)])
     return csv_text(header, rows)

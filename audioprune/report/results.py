@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,17 @@ from audioprune.errors import ConfigError
 from audioprune.files import read_lines
 
 RUN_FILES = ("run.json", "status.json", "results.jsonl")
+SCALES_JOINED = " | "
+UNTOLD_CORPUS = "Corpus: not recorded"
 NO_SCALE = "scale not recorded"
 # What changes from job to job without changing what is measured. A seed is what the mean runs over.
 _VOLATILE = frozenset({"seed", "runtime", "hydra", "checkpoint", "name", "hash", "verb"})
+# Keys of a corpus that do not touch its test mixtures.
+OF_TRAINING = frozenset(
+    ("train_mixtures", "valid_mixtures", "valid_share", "segment_s", "babble_share", "babble_talkers", "train_snr_db", "train_snr_step_db")
+)
+_SHOWN_DIGITS = 12  # of a fingerprint, in tables
+_UNTOLD = json.dumps({})  # the configuration of a corpus of which nothing is known
 _TOLD_ELSEWHERE = frozenset({"model", "model.name", "pipeline", "pipeline.name", "scale"})
 
 
@@ -34,6 +42,9 @@ class Job:
         status: ``"finished"``, ``"failed"``, ``"interrupted"`` or ``"unfinished"`` (no status file).
         reason: Why the job is not finished.
         rows: The records of ``results.jsonl``; a later record with the same key has replaced the earlier one.
+        corpus: Short name of the corpus that its rows speak of.
+        fingerprint: Hash of that corpus; empty where none was recorded.
+        scale_differs: Configuration keys that differ from the preset, where the scale is ``custom``.
     """
 
     folder: Path
@@ -48,10 +59,39 @@ class Job:
     status: str = "finished"
     reason: str = ""
     rows: tuple[dict[str, Any], ...] = ()
+    corpus: str = ""
+    fingerprint: str = ""
+    scale_differs: tuple[str, ...] = ()
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
         """Return the rows of one kind, in the order they were written."""
         return [row for row in self.rows if row.get("kind") == kind]
+
+    def iterations(self) -> list[dict[str, Any]]:
+        """Return the rows of pruning iterations, numbered from 1: iteration 0 is the whole model, wherever a pruning counted none."""
+        rows = self.of_kind("iteration")
+        return [{**row, "iteration": row.get("iteration") or place} for place, row in enumerate(rows, 1)]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The corpus of some jobs.
+
+    Attributes:
+        name: Short name, such as ``synthetic_speech``.
+        fingerprints: Its hash; one for each draw where the corpus follows the seed of the job.
+    """
+
+    name: str = ""
+    fingerprints: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Line that names the corpus above its rows."""
+        known = ", ".join(fingerprint[:_SHOWN_DIGITS] for fingerprint in self.fingerprints)
+        drawn = "drawn anew for each seed, " if len(self.fingerprints) > 1 else ""
+        word = f"fingerprint{'s' * (len(self.fingerprints) > 1)} {known}" if known else "fingerprint not recorded"
+        return f"Corpus: {self.name or 'name not recorded'} ({drawn}{word})" if self.name or known else UNTOLD_CORPUS
 
 
 @dataclass(frozen=True)
@@ -133,6 +173,9 @@ def read_job(folder: Path) -> Job:
         status=status,
         reason="; ".join(filter(None, (reason, broken))),
         rows=tuple(rows),
+        corpus=str(_first(rows, "corpus") or config.get("data.name") or ""),
+        fingerprint=str(_first(rows, "corpus_fingerprint") or info.get("data_fingerprint") or ""),
+        scale_differs=tuple(str(key) for key in info.get("scale_differs") or ()),
     )
 
 
@@ -185,14 +228,36 @@ def scale_text(scale: Any) -> str:
 
 
 def honest_scale(scale: str) -> str:
-    """Add "not a reproduction" to every scale but the paper's own."""
+    """Add "not a reproduction" to every scale but the paper's own; several scales are told one by one."""
+    return SCALES_JOINED.join(dict.fromkeys(_honest(each) for each in scale.split(SCALES_JOINED)))
+
+
+def _honest(scale: str) -> str:
     own = scale.strip().lower()
     return scale if own.startswith("paper") or "not a reproduction" in own else f"{scale}, not a reproduction"
 
 
+def joined_scales(scales: Iterable[str]) -> str:
+    """Say all different scales of the jobs behind one row."""
+    return SCALES_JOINED.join(dict.fromkeys(scale for scale in scales if scale)) or NO_SCALE
+
+
+def scale_notes(jobs: Iterable[Job]) -> tuple[str, ...]:
+    """Say in one sentence for each set of keys by which jobs of scale ``custom`` differ from their preset."""
+    told = dict.fromkeys((job.model.upper() or job.name, job.scale_differs) for job in jobs if job.scale_differs)
+    return tuple(f"Scale custom: {label} differs from its preset in {', '.join(keys)}." for label, keys in told)
+
+
+def validation_text(items: Any) -> str:
+    """Say over which validation items a number is a mean: a number of them, or all where none is given."""
+    count = int(items) if isinstance(items, int | float) and not isinstance(items, bool) else None
+    return "the validation set" if count is None else f"{count} item{'s' * (count != 1)} of the validation set"
+
+
 def without_width(scale: str) -> str:
     """Return a scale without the part that tells the width of the model: what its data and training were."""
-    return "; ".join(part for part in scale.split("; ") if not part.startswith("width "))
+    each = ("; ".join(part for part in one.split("; ") if not part.startswith("width ")) for one in scale.split(SCALES_JOINED))
+    return SCALES_JOINED.join(dict.fromkeys(each))
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -266,19 +331,72 @@ def models_in_turn(jobs: Iterable[Job]) -> tuple[Job, ...]:
 
 
 def join_seeds(jobs: Iterable[Job]) -> list[tuple[Job, ...]]:
-    """Group jobs that differ by their seed only.
+    """Group jobs that differ by their seed only and were run on one corpus, see ``by_corpus``.
 
     Two jobs of one seed never fall into one group: such a group is split by its checkpoint, and if that agrees too, job
     by job.
     """
     jobs = list(jobs)
     left_out = volatile_keys(jobs)
-    groups = _grouped(jobs, lambda job: _signature(job, left_out))
-    split = [part for group in groups for part in (_grouped(group, _checkpoint) if _repeats(group) else [group])]
+    groups = [group for _, members in by_corpus(jobs) for group in grouped(members, lambda job: _signature(job, left_out))]
+    split = [part for group in groups for part in (grouped(group, _checkpoint) if _repeats(group) else [group])]
     return [part for group in split for part in ([(job,) for job in group] if _repeats(group) else [group])]
 
 
-def _grouped(jobs: Iterable[Job], key: Callable[[Job], str]) -> list[tuple[Job, ...]]:
+def by_corpus(jobs: Iterable[Job]) -> list[tuple[Corpus, tuple[Job, ...]]]:
+    """Group jobs by the corpus that they worked on, in the order of their first jobs.
+
+    A corpus is told by its fingerprint. Where the seeds of the corpus follow the seeds of the jobs, and nothing else of its
+    configuration differs, each seed has a fingerprint of its own by design: these are draws of one corpus. A job that recorded no
+    fingerprint goes by what is configured of its test data; a job that failed before it recorded anything joins the first corpus.
+    """
+    jobs = list(jobs)
+    names = _corpus_names(jobs)
+    return [(_corpus_of(group), group) for group in grouped(jobs, lambda job: names[id(job)])]
+
+
+def _corpus_names(jobs: list[Job]) -> dict[int, str]:
+    """Return for each job, by its identity, the text that tells its corpus."""
+    names: dict[int, str] = {}
+    for group in grouped(jobs, _corpus_config):
+        follows = _follows_the_seed(group)
+        known = next((job.fingerprint for job in group if job.fingerprint), "")
+        for job in group:
+            names[id(job)] = _corpus_config(job) if follows else job.fingerprint or known or _corpus_config(job, OF_TRAINING)
+    first = next((name for name in names.values() if name != _UNTOLD), _UNTOLD)
+    untold = [id(job) for job in jobs if names[id(job)] == _UNTOLD and not job.rows]
+    return {**names, **dict.fromkeys(untold, first)}
+
+
+def _data_keys(job: Job) -> list[str]:
+    return [key for key in job.config if key.startswith("data.")]
+
+
+def _corpus_config(job: Job, left_out: frozenset[str] = frozenset()) -> str:
+    """Return the configuration of a job's corpus without its seeds, as text."""
+    keys = [key for key in sorted(_data_keys(job)) if not _is_seed(key) and key.rpartition(".")[2] not in left_out]
+    return json.dumps({key: repr(job.config[key]) for key in keys})
+
+
+def _is_seed(key: str) -> bool:
+    return key.rpartition(".")[2] == "seed"
+
+
+def _follows_the_seed(group: Sequence[Job]) -> bool:
+    """Tell whether the corpus is drawn anew for each seed: its seeds are the jobs' own, and each seed has one fingerprint."""
+    seeds = [job.config[key] == job.seed for job in group for key in _data_keys(job) if _is_seed(key)]
+    draws = {(job.seed, job.fingerprint) for job in group if job.fingerprint}
+    several = len({seed for seed, _ in draws}) > 1
+    return bool(seeds) and all(seeds) and several and len(draws) == len({seed for seed, _ in draws})
+
+
+def _corpus_of(group: Sequence[Job]) -> Corpus:
+    name = next((job.corpus for job in group if job.corpus), "")
+    return Corpus(name, tuple(dict.fromkeys(job.fingerprint for job in group if job.fingerprint)))
+
+
+def grouped(jobs: Iterable[Job], key: Callable[[Job], str]) -> list[tuple[Job, ...]]:
+    """Group jobs by a key, groups and members in the order given."""
     groups: dict[str, list[Job]] = {}
     for job in jobs:
         groups.setdefault(key(job), []).append(job)

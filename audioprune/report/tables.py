@@ -1,6 +1,7 @@
 """How numbers are printed: one table, written as CSV, Markdown, LaTeX and JSON.
 
-The only place where a fraction becomes a percent and a byte a megabyte. Which numbers exist is decided in entries.py.
+The only place where a fraction becomes a percent and a byte a megabyte. Which numbers exist is decided in entries.py, which
+tables there are in summaries.py and by the papers.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.files import write_atomic
-from audioprune.report.entries import PESQ_MODES, Entry, Value, condition_of, finite_or_none
-from audioprune.report.results import Job, honest_scale
+from audioprune.report.entries import Value
+from audioprune.report.results import UNTOLD_CORPUS
+from audioprune.report.states import finite_or_none
 
 MIB = 2**20
 NOT_AVAILABLE = "n/a"
@@ -61,27 +63,6 @@ METRICS: dict[str, tuple[str, str]] = {
     "accuracy": ("Accuracy", "percent"),
     "accuracy_macro": ("Accuracy per class", "percent"),
 }
-_METRIC_UNITS = {
-    **dict.fromkeys(("stoi", "estoi", "accuracy", "accuracy_macro"), "fraction"),
-    "si_sdr": "dB",
-    **dict.fromkeys(PESQ_MODES, "MOS"),
-}
-SIZE_COLUMNS: tuple[tuple[str, str, str], ...] = (
-    ("bytes_fp32", "fp32", "mebibytes"),
-    ("bytes_paper", "Paper", "mebibytes"),
-    ("bytes_ideal", "Ideal", "mebibytes"),
-    ("bytes_file", "File", "mebibytes"),
-    ("rate_paper", "CR (paper)", "times"),
-    ("rate_file", "fp32/file", "times"),
-    ("nonzero", "Non-zeros", "count"),
-    ("sparsity", "Sparsity", "percent"),
-    ("macs_per_second", "MACs/s", "millions"),
-    ("latency_ms_per_s", "Latency per s", "milliseconds"),
-)
-SIZE_NOTE = (
-    "MB = 1048576 bytes. fp32: 4 bytes per parameter; paper: codewords, codebooks and what is not quantised, without positions; "
-    "ideal: paper plus the entropy of the positions; file: the bytes of the written file. CR = fp32 of the uncompressed model / paper."
-)
 
 
 @dataclass(frozen=True)
@@ -107,7 +88,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of stored numbers; ``notes`` are sentences below it."""
+    """A table of stored numbers.
+
+    Attributes:
+        rows: Cells by the key of their column. The cell ``corpus`` names what a row was measured on: rows of one corpus form a block
+            of their own, whatever their order.
+        notes: Sentences below it.
+    """
 
     name: str
     caption: str
@@ -148,6 +135,16 @@ def note_of(cell: Cell) -> str:
     return "; ".join(filter(None, (f"{empty}{cell.reason}", counted)))
 
 
+def blocks(table: Table) -> list[tuple[str, list[int]]]:
+    """Return the line that names each corpus, and the places of its rows; the line is empty where nothing is to be told apart."""
+    places: dict[str, list[int]] = {}
+    for place, row in enumerate(table.rows):
+        places.setdefault(str(row.get("corpus") or UNTOLD_CORPUS), []).append(place)
+    if set(places) <= {UNTOLD_CORPUS}:
+        return [("", list(range(len(table.rows))))]
+    return list(places.items())
+
+
 def laid_out(table: Table) -> tuple[list[list[tuple[str, int | None]]], list[str]]:
     """Return every cell as (text, number of its footnote) and the texts of the footnotes, numbered from 1."""
     notes: dict[str, int] = {}
@@ -171,9 +168,13 @@ def to_markdown(table: Table) -> str:
     numeric = [column.style in FORMATS for column in table.columns]
     rule = [("-" * (width - 1) + ":") if right else "-" * width for width, right in zip(widths, numeric, strict=True)]
     text = [f"**{escape_markdown(table.caption)}**", ""]
-    for line in [header, rule, *lines]:
-        cells = [cell.rjust(width) if right else cell.ljust(width) for cell, width, right in zip(line, widths, numeric, strict=True)]
-        text.append(f"| {' | '.join(cells)} |")
+    for title, places in blocks(table):
+        text += [escape_markdown(title), ""] if title else []
+        for line in [header, rule, *(lines[place] for place in places)]:
+            cells = [cell.rjust(width) if right else cell.ljust(width) for cell, width, right in zip(line, widths, numeric, strict=True)]
+            text.append(f"| {' | '.join(cells)} |")
+        text.append("")
+    text.pop()
     below = [f"[{number}] {note}" for number, note in enumerate(notes, 1)]
     for note in [*below, *table.notes]:
         text += ["", escape_markdown(note)]
@@ -206,7 +207,7 @@ def to_latex(table: Table) -> str:
             r"\toprule",
             " & ".join(escape_latex(column.header) for column in table.columns) + r" \\",
             r"\midrule",
-            *(rf"{line} \\" for line in lines),
+            *_latex_blocks(table, lines),
             r"\bottomrule",
             r"\end{tabular}}",
             *(rf"\par\footnotesize {note}" for note in below),
@@ -214,6 +215,16 @@ def to_latex(table: Table) -> str:
             "",
         ]
     )
+
+
+def _latex_blocks(table: Table, lines: Sequence[str]) -> list[str]:
+    text = []
+    for title, places in blocks(table):
+        above = rf"\multicolumn{{{len(table.columns)}}}{{l}}{{\emph{{{escape_latex(title)}}}}} \\"
+        text += [above] if title else []
+        text += [rf"{lines[place]} \\" for place in places]
+        text.append(r"\addlinespace")
+    return text[:-1]
 
 
 _LATEX = {
@@ -241,14 +252,19 @@ def to_csv(table: Table) -> str:
     spread = {column.key for column in table.columns if any(_has_deviation(row.get(column.key)) for row in table.rows)}
     header = [title for column in table.columns for title in [column.header, *([f"{column.header} std"] if column.key in spread else [])]]
     lines = []
-    for row in table.rows:
+    told = [title for title, _ in blocks(table) if title]
+    for title, row in _in_blocks(table):
         line = []
         for column in table.columns:
             mean, std = _csv_cell(row.get(column.key), column.style)
             line += [mean, std] if column.key in spread else [mean]
         notes = [f"{column.title}: {note_of(row.get(column.key))}" for column in table.columns if note_of(row.get(column.key))]
-        lines.append([*line, "; ".join(notes)])
-    return csv_text([*header, "notes"], lines)
+        lines.append([*line, *([title] if told else []), "; ".join(notes)])
+    return csv_text([*header, *(["corpus"] if told else []), "notes"], lines)
+
+
+def _in_blocks(table: Table) -> list[tuple[str, Mapping[str, Cell]]]:
+    return [(title, table.rows[place]) for title, places in blocks(table) for place in places]
 
 
 def _has_deviation(cell: Cell) -> bool:
@@ -281,7 +297,10 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 def to_json(table: Table) -> str:
     """Return a table as JSON in the stored units (fractions, bytes)."""
-    rows = [{column.key: _json_cell(row.get(column.key)) for column in table.columns} for row in table.rows]
+    rows = []
+    for title, row in _in_blocks(table):
+        cells = {column.key: _json_cell(row.get(column.key)) for column in table.columns}
+        rows.append(cells | ({"corpus": title} if title else {}))
     value = {
         "name": table.name,
         "caption": table.caption,
@@ -310,117 +329,3 @@ def metric_column(metric: str, key: str, place: str = "") -> Column:
     """Return the column of a metric, such as ``STOI -5 dB (%)``; an unknown metric keeps its name and four decimals."""
     title, style = METRICS.get(metric, (metric, "fine"))
     return Column(key, f"{title} {place}".strip(), style)
-
-
-def main_metrics(entries: Iterable[Entry]) -> list[str]:
-    """Return the metrics of a summary: STOI and the first PESQ mode that was measured, or else up to six that were."""
-    measured = list(dict.fromkeys(name for entry in entries for name in entry.metrics()))
-    chosen = [name for name in ("stoi",) if name in measured] + [name for name in PESQ_MODES if name in measured][:1]
-    return chosen or measured[:6]
-
-
-def score_table(entries: Sequence[Entry], name: str = "summary") -> Table:
-    """Return the table of all models: scores per SNR (mean over noises), sizes, rates and costs, one row per entry."""
-    snrs = list(dict.fromkeys(snr for entry in entries for snr in entry.snrs()))
-    snrs.sort(key=lambda snr: (snr is None, snr or 0.0))
-    cells = [(metric, snr, f"{metric}@{snr}") for metric in main_metrics(entries) for snr in snrs]
-    config = list(dict.fromkeys(key for entry in entries for key in entry.config))
-    several = {entry.pipeline for entry in entries if entry.pipeline}
-    columns = [Column("title", "Model"), *([Column("pipeline", "Pipeline")] if len(several) > 1 else [])]
-    columns += [Column(f"config:{key}", key) for key in config]
-    columns += [metric_column(metric, key, "" if snr is None else f"{snr:g} dB") for metric, snr, key in cells]
-    columns += [Column(*column) for column in SIZE_COLUMNS] if any(row for entry in entries for row in entry.sizes) else []
-    columns += [Column("seeds", "Seeds", "count"), *([Column("status", "Status")] if any(entry.status for entry in entries) else [])]
-    columns.append(Column("scale", "Scale"))
-    blank = {f"config:{key}": "-" for key in config}
-    rows = tuple(blank | _summary_row(entry, cells) for entry in entries)
-    noises = sorted({noise for entry in entries for noise, _ in entry.conditions() if noise})
-    notes = [f"Scores are means over {', '.join(noises)}."] if len(noises) > 1 else []
-    notes += [SIZE_NOTE] if any(column.key == "bytes_fp32" for column in columns) else []
-    return Table(name, "Scores, sizes and costs", tuple(columns), rows, tuple(notes))
-
-
-def config_cells(entry: Entry) -> dict[str, Cell]:
-    """Return the configuration values that set an entry apart, keyed by column."""
-    return {f"config:{key}": value for key, value in entry.config.items() if value}
-
-
-def _summary_row(entry: Entry, cells: Sequence[tuple[str, float | None, str]]) -> dict[str, Cell]:
-    row: dict[str, Cell] = {"title": entry.title, "pipeline": entry.pipeline or "-"}
-    row |= {"seeds": len(entry.seeds), "scale": honest_scale(entry.scale)}
-    row |= config_cells(entry)
-    if entry.status:
-        return row | {"status": entry.reason} | dict.fromkeys([*(key for _, _, key in cells), *(key for key, _, _ in SIZE_COLUMNS)], "-")
-    row["status"] = "finished" if all(job.status == "finished" for job in entry.jobs) else "measured, but not all jobs finished"
-    row |= {key: entry.score(metric, snr) for metric, snr, key in cells}
-    blank = entry.variant == "mixture"
-    return row | {key: "-" if blank else entry.size(key) for key, _, _ in SIZE_COLUMNS}
-
-
-def condition_table(entries: Sequence[Entry], name: str = "conditions") -> Table:
-    """Return all metrics of every entry under every single test condition."""
-    metrics = list(dict.fromkeys(name for entry in entries for name in entry.metrics()))
-    columns = [Column("title", "Model"), Column("noise", "Condition"), Column("snr", "SNR")]
-    columns += [metric_column(metric, metric) for metric in metrics] + [Column("scale", "Scale")]
-    rows = [
-        {"title": entry.title, "noise": noise, "snr": "-" if snr is None else f"{snr:g} dB", "scale": honest_scale(entry.scale)}
-        | {metric: entry.score(metric, snr, noise) for metric in metrics}
-        for entry in entries
-        for noise, snr in entry.conditions()
-    ]
-    return Table(name, "Scores under every test condition", tuple(columns), tuple(rows))
-
-
-_ITERATION_COLUMNS = (
-    Column("label", "Model"),
-    Column("run", "Run"),
-    Column("iteration", "Iteration", "count"),
-    Column("remaining_share", "Parameters left", "percent"),
-    Column("removed_share", "Removed of the rest", "percent"),
-    Column("loss_base", "Loss before", "loss"),
-    Column("loss_valid", "Loss after", "loss"),
-    Column("increase", "Joint increase", "loss"),
-    Column("alpha_1", "Tolerance per tensor", "loss"),
-    Column("seconds", "Seconds", "count"),
-    Column("scale", "Scale"),
-)
-
-
-def iteration_table(jobs: Iterable[Job], name: str = "iterations") -> Table:
-    """Return what every pruning iteration of every job removed, with the joint loss increase beside the tolerance per tensor."""
-    rows = [_iteration_row(job, row) for job in jobs for row in job.of_kind("iteration")]
-    note = "Each tensor alone stays within the tolerance; all of them together may exceed it. Losses are those before fine-tuning."
-    return Table(name, "Pruning iterations", _ITERATION_COLUMNS, tuple(rows), (note,))
-
-
-def _iteration_row(job: Job, row: Mapping[str, Any]) -> dict[str, Cell]:
-    numbers = {column.key: finite_or_none(row.get(column.key)) for column in _ITERATION_COLUMNS if column.style in FORMATS}
-    before, after = numbers["loss_base"], numbers["loss_valid"]
-    numbers["increase"] = after - before if after is not None and before is not None else None
-    return {**numbers, "label": str(row.get("label") or job.model), "run": job.name, "scale": honest_scale(job.scale)}
-
-
-SCORE_HEADER = (
-    *("model", "variant", "label", "iteration", "pipeline", "noise", "snr_db", "metric", "unit"),
-    *("mean", "std", "n", "n_nan", "seed", "split", "scale", "run"),
-)
-
-
-def scores_csv(jobs: Iterable[Job]) -> str:
-    """Return all scores in long form, one line per run, condition and metric; ``std`` is over files, units are as stored."""
-    rows = [(job, row, metric) for job in jobs for row in job.of_kind("score") for metric in row.get("metrics") or {}]
-    return csv_text(SCORE_HEADER, [_score_line(*item) for item in rows])
-
-
-def _score_line(job: Job, row: Mapping[str, Any], metric: str) -> list[Any]:
-    noise, snr = condition_of(row)
-    n, n_valid = _count(row.get("n"), metric), _count(row.get("n_valid"), metric)
-    n_nan = n - n_valid if n is not None and n_valid is not None else None
-    mean, std = finite_or_none(row["metrics"][metric]), finite_or_none((row.get("std") or {}).get(metric))
-    names = [row.get("model") or job.model, row.get("variant"), row.get("label"), row.get("iteration"), job.pipeline]
-    measured = [noise, snr, metric, _METRIC_UNITS.get(metric, ""), mean, std, n, n_nan]
-    return [*names, *measured, job.seed, row.get("split"), honest_scale(job.scale), job.name]
-
-
-def _count(value: Any, metric: str) -> int | None:
-    return value.get(metric) if isinstance(value, Mapping) else value

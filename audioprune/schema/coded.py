@@ -26,7 +26,7 @@ class DcaeConfig:
     output: str = choice("tanh", "tanh", "linear")
     residual: bool = False
     init: str = choice("segan", "segan", "kaiming")
-    sample_rate: int = number(16000, least=1000, most=192000)
+    sample_rate: int | None = number(None, least=1000, most=192000)
 
 
 @dataclass
@@ -49,9 +49,9 @@ class AdversarialConfig:
 
     name: str = "adversarial"
     _target_: str = "audioprune.tasks.adversarial.Adversarial"
-    sample_rate: int = number(16000, least=1000, most=192000)
-    frame_length: int = number(16384, least=1)
-    hop_length: int = number(8192, least=1)
+    sample_rate: int | None = number(None, least=1000, most=192000)
+    frame_length: int | None = number(None, least=1)
+    hop_length: int | None = number(None, least=1)
     pre_emphasis: float = number(0.95, least=0, below=1)
     level: float | None = number(None, above=0)
     gan_weight: float = number(1.0, least=0)
@@ -111,6 +111,8 @@ class CodedFolderConfig(CodedConfig):
     split: Any = None
     fractions: list[float] = number([0.8, 0.1, 0.1], least=0, most=1)
     speaker_from: str = "auto"
+    speaker: str | None = None
+    speaker_csv: str | None = None
     coded_root: str | None = None
     coded_delay: int = 0
     label: str | None = None

@@ -18,7 +18,7 @@ SIGNAL_METRICS = (
 class RuntimeConfig:
     """What may change between two runs of the same experiment without changing its result."""
 
-    device: str = choice("auto", "auto", "cpu", "cuda")
+    device: str = "auto"  # see audioprune.devices.chosen_device
     threads: int = number(1, least=1, most=1024)
     workers: int = number(0, least=0, most=256)
     metric_workers: int = number(2, least=0, most=256)

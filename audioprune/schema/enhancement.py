@@ -17,9 +17,10 @@ class FdnnConfig:
 
     name: str = "fdnn"
     _target_: str = "audioprune.models.fdnn.FDNN"
-    bins: int = number(161, least=2)
+    bins: int | None = number(None, least=2)
     width: int = number(2048, least=1)
     depth: int = number(3, least=1)
+    frames_per_second: float | None = number(None, above=0)
 
 
 @dataclass
@@ -28,9 +29,10 @@ class LstmConfig:
 
     name: str = "lstm"
     _target_: str = "audioprune.models.lstm.LSTM"
-    bins: int = number(161, least=2)
+    bins: int | None = number(None, least=2)
     width: int = number(1024, least=1)
     depth: int = number(4, least=1)
+    frames_per_second: float | None = number(None, above=0)
 
 
 @dataclass
@@ -41,6 +43,7 @@ class TcnnConfig:
     _target_: str = "audioprune.models.tcnn.TCNN"
     width: float = number(1.0, least=0.0625, most=4)
     dropout: float = number(0.3, least=0, below=1)
+    frames_per_second: float | None = number(None, above=0)
 
 
 @dataclass
@@ -51,6 +54,7 @@ class GcrnConfig:
     _target_: str = "audioprune.models.gcrn.GCRN"
     groups: int = number(2, least=1, most=8)
     width: float = number(1.0, least=0.0625, most=4)
+    frames_per_second: float | None = number(None, above=0)
 
 
 @dataclass
@@ -60,7 +64,7 @@ class EnhancementConfig:
     name: str = "irm"
     _target_: str = "audioprune.tasks.enhancement.Enhancement"
     target: str = choice("irm", "irm", "magnitude", "complex", "waveform")
-    sample_rate: int = number(16000, least=1000)
+    sample_rate: int | None = number(None, least=1000)
     frame_length: int = number(320, least=2)
     hop_length: int = number(160, least=1)
     ola_norm: str = choice("window", "window", "window_squared")
@@ -108,6 +112,9 @@ class NoisyMixturesConfig(MixingConfig):
     split: Any = None
     fractions: list[float] = number([0.8, 0.1, 0.1], least=0, most=1)
     speaker_from: str = "auto"
+    speaker: str | None = None
+    speaker_csv: str | None = None
+    noise_from: str = choice("auto", "auto", "file")
 
 
 @dataclass
@@ -155,6 +162,8 @@ class PairedFolderConfig:
     split: Any = None
     fractions: list[float] = number([0.8, 0.1, 0.1], least=0, most=1)
     speaker_from: str = "auto"
+    speaker: str | None = None
+    speaker_csv: str | None = None
     valid_speakers: list[str] = field(default_factory=list)
     valid_share: float = number(0.0, least=0, below=1)
     conditions: str | None = None
@@ -166,6 +175,8 @@ class PairedFolderConfig:
     fresh_each_epoch: bool = True
     rms_normalise: bool = True
     seed: int = number(0, least=0)
+    lengths: str = choice("equal", "equal", "shortest")
+    length_tolerance_s: float = number(0.05, least=0, most=10)
     on_bad_file: str = choice("stop", "stop", "skip")
     cache_dir: str | None = None
     memory_mb: float = number(2048.0, least=0)

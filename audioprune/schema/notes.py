@@ -24,7 +24,8 @@ class WavenetConfig:
     skip: int = number(256, least=1, most=4096)
     end: int = number(256, least=1, most=4096)
     classes: int = number(256, least=2, most=65_536)
-    conditioning: int = number(0, least=0, most=4096)
+    conditioning: int | None = number(None, least=0, most=4096)
+    sample_rate: int | None = number(None, least=1000, most=192000)
 
 
 @dataclass
@@ -40,6 +41,7 @@ class SingConfig:
     context: int = number(9, least=1, most=64)
     rewrite_layers: int = number(2, least=0, most=16)
     init: str = choice("torch", "torch", "kaiming")
+    sample_rate: int | None = number(None, least=1000, most=192000)
 
 
 @dataclass
@@ -57,6 +59,7 @@ class DdspConfig:
     filter_size: int = number(160, least=2, most=4096)
     reverb_length: int = number(32_000, least=1, most=480_000)
     seed: int = number(0, least=0, most=2**31 - 1)
+    sample_rate: int | None = number(None, least=1000, most=192000)
 
 
 @dataclass
@@ -67,11 +70,11 @@ class NextSampleConfig:
     _target_: str = "audioprune.tasks.generation.NextSample"
     conditioning: str = choice("none", "none", "mel", "note")
     mels: int = number(80, least=1, most=1024)
-    pitches: list[int] = number([0, 127], least=0, most=127)
-    families: int = number(0, least=0, most=100_000)
-    instruments: int = number(0, least=0, most=100_000)
+    pitches: list[int] | None = number(None, least=0, most=127)
+    families: int | None = number(0, least=0, most=100_000)
+    instruments: int | None = number(0, least=0, most=100_000)
     example_s: float = number(1.0, least=0, most=60)
-    sample_rate: int = number(16000, least=1000, most=192000)
+    sample_rate: int | None = number(None, least=1000, most=192000)
 
 
 @dataclass
@@ -86,7 +89,7 @@ class ReconstructionConfig:
     eps: float = number(5e-3, above=0)
     base: str = choice("l1", "l1", "mse")
     loudness: str = choice("rms", "rms", "a_weighted")
-    sample_rate: int = number(16000, least=1000, most=192000)
+    sample_rate: int | None = number(None, least=1000, most=192000)
 
 
 @dataclass

@@ -17,12 +17,13 @@ class VggConfig:
 
     name: str = "vgg"
     _target_: str = "audioprune.models.vgg.VGG"
-    classes: int = number(10, least=2, most=10_000)
+    classes: int | None = number(None, least=2, most=10_000)
     channels: int = number(2, least=1, most=64)
-    mels: int = number(256, least=47, most=4096)
+    mels: int | None = number(None, least=47, most=4096)
     width: int = number(32, least=1, most=512)
     pool_dropout: float = number(0.3, least=0, below=1)
     head_dropout: float = number(0.5, least=0, below=1)
+    frames_per_second: float | None = number(None, above=0)
 
 
 @dataclass
@@ -31,11 +32,12 @@ class ResnetConfig:
 
     name: str = "resnet50"
     _target_: str = "audioprune.models.resnet.ResNet"
-    classes: int = number(10, least=2, most=10_000)
+    classes: int | None = number(None, least=2, most=10_000)
     channels: int = number(2, least=1, most=64)
-    mels: int = number(256, least=1, most=4096)
+    mels: int | None = number(None, least=1, most=4096)
     width: int = number(64, least=1, most=512)
     depths: list[int] = number([3, 4, 6, 3], least=1, most=128)
+    frames_per_second: float | None = number(None, above=0)
 
 
 @dataclass
@@ -44,12 +46,13 @@ class CpResnetConfig:
 
     name: str = "cp_resnet"
     _target_: str = "audioprune.models.cp_resnet.CPResNet"
-    classes: int = number(10, least=2, most=10_000)
+    classes: int | None = number(None, least=2, most=10_000)
     channels: int = number(2, least=1, most=64)
-    mels: int = number(256, least=17, most=4096)
+    mels: int | None = number(None, least=17, most=4096)
     rho: int = number(5, least=0, most=21)
     width: int = number(128, least=1, most=1024)
     init: str = choice("fixup", "fixup", "he")
+    frames_per_second: float | None = number(None, above=0)
 
 
 @dataclass
@@ -58,12 +61,13 @@ class DensenetConfig:
 
     name: str = "densenet121"
     _target_: str = "audioprune.models.densenet.DenseNet"
-    classes: int = number(10, least=2, most=10_000)
+    classes: int | None = number(None, least=2, most=10_000)
     channels: int = number(2, least=1, most=64)
-    mels: int = number(256, least=1, most=4096)
+    mels: int | None = number(None, least=1, most=4096)
     width: int = number(64, least=1, most=1024)
     growth: int = number(32, least=1, most=256)
     depths: list[int] = number([6, 12, 24, 16], least=1, most=128)
+    frames_per_second: float | None = number(None, above=0)
 
 
 @dataclass
@@ -72,10 +76,10 @@ class ScenesConfig:
 
     name: str = "scenes"
     _target_: str = "audioprune.tasks.scenes.SceneClassification"
-    classes: int = number(10, least=2, most=10_000)
+    classes: int | None = number(None, least=2, most=10_000)
     mixup: float = number(0.3, least=0)
     roll_frames: int = number(50, least=0)
-    sample_rate: int = number(22050, least=1000)
+    sample_rate: int | None = number(None, least=1000)
 
 
 @dataclass
@@ -134,6 +138,7 @@ class SyntheticScenesConfig(SceneDataConfig):
     clips_per_class: int = number(60, least=1, most=10_000)
     valid_clips_per_class: int = number(15, least=1, most=10_000)
     test_clips_per_class: int = number(25, least=1, most=10_000)
+    hold_out: bool = True
 
 
 @dataclass

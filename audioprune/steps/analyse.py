@@ -32,6 +32,7 @@ from audioprune.results import clean, write_csv
 from audioprune.run import Run
 from audioprune.scoring import save_model
 from audioprune.signals import check_stop
+from audioprune.steps.folding import fold_first
 from audioprune.steps.needs import ascending, check_items, not_negative, whole
 from audioprune.steps.train import Train, group_kinds
 from audioprune.steps.validation import LOSS, Validation
@@ -89,6 +90,7 @@ class SensitivityCurves:
 
     def run(self, run: Run, path: str) -> None:
         """Measure every tensor, going on behind what an interrupted analysis stored."""
+        fold_first(run, path)
         structured = self.structured if self.group is None else self.group != "element"
         candidates = _candidates(run, structured, self._kinds)
         with Validation(run, self.metrics, self.items) as validation:
@@ -174,6 +176,7 @@ class FitBudget:
     def run(self, run: Run, path: str) -> None:
         """Measure the curves, search, and take over the model that was chosen."""
         started = time.monotonic()
+        fold_first(run, path)
         candidates = _candidates(run, self.structured, self._kinds)
         with Validation(run, [self.metric], self.items) as validation:
             base = validation.of(run.model)[self.metric]

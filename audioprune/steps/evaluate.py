@@ -110,7 +110,8 @@ class Evaluate:
         audio = run.folder / "audio" / condition if keep else None
         stated = self._variant(run)
         scored = run.task.score(model, dataset, scorer, condition=condition, variant=stated, audio=audio, keep=keep)
-        shared = {"model": run.model_config.get("name"), "scale": run.scale, "seed": run.seed, "split": "test", "condition": condition}
+        shared = {"model": run.model_config.get("name"), "scale": run.scale_of(model)}
+        shared |= {"seed": run.seed, "split": "test", "condition": condition}
         for variant, row in scored.items():
             known = run.results.rows.get(f"mixture/{condition}", {})
             if variant == "mixture" and set(row["metrics"]) <= set(known.get("metrics", {})):

@@ -25,6 +25,8 @@ from audioprune.compress.lottery import WEIGHT_CRITERIA, Origin, Selection
 from audioprune.compress.masks import Mask
 from audioprune.compress.trim import trim_
 from audioprune.compress.units import UnitSet
+from audioprune.compress.weight_norm import fold_weight_norm_, is_normed
+from audioprune.devices import chosen_device
 from audioprune.errors import ConfigError, DivergedError, unknown_name
 from audioprune.loading import build_model, load_model_file, restore_model
 from audioprune.run import Run, walk
@@ -33,6 +35,7 @@ from audioprune.settings import Settings
 from audioprune.signals import check_stop
 from audioprune.step_state import Draw
 from audioprune.steps.control import say_enough
+from audioprune.steps.folding import fold_first
 from audioprune.steps.needs import check_items, units_of, whole
 from audioprune.steps.train import check_monitor, drop_checkpoints, open_fit, train_row
 
@@ -70,6 +73,7 @@ class LotteryTrain:
     def run(self, run: Run, path: str) -> None:
         """Train to the end; the model gets the weights of the best validation."""
         first = run.findings.lottery.round == 0
+        fold_first(run, path)  # the early weights must have the names of the pruned ones
         settings = run.settings if first else self._rest(run)
         snapshot = Snapshot(self._moment, run.folder / REWIND_FILE)
         outcome = open_fit(run, path, settings, mask=run.mask, hooks=(snapshot,) if first else ()).run()
@@ -399,7 +403,10 @@ def _drawn(run: Run, number: int) -> nn.Module:
     """Build a network of full size whose weights are a function of seed and round alone."""
     with torch.random.fork_rng():
         torch.manual_seed((run.seed * 1_000_003 + 7919 * number) % 2**63)
-        return build_model(run.model_config, trusted=True)
+        model = build_model(run.model_config, trusted=True)
+    if not is_normed(run.model):
+        fold_weight_norm_(model)
+    return model
 
 
 def _batches(run: Run, data: Any, chosen: list[int]) -> Iterator[dict[str, Any]]:
@@ -412,7 +419,7 @@ def _batches(run: Run, data: Any, chosen: list[int]) -> Iterator[dict[str, Any]]
 
 def _device(run: Run) -> torch.device:
     """Return where the training runs, which is where a criterion's passes run too."""
-    return torch.device("cuda" if run.runtime["device"] != "cpu" and torch.cuda.is_available() else "cpu")
+    return chosen_device(run.runtime["device"])
 
 
 def _examples(batch: dict[str, Any]) -> float:

@@ -26,6 +26,7 @@ from audioprune.run import Run
 from audioprune.signals import check_stop
 from audioprune.step_state import state_path
 from audioprune.steps.control import say_enough
+from audioprune.steps.folding import fold_first
 from audioprune.steps.needs import check_items, fraction, not_negative, units_of, whole
 from audioprune.steps.train import chosen_groups
 
@@ -66,6 +67,7 @@ class Prune:
 
     def run(self, run: Run, path: str) -> None:
         """Prune one round."""
+        fold_first(run, path)
         state = run.states.of(state_path(path), Rounds)
         now = min(state.done, self.rounds - 1)
         target = self.sparsity if self.rounds == 1 else Cubic(0, self.rounds + 1, 1, 0.0, self.sparsity).sparsity(now + 1)
@@ -125,6 +127,7 @@ class SensitivityPrune:
     def run(self, run: Run, path: str) -> None:
         """Analyse every tensor alone, then prune all of them together."""
         started = time.monotonic()
+        fold_first(run, path)
         mask = run.mask or Mask.ones(run.model, prunable(run.model))
         candidates = self._candidates(run, mask)
         oracle = self._oracle(run)
@@ -176,6 +179,7 @@ class Trim:
 
     def run(self, run: Run, path: str) -> None:
         """Trim the model and its mask, and record how far masked and trimmed outputs differ."""
+        fold_first(run, path)
         sets = units_of(run.model, "units", "prune by masks only")
         example = run.model.example_input()
         example = (example,) if isinstance(example, torch.Tensor) else example

@@ -14,6 +14,7 @@ from audioprune.compress.masks import prunable
 from audioprune.files import read_lines
 from audioprune.results import write_csv
 from audioprune.run import Run
+from audioprune.steps.folding import fold_first
 from audioprune.steps.needs import check_items, not_negative, whole
 from audioprune.steps.prune import store_finding
 
@@ -55,6 +56,7 @@ class Quantize:
 
     def run(self, run: Run, path: str) -> None:
         """Choose K per tensor, quantise, and write quantization.csv."""
+        fold_first(run, path)
         names = prunable(run.model)
         if self.levels is not None:
             chosen, tried = dict.fromkeys(names, self.levels), [(name, self.levels, None, True) for name in names]

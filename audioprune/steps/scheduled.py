@@ -19,6 +19,7 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.results import write_csv
 from audioprune.run import Run
 from audioprune.settings import Settings
+from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.prune import Trim, record_iteration
 from audioprune.steps.train import check_monitor, drop_checkpoints, open_fit, train_row, with_numbers
 
@@ -85,12 +86,13 @@ class TrainScheduled:
 
     def check(self, run: Run) -> None:
         """Refuse a schedule for other parameters than the model's, or for more epochs than are trained."""
-        schedule = self._loaded.bound(run.model, self.strict)
+        schedule = self._loaded.bound(plain_twin(run), self.strict)
         check_monitor(run, self._settings(run, schedule))
         check_extension(run, schedule)
 
     def run(self, run: Run, path: str) -> None:
         """Train to the end and record every pruning."""
+        fold_first(run, path)
         schedule = bind(run, path, self._loaded, self.strict)
         settings = self._settings(run, schedule)
         before = run.mask or Mask.ones(run.model, prunable(run.model))
@@ -155,10 +157,11 @@ class PruneScheduled:
 
     def check(self, run: Run) -> None:
         """Refuse a schedule for other parameters than the model's."""
-        check_extension(run, self._loaded.bound(run.model, self.strict))
+        check_extension(run, self._loaded.bound(plain_twin(run), self.strict))
 
     def run(self, run: Run, path: str) -> None:
         """Prune, and record the sparsity of every tensor."""
+        fold_first(run, path)
         schedule = bind(run, path, self._loaded, self.strict)
         before = run.mask or Mask.ones(run.model, prunable(run.model))
         memory, wanted = Memory(), self.calibration.total_sparsity

@@ -22,9 +22,9 @@ from audioprune.optim import ADMM, HSPG, OBProxSG, ProxSG, Reach, kept_units, re
 from audioprune.run import Run
 from audioprune.settings import Settings, build_optimizer, build_schedule
 from audioprune.step_state import SparseTraining
-from audioprune.steps.needs import units_of
+from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.train import check_monitor, open_fit, train_row
-from audioprune.steps.unit_groups import entries_of, filter_sets, rounded, unit_norms
+from audioprune.steps.unit_groups import entries_of, groups_of, rounded, unit_norms
 from audioprune.training import Fit, Outcome, Trainable
 
 METHODS = ("hspg", "proxsg", "obproxsg", "admm", "sgd", "adam")
@@ -89,35 +89,40 @@ class TrainSparse:
 
     def check(self, run: Run) -> None:
         """Refuse training numbers, groups and options that this model and optimiser cannot take."""
-        plan = self._plan(run)
+        model = plain_twin(run)
+        plan = self._plan(run, model)
         check_monitor(run, plan.settings)
-        plan.optimizer(run.model, plan.settings)
+        plan.optimizer(model, plan.settings)
 
     def run(self, run: Run, path: str) -> None:
         """Say what the numbers can reach, train, and record objective and sparsity of every epoch."""
-        plan = self._plan(run)
-        reach = None if self.method in PLAIN else plan.reach(run.model)
+        fold_first(run, path)
+        plan = self._plan(run, run.model)
+        reach = plan.reach(run.model)
         for line in reach.lines() if reach else ():
             print(f"{path}: {line}", file=sys.stderr, flush=True)
         norms = {name: rounded(each) for name, each in plan.norms(run.model).items()}
         watch = SparsityWatch(run.task, plan, "val" if self._keep == "best" else "last")
         outcome = self._fit(run, path, plan, watch).run()
+        dense = self._dense(plan, run.model)
         watch.finish_()
         run.model.cpu()
         run.codebooks = None
         run.findings.sparse = SparseTraining(self.method, self.groups, plan.lmbda, plan.settings.learning_rate, norms)
-        run.results.put(*self._epochs(run, path, plan, outcome), self._row(run, path, plan, outcome, reach))
+        row = self._row(run, path, plan, outcome, reach, dense)
+        run.results.put(*self._epochs(run, path, plan, outcome), row)
 
-    def _plan(self, run: Run) -> Plan:
-        sets = units_of(run.model, "groups", "")
+    def _dense(self, plan: Plan, model: nn.Module) -> dict[str, float]:
+        """Measure ADMM's x before z's zeros are carried over to it; other methods have one state only."""
+        return {f"x_{name}": value for name, value in plan.measure(model).items()} if self.method == "admm" else {}
+
+    def _plan(self, run: Run, model: nn.Module) -> Plan:
+        sets = groups_of(model, self.groups)
         settings = changed(run.settings, self.settings)
         if self.method in PLAIN:
             settings = replace(settings, optimizer=self.method, momentum=settings.momentum if self.method == "sgd" else 0.0)
         per_epoch = math.ceil(len(run.data.train()) / settings.batch_size)
-        plan = Plan(self, settings, sets if self.groups == "units" else filter_sets(sets), per_epoch)
-        if not plan.sets:
-            raise ConfigError(f"{type(run.model).__name__}: expected groups of weights, got none; list them in unit_sets()")
-        return plan
+        return Plan(self, settings, sets, per_epoch)
 
     @property
     def _keep(self) -> str:
@@ -130,17 +135,28 @@ class TrainSparse:
         return fit
 
     def _epochs(self, run: Run, path: str, plan: Plan, outcome: Outcome) -> Iterator[dict[str, Any]]:
-        """Yield a row for every epoch; f is the mean training loss of the epoch, F adds the penalty at its end."""
+        """Yield a row for every epoch; f is the mean training loss of the epoch, F adds the penalty at its end.
+
+        Of ADMM loss, penalty and F are those of the dense x, sparsities those of z, which ``sparsity_of`` says.
+        """
         for row in outcome.history:
             found = {_MEASURED.get(key, key): value for key, value in row.items()}
             found["f"] = found.pop("loss")
             found["objective"] = found["f"] + found["penalty"] if "penalty" in found else None
             first = row["steps"] <= plan.prox_steps if self.method in ("hspg", "obproxsg") else None
-            yield {"key": f"{path}/epoch/{row['epoch']:05d}", "kind": "epoch", "label": run.label, "first_stage": first, **found}
+            state = {"first_stage": first, "sparsity_of": "z" if self.method == "admm" else "model"}
+            yield {"key": f"{path}/epoch/{row['epoch']:05d}", "kind": "epoch", "label": run.label, **state, **found}
 
-    def _row(self, run: Run, path: str, plan: Plan, outcome: Outcome, reach: Reach | None) -> dict[str, Any]:
+    def _row(
+        self, run: Run, path: str, plan: Plan, outcome: Outcome, reach: Reach | None, dense: Mapping[str, float]
+    ) -> dict[str, Any]:
+        """Return the row of the training: f of the epoch whose weights are kept, sparsity and norms of the model as it is now.
+
+        Of ADMM, f and the objective belong to the dense x, whose numbers have the prefix ``x_``.
+        """
         numbers = plan.settings
         final = plan.measure(run.model)
+        kept = next((row for row in outcome.history if row["epoch"] == outcome.kept_epoch), outcome.history[-1])
         return {
             **train_row(run, path, outcome, numbers, self._keep),
             "method": self.method,
@@ -154,9 +170,11 @@ class TrainSparse:
             "budget": plan.budget,
             "reachable_share": reach.share if reach else None,
             "norm_quantiles": {f"{share:g}": norm for share, norm in reach.quantiles.items()} if reach else None,
-            "f": outcome.history[-1]["loss"],
-            "objective": outcome.history[-1]["loss"] + final["penalty"],
+            "f": kept["loss"],
+            "f_of": "x" if dense else "model",
+            "objective": kept["loss"] + dense.get("x_penalty", final["penalty"]),
             **final,
+            **dense,
         }
 
 
@@ -200,9 +218,11 @@ class Plan:
         epochs = FIRST_STAGE_SHARE * self.settings.epochs if self.step.prox_epochs is None else self.step.prox_epochs
         return round(epochs * self.steps_per_epoch)
 
-    def reach(self, model: nn.Module) -> Reach:
-        """Compare the budget with the norms of the model's groups."""
-        return reachability(model.named_parameters(), self.budget, self.sets)
+    def reach(self, model: nn.Module) -> Reach | None:
+        """Compare the budget with the model's groups; None for methods whose zeros do not come from shrinking step by step."""
+        if self.step.method in (*PLAIN, "admm"):
+            return None
+        return reachability(model.named_parameters(), self.budget, self.sets, entrywise=self.step.method == "obproxsg")
 
     def norms(self, model: nn.Module) -> dict[str, Tensor]:
         """Return the norm of every group, by set."""
@@ -268,12 +288,10 @@ class SparsityWatch:
         return self.optimizer
 
     def validate(self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str) -> dict[str, float]:
-        """Validate, and add the sparsity; of ADMM it is that of z, as x stays dense."""
+        """Validate, and add the sparsity; of ADMM it is that of z, as x, to which loss and penalty belong, stays dense."""
         found = self.plan.measure(model)
         if isinstance(self.optimizer, ADMM):
-            penalty, lmbda = self.optimizer.objective_penalty("z"), self.plan.lmbda
             found |= {"group_sparsity": self.optimizer.group_sparsity("z"), "entry_sparsity": self.optimizer.entry_sparsity("z")}
-            found |= {"penalty": penalty, "norm_sum": penalty / lmbda if lmbda else found["norm_sum"]}
         self.now = found["group_sparsity"]
         values = self.task.validate(model, batches, monitor)
         if self.best < 0:

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from audioprune.compress.trim import removable
 from audioprune.compress.units import Slice, UnitSet
+from audioprune.errors import ConfigError
 from audioprune.optim import kept_units
 from audioprune.optim.groups import Layout
 from audioprune.optim.steps import group_norms
 from audioprune.results import write_csv
 from audioprune.run import Run
 from audioprune.step_state import SparseTraining
-from audioprune.steps.needs import units_of
+from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.prune import Trim
 
 
@@ -35,12 +36,19 @@ class TrimGroups:
     """
 
     def check(self, run: Run) -> None:
-        """Refuse a model that does not list its groups."""
-        units_of(run.model, "groups", "")
+        """Refuse a model without units or without filters, of which shares would be counted."""
+        model = plain_twin(run)
+        if not zero_filters(model, groups_of(model, "units")):
+            raise ConfigError(
+                f"{type(model).__name__}: expected trained filters of linear or convolution layers that write units, got none; "
+                "count its units with audioprune.steps.Trim in place of TrimGroups"
+            )
 
     def run(self, run: Run, path: str) -> None:
         """Count, trim and record; the largest difference of the outputs before and after is recorded too."""
-        sets = units_of(run.model, "groups", "")
+        self.check(run)
+        fold_first(run, path)
+        sets = run.model.unit_sets()
         trained = run.findings.sparse
         groups = filter_sets(sets) if trained is not None and trained.group_kind == "filters" else sets
         layers = zero_filters(run.model, sets)
@@ -93,6 +101,25 @@ def _write_norms(run: Run, sets: Sequence[UnitSet]) -> None:
     write_csv(run.folder / "groups.csv", ("set", "unit", "norm_before", "norm_after"), rows)
 
 
+def groups_of(model: nn.Module, kind: str) -> list[UnitSet]:
+    """Return the groups of a model.
+
+    Args:
+        model: The model.
+        kind: ``units``, or ``filters`` for every filter alone.
+
+    Raises:
+        ConfigError: The model lists no units, or has no group of the kind.
+    """
+    if not hasattr(model, "unit_sets"):
+        raise ConfigError(f"{type(model).__name__}: expected a method unit_sets() that lists its groups; write one")
+    sets = [each for each in model.unit_sets() if each.size]
+    found = filter_sets(sets) if kind == "filters" else sets
+    if not found:
+        raise ConfigError(f"{type(model).__name__}: expected groups of weights ({kind}), got none; list them in unit_sets()")
+    return found
+
+
 def unit_norms(model: nn.Module, sets: Sequence[UnitSet]) -> dict[str, Tensor]:
     """Return the l2 norm of all that writes each unit, normalisation included: set name -> shape (U,), on the CPU."""
     names, params = zip(*model.named_parameters(), strict=True)
@@ -104,8 +131,8 @@ def unit_norms(model: nn.Module, sets: Sequence[UnitSet]) -> dict[str, Tensor]:
 
 
 def entries_of(model: nn.Module, sets: Sequence[UnitSet]) -> list[Tensor]:
-    """Return the entries of all parameters that write units, each once."""
-    weights = dict(model.named_parameters())
+    """Return the entries of all trained parameters that write units, each once."""
+    weights = _trained(model)
     return [_lines(weights[part.tensor], part) for each in sets for part in each.slices if part.role != "in" and part.tensor in weights]
 
 
@@ -119,13 +146,19 @@ def filter_sets(sets: Sequence[UnitSet]) -> list[UnitSet]:
 
 
 def zero_filters(model: nn.Module, sets: Sequence[UnitSet]) -> dict[str, tuple[int, int]]:
-    """Return for every weight that writes units how many of its filters are zero, and how many there are."""
-    weights = dict(model.named_parameters())
+    """Return for every trained weight that writes units how many of its filters are zero, and how many there are."""
+    weights = _trained(model)
     found = {}
     for each in filter_sets(sets):
+        if each.name not in weights:
+            continue
         lines = _lines(weights[each.name], each.slices[0])
         found[each.name] = (int((lines == 0).flatten(1).all(dim=1).sum()), len(lines))
     return found
+
+
+def _trained(model: nn.Module) -> dict[str, Tensor]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def _lines(tensor: Tensor, part: Slice) -> Tensor:

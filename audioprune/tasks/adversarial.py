@@ -52,7 +52,7 @@ class Adversarial:
     Args:
         sample_rate: In Hz.
         frame_length: Samples of a frame.
-        hop_length: Samples from one frame to the next in training.
+        hop_length: Samples from one frame to the next in training; None for half a frame.
         pre_emphasis: Coefficient of the pre-emphasis of both signals, 0 to below 1.
         level: Root mean square that the coded signal of each recording, and the clean one by the same factor, is scaled to before the
             model and back from behind it. None leaves levels as they are, within -1 and 1, as the source does.
@@ -82,7 +82,7 @@ class Adversarial:
         *,
         sample_rate: int = 16000,
         frame_length: int = 16384,
-        hop_length: int = 8192,
+        hop_length: int | None = None,
         pre_emphasis: float = 0.95,
         level: float | None = None,
         gan_weight: float = 1.0,
@@ -95,6 +95,7 @@ class Adversarial:
         frames_per_call: int = 32,
         discriminator: Mapping[str, Any] | None = None,
     ) -> None:
+        hop_length = max(1, frame_length // 2) if hop_length is None else hop_length
         if not 1 <= hop_length <= frame_length:
             raise ConfigError(f"expected hop_length from 1 to frame_length {frame_length}, got {hop_length}; change task.hop_length")
         weights = {"gan_weight": gan_weight, "gan_factor": gan_factor, "l1_weight": l1_weight, "l1_decay": l1_decay}
@@ -116,6 +117,10 @@ class Adversarial:
         self._discriminator: Discriminator | None = None
         with torch.device("meta"):  # wrong options are told before any work
             Discriminator(**self._options)
+
+    def shared(self) -> dict[str, Any]:
+        """Return what a model must agree with, by the name of its argument or attribute."""
+        return {"sample_rate": self.sample_rate}
 
     @property
     def discriminator(self) -> Discriminator:

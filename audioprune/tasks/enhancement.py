@@ -95,9 +95,16 @@ class Enhancement:
         if not 0 <= dry < 1:
             raise ConfigError(f"task.dry: expected a share from 0 to below 1, got {dry}; 0 returns the estimate alone")
         self.sample_rate = sample_rate
+        self.frame_length, self.hop_length = frame_length, hop_length
         self.frame_batch = frame_batch
         self.dry = dry
+        self.waveform = target == "waveform"
         self.target = _build_target(target, frame_length, hop_length, ola_norm, feature, output)
+
+    def shared(self) -> dict[str, Any]:
+        """Return what a model must agree with, by the name of its argument or attribute."""
+        size = {"frame_length": self.frame_length} if self.waveform else {"bins": self.frame_length // 2 + 1}
+        return {**size, "frames_per_second": self.sample_rate / self.hop_length}
 
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
         """Return the mean squared error of a batch, a scalar."""

@@ -6,6 +6,7 @@ What an error is decides each task in generation.py.
 from __future__ import annotations
 
 import math
+import os
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -85,6 +86,12 @@ def scored(
     return found
 
 
+def alone(dataset: Any) -> Iterator[dict[str, Any]]:
+    """Yield every item of a set as a batch of one."""
+    for index in range(len(dataset)):
+        yield _alone(dataset[index])
+
+
 def _alone(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return an item as a batch of one."""
     numbers = {key: torch.tensor([item[key]]) for key in ("pitch", "velocity", "instrument", "family") if key in item}
@@ -118,4 +125,4 @@ def keep_notes(folder: Path, name: str, signals: Mapping[str, Tensor], sample_ra
     folder.mkdir(parents=True, exist_ok=True)
     for version, signal in signals.items():
         samples = np.nan_to_num(signal.cpu().numpy()).clip(-1, 1)
-        soundfile.write(folder / f"{name}_{version}.flac", samples, sample_rate)
+        soundfile.write(os.fsencode(folder / f"{name}_{version}.flac"), samples, sample_rate)

@@ -61,6 +61,10 @@ class SceneClassification:
         self.roll_frames = roll_frames
         self.sample_rate = sample_rate
 
+    def shared(self) -> dict[str, Any]:
+        """Return what a model must agree with, by the name of its argument or attribute."""
+        return {"classes": self.classes}
+
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
         """Return the mean cross-entropy of a batch as it is, a scalar."""
         return F.cross_entropy(self._logits(model, batch["features"]), self._labels(batch))
@@ -154,7 +158,8 @@ class SceneClassification:
             keep: Not used.
 
         Returns:
-            For ``variant``: accuracies, counts, failures, the confusion matrix (rows are true classes) and the names of the classes.
+            For ``variant``: accuracies and the accuracy of chance, counts, failures, the confusion matrix (rows are true classes) and
+            the names of the classes.
 
         Raises:
             ConfigError: Model, task and data differ in the number of classes.
@@ -181,6 +186,7 @@ class SceneClassification:
         metrics = {"accuracy": accuracy(counts), "accuracy_macro": accuracy_macro(counts)}
         row = {"noise": None, "snr_db": None, "metrics": metrics, "std": {}, "n": len(dataset), "failures": failures}
         row |= {"n_valid": dict.fromkeys(metrics, len(labels)), "accuracy_per_class": class_accuracies(counts)}
+        row["chance"] = 1 / self.classes
         return {variant: {**row, "confusion": counts.tolist(), "classes": names}}
 
     def _shifted(self, features: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Masks: what is kept stays the only thing that is kept, through training steps, NaNs and storage."""
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -207,3 +209,25 @@ def test_prunable_counts_of_the_papers_models() -> None:
     for model, tensors, weights in ((fdnn, 4, 9_048_064), (lstm, 9, 30_184_448)):
         names = prunable(model)
         assert len(names) == tensors and sum(model.get_parameter(name).numel() for name in names) == weights
+
+
+class _Banked(nn.Module):
+    """A fixed filter bank, nearly all zeros, before a trained layer; a buffer beside them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bank = nn.Linear(4, 4, bias=False).requires_grad_(False)
+        self.bank.weight.copy_(torch.eye(4))
+        self.layer = nn.Linear(4, 4)
+        self.register_buffer("table", torch.zeros(4, 4))
+
+
+def test_frozen_parameters_and_buffers_are_no_weights() -> None:
+    model = _Banked()
+    assert prunable(model) == ["layer.weight"]
+    assert prunable(copy.deepcopy(model)) == ["layer.weight"]
+    fresh = _Banked()
+    fresh.load_state_dict(model.state_dict())
+    assert prunable(fresh) == ["layer.weight"]
+    model.bank.weight.requires_grad_(True)
+    assert prunable(model) == ["bank.weight", "layer.weight"]

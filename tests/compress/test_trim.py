@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress.trim import (
-    fold_weight_norm_,
     resize_,
     trim_,
     trim_optimizer_state_,
@@ -29,6 +28,7 @@ from audioprune.compress.unit_builders import (
     lstm_units,
 )
 from audioprune.compress.units import Slice, UnitSet, rows
+from audioprune.compress.weight_norm import fold_weight_norm_
 from audioprune.errors import CheckpointError, ConfigError
 
 

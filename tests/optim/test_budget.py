@@ -8,7 +8,7 @@ from torch import nn
 
 from audioprune.compress.units import Slice, UnitSet, rows
 from audioprune.errors import ConfigError
-from audioprune.optim import ProxSG, reachability, shrink_budget
+from audioprune.optim import OBProxSG, ProxSG, reachability, shrink_budget
 
 
 def test_budget_is_lambda_times_the_sum_of_learning_rates() -> None:
@@ -45,6 +45,29 @@ def test_warning_when_shrinkage_reaches_nothing() -> None:
     assert reach.zero == reach.reachable == 2 and "400 times as much" in reach.warning and "2 are zero already" in reach.lines()[0]
     assert reach.lines()[-1] == reach.warning and "\n" not in reach.warning
     assert "any" in reachability([nn.Parameter(values)], 0.0, units="rows").warning
+
+
+def test_the_l1_norm_takes_the_budget_off_every_entry() -> None:
+    """Four rows of norm 2.8 and more; two of them have no entry above the budget, and the method does bring those to zero."""
+    param = nn.Parameter(torch.tensor([[2.0, -2.0], [-2.5, 2.9], [1.0, 3.1], [9.0, 0.1]], dtype=torch.float64))
+    budget = shrink_budget(0.5, [0.3] * 20)
+    reach = reachability([param], budget, units="rows", entrywise=True)
+    assert reach.reachable == 2 and reach.quantiles[0.0] == 2.0 and reach.quantiles[1.0] == 9.0 and reach.warning is None
+    assert reachability([param], budget, units="rows").reachable == 1  # the group norms lie at 2.83, 3.83, 3.26 and 9
+    optimizer = OBProxSG([param], 0.3, lmbda=0.5, units="rows", prox_steps=20)
+    for _ in range(20):
+        param.grad = torch.zeros_like(param)
+        optimizer.step()
+    assert optimizer.group_sparsity() == reach.share == 0.5
+    assert "largest entries of the groups" in reach.lines()[1]
+    low = reachability([nn.Parameter(torch.ones(2, 2))], 0.1, units="rows", entrywise=True)
+    assert "below the largest entry of every group left, 1 at least" in low.warning
+
+
+def test_entries_of_no_group_are_not_compared() -> None:
+    weight = nn.Parameter(torch.tensor([[7.0, 7.0], [1.0, 2.0]]))
+    units = [UnitSet("u", (Slice("w", 0, rows(1, 1)),))]
+    assert reachability([("w", weight)], 5.0, units, entrywise=True).quantiles[1.0] == 2.0
 
 
 def test_param_groups_and_units_are_read_as_an_optimiser_reads_them() -> None:

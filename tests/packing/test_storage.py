@@ -69,6 +69,18 @@ def test_model_sums_and_buffers() -> None:
         assert getattr(sizes, field) == pytest.approx(sum(getattr(row, field) for row in sizes.per_tensor))
 
 
+def test_zeros_without_a_mask_are_removed_weights() -> None:
+    model = nn.Sequential(nn.Linear(10, 10), nn.BatchNorm1d(10), nn.Linear(10, 3))
+    with torch.no_grad():
+        model[0].weight[1:] = 0.0
+    sizes = storage_of(model)
+    assert sizes.bytes_fp32 == 4 * (110 + 20 + 33)
+    assert sizes.bytes_paper == sizes.bytes_fp32 - 4 * 90  # the zero shifts of the normalisation count as they are
+    row = sizes.per_tensor[0]
+    positions = 10 * math.log2(10) + 90 * math.log2(100 / 90)
+    assert row.kept == 10 and row.bytes_ideal == pytest.approx((32 * 10 + positions) / 8)
+
+
 def test_nothing_left() -> None:
     weights, keep = torch.zeros(6), torch.zeros(6, dtype=torch.bool)
     book = cluster(weights, 4, keep)

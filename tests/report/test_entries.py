@@ -152,3 +152,42 @@ def test_validation_scores_stay_out(make_run) -> None:
 def test_conditions_in_words() -> None:
     assert condition_text(("babble", -5.0)) == "babble, -5 dB"
     assert condition_text(("", None)) == "all"
+
+
+def test_a_row_has_the_scale_of_its_own_network(make_run) -> None:
+    run = make_run("a", scale="desk; 20 mixtures; width 64").scores("uncompressed", 0.7, 2.0)
+    run.scores("baseline", 0.65, 1.9, scale="desk; 20 mixtures; width 4")
+    run = make_run("b", seed=1, scale="desk; 20 mixtures; width 64").scores("baseline", 0.65, 1.9, scale="desk; 20 mixtures; width 5")
+    assert _one(_entries(run), "FDNN uncompressed").scale == "desk; 20 mixtures; width 64"
+    assert _one(_entries(run), "FDNN baseline").scale == "desk; 20 mixtures; width 4 | desk; 20 mixtures; width 5"
+
+
+def test_a_baseline_has_not_the_width_that_was_configured(make_run) -> None:
+    for width in (64, 32):
+        run = make_run(f"w{width}", model_config={"name": "fdnn", "width": width}).scores("uncompressed", 0.6 + width / 1000, 2.0)
+        run.scores("baseline", 0.5, 1.9)
+    found = {(entry.variant, entry.config["model.width"]) for entry in _entries(run)}
+    assert found == {("uncompressed", "64"), ("uncompressed", "32"), ("baseline", "")}
+
+
+def test_without_an_uncompressed_row_there_is_no_rate(make_run) -> None:
+    run = make_run("a").scores("compressed", 0.6, 1.5).size("compressed", params=1000, nonzero=10, paper=40)
+    entry = _one(_entries(run), "FDNN compressed")
+    for name in ("rate_paper", "rate_file"):
+        assert entry.size(name).mean is None and entry.size(name).reason == "no uncompressed model was measured in this run"
+
+
+def test_a_model_that_came_pruned_is_not_called_uncompressed(make_run) -> None:
+    run = make_run("a", checkpoint="pruned.safetensors").scores("uncompressed", 0.6, 1.5).size("uncompressed", nonzero=233)
+    run.size("compressed", nonzero=100, paper=400)
+    assert [entry.title for entry in _entries(run)] == ["FDNN as given", "FDNN compressed"]
+    assert _one(_entries(run), "FDNN compressed").size("rate_paper").mean is None
+
+
+def test_rows_of_two_corpora_are_not_joined(make_run) -> None:
+    for place, fingerprint in enumerate(("aa", "bb")):
+        stamp = {"corpus": "speech", "corpus_fingerprint": fingerprint}
+        run = make_run(f"s{place}", seed=place).scores("mixture", 0.5, 1.4, **stamp).scores("compressed", 0.6, 1.5, **stamp)
+    found = _entries(run)
+    assert [(entry.title, len(entry.seeds)) for entry in found] == [("Mixture", 1), ("FDNN compressed", 1)] * 2
+    assert [entry.corpus.fingerprints for entry in found] == [("aa",)] * 2 + [("bb",)] * 2

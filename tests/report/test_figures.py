@@ -11,8 +11,8 @@ import soundfile
 
 from audioprune.report.clips import clips
 from audioprune.report.entries import Value, entries
-from audioprune.report.figures import Line, Panel, footer_of, line_figure
-from audioprune.report.pareto import front, pareto_figure, points_of
+from audioprune.report.figures import Line, Panel, footer_of, lettered, line_figure
+from audioprune.report.pareto import front, pareto_figure, pareto_figures, points_of
 from audioprune.report.results import load_jobs
 from audioprune.report.sensitivity import quantization_table, read_sensitivity, sensitivity_figure
 from audioprune.report.spectrograms import spectrogram_figure
@@ -69,6 +69,51 @@ def test_one_size_is_no_sweep(make_run, tmp_path) -> None:
     assert pareto_figure(tmp_path, "pareto", entries(load_jobs(run.folder))) is None
 
 
+def test_models_no_better_than_their_input_stand_on_no_front(make_run, tmp_path) -> None:
+    for place, (size, stoi) in enumerate([(10, 0.4), (2000, 0.7), (3000, 0.6)]):
+        run = make_run(f"s{place}", pipeline_config={"sparsity": place}).scores("mixture", 0.4, 1.2)
+        run.scores("compressed", stoi, 0.8 + stoi).size("compressed", paper=size)
+    found = entries(load_jobs(run.folder.parent))
+    _, points = points_of(found)
+    assert [point.mark for point in points] == ["no better than mixture", "", ""]
+    assert [point.number for point in front(points, "stoi")] == [2]
+    drawn = pareto_figure(tmp_path, "pareto", found)
+    assert [row["remark"] for row in _read(drawn.csv)] == ["no better than mixture", "", ""]
+    assert "Hollow: no better" in drawn.caption
+
+
+def test_models_of_two_corpora_share_no_front(make_run, tmp_path) -> None:
+    for place, size in enumerate((1000, 2000, 3000, 4000)):
+        stamp = {"corpus": "speech", "corpus_fingerprint": "ab"[place % 2] * 20}
+        run = make_run(f"s{place}", pipeline_config={"sparsity": place})
+        run.scores("compressed", 0.5 + 0.1 * place, 1.5, **stamp).size("compressed", paper=size)
+    drawn = pareto_figures(tmp_path, "pareto", entries(load_jobs(run.folder.parent)))
+    assert [figure.csv.name for figure in drawn] == ["pareto-1-speech.csv", "pareto-2-speech.csv"]
+    assert [[row["STOI (%)"] for row in _read(figure.csv)] for figure in drawn] == [["60", "80"], ["70", "90"]]
+    assert ["a" * 12 in figure.caption for figure in drawn] == [True, False]
+
+
+def test_means_over_other_conditions_are_not_compared(make_run, tmp_path) -> None:
+    for place, (size, snrs) in enumerate([(1000, (-5.0, 0.0)), (500, (0.0,)), (2000, (-5.0, 0.0))]):
+        run = make_run(f"s{place}", pipeline_config={"sparsity": place})
+        run.scores("compressed", 0.5 + 0.1 * place, 1.5, snrs=snrs).size("compressed", paper=size)
+    found = entries(load_jobs(run.folder.parent))
+    assert [point.entry.config["pipeline.sparsity"] for point in points_of(found)[1]] == ["0", "2"]
+    assert "not scored under all conditions: 1." in pareto_figure(tmp_path, "pareto", found).caption
+
+
+def test_a_smaller_distance_is_on_the_front(make_run) -> None:
+    for place, (size, distance) in enumerate([(1000, 0.5), (2000, 0.3), (3000, 0.4)]):
+        run = make_run(f"s{place}", pipeline_config={"sparsity": place})
+        run.scores("compressed", 0.5, 1.5, metrics={"lsd": distance}).size("compressed", paper=size)
+    _, points = points_of(entries(load_jobs(run.folder.parent)))
+    assert [point.number for point in front(points, "lsd")] == [1, 2]
+
+
+def test_panels_are_lettered_by_their_place_in_the_paper() -> None:
+    assert lettered(["one", "two"]) == ("(a) one", "(b) two")
+
+
 def test_sensitivity_curves_are_read_and_drawn(make_run, tmp_path) -> None:
     run = make_run("a").sensitivity(10, {"w": 0.1}).sensitivity(2, {"w": 0.3, "v": 0.95})
     (job,) = load_jobs(run.folder)
@@ -103,6 +148,29 @@ def test_the_chosen_clusters_are_tabulated(make_run) -> None:
     (run.folder / "quantization.csv").write_text("\n".join(lines))
     table = quantization_table(load_jobs(run.folder)[0])
     assert [(row["tensor"], row["levels"], row["loss_increase"]) for row in table.rows] == [("w", 4, 0.1), ("v", 8, None)]
+    assert "not recorded" in table.notes[0] and "kept" not in [column.key for column in table.columns]
+
+
+def test_a_tensor_of_which_nothing_is_left_has_no_clusters(make_run) -> None:
+    run = make_run("a")
+    lines = ["tensor,levels,loss_increase,bits,chosen,kept", "w,0,0.0,0.0,True,0", "v,4,0.1,2.0,True,7", "u,2,0.0,1.0,True,0"]
+    (run.folder / "quantization.csv").write_text("\n".join(lines))
+    table = quantization_table(load_jobs(run.folder)[0])
+    assert [(row["levels"], row["bits"], row["kept"]) for row in table.rows] == [(0, 0, 0), (4, 2, 7), (0, 0, 0)]
+    assert table.notes == ("K = 0: no weight of the tensor was left to share a value.",)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({}, "the loss on the validation set when one tensor alone is pruned"),
+        ({"sensitivity_items": 2}, "the loss on 2 items of the validation set when one tensor"),
+        ({"unit_groups": True}, "one set of units with all the tensors it spans, alone"),
+    ],
+)
+def test_a_caption_says_what_was_measured(make_run, tmp_path, config, words: str) -> None:
+    run = make_run("a", pipeline_config=config).sensitivity(1, {"w": 0.3})
+    assert words in sensitivity_figure(tmp_path, "s", load_jobs(run.folder)[0], "a").caption
 
 
 def test_a_spectrogram_shows_the_tone_where_it_is(make_run, tmp_path) -> None:

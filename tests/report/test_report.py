@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from audioprune import verbs
 from audioprune.errors import ConfigError
-from audioprune.report import kinds, summary_table, write_report
+from audioprune.report import closing_line, kinds, summary_table, write_report
 
 
 def test_kinds_of_all_modules_are_known() -> None:
@@ -52,3 +54,21 @@ def test_reports_import_neither_torch_nor_matplotlib() -> None:
     heavy = ("torch", "matplotlib", "omegaconf", "jinja2", "soundfile")
     code = f"import sys, audioprune.report as report; report.kinds(); print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def _dead_end(make_run):
+    run = make_run("a").scores("mixture", 0.5, 1.4).scores("uncompressed", 0.7, 1.9)
+    return run.scores("compressed", 0.5, 1.4).size("compressed", nonzero=0, paper=1)
+
+
+def test_the_closing_line_names_models_that_are_no_better_than_their_input(make_run) -> None:
+    assert closing_line(_dead_end(make_run).folder) == "FDNN compressed: no better than mixture"
+    assert closing_line(make_run("b").scores("mixture", 0.5, 1.4).scores("compressed", 0.6, 1.6).folder) == ""
+
+
+def test_an_experiment_that_ends_there_says_so_in_its_last_line(make_run, monkeypatch, capsys) -> None:
+    folder = _dead_end(make_run).folder
+    monkeypatch.setattr(verbs, "run_job", lambda config, folder, overrides: "finished")
+    config = SimpleNamespace(verb="prune", checkpoint=None)
+    assert verbs.experiment(config, folder, []) == "finished"
+    assert capsys.readouterr().out.splitlines()[-1] == "FDNN compressed: no better than mixture"

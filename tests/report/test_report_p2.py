@@ -11,6 +11,7 @@ from audioprune.report.p2 import (
     TABLE_2,
     figure_2,
     figure_3,
+    figures,
     is_regularised,
     is_structured,
     published_rows,
@@ -178,3 +179,47 @@ def test_figures_need_iterations(make_run, tmp_path) -> None:
     jobs = load_jobs(make_run("a").scores("compressed", 0.6, 1.5).folder)
     with pytest.raises(DataError, match="expected runs with pruning iterations"):
         write_figures(Request(jobs, tmp_path))
+
+
+def test_each_corpus_has_its_block_and_its_figure(make_run, tmp_path, reported) -> None:
+    for place, fingerprint in enumerate(("a" * 64, "b" * 64)):
+        stamp = {"corpus": "speech", "corpus_fingerprint": fingerprint}
+        run = make_run(f"r{place}").scores("mixture", 0.5, 1.4, **stamp).scores("uncompressed", 0.7, 2.0, **stamp)
+        run.iterations(0.8, 0.6).scores("compressed", 0.6 + 0.1 * place, 1.6, **stamp)
+        run.scores("pruned", 0.6, 1.8, step="compress/0/score", **stamp)
+    jobs = load_jobs(run.folder.parent)
+    table = table_2(jobs, reported)
+    first, second = ([row for row in table.rows if sign * 12 in row["corpus"]] for sign in "ab")
+    assert len(first) + len(second) == len(table.rows)
+    ours = [[row["stoi@-5.0"].mean for row in rows if (row["name"], row["what"]) == ("FDNN_C", "ours")] for rows in (first, second)]
+    assert ours == [[pytest.approx(0.6)], [pytest.approx(0.7)]]
+    # What was run nowhere is said once, and a published row stands in every block that has something beside it.
+    assert [row["what"] for row in first if row["name"] == "TCNN_C"] == ["published", "ours"]
+    assert not [row for row in second if row["name"] == "TCNN_C"]
+    assert [row["what"] for row in second if row["name"] == "FDNN_C"] == ["published", "ours", "ours - published"]
+    drawn = figures(tmp_path, jobs, reported)
+    assert [figure.csv.name for figure in drawn] == [f"p2_figure{number}-{place}-speech.csv" for number in (2, 3) for place in (1, 2)]
+    assert all(figure.csv.read_text().count("FDNN,1,") in (1, 2) for figure in drawn)
+    assert "a" * 12 in drawn[0].caption and "a" * 12 not in drawn[1].caption
+
+
+def test_a_row_no_better_than_the_mixture_is_marked(make_run, reported) -> None:
+    run = make_run("a").scores("mixture", 0.5, 1.4).scores("compressed", 0.5, 1.4).size("compressed", nonzero=0, paper=1)
+    table = table_2(load_jobs(run.folder), reported)
+    assert _rows(table)["FDNN_C", "ours"]["remark"] == "no better than mixture"
+    assert _rows(table)["FDNN_C", "published"].get("remark", "-") == "-"
+    assert "Remark" in [column.title for column in table.columns]
+
+
+def test_panels_keep_the_letters_of_the_paper(make_run, tmp_path, reported) -> None:
+    run = make_run("a", pipeline_config={"lambda_1": 2.0}).scores("uncompressed", 0.7, 2.0).iterations(0.8)
+    jobs = load_jobs(run.scores("pruned", 0.68, 1.9, step="compress/0/score").folder)
+    second, third = figure_2(tmp_path, jobs), figure_3(tmp_path, jobs, reported)
+    assert "(b) with sparse" in second.csv.read_text() and "(a)" not in second.csv.read_text()
+    text = third.csv.read_text()
+    assert "(b) STOI, with" in text and "(d) PESQ (raw NB), with" in text and "(a)" not in text and "(c)" not in text
+
+
+def test_zero_biases_are_not_counted(make_run, reported) -> None:
+    notes = " ".join(table_1(load_jobs(make_run("a").scores("pruned", 0.6, 1.5).folder), reported).notes)
+    assert "counts all parameters that are not zero, biases and normalisation too" in notes

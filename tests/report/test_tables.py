@@ -11,16 +11,13 @@ import pytest
 
 from audioprune.report.entries import Value, entries, final
 from audioprune.report.results import load_jobs
+from audioprune.report.summaries import condition_table, iteration_table, score_table, scores_csv
 from audioprune.report.tables import (
     Column,
     Table,
     cell_text,
-    condition_table,
     escape_latex,
     escape_markdown,
-    iteration_table,
-    score_table,
-    scores_csv,
     to_csv,
     to_json,
     to_latex,
@@ -150,3 +147,73 @@ def test_scores_in_long_form(make_run) -> None:
     assert (pesq["model"], pesq["variant"], pesq["snr_db"], pesq["mean"], pesq["std"]) == ("fdnn", "compressed", "0", "1.6", "0.2")
     assert (pesq["n"], pesq["n_nan"], pesq["seed"], pesq["unit"]) == ("10", "3", "4", "MOS")
     assert pesq["scale"].endswith("not a reproduction")
+
+
+def test_each_corpus_has_a_block_of_its_own(make_run) -> None:
+    for place, fingerprint in enumerate(("a" * 64, "b" * 64)):
+        run = make_run(f"r{place}").scores("compressed", 0.6 + 0.1 * place, 1.6, corpus="speech", corpus_fingerprint=fingerprint)
+        run.row(key="c/0/p", kind="iteration", iteration=1, remaining_share=0.5)
+    jobs = load_jobs(run.folder.parent)
+    for table in (score_table(entries(jobs)), condition_table(entries(jobs)), iteration_table(jobs)):
+        text = to_markdown(table)
+        first, second = (text.index(f"Corpus: speech (fingerprint {sign * 12})") for sign in "ab")
+        assert text.count("| Model") == 2 and text[first:second].count("\n\n") >= 2
+        assert to_latex(table).count(r"\multicolumn") == 2
+        read = list(csv.DictReader(io.StringIO(to_csv(table))))
+        assert [row["corpus"][-13:-1] for row in read] == ["a" * 12] * (len(read) // 2) + ["b" * 12] * (len(read) // 2)
+        assert json.loads(to_json(table))["rows"][0]["corpus"].startswith("Corpus: speech")
+    long = list(csv.DictReader(io.StringIO(scores_csv(jobs))))
+    assert {(row["corpus"], row["corpus_fingerprint"]) for row in long} == {("speech", "a" * 64), ("speech", "b" * 64)}
+
+
+def test_a_single_corpus_is_named_too() -> None:
+    text = to_markdown(_table({"name": "x", "corpus": "Corpus: speech (fingerprint 1)"}))
+    assert text.count("Corpus: speech (fingerprint 1)") == 1 and text.count("| Model") == 1
+
+
+def test_a_model_no_better_than_its_input_is_marked_in_every_table(make_run) -> None:
+    run = make_run("a").scores("mixture", 0.5, 1.4).scores("uncompressed", 0.7, 1.9).size("uncompressed")
+    run.scores("pruned", 0.5, 1.4, step="compress/0/score").scores("compressed", 0.5, 1.4).size("compressed", nonzero=0, paper=1)
+    run.row(key="compress/0/p", kind="iteration", label="FDNN", iteration=1, remaining_share=0.0)
+    jobs = load_jobs(run.folder)
+    table = score_table(final(entries(jobs)))
+    marks = {row["title"]: row["remark"] for row in table.rows}
+    assert marks == {
+        "Mixture": "-",
+        "FDNN uncompressed": "-",
+        "FDNN pruned": "no better than mixture",
+        "FDNN compressed": "no better than mixture",
+    }
+    assert "no better than mixture" in to_markdown(table) and any("no front and in no claim" in note for note in table.notes)
+    assert "no better than mixture" in to_markdown(condition_table(entries(jobs)))
+    assert [row["remark"] for row in iteration_table(jobs).rows] == ["no better than mixture"]
+    long = list(csv.DictReader(io.StringIO(scores_csv(jobs))))
+    assert {row["variant"] for row in long if row["remark"] == "no better than mixture"} == {"pruned", "compressed"}
+
+
+def test_a_custom_scale_names_the_keys_that_differ(make_run) -> None:
+    run = make_run("a", scale="custom; speech; width 4").scores("compressed", 0.6, 1.6)
+    info = json.loads((run.folder / "run.json").read_text())
+    (run.folder / "run.json").write_text(json.dumps({**info, "scale_differs": ["model.width", "training.epochs"]}))
+    note = "Scale custom: FDNN differs from its preset in model.width, training.epochs."
+    jobs = load_jobs(run.folder)
+    assert note in score_table(entries(jobs)).notes and note in condition_table(entries(jobs)).notes
+
+
+def test_the_note_on_the_tolerance_goes_by_the_numbers(make_run) -> None:
+    run = make_run("a")
+    for place, after in enumerate((0.12, 0.105)):
+        row = {"key": f"c/{place}/p", "kind": "iteration", "iteration": place + 1, "loss_base": 0.1, "loss_valid": after}
+        run.row(**row, alpha_1=0.01)
+    note = iteration_table(load_jobs(run.folder)).notes[0]
+    assert "in 1 of 2 iterations" in note and "a unit with all the tensors it spans" in note
+    run = make_run("b").row(key="c/0/p", kind="iteration", iteration=1, remaining_share=0.5)
+    assert iteration_table(load_jobs(run.folder)).notes == ()
+
+
+def test_a_mean_over_fewer_noises_than_the_others_says_so(make_run) -> None:
+    make_run("a").scores("compressed", 0.6, 1.6)
+    run = make_run("b", "lstm").scores("compressed", 0.7, 1.6, noises=("babble",))
+    rows = {row["title"]: row for row in score_table(entries(load_jobs(run.folder.parent))).rows}
+    assert rows["LSTM compressed"]["stoi@0.0"].reason == "mean over babble only"
+    assert rows["FDNN compressed"]["stoi@0.0"].reason == ""

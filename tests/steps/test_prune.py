@@ -188,3 +188,12 @@ def test_a_model_without_unit_sets_is_answered(tmp_path: Path) -> None:
     plain = config({}, tmp_path / "c", model={"name": "mine", "_target_": "tiny_runs.MyNet"})
     with pytest.raises(ConfigError, match="MyNet: expected a method unit_sets"):
         Trim().run(open_run(tmp_path / "r", plain), "trim")
+
+
+@pytest.mark.parametrize("options", [{"alpha_1_relative": 0.3}, {}, {"alpha_1": 0.07, "alpha_1_relative": 0.3}])
+def test_a_relative_tolerance_is_a_share_of_the_loss(tmp_path: Path, options: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = open_run(tmp_path / "r", config({}, tmp_path / "c"))
+    loss = run.task.validation_loss(run.model, run.data.valid(), run.data.collate, None).base()
+    SensitivityPrune(**options).run(run, "prune")
+    expected = options.get("alpha_1", options.get("alpha_1_relative", 0.01) * loss)
+    assert run.results.rows["prune"]["alpha_1"] == pytest.approx(expected) and loss != pytest.approx(1.0, rel=0.1)

@@ -11,6 +11,7 @@ import torch
 from tiny_runs import config, open_run
 
 from audioprune import signals
+from audioprune.compress import levels
 from audioprune.compress.masks import Mask, prunable
 from audioprune.errors import InterruptedRun
 from audioprune.run import Run
@@ -71,6 +72,15 @@ def test_an_interrupted_choice_goes_on(run: Run, tmp_path: Path) -> None:
     assert _table(run) == table and all(torch.equal(mine[name], value) for name, value in run.model.state_dict().items())
 
 
+@pytest.mark.parametrize("options", [{"alpha_2_relative": 0.3}, {}, {"alpha_2": 0.07, "alpha_2_relative": 0.3}])
+def test_a_relative_tolerance_is_a_share_of_the_loss(run: Run, options: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    loss = run.task.validation_loss(run.model, run.data.valid(), run.data.collate, None).base()
+    seen = []
+    true = levels.choose_levels
+    monkeypatch.setattr(levels, "choose_levels", lambda *args, **more: seen.append(args[3]) or true(*args, **more))
+    Quantize(**options).run(run, "quantize")
+    assert seen == [pytest.approx(options.get("alpha_2", options.get("alpha_2_relative", 0.005) * loss))]
+    assert loss != pytest.approx(1.0, rel=0.1)
 @pytest.mark.parametrize("levels", [8, None])
 def test_the_table_says_what_the_codebooks_hold(run: Run, levels: int | None) -> None:
     names = prunable(run.model)

@@ -13,9 +13,11 @@ from torch.utils.data import Dataset
 from audioprune import signals
 from audioprune.data.scene_corpus import collate
 from audioprune.errors import ConfigError, InterruptedRun
+from audioprune.models.lstm import LSTM
+from audioprune.models.resnet import ResNet
 from audioprune.models.vgg import VGG
 from audioprune.optim import kept_units
-from audioprune.run import Run, execute
+from audioprune.run import Run, check_steps, execute
 from audioprune.settings import Settings, build_optimizer, build_schedule
 from audioprune.steps import Evaluate, TrainSparse, TrimGroups
 from audioprune.steps.sparse import changed, learning_rates
@@ -108,6 +110,8 @@ def test_every_method_trains_and_records(tmp_path: Path, method: str) -> None:
         assert 0 <= row["group_sparsity"] <= 1 and "valid_accuracy" in row
     if method in ("sgd", "adam"):
         assert train["penalty"] == 0 and train["reachable_share"] is None and train["group_sparsity"] == 0
+    elif method == "admm":
+        assert train["reachable_share"] is None  # its zeros come from z, not from shrinking step by step
     else:
         rate_sum = 4 * (0.1 + 0.1 + 0.01 + 0.001)
         assert train["lmbda"] == pytest.approx(0.5 / rate_sum) and train["budget"] == pytest.approx(0.5)
@@ -120,6 +124,31 @@ def test_budget_is_told_and_out_of_reach_is_warned(tmp_path: Path, capsys) -> No
     TrainSparse("proxsg", lmbda=1e-3).run(_run(tmp_path), "train")
     told = capsys.readouterr().err
     assert "shrink budget" in told and "at most 0.0 % of 108 groups" in told and "no group can reach zero" in told
+
+
+def test_every_number_of_admm_names_its_state(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    TrainSparse("admm", lmbda=0.01, target_group_sparsity=0.5, rho=0.1, inner_steps=4).run(run, "train")
+    (train,), epochs = run.results.of_kind("train"), run.results.of_kind("epoch")
+    # The dense x has the loss and the objective, the projected model half of its groups.
+    assert train["f_of"] == "x" and train["x_group_sparsity"] == 0.0 and train["group_sparsity"] == pytest.approx(0.5, abs=0.01)
+    assert train["x_norm_sum"] > train["norm_sum"] and train["x_penalty"] == pytest.approx(0.01 * train["x_norm_sum"])
+    assert train["objective"] == pytest.approx(train["f"] + train["x_penalty"])
+    last = epochs[-1]
+    assert last["sparsity_of"] == "z" and last["penalty"] == pytest.approx(train["x_penalty"])
+    assert last["objective"] == pytest.approx(train["objective"])
+    plain = _run(tmp_path / "plain")
+    TrainSparse("sgd").run(plain, "train")
+    (train,) = plain.results.of_kind("train")
+    assert train["f_of"] == "model" and not any(key.startswith("x_") for key in train)
+
+
+def test_the_loss_is_that_of_the_epoch_whose_weights_are_kept(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    TrainSparse("proxsg", budget=0.5, selection="val").run(run, "train")
+    (train,), epochs = run.results.of_kind("train"), run.results.of_kind("epoch")
+    kept = train.get("kept_epoch", train["best_epoch"])
+    assert train["f"] == epochs[kept - 1]["f"]
 
 
 def test_zero_groups_leave_and_the_output_stays(tmp_path: Path) -> None:
@@ -253,3 +282,43 @@ def test_learning_rates_follow_the_schedule_that_trains() -> None:
             if schedule is not None:
                 schedule.step()
         assert seen == learning_rates(settings)
+
+
+class _Nothing(torch.nn.Linear):
+    """A model of which no unit is known."""
+
+    def unit_sets(self) -> list:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        (torch.nn.Linear(2, 2), {}, r"Linear: expected a method unit_sets\(\)"),
+        (_Nothing(2, 2), {}, r"_Nothing: expected groups of weights \(units\), got none"),
+        (LSTM(bins=4, width=3, depth=1), {"groups": "filters"}, r"LSTM: expected groups of weights \(filters\), got none"),
+        (LSTM(bins=4, width=3, depth=1), {}, "LSTM: expected trained filters of linear or convolution layers"),
+    ],
+)
+def test_models_without_groups_are_refused_before_the_first_step(tmp_path: Path, model, options: dict[str, Any], message: str) -> None:
+    run = _run(tmp_path)
+    run.model = model
+    with pytest.raises(ConfigError, match=message):
+        check_steps(run, {"train": TrainSparse("hspg", budget=1.0, **options), "trim": TrimGroups()})
+
+
+def test_shares_are_of_what_they_name(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    run.model = ResNet(classes=2, width=4, depths=(1, 1, 1, 1))
+    sets = run.model.unit_sets()
+    first = next(each for each in sets if each.removable and each.exact)
+    weights = dict(run.model.named_parameters())
+    with torch.no_grad():
+        for part in first.slices:
+            if part.role != "in" and part.tensor in weights:
+                weights[part.tensor].movedim(part.dim, 0)[part.index[0]] = 0.0
+    filters = [weight for name, weight in weights.items() if weight.dim() == 4]
+    TrimGroups().run(run, "trim")
+    (row,) = run.results.of_kind("groups")
+    assert row["filters"] == sum(len(weight) for weight in filters) > row["units"] == sum(each.size for each in sets)
+    assert row["unit_sparsity"] == row["group_sparsity"] == 1 / row["units"] and row["filter_sparsity"] == 1 / row["filters"]

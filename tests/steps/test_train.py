@@ -65,6 +65,14 @@ def test_checkpoints_of_a_fine_tuning_are_dropped_and_those_of_a_training_kept(r
     assert [path.name for path in (run.folder / "training" / "compress-0-finetune").iterdir()] == ["log.jsonl"]
 
 
+@pytest.mark.parametrize("strength", [0.3, 2.0])
+def test_penalties_have_the_strengths_of_the_step(run: Run, strength: float) -> None:
+    weights = [weight for name, weight in run.model.named_parameters() if name in prunable(run.model)]
+    mean = float(sum(weight.detach().abs().sum() for weight in weights)) / sum(weight.numel() for weight in weights)
+    assert float(Train(lambda_1=strength)._penalty(run)(run.model)) == pytest.approx(strength * mean)
+    group = float(Train(lambda_2=1.0)._penalty(run)(run.model))
+    assert float(Train(lambda_1=strength, lambda_2=0.5)._penalty(run)(run.model)) == pytest.approx(strength * mean + 0.5 * group)
+    assert Train()._penalty(run) is None
 @pytest.mark.parametrize("keep", ["best", "last"])
 @pytest.mark.parametrize("monitor", ["loss", "si_sdr"])
 def test_the_row_tells_the_best_validation_from_the_one_that_is_kept(tmp_path: Path, keep: str, monitor: str) -> None:

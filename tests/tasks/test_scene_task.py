@@ -230,7 +230,7 @@ def test_scores_count_every_clip() -> None:
     assert row["metrics"]["accuracy"] == pytest.approx(float((predicted == data.labels).float().mean()))
     assert row["n"] == 35 and row["n_valid"] == {"accuracy": 35, "accuracy_macro": 35} and row["failures"] == []
     assert [sum(counts) for counts in row["confusion"]] == [12, 12, 11] and row["classes"] == list(Clips.classes)
-    assert row["noise"] is None and row["snr_db"] is None and row["std"] == {}
+    assert row["noise"] is None and row["snr_db"] is None and row["std"] == {} and row["chance"] == 1 / 3
     recalls = [counts[place] / sum(counts) for place, counts in enumerate(row["confusion"])]
     assert row["accuracy_per_class"] == recalls and row["metrics"]["accuracy_macro"] == pytest.approx(sum(recalls) / 3)
 

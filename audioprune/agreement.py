@@ -1,0 +1,217 @@
+"""What the parts of an experiment must agree on, such as the sample rate, and who decides it.
+
+The corpus decides, the task follows it, and the model follows both. A key that is null follows; one that is given must agree, else
+nothing begins. Parts are known here by their attributes alone; building and loading them is the business of loading.py and run.py.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from audioprune.errors import ConfigError
+from audioprune.metrics import rate_refusal
+
+_LOG = logging.getLogger(__name__)
+Config = dict[str, Any]
+
+FOLLOWS = {
+    "task": ("sample_rate", "classes", "pitches", "families", "instruments", "frame_length", "hop_length"),
+    "model": ("sample_rate", "classes", "mels", "bins", "frames_per_second", "conditioning"),
+}
+"""Arguments of a task and of a model that follow what stands before them where they are null."""
+_NAMES = {
+    "sample_rate": "data.sample_rate",
+    "classes": "the number of classes of the corpus",
+    "pitches": "the pitches of the corpus",
+    "families": "the number of families of the corpus",
+    "instruments": "the number of instruments of the corpus",
+    "frame_length": "data.segment",
+    "mels": "data.mels",
+}
+_TASK_NAMES = {
+    "sample_rate": "task.sample_rate",
+    "classes": "task.classes",
+    "bins": "task.frame_length / 2 + 1",
+    "frame_length": "task.frame_length",
+    "frames_per_second": "the frames per second of the task, sample rate / hop_length",
+    "conditioning": "the features that task.conditioning gives",
+    "block_size": "the samples of a frame of the task",
+    "mels": "data.mels",
+}
+_TAGS = ("pitches", "families", "instruments")
+_ONLY_NULL = (*_TAGS, "frame_length", "hop_length")  # where the key is absent the class decides
+
+
+def complete_task(config: Config, corpus: Any = None, stored: bool = False) -> Config:
+    """Return the configuration of a task in which everything that follows the corpus is filled in.
+
+    Args:
+        config: Target and arguments; a null that follows gets the corpus' value, or is left to the class where there is none.
+        corpus: The prepared corpus, or None where there is none.
+        stored: Whether the configuration was read from a model file.
+
+    Raises:
+        ConfigError: A given value contradicts the corpus.
+    """
+    own = _parameters(config)
+    filled = dict(config)
+    for key in FOLLOWS["task"]:
+        if key in _ONLY_NULL and key not in config:
+            continue
+        given = filled.pop(key, None)
+        known = None if corpus is None or key not in own else _of_corpus(corpus, key)
+        if given is not None and known is not None and not _task_fits(config, key, given, known):
+            raise ConfigError(_refusal(f"task.{key}", given, _NAMES[key], known, stored))
+        value = known if given is None else given
+        if value is not None:
+            filled[key] = value
+    return filled
+
+
+def complete_model(config: Config, task: Any = None, corpus: Any = None, stored: bool = False) -> Config:
+    """Return the configuration of a model in which everything that follows the task and the corpus is filled in.
+
+    Args:
+        config: Target and arguments; see ``complete_task``.
+        task: The task, or None where there is none.
+        corpus: The prepared corpus, or None where there is none.
+        stored: Whether the configuration was read from a model file.
+
+    Raises:
+        ConfigError: A given value contradicts the task or the corpus.
+    """
+    own, facts = _parameters(config), shared(task, corpus)
+    filled = dict(config)
+    for key in FOLLOWS["model"]:
+        if key not in own and filled.get(key) is not None:
+            continue  # an argument that only the class can refuse
+        given = filled.pop(key, None)
+        known = facts.get(key) if key in own else None
+        if given is not None and known is not None and not _same(given, known):
+            raise ConfigError(_refusal(f"model.{key}", given, _TASK_NAMES[key], known, stored))
+        value = known if given is None else given
+        if value is not None:
+            filled[key] = value
+    return filled
+
+
+def complete_rate(model: Any, config: Config) -> None:
+    """Let a model whose file says no frame rate count its costs at that of the task."""
+    if config.get("frames_per_second") is not None:
+        model.frames_per_second = float(config["frames_per_second"])
+
+
+def shared(task: Any, corpus: Any) -> dict[str, Any]:
+    """Return what a model must agree with, by the name of its argument or attribute."""
+    facts = dict(task.shared()) if hasattr(task, "shared") else {}
+    features = getattr(corpus, "features", None)
+    if hasattr(features, "mels"):
+        facts |= {"mels": features.mels, "frames_per_second": features.sample_rate / features.hop_length}
+    return facts
+
+
+def check_parts(model: Any, task: Any, corpus: Any) -> None:
+    """Compare what a built model says of itself with the task and the corpus.
+
+    Raises:
+        ConfigError: They contradict each other; both values are named.
+    """
+    for key, known in shared(task, corpus).items():
+        own = getattr(model, key, None)
+        number = isinstance(own, int | float) and not isinstance(own, bool)
+        if number and not _same(own, known):
+            raise ConfigError(
+                f"expected {type(model).__name__}.{key} as {_TASK_NAMES[key]}, got {own:g} and {known:g}; "
+                f"change one of the two, or let the model take {key} as an argument"
+            )
+    if hasattr(model, "check_length") and hasattr(task, "frames"):
+        model.check_length(task.frames.length)
+    _check_context(model, corpus)
+
+
+def check_metrics(config: Mapping[str, Any], sample_rate: int) -> None:
+    """Refuse to choose by a score that the sample rate does not allow, and say which scores there will not be.
+
+    Args:
+        config: The whole configuration; ``training.monitor``, ``pipeline.metric`` and ``scoring.metrics`` are read.
+        sample_rate: Of the task, in Hz.
+
+    Raises:
+        ConfigError: Training or a search is to choose by such a score.
+    """
+    choosers = {
+        "training.monitor": config.get("training", {}).get("monitor"),
+        "pipeline.metric": config.get("pipeline", {}).get("metric"),
+    }
+    for key, metric in choosers.items():
+        reason = rate_refusal(str(metric), sample_rate)
+        if reason:
+            raise ConfigError(f"{key}: expected a metric for {sample_rate} Hz, got {metric} ({reason}); choose another metric")
+    for metric in config.get("scoring", {}).get("metrics") or ():
+        reason = rate_refusal(metric, sample_rate)
+        if reason:
+            _LOG.warning(f"scores: {metric} is left out: {reason}")
+
+
+def contradicts(group: str, given: Config, stored: Config, key: str) -> bool:
+    """Tell whether a configuration asks for another value of a key than a stored one; what follows asks for nothing."""
+    if key in FOLLOWS[group] and given.get(key) is None:
+        return False
+    return given.get(key) != stored.get(key)
+
+
+def _of_corpus(corpus: Any, key: str) -> Any:
+    """Return what a corpus says of a quantity, or None."""
+    if key == "frame_length":
+        return getattr(corpus, "segment", None)
+    if key == "pitches":
+        found = getattr(corpus, "pitches", None)
+        return None if found is None else list(found)
+    value = getattr(corpus, key, None)
+    return len(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def _task_fits(config: Config, key: str, given: Any, known: Any) -> bool:
+    if key in _TAGS and config.get("conditioning") != "note":
+        return True  # the model is told nothing of them
+    if key == "pitches":
+        return given[0] <= known[0] and known[1] <= given[1]
+    if key in _TAGS:
+        return given == 0 or given >= known
+    return given <= known if key == "frame_length" else _same(given, known)
+
+
+def _check_context(model: Any, corpus: Any) -> None:
+    context, samples = getattr(model, "receptive_field", None), getattr(corpus, "item_samples", None)
+    if isinstance(context, int) and isinstance(samples, int) and samples <= context:
+        raise ConfigError(
+            f"expected items of more than {context} samples, the receptive field of {type(model).__name__}, got {samples} "
+            "(data.segment_s or data.duration_s at data.sample_rate); make them longer or the model smaller"
+        )
+
+
+def _same(one: Any, other: Any) -> bool:
+    numbers = isinstance(one, int | float) and isinstance(other, int | float)
+    return math.isclose(one, other, rel_tol=1e-6) if numbers else one == other
+
+
+def _refusal(key: str, given: Any, owner: str, known: Any, stored: bool) -> str:
+    if not stored:
+        return f"expected {key} as {owner}, got {given} and {known}; leave {key} out, so that it follows, or make both the same"
+    remedy = f"give {owner}={given}" if owner == "data.sample_rate" else "give the corpus and the task that the model was trained on"
+    return f"expected {owner} as {key} of the checkpoint, got {known} and {given}; {remedy}"
+
+
+def _parameters(config: Config) -> frozenset[str]:
+    """Return the names that the class or function of a configuration takes; none where it cannot be imported."""
+    module_name, _, name = str(config.get("_target_", "")).rpartition(".")
+    try:
+        target = getattr(importlib.import_module(module_name), name)
+        return frozenset(inspect.signature(target).parameters)
+    except Exception:  # importing the user's code may raise anything; building the part says what
+        return frozenset()

@@ -1,0 +1,365 @@
+"""What a claim must show before it is judged, and how it is judged: the statuses, the conditions and the interval over seeds.
+
+Nothing is tuned or chosen to make a claim hold. What a claim says stands with its paper; this module is the same for all papers.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from audioprune.report.results import Job, by_corpus
+
+HELD, NOT_HELD, NOT_MEASURED = "held", "did not hold", "not measured"
+NOT_SHOWN, NOT_COMPARABLE = "not shown", "not comparable"
+ONE_SEED, TWO_SEEDS = "one seed: not judged", "two seeds: not judged"
+LEAST_SEEDS = 3
+LEVEL = 0.95
+# Keys of a job's configuration whose values a comparison holds equal.
+TRAINING_KEYS = ("training", "task")
+_ENDS = ("above", "at_least", "below", "at_most")
+_BOTH_WAYS = "the interval over seeds reaches both ways"
+_MOST_KEYS = 4  # differences that a reason names
+Seed = int | None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim, judged for one model.
+
+    Attributes:
+        status: One of the statuses of this module.
+        numbers: Our numbers in words; they are shown whatever the status.
+        published: What the paper says.
+        reason: Why the claim is not judged, or what its verdict rests on.
+    """
+
+    claim: str
+    model: str
+    status: str
+    numbers: str
+    published: str
+    seeds: int = 0
+    scale: str = "-"
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The mean of one number per seed, and the interval in which the mean over all seeds lies with 95 %."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+    @property
+    def width(self) -> float:
+        """Distance between both ends."""
+        return self.high - self.low
+
+    def text(self, factor: float = 1.0, decimals: int = 2, unit: str = "") -> str:
+        """Say it, such as ``+0.83 [+0.40, +1.26] points``."""
+        mean, low, high = (
+            f"{factor * number:+.{decimals}f}" for number in (self.mean, self.low, self.high)
+        )
+        return f"{mean} [{low}, {high}]{unit}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a claim was judged, and why."""
+
+    status: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison: the jobs behind its numbers.
+
+    Attributes:
+        name: What it is called in a reason.
+        jobs: One for each seed.
+        removed: Share of the weights that was taken out, 0..1, where the claim speaks of a pruned model; else None.
+        no_better: What the model is no better than, see baselines.py; empty where it is better.
+    """
+
+    name: str
+    jobs: tuple[Job, ...]
+    removed: float | None = None
+    no_better: str = ""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a claim says of a number: more than ``above`` or less than ``below`` (``at_most`` and ``at_least`` include the end).
+
+    Attributes:
+        margin: The widest interval that can show it, or None for any.
+    """
+
+    above: float | None = None
+    below: float | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    margin: float | None = None
+
+
+def paired(
+    one: Mapping[Seed, float | None], other: Mapping[Seed, float | None]
+) -> dict[Seed, float]:
+    """Return the difference ``one - other`` of every seed that both have."""
+    pairs = {seed: (one[seed], other[seed]) for seed in one if seed in other}
+    return {
+        seed: left - right
+        for seed, (left, right) in pairs.items()
+        if left is not None and right is not None
+    }
+
+
+def interval(values: Iterable[float], level: float = LEVEL) -> Interval | None:
+    """Return Student's t interval of a mean over seeds, or None for less than two values.
+
+    Args:
+        values: One number for each seed; for a comparison the differences, paired by seed.
+        level: Probability 0..1.
+
+    Source: Student (1908), The probable error of a mean; n - 1 degrees of freedom.
+    """
+    values = list(values)
+    if len(values) < 2:
+        return None
+    from scipy.stats import t as student  # slow to import; reports without claims do without
+
+    mean = statistics.fmean(values)
+    half = (
+        float(student.ppf((1 + level) / 2, len(values) - 1))
+        * statistics.stdev(values)
+        / math.sqrt(len(values))
+    )
+    return Interval(mean, mean - half, mean + half, len(values))
+
+
+def judge(
+    values: Mapping[Seed, float] | Sequence[float],
+    bound: Bound,
+    conditions: Iterable[str] = (),
+    sides: Sequence[Side] = (),
+) -> Verdict:
+    """Judge a claim about one number by its values over the seeds.
+
+    Args:
+        values: The number of every seed, such as the differences of ``paired``.
+        bound: What the claim says of it.
+        conditions: What the comparison lacks, each in words; empty texts are conditions that are met.
+        sides: The models of the comparison, of which none may be no better than its baseline.
+
+    Returns:
+        ``not measured`` without a value; ``not comparable`` where a condition is missed or the interval is wider than the margin;
+        ``not shown`` where a model is no better than its baseline; ``one seed: not judged`` and ``two seeds: not judged``; ``held``
+        where the whole interval is as claimed, ``did not hold`` where none of it is, and ``not shown`` where it reaches both ways.
+    """
+    numbers = list(values.values()) if isinstance(values, Mapping) else list(values)
+    if not numbers:
+        return Verdict(NOT_MEASURED, "no seed has the numbers of both sides")
+    early = ready(len(numbers), conditions, sides)
+    return early or _by_interval(interval(numbers), bound)
+
+
+def ready(
+    seeds: int, conditions: Iterable[str] = (), sides: Sequence[Side] = ()
+) -> Verdict | None:
+    """Return why a claim cannot be judged, or None where it can; for claims that are no statement about a mean."""
+    missed = list(dict.fromkeys(filter(None, conditions)))
+    if missed:
+        return Verdict(NOT_COMPARABLE, "; ".join(missed))
+    idle = [f"{side.name} is {side.no_better}" for side in sides if side.no_better]
+    if idle:
+        return Verdict(NOT_SHOWN, "; ".join(dict.fromkeys(idle)))
+    if seeds < LEAST_SEEDS:
+        return Verdict(
+            ONE_SEED if seeds < 2 else TWO_SEEDS,
+            f"an interval over seeds needs at least {LEAST_SEEDS} of them",
+        )
+    return None
+
+
+def _by_interval(found: Interval, bound: Bound) -> Verdict:
+    if bound.margin is not None and found.width > bound.margin:
+        return Verdict(
+            NOT_COMPARABLE,
+            f"the interval over seeds is {found.width:.3g} wide, more than {bound.margin:g}",
+        )
+    inside, outside = _inside(found, bound)
+    if inside:
+        return Verdict(HELD, "the whole interval over seeds is as claimed")
+    return (
+        Verdict(NOT_HELD, "no part of the interval over seeds is as claimed")
+        if outside
+        else Verdict(NOT_SHOWN, _BOTH_WAYS)
+    )
+
+
+def _inside(found: Interval, bound: Bound) -> tuple[bool, bool]:
+    """Tell whether the whole interval fulfils all ends of a bound, and whether none of it fulfils some end."""
+    whole, none = [], []
+    for end, limit in ((name, getattr(bound, name)) for name in _ENDS):
+        if limit is not None:
+            worst, best = (
+                (found.low, found.high)
+                if end in ("above", "at_least")
+                else (-found.high, -found.low)
+            )
+            limit = limit if end in ("above", "at_least") else -limit
+            strict = end in ("above", "below")
+            whole.append(worst > limit if strict else worst >= limit)
+            none.append(best <= limit if strict else best < limit)
+    return all(whole), any(none)
+
+
+def all_cells(verdicts: Mapping[str, Verdict], named: Iterable[str] = ()) -> Verdict:
+    """Join the verdicts of all cells that a claim names: it holds where it holds in every one.
+
+    Args:
+        verdicts: By the name of the cell, such as ``"-5 dB"``.
+        named: All cells that the claim names; one without a verdict was not measured.
+    """
+    absent = [name for name in named if name not in verdicts]
+    if absent or not verdicts:
+        return Verdict(NOT_MEASURED, f"{', '.join(absent) or 'no cell'} not measured")
+    for status in (NOT_MEASURED, NOT_COMPARABLE, ONE_SEED, TWO_SEEDS, NOT_HELD, NOT_SHOWN):
+        found = {name: verdict for name, verdict in verdicts.items() if verdict.status == status}
+        if found:
+            return Verdict(status, _joined(found, len(verdicts)))
+    return Verdict(
+        HELD, f"as claimed in {'all of ' if len(verdicts) > 1 else ''}{', '.join(verdicts)}"
+    )
+
+
+def _joined(found: Mapping[str, Verdict], of: int) -> str:
+    reasons = list(dict.fromkeys(verdict.reason for verdict in found.values()))
+    if len(found) == of and len(reasons) == 1:
+        return reasons[0]
+    return "; ".join(f"{name}: {verdict.reason}" for name, verdict in found.items())
+
+
+def same_corpus(*sides: Side) -> str:
+    """Return why the sides were not measured on one corpus, or an empty text."""
+    found = by_corpus(_unlike([job for side in sides for job in side.jobs]))
+    return (
+        f"the corpora differ ({' | '.join(corpus.title for corpus, _ in found)})"
+        if len(found) > 1
+        else ""
+    )
+
+
+def same_settings(
+    *sides: Side, within: Sequence[str] = TRAINING_KEYS, apart: Sequence[str] = ()
+) -> str:
+    """Return which settings differ between the sides, or an empty text.
+
+    Args:
+        sides: What is compared.
+        within: Parts of the configuration that must agree, such as ``training`` or ``pipeline``.
+        apart: Last parts of keys in which the sides differ by what the claim is about, such as ``lambda_1``.
+    """
+    keys = sorted(
+        {
+            key
+            for side in sides
+            for job in side.jobs
+            for key in job.config
+            if key.split(".")[0] in within
+        }
+    )
+    keys = [key for key in keys if not {key.rpartition(".")[2], key} & {"name", "seed", *apart}]
+    told = [
+        f"{key} {' | '.join(values)}" for key in keys if len(values := _values(key, sides)) > 1
+    ]
+    more = f" and {len(told) - _MOST_KEYS} more" if len(told) > _MOST_KEYS else ""
+    return f"the settings differ ({', '.join(told[:_MOST_KEYS])}{more})" if told else ""
+
+
+def _values(key: str, sides: Sequence[Side]) -> list[str]:
+    return list(
+        dict.fromkeys(str(job.config.get(key, "none")) for side in sides for job in side.jobs)
+    )
+
+
+def same_width(*sides: Side) -> str:
+    """Return that the sides are networks of different widths or shapes, or an empty text."""
+    widths = list(
+        dict.fromkeys(width for side in sides for job in side.jobs if (width := width_of(job)))
+    )
+    if len(widths) > 1:
+        return f"the widths differ ({' | '.join(widths)})"
+    return same_settings(*sides, within=("model",)).replace(
+        "the settings differ", "the models differ"
+    )
+
+
+def width_of(job: Job) -> str:
+    """Return the width of a job's network as its scale tells it, or an empty text."""
+    return next(
+        (
+            part.removeprefix("width ")
+            for part in job.scale.split("; ")
+            if part.startswith("width ")
+        ),
+        "",
+    )
+
+
+def same_seeds(*sides: Side) -> str:
+    """Return that the sides were run with different seeds, or an empty text."""
+    seeds = [sorted({str(job.seed) for job in side.jobs}) for side in sides]
+    told = " | ".join(
+        f"{side.name}: {', '.join(each)}" for side, each in zip(sides, seeds, strict=True)
+    )
+    return "" if all(each == seeds[0] for each in seeds) else f"the seeds differ ({told})"
+
+
+def something_removed(*sides: Side) -> str:
+    """Return which side had nothing taken out, or an empty text."""
+    whole = [side.name for side in sides if side.removed is not None and not side.removed > 0]
+    return f"nothing was removed from {' and '.join(dict.fromkeys(whole))}" if whole else ""
+
+
+def conditions_of(
+    *sides: Side,
+    width: bool = True,
+    within: Sequence[str] = TRAINING_KEYS,
+    apart: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """Return what a comparison lacks: one corpus, equal settings, width and seeds, and something that was really removed.
+
+    Args:
+        sides: What is compared.
+        width: Whether the networks must have the same width.
+        within: See ``same_settings``.
+        apart: See ``same_settings``.
+    """
+    found = (
+        same_corpus(*sides),
+        same_settings(*sides, within=within, apart=apart),
+        same_width(*sides) if width else "",
+        same_seeds(*sides),
+        something_removed(*sides),
+    )
+    return tuple(filter(None, found))
+
+
+def _unlike(jobs: Sequence[Job]) -> list[Job]:
+    """Leave out jobs that stand on both sides."""
+    return list({id(job): job for job in jobs}.values())
+
+
+def claim_of(
+    claim: str, model: str, verdict: Verdict, numbers: str, published: str, **more: Any
+) -> Claim:
+    """Return a claim with its verdict; ``more`` are seeds and scale."""
+    return Claim(claim, model, verdict.status, numbers, published, reason=verdict.reason, **more)

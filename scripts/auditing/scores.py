@@ -1,0 +1,140 @@
+"""How a model's scores are computed again: its test signals are made anew and scored by the libraries themselves."""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pesq import pesq
+from pystoi import stoi
+from scipy import stats
+
+from audioprune.loading import instantiate
+from audioprune.metrics.pool import ItemScores
+from scripts.auditing.folders import Folder, opened
+
+Signals = list[tuple[str, np.ndarray, np.ndarray]]
+DISTANCES = ("l1", "lsd")
+
+
+def _raw(mapped: float) -> float:
+    """Undo the mapping of ITU-T P.862.1."""
+    return (4.6607 - math.log(4 / (mapped - 0.999) - 1)) / 1.4945
+
+
+def _si_sdr(clean: np.ndarray, other: np.ndarray) -> float:
+    clean, other = clean - clean.mean(), other - other.mean()
+    target = clean * (clean @ other) / (clean @ clean)
+    return 10 * math.log10(float(target @ target) / float(np.sum((other - target) ** 2)))
+
+
+def _lsd(clean: np.ndarray, other: np.ndarray, size: int = 512) -> float:
+    levels = []
+    for signal in (clean, other):
+        window = torch.hann_window(size, dtype=torch.float64)
+        padding = {"center": True, "pad_mode": "constant", "return_complex": True}
+        spectrum = torch.stft(torch.from_numpy(signal), size, size // 4, window=window, **padding)
+        levels.append(10 * np.log10(np.maximum(spectrum.abs().numpy() ** 2, 1e-10 * size)))
+    return float(np.mean(np.sqrt(np.mean((levels[0] - levels[1]) ** 2, axis=0))))
+
+
+def measured(metric: str, clean: np.ndarray, other: np.ndarray, rate: int) -> float | None:
+    """Score one recording by one metric; None for a metric that this audit does not know."""
+    clean, other = (
+        np.asarray(clean, np.float32).astype(np.float64),
+        np.asarray(other, np.float32).astype(np.float64),
+    )
+    known = {
+        "stoi": lambda: float(stoi(clean, other, rate)),
+        "pesq_nb": lambda: float(pesq(rate, clean, other, "nb")),
+        "pesq_raw_nb": lambda: _raw(float(pesq(rate, clean, other, "nb"))),
+        "pesq_wb": lambda: float(pesq(rate, clean, other, "wb")),
+        "si_sdr": lambda: _si_sdr(clean, other),
+        "l1": lambda: float(np.mean(np.abs(clean - other))),
+        "lsd": lambda: _lsd(clean, other),
+    }
+    return known[metric]() if metric in known else None
+
+
+class Recorder:
+    """Takes the signals that a task gives to a scorer, and answers with numbers that nobody reads."""
+
+    def __init__(self) -> None:
+        self.taken: list[Signals] = []
+
+    def score(self, items: Signals) -> list[ItemScores]:
+        """Keep the signals."""
+        self.taken.append(
+            [(name, np.array(clean), np.array(other)) for name, clean, other in items]
+        )
+        return [ItemScores(name, {"unread": 0.0}, {}) for name, _, _ in items]
+
+
+@functools.lru_cache(maxsize=16)
+def _parts(folder: Folder) -> tuple[Any, Any]:
+    """Build the corpus and the task of a run."""
+    config = folder.run["config"]
+    data = instantiate(config["data"])
+    data.prepare()
+    return data, instantiate(config["task"])
+
+
+@functools.lru_cache(maxsize=64)
+def signals(folder: Folder, path: Path, condition: str) -> list[Signals]:
+    """Return what a model file gives on a test condition: first the input, then the output of every seed of noise."""
+    loaded = opened(path)
+    data, task = _parts(folder)
+    dataset = data.tests().get(condition)
+    if loaded is None or dataset is None or not getattr(task, "scores_audio", True):
+        return []
+    recorder = Recorder()
+    task.score(loaded.model.eval(), dataset, recorder, condition=condition, variant="audit")
+    return recorder.taken
+
+
+@functools.lru_cache(maxsize=4096)
+def values(
+    folder: Folder, path: Path, condition: str, metric: str, which: str
+) -> tuple[float, ...]:
+    """Return a metric of every recording, of the ``mixture`` or of the model averaged over seeds of noise; empty without signals."""
+    found = signals(folder, path, condition)
+    lists = found[:1] if which == "mixture" else found[1:]
+    rate = _parts(folder)[1].sample_rate if found else 0
+    try:
+        scored = [
+            [measured(metric, clean, other, rate) for _, clean, other in items] for items in lists
+        ]
+    except Exception as error:  # a library that refuses a signal leaves no number to compare with
+        print(f"not scored again: {path.name}, {condition}, {metric}: {error}", file=sys.stderr)
+        return ()
+    if not scored or any(value is None for row in scored for value in row):
+        return ()
+    return tuple(float(value) for value in np.mean(np.array(scored), axis=0))
+
+
+def half_interval(found: tuple[float, ...]) -> float | None:
+    """Return half the width of the 95 % interval of a mean, by Student's t."""
+    if len(found) < 2:
+        return None
+    return float(stats.t.ppf(0.975, len(found) - 1) * np.std(found, ddof=1) / math.sqrt(len(found)))
+
+
+@functools.lru_cache(maxsize=64)
+def confusion(folder: Folder, path: Path, condition: str) -> np.ndarray | None:
+    """Return the confusion matrix (true, predicted) of a classifier on a test condition; None for other tasks."""
+    loaded = opened(path)
+    dataset = _parts(folder)[0].tests().get(condition)
+    if loaded is None or dataset is None or "features" not in dataset[0]:
+        return None
+    items = [dataset[index] for index in range(len(dataset))]
+    with torch.inference_mode():
+        outputs = [loaded.model.eval()(item["features"][None])[0] for item in items]
+    counts = np.zeros((len(outputs[0]), len(outputs[0])), dtype=int)
+    for item, output in zip(items, outputs, strict=True):
+        counts[int(item["label"]), int(output.argmax())] += 1
+    return counts
