@@ -15,15 +15,11 @@ from typing import Any
 
 from audioprune.errors import ConfigError
 from audioprune.metrics import rate_refusal
+from audioprune.stored import FOLLOWS
 
 _LOG = logging.getLogger(__name__)
 Config = dict[str, Any]
 
-FOLLOWS = {
-    "task": ("sample_rate", "classes", "pitches", "families", "instruments", "frame_length", "hop_length"),
-    "model": ("sample_rate", "classes", "mels", "bins", "frames_per_second", "conditioning"),
-}
-"""Arguments of a task and of a model that follow what stands before them where they are null."""
 _NAMES = {
     "sample_rate": "data.sample_rate",
     "classes": "the number of classes of the corpus",
@@ -156,13 +152,6 @@ def check_metrics(config: Mapping[str, Any], sample_rate: int) -> None:
         reason = rate_refusal(metric, sample_rate)
         if reason:
             _LOG.warning(f"scores: {metric} is left out: {reason}")
-
-
-def contradicts(group: str, given: Config, stored: Config, key: str) -> bool:
-    """Tell whether a configuration asks for another value of a key than a stored one; what follows asks for nothing."""
-    if key in FOLLOWS[group] and given.get(key) is None:
-        return False
-    return given.get(key) != stored.get(key)
 
 
 def _of_corpus(corpus: Any, key: str) -> Any:

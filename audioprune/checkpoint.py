@@ -24,6 +24,7 @@ from audioprune.errors import CheckpointError
 from audioprune.files import write_atomic
 
 _VERSION = 1
+_LONGEST_HEADER = 100 << 20
 
 
 def write(path: str | Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Path:
@@ -39,7 +40,17 @@ def write(path: str | Path, tensors: dict[str, Tensor], meta: dict[str, Any]) ->
     """
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = json.dumps({"version": _VERSION, **meta}, sort_keys=True)
-    return write_atomic(path, save_tensors(plain, {"audioprune": text, "sha256": _digest(plain, text)}))
+    return write_atomic(path, _in_order(save_tensors(plain, {"audioprune": text, "sha256": _digest(plain, text)})))
+
+
+def _in_order(data: bytes) -> bytes:
+    """Put the metadata of a written file in order: the library keeps them in a table whose order is random."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors stay aligned
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
 def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -68,6 +79,17 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if meta["version"] > _VERSION:
         raise CheckpointError(f"{path}: format version {meta['version']}, this program reads up to {_VERSION}; update audioprune")
     return tensors, meta
+
+
+def is_foreign(path: Path) -> bool:
+    """Tell whether a safetensors file is whole as far as its header goes and was written by another program."""
+    try:
+        with open(path, "rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(min(length, _LONGEST_HEADER)))
+        return isinstance(header, dict) and "audioprune" not in header.get("__metadata__", {})
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
 
 
 def write_rotating(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Path:

@@ -33,9 +33,12 @@ VERBS = {
     "doctor": "say whether this machine is ready",
 }
 _RUN_VERBS = ("train", "prune", "quantize", "eval")
+_WITH_FILE = (*_RUN_VERBS, "listen", "generate")
 _SWEEP_LOG = "AUDIOPRUNE_SWEEP_LOG"
 _TRACE = "AUDIOPRUNE_TRACE"
+_FROM_FILE = "AUDIOPRUNE_GROUPS_OF_FILE"
 _HELP = ("-h", "--help")
+_FILE = re.compile(r"\+*(checkpoint|systems\.\w+)=")
 
 
 def main() -> None:
@@ -89,13 +92,44 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     Codes: 0 ok, 1 job failed, 2 bad configuration or usage, 3 bad or missing data, 4 bad checkpoint or model file, 5 output not
     writable, full or in use, 6 diverged, 130 interrupted. ``HYDRA_FULL_ERROR=1`` in the environment shows traces.
     """
-    sys.argv = [f"audioprune {verb}", *arguments]
+    groups = _groups_of_file(verb, arguments)
+    place = next((index for index, item in enumerate(arguments) if _FILE.match(item)), 0)  # overrides stand together
+    sys.argv = [f"audioprune {verb}", *arguments[:place], *groups, *arguments[place:]]
     trace = "1" if os.environ.get("HYDRA_FULL_ERROR") else ""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "jobs.jsonl"
-        with _environment(HYDRA_FULL_ERROR="1", **{_TRACE: trace, _SWEEP_LOG: str(log)}):
+        with _environment(HYDRA_FULL_ERROR="1", **{_TRACE: trace, _SWEEP_LOG: str(log), _FROM_FILE: " ".join(groups)}):
             code = _code_of(verb)
         return _sweep_summary(log, code) if log.exists() else code
+
+
+def _groups_of_file(verb: str, arguments: list[str]) -> list[str]:
+    """Return the choices, such as ``data=vctk``, that give the corpus and the task of a model file their keys.
+
+    Without them Hydra would refuse ``data.root=...`` where the corpus of the file is another than the verb's default. The values come
+    from the file later, see `audioprune.stored.effective`. Files of a sweep that differ in their groups choose none.
+    """
+    from audioprune import stored
+
+    if verb not in _WITH_FILE or {"-sc", "--shell-completion"} & set(arguments):
+        return []
+    files = ",".join(item.partition("=")[2] for item in arguments if _FILE.match(item)).split(",")
+    facts = [stored.read_facts(file.strip("'\" ")) for file in files if file]
+    if verb == "listen":  # the first of its systems that names a corpus decides
+        facts = [each for each in facts if each.get("data")][:1]
+    groups = ("data",) if verb == "listen" else ("data", "task")
+    names = {group: _common_name(group, [each.get(group) for each in facts]) for group in groups if not stored.given(arguments, group)}
+    return [f"{group}={name}" for group, name in names.items() if name]
+
+
+def _common_name(group: str, nodes: list[Any]) -> str:
+    """Return the option of a group of this package that all nodes of files are of, or nothing."""
+    from audioprune import stored
+
+    names = {str(node.get("name")) if isinstance(node, dict) and stored.is_harmless(node) else "" for node in nodes}
+    own = all(isinstance(node, dict) and stored.in_room(group, node.get("_target_")) for node in nodes)
+    name = names.pop() if own and len(names) == 1 else ""
+    return name if re.fullmatch(r"\w+", name) and (_conf() / group / f"{name}.yaml").is_file() else ""
 
 
 def _code_of(verb: str) -> int:
@@ -150,10 +184,11 @@ def job(config: Any) -> None:
 
     _show_notes()
     hydra = HydraConfig.get()
-    record = {"folder": hydra.runtime.output_dir, "overrides": list(hydra.overrides.task)}
+    overrides = _typed(hydra.overrides.task)
+    record = {"folder": hydra.runtime.output_dir, "overrides": overrides}
     code = 0
     try:
-        record["status"] = _work(hydra.job.config_name, config, Path(hydra.runtime.output_dir), list(hydra.overrides.task))
+        record["status"] = _work(hydra.job.config_name, config, Path(hydra.runtime.output_dir), overrides)
     except Exception as error:
         code = _explain(error)
         record |= {"status": "interrupted" if code == 130 else "failed", "reason": _first_line(error)}
@@ -161,6 +196,11 @@ def job(config: Any) -> None:
         _append_record({**record, "code": code})
     if code == 130 or code and hydra.mode != RunMode.MULTIRUN:
         raise SystemExit(code)
+
+
+def _typed(overrides: Any) -> list[str]:
+    """Return the overrides that the user typed, without the groups that a model file chose."""
+    return [item for item in overrides if item not in os.environ.get(_FROM_FILE, "").split()]
 
 
 def _show_notes() -> None:
@@ -175,6 +215,7 @@ def _show_notes() -> None:
 def _work(verb: str, config: Any, folder: Path, overrides: list[str]) -> str:
     from audioprune import schema
 
+    config = _with_file(config, overrides)
     schema.check(config)
     if verb in _RUN_VERBS:
         from audioprune import verbs
@@ -182,7 +223,10 @@ def _work(verb: str, config: Any, folder: Path, overrides: list[str]) -> str:
         return verbs.experiment(config, folder, overrides, _differences(verb, config))
     from audioprune import tools
 
-    getattr(tools, verb)(config)
+    if verb in _WITH_FILE:
+        getattr(tools, verb)(config, overrides)
+    else:
+        getattr(tools, verb)(config)
     return "finished"
 
 
@@ -217,6 +261,34 @@ def _compared(config: Any) -> dict[str, Any]:
     return {"scale": config.scale} | {group: OmegaConf.to_container(config[group], resolve=True) for group in GROUPS}
 
 
+def _with_file(config: Any, overrides: list[str]) -> Any:
+    """Return the configuration with what a model file says in place of the verb's defaults."""
+    from omegaconf import OmegaConf, open_dict
+
+    from audioprune import stored
+
+    plain = OmegaConf.to_container(config, resolve=True)
+    meant = stored.effective(plain, overrides)
+    changed = [key for key in meant if meant[key] != plain.get(key)]
+    if not changed:
+        return config
+    filled = config.copy()
+    with open_dict(filled):
+        for key in changed:
+            _fill(filled, key, meant[key])
+    return filled
+
+
+def _fill(config: Any, key: str, value: Any) -> None:
+    """Put a value of a file into a configuration, within the types of its group where the group is the value's."""
+    same = isinstance(value, dict) and config[key] is not None and config[key].get("_target_") == value.get("_target_")
+    if not same:
+        config[key] = value
+        return
+    for name, item in value.items():
+        config[key][name] = item
+
+
 def _append_record(record: dict[str, Any]) -> None:
     with open(os.environ[_SWEEP_LOG], "a", encoding="utf-8") as stream:
         stream.write(json.dumps(record) + "\n")
@@ -231,16 +303,18 @@ def _compose_and_run(verb: str) -> None:
 
     schema.register()
     sys.path.insert(0, os.getcwd())
-    OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(_plain_root(_root_)), replace=True)
+    OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(_meant(_root_)), replace=True)
     hydra.main(version_base="1.3", config_path="pkg://audioprune.conf", config_name=verb)(job)()
 
 
-def _plain_root(root: Any) -> dict[str, Any]:
-    """Resolve everything of a configuration but Hydra's own part, which names this folder."""
+def _meant(root: Any) -> dict[str, Any]:
+    """Resolve everything of a configuration but Hydra's own part, which names this folder, and add what a model file says."""
     from omegaconf import OmegaConf
 
+    from audioprune import stored
+
     copy = OmegaConf.masked_copy(root, [key for key in root if key != "hydra"])
-    return OmegaConf.to_container(copy, resolve=True)
+    return stored.effective(OmegaConf.to_container(copy, resolve=True), _typed(root.hydra.overrides.task))
 
 
 def _sweep_summary(log: Path, code: int) -> int:

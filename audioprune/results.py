@@ -9,7 +9,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,18 @@ class Results:
 
     Args:
         path: The results.jsonl of a run folder; rows already there are kept.
+        stamp: What every new row says besides its own: the corpus that the run works on.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, stamp: Mapping[str, Any] | None = None) -> None:
         self.path = path
+        self.stamp = dict(stamp or {})
         self.rows: dict[str, dict[str, Any]] = {row["key"]: row for row in read_lines(path) if "key" in row}
 
     def put(self, *rows: dict[str, Any]) -> None:
         """Add rows or replace those with the same ``key``, and write the file."""
         for row in rows:
-            self.rows[row["key"]] = clean(row)
+            self.rows[row["key"]] = clean({**row, **self.stamp})
         write_atomic(self.path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in self.rows.values()))
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:

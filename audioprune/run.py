@@ -6,14 +6,11 @@ Which steps exist is written in steps/; how a user starts a run in cli.py.
 from __future__ import annotations
 
 import copy
-import json
+import logging
 import os
-import platform
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,13 +19,13 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from audioprune import __version__, agreement, checkpoint, presets
+from audioprune import agreement, checkpoint, presets, stored
 from audioprune.compress.kmeans import Codebook
 from audioprune.compress.masks import Mask, prunable
 from audioprune.devices import chosen_device
-from audioprune.errors import CheckpointError, ConfigError, DataError, OutputError
-from audioprune.files import append_line, check_writable, drop_leftovers, lock, read_lines, write_json
-from audioprune.identity import config_hash, result_config, variables
+from audioprune.errors import CheckpointError, ConfigError, DataError
+from audioprune.files import append_line, check_writable, drop_leftovers, lock, read_lines, sha256_file, write_json
+from audioprune.identity import config_hash, result_config
 from audioprune.loading import (
     LoadedModel,
     build_model,
@@ -41,12 +38,16 @@ from audioprune.loading import (
 from audioprune.model_names import shown_name
 from audioprune.places import model_file
 from audioprune.results import BranchResults, Results, clean
+from audioprune.run_folder import empty, environment, read_json, refuse_foreign, write_status
 from audioprune.settings import Settings
 from audioprune.signals import check_stop, graceful
 from audioprune.step_state import Findings, StepStates
+from audioprune.trial import require_fit
 
 DENSE_ZEROS = 0.01
 """Share of zero weights up to which a loaded model counts as dense: single zeros come about without pruning."""
+
+_LOG = logging.getLogger(__name__)
 
 
 class Step(Protocol):
@@ -84,6 +85,8 @@ class Run:
         given_as: How the loaded model was compressed already, such as ``pruned and trimmed``; empty for a dense one.
         steps: The whole pipeline, for steps that depend on others.
         beside: Path of the step that branched this off another run, or None; a branch stores no state of its own.
+        stamp: Short name and fingerprint of the corpus, for every row and file.
+        parent: SHA-256 of the model file that the run began from, or None.
     """
 
     config: dict[str, Any]
@@ -105,8 +108,11 @@ class Run:
     steps: Mapping[str, Step] = field(default_factory=dict)
     beside: str | None = None
 
+    stamp: dict[str, Any] = field(default_factory=dict)
+    parent: str | None = None
+
     def __post_init__(self) -> None:
-        self.results = Results(self.folder / "results.jsonl")
+        self.results = Results(self.folder / "results.jsonl", self.stamp)
         if not self.findings.original_params:
             self.findings.original_params = sum(parameter.numel() for parameter in self.model.parameters())
 
@@ -170,6 +176,19 @@ class Run:
             yield side
         rows.merge()
 
+    def made_with(self) -> dict[str, Any]:
+        """Return what every written file says of its making, so that it can be judged alone."""
+        data, scoring = self.config.get("data"), self.config.get("scoring") or {}
+        return {
+            "task": self.task_config,
+            "data": stored.portable(data) if data else None,
+            **self.stamp,
+            "training": self.config.get("training"),
+            "metrics": scoring.get("metrics"),
+            "seed": self.config.get("seed"),
+            "parent": self.parent if self.from_checkpoint else None,
+        }
+
     def save_state(self) -> None:
         """Store model, mask, codebooks, what steps remember and the completed steps in one verified file."""
         tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
@@ -180,7 +199,7 @@ class Run:
         if hasattr(self.task, "state_dict"):  # what a task trains besides the model, such as a discriminator
             tensors |= {f"task/{name}": value for name, value in self.task.state_dict().items()}
         meta = {"findings": clean(self.findings.as_dict()), "states": clean(self.states.as_dict())}
-        meta |= {"completed": sorted(self.completed), "model_config": self.model_config}
+        meta |= {"completed": sorted(self.completed), "model_config": self.model_config, **self.made_with()}
         checkpoint.write_rotating(self.folder / "state.safetensors", tensors, meta)
 
     def load_state(self) -> None:
@@ -189,12 +208,12 @@ class Run:
         Raises:
             CheckpointError: It is damaged, or of a version that stored what steps remember otherwise.
         """
-        stored = checkpoint.read_newest(self.folder / "state.safetensors")
+        newest = checkpoint.read_newest(self.folder / "state.safetensors")
         done = {row["path"] for row in read_lines(self.folder / "progress.jsonl")}
-        if stored is None:
+        if newest is None:
             self.completed = done
             return
-        tensors, meta = stored
+        tensors, meta = newest
         if not {"findings", "states"} <= set(meta):
             raise CheckpointError(
                 f"{self.folder / 'state.safetensors'}: expected the states of single steps, got one that all steps shared; "
@@ -247,17 +266,17 @@ def run_job(config: DictConfig, folder: Path, overrides: list[str], differs: Seq
     Returns:
         ``"finished"``, or ``"cached"`` when the folder already held the finished run.
     """
-    plain = OmegaConf.to_container(config, resolve=True)
+    plain = stored.effective(OmegaConf.to_container(config, resolve=True), overrides)
     chosen_device(plain["runtime"]["device"])
-    status = _read_json(folder / "status.json")
-    _refuse_foreign(folder, plain)
+    status = read_json(folder / "status.json")
+    refuse_foreign(folder, plain)
     if status.get("status") == "finished" and not plain["runtime"]["force"]:
         return "cached"
     check_writable(folder, need_bytes=50_000_000)
     with lock(folder), graceful():
         drop_leftovers(folder)
         if plain["runtime"]["force"]:
-            _clear(folder)
+            empty(folder)
         started = time.monotonic()
         try:
             steps = build_steps(plain["pipeline"])
@@ -265,14 +284,18 @@ def run_job(config: DictConfig, folder: Path, overrides: list[str], differs: Seq
             check_steps(run, steps)
             execute(run, steps)
         except BaseException as error:
-            _write_status(folder, error)
+            write_status(folder, error)
             raise
         write_json(folder / "status.json", {"status": "finished", "seconds": round(time.monotonic() - started, 1)})
     return "finished"
 
 
 def build(plain: dict[str, Any], folder: Path, overrides: list[str], differs: Sequence[str] = ()) -> Run:
-    """Build all parts of an experiment and restore its stored state."""
+    """Build all parts of an experiment and restore its stored state.
+
+    Corpus and task are those of the checkpoint where there is one and the user gave no others.
+    """
+    plain = stored.effective(plain, overrides)
     runtime = plain["runtime"]
     torch.set_num_threads(runtime["threads"] or len(os.sched_getaffinity(0)))
     torch.manual_seed(plain["seed"])
@@ -280,10 +303,12 @@ def build(plain: dict[str, Any], folder: Path, overrides: list[str], differs: Se
     settings = Settings(**{**numbers, "betas": tuple(numbers["betas"])})
     loaded = _load(plain)
     _refuse_other_model(loaded, plain, overrides)
+    stored.check(plain, overrides)
     data = instantiate(plain["data"])
     data.prepare()
-    stored = bool(loaded and loaded.task_config)
-    task_config = agreement.complete_task(loaded.task_config if stored else plain["task"], data, stored)
+    stamp = {"corpus": plain["data"].get("name") or type(data).__name__, "corpus_fingerprint": str(data.fingerprint())}
+    of_file = loaded is not None and bool(loaded.task_config) and plain["task"] == loaded.task_config
+    task_config = agreement.complete_task(plain["task"], data, of_file)
     task = instantiate(task_config)
     model_config = agreement.complete_model(loaded.model_config if loaded else plain["model"], task, data, loaded is not None)
     model = loaded.model if loaded else build_model(model_config, trusted=True)
@@ -291,13 +316,17 @@ def build(plain: dict[str, Any], folder: Path, overrides: list[str], differs: Se
     require_example(model)
     agreement.check_parts(model, task, data)
     agreement.check_metrics(plain, task.sample_rate)
-    run = Run(plain, folder, model, model_config, data, task, task_config, settings, from_checkpoint=loaded is not None)
+    run = Run(plain, folder, model, model_config, data, task, task_config, settings, stamp=stamp, from_checkpoint=loaded is not None)
     run.scale_differs = [*differs, *presets.further(plain, model_config, data.describe)]
     if loaded:
         run.mask, run.codebooks = loaded.mask, loaded.codebooks
         run.given_as = _compressed_as(loaded)
+        run.parent = sha256_file(model_file(plain["checkpoint"]))
+        for note in stored.notes(plain, overrides, stamp["corpus_fingerprint"]):
+            _LOG.warning(note)
     _describe(run)
     run.load_state()
+    require_fit(run.model, task, data)
     return run
 
 
@@ -306,8 +335,7 @@ def _load(plain: dict[str, Any]) -> LoadedModel | None:
     if not plain["checkpoint"]:
         return None
     model_config = agreement.complete_model(plain["model"])
-    named = model_file(plain["checkpoint"]).suffix in (".apz", ".safetensors")
-    if not named and plain["model"] != model_config:
+    if not stored.read_facts(plain["checkpoint"]) and plain["model"] != model_config:
         data = instantiate(plain["data"])
         data.prepare()
         task = instantiate(agreement.complete_task(plain["task"], data))
@@ -347,22 +375,19 @@ def build_steps(pipeline: dict[str, Any]) -> dict[str, Step]:
 
 
 def _refuse_other_model(loaded: LoadedModel | None, plain: dict[str, Any], overrides: list[str]) -> None:
-    """A model or task named on the command line beside a checkpoint must be the checkpoint's."""
+    """A model, or an argument of it, that is asked for beside a checkpoint must be the checkpoint's."""
     if loaded is None:
         return
-    for group, stored in (("model", loaded.model_config), ("task", loaded.task_config)):
-        given = plain[group]
-        if not stored:
-            continue
-        chosen = [item for item in overrides if item.startswith((f"{group}=", f"{group}.", f"+{group}"))]
-        keys = set(given) | set(stored)
-        if not chosen:
-            chosen, keys = [item for item in overrides if item.startswith(("experiment=", "+experiment="))], {"_target_"}
-        if chosen and any(agreement.contradicts(group, given, stored, key) for key in keys):
-            raise CheckpointError(
-                f"checkpoint is for {_signature(stored)}, the command line asks for {_signature(given)}; "
-                f"leave {' '.join(chosen)} away or give another checkpoint"
-            )
+    wish = stored.model_wish(plain["model"], overrides)
+    wrong = stored.differing(wish, loaded.model_config)
+    if not wrong:
+        return
+    singly = [item for item in overrides if any(item.lstrip("+").startswith(f"model.{key}=") for key in wrong)]
+    whole = [item for item in overrides if item.lstrip("+").startswith(("model=", "experiment="))]
+    raise CheckpointError(
+        f"checkpoint is for {_signature(loaded.model_config)}, the command line asks for {_signature(plain['model'])} "
+        f"(differs in {', '.join(wrong)}); leave {' '.join(singly or whole)} away or give another checkpoint"
+    )
 
 
 def _compressed_as(loaded: LoadedModel) -> str:
@@ -383,22 +408,10 @@ def _signature(config: dict[str, Any]) -> str:
     return f"{str(config.get('_target_', '?')).rpartition('.')[2]}({arguments})"
 
 
-def _refuse_foreign(folder: Path, plain: dict[str, Any]) -> None:
-    """A folder belongs to one configuration."""
-    known = _read_json(folder / "run.json")
-    if known and known.get("hash") != config_hash(plain):
-        stored, mine = known.get("config", {}), result_config(plain)
-        keys = [key for key in sorted(set(stored) | set(mine)) if stored.get(key) != mine.get(key)] or ["variables of the environment"]
-        raise OutputError(
-            f"{folder} belongs to configuration {known.get('hash')}, this one is {config_hash(plain)} "
-            f"(differs in {', '.join(keys)}); choose another folder"
-        )
-
-
 def _describe(run: Run) -> None:
     """Write run.json and env.json, refusing to continue on data that changed."""
-    fingerprint = run.data.fingerprint()
-    known = _read_json(run.folder / "run.json")
+    fingerprint = run.stamp["corpus_fingerprint"]
+    known = read_json(run.folder / "run.json")
     if known and known.get("data_fingerprint") != fingerprint:
         raise DataError(f"{run.folder}: the data changed since this run began; run again with runtime.force=true to start over")
     facts = {
@@ -412,72 +425,8 @@ def _describe(run: Run) -> None:
         "scale_differs": run.scale_differs,
         "data": clean(run.data.describe()),
         "data_fingerprint": fingerprint,
+        "parent": run.parent,
         "config": result_config(run.config),
     }
     write_json(run.folder / "run.json", facts)
     write_json(run.folder / "env.json", environment())
-
-
-def environment() -> dict[str, Any]:
-    """Return versions, threads and the state of the source tree."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions = {}
-    for name in ("torch", "numpy", "scipy", "accelerate", "hydra-core", "pesq", "pystoi", "constriction", "soundfile", "numba"):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
-    return {
-        "audioprune": __version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "threads": torch.get_num_threads(),
-        "cuda": torch.version.cuda,
-        "variables": variables(),
-        "git": _git_revision(),
-        "versions": versions,
-    }
-
-
-def _git_revision() -> str | None:
-    here = Path(__file__).resolve().parent
-    try:
-        found = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None
-
-
-def _write_status(folder: Path, error: BaseException) -> None:
-    code = getattr(error, "exit_code", 130 if isinstance(error, KeyboardInterrupt) else 1)
-    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-    status = {"status": "interrupted" if code == 130 else "failed", "reason": reason, "exit_code": code}
-    with suppress(OutputError):  # a full disk cannot take the reason why the run failed
-        write_json(folder / "status.json", status)
-
-
-def _clear(folder: Path) -> None:
-    """Remove what an earlier run of this folder left, except Hydra's own record and the lock.
-
-    Raises:
-        OutputError: The folder holds other things than a run, or the user works in it.
-    """
-    entries = [entry for entry in folder.iterdir() if entry.name not in (".hydra", ".lock")]
-    foreign = not (folder / "run.json").exists() and any(entry.name != "status.json" for entry in entries)
-    if foreign or Path.cwd().is_relative_to(folder.resolve()):
-        raise OutputError(f"{folder}: runtime.force=true empties the run folder, and this one holds other files; choose another folder")
-    for entry in entries:
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -21,7 +21,7 @@ _GENERATED = 1600  # samples of a timed generation
 
 def save_model(run: Run, target: Path) -> None:
     """Write the run's model as a packed file (``.apz``) or a dense checkpoint (``.safetensors``)."""
-    config = _sorted({"model": run.model_config, "task": run.task_config, "sample_rate": run.task.sample_rate})
+    config = _sorted({"model": run.model_config, **run.made_with(), "sample_rate": run.task.sample_rate})
     if target.suffix == ".apz":
         meta = {"scale": run.scale, "seed": run.seed}
         packing.pack(target, run.model.state_dict(), mask=run.mask, codebooks=run.codebooks, config=config, meta=meta)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_runs import TinySpeech, config, open_run, rows, start, step
 
-from audioprune import agreement
+from audioprune import agreement, stored
 from audioprune.errors import ConfigError
 from audioprune.loading import build_model, instantiate
 from audioprune.metrics.pool import Scorer
@@ -175,7 +175,7 @@ def test_a_checkpoint_on_a_corpus_of_another_rate_is_refused(speech: dict[str, A
     start(tmp_path / "run", speech)
     other = {**speech, "checkpoint": str(tmp_path / "run"), "data": {"name": "slow", "_target_": "test_agreement.SlowSpeech"}}
     with pytest.raises(ConfigError, match="got 8000 and 16000; give data.sample_rate=16000"):
-        open_run(tmp_path / "other", other)
+        open_run(tmp_path / "other", other, ("data=slow",))
 
 
 def test_a_users_model_of_another_frame_rate_is_refused(speech: dict[str, Any], tmp_path: Path) -> None:
@@ -208,7 +208,6 @@ def test_a_plain_state_dict_gets_the_classes_of_the_corpus(tmp_path: Path, monke
 
 
 def test_what_follows_contradicts_no_stored_model() -> None:
-    stored = {"classes": 3, "width": 1}
-    assert not agreement.contradicts("model", {"classes": None, "width": 1}, stored, "classes")
-    assert not agreement.contradicts("model", {"width": 1}, stored, "classes")
-    assert agreement.contradicts("model", {"classes": 4}, stored, "classes") and agreement.contradicts("model", {}, stored, "width")
+    node = {"classes": 3, "width": 1}
+    assert stored.differing({"classes": None, "width": 1}, node) == []
+    assert stored.differing({"classes": 4}, node) == ["classes"] and stored.differing({"width": None}, node) == ["width"]

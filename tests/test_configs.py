@@ -238,3 +238,10 @@ def test_shared_arguments_follow_by_default() -> None:
                 told |= {("next_sample", "families"), ("next_sample", "instruments")}  # 0 tells none
                 for key in keys:
                     assert (name, key) in told or OmegaConf.structured(node)[key] is None, f"{group} {name}.{key}"
+
+
+def test_a_pattern_of_speakers_passes_the_command_line() -> None:
+    pattern = r"^(?P<speaker>[^/]+)/(x|\d{3})"
+    for option in ("noisy_mixtures", "coded_folder", "paired_folder"):
+        config = _compose("data", f"data={option}", f'data.speaker="{pattern}"', *NEEDS.get(option, []))
+        assert config.data.speaker == pattern and config.data.speaker_csv is None

@@ -289,8 +289,7 @@ class PairedFolder:
         """Return a hash of every file's place, content and use, and of the rules."""
         ready = self._ready()
         pairs = [[side.identity() for side in (s.noisy, s.clean)] + [s.noise, s.snr_db] for p in ready.pools.values() for s in p]
-        rules = [asdict(self.rules), self.most, self.lengths.lengths]
-        return sha256(json.dumps([*rules, pairs], sort_keys=True).encode())
+        return sha256(json.dumps([asdict(self.rules), self.most, pairs], sort_keys=True).encode())
 
     def describe(self) -> dict[str, Any]:
         """Return the size of the corpus: hours, speakers and pairs of each split, conditions, files left out."""

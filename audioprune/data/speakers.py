@@ -174,7 +174,8 @@ def _by_folders(root: Path, levels: Mapping[Path, Sequence[str]]) -> tuple[dict[
     for path, found in chosen.items():
         if len(found) > 1 and above.setdefault(found[1], found[0]) != found[0]:
             inner = f"'{found[1]}' in both '{above[found[1]]}' and '{found[0]}'"
-            raise DataError(f"{root}: expected one folder a speaker, found {inner}, such as {path.name}; {_remedy('')}")
+            remedy = _remedy(" or speaker_from=folder for the outer")
+            raise DataError(f"{root}: expected one folder a speaker, found {inner}, such as {path.name}; {remedy}")
     several = any(len(found) > 1 for found in chosen.values())
     return {path: found[0] for path, found in chosen.items()}, OUTER_FOLDERS if several else "speakers are folders"
 

@@ -23,7 +23,8 @@ CRITERIA = ("magnitude", "gradient", "activation", "normalization", "information
 RESULT_KEYS = (
     "model", "dataset", "seed", "mode", "scope", "criterion", "scaling", "budget", "fraction", "min_units", "reset", "rewind", "noise_rel",
     "iteration", "params", "params_nonzero", "mask_sparsity", "units", "units_masked", "flops_s", "disk", "bytes_file", "rw_r", "rw_w",
-    "peak_bytes", "rtf", "val", "test", "multiplier", "trivial", "epochs", "best_epoch", "steps", "seconds",
+    "peak_bytes", "rtf", "val", "test", "multiplier", "trivial", "epochs", "monitor", "best_epoch", "kept_epoch", "steps",
+    "seconds",
     "seconds_scoring", "mi_samples",
 )  # fmt: skip
 FRACTION = 0.3  # of the paper: what goes in one round
@@ -234,7 +235,11 @@ def idle_note(tickets: Iterable[Ticket]) -> tuple[str, ...]:
 
 
 def results_csv(tickets: Iterable[Ticket]) -> str:
-    """Return all numbers of all tickets, one line each, with the scale of the run."""
-    header = ["run", *RESULT_KEYS, "removed", "scale"]
-    rows = [[t.job.name, *(t.row.get(key) for key in RESULT_KEYS), t.removed, honest_scale(t.job.scale)] for t in tickets]
+    """Return all numbers of all tickets, one line each, with the corpus and the scale of the run."""
+    header = ["run", *RESULT_KEYS, "removed", "remark", "corpus", "corpus_fingerprint", "scale"]
+    rows = []
+    for ticket in tickets:
+        job, numbers = ticket.job, [ticket.row.get(key) for key in RESULT_KEYS]
+        told = [ticket.removed, ticket.no_better, job.corpus, job.fingerprint, honest_scale(job.scale)]
+        rows.append([job.name, *numbers, *told])
     return csv_text(header, rows)

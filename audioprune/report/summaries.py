@@ -38,6 +38,7 @@ SIZE_NOTE = (
     "ideal: codes and positions at their entropy, codebooks, what is not quantised, and buffers; file: the bytes of the written file. "
     "CR (paper) and CR (file): fp32 of the uncompressed model over paper and over file; empty where no uncompressed model was measured."
 )
+SPREAD_NOTE = "Over several seeds: mean ± standard deviation of the sample, with n - 1 in the denominator."
 BASELINE_NOTE = (
     f"'{MARK} ...': the model is not better than what needs no model, so that its size says nothing; it is in no front and in no claim."
 )
@@ -94,9 +95,11 @@ def remark_columns(rows: Iterable[Mapping[str, Cell]]) -> list[Column]:
 
 
 def notes_of(rows: Iterable[Mapping[str, Cell]], jobs: Iterable[Job]) -> tuple[str, ...]:
-    """Return the sentences that any table of models needs: what a remark means, and which keys a custom scale changed."""
+    """Return the sentences that any table of models needs: what ± and a remark mean, and which keys a custom scale changed."""
+    rows = list(rows)
     marked = any(MARK in str(row.get("remark") or "") for row in rows)
-    return (*((BASELINE_NOTE,) if marked else ()), *scale_notes(jobs))
+    joined = any(isinstance(cell, Value) and cell.std is not None for row in rows for cell in row.values())
+    return (*((SPREAD_NOTE,) if joined else ()), *((BASELINE_NOTE,) if marked else ()), *scale_notes(jobs))
 
 
 def told_of(entry: Entry) -> dict[str, Cell]:

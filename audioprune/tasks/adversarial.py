@@ -192,6 +192,10 @@ class Adversarial:
         judge = self.discriminator.requires_grad_(False)  # its weights need no gradient here
         return self.gan_factor * (judge(torch.cat((enhanced, coded), 1)) - 1).square().mean()
 
+    def output_shape(self, batch: dict[str, Any]) -> tuple[int, ...]:
+        """Return the shape that a model's first output for this batch must have: frames (M, 1, L)."""
+        return tuple(next(self._calls(batch))[1].shape)
+
     def validate(self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str) -> dict[str, float]:
         """Return the mean absolute difference of pre-emphasised samples as ``loss``, and the monitored metric if it is another."""
         total = weight = 0.0

@@ -110,6 +110,10 @@ class Enhancement:
         """Return the mean squared error of a batch, a scalar."""
         return self.loss_of(batch)(model(self.target.inputs(batch["noisy"])))
 
+    def output_shape(self, batch: dict[str, Any]) -> tuple[int, ...]:
+        """Return the shape that a model's output for this batch must have."""
+        return tuple(self.target.wanted(batch["noisy"], batch["clean"]).shape)
+
     def loss_of(self, batch: dict[str, Any]) -> Callable[[Tensor], Tensor]:
         """Return the function that maps the model's output for this batch to its loss."""
         wanted = self.target.wanted(batch["noisy"], batch["clean"])

@@ -108,6 +108,11 @@ def test_pairs_of_two_lengths_are_cut_when_asked(voicebank: Path, tmp_path: Path
     assert len(strict.tests()["recorded"]) == 2 and strict.fingerprint() != corpus.fingerprint()
 
 
+def test_the_rule_of_lengths_is_no_other_corpus_where_all_are_equal(voicebank: Path, tmp_path: Path) -> None:
+    corpora = [_corpus(voicebank, tmp_path, lengths=lengths) for lengths in ("equal", "shortest")]
+    assert corpora[0].fingerprint() == corpora[1].fingerprint() and corpora[1].notes == corpora[0].notes
+
+
 def test_one_speaker_is_refused_unless_files_are_shared_out(tmp_path: Path) -> None:
     for number in range(6):
         _pair(tmp_path / "x", ("clean", "noisy"), f"p287_{number}.wav", number)

@@ -107,7 +107,8 @@ def test_the_csv_holds_every_number(tickets) -> None:
     rows = list(csv.DictReader(io.StringIO(results_csv(tickets))))
     assert len(rows) == 63
     assert rows[0].keys() >= {"flops_s", "disk", "rw_r", "rw_w", "rtf", "val", "test", "multiplier", "mi_samples", "scale"}
-    assert all(row["scale"].endswith("not a reproduction") for row in rows)
+    assert all(row["scale"].endswith("not a reproduction") and row["corpus"] == "synthetic_notes" for row in rows)
+    assert rows[0].keys() >= {"monitor", "best_epoch", "kept_epoch", "corpus_fingerprint", "remark"}
 
 
 def test_lotteries_in_a_table(tickets) -> None:

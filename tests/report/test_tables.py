@@ -116,6 +116,7 @@ def test_the_table_of_all_models(make_run) -> None:
     assert headers[-3:] == ["Seeds", "Status", "Scale"]
     text = to_markdown(table)
     assert "61.00 ± 1.41" in text and "5.0x" in text and "desk; 20 mixtures; width 64, not a reproduction" in text
+    assert any("standard deviation of the sample" in note for note in table.notes)
     assert rows["LSTM FAILED"]["status"] == "disk | full" and rows["LSTM FAILED"]["stoi@-5.0"] == "-"
     assert r"disk \| full" in text and rows["Mixture"]["status"] == "finished"
     assert rows["FDNN uncompressed"]["stoi@0.0"].reason == "not measured"
