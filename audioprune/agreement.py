@@ -100,6 +100,12 @@ def complete_model(config: Config, task: Any = None, corpus: Any = None, stored:
     return filled
 
 
+def complete_rate(model: Any, config: Config) -> None:
+    """Let a model whose file says no frame rate count its costs at that of the task."""
+    if config.get("frames_per_second") is not None:
+        model.frames_per_second = float(config["frames_per_second"])
+
+
 def shared(task: Any, corpus: Any) -> dict[str, Any]:
     """Return what a model must agree with, by the name of its argument or attribute."""
     facts = dict(task.shared()) if hasattr(task, "shared") else {}

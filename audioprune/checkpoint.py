@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +165,17 @@ def restore_rng_state(states: dict[str, Tensor]) -> None:
     cuda = [state for name, state in sorted(states.items()) if name.startswith("cuda")]
     if cuda and torch.cuda.is_available() and len(cuda) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(cuda)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's global generators for a block, and let them go on behind it where they were before."""
+    before = rng_state()
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        restore_rng_state(before)
 
 
 def _digest(tensors: dict[str, Tensor], text: str) -> str:

@@ -15,7 +15,8 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -178,11 +179,42 @@ def _work(verb: str, config: Any, folder: Path, overrides: list[str]) -> str:
     if verb in _RUN_VERBS:
         from audioprune import verbs
 
-        return verbs.experiment(config, folder, overrides)
+        return verbs.experiment(config, folder, overrides, _differences(verb, config))
     from audioprune import tools
 
     getattr(tools, verb)(config)
     return "finished"
+
+
+def _differences(verb: str, config: Any) -> list[str]:
+    """Return the keys in which a job is not the experiment that it names; without one no scale can be declared."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from audioprune.presets import differing
+
+    chosen = HydraConfig.get().runtime.choices.get("experiment")
+    if not chosen:
+        return ["scale"] if config.scale else []
+    return differing(_compared(config), _preset(verb, chosen))
+
+
+@cache
+def _preset(verb: str, experiment: str) -> dict[str, Any]:
+    """Compose an experiment without any other override, once for all jobs of a sweep."""
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+
+    known = GlobalHydra.instance().is_initialized()
+    with nullcontext() if known else initialize_config_module(version_base="1.3", config_module="audioprune.conf"):
+        return _compared(compose(verb, overrides=[f"experiment={experiment}"]))
+
+
+def _compared(config: Any) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    from audioprune.presets import GROUPS
+
+    return {"scale": config.scale} | {group: OmegaConf.to_container(config[group], resolve=True) for group in GROUPS}
 
 
 def _append_record(record: dict[str, Any]) -> None:
@@ -281,11 +313,12 @@ def _closest_hint(text: str) -> str:
 
 
 def _swept_group(text: str) -> str:
-    """Return the override, such as ``pipeline=a,b``, that sweeps over the group whose key a message of Hydra refuses, or nothing."""
+    """Return the override, such as ``pipeline=a,b``, that sweeps over what decides the key that a message of Hydra refuses, or nothing."""
     refused = re.search(r"override '(\w+)\.", text)
     if not refused or not {"-m", "--multirun"} & set(sys.argv):
         return ""
-    return next((item for item in sys.argv if item.startswith(f"{refused.group(1)}=") and "," in item), "")
+    deciding = (f"{refused.group(1)}=", "experiment=")
+    return next((item for item in sys.argv if item.startswith(deciding) and "," in item), "")
 
 
 def _conf() -> Path:

@@ -38,6 +38,34 @@ class Results:
         return [row for row in self.rows.values() if row["kind"] == kind]
 
 
+class BranchResults(Results):
+    """The rows of what runs beside a run: it sees the run's rows, and its own join them at the end.
+
+    Args:
+        parent: The rows of the run.
+        path: Step beside which it runs; the keys of its rows lie under it.
+    """
+
+    def __init__(self, parent: Results, path: str) -> None:
+        self.parent, self.branch_path = parent, path
+        self.path = parent.path
+        self.rows = dict(parent.rows)
+        self._added: dict[str, dict[str, Any]] = {}
+
+    def put(self, *rows: dict[str, Any]) -> None:
+        """Add rows or replace those with the same ``key``; the file of the run stays as it is."""
+        for row in rows:
+            self.rows[row["key"]] = self._added[row["key"]] = clean(row)
+
+    def merge(self) -> None:
+        """Put the rows into those of the run, under the path of the branch."""
+        self.parent.put(*({**row, "key": self._under(row["key"])} for row in self._added.values()))
+
+    def _under(self, key: str) -> str:
+        inside = key == self.branch_path or key.startswith(f"{self.branch_path}/")
+        return key if inside else f"{self.branch_path}/{key}"
+
+
 def clean(value: Any) -> Any:
     """Replace what JSON cannot hold: NaN and infinity become None, tuples lists."""
     if isinstance(value, dict):

@@ -64,7 +64,7 @@ def size_row(run: Run, path: str, variant: str, loaded: LoadedModel, file: Path)
         "bytes_file": file.stat().st_size,
         "macs_per_second": card.macs_per_second,
         "latency_ms_per_s": cost.latency(model, example, seconds, threads=1, repeats=repeats) if repeats else None,
-        "scale": run.scale,
+        "scale": run.scale_of(model),
         "seed": run.seed,
         "file": file.name,
     }

@@ -21,6 +21,8 @@ ALLOWED = {
     "devices": {"errors"},
     "divergence": set(),
     "results": BASE,
+    "step_state": BASE,
+    "model_names": set(),
     "schema": {"errors"},
     "dsp": BASE,
     "compress": BASE,
@@ -31,6 +33,7 @@ ALLOWED = {
     "tasks": BASE | {"dsp", "compress", "metrics", "models", "settings"},
     "checkpoint": BASE,
     "agreement": BASE | {"metrics"},
+    "presets": set(),
     "settings": BASE,
     "packing": BASE | {"compress"},
     "cost": BASE | {"compress"},
@@ -40,21 +43,23 @@ ALLOWED = {
     "distiller": BASE | {"compress", "checkpoint"},
     "loading": BASE | {"compress", "checkpoint", "packing"},
     "listening": BASE | {"results", "dsp", "metrics", "data", "loading"},
-    "run": BASE | {"agreement", "checkpoint", "compress", "devices", "identity", "loading", "results", "settings"},
-    "scoring": BASE | {"compress", "checkpoint", "packing", "cost", "loading", "run"},
+    "run": BASE
+    | {"agreement", "checkpoint", "compress", "devices", "identity", "loading"}
+    | {"model_names", "presets", "results", "settings", "step_state"},
+    "scoring": BASE | {"checkpoint", "compress", "cost", "loading", "packing", "run"},
     "steps": BASE
     | {"results", "checkpoint", "compress", "distiller", "optim"}
-    | {"devices", "metrics", "settings", "training", "loading", "run", "scoring"},
+    | {"devices", "metrics", "settings", "training", "loading", "run", "scoring", "step_state"},
     "report": BASE | {"results", "platforms"},
     "generation": BASE | {"agreement", "data", "loading"},
     "tools": BASE | {"agreement", "cost", "data", "devices", "generation", "listening", "loading", "report"},
     "verbs": BASE | {"identity", "run", "report"},
-    "cli": BASE | {"identity", "schema", "tools", "verbs", "conf"},
+    "cli": BASE | {"identity", "presets", "schema", "tools", "verbs", "conf"},
 }
 # Models declare their units; they see nothing else of the compression library.
 MODELS_SEE = {"audioprune.compress.units", "audioprune.compress.unit_builders"}
 # Help, completion and reports start at once.
-LIGHT = ("cli", "schema", "identity", "report", "results", "platforms", "files", "errors", "progress", "signals", "places")
+LIGHT = ("cli", "schema", "identity", "presets", "report", "results", "platforms", "files", "errors", "progress", "signals", "places")
 HYDRA = {"cli", "loading", "run", "schema", "tools"}
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,13 @@ from audioprune.loading import load_model_file
 from audioprune.run import execute
 
 
+@dataclass
+class Last:
+    """The state of the steps of this file."""
+
+    path: str = ""
+
+
 class Note:
     """A step that writes down that it ran."""
 
@@ -31,7 +39,7 @@ class Note:
         if self.fail:
             raise ConfigError("broken on purpose")
         self.log.append(path)
-        run.facts["last"] = path
+        run.states.of("last", Last).path = path
 
     def cleanup(self, run: Any, path: str) -> None:
         assert path in run.completed
@@ -64,7 +72,7 @@ def test_steps_run_in_their_order_once(tmp_path: Path) -> None:
     execute(run, steps, "x/")
     assert len(log) == 6
     again = open_run(tmp_path / "r", plain)
-    assert again.completed == {"x/a", "x/b", "x/c"} and again.facts["last"] == "x/c"
+    assert again.completed == {"x/a", "x/b", "x/c"} and again.states.of("last", Last).path == "x/c"
 
 
 def test_a_failed_step_is_not_completed(tmp_path: Path) -> None:
@@ -196,7 +204,7 @@ def test_a_hostile_state_file_runs_nothing(tmp_path: Path) -> None:
     plain, canary = config({"train": step("Train")}, tmp_path / "c"), tmp_path / "canary"
     run = open_run(tmp_path / "r", plain)
     tensors = {f"model/{name}": value for name, value in run.model.state_dict().items()}
-    meta = {"facts": {}, "completed": [], "model_config": {"_target_": "os.system", "command": f"touch {canary}"}}
+    meta = {"findings": {}, "states": {}, "completed": [], "model_config": {"_target_": "os.system", "command": f"touch {canary}"}}
     checkpoint.write(tmp_path / "r" / "state.safetensors", tensors, meta)
     with pytest.raises(CheckpointError, match="os.system"):
         start(tmp_path / "r", plain)

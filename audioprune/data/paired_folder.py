@@ -31,12 +31,12 @@ from audioprune.data.gathering import (
     stop_or_skip,
     tell,
 )
-from audioprune.data.leaks import Member, copies, cross, same_audio, suspected
+from audioprune.data.leaks import Member, copies, cross, same_audio, speech_keys, suspected
 from audioprune.data.lists import bare_name
 from audioprune.data.mixing import MixingRules, Source, audible_start, by_group, collate, condition_name
 from audioprune.data.pairing import LengthRule, Pair, find_pairs, read_conditions
 from audioprune.data.recordings import NAME_RULE, Links
-from audioprune.data.speakers import SpeakerRule, plain_speakers
+from audioprune.data.speakers import SpeakerRule
 from audioprune.data.splits import SPLITS, Assigned, assign_speech, below_splits, lend_speakers, share_out
 from audioprune.dsp import rms_gain
 from audioprune.errors import ConfigError, DataError
@@ -143,8 +143,8 @@ class _Prepared:
 def pair_leaks(pools: Mapping[str, Sequence[PairSource]], facts: Sequence[FileFacts]) -> list[Finding]:
     """Return what is suspected to be in several splits of pairs."""
     sources = [source.clean for pool in pools.values() for source in pool]
-    speakers = plain_speakers({source.path: below_splits(Path(source.relative)) for source in sources})
-    members = [Member(each.path, each.split, {"speaker": speakers[each.path]} if each.path in speakers else {}) for each in sources]
+    keys = speech_keys({source.path: below_splits(Path(source.relative)) for source in sources})
+    members = [Member(source.path, source.split, keys.get(source.path, {})) for source in sources]
     return suspected(members, list(copies(facts)))
 
 
@@ -306,7 +306,7 @@ class PairedFolder:
 
     def scale(self) -> str:
         """Return the size of the training speech in a few words, such as ``paired_folder, 9.4 h, 28 speakers``."""
-        return amount(self.title, [source.clean for source in self._ready().pools["train"]], self.speakers)
+        return amount(self.title, [source.clean for source in self._ready().pools["train"][: self.most["train"]]], self.speakers)
 
     def leaks(self) -> list[Finding]:
         """Return what is suspected to be in several splits: speakers by their names, copies by ear."""

@@ -1,23 +1,43 @@
-"""Whether the claims of Tan & Wang (ICASSP 2021) hold in our runs: held, did not hold, or not measured, with the numbers.
+"""Whether the claims of Tan & Wang (ICASSP 2021) hold in our runs, with the numbers and the reason.
 
-A claim is judged at the scale of the runs; nothing is tuned or chosen to make one hold.
+A claim is judged at the scale of the runs; nothing is tuned or chosen to make one hold. The statuses and the conditions that all
+papers share stand in verdicts.py.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audioprune.report.entries import Entry, Value, entries
-from audioprune.report.figures import Line
-from audioprune.report.p2 import MODELS, by_row, is_structured, pesq_of, published_rows, remaining_lines, set_apart, values_of
-from audioprune.report.results import Job, Request, honest_scale, read_reported, without_width
+from audioprune.report.baselines import no_better
+from audioprune.report.entries import Entry, entries, mean_of
+from audioprune.report.p2 import (
+    MODELS,
+    by_row,
+    deviations,
+    is_regularised,
+    is_structured,
+    line_groups,
+    pesq_of,
+    published_rows,
+    set_apart,
+    values_of,
+)
+from audioprune.report.results import Job, Request, honest_scale, joined_scales, read_reported, scale_notes, without_width
+from audioprune.report.states import finite_or_none
 from audioprune.report.tables import Cell, Column, Table, metric_column, write_table
-from audioprune.report.verdicts import HELD, NOT_HELD, NOT_MEASURED, Claim
+from audioprune.report.verdicts import HELD as HELD
+from audioprune.report.verdicts import NOT_HELD as NOT_HELD
+from audioprune.report.verdicts import NOT_MEASURED, Bound, Claim, Side, Verdict, all_cells, claim_of, conditions_of, interval, paired
+from audioprune.report.verdicts import judge as judge_numbers
 
+# The widest intervals over seeds that can show a change of STOI, of PESQ, and of the share of parameters that is left.
+_MARGINS = (0.04, 0.4)
+_MARGIN_LEFT = 0.25
+_FIGURE_2 = "Figure 2, curves without numbers"
 LOSS_POINTS = 2.0  # the largest drop in Table 2 is 1.99 STOI points (TCNN, -5 dB)
 STRUCTURED_LOSS_POINTS = 1.0  # in Table 2 the largest is 0.11 points (GCRN, 0 dB)
 SAME_SIZE = (0.8, 1.5)  # parameters of the baseline / of the pruned model; 1.26 and 1.07 in Table 1
@@ -25,6 +45,12 @@ _BEATS = "A pruned model beats an unpruned one of about its size (mean STOI and 
 _FURTHER = "Sparse regularisation lets pruning go further (fewer parameters left after the last iteration)"
 _COMPRESSED = f"Compression costs at most about {LOSS_POINTS:g} STOI points at any SNR"
 _STRUCTURED = f"Structured compression costs at most {STRUCTURED_LOSS_POINTS:g} STOI point at any SNR"
+_RULES = (
+    "Judged by Student's t interval over at least 3 seeds, paired by seed, at all SNRs of the paper; both sides must share corpus, "
+    "settings, seeds and (but for the baseline) width, something must have been removed, and each model must beat the mixture.",
+    f"Wider intervals than {100 * _MARGINS[0]:g} points of STOI, {_MARGINS[1]:g} of PESQ and {100 * _MARGIN_LEFT:g} points of the "
+    "parameters left compare nothing.",
+)
 _COLUMNS = (
     Column("claim", "Claim"),
     Column("model", "Model"),
@@ -44,6 +70,11 @@ class _Evidence:
     pesq: str
     reported: Mapping[str, Any]
 
+    @property
+    def snrs(self) -> tuple[float, ...]:
+        """The SNRs that the paper's claims name."""
+        return tuple(map(float, self.reported["snr_db"]))
+
 
 def judge(jobs: Sequence[Job], reported: Mapping[str, Any]) -> list[Claim]:
     """Judge all claims of the paper by the given jobs."""
@@ -54,7 +85,9 @@ def judge(jobs: Sequence[Job], reported: Mapping[str, Any]) -> list[Claim]:
 
 def claims_table(jobs: Sequence[Job], reported: Mapping[str, Any], name: str = "p2_claims") -> Table:
     """Return the judged claims as a table."""
-    return judged_table(name, judge(jobs, reported), reported)
+    found = entries(jobs)
+    notes = (*_RULES, *deviations(found), *scale_notes(jobs))
+    return judged_table(name, judge(jobs, reported), reported, notes)
 
 
 def judged_table(name: str, judged: Iterable[Claim], reported: Mapping[str, Any], notes: Sequence[str] = ()) -> Table:
@@ -106,7 +139,7 @@ def _structured(evidence: _Evidence) -> Iterator[Claim]:
             yield from _pairs(evidence, _STRUCTURED, pair, _published_change(published, *pair), _judge_drop(STRUCTURED_LOSS_POINTS))
 
 
-def _pairs(evidence: _Evidence, claim: str, names: tuple[str, str], published: str, judge_pair: Any) -> Iterator[Claim]:
+def _pairs(evidence: _Evidence, claim: str, names: tuple[str, str], published: str, judge_pair: _Judge) -> Iterator[Claim]:
     """Judge every entry of the first row name against its partner of the second, or say what is missing."""
     subject = f"{names[0]} against {names[1]}"
     absent = [name for name in names if name not in evidence.rows]
@@ -114,53 +147,133 @@ def _pairs(evidence: _Evidence, claim: str, names: tuple[str, str], published: s
         yield Claim(claim, subject, NOT_MEASURED, f"{' and '.join(absent)} not run", published)
         return
     for one in evidence.rows[names[0]]:
-        other = _partner(one, evidence.rows[names[1]])
-        if other is None:
-            yield Claim(claim, subject, NOT_MEASURED, f"{names[0]} and {names[1]} were run at different scales", published)
-            continue
+        pair = _Pair(names, one, _partner(names, one, evidence.rows[names[1]]))
         told = ", ".join(f"{key}={value}" for key, value in values_of(one, set_apart(evidence.rows[names[0]])).items())
-        status, numbers = judge_pair(one, other, evidence.pesq)
-        seeds = min(len(one.seeds), len(other.seeds))
-        yield Claim(claim, f"{subject} ({told})" if told else subject, status, numbers, published, seeds, one.scale)
+        title = f"{subject} ({told})" if told else subject
+        verdict, numbers = judge_pair(pair, evidence)
+        yield claim_of(claim, title, verdict, numbers, published, seeds=len(pair.seeds), scale=one.scale)
 
 
-def _partner(entry: Entry, others: Sequence[Entry]) -> Entry | None:
-    """Return the entry to compare with: of the same jobs, or else of the same scale apart from the width of the model."""
+def _partner(names: tuple[str, str], entry: Entry, others: Sequence[Entry]) -> Entry:
+    """Return the entry to compare with: of the same jobs, or else the one that lacks the fewest conditions of a comparison."""
     same_jobs = [other for other in others if {job.folder for job in entry.jobs} & {job.folder for job in other.jobs}]
-    same_scale = [other for other in others if without_width(other.scale) == without_width(entry.scale)]
-    return next(iter([*same_jobs, *same_scale]), None)
+    return same_jobs[0] if same_jobs else min(others, key=lambda other: len(_Pair(names, entry, other).conditions(width=False)))
 
 
-def _judge_same_size(pruned: Entry, baseline: Entry, pesq: str) -> tuple[str, str]:
-    sizes = (baseline.size("nonzero").mean, pruned.size("nonzero").mean)
-    told = "sizes not recorded"
-    if None not in sizes and sizes[1]:
-        ratio = sizes[0] / sizes[1]
-        told = f"the baseline has {ratio:.2f} times the parameters"
-        if not SAME_SIZE[0] <= ratio <= SAME_SIZE[1]:
-            return NOT_MEASURED, f"not of the same size: {told}"
-    gains = [_gain(pruned, baseline, metric) for metric in ("stoi", pesq)]
-    known = [gain for gain in gains if gain is not None]
-    if not known:
-        return NOT_MEASURED, "neither STOI nor PESQ was measured for both"
-    numbers = _changes(pruned, baseline, ("stoi", pesq))
-    return (HELD if all(gain > 0 for gain in known) else NOT_HELD), f"{numbers}; {told}{_spread(pruned, baseline)}"
+@dataclass(frozen=True)
+class _Pair:
+    """A model that was made smaller, and what it stands against."""
+
+    names: tuple[str, str]
+    one: Entry
+    other: Entry
+
+    @property
+    def seeds(self) -> list[int | None]:
+        """Seeds that both sides have."""
+        return [seed for seed in self.one.seeds if seed in self.other.seeds]
+
+    def sides(self, removed: bool = True) -> tuple[Side, Side]:
+        """Return both sides; the first says what was removed."""
+        share = self.removed() if removed else None
+        one = Side(self.names[0], self.one.jobs, share, no_better(self.one))
+        return one, Side(self.names[1], self.other.jobs, None, no_better(self.other))
+
+    def removed(self) -> float | None:
+        """Return the least share of its prunable weights that a seed of the first side lost, or None where any was not recorded."""
+        shares = list(self.one.size_by_seed("sparsity").values())
+        trimmed = [_taken_out(row) for row in self.one.sizes]
+        return min(map(max, shares, trimmed)) if shares and None not in shares else None
+
+    def conditions(self, width: bool) -> tuple[str, ...]:
+        """Return what the comparison lacks."""
+        sides = self.sides()
+        scales = [without_width(entry.scale) for entry in (self.one, self.other)]
+        found = [
+            f"{self.names[0]} and {self.names[1]} were run at different scales" if scales[0] != scales[1] else "",
+            f"how much was removed from {self.names[0]} is not recorded" if sides[0].removed is None else "",
+            set_by_hand(sides[0]),
+        ]
+        return (*conditions_of(*sides, width=width), *filter(None, found))
+
+    def differences(self, metric: str, snrs: Iterable[float]) -> dict[int | None, float]:
+        """Return per seed the change of a mean over conditions; a seed that lacks any condition has none."""
+        places = [key for key in dict.fromkeys([*self.one.conditions(), *self.other.conditions()]) if key[1] in snrs]
+        return paired(self.one.by_seed(metric, places), self.other.by_seed(metric, places))
 
 
-def _judge_drop(limit: float) -> Any:
-    def judge_pair(compressed: Entry, whole: Entry, pesq: str) -> tuple[str, str]:
-        drops = [-change for _, change in _by_snr(compressed, whole, "stoi")]
-        if not drops:
-            return NOT_MEASURED, "STOI was not measured for both"
-        status = HELD if round(100 * max(drops), 2) <= limit else NOT_HELD
-        return status, f"{_changes(compressed, whole, ('stoi', pesq))}{_spread(compressed, whole)}"
+_Judge = Callable[[_Pair, "_Evidence"], tuple[Verdict, str]]
+
+
+def _taken_out(size: Mapping[str, Any]) -> float:
+    """Return the share of the parameters of the uncompressed model that a trimmed one has no more."""
+    whole, left = finite_or_none(size.get("bytes_uncompressed")), finite_or_none(size.get("bytes_fp32"))
+    return 1 - left / whole if whole and left is not None else 0.0
+
+
+def set_by_hand(side: Side) -> str:
+    """Return that the sparsity of a side was given and not found by a sensitivity analysis, as it is in the paper."""
+    rows = [row for job in side.jobs for row in job.iterations()]
+    given = sorted({f"{row['sparsity']:g}" for row in rows if "alpha_1" not in row and finite_or_none(row.get("sparsity")) is not None})
+    return f"the sparsity of {side.name} was set by hand ({', '.join(given)})" if given else ""
+
+
+def _judge_same_size(pair: _Pair, evidence: _Evidence) -> tuple[Verdict, str]:
+    ratios, size_told = _ratios(pair)
+    metrics = ("stoi", evidence.pesq)
+    conditions = [*pair.conditions(width=False), *_unlike_in_size(ratios)]
+    cells = {
+        metric_column(metric, metric).title: judge_numbers(
+            pair.differences(metric, evidence.snrs), Bound(above=0.0, margin=_MARGINS[place]), conditions, pair.sides()
+        )
+        for place, metric in enumerate(metrics)
+    }
+    numbers = "; ".join(filter(None, (_changes(pair.one, pair.other, metrics), size_told, _intervals(pair, evidence, metrics))))
+    return all_cells(cells), f"{numbers}{_spread(pair.one, pair.other)}"
+
+
+def _ratios(pair: _Pair) -> tuple[dict[int | None, float], str]:
+    """Return per seed how many times more parameters the baseline has, and the same in words."""
+    small, large = pair.one.size_by_seed("nonzero"), pair.other.size_by_seed("nonzero")
+    ratios = {seed: large[seed] / small[seed] for seed in pair.seeds if small.get(seed) and large.get(seed) is not None}
+    if not ratios:
+        return {}, "sizes not recorded"
+    least, most = min(ratios.values()), max(ratios.values())
+    told = f"{least:.2f}" if f"{least:.2f}" == f"{most:.2f}" else f"{least:.2f} to {most:.2f}"
+    return ratios, f"the baseline has {told} times the parameters"
+
+
+def _unlike_in_size(ratios: Mapping[int | None, float]) -> list[str]:
+    if not ratios:
+        return ["the sizes are not recorded"]
+    outside = [f"{ratio:.2f} times in seed {seed}" for seed, ratio in ratios.items() if not SAME_SIZE[0] <= ratio <= SAME_SIZE[1]]
+    return [f"not of the same size in every seed: {', '.join(outside)}"] if outside else []
+
+
+def _judge_drop(limit: float) -> _Judge:
+    def judge_pair(pair: _Pair, evidence: _Evidence) -> tuple[Verdict, str]:
+        bound = Bound(at_most=limit / 100, margin=_MARGINS[0])
+        conditions = pair.conditions(width=True)
+        cells = {}
+        for snr in evidence.snrs:
+            drops = {seed: -change for seed, change in pair.differences("stoi", (snr,)).items()}
+            cells[f"{snr:g} dB"] = judge_numbers(drops, bound, conditions, pair.sides())
+        metrics = ("stoi", evidence.pesq)
+        numbers = "; ".join(filter(None, (_changes(pair.one, pair.other, metrics), _intervals(pair, evidence, ("stoi",)))))
+        return all_cells(cells), f"{numbers or 'STOI was not measured for both'}{_spread(pair.one, pair.other)}"
 
     return judge_pair
 
 
-def _gain(one: Entry, other: Entry, metric: str) -> float | None:
-    changes = [change for _, change in _by_snr(one, other, metric)]
-    return sum(changes) / len(changes) if changes else None
+def _intervals(pair: _Pair, evidence: _Evidence, metrics: Sequence[str]) -> str:
+    """Say the mean change over all SNRs with its interval over seeds, where there is one."""
+    told = []
+    for metric in metrics:
+        found = interval(pair.differences(metric, evidence.snrs).values())
+        if found:
+            factor, unit = (100, " points") if metric == "stoi" else (1, "")
+            told.append(f"{metric_column(metric, metric).title} {found.text(factor, unit=unit)}")
+    return f"mean change with its 95 % interval over seeds: {', '.join(told)}" if told else ""
 
 
 def _by_snr(one: Entry, other: Entry, metric: str) -> list[tuple[float | None, float]]:
@@ -207,37 +320,65 @@ def _published_change(published: Mapping[str, Mapping[str, Any]], one: str, othe
 
 def _prunes_further(evidence: _Evidence) -> Iterator[Claim]:
     # An interrupted run stands at some iteration that says nothing about where pruning ends.
-    jobs = [job for job in evidence.jobs if not is_structured(job.pipeline) and job.status == "finished"]
-    without, with_ = (_last_points(jobs, kind) for kind in (False, True))
-    told = "Figure 2, curves without numbers"
-    for model in [name for name in MODELS if name in without or name in with_] or ["all models"]:
-        absent = [text for text, found in (("without", without), ("with", with_)) if model not in found]
+    jobs = [job for job in evidence.jobs if not is_structured(job.pipeline) and job.status == "finished" and job.iterations()]
+    groups = {kind: line_groups([job for job in jobs if is_regularised(job) == kind]) for kind in (False, True)}
+    models = {kind: {_model_of(group) for group in named.values()} for kind, named in groups.items()}
+    for model in [name for name in MODELS if name in models[False] | models[True]] or ["all models"]:
+        absent = [word for word, kind in (("without", False), ("with", True)) if model not in models[kind]]
         if absent:
-            yield Claim(_FURTHER, model, NOT_MEASURED, f"no pruning {' or '.join(absent)} sparse regularisation was finished", told)
+            numbers = f"no pruning {' or '.join(absent)} sparse regularisation was finished"
+            yield Claim(_FURTHER, model, NOT_MEASURED, numbers, _FIGURE_2)
             continue
-        (line_0, left_0), (line_1, left_1) = without[model], with_[model]
-        if without_width(line_0.scale) != without_width(line_1.scale):
-            yield Claim(_FURTHER, model, NOT_MEASURED, "the runs with and without were made at different scales", told)
-            continue
-        numbers = f"{_left_text(line_1, left_1)} with, {_left_text(line_0, left_0)} without"
-        status = HELD if left_1.mean < left_0.mean else NOT_HELD
-        yield Claim(_FURTHER, model, status, numbers, told, min(left_0.seeds, left_1.seeds), line_1.scale)
+        sides = {kind: {name: group for name, group in named.items() if _model_of(group) == model} for kind, named in groups.items()}
+        for name, group in sides[True].items():
+            yield _judge_further(name, group, sides[False])
 
 
-def _last_points(jobs: Sequence[Job], regularised: bool) -> dict[str, tuple[Line, Value]]:
-    """Return per model the line that ends with the fewest parameters, and its last value."""
-    best: dict[str, tuple[Line, Value]] = {}
-    for line in remaining_lines(jobs, regularised):
-        model, last = line.name.split(" ")[0], line.points[-1][1]
-        if last.mean is not None and (model not in best or last.mean < best[model][1].mean):
-            best[model] = (line, last)
-    return best
+def _model_of(group: Sequence[Job]) -> str:
+    return group[0].model.upper()
 
 
-def _left_text(line: Line, value: Value) -> str:
+def _judge_further(name: str, group: Sequence[Job], rivals: Mapping[str, Sequence[Job]]) -> Claim:
+    """Judge one group of regularised runs against the unregularised group that lacks the fewest conditions of a comparison."""
+    with_ = _pruned_side(f"{name} with", group)
+    sides = [(with_, _pruned_side(f"{rival} without", members)) for rival, members in rivals.items()]
+    pair = min(sides, key=lambda pair: len(_conditions_further(*pair)))
+    left = [{job.seed: _last_share(job) for job in side.jobs} for side in pair]
+    verdict = judge_numbers(paired(*left), Bound(below=0.0, margin=_MARGIN_LEFT), _conditions_further(*pair), pair)
+    numbers = "; ".join(f"{side.name}: {_left_text(side.jobs)}" for side in pair)
+    scale = joined_scales(job.scale for job in group)
+    return claim_of(_FURTHER, name, verdict, numbers, _FIGURE_2, seeds=len(paired(*left)), scale=scale)
+
+
+def _pruned_side(name: str, group: Sequence[Job]) -> Side:
+    marks = (no_better(entry) for entry in entries(group) if entry.variant == "pruned" and entry.iteration is None)
+    shares = [share for job in group if (share := _last_share(job)) is not None]
+    return Side(name, tuple(group), 1 - max(shares) if shares else None, next(filter(None, marks), ""))
+
+
+def _conditions_further(one: Side, other: Side) -> tuple[str, ...]:
+    pipelines = dict.fromkeys(job.pipeline for side in (one, other) for job in side.jobs)
+    scales = dict.fromkeys(job.scale for side in (one, other) for job in side.jobs)
+    found = (
+        f"the pipelines differ ({' | '.join(pipelines)})" if len(pipelines) > 1 else "",
+        "the runs with and without were made at different scales" if len(scales) > 1 else "",
+        *map(set_by_hand, (one, other)),
+        *conditions_of(one, other, within=("training", "task", "pipeline"), apart=("lambda_1", "lambda_2")),
+    )
+    return tuple(filter(None, found))
+
+
+def _last_share(job: Job) -> float | None:
+    """Return the share of the parameters that is left after the last iteration of a job."""
+    rows = job.iterations()
+    return finite_or_none(max(rows, key=lambda row: row["iteration"]).get("remaining_share")) if rows else None
+
+
+def _left_text(jobs: Sequence[Job]) -> str:
+    value = mean_of([_last_share(job) for job in jobs])
+    counts = sorted({max(row["iteration"] for row in job.iterations()) for job in jobs})
     deviation = f" ± {100 * value.std:.1f}" if value.std is not None else ""
-    told = line.name.partition(" ")[2]
-    return f"{100 * value.mean:.1f}{deviation} % left after {line.points[-1][0]:g} iterations {told}".strip()
+    return f"{100 * value.mean:.1f}{deviation} % left after {' or '.join(map(str, counts))} iterations"
 
 
 def write_claims(request: Request) -> list[Path]:

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.errors import DataError
-from audioprune.report.entries import finite_or_none
+from audioprune.report.baselines import no_better
+from audioprune.report.entries import entries, final
 from audioprune.report.figures import COLORS, Figure, footer_of, new_canvas, save_figure, slug, styled
-from audioprune.report.results import Job, Request, honest_scale
+from audioprune.report.results import Job, Request, by_corpus, honest_scale, scale_text, validation_text
+from audioprune.report.states import finite_or_none
+from audioprune.report.summaries import notes_of, remark_columns
 from audioprune.report.tables import FORMATS, METRICS, Column, Table, csv_text, write_table
 
 _MAX_TENSORS = 80
@@ -30,6 +33,7 @@ _COLUMNS = (
     Column("bytes_before", "Written file before", "mebibytes"),
     Column("sparsity", "Sparsity", "share"),
     Column("candidates", "Candidates", "count"),
+    Column("items", "Measured on"),
     Column("note", "Note"),
     Column("scale", "Scale"),
 )
@@ -87,11 +91,18 @@ def budget_figures(folder: Path, jobs: Sequence[Job]) -> list[Figure]:
 
 def budget_table(jobs: Sequence[Job]) -> Table:
     """Return one row per budget search: allowed and measured drop, size before and after."""
-    rows = [
-        {**row, "metric": _title(row), "name": job.name, "scale": honest_scale(job.scale)} for job in jobs for row in job.of_kind("budget")
-    ]
-    notes = ("Drops are means over validation items, in the unit of the score; STOI and ESTOI are fractions.",)
-    return Table("budget", "Smallest files within a stated drop", _COLUMNS, tuple(rows), notes)
+    searched = [(corpus, job) for corpus, members in by_corpus(jobs) for job in members if job.of_kind("budget")]
+    rows = tuple(_budget_row(job, row) | {"corpus": corpus.title} for corpus, job in searched for row in job.of_kind("budget"))
+    columns = (*_COLUMNS[:-1], *remark_columns(rows), _COLUMNS[-1])
+    note = "Drops are means over what the row was measured on, in the unit of the score; STOI and ESTOI are fractions."
+    return Table("budget", "Smallest files within a stated drop", columns, rows, (note, *notes_of(rows, jobs)))
+
+
+def _budget_row(job: Job, row: Mapping[str, Any]) -> dict[str, Any]:
+    scale = honest_scale(scale_text(row.get("scale") or job.scale))
+    marks = [no_better(entry) for entry in final(entries([job])) if entry.variant == "compressed"]
+    told = {"name": job.name, "items": validation_text(row.get("items")), "remark": next(filter(None, marks), "-"), "scale": scale}
+    return {**row, "metric": _title(row), **told}
 
 
 def write_curves(request: Request) -> list[Path]:
@@ -113,7 +124,8 @@ def _curve_figure(folder: Path, name: str, job: Job, metric: str, curves: Sequen
     title, factor, unit = _scale_of(metric)
     shown = curves[:_MAX_TENSORS]
     what = "increase" if metric == "loss" else "drop"
-    caption = f"Sensitivity of {job.name}: {what} of {title} on the validation set when one tensor alone is pruned; pale: other tensors."
+    over = validation_text(job.config.get("pipeline.sensitivity_items"))
+    caption = f"Sensitivity of {job.name}: {what} of {title} on {over} when one tensor alone is pruned; pale: other tensors."
     if len(shown) < len(curves):
         caption += f" The first {len(shown)} of {len(curves)} tensors are drawn; the CSV holds all."
     with styled():
@@ -164,7 +176,8 @@ def _budget_figure(folder: Path, name: str, job: Job, facts: Mapping[str, Any], 
     title, factor, unit = _scale_of(metric)
     size = FORMATS["mebibytes"].factor
     what = "increase" if metric == "loss" else "drop"
-    caption = f"Budget search of {job.name}: packed file and {what} of {title} (validation set) of every candidate; ring: the chosen one."
+    over = validation_text(facts.get("items"))
+    caption = f"Budget search of {job.name}: packed file and {what} of {title} ({over}) of every candidate; ring: the chosen one."
     table = csv_text(["candidate", "tau", "drop", "bytes", "sparsity", "fits", "chosen"], [list(row.values()) for row in rows])
     with styled():
         canvas = new_canvas(5.2, 3.2, footer_of([job.scale]))

@@ -137,6 +137,19 @@ class Entry:
         per_seed = [_mean([_metric(row, metric) for row in per]) for per in cells]
         return mean_of(per_seed, n, n_valid if n_valid is not None else n, _missing_text(missing, len(rows)))
 
+    def by_seed(self, metric: str, conditions: Iterable[Condition]) -> dict[int | None, float | None]:
+        """Return for every seed the mean of a metric over the given conditions; None where any of them gave no number."""
+        wanted = list(conditions)
+        found: dict[int | None, float | None] = {}
+        for seed, per in zip(self.seeds, self.scores, strict=False):
+            values = [_metric(per.get(key) or {}, metric) for key in wanted]
+            found[seed] = statistics.fmean(values) if values and None not in values else None
+        return found
+
+    def size_by_seed(self, name: str) -> dict[int | None, float | None]:
+        """Return a number of the size rows, see ``size``, for every seed."""
+        return {seed: _size(row, name) for seed, row in zip(self.seeds, self.sizes, strict=False)}
+
     def size(self, name: str) -> Value:
         """Return a number of the size rows, or one of ``rate_paper``, ``rate_file``, ``bits_per_weight``."""
         reasons = [str(row["reason"]) for row in self.sizes if row.get("reason")]

@@ -136,6 +136,16 @@ def save_figure(canvas: Any, folder: Path, name: str, table: str, caption: str, 
     return Figure(png, write_atomic(folder / f"{name}.csv", table), caption, alt)
 
 
+def corpus_folders(folder: Path, titles: Iterable[str]) -> dict[str, tuple[Path, str]]:
+    """Return for every corpus, by its title, where its figures go and the sentence that names it: no figure joins two corpora.
+
+    Where there is one only, its figures stand in the folder itself and need no sentence.
+    """
+    names = list(dict.fromkeys(titles))
+    places = {title: (folder if place == 1 else folder / f"corpus-{place}", f" {title}.") for place, title in enumerate(names, 1)}
+    return places if len(names) > 1 else {title: (folder, "") for title in names}
+
+
 def footer_of(scales: Sequence[str]) -> str:
     """Say the scale of all runs of a figure, each once."""
     return "Scale: " + " | ".join(dict.fromkeys(honest_scale(scale) for scale in scales if scale))

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from audioprune.report.baselines import no_better
 from audioprune.report.entries import Entry, Value, entries, final, finite_or_none, mean_of
-from audioprune.report.results import Job, honest_scale
+from audioprune.report.results import Job, by_corpus, honest_scale
+from audioprune.report.summaries import jobs_of, notes_of, remark_columns, told_of
 from audioprune.report.tables import Cell, Column, Table, metric_column
 
 DCAE, DCAE_10, DCAE_PR, POST = "DCAE", "DCAE_10", "DCAE_pr", "DCAE_pr, post-training"
@@ -50,12 +52,20 @@ class System:
 
     def number(self, field: str, metric: str) -> Value:
         """Return a metric's entry in a field of the score rows, such as ``gain`` or ``ci95``: mean over conditions, then over seeds."""
-        per_seed = []
-        for cells in self.entry.scores:
+        return mean_of(self.per_seed(field, metric).values())
+
+    def per_seed(self, field: str, metric: str) -> dict[int | None, float | None]:
+        """Return the same of every seed: the mean over conditions."""
+        per_seed = {}
+        for seed, cells in zip(self.entry.seeds, self.entry.scores, strict=False):
             found = [finite_or_none((row.get(field) or {}).get(metric)) for row in cells.values()]
             known = [value for value in found if value is not None]
-            per_seed.append(statistics.fmean(known) if known else None)
-        return mean_of(per_seed)
+            per_seed[seed] = statistics.fmean(known) if known else None
+        return per_seed
+
+    def sizes(self, name: str) -> dict[int | None, float | None]:
+        """Return a number of the size rows of every seed."""
+        return {seed: finite_or_none(row.get(name)) for seed, row in zip(self.entry.seeds, self.entry.sizes, strict=False)}
 
     def coded(self, metric: str) -> Value:
         """Return the metric of the coded input."""
@@ -77,17 +87,12 @@ class System:
     @property
     def layers(self) -> list[Layer]:
         """Sparsity of every weight tensor, mean over the seeds; empty where it was not recorded."""
-        rows = [job.of_kind("weights")[-1] for job in self.entry.jobs if job.of_kind("weights")]
-        if not rows:
-            return []
-        counts: Mapping[str, float] = rows[0]["weights_per_tensor"]
-        shares = {name: statistics.fmean(row["sparsity_per_tensor"][name] for row in rows) for name in counts}
-        zeros = sum(counts[name] * shares[name] for name in counts)
-        total = sum(counts.values())
-        return [
-            Layer(short_layer(name), int(counts[name]), counts[name] / total, share, counts[name] * share / zeros if zeros else 0.0)
-            for name, share in shares.items()
-        ]
+        return _layers([job.of_kind("weights")[-1] for job in self.entry.jobs if job.of_kind("weights")])
+
+    @property
+    def layers_per_seed(self) -> dict[int | None, list[Layer]]:
+        """The same of every seed that recorded it."""
+        return {job.seed: _layers(job.of_kind("weights")[-1:]) for job in self.entry.jobs if job.of_kind("weights")}
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,20 @@ class Layer:
         """Number of layers between this one and the outside of the network; None for a tensor of another kind of network."""
         match = re.fullmatch(r"(enc|dec)(\d+)", self.name)
         return int(match[2]) if match else None
+
+
+def _layers(rows: Sequence[Mapping[str, Any]]) -> list[Layer]:
+    """Return the layers of some rows of one network, mean over the rows."""
+    if not rows:
+        return []
+    counts: Mapping[str, float] = rows[0]["weights_per_tensor"]
+    shares = {name: statistics.fmean(row["sparsity_per_tensor"][name] for row in rows) for name in counts}
+    zeros = sum(counts[name] * shares[name] for name in counts)
+    total = sum(counts.values())
+    return [
+        Layer(short_layer(name), int(counts[name]), counts[name] / total, share, counts[name] * share / zeros if zeros else 0.0)
+        for name, share in shares.items()
+    ]
 
 
 def _trainings(job: Job, variant: str) -> list[Mapping[str, Any]]:
@@ -152,14 +171,20 @@ def _told_apart(systems: Sequence[System]) -> list[System]:
 
 
 def partner(system: System, systems: Iterable[System], kind: str) -> System | None:
-    """Return the system of a kind that was made at the same scale, with the same knobs where there is one."""
-    found = [other for other in systems if other.kind == kind and other.entry.scale == system.entry.scale]
-    return next((other for other in found if other.told == system.told), found[0] if found else None)
+    """Return the system of a kind to compare with: on the same corpus, at the same scale, with the same knobs, as far as there is one."""
+
+    def nearness(other: System) -> tuple[bool, bool, bool]:
+        one_corpus = len(by_corpus([*system.entry.jobs, *other.entry.jobs])) == 1
+        return one_corpus, other.entry.scale == system.entry.scale, other.told == system.told
+
+    return max((other for other in systems if other.kind == kind), key=nearness, default=None)
 
 
 def change(system: System, systems: Iterable[System], size: str) -> float | None:
-    """Return by which fraction a system's size differs from that of the unpruned model; None without that model."""
+    """Return by which fraction a system's size differs from that of the unpruned model of its scale; None without that model."""
     base = partner(system, systems, DCAE)
+    if base is not None and base.entry.scale != system.entry.scale:
+        return None
     before, after = (None if each is None else each.entry.size(size).mean for each in (base, system))
     return None if not before or after is None else after / before - 1
 
@@ -180,12 +205,13 @@ def model_table(systems: Sequence[System], reported: Mapping[str, Any]) -> Table
     columns += [Column("params_change", "Parameters against DCAE", "share"), Column("nonzero_change", "Non-zeros against DCAE", "share")]
     columns += [Column("fp32", "fp32", "mebibytes"), Column("file", "File", "mebibytes"), Column("macs", "MACs/s", "millions")]
     columns += [metric_column(metric, metric) for metric in metrics]
-    columns += [Column("seeds", "Seeds", "count"), Column("scale", "Scale")]
+    ours = [*_coded_rows(systems, metrics), *(_model_row(system, systems, metrics) for system in systems)]
+    columns += [*remark_columns(ours), Column("seeds", "Seeds", "count"), Column("scale", "Scale")]
     blank: dict[str, Cell] = dict.fromkeys((column.key for column in columns), "-")
     rows = [blank | {**row, "what": f"published, {row['source']}", "scale": "published"} for row in reported["rows"]]
-    rows += [blank | row for row in _coded_rows(systems, metrics)]
-    rows += [blank | _model_row(system, systems, metrics) for system in systems]
+    rows = [row | {"corpus": "Published"} for row in rows] + [blank | row for row in ours]
     notes = (STAND_IN, "Sparsity counts the weights of convolutions alone, non-zeros all parameters.", *_closed(reported["notes"]))
+    notes += notes_of(rows, jobs_of(system.entry for system in systems))
     return Table("p1_models", f"Models (after {reported['authors']}, {reported['venue']})", tuple(columns), tuple(rows), notes)
 
 
@@ -194,12 +220,12 @@ def _closed(notes: Iterable[str]) -> list[str]:
 
 
 def _coded_rows(systems: Sequence[System], metrics: Sequence[str]) -> list[dict[str, Cell]]:
-    """Return the coded input of every scale."""
-    first = {system.entry.scale: system for system in reversed(systems)}
+    """Return the coded input of every corpus and scale."""
+    first = {(system.entry.corpus.title, system.entry.scale): system for system in reversed(systems)}
     rows = []
-    for scale, system in reversed(first.items()):
+    for (corpus, scale), system in reversed(first.items()):
         scores: dict[str, Cell] = {metric: system.coded(metric) for metric in metrics}
-        rows.append({"name": "Coded input", "what": "ours", "scale": honest_scale(scale), **scores})
+        rows.append({"name": "Coded input", "what": "ours", "corpus": corpus, "scale": honest_scale(scale), **scores})
     return rows
 
 
@@ -209,7 +235,7 @@ def _model_row(system: System, systems: Sequence[System], metrics: Sequence[str]
     row |= {"sparsity": entry.size("sparsity"), "fp32": entry.size("bytes_fp32"), "file": entry.size("bytes_file")}
     row |= {"macs": entry.size("macs_per_second"), "seeds": len(entry.seeds), "scale": honest_scale(entry.scale)}
     row |= {"params_change": change(system, systems, "params"), "nonzero_change": change(system, systems, "nonzero")}
-    return row | {metric: entry.score(metric) for metric in metrics}
+    return row | {metric: entry.score(metric) for metric in metrics} | told_of(entry)
 
 
 _SCORES = (
@@ -234,9 +260,12 @@ def score_table(systems: Sequence[System]) -> Table:
             row: dict[str, Cell] = {"name": system.name, "metric": metric_column(metric, metric).title}
             row |= {"score": system.entry.score(metric), "coded": system.coded(metric)}
             row |= {field: system.number(field, metric) for field in ("ci95", "gain", "gain_ci95", "z_std")}
-            rows.append(row | {"seeds": len(system.entry.seeds), "scale": honest_scale(system.entry.scale)})
+            row |= {"seeds": len(system.entry.seeds), "scale": honest_scale(system.entry.scale)}
+            rows.append(row | told_of(system.entry))
     notes = (STAND_IN, "Scores stand in their own units: STOI as a fraction, LSD and SI-SDR in dB.")
-    return Table("p1_scores", "Scores of the models and gains over the coded input", _SCORES, tuple(rows), notes)
+    notes += notes_of(rows, jobs_of(system.entry for system in systems))
+    columns = (*_SCORES[:-2], *remark_columns(rows), *_SCORES[-2:])
+    return Table("p1_scores", "Scores of the models and gains over the coded input", columns, tuple(rows), notes)
 
 
 def timing_table(systems: Sequence[System], reported: Mapping[str, Any]) -> Table:
@@ -251,17 +280,19 @@ def timing_table(systems: Sequence[System], reported: Mapping[str, Any]) -> Tabl
     columns += [Column("nonzero_change", "Non-zeros against DCAE", "share"), Column("epochs", "Epochs trained", "count")]
     columns += [Column("seconds", "Seconds of training", "count")]
     columns += [replace(metric_column(metric, metric), title=f"{metric_column(metric, metric).title} gain") for metric in metrics]
-    columns += [Column("seeds", "Seeds", "count"), Column("scale", "Scale")]
     rows = []
     for system in shown:
         row: dict[str, Cell] = {"when": words[system.kind], "name": system.name, "sparsity": system.entry.size("sparsity")}
         row |= {"nonzero_change": change(system, systems, "nonzero")}
         row |= {key: system.trained(key) for key in ("epochs", "seconds")}
         row |= {metric: system.number("gain", metric) for metric in metrics}
-        rows.append(row | {"seeds": len(system.entry.seeds), "scale": honest_scale(system.entry.scale)})
+        row |= {"seeds": len(system.entry.seeds), "scale": honest_scale(system.entry.scale)}
+        rows.append(row | told_of(system.entry))
+    columns += [*remark_columns(rows), Column("seeds", "Seeds", "count"), Column("scale", "Scale")]
     told = reported["claims"]["during"]
     notes = (f"Published: {told['text']} ({told['source']}).", "Gains are over the coded input, positive where the model is better.",
-             "Epochs and seconds are those of the run itself; a run from a checkpoint leaves out what made it.")  # fmt: skip
+             "Epochs and seconds are those of the run itself; a run from a checkpoint leaves out what made it.",
+             *notes_of(rows, jobs_of(system.entry for system in shown)))  # fmt: skip
     return Table("p1_timing", "Pruning after and during training", tuple(columns), tuple(rows), notes)
 
 
@@ -272,12 +303,24 @@ def layer_table(systems: Sequence[System]) -> Table:
     """
     shown = [system for system in systems if system.layers and system.entry.variant == "pruned"]
     columns = [Column("layer", "Layer"), Column("weights", "Weights", "count"), Column("weight_share", "Share of the weights", "percent")]
-    rows: dict[str, dict[str, Cell]] = {}
+    rows: dict[tuple[str, str], dict[str, Cell]] = {}
     for place, system in enumerate(shown):
         columns.append(Column(f"sparsity{place}", f"{system.name}: sparsity", "percent"))
         columns.append(Column(f"zeros{place}", f"{system.name}: share of all zeros", "percent"))
         for layer in system.layers:
-            row = rows.setdefault(layer.name, {"layer": layer.name, "weights": layer.weights, "weight_share": layer.weight_share})
+            corpus = system.entry.corpus.title
+            blank: dict[str, Cell] = {"layer": layer.name, "weights": layer.weights, "weight_share": layer.weight_share, "corpus": corpus}
+            row = rows.setdefault((corpus, layer.name), blank)
             row |= {f"sparsity{place}": layer.sparsity, f"zeros{place}": layer.zero_share}
-    notes = (f"Scale: {' | '.join(dict.fromkeys(honest_scale(system.entry.scale) for system in shown))}.",) if shown else ()
+    keys = [key for place in range(len(shown)) for key in (f"sparsity{place}", f"zeros{place}")]
+    for row in rows.values():
+        row |= {key: row.get(key, "-") for key in keys}
+    notes = tuple(f"{system.name}: {_layer_facts(system)}." for system in shown)
     return Table("p1_layers", "Sparsity of the layers", tuple(columns), tuple(rows.values()), notes)
+
+
+def _layer_facts(system: System) -> str:
+    """Say the scale of a system, its seeds, and what it is no better than."""
+    seeds = len(system.layers_per_seed)
+    told = (honest_scale(system.entry.scale), f"mean over {seeds} seed{'s' * (seeds != 1)}", no_better(system.entry))
+    return ", ".join(filter(None, told))

@@ -9,12 +9,12 @@ import csv
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from audioprune.report.entries import finite_or_none
-from audioprune.report.figures import COLORS, DASHES, Figure, footer_of, new_canvas, save_figure, styled
+from audioprune.report.figures import COLORS, DASHES, Figure, corpus_folders, footer_of, new_canvas, save_figure, styled
 from audioprune.report.p1 import System, short_layer
 from audioprune.report.results import Job, honest_scale
 from audioprune.report.tables import FORMATS, METRICS, csv_text
@@ -45,7 +45,10 @@ def figures_of(folder: Path, jobs: Sequence[Job], systems: Sequence[System], rep
     models: Mapping[str, str] = reported["models"]
     analysed = [job for job in jobs if job.model in models and (job.folder / "sensitivity.csv").is_file()][:MOST_DRAWN]
     drawn = [sensitivity_figure(folder, job, f"p1_sensitivity{f'-{n}' if n > 1 else ''}") for n, job in enumerate(analysed, 1)]
-    drawn += [layers_figure(folder, systems), schedule_figure(folder, systems, reported)]
+    for title, (place, corpus) in corpus_folders(folder, (system.entry.corpus.title for system in systems)).items():
+        same = [system for system in systems if system.entry.corpus.title == title]
+        own = [layers_figure(place, same), schedule_figure(place, same, reported)]
+        drawn += [figure and replace(figure, caption=f"{figure.caption}{corpus}") for figure in own]
     return [figure for figure in drawn if figure]
 
 
@@ -85,7 +88,9 @@ def sensitivity_figure(folder: Path, job: Job, name: str) -> Figure | None:
         return None
     colors = layer_colors(layers)
     columns = min(3, len(found.metrics))
-    caption = f"Sensitivity of {job.name}: scores of the validation set when one layer alone is pruned, without retraining."
+    items = job.config.get("pipeline.sensitivity_items")
+    told = "the validation set" if items is None else f"{items} validation items"
+    caption = f"Sensitivity of {job.name}: scores of {told} when one layer alone is pruned, without retraining."
     with styled():
         rows = math.ceil(len(found.metrics) / columns)
         canvas = new_canvas(2.9 * columns + 1.8, 2.6 * rows, footer_of([job.scale]))

@@ -1,6 +1,6 @@
-"""What the lotteries of Esling et al. (structured lottery tickets for generative audio) gave: tickets, their means, and their tables.
+"""What the lotteries of Esling et al. (structured lottery tickets for generative audio) gave: tickets and their means.
 
-How they are drawn is written in p3_figures.py, what the paper claims in p3_page.py.
+Their tables are in p3_tables.py, how they are drawn is written in p3_figures.py, what the paper claims in p3_claims.py.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from audioprune.platforms import Bounds, Platform, bounds
+from audioprune.report.baselines import no_better_error
 from audioprune.report.entries import finite_or_none
-from audioprune.report.results import Job, honest_scale
-from audioprune.report.tables import Cell, Column, Table, csv_text
+from audioprune.report.results import Corpus, Job, by_corpus, honest_scale
+from audioprune.report.tables import csv_text
 
 KIND = "lottery"
 SETTING = ("fraction", "scaling", "budget")
@@ -25,8 +26,7 @@ RESULT_KEYS = (
     "peak_bytes", "rtf", "val", "test", "multiplier", "trivial", "epochs", "best_epoch", "steps", "seconds",
     "seconds_scoring", "mi_samples",
 )  # fmt: skip
-_NO_BETTER = 0.98  # errors of networks that learned nothing scatter a little about the trivial one
-_FRACTION = 0.3  # of the paper: what goes in one round
+FRACTION = 0.3  # of the paper: what goes in one round
 _OFF_SCHEDULE = 1.15  # a ticket that is this much larger than its round asks for stands at another ratio
 
 
@@ -56,7 +56,12 @@ class Ticket:
     @property
     def idle(self) -> bool:
         """Whether the network is no better than what needs none: silence, or one distribution of all samples."""
-        return None not in (self.test, self.trivial) and not self.test < _NO_BETTER * self.trivial
+        return bool(self.no_better)
+
+    @property
+    def no_better(self) -> str:
+        """``no better than <baseline>``, or an empty text."""
+        return no_better_error(self.test, self.trivial, self.row)
 
     @property
     def removed(self) -> float:
@@ -94,6 +99,28 @@ def tickets_of(jobs: Iterable[Job]) -> list[Ticket]:
         if first is not None:
             found += [Ticket(job, row, first) for row in rows]
     return found
+
+
+def corpora_of(tickets: Sequence[Ticket]) -> list[tuple[Corpus, list[Ticket]]]:
+    """Group tickets by the corpus of their lottery; no mean, table block or figure joins two of them."""
+    jobs = list({id(ticket.job): ticket.job for ticket in tickets}.values())
+    groups = [(corpus, {id(job) for job in members}) for corpus, members in by_corpus(jobs)]
+    return [(corpus, [ticket for ticket in tickets if id(ticket.job) in members]) for corpus, members in groups]
+
+
+def corpus_titles(tickets: Sequence[Ticket]) -> dict[str, str]:
+    """Return the line that names the corpus of every lottery, by its folder."""
+    groups = corpora_of(tickets)
+    return {str(ticket.job.folder): corpus.title for corpus, mine in groups for ticket in mine}
+
+
+def idle_text(tickets: Iterable[Ticket]) -> str:
+    """Say how many of some networks are no better than a trivial prediction, or ``-`` where none is."""
+    every = list(tickets)
+    idle = [ticket.no_better for ticket in every if ticket.idle]
+    if not idle:
+        return "-"
+    return idle[0] if len(every) == 1 else f"{idle[0]}: {len(idle)} of {len(every)} networks"
 
 
 def main_setting(tickets: Sequence[Ticket]) -> list[Ticket]:
@@ -211,227 +238,3 @@ def results_csv(tickets: Iterable[Ticket]) -> str:
     header = ["run", *RESULT_KEYS, "removed", "scale"]
     rows = [[t.job.name, *(t.row.get(key) for key in RESULT_KEYS), t.removed, honest_scale(t.job.scale)] for t in tickets]
     return csv_text(header, rows)
-
-
-_TRIVIAL_NOTE = (
-    "Trivial: the error that needs no network, over that of the unpruned one: silence, or for samples the best constant prediction. "
-    f"A network is no better whose error is not at least {100 * (1 - _NO_BETTER):.0f} % below it; its multiplier says little."
-)
-_LOTTERIES = (
-    Column("label", "Model"),
-    Column("dataset", "Data"),
-    Column("what", "Lottery"),
-    Column("seeds", "Seeds", "count"),
-    Column("rounds", "Rounds", "count"),
-    Column("best", "Lowest multiplier"),
-    Column("params", "Params at first", "count"),
-    Column("params_last", "Params at last", "count"),
-    Column("nonzero", "Non-zeros at first", "count"),
-    Column("nonzero_last", "Non-zeros at last", "count"),
-    Column("error", "Test error at first", "fine"),
-    Column("last", "Multiplier at last", "score"),
-    Column("trivial", "Trivial multiplier", "score"),
-    Column("idle", "Networks no better"),
-    Column("seconds", "Seconds of training", "count"),
-    Column("scale", "Scale"),
-)
-
-
-def lottery_table(tickets: Sequence[Ticket]) -> Table:
-    """Return one row per kind of lottery: how small it went, the best and the last multiplier, means over seeds."""
-    kinds: dict[tuple[Any, ...], list[Ticket]] = {}
-    for ticket in tickets:
-        kinds.setdefault((ticket.label, ticket.dataset, what(ticket), ticket.job.scale), []).append(ticket)
-    rows = [_lottery_row(key, found) for key, found in sorted(kinds.items(), key=lambda item: tuple(map(str, item[0])))]
-    notes = (
-        f"Multiplier: test error over that of the unpruned network of the same run, {_kept_epoch(tickets)}. "
-        "The lowest one is chosen among the rounds by the test error itself, as in the paper.",
-        "The removed share is that of all parameters in trimming, and that of the weights that may be masked in masking: neither biases, "
-        "normalisations nor output layers.",
-        _TRIVIAL_NOTE,
-    )
-    return Table("p3_lotteries", "Lotteries: sizes and test error multipliers", _LOTTERIES, tuple(rows), notes)
-
-
-def _kept_epoch(tickets: Iterable[Ticket]) -> str:
-    """Say of which epoch the scored networks are."""
-    rules = {str(ticket.job.config.get("training.keep") or "best") for ticket in tickets}
-    words = {"best": "of the epoch with the best validation", "last": "of the last epoch"}
-    return " or, where a run keeps it, ".join(words.get(rule, rule) for rule in sorted(rules)) or words["best"]
-
-
-def what(ticket: Ticket) -> str:
-    """Say in words what kind of lottery a ticket is of."""
-    verb = {"trim": "trimming", "mask": "masking"}.get(str(ticket.mode), str(ticket.mode))
-    extra = "" if ticket.reset == "rewind" else f", {ticket.reset}"
-    setting = "" if (ticket.scaling, ticket.budget) == ("max", "weights") else f", {ticket.scaling}, {ticket.budget}"
-    share = "" if ticket.fraction in (None, _FRACTION) else f", {100 * ticket.fraction:g} % a round"
-    return f"{verb}, {ticket.scope}, {ticket.criterion}{extra}{setting}{share}"
-
-
-def _lottery_row(key: tuple[Any, ...], found: Sequence[Ticket]) -> dict[str, Cell]:
-    rounds: dict[int, list[Ticket]] = {}
-    for ticket in found:
-        rounds.setdefault(ticket.iteration, []).append(ticket)
-    errors = {number: _average(ticket.error for ticket in group) for number, group in rounds.items()}
-    later = {number: error for number, error in errors.items() if number and error is not None}
-    best = min(later, key=lambda number: later[number]) if later else None
-    last = max(rounds)
-    removed = _average(ticket.removed for ticket in rounds[best]) if best is not None else None
-    label, dataset, words, scale = key
-    return {
-        "label": label,
-        "dataset": dataset,
-        "what": words,
-        "seeds": len({ticket.seed for ticket in found}),
-        "rounds": last,
-        "best": "-" if best is None else f"{later[best]:.3f} at {100 * removed:.1f} %",
-        "params": _average(ticket.params for ticket in rounds[0]),
-        "params_last": _average(ticket.params for ticket in rounds[last]),
-        "nonzero": _average(finite_or_none(ticket.params_nonzero) for ticket in rounds[0]),
-        "nonzero_last": _average(finite_or_none(ticket.params_nonzero) for ticket in rounds[last]),
-        "error": _average(finite_or_none(ticket.test) for ticket in rounds[0]),
-        "last": errors[last],
-        "trivial": _average(t.trivial / t.test for t in rounds[0] if None not in (t.trivial, finite_or_none(t.test))),
-        "idle": f"{sum(ticket.idle for ticket in found)} of {len(found)}" if found[0].trivial is not None else "-",
-        "seconds": sum(finite_or_none(ticket.seconds) or 0.0 for ticket in found),
-        "scale": honest_scale(scale),
-    }
-
-
-def _average(values: Iterable[float | None]) -> float | None:
-    kept = [float(value) for value in values if value is not None]
-    return statistics.fmean(kept) if kept else None
-
-
-_PLATFORMS = (
-    Column("platform", "Platform"),
-    Column("limits", "CPU, FLOPS, drive, RAM"),
-    Column("label", "Model"),
-    Column("full", "Unpruned"),
-    Column("embeddable", "Embeddable trimmed"),
-    Column("embeddable_at", "Lowest multiplier embeddable"),
-    Column("drive_at", "Lowest multiplier on the drive"),
-    Column("real_time", "Real-time trimmed"),
-    Column("real_time_at", "Lowest multiplier real-time"),
-    Column("both_at", "Lowest multiplier both"),
-    Column("scale", "Scale"),
-)
-
-
-def platform_table(tickets: Sequence[Ticket], platforms: Sequence[Platform]) -> Table:
-    """Return which trimmed networks fit which machine, and at which cost in error.
-
-    Args:
-        tickets: Tickets of any kind; masked ones, which are no smaller, are left out.
-        platforms: The machines.
-
-    Source: Esling et al., Table 1 and Sec. 6.
-    """
-    trimmed = chosen(tickets, mode="trim")
-    kinds: dict[tuple[str, str], list[Ticket]] = {}
-    for ticket in trimmed:
-        kinds.setdefault((str(ticket.label), ticket.job.scale), []).append(ticket)
-    nothing = {("-", ""): []}
-    rows = [_platform_row(platform, label, found) for platform in platforms for (label, _), found in (kinds or nothing).items()]
-    notes = (
-        "Real-time: operations for one second of audio do not exceed the machine's. Embeddable: the parameters fit on the drive, and what "
-        "one generation step reads and writes into the memory: the paper compares accesses with its size. Peak use stands with the costs.",
-        "One step is a sample of WaveNet, a frame of 160 samples of DDSP, whose synthesizer's operations are added, and a note of SING.",
-        "The operations per second of the machines are the paper's, inferred there from the properties of their processors.",
-    )
-    return Table("p3_platforms", "Machines (after Esling et al., Table 1) and the networks that fit them", _PLATFORMS, tuple(rows), notes)
-
-
-def _platform_row(platform: Platform, label: str, tickets: Sequence[Ticket]) -> dict[str, Cell]:
-    found = [(ticket, ticket.bounds(platform)) for ticket in tickets if ticket.error is not None]
-    later = [(ticket, bound) for ticket, bound in found if ticket.iteration]
-
-    def count(fits: Callable[[Bounds], bool]) -> str:
-        return f"{sum(fits(bound) for _, bound in later)} of {len(later)}"
-
-    def lowest(fits: Callable[[Bounds], bool]) -> str:
-        fitting = [ticket for ticket, bound in found if fits(bound)]
-        if not fitting:
-            return "none fits"
-        best = min(fitting, key=lambda ticket: ticket.error)
-        return f"{best.error:.2f} ({100 * best.removed:.1f} % removed)"
-
-    first = [bound for ticket, bound in found if ticket.iteration == 0]
-    return {
-        "platform": platform.name,
-        "limits": f"{_si(platform.clock_hz)}Hz, {_si(platform.flops)}, {_si(platform.drive_bytes)}B, {_si(platform.ram_bytes)}B",
-        "label": label,
-        "full": _fits_text(first[0]) if first else "not run",
-        "embeddable": count(lambda bound: bound.embeddable),
-        "embeddable_at": lowest(lambda bound: bound.embeddable),
-        "drive_at": lowest(lambda bound: bound.fits_drive),
-        "real_time": count(lambda bound: bound.real_time),
-        "real_time_at": lowest(lambda bound: bound.real_time),
-        "both_at": lowest(lambda bound: bound.real_time and bound.embeddable),
-        "scale": honest_scale(tickets[0].job.scale) if tickets else "not run",
-    }
-
-
-def _fits_text(bound: Bounds) -> str:
-    fits = {"real-time": bound.real_time, "drive": bound.fits_drive, "memory": bound.fits_memory}
-    return ", ".join(name for name, good in fits.items() if good) or "fits nothing"
-
-
-def _si(number: float) -> str:
-    for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= factor:
-            return f"{number / factor:g} {letter}"
-    return f"{number:g} "
-
-
-_COSTS = (
-    Column("label", "Model"),
-    Column("what", "Lottery"),
-    Column("seed", "Seed", "count"),
-    Column("error", "Multiplier", "score"),
-    Column("removed", "Removed weights", "share"),
-    Column("params", "Params", "count"),
-    Column("flops", "FLOP per s of audio", "millions"),
-    Column("disk", "Disk (B)", "count"),
-    Column("read", "Read per step (B)", "count"),
-    Column("written", "Written per step (B)", "count"),
-    Column("peak", "Peak memory (B)", "count"),
-    Column("rtf", "Real-time factor here", "fine"),
-    Column("fits", "Real-time on / embeddable on"),
-    Column("scale", "Scale"),
-)
-
-
-def cost_table(tickets: Sequence[Ticket], platforms: Sequence[Platform]) -> Table:
-    """Return what the smallest trimmed network of every lottery costs, and the first network of every model."""
-    trimmed = chosen(tickets, mode="trim")
-    firsts = {(ticket.label, ticket.job.scale): ticket for ticket in reversed(chosen(trimmed, iteration=0))}
-    rows = [_cost_row(ticket, platforms) for ticket in [*firsts.values(), *smallest(trimmed)]]
-    rows.sort(key=lambda row: (str(row["label"]), -float(row["params"])))
-    notes = (
-        "Peak memory: parameters, what is remembered between steps, and the largest layer's input and output. The real-time factor is "
-        "measured: seconds of one thread of this machine per second of audio.",
-    )
-    return Table("p3_costs", "Costs of the unpruned and of the smallest networks", _COSTS, tuple(rows), notes)
-
-
-def _cost_row(ticket: Ticket, platforms: Sequence[Platform]) -> dict[str, Cell]:
-    real_time = [platform.name for platform in platforms if ticket.bounds(platform).real_time]
-    embeddable = [platform.name for platform in platforms if ticket.bounds(platform).embeddable]
-    return {
-        "label": ticket.label,
-        "what": "unpruned" if ticket.iteration == 0 else what(ticket),
-        "seed": ticket.seed,
-        "error": ticket.error,
-        "removed": ticket.removed,
-        "params": ticket.params,
-        "flops": ticket.flops_s,
-        "disk": ticket.disk,
-        "read": ticket.rw_r,
-        "written": ticket.rw_w,
-        "peak": ticket.peak_bytes,
-        "rtf": ticket.rtf,
-        "fits": f"{', '.join(real_time) or 'none'} / {', '.join(embeddable) or 'none'}",
-        "scale": honest_scale(ticket.job.scale),
-    }

@@ -6,13 +6,13 @@ Which tickets there are is decided in p3.py; how figures look in figures.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from audioprune.platforms import Platform
-from audioprune.report.figures import COLORS, DASHES, MARKERS, Figure, footer_of, new_canvas, save_figure, styled
-from audioprune.report.p3 import CRITERIA, Mean, Ticket, chosen, late_note, main_setting, means, scales_text, smallest
+from audioprune.report.figures import COLORS, DASHES, MARKERS, Figure, corpus_folders, footer_of, new_canvas, save_figure, styled
+from audioprune.report.p3 import CRITERIA, Mean, Ticket, chosen, corpora_of, late_note, main_setting, means, scales_text, smallest
 from audioprune.report.results import honest_scale
 from audioprune.report.tables import csv_text
 
@@ -51,7 +51,18 @@ class Axes:
 
 
 def figures_of(folder: Path, tickets: Sequence[Ticket], platforms: Sequence[Platform]) -> list[Figure]:
-    """Draw every figure that there are tickets for."""
+    """Draw every figure that there are tickets for, corpus by corpus."""
+    groups = [(corpus.title, mine) for corpus, mine in corpora_of(tickets)]
+    places = corpus_folders(folder, (title for title, _ in groups))
+    drawn: list[Figure] = []
+    for title, mine in groups:
+        place, corpus = places[title]
+        drawn += [replace(figure, caption=f"{figure.caption}{corpus}") for figure in _figures_of(place, mine, platforms)]
+    return drawn
+
+
+def _figures_of(folder: Path, tickets: Sequence[Ticket], platforms: Sequence[Platform]) -> list[Figure]:
+    """Draw the lotteries of one corpus."""
     main = main_setting(tickets)
     drawn = [
         prunability_figure(folder, main),
@@ -252,8 +263,8 @@ def embedding_figure(folder: Path, tickets: Sequence[Ticket], platforms: Sequenc
     labels = list(dict.fromkeys(ticket.label for ticket in trimmed))
     caption = (
         "Costs of trimmed networks against their test error multiplier: colour is the criterion, marker the model; full at the smallest "
-        "step, pale before it, ringed where none of the drawn networks of any model is cheaper at no larger multiplier. Dashed: the "
-        "limits of the platforms. After Figure 5."
+        "step, pale before it, ringed where none of the drawn networks of any model is cheaper at no larger multiplier; networks "
+        "that are no better than a trivial prediction are ringed nowhere. Dashed: the limits of the platforms. After Figure 5."
     )
     with styled():
         canvas = new_canvas(3.3 * len(_COSTS) + 2.2, 3.8, _footer(trimmed))
@@ -263,10 +274,11 @@ def embedding_figure(folder: Path, tickets: Sequence[Ticket], platforms: Sequenc
             _limits(ax, platforms, limit)
             ax.set(title=title, xlabel="Test error multiplier", yscale="log")
         canvas.legend(handles=_legend(trimmed, labels), loc="outside right upper", frameon=False)
-        header = ["model", "data", "seed", "criterion", "scope", "round", "smallest", "multiplier", *(key for _, key, _ in _COSTS), "scale"]
+        header = ["model", "data", "seed", "criterion", "scope", "round", "smallest", "multiplier", *(key for _, key, _ in _COSTS)]
+        header += ["remark", "scale"]
         rows = [
             [t.label, t.dataset, t.seed, t.criterion, t.scope, t.iteration, t in last, t.error]
-            + [*(_cost(t, key) for _, key, _ in _COSTS), honest_scale(t.job.scale)]
+            + [*(_cost(t, key) for _, key, _ in _COSTS), t.no_better, honest_scale(t.job.scale)]
             for t in trimmed
         ]
         ends = "; ".join(f"{t.label} {t.criterion} {t.scope}: {t.error:.2f}, {t.flops_s:.2e} FLOP/s, {t.disk} B" for t in last[:12])
@@ -278,7 +290,7 @@ def _cost(ticket: Ticket, key: str) -> float:
 
 
 def _scatter(ax: Any, tickets: Sequence[Ticket], last: Sequence[Ticket], labels: Sequence[str], key: str) -> None:
-    best = pareto([(ticket.error, _cost(ticket, key)) for ticket in tickets])
+    best = front_of(tickets, key)
     for ticket in tickets:
         point = (ticket.error, _cost(ticket, key))
         marker = MARKERS[labels.index(ticket.label) % len(MARKERS)]
@@ -286,6 +298,11 @@ def _scatter(ax: Any, tickets: Sequence[Ticket], last: Sequence[Ticket], labels:
         ax.plot(*point, alpha=0.95 if ticket in last else 0.22, markersize=6 if ticket in last else 4, **look)
         if point in best:
             ax.plot(*point, "o", markersize=11, fillstyle="none", color="#222222", markeredgewidth=0.9)
+
+
+def front_of(tickets: Sequence[Ticket], key: str) -> set[tuple[float, float]]:
+    """Return the (multiplier, cost) that no other network beats; those that are no better than a trivial prediction are on no front."""
+    return pareto([(ticket.error, _cost(ticket, key)) for ticket in tickets if not ticket.idle])
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> set[tuple[float, float]]:

@@ -16,9 +16,10 @@ from audioprune.platforms import read_platforms
 from audioprune.report.clips import TRUE, Clip, clips
 from audioprune.report.figures import Figure, slug
 from audioprune.report.html import Section, write_page
-from audioprune.report.p3 import Ticket, cost_table, lottery_table, platform_table, results_csv, tickets_of
+from audioprune.report.p3 import Ticket, results_csv, tickets_of
 from audioprune.report.p3_claims import claims_table
 from audioprune.report.p3_figures import figures_of
+from audioprune.report.p3_tables import cost_table, lottery_table, platform_table
 from audioprune.report.results import Job, Request, honest_scale, read_reported
 from audioprune.report.spectrograms import spectrogram_figure
 from audioprune.report.tables import Table, write_table

@@ -12,14 +12,19 @@ from typing import Any
 from audioprune.report.baselines import no_better
 from audioprune.report.entries import Entry, Value, entries, final, finite_or_none, mean_of
 from audioprune.report.results import Job, honest_scale
+from audioprune.report.summaries import jobs_of, notes_of, remark_columns, told_of
 from audioprune.report.tables import Cell, Column, Table
 
-NOT_RUN = "not run"
+NOT_RUN, PUBLISHED = "not run", "Published"
 RHO = "model.rho"  # sets the receptive field of CP-ResNet; ADMM has a rho of its own
 BASELINE, LITERAL, REACH, PROXSG = "p4_baseline", "p4_literal", "p4_reach", "p4_proxsg"
 METHOD_NAMES = {"hspg": "HSPG", "proxsg": "ProxSG", "obproxsg": "OBProxSG", "admm": "ADMM", "sgd": "SGD", "adam": "Adam"}
 _LAST_VARIANTS = ("trimmed", "pruned", "uncompressed")
 _DATA_NAMES = {"tut2017": "TUT 2017", "tut2018": "TUT 2018", "synthetic_scenes": "embedded scenes", "class_folder": "own folder"}
+
+
+TOY = "Toy problem of scripts/optimizer_toy.py"
+Problem = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,7 @@ def _told_apart(models: Sequence[Model]) -> list[Model]:
 
 
 def _kind(model: Model) -> tuple[str, str, str]:
-    return model.entry.label, model.entry.pipeline, model.corpus
+    return model.entry.label, model.entry.pipeline, model.entry.corpus.title
 
 
 def _model(states: Mapping[str, Entry]) -> Model:
@@ -118,9 +123,8 @@ def _model(states: Mapping[str, Entry]) -> Model:
 
 
 def accuracy(entry: Entry, metric: str = "accuracy") -> Value:
-    """Return the accuracy of an entry over all test clips, 0..1; its reason says where it is no better than chance."""
-    value, mark = entry.score(metric), no_better(entry)
-    return replace(value, reason="; ".join(filter(None, (value.reason, mark)))) if mark else value
+    """Return the accuracy of an entry over all test clips, 0..1."""
+    return entry.score(metric)
 
 
 def accuracies(model: Model) -> dict[int | None, float | None]:
@@ -162,23 +166,25 @@ def main_table(jobs: Sequence[Job], reported: Mapping[str, Any], key: str) -> Ta
     families = {**families, **{name.upper(): [name] for name in dict.fromkeys(extra)}}
     if not any(model.corpus == printed["corpus"] for model in models):
         blank = dict.fromkeys((f"{family}:{what}" for family in families for what in ("accuracy", "sparsity")), NOT_RUN)
-        body.append({"name": "-", "what": f"ours, {_DATA_NAMES[printed['corpus']]}", **blank, "seeds": "-", "scale": NOT_RUN})
+        told = {"name": "-", "what": f"ours, {_DATA_NAMES[printed['corpus']]}", "corpus": PUBLISHED}
+        body.append({**told, **blank, "seeds": "-", "scale": NOT_RUN})
     body += _ours(models, families, printed["corpus"])
     columns = [Column("name", "Row"), Column("what", "Source")]
     for family in families:
         columns += [Column(f"{family}:accuracy", family, "percent"), Column(f"{family}:sparsity", f"{family} group sparsity", "percent")]
-    columns += [Column("seeds", "Seeds", "count"), Column("scale", "Scale")]
+    columns += [*remark_columns(body), Column("seeds", "Seeds", "count"), Column("scale", "Scale")]
     blank_row: dict[str, Cell] = {column.key: "-" for column in columns}
     notes = ["Group sparsity is the share of filters that are zero, as in the paper; what can be removed stands in the table of sizes."]
     if any(model.corpus == "synthetic_scenes" for model in models):
         notes.append("Embedded scenes are made-up audio, neither corpus: their rows check the method, not the numbers above them.")
     notes += [note.strip() + "." for note in reported["notes"]]
+    notes += notes_of(body, jobs_of(model.entry for model in models))
     caption = f"{printed['title']} (after {reported['authors']}, {reported['venue']})"
     return Table(f"p4_{key.replace('_', '')}", caption, tuple(columns), tuple(blank_row | row for row in body), tuple(notes))
 
 
 def _published(row: Mapping[str, Any], families: Iterable[str]) -> dict[str, Cell]:
-    cells: dict[str, Cell] = {"name": row["name"], "what": "published", "scale": "published"}
+    cells: dict[str, Cell] = {"name": row["name"], "what": "published", "scale": "published", "corpus": PUBLISHED}
     for family in families:
         cell = row.get(family)
         if cell:
@@ -191,20 +197,27 @@ def _published(row: Mapping[str, Any], families: Iterable[str]) -> dict[str, Cel
 
 def _ours(models: Sequence[Model], families: Mapping[str, Sequence[str]], corpus: str) -> list[dict[str, Cell]]:
     """Put networks of one name and corpus in one row, the paper's corpus first; a second one of a kind begins a new row."""
-    rows: list[tuple[tuple[str, str], dict[str, Model]]] = []
+    rows: list[tuple[tuple[str, str, str], dict[str, Model]]] = []
     for model in sorted(models, key=lambda model: model.corpus != corpus):
         family = next(family for family, names in families.items() if model.entry.model in names)
-        key = (model.corpus, model.name)
+        key = (model.corpus, model.name, model.entry.corpus.title)
         row = next((row for known, row in rows if known == key and family not in row), None)
         if row is None:
             row = {}
             rows.append((key, row))
         row[family] = model
     joined = []
-    for (data, name), cells in rows:
+    for (data, name, title), cells in rows:
         in_order = {family: cells[family] for family in families if family in cells}
-        joined.append(_joined_row(name, f"ours, {_DATA_NAMES.get(data, data)}", in_order))
+        row = _joined_row(name, f"ours, {_DATA_NAMES.get(data, data)}", in_order)
+        joined.append(row | {"corpus": title, "remark": _marks(in_order)})
     return joined
+
+
+def _marks(cells: Mapping[str, Model]) -> str:
+    """Say which networks of a joined row are no better than chance."""
+    found = {family: no_better(model.entry) for family, model in cells.items()}
+    return _each({family: mark for family, mark in found.items() if mark}) or "-"
 
 
 def _joined_row(name: str, what: str, cells: Mapping[str, Model]) -> dict[str, Cell]:
@@ -249,7 +262,8 @@ _SIZES = (
 
 def size_table(jobs: Sequence[Job]) -> Table:
     """Return what sparsity stands for: zero filters, zero groups and removed units beside parameters, MACs, latency and accuracy."""
-    rows = [_size_row(model) for model in models_of(jobs)]
+    models = models_of(jobs)
+    rows = [_size_row(model) | told_of(model.entry) for model in models]
     notes = (
         "Zero groups are those of the training. A unit is removed where its output is exactly 0, so that its filter must be zero with "
         "the scale and shift of its normalisation, or where nothing reads it any more: more or fewer units can leave than filters are "
@@ -257,7 +271,9 @@ def size_table(jobs: Sequence[Job]) -> Table:
         "The shrink budget lambda * sum(lr) is the most that the regulariser alone takes off the norm of a group (of OBProxSG: off "
         "every entry); groups that lie below it at the start are reachable. The loss, and half-space steps, can zero others.",
     )
-    return Table("p4_sizes", "Sparsity, size and cost of the networks", _SIZES, tuple(rows), notes)
+    notes += notes_of(rows, jobs_of(model.entry for model in models))
+    columns = (*_SIZES[:-2], *remark_columns(rows), *_SIZES[-2:])
+    return Table("p4_sizes", "Sparsity, size and cost of the networks", columns, tuple(rows), notes)
 
 
 def _size_row(model: Model) -> dict[str, Cell]:
@@ -303,12 +319,15 @@ def optimizer_table(jobs: Sequence[Job], reported: Mapping[str, Any]) -> Table:
     told = {method: _ranks(row) for row in reported["optimizers"]["rows"] for method in row["methods"]}
     rows = [*_toy_rows(jobs, told), *_network_rows(jobs, told)]
     notes = (
-        "Rows of one problem at one scale share the lambda of F, the group regulariser; OBProxSG minimises the l1 norm, another objective.",
+        "Rows of one problem, scale and corpus share the lambda of F, the group regulariser; OBProxSG minimises another objective, with "
+        "the l1 norm.",
         "On the toy ADMM stands with its sparse variable z. Of networks f is the mean training loss of the epoch whose weights are kept. "
         "ADMM trains a dense x, whose f and F are known, projects it, and fine-tunes what is left: each state has a row of its own.",
         "Seconds are not comparable between runs that shared the machine. One-shot: no fine-tuning after the zeros.",
     )
-    return Table("p4_optimizers", f"{reported['optimizers']['title']} (after {reported['authors']})", _OPTIMIZERS, tuple(rows), notes)
+    notes += notes_of(rows, jobs)
+    columns = (*_OPTIMIZERS[:-2], *remark_columns(rows), *_OPTIMIZERS[-2:])
+    return Table("p4_optimizers", f"{reported['optimizers']['title']} (after {reported['authors']})", columns, tuple(rows), notes)
 
 
 def _ranks(row: Mapping[str, Any]) -> str:
@@ -330,7 +349,7 @@ def _toy_row(name: str, scale: str, group: Sequence[Mapping[str, Any]], told: Ma
     numbers |= {"lmbda": group[0]["lmbda"], "one_shot": "-" if method == "optimum" else "yes", "accuracy": "-"}
     words: dict[str, Cell] = {"problem": "toy", "name": name, "state": "z" if method == "admm" else "trained"}
     seeds = len({row.get("seed") for row in group})
-    return words | numbers | {"published": told.get(method, "-"), "seeds": seeds, "scale": honest_scale(scale)}
+    return words | numbers | {"published": told.get(method, "-"), "seeds": seeds, "scale": honest_scale(scale)} | {"corpus": TOY}
 
 
 def _network_rows(jobs: Sequence[Job], told: Mapping[str, str]) -> list[dict[str, Cell]]:
@@ -339,14 +358,14 @@ def _network_rows(jobs: Sequence[Job], told: Mapping[str, str]) -> list[dict[str
     return [row for model in models for row in _states(model, lambdas[_problem(model)], told.get(model.method, "-"))]
 
 
-def _problem(model: Model) -> tuple[str, str]:
-    return model.entry.model, model.entry.scale
+def _problem(model: Model) -> Problem:
+    return model.entry.model, model.entry.scale, model.entry.corpus.title
 
 
-def _common_lambdas(models: Sequence[Model]) -> dict[tuple[str, str], float]:
+def _common_lambdas(models: Sequence[Model]) -> dict[Problem, float]:
     """Choose one lambda of F for every problem: that of the first p4_reach, or of the first other group regulariser, or none."""
     order = sorted(models, key=lambda model: (model.method == "obproxsg", model.entry.pipeline != REACH))
-    common: dict[tuple[str, str], float] = {}
+    common: dict[Problem, float] = {}
     for model in order:
         value = model.trained("lmbda").mean
         if value:
@@ -361,7 +380,7 @@ def _states(model: Model, lmbda: float, published: str) -> list[dict[str, Cell]]
     blank: dict[str, Cell] = dict.fromkeys(("objective", "f", "sparsity", "entries", "accuracy", "seconds"), "-")
     blank |= {"problem": model.entry.label, "name": model.name, "published": published, "lmbda": lmbda}
     blank |= {"one_shot": "no, fine-tuned" if finetuned else "yes", "seeds": len(model.entry.seeds)}
-    blank["scale"] = honest_scale(model.entry.scale)
+    blank |= {"scale": honest_scale(model.entry.scale), **told_of(model.entry)}
     sparse: dict[str, Cell] = {"sparsity": model.trained("group_sparsity"), "entries": model.trained("entry_sparsity")}
     sparse["accuracy"] = accuracy(model.before if finetuned else model.entry)
     loss: dict[str, Cell] = {"objective": _objective(model, lmbda), "f": model.trained("f"), "seconds": model.trained("seconds")}

@@ -12,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from audioprune.report.baselines import no_better
 from audioprune.report.entries import finite_or_none
-from audioprune.report.figures import COLORS, DASHES, MARKERS, Figure, footer_of, new_canvas, save_figure, styled
+from audioprune.report.figures import COLORS, DASHES, MARKERS, Figure, corpus_folders, footer_of, new_canvas, save_figure, styled
 from audioprune.report.p4 import LITERAL, REACH, RHO, Model, accuracy, models_of
 from audioprune.report.results import Job, honest_scale
 from audioprune.report.tables import csv_text
@@ -25,6 +26,15 @@ _EPSILON, _STEP = 0.4, 0.25  # of the picture of the projection
 def figures_of(folder: Path, jobs: Sequence[Job]) -> list[Figure]:
     """Draw every figure that the jobs have data for; the picture of the projection needs none."""
     models = models_of(jobs)
+    drawn: list[Figure] = []
+    for title, (place, corpus) in corpus_folders(folder, (model.entry.corpus.title for model in models)).items():
+        own = _figures_of(place, [model for model in models if model.entry.corpus.title == title])
+        drawn += [replace(figure, caption=f"{figure.caption}{corpus}") for figure in own]
+    return [*drawn, projection_figure(folder)]
+
+
+def _figures_of(folder: Path, models: Sequence[Model]) -> list[Figure]:
+    """Draw the networks of one corpus."""
     shown = [model for model in models if model.first_job.of_kind("groups")]
     drawn = [
         sparsity_figure(folder, models),
@@ -34,7 +44,6 @@ def figures_of(folder: Path, jobs: Sequence[Job]) -> list[Figure]:
         layers_figure(folder, _chosen(shown)),
         norms_figure(folder, _chosen(shown)),
         confusion_figure(folder, _chosen(models)),
-        projection_figure(folder),
     ]
     return [figure for figure in drawn if figure]
 
@@ -81,7 +90,7 @@ def _scatter(
             ax.plot(x, 100 * score, MARKERS[kinds.index(model.entry.label) % len(MARKERS)], color=color, alpha=0.85)
         if log:
             _log_axis(ax)
-            front = _front([(row[2], 100 * row[3]) for row in rows])
+            front = front_of([(model, x, 100 * score) for model, _, x, score in rows])
             ax.plot([x for x, _ in front], [y for _, y in front], color="#999999", linewidth=1.2, zorder=1)
         base = [score for model, _, _, score in rows if model.method in ("sgd", "adam")]
         if base and len(kinds) == 1:
@@ -91,8 +100,11 @@ def _scatter(
         ax.set_ylabel(labels[1])
         canvas.legend(handles=_legend(pipelines, kinds, ax), loc="outside right upper", frameon=False)
         table = csv_text(
-            ["model", "row", "pipeline", "seed", labels[0], labels[1], "scale"],
-            [[m.entry.label, m.name, m.entry.pipeline, seed, x, 100 * s, honest_scale(m.entry.scale)] for m, seed, x, s in rows],
+            ["model", "row", "pipeline", "seed", labels[0], labels[1], "remark", "scale"],
+            [
+                [m.entry.label, m.name, m.entry.pipeline, seed, x, 100 * s, no_better(m.entry), honest_scale(m.entry.scale)]
+                for m, seed, x, s in rows
+            ],
         )
         ends = [f"{model.title}, seed {seed}: {x:.4g}, {100 * score:.1f} %" for model, seed, x, score in rows[:16]]
         return save_figure(canvas, folder, name, table, caption, f"{caption} Points: {'; '.join(ends)}.")
@@ -116,6 +128,11 @@ def _legend(pipelines: Sequence[str], kinds: Sequence[str], ax: Any) -> list[Any
     return [*colors, *(shapes if len(kinds) > 1 else []), *ax.get_legend_handles_labels()[0]]
 
 
+def front_of(points: Sequence[tuple[Model, float, float]]) -> list[tuple[float, float]]:
+    """Return the (cost, accuracy) that no cheaper network beats; networks that are no better than chance are on no front."""
+    return _front([(x, y) for model, x, y in points if not no_better(model.entry)])
+
+
 def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     best: list[tuple[float, float]] = []
     for x, y in sorted(points, key=lambda point: (point[0], -point[1])):
@@ -135,7 +152,8 @@ def cost_figure(folder: Path, models: Sequence[Model]) -> Figure | None:
     """Draw the accuracy of every network and seed against the MACs that are left after the trim."""
     labels = ("MACs per second of audio (M)", "Test accuracy (%)")
     return _scatter(folder, "p4_accuracy_macs", models, lambda zero, macs: macs / 1e6 if macs else None, labels,
-                    "Accuracy against cost after the trim. The line joins networks that no cheaper one beats.", True)  # fmt: skip
+                    "Accuracy against cost after the trim. The line joins networks that no cheaper one beats, "
+                    "those at chance left out.", True)  # fmt: skip
 
 
 def receptive_field(rho: int) -> int:

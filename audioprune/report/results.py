@@ -248,6 +248,12 @@ def scale_notes(jobs: Iterable[Job]) -> tuple[str, ...]:
     return tuple(f"Scale custom: {label} differs from its preset in {', '.join(keys)}." for label, keys in told)
 
 
+def validation_text(items: Any) -> str:
+    """Say over which validation items a number is a mean: a number of them, or all where none is given."""
+    count = int(items) if isinstance(items, int | float) and not isinstance(items, bool) else None
+    return "the validation set" if count is None else f"{count} item{'s' * (count != 1)} of the validation set"
+
+
 def without_width(scale: str) -> str:
     """Return a scale without the part that tells the width of the model: what its data and training were."""
     each = ("; ".join(part for part in one.split("; ") if not part.startswith("width ")) for one in scale.split(SCALES_JOINED))

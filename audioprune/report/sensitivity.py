@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 
 from audioprune.report.entries import finite_or_none
 from audioprune.report.figures import Figure, footer_of, new_canvas, save_figure, styled
-from audioprune.report.results import Job, honest_scale
+from audioprune.report.results import Job, honest_scale, validation_text
 from audioprune.report.tables import Column, Table, csv_text
 
 _MAX_TENSORS = 80
@@ -69,7 +69,9 @@ def sensitivity_figure(folder: Path, name: str, job: Job, title: str) -> Figure 
         return None
     tensors = list(dict.fromkeys(curve.tensor for curve in curves))
     shown = tensors[:_MAX_TENSORS]
-    caption = f"Sensitivity of {title}: increase of the validation loss when one tensor alone is pruned; dots mark the chosen ratio."
+    alone = "one tensor, or one set of units with all the tensors it spans," if job.config.get("pipeline.unit_groups") else "one tensor"
+    over = validation_text(job.config.get("pipeline.sensitivity_items"))
+    caption = f"Sensitivity of {title}: increase of the loss on {over} when {alone} alone is pruned; dots mark the chosen ratio."
     if len(shown) < len(tensors):
         caption += f" The first {len(shown)} of {len(tensors)} tensors are drawn; the CSV holds all."
     with styled():
@@ -133,9 +135,12 @@ _QUANTIZATION_COLUMNS = (
     Column("tensor", "Tensor"),
     Column("levels", "Clusters K", "count"),
     Column("bits", "Codeword", "bits"),
+    Column("kept", "Weights kept", "count"),
     Column("loss_increase", "Increase of the loss", "loss"),
     Column("scale", "Scale"),
 )
+_NOT_COUNTED = "How many weights of a tensor were left was not recorded; where none was, K is what was asked for."
+_NONE_LEFT = "K = 0: no weight of the tensor was left to share a value."
 
 
 def quantization_table(job: Job) -> Table | None:
@@ -145,9 +150,15 @@ def quantization_table(job: Job) -> Table | None:
         return None
     with open(path, encoding="utf-8", newline="") as stream:
         lines = [line for line in csv.DictReader(stream) if str(line.get("chosen")).lower() in ("true", "1", "yes")]
-    rows = [
-        {"tensor": str(line.get("tensor")), "scale": honest_scale(job.scale)}
-        | {name: _number(line.get(name)) for name in ("levels", "bits", "loss_increase")}
-        for line in lines
-    ]
-    return Table("quantization", f"Clusters per tensor: {job.name}", _QUANTIZATION_COLUMNS, tuple(rows)) if rows else None
+    rows = tuple(_quantised(line) | {"scale": honest_scale(job.scale)} for line in lines)
+    counted = all(row["kept"] is not None for row in rows)
+    columns = tuple(column for column in _QUANTIZATION_COLUMNS if counted or column.key != "kept")
+    notes = ((_NONE_LEFT,) if any(row["kept"] == 0 for row in rows) else ()) if counted else (_NOT_COUNTED,)
+    return Table("quantization", f"Clusters per tensor: {job.name}", columns, rows, notes) if rows else None
+
+
+def _quantised(line: Mapping[str, str]) -> dict[str, Any]:
+    """Return a row of what is there: a tensor without a weight has neither clusters nor codewords."""
+    row = {name: _number(line.get(name)) for name in ("levels", "bits", "kept", "loss_increase")}
+    empty = {"levels": 0.0, "bits": 0.0} if row["kept"] == 0 else {}
+    return {"tensor": str(line.get("tensor")), **row, **empty}

@@ -26,7 +26,17 @@ from audioprune.progress import progress
 from audioprune.settings import Settings, build_optimizer
 from audioprune.signals import check_stop
 from audioprune.tasks.frames import Frames
-from audioprune.tasks.signal_scores import averaged, batch_items, gain_row, improved, interval_row, keep_audio, monitored, spread
+from audioprune.tasks.signal_scores import (
+    MONITORS,
+    averaged,
+    batch_items,
+    gain_row,
+    improved,
+    interval_row,
+    keep_audio,
+    monitored,
+    spread,
+)
 
 _ORACLE_BATCH = 8
 _LOUDEST = 2.0
@@ -64,6 +74,8 @@ class Adversarial:
     squares generative adversarial networks", ICCV 2017, with the L1 term of Pascual et al., "SEGAN", INTERSPEECH 2017. All numbers are
     the defaults of SEGAN's published PyTorch implementation, since the talk prints none.
     """
+
+    monitors = MONITORS
 
     def __init__(
         self,

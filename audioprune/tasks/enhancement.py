@@ -22,7 +22,7 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.metrics.pool import Scorer
 from audioprune.progress import progress
 from audioprune.signals import check_stop
-from audioprune.tasks.signal_scores import batch_items, improved, keep_audio, monitored, score_row
+from audioprune.tasks.signal_scores import MONITORS, batch_items, improved, keep_audio, monitored, score_row
 from audioprune.tasks.targets import (
     FEATURES,
     OUTPUTS,
@@ -68,6 +68,8 @@ class Enhancement:
         ConfigError: The target, the convention, the feature or the output is unknown, the target does not know it, or ``dry`` is
             outside its range.
     """
+
+    monitors = MONITORS
 
     def __init__(
         self,

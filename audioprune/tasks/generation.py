@@ -20,7 +20,7 @@ from audioprune.compress.loss_oracle import BatchLoss
 from audioprune.dsp import mu_law_decode, mu_law_encode
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.tasks.note_features import BLOCK, LOUDNESS, Conditioning, controls, loudness_curve, played_loudness
-from audioprune.tasks.note_scoring import Collate, note_row, scored, spread_batches, validated
+from audioprune.tasks.note_scoring import Collate, alone, note_row, scored, spread_batches, validated
 from audioprune.tasks.note_targets import frame_features, next_amplitude
 from audioprune.tasks.spectral_loss import WINDOWS, SpectralLoss
 
@@ -57,6 +57,7 @@ class NextSample:
     """
 
     scores_audio = False
+    monitors = ("loss",)
 
     def __init__(
         self,
@@ -162,7 +163,7 @@ class NextSample:
 
         Returns:
             For ``variant``: mean and standard deviation of ``error``, the cross-entropy in nats per sample, and of
-            ``bits_per_sample``, the same in bits; counts and failures.
+            ``bits_per_sample``, the same in bits; counts and failures; ``trivial``, the error of the best constant prediction.
         """
 
         def versions(item: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -170,7 +171,8 @@ class NextSample:
             return {f"{variant}_one_step": self.one_step(model, batch)[0]} | ({} if free is None else {variant: free[0]})
 
         found = scored(self, model, dataset, f"{variant} on {condition}", versions, audio, keep)
-        return {variant: note_row(found, {"error": 1.0, "bits_per_sample": 1 / math.log(2)})}
+        row = note_row(found, {"error": 1.0, "bits_per_sample": 1 / math.log(2)})
+        return {variant: {**row, "trivial": self.trivial_error(model, alone(dataset)), "trivial_name": "a constant"}}
 
     def inputs(self, model: nn.Module, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
         """Return the classes (B, T) of a batch and its features (B, C, T), or None.
@@ -276,6 +278,7 @@ class Reconstruction:
     """
 
     scores_audio = False
+    monitors = ("loss",)
 
     def __init__(
         self,
@@ -370,14 +373,16 @@ class Reconstruction:
             keep: Number of notes whose audio is kept.
 
         Returns:
-            For ``variant``: mean and standard deviation of ``error``, the spectral distance, counts and failures.
+            For ``variant``: mean and standard deviation of ``error``, the spectral distance, counts and failures; ``trivial``, the
+            error of silence.
         """
 
         def versions(item: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, Tensor]:
             return {variant: self.reconstruct(model, batch)[0]}
 
         found = scored(self, model, dataset, f"{variant} on {condition}", versions, audio, keep)
-        return {variant: note_row(found, {"error": 1.0})}
+        row = note_row(found, {"error": 1.0})
+        return {variant: {**row, "trivial": self.trivial_error(model, alone(dataset)), "trivial_name": "silence"}}
 
     def inputs(self, model: nn.Module, batch: Mapping[str, Any]) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return the arguments of the model for a batch and the audio that it should return."""

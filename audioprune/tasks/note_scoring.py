@@ -86,6 +86,12 @@ def scored(
     return found
 
 
+def alone(dataset: Any) -> Iterator[dict[str, Any]]:
+    """Yield every item of a set as a batch of one."""
+    for index in range(len(dataset)):
+        yield _alone(dataset[index])
+
+
 def _alone(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return an item as a batch of one."""
     numbers = {key: torch.tensor([item[key]]) for key in ("pitch", "velocity", "instrument", "family") if key in item}

@@ -15,11 +15,12 @@ import numpy as np
 import soundfile
 from torch import Tensor
 
-from audioprune.metrics import LOWER_IS_BETTER
+from audioprune.metrics import LOWER_IS_BETTER, METRICS
 from audioprune.metrics.listening import estimate
 from audioprune.metrics.pool import ItemScores, score_items, summarise
 
 Scores = Sequence[ItemScores]
+MONITORS = ("loss", *METRICS)
 
 
 def improved(monitor: str, new: float, best: float) -> bool:

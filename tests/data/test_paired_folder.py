@@ -48,6 +48,7 @@ def test_voicebank_layout(voicebank: Path, tmp_path: Path) -> None:
     assert [facts[split]["speakers"] for split in ("train", "valid", "test")] == [3, 1, 1]
     assert corpus.scale() == "paired_folder, 4 s, 3 speakers"
     assert corpus.fingerprint() == _corpus(voicebank, tmp_path).fingerprint() != _corpus(voicebank, tmp_path, seed=1).fingerprint()
+    assert _corpus(voicebank, tmp_path, train_mixtures=1).scale() == "paired_folder, 1 s, 1 speaker"
     chosen = _corpus(voicebank, tmp_path, valid_speakers=["p2"])
     assert {item["id"].partition("_")[2][:2] for item in (chosen.valid()[i] for i in range(2))} == {"p2"}
 

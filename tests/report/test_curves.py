@@ -67,3 +67,13 @@ def test_runs_without_either_are_refused(make_run, tmp_path) -> None:
     with pytest.raises(DataError, match="pipeline=curves or pipeline=budget, got none"):
         write_report(make_run("a").folder, tmp_path / "out", "curves")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_search_says_on_what_it_was_measured_and_by_which_network(make_run) -> None:
+    run = make_run("a", scale="custom; width 2048").scores("mixture", 0.5, 1.4).scores("compressed", 0.5, 1.4)
+    row = {"key": "b", "kind": "budget", "label": "FDNN", "metric": "stoi", "max_drop": 0.05, "drop": 0.0, "scale": "custom; width 4"}
+    run.row(**row, items=2).row(**{**row, "key": "c"}, items=None)
+    table = budget_table(load_jobs(run.folder))
+    assert [row["items"] for row in table.rows] == ["2 items of the validation set", "the validation set"]
+    assert table.rows[0]["scale"] == "custom; width 4, not a reproduction"
+    assert table.rows[0]["remark"] == "no better than mixture" and "Remark" in [column.title for column in table.columns]

@@ -178,7 +178,7 @@ def test_without_an_uncompressed_row_there_is_no_rate(make_run) -> None:
 
 
 def test_a_model_that_came_pruned_is_not_called_uncompressed(make_run) -> None:
-    run = make_run("a").scores("uncompressed", 0.6, 1.5).size("uncompressed", nonzero=233)
+    run = make_run("a", checkpoint="pruned.safetensors").scores("uncompressed", 0.6, 1.5).size("uncompressed", nonzero=233)
     run.size("compressed", nonzero=100, paper=400)
     assert [entry.title for entry in _entries(run)] == ["FDNN as given", "FDNN compressed"]
     assert _one(_entries(run), "FDNN compressed").size("rate_paper").mean is None

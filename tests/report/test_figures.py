@@ -93,6 +93,15 @@ def test_models_of_two_corpora_share_no_front(make_run, tmp_path) -> None:
     assert ["a" * 12 in figure.caption for figure in drawn] == [True, False]
 
 
+def test_means_over_other_conditions_are_not_compared(make_run, tmp_path) -> None:
+    for place, (size, snrs) in enumerate([(1000, (-5.0, 0.0)), (500, (0.0,)), (2000, (-5.0, 0.0))]):
+        run = make_run(f"s{place}", pipeline_config={"sparsity": place})
+        run.scores("compressed", 0.5 + 0.1 * place, 1.5, snrs=snrs).size("compressed", paper=size)
+    found = entries(load_jobs(run.folder.parent))
+    assert [point.entry.config["pipeline.sparsity"] for point in points_of(found)[1]] == ["0", "2"]
+    assert "not scored under all conditions: 1." in pareto_figure(tmp_path, "pareto", found).caption
+
+
 def test_a_smaller_distance_is_on_the_front(make_run) -> None:
     for place, (size, distance) in enumerate([(1000, 0.5), (2000, 0.3), (3000, 0.4)]):
         run = make_run(f"s{place}", pipeline_config={"sparsity": place})
@@ -139,6 +148,29 @@ def test_the_chosen_clusters_are_tabulated(make_run) -> None:
     (run.folder / "quantization.csv").write_text("\n".join(lines))
     table = quantization_table(load_jobs(run.folder)[0])
     assert [(row["tensor"], row["levels"], row["loss_increase"]) for row in table.rows] == [("w", 4, 0.1), ("v", 8, None)]
+    assert "not recorded" in table.notes[0] and "kept" not in [column.key for column in table.columns]
+
+
+def test_a_tensor_of_which_nothing_is_left_has_no_clusters(make_run) -> None:
+    run = make_run("a")
+    lines = ["tensor,levels,loss_increase,bits,chosen,kept", "w,0,0.0,0.0,True,0", "v,4,0.1,2.0,True,7", "u,2,0.0,1.0,True,0"]
+    (run.folder / "quantization.csv").write_text("\n".join(lines))
+    table = quantization_table(load_jobs(run.folder)[0])
+    assert [(row["levels"], row["bits"], row["kept"]) for row in table.rows] == [(0, 0, 0), (4, 2, 7), (0, 0, 0)]
+    assert table.notes == ("K = 0: no weight of the tensor was left to share a value.",)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({}, "the loss on the validation set when one tensor alone is pruned"),
+        ({"sensitivity_items": 2}, "the loss on 2 items of the validation set when one tensor"),
+        ({"unit_groups": True}, "one set of units with all the tensors it spans, alone"),
+    ],
+)
+def test_a_caption_says_what_was_measured(make_run, tmp_path, config, words: str) -> None:
+    run = make_run("a", pipeline_config=config).sensitivity(1, {"w": 0.3})
+    assert words in sensitivity_figure(tmp_path, "s", load_jobs(run.folder)[0], "a").caption
 
 
 def test_a_spectrogram_shows_the_tone_where_it_is(make_run, tmp_path) -> None:

@@ -10,7 +10,7 @@ from audioprune.errors import DataError
 from audioprune.report import kinds, write_report
 from audioprune.report.p4 import main_table, models_of, optimizer_table, size_table
 from audioprune.report.p4_claims import judge
-from audioprune.report.p4_figures import figures_of, receptive_field, receptive_field_figure
+from audioprune.report.p4_figures import figures_of, front_of, receptive_field, receptive_field_figure
 from audioprune.report.p4_page import write_figures
 from audioprune.report.results import Request, load_jobs, read_reported
 from audioprune.report.tables import to_markdown
@@ -28,7 +28,7 @@ def network(make_run, tmp_path):
     """Write the run of one network: dense without sparsity, else pruned, trimmed and its groups."""
 
     def make(name, pipeline, accuracy, method="hspg", sparsity=None, seed=0, model="vgg", corpus="synthetic_scenes", lmbda=0.001,
-             scale=SCALE, training=None, chance=None, **config):  # fmt: skip
+             scale=SCALE, training=None, chance=None, fingerprint=None, **config):  # fmt: skip
         shutil.rmtree(tmp_path / "runs" / name, ignore_errors=True)  # a test may write a run anew
         layout = {"name": model} | ({"rho": config.pop("rho")} if "rho" in config else {})
         run = make_run(name, model, pipeline, seed, scale, data={"name": corpus}, pipeline_config=config, model_config=layout,
@@ -42,6 +42,7 @@ def network(make_run, tmp_path):
             row = {"key": f"{variant}/test", "kind": "score", "label": model.upper(), "variant": variant, "model": model}
             row |= {"metrics": {"accuracy": accuracy, "accuracy_macro": accuracy}, "n": 20, "noise": None, "snr_db": None}
             row |= {} if chance is None else {"chance": chance}
+            row |= {} if fingerprint is None else {"corpus": corpus, "corpus_fingerprint": fingerprint}
             run.row(**row, condition="test", split="test", confusion=[[9, 1], [2, 8]], classes=["park", "tram"], scale=scale, seed=seed)
             more = {"macs_per_second": 2000.0 * params, "latency_ms_per_s": params / 1000}
             run.size(variant, params, params, **more)
@@ -175,6 +176,34 @@ def test_notes_speak_of_what_is_there(network, reported, tmp_path) -> None:
     assert "(a)" not in captions["p4_projection"] and "(b)" not in captions["p4_projection"]
 
 
+def test_networks_of_two_corpora_share_no_block_and_no_figure(network, reported, tmp_path) -> None:
+    for seed in (0, 1):
+        network(f"made{seed}", "p4_reach", 0.6, sparsity=0.5, seed=seed, fingerprint="aaa")
+        network(f"base{seed}", "p4_baseline", 0.7, "sgd", seed=seed, fingerprint="aaa")
+        run = network(f"own{seed}", "p4_reach", 0.9, sparsity=0.5, seed=seed, corpus="class_folder", fingerprint="bbb")
+    jobs = load_jobs(run.folder.parent)
+    for table in (main_table(jobs, reported, "table_4"), size_table(jobs), optimizer_table(jobs, reported)):
+        found = {str(row["corpus"]) for row in table.rows}
+        assert sum("aaa" in name for name in found) == sum("bbb" in name for name in found) == 1
+    drawn = figures_of(tmp_path / "out", jobs)
+    costs = [figure for figure in drawn if figure.png.stem == "p4_accuracy_macs"]
+    assert [figure.png.parent.name for figure in costs] == ["out"] and "90" not in costs[0].csv.read_text()
+    epochs = [figure for figure in drawn if figure.png.stem == "p4_epochs"]
+    assert [figure.png.parent.name for figure in epochs] == ["out", "corpus-2"] and "bbb" in epochs[1].caption
+
+
+def test_a_network_at_chance_is_on_no_front(network, tmp_path) -> None:
+    network("cheap", "p4_reach", 0.1, sparsity=0.5, chance=0.1)
+    network("a", "p4_baseline", 0.7, "sgd", chance=0.1)
+    run = network("b", "p4_baseline", 0.8, "sgd", chance=0.1, seed=1)
+    (figure,) = [each for each in figures_of(tmp_path, load_jobs(run.folder.parent)) if each.png.stem == "p4_accuracy_macs"]
+    assert "no better than chance" in figure.csv.read_text() and "at chance left out" in figure.caption
+    places = {"cheap": (1.0, 10.0), "a": (2.0, 70.0), "b": (3.0, 80.0)}
+    jobs = load_jobs(run.folder.parent)
+    points = [(models_of([job])[0], *places[job.name]) for job in jobs]
+    assert front_of(points) == [(2.0, 70.0), (3.0, 80.0)]
+
+
 def test_one_seed_is_the_smallest(network, tmp_path) -> None:
     network("seed10", "p4_reach", 0.6, sparsity=0.5, seed=10)
     run = network("seed2", "p4_reach", 0.6, sparsity=0.5, seed=2)
@@ -292,7 +321,7 @@ def test_a_network_at_chance_shows_nothing(network, reported) -> None:
     for name in ("A network trained by HSPG in", "Structured pruning speeds th"):
         assert found[name].status == "not shown" and "no better than chance" in found[name].reason
     (row,) = [row for row in main_table(jobs, reported, "table_4").rows if row["name"].startswith("HSPG, p4_reach")]
-    assert row["VGG:accuracy"].reason == "no better than chance"
+    assert row["remark"] == "VGG: no better than chance"
     for table in (size_table(jobs), optimizer_table(jobs, reported)):
         assert "no better than chance" in to_markdown(table)
 

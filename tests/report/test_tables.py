@@ -209,3 +209,11 @@ def test_the_note_on_the_tolerance_goes_by_the_numbers(make_run) -> None:
     assert "in 1 of 2 iterations" in note and "a unit with all the tensors it spans" in note
     run = make_run("b").row(key="c/0/p", kind="iteration", iteration=1, remaining_share=0.5)
     assert iteration_table(load_jobs(run.folder)).notes == ()
+
+
+def test_a_mean_over_fewer_noises_than_the_others_says_so(make_run) -> None:
+    make_run("a").scores("compressed", 0.6, 1.6)
+    run = make_run("b", "lstm").scores("compressed", 0.7, 1.6, noises=("babble",))
+    rows = {row["title"]: row for row in score_table(entries(load_jobs(run.folder.parent))).rows}
+    assert rows["LSTM compressed"]["stoi@0.0"].reason == "mean over babble only"
+    assert rows["FDNN compressed"]["stoi@0.0"].reason == ""

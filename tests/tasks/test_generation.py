@@ -143,6 +143,7 @@ def test_a_uniform_model_has_the_entropy_of_its_classes() -> None:
     assert row["metrics"]["error"] == pytest.approx(math.log(16), rel=1e-6) and row["metrics"]["bits_per_sample"] == pytest.approx(4.0)
     assert row["n"] == 6 and row["n_valid"] == {"error": 6, "bits_per_sample": 6} and not row["failures"]
     assert row["std"]["error"] == pytest.approx(0, abs=1e-6) and row["noise"] is None
+    assert 0 < row["trivial"] < math.log(16) and row["trivial_name"] == "a constant"
     json.dumps(row)
 
 
@@ -211,6 +212,7 @@ def test_scores_keep_audio_of_the_first_notes(tmp_path: Path) -> None:
     row = task.score(Halves(), Notes(), **wanted)["dense"]
     errors = task.errors(Halves(), _batch(6))
     assert row["metrics"] == {"error": pytest.approx(float(errors.mean()))} and row["std"]["error"] == pytest.approx(float(errors.std()))
+    assert row["trivial"] == pytest.approx(task.trivial_error(Halves(), [_batch(6)])) and row["trivial_name"] == "silence"
     assert {file.name for file in tmp_path.iterdir()} == {f"note{n}_{v}.flac" for n in range(2) for v in ("reference", "dense")}
     samples, rate = soundfile.read(tmp_path / "note1_reference.flac")
     assert rate == 16000 and np.allclose(samples, Notes()[1]["audio"].numpy(), atol=1e-4)
