@@ -15,15 +15,11 @@ from typing import Any
 
 from audioprune.errors import ConfigError
 from audioprune.metrics import rate_refusal
+from audioprune.stored import FOLLOWS
 
 _LOG = logging.getLogger(__name__)
 Config = dict[str, Any]
 
-FOLLOWS = {
-    "task": ("sample_rate", "classes", "pitches", "families", "instruments", "frame_length", "hop_length"),
-    "model": ("sample_rate", "classes", "mels", "bins", "frames_per_second", "conditioning"),
-}
-"""Arguments of a task and of a model that follow what stands before them where they are null."""
 _NAMES = {
     "sample_rate": "data.sample_rate",
     "classes": "the number of classes of the corpus",
@@ -40,11 +36,25 @@ _TASK_NAMES = {
     "frame_length": "task.frame_length",
     "frames_per_second": "the frames per second of the task, sample rate / hop_length",
     "conditioning": "the features that task.conditioning gives",
+    "channels": "the channels of the corpus' features",
     "block_size": "the samples of a frame of the task",
     "mels": "data.mels",
 }
 _TAGS = ("pitches", "families", "instruments")
 _ONLY_NULL = (*_TAGS, "frame_length", "hop_length")  # where the key is absent the class decides
+
+
+def check_rates(task: Config, model: Config, corpus: Any, stored: bool = False) -> None:
+    """Compare the sample rates of all parts before the corpus is prepared, which may take long.
+
+    Raises:
+        ConfigError: A given rate contradicts the corpus.
+    """
+    wanted = getattr(corpus, "sample_rate", None)
+    for group, config in (("task", task), ("model", model)):
+        given = config.get("sample_rate")
+        if given is not None and wanted is not None and given != wanted:
+            raise ConfigError(_refusal(f"{group}.sample_rate", given, "data.sample_rate", wanted, stored))
 
 
 def complete_task(config: Config, corpus: Any = None, stored: bool = False) -> Config:
@@ -100,12 +110,18 @@ def complete_model(config: Config, task: Any = None, corpus: Any = None, stored:
     return filled
 
 
+def complete_rate(model: Any, config: Config) -> None:
+    """Let a model whose file says no frame rate count its costs at that of the task."""
+    if config.get("frames_per_second") is not None:
+        model.frames_per_second = float(config["frames_per_second"])
+
+
 def shared(task: Any, corpus: Any) -> dict[str, Any]:
     """Return what a model must agree with, by the name of its argument or attribute."""
     facts = dict(task.shared()) if hasattr(task, "shared") else {}
     features = getattr(corpus, "features", None)
     if hasattr(features, "mels"):
-        facts |= {"mels": features.mels, "frames_per_second": features.sample_rate / features.hop_length}
+        facts |= {"mels": features.mels, "frames_per_second": features.sample_rate / features.hop_length, "channels": features.shape[0]}
     return facts
 
 
@@ -150,13 +166,6 @@ def check_metrics(config: Mapping[str, Any], sample_rate: int) -> None:
         reason = rate_refusal(metric, sample_rate)
         if reason:
             _LOG.warning(f"scores: {metric} is left out: {reason}")
-
-
-def contradicts(group: str, given: Config, stored: Config, key: str) -> bool:
-    """Tell whether a configuration asks for another value of a key than a stored one; what follows asks for nothing."""
-    if key in FOLLOWS[group] and given.get(key) is None:
-        return False
-    return given.get(key) != stored.get(key)
 
 
 def _of_corpus(corpus: Any, key: str) -> Any:

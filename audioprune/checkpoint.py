@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from audioprune.errors import CheckpointError
 from audioprune.files import write_atomic
 
 _VERSION = 1
+_LONGEST_HEADER = 100 << 20
 
 
 def write(path: str | Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Path:
@@ -37,7 +40,17 @@ def write(path: str | Path, tensors: dict[str, Tensor], meta: dict[str, Any]) ->
     """
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = json.dumps({"version": _VERSION, **meta}, sort_keys=True)
-    return write_atomic(path, save_tensors(plain, {"audioprune": text, "sha256": _digest(plain, text)}))
+    return write_atomic(path, _in_order(save_tensors(plain, {"audioprune": text, "sha256": _digest(plain, text)})))
+
+
+def _in_order(data: bytes) -> bytes:
+    """Put the metadata of a written file in order: the library keeps them in a table whose order is random."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors stay aligned
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
 def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -66,6 +79,17 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if meta["version"] > _VERSION:
         raise CheckpointError(f"{path}: format version {meta['version']}, this program reads up to {_VERSION}; update audioprune")
     return tensors, meta
+
+
+def is_foreign(path: Path) -> bool:
+    """Tell whether a safetensors file is whole as far as its header goes and was written by another program."""
+    try:
+        with open(path, "rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(min(length, _LONGEST_HEADER)))
+        return isinstance(header, dict) and "audioprune" not in header.get("__metadata__", {})
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
 
 
 def write_rotating(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> Path:
@@ -163,6 +187,17 @@ def restore_rng_state(states: dict[str, Tensor]) -> None:
     cuda = [state for name, state in sorted(states.items()) if name.startswith("cuda")]
     if cuda and torch.cuda.is_available() and len(cuda) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(cuda)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's global generators for a block, and let them go on behind it where they were before."""
+    before = rng_state()
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        restore_rng_state(before)
 
 
 def _digest(tensors: dict[str, Tensor], text: str) -> str:

@@ -6,6 +6,7 @@ Nothing heavy is imported here; help, completion and ``--cfg`` answer without to
 from __future__ import annotations
 
 import difflib
+import io
 import json
 import logging
 import os
@@ -14,7 +15,8 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +33,12 @@ VERBS = {
     "doctor": "say whether this machine is ready",
 }
 _RUN_VERBS = ("train", "prune", "quantize", "eval")
+_WITH_FILE = (*_RUN_VERBS, "listen", "generate")
 _SWEEP_LOG = "AUDIOPRUNE_SWEEP_LOG"
 _TRACE = "AUDIOPRUNE_TRACE"
+_FROM_FILE = "AUDIOPRUNE_GROUPS_OF_FILE"
 _HELP = ("-h", "--help")
+_FILE = re.compile(r"\+*(checkpoint|systems\.\w+)=")
 
 
 def main() -> None:
@@ -87,17 +92,50 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     Codes: 0 ok, 1 job failed, 2 bad configuration or usage, 3 bad or missing data, 4 bad checkpoint or model file, 5 output not
     writable, full or in use, 6 diverged, 130 interrupted. ``HYDRA_FULL_ERROR=1`` in the environment shows traces.
     """
-    sys.argv = [f"audioprune {verb}", *arguments]
+    groups = _groups_of_file(verb, arguments)
+    place = next((index for index, item in enumerate(arguments) if _FILE.match(item)), 0)  # overrides stand together
+    sys.argv = [f"audioprune {verb}", *arguments[:place], *groups, *arguments[place:]]
     trace = "1" if os.environ.get("HYDRA_FULL_ERROR") else ""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "jobs.jsonl"
-        with _environment(HYDRA_FULL_ERROR="1", **{_TRACE: trace, _SWEEP_LOG: str(log)}):
+        with _environment(HYDRA_FULL_ERROR="1", **{_TRACE: trace, _SWEEP_LOG: str(log), _FROM_FILE: " ".join(groups)}):
             code = _code_of(verb)
         return _sweep_summary(log, code) if log.exists() else code
 
 
+def _groups_of_file(verb: str, arguments: list[str]) -> list[str]:
+    """Return the choices, such as ``data=vctk``, that give the corpus and the task of a model file their keys.
+
+    Without them Hydra would refuse ``data.root=...`` where the corpus of the file is another than the verb's default. The values come
+    from the file later, see `audioprune.stored.effective`. Files of a sweep that differ in their groups choose none.
+    """
+    from audioprune import stored
+
+    if verb not in _WITH_FILE or {"-sc", "--shell-completion"} & set(arguments):
+        return []
+    files = ",".join(item.partition("=")[2] for item in arguments if _FILE.match(item)).split(",")
+    facts = [stored.read_facts(file.strip("'\" ")) for file in files if file]
+    if verb == "listen":  # the first of its systems that names a corpus decides
+        facts = [each for each in facts if each.get("data")][:1]
+    groups = ("data",) if verb == "listen" else ("data", "task")
+    names = {group: _common_name(group, [each.get(group) for each in facts]) for group in groups if not stored.given(arguments, group)}
+    return [f"{group}={name}" for group, name in names.items() if name]
+
+
+def _common_name(group: str, nodes: list[Any]) -> str:
+    """Return the option of a group of this package that all nodes of files are of, or nothing."""
+    from audioprune import stored
+
+    names = {str(node.get("name")) if isinstance(node, dict) and stored.is_harmless(node) else "" for node in nodes}
+    own = all(isinstance(node, dict) and stored.in_room(group, node.get("_target_")) for node in nodes)
+    name = names.pop() if own and len(names) == 1 else ""
+    return name if re.fullmatch(r"\w+", name) and (_conf() / group / f"{name}.yaml").is_file() else ""
+
+
 def _code_of(verb: str) -> int:
     try:
+        _refuse_odd_bytes(sys.argv)
+        _print_any_name()
         _compose_and_run(verb)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2 if stop.code else 0
@@ -146,10 +184,11 @@ def job(config: Any) -> None:
 
     _show_notes()
     hydra = HydraConfig.get()
-    record = {"folder": hydra.runtime.output_dir, "overrides": list(hydra.overrides.task)}
+    overrides = _typed(hydra.overrides.task)
+    record = {"folder": hydra.runtime.output_dir, "overrides": overrides}
     code = 0
     try:
-        record["status"] = _work(hydra.job.config_name, config, Path(hydra.runtime.output_dir), list(hydra.overrides.task))
+        record["status"] = _work(hydra.job.config_name, config, Path(hydra.runtime.output_dir), overrides)
     except Exception as error:
         code = _explain(error)
         record |= {"status": "interrupted" if code == 130 else "failed", "reason": _first_line(error)}
@@ -157,6 +196,11 @@ def job(config: Any) -> None:
         _append_record({**record, "code": code})
     if code == 130 or code and hydra.mode != RunMode.MULTIRUN:
         raise SystemExit(code)
+
+
+def _typed(overrides: Any) -> list[str]:
+    """Return the overrides that the user typed, without the groups that a model file chose."""
+    return [item for item in overrides if item not in os.environ.get(_FROM_FILE, "").split()]
 
 
 def _show_notes() -> None:
@@ -171,15 +215,78 @@ def _show_notes() -> None:
 def _work(verb: str, config: Any, folder: Path, overrides: list[str]) -> str:
     from audioprune import schema
 
+    config = _with_file(config, overrides)
     schema.check(config)
     if verb in _RUN_VERBS:
         from audioprune import verbs
 
-        return verbs.experiment(config, folder, overrides)
+        return verbs.experiment(config, folder, overrides, _differences(verb, config))
     from audioprune import tools
 
-    getattr(tools, verb)(config)
+    if verb in _WITH_FILE:
+        getattr(tools, verb)(config, overrides)
+    else:
+        getattr(tools, verb)(config)
     return "finished"
+
+
+def _differences(verb: str, config: Any) -> list[str]:
+    """Return the keys in which a job is not the experiment that it names; without one no scale can be declared."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from audioprune.presets import differing
+
+    chosen = HydraConfig.get().runtime.choices.get("experiment")
+    if not chosen:
+        return ["scale"] if config.scale else []
+    return differing(_compared(config), _preset(verb, chosen))
+
+
+@cache
+def _preset(verb: str, experiment: str) -> dict[str, Any]:
+    """Compose an experiment without any other override, once for all jobs of a sweep."""
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+
+    known = GlobalHydra.instance().is_initialized()
+    with nullcontext() if known else initialize_config_module(version_base="1.3", config_module="audioprune.conf"):
+        return _compared(compose(verb, overrides=[f"experiment={experiment}"]))
+
+
+def _compared(config: Any) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    from audioprune.presets import GROUPS
+
+    return {"scale": config.scale} | {group: OmegaConf.to_container(config[group], resolve=True) for group in GROUPS}
+
+
+def _with_file(config: Any, overrides: list[str]) -> Any:
+    """Return the configuration with what a model file says in place of the verb's defaults."""
+    from omegaconf import OmegaConf, open_dict
+
+    from audioprune import stored
+
+    plain = OmegaConf.to_container(config, resolve=True)
+    meant = stored.effective(plain, overrides)
+    changed = [key for key in meant if meant[key] != plain.get(key)]
+    if not changed:
+        return config
+    filled = config.copy()
+    with open_dict(filled):
+        for key in changed:
+            _fill(filled, key, meant[key])
+    return filled
+
+
+def _fill(config: Any, key: str, value: Any) -> None:
+    """Put a value of a file into a configuration, within the types of its group where the group is the value's."""
+    same = isinstance(value, dict) and config[key] is not None and config[key].get("_target_") == value.get("_target_")
+    if not same:
+        config[key] = value
+        return
+    for name, item in value.items():
+        config[key][name] = item
 
 
 def _append_record(record: dict[str, Any]) -> None:
@@ -196,16 +303,18 @@ def _compose_and_run(verb: str) -> None:
 
     schema.register()
     sys.path.insert(0, os.getcwd())
-    OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(_plain_root(_root_)), replace=True)
+    OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(_meant(_root_)), replace=True)
     hydra.main(version_base="1.3", config_path="pkg://audioprune.conf", config_name=verb)(job)()
 
 
-def _plain_root(root: Any) -> dict[str, Any]:
-    """Resolve everything of a configuration but Hydra's own part, which names this folder."""
+def _meant(root: Any) -> dict[str, Any]:
+    """Resolve everything of a configuration but Hydra's own part, which names this folder, and add what a model file says."""
     from omegaconf import OmegaConf
 
+    from audioprune import stored
+
     copy = OmegaConf.masked_copy(root, [key for key in root if key != "hydra"])
-    return OmegaConf.to_container(copy, resolve=True)
+    return stored.effective(OmegaConf.to_container(copy, resolve=True), _typed(root.hydra.overrides.task))
 
 
 def _sweep_summary(log: Path, code: int) -> int:
@@ -278,11 +387,12 @@ def _closest_hint(text: str) -> str:
 
 
 def _swept_group(text: str) -> str:
-    """Return the override, such as ``pipeline=a,b``, that sweeps over the group whose key a message of Hydra refuses, or nothing."""
+    """Return the override, such as ``pipeline=a,b``, that sweeps over what decides the key that a message of Hydra refuses, or nothing."""
     refused = re.search(r"override '(\w+)\.", text)
     if not refused or not {"-m", "--multirun"} & set(sys.argv):
         return ""
-    return next((item for item in sys.argv if item.startswith(f"{refused.group(1)}=") and "," in item), "")
+    deciding = (f"{refused.group(1)}=", "experiment=")
+    return next((item for item in sys.argv if item.startswith(deciding) and "," in item), "")
 
 
 def _conf() -> Path:
@@ -316,6 +426,22 @@ def _complete(arguments: list[str]) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
     return 0
+
+
+def _refuse_odd_bytes(arguments: list[str]) -> None:
+    """Refuse an argument that cannot be written into a configuration; Python keeps bytes that are no text as lone surrogates."""
+    from audioprune.errors import ConfigError
+
+    for argument in arguments:
+        if any("\ud800" <= letter <= "\udfff" for letter in argument):
+            remedy = "rename the file or folder, or link to it by another name"
+            raise ConfigError(f"expected a command line in UTF-8, got {ascii(argument)}; {remedy}")
+
+
+def _print_any_name() -> None:
+    """Let file names be printed that are not UTF-8, with the odd bytes spelled out, as Python does on the error stream."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _say(text: str) -> None:

@@ -39,13 +39,13 @@ def write_atomic(path: str | Path, data: bytes | str) -> Path:
 
     Args:
         path: Final name; missing parent folders are made.
-        data: Content; text is encoded as UTF-8.
+        data: Content; text is encoded as UTF-8, and what has no place there, such as a byte of a file name, is spelled out.
 
     Raises:
         OutputError: The folder cannot be written or the disk is full; an existing file of that name is unharmed.
     """
     path = Path(path)
-    payload = data.encode() if isinstance(data, str) else data
+    payload = data.encode(errors="backslashreplace") if isinstance(data, str) else data
     temporary = path.with_name(f"{path.name}.tmp.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

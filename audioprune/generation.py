@@ -6,7 +6,6 @@ How models are trained and scored stands in tasks/generation.py.
 from __future__ import annotations
 
 import io
-import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from audioprune.data.notes import NoteStore
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.files import write_atomic
 from audioprune.loading import instantiate, load_model_file
+from audioprune.stored import corpus_of
 
 _WARM_UP_SAMPLES = 800
 _PITCH, _VELOCITY = 60, 100
@@ -111,9 +111,9 @@ def make_note(
         checkpoint: Model file or run folder.
         wanted: The note.
         out: The file to write, ending in ``.wav``.
-        data: Configuration of the corpus, by default that of the run which the checkpoint lies in; it is prepared only if it is needed.
+        data: Configuration of the corpus, by default the one that the file names; it is prepared only if it is needed.
         model: Configuration of a model that is not of this package, or None.
-        task: Configuration of the task for a file that names none, or None.
+        task: Configuration of the task in place of the file's, or None.
 
     Raises:
         ConfigError: The model makes no notes, or something is missing or unknown.
@@ -124,7 +124,7 @@ def make_note(
     if Path(out).suffix.lower() != ".wav":
         raise ConfigError(f"expected out=<file>.wav, got {out}; give a name that ends in .wav")
     loaded = load_model_file(checkpoint, agreement.complete_model(model) if model else None)
-    config = loaded.task_config or task
+    config = task or loaded.task_config
     if not config:
         raise ConfigError(f"{checkpoint}: expected a file that names its task, got none; give task=next_sample, autoencoder or synthesis")
     given = instantiate(agreement.complete_task(config))
@@ -133,19 +133,8 @@ def make_note(
             f"{checkpoint}: expected a model that makes notes, got one of {type(given).__name__}; train one with experiment=p3/..."
         )
     agreement.check_parts(loaded.model, given, None)
-    return _Session(given, config, loaded.model.eval(), wanted, data or corpus_of_run(checkpoint)).make(Path(out))
-
-
-def corpus_of_run(checkpoint: str) -> dict[str, Any] | None:
-    """Return the configuration of the corpus that a run was trained on; None where there is no run or another kind of corpus."""
-    path = Path(checkpoint)
-    folder = path if path.is_dir() else path.parent
-    try:
-        found = json.loads((folder / "run.json").read_text(encoding="utf-8"))["config"]["data"]
-        own = str(found["_target_"]).startswith("audioprune.data.") and str(found["_target_"]).count(".") == 3
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return found if own and not any(isinstance(value, dict) for value in found.values()) else None
+    config = {**config, "sample_rate": given.sample_rate}
+    return _Session(given, config, loaded.model.eval(), wanted, data or corpus_of(checkpoint)).make(Path(out))
 
 
 @dataclass

@@ -7,6 +7,8 @@ in run.py.
 from __future__ import annotations
 
 import importlib
+import sysconfig
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,8 @@ from audioprune.compress.weight_norm import fold_like_
 from audioprune.errors import AudiopruneError, CheckpointError, ConfigError
 from audioprune.packing import unpack
 from audioprune.places import MODEL_FILES, model_file
-
-PACKAGE_MODELS = "audioprune.models."
+from audioprune.state_dicts import PICKLED, fitting, read_state_dict
+from audioprune.stored import in_room, is_plain
 
 
 def instantiate(node: dict[str, Any]) -> Any:
@@ -36,10 +38,37 @@ def instantiate(node: dict[str, Any]) -> Any:
     try:
         return build_node({**{key: value for key, value in node.items() if key != "name"}, "_convert_": "all"})
     except InstantiationException as error:
-        if isinstance(error.__cause__, AudiopruneError):
-            raise error.__cause__ from error
-        reason = next(iter(str(error.__cause__ or error).splitlines()), "") or type(error.__cause__ or error).__name__
-        raise ConfigError(f"cannot build {target}: {reason}; check the name and its arguments") from error
+        cause = _cause(error)
+        if isinstance(cause, AudiopruneError):
+            raise cause from error
+        raise ConfigError(f"cannot build {target}: {_reason(cause)}; check the name and its arguments") from error
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return what went wrong beneath the wrapping of Hydra."""
+    from hydra.errors import InstantiationException
+
+    while error.__cause__ is not None and (isinstance(error, InstantiationException) or str(error).startswith("Error loading")):
+        error = error.__cause__
+    return error
+
+
+def _reason(error: BaseException) -> str:
+    """Return an error's first line, its kind and the line of the user's file that it comes from."""
+    kind, text = type(error).__name__, next(iter(str(error).splitlines()), "")
+    if isinstance(error, SyntaxError):
+        return f"{error.msg} ({kind}, {Path(error.filename or '?').name} line {error.lineno})"
+    frames = [(frame.f_code.co_filename, number) for frame, number in traceback.walk_tb(error.__traceback__)]
+    places = [f", {Path(name).name} line {number}" for name, number in frames if _is_users(name)]
+    place = places[-1] if places else ""
+    return f"{text} ({kind}{place})" if text else f"{kind}{place}"
+
+
+def _is_users(file: str) -> bool:
+    """Tell whether a source file is neither installed nor of this package."""
+    installed = {"site-packages", "dist-packages"} & set(Path(file).parts)
+    own = (str(Path(__file__).parent), sysconfig.get_path("stdlib"))
+    return Path(file).exists() and not installed and not file.startswith(own)
 
 
 def build_model(config: dict[str, Any], trusted: bool) -> nn.Module:
@@ -56,7 +85,8 @@ def build_model(config: dict[str, Any], trusted: bool) -> nn.Module:
     target = str(config.get("_target_", ""))
     if not trusted and not is_package_model(target):
         raise CheckpointError(
-            f"the file names the model '{target}', which is not one of this package; give it yourself with model._target_={target or '...'}"
+            f"the file names the model '{target}', which is not one of this package; give it yourself with "
+            f"model._target_={target or '...'} (its arguments come from the file)"
         )
     model = instantiate(config)
     if not isinstance(model, nn.Module):
@@ -75,18 +105,9 @@ def build_stored(config: dict[str, Any], known: dict[str, Any] | None) -> nn.Mod
     Raises:
         CheckpointError: The file names another class, or an argument could name code.
     """
-    if not isinstance(config, dict) or not _is_plain({key: value for key, value in config.items() if key != "_target_"}):
+    if not isinstance(config, dict) or not is_plain({key: value for key, value in config.items() if key != "_target_"}):
         raise CheckpointError("the file's model has arguments that could name code; the file is not loaded")
     return build_model(config, trusted=known is not None and config.get("_target_") == known.get("_target_"))
-
-
-def _is_plain(value: Any) -> bool:
-    """Tell whether a value of a file holds data alone: no ``_target_`` or other command at any depth, no interpolation."""
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and not key.startswith("_") and _is_plain(item) for key, item in value.items())
-    if isinstance(value, list):
-        return all(map(_is_plain, value))
-    return isinstance(value, int | float | bool | type(None)) or (isinstance(value, str) and "${" not in value)
 
 
 def require_example(model: nn.Module) -> None:
@@ -105,7 +126,7 @@ def require_example(model: nn.Module) -> None:
 
 def is_package_model(target: str) -> bool:
     """Tell whether a dotted name is a model class defined in audioprune.models."""
-    if not target.startswith(PACKAGE_MODELS) or target.count(".") != 3:
+    if not in_room("model", target):
         return False
     module_name, _, name = target.rpartition(".")
     try:
@@ -152,7 +173,7 @@ def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None
     """Read a model from a packed file, a checkpoint of this package, a run folder or a plain state dict.
 
     Args:
-        path: ``*.apz``, ``*.safetensors``, ``*.pt``/``*.pth`` or a run folder.
+        path: ``*.apz``, ``*.safetensors``, a run folder, or a state dict as other programs save it, see `audioprune.state_dicts`.
         model_config: Model to build for a plain state dict, or for a file whose model is not one of this package.
 
     Raises:
@@ -163,7 +184,7 @@ def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None
         raise CheckpointError(f"{path}: expected {' or '.join(MODEL_FILES)} in this folder, found none; give a finished run")
     if not path.exists():
         raise CheckpointError(f"checkpoint {path} does not exist; expected a .apz, .safetensors or .pt file or a run folder")
-    if path.suffix in (".pt", ".pth", ".bin"):
+    if path.suffix in PICKLED or (path.suffix == ".safetensors" and checkpoint.is_foreign(path)):
         return _load_state_dict(path, model_config)
     mask = codebooks = None
     if path.suffix == ".apz":
@@ -184,8 +205,8 @@ def _package_task(config: dict[str, Any] | None) -> dict[str, Any] | None:
     if not config:
         return None
     target = str(config.get("_target_", "")) if isinstance(config, dict) else ""
-    plain = bool(target) and _is_plain({key: value for key, value in config.items() if key != "_target_"})
-    if not target.startswith("audioprune.tasks.") or target.count(".") != 3 or not plain:
+    plain = bool(target) and is_plain({key: value for key, value in config.items() if key != "_target_"})
+    if not in_room("task", target) or not plain:
         raise CheckpointError(f"the file names the task '{target}', which is not one of this package; the file is not loaded")
     module_name, _, name = target.rpartition(".")
     try:
@@ -200,16 +221,9 @@ def _package_task(config: dict[str, Any] | None) -> dict[str, Any] | None:
 def _load_state_dict(path: Path, model_config: dict[str, Any] | None) -> LoadedModel:
     if model_config is None:
         raise CheckpointError(f"{path}: a plain state dict says nothing about its model; give model=...")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds here; each of them means that the file is not loaded
-        raise CheckpointError(
-            f"{path}: contains code or is damaged, not loaded ({type(error).__name__}); expected a plain state dict"
-        ) from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise CheckpointError(f"{path}: expected a state dict of tensors; save it with torch.save(model.state_dict(), ...)")
+    state, said = read_state_dict(path)
     model = build_model(model_config, trusted=True)
+    state = fitting(path, state, model.state_dict(), said)
     _refuse_other_shapes(path, model, state)
     return LoadedModel(restore_model(model, state), model_config, None, None, None)
 

@@ -5,15 +5,13 @@ Which steps exist is written in steps/; how a user starts a run in cli.py.
 
 from __future__ import annotations
 
-import json
+import copy
+import logging
 import os
-import platform
-import shutil
-import subprocess
 import time
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,13 +19,13 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from audioprune import __version__, agreement, checkpoint
+from audioprune import agreement, checkpoint, presets, stored
 from audioprune.compress.kmeans import Codebook
-from audioprune.compress.masks import Mask
+from audioprune.compress.masks import Mask, prunable
 from audioprune.devices import chosen_device
-from audioprune.errors import CheckpointError, ConfigError, DataError, OutputError
-from audioprune.files import append_line, check_writable, drop_leftovers, lock, read_lines, write_json
-from audioprune.identity import config_hash, result_config, variables
+from audioprune.errors import CheckpointError, ConfigError, DataError
+from audioprune.files import append_line, check_writable, drop_leftovers, lock, read_lines, sha256_file, write_json
+from audioprune.identity import config_hash, result_config
 from audioprune.loading import (
     LoadedModel,
     build_model,
@@ -37,17 +35,27 @@ from audioprune.loading import (
     require_example,
     restore_model,
 )
+from audioprune.model_names import shown_name
 from audioprune.places import model_file
-from audioprune.results import Results, clean
+from audioprune.results import BranchResults, Results, clean
+from audioprune.run_folder import empty, environment, read_json, refuse_foreign, write_status
 from audioprune.settings import Settings
 from audioprune.signals import check_stop, graceful
+from audioprune.step_state import Findings, StepStates
+from audioprune.trial import require_fit
+
+DENSE_ZEROS = 0.01
+"""Share of zero weights up to which a loaded model counts as dense: single zeros come about without pruning."""
+
+_LOG = logging.getLogger(__name__)
 
 
 class Step(Protocol):
     """One piece of a pipeline: the only thing that changes a run.
 
-    A step may also have ``check(run)``, which refuses what it could not carry out before any step begins, and
-    ``cleanup(run, path)``, called once its result is stored.
+    A step may also have ``check(run)``, which refuses what it could not carry out before any step begins;
+    ``cleanup(run, path)``, called once its result is stored; and, where it holds other steps, ``nested(path)``, which returns them
+    by the path under which each of them is carried out last.
     """
 
     def run(self, run: Run, path: str) -> None:
@@ -69,9 +77,16 @@ class Run:
         settings: Training numbers.
         mask: Kept weights, or None before the first pruning.
         codebooks: Codebook and codes of every quantised tensor, or None.
-        facts: JSON values that steps leave for later steps.
+        findings: What steps tell later ones.
+        states: What each step remembers for itself.
         results: Measured rows.
         from_checkpoint: Whether the model was loaded rather than initialised.
+        scale_differs: In which keys the run is not what its preset declares; empty where it is.
+        given_as: How the loaded model was compressed already, such as ``pruned and trimmed``; empty for a dense one.
+        steps: The whole pipeline, for steps that depend on others.
+        beside: Path of the step that branched this off another run, or None; a branch stores no state of its own.
+        stamp: Short name and fingerprint of the corpus, for every row and file.
+        parent: SHA-256 of the model file that the run began from, or None.
     """
 
     config: dict[str, Any]
@@ -84,12 +99,22 @@ class Run:
     settings: Settings
     mask: Mask | None = None
     codebooks: dict[str, Codebook] | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
+    states: StepStates = field(default_factory=StepStates)
     from_checkpoint: bool = False
+    given_as: str = ""
     completed: set[str] = field(default_factory=set)
+    scale_differs: list[str] = field(default_factory=list)
+    steps: Mapping[str, Step] = field(default_factory=dict)
+    beside: str | None = None
+
+    stamp: dict[str, Any] = field(default_factory=dict)
+    parent: str | None = None
 
     def __post_init__(self) -> None:
-        self.results = Results(self.folder / "results.jsonl")
+        self.results = Results(self.folder / "results.jsonl", self.stamp)
+        if not self.findings.original_params:
+            self.findings.original_params = sum(parameter.numel() for parameter in self.model.parameters())
 
     @property
     def seed(self) -> int:
@@ -104,17 +129,68 @@ class Run:
     @property
     def label(self) -> str:
         """Name of the model as tables print it."""
-        return self.model_config.get("name", type(self.model).__name__).upper()
+        return shown_name(self.model_config, type(self.model).__name__)
 
     @property
     def scale(self) -> str:
         """How large this experiment is, for every table and figure."""
-        width = getattr(self.model, "width", None)
-        parts = [self.config.get("scale") or "custom", self.data.scale()]
+        return self.scale_of(self.model)
+
+    def scale_of(self, model: nn.Module) -> str:
+        """How large this experiment is for a row about another model, whose width is its own."""
+        width = getattr(model, "width", None)
+        declared = "" if self.scale_differs else self.config.get("scale")
+        parts = [declared or "custom", self.data.scale()]
         return "; ".join(parts + ([f"width {width}"] if width is not None else []))
 
+    @contextmanager
+    def branch(
+        self,
+        model: nn.Module,
+        path: str,
+        *,
+        model_config: dict[str, Any] | None = None,
+        mask: Mask | None = None,
+        new_task: bool = False,
+    ) -> Iterator[Run]:
+        """Train or score another model beside this run, which stays as it is: the only way to do so.
+
+        The branch has a task, step states, rows and a generator of its own. The generator begins with the run's seed, so that a
+        killed and resumed branch ends in the same bits; when the branch ends, the run's generator goes on where it was. Rows join
+        those of the run at the end, under ``path``; they are lost where the branch fails, and measured again when it is resumed.
+
+        Args:
+            model: The model of the branch; it shares nothing with the run's.
+            path: Step that the branch belongs to.
+            model_config: What rebuilds its class, where it is not that of the run.
+            mask: Its kept weights.
+            new_task: Whether the task begins anew, as for a training from scratch; otherwise it is a copy of the run's.
+        """
+        with checkpoint.seeded(self.seed):
+            task = instantiate(self.task_config) if new_task else copy.deepcopy(self.task)
+            own = {"findings": Findings(), "states": StepStates(), "completed": set(), "codebooks": None}
+            side = replace(self, model=model, model_config=model_config or self.model_config, task=task, mask=mask, beside=path, **own)
+            if new_task:
+                side.from_checkpoint, side.given_as = False, ""
+            rows = side.results = BranchResults(self.results, path)
+            yield side
+        rows.merge()
+
+    def made_with(self) -> dict[str, Any]:
+        """Return what every written file says of its making, so that it can be judged alone."""
+        data, scoring = self.config.get("data"), self.config.get("scoring") or {}
+        return {
+            "task": self.task_config,
+            "data": stored.portable(data) if data else None,
+            **self.stamp,
+            "training": self.config.get("training"),
+            "metrics": scoring.get("metrics"),
+            "seed": self.config.get("seed"),
+            "parent": self.parent if self.from_checkpoint else None,
+        }
+
     def save_state(self) -> None:
-        """Store model, mask, codebooks, facts and the completed steps in one verified file."""
+        """Store model, mask, codebooks, what steps remember and the completed steps in one verified file."""
         tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
         if self.mask is not None:
             tensors |= {f"mask/{name}": value for name, value in self.mask.state_dict().items()}
@@ -122,17 +198,27 @@ class Run:
             tensors |= {f"centroids/{name}": book.centroids, f"codes/{name}": book.codes}
         if hasattr(self.task, "state_dict"):  # what a task trains besides the model, such as a discriminator
             tensors |= {f"task/{name}": value for name, value in self.task.state_dict().items()}
-        meta = {"facts": clean(self.facts), "completed": sorted(self.completed), "model_config": self.model_config}
+        meta = {"findings": clean(self.findings.as_dict()), "states": clean(self.states.as_dict())}
+        meta |= {"completed": sorted(self.completed), "model_config": self.model_config, **self.made_with()}
         checkpoint.write_rotating(self.folder / "state.safetensors", tensors, meta)
 
     def load_state(self) -> None:
-        """Restore the newest stored state of this folder, if there is one."""
-        stored = checkpoint.read_newest(self.folder / "state.safetensors")
+        """Restore the newest stored state of this folder, if there is one.
+
+        Raises:
+            CheckpointError: It is damaged, or of a version that stored what steps remember otherwise.
+        """
+        newest = checkpoint.read_newest(self.folder / "state.safetensors")
         done = {row["path"] for row in read_lines(self.folder / "progress.jsonl")}
-        if stored is None:
+        if newest is None:
             self.completed = done
             return
-        tensors, meta = stored
+        tensors, meta = newest
+        if not {"findings", "states"} <= set(meta):
+            raise CheckpointError(
+                f"{self.folder / 'state.safetensors'}: expected the states of single steps, got one that all steps shared; "
+                "it was written by an older version, run again with runtime.force=true to start over"
+            )
         self.model = restore_model(build_stored(meta["model_config"], self.model_config), checkpoint.under(tensors, "model/"))
         self.model_config = meta["model_config"]
         masks = checkpoint.under(tensors, "mask/")
@@ -141,12 +227,14 @@ class Run:
         self.codebooks = {name: Codebook(centroids[name], codes[name]) for name in centroids} or None
         if hasattr(self.task, "load_state_dict"):
             self.task.load_state_dict(checkpoint.under(tensors, "task/"))
-        self.facts = meta["facts"]
+        self.findings, self.states = Findings.from_dict(meta["findings"]), StepStates(meta["states"])
         self.completed = set(meta["completed"]) | done
 
     def finish(self, path: str, changed: bool) -> None:
         """Record a completed step; the state is stored only when the step changed it."""
         self.completed.add(path)
+        if self.beside is not None:
+            return
         if changed:
             self.save_state()
         else:
@@ -166,38 +254,48 @@ def execute(run: Run, steps: Mapping[str, Step], prefix: str = "") -> None:
             step.cleanup(run, path)
 
 
-def run_job(config: DictConfig, folder: Path, overrides: list[str]) -> str:
+def run_job(config: DictConfig, folder: Path, overrides: list[str], differs: Sequence[str] = ()) -> str:
     """Run one composed experiment in its folder.
+
+    Args:
+        config: The composed configuration.
+        folder: The run folder.
+        overrides: The command line.
+        differs: Keys in which the configuration is not the preset that it names.
 
     Returns:
         ``"finished"``, or ``"cached"`` when the folder already held the finished run.
     """
-    plain = OmegaConf.to_container(config, resolve=True)
+    plain = stored.effective(OmegaConf.to_container(config, resolve=True), overrides)
     chosen_device(plain["runtime"]["device"])
-    status = _read_json(folder / "status.json")
-    _refuse_foreign(folder, plain)
+    status = read_json(folder / "status.json")
+    refuse_foreign(folder, plain)
     if status.get("status") == "finished" and not plain["runtime"]["force"]:
         return "cached"
     check_writable(folder, need_bytes=50_000_000)
     with lock(folder), graceful():
         drop_leftovers(folder)
         if plain["runtime"]["force"]:
-            _clear(folder)
+            empty(folder)
         started = time.monotonic()
         try:
             steps = build_steps(plain["pipeline"])
-            run = build(plain, folder, overrides)
+            run = build(plain, folder, overrides, differs)
             check_steps(run, steps)
             execute(run, steps)
         except BaseException as error:
-            _write_status(folder, error)
+            write_status(folder, error)
             raise
         write_json(folder / "status.json", {"status": "finished", "seconds": round(time.monotonic() - started, 1)})
     return "finished"
 
 
-def build(plain: dict[str, Any], folder: Path, overrides: list[str]) -> Run:
-    """Build all parts of an experiment and restore its stored state."""
+def build(plain: dict[str, Any], folder: Path, overrides: list[str], differs: Sequence[str] = ()) -> Run:
+    """Build all parts of an experiment and restore its stored state.
+
+    Corpus and task are those of the checkpoint where there is one and the user gave no others.
+    """
+    plain = stored.effective(plain, overrides)
     runtime = plain["runtime"]
     torch.set_num_threads(runtime["threads"] or len(os.sched_getaffinity(0)))
     torch.manual_seed(plain["seed"])
@@ -205,22 +303,31 @@ def build(plain: dict[str, Any], folder: Path, overrides: list[str]) -> Run:
     settings = Settings(**{**numbers, "betas": tuple(numbers["betas"])})
     loaded = _load(plain)
     _refuse_other_model(loaded, plain, overrides)
+    stored.check(plain, overrides)
     data = instantiate(plain["data"])
+    of_file = loaded is not None and bool(loaded.task_config) and plain["task"] == loaded.task_config
+    agreement.check_rates(plain["task"], loaded.model_config if loaded else plain["model"], data, of_file)
     data.prepare()
-    stored = bool(loaded and loaded.task_config)
-    task_config = agreement.complete_task(loaded.task_config if stored else plain["task"], data, stored)
+    stamp = {"corpus": plain["data"].get("name") or type(data).__name__, "corpus_fingerprint": str(data.fingerprint())}
+    task_config = agreement.complete_task(plain["task"], data, of_file)
     task = instantiate(task_config)
     model_config = agreement.complete_model(loaded.model_config if loaded else plain["model"], task, data, loaded is not None)
-    model = _with_rate(loaded, model_config) if loaded else build_model(model_config, trusted=True)
+    model = loaded.model if loaded else build_model(model_config, trusted=True)
+    agreement.complete_rate(model, model_config)
     require_example(model)
     agreement.check_parts(model, task, data)
     agreement.check_metrics(plain, task.sample_rate)
-    run = Run(plain, folder, model, model_config, data, task, task_config, settings, from_checkpoint=loaded is not None)
+    run = Run(plain, folder, model, model_config, data, task, task_config, settings, stamp=stamp, from_checkpoint=loaded is not None)
+    run.scale_differs = [*differs, *presets.further(plain, model_config, data.describe)]
     if loaded:
         run.mask, run.codebooks = loaded.mask, loaded.codebooks
-        run.facts["checkpoint"] = str(plain["checkpoint"])
+        run.given_as = _compressed_as(loaded)
+        run.parent = sha256_file(model_file(plain["checkpoint"]))
+        for note in stored.notes(plain, overrides, stamp["corpus_fingerprint"]):
+            _LOG.warning(note)
     _describe(run)
     run.load_state()
+    require_fit(run.model, task, data)
     return run
 
 
@@ -229,8 +336,7 @@ def _load(plain: dict[str, Any]) -> LoadedModel | None:
     if not plain["checkpoint"]:
         return None
     model_config = agreement.complete_model(plain["model"])
-    named = model_file(plain["checkpoint"]).suffix in (".apz", ".safetensors")
-    if not named and plain["model"] != model_config:
+    if not stored.read_facts(plain["checkpoint"]) and plain["model"] != model_config:
         data = instantiate(plain["data"])
         data.prepare()
         task = instantiate(agreement.complete_task(plain["task"], data))
@@ -238,18 +344,21 @@ def _load(plain: dict[str, Any]) -> LoadedModel | None:
     return load_model_file(plain["checkpoint"], model_config)
 
 
-def _with_rate(loaded: LoadedModel, model_config: dict[str, Any]) -> nn.Module:
-    """Return a loaded model that counts costs at the rate of its task; files of older versions do not say it."""
-    if "frames_per_second" in model_config and "frames_per_second" not in loaded.model_config:
-        loaded.model.frames_per_second = model_config["frames_per_second"]
-    return loaded.model
-
-
 def check_steps(run: Run, steps: Mapping[str, Step]) -> None:
-    """Let every step that is not done yet refuse what it could not carry out, before the first one begins."""
-    for name, step in steps.items():
-        if name not in run.completed and hasattr(step, "check"):
+    """Let every step that is not done yet refuse what it could not carry out, before the first one begins; nested ones too."""
+    run.steps = steps
+    left = {path: step for path, step in steps.items() if path not in run.completed}
+    for path, step in walk(left):
+        if path not in run.completed and hasattr(step, "check"):
             step.check(run)
+
+
+def walk(steps: Mapping[str, Step]) -> Iterator[tuple[str, Step]]:
+    """Yield every step of a pipeline with its path, a step before those that it holds."""
+    for path, step in steps.items():
+        yield path, step
+        if hasattr(step, "nested"):
+            yield from walk(step.nested(path))
 
 
 def build_steps(pipeline: dict[str, Any]) -> dict[str, Step]:
@@ -267,22 +376,32 @@ def build_steps(pipeline: dict[str, Any]) -> dict[str, Step]:
 
 
 def _refuse_other_model(loaded: LoadedModel | None, plain: dict[str, Any], overrides: list[str]) -> None:
-    """A model or task named on the command line beside a checkpoint must be the checkpoint's."""
+    """A model, or an argument of it, that is asked for beside a checkpoint must be the checkpoint's."""
     if loaded is None:
         return
-    for group, stored in (("model", loaded.model_config), ("task", loaded.task_config)):
-        given = plain[group]
-        if not stored:
-            continue
-        chosen = [item for item in overrides if item.startswith((f"{group}=", f"{group}.", f"+{group}"))]
-        keys = set(given) | set(stored)
-        if not chosen:
-            chosen, keys = [item for item in overrides if item.startswith(("experiment=", "+experiment="))], {"_target_"}
-        if chosen and any(agreement.contradicts(group, given, stored, key) for key in keys):
-            raise CheckpointError(
-                f"checkpoint is for {_signature(stored)}, the command line asks for {_signature(given)}; "
-                f"leave {' '.join(chosen)} away or give another checkpoint"
-            )
+    wish = stored.model_wish(plain["model"], overrides)
+    wrong = stored.differing(wish, loaded.model_config)
+    if not wrong:
+        return
+    singly = [item for item in overrides if any(item.lstrip("+").startswith(f"model.{key}=") for key in wrong)]
+    whole = [item for item in overrides if item.lstrip("+").startswith(("model=", "experiment="))]
+    raise CheckpointError(
+        f"checkpoint is for {_signature(loaded.model_config)}, the command line asks for {_signature(plain['model'])} "
+        f"(differs in {', '.join(wrong)}); leave {' '.join(singly or whole)} away or give another checkpoint"
+    )
+
+
+def _compressed_as(loaded: LoadedModel) -> str:
+    """Say how a loaded model was compressed, by what it holds rather than by what its file is called; empty for a dense one."""
+    weights = dict(loaded.model.named_parameters())
+    names = prunable(loaded.model)
+    zero = sum(int((weights[name] == 0).sum()) for name in names)
+    found = ["pruned"] if zero > DENSE_ZEROS * sum(weights[name].numel() for name in names) else []
+    with checkpoint.seeded(0):
+        full = dict(build_model(loaded.model_config, trusted=True).named_parameters())
+    if any(full[name].shape != weight.shape for name, weight in weights.items() if name in full):
+        found.append("trimmed")
+    return " and ".join(found + (["quantized"] if loaded.codebooks else []))
 
 
 def _signature(config: dict[str, Any]) -> str:
@@ -290,22 +409,10 @@ def _signature(config: dict[str, Any]) -> str:
     return f"{str(config.get('_target_', '?')).rpartition('.')[2]}({arguments})"
 
 
-def _refuse_foreign(folder: Path, plain: dict[str, Any]) -> None:
-    """A folder belongs to one configuration."""
-    known = _read_json(folder / "run.json")
-    if known and known.get("hash") != config_hash(plain):
-        stored, mine = known.get("config", {}), result_config(plain)
-        keys = [key for key in sorted(set(stored) | set(mine)) if stored.get(key) != mine.get(key)] or ["variables of the environment"]
-        raise OutputError(
-            f"{folder} belongs to configuration {known.get('hash')}, this one is {config_hash(plain)} "
-            f"(differs in {', '.join(keys)}); choose another folder"
-        )
-
-
 def _describe(run: Run) -> None:
     """Write run.json and env.json, refusing to continue on data that changed."""
-    fingerprint = run.data.fingerprint()
-    known = _read_json(run.folder / "run.json")
+    fingerprint = run.stamp["corpus_fingerprint"]
+    known = read_json(run.folder / "run.json")
     if known and known.get("data_fingerprint") != fingerprint:
         raise DataError(f"{run.folder}: the data changed since this run began; run again with runtime.force=true to start over")
     facts = {
@@ -316,74 +423,11 @@ def _describe(run: Run) -> None:
         "pipeline": run.config["pipeline"].get("name"),
         "seed": run.seed,
         "scale": run.scale,
+        "scale_differs": run.scale_differs,
         "data": clean(run.data.describe()),
         "data_fingerprint": fingerprint,
+        "parent": run.parent,
         "config": result_config(run.config),
     }
     write_json(run.folder / "run.json", facts)
     write_json(run.folder / "env.json", environment())
-
-
-def environment() -> dict[str, Any]:
-    """Return versions, threads and the state of the source tree."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions = {}
-    for name in ("torch", "numpy", "scipy", "accelerate", "hydra-core", "pesq", "pystoi", "constriction", "soundfile", "numba"):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
-    return {
-        "audioprune": __version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "threads": torch.get_num_threads(),
-        "cuda": torch.version.cuda,
-        "variables": variables(),
-        "git": _git_revision(),
-        "versions": versions,
-    }
-
-
-def _git_revision() -> str | None:
-    here = Path(__file__).resolve().parent
-    try:
-        found = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None
-
-
-def _write_status(folder: Path, error: BaseException) -> None:
-    code = getattr(error, "exit_code", 130 if isinstance(error, KeyboardInterrupt) else 1)
-    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-    status = {"status": "interrupted" if code == 130 else "failed", "reason": reason, "exit_code": code}
-    with suppress(OutputError):  # a full disk cannot take the reason why the run failed
-        write_json(folder / "status.json", status)
-
-
-def _clear(folder: Path) -> None:
-    """Remove what an earlier run of this folder left, except Hydra's own record and the lock.
-
-    Raises:
-        OutputError: The folder holds other things than a run, or the user works in it.
-    """
-    entries = [entry for entry in folder.iterdir() if entry.name not in (".hydra", ".lock")]
-    foreign = not (folder / "run.json").exists() and any(entry.name != "status.json" for entry in entries)
-    if foreign or Path.cwd().is_relative_to(folder.resolve()):
-        raise OutputError(f"{folder}: runtime.force=true empties the run folder, and this one holds other files; choose another folder")
-    for entry in entries:
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -21,7 +21,7 @@ _GENERATED = 1600  # samples of a timed generation
 
 def save_model(run: Run, target: Path) -> None:
     """Write the run's model as a packed file (``.apz``) or a dense checkpoint (``.safetensors``)."""
-    config = _sorted({"model": run.model_config, "task": run.task_config, "sample_rate": run.task.sample_rate})
+    config = _sorted({"model": run.model_config, **run.made_with(), "sample_rate": run.task.sample_rate})
     if target.suffix == ".apz":
         meta = {"scale": run.scale, "seed": run.seed}
         packing.pack(target, run.model.state_dict(), mask=run.mask, codebooks=run.codebooks, config=config, meta=meta)
@@ -64,7 +64,7 @@ def size_row(run: Run, path: str, variant: str, loaded: LoadedModel, file: Path)
         "bytes_file": file.stat().st_size,
         "macs_per_second": card.macs_per_second,
         "latency_ms_per_s": cost.latency(model, example, seconds, threads=1, repeats=repeats) if repeats else None,
-        "scale": run.scale,
+        "scale": run.scale_of(model),
         "seed": run.seed,
         "file": file.name,
     }

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -40,13 +41,14 @@ def info(config: Any) -> None:
 
     plain = OmegaConf.to_container(config, resolve=True)
     if plain["checkpoint"]:
-        model = load_model_file(plain["checkpoint"], _model_config(plain)).model.eval()
+        loaded = load_model_file(plain["checkpoint"], _model_config(plain))
+        model, name = loaded.model.eval(), loaded.model_config.get("name")
     else:
-        model = build_model(_model_config(plain), trusted=True).eval()
+        model, name = build_model(_model_config(plain), trusted=True).eval(), plain["model"].get("name")
     require_example(model)
     card = cost.cost(model, model.example_input(), cost.example_seconds(model))
     facts = {
-        "model": plain["model"].get("name"),
+        "model": name,
         "params": card.params,
         "nonzero": card.nonzero,
         "bytes_fp32": 4 * card.params,
@@ -122,8 +124,11 @@ def _tell_leaks(corpus: Any) -> None:
         raise DataError(f"{len(certain)} files hold the same audio as a file of another split; see the list above")
 
 
-def listen(config: Any) -> None:
-    """Make a listening test, or print what its ratings say."""
+def listen(config: Any, overrides: Sequence[str] = ()) -> None:
+    """Make a listening test, or print what its ratings say.
+
+    The corpus is that of the systems' files unless the command line gives one.
+    """
     from omegaconf import OmegaConf
 
     plain = OmegaConf.to_container(config, resolve=True)
@@ -132,12 +137,19 @@ def listen(config: Any) -> None:
         return
     import torch
 
+    from audioprune import stored
     from audioprune.listening.export import Plan, export
     from audioprune.loading import instantiate
 
+    plain = stored.effective(plain, overrides)
+    stored.check(plain, overrides)
     torch.set_num_threads(plain["threads"])
     plan = Plan(**{item.name: plain[item.name] for item in fields(Plan)})
-    written = export(plan, instantiate(plain["data"]), Path(plain["out"] or f"listening/{plan.test}"))
+    corpus = instantiate(plain["data"])
+    written = export(plan, corpus, Path(plain["out"] or f"listening/{plan.test}"))
+    for system in plan.systems.values():
+        for note in stored.notes({**plain, "checkpoint": system}, overrides, str(corpus.fingerprint())):
+            print(note, file=sys.stderr)
     print("\n".join(f"wrote {file}" for file in written))
 
 
@@ -159,8 +171,10 @@ def _listening_statistics(plain: dict[str, Any]) -> None:
     print("\n".join(f"wrote {file}" for file in written), file=sys.stderr)
 
 
-def generate(config: Any) -> None:
+def generate(config: Any, overrides: Sequence[str] = ()) -> None:
     """Make one note with a trained model and say how long it took.
+
+    Corpus and task are those of the model's file unless the command line gives others.
 
     Raises:
         ConfigError: No model is given.
@@ -168,6 +182,7 @@ def generate(config: Any) -> None:
     import torch
     from omegaconf import OmegaConf
 
+    from audioprune import stored
     from audioprune.devices import chosen_device
     from audioprune.generation import Request, make_note
 
@@ -177,6 +192,8 @@ def generate(config: Any) -> None:
     wish = plain["runtime"]["device"]
     if chosen_device(wish).type != "cpu" and wish != "auto":
         raise ConfigError(f"expected runtime.device=cpu or auto, since a note is made on the CPU, got {wish}; leave it out")
+    plain = stored.effective(plain, overrides)
+    stored.check(plain, overrides)
     torch.set_num_threads(plain["runtime"]["threads"] or len(os.sched_getaffinity(0)))
     wanted = Request(**{key.name: plain[key.name] for key in fields(Request)})
     parts = {key: plain[key] for key in ("data", "model", "task")}

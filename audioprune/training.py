@@ -245,9 +245,11 @@ class Fit:
     def _clip(self, which: str) -> None:
         if not self.settings.clip_norm:
             return
-        norm = self.accelerator.clip_grad_norm_(self.modules[which].parameters(), self.settings.clip_norm)
-        if norm is not None and not torch.isfinite(norm):
+        parameters = [each for each in self.modules[which].parameters() if each.grad is not None]
+        norm = nn.utils.get_total_norm([each.grad for each in parameters])
+        if not torch.isfinite(norm):  # a clip by NaN would spread it over all gradients
             self._diverged(f"the gradient's norm became {float(norm)}", bad_gradient(self.modules[which]))
+        nn.utils.clip_grads_with_norm_(parameters, self.settings.clip_norm, norm)
 
     def _step_again(self) -> None:
         with torch.no_grad(), self.accelerator.autocast():
@@ -262,7 +264,7 @@ class Fit:
         if self.position.best is not None or weight:
             self.model.load_state_dict(self.best_state)
         raise DivergedError(
-            f"{self.title}: {what} at step {step} (epoch {self.position.epoch + 1}){told}; the last validated weights are kept; "
+            f"{self.title}: {what} at step {step} (epoch {self.position.epoch + 1}){told}; the last finite weights are kept; "
             f"look there, or lower training.learning_rate (now {self.settings.learning_rate})"
         )
 

@@ -12,8 +12,14 @@ from audioprune.run import run_job
 _NEED_A_MODEL = ("quantize", "eval")
 
 
-def experiment(config: Any, folder: Path, overrides: list[str]) -> str:
+def experiment(config: Any, folder: Path, overrides: list[str], differs: list[str]) -> str:
     """Run a composed experiment and print its table; the last line names models that are no better than what needs no model.
+
+    Args:
+        config: The composed configuration.
+        folder: The run folder.
+        overrides: The command line.
+        differs: Keys in which the configuration is not the preset that it names, see `audioprune.presets.differing`.
 
     Returns:
         ``"finished"`` or ``"cached"``.
@@ -23,7 +29,7 @@ def experiment(config: Any, folder: Path, overrides: list[str]) -> str:
     """
     if config.verb in _NEED_A_MODEL and not config.checkpoint:
         raise ConfigError(f"expected checkpoint=<model.apz, .safetensors, .pt or run folder>, got none; give the model to {config.verb}")
-    status = run_job(config, folder, overrides)
+    status = run_job(config, folder, overrides, differs)
     note = "already finished, nothing done again" if status == "cached" else "finished"
     print(f"{folder}: {note}")
     print(summary_table(folder))

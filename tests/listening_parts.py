@@ -51,6 +51,9 @@ class Corpus:
     def describe(self) -> dict[str, Any]:
         return {"name": "made", **self.facts}
 
+    def fingerprint(self) -> str:
+        return "made"
+
 
 def corpus(**facts: Any) -> Corpus:
     """Return a corpus of four speakers in two conditions."""

@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_runs import TinySpeech, config, open_run, rows, start, step
 
-from audioprune import agreement
+from audioprune import agreement, stored
 from audioprune.errors import ConfigError
 from audioprune.loading import build_model, instantiate
 from audioprune.metrics.pool import Scorer
@@ -23,9 +23,8 @@ NEXT_SAMPLE = "audioprune.tasks.generation.NextSample"
 TAGS = {"_target_": NEXT_SAMPLE, "conditioning": "note", "pitches": None, "families": None, "sample_rate": None}
 FDNN = {"name": "fdnn", "_target_": "audioprune.models.fdnn.FDNN", "width": 4, "bins": None, "frames_per_second": None}
 VGG = {"_target_": "audioprune.models.vgg.VGG", "classes": None, "mels": None, "width": 1, "frames_per_second": None}
-CLIPS = SimpleNamespace(
-    sample_rate=16000, classes=("bus", "park", "tram"), features=SimpleNamespace(sample_rate=16000, hop_length=400, mels=48)
-)
+FEATURES = SimpleNamespace(sample_rate=16000, hop_length=400, mels=48, shape=(2, 48, 40))
+CLIPS = SimpleNamespace(sample_rate=16000, classes=("bus", "park", "tram"), features=FEATURES)
 NOTES = SimpleNamespace(sample_rate=44100, pitches=(50, 60), families=("brass", "reed"), instruments=("a", "b", "c"), item_samples=900)
 
 
@@ -35,6 +34,13 @@ class SlowSpeech(TinySpeech):
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.sample_rate = 8000
+
+
+class Unprepared(SlowSpeech):
+    """A corpus whose preparation would take long."""
+
+    def prepare(self) -> None:
+        raise AssertionError("prepared before the rates were compared")
 
 
 class Fixed(torch.nn.Module):
@@ -120,6 +126,31 @@ def test_tags_may_know_more_than_the_corpus_but_not_less() -> None:
     assert untold["families"] == 0 and untold["pitches"] == [50, 59]
 
 
+@pytest.mark.parametrize(
+    ("model", "task", "corpus", "message"),
+    [
+        ({**VGG, "channels": 1}, SCENES, CLIPS, "expected VGG.channels as the channels of the corpus' features, got 1 and 2"),
+        (
+            {"_target_": "audioprune.models.gcrn.GCRN", "width": 0.0625},
+            RATIO_MASK,
+            None,
+            r"expected GCRN.bins as task.frame_length / 2 \+ 1, got 161 and 257",
+        ),
+        (
+            {"_target_": "audioprune.models.tcnn.TCNN", "width": 0.0625},
+            {**RATIO_MASK, "target": "waveform"},
+            None,
+            "expected TCNN.frame_length as task.frame_length, got 320 and 512",
+        ),
+    ],
+)
+def test_models_of_one_size_are_compared(model: dict[str, Any], task: dict[str, Any], corpus: Any, message: str) -> None:
+    frames = {} if corpus else {"frame_length": 512, "hop_length": 160}
+    built, network = _parts({**task, **frames}, model, corpus)
+    with pytest.raises(ConfigError, match=message):
+        agreement.check_parts(network, built, corpus)
+
+
 def test_items_within_the_receptive_field_are_refused_before_work() -> None:
     with pytest.raises(ConfigError, match="expected items of more than 1025 samples, .* got 900"):
         agreement.check_parts(WaveNet(layers=10, cycles=1, residual=1, gate=1, skip=1, end=1), None, NOTES)
@@ -175,7 +206,14 @@ def test_a_checkpoint_on_a_corpus_of_another_rate_is_refused(speech: dict[str, A
     start(tmp_path / "run", speech)
     other = {**speech, "checkpoint": str(tmp_path / "run"), "data": {"name": "slow", "_target_": "test_agreement.SlowSpeech"}}
     with pytest.raises(ConfigError, match="got 8000 and 16000; give data.sample_rate=16000"):
-        open_run(tmp_path / "other", other)
+        open_run(tmp_path / "other", other, ("data=slow",))
+
+
+def test_rates_are_compared_before_the_corpus_is_prepared(speech: dict[str, Any], tmp_path: Path) -> None:
+    speech["data"] = {"name": "slow", "_target_": "test_agreement.Unprepared"}
+    for group in ("task", "model"):
+        with pytest.raises(ConfigError, match=f"expected {group}.sample_rate as data.sample_rate, got 16000 and 8000"):
+            open_run(tmp_path / "run", {**speech, group: {**speech[group], "sample_rate": 16000}})
 
 
 def test_a_users_model_of_another_frame_rate_is_refused(speech: dict[str, Any], tmp_path: Path) -> None:
@@ -208,7 +246,6 @@ def test_a_plain_state_dict_gets_the_classes_of_the_corpus(tmp_path: Path, monke
 
 
 def test_what_follows_contradicts_no_stored_model() -> None:
-    stored = {"classes": 3, "width": 1}
-    assert not agreement.contradicts("model", {"classes": None, "width": 1}, stored, "classes")
-    assert not agreement.contradicts("model", {"width": 1}, stored, "classes")
-    assert agreement.contradicts("model", {"classes": 4}, stored, "classes") and agreement.contradicts("model", {}, stored, "width")
+    node = {"classes": 3, "width": 1}
+    assert stored.differing({"classes": None, "width": 1}, node) == []
+    assert stored.differing({"classes": 4}, node) == ["classes"] and stored.differing({"width": None}, node) == ["width"]

@@ -17,10 +17,13 @@ ALLOWED = {
     "progress": set(),
     "signals": {"errors"},
     "places": set(),
+    "stored": {"errors", "places", "schema"},
     "identity": BASE,
     "devices": {"errors"},
     "divergence": set(),
     "results": BASE,
+    "step_state": BASE,
+    "model_names": set(),
     "schema": {"errors"},
     "dsp": BASE,
     "compress": BASE,
@@ -30,31 +33,41 @@ ALLOWED = {
     "optim": BASE | {"compress"},
     "tasks": BASE | {"dsp", "compress", "metrics", "models", "settings"},
     "checkpoint": BASE,
-    "agreement": BASE | {"metrics"},
+    "agreement": BASE | {"metrics", "stored"},
+    "presets": set(),
     "settings": BASE,
-    "packing": BASE | {"compress"},
+    "packing": BASE | {"compress", "stored"},
     "cost": BASE | {"compress"},
     "platforms": BASE,
     "hooks": BASE | {"compress", "checkpoint"},
     "training": BASE | {"compress", "optim", "checkpoint", "devices", "divergence", "hooks", "settings"},
     "distiller": BASE | {"compress", "checkpoint"},
-    "loading": BASE | {"compress", "checkpoint", "packing"},
-    "listening": BASE | {"results", "dsp", "metrics", "data", "loading"},
-    "run": BASE | {"agreement", "checkpoint", "compress", "devices", "identity", "loading", "results", "settings"},
-    "scoring": BASE | {"compress", "checkpoint", "packing", "cost", "loading", "run"},
+    "loading": BASE | {"checkpoint", "compress", "packing", "state_dicts", "stored"},
+    "listening": BASE | {"data", "dsp", "loading", "metrics", "results", "stored"},
+    "run": BASE
+    | {"agreement", "checkpoint", "compress", "devices", "identity", "loading"}
+    | {"model_names", "presets", "results", "run_folder", "settings", "step_state"}
+    | {"stored", "trial"},
+    "run_folder": BASE | {"identity"},
+    "scoring": BASE | {"checkpoint", "compress", "cost", "loading", "packing", "run"},
+    "state_dicts": BASE,
+    "trial": BASE,
     "steps": BASE
     | {"results", "checkpoint", "compress", "distiller", "optim"}
-    | {"devices", "metrics", "settings", "training", "loading", "run", "scoring"},
+    | {"devices", "metrics", "settings", "training", "loading", "run", "scoring", "step_state"},
     "report": BASE | {"results", "platforms"},
-    "generation": BASE | {"agreement", "data", "loading"},
-    "tools": BASE | {"agreement", "cost", "data", "devices", "generation", "listening", "loading", "report"},
-    "verbs": BASE | {"identity", "run", "report"},
-    "cli": BASE | {"identity", "schema", "tools", "verbs", "conf"},
+    "generation": BASE | {"agreement", "data", "loading", "stored"},
+    "tools": BASE | {"agreement", "cost", "data", "devices", "generation", "listening", "loading", "report", "stored"},
+    "verbs": BASE | {"identity", "report", "run"},
+    "cli": BASE | {"conf", "identity", "presets", "schema", "stored", "tools", "verbs"},
 }
 # Models declare their units; they see nothing else of the compression library.
 MODELS_SEE = {"audioprune.compress.units", "audioprune.compress.unit_builders"}
 # Help, completion and reports start at once.
-LIGHT = ("cli", "schema", "identity", "report", "results", "platforms", "files", "errors", "progress", "signals", "places")
+LIGHT = (
+    *("cli", "schema", "identity", "presets", "report", "results", "platforms"),
+    *("files", "errors", "progress", "signals", "places", "stored"),
+)
 HYDRA = {"cli", "loading", "run", "schema", "tools"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -111,3 +112,24 @@ def test_optimiser_state_survives_exactly(kind: str) -> None:
     checkpoint.join_optimizer(fresh, tensors, facts)
     steps(second, fresh, range(3, 6))
     assert torch.equal(second.weight, straight.weight)
+
+
+def test_equal_content_is_equal_bytes(tmp_path: Path) -> None:
+    tensors = {"b": torch.arange(5.0), "a": torch.ones(2, 3, dtype=torch.int8), "é": torch.zeros(0)}
+    files = [checkpoint.write(tmp_path / f"{index}.safetensors", tensors, {"model": {"width": 3}, "note": "ü"}) for index in range(20)]
+    assert len({file.read_bytes() for file in files}) == 1
+    found, meta = checkpoint.read(files[0])
+    assert all(torch.equal(found[name], value) for name, value in tensors.items()) and meta["note"] == "ü"
+    header = int.from_bytes(files[0].read_bytes()[:8], "little")
+    assert header % 8 == 0  # tensors stay aligned
+
+
+def test_files_of_either_order_are_read(tmp_path: Path) -> None:
+    file = checkpoint.write(tmp_path / "a.safetensors", {"a": torch.ones(2)}, {})
+    data = file.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(reversed(header["__metadata__"].items()))
+    text = json.dumps(header).encode()
+    file.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+    assert torch.equal(checkpoint.read(file)[0]["a"], torch.ones(2))

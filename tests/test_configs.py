@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from audioprune import schema
+from audioprune import agreement, schema
 from audioprune.errors import ConfigError
 from audioprune.identity import config_hash, run_name
 
@@ -62,6 +62,16 @@ def _experiment(verb: str, option: str) -> DictConfig:
     return config
 
 
+def _pipeline(verb: str, experiment: str) -> str:
+    """Return the pipeline that an experiment means for a verb: its paper's for ``prune``, the verb's own for all others."""
+    if verb != "prune":
+        return {"train": "train", "quantize": "quantize", "eval": "evaluate"}[verb]
+    if "dcae10" in experiment:
+        return "train"  # the unpruned model that the pruned one is compared with
+    of_scenes = "p4_reach" if experiment.endswith("_desk") else "p4_literal"
+    return {"p1": "p1_sensitivity", "p2": "p2_unstructured", "p3": "p3_trim", "p4": of_scenes}[experiment[:2]]
+
+
 def _targets(node: Any) -> list[str]:
     if isinstance(node, dict):
         own = [node["_target_"]] if "_target_" in node else []
@@ -88,7 +98,8 @@ def test_every_option_of_every_group_composes(verb: str) -> None:
             _check(_compose(verb, f"{group}={option}", *(NEEDS.get(option, []) if group in ("data", "model") else [])))
             checked += 1
     for option in _options("experiment"):
-        _check(_experiment(verb, option))
+        plain = _check(_experiment(verb, option))
+        assert plain["pipeline"]["name"] == _pipeline(verb, option), f"{verb} experiment={option}"
         checked += 1
     assert checked >= 20
 
@@ -122,7 +133,7 @@ def test_desk_models_build_and_run(experiment: str) -> None:
     from audioprune.loading import build_model
 
     config = OmegaConf.to_container(_compose("prune", f"experiment={experiment}").model, resolve=True)
-    model = build_model(config, trusted=True).eval()
+    model = build_model(agreement.complete_model(config), trusted=True).eval()
     few = "frames" in model.example_input.__code__.co_varnames and not hasattr(model, "classes")  # classifiers pool over time
     example = model.example_input(frames=5) if few else model.example_input()
     assert model(*(example if isinstance(example, tuple) else (example,))).shape[0] == 1
@@ -162,3 +173,90 @@ def test_hash_stands_for_what_can_change_a_result() -> None:
 def test_the_task_follows_the_model() -> None:
     assert _compose("prune", "model=lstm").task.target == "magnitude"
     assert _compose("prune", "model=lstm", "task=irm").task.target == "irm"
+
+
+def test_keys_of_an_experiments_own_pipeline_are_known() -> None:
+    line = ["experiment=p3/ddsp_nsynth", "data=nsynth", "data.root=/n", "pipeline.criterion=information", "pipeline.scope=global"]
+    assert _check(_compose("prune", *line))["pipeline"]["criterion"] == "information"
+
+
+@pytest.mark.parametrize(("verb", "pipeline"), [("prune", "magnitude"), ("train", "p2_unstructured"), ("eval", "quantize")])
+def test_a_pipeline_on_the_command_line_wins(verb: str, pipeline: str) -> None:
+    for order in ((f"pipeline={pipeline}", "experiment=p3/ddsp_nsynth_desk"), ("experiment=p3/ddsp_nsynth_desk", f"pipeline={pipeline}")):
+        assert _compose(verb, *order).pipeline.name == pipeline
+
+
+CORPORA = {
+    "p1": ("vctk", "coded_folder", "coded_synthetic"),
+    "p2": ("wsj0_mix", "noisy_mixtures", "paired_folder", "synthetic_speech"),
+    "p3": ("nsynth", "tinysol", "note_folder", "synthetic_notes"),
+    "p4": ("tut2017", "tut2018", "class_folder", "synthetic_scenes"),
+}
+
+
+def _own_keys(experiment: str) -> dict[str, Any]:
+    """Return the data keys that an experiment sets, with those of the experiments it builds on."""
+    plain = OmegaConf.to_container(OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml"))
+    below = [item for item in plain["defaults"] if isinstance(item, str) and item != "_self_"]
+    inherited = {key: value for name in below for key, value in _own_keys(name).items()}
+    return inherited | plain.get("data", {})
+
+
+def test_every_experiment_accepts_every_corpus_of_its_kind() -> None:
+    assert {name for names in CORPORA.values() for name in names} == {name for name in _options("data") if not name.endswith("_desk")}
+    nodes = {name: node for module in schema.GROUP_MODULES for name, node in module.GROUPS["data"].items()}
+    for experiment in _options("experiment"):
+        for corpus in CORPORA[experiment[:2]]:
+            roots = {key.removeprefix("data."): value for key, _, value in (need.partition("=") for need in NEEDS.get(corpus, []))}
+            schema.check(OmegaConf.merge(OmegaConf.structured(nodes[corpus]), roots, _own_keys(experiment)))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["experiment=p1/dcae_desk", "data=vctk", "data.root=/v"],
+        ["experiment=p2/fdnn_desk", "data=paired_folder", "data.root=/p"],
+        ["experiment=p3/wavenet_nsynth_desk", "data=tinysol", "data.root=/t"],
+        ["experiment=p4/vgg_2018_desk", "data=class_folder", "data.root=/c"],
+        ["experiment=p4/vgg_2017", "data=synthetic_scenes"],
+    ],
+)
+def test_other_corpora_compose_and_decide_what_is_shared(line: list[str]) -> None:
+    plain = _check(_compose("prune", *line))
+    decided = {"task": ("sample_rate", "classes", "pitches"), "model": ("sample_rate", "mels", "bins", "conditioning", "frames_per_second")}
+    for group, keys in decided.items():
+        for key in keys:
+            assert plain[group].get(key) is None, f"{line[0]} sets {group}.{key}, which the corpus decides"
+
+
+def test_shared_arguments_follow_by_default() -> None:
+    for module in schema.GROUP_MODULES:
+        for group in ("task", "model"):
+            for name, node in module.GROUPS[group].items():
+                keys = set(agreement.FOLLOWS[group]) & set(OmegaConf.structured(node))
+                told = {("enhancement", "frame_length"), ("enhancement", "hop_length"), ("wavenet", "classes")}
+                told |= {("next_sample", "families"), ("next_sample", "instruments")}  # 0 tells none
+                for key in keys:
+                    assert (name, key) in told or OmegaConf.structured(node)[key] is None, f"{group} {name}.{key}"
+
+
+def test_a_pattern_of_speakers_passes_the_command_line() -> None:
+    pattern = r"^(?P<speaker>[^/]+)/(x|\d{3})"
+    for option in ("noisy_mixtures", "coded_folder", "paired_folder"):
+        config = _compose("data", f"data={option}", f'data.speaker="{pattern}"', *NEEDS.get(option, []))
+        assert config.data.speaker == pattern and config.data.speaker_csv is None
+
+
+@pytest.mark.parametrize("experiment", [f"p4/{name}" for name in ("vgg_2018_desk", "densenet_2018_desk", "cp_resnet_2017", "resnet_2017")])
+def test_a_folder_of_three_classes_decides_them(experiment: str) -> None:
+    from types import SimpleNamespace
+
+    from audioprune.loading import instantiate
+
+    plain = _check(_compose("prune", f"experiment={experiment}", "data=class_folder", "data.root=/c"))
+    features = SimpleNamespace(sample_rate=32000, hop_length=320, mels=plain["data"]["mels"], shape=(2, 256, 1001))
+    corpus = SimpleNamespace(sample_rate=32000, classes=("bus", "park", "tram"), features=features)
+    task = instantiate(agreement.complete_task(plain["task"], corpus))
+    model = agreement.complete_model(plain["model"], task, corpus)
+    assert (task.classes, task.sample_rate) == (3, 32000)
+    assert (model["classes"], model["mels"], model["frames_per_second"]) == (3, 256, 100.0)

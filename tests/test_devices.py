@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from tiny_runs import config, open_run, start
 from toys import ToyData, ToyModel, ToyTask
 
 from audioprune.devices import chosen_device, open_accelerator
 from audioprune.errors import ConfigError
 from audioprune.identity import VARIABLES, config_hash
-from audioprune.run import environment
+from audioprune.run_folder import environment
 from audioprune.settings import Settings
 from audioprune.steps.lottery import _device
+from audioprune.tools import generate
 from audioprune.training import Fit
 
 OWNED = {
@@ -134,3 +136,11 @@ def test_precision_is_that_of_the_settings(tmp_path: Path, monkeypatch: pytest.M
     whole = Fit(ToyModel(), ToyTask(), ToyData(), settings, tmp_path / "b", device="cpu")
     whole.run()
     assert whole.accelerator.mixed_precision == "no" and whole.accelerator.gradient_accumulation_steps == 1
+
+
+def test_a_note_is_made_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = OmegaConf.create({"checkpoint": "model.apz", "runtime": {"device": "cuda", "threads": 1}})
+    for available, message in ((False, "this machine has none"), (True, "expected runtime.device=cpu or auto")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda available=available: available)
+        with pytest.raises(ConfigError, match=message):
+            generate(plain)

@@ -70,6 +70,13 @@ def test_a_wavenet_draws_what_it_is_told(tmp_path: Path, corpus: dict[str, Any])
     assert made.lines()[0].endswith("3.wav: 0.05 s at 16000 Hz, pitch 62, velocity 100, family 3")
 
 
+def test_another_sample_rate_is_refused(tmp_path: Path, corpus: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="expected SING.sample_rate as task.sample_rate, got 16000 and 44100"):
+        make_note(_stored(tmp_path, "sing", task={"sample_rate": 44100}), Request(duration_s=0.05), str(tmp_path / "a.wav"), data=corpus)
+    with pytest.raises(ConfigError, match="got 44100 and 16000; give data.sample_rate=16000"):
+        make_note(_stored(tmp_path, "sing"), Request(duration_s=0.05), str(tmp_path / "a.wav"), data={**corpus, "sample_rate": 44100})
+
+
 def test_an_unconditional_wavenet_is_told_nothing(tmp_path: Path) -> None:
     file = _stored(tmp_path, "wavenet", model={"conditioning": 0}, task={"conditioning": "none"})
     made = make_note(file, Request(pitch=62, duration_s=0.02), str(tmp_path / "a.wav"))

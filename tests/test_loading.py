@@ -216,6 +216,29 @@ def test_failures_of_building_are_one_line() -> None:
         build_model({"_target_": "builtins.dict"}, trusted=True)
 
 
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("class Net:\n    def __init__(self, width): pass\n", r"missing 1 required positional argument: 'width' (TypeError)"),
+        ("import nowhere_at_all\n", "No module named 'nowhere_at_all' (ModuleNotFoundError, NAME.py line 1)"),
+        ("x = 1\nclass Net(:\n", "invalid syntax (SyntaxError, NAME.py line 2)"),
+        ("class Net:\n    def __init__(self):\n        self.x = [][1]\n", "list index out of range (IndexError, NAME.py line 3)"),
+        ("y = 1\nraise ValueError('no such\\nthing')\n", "no such (ValueError, NAME.py line 2)"),
+        ("class Other: pass\n", "No module named 'NAME.Net'"),
+    ],
+    ids=range(6),
+)
+def test_the_real_reason_why_a_users_model_is_not_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, source: str, message: str
+) -> None:
+    name = f"mynet_{request.node.callspec.id.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=re.escape(message.replace("NAME", name))) as caught:
+        instantiate({"_target_": f"{name}.Net"})
+    assert "\n" not in str(caught.value) and str(caught.value).startswith(f"cannot build {name}.Net: ")
+
+
 def test_models_say_what_costs_are_counted_on() -> None:
     require_example(_model())
     with pytest.raises(ConfigError, match="Linear: .*example_input, frames_per_second, time_dim missing"):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 import torch
 from tiny_runs import config, open_run
 
+from audioprune import cost
 from audioprune.compress.kmeans import quantize_
 from audioprune.compress.masks import Mask, prunable
 from audioprune.loading import load_model_file
 from audioprune.models.ddsp import DDSP
+from audioprune.models.fdnn import FDNN
 from audioprune.models.wavenet import WaveNet
 from audioprune.platforms import bounds, read_platforms
 from audioprune.run import Run
@@ -86,3 +89,44 @@ def test_a_synthesizer_counts_and_models_are_timed_as_they_generate() -> None:
     assert costs["flops_s"] > model.synthesis_flops_per_second() > 0 and costs["rtf"] > 0
     drawn = running_costs(WaveNet(layers=2, residual=2, gate=2, skip=2, end=2, classes=4, conditioning=3), 1)
     assert drawn["rtf"] > 0 and drawn["rw_r"] > drawn["rw_w"] > 0
+
+
+def test_paper_and_ideal_sizes_are_counted_by_hand(run: Run) -> None:
+    file = run.folder / "model.apz"
+    save_model(run, file)
+    row = size_row(run, "done", "compressed", load_model_file(file), file)
+    paper = ideal = 0.0
+    for name, parameter in run.model.named_parameters():
+        values = parameter.detach().flatten().tolist()
+        kept = [value for value in values if name not in run.mask or value != 0]
+        if name not in run.mask:
+            paper, ideal = paper + 32 * len(values), ideal + 32 * len(values)
+            continue
+        codes = [kept.count(value) for value in set(kept)]
+        paper += len(kept) * math.log2(len(codes)) + 32 * len(codes)
+        ideal += _entropy(codes) + 32 * len(codes) + _entropy([len(kept), len(values) - len(kept)])
+    assert row["bytes_paper"] == pytest.approx(paper / 8) and row["bytes_ideal"] == pytest.approx(ideal / 8)
+    assert abs(paper - ideal) > 8
+
+
+def _entropy(counts: list[int]) -> float:
+    return sum(count * math.log2(sum(counts) / count) for count in counts if count)
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_the_real_time_factor_is_per_second_of_audio(drawn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that takes two seconds for whatever it is given needs twice the time per second at twice the rate."""
+    seen: dict[int, float] = {}
+    monkeypatch.setattr(cost, "latency", lambda model, inputs, seconds, **more: 1000 * 2.0 / seconds)
+    for rate in (8000, 16000):
+        if drawn:
+            model = WaveNet(layers=2, residual=2, gate=2, skip=2, end=2, classes=4, conditioning=3)
+            monkeypatch.setattr(WaveNet, "frames_per_second", float(rate), raising=False)
+            seconds = 1600 / rate
+        else:
+            model = FDNN(width=2, depth=1)
+            model.frames_per_second = float(rate)
+            seconds = model.example_input().shape[model.time_dim] / rate
+        seen[rate] = running_costs(model, 1)["rtf"]
+        assert seen[rate] == pytest.approx(2.0 / seconds)
+    assert seen[16000] == pytest.approx(2 * seen[8000])

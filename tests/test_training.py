@@ -14,7 +14,7 @@ from audioprune import signals
 from audioprune.compress.masks import Mask
 from audioprune.errors import CheckpointError, ConfigError, DivergedError, InterruptedRun
 from audioprune.files import read_lines
-from audioprune.settings import Settings, epoch_order
+from audioprune.settings import Settings, build_schedule, epoch_order, step_schedules
 from audioprune.training import Fit
 
 SETTINGS = Settings(epochs=4, batch_size=8, learning_rate=0.02, schedule="exponential", decay=0.9)
@@ -155,3 +155,50 @@ def test_epoch_order_depends_on_seed_and_epoch_only() -> None:
     assert epoch_order(10, 1, 2) == epoch_order(10, 1, 2)
     assert sorted(epoch_order(10, 1, 2)) == list(range(10))
     assert epoch_order(10, 1, 2) != epoch_order(10, 1, 3) != epoch_order(10, 2, 3)
+
+
+class _AfterSteps:
+    """A hook that looks at the model after every optimiser step."""
+
+    def __init__(self, look) -> None:
+        self.look, self.steps = look, 0
+
+    def on_step_end(self, model: torch.nn.Module) -> None:
+        self.steps += 1
+        self.look(model)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop", "adamw"])
+def test_masked_weights_are_zero_after_every_step(tmp_path: Path, optimizer: str) -> None:
+    keep = torch.arange(32).reshape(8, 4) % 2 == 0
+    mask = Mask.ones(_model(), ["first.weight"]).updated({"first.weight": keep})
+
+    def look(model: torch.nn.Module) -> None:
+        assert (model.first.weight[~keep] == 0).all() and (model.first.weight.grad[~keep] != 0).any()
+
+    hook = _AfterSteps(look)
+    _fit(tmp_path, settings=replace(SETTINGS, optimizer=optimizer, weight_decay=0.1), mask=mask, hooks=[hook]).run()
+    assert hook.steps == 20
+
+
+def test_the_plateau_rule_counts_validations_only(tmp_path: Path) -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0)
+    rule = build_schedule(optimizer, replace(SETTINGS, schedule="plateau", decay=0.5, decay_every=1))
+    for loss in (1.0, None, None, None, 1.0, None):  # one validation without improvement is borne
+        step_schedules({"model": rule, "none": None}, loss)
+        assert optimizer.param_groups[0]["lr"] == 1.0
+    step_schedules({"model": rule}, 1.0)
+    assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_the_plateau_rule_sees_the_validation_loss(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, schedule="plateau", decay=0.5, decay_every=1, epochs=8, validate_every=2)
+    task = ToyTask()
+    losses = iter([4.0, 3.0, 3.0, 3.0])
+    task.validate = lambda model, batches, monitor: {"loss": next(losses)}
+    rates = [row["learning_rate"] for row in _fit(tmp_path, task, settings).run().history]
+    assert rates == [0.02] * 8  # the rule acts behind the epoch of the second validation without improvement
+    losses = iter([4.0, 4.0, 4.0, 3.0])
+    task.validate = lambda model, batches, monitor: {"loss": next(losses)}
+    rates = [row["learning_rate"] for row in _fit(tmp_path / "b", task, settings).run().history]
+    assert rates == [0.02] * 6 + [0.01] * 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -183,6 +184,23 @@ def test_a_packed_file_is_scored_with_its_own_task(line: list[str], tmp_path: Pa
     assert scores(trained, "uncompressed") == scores(packed, "compressed") == scores(scored, "file") != []
     size = next(row for row in _results(scored) if row["kind"] == "size")
     assert size["bytes_file"] == (packed / "model.apz").stat().st_size and size["label"] == "LSTM"
+
+
+def test_a_file_is_scored_on_its_own_corpus_wherever_it_is(line: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(next(item for item in line if "speech_root" in item).partition("=")[2], "here")
+    data = [item for item in line if item.startswith("data") and "speech_root" not in item]
+    runtime = [item for item in line if item.startswith(("runtime.", "scoring.latency", "scoring.audio"))]
+    assert cli.run_verb("train", [*(item for item in line if not item.startswith("data")), *data, "data.speech_root=here", "seed=3"]) == 0
+    trained = next((tmp_path / "runs" / "train").iterdir())
+    Path("here").rename("there")
+    assert cli.run_verb("eval", [f"checkpoint={trained}", *runtime]) == 3
+    assert "here: expected the folder of the corpus noisy_mixtures" in capfd.readouterr().err
+    assert cli.run_verb("eval", [f"checkpoint={trained}", "data.speech_root=there", *runtime]) == 0
+    scored = next(folder for folder in (tmp_path / "runs" / "eval").iterdir() if (folder / "results.jsonl").exists())
+    own, found = ({row["condition"]: row for row in _results(each) if row["kind"] == "score"} for each in (trained, scored))
+    keys = ("metrics", "std", "n", "failures", "corpus", "corpus_fingerprint", "seed", "scale", "label")
+    assert [{key: row[key] for key in keys} for row in found.values()] == [{key: row[key] for key in keys} for row in own.values()] != []
+    assert "was trained on" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("sweep", [False, True])

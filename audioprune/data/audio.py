@@ -5,19 +5,26 @@ Whether a file is good is asked in checks.py; what a file is used for is decided
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from audioprune.data.headers import sample_data
 from audioprune.dsp import mixdown, resample
 from audioprune.errors import DataError
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64", ".rf64", ".sph", ".wv1")
+AUDIO_SUFFIXES = (
+    *(".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".aifc"),
+    *(".au", ".snd", ".w64", ".rf64", ".caf", ".sph", ".wv1"),
+)
 """File name endings that count as audio, compared without case; the content decides how a file is decoded."""
 
 SEEKABLE_FORMATS = ("WAV", "WAVEX", "FLAC", "AIFF", "AU", "W64", "RF64", "NIST")
@@ -84,10 +91,10 @@ def read_info(path: Path) -> AudioInfo:
     if reason:
         raise DataError(_unreadable(path, reason))
     try:
-        info = soundfile.info(str(path))
+        with open_sound(path) as sound:
+            return AudioInfo(sound.samplerate, sound.channels, sound.frames, sound.format, sound.subtype)
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:
         raise DataError(_unreadable(path, decode_error(error))) from error
-    return AudioInfo(info.samplerate, info.channels, info.frames, info.format, info.subtype)
 
 
 def read_audio(path: Path, start: int = 0, frames: int = -1) -> tuple[Samples, int]:
@@ -108,10 +115,44 @@ def read_audio(path: Path, start: int = 0, frames: int = -1) -> tuple[Samples, i
     if reason:
         raise DataError(_unreadable(path, reason))
     try:
-        samples, sample_rate = soundfile.read(str(path), frames=frames, start=start, dtype="float32", always_2d=True)
+        with open_sound(path) as sound:
+            if start:
+                sound.seek(start)
+            return sound.read(frames, dtype="float32", always_2d=True), sound.samplerate
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:
         raise DataError(_unreadable(path, decode_error(error))) from error
-    return samples, sample_rate
+
+
+@contextmanager
+def open_sound(path: Path) -> Iterator[soundfile.SoundFile]:
+    """Open a file for decoding, whatever bytes its name has; one whose writer did not know its length goes on to its end.
+
+    Raises:
+        soundfile.SoundFileError: The file cannot be decoded; see ``decode_error``.
+    """
+    data = sample_data(path)
+    filled = data.filled() if data else None
+    with ExitStack() as opened:
+        source = opened.enter_context(_Patched(path, *filled)) if filled else os.fsencode(path)
+        yield opened.enter_context(soundfile.SoundFile(source))
+
+
+class _Patched(io.FileIO):
+    """A file, some bytes of which read otherwise than they are on disk."""
+
+    def __init__(self, path: Path, at: int, patch: bytes) -> None:
+        super().__init__(path, "rb")
+        self.at, self.patch = at, patch
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Fill a buffer from the current place on."""
+        begin = self.tell()
+        count = super().readinto(buffer) or 0
+        first, last = max(begin, self.at), min(begin + count, self.at + len(self.patch))
+        if first < last:
+            view = memoryview(buffer).cast("B")
+            view[first - begin : last - begin] = self.patch[first - self.at : last - self.at]
+        return count
 
 
 def why_not_a_file(path: Path) -> str:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import soundfile
 
-from audioprune.data.audio import AudioInfo, decode_error, find_audio, read_info, why_not_a_file
+from audioprune.data.audio import AudioInfo, decode_error, find_audio, open_sound, read_info, why_not_a_file
 from audioprune.data.headers import is_shortened_sphere, missing_bytes
 from audioprune.data.likeness import fingerprint
 from audioprune.data.splits import split_named
@@ -165,13 +165,14 @@ def inspect_file(path: Path) -> FileFacts:
     facts = FileFacts(path, path.stat().st_size, sha256_file(path), "", info.sample_rate, info.channels, findings=tuple(found))
     tally = _Tally(info)
     try:
-        with soundfile.SoundFile(str(path)) as stream:
+        with open_sound(path) as stream:
             for block in stream.blocks(_BLOCK_FRAMES, dtype="float32", always_2d=True):
                 tally.add(block)
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:
         reason = f"{decode_error(error)} after {tally.frames} of {info.frames} samples"
         return replace(facts, frames=tally.frames, findings=(*found, Finding(path, "error", "cut", reason)))
-    found += [Finding(path, severity, code, reason) for severity, code, reason in tally.faults()]
+    if not found:  # what is odd about the rest of a cut file follows from the cut
+        found += [Finding(path, severity, code, reason) for severity, code, reason in tally.faults()]
     heard = {"level": tally.level(), "likeness": tally.likeness, "audio_sha256": tally.digest()}
     return replace(facts, frames=tally.frames, **heard, findings=tuple(found))
 
@@ -243,7 +244,7 @@ def doubled(facts: Iterable[FileFacts], splits: dict[Path, str]) -> Iterator[Fin
     """
     first: dict[str, list[Path]] = {}
     for fact in facts:
-        if not fact.audio_sha256 or fact.has("silent"):
+        if not fact.audio_sha256 or fact.has("silent") or fact.errors:
             continue
         earlier = first.setdefault(fact.audio_sha256, [])
         split = splits.get(fact.path, "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ class SignalCache:
     def _find(self, key: str) -> CachedSignal | None:
         """Return an intact signal, or nothing."""
         try:
-            with soundfile.SoundFile(str(self._path(key))) as file:
+            with soundfile.SoundFile(os.fsencode(self._path(key))) as file:
                 remark = json.loads(file.comment)
                 samples = file.read(dtype="float32")
                 fits = file.samplerate == self.sample_rate and remark["version"] == _VERSION and remark["sha256"] == _hash(samples)

@@ -20,7 +20,7 @@ from audioprune.data.coded_cache import CachedSignal, SignalCache
 from audioprune.data.file_index import inspect_files
 from audioprune.data.mixing import Source
 from audioprune.data.paired_folder import PairSource
-from audioprune.data.pairing import by_name
+from audioprune.data.pairing import by_name, place_key
 from audioprune.data.splits import listing
 from audioprune.data.threads import in_threads
 from audioprune.errors import ConfigError, DataError
@@ -217,7 +217,7 @@ class FolderCoding:
     def _partners(self, sources: Sequence[Source]) -> tuple[list[tuple[Source, Source]], list[Finding]]:
         """Return clean sources with their decoded sources, and what is missing or bad."""
         names = by_name(self.root)
-        found = [(source, names.get(Path(source.relative).with_suffix("").as_posix())) for source in sources]
+        found = [(source, names.get(place_key(Path(source.relative)))) for source in sources]
         problems = [Finding(source.path, "error", "partner", f"no file of that name in {self.root}") for source, path in found if not path]
         paths = [path for _, path in found if path]
         facts = {fact.path: fact for fact in inspect_files(self.root, paths, self.clean.cache_dir)}
@@ -229,7 +229,8 @@ class FolderCoding:
                 coded = replace(source, path=path, sha256=fact.sha256, duration_s=fact.duration_s, level=fact.level)
                 early = source.duration_s - coded.duration_s + self.delay / self.clean.sample_rate
                 if early > _MISSING_S:
-                    problems.append(Finding(path, "error", "length", f"{early:.3g} s shorter than its clean file {source.path}"))
+                    reason = f"{early:.3g} s shorter than its clean file {source.path}, more than {_MISSING_S:g} s"
+                    problems.append(Finding(path, "error", "length", reason))
                 else:
                     partners.append((source, coded))
         return partners, problems

@@ -145,7 +145,8 @@ class CodedSpeech:
     def scale(self) -> str:
         """Return the size of the training speech and the codec in a few words, such as ``vctk, 8.8 h, 26 speakers, aac-24k``."""
         speech = amount(self.voices.title, [pair.clean for pair in self._ready().pools["train"]], self.voices.speaker_from)
-        return f"{speech}, {self.coding.label}"
+        few = self.rules.train_segments
+        return f"{speech}, {self.coding.label}" + (f", {few} segments an epoch" if few else "")
 
     def leaks(self) -> list[Finding]:
         """Return what is suspected to be in several splits: speakers by their names, copies by ear."""

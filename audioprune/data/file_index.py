@@ -18,7 +18,7 @@ from audioprune.errors import OutputError
 from audioprune.files import sha256, write_atomic
 from audioprune.places import cache_folder
 
-_VERSION = 2
+_VERSION = 3
 _SAVE_EVERY = 1000
 
 

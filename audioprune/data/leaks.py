@@ -89,14 +89,19 @@ def named_recordings(places: Mapping[Path, Path]) -> dict[Path, str]:
     return {path: key for path, key in keys.items() if key in telling}
 
 
+def speech_keys(places: Mapping[Path, Path]) -> dict[Path, dict[str, str]]:
+    """Return the speaker of the files whose names say it, and else their recording if their names say that."""
+    recordings = {path: {"recording": name} for path, name in named_recordings(places).items()}
+    return recordings | {path: {"speaker": name} for path, name in plain_speakers(places).items()}
+
+
 def tree_leaks(root: Path, facts: Sequence[FileFacts]) -> list[Finding]:
     """Return what a folder with folders named after splits may leak, by names and by ear, and copies in any folder."""
     below = {fact.path: fact.path.relative_to(root) for fact in facts}
     splits = {path: split_named(place.parts[:-1]) for path, place in below.items()}
     inside = {path: _after_split(below[path]) for path, split in splits.items() if split}
-    speakers = {path: {"speaker": name} for path, name in plain_speakers(inside).items()}
-    recordings = {path: {"recording": name} for path, name in named_recordings(inside).items()}
-    members = [Member(path, splits[path], speakers.get(path) or recordings.get(path, {})) for path in inside]
+    keys = speech_keys(inside)
+    members = [Member(path, splits[path], keys.get(path, {})) for path in inside]
     links = list(copies(facts))
     found = suspected(members, links)
     told = {finding.path for finding in found}

@@ -120,7 +120,7 @@ class MadeFolder:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 kind = "WAV" if path.suffix == ".wav" else "FLAC"
-                soundfile.write(str(path), piece(), sample_rate, format=kind, subtype="PCM_16")
+                soundfile.write(os.fsencode(path), piece(), sample_rate, format=kind, subtype="PCM_16")
             except (soundfile.SoundFileError, OSError) as error:
                 raise OutputError(f"cannot write {path}: {error}; free some space or choose another root") from error
             yield place, sha256_file(path)

@@ -157,7 +157,7 @@ class Mixer:
         split = SPLITS.index("test")
         target = self._alternating("test", index)
         speech, start = self._speech(target, self.rules.max_test_s, np.random.default_rng([self.rules.seed, split, index, _STREAM_SPEECH]))
-        key = [self.rules.seed, split, index, _STREAM_NOISE, zlib.crc32(noise_name.encode())]
+        key = [self.rules.seed, split, index, _STREAM_NOISE, zlib.crc32(noise_name.encode(errors="surrogateescape"))]
         rng = np.random.default_rng(key)
         sources = [source for source in self.noise["test"] if source.group == noise_name]
         noise, parts = self._noise(sources[int(rng.integers(len(sources)))], len(speech), rng)

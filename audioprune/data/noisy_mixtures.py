@@ -27,10 +27,10 @@ from audioprune.data.gathering import (
     speaker_notes,
     tell,
 )
-from audioprune.data.leaks import Member, copies, named_recordings, suspected
+from audioprune.data.leaks import Member, copies, named_recordings, speech_keys, suspected
 from audioprune.data.mixing import Mixer, MixingRules, Mixtures, Source, by_group, collate, condition_name, require_talkers
 from audioprune.data.recordings import NAME_RULE, Links
-from audioprune.data.speakers import SpeakerRule, plain_speakers
+from audioprune.data.speakers import SpeakerRule
 from audioprune.data.splits import (
     NOISE_RULES,
     SPLITS,
@@ -248,8 +248,9 @@ class NoisyMixtures:
         return facts
 
     def scale(self) -> str:
-        """Return the size of the training speech in a few words, such as ``synthetic_speech, 14 min, 24 speakers``."""
-        return amount(self.title, self._ready().mixer.speech["train"], self.speakers)
+        """Return what is trained on in a few words, such as ``synthetic_speech, 14 min, 24 speakers, 1200 mixtures an epoch``."""
+        speech = amount(self.title, self._ready().mixer.speech["train"], self.speakers)
+        return f"{speech}, {self._count('train')} mixtures{' an epoch' if self.rules.fresh_each_epoch else ''}"
 
     def leaks(self) -> list[Finding]:
         """Return what is suspected to be in several splits: recordings and speakers by their names, copies by ear.
@@ -259,11 +260,9 @@ class NoisyMixtures:
         ready = self._ready()
         by_role = ready.sources.items()
         places = {role: {source.path: below_splits(Path(source.relative)) for source in sources} for role, sources in by_role}
-        known = {"speech": ("speaker", plain_speakers(places["speech"])), "noise": ("recording", named_recordings(places["noise"]))}
-        members = []
-        for role, sources in by_role:
-            kind, keys = known[role]
-            members += [Member(each.path, each.split, {kind: keys[each.path]} if each.path in keys else {}) for each in sources]
+        noises = {path: {"recording": name} for path, name in named_recordings(places["noise"]).items()}
+        keys = speech_keys(places["speech"]) | noises
+        members = [Member(source.path, source.split, keys.get(source.path, {})) for _, sources in by_role for source in sources]
         return suspected(members, list(copies(ready.gathered.facts)))
 
     def manifest(self) -> list[dict[str, Any]]:

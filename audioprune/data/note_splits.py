@@ -61,7 +61,8 @@ def choose(notes: Sequence[Note], per_instrument: int | None, seed: int) -> tupl
         if len(places) < per_instrument:
             few.append(f"{instrument} ({len(places)})")
         ordered = sorted(places, key=lambda place: notes[place].id)  # whatever order the reader found them in
-        drawn = np.random.default_rng([seed, zlib.crc32(instrument.encode())]).permutation(len(ordered))[:per_instrument]
+        name = instrument.encode(errors="surrogateescape")
+        drawn = np.random.default_rng([seed, zlib.crc32(name)]).permutation(len(ordered))[:per_instrument]
         chosen += [ordered[int(index)] for index in drawn]
     listed = ", ".join(few[:5]) + (", ..." if len(few) > 5 else "")
     remarks = [f"{len(few)} of {len(by_instrument)} instruments have fewer than {per_instrument} notes: {listed}"] if few else []

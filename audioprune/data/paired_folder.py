@@ -31,11 +31,12 @@ from audioprune.data.gathering import (
     stop_or_skip,
     tell,
 )
-from audioprune.data.leaks import Member, copies, cross, same_audio, suspected
+from audioprune.data.leaks import Member, copies, cross, same_audio, speech_keys, suspected
+from audioprune.data.lists import bare_name
 from audioprune.data.mixing import MixingRules, Source, audible_start, by_group, collate, condition_name
-from audioprune.data.pairing import Pair, find_pairs, partners_differ, read_conditions
+from audioprune.data.pairing import LengthRule, Pair, find_pairs, read_conditions
 from audioprune.data.recordings import NAME_RULE, Links
-from audioprune.data.speakers import SpeakerRule, plain_speakers
+from audioprune.data.speakers import SpeakerRule
 from audioprune.data.splits import SPLITS, Assigned, assign_speech, below_splits, lend_speakers, share_out
 from audioprune.dsp import rms_gain
 from audioprune.errors import ConfigError, DataError
@@ -105,6 +106,8 @@ class Pairs(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         source = self.sources[index]
         noisy, clean = (self.store.whole(side.path).astype(np.float64) for side in (source.noisy, source.clean))
+        shortest = min(len(noisy), len(clean))
+        noisy, clean = noisy[:shortest], clean[:shortest]
         start, length = self._part(clean, source.clean.level, index)
         noisy, clean = noisy[start : start + length], clean[start : start + length]
         gain = float(rms_gain(noisy)) if self.rules.rms_normalise else 1.0
@@ -140,8 +143,8 @@ class _Prepared:
 def pair_leaks(pools: Mapping[str, Sequence[PairSource]], facts: Sequence[FileFacts]) -> list[Finding]:
     """Return what is suspected to be in several splits of pairs."""
     sources = [source.clean for pool in pools.values() for source in pool]
-    speakers = plain_speakers({source.path: below_splits(Path(source.relative)) for source in sources})
-    members = [Member(each.path, each.split, {"speaker": speakers[each.path]} if each.path in speakers else {}) for each in sources]
+    keys = speech_keys({source.path: below_splits(Path(source.relative)) for source in sources})
+    members = [Member(source.path, source.split, keys.get(source.path, {})) for source in sources]
     return suspected(members, list(copies(facts)))
 
 
@@ -151,7 +154,7 @@ class PairedFolder:
     Layouts: ``noisy/`` and ``clean/``; ``noisy_trainset_28spk_wav/``, ``clean_trainset_28spk_wav/``, ``noisy_testset_wav/``,
     ``clean_testset_wav/``; ``train/noisy/``, ``train/clean/``, ``test/...``. Without folders for splits, speakers are shared out;
     the speaker is the folder, or the file name up to the first ``_`` or ``-``. Without a folder for validation, some training
-    speakers are set aside. Pairs must have one length and one sample rate.
+    speakers are set aside. Pairs must have one sample rate, and one length unless ``lengths`` is ``"shortest"``.
 
     Args:
         root: Folder of the corpus.
@@ -174,6 +177,8 @@ class PairedFolder:
         fresh_each_epoch: Whether every epoch has new random parts.
         rms_normalise: Whether noisy is scaled to a root mean square of 1, and clean by the same factor.
         seed: Decides splits and parts.
+        lengths: ``"equal"`` refuses pairs of two lengths; ``"shortest"`` cuts both files at the end of the shorter one.
+        length_tolerance_s: Largest difference in seconds that may be cut; more is an error in any case.
         on_bad_file: ``"stop"`` or ``"skip"``, also for missing partners and different lengths.
         cache_dir: Where results of file checks are kept; empty for the user's cache folder.
         memory_mb: Most megabytes of decoded audio kept in memory.
@@ -212,6 +217,8 @@ class PairedFolder:
         fresh_each_epoch: bool = True,
         rms_normalise: bool = True,
         seed: int = 0,
+        lengths: str = "equal",
+        length_tolerance_s: float = 0.05,
         on_bad_file: str = "stop",
         cache_dir: str | None = None,
         memory_mb: float = 2048.0,
@@ -227,6 +234,7 @@ class PairedFolder:
             rms_normalise=rms_normalise,
             seed=seed,
         )
+        self.lengths = LengthRule(lengths, length_tolerance_s)
         check_choice(on_bad_file)
         self.speakers = SpeakerRule(speaker_from, speaker, speaker_csv)
         share_out(("a", "b", "c"), fractions, seed, "names")
@@ -298,7 +306,7 @@ class PairedFolder:
 
     def scale(self) -> str:
         """Return the size of the training speech in a few words, such as ``paired_folder, 9.4 h, 28 speakers``."""
-        return amount(self.title, [source.clean for source in self._ready().pools["train"]], self.speakers)
+        return amount(self.title, [source.clean for source in self._ready().pools["train"][: self.most["train"]]], self.speakers)
 
     def leaks(self) -> list[Finding]:
         """Return what is suspected to be in several splits: speakers by their names, copies by ear."""
@@ -337,15 +345,16 @@ class PairedFolder:
         if cross({path: entry.split for path, entry in places.items()}, links):
             assigned, notes = self._assign(where, relative, links)
             places = {entry.path: entry for entry in assigned}
-        problems += [finding for fact in facts.values() for finding in fact.errors] + _mismatches(pairs, facts)
+        problems += [finding for fact in facts.values() for finding in fact.errors] + _mismatches(pairs, facts, self.lengths)
         stop_or_skip(where, [FileFacts(finding.path, findings=(finding,)) for finding in problems], self.on_bad_file)
         usable, more = _usable(pairs, facts, {finding.path for finding in problems})
+        more += self.lengths.note([abs(facts[pair.noisy].duration_s - facts[pair.clean].duration_s) for pair in usable])
         known = read_conditions(self.conditions) if self.conditions else {}
         pools: dict[str, list[PairSource]] = {split: [] for split in SPLITS}
         for pair in usable:
             place = places[pair.clean]
             noisy, clean = (_source(facts[path], pair.relative, place) for path in (pair.noisy, pair.clean))
-            pools[place.split].append(PairSource(noisy, clean, *known.get(pair.noisy.stem, (_ANY_NOISE, None))))
+            pools[place.split].append(PairSource(noisy, clean, *known.get(bare_name(pair.noisy.name), (_ANY_NOISE, None))))
         self._refuse(pools, where)
         used = [facts[path] for pair in usable for path in (pair.noisy, pair.clean)]
         leaks = refuse_leaks(used, [side for pool in pools.values() for source in pool for side in (source.noisy, source.clean)])
@@ -388,11 +397,11 @@ def _usable(pairs: Sequence[Pair], facts: Mapping[Path, FileFacts], bad: set[Pat
     return [pair for pair in pairs if not {pair.noisy, pair.clean} & (bad | idle)], notes
 
 
-def _mismatches(pairs: Sequence[Pair], facts: Mapping[Path, FileFacts]) -> list[Finding]:
+def _mismatches(pairs: Sequence[Pair], facts: Mapping[Path, FileFacts], rule: LengthRule) -> list[Finding]:
     found = []
     for pair in pairs:
         noisy, clean = facts[pair.noisy], facts[pair.clean]
-        differ = partners_differ((noisy.sample_rate, noisy.frames), (clean.sample_rate, clean.frames))
+        differ = rule.fault((noisy.sample_rate, noisy.frames), (clean.sample_rate, clean.frames))
         if differ and not noisy.errors and not clean.errors:
             found.append(Finding(pair.noisy, "error", "length", differ))
     return found

@@ -14,10 +14,13 @@ from pathlib import Path
 
 from audioprune.data.audio import find_audio
 from audioprune.data.checks import Finding
+from audioprune.data.lists import bare_name, name_key, read_cells, without_ending
 from audioprune.data.splits import listing, split_of_folder
-from audioprune.errors import DataError
+from audioprune.errors import ConfigError, DataError, unknown_name
 
 _DEPTH = 3
+_CONDITION = 3
+"""Cells of a line that names a condition."""
 _NOISY = re.compile("noisy", re.IGNORECASE)
 _WORD = re.compile(r"(train|valid|val|dev|test)(set)?")
 
@@ -75,24 +78,26 @@ def find_pairs(root: Path | None, noisy_root: Path | None, clean_root: Path | No
 def read_conditions(path: Path) -> dict[str, tuple[str, float]]:
     """Read the noise and the SNR in dB of each file name from lines ``name noise snr``, as VoiceBank-DEMAND's logs have them.
 
+    A CSV with these three columns is read as well, with or without a header.
+
+    Returns:
+        Noise and SNR by name; look names up as ``lists.bare_name`` gives them.
+
     Raises:
         DataError: The file cannot be read, or a line has another form.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"expected a list of noises and SNRs at {path}, got {error}; give a text file") from error
     found: dict[str, tuple[str, float]] = {}
-    for number, line in enumerate(lines, 1):
-        parts = line.replace(",", " ").split()
-        if not parts:
+    for place, line in enumerate(read_cells(path, "a list of noises and SNRs")):
+        parts = line.cells if len(line.cells) >= _CONDITION else " ".join(line.cells).split()
+        if not place and len(parts) >= _CONDITION and parts[1].lower() == "noise":
             continue
         try:
             name, noise, snr_db = parts[0], parts[1], float(parts[2])
         except (IndexError, ValueError):
-            raise DataError(f"{path}, line {number}: expected 'name noise snr', got '{line.strip()[:60]}'; correct the line") from None
-        if not math.isfinite(snr_db) or found.setdefault(Path(name).stem, (noise, snr_db)) != (noise, snr_db):
-            raise DataError(f"{path}, line {number}: expected one finite SNR for {name}, got another; remove one of the lines")
+            given = " ".join(line.cells)[:60]
+            raise DataError(f"{path}, line {line.number}: expected 'name noise snr', got '{given}'; correct the line") from None
+        if not math.isfinite(snr_db) or found.setdefault(bare_name(name), (noise, snr_db)) != (noise, snr_db):
+            raise DataError(f"{path}, line {line.number}: expected one finite SNR for {name}, got another; remove one of the lines")
     return found
 
 
@@ -140,8 +145,60 @@ def _split_in(relative: Path) -> str:
 
 
 def by_name(folder: Path) -> dict[str, Path]:
-    """Return the audio files of a folder by their place in it without the ending."""
-    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in find_audio(folder)}
+    """Return the audio files of a folder by their place in it without the ending, as ``place_key`` gives it."""
+    return {place_key(path.relative_to(folder)): path for path in find_audio(folder)}
+
+
+def place_key(relative: Path) -> str:
+    """Return a file's place in a folder in the form in which partners are looked up: without the ending, accents composed."""
+    return name_key(without_ending(relative.as_posix()))
+
+
+LENGTHS = ("equal", "shortest")
+
+
+@dataclass(frozen=True)
+class LengthRule:
+    """What becomes of pairs whose files differ in length, as codecs and enhancers leave them.
+
+    Attributes:
+        lengths: ``"equal"`` refuses them; ``"shortest"`` cuts both files at the end of the shorter one.
+        tolerance_s: Largest difference that may be cut, in seconds; more is an error in any case.
+
+    Raises:
+        ConfigError: A value is out of its range.
+    """
+
+    lengths: str = "equal"
+    tolerance_s: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.lengths not in LENGTHS:
+            raise ConfigError(unknown_name("lengths", self.lengths, LENGTHS))
+        if not (self.tolerance_s >= 0 and math.isfinite(self.tolerance_s)):
+            raise ConfigError(f"expected length_tolerance_s of at least 0, got {self.tolerance_s}; use for instance 0.05")
+
+    def fault(self, noisy: Sequence[int], clean: Sequence[int]) -> str:
+        """Say why two files are no pair, and what helps; empty where they are one.
+
+        Args:
+            noisy: Sample rate and number of samples of the noisy file.
+            clean: The same of the clean file.
+        """
+        differ = partners_differ(noisy, clean)
+        if not differ or noisy[0] != clean[0]:
+            return differ
+        apart_s = abs(noisy[1] - clean[1]) / noisy[0]
+        if apart_s > self.tolerance_s:
+            return f"{differ}: {apart_s:.3g} s apart, more than data.length_tolerance_s={self.tolerance_s:g}"
+        return "" if self.lengths == "shortest" else f"{differ}; data.lengths=shortest cuts both"
+
+    def note(self, apart_s: Sequence[float]) -> list[str]:
+        """Return one line on the pairs that are cut, from the differences of all pairs in seconds."""
+        cut = [each for each in apart_s if each > 0]
+        if not cut:
+            return []
+        return [f"{len(cut)} of {len(apart_s)} pairs differ by up to {1000 * max(cut):.3g} ms; both files are cut to the shorter"]
 
 
 def partners_differ(noisy_frames: Sequence[int], clean_frames: Sequence[int]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from audioprune.data.audio import find_audio
+from audioprune.data.lists import name_key
 from audioprune.data.recordings import Links, joined, recording_of
 from audioprune.data.splits import has_split_folders, listing, share_out, split_of_folder
 from audioprune.errors import ConfigError, DataError, unknown_name
@@ -91,9 +92,10 @@ def list_classes(
     by_folder = has_split_folders(list(inside.values()))
     if split == "folders" and not by_folder:
         raise DataError(f"expected folders train, valid and test below {root}, found {listing(root)}; rename them or use split=fraction")
-    places = {path: ("", place) for path, place in inside.items()}
+    known_as = {path: Path(name_key(place.as_posix())) for path, place in inside.items()}
+    places = {path: ("", place) for path, place in known_as.items()}
     if by_folder:
-        places = {path: (split_of_folder(place.parts[0]), Path(*place.parts[1:])) for path, place in inside.items()}
+        places = {path: (split_of_folder(place.parts[0]), Path(*place.parts[1:])) for path, place in known_as.items()}
     used = {path: place for path, (name, place) in places.items() if len(place.parts) > 1 and bool(name) == by_folder}
     left = sorted(set(paths) - set(used))
     notes = [f"{len(left)} audio files are in no folder of a class and not used: {some(left)}"] if left else []
@@ -106,8 +108,8 @@ def list_classes(
     together = joined({path: f"{place.parts[0]}/{recordings[path]}" for path, place in used.items()}, links)
     clips = [SceneClip(path, inside[path].as_posix(), place.parts[0], together[path], places[path][0]) for path, place in used.items()]
     if shared:
-        clips = _shared_out(clips, fractions, seed)
-    _refuse_unknown_classes(root, clips)
+        clips = share_clips(clips, fractions, seed)
+    refuse_unknown_classes(root, clips)
     how = f"shares of each class's recordings by seed {seed}" if shared else "folders give the splits"
     return SceneList(root, classes, tuple(clips), (*notes, *(said if shared else ())), rule=f"recordings by {recording_from}; {how}")
 
@@ -170,6 +172,28 @@ def some(names: Sequence[object]) -> str:
     return shown + (f", ... {len(names)} in all" if len(names) > _NAMED else "")
 
 
+def share_clips(clips: Sequence[SceneClip], fractions: Sequence[float], seed: int) -> list[SceneClip]:
+    """Give each clip a split by shares of the recordings of its class."""
+    splits: dict[str, str] = {}
+    for label in sorted({clip.label for clip in clips}):
+        recordings = sorted({clip.recording for clip in clips if clip.label == label})
+        if len(recordings) < _FEWEST_RECORDINGS:
+            raise DataError(
+                f"expected at least {_FEWEST_RECORDINGS} recordings of class {label} to split them, got {some(recordings)}; add clips, "
+                "make folders train, valid and test, or use recording_from=file"
+            )
+        splits |= share_out(recordings, fractions, seed, f"recordings of {label}")
+    return [replace(clip, split=splits[clip.recording]) for clip in clips]
+
+
+def refuse_unknown_classes(root: Path, clips: Sequence[SceneClip]) -> None:
+    """Raise a DataError when a clip has a class that no training clip has."""
+    training = {clip.label for clip in clips if clip.split == "train"}
+    for clip in clips:
+        if clip.label not in training:
+            raise DataError(f"{root}: {unknown_name('class', clip.label, training)}; {clip.relative} has a class without training clips")
+
+
 def _class_audio(root: Path) -> list[Path]:
     layout = f"clips in {root}/<class>/ or {root}/{{train,valid,test}}/<class>/"
     if not root.is_dir():
@@ -222,20 +246,6 @@ def _apart(recordings: Mapping[Path, str], places: Mapping[Path, Path], splits: 
     return {path: f"{splits[path]}/{name}" if path in chance else name for path, name in recordings.items()}
 
 
-def _shared_out(clips: Sequence[SceneClip], fractions: Sequence[float], seed: int) -> list[SceneClip]:
-    """Give each clip a split by shares of the recordings of its class."""
-    splits: dict[str, str] = {}
-    for label in sorted({clip.label for clip in clips}):
-        recordings = sorted({clip.recording for clip in clips if clip.label == label})
-        if len(recordings) < _FEWEST_RECORDINGS:
-            raise DataError(
-                f"expected at least {_FEWEST_RECORDINGS} recordings of class {label} to split them, got {some(recordings)}; add clips, "
-                "make folders train, valid and test, or use recording_from=file"
-            )
-        splits |= share_out(recordings, fractions, seed, f"recordings of {label}")
-    return [replace(clip, split=splits[clip.recording]) for clip in clips]
-
-
 def _refuse_few(root: Path, classes: Sequence[str]) -> None:
     if len(classes) >= 2:
         return
@@ -244,10 +254,3 @@ def _refuse_few(root: Path, classes: Sequence[str]) -> None:
     remedy = f"point to {inner}" if inner else "make one folder for each class"
     found = f"{', '.join(classes) or 'none'} ({root} holds {listing(root)})"
     raise DataError(f"expected at least 2 folders named after classes below {root}, found {found}; {remedy}")
-
-
-def _refuse_unknown_classes(root: Path, clips: Sequence[SceneClip]) -> None:
-    training = {clip.label for clip in clips if clip.split == "train"}
-    for clip in clips:
-        if clip.label not in training:
-            raise DataError(f"{root}: {unknown_name('class', clip.label, training)}; {clip.relative} has a class without training clips")

@@ -14,6 +14,7 @@ from audioprune.data.recordings import Links
 from audioprune.data.scene_corpus import SceneCorpus, SceneSet, collate
 from audioprune.data.scene_features import SceneFeatures
 from audioprune.data.scene_lists import RECORDING_RULES, SceneList, check_fraction, list_classes, with_validation
+from audioprune.data.scene_table import list_table
 from audioprune.data.splits import share_out
 from audioprune.data.tut_lists import list_tut, tut_corpus
 from audioprune.errors import ConfigError, unknown_name
@@ -130,11 +131,14 @@ class TutScenes:
 class ClassFolder:
     """Scenes, or any other clips with one label, in folders named after the classes.
 
-    Layouts: ``<root>/<class>/...`` or ``<root>/{train,valid,test}/<class>/...`` (``val`` and ``dev`` are valid). Without folders for
-    splits, recordings of each class are shared out; without one for validation, training recordings are taken.
+    Layouts: ``<root>/<class>/...`` or ``<root>/{train,valid,test}/<class>/...`` (``val`` and ``dev`` are valid), or a table of files and
+    labels. Without folders or a column for splits, recordings of each class are shared out; without one for validation, training
+    recordings are taken.
 
     Args:
         root: Folder of the corpus.
+        table: CSV file with the columns filename and label, and where it has them split and recording; see ``scene_table.list_table``.
+            It decides in place of folders, ``split`` and ``recording_from``.
         split: None takes folders named after splits if there are, else shares; ``"folders"`` or ``"fraction"``.
         fractions: Shares of each class's recordings in train, valid and test.
         recording_from: ``"auto"``, ``"folder"``, ``"prefix"`` or ``"file"``, see ``scene_lists.list_classes``.
@@ -157,6 +161,7 @@ class ClassFolder:
         self,
         root: str | Path,
         *,
+        table: str | Path | None = None,
         split: str | None = None,
         fractions: Sequence[float] = (0.8, 0.1, 0.1),
         recording_from: str = "auto",
@@ -178,7 +183,11 @@ class ClassFolder:
         self.root = Path(root).expanduser()
 
         def list_clips(links: Links) -> SceneList:
-            listed = list_classes(self.root, split, fractions, recording_from, seed, links)
+            if table is None:
+                listed = list_classes(self.root, split, fractions, recording_from, seed, links)
+            else:
+                place = Path(table).expanduser()
+                listed = list_table(self.root, place if place.is_file() else self.root / place, fractions, seed, links)
             return with_validation(listed, valid_fraction, hold_out, seed)
 
         self.scenes = SceneCorpus(

@@ -5,7 +5,6 @@ A table of metadata counts where there is one, else names and folders. Any other
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 from audioprune.data.audio import find_audio
 from audioprune.data.checks import Finding
+from audioprune.data.lists import Places, read_table
 from audioprune.data.note_corpus import NoteCorpus
 from audioprune.data.note_names import DEFAULT_VELOCITY, DYNAMICS, pitch_of_name
 from audioprune.data.notes import PITCHES, Note, NoteList
@@ -100,23 +100,18 @@ def _table(root: Path) -> Path | None:
 
 
 def _reads(path: Path) -> bool:
-    with open(path, encoding="utf-8-sig", errors="replace", newline="") as stream:
-        return set(_COLUMNS) <= set(next(csv.reader(stream), []))
+    return set(_COLUMNS) <= set(read_table(path, "a CSV table of notes", errors="replace").header)
 
 
 def _from_table(root: Path, table: Path) -> Iterator[_Row]:
-    try:
-        with open(table, encoding="utf-8-sig", newline="") as stream:
-            lines = list(csv.DictReader(stream))
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{table}: expected a CSV table of notes, got {error}; unpack the corpus again") from error
     audio = root / "audio" if (root / "audio").is_dir() else root
-    for line in lines:
+    places = Places((audio,))
+    for line in read_table(table, "a CSV table of notes").records():
         values = {key: (line.get(key) or "").strip() for key in (*_COLUMNS, "Fold")}
         number = values["Pitch ID"]
         pitch = int(number) if number.isdigit() else pitch_of_name(values["Pitch"])
         instrument, technique = values["Instrument (in full)"], values["Technique (in full)"]
-        path = audio / values["Path"]
+        path = places.find(values["Path"]) or audio / values["Path"]
         yield _Row(path, values["Family"], instrument, technique, pitch, values["Dynamics"], values["Fold"], pitch_of_name(values["Pitch"]))
 
 

@@ -5,13 +5,13 @@ What cannot be read is asked for in one line; it is never guessed. Which split a
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from audioprune.data.lists import bare_name, name_key, read_table, without_ending
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 SPEAKER_RULES = ("auto", "folder", "prefix", "file")
@@ -96,6 +96,7 @@ class SpeakerRule:
         Raises:
             DataError: The speaker of a file cannot be read, or the table cannot.
         """
+        places = {path: Path(name_key(place.as_posix())) for path, place in places.items()}
         if self.table:
             return _by_table(root, Path(self.table).expanduser(), places), f"speakers as {self.table} lists them"
         if self.pattern:
@@ -173,7 +174,8 @@ def _by_folders(root: Path, levels: Mapping[Path, Sequence[str]]) -> tuple[dict[
     for path, found in chosen.items():
         if len(found) > 1 and above.setdefault(found[1], found[0]) != found[0]:
             inner = f"'{found[1]}' in both '{above[found[1]]}' and '{found[0]}'"
-            raise DataError(f"{root}: expected one folder a speaker, found {inner}, such as {path.name}; {_remedy('')}")
+            remedy = _remedy(" or speaker_from=folder for the outer")
+            raise DataError(f"{root}: expected one folder a speaker, found {inner}, such as {path.name}; {remedy}")
     several = any(len(found) > 1 for found in chosen.values())
     return {path: found[0] for path, found in chosen.items()}, OUTER_FOLDERS if several else "speakers are folders"
 
@@ -213,9 +215,8 @@ def _by_table(root: Path, table: Path, places: Mapping[Path, Path]) -> dict[Path
     found = {}
     for path, place in places.items():
         below = [path.relative_to(folder).as_posix() for folder in (root, table.parent) if path.is_relative_to(folder)]
-        names = [name for each in (*below, place.as_posix()) for name in (each, each.removesuffix(path.suffix))]
-        speaker = next((listed[name] for name in names if name in listed), "")
-        speaker = speaker or by_name.get(path.name, by_name.get(path.stem, ""))
+        names = [name_key(without_ending(each)) for each in (*below, place.as_posix())]
+        speaker = next((listed[name] for name in names if name in listed), "") or by_name.get(bare_name(path.name), "")
         if not speaker:
             raise DataError(f"{table}: expected a row with a speaker for every file, found none for {place}; complete the table")
         found[path] = speaker
@@ -223,20 +224,18 @@ def _by_table(root: Path, table: Path, places: Mapping[Path, Path]) -> dict[Path
 
 
 def _read_table(table: Path) -> dict[str, str]:
-    try:
-        lines = [line for line in table.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"expected a table of speakers at {table}, got {error}; give a CSV file") from error
-    head = lines[0] if lines else ""
-    rows = list(csv.DictReader(lines, delimiter=max("\t;,", key=head.count)))
-    names = {(name or "").strip().lower(): name for name in (rows[0] if rows else {})}
-    path, speaker = (next((names[name] for name in known if name in names), None) for known in (_PATHS, _SPEAKERS))
+    """Return the speaker of each name of a table, without endings and in the form in which names are compared."""
+    read = read_table(table, "a table of speakers")
+    header = [name.lower() for name in read.header]
+    path, speaker = (next((header.index(name) for name in known if name in header), None) for known in (_PATHS, _SPEAKERS))
     if path is None or speaker is None:
-        raise DataError(f"{table}: expected the columns path and speaker, got {head.strip() or 'nothing'}; add a header line")
+        given = ",".join(read.header) or "nothing"
+        raise DataError(f"{table}: expected the columns path and speaker, got {given}; add a header line")
     found: dict[str, str] = {}
-    for number, row in enumerate(rows, 2):
-        name, who = ((row[column] or "").strip() for column in (path, speaker))
-        name = name.replace("\\", "/").removeprefix("./")
-        if name and found.setdefault(name, who) != who:
-            raise DataError(f"{table}, row {number}: expected one speaker for {name}, got {found[name]} and {who}; remove one of the rows")
+    for row in read.rows:
+        name, who = (row.cells[at] if at < len(row.cells) else "" for at in (path, speaker))
+        name = name_key(without_ending(name.replace("\\", "/").removeprefix("./")))
+        if name and found.setdefault(name, name_key(who)) != name_key(who):
+            told = f"expected one speaker for {name}, got {found[name]} and {who}"
+            raise DataError(f"{table}, row {row.number}: {told}; remove one of the rows")
     return found

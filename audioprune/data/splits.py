@@ -5,7 +5,6 @@ The rules are the same for every corpus: folders named after splits first, then 
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from audioprune.data.lists import Places, bare_name, name_key, read_cells, read_lines, without_ending
 from audioprune.data.recordings import Links, joined, recording_of
 from audioprune.data.speakers import OUTER_FOLDERS, SpeakerRule
 from audioprune.errors import ConfigError, DataError, unknown_name
@@ -32,6 +32,7 @@ _FOLDERS = {
 }
 _LIBRISPEECH = re.compile(r"(train|dev|test)-(clean|other)(-\d+)?")
 _LISTED = 5
+_COLUMNS = {"split": ("split",), "speaker": ("speaker",), "path": ("path", "file", "filename")}
 
 
 def split_of_folder(name: str) -> str:
@@ -59,6 +60,7 @@ def below_splits(place: Path) -> Path:
 
 def noise_of(relative: Path) -> str:
     """Return the name of a noise: the file name before its first ``_``, else the folder's name, else the whole file name."""
+    relative = Path(name_key(relative.as_posix()))
     head, underscore, _ = relative.stem.partition("_")
     if underscore and head:
         return head
@@ -107,8 +109,9 @@ def read_split_list(source: str | Path | Mapping[str, Sequence[str]], root: Path
 
     Args:
         source: A CSV file with a header and the columns ``split`` and ``speaker`` or ``path`` (or both), a text file with one
-            ``split speaker`` a line, or a mapping from split to speakers. Paths in the file are relative to ``root``, to the
-            file's folder or to the folder above it.
+            ``split speaker`` a line, a folder with train.txt, valid.txt and test.txt, or a mapping from split to speakers or to
+            such a text file. A line of these names a speaker or a file. Paths in a CSV are relative to ``root``, to its folder
+            or to the folder above it. Endings of file names may be missing.
         root: Folder of the corpus.
 
     Raises:
@@ -116,14 +119,15 @@ def read_split_list(source: str | Path | Mapping[str, Sequence[str]], root: Path
     """
     if isinstance(source, Mapping):
         listed = SplitList("split")
-        rows = [{"split": split, "speaker": str(speaker)} for split, speakers in source.items() for speaker in speakers]
+        rows = [{"split": split, "speaker": name} for split, given in source.items() for name in _names_in(given)]
         place = root
     else:
         place = Path(source).expanduser()
         listed = SplitList(str(place))
-        rows = _read_rows(place)
+        rows = _read_folder(place) if place.is_dir() else _read_rows(place)
+    places = Places((root, place.parent, place.parent.parent))
     for number, row in enumerate(rows, 1):
-        _add_row(listed, row, number, root, place)
+        _add_row(listed, row, number, places)
     return listed
 
 
@@ -331,7 +335,7 @@ def _by_folders(
     if len(groups) < 2:
         raise DataError(f"expected a folder valid, or at least 2 training speakers to take some, found {_some(names)}; add one of both")
     drawn = _share_of(groups, fractions[1] / (fractions[0] + fractions[1]), seed)
-    chosen = set(valid_speakers) or {entry.group for entry in training if entry.together in drawn}
+    chosen = set(map(name_key, valid_speakers)) or {entry.group for entry in training if entry.together in drawn}
     unknown = sorted(chosen - set(names))
     if unknown or len(chosen) == len(names):
         known = _some(names)
@@ -350,16 +354,20 @@ def _by_list(found: _Speech, listed: SplitList) -> tuple[list[Assigned], list[st
     rows = {path: listed.by_path.get(path.resolve(), ("", "")) for path in relative}
     paths = list(relative) if listed.by_speaker else [path for path, row in rows.items() if row[0]]
     speakers, together, words = found.read(paths, {path: row[1] for path, row in rows.items() if row[1]})
-    assigned, unlisted = [], []
+    assigned, unlisted, used = [], [], set()
     for path, row in rows.items():
-        split = row[0] or listed.by_speaker.get(speakers.get(path, ""), "")
+        inside = without_ending(below_splits(relative[path]).as_posix())
+        names = (speakers.get(path, ""), bare_name(path.name), name_key(inside))
+        named = [name for name in names if name in listed.by_speaker]
+        used.update(named)
+        split = row[0] or (listed.by_speaker[named[0]] if named else "")
         if split:
             assigned.append(Assigned(path, split, speakers[path], together[path], f"{words}; a list gives the splits"))
         else:
             unlisted.append(relative[path].as_posix())
     refuse_shared(assigned, "speaker")
     notes = [f"{listed.name}: {len(listed.absent)} rows name files that do not exist: {_some(listed.absent)}"] if listed.absent else []
-    idle = sorted(set(listed.by_speaker) - {entry.group for entry in assigned})
+    idle = sorted(set(listed.by_speaker) - used)
     notes += [f"{listed.name}: {len(idle)} speakers have no file: {_some(idle)}"] if idle else []
     notes += [f"{listed.name} does not name {len(unlisted)} files, which are not used: {_some(unlisted)}"] if unlisted else []
     missing = [split for split in SPLITS if split not in {entry.split for entry in assigned}]
@@ -368,40 +376,52 @@ def _by_list(found: _Speech, listed: SplitList) -> tuple[list[Assigned], list[st
     return assigned, notes
 
 
+def _read_folder(folder: Path) -> list[dict[str, str]]:
+    """Return the rows of a folder with a list of names for each split."""
+    lists = {place: split_of_folder(place.stem) for place in sorted(folder.glob("*.txt"))}
+    if not any(lists.values()):
+        raise DataError(f"{folder}: expected lists train.txt, valid.txt and test.txt, found {listing(folder)}; give a list or its folder")
+    return [{"split": split, "speaker": name} for place, split in lists.items() if split for name in _names_in(place)]
+
+
+def _names_in(given: str | Path | Sequence[str]) -> list[str]:
+    """Return the names of speakers or files: as given, or one a line of a text file, without the ending of audio."""
+    if isinstance(given, str | Path):
+        return [without_ending(line) for _, line in read_lines(Path(given).expanduser(), "a list of speakers or files")]
+    return [str(name) for name in given]
+
+
 def _read_rows(place: Path) -> list[dict[str, str]]:
-    try:
-        lines = place.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"expected a list of splits at {place}, got {error}; give a CSV or text file") from error
-    lines = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    if lines and "," in lines[0]:
-        rows = [{str(key).strip().lower(): (value or "").strip() for key, value in row.items() if key} for row in csv.DictReader(lines)]
-        if not rows or "split" not in rows[0] or not {"speaker", "path"} & set(rows[0]):
-            raise DataError(f"{place}: expected the columns split and speaker or path, got {lines[0].strip()}; add a header line")
-        return rows
-    pairs = [line.split() for line in lines]
-    wrong = next((pair for pair in pairs if len(pair) != 2), None)
-    if wrong or not pairs:
+    lines = read_cells(place, "a list of splits")
+    header = [name.lower() for name in lines[0].cells] if lines else []
+    columns = {name: header.index(known) for name, spellings in _COLUMNS.items() for known in spellings if known in header}
+    if {"split", "speaker"} <= set(columns) or {"split", "path"} <= set(columns):
+        return [{name: line.cells[at] if at < len(line.cells) else "" for name, at in columns.items()} for line in lines[1:]]
+    words = [line.cells if len(line.cells) == 2 else " ".join(line.cells).split() for line in lines]
+    if len(header) > 1 and not split_of_folder(header[0]):
+        given = ", ".join(lines[0].cells)
+        raise DataError(f"{place}: expected the columns split and speaker or path, got {given}; add a header line")
+    wrong = next((line for line in words if len(line) != 2), None)
+    if wrong or not words:
         given = " ".join(wrong or []) or "nothing"
         raise DataError(f"{place}: expected lines 'split speaker', got {given}; correct the line or write a CSV")
-    return [{"split": first, "speaker": second} for first, second in pairs]
+    return [{"split": first, "speaker": second} for first, second in words]
 
 
-def _add_row(listed: SplitList, row: Mapping[str, str], number: int, root: Path, place: Path) -> None:
+def _add_row(listed: SplitList, row: Mapping[str, str], number: int, places: Places) -> None:
     split = split_of_folder(row.get("split", ""))
     if not split:
         raise DataError(f"{listed.name}, row {number}: {unknown_name('split', row.get('split', ''), SPLITS)}")
-    speaker = row.get("speaker", "")
+    speaker = name_key(row.get("speaker", ""))
     if not row.get("path"):
         before = listed.by_speaker.setdefault(speaker, split)
         what = f"speaker '{speaker}'"
     else:
-        tried = (folder / row["path"] for folder in (root, place.parent, place.parent.parent))
-        path = next((path.resolve() for path in tried if path.exists()), None)
+        path = places.find(row["path"])
         if path is None:
             listed.absent.append(row["path"])
             return
-        before = listed.by_path.setdefault(path, (split, speaker))[0]
+        before = listed.by_path.setdefault(path.resolve(), (split, speaker))[0]
         what = f"file {row['path']}"
     if before != split:
         raise DataError(f"{listed.name}, row {number}: expected {what} in one split, got {before} and {split}; remove one of the rows")

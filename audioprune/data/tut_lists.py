@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from audioprune.data.audio import AUDIO_SUFFIXES, find_audio
+from audioprune.data.lists import read_cells
 from audioprune.data.recordings import Links, joined, recording_of
 from audioprune.data.scene_lists import SceneClip, SceneList, some
 from audioprune.data.splits import listing
@@ -131,21 +132,15 @@ class Row:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read a list of a TUT corpus: tabs or commas, with or without a header, any line ends, with or without a byte-order mark.
+    """Read a list of a TUT corpus: tabs, semicolons or commas, with or without a header, any line ends, with or without a byte-order mark.
 
     Raises:
         DataError: The list is not text, or a row does not begin with the name of an audio file inside the corpus.
     """
-    try:
-        lines = path.read_bytes().decode("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: expected a text file in UTF-8, got {error}; restore the list") from error
     columns: Mapping[str, int] = {name: place for place, name in enumerate(_COLUMNS)}
     rows: list[Row] = []
-    for number, line in enumerate(lines, 1):
-        cells = [cell.strip().strip('"') for cell in line.split("\t" if "\t" in line else ",")]
-        if not any(cells):
-            continue
+    for line in read_cells(path, "a list of clips"):
+        cells, number = line.cells, line.number
         if not rows and _header(cells) is not None:
             columns = _header(cells) or columns
             continue

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.data.audio import find_audio
+from audioprune.data.lists import read_lines
 from audioprune.data.recordings import Links
 from audioprune.data.speakers import speaker_of
 from audioprune.data.splits import Assigned, assign_speech, listing
@@ -101,11 +102,9 @@ class Vctk:
 
     def genders(self) -> dict[str, str]:
         """Return the gender of the speakers that ``speaker-info.txt`` lists at the root, and of VALENTINI's test speakers."""
-        try:
-            lines = (self.root / "speaker-info.txt").read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
-            lines = []
-        rows = [line.split() for line in lines]
+        place = self.root / "speaker-info.txt"
+        lines = read_lines(place, "a list of speakers", errors="replace") if place.is_file() else []
+        rows = [text.split() for _, text in lines]
         listed = {_named(row[0]): row[2] for row in rows if len(row) > 2 and row[2] in ("F", "M")}
         return {"p232": "M", "p257": "F"} | listed
 

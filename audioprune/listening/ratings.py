@@ -5,12 +5,11 @@ What the ratings mean is worked out in audioprune.metrics.listening.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from audioprune.data.lists import read_table
 from audioprune.errors import DataError
 from audioprune.metrics.listening import Rating
 
@@ -58,25 +57,16 @@ def read_ratings(paths: Iterable[str | Path]) -> RatingSheet:
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield ``file:line`` and the cells of each row by column name; headers in the middle of joined files are passed over."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise DataError(f"{path}: expected a CSV file of ratings, got {reason}; give mushra.csv or a file that the page saved") from error
-    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="", restval="")
-    header = [name.strip() for name in reader.fieldnames or []]
-    missing = [name for name in _NEEDED if name not in header]
+    table = read_table(path, "a CSV file of ratings", comments=False)
+    missing = [name for name in _NEEDED if name not in table.header]
     if missing:
-        found = ", ".join(header) or "nothing"
+        found = ", ".join(table.header) or "nothing"
         raise DataError(f"{path}: expected the columns {', '.join(_NEEDED)}, found {found}; give mushra.csv or a file that the page saved")
-    reader.fieldnames = header
-    for row in reader:
-        surplus = row.pop("", None)
-        cells = {name: (value or "").strip() for name, value in row.items()}
-        if surplus:
+    for row, cells in zip(table.rows, table.records(), strict=True):
+        if any(row.cells[len(table.header) :]):
             cells["rating_score"] = "more cells than columns"
         if cells["rating_score"] != "rating_score":
-            yield f"{path.name}:{reader.line_num}", cells
+            yield f"{path.name}:{row.number}", cells
 
 
 def _take(sheet: RatingSheet, seen: dict[tuple[str, str, str, str], tuple[float, str]], place: str, row: Mapping[str, str]) -> None:

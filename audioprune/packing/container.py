@@ -28,23 +28,17 @@ from audioprune.errors import CheckpointError, ConfigError, unknown_name
 from audioprune.files import write_atomic
 from audioprune.packing.entropy import BadStream
 from audioprune.packing.tensors import DTYPES, KINDS, Piece, Record, decode, encode, to_bytes
+from audioprune.stored import COMMON_TEXT, MAX_HEADER_BYTES, PACKED_MAGIC, PACKED_PREFIX
 
-MAGIC = b"\x89APZ"
+MAGIC = PACKED_MAGIC
 VERSION = 1
-_PREFIX = struct.Struct("<4sHI")
+_PREFIX = PACKED_PREFIX
 _SUMS = struct.Struct("<I8s")
 _HASH_BYTES = 32
-_MAX_HEADER_BYTES = 4 << 20
+_MAX_HEADER_BYTES = MAX_HEADER_BYTES
 _FREE_BYTES, _MAX_EXPANSION = 64 << 20, 1024
 _MAX_AXES, _MAX_NAME = 16, 512
-# Text that most headers hold, so that it costs almost nothing; part of format version 1
-_COMMON = (
-    b'"bfloat16","float16","num_batches_tracked",[],"int64","bytes",0,0,4,0],["running_mean",["running_var",["bias_ih","bias_hh",'
-    b'"weight_ih","weight_hh","generation","scenes","codes","sparse-bytes",1,0,"raw",0,0,0,'
-    b'{"config":{"model":{"_target_":"audioprune.models.","name":"task":{"_target_":"audioprune.tasks.enhancement.",'
-    b'"sample_rate":16000},"meta":{"scale":"seed":0},"meta":{},"config":{},'
-    b'"tensors":[["0.bias",[512],"float32","bytes",0,0,["0.weight",[512,512],"float32","sparse-codes",1,16,0],["]]}'
-)
+_COMMON = COMMON_TEXT
 _FIELDS = ("name", "shape", "dtype", "kind", "masked", "levels", "coded", "raw")
 
 

@@ -213,7 +213,7 @@ def _taken_out(size: Mapping[str, Any]) -> float:
 
 def set_by_hand(side: Side) -> str:
     """Return that the sparsity of a side was given and not found by a sensitivity analysis, as it is in the paper."""
-    rows = [row for job in side.jobs for row in job.of_kind("iteration")]
+    rows = [row for job in side.jobs for row in job.iterations()]
     given = sorted({f"{row['sparsity']:g}" for row in rows if "alpha_1" not in row and finite_or_none(row.get("sparsity")) is not None})
     return f"the sparsity of {side.name} was set by hand ({', '.join(given)})" if given else ""
 
@@ -320,7 +320,7 @@ def _published_change(published: Mapping[str, Mapping[str, Any]], one: str, othe
 
 def _prunes_further(evidence: _Evidence) -> Iterator[Claim]:
     # An interrupted run stands at some iteration that says nothing about where pruning ends.
-    jobs = [job for job in evidence.jobs if not is_structured(job.pipeline) and job.status == "finished" and job.of_kind("iteration")]
+    jobs = [job for job in evidence.jobs if not is_structured(job.pipeline) and job.status == "finished" and job.iterations()]
     groups = {kind: line_groups([job for job in jobs if is_regularised(job) == kind]) for kind in (False, True)}
     models = {kind: {_model_of(group) for group in named.values()} for kind, named in groups.items()}
     for model in [name for name in MODELS if name in models[False] | models[True]] or ["all models"]:
@@ -370,13 +370,13 @@ def _conditions_further(one: Side, other: Side) -> tuple[str, ...]:
 
 def _last_share(job: Job) -> float | None:
     """Return the share of the parameters that is left after the last iteration of a job."""
-    rows = job.of_kind("iteration")
+    rows = job.iterations()
     return finite_or_none(max(rows, key=lambda row: row["iteration"]).get("remaining_share")) if rows else None
 
 
 def _left_text(jobs: Sequence[Job]) -> str:
     value = mean_of([_last_share(job) for job in jobs])
-    counts = sorted({max(row["iteration"] for row in job.of_kind("iteration")) for job in jobs})
+    counts = sorted({max(row["iteration"] for row in job.iterations()) for job in jobs})
     deviation = f" ± {100 * value.std:.1f}" if value.std is not None else ""
     return f"{100 * value.mean:.1f}{deviation} % left after {' or '.join(map(str, counts))} iterations"
 

@@ -21,6 +21,7 @@ from audioprune.report.results import (
     joined_scales,
     scale_text,
     volatile_keys,
+    width_in,
     without_width,
 )
 from audioprune.report.states import GIVEN, Condition, condition_of, finite_or_none, states_of
@@ -239,9 +240,9 @@ def _entries_of(group: tuple[Job, ...], shown: tuple[str, ...]) -> list[Entry]:
             jobs[0].pipeline,
             iteration,
             step,
-            joined_scales(_own_scale(job, state) for job, state in having),
+            scale := joined_scales(_own_scale(job, state) for job, state in having),
             tuple(job.seed for job in jobs),
-            _config_of_state(jobs[0], shown, variant),
+            _config_of_state(jobs[0], shown, variant, scale),
             jobs=jobs,
             scores=tuple(state["scores"] for _, state in having),
             sizes=tuple(state["size"] for _, state in having),
@@ -256,10 +257,16 @@ def _own_scale(job: Job, state: Mapping[str, Any]) -> str:
     return next((scale_text(row["scale"]) for row in rows if row.get("scale")), job.scale)
 
 
-def _config_of_state(job: Job, shown: tuple[str, ...], variant: str) -> dict[str, str]:
-    """Return what sets a row apart; the configured model is not the model of a baseline."""
+def _config_of_state(job: Job, shown: tuple[str, ...], variant: str, scale: str) -> dict[str, str]:
+    """Return what sets a row apart.
+
+    A baseline and a model that came from a file are not the model that is configured; their width is that of their own rows.
+    """
     config = _shown_config(job, shown)
-    return {key: "" if variant == "baseline" and key.startswith("model.") else value for key, value in config.items()}
+    if variant != "baseline" and not job.config.get("checkpoint"):
+        return config
+    true = {"model.width": width_in(scale)}
+    return {key: true.get(key, "") if key.startswith("model.") else value for key, value in config.items()}
 
 
 def _shown_config(job: Job, shown: tuple[str, ...]) -> dict[str, str]:

@@ -175,7 +175,7 @@ def _figures_and_page(request: Request, found: Sequence[Entry], sections: Sequen
     pictures, notes = _spectrogram_figures(folder, heard)
     parts = [
         *sections,
-        Section("Figures", figures=tuple(drawn)),
+        Section("Figures", figures=tuple(drawn), notes=_not_drawn(in_turn)),
         Section("Listening", figures=tuple(pictures), clips=tuple(_without_repeats(heard)), notes=tuple(notes)),
         *_details(in_turn),
         Section("Every test condition", (condition_table(final(found)),) if any(entry.scores for entry in found) else (), folded=True),
@@ -187,10 +187,12 @@ def _figures_and_page(request: Request, found: Sequence[Entry], sections: Sequen
 def _details(jobs: Sequence[Job]) -> list[Section]:
     """Return the folded tables of pruning iterations and of quantisation, as far as runs wrote them."""
     pruned = iteration_table(jobs)
-    quantised = tuple(filter(None, map(quantization_table, jobs)))[:MOST_JOBS_DRAWN]
+    quantised = tuple(filter(None, map(quantization_table, jobs)))
+    more = len(quantised) - MOST_JOBS_DRAWN
+    notes = (f"{more} more runs were quantised; their tables lie in their folders, as quantization.csv.",) if more > 0 else ()
     return [
         Section("Pruning iterations", (pruned,) if pruned.rows else (), folded=True),
-        Section("Quantisation", quantised, folded=True),
+        Section("Quantisation", quantised[:MOST_JOBS_DRAWN], notes=notes, folded=True),
     ]
 
 
@@ -214,8 +216,17 @@ def _overview_figures(folder: Path, jobs: Sequence[Job], found: Sequence[Entry])
     return [*drawn, *pareto_figures(folder, "size_quality", final(found))]
 
 
+def _analysed(jobs: Iterable[Job]) -> list[Job]:
+    return [job for job in jobs if any(job.folder.glob("sensitivity-*.csv"))]
+
+
+def _not_drawn(jobs: Iterable[Job]) -> tuple[str, ...]:
+    more = len(_analysed(jobs)) - MOST_JOBS_DRAWN
+    return (f"The sensitivity of {more} more runs is not drawn; it lies in their folders, as sensitivity-*.csv.",) if more > 0 else ()
+
+
 def _sensitivity_figures(folder: Path, jobs: Iterable[Job]) -> list[Figure]:
-    analysed = [job for job in jobs if any(job.folder.glob("sensitivity-*.csv"))][:MOST_JOBS_DRAWN]
+    analysed = _analysed(jobs)[:MOST_JOBS_DRAWN]
     drawn = (sensitivity_figure(folder, f"sensitivity-{place}-{slug(job.name)}", job, job.name) for place, job in enumerate(analysed, 1))
     return [figure for figure in drawn if figure]
 

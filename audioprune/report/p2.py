@@ -14,7 +14,7 @@ from audioprune.errors import DataError
 from audioprune.report.entries import PESQ_MODES, Entry, Value, entries, final, finite_or_none, mean_of
 from audioprune.report.figures import Figure, Line, Panel, lettered, line_figure, on_corpus, per_corpus
 from audioprune.report.results import UNTOLD_CORPUS, Corpus, Job, Request, differences, honest_scale, join_seeds, read_reported
-from audioprune.report.summaries import SIZE_NOTE, jobs_of, noise_notes, notes_of, remark_columns, told_of
+from audioprune.report.summaries import SIZE_NOTE, common_noises, jobs_of, noise_notes, notes_of, remark_columns, score_cell, told_of
 from audioprune.report.tables import Cell, Column, Table, metric_column, write_table
 
 MODELS = ("FDNN", "LSTM", "TCNN", "GCRN")
@@ -141,6 +141,7 @@ def _body(
     for entry in found:
         if row_name(entry) in order:
             per_corpus.setdefault(entry.corpus.title, []).append(entry)
+    common = common_noises(found)
     anywhere = {title for title, rows in by_row(found).items() if rows}
     body = []
     for place, (corpus, members) in enumerate((per_corpus or {UNTOLD_CORPUS: []}).items()):
@@ -148,7 +149,7 @@ def _body(
         for title in (title for title in order if title in rows or (place == 0 and title not in anywhere)):
             lines = [printed[title]]
             for entry in rows.get(title, ()):
-                ours = _ours(entry, title, scores, sizes, config)
+                ours = _ours(entry, title, scores, sizes, config, common)
                 lines += [ours, _difference(ours, printed[title], scores)]
             lines += [] if title in rows else [_not_run(title, scores, sizes)]
             body += [line | {"corpus": corpus} for line in lines]
@@ -172,11 +173,16 @@ def values_of(entry: Entry, keys: Sequence[str]) -> dict[str, str]:
 
 
 def _ours(
-    entry: Entry, title: str, scores: Sequence[tuple[str, float, str]], sizes: Sequence[Column], config: Sequence[str]
+    entry: Entry,
+    title: str,
+    scores: Sequence[tuple[str, float, str]],
+    sizes: Sequence[Column],
+    config: Sequence[str],
+    common: Mapping[tuple[str, float | None], set[str]],
 ) -> dict[str, Cell]:
     row: dict[str, Cell] = {"name": title, "what": "ours", "seeds": len(entry.seeds), "scale": honest_scale(entry.scale)}
     row |= {f"config:{key}": value for key, value in values_of(entry, config).items()} | told_of(entry)
-    row |= {cell: entry.score(metric, snr) for metric, snr, cell in scores}
+    row |= {cell: score_cell(entry, metric, snr, common) for metric, snr, cell in scores}
     return row | {column.key: "-" if title == "Mixture" else entry.size(column.key) for column in sizes}
 
 

@@ -40,7 +40,13 @@ class Point:
 
 
 def points_of(entries: Sequence[Entry]) -> tuple[str, list[Point]]:
-    """Return which size is drawn (``bytes_file`` where written) and every entry that has this size and a score."""
+    """Return which size is drawn (``bytes_file`` where written) and every entry that has this size and a score.
+
+    Means over different conditions are not compared: an entry that was not scored under all of them is left out.
+    """
+    sized = [entry for entry in entries if any(entry.size(kind).mean for kind in _SIZES)]
+    every = {condition for entry in sized for condition in entry.conditions()}
+    entries = [entry for entry in entries if set(entry.conditions()) >= every]
     metrics = main_metrics(entries)[:2]
     kind = "bytes_file" if any(entry.size("bytes_file").mean for entry in entries) else "bytes_paper"
     scored = [(entry, entry.size(kind), {metric: entry.score(metric) for metric in metrics}) for entry in entries]
@@ -88,6 +94,8 @@ def pareto_figure(folder: Path, name: str, entries: Sequence[Entry]) -> Figure |
     metrics = list(points[0].scores)
     caption = f"Quality (mean over test conditions) against size ({_SIZES[kind].lower()}). The line joins models that no smaller one beats."
     caption += " Hollow: no better than what needs no model, and not on the line." if any(point.mark for point in points) else ""
+    left_out = sum(entry.variant != "mixture" and bool(entry.scores) for entry in entries) - len(points)
+    caption += f" Left out, without this size or not scored under all conditions: {left_out}." if left_out else ""
     caption = on_corpus(caption, points[0].entry.corpus)
     named = "; ".join(f"{point.number}: {point.name}" for point in points[:16])
     with styled():

@@ -1,4 +1,4 @@
-"""Where the numbers of a report come from: run folders are found, read and grouped by seed; published numbers are read.
+"""Where the numbers of a report come from: run folders are found, read, and grouped by corpus and seed.
 
 How their rows are joined to one table stands in entries.py; how a number is printed in tables.py.
 """
@@ -8,15 +8,15 @@ from __future__ import annotations
 import glob
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-import audioprune
 from audioprune.errors import ConfigError
 from audioprune.files import read_lines
+from audioprune.report.reported import read_reported as read_reported
 
 RUN_FILES = ("run.json", "status.json", "results.jsonl")
 SCALES_JOINED = " | "
@@ -80,10 +80,12 @@ class Corpus:
     Attributes:
         name: Short name, such as ``synthetic_speech``.
         fingerprints: Its hash; one for each draw where the corpus follows the seed of the job.
+        number: Counts corpora of one name without a fingerprint, whose configurations differ.
     """
 
     name: str = ""
     fingerprints: tuple[str, ...] = ()
+    number: int = 1
 
     @property
     def title(self) -> str:
@@ -91,7 +93,9 @@ class Corpus:
         known = ", ".join(fingerprint[:_SHOWN_DIGITS] for fingerprint in self.fingerprints)
         drawn = "drawn anew for each seed, " if len(self.fingerprints) > 1 else ""
         word = f"fingerprint{'s' * (len(self.fingerprints) > 1)} {known}" if known else "fingerprint not recorded"
-        return f"Corpus: {self.name or 'name not recorded'} ({drawn}{word})" if self.name or known else UNTOLD_CORPUS
+        count = f", configuration {self.number}" if self.number > 1 else ""
+        told = f"Corpus: {self.name or 'name not recorded'} ({drawn}{word}{count})"
+        return told if self.name or known or count else UNTOLD_CORPUS
 
 
 @dataclass(frozen=True)
@@ -254,6 +258,12 @@ def validation_text(items: Any) -> str:
     return "the validation set" if count is None else f"{count} item{'s' * (count != 1)} of the validation set"
 
 
+def width_in(scale: str) -> str:
+    """Return the width that a scale tells, all of them where several scales are joined, or an empty text."""
+    parts = (part for one in scale.split(SCALES_JOINED) for part in one.split("; ") if part.startswith("width "))
+    return SCALES_JOINED.join(dict.fromkeys(part.removeprefix("width ") for part in parts))
+
+
 def without_width(scale: str) -> str:
     """Return a scale without the part that tells the width of the model: what its data and training were."""
     each = ("; ".join(part for part in one.split("; ") if not part.startswith("width ")) for one in scale.split(SCALES_JOINED))
@@ -352,7 +362,12 @@ def by_corpus(jobs: Iterable[Job]) -> list[tuple[Corpus, tuple[Job, ...]]]:
     """
     jobs = list(jobs)
     names = _corpus_names(jobs)
-    return [(_corpus_of(group), group) for group in grouped(jobs, lambda job: names[id(job)])]
+    found: list[tuple[Corpus, tuple[Job, ...]]] = []
+    for group in grouped(jobs, lambda job: names[id(job)]):
+        corpus = _corpus_of(group)
+        alike = sum(not other.fingerprints and other.name == corpus.name for other, _ in found)
+        found.append((corpus if corpus.fingerprints else replace(corpus, number=1 + alike), group))
+    return found
 
 
 def _corpus_names(jobs: list[Job]) -> dict[int, str]:
@@ -414,31 +429,3 @@ def _signature(job: Job, left_out: frozenset[str]) -> str:
 
 def _checkpoint(job: Job) -> str:
     return str(job.config.get("checkpoint"))
-
-
-def read_reported(source: Mapping[str, Any] | str | Path | None, paper: str) -> Mapping[str, Any]:
-    """Return a paper's published numbers.
-
-    Args:
-        source: The numbers themselves, a YAML file, a folder of them, or None for the file that the package ships.
-        paper: Name of the file, such as ``"p2"``.
-
-    Raises:
-        ConfigError: There is no such file or it is not a mapping.
-    """
-    if isinstance(source, Mapping):
-        return source
-    path = Path(source) if source else _shipped_conf() / "reported"
-    path = path / f"{paper}.yaml" if path.is_dir() else path
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"expected a YAML file of published numbers, got {path} ({type(error).__name__}); give reported=FILE") from error
-    if not isinstance(value, dict):
-        raise ConfigError(f"expected a mapping of published numbers in {path}, got {type(value).__name__}; correct the file")
-    return value
-
-
-def _shipped_conf() -> Path:
-    package = Path(audioprune.__file__).parent
-    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"

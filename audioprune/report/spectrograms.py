@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def _levels(path: Path) -> Levels:
     """Return levels in dB (F, N) of 20 ms Hamming frames, the duration in s and the highest frequency in kHz."""
     import soundfile
 
-    signal, sample_rate = soundfile.read(path, dtype="float64", always_2d=True)
+    signal, sample_rate = soundfile.read(os.fsencode(path), dtype="float64", always_2d=True)
     signal = signal.mean(axis=1)
     signal = signal - signal.mean()  # a constant offset of a recording would otherwise be its loudest point
     length = max(2, round(0.02 * sample_rate))

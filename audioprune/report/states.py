@@ -41,11 +41,13 @@ def states_of(job: Job) -> States:
             state["scores"][condition_of(row)] = row
         else:
             state["size"] = row
-    return _with_uncompressed_size(_named_by_step_if_needed(_with_final(_called_by_what_they_are(states))))
+    return _with_uncompressed_size(_named_by_step_if_needed(_with_final(_called_by_what_they_are(job, states))))
 
 
-def _called_by_what_they_are(states: States) -> States:
-    """Call no model uncompressed that came with weights taken out, such as one trained on from a pruned file."""
+def _called_by_what_they_are(job: Job, states: States) -> States:
+    """Call no model uncompressed that came with weights taken out: a run that went on from a pruned file."""
+    if not job.config.get("checkpoint"):
+        return states
     named = {}
     for (label, variant, iteration, step), state in states.items():
         sparse = (finite_or_none(state["size"].get("sparsity")) or 0.0) > _SPARSE

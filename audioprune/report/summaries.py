@@ -6,10 +6,11 @@ Which rows there are is decided in entries.py, how a number is printed in tables
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from audioprune.report.baselines import MARK, no_better, no_better_row
-from audioprune.report.entries import PESQ_MODES, Entry, entries
+from audioprune.report.entries import PESQ_MODES, Entry, Value, entries
 from audioprune.report.results import Job, by_corpus, honest_scale, scale_notes, scale_text
 from audioprune.report.states import condition_of, finite_or_none
 from audioprune.report.tables import FORMATS, Cell, Column, Table, csv_text, metric_column
@@ -37,6 +38,7 @@ SIZE_NOTE = (
     "ideal: codes and positions at their entropy, codebooks, what is not quantised, and buffers; file: the bytes of the written file. "
     "CR (paper) and CR (file): fp32 of the uncompressed model over paper and over file; empty where no uncompressed model was measured."
 )
+SPREAD_NOTE = "Over several seeds: mean ± standard deviation of the sample, with n - 1 in the denominator."
 BASELINE_NOTE = (
     f"'{MARK} ...': the model is not better than what needs no model, so that its size says nothing; it is in no front and in no claim."
 )
@@ -61,7 +63,8 @@ def score_table(entries: Sequence[Entry], name: str = "summary") -> Table:
     columns += [metric_column(metric, key, "" if snr is None else f"{snr:g} dB") for metric, snr, key in cells]
     columns += [Column(*column) for column in SIZE_COLUMNS] if any(row for entry in entries for row in entry.sizes) else []
     blank = {f"config:{key}": "-" for key in config}
-    rows = tuple(blank | _summary_row(entry, cells) for entry in entries)
+    common = common_noises(entries)
+    rows = tuple(blank | _summary_row(entry, cells, common) for entry in entries)
     columns += remark_columns(rows)
     columns += [Column("seeds", "Seeds", "count"), *([Column("status", "Status")] if any(entry.status for entry in entries) else [])]
     columns.append(Column("scale", "Scale"))
@@ -92,9 +95,11 @@ def remark_columns(rows: Iterable[Mapping[str, Cell]]) -> list[Column]:
 
 
 def notes_of(rows: Iterable[Mapping[str, Cell]], jobs: Iterable[Job]) -> tuple[str, ...]:
-    """Return the sentences that any table of models needs: what a remark means, and which keys a custom scale changed."""
+    """Return the sentences that any table of models needs: what ± and a remark mean, and which keys a custom scale changed."""
+    rows = list(rows)
     marked = any(MARK in str(row.get("remark") or "") for row in rows)
-    return (*((BASELINE_NOTE,) if marked else ()), *scale_notes(jobs))
+    joined = any(isinstance(cell, Value) and cell.std is not None for row in rows for cell in row.values())
+    return (*((SPREAD_NOTE,) if joined else ()), *((BASELINE_NOTE,) if marked else ()), *scale_notes(jobs))
 
 
 def told_of(entry: Entry) -> dict[str, Cell]:
@@ -107,14 +112,34 @@ def config_cells(entry: Entry) -> dict[str, Cell]:
     return {f"config:{key}": value for key, value in entry.config.items() if value}
 
 
-def _summary_row(entry: Entry, cells: Sequence[tuple[str, float | None, str]]) -> dict[str, Cell]:
+def common_noises(entries: Iterable[Entry]) -> dict[tuple[str, float | None], set[str]]:
+    """Return which noises any model was tested with, by corpus and SNR."""
+    found: dict[tuple[str, float | None], set[str]] = {}
+    for entry in entries:
+        for noise, snr in entry.conditions():
+            found.setdefault((entry.corpus.title, snr), set()).add(noise)
+    return found
+
+
+def score_cell(entry: Entry, metric: str, snr: float | None, common: Mapping[tuple[str, float | None], set[str]]) -> Value:
+    """Return the mean over noises at one SNR; a note says where other models of the table were tested with more of them."""
+    value = entry.score(metric, snr)
+    own = {noise for noise, place in entry.conditions() if place == snr}
+    if value.mean is None or own == common.get((entry.corpus.title, snr), own):
+        return value
+    return replace(value, reason="; ".join(filter(None, (value.reason, f"mean over {', '.join(sorted(own))} only"))))
+
+
+def _summary_row(
+    entry: Entry, cells: Sequence[tuple[str, float | None, str]], common: Mapping[tuple[str, float | None], set[str]]
+) -> dict[str, Cell]:
     row: dict[str, Cell] = {"title": entry.title, "pipeline": entry.pipeline or "-"}
     row |= {"seeds": len(entry.seeds), "scale": honest_scale(entry.scale)}
     row |= config_cells(entry) | told_of(entry)
     if entry.status:
         return row | {"status": entry.reason} | dict.fromkeys([*(key for _, _, key in cells), *(key for key, _, _ in SIZE_COLUMNS)], "-")
     row["status"] = "finished" if all(job.status == "finished" for job in entry.jobs) else "measured, but not all jobs finished"
-    row |= {key: entry.score(metric, snr) for metric, snr, key in cells}
+    row |= {key: score_cell(entry, metric, snr, common) for metric, snr, key in cells}
     blank = entry.variant == "mixture"
     return row | {key: "-" if blank else entry.size(key) for key, _, _ in SIZE_COLUMNS}
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from audioprune.report.results import Job, by_corpus
+from audioprune.report.results import Job, by_corpus, width_in
 
 HELD, NOT_HELD, NOT_MEASURED = "held", "did not hold", "not measured"
 NOT_SHOWN, NOT_COMPARABLE = "not shown", "not comparable"
@@ -297,21 +297,19 @@ def same_width(*sides: Side) -> str:
     )
     if len(widths) > 1:
         return f"the widths differ ({' | '.join(widths)})"
-    return same_settings(*sides, within=("model",)).replace(
-        "the settings differ", "the models differ"
-    )
+    configured = map(_configured, sides)
+    missed = same_settings(*configured, within=("model",))
+    return missed.replace("the settings differ", "the models differ")
+
+
+def _configured(side: Side) -> Side:
+    """Leave out the jobs whose model came from a file: it is not the one that is configured."""
+    return replace(side, jobs=tuple(job for job in side.jobs if not job.config.get("checkpoint")))
 
 
 def width_of(job: Job) -> str:
     """Return the width of a job's network as its scale tells it, or an empty text."""
-    return next(
-        (
-            part.removeprefix("width ")
-            for part in job.scale.split("; ")
-            if part.startswith("width ")
-        ),
-        "",
-    )
+    return width_in(job.scale)
 
 
 def same_seeds(*sides: Side) -> str:

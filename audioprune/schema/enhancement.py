@@ -175,6 +175,8 @@ class PairedFolderConfig:
     fresh_each_epoch: bool = True
     rms_normalise: bool = True
     seed: int = number(0, least=0)
+    lengths: str = choice("equal", "equal", "shortest")
+    length_tolerance_s: float = number(0.05, least=0, most=10)
     on_bad_file: str = choice("stop", "stop", "skip")
     cache_dir: str | None = None
     memory_mb: float = number(2048.0, least=0)

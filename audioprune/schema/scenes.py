@@ -119,6 +119,7 @@ class ClassFolderConfig(SceneDataConfig):
     name: str = "class_folder"
     _target_: str = "audioprune.data.scenes.ClassFolder"
     root: str = MISSING
+    table: str | None = None
     split: Any = None
     fractions: list[float] = number([0.8, 0.1, 0.1], least=0, most=1)
     recording_from: str = "auto"

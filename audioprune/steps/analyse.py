@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from audioprune.run import Run
 from audioprune.scoring import save_model
 from audioprune.signals import check_stop
 from audioprune.steps.folding import fold_first
+from audioprune.steps.needs import ascending, check_items, not_negative, whole
 from audioprune.steps.train import Train, group_kinds
 from audioprune.steps.validation import LOSS, Validation
 
@@ -79,20 +80,29 @@ class SensitivityCurves:
             if self.betas is not None:
                 raise ConfigError("expected betas or sense_range, got both; leave one out")
             self.betas = fractions_of(self.sense_range)
+        ascending("betas", self.betas, 0, 1)
+        check_items("items", self.items)
+        self._kinds = group_kinds(self.groups) if self.group is None else _GROUPS[self.group]
+
+    def check(self, run: Run) -> None:
+        """Refuse metrics that cannot be measured."""
+        Validation(run, self.metrics, self.items)
 
     def run(self, run: Run, path: str) -> None:
         """Measure every tensor, going on behind what an interrupted analysis stored."""
         fold_first(run, path)
-        kinds = group_kinds(self.groups) if self.group is None else _GROUPS[self.group]
         structured = self.structured if self.group is None else self.group != "element"
-        candidates = _candidates(run, structured, kinds)
+        candidates = _candidates(run, structured, self._kinds)
         with Validation(run, self.metrics, self.items) as validation:
             found = _measured_curves(run, _log(run, path), validation, candidates, self.betas)
+            counted = validation.counted(run.model)
         metrics = sorted(self.metrics, key=LOSS.__eq__)  # the loss last, the others as they stand
         rows = [
             (name, point.beta, *(_cell(point.values[metric]) for metric in metrics)) for name, curve in found.items() for point in curve
         ]
         write_csv(run.folder / "sensitivity.csv", ("parameter", "sparsity", *metrics), rows)
+        row = {"key": path, "kind": "curves", "label": run.label, "model": run.model_config.get("name"), "metrics": metrics}
+        run.results.put({**row, **counted, "scale": run.scale, "seed": run.seed})
 
 
 def fractions_of(sense_range: Sequence[float]) -> list[float]:
@@ -147,15 +157,30 @@ class FitBudget:
     finetune_learning_rate: float | None = None
     lambda_1: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_drop < math.inf:
+            raise ConfigError(f"max_drop: expected a finite number >= 0 in the unit of {self.metric}, got {self.max_drop}; correct it")
+        whole("candidates", self.candidates, 1)
+        check_items("items", self.items)
+        ascending("betas", self.betas, 0, 1)
+        ascending("levels", self.levels, 1, kmeans.MAX_LEVELS)
+        not_negative("lambda_1", self.lambda_1)
+        whole("finetune_epochs", self.finetune_epochs, 0)
+        self._kinds = group_kinds(self.groups)
+
+    def check(self, run: Run) -> None:
+        """Refuse a metric that cannot be measured."""
+        Validation(run, [self.metric], self.items)
+        self._finetuning().check(run)
+
     def run(self, run: Run, path: str) -> None:
         """Measure the curves, search, and take over the model that was chosen."""
         started = time.monotonic()
-        if not 0 <= self.max_drop < math.inf:
-            raise ConfigError(f"max_drop: expected a finite number >= 0 in the unit of {self.metric}, got {self.max_drop}; correct it")
         fold_first(run, path)
-        candidates = _candidates(run, self.structured, group_kinds(self.groups))
+        candidates = _candidates(run, self.structured, self._kinds)
         with Validation(run, [self.metric], self.items) as validation:
             base = validation.of(run.model)[self.metric]
+            counted = validation.counted(run.model)
             if not math.isfinite(base):
                 raise ConfigError(f"{self.metric}: expected a finite value of the model before compression, got {base}; train it first")
             curves = self._curves(run, path, validation, candidates, base)
@@ -165,7 +190,7 @@ class FitBudget:
             )
         chosen = load_model_file(builder.file(solution.chosen.name), run.model_config)
         run.model, run.mask, run.codebooks = chosen.model, chosen.mask, chosen.codebooks
-        self._record(run, path, solution, base, round(time.monotonic() - started, 1))
+        self._record(run, path, solution, base, counted, round(time.monotonic() - started, 1))
 
     def cleanup(self, run: Run, path: str) -> None:
         """Drop the packed candidates; the chosen one is in the run's state."""
@@ -192,7 +217,10 @@ class FitBudget:
             for name in candidates
         }
 
-    def _record(self, run: Run, path: str, solution: Solution, base: float, seconds: float) -> None:
+    def _finetuning(self) -> Train:
+        return Train(lambda_1=self.lambda_1, epochs=self.finetune_epochs, learning_rate=self.finetune_learning_rate)
+
+    def _record(self, run: Run, path: str, solution: Solution, base: float, counted: dict[str, Any], seconds: float) -> None:
         best = solution.chosen
         dense = solution.candidates[0].measured
         rows = [
@@ -208,8 +236,7 @@ class FitBudget:
         row |= {"max_drop": self.max_drop, "value_before": base, "drop": best.measured.drop, "candidate": best.name, "tau": best.tolerance}
         row |= {"bytes_file": best.measured.file_bytes, "bytes_before": dense.file_bytes, "sparsity": best.measured.sparsity}
         row |= {"candidates": len(rows), "pruned_fits": solution.pruned_fits, "note": note, "seconds": seconds}
-        run.results.put({**row, "items": self.items, "scale": run.scale, "seed": run.seed})
-        run.facts["budget"] = {"chosen": best.name, "note": note}
+        run.results.put({**row, **counted, "scale": run.scale, "seed": run.seed})
         if note:
             print(f"{path}: {note}", file=sys.stderr, flush=True)
 
@@ -247,20 +274,25 @@ class _Builder:
         check_stop()
 
     def build(self, name: str, plan: Plan) -> Measured:
-        """Build a candidate beside the run, whose model is untouched."""
-        run, step = self._run, self._step
-        side = replace(run, model=copy.deepcopy(run.model))
-        side.results = run.results
+        """Build a candidate in a branch of the run, from the run's model and task as they were before the search."""
+        run, path = self._run, f"{self._path}/{name}"
+        with run.branch(copy.deepcopy(run.model), path, mask=run.mask) as side:
+            return self._measured(side, path, name, plan)
+
+    def _measured(self, side: Run, path: str, name: str, plan: Plan) -> Measured:
+        step = self._step
         if any(setting.beta for setting in plan.values()):
             side.mask = self._mask(plan)
             side.mask.apply_(side.model)
             if step.finetune_epochs:
-                self._finetune(side, name)
+                train = step._finetuning()
+                train.run(side, path)
+                train.cleanup(side, path)
         if plan:
             levels = {tensor: setting.levels for tensor, setting in plan.items() if setting.levels is not None}
             side.codebooks = kmeans.quantize_(side.model, side.mask, levels)
         save_model(side, self.file(name))
-        loaded = load_model_file(self.file(name), run.model_config)
+        loaded = load_model_file(self.file(name), side.model_config)
         value = self._validation.of(loaded.model)[step.metric]
         drop = self._validation.worse(step.metric, value, self._base)
         return Measured(drop, self.file(name).stat().st_size, side.mask.sparsity() if side.mask is not None else 0.0)
@@ -271,12 +303,6 @@ class _Builder:
             each = self._candidates[name]
             keeps[name] = each.kept & ~each.removed(each.ranks(), share_of(setting.beta, each.count()))
         return _mask_of(self._run).updated(keeps)
-
-    def _finetune(self, side: Run, name: str) -> None:
-        step = self._step
-        train = Train(lambda_1=step.lambda_1, epochs=step.finetune_epochs, learning_rate=step.finetune_learning_rate)
-        train.run(side, f"{self._path}/{name}")
-        train.cleanup(side, f"{self._path}/{name}")
 
 
 def _measured_curves(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch
+from torch import nn
 
+from audioprune.checkpoint import seeded
 from audioprune.compress.masks import prunable
 from audioprune.errors import ConfigError
 from audioprune.loading import build_model
@@ -19,6 +20,8 @@ from audioprune.steps.train import Train
 @dataclass
 class SameSizeBaseline:
     """Train an unpruned model of the same kind whose size is nearest to the pruned one's, and score it.
+
+    It is trained in a branch: the run's model, task and generator stay as they are. The file is named after the step.
 
     Attributes:
         width: ``auto`` for the nearest width, or a width.
@@ -34,14 +37,27 @@ class SameSizeBaseline:
     metrics: list[str] | None = None
     changes_state: bool = field(default=False, init=False)
 
+    def check(self, run: Run) -> None:
+        """Refuse a model that has no such width, and metrics that cannot be measured."""
+        self._built(run)
+        Train().check(run)
+        self._evaluation("baseline").check(run)
+
     def run(self, run: Run, path: str) -> None:
-        """Build, train and score the baseline beside the run, whose model is untouched."""
+        """Build, train and score the baseline beside the run."""
+        config, model = self._built(run)
+        with run.branch(model, path, model_config=config, new_task=True) as side:
+            Train().run(side, path)
+            self._evaluation(path).run(side, path)
+
+    def _evaluation(self, path: str) -> Evaluate:
+        return Evaluate("baseline", file=f"{path.replace('/', '-')}.safetensors", metrics=self.metrics, audio=False)
+
+    def _built(self, run: Run) -> tuple[dict[str, Any], nn.Module]:
+        """Build the small network; its weights are a function of the seed alone."""
         config = {**run.model_config, "width": self._width(run)}
-        torch.manual_seed(run.seed)
-        small = replace(run, model=build_model(config, trusted=True), model_config=config, mask=None, codebooks=None, from_checkpoint=False)
-        small.results = run.results
-        Train().run(small, path)
-        Evaluate("baseline", file="baseline.safetensors", metrics=self.metrics, audio=False).run(small, path)
+        with seeded(run.seed):
+            return config, build_model(config, trusted=True)
 
     def _width(self, run: Run) -> Any:
         if self.width != "auto":

@@ -12,6 +12,7 @@ from typing import Any
 from audioprune.errors import ConfigError
 from audioprune.loading import instantiate
 from audioprune.run import Run, Step, execute
+from audioprune.step_state import Repetition, repetition_of
 
 
 @dataclass
@@ -31,26 +32,25 @@ class Repeat:
             raise ConfigError(f"a repetition needs most >= 1 and steps, got most={self.most} and {len(self.steps)} steps")
         self.steps = {name: instantiate(step) if isinstance(step, dict) else step for name, step in self.steps.items()}
 
-    def check(self, run: Run) -> None:
-        """Let the steps of the body refuse what they could not carry out."""
-        for step in self.steps.values():
-            if hasattr(step, "check"):
-                step.check(run)
+    def nested(self, path: str) -> dict[str, Step]:
+        """Return the steps of the body by their path in the last pass: one that is done there is not needed again."""
+        return {f"{path}/{self.most - 1}/{name}": step for name, step in self.steps.items()}
 
     def run(self, run: Run, path: str) -> None:
         """Carry out the body again and again, each pass under its own number."""
+        state = run.states.of(path, Repetition)
+        body = {name: _Unless(step) for name, step in self.steps.items()}
         for index in range(self.most):
-            execute(run, _until_enough(self.steps), f"{path}/{index}/")
+            execute(run, body, f"{path}/{index}/")
             # A resumed run may know the stop of a later pass already; this pass is then completed first.
-            if run.facts.get("stop") and not any(done.startswith(f"{path}/{index + 1}/") for done in run.completed):
+            if state.reason and state.index == index:
                 break
-        run.facts.setdefault("stops", {})[path] = run.facts.pop("stop", None) or f"{self.most} repetitions done"
-        run.facts.pop("stop_now", None)
+        state.ended = state.reason or f"{self.most} repetitions done"
 
 
 @dataclass
 class _Unless:
-    """A step of a repetition's body that is left out once the repetition was told to end at once."""
+    """A step of a repetition's body that is left out once another one of the same pass has ended the repetition at once."""
 
     step: Step
 
@@ -59,7 +59,9 @@ class _Unless:
         return getattr(self.step, "changes_state", True)
 
     def run(self, run: Run, path: str) -> None:
-        if not run.facts.get("stop_now"):
+        around, index = repetition_of(path)
+        state = run.states.of(around, Repetition)
+        if not (state.at_once and state.index == index):
             self.step.run(run, path)
 
     def cleanup(self, run: Run, path: str) -> None:
@@ -67,5 +69,16 @@ class _Unless:
             self.step.cleanup(run, path)
 
 
-def _until_enough(steps: Mapping[str, Step]) -> dict[str, Step]:
-    return {name: _Unless(step) for name, step in steps.items()}
+def say_enough(run: Run, path: str, reason: str, at_once: bool = False) -> None:
+    """Ask the repetition around a step to end after this pass, or at once; outside of any there is nothing to end.
+
+    Args:
+        run: The run.
+        path: Path of the step that asks.
+        reason: Why.
+        at_once: Whether the rest of this pass is left out too.
+    """
+    around = repetition_of(path)
+    if around is not None:
+        state = run.states.of(around[0], Repetition)
+        state.reason, state.index, state.at_once = reason, around[1], at_once

@@ -10,11 +10,13 @@ from typing import Any
 
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.loading import load_model_file
+from audioprune.metrics import check_metrics
 from audioprune.metrics.pool import Scorer
 from audioprune.places import cache_folder
-from audioprune.run import Run
+from audioprune.run import Run, walk
 from audioprune.scoring import save_model, size_row
 from audioprune.signals import check_stop
+from audioprune.step_state import repetition_of
 
 
 @dataclass
@@ -22,12 +24,17 @@ class Evaluate:
     """Write the model to a file, read it back, score it, and record scores and sizes that belong to the same bytes.
 
     Attributes:
-        variant: What the tables call this state of the model: ``uncompressed``, ``pruned``, ``compressed``.
-        file: ``*.safetensors`` or ``*.apz`` within the run folder; None scores the run's checkpoint as it is on disk.
+        variant: What the tables call this state of the model: ``uncompressed``, ``pruned``, ``compressed``. Of a run that began from
+            a compressed checkpoint nothing is ``uncompressed``: such a row says ``as given``, and its label how it was given.
+        file: ``*.safetensors`` or ``*.apz`` within the run folder; in a repetition every pass has a file of its own, such as
+            ``iteration-02.safetensors``. None scores the run's checkpoint as it is on disk.
         metrics: Metrics in place of ``scoring.metrics``.
         conditions: Patterns of test conditions such as ``*_-5dB``, or None for all.
         or_all: Score all test conditions where no pattern fits, instead of refusing.
         audio: Whether audio of the first items is kept.
+
+    Raises:
+        ConfigError: The file has another ending or is that of another step; a metric or condition is unknown; there is no checkpoint.
     """
 
     variant: str
@@ -38,9 +45,24 @@ class Evaluate:
     audio: bool = True
     changes_state: bool = field(default=False, init=False)
 
+    def __post_init__(self) -> None:
+        if self.file is not None and Path(self.file).suffix not in (".safetensors", ".apz"):
+            raise ConfigError(f"file: expected a name that ends in .safetensors or .apz, got {self.file}; change it")
+
+    def check(self, run: Run) -> None:
+        """Refuse names that are unknown, and a file that another step writes."""
+        if self.file is None and not run.config["checkpoint"]:
+            _refuse_no_checkpoint()
+        writers = [path for path, step in walk(run.steps) if self.file and getattr(step, "file", None) == self.file]
+        if len(writers) > 1:
+            raise ConfigError(f"file: expected a file of its own for every step, got {self.file} of {', '.join(writers)}; rename one")
+        self._conditions(run)
+        if getattr(run.task, "scores_audio", True):
+            check_metrics(self.metrics or run.config["scoring"]["metrics"])
+
     def run(self, run: Run, path: str) -> None:
         """Score the written file on every test condition."""
-        target = self._written(run)
+        target = self._written(run, path)
         loaded = load_model_file(target, run.model_config)
         model = loaded.model.eval()
         scoring = run.config["scoring"]
@@ -50,7 +72,13 @@ class Evaluate:
                 check_stop()
                 keep = scoring["audio_items"] if self.audio else 0
                 self._condition(run, path, model, condition, dataset, scorer, keep)
-        run.results.put(size_row(run, path, self.variant, loaded, target))
+        run.results.put({**size_row(run, path, self._variant(run), loaded, target), "label": self._label(run)})
+
+    def _variant(self, run: Run) -> str:
+        return "as given" if self.variant == "uncompressed" and run.given_as else self.variant
+
+    def _label(self, run: Run) -> str:
+        return run.label if self._variant(run) == self.variant else f"{run.label}, {run.given_as}"
 
     def _scorer(self, run: Run, metrics: list[str]) -> AbstractContextManager[Scorer | None]:
         """Return what scores audio, or nothing for a task that has its own metrics."""
@@ -58,10 +86,12 @@ class Evaluate:
             return nullcontext()
         return Scorer(metrics, run.task.sample_rate, run.runtime["metric_workers"], cache_folder(run.runtime["cache"]) / "metrics")
 
-    def _written(self, run: Run) -> Path:
+    def _written(self, run: Run, path: str) -> Path:
         if self.file is None:
             return Path(run.config["checkpoint"] or _refuse_no_checkpoint())
-        target = run.folder / self.file
+        around = repetition_of(path)
+        name = Path(self.file)
+        target = run.folder / (name if around is None else f"{name.stem}-{around[1] + 1:02d}{name.suffix}")
         save_model(run, target)
         return target
 
@@ -78,14 +108,16 @@ class Evaluate:
 
     def _condition(self, run: Run, path: str, model: Any, condition: str, dataset: Any, scorer: Scorer | None, keep: int) -> None:
         audio = run.folder / "audio" / condition if keep else None
-        scored = run.task.score(model, dataset, scorer, condition=condition, variant=self.variant, audio=audio, keep=keep)
-        shared = {"model": run.model_config.get("name"), "scale": run.scale, "seed": run.seed, "split": "test", "condition": condition}
+        stated = self._variant(run)
+        scored = run.task.score(model, dataset, scorer, condition=condition, variant=stated, audio=audio, keep=keep)
+        shared = {"model": run.model_config.get("name"), "scale": run.scale_of(model)}
+        shared |= {"seed": run.seed, "split": "test", "condition": condition}
         for variant, row in scored.items():
             known = run.results.rows.get(f"mixture/{condition}", {})
             if variant == "mixture" and set(row["metrics"]) <= set(known.get("metrics", {})):
                 continue
             key = f"mixture/{condition}" if variant == "mixture" else f"{path}/{condition}"
-            label = "Mixture" if variant == "mixture" else run.label
+            label = "Mixture" if variant == "mixture" else self._label(run)
             run.results.put({"key": key, "kind": "score", "label": label, "variant": variant, **shared, **row})
 
 

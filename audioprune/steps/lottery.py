@@ -9,18 +9,19 @@ import math
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from audioprune import checkpoint
 from audioprune.compress import lottery
+from audioprune.compress.criteria import criterion
 from audioprune.compress.evidence import Evidence
-from audioprune.compress.lottery import Origin, Selection
+from audioprune.compress.lottery import WEIGHT_CRITERIA, Origin, Selection
 from audioprune.compress.masks import Mask
 from audioprune.compress.trim import trim_
 from audioprune.compress.units import UnitSet
@@ -28,17 +29,21 @@ from audioprune.compress.weight_norm import fold_weight_norm_, is_normed
 from audioprune.devices import chosen_device
 from audioprune.errors import ConfigError, DivergedError, unknown_name
 from audioprune.loading import build_model, load_model_file, restore_model
-from audioprune.run import Run
+from audioprune.run import Run, walk
 from audioprune.scoring import running_costs, save_model
 from audioprune.settings import Settings
 from audioprune.signals import check_stop
+from audioprune.step_state import Draw
+from audioprune.steps.control import say_enough
 from audioprune.steps.folding import fold_first
-from audioprune.steps.train import drop_checkpoints, open_fit, train_row
+from audioprune.steps.needs import check_items, units_of, whole
+from audioprune.steps.train import check_monitor, drop_checkpoints, open_fit, train_row
 
 MODES = ("trim", "mask")
+TRAINED = ("monitor", "epochs", "best_epoch", "kept_epoch", "steps", "seconds")
+Wanted = TypeVar("Wanted")
 RESETS = ("rewind", "reinit", "rescale")
 REWIND_FILE = "rewind.safetensors"
-KNOBS = ("mode", "scope", "criterion", "scaling", "budget", "fraction", "min_units", "rewind", "reset", "noise_rel", "evidence_items")
 
 
 @dataclass
@@ -58,20 +63,31 @@ class LotteryTrain:
 
     rewind: str = "0ep"
 
+    def __post_init__(self) -> None:
+        self._moment = Moment.parse(self.rewind)
+
+    def check(self, run: Run) -> None:
+        """Refuse a moment that lies at or behind the end of the training."""
+        check_monitor(run, self._rest(run))
+
     def run(self, run: Run, path: str) -> None:
         """Train to the end; the model gets the weights of the best validation."""
-        moment = Moment.parse(self.rewind)
-        first = _facts(run)["round"] == 0
+        first = run.findings.lottery.round == 0
         fold_first(run, path)  # the early weights must have the names of the pruned ones
-        per_epoch = math.ceil(len(run.data.train()) / run.settings.batch_size)
-        rest = moment.after(run.settings, per_epoch)
-        snapshot = Snapshot(moment, run.folder / REWIND_FILE)
-        outcome = open_fit(run, path, run.settings if first else rest, mask=run.mask, hooks=(snapshot,) if first else ()).run()
+        settings = run.settings if first else self._rest(run)
+        snapshot = Snapshot(self._moment, run.folder / REWIND_FILE)
+        outcome = open_fit(run, path, settings, mask=run.mask, hooks=(snapshot,) if first else ()).run()
         if not (run.folder / REWIND_FILE).exists():
             raise ConfigError(f"training ended after {outcome.steps} steps, before pipeline.rewind={self.rewind}; give an earlier moment")
         run.model.cpu()
         run.codebooks = None
-        run.results.put({**train_row(run, path, outcome), "round": _facts(run)["round"]})
+        found = run.findings.lottery
+        found.rewind, found.trained = self.rewind, train_row(run, path, outcome, settings)
+        run.results.put({**found.trained, "round": found.round})
+
+    def _rest(self, run: Run) -> Settings:
+        """Return the training numbers of what is left after the moment."""
+        return self._moment.after(run.settings, math.ceil(len(run.data.train()) / run.settings.batch_size))
 
     def cleanup(self, run: Run, path: str) -> None:
         """Drop the checkpoints; the result is in the run's state."""
@@ -113,42 +129,60 @@ class LotteryPrune:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise ConfigError(unknown_name("mode", self.mode, MODES))
+        check_items("evidence_items", self.evidence_items)
+        whole("samples", self.samples, 1)
         self.selection = Selection(self.criterion, self.scope, self.scaling, self.budget, self.fraction, self.min_units)
+
+    @property
+    def draw(self) -> Draw:
+        """How this step draws tickets, as rows say it."""
+        numbers = {"fraction": self.fraction, "min_units": self.min_units, "noise_rel": self.noise_rel}
+        names = {"mode": self.mode, "scope": self.scope, "criterion": self.criterion, "scaling": self.scaling, "budget": self.budget}
+        return Draw(**names, **numbers, evidence_items=self.evidence_items)
+
+    def check(self, run: Run) -> None:
+        """Refuse a model without the units or layers that are to be removed."""
+        sets = _unit_sets(run.model, required=self.mode == "trim")
+        if self.mode == "mask" and self.criterion not in WEIGHT_CRITERIA:
+            raise ConfigError(unknown_name("criterion of pipeline.mode=mask", self.criterion, WEIGHT_CRITERIA))
+        if self.criterion == "normalization":
+            criterion("unit", self.criterion)(run.model, sets)
 
     def run(self, run: Run, path: str) -> None:
         """Prune one round."""
         started = time.monotonic()
         sets = _unit_sets(run.model, required=self.mode == "trim")
-        facts = _facts(run)
-        if facts["round"] == 0:
-            facts |= {"params": lottery.parameters_of(run.model), "units": {each.name: each.size for each in sets}}
+        found = run.findings.lottery
+        if found.round == 0:
+            found.params, found.units = lottery.parameters_of(run.model), {each.name: each.size for each in sets}
         evidence = self._evidence(run)
         run.model.to(_device(run))
         changed = self._trim(run, sets, evidence) if self.mode == "trim" else self._mask(run, sets, evidence)
         run.model.cpu()
         run.codebooks = None
         if not changed:
-            run.facts |= {"stop": f"round {facts['round'] + 1} can remove nothing more", "stop_now": True}
+            say_enough(run, path, f"round {found.round + 1} can remove nothing more", at_once=True)
             return
-        facts["round"] += 1
-        row = {"key": path, "kind": "ticket", "label": run.label, "round": facts["round"], "params": lottery.parameters_of(run.model)}
-        row |= {"samples": evidence.facts.get("mi_samples"), "seconds": round(time.monotonic() - started, 2)}
+        found.round, found.draw = found.round + 1, self.draw
+        found.samples, found.seconds = evidence.facts.get("mi_samples"), round(time.monotonic() - started, 2)
+        row = {"key": path, "kind": "ticket", "label": run.label, "round": found.round, "params": lottery.parameters_of(run.model)}
+        row |= {"samples": found.samples, "seconds": found.seconds}
         run.results.put({**row, "units": {each.name: each.size for each in _unit_sets(run.model)}})
 
     def _trim(self, run: Run, sets: list[UnitSet], evidence: Evidence) -> bool:
-        facts = _facts(run)
-        origin = Origin(facts["params"], facts["units"])
-        keep = lottery.choose_units(run.model, sets, self.selection, facts["round"] + 1, origin, evidence)
+        found = run.findings.lottery
+        origin = Origin(found.params, found.units)
+        keep = lottery.choose_units(run.model, sets, self.selection, found.round + 1, origin, evidence)
         if all(bool(kept.all()) for kept in keep.values()):
             return False
-        facts["kept"] = lottery.narrowed(facts.get("kept", {}), keep, sets)
+        found.kept = lottery.narrowed(found.kept, keep, sets)
         trim_(run.model, sets, keep)
         return True
 
     def _mask(self, run: Run, sets: list[UnitSet], evidence: Evidence) -> bool:
         names = lottery.maskable(run.model, sets)
         before = run.mask or Mask.ones(run.model, names)
-        run.mask = lottery.choose_weights(run.model, names, self.selection, _facts(run)["round"] + 1, before, evidence).to("cpu")
+        run.mask = lottery.choose_weights(run.model, names, self.selection, run.findings.lottery.round + 1, before, evidence).to("cpu")
         run.mask.apply_(run.model)
         return run.mask.kept() < before.kept()
 
@@ -185,34 +219,41 @@ class Rewind:
             raise ConfigError(unknown_name("reset", self.reset, RESETS))
 
     def check(self, run: Run) -> None:
-        """Refuse to rescale where masks leave every layer its inputs."""
-        if self.reset == "rescale" and run.config["pipeline"].get("mode") == "mask":
+        """Refuse to rescale where masks leave every layer its inputs, and to draw other widths anew."""
+        if self.reset == "rescale" and any(step.mode == "mask" for step in _steps_of(run, LotteryPrune)):
             raise ConfigError("pipeline.reset=rescale: expected pipeline.mode=trim, got mask, which takes no inputs away; use rewind")
+        if self.reset == "reinit" and not run.findings.lottery.round:
+            self._refuse_other_widths(_drawn(run, 0), run.model.state_dict())
 
     def run(self, run: Run, path: str) -> None:
         """Replace all parameters and buffers."""
-        facts = _facts(run)
+        found = run.findings.lottery
         state = checkpoint.under(checkpoint.read(run.folder / REWIND_FILE)[0], "model/")
-        fresh = _drawn(run, facts["round"])
+        fresh = _drawn(run, found.round)
         if self.reset != "reinit":
             restore_model(fresh, state)
-        elif {name: value.shape for name, value in fresh.state_dict().items()} != {name: value.shape for name, value in state.items()}:
-            raise ConfigError("pipeline.reset=reinit: expected a model of its configured widths, got a trimmed checkpoint; use rewind")
-        if facts.get("kept"):
-            lottery.cut_to_(fresh, facts["kept"])
+        else:
+            self._refuse_other_widths(fresh, state)
+        if found.kept:
+            lottery.cut_to_(fresh, found.kept)
         if self.reset == "rescale":
             lottery.keep_level_(fresh, {name: value.shape for name, value in state.items()})
-        run.model = fresh
+        run.model, found.reset = fresh, self.reset
         if run.mask is not None:
             run.mask.apply_(run.model)
+
+    def _refuse_other_widths(self, fresh: nn.Module, state: dict[str, Tensor]) -> None:
+        if {name: value.shape for name, value in fresh.state_dict().items()} != {name: value.shape for name, value in state.items()}:
+            raise ConfigError("pipeline.reset=reinit: expected a model of its configured widths, got a trimmed checkpoint; use rewind")
 
 
 @dataclass
 class LotteryEvaluate:
     """Write the ticket, read it back, measure error and costs, and record all of it in one row.
 
-    The error is that of the task, or the loss over the test set where the task has none; smaller is better. The weights are those of
-    the epoch of the best validation. The multiplier is the error over that of the first network. Beside it stands the error that
+    The error is that of the task, or the loss over the test set where the task has none; smaller is better. How the ticket was drawn
+    and reset is what the steps before did; of the first network, what the steps behind it will do. Every round has its own file. The
+    multiplier is the error over that of the first network. Beside it stands the error that
     needs no network, such as that of silence, where the task knows one.
 
     Attributes:
@@ -228,28 +269,24 @@ class LotteryEvaluate:
 
     def run(self, run: Run, path: str) -> None:
         """Measure the model as it is on disk."""
-        facts = _facts(run)
-        now = facts["round"]
-        file = run.folder / (f"round-{now:02d}.safetensors" if run.mask is None else "masked.safetensors")
+        found = run.findings.lottery
+        now = found.round
+        file = run.folder / f"round-{now:02d}.safetensors"
         save_model(run, file)
         loaded = load_model_file(file, run.model_config)
         model = loaded.model.eval()
         error = self._error(run, model, now)
         if now == 0 and not 0 < error < math.inf:
             raise DivergedError(f"the first network has the test error {error}, which no other can be compared with; change the training")
-        facts.setdefault("error", error)
-        if "trivial" not in facts:
-            facts["trivial"] = self._trivial(run, model)
-        trained = run.results.of_kind("train")[-1]
-        drawn = run.results.of_kind("ticket")[-1] if now else {}
-        knobs = {key: run.config["pipeline"].get(key) for key in KNOBS}
-        row = {"key": path, "kind": "lottery", "label": run.label, "model": run.model_config.get("name"), **knobs}
+        if found.first_error is None:
+            found.first_error, found.trivial = error, self._trivial(run, model)
+        row = {"key": path, "kind": "lottery", "label": run.label, "model": run.model_config.get("name"), **_knobs(run)}
         row |= {"dataset": (run.config.get("data") or {}).get("name"), "iteration": now, "round": now}
-        row |= {"val": trained["best_loss"], "test": error, "multiplier": error / facts["error"], "trivial": facts["trivial"]}
-        row |= {key: trained[key] for key in ("epochs", "best_epoch", "steps", "seconds")}
+        row |= {"test": error, "multiplier": error / found.first_error, "trivial": found.trivial}
+        row |= {"val": found.trained.get("kept")} | {key: found.trained.get(key) for key in TRAINED}
         row |= _counted(model, loaded.mask) | running_costs(model, run.config["scoring"]["latency_repeats"])
-        row |= {"file": file.name, "bytes_file": file.stat().st_size, "mi_samples": drawn.get("samples")}
-        run.results.put({**row, "seconds_scoring": drawn.get("seconds"), "scale": run.scale, "seed": run.seed})
+        row |= {"file": file.name, "bytes_file": file.stat().st_size, "mi_samples": found.samples}
+        run.results.put({**row, "seconds_scoring": found.seconds, "scale": run.scale, "seed": run.seed})
 
     def _error(self, run: Run, model: nn.Module, now: int) -> float:
         variant = "uncompressed" if now == 0 else f"round-{now:02d}"
@@ -341,18 +378,24 @@ class Snapshot:
         checkpoint.write(self.file, tensors, {"moment": f"{self.moment.count}{self.moment.unit}"})
 
 
-def _facts(run: Run) -> dict[str, Any]:
-    """Return what the rounds tell one another; it is stored with the run's state."""
-    return run.facts.setdefault("lottery", {"round": 0})
+def _knobs(run: Run) -> dict[str, Any]:
+    """Say how the ticket was drawn and reset, and which moment it goes back to."""
+    found = run.findings.lottery
+    draw, reset = found.draw, found.reset
+    if draw is None:
+        planned, resets = _steps_of(run, LotteryPrune), _steps_of(run, Rewind)
+        draw, reset = planned[0].draw if planned else None, resets[0].reset if resets else None
+    names = [each.name for each in fields(Draw)]
+    return {**(asdict(draw) if draw else dict.fromkeys(names)), "rewind": found.rewind, "reset": reset}
+
+
+def _steps_of(run: Run, kind: type[Wanted]) -> list[Wanted]:
+    return [step for _, step in walk(run.steps) if isinstance(step, kind)]
 
 
 def _unit_sets(model: nn.Module, required: bool = False) -> list[UnitSet]:
-    if hasattr(model, "unit_sets"):
-        return model.unit_sets()
-    if required:
-        raise ConfigError(
-            f"{type(model).__name__}: expected a method unit_sets() that lists its units; write one or set pipeline.mode=mask"
-        )
+    if required or hasattr(model, "unit_sets"):
+        return units_of(model, "units", "set pipeline.mode=mask")
     return []
 
 

@@ -24,8 +24,21 @@ from audioprune.files import append_line, read_lines
 from audioprune.results import write_csv
 from audioprune.run import Run
 from audioprune.signals import check_stop
+from audioprune.step_state import state_path
+from audioprune.steps.control import say_enough
 from audioprune.steps.folding import fold_first
+from audioprune.steps.needs import check_items, fraction, not_negative, units_of, whole
 from audioprune.steps.train import chosen_groups
+
+SCOPES = {"local": select.local, "global": select.globally}
+METHODS = ("first_violation", "bisection")
+
+
+@dataclass
+class Rounds:
+    """What a gradual pruning remembers: how many of its rounds are done."""
+
+    done: int = 0
 
 
 @dataclass
@@ -35,29 +48,37 @@ class Prune:
     Attributes:
         sparsity: Removed fraction after the last round, 0 to 1.
         scope: ``local`` prunes each tensor alike, ``global`` ranks all weights together.
-        rounds: Rounds over which the sparsity rises by the cubic schedule; 1 prunes at once.
+        rounds: Rounds over which the sparsity rises by the cubic schedule; 1 prunes at once. A step goes on with its own rounds when
+            it is carried out again in a repetition; another step begins with its first.
+
+    Raises:
+        ConfigError: A value is out of its range, or the scope unknown.
     """
 
     sparsity: float
     scope: str = "global"
     rounds: int = 1
 
+    def __post_init__(self) -> None:
+        if self.scope not in SCOPES:
+            raise ConfigError(unknown_name("scope", self.scope, SCOPES))
+        fraction("sparsity", self.sparsity)
+        whole("rounds", self.rounds, 1)
+
     def run(self, run: Run, path: str) -> None:
         """Prune one round."""
-        scopes = {"local": select.local, "global": select.globally}
-        if self.scope not in scopes:
-            raise ConfigError(unknown_name("scope", self.scope, scopes))
         fold_first(run, path)
-        now = int(run.facts.get("round", 0))
+        state = run.states.of(state_path(path), Rounds)
+        now = min(state.done, self.rounds - 1)
         target = self.sparsity if self.rounds == 1 else Cubic(0, self.rounds + 1, 1, 0.0, self.sparsity).sparsity(now + 1)
         names = prunable(run.model)
         mask = run.mask or Mask.ones(run.model, names)
         weights = dict(run.model.named_parameters())
         scores = {name: weights[name].detach().abs() for name in names}
-        run.mask = mask.updated(scopes[self.scope](scores, target, mask))
+        run.mask = mask.updated(SCOPES[self.scope](scores, target, mask))
         run.mask.apply_(run.model)
         run.codebooks = None
-        run.facts["round"] = now + 1
+        state.done += 1
         record_iteration(run, path, mask, {"sparsity": target})
 
 
@@ -75,6 +96,9 @@ class SensitivityPrune:
         groups: Kind of weight group per kind of layer, for structured pruning.
         unit_groups: Whether a group is a whole unit of the model, so that it can be trimmed; ``groups`` then holds for the rest.
 
+    Raises:
+        ConfigError: A value is out of its range, the method unknown, or groups are wanted that the model does not have.
+
     Source: Tan & Wang, Algorithms 1 and 2. The stopping rule is not in the paper.
     """
 
@@ -86,6 +110,19 @@ class SensitivityPrune:
     structured: bool = False
     groups: dict[str, str] | None = None
     unit_groups: bool = False
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ConfigError(unknown_name("method", self.method, METHODS))
+        not_negative("alpha_1", self.alpha_1)
+        not_negative("alpha_1_relative", self.alpha_1_relative)
+        fraction("min_removed", self.min_removed)
+        check_items("items", self.items)
+
+    def check(self, run: Run) -> None:
+        """Refuse groups that the model does not have."""
+        if self.structured:
+            chosen_groups(run.model, self.groups, self.unit_groups)
 
     def run(self, run: Run, path: str) -> None:
         """Analyse every tensor alone, then prune all of them together."""
@@ -107,8 +144,7 @@ class SensitivityPrune:
         run.mask = mask.updated(sensitivity.keeps(candidates, result))
         run.mask.apply_(run.model)
         run.codebooks = None
-        iteration = int(run.facts.get("iteration", 0)) + 1
-        run.facts["iteration"] = iteration
+        iteration = run.findings.iterations + 1
         write_csv(
             run.folder / f"sensitivity-{iteration}.csv",
             ("iteration", "tensor", "beta", "loss_increase", "chosen"),
@@ -118,8 +154,8 @@ class SensitivityPrune:
         facts["passes"] = sum(found.passes for found in result.tensors.values())
         removed = record_iteration(run, path, mask, {**facts, "seconds": round(time.monotonic() - started, 1)})
         if removed < self.min_removed:
-            run.facts["stop"] = f"iteration {iteration} removed {removed:.2%} of the remaining weights, less than {self.min_removed:.2%}"
-            run.facts["stop_now"] = removed == 0.0
+            reason = f"iteration {iteration} removed {removed:.2%} of the remaining weights, less than {self.min_removed:.2%}"
+            say_enough(run, path, reason, at_once=removed == 0.0)
 
     def _candidates(self, run: Run, mask: Mask) -> Mapping[str, sensitivity.Removable]:
         if self.structured:
@@ -137,14 +173,14 @@ class Trim:
     Source: the structured pipeline of Tan & Wang stops at zeros; removal is what makes them pay.
     """
 
+    def check(self, run: Run) -> None:
+        """Refuse a model that does not list its units."""
+        units_of(run.model, "units", "prune by masks only")
+
     def run(self, run: Run, path: str) -> None:
         """Trim the model and its mask, and record how far masked and trimmed outputs differ."""
-        if not hasattr(run.model, "unit_sets"):
-            raise ConfigError(
-                f"{type(run.model).__name__}: expected a method unit_sets() that lists its units; write one or prune by masks only"
-            )
         fold_first(run, path)
-        sets = run.model.unit_sets()
+        sets = units_of(run.model, "units", "prune by masks only")
         example = run.model.example_input()
         example = (example,) if isinstance(example, torch.Tensor) else example
         with torch.no_grad():
@@ -171,17 +207,21 @@ class Trim:
 
 
 def record_iteration(run: Run, path: str, before: Mask, extra: dict[str, Any]) -> float:
-    """Record one pruning iteration and return the fraction of the remaining weights that it removed."""
+    """Record one pruning, counted from 1 over the whole run, and return the fraction of the remaining weights that it removed.
+
+    Iteration 0 is the model before the first pruning.
+    """
     after = run.mask or before
     kept_before, kept = before.kept(), after.kept()
-    original = run.facts.setdefault("original_params", sum(p.numel() for p in run.model.parameters()))
-    unprunable = original - before.total()
+    original = run.findings.original_params
+    unprunable = sum(parameter.numel() for parameter in run.model.parameters()) - before.total()
     removed = (kept_before - kept) / max(1, kept_before)
+    run.findings.iterations += 1
     row = {
         "key": path,
         "kind": "iteration",
         "label": run.label,
-        "iteration": run.facts.get("iteration", run.facts.get("round", 0)),
+        "iteration": run.findings.iterations,
         "remaining_share": (kept + unprunable) / original,
         "nonzero": kept + unprunable,
         "removed_share": removed,

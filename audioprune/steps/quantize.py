@@ -6,24 +6,37 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from audioprune.compress import kmeans, levels
+from audioprune.compress.kmeans import Codebook
 from audioprune.compress.masks import prunable
 from audioprune.files import read_lines
 from audioprune.results import write_csv
 from audioprune.run import Run
 from audioprune.steps.folding import fold_first
+from audioprune.steps.needs import check_items, not_negative, whole
 from audioprune.steps.prune import store_finding
+
+Tried = tuple[str, int, float | None, bool]
+COLUMNS = ("tensor", "levels", "loss_increase", "bits", "chosen", "kept", "asked")
 
 
 @dataclass
 class Quantize:
     """Replace each tensor's kept weights by the centroids of one-dimensional k-means.
 
+    ``quantization.csv`` says of every number of clusters that was tried how many are really used, which are no more than the tensor
+    has different kept weights, the bits of a code, and how many weights are kept; ``asked`` is the number that was tried.
+
     Attributes:
         levels: Clusters K of every tensor, or None for the smallest K within the tolerance.
         alpha_2: Tolerated increase of the validation loss, absolute; None takes ``alpha_2_relative``.
         alpha_2_relative: Tolerated increase as a fraction of the current validation loss.
         items: Validation items that the choice of K uses, or None for all.
+
+    Raises:
+        ConfigError: A value is out of its range.
 
     Source: Tan & Wang, clustering-based quantization. How K is chosen is not in the slides: the smallest power of two whose
     loss increase, one tensor at a time, stays within the tolerance.
@@ -34,20 +47,27 @@ class Quantize:
     alpha_2_relative: float = 0.005
     items: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.levels is not None:
+            whole("levels", self.levels, 1, kmeans.MAX_LEVELS)
+        not_negative("alpha_2", self.alpha_2)
+        not_negative("alpha_2_relative", self.alpha_2_relative)
+        check_items("items", self.items)
+
     def run(self, run: Run, path: str) -> None:
         """Choose K per tensor, quantise, and write quantization.csv."""
         fold_first(run, path)
         names = prunable(run.model)
         if self.levels is not None:
-            chosen, rows = dict.fromkeys(names, self.levels), []
+            chosen, tried = dict.fromkeys(names, self.levels), [(name, self.levels, None, True) for name in names]
         else:
-            chosen, rows = self._choose(run, path, names)
+            chosen, tried = self._choose(run, path, names)
+        different = _different(run, names)
         run.codebooks = kmeans.quantize_(run.model, run.mask, chosen)
-        if not rows:
-            rows = [(name, book.levels, None, math.log2(max(1, book.levels)), True) for name, book in run.codebooks.items()]
-        write_csv(run.folder / "quantization.csv", ("tensor", "levels", "loss_increase", "bits", "chosen"), rows)
+        rows = [_row(name, asked, increase, chosen, run.codebooks[name], different[name]) for name, asked, increase, chosen in tried]
+        write_csv(run.folder / "quantization.csv", COLUMNS, rows)
 
-    def _choose(self, run: Run, path: str, names: list[str]) -> tuple[dict[str, int], list[tuple[Any, ...]]]:
+    def _choose(self, run: Run, path: str, names: list[str]) -> tuple[dict[str, int], list[Tried]]:
         oracle = run.task.validation_loss(run.model, run.data.valid(), run.data.collate, self.items)
         alpha = self.alpha_2 if self.alpha_2 is not None else self.alpha_2_relative * oracle.base()
         weights = {name: weight for name, weight in run.model.named_parameters() if name in names}
@@ -62,5 +82,20 @@ class Quantize:
             finished={row["tensor"]: levels.TensorLevels.from_dict(row["found"]) for row in read_lines(log)},
             on_tensor=lambda name, found: store_finding(log, name, found),
         )
-        rows = [(row["tensor"], row["levels"], row["increase"], math.log2(row["levels"]), row["chosen"]) for row in result.rows()]
-        return {name: found.levels for name, found in result.tensors.items()}, rows
+        tried = [(row["tensor"], row["levels"], row["increase"], row["chosen"]) for row in result.rows()]
+        return {name: found.levels for name, found in result.tensors.items()}, tried
+
+
+def _different(run: Run, names: list[str]) -> dict[str, int]:
+    """Count the different kept weights of every tensor: no clustering of it has more clusters."""
+    weights = dict(run.model.named_parameters())
+    found = {}
+    for name in names:
+        keep = run.mask[name] if run.mask is not None and name in run.mask else weights[name] != 0
+        found[name] = len(torch.unique(weights[name].detach()[keep]))
+    return found
+
+
+def _row(name: str, asked: int, increase: float | None, chosen: bool, book: Codebook, different: int) -> tuple[Any, ...]:
+    used = book.levels if chosen else min(asked, different)
+    return name, used, increase, math.log2(max(1, used)), chosen, book.codes.numel(), asked

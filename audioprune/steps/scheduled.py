@@ -21,7 +21,7 @@ from audioprune.run import Run
 from audioprune.settings import Settings
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.prune import Trim, record_iteration
-from audioprune.steps.train import drop_checkpoints, open_fit, train_row, with_numbers
+from audioprune.steps.train import check_monitor, drop_checkpoints, open_fit, train_row, with_numbers
 
 MODES = ("one_shot", "final")
 
@@ -86,7 +86,9 @@ class TrainScheduled:
 
     def check(self, run: Run) -> None:
         """Refuse a schedule for other parameters than the model's, or for more epochs than are trained."""
-        self._settings(run, self._loaded.bound(plain_twin(run), self.strict))
+        schedule = self._loaded.bound(plain_twin(run), self.strict)
+        check_monitor(run, self._settings(run, schedule))
+        check_extension(run, schedule)
 
     def run(self, run: Run, path: str) -> None:
         """Train to the end and record every pruning."""
@@ -101,9 +103,8 @@ class TrainScheduled:
         record_prunings(run, path, hook)
         tell_what_is_missing(run, path, schedule, hook)
         facts = {"schedule": _name(self.schedule), "prunings": len(hook.history), "factor": hook.facts.get("factor", 1.0)}
-        facts |= {"kept_epoch": outcome.kept_epoch}
-        run.results.put({**train_row(run, path, outcome), **facts, "calibrate": vars(self.calibration)})
-        record_iteration(run, f"{path}/pruned", before, facts)
+        run.results.put({**train_row(run, path, outcome, settings), **facts, "calibrate": vars(self.calibration)})
+        record_iteration(run, f"{path}/pruned", before, {**facts, "kept_epoch": outcome.kept_epoch})
         if schedule.of("extension"):
             Trim().run(run, f"{path}/trim")
 
@@ -156,7 +157,7 @@ class PruneScheduled:
 
     def check(self, run: Run) -> None:
         """Refuse a schedule for other parameters than the model's."""
-        self._loaded.bound(plain_twin(run), self.strict)
+        check_extension(run, self._loaded.bound(plain_twin(run), self.strict))
 
     def run(self, run: Run, path: str) -> None:
         """Prune, and record the sparsity of every tensor."""
@@ -174,6 +175,12 @@ class PruneScheduled:
         record_iteration(run, path, before, facts)
         if schedule.of("extension"):
             Trim().run(run, f"{path}/trim")
+
+
+def check_extension(run: Run, schedule: Schedule) -> None:
+    """Refuse a schedule that takes units out of a model that lists none."""
+    if schedule.of("extension"):
+        Trim().check(run)
 
 
 def bind(run: Run, path: str, loaded: Schedule, strict: bool) -> Schedule:

@@ -21,9 +21,10 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.optim import ADMM, HSPG, OBProxSG, ProxSG, Reach, kept_units, reachability, shrink_budget
 from audioprune.run import Run
 from audioprune.settings import Settings, build_optimizer, build_schedule
-from audioprune.steps.folding import fold_first
-from audioprune.steps.train import open_fit, train_row
-from audioprune.steps.unit_groups import entries_of, filter_sets, rounded, unit_norms
+from audioprune.step_state import SparseTraining
+from audioprune.steps.folding import fold_first, plain_twin
+from audioprune.steps.train import check_monitor, open_fit, train_row
+from audioprune.steps.unit_groups import entries_of, groups_of, rounded, unit_norms
 from audioprune.training import Fit, Outcome, Trainable
 
 METHODS = ("hspg", "proxsg", "obproxsg", "admm", "sgd", "adam")
@@ -86,22 +87,28 @@ class TrainSparse:
         if self.method not in PLAIN and self.lmbda is None and self.budget is None:
             raise ConfigError(f"expected pipeline.lmbda or pipeline.budget with method {self.method}, got none; set one of them")
 
+    def check(self, run: Run) -> None:
+        """Refuse training numbers, groups and options that this model and optimiser cannot take."""
+        model = plain_twin(run)
+        plan = self._plan(run, model)
+        check_monitor(run, plan.settings)
+        plan.optimizer(model, plan.settings)
+
     def run(self, run: Run, path: str) -> None:
         """Say what the numbers can reach, train, and record objective and sparsity of every epoch."""
         fold_first(run, path)
-        plan = self._plan(run)
+        plan = self._plan(run, run.model)
         reach = plan.reach(run.model)
         for line in reach.lines() if reach else ():
             print(f"{path}: {line}", file=sys.stderr, flush=True)
-        run.facts["group_norms"] = {name: rounded(norms) for name, norms in plan.norms(run.model).items()}
-        watch = SparsityWatch(run.task, plan, "last" if self.method == "admm" else self.selection)
+        norms = {name: rounded(each) for name, each in plan.norms(run.model).items()}
+        watch = SparsityWatch(run.task, plan, "val" if self._keep == "best" else "last")
         outcome = self._fit(run, path, plan, watch).run()
         dense = self._dense(plan, run.model)
         watch.finish_()
         run.model.cpu()
         run.codebooks = None
-        numbers = {"lmbda": plan.lmbda, "learning_rate": plan.settings.learning_rate}
-        run.facts["sparse"] = {"method": self.method, "group_kind": self.groups, **numbers}
+        run.findings.sparse = SparseTraining(self.method, self.groups, plan.lmbda, plan.settings.learning_rate, norms)
         row = self._row(run, path, plan, outcome, reach, dense)
         run.results.put(*self._epochs(run, path, plan, outcome), row)
 
@@ -109,18 +116,18 @@ class TrainSparse:
         """Measure ADMM's x before z's zeros are carried over to it; other methods have one state only."""
         return {f"x_{name}": value for name, value in plan.measure(model).items()} if self.method == "admm" else {}
 
-    def _plan(self, run: Run) -> Plan:
-        if not hasattr(run.model, "unit_sets"):
-            raise ConfigError(f"{type(run.model).__name__}: expected a method unit_sets() that lists its groups; write one")
+    def _plan(self, run: Run, model: nn.Module) -> Plan:
+        sets = groups_of(model, self.groups)
         settings = changed(run.settings, self.settings)
         if self.method in PLAIN:
             settings = replace(settings, optimizer=self.method, momentum=settings.momentum if self.method == "sgd" else 0.0)
-        sets = run.model.unit_sets()
         per_epoch = math.ceil(len(run.data.train()) / settings.batch_size)
-        plan = Plan(self, settings, sets if self.groups == "units" else filter_sets(sets), per_epoch)
-        if not plan.sets:
-            raise ConfigError(f"{type(run.model).__name__}: expected groups of weights, got none; list them in unit_sets()")
-        return plan
+        return Plan(self, settings, sets, per_epoch)
+
+    @property
+    def _keep(self) -> str:
+        """Which epoch's weights the model ends with: those of ADMM are dense before its end, so that no epoch is better."""
+        return "best" if self.selection == "val" and self.method != "admm" else "last"
 
     def _fit(self, run: Run, path: str, plan: Plan, watch: SparsityWatch) -> Fit:
         fit = open_fit(run, path, plan.settings, hooks=(watch,), make_optimizer=watch.build)
@@ -151,7 +158,7 @@ class TrainSparse:
         final = plan.measure(run.model)
         kept = next((row for row in outcome.history if row["epoch"] == outcome.kept_epoch), outcome.history[-1])
         return {
-            **train_row(run, path, outcome),
+            **train_row(run, path, outcome, numbers, self._keep),
             "method": self.method,
             "base": numbers.optimizer,
             "group_kind": self.groups,

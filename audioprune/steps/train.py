@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from audioprune.compress.penalties import L1Penalty, SparseGroupLasso
 from audioprune.compress.unit_groups import unit_groups
 from audioprune.compress.units import UnitSet
 from audioprune.compress.weight_groups import GroupKinds, weight_groups
-from audioprune.errors import ConfigError
+from audioprune.errors import ConfigError, unknown_name
 from audioprune.run import Run
 from audioprune.settings import Settings
+from audioprune.steps.needs import not_negative, units_of, whole
 from audioprune.training import Fit, Outcome
 
 
@@ -30,6 +31,9 @@ class Train:
         epochs: Epochs in place of the experiment's; 0 leaves the model as it is.
         learning_rate: Learning rate in place of the experiment's.
         only_from_scratch: Do nothing when the run began from a trained checkpoint.
+
+    Raises:
+        ConfigError: A value is out of its range, or groups are wanted that the model does not have.
     """
 
     lambda_1: float = 0.0
@@ -40,20 +44,37 @@ class Train:
     learning_rate: float | None = None
     only_from_scratch: bool = False
 
+    def __post_init__(self) -> None:
+        not_negative("lambda_1", self.lambda_1)
+        not_negative("lambda_2", self.lambda_2)
+        if self.epochs is not None:
+            whole("epochs", self.epochs, 0)
+        if self.learning_rate is not None and not self.learning_rate > 0:
+            raise ConfigError(f"learning_rate: expected a number above 0, got {self.learning_rate}; correct it")
+
+    def check(self, run: Run) -> None:
+        """Refuse a penalty on groups that the model does not have, and a monitor that the task does not measure."""
+        if not self._idle(run):
+            check_monitor(run, run.settings)
+            self._penalty(run)
+
     def run(self, run: Run, path: str) -> None:
         """Train to the end and record how it went."""
-        if (self.only_from_scratch and run.from_checkpoint) or self.epochs == 0:
+        if self._idle(run):
             return
         settings = with_numbers(run.settings, self.epochs, self.learning_rate)
         outcome = open_fit(run, path, settings, mask=run.mask, penalty=self._penalty(run)).run()
         run.model.cpu()
         run.codebooks = None
-        run.results.put({**train_row(run, path, outcome), "lambda_1": self.lambda_1, "lambda_2": self.lambda_2})
+        run.results.put({**train_row(run, path, outcome, settings), "lambda_1": self.lambda_1, "lambda_2": self.lambda_2})
 
     def cleanup(self, run: Run, path: str) -> None:
         """Drop the checkpoints of a fine-tuning inside a repetition; its result is in the run's state."""
         if "/" in path:
             drop_checkpoints(run, path)
+
+    def _idle(self, run: Run) -> bool:
+        return (self.only_from_scratch and run.from_checkpoint) or self.epochs == 0
 
     def _penalty(self, run: Run) -> L1Penalty | SparseGroupLasso | None:
         if self.lambda_2:
@@ -79,15 +100,42 @@ def open_fit(run: Run, path: str, settings: Settings, **parts: Any) -> Fit:
     )
 
 
+def check_monitor(run: Run, settings: Settings) -> None:
+    """Refuse to watch a value that the task does not measure.
+
+    Raises:
+        ConfigError: The task says which values it measures, and the monitor is none of them.
+    """
+    known = getattr(run.task, "monitors", (settings.monitor,))
+    if settings.monitor not in known:
+        raise ConfigError(unknown_name(f"training.monitor of {type(run.task).__name__}", settings.monitor, known))
+
+
 def with_numbers(settings: Settings, epochs: int | None, learning_rate: float | None) -> Settings:
     """Return training numbers with other epochs or another learning rate, where they are given."""
     return replace(settings, epochs=epochs or settings.epochs, learning_rate=learning_rate or settings.learning_rate)
 
 
-def train_row(run: Run, path: str, outcome: Outcome) -> dict[str, Any]:
-    """Return the row of a finished training."""
+def train_row(run: Run, path: str, outcome: Outcome, settings: Settings, keep: str | None = None) -> dict[str, Any]:
+    """Return the row of a finished training: the best validation, and the one whose weights the model ends with.
+
+    Args:
+        run: The run; its task says which of two values is better.
+        path: The step.
+        outcome: What the training reports.
+        settings: Its numbers.
+        keep: Which epoch's weights were kept, ``best`` or ``last``, where the step had a rule of its own.
+    """
+    monitor, better = settings.monitor, run.task.better
+    values = {row["epoch"]: row[f"valid_{monitor}"] for row in outcome.history if f"valid_{monitor}" in row}
+    best_epoch = next(iter(values))
+    for epoch, value in values.items():
+        if better(monitor, value, values[best_epoch]):
+            best_epoch = epoch
     row = {"key": path, "kind": "train", "label": run.label, "epochs": outcome.epochs, "steps": outcome.steps}
-    return row | {"best_epoch": outcome.best_epoch, "best_loss": outcome.best, "seconds": round(outcome.seconds, 1)}
+    row |= {"monitor": monitor, "best": values[best_epoch], "best_epoch": best_epoch}
+    row |= {"kept": values[outcome.kept_epoch], "kept_epoch": outcome.kept_epoch, "keep": keep or settings.keep}
+    return row | {"seconds": round(outcome.seconds, 1)}
 
 
 def training_folder(run: Run, path: str) -> Path:
@@ -102,7 +150,15 @@ def drop_checkpoints(run: Run, path: str) -> None:
 
 
 def group_kinds(kinds: dict[str, str] | None) -> GroupKinds:
-    """Build the kinds of weight groups that a configuration names; None takes the defaults."""
+    """Build the kinds of weight groups that a configuration names; None takes the defaults.
+
+    Raises:
+        ConfigError: A kind of layer or of group is unknown.
+    """
+    known = [each.name for each in fields(GroupKinds)]
+    for layer in kinds or {}:
+        if layer not in known:
+            raise ConfigError(unknown_name("kind of layer in groups", layer, known))
     return GroupKinds(**(kinds or {}))
 
 
@@ -114,6 +170,4 @@ def chosen_groups(model: nn.Module, kinds: dict[str, str] | None, units: bool) -
     """
     if not units:
         return weight_groups(model, group_kinds(kinds))
-    if not hasattr(model, "unit_sets"):
-        raise ConfigError(f"{type(model).__name__}: expected a method unit_sets() that lists its units; write one or set unit_groups=false")
-    return unit_groups(model, model.unit_sets(), group_kinds(kinds))
+    return unit_groups(model, units_of(model, "units", "set unit_groups=false"), group_kinds(kinds))

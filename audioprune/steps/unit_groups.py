@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -19,6 +20,8 @@ from audioprune.optim.groups import Layout
 from audioprune.optim.steps import group_norms
 from audioprune.results import write_csv
 from audioprune.run import Run
+from audioprune.step_state import SparseTraining
+from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.prune import Trim
 
 
@@ -32,13 +35,22 @@ class TrimGroups:
     Source: Chen, Tables 3 and 4, count zero filters; the difference to what can be removed is not in the slides.
     """
 
+    def check(self, run: Run) -> None:
+        """Refuse a model without units or without filters, of which shares would be counted."""
+        model = plain_twin(run)
+        if not zero_filters(model, groups_of(model, "units")):
+            raise ConfigError(
+                f"{type(model).__name__}: expected trained filters of linear or convolution layers that write units, got none; "
+                "count its units with audioprune.steps.Trim in place of TrimGroups"
+            )
+
     def run(self, run: Run, path: str) -> None:
         """Count, trim and record; the largest difference of the outputs before and after is recorded too."""
-        if not hasattr(run.model, "unit_sets"):
-            raise ConfigError(f"{type(run.model).__name__}: expected a method unit_sets() that lists its groups; write one")
+        self.check(run)
+        fold_first(run, path)
         sets = run.model.unit_sets()
-        facts = run.facts.get("sparse", {})
-        groups = filter_sets(sets) if facts.get("group_kind") == "filters" else sets
+        trained = run.findings.sparse
+        groups = filter_sets(sets) if trained is not None and trained.group_kind == "filters" else sets
         layers = zero_filters(run.model, sets)
         zero = {name: ~alive for name, alive in kept_units(run.model.named_parameters(), groups).items()}
         silent = {name: int(gone.sum()) for name, gone in removable(run.model, sets).items()}
@@ -63,7 +75,7 @@ class TrimGroups:
             "collapsed": collapsed,
             "scale": run.scale,
             "seed": run.seed,
-            **facts,
+            **_how_trained(trained),
         }
         Trim().run(run, path)
         trimmed = run.results.rows[path]
@@ -72,13 +84,40 @@ class TrimGroups:
         run.results.put({**row, "removed": removed, "removed_share": removed / units, **counted})
 
 
+def _how_trained(trained: SparseTraining | None) -> dict[str, Any]:
+    """Return what the row of the groups says of the training that made them zero; nothing where there was none."""
+    if trained is None:
+        return {}
+    names = {"method": trained.method, "group_kind": trained.group_kind}
+    return {**names, "lmbda": trained.lmbda, "learning_rate": trained.learning_rate}
+
+
 def _write_norms(run: Run, sets: Sequence[UnitSet]) -> None:
-    before = run.facts.get("group_norms", {})
+    before = run.findings.sparse.norms if run.findings.sparse is not None else {}
     rows = []
     for name, norms in unit_norms(run.model, sets).items():
         first = before.get(name, [None] * len(norms))
         rows += [(name, unit, first[unit], norm) for unit, norm in enumerate(rounded(norms))]
     write_csv(run.folder / "groups.csv", ("set", "unit", "norm_before", "norm_after"), rows)
+
+
+def groups_of(model: nn.Module, kind: str) -> list[UnitSet]:
+    """Return the groups of a model.
+
+    Args:
+        model: The model.
+        kind: ``units``, or ``filters`` for every filter alone.
+
+    Raises:
+        ConfigError: The model lists no units, or has no group of the kind.
+    """
+    if not hasattr(model, "unit_sets"):
+        raise ConfigError(f"{type(model).__name__}: expected a method unit_sets() that lists its groups; write one")
+    sets = [each for each in model.unit_sets() if each.size]
+    found = filter_sets(sets) if kind == "filters" else sets
+    if not found:
+        raise ConfigError(f"{type(model).__name__}: expected groups of weights ({kind}), got none; list them in unit_sets()")
+    return found
 
 
 def unit_norms(model: nn.Module, sets: Sequence[UnitSet]) -> dict[str, Tensor]:

@@ -69,6 +69,22 @@ class Validation:
         if self._scorer is not None:
             self._scorer.close()
 
+    def counted(self, model: nn.Module) -> dict[str, Any]:
+        """Return over how many validation items the means run.
+
+        Args:
+            model: Measured where no model was yet, since it decides which items have a score.
+
+        Returns:
+            ``items`` used ``items_of`` all, and ``items_scored``: how many of the used ones count, by metric.
+        """
+        size = len(self._run.data.valid())
+        count = min(self._count or size, size)
+        if len(self._scored) < len(self._signal):
+            self.of(model)
+        scored = {metric: len(self._scored.get(metric, range(count))) for metric in self.metrics}
+        return {"items": count, "items_of": size, "items_scored": scored}
+
     def larger_is_better(self) -> tuple[str, ...]:
         """Return the metrics of which a larger value is better."""
         return tuple(metric for metric in self._signal if metric not in LOWER_IS_BETTER)

@@ -26,7 +26,17 @@ from audioprune.progress import progress
 from audioprune.settings import Settings, build_optimizer
 from audioprune.signals import check_stop
 from audioprune.tasks.frames import Frames
-from audioprune.tasks.signal_scores import averaged, batch_items, gain_row, improved, interval_row, keep_audio, monitored, spread
+from audioprune.tasks.signal_scores import (
+    MONITORS,
+    averaged,
+    batch_items,
+    gain_row,
+    improved,
+    interval_row,
+    keep_audio,
+    monitored,
+    spread,
+)
 
 _ORACLE_BATCH = 8
 _LOUDEST = 2.0
@@ -64,6 +74,8 @@ class Adversarial:
     squares generative adversarial networks", ICCV 2017, with the L1 term of Pascual et al., "SEGAN", INTERSPEECH 2017. All numbers are
     the defaults of SEGAN's published PyTorch implementation, since the talk prints none.
     """
+
+    monitors = MONITORS
 
     def __init__(
         self,
@@ -179,6 +191,10 @@ class Adversarial:
     def _generator_loss(self, coded: Tensor, enhanced: Tensor) -> Tensor:
         judge = self.discriminator.requires_grad_(False)  # its weights need no gradient here
         return self.gan_factor * (judge(torch.cat((enhanced, coded), 1)) - 1).square().mean()
+
+    def output_shape(self, batch: dict[str, Any]) -> tuple[int, ...]:
+        """Return the shape that a model's first output for this batch must have: frames (M, 1, L)."""
+        return tuple(next(self._calls(batch))[1].shape)
 
     def validate(self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str) -> dict[str, float]:
         """Return the mean absolute difference of pre-emphasised samples as ``loss``, and the monitored metric if it is another."""

@@ -22,7 +22,7 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.metrics.pool import Scorer
 from audioprune.progress import progress
 from audioprune.signals import check_stop
-from audioprune.tasks.signal_scores import batch_items, improved, keep_audio, monitored, score_row
+from audioprune.tasks.signal_scores import MONITORS, batch_items, improved, keep_audio, monitored, score_row
 from audioprune.tasks.targets import (
     FEATURES,
     OUTPUTS,
@@ -69,6 +69,8 @@ class Enhancement:
             outside its range.
     """
 
+    monitors = MONITORS
+
     def __init__(
         self,
         *,
@@ -107,6 +109,10 @@ class Enhancement:
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
         """Return the mean squared error of a batch, a scalar."""
         return self.loss_of(batch)(model(self.target.inputs(batch["noisy"])))
+
+    def output_shape(self, batch: dict[str, Any]) -> tuple[int, ...]:
+        """Return the shape that a model's output for this batch must have."""
+        return tuple(self.target.wanted(batch["noisy"], batch["clean"]).shape)
 
     def loss_of(self, batch: dict[str, Any]) -> Callable[[Tensor], Tensor]:
         """Return the function that maps the model's output for this batch to its loss."""

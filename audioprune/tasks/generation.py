@@ -57,6 +57,7 @@ class NextSample:
     """
 
     scores_audio = False
+    monitors = ("loss",)
 
     def __init__(
         self,
@@ -277,6 +278,7 @@ class Reconstruction:
     """
 
     scores_audio = False
+    monitors = ("loss",)
 
     def __init__(
         self,

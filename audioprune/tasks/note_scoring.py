@@ -6,6 +6,7 @@ What an error is decides each task in generation.py.
 from __future__ import annotations
 
 import math
+import os
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -124,4 +125,4 @@ def keep_notes(folder: Path, name: str, signals: Mapping[str, Tensor], sample_ra
     folder.mkdir(parents=True, exist_ok=True)
     for version, signal in signals.items():
         samples = np.nan_to_num(signal.cpu().numpy()).clip(-1, 1)
-        soundfile.write(folder / f"{name}_{version}.flac", samples, sample_rate)
+        soundfile.write(os.fsencode(folder / f"{name}_{version}.flac"), samples, sample_rate)

@@ -47,6 +47,7 @@ class SceneClassification:
     """
 
     scores_audio = False
+    monitors = MONITORS
 
     def __init__(self, *, classes: int = 10, mixup: float = 0.3, roll_frames: int = 50, sample_rate: int = 22050) -> None:
         if not isinstance(classes, int) or classes < 2:

@@ -6,6 +6,7 @@ How a signal is made is each task's own business; the metrics themselves stand i
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ import numpy as np
 import soundfile
 from torch import Tensor
 
-from audioprune.metrics import LOWER_IS_BETTER
+from audioprune.metrics import LOWER_IS_BETTER, METRICS
 from audioprune.metrics.listening import estimate
 from audioprune.metrics.pool import ItemScores, score_items, summarise
 
 Scores = Sequence[ItemScores]
+MONITORS = ("loss", *METRICS)
 
 
 def improved(monitor: str, new: float, best: float) -> bool:
@@ -101,7 +103,7 @@ def keep_audio(folder: Path, item: str, signals: Mapping[str, np.ndarray], sampl
     peak = max(float(np.abs(signals[name]).max()) for name in ("noisy", "clean"))
     for name, signal in signals.items():
         scaled = np.clip(0.9 * signal / max(peak, 1e-8), -1, 1)
-        soundfile.write(folder / f"{item}_{name}.flac", scaled, sample_rate)
+        soundfile.write(os.fsencode(folder / f"{item}_{name}.flac"), scaled, sample_rate)
 
 
 def _mean_of(same: Sequence[ItemScores]) -> ItemScores:

@@ -111,3 +111,13 @@ def test_zero_groups_of_weights_are_found() -> None:
     assert conv.weight[0, 1].eq(0).all() and conv.weight[1, 1].eq(0).all() and conv.weight[0, 0].ne(0).all()
     assert removable(conv, [kernels])["kernels"].tolist() == [False, True, False, False, True, False]
     assert dead_units(conv, [kernels]) == {}
+
+
+def test_a_unit_that_one_of_its_readers_reads_is_alive() -> None:
+    model = nn.ModuleDict({name: nn.Linear(4, 4) for name in ("write", "left", "right")})
+    with torch.no_grad():
+        model["left"].weight[:, [0, 2]] = 0
+        model["right"].weight[:, [1, 2]] = 0
+    reads = linear_in("left", model["left"]) + linear_in("right", model["right"])
+    hidden = UnitSet("hidden", linear_out("write", model["write"]) + reads)
+    assert dead_units(model, [hidden])["hidden"].tolist() == [True, True, False, True]

@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
+from toys import ToyData, ToyTask
 
 from audioprune.compress.kmeans import quantize_
 from audioprune.compress.loss_oracle import _stage_of
@@ -18,6 +19,8 @@ from audioprune.cost import cost
 from audioprune.errors import ConfigError
 from audioprune.loading import build_model
 from audioprune.packing import pack
+from audioprune.settings import Settings
+from audioprune.training import Fit
 
 
 class Twins(nn.Module):
@@ -119,3 +122,18 @@ def test_only_what_nothing_changes_may_overlap() -> None:
     half.first.weight.requires_grad_(False)
     with pytest.raises(ConfigError, match="one of each"):
         join_views_(half)
+
+
+def test_a_training_refuses_overlaps_and_joins_views(tmp_path) -> None:
+    def fit(share) -> Fit:
+        model = Twins(share)
+        model.add_module("last", nn.Linear(4, 2))
+        model.forward = lambda x: model.last(Twins.forward(model, x))
+        return Fit(model, ToyTask(), ToyData(), Settings(epochs=1, batch_size=8), tmp_path / str(id(share)), device="cpu")
+
+    with pytest.raises(ConfigError, match="'first.weight' and 'second.weight'"):
+        fit(lambda w: w.T).run()
+    tied = fit(lambda w: w)
+    tied.run()
+    assert tied.model.first.weight is tied.model.second.weight
+    assert [len(group["params"]) for group in tied.raw["model"].param_groups] == [3]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from speech_trees import HOSTILE, RATE, tone, write
 
 from audioprune.data.audio import AudioStore, find_audio, read_audio, read_info
+from audioprune.data.checks import inspect_file
 from audioprune.errors import DataError
 
 
@@ -71,6 +73,24 @@ def test_store_mixes_down_and_resamples(tmp_path: Path) -> None:
     mono = AudioStore(RATE, 10**6).whole(path)
     expected = 0.25 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
     assert np.abs(mono - expected)[500:-500].max() < 1e-3
+
+
+@pytest.mark.parametrize("size", [0x80000000, 0xFFFFFFFF, 0])
+def test_a_recording_written_to_a_pipe_is_read_to_its_end(tmp_path: Path, size: int) -> None:
+    whole = write(tmp_path / "whole.wav", tone(0.5, 1, 8000), 8000, "PCM_16")
+    content = bytearray(whole.read_bytes())
+    content[4:8], content[40:44] = (struct.pack("<I", each) for each in ((size + 36) & 0xFFFFFFFF, size))
+    piped = tmp_path / "piped.wav"
+    piped.write_bytes(content)
+    assert read_info(piped) == read_info(whole) and read_info(piped).frames == 4000
+    assert inspect_file(piped).audio_sha256 == inspect_file(whole).audio_sha256 and inspect_file(piped).findings == ()
+    for rate in (8000, RATE):
+        for budget in (0, 10**6):
+            store = AudioStore(rate, budget)
+            assert store.length(piped) == rate // 2
+            assert np.array_equal(store.excerpt(piped, 100, 300), AudioStore(rate, 0).excerpt(whole, 100, 300))
+            store.preload([piped])
+            assert np.array_equal(store.whole(piped), AudioStore(rate, 0).whole(whole))
 
 
 def test_preload_holds_all_or_nothing(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from speech_trees import HOSTILE, RATE, tone, write
 
 from audioprune.data.checks import check_audio, check_tree, inspect_file
@@ -15,6 +16,11 @@ from audioprune.errors import DataError
 def _cut(path: Path, share: float = 0.5) -> Path:
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
+    return path
+
+
+def _sphere(path: Path) -> Path:
+    soundfile.write(path, tone(0.5, 1), RATE, format="NIST", subtype="PCM_16")
     return path
 
 
@@ -42,6 +48,13 @@ ERRORS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "header.wav": (lambda p: p.write_bytes(write(p, tone(0.5, 1)).read_bytes()[:44]), "truncated", "0 of 16000"),
     "nodata.wav": (lambda p: p.write_bytes(write(p, tone(0.5, 1)).read_bytes()[:36]), "truncated", "without samples"),
     "half.aiff": (lambda p: _cut(write(p, tone(0.5, 1))), "truncated", "cut short"),
+    "half.w64": (lambda p: _cut(write(p, tone(0.5, 1))), "truncated", "7948 of 16000 bytes"),
+    "half.rf64": (lambda p: _cut(write(p, tone(0.5, 1))), "truncated", "7948 of 16000 bytes"),
+    "half.au": (lambda p: _cut(write(p, tone(0.5, 1))), "truncated", "7988 of 16000 bytes"),
+    "half.caf": (lambda p: _cut(write(p, tone(0.5, 1))), "truncated", "cut short"),
+    "half.sph": (lambda p: _cut(_sphere(p)), "truncated", "7488 of 16000 bytes"),
+    "half.ogg": (lambda p: _cut(write(p, tone(2.0, 1))), "truncated", "of its last page"),
+    "half.mp3": (lambda p: _cut(write(p, tone(2.0, 1))), "truncated", "frames"),
     "none.wav": (lambda p: write(p, np.zeros(0)), "no_samples", "without samples"),
     "half.flac": (lambda p: _cut(write(p, tone(0.5, 1))), "cut", "not decodable"),
     "zero.wav": (_bytes(b""), "unreadable", "0 bytes"),

@@ -44,6 +44,7 @@ def test_items(folders: tuple[Path, Path], tmp_path: Path) -> None:
 def test_numbers_of_items(folders: tuple[Path, Path], tmp_path: Path) -> None:
     corpus = _corpus(folders, tmp_path, train_segments=5, valid_items=2, test_items=4, max_test_s=0.25)
     assert (len(corpus.train()), len(corpus.valid()), len(corpus.tests()["evs"])) == (5, 2, 4)
+    assert corpus.scale() == "speech_folder, 6 s, 4 speakers, evs, 5 segments an epoch"
     first, again = corpus.valid()[1], _corpus(folders, tmp_path, max_test_s=0.25).valid()[1]
     assert len(first["clean"]) == 4000 and first["clean"].equal(again["clean"])
 

@@ -290,3 +290,12 @@ def test_manifests_are_json(tmp_path: Path) -> None:
     root = class_folder(tmp_path / "x", ("train", "valid", "test"), recordings=2)
     path = _scenes(root, tmp_path).write_manifest(tmp_path / "m.jsonl")
     assert json.loads(path.read_text().splitlines()[0])["split_rules"]
+
+
+def test_a_note_at_two_velocities_from_one_sample_stays_together(tmp_path: Path) -> None:
+    for pitch in range(60, 68):
+        for velocity, level in ((50, 0.3), (100, 1.0)):
+            write(tmp_path / "pipe" / f"p{pitch:03d}_v{velocity}.wav", level * tone(0.6, pitch))
+    _, *records = note_folder(tmp_path, cache_dir=str(tmp_path / "cache"), duration_s=0.6).manifest()
+    splits = {Path(record["path"]).stem: record["split"] for record in records}
+    assert all(splits[f"p{pitch:03d}_v50"] == splits[f"p{pitch:03d}_v100"] for pitch in range(60, 68)) and len(set(splits.values())) == 3

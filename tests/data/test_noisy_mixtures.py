@@ -32,10 +32,12 @@ def test_sizes_conditions_and_scale(trees, tmp_path: Path) -> None:
     facts = corpus.describe()
     assert facts["train"]["speakers"] == 4 and facts["test"]["noises"] == ["babble", "cafeteria"] and facts["conditions"] == names
     assert facts["train"]["hours"] == pytest.approx(8 * 0.75 / 3600, abs=1e-4)
-    assert corpus.scale() == "noisy_mixtures, 6 s, 4 speakers"
+    assert corpus.scale() == "noisy_mixtures, 6 s, 4 speakers, 8 mixtures an epoch"
     json.dumps(facts, allow_nan=False)
     sized = _corpus(trees, tmp_path, train_mixtures=50, valid_mixtures=3, test_mixtures=11)
     assert (len(sized.train()), len(sized.valid()), len(sized.tests()["babble_0dB"])) == (50, 3, 11)
+    assert sized.scale() == "noisy_mixtures, 6 s, 4 speakers, 50 mixtures an epoch"
+    assert _corpus(trees, tmp_path, train_mixtures=3, fresh_each_epoch=False).scale().endswith(", 3 mixtures")
 
 
 def test_speakers_and_noise_files_are_disjoint(trees, tmp_path: Path) -> None:

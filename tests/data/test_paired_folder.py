@@ -48,6 +48,7 @@ def test_voicebank_layout(voicebank: Path, tmp_path: Path) -> None:
     assert [facts[split]["speakers"] for split in ("train", "valid", "test")] == [3, 1, 1]
     assert corpus.scale() == "paired_folder, 4 s, 3 speakers"
     assert corpus.fingerprint() == _corpus(voicebank, tmp_path).fingerprint() != _corpus(voicebank, tmp_path, seed=1).fingerprint()
+    assert _corpus(voicebank, tmp_path, train_mixtures=1).scale() == "paired_folder, 1 s, 1 speaker"
     chosen = _corpus(voicebank, tmp_path, valid_speakers=["p2"])
     assert {item["id"].partition("_")[2][:2] for item in (chosen.valid()[i] for i in range(2))} == {"p2"}
 
@@ -91,6 +92,27 @@ def test_missing_partners_and_other_lengths_are_listed(voicebank: Path, tmp_path
     assert len(corpus.describe()["skipped"]) == 3
 
 
+def test_pairs_of_two_lengths_are_cut_when_asked(voicebank: Path, tmp_path: Path) -> None:
+    clean = tone(0.7, 101)
+    write(voicebank / "clean_testset_wav" / "p9_1.wav", clean[:-160])  # 10 ms, as codecs leave them
+    write(voicebank / "clean_testset_wav" / "p9_2.wav", np.concatenate([tone(0.7, 102), np.zeros(800)]))
+    with pytest.raises(DataError, match="found 2 bad files.*11200 samples, its clean file 11040 samples; data.lengths=shortest cuts both"):
+        _corpus(voicebank, tmp_path).prepare()
+    corpus = _corpus(voicebank, tmp_path, lengths="shortest")
+    items = corpus.tests()["recorded"]
+    assert [(len(items[n]["noisy"]), len(items[n]["clean"])) for n in range(4)] == [(11200, 11200), (11040, 11040), *[(11200, 11200)] * 2]
+    assert "2 of 12 pairs differ by up to 50 ms; both files are cut to the shorter" in corpus.describe()["notes"]
+    with pytest.raises(DataError, match=r"found 1 bad files.*0.05 s apart, more than data.length_tolerance_s=0.02"):
+        _corpus(voicebank, tmp_path, lengths="shortest", length_tolerance_s=0.02).prepare()
+    strict = _corpus(voicebank, tmp_path, on_bad_file="skip")
+    assert len(strict.tests()["recorded"]) == 2 and strict.fingerprint() != corpus.fingerprint()
+
+
+def test_the_rule_of_lengths_is_no_other_corpus_where_all_are_equal(voicebank: Path, tmp_path: Path) -> None:
+    corpora = [_corpus(voicebank, tmp_path, lengths=lengths) for lengths in ("equal", "shortest")]
+    assert corpora[0].fingerprint() == corpora[1].fingerprint() and corpora[1].notes == corpora[0].notes
+
+
 def test_one_speaker_is_refused_unless_files_are_shared_out(tmp_path: Path) -> None:
     for number in range(6):
         _pair(tmp_path / "x", ("clean", "noisy"), f"p287_{number}.wav", number)
@@ -126,7 +148,8 @@ def test_manifest_and_collate(voicebank: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options",
     [{}, {"root": "a", "noisy_root": "b", "clean_root": "c"}, {"noisy_root": "b"}, {"root": "a", "on_bad_file": "x"},
-     {"root": "a", "train_mixtures": 0}, {"root": "a", "segment_s": 0.0}, {"root": "a", "speaker_from": "x"}],
+     {"root": "a", "train_mixtures": 0}, {"root": "a", "segment_s": 0.0}, {"root": "a", "speaker_from": "x"},
+     {"root": "a", "lengths": "longest"}, {"root": "a", "length_tolerance_s": -1.0}],
 )
 def test_wrong_options_are_refused(options: dict) -> None:
     with pytest.raises(ConfigError):

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
 
-from audioprune.data.pairing import find_pairs, partners_differ, read_conditions
-from audioprune.errors import DataError
+from audioprune.data.pairing import LengthRule, find_pairs, partners_differ, read_conditions
+from audioprune.errors import ConfigError, DataError
 
 
 def _touch(root: Path, *names: str) -> Path:
@@ -61,7 +62,7 @@ def test_conditions(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(DataError, match="log.txt, line"):
             read_conditions(path)
-    with pytest.raises(DataError, match="expected a list of noises"):
+    with pytest.raises(DataError, match="expected a list of noises and SNRs"):
         read_conditions(tmp_path / "none")
 
 
@@ -69,3 +70,34 @@ def test_partners_differ() -> None:
     assert partners_differ((16000, 100), (16000, 100)) == ""
     assert partners_differ((16000, 99), (16000, 100)) == "99 samples, its clean file 100 samples"
     assert partners_differ((8000, 100), (16000, 100)) == "8000 Hz, its clean file 16000 Hz"
+
+
+def test_names_meet_whether_accents_are_composed_or_apart(tmp_path: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    _touch(tmp_path / "x", f"clean/{composed}/{composed}_1.wav", f"noisy/{apart}/{apart}_1.wav", "clean/a.5.wav", "noisy/a.5.flac")
+    pairs, problems = find_pairs(tmp_path / "x", None, None)
+    assert len(pairs) == 2 and not problems
+    log = tmp_path / "log.txt"
+    log.write_text(f"{apart}_1 bus 2.5\nsp1_take1.5 bus 5\nsp1_take2.5.wav bus 10\n", encoding="utf-8")
+    assert read_conditions(log) == {f"{composed}_1": ("bus", 2.5), "sp1_take1.5": ("bus", 5.0), "sp1_take2.5": ("bus", 10.0)}
+
+
+def test_conditions_may_be_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_bytes('\ufeffname;noise;snr\r\n"a b.wav";"city; bus";2.5\r\n'.encode())
+    assert read_conditions(path) == {"a b": ("city; bus", 2.5)}
+
+
+def test_lengths_are_equal_or_cut_within_a_tolerance() -> None:
+    equal, cut = LengthRule(), LengthRule("shortest", 0.05)
+    assert equal.fault((16000, 900), (16000, 900)) == cut.fault((16000, 900), (16000, 900)) == ""
+    assert equal.fault((16000, 160), (16000, 320)) == "160 samples, its clean file 320 samples; data.lengths=shortest cuts both"
+    assert cut.fault((16000, 160), (16000, 960)) == ""
+    told = "160 samples, its clean file 961 samples: 0.0501 s apart, more than data.length_tolerance_s=0.05"
+    assert cut.fault((16000, 160), (16000, 961)) == equal.fault((16000, 160), (16000, 961)) == told
+    assert cut.fault((8000, 100), (16000, 100)) == "8000 Hz, its clean file 16000 Hz"
+    assert cut.note([0.0, 0.01, 0.02]) == ["2 of 3 pairs differ by up to 20 ms; both files are cut to the shorter"]
+    assert cut.note([0.0]) == []
+    for options in ({"lengths": "longest"}, {"tolerance_s": -1.0}, {"tolerance_s": float("nan")}):
+        with pytest.raises(ConfigError):
+            LengthRule(**options)

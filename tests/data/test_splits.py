@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -116,6 +117,24 @@ def test_list_by_speaker_as_text_and_mapping(tmp_path: Path) -> None:
     assigned, notes = assign_speech(tmp_path, files, split=str(listed))
     assert assigned == assign_speech(tmp_path, files, split={"train": ["a"], "valid": ["b"], "test": ["c"]})[0]
     assert "1 speakers have no file: nobody" in notes[0]
+
+
+def test_lists_of_names_by_speaker_and_by_file(tmp_path: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    files = _files(tmp_path / "x", f"{composed}/1.wav", f"{apart}/2.wav", "b/sp1_take1.5.wav", "c/1.wav")
+    (tmp_path / "lists").mkdir()
+    for split, name in (("train", apart), ("valid", "sp1_take1.5"), ("test", "c")):
+        (tmp_path / "lists" / f"{split}.txt").write_text(f"{name}\n", encoding="utf-8")
+    split = {name: tmp_path / "lists" / f"{name}.txt" for name in ("train", "valid", "test")}
+    assigned, notes = assign_speech(tmp_path / "x", files, split=split)
+    assert [(entry.split, entry.group) for entry in assigned] == [("train", composed)] * 2 + [("valid", "b"), ("test", "c")]
+    assert assign_speech(tmp_path / "x", files, split=tmp_path / "lists") == (assigned, notes) and notes == []
+    table = tmp_path / "split.csv"
+    table.write_text(f"split;filename\ntrain;{composed}/1\ntrain;{composed}/2\nvalid;b/sp1_take1.5\ntest;c/1.wav\n", encoding="utf-8")
+    files = _files(tmp_path / "y", f"{apart}/1.wav", f"{apart}/2.wav", "b/sp1_take1.5.wav", "c/1.wav")
+    assert [entry.split for entry in assign_speech(tmp_path / "y", files, split=table)[0]] == ["train", "train", "valid", "test"]
+    with pytest.raises(DataError, match="expected lists train.txt, valid.txt and test.txt"):
+        read_split_list(tmp_path / "y", tmp_path)
 
 
 @pytest.mark.parametrize(

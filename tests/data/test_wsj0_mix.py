@@ -105,3 +105,13 @@ def test_packed_files_are_explained_and_ignored_beside_converted_ones(tmp_path: 
 def test_wrong_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="babble_share"):
         Wsj0Mix(tmp_path, tmp_path / "a", tmp_path / "b", babble_share=-1.0)
+
+
+def test_flat_names_of_wsj_say_the_speaker(tmp_path: Path) -> None:
+    for speaker in range(5):
+        for number in range(2):
+            write(tmp_path / "si_tr_s" / f"{speaker:03d}c{number:04d}.wav", tone(0.6, 50 * speaker + number))
+    noise = noise_tree(tmp_path / "noise", 1.0)
+    made = Wsj0Mix(tmp_path, noise / "train", noise / "test", cache_dir=str(tmp_path / "cache"), allow_partial=True)
+    assert [made.describe()[split]["speakers"] for split in ("train", "valid", "test")] == [3, 1, 1]
+    assert {record["group"] for record in made.manifest() if record.get("role") == "speech"} == {f"{number:03d}" for number in range(5)}

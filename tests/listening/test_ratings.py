@@ -62,7 +62,7 @@ def test_questionnaire_tells_sessions_apart_without_uuid(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a;b;c\n1;2;3\n", "expected the columns trial_id, rating_stimulus, rating_score, found a;b;c"),
+        ("a;b;c\n1;2;3\n", "expected the columns trial_id, rating_stimulus, rating_score, found a, b, c"),
         ("", "found nothing"),
         (HEADER, "expected ratings, found no good row"),
         (HEADER + "t,a,u1,i1,A,x,1,\n", "first: a.csv:2: expected a score"),

@@ -64,9 +64,12 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         load_system("A", str(path), 48000, 0)
     with pytest.raises(ConfigError, match="expected a file that says its task"):
         load_system("A", str(model_file(tmp_path / "b.safetensors", None)), RATE, 0)
-    scenes = {"_target_": "audioprune.tasks.scenes.Scenes", "classes": 10}
-    with pytest.raises((ConfigError, CheckpointError)):
+    scenes = {"_target_": "audioprune.tasks.scenes.SceneClassification", "classes": 10}
+    with pytest.raises(ConfigError, match="systems.A: expected a model that enhances signals, got the task SceneClassification"):
         load_system("A", str(model_file(tmp_path / "c.safetensors", scenes)), RATE, 0)
+    unknown = {"_target_": "audioprune.tasks.scenes.Scenes", "classes": 10}
+    with pytest.raises(CheckpointError, match="unknown task"):
+        load_system("A", str(model_file(tmp_path / "d.safetensors", unknown)), RATE, 0)
     with pytest.raises(CheckpointError, match="does not exist"):
         load_system("A", str(tmp_path / "none.apz"), RATE, 0)
     assert TASK["name"] == "irm"

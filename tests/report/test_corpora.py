@@ -63,6 +63,13 @@ def test_two_corpora_of_one_seed_are_two_although_they_follow_it(make_run) -> No
     assert len(by_corpus(_jobs(run))) == 3
 
 
+def test_corpora_without_a_fingerprint_are_told_apart_by_their_configuration(make_run) -> None:
+    for place in range(2):
+        run = make_run(f"s{place}", data={**DATA, "max_test_s": float(place)}).scores("compressed", 0.6, 1.5)
+    titles = [corpus.title for corpus, _ in by_corpus(_jobs(run))]
+    assert titles == ["Corpus: speech (fingerprint not recorded)", "Corpus: speech (fingerprint not recorded, configuration 2)"]
+
+
 def test_a_job_that_failed_early_joins_the_first_corpus(make_run) -> None:
     _run(make_run, "a", "aa")
     run = make_run("z").status("failed", "no space")

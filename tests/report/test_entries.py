@@ -165,9 +165,16 @@ def test_a_row_has_the_scale_of_its_own_network(make_run) -> None:
 def test_a_baseline_has_not_the_width_that_was_configured(make_run) -> None:
     for width in (64, 32):
         run = make_run(f"w{width}", model_config={"name": "fdnn", "width": width}).scores("uncompressed", 0.6 + width / 1000, 2.0)
-        run.scores("baseline", 0.5, 1.9)
+        run.scores("baseline", 0.5, 1.9, scale="desk; width 5")
     found = {(entry.variant, entry.config["model.width"]) for entry in _entries(run)}
-    assert found == {("uncompressed", "64"), ("uncompressed", "32"), ("baseline", "")}
+    assert found == {("uncompressed", "64"), ("uncompressed", "32"), ("baseline", "5")}
+
+
+def test_a_model_from_a_file_has_its_own_width(make_run) -> None:
+    make_run("a", model_config={"name": "fdnn", "width": 8}, scale="desk; width 8").scores("compressed", 0.6, 1.9)
+    run = make_run("b", pipeline="budget", model_config={"name": "fdnn", "width": 2048}, checkpoint="runs/a", scale="desk; width 8")
+    run.scores("compressed", 0.5, 1.9)
+    assert [entry.config["model.width"] for entry in _entries(run)] == ["8", "8"]
 
 
 def test_without_an_uncompressed_row_there_is_no_rate(make_run) -> None:
@@ -178,7 +185,7 @@ def test_without_an_uncompressed_row_there_is_no_rate(make_run) -> None:
 
 
 def test_a_model_that_came_pruned_is_not_called_uncompressed(make_run) -> None:
-    run = make_run("a").scores("uncompressed", 0.6, 1.5).size("uncompressed", nonzero=233)
+    run = make_run("a", checkpoint="pruned.safetensors").scores("uncompressed", 0.6, 1.5).size("uncompressed", nonzero=233)
     run.size("compressed", nonzero=100, paper=400)
     assert [entry.title for entry in _entries(run)] == ["FDNN as given", "FDNN compressed"]
     assert _one(_entries(run), "FDNN compressed").size("rate_paper").mean is None

@@ -93,6 +93,15 @@ def test_models_of_two_corpora_share_no_front(make_run, tmp_path) -> None:
     assert ["a" * 12 in figure.caption for figure in drawn] == [True, False]
 
 
+def test_means_over_other_conditions_are_not_compared(make_run, tmp_path) -> None:
+    for place, (size, snrs) in enumerate([(1000, (-5.0, 0.0)), (500, (0.0,)), (2000, (-5.0, 0.0))]):
+        run = make_run(f"s{place}", pipeline_config={"sparsity": place})
+        run.scores("compressed", 0.5 + 0.1 * place, 1.5, snrs=snrs).size("compressed", paper=size)
+    found = entries(load_jobs(run.folder.parent))
+    assert [point.entry.config["pipeline.sparsity"] for point in points_of(found)[1]] == ["0", "2"]
+    assert "not scored under all conditions: 1." in pareto_figure(tmp_path, "pareto", found).caption
+
+
 def test_a_smaller_distance_is_on_the_front(make_run) -> None:
     for place, (size, distance) in enumerate([(1000, 0.5), (2000, 0.3), (3000, 0.4)]):
         run = make_run(f"s{place}", pipeline_config={"sparsity": place})

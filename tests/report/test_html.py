@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fake_runs import SCALE, FakeRun
 
-from audioprune.report import write_report
+from audioprune.report import html, write_report
 from audioprune.report.html import Section, write_page
 from audioprune.report.results import load_jobs
 from audioprune.report.tables import Column, Table
@@ -131,3 +131,13 @@ def test_audio_beyond_the_limit_is_named_not_embedded(make_run, tmp_path, monkey
     monkeypatch.setattr(html, "MOST_AUDIO_BYTES", 1)
     players, notes = html._players(html.clips(load_jobs(run.folder)))
     assert len(players) == 1 and notes[0].startswith("1 more items")
+
+
+def test_what_is_not_shown_is_named(make_run, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(html, "MOST_JOBS_DRAWN", 1)
+    for place in range(3):
+        run = make_run(f"r{place}").sensitivity(1, {"w": 0.1})
+        (run.folder / "quantization.csv").write_text("tensor,levels,loss_increase,bits,chosen,kept\nw,4,0.1,2.0,True,9\n")
+    run.scores("compressed", 0.6, 1.5)
+    text = write_report(run.folder.parent, tmp_path / "out")[-1].read_text(encoding="utf-8")
+    assert "2 more runs were quantised" in text and "The sensitivity of 2 more runs is not drawn" in text

@@ -116,6 +116,7 @@ def test_the_table_of_all_models(make_run) -> None:
     assert headers[-3:] == ["Seeds", "Status", "Scale"]
     text = to_markdown(table)
     assert "61.00 ± 1.41" in text and "5.0x" in text and "desk; 20 mixtures; width 64, not a reproduction" in text
+    assert any("standard deviation of the sample" in note for note in table.notes)
     assert rows["LSTM FAILED"]["status"] == "disk | full" and rows["LSTM FAILED"]["stoi@-5.0"] == "-"
     assert r"disk \| full" in text and rows["Mixture"]["status"] == "finished"
     assert rows["FDNN uncompressed"]["stoi@0.0"].reason == "not measured"
@@ -209,3 +210,11 @@ def test_the_note_on_the_tolerance_goes_by_the_numbers(make_run) -> None:
     assert "in 1 of 2 iterations" in note and "a unit with all the tensors it spans" in note
     run = make_run("b").row(key="c/0/p", kind="iteration", iteration=1, remaining_share=0.5)
     assert iteration_table(load_jobs(run.folder)).notes == ()
+
+
+def test_a_mean_over_fewer_noises_than_the_others_says_so(make_run) -> None:
+    make_run("a").scores("compressed", 0.6, 1.6)
+    run = make_run("b", "lstm").scores("compressed", 0.7, 1.6, noises=("babble",))
+    rows = {row["title"]: row for row in score_table(entries(load_jobs(run.folder.parent))).rows}
+    assert rows["LSTM compressed"]["stoi@0.0"].reason == "mean over babble only"
+    assert rows["FDNN compressed"]["stoi@0.0"].reason == ""

@@ -73,6 +73,11 @@ def test_what_is_not_comparable(other: Side, words: str) -> None:
     assert found.status == "not comparable" and words in found.reason
 
 
+def test_a_model_from_a_file_is_compared_by_its_own_width() -> None:
+    given = _side("b", config={"model.width": 2048, "checkpoint": "x.safetensors"})
+    assert conditions_of(_side("a", config={"model.width": 64}), given) == ()
+
+
 def test_equal_conditions_are_comparable() -> None:
     sides = (_side("a"), _side("b", removed=0.8, config={"model.name": "fdnn_b"}))
     assert conditions_of(*sides) == ()

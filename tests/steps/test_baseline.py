@@ -51,6 +51,15 @@ def test_a_width_can_be_given(run: Run) -> None:
     assert load_model_file(run.folder / "baseline.safetensors").model_config["width"] == 5
 
 
+def test_two_baselines_keep_a_file_each(run: Run) -> None:
+    SameSizeBaseline(width=5).run(run, "small")
+    SameSizeBaseline(width=7).run(run, "large")
+    files = {row["key"]: row["file"] for row in rows(run.folder) if row["kind"] == "size"}
+    assert files == {"small/size": "small.safetensors", "large/size": "large.safetensors"}
+    widths = [load_model_file(run.folder / file).model_config["width"] for file in files.values()]
+    assert widths == [5, 7]
+
+
 def test_a_model_that_cannot_choose_a_width_is_answered(tmp_path: Path) -> None:
     plain = config({}, tmp_path / "c", model={"name": "mine", "_target_": "tiny_runs.MyNet"})
     with pytest.raises(ConfigError, match="width_for"):

@@ -10,7 +10,9 @@ from tiny_runs import config, open_run, step
 
 from audioprune.errors import ConfigError
 from audioprune.run import Run, execute
+from audioprune.step_state import Repetition
 from audioprune.steps import Repeat
+from audioprune.steps.control import say_enough
 
 
 class Note:
@@ -25,7 +27,7 @@ class Note:
         self.calls += 1
         self.log.append(path)
         if self.calls == self.stop_at:
-            run.facts["stop"], run.facts["stop_now"] = "enough", self.now
+            say_enough(run, path, "enough", at_once=self.now)
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def test_the_body_is_repeated_under_numbers(run: Run) -> None:
     log: list[str] = []
     execute(run, {"loop": Repeat({"a": Note(log), "b": Note(log)}, most=2)})
     assert log == ["loop/0/a", "loop/0/b", "loop/1/a", "loop/1/b"]
-    assert run.facts["stops"] == {"loop": "2 repetitions done"}
+    assert run.states.of("loop", Repetition).ended == "2 repetitions done"
 
 
 @pytest.mark.parametrize(("now", "expected"), [(False, ["loop/1/a", "loop/1/b"]), (True, ["loop/1/a"])])
@@ -45,7 +47,7 @@ def test_a_stop_ends_after_or_within_the_pass(run: Run, now: bool, expected: lis
     log: list[str] = []
     execute(run, {"loop": Repeat({"a": Note(log, stop_at=2, now=now), "b": Note(log)}, most=9), "next": Note(log)})
     assert log == ["loop/0/a", "loop/0/b", *expected, "next"]
-    assert run.facts["stops"] == {"loop": "enough"} and not {"stop", "stop_now"} & set(run.facts)
+    assert run.states.of("loop", Repetition).ended == "enough"
 
 
 def test_a_second_repetition_is_not_stopped_by_the_first(run: Run) -> None:

@@ -9,9 +9,10 @@ import torch
 from tiny_runs import config, open_run, rows
 
 from audioprune import scoring
+from audioprune.compress.trim import trim_
 from audioprune.errors import ConfigError
 from audioprune.run import Run
-from audioprune.steps import Evaluate, evaluate
+from audioprune.steps import Evaluate, Prune, Quantize, evaluate
 
 
 @pytest.fixture
@@ -67,6 +68,54 @@ def test_audio_is_kept_on_request_only(run: Run) -> None:
     Evaluate("x", file="x.apz").run(run, "x")
     kept = {path.name for path in (run.folder / "audio" / "white_0dB").iterdir()}
     assert kept == {"3_0_noisy.flac", "3_0_x.flac", "3_0_clean.flac"}
+
+
+def _compressed(run: Run, how: str) -> None:
+    if "trim" in how:
+        sets = run.model.unit_sets()
+        trim_(run.model, sets, {each.name: torch.arange(each.size) > 0 for each in sets if each.removable})
+    if "prune" in how:
+        Prune(0.5).run(run, "prune")
+    if "quantize" in how:
+        Quantize(levels=4).run(run, "quantize")
+
+
+GIVEN = [
+    ("", "", False),
+    ("", "", True),
+    ("prune", "pruned", False),
+    ("prune", "pruned", True),
+    ("quantize", "quantized", False),
+    ("trim", "trimmed", False),
+    ("trim prune quantize", "pruned and trimmed and quantized", False),
+]
+
+
+@pytest.mark.parametrize(("how", "told", "plain_weights"), GIVEN)
+def test_a_model_that_was_given_compressed_is_not_called_uncompressed(
+    run: Run, tmp_path: Path, how: str, told: str, plain_weights: bool
+) -> None:
+    _compressed(run, how)
+    file = tmp_path / "given.apz"
+    scoring.save_model(run, file)
+    if plain_weights:
+        torch.save(run.model.state_dict(), file := tmp_path / "given.pt")
+    again = open_run(tmp_path / "again", config({}, tmp_path / "c", checkpoint=str(file)))
+    Evaluate("uncompressed", file="x.safetensors", metrics=["si_sdr"]).run(again, "x")
+    Evaluate("file", file="y.safetensors", metrics=["si_sdr"]).run(again, "y")
+    shown = {(row["label"], row["variant"]) for row in rows(again.folder) if row["key"].startswith("x/")}
+    assert shown == {(f"FDNN, {told}" if told else "FDNN", "as given" if told else "uncompressed")}
+    assert {(row["label"], row["variant"]) for row in rows(again.folder) if row["key"].startswith("y/")} == {("FDNN", "file")}
+
+
+def test_every_pass_of_a_repetition_has_a_file_of_its_own(run: Run) -> None:
+    for index in range(2):
+        Evaluate("pruned", file="iteration.safetensors", metrics=["si_sdr"]).run(run, f"compress/{index}/score")
+        with torch.no_grad():
+            next(run.model.parameters()).zero_()
+    files = {row["key"]: row["file"] for row in rows(run.folder) if row["kind"] == "size"}
+    assert files == {"compress/0/score/size": "iteration-01.safetensors", "compress/1/score/size": "iteration-02.safetensors"}
+    assert (run.folder / "iteration-01.safetensors").read_bytes() != (run.folder / "iteration-02.safetensors").read_bytes()
 
 
 def test_without_a_file_a_checkpoint_is_needed(run: Run) -> None:

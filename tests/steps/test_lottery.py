@@ -92,7 +92,7 @@ def test_surviving_weights_are_those_of_the_early_moment_bit_for_bit(make) -> No
     trained, early = {name: value.clone() for name, value in run.model.state_dict().items()}, _initial(folder)
     for number in range(2):
         execute(run, {"prune": loop["prune"], "reset": loop["reset"]}, f"{number}/")
-        kept = run.facts["lottery"]["kept"]
+        kept = run.findings.lottery.kept
         gates = [gate * 9 + unit for gate in range(3) for unit in kept["gru"]]
         state = run.model.state_dict()
         assert torch.equal(state["inner.weight"], early["inner.weight"][kept["inner"]])
@@ -110,7 +110,7 @@ def test_rescaled_tickets_make_up_for_lost_inputs(make) -> None:
     loop = steps["lottery"].steps
     execute(run, {"train": steps["train"]})
     execute(run, {"prune": loop["prune"], "reset": loop["reset"]})
-    kept, state, early = run.facts["lottery"]["kept"], run.model.state_dict(), _initial(folder)
+    kept, state, early = run.findings.lottery.kept, run.model.state_dict(), _initial(folder)
     factor = (9 / len(kept["gru"])) ** 0.5
     assert factor > 1 and torch.equal(state["inner.weight"], early["inner.weight"][kept["inner"]])
     torch.testing.assert_close(state["head.weight"], factor * early["head.weight"][:, kept["gru"]])
@@ -121,6 +121,39 @@ def test_masks_are_not_rescaled(make) -> None:
     with pytest.raises(ConfigError, match="expected pipeline.mode=trim, got mask"):
         start(folder, plain)
     assert not (folder / "training").exists()
+
+
+@pytest.mark.parametrize("mode", ["trim", "mask"])
+def test_rows_say_what_the_steps_did_whatever_the_pipeline_is_called(make, mode: str) -> None:
+    knobs = {"mode": mode, "scope": "local", "fraction": 0.2, "rewind": "1ep", "reset": "reinit", "rounds": 1}
+    folder, plain = make(**knobs)
+    plain["pipeline"] = {"name": "mine", "steps": plain["pipeline"]["steps"]}
+    start(folder, plain)
+    found = _lottery_rows(folder)
+    drawn = {"criterion": "magnitude", "scaling": "max", "budget": "weights", "min_units": 3, "noise_rel": 0.05, "evidence_items": None}
+    wanted = {**{key: value for key, value in knobs.items() if key != "rounds"}, **drawn}
+    assert len(found) == 2
+    for row in found:
+        assert {key: row[key] for key in wanted} == wanted
+        assert (folder / row["file"]).stat().st_size == row["bytes_file"]
+
+
+def test_a_wrong_reset_is_refused_inside_the_repetition_whatever_the_pipeline_says(make) -> None:
+    folder, plain = make(mode="mask", scope="local", reset="rescale")
+    plain["pipeline"] = {"name": "mine", "mode": "trim", "steps": plain["pipeline"]["steps"]}
+    with pytest.raises(ConfigError, match="expected pipeline.mode=trim, got mask"):
+        start(folder, plain)
+    assert not (folder / "training").exists()
+
+
+def test_the_value_of_a_row_is_that_of_the_weights_it_measures(make) -> None:
+    folder, plain = make(rounds=1)
+    plain["training"] |= {"keep": "last", "learning_rate": 0.5}
+    start(folder, plain)
+    trained = [row for row in rows(folder) if row["kind"] == "train"]
+    for row, training in zip(_lottery_rows(folder), trained, strict=True):
+        assert row["val"] == training["kept"] and row["kept_epoch"] == training["kept_epoch"] == training["epochs"]
+        assert training["keep"] == "last" and training["best"] <= training["kept"]
 
 
 def test_a_fresh_draw_replaces_every_module(make) -> None:
@@ -136,7 +169,7 @@ def test_a_fresh_draw_replaces_every_module(make) -> None:
     first = {name: value.clone() for name, value in run.model.state_dict().items()}
     Rewind("reinit").run(run, "reset")
     assert all(torch.equal(value, first[name]) for name, value in run.model.state_dict().items())  # of seed and round alone
-    run.facts["lottery"]["round"] = 1
+    run.findings.lottery.round = 1
     Rewind("reinit").run(run, "reset")
     assert not torch.equal(run.model.inner.weight, first["inner.weight"])
 
@@ -146,7 +179,7 @@ def test_masks_hold_through_training_and_densities_follow(make) -> None:
     start(folder, plain)
     found = _lottery_rows(folder)
     assert [row["mask_sparsity"] for row in found] == pytest.approx([0, 0.3, 0.51, 0.657], abs=0.01)
-    loaded = load_model_file(folder / "masked.safetensors", plain["model"])
+    loaded = load_model_file(folder / found[-1]["file"], plain["model"])
     weights = dict(loaded.model.named_parameters())
     assert set(loaded.mask) == {"inner.weight", "gru.weight_ih_l0", "gru.weight_hh_l0"}
     assert all(bool((weights[name][~keep] == 0).all()) for name, keep in loaded.mask.items())
@@ -193,9 +226,10 @@ def test_a_first_network_without_error_is_told(make, monkeypatch) -> None:
 def test_it_ends_when_nothing_can_go(make) -> None:
     folder, plain = make(rounds=9, min_units=7, rewind="0ep")
     start(folder, plain)
-    stops = checkpoint.read(folder / "state.safetensors")[1]["facts"]["stops"]
+    states = checkpoint.read(folder / "state.safetensors")[1]["states"]
     found = _lottery_rows(folder)
-    assert "can remove nothing more" in stops["lottery"] and found[-1]["units_per_set"] == {"inner": 7, "gru": 7} and len(found) < 9
+    assert "can remove nothing more" in states["lottery"]["ended"]
+    assert found[-1]["units_per_set"] == {"inner": 7, "gru": 7} and len(found) < 9
 
 
 @pytest.mark.parametrize(("mode", "kills"), [("trim", (9, 22, 17)), ("mask", (30,))])

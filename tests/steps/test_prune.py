@@ -15,6 +15,7 @@ from audioprune.errors import ConfigError, InterruptedRun
 from audioprune.files import read_lines
 from audioprune.loading import instantiate
 from audioprune.run import Run
+from audioprune.step_state import Repetition
 from audioprune.steps import Prune, Repeat, SensitivityPrune, Train, Trim
 
 MODELS = {
@@ -97,9 +98,10 @@ def test_zero_tolerance_removes_no_weight_that_matters_and_asks_to_stop(tmp_path
     Train().run(run, "train")
     for index in range(9):
         SensitivityPrune(alpha_1=0.0, min_removed=0.5).run(run, f"c/{index}/p")
-        if run.facts.get("stop"):
+        if run.states.of("c", Repetition).reason:
             break
-    assert "removed" in run.facts["stop"] and index < 8
+    asked = run.states.of("c", Repetition)
+    assert "removed" in asked.reason and asked.index == index < 8
 
 
 def test_an_interrupted_analysis_does_no_tensor_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,3 +188,12 @@ def test_a_model_without_unit_sets_is_answered(tmp_path: Path) -> None:
     plain = config({}, tmp_path / "c", model={"name": "mine", "_target_": "tiny_runs.MyNet"})
     with pytest.raises(ConfigError, match="MyNet: expected a method unit_sets"):
         Trim().run(open_run(tmp_path / "r", plain), "trim")
+
+
+@pytest.mark.parametrize("options", [{"alpha_1_relative": 0.3}, {}, {"alpha_1": 0.07, "alpha_1_relative": 0.3}])
+def test_a_relative_tolerance_is_a_share_of_the_loss(tmp_path: Path, options: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = open_run(tmp_path / "r", config({}, tmp_path / "c"))
+    loss = run.task.validation_loss(run.model, run.data.valid(), run.data.collate, None).base()
+    SensitivityPrune(**options).run(run, "prune")
+    expected = options.get("alpha_1", options.get("alpha_1_relative", 0.01) * loss)
+    assert run.results.rows["prune"]["alpha_1"] == pytest.approx(expected) and loss != pytest.approx(1.0, rel=0.1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import torch
 from tiny_runs import config, open_run
 
 from audioprune import signals
-from audioprune.compress.masks import prunable
+from audioprune.compress import levels
+from audioprune.compress.masks import Mask, prunable
 from audioprune.errors import InterruptedRun
 from audioprune.run import Run
 from audioprune.steps import Prune, Quantize, Train
@@ -68,3 +70,32 @@ def test_an_interrupted_choice_goes_on(run: Run, tmp_path: Path) -> None:
     (run.folder / "training" / "quantize.jsonl").unlink()
     Quantize().run(run, "quantize")
     assert _table(run) == table and all(torch.equal(mine[name], value) for name, value in run.model.state_dict().items())
+
+
+@pytest.mark.parametrize("options", [{"alpha_2_relative": 0.3}, {}, {"alpha_2": 0.07, "alpha_2_relative": 0.3}])
+def test_a_relative_tolerance_is_a_share_of_the_loss(run: Run, options: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    loss = run.task.validation_loss(run.model, run.data.valid(), run.data.collate, None).base()
+    seen = []
+    true = levels.choose_levels
+    monkeypatch.setattr(levels, "choose_levels", lambda *args, **more: seen.append(args[3]) or true(*args, **more))
+    Quantize(**options).run(run, "quantize")
+    assert seen == [pytest.approx(options.get("alpha_2", options.get("alpha_2_relative", 0.005) * loss))]
+    assert loss != pytest.approx(1.0, rel=0.1)
+@pytest.mark.parametrize("levels", [8, None])
+def test_the_table_says_what_the_codebooks_hold(run: Run, levels: int | None) -> None:
+    names = prunable(run.model)
+    mask = Mask.ones(run.model, names)
+    few = torch.zeros_like(mask[names[1]])
+    few.flatten()[:3] = True
+    run.mask = Mask({name: torch.zeros_like(keep) if name == names[0] else keep for name, keep in mask.items()} | {names[1]: few})
+    run.mask.apply_(run.model)
+    Quantize(levels=levels).run(run, "quantize")
+    chosen = {row["tensor"]: row for row in _table(run) if row["chosen"] == "True"}
+    for name, book in run.codebooks.items():
+        row, values = chosen[name], dict(run.model.named_parameters())[name][run.mask[name]].unique()
+        assert (int(row["levels"]), int(row["kept"])) == (len(values), int(run.mask[name].sum())) == (book.levels, book.codes.numel())
+        assert float(row["bits"]) == (math.log2(len(values)) if len(values) else 0.0)
+        assert int(row["asked"]) == (levels or int(row["asked"])) >= int(row["levels"])
+    gone = [row for row in _table(run) if row["tensor"] == names[0]]
+    assert all((row["levels"], row["bits"], row["kept"]) == ("0", "0.0", "0") for row in gone) and gone
+    assert all(int(row["levels"]) <= 3 for row in _table(run) if row["tensor"] == names[1])

@@ -49,6 +49,14 @@ def test_training_ends_masked_and_writes_the_schedule(tmp_path: Path) -> None:
     assert run.results.rows["train/pruned"]["kind"] == "iteration" and set(run.mask) == set(names)
 
 
+def test_the_first_pruned_state_is_iteration_1(tmp_path: Path) -> None:
+    during, once = _run(tmp_path, "a"), _run(tmp_path, "b")
+    TrainScheduled(_schedule(tmp_path)).run(during, "train")
+    PruneScheduled(_schedule(tmp_path)).run(once, "prune")
+    assert during.results.rows["train/pruned"]["iteration"] == once.results.rows["prune"]["iteration"] == 1
+    assert during.results.rows["train/pruned"]["kept_epoch"] == during.results.rows["train"]["kept_epoch"] >= 3
+
+
 def test_too_few_epochs_are_refused(tmp_path: Path) -> None:
     run = _run(tmp_path)
     late = TrainScheduled(_schedule(tmp_path), ending_epoch=9)

@@ -13,9 +13,11 @@ from torch.utils.data import Dataset
 from audioprune import signals
 from audioprune.data.scene_corpus import collate
 from audioprune.errors import ConfigError, InterruptedRun
+from audioprune.models.lstm import LSTM
+from audioprune.models.resnet import ResNet
 from audioprune.models.vgg import VGG
 from audioprune.optim import kept_units
-from audioprune.run import Run, execute
+from audioprune.run import Run, check_steps, execute
 from audioprune.settings import Settings, build_optimizer, build_schedule
 from audioprune.steps import Evaluate, TrainSparse, TrimGroups
 from audioprune.steps.sparse import changed, learning_rates
@@ -99,7 +101,10 @@ def test_every_method_trains_and_records(tmp_path: Path, method: str) -> None:
     step = TrainSparse(method, budget=None if method in ("sgd", "adam") else 0.5, rho=0.5, inner_steps=2)
     step.run(run, "train")
     epochs, (train,) = run.results.of_kind("epoch"), run.results.of_kind("train")
-    assert [row["epoch"] for row in epochs] == [1, 2, 3, 4] and train["best_epoch"] == 4
+    assert [row["epoch"] for row in epochs] == [1, 2, 3, 4]
+    losses = [row["valid_loss"] for row in epochs]
+    assert (train["kept_epoch"], train["kept"], train["keep"], train["monitor"]) == (4, losses[-1], "last", "loss")
+    assert (train["best"], train["best_epoch"]) == (min(losses), 1 + losses.index(min(losses)))
     for row in epochs:
         assert row["objective"] == pytest.approx(row["f"] + row["penalty"])
         assert 0 <= row["group_sparsity"] <= 1 and "valid_accuracy" in row
@@ -277,3 +282,43 @@ def test_learning_rates_follow_the_schedule_that_trains() -> None:
             if schedule is not None:
                 schedule.step()
         assert seen == learning_rates(settings)
+
+
+class _Nothing(torch.nn.Linear):
+    """A model of which no unit is known."""
+
+    def unit_sets(self) -> list:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        (torch.nn.Linear(2, 2), {}, r"Linear: expected a method unit_sets\(\)"),
+        (_Nothing(2, 2), {}, r"_Nothing: expected groups of weights \(units\), got none"),
+        (LSTM(bins=4, width=3, depth=1), {"groups": "filters"}, r"LSTM: expected groups of weights \(filters\), got none"),
+        (LSTM(bins=4, width=3, depth=1), {}, "LSTM: expected trained filters of linear or convolution layers"),
+    ],
+)
+def test_models_without_groups_are_refused_before_the_first_step(tmp_path: Path, model, options: dict[str, Any], message: str) -> None:
+    run = _run(tmp_path)
+    run.model = model
+    with pytest.raises(ConfigError, match=message):
+        check_steps(run, {"train": TrainSparse("hspg", budget=1.0, **options), "trim": TrimGroups()})
+
+
+def test_shares_are_of_what_they_name(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    run.model = ResNet(classes=2, width=4, depths=(1, 1, 1, 1))
+    sets = run.model.unit_sets()
+    first = next(each for each in sets if each.removable and each.exact)
+    weights = dict(run.model.named_parameters())
+    with torch.no_grad():
+        for part in first.slices:
+            if part.role != "in" and part.tensor in weights:
+                weights[part.tensor].movedim(part.dim, 0)[part.index[0]] = 0.0
+    filters = [weight for name, weight in weights.items() if weight.dim() == 4]
+    TrimGroups().run(run, "trim")
+    (row,) = run.results.of_kind("groups")
+    assert row["filters"] == sum(len(weight) for weight in filters) > row["units"] == sum(each.size for each in sets)
+    assert row["unit_sparsity"] == row["group_sparsity"] == 1 / row["units"] and row["filter_sparsity"] == 1 / row["filters"]

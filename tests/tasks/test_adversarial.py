@@ -305,3 +305,22 @@ def test_the_best_weights_of_a_masked_training_obey_the_mask_of_their_epoch(tmp_
     outcome = fit.run()
     assert "valid_si_sdr" in outcome.history[0]
     assert (fit.model.dec_blocks[0].deconv.weight[~mask["dec_blocks.0.deconv.weight"]] == 0).all()
+
+
+class _Scores(nn.Module):
+    """Judges a pair by the mean of its first channel."""
+
+    def observe(self, real: Tensor) -> None:
+        assert (real[:, 0] == 3).all()
+
+    def forward(self, pair: Tensor) -> Tensor:
+        return pair[:, 0].mean(1)
+
+
+def test_clean_is_judged_against_one_and_enhanced_against_zero() -> None:
+    """Source: Mao et al., least-squares GAN with labels 1 for real and 0 for fake; the generator wants 1."""
+    task = _task(gan_factor=2.0)
+    task._discriminator = _Scores()
+    coded, clean, enhanced = torch.zeros(2, 1, 8), torch.full((2, 1, 8), 3.0), torch.full((2, 1, 8), 0.5)
+    assert float(task._discriminator_loss(coded, clean, enhanced)) == 2 * ((3 - 1) ** 2 + 0.5**2)
+    assert float(task._generator_loss(coded, enhanced)) == 2 * (0.5 - 1) ** 2

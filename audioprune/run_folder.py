@@ -1,0 +1,102 @@
+"""What a run folder says of itself: whose it is, how its run ended and on which machine; no model and no corpus is known here."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from audioprune import __version__
+from audioprune.errors import OutputError
+from audioprune.files import write_json
+from audioprune.identity import config_hash, result_config, variables
+
+
+def refuse_foreign(folder: Path, plain: dict[str, Any]) -> None:
+    """Refuse a folder that belongs to another configuration.
+
+    Raises:
+        OutputError: It does; the message names the keys that differ.
+    """
+    known = read_json(folder / "run.json")
+    if known and known.get("hash") != config_hash(plain):
+        theirs, mine = known.get("config", {}), result_config(plain)
+        keys = [key for key in sorted(set(theirs) | set(mine)) if theirs.get(key) != mine.get(key)] or ["variables of the environment"]
+        raise OutputError(
+            f"{folder} belongs to configuration {known.get('hash')}, this one is {config_hash(plain)} "
+            f"(differs in {', '.join(keys)}); choose another folder"
+        )
+
+
+def environment() -> dict[str, Any]:
+    """Return versions, threads and the state of the source tree."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {}
+    for name in ("torch", "numpy", "scipy", "accelerate", "hydra-core", "pesq", "pystoi", "constriction", "soundfile", "numba"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        "audioprune": __version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.version.cuda,
+        "variables": variables(),
+        "git": _git_revision(),
+        "versions": versions,
+    }
+
+
+def _git_revision() -> str | None:
+    here = Path(__file__).resolve().parent
+    try:
+        found = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None
+
+
+def write_status(folder: Path, error: BaseException) -> None:
+    """Record in status.json how a run failed or was interrupted."""
+    code = getattr(error, "exit_code", 130 if isinstance(error, KeyboardInterrupt) else 1)
+    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    status = {"status": "interrupted" if code == 130 else "failed", "reason": reason, "exit_code": code}
+    with suppress(OutputError):  # a full disk cannot take the reason why the run failed
+        write_json(folder / "status.json", status)
+
+
+def empty(folder: Path) -> None:
+    """Remove what an earlier run of this folder left, except Hydra's own record and the lock.
+
+    Raises:
+        OutputError: The folder holds other things than a run, or the user works in it.
+    """
+    entries = [entry for entry in folder.iterdir() if entry.name not in (".hydra", ".lock")]
+    foreign = not (folder / "run.json").exists() and any(entry.name != "status.json" for entry in entries)
+    if foreign or Path.cwd().is_relative_to(folder.resolve()):
+        raise OutputError(f"{folder}: runtime.force=true empties the run folder, and this one holds other files; choose another folder")
+    for entry in entries:
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a JSON object, or an empty one where the file is missing or holds something else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,84 @@
+"""What steps refuse before any work begins: numbers out of range, files of two steps under one name, models without units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from audioprune.compress.units import UnitSet
+from audioprune.errors import ConfigError
+
+
+def whole(name: str, value: Any, least: int, most: int | None = None) -> None:
+    """Refuse what is not a whole number within a range.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    right = isinstance(value, int) and not isinstance(value, bool) and value >= least and (most is None or value <= most)
+    if not right:
+        reach = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ConfigError(f"{name}: expected a whole number {reach}, got {value!r}; correct it")
+
+
+def check_items(name: str, value: int | None) -> None:
+    """Refuse a number of items below 1; None stands for all of them.
+
+    Raises:
+        ConfigError: It is below 1 or not whole.
+    """
+    if value is not None:
+        whole(name, value, 1)
+
+
+def fraction(name: str, value: Any) -> None:
+    """Refuse what does not lie within 0..1.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    if not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ConfigError(f"{name}: expected a fraction from 0 to 1, got {value!r}; correct it")
+
+
+def not_negative(name: str, value: Any) -> None:
+    """Refuse what is neither None nor a finite number from 0 on.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if value is not None and (not isinstance(value, int | float) or not 0 <= value < math.inf):
+        raise ConfigError(f"{name}: expected a finite number from 0 on, got {value!r}; correct it")
+
+
+def ascending(name: str, values: Sequence[float] | None, least: float, most: float) -> None:
+    """Refuse numbers that do not rise within a range; None stands for the usual ones.
+
+    Raises:
+        ConfigError: They do not, or there are none.
+    """
+    if values is None:
+        return
+    numbers = list(values)
+    if not numbers or numbers != sorted(set(numbers)) or not least <= numbers[0] <= numbers[-1] <= most:
+        raise ConfigError(f"{name}: expected ascending numbers from {least} to {most}, got {numbers}; correct them")
+
+
+def units_of(model: nn.Module, what: str, remedy: str) -> list[UnitSet]:
+    """Return the sets of units that a model lists.
+
+    Args:
+        model: The model.
+        what: What it lists for the step that asks, for the message.
+        remedy: What to do besides writing the method.
+
+    Raises:
+        ConfigError: The model has no ``unit_sets``.
+    """
+    if not hasattr(model, "unit_sets"):
+        told = f"expected a method unit_sets() that lists its {what}; write one"
+        raise ConfigError(f"{type(model).__name__}: {told}{f' or {remedy}' if remedy else ''}")
+    return model.unit_sets()

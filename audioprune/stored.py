@@ -1,0 +1,365 @@
+"""What a model file says of how it was made, read without torch, and which corpus and task a command with that file means.
+
+A file is believed only what is data: a class of this package, or the one that the user named, with plain arguments. Whether the
+bytes are whole is verified where the model is loaded (loading.py).
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from audioprune.errors import CheckpointError, DataError
+from audioprune.places import model_file
+
+PACKED_MAGIC = b"\x89APZ"
+PACKED_PREFIX = struct.Struct("<4sHI")
+MAX_HEADER_BYTES = 4 << 20
+# Text that most packed headers hold, so that it costs almost nothing; part of format version 1
+COMMON_TEXT = (
+    b'"bfloat16","float16","num_batches_tracked",[],"int64","bytes",0,0,4,0],["running_mean",["running_var",["bias_ih","bias_hh",'
+    b'"weight_ih","weight_hh","generation","scenes","codes","sparse-bytes",1,0,"raw",0,0,0,'
+    b'{"config":{"model":{"_target_":"audioprune.models.","name":"task":{"_target_":"audioprune.tasks.enhancement.",'
+    b'"sample_rate":16000},"meta":{"scale":"seed":0},"meta":{},"config":{},'
+    b'"tensors":[["0.bias",[512],"float32","bytes",0,0,["0.weight",[512,512],"float32","sparse-codes",1,16,0],["]]}'
+)
+FOLLOWS = {
+    "task": ("sample_rate", "classes", "pitches", "families", "instruments", "frame_length", "hop_length"),
+    "model": ("sample_rate", "classes", "mels", "bins", "frames_per_second", "conditioning"),
+}
+"""Arguments of a task and of a model that follow what stands before them where they are null."""
+_PLACES = ("cache_dir",)  # where a machine keeps what can be made again: never taken from a file
+_ROOMS = {"task": "audioprune.tasks.", "model": "audioprune.models."}
+_FOLDERS = ("root",)
+
+
+def read_facts(checkpoint: str | Path) -> dict[str, Any]:
+    """Return what a model file says of its making: ``model``, ``task``, ``data`` and more; empty for a file that says nothing.
+
+    An older file of a run names no corpus; that of its run.json is taken.
+
+    Args:
+        checkpoint: A model file or a run folder.
+    """
+    path = model_file(checkpoint)
+    try:
+        with open(path, "rb") as stream:
+            facts = _packed_facts(stream) if path.suffix == ".apz" else _dense_facts(stream)
+    except (OSError, ValueError, TypeError, LookupError, RecursionError, struct.error, zlib.error):
+        return {}
+    facts = {"model": facts.get("model_config"), **facts}
+    if not facts["model"]:
+        return {}
+    return facts if "data" in facts else _of_run(path.parent) | facts
+
+
+def _dense_facts(stream: Any) -> dict[str, Any]:
+    length = min(int.from_bytes(stream.read(8), "little"), 100 << 20)
+    return dict(json.loads(json.loads(stream.read(length))["__metadata__"]["audioprune"]))
+
+
+def _packed_facts(stream: Any) -> dict[str, Any]:
+    magic, _, length = PACKED_PREFIX.unpack(stream.read(PACKED_PREFIX.size))
+    if magic != PACKED_MAGIC:
+        return {}
+    inflate = zlib.decompressobj(-15, zdict=COMMON_TEXT)
+    return dict(
+        json.loads(
+            inflate.decompress(stream.read(min(length, MAX_HEADER_BYTES)), MAX_HEADER_BYTES)
+        )["config"]
+    )
+
+
+def _of_run(folder: Path) -> dict[str, Any]:
+    """Return corpus and task of the run that an older file lies in."""
+    try:
+        known = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        config = known["config"]
+        found = {
+            "data": config["data"],
+            "task": config.get("task"),
+            "corpus": config["data"].get("name"),
+            "of_run": True,
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return {**found, "corpus_fingerprint": known.get("data_fingerprint")}
+
+
+def portable(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a corpus' configuration as a file carries it: roots as given, without the places of this machine."""
+    return {key: value for key, value in data.items() if key not in _PLACES}
+
+
+def is_plain(value: Any) -> bool:
+    """Tell whether a value of a file holds data alone: no ``_target_`` or other command at any depth, no interpolation."""
+    if isinstance(value, dict):
+        return all(
+            isinstance(key, str) and not key.startswith("_") and is_plain(item)
+            for key, item in value.items()
+        )
+    if isinstance(value, list):
+        return all(map(is_plain, value))
+    return isinstance(value, int | float | bool | type(None)) or (
+        isinstance(value, str) and "${" not in value
+    )
+
+
+def is_harmless(node: Any) -> bool:
+    """Tell whether a node of a file names one class and otherwise holds data alone."""
+    if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
+        return False
+    return is_plain({key: value for key, value in node.items() if key != "_target_"})
+
+
+def in_room(group: str, target: Any) -> bool:
+    """Tell whether a dotted name has the form of a model or task of this package, or is one of its corpora."""
+    if group == "data":
+        return target in corpora()
+    return isinstance(target, str) and target.startswith(_ROOMS[group]) and target.count(".") == 3
+
+
+def corpora() -> set[str]:
+    """Return the dotted names of all corpora that a configuration of this package can choose."""
+    from audioprune import schema
+
+    nodes = [
+        node for module in schema.GROUP_MODULES for node in module.GROUPS.get("data", {}).values()
+    ]
+    return {str(node._target_) for node in nodes}
+
+
+def given(overrides: Sequence[str], group: str) -> bool:
+    """Tell whether a command line chooses a whole group: by ``group=...`` or by an experiment, which names its parts."""
+    return any(_key(item) in (group, "experiment") for item in overrides)
+
+
+def checkpoint_of(plain: dict[str, Any]) -> str | None:
+    """Return the model file of a configuration; of several systems the first that names its corpus."""
+    systems = plain.get("systems")
+    files = [str(file) for file in systems.values()] if isinstance(systems, dict) else []
+    return plain.get("checkpoint") or next(
+        (file for file in files if read_facts(file).get("data")), None
+    )
+
+
+def effective(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the configuration that a command really means: what the user did not give comes from the model file.
+
+    Corpus, task, model and metrics are the file's; single keys of the user, such as ``data.minutes=2``, are applied on top. A group
+    that the user names as a whole, or an experiment, is taken as it is. Doing this twice changes nothing.
+
+    Args:
+        plain: The composed configuration.
+        overrides: The command line's changes of it.
+    """
+    checkpoint = checkpoint_of(plain)
+    facts = read_facts(checkpoint) if checkpoint else {}
+    if not facts.get("model"):
+        return plain
+    changed = dict(plain)
+    for group in ("data", "task"):
+        if (
+            group in plain
+            and not given(overrides, group)
+            and _believed(group, facts.get(group), plain.get(group))
+        ):
+            changed[group] = _with_keys(group, facts[group], plain.get(group), overrides)
+    if "model" in plain:
+        changed["model"] = _model(facts["model"], plain["model"], overrides)
+    if "scoring" in plain:
+        changed |= _measured_alike(facts, plain, overrides)
+    return changed
+
+
+def _believed(group: str, node: Any, composed: Any) -> bool:
+    """Tell whether a node of a file may be built: a class of the package, or the one that the configuration names."""
+    if not is_harmless(node):
+        return False
+    named = composed.get("_target_") if isinstance(composed, dict) else None
+    return in_room(group, node["_target_"]) or node["_target_"] == named
+
+
+def _with_keys(
+    group: str, node: dict[str, Any], composed: Any, overrides: Sequence[str]
+) -> dict[str, Any]:
+    """Put the user's single keys, and the places of this machine, on top of a node of a file."""
+    merged = portable(deepcopy(node))
+    composed = composed if isinstance(composed, dict) else {}
+    merged |= {key: composed[key] for key in _PLACES if key in composed}
+    for item in overrides:
+        first, _, rest = _key(item).partition(".")
+        if first == group and rest:
+            _copy_key(merged, composed, rest.split("."))
+    return merged
+
+
+def _copy_key(target: dict[str, Any], source: dict[str, Any], parts: list[str]) -> None:
+    name, *deeper = parts
+    if name not in source:  # the user took the key away
+        target.pop(name, None)
+    elif deeper and isinstance(source[name], dict) and isinstance(target.get(name), dict):
+        _copy_key(target[name], source[name], deeper)
+    else:
+        target[name] = source[name]
+
+
+def _model(node: Any, composed: Any, overrides: Sequence[str]) -> Any:
+    """Return the file's model unless the user asks for another one, which is refused where the model is built."""
+    if not _believed("model", node, composed):
+        return composed
+    wish = model_wish(composed, overrides)
+    return composed if wish and differing(wish, node) else node
+
+
+def model_wish(composed: Any, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the keys of a model that a command line asks for; empty where it asks for none.
+
+    Args:
+        composed: The composed model.
+        overrides: The command line's changes.
+    """
+    if not isinstance(composed, dict):
+        return {}
+    keys = [_key(item) for item in overrides]
+    if "model" in keys:
+        return {key: value for key, value in composed.items() if key != "name"}
+    named = [key.split(".")[1] for key in keys if key.startswith("model.")]
+    named += ["_target_"] if "experiment" in keys else []
+    return {key: composed[key] for key in named if key in composed and key != "name"}
+
+
+def differing(wish: dict[str, Any], node: dict[str, Any]) -> list[str]:
+    """Return the keys of a wish that a file's model has otherwise or not at all; a null that follows asks for nothing."""
+    asked = {key: value for key, value in wish.items() if value is not None or key not in FOLLOWS["model"]}
+    return [key for key, value in asked.items() if key not in node or node[key] != value]
+
+
+def _measured_alike(
+    facts: dict[str, Any], plain: dict[str, Any], overrides: Sequence[str]
+) -> dict[str, Any]:
+    """Return the metrics, and for ``eval`` the seed, under which the file's own run scored it."""
+    keys = {_key(item) for item in overrides}
+    changed: dict[str, Any] = {}
+    metrics, seed = facts.get("metrics"), facts.get("seed")
+    if (
+        isinstance(metrics, list)
+        and all(isinstance(name, str) for name in metrics)
+        and not keys & {"scoring.metrics", "experiment"}
+    ):
+        changed["scoring"] = {**plain["scoring"], "metrics": metrics}
+    if plain.get("verb") == "eval" and type(seed) is int and not keys & {"seed", "experiment"}:
+        changed["seed"] = seed
+    return changed
+
+
+def corpus_of(checkpoint: str | Path) -> dict[str, Any] | None:
+    """Return the configuration of the corpus that a model was trained on; None where its file names none of this package.
+
+    Args:
+        checkpoint: A model file or a run folder.
+    """
+    node = read_facts(checkpoint).get("data")
+    return portable(node) if _believed("data", node, None) else None
+
+
+def check(plain: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Refuse a file whose corpus is not at hand.
+
+    Args:
+        plain: The composed configuration, or the one that it means.
+        overrides: The command line's changes.
+
+    Raises:
+        CheckpointError: The file names a corpus outside the package that the user did not name, or arguments that are no data.
+        DataError: A folder of the corpus does not exist; the message names it and the key that says where it is now.
+    """
+    checkpoint = checkpoint_of(plain)
+    node = (
+        read_facts(checkpoint).get("data") if checkpoint and not given(overrides, "data") else None
+    )
+    if not node:
+        return
+    if not is_harmless(node):
+        raise CheckpointError(
+            f"{checkpoint}: expected a corpus whose arguments are plain data, got other things; give one with data=..."
+        )
+    if not _believed("data", node, plain["data"]):
+        target = node["_target_"]
+        raise CheckpointError(
+            f"{checkpoint}: the file names the corpus '{target}', which is not one of this package; "
+            f"give it yourself with data._target_={target}, or another corpus with data=..."
+        )
+    _require_folders(checkpoint, effective(plain, overrides)["data"], node)
+
+
+def _require_folders(checkpoint: str, data: dict[str, Any], node: dict[str, Any]) -> None:
+    for key, value in data.items():
+        taken = (
+            key.endswith(_FOLDERS) and isinstance(value, str) and value and value == node.get(key)
+        )
+        if taken and not Path(value).expanduser().exists():
+            raise DataError(
+                f"{value}: expected the folder of the corpus {data.get('name')} that {checkpoint} names, got no such folder; "
+                f"give data.{key}=... or another corpus with data=..."
+            )
+
+
+def _key(item: str) -> str:
+    """Return the key of an override such as ``+data.root=x`` or ``~data.root``."""
+    return item.lstrip("+~").partition("=")[0].partition("@")[0].strip().replace("/", ".")
+
+
+def notes(plain: dict[str, Any], overrides: Sequence[str], fingerprint: str) -> list[str]:
+    """Say in a line each where a run goes other ways than the training of its model file.
+
+    Args:
+        plain: The configuration as it is meant, see `effective`.
+        overrides: The command line's changes.
+        fingerprint: Of the corpus that the run works on.
+    """
+    checkpoint, data = checkpoint_of(plain), plain["data"]
+    if not checkpoint:
+        return []
+    facts, name = read_facts(checkpoint), data.get("name")
+    return [
+        *_corpus_notes(checkpoint, facts, name, fingerprint, given(overrides, "data")),
+        *_task_notes(checkpoint, facts.get("task"), plain.get("task")),
+    ]
+
+
+def _corpus_notes(
+    checkpoint: str, facts: dict[str, Any], name: Any, fingerprint: str, chosen: bool
+) -> list[str]:
+    found = []
+    if not facts.get("data") and not chosen:
+        found.append(f"{checkpoint} names no corpus; {name} is used, another one with data=...")
+    elif facts.get("of_run") and not chosen:
+        found.append(f"{checkpoint} names no corpus; that of its run is used: {name}")
+    known = facts.get("corpus_fingerprint")
+    if known and known != fingerprint:
+        was, now = (
+            f"{each} ({str(mark)[:8]})"
+            for each, mark in ((facts.get("corpus"), known), (name, fingerprint))
+        )
+        found.append(
+            f"{checkpoint} was trained on the corpus {was}, this run works on another one: {now}"
+        )
+    return found
+
+
+def _task_notes(checkpoint: str, was: Any, now: Any) -> list[str]:
+    if not isinstance(was, dict) or not isinstance(now, dict):
+        return []
+    keys = [key for key in now if key != "name" and now[key] != was.get(key, now[key])]
+    changes = ", ".join(f"{key} {was[key]} -> {now[key]}" for key in keys)
+    return (
+        [f"{checkpoint} was trained with another task, the one given is used: {changes}"]
+        if keys
+        else []
+    )

@@ -1,0 +1,125 @@
+"""Whether model, task and corpus fit each other, found on one item before any work begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from audioprune.errors import ConfigError
+
+_MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
+_ADVICE = "change model.* or task.* until both agree"
+
+
+def require_fit(model: nn.Module, task: Any, data: Any) -> None:
+    """Let the task try the model on one validation item; nothing of either is changed, no random number is used up.
+
+    Args:
+        model: On the CPU.
+        task: What batches and losses mean.
+        data: A prepared corpus.
+
+    Raises:
+        ConfigError: They do not fit; the message says what the task feeds, what the model expects and returns, and what is needed.
+    """
+    batch = _one_item(data)
+    if batch is None:
+        return
+    seen: dict[str, Any] = {}
+    with _undisturbed(model), _watched(model, seen):
+        try:
+            task.validate(model, iter([batch]), "loss")
+        except _MISFITS as error:
+            raise ConfigError(_misfit(model, task, batch, seen, error)) from error
+        needed = _needed(task, batch)
+    if needed is not None and seen.get("out") != needed:
+        raise ConfigError(
+            f"{_names(model, task)}: {_story(seen)}, the task needs {needed}; {_ADVICE}"
+        )
+
+
+def _one_item(data: Any) -> dict[str, Any] | None:
+    for items in (data.valid(), data.train()):
+        if len(items):
+            return data.collate([items[0]])
+    return None
+
+
+@contextmanager
+def _undisturbed(model: nn.Module) -> Iterator[None]:
+    """Evaluate within a block, and leave modes and the global random state as they were."""
+    modes = {module: module.training for module in model.modules()}
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        model.eval()
+        try:
+            yield
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+
+
+@contextmanager
+def _watched(model: nn.Module, seen: dict[str, Any]) -> Iterator[None]:
+    """Remember the shapes of the model's first call within a block."""
+
+    def before(_: nn.Module, given: tuple[Any, ...]) -> None:
+        seen.setdefault("in", _shape(given if len(given) > 1 else next(iter(given), None)))
+
+    def after(_: nn.Module, given: tuple[Any, ...], out: Any) -> None:
+        seen.setdefault("out", _shape(out))
+
+    handles = [model.register_forward_pre_hook(before), model.register_forward_hook(after)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _needed(task: Any, batch: dict[str, Any]) -> Any:
+    """Return the shape that the task needs of the model's first output, or None for a task that checks it itself."""
+    return tuple(task.output_shape(batch)) if hasattr(task, "output_shape") else None
+
+
+def _misfit(
+    model: nn.Module, task: Any, batch: dict[str, Any], seen: dict[str, Any], error: Exception
+) -> str:
+    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    if (
+        isinstance(error, KeyError)
+        and error.args
+        and error.args[0] not in batch
+        and "in" not in seen
+    ):
+        kind = f"{type(task).__name__} needs {error.args[0]!r} of every item"
+        return f"task and corpus do not fit: {kind}, the corpus gives {', '.join(batch)}; choose another task=... or data=..."
+    needed = None
+    with suppress(*_MISFITS):
+        needed = _needed(task, batch)
+    if "in" not in seen:
+        return f"{_names(model, task)}: {reason}; choose another task=... or model=..."
+    if "out" not in seen:
+        return f"{_names(model, task)}: it is fed {seen['in']}, its example_input is {_shape(model.example_input())} ({reason}); {_ADVICE}"
+    wish = f", the task needs {needed}" if needed is not None else ""
+    return f"{_names(model, task)}: {_story(seen)}{wish} ({reason}); {_ADVICE}"
+
+
+def _names(model: nn.Module, task: Any) -> str:
+    return f"{type(model).__name__} does not fit the task {type(task).__name__}"
+
+
+def _story(seen: dict[str, Any]) -> str:
+    return f"fed {seen.get('in')} it returns {seen.get('out')}"
+
+
+def _shape(value: Any) -> Any:
+    """Return the shape of a tensor, of each of several, or the type of anything else."""
+    if isinstance(value, Tensor):
+        return tuple(value.shape)
+    if isinstance(value, tuple | list):
+        return [_shape(item) for item in value]
+    return type(value).__name__

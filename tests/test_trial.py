@@ -1,0 +1,76 @@
+"""Whether task, model and corpus fit is found before work, with the shapes of both sides, and changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_runs import MyNet, TinySpeech, config, open_run, start, status, step
+from torch import Tensor, nn
+
+from audioprune.errors import ConfigError
+from audioprune.loading import instantiate
+from audioprune.trial import require_fit
+
+
+class Returning(MyNet):
+    """A network of 17 inputs in and any number out; the number 0 stands for a tuple."""
+
+    def __init__(self, inputs: int = 17, out: int = 17) -> None:
+        super().__init__()
+        self.inputs, self.out = inputs, out
+        self.inner, self.outer = nn.Linear(inputs, 6), nn.Linear(6, out or 17)
+
+    def forward(self, x: Tensor) -> Any:
+        found = super().forward(x)
+        return found if self.out else (found, x)
+
+    def example_input(self, frames: int = 10) -> Tensor:
+        return torch.zeros(1, frames, self.inputs)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"inputs": 12}, r"Returning does not fit the task Enhancement: it is fed \(1, 201, 17\), its example_input is \(1, 10, 12\)"),
+        ({"out": 5}, r"fed \(1, 201, 17\) it returns \(1, 201, 5\), the task needs \(1, 201, 17\)"),
+        ({"out": 1}, r"fed \(1, 201, 17\) it returns \(1, 201, 1\), the task needs \(1, 201, 17\)"),  # fits by broadcasting
+        ({"out": 0}, r"it returns \[\(1, 201, 17\), \(1, 201, 17\)\], the task needs \(1, 201, 17\)"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused_before_training(tmp_path: Path, model: dict[str, Any], message: str) -> None:
+    plain = config({"train": step("Train")}, tmp_path / "c", model={"name": "own", "_target_": "test_trial.Returning", **model})
+    with pytest.raises(ConfigError, match=message) as caught:
+        start(tmp_path / "r", plain)
+    assert "\n" not in str(caught.value) and not (tmp_path / "r" / "training").exists()
+    assert status(tmp_path / "r")["exit_code"] == 2
+
+
+def test_a_corpus_of_another_kind_is_named(tmp_path: Path) -> None:
+    task = {"name": "scenes", "_target_": "audioprune.tasks.scenes.SceneClassification", "classes": 3}
+    plain = config({"train": step("Train")}, tmp_path / "c")
+    with pytest.raises(ConfigError, match="SceneClassification needs 'features' of every item, the corpus gives noisy, clean"):
+        start(tmp_path / "r", {**plain, "task": task})
+
+
+def test_a_model_of_another_kind_is_named(tmp_path: Path) -> None:
+    task = {"name": "next_sample", "_target_": "audioprune.tasks.generation.NextSample"}
+    data = TinySpeech()
+    true_collate = data.collate
+    data.collate = lambda items: true_collate(items) | {"audio": true_collate(items)["clean"]}
+    with pytest.raises(ConfigError, match="MyNet does not fit the task NextSample: .*'MyNet' object has no attribute"):
+        require_fit(MyNet(), instantiate(task), data)
+
+
+def test_the_trial_changes_nothing(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "r", config({}, tmp_path / "c"))
+    model = nn.Sequential(run.model, nn.Dropout(0.5), nn.BatchNorm1d(201)).train()
+    model[2].eval()  # a layer that the user froze
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    random = torch.get_rng_state()
+    require_fit(model, run.task, run.data)
+    assert torch.equal(random, torch.get_rng_state())
+    assert [module.training for module in model] == [True, True, False] and not model._forward_hooks
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
