@@ -55,11 +55,14 @@ P1_DATA ?=
 
 reproduce-p4: install ## Chen's sparse scene classifiers at desk scale: sweep, tables, figures, claims (about ten minutes)
 	$(BIN)/python scripts/optimizer_toy.py --out $(RUNS)/p4/toy
-	$(P4) experiment=p4/vgg_2018_desk pipeline=p4_baseline seed=0,1
-	$(P4) experiment=p4/vgg_2018_desk pipeline=p4_reach pipeline.budget=1.8,2.0,2.1 seed=0,1
-	$(P4) experiment=p4/vgg_2018_desk pipeline=p4_proxsg,p4_obproxsg,p4_admm,p4_literal
-	$(P4) experiment=p4/cp_resnet_2018_desk pipeline=p4_baseline model.rho=1,5,9 model.width=4 training.epochs=40
+	$(P4) experiment=p4/vgg_2018_desk pipeline=p4_baseline seed=$(P4_SEEDS)
+	$(P4) experiment=p4/vgg_2018_desk pipeline=p4_reach pipeline.budget=1.8,2.0,2.1 seed=$(P4_SEEDS)
+	$(P4) experiment=p4/vgg_2018_desk pipeline=p4_proxsg,p4_obproxsg,p4_admm,p4_literal seed=$(P4_REST)
+	$(P4) experiment=p4/cp_resnet_2018_desk pipeline=p4_baseline model.rho=1,5,9 model.width=4 training.epochs=40 seed=$(P4_REST)
 	$(APRUNE) report runs=$(RUNS)/p4 out=reports/p4 report=p4
+# Claims are judged from three seeds on: P4_SEEDS=0,1,2 gives them to every network, and takes about three times as long.
+P4_SEEDS ?= 0,1
+P4_REST   = $(or $(filter-out 0$(comma)1,$(P4_SEEDS)),0)
 P4 := $(APRUNE) prune -m runtime.folder=$(RUNS)/p4 hydra/launcher=joblib hydra.launcher.n_jobs=2
 
 # DATA="data=noisy_mixtures data.speech_root=... data.noise_root=..." chooses your own audio; SEEDS=0,1,2 adds seeds; JOBS runs side by side.

@@ -287,9 +287,9 @@ def _literal(label: str, models: Sequence[Model], reported: Told) -> Iterator[Cl
     if not found:
         yield Claim(claim, label, NOT_MEASURED, f"{LITERAL} not run", told)
     for model in found:
-        epochs = reported["setting"]["epochs"]
+        epochs = (reported.get("setting") or {}).get("epochs")
         trained = finite_or_none(model.first_job.config.get("training.epochs"))
-        lacks = ["" if trained == epochs else f"{_plain(trained)} epochs, the slides have {epochs}"]
+        lacks = ["" if epochs in (None, trained) else f"{_plain(trained)} epochs, the slides have {epochs}"]
         used = model.trained("lmbda").mean
         lacks.append("" if used == lmbda else f"lambda {_plain(used)}, not {lmbda:g}")
         bound = Bound(at_least=math.floor(low) / 100, at_most=math.ceil(high) / 100)
