@@ -29,8 +29,6 @@ from audioprune.report.p2 import (
 from audioprune.report.results import Job, Request, honest_scale, joined_scales, read_reported, scale_notes, without_width
 from audioprune.report.states import finite_or_none
 from audioprune.report.tables import Cell, Column, Table, metric_column, write_table
-from audioprune.report.verdicts import HELD as HELD
-from audioprune.report.verdicts import NOT_HELD as NOT_HELD
 from audioprune.report.verdicts import NOT_MEASURED, Bound, Claim, Side, Verdict, all_cells, claim_of, conditions_of, interval, paired
 from audioprune.report.verdicts import judge as judge_numbers
 
