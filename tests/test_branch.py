@@ -156,7 +156,8 @@ def test_a_branch_killed_anywhere_ends_in_the_same_bits(tmp_path: Path, name: st
 
 def test_nothing_but_a_branch_copies_a_run() -> None:
     for path in sorted(Path(audioprune.__file__).parent.rglob("*.py")):
+        runs = {"run", "side"} if path.parent.name == "steps" else {"run"}
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in ("replace", "copy", "deepcopy"):
                 named = [argument.id for argument in node.args[:1] if isinstance(argument, ast.Name)]
-                assert not {"run", "side"} & set(named), f"{path}:{node.lineno}"
+                assert not runs & set(named), f"{path}:{node.lineno}"
