@@ -112,7 +112,7 @@ def test_a_sweep_in_processes_reports_alike(line: list[str], capfd: pytest.Captu
         ("eval", ["checkpoint=/nowhere.apz"], 4, "does not exist"),
         ("quantize", [], 2, "expected checkpoint="),
         ("train", ["runtime.folder=FILE/runs"], 5, "cannot write"),
-        ("train", ["training.epochs=6", "training.learning_rate=1e30"], 6, "lower training.learning_rate"),
+        ("train", ["model=lstm", "training.epochs=2", "training.learning_rate=1e30"], 6, "lower training.learning_rate"),
         ("train", ["model._target_=nowhere.Net"], 2, "cannot build nowhere.Net"),
     ],
 )
