@@ -61,7 +61,6 @@ def open_accelerator(name: str, precision: str) -> Accelerator:
         raise ConfigError(f"runtime.device={name}: expected one device for each process, got one for all; give runtime.device=cuda")
     placed = {} if several else {f"{_OWNED}TORCH_DEVICE": str(device)}
     AcceleratorState._reset_state(reset_partial_state=True)
-    torch.set_float32_matmul_precision("highest")
     with own_variables(placed):
         return Accelerator(
             mixed_precision="bf16" if precision == "bf16" else "no",
