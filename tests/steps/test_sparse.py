@@ -115,7 +115,7 @@ def test_every_method_trains_and_records(tmp_path: Path, method: str) -> None:
     else:
         rate_sum = 4 * (0.1 + 0.1 + 0.01 + 0.001)
         assert train["lmbda"] == pytest.approx(0.5 / rate_sum) and train["budget"] == pytest.approx(0.5)
-        assert step._plan(run).lmbda == train["lmbda"] != replace(step, lmbda=0.25)._plan(run).lmbda == 0.25
+        assert step._plan(run, run.model).lmbda == train["lmbda"] != replace(step, lmbda=0.25)._plan(run, run.model).lmbda == 0.25
     if method == "hspg":
         assert [row["first_stage"] for row in epochs] == [True, False, False, False] and train["prox_steps"] == 4
 
