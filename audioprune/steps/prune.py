@@ -26,7 +26,7 @@ from audioprune.run import Run
 from audioprune.signals import check_stop
 from audioprune.step_state import state_path
 from audioprune.steps.control import say_enough
-from audioprune.steps.folding import fold_first
+from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.needs import check_items, fraction, not_negative, units_of, whole
 from audioprune.steps.train import chosen_groups
 
@@ -122,7 +122,7 @@ class SensitivityPrune:
     def check(self, run: Run) -> None:
         """Refuse groups that the model does not have."""
         if self.structured:
-            chosen_groups(run.model, self.groups, self.unit_groups)
+            chosen_groups(plain_twin(run), self.groups, self.unit_groups)
 
     def run(self, run: Run, path: str) -> None:
         """Analyse every tensor alone, then prune all of them together."""
@@ -175,7 +175,7 @@ class Trim:
 
     def check(self, run: Run) -> None:
         """Refuse a model that does not list its units."""
-        units_of(run.model, "units", "prune by masks only")
+        units_of(plain_twin(run), "units", "prune by masks only")
 
     def run(self, run: Run, path: str) -> None:
         """Trim the model and its mask, and record how far masked and trimmed outputs differ."""
