@@ -142,10 +142,12 @@ class ModelFacts:
         mask = self.loaded.mask.state_dict() if self.loaded.mask is not None else {}
         parameters = {name for name, _ in self.loaded.model.named_parameters()}
         for name, tensor in self.loaded.model.state_dict().items():
-            keep = mask[name].numpy() if name in mask else np.ones(tuple(tensor.shape), dtype=bool)
+            keep = np.ones(tuple(tensor.shape), dtype=bool)
             quantised = name in (self.loaded.codebooks or {})
-            if quantised and name not in mask:
-                keep = tensor.numpy() != 0
+            if name in mask:
+                keep = mask[name].numpy()
+            elif name in parameters and (quantised or tensor.dim() > 1):
+                keep = tensor.numpy() != 0  # zeros of a weight count as removed, however they came about
             yield tensor.numpy(), keep, quantised, name in parameters
 
     def _bytes_paper(self) -> float:
