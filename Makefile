@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 APRUNE := $(BIN)/audioprune
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint report clean reproduce-p1 reproduce-p2 reproduce-p3 reproduce-p4
+.PHONY: help install demo test test-slow audit mutants lint report clean reproduce-p1 reproduce-p2 reproduce-p3 reproduce-p4
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
@@ -26,11 +26,19 @@ demo: install ## train, prune, quantize and score a speech enhancer on the embed
 	$(APRUNE) prune experiment=p2/fdnn_demo pipeline=p2_unstructured pipeline.max_iterations=3 runtime.folder=$(RUNS)/demo
 	$(APRUNE) report runs=$(RUNS)/demo report=demo out=reports/demo
 
-test: install ## the default test suite
-	$(BIN)/python -m pytest
+test: install ## the default test suite, on all cores
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: install ## every test, the long ones too
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow or not slow"
+
+audit: install ## tiny runs of all four papers, whose printed numbers are computed a second time (minutes)
+	scripts/audit_runs.sh $(APRUNE) $(RUNS)/audit reports/audit
+	$(BIN)/python scripts/audit.py $(RUNS)/audit reports/audit cells=300
+
+mutants: install ## how many of 300 small faults in the code the tests find (an hour or more)
+	$(PIP) --editable .[mutants]
+	$(BIN)/python scripts/mutants.py count=300
 
 lint: install ## style check
 	$(BIN)/python -m ruff check audioprune tests scripts
@@ -102,5 +110,5 @@ report: install ## tables, figures and page of everything under runs/
 	$(APRUNE) report runs=$(RUNS)
 
 clean: ## remove runs, reports and caches (not the environment)
-	rm -rf $(RUNS) reports build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(RUNS) reports build dist mutants mutants.log *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -exec rm -rf {} +

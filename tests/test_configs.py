@@ -93,12 +93,11 @@ def _check(config: DictConfig) -> dict[str, Any]:
 @pytest.mark.parametrize("verb", RUN_VERBS)
 def test_every_option_of_every_group_composes(verb: str) -> None:
     checked = 0
-    options = {group: _options(group) for group in ("model", "data", "task", "pipeline")}
-    for place in range(max(map(len, options.values()))):  # one option of every group at once, since composing takes the time
-        chosen = {group: names[place % len(names)] for group, names in options.items()}
-        needs = [*NEEDS.get(chosen["model"], []), *NEEDS.get(chosen["data"], [])]
-        _check(_compose(verb, *(f"{group}={option}" for group, option in chosen.items()), *needs))
-        checked += 1
+    # Models, corpora and tasks are the same files under every verb, and composing takes the time.
+    for group in ("model", "data", "task", "pipeline") if verb == "prune" else ("pipeline",):
+        for option in _options(group):
+            _check(_compose(verb, f"{group}={option}", *(NEEDS.get(option, []) if group in ("data", "model") else [])))
+            checked += 1
     for option in _options("experiment"):
         plain = _check(_experiment(verb, option))
         assert plain["pipeline"]["name"] == _pipeline(verb, option), f"{verb} experiment={option}"

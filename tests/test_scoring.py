@@ -120,8 +120,8 @@ def test_the_real_time_factor_is_per_second_of_audio(drawn: bool, monkeypatch: p
     monkeypatch.setattr(cost, "latency", lambda model, inputs, seconds, **more: 1000 * 2.0 / seconds)
     for rate in (8000, 16000):
         if drawn:
-            model = WaveNet(layers=2, residual=2, gate=2, skip=2, end=2, classes=4, conditioning=3)
-            monkeypatch.setattr(WaveNet, "frames_per_second", float(rate), raising=False)
+            widths = {"layers": 2, "residual": 2, "gate": 2, "skip": 2, "end": 2}
+            model = WaveNet(**widths, classes=4, conditioning=3, sample_rate=rate)
             seconds = 1600 / rate
         else:
             model = FDNN(width=2, depth=1)
