@@ -32,6 +32,8 @@ GROUP_MODULES = (enhancement, scenes, coded, notes)
 def register() -> None:
     """Make the dataclasses known to Hydra; called once before composition."""
     store = ConfigStore.instance()
+    # Hydra copies its sources for every group that it lists, and all schemas with them; a loaded node is a copy anyway.
+    store.__deepcopy__ = lambda memo: store
     for name, node in VERB_ROOTS.items():
         store.store(group="schema", name=name, node=_open_mappings(node))
     for module in GROUP_MODULES:
