@@ -27,7 +27,7 @@ def _groups(*names: str, **options: object) -> dict[str, str]:
 def test_given_rules() -> None:
     assert speaker_of(Path("p1/x/a_1.wav"), "folder") == "p1" and speaker_of(Path("p1/x_1.wav"), "prefix") == "x"
     assert speaker_of(Path("p1/x_1.wav"), "file") == "p1/x_1" and speaker_of(Path("_x.wav"), "prefix") == "_x"
-    with pytest.raises(DataError, match="speaker_from=prefix or file"):
+    with pytest.raises(DataError, match="data.speaker_from=prefix or file"):
         speaker_of(Path("a.wav"), "folder")
 
 
