@@ -383,11 +383,13 @@ def _states(model: Model, lmbda: float, published: str) -> list[dict[str, Cell]]
     blank |= {"one_shot": "no, fine-tuned" if finetuned else "yes", "seeds": len(model.entry.seeds)}
     blank |= {"scale": honest_scale(model.entry.scale), **told_of(model.entry)}
     sparse: dict[str, Cell] = {"sparsity": model.trained("group_sparsity"), "entries": model.trained("entry_sparsity")}
-    sparse["accuracy"] = accuracy(model.before if finetuned else model.entry)
+    scored = model.before if finetuned else model.entry
+    sparse |= {"accuracy": accuracy(scored), "remark": no_better(scored) or "-"}
     loss: dict[str, Cell] = {"objective": _objective(model, lmbda), "f": model.trained("f"), "seconds": model.trained("seconds")}
     if model.method == "admm":
         zeros: dict[str, Cell] = {"sparsity": model.trained("x_group_sparsity"), "entries": model.trained("x_entry_sparsity")}
-        rows = [blank | loss | zeros | {"state": "dense x"}, blank | sparse | {"state": "projected"}]
+        dense = blank | loss | zeros | {"state": "dense x", "remark": "-"}  # of which no accuracy was measured
+        rows = [dense, blank | sparse | {"state": "projected"}]
     else:
         rows = [blank | loss | sparse | {"state": "trained"}]
     if finetuned:

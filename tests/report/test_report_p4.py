@@ -150,6 +150,10 @@ def test_every_state_of_admm_is_a_row(network, reported) -> None:
     assert (projected["f"], projected["objective"]) == ("-", "-") and projected["sparsity"].mean == 0.5
     assert projected["accuracy"].mean == 0.8 and tuned["accuracy"].mean == 0.85 and tuned["seconds"].mean == 4
     assert tuned["sparsity"] == "-"
+    for variant, value in (("trimmed", 0.85), ("pruned", 0.1)):
+        run.row(**run_row(run, f"{variant}/test") | {"metrics": {"accuracy": value}, "chance": 0.1})
+    remarks = [row["remark"] for row in optimizer_table(load_jobs(run.folder), reported).rows]
+    assert remarks == ["-", "no better than chance", "-"]  # each state by its own accuracy; of x there is none
     (size,) = size_table(load_jobs(run.folder)).rows
     assert (size["budget"], size["reachable"]) == ("-", "-") and size["lmbda"].mean == 0.01
 
