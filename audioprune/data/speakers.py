@@ -34,7 +34,8 @@ _SPEAKER_FOLDER = re.compile(
 _OTHER_FOLDER = re.compile(
     r"(sessions?|sess|ses|day|visit|chapters?|parts?|dis[ck]|cd|(sub)?sets?|channels?|ch|mics?|microphone|wavs?|flac|audio|clips"
     r"|recordings?|rec|data|speech|corpus|clean|noisy|utterances?|utts?|sentences?|takes?|dr|original|samples?)([ _-]?\d+)?"
-    r"|wav\d*_[a-z_]+|s[ied]_[a-z_]+\d*",  # VCTK's wav48_silence_trimmed, WSJ's si_tr_s
+    r"|wav\d*_[a-z_]+|s[ied]_[a-z_]+\d*"  # VCTK's wav48_silence_trimmed, WSJ's si_tr_s
+    r"|(19|20)\d\d[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])",  # the day of a session
     re.IGNORECASE,
 )
 _GENDER_FOLDER = re.compile(r"f|m|fem|female|male|women|men|girls|boys", re.IGNORECASE)
