@@ -12,6 +12,8 @@ import tiny_runs
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts import audit  # noqa: E402
+from scripts.auditing import scores, tables_p4  # noqa: E402
+from scripts.auditing.folders import Folder  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +65,27 @@ def test_the_draw_follows_the_seed(run_folder: Path) -> None:
 def test_a_wrong_command_is_told(arguments: list[str], capsys: pytest.CaptureFixture) -> None:
     assert audit.main(arguments) == 2
     assert "expected RUNS REPORTS" in capsys.readouterr().out
+
+
+def test_a_task_that_follows_its_corpus_is_built() -> None:
+    """The configuration of a run may leave the number of classes to the corpus."""
+    data = {"_target_": "audioprune.data.synthetic_scenes.SyntheticScenes", "clips_per_class": 3, "duration_s": 1.0}
+    task = {"_target_": "audioprune.tasks.scenes.SceneClassification", "classes": None}
+    corpus, built = scores._parts(Folder(Path("a"), {"config": {"data": data, "task": task}}, ()))
+    assert built.classes == len(corpus.classes)
+
+
+def _admm(seed: int, accuracies: dict[str, float]) -> Folder:
+    kinds = {name: {"key": f"{name}/test", "kind": "score", "variant": name, "condition": "test"} for name in accuracies}
+    rows = [kinds[name] | {"metrics": {"accuracy": value}} for name, value in accuracies.items()]
+    sizes = [{"key": f"{name}/size", "kind": "size", "variant": name} for name in accuracies]
+    config = {"pipeline": {"name": "p4_admm"}, "model": {"name": "vgg"}}
+    return Folder(Path(f"a{seed}"), {"seed": seed, "config": config}, tuple(rows + sizes))
+
+
+def test_every_state_of_admm_has_its_own_accuracy(monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [_admm(seed, {"projected": 0.1, "trimmed": 0.1 + 0.02 * seed}) for seed in (0, 1)]
+    monkeypatch.setattr(tables_p4, "_behind", lambda *of: folders)
+    row = {"Problem": "VGG", "Method": "ADMM, p4_admm"}
+    found = {s: tables_p4.optimizers(folders, row | {"State": s}, "Accuracy (%)") for s in ("dense x", "projected", "fine-tuned")}
+    assert found == {"dense x": None, "projected": pytest.approx(10), "fine-tuned": pytest.approx(11)}

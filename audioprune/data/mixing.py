@@ -348,4 +348,4 @@ def require_talkers(rules: MixingRules, speech: Mapping[str, Sequence[Source]]) 
     """Raise a DataError when babble is wanted and too few training speakers are there to leave out the target."""
     speakers = len({source.group for source in speech["train"]})
     if rules.babble_share > 0 and speakers < 3:
-        raise DataError(f"expected at least 3 training speakers to mix babble, found {speakers}; use babble_share=0 or add speakers")
+        raise DataError(f"expected at least 3 training speakers to mix babble, found {speakers}; use data.babble_share=0 or add speakers")

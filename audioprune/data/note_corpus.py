@@ -276,7 +276,8 @@ def _doubled_remarks(pools: dict[str, list[Note]], facts: dict[Path, FileFacts])
     leaks = [finding.path for finding in found if finding.severity == "error"]
     remarks = [f"{len(found)} notes hold the same audio as another"] if found else []
     if leaks:
-        remarks.append(f"{len(leaks)} of them are in test and in another split ({names(leaks)}); split=random keeps equal audio together")
+        remedy = "data.split=random keeps equal audio together"
+        remarks.append(f"{len(leaks)} of them are in test and in another split ({names(leaks)}); {remedy}")
     return remarks
 
 

@@ -92,7 +92,7 @@ def split_notes(
     if rule == "official":
         chosen = {note: note.part for note in notes}
         if not all(chosen.values()):
-            raise DataError(f"{root}: expected a corpus with its own split, found notes without one; use split=random")
+            raise DataError(f"{root}: expected a corpus with its own split, found notes without one; use data.split=random")
     else:
         keys = groups_of(notes, rule, audio, links)
         groups = sorted(set(keys.values()))

@@ -91,7 +91,8 @@ def list_classes(
     inside = {path: path.relative_to(root) for path in paths}
     by_folder = has_split_folders(list(inside.values()))
     if split == "folders" and not by_folder:
-        raise DataError(f"expected folders train, valid and test below {root}, found {listing(root)}; rename them or use split=fraction")
+        remedy = "rename them or use data.split=fraction"
+        raise DataError(f"expected folders train, valid and test below {root}, found {listing(root)}; {remedy}")
     known_as = {path: Path(name_key(place.as_posix())) for path, place in inside.items()}
     places = {path: ("", place) for path, place in known_as.items()}
     if by_folder:
@@ -180,7 +181,7 @@ def share_clips(clips: Sequence[SceneClip], fractions: Sequence[float], seed: in
         if len(recordings) < _FEWEST_RECORDINGS:
             raise DataError(
                 f"expected at least {_FEWEST_RECORDINGS} recordings of class {label} to split them, got {some(recordings)}; add clips, "
-                "make folders train, valid and test, or use recording_from=file"
+                "make folders train, valid and test, or use data.recording_from=file"
             )
         splits |= share_out(recordings, fractions, seed, f"recordings of {label}")
     return [replace(clip, split=splits[clip.recording]) for clip in clips]
@@ -220,7 +221,8 @@ def _class_recordings(places: Mapping[Path, Path], rule: str) -> tuple[dict[Path
         named = {path: rules[rule](place) for path, place in places.items()}
         bare = sorted(path for path, name in named.items() if not name)
         if bare:
-            raise DataError(f"expected each clip in a folder of its recording inside the class, got {some(bare)}; use recording_from=file")
+            wanted = "expected each clip in a folder of its recording inside the class"
+            raise DataError(f"{wanted}, got {some(bare)}; use data.recording_from=file")
         return named, []
     names = {path: rules["folder"](place) or rules["name"](place) for path, place in places.items()}
     named = {path: rules["folder"](place) or rules["identity"](place) or names[path] for path, place in places.items()}

@@ -34,7 +34,8 @@ _SPEAKER_FOLDER = re.compile(
 _OTHER_FOLDER = re.compile(
     r"(sessions?|sess|ses|day|visit|chapters?|parts?|dis[ck]|cd|(sub)?sets?|channels?|ch|mics?|microphone|wavs?|flac|audio|clips"
     r"|recordings?|rec|data|speech|corpus|clean|noisy|utterances?|utts?|sentences?|takes?|dr|original|samples?)([ _-]?\d+)?"
-    r"|wav\d*_[a-z_]+|s[ied]_[a-z_]+\d*",  # VCTK's wav48_silence_trimmed, WSJ's si_tr_s
+    r"|wav\d*_[a-z_]+|s[ied]_[a-z_]+\d*"  # VCTK's wav48_silence_trimmed, WSJ's si_tr_s
+    r"|(19|20)\d\d[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])",  # the day of a session
     re.IGNORECASE,
 )
 _GENDER_FOLDER = re.compile(r"f|m|fem|female|male|women|men|girls|boys", re.IGNORECASE)
@@ -119,7 +120,7 @@ def speaker_of(place: PurePath, rule: str) -> str:
         return re.split(r"[_-]", place.stem, maxsplit=1)[0] or place.stem
     if len(place.parts) > 1:
         return place.parts[0]
-    raise DataError(f"expected {place.name} in a folder named after its speaker, got none; use speaker_from=prefix or file")
+    raise DataError(f"expected {place.name} in a folder named after its speaker, got none; use data.speaker_from=prefix or file")
 
 
 def plain_speakers(places: Mapping[Path, Path]) -> dict[Path, str]:
@@ -174,7 +175,7 @@ def _by_folders(root: Path, levels: Mapping[Path, Sequence[str]]) -> tuple[dict[
     for path, found in chosen.items():
         if len(found) > 1 and above.setdefault(found[1], found[0]) != found[0]:
             inner = f"'{found[1]}' in both '{above[found[1]]}' and '{found[0]}'"
-            remedy = _remedy(" or speaker_from=folder for the outer")
+            remedy = _remedy(" or data.speaker_from=folder for the outer")
             raise DataError(f"{root}: expected one folder a speaker, found {inner}, such as {path.name}; {remedy}")
     several = any(len(found) > 1 for found in chosen.values())
     return {path: found[0] for path, found in chosen.items()}, OUTER_FOLDERS if several else "speakers are folders"
@@ -189,7 +190,8 @@ def _by_prefix(root: Path, places: Mapping[Path, Path]) -> tuple[dict[Path, str]
     counted = all(part[0].isalpha() and part[-1].isdigit() for part in parts)
     if bare or (len(prefixes) == len(names) and not counted):
         shown = ", ".join(sorted(place.name for place in places.values())[:3])
-        raise DataError(f"{root}: expected speakers in folders or file names, found none in {shown}; {_remedy(' or speaker_from=file')}")
+        remedy = _remedy(" or data.speaker_from=file")
+        raise DataError(f"{root}: expected speakers in folders or file names, found none in {shown}; {remedy}")
     return {path: part[0] for path, part in zip(places, parts, strict=True)}, "speakers are names up to the first _ or -"
 
 

@@ -164,7 +164,8 @@ def assign_speech(
     if split in (None, "folders") and has_split_folders(list(relative.values())):
         return _by_folders(_Speech(root, relative, rule, links), fractions, seed, valid_speakers)
     if split == "folders":
-        raise DataError(f"expected folders train, valid and test below {root}, found {listing(root)}; rename them or use split=fraction")
+        remedy = "rename them or use data.split=fraction"
+        raise DataError(f"expected folders train, valid and test below {root}, found {listing(root)}; {remedy}")
     if split not in (None, "fraction"):
         return _by_list(_Speech(root, relative, rule, links), read_split_list(split, root))
     found = _Speech(root, relative, rule, links)
@@ -222,7 +223,7 @@ def lend_speakers(assigned: list[Assigned], share: float, seed: int) -> tuple[li
     if count <= 0:
         return assigned, []
     lent = {training[int(index)] for index in np.random.default_rng([seed, 7]).permutation(len(training))[:count]}
-    note = f"speech: {count} of {len(training)} training speakers also serve validation, not training (valid_share={share:g})"
+    note = f"speech: {count} of {len(training)} training speakers also serve validation, not training (data.valid_share={share:g})"
     moved = [entry.split == "train" and (entry.together or entry.group) in lent for entry in assigned]
     return [replace(entry, split="valid") if move else entry for entry, move in zip(assigned, moved, strict=True)], [note]
 
@@ -240,7 +241,7 @@ def share_out(names: Sequence[str], fractions: Sequence[float], seed: int, what:
         found = ", ".join(names) or "none"
         raise DataError(
             f"expected at least 3 {what} to split them, found {len(names)} ({found}); point to the folder above, make folders train, valid "
-            f"and test, name speakers with data.speaker, or use speaker_from=file to split single files"
+            f"and test, name speakers with data.speaker, or use data.speaker_from=file to split single files"
         )
     order = np.random.default_rng([seed, 1]).permutation(len(names))
     valid, test = (max(1, round(share * len(names))) for share in fractions[1:])
@@ -281,7 +282,9 @@ def assign_noise(
         return [Assigned(path, split, names[path], together[path], said) for path, split in used.items()], notes
     groups = list(dict.fromkeys(together.values()))
     if len(groups) < 2:
-        one = f" recording, {_some(groups)}, in {len(relative)} files (data.noise_from=file makes each one of its own)"
+        # Files of one sound stay together whatever they are called, so that names help only where they joined them.
+        apart = "they hold the same audio" if by_file else "data.noise_from=file parts those that sound different"
+        one = f" recording, {_some(groups)}, in {len(relative)} files ({apart})"
         found = f"{len(groups)}{one if len(relative) > 1 else ''}"
         raise DataError(f"expected at least 2 noise files below {root} to keep one recording for the test, found {found}; add files")
     count = min(len(groups) - 1, max(1, round(fractions[2] * len(groups))))
@@ -306,7 +309,7 @@ def refuse_shared(assigned: Sequence[Assigned], what: str) -> None:
         if first.split != entry.split:
             raise DataError(
                 f"expected every {what} in one split, got {what} '{entry.group}' in {first.split} ({first.path}) and {entry.split} "
-                f"({entry.path}); move the files, or say with speaker_from how {what}s are named"
+                f"({entry.path}); move the files, or say with data.speaker_from or data.speaker how {what}s are named"
             )
 
 

@@ -194,4 +194,5 @@ def _refuse_missing(speakers: Sequence[str], root: Path) -> None:
     if empty:
         wanted = "; ".join(f"{split}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}" for split, names in empty.items())
         found = f"{', '.join(speakers[:5])}{f', ... {len(speakers)} in all' if len(speakers) > 5 else ''}"
-        raise DataError(f"expected speakers of the valentini split below {root} ({wanted}), found {found}; use split=holdout or a list")
+        expected = f"expected speakers of the valentini split below {root} ({wanted})"
+        raise DataError(f"{expected}, found {found}; use data.split=holdout or a list")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audioprune.report.entries import VARIANTS, Condition, condition_of, condition_text
-from audioprune.report.results import Job
+from audioprune.report.results import Job, label_of
 
 NOISY, CLEAN, REFERENCE = "noisy", "clean", "reference"
 TRUE = (CLEAN, REFERENCE)
@@ -66,8 +66,7 @@ def _clips_of(job: Job) -> list[Clip]:
     if not folder.is_dir():
         return []
     known = {str(row["condition"]): condition_of(row) for row in job.of_kind("score") if row.get("condition")}
-    labels = [str(row["label"]) for row in job.of_kind("score") if row.get("variant") != "mixture" and row.get("label")]
-    model = labels[0] if labels else job.model.upper() or job.name
+    model = label_of(job)
     found = []
     for place in sorted({file.parent for file in folder.rglob("*.flac")}):
         name = place.relative_to(folder).as_posix()

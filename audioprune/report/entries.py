@@ -203,10 +203,14 @@ def condition_text(condition: Condition) -> str:
 
 
 def entries(jobs: Iterable[Job]) -> list[Entry]:
-    """Join jobs to entries, corpus by corpus: the mixture first, then each model by variant and iteration, failed jobs last."""
-    jobs = tuple(jobs)
-    shown = differences(jobs)
-    return [entry for corpus, members in by_corpus(jobs) for entry in _entries_on(corpus, members, shown)]
+    """Join jobs to entries, corpus by corpus: the mixture first, then each model by variant and iteration, failed jobs last.
+
+    The keys that a row shows are those that differ between jobs on corpora of one name: speech and scenes differ in all.
+    """
+    found = by_corpus(tuple(jobs))
+    alike = {corpus.name: [job for other, jobs in found if other.name == corpus.name for job in jobs] for corpus, _ in found}
+    shown = {name: differences(members) for name, members in alike.items()}
+    return [entry for corpus, members in found for entry in _entries_on(corpus, members, shown[corpus.name])]
 
 
 def _entries_on(corpus: Corpus, jobs: tuple[Job, ...], shown: tuple[str, ...]) -> list[Entry]:

@@ -289,36 +289,37 @@ def _resets(tickets: Sequence[Ticket], told: Told) -> Iterator[Claim]:
 
 
 def _machines(tickets: Sequence[Ticket], platforms: Sequence[Platform], told: Told) -> Iterator[Claim]:
-    """Judge what fits the machines by the smallest network of every trimming, as in the paper's Figure 5."""
+    """Judge what fits the machines: no network of any round may fit an Arduino cheaply, and the smallest ones must fit the RPi."""
     trimmed = [ticket for ticket in chosen(tickets, mode="trim") if ticket.error is not None]
     last = [ticket for ticket in smallest(trimmed) if ticket.iteration]
     firsts = chosen(trimmed, iteration=0)
     boards = [platform for platform in platforms if platform.family == "Arduino"]
-    yield _arduino(last, firsts, boards, told["arduino"])
+    rounds = [ticket for ticket in trimmed if ticket.iteration]
+    yield _arduino(rounds, firsts, boards, told["arduino"])
     board = next((platform for platform in platforms if platform.name == "RPi 1B"), None)
     yield _raspberry(last, firsts, board, told["raspberry"])
 
 
-def _arduino(last: Sequence[Ticket], firsts: Sequence[Ticket], boards: Sequence[Platform], told: Told) -> Claim:
+def _arduino(rounds: Sequence[Ticket], firsts: Sequence[Ticket], boards: Sequence[Platform], told: Told) -> Claim:
     claim = f"A network fits the drive of an Arduino only at {told['multiplier']:g} times the error or more; none fits its memory and speed"
-    if not last or not boards:
+    if not rounds or not boards:
         return _unmeasured(claim, "no trimmed network", told)
-    fits = [(ticket, ticket.bounds(board)) for ticket in last for board in boards if not ticket.idle]
+    fits = [(ticket, ticket.bounds(board)) for ticket in rounds for board in boards if not ticket.idle]
     stored = list({id(ticket): ticket for ticket, bound in fits if bound.fits_drive}.values())
     whole = {id(ticket) for ticket, bound in fits if bound.real_time and bound.fits_memory}
     least: dict[Seed, float] = {}
     for ticket in stored:
         least[ticket.seed] = min(ticket.error, least.get(ticket.seed, ticket.error))
     at_first = any(ticket.bounds(board).fits_drive for ticket in firsts for board in boards)
-    lacks = ("an unpruned network of this scale fits the drive already" if at_first else "", *_settings_of(last))
+    lacks = ("an unpruned network of this scale fits the drive already" if at_first else "", *_settings_of(rounds))
     cells = {
         "drive": judge_number(least, Bound(at_least=told["multiplier"] - _ABOUT), lacks),
-        "memory and speed": Verdict(NOT_HELD if whole else HELD, f"{len(whole)} of {len(last)} networks fit"),
+        "memory and speed": Verdict(NOT_HELD if whole else HELD, f"{len(whole)} of {len(rounds)} networks fit"),
     }
     best = min(stored, key=lambda ticket: ticket.error, default=None)
     numbers = "none fits a drive" if best is None else f"{best.label} at {best.error:.2f} ({100 * best.removed:.1f} % removed)"
-    numbers += f"; memory and speed fit {len(whole)} of {len(last)} networks"
-    return _claim(claim, last, all_cells(cells), numbers, told)
+    numbers += f"; memory and speed fit {len(whole)} of {len(rounds)} networks"
+    return _claim(claim, rounds, all_cells(cells), numbers, told)
 
 
 def _raspberry(last: Sequence[Ticket], firsts: Sequence[Ticket], board: Platform | None, told: Told) -> Claim:

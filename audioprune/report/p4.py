@@ -18,6 +18,7 @@ from audioprune.report.tables import Cell, Column, Table
 NOT_RUN, PUBLISHED = "not run", "Published"
 RHO = "model.rho"  # sets the receptive field of CP-ResNet; ADMM has a rho of its own
 BASELINE, LITERAL, REACH, PROXSG = "p4_baseline", "p4_literal", "p4_reach", "p4_proxsg"
+DENSE = ("sgd", "adam")  # methods without regulariser
 METHOD_NAMES = {"hspg": "HSPG", "proxsg": "ProxSG", "obproxsg": "OBProxSG", "admm": "ADMM", "sgd": "SGD", "adam": "Adam"}
 _LAST_VARIANTS = ("trimmed", "pruned", "uncompressed")
 _DATA_NAMES = {"tut2017": "TUT 2017", "tut2018": "TUT 2018", "synthetic_scenes": "embedded scenes", "class_folder": "own folder"}
@@ -73,7 +74,7 @@ class Model:
     def sparsity(self) -> Value:
         """Share of zero filters, the paper's measure; 0 for a network that was trained without regulariser."""
         found = self.groups("filter_sparsity")
-        return found if found.mean is not None or self.method not in ("sgd", "adam") else Value(0.0, None, len(self.entry.seeds))
+        return found if found.mean is not None or self.method not in DENSE else Value(0.0, None, len(self.entry.seeds))
 
 
 def _is_knob(key: str) -> bool:
@@ -140,7 +141,7 @@ def accuracies(model: Model) -> dict[int | None, float | None]:
 def shares(model: Model, key: str = "filter_sparsity") -> dict[int | None, float | None]:
     """Return the share of zero filters, or of zero groups, of every seed before the trim; 0 without a regulariser."""
     found = {job.seed: finite_or_none(row.get(key)) for job in model.entry.jobs for row in job.of_kind("groups")}
-    return found or (dict.fromkeys(model.entry.seeds, 0.0) if model.method in ("sgd", "adam") else {})
+    return found or (dict.fromkeys(model.entry.seeds, 0.0) if model.method in DENSE else {})
 
 
 def sizes(entry: Entry, name: str) -> dict[int | None, float | None]:
@@ -224,7 +225,7 @@ def _joined_row(name: str, what: str, cells: Mapping[str, Model]) -> dict[str, C
     """Return one row of several kinds of network; seeds and scale are told apart where they differ."""
     row: dict[str, Cell] = {"name": name, "what": what}
     for family, model in cells.items():
-        sparsity: Cell = "-" if model.method in ("sgd", "adam") else model.sparsity
+        sparsity: Cell = "-" if model.method in DENSE else model.sparsity
         row |= {f"{family}:accuracy": accuracy(model.entry), f"{family}:sparsity": sparsity}
     seeds = {family: len(model.entry.seeds) for family, model in cells.items()}
     row["seeds"] = next(iter(seeds.values())) if len(set(seeds.values())) == 1 else _each(seeds)
@@ -278,7 +279,7 @@ def size_table(jobs: Sequence[Job]) -> Table:
 
 def _size_row(model: Model) -> dict[str, Cell]:
     entry, before = model.entry, model.before
-    dense = model.method in ("sgd", "adam")
+    dense = model.method in DENSE
     row: dict[str, Cell] = {"title": model.title, "accuracy": accuracy(entry), "macro": accuracy(entry, "accuracy_macro")}
     row |= {"params_before": before.size("params"), "params": entry.size("params"), "bytes": entry.size("bytes_file")}
     row |= {"macs_before": before.size("macs_per_second"), "macs": entry.size("macs_per_second")}
@@ -382,11 +383,13 @@ def _states(model: Model, lmbda: float, published: str) -> list[dict[str, Cell]]
     blank |= {"one_shot": "no, fine-tuned" if finetuned else "yes", "seeds": len(model.entry.seeds)}
     blank |= {"scale": honest_scale(model.entry.scale), **told_of(model.entry)}
     sparse: dict[str, Cell] = {"sparsity": model.trained("group_sparsity"), "entries": model.trained("entry_sparsity")}
-    sparse["accuracy"] = accuracy(model.before if finetuned else model.entry)
+    scored = model.before if finetuned else model.entry
+    sparse |= {"accuracy": accuracy(scored), "remark": no_better(scored) or "-"}
     loss: dict[str, Cell] = {"objective": _objective(model, lmbda), "f": model.trained("f"), "seconds": model.trained("seconds")}
     if model.method == "admm":
         zeros: dict[str, Cell] = {"sparsity": model.trained("x_group_sparsity"), "entries": model.trained("x_entry_sparsity")}
-        rows = [blank | loss | zeros | {"state": "dense x"}, blank | sparse | {"state": "projected"}]
+        dense = blank | loss | zeros | {"state": "dense x", "remark": "-"}  # of which no accuracy was measured
+        rows = [dense, blank | sparse | {"state": "projected"}]
     else:
         rows = [blank | loss | sparse | {"state": "trained"}]
     if finetuned:

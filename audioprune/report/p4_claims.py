@@ -14,7 +14,7 @@ from typing import Any
 from audioprune.report.baselines import no_better
 from audioprune.report.claims import judged_table
 from audioprune.report.entries import finite_or_none
-from audioprune.report.p4 import BASELINE, LITERAL, PROXSG, REACH, RHO, Model, accuracies, accuracy, models_of, shares, sizes
+from audioprune.report.p4 import BASELINE, DENSE, LITERAL, PROXSG, REACH, RHO, Model, accuracies, accuracy, models_of, shares, sizes
 from audioprune.report.results import Job
 from audioprune.report.tables import Table
 from audioprune.report.verdicts import (
@@ -106,7 +106,7 @@ def _of(models: Sequence[Model], pipeline: str) -> list[Model]:
 
 
 def _side(model: Model) -> Side:
-    dense = model.method in ("sgd", "adam")
+    dense = model.method in DENSE
     removed = None if dense else model.sparsity.mean or 0.0
     jobs = model.entry.jobs[: len(model.entry.seeds)]
     return Side(model.name, tuple(jobs), removed, no_better(model.entry))
@@ -127,9 +127,15 @@ def _unlike(*models: Model) -> str:
 
 def _settings_alone(side: Side) -> Side:
     """Return a side whose jobs know the training numbers of the pipeline alone, which count like those of the experiment."""
-    start = "pipeline.settings."
-    cut = [{k.removeprefix("pipeline."): v for k, v in job.config.items() if k.startswith(start)} for job in side.jobs]
+    cut = [_numbers_of(job.config) for job in side.jobs]
     return replace(side, jobs=tuple(replace(job, config=config) for job, config in zip(side.jobs, cut, strict=True)))
+
+
+def _numbers_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the training numbers of a pipeline; a plain method is its own optimiser, which it need not name."""
+    start, method = "pipeline.settings.", config.get("pipeline.method")
+    own = {"settings.optimizer": method} if method in DENSE else {}
+    return {key.removeprefix("pipeline."): value for key, value in config.items() if key.startswith(start)} | own
 
 
 def _sweeps(models: Sequence[Model]) -> list[list[Model]]:

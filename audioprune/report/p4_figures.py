@@ -15,7 +15,7 @@ from typing import Any
 from audioprune.report.baselines import no_better
 from audioprune.report.entries import finite_or_none
 from audioprune.report.figures import COLORS, DASHES, MARKERS, Figure, corpus_folders, footer_of, new_canvas, save_figure, styled
-from audioprune.report.p4 import LITERAL, REACH, RHO, Model, accuracy, models_of
+from audioprune.report.p4 import DENSE, LITERAL, REACH, RHO, Model, accuracy, models_of
 from audioprune.report.results import Job, honest_scale
 from audioprune.report.tables import csv_text
 
@@ -67,7 +67,7 @@ def _per_seed(model: Model) -> list[tuple[int | None, float | None, float | None
     for job, cells, size in zip(model.entry.jobs, model.entry.scores, model.entry.sizes, strict=True):
         scored = [finite_or_none(row.get("metrics", {}).get("accuracy")) for row in cells.values()]
         zero = next((finite_or_none(row.get("filter_sparsity")) for row in job.of_kind("groups")), None)
-        dense = 0.0 if model.method in ("sgd", "adam") else None
+        dense = 0.0 if model.method in DENSE else None
         found.append((job.seed, zero if zero is not None else dense, next(iter(scored), None), finite_or_none(size.get("macs_per_second"))))
     return found
 
@@ -92,7 +92,7 @@ def _scatter(
             _log_axis(ax)
             front = front_of([(model, x, 100 * score) for model, _, x, score in rows])
             ax.plot([x for x, _ in front], [y for _, y in front], color="#999999", linewidth=1.2, zorder=1)
-        base = [score for model, _, _, score in rows if model.method in ("sgd", "adam")]
+        base = [score for model, _, _, score in rows if model.method in DENSE]
         if base and len(kinds) == 1:
             mean = 100 * sum(base) / len(base)
             ax.axhline(mean, color="#555555", linestyle=(0, (4, 3)), linewidth=1.2, label="mean of the dense baseline")

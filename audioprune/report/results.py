@@ -246,9 +246,19 @@ def joined_scales(scales: Iterable[str]) -> str:
     return SCALES_JOINED.join(dict.fromkeys(scale for scale in scales if scale)) or NO_SCALE
 
 
+def label_of(job: Job) -> str:
+    """Return the name of a job's model as its rows print it, or that of its configuration before there are rows."""
+    named = (str(row["label"]) for kind in ("score", "lottery") for row in job.of_kind(kind) if row.get("label") and _is_model(row))
+    return next(named, job.model.upper() or job.name)
+
+
+def _is_model(row: Mapping[str, Any]) -> bool:
+    return row.get("variant") != "mixture"
+
+
 def scale_notes(jobs: Iterable[Job]) -> tuple[str, ...]:
     """Say in one sentence for each set of keys by which jobs of scale ``custom`` differ from their preset."""
-    told = dict.fromkeys((job.model.upper() or job.name, job.scale_differs) for job in jobs if job.scale_differs)
+    told = dict.fromkeys((label_of(job), job.scale_differs) for job in jobs if job.scale_differs)
     return tuple(f"Scale custom: {label} differs from its preset in {', '.join(keys)}." for label, keys in told)
 
 

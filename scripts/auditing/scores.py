@@ -14,6 +14,7 @@ from pesq import pesq
 from pystoi import stoi
 from scipy import stats
 
+from audioprune import agreement
 from audioprune.loading import instantiate
 from audioprune.metrics.pool import ItemScores
 from scripts.auditing.folders import Folder, opened
@@ -81,7 +82,7 @@ def _parts(folder: Folder) -> tuple[Any, Any]:
     config = folder.run["config"]
     data = instantiate(config["data"])
     data.prepare()
-    return data, instantiate(config["task"])
+    return data, instantiate(agreement.complete_task(config["task"], data))
 
 
 @functools.lru_cache(maxsize=64)

@@ -50,8 +50,9 @@ def _before(folder: Folder) -> str:
     return "pruned" if final_rows(folder, "size", "pruned") else _last(folder)
 
 
-def _accuracy(folder: Folder, metric: str = "accuracy") -> float | None:
-    return over_conditions(final_rows(folder, "score", _last(folder)), "metrics", metric)
+def _accuracy(folder: Folder, metric: str = "accuracy", variant: str = "") -> float | None:
+    rows = final_rows(folder, "score", variant or _last(folder))
+    return over_conditions(rows, "metrics", metric)
 
 
 def _zero_filters(folder: Folder) -> float | None:
@@ -134,8 +135,9 @@ def optimizers(folders: Sequence[Folder], row: dict[str, str], column: str) -> f
     mine = _behind(folders, row["Problem"], row["Method"])
     if column == "Seeds":
         return float(len(mine)) or None
-    if column == "Accuracy (%)":
-        return _mean(mine, _accuracy, 100)
+    if column == "Accuracy (%)" and row["State"] != "dense x":
+        variant = "projected" if row["State"] == "projected" else ""
+        return _mean(mine, partial(_accuracy, variant=variant), 100)
     if column.startswith("f") and column in ("f", "f of the last epoch"):
         return _mean(mine, _last_loss)
     return None
@@ -182,8 +184,9 @@ def confusion(folders: Sequence[Folder], row: dict[str, str], column: str) -> fl
 
 
 def layers(folders: Sequence[Folder], row: dict[str, str], column: str) -> float | None:
-    """Compute the zero filters of a layer, counted in the file before trimming, added up over runs."""
-    mine = _behind(folders, *_split_title(folders, row["row"]))
+    """Compute the zero filters of a layer, counted in the file before trimming, of the run of the smallest seed."""
+    behind = _behind(folders, *_split_title(folders, row["row"]))
+    mine = sorted(behind, key=lambda folder: folder.run["seed"])[:1]
     total = 0.0
     for folder in mine:
         sized, groups = final_rows(folder, "size", "pruned"), folder.of_kind("groups")
@@ -198,7 +201,7 @@ def layers(folders: Sequence[Folder], row: dict[str, str], column: str) -> float
             return None
         flat = weights[names[0]].detach().numpy().reshape(len(weights[names[0]]), -1)
         total += float(np.sum(~flat.any(axis=1))) if column == "zero" else float(len(flat))
-    return total / len(mine) if mine else None
+    return total if mine else None
 
 
 RULES = {

@@ -68,7 +68,7 @@ def test_what_cannot_be_split_is_refused() -> None:
     with pytest.raises(DataError, match="expected at least 3 instruments to split them, found 2"):
         _split(_notes(2), "by_instrument")
     bare = [Note(ROOT / f"{i}.wav", str(i), 60, 100, "i", "reed") for i in range(5)]
-    with pytest.raises(DataError, match="expected a corpus with its own split, found notes without one; use split=random"):
+    with pytest.raises(DataError, match="expected a corpus with its own split, found notes without one; use data.split=random"):
         _split(bare, "official")
     from audioprune.data.note_splits import check_rule
 

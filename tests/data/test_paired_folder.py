@@ -116,7 +116,7 @@ def test_the_rule_of_lengths_is_no_other_corpus_where_all_are_equal(voicebank: P
 def test_one_speaker_is_refused_unless_files_are_shared_out(tmp_path: Path) -> None:
     for number in range(6):
         _pair(tmp_path / "x", ("clean", "noisy"), f"p287_{number}.wav", number)
-    with pytest.raises(DataError, match="speaker_from=file"):
+    with pytest.raises(DataError, match="data.speaker_from=file"):
         _corpus(tmp_path / "x", tmp_path).prepare()
     corpus = _corpus(tmp_path / "x", tmp_path, speaker_from="file")
     assert len(corpus.train()) == 4 and corpus.scale() == "paired_folder, 3 s, 4 files"

@@ -101,3 +101,6 @@ def test_one_recording_cannot_be_split_unless_each_file_is_said_to_be_one() -> N
     with pytest.raises(DataError, match="found 1 recording, metro, in 3 files .data.noise_from=file"):
         _noise(*names)
     assert Counter(_noise(*names, noise_from="file").values()) == {"train": 2, "test": 1}
+    same = (names[:2], names[1:])
+    with pytest.raises(DataError, match="found 1 recording, metro_000.wav, in 3 files .they hold the same audio."):
+        _noise(*names, noise_from="file", links=same)

@@ -123,7 +123,7 @@ def test_uniform_prefixes_fall_back_to_files(tmp_path: Path) -> None:
     assert "each file counts as a recording" in found.notes[0]
     with pytest.raises(DataError, match="expected at least 3 recordings of class dog"):
         list_classes(tmp_path, recording_from="prefix")
-    with pytest.raises(DataError, match="recording_from=file"):
+    with pytest.raises(DataError, match="data.recording_from=file"):
         list_classes(tmp_path, recording_from="folder")
 
 

@@ -27,7 +27,7 @@ def _groups(*names: str, **options: object) -> dict[str, str]:
 def test_given_rules() -> None:
     assert speaker_of(Path("p1/x/a_1.wav"), "folder") == "p1" and speaker_of(Path("p1/x_1.wav"), "prefix") == "x"
     assert speaker_of(Path("p1/x_1.wav"), "file") == "p1/x_1" and speaker_of(Path("_x.wav"), "prefix") == "_x"
-    with pytest.raises(DataError, match="speaker_from=prefix or file"):
+    with pytest.raises(DataError, match="data.speaker_from=prefix or file"):
         speaker_of(Path("a.wav"), "folder")
 
 
@@ -44,6 +44,7 @@ def test_given_rules() -> None:
         (("11-1.1/wsj0/si_tr_s/011/011a0101.wv1",), ["011"]),
         (("session1/spk03/a.wav", "session2/spk03/b.wav"), ["spk03", "spk03"]),
         (("spk03/session1/a.wav", "spk04/session1/a.wav"), ["spk03", "spk04"]),
+        (("2024-01-01/anna/a.wav", "20240102/ben/a.wav"), ["anna", "ben"]),
         (("anna/day1/a.wav", "ben/day1/a.wav"), ["anna", "ben"]),
         (("day1/anna/a.wav", "day2/anna/a.wav"), ["anna", "anna"]),
         (("DR1/FCJF0/SA1.WAV", "DR2/MABC0/SA1.WAV"), ["FCJF0", "MABC0"]),
@@ -71,6 +72,7 @@ def test_speakers_of_known_layouts(names: tuple[str, ...], speakers: list[str]) 
         ("001_hello.wav", "002_hello.wav"),
         ("clips/a.wav", "clips/b.wav"),
         ("session1/a.wav", "session2/b.wav"),
+        ("2024-01-01/a.wav", "2024-01-02/b.wav"),
         ("x/anna/1.wav", "y/anna/1.wav"),
         ("s1/p03/1.wav", "s2/p03/1.wav"),
     ],

@@ -103,7 +103,7 @@ def test_a_speaker_in_two_folders_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_part_of_the_corpus_without_the_test_speakers(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"valentini split .*test: p232, p257\), found p225, p226; use split=holdout") as caught:
+    with pytest.raises(DataError, match=r"valentini split .*test: p232, p257\), found p225, p226; use data.split=holdout") as caught:
         _assign(Vctk(_new(tmp_path, ("p225", "p226"))))
     assert "\n" not in str(caught.value)
 

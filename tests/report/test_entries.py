@@ -198,3 +198,15 @@ def test_rows_of_two_corpora_are_not_joined(make_run) -> None:
     found = _entries(run)
     assert [(entry.title, len(entry.seeds)) for entry in found] == [("Mixture", 1), ("FDNN compressed", 1)] * 2
     assert [entry.corpus.fingerprints for entry in found] == [("aa",)] * 2 + [("bb",)] * 2
+
+
+def test_keys_of_another_corpus_make_no_columns(make_run) -> None:
+    """Speech and scenes differ in every key of their data and tasks; what a row shows sets it apart from rows of its own corpus."""
+    more = {"corpus": "voices", "corpus_fingerprint": "aaa"}
+    for name, decay in (("a", 0.0), ("b", 0.1)):
+        run = make_run(name, "fdnn", data={"name": "voices", "minutes": 2}, training={"decay": decay})
+        run.scores("uncompressed", 0.6, 1.5, **more)
+    other = make_run("c", "vgg", data={"name": "scenes", "clips": 3, "minutes": 9}, training={"decay": 0.7})
+    other.scores("uncompressed", 0.6, 1.5, corpus="scenes", corpus_fingerprint="bbb")
+    found = {entry.model: set(entry.config) for entry in _entries(run) if entry.variant == "uncompressed"}
+    assert found == {"fdnn": {"training.decay"}, "vgg": set()}

@@ -30,6 +30,7 @@ def network(make_run, tmp_path):
     def make(name, pipeline, accuracy, method="hspg", sparsity=None, seed=0, model="vgg", corpus="synthetic_scenes", lmbda=0.001,
              scale=SCALE, training=None, chance=None, fingerprint=None, **config):  # fmt: skip
         shutil.rmtree(tmp_path / "runs" / name, ignore_errors=True)  # a test may write a run anew
+        config |= {"method": config.pop("named")} if "named" in config else {}
         layout = {"name": model} | ({"rho": config.pop("rho")} if "rho" in config else {})
         run = make_run(name, model, pipeline, seed, scale, data={"name": corpus}, pipeline_config=config, model_config=layout,
                        training=training or {"epochs": 20})  # fmt: skip
@@ -149,6 +150,10 @@ def test_every_state_of_admm_is_a_row(network, reported) -> None:
     assert (projected["f"], projected["objective"]) == ("-", "-") and projected["sparsity"].mean == 0.5
     assert projected["accuracy"].mean == 0.8 and tuned["accuracy"].mean == 0.85 and tuned["seconds"].mean == 4
     assert tuned["sparsity"] == "-"
+    for variant, value in (("trimmed", 0.85), ("pruned", 0.1)):
+        run.row(**run_row(run, f"{variant}/test") | {"metrics": {"accuracy": value}, "chance": 0.1})
+    remarks = [row["remark"] for row in optimizer_table(load_jobs(run.folder), reported).rows]
+    assert remarks == ["-", "no better than chance", "-"]  # each state by its own accuracy; of x there is none
     (size,) = size_table(load_jobs(run.folder)).rows
     assert (size["budget"], size["reachable"]) == ("-", "-") and size["lmbda"].mean == 0.01
 
@@ -294,6 +299,19 @@ def test_networks_that_differ_otherwise_are_not_comparable(network, reported, ch
     assert claim.status == "not comparable" and reason in claim.reason
     for name in ("Larger lambda, higher group ", "Higher group sparsity, highe"):
         assert found[name].status == "not comparable" and reason in found[name].reason
+
+
+def test_a_plain_method_is_its_own_optimiser(network, reported) -> None:
+    """The baseline's pipeline names no optimiser, HSPG's names that of its steps: both may be SGD, and are compared then."""
+    for seed in (0, 1, 2):
+        network(f"base{seed}", "p4_baseline", 0.7, "sgd", seed=seed, lmbda=0.0, named="sgd", settings={"learning_rate": 0.1})
+        settings = {"optimizer": "sgd", "learning_rate": 0.1}
+        run = network(f"mid{seed}", "p4_reach", 0.8, sparsity=0.5, seed=seed, named="hspg", settings=settings)
+    assert _verdicts(load_jobs(run.folder.parent), reported)["A network trained by HSPG in"].status == "held"
+    for seed in (0, 1, 2):
+        network(f"mid{seed}", "p4_reach", 0.8, sparsity=0.5, seed=seed, settings=settings | {"optimizer": "adam"})
+    claim = _verdicts(load_jobs(run.folder.parent), reported)["A network trained by HSPG in"]
+    assert claim.status == "not comparable" and "settings.optimizer adam | sgd" in claim.reason
 
 
 def test_a_network_of_which_nothing_is_gone_shows_nothing(network, reported) -> None:

@@ -193,10 +193,10 @@ def test_a_model_no_better_than_its_input_is_marked_in_every_table(make_run) -> 
 
 
 def test_a_custom_scale_names_the_keys_that_differ(make_run) -> None:
-    run = make_run("a", scale="custom; speech; width 4").scores("compressed", 0.6, 1.6)
+    run = make_run("a", scale="custom; speech; width 4").scores("compressed", 0.6, 1.6, label="FDNN width 4")
     info = json.loads((run.folder / "run.json").read_text())
     (run.folder / "run.json").write_text(json.dumps({**info, "scale_differs": ["model.width", "training.epochs"]}))
-    note = "Scale custom: FDNN differs from its preset in model.width, training.epochs."
+    note = "Scale custom: FDNN width 4 differs from its preset in model.width, training.epochs."
     jobs = load_jobs(run.folder)
     assert note in score_table(entries(jobs)).notes and note in condition_table(entries(jobs)).notes
 
