@@ -196,8 +196,11 @@ def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None
         masks = checkpoint.under(tensors, "mask/")
         mask = Mask.from_state_dict(masks) if masks else None
     stored = config.get("model") or config.get("model_config") or {}
-    model = restore_model(build_stored(stored, model_config), state)
-    return LoadedModel(model, stored, _package_task(config.get("task")), mask, codebooks)
+    try:
+        model, task = restore_model(build_stored(stored, model_config), state), _package_task(config.get("task"))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return LoadedModel(model, stored, task, mask, codebooks)
 
 
 def _package_task(config: dict[str, Any] | None) -> dict[str, Any] | None:

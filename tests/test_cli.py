@@ -9,6 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
+
+from audioprune import cli
+from audioprune.schema.coded import GROUPS, DiscriminatorConfig
+
+ADVERSARIAL = GROUPS["task"]["adversarial"]
 
 
 def _run(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -95,3 +101,17 @@ def test_info_prints_one_json_object(model: str, params: int, mib: float, tmp_pa
 def test_doctor_answers() -> None:
     found = _run("doctor", "format=json")
     assert found.returncode == 0 and {check["name"] for check in json.loads(found.stdout)["checks"]} >= {"torch", "pystoi", "pesq"}
+
+
+def test_the_parts_of_a_files_task_keep_their_types(tmp_path: Path) -> None:
+    """A task may have parts of a type of their own, such as a discriminator; the user's keys lie on top of the file's."""
+    task = OmegaConf.structured(ADVERSARIAL)
+    facts = {"model": {"_target_": "audioprune.models.fdnn.FDNN"}, "task": OmegaConf.to_container(task)}
+    facts["task"]["discriminator"] |= {"width": 0.25, "stride": 4}
+    header = json.dumps({"__metadata__": {"audioprune": json.dumps(facts)}}).encode()
+    (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    task.discriminator.stride = 3
+    config = OmegaConf.create({"checkpoint": str(tmp_path / "x.safetensors"), "task": task})
+    found = cli._with_file(config, ["task.discriminator.stride=3"]).task
+    assert found.discriminator.width == 0.25 and found.discriminator.stride == 3
+    assert OmegaConf.get_type(found) is ADVERSARIAL and OmegaConf.get_type(found.discriminator) is DiscriminatorConfig

@@ -166,7 +166,7 @@ def test_a_users_model_is_built_only_where_the_user_names_it(tmp_path: Path) -> 
     tensors = {f"model/{name}": value for name, value in MyNet().state_dict().items()}
     file = checkpoint.write(tmp_path / "x.safetensors", tensors, {"model": MINE})
     assert isinstance(load_model_file(file, MINE).model, MyNet)
-    with pytest.raises(CheckpointError, match="give it yourself with model._target_=tiny_runs.MyNet"):
+    with pytest.raises(CheckpointError, match="x.safetensors: the file names .*give it yourself with model._target_=tiny_runs.MyNet"):
         load_model_file(file)
 
 
