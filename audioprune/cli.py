@@ -283,13 +283,13 @@ def _fill(config: Any, key: str, value: Any) -> None:
     """Put a value of a file into a configuration, within the types of its group where the group is the value's."""
     from omegaconf import DictConfig, OmegaConf
 
-    node = config[key]
+    node = None if OmegaConf.is_missing(config, key) else config[key]
     typed = isinstance(value, dict) and isinstance(node, DictConfig) and OmegaConf.get_type(node) is not dict
-    if not typed or node.get("_target_") != value.get("_target_"):
+    if typed and node.get("_target_") == value.get("_target_"):
+        for name, item in value.items():
+            _fill(node, name, item)
+    else:
         config[key] = value
-        return
-    for name, item in value.items():
-        _fill(node, name, item)
 
 
 def _append_record(record: dict[str, Any]) -> None:
