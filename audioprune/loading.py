@@ -100,14 +100,17 @@ def build_stored(config: dict[str, Any], known: dict[str, Any] | None) -> nn.Mod
 
     Args:
         config: ``_target_`` and arguments as the file has them.
-        known: The user's own configuration; only the class that it names is built besides those of this package.
+        known: The configuration; only the class outside this package that it names is built besides those of the package.
 
     Raises:
         CheckpointError: The file names another class, or an argument could name code.
     """
     if not isinstance(config, dict) or not is_plain({key: value for key, value in config.items() if key != "_target_"}):
         raise CheckpointError("the file's model has arguments that could name code; the file is not loaded")
-    return build_model(config, trusted=known is not None and config.get("_target_") == known.get("_target_"))
+    target = config.get("_target_")
+    # A configuration may itself come from the file: a name within the package permits nothing by being repeated.
+    named = known is not None and target == known.get("_target_") and not in_room("model", target)
+    return build_model(config, trusted=named)
 
 
 def require_example(model: nn.Module) -> None:
