@@ -281,12 +281,15 @@ def _with_file(config: Any, overrides: list[str]) -> Any:
 
 def _fill(config: Any, key: str, value: Any) -> None:
     """Put a value of a file into a configuration, within the types of its group where the group is the value's."""
-    same = isinstance(value, dict) and config[key] is not None and config[key].get("_target_") == value.get("_target_")
-    if not same:
+    from omegaconf import DictConfig, OmegaConf
+
+    node = None if OmegaConf.is_missing(config, key) else config[key]
+    typed = isinstance(value, dict) and isinstance(node, DictConfig) and OmegaConf.get_type(node) is not dict
+    if typed and node.get("_target_") == value.get("_target_"):
+        for name, item in value.items():
+            _fill(node, name, item)
+    else:
         config[key] = value
-        return
-    for name, item in value.items():
-        config[key][name] = item
 
 
 def _append_record(record: dict[str, Any]) -> None:

@@ -100,14 +100,17 @@ def build_stored(config: dict[str, Any], known: dict[str, Any] | None) -> nn.Mod
 
     Args:
         config: ``_target_`` and arguments as the file has them.
-        known: The user's own configuration; only the class that it names is built besides those of this package.
+        known: The configuration; only the class outside this package that it names is built besides those of the package.
 
     Raises:
         CheckpointError: The file names another class, or an argument could name code.
     """
     if not isinstance(config, dict) or not is_plain({key: value for key, value in config.items() if key != "_target_"}):
         raise CheckpointError("the file's model has arguments that could name code; the file is not loaded")
-    return build_model(config, trusted=known is not None and config.get("_target_") == known.get("_target_"))
+    target = config.get("_target_")
+    # A configuration may itself come from the file: a name within the package permits nothing by being repeated.
+    named = known is not None and target == known.get("_target_") and not in_room("model", target)
+    return build_model(config, trusted=named)
 
 
 def require_example(model: nn.Module) -> None:
@@ -196,8 +199,11 @@ def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None
         masks = checkpoint.under(tensors, "mask/")
         mask = Mask.from_state_dict(masks) if masks else None
     stored = config.get("model") or config.get("model_config") or {}
-    model = restore_model(build_stored(stored, model_config), state)
-    return LoadedModel(model, stored, _package_task(config.get("task")), mask, codebooks)
+    try:
+        model, task = restore_model(build_stored(stored, model_config), state), _package_task(config.get("task"))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return LoadedModel(model, stored, task, mask, codebooks)
 
 
 def _package_task(config: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -40,7 +40,7 @@ def _sorted(value: Any) -> Any:
 def size_row(run: Run, path: str, variant: str, loaded: LoadedModel, file: Path) -> dict[str, Any]:
     """Return the row of sizes and costs of a model that was read back from a file."""
     model, file = loaded.model, model_file(file)
-    stored = packing.storage(model.state_dict(), loaded.mask, loaded.codebooks, parameters=[name for name, _ in model.named_parameters()])
+    stored = packing.storage_of(model, loaded.mask, loaded.codebooks)
     example = model.example_input()
     seconds = cost.example_seconds(model)
     card = cost.cost(model, example, seconds)

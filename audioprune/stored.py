@@ -356,10 +356,21 @@ def _corpus_notes(
 def _task_notes(checkpoint: str, was: Any, now: Any) -> list[str]:
     if not isinstance(was, dict) or not isinstance(now, dict):
         return []
-    keys = [key for key in now if key != "name" and now[key] != was.get(key, now[key])]
-    changes = ", ".join(f"{key} {was[key]} -> {now[key]}" for key in keys)
+    changes = ", ".join(_changes(was, now))
     return (
         [f"{checkpoint} was trained with another task, the one given is used: {changes}"]
-        if keys
+        if changes
         else []
     )
+
+
+def _changes(was: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+    """Name every value that differs, by its dotted key; a null that follows the corpus differs from nothing."""
+    found: list[str] = []
+    for key, value in now.items():
+        before = was.get(key, value)
+        if isinstance(value, dict) and isinstance(before, dict):
+            found += _changes(before, value, f"{prefix}{key}.")
+        elif key != "name" and before != value and not (value is None and key in FOLLOWS["task"]):
+            found.append(f"{prefix}{key} {before} -> {value}")
+    return found

@@ -9,6 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
+
+from audioprune import cli
+from audioprune.schema import coded, enhancement
+from audioprune.schema.coded import DiscriminatorConfig
+
+ADVERSARIAL = coded.GROUPS["task"]["adversarial"]
+MIXTURES = enhancement.GROUPS["data"]["noisy_mixtures"]
 
 
 def _run(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -95,3 +103,34 @@ def test_info_prints_one_json_object(model: str, params: int, mib: float, tmp_pa
 def test_doctor_answers() -> None:
     found = _run("doctor", "format=json")
     assert found.returncode == 0 and {check["name"] for check in json.loads(found.stdout)["checks"]} >= {"torch", "pystoi", "pesq"}
+
+
+def _with_a_file_of(folder: Path, group: str, node: dict, config: dict, overrides: list[str]):
+    facts = {"model": {"_target_": "audioprune.models.fdnn.FDNN"}, group: node}
+    header = json.dumps({"__metadata__": {"audioprune": json.dumps(facts)}}).encode()
+    (folder / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    composed = OmegaConf.create({"checkpoint": str(folder / "x.safetensors"), group: config})
+    return cli._with_file(composed, overrides)[group]
+
+
+def test_the_parts_of_a_files_task_keep_their_types(tmp_path: Path) -> None:
+    """A task may have parts of a type of their own, such as a discriminator; the user's keys lie on top of the file's."""
+    task = OmegaConf.structured(ADVERSARIAL)
+    stored = OmegaConf.to_container(task)
+    stored["discriminator"] |= {"width": 0.25, "stride": 4}
+    task.discriminator.stride = 3
+    found = _with_a_file_of(tmp_path, "task", stored, task, ["task.discriminator.stride=3"])
+    assert found.discriminator.width == 0.25 and found.discriminator.stride == 3
+    assert OmegaConf.get_type(found) is ADVERSARIAL and OmegaConf.get_type(found.discriminator) is DiscriminatorConfig
+
+
+def test_what_a_group_leaves_open_comes_from_the_file(tmp_path: Path) -> None:
+    """The folders of one's own corpus have no default; one that was moved is given again, the other stays the file's."""
+    data = OmegaConf.structured(MIXTURES)
+    stored = OmegaConf.to_container(data) | {"_target_": "audioprune.data.noisy_mixtures.NoisyMixtures"}
+    data._target_ = stored["_target_"]
+    assert OmegaConf.is_missing(data, "noise_root")
+    data.speech_root = "moved"
+    stored |= {"speech_root": "speech", "noise_root": "noise"}
+    found = _with_a_file_of(tmp_path, "data", stored, data, ["data.speech_root=moved"])
+    assert (found.speech_root, found.noise_root) == ("moved", "noise")

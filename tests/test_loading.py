@@ -162,11 +162,18 @@ def test_a_file_names_no_task_outside_the_package(tmp_path: Path, task: Any) -> 
     assert not canary.exists()
 
 
+def test_a_name_within_the_package_is_no_permission(tmp_path: Path) -> None:
+    node = {"_target_": "audioprune.models.fdnn.Tensor"}
+    file = checkpoint.write(tmp_path / "x.safetensors", {"model/w": torch.zeros(1)}, {"model": node})
+    with pytest.raises(CheckpointError, match="not one of this package"):
+        load_model_file(file, node)
+
+
 def test_a_users_model_is_built_only_where_the_user_names_it(tmp_path: Path) -> None:
     tensors = {f"model/{name}": value for name, value in MyNet().state_dict().items()}
     file = checkpoint.write(tmp_path / "x.safetensors", tensors, {"model": MINE})
     assert isinstance(load_model_file(file, MINE).model, MyNet)
-    with pytest.raises(CheckpointError, match="give it yourself with model._target_=tiny_runs.MyNet"):
+    with pytest.raises(CheckpointError, match="x.safetensors: the file names .*give it yourself with model._target_=tiny_runs.MyNet"):
         load_model_file(file)
 
 

@@ -126,6 +126,13 @@ def test_a_given_corpus_is_used_and_the_difference_said_in_one_line(made: Path, 
     assert run.results.rows["a"]["corpus_fingerprint"] == "tiny 12 "
 
 
+def test_of_a_nested_part_of_a_task_only_what_differs_is_said() -> None:
+    was = {"name": "a", "discriminator": {"width": 0.5, "stride": 2}}
+    now = {"name": "b", "discriminator": {"width": 1.0, "stride": 2}}
+    assert stored._task_notes("x", was, now) == ["x was trained with another task, the one given is used: discriminator.width 0.5 -> 1.0"]
+    assert not stored._task_notes("x", {"sample_rate": 16000, "power": 2}, {"sample_rate": None, "power": 2})
+
+
 def test_a_given_task_is_used_and_the_difference_said(made: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     plain = _eval(made, "model.apz", task={"target": "magnitude"})
     assert open_run(tmp_path / "own", plain).task_config.get("target") is None

@@ -193,6 +193,17 @@ def clear_(tensor: Tensor, keep: Tensor) -> None:
     tensor.detach().view(_INTEGERS[tensor.element_size()]).mul_(keep)
 
 
+def complete(mask: Mask | None, model: nn.Module, names: Iterable[str]) -> Mask:
+    """Return a mask with an entry for every named parameter; those that had none, or whose mask is None, keep all their weights.
+
+    A mask may leave parameters out, such as one that masks units and no output layer.
+
+    Raises:
+        ConfigError: A name is not a parameter of the model, or a shape differs.
+    """
+    return Mask.ones(model, names).updated(dict(mask.items()) if mask is not None else {})
+
+
 def prunable(model: nn.Module) -> list[str]:
     """List the weights of a model that may be pruned, in the order of their definition.
 

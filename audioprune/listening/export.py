@@ -10,7 +10,7 @@ import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ class Plan:
         title: Title of the page; empty for one made of the test's name.
         page: Whether the page is written.
         webmushra: Whether WAV files and the configuration for webMUSHRA are written.
+        model: ``_target_`` of the user's own class, where a system is one of it.
     """
 
     test: str
@@ -66,6 +67,7 @@ class Plan:
     title: str = ""
     page: bool = True
     webmushra: bool = True
+    model: Mapping[str, Any] = field(default_factory=dict)
 
 
 def export(plan: Plan, corpus: Any, out: Path) -> list[Path]:
@@ -89,7 +91,7 @@ def export(plan: Plan, corpus: Any, out: Path) -> list[Path]:
     if not (plan.page or plan.webmushra):
         raise ConfigError("expected page=true or webmushra=true, got neither; choose what is to be written")
     _check_folder(out)
-    systems = [load_system(name, path, corpus.sample_rate, plan.seed) for name, path in plan.systems.items()]
+    systems = [load_system(name, path, corpus.sample_rate, plan.seed, plan.model) for name, path in plan.systems.items()]
     corpus.prepare()
     facts = corpus.describe()
     unprocessed = "coded" if "codec" in facts else "noisy"

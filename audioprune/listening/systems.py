@@ -88,7 +88,7 @@ def check_systems(test: str, systems: Mapping[str, str]) -> None:
         raise ConfigError(f"expected names of systems of letters, digits and _, got {odd[0]!r}; rename it")
 
 
-def load_system(name: str, path: str, sample_rate: int, seed: int) -> System:
+def load_system(name: str, path: str, sample_rate: int, seed: int, model: Mapping[str, Any] | None = None) -> System:
     """Read a model for a listening test.
 
     Args:
@@ -96,12 +96,13 @@ def load_system(name: str, path: str, sample_rate: int, seed: int) -> System:
         path: A run folder, ``.apz`` or ``.safetensors``.
         sample_rate: Of the corpus, in Hz.
         seed: Of the noise that a generator adds, where it adds any.
+        model: ``_target_`` of the user's own class, which a file may name then.
 
     Raises:
         CheckpointError: The file is missing, damaged or hostile.
         ConfigError: The file says no task that enhances, or one of another sample rate.
     """
-    loaded = load_model_file(path)
+    loaded = load_model_file(path, dict(model) if model else None)
     if loaded.task_config is None:
         raise ConfigError(f"systems.{name}: expected a file that says its task, got {path}; give a run folder, .apz or .safetensors")
     task = instantiate(loaded.task_config)

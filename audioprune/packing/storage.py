@@ -59,6 +59,7 @@ def storage(
     codebooks: Mapping[str, Codebook] | None = None,
     *,
     parameters: Collection[str] | None = None,
+    constants: Collection[str] = (),
 ) -> Storage:
     """Count the bytes of a model in three ways.
 
@@ -68,13 +69,14 @@ def storage(
     their frequencies; a real file may be smaller, since it also models where in a tensor the weights are. ``fp32`` and ``paper``
     count parameters only, so that ``fp32`` is 4 bytes times the parameter count; ``ideal`` and the file also hold the buffers.
     A weight of two or more dimensions without a mask counts its zeros as removed, however they came about: a sparse optimiser
-    leaves zeros and no mask.
+    leaves zeros and no mask. A frozen parameter is a constant, whose zeros nobody removed.
 
     Args:
         state: Tensors by name, as from ``state_dict()``.
         mask: Kept positions by name (a ``Mask`` or a dict of bool tensors).
         codebooks: From ``quantize_``.
         parameters: Names in ``state`` that are parameters, rather than buffers such as running statistics; None takes all.
+        constants: Parameters that are frozen.
 
     Raises:
         ConfigError: A mask or codebook names no tensor, or their counts disagree.
@@ -88,15 +90,20 @@ def storage(
     rows = []
     for name, tensor in state.items():
         keep = mask[name] if mask is not None and name in mask else None
-        rows.append(_of_tensor(name, tensor, keep, books.get(name), parameters is None or name in parameters))
+        is_parameter = parameters is None or name in parameters
+        if keep is None and name in constants:
+            keep = torch.ones_like(tensor, dtype=torch.bool)
+        rows.append(_of_tensor(name, tensor, keep, books.get(name), is_parameter))
     return Storage(
         sum(row.bytes_fp32 for row in rows), sum(row.bytes_paper for row in rows), sum(row.bytes_ideal for row in rows), tuple(rows)
     )
 
 
 def storage_of(model: nn.Module, mask: Mapping[str, Tensor] | None = None, codebooks: Mapping[str, Codebook] | None = None) -> Storage:
-    """Count the bytes of a model, telling parameters from buffers; see ``storage``."""
-    return storage(model.state_dict(), mask, codebooks, parameters={name for name, _ in model.named_parameters()})
+    """Count the bytes of a model, telling weights from constants and buffers; see ``storage``."""
+    parameters = dict(model.named_parameters())
+    frozen = {name for name, parameter in parameters.items() if not parameter.requires_grad}
+    return storage(model.state_dict(), mask, codebooks, parameters=parameters, constants=frozen)
 
 
 def compression_ratio(bytes_before: float, bytes_after: float) -> float:

@@ -33,14 +33,19 @@ def no_better(entry: Entry) -> str:
     if entry.variant == "mixture" or entry.status:
         return ""
     found = [
-        _of_seed(scores, _inputs(job))
-        for job, scores in zip(entry.jobs, entry.scores, strict=False)
+        _of_seed(scores, _inputs(job)) or _without_weights(size)
+        for job, scores, size in zip(entry.jobs, entry.scores, entry.sizes, strict=False)
     ]
     marked = [text for text in found if text]
     if not marked:
         return ""
     some = f" ({len(marked)} of {len(found)} seeds)" if len(marked) < len(found) else ""
     return f"{' and '.join(dict.fromkeys(marked))}{some}"
+
+
+def _without_weights(size: Mapping[str, Any]) -> str:
+    """A network of which no weight is left answers every input alike, however well its biases are chosen."""
+    return f"{MARK} a constant answer" if (finite_or_none(size.get("sparsity")) or 0.0) >= 1.0 else ""
 
 
 def no_better_row(row: Mapping[str, Any], mixture: Mapping[str, Any] | None = None) -> str:

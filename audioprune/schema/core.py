@@ -123,6 +123,7 @@ class ListenRoot:
     action: str = choice("export", "export", "stats")
     test: str = choice("custom", "pre_pruning", "pruned", "smaller", "custom")
     systems: dict[str, str] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
     items: int = number(8, least=1, most=100)
     seed: int = number(0, least=0, most=2**31 - 1)
     duration_s: list[float] = number([3.0, 10.0], above=0, most=12)

@@ -21,7 +21,7 @@ from torch import Tensor
 from audioprune.compress import kmeans, sensitivity
 from audioprune.compress.budget_solver import Candidate, Measured, Plan, Solution, TensorCurves, level_curves, solve
 from audioprune.compress.levels import LEVELS
-from audioprune.compress.masks import Mask, prunable
+from audioprune.compress.masks import Mask, complete, prunable
 from audioprune.compress.select import share_of
 from audioprune.compress.sensitivity import BETAS, Candidates, CurvePoint
 from audioprune.compress.weight_groups import INPUTS, OUTPUTS, GroupKinds, weight_groups
@@ -343,7 +343,7 @@ def _candidates(run: Run, structured: bool, kinds: GroupKinds) -> dict[str, Cand
 
 
 def _mask_of(run: Run) -> Mask:
-    return run.mask or Mask.ones(run.model, prunable(run.model))
+    return complete(run.mask, run.model, prunable(run.model))
 
 
 def _folder(run: Run, path: str) -> Path:

@@ -22,7 +22,7 @@ from audioprune.compress import lottery
 from audioprune.compress.criteria import criterion
 from audioprune.compress.evidence import Evidence
 from audioprune.compress.lottery import WEIGHT_CRITERIA, Origin, Selection
-from audioprune.compress.masks import Mask
+from audioprune.compress.masks import Mask, complete
 from audioprune.compress.trim import trim_
 from audioprune.compress.units import UnitSet
 from audioprune.compress.weight_norm import fold_weight_norm_, is_normed
@@ -181,7 +181,7 @@ class LotteryPrune:
 
     def _mask(self, run: Run, sets: list[UnitSet], evidence: Evidence) -> bool:
         names = lottery.maskable(run.model, sets)
-        before = run.mask or Mask.ones(run.model, names)
+        before = complete(run.mask, run.model, names)
         run.mask = lottery.choose_weights(run.model, names, self.selection, run.findings.lottery.round + 1, before, evidence).to("cpu")
         run.mask.apply_(run.model)
         return run.mask.kept() < before.kept()

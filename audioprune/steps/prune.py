@@ -15,7 +15,7 @@ import torch
 
 from audioprune.compress import select, sensitivity
 from audioprune.compress.loss_oracle import LossOracle
-from audioprune.compress.masks import Mask, prunable
+from audioprune.compress.masks import Mask, complete, prunable
 from audioprune.compress.schedule import Cubic
 from audioprune.compress.trim import dead_units, trim_, trim_state
 from audioprune.compress.unit_groups import unit_candidates
@@ -72,7 +72,7 @@ class Prune:
         now = min(state.done, self.rounds - 1)
         target = self.sparsity if self.rounds == 1 else Cubic(0, self.rounds + 1, 1, 0.0, self.sparsity).sparsity(now + 1)
         names = prunable(run.model)
-        mask = run.mask or Mask.ones(run.model, names)
+        mask = complete(run.mask, run.model, names)
         weights = dict(run.model.named_parameters())
         scores = {name: weights[name].detach().abs() for name in names}
         run.mask = mask.updated(SCOPES[self.scope](scores, target, mask))
@@ -128,7 +128,7 @@ class SensitivityPrune:
         """Analyse every tensor alone, then prune all of them together."""
         started = time.monotonic()
         fold_first(run, path)
-        mask = run.mask or Mask.ones(run.model, prunable(run.model))
+        mask = complete(run.mask, run.model, prunable(run.model))
         candidates = self._candidates(run, mask)
         oracle = self._oracle(run)
         alpha = self.alpha_1 if self.alpha_1 is not None else self.alpha_1_relative * oracle.base()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from audioprune.compress import kmeans, levels
 from audioprune.compress.kmeans import Codebook
@@ -72,7 +73,7 @@ class Quantize:
         alpha = self.alpha_2 if self.alpha_2 is not None else self.alpha_2_relative * oracle.base()
         weights = {name: weight for name, weight in run.model.named_parameters() if name in names}
         originals = {name: weight.detach().clone() for name, weight in weights.items()}
-        keeps = {name: run.mask[name] if run.mask is not None else originals[name] != 0 for name in names}
+        keeps = {name: _kept(run, name, weight) for name, weight in originals.items()}
         log = run.folder / "training" / f"{path.replace('/', '-')}.jsonl"
         result = levels.choose_levels(
             weights,
@@ -91,9 +92,14 @@ def _different(run: Run, names: list[str]) -> dict[str, int]:
     weights = dict(run.model.named_parameters())
     found = {}
     for name in names:
-        keep = run.mask[name] if run.mask is not None and name in run.mask else weights[name] != 0
-        found[name] = len(torch.unique(weights[name].detach()[keep]))
+        weight = weights[name].detach()
+        found[name] = len(torch.unique(weight[_kept(run, name, weight)]))
     return found
+
+
+def _kept(run: Run, name: str, weight: Tensor) -> Tensor:
+    """Return the kept positions of a tensor; a mask may leave tensors out, whose zeros then stay zero."""
+    return run.mask[name] if run.mask is not None and name in run.mask else weight != 0
 
 
 def _row(name: str, asked: int, increase: float | None, chosen: bool, book: Codebook, different: int) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from audioprune.compress.masks import Mask, prunable
+from audioprune.compress.masks import complete, prunable
 from audioprune.distiller import Schedule, ScheduleHook, factor_for, load_schedule, scaled
 from audioprune.distiller.pruners import Memory
 from audioprune.errors import ConfigError, unknown_name
@@ -95,7 +95,7 @@ class TrainScheduled:
         fold_first(run, path)
         schedule = bind(run, path, self._loaded, self.strict)
         settings = self._settings(run, schedule)
-        before = run.mask or Mask.ones(run.model, prunable(run.model))
+        before = complete(run.mask, run.model, prunable(run.model))
         hook = self._hook(run, schedule)
         outcome = open_fit(run, path, settings, mask=run.mask, hooks=(hook,)).run()
         run.model.cpu()
@@ -163,7 +163,7 @@ class PruneScheduled:
         """Prune, and record the sparsity of every tensor."""
         fold_first(run, path)
         schedule = bind(run, path, self._loaded, self.strict)
-        before = run.mask or Mask.ones(run.model, prunable(run.model))
+        before = complete(run.mask, run.model, prunable(run.model))
         memory, wanted = Memory(), self.calibration.total_sparsity
         factor = 1.0 if wanted is None else factor_for(schedule, run.model, wanted, memory)
         hook = ScheduleHook(scaled(schedule, factor))

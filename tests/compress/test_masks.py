@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from audioprune.compress.masks import Mask, clear_, prunable
+from audioprune.compress.masks import Mask, clear_, complete, prunable
 from audioprune.errors import CheckpointError, ConfigError
 
 OPTIMISERS = {
@@ -157,6 +157,15 @@ def test_state_dict_round_trip() -> None:
     assert mask != Mask({"0.weight": mask["0.weight"]}) and mask != 3
     with pytest.raises(CheckpointError, match="'a': expected a bool tensor, got torch.float32"):
         Mask.from_state_dict({"a": torch.ones(2)})
+
+
+def test_a_mask_that_leaves_parameters_out_is_completed() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    some = Mask({"0.weight": torch.eye(4, 3) > 0})
+    whole = complete(some, model, prunable(model))
+    assert list(whole) == ["0.weight", "1.weight"] and whole["1.weight"].all()
+    assert torch.equal(whole["0.weight"], some["0.weight"]) and len(some) == 1
+    assert complete(None, model, ["1.weight"]) == Mask.ones(model, ["1.weight"])
 
 
 def test_errors_name_the_parameter() -> None:

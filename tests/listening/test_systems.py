@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from listening_parts import RATE, TASK, corpus, model_file
+from tiny_runs import MyNet
 
+from audioprune import checkpoint
 from audioprune.errors import CheckpointError, ConfigError
 from audioprune.files import sha256_file
 from audioprune.listening.items import choose_items
@@ -51,6 +53,17 @@ def test_a_file_enhances_as_its_task_does(tmp_path: Path) -> None:
     facts = system.facts()
     params = 161 * 4 + 4 + 4 * 161 + 161
     assert facts["sha256"] == sha256_file(path) and facts["params"] == params and facts["model"] == "FDNN" and facts["z_seed"] is None
+
+
+def test_a_users_own_model_takes_part_where_it_is_named(tmp_path: Path) -> None:
+    own = {"name": "own", "_target_": "tiny_runs.MyNet", "width": 6}
+    task = {"name": "irm", "_target_": "audioprune.tasks.enhancement.Enhancement"}
+    tensors = {f"model/{name}": value for name, value in MyNet(6).state_dict().items()}
+    file = checkpoint.write(tmp_path / "x.safetensors", tensors, {"model": own, "task": task})
+    named = {"_target_": own["_target_"]}
+    assert load_system("A", str(file), RATE, 0, named).facts()["model"] == "MyNet"
+    with pytest.raises(CheckpointError, match="give it yourself with model._target_=tiny_runs.MyNet"):
+        load_system("A", str(file), RATE, 0)
 
 
 def test_noise_of_a_generator_has_the_seed_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,15 @@ def test_zeros_without_a_mask_are_removed_weights() -> None:
     assert row.kept == 10 and row.bytes_ideal == pytest.approx((32 * 10 + positions) / 8)
 
 
+def test_zeros_of_a_constant_are_not_removed() -> None:
+    model = nn.Sequential(nn.Linear(10, 10, bias=False).requires_grad_(False), nn.Linear(10, 3))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.eye(10))
+    sizes = storage_of(model)
+    assert sizes.bytes_paper == sizes.bytes_fp32 == sizes.bytes_ideal == 4 * 133
+    assert sizes.per_tensor[0].kept == 100
+
+
 def test_nothing_left() -> None:
     weights, keep = torch.zeros(6), torch.zeros(6, dtype=torch.bool)
     book = cluster(weights, 4, keep)

@@ -42,6 +42,13 @@ def test_some_seeds_are_told(make_run) -> None:
     assert no_better(_entry(run, "FDNN compressed")) == "no better than mixture (1 of 3 seeds)"
 
 
+def test_a_network_without_weights_is_marked_however_well_it_scores(make_run) -> None:
+    run = make_run("a").scores("mixture", 0.5, 1.4).scores("compressed", 0.52, 1.5).scores("pruned", 0.52, 1.5)
+    run.size("compressed", sparsity=1.0).size("pruned", sparsity=0.99)
+    assert no_better(_entry(run, "FDNN compressed")) == "no better than a constant answer"
+    assert no_better(_entry(run, "FDNN pruned")) == ""
+
+
 def test_without_an_input_nothing_is_said(make_run) -> None:
     assert no_better(_entry(make_run("a").scores("compressed", 0.1, 1.0), "FDNN compressed")) == ""
 

@@ -53,6 +53,7 @@ def test_constants_are_no_sparsity_and_stay(run, name: str) -> None:
     before = _row(run, name)
     params = sum(parameter.numel() for parameter in run.model.parameters())
     assert before["sparsity"] == 0.0 and before["params"] == params and before["bytes_fp32"] == 4 * params
+    assert before["bytes_paper"] == 4 * params
     Prune(0.5).run(run, "prune")
     assert list(run.mask) == ["inner.weight", "outer.weight"] and run.mask.kept() == TRAINED // 2
     assert remaining_parameters(run) == params - TRAINED // 2

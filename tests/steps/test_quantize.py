@@ -47,6 +47,15 @@ def test_pruned_weights_stay_zero_and_kept_ones_take_few_values(run: Run, pruned
             assert torch.equal(value, before[name])
 
 
+def test_a_mask_may_leave_tensors_out(run: Run) -> None:
+    first, last = prunable(run.model)[0], prunable(run.model)[-1]
+    run.mask = Mask({first: torch.rand(run.model.get_parameter(first).shape) < 0.5})
+    run.mask.apply_(run.model)
+    Quantize(alpha_2_relative=0.5).run(run, "quantize")
+    assert run.codebooks[first].codes.numel() == run.mask[first].sum()
+    assert run.codebooks[last].codes.numel() == run.model.get_parameter(last).numel()
+
+
 def test_the_chosen_levels_keep_the_tolerance_and_are_powers_of_two(run: Run) -> None:
     Quantize(alpha_2_relative=0.02).run(run, "quantize")
     coarse = [row for row in _table(run) if row["chosen"] == "True"]
