@@ -7,6 +7,7 @@ in run.py.
 from __future__ import annotations
 
 import importlib
+import sys
 import sysconfig
 import traceback
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from audioprune.compress.masks import Mask
 from audioprune.compress.ties import join_views_
 from audioprune.compress.trim import resize_
 from audioprune.compress.weight_norm import fold_like_
-from audioprune.errors import AudiopruneError, CheckpointError, ConfigError
+from audioprune.errors import AudiopruneError, CheckpointError, ConfigError, unknown_name
 from audioprune.packing import unpack
 from audioprune.places import MODEL_FILES, model_file
 from audioprune.state_dicts import PICKLED, fitting, read_state_dict
@@ -41,7 +42,17 @@ def instantiate(node: dict[str, Any]) -> Any:
         cause = _cause(error)
         if isinstance(cause, AudiopruneError):
             raise cause from error
-        raise ConfigError(f"cannot build {target}: {_reason(cause)}; check the name and its arguments") from error
+        reason = _absent(target, cause) or _reason(cause)
+        raise ConfigError(f"cannot build {target}: {reason}; check the name and its arguments") from error
+
+
+def _absent(target: str, cause: BaseException) -> str:
+    """Say that a module which was found has no such name; the import then looks for a module of that name in vain."""
+    place, _, name = target.rpartition(".")
+    if not isinstance(cause, ModuleNotFoundError) or cause.name != target or place not in sys.modules:
+        return ""
+    classes = [key for key, value in vars(sys.modules[place]).items() if isinstance(value, type)]
+    return unknown_name(f"class of {place}", name, classes)
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -231,7 +231,7 @@ def test_failures_of_building_are_one_line() -> None:
         ("x = 1\nclass Net(:\n", "invalid syntax (SyntaxError, NAME.py line 2)"),
         ("class Net:\n    def __init__(self):\n        self.x = [][1]\n", "list index out of range (IndexError, NAME.py line 3)"),
         ("y = 1\nraise ValueError('no such\\nthing')\n", "no such (ValueError, NAME.py line 2)"),
-        ("class Other: pass\n", "No module named 'NAME.Net'"),
+        ("class Nett: pass\n", "unknown class of NAME 'Net'; closest: Nett"),
     ],
     ids=range(6),
 )
