@@ -189,6 +189,19 @@ def test_optimiser_whose_state_cannot_be_sliced_is_refused_untouched() -> None:
     assert all(a is b for a, b in zip(before, optimiser.param_groups[0]["params"], strict=True))
 
 
+@pytest.mark.parametrize(
+    ("value", "told"), [([torch.ones(6, 3)], "list"), ({"old": 1}, "dict"), (torch.ones(3), r"\(3,\)"), (torch.ones(6, 1), r"\(6, 1\)")]
+)
+def test_the_refusal_of_a_state_says_what_it_is(value: object, told: str) -> None:
+    model = nn.Sequential(nn.Linear(3, 6), nn.Linear(6, 2))
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
+    optimiser.state[model[0].weight]["history"] = value
+    trimmed = trim_(model, chain_units(model), {"0": _keep(1, 0, 1, 1, 0, 1)})
+    message = rf"^optimiser state 'history' of '0.weight': expected a scalar or shape \(6, 3\), got {told}; build a new SGD$"
+    with pytest.raises(ConfigError, match=message):
+        trim_optimizer_state_(optimiser, trimmed)
+
+
 def test_two_trims_join_and_slice_an_early_snapshot() -> None:
     model = _chain()
     full = copy.deepcopy(model.state_dict())
