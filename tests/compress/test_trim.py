@@ -315,6 +315,19 @@ def test_bad_choices_are_refused_and_leave_the_model_alone(keep: dict[str, Tenso
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_an_axis_may_shrink_to_one_position_but_not_to_none() -> None:
+    model = nn.Sequential(nn.Linear(1, 4), nn.Linear(4, 1))
+    (hidden,) = chain_units(model)
+    trim_(model, [hidden], {"0": _keep(0, 0, 1, 0)})
+    assert model[0].weight.shape == model[1].weight.shape == (1, 1)
+    model = nn.Sequential(nn.Linear(1, 4), nn.Linear(4, 1))
+    empty = UnitSet("0", hidden.slices, min_units=0)
+    message = r"^'0.weight': expected at least one position on every axis, got \(0, 1\) after the trim; keep more units$"
+    with pytest.raises(ConfigError, match=message):
+        trim_(model, [empty], {"0": _keep(0, 0, 0, 0)})
+    assert model[0].weight.shape == (4, 1) and model[0].out_features == 4
+
+
 def test_a_missing_slice_is_refused_before_anything_changes() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
     forgotten = UnitSet("hidden", (Slice("0.weight", 0, rows(0, 4)), *batch_norm("1", model[1]), *linear_in("2", model[2])))
