@@ -32,6 +32,8 @@ def fold_weight_norm_(model: nn.Module) -> list[str]:
             parametrize.remove_parametrizations(module, name, leave_parametrized=True)
         else:
             remove_weight_norm(module, name)
+        if not isinstance(getattr(module, name), nn.Parameter):  # torch leaves a plain tensor where all parts were frozen
+            setattr(module, name, nn.Parameter(getattr(module, name).detach()))
         getattr(module, name).requires_grad_(trained)
         folded.append(prefix + name)
     return folded

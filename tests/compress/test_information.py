@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from audioprune.compress.criteria import criterion
 from audioprune.compress.evidence import Evidence
+from audioprune.compress.information import _reduced
 from audioprune.compress.units import Slice, UnitSet, rows
 from audioprune.errors import ConfigError
 
@@ -90,6 +92,18 @@ def test_noise_lowers_the_information(net: Net) -> None:
 def test_wide_targets_are_reduced(net: Net) -> None:
     wide = criterion("unit", "information")(net, net.sets(), _evidence(lambda batch: _by_sample(batch).repeat(1, 1, 40)))
     assert wide["first"][0] > 1.5 > 0.2 > wide["first"][1]
+
+
+@pytest.mark.parametrize(("numbers", "left"), [(1, 1), (5, 5), (6, 6), (7, 4), (9, 4)])
+def test_targets_of_at_most_six_numbers_stay_as_they_are(numbers: int, left: int) -> None:
+    targets = np.random.default_rng(0).standard_normal((30, numbers))
+    reduced = _reduced(targets)
+    assert reduced.shape == (30, left) and np.array_equal(reduced[:, 0], targets[:, 0])
+    if numbers <= 6:
+        assert np.array_equal(reduced, targets)
+    else:
+        largest = np.linalg.eigvalsh(np.cov(targets[:, 1:].T))[:-4:-1]
+        assert np.allclose(np.cov(reduced[:, 1:].T), np.diag(largest), atol=1e-12)
 
 
 def test_what_is_refused(net: Net) -> None:

@@ -241,7 +241,7 @@ def test_a_tensor_may_be_gone() -> None:
 def test_quantize_checks_before_it_changes() -> None:
     model = net()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(ConfigError, match=r"closest: 0\.weight"):
+    with pytest.raises(ConfigError, match=r"^unknown parameter '0\.weigth'; closest: 0\.weight"):
         quantize_(model, None, {"1.weight": 4, "0.weigth": 4})
     with pytest.raises(ConfigError, match="0.weight: expected a number"):
         quantize_(model, None, {"1.weight": 4, "0.weight": 0})

@@ -25,6 +25,11 @@ def test_share_rounds_halves_up(share: float, count: int, expected: int) -> None
     assert share_of(share, count) == expected
 
 
+def test_scores_far_below_one_are_told_apart() -> None:
+    scores = torch.tensor([3e-9, 1e-9, -2e-9, 1e-30, 2e-9, -1e-30])
+    assert [smallest(scores, count).nonzero().flatten().tolist() for count in (1, 2, 3, 5)] == [[2], [2, 5], [2, 3, 5], [1, 2, 3, 4, 5]]
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan"), float("inf")])
 def test_share_out_of_range(share: float) -> None:
     with pytest.raises(ConfigError, match="expected a fraction 0..1"):
@@ -78,7 +83,7 @@ def test_nan_counts_and_shapes_are_refused() -> None:
     for count in (-1, 3):
         with pytest.raises(ConfigError, match=r"expected a count of 0\.\.2"):
             smallest(torch.ones(2), count)
-    with pytest.raises(ConfigError, match="eligibility of shape"):
+    with pytest.raises(ConfigError, match=r"^selection: expected an eligibility of shape \(2,\), got \(3,\)$"):
         smallest(torch.ones(2), 1, torch.ones(3, dtype=torch.bool))
 
 

@@ -189,6 +189,19 @@ def test_optimiser_whose_state_cannot_be_sliced_is_refused_untouched() -> None:
     assert all(a is b for a, b in zip(before, optimiser.param_groups[0]["params"], strict=True))
 
 
+@pytest.mark.parametrize(
+    ("value", "told"), [([torch.ones(6, 3)], "list"), ({"old": 1}, "dict"), (torch.ones(3), r"\(3,\)"), (torch.ones(6, 1), r"\(6, 1\)")]
+)
+def test_the_refusal_of_a_state_says_what_it_is(value: object, told: str) -> None:
+    model = nn.Sequential(nn.Linear(3, 6), nn.Linear(6, 2))
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
+    optimiser.state[model[0].weight]["history"] = value
+    trimmed = trim_(model, chain_units(model), {"0": _keep(1, 0, 1, 1, 0, 1)})
+    message = rf"^optimiser state 'history' of '0.weight': expected a scalar or shape \(6, 3\), got {told}; build a new SGD$"
+    with pytest.raises(ConfigError, match=message):
+        trim_optimizer_state_(optimiser, trimmed)
+
+
 def test_two_trims_join_and_slice_an_early_snapshot() -> None:
     model = _chain()
     full = copy.deepcopy(model.state_dict())
@@ -300,6 +313,19 @@ def test_bad_choices_are_refused_and_leave_the_model_alone(keep: dict[str, Tenso
         trim_(model, chain_units(model), keep)
     assert "\n" not in str(caught.value)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_an_axis_may_shrink_to_one_position_but_not_to_none() -> None:
+    model = nn.Sequential(nn.Linear(1, 4), nn.Linear(4, 1))
+    (hidden,) = chain_units(model)
+    trim_(model, [hidden], {"0": _keep(0, 0, 1, 0)})
+    assert model[0].weight.shape == model[1].weight.shape == (1, 1)
+    model = nn.Sequential(nn.Linear(1, 4), nn.Linear(4, 1))
+    empty = UnitSet("0", hidden.slices, min_units=0)
+    message = r"^'0.weight': expected at least one position on every axis, got \(0, 1\) after the trim; keep more units$"
+    with pytest.raises(ConfigError, match=message):
+        trim_(model, [empty], {"0": _keep(0, 0, 0, 0)})
+    assert model[0].weight.shape == (4, 1) and model[0].out_features == 4
 
 
 def test_a_missing_slice_is_refused_before_anything_changes() -> None:

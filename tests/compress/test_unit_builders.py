@@ -93,7 +93,10 @@ def test_normalisation_and_slope_slices() -> None:
             "keeps its units apart, got GroupNorm",
         ),
         (lambda: build.chain_units(nn.Sequential(nn.Conv1d(2, 4, 1), nn.GLU(), nn.Conv1d(2, 1, 1))), "expected a gate on the channel axis"),
-        (lambda: build.chain_units(nn.Sequential(nn.Linear(2, 3), nn.GLU(), nn.Linear(1, 1))), "expected two halves .* got 3 positions"),
+        (
+            lambda: build.chain_units(nn.Sequential(nn.Linear(2, 3), nn.GLU(), nn.Linear(1, 1))),
+            "^'1': expected two halves of equally many units to gate, got 3 positions of 3 units; gate right after a layer$",
+        ),
         (lambda: build.chain_units(nn.Transformer(8, 2, 1, 1, 8)), "expected an nn.Sequential or named layers, got Transformer"),
     ],
 )

@@ -233,6 +233,41 @@ def test_padding_with_a_constant_makes_a_set_inexact() -> None:
     verify_units(model, sets, inputs)
 
 
+PADS: dict[str, tuple[Callable[[Tensor], Tensor], bool]] = {
+    "zeros around time": (lambda x: F.pad(x, (1, 2)), True),
+    "zeros around time, none around channels": (lambda x: F.pad(x, (1, 2, 0, 0)), True),
+    "a given zero": (lambda x: F.pad(x, (1, 1), "constant", 0.0), True),
+    "mirrored": (lambda x: F.pad(x, (1, 1), mode="reflect"), True),
+    "a constant by position": (lambda x: F.pad(x, (1, 1), "constant", 2.0), False),
+    "a constant by name": (lambda x: F.pad(x, (1, 1), mode="constant", value=2.0), False),
+}
+
+
+@pytest.mark.parametrize("kind", PADS)
+def test_padding_of_another_axis_keeps_units_and_only_constants_cost_exactness(kind: str) -> None:
+    pad, exact = PADS[kind]
+    model = Free(lambda m, x: m.b(pad(m.a(x))), a=nn.Conv1d(2, 4, 3), b=nn.Conv1d(4, 2, 3))
+    sets, _ = derive_units(model, torch.ones(1, 2, 8))
+    assert [(each.name, each.size, each.exact) for each in sets] == [("a", 4, exact)]
+
+
+@pytest.mark.parametrize("pad", [(0, 0, 1, 0), (1, 1, 0, 2)])
+def test_padding_of_the_units_axis_of_a_convolution_is_refused(pad: tuple[int, ...]) -> None:
+    model = Free(lambda m, x: m.b(F.pad(m.a(x), pad)), a=nn.Conv1d(2, 4, 3), b=nn.Conv1d(4 + sum(pad[2:]), 2, 3))
+    sets, reasons = derive_units(model, torch.ones(1, 2, 8))
+    assert sets == [] and reasons[0] == "'a': the function 'pad' lengthens the axis of its units"
+
+
+def test_a_gate_on_the_last_axis_follows_channels_that_moved_there() -> None:
+    layers = {"a": nn.Conv1d(2, 8, 3), "gate": nn.GLU(), "b": nn.Linear(4, 2)}
+    model = Free(lambda m, x: m.b(m.gate(m.a(x).transpose(1, 2))), **layers)
+    inputs = torch.randn(2, 2, 9, generator=torch.Generator().manual_seed(0))
+    sets, _ = derive_units(model, inputs)
+    assert [(each.name, each.size) for each in sets] == [("a", 4)]
+    assert sets[0].slices[0].index.tolist() == [[0, 4], [1, 5], [2, 6], [3, 7]]
+    assert verify_units(model, sets, inputs) <= 1e-5
+
+
 def test_two_inputs_are_passed_on() -> None:
     class Two(nn.Module):
         def __init__(self) -> None:

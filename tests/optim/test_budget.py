@@ -47,6 +47,24 @@ def test_warning_when_shrinkage_reaches_nothing() -> None:
     assert "any" in reachability([nn.Parameter(values)], 0.0, units="rows").warning
 
 
+def test_the_warning_of_a_single_group_left_is_whole() -> None:
+    reach = reachability([nn.Parameter(torch.tensor([0.0, 4.0]))], 0.5, units="rows")
+    assert reach.warning == (
+        "no group can reach zero by shrinkage alone: budget 0.5 is below the norm of every group left, 4 at least; "
+        "lmbda * sum(lr) would need at least 8 times as much"
+    )
+    nothing = reachability([nn.Parameter(torch.tensor([0.0, 4.0]))], 0.0, units="rows")
+    assert nothing.warning.endswith("lmbda * sum(lr) would need any as much")
+
+
+def test_no_warning_where_every_group_is_zero_already() -> None:
+    reach = reachability([nn.Parameter(torch.zeros(3))], 0.5, units="rows")
+    assert (reach.zero, reach.reachable, reach.share, reach.warning) == (3, 3, 1.0, None)
+    assert reach.lines()[0] == (
+        "shrink budget lmbda * sum(lr) = 0.5: at most 100.0 % of 3 groups can reach zero by shrinkage alone (3 are zero already)"
+    )
+
+
 def test_the_l1_norm_takes_the_budget_off_every_entry() -> None:
     """Four rows of norm 2.8 and more; two of them have no entry above the budget, and the method does bring those to zero."""
     param = nn.Parameter(torch.tensor([[2.0, -2.0], [-2.5, 2.9], [1.0, 3.1], [9.0, 0.1]], dtype=torch.float64))
