@@ -130,9 +130,10 @@ def test_si_sdr_closed_form():
 
 def test_si_sdr_of_what_has_no_part_of_the_reference():
     impulse = np.array([1.0, -1.0, 0.0, 0.0])
-    constants = (np.full(4, 0.25), np.full(4, 0.1), np.full(7, 0.1))  # 0.1 leaves a rounding error behind when it loses its mean
-    pairs = [(impulse, impulse[::-1].copy()), *((np.arange(len(each)) - 1.0, each) for each in constants)]
-    pairs += [(each, np.arange(len(each)) - 1.0) for each in constants]
+    pairs = [(impulse, impulse[::-1].copy())]
+    for constant in (np.full(4, 0.25), np.full(3, 0.1), np.full(7, 0.1)):  # 0.1 without its mean is a rounding error, not 0
+        rising = 1e4 + np.arange(len(constant)) ** 2 / 7
+        pairs += [(rising, constant), (constant, rising)]
     for reference, estimate in pairs:
         with pytest.raises(MetricError, match="^the estimate has no part of the reference, its SI-SDR is minus infinity$"):
             speech.si_sdr(reference, estimate, RATE)
