@@ -168,14 +168,16 @@ def si_sdr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> flo
     Source: Le Roux, Wisdom, Erdogan & Hershey (2019).
     """
     reference, estimate = checked_pair(reference, estimate, sample_rate)
+    constant = min(np.ptp(reference), np.ptp(estimate)) == 0  # nothing is left of it without its mean, but rounding
     reference, estimate = reference - reference.mean(), estimate - estimate.mean()
     power = float(reference @ reference)
     target = reference * (float(estimate @ reference) / power) if power > 0 else reference
     signal, distortion = float(target @ target), float(np.sum((target - estimate) ** 2))
-    if distortion <= np.finfo(np.float64).eps ** 2 * signal:
-        raise MetricError("the estimate is the reference up to a factor, its SI-SDR is infinite")
-    if signal == 0:
+    rounding = np.finfo(np.float64).eps ** 2
+    if constant or signal <= rounding * distortion:
         raise MetricError("the estimate has no part of the reference, its SI-SDR is minus infinity")
+    if distortion <= rounding * signal:
+        raise MetricError("the estimate is the reference up to a factor, its SI-SDR is infinite")
     return 10 * math.log10(signal / distortion)
 
 

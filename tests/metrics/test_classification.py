@@ -50,11 +50,14 @@ def test_confusion_agrees_with_counting() -> None:
 @pytest.mark.parametrize(
     ("labels", "predictions", "message"),
     [
-        ([0, 1], [0], "one prediction for each label"),
-        ([0, 3], [0, 0], "labels from 0 to 2, got 0 to 3"),
-        ([0], [-1], "predictions from 0 to 2"),
+        ([0, 1], [0], "expected one prediction for each label, got shapes (1,) and (2,); score all items"),
+        ([[0]], [[0]], "expected one prediction for each label, got shapes (1, 1) and (1, 1); score all items"),
+        ([0, 3], [0, 0], "expected labels from 0 to 2, got 0 to 3; set the number of classes"),
+        ([1, 2], [2, 3], "expected predictions from 0 to 2, got 2 to 3; set the number of classes"),
+        ([0], [-1], "expected predictions from 0 to 2, got -1 to -1; set the number of classes"),
     ],
 )
 def test_wrong_inputs_are_refused(labels: list[int], predictions: list[int], message: str) -> None:
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError) as caught:
         confusion_matrix(labels, predictions, 3)
+    assert str(caught.value) == message

@@ -48,8 +48,21 @@ def test_small_samples_have_no_interval() -> None:
 
 @pytest.mark.parametrize("level", [0.0, 1.0, math.nan])
 def test_level_is_checked(level: float) -> None:
-    with pytest.raises(ConfigError, match="interval level above 0 and below 1"):
+    with pytest.raises(ConfigError) as caught:
         estimate([1.0, 2.0], level)
+    assert str(caught.value) == f"expected an interval level above 0 and below 1, got {level}; use for instance 0.95"
+
+
+def test_every_statistic_takes_the_level() -> None:
+    # Half of 2, 4, 6 at 50 %: t(0.75, 2) = 0.816497; 0.816497 * 2 / sqrt(3) = 0.942809.
+    assert estimate([2, 4, 6], 0.5).high == pytest.approx(4.942809, abs=1e-5)
+    one = {who: {"item": {"A": score, "B": 0}} for who, score in (("ann", 2), ("bob", 4), ("cy", 6))}
+    ratings = _ratings(one)
+    found = [mean_scores(ratings, 0.5)["A"], listener_scores(ratings, 0.5)["A"], item_scores(ratings, 0.5)["item"]["A"]]
+    pair = paired_differences(ratings, ["B", "A"], 0.5)[0]
+    for each in (*found, pair.ratings, pair.listeners):
+        assert (each.n, each.mean, each.sd) == (3, 4.0, 2.0)
+        assert (each.low, each.high) == (pytest.approx(3.057191, abs=1e-5), pytest.approx(4.942809, abs=1e-5))
 
 
 def test_pooled_means_by_hand() -> None:

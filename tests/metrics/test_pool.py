@@ -227,3 +227,19 @@ def test_arguments_are_checked():
         Scorer(["stoi"], 0)
     with pytest.raises(ConfigError, match="workers >= 0"):
         Scorer(["stoi"], RATE, workers=-1)
+
+
+def test_workers_are_started_with_one_thread_and_the_rest_of_the_environment(monkeypatch):
+    asked = {}
+
+    class Popen:
+        def __init__(self, command, **options):
+            asked.update(options, command=command)
+
+    monkeypatch.setenv("KEPT", "yes")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setattr(pool.subprocess, "Popen", Popen)
+    pool._Worker()
+    assert asked["env"] == {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    assert asked["env"]["KEPT"] == "yes" and asked["start_new_session"] is True
+    assert asked["stdin"] == asked["stdout"] == subprocess.PIPE and asked["command"][:3] == [sys.executable, "-P", "-c"]

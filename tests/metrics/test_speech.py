@@ -123,11 +123,20 @@ def test_si_sdr_closed_form():
     reference, other = np.sin(2 * np.pi * 100 * t), np.sin(2 * np.pi * 200 * t)
     assert speech.si_sdr(reference, 3 * reference + 0.3 * other, RATE) == pytest.approx(20, abs=1e-9)
     assert speech.si_sdr(reference, -7 * (reference + 0.1 * other) + 5, RATE) == pytest.approx(20, abs=1e-9)
-    with pytest.raises(MetricError, match="infinite"):
+    assert speech.si_sdr(reference, reference + 1e-10 * other, RATE) == pytest.approx(200, abs=1e-3)
+    with pytest.raises(MetricError, match="^the estimate is the reference up to a factor, its SI-SDR is infinite$"):
         speech.si_sdr(reference, 2 * reference, RATE)
+
+
+def test_si_sdr_of_what_has_no_part_of_the_reference():
     impulse = np.array([1.0, -1.0, 0.0, 0.0])
-    with pytest.raises(MetricError, match="minus infinity"):
-        speech.si_sdr(impulse, impulse[::-1].copy(), RATE)
+    pairs = [(impulse, impulse[::-1].copy())]
+    for constant in (np.full(4, 0.25), np.full(3, 0.1), np.full(7, 0.1)):  # 0.1 without its mean is a rounding error, not 0
+        rising = 1e4 + np.arange(len(constant)) ** 2 / 7
+        pairs += [(rising, constant), (constant, rising)]
+    for reference, estimate in pairs:
+        with pytest.raises(MetricError, match="^the estimate has no part of the reference, its SI-SDR is minus infinity$"):
+            speech.si_sdr(reference, estimate, RATE)
 
 
 @pytest.mark.parametrize("name", SPEECH_METRICS)

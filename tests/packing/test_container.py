@@ -322,3 +322,68 @@ def test_failed_write_keeps_the_old_file(packed: Path, monkeypatch: pytest.Monke
     with pytest.raises(OutputError, match="disk full"):
         packing.pack(packed, {"w": torch.ones(3)}, config={})
     assert packed.read_bytes() == before and len(list(packed.parent.iterdir())) == 1
+
+
+def test_the_listing_and_the_report_say_every_size(tmp_path: Path) -> None:
+    path, config, meta = tmp_path / "m.apz", {"sample_rate": 16000}, {"seed": 1}
+    weights = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    book = cluster(weights, 2, weights != 0)
+    state = {"w": book.restore(weights != 0), "b": torch.tensor([1.5, -2.0])}
+    report = packing.pack(path, state, mask=Mask({"w": weights != 0}), codebooks={"w": book}, config=config, meta=meta)
+    found = packing.inspect(path)
+    w, b = found.records
+    size = path.stat().st_size
+    assert (report.path, report.disk_bytes, found.path, found.disk_bytes) == (path, size, path, size)
+    rows = [(each.name, each.kind, each.weights, each.levels, each.disk_bytes) for each in report.tensors]
+    assert rows == [("w", "sparse-codes", 4, 2, w.coded + 12), ("b", "raw", 2, 0, 20)]
+    assert report.overhead_bytes == size - w.coded - 12 - 20
+    assert str(found).splitlines() == [
+        f"{path}: {size} bytes, 2 tensors, format 1",
+        'config {"sample_rate": 16000}',
+        'meta {"seed": 1}',
+        f"w [2, 2] float32 sparse-codes K=2: {w.coded} of 16 bytes",
+        "b [2] float32 raw: 8 of 8 bytes",
+    ]
+    assert packing.unpack(str(path)).meta == meta and packing.inspect(str(path)).meta == meta
+
+
+def test_refusals_of_packing_say_what_was_got(tmp_path: Path) -> None:
+    state, path = {"w": torch.ones(3)}, tmp_path / "m.apz"
+    cases: tuple[tuple[dict[str, Any], dict[str, Any], str], ...] = (
+        (state, {"mask": Mask({"v": torch.ones(3, dtype=torch.bool)})}, "unknown tensor of a mask 'v' (known: w)"),
+        (state, {"codebooks": {"v": cluster(torch.ones(3), 1)}}, "unknown tensor of a codebook 'v' (known: w)"),
+        ({"": torch.ones(1)}, {}, "expected tensor names of 1..512 characters, got 0; rename the parameter"),
+        ({"x" * 513: torch.ones(1)}, {}, "expected tensor names of 1..512 characters, got 513; rename the parameter"),
+    )
+    for tensors, options, message in cases:
+        with pytest.raises(ConfigError) as caught:
+            packing.pack(path, tensors, config={}, **options)
+        assert str(caught.value) == message
+    assert not list(tmp_path.iterdir())
+    packing.pack(path, {"x" * 512: torch.ones(1)}, config={})
+    assert list(packing.unpack(path).state) == ["x" * 512]
+
+
+REASONS = {
+    "no shape": "tensor '0.weight' has a bad shape",
+    "unknown dtype": "tensor '0.weight' has an unknown dtype or kind",
+    "unknown kind": "tensor '0.weight' has an unknown dtype or kind",
+    "masked 2": "tensor '0.weight' has a bad length",
+    "odd length": "tensor '0.weight' has a bad length",
+    "too many levels": "tensor '0.weight' has a bad codebook",
+    "empty name": "a tensor has a bad name",
+    "duplicate name": "a tensor stands twice",
+    "short record": "a record has the wrong fields",
+    "extra key": "expected config, meta and tensors",
+    "config no dict": "config, meta or tensors are of the wrong type",
+}
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_bad_headers_are_told_by_their_fault(packed: Path, name: str) -> None:
+    header, rest = parts(packed.read_bytes())
+    HOSTILE[name](header)
+    packed.write_bytes(build(header, rest))
+    with pytest.raises(CheckpointError) as caught:
+        packing.unpack(packed)
+    assert str(caught.value) == f"{packed}: bad header of a packed model ({REASONS[name]}); write the file again"

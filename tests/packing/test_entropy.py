@@ -11,6 +11,7 @@ from audioprune.packing.entropy import (
     BadStream,
     Reader,
     Writer,
+    _write_levels,
     estimated_bits,
     read_increasing,
     read_symbols,
@@ -117,3 +118,74 @@ def test_foreign_bytes_are_refused() -> None:
         except BadStream:
             refused += 1
     assert refused > 100
+
+
+def test_refusals_name_the_fault() -> None:
+    """Each stream is written as no writer of a sound sequence would."""
+    ends = Writer()
+    ends.uniform(np.array([1]), 6)
+    ends.uniform(np.array([3, 2]), 9)
+    with pytest.raises(BadStream, match="^a frequency table ends before it starts$"):
+        read_symbols(Reader(ends.finish()), 5, 9)
+    same = Writer()
+    same.uniform(np.array([1]), 6)
+    same.uniform(np.array([3, 3]), 9)
+    assert read_symbols(Reader(same.finish()), 5, 9).tolist() == [3] * 5
+    empty = Writer()
+    empty.uniform(np.array([1]), 6)
+    empty.uniform(np.array([2, 3]), 9)
+    _write_levels(empty, np.array([0, 0]))
+    with pytest.raises(BadStream, match="^a frequency table is out of range$"):
+        read_symbols(Reader(empty.finish()), 5, 9)
+    level = Writer()
+    write_increasing(level, np.array([1.0], np.float32))
+    write_symbols(level, np.array([0]), 33)
+    with pytest.raises(BadStream, match="^a codebook does not increase$"):
+        read_increasing(Reader(level.finish()), 2)
+    far = Writer()
+    far.packed(np.array([(1 << 32) - 1]), np.array([32]))
+    write_symbols(far, np.array([1]), 33)
+    with pytest.raises(BadStream, match="^a codebook leaves the range of float32$"):
+        read_increasing(Reader(far.finish()), 2)
+    infinite = Writer()
+    infinite.packed(np.array([(1 << 31) + 0x7F800000]), np.array([32]))
+    with pytest.raises(BadStream, match="^a codebook holds NaN or infinity$"):
+        read_increasing(Reader(infinite.finish()), 1)
+    for coded, message in ((b"abc", "the stream ends in zeros"), (b"\1\0\0\0\1\0\0\0", "data left after the last symbol")):
+        with pytest.raises(BadStream, match=f"^{message}$"):
+            Reader(coded).check_end()
+
+
+def test_what_needs_no_bits_takes_none() -> None:
+    writer = Writer()
+    writer.uniform(np.zeros(5, int), 1)
+    writer.uniform(np.zeros(0, int), 9)
+    writer.table(np.zeros(4, int), np.array([3]))
+    writer.table(np.zeros(0, int), np.array([3, 1]))
+    write_symbols(writer, np.zeros(4, int), 1)
+    write_symbols(writer, np.zeros(0, int), 7)
+    write_increasing(writer, np.empty(0, np.float32))
+    assert writer.bits == 0 and writer.finish() == b""
+    reader = Reader(b"")
+    assert reader.uniform(5, 1).tolist() == [0] * 5 and reader.uniform(0, 9).size == 0
+    assert reader.table(4, np.array([3])).tolist() == [0] * 4 and reader.table(0, np.array([3, 1])).size == 0
+    assert read_symbols(reader, 4, 1).tolist() == [0] * 4 and read_symbols(reader, 0, 7).size == 0
+    assert read_increasing(reader, 0).size == 0
+    reader.check_end()
+
+
+def test_bits_are_known_before_coding() -> None:
+    writer = Writer()
+    writer.uniform(np.arange(4), 8)
+    assert writer.bits == 12
+    writer.packed(np.array([1, 1 << 20]), np.array([3, 40]))
+    assert writer.bits == 12 + 43
+    other = Writer()
+    other.table(np.array([0, 0, 1]), np.array([3, 1]))
+    assert other.bits == pytest.approx(2 * np.log2(4 / 3) + 2, abs=1e-5)
+    writer.extend(other)
+    assert writer.bits == pytest.approx(55 + 2 * np.log2(4 / 3) + 2, abs=1e-5)
+    assert estimated_bits(np.array([[0, 0], [4, 4]])).tolist() == [0.0, 11.0]  # no table: 8 bits and 3
+    counts = np.array([[1000, 0, 24, 0]])
+    entropy = 1000 * np.log2(1024 / 1000) + 24 * np.log2(1024 / 24)
+    assert estimated_bits(counts)[0] == pytest.approx(entropy + 3 * 2 + 2 * 2 + 8)

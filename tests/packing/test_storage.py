@@ -106,3 +106,50 @@ def test_what_does_not_fit_is_refused() -> None:
         storage({"w": weights}, {"w": weights > 0}, {"w": cluster(weights[:3], 2)})
     with pytest.raises(ConfigError, match="sizes"):
         compression_ratio(1.0, -1.0)
+
+
+def test_every_number_of_a_row() -> None:
+    weights = torch.tensor([[1.0, 0.0, 2.0], [0.0, 0.0, 3.0]])
+    mask, book = weights != 0, cluster(weights, 2, weights != 0)
+    state = {"plain": weights, "masked": weights, "shared": book.restore(mask), "bias": torch.zeros(3), "count": torch.tensor(7)}
+    parameters = ["plain", "masked", "shared", "bias"]
+    sizes = storage(state, {"masked": mask, "shared": mask}, {"shared": book}, parameters=parameters)
+    positions = 6.0  # bits of 3 of 6
+    codes = math.log2(3) + 2 * math.log2(3 / 2)
+    rows = [
+        ("plain", 6, 3, 0, 24, 12.0, (96 + positions) / 8),
+        ("masked", 6, 3, 0, 24, 12.0, (96 + positions) / 8),
+        ("shared", 6, 3, 2, 24, (3 + 64) / 8, (64 + codes + positions) / 8),
+        ("bias", 3, 3, 0, 12, 12.0, 12.0),
+        ("count", 1, 1, 0, 0, 0.0, 8.0),
+    ]
+    found = [(r.name, r.weights, r.kept, r.levels, r.bytes_fp32, r.bytes_paper, r.bytes_ideal) for r in sizes.per_tensor]
+    assert found == [(*row[:-1], pytest.approx(row[-1])) for row in rows]
+    assert (sizes.bytes_fp32, sizes.bytes_paper) == (84, 12 + 12 + 67 / 8 + 12)
+    assert storage({"count": torch.tensor(7)}).bytes_fp32 == 4  # without names everything is a parameter
+
+
+def test_refusals_say_what_was_got() -> None:
+    weights = torch.ones(6)
+    cases = (
+        (
+            lambda: storage({"w": weights}, {"v": weights > 0}),
+            "expected masks and codebooks of tensors in the state, got 'v'; use those of the same model",
+        ),
+        (
+            lambda: storage({"w": weights}, None, {"v": cluster(weights, 1)}),
+            "expected masks and codebooks of tensors in the state, got 'v'; use those of the same model",
+        ),
+        (
+            lambda: storage({"w": weights}, {"w": weights > 0}, {"w": cluster(weights[:3], 2)}),
+            "w: expected 6 codes, one for each kept weight, got 3; quantize with this mask",
+        ),
+        (lambda: compression_ratio(1.0, -1.0), "expected sizes of 0 bytes or more, got 1.0 and -1.0; measure them again"),
+        (lambda: compression_ratio(math.inf, 1.0), "expected sizes of 0 bytes or more, got inf and 1.0; measure them again"),
+        (lambda: compression_ratio(1.0, math.nan), "expected sizes of 0 bytes or more, got 1.0 and nan; measure them again"),
+    )
+    for call, message in cases:
+        with pytest.raises(ConfigError) as caught:
+            call()
+        assert str(caught.value) == message
+    assert compression_ratio(8.0, 2.0) == 4.0 and compression_ratio(0.0, 0.0) == math.inf

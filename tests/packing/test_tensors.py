@@ -132,3 +132,58 @@ def test_random_bodies_never_pass_unseen() -> None:
         except (BadStream, ValueError):
             refused += 1
     assert refused > 300
+
+
+def test_refusals_say_what_was_got() -> None:
+    weights, keep = torch.ones(4, 5), torch.ones(4, 5, dtype=torch.bool)
+    codebook = "w: expected the weights to be the values of their codebook, got others; quantize the model again"
+    book = cluster(weights, 1)
+    falling = Codebook(torch.tensor([2.0, 1.0]), torch.tensor([1] * 20, dtype=torch.uint8))
+    beyond = Codebook(torch.tensor([1.0]), torch.tensor([1] * 20, dtype=torch.uint8))
+    none = torch.zeros(4, 5, dtype=torch.bool)
+    cases = (
+        (Piece(weights, keep.t(), None), "w: expected a mask of shape (4, 5), got (5, 4); use this model's mask"),
+        (Piece(weights, none, None), "w: expected zeros where the mask removes, got other values; apply the mask first"),
+        (
+            Piece(weights.to_sparse(), None, None),
+            "w: expected a dense tensor of a known dtype, got torch.sparse_coo float32; convert it first",
+        ),
+        (
+            Piece(torch.ones(2, dtype=torch.complex32), None, None),
+            "w: expected a dense tensor of a known dtype, got torch.strided complex32; convert it first",
+        ),
+        (Piece(2 * weights, None, book), codebook),
+        (Piece(weights.double(), None, book), codebook),
+        (Piece(weights[:2], None, book), codebook),
+        (Piece(weights, None, falling), codebook),
+        (Piece(weights, None, beyond), codebook),
+    )
+    for piece, message in cases:
+        with pytest.raises(ConfigError) as caught:
+            encode("w", piece)
+        assert str(caught.value) == message
+
+
+def test_a_record_says_what_its_body_is() -> None:
+    weights = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    record, body = encode("w", Piece(weights, weights != 0, cluster(weights, 2, weights != 0)))
+    assert (record.name, record.shape, record.dtype, record.kind) == ("w", (2, 2), "float32", "sparse-codes")
+    assert (record.masked, record.levels, record.coded, record.raw) == (True, 2, len(body), 0)
+    assert (record.size, record.itemsize) == (4, 4)
+    plain, bytes_ = encode("b", Piece(torch.tensor([1.5, -2.0]), None, None))
+    assert plain == Record("b", (2,), "float32", "raw", False, 0, 0, 8) and bytes_ == torch.tensor([1.5, -2.0]).numpy().tobytes()
+
+
+def test_bodies_of_a_wrong_length_are_refused() -> None:
+    raw = Record("x", (2,), "float32", "raw", False, 0, 0, 8)
+    for body in (bytes(7), bytes(9)):
+        with pytest.raises(BadStream, match="^the plain part has the wrong length$"):
+            decode(raw, body)
+    codes = Record("x", (2,), "float32", "codes", False, 0, 0, 0)
+    with pytest.raises(BadStream, match="^a codebook of 0 values for 2 weights$"):
+        decode(codes, b"")
+    with pytest.raises(BadStream, match="^a bool that is neither 0 nor 1$"):
+        decode(Record("x", (2,), "bool", "raw", False, 0, 0, 2), b"\1\2")
+    planes = Record("x", (9,), "int16", "bytes", False, 0, 0, 3)
+    with pytest.raises(BadStream, match="^the plain part is too short$"):
+        decode(planes, b"abc")

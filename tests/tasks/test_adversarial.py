@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from shown import Shown
 from tiny_runs import TinySet, TinySpeech
 from torch import Tensor, nn
 
@@ -18,6 +19,7 @@ from audioprune.errors import ConfigError, DataError, InterruptedRun
 from audioprune.metrics.pool import Scorer
 from audioprune.models.dcae import DCAE
 from audioprune.settings import Settings
+from audioprune.tasks import adversarial
 from audioprune.tasks.adversarial import Adversarial
 from audioprune.training import Fit
 
@@ -324,3 +326,66 @@ def test_clean_is_judged_against_one_and_enhanced_against_zero() -> None:
     coded, clean, enhanced = torch.zeros(2, 1, 8), torch.full((2, 1, 8), 3.0), torch.full((2, 1, 8), 0.5)
     assert float(task._discriminator_loss(coded, clean, enhanced)) == 2 * ((3 - 1) ** 2 + 0.5**2)
     assert float(task._generator_loss(coded, enhanced)) == 2 * (0.5 - 1) ** 2
+
+
+def test_what_is_not_given_is_that_of_the_source() -> None:
+    task = Adversarial()
+    assert (task.sample_rate, task.hop_length, task.z_seeds, task.frames_per_call) == (16000, 8192, 3, 32)
+    frames = task.frames
+    assert (frames.length, frames.pre_emphasis, frames.level, frames.overlap) == (16384, 0.95, None, 0)
+    assert (task.gan_weight, task.gan_factor) == (1.0, 1.0)
+    assert (task.l1.initial, task.l1.decay, task.l1.first_epoch, task.l1.epoch, int(task.l1.fallen)) == (100.0, 0.0, 100, 0, 0)
+    assert task.shared() == {"sample_rate": 16000} and set(task.modules()) == {"l1", "discriminator"}
+
+
+def test_every_setting_reaches_its_place() -> None:
+    task = _task(level=0.1, overlap=16, pre_emphasis=0.5, gan_weight=2.0, gan_factor=0.5, l1_weight=7.0, l1_decay=0.1, l1_decay_from=3)
+    assert task.frames == adversarial.Frames(256, 0.5, 0.1, 16)
+    assert (task.hop_length, task.gan_weight, task.gan_factor, task.frames_per_call) == (128, 2.0, 0.5, 4)
+    assert (task.l1.initial, task.l1.decay, task.l1.first_epoch) == (7.0, 0.1, 3)
+    assert _task(hop_length=None).hop_length == 128 and _task(hop_length=256).hop_length == 256 and _task(hop_length=1).hop_length == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"hop_length": 0}, "expected hop_length from 1 to frame_length 256, got 0; change task.hop_length"),
+        ({"hop_length": 257}, "expected hop_length from 1 to frame_length 256, got 257; change task.hop_length"),
+        ({"gan_weight": -1.0}, "expected gan_weight as a finite number from 0 on, got -1.0; change task.gan_weight"),
+        ({"gan_factor": float("inf")}, "expected gan_factor as a finite number from 0 on, got inf; change task.gan_factor"),
+        ({"l1_weight": -0.5}, "expected l1_weight as a finite number from 0 on, got -0.5; change task.l1_weight"),
+        ({"l1_decay": -0.5}, "expected l1_decay as a finite number from 0 on, got -0.5; change task.l1_decay"),
+        (
+            {"gan_factor": 0.0, "l1_weight": 0.0},
+            "expected a loss, got l1_weight=0 without an adversarial one; change task.l1_weight or task.gan_weight",
+        ),
+        ({"z_seeds": 0}, "expected z_seeds of at least 1, got 0; change task.z_seeds"),
+        ({"frames_per_call": 0}, "expected frames_per_call of at least 1, got 0; change task.frames_per_call"),
+        ({"l1_decay_from": -1}, "expected l1_decay_from of at least 0, got -1; change task.l1_decay_from"),
+    ],
+)
+def test_refusals_say_what_was_got(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _task(**wrong)
+    assert str(caught.value) == message
+
+
+def test_the_refused_level_is_named() -> None:
+    batch = _batch()
+    batch["clean"] = batch["clean"] * (2.5 / batch["clean"].abs().max())
+    with pytest.raises(DataError) as caught:
+        _step(_task(), _model(), batch)
+    assert str(caught.value) == (
+        "expected samples within -1..1, got a peak of 2.5, which the model's output cannot reach; set task.level, for instance 0.1, "
+        "or data.rms_normalise=false"
+    )
+    batch["clean"] = batch["clean"] * (2.0 / batch["clean"].abs().max())
+    _step(_task(), _model(), batch)
+
+
+def test_progress_names_the_variant_and_counts_every_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Shown()
+    monkeypatch.setattr(adversarial, "progress", shown)
+    with Scorer(["l1"], 16000, 0) as scorer:
+        found = _task().score(Copy(), Coded().tests()["aac-24k"], scorer, condition="aac-24k", variant="mine")
+    assert shown.calls == [("mine on aac-24k", 3, [1, 1, 1])] and found["mixture"]["label"] == "Coded"

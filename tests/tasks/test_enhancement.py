@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from shown import Shown
 from tiny_runs import TinySpeech
 from torch import Tensor, nn
 
 from audioprune.errors import ConfigError
 from audioprune.metrics.pool import Scorer
 from audioprune.models.fdnn import FDNN
+from audioprune.tasks import enhancement
 from audioprune.tasks.enhancement import TARGETS, Enhancement
 
 DATA = TinySpeech()
@@ -144,3 +146,70 @@ def test_an_output_that_is_not_finite_is_a_failed_item_with_a_reason(tmp_path: P
         found = _task().score(Constant(float("nan")), DATA.tests()["white_0dB"], scorer, condition="white_0dB", variant="mine")
     assert found["mine"]["n_valid"]["si_sdr"] == 0 and found["mine"]["metrics"]["si_sdr"] is None
     assert len(found["mine"]["failures"]) >= 2 and found["mixture"]["n_valid"]["si_sdr"] == 2
+
+
+def test_what_is_not_given_is_that_of_the_paper() -> None:
+    task = Enhancement()
+    assert (task.sample_rate, task.frame_length, task.hop_length, task.frame_batch, task.dry) == (16000, 320, 160, None, 0.0)
+    assert task.waveform is False and type(task.target).__name__ == "RatioMask"
+    assert (task.target.stft.n_fft, task.target.stft.hop_length) == (320, 160)
+    assert (task.target.ola_norm, task.target.feature) == ("window", "magnitude")
+    assert [Enhancement(target=target).target.output for target in ("magnitude", "complex")] == ["mapping", "mapping"]
+
+
+@pytest.mark.parametrize("target", ["irm", "magnitude", "complex"])
+def test_every_setting_reaches_the_target(target: str) -> None:
+    options = {} if target == "irm" else {"output": "mask"}
+    task = _task(target, ola_norm="window_squared", feature="cube_root", sample_rate=8000, dry=0.5, **options)
+    assert (task.target.ola_norm, task.target.feature, task.sample_rate, task.dry) == ("window_squared", "cube_root", 8000, 0.5)
+    assert (task.target.stft.n_fft, task.target.stft.hop_length) == (32, 16)
+    assert target == "irm" or task.target.output == "mask"
+    assert task.shared() == {"bins": 17, "frames_per_second": 500.0}
+
+
+def test_waveform_models_share_the_length_of_frames() -> None:
+    task = _task("waveform")
+    assert task.waveform is True and task.shared() == {"frame_length": 32, "frames_per_second": 1000.0}
+    assert (task.target.frame_length, task.target.hop_length) == (32, 16)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_shape_of_an_output_is_that_of_what_is_wanted(target: str) -> None:
+    task, batch = _task(target), _batch()
+    wanted = task.target.wanted(batch["noisy"], batch["clean"])
+    assert task.output_shape(batch) == tuple(wanted.shape)
+    valid, counts = task._valid_frames(batch, wanted), task._frame_counts(batch)
+    shape = [1] * wanted.ndim
+    shape[0], shape[task.target.frame_dim] = wanted.shape[0], wanted.shape[task.target.frame_dim]
+    assert list(valid.shape) == shape and valid.dtype == wanted.dtype
+    assert valid.flatten(1).tolist() == [[1.0] * int(n) + [0.0] * (valid.flatten(1).shape[1] - int(n)) for n in counts]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": "mask"}, "unknown target 'mask' (known: complex, irm, magnitude, waveform)"),
+        ({"ola_norm": "none"}, "unknown ola_norm 'none' (known: window, window_squared)"),
+        ({"feature": "xyz"}, "unknown feature of the target irm 'xyz' (known: cube_root, log, magnitude)"),
+        ({"target": "complex", "feature": "log"}, "unknown feature of the target complex 'log' (known: cube_root, magnitude)"),
+        ({"output": "mask"}, "unknown output of the target irm 'mask' (known: mapping)"),
+        (
+            {"target": "magnitude", "output": "mask", "frame_batch": 4},
+            "task.frame_batch: expected null where the output is a mask, got 4; change one of the two",
+        ),
+        ({"dry": 1}, "task.dry: expected a share from 0 to below 1, got 1; 0 returns the estimate alone"),
+        ({"dry": -0.1}, "task.dry: expected a share from 0 to below 1, got -0.1; 0 returns the estimate alone"),
+    ],
+)
+def test_wrong_settings_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Enhancement(**options)
+    assert str(caught.value) == message
+
+
+def test_progress_names_the_variant_and_counts_every_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Shown()
+    monkeypatch.setattr(enhancement, "progress", shown)
+    with Scorer(["l1"], 16000, 0) as scorer:
+        _task().score(Constant(1.0), DATA.tests()["white_0dB"], scorer, condition="white_0dB", variant="mine")
+    assert shown.calls == [("mine on white_0dB", 2, [1, 1])]

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import torch
 import torch.nn.functional as F
+from shown import Shown
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -20,7 +21,7 @@ from audioprune.data.notes import collate
 from audioprune.dsp import mu_law_encode
 from audioprune.errors import ConfigError, DataError, InterruptedRun
 from audioprune.settings import Settings
-from audioprune.tasks import generation
+from audioprune.tasks import generation, note_scoring
 from audioprune.tasks.generation import NextSample, Reconstruction
 from audioprune.training import Fit
 
@@ -274,3 +275,68 @@ def test_training_lowers_the_loss_and_resumes_to_the_same_bits(name: str, tmp_pa
     parts = _fit(tmp_path / "parts", name)
     for key, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[key])
+
+
+def test_what_is_not_given_is_that_of_the_paper() -> None:
+    task = Reconstruction()
+    distance = task.distance
+    assert (task.kind, task.loudness, task.sample_rate) == ("audio", "rms", 16000)
+    assert (distance.form, distance.eps, distance.base) == ("log_power", 5e-3, "l1")
+    assert [each.n_fft for each in distance.transforms] == [32, 128, 256, 512, 1024]
+    follower = NextSample()
+    told = follower.conditioning
+    assert (follower.example_s, follower.sample_rate, told.kind) == (1.0, 16000, "none")
+    assert (told.mels, told.pitches, told.families, told.instruments) == (80, (0, 127), 0, 0)
+
+
+def test_every_setting_reaches_its_place() -> None:
+    options = {"mels": 20, "pitches": (50, 70), "families": 3, "instruments": 4, "sample_rate": 8000}
+    told = NextSample(conditioning="note", example_s=60, **options).conditioning
+    assert (told.kind, told.mels, told.pitches, told.families, told.instruments, told.sample_rate) == ("note", 20, (50, 70), 3, 4, 8000)
+    task = Reconstruction(inputs="controls", stft_windows=[64], eps=0.1, base="mse", loudness="a_weighted", sample_rate=8000)
+    assert (task.kind, task.loudness, task.sample_rate) == ("controls", "a_weighted", 8000)
+    assert (task.distance.eps, task.distance.base, task.distance.transforms[0].n_fft) == (0.1, "mse", 64)
+    assert Reconstruction(spectral="linear_log").distance.form == "linear_log"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: NextSample(example_s=-0.1), "expected example_s from 0 to 60 s, got -0.1; use for instance 1"),
+        (lambda: NextSample(example_s=61), "expected example_s from 0 to 60 s, got 61; use for instance 1"),
+        (lambda: Reconstruction(inputs="notes"), "unknown inputs 'notes' (known: audio, controls)"),
+        (lambda: Reconstruction(loudness="lufs"), "unknown loudness 'lufs' (known: a_weighted, rms)"),
+        (
+            lambda: NextSample().generate(Halves(), {}, 1),
+            "expected a model with a method generate(), got Halves; add one or use another model",
+        ),
+    ],
+)
+def test_refusals_say_what_was_got(make: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make()
+    assert str(caught.value) == message
+
+
+def test_what_models_share_and_are_told() -> None:
+    assert NextSample(conditioning="mel", sample_rate=8000).shared() == {"sample_rate": 8000, "conditioning": 80}
+    assert Reconstruction(sample_rate=8000).shared() == {"sample_rate": 8000}
+    assert Reconstruction(inputs="controls").shared() == {"sample_rate": 16000, "block_size": 160}
+    assert [NextSample(conditioning=kind).listens(Ahead()) for kind in ("none", "mel", "note")] == [False, True, False]
+    assert Reconstruction().listens(Halves())
+    assert [Reconstruction(inputs="controls").listens(Curves(latent)) for latent in (0, 2)] == [False, True]
+    assert NextSample().tags() == NextSample(conditioning="mel").tags() == Reconstruction().tags() == ()
+    assert NextSample(conditioning="note").tags() == Reconstruction(inputs="controls").tags() == ("pitch", "velocity")
+    assert NextSample(conditioning="note", families=1).tags() == ("pitch", "velocity", "family")
+    assert NextSample(conditioning="note", families=1, instruments=2).tags() == ("pitch", "velocity", "family", "instrument")
+    for task in (NextSample(), Reconstruction()):
+        assert task.better("loss", 1.0, 2.0) and not task.better("loss", 1.0, 1.0)
+        assert task.monitors == ("loss",) and task.scores_audio is False
+
+
+@pytest.mark.parametrize(("task", "model"), [(NextSample(example_s=0), Ahead), (Reconstruction(stft_windows=[64]), Halves)])
+def test_progress_names_the_variant_and_counts_every_note(task: Any, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Shown()
+    monkeypatch.setattr(note_scoring, "progress", shown)
+    task.score(model(), Notes(), condition="test", variant="dense")
+    assert shown.calls == [("dense on test", 6, [1] * 6)]

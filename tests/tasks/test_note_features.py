@@ -94,11 +94,55 @@ def test_mel_features_follow_the_note() -> None:
     assert high[0, :, 12000].argmax() > features[0, :, 12000].argmax()
 
 
-def test_wrong_settings_are_refused() -> None:
-    for options, message in (
-        ({"kind": "pitch"}, "unknown conditioning"),
-        ({"pitches": (72, 60)}, "expected pitches as"),
-        ({"mels": 0}, "expected mels as a whole number of at least 1, got 0; correct task.mels"),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            Conditioning(**options)
+_PITCHES = "expected pitches as [lowest, highest] within 0..127, got {}; use [0, 127]"
+_WHOLE = "expected {} as a whole number of at least {}, got {}; correct task.{}"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "pitch"}, "unknown conditioning 'pitch' (known: mel, none, note)"),
+        ({"pitches": (72, 60)}, _PITCHES.format([72, 60])),
+        ({"pitches": (60,)}, _PITCHES.format([60])),
+        ({"pitches": (-1, 60)}, _PITCHES.format([-1, 60])),
+        ({"pitches": (60, 128)}, _PITCHES.format([60, 128])),
+        ({"mels": 0}, _WHOLE.format("mels", 1, 0, "mels")),
+        ({"mels": 8.0}, _WHOLE.format("mels", 1, 8.0, "mels")),
+        ({"families": -1}, _WHOLE.format("families", 0, -1, "families")),
+        ({"families": 2.5}, _WHOLE.format("families", 0, 2.5, "families")),
+        ({"instruments": -1}, _WHOLE.format("instruments", 0, -1, "instruments")),
+    ],
+)
+def test_wrong_settings_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Conditioning(**options)
+    assert str(caught.value) == message
+
+
+def test_the_smallest_settings_are_taken() -> None:
+    assert Conditioning("mel", mels=1).channels == 1
+    for pitches in ((0, 0), (127, 127)):
+        assert Conditioning("note", pitches=pitches, families=0, instruments=0).channels == 2
+
+
+def test_what_is_not_given_is_that_of_the_source() -> None:
+    found = Conditioning()
+    assert (found.kind, found.mels, found.pitches, found.families, found.instruments) == ("none", 80, (0, 127), 0, 0)
+    assert found.sample_rate == 16000
+    audio = _tone(440, 0.5, 320)
+    assert torch.equal(loudness_curve(audio), loudness_curve(audio, "rms", 16000, 160))
+    batch = {"audio": audio, "pitch": torch.tensor([69])}
+    assert torch.equal(controls(batch)[0], controls(batch, "rms", 16000, 160)[0])
+    note = torch.tensor([69]), torch.tensor([100]), 4
+    assert torch.equal(played_loudness(*note), played_loudness(*note, "rms", 16000, 160))
+
+
+def test_an_imagined_note_by_its_formula() -> None:
+    share = (torch.arange(8 * 160) + 0.5) / (8 * 160)
+    seconds = share * 8 * 160 / 8000
+    rise, fall = (seconds / 0.02).clamp_max(1), torch.where(share > 0.75, 10 ** (-2 * (share - 0.75) / 0.25), 1.0)
+    level = 0.05 + 0.6 * (64 / 127) ** 1.5
+    sine = level * torch.sin(2 * math.pi * 440 * seconds) * rise * fall
+    expected = sine.reshape(8, 160).square().mean(1).sqrt()
+    found = played_loudness(torch.tensor([69]), torch.tensor([64]), 8, "rms", 8000, 160)
+    assert torch.allclose(found[0], expected, rtol=1e-4, atol=1e-6)

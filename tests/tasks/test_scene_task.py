@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from shown import Shown
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from audioprune import signals
 from audioprune.errors import ConfigError, InterruptedRun
 from audioprune.settings import Settings
+from audioprune.tasks import scenes
 from audioprune.tasks.scenes import SceneClassification
 from audioprune.training import Fit
 
@@ -265,3 +267,58 @@ def test_values_out_of_range_are_refused() -> None:
     for options in ({"classes": 1}, {"mixup": -0.1}, {"mixup": math.nan}, {"mixup": math.inf}, {"roll_frames": -1}, {"roll_frames": 1.5}):
         with pytest.raises(ConfigError, match=next(iter(options))):
             SceneClassification(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"classes": 1}, "expected at least 2 classes, got 1; give the number of classes of the corpus"),
+        ({"classes": 3.0}, "expected at least 2 classes, got 3.0; give the number of classes of the corpus"),
+        ({"mixup": -0.1}, "expected mixup of at least 0, got -0.1; use for instance 0.3, or 0 for none"),
+        ({"roll_frames": -1}, "expected roll_frames of at least 0, got -1; use for instance 50, or 0 for none"),
+    ],
+)
+def test_refusals_say_what_was_got(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        SceneClassification(**options)
+    assert str(caught.value) == message
+
+
+def test_other_classes_say_how_to_go_on(batch: dict[str, Any]) -> None:
+    cases = (
+        (lambda: SceneClassification().loss(Net(), batch), "expected a model with output (6, 10), got (6, 3); set model.classes=10"),
+        (
+            lambda: SceneClassification(classes=2).loss(Net(2), batch),
+            "expected labels below 2, got 2; set task.classes to those of the corpus",
+        ),
+        (
+            lambda: SceneClassification(classes=4).score(Net(4), Clips(6, 0), condition="test", variant="v"),
+            "expected data of 4 classes, got 3; set task.classes=3 and train anew",
+        ),
+    )
+    for call, message in cases:
+        with pytest.raises(ConfigError) as caught:
+            call()
+        assert str(caught.value) == message
+
+
+def test_what_is_not_given_is_that_of_the_source() -> None:
+    task = SceneClassification()
+    assert (task.classes, task.mixup, task.roll_frames, task.sample_rate) == (10, 0.3, 50, 22050)
+    smallest = SceneClassification(classes=2, mixup=0, roll_frames=0, sample_rate=8000)
+    assert (smallest.classes, smallest.mixup, smallest.roll_frames, smallest.sample_rate) == (2, 0, 0, 8000)
+    assert smallest.shared() == {"classes": 2} and task.scores_audio is False
+
+
+def test_progress_names_the_variant_and_counts_every_clip(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Shown()
+    monkeypatch.setattr(scenes, "progress", shown)
+    SceneClassification(classes=3).score(Recorder(), Clips(35, 0), condition="test", variant="pruned")
+    assert shown.calls == [("pruned on test", 35, [16, 16, 3])]
+
+
+def test_classes_without_names_are_numbers() -> None:
+    data = Clips(6, 0)
+    items = [data[index] for index in range(6)]
+    row = SceneClassification(classes=3).score(Recorder(), items, condition="test", variant="v")["v"]
+    assert row["classes"] == ["0", "1", "2"] and row["n"] == 6
