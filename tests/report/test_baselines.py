@@ -159,6 +159,8 @@ def test_a_trivial_error_of_a_lottery_is_compared_within_two_percent() -> None:
         (("sisdr",), (1.1e-3,), False),
         (("lsd",), (-0.5,), False),  # a distance: smaller is better
         (("lsd",), (0.5,), True),
+        (("lsd",), (-6e-4,), True),
+        (("lsd",), (-1.1e-3,), False),
         (("mr_stft",), (-0.5,), False),
         (("stoi", "sisdr"), (0.0, 5.0), True),  # STOI decides where it was measured
         (("stoi", "pesq_raw_nb"), (0.0, 0.1), False),
