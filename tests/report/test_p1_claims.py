@@ -275,6 +275,8 @@ def test_pruning_during_training_in_numbers() -> None:
         "STOI +0.0000 [+0.0000, +0.0000] (recordings 0.0100)"
     )
     assert _judged(DURING, *systems) == [_claim(DURING, "during", "held", numbers, AS_CLAIMED)]
+    nothing = (_system(DCAE_PR, 0.06, sparsity=0.0), _system(POST, 0.06, sparsity=0.0))
+    assert _judged(DURING, *nothing)[0].numbers.startswith("sparsity 0.0 against 0.0 %; ")
     untrained = [replace(s, entry=replace(s.entry, jobs=tuple(replace(j, rows=()) for j in s.entry.jobs))) for s in systems]
     assert "; epochs 0 against 0; " in _judged(DURING, *untrained)[0].numbers
 
@@ -369,3 +371,14 @@ def test_the_table_of_claims_says_how_to_read_it() -> None:
         "the 95 % interval of the second's gain over the recordings, which a change must exceed.",
         "A note of two lines.",
     )
+
+
+@pytest.mark.parametrize("kind", [DCAE, POST, DCAE_10])
+def test_a_model_no_better_than_its_input_shows_nothing(kind) -> None:
+    claim = {DCAE: REDUCTION, POST: DURING, DCAE_10: SMALLER}[kind]
+    system = _system(DCAE_PR, 0.06, 1000, 0.5)
+    mixture = {"kind": "score", "variant": "mixture", "noise": "aac", "snr_db": None, "metrics": {"stoi": 0.9}}
+    jobs = tuple(replace(job, rows=(*job.rows, mixture)) for job in system.entry.jobs)
+    idle = replace(system, entry=replace(system.entry, jobs=jobs))
+    (found,) = _judged(claim, idle, _system(kind, 0.06, sparsity=0.4))
+    assert (found.status, found.reason) == ("not shown", "DCAE_pr is no better than mixture")
