@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from audioprune.errors import ConfigError
-from audioprune.optim import HSPG, options
+from audioprune.optim import ADMM, HSPG, OBProxSG, ProxSG, options
 
 
 def _param(seed: int = 0, shape: tuple[int, ...] = (20, 5), dtype: torch.dtype = torch.float64) -> nn.Parameter:
@@ -134,3 +134,33 @@ def test_the_defaults_of_hspg_are_those_of_its_description() -> None:
     stated |= {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "regularizer_inside_moments": False}
     stated |= {"target_group_sparsity": None, "fused": None, "maximize": False}
     assert {key: group[key] for key in stated} == stated
+
+
+COMMON = {"lr": 0.1, "lmbda": 0.2, "base": "sgd", "momentum": 0.0, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
+COMMON |= {"fused": None, "maximize": False}
+OWN = {
+    "proxsg": (ProxSG, {}, {"norm": "group"}),
+    "obproxsg": (OBProxSG, {"prox_steps": 5}, {"norm": "l1", "prox_steps": 5, "orthant_steps": None}),
+    "admm": (
+        ADMM,
+        {"rho": 1.0, "inner_steps": 3},
+        {"rho": 1.0, "inner_steps": 3, "target_group_sparsity": None, "primal_square": 0.0, "dual_square": 0.0},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_the_defaults_of_the_others_are_those_of_their_descriptions(kind: str) -> None:
+    make, given, stated = OWN[kind]
+    (group,) = make([_param()], 0.1, lmbda=0.2, units="rows", **given).param_groups
+    assert {key: group[key] for key in COMMON | stated} == COMMON | stated
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_the_others_refuse_no_group_and_wrong_options_too(kind: str) -> None:
+    make, given, _ = OWN[kind]
+    with pytest.raises(ConfigError):
+        make([_param()], 0.1, lmbda=0.2, **given)
+    for name in given:
+        with pytest.raises(ConfigError, match=name):
+            make([_param()], 0.1, lmbda=0.2, units="rows", **{**given, name: -1})
