@@ -28,6 +28,8 @@ def test_share_rounds_halves_up(share: float, count: int, expected: int) -> None
 def test_scores_far_below_one_are_told_apart() -> None:
     scores = torch.tensor([3e-9, 1e-9, -2e-9, 1e-30, 2e-9, -1e-30])
     assert [smallest(scores, count).nonzero().flatten().tolist() for count in (1, 2, 3, 5)] == [[2], [2, 5], [2, 3, 5], [1, 2, 3, 4, 5]]
+    for kind in (torch.float32, torch.float64):
+        assert ranks(scores.to(kind)).tolist() == [5, 3, 0, 2, 4, 1]
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan"), float("inf")])
