@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shown import Shown
 
 from audioprune.errors import AudiopruneError, ConfigError, DataError
 from audioprune.metrics import METRICS, pool
@@ -243,3 +244,25 @@ def test_workers_are_started_with_one_thread_and_the_rest_of_the_environment(mon
     assert asked["env"] == {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     assert asked["env"]["KEPT"] == "yes" and asked["start_new_session"] is True
     assert asked["stdin"] == asked["stdout"] == subprocess.PIPE and asked["command"][:3] == [sys.executable, "-P", "-c"]
+
+
+def test_progress_counts_every_recording_of_a_known_number(monkeypatch):
+    shown = Shown()
+    monkeypatch.setattr(pool, "progress", shown)
+    with Scorer(["l1"], RATE) as scorer:
+        assert scorer.workers == 1 and scorer.sample_rate == RATE and scorer.metrics == ("l1",)
+        scorer.score(_items(2))
+        scorer.score(_items(1), "scores of mine")
+        scorer.score(iter(_items(1)))
+    assert shown.calls == [("scoring", 2, [1, 1]), ("scores of mine", 1, [1])]
+
+
+def test_refusals_say_what_was_got():
+    for rate, workers in ((0, 1), (-1, 0), (RATE, -1)):
+        with pytest.raises(ConfigError) as caught:
+            Scorer(["l1"], rate, workers)
+        assert str(caught.value) == f"expected a positive sample_rate and workers >= 0, got {rate} and {workers}; correct them"
+    with pytest.raises(DataError) as caught:
+        summarise([])
+    assert str(caught.value) == "expected at least one scored recording, got none; check the test set"
+    assert Scorer(["l1"], 1, 0).workers == 0

@@ -189,3 +189,36 @@ def test_reference_recordings(name, expected, shared_data):
     reference, rate = soundfile.read(folder / "speech.wav")
     estimate, _ = soundfile.read(folder / "speech_bab_0dB.wav")
     assert SPEECH_METRICS[name](reference, estimate, rate) == pytest.approx(expected, abs=1e-4 if name == "pesq_raw_nb" else 1e-6)
+
+
+def test_checks_say_what_was_got():
+    x = talk(0.1)
+    cases = (
+        ((x[None], x, RATE), "expected two signals (T,), got shapes (1, 1600) and (1600,); score one channel at a time"),
+        ((x, x[None], RATE), "expected two signals (T,), got shapes (1600,) and (1, 1600); score one channel at a time"),
+        ((x, x[:-1], RATE), "expected equal lengths, got 1600 and 1599 samples; cut or pad one of them"),
+        ((x, x, 0), "expected a positive sample rate, got 0; give it in Hz"),
+        ((x, x, RATE, 0.2), "expected at least 0.2 s, got 0.1 s"),
+        ((x[:0], x[:0], RATE), "expected at least 0 s, got 0 s"),
+        ((x * np.nan, x, RATE), "the reference holds NaN or infinite samples"),
+        ((x, x * np.inf, RATE), "the estimate holds NaN or infinite samples"),
+        ((np.full(9, 1e-6), np.ones(9), RATE), "the reference is silent"),
+        ((np.ones(9), np.full(9, -1e-6), RATE), "the estimate is silent"),
+        ((0 * x, x, RATE, 0.0, True), "the reference is silent"),
+    )
+    for arguments, message in cases:
+        with pytest.raises(MetricError) as caught:
+            speech.checked_pair(*arguments)
+        assert str(caught.value) == message
+    found = speech.checked_pair(np.float32([1, 2]), [0, 0], 1, 2.0, silent_estimate=True)
+    assert [each.dtype for each in found] == [np.float64] * 2 and [each.tolist() for each in found] == [[1, 2], [0, 0]]
+    assert speech.checked_pair([2e-6], [2e-6], 1)[1].tolist() == [2e-6]
+
+
+def test_rates_that_are_refused():
+    assert speech.rate_refusal("pesq_wb", 15999) == "wide-band PESQ needs 16000 Hz or more, got 15999 Hz; use pesq_nb"
+    for metric in ("pesq_nb", "pesq_raw_nb"):
+        told = speech.rate_refusal(metric, 11025)
+        assert told == "PESQ needs 8000 or 16000 Hz, got 11025 Hz; resample both signals to 8000 Hz"
+        assert speech.rate_refusal(metric, 8000) == speech.rate_refusal(metric, 16000) == speech.rate_refusal(metric, 44100) == ""
+    assert speech.rate_refusal("pesq_wb", 16000) == speech.rate_refusal("stoi", 4000) == speech.rate_refusal("none", 1) == ""
