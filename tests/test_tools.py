@@ -151,7 +151,7 @@ def test_listen_makes_a_test_and_reads_its_ratings(tmp_path: Path, capsys: pytes
 
     data = {"name": "x", "_target_": "listening_parts.corpus"}
     systems = {"A": str(model_file(tmp_path / "a.safetensors"))}
-    keys = {"test": "custom", "systems": systems, "items": 1, "seed": 0, "duration_s": [0.1, 9.0]}
+    keys = {"test": "custom", "systems": systems, "model": None, "items": 1, "seed": 0, "duration_s": [0.1, 9.0]}
     keys |= {"conditions": ["*"], "loudness_lufs": -23.0, "title": "", "page": True, "webmushra": False, "results": None, "threads": 1}
     tools.listen(OmegaConf.create({"action": "export", "out": str(tmp_path / "t1"), "data": data, **keys}))
     assert f"wrote {tmp_path / 't1' / 't1.html'}" in capsys.readouterr().out

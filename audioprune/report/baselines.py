@@ -32,10 +32,9 @@ def no_better(entry: Entry) -> str:
     """
     if entry.variant == "mixture" or entry.status:
         return ""
-    found = [
-        _of_seed(scores, _inputs(job)) or _without_weights(size)
-        for job, scores, size in zip(entry.jobs, entry.scores, entry.sizes, strict=False)
-    ]
+    sizes = entry.sizes or ({},) * len(entry.jobs)
+    seeds = zip(entry.jobs, entry.scores, sizes, strict=False)
+    found = [_of_seed(scores, _inputs(job)) or _without_weights(size) for job, scores, size in seeds]
     marked = [text for text in found if text]
     if not marked:
         return ""
