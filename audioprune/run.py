@@ -107,7 +107,6 @@ class Run:
     scale_differs: list[str] = field(default_factory=list)
     steps: Mapping[str, Step] = field(default_factory=dict)
     beside: str | None = None
-
     stamp: dict[str, Any] = field(default_factory=dict)
     parent: str | None = None
 

@@ -51,3 +51,13 @@ def slack_of(text: str) -> float:
     plain = text.split("±")[0].strip().removesuffix("x").strip()
     decimals = len(plain.partition(".")[2])
     return 0.5 * 10.0**-decimals * 1.001
+
+
+def times(value: float | None, factor: float) -> float | None:
+    """Return a number times a factor, or None where there is no number."""
+    return None if value is None else factor * value
+
+
+def ratio(above: float | None, below: float | None) -> float | None:
+    """Return a quotient, or None where a number is missing or the divisor is 0."""
+    return above / below if above is not None and below else None

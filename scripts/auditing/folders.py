@@ -147,7 +147,9 @@ class ModelFacts:
             if name in mask:
                 keep = mask[name].numpy()
             elif name in parameters and (quantised or tensor.dim() > 1):
-                keep = tensor.numpy() != 0  # zeros of a weight count as removed, however they came about
+                keep = (
+                    tensor.numpy() != 0
+                )  # zeros of a weight count as removed, however they came about
             yield tensor.numpy(), keep, quantised, name in parameters
 
     def _bytes_paper(self) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from scripts.auditing.cells import Cell, Recompute
+from scripts.auditing.cells import Cell, Recompute, ratio, times
 from scripts.auditing.folders import Folder, facts, opened, trained_weights
 from scripts.auditing.scores import DISTANCES, confusion, half_interval, values
 
@@ -139,19 +139,11 @@ def _lottery(folder: Folder, row: dict[str, Any], key: str) -> Recompute | None:
         "params_nonzero": lambda: facts(file).number("nonzero"),
         "bytes_file": lambda: facts(file).number("bytes_file"),
         "flops_s": lambda: facts(file).number("flops_s"),
-        "disk": lambda: _times(facts(file).number("params"), 4),
+        "disk": lambda: times(facts(file).number("params"), 4),
         "mask_sparsity": lambda: _masked_share(file),
-        "multiplier": lambda: _ratio(row.get("test"), _first(folder).get("test")),
+        "multiplier": lambda: ratio(row.get("test"), _first(folder).get("test")),
     }
     return rules.get(key)
-
-
-def _times(value: float | None, factor: float) -> float | None:
-    return None if value is None else factor * value
-
-
-def _ratio(above: float | None, below: float | None) -> float | None:
-    return above / below if above is not None and below else None
 
 
 def _first(folder: Folder) -> dict[str, Any]:
@@ -175,7 +167,7 @@ def _iteration(folder: Folder, row: dict[str, Any], key: str) -> Recompute | Non
     if key == "nonzero":
         return lambda: _kept(file)
     if key == "remaining_share":
-        return lambda: _ratio(_kept(file), facts(file).number("params"))
+        return lambda: ratio(_kept(file), facts(file).number("params"))
     match = re.fullmatch(r"density_per_tensor/(.+)", key)
     return partial(_density, file, match[1]) if match else None
 
@@ -232,7 +224,7 @@ def _groups(folder: Folder, row: dict[str, Any], key: str) -> Recompute | None:
     if file is None:
         return None
     if key == "filter_sparsity":
-        return lambda: _ratio(_zero_filters(file, row)[0], _zero_filters(file, row)[1])
+        return lambda: ratio(_zero_filters(file, row)[0], _zero_filters(file, row)[1])
     match = re.fullmatch(r"layers/(\d+)/(zero|filters)", key)
     if match:
         name, which = row["layers"][int(match[1])]["name"], 0 if match[2] == "zero" else 1

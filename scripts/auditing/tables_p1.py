@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from scripts.auditing.cells import times
 from scripts.auditing.folders import Folder, opened, trained_weights
 from scripts.auditing.joins import (
     final_rows,
@@ -69,7 +70,7 @@ def models(folders: Sequence[Folder], row: dict[str, str], column: str) -> float
         mine, variant = _behind(folders, row["Model"])
     if column == "Seeds":
         return float(len(mine)) or None
-    return _times(_of_title(folders, mine, variant, title), factor)
+    return times(_of_title(folders, mine, variant, title), factor)
 
 
 def _of_title(
@@ -114,14 +115,14 @@ def timing(folders: Sequence[Folder], row: dict[str, str], column: str) -> float
     title, factor = split_unit(column)
     gain = re.fullmatch(r"(.+) gain", title)
     if gain and metric_of(gain[1]):
-        return _times(
+        return times(
             over_seeds(mine, lambda folder: _number(folder, variant, "gain", metric_of(gain[1]))),
             factor,
         )
     if column == "Seeds":
         return float(len(mine)) or None
     return (
-        _times(_of_title(folders, mine, variant, title), factor)
+        times(_of_title(folders, mine, variant, title), factor)
         if title != "Epochs trained"
         else None
     )
@@ -178,10 +179,6 @@ def schedule(folders: Sequence[Folder], row: dict[str, str], column: str) -> flo
     return {_short(name): value for name, value in found[0]["sparsity_per_tensor"].items()}.get(
         row["layer"]
     )
-
-
-def _times(value: float | None, factor: float) -> float | None:
-    return None if value is None else factor * value
 
 
 RULES = {

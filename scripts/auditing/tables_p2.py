@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from scripts.auditing.cells import ratio, times
 from scripts.auditing.folders import Folder
 from scripts.auditing.joins import (
     final_rows,
@@ -88,8 +89,9 @@ def table(folders: Sequence[Folder], row: dict[str, str], column: str) -> float 
     elif title == "per non-zero":
         found = over_seeds(
             mine,
-            lambda folder: _ratio(
-                size_of(folder, variant, "bytes_paper"), size_of(folder, variant, "nonzero"), 8
+            lambda folder: times(
+                ratio(size_of(folder, variant, "bytes_paper"), size_of(folder, variant, "nonzero")),
+                8,
             ),
         )
     else:
@@ -135,12 +137,8 @@ def _score(folder: Folder, variant: str, title: str, snr: float) -> float | None
     return over_conditions(rows, "metrics", metric) if metric else None
 
 
-def _ratio(above: float | None, below: float | None, factor: float = 1.0) -> float | None:
-    return factor * above / below if above is not None and below else None
-
-
 def _rate(folder: Folder, variant: str) -> float | None:
-    return _ratio(
+    return ratio(
         size_of(folder, "uncompressed", "bytes_fp32"), size_of(folder, variant, "bytes_paper")
     )
 
@@ -162,7 +160,7 @@ def remaining(folders: Sequence[Folder], row: dict[str, str], column: str) -> fl
     return (
         100.0
         if step == 0 and column == "mean"
-        else _times100(over_seeds(mine, lambda folder: _left(folder, step), column == "std"))
+        else times(over_seeds(mine, lambda folder: _left(folder, step), column == "std"), 100)
     )
 
 
@@ -173,10 +171,6 @@ def _left(folder: Folder, step: int) -> float | None:
         if row.get("iteration") == step
     ]
     return found[-1] if found else None
-
-
-def _times100(value: float | None) -> float | None:
-    return None if value is None else 100 * value
 
 
 def scores(folders: Sequence[Folder], row: dict[str, str], column: str) -> float | None:
