@@ -1,7 +1,7 @@
 """How a dense checkpoint is stored: tensors and JSON facts in one safetensors file whose every bit is under a digest.
 
 It stores what it is given and rebuilds nothing by itself; the packed model file is in audioprune.packing, building a model from a
-configuration in run.py.
+configuration in experiment/run.py.
 """
 
 from __future__ import annotations

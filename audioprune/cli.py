@@ -234,7 +234,7 @@ def _differences(verb: str, config: Any) -> list[str]:
     """Return the keys in which a job is not the experiment that it names; without one no scale can be declared."""
     from hydra.core.hydra_config import HydraConfig
 
-    from audioprune.presets import differing
+    from audioprune.experiment.presets import differing
 
     chosen = HydraConfig.get().runtime.choices.get("experiment")
     if not chosen:
@@ -256,7 +256,7 @@ def _preset(verb: str, experiment: str) -> dict[str, Any]:
 def _compared(config: Any) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
-    from audioprune.presets import GROUPS
+    from audioprune.experiment.presets import GROUPS
 
     return {"scale": config.scale} | {group: OmegaConf.to_container(config[group], resolve=True) for group in GROUPS}
 
@@ -302,7 +302,7 @@ def _compose_and_run(verb: str) -> None:
     from omegaconf import OmegaConf
 
     from audioprune import schema
-    from audioprune.identity import run_name
+    from audioprune.experiment.config_hash import run_name
 
     schema.register()
     sys.path.insert(0, os.getcwd())

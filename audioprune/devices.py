@@ -1,6 +1,6 @@
 """Where a model computes, and that nothing but the configuration decides how: the one place that chooses a device.
 
-Variables of the environment that change numbers and that we do not own enter the run's hash, see identity.py.
+Variables of the environment that change numbers and that we do not own enter the run's hash, see experiment/config_hash.py.
 """
 
 from __future__ import annotations

@@ -16,12 +16,12 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
-from audioprune import agreement
 from audioprune.data.note_names import read_name
 from audioprune.data.notes import NoteStore
 from audioprune.errors import ConfigError, DataError, unknown_name
+from audioprune.experiment import agreement
+from audioprune.experiment.model_io import instantiate, load_model_file
 from audioprune.files import write_atomic
-from audioprune.loading import instantiate, load_model_file
 from audioprune.stored import corpus_of
 
 _WARM_UP_SAMPLES = 800

@@ -1,6 +1,6 @@
 """On which machines a model would run: small platforms, their limits, and whether a model's costs stay within them.
 
-The costs are counted in cost.py; nothing here needs torch, so that reports can read platforms too.
+The costs are counted in experiment/cost.py; nothing here needs torch, so that reports can read platforms too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a model file says of how it was made, read without torch, and which corpus and task a command with that file means.
 
 A file is believed only what is data: a class of this package, or the one that the user named, with plain arguments. Whether the
-bytes are whole is verified where the model is loaded (loading.py).
+bytes are whole is verified where the model is loaded (experiment/model_io.py).
 """
 
 from __future__ import annotations

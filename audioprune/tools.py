@@ -36,8 +36,8 @@ def info(config: Any) -> None:
     """Print parameters, sizes and costs of a model."""
     from omegaconf import OmegaConf
 
-    from audioprune import cost
-    from audioprune.loading import build_model, load_model_file, require_example
+    from audioprune.experiment import cost
+    from audioprune.experiment.model_io import build_model, load_model_file, require_example
 
     plain = OmegaConf.to_container(config, resolve=True)
     if plain["checkpoint"]:
@@ -63,8 +63,8 @@ def info(config: Any) -> None:
 
 def _model_config(plain: dict[str, Any]) -> dict[str, Any]:
     """Return the configuration of a model that no corpus decides about."""
-    from audioprune import agreement
-    from audioprune.loading import instantiate
+    from audioprune.experiment import agreement
+    from audioprune.experiment.model_io import instantiate
 
     task = instantiate(agreement.complete_task(plain["task"])) if plain.get("task") else None
     return agreement.complete_model(plain["model"], task)
@@ -87,7 +87,7 @@ def data(config: Any) -> None:
     from omegaconf import OmegaConf
 
     from audioprune.data.checks import check_tree
-    from audioprune.loading import instantiate
+    from audioprune.experiment.model_io import instantiate
 
     plain = OmegaConf.to_container(config, resolve=True)
     if plain["action"] == "check" and plain["root"]:
@@ -138,8 +138,8 @@ def listen(config: Any, overrides: Sequence[str] = ()) -> None:
     import torch
 
     from audioprune import stored
+    from audioprune.experiment.model_io import instantiate
     from audioprune.listening.export import Plan, export
-    from audioprune.loading import instantiate
 
     plain = stored.effective(plain, overrides)
     stored.check(plain, overrides)

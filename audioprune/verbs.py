@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.errors import ConfigError
+from audioprune.experiment.run import run_job
 from audioprune.report import closing_line, summary_table
-from audioprune.run import run_job
 
 _NEED_A_MODEL = ("quantize", "eval")
 
@@ -19,7 +19,7 @@ def experiment(config: Any, folder: Path, overrides: list[str], differs: list[st
         config: The composed configuration.
         folder: The run folder.
         overrides: The command line.
-        differs: Keys in which the configuration is not the preset that it names, see `audioprune.presets.differing`.
+        differs: Keys in which the configuration is not the preset that it names, see `audioprune.experiment.presets.differing`.
 
     Returns:
         ``"finished"`` or ``"cached"``.

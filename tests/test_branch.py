@@ -16,7 +16,7 @@ from tiny_runs import TinySet, TinySpeech, config, in_child, open_run, rows, sta
 import audioprune
 from audioprune import checkpoint
 from audioprune.errors import ConfigError
-from audioprune.run import Run
+from audioprune.experiment.run import Run
 from audioprune.steps import FitBudget, Prune, SameSizeBaseline, Train
 
 MODEL = {"name": "dcae", "_target_": "audioprune.models.dcae.DCAE", "channels": [16, 16, 16], "width": 0.5, "kernel_size": 5}

@@ -11,9 +11,10 @@ from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from audioprune import agreement, schema
+from audioprune import schema
 from audioprune.errors import ConfigError
-from audioprune.identity import config_hash, run_name
+from audioprune.experiment import agreement
+from audioprune.experiment.config_hash import config_hash, run_name
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 RUN_VERBS = ("train", "prune", "quantize", "eval")
@@ -131,7 +132,7 @@ def test_every_experiment_has_a_desk_sibling() -> None:
 
 @pytest.mark.parametrize("experiment", [name for name in _options("experiment") if name.endswith("_desk")])
 def test_desk_models_build_and_run(experiment: str) -> None:
-    from audioprune.loading import build_model
+    from audioprune.experiment.model_io import build_model
 
     config = OmegaConf.to_container(_compose("prune", f"experiment={experiment}").model, resolve=True)
     model = build_model(agreement.complete_model(config), trusted=True).eval()
@@ -252,7 +253,7 @@ def test_a_pattern_of_speakers_passes_the_command_line() -> None:
 def test_a_folder_of_three_classes_decides_them(experiment: str) -> None:
     from types import SimpleNamespace
 
-    from audioprune.loading import instantiate
+    from audioprune.experiment.model_io import instantiate
 
     plain = _check(_compose("prune", f"experiment={experiment}", "data=class_folder", "data.root=/c"))
     features = SimpleNamespace(sample_rate=32000, hop_length=320, mels=plain["data"]["mels"], shape=(2, 256, 1001))

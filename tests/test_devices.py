@@ -14,8 +14,8 @@ from toys import ToyData, ToyModel, ToyTask
 
 from audioprune.devices import chosen_device, open_accelerator
 from audioprune.errors import ConfigError
-from audioprune.identity import VARIABLES, config_hash
-from audioprune.run_folder import environment
+from audioprune.experiment.config_hash import VARIABLES, config_hash
+from audioprune.experiment.run_folder import environment
 from audioprune.settings import Settings
 from audioprune.steps.lottery import _device
 from audioprune.tools import generate

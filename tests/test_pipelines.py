@@ -15,9 +15,10 @@ from omegaconf import OmegaConf
 from tiny_runs import config, rows, start, step
 from torch.utils.data import Dataset
 
-from audioprune import loading, schema
+from audioprune import schema
 from audioprune.data.scene_corpus import collate
-from audioprune.loading import load_model_file
+from audioprune.experiment import model_io
+from audioprune.experiment.model_io import load_model_file
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 NAMES = sorted(path.stem for path in (CONF / "pipeline").glob("*.yaml"))
@@ -100,7 +101,7 @@ def composed() -> Iterator[dict[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(loading, "_package_task", lambda task: task)
+    monkeypatch.setattr(model_io, "_package_task", lambda task: task)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -16,8 +16,8 @@ from tiny_runs import MyNet, config, open_run, rows, start, step
 
 from audioprune import checkpoint, packing, stored
 from audioprune.errors import CheckpointError, DataError
-from audioprune.identity import config_hash
-from audioprune.loading import load_model_file
+from audioprune.experiment.config_hash import config_hash
+from audioprune.experiment.model_io import load_model_file
 
 CORPUS = {
     "name": "synthetic_speech",

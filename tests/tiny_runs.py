@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from audioprune import run as run_module
+from audioprune.experiment import run as run_module
 from audioprune.files import read_lines
 
 RATE = 16000

@@ -18,6 +18,7 @@ import numpy as np
 import soundfile
 
 from audioprune.errors import ConfigError, OutputError
+from audioprune.experiment.results import clean
 from audioprune.files import check_writable, write_atomic, write_json
 from audioprune.listening.items import Item, choose_items
 from audioprune.listening.loudness import SAMPLE_RATE
@@ -27,7 +28,6 @@ from audioprune.listening.systems import System, check_systems, load_system
 from audioprune.listening.webmushra import RESOURCES, configuration, to_yaml
 from audioprune.metrics.listening import CONTROLS, MID_ANCHOR
 from audioprune.progress import progress
-from audioprune.results import clean
 from audioprune.signals import check_stop
 
 _LOG = logging.getLogger(__name__)

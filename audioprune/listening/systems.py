@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.experiment.model_io import instantiate, load_model_file
 from audioprune.files import sha256_file
 from audioprune.listening.items import Item
-from audioprune.loading import instantiate, load_model_file
 from audioprune.places import model_file
 
 CUSTOM = "custom"

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from audioprune.experiment.results import clean
 from audioprune.files import write_json
 from audioprune.report.figures import COLORS, MARKERS, Figure, new_canvas, save_figure, styled
 from audioprune.report.tables import NOT_AVAILABLE, Column, Table, csv_text, write_table
-from audioprune.results import clean
 
 Row = Mapping[str, Any]
 GRADES = ("Bad", "Poor", "Fair", "Good", "Excellent")

@@ -26,11 +26,11 @@ from audioprune.compress.select import share_of
 from audioprune.compress.sensitivity import BETAS, Candidates, CurvePoint
 from audioprune.compress.weight_groups import INPUTS, OUTPUTS, GroupKinds, weight_groups
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.experiment.model_io import load_model_file
+from audioprune.experiment.model_size import save_model
+from audioprune.experiment.results import clean, write_csv
+from audioprune.experiment.run import Run
 from audioprune.files import append_line, read_lines
-from audioprune.loading import load_model_file
-from audioprune.results import clean, write_csv
-from audioprune.run import Run
-from audioprune.scoring import save_model
 from audioprune.signals import check_stop
 from audioprune.steps.folding import fold_first
 from audioprune.steps.needs import ascending, check_items, not_negative, whole

@@ -11,8 +11,8 @@ from torch import nn
 from audioprune.checkpoint import seeded
 from audioprune.compress.masks import prunable
 from audioprune.errors import ConfigError
-from audioprune.loading import build_model
-from audioprune.run import Run
+from audioprune.experiment.model_io import build_model
+from audioprune.experiment.run import Run
 from audioprune.steps.evaluate import Evaluate
 from audioprune.steps.train import Train
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from audioprune.errors import ConfigError
-from audioprune.loading import instantiate
-from audioprune.run import Run, Step, execute
-from audioprune.step_state import Repetition, repetition_of
+from audioprune.experiment.model_io import instantiate
+from audioprune.experiment.run import Run, Step, execute
+from audioprune.experiment.step_state import Repetition, repetition_of
 
 
 @dataclass

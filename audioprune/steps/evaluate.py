@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.loading import load_model_file
+from audioprune.experiment.model_io import load_model_file
+from audioprune.experiment.model_size import save_model, size_row
+from audioprune.experiment.run import Run, walk
+from audioprune.experiment.step_state import repetition_of
 from audioprune.metrics import check_metrics
 from audioprune.metrics.pool import Scorer
 from audioprune.places import cache_folder
-from audioprune.run import Run, walk
-from audioprune.scoring import save_model, size_row
 from audioprune.signals import check_stop
-from audioprune.step_state import repetition_of
 
 
 @dataclass

@@ -9,8 +9,8 @@ from torch import nn
 
 from audioprune.compress.evidence import evaluating
 from audioprune.compress.weight_norm import fold_weight_norm_, is_normed
-from audioprune.loading import build_model
-from audioprune.run import Run
+from audioprune.experiment.model_io import build_model
+from audioprune.experiment.run import Run
 
 
 def fold_first(run: Run, path: str) -> None:

@@ -20,11 +20,11 @@ from audioprune.compress.schedule import Cubic
 from audioprune.compress.trim import dead_units, trim_, trim_state
 from audioprune.compress.unit_groups import unit_candidates
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.experiment.results import write_csv
+from audioprune.experiment.run import Run
+from audioprune.experiment.step_state import state_path
 from audioprune.files import append_line, read_lines
-from audioprune.results import write_csv
-from audioprune.run import Run
 from audioprune.signals import check_stop
-from audioprune.step_state import state_path
 from audioprune.steps.control import say_enough
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.needs import check_items, fraction, not_negative, units_of, whole

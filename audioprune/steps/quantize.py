@@ -12,9 +12,9 @@ from torch import Tensor
 from audioprune.compress import kmeans, levels
 from audioprune.compress.kmeans import Codebook
 from audioprune.compress.masks import prunable
+from audioprune.experiment.results import write_csv
+from audioprune.experiment.run import Run
 from audioprune.files import read_lines
-from audioprune.results import write_csv
-from audioprune.run import Run
 from audioprune.steps.folding import fold_first
 from audioprune.steps.needs import check_items, not_negative, whole
 from audioprune.steps.prune import store_finding

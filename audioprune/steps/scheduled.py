@@ -16,8 +16,8 @@ from audioprune.compress.masks import complete, prunable
 from audioprune.distiller import Schedule, ScheduleHook, factor_for, load_schedule, scaled
 from audioprune.distiller.pruners import Memory
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.results import write_csv
-from audioprune.run import Run
+from audioprune.experiment.results import write_csv
+from audioprune.experiment.run import Run
 from audioprune.settings import Settings
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.prune import Trim, record_iteration

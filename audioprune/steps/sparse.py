@@ -18,10 +18,10 @@ from torch.optim import Optimizer
 
 from audioprune.compress.units import UnitSet
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.experiment.run import Run
+from audioprune.experiment.step_state import SparseTraining
 from audioprune.optim import ADMM, HSPG, OBProxSG, ProxSG, Reach, kept_units, reachability, shrink_budget
-from audioprune.run import Run
 from audioprune.settings import Settings, build_optimizer, build_schedule
-from audioprune.step_state import SparseTraining
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.train import check_monitor, open_fit, train_row
 from audioprune.steps.unit_groups import entries_of, groups_of, rounded, unit_norms

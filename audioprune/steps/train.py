@@ -13,7 +13,7 @@ from audioprune.compress.unit_groups import unit_groups
 from audioprune.compress.units import UnitSet
 from audioprune.compress.weight_groups import GroupKinds, weight_groups
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.run import Run
+from audioprune.experiment.run import Run
 from audioprune.settings import Settings
 from audioprune.steps.needs import not_negative, units_of, whole
 from audioprune.training import Fit, Outcome

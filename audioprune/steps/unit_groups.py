@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from audioprune.compress.trim import removable
 from audioprune.compress.units import Slice, UnitSet
 from audioprune.errors import ConfigError
+from audioprune.experiment.results import write_csv
+from audioprune.experiment.run import Run
+from audioprune.experiment.step_state import SparseTraining
 from audioprune.optim import kept_units
 from audioprune.optim.groups import Layout
 from audioprune.optim.steps import group_norms
-from audioprune.results import write_csv
-from audioprune.run import Run
-from audioprune.step_state import SparseTraining
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.prune import Trim
 

@@ -16,10 +16,10 @@ from torch import nn
 from audioprune.compress.evidence import evaluating
 from audioprune.compress.loss_oracle import LossOracle
 from audioprune.errors import ConfigError, DataError, unknown_name
+from audioprune.experiment.run import Run
 from audioprune.metrics import LOWER_IS_BETTER, METRICS
 from audioprune.metrics.pool import Scorer
 from audioprune.places import cache_folder
-from audioprune.run import Run
 from audioprune.signals import check_stop
 
 LOSS = "loss"

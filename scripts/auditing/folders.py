@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from audioprune.loading import LoadedModel, load_model_file
+from audioprune.experiment.model_io import LoadedModel, load_model_file
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _LAYERS = (

@@ -14,8 +14,8 @@ from pesq import pesq
 from pystoi import stoi
 from scipy import stats
 
-from audioprune import agreement
-from audioprune.loading import instantiate
+from audioprune.experiment import agreement
+from audioprune.experiment.model_io import instantiate
 from audioprune.metrics.pool import ItemScores
 from scripts.auditing.folders import Folder, opened
 

@@ -15,9 +15,9 @@ from audioprune.compress.masks import Mask, prunable
 from audioprune.compress.ties import check_ties, join_views_, tie_key
 from audioprune.compress.trim import trim_
 from audioprune.compress.units import Slice, UnitSet, rows
-from audioprune.cost import cost
 from audioprune.errors import ConfigError
-from audioprune.loading import build_model
+from audioprune.experiment.cost import cost
+from audioprune.experiment.model_io import build_model
 from audioprune.packing import pack
 from audioprune.settings import Settings
 from audioprune.training import Fit

@@ -13,9 +13,9 @@ from audioprune.compress.masks import prunable
 from audioprune.compress.trim import dead_units, trim_, zero_units_
 from audioprune.compress.unit_proof import verify_units
 from audioprune.compress.units import check_unit_sets, tensors_of
-from audioprune.cost import cost
 from audioprune.errors import ConfigError
-from audioprune.loading import restore_model
+from audioprune.experiment.cost import cost
+from audioprune.experiment.model_io import restore_model
 from audioprune.models.dcae import CHANNELS, DCAE
 from audioprune.packing import pack, unpack
 

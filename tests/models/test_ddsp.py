@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from audioprune.cost import cost
 from audioprune.errors import ConfigError, DataError
+from audioprune.experiment.cost import cost
 from audioprune.models.ddsp import DDSP
 
 TINY = {"hidden": 12, "latent": 4, "encoder_width": 6, "partials": 10, "filter_size": 16, "reverb_length": 500}

@@ -14,8 +14,8 @@ from audioprune.compress.trim import dead_units, trim_
 from audioprune.compress.unit_proof import verify_units
 from audioprune.compress.units import UnitSet, check_unit_sets, tensors_of
 from audioprune.compress.weight_groups import expand
-from audioprune.cost import cost
-from audioprune.loading import require_example, restore_model
+from audioprune.experiment.cost import cost
+from audioprune.experiment.model_io import require_example, restore_model
 from audioprune.models.ddsp import DDSP
 from audioprune.models.sing import SING
 from audioprune.models.wavenet import WaveNet

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from audioprune.cost import cost
 from audioprune.errors import ConfigError, DataError
+from audioprune.experiment.cost import cost
 from audioprune.models.sing import SING
 
 TINY = {"channels": 32, "dimension": 8, "kernel_size": 64, "stride": 16, "context": 5}

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from audioprune.cost import cost
 from audioprune.errors import ConfigError, DataError
+from audioprune.experiment.cost import cost
 from audioprune.models.wavenet import CausalConv, ClassConv, WaveNet
 
 TINY = {"residual": 8, "gate": 8, "skip": 16, "end": 16, "classes": 64, "layers": 6}

@@ -14,8 +14,8 @@ from toys import ToyData, ToyModel, ToySet, ToyTask
 from audioprune import packing, signals
 from audioprune.compress.loss_oracle import BatchLoss
 from audioprune.errors import ConfigError, InterruptedRun
+from audioprune.experiment.run import Run
 from audioprune.files import read_lines
-from audioprune.run import Run
 from audioprune.settings import Settings
 from audioprune.steps import FitBudget, SensitivityCurves, Train
 from audioprune.steps.analyse import fractions_of

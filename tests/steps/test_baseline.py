@@ -10,8 +10,8 @@ from tiny_runs import config, open_run, rows
 
 from audioprune.compress.masks import prunable
 from audioprune.errors import ConfigError
-from audioprune.loading import load_model_file
-from audioprune.run import Run
+from audioprune.experiment.model_io import load_model_file
+from audioprune.experiment.run import Run
 from audioprune.steps import Prune, SameSizeBaseline
 from audioprune.steps.baseline import remaining_parameters
 

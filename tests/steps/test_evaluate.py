@@ -8,10 +8,10 @@ import pytest
 import torch
 from tiny_runs import config, open_run, rows
 
-from audioprune import scoring
 from audioprune.compress.trim import trim_
 from audioprune.errors import ConfigError
-from audioprune.run import Run
+from audioprune.experiment import model_size
+from audioprune.experiment.run import Run
 from audioprune.steps import Evaluate, Prune, Quantize, evaluate
 
 
@@ -29,7 +29,7 @@ def test_scores_and_sizes_belong_to_the_written_file(run: Run, tmp_path: Path, m
     Evaluate("a", file="a.safetensors").run(run, "a")
 
     def save_and_spoil(run: Run, target: Path) -> None:
-        scoring.save_model(run, target)
+        model_size.save_model(run, target)
         with torch.no_grad():
             for parameter in run.model.parameters():
                 parameter.fill_(-9.0)
@@ -97,7 +97,7 @@ def test_a_model_that_was_given_compressed_is_not_called_uncompressed(
 ) -> None:
     _compressed(run, how)
     file = tmp_path / "given.apz"
-    scoring.save_model(run, file)
+    model_size.save_model(run, file)
     if plain_weights:
         torch.save(run.model.state_dict(), file := tmp_path / "given.pt")
     again = open_run(tmp_path / "again", config({}, tmp_path / "c", checkpoint=str(file)))

@@ -14,8 +14,8 @@ from toys import ToyData, ToyModel, ToyTask
 from audioprune.compress.masks import Mask
 from audioprune.compress.weight_norm import fold_weight_norm_, is_normed
 from audioprune.errors import ConfigError
-from audioprune.loading import load_model_file
-from audioprune.scoring import save_model
+from audioprune.experiment.model_io import load_model_file
+from audioprune.experiment.model_size import save_model
 from audioprune.settings import Settings
 from audioprune.steps import LotteryTrain, Prune, Quantize, Rewind, Train
 from audioprune.training import Fit

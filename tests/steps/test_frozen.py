@@ -13,10 +13,10 @@ from audioprune.compress.penalties import L1Penalty
 from audioprune.compress.weight_summary import weight_summary
 from audioprune.distiller.schedule import load_schedule
 from audioprune.errors import ConfigError
-from audioprune.loading import load_model_file
+from audioprune.experiment.model_io import load_model_file
+from audioprune.experiment.model_size import save_model, size_row
 from audioprune.models.vgg import VGG
 from audioprune.optim import HSPG, kept_units
-from audioprune.scoring import save_model, size_row
 from audioprune.steps import Prune, Quantize
 from audioprune.steps.baseline import remaining_parameters
 from audioprune.steps.unit_groups import entries_of, zero_filters

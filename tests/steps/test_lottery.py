@@ -11,10 +11,11 @@ import torch
 from lottery_toys import Net
 from tiny_runs import config, in_child, open_run, rows, signal_at_write, start, step
 
-from audioprune import checkpoint, loading
+from audioprune import checkpoint
 from audioprune.errors import ConfigError, DivergedError
-from audioprune.loading import load_model_file
-from audioprune.run import Run, build_steps, execute
+from audioprune.experiment import model_io
+from audioprune.experiment.model_io import load_model_file
+from audioprune.experiment.run import Run, build_steps, execute
 from audioprune.settings import Settings
 from audioprune.steps import LotteryEvaluate, LotteryPrune, LotteryTrain, Rewind
 from audioprune.steps.lottery import REWIND_FILE, Moment
@@ -42,7 +43,7 @@ def _config(folder: Path, rounds: int = 3, task: dict[str, Any] | None = None, s
 
 @pytest.fixture(autouse=True)
 def files_may_name_the_task_of_the_toys(monkeypatch) -> None:
-    monkeypatch.setattr(loading, "_package_task", lambda task: task)
+    monkeypatch.setattr(model_io, "_package_task", lambda task: task)
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from tiny_runs import config, open_run, rows, step
 from audioprune import signals
 from audioprune.compress.masks import Mask, prunable
 from audioprune.errors import ConfigError, InterruptedRun
+from audioprune.experiment.model_io import instantiate
+from audioprune.experiment.run import Run
+from audioprune.experiment.step_state import Repetition
 from audioprune.files import read_lines
-from audioprune.loading import instantiate
-from audioprune.run import Run
-from audioprune.step_state import Repetition
 from audioprune.steps import Prune, Repeat, SensitivityPrune, Train, Trim
 
 MODELS = {

@@ -14,7 +14,7 @@ from audioprune import signals
 from audioprune.compress import levels
 from audioprune.compress.masks import Mask, prunable
 from audioprune.errors import InterruptedRun
-from audioprune.run import Run
+from audioprune.experiment.run import Run
 from audioprune.steps import Prune, Quantize, Train
 
 

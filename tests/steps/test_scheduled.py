@@ -14,7 +14,7 @@ from tiny_runs import config, in_child, open_run, rows, signal_at_write, start, 
 
 from audioprune.compress.masks import prunable
 from audioprune.errors import ConfigError
-from audioprune.loading import load_model_file
+from audioprune.experiment.model_io import load_model_file
 from audioprune.steps import PruneScheduled, SummarizeWeights, Train, TrainScheduled
 
 

@@ -13,11 +13,11 @@ from torch.utils.data import Dataset
 from audioprune import signals
 from audioprune.data.scene_corpus import collate
 from audioprune.errors import ConfigError, InterruptedRun
+from audioprune.experiment.run import Run, check_steps, execute
 from audioprune.models.lstm import LSTM
 from audioprune.models.resnet import ResNet
 from audioprune.models.vgg import VGG
 from audioprune.optim import kept_units
-from audioprune.run import Run, check_steps, execute
 from audioprune.settings import Settings, build_optimizer, build_schedule
 from audioprune.steps import Evaluate, TrainSparse, TrimGroups
 from audioprune.steps.sparse import changed, learning_rates

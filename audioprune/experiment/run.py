@@ -19,14 +19,15 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from audioprune import agreement, checkpoint, presets, stored
+from audioprune import checkpoint, stored
 from audioprune.compress.kmeans import Codebook
 from audioprune.compress.masks import Mask, prunable
 from audioprune.devices import chosen_device
 from audioprune.errors import CheckpointError, ConfigError, DataError
-from audioprune.files import append_line, check_writable, drop_leftovers, lock, read_lines, sha256_file, write_json
-from audioprune.identity import config_hash, result_config
-from audioprune.loading import (
+from audioprune.experiment import agreement, presets
+from audioprune.experiment.compatibility import require_fit
+from audioprune.experiment.config_hash import config_hash, result_config
+from audioprune.experiment.model_io import (
     LoadedModel,
     build_model,
     build_stored,
@@ -35,14 +36,14 @@ from audioprune.loading import (
     require_example,
     restore_model,
 )
-from audioprune.model_names import shown_name
+from audioprune.experiment.model_names import shown_name
+from audioprune.experiment.results import BranchResults, Results, clean
+from audioprune.experiment.run_folder import empty, environment, read_json, refuse_foreign, write_status
+from audioprune.experiment.step_state import Findings, StepStates
+from audioprune.files import append_line, check_writable, drop_leftovers, lock, read_lines, sha256_file, write_json
 from audioprune.places import model_file
-from audioprune.results import BranchResults, Results, clean
-from audioprune.run_folder import empty, environment, read_json, refuse_foreign, write_status
 from audioprune.settings import Settings
 from audioprune.signals import check_stop, graceful
-from audioprune.step_state import Findings, StepStates
-from audioprune.trial import require_fit
 
 DENSE_ZEROS = 0.01
 """Share of zero weights up to which a loaded model counts as dense: single zeros come about without pruning."""

@@ -1,7 +1,7 @@
 """How a model is built from a configuration, and how it is read back from whatever file holds it.
 
 What a loaded file may name is an allow-list: classes that this package defines, with plain arguments. Running experiments is done
-in run.py.
+in experiment/run.py.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from audioprune.compress.ties import join_views_
 from audioprune.compress.trim import resize_
 from audioprune.compress.weight_norm import fold_like_
 from audioprune.errors import AudiopruneError, CheckpointError, ConfigError, unknown_name
+from audioprune.experiment.state_dicts import PICKLED, fitting, read_state_dict
 from audioprune.packing import unpack
 from audioprune.places import MODEL_FILES, model_file
-from audioprune.state_dicts import PICKLED, fitting, read_state_dict
 from audioprune.stored import in_room, is_plain
 
 
@@ -187,7 +187,7 @@ def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None
     """Read a model from a packed file, a checkpoint of this package, a run folder or a plain state dict.
 
     Args:
-        path: ``*.apz``, ``*.safetensors``, a run folder, or a state dict as other programs save it, see `audioprune.state_dicts`.
+        path: ``*.apz``, ``*.safetensors``, a run folder, or a state dict as other programs save it, see `audioprune.experiment.state_dicts`.
         model_config: Model to build for a plain state dict, or for a file whose model is not one of this package.
 
     Raises:

@@ -1,6 +1,6 @@
 """How weights that other programs saved are read: where they lie in a file, what their names carry in front, which type they have.
 
-Nothing in such a file is executed. Checkpoints of this package are read in loading.py.
+Nothing in such a file is executed. Checkpoints of this package are read in experiment/model_io.py.
 """
 
 from __future__ import annotations

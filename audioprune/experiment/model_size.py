@@ -10,11 +10,12 @@ from typing import Any
 
 from torch import nn
 
-from audioprune import checkpoint, cost, packing
+from audioprune import checkpoint, packing
 from audioprune.compress.masks import prunable
-from audioprune.loading import LoadedModel
+from audioprune.experiment import cost
+from audioprune.experiment.model_io import LoadedModel
+from audioprune.experiment.run import Run
 from audioprune.places import model_file
-from audioprune.run import Run
 
 _GENERATED = 1600  # samples of a timed generation
 
@@ -78,7 +79,7 @@ def running_costs(model: nn.Module, repeats: int) -> dict[str, Any]:
     drawn sample by sample where the model generates so, else made by a forward pass over its example; below 1 is faster than real time.
 
     Args:
-        model: The model; see `audioprune.cost.generation_step`.
+        model: The model; see `audioprune.experiment.cost.generation_step`.
         repeats: Timed runs, or 0 to measure no time.
 
     Source: Esling et al., Sec. 6.1.

@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from audioprune import schema
-from audioprune.model_names import SIZES, shown_name
+from audioprune.experiment.model_names import SIZES, shown_name
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 PLAIN = {"cp_resnet", "own"}

@@ -1,6 +1,6 @@
 """What steps remember over repetitions and interruptions, and what they tell one another: typed, stored with the run's state.
 
-What the steps do with it is written in steps/; the file that holds it in run.py.
+What the steps do with it is written in steps/; the file that holds it in experiment/run.py.
 """
 
 from __future__ import annotations

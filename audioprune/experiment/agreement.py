@@ -1,7 +1,7 @@
 """What the parts of an experiment must agree on, such as the sample rate, and who decides it.
 
 The corpus decides, the task follows it, and the model follows both. A key that is null follows; one that is given must agree, else
-nothing begins. Parts are known here by their attributes alone; building and loading them is the business of loading.py and run.py.
+nothing begins. Parts are known here by their attributes alone; building and loading them is the business of experiment/model_io.py and experiment/run.py.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from audioprune import checkpoint, packing
 from audioprune.compress.kmeans import quantize_
 from audioprune.compress.masks import Mask, prunable
 from audioprune.errors import CheckpointError, ConfigError
-from audioprune.loading import build_model, instantiate, is_package_model, load_model_file, require_example, restore_model
+from audioprune.experiment.model_io import build_model, instantiate, is_package_model, load_model_file, require_example, restore_model
 from audioprune.models.fdnn import FDNN
 
 FDNN_CONFIG = {"name": "fdnn", "_target_": "audioprune.models.fdnn.FDNN", "bins": 9, "width": 5, "depth": 2}

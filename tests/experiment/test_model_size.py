@@ -9,16 +9,16 @@ import pytest
 import torch
 from tiny_runs import config, open_run
 
-from audioprune import cost
 from audioprune.compress.kmeans import quantize_
 from audioprune.compress.masks import Mask, prunable
-from audioprune.loading import load_model_file
+from audioprune.experiment import cost
+from audioprune.experiment.model_io import load_model_file
+from audioprune.experiment.model_size import running_costs, save_model, size_row
+from audioprune.experiment.run import Run
 from audioprune.models.ddsp import DDSP
 from audioprune.models.fdnn import FDNN
 from audioprune.models.wavenet import WaveNet
 from audioprune.platforms import bounds, read_platforms
-from audioprune.run import Run
-from audioprune.scoring import running_costs, save_model, size_row
 
 
 @pytest.fixture

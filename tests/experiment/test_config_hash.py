@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_runs import config, whole_pipeline
 
-from audioprune.identity import config_hash, result_config, run_name
+from audioprune.experiment.config_hash import config_hash, result_config, run_name
 
 
 def test_only_what_changes_results_enters(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from tiny_runs import MyNet, TinySpeech, config, open_run, start, status, step
 from torch import Tensor, nn
 
 from audioprune.errors import ConfigError
-from audioprune.loading import instantiate
-from audioprune.trial import require_fit
+from audioprune.experiment.compatibility import require_fit
+from audioprune.experiment.model_io import instantiate
 
 
 class Returning(MyNet):

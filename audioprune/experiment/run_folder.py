@@ -15,8 +15,8 @@ import torch
 
 from audioprune import __version__
 from audioprune.errors import OutputError
+from audioprune.experiment.config_hash import config_hash, result_config, variables
 from audioprune.files import write_json
-from audioprune.identity import config_hash, result_config, variables
 
 
 def refuse_foreign(folder: Path, plain: dict[str, Any]) -> None:

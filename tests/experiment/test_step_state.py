@@ -14,7 +14,7 @@ import audioprune
 from audioprune import checkpoint
 from audioprune.compress.schedule import Cubic
 from audioprune.errors import CheckpointError
-from audioprune.step_state import Draw, Findings, Lottery, Repetition, SparseTraining, StepStates, repetition_of, state_path
+from audioprune.experiment.step_state import Draw, Findings, Lottery, Repetition, SparseTraining, StepStates, repetition_of, state_path
 
 
 @dataclass

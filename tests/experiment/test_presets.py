@@ -14,8 +14,8 @@ from hydra.core.global_hydra import GlobalHydra
 from tiny_runs import config, open_run, rows, start, step
 
 from audioprune import cli, verbs
-from audioprune.loading import build_model
-from audioprune.presets import differing, further, shortfall
+from audioprune.experiment.model_io import build_model
+from audioprune.experiment.presets import differing, further, shortfall
 
 PRESET: dict[str, Any] = {
     "scale": "paper",
@@ -68,7 +68,7 @@ def test_the_scale_of_a_run_is_declared_only_without_differences(tmp_path: Path)
     assert open_run(tmp_path / "same", plain).scale == "toy; 12 tiny items; width 6"
     from omegaconf import OmegaConf
 
-    from audioprune.run import run_job
+    from audioprune.experiment.run import run_job
 
     run_job(OmegaConf.create(plain), tmp_path / "other", [], ["model.width"])
     facts = json.loads((tmp_path / "other" / "run.json").read_text())

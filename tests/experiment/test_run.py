@@ -15,11 +15,11 @@ import torch
 from tiny_runs import MyNet, completed, config, in_child, open_run, rows, signal_at_write, start, status, step, whole_pipeline
 
 from audioprune import checkpoint, files, signals
-from audioprune import run as run_module
 from audioprune.errors import CheckpointError, ConfigError, DataError, DivergedError, OutputError
+from audioprune.experiment import run as run_module
+from audioprune.experiment.model_io import load_model_file
+from audioprune.experiment.run import execute
 from audioprune.files import write_json
-from audioprune.loading import load_model_file
-from audioprune.run import execute
 
 
 @dataclass

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from audioprune.errors import OutputError
-from audioprune.results import Results, clean, write_csv
+from audioprune.experiment.results import Results, clean, write_csv
 
 
 def test_a_row_is_replaced_and_keeps_its_place(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ import pytest
 import torch
 from tiny_runs import TinySpeech, config, open_run, rows, start, step
 
-from audioprune import agreement, stored
+from audioprune import stored
 from audioprune.errors import ConfigError
-from audioprune.loading import build_model, instantiate
+from audioprune.experiment import agreement
+from audioprune.experiment.model_io import build_model, instantiate
 from audioprune.metrics.pool import Scorer
 from audioprune.models.dcae import DCAE
 from audioprune.models.wavenet import WaveNet
@@ -230,7 +231,7 @@ def test_training_cannot_choose_by_a_score_that_the_rate_forbids(speech: dict[st
 
 
 def test_a_plain_state_dict_gets_the_classes_of_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from audioprune.run import _load
+    from audioprune.experiment.run import _load
 
     class Clips:
         prepare = staticmethod(lambda: None)
@@ -238,7 +239,7 @@ def test_a_plain_state_dict_gets_the_classes_of_the_corpus(tmp_path: Path, monke
         def __init__(self) -> None:
             vars(self).update(vars(CLIPS))
 
-    monkeypatch.setattr("audioprune.run.instantiate", lambda node: Clips() if node["_target_"] == "clips" else instantiate(node))
+    monkeypatch.setattr("audioprune.experiment.run.instantiate", lambda node: Clips() if node["_target_"] == "clips" else instantiate(node))
     torch.save(build_model({**agreement.complete_model(VGG), "classes": 3}, trusted=True).state_dict(), tmp_path / "weights.pt")
     plain = {"checkpoint": str(tmp_path / "weights.pt"), "data": {"_target_": "clips"}, "task": SCENES, "model": VGG}
     loaded = _load(plain)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from audioprune.cost import Cost, cost, example_seconds, generation_step, latency, stft_flops_per_second
 from audioprune.errors import ConfigError
+from audioprune.experiment.cost import Cost, cost, example_seconds, generation_step, latency, stft_flops_per_second
 
 
 def _oracle(model: nn.Module, *inputs: Tensor) -> int:

@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from audioprune.errors import CheckpointError, ConfigError
-from audioprune.loading import build_model, load_model_file
+from audioprune.experiment.model_io import build_model, load_model_file
+from audioprune.experiment.state_dicts import KEYS, PICKLED
 from audioprune.models.fdnn import FDNN
-from audioprune.state_dicts import KEYS, PICKLED
 
 CONFIG = {"name": "fdnn", "_target_": "audioprune.models.fdnn.FDNN", "bins": 9, "width": 5, "depth": 2}
 
