@@ -183,8 +183,8 @@ def generate(config: Any, overrides: Sequence[str] = ()) -> None:
     from omegaconf import OmegaConf
 
     from audioprune import stored
-    from audioprune.devices import chosen_device
     from audioprune.generation import Request, make_note
+    from audioprune.training.devices import chosen_device
 
     plain = OmegaConf.to_container(config, resolve=True)
     if not plain["checkpoint"]:

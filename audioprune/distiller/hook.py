@@ -1,6 +1,6 @@
 """What a schedule does to a model during training: masks at their epochs, penalties, learning rates, and its state for resuming.
 
-What is removed is decided by the pruners, when by schedule.py; the moments are those of audioprune.hooks.
+What is removed is decided by the pruners, when by schedule.py; the moments are those of audioprune.training.hooks.
 """
 
 from __future__ import annotations

@@ -22,7 +22,6 @@ from torch import nn
 from audioprune import checkpoint, stored
 from audioprune.compress.kmeans import Codebook
 from audioprune.compress.masks import Mask, prunable
-from audioprune.devices import chosen_device
 from audioprune.errors import CheckpointError, ConfigError, DataError
 from audioprune.experiment import agreement, presets
 from audioprune.experiment.compatibility import require_fit
@@ -42,8 +41,9 @@ from audioprune.experiment.run_folder import empty, environment, read_json, refu
 from audioprune.experiment.step_state import Findings, StepStates
 from audioprune.files import append_line, check_writable, drop_leftovers, lock, read_lines, sha256_file, write_json
 from audioprune.places import model_file
-from audioprune.settings import Settings
 from audioprune.signals import check_stop, graceful
+from audioprune.training.devices import chosen_device
+from audioprune.training.settings import Settings
 
 DENSE_ZEROS = 0.01
 """Share of zero weights up to which a loaded model counts as dense: single zeros come about without pruning."""

@@ -18,7 +18,7 @@ SIGNAL_METRICS = (
 class RuntimeConfig:
     """What may change between two runs of the same experiment without changing its result."""
 
-    device: str = "auto"  # see audioprune.devices.chosen_device
+    device: str = "auto"  # see audioprune.training.devices.chosen_device
     threads: int = number(1, least=1, most=1024)
     workers: int = number(0, least=0, most=256)
     metric_workers: int = number(2, least=0, most=256)
@@ -31,7 +31,7 @@ class RuntimeConfig:
 
 @dataclass
 class TrainingConfig:
-    """The numbers of training; see audioprune.settings.Settings."""
+    """The numbers of training; see audioprune.training.settings.Settings."""
 
     epochs: int = number(30, least=1)
     steps: int | None = number(None, least=1)

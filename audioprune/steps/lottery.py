@@ -26,18 +26,18 @@ from audioprune.compress.masks import Mask, complete
 from audioprune.compress.trim import trim_
 from audioprune.compress.units import UnitSet
 from audioprune.compress.weight_norm import fold_weight_norm_, is_normed
-from audioprune.devices import chosen_device
 from audioprune.errors import ConfigError, DivergedError, unknown_name
 from audioprune.experiment.model_io import build_model, load_model_file, restore_model
 from audioprune.experiment.model_size import running_costs, save_model
 from audioprune.experiment.run import Run, walk
 from audioprune.experiment.step_state import Draw
-from audioprune.settings import Settings
 from audioprune.signals import check_stop
 from audioprune.steps.control import say_enough
 from audioprune.steps.folding import fold_first
 from audioprune.steps.needs import check_items, units_of, whole
 from audioprune.steps.train import check_monitor, drop_checkpoints, open_fit, train_row
+from audioprune.training.devices import chosen_device
+from audioprune.training.settings import Settings
 
 MODES = ("trim", "mask")
 TRAINED = ("monitor", "epochs", "best_epoch", "kept_epoch", "steps", "seconds")

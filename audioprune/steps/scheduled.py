@@ -1,6 +1,6 @@
 """How a pipeline prunes by a schedule file: during a training, or once without one.
 
-Schedule files are read and carried out in audioprune.distiller, the training loop stands in training.py.
+Schedule files are read and carried out in audioprune.distiller, the training loop stands in training/loop.py.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from audioprune.distiller.pruners import Memory
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run
-from audioprune.settings import Settings
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.prune import Trim, record_iteration
 from audioprune.steps.train import check_monitor, drop_checkpoints, open_fit, train_row, with_numbers
+from audioprune.training.settings import Settings
 
 MODES = ("one_shot", "final")
 

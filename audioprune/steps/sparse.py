@@ -1,6 +1,6 @@
 """How a pipeline trains a model into group sparsity and takes the zero groups out: ProxSG, OBProxSG, HSPG and ADMM as steps.
 
-The optimisers stand in audioprune.optim, the training loop in training.py, what a unit owns in the models.
+The optimisers stand in audioprune.optim, the training loop in training/loop.py, what a unit owns in the models.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import SparseTraining
 from audioprune.optim import ADMM, HSPG, OBProxSG, ProxSG, Reach, kept_units, reachability, shrink_budget
-from audioprune.settings import Settings, build_optimizer, build_schedule
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.train import check_monitor, open_fit, train_row
 from audioprune.steps.unit_groups import entries_of, groups_of, rounded, unit_norms
-from audioprune.training import Fit, Outcome, Trainable
+from audioprune.training.loop import Fit, Outcome, Trainable
+from audioprune.training.settings import Settings, build_optimizer, build_schedule
 
 METHODS = ("hspg", "proxsg", "obproxsg", "admm", "sgd", "adam")
 PLAIN = ("sgd", "adam")

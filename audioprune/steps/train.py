@@ -14,9 +14,9 @@ from audioprune.compress.units import UnitSet
 from audioprune.compress.weight_groups import GroupKinds, weight_groups
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.run import Run
-from audioprune.settings import Settings
 from audioprune.steps.needs import not_negative, units_of, whole
-from audioprune.training import Fit, Outcome
+from audioprune.training.loop import Fit, Outcome
+from audioprune.training.settings import Settings
 
 
 @dataclass

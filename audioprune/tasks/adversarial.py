@@ -23,7 +23,6 @@ from audioprune.errors import ConfigError, DataError
 from audioprune.metrics.pool import Scorer
 from audioprune.models.discriminator import Discriminator
 from audioprune.progress import progress
-from audioprune.settings import Settings, build_optimizer
 from audioprune.signals import check_stop
 from audioprune.tasks.frames import Frames
 from audioprune.tasks.signal_scores import (
@@ -37,6 +36,7 @@ from audioprune.tasks.signal_scores import (
     monitored,
     spread,
 )
+from audioprune.training.settings import Settings, build_optimizer
 
 _ORACLE_BATCH = 8
 _LOUDEST = 2.0

@@ -19,8 +19,8 @@ from audioprune.errors import ConfigError
 from audioprune.experiment.cost import cost
 from audioprune.experiment.model_io import build_model
 from audioprune.packing import pack
-from audioprune.settings import Settings
-from audioprune.training import Fit
+from audioprune.training.loop import Fit
+from audioprune.training.settings import Settings
 
 
 class Twins(nn.Module):

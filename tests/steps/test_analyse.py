@@ -16,10 +16,10 @@ from audioprune.compress.loss_oracle import BatchLoss
 from audioprune.errors import ConfigError, InterruptedRun
 from audioprune.experiment.run import Run
 from audioprune.files import read_lines
-from audioprune.settings import Settings
 from audioprune.steps import FitBudget, SensitivityCurves, Train
 from audioprune.steps.analyse import fractions_of
 from audioprune.steps.validation import Validation
+from audioprune.training.settings import Settings
 
 BETAS = [0.0, 0.25, 0.5, 1.0]
 

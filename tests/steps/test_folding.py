@@ -16,9 +16,9 @@ from audioprune.compress.weight_norm import fold_weight_norm_, is_normed
 from audioprune.errors import ConfigError
 from audioprune.experiment.model_io import load_model_file
 from audioprune.experiment.model_size import save_model
-from audioprune.settings import Settings
 from audioprune.steps import LotteryTrain, Prune, Quantize, Rewind, Train
-from audioprune.training import Fit
+from audioprune.training.loop import Fit
+from audioprune.training.settings import Settings
 
 
 class NormedNet(MyNet):

@@ -18,11 +18,11 @@ from audioprune.models.lstm import LSTM
 from audioprune.models.resnet import ResNet
 from audioprune.models.vgg import VGG
 from audioprune.optim import kept_units
-from audioprune.settings import Settings, build_optimizer, build_schedule
 from audioprune.steps import Evaluate, TrainSparse, TrimGroups
 from audioprune.steps.sparse import changed, learning_rates
 from audioprune.steps.unit_groups import filter_sets, zero_filters
 from audioprune.tasks.scenes import SceneClassification
+from audioprune.training.settings import Settings, build_optimizer, build_schedule
 
 SETTINGS = Settings(epochs=4, batch_size=8, optimizer="sgd", learning_rate=0.1, schedule="milestones", decay=0.1, clip_norm=None)
 

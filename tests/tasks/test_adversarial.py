@@ -18,10 +18,10 @@ from audioprune.compress.masks import Mask
 from audioprune.errors import ConfigError, DataError, InterruptedRun
 from audioprune.metrics.pool import Scorer
 from audioprune.models.dcae import DCAE
-from audioprune.settings import Settings
 from audioprune.tasks import adversarial
 from audioprune.tasks.adversarial import Adversarial
-from audioprune.training import Fit
+from audioprune.training.loop import Fit
+from audioprune.training.settings import Settings
 
 SETTINGS = Settings(epochs=3, batch_size=3, optimizer="rmsprop", learning_rate=1e-3, schedule="constant", clip_norm=None)
 JUDGE = {"channels": [4, 4, 4], "kernel_size": 5}

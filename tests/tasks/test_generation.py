@@ -20,10 +20,10 @@ from audioprune import signals
 from audioprune.data.notes import collate
 from audioprune.dsp import mu_law_encode
 from audioprune.errors import ConfigError, DataError, InterruptedRun
-from audioprune.settings import Settings
 from audioprune.tasks import generation, note_scoring
 from audioprune.tasks.generation import NextSample, Reconstruction
-from audioprune.training import Fit
+from audioprune.training.loop import Fit
+from audioprune.training.settings import Settings
 
 
 class Notes(Dataset):

@@ -17,10 +17,10 @@ from torch.utils.data import Dataset
 
 from audioprune import signals
 from audioprune.errors import ConfigError, InterruptedRun
-from audioprune.settings import Settings
 from audioprune.tasks import scenes
 from audioprune.tasks.scenes import SceneClassification
-from audioprune.training import Fit
+from audioprune.training.loop import Fit
+from audioprune.training.settings import Settings
 
 
 class Clips(Dataset):

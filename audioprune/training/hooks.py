@@ -1,6 +1,6 @@
 """When something may act on a model during training: the moments of the training loop that a hook can take part in.
 
-The loop itself is in training.py; hooks stand where their subject is, such as schedule files in audioprune.distiller.
+The loop itself is in training/loop.py; hooks stand where their subject is, such as schedule files in audioprune.distiller.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from toys import ToyData, ToyModel, ToyTask
 
-from audioprune.divergence import bad_gradient, bad_input, bad_output, bad_weight
 from audioprune.errors import DivergedError
-from audioprune.settings import Settings
-from audioprune.training import Fit
+from audioprune.training.divergence import bad_gradient, bad_input, bad_output, bad_weight
+from audioprune.training.loop import Fit
+from audioprune.training.settings import Settings
 
 SETTINGS = Settings(epochs=4, batch_size=8, learning_rate=0.02)
 

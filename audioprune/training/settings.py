@@ -1,6 +1,6 @@
 """Which numbers define one training, and which optimiser, learning-rate rule and batch order they stand for.
 
-The loop that uses them is in training.py.
+The loop that uses them is in training/loop.py.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ from toys import ToyData, ToyModel, ToyTask
 from audioprune import signals
 from audioprune.compress.masks import Mask
 from audioprune.errors import ConfigError, InterruptedRun
-from audioprune.hooks import Hooks
-from audioprune.settings import Settings
-from audioprune.training import Fit
+from audioprune.training.hooks import Hooks
+from audioprune.training.loop import Fit
+from audioprune.training.settings import Settings
 
 SETTINGS = Settings(epochs=4, batch_size=8, learning_rate=0.02, schedule="constant")
 NAME = "first.weight"

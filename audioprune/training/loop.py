@@ -22,14 +22,14 @@ from audioprune import checkpoint
 from audioprune.compress.masks import Mask
 from audioprune.compress.ties import join_views_
 from audioprune.compress.weight_norm import refuse_normed
-from audioprune.devices import open_accelerator, own_variables
-from audioprune.divergence import bad_gradient, bad_input, bad_output, bad_weight
 from audioprune.errors import CheckpointError, ConfigError, DataError, DivergedError
 from audioprune.files import append_line
-from audioprune.hooks import Hook, Hooks
 from audioprune.progress import progress
-from audioprune.settings import Settings, build_optimizer, build_schedule, epoch_order, step_schedules
 from audioprune.signals import check_stop, stop_requested
+from audioprune.training.devices import open_accelerator, own_variables
+from audioprune.training.divergence import bad_gradient, bad_input, bad_output, bad_weight
+from audioprune.training.hooks import Hook, Hooks
+from audioprune.training.settings import Settings, build_optimizer, build_schedule, epoch_order, step_schedules
 
 
 class Trainable(Protocol):
@@ -100,9 +100,9 @@ class Fit:
         seed: Order of the batches and state of torch's generators.
         mask: Kept weights; re-applied after every optimiser step.
         penalty: Regulariser, called with the model, added to every loss of the model.
-        hooks: Called around epochs and steps; see audioprune.hooks.
+        hooks: Called around epochs and steps; see audioprune.training.hooks.
         make_optimizer: Builds an optimiser for (model, settings) in place of the named ones.
-        device: See ``audioprune.devices.chosen_device``.
+        device: See ``audioprune.training.devices.chosen_device``.
         workers: Loader processes.
         save_every_s: Seconds between two checkpoints within an epoch.
         title: What the progress display says.

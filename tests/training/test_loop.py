@@ -14,8 +14,8 @@ from audioprune import signals
 from audioprune.compress.masks import Mask
 from audioprune.errors import CheckpointError, ConfigError, DivergedError, InterruptedRun
 from audioprune.files import read_lines
-from audioprune.settings import Settings, build_schedule, epoch_order, step_schedules
-from audioprune.training import Fit
+from audioprune.training.loop import Fit
+from audioprune.training.settings import Settings, build_schedule, epoch_order, step_schedules
 
 SETTINGS = Settings(epochs=4, batch_size=8, learning_rate=0.02, schedule="exponential", decay=0.9)
 

@@ -1,0 +1,1 @@
+"""Training: the loop, what may act on it, its numbers, and the device that it uses."""
