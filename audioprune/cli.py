@@ -218,10 +218,10 @@ def _work(verb: str, config: Any, folder: Path, overrides: list[str]) -> str:
     config = _with_file(config, overrides)
     schema.check(config)
     if verb in _RUN_VERBS:
-        from audioprune import verbs
+        from audioprune.commands import experiments as verbs
 
         return verbs.experiment(config, folder, overrides, _differences(verb, config))
-    from audioprune import tools
+    from audioprune.commands import tools
 
     if verb in _WITH_FILE:
         getattr(tools, verb)(config, overrides)

@@ -140,7 +140,7 @@ class ListenRoot:
 
 @dataclass
 class GenerateRoot:
-    """Keys of ``audioprune generate``; see audioprune.generation.Request."""
+    """Keys of ``audioprune generate``; see audioprune.commands.generate.Request."""
 
     checkpoint: str | None = None
     pitch: int | None = number(None, least=0, most=127)

@@ -1,6 +1,6 @@
 """What a generative model is told of a note: its pitch and loudness curves, its mel spectrum, or its name tags.
 
-Losses and scores stand in generation.py.
+Losses and scores stand in commands/generate.py.
 """
 
 from __future__ import annotations

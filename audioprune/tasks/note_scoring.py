@@ -1,6 +1,6 @@
 """What the tasks of note synthesis share in scoring: mean errors, rows of results, kept audio.
 
-What an error is decides each task in generation.py.
+What an error is decides each task in commands/generate.py.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from tiny_runs import config, open_run, rows, start, step
 
-from audioprune import cli, verbs
+from audioprune import cli
+from audioprune.commands import experiments
 from audioprune.experiment.model_io import build_model
 from audioprune.experiment.presets import differing, further, shortfall
 
@@ -90,7 +91,7 @@ def test_a_row_carries_the_width_of_the_model_that_it_is_about(tmp_path: Path) -
 def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[list[str]]]:
     """What each composed job is told to differ in; the experiment itself is not carried out."""
     found: list[list[str]] = []
-    monkeypatch.setattr(verbs, "experiment", lambda config, folder, overrides, differs: found.append(differs) or "finished")
+    monkeypatch.setattr(experiments, "experiment", lambda config, folder, overrides, differs: found.append(differs) or "finished")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "argv", list(sys.argv))

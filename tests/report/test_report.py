@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from audioprune import verbs
+from audioprune.commands import experiments
 from audioprune.errors import ConfigError
 from audioprune.report import closing_line, kinds, summary_table, write_report
 
@@ -68,7 +68,7 @@ def test_the_closing_line_names_models_that_are_no_better_than_their_input(make_
 
 def test_an_experiment_that_ends_there_says_so_in_its_last_line(make_run, monkeypatch, capsys) -> None:
     folder = _dead_end(make_run).folder
-    monkeypatch.setattr(verbs, "run_job", lambda config, folder, overrides, differs: "finished")
+    monkeypatch.setattr(experiments, "run_job", lambda config, folder, overrides, differs: "finished")
     config = SimpleNamespace(verb="prune", checkpoint=None)
-    assert verbs.experiment(config, folder, [], []) == "finished"
+    assert experiments.experiment(config, folder, [], []) == "finished"
     assert capsys.readouterr().out.splitlines()[-1] == "FDNN compressed: no better than mixture"

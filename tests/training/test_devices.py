@@ -12,11 +12,11 @@ from omegaconf import OmegaConf
 from tiny_runs import config, open_run, start
 from toys import ToyData, ToyModel, ToyTask
 
+from audioprune.commands.tools import generate
 from audioprune.errors import ConfigError
 from audioprune.experiment.config_hash import VARIABLES, config_hash
 from audioprune.experiment.run_folder import environment
 from audioprune.steps.lottery import _device
-from audioprune.tools import generate
 from audioprune.training.devices import chosen_device, open_accelerator
 from audioprune.training.loop import Fit
 from audioprune.training.settings import Settings

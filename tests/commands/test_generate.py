@@ -13,9 +13,9 @@ import torch
 from note_trees import write_tone
 
 from audioprune import checkpoint
+from audioprune.commands.generate import Request, make_note
 from audioprune.errors import AudiopruneError, ConfigError
 from audioprune.experiment.model_io import build_model
-from audioprune.generation import Request, make_note
 from audioprune.models import wavenet_generation
 
 MODELS: dict[str, dict[str, Any]] = {

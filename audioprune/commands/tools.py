@@ -183,7 +183,7 @@ def generate(config: Any, overrides: Sequence[str] = ()) -> None:
     from omegaconf import OmegaConf
 
     from audioprune import stored
-    from audioprune.generation import Request, make_note
+    from audioprune.commands.generate import Request, make_note
     from audioprune.training.devices import chosen_device
 
     plain = OmegaConf.to_container(config, resolve=True)

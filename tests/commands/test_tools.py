@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from speech_trees import speech_tree
 from torch import nn
 
-from audioprune import tools
+from audioprune.commands import tools
 from audioprune.errors import ConfigError, DataError
 
 FDNN = {"name": "fdnn", "_target_": "audioprune.models.fdnn.FDNN", "bins": 161, "width": 8, "depth": 1}
