@@ -107,27 +107,27 @@ def _groups_of_file(verb: str, arguments: list[str]) -> list[str]:
     """Return the choices, such as ``data=vctk``, that give the corpus and the task of a model file their keys.
 
     Without them Hydra would refuse ``data.root=...`` where the corpus of the file is another than the verb's default. The values come
-    from the file later, see `audioprune.stored.effective`. Files of a sweep that differ in their groups choose none.
+    from the file later, see `audioprune.provenance.effective`. Files of a sweep that differ in their groups choose none.
     """
-    from audioprune import stored
+    from audioprune import provenance
 
     if verb not in _WITH_FILE or {"-sc", "--shell-completion"} & set(arguments):
         return []
     files = ",".join(item.partition("=")[2] for item in arguments if _FILE.match(item)).split(",")
-    facts = [stored.read_facts(file.strip("'\" ")) for file in files if file]
+    facts = [provenance.read_facts(file.strip("'\" ")) for file in files if file]
     if verb == "listen":  # the first of its systems that names a corpus decides
         facts = [each for each in facts if each.get("data")][:1]
     groups = ("data",) if verb == "listen" else ("data", "task")
-    names = {group: _common_name(group, [each.get(group) for each in facts]) for group in groups if not stored.given(arguments, group)}
+    names = {group: _common_name(group, [each.get(group) for each in facts]) for group in groups if not provenance.given(arguments, group)}
     return [f"{group}={name}" for group, name in names.items() if name]
 
 
 def _common_name(group: str, nodes: list[Any]) -> str:
     """Return the option of a group of this package that all nodes of files are of, or nothing."""
-    from audioprune import stored
+    from audioprune import provenance
 
-    names = {str(node.get("name")) if isinstance(node, dict) and stored.is_harmless(node) else "" for node in nodes}
-    own = all(isinstance(node, dict) and stored.in_room(group, node.get("_target_")) for node in nodes)
+    names = {str(node.get("name")) if isinstance(node, dict) and provenance.is_harmless(node) else "" for node in nodes}
+    own = all(isinstance(node, dict) and provenance.in_room(group, node.get("_target_")) for node in nodes)
     name = names.pop() if own and len(names) == 1 else ""
     return name if re.fullmatch(r"\w+", name) and (_conf() / group / f"{name}.yaml").is_file() else ""
 
@@ -265,10 +265,10 @@ def _with_file(config: Any, overrides: list[str]) -> Any:
     """Return the configuration with what a model file says in place of the verb's defaults."""
     from omegaconf import OmegaConf, open_dict
 
-    from audioprune import stored
+    from audioprune import provenance
 
     plain = OmegaConf.to_container(config, resolve=True)
-    meant = stored.effective(plain, overrides)
+    meant = provenance.effective(plain, overrides)
     changed = [key for key in meant if meant[key] != plain.get(key)]
     if not changed:
         return config
@@ -314,10 +314,10 @@ def _meant(root: Any) -> dict[str, Any]:
     """Resolve everything of a configuration but Hydra's own part, which names this folder, and add what a model file says."""
     from omegaconf import OmegaConf
 
-    from audioprune import stored
+    from audioprune import provenance
 
     copy = OmegaConf.masked_copy(root, [key for key in root if key != "hydra"])
-    return stored.effective(OmegaConf.to_container(copy, resolve=True), _typed(root.hydra.overrides.task))
+    return provenance.effective(OmegaConf.to_container(copy, resolve=True), _typed(root.hydra.overrides.task))
 
 
 def _sweep_summary(log: Path, code: int) -> int:

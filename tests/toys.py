@@ -62,13 +62,13 @@ class ToyTask:
         self.poison_at, self.stop_at, self.steps = poison_at, stop_at, 0
 
     def step(self, model: nn.Module, batch: dict[str, Any], update: Callable[[Tensor], float]) -> dict[str, float]:
-        from audioprune import signals
+        from audioprune import interrupts
 
         self.steps += 1
         loss = (model(batch["x"]) - batch["y"]).square().mean()
         value = update(loss * float("nan") if self.steps == self.poison_at else loss)
         if self.steps == self.stop_at:
-            signals._requested.set()
+            interrupts._requested.set()
         return {"loss": value}
 
     def validate(self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str) -> dict[str, float]:

@@ -22,7 +22,7 @@ from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.experiment import agreement
 from audioprune.experiment.model_io import instantiate, load_model_file
 from audioprune.files import write_atomic
-from audioprune.stored import corpus_of
+from audioprune.provenance import corpus_of
 
 _WARM_UP_SAMPLES = 800
 _PITCH, _VELOCITY = 60, 100

@@ -137,18 +137,18 @@ def listen(config: Any, overrides: Sequence[str] = ()) -> None:
         return
     import torch
 
-    from audioprune import stored
+    from audioprune import provenance
     from audioprune.experiment.model_io import instantiate
     from audioprune.listening.export import Plan, export
 
-    plain = stored.effective(plain, overrides)
-    stored.check(plain, overrides)
+    plain = provenance.effective(plain, overrides)
+    provenance.check(plain, overrides)
     torch.set_num_threads(plain["threads"])
     plan = Plan(**{item.name: plain[item.name] for item in fields(Plan)})
     corpus = instantiate(plain["data"])
     written = export(plan, corpus, Path(plain["out"] or f"listening/{plan.test}"))
     for system in plan.systems.values():
-        for note in stored.notes({**plain, "checkpoint": system}, overrides, str(corpus.fingerprint())):
+        for note in provenance.notes({**plain, "checkpoint": system}, overrides, str(corpus.fingerprint())):
             print(note, file=sys.stderr)
     print("\n".join(f"wrote {file}" for file in written))
 
@@ -182,7 +182,7 @@ def generate(config: Any, overrides: Sequence[str] = ()) -> None:
     import torch
     from omegaconf import OmegaConf
 
-    from audioprune import stored
+    from audioprune import provenance
     from audioprune.commands.generate import Request, make_note
     from audioprune.training.devices import chosen_device
 
@@ -192,8 +192,8 @@ def generate(config: Any, overrides: Sequence[str] = ()) -> None:
     wish = plain["runtime"]["device"]
     if chosen_device(wish).type != "cpu" and wish != "auto":
         raise ConfigError(f"expected runtime.device=cpu or auto, since a note is made on the CPU, got {wish}; leave it out")
-    plain = stored.effective(plain, overrides)
-    stored.check(plain, overrides)
+    plain = provenance.effective(plain, overrides)
+    provenance.check(plain, overrides)
     torch.set_num_threads(plain["runtime"]["threads"] or len(os.sched_getaffinity(0)))
     wanted = Request(**{key.name: plain[key.name] for key in fields(Request)})
     parts = {key: plain[key] for key in ("data", "model", "task")}
@@ -250,7 +250,7 @@ def _machine() -> list[dict[str, Any]]:
     import torch
 
     from audioprune.files import check_writable
-    from audioprune.places import cache_folder
+    from audioprune.paths import cache_folder
 
     compiler = shutil.which("gcc") or shutil.which("cc") or ""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else ""

@@ -25,7 +25,7 @@ from audioprune.data.splits import listing
 from audioprune.data.threads import in_threads
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import check_writable, drop_leftovers, sha256
-from audioprune.places import cache_folder
+from audioprune.paths import cache_folder
 
 _PROBED = 8
 """So many files of a folder are tested for a delay."""

@@ -16,7 +16,7 @@ from audioprune.data.checks import FileFacts, Finding, inspect_file
 from audioprune.data.threads import in_threads
 from audioprune.errors import OutputError
 from audioprune.files import sha256, write_atomic
-from audioprune.places import cache_folder
+from audioprune.paths import cache_folder
 
 _VERSION = 3
 _SAVE_EVERY = 1000

@@ -21,9 +21,9 @@ from audioprune.data.file_index import inspect_files
 from audioprune.data.splits import listing
 from audioprune.errors import DataError, OutputError
 from audioprune.files import check_writable, sha256, sha256_file, write_atomic, write_json
-from audioprune.places import cache_folder
+from audioprune.interrupts import check_stop
+from audioprune.paths import cache_folder
 from audioprune.progress import track
-from audioprune.signals import check_stop
 
 Pieces = Mapping[str, Callable[[], np.ndarray]]
 

@@ -30,8 +30,8 @@ from audioprune.data.scene_lists import SceneClip, SceneList, shared_recordings
 from audioprune.data.splits import SPLITS
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import sha256, write_atomic
+from audioprune.interrupts import check_stop
 from audioprune.progress import track
-from audioprune.signals import check_stop
 
 _LOG = logging.getLogger(__name__)
 _WORKERS = 4

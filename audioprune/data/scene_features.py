@@ -23,7 +23,7 @@ from audioprune.data.audio import read_audio, read_info
 from audioprune.dsp import mixdown, resample
 from audioprune.errors import ConfigError, DataError, OutputError
 from audioprune.files import sha256, write_atomic, write_json
-from audioprune.places import cache_folder
+from audioprune.paths import cache_folder
 
 CHANNELS = 2
 POWER_FLOOR = 1e-10

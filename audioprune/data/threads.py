@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from audioprune.interrupts import check_stop
 from audioprune.progress import track
-from audioprune.signals import check_stop
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -15,7 +15,7 @@ from typing import Any
 
 from audioprune.errors import ConfigError
 from audioprune.metrics import rate_refusal
-from audioprune.stored import FOLLOWS
+from audioprune.provenance import FOLLOWS
 
 _LOG = logging.getLogger(__name__)
 Config = dict[str, Any]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.files import sha256_file
-from audioprune.places import model_file
+from audioprune.paths import model_file
 
 _NOT_RESULTS = ("runtime", "hydra", "verb")
 VARIABLES = (

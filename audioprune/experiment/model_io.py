@@ -26,8 +26,8 @@ from audioprune.compress.weight_norm import fold_like_
 from audioprune.errors import AudiopruneError, CheckpointError, ConfigError, unknown_name
 from audioprune.experiment.state_dicts import PICKLED, fitting, read_state_dict
 from audioprune.packing import unpack
-from audioprune.places import MODEL_FILES, model_file
-from audioprune.stored import in_room, is_plain
+from audioprune.paths import MODEL_FILES, model_file
+from audioprune.provenance import in_room, is_plain
 
 
 def instantiate(node: dict[str, Any]) -> Any:

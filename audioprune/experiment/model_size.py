@@ -15,7 +15,7 @@ from audioprune.compress.masks import prunable
 from audioprune.experiment import cost
 from audioprune.experiment.model_io import LoadedModel
 from audioprune.experiment.run import Run
-from audioprune.places import model_file
+from audioprune.paths import model_file
 
 _GENERATED = 1600  # samples of a timed generation
 

@@ -19,7 +19,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from audioprune import checkpoint, stored
+from audioprune import checkpoint, provenance
 from audioprune.compress.kmeans import Codebook
 from audioprune.compress.masks import Mask, prunable
 from audioprune.errors import CheckpointError, ConfigError, DataError
@@ -40,8 +40,8 @@ from audioprune.experiment.results import BranchResults, Results, clean
 from audioprune.experiment.run_folder import empty, environment, read_json, refuse_foreign, write_status
 from audioprune.experiment.step_state import Findings, StepStates
 from audioprune.files import append_line, check_writable, drop_leftovers, lock, read_lines, sha256_file, write_json
-from audioprune.places import model_file
-from audioprune.signals import check_stop, graceful
+from audioprune.interrupts import check_stop, graceful
+from audioprune.paths import model_file
 from audioprune.training.devices import chosen_device
 from audioprune.training.settings import Settings
 
@@ -181,7 +181,7 @@ class Run:
         data, scoring = self.config.get("data"), self.config.get("scoring") or {}
         return {
             "task": self.task_config,
-            "data": stored.portable(data) if data else None,
+            "data": provenance.portable(data) if data else None,
             **self.stamp,
             "training": self.config.get("training"),
             "metrics": scoring.get("metrics"),
@@ -266,7 +266,7 @@ def run_job(config: DictConfig, folder: Path, overrides: list[str], differs: Seq
     Returns:
         ``"finished"``, or ``"cached"`` when the folder already held the finished run.
     """
-    plain = stored.effective(OmegaConf.to_container(config, resolve=True), overrides)
+    plain = provenance.effective(OmegaConf.to_container(config, resolve=True), overrides)
     chosen_device(plain["runtime"]["device"])
     status = read_json(folder / "status.json")
     refuse_foreign(folder, plain)
@@ -295,7 +295,7 @@ def build(plain: dict[str, Any], folder: Path, overrides: list[str], differs: Se
 
     Corpus and task are those of the checkpoint where there is one and the user gave no others.
     """
-    plain = stored.effective(plain, overrides)
+    plain = provenance.effective(plain, overrides)
     runtime = plain["runtime"]
     torch.set_num_threads(runtime["threads"] or len(os.sched_getaffinity(0)))
     torch.manual_seed(plain["seed"])
@@ -303,7 +303,7 @@ def build(plain: dict[str, Any], folder: Path, overrides: list[str], differs: Se
     settings = Settings(**{**numbers, "betas": tuple(numbers["betas"])})
     loaded = _load(plain)
     _refuse_other_model(loaded, plain, overrides)
-    stored.check(plain, overrides)
+    provenance.check(plain, overrides)
     data = instantiate(plain["data"])
     of_file = loaded is not None and bool(loaded.task_config) and plain["task"] == loaded.task_config
     agreement.check_rates(plain["task"], loaded.model_config if loaded else plain["model"], data, of_file)
@@ -323,7 +323,7 @@ def build(plain: dict[str, Any], folder: Path, overrides: list[str], differs: Se
         run.mask, run.codebooks = loaded.mask, loaded.codebooks
         run.given_as = _compressed_as(loaded)
         run.parent = sha256_file(model_file(plain["checkpoint"]))
-        for note in stored.notes(plain, overrides, stamp["corpus_fingerprint"]):
+        for note in provenance.notes(plain, overrides, stamp["corpus_fingerprint"]):
             _LOG.warning(note)
     _describe(run)
     run.load_state()
@@ -336,7 +336,7 @@ def _load(plain: dict[str, Any]) -> LoadedModel | None:
     if not plain["checkpoint"]:
         return None
     model_config = agreement.complete_model(plain["model"])
-    if not stored.read_facts(plain["checkpoint"]) and plain["model"] != model_config:
+    if not provenance.read_facts(plain["checkpoint"]) and plain["model"] != model_config:
         data = instantiate(plain["data"])
         data.prepare()
         task = instantiate(agreement.complete_task(plain["task"], data))
@@ -379,8 +379,8 @@ def _refuse_other_model(loaded: LoadedModel | None, plain: dict[str, Any], overr
     """A model, or an argument of it, that is asked for beside a checkpoint must be the checkpoint's."""
     if loaded is None:
         return
-    wish = stored.model_wish(plain["model"], overrides)
-    wrong = stored.differing(wish, loaded.model_config)
+    wish = provenance.model_wish(plain["model"], overrides)
+    wrong = provenance.differing(wish, loaded.model_config)
     if not wrong:
         return
     singly = [item for item in overrides if any(item.lstrip("+").startswith(f"model.{key}=") for key in wrong)]

@@ -20,6 +20,7 @@ import soundfile
 from audioprune.errors import ConfigError, OutputError
 from audioprune.experiment.results import clean
 from audioprune.files import check_writable, write_atomic, write_json
+from audioprune.interrupts import check_stop
 from audioprune.listening.items import Item, choose_items
 from audioprune.listening.loudness import SAMPLE_RATE
 from audioprune.listening.page import build_page
@@ -28,7 +29,6 @@ from audioprune.listening.systems import System, check_systems, load_system
 from audioprune.listening.webmushra import RESOURCES, configuration, to_yaml
 from audioprune.metrics.listening import CONTROLS, MID_ANCHOR
 from audioprune.progress import progress
-from audioprune.signals import check_stop
 
 _LOG = logging.getLogger(__name__)
 _MANIFEST = "manifest.json"

@@ -18,7 +18,7 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.model_io import instantiate, load_model_file
 from audioprune.files import sha256_file
 from audioprune.listening.items import Item
-from audioprune.places import model_file
+from audioprune.paths import model_file
 
 CUSTOM = "custom"
 TESTS: dict[str, tuple[str, ...]] = {

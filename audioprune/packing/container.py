@@ -28,7 +28,7 @@ from audioprune.errors import CheckpointError, ConfigError, unknown_name
 from audioprune.files import write_atomic
 from audioprune.packing.entropy import BadStream
 from audioprune.packing.tensors import DTYPES, KINDS, Piece, Record, decode, encode, to_bytes
-from audioprune.stored import COMMON_TEXT, MAX_HEADER_BYTES, PACKED_MAGIC, PACKED_PREFIX
+from audioprune.provenance import COMMON_TEXT, MAX_HEADER_BYTES, PACKED_MAGIC, PACKED_PREFIX
 
 MAGIC = PACKED_MAGIC
 VERSION = 1

@@ -31,7 +31,7 @@ from audioprune.experiment.model_size import save_model
 from audioprune.experiment.results import clean, write_csv
 from audioprune.experiment.run import Run
 from audioprune.files import append_line, read_lines
-from audioprune.signals import check_stop
+from audioprune.interrupts import check_stop
 from audioprune.steps.folding import fold_first
 from audioprune.steps.needs import ascending, check_items, not_negative, whole
 from audioprune.steps.train import Train, group_kinds

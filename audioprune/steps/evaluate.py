@@ -13,10 +13,10 @@ from audioprune.experiment.model_io import load_model_file
 from audioprune.experiment.model_size import save_model, size_row
 from audioprune.experiment.run import Run, walk
 from audioprune.experiment.step_state import repetition_of
+from audioprune.interrupts import check_stop
 from audioprune.metrics import check_metrics
 from audioprune.metrics.pool import Scorer
-from audioprune.places import cache_folder
-from audioprune.signals import check_stop
+from audioprune.paths import cache_folder
 
 
 @dataclass

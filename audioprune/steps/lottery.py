@@ -31,7 +31,7 @@ from audioprune.experiment.model_io import build_model, load_model_file, restore
 from audioprune.experiment.model_size import running_costs, save_model
 from audioprune.experiment.run import Run, walk
 from audioprune.experiment.step_state import Draw
-from audioprune.signals import check_stop
+from audioprune.interrupts import check_stop
 from audioprune.steps.control import say_enough
 from audioprune.steps.folding import fold_first
 from audioprune.steps.needs import check_items, units_of, whole

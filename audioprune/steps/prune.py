@@ -24,7 +24,7 @@ from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import state_path
 from audioprune.files import append_line, read_lines
-from audioprune.signals import check_stop
+from audioprune.interrupts import check_stop
 from audioprune.steps.control import say_enough
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.needs import check_items, fraction, not_negative, units_of, whole

@@ -17,10 +17,10 @@ from audioprune.compress.evidence import evaluating
 from audioprune.compress.loss_oracle import LossOracle
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.experiment.run import Run
+from audioprune.interrupts import check_stop
 from audioprune.metrics import LOWER_IS_BETTER, METRICS
 from audioprune.metrics.pool import Scorer
-from audioprune.places import cache_folder
-from audioprune.signals import check_stop
+from audioprune.paths import cache_folder
 
 LOSS = "loss"
 CHOICES = (LOSS, *METRICS)

@@ -20,10 +20,10 @@ from torch.utils.data import Dataset
 
 from audioprune.compress.loss_oracle import BatchLoss
 from audioprune.errors import ConfigError, DataError
+from audioprune.interrupts import check_stop
 from audioprune.metrics.pool import Scorer
 from audioprune.models.discriminator import Discriminator
 from audioprune.progress import progress
-from audioprune.signals import check_stop
 from audioprune.tasks.frames import Frames
 from audioprune.tasks.signal_scores import (
     MONITORS,

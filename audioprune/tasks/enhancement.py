@@ -19,9 +19,9 @@ from audioprune import dsp
 from audioprune.compress.loss_oracle import BatchLoss
 from audioprune.dsp import STFT
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.interrupts import check_stop
 from audioprune.metrics.pool import Scorer
 from audioprune.progress import progress
-from audioprune.signals import check_stop
 from audioprune.tasks.signal_scores import MONITORS, batch_items, improved, keep_audio, monitored, score_row
 from audioprune.tasks.targets import (
     FEATURES,

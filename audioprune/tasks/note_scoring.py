@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.interrupts import check_stop
 from audioprune.progress import progress
-from audioprune.signals import check_stop
 
 Collate = Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]]
 

@@ -16,9 +16,9 @@ from torch.utils.data import Dataset
 
 from audioprune.compress.loss_oracle import BatchLoss
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.interrupts import check_stop
 from audioprune.metrics.classification import accuracy, accuracy_macro, class_accuracies, confusion_matrix
 from audioprune.progress import progress
-from audioprune.signals import check_stop
 
 MONITORS = ("loss", "accuracy", "accuracy_macro")
 _BATCH = 16

@@ -24,8 +24,8 @@ from audioprune.compress.ties import join_views_
 from audioprune.compress.weight_norm import refuse_normed
 from audioprune.errors import CheckpointError, ConfigError, DataError, DivergedError
 from audioprune.files import append_line
+from audioprune.interrupts import check_stop, stop_requested
 from audioprune.progress import progress
-from audioprune.signals import check_stop, stop_requested
 from audioprune.training.devices import open_accelerator, own_variables
 from audioprune.training.divergence import bad_gradient, bad_input, bad_output, bad_weight
 from audioprune.training.hooks import Hook, Hooks

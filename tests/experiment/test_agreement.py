@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_runs import TinySpeech, config, open_run, rows, start, step
 
-from audioprune import stored
+from audioprune import provenance as stored
 from audioprune.errors import ConfigError
 from audioprune.experiment import agreement
 from audioprune.experiment.model_io import build_model, instantiate

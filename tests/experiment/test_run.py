@@ -14,7 +14,7 @@ import pytest
 import torch
 from tiny_runs import MyNet, completed, config, in_child, open_run, rows, signal_at_write, start, status, step, whole_pipeline
 
-from audioprune import checkpoint, files, signals
+from audioprune import checkpoint, files, interrupts
 from audioprune.errors import CheckpointError, ConfigError, DataError, DivergedError, OutputError
 from audioprune.experiment import run as run_module
 from audioprune.experiment.model_io import load_model_file
@@ -52,7 +52,7 @@ def quiet():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-    signals._requested.clear()
+    interrupts._requested.clear()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from toys import ToyData, ToyModel, ToySet, ToyTask
 
-from audioprune import packing, signals
+from audioprune import interrupts, packing
 from audioprune.compress.loss_oracle import BatchLoss
 from audioprune.errors import ConfigError, InterruptedRun
 from audioprune.experiment.run import Run
@@ -59,7 +59,7 @@ def quiet():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-    signals._requested.clear()
+    interrupts._requested.clear()
 
 
 def _run(folder: Path, trained: bool = True) -> Run:
@@ -157,7 +157,7 @@ def test_interrupted_curves_go_on_behind_the_last_tensor(tmp_path: Path, monkeyp
     def watched(self: Validation, model: nn.Module, name: str | None) -> dict[str, float]:
         if name in stops:
             stops.clear()
-            signals._requested.set()
+            interrupts._requested.set()
         asked.append(name)
         return measure(self, model, name)
 
@@ -165,7 +165,7 @@ def test_interrupted_curves_go_on_behind_the_last_tensor(tmp_path: Path, monkeyp
     with pytest.raises(InterruptedRun):
         step.run(run, "curves")
     assert [row["tensor"] for row in read_lines(tmp_path / "cut/training/curves.jsonl")] == ["first.weight"]
-    signals._requested.clear()
+    interrupts._requested.clear()
     asked.clear()
     step.run(run, "curves")
     assert "first.weight" not in asked and "last.weight" in asked
@@ -214,7 +214,7 @@ def test_an_interrupted_budget_ends_the_same_without_building_twice(tmp_path: Pa
     cut.task.stop_at = cut.task.steps + 3  # within the fine-tuning of the first candidate
     with pytest.raises(InterruptedRun):
         step.run(cut, "budget")
-    signals._requested.clear()
+    interrupts._requested.clear()
     cut.task.stop_at = None
     done = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "cut/training/budget-candidates").glob("*.apz")}
     assert "dense.apz" in done and cut.mask is None
@@ -256,5 +256,5 @@ def test_wrong_arguments_are_refused(tmp_path: Path, step: Any, message: str) ->
 def test_a_task_without_signals_has_only_its_loss(tmp_path: Path) -> None:
     run = _run(tmp_path, trained=False)
     run.task = ToyTask()
-    with pytest.raises(ConfigError, match="metrics: expected loss, as ToyTask makes no signals, got stoi"):
+    with pytest.raises(ConfigError, match="metrics: expected loss, as ToyTask makes no interrupts, got stoi"):
         Validation(run, ["stoi"])

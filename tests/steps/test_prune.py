@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_runs import config, open_run, rows, step
 
-from audioprune import signals
+from audioprune import interrupts
 from audioprune.compress.masks import Mask, prunable
 from audioprune.errors import ConfigError, InterruptedRun
 from audioprune.experiment.model_io import instantiate
@@ -108,12 +108,12 @@ def test_an_interrupted_analysis_does_no_tensor_twice(tmp_path: Path, monkeypatc
     straight, broken = _run(tmp_path / "a"), _run(tmp_path / "b")
     pruning = SensitivityPrune(alpha_1_relative=0.05)
     pruning.run(straight, "p")
-    signals._requested.set()
+    interrupts._requested.set()
     try:
         with pytest.raises(InterruptedRun):
             pruning.run(broken, "p")
     finally:
-        signals._requested.clear()
+        interrupts._requested.clear()
     first = read_lines(broken.folder / "training" / "p.jsonl")
     assert len(first) == 1 and broken.mask is None
     pruning.run(broken, "p")

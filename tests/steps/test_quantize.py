@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_runs import config, open_run
 
-from audioprune import signals
+from audioprune import interrupts
 from audioprune.compress import levels
 from audioprune.compress.masks import Mask, prunable
 from audioprune.errors import InterruptedRun
@@ -65,12 +65,12 @@ def test_the_chosen_levels_keep_the_tolerance_and_are_powers_of_two(run: Run) ->
 
 def test_an_interrupted_choice_goes_on(run: Run, tmp_path: Path) -> None:
     weights = {name: value.clone() for name, value in run.model.state_dict().items()}
-    signals._requested.set()
+    interrupts._requested.set()
     try:
         with pytest.raises(InterruptedRun):
             Quantize().run(run, "quantize")
     finally:
-        signals._requested.clear()
+        interrupts._requested.clear()
     assert run.codebooks is None
     run.model.load_state_dict(weights)
     Quantize().run(run, "quantize")

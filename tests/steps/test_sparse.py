@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from audioprune import signals
+from audioprune import interrupts
 from audioprune.data.scene_corpus import collate
 from audioprune.errors import ConfigError, InterruptedRun
 from audioprune.experiment.run import Run, check_steps, execute
@@ -71,7 +71,7 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-    signals._requested.clear()
+    interrupts._requested.clear()
 
 
 def _run(folder: Path, task: SceneClassification | None = None) -> Run:
@@ -197,7 +197,7 @@ class _Stopping(SceneClassification):
     def step(self, model, batch, update):
         self.steps += 1
         if self.steps == self.stop_at:
-            signals._requested.set()
+            interrupts._requested.set()
         return super().step(model, batch, update)
 
 
@@ -211,7 +211,7 @@ def test_an_interrupted_training_goes_on_exactly(tmp_path: Path, method: str, se
     task.stop_at = 10
     with pytest.raises(InterruptedRun):
         step.run(_run(tmp_path / "b", task), "train")
-    signals._requested.clear()
+    interrupts._requested.clear()
     again = _run(tmp_path / "b")
     step.run(again, "train")
     assert all(torch.equal(a, b) for a, b in zip(whole.model.state_dict().values(), again.model.state_dict().values(), strict=True))

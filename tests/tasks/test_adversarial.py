@@ -13,7 +13,7 @@ from shown import Shown
 from tiny_runs import TinySet, TinySpeech
 from torch import Tensor, nn
 
-from audioprune import signals
+from audioprune import interrupts
 from audioprune.compress.masks import Mask
 from audioprune.errors import ConfigError, DataError, InterruptedRun
 from audioprune.metrics.pool import Scorer
@@ -64,7 +64,7 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-    signals._requested.clear()
+    interrupts._requested.clear()
 
 
 def _task(**options: Any) -> Adversarial:
@@ -177,7 +177,7 @@ def test_interrupted_training_ends_in_the_same_bits_and_masks_hold(tmp_path: Pat
     broken = _Stopping(_task(**options), stop_at)
     with pytest.raises(InterruptedRun):
         fit("b", broken).run()
-    signals._requested.clear()
+    interrupts._requested.clear()
     resumed = fit("b", _task(**options))
     outcome = resumed.run()
     assert outcome.history == expected.history
@@ -205,7 +205,7 @@ class _Stopping(Adversarial):
         logged = super().step(model, batch, watched)
         self.done += 1
         if self.done == self.stop_at:
-            signals._requested.set()
+            interrupts._requested.set()
         return logged
 
 

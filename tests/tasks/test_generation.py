@@ -16,7 +16,7 @@ from shown import Shown
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from audioprune import signals
+from audioprune import interrupts
 from audioprune.data.notes import collate
 from audioprune.dsp import mu_law_encode
 from audioprune.errors import ConfigError, DataError, InterruptedRun
@@ -256,7 +256,7 @@ def _fit(folder: Path, name: str, stop_after: int | None = None) -> nn.Module:
 
         def step(*arguments: Any) -> dict[str, float]:
             if next(taken, None) is None:
-                signals._requested.set()
+                interrupts._requested.set()
             return real(*arguments)
 
         task.step = step
@@ -271,7 +271,7 @@ def test_training_lowers_the_loss_and_resumes_to_the_same_bits(name: str, tmp_pa
     assert log[-1]["valid_loss"] < log[0]["valid_loss"]
     with pytest.raises(InterruptedRun):
         _fit(tmp_path / "parts", name, stop_after=4)
-    signals._requested.clear()
+    interrupts._requested.clear()
     parts = _fit(tmp_path / "parts", name)
     for key, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[key])

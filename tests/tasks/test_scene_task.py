@@ -15,7 +15,7 @@ from shown import Shown
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from audioprune import signals
+from audioprune import interrupts
 from audioprune.errors import ConfigError, InterruptedRun
 from audioprune.tasks import scenes
 from audioprune.tasks.scenes import SceneClassification
@@ -171,7 +171,7 @@ def test_training_with_augmentation_resumes_to_the_same_bits(tmp_path: Path, sto
             found = super().step(model, batch, update)
             self.steps += 1
             if self.steps == stop_after:
-                signals._requested.set()
+                interrupts._requested.set()
             return found
 
     def fit(folder: str, task: SceneClassification) -> Fit:
@@ -182,7 +182,7 @@ def test_training_with_augmentation_resumes_to_the_same_bits(tmp_path: Path, sto
     expected = straight.run()
     with pytest.raises(InterruptedRun):
         fit("stopped", Stopping(**options)).run()
-    signals._requested.clear()
+    interrupts._requested.clear()
     resumed = fit("stopped", SceneClassification(**options))
     assert resumed.run().history == expected.history
     assert all(torch.equal(a, b) for a, b in zip(straight.model.state_dict().values(), resumed.model.state_dict().values(), strict=True))

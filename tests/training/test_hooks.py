@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from toys import ToyData, ToyModel, ToyTask
 
-from audioprune import signals
+from audioprune import interrupts
 from audioprune.compress.masks import Mask
 from audioprune.errors import ConfigError, InterruptedRun
 from audioprune.training.hooks import Hooks
@@ -28,7 +28,7 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-    signals._requested.clear()
+    interrupts._requested.clear()
 
 
 class Recorder:
@@ -174,7 +174,7 @@ def test_interrupted_hooks_end_in_the_same_bits(tmp_path: Path, stop_at: int) ->
     expected = straight.run()
     with pytest.raises(InterruptedRun):
         _fit(tmp_path / "b", Prunes(rate=True), task=ToyTask(stop_at=stop_at), settings=settings).run()
-    signals._requested.clear()
+    interrupts._requested.clear()
     resumed = _fit(tmp_path / "b", Prunes(rate=True), settings=settings)
     outcome = resumed.run()
     assert outcome.mask == expected.mask and outcome.history == expected.history
@@ -190,7 +190,7 @@ def test_the_kept_weights_carry_the_mask_of_their_own_epoch(tmp_path: Path, numb
     if stop_at:
         with pytest.raises(InterruptedRun):
             _fit(tmp_path, Prunes(), task=task, settings=settings).run()
-        signals._requested.clear()
+        interrupts._requested.clear()
         task.stop_at = None
     fit = _fit(tmp_path, Prunes(), task=task, settings=settings)
     outcome = fit.run()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from toys import ToyData, ToyModel, ToyTask
 
-from audioprune import signals
+from audioprune import interrupts
 from audioprune.compress.masks import Mask
 from audioprune.errors import CheckpointError, ConfigError, DivergedError, InterruptedRun
 from audioprune.files import read_lines
@@ -26,7 +26,7 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-    signals._requested.clear()
+    interrupts._requested.clear()
 
 
 def _model() -> ToyModel:
@@ -61,7 +61,7 @@ def test_interrupted_training_ends_in_the_same_bits(tmp_path: Path, optimizer: s
     broken = _fit(tmp_path / "b", ToyTask(stop_at=stop_at), settings, mask=mask)
     with pytest.raises(InterruptedRun):
         broken.run()
-    signals._requested.clear()
+    interrupts._requested.clear()
     resumed = _fit(tmp_path / "b", settings=settings, mask=mask)
     outcome = resumed.run()
     assert _same(straight.model, resumed.model)
@@ -122,7 +122,7 @@ def test_every_schedule_resumes(tmp_path: Path, schedule: str) -> None:
     expected = _fit(tmp_path / "a", settings=settings).run()
     with pytest.raises(InterruptedRun):
         _fit(tmp_path / "b", ToyTask(stop_at=12), settings).run()
-    signals._requested.clear()
+    interrupts._requested.clear()
     assert _fit(tmp_path / "b", settings=settings).run().history == expected.history
 
 

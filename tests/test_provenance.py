@@ -14,7 +14,7 @@ import torch
 import yaml
 from tiny_runs import MyNet, config, open_run, rows, start, step
 
-from audioprune import checkpoint, packing, stored
+from audioprune import checkpoint, packing, provenance
 from audioprune.errors import CheckpointError, DataError
 from audioprune.experiment.config_hash import config_hash
 from audioprune.experiment.model_io import load_model_file
@@ -80,7 +80,7 @@ def _eval(made: Path, file: str, **changes: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["model.safetensors", "model.apz", "state.safetensors"])
 def test_every_written_file_says_how_it_was_made(made: Path, name: str) -> None:
-    facts = stored.read_facts(made / name)
+    facts = provenance.read_facts(made / name)
     assert facts["data"] == {"name": "tiny", "_target_": "tiny_runs.TinySpeech", "items": 11}
     assert (facts["corpus"], facts["corpus_fingerprint"], facts["parent"], facts["seed"]) == ("tiny", "tiny 11 ", None, 5)
     assert facts["task"] == {**config({}, made)["task"], "sample_rate": 16000}
@@ -107,7 +107,7 @@ def test_a_file_made_from_a_file_names_its_parent(made: Path, tmp_path: Path) ->
     steps = {"quantize": step("Quantize", levels=2), "score": step("Evaluate", variant="c", file="model.apz")}
     plain = config(steps, made.parent / "cache", checkpoint=str(made), verb="quantize")
     start(tmp_path / "q", plain)
-    facts = stored.read_facts(tmp_path / "q" / "model.apz")
+    facts = provenance.read_facts(tmp_path / "q" / "model.apz")
     assert facts["parent"] == hashlib.sha256((made / "model.apz").read_bytes()).hexdigest()
     assert facts["data"]["items"] == 11 and facts["corpus_fingerprint"] == "tiny 11 "
 
@@ -129,8 +129,8 @@ def test_a_given_corpus_is_used_and_the_difference_said_in_one_line(made: Path, 
 def test_of_a_nested_part_of_a_task_only_what_differs_is_said() -> None:
     was = {"name": "a", "discriminator": {"width": 0.5, "stride": 2}}
     now = {"name": "b", "discriminator": {"width": 1.0, "stride": 2}}
-    assert stored._task_notes("x", was, now) == ["x was trained with another task, the one given is used: discriminator.width 0.5 -> 1.0"]
-    assert not stored._task_notes("x", {"sample_rate": 16000, "power": 2}, {"sample_rate": None, "power": 2})
+    assert provenance._task_notes("x", was, now) == ["x was trained with another task, the one given is used: discriminator.width 0.5 -> 1.0"]
+    assert not provenance._task_notes("x", {"sample_rate": 16000, "power": 2}, {"sample_rate": None, "power": 2})
 
 
 def test_a_given_task_is_used_and_the_difference_said(made: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -159,21 +159,21 @@ def test_old_files_work_and_it_is_said_which_corpus_is_used(made: Path, tmp_path
 def test_single_keys_lie_on_top_of_the_files_corpus(tmp_path: Path) -> None:
     file = _file(tmp_path / "m.safetensors", data={**CORPUS, "speakers": 3, "split": {"a": 1, "b": 2}})
     composed = _composed(file)
-    assert stored.effective(composed, ())["data"] == {
+    assert provenance.effective(composed, ())["data"] == {
         **CORPUS, "speakers": 3, "split": {"a": 1, "b": 2}, "cache_dir": None,
     }  # fmt: skip
     composed["data"] |= {"minutes": 2.0, "speakers": 24, "split": {"a": 9}}
-    meant = stored.effective(composed, ("data.minutes=2", "+data.split.a=9"))["data"]
+    meant = provenance.effective(composed, ("data.minutes=2", "+data.split.a=9"))["data"]
     assert (meant["minutes"], meant["speakers"], meant["split"]) == (2.0, 3, {"a": 9, "b": 2})
-    again = stored.effective(stored.effective(composed, ("data.minutes=2",)), ("data.minutes=2",))
-    assert again == stored.effective(composed, ("data.minutes=2",))
+    again = provenance.effective(provenance.effective(composed, ("data.minutes=2",)), ("data.minutes=2",))
+    assert again == provenance.effective(composed, ("data.minutes=2",))
 
 
 @pytest.mark.parametrize("wish", ["data=synthetic_speech", "+data=synthetic_speech", "experiment=p2/fdnn_desk", "+experiment=p2/fdnn_desk"])
 def test_a_group_that_is_named_is_taken_as_it_is(tmp_path: Path, wish: str) -> None:
     composed = _composed(_file(tmp_path / "m.safetensors", data=CORPUS))
-    assert stored.effective(composed, (wish,))["data"] == composed["data"]
-    assert stored.effective(composed, ("task=irm",))["task"] == composed["task"]
+    assert provenance.effective(composed, (wish,))["data"] == composed["data"]
+    assert provenance.effective(composed, ("task=irm",))["task"] == composed["task"]
 
 
 def test_the_hash_follows_what_is_used(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_the_hash_follows_what_is_used(tmp_path: Path) -> None:
     other = {**composed, "data": {**composed["data"], "minutes": 5.0}}
 
     def code(plain: dict[str, Any], *overrides: str) -> str:
-        return config_hash(stored.effective(plain, overrides))
+        return config_hash(provenance.effective(plain, overrides))
 
     assert code(composed) == code(other)  # a default that is not used
     assert len({code(composed), code(composed, "data=synthetic_speech"), code(other, "data.minutes=5")}) == 3
@@ -193,11 +193,11 @@ def test_a_folder_that_is_gone_is_named_with_the_key_that_replaces_it(tmp_path: 
     with pytest.raises(
         DataError, match=re.escape(f"{tmp_path}/gone: ") + r".*give data.speech_root=\.\.\. or another corpus with data="
     ) as caught:
-        stored.check(composed, ())
+        provenance.check(composed, ())
     assert "\n" not in str(caught.value)
     composed["data"] |= {"speech_root": str(tmp_path)}
-    stored.check(composed, (f"data.speech_root={tmp_path}",))
-    stored.check(composed, ("data=synthetic_speech",))
+    provenance.check(composed, (f"data.speech_root={tmp_path}",))
+    provenance.check(composed, ("data=synthetic_speech",))
 
 
 @pytest.mark.parametrize(
@@ -214,9 +214,9 @@ def test_a_folder_that_is_gone_is_named_with_the_key_that_replaces_it(tmp_path: 
 )
 def test_a_file_names_no_corpus_outside_the_package(tmp_path: Path, data: Any) -> None:
     composed = _composed(_file(tmp_path / "m.safetensors", data=data))
-    assert stored.effective(composed, ())["data"] == composed["data"]
+    assert provenance.effective(composed, ())["data"] == composed["data"]
     with pytest.raises(CheckpointError, match="data=") as caught:
-        stored.check(composed, ())
+        provenance.check(composed, ())
     assert "\n" not in str(caught.value)
 
 
@@ -224,17 +224,17 @@ def test_a_users_corpus_is_built_where_the_user_names_it(tmp_path: Path) -> None
     mine = {"name": "x", "_target_": "mycorpus.Mine", "hours": 3}
     composed = _composed(_file(tmp_path / "m.safetensors", data=mine))
     with pytest.raises(CheckpointError, match=r"data\._target_=mycorpus\.Mine"):
-        stored.check(composed, ())
+        provenance.check(composed, ())
     composed["data"] |= {"_target_": "mycorpus.Mine"}
-    assert stored.effective(composed, ("data._target_=mycorpus.Mine",))["data"] == {**mine, "cache_dir": None}
+    assert provenance.effective(composed, ("data._target_=mycorpus.Mine",))["data"] == {**mine, "cache_dir": None}
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89APZ", b"\xff" * 100, b"{}", b"\x08" + b"\0" * 7 + b"[1,2,3] "], ids=range(5))
 def test_unreadable_files_say_nothing(tmp_path: Path, content: bytes) -> None:
     for name in ("a.apz", "a.safetensors", "a.pt"):
         (tmp_path / name).write_bytes(content)
-        assert stored.read_facts(tmp_path / name) == {}
-    assert stored.read_facts(tmp_path / "none.apz") == {} and stored.effective(_composed(str(tmp_path / "a.apz")), ())["verb"] == "eval"
+        assert provenance.read_facts(tmp_path / name) == {}
+    assert provenance.read_facts(tmp_path / "none.apz") == {} and provenance.effective(_composed(str(tmp_path / "a.apz")), ())["verb"] == "eval"
 
 
 def test_a_users_model_reads_back_with_the_files_arguments(tmp_path: Path) -> None:
@@ -264,13 +264,13 @@ def test_a_users_model_reads_back_with_the_files_arguments(tmp_path: Path) -> No
 
 def test_no_code_of_a_file_is_looked_up_for_the_name_of_a_run(tmp_path: Path) -> None:
     file = _file(tmp_path / "m.safetensors", model={"name": "x", "_target_": "evil.module.Net"}, data=CORPUS)
-    assert stored.effective(_composed(file), ())["model"] == _composed(file)["model"]
+    assert provenance.effective(_composed(file), ())["model"] == _composed(file)["model"]
 
 
 def test_packed_headers_are_read_without_decoding(tmp_path: Path) -> None:
     facts = {"model": {"_target_": "audioprune.models.fdnn.FDNN"}, "data": CORPUS}
     packing.pack(tmp_path / "m.apz", {"w": torch.zeros(3)}, config=facts)
-    assert stored.read_facts(tmp_path / "m.apz")["data"] == CORPUS and stored.corpus_of(tmp_path / "m.apz") == stored.portable(CORPUS)
+    assert provenance.read_facts(tmp_path / "m.apz")["data"] == CORPUS and provenance.corpus_of(tmp_path / "m.apz") == provenance.portable(CORPUS)
 
 
 def _keys_of_experiment(path: Path) -> set[str]:

@@ -10,7 +10,7 @@ import pytest
 from tiny_runs import in_child
 
 from audioprune.errors import InterruptedRun
-from audioprune.signals import check_stop, graceful, stop_requested
+from audioprune.interrupts import check_stop, graceful, stop_requested
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

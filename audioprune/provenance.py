@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.errors import CheckpointError, DataError
-from audioprune.places import model_file
+from audioprune.paths import model_file
 
 PACKED_MAGIC = b"\x89APZ"
 PACKED_PREFIX = struct.Struct("<4sHI")
