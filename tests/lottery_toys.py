@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from audioprune.compress.loss_oracle import BatchLoss
-from audioprune.compress.unit_builders import gru_in, gru_units, layer_norm, linear_in, linear_out
-from audioprune.compress.units import UnitSet
+from audioprune.compress.units.builders import gru_in, gru_units, layer_norm, linear_in, linear_out
+from audioprune.compress.units.declare import UnitSet
 
 
 class Net(nn.Module):

@@ -62,7 +62,7 @@ ALLOWED = {
     "cli": BASE | {"conf", "identity", "presets", "schema", "stored", "tools", "verbs"},
 }
 # Models declare their units; they see nothing else of the compression library.
-MODELS_SEE = {"audioprune.compress.units", "audioprune.compress.unit_builders"}
+MODELS_SEE = {"audioprune.compress.units.declare", "audioprune.compress.units.builders"}
 # Help, completion and reports start at once.
 LIGHT = (
     *("cli", "schema", "identity", "presets", "report", "results", "platforms"),

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from audioprune.compress.evidence import Evidence, Scores, Tap, evaluating, needed, output_of, taps_of, writers_of
 from audioprune.compress.information import unit_information
-from audioprune.compress.units import UnitSet
-from audioprune.compress.weight_groups import group_norms, group_sizes
+from audioprune.compress.units.declare import UnitSet
+from audioprune.compress.units.weight_groups import group_norms, group_sizes
 from audioprune.errors import ConfigError, unknown_name
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from audioprune.compress.masks import prunable
-from audioprune.compress.units import Slice, UnitSet
-from audioprune.compress.weight_groups import owner_of
+from audioprune.compress.units.declare import Slice, UnitSet
+from audioprune.compress.units.weight_groups import owner_of
 from audioprune.errors import ConfigError
 
 Batch = Any

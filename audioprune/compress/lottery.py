@@ -16,9 +16,9 @@ from audioprune.compress import select
 from audioprune.compress.criteria import SCALINGS, criterion, scaled, weight_gradient, weight_magnitude
 from audioprune.compress.evidence import Evidence
 from audioprune.compress.masks import Mask, prunable
-from audioprune.compress.trim import Trimmed, trim_
-from audioprune.compress.units import UnitSet, check_unit_sets
-from audioprune.compress.weight_groups import any_kept, layout_of
+from audioprune.compress.units.declare import UnitSet, check_unit_sets
+from audioprune.compress.units.trim import Trimmed, trim_
+from audioprune.compress.units.weight_groups import any_kept, layout_of
 from audioprune.errors import ConfigError, unknown_name
 
 SCOPES = ("local", "global")

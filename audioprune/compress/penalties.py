@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress.masks import prunable
-from audioprune.compress.units import UnitSet
-from audioprune.compress.weight_groups import group_count, group_norms, group_sizes, weight_groups
+from audioprune.compress.units.declare import UnitSet
+from audioprune.compress.units.weight_groups import group_count, group_norms, group_sizes, weight_groups
 from audioprune.errors import ConfigError, unknown_name
 
 

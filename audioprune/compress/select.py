@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress.masks import Mask
-from audioprune.compress.units import UnitSet, tensors_of
+from audioprune.compress.units.declare import UnitSet, tensors_of
 from audioprune.errors import ConfigError, DivergedError, unknown_name
 
 Keeps = Mapping[str, Tensor] | Mask

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from audioprune.compress.loss_oracle import LossOracle, base_of, check_alpha, increase_of, restored, resumable
 from audioprune.compress.masks import Mask, clear_
 from audioprune.compress.select import ranks, share_of
-from audioprune.compress.units import Slice, UnitSet
-from audioprune.compress.weight_groups import any_kept, expand, group_norms
+from audioprune.compress.units.declare import Slice, UnitSet
+from audioprune.compress.units.weight_groups import any_kept, expand, group_norms
 from audioprune.errors import ConfigError, unknown_name
 
 Method = Literal["first_violation", "bisection"]

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from audioprune.compress.masks import prunable
-from audioprune.compress.weight_groups import INPUTS, KERNELS, OUTPUTS, GroupKinds, any_kept, weight_groups
+from audioprune.compress.units.weight_groups import INPUTS, KERNELS, OUTPUTS, GroupKinds, any_kept, weight_groups
 
 COLUMNS = (
     "Name", "Shape", "NNZ (dense)", "NNZ (sparse)", "Cols (%)", "Rows (%)", "Ch (%)", "2D (%)", "3D (%)", "Fine (%)", "Std", "Mean",

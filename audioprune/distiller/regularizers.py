@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.weight_groups import group_norms
+from audioprune.compress.units.weight_groups import group_norms
 from audioprune.distiller.pruners import check_values
 from audioprune.distiller.structures import CRITERIA, GROUP_TYPES, check_regime, structures, threshold_keep
 from audioprune.errors import ConfigError, unknown_name

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.units import Slice
-from audioprune.compress.weight_groups import INPUTS, KERNELS, OUTPUTS, expand, group_norms, group_sizes, weight_groups
+from audioprune.compress.units.declare import Slice
+from audioprune.compress.units.weight_groups import INPUTS, KERNELS, OUTPUTS, expand, group_norms, group_sizes, weight_groups
 from audioprune.distiller.pruners import Scene, check_names, check_number, check_ramp, gradual
 from audioprune.errors import ConfigError, unknown_name
 

@@ -21,7 +21,7 @@ from audioprune import checkpoint
 from audioprune.compress.kmeans import Codebook
 from audioprune.compress.masks import Mask
 from audioprune.compress.ties import join_views_
-from audioprune.compress.trim import resize_
+from audioprune.compress.units.trim import resize_
 from audioprune.compress.weight_norm import fold_like_
 from audioprune.errors import AudiopruneError, CheckpointError, ConfigError, unknown_name
 from audioprune.experiment.state_dicts import PICKLED, fitting, read_state_dict

@@ -10,7 +10,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.units import UnitSet
+from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.models.residual import Residual, residual_units
 from audioprune.models.scenes import FRAMES_PER_SECOND, NormedConv, check_scene, example_scene, he_init_, read

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audioprune.compress.unit_builders import conv_in, conv_out, prelu
-from audioprune.compress.units import Slice, UnitSet, rows
+from audioprune.compress.units.builders import conv_in, conv_out, prelu
+from audioprune.compress.units.declare import Slice, UnitSet, rows
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.models.initialisation import keep_variance_
 from audioprune.models.streaming import Stage, Values

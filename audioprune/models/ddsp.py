@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.unit_builders import Slices, chain_units, gru_in, gru_units, layer_norm, linear_in, linear_out
-from audioprune.compress.units import UnitSet
+from audioprune.compress.units.builders import Slices, chain_units, gru_in, gru_units, layer_norm, linear_in, linear_out
+from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.models import ddsp_synthesis as synthesis
 from audioprune.models.widths import check_whole

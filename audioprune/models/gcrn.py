@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audioprune.compress.units import Slice, UnitSet, blocks, rows
+from audioprune.compress.units.declare import Slice, UnitSet, blocks, rows
 from audioprune.errors import CheckpointError, ConfigError, unknown_name
 from audioprune.models.streaming import Stage, State, Values
 from audioprune.models.widths import check_rate, check_sixteenths, nearest_width

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.units import Slice, UnitSet, rows
+from audioprune.compress.units.declare import Slice, UnitSet, rows
 from audioprune.models.streaming import Stage, State
 from audioprune.models.widths import check_rate, check_whole, nearest_width
 

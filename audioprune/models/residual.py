@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.unit_builders import Slices
-from audioprune.compress.units import UnitSet
+from audioprune.compress.units.builders import Slices
+from audioprune.compress.units.declare import UnitSet
 from audioprune.models.scenes import NormedConv, read, written
 
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audioprune.compress.unit_builders import linear_in
-from audioprune.compress.units import UnitSet
+from audioprune.compress.units.builders import linear_in
+from audioprune.compress.units.declare import UnitSet
 from audioprune.models.residual import Residual, residual_units
 from audioprune.models.scenes import FRAMES_PER_SECOND, NormedConv, check_depths, check_scene, example_scene, he_init_
 from audioprune.models.streaming import Stage

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.unit_builders import Slices, batch_norm, conv_in, conv_out
+from audioprune.compress.units.builders import Slices, batch_norm, conv_in, conv_out
 from audioprune.errors import ConfigError, DataError
 from audioprune.models.widths import check_whole
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audioprune.compress.unit_builders import chain_units
-from audioprune.compress.units import UnitSet
+from audioprune.compress.units.builders import chain_units
+from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.models.initialisation import keep_variance_
 from audioprune.models.widths import check_whole

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audioprune.compress.units import UnitSet
+from audioprune.compress.units.declare import UnitSet
 from audioprune.models.scenes import FRAMES_PER_SECOND, NormedConv, check_scene, check_share, example_scene, he_init_, read, written
 from audioprune.models.streaming import Stage
 from audioprune.models.widths import check_rate, check_whole

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audioprune.compress.unit_builders import Slices, conv_in, conv_out
-from audioprune.compress.units import UnitSet, rows
+from audioprune.compress.units.builders import Slices, conv_in, conv_out
+from audioprune.compress.units.declare import UnitSet, rows
 from audioprune.errors import ConfigError, DataError
 from audioprune.models import wavenet_generation as generation
 from audioprune.models.widths import check_whole

@@ -3,7 +3,7 @@
 They need nothing else of the package. Hidden units of a small network, each with its weights and its bias::
 
     import torch
-    from audioprune.compress.units import Slice, UnitSet, rows
+    from audioprune.compress.units.declare import Slice, UnitSet, rows
     from audioprune.optim import HSPG, kept_units
 
     data = torch.Generator().manual_seed(0)
@@ -17,7 +17,7 @@ They need nothing else of the package. Hidden units of a small network, each wit
         optimizer.step()
     print(f"zero units: {optimizer.group_sparsity():.0%}, kept: {kept_units(model.named_parameters(), units)['hidden'].sum()}")
 
-Which groups a UnitSet names stands in audioprune.compress.units; how zero units leave the model, in audioprune.compress.trim.
+Which groups a UnitSet names stands in audioprune.compress.units.declare; how zero units leave the model, in audioprune.compress.units.trim.
 """
 
 from audioprune.optim.admm import ADMM

@@ -1,7 +1,7 @@
 """Which entries of which parameters form one group of the regulariser, laid out so that one pass handles all groups.
 
 A group is a row of a parameter or one unit of a UnitSet: its ``out`` and ``norm`` slices in all tensors together. What a step
-does to the groups stands in steps.py; what a unit is, in audioprune.compress.units.
+does to the groups stands in steps.py; what a unit is, in audioprune.compress.units.declare.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audioprune.compress.units import Slice, UnitSet
+from audioprune.compress.units.declare import Slice, UnitSet
 from audioprune.errors import ConfigError
 
 Units = Sequence[UnitSet] | Literal["rows"] | None

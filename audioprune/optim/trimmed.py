@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from audioprune.compress.units import UnitSet
+from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError
 
 

@@ -184,7 +184,7 @@ class PairedFolderConfig:
 
 @dataclass
 class GroupsConfig:
-    """Kind of weight group per kind of layer; see audioprune.compress.weight_groups.GroupKinds."""
+    """Kind of weight group per kind of layer; see audioprune.compress.units.weight_groups.GroupKinds."""
 
     linear: str = choice("column", "row", "column")
     lstm: str = choice("column", "row", "column")

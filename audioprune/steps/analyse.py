@@ -24,7 +24,7 @@ from audioprune.compress.levels import LEVELS
 from audioprune.compress.masks import Mask, complete, prunable
 from audioprune.compress.select import share_of
 from audioprune.compress.sensitivity import BETAS, Candidates, CurvePoint
-from audioprune.compress.weight_groups import INPUTS, OUTPUTS, GroupKinds, weight_groups
+from audioprune.compress.units.weight_groups import INPUTS, OUTPUTS, GroupKinds, weight_groups
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.model_io import load_model_file
 from audioprune.experiment.model_size import save_model

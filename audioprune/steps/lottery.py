@@ -23,8 +23,8 @@ from audioprune.compress.criteria import criterion
 from audioprune.compress.evidence import Evidence
 from audioprune.compress.lottery import WEIGHT_CRITERIA, Origin, Selection
 from audioprune.compress.masks import Mask, complete
-from audioprune.compress.trim import trim_
-from audioprune.compress.units import UnitSet
+from audioprune.compress.units.declare import UnitSet
+from audioprune.compress.units.trim import trim_
 from audioprune.compress.weight_norm import fold_weight_norm_, is_normed
 from audioprune.errors import ConfigError, DivergedError, unknown_name
 from audioprune.experiment.model_io import build_model, load_model_file, restore_model

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from audioprune.compress.units import UnitSet
+from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError
 
 

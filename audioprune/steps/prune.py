@@ -17,8 +17,8 @@ from audioprune.compress import select, sensitivity
 from audioprune.compress.loss_oracle import LossOracle
 from audioprune.compress.masks import Mask, complete, prunable
 from audioprune.compress.schedule import Cubic
-from audioprune.compress.trim import dead_units, trim_, trim_state
-from audioprune.compress.unit_groups import unit_candidates
+from audioprune.compress.units.groups import unit_candidates
+from audioprune.compress.units.trim import dead_units, trim_, trim_state
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run

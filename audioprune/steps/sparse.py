@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from audioprune.compress.units import UnitSet
+from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import SparseTraining

@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from audioprune.compress.trim import removable
-from audioprune.compress.units import Slice, UnitSet
+from audioprune.compress.units.declare import Slice, UnitSet
+from audioprune.compress.units.trim import removable
 from audioprune.errors import ConfigError
 from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run

@@ -16,7 +16,7 @@ from statistics import median
 import torch
 from torch import nn
 
-from audioprune.compress.units import Slice, UnitSet, rows
+from audioprune.compress.units.declare import Slice, UnitSet, rows
 from audioprune.optim import ADMM, HSPG, OBProxSG, ProxSG
 
 

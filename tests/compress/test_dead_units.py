@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress.masks import Mask
-from audioprune.compress.trim import dead_units, removable, trim_, zero_units_
-from audioprune.compress.unit_builders import chain_units, layer_norm, linear_in, linear_out
-from audioprune.compress.units import Slice, UnitSet, rows
+from audioprune.compress.units.builders import chain_units, layer_norm, linear_in, linear_out
+from audioprune.compress.units.declare import Slice, UnitSet, rows
+from audioprune.compress.units.trim import dead_units, removable, trim_, zero_units_
 from audioprune.errors import ConfigError
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from audioprune.compress.criteria import criterion
 from audioprune.compress.evidence import Evidence
 from audioprune.compress.information import _reduced
-from audioprune.compress.units import Slice, UnitSet, rows
+from audioprune.compress.units.declare import Slice, UnitSet, rows
 from audioprune.errors import ConfigError
 
 

@@ -21,9 +21,9 @@ from audioprune.compress.lottery import (
     parameters_of,
 )
 from audioprune.compress.masks import Mask
-from audioprune.compress.trim import trim_
-from audioprune.compress.unit_builders import chain_units
-from audioprune.compress.units import UnitSet
+from audioprune.compress.units.builders import chain_units
+from audioprune.compress.units.declare import UnitSet
+from audioprune.compress.units.trim import trim_
 from audioprune.errors import ConfigError, DivergedError
 
 SETS = ("0", "2", "4")

@@ -6,7 +6,7 @@ from torch import nn
 
 from audioprune.compress.masks import Mask
 from audioprune.compress.penalties import L1Penalty, SparseGroupLasso
-from audioprune.compress.weight_groups import GroupKinds, weight_groups
+from audioprune.compress.units.weight_groups import GroupKinds, weight_groups
 from audioprune.errors import ConfigError
 
 W = torch.tensor([[1, -2, 0, 0.1], [0.5, 0, 0, 0.1], [-1, 2, 3, 0.1]])

@@ -9,8 +9,8 @@ from torch import nn
 
 from audioprune.compress.masks import Mask
 from audioprune.compress.select import budget, freed_parameters, globally, local, ranks, share_of, smallest, threshold
-from audioprune.compress.units import Slice, UnitSet, rows
-from audioprune.compress.weight_groups import weight_groups
+from audioprune.compress.units.declare import Slice, UnitSet, rows
+from audioprune.compress.units.weight_groups import weight_groups
 from audioprune.errors import ConfigError, DivergedError
 
 few_values = st.lists(st.sampled_from([0.0, -0.0, 0.5, 1.0, 2.0, -1.0, float("inf"), float("-inf")]), min_size=1, max_size=40)

@@ -23,8 +23,8 @@ from audioprune.compress.sensitivity import (
     search,
     weight_candidates,
 )
-from audioprune.compress.units import Slice, UnitSet, rows
-from audioprune.compress.weight_groups import GroupKinds, weight_groups
+from audioprune.compress.units.declare import Slice, UnitSet, rows
+from audioprune.compress.units.weight_groups import GroupKinds, weight_groups
 from audioprune.errors import ConfigError, DivergedError
 
 

@@ -13,8 +13,8 @@ from audioprune.compress.kmeans import quantize_
 from audioprune.compress.loss_oracle import _stage_of
 from audioprune.compress.masks import Mask, prunable
 from audioprune.compress.ties import check_ties, join_views_, tie_key
-from audioprune.compress.trim import trim_
-from audioprune.compress.units import Slice, UnitSet, rows
+from audioprune.compress.units.declare import Slice, UnitSet, rows
+from audioprune.compress.units.trim import trim_
 from audioprune.errors import ConfigError
 from audioprune.experiment.cost import cost
 from audioprune.experiment.model_io import build_model

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from audioprune.compress.loss_oracle import BatchLoss
 from audioprune.compress.masks import prunable
-from audioprune.compress.trim import dead_units, trim_, zero_units_
-from audioprune.compress.unit_proof import verify_units
-from audioprune.compress.units import check_unit_sets, tensors_of
+from audioprune.compress.units.declare import check_unit_sets, tensors_of
+from audioprune.compress.units.trim import dead_units, trim_, zero_units_
+from audioprune.compress.units.verify import verify_units
 from audioprune.errors import ConfigError
 from audioprune.experiment.cost import cost
 from audioprune.experiment.model_io import restore_model

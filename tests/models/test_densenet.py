@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from audioprune.compress.trim import removable, trim_
+from audioprune.compress.units.trim import removable, trim_
 from audioprune.errors import ConfigError
 from audioprune.models.densenet import DenseNet
 

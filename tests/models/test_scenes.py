@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.trim import dead_units, removable, resize_, trim_, zero_units_
-from audioprune.compress.unit_proof import verify_units
-from audioprune.compress.units import UnitSet, check_unit_sets, tensors_of
+from audioprune.compress.units.declare import UnitSet, check_unit_sets, tensors_of
+from audioprune.compress.units.trim import dead_units, removable, resize_, trim_, zero_units_
+from audioprune.compress.units.verify import verify_units
 from audioprune.errors import ConfigError, DataError
 from audioprune.models.cp_resnet import CPResNet
 from audioprune.models.densenet import DenseNet

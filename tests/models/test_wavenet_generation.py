@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from audioprune.compress.trim import trim_
+from audioprune.compress.units.trim import trim_
 from audioprune.errors import ConfigError, DataError
 from audioprune.models import wavenet_generation as generation
 from audioprune.models import wavenet_kernels as kernels

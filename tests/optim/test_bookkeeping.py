@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from audioprune.compress.units import Slice, UnitSet, rows
+from audioprune.compress.units.declare import Slice, UnitSet, rows
 from audioprune.errors import CheckpointError
 from audioprune.optim import ADMM, HSPG, OBProxSG, ProxSG
 

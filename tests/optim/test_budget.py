@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from audioprune.compress.units import Slice, UnitSet, rows
+from audioprune.compress.units.declare import Slice, UnitSet, rows
 from audioprune.errors import ConfigError
 from audioprune.optim import OBProxSG, ProxSG, reachability, shrink_budget
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from audioprune.compress.units import Slice, UnitSet, blocks, rows
+from audioprune.compress.units.declare import Slice, UnitSet, blocks, rows
 from audioprune.errors import ConfigError
 from audioprune.optim import HSPG, ProxSG, kept_units
 

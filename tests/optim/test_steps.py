@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.units import Slice, UnitSet, rows
+from audioprune.compress.units.declare import Slice, UnitSet, rows
 from audioprune.errors import ConfigError
 from audioprune.optim import HSPG, OBProxSG, ProxSG
 from audioprune.optim.groups import Layout

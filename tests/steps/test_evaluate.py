@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_runs import config, open_run, rows
 
-from audioprune.compress.trim import trim_
+from audioprune.compress.units.trim import trim_
 from audioprune.errors import ConfigError
 from audioprune.experiment import model_size
 from audioprune.experiment.run import Run

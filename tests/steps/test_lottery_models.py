@@ -11,7 +11,7 @@ from torch import nn
 
 from audioprune.compress.evidence import Evidence
 from audioprune.compress.lottery import Origin, Selection, choose_units, cut_to_, maskable, narrowed, parameters_of
-from audioprune.compress.trim import trim_
+from audioprune.compress.units.trim import trim_
 from audioprune.errors import ConfigError
 from audioprune.models.ddsp import DDSP
 from audioprune.models.sing import SING

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from audioprune.compress.module_sizes import Shape, module_sizes
+from audioprune.compress.units.module_sizes import Shape, module_sizes
 from audioprune.errors import ConfigError
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from audioprune.compress.units import Role, Slice, UnitSet, blocks, rows
+from audioprune.compress.units.declare import Role, Slice, UnitSet, blocks, rows
 from audioprune.errors import ConfigError
 
 Slices = tuple[Slice, ...]

@@ -11,9 +11,9 @@ from torch import nn
 from audioprune.compress.masks import Mask, prunable
 from audioprune.compress.penalties import SparseGroupLasso
 from audioprune.compress.sensitivity import keeps, search
-from audioprune.compress.trim import dead_units, trim_
-from audioprune.compress.unit_groups import unit_candidates, unit_groups
-from audioprune.compress.units import UnitSet
+from audioprune.compress.units.declare import UnitSet
+from audioprune.compress.units.groups import unit_candidates, unit_groups
+from audioprune.compress.units.trim import dead_units, trim_
 from audioprune.models.fdnn import FDNN
 from audioprune.models.gcrn import GCRN
 from audioprune.models.lstm import LSTM

@@ -18,10 +18,10 @@ from torch.nn.utils.parametrizations import _WeightNorm
 from torch.nn.utils.weight_norm import WeightNorm
 from torch.optim import Optimizer
 
-from audioprune.compress.module_sizes import Shape, module_sizes
 from audioprune.compress.ties import join_views_
-from audioprune.compress.units import UnitSet, check_unit_sets, tensors_of
-from audioprune.compress.weight_groups import any_kept, expand
+from audioprune.compress.units.declare import UnitSet, check_unit_sets, tensors_of
+from audioprune.compress.units.module_sizes import Shape, module_sizes
+from audioprune.compress.units.weight_groups import any_kept, expand
 from audioprune.errors import CheckpointError, ConfigError, unknown_name
 
 

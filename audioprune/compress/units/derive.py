@@ -19,8 +19,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from audioprune.compress.evidence import evaluating
 from audioprune.compress.ties import tie_key
-from audioprune.compress.unit_builders import CHANNELWISE, OpenUnits, close_units, follow_units, gate_units, is_layer, open_units
-from audioprune.compress.units import UnitSet
+from audioprune.compress.units.builders import CHANNELWISE, OpenUnits, close_units, follow_units, gate_units, is_layer, open_units
+from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError
 
 _MOVES = {

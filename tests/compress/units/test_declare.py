@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.units import Slice, UnitSet, blocks, check_unit_sets, rows, tensors_of
+from audioprune.compress.units.declare import Slice, UnitSet, blocks, check_unit_sets, rows, tensors_of
 from audioprune.errors import ConfigError
 
 

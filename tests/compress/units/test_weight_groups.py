@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from audioprune.compress.masks import prunable
-from audioprune.compress.units import Slice, rows
-from audioprune.compress.weight_groups import (
+from audioprune.compress.units.declare import Slice, rows
+from audioprune.compress.units.weight_groups import (
     GroupKinds,
     any_kept,
     expand,

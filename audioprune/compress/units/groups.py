@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from audioprune.compress.masks import Mask, prunable
 from audioprune.compress.select import ranks
 from audioprune.compress.sensitivity import Candidates, Removable, group_candidates
-from audioprune.compress.units import UnitSet
-from audioprune.compress.weight_groups import GroupKinds, any_kept, group_norms, weight_groups
+from audioprune.compress.units.declare import UnitSet
+from audioprune.compress.units.weight_groups import GroupKinds, any_kept, group_norms, weight_groups
 
 
 def unit_groups(model: nn.Module, unit_sets: Sequence[UnitSet], kinds: GroupKinds | None = None) -> list[UnitSet]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress.masks import prunable
-from audioprune.compress.units import Slice, UnitSet, rows
+from audioprune.compress.units.declare import Slice, UnitSet, rows
 from audioprune.errors import ConfigError, unknown_name
 
 Kind = Literal["row", "column", "filter", "channel", "kernel"]

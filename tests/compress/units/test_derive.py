@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audioprune.compress.trim import trim_
-from audioprune.compress.unit_proof import verify_units
-from audioprune.compress.unit_tracing import derive_units
+from audioprune.compress.units.derive import derive_units
+from audioprune.compress.units.trim import trim_
+from audioprune.compress.units.verify import verify_units
 from audioprune.errors import ConfigError
 
 

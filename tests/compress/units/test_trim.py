@@ -9,14 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.trim import (
-    resize_,
-    trim_,
-    trim_optimizer_state_,
-    trim_state,
-    zero_units_,
-)
-from audioprune.compress.unit_builders import (
+from audioprune.compress.units.builders import (
     batch_norm,
     chain_units,
     conv_in,
@@ -27,7 +20,14 @@ from audioprune.compress.unit_builders import (
     lstm_in,
     lstm_units,
 )
-from audioprune.compress.units import Slice, UnitSet, rows
+from audioprune.compress.units.declare import Slice, UnitSet, rows
+from audioprune.compress.units.trim import (
+    resize_,
+    trim_,
+    trim_optimizer_state_,
+    trim_state,
+    zero_units_,
+)
 from audioprune.compress.weight_norm import fold_weight_norm_
 from audioprune.errors import CheckpointError, ConfigError
 

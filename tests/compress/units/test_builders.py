@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress import unit_builders as build
-from audioprune.compress.trim import trim_
-from audioprune.compress.unit_proof import verify_units
-from audioprune.compress.units import Slice, UnitSet, rows, tensors_of
+from audioprune.compress.units import builders as build
+from audioprune.compress.units.declare import Slice, UnitSet, rows, tensors_of
+from audioprune.compress.units.trim import trim_
+from audioprune.compress.units.verify import verify_units
 from audioprune.errors import ConfigError
 
 pytestmark = pytest.mark.filterwarnings("ignore:input's size at dim=1 does not match num_features")

@@ -1,0 +1,1 @@
+"""Units of a model: declared, built, derived from a traced pass, verified, and trimmed away."""
