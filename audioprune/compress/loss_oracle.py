@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.evidence import evaluating
+from audioprune.compress.criteria.activations import evaluating
 from audioprune.compress.ties import tie_key
 from audioprune.errors import ConfigError, DivergedError, unknown_name
 from audioprune.progress import progress

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress import select
-from audioprune.compress.criteria import SCALINGS, criterion, scaled, weight_gradient, weight_magnitude
-from audioprune.compress.evidence import Evidence
+from audioprune.compress.criteria.activations import Evidence
+from audioprune.compress.criteria.importance import SCALINGS, criterion, scaled, weight_gradient, weight_magnitude
 from audioprune.compress.masks import Mask, prunable
 from audioprune.compress.units.declare import UnitSet, check_unit_sets
 from audioprune.compress.units.trim import Trimmed, trim_

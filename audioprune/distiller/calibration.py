@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.criteria import magnitude_over_sigma
+from audioprune.compress.criteria.importance import magnitude_over_sigma
 from audioprune.compress.masks import prunable
 from audioprune.distiller.names import DEFAULT
 from audioprune.distiller.pruners import Memory, SensitivityPruner, value_of

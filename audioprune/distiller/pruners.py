@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress import select
-from audioprune.compress.criteria import magnitude_over_sigma
+from audioprune.compress.criteria.importance import magnitude_over_sigma
 from audioprune.compress.schedule import Cubic
 from audioprune.distiller.names import DEFAULT
 from audioprune.errors import ConfigError

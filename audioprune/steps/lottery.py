@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from audioprune import checkpoint
 from audioprune.compress import lottery
-from audioprune.compress.criteria import criterion
-from audioprune.compress.evidence import Evidence
+from audioprune.compress.criteria.activations import Evidence
+from audioprune.compress.criteria.importance import criterion
 from audioprune.compress.lottery import WEIGHT_CRITERIA, Origin, Selection
 from audioprune.compress.masks import Mask, complete
 from audioprune.compress.units.declare import UnitSet

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from audioprune.compress.evidence import evaluating
+from audioprune.compress.criteria.activations import evaluating
 from audioprune.compress.loss_oracle import LossOracle
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.experiment.run import Run

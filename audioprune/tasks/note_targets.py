@@ -1,6 +1,6 @@
 """What a note is in few numbers per sample or frame, so that the information of single units about it can be measured.
 
-The measurement stands in audioprune.compress.information; what models are told of a note in note_features.py.
+The measurement stands in audioprune.compress.criteria.information; what models are told of a note in note_features.py.
 """
 
 from __future__ import annotations

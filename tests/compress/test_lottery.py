@@ -7,7 +7,7 @@ import torch
 from lottery_toys import Net
 from torch import nn
 
-from audioprune.compress.evidence import Evidence
+from audioprune.compress.criteria.activations import Evidence
 from audioprune.compress.lottery import (
     Origin,
     Selection,

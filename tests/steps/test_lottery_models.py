@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from audioprune.compress.evidence import Evidence
+from audioprune.compress.criteria.activations import Evidence
 from audioprune.compress.lottery import Origin, Selection, choose_units, cut_to_, maskable, narrowed, parameters_of
 from audioprune.compress.units.trim import trim_
 from audioprune.errors import ConfigError

@@ -17,7 +17,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from audioprune.compress.evidence import evaluating
+from audioprune.compress.criteria.activations import evaluating
 from audioprune.compress.ties import tie_key
 from audioprune.compress.units.builders import CHANNELWISE, OpenUnits, close_units, follow_units, gate_units, is_layer, open_units
 from audioprune.compress.units.declare import UnitSet

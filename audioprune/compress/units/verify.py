@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from audioprune.compress.evidence import evaluating
+from audioprune.compress.criteria.activations import evaluating
 from audioprune.compress.units.declare import UnitSet
 from audioprune.compress.units.trim import trim_, zero_units_
 from audioprune.errors import AudiopruneError, ConfigError

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.criteria import CRITERIA, SCALINGS, criterion, magnitude_over_sigma, scaled, weight_gradient
-from audioprune.compress.evidence import Evidence, evaluating, taps_of
+from audioprune.compress.criteria.activations import Evidence, evaluating, taps_of
+from audioprune.compress.criteria.importance import CRITERIA, SCALINGS, criterion, magnitude_over_sigma, scaled, weight_gradient
 from audioprune.compress.select import threshold
 from audioprune.compress.units.declare import Slice, UnitSet, blocks, rows
 from audioprune.errors import ConfigError

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.evidence import Evidence, Scores, Tap, evaluating, needed, output_of, taps_of, writers_of
-from audioprune.compress.information import unit_information
+from audioprune.compress.criteria.activations import Evidence, Scores, Tap, evaluating, needed, output_of, taps_of, writers_of
+from audioprune.compress.criteria.information import unit_information
 from audioprune.compress.units.declare import UnitSet
 from audioprune.compress.units.weight_groups import group_norms, group_sizes
 from audioprune.errors import ConfigError, unknown_name

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from audioprune.compress.mutual_information import edge_mutual_information, prepare
+from audioprune.compress.criteria.mutual_information import edge_mutual_information, prepare
 from audioprune.errors import ConfigError, DivergedError
 
 

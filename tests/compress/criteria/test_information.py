@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.criteria import criterion
-from audioprune.compress.evidence import Evidence
-from audioprune.compress.information import _reduced
+from audioprune.compress.criteria.activations import Evidence
+from audioprune.compress.criteria.importance import criterion
+from audioprune.compress.criteria.information import _reduced
 from audioprune.compress.units.declare import Slice, UnitSet, rows
 from audioprune.errors import ConfigError
 

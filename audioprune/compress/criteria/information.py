@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.evidence import Evidence, Scores, Tap, evaluating, needed, output_of, taps_of
-from audioprune.compress.mutual_information import MAX_DIMENSIONS, Array, edge_mutual_information, prepare
+from audioprune.compress.criteria.activations import Evidence, Scores, Tap, evaluating, needed, output_of, taps_of
+from audioprune.compress.criteria.mutual_information import MAX_DIMENSIONS, Array, edge_mutual_information, prepare
 from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError
 
