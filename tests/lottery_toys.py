@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from audioprune.compress.loss_oracle import BatchLoss
+from audioprune.compress.search.perturbed_loss import BatchLoss
 from audioprune.compress.units.builders import gru_in, gru_units, layer_norm, linear_in, linear_out
 from audioprune.compress.units.declare import UnitSet
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audioprune.compress.loss_oracle import LossOracle, base_of, check_alpha, increase_of, restored, resumable
+from audioprune.compress.search.perturbed_loss import LossOracle, base_of, check_alpha, increase_of, restored, resumable
 from audioprune.errors import ConfigError
 
 LEVELS = (2, 4, 8, 16, 32, 64, 128, 256)

@@ -1,6 +1,6 @@
 """How a pipeline analyses a model against any validation score: sensitivity curves, and the smallest file within a stated drop.
 
-The curves stand in audioprune.compress.sensitivity, the search in audioprune.compress.budget_solver; how a score is measured
+The curves stand in audioprune.compress.search.sensitivity, the search in audioprune.compress.search.budget; how a score is measured
 in validation.py.
 """
 
@@ -18,12 +18,13 @@ from typing import Any
 
 from torch import Tensor
 
-from audioprune.compress import kmeans, sensitivity
-from audioprune.compress.budget_solver import Candidate, Measured, Plan, Solution, TensorCurves, level_curves, solve
+from audioprune.compress import kmeans
 from audioprune.compress.levels import LEVELS
 from audioprune.compress.masks import Mask, complete, prunable
+from audioprune.compress.search import sensitivity
+from audioprune.compress.search.budget import Candidate, Measured, Plan, Solution, TensorCurves, level_curves, solve
+from audioprune.compress.search.sensitivity import BETAS, Candidates, CurvePoint
 from audioprune.compress.select import share_of
-from audioprune.compress.sensitivity import BETAS, Candidates, CurvePoint
 from audioprune.compress.units.weight_groups import INPUTS, OUTPUTS, GroupKinds, weight_groups
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.model_io import load_model_file

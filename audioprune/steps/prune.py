@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 
-from audioprune.compress import select, sensitivity
-from audioprune.compress.loss_oracle import LossOracle
+from audioprune.compress import select
 from audioprune.compress.masks import Mask, complete, prunable
 from audioprune.compress.schedule import Cubic
+from audioprune.compress.search import sensitivity
+from audioprune.compress.search.perturbed_loss import LossOracle
 from audioprune.compress.units.groups import unit_candidates
 from audioprune.compress.units.trim import dead_units, trim_, trim_state
 from audioprune.errors import ConfigError, unknown_name

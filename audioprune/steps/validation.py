@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from audioprune.compress.criteria.activations import evaluating
-from audioprune.compress.loss_oracle import LossOracle
+from audioprune.compress.search.perturbed_loss import LossOracle
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.experiment.run import Run
 from audioprune.interrupts import check_stop

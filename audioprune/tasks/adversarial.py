@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import Dataset
 
-from audioprune.compress.loss_oracle import BatchLoss
+from audioprune.compress.search.perturbed_loss import BatchLoss
 from audioprune.errors import ConfigError, DataError
 from audioprune.interrupts import check_stop
 from audioprune.metrics.pool import Scorer

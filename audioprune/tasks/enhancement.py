@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from audioprune import dsp
-from audioprune.compress.loss_oracle import BatchLoss
+from audioprune.compress.search.perturbed_loss import BatchLoss
 from audioprune.dsp import STFT
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.interrupts import check_stop

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from audioprune.compress.loss_oracle import BatchLoss
+from audioprune.compress.search.perturbed_loss import BatchLoss
 from audioprune.dsp import mu_law_decode, mu_law_encode
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.tasks.note_features import BLOCK, LOUDNESS, Conditioning, controls, loudness_curve, played_loudness

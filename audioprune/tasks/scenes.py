@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from audioprune.compress.loss_oracle import BatchLoss
+from audioprune.compress.search.perturbed_loss import BatchLoss
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.interrupts import check_stop
 from audioprune.metrics.classification import accuracy, accuracy_macro, class_accuracies, confusion_matrix

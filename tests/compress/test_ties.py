@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from toys import ToyData, ToyTask
 
 from audioprune.compress.kmeans import quantize_
-from audioprune.compress.loss_oracle import _stage_of
 from audioprune.compress.masks import Mask, prunable
+from audioprune.compress.search.perturbed_loss import _stage_of
 from audioprune.compress.ties import check_ties, join_views_, tie_key
 from audioprune.compress.units.declare import Slice, UnitSet, rows
 from audioprune.compress.units.trim import trim_

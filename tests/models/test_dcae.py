@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.loss_oracle import BatchLoss
 from audioprune.compress.masks import prunable
+from audioprune.compress.search.perturbed_loss import BatchLoss
 from audioprune.compress.units.declare import check_unit_sets, tensors_of
 from audioprune.compress.units.trim import dead_units, trim_, zero_units_
 from audioprune.compress.units.verify import verify_units

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from toys import ToyData, ToyModel, ToySet, ToyTask
 
 from audioprune import interrupts, packing
-from audioprune.compress.loss_oracle import BatchLoss
+from audioprune.compress.search.perturbed_loss import BatchLoss
 from audioprune.errors import ConfigError, InterruptedRun
 from audioprune.experiment.run import Run
 from audioprune.files import read_lines

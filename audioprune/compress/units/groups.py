@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress.masks import Mask, prunable
+from audioprune.compress.search.sensitivity import Candidates, Removable, group_candidates
 from audioprune.compress.select import ranks
-from audioprune.compress.sensitivity import Candidates, Removable, group_candidates
 from audioprune.compress.units.declare import UnitSet
 from audioprune.compress.units.weight_groups import GroupKinds, any_kept, group_norms, weight_groups
 

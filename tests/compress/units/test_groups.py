@@ -10,7 +10,7 @@ from torch import nn
 
 from audioprune.compress.masks import Mask, prunable
 from audioprune.compress.penalties import SparseGroupLasso
-from audioprune.compress.sensitivity import keeps, search
+from audioprune.compress.search.sensitivity import keeps, search
 from audioprune.compress.units.declare import UnitSet
 from audioprune.compress.units.groups import unit_candidates, unit_groups
 from audioprune.compress.units.trim import dead_units, trim_

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from audioprune.compress.loss_oracle import BatchLoss, base_of, check_alpha, increase_of, limit_of, restored
+from audioprune.compress.search.perturbed_loss import BatchLoss, base_of, check_alpha, increase_of, limit_of, restored
 from audioprune.errors import ConfigError, DivergedError
 
 

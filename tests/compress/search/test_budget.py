@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from audioprune.compress.budget_solver import (
+from audioprune.compress.search.budget import (
     Candidate,
     Measured,
     Plan,

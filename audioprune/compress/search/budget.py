@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from audioprune.compress.levels import LEVELS
-from audioprune.compress.loss_oracle import restored, resumable
+from audioprune.compress.search.perturbed_loss import restored, resumable
 from audioprune.errors import ConfigError
 from audioprune.progress import progress
 

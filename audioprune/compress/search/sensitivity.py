@@ -14,8 +14,8 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
-from audioprune.compress.loss_oracle import LossOracle, base_of, check_alpha, increase_of, restored, resumable
 from audioprune.compress.masks import Mask, clear_
+from audioprune.compress.search.perturbed_loss import LossOracle, base_of, check_alpha, increase_of, restored, resumable
 from audioprune.compress.select import ranks, share_of
 from audioprune.compress.units.declare import Slice, UnitSet
 from audioprune.compress.units.weight_groups import any_kept, expand, group_norms

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from audioprune.compress.loss_oracle import BatchLoss
 from audioprune.compress.masks import Mask, prunable
-from audioprune.compress.sensitivity import (
+from audioprune.compress.search.perturbed_loss import BatchLoss
+from audioprune.compress.search.sensitivity import (
     BETAS,
     Candidates,
     TensorSensitivity,
