@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from audioprune import checkpoint
-from audioprune.compress.kmeans import Codebook
 from audioprune.compress.masks import Mask
+from audioprune.compress.quantize.kmeans import Codebook
 from audioprune.compress.ties import join_views_
 from audioprune.compress.units.trim import resize_
 from audioprune.compress.weight_norm import fold_like_

@@ -20,8 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from audioprune import checkpoint, provenance
-from audioprune.compress.kmeans import Codebook
 from audioprune.compress.masks import Mask, prunable
+from audioprune.compress.quantize.kmeans import Codebook
 from audioprune.errors import CheckpointError, ConfigError, DataError
 from audioprune.experiment import agreement, presets
 from audioprune.experiment.compatibility import require_fit

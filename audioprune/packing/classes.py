@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audioprune.compress.kmeans import kmeans_1d
+from audioprune.compress.quantize.kmeans import kmeans_1d
 from audioprune.packing.entropy import Reader, Writer, read_symbols, write_symbols
 
 COUNTS = (1, 2, 4, 8, 16, 32)

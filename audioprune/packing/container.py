@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from audioprune.compress.kmeans import MAX_LEVELS, Codebook
 from audioprune.compress.masks import Mask
+from audioprune.compress.quantize.kmeans import MAX_LEVELS, Codebook
 from audioprune.compress.ties import refuse_overlaps
 from audioprune.errors import CheckpointError, ConfigError, unknown_name
 from audioprune.files import write_atomic

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.kmeans import Codebook
+from audioprune.compress.quantize.kmeans import Codebook
 from audioprune.errors import ConfigError
 
 MIB = 2**20

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audioprune.compress.kmeans import Codebook
+from audioprune.compress.quantize.kmeans import Codebook
 from audioprune.errors import ConfigError
 from audioprune.packing.codes import read_codes, write_codes
 from audioprune.packing.entropy import BadStream, Reader, Writer, read_increasing, read_symbols, write_increasing, write_symbols

@@ -18,9 +18,9 @@ from typing import Any
 
 from torch import Tensor
 
-from audioprune.compress import kmeans
-from audioprune.compress.levels import LEVELS
 from audioprune.compress.masks import Mask, complete, prunable
+from audioprune.compress.quantize import kmeans
+from audioprune.compress.quantize.cluster_counts import LEVELS
 from audioprune.compress.search import sensitivity
 from audioprune.compress.search.budget import Candidate, Measured, Plan, Solution, TensorCurves, level_curves, solve
 from audioprune.compress.search.sensitivity import BETAS, Candidates, CurvePoint

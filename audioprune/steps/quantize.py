@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audioprune.compress import kmeans, levels
-from audioprune.compress.kmeans import Codebook
 from audioprune.compress.masks import prunable
+from audioprune.compress.quantize import cluster_counts as levels
+from audioprune.compress.quantize import kmeans
+from audioprune.compress.quantize.kmeans import Codebook
 from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run
 from audioprune.files import read_lines

@@ -17,7 +17,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
-from audioprune.compress.kmeans import kmeans_1d  # noqa: E402
+from audioprune.compress.quantize.kmeans import kmeans_1d  # noqa: E402
 
 Values = NDArray[np.float32]
 

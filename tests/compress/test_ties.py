@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from toys import ToyData, ToyTask
 
-from audioprune.compress.kmeans import quantize_
 from audioprune.compress.masks import Mask, prunable
+from audioprune.compress.quantize.kmeans import quantize_
 from audioprune.compress.search.perturbed_loss import _stage_of
 from audioprune.compress.ties import check_ties, join_views_, tie_key
 from audioprune.compress.units.declare import Slice, UnitSet, rows

@@ -13,8 +13,8 @@ import torch
 from tiny_runs import MyNet
 
 from audioprune import checkpoint, packing
-from audioprune.compress.kmeans import quantize_
 from audioprune.compress.masks import Mask, prunable
+from audioprune.compress.quantize.kmeans import quantize_
 from audioprune.errors import CheckpointError, ConfigError
 from audioprune.experiment.model_io import build_model, instantiate, is_package_model, load_model_file, require_example, restore_model
 from audioprune.models.fdnn import FDNN

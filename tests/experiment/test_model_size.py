@@ -9,8 +9,8 @@ import pytest
 import torch
 from tiny_runs import config, open_run
 
-from audioprune.compress.kmeans import quantize_
 from audioprune.compress.masks import Mask, prunable
+from audioprune.compress.quantize.kmeans import quantize_
 from audioprune.experiment import cost
 from audioprune.experiment.model_io import load_model_file
 from audioprune.experiment.model_size import running_costs, save_model, size_row

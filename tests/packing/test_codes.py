@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audioprune.compress.kmeans import kmeans_1d
+from audioprune.compress.quantize.kmeans import kmeans_1d
 from audioprune.packing.codes import read_codes, write_codes
 from audioprune.packing.entropy import Reader, Writer
 

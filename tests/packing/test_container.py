@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from audioprune import packing
-from audioprune.compress.kmeans import Codebook, cluster, quantize_
 from audioprune.compress.masks import Mask
+from audioprune.compress.quantize.kmeans import Codebook, cluster, quantize_
 from audioprune.errors import CheckpointError, ConfigError, OutputError
 from audioprune.packing import container
 from audioprune.packing.tensors import to_bytes

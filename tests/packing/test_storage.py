@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from audioprune.compress.kmeans import cluster, quantize_
 from audioprune.compress.masks import Mask
+from audioprune.compress.quantize.kmeans import cluster, quantize_
 from audioprune.errors import ConfigError
 from audioprune.packing import compression_ratio, storage, storage_of
 from audioprune.packing.storage import MIB

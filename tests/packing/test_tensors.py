@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from audioprune.compress.kmeans import Codebook, cluster
+from audioprune.compress.quantize.kmeans import Codebook, cluster
 from audioprune.errors import ConfigError
 from audioprune.packing.entropy import BadStream
 from audioprune.packing.tensors import DTYPES, KINDS, Piece, Record, decode, encode, to_bytes

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audioprune.compress.levels import LEVELS
+from audioprune.compress.quantize.cluster_counts import LEVELS
 from audioprune.compress.search.perturbed_loss import restored, resumable
 from audioprune.errors import ConfigError
 from audioprune.progress import progress

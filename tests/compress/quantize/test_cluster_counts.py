@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from audioprune.compress.levels import LEVELS, LevelPoint, LevelsResult, TensorLevels, choose_levels
+from audioprune.compress.quantize.cluster_counts import LEVELS, LevelPoint, LevelsResult, TensorLevels, choose_levels
 from audioprune.errors import ConfigError
 
 

@@ -96,7 +96,7 @@ def kmeans_1d(values: NDArray[np.floating] | Tensor, k: int) -> tuple[NDArray[np
     array = _as_float32(values)
     if array.size == 0:
         return np.empty(0, np.float32), np.empty(0, np.uint8)
-    from audioprune.compress import kmeans_kernels as kernels
+    from audioprune.compress.quantize import kmeans_kernels as kernels
 
     ordered = np.sort(array)
     flip = bool(kernels.leans_negative(ordered))
@@ -199,7 +199,7 @@ def _as_float32(values: NDArray[np.floating] | Tensor) -> NDArray[np.float32]:
 
 def _centroids(ordered: NDArray[np.float32], k: int) -> NDArray[np.float32]:
     """Return the centroids of sorted values."""
-    from audioprune.compress import kmeans_kernels as kernels
+    from audioprune.compress.quantize import kmeans_kernels as kernels
 
     distinct = int(kernels.count_distinct(ordered))
     if k >= distinct:
@@ -213,7 +213,7 @@ def _centroids(ordered: NDArray[np.float32], k: int) -> NDArray[np.float32]:
 
 def _first_partition(ordered: NDArray[np.float32], sums: NDArray[np.float64], distinct: int, k: int) -> NDArray[np.int64]:
     """Return cluster edges as positions in the sorted values, int64 (k + 1)."""
-    from audioprune.compress import kmeans_kernels as kernels
+    from audioprune.compress.quantize import kmeans_kernels as kernels
 
     edges = kernels.distinct_edges(ordered, distinct)
     if distinct * k > _EXACT_WORK and k > _DP_LEVELS:

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from audioprune.compress import kmeans
-from audioprune.compress.kmeans import Codebook, cluster, kmeans_1d, quantize_, squared_error
 from audioprune.compress.masks import Mask
+from audioprune.compress.quantize import kmeans
+from audioprune.compress.quantize.kmeans import Codebook, cluster, kmeans_1d, quantize_, squared_error
 from audioprune.errors import ConfigError, DivergedError
 
 EXAMPLE = np.array([-2, -1.9, -0.1, 0.1, 0.2, 1, 1.1, 1.2], np.float32)
@@ -103,7 +103,7 @@ def test_fixpoint_on_large_tensors(size: int, k: int) -> None:
 
 
 def test_large_tensors_are_near_the_optimum() -> None:
-    from audioprune.compress import kmeans_kernels as kernels
+    from audioprune.compress.quantize import kmeans_kernels as kernels
 
     for values in (laplace(150_000), np.random.default_rng(1).standard_cauchy(150_000).astype(np.float32)):
         ordered, k = np.sort(values), 32

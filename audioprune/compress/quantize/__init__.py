@@ -1,0 +1,1 @@
+"""Shared weight values: k-means and how many clusters each tensor needs."""
