@@ -204,7 +204,7 @@ def test_a_folder_that_is_gone_is_named_with_the_key_that_replaces_it(tmp_path: 
     "data",
     [
         {"name": "x", "_target_": "os.system", "command": "touch CANARY"},
-        {"name": "x", "_target_": "audioprune.data.audio.decode", "path": "CANARY"},
+        {"name": "x", "_target_": "audioprune.data.files.audio.decode", "path": "CANARY"},
         {"name": "x", "_target_": "mycorpus.Mine"},
         {**CORPUS, "seed": {"_target_": "os.system", "command": "touch CANARY"}},
         {**CORPUS, "seed": "${oc.env:HOME}"},

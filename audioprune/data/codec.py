@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from audioprune.data.audio import Samples
+from audioprune.data.files.audio import Samples
 from audioprune.dsp import resample
 from audioprune.errors import ConfigError, DataError, unknown_name
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from audioprune.data.audio import Samples
+from audioprune.data.files.audio import Samples
 from audioprune.files import write_atomic
 
 _VERSION = 1

@@ -13,16 +13,16 @@ from typing import Any, Protocol
 import numpy as np
 
 from audioprune.data.alignment import Lag, aligned_within, measure_lag
-from audioprune.data.audio import SEEKABLE_FORMATS, AudioStore, Samples, read_info
-from audioprune.data.checks import Finding
 from audioprune.data.codec import Codec, libavcodec_version
 from audioprune.data.coded_cache import CachedSignal, SignalCache
-from audioprune.data.file_index import inspect_files
+from audioprune.data.files.audio import SEEKABLE_FORMATS, AudioStore, Samples, read_info
+from audioprune.data.files.checks import Finding
+from audioprune.data.files.file_index import inspect_files
+from audioprune.data.files.parallel import in_threads
 from audioprune.data.mixing import Source
 from audioprune.data.paired_folder import PairSource
 from audioprune.data.pairing import by_name, place_key
 from audioprune.data.splits import listing
-from audioprune.data.threads import in_threads
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import check_writable, drop_leftovers, sha256
 from audioprune.paths import cache_folder

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from audioprune.data.audio import AudioStore, Samples
+from audioprune.data.files.audio import AudioStore, Samples
 from audioprune.data.mixing import MixingRules, Source
 from audioprune.data.paired_folder import PairSource
 from audioprune.errors import ConfigError

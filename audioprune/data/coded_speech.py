@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from audioprune.data.audio import AudioStore
-from audioprune.data.checks import FileFacts, Finding
 from audioprune.data.coded_pairs import Coded, Coding
 from audioprune.data.coded_segments import STREAM_ORDER, CodedRules, Segments
-from audioprune.data.gathering import SHORTEST_SPEECH_S, amount, check_choice, gather, refuse_leaks, speaker_notes, stop_or_skip, tell
+from audioprune.data.files.audio import AudioStore
+from audioprune.data.files.checks import FileFacts, Finding
+from audioprune.data.files.sources import SHORTEST_SPEECH_S, amount, check_choice, gather, refuse_leaks, speaker_notes, stop_or_skip, tell
 from audioprune.data.mixing import Source, collate, in_turns
 from audioprune.data.paired_folder import Pairs, PairSource, pair_leaks
 from audioprune.data.recordings import NAME_RULE

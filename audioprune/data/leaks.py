@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from audioprune.data.checks import FileFacts, Finding
+from audioprune.data.files.checks import FileFacts, Finding
 from audioprune.data.likeness import MOST_FILES, alike
 from audioprune.data.recordings import Links, recording_of
 from audioprune.data.speakers import plain_speakers

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from audioprune.data.audio import AudioStore, Samples
+from audioprune.data.files.audio import AudioStore, Samples
 from audioprune.data.splits import SPLITS
 from audioprune.dsp import mix_at_snr, rms, rms_gain
 from audioprune.errors import ConfigError, DataError

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, signal
 
-from audioprune.data.audio import Samples
+from audioprune.data.files.audio import Samples
 from audioprune.data.speech_synthesis import SAMPLE_RATE
 
 Rng = np.random.Generator

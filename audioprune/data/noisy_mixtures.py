@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from audioprune.data.audio import AUDIO_SUFFIXES, AudioStore
-from audioprune.data.checks import Finding
-from audioprune.data.gathering import (
+from audioprune.data.files.audio import AUDIO_SUFFIXES, AudioStore
+from audioprune.data.files.checks import Finding
+from audioprune.data.files.sources import (
     SHORTEST_NOISE_S,
     SHORTEST_SPEECH_S,
     Gathered,

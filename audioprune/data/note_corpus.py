@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audioprune.data.checks import FileFacts, Finding, doubled
-from audioprune.data.file_index import inspect_files
-from audioprune.data.gathering import bad_files, check_choice, conversion_notes, names, tell
+from audioprune.data.files.checks import FileFacts, Finding, doubled
+from audioprune.data.files.file_index import inspect_files
+from audioprune.data.files.sources import bad_files, check_choice, conversion_notes, names, tell
 from audioprune.data.leaks import Member, copies, suspected
 from audioprune.data.note_splits import RULES, check_rule, choose, groups_of, split_notes
 from audioprune.data.notes import Crop, Note, NoteList, NoteSet, NoteStore, collate

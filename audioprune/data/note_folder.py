@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from audioprune.data.gathering import audio_below
+from audioprune.data.files.sources import audio_below
 from audioprune.data.note_corpus import NoteCorpus
 from audioprune.data.note_names import DEFAULT_VELOCITY, NameReading, read_name
 from audioprune.data.notes import Note, NoteList

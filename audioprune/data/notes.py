@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from audioprune.data.audio import Samples, read_audio, read_info
-from audioprune.data.checks import Finding
+from audioprune.data.files.audio import Samples, read_audio, read_info
+from audioprune.data.files.checks import Finding
 from audioprune.data.splits import SPLITS
 from audioprune.dsp import mixdown, resample
 

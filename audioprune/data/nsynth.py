@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from audioprune.data.audio import AUDIO_SUFFIXES, find_audio
-from audioprune.data.checks import Finding
+from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
+from audioprune.data.files.checks import Finding
 from audioprune.data.note_corpus import NoteCorpus
 from audioprune.data.notes import PITCHES, Note, NoteList
 from audioprune.data.splits import listing, split_of_folder

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from audioprune.data.audio import AudioStore
-from audioprune.data.checks import FileFacts, Finding
-from audioprune.data.file_index import inspect_files
-from audioprune.data.gathering import (
+from audioprune.data.files.audio import AudioStore
+from audioprune.data.files.checks import FileFacts, Finding
+from audioprune.data.files.file_index import inspect_files
+from audioprune.data.files.lists import bare_name
+from audioprune.data.files.sources import (
     SHORTEST_SPEECH_S,
     amount,
     check_choice,
@@ -32,7 +33,6 @@ from audioprune.data.gathering import (
     tell,
 )
 from audioprune.data.leaks import Member, copies, cross, same_audio, speech_keys, suspected
-from audioprune.data.lists import bare_name
 from audioprune.data.mixing import MixingRules, Source, audible_start, by_group, collate, condition_name
 from audioprune.data.pairing import LengthRule, Pair, find_pairs, read_conditions
 from audioprune.data.recordings import NAME_RULE, Links

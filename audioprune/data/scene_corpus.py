@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from audioprune.data.checks import FileFacts, Finding, doubled
-from audioprune.data.file_index import inspect_files
-from audioprune.data.gathering import check_choice, names, refuse_doubled, stop_or_skip, tell
+from audioprune.data.files.checks import FileFacts, Finding, doubled
+from audioprune.data.files.file_index import inspect_files
+from audioprune.data.files.sources import check_choice, names, refuse_doubled, stop_or_skip, tell
 from audioprune.data.leaks import Member, copies, cross, same_audio, suspected
 from audioprune.data.recordings import NAME_RULE, Links
 from audioprune.data.scene_features import FeatureStore, Normalisation, SceneFeatures

@@ -19,7 +19,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from audioprune.data.audio import read_audio, read_info
+from audioprune.data.files.audio import read_audio, read_info
 from audioprune.dsp import mixdown, resample
 from audioprune.errors import ConfigError, DataError, OutputError
 from audioprune.files import sha256, write_atomic, write_json

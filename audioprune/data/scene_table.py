@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from audioprune.data.lists import Places, name_key, read_table
+from audioprune.data.files.lists import Places, name_key, read_table
 from audioprune.data.recordings import Links, joined, recording_of
 from audioprune.data.scene_lists import SceneClip, SceneList, refuse_unknown_classes, share_clips, some
 from audioprune.data.splits import SPLITS, split_of_folder

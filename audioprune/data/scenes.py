@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from audioprune.data.checks import Finding
+from audioprune.data.files.checks import Finding
 from audioprune.data.recordings import Links
 from audioprune.data.scene_corpus import SceneCorpus, SceneSet, collate
 from audioprune.data.scene_features import SceneFeatures

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audioprune.data.audio import find_audio
-from audioprune.data.checks import Finding
-from audioprune.data.lists import Places, read_table
+from audioprune.data.files.audio import find_audio
+from audioprune.data.files.checks import Finding
+from audioprune.data.files.lists import Places, read_table
 from audioprune.data.note_corpus import NoteCorpus
 from audioprune.data.note_names import DEFAULT_VELOCITY, DYNAMICS, pitch_of_name
 from audioprune.data.notes import PITCHES, Note, NoteList

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from audioprune.data.lists import bare_name, name_key, read_table, without_ending
+from audioprune.data.files.lists import bare_name, name_key, read_table, without_ending
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 SPEAKER_RULES = ("auto", "folder", "prefix", "file")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, signal
 
-from audioprune.data.audio import Samples
+from audioprune.data.files.audio import Samples
 
 SAMPLE_RATE = 16000
 _HOP = 128

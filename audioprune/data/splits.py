@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from audioprune.data.lists import Places, bare_name, name_key, read_cells, read_lines, without_ending
+from audioprune.data.files.lists import Places, bare_name, name_key, read_cells, read_lines, without_ending
 from audioprune.data.recordings import Links, joined, recording_of
 from audioprune.data.speakers import OUTER_FOLDERS, SpeakerRule
 from audioprune.errors import ConfigError, DataError, unknown_name

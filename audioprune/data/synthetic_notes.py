@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from audioprune.data.made_folder import MadeFolder
+from audioprune.data.files.generated_folder import MadeFolder
 from audioprune.data.note_corpus import NoteCorpus
 from audioprune.data.note_synthesis import FAMILIES, SAMPLE_RATE, Voice, draw_voice, play
 from audioprune.data.notes import NoteList

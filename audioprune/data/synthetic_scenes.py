@@ -17,8 +17,8 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from audioprune.data.checks import Finding
-from audioprune.data.made_folder import MadeFolder
+from audioprune.data.files.checks import Finding
+from audioprune.data.files.generated_folder import MadeFolder
 from audioprune.data.scene_corpus import SceneSet, collate
 from audioprune.data.scene_features import SceneFeatures
 from audioprune.data.scenes import ClassFolder

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from audioprune.data.audio import Samples
-from audioprune.data.checks import Finding
-from audioprune.data.made_folder import MadeFolder
+from audioprune.data.files.audio import Samples
+from audioprune.data.files.checks import Finding
+from audioprune.data.files.generated_folder import MadeFolder
 from audioprune.data.mixing import Mixtures, collate
 from audioprune.data.noise_synthesis import NOISES, babble, cafeteria, levelled
 from audioprune.data.noisy_mixtures import NoisyMixtures

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from audioprune.data.audio import AUDIO_SUFFIXES, find_audio
-from audioprune.data.lists import read_cells
+from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
+from audioprune.data.files.lists import read_cells
 from audioprune.data.recordings import Links, joined, recording_of
 from audioprune.data.scene_lists import SceneClip, SceneList, some
 from audioprune.data.splits import listing

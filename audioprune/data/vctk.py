@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from audioprune.data.audio import find_audio
-from audioprune.data.lists import read_lines
+from audioprune.data.files.audio import find_audio
+from audioprune.data.files.lists import read_lines
 from audioprune.data.recordings import Links
 from audioprune.data.speakers import speaker_of
 from audioprune.data.splits import Assigned, assign_speech, listing

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from audioprune.data.audio import find_audio
-from audioprune.data.gathering import audio_below
-from audioprune.data.made_folder import MadeFolder
+from audioprune.data.files.audio import find_audio
+from audioprune.data.files.generated_folder import MadeFolder
+from audioprune.data.files.sources import audio_below
 from audioprune.data.recordings import Links
 from audioprune.data.speakers import SpeakerRule
 from audioprune.data.speech_synthesis import SAMPLE_RATE

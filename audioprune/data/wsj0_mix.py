@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audioprune.data.audio import AUDIO_SUFFIXES, find_audio
-from audioprune.data.checks import Finding
-from audioprune.data.gathering import names
+from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
+from audioprune.data.files.checks import Finding
+from audioprune.data.files.sources import names
 from audioprune.data.mixing import Mixtures, collate
 from audioprune.data.noisy_mixtures import NoisyMixtures
 from audioprune.data.splits import listing

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from audioprune.data.lists import read_table
+from audioprune.data.files.lists import read_table
 from audioprune.errors import DataError
 from audioprune.metrics.listening import Rating
 

@@ -9,9 +9,9 @@ import soundfile
 from speech_trees import RATE, tone, write
 
 from audioprune.data.alignment import measure_lag
-from audioprune.data.audio import AudioStore
-from audioprune.data.checks import inspect_file
 from audioprune.data.coded_pairs import CleanSignals, CodecCoding, Coded, Coding, build_coding
+from audioprune.data.files.audio import AudioStore
+from audioprune.data.files.checks import inspect_file
 from audioprune.data.mixing import Source
 from audioprune.errors import ConfigError, DataError
 

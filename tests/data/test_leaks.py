@@ -13,8 +13,8 @@ from note_trees import tinysol_tree, write_tone
 from scene_trees import class_folder, tut_2018, write_clip
 from speech_trees import RATE, noise_tree, speech_tree, tone, write
 
-from audioprune.data.checks import Report, check_tree
 from audioprune.data.coded_corpora import coded_folder
+from audioprune.data.files.checks import Report, check_tree
 from audioprune.data.leaks import Member, suspected
 from audioprune.data.noisy_mixtures import NoisyMixtures
 from audioprune.data.note_folder import note_folder

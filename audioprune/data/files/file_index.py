@@ -12,8 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from audioprune.data.checks import FileFacts, Finding, inspect_file
-from audioprune.data.threads import in_threads
+from audioprune.data.files.checks import FileFacts, Finding, inspect_file
+from audioprune.data.files.parallel import in_threads
 from audioprune.errors import OutputError
 from audioprune.files import sha256, write_atomic
 from audioprune.paths import cache_folder

@@ -7,8 +7,8 @@ import pytest
 import soundfile
 from speech_trees import tone
 
-from audioprune.data.checks import check_header
-from audioprune.data.stream_ends import missing_end
+from audioprune.data.files.checks import check_header
+from audioprune.data.files.stream_ends import missing_end
 
 CODINGS = [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")]
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from audioprune.data.audio import AUDIO_SUFFIXES, find_audio
-from audioprune.data.checks import FileFacts, Finding, doubled, use_findings
-from audioprune.data.file_index import inspect_files
+from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
+from audioprune.data.files.checks import FileFacts, Finding, doubled, use_findings
+from audioprune.data.files.file_index import inspect_files
 from audioprune.data.leaks import cross, same_audio
 from audioprune.data.mixing import Source
 from audioprune.data.recordings import Links

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from speech_trees import HOSTILE, tone, write
 
-from audioprune.data import file_index
-from audioprune.data.file_index import inspect_files
+from audioprune.data.files import file_index
+from audioprune.data.files.file_index import inspect_files
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from speech_trees import HOSTILE, RATE, tone, write
 
-from audioprune.data.checks import check_audio, check_tree, inspect_file
+from audioprune.data.files.checks import check_audio, check_tree, inspect_file
 from audioprune.errors import DataError
 
 

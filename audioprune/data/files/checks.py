@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 import soundfile
 
-from audioprune.data.audio import AudioInfo, decode_error, find_audio, open_sound, read_info, why_not_a_file
-from audioprune.data.headers import is_shortened_sphere, missing_bytes
+from audioprune.data.files.audio import AudioInfo, decode_error, find_audio, open_sound, read_info, why_not_a_file
+from audioprune.data.files.headers import is_shortened_sphere, missing_bytes
 from audioprune.data.likeness import fingerprint
 from audioprune.data.splits import split_named
 from audioprune.dsp import mixdown
@@ -218,7 +218,7 @@ def check_tree(root: str | Path, sample_rate: int | None = None, shortest_s: flo
     Raises:
         DataError: The folder does not exist or holds no audio file.
     """
-    from audioprune.data.file_index import inspect_files
+    from audioprune.data.files.file_index import inspect_files
     from audioprune.data.leaks import tree_leaks
 
     root = Path(root).expanduser()

@@ -17,7 +17,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from audioprune.data.headers import sample_data
+from audioprune.data.files.headers import sample_data
 from audioprune.dsp import mixdown, resample
 from audioprune.errors import DataError
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from audioprune.data.audio import AUDIO_SUFFIXES
+from audioprune.data.files.audio import AUDIO_SUFFIXES
 from audioprune.errors import DataError
 
 _SEPARATORS = "\t;,"

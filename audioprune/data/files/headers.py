@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from audioprune.data.stream_ends import missing_end
+from audioprune.data.files.stream_ends import missing_end
 
 _UNKNOWN_SIZES = (0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0x80000024, 0xFFFFFFF7, 0xFFFFFFFF)
 """Sizes that recorders and converters write in place of an unknown one; 0 is another, see ``_is_unknown``."""

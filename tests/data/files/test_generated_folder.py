@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audioprune.data.made_folder import MadeFolder
+from audioprune.data.files.generated_folder import MadeFolder
 from audioprune.errors import DataError, InterruptedRun
 
 
@@ -66,7 +66,7 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyte
     def stop() -> None:
         raise InterruptedRun("stopped")
 
-    monkeypatch.setattr("audioprune.data.made_folder.check_stop", stop)
+    monkeypatch.setattr("audioprune.data.files.generated_folder.check_stop", stop)
     with pytest.raises(InterruptedRun):
         _folder(tmp_path).make(_pieces(), 8000, 1000)
     assert not any(tmp_path.iterdir())

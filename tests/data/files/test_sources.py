@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from speech_trees import RATE, noise_tree, speech_tree, tone, write
 
-from audioprune.data.checks import FileFacts, Finding
-from audioprune.data.gathering import amount, audio_below, bad_files, conversion_notes, refuse_leaks, share_noise
+from audioprune.data.files.checks import FileFacts, Finding
+from audioprune.data.files.sources import amount, audio_below, bad_files, conversion_notes, refuse_leaks, share_noise
 from audioprune.data.mixing import Source
 from audioprune.errors import DataError
 
@@ -78,7 +78,7 @@ def test_amount() -> None:
 
 
 def test_stereo_in_antiphase_is_noted(tmp_path: Path) -> None:
-    from audioprune.data.file_index import inspect_files
+    from audioprune.data.files.file_index import inspect_files
 
     left = tone(0.5, 1)
     path = write(tmp_path / "a.wav", np.stack([left, -0.99 * left], axis=1))

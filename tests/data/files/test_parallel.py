@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from audioprune.data.threads import in_threads
+from audioprune.data.files.parallel import in_threads
 
 
 def test_results_come_in_order() -> None:

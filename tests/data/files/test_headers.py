@@ -8,8 +8,8 @@ import pytest
 import soundfile
 from speech_trees import tone
 
-from audioprune.data.audio import read_audio
-from audioprune.data.headers import is_shortened_sphere, missing_bytes, sample_data
+from audioprune.data.files.audio import read_audio
+from audioprune.data.files.headers import is_shortened_sphere, missing_bytes, sample_data
 
 
 def _wav(path: Path, size: int, there: int, extra: bytes = b"") -> Path:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from speech_trees import HOSTILE, RATE, tone, write
 
-from audioprune.data.audio import AudioStore, find_audio, read_audio, read_info
-from audioprune.data.checks import inspect_file
+from audioprune.data.files.audio import AudioStore, find_audio, read_audio, read_info
+from audioprune.data.files.checks import inspect_file
 from audioprune.errors import DataError
 
 

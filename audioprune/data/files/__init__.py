@@ -1,0 +1,1 @@
+"""Audio files on disk: read, checked, indexed, listed and generated."""
