@@ -22,7 +22,7 @@ from audioprune.data.files.parallel import in_threads
 from audioprune.data.mixing import Source
 from audioprune.data.paired_folder import PairSource
 from audioprune.data.pairing import by_name, place_key
-from audioprune.data.splits import listing
+from audioprune.data.splits.rules import listing
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import check_writable, drop_leftovers, sha256
 from audioprune.paths import cache_folder

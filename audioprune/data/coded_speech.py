@@ -22,8 +22,8 @@ from audioprune.data.files.checks import FileFacts, Finding
 from audioprune.data.files.sources import SHORTEST_SPEECH_S, amount, check_choice, gather, refuse_leaks, speaker_notes, stop_or_skip, tell
 from audioprune.data.mixing import Source, collate, in_turns
 from audioprune.data.paired_folder import Pairs, PairSource, pair_leaks
-from audioprune.data.recordings import NAME_RULE
-from audioprune.data.splits import SPLITS
+from audioprune.data.splits.recordings import NAME_RULE
+from audioprune.data.splits.rules import SPLITS
 from audioprune.data.voices import Voices
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import sha256, write_atomic

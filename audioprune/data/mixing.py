@@ -19,7 +19,7 @@ import torch
 from torch.utils.data import Dataset
 
 from audioprune.data.files.audio import AudioStore, Samples
-from audioprune.data.splits import SPLITS
+from audioprune.data.splits.rules import SPLITS
 from audioprune.dsp import mix_at_snr, rms, rms_gain
 from audioprune.errors import ConfigError, DataError
 

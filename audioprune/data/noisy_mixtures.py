@@ -27,11 +27,10 @@ from audioprune.data.files.sources import (
     speaker_notes,
     tell,
 )
-from audioprune.data.leaks import Member, copies, named_recordings, speech_keys, suspected
 from audioprune.data.mixing import Mixer, MixingRules, Mixtures, Source, by_group, collate, condition_name, require_talkers
-from audioprune.data.recordings import NAME_RULE, Links
-from audioprune.data.speakers import SpeakerRule
-from audioprune.data.splits import (
+from audioprune.data.splits.leaks import Member, copies, named_recordings, speech_keys, suspected
+from audioprune.data.splits.recordings import NAME_RULE, Links
+from audioprune.data.splits.rules import (
     NOISE_RULES,
     SPLITS,
     Assigned,
@@ -43,6 +42,7 @@ from audioprune.data.splits import (
     noise_of,
     share_out,
 )
+from audioprune.data.splits.speakers import SpeakerRule
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.files import sha256, write_atomic
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from audioprune.data.notes import Note
-from audioprune.data.recordings import Links, joined
-from audioprune.data.splits import SPLITS, share_out
+from audioprune.data.splits.recordings import Links, joined
+from audioprune.data.splits.rules import SPLITS, share_out
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 RULES = {

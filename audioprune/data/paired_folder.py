@@ -32,12 +32,12 @@ from audioprune.data.files.sources import (
     stop_or_skip,
     tell,
 )
-from audioprune.data.leaks import Member, copies, cross, same_audio, speech_keys, suspected
 from audioprune.data.mixing import MixingRules, Source, audible_start, by_group, collate, condition_name
 from audioprune.data.pairing import LengthRule, Pair, find_pairs, read_conditions
-from audioprune.data.recordings import NAME_RULE, Links
-from audioprune.data.speakers import SpeakerRule
-from audioprune.data.splits import SPLITS, Assigned, assign_speech, below_splits, lend_speakers, share_out
+from audioprune.data.splits.leaks import Member, copies, cross, same_audio, speech_keys, suspected
+from audioprune.data.splits.recordings import NAME_RULE, Links
+from audioprune.data.splits.rules import SPLITS, Assigned, assign_speech, below_splits, lend_speakers, share_out
+from audioprune.data.splits.speakers import SpeakerRule
 from audioprune.dsp import rms_gain
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import sha256, write_atomic

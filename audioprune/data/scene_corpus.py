@@ -23,11 +23,11 @@ from torch.utils.data import Dataset
 from audioprune.data.files.checks import FileFacts, Finding, doubled
 from audioprune.data.files.file_index import inspect_files
 from audioprune.data.files.sources import check_choice, names, refuse_doubled, stop_or_skip, tell
-from audioprune.data.leaks import Member, copies, cross, same_audio, suspected
-from audioprune.data.recordings import NAME_RULE, Links
 from audioprune.data.scene_features import FeatureStore, Normalisation, SceneFeatures
 from audioprune.data.scene_lists import SceneClip, SceneList, shared_recordings
-from audioprune.data.splits import SPLITS
+from audioprune.data.splits.leaks import Member, copies, cross, same_audio, suspected
+from audioprune.data.splits.recordings import NAME_RULE, Links
+from audioprune.data.splits.rules import SPLITS
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import sha256, write_atomic
 from audioprune.interrupts import check_stop

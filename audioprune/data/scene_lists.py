@@ -15,8 +15,8 @@ import numpy as np
 
 from audioprune.data.files.audio import find_audio
 from audioprune.data.files.lists import name_key
-from audioprune.data.recordings import Links, joined, recording_of
-from audioprune.data.splits import has_split_folders, listing, share_out, split_of_folder
+from audioprune.data.splits.recordings import Links, joined, recording_of
+from audioprune.data.splits.rules import has_split_folders, listing, share_out, split_of_folder
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 RECORDING_RULES = ("auto", "folder", "prefix", "file")

@@ -17,7 +17,7 @@ from audioprune.data.files.lists import Places, read_table
 from audioprune.data.note_corpus import NoteCorpus
 from audioprune.data.note_names import DEFAULT_VELOCITY, DYNAMICS, pitch_of_name
 from audioprune.data.notes import PITCHES, Note, NoteList
-from audioprune.data.splits import listing
+from audioprune.data.splits.rules import listing
 from audioprune.errors import DataError, unknown_name
 
 _COLUMNS = ("Path", "Family", "Instrument (in full)", "Technique (in full)", "Pitch", "Pitch ID", "Dynamics")

@@ -22,7 +22,7 @@ from audioprune.data.files.generated_folder import MadeFolder
 from audioprune.data.scene_corpus import SceneSet, collate
 from audioprune.data.scene_features import SceneFeatures
 from audioprune.data.scenes import ClassFolder
-from audioprune.data.splits import SPLITS
+from audioprune.data.splits.rules import SPLITS
 from audioprune.dsp import rms
 from audioprune.errors import ConfigError
 

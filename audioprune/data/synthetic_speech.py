@@ -21,7 +21,7 @@ from audioprune.data.mixing import Mixtures, collate
 from audioprune.data.noise_synthesis import NOISES, babble, cafeteria, levelled
 from audioprune.data.noisy_mixtures import NoisyMixtures
 from audioprune.data.speech_synthesis import SAMPLE_RATE, draw_voice, speak
-from audioprune.data.splits import SPLITS
+from audioprune.data.splits.rules import SPLITS
 from audioprune.errors import ConfigError
 
 _VERSION = 1

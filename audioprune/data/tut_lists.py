@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 
 from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
 from audioprune.data.files.lists import read_cells
-from audioprune.data.recordings import Links, joined, recording_of
 from audioprune.data.scene_lists import SceneClip, SceneList, some
-from audioprune.data.splits import listing
+from audioprune.data.splits.recordings import Links, joined, recording_of
+from audioprune.data.splits.rules import listing
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 _COLUMNS = {"file": ("filename", "file"), "label": ("scene_label", "label", "scene"), "recording": ("identifier", "recording")}

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 from audioprune.data.files.audio import find_audio
 from audioprune.data.files.generated_folder import MadeFolder
 from audioprune.data.files.sources import audio_below
-from audioprune.data.recordings import Links
-from audioprune.data.speakers import SpeakerRule
 from audioprune.data.speech_synthesis import SAMPLE_RATE
-from audioprune.data.splits import Assigned, assign_speech, share_out
+from audioprune.data.splits.recordings import Links
+from audioprune.data.splits.rules import Assigned, assign_speech, share_out
+from audioprune.data.splits.speakers import SpeakerRule
 from audioprune.data.synthetic_speech import Recipe, pieces
 
 

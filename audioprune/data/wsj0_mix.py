@@ -16,7 +16,7 @@ from audioprune.data.files.checks import Finding
 from audioprune.data.files.sources import names
 from audioprune.data.mixing import Mixtures, collate
 from audioprune.data.noisy_mixtures import NoisyMixtures
-from audioprune.data.splits import listing
+from audioprune.data.splits.rules import listing
 from audioprune.errors import DataError
 
 _SPEECH_FOLDER = "si_tr_s"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from audioprune.data.splits import Assigned
+from audioprune.data.splits.rules import Assigned
 from audioprune.data.vctk import VALENTINI, Vctk, audio_folder
 from audioprune.errors import ConfigError, DataError
 

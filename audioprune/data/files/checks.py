@@ -16,8 +16,8 @@ import soundfile
 
 from audioprune.data.files.audio import AudioInfo, decode_error, find_audio, open_sound, read_info, why_not_a_file
 from audioprune.data.files.headers import is_shortened_sphere, missing_bytes
-from audioprune.data.likeness import fingerprint
-from audioprune.data.splits import split_named
+from audioprune.data.splits.likeness import fingerprint
+from audioprune.data.splits.rules import split_named
 from audioprune.dsp import mixdown
 from audioprune.errors import DataError
 from audioprune.files import sha256_file
@@ -219,7 +219,7 @@ def check_tree(root: str | Path, sample_rate: int | None = None, shortest_s: flo
         DataError: The folder does not exist or holds no audio file.
     """
     from audioprune.data.files.file_index import inspect_files
-    from audioprune.data.leaks import tree_leaks
+    from audioprune.data.splits.leaks import tree_leaks
 
     root = Path(root).expanduser()
     if not root.is_dir():

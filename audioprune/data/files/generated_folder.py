@@ -18,7 +18,7 @@ import soundfile
 
 from audioprune.data.files.audio import find_audio
 from audioprune.data.files.file_index import inspect_files
-from audioprune.data.splits import listing
+from audioprune.data.splits.rules import listing
 from audioprune.errors import DataError, OutputError
 from audioprune.files import check_writable, sha256, sha256_file, write_atomic, write_json
 from audioprune.interrupts import check_stop

@@ -14,11 +14,11 @@ from pathlib import Path
 from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
 from audioprune.data.files.checks import FileFacts, Finding, doubled, use_findings
 from audioprune.data.files.file_index import inspect_files
-from audioprune.data.leaks import cross, same_audio
 from audioprune.data.mixing import Source
-from audioprune.data.recordings import Links
-from audioprune.data.speakers import SpeakerRule
-from audioprune.data.splits import Assigned, listing, split_of_folder
+from audioprune.data.splits.leaks import cross, same_audio
+from audioprune.data.splits.recordings import Links
+from audioprune.data.splits.rules import Assigned, listing, split_of_folder
+from audioprune.data.splits.speakers import SpeakerRule
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 ON_BAD_FILE = ("stop", "skip")

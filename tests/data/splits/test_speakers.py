@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from audioprune.data.speakers import SpeakerRule, plain_speakers, speaker_of
-from audioprune.data.splits import assign_speech
+from audioprune.data.splits.rules import assign_speech
+from audioprune.data.splits.speakers import SpeakerRule, plain_speakers, speaker_of
 from audioprune.errors import ConfigError, DataError
 
 ROOT = Path("/corpus")

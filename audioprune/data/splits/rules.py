@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from audioprune.data.files.lists import Places, bare_name, name_key, read_cells, read_lines, without_ending
-from audioprune.data.recordings import Links, joined, recording_of
-from audioprune.data.speakers import OUTER_FOLDERS, SpeakerRule
+from audioprune.data.splits.recordings import Links, joined, recording_of
+from audioprune.data.splits.speakers import OUTER_FOLDERS, SpeakerRule
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 SPLITS = ("train", "valid", "test")

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audioprune.data.files.checks import FileFacts, Finding
-from audioprune.data.likeness import MOST_FILES, alike
-from audioprune.data.recordings import Links, recording_of
-from audioprune.data.speakers import plain_speakers
-from audioprune.data.splits import SPLITS, below_splits, split_named
+from audioprune.data.splits.likeness import MOST_FILES, alike
+from audioprune.data.splits.recordings import Links, recording_of
+from audioprune.data.splits.rules import SPLITS, below_splits, split_named
+from audioprune.data.splits.speakers import plain_speakers
 
 _NAMED = 3
 

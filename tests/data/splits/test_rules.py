@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from audioprune.data.splits import (
+from audioprune.data.splits.rules import (
     Assigned,
     assign_noise,
     assign_speech,
@@ -177,7 +177,7 @@ def test_noise_by_folders_and_by_share(tmp_path: Path) -> None:
 
 
 def test_training_speakers_are_lent_to_validation() -> None:
-    from audioprune.data.splits import lend_speakers
+    from audioprune.data.splits.rules import lend_speakers
 
     assigned = [Assigned(Path(f"{s}_{n}"), "train", f"s{s}") for s in range(10) for n in range(2)] + [Assigned(Path("v"), "valid", "v")]
     lent, notes = lend_speakers(assigned, 0.15, 0)
