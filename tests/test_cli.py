@@ -127,7 +127,7 @@ def test_the_parts_of_a_files_task_keep_their_types(tmp_path: Path) -> None:
 def test_what_a_group_leaves_open_comes_from_the_file(tmp_path: Path) -> None:
     """The folders of one's own corpus have no default; one that was moved is given again, the other stays the file's."""
     data = OmegaConf.structured(MIXTURES)
-    stored = OmegaConf.to_container(data) | {"_target_": "audioprune.data.noisy_mixtures.NoisyMixtures"}
+    stored = OmegaConf.to_container(data) | {"_target_": "audioprune.data.speech.noisy_mixtures.NoisyMixtures"}
     data._target_ = stored["_target_"]
     assert OmegaConf.is_missing(data, "noise_root")
     data.speech_root = "moved"

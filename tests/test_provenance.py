@@ -21,7 +21,7 @@ from audioprune.experiment.model_io import load_model_file
 
 CORPUS = {
     "name": "synthetic_speech",
-    "_target_": "audioprune.data.synthetic_speech.SyntheticSpeech",
+    "_target_": "audioprune.data.speech.synthetic_speech.SyntheticSpeech",
     "minutes": 0.3,
     "cache_dir": "/theirs",
 }
@@ -55,7 +55,7 @@ def _composed(file: str, **groups: Any) -> dict[str, Any]:
     """Return what a command line without choices composes: the defaults of every group."""
     default = {
         "name": "synthetic_speech",
-        "_target_": "audioprune.data.synthetic_speech.SyntheticSpeech",
+        "_target_": "audioprune.data.speech.synthetic_speech.SyntheticSpeech",
         "minutes": 14.0,
         "cache_dir": None,
     }
@@ -188,7 +188,7 @@ def test_the_hash_follows_what_is_used(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_gone_is_named_with_the_key_that_replaces_it(tmp_path: Path) -> None:
-    mixtures = {"name": "noisy_mixtures", "_target_": "audioprune.data.noisy_mixtures.NoisyMixtures", "speech_root": str(tmp_path / "gone")}
+    mixtures = {"name": "noisy_mixtures", "_target_": "audioprune.data.speech.noisy_mixtures.NoisyMixtures", "speech_root": str(tmp_path / "gone")}
     composed = _composed(_file(tmp_path / "m.safetensors", data={**mixtures, "noise_root": str(tmp_path)}))
     with pytest.raises(
         DataError, match=re.escape(f"{tmp_path}/gone: ") + r".*give data.speech_root=\.\.\. or another corpus with data="

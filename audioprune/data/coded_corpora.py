@@ -12,10 +12,10 @@ from typing import Any
 from audioprune.data.coded_pairs import CleanSignals, build_coding
 from audioprune.data.coded_segments import CodedRules
 from audioprune.data.coded_speech import CodedSpeech
+from audioprune.data.speech.clean_files import MadeVoices, SpeechFolder, Voices
+from audioprune.data.speech.synthetic_speech import Recipe
 from audioprune.data.splits.speakers import SpeakerRule
-from audioprune.data.synthetic_speech import Recipe
 from audioprune.data.vctk import Vctk
-from audioprune.data.voices import MadeVoices, SpeechFolder, Voices
 from audioprune.errors import ConfigError
 
 

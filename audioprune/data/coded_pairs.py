@@ -19,9 +19,9 @@ from audioprune.data.files.audio import SEEKABLE_FORMATS, AudioStore, Samples, r
 from audioprune.data.files.checks import Finding
 from audioprune.data.files.file_index import inspect_files
 from audioprune.data.files.parallel import in_threads
-from audioprune.data.mixing import Source
-from audioprune.data.paired_folder import PairSource
-from audioprune.data.pairing import by_name, place_key
+from audioprune.data.speech.mixing import Source
+from audioprune.data.speech.paired_folder import PairSource
+from audioprune.data.speech.pairing import by_name, place_key
 from audioprune.data.splits.rules import listing
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import check_writable, drop_leftovers, sha256

@@ -16,8 +16,8 @@ import torch
 from torch.utils.data import Dataset
 
 from audioprune.data.files.audio import AudioStore, Samples
-from audioprune.data.mixing import MixingRules, Source
-from audioprune.data.paired_folder import PairSource
+from audioprune.data.speech.mixing import MixingRules, Source
+from audioprune.data.speech.paired_folder import PairSource
 from audioprune.errors import ConfigError
 
 STREAM_ORDER = 5

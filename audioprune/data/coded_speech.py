@@ -20,11 +20,11 @@ from audioprune.data.coded_segments import STREAM_ORDER, CodedRules, Segments
 from audioprune.data.files.audio import AudioStore
 from audioprune.data.files.checks import FileFacts, Finding
 from audioprune.data.files.sources import SHORTEST_SPEECH_S, amount, check_choice, gather, refuse_leaks, speaker_notes, stop_or_skip, tell
-from audioprune.data.mixing import Source, collate, in_turns
-from audioprune.data.paired_folder import Pairs, PairSource, pair_leaks
+from audioprune.data.speech.clean_files import Voices
+from audioprune.data.speech.mixing import Source, collate, in_turns
+from audioprune.data.speech.paired_folder import Pairs, PairSource, pair_leaks
 from audioprune.data.splits.recordings import NAME_RULE
 from audioprune.data.splits.rules import SPLITS
-from audioprune.data.voices import Voices
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import sha256, write_atomic
 

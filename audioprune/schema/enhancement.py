@@ -76,7 +76,7 @@ class EnhancementConfig:
 
 @dataclass
 class MixingConfig:
-    """Keys that every corpus of noisy mixtures shares; see audioprune.data.noisy_mixtures.NoisyMixtures."""
+    """Keys that every corpus of noisy mixtures shares; see audioprune.data.speech.noisy_mixtures.NoisyMixtures."""
 
     name: str = MISSING
     _target_: str = MISSING
@@ -105,7 +105,7 @@ class NoisyMixturesConfig(MixingConfig):
     """Keys of conf/data/noisy_mixtures.yaml."""
 
     name: str = "noisy_mixtures"
-    _target_: str = "audioprune.data.noisy_mixtures.NoisyMixtures"
+    _target_: str = "audioprune.data.speech.noisy_mixtures.NoisyMixtures"
     speech_root: str = MISSING
     noise_root: str = MISSING
     test_noise_root: str | None = None
@@ -122,7 +122,7 @@ class Wsj0MixConfig(MixingConfig):
     """Keys of conf/data/wsj0_mix.yaml."""
 
     name: str = "wsj0_mix"
-    _target_: str = "audioprune.data.wsj0_mix.Wsj0Mix"
+    _target_: str = "audioprune.data.speech.wsj0_mix.Wsj0Mix"
     wsj0_root: str = MISSING
     train_noise_root: str = MISSING
     test_noise_root: str = MISSING
@@ -137,7 +137,7 @@ class SyntheticSpeechConfig(MixingConfig):
     """Keys of conf/data/synthetic_speech.yaml."""
 
     name: str = "synthetic_speech"
-    _target_: str = "audioprune.data.synthetic_speech.SyntheticSpeech"
+    _target_: str = "audioprune.data.speech.synthetic_speech.SyntheticSpeech"
     root: str | None = None
     minutes: float = number(14.0, above=0, most=6000)
     valid_minutes: float = number(1.0, above=0, most=6000)
@@ -154,7 +154,7 @@ class PairedFolderConfig:
     """Keys of conf/data/paired_folder.yaml."""
 
     name: str = "paired_folder"
-    _target_: str = "audioprune.data.paired_folder.PairedFolder"
+    _target_: str = "audioprune.data.speech.paired_folder.PairedFolder"
     root: str | None = None
     noisy_root: str | None = None
     clean_root: str | None = None

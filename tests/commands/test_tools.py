@@ -93,7 +93,7 @@ def test_data_manifest_names_every_item(tmp_path: Path, capsys: pytest.CaptureFi
 
     speech_tree(tmp_path / "s", speakers=1, utterances=1)
     noise_tree(tmp_path / "n", seconds=2.0)
-    data = {"name": "x", "_target_": "audioprune.data.noisy_mixtures.NoisyMixtures", "cache_dir": str(tmp_path / "c")}
+    data = {"name": "x", "_target_": "audioprune.data.speech.noisy_mixtures.NoisyMixtures", "cache_dir": str(tmp_path / "c")}
     data |= {"speech_root": str(tmp_path / "s"), "noise_root": str(tmp_path / "n"), "train_mixtures": 2, "test_snr_db": [0.0]}
     tools.data(OmegaConf.create({"action": "manifest", "root": None, "out": str(tmp_path / "m.jsonl"), "data": data}))
     assert all(json.loads(line) for line in (tmp_path / "m.jsonl").read_text().splitlines())

@@ -12,7 +12,7 @@ from audioprune.data.alignment import measure_lag
 from audioprune.data.coded_pairs import CleanSignals, CodecCoding, Coded, Coding, build_coding
 from audioprune.data.files.audio import AudioStore
 from audioprune.data.files.checks import inspect_file
-from audioprune.data.mixing import Source
+from audioprune.data.speech.mixing import Source
 from audioprune.errors import ConfigError, DataError
 
 

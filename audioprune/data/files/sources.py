@@ -14,7 +14,7 @@ from pathlib import Path
 from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
 from audioprune.data.files.checks import FileFacts, Finding, doubled, use_findings
 from audioprune.data.files.file_index import inspect_files
-from audioprune.data.mixing import Source
+from audioprune.data.speech.mixing import Source
 from audioprune.data.splits.leaks import cross, same_audio
 from audioprune.data.splits.recordings import Links
 from audioprune.data.splits.rules import Assigned, listing, split_of_folder

@@ -8,7 +8,7 @@ from speech_trees import RATE, noise_tree, speech_tree, tone, write
 
 from audioprune.data.files.checks import FileFacts, Finding
 from audioprune.data.files.sources import amount, audio_below, bad_files, conversion_notes, refuse_leaks, share_noise
-from audioprune.data.mixing import Source
+from audioprune.data.speech.mixing import Source
 from audioprune.errors import DataError
 
 

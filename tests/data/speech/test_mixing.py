@@ -9,7 +9,7 @@ import torch
 from speech_trees import RATE, tone, write
 
 from audioprune.data.files.audio import AudioStore
-from audioprune.data.mixing import Mixer, MixingRules, Mixtures, Source, collate, condition_name, require_talkers
+from audioprune.data.speech.mixing import Mixer, MixingRules, Mixtures, Source, collate, condition_name, require_talkers
 from audioprune.errors import ConfigError, DataError
 
 

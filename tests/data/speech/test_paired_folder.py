@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from speech_trees import HOSTILE, RATE, tone, write
 
-from audioprune.data.paired_folder import PairedFolder
+from audioprune.data.speech.paired_folder import PairedFolder
 from audioprune.errors import ConfigError, DataError
 
 

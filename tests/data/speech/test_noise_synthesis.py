@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from audioprune.data.noise_synthesis import NOISES, babble, cafeteria, clatter, coloured, levelled, reverberated
-from audioprune.data.speech_synthesis import SAMPLE_RATE, draw_voice, speak
+from audioprune.data.speech.noise_synthesis import NOISES, babble, cafeteria, clatter, coloured, levelled, reverberated
+from audioprune.data.speech.speech_synthesis import SAMPLE_RATE, draw_voice, speak
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from audioprune.data.pairing import LengthRule, find_pairs, partners_differ, read_conditions
+from audioprune.data.speech.pairing import LengthRule, find_pairs, partners_differ, read_conditions
 from audioprune.errors import ConfigError, DataError
 
 

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from speech_trees import HOSTILE, noise_tree, speech_tree, tone, write
 
-from audioprune.data.noisy_mixtures import NoisyMixtures
+from audioprune.data.speech.noisy_mixtures import NoisyMixtures
 from audioprune.errors import ConfigError, DataError
 
 

@@ -10,9 +10,9 @@ import pytest
 import soundfile
 from speech_trees import HOSTILE
 
-from audioprune.data.noise_synthesis import NOISES
-from audioprune.data.noisy_mixtures import NoisyMixtures
-from audioprune.data.synthetic_speech import Recipe, SyntheticSpeech, pieces
+from audioprune.data.speech.noise_synthesis import NOISES
+from audioprune.data.speech.noisy_mixtures import NoisyMixtures
+from audioprune.data.speech.synthetic_speech import Recipe, SyntheticSpeech, pieces
 from audioprune.errors import ConfigError, DataError
 
 TINY = {"minutes": 0.1, "valid_minutes": 0.02, "test_minutes": 0.03, "speakers": 3, "valid_speakers": 1, "test_speakers": 2,

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from speech_trees import speech_tree
 
-from audioprune.data.synthetic_speech import Recipe, pieces
-from audioprune.data.voices import MadeVoices, SpeechFolder
+from audioprune.data.speech.clean_files import MadeVoices, SpeechFolder
+from audioprune.data.speech.synthetic_speech import Recipe, pieces
 from audioprune.errors import ConfigError, DataError
 
 TINY = Recipe(seed=0, minutes=(0.03, 0.02, 0.02), speakers=(2, 1, 1), utterance_s=(1.0, 1.0), noise_s=1.0, noises=1)

@@ -5,8 +5,8 @@ import pytest
 from pystoi import stoi
 from scipy import signal
 
-from audioprune.data.noise_synthesis import babble
-from audioprune.data.speech_synthesis import SAMPLE_RATE, Voice, draw_voice, speak
+from audioprune.data.speech.noise_synthesis import babble
+from audioprune.data.speech.speech_synthesis import SAMPLE_RATE, Voice, draw_voice, speak
 
 
 def _said(number: int, seconds: float = 3.0) -> tuple[Voice, np.ndarray]:

@@ -32,8 +32,8 @@ from audioprune.data.files.sources import (
     stop_or_skip,
     tell,
 )
-from audioprune.data.mixing import MixingRules, Source, audible_start, by_group, collate, condition_name
-from audioprune.data.pairing import LengthRule, Pair, find_pairs, read_conditions
+from audioprune.data.speech.mixing import MixingRules, Source, audible_start, by_group, collate, condition_name
+from audioprune.data.speech.pairing import LengthRule, Pair, find_pairs, read_conditions
 from audioprune.data.splits.leaks import Member, copies, cross, same_audio, speech_keys, suspected
 from audioprune.data.splits.recordings import NAME_RULE, Links
 from audioprune.data.splits.rules import SPLITS, Assigned, assign_speech, below_splits, lend_speakers, share_out

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from speech_trees import HOSTILE, noise_tree, tone, write
 
-from audioprune.data import wsj0_mix
-from audioprune.data.wsj0_mix import Protocol, Wsj0Mix, find_speech
+from audioprune.data.speech import wsj0_mix
+from audioprune.data.speech.wsj0_mix import Protocol, Wsj0Mix, find_speech
 from audioprune.errors import ConfigError, DataError
 
 

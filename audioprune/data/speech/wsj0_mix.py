@@ -14,8 +14,8 @@ from typing import Any
 from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
 from audioprune.data.files.checks import Finding
 from audioprune.data.files.sources import names
-from audioprune.data.mixing import Mixtures, collate
-from audioprune.data.noisy_mixtures import NoisyMixtures
+from audioprune.data.speech.mixing import Mixtures, collate
+from audioprune.data.speech.noisy_mixtures import NoisyMixtures
 from audioprune.data.splits.rules import listing
 from audioprune.errors import DataError
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import fft, signal
 
 from audioprune.data.files.audio import Samples
-from audioprune.data.speech_synthesis import SAMPLE_RATE
+from audioprune.data.speech.speech_synthesis import SAMPLE_RATE
 
 Rng = np.random.Generator
 Wave = NDArray[np.float64]

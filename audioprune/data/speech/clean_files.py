@@ -13,11 +13,11 @@ from typing import Any, Protocol
 from audioprune.data.files.audio import find_audio
 from audioprune.data.files.generated_folder import MadeFolder
 from audioprune.data.files.sources import audio_below
-from audioprune.data.speech_synthesis import SAMPLE_RATE
+from audioprune.data.speech.speech_synthesis import SAMPLE_RATE
+from audioprune.data.speech.synthetic_speech import Recipe, pieces
 from audioprune.data.splits.recordings import Links
 from audioprune.data.splits.rules import Assigned, assign_speech, share_out
 from audioprune.data.splits.speakers import SpeakerRule
-from audioprune.data.synthetic_speech import Recipe, pieces
 
 
 class Voices(Protocol):

@@ -27,7 +27,7 @@ from audioprune.data.files.sources import (
     speaker_notes,
     tell,
 )
-from audioprune.data.mixing import Mixer, MixingRules, Mixtures, Source, by_group, collate, condition_name, require_talkers
+from audioprune.data.speech.mixing import Mixer, MixingRules, Mixtures, Source, by_group, collate, condition_name, require_talkers
 from audioprune.data.splits.leaks import Member, copies, named_recordings, speech_keys, suspected
 from audioprune.data.splits.recordings import NAME_RULE, Links
 from audioprune.data.splits.rules import (

@@ -17,10 +17,10 @@ import numpy as np
 from audioprune.data.files.audio import Samples
 from audioprune.data.files.checks import Finding
 from audioprune.data.files.generated_folder import MadeFolder
-from audioprune.data.mixing import Mixtures, collate
-from audioprune.data.noise_synthesis import NOISES, babble, cafeteria, levelled
-from audioprune.data.noisy_mixtures import NoisyMixtures
-from audioprune.data.speech_synthesis import SAMPLE_RATE, draw_voice, speak
+from audioprune.data.speech.mixing import Mixtures, collate
+from audioprune.data.speech.noise_synthesis import NOISES, babble, cafeteria, levelled
+from audioprune.data.speech.noisy_mixtures import NoisyMixtures
+from audioprune.data.speech.speech_synthesis import SAMPLE_RATE, draw_voice, speak
 from audioprune.data.splits.rules import SPLITS
 from audioprune.errors import ConfigError
 
