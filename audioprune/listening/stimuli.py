@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.signal import fftconvolve, firwin, freqz
 
-from audioprune.data.alignment import measure_lag
+from audioprune.data.coded.alignment import measure_lag
 from audioprune.dsp import resample
 from audioprune.errors import ConfigError, DataError
 from audioprune.listening.items import Item

@@ -67,7 +67,7 @@ class AdversarialConfig:
 
 @dataclass
 class CodedConfig:
-    """Keys that every corpus of coded speech shares; see audioprune.data.coded_corpora and audioprune.data.coded_segments.CodedRules."""
+    """Keys that every corpus of coded speech shares; see audioprune.data.coded.corpora and audioprune.data.coded.segments.CodedRules."""
 
     name: str = MISSING
     _target_: str = MISSING
@@ -92,7 +92,7 @@ class VctkConfig(CodedConfig):
     """Keys of conf/data/vctk.yaml."""
 
     name: str = "vctk"
-    _target_: str = "audioprune.data.coded_corpora.vctk"
+    _target_: str = "audioprune.data.coded.corpora.vctk"
     root: str = MISSING
     mic: str = choice("mic1", "mic1", "mic2")
     split: Any = "valentini"
@@ -106,7 +106,7 @@ class CodedFolderConfig(CodedConfig):
     """Keys of conf/data/coded_folder.yaml."""
 
     name: str = "coded_folder"
-    _target_: str = "audioprune.data.coded_corpora.coded_folder"
+    _target_: str = "audioprune.data.coded.corpora.coded_folder"
     root: str = MISSING
     split: Any = None
     fractions: list[float] = number([0.8, 0.1, 0.1], least=0, most=1)
@@ -123,7 +123,7 @@ class CodedSyntheticConfig(CodedConfig):
     """Keys of conf/data/coded_synthetic.yaml."""
 
     name: str = "coded_synthetic"
-    _target_: str = "audioprune.data.coded_corpora.coded_synthetic"
+    _target_: str = "audioprune.data.coded.corpora.coded_synthetic"
     root: str | None = None
     minutes: float = number(4.0, above=0, most=6000)
     valid_minutes: float = number(0.5, above=0, most=6000)

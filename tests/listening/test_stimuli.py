@@ -9,7 +9,7 @@ import pytest
 from listening_parts import RATE, corpus
 from scipy.signal import freqz
 
-from audioprune.data.alignment import measure_lag
+from audioprune.data.coded.alignment import measure_lag
 from audioprune.errors import ConfigError, DataError
 from audioprune.listening.items import Item, choose_items
 from audioprune.listening.loudness import SAMPLE_RATE, loudness_lufs

@@ -13,7 +13,7 @@ from note_trees import tinysol_tree, write_tone
 from scene_trees import class_folder, tut_2018, write_clip
 from speech_trees import RATE, noise_tree, speech_tree, tone, write
 
-from audioprune.data.coded_corpora import coded_folder
+from audioprune.data.coded.corpora import coded_folder
 from audioprune.data.files.checks import Report, check_tree
 from audioprune.data.note_folder import note_folder
 from audioprune.data.scenes import ClassFolder, TutScenes

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audioprune.data.coded_cache import SignalCache
+from audioprune.data.coded.cache import SignalCache
 from audioprune.errors import OutputError
 
 RATE = 16000

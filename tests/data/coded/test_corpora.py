@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from audioprune.data.alignment import measure_lag
-from audioprune.data.coded_corpora import coded_folder, coded_synthetic, vctk
-from audioprune.data.coded_speech import CodedSpeech
+from audioprune.data.coded.alignment import measure_lag
+from audioprune.data.coded.corpora import coded_folder, coded_synthetic, vctk
+from audioprune.data.coded.corpus import CodedSpeech
 from audioprune.errors import ConfigError
 
 SPEAKERS = {"speakers": 2, "valid_speakers": 1, "test_speakers": 2}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from speech_trees import tone, write
 
-from audioprune.data.coded_segments import CodedRules, Segments, segment_starts
+from audioprune.data.coded.segments import CodedRules, Segments, segment_starts
 from audioprune.data.files.audio import AudioStore
 from audioprune.data.speech.mixing import Source
 from audioprune.data.speech.paired_folder import PairSource

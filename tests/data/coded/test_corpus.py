@@ -8,8 +8,8 @@ import pytest
 import soundfile
 from speech_trees import HOSTILE, speech_tree, write
 
-from audioprune.data.coded_corpora import coded_folder
-from audioprune.data.coded_speech import CodedSpeech
+from audioprune.data.coded.corpora import coded_folder
+from audioprune.data.coded.corpus import CodedSpeech
 from audioprune.errors import ConfigError, DataError
 
 

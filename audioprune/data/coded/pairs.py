@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from audioprune.data.alignment import Lag, aligned_within, measure_lag
-from audioprune.data.codec import Codec, libavcodec_version
-from audioprune.data.coded_cache import CachedSignal, SignalCache
+from audioprune.data.coded.alignment import Lag, aligned_within, measure_lag
+from audioprune.data.coded.cache import CachedSignal, SignalCache
+from audioprune.data.coded.codec import Codec, libavcodec_version
 from audioprune.data.files.audio import SEEKABLE_FORMATS, AudioStore, Samples, read_info
 from audioprune.data.files.checks import Finding
 from audioprune.data.files.file_index import inspect_files

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from audioprune.data.coded_pairs import CleanSignals, build_coding
-from audioprune.data.coded_segments import CodedRules
-from audioprune.data.coded_speech import CodedSpeech
+from audioprune.data.coded.corpus import CodedSpeech
+from audioprune.data.coded.pairs import CleanSignals, build_coding
+from audioprune.data.coded.segments import CodedRules
+from audioprune.data.coded.vctk import Vctk
 from audioprune.data.speech.clean_files import MadeVoices, SpeechFolder, Voices
 from audioprune.data.speech.synthetic_speech import Recipe
 from audioprune.data.splits.speakers import SpeakerRule
-from audioprune.data.vctk import Vctk
 from audioprune.errors import ConfigError
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from audioprune.data.alignment import aligned_within, measure_lag
+from audioprune.data.coded.alignment import aligned_within, measure_lag
 from audioprune.errors import DataError
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from audioprune.data.coded_pairs import Coded, Coding
-from audioprune.data.coded_segments import STREAM_ORDER, CodedRules, Segments
+from audioprune.data.coded.pairs import Coded, Coding
+from audioprune.data.coded.segments import STREAM_ORDER, CodedRules, Segments
 from audioprune.data.files.audio import AudioStore
 from audioprune.data.files.checks import FileFacts, Finding
 from audioprune.data.files.sources import SHORTEST_SPEECH_S, amount, check_choice, gather, refuse_leaks, speaker_notes, stop_or_skip, tell

@@ -8,8 +8,8 @@ import pytest
 import soundfile
 from speech_trees import RATE, tone, write
 
-from audioprune.data.alignment import measure_lag
-from audioprune.data.coded_pairs import CleanSignals, CodecCoding, Coded, Coding, build_coding
+from audioprune.data.coded.alignment import measure_lag
+from audioprune.data.coded.pairs import CleanSignals, CodecCoding, Coded, Coding, build_coding
 from audioprune.data.files.audio import AudioStore
 from audioprune.data.files.checks import inspect_file
 from audioprune.data.speech.mixing import Source
@@ -67,7 +67,7 @@ def test_what_is_cached_needs_no_encoder_and_gives_the_same(tmp_path: Path, monk
     pytest.importorskip("av", reason="needs audioprune[codec]")
     sources = _sources(tmp_path / "clean")
     first = _codec(tmp_path).pair(sources)
-    monkeypatch.setattr("audioprune.data.codec.Codec.round_trip", lambda *_: pytest.fail("coded again"))
+    monkeypatch.setattr("audioprune.data.coded.codec.Codec.round_trip", lambda *_: pytest.fail("coded again"))
     again = _codec(tmp_path).pair(sources)
     assert again.pairs == first.pairs and again.facts == first.facts
     monkeypatch.undo()
@@ -96,7 +96,7 @@ def test_a_wish_that_the_codec_does_not_meet_is_told(tmp_path: Path) -> None:
 
 def test_a_codec_that_comes_back_late_or_above_full_scale_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("av", reason="needs audioprune[codec]")
-    from audioprune.data.codec import Codec, CodedSignal
+    from audioprune.data.coded.codec import Codec, CodedSignal
 
     late = lambda _, samples: CodedSignal(9 * np.roll(samples, 50), 4000, 64.0)  # noqa: E731
     monkeypatch.setattr(Codec, "round_trip", late)

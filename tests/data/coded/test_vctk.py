@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from audioprune.data.coded.vctk import VALENTINI, Vctk, audio_folder
 from audioprune.data.splits.rules import Assigned
-from audioprune.data.vctk import VALENTINI, Vctk, audio_folder
 from audioprune.errors import ConfigError, DataError
 
 

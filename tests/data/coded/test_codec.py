@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from audioprune.data.alignment import aligned_within, measure_lag
-from audioprune.data.codec import CODECS, Codec, libavcodec_version
+from audioprune.data.coded.alignment import aligned_within, measure_lag
+from audioprune.data.coded.codec import CODECS, Codec, libavcodec_version
 from audioprune.data.speech.speech_synthesis import draw_voice, speak
 from audioprune.dsp import resample
 from audioprune.errors import ConfigError, DataError

@@ -1,0 +1,1 @@
+"""Corpora of speech beside what a codec makes of it."""
