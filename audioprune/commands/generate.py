@@ -16,8 +16,8 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
-from audioprune.data.note_names import read_name
-from audioprune.data.notes import NoteStore
+from audioprune.data.notes.names import read_name
+from audioprune.data.notes.note import NoteStore
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.experiment import agreement
 from audioprune.experiment.model_io import instantiate, load_model_file

@@ -94,7 +94,7 @@ class ReconstructionConfig:
 
 @dataclass
 class NoteDataConfig:
-    """Keys that every corpus of notes shares; see audioprune.data.note_corpus.NoteCorpus."""
+    """Keys that every corpus of notes shares; see audioprune.data.notes.corpus.NoteCorpus."""
 
     name: str = MISSING
     _target_: str = MISSING
@@ -114,10 +114,10 @@ class NoteDataConfig:
 
 @dataclass
 class NsynthConfig(NoteDataConfig):
-    """See audioprune.data.nsynth.nsynth."""
+    """See audioprune.data.notes.nsynth.nsynth."""
 
     name: str = "nsynth"
-    _target_: str = "audioprune.data.nsynth.nsynth"
+    _target_: str = "audioprune.data.notes.nsynth.nsynth"
     root: str = MISSING
     families: list[str] | None = None
     sources: list[str] | None = None
@@ -126,30 +126,30 @@ class NsynthConfig(NoteDataConfig):
 
 @dataclass
 class TinysolConfig(NoteDataConfig):
-    """See audioprune.data.sol.tinysol."""
+    """See audioprune.data.notes.studio_online.tinysol."""
 
     name: str = "tinysol"
-    _target_: str = "audioprune.data.sol.tinysol"
+    _target_: str = "audioprune.data.notes.studio_online.tinysol"
     root: str = MISSING
     techniques: list[str] | None = None
 
 
 @dataclass
 class NoteFolderConfig(NoteDataConfig):
-    """See audioprune.data.note_folder.note_folder."""
+    """See audioprune.data.notes.folder.note_folder."""
 
     name: str = "note_folder"
-    _target_: str = "audioprune.data.note_folder.note_folder"
+    _target_: str = "audioprune.data.notes.folder.note_folder"
     root: str = MISSING
     middle_c: int = number(4, least=3, most=5)
 
 
 @dataclass
 class SyntheticNotesConfig(NoteDataConfig):
-    """See audioprune.data.synthetic_notes.synthetic_notes."""
+    """See audioprune.data.notes.synthetic.synthetic_notes."""
 
     name: str = "synthetic_notes"
-    _target_: str = "audioprune.data.synthetic_notes.synthetic_notes"
+    _target_: str = "audioprune.data.notes.synthetic.synthetic_notes"
     root: str = ""
     families: list[str] = field(default_factory=lambda: ["organ", "mallet", "guitar", "flute"])
     instruments: int = number(6, least=1, most=1000)

@@ -40,7 +40,7 @@ TASKS: dict[str, dict[str, Any]] = {
 def corpus(tmp_path: Path) -> dict[str, Any]:
     """The configuration of 36 short artificial notes."""
     made = {"instruments": 3, "notes_per_instrument": 3, "duration_s": 0.25, "cache_dir": str(tmp_path / "cache")}
-    return {"_target_": "audioprune.data.synthetic_notes.synthetic_notes", **made}
+    return {"_target_": "audioprune.data.notes.synthetic.synthetic_notes", **made}
 
 
 def _stored(folder: Path, name: str, **changes: Any) -> str:

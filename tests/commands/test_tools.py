@@ -102,7 +102,7 @@ def test_data_manifest_names_every_item(tmp_path: Path, capsys: pytest.CaptureFi
 
 def _check_corpus(tmp_path: Path, **keys: str) -> None:
     data = {"name": "x", "root": str(tmp_path / "x"), "cache_dir": str(tmp_path / "c"), "duration_s": 0.1, **keys}
-    data["_target_"] = "audioprune.data.note_folder.note_folder"
+    data["_target_"] = "audioprune.data.notes.folder.note_folder"
     tools.data(OmegaConf.create({"action": "check", "root": None, "out": None, "data": data}))
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from audioprune import interrupts
-from audioprune.data.notes import collate
+from audioprune.data.notes.note import collate
 from audioprune.dsp import mu_law_encode
 from audioprune.errors import ConfigError, DataError, InterruptedRun
 from audioprune.tasks import generation, note_scoring

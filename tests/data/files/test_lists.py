@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from audioprune.data.files.lists import Places, bare_name, read_cells, read_lines, read_table, without_ending
-from audioprune.data.sol import list_sol
+from audioprune.data.notes.studio_online import list_sol
 from audioprune.data.splits.rules import read_split_list
 from audioprune.data.tut_lists import read_rows
 from audioprune.errors import DataError

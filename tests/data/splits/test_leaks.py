@@ -15,9 +15,9 @@ from speech_trees import RATE, noise_tree, speech_tree, tone, write
 
 from audioprune.data.coded.corpora import coded_folder
 from audioprune.data.files.checks import Report, check_tree
-from audioprune.data.note_folder import note_folder
+from audioprune.data.notes.folder import note_folder
+from audioprune.data.notes.studio_online import list_sol
 from audioprune.data.scenes import ClassFolder, TutScenes
-from audioprune.data.sol import list_sol
 from audioprune.data.speech.noisy_mixtures import NoisyMixtures
 from audioprune.data.speech.paired_folder import PairedFolder
 from audioprune.data.splits.leaks import Member, suspected

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from audioprune.data.note_synthesis import FAMILIES, SAMPLE_RATE, draw_voice, frequency_of, play
+from audioprune.data.notes.synthesis import FAMILIES, SAMPLE_RATE, draw_voice, frequency_of, play
 
 
 def _note(family: str, pitch: int, velocity: int = 100, voice: int = 0, duration_s: float = 1.0) -> np.ndarray:

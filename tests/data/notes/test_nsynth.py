@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from note_trees import add_record, nsynth_tree, record, write_tone
 
-from audioprune.data.nsynth import FAMILIES, list_nsynth, nsynth
+from audioprune.data.notes.nsynth import FAMILIES, list_nsynth, nsynth
 from audioprune.errors import DataError
 
 

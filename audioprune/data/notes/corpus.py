@@ -17,8 +17,8 @@ from typing import Any
 from audioprune.data.files.checks import FileFacts, Finding, doubled
 from audioprune.data.files.file_index import inspect_files
 from audioprune.data.files.sources import bad_files, check_choice, conversion_notes, names, tell
-from audioprune.data.note_splits import RULES, check_rule, choose, groups_of, split_notes
-from audioprune.data.notes import Crop, Note, NoteList, NoteSet, NoteStore, collate
+from audioprune.data.notes.note import Crop, Note, NoteList, NoteSet, NoteStore, collate
+from audioprune.data.notes.splits import RULES, check_rule, choose, groups_of, split_notes
 from audioprune.data.splits.leaks import Member, copies, suspected
 from audioprune.data.splits.rules import SPLITS
 from audioprune.errors import ConfigError, DataError

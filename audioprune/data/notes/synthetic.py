@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from audioprune.data.files.generated_folder import MadeFolder
-from audioprune.data.note_corpus import NoteCorpus
-from audioprune.data.note_synthesis import FAMILIES, SAMPLE_RATE, Voice, draw_voice, play
-from audioprune.data.notes import NoteList
-from audioprune.data.nsynth import FAMILIES as NSYNTH_FAMILIES
-from audioprune.data.nsynth import METADATA, SOURCES, list_nsynth
+from audioprune.data.notes.corpus import NoteCorpus
+from audioprune.data.notes.note import NoteList
+from audioprune.data.notes.nsynth import FAMILIES as NSYNTH_FAMILIES
+from audioprune.data.notes.nsynth import METADATA, SOURCES, list_nsynth
+from audioprune.data.notes.synthesis import FAMILIES, SAMPLE_RATE, Voice, draw_voice, play
 from audioprune.errors import ConfigError, unknown_name
 
 VELOCITIES = (25, 50, 75, 100, 127)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.data.files.sources import audio_below
-from audioprune.data.note_corpus import NoteCorpus
-from audioprune.data.note_names import DEFAULT_VELOCITY, NameReading, read_name
-from audioprune.data.notes import Note, NoteList
+from audioprune.data.notes.corpus import NoteCorpus
+from audioprune.data.notes.names import DEFAULT_VELOCITY, NameReading, read_name
+from audioprune.data.notes.note import Note, NoteList
 from audioprune.data.splits.rules import has_split_folders, split_of_folder
 from audioprune.errors import ConfigError, DataError
 

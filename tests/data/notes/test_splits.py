@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from audioprune.data.note_splits import choose, split_notes
-from audioprune.data.notes import Note
+from audioprune.data.notes.note import Note
+from audioprune.data.notes.splits import choose, split_notes
 from audioprune.errors import ConfigError, DataError
 
 ROOT = Path("/corpus")
@@ -70,7 +70,7 @@ def test_what_cannot_be_split_is_refused() -> None:
     bare = [Note(ROOT / f"{i}.wav", str(i), 60, 100, "i", "reed") for i in range(5)]
     with pytest.raises(DataError, match="expected a corpus with its own split, found notes without one; use data.split=random"):
         _split(bare, "official")
-    from audioprune.data.note_splits import check_rule
+    from audioprune.data.notes.splits import check_rule
 
     with pytest.raises(ConfigError, match="closest: by_pitch"):
         check_rule("by_pich", (0.8, 0.1, 0.1))

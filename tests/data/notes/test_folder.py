@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from note_trees import write_tone
 
-from audioprune.data.note_folder import list_folder, note_folder
+from audioprune.data.notes.folder import list_folder, note_folder
 from audioprune.errors import ConfigError, DataError
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
 from audioprune.data.files.checks import Finding
-from audioprune.data.note_corpus import NoteCorpus
-from audioprune.data.notes import PITCHES, Note, NoteList
+from audioprune.data.notes.corpus import NoteCorpus
+from audioprune.data.notes.note import PITCHES, Note, NoteList
 from audioprune.data.splits.rules import listing, split_of_folder
 from audioprune.errors import DataError, unknown_name
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from audioprune.data.nsynth import FAMILIES, nsynth
-from audioprune.data.synthetic_notes import VELOCITIES, synthetic_notes
+from audioprune.data.notes.nsynth import FAMILIES, nsynth
+from audioprune.data.notes.synthetic import VELOCITIES, synthetic_notes
 from audioprune.errors import ConfigError, DataError
 
 TINY = {"instruments": 3, "notes_per_instrument": 3, "duration_s": 0.25}

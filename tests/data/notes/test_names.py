@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from audioprune.data.note_names import pitch_of_name, read_name
+from audioprune.data.notes.names import pitch_of_name, read_name
 
 
 def test_note_names() -> None:

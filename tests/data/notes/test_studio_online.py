@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from note_trees import tinysol_tree, write_tone
 
-from audioprune.data.sol import list_sol, tinysol
+from audioprune.data.notes.studio_online import list_sol, tinysol
 from audioprune.errors import DataError
 
 ROWS = [

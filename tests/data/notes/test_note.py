@@ -10,7 +10,7 @@ import soundfile
 import torch
 from note_trees import write_tone
 
-from audioprune.data.notes import Crop, Note, NoteSet, NoteStore, collate
+from audioprune.data.notes.note import Crop, Note, NoteSet, NoteStore, collate
 
 
 def _set(root: Path, crop: Crop | None = None, split: str = "train", seconds: float = 0.1) -> NoteSet:
