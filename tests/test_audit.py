@@ -69,7 +69,7 @@ def test_a_wrong_command_is_told(arguments: list[str], capsys: pytest.CaptureFix
 
 def test_a_task_that_follows_its_corpus_is_built() -> None:
     """The configuration of a run may leave the number of classes to the corpus."""
-    data = {"_target_": "audioprune.data.synthetic_scenes.SyntheticScenes", "clips_per_class": 3, "duration_s": 1.0}
+    data = {"_target_": "audioprune.data.scenes.synthetic.SyntheticScenes", "clips_per_class": 3, "duration_s": 1.0}
     task = {"_target_": "audioprune.tasks.scenes.SceneClassification", "classes": None}
     corpus, built = scores._parts(Folder(Path("a"), {"config": {"data": data, "task": task}}, ()))
     assert built.classes == len(corpus.classes)

@@ -16,7 +16,7 @@ from tiny_runs import config, rows, start, step
 from torch.utils.data import Dataset
 
 from audioprune import schema
-from audioprune.data.scene_corpus import collate
+from audioprune.data.scenes.corpus import collate
 from audioprune.experiment import model_io
 from audioprune.experiment.model_io import load_model_file
 

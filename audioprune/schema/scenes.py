@@ -84,7 +84,7 @@ class ScenesConfig:
 
 @dataclass
 class SceneDataConfig:
-    """Keys that every corpus of scenes shares; see audioprune.data.scene_features.SceneFeatures."""
+    """Keys that every corpus of scenes shares; see audioprune.data.scenes.features.SceneFeatures."""
 
     name: str = MISSING
     _target_: str = MISSING
@@ -101,10 +101,10 @@ class SceneDataConfig:
 
 @dataclass
 class TutConfig(SceneDataConfig):
-    """See audioprune.data.scenes.TutScenes."""
+    """See audioprune.data.scenes.corpora.TutScenes."""
 
     name: str = "tut2017"
-    _target_: str = "audioprune.data.scenes.TutScenes"
+    _target_: str = "audioprune.data.scenes.corpora.TutScenes"
     root: str = MISSING
     year: int = number(2017, least=2017, most=2018)
     fold: int | None = number(None, least=1, most=4)
@@ -114,10 +114,10 @@ class TutConfig(SceneDataConfig):
 
 @dataclass
 class ClassFolderConfig(SceneDataConfig):
-    """See audioprune.data.scenes.ClassFolder."""
+    """See audioprune.data.scenes.corpora.ClassFolder."""
 
     name: str = "class_folder"
-    _target_: str = "audioprune.data.scenes.ClassFolder"
+    _target_: str = "audioprune.data.scenes.corpora.ClassFolder"
     root: str = MISSING
     table: str | None = None
     split: Any = None
@@ -129,10 +129,10 @@ class ClassFolderConfig(SceneDataConfig):
 
 @dataclass
 class SyntheticScenesConfig(SceneDataConfig):
-    """See audioprune.data.synthetic_scenes.SyntheticScenes."""
+    """See audioprune.data.scenes.synthetic.SyntheticScenes."""
 
     name: str = "synthetic_scenes"
-    _target_: str = "audioprune.data.synthetic_scenes.SyntheticScenes"
+    _target_: str = "audioprune.data.scenes.synthetic.SyntheticScenes"
     root: str = ""
     mels: int = number(64, least=1, most=4096)
     duration_s: float = number(3.0, least=1, most=60)

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from audioprune import interrupts
-from audioprune.data.scene_corpus import collate
+from audioprune.data.scenes.corpus import collate
 from audioprune.errors import ConfigError, InterruptedRun
 from audioprune.experiment.run import Run, check_steps, execute
 from audioprune.models.lstm import LSTM

@@ -7,8 +7,8 @@ import pytest
 
 from audioprune.data.files.lists import Places, bare_name, read_cells, read_lines, read_table, without_ending
 from audioprune.data.notes.studio_online import list_sol
+from audioprune.data.scenes.tut_lists import read_rows
 from audioprune.data.splits.rules import read_split_list
-from audioprune.data.tut_lists import read_rows
 from audioprune.errors import DataError
 from audioprune.listening.ratings import read_ratings
 

@@ -17,7 +17,7 @@ from audioprune.data.coded.corpora import coded_folder
 from audioprune.data.files.checks import Report, check_tree
 from audioprune.data.notes.folder import note_folder
 from audioprune.data.notes.studio_online import list_sol
-from audioprune.data.scenes import ClassFolder, TutScenes
+from audioprune.data.scenes.corpora import ClassFolder, TutScenes
 from audioprune.data.speech.noisy_mixtures import NoisyMixtures
 from audioprune.data.speech.paired_folder import PairedFolder
 from audioprune.data.splits.leaks import Member, suspected

@@ -13,7 +13,7 @@ import torch
 from scene_trees import DEVELOPMENT_2017, EVALUATION_2017, class_folder, tut_2017, tut_2018, write_clip
 from torch.utils.data import DataLoader
 
-from audioprune.data.scenes import ClassFolder, TutScenes
+from audioprune.data.scenes.corpora import ClassFolder, TutScenes
 from audioprune.errors import ConfigError, DataError
 
 SMALL: dict[str, Any] = {"n_fft": 512, "hop_length": 256, "mels": 16, "duration_s": 0.3}

@@ -23,8 +23,8 @@ from torch.utils.data import Dataset
 from audioprune.data.files.checks import FileFacts, Finding, doubled
 from audioprune.data.files.file_index import inspect_files
 from audioprune.data.files.sources import check_choice, names, refuse_doubled, stop_or_skip, tell
-from audioprune.data.scene_features import FeatureStore, Normalisation, SceneFeatures
-from audioprune.data.scene_lists import SceneClip, SceneList, shared_recordings
+from audioprune.data.scenes.features import FeatureStore, Normalisation, SceneFeatures
+from audioprune.data.scenes.lists import SceneClip, SceneList, shared_recordings
 from audioprune.data.splits.leaks import Member, copies, cross, same_audio, suspected
 from audioprune.data.splits.recordings import NAME_RULE, Links
 from audioprune.data.splits.rules import SPLITS

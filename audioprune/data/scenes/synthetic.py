@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from audioprune.data.files.checks import Finding
 from audioprune.data.files.generated_folder import MadeFolder
-from audioprune.data.scene_corpus import SceneSet, collate
-from audioprune.data.scene_features import SceneFeatures
-from audioprune.data.scenes import ClassFolder
+from audioprune.data.scenes.corpora import ClassFolder
+from audioprune.data.scenes.corpus import SceneSet, collate
+from audioprune.data.scenes.features import SceneFeatures
 from audioprune.data.splits.rules import SPLITS
 from audioprune.dsp import rms
 from audioprune.errors import ConfigError

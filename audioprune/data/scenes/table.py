@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from audioprune.data.files.lists import Places, name_key, read_table
-from audioprune.data.scene_lists import SceneClip, SceneList, refuse_unknown_classes, share_clips, some
+from audioprune.data.scenes.lists import SceneClip, SceneList, refuse_unknown_classes, share_clips, some
 from audioprune.data.splits.recordings import Links, joined, recording_of
 from audioprune.data.splits.rules import SPLITS, split_of_folder
 from audioprune.errors import DataError, unknown_name

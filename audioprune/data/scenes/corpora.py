@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.data.files.checks import Finding
-from audioprune.data.scene_corpus import SceneCorpus, SceneSet, collate
-from audioprune.data.scene_features import SceneFeatures
-from audioprune.data.scene_lists import RECORDING_RULES, SceneList, check_fraction, list_classes, with_validation
-from audioprune.data.scene_table import list_table
+from audioprune.data.scenes.corpus import SceneCorpus, SceneSet, collate
+from audioprune.data.scenes.features import SceneFeatures
+from audioprune.data.scenes.lists import RECORDING_RULES, SceneList, check_fraction, list_classes, with_validation
+from audioprune.data.scenes.table import list_table
+from audioprune.data.scenes.tut_lists import list_tut, tut_corpus
 from audioprune.data.splits.recordings import Links
 from audioprune.data.splits.rules import share_out
-from audioprune.data.tut_lists import list_tut, tut_corpus
 from audioprune.errors import ConfigError, unknown_name
 
 

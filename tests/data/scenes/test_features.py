@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from scene_trees import write_clip
 
-from audioprune.data.scene_features import FeatureStore, SceneFeatures, measure_normalisation
+from audioprune.data.scenes.features import FeatureStore, SceneFeatures, measure_normalisation
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import sha256, sha256_file
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from scene_trees import class_folder, write_clip
 
-from audioprune.data.scene_lists import SceneClip, SceneList, check_fraction, list_classes, shared_recordings, with_validation
+from audioprune.data.scenes.lists import SceneClip, SceneList, check_fraction, list_classes, shared_recordings, with_validation
 from audioprune.errors import ConfigError, DataError
 
 

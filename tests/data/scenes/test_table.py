@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from scene_trees import write_clip
 
-from audioprune.data.scene_lists import list_classes
-from audioprune.data.scene_table import list_table
-from audioprune.data.scenes import ClassFolder
+from audioprune.data.scenes.corpora import ClassFolder
+from audioprune.data.scenes.lists import list_classes
+from audioprune.data.scenes.table import list_table
 from audioprune.errors import DataError
 
 ROWS = [f"audio/clip{number}.wav;{'park' if number % 2 else 'café/bar'};{'train' if number < 4 else 'test'}" for number in range(6)]

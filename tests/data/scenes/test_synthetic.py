@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from audioprune.data.scene_features import SceneFeatures
-from audioprune.data.synthetic_scenes import SAMPLE_RATE, SCENES, Scene, SyntheticScenes, synthesise
+from audioprune.data.scenes.features import SceneFeatures
+from audioprune.data.scenes.synthetic import SAMPLE_RATE, SCENES, Scene, SyntheticScenes, synthesise
 from audioprune.errors import ConfigError, DataError
 
 TINY = {"clips_per_class": 2, "valid_clips_per_class": 1, "test_clips_per_class": 1, "duration_s": 1.0, "mels": 16}

@@ -19,8 +19,8 @@ from scene_trees import (
     write_list,
 )
 
-from audioprune.data.scene_lists import shared_recordings
-from audioprune.data.tut_lists import TUT, list_tut, read_rows, tut_corpus
+from audioprune.data.scenes.lists import shared_recordings
+from audioprune.data.scenes.tut_lists import TUT, list_tut, read_rows, tut_corpus
 from audioprune.errors import ConfigError, DataError
 
 
