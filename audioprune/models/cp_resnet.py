@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.models.residual import Residual, residual_units
-from audioprune.models.scenes import FRAMES_PER_SECOND, NormedConv, check_scene, example_scene, he_init_, read
-from audioprune.models.streaming import Stage
-from audioprune.models.widths import check_rate, check_whole
+from audioprune.models.parts.residual import Residual, residual_units
+from audioprune.models.parts.scenes import FRAMES_PER_SECOND, NormedConv, check_scene, example_scene, he_init_, read
+from audioprune.models.parts.streaming import Stage
+from audioprune.models.parts.widths import check_rate, check_whole
 
 BLOCKS = 12
 PER_STAGE = 4

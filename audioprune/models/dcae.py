@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from audioprune.compress.units.builders import conv_in, conv_out, prelu
 from audioprune.compress.units.declare import Slice, UnitSet, rows
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.models.initialisation import keep_variance_
-from audioprune.models.streaming import Stage, Values
-from audioprune.models.widths import check_sixteenths, check_whole, nearest_width
+from audioprune.models.parts.initialisation import keep_variance_
+from audioprune.models.parts.streaming import Stage, Values
+from audioprune.models.parts.widths import check_sixteenths, check_whole, nearest_width
 
 CHANNELS = (16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 64)
 MAX_WIDTH = 4

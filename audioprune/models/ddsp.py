@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from audioprune.compress.units.builders import Slices, chain_units, gru_in, gru_units, layer_norm, linear_in, linear_out
 from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError, DataError, unknown_name
-from audioprune.models import ddsp_synthesis as synthesis
-from audioprune.models.widths import check_whole
+from audioprune.models.parts import ddsp_synthesis as synthesis
+from audioprune.models.parts.widths import check_whole
 
 STRIDES = (4, 2, 4, 5)
 BLOCK_SIZE = math.prod(STRIDES)

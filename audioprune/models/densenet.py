@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from audioprune.compress.units.builders import Slices, batch_norm, conv_in, conv_out, linear_in
 from audioprune.compress.units.declare import UnitSet
-from audioprune.models.scenes import FRAMES_PER_SECOND, NormedConv, check_depths, check_scene, example_scene, he_init_, written
-from audioprune.models.streaming import Stage
-from audioprune.models.widths import check_rate, check_whole
+from audioprune.models.parts.scenes import FRAMES_PER_SECOND, NormedConv, check_depths, check_scene, example_scene, he_init_, written
+from audioprune.models.parts.streaming import Stage
+from audioprune.models.parts.widths import check_rate, check_whole
 
 BOTTLENECK = 4  # channels inside a layer per channel that it adds
 

@@ -13,7 +13,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.models.dcae import StridedConv, check_kernel, initialise_, scaled_channels
-from audioprune.models.widths import check_whole
+from audioprune.models.parts.widths import check_whole
 
 CHANNELS = (16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 1024)
 NORMS = ("batch", "spectral", "virtual", "none")

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress.units.declare import Slice, UnitSet, rows
-from audioprune.models.streaming import Stage, State
-from audioprune.models.widths import check_rate, check_whole, nearest_width
+from audioprune.models.parts.streaming import Stage, State
+from audioprune.models.parts.widths import check_rate, check_whole, nearest_width
 
 
 class FDNN(nn.Module):

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from audioprune.compress.units.declare import Slice, UnitSet, blocks, rows
 from audioprune.errors import CheckpointError, ConfigError, unknown_name
-from audioprune.models.streaming import Stage, State, Values
-from audioprune.models.widths import check_rate, check_sixteenths, nearest_width
+from audioprune.models.parts.streaming import Stage, State, Values
+from audioprune.models.parts.widths import check_rate, check_sixteenths, nearest_width
 
 ENCODER = (1, 2, 4, 8, 16)  # channels in sixteenths of the width
 DECODER = (8, 4, 2, 1, 0)  # the last layer has one channel at every width

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from audioprune.compress.units.builders import linear_in
 from audioprune.compress.units.declare import UnitSet
-from audioprune.models.residual import Residual, residual_units
-from audioprune.models.scenes import FRAMES_PER_SECOND, NormedConv, check_depths, check_scene, example_scene, he_init_
-from audioprune.models.streaming import Stage
-from audioprune.models.widths import check_rate, check_whole
+from audioprune.models.parts.residual import Residual, residual_units
+from audioprune.models.parts.scenes import FRAMES_PER_SECOND, NormedConv, check_depths, check_scene, example_scene, he_init_
+from audioprune.models.parts.streaming import Stage
+from audioprune.models.parts.widths import check_rate, check_whole
 
 EXPANSION = 4  # channels of a stream per channel inside its blocks
 LEAST = 1

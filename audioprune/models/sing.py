@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from audioprune.compress.units.builders import chain_units
 from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError, DataError, unknown_name
-from audioprune.models.initialisation import keep_variance_
-from audioprune.models.widths import check_whole
+from audioprune.models.parts.initialisation import keep_variance_
+from audioprune.models.parts.widths import check_whole
 
 NOTE_SAMPLES = 64_000
 INITS = ("torch", "kaiming")

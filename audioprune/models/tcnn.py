@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from audioprune.compress.units.declare import Slice, UnitSet, blocks, rows
 from audioprune.errors import ConfigError
-from audioprune.models.streaming import Stage, State, Values
-from audioprune.models.widths import check_rate, check_sixteenths, nearest_width
+from audioprune.models.parts.streaming import Stage, State, Values
+from audioprune.models.parts.widths import check_rate, check_sixteenths, nearest_width
 
 # (channels in sixteenths of the width, stride, padding) along the samples of a frame
 ENCODER = ((1, 1, 2), (1, 2, 2), (1, 2, 1), (2, 2, 1), (2, 2, 1), (4, 2, 1), (4, 2, 1))

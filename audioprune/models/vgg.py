@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audioprune.compress.units.declare import UnitSet
-from audioprune.models.scenes import FRAMES_PER_SECOND, NormedConv, check_scene, check_share, example_scene, he_init_, read, written
-from audioprune.models.streaming import Stage
-from audioprune.models.widths import check_rate, check_whole
+from audioprune.models.parts.scenes import FRAMES_PER_SECOND, NormedConv, check_scene, check_share, example_scene, he_init_, read, written
+from audioprune.models.parts.streaming import Stage
+from audioprune.models.parts.widths import check_rate, check_whole
 
 SHARES = (1, 1, 2, 2, 4, 4, 4, 4, 16, 16)  # channels of the hidden layers in widths
 KERNELS = (5, 3, 3, 3, 3, 3, 3, 3, 3, 1, 1)

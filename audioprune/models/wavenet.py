@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from audioprune.compress.units.builders import Slices, conv_in, conv_out
 from audioprune.compress.units.declare import UnitSet, rows
 from audioprune.errors import ConfigError, DataError
-from audioprune.models import wavenet_generation as generation
-from audioprune.models.widths import check_whole
+from audioprune.models.parts import wavenet_generation as generation
+from audioprune.models.parts.widths import check_whole
 
 
 class ClassConv(nn.Conv1d):

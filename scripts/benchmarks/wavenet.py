@@ -19,7 +19,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from audioprune.models import wavenet_generation as generation  # noqa: E402
+from audioprune.models.parts import wavenet_generation as generation
 from audioprune.models.wavenet import WaveNet  # noqa: E402
 
 SHAPES = {

@@ -16,7 +16,7 @@ from audioprune import checkpoint
 from audioprune.commands.generate import Request, make_note
 from audioprune.errors import AudiopruneError, ConfigError
 from audioprune.experiment.model_io import build_model
-from audioprune.models import wavenet_generation
+from audioprune.models.parts import wavenet_generation
 
 MODELS: dict[str, dict[str, Any]] = {
     "wavenet": {

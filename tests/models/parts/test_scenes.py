@@ -16,8 +16,8 @@ from audioprune.compress.units.verify import verify_units
 from audioprune.errors import ConfigError, DataError
 from audioprune.models.cp_resnet import CPResNet
 from audioprune.models.densenet import DenseNet
+from audioprune.models.parts.scenes import check_depths, check_share
 from audioprune.models.resnet import ResNet
-from audioprune.models.scenes import check_depths, check_share
 from audioprune.models.vgg import VGG
 from audioprune.optim.groups import kept_units
 from audioprune.optim.hspg import HSPG

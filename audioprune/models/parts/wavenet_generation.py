@@ -78,7 +78,7 @@ def run_eagerly(model: WaveNet, start: Tensor, cond: Tensor | None, draws: Tenso
 
 def run_compiled(model: WaveNet, start: Tensor, cond: Tensor | None, draws: Tensor, temperature: float) -> Tensor:
     """Draw samples by the compiled loop, row by row, on one thread; arguments as ``prepare`` returns them."""
-    from audioprune.models.wavenet_kernels import TILE, generate_row, pack  # compiling takes seconds, and numba is slow to import
+    from audioprune.models.parts.wavenet_kernels import TILE, generate_row, pack  # compiling takes seconds, and numba is slow to import
 
     packed = pack(model)
     fed = start.shape[1] + draws.shape[1] - 1

@@ -10,7 +10,7 @@ import torch
 from scipy.signal import fftconvolve, welch
 
 from audioprune.errors import DataError
-from audioprune.models import ddsp_synthesis as synthesis
+from audioprune.models.parts import ddsp_synthesis as synthesis
 
 RATE = 16_000
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from audioprune.models.initialisation import keep_variance_
+from audioprune.models.parts.initialisation import keep_variance_
 from audioprune.models.sing import SING, WindowedConv1d, WindowedConvTranspose1d
 
 

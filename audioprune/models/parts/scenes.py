@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from audioprune.compress.units.builders import Slices, batch_norm, conv_in, conv_out
 from audioprune.errors import ConfigError, DataError
-from audioprune.models.widths import check_whole
+from audioprune.models.parts.widths import check_whole
 
 FRAMES_PER_SECOND = 22050 / 512  # frames of 512 samples hop at 22,050 Hz
 MOST_DEPTH = 128

@@ -15,7 +15,7 @@ from audioprune.compress.units.trim import resize_, trim_, zero_units_
 from audioprune.models.fdnn import FDNN
 from audioprune.models.gcrn import GCRN
 from audioprune.models.lstm import LSTM
-from audioprune.models.streaming import stream
+from audioprune.models.parts.streaming import stream
 from audioprune.models.tcnn import TCNN
 
 MODELS: dict[str, Callable[[], nn.Module]] = {

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from audioprune.compress.units.trim import trim_
 from audioprune.errors import ConfigError, DataError
-from audioprune.models import wavenet_generation as generation
-from audioprune.models import wavenet_kernels as kernels
+from audioprune.models.parts import wavenet_generation as generation
+from audioprune.models.parts import wavenet_kernels as kernels
 from audioprune.models.wavenet import WaveNet
 
 TINY = {"residual": 8, "gate": 8, "skip": 16, "end": 16, "classes": 64, "layers": 6}

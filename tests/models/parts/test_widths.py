@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from audioprune.errors import ConfigError
-from audioprune.models.widths import check_sixteenths, check_whole, nearest_width
+from audioprune.models.parts.widths import check_sixteenths, check_whole, nearest_width
 
 
 @pytest.mark.parametrize("value", [0, 11, 2.0, True, "3", None, float("nan")])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from audioprune.compress.units.builders import Slices
 from audioprune.compress.units.declare import UnitSet
-from audioprune.models.scenes import NormedConv, read, written
+from audioprune.models.parts.scenes import NormedConv, read, written
 
 
 class Residual(nn.Module):
