@@ -21,11 +21,11 @@ Which groups a UnitSet names stands in audioprune.compress.units.declare; how ze
 """
 
 from audioprune.optim.admm import ADMM
-from audioprune.optim.budget import Reach, reachability, shrink_budget
 from audioprune.optim.groups import kept_units
 from audioprune.optim.hspg import HSPG
 from audioprune.optim.obproxsg import OBProxSG
 from audioprune.optim.proxsg import ProxSG
+from audioprune.optim.reach import Reach, reachability, shrink_budget
 from audioprune.optim.trimmed import sliced_state
 
 __all__ = ["ADMM", "HSPG", "OBProxSG", "ProxSG", "Reach", "kept_units", "reachability", "shrink_budget", "sliced_state"]

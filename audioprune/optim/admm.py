@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from audioprune.optim import options
-from audioprune.optim.bookkeeping import STATE, UnitGroups, check_state, evaluate, listed
 from audioprune.optim.directions import Work, align, direction, gather
+from audioprune.optim.group_state import STATE, UnitGroups, check_state, evaluate, listed
+from audioprune.optim.group_steps import Move, clear_outside, group_norms, keep_groups, prox_step, smallest_groups
 from audioprune.optim.groups import Units, alive_groups
-from audioprune.optim.steps import Move, clear_outside, group_norms, keep_groups, prox_step, smallest_groups
 
 
 class ADMM(Optimizer):

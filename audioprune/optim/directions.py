@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from audioprune.errors import ConfigError
+from audioprune.optim.group_steps import Move
 from audioprune.optim.groups import Layout, Plan
-from audioprune.optim.steps import Move
 
 State = Mapping[Tensor, dict[str, Any]]
 

@@ -11,10 +11,10 @@ from torch.optim import Optimizer
 
 from audioprune.errors import ConfigError
 from audioprune.optim import options
-from audioprune.optim.bookkeeping import STATE, UnitGroups, check_state, evaluate, listed
 from audioprune.optim.directions import Work, direction, gather
+from audioprune.optim.group_state import STATE, UnitGroups, check_state, evaluate, listed
+from audioprune.optim.group_steps import Move, half_space_step, penalised, prox_step, subgradient_step
 from audioprune.optim.groups import Units, alive_groups
-from audioprune.optim.steps import Move, half_space_step, penalised, prox_step, subgradient_step
 
 # The released code adds this to every group norm; the published method has no such guard.
 _RELEASED_GUARD = 1e-6

@@ -11,10 +11,10 @@ from torch.optim import Optimizer
 
 from audioprune.errors import ConfigError
 from audioprune.optim import options
-from audioprune.optim.bookkeeping import STATE, UnitGroups, check_state, evaluate, listed
 from audioprune.optim.directions import Work, direction, gather
+from audioprune.optim.group_state import STATE, UnitGroups, check_state, evaluate, listed
+from audioprune.optim.group_steps import orthant_step, prox_l1_step, zero_entries
 from audioprune.optim.groups import Units
-from audioprune.optim.steps import orthant_step, prox_l1_step, zero_entries
 
 
 class OBProxSG(Optimizer):

@@ -9,10 +9,10 @@ import torch
 from torch.optim import Optimizer
 
 from audioprune.optim import options
-from audioprune.optim.bookkeeping import STATE, UnitGroups, check_state, evaluate, listed
 from audioprune.optim.directions import direction, gather
+from audioprune.optim.group_state import STATE, UnitGroups, check_state, evaluate, listed
+from audioprune.optim.group_steps import prox_l1_step, prox_step
 from audioprune.optim.groups import Units
-from audioprune.optim.steps import prox_l1_step, prox_step
 
 
 class ProxSG(Optimizer):

@@ -19,8 +19,8 @@ from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import SparseTraining
 from audioprune.optim import kept_units
+from audioprune.optim.group_steps import group_norms
 from audioprune.optim.groups import Layout
-from audioprune.optim.steps import group_norms
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.prune import Trim
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from audioprune.errors import ConfigError
-from audioprune.optim.bookkeeping import listed
+from audioprune.optim.group_state import listed
+from audioprune.optim.group_steps import group_norms
 from audioprune.optim.groups import Layout, Plan, Units
 from audioprune.optim.options import number
-from audioprune.optim.steps import group_norms
 
 _SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from audioprune.errors import CheckpointError, ConfigError
+from audioprune.optim.group_steps import absolute_sums, group_norms, zero_entries
 from audioprune.optim.groups import Layout, Units, alive_groups
-from audioprune.optim.steps import absolute_sums, group_norms, zero_entries
 
 Groups = list[dict[str, Any]]
 Pick = Callable[[Tensor], Tensor]

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from audioprune.compress.units.declare import Slice, UnitSet, rows
 from audioprune.errors import ConfigError
 from audioprune.optim import HSPG, OBProxSG, ProxSG
+from audioprune.optim.group_steps import Move, half_space_step, prox_l1_step, prox_step
 from audioprune.optim.groups import Layout
-from audioprune.optim.steps import Move, half_space_step, prox_l1_step, prox_step
 
 SHAPES = {"conv": (12, 3, 3, 3), "scale": (12,), "shift": (12,), "up": (5, 12, 4), "free": (7, 4)}
 UNITS = [
