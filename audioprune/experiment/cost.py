@@ -1,6 +1,6 @@
 """What a model costs to store and to run: parameters, multiplications per second of audio, memory and its traffic, latency.
 
-Sizes of compressed files are counted in audioprune.packing, machines compared in platforms.py. Convention: one MAC is one multiplication
+Sizes of compressed files are counted in audioprune.packing, machines compared in report/platforms.py. Convention: one MAC is one multiplication
 by a weight and the addition of its product; biases, normalisations, activations and transforms are no MACs; one MAC is two FLOPs.
 A layer that takes whole numbers looks its weights up: it multiplies nothing, whatever convolution of one-hot vectors it equals.
 """

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.report.results import Request, load_jobs
+from audioprune.report.runs import Request, load_jobs
 
 Runs = str | Path | Iterable[str | Path]
 

@@ -1,387 +1,363 @@
-"""Whether the claims of Tan & Wang (ICASSP 2021) hold in our runs, with the numbers and the reason.
+"""What a claim must show before it is judged, and how it is judged: the statuses, the conditions and the interval over seeds.
 
-A claim is judged at the scale of the runs; nothing is tuned or chosen to make one hold. The statuses and the conditions that all
-papers share stand in verdicts.py.
+Nothing is tuned or chosen to make a claim hold. What a claim says stands with its paper; this module is the same for all papers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from audioprune.report.baselines import no_better
-from audioprune.report.entries import Entry, entries, mean_of
-from audioprune.report.p2 import (
-    MODELS,
-    by_row,
-    deviations,
-    is_regularised,
-    is_structured,
-    line_groups,
-    pesq_of,
-    published_rows,
-    set_apart,
-    values_of,
-)
-from audioprune.report.results import Job, Request, honest_scale, joined_scales, read_reported, scale_notes, without_width
-from audioprune.report.states import finite_or_none
-from audioprune.report.tables import Cell, Column, Table, metric_column, write_table
-from audioprune.report.verdicts import NOT_MEASURED, Bound, Claim, Side, Verdict, all_cells, claim_of, conditions_of, interval, paired
-from audioprune.report.verdicts import judge as judge_numbers
+from audioprune.report.runs import Job, by_corpus, width_in
 
-# The widest intervals over seeds that can show a change of STOI, of PESQ, and of the share of parameters that is left.
-_MARGINS = (0.04, 0.4)
-_MARGIN_LEFT = 0.25
-_FIGURE_2 = "Figure 2, curves without numbers"
-LOSS_POINTS = 2.0  # the largest drop in Table 2 is 1.99 STOI points (TCNN, -5 dB)
-STRUCTURED_LOSS_POINTS = 1.0  # in Table 2 the largest is 0.11 points (GCRN, 0 dB)
-SAME_SIZE = (0.8, 1.5)  # parameters of the baseline / of the pruned model; 1.26 and 1.07 in Table 1
-_BEATS = "A pruned model beats an unpruned one of about its size (mean STOI and PESQ higher)"
-_FURTHER = "Sparse regularisation lets pruning go further (fewer parameters left after the last iteration)"
-_COMPRESSED = f"Compression costs at most about {LOSS_POINTS:g} STOI points at any SNR"
-_STRUCTURED = f"Structured compression costs at most {STRUCTURED_LOSS_POINTS:g} STOI point at any SNR"
-_RULES = (
-    "Judged by Student's t interval over at least 3 seeds, paired by seed, at all SNRs of the paper; both sides must share corpus, "
-    "settings, seeds and (but for the baseline) width, something must have been removed, and each model must beat the mixture.",
-    f"Wider intervals than {100 * _MARGINS[0]:g} points of STOI, {_MARGINS[1]:g} of PESQ and {100 * _MARGIN_LEFT:g} points of the "
-    "parameters left compare nothing.",
-)
-_COLUMNS = (
-    Column("claim", "Claim"),
-    Column("model", "Model"),
-    Column("status", "Status"),
-    Column("numbers", "Our numbers"),
-    Column("published", "Published"),
-    Column("reason", "Why"),
-    Column("seeds", "Seeds", "count"),
-    Column("scale", "Scale"),
-)
+HELD, NOT_HELD, NOT_MEASURED = "held", "did not hold", "not measured"
+NOT_SHOWN, NOT_COMPARABLE = "not shown", "not comparable"
+ONE_SEED, TWO_SEEDS = "one seed: not judged", "two seeds: not judged"
+LEAST_SEEDS = 3
+LEVEL = 0.95
+# Keys of a job's configuration whose values a comparison holds equal.
+TRAINING_KEYS = ("training", "task")
+_ENDS = ("above", "at_least", "below", "at_most")
+_BOTH_WAYS = "the interval over seeds reaches both ways"
+_MOST_KEYS = 4  # differences that a reason names
+Seed = int | None
 
 
 @dataclass(frozen=True)
-class _Evidence:
-    jobs: Sequence[Job]
-    rows: Mapping[str, list[Entry]]
-    pesq: str
-    reported: Mapping[str, Any]
+class Claim:
+    """One claim, judged for one model.
+
+    Attributes:
+        status: One of the statuses of this module.
+        numbers: Our numbers in words; they are shown whatever the status.
+        published: What the paper says.
+        reason: Why the claim is not judged, or what its verdict rests on.
+    """
+
+    claim: str
+    model: str
+    status: str
+    numbers: str
+    published: str
+    seeds: int = 0
+    scale: str = "-"
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The mean of one number per seed, and the interval in which the mean over all seeds lies with 95 %."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
 
     @property
-    def snrs(self) -> tuple[float, ...]:
-        """The SNRs that the paper's claims name."""
-        return tuple(map(float, self.reported["snr_db"]))
+    def width(self) -> float:
+        """Distance between both ends."""
+        return self.high - self.low
+
+    def text(self, factor: float = 1.0, decimals: int = 2, unit: str = "") -> str:
+        """Say it, such as ``+0.83 [+0.40, +1.26] points``."""
+        mean, low, high = (
+            f"{factor * number:+.{decimals}f}" for number in (self.mean, self.low, self.high)
+        )
+        return f"{mean} [{low}, {high}]{unit}"
 
 
-def judge(jobs: Sequence[Job], reported: Mapping[str, Any]) -> list[Claim]:
-    """Judge all claims of the paper by the given jobs."""
-    found = entries(jobs)
-    evidence = _Evidence(jobs, by_row(found), pesq_of(found, reported), reported)
-    return [claim for judged in (_beats_same_size, _prunes_further, _compressed, _structured) for claim in judged(evidence)]
+@dataclass(frozen=True)
+class Verdict:
+    """How a claim was judged, and why."""
+
+    status: str
+    reason: str = ""
 
 
-def claims_table(jobs: Sequence[Job], reported: Mapping[str, Any], name: str = "p2_claims") -> Table:
-    """Return the judged claims as a table."""
-    found = entries(jobs)
-    notes = (*_RULES, *deviations(found), *scale_notes(jobs))
-    return judged_table(name, judge(jobs, reported), reported, notes)
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison: the jobs behind its numbers.
+
+    Attributes:
+        name: What it is called in a reason.
+        jobs: One for each seed.
+        removed: Share of the weights that was taken out, 0..1, where the claim speaks of a pruned model; else None.
+        no_better: What the model is no better than, see baselines.py; empty where it is better.
+    """
+
+    name: str
+    jobs: tuple[Job, ...]
+    removed: float | None = None
+    no_better: str = ""
 
 
-def judged_table(name: str, judged: Iterable[Claim], reported: Mapping[str, Any], notes: Sequence[str] = ()) -> Table:
-    """Return the judged claims of any paper as a table.
+@dataclass(frozen=True)
+class Bound:
+    """What a claim says of a number: more than ``above`` or less than ``below`` (``at_most`` and ``at_least`` include the end).
+
+    Attributes:
+        margin: The widest interval that can show it, or None for any.
+    """
+
+    above: float | None = None
+    below: float | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    margin: float | None = None
+
+
+def paired(
+    one: Mapping[Seed, float | None], other: Mapping[Seed, float | None]
+) -> dict[Seed, float]:
+    """Return the difference ``one - other`` of every seed that both have."""
+    pairs = {seed: (one[seed], other[seed]) for seed in one if seed in other}
+    return {
+        seed: left - right
+        for seed, (left, right) in pairs.items()
+        if left is not None and right is not None
+    }
+
+
+def interval(values: Iterable[float], level: float = LEVEL) -> Interval | None:
+    """Return Student's t interval of a mean over seeds, or None for less than two values.
 
     Args:
-        name: Name of the table.
-        judged: The claims.
-        reported: The paper's published facts, of which ``authors`` and ``venue`` are named.
-        notes: Sentences below the table.
+        values: One number for each seed; for a comparison the differences, paired by seed.
+        level: Probability 0..1.
+
+    Source: Student (1908), The probable error of a mean; n - 1 degrees of freedom.
     """
-    rows = tuple(_claim_row(claim) for claim in judged)
-    caption = f"Claims of {reported['authors']} ({reported['venue']}) and what our runs say"
-    return Table(name, caption, _COLUMNS, rows, ("A status speaks of our runs at their scale, not of the paper.", *notes))
+    values = list(values)
+    if len(values) < 2:
+        return None
+    from scipy.stats import t as student  # slow to import; reports without claims do without
+
+    mean = statistics.fmean(values)
+    half = (
+        float(student.ppf((1 + level) / 2, len(values) - 1))
+        * statistics.stdev(values)
+        / math.sqrt(len(values))
+    )
+    return Interval(mean, mean - half, mean + half, len(values))
 
 
-def _claim_row(claim: Claim) -> dict[str, Cell]:
-    scale = claim.scale if claim.scale == "-" else honest_scale(claim.scale)
-    return {**vars(claim), "reason": claim.reason or "-", "seeds": claim.seeds or "-", "scale": scale}
+def judge(
+    values: Mapping[Seed, float] | Sequence[float],
+    bound: Bound,
+    conditions: Iterable[str] = (),
+    sides: Sequence[Side] = (),
+) -> Verdict:
+    """Judge a claim about one number by its values over the seeds.
+
+    Args:
+        values: The number of every seed, such as the differences of ``paired``.
+        bound: What the claim says of it.
+        conditions: What the comparison lacks, each in words; empty texts are conditions that are met.
+        sides: The models of the comparison, of which none may be no better than its baseline.
+
+    Returns:
+        ``not measured`` without a value; ``not comparable`` where a condition is missed or the interval is wider than the margin;
+        ``not shown`` where a model is no better than its baseline; ``one seed: not judged`` and ``two seeds: not judged``; ``held``
+        where the whole interval is as claimed, ``did not hold`` where none of it is, and ``not shown`` where it reaches both ways.
+    """
+    numbers = list(values.values()) if isinstance(values, Mapping) else list(values)
+    if not numbers:
+        return Verdict(NOT_MEASURED, "no seed has the numbers of both sides")
+    early = ready(len(numbers), conditions, sides)
+    return early or _by_interval(interval(numbers), bound)
 
 
-def measured(table: Table) -> bool:
-    """Tell whether any claim of a table was measured."""
-    return any(row["status"] != NOT_MEASURED for row in table.rows)
-
-
-def _beats_same_size(evidence: _Evidence) -> Iterator[Claim]:
-    published = published_rows(evidence.reported, "table_1")
-    for model in MODELS:
-        pruned, baseline = f"{model}_P", f"{model}_B"
-        if pruned not in published and not (pruned in evidence.rows and baseline in evidence.rows):
-            continue
-        told = _published_change(published, pruned, baseline)
-        yield from _pairs(evidence, _BEATS, (pruned, baseline), told, _judge_same_size)
-
-
-def _compressed(evidence: _Evidence) -> Iterator[Claim]:
-    published = published_rows(evidence.reported, "table_2")
-    for model in MODELS:
-        pair = (f"{model}_C", f"{model}_U")
-        yield from _pairs(evidence, _COMPRESSED, pair, _published_change(published, *pair), _judge_drop(LOSS_POINTS))
-
-
-def _structured(evidence: _Evidence) -> Iterator[Claim]:
-    published = published_rows(evidence.reported, "table_2")
-    for model in MODELS:
-        pair = (f"{model}_C-SP", f"{model}_U")
-        if pair[0] in published or pair[0] in evidence.rows:
-            yield from _pairs(evidence, _STRUCTURED, pair, _published_change(published, *pair), _judge_drop(STRUCTURED_LOSS_POINTS))
-
-
-def _pairs(evidence: _Evidence, claim: str, names: tuple[str, str], published: str, judge_pair: _Judge) -> Iterator[Claim]:
-    """Judge every entry of the first row name against its partner of the second, or say what is missing."""
-    subject = f"{names[0]} against {names[1]}"
-    absent = [name for name in names if name not in evidence.rows]
-    if absent:
-        yield Claim(claim, subject, NOT_MEASURED, f"{' and '.join(absent)} not run", published)
-        return
-    for one in evidence.rows[names[0]]:
-        pair = _Pair(names, one, _partner(names, one, evidence.rows[names[1]]))
-        told = ", ".join(f"{key}={value}" for key, value in values_of(one, set_apart(evidence.rows[names[0]])).items())
-        title = f"{subject} ({told})" if told else subject
-        verdict, numbers = judge_pair(pair, evidence)
-        yield claim_of(claim, title, verdict, numbers, published, seeds=len(pair.seeds), scale=one.scale)
-
-
-def _partner(names: tuple[str, str], entry: Entry, others: Sequence[Entry]) -> Entry:
-    """Return the entry to compare with: of the same jobs, or else the one that lacks the fewest conditions of a comparison."""
-    same_jobs = [other for other in others if {job.folder for job in entry.jobs} & {job.folder for job in other.jobs}]
-    return same_jobs[0] if same_jobs else min(others, key=lambda other: len(_Pair(names, entry, other).conditions(width=False)))
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """A model that was made smaller, and what it stands against."""
-
-    names: tuple[str, str]
-    one: Entry
-    other: Entry
-
-    @property
-    def seeds(self) -> list[int | None]:
-        """Seeds that both sides have."""
-        return [seed for seed in self.one.seeds if seed in self.other.seeds]
-
-    def sides(self, removed: bool = True) -> tuple[Side, Side]:
-        """Return both sides; the first says what was removed."""
-        share = self.removed() if removed else None
-        one = Side(self.names[0], self.one.jobs, share, no_better(self.one))
-        return one, Side(self.names[1], self.other.jobs, None, no_better(self.other))
-
-    def removed(self) -> float | None:
-        """Return the least share of its prunable weights that a seed of the first side lost, or None where any was not recorded."""
-        shares = list(self.one.size_by_seed("sparsity").values())
-        trimmed = [_taken_out(row) for row in self.one.sizes]
-        return min(map(max, shares, trimmed)) if shares and None not in shares else None
-
-    def conditions(self, width: bool) -> tuple[str, ...]:
-        """Return what the comparison lacks."""
-        sides = self.sides()
-        scales = [without_width(entry.scale) for entry in (self.one, self.other)]
-        found = [
-            f"{self.names[0]} and {self.names[1]} were run at different scales" if scales[0] != scales[1] else "",
-            f"how much was removed from {self.names[0]} is not recorded" if sides[0].removed is None else "",
-            set_by_hand(sides[0]),
-        ]
-        return (*conditions_of(*sides, width=width), *filter(None, found))
-
-    def differences(self, metric: str, snrs: Iterable[float]) -> dict[int | None, float]:
-        """Return per seed the change of a mean over conditions; a seed that lacks any condition has none."""
-        places = [key for key in dict.fromkeys([*self.one.conditions(), *self.other.conditions()]) if key[1] in snrs]
-        return paired(self.one.by_seed(metric, places), self.other.by_seed(metric, places))
-
-
-_Judge = Callable[[_Pair, "_Evidence"], tuple[Verdict, str]]
-
-
-def _taken_out(size: Mapping[str, Any]) -> float:
-    """Return the share of the parameters of the uncompressed model that a trimmed one has no more."""
-    whole, left = finite_or_none(size.get("bytes_uncompressed")), finite_or_none(size.get("bytes_fp32"))
-    return 1 - left / whole if whole and left is not None else 0.0
-
-
-def set_by_hand(side: Side) -> str:
-    """Return that the sparsity of a side was given and not found by a sensitivity analysis, as it is in the paper."""
-    rows = [row for job in side.jobs for row in job.iterations()]
-    given = sorted({f"{row['sparsity']:g}" for row in rows if "alpha_1" not in row and finite_or_none(row.get("sparsity")) is not None})
-    return f"the sparsity of {side.name} was set by hand ({', '.join(given)})" if given else ""
-
-
-def _judge_same_size(pair: _Pair, evidence: _Evidence) -> tuple[Verdict, str]:
-    ratios, size_told = _ratios(pair)
-    metrics = ("stoi", evidence.pesq)
-    conditions = [*pair.conditions(width=False), *_unlike_in_size(ratios)]
-    cells = {
-        metric_column(metric, metric).title: judge_numbers(
-            pair.differences(metric, evidence.snrs), Bound(above=0.0, margin=_MARGINS[place]), conditions, pair.sides()
+def ready(
+    seeds: int, conditions: Iterable[str] = (), sides: Sequence[Side] = ()
+) -> Verdict | None:
+    """Return why a claim cannot be judged, or None where it can; for claims that are no statement about a mean."""
+    missed = list(dict.fromkeys(filter(None, conditions)))
+    if missed:
+        return Verdict(NOT_COMPARABLE, "; ".join(missed))
+    idle = [f"{side.name} is {side.no_better}" for side in sides if side.no_better]
+    if idle:
+        return Verdict(NOT_SHOWN, "; ".join(dict.fromkeys(idle)))
+    if seeds < LEAST_SEEDS:
+        return Verdict(
+            ONE_SEED if seeds < 2 else TWO_SEEDS,
+            f"an interval over seeds needs at least {LEAST_SEEDS} of them",
         )
-        for place, metric in enumerate(metrics)
-    }
-    numbers = "; ".join(filter(None, (_changes(pair.one, pair.other, metrics), size_told, _intervals(pair, evidence, metrics))))
-    return all_cells(cells), f"{numbers}{_spread(pair.one, pair.other)}"
+    return None
 
 
-def _ratios(pair: _Pair) -> tuple[dict[int | None, float], str]:
-    """Return per seed how many times more parameters the baseline has, and the same in words."""
-    small, large = pair.one.size_by_seed("nonzero"), pair.other.size_by_seed("nonzero")
-    ratios = {seed: large[seed] / small[seed] for seed in pair.seeds if small.get(seed) and large.get(seed) is not None}
-    if not ratios:
-        return {}, "sizes not recorded"
-    least, most = min(ratios.values()), max(ratios.values())
-    told = f"{least:.2f}" if f"{least:.2f}" == f"{most:.2f}" else f"{least:.2f} to {most:.2f}"
-    return ratios, f"the baseline has {told} times the parameters"
+def _by_interval(found: Interval, bound: Bound) -> Verdict:
+    if bound.margin is not None and found.width > bound.margin:
+        return Verdict(
+            NOT_COMPARABLE,
+            f"the interval over seeds is {found.width:.3g} wide, more than {bound.margin:g}",
+        )
+    inside, outside = _inside(found, bound)
+    if inside:
+        return Verdict(HELD, "the whole interval over seeds is as claimed")
+    return (
+        Verdict(NOT_HELD, "no part of the interval over seeds is as claimed")
+        if outside
+        else Verdict(NOT_SHOWN, _BOTH_WAYS)
+    )
 
 
-def _unlike_in_size(ratios: Mapping[int | None, float]) -> list[str]:
-    if not ratios:
-        return ["the sizes are not recorded"]
-    outside = [f"{ratio:.2f} times in seed {seed}" for seed, ratio in ratios.items() if not SAME_SIZE[0] <= ratio <= SAME_SIZE[1]]
-    return [f"not of the same size in every seed: {', '.join(outside)}"] if outside else []
+def _inside(found: Interval, bound: Bound) -> tuple[bool, bool]:
+    """Tell whether the whole interval fulfils all ends of a bound, and whether none of it fulfils some end."""
+    whole, none = [], []
+    for end, limit in ((name, getattr(bound, name)) for name in _ENDS):
+        if limit is not None:
+            worst, best = (
+                (found.low, found.high)
+                if end in ("above", "at_least")
+                else (-found.high, -found.low)
+            )
+            limit = limit if end in ("above", "at_least") else -limit
+            strict = end in ("above", "below")
+            whole.append(worst > limit if strict else worst >= limit)
+            none.append(best <= limit if strict else best < limit)
+    return all(whole), any(none)
 
 
-def _judge_drop(limit: float) -> _Judge:
-    def judge_pair(pair: _Pair, evidence: _Evidence) -> tuple[Verdict, str]:
-        bound = Bound(at_most=limit / 100, margin=_MARGINS[0])
-        conditions = pair.conditions(width=True)
-        cells = {}
-        for snr in evidence.snrs:
-            drops = {seed: -change for seed, change in pair.differences("stoi", (snr,)).items()}
-            cells[f"{snr:g} dB"] = judge_numbers(drops, bound, conditions, pair.sides())
-        metrics = ("stoi", evidence.pesq)
-        numbers = "; ".join(filter(None, (_changes(pair.one, pair.other, metrics), _intervals(pair, evidence, ("stoi",)))))
-        return all_cells(cells), f"{numbers or 'STOI was not measured for both'}{_spread(pair.one, pair.other)}"
+def all_cells(verdicts: Mapping[str, Verdict], named: Iterable[str] = ()) -> Verdict:
+    """Join the verdicts of all cells that a claim names: it holds where it holds in every one.
 
-    return judge_pair
-
-
-def _intervals(pair: _Pair, evidence: _Evidence, metrics: Sequence[str]) -> str:
-    """Say the mean change over all SNRs with its interval over seeds, where there is one."""
-    told = []
-    for metric in metrics:
-        found = interval(pair.differences(metric, evidence.snrs).values())
+    Args:
+        verdicts: By the name of the cell, such as ``"-5 dB"``.
+        named: All cells that the claim names; one without a verdict was not measured.
+    """
+    absent = [name for name in named if name not in verdicts]
+    if absent or not verdicts:
+        return Verdict(NOT_MEASURED, f"{', '.join(absent) or 'no cell'} not measured")
+    for status in (NOT_MEASURED, NOT_COMPARABLE, ONE_SEED, TWO_SEEDS, NOT_HELD, NOT_SHOWN):
+        found = {name: verdict for name, verdict in verdicts.items() if verdict.status == status}
         if found:
-            factor, unit = (100, " points") if metric == "stoi" else (1, "")
-            told.append(f"{metric_column(metric, metric).title} {found.text(factor, unit=unit)}")
-    return f"mean change with its 95 % interval over seeds: {', '.join(told)}" if told else ""
+            return Verdict(status, _joined(found, len(verdicts)))
+    return Verdict(
+        HELD, f"as claimed in {'all of ' if len(verdicts) > 1 else ''}{', '.join(verdicts)}"
+    )
 
 
-def _by_snr(one: Entry, other: Entry, metric: str) -> list[tuple[float | None, float]]:
-    """Return (SNR, change of the mean) wherever both entries were measured."""
-    pairs = [(snr, one.score(metric, snr).mean, other.score(metric, snr).mean) for snr in one.snrs() if snr in other.snrs()]
-    return [(snr, left - right) for snr, left, right in pairs if left is not None and right is not None]
+def _joined(found: Mapping[str, Verdict], of: int) -> str:
+    reasons = list(dict.fromkeys(verdict.reason for verdict in found.values()))
+    if len(found) == of and len(reasons) == 1:
+        return reasons[0]
+    return "; ".join(f"{name}: {verdict.reason}" for name, verdict in found.items())
 
 
-def _changes(one: Entry, other: Entry, metrics: Sequence[str]) -> str:
-    """Say the changes per SNR, such as ``STOI +0.83 / +1.38 points at -5 / 0 dB``."""
-    told = []
-    for metric in metrics:
-        changes = _by_snr(one, other, metric)
-        if changes:
-            told.append(_change_text(metric, [snr for snr, _ in changes], [change for _, change in changes]))
-    return "; ".join(told)
+def same_corpus(*sides: Side) -> str:
+    """Return why the sides were not measured on one corpus, or an empty text."""
+    found = by_corpus(_unlike([job for side in sides for job in side.jobs]))
+    return (
+        f"the corpora differ ({' | '.join(corpus.title for corpus, _ in found)})"
+        if len(found) > 1
+        else ""
+    )
 
 
-def _change_text(metric: str, snrs: Sequence[float | None], changes: Sequence[float]) -> str:
-    factor, unit = (100, " points") if metric == "stoi" else (1, "")
-    numbers = " / ".join(f"{factor * change:+.2f}" for change in changes)
-    places = " / ".join(f"{snr:g}" for snr in snrs if snr is not None)
-    return f"{metric_column(metric, metric).title} {numbers}{unit}" + (f" at {places} dB" if places else "")
+def same_settings(
+    *sides: Side, within: Sequence[str] = TRAINING_KEYS, apart: Sequence[str] = ()
+) -> str:
+    """Return which settings differ between the sides, or an empty text.
 
-
-def _spread(one: Entry, other: Entry) -> str:
-    """Say when the mean change of STOI is smaller than the deviation over the seeds."""
-    left, right = one.score("stoi"), other.score("stoi")
-    if left.std is None or right.std is None or abs(left.mean - right.mean) >= math.hypot(left.std, right.std):
-        return ""
-    return "; the mean change of STOI is within the deviation over seeds"
-
-
-def _published_change(published: Mapping[str, Mapping[str, Any]], one: str, other: str) -> str:
-    if one not in published or other not in published:
-        return "-"
-    left, right = published[one], published[other]
+    Args:
+        sides: What is compared.
+        within: Parts of the configuration that must agree, such as ``training`` or ``pipeline``.
+        apart: Last parts of keys in which the sides differ by what the claim is about, such as ``lambda_1``.
+    """
+    keys = sorted(
+        {
+            key
+            for side in sides
+            for job in side.jobs
+            for key in job.config
+            if key.split(".")[0] in within
+        }
+    )
+    keys = [key for key in keys if not {key.rpartition(".")[2], key} & {"name", "seed", *apart}]
     told = [
-        f"{name} {' / '.join(f'{a - b:+.2f}' for a, b in zip(left[key], right[key], strict=True))}{unit}"
-        for name, key, unit in (("STOI", "stoi_percent", " points"), ("PESQ", "pesq", ""))
+        f"{key} {' | '.join(values)}" for key in keys if len(values := _values(key, sides)) > 1
     ]
-    return "; ".join(told)
+    more = f" and {len(told) - _MOST_KEYS} more" if len(told) > _MOST_KEYS else ""
+    return f"the settings differ ({', '.join(told[:_MOST_KEYS])}{more})" if told else ""
 
 
-def _prunes_further(evidence: _Evidence) -> Iterator[Claim]:
-    # An interrupted run stands at some iteration that says nothing about where pruning ends.
-    jobs = [job for job in evidence.jobs if not is_structured(job.pipeline) and job.status == "finished" and job.iterations()]
-    groups = {kind: line_groups([job for job in jobs if is_regularised(job) == kind]) for kind in (False, True)}
-    models = {kind: {_model_of(group) for group in named.values()} for kind, named in groups.items()}
-    for model in [name for name in MODELS if name in models[False] | models[True]] or ["all models"]:
-        absent = [word for word, kind in (("without", False), ("with", True)) if model not in models[kind]]
-        if absent:
-            numbers = f"no pruning {' or '.join(absent)} sparse regularisation was finished"
-            yield Claim(_FURTHER, model, NOT_MEASURED, numbers, _FIGURE_2)
-            continue
-        sides = {kind: {name: group for name, group in named.items() if _model_of(group) == model} for kind, named in groups.items()}
-        for name, group in sides[True].items():
-            yield _judge_further(name, group, sides[False])
+def _values(key: str, sides: Sequence[Side]) -> list[str]:
+    return list(
+        dict.fromkeys(str(job.config.get(key, "none")) for side in sides for job in side.jobs)
+    )
 
 
-def _model_of(group: Sequence[Job]) -> str:
-    return group[0].model.upper()
+def same_width(*sides: Side) -> str:
+    """Return that the sides are networks of different widths or shapes, or an empty text."""
+    widths = list(
+        dict.fromkeys(width for side in sides for job in side.jobs if (width := width_of(job)))
+    )
+    if len(widths) > 1:
+        return f"the widths differ ({' | '.join(widths)})"
+    configured = map(_configured, sides)
+    missed = same_settings(*configured, within=("model",))
+    return missed.replace("the settings differ", "the models differ")
 
 
-def _judge_further(name: str, group: Sequence[Job], rivals: Mapping[str, Sequence[Job]]) -> Claim:
-    """Judge one group of regularised runs against the unregularised group that lacks the fewest conditions of a comparison."""
-    with_ = _pruned_side(f"{name} with", group)
-    sides = [(with_, _pruned_side(f"{rival} without", members)) for rival, members in rivals.items()]
-    pair = min(sides, key=lambda pair: len(_conditions_further(*pair)))
-    left = [{job.seed: _last_share(job) for job in side.jobs} for side in pair]
-    verdict = judge_numbers(paired(*left), Bound(below=0.0, margin=_MARGIN_LEFT), _conditions_further(*pair), pair)
-    numbers = "; ".join(f"{side.name}: {_left_text(side.jobs)}" for side in pair)
-    scale = joined_scales(job.scale for job in group)
-    return claim_of(_FURTHER, name, verdict, numbers, _FIGURE_2, seeds=len(paired(*left)), scale=scale)
+def _configured(side: Side) -> Side:
+    """Leave out the jobs whose model came from a file: it is not the one that is configured."""
+    return replace(side, jobs=tuple(job for job in side.jobs if not job.config.get("checkpoint")))
 
 
-def _pruned_side(name: str, group: Sequence[Job]) -> Side:
-    marks = (no_better(entry) for entry in entries(group) if entry.variant == "pruned" and entry.iteration is None)
-    shares = [share for job in group if (share := _last_share(job)) is not None]
-    return Side(name, tuple(group), 1 - max(shares) if shares else None, next(filter(None, marks), ""))
+def width_of(job: Job) -> str:
+    """Return the width of a job's network as its scale tells it, or an empty text."""
+    return width_in(job.scale)
 
 
-def _conditions_further(one: Side, other: Side) -> tuple[str, ...]:
-    pipelines = dict.fromkeys(job.pipeline for side in (one, other) for job in side.jobs)
-    scales = dict.fromkeys(job.scale for side in (one, other) for job in side.jobs)
+def same_seeds(*sides: Side) -> str:
+    """Return that the sides were run with different seeds, or an empty text."""
+    seeds = [sorted({str(job.seed) for job in side.jobs}) for side in sides]
+    told = " | ".join(
+        f"{side.name}: {', '.join(each)}" for side, each in zip(sides, seeds, strict=True)
+    )
+    return "" if all(each == seeds[0] for each in seeds) else f"the seeds differ ({told})"
+
+
+def something_removed(*sides: Side) -> str:
+    """Return which side had nothing taken out, or an empty text."""
+    whole = [side.name for side in sides if side.removed is not None and not side.removed > 0]
+    return f"nothing was removed from {' and '.join(dict.fromkeys(whole))}" if whole else ""
+
+
+def conditions_of(
+    *sides: Side,
+    width: bool = True,
+    within: Sequence[str] = TRAINING_KEYS,
+    apart: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """Return what a comparison lacks: one corpus, equal settings, width and seeds, and something that was really removed.
+
+    Args:
+        sides: What is compared.
+        width: Whether the networks must have the same width.
+        within: See ``same_settings``.
+        apart: See ``same_settings``.
+    """
     found = (
-        f"the pipelines differ ({' | '.join(pipelines)})" if len(pipelines) > 1 else "",
-        "the runs with and without were made at different scales" if len(scales) > 1 else "",
-        *map(set_by_hand, (one, other)),
-        *conditions_of(one, other, within=("training", "task", "pipeline"), apart=("lambda_1", "lambda_2")),
+        same_corpus(*sides),
+        same_settings(*sides, within=within, apart=apart),
+        same_width(*sides) if width else "",
+        same_seeds(*sides),
+        something_removed(*sides),
     )
     return tuple(filter(None, found))
 
 
-def _last_share(job: Job) -> float | None:
-    """Return the share of the parameters that is left after the last iteration of a job."""
-    rows = job.iterations()
-    return finite_or_none(max(rows, key=lambda row: row["iteration"]).get("remaining_share")) if rows else None
+def _unlike(jobs: Sequence[Job]) -> list[Job]:
+    """Leave out jobs that stand on both sides."""
+    return list({id(job): job for job in jobs}.values())
 
 
-def _left_text(jobs: Sequence[Job]) -> str:
-    value = mean_of([_last_share(job) for job in jobs])
-    counts = sorted({max(row["iteration"] for row in job.iterations()) for job in jobs})
-    deviation = f" ± {100 * value.std:.1f}" if value.std is not None else ""
-    return f"{100 * value.mean:.1f}{deviation} % left after {' or '.join(map(str, counts))} iterations"
-
-
-def write_claims(request: Request) -> list[Path]:
-    """Write p2_claims in all formats."""
-    return write_table(claims_table(request.jobs, read_reported(request.reported, "p2")), request.out)
-
-
-KINDS = {"p2_claims": write_claims}
+def claim_of(
+    claim: str, model: str, verdict: Verdict, numbers: str, published: str, **more: Any
+) -> Claim:
+    """Return a claim with its verdict; ``more`` are seeds and scale."""
+    return Claim(claim, model, verdict.status, numbers, published, reason=verdict.reason, **more)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audioprune.report.entries import VARIANTS, Condition, condition_of, condition_text
-from audioprune.report.results import Job, label_of
+from audioprune.report.runs import Job, label_of
 
 NOISY, CLEAN, REFERENCE = "noisy", "clean", "reference"
 TRUE = (CLEAN, REFERENCE)

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from audioprune.report.results import (
+from audioprune.report.model_states import GIVEN, Condition, condition_of, finite_or_none, states_of
+from audioprune.report.runs import (
     OF_TRAINING,
     Corpus,
     Job,
@@ -24,7 +25,6 @@ from audioprune.report.results import (
     width_in,
     without_width,
 )
-from audioprune.report.states import GIVEN, Condition, condition_of, finite_or_none, states_of
 
 VARIANTS = ("mixture", "uncompressed", GIVEN, "baseline", "pruned", "trimmed", "compressed")
 PESQ_MODES = ("pesq_raw_nb", "pesq_nb", "pesq_wb")

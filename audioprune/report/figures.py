@@ -18,7 +18,7 @@ from typing import Any
 
 from audioprune.files import write_atomic
 from audioprune.report.entries import Value
-from audioprune.report.results import Corpus, Job, by_corpus, honest_scale
+from audioprune.report.runs import Corpus, Job, by_corpus, honest_scale
 from audioprune.report.tables import FORMATS, csv_text
 
 # Okabe and Ito's colours, which stay apart under every colour blindness; their yellow is too pale on white.

@@ -11,10 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audioprune.report.baselines import no_better
-from audioprune.report.claims import judged_table
-from audioprune.report.p1 import DCAE, DCAE_10, DCAE_PR, POST, System, partner
-from audioprune.report.tables import Table, metric_column
-from audioprune.report.verdicts import (
+from audioprune.report.claims import (
     HELD,
     NOT_HELD,
     NOT_MEASURED,
@@ -34,7 +31,10 @@ from audioprune.report.verdicts import (
     same_width,
     something_removed,
 )
-from audioprune.report.verdicts import judge as judge_number
+from audioprune.report.claims import judge as judge_number
+from audioprune.report.p1 import DCAE, DCAE_10, DCAE_PR, POST, System, partner
+from audioprune.report.papers.p2.claims import judged_table
+from audioprune.report.tables import Table, metric_column
 
 NEARLY_HALF = 0.45
 """Fewest non-zero weights removed that still count as nearly 50 %; the paper's own configuration gave 47 %."""

@@ -13,12 +13,12 @@ from typing import Any
 from audioprune.errors import ConfigError, DataError
 from audioprune.report.clips import clips
 from audioprune.report.figures import Figure
-from audioprune.report.html import Section, write_page
 from audioprune.report.listening import listening_figures, listening_tables
 from audioprune.report.p1 import System, layer_table, model_table, score_table, systems_of, timing_table
 from audioprune.report.p1_claims import claims_table
 from audioprune.report.p1_figures import figures_of
-from audioprune.report.results import Request, honest_scale, read_reported
+from audioprune.report.page import Section, write_page
+from audioprune.report.runs import Request, honest_scale, read_reported
 from audioprune.report.tables import Table, write_table
 
 _LISTENED = "The tables hold all ratings of `audioprune listen action=stats`; what the paper's own listeners said has no printed number."

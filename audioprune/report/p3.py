@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from audioprune.platforms import Bounds, Platform, bounds
 from audioprune.report.baselines import no_better_error
 from audioprune.report.entries import finite_or_none
-from audioprune.report.results import Corpus, Job, by_corpus, honest_scale
+from audioprune.report.platforms import Bounds, Platform, bounds
+from audioprune.report.runs import Corpus, Job, by_corpus, honest_scale
 from audioprune.report.tables import csv_text
 
 KIND = "lottery"

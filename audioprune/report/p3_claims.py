@@ -11,12 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from audioprune.platforms import Platform
-from audioprune.report.claims import judged_table
-from audioprune.report.p3 import CRITERIA, Mean, Ticket, chosen, corpora_of, idle_note, main_setting, means, smallest
-from audioprune.report.p3_figures import ORIGINAL, PROPOSED
-from audioprune.report.tables import Table
-from audioprune.report.verdicts import (
+from audioprune.report.claims import (
     HELD,
     NOT_COMPARABLE,
     NOT_HELD,
@@ -31,7 +26,12 @@ from audioprune.report.verdicts import (
     same_settings,
     same_width,
 )
-from audioprune.report.verdicts import judge as judge_number
+from audioprune.report.claims import judge as judge_number
+from audioprune.report.p3 import CRITERIA, Mean, Ticket, chosen, corpora_of, idle_note, main_setting, means, smallest
+from audioprune.report.p3_figures import ORIGINAL, PROPOSED
+from audioprune.report.papers.p2.claims import judged_table
+from audioprune.report.platforms import Platform
+from audioprune.report.tables import Table
 
 _ABOUT = 0.05  # "no accuracy lost", "a factor of 1.2": within five points of the multiplier
 _CLOSE = 1e-3  # a share of 0.7^n meets the share that the paper rounds

@@ -9,11 +9,11 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from audioprune.platforms import Bounds, Platform
 from audioprune.report.baselines import TRIVIAL_SHARE
 from audioprune.report.entries import finite_or_none
 from audioprune.report.p3 import FRACTION, Ticket, chosen, corpus_titles, idle_text, smallest
-from audioprune.report.results import honest_scale, scale_notes
+from audioprune.report.platforms import Bounds, Platform
+from audioprune.report.runs import honest_scale, scale_notes
 from audioprune.report.summaries import remark_columns
 from audioprune.report.tables import Cell, Column, Table
 

@@ -12,12 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from audioprune.report.baselines import no_better
-from audioprune.report.claims import judged_table
-from audioprune.report.entries import finite_or_none
-from audioprune.report.p4 import BASELINE, DENSE, LITERAL, PROXSG, REACH, RHO, Model, accuracies, accuracy, models_of, shares, sizes
-from audioprune.report.results import Job
-from audioprune.report.tables import Table
-from audioprune.report.verdicts import (
+from audioprune.report.claims import (
     NOT_COMPARABLE,
     NOT_MEASURED,
     Bound,
@@ -31,7 +26,12 @@ from audioprune.report.verdicts import (
     same_settings,
     same_width,
 )
-from audioprune.report.verdicts import judge as judge_number
+from audioprune.report.claims import judge as judge_number
+from audioprune.report.entries import finite_or_none
+from audioprune.report.p4 import BASELINE, DENSE, LITERAL, PROXSG, REACH, RHO, Model, accuracies, accuracy, models_of, shares, sizes
+from audioprune.report.papers.p2.claims import judged_table
+from audioprune.report.runs import Job
+from audioprune.report.tables import Table
 
 _SAME_OBJECTIVE = 1.01
 _CLEARLY = 0.01  # one point: Chen calls the one method poor and the other the best

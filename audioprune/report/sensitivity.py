@@ -14,7 +14,7 @@ import numpy as np
 
 from audioprune.report.entries import finite_or_none
 from audioprune.report.figures import Figure, footer_of, new_canvas, save_figure, styled
-from audioprune.report.results import Job, honest_scale, validation_text
+from audioprune.report.runs import Job, honest_scale, validation_text
 from audioprune.report.tables import Column, Table, csv_text
 
 _MAX_TENSORS = 80

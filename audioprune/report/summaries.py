@@ -11,8 +11,8 @@ from typing import Any
 
 from audioprune.report.baselines import MARK, no_better, no_better_row
 from audioprune.report.entries import PESQ_MODES, Entry, Value, entries
-from audioprune.report.results import Job, by_corpus, honest_scale, scale_notes, scale_text
-from audioprune.report.states import condition_of, finite_or_none
+from audioprune.report.model_states import condition_of, finite_or_none
+from audioprune.report.runs import Job, by_corpus, honest_scale, scale_notes, scale_text
 from audioprune.report.tables import FORMATS, Cell, Column, Table, csv_text, metric_column
 
 REMARK = Column("remark", "Remark")

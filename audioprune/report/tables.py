@@ -16,8 +16,8 @@ from typing import Any
 
 from audioprune.files import write_atomic
 from audioprune.report.entries import Value
-from audioprune.report.results import UNTOLD_CORPUS
-from audioprune.report.states import finite_or_none
+from audioprune.report.model_states import finite_or_none
+from audioprune.report.runs import UNTOLD_CORPUS
 
 MIB = 2**20
 NOT_AVAILABLE = "n/a"

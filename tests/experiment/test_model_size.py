@@ -18,7 +18,7 @@ from audioprune.experiment.run import Run
 from audioprune.models.ddsp import DDSP
 from audioprune.models.fdnn import FDNN
 from audioprune.models.wavenet import WaveNet
-from audioprune.platforms import bounds, read_platforms
+from audioprune.report.platforms import bounds, read_platforms
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from audioprune.report.baselines import no_better, no_better_error, no_better_row
 from audioprune.report.entries import Entry, entries
-from audioprune.report.results import Job, load_jobs
+from audioprune.report.runs import Job, load_jobs
 
 
 def _entry(run, title: str):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from audioprune.report.results import by_corpus, join_seeds, load_jobs
+from audioprune.report.runs import by_corpus, join_seeds, load_jobs
 
 DATA = {"name": "speech", "root": "somewhere"}
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from audioprune.report.entries import Entry, condition_text, entries, final, mean_of
-from audioprune.report.results import load_jobs
+from audioprune.report.runs import load_jobs
 
 
 def _entries(run) -> list[Entry]:

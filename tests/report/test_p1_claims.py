@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from audioprune.report.claims import Claim, Verdict
 from audioprune.report.entries import Entry
 from audioprune.report.p1 import DCAE, DCAE_10, DCAE_PR, POST, Layer, System
 from audioprune.report.p1_claims import (
@@ -19,8 +20,7 @@ from audioprune.report.p1_claims import (
     claims_table,
     judge,
 )
-from audioprune.report.results import Job
-from audioprune.report.verdicts import Claim, Verdict
+from audioprune.report.runs import Job
 
 SCALE = "desk; coded; width 0.125"
 KEYS = ("enhances", "reduction", "deeper", "during", "smaller")

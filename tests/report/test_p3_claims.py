@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from audioprune.platforms import Platform
+from audioprune.report.claims import Claim
 from audioprune.report.p3 import Ticket, tickets_of
 from audioprune.report.p3_claims import claims_table, judge
-from audioprune.report.results import Job, read_reported
-from audioprune.report.verdicts import Claim
+from audioprune.report.platforms import Platform
+from audioprune.report.runs import Job, read_reported
 
 SCALE = "desk; notes; width 8"
 REPORTED = read_reported(None, "p3")

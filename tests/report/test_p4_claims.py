@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from audioprune.report.claims import Claim
 from audioprune.report.p4_claims import claims_table, judge, published_sparsities
-from audioprune.report.results import Job, read_reported
-from audioprune.report.verdicts import Claim
+from audioprune.report.runs import Job, read_reported
 
 SCALE = "desk; scenes; width 8"
 REPORTED = read_reported(None, "p4")

@@ -12,8 +12,8 @@ from audioprune.report.p1 import POST, layer_table, model_table, partner, score_
 from audioprune.report.p1_claims import judge
 from audioprune.report.p1_figures import course_of, figures_of, layer_colors, read_sensitivity
 from audioprune.report.p1_page import read_ratings, write_figures
-from audioprune.report.p2 import remaining_lines
-from audioprune.report.results import Request, load_jobs, read_reported
+from audioprune.report.papers.p2.paper import remaining_lines
+from audioprune.report.runs import Request, load_jobs, read_reported
 from audioprune.report.summaries import iteration_table
 from audioprune.report.tables import to_csv, to_markdown
 

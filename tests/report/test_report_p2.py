@@ -6,7 +6,7 @@ import pytest
 
 from audioprune.errors import DataError
 from audioprune.report.entries import Entry, Value
-from audioprune.report.p2 import (
+from audioprune.report.papers.p2.paper import (
     TABLE_1,
     TABLE_2,
     figure_2,
@@ -21,7 +21,7 @@ from audioprune.report.p2 import (
     table_2,
     write_figures,
 )
-from audioprune.report.results import Request, load_jobs, read_reported
+from audioprune.report.runs import Request, load_jobs, read_reported
 from audioprune.report.tables import to_markdown
 
 

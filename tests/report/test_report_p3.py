@@ -10,7 +10,6 @@ from dataclasses import replace
 import pytest
 
 from audioprune.errors import DataError
-from audioprune.platforms import read_platforms
 from audioprune.report import kinds, write_report
 from audioprune.report.p3 import (
     chosen,
@@ -25,7 +24,8 @@ from audioprune.report.p3_claims import judge
 from audioprune.report.p3_figures import figures_of, front_of, masking_figure, pareto
 from audioprune.report.p3_page import chosen_clips
 from audioprune.report.p3_tables import cost_table, lottery_table, platform_table
-from audioprune.report.results import load_jobs, read_reported
+from audioprune.report.platforms import read_platforms
+from audioprune.report.runs import load_jobs, read_reported
 from audioprune.report.tables import to_markdown
 
 SCALE = "desk; synthetic_notes, 60 notes of 1 s; width 8"

@@ -12,7 +12,7 @@ from audioprune.report.p4 import main_table, models_of, optimizer_table, size_ta
 from audioprune.report.p4_claims import judge
 from audioprune.report.p4_figures import figures_of, front_of, receptive_field, receptive_field_figure
 from audioprune.report.p4_page import write_figures
-from audioprune.report.results import Request, load_jobs, read_reported
+from audioprune.report.runs import Request, load_jobs, read_reported
 from audioprune.report.tables import to_markdown
 
 SCALE = "desk; synthetic_scenes, 600 clips of 3 s, 10 classes; width 8"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from audioprune.errors import ConfigError
-from audioprune.report.results import (
+from audioprune.report.runs import (
     differences,
     find_runs,
     flatten,

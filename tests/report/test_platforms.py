@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from audioprune.errors import ConfigError
-from audioprune.platforms import bounds, read_platforms
+from audioprune.report.platforms import bounds, read_platforms
 
 PLATFORMS = {platform.name: platform for platform in read_platforms()}
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from audioprune.report.results import Job
+from audioprune.report.runs import Job
 
 Condition = tuple[str, float | None]
 States = dict[tuple[str, str, int | None, str], dict[str, Any]]

@@ -16,7 +16,7 @@ import yaml
 
 from audioprune.errors import ConfigError
 from audioprune.files import read_lines
-from audioprune.report.reported import read_reported as read_reported
+from audioprune.report.published import read_reported as read_reported
 
 RUN_FILES = ("run.json", "status.json", "results.jsonl")
 SCALES_JOINED = " | "

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.files import write_atomic
-from audioprune.report import claims, p2
 from audioprune.report.clips import TRUE, Clip, clips, one_per_noise, version_text
 from audioprune.report.curves import budget_figures, curve_figures
 from audioprune.report.entries import PESQ_MODES, Entry, Value, entries, final, finite_or_none
 from audioprune.report.figures import Figure, Panel, line_figure, on_corpus, per_corpus, slug
+from audioprune.report.papers.p2 import claims, paper
 from audioprune.report.pareto import pareto_figures
-from audioprune.report.results import Job, Request, honest_scale, models_in_turn, read_reported
+from audioprune.report.runs import Job, Request, honest_scale, models_in_turn, read_reported
 from audioprune.report.sensitivity import quantization_table, sensitivity_figure
 from audioprune.report.spectrograms import spectrogram_figure
 from audioprune.report.summaries import condition_table, iteration_table, score_table, scores_csv
@@ -158,9 +158,9 @@ def write_summary(request: Request) -> list[Path]:
 def write_p2(request: Request) -> list[Path]:
     """Write everything of Tan & Wang: both tables, the claims, the figures there is data for, and the page."""
     reported = read_reported(request.reported, "p2")
-    tables = [p2.table_1(request.jobs, reported), p2.table_2(request.jobs, reported), claims.claims_table(request.jobs, reported)]
+    tables = [paper.table_1(request.jobs, reported), paper.table_2(request.jobs, reported), claims.claims_table(request.jobs, reported)]
     files = [file for table in tables for file in write_table(table, request.out)]
-    drawn = tuple(p2.figures(request.out, request.jobs, reported))
+    drawn = tuple(paper.figures(request.out, request.jobs, reported))
     files += [file for figure in drawn for file in (figure.png, figure.csv)]
     named = ("Table 1", "Table 2", "Claims")
     sections = [Section(title, (table,)) for title, table in zip(named, tables, strict=True)] + [Section("Figures 2 and 3", figures=drawn)]
@@ -208,7 +208,7 @@ def _lead(jobs: Sequence[Job]) -> str:
 def _overview_figures(folder: Path, jobs: Sequence[Job], found: Sequence[Entry]) -> list[Figure]:
     drawn = []
     for stem, corpus, members in per_corpus("remaining", jobs):
-        lines = p2.remaining_lines(members)
+        lines = paper.remaining_lines(members)
         if lines:
             panel = Panel("", "Parameters left (%)", "percent", lines)
             caption = on_corpus("Parameters left at each pruning iteration.", corpus)

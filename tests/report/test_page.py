@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from fake_runs import SCALE, FakeRun
+from page.parser import HTMLParser
 
-from audioprune.report import html, write_report
-from audioprune.report.html import Section, write_page
-from audioprune.report.results import load_jobs
+from audioprune.report import page, write_report
+from audioprune.report.page import Section, write_page
+from audioprune.report.runs import load_jobs
 from audioprune.report.tables import Column, Table
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
@@ -125,16 +125,16 @@ def test_empty_sections_are_left_out(tmp_path) -> None:
 
 
 def test_audio_beyond_the_limit_is_named_not_embedded(make_run, tmp_path, monkeypatch) -> None:
-    from audioprune.report import html
+    from audioprune.report import page
 
     run = make_run("a").audio("street", "x").audio("street", "y")
-    monkeypatch.setattr(html, "MOST_AUDIO_BYTES", 1)
-    players, notes = html._players(html.clips(load_jobs(run.folder)))
+    monkeypatch.setattr(page, "MOST_AUDIO_BYTES", 1)
+    players, notes = page._players(page.clips(load_jobs(run.folder)))
     assert len(players) == 1 and notes[0].startswith("1 more items")
 
 
 def test_what_is_not_shown_is_named(make_run, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(html, "MOST_JOBS_DRAWN", 1)
+    monkeypatch.setattr(page, "MOST_JOBS_DRAWN", 1)
     for place in range(3):
         run = make_run(f"r{place}").sensitivity(1, {"w": 0.1})
         (run.folder / "quantization.csv").write_text("tensor,levels,loss_increase,bits,chosen,kept\nw,4,0.1,2.0,True,9\n")
