@@ -156,7 +156,7 @@ def listen(config: Any, overrides: Sequence[str] = ()) -> None:
 def _listening_statistics(plain: dict[str, Any]) -> None:
     from audioprune.listening.ratings import read_ratings
     from audioprune.listening.statistics import statistics
-    from audioprune.report.listening import write_listening
+    from audioprune.report.figures.listening import write_listening
 
     given = plain["results"]
     if not given:

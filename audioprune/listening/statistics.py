@@ -1,6 +1,6 @@
 """From ratings to the rows of tables: every test apart, with all listeners and without those whom post-screening flags.
 
-The formulas stand in audioprune.metrics.listening; tables and figures are made by audioprune.report.listening.
+The formulas stand in audioprune.metrics.listening; tables and figures are made by audioprune.report.figures.listening.
 """
 
 from __future__ import annotations

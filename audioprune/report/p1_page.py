@@ -12,8 +12,8 @@ from typing import Any
 
 from audioprune.errors import ConfigError, DataError
 from audioprune.report.clips import clips
-from audioprune.report.figures import Figure
-from audioprune.report.listening import listening_figures, listening_tables
+from audioprune.report.figures.drawing import Figure
+from audioprune.report.figures.listening import listening_figures, listening_tables
 from audioprune.report.p1 import System, layer_table, model_table, score_table, systems_of, timing_table
 from audioprune.report.p1_claims import claims_table
 from audioprune.report.p1_figures import figures_of

@@ -13,14 +13,14 @@ from typing import Any
 
 from audioprune.files import write_atomic
 from audioprune.report.clips import TRUE, Clip, clips, one_per_noise, version_text
-from audioprune.report.curves import budget_figures, curve_figures
 from audioprune.report.entries import PESQ_MODES, Entry, Value, entries, final, finite_or_none
-from audioprune.report.figures import Figure, Panel, line_figure, on_corpus, per_corpus, slug
+from audioprune.report.figures.curves import budget_figures, curve_figures
+from audioprune.report.figures.drawing import Figure, Panel, line_figure, on_corpus, per_corpus, slug
+from audioprune.report.figures.pareto import pareto_figures
+from audioprune.report.figures.sensitivity import quantization_table, sensitivity_figure
+from audioprune.report.figures.spectrograms import spectrogram_figure
 from audioprune.report.papers.p2 import claims, paper
-from audioprune.report.pareto import pareto_figures
 from audioprune.report.runs import Job, Request, honest_scale, models_in_turn, read_reported
-from audioprune.report.sensitivity import quantization_table, sensitivity_figure
-from audioprune.report.spectrograms import spectrogram_figure
 from audioprune.report.summaries import condition_table, iteration_table, score_table, scores_csv
 from audioprune.report.tables import (
     FORMATS,

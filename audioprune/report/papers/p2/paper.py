@@ -12,7 +12,7 @@ from typing import Any
 
 from audioprune.errors import DataError
 from audioprune.report.entries import PESQ_MODES, Entry, Value, entries, final, finite_or_none, mean_of
-from audioprune.report.figures import Figure, Line, Panel, lettered, line_figure, on_corpus, per_corpus
+from audioprune.report.figures.drawing import Figure, Line, Panel, lettered, line_figure, on_corpus, per_corpus
 from audioprune.report.runs import UNTOLD_CORPUS, Corpus, Job, Request, differences, honest_scale, join_seeds, read_reported
 from audioprune.report.summaries import SIZE_NOTE, common_noises, jobs_of, noise_notes, notes_of, remark_columns, score_cell, told_of
 from audioprune.report.tables import Cell, Column, Table, metric_column, write_table

@@ -11,7 +11,7 @@ from PIL import Image
 from audioprune.listening.ratings import RatingSheet
 from audioprune.listening.statistics import statistics
 from audioprune.metrics.listening import Rating
-from audioprune.report.listening import listening_tables, write_listening
+from audioprune.report.figures.listening import listening_tables, write_listening
 from audioprune.report.tables import to_csv, to_markdown
 
 SCORES = {"ann": (100, 60, 50), "bob": (92, 80, 60), "cy": (70, 90, 70)}

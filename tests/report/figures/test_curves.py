@@ -8,7 +8,7 @@ import pytest
 
 from audioprune.errors import DataError
 from audioprune.report import write_report
-from audioprune.report.curves import budget_table, read_curves
+from audioprune.report.figures.curves import budget_table, read_curves
 from audioprune.report.runs import load_jobs
 
 BUDGET = """candidate,tau,drop,bytes,sparsity,fits,chosen

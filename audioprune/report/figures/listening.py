@@ -12,7 +12,7 @@ from typing import Any
 
 from audioprune.experiment.results import clean
 from audioprune.files import write_json
-from audioprune.report.figures import COLORS, MARKERS, Figure, new_canvas, save_figure, styled
+from audioprune.report.figures.drawing import COLORS, MARKERS, Figure, new_canvas, save_figure, styled
 from audioprune.report.tables import NOT_AVAILABLE, Column, Table, csv_text, write_table
 
 Row = Mapping[str, Any]

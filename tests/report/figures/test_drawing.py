@@ -11,11 +11,11 @@ import soundfile
 
 from audioprune.report.clips import clips
 from audioprune.report.entries import Value, entries
-from audioprune.report.figures import Line, Panel, footer_of, lettered, line_figure
-from audioprune.report.pareto import front, pareto_figure, pareto_figures, points_of
+from audioprune.report.figures.drawing import Line, Panel, footer_of, lettered, line_figure
+from audioprune.report.figures.pareto import front, pareto_figure, pareto_figures, points_of
+from audioprune.report.figures.sensitivity import quantization_table, read_sensitivity, sensitivity_figure
+from audioprune.report.figures.spectrograms import spectrogram_figure
 from audioprune.report.runs import load_jobs
-from audioprune.report.sensitivity import quantization_table, read_sensitivity, sensitivity_figure
-from audioprune.report.spectrograms import spectrogram_figure
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from audioprune.report.baselines import SMALLER_IS_BETTER, no_better
 from audioprune.report.entries import Entry, Value
-from audioprune.report.figures import COLORS, MARKERS, Figure, footer_of, new_canvas, on_corpus, save_figure, slug, styled
+from audioprune.report.figures.drawing import COLORS, MARKERS, Figure, footer_of, new_canvas, on_corpus, save_figure, slug, styled
 from audioprune.report.runs import Corpus, honest_scale
 from audioprune.report.summaries import main_metrics
 from audioprune.report.tables import FORMATS, csv_text, metric_column

@@ -16,7 +16,7 @@ from typing import Any
 from audioprune.errors import DataError
 from audioprune.report.baselines import no_better
 from audioprune.report.entries import entries, final
-from audioprune.report.figures import COLORS, Figure, footer_of, new_canvas, save_figure, slug, styled
+from audioprune.report.figures.drawing import COLORS, Figure, footer_of, new_canvas, save_figure, slug, styled
 from audioprune.report.model_states import finite_or_none
 from audioprune.report.runs import Job, Request, by_corpus, honest_scale, scale_text, validation_text
 from audioprune.report.summaries import notes_of, remark_columns

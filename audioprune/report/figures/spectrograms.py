@@ -11,7 +11,7 @@ import numpy as np
 
 from audioprune.report.clips import TRUE, Clip, version_text
 from audioprune.report.entries import condition_text
-from audioprune.report.figures import Figure, footer_of, new_canvas, save_figure, styled
+from audioprune.report.figures.drawing import Figure, footer_of, new_canvas, save_figure, styled
 from audioprune.report.tables import csv_text
 
 _MAX_FRAMES = 300
