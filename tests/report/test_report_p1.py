@@ -8,10 +8,10 @@ import pytest
 
 from audioprune.errors import ConfigError, DataError
 from audioprune.report import kinds, write_report
-from audioprune.report.p1 import POST, layer_table, model_table, partner, score_table, short_layer, systems_of, timing_table
-from audioprune.report.p1_claims import judge
-from audioprune.report.p1_figures import course_of, figures_of, layer_colors, read_sensitivity
-from audioprune.report.p1_page import read_ratings, write_figures
+from audioprune.report.papers.p1.claims import judge
+from audioprune.report.papers.p1.figures import course_of, figures_of, layer_colors, read_sensitivity
+from audioprune.report.papers.p1.page import read_ratings, write_figures
+from audioprune.report.papers.p1.paper import POST, layer_table, model_table, partner, score_table, short_layer, systems_of, timing_table
 from audioprune.report.papers.p2.paper import remaining_lines
 from audioprune.report.runs import Request, load_jobs, read_reported
 from audioprune.report.summaries import iteration_table

@@ -11,7 +11,10 @@ import pytest
 
 from audioprune.errors import DataError
 from audioprune.report import kinds, write_report
-from audioprune.report.p3 import (
+from audioprune.report.papers.p3.claims import judge
+from audioprune.report.papers.p3.figures import figures_of, front_of, masking_figure, pareto
+from audioprune.report.papers.p3.page import chosen_clips
+from audioprune.report.papers.p3.paper import (
     chosen,
     idle_note,
     main_setting,
@@ -20,10 +23,7 @@ from audioprune.report.p3 import (
     smallest,
     tickets_of,
 )
-from audioprune.report.p3_claims import judge
-from audioprune.report.p3_figures import figures_of, front_of, masking_figure, pareto
-from audioprune.report.p3_page import chosen_clips
-from audioprune.report.p3_tables import cost_table, lottery_table, platform_table
+from audioprune.report.papers.p3.tables import cost_table, lottery_table, platform_table
 from audioprune.report.platforms import read_platforms
 from audioprune.report.runs import load_jobs, read_reported
 from audioprune.report.tables import to_markdown

@@ -8,10 +8,10 @@ import pytest
 
 from audioprune.errors import DataError
 from audioprune.report import kinds, write_report
-from audioprune.report.p4 import main_table, models_of, optimizer_table, size_table
-from audioprune.report.p4_claims import judge
-from audioprune.report.p4_figures import figures_of, front_of, receptive_field, receptive_field_figure
-from audioprune.report.p4_page import write_figures
+from audioprune.report.papers.p4.claims import judge
+from audioprune.report.papers.p4.figures import figures_of, front_of, receptive_field, receptive_field_figure
+from audioprune.report.papers.p4.page import write_figures
+from audioprune.report.papers.p4.paper import main_table, models_of, optimizer_table, size_table
 from audioprune.report.runs import Request, load_jobs, read_reported
 from audioprune.report.tables import to_markdown
 

@@ -32,7 +32,7 @@ from audioprune.report.claims import (
     something_removed,
 )
 from audioprune.report.claims import judge as judge_number
-from audioprune.report.p1 import DCAE, DCAE_10, DCAE_PR, POST, System, partner
+from audioprune.report.papers.p1.paper import DCAE, DCAE_10, DCAE_PR, POST, System, partner
 from audioprune.report.papers.p2.claims import judged_table
 from audioprune.report.tables import Table, metric_column
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from audioprune.report.claims import Claim
-from audioprune.report.p4_claims import claims_table, judge, published_sparsities
+from audioprune.report.papers.p4.claims import claims_table, judge, published_sparsities
 from audioprune.report.runs import Job, read_reported
 
 SCALE = "desk; scenes; width 8"

@@ -9,8 +9,7 @@ import pytest
 
 from audioprune.report.claims import Claim, Verdict
 from audioprune.report.entries import Entry
-from audioprune.report.p1 import DCAE, DCAE_10, DCAE_PR, POST, Layer, System
-from audioprune.report.p1_claims import (
+from audioprune.report.papers.p1.claims import (
     Change,
     _ahead,
     _as_well,
@@ -20,6 +19,7 @@ from audioprune.report.p1_claims import (
     claims_table,
     judge,
 )
+from audioprune.report.papers.p1.paper import DCAE, DCAE_10, DCAE_PR, POST, Layer, System
 from audioprune.report.runs import Job
 
 SCALE = "desk; coded; width 0.125"

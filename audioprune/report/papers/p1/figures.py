@@ -15,7 +15,7 @@ from typing import Any
 
 from audioprune.report.entries import finite_or_none
 from audioprune.report.figures.drawing import COLORS, DASHES, Figure, corpus_folders, footer_of, new_canvas, save_figure, styled
-from audioprune.report.p1 import System, short_layer
+from audioprune.report.papers.p1.paper import System, short_layer
 from audioprune.report.runs import Job, honest_scale
 from audioprune.report.tables import FORMATS, METRICS, csv_text
 

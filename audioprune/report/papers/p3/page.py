@@ -15,11 +15,11 @@ from audioprune.files import write_atomic
 from audioprune.report.clips import TRUE, Clip, clips
 from audioprune.report.figures.drawing import Figure, slug
 from audioprune.report.figures.spectrograms import spectrogram_figure
-from audioprune.report.p3 import Ticket, results_csv, tickets_of
-from audioprune.report.p3_claims import claims_table
-from audioprune.report.p3_figures import figures_of
-from audioprune.report.p3_tables import cost_table, lottery_table, platform_table
 from audioprune.report.page import Section, write_page
+from audioprune.report.papers.p3.claims import claims_table
+from audioprune.report.papers.p3.figures import figures_of
+from audioprune.report.papers.p3.paper import Ticket, results_csv, tickets_of
+from audioprune.report.papers.p3.tables import cost_table, lottery_table, platform_table
 from audioprune.report.platforms import read_platforms
 from audioprune.report.runs import Job, Request, honest_scale, read_reported
 from audioprune.report.tables import Table, write_table

@@ -11,7 +11,7 @@ from typing import Any
 
 from audioprune.report.baselines import TRIVIAL_SHARE
 from audioprune.report.entries import finite_or_none
-from audioprune.report.p3 import FRACTION, Ticket, chosen, corpus_titles, idle_text, smallest
+from audioprune.report.papers.p3.paper import FRACTION, Ticket, chosen, corpus_titles, idle_text, smallest
 from audioprune.report.platforms import Bounds, Platform
 from audioprune.report.runs import honest_scale, scale_notes
 from audioprune.report.summaries import remark_columns

@@ -14,10 +14,10 @@ from audioprune.errors import ConfigError, DataError
 from audioprune.report.clips import clips
 from audioprune.report.figures.drawing import Figure
 from audioprune.report.figures.listening import listening_figures, listening_tables
-from audioprune.report.p1 import System, layer_table, model_table, score_table, systems_of, timing_table
-from audioprune.report.p1_claims import claims_table
-from audioprune.report.p1_figures import figures_of
 from audioprune.report.page import Section, write_page
+from audioprune.report.papers.p1.claims import claims_table
+from audioprune.report.papers.p1.figures import figures_of
+from audioprune.report.papers.p1.paper import System, layer_table, model_table, score_table, systems_of, timing_table
 from audioprune.report.runs import Request, honest_scale, read_reported
 from audioprune.report.tables import Table, write_table
 

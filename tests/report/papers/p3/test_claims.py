@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from audioprune.report.claims import Claim
-from audioprune.report.p3 import Ticket, tickets_of
-from audioprune.report.p3_claims import claims_table, judge
+from audioprune.report.papers.p3.claims import claims_table, judge
+from audioprune.report.papers.p3.paper import Ticket, tickets_of
 from audioprune.report.platforms import Platform
 from audioprune.report.runs import Job, read_reported
 

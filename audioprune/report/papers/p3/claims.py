@@ -27,9 +27,9 @@ from audioprune.report.claims import (
     same_width,
 )
 from audioprune.report.claims import judge as judge_number
-from audioprune.report.p3 import CRITERIA, Mean, Ticket, chosen, corpora_of, idle_note, main_setting, means, smallest
-from audioprune.report.p3_figures import ORIGINAL, PROPOSED
 from audioprune.report.papers.p2.claims import judged_table
+from audioprune.report.papers.p3.figures import ORIGINAL, PROPOSED
+from audioprune.report.papers.p3.paper import CRITERIA, Mean, Ticket, chosen, corpora_of, idle_note, main_setting, means, smallest
 from audioprune.report.platforms import Platform
 from audioprune.report.tables import Table
 

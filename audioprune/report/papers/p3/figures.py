@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.report.figures.drawing import COLORS, DASHES, MARKERS, Figure, corpus_folders, footer_of, new_canvas, save_figure, styled
-from audioprune.report.p3 import CRITERIA, Mean, Ticket, chosen, corpora_of, late_note, main_setting, means, scales_text, smallest
+from audioprune.report.papers.p3.paper import (
+    CRITERIA,
+    Mean,
+    Ticket,
+    chosen,
+    corpora_of,
+    late_note,
+    main_setting,
+    means,
+    scales_text,
+    smallest,
+)
 from audioprune.report.platforms import Platform
 from audioprune.report.runs import honest_scale
 from audioprune.report.tables import csv_text

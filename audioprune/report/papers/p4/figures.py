@@ -15,7 +15,7 @@ from typing import Any
 from audioprune.report.baselines import no_better
 from audioprune.report.entries import finite_or_none
 from audioprune.report.figures.drawing import COLORS, DASHES, MARKERS, Figure, corpus_folders, footer_of, new_canvas, save_figure, styled
-from audioprune.report.p4 import DENSE, LITERAL, REACH, RHO, Model, accuracy, models_of
+from audioprune.report.papers.p4.paper import DENSE, LITERAL, REACH, RHO, Model, accuracy, models_of
 from audioprune.report.runs import Job, honest_scale
 from audioprune.report.tables import csv_text
 

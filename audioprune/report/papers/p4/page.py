@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.errors import DataError
-from audioprune.report.p4 import main_table, models_of, optimizer_table, size_table
-from audioprune.report.p4_claims import claims_table
-from audioprune.report.p4_figures import figures_of
 from audioprune.report.page import Section, write_page
+from audioprune.report.papers.p4.claims import claims_table
+from audioprune.report.papers.p4.figures import figures_of
+from audioprune.report.papers.p4.paper import main_table, models_of, optimizer_table, size_table
 from audioprune.report.runs import Request, honest_scale, read_reported
 from audioprune.report.tables import write_table
 

@@ -28,8 +28,21 @@ from audioprune.report.claims import (
 )
 from audioprune.report.claims import judge as judge_number
 from audioprune.report.entries import finite_or_none
-from audioprune.report.p4 import BASELINE, DENSE, LITERAL, PROXSG, REACH, RHO, Model, accuracies, accuracy, models_of, shares, sizes
 from audioprune.report.papers.p2.claims import judged_table
+from audioprune.report.papers.p4.paper import (
+    BASELINE,
+    DENSE,
+    LITERAL,
+    PROXSG,
+    REACH,
+    RHO,
+    Model,
+    accuracies,
+    accuracy,
+    models_of,
+    shares,
+    sizes,
+)
 from audioprune.report.runs import Job
 from audioprune.report.tables import Table
 

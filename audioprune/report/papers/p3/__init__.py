@@ -1,0 +1,1 @@
+"""Esling et al."""
