@@ -36,6 +36,20 @@ FOLLOWS = {
 _PLACES = ("cache_dir",)  # where a machine keeps what can be made again: never taken from a file
 _ROOMS = {"task": "audioprune.tasks.", "model": "audioprune.models."}
 _FOLDERS = ("root",)
+MOVED = {
+    "audioprune.data.coded_corpora": "audioprune.data.coded.corpora",
+    "audioprune.data.note_folder": "audioprune.data.notes.folder",
+    "audioprune.data.nsynth": "audioprune.data.notes.nsynth",
+    "audioprune.data.sol": "audioprune.data.notes.studio_online",
+    "audioprune.data.synthetic_notes": "audioprune.data.notes.synthetic",
+    "audioprune.data.scenes": "audioprune.data.scenes.corpora",
+    "audioprune.data.synthetic_scenes": "audioprune.data.scenes.synthetic",
+    "audioprune.data.noisy_mixtures": "audioprune.data.speech.noisy_mixtures",
+    "audioprune.data.paired_folder": "audioprune.data.speech.paired_folder",
+    "audioprune.data.synthetic_speech": "audioprune.data.speech.synthetic_speech",
+    "audioprune.data.wsj0_mix": "audioprune.data.speech.wsj0_mix",
+}
+"""Modules of corpora that older files name, and where they are now."""
 
 
 def read_facts(checkpoint: str | Path) -> dict[str, Any]:
@@ -55,7 +69,17 @@ def read_facts(checkpoint: str | Path) -> dict[str, Any]:
     facts = {"model": facts.get("model_config"), **facts}
     if not facts["model"]:
         return {}
-    return facts if "data" in facts else _of_run(path.parent) | facts
+    known = facts if "data" in facts else _of_run(path.parent) | facts
+    return known | {"data": _present_name(known["data"])} if "data" in known else known
+
+
+def _present_name(node: Any) -> Any:
+    """Return a corpus' configuration under the name that its class has today."""
+    target = node.get("_target_") if isinstance(node, dict) else None
+    if not isinstance(target, str):
+        return node
+    module, _, name = target.rpartition(".")
+    return {**node, "_target_": f"{MOVED.get(module, module)}.{name}"} if name else node
 
 
 def _dense_facts(stream: Any) -> dict[str, Any]:

@@ -10,73 +10,54 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "audioprune"
 
 # A room may import the rooms of its set and itself; nothing else of the package.
-BASE = {"errors", "files", "progress", "signals", "places"}
+BASE = {"errors", "files", "progress", "interrupts", "paths"}
 ALLOWED = {
     "errors": set(),
     "files": {"errors"},
     "progress": set(),
-    "signals": {"errors"},
-    "places": set(),
-    "stored": {"errors", "places", "schema"},
-    "identity": BASE,
-    "devices": {"errors"},
-    "divergence": set(),
-    "results": BASE,
-    "step_state": BASE,
-    "model_names": set(),
+    "interrupts": {"errors"},
+    "paths": set(),
     "schema": {"errors"},
+    "provenance": {"errors", "paths", "schema"},
+    "checkpoint": BASE,
     "dsp": BASE,
     "compress": BASE,
     "metrics": BASE | {"dsp"},
     "models": BASE | {"dsp", "compress"},
     "data": BASE | {"dsp"},
     "optim": BASE | {"compress"},
-    "tasks": BASE | {"dsp", "compress", "metrics", "models", "settings"},
-    "checkpoint": BASE,
-    "agreement": BASE | {"metrics", "stored"},
-    "presets": set(),
-    "settings": BASE,
-    "packing": BASE | {"compress", "stored"},
-    "cost": BASE | {"compress"},
-    "platforms": BASE,
-    "hooks": BASE | {"compress", "checkpoint"},
-    "training": BASE | {"compress", "optim", "checkpoint", "devices", "divergence", "hooks", "settings"},
+    "packing": BASE | {"compress", "provenance"},
+    "training": BASE | {"compress", "optim", "checkpoint"},
+    "tasks": BASE | {"dsp", "compress", "metrics", "models", "training"},
     "distiller": BASE | {"compress", "checkpoint"},
-    "loading": BASE | {"checkpoint", "compress", "packing", "state_dicts", "stored"},
-    "listening": BASE | {"data", "dsp", "loading", "metrics", "results", "stored"},
-    "run": BASE
-    | {"agreement", "checkpoint", "compress", "devices", "identity", "loading"}
-    | {"model_names", "presets", "results", "run_folder", "settings", "step_state"}
-    | {"stored", "trial"},
-    "run_folder": BASE | {"identity"},
-    "scoring": BASE | {"checkpoint", "compress", "cost", "loading", "packing", "run"},
-    "state_dicts": BASE,
-    "trial": BASE,
+    "experiment": BASE
+    | {"checkpoint", "compress", "metrics", "packing", "provenance", "schema", "training"},
     "steps": BASE
-    | {"results", "checkpoint", "compress", "distiller", "optim"}
-    | {"devices", "metrics", "settings", "training", "loading", "run", "scoring", "step_state"},
-    "report": BASE | {"results", "platforms"},
-    "generation": BASE | {"agreement", "data", "loading", "stored"},
-    "tools": BASE | {"agreement", "cost", "data", "devices", "generation", "listening", "loading", "report", "stored"},
-    "verbs": BASE | {"identity", "report", "run"},
-    "cli": BASE | {"conf", "identity", "presets", "schema", "stored", "tools", "verbs"},
+    | {"checkpoint", "compress", "distiller", "experiment", "metrics", "optim", "training"},
+    "report": BASE | {"experiment"},
+    "listening": BASE | {"data", "dsp", "experiment", "metrics", "provenance"},
+    "commands": BASE
+    | {"data", "dsp", "experiment", "listening", "provenance", "report", "steps", "training"},
+    "cli": BASE | {"commands", "conf", "experiment", "provenance", "schema"},
 }
 # Models declare their units; they see nothing else of the compression library.
 MODELS_SEE = {"audioprune.compress.units.declare", "audioprune.compress.units.builders"}
-# Help, completion and reports start at once.
-LIGHT = (
-    *("cli", "schema", "identity", "presets", "report", "results", "platforms"),
-    *("files", "errors", "progress", "signals", "places", "stored"),
-)
-HYDRA = {"cli", "loading", "run", "schema", "tools"}
+# Help, completion and reports start at once: these modules load neither torch nor what needs it.
+LIGHT_ROOMS = {"cli", "schema", "report", "files", "errors", "progress", "interrupts", "paths", "provenance"}
+LIGHT_MODULES = {"experiment.config_hash", "experiment.presets", "experiment.results"}
+HYDRA = {"cli", "commands", "experiment", "schema"}
 
 
 def _files() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
 
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
 def _room(path: Path) -> str:
-    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+    return _module(path).split(".")[0]
 
 
 def _imports(path: Path) -> set[str]:
@@ -126,7 +107,7 @@ def test_only_named_rooms_know_hydra() -> None:
 
 def test_report_and_command_line_do_not_import_torch() -> None:
     for path in _files():
-        if _room(path) in LIGHT:
+        if _room(path) in LIGHT_ROOMS or _module(path) in LIGHT_MODULES:
             assert not {name for name in _imports(path) if name.split(".")[0] in ("torch", "accelerate", "numba")}, path
 
 

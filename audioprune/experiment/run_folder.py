@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+import audioprune
 from audioprune import __version__
 from audioprune.errors import OutputError
 from audioprune.experiment.config_hash import config_hash, result_config, variables
@@ -59,7 +60,7 @@ def environment() -> dict[str, Any]:
 
 
 def _git_revision() -> str | None:
-    here = Path(__file__).resolve().parent
+    here = Path(audioprune.__file__).resolve().parent
     try:
         found = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -1,6 +1,6 @@
 """From run folders to tables, figures, claims and a page: the one entry point, and which kinds of report there are.
 
-Every module of this package may offer kinds of report in a mapping ``KINDS``; a paper's kinds stand in the paper's module.
+Every module of this room may offer kinds of report in a mapping ``KINDS``; a paper's kinds stand in the paper's module.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ def write_report(
 def kinds() -> dict[str, Callable[[Request], list[Path]]]:
     """Return every kind of report that a module of this package offers, by name."""
     found: dict[str, Callable[[Request], list[Path]]] = {}
-    for module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
-        found |= getattr(importlib.import_module(f"{__name__}.{module}"), "KINDS", {})
+    names = (module.name for module in pkgutil.walk_packages(__path__, f"{__name__}."))
+    for name in sorted(names):
+        found |= getattr(importlib.import_module(name), "KINDS", {})
     return found
 
 

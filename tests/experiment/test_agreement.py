@@ -184,7 +184,7 @@ def test_eight_kilohertz_are_scored_as_eight_kilohertz(
         built(self, metrics, sample_rate, *rest)
 
     monkeypatch.setattr(Scorer, "__init__", noted)
-    speech["data"] = {"name": "slow", "_target_": "test_agreement.SlowSpeech"}
+    speech["data"] = {"name": "slow", "_target_": f"{__name__}.SlowSpeech"}
     speech["scoring"] |= {"metrics": ["si_sdr", "pesq_wb"]}
     start(tmp_path / "run", speech)
     mixture = next(row for row in rows(tmp_path / "run") if row["variant"] == "mixture")
@@ -205,26 +205,26 @@ def test_costs_are_counted_at_the_frames_of_the_task(speech: dict[str, Any], tmp
 
 def test_a_checkpoint_on_a_corpus_of_another_rate_is_refused(speech: dict[str, Any], tmp_path: Path) -> None:
     start(tmp_path / "run", speech)
-    other = {**speech, "checkpoint": str(tmp_path / "run"), "data": {"name": "slow", "_target_": "test_agreement.SlowSpeech"}}
+    other = {**speech, "checkpoint": str(tmp_path / "run"), "data": {"name": "slow", "_target_": f"{__name__}.SlowSpeech"}}
     with pytest.raises(ConfigError, match="got 8000 and 16000; give data.sample_rate=16000"):
         open_run(tmp_path / "other", other, ("data=slow",))
 
 
 def test_rates_are_compared_before_the_corpus_is_prepared(speech: dict[str, Any], tmp_path: Path) -> None:
-    speech["data"] = {"name": "slow", "_target_": "test_agreement.Unprepared"}
+    speech["data"] = {"name": "slow", "_target_": f"{__name__}.Unprepared"}
     for group in ("task", "model"):
         with pytest.raises(ConfigError, match=f"expected {group}.sample_rate as data.sample_rate, got 16000 and 8000"):
             open_run(tmp_path / "run", {**speech, group: {**speech[group], "sample_rate": 16000}})
 
 
 def test_a_users_model_of_another_frame_rate_is_refused(speech: dict[str, Any], tmp_path: Path) -> None:
-    speech["model"] = {"name": "own", "_target_": "test_agreement.Fixed"}
+    speech["model"] = {"name": "own", "_target_": f"{__name__}.Fixed"}
     with pytest.raises(ConfigError, match=r"expected Fixed.frames_per_second as the frames per second of the task.*, got 100 and 1000"):
         open_run(tmp_path / "run", speech)
 
 
 def test_training_cannot_choose_by_a_score_that_the_rate_forbids(speech: dict[str, Any], tmp_path: Path) -> None:
-    speech["data"] = {"name": "slow", "_target_": "test_agreement.SlowSpeech"}
+    speech["data"] = {"name": "slow", "_target_": f"{__name__}.SlowSpeech"}
     speech["training"] |= {"monitor": "pesq_wb"}
     with pytest.raises(ConfigError, match=r"training.monitor: expected a metric for 8000 Hz, got pesq_wb \(wide-band PESQ needs"):
         open_run(tmp_path / "run", speech)

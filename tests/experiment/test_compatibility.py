@@ -41,7 +41,7 @@ class Returning(MyNet):
     ],
 )
 def test_a_model_that_does_not_fit_is_refused_before_training(tmp_path: Path, model: dict[str, Any], message: str) -> None:
-    plain = config({"train": step("Train")}, tmp_path / "c", model={"name": "own", "_target_": "test_trial.Returning", **model})
+    plain = config({"train": step("Train")}, tmp_path / "c", model={"name": "own", "_target_": f"{__name__}.Returning", **model})
     with pytest.raises(ConfigError, match=message) as caught:
         start(tmp_path / "r", plain)
     assert "\n" not in str(caught.value) and not (tmp_path / "r" / "training").exists()

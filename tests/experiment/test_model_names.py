@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from audioprune import schema
 from audioprune.experiment.model_names import SIZES, shown_name
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
+CONF = Path(__file__).resolve().parents[2] / "conf"
 PLAIN = {"cp_resnet", "own"}
 
 

@@ -89,7 +89,7 @@ def test_a_layer_that_is_called_like_a_wrapper_keeps_its_name(tmp_path: Path) ->
     weights = Named().state_dict()
     for prefix in ("", "model.", "module."):
         torch.save({prefix + name: value for name, value in weights.items()}, tmp_path / "x.pt")
-        loaded = load_model_file(tmp_path / "x.pt", {"_target_": "test_state_dicts.Named"}).model
+        loaded = load_model_file(tmp_path / "x.pt", {"_target_": f"{__name__}.Named"}).model
         assert torch.equal(loaded.model.weight, weights["model.weight"])
 
 
@@ -125,5 +125,5 @@ class Expanded(nn.Module):
 
 def test_expanded_parameters_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"'scale': expected a value of its own .*\(8,\).*\.clone\(\) in the constructor") as caught:
-        build_model({"_target_": "test_state_dicts.Expanded"}, trusted=True)
+        build_model({"_target_": f"{__name__}.Expanded"}, trusted=True)
     assert "\n" not in str(caught.value)

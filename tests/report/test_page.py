@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fake_runs import SCALE, FakeRun
-from page.parser import HTMLParser
+from html.parser import HTMLParser
 
 from audioprune.report import page, write_report
 from audioprune.report.page import Section, write_page
