@@ -1,7 +1,7 @@
 """How a dense checkpoint is stored: tensors and JSON facts in one safetensors file whose every bit is under a digest.
 
-It stores what it is given and rebuilds nothing by itself; the packed model file is in audioprune.packing, building a model from a
-configuration in experiment/run.py.
+It stores what it is given and rebuilds nothing by itself; the packed model file is in
+audioprune.packing, building a model from a configuration in experiment/run.py.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def write(path: str | Path, tensors: dict[str, Tensor], meta: dict[str, Any]) ->
     """
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = json.dumps({"version": _VERSION, **meta}, sort_keys=True)
-    return write_atomic(path, _in_order(save_tensors(plain, {"audioprune": text, "sha256": _digest(plain, text)})))
+    return write_atomic(
+        path, _in_order(save_tensors(plain, {"audioprune": text, "sha256": _digest(plain, text)}))
+    )
 
 
 def _in_order(data: bytes) -> bytes:
@@ -60,24 +62,36 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         The tensors by name and the facts.
 
     Raises:
-        CheckpointError: The file is missing, damaged, not a checkpoint of this package or of a newer version.
+        CheckpointError: The file is missing, damaged, not a checkpoint of this package or of a
+            newer version.
     """
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); expected a checkpoint file") from error
+        raise CheckpointError(
+            f"{path}: cannot be read ({error.strerror}); expected a checkpoint file"
+        ) from error
     try:
         tensors = load_tensors(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         text = header["__metadata__"]["audioprune"]
         given = header["__metadata__"]["sha256"]
     except (SafetensorError, ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: not a readable checkpoint ({type(error).__name__}); it is damaged or of another program") from error
+        raise CheckpointError(
+            f"{path}: not a readable checkpoint ({type(error).__name__}); it is damaged or of "
+            f"another program"
+        ) from error
     if _digest(tensors, text) != given:
-        raise CheckpointError(f"{path}: checksum mismatch; the file was damaged after it was written, use an earlier one")
+        raise CheckpointError(
+            f"{path}: checksum mismatch; the file was damaged after it was written, use an "
+            f"earlier one"
+        )
     meta = json.loads(text)
     if meta["version"] > _VERSION:
-        raise CheckpointError(f"{path}: format version {meta['version']}, this program reads up to {_VERSION}; update audioprune")
+        raise CheckpointError(
+            f"{path}: format version {meta['version']}, this program reads up to {_VERSION}; "
+            f"update audioprune"
+        )
     return tensors, meta
 
 
@@ -136,11 +150,20 @@ def split_optimizer(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, 
             else:
                 plain.setdefault(str(index), {})[key] = value
     extra = {key: value for key, value in state.items() if key not in ("state", "param_groups")}
-    groups = [{key: value for key, value in group.items() if _is_json(value)} for group in state["param_groups"]]
-    return tensors, {"plain": plain, "param_groups": groups, "extra": {key: value for key, value in extra.items() if _is_json(value)}}
+    groups = [
+        {key: value for key, value in group.items() if _is_json(value)}
+        for group in state["param_groups"]
+    ]
+    return tensors, {
+        "plain": plain,
+        "param_groups": groups,
+        "extra": {key: value for key, value in extra.items() if _is_json(value)},
+    }
 
 
-def join_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+def join_optimizer(
+    optimizer: Optimizer, tensors: dict[str, Tensor], facts: dict[str, Any]
+) -> None:
     """Load what `split_optimizer` returned into a freshly built optimiser of the same parameters.
 
     Raises:
@@ -152,7 +175,9 @@ def join_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], facts: dict
             f"optimiser state has {len(facts['param_groups'])} parameter groups, the optimiser "
             f"{len(current['param_groups'])}; start the step again"
         )
-    state: dict[int, dict[str, Any]] = {int(index): dict(entries) for index, entries in facts["plain"].items()}
+    state: dict[int, dict[str, Any]] = {
+        int(index): dict(entries) for index, entries in facts["plain"].items()
+    }
     for name, tensor in tensors.items():
         index, key = name.split("/", 1)
         state.setdefault(int(index), {})[key] = tensor
@@ -170,14 +195,18 @@ def plain_part(state: dict[str, Any]) -> dict[str, Any]:
 
 def under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the tensors whose names begin with a prefix, without it."""
-    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return {
+        name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)
+    }
 
 
 def rng_state() -> dict[str, Tensor]:
     """Return the states of torch's global generators."""
     states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
-        states |= {f"cuda{index}": state for index, state in enumerate(torch.cuda.get_rng_state_all())}
+        states |= {
+            f"cuda{index}": state for index, state in enumerate(torch.cuda.get_rng_state_all())
+        }
     return states
 
 
@@ -205,7 +234,9 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         total.update(f"|{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+        total.update(
+            tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
+        )
     return total.hexdigest()
 
 
@@ -218,9 +249,14 @@ def _is_json(value: Any) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    return isinstance(value, int | float | str | type(None)) or (isinstance(value, list) and all(map(_is_plain, value)))
+    return isinstance(value, int | float | str | type(None)) or (
+        isinstance(value, list) and all(map(_is_plain, value))
+    )
 
 
 def _retuple(stored: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
     """JSON turns tuples into lists; give them back the type that the optimiser uses."""
-    return {key: tuple(value) if isinstance(current.get(key), tuple) else value for key, value in stored.items()}
+    return {
+        key: tuple(value) if isinstance(current.get(key), tuple) else value
+        for key, value in stored.items()
+    }

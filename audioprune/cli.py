@@ -77,10 +77,12 @@ def overview() -> str:
         "Examples:",
         "  audioprune prune experiment=p2/fdnn_demo",
         "  audioprune prune -m experiment=p2/fdnn_desk pipeline.lambda_1=0,1 seed=0,1",
-        "  audioprune eval checkpoint=model.apz data=noisy_mixtures data.speech_root=... data.noise_root=...",
+        "  audioprune eval checkpoint=model.apz data=noisy_mixtures data.speech_root=... "
+        "data.noise_root=...",
         "  audioprune report runs=runs",
         "",
-        "audioprune VERB --help lists the groups and keys of a verb; --cfg job prints the composed configuration.",
+        "audioprune VERB --help lists the groups and keys of a verb; --cfg job prints the "
+        "composed configuration.",
         'Tab completion: eval "$(audioprune -sc install=bash)"',
     ]
     return "\n".join(lines)
@@ -89,16 +91,22 @@ def overview() -> str:
 def run_verb(verb: str, arguments: list[str]) -> int:
     """Compose the configuration of a verb, run it, and return the exit code.
 
-    Codes: 0 ok, 1 job failed, 2 bad configuration or usage, 3 bad or missing data, 4 bad checkpoint or model file, 5 output not
-    writable, full or in use, 6 diverged, 130 interrupted. ``HYDRA_FULL_ERROR=1`` in the environment shows traces.
+    Codes: 0 ok, 1 job failed, 2 bad configuration or usage, 3 bad or missing data, 4 bad
+    checkpoint or model file, 5 output not writable, full or in use, 6 diverged, 130 interrupted.
+    ``HYDRA_FULL_ERROR=1`` in the environment shows traces.
     """
     groups = _groups_of_file(verb, arguments)
-    place = next((index for index, item in enumerate(arguments) if _FILE.match(item)), 0)  # overrides stand together
+    place = next(
+        (index for index, item in enumerate(arguments) if _FILE.match(item)), 0
+    )  # overrides stand together
     sys.argv = [f"audioprune {verb}", *arguments[:place], *groups, *arguments[place:]]
     trace = "1" if os.environ.get("HYDRA_FULL_ERROR") else ""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "jobs.jsonl"
-        with _environment(HYDRA_FULL_ERROR="1", **{_TRACE: trace, _SWEEP_LOG: str(log), _FROM_FILE: " ".join(groups)}):
+        with _environment(
+            HYDRA_FULL_ERROR="1",
+            **{_TRACE: trace, _SWEEP_LOG: str(log), _FROM_FILE: " ".join(groups)},
+        ):
             code = _code_of(verb)
         return _sweep_summary(log, code) if log.exists() else code
 
@@ -106,8 +114,9 @@ def run_verb(verb: str, arguments: list[str]) -> int:
 def _groups_of_file(verb: str, arguments: list[str]) -> list[str]:
     """Return the choices, such as ``data=vctk``, that give the corpus and the task of a model file their keys.
 
-    Without them Hydra would refuse ``data.root=...`` where the corpus of the file is another than the verb's default. The values come
-    from the file later, see `audioprune.provenance.effective`. Files of a sweep that differ in their groups choose none.
+    Without them Hydra would refuse ``data.root=...`` where the corpus of the file is another than
+    the verb's default. The values come from the file later, see `audioprune.provenance.effective`.
+    Files of a sweep that differ in their groups choose none.
     """
     from audioprune import provenance
 
@@ -118,7 +127,11 @@ def _groups_of_file(verb: str, arguments: list[str]) -> list[str]:
     if verb == "listen":  # the first of its systems that names a corpus decides
         facts = [each for each in facts if each.get("data")][:1]
     groups = ("data",) if verb == "listen" else ("data", "task")
-    names = {group: _common_name(group, [each.get(group) for each in facts]) for group in groups if not provenance.given(arguments, group)}
+    names = {
+        group: _common_name(group, [each.get(group) for each in facts])
+        for group in groups
+        if not provenance.given(arguments, group)
+    }
     return [f"{group}={name}" for group, name in names.items() if name]
 
 
@@ -126,10 +139,18 @@ def _common_name(group: str, nodes: list[Any]) -> str:
     """Return the option of a group of this package that all nodes of files are of, or nothing."""
     from audioprune import provenance
 
-    names = {str(node.get("name")) if isinstance(node, dict) and provenance.is_harmless(node) else "" for node in nodes}
-    own = all(isinstance(node, dict) and provenance.in_room(group, node.get("_target_")) for node in nodes)
+    names = {
+        str(node.get("name")) if isinstance(node, dict) and provenance.is_harmless(node) else ""
+        for node in nodes
+    }
+    own = all(
+        isinstance(node, dict) and provenance.in_room(group, node.get("_target_"))
+        for node in nodes
+    )
     name = names.pop() if own and len(names) == 1 else ""
-    return name if re.fullmatch(r"\w+", name) and (_conf() / group / f"{name}.yaml").is_file() else ""
+    return (
+        name if re.fullmatch(r"\w+", name) and (_conf() / group / f"{name}.yaml").is_file() else ""
+    )
 
 
 def _code_of(verb: str) -> int:
@@ -156,7 +177,10 @@ def _as_output_error(error: Exception) -> Exception:
     if not isinstance(error, OSError) or isinstance(error, HydraException):
         return error
     place = error.filename or "the run folder"
-    return OutputError(f"cannot write {place}: {error.strerror or error}; choose runtime.folder=... that can be written")
+    return OutputError(
+        f"cannot write {place}: {error.strerror or error}; choose runtime.folder=... that can "
+        f"be written"
+    )
 
 
 @contextmanager
@@ -177,7 +201,8 @@ def job(config: Any) -> None:
     """Run one composed job; called by Hydra, in a sweep possibly in another process.
 
     Raises:
-        SystemExit: A single job failed, or the user stopped a job of a sweep; Hydra would go on after any other exception.
+        SystemExit: A single job failed, or the user stopped a job of a sweep; Hydra would go on
+            after any other exception.
     """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -188,10 +213,15 @@ def job(config: Any) -> None:
     record = {"folder": hydra.runtime.output_dir, "overrides": overrides}
     code = 0
     try:
-        record["status"] = _work(hydra.job.config_name, config, Path(hydra.runtime.output_dir), overrides)
+        record["status"] = _work(
+            hydra.job.config_name, config, Path(hydra.runtime.output_dir), overrides
+        )
     except Exception as error:
         code = _explain(error)
-        record |= {"status": "interrupted" if code == 130 else "failed", "reason": _first_line(error)}
+        record |= {
+            "status": "interrupted" if code == 130 else "failed",
+            "reason": _first_line(error),
+        }
     if hydra.mode == RunMode.MULTIRUN:
         _append_record({**record, "code": code})
     if code == 130 or code and hydra.mode != RunMode.MULTIRUN:
@@ -249,7 +279,11 @@ def _preset(verb: str, experiment: str) -> dict[str, Any]:
     from hydra.core.global_hydra import GlobalHydra
 
     known = GlobalHydra.instance().is_initialized()
-    with nullcontext() if known else initialize_config_module(version_base="1.3", config_module="audioprune.conf"):
+    with (
+        nullcontext()
+        if known
+        else initialize_config_module(version_base="1.3", config_module="audioprune.conf")
+    ):
         return _compared(compose(verb, overrides=[f"experiment={experiment}"]))
 
 
@@ -258,7 +292,9 @@ def _compared(config: Any) -> dict[str, Any]:
 
     from audioprune.experiment.presets import GROUPS
 
-    return {"scale": config.scale} | {group: OmegaConf.to_container(config[group], resolve=True) for group in GROUPS}
+    return {"scale": config.scale} | {
+        group: OmegaConf.to_container(config[group], resolve=True) for group in GROUPS
+    }
 
 
 def _with_file(config: Any, overrides: list[str]) -> Any:
@@ -284,7 +320,11 @@ def _fill(config: Any, key: str, value: Any) -> None:
     from omegaconf import DictConfig, OmegaConf
 
     node = None if OmegaConf.is_missing(config, key) else config[key]
-    typed = isinstance(value, dict) and isinstance(node, DictConfig) and OmegaConf.get_type(node) is not dict
+    typed = (
+        isinstance(value, dict)
+        and isinstance(node, DictConfig)
+        and OmegaConf.get_type(node) is not dict
+    )
     if typed and node.get("_target_") == value.get("_target_"):
         for name, item in value.items():
             _fill(node, name, item)
@@ -306,7 +346,9 @@ def _compose_and_run(verb: str) -> None:
 
     schema.register()
     sys.path.insert(0, os.getcwd())
-    OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(_meant(_root_)), replace=True)
+    OmegaConf.register_new_resolver(
+        "run_name", lambda *, _root_: run_name(_meant(_root_)), replace=True
+    )
     hydra.main(version_base="1.3", config_path="pkg://audioprune.conf", config_name=verb)(job)()
 
 
@@ -317,18 +359,29 @@ def _meant(root: Any) -> dict[str, Any]:
     from audioprune import provenance
 
     copy = OmegaConf.masked_copy(root, [key for key in root if key != "hydra"])
-    return provenance.effective(OmegaConf.to_container(copy, resolve=True), _typed(root.hydra.overrides.task))
+    return provenance.effective(
+        OmegaConf.to_container(copy, resolve=True), _typed(root.hydra.overrides.task)
+    )
 
 
 def _sweep_summary(log: Path, code: int) -> int:
     """Say how the jobs of a sweep ended and return its exit code; ``code`` is not 0 where the sweep itself was ended."""
     records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    counts = {status: sum(record["status"] == status for record in records) for status in ("finished", "cached", "failed")}
-    text = f"sweep: {len(records)} jobs, {counts['finished']} finished now, {counts['cached']} already finished, {counts['failed']} failed"
+    counts = {
+        status: sum(record["status"] == status for record in records)
+        for status in ("finished", "cached", "failed")
+    }
+    text = (
+        f"sweep: {len(records)} jobs, {counts['finished']} finished now, {counts['cached']} "
+        f"already finished, {counts['failed']} failed"
+    )
     _say(text + ("; stopped before the rest, the same command goes on" if code else ""))
     for record in records:
         if record["status"] == "failed":
-            _say(f"  FAILED {' '.join(record['overrides'])}: {record['reason']} ({record['folder']})")
+            _say(
+                f"  FAILED {' '.join(record['overrides'])}: {record['reason']} "
+                f"({record['folder']})"
+            )
     return code or (1 if counts["failed"] else 0)
 
 
@@ -350,7 +403,10 @@ def _explain(error: Exception) -> int:
         return 2
     if not wants_trace:
         traceback.print_exception(error)
-    _say(f"error: {type(error).__name__}: {_first_line(error)} (this is a defect; the trace above shows where)")
+    _say(
+        f"error: {type(error).__name__}: {_first_line(error)} (this is a defect; the trace "
+        f"above shows where)"
+    )
     return 1
 
 
@@ -364,7 +420,16 @@ def _config_message(error: BaseException) -> str:
     lines = [
         line
         for line in lines
-        if not line.startswith(("object_type=", "Set the env", "reference_type=", "See https", "Config search path", "provider="))
+        if not line.startswith(
+            (
+                "object_type=",
+                "Set the env",
+                "reference_type=",
+                "See https",
+                "Config search path",
+                "provider=",
+            )
+        )
     ]
     unique = list(dict.fromkeys(lines))
     return " ".join(unique[:6]) + _closest_hint(" ".join(unique))
@@ -374,13 +439,19 @@ def _closest_hint(text: str) -> str:
     missing = re.search(r"Could not find '([\w/]+)/([\w.]+)'", text)
     if missing:
         group, given = missing.groups()
-        known = [path.relative_to(_conf() / group).with_suffix("").as_posix() for path in (_conf() / group).rglob("*.yaml")]
+        known = [
+            path.relative_to(_conf() / group).with_suffix("").as_posix()
+            for path in (_conf() / group).rglob("*.yaml")
+        ]
         close = difflib.get_close_matches(given, known, n=3, cutoff=0.4)
         return f" -> closest: {', '.join(close)}" if close else ""
     key = re.search(r"Key '([\w.]+)' (?:is )?not in '?(\w+)'?", text)
     if key:
         if swept := _swept_group(text):
-            return f" -> before a sweep keys are checked without {swept}, with the default of its group; make one sweep per option"
+            return (
+                f" -> before a sweep keys are checked without {swept}, with the default of its "
+                f"group; make one sweep per option"
+            )
         from audioprune import schema
 
         known = schema.keys_of(key.group(2))

@@ -1,7 +1,7 @@
 """How audio becomes frames, spectra and mixtures, and how it becomes audio again.
 
-Torch where a gradient may pass (spectra, framing, masks, mu-law), numpy where audio is prepared (mixing, resampling).
-Reading files stands in audioprune.data, scores in audioprune.metrics.
+Torch where a gradient may pass (spectra, framing, masks, mu-law), numpy where audio is prepared
+(mixing, resampling). Reading files stands in audioprune.data, scores in audioprune.metrics.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ WINDOWS = ("hamming", "hann")
 class STFT:
     """Short-time Fourier transform with centred frames and zero padding at both ends.
 
-    A signal of T samples gives N = T // hop_length + 1 frames of F = n_fft // 2 + 1 bins; frame n is centred on sample
-    n * hop_length. The defaults are 20 ms frames every 10 ms at 16 kHz.
+    A signal of T samples gives N = T // hop_length + 1 frames of F = n_fft // 2 + 1 bins; frame n
+    is centred on sample n * hop_length. The defaults are 20 ms frames every 10 ms at 16 kHz.
 
     Attributes:
         n_fft: Frame and window length in samples, even.
@@ -40,7 +40,8 @@ class STFT:
     Raises:
         ConfigError: An attribute is out of its range, or the window is unknown.
 
-    Source: Tan & Wang (ICASSP 2021), 320-point transform with a Hamming window and a hop of 160 samples.
+    Source: Tan & Wang (ICASSP 2021), 320-point transform with a Hamming window and a hop of 160
+    samples.
     """
 
     n_fft: int = 320
@@ -49,9 +50,14 @@ class STFT:
 
     def __post_init__(self) -> None:
         if self.n_fft < 2 or self.n_fft % 2:
-            raise ConfigError(f"expected an even n_fft of at least 2, got {self.n_fft}; use for instance 320")
+            raise ConfigError(
+                f"expected an even n_fft of at least 2, got {self.n_fft}; use for instance 320"
+            )
         if not 1 <= self.hop_length <= self.n_fft // 2:
-            raise ConfigError(f"expected hop_length from 1 to n_fft / 2 = {self.n_fft // 2}, got {self.hop_length}; choose a smaller hop")
+            raise ConfigError(
+                f"expected hop_length from 1 to n_fft / 2 = {self.n_fft // 2}, got "
+                f"{self.hop_length}; choose a smaller hop"
+            )
         if self.window not in WINDOWS:
             raise ConfigError(unknown_name("window", self.window, WINDOWS))
 
@@ -64,7 +70,9 @@ class STFT:
         """Return the number of frames N of a signal of ``length`` samples."""
         return length // self.hop_length + 1
 
-    def window_values(self, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None) -> Tensor:
+    def window_values(
+        self, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
+    ) -> Tensor:
         """Return the window, shape (n_fft,)."""
         if self.window == "hamming":
             return torch.hamming_window(self.n_fft, periodic=False, dtype=dtype, device=device)
@@ -86,15 +94,19 @@ class STFT:
         padded = F.pad(signal, (self.n_fft // 2, self.n_fft // 2))
         return self._transform(padded)
 
-    def synthesis(self, spectrum: Tensor, length: int | None = None, ola_norm: OlaNorm = "window") -> Tensor:
+    def synthesis(
+        self, spectrum: Tensor, length: int | None = None, ola_norm: OlaNorm = "window"
+    ) -> Tensor:
         """Return the signal of a spectrum; the inverse of ``analysis`` on a spectrum that nobody changed.
 
         Args:
             spectrum: Complex spectrum, shape (..., N, F).
             length: Samples T to return; (N - 1) * hop_length if None.
-            ola_norm: What happens between the inverse transform and the division. ``"window"``: frames are added as they are and
-                divided by the sum of windows. ``"window_squared"``: frames are windowed once more and divided by the sum
-                of squared windows, the least-squares inverse of ``torch.istft``. The two differ on a changed spectrum.
+            ola_norm: What happens between the inverse transform and the division. ``"window"``:
+                frames are added as they are and divided by the sum of windows.
+                ``"window_squared"``: frames are windowed once more and divided by the sum of
+                squared windows, the least-squares inverse of ``torch.istft``. The two differ on a
+                changed spectrum.
 
         Returns:
             Real signal, shape (..., T).
@@ -126,9 +138,17 @@ class STFT:
         """Return the frames to add, shape (..., N, n_fft), and what each adds to the envelope, shape (n_fft,)."""
         if ola_norm not in OLA_NORMS:
             raise ConfigError(unknown_name("ola_norm", ola_norm, OLA_NORMS))
-        if not spectrum.is_complex() or spectrum.ndim < 2 or spectrum.shape[-1] != self.bins or spectrum.shape[-2] == 0:
+        if (
+            not spectrum.is_complex()
+            or spectrum.ndim < 2
+            or spectrum.shape[-1] != self.bins
+            or spectrum.shape[-2] == 0
+        ):
             given = f"{spectrum.dtype} {tuple(spectrum.shape)}"
-            raise DataError(f"expected a complex spectrum (..., N, {self.bins}), got {given}; check n_fft and the order of the axes")
+            raise DataError(
+                f"expected a complex spectrum (..., N, {self.bins}), got {given}; check n_fft "
+                f"and the order of the axes"
+            )
         frames = torch.fft.irfft(spectrum, n=self.n_fft)
         window = self.window_values(frames.dtype, frames.device)
         return (frames, window) if ola_norm == "window" else (frames * window, window.square())
@@ -152,7 +172,9 @@ class StreamAnalysis:
         self._buffer = torch.cat([self._buffer, samples], dim=-1)
         count = max(0, (self._buffer.shape[-1] - self.stft.n_fft) // self.stft.hop_length + 1)
         if count == 0:
-            return samples.new_zeros(*samples.shape[:-1], 0, self.stft.bins, dtype=samples.dtype.to_complex())
+            return samples.new_zeros(
+                *samples.shape[:-1], 0, self.stft.bins, dtype=samples.dtype.to_complex()
+            )
         frames = self.stft._transform(self._buffer)
         self._buffer = self._buffer[..., count * self.stft.hop_length :]
         return frames
@@ -169,8 +191,8 @@ class StreamAnalysis:
 class StreamSynthesis:
     """The synthesis of an STFT, fed frame by frame; all its samples together equal the batch synthesis.
 
-    Each frame completes hop_length samples; the first n_fft / 2 of them are padding and are not returned. ``ola_norm`` is as
-    in ``STFT.synthesis``.
+    Each frame completes hop_length samples; the first n_fft / 2 of them are padding and are not
+    returned. ``ola_norm`` is as in ``STFT.synthesis``.
     """
 
     def __init__(self, stft: STFT, ola_norm: OlaNorm = "window") -> None:
@@ -181,7 +203,9 @@ class StreamSynthesis:
     def _reset(self) -> None:
         self._signal: Tensor | None = None
         self._envelope: Tensor | None = None
-        self._position = -self.stft.n_fft // 2  # of the next sample to complete; the padding stands before 0
+        self._position = (
+            -self.stft.n_fft // 2
+        )  # of the next sample to complete; the padding stands before 0
         self._frames = 0
 
     def push(self, spectrum: Tensor) -> Tensor:
@@ -204,7 +228,8 @@ class StreamSynthesis:
 
         Raises:
             DataError: Nothing was pushed.
-            ConfigError: ``length`` is less than what was returned already, or more than the frames cover.
+            ConfigError: ``length`` is less than what was returned already, or more than the frames
+                cover.
         """
         if self._signal is None or self._envelope is None:
             raise DataError("expected frames before flush, got none; push some first")
@@ -271,7 +296,9 @@ def overlap_add_mean(frames: Tensor, hop_length: int, length: int | None = None)
     covered = (frames.shape[-2] - 1) * hop_length + frames.shape[-1]
     length = covered if length is None else length
     _check_length(length, 0, covered, frames.shape[-2])
-    shares = overlap_add(torch.ones(frames.shape[-2:], dtype=frames.dtype, device=frames.device), hop_length)
+    shares = overlap_add(
+        torch.ones(frames.shape[-2:], dtype=frames.dtype, device=frames.device), hop_length
+    )
     return (overlap_add(frames, hop_length) / shares)[..., :length]
 
 
@@ -285,10 +312,14 @@ def ideal_ratio_mask(speech: Tensor, noise: Tensor) -> Tensor:
     Raises:
         DataError: The shapes differ.
 
-    Source: Wang, Narayanan & Wang (2014), the target of the feed-forward network of Tan & Wang (ICASSP 2021).
+    Source: Wang, Narayanan & Wang (2014), the target of the feed-forward network of Tan & Wang
+    (ICASSP 2021).
     """
     if speech.shape != noise.shape:
-        raise DataError(f"expected magnitudes of one shape, got {tuple(speech.shape)} and {tuple(noise.shape)}; cut both alike")
+        raise DataError(
+            f"expected magnitudes of one shape, got {tuple(speech.shape)} and "
+            f"{tuple(noise.shape)}; cut both alike"
+        )
     return speech / torch.hypot(speech, noise).clamp_min(torch.finfo(speech.dtype).tiny)
 
 
@@ -311,7 +342,10 @@ def mu_law_encode(signal: Tensor, classes: int = 256) -> Tensor:
     if classes < 2:
         raise ConfigError(f"expected at least 2 classes, got {classes}; use for instance 256")
     if signal.numel() and not bool(signal.abs().max() <= 1):
-        raise DataError(f"expected samples within -1..1, got a peak of {float(signal.abs().max()):.4g}; scale the signal first")
+        raise DataError(
+            f"expected samples within -1..1, got a peak of {float(signal.abs().max()):.4g}; "
+            f"scale the signal first"
+        )
     mu = classes - 1
     companded = signal.sign() * torch.log1p(mu * signal.abs()) / math.log1p(mu)
     return ((companded + 1) / 2 * mu).round().long()
@@ -333,16 +367,21 @@ def resample(signal: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
         to_rate: Wanted sample rate in Hz; the signal itself is returned if it is the same.
 
     Returns:
-        Samples of the same dtype, T * to_rate / from_rate of them, rounded to the nearest whole number.
+        Samples of the same dtype, T * to_rate / from_rate of them, rounded to the nearest whole
+        number.
 
     Raises:
         ConfigError: A rate is not positive.
         DataError: The signal has more than two axes.
     """
     if from_rate <= 0 or to_rate <= 0:
-        raise ConfigError(f"expected positive sample rates, got {from_rate} and {to_rate} Hz; give both in Hz")
+        raise ConfigError(
+            f"expected positive sample rates, got {from_rate} and {to_rate} Hz; give both in Hz"
+        )
     if signal.ndim not in (1, 2):
-        raise DataError(f"expected a signal (T,) or (C, T), got {signal.shape}; take one recording at a time")
+        raise DataError(
+            f"expected a signal (T,) or (C, T), got {signal.shape}; take one recording at a time"
+        )
     if from_rate == to_rate:
         return signal
     return np.ascontiguousarray(soxr.resample(signal.T, from_rate, to_rate, quality="VHQ").T)
@@ -359,7 +398,8 @@ def rms(signal: Signal) -> Signal:
     """Return the root mean square over the last axis, shape (...) of a floating-point signal (..., T).
 
     Raises:
-        DataError: There is no sample, or the samples are whole numbers, whose squares would overflow.
+        DataError: There is no sample, or the samples are whole numbers, whose squares would
+            overflow.
     """
     return _power(signal) ** 0.5
 
@@ -371,13 +411,17 @@ def rms_gain(signal: Signal, target: float = 1.0) -> Signal:
         DataError: A signal is silent or not finite.
         ConfigError: ``target`` is not positive.
 
-    Source: Tan & Wang (ICASSP 2021): the mixture is scaled to 1 and the clean speech by the same factor.
+    Source: Tan & Wang (ICASSP 2021): the mixture is scaled to 1 and the clean speech by the same
+    factor.
     """
     if not target > 0:
         raise ConfigError(f"expected a positive target level, got {target}; use for instance 1.0")
     level = rms(signal)
     if not bool(((level > 0) & (level < math.inf)).all()):
-        raise DataError("expected a finite signal that is not silent, got a level of 0, infinity or NaN; leave this signal out")
+        raise DataError(
+            "expected a finite signal that is not silent, got a level of 0, infinity or NaN; "
+            "leave this signal out"
+        )
     return target / level
 
 
@@ -389,13 +433,16 @@ def set_rms(signal: Signal, target: float = 1.0) -> Signal:
 def loudness_db(signal: Signal, floor_db: float = -100.0) -> Signal:
     """Return the level of the last axis in dB relative to a root mean square of 1, not below ``floor_db``.
 
-    Of frames (..., N, L) as ``frame_signal`` cuts them it is the loudness curve (..., N). No frequency weighting is applied.
+    Of frames (..., N, L) as ``frame_signal`` cuts them it is the loudness curve (..., N). No
+    frequency weighting is applied.
     """
     power = _power(signal).clip(10 ** (floor_db / 10))
     return 10 * (torch.log10(power) if isinstance(power, Tensor) else np.log10(power))
 
 
-def mix_at_snr(speech: np.ndarray, noise: np.ndarray, snr_db: float) -> tuple[np.ndarray, np.ndarray]:
+def mix_at_snr(
+    speech: np.ndarray, noise: np.ndarray, snr_db: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Mix speech with noise at an exact signal-to-noise ratio; the speech keeps its level.
 
     Args:
@@ -404,14 +451,18 @@ def mix_at_snr(speech: np.ndarray, noise: np.ndarray, snr_db: float) -> tuple[np
         snr_db: 10 log10(sum speech^2 / sum noise^2) of the mixture in dB.
 
     Returns:
-        The mixture and the scaled noise, both float64, shape (T,); mixture = speech + scaled noise.
+        The mixture and the scaled noise, both float64, shape (T,); mixture = speech + scaled
+        noise.
 
     Raises:
         DataError: The shapes differ, or one of the signals is silent or not finite.
         ConfigError: ``snr_db`` is not finite.
     """
     if speech.ndim != 1 or speech.shape != noise.shape:
-        raise DataError(f"expected speech and noise of one length, got {speech.shape} and {noise.shape}; cut or repeat the noise first")
+        raise DataError(
+            f"expected speech and noise of one length, got {speech.shape} and {noise.shape}; "
+            f"cut or repeat the noise first"
+        )
     if not math.isfinite(snr_db):
         raise ConfigError(f"expected a finite snr_db, got {snr_db}; use for instance -5.0")
     speech, noise = speech.astype(np.float64), noise.astype(np.float64)
@@ -420,9 +471,16 @@ def mix_at_snr(speech: np.ndarray, noise: np.ndarray, snr_db: float) -> tuple[np
 
 
 def _power(signal: Signal) -> Signal:
-    real = signal.is_floating_point() if isinstance(signal, Tensor) else np.issubdtype(signal.dtype, np.floating)
+    real = (
+        signal.is_floating_point()
+        if isinstance(signal, Tensor)
+        else np.issubdtype(signal.dtype, np.floating)
+    )
     if not real or signal.ndim == 0 or signal.shape[-1] == 0:
-        raise DataError(f"expected floating-point samples (..., T) with T >= 1, got {signal.dtype} {tuple(signal.shape)}; convert it")
+        raise DataError(
+            f"expected floating-point samples (..., T) with T >= 1, got {signal.dtype} "
+            f"{tuple(signal.shape)}; convert it"
+        )
     return (signal * signal).mean(-1)
 
 
@@ -434,14 +492,23 @@ def _join(tail: Tensor | None, block: Tensor) -> Tensor:
 def _check_signal(signal: Tensor) -> None:
     if not signal.is_floating_point() or signal.ndim == 0 or signal.shape[-1] == 0:
         given = f"{signal.dtype} {tuple(signal.shape)}"
-        raise DataError(f"expected floating-point samples (..., T) with T >= 1, got {given}; check the recording")
+        raise DataError(
+            f"expected floating-point samples (..., T) with T >= 1, got {given}; check the "
+            f"recording"
+        )
 
 
 def _check_framing(frame_length: int, hop_length: int) -> None:
     if not 1 <= hop_length <= frame_length:
-        raise ConfigError(f"expected hop_length from 1 to the frame length {frame_length}, got {hop_length}; choose a smaller hop")
+        raise ConfigError(
+            f"expected hop_length from 1 to the frame length {frame_length}, got {hop_length}; "
+            f"choose a smaller hop"
+        )
 
 
 def _check_length(length: int, least: int, most: int, frames: int) -> None:
     if not least <= length <= most:
-        raise ConfigError(f"expected a length from {least} to {most} samples for {frames} frames, got {length}; give the original length")
+        raise ConfigError(
+            f"expected a length from {least} to {most} samples for {frames} frames, got "
+            f"{length}; give the original length"
+        )

@@ -1,7 +1,7 @@
 """Which failures a user can meet, and which exit code each one has.
 
-Every error that reaches the command line is one of these classes and carries one line: what was expected, what was given,
-what to do. Anything else that escapes is a defect of the package.
+Every error that reaches the command line is one of these classes and carries one line: what was
+expected, what was given, what to do. Anything else that escapes is a defect of the package.
 """
 
 from __future__ import annotations

@@ -34,15 +34,17 @@ def sha256_file(path: Path) -> str:
 def write_atomic(path: str | Path, data: bytes | str) -> Path:
     """Write a file completely or not at all.
 
-    The bytes go to a temporary file in the same folder, are flushed to disk, read back and compared, and only then take
-    the final name.
+    The bytes go to a temporary file in the same folder, are flushed to disk, read back and
+    compared, and only then take the final name.
 
     Args:
         path: Final name; missing parent folders are made.
-        data: Content; text is encoded as UTF-8, and what has no place there, such as a byte of a file name, is spelled out.
+        data: Content; text is encoded as UTF-8, and what has no place there, such as a byte of a
+            file name, is spelled out.
 
     Raises:
-        OutputError: The folder cannot be written or the disk is full; an existing file of that name is unharmed.
+        OutputError: The folder cannot be written or the disk is full; an existing file of that
+            name is unharmed.
     """
     path = Path(path)
     payload = data.encode(errors="backslashreplace") if isinstance(data, str) else data
@@ -54,7 +56,9 @@ def write_atomic(path: str | Path, data: bytes | str) -> Path:
             stream.flush()
             os.fsync(stream.fileno())
         if sha256_file(temporary) != sha256(payload):
-            raise OutputError(f"{path}: what was read back differs from what was written; check the disk")
+            raise OutputError(
+                f"{path}: what was read back differs from what was written; check the disk"
+            )
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -72,7 +76,9 @@ def drop_leftovers(folder: Path) -> list[Path]:
         The removed files.
     """
     numbered = [(path, re.search(r"\.tmp\.(\d+)$", path.name)) for path in folder.rglob("*.tmp.*")]
-    found = [path for path, match in numbered if match and path.is_file() and not _alive(int(match[1]))]
+    found = [
+        path for path, match in numbered if match and path.is_file() and not _alive(int(match[1]))
+    ]
     for path in found:
         path.unlink(missing_ok=True)
     return found
@@ -123,7 +129,10 @@ def check_writable(folder: Path, need_bytes: int = 0) -> None:
     (folder / ".writable").unlink(missing_ok=True)
     free = shutil.disk_usage(folder).free
     if free < need_bytes:
-        raise OutputError(f"{folder}: needs about {need_bytes / 1e6:.0f} MB, has {free / 1e6:.0f} MB; free some space")
+        raise OutputError(
+            f"{folder}: needs about {need_bytes / 1e6:.0f} MB, has {free / 1e6:.0f} MB; free "
+            f"some space"
+        )
 
 
 @contextmanager
@@ -159,7 +168,9 @@ def _take(path: Path) -> None:
                 _bury(path)
     finally:
         draft.unlink(missing_ok=True)
-    raise OutputError(f"{path.parent}: the lock file could not be taken; another process keeps taking it")
+    raise OutputError(
+        f"{path.parent}: the lock file could not be taken; another process keeps taking it"
+    )
 
 
 def _appear(draft: Path, path: Path) -> None:
@@ -167,7 +178,9 @@ def _appear(draft: Path, path: Path) -> None:
         os.link(draft, path)
     except FileExistsError:
         raise
-    except OSError:  # a file system without links: the owner's name arrives a moment after the file
+    except (
+        OSError
+    ):  # a file system without links: the owner's name arrives a moment after the file
         with open(path, "x", encoding="utf-8") as stream:
             stream.write(draft.read_text(encoding="utf-8"))
 
@@ -176,7 +189,8 @@ def _refuse_living(path: Path) -> None:
     held = _read_owner(path)
     if held is not None:
         raise OutputError(
-            f"{path.parent} is in use by process {held[0]} on {held[1]}; wait for it or choose another folder "
+            f"{path.parent} is in use by process {held[0]} on {held[1]}; wait for it or choose "
+            f"another folder "
             f"(remove {path} if that process is gone)"
         )
 
@@ -231,5 +245,8 @@ def _sync_folder(folder: Path) -> None:
 
 def _explain(path: Path, error: OSError, need_bytes: int) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"disk full writing {path} (needs about {need_bytes / 1e6:.1f} MB); free some space, then run again"
+        return (
+            f"disk full writing {path} (needs about {need_bytes / 1e6:.1f} MB); free some "
+            f"space, then run again"
+        )
     return f"cannot write {path}: {error.strerror or error}; choose a folder that can be written"

@@ -28,7 +28,9 @@ def check_stop() -> None:
         InterruptedRun: A first Ctrl-C or SIGTERM was received.
     """
     if _requested.is_set():
-        raise InterruptedRun("interrupted; everything finished is saved, the same command resumes it")
+        raise InterruptedRun(
+            "interrupted; everything finished is saved, the same command resumes it"
+        )
 
 
 @contextmanager
@@ -38,7 +40,9 @@ def graceful() -> Iterator[None]:
         yield
         return
     _requested.clear()
-    before = {number: signal.signal(number, _on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, _on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:

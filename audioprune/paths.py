@@ -29,5 +29,7 @@ def model_file(checkpoint: str | Path) -> Path:
         checkpoint: A file or a run folder; a folder without a model is returned as it is.
     """
     path = Path(checkpoint)
-    found = [path / name for name in MODEL_FILES if (path / name).is_file()] if path.is_dir() else []
+    found = (
+        [path / name for name in MODEL_FILES if (path / name).is_file()] if path.is_dir() else []
+    )
     return found[0] if found else path

@@ -1,6 +1,7 @@
 """How a long job shows how far it is: a bar with the time left on a terminal, plain lines elsewhere.
 
-Nothing here influences a result; jobs under five seconds stay silent when they are not on a terminal.
+Nothing here influences a result; jobs under five seconds stay silent when they are not on a
+terminal.
 """
 
 from __future__ import annotations
@@ -42,10 +43,17 @@ class Progress:
         self.done += pieces
         self.note = note or self.note
         if self._bar:
-            self._bar.update(self._bar.task_ids[0], completed=self.done, description=f"{self.title} {self.note}")
+            self._bar.update(
+                self._bar.task_ids[0], completed=self.done, description=f"{self.title} {self.note}"
+            )
         elif time.monotonic() - self._last > _PLAIN_EVERY_S:
             self._last = time.monotonic()
-            print(f"{self.title}: {self.done}/{self.total} {self.note} (about {self._left_s():.0f} s left)", file=sys.stderr, flush=True)
+            print(
+                f"{self.title}: {self.done}/{self.total} {self.note} (about "
+                f"{self._left_s():.0f} s left)",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def close(self) -> None:
         """Remove the bar."""
@@ -81,7 +89,12 @@ def _open_bar(title: str, total: int):
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     bar = RichProgress(*columns, console=Console(stderr=True), transient=True)
     bar.add_task(title, total=total)
     bar.start()

@@ -1,7 +1,8 @@
 """What a model file says of how it was made, read without torch, and which corpus and task a command with that file means.
 
-A file is believed only what is data: a class of this package, or the one that the user named, with plain arguments. Whether the
-bytes are whole is verified where the model is loaded (experiment/model_io.py).
+A file is believed only what is data: a class of this package, or the one that the user named, with
+plain arguments. Whether the bytes are whole is verified where the model is loaded
+(experiment/model_io.py).
 """
 
 from __future__ import annotations
@@ -29,7 +30,15 @@ COMMON_TEXT = (
     b'"tensors":[["0.bias",[512],"float32","bytes",0,0,["0.weight",[512,512],"float32","sparse-codes",1,16,0],["]]}'
 )
 FOLLOWS = {
-    "task": ("sample_rate", "classes", "pitches", "families", "instruments", "frame_length", "hop_length"),
+    "task": (
+        "sample_rate",
+        "classes",
+        "pitches",
+        "families",
+        "instruments",
+        "frame_length",
+        "hop_length",
+    ),
     "model": ("sample_rate", "classes", "mels", "bins", "frames_per_second", "conditioning"),
 }
 """Arguments of a task and of a model that follow what stands before them where they are null."""
@@ -175,8 +184,9 @@ def checkpoint_of(plain: dict[str, Any]) -> str | None:
 def effective(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Return the configuration that a command really means: what the user did not give comes from the model file.
 
-    Corpus, task, model and metrics are the file's; single keys of the user, such as ``data.minutes=2``, are applied on top. A group
-    that the user names as a whole, or an experiment, is taken as it is. Doing this twice changes nothing.
+    Corpus, task, model and metrics are the file's; single keys of the user, such as
+    ``data.minutes=2``, are applied on top. A group that the user names as a whole, or an
+    experiment, is taken as it is. Doing this twice changes nothing.
 
     Args:
         plain: The composed configuration.
@@ -260,7 +270,11 @@ def model_wish(composed: Any, overrides: Sequence[str]) -> dict[str, Any]:
 
 def differing(wish: dict[str, Any], node: dict[str, Any]) -> list[str]:
     """Return the keys of a wish that a file's model has otherwise or not at all; a null that follows asks for nothing."""
-    asked = {key: value for key, value in wish.items() if value is not None or key not in FOLLOWS["model"]}
+    asked = {
+        key: value
+        for key, value in wish.items()
+        if value is not None or key not in FOLLOWS["model"]
+    }
     return [key for key, value in asked.items() if key not in node or node[key] != value]
 
 
@@ -300,8 +314,10 @@ def check(plain: dict[str, Any], overrides: Sequence[str]) -> None:
         overrides: The command line's changes.
 
     Raises:
-        CheckpointError: The file names a corpus outside the package that the user did not name, or arguments that are no data.
-        DataError: A folder of the corpus does not exist; the message names it and the key that says where it is now.
+        CheckpointError: The file names a corpus outside the package that the user did not name, or
+            arguments that are no data.
+        DataError: A folder of the corpus does not exist; the message names it and the key that
+            says where it is now.
     """
     checkpoint = checkpoint_of(plain)
     node = (
@@ -311,12 +327,14 @@ def check(plain: dict[str, Any], overrides: Sequence[str]) -> None:
         return
     if not is_harmless(node):
         raise CheckpointError(
-            f"{checkpoint}: expected a corpus whose arguments are plain data, got other things; give one with data=..."
+            f"{checkpoint}: expected a corpus whose arguments are plain data, got other things; "
+            f"give one with data=..."
         )
     if not _believed("data", node, plain["data"]):
         target = node["_target_"]
         raise CheckpointError(
-            f"{checkpoint}: the file names the corpus '{target}', which is not one of this package; "
+            f"{checkpoint}: the file names the corpus '{target}', which is not one of this "
+            f"package; "
             f"give it yourself with data._target_={target}, or another corpus with data=..."
         )
     _require_folders(checkpoint, effective(plain, overrides)["data"], node)
@@ -329,7 +347,8 @@ def _require_folders(checkpoint: str, data: dict[str, Any], node: dict[str, Any]
         )
         if taken and not Path(value).expanduser().exists():
             raise DataError(
-                f"{value}: expected the folder of the corpus {data.get('name')} that {checkpoint} names, got no such folder; "
+                f"{value}: expected the folder of the corpus {data.get('name')} that "
+                f"{checkpoint} names, got no such folder; "
                 f"give data.{key}=... or another corpus with data=..."
             )
 

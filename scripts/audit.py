@@ -2,8 +2,9 @@
 
     python scripts/audit.py RUNS REPORTS [seed=0] [cells=100] [out=FILE.json]
 
-Every file has the same chance, so that a long table does not hide a short one. Ends with 1 where a number is wrong. Numbers that
-cannot be computed again, such as seconds, are counted and listed by their column.
+Every file has the same chance, so that a long table does not hide a short one. Ends with 1 where a
+number is wrong. Numbers that cannot be computed again, such as seconds, are counted and listed by
+their column.
 """
 
 from __future__ import annotations
@@ -34,12 +35,15 @@ def main(arguments: Sequence[str]) -> int:
     if len(folders) != 2 or unknown:
         given = " ".join(arguments) or "nothing"
         print(
-            f"expected RUNS REPORTS [seed=N] [cells=N] [out=FILE], got {given}; correct the command"
+            f"expected RUNS REPORTS [seed=N] [cells=N] [out=FILE], got {given}; correct the "
+            f"command"
         )
         return 2
     missing = [str(folder) for folder in folders if not folder.is_dir()]
     if missing:
-        print(f"expected folders, got {', '.join(missing)}; give RUNS and REPORTS of finished runs")
+        print(
+            f"expected folders, got {', '.join(missing)}; give RUNS and REPORTS of finished runs"
+        )
         return 2
     cells = all_cells(folders_under(folders[0]), folders[1])
     return tell(
@@ -90,7 +94,8 @@ def tell(found: dict[str, list[tuple[Cell, float | None]]], total: int, out: str
     print(f"{len(right)} right, {len(wrong)} wrong, {len(left)} not recomputed")
     for cell, number in wrong:
         print(
-            f"WRONG {cell.file} | {cell.row} | {cell.column}: printed {cell.printed:.9g}, computed {number:.9g}"
+            f"WRONG {cell.file} | {cell.row} | {cell.column}: printed {cell.printed:.9g}, "
+            f"computed {number:.9g}"
         )
     columns = Counter(f"{Path(cell.file).name}: {cell.column.split('/')[0]}" for cell, _ in left)
     for column, count in sorted(columns.items()):

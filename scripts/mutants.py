@@ -2,9 +2,9 @@
 
     python scripts/mutants.py [seed=0] [count=300] [least=0.9]
 
-The mutants are made and run by mutmut, as pyproject.toml configures it; it keeps its copy of the code in ``mutants/``. A survivor
-that no test can tell from the code is given a reason in ``scripts/mutants_accepted.csv``. Ends with 1 where fewer are killed than
-``least`` asks for.
+The mutants are made and run by mutmut, as pyproject.toml configures it; it keeps its copy of the
+code in ``mutants/``. A survivor that no test can tell from the code is given a reason in
+``scripts/mutants_accepted.csv``. Ends with 1 where fewer are killed than ``least`` asks for.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def main(arguments: Sequence[str]) -> int:
     options = {**KEYS, **dict(item.split("=", 1) for item in arguments if "=" in item)}
     if set(options) != set(KEYS) or any("=" not in item for item in arguments):
         print(
-            f"expected [seed=N] [count=N] [least=SHARE], got {' '.join(arguments)}; correct the command"
+            f"expected [seed=N] [count=N] [least=SHARE], got {' '.join(arguments)}; correct the "
+            f"command"
         )
         return 2
     _mutmut("nothing*")  # makes all mutants and learns which test reaches which function

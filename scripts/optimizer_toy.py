@@ -1,6 +1,7 @@
 """How the optimisers compare on a group-sparse logistic regression whose optimum is known; writes rows that a report reads.
 
-400 samples, 20 groups of 5 weights of which 5 matter; 60 epochs of batches of 20, learning rate and lambda 0.05.
+400 samples, 20 groups of 5 weights of which 5 matter; 60 epochs of batches of 20, learning rate
+and lambda 0.05.
 
     python scripts/optimizer_toy.py [--out runs/toy/optimizers] [--seeds 3]
 """
@@ -30,10 +31,19 @@ METHODS: dict[str, tuple[str, Make]] = {
     "ProxSG": ("proxsg", lambda p: ProxSG(p, **COMMON)),
     "ADMM, rho 0.1": ("admm", lambda p: ADMM(p, rho=0.1, inner_steps=10, **COMMON)),
     "ADMM, rho 1": ("admm", lambda p: ADMM(p, rho=1.0, inner_steps=10, **COMMON)),
-    "OBProxSG, l1 norm": ("obproxsg", lambda p: OBProxSG(p, prox_steps=PROX_EPOCHS * BATCHES, **COMMON)),
+    "OBProxSG, l1 norm": (
+        "obproxsg",
+        lambda p: OBProxSG(p, prox_steps=PROX_EPOCHS * BATCHES, **COMMON),
+    ),
     "HSPG, epsilon 0": ("hspg", lambda p: HSPG(p, prox_steps=PROX_EPOCHS * BATCHES, **COMMON)),
-    "HSPG, epsilon 0.5": ("hspg", lambda p: HSPG(p, prox_steps=PROX_EPOCHS * BATCHES, epsilon=0.5, **COMMON)),
-    "HSPG, epsilon 0.8": ("hspg", lambda p: HSPG(p, prox_steps=PROX_EPOCHS * BATCHES, epsilon=0.8, **COMMON)),
+    "HSPG, epsilon 0.5": (
+        "hspg",
+        lambda p: HSPG(p, prox_steps=PROX_EPOCHS * BATCHES, epsilon=0.5, **COMMON),
+    ),
+    "HSPG, epsilon 0.8": (
+        "hspg",
+        lambda p: HSPG(p, prox_steps=PROX_EPOCHS * BATCHES, epsilon=0.8, **COMMON),
+    ),
 }
 
 
@@ -48,19 +58,30 @@ class Problem:
             truth[5 * group : 5 * group + 5] = random.standard_normal(5)
         labels = np.where(matrix @ truth + 0.5 * random.standard_normal(400) > 0, 1.0, -1.0)
         self.matrix, self.labels = torch.from_numpy(matrix), torch.from_numpy(labels)
-        self.start = torch.from_numpy(0.1 * np.random.RandomState(seed + 1000).standard_normal(100)).reshape(20, 5)
+        self.start = torch.from_numpy(
+            0.1 * np.random.RandomState(seed + 1000).standard_normal(100)
+        ).reshape(20, 5)
         order = np.random.RandomState(seed)
-        self.batches = [torch.from_numpy(part) for _ in range(EPOCHS) for part in order.permutation(400).reshape(BATCHES, 20)]
+        self.batches = [
+            torch.from_numpy(part)
+            for _ in range(EPOCHS)
+            for part in order.permutation(400).reshape(BATCHES, 20)
+        ]
 
     def loss(self, x: Tensor, batch: Tensor | slice = slice(None)) -> Tensor:
         """Return the mean logistic loss."""
-        return torch.nn.functional.softplus(-self.labels[batch] * (self.matrix[batch] @ x.reshape(-1))).mean()
+        return torch.nn.functional.softplus(
+            -self.labels[batch] * (self.matrix[batch] @ x.reshape(-1))
+        ).mean()
 
     def numbers(self, x: Tensor) -> dict[str, float]:
         """Return objective, loss and sparsity of a solution."""
         norms = x.norm(dim=1)
         loss = float(self.loss(x))
-        sparsity = {"group_sparsity": float((norms == 0).double().mean()), "entry_sparsity": float((x == 0).double().mean())}
+        sparsity = {
+            "group_sparsity": float((norms == 0).double().mean()),
+            "entry_sparsity": float((x == 0).double().mean()),
+        }
         return {"f": loss, "objective": loss + LAMBDA * float(norms.sum()), **sparsity}
 
 
@@ -86,7 +107,9 @@ def optimum(problem: Problem) -> Tensor:
         point = y.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(problem.loss(point), point)
         moved = y - rate * gradient
-        fresh = moved * (1 - rate * LAMBDA / moved.norm(dim=1, keepdim=True).clamp_min(1e-300)).clamp_min(0.0)
+        fresh = moved * (
+            1 - rate * LAMBDA / moved.norm(dim=1, keepdim=True).clamp_min(1e-300)
+        ).clamp_min(0.0)
         following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
         x, y, momentum = fresh, fresh + (momentum - 1) / following * (fresh - x), following
     return x
@@ -99,10 +122,26 @@ def rows(seeds: int) -> list[dict[str, Any]]:
         problem = Problem(seed)
         started = time.perf_counter()
         solved = {"optimum (FISTA)": ("optimum", optimum(problem), time.perf_counter() - started)}
-        solved |= {name: (method, *solve(problem, make)) for name, (method, make) in METHODS.items()}
+        solved |= {
+            name: (method, *solve(problem, make)) for name, (method, make) in METHODS.items()
+        }
         for name, (method, x, seconds) in solved.items():
-            numbers = {**problem.numbers(x), "seconds": round(seconds, 4), "lmbda": LAMBDA, "learning_rate": RATE}
-            found.append({"key": f"toy/{seed}/{name}", "kind": "toy", "name": name, "method": method, "seed": seed, **numbers})
+            numbers = {
+                **problem.numbers(x),
+                "seconds": round(seconds, 4),
+                "lmbda": LAMBDA,
+                "learning_rate": RATE,
+            }
+            found.append(
+                {
+                    "key": f"toy/{seed}/{name}",
+                    "kind": "toy",
+                    "name": name,
+                    "method": method,
+                    "seed": seed,
+                    **numbers,
+                }
+            )
     return found
 
 
@@ -120,7 +159,10 @@ def main() -> None:
     write_json(given.out / "run.json", {"name": "optimizers", "pipeline": "toy", "scale": scale})
     write_json(given.out / "status.json", {"status": "finished"})
     for row in found[: len(METHODS) + 1]:
-        print(f"{row['name']:20s} F {row['objective']:.6f}  f {row['f']:.6f}  zero groups {row['group_sparsity']:.2f}")
+        print(
+            f"{row['name']:20s} F {row['objective']:.6f}  f {row['f']:.6f}  zero groups "
+            f"{row['group_sparsity']:.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -30,15 +30,33 @@ class Zoo(nn.Module):
         return self.out(self.rnn(x)[0])
 
 
-def step(name: str, start: int = 0, end: int = 3, frequency: int = 1, kind: str = "pruner", **options: Any) -> dict[str, Any]:
+def step(
+    name: str,
+    start: int = 0,
+    end: int = 3,
+    frequency: int = 1,
+    kind: str = "pruner",
+    **options: Any,
+) -> dict[str, Any]:
     """Return a policy."""
     args = {"args": options} if options else {}
-    return {kind: {"instance_name": name, **args}, "starting_epoch": start, "ending_epoch": end, "frequency": frequency}
+    return {
+        kind: {"instance_name": name, **args},
+        "starting_epoch": start,
+        "ending_epoch": end,
+        "frequency": frequency,
+    }
 
 
-def one(kind: str, arguments: dict[str, Any], section: str = "pruners", **policy: Any) -> dict[str, Any]:
+def one(
+    kind: str, arguments: dict[str, Any], section: str = "pruners", **policy: Any
+) -> dict[str, Any]:
     """Return the values of a schedule with one instance ``x`` and one policy."""
-    return {"version": 1, section: {"x": {"class": kind, **arguments}}, "policies": [step("x", kind=section[:-1], **policy)]}
+    return {
+        "version": 1,
+        section: {"x": {"class": kind, **arguments}},
+        "policies": [step("x", kind=section[:-1], **policy)],
+    }
 
 
 def hook_of(values: Any, model: nn.Module, strict: bool = True) -> ScheduleHook:
@@ -57,7 +75,11 @@ def train(
 ) -> list[float]:
     """Train for some epochs as the training loop does, on one fixed batch; return the learning rate of every epoch."""
     optimizer = optimizer or torch.optim.RMSprop(model.parameters(), 1e-3, momentum=0.9)
-    x = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(1)) if example is None else example
+    x = (
+        torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(1))
+        if example is None
+        else example
+    )
     hook.on_training_begin(model, {"model": optimizer})
     rates = []
     for epoch in range(epochs):
@@ -75,7 +97,9 @@ def train(
             if each:
                 each(epoch, count)
         hook.after_steps(epoch, model)
-        hook.on_epoch_end(epoch, model, {"model": optimizer}, {"valid_loss": 1.0, "valid_stoi": 0.5})
+        hook.on_epoch_end(
+            epoch, model, {"model": optimizer}, {"valid_loss": 1.0, "valid_stoi": 0.5}
+        )
     return rates
 
 

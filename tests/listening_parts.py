@@ -12,7 +12,13 @@ from audioprune import checkpoint
 from audioprune.models.fdnn import FDNN
 
 RATE = 16000
-MODEL = {"name": "fdnn", "_target_": "audioprune.models.fdnn.FDNN", "bins": 161, "width": 4, "depth": 1}
+MODEL = {
+    "name": "fdnn",
+    "_target_": "audioprune.models.fdnn.FDNN",
+    "bins": 161,
+    "width": 4,
+    "depth": 1,
+}
 TASK = {"name": "irm", "_target_": "audioprune.tasks.enhancement.Enhancement"}
 
 
@@ -31,9 +37,20 @@ class Items:
         clean = 0.1 * rng.standard_normal(len(time)) * (1.2 + np.sin(7 * time))
         noisy = clean + 0.02 * rng.standard_normal(len(time))
         speaker = self.speakers[index % len(self.speakers)]
-        pair = {name: torch.from_numpy(signal.astype(np.float32)) for name, signal in (("clean", clean), ("noisy", noisy))}
-        genders = {"gender": "F" if speaker.startswith("f") else "M"} if self.more.get("genders") else {}
-        return {**pair, "id": f"{index:06d}_{speaker}_{index:03d}", "noise": "hiss", "snr_db": 14.0, **genders}
+        pair = {
+            name: torch.from_numpy(signal.astype(np.float32))
+            for name, signal in (("clean", clean), ("noisy", noisy))
+        }
+        genders = (
+            {"gender": "F" if speaker.startswith("f") else "M"} if self.more.get("genders") else {}
+        )
+        return {
+            **pair,
+            "id": f"{index:06d}_{speaker}_{index:03d}",
+            "noise": "hiss",
+            "snr_db": 14.0,
+            **genders,
+        }
 
 
 class Corpus:
@@ -57,12 +74,20 @@ class Corpus:
 
 def corpus(**facts: Any) -> Corpus:
     """Return a corpus of four speakers in two conditions."""
-    return Corpus({name: Items(["f1", "f2", "m1", "m2"], 8, genders=True) for name in ("hiss_0dB", "hiss_5dB")}, **facts)
+    return Corpus(
+        {
+            name: Items(["f1", "f2", "m1", "m2"], 8, genders=True)
+            for name in ("hiss_0dB", "hiss_5dB")
+        },
+        **facts,
+    )
 
 
 def model_file(path: Path, task: dict[str, Any] | None = TASK) -> Path:
     """Write an untrained enhancer."""
     torch.manual_seed(0)
-    tensors = {f"model/{name}": value for name, value in FDNN(width=4, depth=1).state_dict().items()}
+    tensors = {
+        f"model/{name}": value for name, value in FDNN(width=4, depth=1).state_dict().items()
+    }
     checkpoint.write(path, tensors, {"model": MODEL, "task": task, "sample_rate": RATE})
     return path

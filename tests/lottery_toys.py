@@ -33,8 +33,15 @@ class Net(nn.Module):
         return torch.zeros(1, 5, 3)
 
     def unit_sets(self) -> list[UnitSet]:
-        inner = linear_out("inner", self.inner) + layer_norm("norm", self.norm) + gru_in("gru", self.gru)
-        return [UnitSet("inner", inner, exact=False), UnitSet("gru", gru_units("gru", self.gru) + linear_in("head", self.head))]
+        inner = (
+            linear_out("inner", self.inner)
+            + layer_norm("norm", self.norm)
+            + gru_in("gru", self.gru)
+        )
+        return [
+            UnitSet("inner", inner, exact=False),
+            UnitSet("gru", gru_units("gru", self.gru) + linear_in("head", self.head)),
+        ]
 
 
 class Sequences(Dataset):
@@ -48,7 +55,11 @@ class Sequences(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         x = torch.randn(5, 3, generator=torch.Generator().manual_seed(1000 * self.seed + index))
-        return {"x": x, "y": torch.stack([x.sum(1).cumsum(0), x[:, 0] - x[:, 1]], 1), "id": f"{self.seed}_{index}"}
+        return {
+            "x": x,
+            "y": torch.stack([x.sum(1).cumsum(0), x[:, 0] - x[:, 1]], 1),
+            "id": f"{self.seed}_{index}",
+        }
 
 
 class Data:
@@ -70,7 +81,12 @@ class Data:
         return {"test": Sequences(8, 2)}
 
     def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
-        return {key: torch.stack([item[key] for item in items]) if key != "id" else [item[key] for item in items] for key in items[0]}
+        return {
+            key: torch.stack([item[key] for item in items])
+            if key != "id"
+            else [item[key] for item in items]
+            for key in items[0]
+        }
 
     def fingerprint(self) -> str:
         return "sums"
@@ -97,19 +113,27 @@ class Task:
     def evidence_target(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
         return batch["y"]
 
-    def step(self, model: nn.Module, batch: dict[str, Any], update: Callable[[Tensor], float]) -> dict[str, float]:
+    def step(
+        self, model: nn.Module, batch: dict[str, Any], update: Callable[[Tensor], float]
+    ) -> dict[str, float]:
         return {"loss": update(self.loss(model, batch))}
 
-    def validate(self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str) -> dict[str, float]:
+    def validate(
+        self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str
+    ) -> dict[str, float]:
         losses = [float(self.loss(model, batch)) for batch in batches]
         return {"loss": sum(losses) / len(losses)}
 
     def better(self, monitor: str, new: float, best: float) -> bool:
         return new < best
 
-    def validation_loss(self, model: nn.Module, dataset: Dataset, collate: Callable[..., Any], items: int | None) -> BatchLoss:
+    def validation_loss(
+        self, model: nn.Module, dataset: Dataset, collate: Callable[..., Any], items: int | None
+    ) -> BatchLoss:
         batch = collate([dataset[index] for index in range(items or len(dataset))])
-        return BatchLoss(model, [(batch["x"], lambda output: (output - batch["y"]).square().mean(), 1.0)])
+        return BatchLoss(
+            model, [(batch["x"], lambda output: (output - batch["y"]).square().mean(), 1.0)]
+        )
 
     def score(self, model: nn.Module, dataset: Dataset, scorer: None, *, condition: str, variant: str, audio: Path | None = None,
               keep: int = 0) -> dict[str, dict[str, Any]]:  # fmt: skip

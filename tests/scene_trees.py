@@ -17,16 +17,31 @@ LABELS_2018 = ("airport", "bus", "park")
 
 
 def write_clip(
-    path: Path, seed: int, *, sample_rate: int = 44100, seconds: float = 0.3, channels: int = 2, subtype: str = "PCM_24"
+    path: Path,
+    seed: int,
+    *,
+    sample_rate: int = 44100,
+    seconds: float = 0.3,
+    channels: int = 2,
+    subtype: str = "PCM_24",
 ) -> Path:
     """Write noise that follows from a seed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    samples = 0.1 * np.random.default_rng(seed).standard_normal((round(seconds * sample_rate), channels))
+    samples = 0.1 * np.random.default_rng(seed).standard_normal(
+        (round(seconds * sample_rate), channels)
+    )
     soundfile.write(path, samples, sample_rate, subtype=subtype)
     return path
 
 
-def write_list(path: Path, rows: Iterable[Sequence[str]], *, header: Sequence[str] = (), end: str = "\n", bom: bool = False) -> Path:
+def write_list(
+    path: Path,
+    rows: Iterable[Sequence[str]],
+    *,
+    header: Sequence[str] = (),
+    end: str = "\n",
+    bom: bool = False,
+) -> Path:
     """Write a list with tabs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = ["\t".join(row) + end for row in ([header] if header else []) + list(rows)]
@@ -41,14 +56,18 @@ def tut_2017(root: Path, *, end: str = "\r\n", bom: bool = True) -> Path:
         for recording in range(3):
             for start in (0, 10):
                 name = f"audio/{label[0]}{recording:03d}_{start}_{start + 10}.wav"
-                write_clip(root / DEVELOPMENT_2017 / name, 1000 + 100 * place + 20 * recording + start)
+                write_clip(
+                    root / DEVELOPMENT_2017 / name, 1000 + 100 * place + 20 * recording + start
+                )
                 rows.append((name, label, f"{label[0]}{recording:03d}"))
         name = f"audio/{label[0]}9{place:02d}_0_10.wav"
         write_clip(root / EVALUATION_2017 / name, 5000 + place)
         test_rows.append((name, label))
     write_list(root / DEVELOPMENT_2017 / "meta.txt", rows, end=end, bom=bom)
     write_list(root / EVALUATION_2017 / "evaluation_setup" / "evaluate.txt", test_rows, end=end)
-    write_list(root / EVALUATION_2017 / "evaluation_setup" / "test.txt", [row[:1] for row in test_rows])
+    write_list(
+        root / EVALUATION_2017 / "evaluation_setup" / "test.txt", [row[:1] for row in test_rows]
+    )
     return root
 
 
@@ -64,13 +83,17 @@ def tut_2018(root: Path, suffix: str = ".txt") -> Path:
                 rows.append((name, label, f"paris-{10 * place + location}", "a"))
                 (train if location < 2 else test).append((name, label))
     header = ("filename", "scene_label") if suffix == ".csv" else ()
-    write_list(folder / "meta.csv", rows, header=("filename", "scene_label", "identifier", "source_label"))
+    write_list(
+        folder / "meta.csv", rows, header=("filename", "scene_label", "identifier", "source_label")
+    )
     write_list(folder / "evaluation_setup" / f"fold1_train{suffix}", train, header=header)
     write_list(folder / "evaluation_setup" / f"fold1_evaluate{suffix}", test, header=header)
     return root
 
 
-def class_folder(root: Path, splits: Sequence[str] = ("",), recordings: int = 4, clips: int = 2) -> Path:
+def class_folder(
+    root: Path, splits: Sequence[str] = ("",), recordings: int = 4, clips: int = 2
+) -> Path:
     """Write two classes in folders, clips named ``<recording>_<number>.wav``."""
     for split in splits:
         for label in ("dog", "rain"):

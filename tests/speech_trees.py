@@ -25,7 +25,12 @@ def write(path: Path, samples: np.ndarray, rate: int = RATE, subtype: str | None
     return path
 
 
-def speech_tree(root: Path, splits: tuple[str, ...] = ("train", "valid", "test"), speakers: int = 4, utterances: int = 2) -> Path:
+def speech_tree(
+    root: Path,
+    splits: tuple[str, ...] = ("train", "valid", "test"),
+    speakers: int = 4,
+    utterances: int = 2,
+) -> Path:
     """Write ``root/<split>/<speaker>/<n>.wav``; without splits ``root/<speaker>/<n>.wav``."""
     for place, split in enumerate(splits or ("",)):
         for speaker in range(speakers):
@@ -38,6 +43,15 @@ def speech_tree(root: Path, splits: tuple[str, ...] = ("train", "valid", "test")
 
 def noise_tree(root: Path, seconds: float = 6.0) -> Path:
     """Write three training noises and the test noises babble (two files) and cafeteria."""
-    for number, name in enumerate(("train/fan_1", "train/rain_1", "train/wind_1", "test/babble_1", "test/babble_2", "test/cafeteria_1")):
+    for number, name in enumerate(
+        (
+            "train/fan_1",
+            "train/rain_1",
+            "train/wind_1",
+            "test/babble_1",
+            "test/babble_2",
+            "test/cafeteria_1",
+        )
+    ):
         write(root / f"{name}.wav", tone(seconds, 20_000 + number))
     return root

@@ -43,7 +43,17 @@ ALLOWED = {
 # Models declare their units; they see nothing else of the compression library.
 MODELS_SEE = {"audioprune.compress.units.declare", "audioprune.compress.units.builders"}
 # Help, completion and reports start at once: these modules load neither torch nor what needs it.
-LIGHT_ROOMS = {"cli", "schema", "report", "files", "errors", "progress", "interrupts", "paths", "provenance"}
+LIGHT_ROOMS = {
+    "cli",
+    "schema",
+    "report",
+    "files",
+    "errors",
+    "progress",
+    "interrupts",
+    "paths",
+    "provenance",
+}
 LIGHT_MODULES = {"experiment.config_hash", "experiment.presets", "experiment.results"}
 HYDRA = {"cli", "commands", "experiment", "schema"}
 
@@ -102,13 +112,19 @@ def test_rooms_form_no_cycle() -> None:
 def test_only_named_rooms_know_hydra() -> None:
     for path in _files():
         if _room(path) not in HYDRA:
-            assert not {name for name in _imports(path) if name.split(".")[0] in ("hydra", "omegaconf")}, path
+            assert not {
+                name for name in _imports(path) if name.split(".")[0] in ("hydra", "omegaconf")
+            }, path
 
 
 def test_report_and_command_line_do_not_import_torch() -> None:
     for path in _files():
         if _room(path) in LIGHT_ROOMS or _module(path) in LIGHT_MODULES:
-            assert not {name for name in _imports(path) if name.split(".")[0] in ("torch", "accelerate", "numba")}, path
+            assert not {
+                name
+                for name in _imports(path)
+                if name.split(".")[0] in ("torch", "accelerate", "numba")
+            }, path
 
 
 def test_modules_stay_readable() -> None:

@@ -40,7 +40,9 @@ def test_the_numbers_of_a_run_are_right(run_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("key, by", [("nonzero", 1), ("bytes_paper", 4), ("sparsity", 0.01)])
-def test_a_changed_number_is_found(run_folder: Path, key: str, by: float, capsys: pytest.CaptureFixture) -> None:
+def test_a_changed_number_is_found(
+    run_folder: Path, key: str, by: float, capsys: pytest.CaptureFixture
+) -> None:
     file = run_folder / "runs" / "tiny" / "results.jsonl"
     before = file.read_text()
     rows = [json.loads(line) for line in before.splitlines()]
@@ -57,7 +59,10 @@ def test_a_changed_number_is_found(run_folder: Path, key: str, by: float, capsys
 
 def test_the_draw_follows_the_seed(run_folder: Path) -> None:
     cells = audit.all_cells(audit.folders_under(run_folder / "runs"), run_folder / "reports")
-    drawn = [[(cell.row, cell.column) for cell, _ in audit.audit(cells, seed, 5)["right"]] for seed in (1, 1, 2)]
+    drawn = [
+        [(cell.row, cell.column) for cell, _ in audit.audit(cells, seed, 5)["right"]]
+        for seed in (1, 1, 2)
+    ]
     assert drawn[0] == drawn[1] != drawn[2]
 
 
@@ -69,14 +74,21 @@ def test_a_wrong_command_is_told(arguments: list[str], capsys: pytest.CaptureFix
 
 def test_a_task_that_follows_its_corpus_is_built() -> None:
     """The configuration of a run may leave the number of classes to the corpus."""
-    data = {"_target_": "audioprune.data.scenes.synthetic.SyntheticScenes", "clips_per_class": 3, "duration_s": 1.0}
+    data = {
+        "_target_": "audioprune.data.scenes.synthetic.SyntheticScenes",
+        "clips_per_class": 3,
+        "duration_s": 1.0,
+    }
     task = {"_target_": "audioprune.tasks.scenes.SceneClassification", "classes": None}
     corpus, built = scores._parts(Folder(Path("a"), {"config": {"data": data, "task": task}}, ()))
     assert built.classes == len(corpus.classes)
 
 
 def _admm(seed: int, accuracies: dict[str, float]) -> Folder:
-    kinds = {name: {"key": f"{name}/test", "kind": "score", "variant": name, "condition": "test"} for name in accuracies}
+    kinds = {
+        name: {"key": f"{name}/test", "kind": "score", "variant": name, "condition": "test"}
+        for name in accuracies
+    }
     rows = [kinds[name] | {"metrics": {"accuracy": value}} for name, value in accuracies.items()]
     sizes = [{"key": f"{name}/size", "kind": "size", "variant": name} for name in accuracies]
     config = {"pipeline": {"name": "p4_admm"}, "model": {"name": "vgg"}}
@@ -87,5 +99,12 @@ def test_every_state_of_admm_has_its_own_accuracy(monkeypatch: pytest.MonkeyPatc
     folders = [_admm(seed, {"projected": 0.1, "trimmed": 0.1 + 0.02 * seed}) for seed in (0, 1)]
     monkeypatch.setattr(tables_p4, "_behind", lambda *of: folders)
     row = {"Problem": "VGG", "Method": "ADMM, p4_admm"}
-    found = {s: tables_p4.optimizers(folders, row | {"State": s}, "Accuracy (%)") for s in ("dense x", "projected", "fine-tuned")}
-    assert found == {"dense x": None, "projected": pytest.approx(10), "fine-tuned": pytest.approx(11)}
+    found = {
+        s: tables_p4.optimizers(folders, row | {"State": s}, "Accuracy (%)")
+        for s in ("dense x", "projected", "fine-tuned")
+    }
+    assert found == {
+        "dense x": None,
+        "projected": pytest.approx(10),
+        "fine-tuned": pytest.approx(11),
+    }

@@ -19,10 +19,23 @@ from audioprune.errors import ConfigError
 from audioprune.experiment.run import Run
 from audioprune.steps import FitBudget, Prune, SameSizeBaseline, Train
 
-MODEL = {"name": "dcae", "_target_": "audioprune.models.dcae.DCAE", "channels": [16, 16, 16], "width": 0.5, "kernel_size": 5}
+MODEL = {
+    "name": "dcae",
+    "_target_": "audioprune.models.dcae.DCAE",
+    "channels": [16, 16, 16],
+    "width": 0.5,
+    "kernel_size": 5,
+}
 JUDGE = {"channels": [4, 4, 4], "kernel_size": 5}
 SMALL = {"width": 0.25}
-BUDGET = {"metric": "loss", "max_drop": 1.0, "candidates": 2, "betas": [0.0, 0.5], "levels": [2, 16], "finetune_epochs": 1}
+BUDGET = {
+    "metric": "loss",
+    "max_drop": 1.0,
+    "candidates": 2,
+    "betas": [0.0, 0.5],
+    "levels": [2, 16],
+    "finetune_epochs": 1,
+}
 
 
 class Short(TinySet):
@@ -55,9 +68,21 @@ def one_thread() -> Iterator[None]:
 
 
 def _config(folder: Path, steps: dict[str, Any]) -> dict[str, Any]:
-    plain = config(steps, folder / "cache", model=MODEL, data={"_target_": "test_branch.Coded"}, training={"epochs": 2, "batch_size": 2})
+    plain = config(
+        steps,
+        folder / "cache",
+        model=MODEL,
+        data={"_target_": "test_branch.Coded"},
+        training={"epochs": 2, "batch_size": 2},
+    )
     target = "audioprune.tasks.adversarial.Adversarial"
-    plain["task"] = {"name": "gan", "_target_": target, "frame_length": 256, "hop_length": 128, "discriminator": JUDGE}
+    plain["task"] = {
+        "name": "gan",
+        "_target_": target,
+        "frame_length": 256,
+        "hop_length": 128,
+        "discriminator": JUDGE,
+    }
     plain["scoring"]["metrics"], plain["scoring"]["audio_items"] = ["l1"], 0
     return plain
 
@@ -78,7 +103,9 @@ def _tensors(run: Run) -> dict[str, torch.Tensor]:
 
 
 def _same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())
+    return first.keys() == second.keys() and all(
+        torch.equal(value, second[name]) for name, value in first.items()
+    )
 
 
 def test_a_baseline_leaves_every_tensor_of_the_run(tmp_path: Path) -> None:
@@ -90,7 +117,9 @@ def test_a_baseline_leaves_every_tensor_of_the_run(tmp_path: Path) -> None:
     assert _same(before, _tensors(run)) and run.completed == set() and run.findings.iterations == 1
 
 
-def test_candidates_of_a_budget_begin_with_the_task_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_candidates_of_a_budget_begin_with_the_task_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = _trained(tmp_path)
     before, found = _tensors(run), []
     true_run = Train.run
@@ -114,8 +143,14 @@ def test_rows_of_a_branch_join_those_of_the_run_at_its_end(tmp_path: Path) -> No
     with run.branch(run.model, "side") as side:
         side.results.put({"key": "a", "kind": "x", "value": 2}, {"key": "side/b", "kind": "x"})
         side.finish("side/b", changed=True)
-        assert side.results.rows["a"]["value"] == 2 and [row["key"] for row in rows(run.folder)] == ["a"]
-    assert [(row["key"], row.get("value")) for row in rows(run.folder)] == [("a", 1), ("side/a", 2), ("side/b", None)]
+        assert side.results.rows["a"]["value"] == 2 and [
+            row["key"] for row in rows(run.folder)
+        ] == ["a"]
+    assert [(row["key"], row.get("value")) for row in rows(run.folder)] == [
+        ("a", 1),
+        ("side/a", 2),
+        ("side/b", None),
+    ]
     assert not (run.folder / "state.safetensors").exists()
     with pytest.raises(ConfigError), run.branch(run.model, "bad") as side:
         side.results.put({"key": "bad/c", "kind": "x"})
@@ -136,19 +171,28 @@ def _kill_at(count: int, part: str) -> None:
     os.replace = replace
 
 
-@pytest.mark.parametrize(("name", "kind", "options"), [("side", "SameSizeBaseline", SMALL), ("budget", "FitBudget", BUDGET)])
-def test_a_branch_killed_anywhere_ends_in_the_same_bits(tmp_path: Path, name: str, kind: str, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind", "options"),
+    [("side", "SameSizeBaseline", SMALL), ("budget", "FitBudget", BUDGET)],
+)
+def test_a_branch_killed_anywhere_ends_in_the_same_bits(
+    tmp_path: Path, name: str, kind: str, options: dict[str, Any]
+) -> None:
     steps = {"train": step("Train"), name: step(kind, **options), "again": step("Train", epochs=1)}
     steps["done"] = step("Evaluate", variant="pruned", file="model.apz")
     plain = _config(tmp_path, steps)
     start(tmp_path / "whole", plain)
     part = f"{tmp_path}/killed/training/{name}"
     for count in (2, 5, 3):
-        code = in_child(lambda count=count: (_kill_at(count, part), start(tmp_path / "killed", plain)))
+        code = in_child(
+            lambda count=count: (_kill_at(count, part), start(tmp_path / "killed", plain))
+        )
         assert code == -signal.SIGKILL, count
     start(tmp_path / "killed", plain)
     assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
-    first, second = (checkpoint.read(tmp_path / each / "state.safetensors") for each in ("whole", "killed"))
+    first, second = (
+        checkpoint.read(tmp_path / each / "state.safetensors") for each in ("whole", "killed")
+    )
     assert _same(first[0], second[0]) and first[1] == second[1]
     for file in [*(tmp_path / "whole").glob("*.safetensors"), tmp_path / "whole" / "model.apz"]:
         assert (tmp_path / "killed" / file.name).read_bytes() == file.read_bytes(), file.name
@@ -158,6 +202,10 @@ def test_nothing_but_a_branch_copies_a_run() -> None:
     for path in sorted(Path(audioprune.__file__).parent.rglob("*.py")):
         runs = {"run", "side"} if path.parent.name == "steps" else {"run"}
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in ("replace", "copy", "deepcopy"):
-                named = [argument.id for argument in node.args[:1] if isinstance(argument, ast.Name)]
+            if isinstance(node, ast.Call) and getattr(
+                node.func, "id", getattr(node.func, "attr", "")
+            ) in ("replace", "copy", "deepcopy"):
+                named = [
+                    argument.id for argument in node.args[:1] if isinstance(argument, ast.Name)
+                ]
                 assert not runs & set(named), f"{path}:{node.lineno}"

@@ -28,13 +28,17 @@ def _tensors() -> dict[str, torch.Tensor]:
 
 def test_round_trip_is_bit_exact(tmp_path: Path) -> None:
     written = _tensors()
-    path = checkpoint.write(tmp_path / "x.safetensors", written, {"epoch": 3, "nested": {"a": [1, 2.5]}})
+    path = checkpoint.write(
+        tmp_path / "x.safetensors", written, {"epoch": 3, "nested": {"a": [1, 2.5]}}
+    )
     read, meta = checkpoint.read(path)
     assert meta["epoch"] == 3 and meta["nested"] == {"a": [1, 2.5]}
     assert read.keys() == written.keys()
     for name, tensor in written.items():
         assert read[name].dtype == tensor.dtype and read[name].shape == tensor.shape
-        assert torch.equal(read[name].reshape(-1).view(torch.uint8), tensor.reshape(-1).view(torch.uint8))
+        assert torch.equal(
+            read[name].reshape(-1).view(torch.uint8), tensor.reshape(-1).view(torch.uint8)
+        )
 
 
 def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
@@ -50,7 +54,9 @@ def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
             read, meta = checkpoint.read(path)
         except CheckpointError:
             continue
-        assert meta["epoch"] == 3 and torch.equal(read["a"], _tensors()["a"]), f"bit flip at byte {place} went unnoticed"
+        assert meta["epoch"] == 3 and torch.equal(read["a"], _tensors()["a"]), (
+            f"bit flip at byte {place} went unnoticed"
+        )
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
@@ -115,11 +121,23 @@ def test_optimiser_state_survives_exactly(kind: str) -> None:
 
 
 def test_equal_content_is_equal_bytes(tmp_path: Path) -> None:
-    tensors = {"b": torch.arange(5.0), "a": torch.ones(2, 3, dtype=torch.int8), "é": torch.zeros(0)}
-    files = [checkpoint.write(tmp_path / f"{index}.safetensors", tensors, {"model": {"width": 3}, "note": "ü"}) for index in range(20)]
+    tensors = {
+        "b": torch.arange(5.0),
+        "a": torch.ones(2, 3, dtype=torch.int8),
+        "é": torch.zeros(0),
+    }
+    files = [
+        checkpoint.write(
+            tmp_path / f"{index}.safetensors", tensors, {"model": {"width": 3}, "note": "ü"}
+        )
+        for index in range(20)
+    ]
     assert len({file.read_bytes() for file in files}) == 1
     found, meta = checkpoint.read(files[0])
-    assert all(torch.equal(found[name], value) for name, value in tensors.items()) and meta["note"] == "ü"
+    assert (
+        all(torch.equal(found[name], value) for name, value in tensors.items())
+        and meta["note"] == "ü"
+    )
     header = int.from_bytes(files[0].read_bytes()[:8], "little")
     assert header % 8 == 0  # tensors stay aligned
 

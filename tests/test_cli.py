@@ -19,9 +19,19 @@ ADVERSARIAL = coded.GROUPS["task"]["adversarial"]
 MIXTURES = enhancement.GROUPS["data"]["noisy_mixtures"]
 
 
-def _run(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def _run(
+    *arguments: str, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from audioprune.cli import main; main()", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env={**os.environ, **environment}, timeout=120, check=False)
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        timeout=120,
+        check=False,
+    )
 
 
 def test_help_needs_no_torch() -> None:
@@ -29,13 +39,30 @@ def test_help_needs_no_torch() -> None:
         "import sys\nfrom audioprune import cli\n"
         "try:\n    cli.run_verb('prune', ['--cfg', 'job'])\nexcept SystemExit:\n    pass\n"
         "try:\n    cli.run_verb('prune', ['--help'])\nexcept SystemExit:\n    pass\n"
-        "print('heavy:', [m for m in ('torch', 'numba', 'scipy', 'matplotlib') if m in sys.modules])"
+        "print('heavy:', [m for m in ('torch', 'numba', 'scipy', 'matplotlib') if m in "
+        "sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
     assert "heavy: []" in found.stdout and "lambda_1" in found.stdout
 
 
-@pytest.mark.parametrize("verb", ["train", "prune", "quantize", "eval", "report", "info", "data", "listen", "generate", "doctor"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "train",
+        "prune",
+        "quantize",
+        "eval",
+        "report",
+        "info",
+        "data",
+        "listen",
+        "generate",
+        "doctor",
+    ],
+)
 def test_every_verb_has_help(verb: str, tmp_path: Path) -> None:
     found = _run(verb, "--help", cwd=tmp_path)
     assert found.returncode == 0 and f"audioprune {verb}" in found.stdout and not found.stderr
@@ -45,7 +72,18 @@ def test_every_verb_has_help(verb: str, tmp_path: Path) -> None:
 def test_overview_names_every_verb() -> None:
     found = _run("--help")
     assert found.returncode == 0
-    for verb in ("train", "prune", "quantize", "eval", "report", "info", "data", "listen", "generate", "doctor"):
+    for verb in (
+        "train",
+        "prune",
+        "quantize",
+        "eval",
+        "report",
+        "info",
+        "data",
+        "listen",
+        "generate",
+        "doctor",
+    ):
         assert f"\n  {verb} " in found.stdout
     assert _run().stdout == found.stdout
 
@@ -56,7 +94,10 @@ def test_overview_names_every_verb() -> None:
         (["trian"], "did you mean 'train'?"),
         (["prune", "model=lstmm"], "closest: lstm"),
         (["prune", "pipeline.lambda1=3"], "closest: lambda_1"),
-        (["prune", "-m", "pipeline=p3_trim,p3_mask", "pipeline.rewind=1ep"], "make one sweep per option"),
+        (
+            ["prune", "-m", "pipeline=p3_trim,p3_mask", "pipeline.rewind=1ep"],
+            "make one sweep per option",
+        ),
         (["prune", "pipeline.lambda_1=abc"], "could not be converted to Float"),
         (["prune", "pipeline.lambda_1=-3"], "expected a number >= 0, got -3"),
         (["prune", "seed=0,1"], "--multirun"),
@@ -64,7 +105,9 @@ def test_overview_names_every_verb() -> None:
         (["info", "format=jsn"], "closest: json"),
     ],
 )
-def test_wrong_usage_ends_with_code_2_and_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_wrong_usage_ends_with_code_2_and_one_line(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
     found = _run(*arguments, cwd=tmp_path, AUDIOPRUNE_CACHE=str(tmp_path / "cache"))
     assert found.returncode == 2, found.stderr
     assert message in found.stderr and "Traceback" not in found.stderr
@@ -90,19 +133,29 @@ def test_completion_installs() -> None:
     assert "complete" in _run("-sc", "install=bash").stdout
 
 
-@pytest.mark.parametrize(("model", "params", "mib"), [("fdnn", 9_054_369, 34.54), ("lstm", 30_217_377, 115.27)])
+@pytest.mark.parametrize(
+    ("model", "params", "mib"), [("fdnn", 9_054_369, 34.54), ("lstm", 30_217_377, 115.27)]
+)
 def test_info_prints_one_json_object(model: str, params: int, mib: float, tmp_path: Path) -> None:
     found = _run("info", f"model={model}", "format=json", cwd=tmp_path)
     assert found.returncode == 0, found.stderr
     facts = json.loads(found.stdout)
-    assert facts["params"] == params and facts["bytes_fp32"] == 4 * params and round(facts["mib_fp32"], 2) == mib
+    assert (
+        facts["params"] == params
+        and facts["bytes_fp32"] == 4 * params
+        and round(facts["mib_fp32"], 2) == mib
+    )
     assert sum(layer["params"] for layer in facts["layers"]) == params
-    assert facts["macs_per_second"] == pytest.approx(sum(layer["macs_per_second"] for layer in facts["layers"]))
+    assert facts["macs_per_second"] == pytest.approx(
+        sum(layer["macs_per_second"] for layer in facts["layers"])
+    )
 
 
 def test_doctor_answers() -> None:
     found = _run("doctor", "format=json")
-    assert found.returncode == 0 and {check["name"] for check in json.loads(found.stdout)["checks"]} >= {"torch", "pystoi", "pesq"}
+    assert found.returncode == 0 and {
+        check["name"] for check in json.loads(found.stdout)["checks"]
+    } >= {"torch", "pystoi", "pesq"}
 
 
 def _with_a_file_of(folder: Path, group: str, node: dict, config: dict, overrides: list[str]):
@@ -121,13 +174,18 @@ def test_the_parts_of_a_files_task_keep_their_types(tmp_path: Path) -> None:
     task.discriminator.stride = 3
     found = _with_a_file_of(tmp_path, "task", stored, task, ["task.discriminator.stride=3"])
     assert found.discriminator.width == 0.25 and found.discriminator.stride == 3
-    assert OmegaConf.get_type(found) is ADVERSARIAL and OmegaConf.get_type(found.discriminator) is DiscriminatorConfig
+    assert (
+        OmegaConf.get_type(found) is ADVERSARIAL
+        and OmegaConf.get_type(found.discriminator) is DiscriminatorConfig
+    )
 
 
 def test_what_a_group_leaves_open_comes_from_the_file(tmp_path: Path) -> None:
     """The folders of one's own corpus have no default; one that was moved is given again, the other stays the file's."""
     data = OmegaConf.structured(MIXTURES)
-    stored = OmegaConf.to_container(data) | {"_target_": "audioprune.data.speech.noisy_mixtures.NoisyMixtures"}
+    stored = OmegaConf.to_container(data) | {
+        "_target_": "audioprune.data.speech.noisy_mixtures.NoisyMixtures"
+    }
     data._target_ = stored["_target_"]
     assert OmegaConf.is_missing(data, "noise_root")
     data.speech_root = "moved"

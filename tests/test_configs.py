@@ -44,7 +44,10 @@ def hydra():
 
 
 def _options(group: str) -> list[str]:
-    return sorted(path.relative_to(CONF / group).with_suffix("").as_posix() for path in (CONF / group).rglob("*.yaml"))
+    return sorted(
+        path.relative_to(CONF / group).with_suffix("").as_posix()
+        for path in (CONF / group).rglob("*.yaml")
+    )
 
 
 def _compose(verb: str, *overrides: str) -> DictConfig:
@@ -57,7 +60,9 @@ def _compose(verb: str, *overrides: str) -> DictConfig:
 def _experiment(verb: str, option: str) -> DictConfig:
     """Compose an experiment and fill in what its data demand of the user; composing is what takes time here."""
     config = _compose(verb, f"experiment={option}")
-    for need in NEEDS.get(OmegaConf.to_container(config, resolve=False).get("data", {}).get("name", ""), []):
+    for need in NEEDS.get(
+        OmegaConf.to_container(config, resolve=False).get("data", {}).get("name", ""), []
+    ):
         key, _, value = need.partition("=")
         OmegaConf.update(config, key, value)
     return config
@@ -70,7 +75,9 @@ def _pipeline(verb: str, experiment: str) -> str:
     if "dcae10" in experiment:
         return "train"  # the unpruned model that the pruned one is compared with
     of_scenes = "p4_reach" if experiment.endswith("_desk") else "p4_literal"
-    return {"p1": "p1_sensitivity", "p2": "p2_unstructured", "p3": "p3_trim", "p4": of_scenes}[experiment[:2]]
+    return {"p1": "p1_sensitivity", "p2": "p2_unstructured", "p3": "p3_trim", "p4": of_scenes}[
+        experiment[:2]
+    ]
 
 
 def _targets(node: Any) -> list[str]:
@@ -97,7 +104,13 @@ def test_every_option_of_every_group_composes(verb: str) -> None:
     # Models, corpora and tasks are the same files under every verb, and composing takes the time.
     for group in ("model", "data", "task", "pipeline") if verb == "prune" else ("pipeline",):
         for option in _options(group):
-            _check(_compose(verb, f"{group}={option}", *(NEEDS.get(option, []) if group in ("data", "model") else [])))
+            _check(
+                _compose(
+                    verb,
+                    f"{group}={option}",
+                    *(NEEDS.get(option, []) if group in ("data", "model") else []),
+                )
+            )
             checked += 1
     for option in _options("experiment"):
         plain = _check(_experiment(verb, option))
@@ -109,7 +122,10 @@ def test_every_option_of_every_group_composes(verb: str) -> None:
 def test_every_tool_composes() -> None:
     for verb in ("info", "report", "data", "listen", "generate", "doctor"):
         schema.check(_compose(verb))
-    assert _compose("listen", "systems.DCAE=runs/a", "systems.DCAE_pr=runs/b").systems == {"DCAE": "runs/a", "DCAE_pr": "runs/b"}
+    assert _compose("listen", "systems.DCAE=runs/a", "systems.DCAE_pr=runs/b").systems == {
+        "DCAE": "runs/a",
+        "DCAE_pr": "runs/b",
+    }
     for option in _options("report"):
         schema.check(_compose("report", f"report={option}"))
     for option in _options("model"):
@@ -117,8 +133,20 @@ def test_every_tool_composes() -> None:
 
 
 def test_no_file_is_left_out() -> None:
-    known = {"model", "data", "task", "pipeline", "experiment", "report", "hydra", "reported", "platform"}
-    groups = {path.relative_to(CONF).parts[0] for path in CONF.rglob("*.yaml") if path.parent != CONF}
+    known = {
+        "model",
+        "data",
+        "task",
+        "pipeline",
+        "experiment",
+        "report",
+        "hydra",
+        "reported",
+        "platform",
+    }
+    groups = {
+        path.relative_to(CONF).parts[0] for path in CONF.rglob("*.yaml") if path.parent != CONF
+    }
     assert groups <= known, f"say here how {groups - known} is checked"
     assert len(list(CONF.rglob("*.yaml"))) >= 28
 
@@ -130,13 +158,19 @@ def test_every_experiment_has_a_desk_sibling() -> None:
             assert f"{name}_desk" in names, f"{name} has no sibling that runs on two cores"
 
 
-@pytest.mark.parametrize("experiment", [name for name in _options("experiment") if name.endswith("_desk")])
+@pytest.mark.parametrize(
+    "experiment", [name for name in _options("experiment") if name.endswith("_desk")]
+)
 def test_desk_models_build_and_run(experiment: str) -> None:
     from audioprune.experiment.model_io import build_model
 
-    config = OmegaConf.to_container(_compose("prune", f"experiment={experiment}").model, resolve=True)
+    config = OmegaConf.to_container(
+        _compose("prune", f"experiment={experiment}").model, resolve=True
+    )
     model = build_model(agreement.complete_model(config), trusted=True).eval()
-    few = "frames" in model.example_input.__code__.co_varnames and not hasattr(model, "classes")  # classifiers pool over time
+    few = "frames" in model.example_input.__code__.co_varnames and not hasattr(
+        model, "classes"
+    )  # classifiers pool over time
     example = model.example_input(frames=5) if few else model.example_input()
     assert model(*(example if isinstance(example, tuple) else (example,))).shape[0] == 1
 
@@ -166,7 +200,9 @@ def test_wrong_numbers_are_refused_before_work(override: str, message: str) -> N
 
 def test_hash_stands_for_what_can_change_a_result() -> None:
     plain = OmegaConf.to_container(_compose("prune"), resolve=True)
-    other_runtime = OmegaConf.to_container(_compose("prune", "runtime.threads=2", "runtime.folder=/x"), resolve=True)
+    other_runtime = OmegaConf.to_container(
+        _compose("prune", "runtime.threads=2", "runtime.folder=/x"), resolve=True
+    )
     other_seed = OmegaConf.to_container(_compose("prune", "seed=1"), resolve=True)
     assert config_hash(plain) == config_hash(other_runtime) != config_hash(other_seed)
     assert run_name(plain) == f"fdnn-p2_unstructured-{config_hash(plain)}"
@@ -178,13 +214,25 @@ def test_the_task_follows_the_model() -> None:
 
 
 def test_keys_of_an_experiments_own_pipeline_are_known() -> None:
-    line = ["experiment=p3/ddsp_nsynth", "data=nsynth", "data.root=/n", "pipeline.criterion=information", "pipeline.scope=global"]
+    line = [
+        "experiment=p3/ddsp_nsynth",
+        "data=nsynth",
+        "data.root=/n",
+        "pipeline.criterion=information",
+        "pipeline.scope=global",
+    ]
     assert _check(_compose("prune", *line))["pipeline"]["criterion"] == "information"
 
 
-@pytest.mark.parametrize(("verb", "pipeline"), [("prune", "magnitude"), ("train", "p2_unstructured"), ("eval", "quantize")])
+@pytest.mark.parametrize(
+    ("verb", "pipeline"),
+    [("prune", "magnitude"), ("train", "p2_unstructured"), ("eval", "quantize")],
+)
 def test_a_pipeline_on_the_command_line_wins(verb: str, pipeline: str) -> None:
-    for order in ((f"pipeline={pipeline}", "experiment=p3/ddsp_nsynth_desk"), ("experiment=p3/ddsp_nsynth_desk", f"pipeline={pipeline}")):
+    for order in (
+        (f"pipeline={pipeline}", "experiment=p3/ddsp_nsynth_desk"),
+        ("experiment=p3/ddsp_nsynth_desk", f"pipeline={pipeline}"),
+    ):
         assert _compose(verb, *order).pipeline.name == pipeline
 
 
@@ -205,12 +253,23 @@ def _own_keys(experiment: str) -> dict[str, Any]:
 
 
 def test_every_experiment_accepts_every_corpus_of_its_kind() -> None:
-    assert {name for names in CORPORA.values() for name in names} == {name for name in _options("data") if not name.endswith("_desk")}
-    nodes = {name: node for module in schema.GROUP_MODULES for name, node in module.GROUPS["data"].items()}
+    assert {name for names in CORPORA.values() for name in names} == {
+        name for name in _options("data") if not name.endswith("_desk")
+    }
+    nodes = {
+        name: node
+        for module in schema.GROUP_MODULES
+        for name, node in module.GROUPS["data"].items()
+    }
     for experiment in _options("experiment"):
         for corpus in CORPORA[experiment[:2]]:
-            roots = {key.removeprefix("data."): value for key, _, value in (need.partition("=") for need in NEEDS.get(corpus, []))}
-            schema.check(OmegaConf.merge(OmegaConf.structured(nodes[corpus]), roots, _own_keys(experiment)))
+            roots = {
+                key.removeprefix("data."): value
+                for key, _, value in (need.partition("=") for need in NEEDS.get(corpus, []))
+            }
+            schema.check(
+                OmegaConf.merge(OmegaConf.structured(nodes[corpus]), roots, _own_keys(experiment))
+            )
 
 
 @pytest.mark.parametrize(
@@ -225,10 +284,15 @@ def test_every_experiment_accepts_every_corpus_of_its_kind() -> None:
 )
 def test_other_corpora_compose_and_decide_what_is_shared(line: list[str]) -> None:
     plain = _check(_compose("prune", *line))
-    decided = {"task": ("sample_rate", "classes", "pitches"), "model": ("sample_rate", "mels", "bins", "conditioning", "frames_per_second")}
+    decided = {
+        "task": ("sample_rate", "classes", "pitches"),
+        "model": ("sample_rate", "mels", "bins", "conditioning", "frames_per_second"),
+    }
     for group, keys in decided.items():
         for key in keys:
-            assert plain[group].get(key) is None, f"{line[0]} sets {group}.{key}, which the corpus decides"
+            assert plain[group].get(key) is None, (
+                f"{line[0]} sets {group}.{key}, which the corpus decides"
+            )
 
 
 def test_shared_arguments_follow_by_default() -> None:
@@ -236,27 +300,48 @@ def test_shared_arguments_follow_by_default() -> None:
         for group in ("task", "model"):
             for name, node in module.GROUPS[group].items():
                 keys = set(agreement.FOLLOWS[group]) & set(OmegaConf.structured(node))
-                told = {("enhancement", "frame_length"), ("enhancement", "hop_length"), ("wavenet", "classes")}
-                told |= {("next_sample", "families"), ("next_sample", "instruments")}  # 0 tells none
+                told = {
+                    ("enhancement", "frame_length"),
+                    ("enhancement", "hop_length"),
+                    ("wavenet", "classes"),
+                }
+                told |= {
+                    ("next_sample", "families"),
+                    ("next_sample", "instruments"),
+                }  # 0 tells none
                 for key in keys:
-                    assert (name, key) in told or OmegaConf.structured(node)[key] is None, f"{group} {name}.{key}"
+                    assert (name, key) in told or OmegaConf.structured(node)[key] is None, (
+                        f"{group} {name}.{key}"
+                    )
 
 
 def test_a_pattern_of_speakers_passes_the_command_line() -> None:
     pattern = r"^(?P<speaker>[^/]+)/(x|\d{3})"
     for option in ("noisy_mixtures", "coded_folder", "paired_folder"):
-        config = _compose("data", f"data={option}", f'data.speaker="{pattern}"', *NEEDS.get(option, []))
+        config = _compose(
+            "data", f"data={option}", f'data.speaker="{pattern}"', *NEEDS.get(option, [])
+        )
         assert config.data.speaker == pattern and config.data.speaker_csv is None
 
 
-@pytest.mark.parametrize("experiment", [f"p4/{name}" for name in ("vgg_2018_desk", "densenet_2018_desk", "cp_resnet_2017", "resnet_2017")])
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        f"p4/{name}"
+        for name in ("vgg_2018_desk", "densenet_2018_desk", "cp_resnet_2017", "resnet_2017")
+    ],
+)
 def test_a_folder_of_three_classes_decides_them(experiment: str) -> None:
     from types import SimpleNamespace
 
     from audioprune.experiment.model_io import instantiate
 
-    plain = _check(_compose("prune", f"experiment={experiment}", "data=class_folder", "data.root=/c"))
-    features = SimpleNamespace(sample_rate=32000, hop_length=320, mels=plain["data"]["mels"], shape=(2, 256, 1001))
+    plain = _check(
+        _compose("prune", f"experiment={experiment}", "data=class_folder", "data.root=/c")
+    )
+    features = SimpleNamespace(
+        sample_rate=32000, hop_length=320, mels=plain["data"]["mels"], shape=(2, 256, 1001)
+    )
     corpus = SimpleNamespace(sample_rate=32000, classes=("bus", "park", "tram"), features=features)
     task = instantiate(agreement.complete_task(plain["task"], corpus))
     model = agreement.complete_model(plain["model"], task, corpus)

@@ -16,8 +16,12 @@ def _noise(*shape, seed=0, dtype=torch.float64):
 
 
 def _torch_stft(x, n_fft=320, hop=160, window=None):
-    window = torch.hamming_window(n_fft, periodic=False, dtype=x.dtype) if window is None else window
-    return torch.stft(x, n_fft, hop, n_fft, window, center=True, pad_mode="constant", return_complex=True).transpose(-1, -2)
+    window = (
+        torch.hamming_window(n_fft, periodic=False, dtype=x.dtype) if window is None else window
+    )
+    return torch.stft(
+        x, n_fft, hop, n_fft, window, center=True, pad_mode="constant", return_complex=True
+    ).transpose(-1, -2)
 
 
 @pytest.mark.parametrize("length", [1, 159, 160, 320, 16000, 16037])
@@ -31,15 +35,26 @@ def test_analysis_equals_torch_stft(length):
 def test_analysis_equals_torch_stft_for_another_transform():
     x = _noise(3, 1000)
     stft = dsp.STFT(n_fft=256, hop_length=64, window="hann")
-    torch.testing.assert_close(stft.analysis(x), _torch_stft(x, 256, 64, torch.hann_window(256, dtype=x.dtype)), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        stft.analysis(x),
+        _torch_stft(x, 256, 64, torch.hann_window(256, dtype=x.dtype)),
+        rtol=0,
+        atol=1e-12,
+    )
 
 
 def test_frame_and_bin_counts():
     stft = dsp.STFT()
-    assert (stft.bins, stft.frames(16037), stft.analysis(_noise(16037)).shape) == (161, 101, (101, 161))
+    assert (stft.bins, stft.frames(16037), stft.analysis(_noise(16037)).shape) == (
+        161,
+        101,
+        (101, 161),
+    )
 
 
-@pytest.mark.parametrize("stft", [dsp.STFT(), dsp.STFT(512, 128, "hann"), dsp.STFT(100, 33), dsp.STFT(320, 160, "hann")])
+@pytest.mark.parametrize(
+    "stft", [dsp.STFT(), dsp.STFT(512, 128, "hann"), dsp.STFT(100, 33), dsp.STFT(320, 160, "hann")]
+)
 @pytest.mark.parametrize("ola_norm", dsp.OLA_NORMS)
 @pytest.mark.parametrize("length", [1, 131, 4037])
 def test_round_trip_is_exact(stft, ola_norm, length):
@@ -51,7 +66,9 @@ def test_round_trip_is_exact(stft, ola_norm, length):
 def test_two_hamming_windows_at_half_their_length_add_up_to_almost_a_constant():
     window = torch.hamming_window(320, periodic=False, dtype=torch.float64)
     total = window[:160] + window[160:]
-    assert float(total.min()) == pytest.approx(1.0755, abs=5e-5) and float(total.max()) == pytest.approx(1.08, abs=5e-5)
+    assert float(total.min()) == pytest.approx(1.0755, abs=5e-5) and float(
+        total.max()
+    ) == pytest.approx(1.08, abs=5e-5)
 
 
 def test_round_trip_default_length():
@@ -62,9 +79,13 @@ def test_round_trip_default_length():
 
 def test_window_squared_is_torch_istft_and_window_is_not():
     x = _noise(2, 16037)
-    spectrum = dsp.STFT().analysis(x) * torch.rand(2, 101, 161, generator=torch.Generator().manual_seed(1), dtype=x.dtype)
+    spectrum = dsp.STFT().analysis(x) * torch.rand(
+        2, 101, 161, generator=torch.Generator().manual_seed(1), dtype=x.dtype
+    )
     window = torch.hamming_window(320, periodic=False, dtype=x.dtype)
-    oracle = torch.istft(spectrum.transpose(-1, -2), 320, 160, 320, window, center=True, length=16037)
+    oracle = torch.istft(
+        spectrum.transpose(-1, -2), 320, 160, 320, window, center=True, length=16037
+    )
     squared = dsp.STFT().synthesis(spectrum, 16037, "window_squared")
     plain = dsp.STFT().synthesis(spectrum, 16037, "window")
     torch.testing.assert_close(squared, oracle, rtol=0, atol=1e-12)
@@ -84,8 +105,12 @@ def test_window_convention_divides_by_the_sum_of_windows():
 def test_gradients(ola_norm):
     stft = dsp.STFT(n_fft=8, hop_length=4)
     x = _noise(2, 19).requires_grad_()
-    assert torch.autograd.gradcheck(lambda s: stft.synthesis(stft.analysis(s) * 0.5j, 19, ola_norm), (x,))
-    assert torch.autograd.gradcheck(lambda s: dsp.overlap_add_mean(dsp.frame_signal(s, 8, 3) ** 2, 3, 19), (x,))
+    assert torch.autograd.gradcheck(
+        lambda s: stft.synthesis(stft.analysis(s) * 0.5j, 19, ola_norm), (x,)
+    )
+    assert torch.autograd.gradcheck(
+        lambda s: dsp.overlap_add_mean(dsp.frame_signal(s, 8, 3) ** 2, 3, 19), (x,)
+    )
 
 
 @pytest.mark.parametrize("chunk", [1, 160, 233])
@@ -104,7 +129,9 @@ def test_streaming_equals_batch(stft, ola_norm, chunk):
             pieces.append(synthesis.push(changed[:, start : start + part.shape[-2]]))
             start += part.shape[-2]
         signal = torch.cat([*pieces, synthesis.flush(1037)], dim=-1)
-        torch.testing.assert_close(signal, stft.synthesis(changed, 1037, ola_norm), rtol=0, atol=1e-9)
+        torch.testing.assert_close(
+            signal, stft.synthesis(changed, 1037, ola_norm), rtol=0, atol=1e-9
+        )
 
 
 def test_streaming_one_hop_gives_one_frame():
@@ -154,7 +181,9 @@ def test_transform_refuses_signals_and_spectra():
         stft.synthesis(torch.zeros(4, 161, dtype=torch.complex64), ola_norm="windows")
 
 
-@pytest.mark.parametrize(("length", "count"), [(1, 1), (320, 1), (321, 2), (480, 2), (481, 3), (16000, 99)])
+@pytest.mark.parametrize(
+    ("length", "count"), [(1, 1), (320, 1), (321, 2), (480, 2), (481, 3), (16000, 99)]
+)
 def test_framing_covers_and_joins(length, count):
     x = _noise(2, length)
     frames = dsp.frame_signal(x, 320, 160)
@@ -174,8 +203,13 @@ def test_overlap_add_by_hand():
 
 
 def test_ideal_ratio_mask():
-    speech, noise = torch.tensor([3.0, 1.0, 0.0, 0.0, 2.0]), torch.tensor([4.0, 1.0, 2.0, 0.0, 0.0])
-    torch.testing.assert_close(dsp.ideal_ratio_mask(speech, noise), torch.tensor([0.6, math.sqrt(0.5), 0.0, 0.0, 1.0]))
+    speech, noise = (
+        torch.tensor([3.0, 1.0, 0.0, 0.0, 2.0]),
+        torch.tensor([4.0, 1.0, 2.0, 0.0, 0.0]),
+    )
+    torch.testing.assert_close(
+        dsp.ideal_ratio_mask(speech, noise), torch.tensor([0.6, math.sqrt(0.5), 0.0, 0.0, 1.0])
+    )
     with pytest.raises(DataError, match="one shape"):
         dsp.ideal_ratio_mask(speech, noise[:2])
 
@@ -233,7 +267,9 @@ def test_levels(make):
     assert dsp.rms(x).tolist() == [2.5, 1.0]
     np.testing.assert_allclose(dsp.rms(dsp.set_rms(x, 0.1)), [0.1, 0.1], rtol=1e-6)
     np.testing.assert_allclose(dsp.rms_gain(x), [0.4, 1.0], rtol=1e-6)
-    np.testing.assert_allclose(dsp.loudness_db(make([[0.1, -0.1], [0.0, 0.0]])), [-20.0, -100.0], rtol=1e-6)
+    np.testing.assert_allclose(
+        dsp.loudness_db(make([[0.1, -0.1], [0.0, 0.0]])), [-20.0, -100.0], rtol=1e-6
+    )
     with pytest.raises(DataError, match="not silent"):
         dsp.set_rms(x * 0)
     with pytest.raises(DataError, match="not silent"):
@@ -246,13 +282,18 @@ def test_levels(make):
 
 def test_loudness_curve():
     x = torch.cat([torch.ones(320), torch.full((320,), 0.01)])
-    assert dsp.loudness_db(dsp.frame_signal(x, 320, 320)).tolist() == pytest.approx([0.0, -40.0], abs=1e-4)
+    assert dsp.loudness_db(dsp.frame_signal(x, 320, 320)).tolist() == pytest.approx(
+        [0.0, -40.0], abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("snr_db", [-5, -2.5, 0, 5, 40, -60])
 def test_mix_at_snr_is_exact(snr_db):
     rng = np.random.default_rng(3)
-    speech, noise = (rng.standard_normal(16000) * 0.05).astype(np.float32), rng.standard_normal(16000).astype(np.float32) * 7
+    speech, noise = (
+        (rng.standard_normal(16000) * 0.05).astype(np.float32),
+        rng.standard_normal(16000).astype(np.float32) * 7,
+    )
     mixture, scaled = dsp.mix_at_snr(speech, noise, snr_db)
     assert mixture.dtype == scaled.dtype == np.float64
     measured = 10 * np.log10(np.sum(speech.astype(np.float64) ** 2) / np.sum(scaled**2))

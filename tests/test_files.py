@@ -12,7 +12,17 @@ from pathlib import Path
 import pytest
 
 from audioprune.errors import OutputError
-from audioprune.files import append_line, check_writable, drop_leftovers, lock, read_lines, sha256, sha256_file, write_atomic, write_json
+from audioprune.files import (
+    append_line,
+    check_writable,
+    drop_leftovers,
+    lock,
+    read_lines,
+    sha256,
+    sha256_file,
+    write_atomic,
+    write_json,
+)
 
 
 def test_write_atomic_leaves_exactly_one_file(tmp_path: Path) -> None:
@@ -94,16 +104,22 @@ def test_the_first_failure_is_the_one_that_is_told(tmp_path: Path) -> None:
 def test_a_stale_lock_is_taken_over_by_one_process_only(tmp_path: Path) -> None:
     """Many processes find the lock of a dead one at once; whatever the order, one holds the folder at a time."""
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom audioprune.errors import OutputError\nfrom audioprune.files import lock\n"
+        "import sys, time\nfrom pathlib import Path\nfrom audioprune.errors import "
+        "OutputError\nfrom audioprune.files import lock\n"
         f"folder = Path({str(tmp_path)!r})\n"
         "while not (folder / 'go').exists():\n    pass\n"
-        "try:\n    with lock(folder):\n        print('held', flush=True)\n        time.sleep(1.5)\n"
-        "except OutputError as error:\n    print('refused' if 'in use' in str(error) else error, flush=True)\n"
+        "try:\n    with lock(folder):\n        print('held', flush=True)\n        "
+        "time.sleep(1.5)\n"
+        "except OutputError as error:\n    print('refused' if 'in use' in str(error) else "
+        "error, flush=True)\n"
     )
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     (tmp_path / ".lock").write_text(f"{dead.pid} {os.uname().nodename}")
-    others = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(5)]
+    others = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        for _ in range(5)
+    ]
     time.sleep(0.5)
     (tmp_path / "go").touch()
     answers = sorted(other.communicate(timeout=30)[0].strip() for other in others)

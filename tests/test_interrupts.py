@@ -14,7 +14,9 @@ from audioprune.interrupts import check_stop, graceful, stop_requested
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_only_asks(number: signal.Signals, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_first_signal_only_asks(
+    number: signal.Signals, capfd: pytest.CaptureFixture[str]
+) -> None:
     before = signal.getsignal(number)
     with graceful():
         check_stop()
@@ -22,7 +24,11 @@ def test_the_first_signal_only_asks(number: signal.Signals, capfd: pytest.Captur
         assert stop_requested()
         with pytest.raises(InterruptedRun, match="the same command resumes it") as caught:
             check_stop()
-    assert caught.value.exit_code == 130 and signal.getsignal(number) is before and not stop_requested()
+    assert (
+        caught.value.exit_code == 130
+        and signal.getsignal(number) is before
+        and not stop_requested()
+    )
     assert "again: stop at once" in capfd.readouterr().err
 
 

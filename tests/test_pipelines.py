@@ -22,9 +22,17 @@ from audioprune.experiment.model_io import load_model_file
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 NAMES = sorted(path.stem for path in (CONF / "pipeline").glob("*.yaml"))
-SCHEDULE = one("SensitivityPruner", {"sensitivities": {"layers.0.weight": 0.5}}, end=2, frequency=1)
+SCHEDULE = one(
+    "SensitivityPruner", {"sensitivities": {"layers.0.weight": 0.5}}, end=2, frequency=1
+)
 KNOBS: dict[str, dict[str, Any]] = {
-    "budget": {"metric": "loss", "max_drop": 10.0, "candidates": 2, "betas": [0.0, 0.5], "levels": [4]},
+    "budget": {
+        "metric": "loss",
+        "max_drop": 10.0,
+        "candidates": 2,
+        "betas": [0.0, 0.5],
+        "levels": [4],
+    },
     "curves": {"metrics": ["loss"], "betas": [0.0, 0.5]},
     "distiller": {"schedule": SCHEDULE},
     "magnitude": {"rounds": 2, "finetune_epochs": 1},
@@ -32,10 +40,22 @@ KNOBS: dict[str, dict[str, Any]] = {
     "p1_sensitivity": {"schedule": SCHEDULE},
     **dict.fromkeys(
         ("p2_baseline", "p2_structured", "p2_unstructured"),
-        {"lambda_1": 0.0, "max_iterations": 2, "min_removed": 0.0, "finetune_epochs": 1, "iteration_metrics": ["si_sdr"]},
+        {
+            "lambda_1": 0.0,
+            "max_iterations": 2,
+            "min_removed": 0.0,
+            "finetune_epochs": 1,
+            "iteration_metrics": ["si_sdr"],
+        },
     ),
-    **dict.fromkeys(("p3_mask", "p3_trim"), {"rounds": 2, "rewind": "1it", "samples": 20, "audio_rounds": []}),
-    **{name: {"prox_epochs": 1} for name in NAMES if name.startswith("p4") and name != "p4_baseline"},
+    **dict.fromkeys(
+        ("p3_mask", "p3_trim"), {"rounds": 2, "rewind": "1it", "samples": 20, "audio_rounds": []}
+    ),
+    **{
+        name: {"prox_epochs": 1}
+        for name in NAMES
+        if name.startswith("p4") and name != "p4_baseline"
+    },
     "p4_admm": {"finetune_epochs": 1},
 }
 
@@ -46,7 +66,9 @@ class Bands(Dataset):
     classes = ("low", "high")
 
     def __init__(self, count: int, seed: int) -> None:
-        self.features = torch.randn(count, 2, 48, 48, generator=torch.Generator().manual_seed(seed))
+        self.features = torch.randn(
+            count, 2, 48, 48, generator=torch.Generator().manual_seed(seed)
+        )
         self.labels = [place % 2 for place in range(count)]
         for features, label in zip(self.features, self.labels, strict=True):
             features[:, 24 * label : 24 * label + 24] += 1.0
@@ -118,14 +140,33 @@ def _pipeline(name: str) -> dict[str, Any]:
 
 def _plain(name: str, folder: Path) -> dict[str, Any]:
     """Return a tiny experiment of the pipeline's paper."""
-    plain = config({}, folder / "cache", training={"epochs": 2}, pipeline=_pipeline(name), runtime={"save_every_s": 60.0})
+    plain = config(
+        {},
+        folder / "cache",
+        training={"epochs": 2},
+        pipeline=_pipeline(name),
+        runtime={"save_every_s": 60.0},
+    )
     if name.startswith("p3"):
-        plain |= {"model": {"name": "net", "_target_": "lottery_toys.Net"}, "data": {"_target_": "lottery_toys.Data", "name": "sums"}}
+        plain |= {
+            "model": {"name": "net", "_target_": "lottery_toys.Net"},
+            "data": {"_target_": "lottery_toys.Data", "name": "sums"},
+        }
         plain["task"] = {"_target_": "lottery_toys.Task", "name": "toy"}
     if name.startswith("p4"):
-        vgg = {"name": "vgg", "_target_": "audioprune.models.vgg.VGG", "classes": 2, "width": 2, "mels": 48}
+        vgg = {
+            "name": "vgg",
+            "_target_": "audioprune.models.vgg.VGG",
+            "classes": 2,
+            "width": 2,
+            "mels": 48,
+        }
         plain |= {"model": vgg, "data": {"_target_": "test_pipelines.Scenes", "name": "bands"}}
-        plain["task"] = {"_target_": "audioprune.tasks.scenes.SceneClassification", "name": "scenes", "classes": 2}
+        plain["task"] = {
+            "_target_": "audioprune.tasks.scenes.SceneClassification",
+            "name": "scenes",
+            "classes": 2,
+        }
     if name in ("evaluate", "quantize"):
         made = {"done": step("Evaluate", variant="uncompressed", file="model.safetensors")}
         start(folder / "made", config(made, folder / "cache"))
@@ -134,7 +175,9 @@ def _plain(name: str, folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_file_that_a_row_names_is_the_one_that_was_measured(tmp_path: Path, composed: dict[str, Any], name: str) -> None:
+def test_every_file_that_a_row_names_is_the_one_that_was_measured(
+    tmp_path: Path, composed: dict[str, Any], name: str
+) -> None:
     plain = _plain(name, tmp_path)
     assert start(tmp_path / "run", plain) == "finished"
     named = [row for row in rows(tmp_path / "run") if row.get("file")]
@@ -145,5 +188,7 @@ def test_every_file_that_a_row_names_is_the_one_that_was_measured(tmp_path: Path
         loaded = load_model_file(file, plain["model"])
         assert file.stat().st_size == row["bytes_file"]
         if "nonzero" in row or "params_nonzero" in row:
-            nonzero = sum(int(parameter.count_nonzero()) for parameter in loaded.model.parameters())
+            nonzero = sum(
+                int(parameter.count_nonzero()) for parameter in loaded.model.parameters()
+            )
             assert nonzero == row.get("nonzero", row.get("params_nonzero"))

@@ -15,14 +15,18 @@ def test_short_jobs_off_a_terminal_stay_silent(capsys: pytest.CaptureFixture[str
     assert found.err == "" and found.out == ""
 
 
-def test_long_jobs_print_plain_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_jobs_print_plain_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     clock = iter(range(0, 1000, 6))
     monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))
     with progress("train", 10) as display:
         for _ in range(10):
             display.advance(1, "loss 0.5")
     lines = capsys.readouterr().err.splitlines()
-    assert lines and all(line.startswith("train: ") and "loss 0.5" in line and "s left" in line for line in lines)
+    assert lines and all(
+        line.startswith("train: ") and "loss 0.5" in line and "s left" in line for line in lines
+    )
 
 
 def test_skipped_pieces_do_not_enter_the_estimate(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,8 +35,10 @@ class Line(NamedTuple):
     Attributes:
         words: Words that this command alone has.
         tiny: Overrides that make it a matter of a second.
-        swaps: What is put in place of its placeholders; a run that is made when first asked for stands in braces.
-        without: Words that are left out in the default suite; with them the command is a slow test.
+        swaps: What is put in place of its placeholders; a run that is made when first asked for
+            stands in braces.
+        without: Words that are left out in the default suite; with them the command is a slow
+            test.
     """
 
     words: str
@@ -46,39 +48,105 @@ class Line(NamedTuple):
 
 
 QUICK = (
-    *("training.epochs=1", "scoring.metrics=[si_sdr]", "scoring.latency_repeats=0", "scoring.audio_items=0"),
+    *(
+        "training.epochs=1",
+        "scoring.metrics=[si_sdr]",
+        "scoring.latency_repeats=0",
+        "scoring.audio_items=0",
+    ),
     *("runtime.metric_workers=0", "runtime.device=cpu", "runtime.threads=1"),
 )
-FEW = ("data.train_mixtures=4", "data.valid_mixtures=2", "data.test_mixtures=1", "data.test_snr_db=[-5]", "data.babble_share=0")
+FEW = (
+    "data.train_mixtures=4",
+    "data.valid_mixtures=2",
+    "data.test_mixtures=1",
+    "data.test_snr_db=[-5]",
+    "data.babble_share=0",
+)
 MADE = (
-    *("data.minutes=0.1", "data.valid_minutes=0.05", "data.test_minutes=0.05", "data.utterance_s=[1,1.2]", "data.noise_s=2"),
+    *(
+        "data.minutes=0.1",
+        "data.valid_minutes=0.05",
+        "data.test_minutes=0.05",
+        "data.utterance_s=[1,1.2]",
+        "data.noise_s=2",
+    ),
     *("data.speakers=2", "data.valid_speakers=1", "data.test_speakers=1"),
 )
 SMALL = ("model.width=4", "model.depth=2", "training.batch_size=4", "training.finetune_epochs=1")
 ONE = ("pipeline.max_iterations=1", "pipeline.sensitivity_items=1", "pipeline.levels=4")
 FOLDERS = (("/audio/speech", "audio/speech"), ("/audio/noise", "audio/noise"))
-MIXED = (("data.speech_root=...", "data.speech_root=audio/speech"), ("data.noise_root=...", "data.noise_root=audio/noise"))
+MIXED = (
+    ("data.speech_root=...", "data.speech_root=audio/speech"),
+    ("data.noise_root=...", "data.noise_root=audio/noise"),
+)
 NOTES = (
-    *("data.sample_rate=16000", "data.duration_s=0.4", "data.segment_s=0.4", "model.hidden=4", "model.depth=1", "model.latent=2"),
-    *("model.encoder_width=4", "model.partials=4", "model.filter_size=8", "model.reverb_length=100", "training.batch_size=4"),
+    *(
+        "data.sample_rate=16000",
+        "data.duration_s=0.4",
+        "data.segment_s=0.4",
+        "model.hidden=4",
+        "model.depth=1",
+        "model.latent=2",
+    ),
+    *(
+        "model.encoder_width=4",
+        "model.partials=4",
+        "model.filter_size=8",
+        "model.reverb_length=100",
+        "training.batch_size=4",
+    ),
     *("pipeline.rounds=1", "pipeline.evidence_items=8", "pipeline.rewind=0ep"),
 )
 HEARD = ("items=1", "duration_s=[0.3,2]")
 COMMANDS = (
-    Line("prune experiment=p2/fdnn_desk data=noisy_mixtures", (*QUICK, *FEW, *SMALL, *ONE), FOLDERS),
+    Line(
+        "prune experiment=p2/fdnn_desk data=noisy_mixtures", (*QUICK, *FEW, *SMALL, *ONE), FOLDERS
+    ),
     Line("data action=check root=/audio/speech", (), FOLDERS[:1]),
-    Line("eval checkpoint=runs/prune/<run>/model.apz", (*QUICK, *FEW), (("runs/prune/<run>", "{pruned}"), *MIXED)),
-    Line("prune model=own", (*QUICK, *FEW, *MADE, *ONE, "training.finetune_epochs=1"), ((" ...", ""),)),
-    Line("prune pipeline=curves", (*QUICK, *FEW, *MADE, *ONE[1:2], "pipeline.betas=[0,0.5]"), (("runs/train/<run>", "{trained}"),)),
+    Line(
+        "eval checkpoint=runs/prune/<run>/model.apz",
+        (*QUICK, *FEW),
+        (("runs/prune/<run>", "{pruned}"), *MIXED),
+    ),
+    Line(
+        "prune model=own",
+        (*QUICK, *FEW, *MADE, *ONE, "training.finetune_epochs=1"),
+        ((" ...", ""),),
+    ),
+    Line(
+        "prune pipeline=curves",
+        (*QUICK, *FEW, *MADE, *ONE[1:2], "pipeline.betas=[0,0.5]"),
+        (("runs/train/<run>", "{trained}"),),
+    ),
     Line(
         "prune pipeline=budget",
-        (*QUICK, *FEW, *MADE, *ONE[1:2], "pipeline.betas=[0,0.5]", "pipeline.candidates=2", "pipeline.finetune_epochs=1"),
+        (
+            *QUICK,
+            *FEW,
+            *MADE,
+            *ONE[1:2],
+            "pipeline.betas=[0,0.5]",
+            "pipeline.candidates=2",
+            "pipeline.finetune_epochs=1",
+        ),
         (("runs/train/<run>", "{trained}"),),
     ),
     Line("prune experiment=p2/fdnn_desk pipeline=distiller", (*QUICK, *FEW, *MADE, *SMALL)),
-    Line("prune experiment=p3/ddsp_nsynth data=nsynth", (*QUICK, *NOTES), (("/corpora/nsynth", "notes"),)),
-    Line("generate checkpoint=runs/prune/<run>", ("duration_s=0.1",), (("runs/prune/<run>", "{lottery}"),)),
-    Line("prune -m experiment=p2/fdnn_desk pipeline.lambda_1=0,1 seed=0,1", (*QUICK, *FEW, *MADE, *SMALL, *ONE)),
+    Line(
+        "prune experiment=p3/ddsp_nsynth data=nsynth",
+        (*QUICK, *NOTES),
+        (("/corpora/nsynth", "notes"),),
+    ),
+    Line(
+        "generate checkpoint=runs/prune/<run>",
+        ("duration_s=0.1",),
+        (("runs/prune/<run>", "{lottery}"),),
+    ),
+    Line(
+        "prune -m experiment=p2/fdnn_desk pipeline.lambda_1=0,1 seed=0,1",
+        (*QUICK, *FEW, *MADE, *SMALL, *ONE),
+    ),
     Line(
         "prune -m experiment=p2/fdnn_desk pipeline=magnitude",
         (*QUICK, *FEW, *MADE, *SMALL, "pipeline.levels=4"),
@@ -88,13 +156,24 @@ COMMANDS = (
     Line(
         "listen test=pruned systems.DCAE=runs/train/<run> systems.DCAE_pr=runs/prune/<run>",
         (*HEARD, *FEW, *MADE),
-        (("runs/train/<run>", "{trained}"), ("runs/prune/<run>", "{pruned}"), ("data=...", "data=synthetic_speech")),
+        (
+            ("runs/train/<run>", "{trained}"),
+            ("runs/prune/<run>", "{pruned}"),
+            ("data=...", "data=synthetic_speech"),
+        ),
     ),
-    Line("listen systems.FDNN=runs/prune/<run> systems.small=small.apz", (*HEARD, *FEW, *MADE), (("runs/prune/<run>", "{pruned}"),)),
+    Line(
+        "listen systems.FDNN=runs/prune/<run> systems.small=small.apz",
+        (*HEARD, *FEW, *MADE),
+        (("runs/prune/<run>", "{pruned}"),),
+    ),
     Line("listen action=stats results="),
 )
 TRAIN = f"train experiment=p2/fdnn_desk {' '.join((*QUICK, *FEW, *MADE, *SMALL))}"
-RUNS = {"pruned": "prune experiment=p2/fdnn_desk pipeline=distiller", "lottery": "prune experiment=p3/ddsp_nsynth data=nsynth"}
+RUNS = {
+    "pruned": "prune experiment=p2/fdnn_desk pipeline=distiller",
+    "lottery": "prune experiment=p3/ddsp_nsynth data=nsynth",
+}
 SCHEDULE = """
 version: 1
 pruners:
@@ -118,13 +197,17 @@ def commands() -> list[str]:
 
 
 SHOWN = [line for line in commands() if not line.startswith(("make ", "audioprune VERB"))]
-SPANS = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL))
+SPANS = re.findall(
+    r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
+)
 
 
 def entry_of(command: str) -> Line:
     """Return the entry of a command in COMMANDS."""
     found = [line for line in COMMANDS if command.startswith(f"audioprune {line.words}")]
-    assert len(found) == 1, f"README shows a command that COMMANDS in {Path(__file__).name} does not know: {command}"
+    assert len(found) == 1, (
+        f"README shows a command that COMMANDS in {Path(__file__).name} does not know: {command}"
+    )
     return found[0]
 
 
@@ -140,14 +223,24 @@ class Home:
         (folder / "mynet.py").write_text(MYNET)
         (folder / "my_schedule.yaml").write_text(SCHEDULE)
         for number, name in enumerate(("anna", "ben")):
-            scores = ((trial, system, 50 + 10 * number + place) for trial in ("i1", "i2") for place, system in enumerate(("A", "B")))
-            rows = "".join(f"pruned,{name},{trial},{system},{score}\n" for trial, system, score in scores)
+            scores = (
+                (trial, system, 50 + 10 * number + place)
+                for trial in ("i1", "i2")
+                for place, system in enumerate(("A", "B"))
+            )
+            rows = "".join(
+                f"pruned,{name},{trial},{system},{score}\n" for trial, system, score in scores
+            )
             (folder / f"pruned-{name}.csv").write_text(RATINGS + rows)
 
     def run(self, kind: str) -> str:
         """Return the folder of a run, by the command that makes it."""
         if kind not in self.runs:
-            command = TRAIN if kind == "trained" else self.filled(next(each for each in SHOWN if RUNS[kind] in each))
+            command = (
+                TRAIN
+                if kind == "trained"
+                else self.filled(next(each for each in SHOWN if RUNS[kind] in each))
+            )
             said = self.call(command.removeprefix("audioprune "))
             self.runs[kind] = re.findall(r"(runs/\w+/[\w.-]+): \w+", said)[-1]
         return self.runs[kind]
@@ -157,7 +250,9 @@ class Home:
         line = entry_of(command)
         for placeholder, value in line.swaps:
             assert placeholder in command, f"{placeholder} is no longer in: {command}"
-            command = command.replace(placeholder, self.run(value.strip("{}")) if value.startswith("{") else value)
+            command = command.replace(
+                placeholder, self.run(value.strip("{}")) if value.startswith("{") else value
+            )
         words = [word for word in shlex.split(command) if whole or word not in line.without]
         left = [word for word in words if "..." in word or "<" in word]
         assert not left, f"COMMANDS leaves {left} in: {command}"
@@ -218,9 +313,13 @@ def test_a_command_of_readme_runs_in_processes(here: Home, command: str) -> None
 
 def test_every_entry_is_shown() -> None:
     for line in COMMANDS:
-        assert any(command.startswith(f"audioprune {line.words}") for command in SHOWN), f"README no longer shows: {line.words}"
+        assert any(command.startswith(f"audioprune {line.words}") for command in SHOWN), (
+            f"README no longer shows: {line.words}"
+        )
     for command in SHOWN:
-        assert command.startswith("audioprune "), f"a block of README holds something else than commands: {command}"
+        assert command.startswith("audioprune "), (
+            f"a block of README holds something else than commands: {command}"
+        )
 
 
 def test_the_python_of_readme_runs() -> None:
@@ -234,9 +333,15 @@ def test_the_python_of_readme_runs() -> None:
 
 @pytest.mark.parametrize("target", re.findall(r"^([a-z0-9-]+):.*## ", MAKEFILE, re.MULTILINE))
 def test_a_target_of_make_can_be_read(target: str) -> None:
-    settings = ["P1_DATA=data=vctk data.root=/v", "DATA=data=noisy_mixtures data.speech_root=/s data.noise_root=/n", "SEEDS=0,1,2"]
+    settings = [
+        "P1_DATA=data=vctk data.root=/v",
+        "DATA=data=noisy_mixtures data.speech_root=/s data.noise_root=/n",
+        "SEEDS=0,1,2",
+    ]
     for more in ([], settings):
-        done = subprocess.run(["make", "-n", target, *more], cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["make", "-n", target, *more], cwd=ROOT, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0 and done.stdout, done.stderr
 
 
@@ -258,11 +363,24 @@ def test_options_that_readme_names_exist(span: str) -> None:
 
 
 def test_keys_that_readme_names_exist() -> None:
-    nodes = [*schema.VERB_ROOTS.values(), schema.core.TrainingConfig, schema.core.RuntimeConfig, schema.core.ScoringConfig]
-    nodes += [node for module in schema.GROUP_MODULES for group in module.GROUPS.values() for node in group.values()]
+    nodes = [
+        *schema.VERB_ROOTS.values(),
+        schema.core.TrainingConfig,
+        schema.core.RuntimeConfig,
+        schema.core.ScoringConfig,
+    ]
+    nodes += [
+        node
+        for module in schema.GROUP_MODULES
+        for group in module.GROUPS.values()
+        for node in group.values()
+    ]
     known = {item.name for node in nodes for item in fields(node)}
     spans = [span for span in SPANS if not span.endswith(".apz")]
-    keys = [re.match(r"(?:data|model|task|pipeline|training|runtime|scoring)((?:\.\w+)+)", span) for span in spans]
+    keys = [
+        re.match(r"(?:data|model|task|pipeline|training|runtime|scoring)((?:\.\w+)+)", span)
+        for span in spans
+    ]
     named = {match[1].split(".")[1] for match in keys if match}
     assert len(named) > 10 and named <= known, named - known
 

@@ -43,7 +43,13 @@ class TinySet(Dataset):
         noise = torch.randn(len(time), generator=generator)
         noisy = clean + noise * clean.square().mean().sqrt() * 10 ** (-self.snr_db / 20)
         gain = noisy.square().mean().rsqrt()
-        return {"noisy": gain * noisy, "clean": gain * clean, "id": f"{self.seed}_{index}", "noise": "white", "snr_db": self.snr_db}
+        return {
+            "noisy": gain * noisy,
+            "clean": gain * clean,
+            "id": f"{self.seed}_{index}",
+            "noise": "white",
+            "snr_db": self.snr_db,
+        }
 
 
 class TinySpeech:
@@ -116,7 +122,13 @@ def whole_pipeline(most: int = 4) -> dict[str, Any]:
             steps={
                 "prune": step("SensitivityPrune", alpha_1_relative=0.02, min_removed=0.1),
                 "finetune": step("Train", epochs=1, learning_rate=0.001),
-                "score": step("Evaluate", variant="pruned", file="iteration.safetensors", conditions=["*_-5dB"], audio=False),
+                "score": step(
+                    "Evaluate",
+                    variant="pruned",
+                    file="iteration.safetensors",
+                    conditions=["*_-5dB"],
+                    audio=False,
+                ),
             },
         ),
         "quantize": step("Quantize", alpha_2_relative=0.05),
@@ -131,10 +143,27 @@ def config(steps: dict[str, Any], cache: Path, **changes: Any) -> dict[str, Any]
         "checkpoint": None,
         "scale": "toy",
         "verb": "prune",
-        "model": {"name": "fdnn", "_target_": "audioprune.models.fdnn.FDNN", "bins": 17, "width": 6, "depth": 2},
-        "task": {"name": "irm", "_target_": "audioprune.tasks.enhancement.Enhancement", "frame_length": 32, "hop_length": 16},
+        "model": {
+            "name": "fdnn",
+            "_target_": "audioprune.models.fdnn.FDNN",
+            "bins": 17,
+            "width": 6,
+            "depth": 2,
+        },
+        "task": {
+            "name": "irm",
+            "_target_": "audioprune.tasks.enhancement.Enhancement",
+            "frame_length": 32,
+            "hop_length": 16,
+        },
         "data": {"name": "tiny", "_target_": "tiny_runs.TinySpeech"},
-        "training": {"epochs": 4, "batch_size": 3, "betas": [0.9, 0.999], "learning_rate": 0.05, "finetune_epochs": 1},
+        "training": {
+            "epochs": 4,
+            "batch_size": 3,
+            "betas": [0.9, 0.999],
+            "learning_rate": 0.05,
+            "finetune_epochs": 1,
+        },
         "scoring": {"metrics": ["si_sdr"], "audio_items": 1, "latency_repeats": 0},
         "runtime": {
             "device": "cpu",
@@ -149,7 +178,11 @@ def config(steps: dict[str, Any], cache: Path, **changes: Any) -> dict[str, Any]
         "pipeline": {"name": "toy", "steps": steps},
     }
     for key, value in changes.items():
-        plain[key] = {**plain.get(key, {}), **value} if isinstance(value, dict) and key not in ("model", "pipeline") else value
+        plain[key] = (
+            {**plain.get(key, {}), **value}
+            if isinstance(value, dict) and key not in ("model", "pipeline")
+            else value
+        )
     return plain
 
 
@@ -158,7 +191,9 @@ def start(folder: Path, plain: dict[str, Any], overrides: tuple[str, ...] = ()) 
     return run_module.run_job(OmegaConf.create(plain), folder, list(overrides))
 
 
-def open_run(folder: Path, plain: dict[str, Any], overrides: tuple[str, ...] = ()) -> run_module.Run:
+def open_run(
+    folder: Path, plain: dict[str, Any], overrides: tuple[str, ...] = ()
+) -> run_module.Run:
     """Build a run without carrying out its steps."""
     folder.mkdir(parents=True, exist_ok=True)
     return run_module.build(plain, folder, list(overrides))
@@ -166,7 +201,10 @@ def open_run(folder: Path, plain: dict[str, Any], overrides: tuple[str, ...] = (
 
 def rows(folder: Path) -> list[dict[str, Any]]:
     """Return the results of a run folder without what two equal runs may measure differently."""
-    return [{key: value for key, value in row.items() if key not in CHANGING} for row in read_lines(folder / "results.jsonl")]
+    return [
+        {key: value for key, value in row.items() if key not in CHANGING}
+        for row in read_lines(folder / "results.jsonl")
+    ]
 
 
 def completed(folder: Path) -> set[str]:
@@ -174,7 +212,9 @@ def completed(folder: Path) -> set[str]:
     from audioprune import checkpoint
 
     stored = checkpoint.read_newest(folder / "state.safetensors")
-    return {row["path"] for row in read_lines(folder / "progress.jsonl")} | set(stored[1]["completed"] if stored else [])
+    return {row["path"] for row in read_lines(folder / "progress.jsonl")} | set(
+        stored[1]["completed"] if stored else []
+    )
 
 
 def in_child(work: Callable[[], object]) -> int:

@@ -61,7 +61,9 @@ class ToyTask:
     def __init__(self, poison_at: int | None = None, stop_at: int | None = None) -> None:
         self.poison_at, self.stop_at, self.steps = poison_at, stop_at, 0
 
-    def step(self, model: nn.Module, batch: dict[str, Any], update: Callable[[Tensor], float]) -> dict[str, float]:
+    def step(
+        self, model: nn.Module, batch: dict[str, Any], update: Callable[[Tensor], float]
+    ) -> dict[str, float]:
         from audioprune import interrupts
 
         self.steps += 1
@@ -71,7 +73,9 @@ class ToyTask:
             interrupts._requested.set()
         return {"loss": value}
 
-    def validate(self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str) -> dict[str, float]:
+    def validate(
+        self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str
+    ) -> dict[str, float]:
         losses = [float((model(batch["x"]) - batch["y"]).square().mean()) for batch in batches]
         return {"loss": sum(losses) / len(losses)}
 

@@ -19,7 +19,8 @@ def experiment(config: Any, folder: Path, overrides: list[str], differs: list[st
         config: The composed configuration.
         folder: The run folder.
         overrides: The command line.
-        differs: Keys in which the configuration is not the preset that it names, see `audioprune.experiment.presets.differing`.
+        differs: Keys in which the configuration is not the preset that it names, see
+            `audioprune.experiment.presets.differing`.
 
     Returns:
         ``"finished"`` or ``"cached"``.
@@ -28,7 +29,10 @@ def experiment(config: Any, folder: Path, overrides: list[str], differs: list[st
         ConfigError: The verb works on a trained model and none is given.
     """
     if config.verb in _NEED_A_MODEL and not config.checkpoint:
-        raise ConfigError(f"expected checkpoint=<model.apz, .safetensors, .pt or run folder>, got none; give the model to {config.verb}")
+        raise ConfigError(
+            f"expected checkpoint=<model.apz, .safetensors, .pt or run folder>, got none; give "
+            f"the model to {config.verb}"
+        )
     status = run_job(config, folder, overrides, differs)
     note = "already finished, nothing done again" if status == "cached" else "finished"
     print(f"{folder}: {note}")

@@ -82,11 +82,15 @@ class MadeNote:
 
     def lines(self) -> list[str]:
         """Return what was made, for a reader."""
-        told = [f"{name} {value}" for name, value in self.told.items()] + ([f"from {self.heard}"] if self.heard else [])
+        told = [f"{name} {value}" for name, value in self.told.items()] + (
+            [f"from {self.heard}"] if self.heard else []
+        )
         speed = "faster" if self.real_time_factor < 1 else "slower"
         return [
-            f"{self.file}: {self.duration_s:g} s at {self.sample_rate} Hz, {', '.join(told) or 'told nothing'}",
-            f"real-time factor {self.real_time_factor:.3g} ({self.seconds:.3g} s, {speed} than real time)",
+            f"{self.file}: {self.duration_s:g} s at {self.sample_rate} Hz, "
+            f"{', '.join(told) or 'told nothing'}",
+            f"real-time factor {self.real_time_factor:.3g} ({self.seconds:.3g} s, {speed} than "
+            f"real time)",
             *self.remarks,
         ]
 
@@ -102,16 +106,18 @@ def make_note(
 ) -> MadeNote:
     """Make a note with a trained model and write it as a 16-bit WAV file.
 
-    A WaveNet draws one sample after the other. SING makes the note again that it hears, whatever the pitch. DDSP is told the pitch and a
-    loudness curve, that of the reference if one is given, else one that follows from the velocity, and hears a note for its
-    timbre. Where a model must hear a note and none is given, it is the training note of the corpus with the wanted instrument or
-    family, of these the nearest pitch, and of these the nearest velocity.
+    A WaveNet draws one sample after the other. SING makes the note again that it hears, whatever
+    the pitch. DDSP is told the pitch and a loudness curve, that of the reference if one is given,
+    else one that follows from the velocity, and hears a note for its timbre. Where a model must
+    hear a note and none is given, it is the training note of the corpus with the wanted instrument
+    or family, of these the nearest pitch, and of these the nearest velocity.
 
     Args:
         checkpoint: Model file or run folder.
         wanted: The note.
         out: The file to write, ending in ``.wav``.
-        data: Configuration of the corpus, by default the one that the file names; it is prepared only if it is needed.
+        data: Configuration of the corpus, by default the one that the file names; it is prepared
+            only if it is needed.
         model: Configuration of a model that is not of this package, or None.
         task: Configuration of the task in place of the file's, or None.
 
@@ -126,15 +132,21 @@ def make_note(
     loaded = load_model_file(checkpoint, agreement.complete_model(model) if model else None)
     config = task or loaded.task_config
     if not config:
-        raise ConfigError(f"{checkpoint}: expected a file that names its task, got none; give task=next_sample, autoencoder or synthesis")
+        raise ConfigError(
+            f"{checkpoint}: expected a file that names its task, got none; give "
+            f"task=next_sample, autoencoder or synthesis"
+        )
     given = instantiate(agreement.complete_task(config))
     if not hasattr(given, "listens"):
         raise ConfigError(
-            f"{checkpoint}: expected a model that makes notes, got one of {type(given).__name__}; train one with experiment=p3/..."
+            f"{checkpoint}: expected a model that makes notes, got one of "
+            f"{type(given).__name__}; train one with experiment=p3/..."
         )
     agreement.check_parts(loaded.model, given, None)
     config = {**config, "sample_rate": given.sample_rate}
-    return _Session(given, config, loaded.model.eval(), wanted, data or corpus_of(checkpoint)).make(Path(out))
+    return _Session(
+        given, config, loaded.model.eval(), wanted, data or corpus_of(checkpoint)
+    ).make(Path(out))
 
 
 @dataclass
@@ -157,16 +169,28 @@ class _Session:
         audio = self._run(batch, samples)[0].numpy()
         seconds = time.perf_counter() - started
         if not np.isfinite(audio).all():
-            raise DataError(f"{out}: expected finite audio from the model, got NaN or infinity; train it again")
+            raise DataError(
+                f"{out}: expected finite audio from the model, got NaN or infinity; train it again"
+            )
         peak = float(np.abs(audio).max())
         if peak > 1:
             self.remarks.append(f"samples beyond full scale are clipped (peak {peak:.3g})")
         file = _write_wav(out, audio.clip(-1, 1), self.task.sample_rate)
-        return MadeNote(file, self.task.sample_rate, samples / self.task.sample_rate, seconds, told, heard, tuple(self.remarks))
+        return MadeNote(
+            file,
+            self.task.sample_rate,
+            samples / self.task.sample_rate,
+            seconds,
+            told,
+            heard,
+            tuple(self.remarks),
+        )
 
     @torch.inference_mode()
     def _run(self, batch: dict[str, Any], samples: int) -> Tensor:
-        return self.task.generate(self.model, batch, samples, seed=self.wanted.seed, temperature=self.wanted.temperature)
+        return self.task.generate(
+            self.model, batch, samples, seed=self.wanted.seed, temperature=self.wanted.temperature
+        )
 
     def _batch(self, samples: int) -> tuple[dict[str, Any], dict[str, int], str]:
         """Return what the model is given, what it is told by name, and what it hears."""
@@ -183,10 +207,16 @@ class _Session:
             batch["audio"] = audio
             if wanted.reference and hasattr(self.task, "loudness_of") and "pitch" in tags:
                 batch["loudness"] = self.task.loudness_of(audio)
-        ignored = [n for n in ("pitch", "velocity", "family", "instrument") if getattr(wanted, n) is not None and n not in tags]
+        ignored = [
+            n
+            for n in ("pitch", "velocity", "family", "instrument")
+            if getattr(wanted, n) is not None and n not in tags
+        ]
         searched = audio is not None and not wanted.reference
         if ignored and not searched:
-            self.remarks.append(f"the model is not told {', '.join(ignored)}, which change nothing")
+            self.remarks.append(
+                f"the model is not told {', '.join(ignored)}, which change nothing"
+            )
         return batch, {name: values[name] for name in tags}, heard
 
     def _reference(self, samples: int) -> tuple[Tensor | None, dict[str, int], str]:
@@ -196,10 +226,18 @@ class _Session:
             return None, {}, ""
         if reference and Path(reference).is_file():
             name = read_name(Path(reference).stem)
-            known = {key: value for key, value in (("pitch", name.pitch), ("velocity", name.velocity)) if value is not None}
+            known = {
+                key: value
+                for key, value in (("pitch", name.pitch), ("velocity", name.velocity))
+                if value is not None
+            }
             return self._read(Path(reference), samples), known, reference
         note = self._by_id(reference) if reference else self._nearest()
-        return self._read(note.path, samples), {"pitch": note.pitch, "velocity": note.velocity} if reference else {}, f"note {note.id}"
+        return (
+            self._read(note.path, samples),
+            {"pitch": note.pitch, "velocity": note.velocity} if reference else {},
+            f"note {note.id}",
+        )
 
     def _read(self, path: Path, samples: int) -> Tensor:
         found = NoteStore(self.task.sample_rate, self.wanted.duration_s, 0).get(path)[:samples]
@@ -210,7 +248,9 @@ class _Session:
         found = next((note for note in notes if note.id == name), None)
         if found is None:
             known = [note.id for note in notes]
-            raise ConfigError(f"reference: no file of this name, and {unknown_name('note', name, known)}")
+            raise ConfigError(
+                f"reference: no file of this name, and {unknown_name('note', name, known)}"
+            )
         return found
 
     def _nearest(self) -> Any:
@@ -221,17 +261,32 @@ class _Session:
                 name = self._name(what)
                 notes = [note for note in notes if getattr(note, what) == name]
         if not notes:
-            raise ConfigError("expected a training note of this instrument and family, got none; choose others or give reference=...")
-        pitch, velocity = _first(self.wanted.pitch, _PITCH), _first(self.wanted.velocity, _VELOCITY)
-        found = min(notes, key=lambda note: (abs(note.pitch - pitch), abs(note.velocity - velocity), note.id))
+            raise ConfigError(
+                "expected a training note of this instrument and family, got none; choose "
+                "others or give reference=..."
+            )
+        pitch, velocity = (
+            _first(self.wanted.pitch, _PITCH),
+            _first(self.wanted.velocity, _VELOCITY),
+        )
+        found = min(
+            notes,
+            key=lambda note: (abs(note.pitch - pitch), abs(note.velocity - velocity), note.id),
+        )
         if found.pitch != pitch and "pitch" not in self.task.tags():
-            self.remarks.append(f"the nearest training note has pitch {found.pitch}, not {pitch}; the model keeps the pitch that it hears")
+            self.remarks.append(
+                f"the nearest training note has pitch {found.pitch}, not {pitch}; the model "
+                f"keeps the pitch that it hears"
+            )
         return found
 
     def _index(self, what: str) -> int:
         value = getattr(self.wanted, what)
         if value is None:
-            raise ConfigError(f"expected {what}=<name or index>, got none; the model is told the {what} of its note")
+            raise ConfigError(
+                f"expected {what}=<name or index>, got none; the model is told the {what} of "
+                f"its note"
+            )
         return value if isinstance(value, int) else self._known(what).index(self._name(what))
 
     def _name(self, what: str) -> str:
@@ -254,10 +309,16 @@ class _Session:
     def _prepared(self) -> Any:
         if self._corpus is None:
             if self.data is None:
-                raise ConfigError("expected data=<corpus of notes>, got none; give the corpus that the model was trained on")
+                raise ConfigError(
+                    "expected data=<corpus of notes>, got none; give the corpus that the model "
+                    "was trained on"
+                )
             corpus = instantiate(self.data)
             if not hasattr(corpus, "families"):
-                raise ConfigError(f"expected a corpus of notes, got data={self.data.get('name')}; give data=nsynth, tinysol or note_folder")
+                raise ConfigError(
+                    f"expected a corpus of notes, got data={self.data.get('name')}; give "
+                    f"data=nsynth, tinysol or note_folder"
+                )
             corpus.prepare()
             agreement.complete_task(self.task_config, corpus, stored=True)
             self._corpus = corpus

@@ -23,7 +23,9 @@ def report(config: Any) -> None:
 
     plain = OmegaConf.to_container(config, resolve=True)
     runs = plain["runs"] if isinstance(plain["runs"], list) else [plain["runs"]]
-    options = {key: value for key, value in plain["report"].items() if key not in ("kinds", "name")}
+    options = {
+        key: value for key, value in plain["report"].items() if key not in ("kinds", "name")
+    }
     for kind in plain["report"]["kinds"]:
         written = write_report([Path(run) for run in runs], Path(plain["out"]), kind, **options)
         for file in written:
@@ -44,7 +46,10 @@ def info(config: Any) -> None:
         loaded = load_model_file(plain["checkpoint"], _model_config(plain))
         model, name = loaded.model.eval(), loaded.model_config.get("name")
     else:
-        model, name = build_model(_model_config(plain), trusted=True).eval(), plain["model"].get("name")
+        model, name = (
+            build_model(_model_config(plain), trusted=True).eval(),
+            plain["model"].get("name"),
+        )
     require_example(model)
     card = cost.cost(model, model.example_input(), cost.example_seconds(model))
     facts = {
@@ -55,7 +60,9 @@ def info(config: Any) -> None:
         "mib_fp32": 4 * card.params / 2**20,
         "macs_per_second": card.macs_per_second,
         "uncounted": list(card.uncounted),
-        "synthesis_flops_per_second": model.synthesis_flops_per_second() if hasattr(model, "synthesis_flops_per_second") else None,
+        "synthesis_flops_per_second": model.synthesis_flops_per_second()
+        if hasattr(model, "synthesis_flops_per_second")
+        else None,
         "layers": [layer.as_dict() for layer in card.layers],
     }
     print(json.dumps(facts) if plain["format"] == "json" else _info_table(facts))
@@ -72,13 +79,24 @@ def _model_config(plain: dict[str, Any]) -> dict[str, Any]:
 
 def _info_table(facts: dict[str, Any]) -> str:
     lines = [f"{'layer':32} {'type':14} {'parameters':>12} {'MACs/s':>16}"]
-    lines += [f"{row['name']:32} {row['type']:14} {row['params']:12,} {row['macs_per_second']:16,.0f}" for row in facts["layers"]]
+    lines += [
+        f"{row['name']:32} {row['type']:14} {row['params']:12,} {row['macs_per_second']:16,.0f}"
+        for row in facts["layers"]
+    ]
     lines.append(f"{'total':47} {facts['params']:12,} {facts['macs_per_second']:16,.0f}")
-    lines.append(f"{facts['mib_fp32']:.2f} MiB as fp32, {facts['nonzero']:,} parameters are not zero")
+    lines.append(
+        f"{facts['mib_fp32']:.2f} MiB as fp32, {facts['nonzero']:,} parameters are not zero"
+    )
     if facts["synthesis_flops_per_second"]:
-        lines.append(f"the synthesizer takes about {facts['synthesis_flops_per_second']:,.0f} operations a second beside these MACs")
+        lines.append(
+            f"the synthesizer takes about {facts['synthesis_flops_per_second']:,.0f} operations "
+            f"a second beside these MACs"
+        )
     if facts["uncounted"]:
-        lines.append(f"MACs leave out what the model computes with {', '.join(facts['uncounted'])} outside its layers")
+        lines.append(
+            f"MACs leave out what the model computes with {', '.join(facts['uncounted'])} "
+            f"outside its layers"
+        )
     return "\n".join(lines)
 
 
@@ -96,7 +114,10 @@ def data(config: Any) -> None:
         if found.errors:
             leaks = sum(finding.code == "leak" for finding in found.errors)
             told = f", {leaks} leaks between splits" if leaks else ""
-            raise DataError(f"{plain['root']}: {len(found.errors) - leaks} bad files of {found.files}{told}; see the list above")
+            raise DataError(
+                f"{plain['root']}: {len(found.errors) - leaks} bad files of "
+                f"{found.files}{told}; see the list above"
+            )
         return
     corpus = instantiate(plain["data"])
     corpus.prepare()
@@ -121,7 +142,10 @@ def _tell_leaks(corpus: Any) -> None:
         print(finding.line())
     print(f"{len(certain)} leaks between splits, {len(found) - len(certain)} suspected")
     if certain:
-        raise DataError(f"{len(certain)} files hold the same audio as a file of another split; see the list above")
+        raise DataError(
+            f"{len(certain)} files hold the same audio as a file of another split; see the list "
+            f"above"
+        )
 
 
 def listen(config: Any, overrides: Sequence[str] = ()) -> None:
@@ -148,7 +172,9 @@ def listen(config: Any, overrides: Sequence[str] = ()) -> None:
     corpus = instantiate(plain["data"])
     written = export(plan, corpus, Path(plain["out"] or f"listening/{plan.test}"))
     for system in plan.systems.values():
-        for note in provenance.notes({**plain, "checkpoint": system}, overrides, str(corpus.fingerprint())):
+        for note in provenance.notes(
+            {**plain, "checkpoint": system}, overrides, str(corpus.fingerprint())
+        ):
             print(note, file=sys.stderr)
     print("\n".join(f"wrote {file}" for file in written))
 
@@ -160,7 +186,10 @@ def _listening_statistics(plain: dict[str, Any]) -> None:
 
     given = plain["results"]
     if not given:
-        raise ConfigError("expected results=FILE or results=[FILE,FILE], got none; give mushra.csv or files that the page saved")
+        raise ConfigError(
+            "expected results=FILE or results=[FILE,FILE], got none; give mushra.csv or files "
+            "that the page saved"
+        )
     sheet = read_ratings(given if isinstance(given, list) else [given])
     for line in sheet.damaged:
         print(f"left out {line}", file=sys.stderr)
@@ -188,10 +217,16 @@ def generate(config: Any, overrides: Sequence[str] = ()) -> None:
 
     plain = OmegaConf.to_container(config, resolve=True)
     if not plain["checkpoint"]:
-        raise ConfigError("expected checkpoint=<model.apz, .safetensors, .pt or run folder>, got none; give the model that makes the note")
+        raise ConfigError(
+            "expected checkpoint=<model.apz, .safetensors, .pt or run folder>, got none; give "
+            "the model that makes the note"
+        )
     wish = plain["runtime"]["device"]
     if chosen_device(wish).type != "cpu" and wish != "auto":
-        raise ConfigError(f"expected runtime.device=cpu or auto, since a note is made on the CPU, got {wish}; leave it out")
+        raise ConfigError(
+            f"expected runtime.device=cpu or auto, since a note is made on the CPU, got {wish}; "
+            f"leave it out"
+        )
     plain = provenance.effective(plain, overrides)
     provenance.check(plain, overrides)
     torch.set_num_threads(plain["runtime"]["threads"] or len(os.sched_getaffinity(0)))
@@ -207,17 +242,27 @@ def doctor(config: Any) -> None:
         ConfigError: Something required is missing.
     """
     checks = [*_packages(), *_machine()]
-    facts = {"cores": len(os.sched_getaffinity(0)), "python": sys.version.split()[0], "checks": checks}
+    facts = {
+        "cores": len(os.sched_getaffinity(0)),
+        "python": sys.version.split()[0],
+        "checks": checks,
+    }
     if config.format == "json":
         print(json.dumps(facts))
     else:
         print(f"python {facts['python']}, {facts['cores']} cores")
         for row in checks:
             state = "ok" if row["ok"] else "missing"
-            print(f"{state:8} {row['name'] + row.get('wanted', ''):34} {row['found'] or '-':16} {row['for']}")
+            print(
+                f"{state:8} {row['name'] + row.get('wanted', ''):34} {row['found'] or '-':16} "
+                f"{row['for']}"
+            )
     missing = [row["name"] for row in checks if row["for"] == "required" and not row["ok"]]
     if missing:
-        raise ConfigError(f"expected {', '.join(missing)}, missing or too old; run make install, or choose a folder that can be written")
+        raise ConfigError(
+            f"expected {', '.join(missing)}, missing or too old; run make install, or choose a "
+            f"folder that can be written"
+        )
 
 
 def _packages() -> list[dict[str, Any]]:
@@ -230,7 +275,10 @@ def _packages() -> list[dict[str, Any]]:
     try:
         wishes = [Requirement(text) for text in requires("audioprune") or []]
     except PackageNotFoundError as error:
-        raise ConfigError("expected audioprune as an installed package, got a bare source folder; run make install") from error
+        raise ConfigError(
+            "expected audioprune as an installed package, got a bare source folder; run make "
+            "install"
+        ) from error
     for wish in wishes:
         extra = re.search(r'extra == "(\w+)"', str(wish.marker or ""))
         if wish.name == "audioprune":
@@ -241,7 +289,15 @@ def _packages() -> list[dict[str, Any]]:
             found = ""
         suits = bool(found) and wish.specifier.contains(found, prereleases=True)
         group = extra[1] if extra else "required"
-        rows.append({"name": wish.name, "for": group, "wanted": str(wish.specifier), "found": found, "ok": suits})
+        rows.append(
+            {
+                "name": wish.name,
+                "for": group,
+                "wanted": str(wish.specifier),
+                "found": found,
+                "ok": suits,
+            }
+        )
     return rows
 
 
@@ -264,5 +320,7 @@ def _machine() -> list[dict[str, Any]]:
             found = f"{shutil.disk_usage(folder).free / 1e9:.1f} GB free"
         except OutputError:
             found = ""
-        rows.append({"name": f"folder {folder}", "for": "required", "found": found, "ok": bool(found)})
+        rows.append(
+            {"name": f"folder {folder}", "for": "required", "found": found, "ok": bool(found)}
+        )
     return rows

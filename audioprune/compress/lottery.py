@@ -1,6 +1,7 @@
 """Which units or weights the next lottery ticket keeps, and what of an early snapshot belongs to a ticket.
 
-Scores come from criteria.py, exact counts from select.py; training, rewinding and the loop itself are steps of a pipeline.
+Scores come from criteria.py, exact counts from select.py; training, rewinding and the loop itself
+are steps of a pipeline.
 """
 
 from __future__ import annotations
@@ -14,7 +15,13 @@ from torch import Tensor, nn
 
 from audioprune.compress import select
 from audioprune.compress.criteria.activations import Evidence
-from audioprune.compress.criteria.importance import SCALINGS, criterion, scaled, weight_gradient, weight_magnitude
+from audioprune.compress.criteria.importance import (
+    SCALINGS,
+    criterion,
+    scaled,
+    weight_gradient,
+    weight_magnitude,
+)
 from audioprune.compress.masks import Mask, prunable
 from audioprune.compress.units.declare import UnitSet, check_unit_sets
 from audioprune.compress.units.trim import Trimmed, trim_
@@ -32,9 +39,12 @@ class Selection:
     """How tickets are drawn.
 
     Attributes:
-        criterion: Name of a unit criterion; of masks, which score single weights, ``magnitude`` or ``gradient``.
-        scope: ``local`` removes the same share of every unit set or tensor, ``global`` ranks all together.
-        scaling: ``max``, ``dimension`` or ``none``; makes the scores of several sets comparable, so that only ``global`` needs it.
+        criterion: Name of a unit criterion; of masks, which score single weights, ``magnitude`` or
+            ``gradient``.
+        scope: ``local`` removes the same share of every unit set or tensor, ``global`` ranks all
+            together.
+        scaling: ``max``, ``dimension`` or ``none``; makes the scores of several sets comparable,
+            so that only ``global`` needs it.
         budget: ``weights`` counts parameters against the wanted density, ``units`` counts units.
         fraction: Share removed by each round, 0..1, exclusive.
         min_units: Units that every set keeps; a set's own floor holds too.
@@ -42,8 +52,9 @@ class Selection:
     Raises:
         ConfigError: A name is unknown or a number lies outside its range.
 
-    Source: Esling et al., Sec. 3.2 to 3.4 and 4.3. That 30 % "of the weights" counts parameters in trimming too is our reading;
-    trimming 30 % of the units of every set removes about half of the parameters.
+    Source: Esling et al., Sec. 3.2 to 3.4 and 4.3. That 30 % "of the weights" counts parameters in
+    trimming too is our reading; trimming 30 % of the units of every set removes about half of the
+    parameters.
     """
 
     criterion: str = "information"
@@ -55,12 +66,19 @@ class Selection:
 
     def __post_init__(self) -> None:
         criterion("unit", self.criterion)
-        for what, given, known in (("scope", self.scope, SCOPES), ("scaling", self.scaling, SCALINGS), ("budget", self.budget, BUDGETS)):
+        for what, given, known in (
+            ("scope", self.scope, SCOPES),
+            ("scaling", self.scaling, SCALINGS),
+            ("budget", self.budget, BUDGETS),
+        ):
             if given not in known:
                 raise ConfigError(unknown_name(what, given, known))
         if not 0 < self.fraction < 1 or self.min_units < 1:
             got = f"{self.fraction} and {self.min_units}"
-            raise ConfigError(f"lottery: expected a fraction between 0 and 1 and min_units >= 1, got {got}; give for instance 0.3 and 1")
+            raise ConfigError(
+                f"lottery: expected a fraction between 0 and 1 and min_units >= 1, got {got}; "
+                f"give for instance 0.3 and 1"
+            )
 
     def density(self, rounds: int) -> float:
         """Return the share that is to be left after some rounds, ``(1 - fraction) ** rounds``."""
@@ -86,12 +104,18 @@ def parameters_of(model: nn.Module) -> int:
 
 
 def choose_units(
-    model: nn.Module, sets: Sequence[UnitSet], selection: Selection, rounds: int, origin: Origin, evidence: Evidence | None = None
+    model: nn.Module,
+    sets: Sequence[UnitSet],
+    selection: Selection,
+    rounds: int,
+    origin: Origin,
+    evidence: Evidence | None = None,
 ) -> dict[str, Tensor]:
     """Choose the units that stay when a trained network is trimmed for the n-th time.
 
-    What the last round removed too much is removed less now, so that the density follows ``(1 - fraction) ** n`` within the cost of one
-    unit as long as the floors allow. Sets that the criterion cannot score stay whole.
+    What the last round removed too much is removed less now, so that the density follows ``(1 -
+    fraction) ** n`` within the cost of one unit as long as the floors allow. Sets that the
+    criterion cannot score stay whole.
 
     Args:
         model: The trained network, as small as earlier rounds left it.
@@ -113,7 +137,9 @@ def choose_units(
     scores = criterion("unit", selection.criterion)(model, movable, evidence)
     scores = scaled(scores, selection.scaling, model, movable)
     scored = [each for each in movable if each.name in scores]
-    floors = {each.name: max(each.min_units, min(selection.min_units, each.size)) for each in scored}
+    floors = {
+        each.name: max(each.min_units, min(selection.min_units, each.size)) for each in scored
+    }
     left = selection.density(rounds)
     if selection.budget == "weights":
         ranked = scores if selection.scope == "global" else select.places_within(scores)
@@ -121,14 +147,25 @@ def choose_units(
         return select.budget(ranked, select.freed_parameters(model, scored), wanted, floors).keep
     sizes = {each.name: each.size for each in scored}
     if selection.scope == "local":
-        shares = {name: _excess(size, left, origin.units[name]) / size for name, size in sizes.items()}
+        shares = {
+            name: _excess(size, left, origin.units[name]) / size for name, size in sizes.items()
+        }
         return select.local(scores, shares, floors=floors)
     total = sum(sizes.values())
-    return select.globally(scores, _excess(total, left, sum(origin.units[name] for name in sizes)) / total, floors=floors)
+    return select.globally(
+        scores,
+        _excess(total, left, sum(origin.units[name] for name in sizes)) / total,
+        floors=floors,
+    )
 
 
 def choose_weights(
-    model: nn.Module, names: Sequence[str], selection: Selection, rounds: int, mask: Mask, evidence: Evidence | None = None
+    model: nn.Module,
+    names: Sequence[str],
+    selection: Selection,
+    rounds: int,
+    mask: Mask,
+    evidence: Evidence | None = None,
 ) -> Mask:
     """Choose the weights that stay when a trained network is masked for the n-th time; none is regained.
 
@@ -148,27 +185,37 @@ def choose_weights(
     """
     if selection.criterion not in WEIGHT_CRITERIA:
         raise ConfigError(
-            f"masks score single weights: expected the criterion {' or '.join(WEIGHT_CRITERIA)}, got {selection.criterion}; "
+            f"masks score single weights: expected the criterion "
+            f"{' or '.join(WEIGHT_CRITERIA)}, got {selection.criterion}; "
             "choose one of them or pipeline.mode=trim"
         )
     weights = dict(model.named_parameters())
     chosen = {name: weights[name] for name in names}
-    scores = weight_magnitude(chosen) if selection.criterion == "magnitude" else weight_gradient(model, names, evidence)
+    scores = (
+        weight_magnitude(chosen)
+        if selection.criterion == "magnitude"
+        else weight_gradient(model, names, evidence)
+    )
     sparsity = 1.0 - selection.density(rounds)
     if selection.scope == "local":
         return mask.updated(select.local(scores, sparsity, mask))
-    comparable = {name: _scaled_weights(model, name, scores[name], selection.scaling) for name in names}
+    comparable = {
+        name: _scaled_weights(model, name, scores[name], selection.scaling) for name in names
+    }
     return mask.updated(select.globally(comparable, sparsity, mask))
 
 
 def maskable(model: nn.Module, sets: Sequence[UnitSet]) -> list[str]:
     """List the weights that masks may cover: all prunable ones but the output layers.
 
-    Output layers are the last weights, in the order of definition, that write no units; without unit sets the last weight.
+    Output layers are the last weights, in the order of definition, that write no units; without
+    unit sets the last weight.
     """
     names = prunable(model)
     written = {part.tensor for each in sets for part in each.slices if part.role == "out"}
-    last = max((place for place, name in enumerate(names) if name in written), default=len(names) - 2)
+    last = max(
+        (place for place, name in enumerate(names) if name in written), default=len(names) - 2
+    )
     return names[: last + 1]
 
 
@@ -188,11 +235,15 @@ def fully_masked(sets: Sequence[UnitSet], mask: Mask) -> dict[str, Tensor]:
     for each in sets:
         writers = [part for part in each.slices if part.role == "out" and part.tensor in mask]
         if writers:
-            found[each.name] = ~torch.stack([any_kept(part, mask[part.tensor]) for part in writers]).any(0)
+            found[each.name] = ~torch.stack(
+                [any_kept(part, mask[part.tensor]) for part in writers]
+            ).any(0)
     return found
 
 
-def narrowed(kept: Mapping[str, Sequence[int]], keep: Mapping[str, Tensor], sets: Sequence[UnitSet]) -> Kept:
+def narrowed(
+    kept: Mapping[str, Sequence[int]], keep: Mapping[str, Tensor], sets: Sequence[UnitSet]
+) -> Kept:
     """Return the original indices of the units that are left after another round.
 
     Args:
@@ -202,7 +253,9 @@ def narrowed(kept: Mapping[str, Sequence[int]], keep: Mapping[str, Tensor], sets
     """
     before = {each.name: kept.get(each.name, range(each.size)) for each in sets if each.removable}
     return {
-        name: [index for index, stays in zip(indices, keep[name].tolist(), strict=True) if stays] if name in keep else list(indices)
+        name: [index for index, stays in zip(indices, keep[name].tolist(), strict=True) if stays]
+        if name in keep
+        else list(indices)
         for name, indices in before.items()
     }
 
@@ -222,7 +275,10 @@ def cut_to_(model: nn.Module, kept: Mapping[str, Sequence[int]]) -> Trimmed:
     keep = {}
     for name, indices in kept.items():
         if name not in sizes or any(not 0 <= index < sizes[name] for index in indices):
-            raise ConfigError(f"ticket: expected units of '{name}' within the full network, got others; it belongs to another model")
+            raise ConfigError(
+                f"ticket: expected units of '{name}' within the full network, got others; it "
+                f"belongs to another model"
+            )
         keep[name] = torch.zeros(sizes[name], dtype=torch.bool)
         keep[name][list(indices)] = True
     return trim_(model, sets, keep)
@@ -232,8 +288,9 @@ def cut_to_(model: nn.Module, kept: Mapping[str, Sequence[int]]) -> Trimmed:
 def keep_level_(model: nn.Module, full: Mapping[str, Sequence[int]]) -> None:
     """Multiply the weights of a cut network by sqrt(inputs before / inputs left), in place; biases stay.
 
-    Sums over fewer inputs are quieter, layer upon layer: an early network without normalisation that is cut to a tenth of its units
-    gives back almost nothing, its biases outweigh what it hears, and rectified units are dead before training begins.
+    Sums over fewer inputs are quieter, layer upon layer: an early network without normalisation
+    that is cut to a tenth of its units gives back almost nothing, its biases outweigh what it
+    hears, and rectified units are dead before training begins.
 
     Args:
         model: The network, cut from its full size.
@@ -242,7 +299,10 @@ def keep_level_(model: nn.Module, full: Mapping[str, Sequence[int]]) -> None:
     for name, weight in model.named_parameters():
         if weight.ndim > 1:
             output = layout_of(model, name, weight.shape).output_axis
-            before, left = math.prod(full[name]) / full[name][output], weight.numel() / weight.shape[output]
+            before, left = (
+                math.prod(full[name]) / full[name][output],
+                weight.numel() / weight.shape[output],
+            )
             weight.mul_((before / left) ** 0.5)
 
 

@@ -1,6 +1,7 @@
 """Which weights are kept: an immutable record of kept positions by parameter name, and how it is applied to a model.
 
-It does not decide what is kept (criteria.py, select.py, sensitivity.py) and removes nothing from a model (trim.py).
+It does not decide what is kept (criteria.py, select.py, sensitivity.py) and removes nothing from a
+model (trim.py).
 """
 
 from __future__ import annotations
@@ -18,13 +19,21 @@ from audioprune.errors import CheckpointError, ConfigError, unknown_name
 
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-_LAYERS = (nn.Linear, nn.Bilinear, nn.Embedding, nn.RNNBase, nn.RNNCellBase, nn.modules.conv._ConvNd)
+_LAYERS = (
+    nn.Linear,
+    nn.Bilinear,
+    nn.Embedding,
+    nn.RNNBase,
+    nn.RNNCellBase,
+    nn.modules.conv._ConvNd,
+)
 
 
 class Mask:
     """Kept positions of some parameters of a model; True is kept.
 
-    A mask never changes: every method that alters it returns a new one, and the tensors that come in are copied.
+    A mask never changes: every method that alters it returns a new one, and the tensors that come
+    in are copied.
 
     Args:
         keeps: Parameter name -> bool tensor of the parameter's shape.
@@ -37,8 +46,13 @@ class Mask:
         for name, keep in keeps.items():
             if not isinstance(keep, Tensor) or keep.dtype != torch.bool:
                 got = keep.dtype if isinstance(keep, Tensor) else type(keep).__name__
-                raise ConfigError(f"mask of '{name}': expected a bool tensor, got {got}; compare the scores to get True for kept")
-        self._keeps = MappingProxyType({name: keep.detach().clone() for name, keep in keeps.items()})
+                raise ConfigError(
+                    f"mask of '{name}': expected a bool tensor, got {got}; compare the scores "
+                    f"to get True for kept"
+                )
+        self._keeps = MappingProxyType(
+            {name: keep.detach().clone() for name, keep in keeps.items()}
+        )
 
     @classmethod
     def ones(cls, model: nn.Module, names: Iterable[str]) -> Mask:
@@ -47,7 +61,12 @@ class Mask:
         Raises:
             ConfigError: A name is not a parameter of the model.
         """
-        return cls({name: torch.ones_like(parameter, dtype=torch.bool) for name, parameter in _named(model, names).items()})
+        return cls(
+            {
+                name: torch.ones_like(parameter, dtype=torch.bool)
+                for name, parameter in _named(model, names).items()
+            }
+        )
 
     @classmethod
     def of_nonzero(cls, model: nn.Module, names: Iterable[str]) -> Mask:
@@ -56,7 +75,9 @@ class Mask:
         Raises:
             ConfigError: A name is not a parameter of the model.
         """
-        return cls({name: parameter.detach() != 0 for name, parameter in _named(model, names).items()})
+        return cls(
+            {name: parameter.detach() != 0 for name, parameter in _named(model, names).items()}
+        )
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor]) -> Mask:
@@ -96,7 +117,10 @@ class Mask:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mask) or set(self) != set(other):
             return False
-        return all(keep.shape == other[name].shape and torch.equal(keep.cpu(), other[name].cpu()) for name, keep in self.items())
+        return all(
+            keep.shape == other[name].shape and torch.equal(keep.cpu(), other[name].cpu())
+            for name, keep in self.items()
+        )
 
     def __repr__(self) -> str:
         return f"Mask({len(self)} tensors, {self.kept()} of {self.total()} weights kept)"
@@ -148,7 +172,8 @@ class Mask:
             keeps: Parameter name -> bool tensor of the parameter's shape.
 
         Raises:
-            ConfigError: A value is not a bool tensor, or its shape differs from the one it replaces.
+            ConfigError: A value is not a bool tensor, or its shape differs from the one it
+                replaces.
         """
         for name, keep in keeps.items():
             if name in self and isinstance(keep, Tensor):
@@ -173,7 +198,9 @@ class Mask:
 
     def per_tensor(self) -> dict[str, float]:
         """Return the kept fraction of every masked parameter, 0..1."""
-        return {name: int(keep.count_nonzero()) / max(1, keep.numel()) for name, keep in self.items()}
+        return {
+            name: int(keep.count_nonzero()) / max(1, keep.numel()) for name, keep in self.items()
+        }
 
     def _matched(self, model: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
         for name, parameter in _named(model, self).items():
@@ -189,7 +216,8 @@ def clear_(tensor: Tensor, keep: Tensor) -> None:
         tensor: Floating-point tensor of any memory layout.
         keep: Kept positions, bool, same shape and device.
     """
-    # 0 * NaN is NaN, so the bits are multiplied, as integers; on a CPU that is over ten times faster than masked_fill_
+    # 0 * NaN is NaN, so the bits are multiplied, as integers; on a CPU that is over ten times
+    # faster than masked_fill_
     tensor.detach().view(_INTEGERS[tensor.element_size()]).mul_(keep)
 
 
@@ -207,16 +235,17 @@ def complete(mask: Mask | None, model: nn.Module, names: Iterable[str]) -> Mask:
 def prunable(model: nn.Module) -> list[str]:
     """List the weights of a model that may be pruned, in the order of their definition.
 
-    These are the trained parameters of more than one axis, without biases, normalisation parameters and PReLU slopes. A vector in
-    disguise that belongs to no known layer, such as a skip scale of shape (1, C, 1), is no weight either. Nor is a frozen parameter
-    (``requires_grad=False``), such as a fixed filter bank: it is a constant, and its zeros are nobody's achievement. A weight that
-    is held under several names is listed under the first.
+    These are the trained parameters of more than one axis, without biases, normalisation
+    parameters and PReLU slopes. A vector in disguise that belongs to no known layer, such as a
+    skip scale of shape (1, C, 1), is no weight either. Nor is a frozen parameter
+    (``requires_grad=False``), such as a fixed filter bank: it is a constant, and its zeros are
+    nobody's achievement. A weight that is held under several names is listed under the first.
 
     Raises:
         ConfigError: Two parameters share memory without being the same weight, see ``check_ties``.
 
-    Source: Tan & Wang, ICASSP 2021, "nonzero weights in the l-th weight tensor"; that this excludes parameters of one axis
-    is our reading.
+    Source: Tan & Wang, ICASSP 2021, "nonzero weights in the l-th weight tensor"; that this
+    excludes parameters of one axis is our reading.
     """
     check_ties(model)
     first: dict[Any, str] = {}
@@ -229,9 +258,16 @@ def prunable(model: nn.Module) -> list[str]:
 def _is_weight(model: nn.Module, name: str, parameter: Tensor) -> bool:
     path, _, leaf = name.rpartition(".")
     owner = model.get_submodule(path)
-    if not parameter.requires_grad or parameter.dim() < 2 or leaf.startswith("bias") or isinstance(owner, _NORMS):
+    if (
+        not parameter.requires_grad
+        or parameter.dim() < 2
+        or leaf.startswith("bias")
+        or isinstance(owner, _NORMS)
+    ):
         return False
-    if isinstance(owner, _LAYERS) and not leaf.endswith("_g"):  # weight_g is the norm of a weight-normalised layer
+    if isinstance(owner, _LAYERS) and not leaf.endswith(
+        "_g"
+    ):  # weight_g is the norm of a weight-normalised layer
         return True
     return sum(length > 1 for length in parameter.shape) > 1
 
@@ -248,4 +284,7 @@ def _named(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
 
 def _check_shape(name: str, got: torch.Size, expected: torch.Size) -> None:
     if got != expected:
-        raise ConfigError(f"mask of '{name}': expected shape {tuple(expected)}, got {tuple(got)}; build the mask from this model")
+        raise ConfigError(
+            f"mask of '{name}': expected shape {tuple(expected)}, got {tuple(got)}; build the "
+            f"mask from this model"
+        )

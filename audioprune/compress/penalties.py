@@ -1,6 +1,7 @@
 """What training adds to the loss so that weights and weight groups become small: the l1 and the sparse group lasso penalty.
 
-Penalties shrink but never reach zero under gradient steps; zeros come from pruning, or from the optimisers in audioprune.optim.
+Penalties shrink but never reach zero under gradient steps; zeros come from pruning, or from the
+optimisers in audioprune.optim.
 """
 
 from __future__ import annotations
@@ -13,14 +14,20 @@ from torch import Tensor, nn
 
 from audioprune.compress.masks import prunable
 from audioprune.compress.units.declare import UnitSet
-from audioprune.compress.units.weight_groups import group_count, group_norms, group_sizes, weight_groups
+from audioprune.compress.units.weight_groups import (
+    group_count,
+    group_norms,
+    group_sizes,
+    weight_groups,
+)
 from audioprune.errors import ConfigError, unknown_name
 
 
 class L1Penalty:
     """Add lambda_1 / n(W) * sum |w| over all weights of the network.
 
-    n(W) is counted over the whole network when the penalty is built and stays fixed while weights are pruned.
+    n(W) is counted over the whole network when the penalty is built and stays fixed while weights
+    are pruned.
 
     Args:
         model: The model that will be trained.
@@ -28,17 +35,22 @@ class L1Penalty:
         names: Weight tensors, by default all prunable ones.
 
     Raises:
-        ConfigError: The strength is negative or not finite, a name is unknown, or the model has no weights.
+        ConfigError: The strength is negative or not finite, a name is unknown, or the model has no
+            weights.
 
     Source: Tan & Wang, ICASSP 2021, R_l1. That W excludes parameters of one axis is our reading.
     """
 
-    def __init__(self, model: nn.Module, lambda_1: float, names: Iterable[str] | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, lambda_1: float, names: Iterable[str] | None = None
+    ) -> None:
         self.lambda_1 = _strength("lambda_1", lambda_1)
         self._shapes = _shapes(model, prunable(model) if names is None else names)
         self.n_weights = sum(shape.numel() for shape in self._shapes.values())
         if not self.n_weights:
-            raise ConfigError("penalty: expected at least one weight tensor, got none; check the names")
+            raise ConfigError(
+                "penalty: expected at least one weight tensor, got none; check the names"
+            )
 
     def __call__(self, model: nn.Module) -> Tensor:
         """Compute the penalty of the model's present weights, a scalar.
@@ -52,29 +64,39 @@ class L1Penalty:
 class SparseGroupLasso:
     """Add lambda_1 / n(W) * sum |w| + lambda_2 / n(G) * sum sqrt(p_g) ||g||_2 over all weights and weight groups.
 
-    n(W) and n(G) are counted over the whole network when the penalty is built and stay fixed while groups are pruned. The
-    gradient at a group of zeros is 0.
+    n(W) and n(G) are counted over the whole network when the penalty is built and stay fixed while
+    groups are pruned. The gradient at a group of zeros is 0.
 
     Args:
         model: The model that will be trained.
         lambda_1: Strength of the l1 term, at least 0.
-        lambda_2: Strength of the group term, at least 0. With equal strengths a group term pulls about n(W) / n(G) times
-            more at each weight than the l1 term.
-        groups: Weight groups as unit sets; by default those of ``weight_groups(model)``. Where a set has several slices, a group is
-            all of them, and a weight in two of them counts twice.
+        lambda_2: Strength of the group term, at least 0. With equal strengths a group term pulls
+            about n(W) / n(G) times more at each weight than the l1 term.
+        groups: Weight groups as unit sets; by default those of ``weight_groups(model)``. Where a
+            set has several slices, a group is all of them, and a weight in two of them counts
+            twice.
 
     Raises:
-        ConfigError: A strength is negative or not finite, a name is unknown, or there are no groups.
+        ConfigError: A strength is negative or not finite, a name is unknown, or there are no
+            groups.
 
     Source: Tan & Wang, ICASSP 2021, R_SGL, after Simon et al. 2013.
     """
 
-    def __init__(self, model: nn.Module, lambda_1: float, lambda_2: float, groups: Sequence[UnitSet] | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        lambda_1: float,
+        lambda_2: float,
+        groups: Sequence[UnitSet] | None = None,
+    ) -> None:
         self.lambda_1 = _strength("lambda_1", lambda_1)
         self.lambda_2 = _strength("lambda_2", lambda_2)
         self._groups = tuple(weight_groups(model) if groups is None else groups)
         if not self._groups:
-            raise ConfigError("penalty: expected at least one weight group, got none; check the groups")
+            raise ConfigError(
+                "penalty: expected at least one weight group, got none; check the groups"
+            )
         parts = [part for each in self._groups for part in each.slices]
         self._shapes = _shapes(model, [*prunable(model), *(part.tensor for part in parts)])
         self.n_weights = sum(shape.numel() for shape in self._shapes.values())
@@ -88,19 +110,28 @@ class SparseGroupLasso:
         """
         weights = _current(model, self._shapes)
         grouped = torch.stack([_group_term(each, weights) for each in self._groups]).sum()
-        return self.lambda_1 / self.n_weights * _l1(weights) + self.lambda_2 / self.n_groups * grouped
+        return (
+            self.lambda_1 / self.n_weights * _l1(weights) + self.lambda_2 / self.n_groups * grouped
+        )
 
 
 def _group_term(groups: UnitSet, weights: dict[str, Tensor]) -> Tensor:
     """Compute sum sqrt(p_g) ||g||_2 over the groups of one set."""
     size = sum(group_sizes(part, weights[part.tensor].shape) for part in groups.slices)
     norms = [group_norms(weights[part.tensor], part, 2) for part in groups.slices]
-    return sqrt(size) * (norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms), 2, dim=0)).sum()
+    return (
+        sqrt(size)
+        * (
+            norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms), 2, dim=0)
+        ).sum()
+    )
 
 
 def _strength(name: str, value: float) -> float:
     if not (isfinite(value) and value >= 0):
-        raise ConfigError(f"{name}: expected a finite number >= 0, got {value}; 0 switches the term off")
+        raise ConfigError(
+            f"{name}: expected a finite number >= 0, got {value}; 0 switches the term off"
+        )
     return float(value)
 
 
@@ -119,7 +150,10 @@ def _current(model: nn.Module, shapes: dict[str, torch.Size]) -> dict[str, Tenso
     for name, shape in shapes.items():
         got = tuple(parameters[name].shape) if name in parameters else "nothing"
         if got != tuple(shape):
-            raise ConfigError(f"penalty on '{name}': expected shape {tuple(shape)}, got {got}; build the penalty anew after trimming")
+            raise ConfigError(
+                f"penalty on '{name}': expected shape {tuple(shape)}, got {got}; build the "
+                f"penalty anew after trimming"
+            )
     return {name: parameters[name] for name in shapes}
 
 

@@ -1,6 +1,7 @@
 """How much is pruned at which epoch: gradual, linear and one-shot sparsity schedules.
 
-Which weights go is decided in select.py; when a threshold is meant instead of a sparsity, only ``epochs`` is needed.
+Which weights go is decided in select.py; when a threshold is meant instead of a sparsity, only
+``epochs`` is needed.
 """
 
 from __future__ import annotations
@@ -26,9 +27,15 @@ def epochs(start: int, end: int, frequency: int) -> range:
     Source: Plain & Biswas, compression schedule (starting_epoch, ending_epoch, frequency).
     """
     if start < 0 or end <= start:
-        raise ConfigError(f"schedule: expected 0 <= start < end, got start={start}, end={end}; correct the epochs")
+        raise ConfigError(
+            f"schedule: expected 0 <= start < end, got start={start}, end={end}; correct the "
+            f"epochs"
+        )
     if not 0 < frequency <= end - start:
-        raise ConfigError(f"schedule: expected 1 <= frequency <= end - start = {end - start}, got {frequency}; correct the frequency")
+        raise ConfigError(
+            f"schedule: expected 1 <= frequency <= end - start = {end - start}, got "
+            f"{frequency}; correct the frequency"
+        )
     return range(start, end, frequency)
 
 
@@ -60,7 +67,8 @@ class Cubic:
     Raises:
         ConfigError: A number is outside its range, or fewer than two epochs are scheduled.
 
-    Source: automated gradual pruning as Plain & Biswas's schedule files use it (Zhu & Gupta 2017, equation 1).
+    Source: automated gradual pruning as Plain & Biswas's schedule files use it (Zhu & Gupta 2017,
+    equation 1).
     """
 
     start: int
@@ -125,7 +133,10 @@ class OneShot:
     def __post_init__(self) -> None:
         self.epochs()
         if not 0.0 <= self.final <= 1.0:
-            raise ConfigError(f"schedule: expected 0 <= final <= 1, got {self.final}; sparsity is the removed fraction")
+            raise ConfigError(
+                f"schedule: expected 0 <= final <= 1, got {self.final}; sparsity is the removed "
+                f"fraction"
+            )
 
     def epochs(self) -> range:
         """Return the one epoch at which to prune."""
@@ -136,20 +147,30 @@ class OneShot:
         return self.final if epoch >= self.start else 0.0
 
 
-SCHEDULES: dict[str, type[Cubic] | type[Linear] | type[OneShot]] = {"cubic": Cubic, "linear": Linear, "one_shot": OneShot}
+SCHEDULES: dict[str, type[Cubic] | type[Linear] | type[OneShot]] = {
+    "cubic": Cubic,
+    "linear": Linear,
+    "one_shot": OneShot,
+}
 
 
 def _check_ramp(scheduled: range, initial: float, final: float) -> None:
     if not 0.0 <= initial < final <= 1.0:  # also refuses NaN
-        raise ConfigError(f"schedule: expected 0 <= initial < final <= 1, got initial={initial}, final={final}; correct the sparsities")
+        raise ConfigError(
+            f"schedule: expected 0 <= initial < final <= 1, got initial={initial}, "
+            f"final={final}; correct the sparsities"
+        )
     if len(scheduled) < 2:
         raise ConfigError(
-            f"schedule: expected at least 2 prunings, got 1 (start={scheduled.start}, end={scheduled.stop}, "
+            f"schedule: expected at least 2 prunings, got 1 (start={scheduled.start}, "
+            f"end={scheduled.stop}, "
             f"frequency={scheduled.step}); lower the frequency or use one_shot"
         )
 
 
-def _ramp(scheduled: range, epoch: int, initial: float, final: float, shape: Callable[[float], float]) -> float:
+def _ramp(
+    scheduled: range, epoch: int, initial: float, final: float, shape: Callable[[float], float]
+) -> float:
     if epoch < scheduled.start:
         return 0.0
     reached = min((epoch - scheduled.start) // scheduled.step, len(scheduled) - 1)

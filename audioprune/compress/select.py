@@ -1,6 +1,7 @@
 """Which weights or units are kept, given their scores: exact counts, local and global sparsities, thresholds and a budget.
 
-Low scores are removed, ties by position. Nothing here knows where scores come from (criteria.py) or trims a model (trim.py).
+Low scores are removed, ties by position. Nothing here knows where scores come from (criteria.py)
+or trims a model (trim.py).
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ Keeps = Mapping[str, Tensor] | Mask
 def share_of(share: float, count: int) -> int:
     """Return the number of items in a share, rounded to the nearest, halves up.
 
-    The share is taken as the decimal number that it prints as, so that 0.15 of 10 is exactly 1.5 and gives 2.
+    The share is taken as the decimal number that it prints as, so that 0.15 of 10 is exactly 1.5
+    and gives 2.
 
     Args:
         share: Fraction, 0..1.
@@ -55,7 +57,9 @@ def smallest(scores: Tensor, count: int, eligible: Tensor | None = None) -> Tens
     """
     values, positions = _candidates(scores, eligible)
     if not 0 <= count <= len(values):
-        raise ConfigError(f"selection: expected a count of 0..{len(values)}, got {count}; lower the count")
+        raise ConfigError(
+            f"selection: expected a count of 0..{len(values)}, got {count}; lower the count"
+        )
     marked = np.zeros(scores.numel(), dtype=bool)
     if count:
         bound = np.partition(values, count - 1)[count - 1]
@@ -74,7 +78,8 @@ def ranks(scores: Tensor, eligible: Tensor | None = None) -> Tensor:
         eligible: Positions that are ranked, bool, shape of ``scores``; by default all.
 
     Returns:
-        int32 tensor, shape and device of ``scores``; positions that are not eligible get the largest int32.
+        int32 tensor, shape and device of ``scores``; positions that are not eligible get the
+        largest int32.
 
     Raises:
         ConfigError: The shapes differ.
@@ -86,15 +91,20 @@ def ranks(scores: Tensor, eligible: Tensor | None = None) -> Tensor:
     return torch.from_numpy(ranked).view(scores.shape).to(scores.device)
 
 
-def local(scores: Mapping[str, Tensor], sparsity: float | Mapping[str, float], mask: Keeps | None = None,
-          floors: Mapping[str, int] | None = None) -> dict[str, Tensor]:
+def local(
+    scores: Mapping[str, Tensor],
+    sparsity: float | Mapping[str, float],
+    mask: Keeps | None = None,
+    floors: Mapping[str, int] | None = None,
+) -> dict[str, Tensor]:
     """Keep the best of every tensor by itself.
 
     Args:
         scores: Name -> scores.
-        sparsity: Removed fraction of all positions of a tensor that is to be reached, 0..1, one for all or one per name.
-        mask: Positions kept so far, by default all. Only they are ranked, and none is regained: a tensor that is already
-            sparser stays as it is.
+        sparsity: Removed fraction of all positions of a tensor that is to be reached, 0..1, one
+            for all or one per name.
+        mask: Positions kept so far, by default all. Only they are ranked, and none is regained: a
+            tensor that is already sparser stays as it is.
         floors: Name -> number of positions that stay kept in any case.
 
     Returns:
@@ -111,19 +121,26 @@ def local(scores: Mapping[str, Tensor], sparsity: float | Mapping[str, float], m
         keep = _kept(name, scores[name], mask)
         count = share_of(target, keep.numel()) - (keep.numel() - int(keep.count_nonzero()))
         free = _above_floor(name, scores[name], keep, floors)
-        keeps[name] = keep & ~_smallest_of(name, scores[name], min(max(0, count), int(free.count_nonzero())), free)
+        keeps[name] = keep & ~_smallest_of(
+            name, scores[name], min(max(0, count), int(free.count_nonzero())), free
+        )
     return keeps
 
 
-def globally(scores: Mapping[str, Tensor], sparsity: float, mask: Keeps | None = None,
-             floors: Mapping[str, int] | None = None) -> dict[str, Tensor]:
+def globally(
+    scores: Mapping[str, Tensor],
+    sparsity: float,
+    mask: Keeps | None = None,
+    floors: Mapping[str, int] | None = None,
+) -> dict[str, Tensor]:
     """Keep the best of all tensors together; equal scores go in the order of the names, then of the positions.
 
     Args:
         scores: Name -> scores that can be compared across tensors, see ``criteria.scaled``.
         sparsity: Removed fraction of all positions of all tensors that is to be reached, 0..1.
         mask: Positions kept so far, by default all; only they are ranked, and none is regained.
-        floors: Name -> number of positions that stay kept in any case, even if the sparsity is not reached then.
+        floors: Name -> number of positions that stay kept in any case, even if the sparsity is not
+            reached then.
 
     Returns:
         Name -> kept positions, bool, shape of the scores.
@@ -135,15 +152,22 @@ def globally(scores: Mapping[str, Tensor], sparsity: float, mask: Keeps | None =
     keeps = {name: _kept(name, score, mask) for name, score in scores.items()}
     frees = {name: _above_floor(name, scores[name], keep, floors) for name, keep in keeps.items()}
     total = sum(keep.numel() for keep in keeps.values())
-    count = share_of(sparsity, total) - (total - sum(int(keep.count_nonzero()) for keep in keeps.values()))
+    count = share_of(sparsity, total) - (
+        total - sum(int(keep.count_nonzero()) for keep in keeps.values())
+    )
     for name, free in frees.items():
         _smallest_of(name, scores[name], 0, free)  # names the tensor that holds a NaN
     joined, free = _join(scores), _join(frees)
     removed = smallest(joined, min(max(0, count), int(free.count_nonzero())), free)
-    return {name: keep & ~part for (name, keep), part in zip(keeps.items(), _split(removed, keeps), strict=True)}
+    return {
+        name: keep & ~part
+        for (name, keep), part in zip(keeps.items(), _split(removed, keeps), strict=True)
+    }
 
 
-def threshold(scores: Mapping[str, Tensor], thresholds: Mapping[str, float], mask: Keeps | None = None) -> dict[str, Tensor]:
+def threshold(
+    scores: Mapping[str, Tensor], thresholds: Mapping[str, float], mask: Keeps | None = None
+) -> dict[str, Tensor]:
     """Keep what scores above the threshold of its tensor; what equals the threshold is removed.
 
     Args:
@@ -152,7 +176,8 @@ def threshold(scores: Mapping[str, Tensor], thresholds: Mapping[str, float], mas
         mask: Positions kept so far, by default all; none is regained.
 
     Returns:
-        Name -> kept positions, bool, shape of the scores. A threshold of 0 on magnitudes removes exact zeros only.
+        Name -> kept positions, bool, shape of the scores. A threshold of 0 on magnitudes removes
+        exact zeros only.
 
     Raises:
         ConfigError: A threshold is negative or not a number, or its name has no scores.
@@ -164,7 +189,9 @@ def threshold(scores: Mapping[str, Tensor], thresholds: Mapping[str, float], mas
     keeps = {}
     for name, bound in thresholds.items():
         if not bound >= 0:
-            raise ConfigError(f"threshold of '{name}': expected a number >= 0, got {bound}; correct it")
+            raise ConfigError(
+                f"threshold of '{name}': expected a number >= 0, got {bound}; correct it"
+            )
         keep = _kept(name, scores[name], mask)
         _smallest_of(name, scores[name], 0, keep)
         keeps[name] = keep & (scores[name] > bound)
@@ -174,7 +201,8 @@ def threshold(scores: Mapping[str, Tensor], thresholds: Mapping[str, float], mas
 def places_within(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Replace every score by its place within its own tensor, (rank + 0.5) / size, equal scores by position.
 
-    A selection over all tensors together, such as ``budget``, then takes the same share of every one, one position at a time.
+    A selection over all tensors together, such as ``budget``, then takes the same share of every
+    one, one position at a time.
 
     Args:
         scores: Name -> scores.
@@ -185,7 +213,10 @@ def places_within(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         DivergedError: A score is NaN.
     """
-    return {name: (ranks(score).double() + 0.5) / max(1, score.numel()) for name, score in scores.items()}
+    return {
+        name: (ranks(score).double() + 0.5) / max(1, score.numel())
+        for name, score in scores.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -194,34 +225,48 @@ class BudgetChoice:
 
     Attributes:
         keep: Set name -> kept units, bool, shape (U,).
-        freed: Parameters that trimming these units frees; below the budget only where the floors forbid more.
+        freed: Parameters that trimming these units frees; below the budget only where the floors
+            forbid more.
     """
 
     keep: dict[str, Tensor]
     freed: int
 
 
-def budget(unit_scores: Mapping[str, Tensor], freed: Callable[[Mapping[str, int]], int], budget: int,
-           floors: Mapping[str, int] | None = None) -> BudgetChoice:
+def budget(
+    unit_scores: Mapping[str, Tensor],
+    freed: Callable[[Mapping[str, int]], int],
+    budget: int,
+    floors: Mapping[str, int] | None = None,
+) -> BudgetChoice:
     """Remove the units with the lowest scores until a number of parameters is freed.
 
     Args:
         unit_scores: Set name -> scores, shape (U,), comparable across sets.
-        freed: Parameters freed when so many units of each set go, see ``freed_parameters``; it must not fall when more go.
-        budget: Parameters to free at least, 0 or more; the removal stops at the first unit that reaches it.
+        freed: Parameters freed when so many units of each set go, see ``freed_parameters``; it
+            must not fall when more go.
+        budget: Parameters to free at least, 0 or more; the removal stops at the first unit that
+            reaches it.
         floors: Set name -> number of units that stay in any case.
 
     Raises:
         ConfigError: The budget is negative.
         DivergedError: A score is NaN.
 
-    Source: Esling et al., 30 % of the weights per iteration by structured removal (Sec. 2); that the share counts weights,
-    not units, is our reading.
+    Source: Esling et al., 30 % of the weights per iteration by structured removal (Sec. 2); that
+    the share counts weights, not units, is our reading.
     """
     if budget < 0:
-        raise ConfigError(f"budget: expected a number of parameters >= 0, got {budget}; correct it")
-    everything = {name: torch.ones_like(score, dtype=torch.bool) for name, score in unit_scores.items()}
-    frees = {name: _above_floor(name, unit_scores[name], keep, floors) for name, keep in everything.items()}
+        raise ConfigError(
+            f"budget: expected a number of parameters >= 0, got {budget}; correct it"
+        )
+    everything = {
+        name: torch.ones_like(score, dtype=torch.bool) for name, score in unit_scores.items()
+    }
+    frees = {
+        name: _above_floor(name, unit_scores[name], keep, floors)
+        for name, keep in everything.items()
+    }
     joined, free = _join(unit_scores), _join(frees)
     ranked = ranks(joined, free)
 
@@ -238,7 +283,9 @@ def budget(unit_scores: Mapping[str, Tensor], freed: Callable[[Mapping[str, int]
     return BudgetChoice({name: ~part for name, part in removed(low).items()}, freed_by(low))
 
 
-def freed_parameters(model: nn.Module, sets: Sequence[UnitSet]) -> Callable[[Mapping[str, int]], int]:
+def freed_parameters(
+    model: nn.Module, sets: Sequence[UnitSet]
+) -> Callable[[Mapping[str, int]], int]:
     """Build the exact count of parameters that removing units frees, given the number of removed units per set.
 
     A weight that two removed units share, on two axes of one tensor, is counted once.
@@ -256,11 +303,18 @@ def freed_parameters(model: nn.Module, sets: Sequence[UnitSet]) -> Callable[[Map
     for each in sets:
         for part in each.slices:
             if part.tensor not in tensors:
-                raise ConfigError(unknown_name(f"tensor of unit set '{each.name}'", part.tensor, tensors))
+                raise ConfigError(
+                    unknown_name(f"tensor of unit set '{each.name}'", part.tensor, tensors)
+                )
             if part.leading != 1 or not each.removable:
-                raise ConfigError(f"unit set '{each.name}': expected removable units, got weight groups; use a selection by sparsity")
+                raise ConfigError(
+                    f"unit set '{each.name}': expected removable units, got weight groups; use "
+                    f"a selection by sparsity"
+                )
             if part.tensor in parameters:
-                owned.setdefault(part.tensor, []).append((each.name, part.dim, part.index.shape[1]))
+                owned.setdefault(part.tensor, []).append(
+                    (each.name, part.dim, part.index.shape[1])
+                )
 
     def freed(removed: Mapping[str, int]) -> int:
         total = 0
@@ -277,16 +331,24 @@ def freed_parameters(model: nn.Module, sets: Sequence[UnitSet]) -> Callable[[Map
 def _candidates(scores: Tensor, eligible: Tensor | None) -> tuple[np.ndarray, np.ndarray]:
     """Return values and flat positions of the eligible scores."""
     flat = scores.detach().flatten().cpu()
-    values = (flat if flat.dtype in (torch.float32, torch.float64) else flat.to(torch.float64)).numpy()
+    values = (
+        flat if flat.dtype in (torch.float32, torch.float64) else flat.to(torch.float64)
+    ).numpy()
     if eligible is None:
         positions = np.arange(len(values))
     else:
         if eligible.shape != scores.shape:
-            raise ConfigError(f"selection: expected an eligibility of shape {tuple(scores.shape)}, got {tuple(eligible.shape)}")
+            raise ConfigError(
+                f"selection: expected an eligibility of shape {tuple(scores.shape)}, got "
+                f"{tuple(eligible.shape)}"
+            )
         positions = np.flatnonzero(eligible.flatten().cpu().numpy())
         values = values[positions]
     if np.isnan(values).any():
-        raise DivergedError("selection: expected scores without NaN, got NaN; the model has diverged, lower the learning rate")
+        raise DivergedError(
+            "selection: expected scores without NaN, got NaN; the model has diverged, lower the "
+            "learning rate"
+        )
     return values, positions
 
 
@@ -295,7 +357,9 @@ def _order(values: np.ndarray) -> np.ndarray:
     if values.dtype != np.float32 or len(values) >= 2**32:
         return np.argsort(values, kind="stable")
     bits = (values + np.float32(0.0)).view(np.uint32)  # + 0 makes -0 equal to 0
-    bits ^= np.where(bits >> 31, np.uint32(0xFFFFFFFF), np.uint32(0x80000000))  # order of floats as order of integers
+    bits ^= np.where(
+        bits >> 31, np.uint32(0xFFFFFFFF), np.uint32(0x80000000)
+    )  # order of floats as order of integers
     keys = (bits.astype(np.uint64) << np.uint64(32)) | np.arange(len(values), dtype=np.uint64)
     keys.sort()
     return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
@@ -313,14 +377,23 @@ def _kept(name: str, scores: Tensor, mask: Keeps | None) -> Tensor:
         return torch.ones_like(scores, dtype=torch.bool)
     keep = mask[name].to(scores.device)
     if keep.shape != scores.shape:
-        raise ConfigError(f"mask of '{name}': expected shape {tuple(scores.shape)}, got {tuple(keep.shape)}; build it from this model")
+        raise ConfigError(
+            f"mask of '{name}': expected shape {tuple(scores.shape)}, got {tuple(keep.shape)}; "
+            f"build it from this model"
+        )
     return keep
 
 
-def _above_floor(name: str, scores: Tensor, keep: Tensor, floors: Mapping[str, int] | None) -> Tensor:
+def _above_floor(
+    name: str, scores: Tensor, keep: Tensor, floors: Mapping[str, int] | None
+) -> Tensor:
     """Return the kept positions without the best ones that the floor protects."""
     floor = floors.get(name, 0) if floors else 0
-    return keep if floor <= 0 else _smallest_of(name, scores, max(0, int(keep.count_nonzero()) - floor), keep)
+    return (
+        keep
+        if floor <= 0
+        else _smallest_of(name, scores, max(0, int(keep.count_nonzero()) - floor), keep)
+    )
 
 
 def _check_names(given: Mapping[str, object], scores: Mapping[str, Tensor]) -> None:
@@ -330,7 +403,9 @@ def _check_names(given: Mapping[str, object], scores: Mapping[str, Tensor]) -> N
 
 
 def _join(tensors: Mapping[str, Tensor]) -> Tensor:
-    return torch.cat([tensor.flatten() for tensor in tensors.values()]) if tensors else torch.zeros(0)
+    return (
+        torch.cat([tensor.flatten() for tensor in tensors.values()]) if tensors else torch.zeros(0)
+    )
 
 
 def _split(joined: Tensor, like: Mapping[str, Tensor]) -> list[Tensor]:

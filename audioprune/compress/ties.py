@@ -1,6 +1,7 @@
 """Which parameters of a model are one weight, and which share memory without being one: a change of either changes the other.
 
-Identity of objects does not tell: ``nn.Parameter(w.T)`` is an object of its own on the memory of ``w``.
+Identity of objects does not tell: ``nn.Parameter(w.T)`` is an object of its own on the memory of
+``w``.
 """
 
 from __future__ import annotations
@@ -20,13 +21,21 @@ def tie_key(tensor: Tensor) -> Hashable:
     start = _memory(tensor)
     if not start or not tensor.numel():
         return id(tensor)
-    return tensor.device, start, tensor.storage_offset(), tensor.dtype, tuple(tensor.shape), tuple(tensor.stride())
+    return (
+        tensor.device,
+        start,
+        tensor.storage_offset(),
+        tensor.dtype,
+        tuple(tensor.shape),
+        tuple(tensor.stride()),
+    )
 
 
 def check_ties(model: nn.Module) -> None:
     """Refuse parameters that share memory without being the same weight: transposed, sliced or expanded views.
 
-    Frozen parameters and buffers may overlap one another, since nothing changes them; none may overlap a trained parameter.
+    Frozen parameters and buffers may overlap one another, since nothing changes them; none may
+    overlap a trained parameter.
 
     Raises:
         ConfigError: The message names both tensors and the remedy.
@@ -35,7 +44,9 @@ def check_ties(model: nn.Module) -> None:
     for name, parameter in parameters.items():
         _refuse_expanded(name, parameter)
     tensors = {**parameters, **dict(model.named_buffers())}
-    refuse_overlaps(tensors, {name for name, parameter in parameters.items() if parameter.requires_grad})
+    refuse_overlaps(
+        tensors, {name for name, parameter in parameters.items() if parameter.requires_grad}
+    )
 
 
 def refuse_overlaps(tensors: Mapping[str, Tensor], changed: Collection[str]) -> None:
@@ -56,7 +67,8 @@ def refuse_overlaps(tensors: Mapping[str, Tensor], changed: Collection[str]) -> 
         for first, second in _neighbours(names, tensors):
             if (first in changed or second in changed) and _clash(tensors[first], tensors[second]):
                 raise ConfigError(
-                    f"expected parameters of their own memory, got '{first}' and '{second}' on the same, "
+                    f"expected parameters of their own memory, got '{first}' and '{second}' on "
+                    f"the same, "
                     f"so that a change of one changes the other; {_REMEDY}"
                 )
 
@@ -68,7 +80,8 @@ def join_views_(model: nn.Module) -> list[tuple[str, str]]:
         Pairs of the name that was kept and the name that now holds the same parameter.
 
     Raises:
-        ConfigError: Two parameters share memory without being the same weight, or one of a pair alone is frozen.
+        ConfigError: Two parameters share memory without being the same weight, or one of a pair
+            alone is frozen.
     """
     check_ties(model)
     first: dict[Hashable, tuple[str, nn.Parameter]] = {}
@@ -78,7 +91,10 @@ def join_views_(model: nn.Module) -> list[tuple[str, str]]:
         if kept is parameter:
             continue
         if kept.requires_grad != parameter.requires_grad:
-            raise ConfigError(f"expected '{kept_name}' and '{name}' both trained or both frozen, got one of each on one memory; {_REMEDY}")
+            raise ConfigError(
+                f"expected '{kept_name}' and '{name}' both trained or both frozen, got one of "
+                f"each on one memory; {_REMEDY}"
+            )
         path, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(path), leaf, kept)
         joined.append((kept_name, name))
@@ -87,20 +103,30 @@ def join_views_(model: nn.Module) -> list[tuple[str, str]]:
 
 def _memory(tensor: Tensor) -> int:
     """Return where the memory of a tensor begins, or 0 if it has none."""
-    return 0 if tensor.is_meta or tensor.layout != torch.strided else tensor.untyped_storage().data_ptr()
+    return (
+        0
+        if tensor.is_meta or tensor.layout != torch.strided
+        else tensor.untyped_storage().data_ptr()
+    )
 
 
 def _refuse_expanded(name: str, tensor: Tensor) -> None:
     """Refuse a parameter of which several entries are one value in memory."""
     if tensor.layout != torch.strided:
         return
-    axes = sorted((step, length) for step, length in zip(tensor.stride(), tensor.shape, strict=True) if length > 1)
+    axes = sorted(
+        (step, length)
+        for step, length in zip(tensor.stride(), tensor.shape, strict=True)
+        if length > 1
+    )
     reach = 0
     for step, length in axes:
         if step <= reach and tensor.numel():
             raise ConfigError(
-                f"'{name}': expected a value of its own for each entry of {tuple(tensor.shape)}, got entries that share memory "
-                f"(strides {tuple(tensor.stride())}); end the expand() with .clone() in the constructor"
+                f"'{name}': expected a value of its own for each entry of "
+                f"{tuple(tensor.shape)}, got entries that share memory "
+                f"(strides {tuple(tensor.stride())}); end the expand() with .clone() in the "
+                f"constructor"
             )
         reach += step * (length - 1)
 
@@ -132,6 +158,8 @@ def _clash(first: Tensor, second: Tensor) -> bool:
 
 def _entries_meet(first: Tensor, second: Tensor) -> bool:
     """Mark the entries of one tensor in a map of the storage and look whether the other sees a mark."""
-    marks = torch.zeros(max(_range(each)[1] for each in (first, second)) // first.element_size(), dtype=torch.bool)
+    marks = torch.zeros(
+        max(_range(each)[1] for each in (first, second)) // first.element_size(), dtype=torch.bool
+    )
     marks.as_strided(first.shape, first.stride(), first.storage_offset()).fill_(True)
     return bool(marks.as_strided(second.shape, second.stride(), second.storage_offset()).any())

@@ -1,7 +1,7 @@
 """Weight normalisation, w = g v / ||v||, and how it becomes a plain weight before anything is pruned.
 
-A mask on v alone would be wrong twice: the norm shrinks with every zero, so that the kept weights of a row grow, and a row without
-a kept weight is 0/0. What is pruned is therefore w itself.
+A mask on v alone would be wrong twice: the norm shrinks with every zero, so that the kept weights
+of a row grow, and a row without a kept weight is 0/0. What is pruned is therefore w itself.
 """
 
 from __future__ import annotations
@@ -19,20 +19,25 @@ from audioprune.errors import ConfigError
 def fold_weight_norm_(model: nn.Module) -> list[str]:
     """Turn weight-normalised weights into plain parameters, in place; the outputs stay the same.
 
-    Both the hook of ``torch.nn.utils.weight_norm`` and the parametrization of ``torch.nn.utils.parametrizations`` are folded. A weight
-    of which all is frozen stays frozen.
+    Both the hook of ``torch.nn.utils.weight_norm`` and the parametrization of
+    ``torch.nn.utils.parametrizations`` are folded. A weight of which all is frozen stays frozen.
 
     Returns:
         Names of the folded weights.
     """
     folded = []
     for prefix, module, name, parts in list(_normed(model)):
-        trained = any(dict(model.named_parameters(remove_duplicate=False))[part].requires_grad for part in parts)
+        trained = any(
+            dict(model.named_parameters(remove_duplicate=False))[part].requires_grad
+            for part in parts
+        )
         if parametrize.is_parametrized(module, name):
             parametrize.remove_parametrizations(module, name, leave_parametrized=True)
         else:
             remove_weight_norm(module, name)
-        if not isinstance(getattr(module, name), nn.Parameter):  # torch leaves a plain tensor where all parts were frozen
+        if not isinstance(
+            getattr(module, name), nn.Parameter
+        ):  # torch leaves a plain tensor where all parts were frozen
             setattr(module, name, nn.Parameter(getattr(module, name).detach()))
         getattr(module, name).requires_grad_(trained)
         folded.append(prefix + name)
@@ -43,7 +48,9 @@ def fold_like_(model: nn.Module, names: Iterable[str]) -> None:
     """Fold a freshly built model, in place, if tensors of these names are those of a folded one."""
     wanted = set(names)
     found = list(_normed(model))
-    if found and all(prefix + name in wanted and not wanted & set(parts) for prefix, _, name, parts in found):
+    if found and all(
+        prefix + name in wanted and not wanted & set(parts) for prefix, _, name, parts in found
+    ):
         fold_weight_norm_(model)
 
 
@@ -63,8 +70,10 @@ def refuse_normed(model: nn.Module, names: Iterable[str]) -> None:
         masked = sorted(wanted & set(parts))
         if masked:
             raise ConfigError(
-                f"mask of '{masked[0]}': expected a plain weight, got a part of the weight-normalised '{prefix}{name}', "
-                "whose rows without a kept weight would be 0/0; fold first: fold_weight_norm_(model)"
+                f"mask of '{masked[0]}': expected a plain weight, got a part of the "
+                f"weight-normalised '{prefix}{name}', "
+                "whose rows without a kept weight would be 0/0; fold first: "
+                "fold_weight_norm_(model)"
             )
 
 
@@ -74,8 +83,15 @@ def _normed(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, tuple[str, 
         prefix = f"{path}." if path else ""
         for hook in module._forward_pre_hooks.values():
             if isinstance(hook, WeightNorm):
-                yield prefix, module, hook.name, (f"{prefix}{hook.name}_g", f"{prefix}{hook.name}_v")
-        for name, chain in module.parametrizations.items() if parametrize.is_parametrized(module) else ():
+                yield (
+                    prefix,
+                    module,
+                    hook.name,
+                    (f"{prefix}{hook.name}_g", f"{prefix}{hook.name}_v"),
+                )
+        for name, chain in (
+            module.parametrizations.items() if parametrize.is_parametrized(module) else ()
+        ):
             if all(isinstance(step, _WeightNorm) for step in chain):
                 parts = f"{prefix}parametrizations.{name}.original"
                 yield prefix, module, name, (f"{parts}0", f"{parts}1")

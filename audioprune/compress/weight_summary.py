@@ -10,7 +10,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from audioprune.compress.masks import prunable
-from audioprune.compress.units.weight_groups import INPUTS, KERNELS, OUTPUTS, GroupKinds, any_kept, weight_groups
+from audioprune.compress.units.weight_groups import (
+    INPUTS,
+    KERNELS,
+    OUTPUTS,
+    GroupKinds,
+    any_kept,
+    weight_groups,
+)
 
 COLUMNS = (
     "Name", "Shape", "NNZ (dense)", "NNZ (sparse)", "Cols (%)", "Rows (%)", "Ch (%)", "2D (%)", "3D (%)", "Fine (%)", "Std", "Mean",
@@ -22,9 +29,10 @@ TOTAL = "Total sparsity:"
 def weight_summary(model: nn.Module) -> list[dict[str, Any]]:
     """Return one row per prunable weight and a last one for all of them, with the keys ``COLUMNS``.
 
-    ``NNZ (dense)`` counts all weights, ``NNZ (sparse)`` those that are not zero. ``Cols`` and ``Rows`` are the zero columns and
-    rows of a matrix; ``Ch``, ``2D`` and ``3D`` the zero input channels, kernels and filters of a convolution, of one axis and
-    transposed ones too; of a matrix, ``2D`` repeats its rows. ``Fine`` is the share of zeros. All shares are percent.
+    ``NNZ (dense)`` counts all weights, ``NNZ (sparse)`` those that are not zero. ``Cols`` and
+    ``Rows`` are the zero columns and rows of a matrix; ``Ch``, ``2D`` and ``3D`` the zero input
+    channels, kernels and filters of a convolution, of one axis and transposed ones too; of a
+    matrix, ``2D`` repeats its rows. ``Fine`` is the share of zeros. All shares are percent.
     """
     parameters = dict(model.named_parameters())
     rows = [_row(model, name, parameters[name].detach()) for name in prunable(model)]
@@ -37,7 +45,10 @@ def weight_summary(model: nn.Module) -> list[dict[str, Any]]:
 def summary_text(rows: list[dict[str, Any]]) -> str:
     """Lay the rows out as a text table with five decimals."""
     cells = [[_cell(row[column]) for column in COLUMNS] for row in rows]
-    widths = [max(len(column), *(len(line[place]) for line in cells)) for place, column in enumerate(COLUMNS)]
+    widths = [
+        max(len(column), *(len(line[place]) for line in cells))
+        for place, column in enumerate(COLUMNS)
+    ]
     rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
     head = _line(COLUMNS, widths)
     return "\n".join([rule, head, rule, *(_line(line, widths) for line in cells), rule]) + "\n"
@@ -79,4 +90,8 @@ def _cell(value: Any) -> str:
 
 
 def _line(cells: Any, widths: list[int]) -> str:
-    return "|" + "|".join(f" {cell:<{width}} " for cell, width in zip(cells, widths, strict=True)) + "|"
+    return (
+        "|"
+        + "|".join(f" {cell:<{width}} " for cell, width in zip(cells, widths, strict=True))
+        + "|"
+    )

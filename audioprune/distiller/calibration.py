@@ -30,11 +30,13 @@ def scaled(schedule: Schedule, factor: float) -> Schedule:
 
 
 @torch.no_grad()
-def factor_for(schedule: Schedule, model: nn.Module, total_sparsity: float, memory: Memory) -> float:
+def factor_for(
+    schedule: Schedule, model: nn.Module, total_sparsity: float, memory: Memory
+) -> float:
     """Find the factor of all non-zero sensitivities with which one pruning of the present weights reaches a total sparsity.
 
-    The factor is found by bisection, to the last weight. The smallest one that reaches the total is returned, 0 if the weights
-    are that sparse already.
+    The factor is found by bisection, to the last weight. The smallest one that reaches the total
+    is returned, 0 if the weights are that sparse already.
 
     Args:
         schedule: Bound schedule whose pruners are all SensitivityPruner.
@@ -53,7 +55,8 @@ def factor_for(schedule: Schedule, model: nn.Module, total_sparsity: float, memo
     if sum(len(each) for each in ratios) < wanted:
         share = (fixed + sum(len(each) for each in ratios)) / count
         raise ConfigError(
-            f"calibrate.total_sparsity: expected at most {share:.4f}, the share of the tensors with a sensitivity above 0, got "
+            f"calibrate.total_sparsity: expected at most {share:.4f}, the share of the tensors "
+            f"with a sensitivity above 0, got "
             f"{total_sparsity:g}; lower it or give more tensors a sensitivity"
         )
     for _ in range(_STEPS):
@@ -82,9 +85,14 @@ def _sensitivities(schedule: Schedule) -> Mapping[str, float]:
     found: dict[str, float] = {}
     for policy in schedule.of("pruner"):
         if not isinstance(policy.actor, SensitivityPruner):
-            raise ConfigError(f"calibrate: expected pruners of class SensitivityPruner, got {type(policy.actor).__name__}; leave it out")
+            raise ConfigError(
+                f"calibrate: expected pruners of class SensitivityPruner, got "
+                f"{type(policy.actor).__name__}; leave it out"
+            )
         for name, value in policy.actor.sensitivities.items():
             found[name] = max(value, found.get(name, 0.0)) if name != DEFAULT else value
     if not any(found.values()):
-        raise ConfigError("calibrate: expected a sensitivity above 0, got none; there is nothing to multiply")
+        raise ConfigError(
+            "calibrate: expected a sensitivity above 0, got none; there is nothing to multiply"
+        )
     return found

@@ -1,6 +1,7 @@
 """What a schedule does to a model during training: masks at their epochs, penalties, learning rates, and its state for resuming.
 
-What is removed is decided by the pruners, when by schedule.py; the moments are those of audioprune.training.hooks.
+What is removed is decided by the pruners, when by schedule.py; the moments are those of
+audioprune.training.hooks.
 """
 
 from __future__ import annotations
@@ -28,15 +29,20 @@ _PERMANENT = -1
 class ScheduleHook:
     """Carries a schedule out.
 
-    A mask set at an epoch is applied after every optimiser step from then on, in every later epoch too, unless its policy says
-    ``mask_on_forward_only``. Such permanent masks never regrow.
+    A mask set at an epoch is applied after every optimiser step from then on, in every later epoch
+    too, unless its policy says ``mask_on_forward_only``. Such permanent masks never regrow.
 
     Args:
         schedule: The schedule, bound to the model's names.
-        before: Called with (epoch, model, hook) ahead of every pruning; may return another schedule to prune with.
+        before: Called with (epoch, model, hook) ahead of every pruning; may return another
+            schedule to prune with.
     """
 
-    def __init__(self, schedule: Schedule, before: Callable[[int, nn.Module, ScheduleHook], Schedule | None] | None = None) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        before: Callable[[int, nn.Module, ScheduleHook], Schedule | None] | None = None,
+    ) -> None:
         self.schedule, self._before = schedule, before
         self.pruners = schedule.of("pruner")
         self.memory = Memory()
@@ -53,8 +59,12 @@ class ScheduleHook:
     def on_training_begin(self, model: nn.Module, optimizers: Mapping[str, Optimizer]) -> None:
         """Build the learning-rate rules, one per optimiser."""
         self._device = next(model.parameters()).device
-        for rule in {policy.name: policy.actor for policy in self.schedule.of("lr_scheduler")}.items():
-            self._rules |= {(rule[0], name): rule[1].build(optimizer) for name, optimizer in optimizers.items()}
+        for rule in {
+            policy.name: policy.actor for policy in self.schedule.of("lr_scheduler")
+        }.items():
+            self._rules |= {
+                (rule[0], name): rule[1].build(optimizer) for name, optimizer in optimizers.items()
+            }
 
     def sets_learning_rate(self) -> bool:
         """Tell whether the schedule has learning-rate rules; those of the training settings are unused then."""
@@ -113,7 +123,11 @@ class ScheduleHook:
         self._unmasked.clear()
         for name, keep in self.masks.items():
             index = self._owner.get(name, _PERMANENT)
-            masked = index != _PERMANENT and self.pruners[index].options.mask_gradients and self._epoch <= self.pruners[index].epochs[-1]
+            masked = (
+                index != _PERMANENT
+                and self.pruners[index].options.mask_gradients
+                and self._epoch <= self.pruners[index].epochs[-1]
+            )
             if masked and parameters[name].grad is not None:
                 clear_(parameters[name].grad, keep)
 
@@ -145,7 +159,13 @@ class ScheduleHook:
                     self.masks[name] = keep & self.masks.get(name, keep)
                     self._owner[name] = _PERMANENT
 
-    def on_epoch_end(self, epoch: int, model: nn.Module, optimizers: Mapping[str, Optimizer], metrics: Mapping[str, float]) -> None:
+    def on_epoch_end(
+        self,
+        epoch: int,
+        model: nn.Module,
+        optimizers: Mapping[str, Optimizer],
+        metrics: Mapping[str, float],
+    ) -> None:
         """Set the learning rates of the next epoch where a rule is scheduled in this one."""
         for policy in self.schedule.of("lr_scheduler"):
             if epoch in policy.epochs:
@@ -161,27 +181,38 @@ class ScheduleHook:
         """Return masks, first measurements, counters, history and learning-rate rules."""
         facts = {
             "std_at_first_prune": self.memory.sigmas,
-            "magnitude_at_first_prune": {name: list(pair) for name, pair in self.memory.magnitudes.items()},
+            "magnitude_at_first_prune": {
+                name: list(pair) for name, pair in self.memory.magnitudes.items()
+            },
             "counters": [self._epoch, self._minibatch, self._total],
             "started": self._started,
             "owner": self._owner,
             "history": self.history,
             "facts": self.facts,
-            "rules": [[list(key), plain_part(rule.state_dict())] for key, rule in self._rules.items()],
+            "rules": [
+                [list(key), plain_part(rule.state_dict())] for key, rule in self._rules.items()
+            ],
         }
-        return {"facts": facts, "tensors": {f"mask/{name}": keep for name, keep in self.masks.items()}}
+        return {
+            "facts": facts,
+            "tensors": {f"mask/{name}": keep for name, keep in self.masks.items()},
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         facts = state["facts"]
-        magnitudes = {name: tuple(pair) for name, pair in facts["magnitude_at_first_prune"].items()}
+        magnitudes = {
+            name: tuple(pair) for name, pair in facts["magnitude_at_first_prune"].items()
+        }
         self.memory = Memory(dict(facts["std_at_first_prune"]), magnitudes)
         self._epoch, self._minibatch, self._total = facts["counters"]
         self._started, self._owner = list(facts["started"]), dict(facts["owner"])
         self.history, self.facts = list(facts["history"]), dict(facts["facts"])
         for (rule, name), numbers in facts["rules"]:
             self._rules[rule, name].load_state_dict(numbers)
-        self.masks = {name: keep.to(self._device) for name, keep in under(state["tensors"], "mask/").items()}
+        self.masks = {
+            name: keep.to(self._device) for name, keep in under(state["tensors"], "mask/").items()
+        }
 
     def prune_once(self, model: nn.Module) -> Mask:
         """Prune with every pruner once, as at its last epoch, without training; return what is kept, all of it permanent."""
@@ -197,7 +228,9 @@ class ScheduleHook:
         return [index for index, policy in enumerate(self.pruners) if self._epoch in policy.epochs]
 
     def _regularizers(self) -> list[Policy]:
-        return [policy for policy in self.schedule.of("regularizer") if self._epoch in policy.epochs]
+        return [
+            policy for policy in self.schedule.of("regularizer") if self._epoch in policy.epochs
+        ]
 
     def _names(self, policy: Policy, model: nn.Module) -> list[str]:
         named = getattr(policy.actor, policy.actor.NAMED)
@@ -211,7 +244,11 @@ class ScheduleHook:
     def _due(self, policy: Policy) -> bool:
         """Tell whether a minibatch other than the first of its epoch prunes."""
         every, options = policy.options.mini_batch_pruning_frequency, policy.options
-        late = options.skip_first_minibatch and self._minibatch == 1 and self._epoch == policy.epochs[0]
+        late = (
+            options.skip_first_minibatch
+            and self._minibatch == 1
+            and self._epoch == policy.epochs[0]
+        )
         return late or (self._minibatch > 0 and every > 0 and self._total % every == 0)
 
     @torch.no_grad()
@@ -221,9 +258,13 @@ class ScheduleHook:
         for name in self._names(policy, model):
             keep = policy.actor.keep(name, parameters[name], scene)
             if keep is not None:
-                self.masks[name] = keep & self.masks[name] if name in self.masks and self._holds(name) else keep
+                self.masks[name] = (
+                    keep & self.masks[name] if name in self.masks and self._holds(name) else keep
+                )
 
-    def _threshold(self, policy: Policy, parameters: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    def _threshold(
+        self, policy: Policy, parameters: Mapping[str, Tensor], model: nn.Module
+    ) -> dict[str, Tensor]:
         keeps = {}
         for name in getattr(policy.actor, policy.actor.NAMED):
             keep = policy.actor.keep(name, parameters[name], model)
@@ -235,16 +276,29 @@ class ScheduleHook:
     def _silence(self, model: nn.Module, function: str) -> None:
         """Zero every unit of which all filters, or all channels, are zero, for good."""
         if not hasattr(model, "unit_sets"):
-            raise ConfigError(f"{type(model).__name__}: expected a method unit_sets() for {function}; write one or leave the remover out")
+            raise ConfigError(
+                f"{type(model).__name__}: expected a method unit_sets() for {function}; write "
+                f"one or leave the remover out"
+            )
         parameters = dict(model.named_parameters())
         for name, keep in self.masks.items():
             clear_(parameters[name], keep)
         role = "out" if function == "remove_filters" else "in"
         keeps, sets = {}, [each for each in model.unit_sets() if each.removable]
         for each in sets:
-            parts = [part for part in each.slices if part.role == role and part.tensor in parameters and parameters[part.tensor].dim() > 1]
+            parts = [
+                part
+                for part in each.slices
+                if part.role == role
+                and part.tensor in parameters
+                and parameters[part.tensor].dim() > 1
+            ]
             if parts:
-                keeps[each.name] = torch.stack([any_kept(part, parameters[part.tensor] != 0) for part in parts]).any(0).cpu()
+                keeps[each.name] = (
+                    torch.stack([any_kept(part, parameters[part.tensor] != 0) for part in parts])
+                    .any(0)
+                    .cpu()
+                )
         zero_units_(model, sets, keeps)
         for each in sets:
             for part in each.slices:

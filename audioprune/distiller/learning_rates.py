@@ -34,21 +34,32 @@ def _milestones(numbers: Mapping[str, Any], epoch: int) -> float:
     return product
 
 
-_FACTORS = {"PolynomialLR": (_polynomial, ("T_max", "power")), "MultiStepMultiGammaLR": (_milestones, ("milestones", "gammas"))}
+_FACTORS = {
+    "PolynomialLR": (_polynomial, ("T_max", "power")),
+    "MultiStepMultiGammaLR": (_milestones, ("milestones", "gammas")),
+}
 
 
 def known_rules() -> list[str]:
     """Return the names of all learning-rate rules that a file can use."""
-    found = [name for name, kind in vars(_RULES).items() if inspect.isclass(kind) and _is_rule(kind) and name not in _NEED_CODE]
-    return sorted({name for name in found if not name.startswith("_") and name != "LRScheduler"} | set(_FACTORS))
+    found = [
+        name
+        for name, kind in vars(_RULES).items()
+        if inspect.isclass(kind) and _is_rule(kind) and name not in _NEED_CODE
+    ]
+    return sorted(
+        {name for name in found if not name.startswith("_") and name != "LRScheduler"}
+        | set(_FACTORS)
+    )
 
 
 @dataclass(frozen=True)
 class Rule:
     """One entry of ``lr_schedulers``.
 
-    ``PolynomialLR`` with ``T_max`` and ``power`` multiplies the initial rate by (1 - epoch / T_max)^power;
-    ``MultiStepMultiGammaLR`` with ``milestones`` and ``gammas`` by the product of the gammas of the milestones passed.
+    ``PolynomialLR`` with ``T_max`` and ``power`` multiplies the initial rate by (1 - epoch /
+    T_max)^power; ``MultiStepMultiGammaLR`` with ``milestones`` and ``gammas`` by the product of
+    the gammas of the milestones passed.
 
     Attributes:
         kind: Name of the class.
@@ -63,12 +74,18 @@ class Rule:
 
     def __post_init__(self) -> None:
         if self.kind not in known_rules():
-            raise ConfigError(f"unsupported class: {unknown_name('lr_scheduler', self.kind, known_rules())}")
+            raise ConfigError(
+                f"unsupported class: {unknown_name('lr_scheduler', self.kind, known_rules())}"
+            )
         accepted = self._accepted()
         wrong = sorted(set(self.numbers) - set(accepted))
         if wrong:
-            raise ConfigError(f"{self.kind} does not accept {', '.join(wrong)}; it accepts {', '.join(accepted)}")
-        missing = [name for name, needed in accepted.items() if needed and name not in self.numbers]
+            raise ConfigError(
+                f"{self.kind} does not accept {', '.join(wrong)}; it accepts {', '.join(accepted)}"
+            )
+        missing = [
+            name for name, needed in accepted.items() if needed and name not in self.numbers
+        ]
         if missing:
             raise ConfigError(f"{self.kind}: expected {', '.join(missing)}, got none; add it")
         if self.kind == "MultiStepMultiGammaLR":
@@ -86,17 +103,25 @@ class Rule:
                 return _RULES.LambdaLR(optimizer, lambda epoch: factor(self.numbers, epoch))
             return getattr(_RULES, self.kind)(optimizer, **self.numbers)
         except (TypeError, ValueError, ZeroDivisionError) as error:
-            raise ConfigError(f"{self.kind}: {' '.join(str(error).split())}; correct its arguments") from error
+            raise ConfigError(
+                f"{self.kind}: {' '.join(str(error).split())}; correct its arguments"
+            ) from error
 
     def _own(self) -> bool:
-        return self.kind in _FACTORS and not (self.kind == "PolynomialLR" and "T_max" not in self.numbers)
+        return self.kind in _FACTORS and not (
+            self.kind == "PolynomialLR" and "T_max" not in self.numbers
+        )
 
     def _accepted(self) -> dict[str, bool]:
         """Return the arguments, and whether each is needed."""
         if self._own():
             return dict.fromkeys(_FACTORS[self.kind][1], True)
         parameters = list(inspect.signature(getattr(_RULES, self.kind)).parameters.values())[1:]
-        return {each.name: each.default is inspect.Parameter.empty for each in parameters if each.name != "last_epoch"}
+        return {
+            each.name: each.default is inspect.Parameter.empty
+            for each in parameters
+            if each.name != "last_epoch"
+        }
 
 
 def advance(rule: Any, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -104,8 +129,10 @@ def advance(rule: Any, epoch: int, metrics: Mapping[str, float]) -> None:
 
     Args:
         rule: What ``Rule.build`` returned.
-        epoch: The epoch that comes next. The rate is the one of that epoch whatever the epochs before were scheduled.
-        metrics: Logged values; the plateau rule in mode ``min`` follows ``valid_loss``, in mode ``max`` the monitored score.
+        epoch: The epoch that comes next. The rate is the one of that epoch whatever the epochs
+            before were scheduled.
+        metrics: Logged values; the plateau rule in mode ``min`` follows ``valid_loss``, in mode
+            ``max`` the monitored score.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of the argument that schedules are made of
@@ -118,9 +145,16 @@ def advance(rule: Any, epoch: int, metrics: Mapping[str, float]) -> None:
 def _followed(metrics: Mapping[str, float], mode: str) -> float:
     if mode == "min":
         return metrics["valid_loss"]
-    scores = [value for name, value in metrics.items() if name.startswith("valid_") and name != "valid_loss"]
+    scores = [
+        value
+        for name, value in metrics.items()
+        if name.startswith("valid_") and name != "valid_loss"
+    ]
     if not scores:
-        raise ConfigError("ReduceLROnPlateau with mode max: expected a monitored score, got the loss alone; set training.monitor")
+        raise ConfigError(
+            "ReduceLROnPlateau with mode max: expected a monitored score, got the loss alone; "
+            "set training.monitor"
+        )
     return scores[0]
 
 
@@ -131,4 +165,7 @@ def _is_rule(kind: type) -> bool:
 def _check_milestones(numbers: Mapping[str, Any]) -> None:
     milestones, gammas = numbers["milestones"], numbers["gammas"]
     if list(milestones) != sorted(milestones) or len(milestones) != len(gammas):
-        raise ConfigError(f"MultiStepMultiGammaLR: expected ascending milestones and as many gammas, got {milestones} and {gammas}")
+        raise ConfigError(
+            f"MultiStepMultiGammaLR: expected ascending milestones and as many gammas, got "
+            f"{milestones} and {gammas}"
+        )

@@ -18,7 +18,10 @@ def short(name: str) -> str:
 
 
 def resolve(
-    names: Iterable[str], parameters: Iterable[str], refuse: Callable[[str, str], None], default: bool = False
+    names: Iterable[str],
+    parameters: Iterable[str],
+    refuse: Callable[[str, str], None],
+    default: bool = False,
 ) -> dict[str, str]:
     """Find the parameters that names mean; an exact name goes before a shortened one.
 
@@ -40,13 +43,21 @@ def resolve(
         shortened.setdefault(short(name), []).append(name)
     found: dict[str, str] = {}
     for name in dict.fromkeys(names):
-        meant = [name] if name in known or (default and name == DEFAULT) else shortened.get(short(name), [])
+        meant = (
+            [name]
+            if name in known or (default and name == DEFAULT)
+            else shortened.get(short(name), [])
+        )
         if len(meant) > 1:
-            raise ConfigError(f"parameter '{name}' means each of {', '.join(meant)}; write the whole name")
+            raise ConfigError(
+                f"parameter '{name}' means each of {', '.join(meant)}; write the whole name"
+            )
         if not meant:
             refuse(name, unknown_name("parameter", name, known))
         elif meant[0] in found.values():
-            raise ConfigError(f"parameter '{meant[0]}' is named twice, the second time as '{name}'; remove one")
+            raise ConfigError(
+                f"parameter '{meant[0]}' is named twice, the second time as '{name}'; remove one"
+            )
         else:
             found[name] = meant[0]
     return found

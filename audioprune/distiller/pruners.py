@@ -1,6 +1,7 @@
 """Which single weights the pruners of a schedule keep: by threshold, by level, gradually, with splicing.
 
-Structures such as filters have their own file. When a pruner acts, and what happens to its masks, is decided in hook.py.
+Structures such as filters have their own file. When a pruner acts, and what happens to its masks,
+is decided in hook.py.
 """
 
 from __future__ import annotations
@@ -79,11 +80,12 @@ class Pruner(Protocol):
 class SensitivityPruner:
     """Remove the weights whose magnitude is at most sensitivity times the standard deviation of their tensor.
 
-    The standard deviation is that of the first pruning, so that the threshold is constant while weights drift into it.
+    The standard deviation is that of the first pruning, so that the threshold is constant while
+    weights drift into it.
 
     Attributes:
-        sensitivities: Parameter name or ``*`` -> sensitivity, at least 0; 0 removes exact zeros only. ``*`` stands for every
-            other parameter, biases and slopes among them.
+        sensitivities: Parameter name or ``*`` -> sensitivity, at least 0; 0 removes exact zeros
+            only. ``*`` stands for every other parameter, biases and slopes among them.
 
     Raises:
         ConfigError: A sensitivity is no number >= 0.
@@ -111,7 +113,8 @@ class MagnitudeParameterPruner:
     """Remove the weights whose magnitude is at most a threshold.
 
     Attributes:
-        thresholds: Parameter name -> threshold, at least 0; ``*``, which has to be there, for all others.
+        thresholds: Parameter name -> threshold, at least 0; ``*``, which has to be there, for all
+            others.
 
     Raises:
         ConfigError: A threshold is no number >= 0, or ``*`` is missing.
@@ -123,11 +126,16 @@ class MagnitudeParameterPruner:
     def __post_init__(self) -> None:
         check_values("thresholds", self.thresholds)
         if DEFAULT not in self.thresholds:
-            raise ConfigError("thresholds: expected an entry '*' for the parameters that are not named, got none; add it")
+            raise ConfigError(
+                "thresholds: expected an entry '*' for the parameters that are not named, got "
+                "none; add it"
+            )
 
     def keep(self, name: str, weight: Tensor, scene: Scene) -> Tensor | None:
         """Return the kept positions of one tensor."""
-        return select.threshold({name: weight.detach().abs()}, {name: value_of(self.thresholds, name)})[name]
+        return select.threshold(
+            {name: weight.detach().abs()}, {name: value_of(self.thresholds, name)}
+        )[name]
 
 
 @dataclass(frozen=True)
@@ -181,21 +189,25 @@ class AutomatedGradualPruner:
         """Return the kept positions of one tensor."""
         if name not in self.weights:
             return None
-        return level_keep(weight, gradual(scene.moment, self.initial_sparsity, self.final_sparsity))
+        return level_keep(
+            weight, gradual(scene.moment, self.initial_sparsity, self.final_sparsity)
+        )
 
 
 @dataclass(frozen=True)
 class SplicingPruner:
     """Remove weights below a low threshold, bring those above a high one back, and leave those between as they are.
 
-    Both thresholds are (mean + sensitivity * standard deviation) of the absolute weights at the first pruning, times a factor.
-    Weights come back only where the policy says ``mask_on_forward_only``, since masked weights are zero otherwise.
+    Both thresholds are (mean + sensitivity * standard deviation) of the absolute weights at the
+    first pruning, times a factor. Weights come back only where the policy says
+    ``mask_on_forward_only``, since masked weights are zero otherwise.
 
     Attributes:
         sensitivities: Parameter name or ``*`` -> sensitivity, at least 0.
         low_thresh_mult: Factor of the low threshold.
         hi_thresh_mult: Factor of the high threshold.
-        sensitivity_multiplier: Growth of the sensitivity per epoch since the first one, as a fraction of it.
+        sensitivity_multiplier: Growth of the sensitivity per epoch since the first one, as a
+            fraction of it.
 
     Raises:
         ConfigError: A number is negative.
@@ -220,11 +232,17 @@ class SplicingPruner:
         if sensitivity is None:
             return None
         magnitude = weight.detach().abs()
-        mean, deviation = scene.memory.magnitudes.setdefault(name, (float(magnitude.mean()), float(magnitude.std())))
-        grown = sensitivity * (1 + (scene.moment.epoch - scene.moment.start) * self.sensitivity_multiplier)
+        mean, deviation = scene.memory.magnitudes.setdefault(
+            name, (float(magnitude.mean()), float(magnitude.std()))
+        )
+        grown = sensitivity * (
+            1 + (scene.moment.epoch - scene.moment.start) * self.sensitivity_multiplier
+        )
         bound = mean + deviation * grown
         before = scene.masks.get(name, torch.ones_like(magnitude, dtype=torch.bool))
-        return (before & (magnitude >= bound * self.low_thresh_mult)) | (magnitude >= bound * self.hi_thresh_mult)
+        return (before & (magnitude >= bound * self.low_thresh_mult)) | (
+            magnitude >= bound * self.hi_thresh_mult
+        )
 
 
 @dataclass(frozen=True)
@@ -242,7 +260,8 @@ class BaiduRNNPruner:
     Raises:
         ConfigError: A number is negative, the sparsities do not rise, or no weights are named.
 
-    Source: Narang et al. 2017, Exploring Sparsity in Recurrent Neural Networks, equation 1, with epochs for iterations.
+    Source: Narang et al. 2017, Exploring Sparsity in Recurrent Neural Networks, equation 1, with
+    epochs for iterations.
     """
 
     initial_sparsity: float
@@ -262,11 +281,19 @@ class BaiduRNNPruner:
     def threshold(self, moment: Moment) -> float:
         """Return the threshold at a moment."""
         every = needed_frequency(moment)
-        slope = 2 * self.q * every / (2 * (self.ramp_epoch - moment.start) + 3 * (moment.end - self.ramp_epoch))
+        slope = (
+            2
+            * self.q
+            * every
+            / (2 * (self.ramp_epoch - moment.start) + 3 * (moment.end - self.ramp_epoch))
+        )
         if moment.epoch < self.ramp_epoch:
             return slope * (moment.epoch - moment.start + 1) / every
         steep = slope * self.ramp_slope_mult
-        return (slope * (self.ramp_epoch - moment.start + 1) + steep * (moment.epoch - self.ramp_epoch + 1)) / every
+        return (
+            slope * (self.ramp_epoch - moment.start + 1)
+            + steep * (moment.epoch - self.ramp_epoch + 1)
+        ) / every
 
     def keep(self, name: str, weight: Tensor, scene: Scene) -> Tensor | None:
         """Return the kept positions of one tensor."""
@@ -295,7 +322,9 @@ def gradual(moment: Moment, initial: float, final: float) -> float:
     Raises:
         ConfigError: The policy lists its epochs, or has fewer than two.
     """
-    return Cubic(moment.start, moment.end, needed_frequency(moment), initial, final).sparsity(moment.epoch)
+    return Cubic(moment.start, moment.end, needed_frequency(moment), initial, final).sparsity(
+        moment.epoch
+    )
 
 
 def needed_frequency(moment: Moment) -> int:
@@ -305,7 +334,10 @@ def needed_frequency(moment: Moment) -> int:
         ConfigError: The policy lists its epochs instead.
     """
     if moment.frequency is None:
-        raise ConfigError("expected starting_epoch, ending_epoch and frequency for a gradual pruner, got a list of epochs; give the three")
+        raise ConfigError(
+            "expected starting_epoch, ending_epoch and frequency for a gradual pruner, got a "
+            "list of epochs; give the three"
+        )
     return moment.frequency
 
 
@@ -317,20 +349,33 @@ def value_of(values: Mapping[str, float], name: str) -> float | None:
 def check_values(what: str, values: Any, most: float | None = None) -> None:
     """Refuse anything but a mapping of parameter names to numbers from 0 to ``most``."""
     if not isinstance(values, Mapping) or not values:
-        raise ConfigError(f"{what}: expected a mapping of parameter names to numbers, got {_kind(values)}; write 'name: number' lines")
+        raise ConfigError(
+            f"{what}: expected a mapping of parameter names to numbers, got {_kind(values)}; "
+            f"write 'name: number' lines"
+        )
     for name, value in values.items():
         check_number(f"{what}, '{name}'", value, most)
 
 
 def check_names(names: Any) -> None:
     """Refuse anything but a list of parameter names."""
-    if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"weights: expected a list of parameter names, got {_kind(names)}; list at least one")
+    if (
+        not isinstance(names, list | tuple)
+        or not names
+        or not all(isinstance(name, str) for name in names)
+    ):
+        raise ConfigError(
+            f"weights: expected a list of parameter names, got {_kind(names)}; list at least one"
+        )
 
 
 def check_number(what: str, value: Any, most: float | None = None) -> None:
     """Refuse anything but a number from 0 to ``most``."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= (float("inf") if most is None else most):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not 0 <= value <= (float("inf") if most is None else most)
+    ):
         wanted = "a number >= 0" if most is None else f"a number from 0 to {most:g}"
         raise ConfigError(f"{what}: expected {wanted}, got {value!r}; correct it")
 
@@ -340,8 +385,17 @@ def check_ramp(initial: Any, final: Any) -> None:
     check_number("initial_sparsity", initial, 1.0)
     check_number("final_sparsity", final, 1.0)
     if final <= initial:
-        raise ConfigError(f"expected final_sparsity above initial_sparsity, got {final} and {initial}; correct one")
+        raise ConfigError(
+            f"expected final_sparsity above initial_sparsity, got {final} and {initial}; "
+            f"correct one"
+        )
 
 
 def _kind(value: Any) -> str:
-    return "an empty one" if value in ({}, [], ()) else "nothing" if value is None else type(value).__name__
+    return (
+        "an empty one"
+        if value in ({}, [], ())
+        else "nothing"
+        if value is None
+        else type(value).__name__
+    )

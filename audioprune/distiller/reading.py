@@ -25,7 +25,8 @@ class Document:
     """The values of a schedule file.
 
     Attributes:
-        values: The mapping that the file holds; texts such as ``1e-5``, which YAML 1.1 takes for words, are numbers.
+        values: The mapping that the file holds; texts such as ``1e-5``, which YAML 1.1 takes for
+            words, are numbers.
         title: What error messages call the file.
         lines: Path of keys and positions within ``values`` -> line in the file, counted from 1.
     """
@@ -49,7 +50,8 @@ def read(source: str | Path | Mapping[str, Any]) -> Document:
         source: A file, the name of a schedule that this package ships, or the values themselves.
 
     Raises:
-        ConfigError: The file is missing, no YAML, no mapping or holds a key twice; the message names the line.
+        ConfigError: The file is missing, no YAML, no mapping or holds a key twice; the message
+            names the line.
     """
     if isinstance(source, Mapping):
         return Document(_numbers(dict(source)), _TITLE)
@@ -60,7 +62,9 @@ def read(source: str | Path | Mapping[str, Any]) -> Document:
 def shipped() -> dict[str, Any]:
     """Return the schedules that this package ships: name -> file."""
     folder = resources.files("audioprune.distiller") / "schedules"
-    return {Path(entry.name).stem: entry for entry in folder.iterdir() if entry.name.endswith(".yaml")}
+    return {
+        Path(entry.name).stem: entry for entry in folder.iterdir() if entry.name.endswith(".yaml")
+    }
 
 
 def _text(source: str | Path) -> tuple[str, str]:
@@ -71,7 +75,10 @@ def _text(source: str | Path) -> tuple[str, str]:
         return str(source), Path(source).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
-        raise ConfigError(f"{unknown_name('schedule', str(source), known)}; a file of that name cannot be read: {reason}") from error
+        raise ConfigError(
+            f"{unknown_name('schedule', str(source), known)}; a file of that name cannot be "
+            f"read: {reason}"
+        ) from error
 
 
 def _parse(title: str, text: str) -> Document:
@@ -83,22 +90,35 @@ def _parse(title: str, text: str) -> Document:
         problem = f"{error.problem or error.context}; check the indentation and the colons there"
         raise ConfigError(f"{title}, line {mark.line + 1 if mark else '?'}: {problem}") from error
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{title}: not readable as YAML ({' '.join(str(error).split())})") from error
+        raise ConfigError(
+            f"{title}: not readable as YAML ({' '.join(str(error).split())})"
+        ) from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{title}: expected a mapping with the keys pruners and policies, got {type(values).__name__}; check the file")
+        raise ConfigError(
+            f"{title}: expected a mapping with the keys pruners and policies, got "
+            f"{type(values).__name__}; check the file"
+        )
     lines: dict[tuple[str | int, ...], int] = {}
     _locate(title, node, (), lines)
     return Document(_numbers(values), title, lines)
 
 
-def _locate(title: str, node: yaml.Node, place: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]) -> None:
+def _locate(
+    title: str,
+    node: yaml.Node,
+    place: tuple[str | int, ...],
+    lines: dict[tuple[str | int, ...], int],
+) -> None:
     """Write down the line of every key and item, refusing keys that stand twice."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             inner = (*place, str(key.value))
             line = key.start_mark.line + 1
             if inner in lines:
-                raise ConfigError(f"{title}, line {line}: '{key.value}' stands in line {lines[inner]} already; rename or remove one")
+                raise ConfigError(
+                    f"{title}, line {line}: '{key.value}' stands in line {lines[inner]} "
+                    f"already; rename or remove one"
+                )
             lines[inner] = line
             _locate(title, value, inner, lines)
     elif isinstance(node, yaml.SequenceNode):

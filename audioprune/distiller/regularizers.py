@@ -11,7 +11,13 @@ from torch import Tensor, nn
 
 from audioprune.compress.units.weight_groups import group_norms
 from audioprune.distiller.pruners import check_values
-from audioprune.distiller.structures import CRITERIA, GROUP_TYPES, check_regime, structures, threshold_keep
+from audioprune.distiller.structures import (
+    CRITERIA,
+    GROUP_TYPES,
+    check_regime,
+    structures,
+    threshold_keep,
+)
 from audioprune.errors import ConfigError, unknown_name
 
 
@@ -33,7 +39,8 @@ class L1Regularizer:
 
     Attributes:
         reg_regims: Parameter name -> strength, at least 0.
-        threshold_criteria: Anything but None also sets weights of magnitude at most strength to zero after every step.
+        threshold_criteria: Anything but None also sets weights of magnitude at most strength to
+            zero after every step.
 
     Raises:
         ConfigError: A strength is no number >= 0.
@@ -52,7 +59,11 @@ class L1Regularizer:
 
     def keep(self, name: str, weight: Tensor, model: nn.Module) -> Tensor | None:
         """Return the positions above the threshold."""
-        return None if self.threshold_criteria is None else weight.detach().abs() > self.reg_regims[name]
+        return (
+            None
+            if self.threshold_criteria is None
+            else weight.detach().abs() > self.reg_regims[name]
+        )
 
 
 @dataclass(frozen=True)
@@ -62,8 +73,10 @@ class GroupLassoRegularizer:
     A structure of zeros has the gradient 0; no small number inside the root is needed for that.
 
     Attributes:
-        reg_regims: Parameter name -> [strength, structure]; structures joined by ``+`` add their norms.
-        threshold_criteria: ``Mean_Abs`` or ``Max`` also sets structures of at most that magnitude to zero after every step.
+        reg_regims: Parameter name -> [strength, structure]; structures joined by ``+`` add their
+            norms.
+        threshold_criteria: ``Mean_Abs`` or ``Max`` also sets structures of at most that magnitude
+            to zero after every step.
 
     Raises:
         ConfigError: A name is unknown or a number negative.
@@ -78,12 +91,17 @@ class GroupLassoRegularizer:
     def __post_init__(self) -> None:
         check_regime(self.reg_regims, GROUP_TYPES)
         if self.threshold_criteria not in (None, *CRITERIA):
-            raise ConfigError(unknown_name("threshold_criteria", str(self.threshold_criteria), CRITERIA))
+            raise ConfigError(
+                unknown_name("threshold_criteria", str(self.threshold_criteria), CRITERIA)
+            )
 
     def penalty(self, name: str, weight: Tensor, model: nn.Module) -> Tensor:
         """Return the penalty of one named tensor."""
         strength, group_type = self.reg_regims[name]
-        return strength * sum(group_norms(weight, structures(model, name, each), 2).sum() for each in group_type.split("+"))
+        return strength * sum(
+            group_norms(weight, structures(model, name, each), 2).sum()
+            for each in group_type.split("+")
+        )
 
     def keep(self, name: str, weight: Tensor, model: nn.Module) -> Tensor | None:
         """Return the positions of structures above the threshold."""

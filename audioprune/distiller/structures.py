@@ -1,6 +1,7 @@
 """Which filters, channels, rows and other structures of a weight the pruners of a schedule keep.
 
-The axes are those of the layer: the filters of a transposed convolution lie on its second axis, where Distiller takes the first.
+The axes are those of the layer: the filters of a transposed convolution lie on its second axis,
+where Distiller takes the first.
 """
 
 from __future__ import annotations
@@ -14,11 +15,26 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress.units.declare import Slice
-from audioprune.compress.units.weight_groups import INPUTS, KERNELS, OUTPUTS, expand, group_norms, group_sizes, weight_groups
+from audioprune.compress.units.weight_groups import (
+    INPUTS,
+    KERNELS,
+    OUTPUTS,
+    expand,
+    group_norms,
+    group_sizes,
+    weight_groups,
+)
 from audioprune.distiller.pruners import Scene, check_names, check_number, check_ramp, gradual
 from audioprune.errors import ConfigError, unknown_name
 
-_KINDS = {"Filters": OUTPUTS, "3D": OUTPUTS, "Rows": OUTPUTS, "Channels": INPUTS, "Cols": INPUTS, "2D": KERNELS}
+_KINDS = {
+    "Filters": OUTPUTS,
+    "3D": OUTPUTS,
+    "Rows": OUTPUTS,
+    "Channels": INPUTS,
+    "Cols": INPUTS,
+    "2D": KERNELS,
+}
 GROUP_TYPES = (*_KINDS, "4D")
 RANKED = {"Filters": "Filters", "3D": "Filters", "Channels": "Channels", "Rows": "Channels"}
 """Structures that can be ranked -> which groups they are; the rows of Distiller's rankings are those of the transposed matrix."""
@@ -32,8 +48,9 @@ def structures(model: nn.Module, name: str, group_type: str) -> Slice:
     Args:
         model: The model.
         name: Parameter name.
-        group_type: ``Filters`` or ``3D`` for what writes one output, ``Rows`` likewise; ``Channels`` or ``Cols`` for what reads
-            one input; ``2D`` for kernels; ``4D`` for the tensor as a whole.
+        group_type: ``Filters`` or ``3D`` for what writes one output, ``Rows`` likewise;
+            ``Channels`` or ``Cols`` for what reads one input; ``2D`` for kernels; ``4D`` for the
+            tensor as a whole.
 
     Raises:
         ConfigError: The type is unknown, or the weight has no such structures.
@@ -45,11 +62,16 @@ def structures(model: nn.Module, name: str, group_type: str) -> Slice:
         return Slice(name, 0, torch.arange(shape[0])[None])
     least = 3 if group_type == "2D" else 2
     if len(shape) < least:
-        raise ConfigError(f"'{name}': expected a weight of at least {least} axes for {group_type}, got shape {tuple(shape)}; leave it out")
+        raise ConfigError(
+            f"'{name}': expected a weight of at least {least} axes for {group_type}, got shape "
+            f"{tuple(shape)}; leave it out"
+        )
     return weight_groups(model, _KINDS[group_type], [name])[0].slices[0]
 
 
-def threshold_keep(model: nn.Module, name: str, weight: Tensor, group_type: str, threshold: float, criterion: str) -> Tensor:
+def threshold_keep(
+    model: nn.Module, name: str, weight: Tensor, group_type: str, threshold: float, criterion: str
+) -> Tensor:
     """Keep the structures whose mean or largest magnitude is above a threshold.
 
     Args:
@@ -78,7 +100,8 @@ class StructureParameterPruner:
 
     Attributes:
         reg_regims: Parameter name -> [threshold, structure], see ``structures``.
-        threshold_criteria: ``Mean_Abs`` or ``Max``; Distiller ignores it for channels, which always have the mean there.
+        threshold_criteria: ``Mean_Abs`` or ``Max``; Distiller ignores it for channels, which
+            always have the mean there.
 
     Raises:
         ConfigError: A name is unknown or a number negative.
@@ -91,14 +114,18 @@ class StructureParameterPruner:
     def __post_init__(self) -> None:
         check_regime(self.reg_regims)
         if self.threshold_criteria not in CRITERIA:
-            raise ConfigError(unknown_name("threshold_criteria", str(self.threshold_criteria), CRITERIA))
+            raise ConfigError(
+                unknown_name("threshold_criteria", str(self.threshold_criteria), CRITERIA)
+            )
 
     def keep(self, name: str, weight: Tensor, scene: Scene) -> Tensor | None:
         """Return the kept positions of one tensor."""
         if name not in self.reg_regims:
             return None
         threshold, group_type = self.reg_regims[name]
-        return threshold_keep(scene.model, name, weight, group_type, threshold, self.threshold_criteria)
+        return threshold_keep(
+            scene.model, name, weight, group_type, threshold, self.threshold_criteria
+        )
 
 
 @dataclass(frozen=True)
@@ -109,7 +136,8 @@ class RankedStructurePruner:
         group_type: ``Filters`` (or ``3D``), ``Channels`` or ``Rows``.
         desired_sparsity: Removed share of the structures, 0..1.
         weights: Parameter names.
-        group_dependency: ``Leader`` removes everywhere what the first of the weights ranks lowest; None ranks each by itself.
+        group_dependency: ``Leader`` removes everywhere what the first of the weights ranks lowest;
+            None ranks each by itself.
         p: 1 or 2, the norm.
 
     Raises:
@@ -164,16 +192,26 @@ class GradualStructurePruner:
 
     def keep(self, name: str, weight: Tensor, scene: Scene) -> Tensor | None:
         """Return the kept positions of one tensor."""
-        return ranked_keep(self, name, weight, scene.model, gradual(scene.moment, self.initial_sparsity, self.final_sparsity))
+        return ranked_keep(
+            self,
+            name,
+            weight,
+            scene.model,
+            gradual(scene.moment, self.initial_sparsity, self.final_sparsity),
+        )
 
 
 def ranked_keep(
-    ranking: RankedStructurePruner | GradualStructurePruner, name: str, weight: Tensor, model: nn.Module, share: float
+    ranking: RankedStructurePruner | GradualStructurePruner,
+    name: str,
+    weight: Tensor,
+    model: nn.Module,
+    share: float,
 ) -> Tensor | None:
     """Remove ``floor(share * n)`` of n structures, but never all of them unless the share is 1; ties with the last go as well.
 
-    Structures of one weight are of one size, so that the norm ranks as the mean does. ``Rows`` are input features, as in
-    Distiller's rankings, where they are the rows of the transposed matrix.
+    Structures of one weight are of one size, so that the norm ranks as the mean does. ``Rows`` are
+    input features, as in Distiller's rankings, where they are the rows of the transposed matrix.
 
     Args:
         ranking: The pruner.
@@ -183,7 +221,8 @@ def ranked_keep(
         share: Removed share, 0..1.
 
     Returns:
-        Kept positions, bool, shape of the weight; None where the share stands for less than one structure.
+        Kept positions, bool, shape of the weight; None where the share stands for less than one
+        structure.
 
     Raises:
         ConfigError: The weight has no such structures, or other numbers of them than its leader.
@@ -196,7 +235,10 @@ def ranked_keep(
     norms = group_norms(leading.detach(), structures(model, leader, group_type), ranking.p)
     part = structures(model, name, group_type)
     if len(norms) != len(part.index):
-        raise ConfigError(f"'{name}': expected {len(norms)} {ranking.group_type} as its leader '{leader}' has, got {len(part.index)}")
+        raise ConfigError(
+            f"'{name}': expected {len(norms)} {ranking.group_type} as its leader '{leader}' "
+            f"has, got {len(part.index)}"
+        )
     count = math.floor(share * len(norms))
     if count == len(norms) and share != 1:
         count -= 1
@@ -215,10 +257,15 @@ def check_ranking(group_type: Any, weights: Any, group_dependency: Any) -> None:
 def check_regime(regime: Any, known: Sequence[str] = GROUP_TYPES) -> None:
     """Refuse anything but a mapping of parameter names to [number, structure]."""
     if not isinstance(regime, Mapping) or not regime:
-        raise ConfigError("reg_regims: expected a mapping of parameter names to [number, structure]; write 'name: [0.001, Filters]' lines")
+        raise ConfigError(
+            "reg_regims: expected a mapping of parameter names to [number, structure]; write "
+            "'name: [0.001, Filters]' lines"
+        )
     for name, entry in regime.items():
         if not isinstance(entry, list | tuple) or len(entry) != 2:
-            raise ConfigError(f"reg_regims, '{name}': expected [number, structure], got {entry!r}; correct it")
+            raise ConfigError(
+                f"reg_regims, '{name}': expected [number, structure], got {entry!r}; correct it"
+            )
         check_number(f"reg_regims, '{name}'", entry[0])
         for each in str(entry[1]).split("+"):
             if each not in known:

@@ -1,7 +1,8 @@
 """What the parts of an experiment must agree on, such as the sample rate, and who decides it.
 
-The corpus decides, the task follows it, and the model follows both. A key that is null follows; one that is given must agree, else
-nothing begins. Parts are known here by their attributes alone; building and loading them is the business of experiment/model_io.py and experiment/run.py.
+The corpus decides, the task follows it, and the model follows both. A key that is null follows;
+one that is given must agree, else nothing begins. Parts are known here by their attributes alone;
+building and loading them is the business of experiment/model_io.py and experiment/run.py.
 """
 
 from __future__ import annotations
@@ -54,14 +55,17 @@ def check_rates(task: Config, model: Config, corpus: Any, stored: bool = False) 
     for group, config in (("task", task), ("model", model)):
         given = config.get("sample_rate")
         if given is not None and wanted is not None and given != wanted:
-            raise ConfigError(_refusal(f"{group}.sample_rate", given, "data.sample_rate", wanted, stored))
+            raise ConfigError(
+                _refusal(f"{group}.sample_rate", given, "data.sample_rate", wanted, stored)
+            )
 
 
 def complete_task(config: Config, corpus: Any = None, stored: bool = False) -> Config:
     """Return the configuration of a task in which everything that follows the corpus is filled in.
 
     Args:
-        config: Target and arguments; a null that follows gets the corpus' value, or is left to the class where there is none.
+        config: Target and arguments; a null that follows gets the corpus' value, or is left to the
+            class where there is none.
         corpus: The prepared corpus, or None where there is none.
         stored: Whether the configuration was read from a model file.
 
@@ -83,7 +87,9 @@ def complete_task(config: Config, corpus: Any = None, stored: bool = False) -> C
     return filled
 
 
-def complete_model(config: Config, task: Any = None, corpus: Any = None, stored: bool = False) -> Config:
+def complete_model(
+    config: Config, task: Any = None, corpus: Any = None, stored: bool = False
+) -> Config:
     """Return the configuration of a model in which everything that follows the task and the corpus is filled in.
 
     Args:
@@ -121,7 +127,11 @@ def shared(task: Any, corpus: Any) -> dict[str, Any]:
     facts = dict(task.shared()) if hasattr(task, "shared") else {}
     features = getattr(corpus, "features", None)
     if hasattr(features, "mels"):
-        facts |= {"mels": features.mels, "frames_per_second": features.sample_rate / features.hop_length, "channels": features.shape[0]}
+        facts |= {
+            "mels": features.mels,
+            "frames_per_second": features.sample_rate / features.hop_length,
+            "channels": features.shape[0],
+        }
     return facts
 
 
@@ -136,7 +146,8 @@ def check_parts(model: Any, task: Any, corpus: Any) -> None:
         number = isinstance(own, int | float) and not isinstance(own, bool)
         if number and not _same(own, known):
             raise ConfigError(
-                f"expected {type(model).__name__}.{key} as {_TASK_NAMES[key]}, got {own:g} and {known:g}; "
+                f"expected {type(model).__name__}.{key} as {_TASK_NAMES[key]}, got {own:g} and "
+                f"{known:g}; "
                 f"change one of the two, or let the model take {key} as an argument"
             )
     if hasattr(model, "check_length") and hasattr(task, "frames"):
@@ -148,7 +159,8 @@ def check_metrics(config: Mapping[str, Any], sample_rate: int) -> None:
     """Refuse to choose by a score that the sample rate does not allow, and say which scores there will not be.
 
     Args:
-        config: The whole configuration; ``training.monitor``, ``pipeline.metric`` and ``scoring.metrics`` are read.
+        config: The whole configuration; ``training.monitor``, ``pipeline.metric`` and
+            ``scoring.metrics`` are read.
         sample_rate: Of the task, in Hz.
 
     Raises:
@@ -161,7 +173,10 @@ def check_metrics(config: Mapping[str, Any], sample_rate: int) -> None:
     for key, metric in choosers.items():
         reason = rate_refusal(str(metric), sample_rate)
         if reason:
-            raise ConfigError(f"{key}: expected a metric for {sample_rate} Hz, got {metric} ({reason}); choose another metric")
+            raise ConfigError(
+                f"{key}: expected a metric for {sample_rate} Hz, got {metric} ({reason}); "
+                f"choose another metric"
+            )
     for metric in config.get("scoring", {}).get("metrics") or ():
         reason = rate_refusal(metric, sample_rate)
         if reason:
@@ -190,11 +205,16 @@ def _task_fits(config: Config, key: str, given: Any, known: Any) -> bool:
 
 
 def _check_context(model: Any, corpus: Any) -> None:
-    context, samples = getattr(model, "receptive_field", None), getattr(corpus, "item_samples", None)
+    context, samples = (
+        getattr(model, "receptive_field", None),
+        getattr(corpus, "item_samples", None),
+    )
     if isinstance(context, int) and isinstance(samples, int) and samples <= context:
         raise ConfigError(
-            f"expected items of more than {context} samples, the receptive field of {type(model).__name__}, got {samples} "
-            "(data.segment_s or data.duration_s at data.sample_rate); make them longer or the model smaller"
+            f"expected items of more than {context} samples, the receptive field of "
+            f"{type(model).__name__}, got {samples} "
+            "(data.segment_s or data.duration_s at data.sample_rate); make them longer or the "
+            "model smaller"
         )
 
 
@@ -205,8 +225,15 @@ def _same(one: Any, other: Any) -> bool:
 
 def _refusal(key: str, given: Any, owner: str, known: Any, stored: bool) -> str:
     if not stored:
-        return f"expected {key} as {owner}, got {given} and {known}; leave {key} out, so that it follows, or make both the same"
-    remedy = f"give {owner}={given}" if owner == "data.sample_rate" else "give the corpus and the task that the model was trained on"
+        return (
+            f"expected {key} as {owner}, got {given} and {known}; leave {key} out, so that it "
+            f"follows, or make both the same"
+        )
+    remedy = (
+        f"give {owner}={given}"
+        if owner == "data.sample_rate"
+        else "give the corpus and the task that the model was trained on"
+    )
     return f"expected {owner} as {key} of the checkpoint, got {known} and {given}; {remedy}"
 
 

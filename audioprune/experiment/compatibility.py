@@ -24,7 +24,8 @@ def require_fit(model: nn.Module, task: Any, data: Any) -> None:
         data: A prepared corpus.
 
     Raises:
-        ConfigError: They do not fit; the message says what the task feeds, what the model expects and returns, and what is needed.
+        ConfigError: They do not fit; the message says what the task feeds, what the model expects
+            and returns, and what is needed.
     """
     batch = _one_item(data)
     if batch is None:
@@ -96,14 +97,20 @@ def _misfit(
         and "in" not in seen
     ):
         kind = f"{type(task).__name__} needs {error.args[0]!r} of every item"
-        return f"task and corpus do not fit: {kind}, the corpus gives {', '.join(batch)}; choose another task=... or data=..."
+        return (
+            f"task and corpus do not fit: {kind}, the corpus gives {', '.join(batch)}; choose "
+            f"another task=... or data=..."
+        )
     needed = None
     with suppress(*_MISFITS):
         needed = _needed(task, batch)
     if "in" not in seen:
         return f"{_names(model, task)}: {reason}; choose another task=... or model=..."
     if "out" not in seen:
-        return f"{_names(model, task)}: it is fed {seen['in']}, its example_input is {_shape(model.example_input())} ({reason}); {_ADVICE}"
+        return (
+            f"{_names(model, task)}: it is fed {seen['in']}, its example_input is "
+            f"{_shape(model.example_input())} ({reason}); {_ADVICE}"
+        )
     wish = f", the task needs {needed}" if needed is not None else ""
     return f"{_names(model, task)}: {_story(seen)}{wish} ({reason}); {_ADVICE}"
 

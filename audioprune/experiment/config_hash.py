@@ -1,6 +1,7 @@
 """Which run a configuration is: the hash and the folder name that the same experiment always gets.
 
-Only what can change a result enters the hash; no torch is imported here, because help and completion pass through it.
+Only what can change a result enters the hash; no torch is imported here, because help and
+completion pass through it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,12 @@ def result_config(config: dict[str, Any]) -> dict[str, Any]:
 
 def config_hash(config: dict[str, Any]) -> str:
     """Return ten hexadecimal digits that stand for a plain configuration."""
-    facts = [result_config(config), _content(config.get("checkpoint")), *_foreign_code(config.get("model")), *_schedule(config)]
+    facts = [
+        result_config(config),
+        _content(config.get("checkpoint")),
+        *_foreign_code(config.get("model")),
+        *_schedule(config),
+    ]
     facts += [found] if (found := variables()) else []
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:10]
 
@@ -65,10 +71,18 @@ def _foreign_code(model: Any) -> list[str]:
         found = importlib.util.find_spec(target.rpartition(".")[0])
     except (ImportError, ValueError):
         return []
-    return [sha256_file(Path(found.origin))] if found and found.origin and Path(found.origin).is_file() else []
+    return (
+        [sha256_file(Path(found.origin))]
+        if found and found.origin and Path(found.origin).is_file()
+        else []
+    )
 
 
 def run_name(config: dict[str, Any]) -> str:
     """Return the name of a run folder: model, pipeline and hash, such as ``fdnn-p2_unstructured-0123456789``."""
-    names = [str((config.get(group) or {}).get("name") or "custom") for group in ("model", "pipeline")]
-    return "-".join([*(re.sub(r"[^A-Za-z0-9_.]", "_", name) for name in names), config_hash(config)])
+    names = [
+        str((config.get(group) or {}).get("name") or "custom") for group in ("model", "pipeline")
+    ]
+    return "-".join(
+        [*(re.sub(r"[^A-Za-z0-9_.]", "_", name) for name in names), config_hash(config)]
+    )

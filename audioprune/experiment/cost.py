@@ -1,8 +1,10 @@
 """What a model costs to store and to run: parameters, multiplications per second of audio, memory and its traffic, latency.
 
-Sizes of compressed files are counted in audioprune.packing, machines compared in report/platforms.py. Convention: one MAC is one multiplication
-by a weight and the addition of its product; biases, normalisations, activations and transforms are no MACs; one MAC is two FLOPs.
-A layer that takes whole numbers looks its weights up: it multiplies nothing, whatever convolution of one-hot vectors it equals.
+Sizes of compressed files are counted in audioprune.packing, machines compared in
+report/platforms.py. Convention: one MAC is one multiplication by a weight and the addition of its
+product; biases, normalisations, activations and transforms are no MACs; one MAC is two FLOPs. A
+layer that takes whole numbers looks its weights up: it multiplies nothing, whatever convolution of
+one-hot vectors it equals.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ class LayerCost:
         params: Parameters, as they are stored.
         nonzero: Parameters that are not 0.
         macs_per_second: Dense multiply-accumulates per second of audio, all calls together.
-        effective_macs_per_second: Those with a weight that is not 0; dense kernels save none of the others.
+        effective_macs_per_second: Those with a weight that is not 0; dense kernels save none of
+            the others.
         output_shape: Shape of the output of the last call; of recurrent layers without the state.
         calls: How often the example called the layer.
         read_bytes: Inputs and parameters that all calls read, as float32.
@@ -74,12 +77,13 @@ class Cost:
         macs_per_second: Dense multiply-accumulates per second of audio.
         effective_macs_per_second: Those with a weight that is not 0.
         layers: Every leaf module that was called, in the order of definition.
-        uncounted: Names of the parameters whose multiplications no layer counts, because the model uses them in functions of its
-            own, in modules of unknown types or not at all in this forward pass.
+        uncounted: Names of the parameters whose multiplications no layer counts, because the model
+            uses them in functions of its own, in modules of unknown types or not at all in this
+            forward pass.
         read_bytes: Inputs and parameters that all leaf modules read in the example, as float32.
         written_bytes: Outputs that they write, as float32.
-        peak_bytes: All parameters and the inputs and outputs of the largest call, as float32: what a run that frees each layer's
-            input at once holds at most, without branches that wait.
+        peak_bytes: All parameters and the inputs and outputs of the largest call, as float32: what
+            a run that frees each layer's input at once holds at most, without branches that wait.
     """
 
     params: int
@@ -120,12 +124,18 @@ class _Tally:
     shape: tuple[int, ...] = field(default=())
 
 
-def cost(model: nn.Module, example_input: Inputs, seconds: float, forward: Callable[..., Any] | None = None) -> Cost:
+def cost(
+    model: nn.Module,
+    example_input: Inputs,
+    seconds: float,
+    forward: Callable[..., Any] | None = None,
+) -> Cost:
     """Count what a model costs, by one forward pass in evaluation mode.
 
-    The multiplications of linear, convolution and recurrent modules are counted from their weights and the shapes they meet; padded
-    positions count as full. Every call of a module counts. For the memory traffic of one generation step, as the platform bounds
-    need it, give the input of one step and the function that runs it.
+    The multiplications of linear, convolution and recurrent modules are counted from their weights
+    and the shapes they meet; padded positions count as full. Every call of a module counts. For
+    the memory traffic of one generation step, as the platform bounds need it, give the input of
+    one step and the function that runs it.
 
     Args:
         model: Any module; it stays as it is.
@@ -136,8 +146,9 @@ def cost(model: nn.Module, example_input: Inputs, seconds: float, forward: Calla
     Raises:
         ConfigError: ``seconds`` is not a positive number.
 
-    Source: Esling et al., Sec. 3 and 6: operations for one second of audio, size on disk and read-write memory, the latter as the
-    sum over layers of inputs and parameters read and outputs written.
+    Source: Esling et al., Sec. 3 and 6: operations for one second of audio, size on disk and
+    read-write memory, the latter as the sum over layers of inputs and parameters read and outputs
+    written.
     """
     _check_seconds(seconds)
     tallies: dict[nn.Module, _Tally] = {}
@@ -145,15 +156,26 @@ def cost(model: nn.Module, example_input: Inputs, seconds: float, forward: Calla
     def note(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         _add(tallies.setdefault(module, _Tally()), module, args, kwargs, output)
 
-    watched = [module for name, module in model.named_modules() if _is_leaf(module) and ".parametrizations." not in f".{name}"]
+    watched = [
+        module
+        for name, module in model.named_modules()
+        if _is_leaf(module) and ".parametrizations." not in f".{name}"
+    ]
     handles = [module.register_forward_hook(note, with_kwargs=True) for module in watched]
     try:
-        with torch.no_grad(), evaluating(model):  # tensors that the model caches must stay usable in training
+        with (
+            torch.no_grad(),
+            evaluating(model),
+        ):  # tensors that the model caches must stay usable in training
             (forward or model)(*_arguments(example_input))
     finally:
         for handle in handles:
             handle.remove()
-    layers = tuple(_layer(name, module, tallies[module], seconds) for name, module in model.named_modules() if module in tallies)
+    layers = tuple(
+        _layer(name, module, tallies[module], seconds)
+        for name, module in model.named_modules()
+        if module in tallies
+    )
     weights = {tie_key(parameter): parameter for parameter in model.parameters()}.values()
     params = sum(parameter.numel() for parameter in weights)
     return Cost(
@@ -188,15 +210,18 @@ def generation_step(model: nn.Module) -> GenerationStep:
     """Return a model's generation step: one sample of WaveNet, one frame of DDSP, one note of SING, or its whole example.
 
     Args:
-        model: A module with ``example_input``, ``frames_per_second`` and ``time_dim``; with ``step`` and ``step_input``, the arguments
-            of one step, where it makes audio frame by frame. A step whose input is as long as the example makes the whole of it.
+        model: A module with ``example_input``, ``frames_per_second`` and ``time_dim``; with
+            ``step`` and ``step_input``, the arguments of one step, where it makes audio frame by
+            frame. A step whose input is as long as the example makes the whole of it.
     """
     example = model.example_input()
     if not (hasattr(model, "step") and hasattr(model, "step_input")):
         return GenerationStep(example, model, example_seconds(model))
     inputs = model.step_input()
     whole = _arguments(inputs)[0].shape == _arguments(example)[0].shape
-    return GenerationStep(inputs, model.step, example_seconds(model) if whole else 1 / model.frames_per_second)
+    return GenerationStep(
+        inputs, model.step, example_seconds(model) if whole else 1 / model.frames_per_second
+    )
 
 
 def example_seconds(model: nn.Module) -> float:
@@ -216,7 +241,8 @@ def latency(
 ) -> float:
     """Measure how long a model takes, in milliseconds per second of audio.
 
-    Two runs warm up, then the median of ``repeats`` timed runs is taken, in evaluation and inference mode.
+    Two runs warm up, then the median of ``repeats`` timed runs is taken, in evaluation and
+    inference mode.
 
     Args:
         model: Any module; it and torch's number of threads stay as they are.
@@ -232,7 +258,9 @@ def latency(
     _check_seconds(seconds)
     for what, number in (("threads", threads), ("repeats", repeats)):
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise ConfigError(f"latency: expected {what} as a whole number above 0, got {number!r}; correct it")
+            raise ConfigError(
+                f"latency: expected {what} as a whole number above 0, got {number!r}; correct it"
+            )
     arguments, before, times = _arguments(example_input), torch.get_num_threads(), []
     torch.set_num_threads(threads)
     try:
@@ -266,7 +294,9 @@ def _is_leaf(module: nn.Module) -> bool:
 
 def _add(tally: _Tally, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
     inputs, outputs = _tensors((args, kwargs)), _tensors(output)
-    given, made = (_BYTES * sum(tensor.numel() for tensor in tensors) for tensors in (inputs, outputs))
+    given, made = (
+        _BYTES * sum(tensor.numel() for tensor in tensors) for tensors in (inputs, outputs)
+    )
     tally.calls += 1
     tally.read += given + _BYTES * sum(parameter.numel() for parameter in module.parameters())
     tally.written += made
@@ -288,7 +318,9 @@ def _uses(module: nn.Module, given: Tensor, output: Tensor) -> int:
         return given.numel() // given.shape[-1]
     if isinstance(module, _RECURRENT):
         return given.numel() // module.input_size
-    positions = given if module.transposed else output  # a transposed convolution multiplies each input by the whole kernel
+    positions = (
+        given if module.transposed else output
+    )  # a transposed convolution multiplies each input by the whole kernel
     spatial = len(module.kernel_size)
     return positions.numel() // positions.shape[-1 - spatial]
 
@@ -309,7 +341,9 @@ def _layer(name: str, module: nn.Module, tally: _Tally, seconds: float) -> Layer
         params=sum(parameter.numel() for parameter in module.parameters()),
         nonzero=sum(int(parameter.count_nonzero()) for parameter in module.parameters()),
         macs_per_second=tally.uses * sum(weight.numel() for weight in weights) / seconds,
-        effective_macs_per_second=tally.uses * sum(int(weight.count_nonzero()) for weight in weights) / seconds,
+        effective_macs_per_second=tally.uses
+        * sum(int(weight.count_nonzero()) for weight in weights)
+        / seconds,
         output_shape=tally.shape,
         calls=tally.calls,
         read_bytes=tally.read,
@@ -318,8 +352,15 @@ def _layer(name: str, module: nn.Module, tally: _Tally, seconds: float) -> Layer
 
 
 def _uncounted(model: nn.Module, tallies: dict[nn.Module, _Tally]) -> tuple[str, ...]:
-    known = {tie_key(p) for module in tallies if isinstance(module, _COUNTED + _FREE) for p in module.parameters()}
-    return tuple(name for name, parameter in model.named_parameters() if tie_key(parameter) not in known)
+    known = {
+        tie_key(p)
+        for module in tallies
+        if isinstance(module, _COUNTED + _FREE)
+        for p in module.parameters()
+    }
+    return tuple(
+        name for name, parameter in model.named_parameters() if tie_key(parameter) not in known
+    )
 
 
 def _arguments(example_input: Inputs) -> tuple[Any, ...]:
@@ -328,10 +369,18 @@ def _arguments(example_input: Inputs) -> tuple[Any, ...]:
 
 def _tensors(value: Any) -> list[Tensor]:
     leaves = tree_leaves(value, is_leaf=lambda item: isinstance(item, nn.utils.rnn.PackedSequence))
-    plain = [leaf.data if isinstance(leaf, nn.utils.rnn.PackedSequence) else leaf for leaf in leaves]
+    plain = [
+        leaf.data if isinstance(leaf, nn.utils.rnn.PackedSequence) else leaf for leaf in leaves
+    ]
     return [leaf for leaf in plain if isinstance(leaf, Tensor)]
 
 
 def _check_seconds(seconds: float) -> None:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
-        raise ConfigError(f"cost: expected the seconds of audio as a number above 0, got {seconds!r}; correct it")
+    if (
+        isinstance(seconds, bool)
+        or not isinstance(seconds, int | float)
+        or not 0 < seconds < math.inf
+    ):
+        raise ConfigError(
+            f"cost: expected the seconds of audio as a number above 0, got {seconds!r}; correct it"
+        )

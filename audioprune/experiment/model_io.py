@@ -1,7 +1,7 @@
 """How a model is built from a configuration, and how it is read back from whatever file holds it.
 
-What a loaded file may name is an allow-list: classes that this package defines, with plain arguments. Running experiments is done
-in experiment/run.py.
+What a loaded file may name is an allow-list: classes that this package defines, with plain
+arguments. Running experiments is done in experiment/run.py.
 """
 
 from __future__ import annotations
@@ -37,19 +37,27 @@ def instantiate(node: dict[str, Any]) -> Any:
 
     target = node.get("_target_", "")
     try:
-        return build_node({**{key: value for key, value in node.items() if key != "name"}, "_convert_": "all"})
+        return build_node(
+            {**{key: value for key, value in node.items() if key != "name"}, "_convert_": "all"}
+        )
     except InstantiationException as error:
         cause = _cause(error)
         if isinstance(cause, AudiopruneError):
             raise cause from error
         reason = _absent(target, cause) or _reason(cause)
-        raise ConfigError(f"cannot build {target}: {reason}; check the name and its arguments") from error
+        raise ConfigError(
+            f"cannot build {target}: {reason}; check the name and its arguments"
+        ) from error
 
 
 def _absent(target: str, cause: BaseException) -> str:
     """Say that a module which was found has no such name; the import then looks for a module of that name in vain."""
     place, _, name = target.rpartition(".")
-    if not isinstance(cause, ModuleNotFoundError) or cause.name != target or place not in sys.modules:
+    if (
+        not isinstance(cause, ModuleNotFoundError)
+        or cause.name != target
+        or place not in sys.modules
+    ):
         return ""
     classes = [key for key, value in vars(sys.modules[place]).items() if isinstance(value, type)]
     return unknown_name(f"class of {place}", name, classes)
@@ -59,7 +67,9 @@ def _cause(error: BaseException) -> BaseException:
     """Return what went wrong beneath the wrapping of Hydra."""
     from hydra.errors import InstantiationException
 
-    while error.__cause__ is not None and (isinstance(error, InstantiationException) or str(error).startswith("Error loading")):
+    while error.__cause__ is not None and (
+        isinstance(error, InstantiationException) or str(error).startswith("Error loading")
+    ):
         error = error.__cause__
     return error
 
@@ -69,7 +79,10 @@ def _reason(error: BaseException) -> str:
     kind, text = type(error).__name__, next(iter(str(error).splitlines()), "")
     if isinstance(error, SyntaxError):
         return f"{error.msg} ({kind}, {Path(error.filename or '?').name} line {error.lineno})"
-    frames = [(frame.f_code.co_filename, number) for frame, number in traceback.walk_tb(error.__traceback__)]
+    frames = [
+        (frame.f_code.co_filename, number)
+        for frame, number in traceback.walk_tb(error.__traceback__)
+    ]
     places = [f", {Path(name).name} line {number}" for name, number in frames if _is_users(name)]
     place = places[-1] if places else ""
     return f"{text} ({kind}{place})" if text else f"{kind}{place}"
@@ -87,21 +100,27 @@ def build_model(config: dict[str, Any], trusted: bool) -> nn.Module:
 
     Args:
         config: ``_target_`` and arguments; ``name`` is ignored.
-        trusted: False when the configuration came out of a model file: then only models of this package are built.
+        trusted: False when the configuration came out of a model file: then only models of this
+            package are built.
 
     Raises:
         CheckpointError: A file names something outside the package's models.
-        ConfigError: The class or its arguments are wrong, it is no ``nn.Module``, or parameters of it share memory without being one.
+        ConfigError: The class or its arguments are wrong, it is no ``nn.Module``, or parameters of
+            it share memory without being one.
     """
     target = str(config.get("_target_", ""))
     if not trusted and not is_package_model(target):
         raise CheckpointError(
-            f"the file names the model '{target}', which is not one of this package; give it yourself with "
+            f"the file names the model '{target}', which is not one of this package; give it "
+            f"yourself with "
             f"model._target_={target or '...'} (its arguments come from the file)"
         )
     model = instantiate(config)
     if not isinstance(model, nn.Module):
-        raise ConfigError(f"expected model._target_ to name a torch.nn.Module, got {target or 'nothing'}; give package.module.Class")
+        raise ConfigError(
+            f"expected model._target_ to name a torch.nn.Module, got {target or 'nothing'}; "
+            f"give package.module.Class"
+        )
     join_views_(model)
     return model
 
@@ -111,15 +130,21 @@ def build_stored(config: dict[str, Any], known: dict[str, Any] | None) -> nn.Mod
 
     Args:
         config: ``_target_`` and arguments as the file has them.
-        known: The configuration; only the class outside this package that it names is built besides those of the package.
+        known: The configuration; only the class outside this package that it names is built
+            besides those of the package.
 
     Raises:
         CheckpointError: The file names another class, or an argument could name code.
     """
-    if not isinstance(config, dict) or not is_plain({key: value for key, value in config.items() if key != "_target_"}):
-        raise CheckpointError("the file's model has arguments that could name code; the file is not loaded")
+    if not isinstance(config, dict) or not is_plain(
+        {key: value for key, value in config.items() if key != "_target_"}
+    ):
+        raise CheckpointError(
+            "the file's model has arguments that could name code; the file is not loaded"
+        )
     target = config.get("_target_")
-    # A configuration may itself come from the file: a name within the package permits nothing by being repeated.
+    # A configuration may itself come from the file: a name within the package permits nothing by
+    # being repeated.
     named = known is not None and target == known.get("_target_") and not in_room("model", target)
     return build_model(config, trusted=named)
 
@@ -130,10 +155,15 @@ def require_example(model: nn.Module) -> None:
     Raises:
         ConfigError: ``example_input``, ``frames_per_second`` or ``time_dim`` is missing.
     """
-    missing = [name for name in ("example_input", "frames_per_second", "time_dim") if not hasattr(model, name)]
+    missing = [
+        name
+        for name in ("example_input", "frames_per_second", "time_dim")
+        if not hasattr(model, name)
+    ]
     if missing:
         raise ConfigError(
-            f"{type(model).__name__}: expected example_input(), frames_per_second and time_dim, {', '.join(missing)} missing; "
+            f"{type(model).__name__}: expected example_input(), frames_per_second and time_dim, "
+            f"{', '.join(missing)} missing; "
             "add them as audioprune/models/fdnn.py does"
         )
 
@@ -147,7 +177,9 @@ def is_package_model(target: str) -> bool:
         kind = getattr(importlib.import_module(module_name), name, None)
     except ImportError:
         return False
-    return isinstance(kind, type) and issubclass(kind, nn.Module) and kind.__module__ == module_name
+    return (
+        isinstance(kind, type) and issubclass(kind, nn.Module) and kind.__module__ == module_name
+    )
 
 
 def restore_model(model: nn.Module, state: dict[str, torch.Tensor]) -> nn.Module:
@@ -161,14 +193,18 @@ def restore_model(model: nn.Module, state: dict[str, torch.Tensor]) -> nn.Module
     missing, extra = sorted(set(own) - set(state)), sorted(set(state) - set(own))
     if missing or extra:
         raise CheckpointError(
-            f"checkpoint does not fit {type(model).__name__}: {len(missing)} tensors missing {missing[:3]}, "
+            f"checkpoint does not fit {type(model).__name__}: {len(missing)} tensors missing "
+            f"{missing[:3]}, "
             f"{len(extra)} unknown {extra[:3]}; choose the model that the checkpoint was made with"
         )
     try:
         resize_(model, {name: tuple(value.shape) for name, value in state.items()})
         model.load_state_dict(state)
     except (RuntimeError, ValueError) as error:
-        raise CheckpointError(f"checkpoint does not fit {type(model).__name__}: {str(error).splitlines()[-1].strip()}") from error
+        raise CheckpointError(
+            f"checkpoint does not fit {type(model).__name__}: "
+            f"{str(error).splitlines()[-1].strip()}"
+        ) from error
     return model
 
 
@@ -187,17 +223,25 @@ def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None
     """Read a model from a packed file, a checkpoint of this package, a run folder or a plain state dict.
 
     Args:
-        path: ``*.apz``, ``*.safetensors``, a run folder, or a state dict as other programs save it, see `audioprune.experiment.state_dicts`.
-        model_config: Model to build for a plain state dict, or for a file whose model is not one of this package.
+        path: ``*.apz``, ``*.safetensors``, a run folder, or a state dict as other programs save
+            it, see `audioprune.experiment.state_dicts`.
+        model_config: Model to build for a plain state dict, or for a file whose model is not one
+            of this package.
 
     Raises:
         CheckpointError: The file is missing, damaged, hostile or does not fit.
     """
     path = model_file(path)
     if path.is_dir():
-        raise CheckpointError(f"{path}: expected {' or '.join(MODEL_FILES)} in this folder, found none; give a finished run")
+        raise CheckpointError(
+            f"{path}: expected {' or '.join(MODEL_FILES)} in this folder, found none; give a "
+            f"finished run"
+        )
     if not path.exists():
-        raise CheckpointError(f"checkpoint {path} does not exist; expected a .apz, .safetensors or .pt file or a run folder")
+        raise CheckpointError(
+            f"checkpoint {path} does not exist; expected a .apz, .safetensors or .pt file or a "
+            f"run folder"
+        )
     if path.suffix in PICKLED or (path.suffix == ".safetensors" and checkpoint.is_foreign(path)):
         return _load_state_dict(path, model_config)
     mask = codebooks = None
@@ -211,7 +255,10 @@ def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None
         mask = Mask.from_state_dict(masks) if masks else None
     stored = config.get("model") or config.get("model_config") or {}
     try:
-        model, task = restore_model(build_stored(stored, model_config), state), _package_task(config.get("task"))
+        model, task = (
+            restore_model(build_stored(stored, model_config), state),
+            _package_task(config.get("task")),
+        )
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return LoadedModel(model, stored, task, mask, codebooks)
@@ -222,22 +269,31 @@ def _package_task(config: dict[str, Any] | None) -> dict[str, Any] | None:
     if not config:
         return None
     target = str(config.get("_target_", "")) if isinstance(config, dict) else ""
-    plain = bool(target) and is_plain({key: value for key, value in config.items() if key != "_target_"})
+    plain = bool(target) and is_plain(
+        {key: value for key, value in config.items() if key != "_target_"}
+    )
     if not in_room("task", target) or not plain:
-        raise CheckpointError(f"the file names the task '{target}', which is not one of this package; the file is not loaded")
+        raise CheckpointError(
+            f"the file names the task '{target}', which is not one of this package; the file is "
+            f"not loaded"
+        )
     module_name, _, name = target.rpartition(".")
     try:
         kind = getattr(importlib.import_module(module_name), name, None)
     except ImportError:
         kind = None
     if not isinstance(kind, type) or kind.__module__ != module_name:
-        raise CheckpointError(f"the file names the unknown task '{target}'; the file is not loaded")
+        raise CheckpointError(
+            f"the file names the unknown task '{target}'; the file is not loaded"
+        )
     return config
 
 
 def _load_state_dict(path: Path, model_config: dict[str, Any] | None) -> LoadedModel:
     if model_config is None:
-        raise CheckpointError(f"{path}: a plain state dict says nothing about its model; give model=...")
+        raise CheckpointError(
+            f"{path}: a plain state dict says nothing about its model; give model=..."
+        )
     state, said = read_state_dict(path)
     model = build_model(model_config, trusted=True)
     state = fitting(path, state, model.state_dict(), said)
@@ -248,9 +304,15 @@ def _load_state_dict(path: Path, model_config: dict[str, Any] | None) -> LoadedM
 def _refuse_other_shapes(path: Path, model: nn.Module, state: dict[str, torch.Tensor]) -> None:
     """A plain state dict says nothing of trimming, so that other shapes mean another model."""
     own = model.state_dict()
-    wrong = [name for name, value in state.items() if name in own and own[name].shape != value.shape]
+    wrong = [
+        name for name, value in state.items() if name in own and own[name].shape != value.shape
+    ]
     if wrong:
-        first = ", ".join(f"{name} {tuple(state[name].shape)} in the file, {tuple(own[name].shape)} in the model" for name in wrong[:2])
+        first = ", ".join(
+            f"{name} {tuple(state[name].shape)} in the file, {tuple(own[name].shape)} in the model"
+            for name in wrong[:2]
+        )
         raise CheckpointError(
-            f"{path} does not fit {type(model).__name__}: {len(wrong)} tensors differ in shape ({first}); give the model's own arguments"
+            f"{path} does not fit {type(model).__name__}: {len(wrong)} tensors differ in shape "
+            f"({first}); give the model's own arguments"
         )

@@ -27,10 +27,12 @@ def shown_name(config: Mapping[str, Any], class_name: str) -> str:
 
     Args:
         config: Target and arguments of the model, with the ``name`` of its preset.
-        class_name: Name of its class, for a model without a preset or of another size than the preset's name says.
+        class_name: Name of its class, for a model without a preset or of another size than the
+            preset's name says.
 
     Returns:
-        The preset's name in capitals, or the name of the class with the arguments that differ, such as ``RESNET depths 1-1-1-1``.
+        The preset's name in capitals, or the name of the class with the arguments that differ,
+        such as ``RESNET depths 1-1-1-1``.
     """
     name = config.get("name") or class_name
     claimed = SIZES.get(name, {})

@@ -22,10 +22,19 @@ _GENERATED = 1600  # samples of a timed generation
 
 def save_model(run: Run, target: Path) -> None:
     """Write the run's model as a packed file (``.apz``) or a dense checkpoint (``.safetensors``)."""
-    config = _sorted({"model": run.model_config, **run.made_with(), "sample_rate": run.task.sample_rate})
+    config = _sorted(
+        {"model": run.model_config, **run.made_with(), "sample_rate": run.task.sample_rate}
+    )
     if target.suffix == ".apz":
         meta = {"scale": run.scale, "seed": run.seed}
-        packing.pack(target, run.model.state_dict(), mask=run.mask, codebooks=run.codebooks, config=config, meta=meta)
+        packing.pack(
+            target,
+            run.model.state_dict(),
+            mask=run.mask,
+            codebooks=run.codebooks,
+            config=config,
+            meta=meta,
+        )
         return
     tensors = {f"model/{name}": value for name, value in run.model.state_dict().items()}
     if run.mask is not None:
@@ -35,7 +44,9 @@ def save_model(run: Run, target: Path) -> None:
 
 def _sorted(value: Any) -> Any:
     """Put the keys of nested mappings in order: a resumed run writes the same bytes as an undisturbed one."""
-    return {key: _sorted(value[key]) for key in sorted(value)} if isinstance(value, dict) else value
+    return (
+        {key: _sorted(value[key]) for key in sorted(value)} if isinstance(value, dict) else value
+    )
 
 
 def size_row(run: Run, path: str, variant: str, loaded: LoadedModel, file: Path) -> dict[str, Any]:
@@ -64,7 +75,9 @@ def size_row(run: Run, path: str, variant: str, loaded: LoadedModel, file: Path)
         "bytes_ideal": stored.bytes_ideal,
         "bytes_file": file.stat().st_size,
         "macs_per_second": card.macs_per_second,
-        "latency_ms_per_s": cost.latency(model, example, seconds, threads=1, repeats=repeats) if repeats else None,
+        "latency_ms_per_s": cost.latency(model, example, seconds, threads=1, repeats=repeats)
+        if repeats
+        else None,
         "scale": run.scale_of(model),
         "seed": run.seed,
         "file": file.name,
@@ -74,9 +87,11 @@ def size_row(run: Run, path: str, variant: str, loaded: LoadedModel, file: Path)
 def running_costs(model: nn.Module, repeats: int) -> dict[str, Any]:
     """Return what one generation step of a model costs, and how fast this machine makes audio with it.
 
-    Operations are two per multiplication by a weight, per second of audio, those of a synthesizer added. Memory traffic is that of one
-    step; the peak holds what the model remembers between steps too. The real-time factor is seconds of one thread per second of audio,
-    drawn sample by sample where the model generates so, else made by a forward pass over its example; below 1 is faster than real time.
+    Operations are two per multiplication by a weight, per second of audio, those of a synthesizer
+    added. Memory traffic is that of one step; the peak holds what the model remembers between
+    steps too. The real-time factor is seconds of one thread per second of audio, drawn sample by
+    sample where the model generates so, else made by a forward pass over its example; below 1 is
+    faster than real time.
 
     Args:
         model: The model; see `audioprune.experiment.cost.generation_step`.
@@ -86,21 +101,34 @@ def running_costs(model: nn.Module, repeats: int) -> dict[str, Any]:
     """
     step = cost.generation_step(model)
     card = cost.cost(model, step.inputs, step.seconds, step.forward)
-    synthesis = model.synthesis_flops_per_second() if hasattr(model, "synthesis_flops_per_second") else 0.0
+    synthesis = (
+        model.synthesis_flops_per_second() if hasattr(model, "synthesis_flops_per_second") else 0.0
+    )
     return {
         "flops_s": card.flops_per_second + synthesis,
         "disk": card.disk_bytes,
         "rw_r": card.read_bytes,
         "rw_w": card.written_bytes,
-        "peak_bytes": card.peak_bytes + (model.state_bytes() if hasattr(model, "state_bytes") else 0),
+        "peak_bytes": card.peak_bytes
+        + (model.state_bytes() if hasattr(model, "state_bytes") else 0),
         "rtf": _real_time_factor(model, repeats) if repeats else None,
     }
 
 
 def _real_time_factor(model: nn.Module, repeats: int) -> float:
     if not hasattr(model, "generate"):
-        return cost.latency(model, model.example_input(), cost.example_seconds(model), repeats=repeats) / 1000
+        return (
+            cost.latency(
+                model, model.example_input(), cost.example_seconds(model), repeats=repeats
+            )
+            / 1000
+        )
     channels = getattr(model, "conditioning", 0)
     features = next(model.parameters()).new_zeros(1, channels, _GENERATED) if channels else None
     seconds = _GENERATED / model.frames_per_second
-    return cost.latency(model, (_GENERATED, features), seconds, repeats=repeats, forward=model.generate) / 1000
+    return (
+        cost.latency(
+            model, (_GENERATED, features), seconds, repeats=repeats, forward=model.generate
+        )
+        / 1000
+    )

@@ -21,15 +21,16 @@ PUBLISHED: dict[str, tuple[str, int]] = {
 }
 """What the papers train on, by corpus: unit as in ``describe()["train"]`` and number.
 
-Source: Tan & Wang: 320,000 mixtures. Esling et al., Sec. 5: ten notes of 1006 instruments, 80 % of them. Chen, Tables 3 and 4.
+Source: Tan & Wang: 320,000 mixtures. Esling et al., Sec. 5: ten notes of 1006 instruments, 80 % of
+them. Chen, Tables 3 and 4.
 """
 
 
 def differing(config: Mapping[str, Any], preset: Mapping[str, Any]) -> list[str]:
     """Return the keys of model, data, task and training in which a configuration is not its preset.
 
-    An override by the preset's own value is none. Paths, files, cache, memory and seeds are free; so is what the preset leaves open.
-    Another option of a group is named by the group alone.
+    An override by the preset's own value is none. Paths, files, cache, memory and seeds are free;
+    so is what the preset leaves open. Another option of a group is named by the group alone.
 
     Args:
         config: The composed configuration as plain values.
@@ -45,7 +46,9 @@ def differing(config: Mapping[str, Any], preset: Mapping[str, Any]) -> list[str]
     return found
 
 
-def further(config: Mapping[str, Any], model: Mapping[str, Any], describe: Callable[[], Mapping[str, Any]]) -> list[str]:
+def further(
+    config: Mapping[str, Any], model: Mapping[str, Any], describe: Callable[[], Mapping[str, Any]]
+) -> list[str]:
     """Return why a run is not what its preset declares, though its keys are: another model in the checkpoint, or a smaller corpus.
 
     Args:
@@ -56,8 +59,14 @@ def further(config: Mapping[str, Any], model: Mapping[str, Any], describe: Calla
     if not config.get("scale"):
         return []
     wished = config["model"].items()
-    found = ["checkpoint"] if any(value is not None and model.get(key) != value for key, value in wished) else []
-    missing = shortfall(config["data"].get("name", ""), describe()) if config["scale"] == "paper" else ""
+    found = (
+        ["checkpoint"]
+        if any(value is not None and model.get(key) != value for key, value in wished)
+        else []
+    )
+    missing = (
+        shortfall(config["data"].get("name", ""), describe()) if config["scale"] == "paper" else ""
+    )
     return [*found, *([missing] if missing else [])]
 
 
@@ -75,7 +84,9 @@ def shortfall(corpus: str, facts: Mapping[str, Any]) -> str:
     return f"data ({count} of {wanted} {unit})"
 
 
-def _flat(own: Mapping[str, Any], wished: Mapping[str, Any], prefix: str) -> list[tuple[str, bool]]:
+def _flat(
+    own: Mapping[str, Any], wished: Mapping[str, Any], prefix: str
+) -> list[tuple[str, bool]]:
     """Return every key below a prefix and whether it differs."""
     found: list[tuple[str, bool]] = []
     for key in {**wished, **own}:

@@ -27,13 +27,18 @@ class Results:
     def __init__(self, path: Path, stamp: Mapping[str, Any] | None = None) -> None:
         self.path = path
         self.stamp = dict(stamp or {})
-        self.rows: dict[str, dict[str, Any]] = {row["key"]: row for row in read_lines(path) if "key" in row}
+        self.rows: dict[str, dict[str, Any]] = {
+            row["key"]: row for row in read_lines(path) if "key" in row
+        }
 
     def put(self, *rows: dict[str, Any]) -> None:
         """Add rows or replace those with the same ``key``, and write the file."""
         for row in rows:
             self.rows[row["key"]] = clean({**row, **self.stamp})
-        write_atomic(self.path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in self.rows.values()))
+        write_atomic(
+            self.path,
+            "".join(json.dumps(row, allow_nan=False) + "\n" for row in self.rows.values()),
+        )
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
         """Return the rows of one kind in the order of their first writing."""

@@ -37,9 +37,23 @@ from audioprune.experiment.model_io import (
 )
 from audioprune.experiment.model_names import shown_name
 from audioprune.experiment.results import BranchResults, Results, clean
-from audioprune.experiment.run_folder import empty, environment, read_json, refuse_foreign, write_status
+from audioprune.experiment.run_folder import (
+    empty,
+    environment,
+    read_json,
+    refuse_foreign,
+    write_status,
+)
 from audioprune.experiment.step_state import Findings, StepStates
-from audioprune.files import append_line, check_writable, drop_leftovers, lock, read_lines, sha256_file, write_json
+from audioprune.files import (
+    append_line,
+    check_writable,
+    drop_leftovers,
+    lock,
+    read_lines,
+    sha256_file,
+    write_json,
+)
 from audioprune.interrupts import check_stop, graceful
 from audioprune.paths import model_file
 from audioprune.training.devices import chosen_device
@@ -54,9 +68,10 @@ _LOG = logging.getLogger(__name__)
 class Step(Protocol):
     """One piece of a pipeline: the only thing that changes a run.
 
-    A step may also have ``check(run)``, which refuses what it could not carry out before any step begins;
-    ``cleanup(run, path)``, called once its result is stored; and, where it holds other steps, ``nested(path)``, which returns them
-    by the path under which each of them is carried out last.
+    A step may also have ``check(run)``, which refuses what it could not carry out before any step
+    begins; ``cleanup(run, path)``, called once its result is stored; and, where it holds other
+    steps, ``nested(path)``, which returns them by the path under which each of them is carried out
+    last.
     """
 
     def run(self, run: Run, path: str) -> None:
@@ -74,7 +89,8 @@ class Run:
         model_config: Target and arguments that rebuild the model's class.
         data: The corpus.
         task: What batches, losses and scores mean.
-        task_config: Target and arguments that rebuild the task; those of the checkpoint where it names a task.
+        task_config: Target and arguments that rebuild the task; those of the checkpoint where it
+            names a task.
         settings: Training numbers.
         mask: Kept weights, or None before the first pruning.
         codebooks: Codebook and codes of every quantised tensor, or None.
@@ -83,9 +99,11 @@ class Run:
         results: Measured rows.
         from_checkpoint: Whether the model was loaded rather than initialised.
         scale_differs: In which keys the run is not what its preset declares; empty where it is.
-        given_as: How the loaded model was compressed already, such as ``pruned and trimmed``; empty for a dense one.
+        given_as: How the loaded model was compressed already, such as ``pruned and trimmed``;
+            empty for a dense one.
         steps: The whole pipeline, for steps that depend on others.
-        beside: Path of the step that branched this off another run, or None; a branch stores no state of its own.
+        beside: Path of the step that branched this off another run, or None; a branch stores no
+            state of its own.
         stamp: Short name and fingerprint of the corpus, for every row and file.
         parent: SHA-256 of the model file that the run began from, or None.
     """
@@ -114,7 +132,9 @@ class Run:
     def __post_init__(self) -> None:
         self.results = Results(self.folder / "results.jsonl", self.stamp)
         if not self.findings.original_params:
-            self.findings.original_params = sum(parameter.numel() for parameter in self.model.parameters())
+            self.findings.original_params = sum(
+                parameter.numel() for parameter in self.model.parameters()
+            )
 
     @property
     def seed(self) -> int:
@@ -155,21 +175,37 @@ class Run:
     ) -> Iterator[Run]:
         """Train or score another model beside this run, which stays as it is: the only way to do so.
 
-        The branch has a task, step states, rows and a generator of its own. The generator begins with the run's seed, so that a
-        killed and resumed branch ends in the same bits; when the branch ends, the run's generator goes on where it was. Rows join
-        those of the run at the end, under ``path``; they are lost where the branch fails, and measured again when it is resumed.
+        The branch has a task, step states, rows and a generator of its own. The generator begins
+        with the run's seed, so that a killed and resumed branch ends in the same bits; when the
+        branch ends, the run's generator goes on where it was. Rows join those of the run at the
+        end, under ``path``; they are lost where the branch fails, and measured again when it is
+        resumed.
 
         Args:
             model: The model of the branch; it shares nothing with the run's.
             path: Step that the branch belongs to.
             model_config: What rebuilds its class, where it is not that of the run.
             mask: Its kept weights.
-            new_task: Whether the task begins anew, as for a training from scratch; otherwise it is a copy of the run's.
+            new_task: Whether the task begins anew, as for a training from scratch; otherwise it is
+                a copy of the run's.
         """
         with checkpoint.seeded(self.seed):
             task = instantiate(self.task_config) if new_task else copy.deepcopy(self.task)
-            own = {"findings": Findings(), "states": StepStates(), "completed": set(), "codebooks": None}
-            side = replace(self, model=model, model_config=model_config or self.model_config, task=task, mask=mask, beside=path, **own)
+            own = {
+                "findings": Findings(),
+                "states": StepStates(),
+                "completed": set(),
+                "codebooks": None,
+            }
+            side = replace(
+                self,
+                model=model,
+                model_config=model_config or self.model_config,
+                task=task,
+                mask=mask,
+                beside=path,
+                **own,
+            )
             if new_task:
                 side.from_checkpoint, side.given_as = False, ""
             rows = side.results = BranchResults(self.results, path)
@@ -196,17 +232,24 @@ class Run:
             tensors |= {f"mask/{name}": value for name, value in self.mask.state_dict().items()}
         for name, book in (self.codebooks or {}).items():
             tensors |= {f"centroids/{name}": book.centroids, f"codes/{name}": book.codes}
-        if hasattr(self.task, "state_dict"):  # what a task trains besides the model, such as a discriminator
+        if hasattr(
+            self.task, "state_dict"
+        ):  # what a task trains besides the model, such as a discriminator
             tensors |= {f"task/{name}": value for name, value in self.task.state_dict().items()}
         meta = {"findings": clean(self.findings.as_dict()), "states": clean(self.states.as_dict())}
-        meta |= {"completed": sorted(self.completed), "model_config": self.model_config, **self.made_with()}
+        meta |= {
+            "completed": sorted(self.completed),
+            "model_config": self.model_config,
+            **self.made_with(),
+        }
         checkpoint.write_rotating(self.folder / "state.safetensors", tensors, meta)
 
     def load_state(self) -> None:
         """Restore the newest stored state of this folder, if there is one.
 
         Raises:
-            CheckpointError: It is damaged, or of a version that stored what steps remember otherwise.
+            CheckpointError: It is damaged, or of a version that stored what steps remember
+                otherwise.
         """
         newest = checkpoint.read_newest(self.folder / "state.safetensors")
         done = {row["path"] for row in read_lines(self.folder / "progress.jsonl")}
@@ -216,18 +259,31 @@ class Run:
         tensors, meta = newest
         if not {"findings", "states"} <= set(meta):
             raise CheckpointError(
-                f"{self.folder / 'state.safetensors'}: expected the states of single steps, got one that all steps shared; "
-                "it was written by an older version, run again with runtime.force=true to start over"
+                f"{self.folder / 'state.safetensors'}: expected the states of single steps, got "
+                f"one that all steps shared; "
+                "it was written by an older version, run again with runtime.force=true to start "
+                "over"
             )
-        self.model = restore_model(build_stored(meta["model_config"], self.model_config), checkpoint.under(tensors, "model/"))
+        self.model = restore_model(
+            build_stored(meta["model_config"], self.model_config),
+            checkpoint.under(tensors, "model/"),
+        )
         self.model_config = meta["model_config"]
         masks = checkpoint.under(tensors, "mask/")
         self.mask = Mask.from_state_dict(masks) if masks else None
-        centroids, codes = checkpoint.under(tensors, "centroids/"), checkpoint.under(tensors, "codes/")
-        self.codebooks = {name: Codebook(centroids[name], codes[name]) for name in centroids} or None
+        centroids, codes = (
+            checkpoint.under(tensors, "centroids/"),
+            checkpoint.under(tensors, "codes/"),
+        )
+        self.codebooks = {
+            name: Codebook(centroids[name], codes[name]) for name in centroids
+        } or None
         if hasattr(self.task, "load_state_dict"):
             self.task.load_state_dict(checkpoint.under(tensors, "task/"))
-        self.findings, self.states = Findings.from_dict(meta["findings"]), StepStates(meta["states"])
+        self.findings, self.states = (
+            Findings.from_dict(meta["findings"]),
+            StepStates(meta["states"]),
+        )
         self.completed = set(meta["completed"]) | done
 
     def finish(self, path: str, changed: bool) -> None:
@@ -254,7 +310,9 @@ def execute(run: Run, steps: Mapping[str, Step], prefix: str = "") -> None:
             step.cleanup(run, path)
 
 
-def run_job(config: DictConfig, folder: Path, overrides: list[str], differs: Sequence[str] = ()) -> str:
+def run_job(
+    config: DictConfig, folder: Path, overrides: list[str], differs: Sequence[str] = ()
+) -> str:
     """Run one composed experiment in its folder.
 
     Args:
@@ -286,11 +344,16 @@ def run_job(config: DictConfig, folder: Path, overrides: list[str], differs: Seq
         except BaseException as error:
             write_status(folder, error)
             raise
-        write_json(folder / "status.json", {"status": "finished", "seconds": round(time.monotonic() - started, 1)})
+        write_json(
+            folder / "status.json",
+            {"status": "finished", "seconds": round(time.monotonic() - started, 1)},
+        )
     return "finished"
 
 
-def build(plain: dict[str, Any], folder: Path, overrides: list[str], differs: Sequence[str] = ()) -> Run:
+def build(
+    plain: dict[str, Any], folder: Path, overrides: list[str], differs: Sequence[str] = ()
+) -> Run:
     """Build all parts of an experiment and restore its stored state.
 
     Corpus and task are those of the checkpoint where there is one and the user gave no others.
@@ -299,25 +362,47 @@ def build(plain: dict[str, Any], folder: Path, overrides: list[str], differs: Se
     runtime = plain["runtime"]
     torch.set_num_threads(runtime["threads"] or len(os.sched_getaffinity(0)))
     torch.manual_seed(plain["seed"])
-    numbers = {key: value for key, value in plain["training"].items() if not key.startswith("finetune_")}
+    numbers = {
+        key: value for key, value in plain["training"].items() if not key.startswith("finetune_")
+    }
     settings = Settings(**{**numbers, "betas": tuple(numbers["betas"])})
     loaded = _load(plain)
     _refuse_other_model(loaded, plain, overrides)
     provenance.check(plain, overrides)
     data = instantiate(plain["data"])
-    of_file = loaded is not None and bool(loaded.task_config) and plain["task"] == loaded.task_config
-    agreement.check_rates(plain["task"], loaded.model_config if loaded else plain["model"], data, of_file)
+    of_file = (
+        loaded is not None and bool(loaded.task_config) and plain["task"] == loaded.task_config
+    )
+    agreement.check_rates(
+        plain["task"], loaded.model_config if loaded else plain["model"], data, of_file
+    )
     data.prepare()
-    stamp = {"corpus": plain["data"].get("name") or type(data).__name__, "corpus_fingerprint": str(data.fingerprint())}
+    stamp = {
+        "corpus": plain["data"].get("name") or type(data).__name__,
+        "corpus_fingerprint": str(data.fingerprint()),
+    }
     task_config = agreement.complete_task(plain["task"], data, of_file)
     task = instantiate(task_config)
-    model_config = agreement.complete_model(loaded.model_config if loaded else plain["model"], task, data, loaded is not None)
+    model_config = agreement.complete_model(
+        loaded.model_config if loaded else plain["model"], task, data, loaded is not None
+    )
     model = loaded.model if loaded else build_model(model_config, trusted=True)
     agreement.complete_rate(model, model_config)
     require_example(model)
     agreement.check_parts(model, task, data)
     agreement.check_metrics(plain, task.sample_rate)
-    run = Run(plain, folder, model, model_config, data, task, task_config, settings, stamp=stamp, from_checkpoint=loaded is not None)
+    run = Run(
+        plain,
+        folder,
+        model,
+        model_config,
+        data,
+        task,
+        task_config,
+        settings,
+        stamp=stamp,
+        from_checkpoint=loaded is not None,
+    )
     run.scale_differs = [*differs, *presets.further(plain, model_config, data.describe)]
     if loaded:
         run.mask, run.codebooks = loaded.mask, loaded.codebooks
@@ -370,12 +455,15 @@ def build_steps(pipeline: dict[str, Any]) -> dict[str, Step]:
     steps = pipeline.get("steps") or {}
     if not steps:
         raise ConfigError(
-            f"pipeline '{pipeline.get('name')}': expected a mapping 'steps' of name -> step, got none; choose another pipeline"
+            f"pipeline '{pipeline.get('name')}': expected a mapping 'steps' of name -> step, "
+            f"got none; choose another pipeline"
         )
     return {name: instantiate(step) for name, step in steps.items()}
 
 
-def _refuse_other_model(loaded: LoadedModel | None, plain: dict[str, Any], overrides: list[str]) -> None:
+def _refuse_other_model(
+    loaded: LoadedModel | None, plain: dict[str, Any], overrides: list[str]
+) -> None:
     """A model, or an argument of it, that is asked for beside a checkpoint must be the checkpoint's."""
     if loaded is None:
         return
@@ -383,11 +471,17 @@ def _refuse_other_model(loaded: LoadedModel | None, plain: dict[str, Any], overr
     wrong = provenance.differing(wish, loaded.model_config)
     if not wrong:
         return
-    singly = [item for item in overrides if any(item.lstrip("+").startswith(f"model.{key}=") for key in wrong)]
+    singly = [
+        item
+        for item in overrides
+        if any(item.lstrip("+").startswith(f"model.{key}=") for key in wrong)
+    ]
     whole = [item for item in overrides if item.lstrip("+").startswith(("model=", "experiment="))]
     raise CheckpointError(
-        f"checkpoint is for {_signature(loaded.model_config)}, the command line asks for {_signature(plain['model'])} "
-        f"(differs in {', '.join(wrong)}); leave {' '.join(singly or whole)} away or give another checkpoint"
+        f"checkpoint is for {_signature(loaded.model_config)}, the command line asks for "
+        f"{_signature(plain['model'])} "
+        f"(differs in {', '.join(wrong)}); leave {' '.join(singly or whole)} away or give "
+        f"another checkpoint"
     )
 
 
@@ -405,7 +499,9 @@ def _compressed_as(loaded: LoadedModel) -> str:
 
 
 def _signature(config: dict[str, Any]) -> str:
-    arguments = ", ".join(f"{key}={value}" for key, value in config.items() if key not in ("name", "_target_"))
+    arguments = ", ".join(
+        f"{key}={value}" for key, value in config.items() if key not in ("name", "_target_")
+    )
     return f"{str(config.get('_target_', '?')).rpartition('.')[2]}({arguments})"
 
 
@@ -414,7 +510,10 @@ def _describe(run: Run) -> None:
     fingerprint = run.stamp["corpus_fingerprint"]
     known = read_json(run.folder / "run.json")
     if known and known.get("data_fingerprint") != fingerprint:
-        raise DataError(f"{run.folder}: the data changed since this run began; run again with runtime.force=true to start over")
+        raise DataError(
+            f"{run.folder}: the data changed since this run began; run again with "
+            f"runtime.force=true to start over"
+        )
     facts = {
         "name": run.folder.name,
         "verb": run.config.get("verb", ""),

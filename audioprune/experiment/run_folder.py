@@ -29,9 +29,12 @@ def refuse_foreign(folder: Path, plain: dict[str, Any]) -> None:
     known = read_json(folder / "run.json")
     if known and known.get("hash") != config_hash(plain):
         theirs, mine = known.get("config", {}), result_config(plain)
-        keys = [key for key in sorted(set(theirs) | set(mine)) if theirs.get(key) != mine.get(key)] or ["variables of the environment"]
+        keys = [
+            key for key in sorted(set(theirs) | set(mine)) if theirs.get(key) != mine.get(key)
+        ] or ["variables of the environment"]
         raise OutputError(
-            f"{folder} belongs to configuration {known.get('hash')}, this one is {config_hash(plain)} "
+            f"{folder} belongs to configuration {known.get('hash')}, this one is "
+            f"{config_hash(plain)} "
             f"(differs in {', '.join(keys)}); choose another folder"
         )
 
@@ -41,7 +44,18 @@ def environment() -> dict[str, Any]:
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {}
-    for name in ("torch", "numpy", "scipy", "accelerate", "hydra-core", "pesq", "pystoi", "constriction", "soundfile", "numba"):
+    for name in (
+        "torch",
+        "numpy",
+        "scipy",
+        "accelerate",
+        "hydra-core",
+        "pesq",
+        "pystoi",
+        "constriction",
+        "soundfile",
+        "numba",
+    ):
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
@@ -62,7 +76,13 @@ def environment() -> dict[str, Any]:
 def _git_revision() -> str | None:
     here = Path(audioprune.__file__).resolve().parent
     try:
-        found = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+        found = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return found.stdout.strip() or None
@@ -72,7 +92,11 @@ def write_status(folder: Path, error: BaseException) -> None:
     """Record in status.json how a run failed or was interrupted."""
     code = getattr(error, "exit_code", 130 if isinstance(error, KeyboardInterrupt) else 1)
     reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-    status = {"status": "interrupted" if code == 130 else "failed", "reason": reason, "exit_code": code}
+    status = {
+        "status": "interrupted" if code == 130 else "failed",
+        "reason": reason,
+        "exit_code": code,
+    }
     with suppress(OutputError):  # a full disk cannot take the reason why the run failed
         write_json(folder / "status.json", status)
 
@@ -84,9 +108,14 @@ def empty(folder: Path) -> None:
         OutputError: The folder holds other things than a run, or the user works in it.
     """
     entries = [entry for entry in folder.iterdir() if entry.name not in (".hydra", ".lock")]
-    foreign = not (folder / "run.json").exists() and any(entry.name != "status.json" for entry in entries)
+    foreign = not (folder / "run.json").exists() and any(
+        entry.name != "status.json" for entry in entries
+    )
     if foreign or Path.cwd().is_relative_to(folder.resolve()):
-        raise OutputError(f"{folder}: runtime.force=true empties the run folder, and this one holds other files; choose another folder")
+        raise OutputError(
+            f"{folder}: runtime.force=true empties the run folder, and this one holds other "
+            f"files; choose another folder"
+        )
     for entry in entries:
         if entry.is_dir():
             shutil.rmtree(entry)

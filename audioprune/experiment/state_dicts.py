@@ -33,10 +33,12 @@ def read_state_dict(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     """Return the tensors of a file that another program wrote, as the file has them, and where in the file they were.
 
     Args:
-        path: ``.safetensors``, or what ``torch.save`` wrote: a state dict, or a mapping that holds one under one of `KEYS`.
+        path: ``.safetensors``, or what ``torch.save`` wrote: a state dict, or a mapping that holds
+            one under one of `KEYS`.
 
     Raises:
-        CheckpointError: The file holds code, is damaged, is a TorchScript program or holds no state dict.
+        CheckpointError: The file holds code, is damaged, is a TorchScript program or holds no
+            state dict.
     """
     if path.suffix == ".safetensors":
         return _read_safetensors(path), []
@@ -51,7 +53,8 @@ def read_state_dict(path: Path) -> tuple[dict[str, Tensor], list[str]]:
         Exception
     ) as error:  # torch raises many kinds here; each of them means that the file is not loaded
         raise CheckpointError(
-            f"{path}: contains code or is damaged, not loaded ({type(error).__name__}); expected a plain state dict, {_SAVE}"
+            f"{path}: contains code or is damaged, not loaded ({type(error).__name__}); "
+            f"expected a plain state dict, {_SAVE}"
         ) from error
     return _find(path, held)
 
@@ -93,7 +96,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_tensors(path.read_bytes())
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: expected a safetensors file, got a damaged one ({type(error).__name__}); copy it again"
+            f"{path}: expected a safetensors file, got a damaged one ({type(error).__name__}); "
+            f"copy it again"
         ) from error
 
 
@@ -142,7 +146,8 @@ def _renamed(
     """Take wrappers' parts out of the names until they are the model's.
 
     Returns:
-        What was taken away, and the tensors under the names that are left; those of the file where nothing helps.
+        What was taken away, and the tensors under the names that are left; those of the file where
+        nothing helps.
     """
     tried: list[tuple[str, dict[str, Tensor]]] = [("", dict(state))]
     for taken, named in tried:

@@ -138,9 +138,13 @@ class Findings:
             CheckpointError: It is something else.
         """
         found = _rebuilt(cls, {**cls().as_dict(), **plain}, "the run")
-        found.sparse = found.sparse and _rebuilt(SparseTraining, found.sparse, "the sparse training")
+        found.sparse = found.sparse and _rebuilt(
+            SparseTraining, found.sparse, "the sparse training"
+        )
         found.lottery = _rebuilt(Lottery, found.lottery, "the lottery")
-        found.lottery.draw = found.lottery.draw and _rebuilt(Draw, found.lottery.draw, "the lottery")
+        found.lottery.draw = found.lottery.draw and _rebuilt(
+            Draw, found.lottery.draw, "the lottery"
+        )
         return found
 
 
@@ -181,5 +185,11 @@ def _rebuilt(kind: type[Kind], plain: Mapping[str, Any], owner: str) -> Kind:
             raise TypeError
         return kind(**plain)
     except TypeError:
-        told = f"expected a {kind.__name__} with {', '.join(sorted(known))}, got {', '.join(map(str, plain)) or 'nothing'}"
-        raise CheckpointError(f"state of {owner}: {told}; it is of another version, run again with runtime.force=true") from None
+        told = (
+            f"expected a {kind.__name__} with {', '.join(sorted(known))}, got "
+            f"{', '.join(map(str, plain)) or 'nothing'}"
+        )
+        raise CheckpointError(
+            f"state of {owner}: {told}; it is of another version, run again with "
+            f"runtime.force=true"
+        ) from None

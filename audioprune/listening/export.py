@@ -24,7 +24,15 @@ from audioprune.interrupts import check_stop
 from audioprune.listening.items import Item, choose_items
 from audioprune.listening.loudness import SAMPLE_RATE
 from audioprune.listening.page import build_page
-from audioprune.listening.stimuli import ANCHOR_HZ, Trial, anchors_for, as_pcm16, check_name, common_gain, render_trial
+from audioprune.listening.stimuli import (
+    ANCHOR_HZ,
+    Trial,
+    anchors_for,
+    as_pcm16,
+    check_name,
+    common_gain,
+    render_trial,
+)
 from audioprune.listening.systems import System, check_systems, load_system
 from audioprune.listening.webmushra import RESOURCES, configuration, to_yaml
 from audioprune.metrics.listening import CONTROLS, MID_ANCHOR
@@ -34,7 +42,8 @@ _LOG = logging.getLogger(__name__)
 _MANIFEST = "manifest.json"
 _LATE = round(0.001 * SAMPLE_RATE)
 _LEAD = (
-    "In each trial you hear a reference and several conditions of the same recording. Say how close each condition comes to the "
+    "In each trial you hear a reference and several conditions of the same recording. Say how "
+    "close each condition comes to the "
     "reference, from 0 (bad) to 100 (excellent). One of the conditions is the reference itself."
 )
 
@@ -89,9 +98,14 @@ def export(plan: Plan, corpus: Any, out: Path) -> list[Path]:
     """
     check_systems(plan.test, plan.systems)
     if not (plan.page or plan.webmushra):
-        raise ConfigError("expected page=true or webmushra=true, got neither; choose what is to be written")
+        raise ConfigError(
+            "expected page=true or webmushra=true, got neither; choose what is to be written"
+        )
     _check_folder(out)
-    systems = [load_system(name, path, corpus.sample_rate, plan.seed, plan.model) for name, path in plan.systems.items()]
+    systems = [
+        load_system(name, path, corpus.sample_rate, plan.seed, plan.model)
+        for name, path in plan.systems.items()
+    ]
     corpus.prepare()
     facts = corpus.describe()
     unprocessed = "coded" if "codec" in facts else "noisy"
@@ -123,13 +137,25 @@ def export(plan: Plan, corpus: Any, out: Path) -> list[Path]:
 
 def _check_folder(out: Path) -> None:
     if not re.fullmatch(r"[\w.-]+", out.name, re.ASCII) or out.name in (".", ".."):
-        raise ConfigError(f"expected a folder name of letters, digits, '_', '-' and '.', got {out.name!r}; it names the test: rename out=")
+        raise ConfigError(
+            f"expected a folder name of letters, digits, '_', '-' and '.', got {out.name!r}; it "
+            f"names the test: rename out="
+        )
     if out.exists() and any(out.iterdir()) and not (out / _MANIFEST).exists():
-        raise OutputError(f"{out}: expected a new folder or an earlier export, got other files; choose another out=")
+        raise OutputError(
+            f"{out}: expected a new folder or an earlier export, got other files; choose "
+            f"another out="
+        )
     check_writable(out)
 
 
-def _render(items: Sequence[Item], systems: Sequence[System], unprocessed: str, sample_rate: int, target_lufs: float) -> list[Trial]:
+def _render(
+    items: Sequence[Item],
+    systems: Sequence[System],
+    unprocessed: str,
+    sample_rate: int,
+    target_lufs: float,
+) -> list[Trial]:
     trials = []
     with progress("stimuli", len(items)) as display:
         for item in items:
@@ -143,26 +169,55 @@ def _render(items: Sequence[Item], systems: Sequence[System], unprocessed: str, 
 def _notes(sample_rate: int, trials: Sequence[Trial]) -> list[str]:
     """Say what the experimenter must know before anybody listens."""
     left_out = [name for name in ANCHOR_HZ if name not in anchors_for(sample_rate)]
-    notes = [f"the audio of {sample_rate} Hz holds nothing above {ANCHOR_HZ[name]:g} Hz: {name} is left out" for name in left_out]
+    notes = [
+        f"the audio of {sample_rate} Hz holds nothing above {ANCHOR_HZ[name]:g} Hz: {name} is "
+        f"left out"
+        for name in left_out
+    ]
     if MID_ANCHOR not in left_out and sample_rate / 2 < 2 * ANCHOR_HZ[MID_ANCHOR]:
-        notes.append(f"the audio ends at {sample_rate / 2:g} Hz: the 7 kHz anchor is close to the reference")
-    late = {name: stimulus.lag for trial in trials for name, stimulus in trial.stimuli.items() if abs(stimulus.lag) > _LATE}
-    notes += [f"{name} is {1000 * lag / SAMPLE_RATE:+.1f} ms late against the reference: switching will jump" for name, lag in late.items()]
+        notes.append(
+            f"the audio ends at {sample_rate / 2:g} Hz: the 7 kHz anchor is close to the reference"
+        )
+    late = {
+        name: stimulus.lag
+        for trial in trials
+        for name, stimulus in trial.stimuli.items()
+        if abs(stimulus.lag) > _LATE
+    }
+    notes += [
+        f"{name} is {1000 * lag / SAMPLE_RATE:+.1f} ms late against the reference: switching "
+        f"will jump"
+        for name, lag in late.items()
+    ]
     return notes
 
 
 def _write_test(plan: Plan, trials: Sequence[Trial], gain: float, out: Path) -> list[Path]:
     title = plan.title or f"Listening test: {out.name}"
-    samples = {trial.item.name: {name: as_pcm16(s.samples, gain) for name, s in trial.stimuli.items()} for trial in trials}
+    samples = {
+        trial.item.name: {name: as_pcm16(s.samples, gain) for name, s in trial.stimuli.items()}
+        for trial in trials
+    }
     written = []
     if plan.page:
-        written.append(write_atomic(out / f"{out.name}.html", build_page(out.name, title, samples, plan.seed)))
+        written.append(
+            write_atomic(out / f"{out.name}.html", build_page(out.name, title, samples, plan.seed))
+        )
     if plan.webmushra:
-        stimuli = {f"{trial}/{name}.wav": own for trial, signals in samples.items() for name, own in signals.items()}
+        stimuli = {
+            f"{trial}/{name}.wav": own
+            for trial, signals in samples.items()
+            for name, own in signals.items()
+        }
         files = [_write_wav(out / "audio" / place, own) for place, own in stimuli.items()]
         _remove_others(out / "audio", set(files))
-        config = configuration(out.name, title, {trial: list(signals) for trial, signals in samples.items()}, _LEAD)
-        usage = f"# Copy this folder to {RESOURCES}/{out.name} of webMUSHRA and open ?config=resources/{out.name}/{out.name}.yaml\n"
+        config = configuration(
+            out.name, title, {trial: list(signals) for trial, signals in samples.items()}, _LEAD
+        )
+        usage = (
+            f"# Copy this folder to {RESOURCES}/{out.name} of webMUSHRA and open "
+            f"?config=resources/{out.name}/{out.name}.yaml\n"
+        )
         written.append(write_atomic(out / f"{out.name}.yaml", usage + to_yaml(config)))
     return written
 
@@ -185,7 +240,12 @@ def _remove_others(folder: Path, kept: set[Path]) -> None:
 
 def _facts_of(trial: Trial, gain: float) -> dict[str, Any]:
     item = trial.item
-    place = {"condition": item.condition, "speaker": item.speaker, "gender": item.gender, "duration_s": trial.duration_s}
+    place = {
+        "condition": item.condition,
+        "speaker": item.speaker,
+        "gender": item.gender,
+        "duration_s": trial.duration_s,
+    }
     stimuli = {
         name: {
             "loudness_lufs": round(stimulus.loudness_lufs, 3),

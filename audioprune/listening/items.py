@@ -46,12 +46,17 @@ class Item:
 
 
 def choose_items(
-    corpus: Any, count: int, seed: int, duration_s: Sequence[float] = (3.0, 10.0), conditions: Sequence[str] = ("*",)
+    corpus: Any,
+    count: int,
+    seed: int,
+    duration_s: Sequence[float] = (3.0, 10.0),
+    conditions: Sequence[str] = ("*",),
 ) -> list[Item]:
     """Draw recordings from the test sets of a corpus, balanced over genders, then speakers, then test conditions.
 
     Args:
-        corpus: ``tests()`` returns data sets whose items hold ``noisy``, ``clean`` and ``id``; ``speaker`` and ``gender`` where known.
+        corpus: ``tests()`` returns data sets whose items hold ``noisy``, ``clean`` and ``id``;
+            ``speaker`` and ``gender`` where known.
         count: Number of recordings.
         seed: Decides the draw.
         duration_s: Shortest and longest recording in seconds.
@@ -62,15 +67,20 @@ def choose_items(
         DataError: Too few recordings have the wanted length.
     """
     if len(duration_s) != 2 or not 0 < duration_s[0] <= duration_s[1]:
-        raise ConfigError(f"expected duration_s as [shortest, longest] above 0, got {list(duration_s)}; use [3, 10]")
+        raise ConfigError(
+            f"expected duration_s as [shortest, longest] above 0, got {list(duration_s)}; use "
+            f"[3, 10]"
+        )
     sets = _wanted_sets(corpus, conditions)
     candidates = list(_candidates(sets, seed, corpus.sample_rate))
     fitting = [item for item in candidates if duration_s[0] <= item.duration_s <= duration_s[1]]
     if len(fitting) < count:
         found = [item.duration_s for item in candidates]
         raise DataError(
-            f"expected {count} test items of {duration_s[0]:g} to {duration_s[1]:g} s, found {len(fitting)} of {len(candidates)} "
-            f"(lengths {min(found):.2f} to {max(found):.2f} s); choose fewer items or another duration_s"
+            f"expected {count} test items of {duration_s[0]:g} to {duration_s[1]:g} s, found "
+            f"{len(fitting)} of {len(candidates)} "
+            f"(lengths {min(found):.2f} to {max(found):.2f} s); choose fewer items or another "
+            f"duration_s"
         )
     return _balanced(fitting, count)
 
@@ -83,9 +93,16 @@ def speaker_of(identity: str) -> str:
 
 def _wanted_sets(corpus: Any, patterns: Sequence[str]) -> dict[str, Any]:
     sets: Mapping[str, Any] = corpus.tests()
-    wanted = {name: items for name, items in sets.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}
+    wanted = {
+        name: items
+        for name, items in sets.items()
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+    }
     if not wanted:
-        raise ConfigError(f"expected conditions that match one of {', '.join(sets)}, got {', '.join(patterns)}; correct the patterns")
+        raise ConfigError(
+            f"expected conditions that match one of {', '.join(sets)}, got "
+            f"{', '.join(patterns)}; correct the patterns"
+        )
     return wanted
 
 
@@ -98,7 +115,10 @@ def _candidates(sets: Mapping[str, Any], seed: int, sample_rate: int) -> Iterato
         item = sets[name][index]
         missing = [key for key in ("noisy", "clean", "id") if key not in item]
         if missing:
-            raise ConfigError(f"expected a corpus of noisy and clean signals, got items without {', '.join(missing)}; choose another data=")
+            raise ConfigError(
+                f"expected a corpus of noisy and clean signals, got items without "
+                f"{', '.join(missing)}; choose another data="
+            )
         made = _item(item, name, sample_rate)
         recording = made.name.removeprefix(f"{_slug(name)}_")
         if recording not in seen:
@@ -128,7 +148,11 @@ def _balanced(items: Sequence[Item], count: int) -> list[Item]:
     """Take the items one by one, each time of the gender, speaker and condition that were taken least; ties by place in the draw."""
     taken: list[Item] = []
     left = list(items)
-    used: dict[str, Counter[str]] = {"gender": Counter(), "speaker": Counter(), "condition": Counter()}
+    used: dict[str, Counter[str]] = {
+        "gender": Counter(),
+        "speaker": Counter(),
+        "condition": Counter(),
+    }
     while len(taken) < count:
         best = min(left, key=lambda item: tuple(used[key][getattr(item, key)] for key in used))
         left.remove(best)

@@ -14,7 +14,10 @@ from audioprune.errors import ConfigError, DataError
 
 SAMPLE_RATE = 48000
 """The only rate for which the recommendation lists the filters."""
-_SHELF = ((1.53512485958697, -2.69169618940638, 1.19839281085285), (1.0, -1.69065929318241, 0.73248077421585))
+_SHELF = (
+    (1.53512485958697, -2.69169618940638, 1.19839281085285),
+    (1.0, -1.69065929318241, 0.73248077421585),
+)
 _HIGH_PASS = ((1.0, -2.0, 1.0), (1.0, -1.99004745483398, 0.99007225036621))
 _BLOCK_S, _HOP_S = 0.4, 0.1
 _ABSOLUTE_LUFS, _RELATIVE_LU = -70.0, -10.0
@@ -24,7 +27,8 @@ _OFFSET = -0.691
 def loudness_lufs(signal: np.ndarray, sample_rate: int = SAMPLE_RATE) -> float:
     """Return the integrated loudness of a mono signal in LUFS, or minus infinity where every block is below the absolute gate.
 
-    A full-scale sine of 997 Hz has -3.01 LUFS. Signals shorter than one block of 0.4 s count as one block.
+    A full-scale sine of 997 Hz has -3.01 LUFS. Signals shorter than one block of 0.4 s count as
+    one block.
 
     Args:
         signal: Samples, shape (T,), full scale 1.0.
@@ -34,12 +38,19 @@ def loudness_lufs(signal: np.ndarray, sample_rate: int = SAMPLE_RATE) -> float:
         ConfigError: The rate is another.
         DataError: The signal is empty, not mono or not finite.
 
-    Source: ITU-R BS.1770-5, annex 1: K-weighting, blocks of 0.4 s every 0.1 s, gates at -70 LUFS and 10 LU below the mean.
+    Source: ITU-R BS.1770-5, annex 1: K-weighting, blocks of 0.4 s every 0.1 s, gates at -70 LUFS
+    and 10 LU below the mean.
     """
     if sample_rate != SAMPLE_RATE:
-        raise ConfigError(f"expected {SAMPLE_RATE} Hz, for which the filters are defined, got {sample_rate} Hz; resample the signal first")
+        raise ConfigError(
+            f"expected {SAMPLE_RATE} Hz, for which the filters are defined, got {sample_rate} "
+            f"Hz; resample the signal first"
+        )
     if signal.ndim != 1 or len(signal) == 0 or not np.isfinite(signal).all():
-        raise DataError(f"expected finite mono samples (T,) with T >= 1, got shape {signal.shape}; check the recording")
+        raise DataError(
+            f"expected finite mono samples (T,) with T >= 1, got shape {signal.shape}; check "
+            f"the recording"
+        )
     power = _block_powers(k_weighted(signal))
     loud = power[_lufs(power) > _ABSOLUTE_LUFS]
     if len(loud) == 0:

@@ -1,6 +1,7 @@
 """The page on which people take a listening test: one file with the audio inside it, which needs no server and no network.
 
-What the page does is written in templates/session.js; which stimuli it holds is decided in export.py.
+What the page does is written in templates/session.js; which stimuli it holds is decided in
+export.py.
 """
 
 from __future__ import annotations
@@ -33,16 +34,20 @@ class _Clips:
     places: dict[tuple[str, str], int]
 
 
-def build_page(name: str, title: str, trials: Mapping[str, Mapping[str, np.ndarray]], seed: int) -> str:
+def build_page(
+    name: str, title: str, trials: Mapping[str, Mapping[str, np.ndarray]], seed: int
+) -> str:
     """Return the page of a test as HTML.
 
-    Names of conditions are in the page only in a scrambled form, in data that no element shows; the audio is in an order drawn by
-    seed. The page draws the order of trials and conditions from the listener's code.
+    Names of conditions are in the page only in a scrambled form, in data that no element shows;
+    the audio is in an order drawn by seed. The page draws the order of trials and conditions from
+    the listener's code.
 
     Args:
         name: Name of the test, the first column of its results.
         title: Title of the page.
-        trials: int16 samples at 48 kHz of every condition of every trial, the reference among them.
+        trials: int16 samples at 48 kHz of every condition of every trial, the reference among
+            them.
         seed: Decides the order of the audio and takes part in the orders that listeners get.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -56,23 +61,43 @@ def build_page(name: str, title: str, trials: Mapping[str, Mapping[str, np.ndarr
             {
                 "id": trial,
                 "reference": clips.places[trial, REFERENCE],
-                "stimuli": [{"key": _scrambled(condition), "clip": clips.places[trial, condition]} for condition in signals],
+                "stimuli": [
+                    {"key": _scrambled(condition), "clip": clips.places[trial, condition]}
+                    for condition in signals
+                ],
             }
             for trial, signals in trials.items()
         ],
     }
-    plan["version"] = sha256(json.dumps([plan, [sha256(clip.encode()) for clip in clips.data]]).encode())[:16]
-    environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    style, script = ((_TEMPLATES / f"session.{ending}").read_text(encoding="utf-8") for ending in ("css", "js"))
+    plan["version"] = sha256(
+        json.dumps([plan, [sha256(clip.encode()) for clip in clips.data]]).encode()
+    )[:16]
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    style, script = (
+        (_TEMPLATES / f"session.{ending}").read_text(encoding="utf-8") for ending in ("css", "js")
+    )
     return environment.get_template("session.html.j2").render(
-        title=title, style=style, script=script, plan=_safe_json(plan), clips=clips.data, trials=len(trials)
+        title=title,
+        style=style,
+        script=script,
+        plan=_safe_json(plan),
+        clips=clips.data,
+        trials=len(trials),
     )
 
 
 def _clips(trials: Mapping[str, Mapping[str, np.ndarray]], seed: int) -> _Clips:
     names = [(trial, condition) for trial, signals in trials.items() for condition in signals]
     order = [names[place] for place in np.random.default_rng([seed, 1]).permutation(len(names))]
-    return _Clips([_as_flac(trials[trial][condition]) for trial, condition in order], {place: at for at, place in enumerate(order)})
+    return _Clips(
+        [_as_flac(trials[trial][condition]) for trial, condition in order],
+        {place: at for at, place in enumerate(order)},
+    )
 
 
 def _as_flac(samples: np.ndarray) -> str:

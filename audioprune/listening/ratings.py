@@ -36,13 +36,15 @@ class RatingSheet:
 def read_ratings(paths: Iterable[str | Path]) -> RatingSheet:
     """Read ratings from one or more files.
 
-    A session is one listener; where the column ``session_uuid`` is missing, the answers of the questionnaire tell sessions apart.
+    A session is one listener; where the column ``session_uuid`` is missing, the answers of the
+    questionnaire tell sessions apart.
 
     Args:
         paths: Files of webMUSHRA or of this package's page.
 
     Raises:
-        DataError: A file is missing, unreadable, without the needed columns, or no row of all files is good.
+        DataError: A file is missing, unreadable, without the needed columns, or no row of all
+            files is good.
     """
     sheet = RatingSheet()
     seen: dict[tuple[str, str, str, str], tuple[float, str]] = {}
@@ -51,7 +53,10 @@ def read_ratings(paths: Iterable[str | Path]) -> RatingSheet:
             _take(sheet, seen, place, row)
     if not sheet.ratings:
         reasons = f"; first: {sheet.damaged[0]}" if sheet.damaged else ""
-        raise DataError(f"{', '.join(map(str, paths))}: expected ratings, found no good row{reasons}; check the files")
+        raise DataError(
+            f"{', '.join(map(str, paths))}: expected ratings, found no good row{reasons}; check "
+            f"the files"
+        )
     return sheet
 
 
@@ -61,7 +66,10 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     missing = [name for name in _NEEDED if name not in table.header]
     if missing:
         found = ", ".join(table.header) or "nothing"
-        raise DataError(f"{path}: expected the columns {', '.join(_NEEDED)}, found {found}; give mushra.csv or a file that the page saved")
+        raise DataError(
+            f"{path}: expected the columns {', '.join(_NEEDED)}, found {found}; give mushra.csv "
+            f"or a file that the page saved"
+        )
     for row, cells in zip(table.rows, table.records(), strict=True):
         if any(row.cells[len(table.header) :]):
             cells["rating_score"] = "more cells than columns"
@@ -69,12 +77,21 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
             yield f"{path.name}:{row.number}", cells
 
 
-def _take(sheet: RatingSheet, seen: dict[tuple[str, str, str, str], tuple[float, str]], place: str, row: Mapping[str, str]) -> None:
+def _take(
+    sheet: RatingSheet,
+    seen: dict[tuple[str, str, str, str], tuple[float, str]],
+    place: str,
+    row: Mapping[str, str],
+) -> None:
     reason = _why_damaged(row)
     if reason:
         sheet.damaged.append(f"{place}: {reason}")
         return
-    listener = row.get(_SESSION) or " ".join(value for name, value in row.items() if name not in _KNOWN) or "all"
+    listener = (
+        row.get(_SESSION)
+        or " ".join(value for name, value in row.items() if name not in _KNOWN)
+        or "all"
+    )
     key = (row.get(_TEST, ""), listener, row["trial_id"], row["rating_stimulus"])
     score = float(row["rating_score"])
     if key in seen:
@@ -82,7 +99,10 @@ def _take(sheet: RatingSheet, seen: dict[tuple[str, str, str, str], tuple[float,
         if earlier == score:
             sheet.repeated += 1
         else:
-            sheet.damaged.append(f"{place}: another score ({score:g}) for the same listener, trial and condition as {where} ({earlier:g})")
+            sheet.damaged.append(
+                f"{place}: another score ({score:g}) for the same listener, trial and condition "
+                f"as {where} ({earlier:g})"
+            )
         return
     seen[key] = (score, place)
     sheet.ratings.append(Rating(*key, score))

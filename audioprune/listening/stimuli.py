@@ -1,6 +1,7 @@
 """What listeners hear: all conditions of one recording at 48 kHz, equally long and equally loud, with the anchors of MUSHRA.
 
-Which recordings are taken is decided in items.py, how they are presented in page.py and webmushra.py.
+Which recordings are taken is decided in items.py, how they are presented in page.py and
+webmushra.py.
 """
 
 from __future__ import annotations
@@ -66,7 +67,13 @@ def anchors_for(sample_rate: int) -> dict[str, float]:
     return {name: corner for name, corner in ANCHOR_HZ.items() if corner < sample_rate / 2}
 
 
-def render_trial(item: Item, processed: Mapping[str, np.ndarray], unprocessed: str, sample_rate: int, target_lufs: float) -> Trial:
+def render_trial(
+    item: Item,
+    processed: Mapping[str, np.ndarray],
+    unprocessed: str,
+    sample_rate: int,
+    target_lufs: float,
+) -> Trial:
     """Turn the versions of a recording into the stimuli of a trial.
 
     Args:
@@ -82,16 +89,29 @@ def render_trial(item: Item, processed: Mapping[str, np.ndarray], unprocessed: s
     """
     versions = {REFERENCE: item.clean, unprocessed: item.unprocessed, **processed}
     _check_limits(len(versions) + len(ANCHOR_HZ), item)
-    signals = {name: _prepared(f"{item.name}, {name}", samples, len(item.clean), sample_rate) for name, samples in versions.items()}
-    signals |= {name: lowpass(signals[REFERENCE], corner) for name, corner in anchors_for(sample_rate).items()}
+    signals = {
+        name: _prepared(f"{item.name}, {name}", samples, len(item.clean), sample_rate)
+        for name, samples in versions.items()
+    }
+    signals |= {
+        name: lowpass(signals[REFERENCE], corner)
+        for name, corner in anchors_for(sample_rate).items()
+    }
     signals = {name: _with_soft_ends(samples) for name, samples in signals.items()}
-    stimuli = {name: _aligned(f"{item.name}, {name}", samples, signals[REFERENCE], target_lufs) for name, samples in signals.items()}
+    stimuli = {
+        name: _aligned(f"{item.name}, {name}", samples, signals[REFERENCE], target_lufs)
+        for name, samples in signals.items()
+    }
     return Trial(item, stimuli)
 
 
 def common_gain(trials: Sequence[Trial]) -> float:
     """Return the one factor, at most 1, that keeps every sample of a test ``HEADROOM_DB`` below full scale."""
-    peak = max(float(np.abs(stimulus.samples).max()) for trial in trials for stimulus in trial.stimuli.values())
+    peak = max(
+        float(np.abs(stimulus.samples).max())
+        for trial in trials
+        for stimulus in trial.stimuli.values()
+    )
     return min(1.0, 10 ** (-HEADROOM_DB / 20) / peak)
 
 
@@ -103,7 +123,8 @@ def as_pcm16(samples: np.ndarray, gain: float) -> np.ndarray:
 def lowpass(signal: np.ndarray, corner_hz: float) -> np.ndarray:
     """Return a signal of 48 kHz without what lies above a corner frequency: -3 dB at the corner, no delay, the same length.
 
-    Source: ITU-R BS.1534-3, anchors of 3.5 and 7 kHz: at most 0.1 dB of ripple in the pass band, at least 25 dB down at 8/7 and
+    Source: ITU-R BS.1534-3, anchors of 3.5 and 7 kHz: at most 0.1 dB of ripple in the pass band,
+    at least 25 dB down at 8/7 and
         50 dB at 9/7 of the corner; the filter is ours.
     """
     taps = anchor_filter(corner_hz)
@@ -135,20 +156,32 @@ def check_name(name: str, unprocessed: str) -> None:
         ConfigError: The name is taken.
     """
     if name in (*CONTROLS, unprocessed):
-        raise ConfigError(f"systems.{name}: expected a name of its own, got that of a condition every test has; rename it")
+        raise ConfigError(
+            f"systems.{name}: expected a name of its own, got that of a condition every test "
+            f"has; rename it"
+        )
 
 
 def _check_limits(conditions: int, item: Item) -> None:
     if conditions > MOST_CONDITIONS:
-        raise ConfigError(f"expected at most {MOST_CONDITIONS} conditions in a trial, got {conditions}; name fewer systems")
+        raise ConfigError(
+            f"expected at most {MOST_CONDITIONS} conditions in a trial, got {conditions}; name "
+            f"fewer systems"
+        )
     if item.duration_s > MOST_SECONDS:
-        raise ConfigError(f"expected recordings of at most {MOST_SECONDS:g} s, got {item.duration_s:.1f} s; lower duration_s")
+        raise ConfigError(
+            f"expected recordings of at most {MOST_SECONDS:g} s, got {item.duration_s:.1f} s; "
+            f"lower duration_s"
+        )
 
 
 def _prepared(what: str, samples: np.ndarray, length: int, sample_rate: int) -> np.ndarray:
     """Return samples at 48 kHz."""
     if samples.shape != (length,) or not np.isfinite(samples).all():
-        raise DataError(f"{what}: expected {length} finite samples, got {samples.shape} or a value that is not finite; check the model")
+        raise DataError(
+            f"{what}: expected {length} finite samples, got {samples.shape} or a value that is "
+            f"not finite; check the model"
+        )
     return resample(samples.astype(np.float64), sample_rate, SAMPLE_RATE)
 
 
@@ -161,10 +194,14 @@ def _with_soft_ends(samples: np.ndarray) -> np.ndarray:
     return samples * envelope
 
 
-def _aligned(what: str, samples: np.ndarray, reference: np.ndarray, target_lufs: float) -> Stimulus:
+def _aligned(
+    what: str, samples: np.ndarray, reference: np.ndarray, target_lufs: float
+) -> Stimulus:
     loudness = loudness_lufs(samples)
     if not math.isfinite(loudness):
-        raise DataError(f"{what}: expected an audible signal, got silence; check the model and the recording")
+        raise DataError(
+            f"{what}: expected an audible signal, got silence; check the model and the recording"
+        )
     gain_db = target_lufs - loudness
     lag = measure_lag(reference, samples, SAMPLE_RATE).samples
     return Stimulus(samples * 10 ** (gain_db / 20), gain_db, loudness, lag)

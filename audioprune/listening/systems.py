@@ -70,7 +70,8 @@ def check_systems(test: str, systems: Mapping[str, str]) -> None:
     """Compare the named systems with those of the test.
 
     Raises:
-        ConfigError: The test is unknown, a system is missing, one too many or not nameable; the message says which.
+        ConfigError: The test is unknown, a system is missing, one too many or not nameable; the
+            message says which.
     """
     if test != CUSTOM and test not in TESTS:
         raise ConfigError(unknown_name("test", test, [*TESTS, CUSTOM]))
@@ -79,16 +80,26 @@ def check_systems(test: str, systems: Mapping[str, str]) -> None:
     missing = [name for name in wanted if name not in systems]
     if missing or not systems:
         keys = " ".join(f"systems.{name}=..." for name in missing or ["A"])
-        raise ConfigError(f"expected {keys} for test={test}, got systems {given}; give a run folder or model file for each")
+        raise ConfigError(
+            f"expected {keys} for test={test}, got systems {given}; give a run folder or model "
+            f"file for each"
+        )
     extra = [name for name in systems if name not in wanted]
     if extra:
-        raise ConfigError(f"expected the systems {', '.join(wanted)} for test={test}, got also {', '.join(extra)}; use test={CUSTOM}")
+        raise ConfigError(
+            f"expected the systems {', '.join(wanted)} for test={test}, got also "
+            f"{', '.join(extra)}; use test={CUSTOM}"
+        )
     odd = [name for name in systems if not re.fullmatch(r"\w{1,40}", name, re.ASCII)]
     if odd:
-        raise ConfigError(f"expected names of systems of letters, digits and _, got {odd[0]!r}; rename it")
+        raise ConfigError(
+            f"expected names of systems of letters, digits and _, got {odd[0]!r}; rename it"
+        )
 
 
-def load_system(name: str, path: str, sample_rate: int, seed: int, model: Mapping[str, Any] | None = None) -> System:
+def load_system(
+    name: str, path: str, sample_rate: int, seed: int, model: Mapping[str, Any] | None = None
+) -> System:
     """Read a model for a listening test.
 
     Args:
@@ -104,13 +115,20 @@ def load_system(name: str, path: str, sample_rate: int, seed: int, model: Mappin
     """
     loaded = load_model_file(path, dict(model) if model else None)
     if loaded.task_config is None:
-        raise ConfigError(f"systems.{name}: expected a file that says its task, got {path}; give a run folder, .apz or .safetensors")
+        raise ConfigError(
+            f"systems.{name}: expected a file that says its task, got {path}; give a run "
+            f"folder, .apz or .safetensors"
+        )
     task = instantiate(loaded.task_config)
     if not hasattr(task, "enhance"):
-        raise ConfigError(f"systems.{name}: expected a model that enhances signals, got the task {type(task).__name__}; choose another")
+        raise ConfigError(
+            f"systems.{name}: expected a model that enhances signals, got the task "
+            f"{type(task).__name__}; choose another"
+        )
     if task.sample_rate != sample_rate:
         raise ConfigError(
-            f"systems.{name}: expected a model for {sample_rate} Hz as the corpus, got one for {task.sample_rate} Hz; "
+            f"systems.{name}: expected a model for {sample_rate} Hz as the corpus, got one for "
+            f"{task.sample_rate} Hz; "
             f"set data.sample_rate={task.sample_rate}"
         )
     file, model = model_file(path), loaded.model.eval()

@@ -15,7 +15,9 @@ RESOURCES = "configs/resources"
 """Where webMUSHRA, from its own root, looks for the exported folder."""
 
 
-def configuration(name: str, title: str, trials: Mapping[str, Sequence[str]], lead: str) -> dict[str, Any]:
+def configuration(
+    name: str, title: str, trials: Mapping[str, Sequence[str]], lead: str
+) -> dict[str, Any]:
     """Return the configuration of a test.
 
     Args:
@@ -76,7 +78,11 @@ def _page(name: str, trial: str, conditions: Sequence[str]) -> dict[str, Any]:
         "showConditionNames": False,
         "switchBack": False,
         "strict": True,
-        "stimuli": {condition: _path(name, trial, condition) for condition in conditions if condition != REFERENCE},
+        "stimuli": {
+            condition: _path(name, trial, condition)
+            for condition in conditions
+            if condition != REFERENCE
+        },
     }
 
 

@@ -45,7 +45,10 @@ def check_metrics(names: Iterable[str]) -> tuple[str, ...]:
         if name not in METRICS:
             raise ConfigError(unknown_name("metric", name, METRICS))
     if not names or len(set(names)) < len(names):
-        raise ConfigError(f"expected one or more different metrics, got {list(names)}; known: {', '.join(METRICS)}")
+        raise ConfigError(
+            f"expected one or more different metrics, got {list(names)}; known: "
+            f"{', '.join(METRICS)}"
+        )
     return names
 
 

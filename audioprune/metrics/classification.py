@@ -15,7 +15,9 @@ from audioprune.errors import DataError
 Counts = NDArray[np.int64]
 
 
-def confusion_matrix(labels: Sequence[int] | np.ndarray, predictions: Sequence[int] | np.ndarray, classes: int) -> Counts:
+def confusion_matrix(
+    labels: Sequence[int] | np.ndarray, predictions: Sequence[int] | np.ndarray, classes: int
+) -> Counts:
     """Count how often each true class (row) was predicted as each class (column).
 
     Args:
@@ -31,11 +33,19 @@ def confusion_matrix(labels: Sequence[int] | np.ndarray, predictions: Sequence[i
     """
     true, predicted = np.asarray(labels, dtype=np.int64), np.asarray(predictions, dtype=np.int64)
     if true.ndim != 1 or true.shape != predicted.shape:
-        raise DataError(f"expected one prediction for each label, got shapes {predicted.shape} and {true.shape}; score all items")
+        raise DataError(
+            f"expected one prediction for each label, got shapes {predicted.shape} and "
+            f"{true.shape}; score all items"
+        )
     for what, values in (("labels", true), ("predictions", predicted)):
         if len(values) and not 0 <= values.min() <= values.max() < classes:
-            raise DataError(f"expected {what} from 0 to {classes - 1}, got {values.min()} to {values.max()}; set the number of classes")
-    return np.bincount(true * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+            raise DataError(
+                f"expected {what} from 0 to {classes - 1}, got {values.min()} to "
+                f"{values.max()}; set the number of classes"
+            )
+    return np.bincount(true * classes + predicted, minlength=classes * classes).reshape(
+        classes, classes
+    )
 
 
 def accuracy(confusion: Counts) -> float | None:
@@ -47,7 +57,10 @@ def accuracy(confusion: Counts) -> float | None:
 def class_accuracies(confusion: Counts) -> list[float | None]:
     """Return the share of each true class's items that are right, 0..1; None for a class without items."""
     totals = confusion.sum(axis=1)
-    return [int(right) / int(total) if total else None for right, total in zip(np.diagonal(confusion), totals, strict=True)]
+    return [
+        int(right) / int(total) if total else None
+        for right, total in zip(np.diagonal(confusion), totals, strict=True)
+    ]
 
 
 def accuracy_macro(confusion: Counts) -> float | None:

@@ -1,6 +1,7 @@
 """What ratings of a listening test say: means with intervals, paired differences, and which listeners to look at twice.
 
-Ratings are read in audioprune.listening.ratings; how the numbers are printed and drawn is decided in audioprune.report.
+Ratings are read in audioprune.listening.ratings; how the numbers are printed and drawn is decided
+in audioprune.report.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Estimate:
     Attributes:
         n: Size of the sample.
         mean: Mean; None of an empty sample.
-        sd: Standard deviation with n - 1 in the denominator; None below two values, as are both bounds.
+        sd: Standard deviation with n - 1 in the denominator; None below two values, as are both
+            bounds.
         low: Lower bound of the interval.
         high: Upper bound of the interval.
     """
@@ -86,7 +88,8 @@ class Screening:
         listener: Session.
         items: Number of trials in which the hidden reference was rated.
         low_reference: Share of these in which it got less than 90; None without any.
-        high_anchor: Share of trials in which the mid-range anchor got more than 90; None if the test has none.
+        high_anchor: Share of trials in which the mid-range anchor got more than 90; None if the
+            test has none.
     """
 
     listener: str
@@ -99,7 +102,9 @@ class Screening:
         """Why the listener is flagged, in words; empty if nothing speaks against this listener."""
         found = []
         if self.low_reference is not None and self.low_reference > TOLERATED_SHARE:
-            found.append(f"hidden reference below {GOOD:g} in {self.low_reference:.0%} of the items")
+            found.append(
+                f"hidden reference below {GOOD:g} in {self.low_reference:.0%} of the items"
+            )
         if self.high_anchor is not None and self.high_anchor > TOLERATED_SHARE:
             found.append(f"mid-range anchor above {GOOD:g} in {self.high_anchor:.0%} of the items")
         return tuple(found)
@@ -116,7 +121,9 @@ def estimate(values: Iterable[float], level: float = 0.95) -> Estimate:
         ConfigError: ``level`` is out of its range.
     """
     if not 0 < level < 1:
-        raise ConfigError(f"expected an interval level above 0 and below 1, got {level}; use for instance 0.95")
+        raise ConfigError(
+            f"expected an interval level above 0 and below 1, got {level}; use for instance 0.95"
+        )
     sample = np.asarray(list(values), np.float64)
     n = len(sample)
     if n == 0:
@@ -141,22 +148,36 @@ def listener_scores(ratings: Iterable[Rating], level: float = 0.95) -> dict[str,
     """Return the mean score of each condition over the listeners' means, which are independent of each other."""
     scores: dict[str, dict[str, list[float]]] = {}
     for rating in ratings:
-        scores.setdefault(rating.condition, {}).setdefault(rating.listener, []).append(rating.score)
-    return {condition: estimate(map(float, map(np.mean, own.values())), level) for condition, own in scores.items()}
+        scores.setdefault(rating.condition, {}).setdefault(rating.listener, []).append(
+            rating.score
+        )
+    return {
+        condition: estimate(map(float, map(np.mean, own.values())), level)
+        for condition, own in scores.items()
+    }
 
 
 def item_scores(ratings: Sequence[Rating], level: float = 0.95) -> dict[str, dict[str, Estimate]]:
     """Return the mean score of each condition for every item."""
     items = dict.fromkeys(rating.item for rating in ratings)
-    return {item: mean_scores([rating for rating in ratings if rating.item == item], level) for item in items}
+    return {
+        item: mean_scores([rating for rating in ratings if rating.item == item], level)
+        for item in items
+    }
 
 
-def paired_difference(ratings: Iterable[Rating], first: str, second: str, level: float = 0.95) -> Difference:
+def paired_difference(
+    ratings: Iterable[Rating], first: str, second: str, level: float = 0.95
+) -> Difference:
     """Return how much higher ``first`` was rated than ``second``, within each listener and item."""
     scores: dict[tuple[str, str], dict[str, float]] = {}
     for rating in ratings:
         scores.setdefault((rating.listener, rating.item), {})[rating.condition] = rating.score
-    pairs = {place: own[first] - own[second] for place, own in scores.items() if first in own and second in own}
+    pairs = {
+        place: own[first] - own[second]
+        for place, own in scores.items()
+        if first in own and second in own
+    }
     listeners: dict[str, list[float]] = {}
     for (listener, _), value in pairs.items():
         listeners.setdefault(listener, []).append(value)
@@ -164,12 +185,19 @@ def paired_difference(ratings: Iterable[Rating], first: str, second: str, level:
     return Difference(first, second, estimate(pairs.values(), level), estimate(means, level))
 
 
-def paired_differences(ratings: Sequence[Rating], conditions: Sequence[str], level: float = 0.95) -> list[Difference]:
+def paired_differences(
+    ratings: Sequence[Rating], conditions: Sequence[str], level: float = 0.95
+) -> list[Difference]:
     """Return the difference of every pair of conditions, the later one minus the earlier one of the given order."""
-    return [paired_difference(ratings, later, earlier, level) for earlier, later in combinations(conditions, 2)]
+    return [
+        paired_difference(ratings, later, earlier, level)
+        for earlier, later in combinations(conditions, 2)
+    ]
 
 
-def screen(ratings: Iterable[Rating], reference: str = REFERENCE, anchor: str = MID_ANCHOR) -> list[Screening]:
+def screen(
+    ratings: Iterable[Rating], reference: str = REFERENCE, anchor: str = MID_ANCHOR
+) -> list[Screening]:
     """Return for each listener how often the hidden reference was missed and the mid-range anchor taken for excellent.
 
     Args:
@@ -177,12 +205,16 @@ def screen(ratings: Iterable[Rating], reference: str = REFERENCE, anchor: str = 
         reference: Name of the hidden reference.
         anchor: Name of the mid-range anchor.
 
-    Source: ITU-R BS.1534-3, post-screening: a listener is left out whose score of the hidden reference is below 90 in more than
-        15 % of the items, or whose score of the mid-range anchor is above 90 in more than 15 % of them.
+    Source: ITU-R BS.1534-3, post-screening: a listener is left out whose score of the hidden
+    reference is below 90 in more than
+        15 % of the items, or whose score of the mid-range anchor is above 90 in more than 15 % of
+        them.
     """
     scores: dict[str, dict[str, list[float]]] = {}
     for rating in ratings:
-        scores.setdefault(rating.listener, {}).setdefault(rating.condition, []).append(rating.score)
+        scores.setdefault(rating.listener, {}).setdefault(rating.condition, []).append(
+            rating.score
+        )
     found = []
     for listener, own in scores.items():
         hidden, middle = own.get(reference, []), own.get(anchor, [])

@@ -1,7 +1,7 @@
 """How many recordings are scored at once, never twice, and how their mean is taken without hiding what failed.
 
-Slow scores (STOI, ESTOI, PESQ) go to separate processes and are kept on disk by the content of the signals. What a score
-means stands in speech.py and spectral.py.
+Slow scores (STOI, ESTOI, PESQ) go to separate processes and are kept on disk by the content of the
+signals. What a score means stands in speech.py and spectral.py.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ Request = tuple[tuple[str, ...], np.ndarray, np.ndarray, int]
 CACHE_FILE = "scores.jsonl"
 FORMULAS = 1  # raise it when a formula of speech.py changes, so that no older cached score is used
 SLOW_METRICS = {"stoi": "pystoi", "estoi": "pystoi", "pesq_nb": "pesq", "pesq_wb": "pesq"}
-DERIVED_METRICS: dict[str, tuple[str, Callable[[float], float]]] = {"pesq_raw_nb": ("pesq_nb", raw_from_lqo)}
+DERIVED_METRICS: dict[str, tuple[str, Callable[[float], float]]] = {
+    "pesq_raw_nb": ("pesq_nb", raw_from_lqo)
+}
 ABSENT = "absent"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -75,7 +77,8 @@ class Summary:
 
     Attributes:
         mean: Mean over the valid recordings per metric; None where none is valid.
-        std: Standard deviation of the sample (n_valid - 1 in the denominator), None for less than two.
+        std: Standard deviation of the sample (n_valid - 1 in the denominator), None for less than
+            two.
         n: Number of recordings.
         n_valid: Number of recordings with a score, per metric.
         failures: Every missing score, in the order of the recordings.
@@ -93,7 +96,11 @@ class Summary:
 
 
 def score_items(
-    items: Iterable[Item], metrics: Sequence[str], sample_rate: int, workers: int = 1, cache_dir: str | Path | None = None
+    items: Iterable[Item],
+    metrics: Sequence[str],
+    sample_rate: int,
+    workers: int = 1,
+    cache_dir: str | Path | None = None,
 ) -> list[ItemScores]:
     """Score recordings once; see ``Scorer``, which keeps its processes for several calls."""
     with Scorer(metrics, sample_rate, workers, cache_dir) as scorer:
@@ -114,40 +121,68 @@ def summarise(results: Sequence[ItemScores]) -> Summary:
         n_valid[metric] = len(valid)
         mean[metric] = math.fsum(valid) / len(valid) if valid else None
         std[metric] = statistics.stdev(valid) if len(valid) > 1 else None
-    failures = [Failure(result.id, metric, reason) for result in results for metric, reason in result.reasons.items()]
+    failures = [
+        Failure(result.id, metric, reason)
+        for result in results
+        for metric, reason in result.reasons.items()
+    ]
     return Summary(mean, std, len(results), n_valid, failures)
 
 
 class Scorer:
     """Scores recordings by a list of metrics, in processes that live until ``close`` or the end of a with-block.
 
-    Signals are scored as float32. A process is started when the first slow score is neither cached nor refused by a check.
+    Signals are scored as float32. A process is started when the first slow score is neither cached
+    nor refused by a check.
 
     Args:
         metrics: Keys of METRICS.
         sample_rate: Sample rate of all recordings in Hz.
         workers: Number of scoring processes; 0 or 1 scores in this process.
-        cache_dir: Folder that keeps slow scores; several processes may share it. None keeps nothing.
+        cache_dir: Folder that keeps slow scores; several processes may share it. None keeps
+            nothing.
 
     Raises:
         ConfigError: A metric is unknown, or a number is out of its range.
     """
 
-    def __init__(self, metrics: Sequence[str], sample_rate: int, workers: int = 1, cache_dir: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        metrics: Sequence[str],
+        sample_rate: int,
+        workers: int = 1,
+        cache_dir: str | Path | None = None,
+    ) -> None:
         if sample_rate <= 0 or workers < 0:
-            raise ConfigError(f"expected a positive sample_rate and workers >= 0, got {sample_rate} and {workers}; correct them")
+            raise ConfigError(
+                f"expected a positive sample_rate and workers >= 0, got {sample_rate} and "
+                f"{workers}; correct them"
+            )
         self.metrics = check_metrics(metrics)
         self.sample_rate = sample_rate
         self.workers = workers
-        self._needed = tuple(dict.fromkeys(DERIVED_METRICS[name][0] if name in DERIVED_METRICS else name for name in self.metrics))
-        self._tags = {name: f"{name}/{library}-{_version(library)}/{FORMULAS}" for name, library in SLOW_METRICS.items()}
+        self._needed = tuple(
+            dict.fromkeys(
+                DERIVED_METRICS[name][0] if name in DERIVED_METRICS else name
+                for name in self.metrics
+            )
+        )
+        self._tags = {
+            name: f"{name}/{library}-{_version(library)}/{FORMULAS}"
+            for name, library in SLOW_METRICS.items()
+        }
         self._cache = _Cache(None if cache_dir is None else Path(cache_dir) / CACHE_FILE)
         self._pool: _Pool | None = None
 
     def __enter__(self) -> Scorer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -168,7 +203,9 @@ class Scorer:
         """
         results: list[ItemScores] = []
         try:
-            with progress(title, len(items)) if isinstance(items, Sized) else nullcontext() as shown:
+            with (
+                progress(title, len(items)) if isinstance(items, Sized) else nullcontext() as shown
+            ):
                 for result in self._results(items):
                     results.append(result)
                     if shown:
@@ -189,12 +226,26 @@ class Scorer:
 
     def _start(self, name: str, reference: np.ndarray, estimate: np.ndarray) -> _Pending:
         """Look up or compute what is cheap, and hand what is slow to a process."""
-        reference, estimate = (np.array(x, dtype=np.float32) for x in (reference, estimate))  # a copy: the caller may reuse its buffer
+        reference, estimate = (
+            np.array(x, dtype=np.float32) for x in (reference, estimate)
+        )  # a copy: the caller may reuse its buffer
         pair = _digest(reference, estimate, self.sample_rate)
-        cached = {metric: self._cache.get(pair, self._tags[metric]) for metric in self._needed if metric in SLOW_METRICS}
-        pending = _Pending(name, pair, {metric: Score(value) for metric, value in cached.items() if value is not None})
+        cached = {
+            metric: self._cache.get(pair, self._tags[metric])
+            for metric in self._needed
+            if metric in SLOW_METRICS
+        }
+        pending = _Pending(
+            name,
+            pair,
+            {metric: Score(value) for metric, value in cached.items() if value is not None},
+        )
         missing = [metric for metric in self._needed if metric not in pending.scores]
-        slow = tuple(metric for metric in missing if metric in cached and self._worth_a_process(metric, reference, estimate))
+        slow = tuple(
+            metric
+            for metric in missing
+            if metric in cached and self._worth_a_process(metric, reference, estimate)
+        )
         if slow:
             self._pool = self._pool or _Pool(self.workers)
             pending.future = self._pool.submit((slow, reference, estimate, self.sample_rate))
@@ -219,8 +270,15 @@ class Scorer:
             try:
                 fresh.update(pending.future.result())
             except _WorkerDied as error:
-                raise AudiopruneError(f"a scoring process ended at '{pending.id}' ({error}); run again with fewer workers") from error
-        keep = {self._tags[metric]: score.value for metric, score in fresh.items() if metric in SLOW_METRICS and score.value is not None}
+                raise AudiopruneError(
+                    f"a scoring process ended at '{pending.id}' ({error}); run again with fewer "
+                    f"workers"
+                ) from error
+        keep = {
+            self._tags[metric]: score.value
+            for metric, score in fresh.items()
+            if metric in SLOW_METRICS and score.value is not None
+        }
         self._cache.put(pending.pair, keep)
         scores = {**pending.scores, **fresh}
         final = {name: _derive(name, scores) for name in self.metrics}
@@ -262,17 +320,28 @@ class _WorkerDied(Exception):
 class _Worker:
     """One scoring process.
 
-    It is a fresh interpreter: it inherits no threads, imports nothing of the calling program (so no torch), stays out of the
-    terminal's process group (so Ctrl-C reaches the caller alone), and ends when the caller's end of its input closes.
+    It is a fresh interpreter: it inherits no threads, imports nothing of the calling program (so
+    no torch), stays out of the terminal's process group (so Ctrl-C reaches the caller alone), and
+    ends when the caller's end of its input closes.
     """
 
     def __init__(self) -> None:
         environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")}
-        # The search path travels as an argument: PYTHONPATH cannot carry a folder with a colon in its name.
+        # The search path travels as an argument: PYTHONPATH cannot carry a folder with a colon in
+        # its name.
         paths = json.dumps([os.path.abspath(path) for path in sys.path])
-        code = f"import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {__name__} import serve; serve()"
+        code = (
+            f"import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {__name__} import "
+            f"serve; serve()"
+        )
         command = [sys.executable, "-P", "-c", code, paths]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True)
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )
 
     def ask(self, request: Request) -> dict[str, Score]:
         """Send a request and wait for the answer."""
@@ -334,7 +403,9 @@ class _Cache:
             try:
                 lines = path.read_bytes().split(b"\n")
             except OSError as error:
-                raise OutputError(f"cannot read {path}: {error.strerror}; remove it or choose another folder") from error
+                raise OutputError(
+                    f"cannot read {path}: {error.strerror}; remove it or choose another folder"
+                ) from error
             for line in lines:
                 self._read(line)
 
@@ -371,7 +442,9 @@ def _digest(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> st
     return digest.hexdigest()
 
 
-def _measure_all(metrics: tuple[str, ...], reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> dict[str, Score]:
+def _measure_all(
+    metrics: tuple[str, ...], reference: np.ndarray, estimate: np.ndarray, sample_rate: int
+) -> dict[str, Score]:
     return {metric: measure(metric, reference, estimate, sample_rate) for metric in metrics}
 
 

@@ -1,7 +1,7 @@
 """How intelligible and how clean one enhanced recording is: STOI, ESTOI, PESQ in three named modes, SI-SDR.
 
-Every function refuses, with a reason, what its library would score wrongly or crash on. Many recordings at once, the cache
-and the mean stand in pool.py.
+Every function refuses, with a reason, what its library would score wrongly or crash on. Many
+recordings at once, the cache and the mean stand in pool.py.
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ class MetricError(DataError):
 
 
 def checked_pair(
-    reference: np.ndarray, estimate: np.ndarray, sample_rate: int, shortest_s: float = 0.0, silent_estimate: bool = False
+    reference: np.ndarray,
+    estimate: np.ndarray,
+    sample_rate: int,
+    shortest_s: float = 0.0,
+    silent_estimate: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return both signals as float64 after the checks that every metric needs.
 
@@ -46,19 +50,34 @@ def checked_pair(
         silent_estimate: Whether the metric is defined on a silent estimate.
 
     Raises:
-        MetricError: The shapes differ or are not (T,), a sample is NaN or infinite, a signal is shorter than ``shortest_s``, or
-            silent: a root mean square of at most 1e-6, which level-aligning metrics would amplify into a score.
+        MetricError: The shapes differ or are not (T,), a sample is NaN or infinite, a signal is
+            shorter than ``shortest_s``, or silent: a root mean square of at most 1e-6, which
+            level-aligning metrics would amplify into a score.
     """
-    reference, estimate = np.asarray(reference, dtype=np.float64), np.asarray(estimate, dtype=np.float64)
+    reference, estimate = (
+        np.asarray(reference, dtype=np.float64),
+        np.asarray(estimate, dtype=np.float64),
+    )
     if reference.ndim != 1 or estimate.ndim != 1:
-        raise MetricError(f"expected two signals (T,), got shapes {reference.shape} and {estimate.shape}; score one channel at a time")
+        raise MetricError(
+            f"expected two signals (T,), got shapes {reference.shape} and {estimate.shape}; "
+            f"score one channel at a time"
+        )
     if len(reference) != len(estimate):
-        raise MetricError(f"expected equal lengths, got {len(reference)} and {len(estimate)} samples; cut or pad one of them")
+        raise MetricError(
+            f"expected equal lengths, got {len(reference)} and {len(estimate)} samples; cut or "
+            f"pad one of them"
+        )
     if sample_rate <= 0:
         raise MetricError(f"expected a positive sample rate, got {sample_rate}; give it in Hz")
     if len(reference) < max(1, shortest_s * sample_rate):
-        raise MetricError(f"expected at least {shortest_s:g} s, got {len(reference) / sample_rate:.3g} s")
-    for name, signal, may_be_silent in (("reference", reference, False), ("estimate", estimate, silent_estimate)):
+        raise MetricError(
+            f"expected at least {shortest_s:g} s, got {len(reference) / sample_rate:.3g} s"
+        )
+    for name, signal, may_be_silent in (
+        ("reference", reference, False),
+        ("estimate", estimate, silent_estimate),
+    ):
         if not np.isfinite(signal).all():
             raise MetricError(f"the {name} holds NaN or infinite samples")
         if not may_be_silent and math.sqrt(float(np.mean(signal**2))) <= SILENCE_RMS:
@@ -72,7 +91,8 @@ def stoi(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float
     Both signals are resampled to 10 kHz, so that an 8 kHz pair has little in the highest band.
 
     Raises:
-        MetricError: As in ``checked_pair``, with 0.4 s; or fewer than 30 frames of speech remain without the silent ones.
+        MetricError: As in ``checked_pair``, with 0.4 s; or fewer than 30 frames of speech remain
+            without the silent ones.
 
     Source: Taal, Hendriks, Heusdens & Jensen (2011), computed by pystoi.
     """
@@ -82,15 +102,18 @@ def stoi(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float
         warnings.simplefilter("ignore", RuntimeWarning)
         value = _from_library("pystoi", lambda: library.stoi(reference, estimate, sample_rate))
     if value == 1e-5:  # what pystoi returns, with a warning, in place of a score
-        raise MetricError("fewer than 30 frames of speech remain after the silent frames are removed")
+        raise MetricError(
+            "fewer than 30 frames of speech remain after the silent frames are removed"
+        )
     return _finite(value)
 
 
 def estoi(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
     """Score extended short-time objective intelligibility, at most 1, at any sample rate.
 
-    Resampling, removal of silent frames and the third-octave bands are pystoi's. The correlation is computed here without
-    the random numbers that pystoi adds against division by zero, so that equal signals give equal scores; a constant band counts as 0.
+    Resampling, removal of silent frames and the third-octave bands are pystoi's. The correlation
+    is computed here without the random numbers that pystoi adds against division by zero, so that
+    equal signals give equal scores; a constant band counts as 0.
 
     Raises:
         MetricError: As in ``stoi``.
@@ -100,7 +123,9 @@ def estoi(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> floa
     reference, estimate = checked_pair(reference, estimate, sample_rate, STOI_SHORTEST_S)
     bands = _from_library("pystoi", lambda: _octave_bands(reference, estimate, sample_rate))
     if bands[0].shape[-1] < STOI_SEGMENT:
-        raise MetricError("fewer than 30 frames of speech remain after the silent frames are removed")
+        raise MetricError(
+            "fewer than 30 frames of speech remain after the silent frames are removed"
+        )
     clean, enhanced = (_normalised_segments(band) for band in bands)
     return _finite(np.einsum("bms,bms->", clean, enhanced) / (STOI_SEGMENT * clean.shape[1]))
 
@@ -114,18 +139,23 @@ def raw_from_lqo(lqo: float) -> float:
     Source: ITU-T P.862.1, lqo = 0.999 + 4 / (1 + exp(-1.4945 raw + 4.6607)), inverted.
     """
     if not 0.999 < lqo < 4.999:
-        raise MetricError(f"expected a mapped score between 0.999 and 4.999, got {lqo}; it is no narrow-band PESQ")
+        raise MetricError(
+            f"expected a mapped score between 0.999 and 4.999, got {lqo}; it is no narrow-band "
+            f"PESQ"
+        )
     return (4.6607 - math.log(4 / (lqo - 0.999) - 1)) / 1.4945
 
 
 def pesq_nb(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
     """Score narrow-band PESQ as mapped MOS-LQO, 1.0..4.549.
 
-    Accepted are 8000 and 16000 Hz; higher rates are brought to 16000 Hz first, other rates are refused.
+    Accepted are 8000 and 16000 Hz; higher rates are brought to 16000 Hz first, other rates are
+    refused.
 
     Raises:
-        MetricError: As in ``checked_pair``, with 0.25 s; the rate is not accepted; PESQ is not installed, finds no utterance, or
-            the reference holds more utterances than the library's tables safely take.
+        MetricError: As in ``checked_pair``, with 0.25 s; the rate is not accepted; PESQ is not
+            installed, finds no utterance, or the reference holds more utterances than the
+            library's tables safely take.
 
     Source: ITU-T P.862 and P.862.1.
     """
@@ -152,8 +182,14 @@ def rate_refusal(metric: str, sample_rate: int) -> str:
     """Return why a metric cannot be computed at a sample rate in Hz, or nothing; unknown metrics have no reason."""
     if metric == "pesq_wb" and sample_rate < PESQ_RATES[1]:
         return f"wide-band PESQ needs 16000 Hz or more, got {sample_rate} Hz; use pesq_nb"
-    if metric.startswith("pesq_") and sample_rate < PESQ_RATES[1] and sample_rate not in PESQ_RATES:
-        return f"PESQ needs 8000 or 16000 Hz, got {sample_rate} Hz; resample both signals to 8000 Hz"
+    if (
+        metric.startswith("pesq_")
+        and sample_rate < PESQ_RATES[1]
+        and sample_rate not in PESQ_RATES
+    ):
+        return (
+            f"PESQ needs 8000 or 16000 Hz, got {sample_rate} Hz; resample both signals to 8000 Hz"
+        )
     return ""
 
 
@@ -163,19 +199,24 @@ def si_sdr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> flo
     Both signals lose their mean first.
 
     Raises:
-        MetricError: As in ``checked_pair``; or the ratio is infinite, because the estimate is the reference or has no part of it.
+        MetricError: As in ``checked_pair``; or the ratio is infinite, because the estimate is the
+            reference or has no part of it.
 
     Source: Le Roux, Wisdom, Erdogan & Hershey (2019).
     """
     reference, estimate = checked_pair(reference, estimate, sample_rate)
-    constant = min(np.ptp(reference), np.ptp(estimate)) == 0  # nothing is left of it without its mean, but rounding
+    constant = (
+        min(np.ptp(reference), np.ptp(estimate)) == 0
+    )  # nothing is left of it without its mean, but rounding
     reference, estimate = reference - reference.mean(), estimate - estimate.mean()
     power = float(reference @ reference)
     target = reference * (float(estimate @ reference) / power) if power > 0 else reference
     signal, distortion = float(target @ target), float(np.sum((target - estimate) ** 2))
     rounding = np.finfo(np.float64).eps ** 2
     if constant or signal <= rounding * distortion:
-        raise MetricError("the estimate has no part of the reference, its SI-SDR is minus infinity")
+        raise MetricError(
+            "the estimate has no part of the reference, its SI-SDR is minus infinity"
+        )
     if distortion <= rounding * signal:
         raise MetricError("the estimate is the reference up to a factor, its SI-SDR is infinite")
     return 10 * math.log10(signal / distortion)
@@ -189,12 +230,24 @@ def _pesq(reference: np.ndarray, estimate: np.ndarray, sample_rate: int, mode: s
     library = _library("pesq")
     rate = min(sample_rate, PESQ_RATES[1])
     if rate != sample_rate:
-        reference, estimate = (soxr.resample(x, sample_rate, rate, quality="VHQ") for x in (reference, estimate))
-    # The library keeps utterances in tables of 50 and writes past their end: 60 utterances end the whole process.
+        reference, estimate = (
+            soxr.resample(x, sample_rate, rate, quality="VHQ") for x in (reference, estimate)
+        )
+    # The library keeps utterances in tables of 50 and writes past their end: 60 utterances end the
+    # whole process.
     if _utterances(reference, rate) > PESQ_UTTERANCES:
-        raise MetricError(f"the reference holds more than {PESQ_UTTERANCES} utterances; cut it into shorter recordings")
+        raise MetricError(
+            f"the reference holds more than {PESQ_UTTERANCES} utterances; cut it into shorter "
+            f"recordings"
+        )
     try:
-        return _finite(_from_library("pesq", lambda: library.pesq(rate, reference, estimate, mode), library.NoUtterancesError))
+        return _finite(
+            _from_library(
+                "pesq",
+                lambda: library.pesq(rate, reference, estimate, mode),
+                library.NoUtterancesError,
+            )
+        )
     except library.NoUtterancesError as error:
         raise MetricError("PESQ finds no utterance") from error
 
@@ -206,7 +259,10 @@ def _utterances(signal: np.ndarray, sample_rate: int) -> int:
     if len(frames) < 2 * PESQ_SHORTEST_FRAMES * PESQ_UTTERANCES:
         return 0  # too short to hold so many
     power = np.mean(frames**2, axis=1)
-    return max(_runs(power > threshold, PESQ_SHORTEST_FRAMES) for threshold in np.quantile(power, np.linspace(0, 0.95, 20)))
+    return max(
+        _runs(power > threshold, PESQ_SHORTEST_FRAMES)
+        for threshold in np.quantile(power, np.linspace(0, 0.95, 20))
+    )
 
 
 def _runs(active: np.ndarray, shortest: int) -> int:
@@ -220,14 +276,23 @@ def _runs(active: np.ndarray, shortest: int) -> int:
     return int(np.sum(last - first >= shortest))
 
 
-def _octave_bands(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+def _octave_bands(
+    reference: np.ndarray, estimate: np.ndarray, sample_rate: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return third-octave band magnitudes of both signals without the silent frames of the reference, shape (bands, N)."""
     library, parts = _library("pystoi.stoi"), _library("pystoi.utils")
     if sample_rate != library.FS:
-        reference, estimate = (parts.resample_oct(x, library.FS, sample_rate) for x in (reference, estimate))
+        reference, estimate = (
+            parts.resample_oct(x, library.FS, sample_rate) for x in (reference, estimate)
+        )
     hop = library.N_FRAME // 2
-    active = parts.remove_silent_frames(reference, estimate, library.DYN_RANGE, library.N_FRAME, hop)
-    spectra = (parts.stft(x, library.N_FRAME, library.NFFT, overlap=2).reshape(-1, library.NFFT // 2 + 1) for x in active)
+    active = parts.remove_silent_frames(
+        reference, estimate, library.DYN_RANGE, library.N_FRAME, hop
+    )
+    spectra = (
+        parts.stft(x, library.N_FRAME, library.NFFT, overlap=2).reshape(-1, library.NFFT // 2 + 1)
+        for x in active
+    )
     clean, enhanced = (np.sqrt(library.OBM @ np.abs(spectrum.T) ** 2) for spectrum in spectra)
     return clean, enhanced
 
@@ -243,7 +308,9 @@ def _unit(values: np.ndarray, axis: int) -> np.ndarray:
     centred = values - values.mean(axis=axis, keepdims=True)
     norm = np.linalg.norm(centred, axis=axis, keepdims=True)
     limits = np.finfo(np.float64)
-    return centred / (norm + 1e3 * limits.eps * np.linalg.norm(values, axis=axis, keepdims=True) + limits.tiny)
+    return centred / (
+        norm + 1e3 * limits.eps * np.linalg.norm(values, axis=axis, keepdims=True) + limits.tiny
+    )
 
 
 def _library(name: str) -> Any:

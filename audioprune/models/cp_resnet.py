@@ -1,6 +1,7 @@
 """What the residual network with a chosen receptive field (CP-ResNet) is: layers, field, units and stages.
 
-It maps log-mel spectrograms to scores of classes; features, loss and labels belong to the data and the task.
+It maps log-mel spectrograms to scores of classes; features, loss and labels belong to the data and
+the task.
 """
 
 from __future__ import annotations
@@ -13,7 +14,14 @@ from torch import Tensor, nn
 from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.models.parts.residual import Residual, residual_units
-from audioprune.models.parts.scenes import FRAMES_PER_SECOND, NormedConv, check_scene, example_scene, he_init_, read
+from audioprune.models.parts.scenes import (
+    FRAMES_PER_SECOND,
+    NormedConv,
+    check_scene,
+    example_scene,
+    he_init_,
+    read,
+)
 from audioprune.models.parts.streaming import Stage
 from audioprune.models.parts.widths import check_rate, check_whole
 
@@ -28,22 +36,26 @@ LEAST = 17  # mel bands and frames of which something is left after the pooling
 class CPResNet(nn.Module):
     """Classify scenes by a residual network whose receptive field is set by the number of its 3x3 convolutions.
 
-    The stem, 5x5 of stride 2, is followed by three stages of four blocks of two convolutions, with 1, 2 and 4 times the width in
-    channels. All convolutions are 1x1 but the first one and those from the third to the (rho + 2)-th, which are 3x3. Bands and frames
-    are halved after the blocks 1, 2 and 4. A 1x1 convolution with one filter per class and a normalisation end the network; their
-    outputs are averaged over bands and frames. The model of width 128 has 2,911,252 (rho 0) to 21,261,332 (rho 21) parameters for 10
-    classes, and at any rho 8,064 filters that can be pruned, in 4,480 units. Widths are read from the weights, so that a trimmed
-    model runs as it is.
+    The stem, 5x5 of stride 2, is followed by three stages of four blocks of two convolutions, with
+    1, 2 and 4 times the width in channels. All convolutions are 1x1 but the first one and those
+    from the third to the (rho + 2)-th, which are 3x3. Bands and frames are halved after the blocks
+    1, 2 and 4. A 1x1 convolution with one filter per class and a normalisation end the network;
+    their outputs are averaged over bands and frames. The model of width 128 has 2,911,252 (rho 0)
+    to 21,261,332 (rho 21) parameters for 10 classes, and at any rho 8,064 filters that can be
+    pruned, in 4,480 units. Widths are read from the weights, so that a trimmed model runs as it
+    is.
 
-    Of the initialisation ``"fixup"``, the second convolution of each block and the filters of the classes are zero: 3,594 of 8,074
-    filters. No unit is zero then, for the normalisations are not and the streams have a stem or shortcut; but as nothing reads the
-    first convolutions yet, a fresh model must not be searched for dead units.
+    Of the initialisation ``"fixup"``, the second convolution of each block and the filters of the
+    classes are zero: 3,594 of 8,074 filters. No unit is zero then, for the normalisations are not
+    and the streams have a stem or shortcut; but as nothing reads the first convolutions yet, a
+    fresh model must not be searched for dead units.
 
     Args:
         classes: Number of scenes K, 2 to 10,000.
         channels: Audio channels of the input, 1 to 64.
         mels: Mel bands of the example input, 17 to 4096; any number of bands is accepted as input.
-        rho: Number of 3x3 convolutions after the first one, 0 to 21; the receptive field grows with it from 23 to 583.
+        rho: Number of 3x3 convolutions after the first one, 0 to 21; the receptive field grows
+            with it from 23 to 583.
         width: Channels of the stem, 1 to 1024; 128 is the published model.
         init: ``"fixup"``, or ``"he"`` for He initialisation of all convolutions.
         frames_per_second: Frames in one second of audio, with which costs are counted.
@@ -54,8 +66,9 @@ class CPResNet(nn.Module):
     Raises:
         ConfigError: If an argument lies outside its range.
 
-    Source: Koutini et al., "The receptive field as a regularizer in deep convolutional neural networks for acoustic scene
-    classification", EUSIPCO 2019, and the authors' public code. The networks RN1 to RN3 of that paper are not printed in it.
+    Source: Koutini et al., "The receptive field as a regularizer in deep convolutional neural
+    networks for acoustic scene classification", EUSIPCO 2019, and the authors' public code. The
+    networks RN1 to RN3 of that paper are not printed in it.
     """
 
     frames_per_second: float = FRAMES_PER_SECOND
@@ -84,7 +97,10 @@ class CPResNet(nn.Module):
         self.init = init
         self.stem = NormedConv(channels, width, 5, 2, 1)
         sizes = [width, *[width * 2 ** (i // PER_STAGE) for i in range(BLOCKS)]]
-        self.blocks = nn.ModuleList(_basic(sizes[i], sizes[i + 1], _kernel(2 * i, rho), _kernel(2 * i + 1, rho)) for i in range(BLOCKS))
+        self.blocks = nn.ModuleList(
+            _basic(sizes[i], sizes[i + 1], _kernel(2 * i, rho), _kernel(2 * i + 1, rho))
+            for i in range(BLOCKS)
+        )
         self.head = NormedConv(sizes[-1], classes, 1)
         self.pool = nn.MaxPool2d(2)
         he_init_(self)
@@ -106,7 +122,8 @@ class CPResNet(nn.Module):
         """Map scenes (B, C, mels, frames) to scores (B, K).
 
         Raises:
-            DataError: The input has another number of axes or channels, or less than 17 mel bands or frames.
+            DataError: The input has another number of axes or channels, or less than 17 mel bands
+                or frames.
         """
         return self.score_map(scene).mean((2, 3))
 
@@ -124,7 +141,10 @@ class CPResNet(nn.Module):
 
     def stages(self) -> list[Stage]:
         """Return (parameter prefix, function) of stem, blocks and head; composing the functions equals the forward pass."""
-        blocks: list[Stage] = [(f"blocks.{i}.", lambda values, i=i: self._block(values, i)) for i in range(len(self.blocks))]
+        blocks: list[Stage] = [
+            (f"blocks.{i}.", lambda values, i=i: self._block(values, i))
+            for i in range(len(self.blocks))
+        ]
         stem: Stage = ("stem.", lambda scene: torch.relu(self.stem(scene)))
         return [stem, *blocks, ("head.", lambda values: self.head(values).mean((2, 3)))]
 
@@ -168,7 +188,10 @@ def _kernel(position: int, rho: int) -> int:
 
 
 def _basic(inputs: int, outputs: int, first: int, second: int) -> Residual:
-    branch = [NormedConv(inputs, outputs, first, 1, first // 2), NormedConv(outputs, outputs, second, 1, second // 2)]
+    branch = [
+        NormedConv(inputs, outputs, first, 1, first // 2),
+        NormedConv(outputs, outputs, second, 1, second // 2),
+    ]
     return Residual(branch, None if inputs == outputs else NormedConv(inputs, outputs, 1))
 
 

@@ -1,7 +1,7 @@
 """What the generator of Plain & Biswas is: a deep convolutional auto-encoder of waveforms with skips and a random bottleneck.
 
-It maps frames of coded speech to frames of enhanced speech; pre-emphasis, framing and the losses belong to the adversarial task,
-the discriminator stands in discriminator.py.
+It maps frames of coded speech to frames of enhanced speech; pre-emphasis, framing and the losses
+belong to the adversarial task, the discriminator stands in discriminator.py.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ INITIAL_DEVIATION = 0.02
 class StridedConv(nn.Module):
     """Shorten a signal (B, C, T) to (B, C', T / stride): reflected ends, a convolution, and a PReLU that starts as ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, kernel_size: int, stride: int, bias: bool = True) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel_size: int, stride: int, bias: bool = True
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv1d(inputs, outputs, kernel_size, stride, bias=bias)
         self.act = nn.PReLU(outputs, init=0.0)
@@ -48,7 +50,15 @@ class StridedConv(nn.Module):
 class StridedDeconv(nn.Module):
     """Lengthen a signal (B, C, T) to (B, C', T * stride) by a transposed convolution; samples that are too many are cut off."""
 
-    def __init__(self, inputs: int, outputs: int, kernel_size: int, stride: int, bias: bool, activation: nn.Module) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel_size: int,
+        stride: int,
+        bias: bool,
+        activation: nn.Module,
+    ) -> None:
         super().__init__()
         padding, self.surplus = divmod(kernel_size - stride, 2)
         self.deconv = nn.ConvTranspose1d(inputs, outputs, kernel_size, stride, padding, bias=bias)
@@ -63,11 +73,12 @@ class StridedDeconv(nn.Module):
 class DCAE(nn.Module):
     """Map frames of coded speech (B, 1, T) to enhanced frames (B, 1, T) by strided convolutions, noise and transposed convolutions.
 
-    As many decoder as encoder layers; each decoder layer but the first reads, beside the one before it, the pre-activation output
-    of its encoder layer, scaled by a learned factor per channel. Noise z, as wide as the bottleneck c, is joined to it as (z, c).
-    With the default channels the model has 27,380,688 weights, 27,388,257 parameters in all; without the last layer 24,333,264 and
-    24,339,169, 11.1 % fewer, which is the count that the talk gives for its DCAE_10. Channel counts are read from the tensors, so
-    that a trimmed model runs as it is.
+    As many decoder as encoder layers; each decoder layer but the first reads, beside the one
+    before it, the pre-activation output of its encoder layer, scaled by a learned factor per
+    channel. Noise z, as wide as the bottleneck c, is joined to it as (z, c). With the default
+    channels the model has 27,380,688 weights, 27,388,257 parameters in all; without the last layer
+    24,333,264 and 24,339,169, 11.1 % fewer, which is the count that the talk gives for its
+    DCAE_10. Channel counts are read from the tensors, so that a trimmed model runs as it is.
 
     Args:
         channels: Outputs of the encoder layers at width 1; the last one is the bottleneck.
@@ -77,11 +88,14 @@ class DCAE(nn.Module):
         z: Whether noise is joined to the bottleneck.
         bias: Whether convolutions have a bias.
         output: ``tanh``, which bounds the signal by -1 and 1, or ``linear``.
-        residual: Whether the input is added to the output, so that the network estimates a correction; not in the talk.
-        init: ``segan``, or ``kaiming`` for narrow models: a deviation of 0.02 is made for the full width, where layers sum thousands of
-            products; at an eighth of it hardly anything passes the inner layers, and no gradient comes back. With ``residual`` the
-            last layer then starts at a tenth.
-        sample_rate: Samples per second that frames stand for; costs are counted per second of audio.
+        residual: Whether the input is added to the output, so that the network estimates a
+            correction; not in the talk.
+        init: ``segan``, or ``kaiming`` for narrow models: a deviation of 0.02 is made for the full
+            width, where layers sum thousands of products; at an eighth of it hardly anything
+            passes the inner layers, and no gradient comes back. With ``residual`` the last layer
+            then starts at a tenth.
+        sample_rate: Samples per second that frames stand for; costs are counted per second of
+            audio.
 
     Attributes:
         frames_per_second: Steps along ``time_dim``, which are samples, in one second of audio.
@@ -90,13 +104,16 @@ class DCAE(nn.Module):
         z_index: Channels of the noise that trimming left, in a model with noise.
 
     Raises:
-        ConfigError: If an argument lies outside its range, or a width leaves no whole number of channels.
+        ConfigError: If an argument lies outside its range, or a width leaves no whole number of
+            channels.
 
-    Source: Plain & Biswas, "Pruning of an audio enhancing deep generative neural network", whose schedule names the layers and
-    whose drawing shows noise and skips. The talk gives no channels: ours are those of Pascual et al., "SEGAN: Speech enhancement
-    generative adversarial network", INTERSPEECH 2017, with a bottleneck of 64, the narrowing at which one layer less is 11 % less.
-    Kernel, activations, padding, skips and initialisation follow that network's published PyTorch implementation, in which only
-    convolutions start from N(0, 0.02) and transposed ones from the library's uniform distribution.
+    Source: Plain & Biswas, "Pruning of an audio enhancing deep generative neural network", whose
+    schedule names the layers and whose drawing shows noise and skips. The talk gives no channels:
+    ours are those of Pascual et al., "SEGAN: Speech enhancement generative adversarial network",
+    INTERSPEECH 2017, with a bottleneck of 64, the narrowing at which one layer less is 11 % less.
+    Kernel, activations, padding, skips and initialisation follow that network's published PyTorch
+    implementation, in which only convolutions start from N(0, 0.02) and transposed ones from the
+    library's uniform distribution.
     """
 
     time_dim: int = 2
@@ -129,19 +146,36 @@ class DCAE(nn.Module):
         if z:
             self.register_buffer("z_index", torch.arange(self.z_channels))
         layers = [(encoded[i], encoded[i + 1]) for i in range(len(encoded) - 1)]
-        self.enc_blocks = nn.ModuleList(StridedConv(a, b, kernel_size, stride, bias) for a, b in layers)
+        self.enc_blocks = nn.ModuleList(
+            StridedConv(a, b, kernel_size, stride, bias) for a, b in layers
+        )
         self.alphas = nn.ParameterList(torch.ones(count) for count in encoded[1:-1])
         self.dec_blocks = nn.ModuleList()
         for place, (outputs, inputs) in enumerate(reversed(layers)):
             extra = self.z_channels if place == 0 else inputs
-            activation = nn.PReLU(outputs, init=0.0) if place + 1 < len(layers) else (nn.Tanh() if output == "tanh" else nn.Identity())
-            self.dec_blocks.append(StridedDeconv(inputs + extra, outputs, kernel_size, stride, bias, activation))
+            activation = (
+                nn.PReLU(outputs, init=0.0)
+                if place + 1 < len(layers)
+                else (nn.Tanh() if output == "tanh" else nn.Identity())
+            )
+            self.dec_blocks.append(
+                StridedDeconv(inputs + extra, outputs, kernel_size, stride, bias, activation)
+            )
         initialise_(self)
         if init == "kaiming":
-            keep_variance_(self, quiet=self.dec_blocks[-1].deconv if residual else None)  # a correction starts small
+            keep_variance_(
+                self, quiet=self.dec_blocks[-1].deconv if residual else None
+            )  # a correction starts small
 
     @classmethod
-    def width_for(cls, params: int, *, channels: Sequence[int] = CHANNELS, kernel_size: int = 31, z: bool = True) -> float:
+    def width_for(
+        cls,
+        params: int,
+        *,
+        channels: Sequence[int] = CHANNELS,
+        kernel_size: int = 31,
+        z: bool = True,
+    ) -> float:
         """Return the width, a multiple of 1/16, whose model has the number of parameters nearest to ``params``.
 
         Args:
@@ -151,12 +185,18 @@ class DCAE(nn.Module):
             z: As in the constructor.
 
         Raises:
-            ConfigError: If ``params`` is below 1 or above the largest model, or the channels are no multiples of 16.
+            ConfigError: If ``params`` is below 1 or above the largest model, or the channels are
+                no multiples of 16.
         """
 
         def count(sixteenths: int) -> int:
             with torch.device("meta"):
-                return sum(p.numel() for p in cls(channels=channels, width=sixteenths / 16, kernel_size=kernel_size, z=z).parameters())
+                return sum(
+                    p.numel()
+                    for p in cls(
+                        channels=channels, width=sixteenths / 16, kernel_size=kernel_size, z=z
+                    ).parameters()
+                )
 
         return nearest_width(count, params, MAX_WIDTH * 16) / 16
 
@@ -170,8 +210,9 @@ class DCAE(nn.Module):
 
         Args:
             coded: Samples (B, 1, T); T is a multiple of stride^layers.
-            z: Noise (B or 1, C, T / stride^layers) with the C bottleneck channels of the untrimmed model. None draws it, in training
-                for each frame from torch's global generator, in evaluation from ``z_seed`` once for all frames.
+            z: Noise (B or 1, C, T / stride^layers) with the C bottleneck channels of the untrimmed
+                model. None draws it, in training for each frame from torch's global generator, in
+                evaluation from ``z_seed`` once for all frames.
 
         Raises:
             ConfigError: A shape is not as above.
@@ -186,12 +227,21 @@ class DCAE(nn.Module):
     def stages(self) -> list[Stage]:
         """Return (parameter prefixes, function) of each layer; composing the functions equals the forward pass.
 
-        The values between two stages are a tuple: the skips that are still to be read, then the newest output.
+        The values between two stages are a tuple: the skips that are still to be read, then the
+        newest output.
         """
         last = len(self.enc_blocks) - 1
-        prefixes = [(f"enc_blocks.{i}.", f"alphas.{i}") if i < last else f"enc_blocks.{i}." for i in range(last + 1)]
-        encoder: list[Stage] = [(prefixes[i], lambda values, i=i: self._encode(values, i)) for i in range(last + 1)]
-        decoder: list[Stage] = [(f"dec_blocks.{i}.", lambda values, i=i: self._decode(values, i)) for i in range(last + 1)]
+        prefixes = [
+            (f"enc_blocks.{i}.", f"alphas.{i}") if i < last else f"enc_blocks.{i}."
+            for i in range(last + 1)
+        ]
+        encoder: list[Stage] = [
+            (prefixes[i], lambda values, i=i: self._encode(values, i)) for i in range(last + 1)
+        ]
+        decoder: list[Stage] = [
+            (f"dec_blocks.{i}.", lambda values, i=i: self._decode(values, i))
+            for i in range(last + 1)
+        ]
         return encoder + decoder
 
     def _encode(self, values: Values, layer: int) -> Values:
@@ -222,7 +272,10 @@ class DCAE(nn.Module):
             generator = torch.Generator("cpu").manual_seed(self.z_seed)
             z = torch.randn(1, self.z_channels, length, generator=generator, device="cpu")
         elif z.shape[1:] != (self.z_channels, length) or z.shape[0] not in (1, batch):
-            raise ConfigError(f"expected z of shape ({batch} or 1, {self.z_channels}, {length}), got {tuple(z.shape)}; draw it anew")
+            raise ConfigError(
+                f"expected z of shape ({batch} or 1, {self.z_channels}, {length}), got "
+                f"{tuple(z.shape)}; draw it anew"
+            )
         return z.to(bottleneck)[:, self.z_index].expand(batch, -1, -1)
 
     def _shortest(self) -> int:
@@ -239,7 +292,8 @@ class DCAE(nn.Module):
         if samples % multiple or samples < shortest:
             least = _next_multiple(shortest, multiple)
             raise ConfigError(
-                f"expected task.frame_length as a multiple of {multiple} from {least} on, got {samples}; use {self.frame_length}"
+                f"expected task.frame_length as a multiple of {multiple} from {least} on, got "
+                f"{samples}; use {self.frame_length}"
             )
 
     def _check(self, coded: Tensor) -> None:
@@ -247,24 +301,39 @@ class DCAE(nn.Module):
         shape = tuple(coded.shape)
         if len(shape) != 3 or shape[1] != 1 or shape[2] % multiple or shape[2] < self._shortest():
             raise ConfigError(
-                f"expected frames (B, 1, T) with T a multiple of {multiple} from {_next_multiple(self._shortest(), multiple)} on, got "
+                f"expected frames (B, 1, T) with T a multiple of {multiple} from "
+                f"{_next_multiple(self._shortest(), multiple)} on, got "
                 f"{shape}; cut frames of {self.frame_length} samples"
             )
 
     def example_input(self) -> Tensor:
         """Return one frame (1, 1, T) of fixed random samples from a normal distribution of deviation 0.1."""
-        values = torch.randn(1, 1, self.frame_length, generator=torch.Generator("cpu").manual_seed(0), device="cpu") * 0.1
+        values = (
+            torch.randn(
+                1,
+                1,
+                self.frame_length,
+                generator=torch.Generator("cpu").manual_seed(0),
+                device="cpu",
+            )
+            * 0.1
+        )
         return values.to(self.enc_blocks[0].conv.weight)
 
     def unit_sets(self) -> list[UnitSet]:
         """Return all channels that can be removed; no normalisation crosses them, so that masking equals trimming.
 
-        An encoder channel is read by the next layer and, through its factor, by its decoder layer; a bottleneck channel by the first
-        decoder layer alone, whose weights are what writes a channel of the noise. A decoder channel is read by the next layer.
+        An encoder channel is read by the next layer and, through its factor, by its decoder layer;
+        a bottleneck channel by the first decoder layer alone, whose weights are what writes a
+        channel of the noise. A decoder channel is read by the next layer.
         """
         last = len(self.enc_blocks) - 1
         noise = [self._noise_units()] if self.z_channels else []
-        return [self._encoder_units(i) for i in range(last + 1)] + noise + [self._decoder_units(i) for i in range(last)]
+        return (
+            [self._encoder_units(i) for i in range(last + 1)]
+            + noise
+            + [self._decoder_units(i) for i in range(last)]
+        )
 
     def _encoder_units(self, layer: int) -> UnitSet:
         block, name = self.enc_blocks[layer], f"enc_blocks.{layer}"
@@ -275,17 +344,27 @@ class DCAE(nn.Module):
         if partner:
             slices += (Slice(f"alphas.{layer}", 0, rows(0, count), "in"),)
             slices += conv_in(f"enc_blocks.{layer + 1}.conv", self.enc_blocks[layer + 1].conv)
-        slices += conv_in(f"dec_blocks.{partner}.deconv", reader, offset=reader.weight.shape[0] - count)
+        slices += conv_in(
+            f"dec_blocks.{partner}.deconv", reader, offset=reader.weight.shape[0] - count
+        )
         return UnitSet(name, slices)
 
     def _noise_units(self) -> UnitSet:
         units = rows(0, self.z_index.shape[0])
-        return UnitSet("z", (Slice("dec_blocks.0.deconv.weight", 0, units), Slice("z_index", 0, units, "in")))
+        return UnitSet(
+            "z", (Slice("dec_blocks.0.deconv.weight", 0, units), Slice("z_index", 0, units, "in"))
+        )
 
     def _decoder_units(self, layer: int) -> UnitSet:
         block, name = self.dec_blocks[layer], f"dec_blocks.{layer}"
-        read = conv_in(f"dec_blocks.{layer + 1}.deconv", self.dec_blocks[layer + 1].deconv, count=block.deconv.weight.shape[1])
-        return UnitSet(name, conv_out(f"{name}.deconv", block.deconv) + prelu(f"{name}.act", block.act) + read)
+        read = conv_in(
+            f"dec_blocks.{layer + 1}.deconv",
+            self.dec_blocks[layer + 1].deconv,
+            count=block.deconv.weight.shape[1],
+        )
+        return UnitSet(
+            name, conv_out(f"{name}.deconv", block.deconv) + prelu(f"{name}.act", block.act) + read
+        )
 
 
 def scaled_channels(channels: Sequence[int], width: float) -> list[int]:
@@ -300,10 +379,15 @@ def scaled_channels(channels: Sequence[int], width: float) -> list[int]:
     """
     sixteenths = check_sixteenths("width", width, MAX_WIDTH)
     if not 1 <= len(channels) <= 16:
-        raise ConfigError(f"expected 1 to 16 channel counts, got {len(channels)}; change model.channels")
+        raise ConfigError(
+            f"expected 1 to 16 channel counts, got {len(channels)}; change model.channels"
+        )
     scaled = [check_whole("channels", count, 1, 65536) * sixteenths / 16 for count in channels]
     if any(count % 1 for count in scaled):
-        raise ConfigError(f"expected channels that width {width} scales to whole numbers, got {list(channels)}; change model.width")
+        raise ConfigError(
+            f"expected channels that width {width} scales to whole numbers, got "
+            f"{list(channels)}; change model.width"
+        )
     return [int(count) for count in scaled]
 
 
@@ -314,7 +398,9 @@ def check_kernel(kernel_size: int, stride: int) -> int:
         ConfigError: They are even, or lie outside ``stride`` to 255.
     """
     if check_whole("kernel_size", kernel_size, max(3, stride), 255) % 2 == 0:
-        raise ConfigError(f"expected kernel_size as an odd number, got {kernel_size}; change model.kernel_size")
+        raise ConfigError(
+            f"expected kernel_size as an odd number, got {kernel_size}; change model.kernel_size"
+        )
     return kernel_size
 
 

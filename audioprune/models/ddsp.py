@@ -1,6 +1,7 @@
 """What the DDSP autoencoder of Esling et al. is: encoder, recurrent decoder, synthesizer controls and their units.
 
-The signal processing that turns controls into sound stands in ddsp_synthesis.py; pitch, loudness and the loss come from the task.
+The signal processing that turns controls into sound stands in ddsp_synthesis.py; pitch, loudness
+and the loss come from the task.
 """
 
 from __future__ import annotations
@@ -11,7 +12,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.units.builders import Slices, chain_units, gru_in, gru_units, layer_norm, linear_in, linear_out
+from audioprune.compress.units.builders import (
+    Slices,
+    chain_units,
+    gru_in,
+    gru_units,
+    layer_norm,
+    linear_in,
+    linear_out,
+)
 from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.models.parts import ddsp_synthesis as synthesis
@@ -51,7 +60,9 @@ class Decoder(nn.Module):
         self.partials = nn.Linear(hidden, partials)
         self.noise = nn.Linear(hidden, bands)
 
-    def forward(self, controls: Tensor, latent: Tensor | None = None, state: Tensor | None = None) -> tuple[Controls, Tensor]:
+    def forward(
+        self, controls: Tensor, latent: Tensor | None = None, state: Tensor | None = None
+    ) -> tuple[Controls, Tensor]:
         """Map frames (B, N, 2) of frequency in Hz and loudness, and latent frames (B, N, Z), to controls.
 
         Args:
@@ -62,11 +73,20 @@ class Decoder(nn.Module):
         Returns:
             Controls and the state after the last frame.
         """
-        parts = [self.f0_mlp(synthesis.scaled_pitch(controls[..., :1])), self.loudness_mlp(controls[..., 1:])]
-        values, state = self.gru(torch.cat(parts if latent is None else [*parts, latent], -1), state)
+        parts = [
+            self.f0_mlp(synthesis.scaled_pitch(controls[..., :1])),
+            self.loudness_mlp(controls[..., 1:]),
+        ]
+        values, state = self.gru(
+            torch.cat(parts if latent is None else [*parts, latent], -1), state
+        )
         values = self.out_mlp(values)
         noise = synthesis.mod_sigmoid(self.noise(values) + NOISE_SHIFT)
-        return Controls(synthesis.mod_sigmoid(self.amplitude(values)), synthesis.mod_sigmoid(self.partials(values)), noise), state
+        return Controls(
+            synthesis.mod_sigmoid(self.amplitude(values)),
+            synthesis.mod_sigmoid(self.partials(values)),
+            noise,
+        ), state
 
     def unit_sets(self, prefix: str) -> list[UnitSet]:
         """Return the units of every layer; sets that a layer normalisation crosses are not exact."""
@@ -77,7 +97,9 @@ class Decoder(nn.Module):
             heads += linear_in(prefix + name, getattr(self, name))
         f0_readers = gru_in(f"{prefix}gru", self.gru, count=offset)
         loudness_readers = gru_in(f"{prefix}gru", self.gru, offset=offset, count=loudness)
-        recurrent = gru_units(f"{prefix}gru", self.gru) + linear_in(f"{prefix}out_mlp.0", self.out_mlp[0])
+        recurrent = gru_units(f"{prefix}gru", self.gru) + linear_in(
+            f"{prefix}out_mlp.0", self.out_mlp[0]
+        )
         return [
             *_mlp_units(f"{prefix}f0_mlp", self.f0_mlp, f0_readers),
             *_mlp_units(f"{prefix}loudness_mlp", self.loudness_mlp, loudness_readers),
@@ -106,28 +128,35 @@ class Reverb(nn.Module):
     def forward(self, signal: Tensor) -> Tensor:
         """Map a signal (B, T) to the reverberated one, cut to T samples."""
         length = signal.shape[-1]
-        response = synthesis.reverb_response(self.impulse[:length], self.decay, self.wet, self.sample_rate)
+        response = synthesis.reverb_response(
+            self.impulse[:length], self.decay, self.wet, self.sample_rate
+        )
         return synthesis.fft_convolve(signal, response)[..., :length]
 
 
 class DDSP(nn.Module):
     """Re-synthesize notes from pitch, loudness and a learned timbre by harmonics, filtered noise and reverberation.
 
-    A convolutional encoder gives latent frames of 160 samples. The decoder has 4,330,166 parameters with the 16 latent dimensions of
-    the authors' code, 4,502,198 with 128 and 4,305,590 with none; the encoder 260,128 (16, Gaussian), 461,056 (128, Gaussian) or
-    346,240 (128, deterministic). Widths are read from the weights, so that a trimmed model runs as it is.
+    A convolutional encoder gives latent frames of 160 samples. The decoder has 4,330,166
+    parameters with the 16 latent dimensions of the authors' code, 4,502,198 with 128 and 4,305,590
+    with none; the encoder 260,128 (16, Gaussian), 461,056 (128, Gaussian) or 346,240 (128,
+    deterministic). Widths are read from the weights, so that a trimmed model runs as it is.
 
-    In training, noise and latent samples come from torch's random generator; in evaluation the latent is its mean and the noise that
-    of ``seed``, the same for every item, so that a result depends on its item alone.
+    In training, noise and latent samples come from torch's random generator; in evaluation the
+    latent is its mean and the noise that of ``seed``, the same for every item, so that a result
+    depends on its item alone.
 
     Args:
         hidden: Width of the stacks and of the GRU, 1 to 4096.
-        depth: Linear layers of each stack, 1 to 8; each is followed by a layer normalisation and ReLU.
+        depth: Linear layers of each stack, 1 to 8; each is followed by a layer normalisation and
+            ReLU.
         latent: Latent dimensions Z, 0 to 1024; 0 is a model without encoder.
-        latent_kind: ``"gaussian"``, whose encoder gives mean and log variance, or ``"deterministic"``.
+        latent_kind: ``"gaussian"``, whose encoder gives mean and log variance, or
+            ``"deterministic"``.
         encoder_width: Channels of the encoder's three inner layers, 1 to 4096.
         partials: Number of harmonic partials K, 1 to 1024.
-        filter_size: Samples of the noise filter, even, 2 to 4096; it has ``filter_size / 2 + 1`` bands.
+        filter_size: Samples of the noise filter, even, 2 to 4096; it has ``filter_size / 2 + 1``
+            bands.
         reverb_length: Samples of the reverberation's response, 1 to 480,000.
         seed: Seed of the noise in evaluation, 0 to 2^31 - 1.
         sample_rate: Samples in one second of audio, 1000 to 192,000.
@@ -140,10 +169,11 @@ class DDSP(nn.Module):
     Raises:
         ConfigError: If an argument lies outside its range.
 
-    Source: Esling et al., Sec. 4.1 (hidden size 512, 3 layers, filter of 160, 100 partials), after Engel et al. (2020). Pitch enters
-    as MIDI pitch / 127 as in the original DDSP, not in Hz; loudness enters as it is given and should be of order 1, such as the
-    RMS of frames. The noise heads start at a shift of -5 as in the original. The paper's latent size of 128 is the encoder width of
-    its code, whose latent has 16 dimensions.
+    Source: Esling et al., Sec. 4.1 (hidden size 512, 3 layers, filter of 160, 100 partials), after
+    Engel et al. (2020). Pitch enters as MIDI pitch / 127 as in the original DDSP, not in Hz;
+    loudness enters as it is given and should be of order 1, such as the RMS of frames. The noise
+    heads start at a shift of -5 as in the original. The paper's latent size of 128 is the encoder
+    width of its code, whose latent has 16 dimensions.
     """
 
     sample_rate: int = 16_000
@@ -178,9 +208,13 @@ class DDSP(nn.Module):
         if latent_kind not in LATENTS:
             raise ConfigError(unknown_name("model.latent_kind", latent_kind, LATENTS))
         if check_whole("filter_size", filter_size, 2, 4096) % 2:
-            raise ConfigError(f"expected an even filter_size, got {filter_size}; change model.filter_size")
+            raise ConfigError(
+                f"expected an even filter_size, got {filter_size}; change model.filter_size"
+            )
         self.gaussian = latent_kind == "gaussian"
-        self.encoder = _encoder(encoder_width, latent * (2 if self.gaussian else 1)) if latent else None
+        self.encoder = (
+            _encoder(encoder_width, latent * (2 if self.gaussian else 1)) if latent else None
+        )
         self.decoder = Decoder(hidden, depth, latent, partials, filter_size // 2 + 1)
         self.reverb = Reverb(reverb_length, self.sample_rate)
 
@@ -189,7 +223,8 @@ class DDSP(nn.Module):
 
         Args:
             controls: Fundamental frequency in Hz and loudness of each frame, shape (B, N, 2).
-            audio: The note itself, shape (B, N * 160), from which the encoder hears the timbre; not used without latent dimensions.
+            audio: The note itself, shape (B, N * 160), from which the encoder hears the timbre;
+                not used without latent dimensions.
 
         Returns:
             Audio, shape (B, N * 160).
@@ -200,7 +235,10 @@ class DDSP(nn.Module):
         if not self.latent:
             return self.decode(controls)
         if audio is None:
-            raise DataError(f"expected audio for the {self.latent} latent dimensions, got none; give it, or call decode with a latent")
+            raise DataError(
+                f"expected audio for the {self.latent} latent dimensions, got none; give it, or "
+                f"call decode with a latent"
+            )
         return self.decode(controls, self.sample(*self.encode(audio)))
 
     def encode(self, audio: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -213,7 +251,10 @@ class DDSP(nn.Module):
         if self.encoder is None:
             raise ConfigError("expected a model with an encoder, got latent=0; set model.latent")
         if audio.dim() != 2 or audio.shape[1] == 0 or audio.shape[1] % BLOCK_SIZE:
-            raise DataError(f"expected audio (B, T) with T a multiple of {BLOCK_SIZE}, got {tuple(audio.shape)}; pad or cut the notes")
+            raise DataError(
+                f"expected audio (B, T) with T a multiple of {BLOCK_SIZE}, got "
+                f"{tuple(audio.shape)}; pad or cut the notes"
+            )
         values = self.encoder(audio.unsqueeze(1)).transpose(1, 2)
         return tuple(values.chunk(2, -1)) if self.gaussian else (values, None)
 
@@ -230,8 +271,14 @@ class DDSP(nn.Module):
             DataError: Shapes do not fit.
         """
         wanted = (*controls.shape[:2], self.latent) if self.latent else None
-        if controls.dim() != 3 or controls.shape[2] != 2 or (None if latent is None else tuple(latent.shape)) != wanted:
-            given = f"{tuple(controls.shape)} and {'none' if latent is None else tuple(latent.shape)}"
+        if (
+            controls.dim() != 3
+            or controls.shape[2] != 2
+            or (None if latent is None else tuple(latent.shape)) != wanted
+        ):
+            given = (
+                f"{tuple(controls.shape)} and {'none' if latent is None else tuple(latent.shape)}"
+            )
             wish = f"expected controls (B, N, 2) and a latent of {self.latent} dimensions"
             raise DataError(f"{wish}, got {given}; cut both to the same frames")
         return self.synthesize(controls[..., 0], self.decoder(controls, latent)[0])
@@ -239,7 +286,9 @@ class DDSP(nn.Module):
     def synthesize(self, f0_hz: Tensor, controls: Controls) -> Tensor:
         """Turn controls of frames at frequencies (B, N) in Hz into audio (B, N * 160)."""
         shares = synthesis.harmonic_distribution(controls.partials, f0_hz, self.sample_rate)
-        harmonic = synthesis.harmonic_signal(f0_hz, controls.amplitude * shares, BLOCK_SIZE, self.sample_rate)
+        harmonic = synthesis.harmonic_signal(
+            f0_hz, controls.amplitude * shares, BLOCK_SIZE, self.sample_rate
+        )
         return self.reverb(harmonic + synthesis.filtered_noise(controls.noise, self._noise(f0_hz)))
 
     def _noise(self, f0_hz: Tensor) -> Tensor:
@@ -254,7 +303,9 @@ class DDSP(nn.Module):
         weight = self.decoder.gru.weight_hh_l0
         return weight.new_zeros(1, batch, weight.shape[1])
 
-    def step(self, controls: Tensor, latent: Tensor | None, state: Tensor) -> tuple[Controls, Tensor]:
+    def step(
+        self, controls: Tensor, latent: Tensor | None, state: Tensor
+    ) -> tuple[Controls, Tensor]:
         """Run one generation step of the decoder, without synthesis.
 
         Args:
@@ -270,14 +321,20 @@ class DDSP(nn.Module):
     def step_input(self) -> tuple[Tensor, Tensor | None, Tensor]:
         """Return the arguments of ``step`` for one frame, which is 160 samples."""
         controls = self._example_controls(1)
-        return controls, controls.new_zeros(1, 1, self.latent) if self.latent else None, self.initial_state()
+        return (
+            controls,
+            controls.new_zeros(1, 1, self.latent) if self.latent else None,
+            self.initial_state(),
+        )
 
     def example_input(self, frames: int = 100) -> Tensor | tuple[Tensor, Tensor]:
         """Return the controls (1, frames, 2) of a rising note and, for the encoder, fixed random audio (1, frames * 160)."""
         controls = self._example_controls(frames)
         if not self.latent:
             return controls
-        audio = torch.rand(1, frames * BLOCK_SIZE, generator=torch.Generator().manual_seed(0)) - 0.5
+        audio = (
+            torch.rand(1, frames * BLOCK_SIZE, generator=torch.Generator().manual_seed(0)) - 0.5
+        )
         return controls, audio.to(controls)
 
     def example_seconds(self, frames: int = 100) -> float:
@@ -285,19 +342,27 @@ class DDSP(nn.Module):
         return frames / self.frames_per_second
 
     def _example_controls(self, frames: int) -> Tensor:
-        curves = torch.stack((torch.linspace(220, 440, frames), torch.linspace(0.2, 0.1, frames)), -1)
+        curves = torch.stack(
+            (torch.linspace(220, 440, frames), torch.linspace(0.2, 0.1, frames)), -1
+        )
         return curves[None].to(self.decoder.amplitude.weight)
 
     def synthesis_flops_per_second(self) -> float:
         """Estimate the operations of the synthesizer per second of audio, which no count of layers holds.
 
-        Each partial of each sample takes a product for its phase, a sine, counted as one operation, and two multiply-adds for the
-        amplitudes of the frames around it. Transforms take 5 N log2 N; noise is filtered frame by frame, reverberation is one
-        convolution for each second.
+        Each partial of each sample takes a product for its phase, a sine, counted as one
+        operation, and two multiply-adds for the amplitudes of the frames around it. Transforms
+        take 5 N log2 N; noise is filtered frame by frame, reverberation is one convolution for
+        each second.
         """
         partials, bands = self.decoder.partials.out_features, self.decoder.noise.out_features
         size = 2 * (bands - 1)
-        noise = 5 * size * math.log2(size) + size + synthesis.convolution_flops(size + BLOCK_SIZE - 1) + size
+        noise = (
+            5 * size * math.log2(size)
+            + size
+            + synthesis.convolution_flops(size + BLOCK_SIZE - 1)
+            + size
+        )
         reverb = synthesis.convolution_flops(self.sample_rate + len(self.reverb.impulse) - 1)
         return self.sample_rate * (6 * partials + 4) + self.frames_per_second * noise + reverb
 
@@ -310,14 +375,22 @@ class DDSP(nn.Module):
 def _encoder(width: int, outputs: int) -> nn.Sequential:
     """Build four dilated convolutions that leave one frame of each 160 samples."""
     sizes = (1, width, width, width, outputs)
-    convolutions = [nn.Conv1d(sizes[i], sizes[i + 1], 7, stride, padding=6, dilation=2) for i, stride in enumerate(STRIDES)]
-    inner = [module for conv in convolutions[:-1] for module in (conv, nn.BatchNorm1d(width), nn.ReLU())]
+    convolutions = [
+        nn.Conv1d(sizes[i], sizes[i + 1], 7, stride, padding=6, dilation=2)
+        for i, stride in enumerate(STRIDES)
+    ]
+    inner = [
+        module for conv in convolutions[:-1] for module in (conv, nn.BatchNorm1d(width), nn.ReLU())
+    ]
     return nn.Sequential(*inner, convolutions[-1])
 
 
 def _mlp(inputs: int, width: int, depth: int) -> nn.Sequential:
     sizes = [inputs, *[width] * depth]
-    layers = [(nn.Linear(a, b), nn.LayerNorm(b), nn.ReLU()) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+    layers = [
+        (nn.Linear(a, b), nn.LayerNorm(b), nn.ReLU())
+        for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+    ]
     return nn.Sequential(*[module for layer in layers for module in layer])
 
 

@@ -1,6 +1,7 @@
 """What the densely connected network (DenseNet-121) for acoustic scenes is: layers, units and stages.
 
-It maps log-mel spectrograms to scores of classes; features, loss and labels belong to the data and the task.
+It maps log-mel spectrograms to scores of classes; features, loss and labels belong to the data and
+the task.
 """
 
 from __future__ import annotations
@@ -11,7 +12,15 @@ from torch import Tensor, nn
 
 from audioprune.compress.units.builders import Slices, batch_norm, conv_in, conv_out, linear_in
 from audioprune.compress.units.declare import UnitSet
-from audioprune.models.parts.scenes import FRAMES_PER_SECOND, NormedConv, check_depths, check_scene, example_scene, he_init_, written
+from audioprune.models.parts.scenes import (
+    FRAMES_PER_SECOND,
+    NormedConv,
+    check_depths,
+    check_scene,
+    example_scene,
+    he_init_,
+    written,
+)
 from audioprune.models.parts.streaming import Stage
 from audioprune.models.parts.widths import check_rate, check_whole
 
@@ -49,16 +58,18 @@ class Transition(nn.Module):
 class DenseNet(nn.Module):
     """Classify scenes by blocks of layers, each of which reads the outputs of all layers before it in its block.
 
-    A 7x7 convolution of stride 2 and a pooling of stride 2 precede the blocks; between two blocks a 1x1 convolution halves the
-    channels and a pooling bands and frames; after the last one all channels are normalised, averaged over bands and frames and read
-    by a linear layer. With the default arguments it is DenseNet-121: 7,978,856 parameters with 3 input channels and 1000 classes,
-    6,960,970 with 2 channels and 10 classes, and 10,240 filters, each of which is a unit. Widths are read from the weights, so that a
-    trimmed model runs as it is.
+    A 7x7 convolution of stride 2 and a pooling of stride 2 precede the blocks; between two blocks
+    a 1x1 convolution halves the channels and a pooling bands and frames; after the last one all
+    channels are normalised, averaged over bands and frames and read by a linear layer. With the
+    default arguments it is DenseNet-121: 7,978,856 parameters with 3 input channels and 1000
+    classes, 6,960,970 with 2 channels and 10 classes, and 10,240 filters, each of which is a unit.
+    Widths are read from the weights, so that a trimmed model runs as it is.
 
     Args:
         classes: Number of scenes K, 2 to 10,000.
         channels: Audio channels of the input, 1 to 64.
-        mels: Mel bands of the example input, up to 4096; any number of bands from 2^(blocks + 1) - 3 on is accepted as input.
+        mels: Mel bands of the example input, up to 4096; any number of bands from 2^(blocks + 1) -
+            3 on is accepted as input.
         width: Channels of the first layer, 1 to 1024.
         growth: Channels that each layer adds, 1 to 256; inside it has four times as many.
         depths: Numbers of layers of each of 1 to 4 blocks, each 1 to 128.
@@ -70,9 +81,10 @@ class DenseNet(nn.Module):
     Raises:
         ConfigError: If an argument lies outside its range.
 
-    Source: Huang et al., "Densely connected convolutional networks", CVPR 2017, Table 1, DenseNet-BC. Chen, "DNN pruning for acoustic
-    scene classification", does not say which DenseNet he prunes; DenseNet-121 with a stem of two channels is the choice made here.
-    Initialisation: see ``he_init_``.
+    Source: Huang et al., "Densely connected convolutional networks", CVPR 2017, Table 1,
+    DenseNet-BC. Chen, "DNN pruning for acoustic scene classification", does not say which DenseNet
+    he prunes; DenseNet-121 with a stem of two channels is the choice made here. Initialisation:
+    see ``he_init_``.
     """
 
     frames_per_second: float = FRAMES_PER_SECOND
@@ -101,7 +113,9 @@ class DenseNet(nn.Module):
         self.blocks, self.transitions = nn.ModuleList(), nn.ModuleList()
         size = width
         for block, depth in enumerate(self.depths):
-            self.blocks.append(nn.ModuleList(DenseLayer(size + i * growth, growth) for i in range(depth)))
+            self.blocks.append(
+                nn.ModuleList(DenseLayer(size + i * growth, growth) for i in range(depth))
+            )
             size += depth * growth
             if block < len(self.depths) - 1:
                 self.transitions.append(Transition(size, size // 2))
@@ -119,7 +133,8 @@ class DenseNet(nn.Module):
         """Map scenes (B, C, mels, frames) to scores (B, K).
 
         Raises:
-            DataError: The input has another number of axes or channels, or too few mel bands or frames.
+            DataError: The input has another number of axes or channels, or too few mel bands or
+                frames.
         """
         check_scene(scene, self.stem.conv.weight.shape[1], self.least)
         values = scene
@@ -132,7 +147,9 @@ class DenseNet(nn.Module):
         stages: list[Stage] = [("stem.", self._stem)]
         for i, block in enumerate(self.blocks):
             stages += [(f"blocks.{i}.{j}.", layer) for j, layer in enumerate(block)]
-            stages += [(f"transitions.{i}.", self.transitions[i])] if i < len(self.transitions) else []
+            stages += (
+                [(f"transitions.{i}.", self.transitions[i])] if i < len(self.transitions) else []
+            )
         return [*stages, (("norm.", "classifier."), self._classify)]
 
     def _stem(self, scene: Tensor) -> Tensor:
@@ -152,9 +169,9 @@ class DenseNet(nn.Module):
         - ``blocks.i.j``: channels that layer j of block i adds.
         - ``blocks.i.j.squeeze``: channels inside that layer.
 
-        A channel that enters a block or is added in it is normalised anew by every later layer of the block and by its end, and scale
-        and shift of all these normalisations belong to the unit: it is zero only when none of them makes a constant of it. All sets
-        are exact.
+        A channel that enters a block or is added in it is normalised anew by every later layer of
+        the block and by its end, and scale and shift of all these normalisations belong to the
+        unit: it is zero only when none of them makes a constant of it. All sets are exact.
         """
         sets: list[UnitSet] = []
         name, slices, count = "stem", written("stem", self.stem), self.stem.conv.weight.shape[0]
@@ -171,7 +188,9 @@ class DenseNet(nn.Module):
         for j, layer in enumerate(self.blocks[block]):
             name, count = f"blocks.{block}.{j}", layer.grow.weight.shape[0]
             inner = written(f"{name}.squeeze", layer.squeeze) + conv_in(f"{name}.grow", layer.grow)
-            added = conv_out(f"{name}.grow", layer.grow) + self._readers(block, j + 1, offset, count)
+            added = conv_out(f"{name}.grow", layer.grow) + self._readers(
+                block, j + 1, offset, count
+            )
             sets += [UnitSet(f"{name}.squeeze", inner), UnitSet(name, added)]
             offset += count
         return sets
@@ -187,4 +206,8 @@ class DenseNet(nn.Module):
             slices += batch_norm("norm", self.norm, offset, count=count)
             return slices + linear_in("classifier", self.classifier, offset, count=count)
         name, end = f"transitions.{block}", self.transitions[block]
-        return slices + batch_norm(f"{name}.norm", end.norm, offset, count=count) + conv_in(f"{name}.conv", end.conv, offset, count=count)
+        return (
+            slices
+            + batch_norm(f"{name}.norm", end.norm, offset, count=count)
+            + conv_in(f"{name}.conv", end.conv, offset, count=count)
+        )

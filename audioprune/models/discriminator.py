@@ -1,6 +1,7 @@
 """What tells enhanced from clean speech in the adversarial training of the coded-audio enhancer: a convolutional discriminator.
 
-It judges a frame beside the coded frame that it came from; the losses and the order of the updates belong to the adversarial task.
+It judges a frame beside the coded frame that it came from; the losses and the order of the updates
+belong to the adversarial task.
 """
 
 from __future__ import annotations
@@ -24,14 +25,15 @@ _FLOOR = 1e-5
 class VirtualBatchNorm(nn.Module):
     """Normalise each item by the statistics of a fixed reference batch and of the item itself.
 
-    Of R reference items and one more, each has the share 1 / (R + 1) in mean and mean square; the reference items are normalised
-    by the reference alone. Mean and mean square run over time and, in the reference, over its items.
+    Of R reference items and one more, each has the share 1 / (R + 1) in mean and mean square; the
+    reference items are normalised by the reference alone. Mean and mean square run over time and,
+    in the reference, over its items.
 
     Args:
         channels: Channels C of the input.
 
-    Source: Salimans et al., "Improved techniques for training GANs", NIPS 2016, Sec. 3.5, with the shares of its common
-    implementation.
+    Source: Salimans et al., "Improved techniques for training GANs", NIPS 2016, Sec. 3.5, with the
+    shares of its common implementation.
     """
 
     def __init__(self, channels: int) -> None:
@@ -53,7 +55,9 @@ class VirtualBatchNorm(nn.Module):
 class JudgedConv(nn.Module):
     """Shorten a signal by a strided convolution, normalise it where the discriminator does so, and apply a PReLU."""
 
-    def __init__(self, inputs: int, outputs: int, kernel_size: int, stride: int, norm: str) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel_size: int, stride: int, norm: str
+    ) -> None:
         super().__init__()
         self.block = StridedConv(inputs, outputs, kernel_size, stride)
         kinds = {"batch": nn.BatchNorm1d, "virtual": VirtualBatchNorm}
@@ -72,16 +76,18 @@ class JudgedConv(nn.Module):
 class Discriminator(nn.Module):
     """Judge frames, given the coded frames: pairs (B, 2, T) to values (B, 1), near 1 for clean and near 0 for enhanced frames.
 
-    Strided convolutions as in the encoder of the generator, then linear layers of 256, 128 and 1 units with PReLU between them. In
-    training the signal is rolled by a random number of samples before each convolution, one for the whole batch, so that the place
-    of a sample in the frame says nothing.
+    Strided convolutions as in the encoder of the generator, then linear layers of 256, 128 and 1
+    units with PReLU between them. In training the signal is rolled by a random number of samples
+    before each convolution, one for the whole batch, so that the place of a sample in the frame
+    says nothing.
 
     Args:
         channels: Outputs of the convolutions at width 1.
         width: Multiplier of all channel counts, a multiple of 1/16 up to 4.
         kernel_size: Taps of every convolution, odd.
         stride: Shortening by each convolution, 2 to 4.
-        norm: ``batch``, ``virtual`` (statistics of a reference batch), ``spectral`` (of all weights) or ``none``.
+        norm: ``batch``, ``virtual`` (statistics of a reference batch), ``spectral`` (of all
+            weights) or ``none``.
         phase_shift: Most samples to roll by, 0 for none.
         reference_items: Most frames of the reference batch of ``virtual``.
         frame_length: Samples T of a frame, a multiple of stride^layers.
@@ -93,9 +99,10 @@ class Discriminator(nn.Module):
     Raises:
         ConfigError: If an argument lies outside its range.
 
-    Source: the published PyTorch implementation of Pascual et al., "SEGAN: Speech enhancement generative adversarial network",
-    INTERSPEECH 2017, whose paper has virtual batch normalisation; the rolls are those of Donahue et al., "Adversarial audio
-    synthesis", ICLR 2019. The talk of Plain & Biswas does not describe its discriminator.
+    Source: the published PyTorch implementation of Pascual et al., "SEGAN: Speech enhancement
+    generative adversarial network", INTERSPEECH 2017, whose paper has virtual batch normalisation;
+    the rolls are those of Donahue et al., "Adversarial audio synthesis", ICLR 2019. The talk of
+    Plain & Biswas does not describe its discriminator.
     """
 
     def __init__(
@@ -117,16 +124,28 @@ class Discriminator(nn.Module):
         self.norm, self.phase_shift = norm, check_whole("phase_shift", phase_shift, 0, 1024)
         check_kernel(kernel_size, check_whole("stride", stride, 2, 4))
         multiple = stride ** len(channels)
-        if frame_length % multiple or frame_length < stride ** (len(channels) - 1) * (kernel_size // 2 + 1):
+        if frame_length % multiple or frame_length < stride ** (len(channels) - 1) * (
+            kernel_size // 2 + 1
+        ):
             raise ConfigError(
-                f"discriminator: expected frames of a multiple of {multiple} samples that a kernel of {kernel_size} taps fits into at "
-                f"its last layer, got {frame_length}; change task.frame_length or task.discriminator.channels"
+                f"discriminator: expected frames of a multiple of {multiple} samples that a "
+                f"kernel of {kernel_size} taps fits into at "
+                f"its last layer, got {frame_length}; change task.frame_length or "
+                f"task.discriminator.channels"
             )
-        self.blocks = nn.ModuleList(JudgedConv(widths[i], widths[i + 1], kernel_size, stride, norm) for i in range(len(channels)))
+        self.blocks = nn.ModuleList(
+            JudgedConv(widths[i], widths[i + 1], kernel_size, stride, norm)
+            for i in range(len(channels))
+        )
         flat = widths[-1] * (frame_length // multiple)
         first, second = HEAD
         self.head = nn.Sequential(
-            nn.Flatten(), nn.Linear(flat, first), nn.PReLU(first), nn.Linear(first, second), nn.PReLU(second), nn.Linear(second, 1)
+            nn.Flatten(),
+            nn.Linear(flat, first),
+            nn.PReLU(first),
+            nn.Linear(first, second),
+            nn.PReLU(second),
+            nn.Linear(second, 1),
         )
         initialise_(self)
         if norm == "spectral":
@@ -134,7 +153,12 @@ class Discriminator(nn.Module):
                 if isinstance(module, nn.Conv1d | nn.Linear):
                     spectral_norm(module)
         if norm == "virtual":
-            self.register_buffer("reference", torch.zeros(check_whole("reference_items", reference_items, 1, 1024), 2, frame_length))
+            self.register_buffer(
+                "reference",
+                torch.zeros(
+                    check_whole("reference_items", reference_items, 1, 1024), 2, frame_length
+                ),
+            )
             self.register_buffer("reference_count", torch.tensor(0))
 
     @torch.no_grad()
@@ -149,10 +173,14 @@ class Discriminator(nn.Module):
         """Judge pairs (B, 2, T) of a frame and the coded frame.
 
         Raises:
-            ConfigError: A pair has another shape, or virtual normalisation has no reference batch yet.
+            ConfigError: A pair has another shape, or virtual normalisation has no reference batch
+                yet.
         """
         if pairs.dim() != 3 or pairs.shape[1] != 2:
-            raise ConfigError(f"expected pairs (B, 2, T) of a frame and its coded frame, got {tuple(pairs.shape)}; join both on axis 1")
+            raise ConfigError(
+                f"expected pairs (B, 2, T) of a frame and its coded frame, got "
+                f"{tuple(pairs.shape)}; join both on axis 1"
+            )
         references = self._references()
         values = torch.cat((self.reference[:references].to(pairs), pairs)) if references else pairs
         for block in self.blocks:
@@ -163,7 +191,10 @@ class Discriminator(nn.Module):
         if self.norm != "virtual":
             return 0
         if not int(self.reference_count):
-            raise ConfigError("virtual normalisation: expected a reference batch, got none; call observe(pairs) before the first pass")
+            raise ConfigError(
+                "virtual normalisation: expected a reference batch, got none; call "
+                "observe(pairs) before the first pass"
+            )
         return int(self.reference_count)
 
     def _rolled(self, values: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What the feed-forward mask estimator of Tan & Wang is: layers, units, stages and one-frame steps.
 
-It knows neither the transform before it nor the loss; the ratio mask and its target belong to the enhancement task.
+It knows neither the transform before it nor the loss; the ratio mask and its target belong to the
+enhancement task.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from audioprune.models.parts.widths import check_rate, check_whole, nearest_widt
 class FDNN(nn.Module):
     """Estimate a ratio mask for each frame alone by a stack of linear layers.
 
-    Hidden layers end in ReLU, the output in a sigmoid; there is no normalisation and no context frame. The published model has
-    9,054,369 parameters; of width h and depth 3 it has ``2h^2 + 325h + 161``. Widths are read from the weights, so that a trimmed
-    model runs as it is.
+    Hidden layers end in ReLU, the output in a sigmoid; there is no normalisation and no context
+    frame. The published model has 9,054,369 parameters; of width h and depth 3 it has ``2h^2 +
+    325h + 161``. Widths are read from the weights, so that a trimmed model runs as it is.
 
     Args:
         bins: Number of frequency bins F, 1 to 4096.
@@ -33,22 +34,32 @@ class FDNN(nn.Module):
     Raises:
         ConfigError: If an argument lies outside its range.
 
-    Source: Tan & Wang, "Compressing deep neural networks for efficient speech enhancement", ICASSP 2021, FDNN of Tables 1 and 2.
-    ReLU in the hidden layers is the common choice of the field; the paper does not print it.
+    Source: Tan & Wang, "Compressing deep neural networks for efficient speech enhancement", ICASSP
+    2021, FDNN of Tables 1 and 2. ReLU in the hidden layers is the common choice of the field; the
+    paper does not print it.
     """
 
     frames_per_second: float = 100.0
     time_dim: int = 1
     frame_wise: bool = True
 
-    def __init__(self, *, bins: int = 161, width: int = 2048, depth: int = 3, frames_per_second: float = 100.0) -> None:
+    def __init__(
+        self,
+        *,
+        bins: int = 161,
+        width: int = 2048,
+        depth: int = 3,
+        frames_per_second: float = 100.0,
+    ) -> None:
         super().__init__()
         self.frames_per_second = check_rate(frames_per_second)
         self.bins = check_whole("bins", bins, 1, 4096)
         self.width = check_whole("width", width, 1, 16384)
         self.depth = check_whole("depth", depth, 1, 32)
         sizes = [bins, *[width] * depth, bins]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.layers = nn.ModuleList(
+            nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+        )
 
     @classmethod
     def width_for(cls, params: int, *, bins: int = 161, depth: int = 3) -> int:
@@ -78,7 +89,8 @@ class FDNN(nn.Module):
     def stages(self) -> list[Stage]:
         """Return (parameter prefix, function) of each layer; composing the functions equals the forward pass."""
         hidden: list[Stage] = [
-            (f"layers.{i}.", lambda values, layer=layer: torch.relu(layer(values))) for i, layer in enumerate(self.layers[:-1])
+            (f"layers.{i}.", lambda values, layer=layer: torch.relu(layer(values)))
+            for i, layer in enumerate(self.layers[:-1])
         ]
         last = self.layers[-1]
         return [*hidden, (f"layers.{len(hidden)}.", lambda values: torch.sigmoid(last(values)))]
@@ -98,7 +110,9 @@ class FDNN(nn.Module):
 
     def unit_sets(self) -> list[UnitSet]:
         """Return the hidden units of each layer: row and bias, and the column of the next layer that reads them."""
-        return [_hidden_units(i, layer.weight.shape[0]) for i, layer in enumerate(self.layers[:-1])]
+        return [
+            _hidden_units(i, layer.weight.shape[0]) for i, layer in enumerate(self.layers[:-1])
+        ]
 
 
 def _hidden_units(layer: int, count: int) -> UnitSet:

@@ -1,6 +1,7 @@
 """What the recurrent magnitude estimator of Tan & Wang is: layers, units, stages and one-frame steps.
 
-It knows neither the transform before it nor the loss; spectral mapping and its target belong to the enhancement task.
+It knows neither the transform before it nor the loss; spectral mapping and its target belong to
+the enhancement task.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from audioprune.models.parts.widths import check_rate, check_whole, nearest_widt
 class LSTM(nn.Module):
     """Map noisy to clean magnitudes by unidirectional LSTM layers, a linear layer and ReLU.
 
-    The published model has 30,217,377 parameters; of width h and depth 4 it has ``28h^2 + 837h + 161`` (two bias vectors in each
-    layer). Each layer is a one-layer ``nn.LSTM`` and has its own width, so that a trimmed model runs as it is.
+    The published model has 30,217,377 parameters; of width h and depth 4 it has ``28h^2 + 837h +
+    161`` (two bias vectors in each layer). Each layer is a one-layer ``nn.LSTM`` and has its own
+    width, so that a trimmed model runs as it is.
 
     Args:
         bins: Number of frequency bins F, 1 to 4096.
@@ -31,20 +33,30 @@ class LSTM(nn.Module):
     Raises:
         ConfigError: If an argument lies outside its range.
 
-    Source: Tan & Wang, "Compressing deep neural networks for efficient speech enhancement", ICASSP 2021, LSTM of Tables 1 and 2.
+    Source: Tan & Wang, "Compressing deep neural networks for efficient speech enhancement", ICASSP
+    2021, LSTM of Tables 1 and 2.
     """
 
     frames_per_second: float = 100.0
     time_dim: int = 1
 
-    def __init__(self, *, bins: int = 161, width: int = 1024, depth: int = 4, frames_per_second: float = 100.0) -> None:
+    def __init__(
+        self,
+        *,
+        bins: int = 161,
+        width: int = 1024,
+        depth: int = 4,
+        frames_per_second: float = 100.0,
+    ) -> None:
         super().__init__()
         self.frames_per_second = check_rate(frames_per_second)
         self.bins = check_whole("bins", bins, 1, 4096)
         self.width = check_whole("width", width, 1, 8192)
         self.depth = check_whole("depth", depth, 1, 16)
         sizes = [bins, *[width] * depth]
-        self.layers = nn.ModuleList(nn.LSTM(a, b, batch_first=True) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.layers = nn.ModuleList(
+            nn.LSTM(a, b, batch_first=True) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+        )
         self.output = nn.Linear(width, bins)
 
     @classmethod
@@ -75,13 +87,18 @@ class LSTM(nn.Module):
 
     def stages(self) -> list[Stage]:
         """Return (parameter prefix, function) of each layer; composing the functions equals the forward pass."""
-        recurrent: list[Stage] = [(f"layers.{i}.", lambda values, layer=layer: layer(values)[0]) for i, layer in enumerate(self.layers)]
+        recurrent: list[Stage] = [
+            (f"layers.{i}.", lambda values, layer=layer: layer(values)[0])
+            for i, layer in enumerate(self.layers)
+        ]
         return [*recurrent, ("output.", lambda values: torch.relu(self.output(values)))]
 
     def initial_state(self, batch: int = 1) -> State:
         """Return zero states h and c of each layer in turn, each (1, batch, width of the layer)."""
         widths = [layer.weight_hh_l0.shape[1] for layer in self.layers]
-        return tuple(self.output.weight.new_zeros(1, batch, width) for width in widths for _ in range(2))
+        return tuple(
+            self.output.weight.new_zeros(1, batch, width) for width in widths for _ in range(2)
+        )
 
     def step(self, frame: Tensor, state: State) -> tuple[Tensor, State]:
         """Map one frame (B, F) and the state before it to the clean frame (B, F) and the state after it."""
@@ -98,7 +115,10 @@ class LSTM(nn.Module):
 
     def unit_sets(self) -> list[UnitSet]:
         """Return the hidden units of each layer: gate rows, recurrent column, and the column of the next layer that reads them."""
-        readers = [*[f"layers.{i}.weight_ih_l0" for i in range(1, len(self.layers))], "output.weight"]
+        readers = [
+            *[f"layers.{i}.weight_ih_l0" for i in range(1, len(self.layers))],
+            "output.weight",
+        ]
         return [
             _hidden_units(f"layers.{i}", layer.weight_hh_l0.shape[1], reader)
             for i, (layer, reader) in enumerate(zip(self.layers, readers, strict=True))
@@ -107,6 +127,9 @@ class LSTM(nn.Module):
 
 def _hidden_units(layer: str, count: int, reader: str) -> UnitSet:
     gates, units = rows(0, count, repeat=4, stride=count), rows(0, count)
-    written = tuple(Slice(f"{layer}.{kind}_l0", 0, gates) for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+    written = tuple(
+        Slice(f"{layer}.{kind}_l0", 0, gates)
+        for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
     read = (Slice(f"{layer}.weight_hh_l0", 1, units, "in"), Slice(reader, 1, units, "in"))
     return UnitSet(layer, written + read)

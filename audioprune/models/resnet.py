@@ -1,6 +1,7 @@
 """What the bottleneck residual network (ResNet-50) for acoustic scenes is: layers, units and stages.
 
-It maps log-mel spectrograms to scores of classes. The network with a chosen receptive field stands in cp_resnet.py.
+It maps log-mel spectrograms to scores of classes. The network with a chosen receptive field stands
+in cp_resnet.py.
 """
 
 from __future__ import annotations
@@ -12,7 +13,14 @@ from torch import Tensor, nn
 from audioprune.compress.units.builders import linear_in
 from audioprune.compress.units.declare import UnitSet
 from audioprune.models.parts.residual import Residual, residual_units
-from audioprune.models.parts.scenes import FRAMES_PER_SECOND, NormedConv, check_depths, check_scene, example_scene, he_init_
+from audioprune.models.parts.scenes import (
+    FRAMES_PER_SECOND,
+    NormedConv,
+    check_depths,
+    check_scene,
+    example_scene,
+    he_init_,
+)
 from audioprune.models.parts.streaming import Stage
 from audioprune.models.parts.widths import check_rate, check_whole
 
@@ -23,16 +31,19 @@ LEAST = 1
 class ResNet(nn.Module):
     """Classify scenes by bottleneck blocks of 1x1, 3x3 and 1x1 convolutions.
 
-    A 7x7 convolution of stride 2 and a pooling of stride 2 precede the blocks; the first block of every stage but the first halves
-    bands and frames in its 3x3 convolution; the last stream is averaged over bands and frames and read by a linear layer. The model
-    of width 64 and depths 3, 4, 6, 3 is ResNet-50: 25,557,032 parameters with 3 input channels and 1000 classes, 23,525,386 with
-    2 channels and 10 classes. Widths are read from the weights, so that a trimmed model runs as it is.
+    A 7x7 convolution of stride 2 and a pooling of stride 2 precede the blocks; the first block of
+    every stage but the first halves bands and frames in its 3x3 convolution; the last stream is
+    averaged over bands and frames and read by a linear layer. The model of width 64 and depths 3,
+    4, 6, 3 is ResNet-50: 25,557,032 parameters with 3 input channels and 1000 classes, 23,525,386
+    with 2 channels and 10 classes. Widths are read from the weights, so that a trimmed model runs
+    as it is.
 
     Args:
         classes: Number of scenes K, 2 to 10,000.
         channels: Audio channels of the input, 1 to 64.
         mels: Mel bands of the example input, 1 to 4096; any number of bands is accepted as input.
-        width: Channels of the first layer and inside the blocks of the first stage, 1 to 512; doubled in each further stage.
+        width: Channels of the first layer and inside the blocks of the first stage, 1 to 512;
+            doubled in each further stage.
         depths: Numbers of blocks of each of 1 to 4 stages, each 1 to 128.
         frames_per_second: Frames in one second of audio, with which costs are counted.
 
@@ -42,9 +53,11 @@ class ResNet(nn.Module):
     Raises:
         ConfigError: If an argument lies outside its range.
 
-    Source: He et al., "Deep residual learning for image recognition", CVPR 2016, Table 1. The stride stands in the 3x3 convolution
-    (in the paper in the 1x1 convolution before it), which is the common choice today and changes no parameter. Chen, "DNN pruning for
-    acoustic scene classification", names ResNet-50 and prints neither stem nor sizes. Initialisation: see ``he_init_``.
+    Source: He et al., "Deep residual learning for image recognition", CVPR 2016, Table 1. The
+    stride stands in the 3x3 convolution (in the paper in the 1x1 convolution before it), which is
+    the common choice today and changes no parameter. Chen, "DNN pruning for acoustic scene
+    classification", names ResNet-50 and prints neither stem nor sizes. Initialisation: see
+    ``he_init_``.
     """
 
     frames_per_second: float = FRAMES_PER_SECOND
@@ -73,7 +86,9 @@ class ResNet(nn.Module):
         for stage, depth in enumerate(self.depths):
             for block in range(depth):
                 stride = 2 if stage and not block else 1
-                self.blocks.append(_bottleneck(inputs, width * 2**stage, stride, project=not block))
+                self.blocks.append(
+                    _bottleneck(inputs, width * 2**stage, stride, project=not block)
+                )
                 inputs = width * 2**stage * EXPANSION
         self.classifier = nn.Linear(inputs, classes)
         he_init_(self)
@@ -93,7 +108,11 @@ class ResNet(nn.Module):
     def stages(self) -> list[Stage]:
         """Return (parameter prefix, function) of stem, blocks and classifier; composing the functions equals the forward pass."""
         blocks: list[Stage] = [(f"blocks.{i}.", block) for i, block in enumerate(self.blocks)]
-        return [("stem.", self._stem), *blocks, ("classifier.", lambda values: self.classifier(values.mean((2, 3))))]
+        return [
+            ("stem.", self._stem),
+            *blocks,
+            ("classifier.", lambda values: self.classifier(values.mean((2, 3)))),
+        ]
 
     def _stem(self, scene: Tensor) -> Tensor:
         return F.max_pool2d(torch.relu(self.stem(scene)), 3, 2, 1)
@@ -107,10 +126,16 @@ class ResNet(nn.Module):
 
         ``stream.0`` is written by the stem alone. The rows of the classifier stay.
         """
-        return residual_units(self.stem, list(self.blocks), linear_in("classifier", self.classifier))
+        return residual_units(
+            self.stem, list(self.blocks), linear_in("classifier", self.classifier)
+        )
 
 
 def _bottleneck(inputs: int, width: int, stride: int, project: bool) -> Residual:
     outputs = width * EXPANSION
-    branch = [NormedConv(inputs, width, 1), NormedConv(width, width, 3, stride, 1), NormedConv(width, outputs, 1)]
+    branch = [
+        NormedConv(inputs, width, 1),
+        NormedConv(width, width, 3, stride, 1),
+        NormedConv(width, outputs, 1),
+    ]
     return Residual(branch, NormedConv(inputs, outputs, 1, stride) if project else None)

@@ -1,6 +1,7 @@
 """What the autoencoding SING network of Esling et al. is: strided windowed convolutions, their lengths and their units.
 
-It maps audio to audio of a shorter, aligned stretch; padding of notes and the spectral loss belong to the generation task.
+It maps audio to audio of a shorter, aligned stretch; padding of notes and the spectral loss belong
+to the generation task.
 """
 
 from __future__ import annotations
@@ -40,15 +41,19 @@ class WindowedConvTranspose1d(nn.ConvTranspose1d):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Map (B, C, N) to (B, C', T)."""
-        return F.conv_transpose1d(frames, self.weight * self.window, self.bias, self.stride, self.padding)
+        return F.conv_transpose1d(
+            frames, self.weight * self.window, self.bias, self.stride, self.padding
+        )
 
 
 class SING(nn.Module):
     """Encode audio into frames of a few dimensions and decode them into overlapping segments of audio.
 
-    The encoder is a windowed strided convolution, 1x1 convolutions and a linear 1x1 convolution into the latent frames; the decoder a
-    convolution over ``context`` latent frames, 1x1 convolutions and a windowed transposed convolution. The published sizes give
-    80,765,057 parameters, 38,285,440 of them in the encoder. Widths are read from the weights, so that a trimmed model runs as it is.
+    The encoder is a windowed strided convolution, 1x1 convolutions and a linear 1x1 convolution
+    into the latent frames; the decoder a convolution over ``context`` latent frames, 1x1
+    convolutions and a windowed transposed convolution. The published sizes give 80,765,057
+    parameters, 38,285,440 of them in the encoder. Widths are read from the weights, so that a
+    trimmed model runs as it is.
 
     Args:
         channels: Channels of the inner layers, 1 to 8192.
@@ -56,24 +61,29 @@ class SING(nn.Module):
         kernel_size: Samples of a frame, ``stride`` to 16384.
         dimension: Channels of the latent frames, 1 to 4096.
         context: Latent frames that one decoded frame reads, 1 to 64; odd if the stride is.
-        rewrite_layers: 1x1 convolutions between the first and last layer of either side, 0 to 16. Esling et al. write of "9 layers",
-            which 7 makes of either side (248,578,177 parameters); 2, with a context of 9, is the network of Défossez et al.
-        init: ``torch`` leaves layers as torch draws them. ``kaiming``, for narrow networks, keeps the variance of the audio through
-            the layers and starts the last one at a tenth: with torch's, biases outweigh what a narrow network hears of its input,
-            and training stands still for epochs, or for good, at one quiet sound for all notes.
+        rewrite_layers: 1x1 convolutions between the first and last layer of either side, 0 to 16.
+            Esling et al. write of "9 layers", which 7 makes of either side (248,578,177
+            parameters); 2, with a context of 9, is the network of Défossez et al.
+        init: ``torch`` leaves layers as torch draws them. ``kaiming``, for narrow networks, keeps
+            the variance of the audio through the layers and starts the last one at a tenth: with
+            torch's, biases outweigh what a narrow network hears of its input, and training stands
+            still for epochs, or for good, at one quiet sound for all notes.
         sample_rate: Samples in one second of audio, 1000 to 192,000.
 
     Attributes:
         frames_per_second: Positions of the input in one second of audio, here samples.
         time_dim: Axis of the samples in the input and the output.
         strip: Samples at each end of the input that the output does not have.
-        pad: Zeros to put at each end of a note, so that the output covers it with two strides to spare.
+        pad: Zeros to put at each end of a note, so that the output covers it with two strides to
+            spare.
 
     Raises:
-        ConfigError: If an argument lies outside its range, ``strip`` is no whole number, or ``init`` is unknown.
+        ConfigError: If an argument lies outside its range, ``strip`` is no whole number, or
+            ``init`` is unknown.
 
-    Source: Esling et al., Sec. 4.1, after Défossez et al., "SING: Symbol-to-instrument neural generator" (2018), whose autoencoder
-    has 4096 channels, stride 256, kernels of 1024, 128 dimensions and a context of 9.
+    Source: Esling et al., Sec. 4.1, after Défossez et al., "SING: Symbol-to-instrument neural
+    generator" (2018), whose autoencoder has 4096 channels, stride 256, kernels of 1024, 128
+    dimensions and a context of 9.
     """
 
     sample_rate: int = 16_000
@@ -104,7 +114,10 @@ class SING(nn.Module):
         self.kernel_size = check_whole("kernel_size", kernel_size, self.stride, 16384)
         self.context = check_whole("context", context, 1, 64)
         if (context - 1) * stride % 2:
-            raise ConfigError(f"expected an odd context with an odd stride, got {context} and {stride}; change model.context")
+            raise ConfigError(
+                f"expected an odd context with an odd stride, got {context} and {stride}; "
+                f"change model.context"
+            )
         self.strip = kernel_size - stride + (context - 1) * stride // 2
         self.pad = self.strip + 2 * stride
         self.encoder = nn.Sequential(
@@ -150,7 +163,10 @@ class SING(nn.Module):
         if decoded < 1 or result < 1:
             frames = max(1, self.kernel_size // self.stride) + self.context - 1
             least = self.kernel_size + (frames - 1) * self.stride
-            raise DataError(f"expected at least {least} samples, got {length}; pad each note by {self.pad} samples at both ends")
+            raise DataError(
+                f"expected at least {least} samples, got {length}; pad each note by {self.pad} "
+                f"samples at both ends"
+            )
         return result
 
     def target(self, audio: Tensor) -> Tensor:
@@ -181,8 +197,14 @@ class SING(nn.Module):
     def unit_sets(self) -> list[UnitSet]:
         """Return the channels of every layer but the latent one and the output: filters, biases and the next layer's input channels."""
         latent = f"encoder.{len(self.encoder) - 1}"
-        return [each for each in chain_units([("encoder", self.encoder), ("decoder", self.decoder)]) if each.name != latent]
+        return [
+            each
+            for each in chain_units([("encoder", self.encoder), ("decoder", self.decoder)])
+            if each.name != latent
+        ]
 
 
 def _rewrites(channels: int, count: int) -> list[nn.Module]:
-    return [module for _ in range(count) for module in (nn.Conv1d(channels, channels, 1), nn.ReLU())]
+    return [
+        module for _ in range(count) for module in (nn.Conv1d(channels, channels, 1), nn.ReLU())
+    ]

@@ -1,6 +1,7 @@
 """What the temporal convolutional network of Pandey & Wang is: layers, units, stages and one-frame steps.
 
-It maps frames of samples to frames of samples; framing, overlap-add and the loss belong to the enhancement task.
+It maps frames of samples to frames of samples; framing, overlap-add and the loss belong to the
+enhancement task.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ from audioprune.models.parts.widths import check_rate, check_sixteenths, nearest
 # (channels in sixteenths of the width, stride, padding) along the samples of a frame
 ENCODER = ((1, 1, 2), (1, 2, 2), (1, 2, 1), (2, 2, 1), (2, 2, 1), (4, 2, 1), (4, 2, 1))
 # (channels, stride, padding, output padding); the last layer has one channel at every width
-DECODER = ((4, 2, 1, 0), (2, 2, 1, 0), (2, 2, 1, 0), (1, 2, 1, 0), (1, 2, 1, 1), (1, 2, 2, 1), (0, 1, 2, 0))
+DECODER = (
+    (4, 2, 1, 0),
+    (2, 2, 1, 0),
+    (2, 2, 1, 0),
+    (1, 2, 1, 0),
+    (1, 2, 1, 1),
+    (1, 2, 2, 1),
+    (0, 1, 2, 0),
+)
 ENCODER_SAMPLES = (320, 160, 79, 39, 19, 9, 4)
 DILATIONS = (1, 2, 4, 8, 16, 32) * 3
 INNER = 32
@@ -82,24 +91,37 @@ class TemporalBlock(nn.Module):
 class TransposedConv(nn.ConvTranspose2d):
     """A transposed convolution, of stride 1 computed as what it then is: a convolution with the kernel turned round.
 
-    On a CPU torch is several times faster that way where few channels pass many positions, as in the last layer of the network, but
-    not in the backward pass, so that training computes it as it is written.
+    On a CPU torch is several times faster that way where few channels pass many positions, as in
+    the last layer of the network, but not in the backward pass, so that training computes it as it
+    is written.
     """
 
     def forward(self, values: Tensor) -> Tensor:
         """Map (B, C, N, S) to (B, C', N', S')."""
         if torch.is_grad_enabled() or self.stride != (1, 1):
             return super().forward(values)
-        padding = [size - 1 - cut for size, cut in zip(self.kernel_size, self.padding, strict=True)]
+        padding = [
+            size - 1 - cut for size, cut in zip(self.kernel_size, self.padding, strict=True)
+        ]
         return F.conv2d(values, self.weight.transpose(0, 1).flip(2, 3), self.bias, padding=padding)
 
 
 class CausalDeconv(nn.Module):
     """Undo a causal convolution: (B, C, N, S) to (B, C', N, S'); the last layer of the network stays linear."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, padding: int, output_padding: int, linear: bool) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        stride: int,
+        padding: int,
+        output_padding: int,
+        linear: bool,
+    ) -> None:
         super().__init__()
-        self.conv = TransposedConv(inputs, outputs, (2, 5), (1, stride), (0, padding), (0, output_padding))
+        self.conv = TransposedConv(
+            inputs, outputs, (2, 5), (1, stride), (0, padding), (0, output_padding)
+        )
         self.norm = nn.Identity() if linear else nn.BatchNorm2d(outputs)
         self.activation = nn.Identity() if linear else nn.PReLU()
 
@@ -116,13 +138,15 @@ class CausalDeconv(nn.Module):
 class TCNN(nn.Module):
     """Map noisy to clean frames of 320 samples by a causal convolutional encoder, 18 dilated blocks and a decoder.
 
-    Seven convolutions shrink a frame to 64 channels of 4 samples, which are flattened into a stream of 256; the decoder reads the
-    stream and, through concatenation under dropout, each encoder layer. The published network has 5,053,682 parameters at
-    width 1. The last layer is linear, for the output is a waveform; with a normalised last layer it would be 5,053,685.
+    Seven convolutions shrink a frame to 64 channels of 4 samples, which are flattened into a
+    stream of 256; the decoder reads the stream and, through concatenation under dropout, each
+    encoder layer. The published network has 5,053,682 parameters at width 1. The last layer is
+    linear, for the output is a waveform; with a normalised last layer it would be 5,053,685.
     Channel counts are read from the weights, so that a trimmed model runs as it is.
 
     Args:
-        width: Multiplier of all channel counts, a multiple of 1/16 up to 4; 1 is the published model.
+        width: Multiplier of all channel counts, a multiple of 1/16 up to 4; 1 is the published
+            model.
         dropout: Share of encoder outputs that the decoder does not see in training, 0 to below 1.
         frames_per_second: Frames in one second of audio, with which costs are counted.
 
@@ -133,29 +157,45 @@ class TCNN(nn.Module):
     Raises:
         ConfigError: If an argument lies outside its range.
 
-    Source: Pandey & Wang, "TCNN: Temporal convolutional neural network for real-time speech enhancement in the time domain",
-    ICASSP 2019, Table 1 and Figure 3; TCNN of Tan & Wang, ICASSP 2021, Table 2, whose 19.28 MB (2^20 bytes) fix bias vectors in all
-    convolutions and one slope in each PReLU.
+    Source: Pandey & Wang, "TCNN: Temporal convolutional neural network for real-time speech
+    enhancement in the time domain", ICASSP 2019, Table 1 and Figure 3; TCNN of Tan & Wang, ICASSP
+    2021, Table 2, whose 19.28 MB (2^20 bytes) fix bias vectors in all convolutions and one slope
+    in each PReLU.
     """
 
     frames_per_second: float = 100.0
     frame_length: int = 320
     time_dim: int = 1
 
-    def __init__(self, *, width: float = 1.0, dropout: float = 0.3, frames_per_second: float = 100.0) -> None:
+    def __init__(
+        self, *, width: float = 1.0, dropout: float = 0.3, frames_per_second: float = 100.0
+    ) -> None:
         super().__init__()
         self.frames_per_second = check_rate(frames_per_second)
         scale = check_sixteenths("width", width, MAX_WIDTH)
-        if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-            raise ConfigError(f"expected dropout from 0 to below 1, got {dropout!r}; change model.dropout")
+        if (
+            isinstance(dropout, bool)
+            or not isinstance(dropout, int | float)
+            or not 0 <= dropout < 1
+        ):
+            raise ConfigError(
+                f"expected dropout from 0 to below 1, got {dropout!r}; change model.dropout"
+            )
         self.width, self.dropout = width, dropout
         encoded = [1, *[scale * share for share, _, _ in ENCODER]]
         stream = encoded[-1] * ENCODER_SAMPLES[-1]
         decoded = [encoded[-1], *[scale * share or 1 for share, _, _, _ in DECODER]]
-        self.encoder = nn.ModuleList(CausalConv(encoded[i], encoded[i + 1], *ENCODER[i][1:]) for i in range(7))
-        self.blocks = nn.ModuleList(TemporalBlock(stream, scale * INNER, dilation) for dilation in DILATIONS)
+        self.encoder = nn.ModuleList(
+            CausalConv(encoded[i], encoded[i + 1], *ENCODER[i][1:]) for i in range(7)
+        )
+        self.blocks = nn.ModuleList(
+            TemporalBlock(stream, scale * INNER, dilation) for dilation in DILATIONS
+        )
         self.decoder = nn.ModuleList(
-            CausalDeconv(decoded[i] + encoded[7 - i], decoded[i + 1], *DECODER[i][1:], linear=i == 6) for i in range(7)
+            CausalDeconv(
+                decoded[i] + encoded[7 - i], decoded[i + 1], *DECODER[i][1:], linear=i == 6
+            )
+            for i in range(7)
         )
 
     @classmethod
@@ -185,11 +225,21 @@ class TCNN(nn.Module):
     def stages(self) -> list[Stage]:
         """Return (parameter prefix, function) of each layer; composing the functions equals the forward pass.
 
-        The values between two stages are a tuple: the encoder outputs that are still to be read, then the newest output.
+        The values between two stages are a tuple: the encoder outputs that are still to be read,
+        then the newest output.
         """
-        encoder: list[Stage] = [(f"encoder.{i}.", lambda values, i=i: self._encode(values, i)) for i in range(len(self.encoder))]
-        middle: list[Stage] = [(f"blocks.{i}.", lambda values, i=i: self._transform(values, i)) for i in range(len(self.blocks))]
-        decoder: list[Stage] = [(f"decoder.{i}.", lambda values, i=i: self._decode(values, i)) for i in range(len(self.decoder))]
+        encoder: list[Stage] = [
+            (f"encoder.{i}.", lambda values, i=i: self._encode(values, i))
+            for i in range(len(self.encoder))
+        ]
+        middle: list[Stage] = [
+            (f"blocks.{i}.", lambda values, i=i: self._transform(values, i))
+            for i in range(len(self.blocks))
+        ]
+        decoder: list[Stage] = [
+            (f"decoder.{i}.", lambda values, i=i: self._decode(values, i))
+            for i in range(len(self.decoder))
+        ]
         return encoder + middle + decoder
 
     def _encode(self, values: Values, layer: int) -> Values:
@@ -198,7 +248,9 @@ class TCNN(nn.Module):
         return (*kept, self.encoder[layer](before[-1]))
 
     def _transform(self, values: Values, layer: int) -> Values:
-        kept, stream = (values, _to_stream(values[-1])) if layer == 0 else (values[:-1], values[-1])
+        kept, stream = (
+            (values, _to_stream(values[-1])) if layer == 0 else (values[:-1], values[-1])
+        )
         return (*kept, self.blocks[layer](stream))
 
     def _decode(self, values: Values, layer: int) -> Values:
@@ -213,15 +265,22 @@ class TCNN(nn.Module):
     def initial_state(self, batch: int = 1) -> State:
         """Return zero memories: the last input of 7 encoder layers, the inner frames of 18 blocks, the overlap of 7 decoder layers."""
         samples = (self.frame_length, *ENCODER_SAMPLES)
-        shapes = [(batch, layer.conv.weight.shape[1], 1, samples[i]) for i, layer in enumerate(self.encoder)]
+        shapes = [
+            (batch, layer.conv.weight.shape[1], 1, samples[i])
+            for i, layer in enumerate(self.encoder)
+        ]
         shapes += [(batch, block.depthwise.weight.shape[0], block.memory) for block in self.blocks]
-        shapes += [(batch, layer.conv.weight.shape[1], 1, samples[6 - i]) for i, layer in enumerate(self.decoder)]
+        shapes += [
+            (batch, layer.conv.weight.shape[1], 1, samples[6 - i])
+            for i, layer in enumerate(self.decoder)
+        ]
         return tuple(self.encoder[0].conv.weight.new_zeros(shape) for shape in shapes)
 
     def step(self, frame: Tensor, state: State) -> tuple[Tensor, State]:
         """Map one noisy frame (B, S) and the state before it to the clean frame (B, S) and the state after it.
 
-        Equal to the forward pass in evaluation mode, where normalisation and dropout do not depend on other frames.
+        Equal to the forward pass in evaluation mode, where normalisation and dropout do not depend
+        on other frames.
         """
         values, after, skips, memories = frame[:, None, None, :], [], [], iter(state)
         for layer in self.encoder:
@@ -240,18 +299,28 @@ class TCNN(nn.Module):
 
     def example_input(self, frames: int = 100) -> Tensor:
         """Return frames (1, frames, S) of fixed random samples from a normal distribution of deviation 0.1."""
-        values = torch.randn(1, frames, self.frame_length, generator=torch.Generator().manual_seed(0)) * 0.1
+        values = (
+            torch.randn(1, frames, self.frame_length, generator=torch.Generator().manual_seed(0))
+            * 0.1
+        )
         return values.to(self.encoder[0].conv.weight)
 
     def unit_sets(self) -> list[UnitSet]:
         """Return all channels that can be removed; no normalisation crosses them, so that masking equals trimming.
 
-        A channel of encoder layer 0 to 5 is read by the next layer and by its decoder layer. A channel of the last encoder layer is
-        one with the positions of the stream that it is flattened into: all blocks read and write them, and the first decoder layer
-        reads both. An inner channel of a block runs through its depthwise convolution. A decoder channel is read by the next layer.
+        A channel of encoder layer 0 to 5 is read by the next layer and by its decoder layer. A
+        channel of the last encoder layer is one with the positions of the stream that it is
+        flattened into: all blocks read and write them, and the first decoder layer reads both. An
+        inner channel of a block runs through its depthwise convolution. A decoder channel is read
+        by the next layer.
         """
         stream = [self._stream_units()]
-        return [self._encoder_units(i) for i in range(6)] + stream + self._inner_units() + [self._decoder_units(i) for i in range(6)]
+        return (
+            [self._encoder_units(i) for i in range(6)]
+            + stream
+            + self._inner_units()
+            + [self._decoder_units(i) for i in range(6)]
+        )
 
     def _encoder_units(self, layer: int) -> UnitSet:
         count, partner = self.encoder[layer].conv.weight.shape[0], 6 - layer
@@ -260,14 +329,24 @@ class TCNN(nn.Module):
             Slice(f"encoder.{layer + 1}.conv.weight", 1, units, "in"),
             Slice(f"decoder.{partner}.conv.weight", 0, rows(first, count), "in"),
         )
-        return UnitSet(f"encoder.{layer}", _written(f"encoder.{layer}.conv", 0, units) + _normed(f"encoder.{layer}.norm", units) + read)
+        return UnitSet(
+            f"encoder.{layer}",
+            _written(f"encoder.{layer}.conv", 0, units)
+            + _normed(f"encoder.{layer}.norm", units)
+            + read,
+        )
 
     def _stream_units(self) -> UnitSet:
         count = self.encoder[-1].conv.weight.shape[0]
-        units, flat = rows(0, count), blocks(0, count, self.blocks[0].expand.weight.shape[1] // count)
+        units, flat = (
+            rows(0, count),
+            blocks(0, count, self.blocks[0].expand.weight.shape[1] // count),
+        )
         slices = _written("encoder.6.conv", 0, units) + _normed("encoder.6.norm", units)
         for i in range(len(self.blocks)):
-            slices += _written(f"blocks.{i}.project", 0, flat) + (Slice(f"blocks.{i}.expand.weight", 1, flat, "in"),)
+            slices += _written(f"blocks.{i}.project", 0, flat) + (
+                Slice(f"blocks.{i}.expand.weight", 1, flat, "in"),
+            )
         both = rows(0, count, repeat=2, stride=count)
         return UnitSet("stream", slices + (Slice("decoder.0.conv.weight", 0, both, "in"),))
 
@@ -275,15 +354,29 @@ class TCNN(nn.Module):
         sets = []
         for i, block in enumerate(self.blocks):
             units = rows(0, block.depthwise.weight.shape[0])
-            written = _written(f"blocks.{i}.expand", 0, units) + _written(f"blocks.{i}.depthwise", 0, units)
-            norms = _normed(f"blocks.{i}.expand_norm", units) + _normed(f"blocks.{i}.depthwise_norm", units)
-            sets.append(UnitSet(f"blocks.{i}", written + norms + (Slice(f"blocks.{i}.project.weight", 1, units, "in"),)))
+            written = _written(f"blocks.{i}.expand", 0, units) + _written(
+                f"blocks.{i}.depthwise", 0, units
+            )
+            norms = _normed(f"blocks.{i}.expand_norm", units) + _normed(
+                f"blocks.{i}.depthwise_norm", units
+            )
+            sets.append(
+                UnitSet(
+                    f"blocks.{i}",
+                    written + norms + (Slice(f"blocks.{i}.project.weight", 1, units, "in"),),
+                )
+            )
         return sets
 
     def _decoder_units(self, layer: int) -> UnitSet:
         units = rows(0, self.decoder[layer].conv.weight.shape[1])
         read = (Slice(f"decoder.{layer + 1}.conv.weight", 0, units, "in"),)
-        return UnitSet(f"decoder.{layer}", _written(f"decoder.{layer}.conv", 1, units) + _normed(f"decoder.{layer}.norm", units) + read)
+        return UnitSet(
+            f"decoder.{layer}",
+            _written(f"decoder.{layer}.conv", 1, units)
+            + _normed(f"decoder.{layer}.norm", units)
+            + read,
+        )
 
 
 def _to_stream(values: Tensor) -> Tensor:
@@ -299,4 +392,7 @@ def _written(layer: str, dim: int, units: Tensor) -> tuple[Slice, ...]:
 
 
 def _normed(norm: str, units: Tensor) -> tuple[Slice, ...]:
-    return tuple(Slice(f"{norm}.{kind}", 0, units, "norm") for kind in ("weight", "bias", "running_mean", "running_var"))
+    return tuple(
+        Slice(f"{norm}.{kind}", 0, units, "norm")
+        for kind in ("weight", "bias", "running_mean", "running_var")
+    )

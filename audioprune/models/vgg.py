@@ -1,6 +1,7 @@
 """What the VGG-like classifier of acoustic scenes is: eleven convolutions, their units and their stages.
 
-It maps log-mel spectrograms to scores of classes; features, loss and labels belong to the data and the task.
+It maps log-mel spectrograms to scores of classes; features, loss and labels belong to the data and
+the task.
 """
 
 from __future__ import annotations
@@ -10,7 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audioprune.compress.units.declare import UnitSet
-from audioprune.models.parts.scenes import FRAMES_PER_SECOND, NormedConv, check_scene, check_share, example_scene, he_init_, read, written
+from audioprune.models.parts.scenes import (
+    FRAMES_PER_SECOND,
+    NormedConv,
+    check_scene,
+    check_share,
+    example_scene,
+    he_init_,
+    read,
+    written,
+)
 from audioprune.models.parts.streaming import Stage
 from audioprune.models.parts.widths import check_rate, check_whole
 
@@ -25,9 +35,10 @@ LEAST = 47  # mel bands and frames of which the ninth layer, which pads nothing,
 class VGG(nn.Module):
     """Classify scenes by a stack of small convolutions, the last of which has one filter per class.
 
-    Batch normalisation and ReLU follow every convolution, also the last one, whose outputs are averaged over all bands and frames:
-    all scores are 0 or above. The model of width 32 has 1,442,772 parameters for 10 classes and 1,445,342 for 15; 1,728 filters can
-    be pruned. Widths are read from the weights, so that a trimmed model runs as it is.
+    Batch normalisation and ReLU follow every convolution, also the last one, whose outputs are
+    averaged over all bands and frames: all scores are 0 or above. The model of width 32 has
+    1,442,772 parameters for 10 classes and 1,445,342 for 15; 1,728 filters can be pruned. Widths
+    are read from the weights, so that a trimmed model runs as it is.
 
     Args:
         classes: Number of scenes K, 2 to 10,000.
@@ -44,9 +55,11 @@ class VGG(nn.Module):
     Raises:
         ConfigError: If an argument lies outside its range.
 
-    Source: Chen, "DNN pruning for acoustic scene classification", calls a model VGG and does not print its layers. They are chosen
-    here after the VGG-like networks of CP-JKU's submissions to DCASE (Eghbal-zadeh et al., "CP-JKU submissions for DCASE-2016", and
-    later ones), of which also the ReLU behind the classes and both dropout shares are taken. Initialisation: see ``he_init_``.
+    Source: Chen, "DNN pruning for acoustic scene classification", calls a model VGG and does not
+    print its layers. They are chosen here after the VGG-like networks of CP-JKU's submissions to
+    DCASE (Eghbal-zadeh et al., "CP-JKU submissions for DCASE-2016", and later ones), of which also
+    the ReLU behind the classes and both dropout shares are taken. Initialisation: see
+    ``he_init_``.
     """
 
     frames_per_second: float = FRAMES_PER_SECOND
@@ -73,7 +86,8 @@ class VGG(nn.Module):
         self.head_dropout = check_share("head_dropout", head_dropout)
         sizes = [channels, *[width * share for share in SHARES], classes]
         self.layers = nn.ModuleList(
-            NormedConv(sizes[i], sizes[i + 1], KERNELS[i], 2 if i == 0 else 1, PADDINGS[i]) for i in range(len(KERNELS))
+            NormedConv(sizes[i], sizes[i + 1], KERNELS[i], 2 if i == 0 else 1, PADDINGS[i])
+            for i in range(len(KERNELS))
         )
         he_init_(self)
 
@@ -81,7 +95,8 @@ class VGG(nn.Module):
         """Map scenes (B, C, mels, frames) to scores (B, K).
 
         Raises:
-            DataError: The input has another number of axes or channels, or less than 47 mel bands or frames.
+            DataError: The input has another number of axes or channels, or less than 47 mel bands
+                or frames.
         """
         check_scene(scene, self.layers[0].conv.weight.shape[1], LEAST)
         values = scene
@@ -91,7 +106,10 @@ class VGG(nn.Module):
 
     def stages(self) -> list[Stage]:
         """Return (parameter prefix, function) of each layer; composing the functions equals the forward pass."""
-        return [(f"layers.{i}.", lambda values, i=i: self._layer(values, i)) for i in range(len(self.layers))]
+        return [
+            (f"layers.{i}.", lambda values, i=i: self._layer(values, i))
+            for i in range(len(self.layers))
+        ]
 
     def _layer(self, values: Tensor, layer: int) -> Tensor:
         values = torch.relu(self.layers[layer](values))
@@ -113,5 +131,7 @@ class VGG(nn.Module):
         names = [f"layers.{i}" for i in range(len(self.layers))]
         return [
             UnitSet(name, written(name, layer) + read(next_name, next_layer))
-            for name, layer, next_name, next_layer in zip(names, self.layers, names[1:], self.layers[1:], strict=False)
+            for name, layer, next_name, next_layer in zip(
+                names, self.layers, names[1:], self.layers[1:], strict=False
+            )
         ]

@@ -1,7 +1,7 @@
 """What WaveNet as Esling et al. prune it is: layers, receptive field, one-sample steps and units.
 
-It maps classes of samples to logits of the next class. How samples are drawn one after another stands in wavenet_generation.py; mu-law
-and the loss belong to dsp.py and the task.
+It maps classes of samples to logits of the next class. How samples are drawn one after another
+stands in wavenet_generation.py; mu-law and the loss belong to dsp.py and the task.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class ClassConv(nn.Conv1d):
 
         Args:
             tokens: Classes, int64.
-            past: Classes one sample earlier, same shape, -1 where there is none; by default the tokens themselves, shifted.
+            past: Classes one sample earlier, same shape, -1 where there is none; by default the
+                tokens themselves, shifted.
         """
         past = F.pad(tokens[:, :-1], (1, 0), value=-1) if past is None else past
         before, now = self.weight.permute(2, 1, 0)
@@ -50,10 +51,16 @@ class CausalConv(nn.Conv1d):
 
         Args:
             values: All positions, or one, (B, C, 1), if ``past`` is given.
-            past: The position one dilation earlier, (B, C, 1); without it, all before the first position is zero.
+            past: The position one dilation earlier, (B, C, 1); without it, all before the first
+                position is zero.
         """
         if past is None:
-            return F.conv1d(F.pad(values, (self.dilation[0], 0)), self.weight, self.bias, dilation=self.dilation)
+            return F.conv1d(
+                F.pad(values, (self.dilation[0], 0)),
+                self.weight,
+                self.bias,
+                dilation=self.dilation,
+            )
         both = torch.cat((past, values), 2).flatten(1)
         return F.linear(both, self.weight.flatten(1), self.bias).unsqueeze(2)
 
@@ -61,14 +68,18 @@ class CausalConv(nn.Conv1d):
 class GatedBlock(nn.Module):
     """One residual layer: a gated dilated convolution whose result is added to the stream and to the skip sum."""
 
-    def __init__(self, residual: int, gate: int, skip: int, conditioning: int, dilation: int, last: bool) -> None:
+    def __init__(
+        self, residual: int, gate: int, skip: int, conditioning: int, dilation: int, last: bool
+    ) -> None:
         super().__init__()
         self.dilated = CausalConv(residual, 2 * gate, dilation)
         self.cond = nn.Conv1d(conditioning, 2 * gate, 1) if conditioning else None
         self.res = None if last else nn.Conv1d(gate, residual, 1)
         self.skip = nn.Conv1d(gate, skip, 1)
 
-    def forward(self, values: Tensor, cond: Tensor | None, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, values: Tensor, cond: Tensor | None, past: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Map the stream (B, R, T) and conditioning (B, C, T) to the stream after the layer and what it adds to the skip sum."""
         gates = self.dilated(values, past)
         if self.cond is not None and cond is not None:
@@ -84,7 +95,8 @@ class Queues:
 
     Attributes:
         token: Class of the last sample, shape (B, 1), -1 before the first one.
-        streams: For each layer the last ``dilation`` values of its input, oldest first, each (B, R, 1).
+        streams: For each layer the last ``dilation`` values of its input, oldest first, each (B,
+            R, 1).
     """
 
     token: Tensor
@@ -94,21 +106,23 @@ class Queues:
 class WaveNet(nn.Module):
     """Predict the class of each next sample from the classes of the past by dilated gated convolutions.
 
-    Layer i has dilation ``2^(i mod (layers / cycles))``. With the published widths there are 2,486,784 parameters, or 2,901,504 with
-    80 features of conditioning; of 40 layers in four cycles 4,793,344 and 5,622,784. Widths are read from the weights, and each
-    layer has its own gate width, so that a trimmed model runs as it is.
+    Layer i has dilation ``2^(i mod (layers / cycles))``. With the published widths there are
+    2,486,784 parameters, or 2,901,504 with 80 features of conditioning; of 40 layers in four
+    cycles 4,793,344 and 5,622,784. Widths are read from the weights, and each layer has its own
+    gate width, so that a trimmed model runs as it is.
 
     Args:
         layers: Number of gated layers, 1 to 200.
-        cycles: How often the dilations start again from 1; it divides ``layers``, and a cycle has at most 16 layers. The text's "2
-            successive stacks of 20 layers" would hear 131 s with one cycle a stack; the authors' code has 20 layers in two cycles,
-            the default.
+        cycles: How often the dilations start again from 1; it divides ``layers``, and a cycle has
+            at most 16 layers. The text's "2 successive stacks of 20 layers" would hear 131 s with
+            one cycle a stack; the authors' code has 20 layers in two cycles, the default.
         residual: Channels R of the stream, 1 to 4096.
         gate: Channels G of each gated half, 1 to 4096.
         skip: Channels S of the skip sum, 1 to 4096.
         end: Channels E between the two output layers, 1 to 4096.
         classes: Number of classes Q of a sample, 2 to 65,536.
-        conditioning: Features C that every sample is conditioned on, 0 to 4096; 0 is an unconditional model.
+        conditioning: Features C that every sample is conditioned on, 0 to 4096; 0 is an
+            unconditional model.
         sample_rate: Samples in one second of audio, 1000 to 192,000.
 
     Attributes:
@@ -118,8 +132,9 @@ class WaveNet(nn.Module):
     Raises:
         ConfigError: If an argument lies outside its range.
 
-    Source: Esling et al., Sec. 4.1, after van den Oord et al., "WaveNet: A generative model for raw audio" (2016); layer table of
-    the authors' code, in which the first layer ends in tanh, the last block has no residual output and the output layers no bias.
+    Source: Esling et al., Sec. 4.1, after van den Oord et al., "WaveNet: A generative model for
+    raw audio" (2016); layer table of the authors' code, in which the first layer ends in tanh, the
+    last block has no residual output and the output layers no bias.
     """
 
     sample_rate: int = 16_000
@@ -146,12 +161,23 @@ class WaveNet(nn.Module):
             check_whole(name, width, 1, 4096)
         check_whole("layers", layers, 1, 200)
         if layers % check_whole("cycles", cycles, 1, layers) or layers // cycles > 16:
-            raise ConfigError(f"expected cycles to divide {layers} layers into parts of 1 to 16, got {cycles}; change model.cycles")
+            raise ConfigError(
+                f"expected cycles to divide {layers} layers into parts of 1 to 16, got "
+                f"{cycles}; change model.cycles"
+            )
         self.classes = check_whole("classes", classes, 2, 65_536)
         self.conditioning = check_whole("conditioning", conditioning, 0, 4096)
         self.first = ClassConv(classes, residual)
         self.blocks = nn.ModuleList(
-            GatedBlock(residual, gate, skip, conditioning, 2 ** (i % (layers // cycles)), last=i == layers - 1) for i in range(layers)
+            GatedBlock(
+                residual,
+                gate,
+                skip,
+                conditioning,
+                2 ** (i % (layers // cycles)),
+                last=i == layers - 1,
+            )
+            for i in range(layers)
         )
         self.out1 = nn.Conv1d(skip, end, 1, bias=False)
         self.out2 = nn.Conv1d(end, classes, 1, bias=False)
@@ -181,7 +207,8 @@ class WaveNet(nn.Module):
         """
         if tokens.dim() != 2 or tokens.dtype != torch.long:
             raise DataError(
-                f"expected int64 classes (B, T), got {tokens.dtype} {tuple(tokens.shape)}; encode the samples with mu-law first"
+                f"expected int64 classes (B, T), got {tokens.dtype} {tuple(tokens.shape)}; "
+                f"encode the samples with mu-law first"
             )
         self.check_cond(cond, *tokens.shape)
         values, total = torch.tanh(self.first(tokens)), None
@@ -208,7 +235,10 @@ class WaveNet(nn.Module):
         given = None if cond is None else tuple(cond.shape)
         longer = None if given is None else (*given[:2], min(given[-1], length))
         if (longer if given and len(given) == 3 else given) != wanted:
-            raise DataError(f"expected conditioning of shape {wanted or 'none'}, got {given or 'none'}; compare model.conditioning")
+            raise DataError(
+                f"expected conditioning of shape {wanted or 'none'}, got {given or 'none'}; "
+                f"compare model.conditioning"
+            )
 
     def initial_state(self, batch: int = 1) -> Queues:
         """Return what is remembered before the first sample: nothing but zeros."""
@@ -226,7 +256,8 @@ class WaveNet(nn.Module):
             cond: Features of the sample, shape (B, C, 1).
 
         Returns:
-            Logits (B, Q) of the next sample, equal to those of the forward pass over the whole past up to rounding.
+            Logits (B, Q) of the next sample, equal to those of the forward pass over the whole
+            past up to rounding.
         """
         token = token.unsqueeze(1)
         values, total = torch.tanh(self.first(token, state.token)), None
@@ -239,20 +270,28 @@ class WaveNet(nn.Module):
 
     @torch.no_grad()
     def generate(
-        self, steps: int, cond: Tensor | None = None, seed: int = 0, temperature: float = 1.0, start: Tensor | None = None
+        self,
+        steps: int,
+        cond: Tensor | None = None,
+        seed: int = 0,
+        temperature: float = 1.0,
+        start: Tensor | None = None,
     ) -> Tensor:
         """Draw samples one after another, each from the distribution given all before it.
 
-        Every layer remembers its past, so that a sample costs one step. On a CPU, float32 models run in one compiled loop on one
-        thread; its tokens, those of ``step`` and those of whole forward passes are equal except where a rounding error of about
-        1e-6 decides between two classes.
+        Every layer remembers its past, so that a sample costs one step. On a CPU, float32 models
+        run in one compiled loop on one thread; its tokens, those of ``step`` and those of whole
+        forward passes are equal except where a rounding error of about 1e-6 decides between two
+        classes.
 
         Args:
             steps: Number of samples to draw, 1 or more.
-            cond: Features (B, C, at least T0 + steps - 1) of the samples that are fed, the start first; None if unconditional.
+            cond: Features (B, C, at least T0 + steps - 1) of the samples that are fed, the start
+                first; None if unconditional.
             seed: Seed of the draws; row b of a batch depends on the seed and b alone.
             temperature: Divisor of the logits; 0 takes the most probable class.
-            start: Classes (B, T0) that are fed first, T0 >= 1; by default one sample of silence, with B as of ``cond``, else 1.
+            start: Classes (B, T0) that are fed first, T0 >= 1; by default one sample of silence,
+                with B as of ``cond``, else 1.
 
         Returns:
             Classes of the new samples, int64, shape (B, steps), without the start.
@@ -274,7 +313,9 @@ class WaveNet(nn.Module):
         tokens = torch.randint(self.classes, (1, frames), generator=generator).to(device)
         if not self.conditioning:
             return tokens
-        return tokens, torch.rand(1, self.conditioning, frames, generator=generator).to(self.out1.weight)
+        return tokens, torch.rand(1, self.conditioning, frames, generator=generator).to(
+            self.out1.weight
+        )
 
     def example_seconds(self, frames: int = 1024) -> float:
         """Return the seconds of audio that the example of so many samples stands for."""
@@ -289,7 +330,8 @@ class WaveNet(nn.Module):
     def unit_sets(self) -> list[UnitSet]:
         """Return the channels of the stream, of each layer's gates, of the skip sum and between the output layers.
 
-        The stream is one set for the whole network, for every layer adds to it. A gate unit owns its row in both halves.
+        The stream is one set for the whole network, for every layer adds to it. A gate unit owns
+        its row in both halves.
         """
         stream, skips = conv_out("first", self.first), ()
         for name, block in self._named_blocks():
@@ -298,7 +340,10 @@ class WaveNet(nn.Module):
             skips += conv_out(f"{name}.skip", block.skip)
         return [
             UnitSet("stream", stream),
-            *[UnitSet(f"{name}.gate", _gate_units(name, block)) for name, block in self._named_blocks()],
+            *[
+                UnitSet(f"{name}.gate", _gate_units(name, block))
+                for name, block in self._named_blocks()
+            ],
             UnitSet("skip", skips + conv_in("out1", self.out1)),
             UnitSet("end", conv_out("out1", self.out1) + conv_in("out2", self.out2)),
         ]

@@ -1,6 +1,7 @@
 """Optimisers that train a model of your own into group sparsity: ProxSG, OBProxSG, HSPG and ADMM, for any torch.nn.Module.
 
-They need nothing else of the package. Hidden units of a small network, each with its weights and its bias::
+They need nothing else of the package. Hidden units of a small network, each with its weights and
+its bias::
 
     import torch
     from audioprune.compress.units.declare import Slice, UnitSet, rows
@@ -9,15 +10,17 @@ They need nothing else of the package. Hidden units of a small network, each wit
     data = torch.Generator().manual_seed(0)
     x = torch.randn(256, 20, generator=data)
     model = torch.nn.Sequential(torch.nn.Linear(20, 64), torch.nn.ReLU(), torch.nn.Linear(64, 1))
-    units = [UnitSet("hidden", (Slice("0.weight", 0, rows(0, 64)), Slice("0.bias", 0, rows(0, 64))))]
-    optimizer = HSPG(model.named_parameters(), lr=0.05, lmbda=0.05, units=units, prox_steps=200)
-    for _ in range(600):
+    units = [UnitSet("hidden", (Slice("0.weight", 0, rows(0, 64)), Slice("0.bias", 0, rows(0,
+    64))))] optimizer = HSPG(model.named_parameters(), lr=0.05, lmbda=0.05, units=units,
+    prox_steps=200) for _ in range(600):
         optimizer.zero_grad()
         torch.nn.functional.mse_loss(model(x), x[:, :1] - x[:, 1:2]).backward()
         optimizer.step()
-    print(f"zero units: {optimizer.group_sparsity():.0%}, kept: {kept_units(model.named_parameters(), units)['hidden'].sum()}")
+    print(f"zero units: {optimizer.group_sparsity():.0%}, kept:
+    {kept_units(model.named_parameters(), units)['hidden'].sum()}")
 
-Which groups a UnitSet names stands in audioprune.compress.units.declare; how zero units leave the model, in audioprune.compress.units.trim.
+Which groups a UnitSet names stands in audioprune.compress.units.declare; how zero units leave the
+model, in audioprune.compress.units.trim.
 """
 
 from audioprune.optim.admm import ADMM
@@ -28,4 +31,14 @@ from audioprune.optim.proxsg import ProxSG
 from audioprune.optim.reach import Reach, reachability, shrink_budget
 from audioprune.optim.trimmed import sliced_state
 
-__all__ = ["ADMM", "HSPG", "OBProxSG", "ProxSG", "Reach", "kept_units", "reachability", "shrink_budget", "sliced_state"]
+__all__ = [
+    "ADMM",
+    "HSPG",
+    "OBProxSG",
+    "ProxSG",
+    "Reach",
+    "kept_units",
+    "reachability",
+    "shrink_budget",
+    "sliced_state",
+]

@@ -13,39 +13,53 @@ from torch.optim import Optimizer
 from audioprune.optim import options
 from audioprune.optim.directions import Work, align, direction, gather
 from audioprune.optim.group_state import STATE, UnitGroups, check_state, evaluate, listed
-from audioprune.optim.group_steps import Move, clear_outside, group_norms, keep_groups, prox_step, smallest_groups
+from audioprune.optim.group_steps import (
+    Move,
+    clear_outside,
+    group_norms,
+    keep_groups,
+    prox_step,
+    smallest_groups,
+)
 from audioprune.optim.groups import Units, alive_groups
 
 
 class ADMM(Optimizer):
     """Split the problem as x = z: ``inner_steps`` gradient steps on x, then one proximal step on z, then the multiplier u.
 
-    x-step: a step of the base optimiser on ``g + rho (x - z + u)``; z-step: ``z = prox_{lmbda / rho}(x + u)`` per group;
-    ``u += x - z``; at the start ``z = x`` and ``u = 0``. The parameters of the model are x and stay dense; ``consensus`` and
-    ``project_`` give the sparse model, x masked by the groups in which z is not zero. ``state[param]["z"]`` holds z.
+    x-step: a step of the base optimiser on ``g + rho (x - z + u)``; z-step: ``z = prox_{lmbda /
+    rho}(x + u)`` per group; ``u += x - z``; at the start ``z = x`` and ``u = 0``. The parameters
+    of the model are x and stay dense; ``consensus`` and ``project_`` give the sparse model, x
+    masked by the groups in which z is not zero. ``state[param]["z"]`` holds z.
 
     Args:
-        params: Parameters, named parameters or param groups; a param group may override every option and carry ``units``.
+        params: Parameters, named parameters or param groups; a param group may override every
+            option and carry ``units``.
         lr: Learning rate, >= 0.
-        lmbda: Weight of the sum of group norms, >= 0; unused when ``target_group_sparsity`` is set.
+        lmbda: Weight of the sum of group norms, >= 0; unused when ``target_group_sparsity`` is
+            set.
         rho: Weight of the coupling, > 0.
         inner_steps: x-steps per z-step, >= 1.
-        units: Groups of param groups that name none: ``"rows"`` (along axis 0; of a vector each entry), a list of UnitSet
-            (needs named parameters) or None (not regularised).
-        target_group_sparsity: None for the regulariser; a share K/n above 0 and up to 1 for the constraint that K groups are
-            zero: the z-step then zeroes the floor(share * n) groups of smallest norm of x + u, ties by position.
-        base: ``"sgd"``, ``"adam"`` or ``"adamw"``, fed with the gradient of the augmented Lagrangian.
+        units: Groups of param groups that name none: ``"rows"`` (along axis 0; of a vector each
+            entry), a list of UnitSet (needs named parameters) or None (not regularised).
+        target_group_sparsity: None for the regulariser; a share K/n above 0 and up to 1 for the
+            constraint that K groups are zero: the z-step then zeroes the floor(share * n) groups
+            of smallest norm of x + u, ties by position.
+        base: ``"sgd"``, ``"adam"`` or ``"adamw"``, fed with the gradient of the augmented
+            Lagrangian.
         momentum: Of the base ``"sgd"``, 0 <= momentum < 1.
         betas: Of Adam.
         eps: Of Adam, > 0.
         weight_decay: l2 penalty in the gradient, or decoupled for ``"adamw"``.
-        fused: None uses one-pass CPU kernels for the z-step of large models, True demands them, False uses torch operations.
+        fused: None uses one-pass CPU kernels for the z-step of large models, True demands them,
+            False uses torch operations.
         maximize: Must be False.
 
     Raises:
         ConfigError: An option is unknown or out of range, or no group is regularised.
 
-    Source: Chen, "Sparse Optimizer" and "Sparsity Inducing Optimization Problem" (the constraint with K); the formulas are the
+    Source: Chen, "Sparse Optimizer" and "Sparsity Inducing Optimization Problem" (the constraint
+    with K); the formulas are the
         standard scaled form, which the slides do not print.
     """
 
@@ -69,8 +83,18 @@ class ADMM(Optimizer):
     ) -> None:
         self.unit_groups = UnitGroups(units)
         common = {"lr": lr, "lmbda": lmbda, "fused": fused, "maximize": maximize, **STATE}
-        base_options = {"base": base, "momentum": momentum, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        split = {"rho": rho, "inner_steps": inner_steps, "target_group_sparsity": target_group_sparsity}
+        base_options = {
+            "base": base,
+            "momentum": momentum,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+        }
+        split = {
+            "rho": rho,
+            "inner_steps": inner_steps,
+            "target_group_sparsity": target_group_sparsity,
+        }
         residuals = {"primal_square": 0.0, "dual_square": 0.0}
         super().__init__(listed(params), {**common, **base_options, **split, **residuals})
         self.unit_groups.require_any()
@@ -121,10 +145,13 @@ class ADMM(Optimizer):
     def consensus(self) -> dict[str, Tensor]:
         """Return a copy of every regularised parameter, masked by the groups in which z is not zero.
 
-        Keys are the names of the parameters, or ``"<param group>.<position>"`` for parameters without names.
+        Keys are the names of the parameters, or ``"<param group>.<position>"`` for parameters
+        without names.
         """
         found = {}
-        for number, (group, layout) in enumerate(zip(self.param_groups, self.unit_groups.layouts, strict=True)):
+        for number, (group, layout) in enumerate(
+            zip(self.param_groups, self.unit_groups.layouts, strict=True)
+        ):
             plan = layout.plan(group["params"])
             copies = [group["params"][i].detach().clone() for i in plan.covered]
             self._mask(group, layout, copies)
@@ -136,7 +163,9 @@ class ADMM(Optimizer):
     def project_(self) -> None:
         """Zero, in the model itself, the groups in which z is zero."""
         for group, layout in zip(self.param_groups, self.unit_groups.layouts, strict=True):
-            self._mask(group, layout, [group["params"][i] for i in layout.plan(group["params"]).covered])
+            self._mask(
+                group, layout, [group["params"][i] for i in layout.plan(group["params"]).covered]
+            )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue exactly where the saved state stopped, z and u included.
@@ -151,9 +180,14 @@ class ADMM(Optimizer):
         return {**super().__getstate__(), "unit_groups": self.unit_groups}
 
     def _x_step(self, group: dict[str, Any], work: Work) -> None:
-        pulls = [x - z + u for x, (z, u) in ((x, self._copies(x)) for x in work.params[: work.split])]
+        pulls = [
+            x - z + u for x, (z, u) in ((x, self._copies(x)) for x in work.params[: work.split])
+        ]
         clear_outside(work.plan, pulls)
-        pulled = [g.add(pull, alpha=float(group["rho"])) for g, pull in zip(work.gradients, pulls, strict=False)]
+        pulled = [
+            g.add(pull, alpha=float(group["rho"]))
+            for g, pull in zip(work.gradients, pulls, strict=False)
+        ]
         gradients = pulled + work.gradients[work.split :]
         move = work.grouped(direction(group, self.state, work.params, gradients), group)
         if move.xs:
@@ -170,7 +204,9 @@ class ADMM(Optimizer):
         for gap, (_, u) in zip(gaps, copies, strict=True):
             u.add_(gap)
         group["primal_square"] = _square_sum(gaps)
-        group["dual_square"] = rho**2 * _square_sum([z - old for old, (z, _) in zip(before, copies, strict=True)])
+        group["dual_square"] = rho**2 * _square_sum(
+            [z - old for old, (z, _) in zip(before, copies, strict=True)]
+        )
 
     def _shrink(self, group: Mapping[str, Any], work: Work, zs: list[Tensor], rho: float) -> None:
         target = group["target_group_sparsity"]
@@ -198,7 +234,11 @@ class ADMM(Optimizer):
         options.choice("variable of ADMM", of, ("x", "z"))
         if of == "x":
             return Tensor.detach
-        return lambda param: align(self.state[param]["z"], param) if "z" in self.state.get(param, {}) else param.detach()
+        return lambda param: (
+            align(self.state[param]["z"], param)
+            if "z" in self.state.get(param, {})
+            else param.detach()
+        )
 
     def _check(self, group: Mapping[str, Any]) -> None:
         options.check_common(group, self.defaults)

@@ -33,14 +33,19 @@ class Work:
         """Return the move of the tensors that hold groups, after carrying out the plain step of the others."""
         lr = float(group["lr"])
         if self.split < len(self.params):
-            torch._foreach_add_(self.params[self.split :], list(directions[self.split :]), alpha=-lr)
-        return Move(self.plan, self.params[: self.split], directions[: self.split], lr, group["fused"])
+            torch._foreach_add_(
+                self.params[self.split :], list(directions[self.split :]), alpha=-lr
+            )
+        return Move(
+            self.plan, self.params[: self.split], directions[: self.split], lr, group["fused"]
+        )
 
 
 def gather(group: Mapping[str, Any], layout: Layout) -> Work | None:
     """Collect parameters and gradients of a param group; None when nothing has a gradient.
 
-    A parameter without a gradient is left alone, unless a unit joins it to one that has a gradient: then its gradient is zero.
+    A parameter without a gradient is left alone, unless a unit joins it to one that has a
+    gradient: then its gradient is zero.
 
     Raises:
         ConfigError: A gradient is sparse.
@@ -65,7 +70,9 @@ def align(tensor: Tensor, param: Tensor) -> Tensor:
     return tensor if same else torch.empty_like(param).copy_(tensor)
 
 
-def direction(group: Mapping[str, Any], state: State, params: Sequence[Tensor], gradients: list[Tensor]) -> list[Tensor]:
+def direction(
+    group: Mapping[str, Any], state: State, params: Sequence[Tensor], gradients: list[Tensor]
+) -> list[Tensor]:
     """Return the direction of the base optimiser for each parameter and update its moments.
 
     Args:
@@ -74,13 +81,18 @@ def direction(group: Mapping[str, Any], state: State, params: Sequence[Tensor], 
         params: Parameters, unchanged.
         gradients: Their gradients, unchanged.
 
-    Source: the update rules of torch.optim.SGD, Adam and AdamW, whose step is ``x - lr * direction``.
+    Source: the update rules of torch.optim.SGD, Adam and AdamW, whose step is ``x - lr *
+    direction``.
     """
     decay = group["weight_decay"]
     if decay and group["base"] != "adamw":
         gradients = list(torch._foreach_add(gradients, list(params), alpha=decay))
     if group["base"] == "sgd":
-        return _momentum(state, params, gradients, group["momentum"]) if group["momentum"] else gradients
+        return (
+            _momentum(state, params, gradients, group["momentum"])
+            if group["momentum"]
+            else gradients
+        )
     found = _adam(state, params, gradients, group["betas"], group["eps"])
     if decay and group["base"] == "adamw":
         torch._foreach_add_(found, list(params), alpha=decay)
@@ -99,18 +111,28 @@ def _gradient(param: Tensor, gradient: Tensor | None) -> Tensor:
     if gradient is None:
         return torch.zeros_like(param)
     if gradient.is_sparse:
-        raise ConfigError("expected dense gradients, got a sparse one; build the embedding with sparse=False")
+        raise ConfigError(
+            "expected dense gradients, got a sparse one; build the embedding with sparse=False"
+        )
     return align(gradient, param)
 
 
-def _momentum(state: State, params: Sequence[Tensor], gradients: list[Tensor], factor: float) -> list[Tensor]:
+def _momentum(
+    state: State, params: Sequence[Tensor], gradients: list[Tensor], factor: float
+) -> list[Tensor]:
     buffers = [moment(state, param, "momentum_buffer") for param in params]
     torch._foreach_mul_(buffers, factor)
     torch._foreach_add_(buffers, gradients)
     return buffers
 
 
-def _adam(state: State, params: Sequence[Tensor], gradients: list[Tensor], betas: Sequence[float], eps: float) -> list[Tensor]:
+def _adam(
+    state: State,
+    params: Sequence[Tensor],
+    gradients: list[Tensor],
+    betas: Sequence[float],
+    eps: float,
+) -> list[Tensor]:
     first = [moment(state, param, "exp_avg") for param in params]
     second = [moment(state, param, "exp_avg_sq") for param in params]
     ages = []

@@ -20,7 +20,8 @@ Groups = list[dict[str, Any]]
 Pick = Callable[[Tensor], Tensor]
 
 
-# Of every param group: its norm unless it names another, the steps it has taken and the number of its groups.
+# Of every param group: its norm unless it names another, the steps it has taken and the number of
+# its groups.
 STATE = {"norm": "group", "steps": 0, "groups": 0}
 
 
@@ -31,10 +32,15 @@ def listed(params: Iterable[Any]) -> list[Any]:
         ConfigError: It is a single tensor or empty.
     """
     if isinstance(params, Tensor):
-        raise ConfigError("expected an iterable of parameters, got one tensor; pass [tensor] or model.named_parameters()")
+        raise ConfigError(
+            "expected an iterable of parameters, got one tensor; pass [tensor] or "
+            "model.named_parameters()"
+        )
     found = list(params)
     if not found:
-        raise ConfigError("expected at least one parameter, got none; pass model.named_parameters()")
+        raise ConfigError(
+            "expected at least one parameter, got none; pass model.named_parameters()"
+        )
     return found
 
 
@@ -58,7 +64,11 @@ class UnitGroups:
         self.layouts: list[Layout] = []
 
     def add(
-        self, optimizer: Optimizer, append: Callable[[dict], None], param_group: dict[str, Any], check: Callable[[Mapping], None]
+        self,
+        optimizer: Optimizer,
+        append: Callable[[dict], None],
+        param_group: dict[str, Any],
+        check: Callable[[Mapping], None],
     ) -> None:
         """Check a param group, append it and lay out its groups; after an error the optimiser is as it was.
 
@@ -91,7 +101,10 @@ class UnitGroups:
             ConfigError: No param group has groups.
         """
         if not sum(layout.size for layout in self.layouts):
-            raise ConfigError("expected at least one regularised group, got 0; give units='rows' or units=model.unit_sets()")
+            raise ConfigError(
+                "expected at least one regularised group, got 0; give units='rows' or "
+                "units=model.unit_sets()"
+            )
 
     def zero_counts(self, param_groups: Groups, pick: Pick = Tensor.detach) -> list[int]:
         """Count the groups of each param group whose entries are all exactly zero.
@@ -109,7 +122,9 @@ class UnitGroups:
 
     def sparsity(self, param_groups: Groups, pick: Pick = Tensor.detach) -> float:
         """Return the share of groups that are exactly zero, 0..1."""
-        return sum(self.zero_counts(param_groups, pick)) / max(1, sum(layout.size for layout in self.layouts))
+        return sum(self.zero_counts(param_groups, pick)) / max(
+            1, sum(layout.size for layout in self.layouts)
+        )
 
     @torch.no_grad()
     def entry_sparsity(self, param_groups: Groups, pick: Pick = Tensor.detach) -> float:
@@ -130,11 +145,15 @@ class UnitGroups:
             tensors = [pick(group["params"][i]) for i in plan.covered]
             if tensors:
                 sizes = absolute_sums if group["norm"] == "l1" else group_norms
-                total += float(group["lmbda"]) * float(sizes(plan, tensors).to(torch.float64).sum())
+                total += float(group["lmbda"]) * float(
+                    sizes(plan, tensors).to(torch.float64).sum()
+                )
         return total
 
 
-def check_state(optimizer: Optimizer, state_dict: Mapping[str, Any], check: Callable[[Mapping], None]) -> None:
+def check_state(
+    optimizer: Optimizer, state_dict: Mapping[str, Any], check: Callable[[Mapping], None]
+) -> None:
     """Refuse a state that does not belong to this optimiser before any of it is taken over.
 
     Args:
@@ -143,38 +162,55 @@ def check_state(optimizer: Optimizer, state_dict: Mapping[str, Any], check: Call
         check: Raises when an option is wrong.
 
     Raises:
-        CheckpointError: Options are missing, or the number of param groups, parameters or groups, or the shape of a moment
-            differs.
+        CheckpointError: Options are missing, or the number of param groups, parameters or groups,
+            or the shape of a moment differs.
         ConfigError: An option in the state is out of range.
     """
     saved, ours = state_dict["param_groups"], optimizer.param_groups
     if len(saved) != len(ours):
-        raise CheckpointError(f"expected a state of {len(ours)} param groups, got {len(saved)}; build the optimiser as it was saved")
+        raise CheckpointError(
+            f"expected a state of {len(ours)} param groups, got {len(saved)}; build the "
+            f"optimiser as it was saved"
+        )
     for there, here in zip(saved, ours, strict=True):
         # torch adds this default of its own accord when an optimiser is copied or loads a state.
         missing = sorted(set(optimizer.defaults) - set(there) - {"differentiable"})
         if missing:
             kind = type(optimizer).__name__
-            raise CheckpointError(f"expected a state of {kind}, got one without {', '.join(missing)}; load it into the class that saved it")
+            raise CheckpointError(
+                f"expected a state of {kind}, got one without {', '.join(missing)}; load it "
+                f"into the class that saved it"
+            )
         for what, theirs, mine in (
             ("parameters", len(there["params"]), len(here["params"])),
             ("groups", there["groups"], here["groups"]),
         ):
             if theirs != mine:
-                raise CheckpointError(f"expected a state of {mine} {what} in a param group, got {theirs}; rebuild model and units as saved")
+                raise CheckpointError(
+                    f"expected a state of {mine} {what} in a param group, got {theirs}; rebuild "
+                    f"model and units as saved"
+                )
         check({key: value for key, value in there.items() if key != "units"})
         _check_shapes(state_dict["state"], there["params"], here["params"])
 
 
-def _check_shapes(state: Mapping[Any, Mapping[str, Any]], keys: Sequence[Any], params: Sequence[Tensor]) -> None:
+def _check_shapes(
+    state: Mapping[Any, Mapping[str, Any]], keys: Sequence[Any], params: Sequence[Tensor]
+) -> None:
     for key, param in zip(keys, params, strict=True):
         for name, value in state.get(key, {}).items():
             if isinstance(value, Tensor) and value.shape != param.shape:
                 given, wanted = tuple(value.shape), tuple(param.shape)
-                raise CheckpointError(f"expected {name} of shape {wanted}, got {given}; slice the state with sliced_state after a trim")
+                raise CheckpointError(
+                    f"expected {name} of shape {wanted}, got {given}; slice the state with "
+                    f"sliced_state after a trim"
+                )
 
 
 def _check_floating(params: Sequence[Tensor]) -> None:
     for param in params:
         if not param.is_floating_point():
-            raise ConfigError(f"expected real floating-point parameters, got one of {param.dtype}; leave it out of the optimiser")
+            raise ConfigError(
+                f"expected real floating-point parameters, got one of {param.dtype}; leave it "
+                f"out of the optimiser"
+            )

@@ -1,7 +1,8 @@
 """What one step does to all groups at once: proximal, half-space, sub-gradient and orthant steps, in place.
 
-Every step takes the direction ``d`` that the base optimiser would follow (see directions.py). Large CPU models go through
-kernels.py, everything else through plain torch operations that run on any device; both compute the same formulas.
+Every step takes the direction ``d`` that the base optimiser would follow (see directions.py).
+Large CPU models go through kernels.py, everything else through plain torch operations that run on
+any device; both compute the same formulas.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class Move:
         xs: Parameters that hold groups, changed in place.
         ds: Direction of each, with the same memory order.
         lr: Learning rate.
-        fused: True demands the compiled kernels, False forbids them, None leaves the choice to the size; the sub-gradient step
-            has none.
+        fused: True demands the compiled kernels, False forbids them, None leaves the choice to the
+            size; the sub-gradient step has none.
     """
 
     plan: Plan
@@ -49,7 +50,9 @@ def group_norms(plan: Plan, tensors: Sequence[Tensor]) -> Tensor:
 
 def absolute_sums(plan: Plan, tensors: Sequence[Tensor]) -> Tensor:
     """Return the l1 norm of every group, shape (size,)."""
-    return plan.per_group(torch.cat([row.abs().sum(dim=1, dtype=plan.dtype) for row in plan.rows(tensors)]))
+    return plan.per_group(
+        torch.cat([row.abs().sum(dim=1, dtype=plan.dtype) for row in plan.rows(tensors)])
+    )
 
 
 def clear_outside(plan: Plan, tensors: Sequence[Tensor]) -> None:
@@ -75,9 +78,11 @@ def prox_step(move: Move, threshold: float, limit: int | None = None) -> None:
     Args:
         move: The tensors.
         threshold: t, the learning rate times lambda.
-        limit: Largest number of zero groups after the step; groups beyond it, those of largest norm, take the plain step.
+        limit: Largest number of zero groups after the step; groups beyond it, those of largest
+            norm, take the plain step.
 
-    Source: Chen, "Choices of r(x)" and "Why existing stochastic optimizers failed"; the limit is an addition.
+    Source: Chen, "Choices of r(x)" and "Why existing stochastic optimizers failed"; the limit is
+    an addition.
     """
     plan = move.plan
     kernels = _kernels(move)
@@ -100,19 +105,23 @@ def prox_step(move: Move, threshold: float, limit: int | None = None) -> None:
     _clear(plan, xs, dead)
 
 
-def half_space_step(move: Move, lmbda: float, epsilon: float, guard: float, limit: int | None = None) -> None:
+def half_space_step(
+    move: Move, lmbda: float, epsilon: float, guard: float, limit: int | None = None
+) -> None:
     """Step every non-zero group and zero those that leave their half-space ``<x+, x> >= epsilon ||x||^2``.
 
     Args:
         move: The tensors.
-        lmbda: Weight of the group norm, whose sub-gradient ``x_g / (||x_g|| + guard)`` joins the direction.
-        epsilon: Share of ``||x||^2`` below which a step counts as leaving; 0 is the plain half-space.
+        lmbda: Weight of the group norm, whose sub-gradient ``x_g / (||x_g|| + guard)`` joins the
+            direction.
+        epsilon: Share of ``||x||^2`` below which a step counts as leaving; 0 is the plain
+            half-space.
         guard: Added to the norm in the sub-gradient.
-        limit: Largest number of zero groups after the step; candidates of smallest ``<x+, x> / ||x||^2`` come first, ties by
-            position.
+        limit: Largest number of zero groups after the step; candidates of smallest ``<x+, x> /
+            ||x||^2`` come first, ties by position.
 
-    Source: Chen et al., "Half-Space Proximal Stochastic Gradient Method" (arXiv 2009.12078), half-space step; the limit is an
-    addition.
+    Source: Chen et al., "Half-Space Proximal Stochastic Gradient Method" (arXiv 2009.12078),
+    half-space step; the limit is an addition.
     """
     plan = move.plan
     kernels = _kernels(move)
@@ -120,7 +129,9 @@ def half_space_step(move: Move, lmbda: float, epsilon: float, guard: float, limi
         allowed = plan.all_allowed
         if limit is not None:
             squares, products, _ = _kernel_sums(kernels, move)
-            allowed = _half_space_verdict(squares, products, move.lr, lmbda, epsilon, guard, limit)[1].numpy()
+            allowed = _half_space_verdict(
+                squares, products, move.lr, lmbda, epsilon, guard, limit
+            )[1].numpy()
         _launch(kernels.half_space, move, allowed, move.lr, lmbda, epsilon, guard)
         return
     xs, ds = plan.rows(move.xs), plan.rows(move.ds)
@@ -139,7 +150,9 @@ def subgradient_step(move: Move, lmbda: float, guard: float) -> None:
     _pulled_step(plan, xs, ds, move.lr, _weight(_squares(plan, xs).sqrt(), lmbda, guard), None)
 
 
-def penalised(plan: Plan, xs: Sequence[Tensor], gradients: Sequence[Tensor], lmbda: float, guard: float) -> list[Tensor]:
+def penalised(
+    plan: Plan, xs: Sequence[Tensor], gradients: Sequence[Tensor], lmbda: float, guard: float
+) -> list[Tensor]:
     """Return gradients plus lambda times the sub-gradient of the group norms, 0 for zero groups."""
     rows = plan.rows(xs)
     weight = _weight(_squares(plan, rows).sqrt(), lmbda, guard)
@@ -159,7 +172,9 @@ def prox_l1_step(move: Move, threshold: float) -> None:
     if kernels:
         _launch(kernels.prox_l1, move, plan.size, move.lr, threshold)
         return
-    bounds = plan.per_row(torch.full((plan.size,), threshold, dtype=plan.dtype, device=plan.owners.device), 0.0)
+    bounds = plan.per_row(
+        torch.full((plan.size,), threshold, dtype=plan.dtype, device=plan.owners.device), 0.0
+    )
     for x, d, bound in zip(plan.rows(move.xs), plan.rows(move.ds), bounds, strict=True):
         x.sub_(d, alpha=move.lr)
         x.sub_(x.clamp(-bound, bound))
@@ -168,7 +183,8 @@ def prox_l1_step(move: Move, threshold: float) -> None:
 def orthant_step(move: Move, lmbda: float) -> None:
     """Step every non-zero entry on its side of zero; entries that would cross, and entries at zero, are zero.
 
-    Source: Chen et al., "Orthant Based Proximal Stochastic Gradient Method" (arXiv 2004.03639), orthant step.
+    Source: Chen et al., "Orthant Based Proximal Stochastic Gradient Method" (arXiv 2004.03639),
+    orthant step.
     """
     plan = move.plan
     kernels = _kernels(move)
@@ -194,7 +210,10 @@ def smallest_groups(norms: Tensor, count: int) -> Tensor:
 def _kernels(move: Move) -> ModuleType | None:
     able = move.plan.compiled
     if move.fused and not able:
-        raise ConfigError("expected float32 or float64 CPU parameters of one type with fused=True, got others; leave fused at None")
+        raise ConfigError(
+            "expected float32 or float64 CPU parameters of one type with fused=True, got "
+            "others; leave fused at None"
+        )
     if not able or not (move.plan.entries >= _LARGE if move.fused is None else move.fused):
         return None
     from audioprune.optim import kernels
@@ -207,7 +226,8 @@ def _launch(kernel: Any, move: Move, *arguments: Any) -> None:
     ds = np.array([d.data_ptr() for d in move.ds], np.int64)
     like = np.empty(1, np.float64 if move.plan.dtype == torch.float64 else np.float32)
     kernel(xs, ds, *move.plan.runs, like, *arguments)
-    # Writes through an address are unseen by autograd, which must refuse a later backward pass through old values.
+    # Writes through an address are unseen by autograd, which must refuse a later backward pass
+    # through old values.
     torch.autograd.graph.increment_version(move.xs)
 
 
@@ -218,7 +238,13 @@ def _kernel_sums(kernels: ModuleType, move: Move) -> tuple[Tensor, Tensor, Tenso
 
 
 def _half_space_verdict(
-    squares: Tensor, products: Tensor, lr: float, lmbda: float, epsilon: float, guard: float, limit: int | None
+    squares: Tensor,
+    products: Tensor,
+    lr: float,
+    lmbda: float,
+    epsilon: float,
+    guard: float,
+    limit: int | None,
 ) -> tuple[Tensor, Tensor]:
     """Return the weight of x in the sub-gradient of each group and which groups the step projects to zero."""
     alive = squares > 0
@@ -250,7 +276,10 @@ def _scratch(rows: Sequence[Tensor]) -> list[Tensor]:
     longest: dict[torch.dtype, int] = {}
     for row in rows:
         longest[row.dtype] = max(longest.get(row.dtype, 0), row.numel())
-    memory = {dtype: torch.empty(length, dtype=dtype, device=rows[0].device) for dtype, length in longest.items()}
+    memory = {
+        dtype: torch.empty(length, dtype=dtype, device=rows[0].device)
+        for dtype, length in longest.items()
+    }
     kinds = {(row.shape, row.dtype) for row in rows}
     views = {(shape, dtype): memory[dtype][: shape.numel()].view(shape) for shape, dtype in kinds}
     return [views[row.shape, row.dtype] for row in rows]
@@ -261,7 +290,9 @@ def _squares(plan: Plan, rows: Iterable[Tensor]) -> Tensor:
     return plan.per_group(torch.cat(norms).square_())
 
 
-def _squares_and_products(plan: Plan, xs: Sequence[Tensor], ds: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def _squares_and_products(
+    plan: Plan, xs: Sequence[Tensor], ds: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
     """Return ||x||^2 and <x, d> of every group; each block is read from memory once for both."""
     norms, products = [], []
     for x, d, h in zip(xs, ds, _scratch(xs), strict=True):
@@ -270,7 +301,14 @@ def _squares_and_products(plan: Plan, xs: Sequence[Tensor], ds: Sequence[Tensor]
     return plan.per_group(torch.cat(norms).square_()), plan.per_group(torch.cat(products))
 
 
-def _pulled_step(plan: Plan, xs: Sequence[Tensor], ds: Sequence[Tensor], lr: float, weight: Tensor, dead: Tensor | None) -> None:
+def _pulled_step(
+    plan: Plan,
+    xs: Sequence[Tensor],
+    ds: Sequence[Tensor],
+    lr: float,
+    weight: Tensor,
+    dead: Tensor | None,
+) -> None:
     """Carry out x - lr (d + weight x), rounded once, so that a pull far below one ulp of x still acts on average."""
     for x, d, part, h in zip(xs, ds, plan.per_row(weight, 0.0), _scratch(xs), strict=True):
         x.sub_(torch.addcmul(d, x, part, out=h), alpha=lr)

@@ -13,7 +13,13 @@ from audioprune.errors import ConfigError
 from audioprune.optim import options
 from audioprune.optim.directions import Work, direction, gather
 from audioprune.optim.group_state import STATE, UnitGroups, check_state, evaluate, listed
-from audioprune.optim.group_steps import Move, half_space_step, penalised, prox_step, subgradient_step
+from audioprune.optim.group_steps import (
+    Move,
+    half_space_step,
+    penalised,
+    prox_step,
+    subgradient_step,
+)
 from audioprune.optim.groups import Units, alive_groups
 
 # The released code adds this to every group norm; the published method has no such guard.
@@ -23,41 +29,49 @@ _RELEASED_GUARD = 1e-6
 class HSPG(Optimizer):
     """Proximal steps first, then half-space steps that zero a group as soon as a step turns it back past its half-space.
 
-    In the half-space stage a group that is not zero moves to ``x+ = x - lr (d + lmbda x / ||x||)``; it becomes zero, for good, when
-    ``<x+, x> < epsilon ||x||^2``. With ``epsilon=0`` that is a step through the origin's plane. The closer ``epsilon`` is to 1, the
-    shorter a step suffices; close to 1 nearly every group that shrinks at all is zeroed within a few steps and the network
-    collapses (a small network lost all its filters at 0.98), so raise it in small steps and watch the loss, or set
-    ``target_group_sparsity``.
+    In the half-space stage a group that is not zero moves to ``x+ = x - lr (d + lmbda x /
+    ||x||)``; it becomes zero, for good, when ``<x+, x> < epsilon ||x||^2``. With ``epsilon=0``
+    that is a step through the origin's plane. The closer ``epsilon`` is to 1, the shorter a step
+    suffices; close to 1 nearly every group that shrinks at all is zeroed within a few steps and
+    the network collapses (a small network lost all its filters at 0.98), so raise it in small
+    steps and watch the loss, or set ``target_group_sparsity``.
 
     Args:
-        params: Parameters, named parameters or param groups; a param group may override every option and carry ``units``.
+        params: Parameters, named parameters or param groups; a param group may override every
+            option and carry ``units``.
         lr: Learning rate, >= 0.
         lmbda: Weight of the sum of group norms, >= 0.
-        units: Groups of param groups that name none: ``"rows"`` (along axis 0; of a vector each entry), a list of UnitSet
-            (needs named parameters) or None (not regularised).
+        units: Groups of param groups that name none: ``"rows"`` (along axis 0; of a vector each
+            entry), a list of UnitSet (needs named parameters) or None (not regularised).
         epsilon: Size of the projection region, 0 <= epsilon < 1.
-        prox_steps: Steps before the half-space stage; inf never leaves the first stage. A param group that is added later counts
-            its own steps.
-        first_stage: ``"prox"`` as published; ``"subgradient"`` is the authors' released code, which takes sub-gradient steps, so
-            that nothing is zero before the half-space stage, and adds 1e-6 to the norms of both stages.
-        base: ``"sgd"`` as published, ``"adam"`` or ``"adamw"``. Thresholds stay ``lr * lmbda`` for all of them.
+        prox_steps: Steps before the half-space stage; inf never leaves the first stage. A param
+            group that is added later counts its own steps.
+        first_stage: ``"prox"`` as published; ``"subgradient"`` is the authors' released code,
+            which takes sub-gradient steps, so that nothing is zero before the half-space stage,
+            and adds 1e-6 to the norms of both stages.
+        base: ``"sgd"`` as published, ``"adam"`` or ``"adamw"``. Thresholds stay ``lr * lmbda`` for
+            all of them.
         momentum: Of the base ``"sgd"``, 0 <= momentum < 1.
         betas: Of Adam.
         eps: Of Adam, > 0.
         weight_decay: l2 penalty in the gradient, or decoupled for ``"adamw"``.
-        regularizer_inside_moments: True adds the sub-gradient of the regulariser to the gradient before the moments (as the
-            released code does; for Adam the scale of ``lmbda`` is then largely normalised away), False adds it to the
-            direction, so that the shrink budget is ``lmbda`` times the sum of learning rates. A proximal step is never inside.
-        target_group_sparsity: Cap on the share of zero groups of a param group, above 0 and up to 1: no step zeroes more than
-            ``floor(cap * n) - zeros before`` of its n groups, smallest ``<x+, x> / ||x||^2`` first; the groups left over
-            take the plain step. Groups that are kept stay regularised when the cap is reached.
-        fused: None uses one-pass CPU kernels for large models, True demands them, False uses plain torch operations.
+        regularizer_inside_moments: True adds the sub-gradient of the regulariser to the gradient
+            before the moments (as the released code does; for Adam the scale of ``lmbda`` is then
+            largely normalised away), False adds it to the direction, so that the shrink budget is
+            ``lmbda`` times the sum of learning rates. A proximal step is never inside.
+        target_group_sparsity: Cap on the share of zero groups of a param group, above 0 and up to
+            1: no step zeroes more than ``floor(cap * n) - zeros before`` of its n groups, smallest
+            ``<x+, x> / ||x||^2`` first; the groups left over take the plain step. Groups that are
+            kept stay regularised when the cap is reached.
+        fused: None uses one-pass CPU kernels for large models, True demands them, False uses plain
+            torch operations.
         maximize: Must be False.
 
     Raises:
         ConfigError: An option is unknown or out of range, or no group is regularised.
 
-    Source: Chen, "HSPG"; Chen et al., "Half-Space Proximal Stochastic Gradient Method" (arXiv 2009.12078). The other bases and the
+    Source: Chen, "HSPG"; Chen et al., "Half-Space Proximal Stochastic Gradient Method" (arXiv
+    2009.12078). The other bases and the
         cap are additions; the released code zeroes random groups beyond its cap.
     """
 
@@ -83,9 +97,18 @@ class HSPG(Optimizer):
     ) -> None:
         self.unit_groups = UnitGroups(units)
         common = {"lr": lr, "lmbda": lmbda, "fused": fused, "maximize": maximize, **STATE}
-        base_options = {"base": base, "momentum": momentum, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        base_options = {
+            "base": base,
+            "momentum": momentum,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+        }
         stages = {"epsilon": epsilon, "prox_steps": prox_steps, "first_stage": first_stage}
-        extras = {"regularizer_inside_moments": regularizer_inside_moments, "target_group_sparsity": target_group_sparsity}
+        extras = {
+            "regularizer_inside_moments": regularizer_inside_moments,
+            "target_group_sparsity": target_group_sparsity,
+        }
         super().__init__(listed(params), {**common, **base_options, **stages, **extras})
         self.unit_groups.require_any()
 
@@ -107,7 +130,8 @@ class HSPG(Optimizer):
         """Carry out one step and return the loss of the closure, if one is given.
 
         Raises:
-            ConfigError: The very first step would be a half-space step, and groups that are zero would be frozen by it.
+            ConfigError: The very first step would be a half-space step, and groups that are zero
+                would be frozen by it.
         """
         loss = evaluate(closure)
         for group, layout in zip(self.param_groups, self.unit_groups.layouts, strict=True):
@@ -148,7 +172,9 @@ class HSPG(Optimizer):
         lmbda, gradients, stage = float(group["lmbda"]), work.gradients, _stage(group)
         guard = _RELEASED_GUARD if group["first_stage"] == "subgradient" else 0.0
         if group["regularizer_inside_moments"] and stage != "prox" and work.split:
-            inner = penalised(work.plan, work.params[: work.split], gradients[: work.split], lmbda, guard)
+            inner = penalised(
+                work.plan, work.params[: work.split], gradients[: work.split], lmbda, guard
+            )
             gradients, lmbda = inner + gradients[work.split :], 0.0
         move = work.grouped(direction(group, self.state, work.params, gradients), group)
         if move.xs:
@@ -174,7 +200,9 @@ def _limit(group: Mapping[str, Any], work: Work) -> int | None:
     return None if cap is None else math.floor(cap * work.plan.size + 1e-9)
 
 
-def _take(stage: str, move: Move, lmbda: float, epsilon: float, guard: float, limit: int | None) -> None:
+def _take(
+    stage: str, move: Move, lmbda: float, epsilon: float, guard: float, limit: int | None
+) -> None:
     if stage == "prox":
         prox_step(move, move.lr * lmbda, limit)
     elif stage == "subgradient":
@@ -189,6 +217,7 @@ def _refuse_frozen_start(group: Mapping[str, Any], work: Work) -> None:
     zeros = work.plan.size - int(alive_groups(work.plan, work.params[: work.split]).sum())
     if zeros:
         raise ConfigError(
-            f"expected no zero group at the start with prox_steps=0, got {zeros} of {work.plan.size}, which would stay zero for good; "
+            f"expected no zero group at the start with prox_steps=0, got {zeros} of "
+            f"{work.plan.size}, which would stay zero for good; "
             "set prox_steps >= 1 or leave their parameters out of the units"
         )

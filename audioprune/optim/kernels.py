@@ -1,7 +1,8 @@
 """One-pass CPU kernels over groups: each group is read once from memory, judged while it is in the cache, and written once.
 
-Tensors arrive as addresses, because a group may lie in any number of tensors; the caller keeps them alive, dense and of one
-dtype. Importing this module compiles, so steps.py imports it only when a model is large enough.
+Tensors arrive as addresses, because a group may lie in any number of tensors; the caller keeps
+them alive, dense and of one dtype. Importing this module compiles, so steps.py imports it only
+when a model is large enough.
 """
 
 from __future__ import annotations
@@ -130,7 +131,9 @@ def _step_outside(xs, ds, first, last, tensor, start, length, like, lr):
     """Carry out the plain step on the runs of no group."""
     for k in range(first, last):
         t = tensor[k]
-        _move(_run(xs[t], start[k], length[k], like), _run(ds[t], start[k], length[k], like), lr, 0.0)
+        _move(
+            _run(xs[t], start[k], length[k], like), _run(ds[t], start[k], length[k], like), lr, 0.0
+        )
 
 
 @_compiled()
@@ -142,12 +145,20 @@ def prox(xs, ds, offsets, tensor, start, length, like, allowed, lr, threshold):
         last = offsets[g + 1]
         if last == first + 1 and length[first] == 1:
             t = tensor[first]
-            _prox_entry(_run(xs[t], start[first], 1, like), _run(ds[t], start[first], 1, like), allowed[g], lr, threshold)
+            _prox_entry(
+                _run(xs[t], start[first], 1, like),
+                _run(ds[t], start[first], 1, like),
+                allowed[g],
+                lr,
+                threshold,
+            )
             continue
         total = 0.0
         for k in range(first, last):
             t = tensor[k]
-            total += _moved_squares(_run(xs[t], start[k], length[k], like), _run(ds[t], start[k], length[k], like), lr)
+            total += _moved_squares(
+                _run(xs[t], start[k], length[k], like), _run(ds[t], start[k], length[k], like), lr
+            )
         norm = np.sqrt(total)
         if norm <= threshold and allowed[g]:
             _clear(xs, first, last, tensor, start, length, like)
@@ -155,7 +166,12 @@ def prox(xs, ds, offsets, tensor, start, length, like, allowed, lr, threshold):
         pull = 0.0 if norm <= threshold else threshold / norm
         for k in range(first, last):
             t = tensor[k]
-            _move_then_shrink(_run(xs[t], start[k], length[k], like), _run(ds[t], start[k], length[k], like), lr, pull)
+            _move_then_shrink(
+                _run(xs[t], start[k], length[k], like),
+                _run(ds[t], start[k], length[k], like),
+                lr,
+                pull,
+            )
     _step_outside(xs, ds, offsets[count], offsets[count + 1], tensor, start, length, like, lr)
 
 
@@ -168,13 +184,23 @@ def half_space(xs, ds, offsets, tensor, start, length, like, allowed, lr, lmbda,
         last = offsets[g + 1]
         if last == first + 1 and length[first] == 1:
             t = tensor[first]
-            _half_space_entry(_run(xs[t], start[first], 1, like), _run(ds[t], start[first], 1, like), allowed[g], lr, lmbda, epsilon, guard)
+            _half_space_entry(
+                _run(xs[t], start[first], 1, like),
+                _run(ds[t], start[first], 1, like),
+                allowed[g],
+                lr,
+                lmbda,
+                epsilon,
+                guard,
+            )
             continue
         squares = 0.0
         product = 0.0
         for k in range(first, last):
             t = tensor[k]
-            part, along = _squares_and_product(_run(xs[t], start[k], length[k], like), _run(ds[t], start[k], length[k], like))
+            part, along = _squares_and_product(
+                _run(xs[t], start[k], length[k], like), _run(ds[t], start[k], length[k], like)
+            )
             squares += part
             product += along
         if squares == 0.0:
@@ -185,7 +211,12 @@ def half_space(xs, ds, offsets, tensor, start, length, like, allowed, lr, lmbda,
             continue
         for k in range(first, last):
             t = tensor[k]
-            _move(_run(xs[t], start[k], length[k], like), _run(ds[t], start[k], length[k], like), lr, pull)
+            _move(
+                _run(xs[t], start[k], length[k], like),
+                _run(ds[t], start[k], length[k], like),
+                lr,
+                pull,
+            )
     _step_outside(xs, ds, offsets[count], offsets[count + 1], tensor, start, length, like, lr)
 
 

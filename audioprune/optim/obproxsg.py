@@ -20,29 +20,37 @@ from audioprune.optim.groups import Units
 class OBProxSG(Optimizer):
     """Step with the l1 norm: ``prox_steps`` proximal steps, then ``orthant_steps`` orthant steps, and again.
 
-    An orthant step keeps every entry on its side of zero and freezes entries at zero; a proximal step may revive them.
+    An orthant step keeps every entry on its side of zero and freezes entries at zero; a proximal
+    step may revive them.
 
     Args:
-        params: Parameters, named parameters or param groups; a param group may override every option and carry ``units``.
+        params: Parameters, named parameters or param groups; a param group may override every
+            option and carry ``units``.
         lr: Learning rate, >= 0.
         lmbda: Weight of the l1 norm, >= 0.
-        units: Entries that are regularised: ``"rows"`` (all of the param group), those of a list of UnitSet (needs named
-            parameters), or None (none). ``group_sparsity`` counts these groups, though the method looks at single entries.
+        units: Entries that are regularised: ``"rows"`` (all of the param group), those of a list
+            of UnitSet (needs named parameters), or None (none). ``group_sparsity`` counts these
+            groups, though the method looks at single entries.
         prox_steps: Length of a proximal phase in steps; inf is ProxSG.
-        orthant_steps: Length of an orthant phase in steps; None or inf never returns to proximal steps (OBProxSG+).
-        base: ``"sgd"`` as published, ``"adam"`` or ``"adamw"``. Thresholds stay ``lr * lmbda`` for all of them.
+        orthant_steps: Length of an orthant phase in steps; None or inf never returns to proximal
+            steps (OBProxSG+).
+        base: ``"sgd"`` as published, ``"adam"`` or ``"adamw"``. Thresholds stay ``lr * lmbda`` for
+            all of them.
         momentum: Of the base ``"sgd"``, 0 <= momentum < 1.
         betas: Of Adam.
         eps: Of Adam, > 0.
         weight_decay: l2 penalty in the gradient, or decoupled for ``"adamw"``.
-        fused: None uses one-pass CPU kernels for large models, True demands them, False uses plain torch operations.
+        fused: None uses one-pass CPU kernels for large models, True demands them, False uses plain
+            torch operations.
         maximize: Must be False.
 
     Raises:
         ConfigError: An option is unknown or out of range, or no entry is regularised.
 
-    Source: Chen et al., "Orthant Based Proximal Stochastic Gradient Method" (arXiv 2004.03639), named by Chen, "HSPG", as the method
-        for fine-grained sparsity. Phases are counted in steps where the authors' code counts epochs.
+    Source: Chen et al., "Orthant Based Proximal Stochastic Gradient Method" (arXiv 2004.03639),
+    named by Chen, "HSPG", as the method
+        for fine-grained sparsity. Phases are counted in steps where the authors' code counts
+        epochs.
     """
 
     def __init__(
@@ -64,7 +72,13 @@ class OBProxSG(Optimizer):
     ) -> None:
         self.unit_groups = UnitGroups(units)
         common = {"lr": lr, "lmbda": lmbda, "fused": fused, "maximize": maximize, **STATE}
-        base_options = {"base": base, "momentum": momentum, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        base_options = {
+            "base": base,
+            "momentum": momentum,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+        }
         phases = {"norm": "l1", "prox_steps": prox_steps, "orthant_steps": orthant_steps}
         super().__init__(listed(params), {**common, **base_options, **phases})
         self.unit_groups.require_any()
@@ -87,7 +101,8 @@ class OBProxSG(Optimizer):
         """Carry out one step and return the loss of the closure, if one is given.
 
         Raises:
-            ConfigError: The very first step would be an orthant step, and entries that are zero would be frozen by it.
+            ConfigError: The very first step would be an orthant step, and entries that are zero
+                would be frozen by it.
         """
         loss = evaluate(closure)
         for group, layout in zip(self.param_groups, self.unit_groups.layouts, strict=True):
@@ -138,7 +153,11 @@ class OBProxSG(Optimizer):
 
 def _stage(group: Mapping[str, Any]) -> str:
     orthant = math.inf if group["orthant_steps"] is None else group["orthant_steps"]
-    place = group["steps"] if math.inf in (orthant, group["prox_steps"]) else group["steps"] % (group["prox_steps"] + orthant)
+    place = (
+        group["steps"]
+        if math.inf in (orthant, group["prox_steps"])
+        else group["steps"] % (group["prox_steps"] + orthant)
+    )
     return "prox" if place < group["prox_steps"] else "orthant"
 
 
@@ -148,6 +167,7 @@ def _refuse_frozen_start(group: Mapping[str, Any], work: Work) -> None:
     zeros, entries = zero_entries(work.plan, work.params[: work.split])
     if zeros:
         raise ConfigError(
-            f"expected no zero entry at the start with prox_steps=0, got {zeros} of {entries}, which would stay zero for good; "
+            f"expected no zero entry at the start with prox_steps=0, got {zeros} of {entries}, "
+            f"which would stay zero for good; "
             "set prox_steps >= 1"
         )

@@ -14,7 +14,15 @@ _TORCH = ("params", "param_names", "units", "name", "differentiable")
 _SCHEDULERS = ("initial_lr", "max_lr", "min_lr", "swa_lr", "base_momentum", "max_momentum")
 
 
-def number(name: str, value: Any, low: float = 0.0, high: float = math.inf, *, above: bool = False, below: bool = True) -> float:
+def number(
+    name: str,
+    value: Any,
+    low: float = 0.0,
+    high: float = math.inf,
+    *,
+    above: bool = False,
+    below: bool = True,
+) -> float:
     """Return a finite number after checking its range.
 
     Args:
@@ -37,7 +45,9 @@ def number(name: str, value: Any, low: float = 0.0, high: float = math.inf, *, a
     if not math.isfinite(given) or too_low or too_high:
         left = f"{name} {'>' if above else '>='} {low:g}"
         right = "" if math.isinf(high) else f" and {'<' if below else '<='} {high:g}"
-        raise ConfigError(f"expected a finite number {left}{right}, got {value!r}; set {name} within that range")
+        raise ConfigError(
+            f"expected a finite number {left}{right}, got {value!r}; set {name} within that range"
+        )
     return given
 
 
@@ -50,7 +60,10 @@ def count(name: str, value: Any, low: int) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool)
     endless = isinstance(value, float) and value == math.inf
     if not (whole or endless) or value < low:
-        raise ConfigError(f"expected a whole number {name} >= {low} or inf, got {value!r}; {name} counts optimiser steps")
+        raise ConfigError(
+            f"expected a whole number {name} >= {low} or inf, got {value!r}; {name} counts "
+            f"optimiser steps"
+        )
 
 
 def choice(name: str, value: Any, known: Iterable[str]) -> None:
@@ -70,7 +83,10 @@ def flag(name: str, value: Any, optional: bool = False) -> None:
         ConfigError: ``value`` is not True or False (or None where ``optional``).
     """
     if not (isinstance(value, bool) or (optional and value is None)):
-        raise ConfigError(f"expected {name} True or False{' or None' if optional else ''}, got {value!r}; set {name} to one of these")
+        raise ConfigError(
+            f"expected {name} True or False{' or None' if optional else ''}, got {value!r}; set "
+            f"{name} to one of these"
+        )
 
 
 def check_common(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
@@ -81,7 +97,9 @@ def check_common(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> Non
     """
     for key in options:
         if key not in defaults and key not in _TORCH + _SCHEDULERS:
-            raise ConfigError(unknown_name("option of a param group", str(key), [*defaults, "params", "units"]))
+            raise ConfigError(
+                unknown_name("option of a param group", str(key), [*defaults, "params", "units"])
+            )
     if options.get("maximize"):
         raise ConfigError("expected maximize=False, got True; minimise the negated loss instead")
     number("lr", options["lr"])
@@ -92,10 +110,16 @@ def check_common(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> Non
     choice("base optimiser", options["base"], BASES)
     flag("fused", options["fused"], optional=True)
     if options["momentum"] and options["base"] != "sgd":
-        raise ConfigError(f"expected momentum=0 with base={options['base']!r}, got {options['momentum']!r}; set betas instead")
+        raise ConfigError(
+            f"expected momentum=0 with base={options['base']!r}, got {options['momentum']!r}; "
+            f"set betas instead"
+        )
     betas = options["betas"]
     if not isinstance(betas, tuple | list) or len(betas) != 2:
-        raise ConfigError(f"expected betas as a pair of numbers >= 0 and < 1, got {betas!r}; for example betas=(0.9, 0.999)")
+        raise ConfigError(
+            f"expected betas as a pair of numbers >= 0 and < 1, got {betas!r}; for example "
+            f"betas=(0.9, 0.999)"
+        )
     for beta in betas:
         number("betas", beta, high=1.0)
 

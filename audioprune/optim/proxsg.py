@@ -19,25 +19,30 @@ class ProxSG(Optimizer):
     """Step along the direction of a base optimiser, then apply the proximal operator of the regulariser.
 
     Args:
-        params: Parameters, named parameters or param groups; a param group may override every option and carry ``units``.
+        params: Parameters, named parameters or param groups; a param group may override every
+            option and carry ``units``.
         lr: Learning rate, >= 0.
         lmbda: Weight of the regulariser, >= 0.
-        units: Groups of param groups that name none: ``"rows"`` (along axis 0; of a vector each entry), a list of UnitSet
-            (needs named parameters) or None (not regularised).
-        norm: ``"group"`` for the sum of the groups' l2 norms, ``"l1"`` for the l1 norm of their entries.
-        base: ``"sgd"``, ``"adam"`` or ``"adamw"``. The proximal threshold is ``lr * lmbda`` for all of them: the adaptive scale of
-            Adam does not enter it, so that the shrink budget stays ``lmbda`` times the sum of learning rates.
+        units: Groups of param groups that name none: ``"rows"`` (along axis 0; of a vector each
+            entry), a list of UnitSet (needs named parameters) or None (not regularised).
+        norm: ``"group"`` for the sum of the groups' l2 norms, ``"l1"`` for the l1 norm of their
+            entries.
+        base: ``"sgd"``, ``"adam"`` or ``"adamw"``. The proximal threshold is ``lr * lmbda`` for
+            all of them: the adaptive scale of Adam does not enter it, so that the shrink budget
+            stays ``lmbda`` times the sum of learning rates.
         momentum: Of the base ``"sgd"``, 0 <= momentum < 1.
         betas: Of Adam.
         eps: Of Adam, > 0.
         weight_decay: l2 penalty in the gradient, or decoupled for ``"adamw"``.
-        fused: None uses one-pass CPU kernels for large models, True demands them, False uses plain torch operations.
+        fused: None uses one-pass CPU kernels for large models, True demands them, False uses plain
+            torch operations.
         maximize: Must be False.
 
     Raises:
         ConfigError: An option is unknown or out of range, or no group is regularised.
 
-    Source: Chen, "Choices of r(x)" and "Why existing stochastic optimizers failed", whose ProxSG has base SGD without momentum.
+    Source: Chen, "Choices of r(x)" and "Why existing stochastic optimizers failed", whose ProxSG
+    has base SGD without momentum.
     """
 
     def __init__(
@@ -58,7 +63,13 @@ class ProxSG(Optimizer):
     ) -> None:
         self.unit_groups = UnitGroups(units)
         common = {"lr": lr, "lmbda": lmbda, "fused": fused, "maximize": maximize, **STATE}
-        base_options = {"base": base, "momentum": momentum, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        base_options = {
+            "base": base,
+            "momentum": momentum,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+        }
         super().__init__(listed(params), {**common, **base_options, "norm": norm})
         self.unit_groups.require_any()
 

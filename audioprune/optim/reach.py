@@ -1,8 +1,9 @@
 """How far the regulariser alone can shrink a group over a whole training, and how many groups that can bring to zero.
 
-Every step takes at most ``lr * lmbda`` off the norm of a group, so the sum over the schedule bounds what shrinkage can do. The l1
-norm takes as much off every single entry, so that its bound is that of a group's largest entry. Gradients and half-space projections
-may do more; a budget far below the norms explains a training that ends with no zero group.
+Every step takes at most ``lr * lmbda`` off the norm of a group, so the sum over the schedule
+bounds what shrinkage can do. The l1 norm takes as much off every single entry, so that its bound
+is that of a group's largest entry. Gradients and half-space projections may do more; a budget far
+below the norms explains a training that ends with no zero group.
 """
 
 from __future__ import annotations
@@ -32,9 +33,12 @@ class Reach:
         budget: Most that the norm of a group, or an entry of it, can lose to the regulariser.
         groups: Number of groups.
         zero: Groups that are zero already.
-        reachable: Groups whose norm, or largest entry, is at most the budget, those that are zero already included.
-        quantiles: Share of groups, 0..1, to the norm (or largest entry) below which that share lies.
-        warning: One line when no group but those already zero can reach zero by shrinkage alone, else None.
+        reachable: Groups whose norm, or largest entry, is at most the budget, those that are zero
+            already included.
+        quantiles: Share of groups, 0..1, to the norm (or largest entry) below which that share
+            lies.
+        warning: One line when no group but those already zero can reach zero by shrinkage alone,
+            else None.
         entrywise: Whether the regulariser is the l1 norm, which shrinks every entry by itself.
     """
 
@@ -53,11 +57,19 @@ class Reach:
 
     def lines(self) -> list[str]:
         """Return what to print before a training, one to three lines."""
-        norms = ", ".join(f"{100 * share:.0f} %: {norm:.4g}" for share, norm in self.quantiles.items())
+        norms = ", ".join(
+            f"{100 * share:.0f} %: {norm:.4g}" for share, norm in self.quantiles.items()
+        )
         what = "largest entries of the groups" if self.entrywise else "group norms"
         already = f" ({self.zero} are zero already)" if self.zero else ""
-        bound = f"at most {100 * self.share:.1f} % of {self.groups} groups can reach zero by shrinkage alone{already}"
-        head = [f"shrink budget lmbda * sum(lr) = {self.budget:.4g}: {bound}", f"quantiles of the {what}: {norms}"]
+        bound = (
+            f"at most {100 * self.share:.1f} % of {self.groups} groups can reach zero by "
+            f"shrinkage alone{already}"
+        )
+        head = [
+            f"shrink budget lmbda * sum(lr) = {self.budget:.4g}: {bound}",
+            f"quantiles of the {what}: {norms}",
+        ]
         return head + ([self.warning] if self.warning else [])
 
 
@@ -76,27 +88,39 @@ def shrink_budget(lmbda: float, lrs: Iterable[float]) -> float:
 
 
 @torch.no_grad()
-def reachability(params: Iterable[Any], budget: float, units: Units = None, *, entrywise: bool = False) -> Reach:
+def reachability(
+    params: Iterable[Any], budget: float, units: Units = None, *, entrywise: bool = False
+) -> Reach:
     """Compare a shrink budget with the norms of the groups before a training.
 
     Args:
-        params: As an optimiser takes them: parameters, named parameters, or param groups that may carry ``units``.
+        params: As an optimiser takes them: parameters, named parameters, or param groups that may
+            carry ``units``.
         budget: From ``shrink_budget``, >= 0.
         units: Groups where no param group names any.
-        entrywise: Compare the largest entry of a group, as the l1 norm takes the budget off each entry.
+        entrywise: Compare the largest entry of a group, as the l1 norm takes the budget off each
+            entry.
 
     Raises:
-        ConfigError: The budget is negative or not finite, there is no group, or the units do not fit the parameters.
+        ConfigError: The budget is negative or not finite, there is no group, or the units do not
+            fit the parameters.
     """
     limit = number("budget", budget)
     measure = _largest_entries if entrywise else group_norms
     norms = torch.cat([_measured(*part, measure) for part in _parts(listed(params), units)])
     if len(norms) == 0:
-        raise ConfigError("expected at least one regularised group, got 0; give units='rows' or units=model.unit_sets()")
+        raise ConfigError(
+            "expected at least one regularised group, got 0; give units='rows' or "
+            "units=model.unit_sets()"
+        )
     ranked = norms.sort().values
     table = {share: float(ranked[round(share * (len(norms) - 1))]) for share in _SHARES}
     zero, reachable = int((norms == 0).sum()), int((norms <= limit).sum())
-    warning = _warn(limit, norms, "largest entry" if entrywise else "norm") if reachable == zero else None
+    warning = (
+        _warn(limit, norms, "largest entry" if entrywise else "norm")
+        if reachable == zero
+        else None
+    )
     return Reach(limit, len(norms), zero, reachable, table, warning, entrywise)
 
 
@@ -106,7 +130,8 @@ def _warn(budget: float, norms: Tensor, what: str) -> str | None:
         return None
     more = f"at least {float(left.min()) / budget:.3g} times" if budget > 0 else "any"
     return (
-        f"no group can reach zero by shrinkage alone: budget {budget:.4g} is below the {what} of every group left, "
+        f"no group can reach zero by shrinkage alone: budget {budget:.4g} is below the {what} "
+        f"of every group left, "
         f"{float(left.min()):.4g} at least; "
         f"lmbda * sum(lr) would need {more} as much"
     )
@@ -118,7 +143,9 @@ def _parts(entries: Sequence[Any], units: Units) -> list[tuple[Sequence[Any], Un
     return [(entries, units)]
 
 
-def _measured(entries: Sequence[Any], units: Units, measure: Callable[[Plan, Sequence[Tensor]], Tensor]) -> Tensor:
+def _measured(
+    entries: Sequence[Any], units: Units, measure: Callable[[Plan, Sequence[Tensor]], Tensor]
+) -> Tensor:
     named = isinstance(entries[0], tuple)
     params = [entry[1] if named else entry for entry in entries]
     layout = Layout(units, [entry[0] for entry in entries] if named else None, params)

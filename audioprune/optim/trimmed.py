@@ -13,11 +13,14 @@ from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError
 
 
-def sliced_state(optimizer: Optimizer, unit_sets: Sequence[UnitSet], keep: Mapping[str, Tensor]) -> dict[str, Any]:
+def sliced_state(
+    optimizer: Optimizer, unit_sets: Sequence[UnitSet], keep: Mapping[str, Tensor]
+) -> dict[str, Any]:
     """Return the state of an optimiser of this package as the trimmed model needs it.
 
-    Call it before the trim; load the result into a new optimiser over the trimmed model, built with the same options and the
-    trimmed model's own units. Learning rate, stage and step counters stay; moments keep the entries that the model keeps.
+    Call it before the trim; load the result into a new optimiser over the trimmed model, built
+    with the same options and the trimmed model's own units. Learning rate, stage and step counters
+    stay; moments keep the entries that the model keeps.
 
     Args:
         optimizer: ProxSG, OBProxSG, HSPG or ADMM over named parameters.
@@ -31,26 +34,41 @@ def sliced_state(optimizer: Optimizer, unit_sets: Sequence[UnitSet], keep: Mappi
     saved = optimizer.state_dict()
     state = dict(saved["state"])
     groups = []
-    for group, live, layout in zip(saved["param_groups"], optimizer.param_groups, optimizer.unit_groups.layouts, strict=True):
+    for group, live, layout in zip(
+        saved["param_groups"], optimizer.param_groups, optimizer.unit_groups.layouts, strict=True
+    ):
         if layout.names is None:
-            raise ConfigError("expected an optimiser over named parameters, got one without names; pass model.named_parameters()")
+            raise ConfigError(
+                "expected an optimiser over named parameters, got one without names; pass "
+                "model.named_parameters()"
+            )
         for key, name in zip(group["params"], layout.names, strict=True):
             if key in state:
-                state[key] = {what: _cut(value, gone.get(name, {})) for what, value in state[key].items()}
+                state[key] = {
+                    what: _cut(value, gone.get(name, {})) for what, value in state[key].items()
+                }
         groups.append({**group, "groups": _groups_left(layout, live["params"], gone, keep)})
     return {**saved, "state": state, "param_groups": groups}
 
 
-def _removed(unit_sets: Sequence[UnitSet], keep: Mapping[str, Tensor]) -> dict[str, dict[int, Tensor]]:
+def _removed(
+    unit_sets: Sequence[UnitSet], keep: Mapping[str, Tensor]
+) -> dict[str, dict[int, Tensor]]:
     """Return for each tensor and axis the positions that the trim removes."""
     known = {unit_set.name: unit_set for unit_set in unit_sets}
     found: dict[str, dict[int, Tensor]] = {}
     for name, kept in keep.items():
         if name not in known or kept.dtype != torch.bool or kept.shape != (known[name].size,):
-            raise ConfigError(f"expected a bool tensor per unit for a known unit set, got {name!r}; give keep as the trim takes it")
+            raise ConfigError(
+                f"expected a bool tensor per unit for a known unit set, got {name!r}; give keep "
+                f"as the trim takes it"
+            )
         for part in known[name].slices:
             if part.leading != 1:
-                raise ConfigError(f"expected units that can be trimmed, got weight groups in {name}; mask them instead")
+                raise ConfigError(
+                    f"expected units that can be trimmed, got weight groups in {name}; mask "
+                    f"them instead"
+                )
             lost = part.index.cpu()[~kept.cpu()].reshape(-1)
             axes = found.setdefault(part.tensor, {})
             axes[part.dim] = torch.cat([axes[part.dim], lost]) if part.dim in axes else lost
@@ -64,12 +82,23 @@ def _cut(value: Any, lost: Mapping[int, Tensor]) -> Any:
         stays = torch.ones(value.shape[axis], dtype=torch.bool)
         stays[positions] = False
         value = value.index_select(axis, stays.nonzero().flatten().to(value.device))
-    # torch takes loaded tensors over as they are, and the moments of two optimisers must not be one memory.
+    # torch takes loaded tensors over as they are, and the moments of two optimisers must not be
+    # one memory.
     return value.clone()
 
 
-def _groups_left(layout: Any, params: Sequence[Tensor], gone: Mapping[str, Mapping[int, Tensor]], keep: Mapping[str, Tensor]) -> int:
+def _groups_left(
+    layout: Any,
+    params: Sequence[Tensor],
+    gone: Mapping[str, Mapping[int, Tensor]],
+    keep: Mapping[str, Tensor],
+) -> int:
     if layout.units == "rows":
-        lost = sum(len(gone.get(name, {}).get(0, torch.empty(0)).unique()) for name in layout.names)
+        lost = sum(
+            len(gone.get(name, {}).get(0, torch.empty(0)).unique()) for name in layout.names
+        )
         return sum(param.shape[0] if param.dim() else 1 for param in params) - lost
-    return sum(int(keep[name].sum()) if name in keep else size for name, size in layout.set_sizes().items())
+    return sum(
+        int(keep[name].sum()) if name in keep else size
+        for name, size in layout.set_sizes().items()
+    )

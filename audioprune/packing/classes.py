@@ -50,7 +50,9 @@ class Classes:
             for column_class, picked in enumerate(columns):
                 yield row_class, column_class, band if self.columns[0] == 1 else band[:, picked]
 
-    def put(self, array: NDArray, block_of: Callable[[int, int, tuple[int, int]], NDArray]) -> None:
+    def put(
+        self, array: NDArray, block_of: Callable[[int, int, tuple[int, int]], NDArray]
+    ) -> None:
         """Fill a contiguous tensor block by block, in the order of ``take``; the callable gets both classes and the block's shape."""
         matrix = self.matrix(array)
         columns = _members(self.columns)
@@ -99,7 +101,9 @@ def read_classes(reader: Reader, shape: tuple[int, ...]) -> Classes:
         return flat(columns)
     row_count, column_count = (COUNTS[index] for index in reader.uniform(2, len(COUNTS)))
     row_labels = read_symbols(reader, rows, row_count)
-    return Classes(split, (row_count, row_labels), (column_count, read_symbols(reader, columns, column_count)))
+    return Classes(
+        split, (row_count, row_labels), (column_count, read_symbols(reader, columns, column_count))
+    )
 
 
 def _members(labels: Labels) -> list[NDArray[np.int64]]:

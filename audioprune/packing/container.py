@@ -1,8 +1,9 @@
 """The model file ``model.apz``: a header, one record per tensor, and checksums over everything; no code inside.
 
-Layout, little-endian: magic ``\\x89APZ``; format version (u16); length of the header (u32); header (JSON, deflated); for each
-tensor the CRC-32 of its body and 8 bytes of the SHA-256 of the decoded tensor; the bodies in header order, without gaps; the
-SHA-256 of all bytes before it. The forms of a body stand in tensors.py.
+Layout, little-endian: magic ``\\x89APZ``; format version (u16); length of the header (u32); header
+(JSON, deflated); for each tensor the CRC-32 of its body and 8 bytes of the SHA-256 of the decoded
+tensor; the bodies in header order, without gaps; the SHA-256 of all bytes before it. The forms of
+a body stand in tensors.py.
 """
 
 from __future__ import annotations
@@ -89,10 +90,14 @@ class Inspection:
     records: tuple[Record, ...]
 
     def __str__(self) -> str:
-        lines = [f"{self.path}: {self.disk_bytes} bytes, {len(self.records)} tensors, format {VERSION}"]
+        lines = [
+            f"{self.path}: {self.disk_bytes} bytes, {len(self.records)} tensors, format {VERSION}"
+        ]
         lines += [f"config {json.dumps(self.config)}", f"meta {json.dumps(self.meta)}"]
         for record in self.records:
-            form = f"{record.dtype} {record.kind}" + (f" K={record.levels}" if record.levels else "")
+            form = f"{record.dtype} {record.kind}" + (
+                f" K={record.levels}" if record.levels else ""
+            )
             size, whole = record.coded + record.raw, record.size * record.itemsize
             lines.append(f"{record.name} {list(record.shape)} {form}: {size} of {whole} bytes")
         return "\n".join(lines)
@@ -103,9 +108,11 @@ class Packed:
     """The content of a packed file.
 
     Attributes:
-        config: What rebuilds the model, as given to ``pack``; it is data, nothing in it has been called.
+        config: What rebuilds the model, as given to ``pack``; it is data, nothing in it has been
+            called.
         meta: Notes, as given to ``pack``.
-        state: Tensors by name in the order of writing, equal bit for bit (a removed -0.0 is read as 0.0).
+        state: Tensors by name in the order of writing, equal bit for bit (a removed -0.0 is read
+            as 0.0).
         mask: The mask of the masked parameters, or None if there was none.
         codebooks: Codebooks of the quantised parameters by name.
     """
@@ -133,15 +140,16 @@ def pack(
         model_state: Tensors by name, as from ``state_dict()``; removed weights are zero.
         mask: Kept positions of the masked parameters.
         codebooks: From ``quantize_``; the weights are their values.
-        config: JSON values that rebuild the model: its ``_target_`` and arguments, the task, the sample rate.
+        config: JSON values that rebuild the model: its ``_target_`` and arguments, the task, the
+            sample rate.
         meta: JSON values for information only.
 
     Returns:
         The size of the file and of each tensor in it.
 
     Raises:
-        ConfigError: A mask or codebook names no tensor, does not fit it or names one that shares memory with another, or ``config``
-            or ``meta`` are not JSON.
+        ConfigError: A mask or codebook names no tensor, does not fit it or names one that shares
+            memory with another, or ``config`` or ``meta`` are not JSON.
         OutputError: The file cannot be written.
     """
     path = Path(path)
@@ -150,12 +158,22 @@ def pack(
     bodies = [encode(name, piece) for name, piece in pieces.items()]
     records = tuple(record for record, _ in bodies)
     header = _pack_header(config, meta or {}, records)
-    sums = b"".join(_SUMS.pack(zlib.crc32(body), _digest(record, pieces[record.name])) for record, body in bodies)
-    content = _PREFIX.pack(MAGIC, VERSION, len(header)) + header + sums + b"".join(body for _, body in bodies)
+    sums = b"".join(
+        _SUMS.pack(zlib.crc32(body), _digest(record, pieces[record.name]))
+        for record, body in bodies
+    )
+    content = (
+        _PREFIX.pack(MAGIC, VERSION, len(header))
+        + header
+        + sums
+        + b"".join(body for _, body in bodies)
+    )
     data = content + hashlib.sha256(content).digest()
     _parse(path, data)
     write_atomic(path, data)
-    sizes = tuple(TensorSize(r.name, r.kind, r.size, r.levels, r.coded + r.raw + _SUMS.size) for r in records)
+    sizes = tuple(
+        TensorSize(r.name, r.kind, r.size, r.levels, r.coded + r.raw + _SUMS.size) for r in records
+    )
     return PackReport(path, len(data), len(data) - sum(size.disk_bytes for size in sizes), sizes)
 
 
@@ -163,7 +181,8 @@ def unpack(path: str | Path) -> Packed:
     """Read a packed model; every byte is verified before it is used, and nothing in the file is executed.
 
     Raises:
-        CheckpointError: The file is missing, damaged, not a packed model, of a newer format, or lies about its content.
+        CheckpointError: The file is missing, damaged, not a packed model, of a newer format, or
+            lies about its content.
     """
     path = Path(path)
     return _parse(path, _read(path))
@@ -182,26 +201,47 @@ def inspect(path: str | Path) -> Inspection:
     return Inspection(path, len(data), config, meta, records)
 
 
-def _pieces(state: Mapping[str, Tensor], mask: Mask | None, codebooks: Mapping[str, Codebook]) -> dict[str, Piece]:
+def _pieces(
+    state: Mapping[str, Tensor], mask: Mask | None, codebooks: Mapping[str, Codebook]
+) -> dict[str, Piece]:
     for what, names in (("mask", mask or ()), ("codebook", codebooks)):
         for name in names:
             if name not in state:
                 raise ConfigError(unknown_name(f"tensor of a {what}", name, state))
     for name in state:
         if not name or len(name) > _MAX_NAME:
-            raise ConfigError(f"expected tensor names of 1..{_MAX_NAME} characters, got {len(name)}; rename the parameter")
+            raise ConfigError(
+                f"expected tensor names of 1..{_MAX_NAME} characters, got {len(name)}; rename "
+                f"the parameter"
+            )
     keeps = {name: mask[name] for name in mask or ()}
-    return {name: Piece(tensor, keeps.get(name), codebooks.get(name)) for name, tensor in state.items()}
+    return {
+        name: Piece(tensor, keeps.get(name), codebooks.get(name)) for name, tensor in state.items()
+    }
 
 
-def _pack_header(config: Mapping[str, Any], meta: Mapping[str, Any], records: tuple[Record, ...]) -> bytes:
-    rows = [[int(value) if field == "masked" else value for field, value in asdict(record).items()] for record in records]
+def _pack_header(
+    config: Mapping[str, Any], meta: Mapping[str, Any], records: tuple[Record, ...]
+) -> bytes:
+    rows = [
+        [int(value) if field == "masked" else value for field, value in asdict(record).items()]
+        for record in records
+    ]
     try:
-        text = json.dumps({"config": dict(config), "meta": dict(meta), "tensors": rows}, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(
+            {"config": dict(config), "meta": dict(meta), "tensors": rows},
+            separators=(",", ":"),
+            allow_nan=False,
+        )
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"expected config and meta to be plain JSON values, got {error}; convert them first") from None
+        raise ConfigError(
+            f"expected config and meta to be plain JSON values, got {error}; convert them first"
+        ) from None
     if len(text.encode()) > _MAX_HEADER_BYTES:
-        raise ConfigError(f"expected a header of at most {_MAX_HEADER_BYTES} bytes, got {len(text.encode())}; shorten config or meta")
+        raise ConfigError(
+            f"expected a header of at most {_MAX_HEADER_BYTES} bytes, got {len(text.encode())}; "
+            f"shorten config or meta"
+        )
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=_COMMON)
     return deflate.compress(text.encode()) + deflate.flush()
 
@@ -224,23 +264,37 @@ def _read(path: Path) -> bytes:
         with open(path, "rb") as stream:
             start = stream.read(_PREFIX.size)
             if not start:
-                raise CheckpointError(f"{path}: expected a packed model, got an empty file; write it again")
+                raise CheckpointError(
+                    f"{path}: expected a packed model, got an empty file; write it again"
+                )
             if not start.startswith(MAGIC[: len(start)]):
                 raise CheckpointError(
-                    f"{path}: expected a packed model, got another kind of file or a checksum mismatch in the first bytes"
+                    f"{path}: expected a packed model, got another kind of file or a checksum "
+                    f"mismatch in the first bytes"
                 )
             return start + stream.read()
     except OSError as error:
-        raise CheckpointError(f"cannot read packed model {path}: {error.strerror or error}; check the path") from error
+        raise CheckpointError(
+            f"cannot read packed model {path}: {error.strerror or error}; check the path"
+        ) from error
 
 
 def _verify(path: Path, data: bytes) -> None:
     """Fail unless the hash at the end fits and the format is known."""
-    if len(data) < _PREFIX.size + _HASH_BYTES or hashlib.sha256(memoryview(data)[:-_HASH_BYTES]).digest() != data[-_HASH_BYTES:]:
-        raise CheckpointError(f"{path}: checksum mismatch in {_locate(path, data)}; the file is damaged or cut short, copy it again")
+    if (
+        len(data) < _PREFIX.size + _HASH_BYTES
+        or hashlib.sha256(memoryview(data)[:-_HASH_BYTES]).digest() != data[-_HASH_BYTES:]
+    ):
+        raise CheckpointError(
+            f"{path}: checksum mismatch in {_locate(path, data)}; the file is damaged or cut "
+            f"short, copy it again"
+        )
     _, version, _ = _PREFIX.unpack_from(data)
     if version != VERSION:
-        raise CheckpointError(f"{path}: expected format version {VERSION}, got {version}; update audioprune to read it")
+        raise CheckpointError(
+            f"{path}: expected format version {VERSION}, got {version}; update audioprune to "
+            f"read it"
+        )
 
 
 def _locate(path: Path, data: bytes) -> str:
@@ -261,23 +315,39 @@ def _parse(path: Path, data: bytes) -> Packed:
     pieces: dict[str, Piece] = {}
     for record, (start, end, crc, digest) in zip(records, bodies, strict=True):
         if zlib.crc32(memoryview(data)[start:end]) != crc:
-            raise CheckpointError(f"{path}: checksum mismatch in tensor '{record.name}'; copy or write the file again")
+            raise CheckpointError(
+                f"{path}: checksum mismatch in tensor '{record.name}'; copy or write the file "
+                f"again"
+            )
         try:
             piece = decode(record, data[start:end])
         except (BadStream, ValueError, AssertionError, OverflowError) as error:
-            raise CheckpointError(f"{path}: tensor '{record.name}' cannot be decoded ({error}); write the file again") from error
+            raise CheckpointError(
+                f"{path}: tensor '{record.name}' cannot be decoded ({error}); write the file again"
+            ) from error
         if _digest(record, piece) != digest:
-            raise CheckpointError(f"{path}: checksum mismatch in tensor '{record.name}' after decoding; write the file again")
+            raise CheckpointError(
+                f"{path}: checksum mismatch in tensor '{record.name}' after decoding; write the "
+                f"file again"
+            )
         pieces[record.name] = piece
     keeps = {name: piece.keep for name, piece in pieces.items() if piece.keep is not None}
     books = {name: piece.codebook for name, piece in pieces.items() if piece.codebook is not None}
-    return Packed(config, meta, {name: piece.tensor for name, piece in pieces.items()}, Mask(keeps) if keeps else None, books)
+    return Packed(
+        config,
+        meta,
+        {name: piece.tensor for name, piece in pieces.items()},
+        Mask(keeps) if keeps else None,
+        books,
+    )
 
 
 Body = tuple[int, int, int, bytes]
 
 
-def _split(path: Path, data: bytes) -> tuple[dict[str, Any], dict[str, Any], tuple[Record, ...], list[Body]]:
+def _split(
+    path: Path, data: bytes
+) -> tuple[dict[str, Any], dict[str, Any], tuple[Record, ...], list[Body]]:
     """Return config, meta, records and for each record start, end, CRC and digest; every claim of the header is checked."""
     try:
         _, _, length = _PREFIX.unpack_from(data)
@@ -285,13 +355,25 @@ def _split(path: Path, data: bytes) -> tuple[dict[str, Any], dict[str, Any], tup
         records = tuple(_record(row) for row in header["tensors"])
         _check_sizes(records, len(data))
         sums = _PREFIX.size + length
-        ends = list(accumulate((r.coded + r.raw for r in records), initial=sums + _SUMS.size * len(records)))
+        ends = list(
+            accumulate(
+                (r.coded + r.raw for r in records), initial=sums + _SUMS.size * len(records)
+            )
+        )
         if ends[-1] + _HASH_BYTES != len(data):
-            raise BadStream(f"the records end at byte {ends[-1] + _HASH_BYTES}, the file at {len(data)}")
-        pairs = [_SUMS.unpack_from(data, sums + _SUMS.size * index) for index in range(len(records))]
+            raise BadStream(
+                f"the records end at byte {ends[-1] + _HASH_BYTES}, the file at {len(data)}"
+            )
+        pairs = [
+            _SUMS.unpack_from(data, sums + _SUMS.size * index) for index in range(len(records))
+        ]
     except (BadStream, struct.error) as error:
-        raise CheckpointError(f"{path}: bad header of a packed model ({error}); write the file again") from error
-    bodies = [(start, end, *pair) for start, end, pair in zip(ends[:-1], ends[1:], pairs, strict=True)]
+        raise CheckpointError(
+            f"{path}: bad header of a packed model ({error}); write the file again"
+        ) from error
+    bodies = [
+        (start, end, *pair) for start, end, pair in zip(ends[:-1], ends[1:], pairs, strict=True)
+    ]
     return header["config"], header["meta"], records, bodies
 
 
@@ -306,7 +388,11 @@ def _load_header(packed: bytes) -> dict[str, Any]:
         raise BadStream(f"it cannot be parsed: {error}") from error
     if not isinstance(header, dict) or set(header) != {"config", "meta", "tensors"}:
         raise BadStream("expected config, meta and tensors")
-    if not (isinstance(header["config"], dict) and isinstance(header["meta"], dict) and isinstance(header["tensors"], list)):
+    if not (
+        isinstance(header["config"], dict)
+        and isinstance(header["meta"], dict)
+        and isinstance(header["tensors"], list)
+    ):
         raise BadStream("config, meta or tensors are of the wrong type")
     return header
 
@@ -328,13 +414,30 @@ def _record(row: Any) -> Record:
     name, shape, dtype, kind, masked, levels, coded, raw = row
     if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME:
         raise BadStream("a tensor has a bad name")
-    if not isinstance(shape, list) or len(shape) > _MAX_AXES or not all(type(n) is int and 0 <= n < 1 << 48 for n in shape):
+    if (
+        not isinstance(shape, list)
+        or len(shape) > _MAX_AXES
+        or not all(type(n) is int and 0 <= n < 1 << 48 for n in shape)
+    ):
         raise BadStream(f"tensor '{name}' has a bad shape")
-    if not isinstance(dtype, str) or dtype not in DTYPES or not isinstance(kind, str) or kind not in KINDS:
+    if (
+        not isinstance(dtype, str)
+        or dtype not in DTYPES
+        or not isinstance(kind, str)
+        or kind not in KINDS
+    ):
         raise BadStream(f"tensor '{name}' has an unknown dtype or kind")
-    if not all(type(n) is int and n >= 0 for n in (masked, levels, coded, raw)) or masked > 1 or coded % 4:
+    if (
+        not all(type(n) is int and n >= 0 for n in (masked, levels, coded, raw))
+        or masked > 1
+        or coded % 4
+    ):
         raise BadStream(f"tensor '{name}' has a bad length")
-    if levels > MAX_LEVELS or (levels and not kind.endswith("codes")) or (kind.endswith("codes") and dtype != "float32"):
+    if (
+        levels > MAX_LEVELS
+        or (levels and not kind.endswith("codes"))
+        or (kind.endswith("codes") and dtype != "float32")
+    ):
         raise BadStream(f"tensor '{name}' has a bad codebook")
     return Record(name, tuple(shape), dtype, kind, bool(masked), levels, coded, raw)
 
@@ -344,6 +447,12 @@ def _check_sizes(records: tuple[Record, ...], file_bytes: int) -> None:
     if len({record.name for record in records}) != len(records):
         raise BadStream("a tensor stands twice")
     limit = _FREE_BYTES + _MAX_EXPANSION * file_bytes
-    need = sum(math.prod(max(1, length) for length in record.shape) * (record.itemsize + 1) for record in records)
+    need = sum(
+        math.prod(max(1, length) for length in record.shape) * (record.itemsize + 1)
+        for record in records
+    )
     if need > limit:
-        raise BadStream(f"{need} bytes of tensors in a file of {file_bytes}, more than the {limit} that are believed")
+        raise BadStream(
+            f"{need} bytes of tensors in a file of {file_bytes}, more than the {limit} that are "
+            f"believed"
+        )

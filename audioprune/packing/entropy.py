@@ -1,7 +1,8 @@
 """How sequences of small integers become few bytes: static frequency tables, quantised to integers, and an ANS stack.
 
-Every probability is a ratio of integers that this file computes, so that a file written on one machine decodes on any other.
-What the integers mean (positions, codes, bytes of floats) stands in positions.py and tensors.py.
+Every probability is a ratio of integers that this file computes, so that a file written on one
+machine decodes on any other. What the integers mean (positions, codes, bytes of floats) stands in
+positions.py and tensors.py.
 """
 
 from __future__ import annotations
@@ -13,12 +14,42 @@ import numpy as np
 from constriction import stream
 from numpy.typing import NDArray
 
-AnsCoder, Categorical, Uniform = stream.stack.AnsCoder, stream.model.Categorical, stream.model.Uniform
+AnsCoder, Categorical, Uniform = (
+    stream.stack.AnsCoder,
+    stream.model.Categorical,
+    stream.model.Uniform,
+)
 Ints = NDArray[np.integer]
 
 _TOTAL = 1 << 24  # the precision of the ANS models
-_PER_OCTAVE = (0, 1, 2, 4, 8, 16)  # levels per octave of a frequency table; 0 is "all symbols alike"
-_ROOTS = np.array([65536, 68438, 71468, 74632, 77936, 81386, 84990, 88752, 92682, 96785, 101070, 105545, 110218, 115098, 120194, 125515])
+_PER_OCTAVE = (
+    0,
+    1,
+    2,
+    4,
+    8,
+    16,
+)  # levels per octave of a frequency table; 0 is "all symbols alike"
+_ROOTS = np.array(
+    [
+        65536,
+        68438,
+        71468,
+        74632,
+        77936,
+        81386,
+        84990,
+        88752,
+        92682,
+        96785,
+        101070,
+        105545,
+        110218,
+        115098,
+        120194,
+        125515,
+    ]
+)
 _MAX_LEVEL = 16 * 40
 _DECAYS = 15
 _TABLE_BITS = 3.0  # what an entry of a frequency table costs about
@@ -50,7 +81,11 @@ class Writer:
                 part = ((values[some] >> shift) & ((1 << width[some]) - 1)).astype(np.int32)
                 sizes = (1 << width[some]).astype(np.int32)
                 self.bits += float(width.sum())
-                self._steps.append(lambda coder, part=part, sizes=sizes: coder.encode_reverse(part, Uniform(), sizes))
+                self._steps.append(
+                    lambda coder, part=part, sizes=sizes: coder.encode_reverse(
+                        part, Uniform(), sizes
+                    )
+                )
 
     def table(self, symbols: Ints, weights: Ints) -> None:
         """Append symbols of 0..len(weights)-1 with probabilities proportional to the integer weights."""
@@ -73,7 +108,11 @@ class Writer:
         return coder.get_compressed().astype("<u4").tobytes()
 
     def _push(self, symbols: Ints, model: object) -> None:
-        self._steps.append(lambda coder: coder.encode_reverse(np.ascontiguousarray(symbols, dtype=np.int32), model))
+        self._steps.append(
+            lambda coder: coder.encode_reverse(
+                np.ascontiguousarray(symbols, dtype=np.int32), model
+            )
+        )
 
 
 class Reader:
@@ -87,7 +126,11 @@ class Reader:
     """
 
     def __init__(self, coded: bytes) -> None:
-        words = np.frombuffer(coded, dtype="<u4").astype(np.uint32) if len(coded) % 4 == 0 else np.zeros(1, np.uint32)
+        words = (
+            np.frombuffer(coded, dtype="<u4").astype(np.uint32)
+            if len(coded) % 4 == 0
+            else np.zeros(1, np.uint32)
+        )
         if words.size and words[-1] == 0:
             raise BadStream("the stream ends in zeros")
         self._coder = AnsCoder(words) if words.size else AnsCoder()
@@ -128,7 +171,8 @@ class Reader:
 def write_symbols(writer: Writer, symbols: Ints, alphabet: int) -> None:
     """Append symbols of 0..alphabet-1, with or without a frequency table, whichever is shorter.
 
-    The table holds the logarithms of the frequencies, as coarse as is best, between the lowest and the highest symbol in use.
+    The table holds the logarithms of the frequencies, as coarse as is best, between the lowest and
+    the highest symbol in use.
     """
     if alphabet <= 1 or symbols.size == 0:
         return
@@ -136,7 +180,10 @@ def write_symbols(writer: Writer, symbols: Ints, alphabet: int) -> None:
     used = np.flatnonzero(counts)
     first, last = int(used[0]), int(used[-1])
     choices = [_plain(symbols, alphabet)]
-    choices += [_with_table(symbols, counts, first, last, alphabet, mode) for mode in range(1, len(_PER_OCTAVE))]
+    choices += [
+        _with_table(symbols, counts, first, last, alphabet, mode)
+        for mode in range(1, len(_PER_OCTAVE))
+    ]
     writer.extend(min(choices, key=lambda choice: choice.bits))
 
 
@@ -165,7 +212,9 @@ def read_symbols(reader: Reader, count: int, alphabet: int) -> NDArray[np.int32]
         raise BadStream("a frequency table ends before it starts")
     if first == last:
         return np.full(count, first, np.int32)
-    return reader.table(count, _weights(_read_levels(reader, last - first + 1), _PER_OCTAVE[mode])) + np.int32(first)
+    return reader.table(
+        count, _weights(_read_levels(reader, last - first + 1), _PER_OCTAVE[mode])
+    ) + np.int32(first)
 
 
 def write_increasing(writer: Writer, values: NDArray[np.float32]) -> None:
@@ -175,7 +224,9 @@ def write_increasing(writer: Writer, values: NDArray[np.float32]) -> None:
     ranks = _ranks(values)
     writer.packed(ranks[:1], np.array([32]))
     gaps = np.diff(ranks)
-    widths = np.frexp(gaps.astype(np.float64))[1].astype(np.int64)  # gaps >= 1 are exact in float64: width is the bit length
+    widths = np.frexp(gaps.astype(np.float64))[1].astype(
+        np.int64
+    )  # gaps >= 1 are exact in float64: width is the bit length
     write_symbols(writer, widths, 33)
     writer.packed(gaps - (1 << np.maximum(widths - 1, 0)), widths - 1)
 
@@ -216,14 +267,18 @@ def _plain(symbols: Ints, alphabet: int) -> Writer:
     return writer
 
 
-def _with_table(symbols: Ints, counts: Ints, first: int, last: int, alphabet: int, mode: int) -> Writer:
+def _with_table(
+    symbols: Ints, counts: Ints, first: int, last: int, alphabet: int, mode: int
+) -> Writer:
     writer = Writer()
     writer.uniform(np.array([mode]), len(_PER_OCTAVE))
     writer.uniform(np.array([first, last]), alphabet)
     if first < last:
         inner = counts[first : last + 1]
         with np.errstate(divide="ignore"):
-            levels = np.where(inner > 0, 1 + np.rint(np.log2(inner) * _PER_OCTAVE[mode]), 0).astype(np.int64)
+            levels = np.where(
+                inner > 0, 1 + np.rint(np.log2(inner) * _PER_OCTAVE[mode]), 0
+            ).astype(np.int64)
         levels = np.minimum(levels, _MAX_LEVEL)
         _write_levels(writer, levels)
         writer.table(symbols - first, _weights(levels, _PER_OCTAVE[mode]))
@@ -251,22 +306,33 @@ def _read_levels(reader: Reader, count: int) -> NDArray[np.int64]:
 def _weights(levels: Ints, per_octave: int) -> NDArray[np.int64]:
     """Return integer weights 2^((level - 1) / per_octave), at most 38 bits wide; level 0 is an absent symbol."""
     sixteenths = np.maximum(levels - 1, 0) * (16 // per_octave)
-    octaves = sixteenths // 16 - max(0, int(sixteenths.max()) // 16 - 21)  # the largest weight is below 2^38
+    octaves = sixteenths // 16 - max(
+        0, int(sixteenths.max()) // 16 - 21
+    )  # the largest weight is below 2^38
     roots = _ROOTS[sixteenths % 16]
-    weights = np.where(octaves >= 0, roots << np.maximum(octaves, 0), roots >> np.maximum(-octaves, 0))
+    weights = np.where(
+        octaves >= 0, roots << np.maximum(octaves, 0), roots >> np.maximum(-octaves, 0)
+    )
     return np.where(levels > 0, weights, 0)
 
 
 @cache
 def _geometric(decay: int) -> NDArray[np.int64]:
     """Return weights of the differences 0, 1, 2, ... that fall by decay / 16 each."""
-    return np.array([(1 << 37) * decay**z // 16**z for z in range(2 * _MAX_LEVEL + 1)], dtype=np.int64)
+    return np.array(
+        [(1 << 37) * decay**z // 16**z for z in range(2 * _MAX_LEVEL + 1)], dtype=np.int64
+    )
 
 
 @cache
 def _geometric_bits() -> NDArray[np.float64]:
     """Return the bits of each difference under each of the distributions."""
-    return np.stack([-np.log2((_normalised(_geometric(decay)) + 1) / _TOTAL) for decay in range(1, _DECAYS + 1)])
+    return np.stack(
+        [
+            -np.log2((_normalised(_geometric(decay)) + 1) / _TOTAL)
+            for decay in range(1, _DECAYS + 1)
+        ]
+    )
 
 
 def _normalised(weights: Ints) -> NDArray[np.int64]:

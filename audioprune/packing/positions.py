@@ -1,7 +1,8 @@
 """Where the kept weights of a tensor lie, in few bytes: a static model of the mask by classes of rows and columns.
 
-Pruning empties some rows and columns of a tensor more than others. They are sorted into classes of equal density, and each pair of
-classes has its own probability. What the kept weights are worth stands in codes.py and tensors.py.
+Pruning empties some rows and columns of a tensor more than others. They are sorted into classes of
+equal density, and each pair of classes has its own probability. What the kept weights are worth
+stands in codes.py and tensors.py.
 """
 
 from __future__ import annotations
@@ -11,7 +12,16 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from audioprune.packing.classes import COUNTS, Classes, Labels, as_matrix, cluster_labels, flat, read_classes, write_classes
+from audioprune.packing.classes import (
+    COUNTS,
+    Classes,
+    Labels,
+    as_matrix,
+    cluster_labels,
+    flat,
+    read_classes,
+    write_classes,
+)
 from audioprune.packing.entropy import Reader, Writer, estimated_bits, read_symbols, write_symbols
 
 _LEVELS = 256
@@ -23,7 +33,8 @@ Bools = NDArray[np.bool_]
 def write_positions(writer: Writer, keep: Bools) -> None:
     """Append a mask of any shape; the reader knows the shape.
 
-    The classes (which axes form the rows, how many classes) are those of least bits, side information included.
+    The classes (which axes form the rows, how many classes) are those of least bits, side
+    information included.
     """
     if keep.size == 0:
         return
@@ -40,11 +51,15 @@ def read_positions(reader: Reader, shape: tuple[int, ...]) -> Bools:
     if keep.size == 0:
         return keep
     classes = read_classes(reader, shape)
-    levels = read_symbols(reader, classes.rows[0] * classes.columns[0], _LEVELS).reshape(classes.cells)
+    levels = read_symbols(reader, classes.rows[0] * classes.columns[0], _LEVELS).reshape(
+        classes.cells
+    )
 
     def block_of(row_class: int, column_class: int, shape: tuple[int, int]) -> Bools:
         count = shape[0] * shape[1]
-        symbols = reader.table((count + 7) // 8, _byte_weights(int(levels[row_class, column_class])))
+        symbols = reader.table(
+            (count + 7) // 8, _byte_weights(int(levels[row_class, column_class]))
+        )
         return np.unpackbits(symbols.astype(np.uint8), count=count).view(bool).reshape(shape)
 
     classes.put(keep, block_of)
@@ -68,7 +83,9 @@ def _by_classes(matrix: Bools, split: int) -> list[tuple[float, Classes, NDArray
         return []
     rows, columns = _class_choices(matrix.mean(axis=1)), _class_choices(matrix.mean(axis=0))
     indicators = np.concatenate([_indicator(labels) for labels, _ in columns], axis=1)
-    ones = (matrix.astype(np.float32) @ indicators).astype(np.float64)  # one product for all; exact below 2^24 columns
+    ones = (matrix.astype(np.float32) @ indicators).astype(
+        np.float64
+    )  # one product for all; exact below 2^24 columns
     choices = []
     for row_labels, row_bits in rows:
         by_row = _indicator(row_labels).astype(np.float64)
@@ -76,10 +93,18 @@ def _by_classes(matrix: Bools, split: int) -> list[tuple[float, Classes, NDArray
         for column_labels, column_bits in columns:
             counts = table[:, start : start + column_labels[0]]
             start += column_labels[0]
-            sizes = np.outer(by_row.sum(axis=0), np.bincount(column_labels[1], minlength=column_labels[0]))
+            sizes = np.outer(
+                by_row.sum(axis=0), np.bincount(column_labels[1], minlength=column_labels[0])
+            )
             levels = _level(counts, sizes)
             side = row_bits + column_bits + 8 * levels.size
-            choices.append((side + float(_cost(levels, counts, sizes).sum()), Classes(split, row_labels, column_labels), levels))
+            choices.append(
+                (
+                    side + float(_cost(levels, counts, sizes).sum()),
+                    Classes(split, row_labels, column_labels),
+                    levels,
+                )
+            )
     return choices
 
 
@@ -89,7 +114,9 @@ def _class_choices(densities: NDArray[np.floating]) -> list[tuple[Labels, float]
     choices = []
     for count in COUNTS:
         labels = cluster_labels(angles, count)
-        choices.append((labels, float(estimated_bits(np.bincount(labels[1], minlength=count)[None])[0])))
+        choices.append(
+            (labels, float(estimated_bits(np.bincount(labels[1], minlength=count)[None])[0]))
+        )
         if labels[1].max() < count - 1:
             break
     return choices

@@ -1,7 +1,8 @@
 """How large a compressed model is, counted in four ways that papers and users mean; nothing is written.
 
-``fp32`` is 4 bytes a parameter, ``paper`` codewords and codebooks without positions, ``ideal`` the entropy of positions and codes.
-The fourth, the bytes of the real file, is ``os.path.getsize`` of what container.py writes.
+``fp32`` is 4 bytes a parameter, ``paper`` codewords and codebooks without positions, ``ideal`` the
+entropy of positions and codes. The fourth, the bytes of the real file, is ``os.path.getsize`` of
+what container.py writes.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ class TensorStorage:
     Attributes:
         name: Name in the state dict.
         weights: Number of elements.
-        kept: Elements that the mask keeps; without a mask, those of a weight that are not 0, and all of a vector; of a quantised
-            tensor, the survivors.
+        kept: Elements that the mask keeps; without a mask, those of a weight that are not 0, and
+            all of a vector; of a quantised tensor, the survivors.
         levels: Number of shared values, 0 if not quantised.
         bytes_fp32: 4 bytes an element; 0 for a buffer.
         bytes_paper: Codewords and codebook, or 4 bytes a kept element; 0 for a buffer.
-        bytes_ideal: Entropy of the positions and of the codes, codebook, or the kept elements at their width.
+        bytes_ideal: Entropy of the positions and of the codes, codebook, or the kept elements at
+            their width.
     """
 
     name: str
@@ -63,30 +65,38 @@ def storage(
 ) -> Storage:
     """Count the bytes of a model in three ways.
 
-    ``paper`` is, summed over tensors, n log2(K) + 32 K bits for n survivors with K shared values, with log2(K) as it is, not
-    rounded up where K is no power of two, and 32 bits for each kept parameter that is not quantised. It has no positions and cannot
-    be decoded alone. ``ideal`` adds the positions at the entropy of each tensor's density and takes the codes at the entropy of
-    their frequencies; a real file may be smaller, since it also models where in a tensor the weights are. ``fp32`` and ``paper``
-    count parameters only, so that ``fp32`` is 4 bytes times the parameter count; ``ideal`` and the file also hold the buffers.
-    A weight of two or more dimensions without a mask counts its zeros as removed, however they came about: a sparse optimiser
-    leaves zeros and no mask. A frozen parameter is a constant, whose zeros nobody removed.
+    ``paper`` is, summed over tensors, n log2(K) + 32 K bits for n survivors with K shared values,
+    with log2(K) as it is, not rounded up where K is no power of two, and 32 bits for each kept
+    parameter that is not quantised. It has no positions and cannot be decoded alone. ``ideal``
+    adds the positions at the entropy of each tensor's density and takes the codes at the entropy
+    of their frequencies; a real file may be smaller, since it also models where in a tensor the
+    weights are. ``fp32`` and ``paper`` count parameters only, so that ``fp32`` is 4 bytes times
+    the parameter count; ``ideal`` and the file also hold the buffers. A weight of two or more
+    dimensions without a mask counts its zeros as removed, however they came about: a sparse
+    optimiser leaves zeros and no mask. A frozen parameter is a constant, whose zeros nobody
+    removed.
 
     Args:
         state: Tensors by name, as from ``state_dict()``.
         mask: Kept positions by name (a ``Mask`` or a dict of bool tensors).
         codebooks: From ``quantize_``.
-        parameters: Names in ``state`` that are parameters, rather than buffers such as running statistics; None takes all.
+        parameters: Names in ``state`` that are parameters, rather than buffers such as running
+            statistics; None takes all.
         constants: Parameters that are frozen.
 
     Raises:
         ConfigError: A mask or codebook names no tensor, or their counts disagree.
 
-    Source: Tan & Wang (ICASSP 2021), Table 2; the accounting is not stated there, this reading reproduces its magnitude.
+    Source: Tan & Wang (ICASSP 2021), Table 2; the accounting is not stated there, this reading
+    reproduces its magnitude.
     """
     books = codebooks or {}
     for name in [*(mask or ()), *books]:
         if name not in state:
-            raise ConfigError(f"expected masks and codebooks of tensors in the state, got '{name}'; use those of the same model")
+            raise ConfigError(
+                f"expected masks and codebooks of tensors in the state, got '{name}'; use those "
+                f"of the same model"
+            )
     rows = []
     for name, tensor in state.items():
         keep = mask[name] if mask is not None and name in mask else None
@@ -95,11 +105,18 @@ def storage(
             keep = torch.ones_like(tensor, dtype=torch.bool)
         rows.append(_of_tensor(name, tensor, keep, books.get(name), is_parameter))
     return Storage(
-        sum(row.bytes_fp32 for row in rows), sum(row.bytes_paper for row in rows), sum(row.bytes_ideal for row in rows), tuple(rows)
+        sum(row.bytes_fp32 for row in rows),
+        sum(row.bytes_paper for row in rows),
+        sum(row.bytes_ideal for row in rows),
+        tuple(rows),
     )
 
 
-def storage_of(model: nn.Module, mask: Mapping[str, Tensor] | None = None, codebooks: Mapping[str, Codebook] | None = None) -> Storage:
+def storage_of(
+    model: nn.Module,
+    mask: Mapping[str, Tensor] | None = None,
+    codebooks: Mapping[str, Codebook] | None = None,
+) -> Storage:
     """Count the bytes of a model, telling weights from constants and buffers; see ``storage``."""
     parameters = dict(model.named_parameters())
     frozen = {name for name, parameter in parameters.items() if not parameter.requires_grad}
@@ -113,15 +130,23 @@ def compression_ratio(bytes_before: float, bytes_after: float) -> float:
         ConfigError: A size is negative or not finite.
     """
     if not (0 <= bytes_before < math.inf and 0 <= bytes_after < math.inf):
-        raise ConfigError(f"expected sizes of 0 bytes or more, got {bytes_before} and {bytes_after}; measure them again")
+        raise ConfigError(
+            f"expected sizes of 0 bytes or more, got {bytes_before} and {bytes_after}; measure "
+            f"them again"
+        )
     return bytes_before / bytes_after if bytes_after else math.inf
 
 
-def _of_tensor(name: str, tensor: Tensor, keep: Tensor | None, book: Codebook | None, trained: bool) -> TensorStorage:
+def _of_tensor(
+    name: str, tensor: Tensor, keep: Tensor | None, book: Codebook | None, trained: bool
+) -> TensorStorage:
     size = tensor.numel()
     kept = _kept(tensor, keep, book, trained)
     if book is not None and book.codes.numel() != kept:
-        raise ConfigError(f"{name}: expected {kept} codes, one for each kept weight, got {book.codes.numel()}; quantize with this mask")
+        raise ConfigError(
+            f"{name}: expected {kept} codes, one for each kept weight, got "
+            f"{book.codes.numel()}; quantize with this mask"
+        )
     if book is None:
         paper_bits, ideal_bits = 32.0 * kept, 8.0 * tensor.dtype.itemsize * kept
     else:
@@ -129,7 +154,13 @@ def _of_tensor(name: str, tensor: Tensor, keep: Tensor | None, book: Codebook | 
         paper_bits, ideal_bits = book.bits, _entropy_bits(counts) + 32 * book.levels
     ideal_bits += _entropy_bits(torch.tensor([kept, size - kept]))
     return TensorStorage(
-        name, size, kept, book.levels if book else 0, 4 * size if trained else 0, paper_bits / 8 if trained else 0.0, ideal_bits / 8
+        name,
+        size,
+        kept,
+        book.levels if book else 0,
+        4 * size if trained else 0,
+        paper_bits / 8 if trained else 0.0,
+        ideal_bits / 8,
     )
 
 

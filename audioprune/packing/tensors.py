@@ -1,6 +1,7 @@
 """How one tensor, its mask and its codebook become the bytes of one record, and back, bit for bit.
 
-It chooses the shortest of a few forms. How records make a file, and how a damaged one is recognised, stands in container.py.
+It chooses the shortest of a few forms. How records make a file, and how a damaged one is
+recognised, stands in container.py.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ from torch import Tensor
 from audioprune.compress.quantize.kmeans import Codebook
 from audioprune.errors import ConfigError
 from audioprune.packing.codes import read_codes, write_codes
-from audioprune.packing.entropy import BadStream, Reader, Writer, read_increasing, read_symbols, write_increasing, write_symbols
+from audioprune.packing.entropy import (
+    BadStream,
+    Reader,
+    Writer,
+    read_increasing,
+    read_symbols,
+    write_increasing,
+    write_symbols,
+)
 from audioprune.packing.positions import read_positions, write_positions
 
 Kind = Literal["raw", "bytes", "codes", "sparse-bytes", "sparse-codes"]
@@ -26,8 +35,24 @@ KINDS: tuple[Kind, ...] = ("raw", "bytes", "codes", "sparse-bytes", "sparse-code
 DTYPES: dict[str, torch.dtype] = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
-        *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2),
-        *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint64, torch.uint32, torch.uint16, torch.uint8),
+        *(
+            torch.float64,
+            torch.float32,
+            torch.float16,
+            torch.bfloat16,
+            torch.float8_e4m3fn,
+            torch.float8_e5m2,
+        ),
+        *(
+            torch.int64,
+            torch.int32,
+            torch.int16,
+            torch.int8,
+            torch.uint64,
+            torch.uint32,
+            torch.uint16,
+            torch.uint8,
+        ),
         *(torch.bool, torch.complex64, torch.complex128),
     )
 }
@@ -41,9 +66,11 @@ class Record:
         name: Name in the state dict.
         shape: Shape of the tensor.
         dtype: Element type, a key of ``DTYPES``.
-        kind: ``"raw"`` for plain bytes; ``"bytes"`` for byte planes, each plain or coded; ``"codes"`` for a codebook and codes. The
-            ``"sparse-"`` kinds hold the positions first and then the kept elements alone.
-        masked: Whether the positions are a mask of the model, rather than the elements that are not zero.
+        kind: ``"raw"`` for plain bytes; ``"bytes"`` for byte planes, each plain or coded;
+            ``"codes"`` for a codebook and codes. The ``"sparse-"`` kinds hold the positions first
+            and then the kept elements alone.
+        masked: Whether the positions are a mask of the model, rather than the elements that are
+            not zero.
         levels: Number of shared values K; 0 if not quantised.
         coded: Length of the entropy-coded part in bytes.
         raw: Length of the plain part in bytes.
@@ -88,19 +115,29 @@ def encode(name: str, piece: Piece) -> tuple[Record, bytes]:
     """Return the record and the body of a tensor, in the shortest of the possible forms.
 
     Raises:
-        ConfigError: The dtype is unknown, a removed weight is not zero, or the values are not those of the codebook.
+        ConfigError: The dtype is unknown, a removed weight is not zero, or the values are not
+            those of the codebook.
     """
     dtype = str(piece.tensor.dtype).removeprefix("torch.")
     if dtype not in DTYPES or piece.tensor.layout != torch.strided:
-        raise ConfigError(f"{name}: expected a dense tensor of a known dtype, got {piece.tensor.layout} {dtype}; convert it first")
+        raise ConfigError(
+            f"{name}: expected a dense tensor of a known dtype, got {piece.tensor.layout} "
+            f"{dtype}; convert it first"
+        )
     elements = to_bytes(piece.tensor)
     keep = _kept(name, piece, elements)
-    forms = [_codes(piece.codebook, keep)] if piece.codebook is not None else _plain_forms(piece, elements, keep)
+    forms = (
+        [_codes(piece.codebook, keep)]
+        if piece.codebook is not None
+        else _plain_forms(piece, elements, keep)
+    )
     kind, writer, raw = min(forms, key=_estimated_bits)
     coded = writer.finish()
     levels = piece.codebook.levels if piece.codebook is not None else 0
     shape = tuple(piece.tensor.shape)
-    return Record(name, shape, dtype, kind, piece.keep is not None, levels, len(coded), len(raw)), coded + raw
+    return Record(
+        name, shape, dtype, kind, piece.keep is not None, levels, len(coded), len(raw)
+    ), coded + raw
 
 
 def decode(record: Record, body: bytes) -> Piece:
@@ -114,7 +151,9 @@ def decode(record: Record, body: bytes) -> Piece:
     count = record.size if keep is None else int(np.count_nonzero(keep))
     book = None
     if record.kind.endswith("codes"):
-        book = _read_codes(reader, record.levels, np.ones(record.shape, bool) if keep is None else keep, count)
+        book = _read_codes(
+            reader, record.levels, np.ones(record.shape, bool) if keep is None else keep, count
+        )
         values = to_bytes(book.values())
     elif record.kind == "raw":
         values, raw = np.frombuffer(raw, np.uint8), b""
@@ -126,7 +165,11 @@ def decode(record: Record, body: bytes) -> Piece:
     tensor = _assemble(record, values.reshape(count, record.itemsize), keep)
     if not record.masked:
         return Piece(tensor, None, book)
-    return Piece(tensor, torch.ones(record.shape, dtype=torch.bool) if keep is None else torch.from_numpy(keep), book)
+    return Piece(
+        tensor,
+        torch.ones(record.shape, dtype=torch.bool) if keep is None else torch.from_numpy(keep),
+        book,
+    )
 
 
 def _kept(name: str, piece: Piece, elements: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -135,9 +178,15 @@ def _kept(name: str, piece: Piece, elements: NDArray[np.uint8]) -> NDArray[np.bo
     if piece.keep is not None:
         keep = piece.keep.cpu()
         if keep.shape != tensor.shape:
-            raise ConfigError(f"{name}: expected a mask of shape {tuple(tensor.shape)}, got {tuple(keep.shape)}; use this model's mask")
+            raise ConfigError(
+                f"{name}: expected a mask of shape {tuple(tensor.shape)}, got "
+                f"{tuple(keep.shape)}; use this model's mask"
+            )
         if bool((tensor[~keep] != 0).any()):
-            raise ConfigError(f"{name}: expected zeros where the mask removes, got other values; apply the mask first")
+            raise ConfigError(
+                f"{name}: expected zeros where the mask removes, got other values; apply the "
+                f"mask first"
+            )
         found = keep.numpy()
     elif piece.codebook is not None:
         found = (tensor != 0).numpy()
@@ -150,23 +199,38 @@ def _kept(name: str, piece: Piece, elements: NDArray[np.uint8]) -> NDArray[np.bo
 
 def _check_codebook(name: str, piece: Piece, keep: NDArray[np.bool_]) -> None:
     book = piece.codebook
-    same = book is not None and piece.tensor.dtype == torch.float32 and book.codes.numel() == int(keep.sum())
+    same = (
+        book is not None
+        and piece.tensor.dtype == torch.float32
+        and book.codes.numel() == int(keep.sum())
+    )
     if same and book.codes.numel():
-        same = int(book.codes.long().max()) < book.levels and bool((book.centroids[1:] > book.centroids[:-1]).all())
+        same = int(book.codes.long().max()) < book.levels and bool(
+            (book.centroids[1:] > book.centroids[:-1]).all()
+        )
         survivors = piece.tensor.detach().cpu()[torch.from_numpy(keep)]
-        same = same and torch.equal(survivors.view(torch.int32), book.values().cpu().view(torch.int32))
+        same = same and torch.equal(
+            survivors.view(torch.int32), book.values().cpu().view(torch.int32)
+        )
     if not same:
-        raise ConfigError(f"{name}: expected the weights to be the values of their codebook, got others; quantize the model again")
+        raise ConfigError(
+            f"{name}: expected the weights to be the values of their codebook, got others; "
+            f"quantize the model again"
+        )
 
 
-def _plain_forms(piece: Piece, elements: NDArray[np.uint8], keep: NDArray[np.bool_]) -> list[tuple[Kind, Writer, bytes]]:
+def _plain_forms(
+    piece: Piece, elements: NDArray[np.uint8], keep: NDArray[np.bool_]
+) -> list[tuple[Kind, Writer, bytes]]:
     forms: list[tuple[Kind, Writer, bytes]] = []
     if piece.keep is None or keep.all():
         forms = [("raw", Writer(), elements.tobytes()), ("bytes", *_planes(Writer(), elements))]
     if not forms or np.count_nonzero(keep) < 0.97 * keep.size:
         positions = Writer()
         write_positions(positions, keep)
-        forms.append(("sparse-bytes", *_planes(positions, _bytes(_words(elements)[keep.reshape(-1)]))))
+        forms.append(
+            ("sparse-bytes", *_planes(positions, _bytes(_words(elements)[keep.reshape(-1)])))
+        )
     return forms
 
 
@@ -176,7 +240,11 @@ def _estimated_bits(form: tuple[Kind, Writer, bytes]) -> float:
 
 def _words(elements: NDArray[np.uint8]) -> NDArray:
     """View the bytes of each element as one number of that width, for whole-element moves only."""
-    return np.ascontiguousarray(elements).reshape(-1).view({1: "u1", 2: "u2", 4: "u4", 8: "u8", 16: "c16"}[elements.shape[1]])
+    return (
+        np.ascontiguousarray(elements)
+        .reshape(-1)
+        .view({1: "u1", 2: "u2", 4: "u4", 8: "u8", 16: "c16"}[elements.shape[1]])
+    )
 
 
 def _bytes(words: NDArray) -> NDArray[np.uint8]:
@@ -198,7 +266,9 @@ def _planes(writer: Writer, elements: NDArray[np.uint8]) -> tuple[Writer, bytes]
     return writer, b"".join(raw)
 
 
-def _read_planes(reader: Reader, raw: bytes, count: int, planes: int) -> tuple[NDArray[np.uint8], bytes]:
+def _read_planes(
+    reader: Reader, raw: bytes, count: int, planes: int
+) -> tuple[NDArray[np.uint8], bytes]:
     elements = np.empty((count, planes), np.uint8)
     for plane in range(planes):
         if reader.uniform(1, 2)[0]:
@@ -225,7 +295,9 @@ def _read_codes(reader: Reader, levels: int, keep: NDArray[np.bool_], count: int
     if (levels == 0) != (count == 0):
         raise BadStream(f"a codebook of {levels} values for {count} weights")
     centroids = read_increasing(reader, levels)
-    return Codebook(torch.from_numpy(centroids), torch.from_numpy(read_codes(reader, keep, levels)))
+    return Codebook(
+        torch.from_numpy(centroids), torch.from_numpy(read_codes(reader, keep, levels))
+    )
 
 
 def _assemble(record: Record, values: NDArray[np.uint8], keep: NDArray[np.bool_] | None) -> Tensor:

@@ -1,6 +1,7 @@
 """From run folders to tables, figures, claims and a page: the one entry point, and which kinds of report there are.
 
-Every module of this room may offer kinds of report in a mapping ``KINDS``; a paper's kinds stand in the paper's module.
+Every module of this room may offer kinds of report in a mapping ``KINDS``; a paper's kinds stand
+in the paper's module.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ def write_report(
         runs: A run folder, a folder of run folders, a glob, or a list of these.
         out: Folder to write to; it is made if it is missing.
         kind: Name of the report, one of ``kinds()``.
-        reported: The paper's published numbers, a YAML file of them or a folder of such files; None for those of the package.
-        ratings: ``statistics.json`` of a listening test, or its folder, for the kinds that show listening tests.
+        reported: The paper's published numbers, a YAML file of them or a folder of such files;
+            None for those of the package.
+        ratings: ``statistics.json`` of a listening test, or its folder, for the kinds that show
+            listening tests.
 
     Returns:
         The written files; the same runs give the same bytes again.

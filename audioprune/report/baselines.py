@@ -16,7 +16,8 @@ SIGNIFICANCE = 0.05
 TRIVIAL_SHARE = (
     0.98  # errors of networks that learned nothing scatter a little about the trivial one
 )
-# Less than this is no gain over the input: the same signal gives such differences when it is computed in another order.
+# Less than this is no gain over the input: the same signal gives such differences when it is
+# computed in another order.
 _LEAST_GAIN = {"stoi": 5e-4, "estoi": 5e-4, **dict.fromkeys(PESQ_MODES, 5e-3)}
 _LEAST_OTHER_GAIN = 1e-3
 SMALLER_IS_BETTER = frozenset(
@@ -28,13 +29,16 @@ _MOST_METRICS = 6
 def no_better(entry: Entry) -> str:
     """Return ``no better than <baseline>`` for an entry, or an empty text where it is better or nothing can be compared.
 
-    The mixture and jobs that failed are compared with nothing. Where only some seeds are no better, their number is told.
+    The mixture and jobs that failed are compared with nothing. Where only some seeds are no
+    better, their number is told.
     """
     if entry.variant == "mixture" or entry.status:
         return ""
     sizes = entry.sizes or ({},) * len(entry.jobs)
     seeds = zip(entry.jobs, entry.scores, sizes, strict=False)
-    found = [_of_seed(scores, _inputs(job)) or _without_weights(size) for job, scores, size in seeds]
+    found = [
+        _of_seed(scores, _inputs(job)) or _without_weights(size) for job, scores, size in seeds
+    ]
     marked = [text for text in found if text]
     if not marked:
         return ""
@@ -44,7 +48,9 @@ def no_better(entry: Entry) -> str:
 
 def _without_weights(size: Mapping[str, Any]) -> str:
     """A network of which no weight is left answers every input alike, however well its biases are chosen."""
-    return f"{MARK} a constant answer" if (finite_or_none(size.get("sparsity")) or 0.0) >= 1.0 else ""
+    return (
+        f"{MARK} a constant answer" if (finite_or_none(size.get("sparsity")) or 0.0) >= 1.0 else ""
+    )
 
 
 def no_better_row(row: Mapping[str, Any], mixture: Mapping[str, Any] | None = None) -> str:
@@ -141,7 +147,8 @@ def _at_chance(row: Mapping[str, Any]) -> bool:
     hits, macro = (finite_or_none(metrics.get(name)) for name in ("accuracy", "accuracy_macro"))
     if hits is None or chance is None:
         return hits is None
-    # A network that always names one class has its share of the clips right, and exactly chance over the classes.
+    # A network that always names one class has its share of the clips right, and exactly chance
+    # over the classes.
     if hits <= chance or (macro is not None and macro <= chance + 1e-9):
         return True
     count = row.get("n_valid") or row.get("n")

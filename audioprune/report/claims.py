@@ -1,6 +1,7 @@
 """What a claim must show before it is judged, and how it is judged: the statuses, the conditions and the interval over seeds.
 
-Nothing is tuned or chosen to make a claim hold. What a claim says stands with its paper; this module is the same for all papers.
+Nothing is tuned or chosen to make a claim hold. What a claim says stands with its paper; this
+module is the same for all papers.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ class Side:
     Attributes:
         name: What it is called in a reason.
         jobs: One for each seed.
-        removed: Share of the weights that was taken out, 0..1, where the claim speaks of a pruned model; else None.
+        removed: Share of the weights that was taken out, 0..1, where the claim speaks of a pruned
+            model; else None.
         no_better: What the model is no better than, see baselines.py; empty where it is better.
     """
 
@@ -155,13 +157,16 @@ def judge(
     Args:
         values: The number of every seed, such as the differences of ``paired``.
         bound: What the claim says of it.
-        conditions: What the comparison lacks, each in words; empty texts are conditions that are met.
+        conditions: What the comparison lacks, each in words; empty texts are conditions that are
+            met.
         sides: The models of the comparison, of which none may be no better than its baseline.
 
     Returns:
-        ``not measured`` without a value; ``not comparable`` where a condition is missed or the interval is wider than the margin;
-        ``not shown`` where a model is no better than its baseline; ``one seed: not judged`` and ``two seeds: not judged``; ``held``
-        where the whole interval is as claimed, ``did not hold`` where none of it is, and ``not shown`` where it reaches both ways.
+        ``not measured`` without a value; ``not comparable`` where a condition is missed or the
+        interval is wider than the margin; ``not shown`` where a model is no better than its
+        baseline; ``one seed: not judged`` and ``two seeds: not judged``; ``held`` where the whole
+        interval is as claimed, ``did not hold`` where none of it is, and ``not shown`` where it
+        reaches both ways.
     """
     numbers = list(values.values()) if isinstance(values, Mapping) else list(values)
     if not numbers:
@@ -265,7 +270,8 @@ def same_settings(
     Args:
         sides: What is compared.
         within: Parts of the configuration that must agree, such as ``training`` or ``pipeline``.
-        apart: Last parts of keys in which the sides differ by what the claim is about, such as ``lambda_1``.
+        apart: Last parts of keys in which the sides differ by what the claim is about, such as
+            ``lambda_1``.
     """
     keys = sorted(
         {

@@ -26,7 +26,8 @@ class Clip:
         title: Model, condition and item in words.
         condition: Noise and SNR in dB.
         item: Name of the item.
-        versions: File of every version, in listening order: unprocessed first, the clean signal or the reference last.
+        versions: File of every version, in listening order: unprocessed first, the clean signal or
+            the reference last.
         scores: Metrics of every version that has scores of its own, by version.
     """
 
@@ -65,7 +66,11 @@ def _clips_of(job: Job) -> list[Clip]:
     folder = job.folder / "audio"
     if not folder.is_dir():
         return []
-    known = {str(row["condition"]): condition_of(row) for row in job.of_kind("score") if row.get("condition")}
+    known = {
+        str(row["condition"]): condition_of(row)
+        for row in job.of_kind("score")
+        if row.get("condition")
+    }
     model = label_of(job)
     found = []
     for place in sorted({file.parent for file in folder.rglob("*.flac")}):
@@ -73,7 +78,15 @@ def _clips_of(job: Job) -> list[Clip]:
         condition = known.get(name) or _parsed(name)
         for item, versions in _items(place).items():
             found.append(Clip(job, model, condition, item, versions, _scores(job, name, item)))
-    return sorted(found, key=lambda clip: (clip.condition[1] is None, clip.condition[1] or 0.0, clip.condition[0], clip.item))
+    return sorted(
+        found,
+        key=lambda clip: (
+            clip.condition[1] is None,
+            clip.condition[1] or 0.0,
+            clip.condition[0],
+            clip.item,
+        ),
+    )
 
 
 def _parsed(name: str) -> Condition:
@@ -94,7 +107,10 @@ def _items(folder: Path) -> dict[str, dict[str, Path]]:
         if owners:
             owner = max(owners, key=len)
             items[owner][stem[len(owner) + 1 :]] = file
-    return {name: dict(sorted(versions.items(), key=lambda item: _place(item[0]))) for name, versions in items.items()}
+    return {
+        name: dict(sorted(versions.items(), key=lambda item: _place(item[0])))
+        for name, versions in items.items()
+    }
 
 
 def _place(version: str) -> tuple[int, str]:
@@ -105,5 +121,13 @@ def _place(version: str) -> tuple[int, str]:
 
 
 def _scores(job: Job, condition: str, item: str) -> dict[str, dict[str, float]]:
-    rows = [row for row in job.of_kind("audio") if (str(row.get("condition")), str(row.get("id"))) == (condition, item)]
-    return {NOISY if row.get("variant") == "mixture" else str(row.get("variant")): row.get("metrics") or {} for row in rows}
+    rows = [
+        row
+        for row in job.of_kind("audio")
+        if (str(row.get("condition")), str(row.get("id"))) == (condition, item)
+    ]
+    return {
+        NOISY if row.get("variant") == "mixture" else str(row.get("variant")): row.get("metrics")
+        or {}
+        for row in rows
+    }

@@ -11,7 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from audioprune.report.model_states import GIVEN, Condition, condition_of, finite_or_none, states_of
+from audioprune.report.model_states import (
+    GIVEN,
+    Condition,
+    condition_of,
+    finite_or_none,
+    states_of,
+)
 from audioprune.report.runs import (
     OF_TRAINING,
     Corpus,
@@ -58,7 +64,12 @@ class Value:
     reason: str = ""
 
 
-def mean_of(values: Iterable[float | None], n: int | None = None, n_valid: int | None = None, reason: str = "") -> Value:
+def mean_of(
+    values: Iterable[float | None],
+    n: int | None = None,
+    n_valid: int | None = None,
+    reason: str = "",
+) -> Value:
     """Join one number per seed to a mean and a sample standard deviation; None and non-finite numbers are left out."""
     finite = [number for number in map(finite_or_none, values) if number is not None]
     if not finite:
@@ -73,13 +84,15 @@ class Entry:
 
     Attributes:
         label: Name of the model as tables print it.
-        variant: ``"mixture"``, ``"uncompressed"``, ``"pruned"``, ``"compressed"``, ...; empty for a job that failed.
+        variant: ``"mixture"``, ``"uncompressed"``, ``"pruned"``, ``"compressed"``, ...; empty for
+            a job that failed.
         iteration: Number of the pruning iteration, or None for a final state.
         step: Pipeline step that measured it, only where one job measured the same variant twice.
         seeds: Seed of every joined job.
         scale: Scale of its own rows; all of them, where joined jobs differ.
         config: Values of the configuration keys that differ between the jobs of the report.
-        jobs: The jobs behind it; more than the seeds where equal rows of several jobs were joined to one.
+        jobs: The jobs behind it; more than the seeds where equal rows of several jobs were joined
+            to one.
         scores: Per seed, the score row of every (noise, SNR).
         sizes: Per seed, the size row; empty where none was written.
         corpus: What it was scored on.
@@ -107,7 +120,12 @@ class Entry:
         if self.variant == "mixture":
             return "Mixture"
         iteration = "" if self.iteration is None else f"iteration {self.iteration}"
-        return " ".join(filter(None, (self.label, self.variant, iteration, self.step and f"({self.step})", self.status)))
+        return " ".join(
+            filter(
+                None,
+                (self.label, self.variant, iteration, self.step and f"({self.step})", self.status),
+            )
+        )
 
     def conditions(self) -> list[Condition]:
         """Return all (noise, SNR) of all seeds, SNRs rising."""
@@ -120,9 +138,18 @@ class Entry:
 
     def metrics(self) -> list[str]:
         """Return the names of all metrics, in the order they were measured."""
-        return list(dict.fromkeys(name for cells in self.scores for row in cells.values() for name in row.get("metrics") or {}))
+        return list(
+            dict.fromkeys(
+                name
+                for cells in self.scores
+                for row in cells.values()
+                for name in row.get("metrics") or {}
+            )
+        )
 
-    def score(self, metric: str, snr: float | None | str = "all", noise: str | None = None) -> Value:
+    def score(
+        self, metric: str, snr: float | None | str = "all", noise: str | None = None
+    ) -> Value:
         """Return a metric: per seed the mean over noises (and SNRs), then mean and deviation over seeds.
 
         Args:
@@ -130,15 +157,21 @@ class Entry:
             snr: SNR in dB, None for scores without SNR, or ``"all"``.
             noise: One noise, or None for the unweighted mean over all.
         """
-        wanted = [key for key in self.conditions() if snr in ("all", key[1]) and noise in (None, key[0])]
+        wanted = [
+            key for key in self.conditions() if snr in ("all", key[1]) and noise in (None, key[0])
+        ]
         cells = [[per.get(key) or _absent(key) for key in wanted] for per in self.scores]
         rows = [row for per in cells for row in per]
         missing = [row for row in rows if _metric(row, metric) is None]
         n, n_valid = _total(rows, "n", metric), _total(rows, "n_valid", metric)
         per_seed = [_mean([_metric(row, metric) for row in per]) for per in cells]
-        return mean_of(per_seed, n, n_valid if n_valid is not None else n, _missing_text(missing, len(rows)))
+        return mean_of(
+            per_seed, n, n_valid if n_valid is not None else n, _missing_text(missing, len(rows))
+        )
 
-    def by_seed(self, metric: str, conditions: Iterable[Condition]) -> dict[int | None, float | None]:
+    def by_seed(
+        self, metric: str, conditions: Iterable[Condition]
+    ) -> dict[int | None, float | None]:
         """Return for every seed the mean of a metric over the given conditions; None where any of them gave no number."""
         wanted = list(conditions)
         found: dict[int | None, float | None] = {}
@@ -154,8 +187,14 @@ class Entry:
     def size(self, name: str) -> Value:
         """Return a number of the size rows, or one of ``rate_paper``, ``rate_file``, ``bits_per_weight``."""
         reasons = [str(row["reason"]) for row in self.sizes if row.get("reason")]
-        reasons += [_NO_RATE] if name.startswith("rate_") and any(row.get("bytes_paper") for row in self.sizes) else []
-        value = mean_of([_size(row, name) for row in self.sizes], reason=reasons[0] if reasons else "")
+        reasons += (
+            [_NO_RATE]
+            if name.startswith("rate_") and any(row.get("bytes_paper") for row in self.sizes)
+            else []
+        )
+        value = mean_of(
+            [_size(row, name) for row in self.sizes], reason=reasons[0] if reasons else ""
+        )
         return value if value.mean is None else replace(value, reason="")
 
 
@@ -173,7 +212,12 @@ def _mean(values: list[float | None]) -> float | None:
 
 
 def _total(rows: list[dict[str, Any]], name: str, metric: str) -> int | None:
-    counts = [row.get(name)[metric] if isinstance(row.get(name), Mapping) and metric in row[name] else row.get(name) for row in rows]
+    counts = [
+        row.get(name)[metric]
+        if isinstance(row.get(name), Mapping) and metric in row[name]
+        else row.get(name)
+        for row in rows
+    ]
     numbers = [count for count in counts if isinstance(count, int)]
     return sum(numbers) if numbers and len(numbers) == len(rows) else None
 
@@ -205,18 +249,34 @@ def condition_text(condition: Condition) -> str:
 def entries(jobs: Iterable[Job]) -> list[Entry]:
     """Join jobs to entries, corpus by corpus: the mixture first, then each model by variant and iteration, failed jobs last.
 
-    The keys that a row shows are those that differ between jobs on corpora of one name: speech and scenes differ in all.
+    The keys that a row shows are those that differ between jobs on corpora of one name: speech and
+    scenes differ in all.
     """
     found = by_corpus(tuple(jobs))
-    alike = {corpus.name: [job for other, jobs in found if other.name == corpus.name for job in jobs] for corpus, _ in found}
+    alike = {
+        corpus.name: [job for other, jobs in found if other.name == corpus.name for job in jobs]
+        for corpus, _ in found
+    }
     shown = {name: differences(members) for name, members in alike.items()}
-    return [entry for corpus, members in found for entry in _entries_on(corpus, members, shown[corpus.name])]
+    return [
+        entry
+        for corpus, members in found
+        for entry in _entries_on(corpus, members, shown[corpus.name])
+    ]
 
 
 def _entries_on(corpus: Corpus, jobs: tuple[Job, ...], shown: tuple[str, ...]) -> list[Entry]:
     models = [entry for group in join_seeds(jobs) for entry in _entries_of(group, shown)]
-    order = {label: place for place, label in enumerate(dict.fromkeys(entry.label for entry in models))}
-    models.sort(key=lambda entry: (order[entry.label], _variant_place(entry.variant), -1 if entry.iteration is None else entry.iteration))
+    order = {
+        label: place for place, label in enumerate(dict.fromkeys(entry.label for entry in models))
+    }
+    models.sort(
+        key=lambda entry: (
+            order[entry.label],
+            _variant_place(entry.variant),
+            -1 if entry.iteration is None else entry.iteration,
+        )
+    )
     found = [*_mixtures(jobs), *_without_repeats(models), *_unfinished(jobs, shown)]
     return [replace(entry, corpus=corpus) for entry in found]
 
@@ -233,7 +293,9 @@ def _variant_place(variant: str) -> int:
 def _entries_of(group: tuple[Job, ...], shown: tuple[str, ...]) -> list[Entry]:
     states = [(job, states_of(job)) for job in group]
     found = []
-    for key in dict.fromkeys(key for _, per_job in states for key in per_job if key[1] != "mixture"):
+    for key in dict.fromkeys(
+        key for _, per_job in states for key in per_job if key[1] != "mixture"
+    ):
         having = [(job, per_job[key]) for job, per_job in states if key in per_job]
         jobs = tuple(job for job, _ in having)
         label, variant, iteration, step = key
@@ -264,13 +326,17 @@ def _own_scale(job: Job, state: Mapping[str, Any]) -> str:
 def _config_of_state(job: Job, shown: tuple[str, ...], variant: str, scale: str) -> dict[str, str]:
     """Return what sets a row apart.
 
-    A baseline and a model that came from a file are not the model that is configured; their width is that of their own rows.
+    A baseline and a model that came from a file are not the model that is configured; their width
+    is that of their own rows.
     """
     config = _shown_config(job, shown)
     if variant != "baseline" and not job.config.get("checkpoint"):
         return config
     true = {"model.width": width_in(scale)}
-    return {key: true.get(key, "") if key.startswith("model.") else value for key, value in config.items()}
+    return {
+        key: true.get(key, "") if key.startswith("model.") else value
+        for key, value in config.items()
+    }
 
 
 def _shown_config(job: Job, shown: tuple[str, ...]) -> dict[str, str]:
@@ -282,10 +348,20 @@ def _mixtures(jobs: tuple[Job, ...]) -> list[Entry]:
     groups: dict[tuple[str, int], list[tuple[Job, dict]]] = {}
     left_out = volatile_keys(jobs)
     for job in jobs:
-        cells = next((state["scores"] for key, state in states_of(job).items() if key[1] == "mixture"), None)
+        cells = next(
+            (state["scores"] for key, state in states_of(job).items() if key[1] == "mixture"), None
+        )
         if cells:
-            data = {key: repr(value) for key, value in job.config.items() if key.startswith("data.") and key not in left_out}
-            data = {key: value for key, value in data.items() if key.rpartition(".")[2] not in OF_TRAINING}
+            data = {
+                key: repr(value)
+                for key, value in job.config.items()
+                if key.startswith("data.") and key not in left_out
+            }
+            data = {
+                key: value
+                for key, value in data.items()
+                if key.rpartition(".")[2] not in OF_TRAINING
+            }
             _file_mixture(groups, json.dumps(data, sort_keys=True), job, cells)
     return [
         Entry(
@@ -303,7 +379,9 @@ def _mixtures(jobs: tuple[Job, ...]) -> list[Entry]:
 def _file_mixture(groups: dict, signature: str, job: Job, cells: dict) -> None:
     for place in range(len(groups) + 1):
         members = groups.setdefault((signature, place), [])
-        same_seed = next((index for index, (other, _) in enumerate(members) if other.seed == job.seed), None)
+        same_seed = next(
+            (index for index, (other, _) in enumerate(members) if other.seed == job.seed), None
+        )
         if same_seed is None:
             members.append((job, cells))
             return
@@ -317,15 +395,22 @@ def _agree(one: Mapping[Condition, dict], other: Mapping[Condition, dict]) -> bo
     for condition in one.keys() & other.keys():
         left, right = one[condition], other[condition]
         shared = (left.get("metrics") or {}).keys() & (right.get("metrics") or {}).keys()
-        if left.get("n") != right.get("n") or any(_metric(left, name) != _metric(right, name) for name in shared):
+        if left.get("n") != right.get("n") or any(
+            _metric(left, name) != _metric(right, name) for name in shared
+        ):
             return False
     return True
 
 
-def _merged(one: Mapping[Condition, dict], other: Mapping[Condition, dict]) -> dict[Condition, dict]:
+def _merged(
+    one: Mapping[Condition, dict], other: Mapping[Condition, dict]
+) -> dict[Condition, dict]:
     merged = {**other, **one}
     for condition in one.keys() & other.keys():
-        metrics = {**(other[condition].get("metrics") or {}), **(one[condition].get("metrics") or {})}
+        metrics = {
+            **(other[condition].get("metrics") or {}),
+            **(one[condition].get("metrics") or {}),
+        }
         merged[condition] = {**one[condition], "metrics": metrics}
     return merged
 
@@ -334,7 +419,9 @@ def _without_repeats(found: list[Entry]) -> list[Entry]:
     """Keep one of several equal rows of the uncompressed model, which every job of a sweep scores again."""
     kept: list[Entry] = []
     for entry in found:
-        twin = next((index for index, other in enumerate(kept) if _same_uncompressed(entry, other)), None)
+        twin = next(
+            (index for index, other in enumerate(kept) if _same_uncompressed(entry, other)), None
+        )
         if twin is None:
             kept.append(entry)
         else:
@@ -344,17 +431,30 @@ def _without_repeats(found: list[Entry]) -> list[Entry]:
 
 def _shared(one: Entry, other: Entry) -> Entry:
     """Return the entry that stands for two equal ones: of both jobs, with what their configurations share."""
-    config = {key: value if value == other.config.get(key) else "" for key, value in one.config.items()}
+    config = {
+        key: value if value == other.config.get(key) else "" for key, value in one.config.items()
+    }
     pipeline = one.pipeline if one.pipeline == other.pipeline else ""
     return replace(one, config=config, pipeline=pipeline, jobs=(*one.jobs, *other.jobs))
 
 
 def _same_uncompressed(one: Entry, other: Entry) -> bool:
-    if (one.variant, one.label, one.scale, one.seeds, one.step) != ("uncompressed", other.label, other.scale, other.seeds, other.step):
+    if (one.variant, one.label, one.scale, one.seeds, one.step) != (
+        "uncompressed",
+        other.label,
+        other.scale,
+        other.seeds,
+        other.step,
+    ):
         return False
-    cells = [{key: row.get("metrics") for key, row in per.items()} for per in (*one.scores, *other.scores)]
+    cells = [
+        {key: row.get("metrics") for key, row in per.items()}
+        for per in (*one.scores, *other.scores)
+    ]
     half = len(one.scores)
-    sizes_agree = all(one.size(name) == other.size(name) for name in ("params", "nonzero", "bytes_fp32"))
+    sizes_agree = all(
+        one.size(name) == other.size(name) for name in ("params", "nonzero", "bytes_fp32")
+    )
     return other.variant == one.variant and cells[:half] == cells[half:] and sizes_agree
 
 

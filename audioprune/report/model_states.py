@@ -35,13 +35,20 @@ def states_of(job: Job) -> States:
     states: States = {}
     for row in _tested(job.of_kind("score")) + job.of_kind("size"):
         step = _step(row)
-        key = (str(row.get("label") or job.model), str(row.get("variant") or ""), _iteration(row, step), step)
+        key = (
+            str(row.get("label") or job.model),
+            str(row.get("variant") or ""),
+            _iteration(row, step),
+            step,
+        )
         state = states.setdefault(key, {"scores": {}, "size": {}})
         if row["kind"] == "score":
             state["scores"][condition_of(row)] = row
         else:
             state["size"] = row
-    return _with_uncompressed_size(_named_by_step_if_needed(_with_final(_called_by_what_they_are(job, states))))
+    return _with_uncompressed_size(
+        _named_by_step_if_needed(_with_final(_called_by_what_they_are(job, states)))
+    )
 
 
 def _called_by_what_they_are(job: Job, states: States) -> States:
@@ -51,7 +58,9 @@ def _called_by_what_they_are(job: Job, states: States) -> States:
     named = {}
     for (label, variant, iteration, step), state in states.items():
         sparse = (finite_or_none(state["size"].get("sparsity")) or 0.0) > _SPARSE
-        named[(label, GIVEN if sparse and variant == "uncompressed" else variant, iteration, step)] = state
+        named[
+            (label, GIVEN if sparse and variant == "uncompressed" else variant, iteration, step)
+        ] = state
     return named
 
 
@@ -84,7 +93,9 @@ def _with_final(states: States) -> States:
     added = {}
     for label, variant, iteration, step in states:
         others = [key for key in states if key[:2] == (label, variant)]
-        if iteration is not None and all(key[2] is not None and key[2] <= iteration for key in others):
+        if iteration is not None and all(
+            key[2] is not None and key[2] <= iteration for key in others
+        ):
             added[(label, variant, None, "")] = states[(label, variant, iteration, step)]
     return {**states, **added}
 
@@ -100,12 +111,23 @@ def _named_by_step_if_needed(states: States) -> States:
 def _with_uncompressed_size(states: States) -> States:
     """Give every size row the bytes that its compression rate is relative to: the uncompressed model of the same job.
 
-    A job that never scored the uncompressed model goes by the parameters it was trained with; without these there is no rate.
+    A job that never scored the uncompressed model goes by the parameters it was trained with;
+    without these there is no rate.
     """
-    base = next((state["size"].get("bytes_fp32") for key, state in states.items() if key[1] == "uncompressed" and state["size"]), None)
+    base = next(
+        (
+            state["size"].get("bytes_fp32")
+            for key, state in states.items()
+            if key[1] == "uncompressed" and state["size"]
+        ),
+        None,
+    )
     found = {}
     for key, state in states.items():
         size = state["size"]
         trained = 4 * size["params_trained"] if size.get("params_trained") else None
-        found[key] = {**state, "size": {**size, "bytes_uncompressed": base or trained} if size else {}}
+        found[key] = {
+            **state,
+            "size": {**size, "bytes_uncompressed": base or trained} if size else {},
+        }
     return found

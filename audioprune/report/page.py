@@ -1,6 +1,7 @@
 """The page of a report: one file with tables, figures and players inside it, which needs nothing from the network.
 
-It also holds the general kinds ``summary`` and ``p2``; what is in their tables is decided elsewhere.
+It also holds the general kinds ``summary`` and ``p2``; what is in their tables is decided
+elsewhere.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ from audioprune.files import write_atomic
 from audioprune.report.clips import TRUE, Clip, clips, one_per_noise, version_text
 from audioprune.report.entries import PESQ_MODES, Entry, Value, entries, final, finite_or_none
 from audioprune.report.figures.curves import budget_figures, curve_figures
-from audioprune.report.figures.drawing import Figure, Panel, line_figure, on_corpus, per_corpus, slug
+from audioprune.report.figures.drawing import (
+    Figure,
+    Panel,
+    line_figure,
+    on_corpus,
+    per_corpus,
+    slug,
+)
 from audioprune.report.figures.pareto import pareto_figures
 from audioprune.report.figures.sensitivity import quantization_table, sensitivity_figure
 from audioprune.report.figures.spectrograms import spectrogram_figure
@@ -63,9 +71,20 @@ def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     loader = FileSystemLoader(_TEMPLATES)
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    shown = [_for_page(section, f"part-{number}") for number, section in enumerate(filter(_has_content, sections), 1)]
-    text = environment.get_template("report.html.j2").render(title=title, lead=lead, sections=shown)
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    shown = [
+        _for_page(section, f"part-{number}")
+        for number, section in enumerate(filter(_has_content, sections), 1)
+    ]
+    text = environment.get_template("report.html.j2").render(
+        title=title, lead=lead, sections=shown
+    )
     return write_atomic(path, text + "\n")
 
 
@@ -80,7 +99,10 @@ def _for_page(section: Section, anchor: str) -> dict[str, Any]:
         "anchor": anchor,
         "folded": section.folded,
         "tables": [_table_for_page(table) for table in section.tables],
-        "figures": [{"data": _encoded(figure.png), "caption": figure.caption, "alt": figure.alt} for figure in section.figures],
+        "figures": [
+            {"data": _encoded(figure.png), "caption": figure.caption, "alt": figure.alt}
+            for figure in section.figures
+        ],
         "players": players,
         "notes": [*section.notes, *left_out],
     }
@@ -92,13 +114,18 @@ def _table_for_page(table: Table) -> dict[str, Any]:
     return {
         "caption": table.caption,
         "header": list(zip([column.header for column in table.columns], numeric, strict=True)),
-        "blocks": [(title, [_cells(body[place], numeric) for place in places]) for title, places in blocks(table)],
+        "blocks": [
+            (title, [_cells(body[place], numeric) for place in places])
+            for title, places in blocks(table)
+        ],
         "footnotes": notes,
         "notes": table.notes,
     }
 
 
-def _cells(line: Sequence[tuple[str, int | None]], numeric: Sequence[bool]) -> list[tuple[str, int | None, bool]]:
+def _cells(
+    line: Sequence[tuple[str, int | None]], numeric: Sequence[bool]
+) -> list[tuple[str, int | None, bool]]:
     return [(text, mark, right) for (text, mark), right in zip(line, numeric, strict=True)]
 
 
@@ -113,7 +140,10 @@ def _players(found: Sequence[Clip]) -> tuple[list[dict[str, Any]], list[str]]:
     for number, clip in enumerate(found):
         used += sum(path.stat().st_size for path in clip.versions.values())
         if used > MOST_AUDIO_BYTES and players:
-            return players, [f"{len(found) - number} more items are not in this page; they lie in the audio folders of the runs."]
+            return players, [
+                f"{len(found) - number} more items are not in this page; they lie in the audio "
+                f"folders of the runs."
+            ]
         players.append(_player(clip))
     return players, []
 
@@ -131,7 +161,12 @@ def _player(clip: Clip) -> dict[str, Any]:
             {
                 "name": version_text(version),
                 "data": _encoded(path),
-                "scores": ["" if version in TRUE else cell_text(_score(clip, version, column.key), column.style) for column in columns],
+                "scores": [
+                    ""
+                    if version in TRUE
+                    else cell_text(_score(clip, version, column.key), column.style)
+                    for column in columns
+                ],
             }
             for version, path in clip.versions.items()
         ],
@@ -149,36 +184,68 @@ def write_summary(request: Request) -> list[Path]:
     files = write_table(table, request.out)
     files.append(write_atomic(request.out / "scores.csv", scores_csv(request.jobs)))
     iterations = iteration_table(request.jobs)
-    files += [write_atomic(request.out / "iterations.csv", to_csv(iterations))] if iterations.rows else []
+    files += (
+        [write_atomic(request.out / "iterations.csv", to_csv(iterations))]
+        if iterations.rows
+        else []
+    )
     judged = claims.claims_table(request.jobs, read_reported(request.reported, "p2"))
-    sections = [Section("Summary", (table,)), Section("Claims", (judged,)) if claims.measured(judged) else Section("Claims")]
+    sections = [
+        Section("Summary", (table,)),
+        Section("Claims", (judged,)) if claims.measured(judged) else Section("Claims"),
+    ]
     return [*files, *_figures_and_page(request, found, sections, "Report")]
 
 
 def write_p2(request: Request) -> list[Path]:
     """Write everything of Tan & Wang: both tables, the claims, the figures there is data for, and the page."""
     reported = read_reported(request.reported, "p2")
-    tables = [paper.table_1(request.jobs, reported), paper.table_2(request.jobs, reported), claims.claims_table(request.jobs, reported)]
+    tables = [
+        paper.table_1(request.jobs, reported),
+        paper.table_2(request.jobs, reported),
+        claims.claims_table(request.jobs, reported),
+    ]
     files = [file for table in tables for file in write_table(table, request.out)]
     drawn = tuple(paper.figures(request.out, request.jobs, reported))
     files += [file for figure in drawn for file in (figure.png, figure.csv)]
     named = ("Table 1", "Table 2", "Claims")
-    sections = [Section(title, (table,)) for title, table in zip(named, tables, strict=True)] + [Section("Figures 2 and 3", figures=drawn)]
-    return [*files, *_figures_and_page(request, entries(request.jobs), sections, "Compressing networks for speech enhancement")]
+    sections = [Section(title, (table,)) for title, table in zip(named, tables, strict=True)] + [
+        Section("Figures 2 and 3", figures=drawn)
+    ]
+    return [
+        *files,
+        *_figures_and_page(
+            request, entries(request.jobs), sections, "Compressing networks for speech enhancement"
+        ),
+    ]
 
 
-def _figures_and_page(request: Request, found: Sequence[Entry], sections: Sequence[Section], title: str) -> list[Path]:
+def _figures_and_page(
+    request: Request, found: Sequence[Entry], sections: Sequence[Section], title: str
+) -> list[Path]:
     folder, in_turn = request.out / "figures", models_in_turn(request.jobs)
-    drawn = [*_overview_figures(folder, request.jobs, found), *_sensitivity_figures(folder, in_turn)]
+    drawn = [
+        *_overview_figures(folder, request.jobs, found),
+        *_sensitivity_figures(folder, in_turn),
+    ]
     drawn += [*curve_figures(folder, request.jobs), *budget_figures(folder, request.jobs)]
     heard = clips(in_turn)
     pictures, notes = _spectrogram_figures(folder, heard)
     parts = [
         *sections,
         Section("Figures", figures=tuple(drawn), notes=_not_drawn(in_turn)),
-        Section("Listening", figures=tuple(pictures), clips=tuple(_without_repeats(heard)), notes=tuple(notes)),
+        Section(
+            "Listening",
+            figures=tuple(pictures),
+            clips=tuple(_without_repeats(heard)),
+            notes=tuple(notes),
+        ),
         *_details(in_turn),
-        Section("Every test condition", (condition_table(final(found)),) if any(entry.scores for entry in found) else (), folded=True),
+        Section(
+            "Every test condition",
+            (condition_table(final(found)),) if any(entry.scores for entry in found) else (),
+            folded=True,
+        ),
     ]
     page = write_page(request.out / "report.html", title, _lead(request.jobs), parts)
     return [*(file for figure in [*drawn, *pictures] for file in (figure.png, figure.csv)), page]
@@ -189,7 +256,14 @@ def _details(jobs: Sequence[Job]) -> list[Section]:
     pruned = iteration_table(jobs)
     quantised = tuple(filter(None, map(quantization_table, jobs)))
     more = len(quantised) - MOST_JOBS_DRAWN
-    notes = (f"{more} more runs were quantised; their tables lie in their folders, as quantization.csv.",) if more > 0 else ()
+    notes = (
+        (
+            f"{more} more runs were quantised; their tables lie in their folders, as "
+            f"quantization.csv.",
+        )
+        if more > 0
+        else ()
+    )
     return [
         Section("Pruning iterations", (pruned,) if pruned.rows else (), folded=True),
         Section("Quantisation", quantised[:MOST_JOBS_DRAWN], notes=notes, folded=True),
@@ -202,7 +276,10 @@ def _lead(jobs: Sequence[Job]) -> str:
     scales = " | ".join(dict.fromkeys(honest_scale(job.scale) for job in jobs))
     seeds = len({job.seed for job in jobs if job.seed is not None})
     ended = f", {unfinished} of them not finished" if unfinished else ""
-    return f"{len(jobs)} run{'s' * (len(jobs) != 1)}{ended}; {seeds} seed{'s' * (seeds != 1)}. Scale: {scales}."
+    return (
+        f"{len(jobs)} run{'s' * (len(jobs) != 1)}{ended}; {seeds} seed{'s' * (seeds != 1)}. "
+        f"Scale: {scales}."
+    )
 
 
 def _overview_figures(folder: Path, jobs: Sequence[Job], found: Sequence[Entry]) -> list[Figure]:
@@ -222,12 +299,22 @@ def _analysed(jobs: Iterable[Job]) -> list[Job]:
 
 def _not_drawn(jobs: Iterable[Job]) -> tuple[str, ...]:
     more = len(_analysed(jobs)) - MOST_JOBS_DRAWN
-    return (f"The sensitivity of {more} more runs is not drawn; it lies in their folders, as sensitivity-*.csv.",) if more > 0 else ()
+    return (
+        (
+            f"The sensitivity of {more} more runs is not drawn; it lies in their folders, as "
+            f"sensitivity-*.csv.",
+        )
+        if more > 0
+        else ()
+    )
 
 
 def _sensitivity_figures(folder: Path, jobs: Iterable[Job]) -> list[Figure]:
     analysed = _analysed(jobs)[:MOST_JOBS_DRAWN]
-    drawn = (sensitivity_figure(folder, f"sensitivity-{place}-{slug(job.name)}", job, job.name) for place, job in enumerate(analysed, 1))
+    drawn = (
+        sensitivity_figure(folder, f"sensitivity-{place}-{slug(job.name)}", job, job.name)
+        for place, job in enumerate(analysed, 1)
+    )
     return [figure for figure in drawn if figure]
 
 
@@ -239,7 +326,9 @@ def _spectrogram_figures(folder: Path, heard: Iterable[Clip]) -> tuple[list[Figu
         try:
             drawn.append(spectrogram_figure(folder, name, clip))
         except (OSError, RuntimeError) as error:
-            notes.append(f"No spectrogram of {clip.title} in {clip.job.name}: {str(error).splitlines()[0]}")
+            notes.append(
+                f"No spectrogram of {clip.title} in {clip.job.name}: {str(error).splitlines()[0]}"
+            )
     return drawn, notes
 
 

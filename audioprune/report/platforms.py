@@ -1,6 +1,7 @@
 """On which machines a model would run: small platforms, their limits, and whether a model's costs stay within them.
 
-The costs are counted in experiment/cost.py; nothing here needs torch, so that reports can read platforms too.
+The costs are counted in experiment/cost.py; nothing here needs torch, so that reports can read
+platforms too.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ class Bounds:
         return self.fits_drive and self.fits_memory
 
 
-def bounds(platform: Platform, flops_per_second: float, disk_bytes: float, read_write_bytes: float) -> Bounds:
+def bounds(
+    platform: Platform, flops_per_second: float, disk_bytes: float, read_write_bytes: float
+) -> Bounds:
     """Compare the cost of a model with a platform.
 
     Args:
@@ -67,22 +70,31 @@ def bounds(platform: Platform, flops_per_second: float, disk_bytes: float, read_
         disk_bytes: Size of the stored model.
         read_write_bytes: Memory read and written in one generation step.
 
-    Source: Esling et al., Sec. 6. Memory accesses are compared with the size of the memory, as there.
+    Source: Esling et al., Sec. 6. Memory accesses are compared with the size of the memory, as
+    there.
     """
-    return Bounds(flops_per_second <= platform.flops, disk_bytes <= platform.drive_bytes, read_write_bytes <= platform.ram_bytes)
+    return Bounds(
+        flops_per_second <= platform.flops,
+        disk_bytes <= platform.drive_bytes,
+        read_write_bytes <= platform.ram_bytes,
+    )
 
 
 def read_platforms(folder: Path | None = None) -> list[Platform]:
     """Read all platforms of a folder of YAML files, from the slowest to the fastest.
 
     Args:
-        folder: By default that of the package, ``conf/platform``; a file of your own beside them adds a device.
+        folder: By default that of the package, ``conf/platform``; a file of your own beside them
+            adds a device.
 
     Raises:
         ConfigError: A file does not hold the numbers of a platform.
     """
     folder = folder or _shipped()
-    return sorted((_read(path) for path in sorted(folder.glob("*.yaml"))), key=lambda platform: (platform.flops, platform.name))
+    return sorted(
+        (_read(path) for path in sorted(folder.glob("*.yaml"))),
+        key=lambda platform: (platform.flops, platform.name),
+    )
 
 
 def _read(path: Path) -> Platform:
@@ -90,12 +102,17 @@ def _read(path: Path) -> Platform:
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
         found = {key: float(value[key]) for key in numbers}
-        if set(value) - {each.name for each in fields(Platform)} or not all(number > 0 for number in found.values()):
+        if set(value) - {each.name for each in fields(Platform)} or not all(
+            number > 0 for number in found.values()
+        ):
             raise ValueError
         return Platform(str(value["name"]), **found, family=str(value.get("family", "")))
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         wanted = ", ".join(numbers)
-        raise ConfigError(f"{path}: expected name, family and positive numbers {wanted}, got others; correct the file") from error
+        raise ConfigError(
+            f"{path}: expected name, family and positive numbers {wanted}, got others; correct "
+            f"the file"
+        ) from error
 
 
 def _shipped() -> Path:

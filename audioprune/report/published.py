@@ -16,7 +16,8 @@ def read_reported(source: Mapping[str, Any] | str | Path | None, paper: str) -> 
     """Return a paper's published numbers.
 
     Args:
-        source: The numbers themselves, a YAML file, a folder of them, or None for the file that the package ships.
+        source: The numbers themselves, a YAML file, a folder of them, or None for the file that
+            the package ships.
         paper: Name of the file, such as ``"p2"``.
 
     Raises:
@@ -29,9 +30,15 @@ def read_reported(source: Mapping[str, Any] | str | Path | None, paper: str) -> 
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"expected a YAML file of published numbers, got {path} ({type(error).__name__}); give reported=FILE") from error
+        raise ConfigError(
+            f"expected a YAML file of published numbers, got {path} ({type(error).__name__}); "
+            f"give reported=FILE"
+        ) from error
     if not isinstance(value, dict):
-        raise ConfigError(f"expected a mapping of published numbers in {path}, got {type(value).__name__}; correct the file")
+        raise ConfigError(
+            f"expected a mapping of published numbers in {path}, got {type(value).__name__}; "
+            f"correct the file"
+        )
     return value
 
 

@@ -22,11 +22,21 @@ RUN_FILES = ("run.json", "status.json", "results.jsonl")
 SCALES_JOINED = " | "
 UNTOLD_CORPUS = "Corpus: not recorded"
 NO_SCALE = "scale not recorded"
-# What changes from job to job without changing what is measured. A seed is what the mean runs over.
+# What changes from job to job without changing what is measured. A seed is what the mean runs
+# over.
 _VOLATILE = frozenset({"seed", "runtime", "hydra", "checkpoint", "name", "hash", "verb"})
 # Keys of a corpus that do not touch its test mixtures.
 OF_TRAINING = frozenset(
-    ("train_mixtures", "valid_mixtures", "valid_share", "segment_s", "babble_share", "babble_talkers", "train_snr_db", "train_snr_step_db")
+    (
+        "train_mixtures",
+        "valid_mixtures",
+        "valid_share",
+        "segment_s",
+        "babble_share",
+        "babble_talkers",
+        "train_snr_db",
+        "train_snr_step_db",
+    )
 )
 _SHOWN_DIGITS = 12  # of a fingerprint, in tables
 _UNTOLD = json.dumps({})  # the configuration of a corpus of which nothing is known
@@ -39,12 +49,15 @@ class Job:
 
     Attributes:
         config: The resolved configuration, flat: ``{"pipeline.lambda_1": 0.1}``.
-        status: ``"finished"``, ``"failed"``, ``"interrupted"`` or ``"unfinished"`` (no status file).
+        status: ``"finished"``, ``"failed"``, ``"interrupted"`` or ``"unfinished"`` (no status
+            file).
         reason: Why the job is not finished.
-        rows: The records of ``results.jsonl``; a later record with the same key has replaced the earlier one.
+        rows: The records of ``results.jsonl``; a later record with the same key has replaced the
+            earlier one.
         corpus: Short name of the corpus that its rows speak of.
         fingerprint: Hash of that corpus; empty where none was recorded.
-        scale_differs: Configuration keys that differ from the preset, where the scale is ``custom``.
+        scale_differs: Configuration keys that differ from the preset, where the scale is
+            ``custom``.
     """
 
     folder: Path
@@ -70,7 +83,10 @@ class Job:
     def iterations(self) -> list[dict[str, Any]]:
         """Return the rows of pruning iterations, numbered from 1: iteration 0 is the whole model, wherever a pruning counted none."""
         rows = self.of_kind("iteration")
-        return [{**row, "iteration": row.get("iteration") or place} for place, row in enumerate(rows, 1)]
+        return [
+            {**row, "iteration": row.get("iteration") or place}
+            for place, row in enumerate(rows, 1)
+        ]
 
 
 @dataclass(frozen=True)
@@ -92,7 +108,11 @@ class Corpus:
         """Line that names the corpus above its rows."""
         known = ", ".join(fingerprint[:_SHOWN_DIGITS] for fingerprint in self.fingerprints)
         drawn = "drawn anew for each seed, " if len(self.fingerprints) > 1 else ""
-        word = f"fingerprint{'s' * (len(self.fingerprints) > 1)} {known}" if known else "fingerprint not recorded"
+        word = (
+            f"fingerprint{'s' * (len(self.fingerprints) > 1)} {known}"
+            if known
+            else "fingerprint not recorded"
+        )
         count = f", configuration {self.number}" if self.number > 1 else ""
         told = f"Corpus: {self.name or 'name not recorded'} ({drawn}{word}{count})"
         return told if self.name or known or count else UNTOLD_CORPUS
@@ -112,13 +132,15 @@ def find_runs(runs: str | Path | Iterable[str | Path]) -> list[Path]:
     """Find run folders.
 
     Args:
-        runs: A run folder, a folder that holds run folders at any depth, a glob, or a list of these.
+        runs: A run folder, a folder that holds run folders at any depth, a glob, or a list of
+            these.
 
     Returns:
         The folders without duplicates, in the order given and by name inside one folder or glob.
 
     Raises:
-        ConfigError: A path does not exist, a glob matches nothing, or no run folder is found at a path.
+        ConfigError: A path does not exist, a glob matches nothing, or no run folder is found at a
+            path.
     """
     specs = [runs] if isinstance(runs, str | Path) else list(runs)
     if not specs:
@@ -137,7 +159,9 @@ def _expand(spec: str | Path) -> list[Path]:
     matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
     folders = [match for match in matches if match.is_dir()]
     if not folders:
-        raise ConfigError(f"expected a run folder or a glob that matches some, got '{spec}'; check the path")
+        raise ConfigError(
+            f"expected a run folder or a glob that matches some, got '{spec}'; check the path"
+        )
     # A glob may pass by folders that hold no run, a plain path may not.
     return [folder for folder in folders if _holds_run(folder)] or folders
 
@@ -151,7 +175,10 @@ def _runs_below(path: Path) -> list[Path]:
         return [path.resolve()]
     folders = {file.parent.resolve() for name in RUN_FILES for file in path.rglob(name)}
     if not folders:
-        raise ConfigError(f"expected run folders below {path}, got none with one of {', '.join(RUN_FILES)}; run `audioprune train` first")
+        raise ConfigError(
+            f"expected run folders below {path}, got none with one of {', '.join(RUN_FILES)}; "
+            f"run `audioprune train` first"
+        )
     return sorted(folders)
 
 
@@ -160,10 +187,15 @@ def read_job(folder: Path) -> Job:
     info, broken = _read_json(folder / "run.json")
     state, broken_state = _read_json(folder / "status.json")
     rows = _last_of_each_key(read_lines(folder / "results.jsonl"))
-    config = flatten(info["config"] if isinstance(info.get("config"), dict) else _hydra_config(folder))
+    config = flatten(
+        info["config"] if isinstance(info.get("config"), dict) else _hydra_config(folder)
+    )
     status, reason = str(state.get("status") or ""), str(state.get("reason") or "")
     if not status:
-        status, reason = "unfinished", broken_state or "no status file: the job is still running or was killed"
+        status, reason = (
+            "unfinished",
+            broken_state or "no status file: the job is still running or was killed",
+        )
     return Job(
         folder=folder,
         name=str(info.get("name") or folder.name),
@@ -212,8 +244,15 @@ def _hydra_config(folder: Path) -> dict[str, Any]:
 
 
 def _resolved(config: Mapping[str, Any]) -> dict[str, Any]:
-    nested = {key: _resolved(value) if isinstance(value, Mapping) else value for key, value in config.items()}
-    return {key: value for key, value in nested.items() if not (isinstance(value, str) and "${" in value)}
+    nested = {
+        key: _resolved(value) if isinstance(value, Mapping) else value
+        for key, value in config.items()
+    }
+    return {
+        key: value
+        for key, value in nested.items()
+        if not (isinstance(value, str) and "${" in value)
+    }
 
 
 def _last_of_each_key(rows: list[Any]) -> list[dict[str, Any]]:
@@ -238,7 +277,11 @@ def honest_scale(scale: str) -> str:
 
 def _honest(scale: str) -> str:
     own = scale.strip().lower()
-    return scale if own.startswith("paper") or "not a reproduction" in own else f"{scale}, not a reproduction"
+    return (
+        scale
+        if own.startswith("paper") or "not a reproduction" in own
+        else f"{scale}, not a reproduction"
+    )
 
 
 def joined_scales(scales: Iterable[str]) -> str:
@@ -248,7 +291,12 @@ def joined_scales(scales: Iterable[str]) -> str:
 
 def label_of(job: Job) -> str:
     """Return the name of a job's model as its rows print it, or that of its configuration before there are rows."""
-    named = (str(row["label"]) for kind in ("score", "lottery") for row in job.of_kind(kind) if row.get("label") and _is_model(row))
+    named = (
+        str(row["label"])
+        for kind in ("score", "lottery")
+        for row in job.of_kind(kind)
+        if row.get("label") and _is_model(row)
+    )
     return next(named, job.model.upper() or job.name)
 
 
@@ -259,24 +307,39 @@ def _is_model(row: Mapping[str, Any]) -> bool:
 def scale_notes(jobs: Iterable[Job]) -> tuple[str, ...]:
     """Say in one sentence for each set of keys by which jobs of scale ``custom`` differ from their preset."""
     told = dict.fromkeys((label_of(job), job.scale_differs) for job in jobs if job.scale_differs)
-    return tuple(f"Scale custom: {label} differs from its preset in {', '.join(keys)}." for label, keys in told)
+    return tuple(
+        f"Scale custom: {label} differs from its preset in {', '.join(keys)}."
+        for label, keys in told
+    )
 
 
 def validation_text(items: Any) -> str:
     """Say over which validation items a number is a mean: a number of them, or all where none is given."""
     count = int(items) if isinstance(items, int | float) and not isinstance(items, bool) else None
-    return "the validation set" if count is None else f"{count} item{'s' * (count != 1)} of the validation set"
+    return (
+        "the validation set"
+        if count is None
+        else f"{count} item{'s' * (count != 1)} of the validation set"
+    )
 
 
 def width_in(scale: str) -> str:
     """Return the width that a scale tells, all of them where several scales are joined, or an empty text."""
-    parts = (part for one in scale.split(SCALES_JOINED) for part in one.split("; ") if part.startswith("width "))
+    parts = (
+        part
+        for one in scale.split(SCALES_JOINED)
+        for part in one.split("; ")
+        if part.startswith("width ")
+    )
     return SCALES_JOINED.join(dict.fromkeys(part.removeprefix("width ") for part in parts))
 
 
 def without_width(scale: str) -> str:
     """Return a scale without the part that tells the width of the model: what its data and training were."""
-    each = ("; ".join(part for part in one.split("; ") if not part.startswith("width ")) for one in scale.split(SCALES_JOINED))
+    each = (
+        "; ".join(part for part in one.split("; ") if not part.startswith("width "))
+        for one in scale.split(SCALES_JOINED)
+    )
     return SCALES_JOINED.join(dict.fromkeys(each))
 
 
@@ -287,14 +350,17 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping) and value:
             flat.update(flatten(value, f"{prefix}{key}."))
         else:
-            flat[f"{prefix}{key}"] = json.dumps(value, sort_keys=True) if isinstance(value, list | Mapping) else value
+            flat[f"{prefix}{key}"] = (
+                json.dumps(value, sort_keys=True) if isinstance(value, list | Mapping) else value
+            )
     return flat
 
 
 def volatile_keys(jobs: Iterable[Job]) -> frozenset[str]:
     """Return the configuration keys that leave the experiment the same: seeds that follow the job's own, folders, names.
 
-    A seed of its own, such as a fixed seed of the data, is no such key: another value is another experiment.
+    A seed of its own, such as a fixed seed of the data, is no such key: another value is another
+    experiment.
     """
     jobs = list(jobs)
     keys = {key for job in jobs for key in job.config}
@@ -311,11 +377,13 @@ def _is_volatile(key: str, jobs: list[Job]) -> bool:
 def differences(jobs: Iterable[Job]) -> tuple[str, ...]:
     """Return the configuration keys whose values differ between jobs that have them.
 
-    Left out are volatile keys, the names of model and pipeline, keys of a model or a step that these names already tell, and a
-    step's copy of a key that stands nearer to the root.
+    Left out are volatile keys, the names of model and pipeline, keys of a model or a step that
+    these names already tell, and a step's copy of a key that stands nearer to the root.
     """
     jobs = [job for job in jobs if job.config]
-    keys = sorted({key for job in jobs for key in job.config}, key=lambda key: (key.count("."), key))
+    keys = sorted(
+        {key for job in jobs for key in job.config}, key=lambda key: (key.count("."), key)
+    )
     chosen: dict[tuple[str, tuple[str, ...]], str] = {}
     left_out = volatile_keys(jobs) | _TOLD_ELSEWHERE
     for key in keys:
@@ -353,22 +421,36 @@ def models_in_turn(jobs: Iterable[Job]) -> tuple[Job, ...]:
 def join_seeds(jobs: Iterable[Job]) -> list[tuple[Job, ...]]:
     """Group jobs that differ by their seed only and were run on one corpus, see ``by_corpus``.
 
-    Two jobs of one seed never fall into one group: such a group is split by its checkpoint, and if that agrees too, job
-    by job.
+    Two jobs of one seed never fall into one group: such a group is split by its checkpoint, and if
+    that agrees too, job by job.
     """
     jobs = list(jobs)
     left_out = volatile_keys(jobs)
-    groups = [group for _, members in by_corpus(jobs) for group in grouped(members, lambda job: _signature(job, left_out))]
-    split = [part for group in groups for part in (grouped(group, _checkpoint) if _repeats(group) else [group])]
-    return [part for group in split for part in ([(job,) for job in group] if _repeats(group) else [group])]
+    groups = [
+        group
+        for _, members in by_corpus(jobs)
+        for group in grouped(members, lambda job: _signature(job, left_out))
+    ]
+    split = [
+        part
+        for group in groups
+        for part in (grouped(group, _checkpoint) if _repeats(group) else [group])
+    ]
+    return [
+        part
+        for group in split
+        for part in ([(job,) for job in group] if _repeats(group) else [group])
+    ]
 
 
 def by_corpus(jobs: Iterable[Job]) -> list[tuple[Corpus, tuple[Job, ...]]]:
     """Group jobs by the corpus that they worked on, in the order of their first jobs.
 
-    A corpus is told by its fingerprint. Where the seeds of the corpus follow the seeds of the jobs, and nothing else of its
-    configuration differs, each seed has a fingerprint of its own by design: these are draws of one corpus. A job that recorded no
-    fingerprint goes by what is configured of its test data; a job that failed before it recorded anything joins the first corpus.
+    A corpus is told by its fingerprint. Where the seeds of the corpus follow the seeds of the
+    jobs, and nothing else of its configuration differs, each seed has a fingerprint of its own by
+    design: these are draws of one corpus. A job that recorded no fingerprint goes by what is
+    configured of its test data; a job that failed before it recorded anything joins the first
+    corpus.
     """
     jobs = list(jobs)
     names = _corpus_names(jobs)
@@ -387,7 +469,11 @@ def _corpus_names(jobs: list[Job]) -> dict[int, str]:
         follows = _follows_the_seed(group)
         known = next((job.fingerprint for job in group if job.fingerprint), "")
         for job in group:
-            names[id(job)] = _corpus_config(job) if follows else job.fingerprint or known or _corpus_config(job, OF_TRAINING)
+            names[id(job)] = (
+                _corpus_config(job)
+                if follows
+                else job.fingerprint or known or _corpus_config(job, OF_TRAINING)
+            )
     first = next((name for name in names.values() if name != _UNTOLD), _UNTOLD)
     untold = [id(job) for job in jobs if names[id(job)] == _UNTOLD and not job.rows]
     return {**names, **dict.fromkeys(untold, first)}
@@ -399,7 +485,11 @@ def _data_keys(job: Job) -> list[str]:
 
 def _corpus_config(job: Job, left_out: frozenset[str] = frozenset()) -> str:
     """Return the configuration of a job's corpus without its seeds, as text."""
-    keys = [key for key in sorted(_data_keys(job)) if not _is_seed(key) and key.rpartition(".")[2] not in left_out]
+    keys = [
+        key
+        for key in sorted(_data_keys(job))
+        if not _is_seed(key) and key.rpartition(".")[2] not in left_out
+    ]
     return json.dumps({key: repr(job.config[key]) for key in keys})
 
 
@@ -409,10 +499,14 @@ def _is_seed(key: str) -> bool:
 
 def _follows_the_seed(group: Sequence[Job]) -> bool:
     """Tell whether the corpus is drawn anew for each seed: its seeds are the jobs' own, and each seed has one fingerprint."""
-    seeds = [job.config[key] == job.seed for job in group for key in _data_keys(job) if _is_seed(key)]
+    seeds = [
+        job.config[key] == job.seed for job in group for key in _data_keys(job) if _is_seed(key)
+    ]
     draws = {(job.seed, job.fingerprint) for job in group if job.fingerprint}
     several = len({seed for seed, _ in draws}) > 1
-    return bool(seeds) and all(seeds) and several and len(draws) == len({seed for seed, _ in draws})
+    return (
+        bool(seeds) and all(seeds) and several and len(draws) == len({seed for seed, _ in draws})
+    )
 
 
 def _corpus_of(group: Sequence[Job]) -> Corpus:
@@ -434,7 +528,9 @@ def _repeats(group: tuple[Job, ...]) -> bool:
 
 def _signature(job: Job, left_out: frozenset[str]) -> str:
     kept = {key: repr(value) for key, value in job.config.items() if key not in left_out}
-    return json.dumps([job.verb, job.model, job.pipeline, job.scale, kept or str(job.folder)], sort_keys=True)
+    return json.dumps(
+        [job.verb, job.model, job.pipeline, job.scale, kept or str(job.folder)], sort_keys=True
+    )
 
 
 def _checkpoint(job: Job) -> str:

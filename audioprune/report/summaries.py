@@ -34,20 +34,28 @@ SIZE_COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("latency_ms_per_s", "Latency per s", "milliseconds"),
 )
 SIZE_NOTE = (
-    "MB = 1048576 bytes. fp32: 4 bytes per parameter of that row; paper: codewords, codebooks and what is not quantised, no positions; "
-    "ideal: codes and positions at their entropy, codebooks, what is not quantised, and buffers; file: the bytes of the written file. "
-    "CR (paper) and CR (file): fp32 of the uncompressed model over paper and over file; empty where no uncompressed model was measured."
+    "MB = 1048576 bytes. fp32: 4 bytes per parameter of that row; paper: codewords, codebooks "
+    "and what is not quantised, no positions; "
+    "ideal: codes and positions at their entropy, codebooks, what is not quantised, and "
+    "buffers; file: the bytes of the written file. "
+    "CR (paper) and CR (file): fp32 of the uncompressed model over paper and over file; empty "
+    "where no uncompressed model was measured."
 )
-SPREAD_NOTE = "Over several seeds: mean ± standard deviation of the sample, with n - 1 in the denominator."
+SPREAD_NOTE = (
+    "Over several seeds: mean ± standard deviation of the sample, with n - 1 in the denominator."
+)
 BASELINE_NOTE = (
-    f"'{MARK} ...': the model is not better than what needs no model, so that its size says nothing; it is in no front and in no claim."
+    f"'{MARK} ...': the model is not better than what needs no model, so that its size says "
+    f"nothing; it is in no front and in no claim."
 )
 
 
 def main_metrics(entries: Iterable[Entry]) -> list[str]:
     """Return the metrics of a summary: STOI and the first PESQ mode that was measured, or else up to six that were."""
     measured = list(dict.fromkeys(name for entry in entries for name in entry.metrics()))
-    chosen = [name for name in ("stoi",) if name in measured] + [name for name in PESQ_MODES if name in measured][:1]
+    chosen = [name for name in ("stoi",) if name in measured] + [
+        name for name in PESQ_MODES if name in measured
+    ][:1]
     return chosen or measured[:6]
 
 
@@ -58,27 +66,50 @@ def score_table(entries: Sequence[Entry], name: str = "summary") -> Table:
     cells = [(metric, snr, f"{metric}@{snr}") for metric in main_metrics(entries) for snr in snrs]
     config = list(dict.fromkeys(key for entry in entries for key in entry.config))
     several = {entry.pipeline for entry in entries if entry.pipeline}
-    columns = [Column("title", "Model"), *([Column("pipeline", "Pipeline")] if len(several) > 1 else [])]
+    columns = [
+        Column("title", "Model"),
+        *([Column("pipeline", "Pipeline")] if len(several) > 1 else []),
+    ]
     columns += [Column(f"config:{key}", key) for key in config]
-    columns += [metric_column(metric, key, "" if snr is None else f"{snr:g} dB") for metric, snr, key in cells]
-    columns += [Column(*column) for column in SIZE_COLUMNS] if any(row for entry in entries for row in entry.sizes) else []
+    columns += [
+        metric_column(metric, key, "" if snr is None else f"{snr:g} dB")
+        for metric, snr, key in cells
+    ]
+    columns += (
+        [Column(*column) for column in SIZE_COLUMNS]
+        if any(row for entry in entries for row in entry.sizes)
+        else []
+    )
     blank = {f"config:{key}": "-" for key in config}
     common = common_noises(entries)
     rows = tuple(blank | _summary_row(entry, cells, common) for entry in entries)
     columns += remark_columns(rows)
-    columns += [Column("seeds", "Seeds", "count"), *([Column("status", "Status")] if any(entry.status for entry in entries) else [])]
+    columns += [
+        Column("seeds", "Seeds", "count"),
+        *([Column("status", "Status")] if any(entry.status for entry in entries) else []),
+    ]
     columns.append(Column("scale", "Scale"))
     notes = noise_notes(entries)
     notes += [SIZE_NOTE] if any(column.key == "bytes_fp32" for column in columns) else []
-    return Table(name, "Scores, sizes and costs", tuple(columns), rows, (*notes, *notes_of(rows, jobs_of(entries))))
+    return Table(
+        name,
+        "Scores, sizes and costs",
+        tuple(columns),
+        rows,
+        (*notes, *notes_of(rows, jobs_of(entries))),
+    )
 
 
 def noise_notes(entries: Sequence[Entry]) -> list[str]:
     """Say for each corpus over which noises its scores are means, where there are several."""
     noises: dict[str, dict[str, None]] = {}
     for entry in entries:
-        noises.setdefault(entry.corpus.title, {}).update((noise, None) for noise, _ in entry.conditions() if noise)
-    told = {title: ", ".join(sorted(several)) for title, several in noises.items() if len(several) > 1}
+        noises.setdefault(entry.corpus.title, {}).update(
+            (noise, None) for noise, _ in entry.conditions() if noise
+        )
+    told = {
+        title: ", ".join(sorted(several)) for title, several in noises.items() if len(several) > 1
+    }
     if len(set(told.values())) == 1 and len(told) == len(noises):
         return [f"Our scores are means over {next(iter(told.values()))}."]
     return [f"{title}: our scores are means over {several}." for title, several in told.items()]
@@ -98,8 +129,14 @@ def notes_of(rows: Iterable[Mapping[str, Cell]], jobs: Iterable[Job]) -> tuple[s
     """Return the sentences that any table of models needs: what ± and a remark mean, and which keys a custom scale changed."""
     rows = list(rows)
     marked = any(MARK in str(row.get("remark") or "") for row in rows)
-    joined = any(isinstance(cell, Value) and cell.std is not None for row in rows for cell in row.values())
-    return (*((SPREAD_NOTE,) if joined else ()), *((BASELINE_NOTE,) if marked else ()), *scale_notes(jobs))
+    joined = any(
+        isinstance(cell, Value) and cell.std is not None for row in rows for cell in row.values()
+    )
+    return (
+        *((SPREAD_NOTE,) if joined else ()),
+        *((BASELINE_NOTE,) if marked else ()),
+        *scale_notes(jobs),
+    )
 
 
 def told_of(entry: Entry) -> dict[str, Cell]:
@@ -121,24 +158,44 @@ def common_noises(entries: Iterable[Entry]) -> dict[tuple[str, float | None], se
     return found
 
 
-def score_cell(entry: Entry, metric: str, snr: float | None, common: Mapping[tuple[str, float | None], set[str]]) -> Value:
+def score_cell(
+    entry: Entry,
+    metric: str,
+    snr: float | None,
+    common: Mapping[tuple[str, float | None], set[str]],
+) -> Value:
     """Return the mean over noises at one SNR; a note says where other models of the table were tested with more of them."""
     value = entry.score(metric, snr)
     own = {noise for noise, place in entry.conditions() if place == snr}
     if value.mean is None or own == common.get((entry.corpus.title, snr), own):
         return value
-    return replace(value, reason="; ".join(filter(None, (value.reason, f"mean over {', '.join(sorted(own))} only"))))
+    return replace(
+        value,
+        reason="; ".join(filter(None, (value.reason, f"mean over {', '.join(sorted(own))} only"))),
+    )
 
 
 def _summary_row(
-    entry: Entry, cells: Sequence[tuple[str, float | None, str]], common: Mapping[tuple[str, float | None], set[str]]
+    entry: Entry,
+    cells: Sequence[tuple[str, float | None, str]],
+    common: Mapping[tuple[str, float | None], set[str]],
 ) -> dict[str, Cell]:
     row: dict[str, Cell] = {"title": entry.title, "pipeline": entry.pipeline or "-"}
     row |= {"seeds": len(entry.seeds), "scale": honest_scale(entry.scale)}
     row |= config_cells(entry) | told_of(entry)
     if entry.status:
-        return row | {"status": entry.reason} | dict.fromkeys([*(key for _, _, key in cells), *(key for key, _, _ in SIZE_COLUMNS)], "-")
-    row["status"] = "finished" if all(job.status == "finished" for job in entry.jobs) else "measured, but not all jobs finished"
+        return (
+            row
+            | {"status": entry.reason}
+            | dict.fromkeys(
+                [*(key for _, _, key in cells), *(key for key, _, _ in SIZE_COLUMNS)], "-"
+            )
+        )
+    row["status"] = (
+        "finished"
+        if all(job.status == "finished" for job in entry.jobs)
+        else "measured, but not all jobs finished"
+    )
     row |= {key: score_cell(entry, metric, snr, common) for metric, snr, key in cells}
     blank = entry.variant == "mixture"
     return row | {key: "-" if blank else entry.size(key) for key, _, _ in SIZE_COLUMNS}
@@ -149,8 +206,18 @@ def condition_table(entries: Sequence[Entry], name: str = "conditions") -> Table
     metrics = list(dict.fromkeys(name for entry in entries for name in entry.metrics()))
     rows = tuple(row for entry in entries for row in _condition_rows(entry, metrics))
     columns = [Column("title", "Model"), Column("noise", "Condition"), Column("snr", "SNR")]
-    columns += [*(metric_column(metric, metric) for metric in metrics), *remark_columns(rows), Column("scale", "Scale")]
-    return Table(name, "Scores under every test condition", tuple(columns), rows, notes_of(rows, jobs_of(entries)))
+    columns += [
+        *(metric_column(metric, metric) for metric in metrics),
+        *remark_columns(rows),
+        Column("scale", "Scale"),
+    ]
+    return Table(
+        name,
+        "Scores under every test condition",
+        tuple(columns),
+        rows,
+        notes_of(rows, jobs_of(entries)),
+    )
 
 
 def _condition_rows(entry: Entry, metrics: Sequence[str]) -> list[dict[str, Cell]]:
@@ -158,7 +225,9 @@ def _condition_rows(entry: Entry, metrics: Sequence[str]) -> list[dict[str, Cell
     rows = []
     for noise, snr in entry.conditions():
         place = {"noise": noise, "snr": "-" if snr is None else f"{snr:g} dB"}
-        rows.append(shared | place | {metric: entry.score(metric, snr, noise) for metric in metrics})
+        rows.append(
+            shared | place | {metric: entry.score(metric, snr, noise) for metric in metrics}
+        )
     return rows
 
 
@@ -180,41 +249,89 @@ _ITERATION_COLUMNS = (
 def iteration_table(jobs: Iterable[Job], name: str = "iterations") -> Table:
     """Return what every pruning iteration of every job removed, with the joint loss increase beside the tolerance of a single choice."""
     jobs = list(jobs)
-    pruned = [(corpus, job) for corpus, members in by_corpus(jobs) for job in members if job.of_kind("iteration")]
-    rows = tuple(row | {"corpus": corpus.title} for corpus, job in pruned for row in _iteration_rows(job))
+    pruned = [
+        (corpus, job)
+        for corpus, members in by_corpus(jobs)
+        for job in members
+        if job.of_kind("iteration")
+    ]
+    rows = tuple(
+        row | {"corpus": corpus.title} for corpus, job in pruned for row in _iteration_rows(job)
+    )
     columns = (*_ITERATION_COLUMNS[:-1], *remark_columns(rows), _ITERATION_COLUMNS[-1])
     notes = (*_tolerance_notes(rows), *notes_of(rows, jobs))
     return Table(name, "Pruning iterations", columns, rows, notes)
 
 
 def _iteration_rows(job: Job) -> list[dict[str, Cell]]:
-    marks = {entry.iteration: no_better(entry) for entry in entries([job]) if entry.variant == "pruned"}
+    marks = {
+        entry.iteration: no_better(entry) for entry in entries([job]) if entry.variant == "pruned"
+    }
     rows = job.iterations()
-    return [_iteration_row(job, row) | {"remark": marks.get(row.get("iteration")) or "-"} for row in rows]
+    return [
+        _iteration_row(job, row) | {"remark": marks.get(row.get("iteration")) or "-"}
+        for row in rows
+    ]
 
 
 def _tolerance_notes(rows: Sequence[Mapping[str, Cell]]) -> tuple[str, ...]:
     """Say what the tolerance binds, where one is told, and whether the joint increase exceeded it."""
-    bound = [(row["increase"], row["alpha_1"]) for row in rows if None not in (row["increase"], row["alpha_1"])]
-    losses = ("Losses are those before fine-tuning.",) if any(row["loss_valid"] is not None for row in rows) else ()
+    bound = [
+        (row["increase"], row["alpha_1"])
+        for row in rows
+        if None not in (row["increase"], row["alpha_1"])
+    ]
+    losses = (
+        ("Losses are those before fine-tuning.",)
+        if any(row["loss_valid"] is not None for row in rows)
+        else ()
+    )
     if not bound:
         return losses
     over = sum(increase > alpha for increase, alpha in bound)
-    together = f"all choices of an iteration together raised the loss by more in {over} of {len(bound)} iterations"
-    return (f"The tolerance binds what is analysed alone: a tensor, or a unit with all the tensors it spans; {together}.", *losses)
+    together = (
+        f"all choices of an iteration together raised the loss by more in {over} of "
+        f"{len(bound)} iterations"
+    )
+    return (
+        f"The tolerance binds what is analysed alone: a tensor, or a unit with all the tensors "
+        f"it spans; {together}.",
+        *losses,
+    )
 
 
 def _iteration_row(job: Job, row: Mapping[str, Any]) -> dict[str, Cell]:
-    numbers = {column.key: finite_or_none(row.get(column.key)) for column in _ITERATION_COLUMNS if column.style in FORMATS}
+    numbers = {
+        column.key: finite_or_none(row.get(column.key))
+        for column in _ITERATION_COLUMNS
+        if column.style in FORMATS
+    }
     before, after = numbers["loss_base"], numbers["loss_valid"]
     numbers["increase"] = after - before if after is not None and before is not None else None
     scale = honest_scale(scale_text(row.get("scale") or job.scale))
-    return {**numbers, "label": str(row.get("label") or job.model), "run": job.name, "scale": scale}
+    return {
+        **numbers,
+        "label": str(row.get("label") or job.model),
+        "run": job.name,
+        "scale": scale,
+    }
 
 
 SCORE_HEADER = (
     *("model", "variant", "label", "iteration", "pipeline", "noise", "snr_db", "metric", "unit"),
-    *("mean", "std", "n", "n_nan", "seed", "split", "scale", "run", "corpus", "corpus_fingerprint", "remark"),
+    *(
+        "mean",
+        "std",
+        "n",
+        "n_nan",
+        "seed",
+        "split",
+        "scale",
+        "run",
+        "corpus",
+        "corpus_fingerprint",
+        "remark",
+    ),
 )
 
 
@@ -223,7 +340,12 @@ def scores_csv(jobs: Iterable[Job]) -> str:
 
     ``std`` is the deviation of the sample of files, with n - 1 in the denominator.
     """
-    rows = [(job, row, metric) for job in jobs for row in job.of_kind("score") for metric in row.get("metrics") or {}]
+    rows = [
+        (job, row, metric)
+        for job in jobs
+        for row in job.of_kind("score")
+        for metric in row.get("metrics") or {}
+    ]
     return csv_text(SCORE_HEADER, [_score_line(*item) for item in rows])
 
 
@@ -231,8 +353,17 @@ def _score_line(job: Job, row: Mapping[str, Any], metric: str) -> list[Any]:
     noise, snr = condition_of(row)
     n, n_valid = _count(row.get("n"), metric), _count(row.get("n_valid"), metric)
     n_nan = n - n_valid if n is not None and n_valid is not None else None
-    mean, std = finite_or_none(row["metrics"][metric]), finite_or_none((row.get("std") or {}).get(metric))
-    names = [row.get("model") or job.model, row.get("variant"), row.get("label"), row.get("iteration"), job.pipeline]
+    mean, std = (
+        finite_or_none(row["metrics"][metric]),
+        finite_or_none((row.get("std") or {}).get(metric)),
+    )
+    names = [
+        row.get("model") or job.model,
+        row.get("variant"),
+        row.get("label"),
+        row.get("iteration"),
+        job.pipeline,
+    ]
     measured = [noise, snr, metric, _METRIC_UNITS.get(metric, ""), mean, std, n, n_nan]
     scale = honest_scale(scale_text(row.get("scale") or job.scale))
     told = [job.corpus, job.fingerprint, no_better_row(row, _input_of(job, row))]

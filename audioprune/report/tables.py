@@ -1,7 +1,7 @@
 """How numbers are printed: one table, written as CSV, Markdown, LaTeX and JSON.
 
-The only place where a fraction becomes a percent and a byte a megabyte. Which numbers exist is decided in entries.py, which
-tables there are in summaries.py and by the papers.
+The only place where a fraction becomes a percent and a byte a megabyte. Which numbers exist is
+decided in entries.py, which tables there are in summaries.py and by the papers.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ class Table:
     """A table of stored numbers.
 
     Attributes:
-        rows: Cells by the key of their column. The cell ``corpus`` names what a row was measured on: rows of one corpus form a block
-            of their own, whatever their order.
+        rows: Cells by the key of their column. The cell ``corpus`` names what a row was measured
+            on: rows of one corpus form a block of their own, whatever their order.
         notes: Sentences below it.
     """
 
@@ -130,7 +130,11 @@ def note_of(cell: Cell) -> str:
     """Return what a reader must know about a cell: why it is empty, or how many files gave a number."""
     if not isinstance(cell, Value):
         return ""
-    counted = f"{cell.n_valid} of {cell.n} files valid" if cell.n_valid is not None and cell.n is not None and cell.n_valid < cell.n else ""
+    counted = (
+        f"{cell.n_valid} of {cell.n} files valid"
+        if cell.n_valid is not None and cell.n is not None and cell.n_valid < cell.n
+        else ""
+    )
     empty = f"{NOT_AVAILABLE}: " if cell.mean is None and cell.reason else ""
     return "; ".join(filter(None, (f"{empty}{cell.reason}", counted)))
 
@@ -162,16 +166,27 @@ def laid_out(table: Table) -> tuple[list[list[tuple[str, int | None]]], list[str
 def to_markdown(table: Table) -> str:
     """Return a table as Markdown whose columns also line up in a terminal."""
     body, notes = laid_out(table)
-    lines = [[escape_markdown(text) + (f" [{mark}]" if mark else "") for text, mark in line] for line in body]
+    lines = [
+        [escape_markdown(text) + (f" [{mark}]" if mark else "") for text, mark in line]
+        for line in body
+    ]
     header = [escape_markdown(column.header) for column in table.columns]
-    widths = [max(3, *(len(line[place]) for line in [header, *lines])) for place in range(len(header))]
+    widths = [
+        max(3, *(len(line[place]) for line in [header, *lines])) for place in range(len(header))
+    ]
     numeric = [column.style in FORMATS for column in table.columns]
-    rule = [("-" * (width - 1) + ":") if right else "-" * width for width, right in zip(widths, numeric, strict=True)]
+    rule = [
+        ("-" * (width - 1) + ":") if right else "-" * width
+        for width, right in zip(widths, numeric, strict=True)
+    ]
     text = [f"**{escape_markdown(table.caption)}**", ""]
     for title, places in blocks(table):
         text += [escape_markdown(title), ""] if title else []
         for line in [header, rule, *(lines[place] for place in places)]:
-            cells = [cell.rjust(width) if right else cell.ljust(width) for cell, width, right in zip(line, widths, numeric, strict=True)]
+            cells = [
+                cell.rjust(width) if right else cell.ljust(width)
+                for cell, width, right in zip(line, widths, numeric, strict=True)
+            ]
             text.append(f"| {' | '.join(cells)} |")
         text.append("")
     text.pop()
@@ -193,8 +208,17 @@ def to_latex(table: Table) -> str:
     """Return a table as LaTeX with booktabs rules; it needs the packages booktabs and graphicx."""
     body, notes = laid_out(table)
     spec = "".join("r" if column.style in FORMATS else "l" for column in table.columns)
-    lines = [" & ".join(escape_latex(text) + (rf"\textsuperscript{{{mark}}}" if mark else "") for text, mark in line) for line in body]
-    below = [rf"\textsuperscript{{{number}}} {escape_latex(note)}" for number, note in enumerate(notes, 1)]
+    lines = [
+        " & ".join(
+            escape_latex(text) + (rf"\textsuperscript{{{mark}}}" if mark else "")
+            for text, mark in line
+        )
+        for line in body
+    ]
+    below = [
+        rf"\textsuperscript{{{number}}} {escape_latex(note)}"
+        for number, note in enumerate(notes, 1)
+    ]
     below += [escape_latex(note) for note in table.notes]
     return "\n".join(
         [
@@ -249,8 +273,16 @@ def escape_latex(text: str) -> str:
 
 def to_csv(table: Table) -> str:
     """Return a table as CSV: printed units, six significant digits, a deviation column where seeds were joined, and notes."""
-    spread = {column.key for column in table.columns if any(_has_deviation(row.get(column.key)) for row in table.rows)}
-    header = [title for column in table.columns for title in [column.header, *([f"{column.header} std"] if column.key in spread else [])]]
+    spread = {
+        column.key
+        for column in table.columns
+        if any(_has_deviation(row.get(column.key)) for row in table.rows)
+    }
+    header = [
+        title
+        for column in table.columns
+        for title in [column.header, *([f"{column.header} std"] if column.key in spread else [])]
+    ]
     lines = []
     told = [title for title, _ in blocks(table) if title]
     for title, row in _in_blocks(table):
@@ -258,7 +290,11 @@ def to_csv(table: Table) -> str:
         for column in table.columns:
             mean, std = _csv_cell(row.get(column.key), column.style)
             line += [mean, std] if column.key in spread else [mean]
-        notes = [f"{column.title}: {note_of(row.get(column.key))}" for column in table.columns if note_of(row.get(column.key))]
+        notes = [
+            f"{column.title}: {note_of(row.get(column.key))}"
+            for column in table.columns
+            if note_of(row.get(column.key))
+        ]
         lines.append([*line, *([title] if told else []), "; ".join(notes)])
     return csv_text([*header, *(["corpus"] if told else []), "notes"], lines)
 
@@ -278,7 +314,9 @@ def _csv_cell(cell: Cell, style: str) -> tuple[str, str]:
     if value.mean is None:
         return NOT_AVAILABLE, ""
     factor = FORMATS[style].factor
-    return plain_number(value.mean * factor), "" if value.std is None else plain_number(value.std * factor)
+    return plain_number(value.mean * factor), "" if value.std is None else plain_number(
+        value.std * factor
+    )
 
 
 def plain_number(value: float) -> str:
@@ -291,7 +329,9 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows([plain_number(cell) if isinstance(cell, float) else cell for cell in row] for row in rows)
+    writer.writerows(
+        [plain_number(cell) if isinstance(cell, float) else cell for cell in row] for row in rows
+    )
     return stream.getvalue()
 
 
@@ -322,7 +362,10 @@ WRITERS = {"csv": to_csv, "md": to_markdown, "tex": to_latex, "json": to_json}
 
 def write_table(table: Table, folder: Path) -> list[Path]:
     """Write a table as ``<name>.md``, ``.csv``, ``.tex`` and ``.json``; the Markdown file comes first."""
-    return [write_atomic(folder / f"{table.name}.{ending}", WRITERS[ending](table)) for ending in ("md", "csv", "tex", "json")]
+    return [
+        write_atomic(folder / f"{table.name}.{ending}", WRITERS[ending](table))
+        for ending in ("md", "csv", "tex", "json")
+    ]
 
 
 def metric_column(metric: str, key: str, place: str = "") -> Column:

@@ -1,7 +1,8 @@
 """Which keys a configuration may have, of which type and in which range.
 
-The dataclasses are read by Hydra; `check` walks a composed configuration and answers the first wrong number or name before
-any work starts. What the values mean is documented in the classes that receive them.
+The dataclasses are read by Hydra; `check` walks a composed configuration and answers the first
+wrong number or name before any work starts. What the values mean is documented in the classes that
+receive them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ GROUP_MODULES = (enhancement, scenes, coded, notes)
 def register() -> None:
     """Make the dataclasses known to Hydra; called once before composition."""
     store = ConfigStore.instance()
-    # Hydra copies its sources for every group that it lists, and all schemas with them; a loaded node is a copy anyway.
+    # Hydra copies its sources for every group that it lists, and all schemas with them; a loaded
+    # node is a copy anyway.
     store.__deepcopy__ = lambda memo: store
     for name, node in VERB_ROOTS.items():
         store.store(group="schema", name=name, node=_open_mappings(node))
@@ -46,7 +48,11 @@ def _open_mappings(kind: type) -> DictConfig:
     """Let mappings of the user's own names, such as ``systems``, take new names without a ``+``."""
     node = OmegaConf.structured(kind)
     for key in node:
-        if not OmegaConf.is_missing(node, key) and isinstance(node[key], DictConfig) and OmegaConf.get_type(node[key]) is dict:
+        if (
+            not OmegaConf.is_missing(node, key)
+            and isinstance(node[key], DictConfig)
+            and OmegaConf.get_type(node[key]) is dict
+        ):
             OmegaConf.set_struct(node[key], False)
     return node
 
@@ -65,9 +71,15 @@ def check(config: DictConfig) -> None:
                 raise ConfigError(f"{key}: {unknown_name('value', str(each), options)}")
 
 
-def _declared(node: Any, prefix: str) -> Iterator[tuple[str, Any, dict[str, float | None] | None, tuple[str, ...] | None]]:
+def _declared(
+    node: Any, prefix: str
+) -> Iterator[tuple[str, Any, dict[str, float | None] | None, tuple[str, ...] | None]]:
     kind = OmegaConf.get_type(node)
-    metadata = {item.name: item.metadata for item in fields(kind)} if hasattr(kind, "__dataclass_fields__") else {}
+    metadata = (
+        {item.name: item.metadata for item in fields(kind)}
+        if hasattr(kind, "__dataclass_fields__")
+        else {}
+    )
     for key in node:
         if OmegaConf.is_missing(node, key):
             raise ConfigError(f"{prefix}{key}: expected a value, got none; give {prefix}{key}=...")
@@ -75,7 +87,12 @@ def _declared(node: Any, prefix: str) -> Iterator[tuple[str, Any, dict[str, floa
         if isinstance(value, DictConfig):
             yield from _declared(value, f"{prefix}{key}.")
         elif key in metadata:
-            yield f"{prefix}{key}", value, metadata[key].get("limits"), metadata[key].get("options")
+            yield (
+                f"{prefix}{key}",
+                value,
+                metadata[key].get("limits"),
+                metadata[key].get("options"),
+            )
 
 
 def _check_number(key: str, value: Any, limits: dict[str, float | None]) -> None:
@@ -96,12 +113,21 @@ def _check_number(key: str, value: Any, limits: dict[str, float | None]) -> None
 
 def _range_text(limits: dict[str, float | None]) -> str:
     signs = {"least": ">=", "above": ">", "most": "<=", "below": "<"}
-    parts = [f"{signs[name]} {limits[name]:g}" for name in ("least", "above", "most", "below") if limits[name] is not None]
+    parts = [
+        f"{signs[name]} {limits[name]:g}"
+        for name in ("least", "above", "most", "below")
+        if limits[name] is not None
+    ]
     return " and ".join(parts) or "of any size"
 
 
 def keys_of(type_name: str) -> list[str]:
     """Return the keys of the configuration class of that name; empty for an unknown class."""
     kinds = [*VERB_ROOTS.values(), core.TrainingConfig, core.RuntimeConfig, core.ScoringConfig]
-    kinds += [node for module in GROUP_MODULES for nodes in module.GROUPS.values() for node in nodes.values()]
+    kinds += [
+        node
+        for module in GROUP_MODULES
+        for nodes in module.GROUPS.values()
+        for node in nodes.values()
+    ]
     return [item.name for kind in kinds if kind.__name__ == type_name for item in fields(kind)]

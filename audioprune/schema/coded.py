@@ -17,7 +17,9 @@ class DcaeConfig:
 
     name: str = "dcae"
     _target_: str = "audioprune.models.dcae.DCAE"
-    channels: list[int] = number([16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 64], least=1, most=65536)
+    channels: list[int] = number(
+        [16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 64], least=1, most=65536
+    )
     width: float = number(1.0, least=0.0625, most=4)
     kernel_size: int = number(31, least=3, most=255)
     stride: int = number(2, least=2, most=4)
@@ -33,7 +35,9 @@ class DcaeConfig:
 class DiscriminatorConfig:
     """See audioprune.models.discriminator.Discriminator."""
 
-    channels: list[int] = number([16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 1024], least=1, most=65536)
+    channels: list[int] = number(
+        [16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 1024], least=1, most=65536
+    )
     width: float = number(1.0, least=0.0625, most=4)
     kernel_size: int = number(31, least=3, most=255)
     stride: int = number(2, least=2, most=4)
@@ -171,6 +175,10 @@ class PostPruningPipelineConfig(ScheduledPipelineConfig):
 GROUPS: dict[str, dict[str, Any]] = {
     "model": {"dcae": DcaeConfig},
     "task": {"adversarial": AdversarialConfig},
-    "data": {"vctk": VctkConfig, "coded_folder": CodedFolderConfig, "coded_synthetic": CodedSyntheticConfig},
+    "data": {
+        "vctk": VctkConfig,
+        "coded_folder": CodedFolderConfig,
+        "coded_synthetic": CodedSyntheticConfig,
+    },
     "pipeline": {"distiller": DistillerPipelineConfig, "p1_post": PostPruningPipelineConfig},
 }

@@ -14,6 +14,7 @@ SIGNAL_METRICS = (
 )  # fmt: skip
 """Names of audioprune.metrics.METRICS."""
 
+
 @dataclass
 class RuntimeConfig:
     """What may change between two runs of the same experiment without changing its result."""
@@ -43,7 +44,17 @@ class TrainingConfig:
     betas: list[float] = number([0.9, 0.999], least=0, below=1)
     amsgrad: bool = False
     clip_norm: float | None = number(5.0, above=0)
-    schedule: str = choice("step", "constant", "step", "exponential", "plateau", "cosine", "linear", "warm_linear", "milestones")
+    schedule: str = choice(
+        "step",
+        "constant",
+        "step",
+        "exponential",
+        "plateau",
+        "cosine",
+        "linear",
+        "warm_linear",
+        "milestones",
+    )
     decay: float = number(0.98, above=0, most=1)
     decay_every: int = number(2, least=1)
     validate_every: int = number(1, least=1)
@@ -64,7 +75,9 @@ class TrainingConfig:
 class ScoringConfig:
     """What evaluation measures and keeps."""
 
-    metrics: list[str] = field(default_factory=lambda: ["stoi", "estoi", "pesq_raw_nb", "pesq_nb", "pesq_wb", "si_sdr"])
+    metrics: list[str] = field(
+        default_factory=lambda: ["stoi", "estoi", "pesq_raw_nb", "pesq_nb", "pesq_wb", "si_sdr"]
+    )
     audio_items: int = number(1, least=0)
     latency_repeats: int = number(5, least=0)
 

@@ -269,7 +269,10 @@ class CurvesPipelineConfig(AnalysisPipelineConfig):
 
     group: str | None = choice(None, "element", "filter", "channel")
     sense_range: list[float] | None = number(None, least=0, most=1)
-    metrics: list[str] = field(default_factory=lambda: ["loss", "stoi", "pesq_raw_nb"], metadata={"options": _VALIDATION_METRICS})
+    metrics: list[str] = field(
+        default_factory=lambda: ["loss", "stoi", "pesq_raw_nb"],
+        metadata={"options": _VALIDATION_METRICS},
+    )
 
 
 @dataclass

@@ -163,7 +163,9 @@ class P3PipelineConfig(PipelineConfig):
     """Knobs of conf/pipeline/p3_*.yaml; see audioprune.steps.LotteryPrune, LotteryTrain and Rewind."""
 
     mode: str = choice("trim", "trim", "mask")
-    criterion: str = choice("information", "magnitude", "gradient", "activation", "normalization", "information")
+    criterion: str = choice(
+        "information", "magnitude", "gradient", "activation", "normalization", "information"
+    )
     scope: str = choice("global", "local", "global")
     scaling: str = choice("max", "max", "dimension", "none")
     budget: str = choice("weights", "weights", "units")

@@ -165,7 +165,12 @@ class P4PipelineConfig(PipelineConfig):
 
 
 GROUPS: dict[str, dict[str, type]] = {
-    "model": {"vgg": VggConfig, "resnet50": ResnetConfig, "cp_resnet": CpResnetConfig, "densenet121": DensenetConfig},
+    "model": {
+        "vgg": VggConfig,
+        "resnet50": ResnetConfig,
+        "cp_resnet": CpResnetConfig,
+        "densenet121": DensenetConfig,
+    },
     "task": {"scenes": ScenesConfig},
     "data": {
         "tut2017": TutConfig,

@@ -7,7 +7,12 @@ from typing import Any
 
 
 def number(
-    default: Any, *, least: float | None = None, most: float | None = None, above: float | None = None, below: float | None = None
+    default: Any,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
 ) -> Any:
     """Declare a number (or list of numbers) with its range; `above` and `below` are exclusive bounds."""
     limits = {"least": least, "most": most, "above": above, "below": below}

@@ -1,7 +1,7 @@
 """The vocabulary of pipelines: what can be done to a model between its initialisation and its table.
 
-Each step is a small value that a YAML names as ``audioprune.steps.<Name>``; it alone changes a run. The algorithms stand in
-audioprune.compress, the training loop in training/loop.py.
+Each step is a small value that a YAML names as ``audioprune.steps.<Name>``; it alone changes a
+run. The algorithms stand in audioprune.compress, the training loop in training/loop.py.
 """
 
 from audioprune.steps.analyse import FitBudget, SensitivityCurves

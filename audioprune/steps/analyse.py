@@ -1,7 +1,7 @@
 """How a pipeline analyses a model against any validation score: sensitivity curves, and the smallest file within a stated drop.
 
-The curves stand in audioprune.compress.search.sensitivity, the search in audioprune.compress.search.budget; how a score is measured
-in validation.py.
+The curves stand in audioprune.compress.search.sensitivity, the search in
+audioprune.compress.search.budget; how a score is measured in validation.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,15 @@ from audioprune.compress.masks import Mask, complete, prunable
 from audioprune.compress.quantize import kmeans
 from audioprune.compress.quantize.cluster_counts import LEVELS
 from audioprune.compress.search import sensitivity
-from audioprune.compress.search.budget import Candidate, Measured, Plan, Solution, TensorCurves, level_curves, solve
+from audioprune.compress.search.budget import (
+    Candidate,
+    Measured,
+    Plan,
+    Solution,
+    TensorCurves,
+    level_curves,
+    solve,
+)
 from audioprune.compress.search.sensitivity import BETAS, Candidates, CurvePoint
 from audioprune.compress.select import share_of
 from audioprune.compress.units.weight_groups import INPUTS, OUTPUTS, GroupKinds, weight_groups
@@ -46,23 +54,28 @@ _GROUPS = {"element": OUTPUTS, "filter": OUTPUTS, "channel": INPUTS}
 class SensitivityCurves:
     """Measure how scores of the validation set fall while one tensor alone is pruned more and more; the model stays as it is.
 
-    Each metric gets a ``curves-<metric>.csv`` in the run folder; ``sensitivity.csv`` holds all of them side by side, with the
-    columns parameter, sparsity, the metrics in their order, and the loss last.
+    Each metric gets a ``curves-<metric>.csv`` in the run folder; ``sensitivity.csv`` holds all of
+    them side by side, with the columns parameter, sparsity, the metrics in their order, and the
+    loss last.
 
     Attributes:
-        metrics: ``loss``, or names of audioprune.metrics such as ``stoi``, ``pesq_wb``, ``si_sdr``, ``lsd``, ``l1``.
+        metrics: ``loss``, or names of audioprune.metrics such as ``stoi``, ``pesq_wb``,
+            ``si_sdr``, ``lsd``, ``l1``.
         items: Validation items to use, or None for all.
         betas: Removed fractions ascending from 0, or None for 0, 0.05 .. 1.
         structured: Whether weight groups are removed rather than single weights.
         groups: Kind of weight group per kind of layer, for structured pruning.
-        group: ``element``, ``filter`` or ``channel`` in place of the two, as Distiller's analysis names them.
-        sense_range: First fraction, end (exclusive) and step in place of ``betas``; the unpruned model is measured in any case.
+        group: ``element``, ``filter`` or ``channel`` in place of the two, as Distiller's analysis
+            names them.
+        sense_range: First fraction, end (exclusive) and step in place of ``betas``; the unpruned
+            model is measured in any case.
 
     Raises:
-        ConfigError: ``group`` is unknown, or ``sense_range`` is no range within 0..1 or stands beside ``betas``.
+        ConfigError: ``group`` is unknown, or ``sense_range`` is no range within 0..1 or stands
+            beside ``betas``.
 
-    Source: the analyses of Tan & Wang, Algorithms 1 and 2, which know the loss only; scores in its place are ours. Plain &
-    Biswas, "Sensitivity Analysis", for groups and range.
+    Source: the analyses of Tan & Wang, Algorithms 1 and 2, which know the loss only; scores in its
+    place are ours. Plain & Biswas, "Sensitivity Analysis", for groups and range.
     """
 
     metrics: list[str] = field(default_factory=lambda: ["loss"])
@@ -99,10 +112,18 @@ class SensitivityCurves:
             counted = validation.counted(run.model)
         metrics = sorted(self.metrics, key=LOSS.__eq__)  # the loss last, the others as they stand
         rows = [
-            (name, point.beta, *(_cell(point.values[metric]) for metric in metrics)) for name, curve in found.items() for point in curve
+            (name, point.beta, *(_cell(point.values[metric]) for metric in metrics))
+            for name, curve in found.items()
+            for point in curve
         ]
         write_csv(run.folder / "sensitivity.csv", ("parameter", "sparsity", *metrics), rows)
-        row = {"key": path, "kind": "curves", "label": run.label, "model": run.model_config.get("name"), "metrics": metrics}
+        row = {
+            "key": path,
+            "kind": "curves",
+            "label": run.label,
+            "model": run.model_config.get("name"),
+            "metrics": metrics,
+        }
         run.results.put({**row, **counted, "scale": run.scale, "seed": run.seed})
 
 
@@ -113,8 +134,15 @@ def fractions_of(sense_range: Sequence[float]) -> list[float]:
         ConfigError: The three are no range within 0..1.
     """
     numbers = list(sense_range)
-    if len(numbers) != 3 or not (0 <= numbers[0] < numbers[1] <= 1 + numbers[2]) or not 0 < numbers[2] <= 1:
-        raise ConfigError(f"sense_range: expected start, end and step with 0 <= start < end and 0 < step <= 1, got {numbers}; correct it")
+    if (
+        len(numbers) != 3
+        or not (0 <= numbers[0] < numbers[1] <= 1 + numbers[2])
+        or not 0 < numbers[2] <= 1
+    ):
+        raise ConfigError(
+            f"sense_range: expected start, end and step with 0 <= start < end and 0 < step <= "
+            f"1, got {numbers}; correct it"
+        )
     start, end, step = numbers
     count = math.ceil((end - start) / step - 1e-9)
     found = [round(start + index * step, 10) for index in range(count)]
@@ -125,21 +153,25 @@ def fractions_of(sense_range: Sequence[float]) -> list[float]:
 class FitBudget:
     """Compress the model to the smallest packed file whose validation score drops no further than stated.
 
-    Every candidate is pruned, fine-tuned where asked, quantised, packed, read back and measured. ``budget.csv`` lists all of
-    them, ``budget_plan.csv`` what the chosen one does to each tensor. If no pruned one fits, the model stays unpruned, quantised
-    where that fits, and the ``budget`` row and a line on the terminal say so.
+    Every candidate is pruned, fine-tuned where asked, quantised, packed, read back and measured.
+    ``budget.csv`` lists all of them, ``budget_plan.csv`` what the chosen one does to each tensor.
+    If no pruned one fits, the model stays unpruned, quantised where that fits, and the ``budget``
+    row and a line on the terminal say so.
 
     Attributes:
-        metric: ``loss``, or a name of audioprune.metrics such as ``stoi``, ``pesq_wb``, ``si_sdr``, ``lsd``, ``l1``.
-        max_drop: Allowed drop of the mean over the validation items, at least 0, absolute, in the metric's unit; STOI and ESTOI are
-            fractions, and a drop of the loss, or of a distance such as LSD, is its increase.
+        metric: ``loss``, or a name of audioprune.metrics such as ``stoi``, ``pesq_wb``,
+            ``si_sdr``, ``lsd``, ``l1``.
+        max_drop: Allowed drop of the mean over the validation items, at least 0, absolute, in the
+            metric's unit; STOI and ESTOI are fractions, and a drop of the loss, or of a distance
+            such as LSD, is its increase.
         candidates: Largest number of common tolerances to try, each of which is a model to build.
         items: Validation items to use, or None for all.
         betas: Removed fractions ascending from 0, or None for 0, 0.05 .. 1.
         levels: Numbers of shared values to choose from, ascending, or None for 2, 4 .. 256.
         structured: Whether weight groups are removed rather than single weights.
         groups: Kind of weight group per kind of layer, for structured pruning.
-        finetune_epochs: Epochs of fine-tuning between pruning and quantisation of every candidate; 0 for none.
+        finetune_epochs: Epochs of fine-tuning between pruning and quantisation of every candidate;
+            0 for none.
         finetune_learning_rate: Learning rate of the fine-tuning in place of the experiment's.
         lambda_1: Strength of the l1 regulariser in the fine-tuning.
 
@@ -160,7 +192,10 @@ class FitBudget:
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_drop < math.inf:
-            raise ConfigError(f"max_drop: expected a finite number >= 0 in the unit of {self.metric}, got {self.max_drop}; correct it")
+            raise ConfigError(
+                f"max_drop: expected a finite number >= 0 in the unit of {self.metric}, got "
+                f"{self.max_drop}; correct it"
+            )
         whole("candidates", self.candidates, 1)
         check_items("items", self.items)
         ascending("betas", self.betas, 0, 1)
@@ -183,11 +218,19 @@ class FitBudget:
             base = validation.of(run.model)[self.metric]
             counted = validation.counted(run.model)
             if not math.isfinite(base):
-                raise ConfigError(f"{self.metric}: expected a finite value of the model before compression, got {base}; train it first")
+                raise ConfigError(
+                    f"{self.metric}: expected a finite value of the model before compression, "
+                    f"got {base}; train it first"
+                )
             curves = self._curves(run, path, validation, candidates, base)
             builder = _Builder(self, run, path, validation, candidates, base)
             solution = solve(
-                curves, builder.build, self.max_drop, most=self.candidates, finished=builder.finished(), on_candidate=builder.store
+                curves,
+                builder.build,
+                self.max_drop,
+                most=self.candidates,
+                finished=builder.finished(),
+                on_candidate=builder.store,
             )
         chosen = load_model_file(builder.file(solution.chosen.name), run.model_config)
         run.model, run.mask, run.codebooks = chosen.model, chosen.mask, chosen.codebooks
@@ -198,34 +241,77 @@ class FitBudget:
         shutil.rmtree(_folder(run, path), ignore_errors=True)
 
     def _curves(
-        self, run: Run, path: str, validation: Validation, candidates: dict[str, Candidates], base: float
+        self,
+        run: Run,
+        path: str,
+        validation: Validation,
+        candidates: dict[str, Candidates],
+        base: float,
     ) -> dict[str, TensorCurves]:
-        pruned = _measured_curves(run, _log(run, path, "-prune"), validation, candidates, self.betas)
+        pruned = _measured_curves(
+            run, _log(run, path, "-prune"), validation, candidates, self.betas
+        )
         log = _log(run, path, "-levels")
         tensors, quantise = _quantiser(run)
         quantised = level_curves(
             tensors,
             quantise,
-            lambda name: validation.worse(self.metric, validation.with_tensor(run.model, name)[self.metric], base),
+            lambda name: validation.worse(
+                self.metric, validation.with_tensor(run.model, name)[self.metric], base
+            ),
             levels=self.levels or LEVELS,
-            finished={row["tensor"]: tuple((k, _number(value)) for k, value in row["curve"]) for row in read_lines(log)},
-            on_tensor=lambda name, curve: append_line(log, clean({"tensor": name, "curve": curve})),
+            finished={
+                row["tensor"]: tuple((k, _number(value)) for k, value in row["curve"])
+                for row in read_lines(log)
+            },
+            on_tensor=lambda name, curve: append_line(
+                log, clean({"tensor": name, "curve": curve})
+            ),
         )
-        rows = [(name, count, value) for name, curve in quantised.items() for count, value in curve]
-        write_csv(run.folder / f"level-curves-{self.metric}.csv", ("tensor", "levels", "degradation"), rows)
+        rows = [
+            (name, count, value) for name, curve in quantised.items() for count, value in curve
+        ]
+        write_csv(
+            run.folder / f"level-curves-{self.metric}.csv",
+            ("tensor", "levels", "degradation"),
+            rows,
+        )
         return {
-            name: TensorCurves(tuple((point.beta, point.degradation[self.metric]) for point in pruned[name]), quantised[name])
+            name: TensorCurves(
+                tuple((point.beta, point.degradation[self.metric]) for point in pruned[name]),
+                quantised[name],
+            )
             for name in candidates
         }
 
     def _finetuning(self) -> Train:
-        return Train(lambda_1=self.lambda_1, epochs=self.finetune_epochs, learning_rate=self.finetune_learning_rate)
+        return Train(
+            lambda_1=self.lambda_1,
+            epochs=self.finetune_epochs,
+            learning_rate=self.finetune_learning_rate,
+        )
 
-    def _record(self, run: Run, path: str, solution: Solution, base: float, counted: dict[str, Any], seconds: float) -> None:
+    def _record(
+        self,
+        run: Run,
+        path: str,
+        solution: Solution,
+        base: float,
+        counted: dict[str, Any],
+        seconds: float,
+    ) -> None:
         best = solution.chosen
         dense = solution.candidates[0].measured
         rows = [
-            (each.name, each.tolerance, each.measured.drop, each.measured.file_bytes, each.measured.sparsity, each.fits, each is best)
+            (
+                each.name,
+                each.tolerance,
+                each.measured.drop,
+                each.measured.file_bytes,
+                each.measured.sparsity,
+                each.fits,
+                each is best,
+            )
             for each in solution.candidates
         ]
         header = ("candidate", "tau", "drop", "bytes", "sparsity", "fits", "chosen")
@@ -233,10 +319,31 @@ class FitBudget:
         plan = [(name, setting.beta, setting.levels) for name, setting in best.plan.items()]
         write_csv(run.folder / "budget_plan.csv", ("tensor", "beta", "levels"), plan)
         note = _note(solution)
-        row = {"key": path, "kind": "budget", "label": run.label, "model": run.model_config.get("name"), "metric": self.metric}
-        row |= {"max_drop": self.max_drop, "value_before": base, "drop": best.measured.drop, "candidate": best.name, "tau": best.tolerance}
-        row |= {"bytes_file": best.measured.file_bytes, "bytes_before": dense.file_bytes, "sparsity": best.measured.sparsity}
-        row |= {"candidates": len(rows), "pruned_fits": solution.pruned_fits, "note": note, "seconds": seconds}
+        row = {
+            "key": path,
+            "kind": "budget",
+            "label": run.label,
+            "model": run.model_config.get("name"),
+            "metric": self.metric,
+        }
+        row |= {
+            "max_drop": self.max_drop,
+            "value_before": base,
+            "drop": best.measured.drop,
+            "candidate": best.name,
+            "tau": best.tolerance,
+        }
+        row |= {
+            "bytes_file": best.measured.file_bytes,
+            "bytes_before": dense.file_bytes,
+            "sparsity": best.measured.sparsity,
+        }
+        row |= {
+            "candidates": len(rows),
+            "pruned_fits": solution.pruned_fits,
+            "note": note,
+            "seconds": seconds,
+        }
         run.results.put({**row, **counted, "scale": run.scale, "seed": run.seed})
         if note:
             print(f"{path}: {note}", file=sys.stderr, flush=True)
@@ -248,16 +355,30 @@ def _note(solution: Solution) -> str:
     if not solution.pruned_fits:
         return f"no pruned model fits; the smallest that fits is unpruned ({best.name})"
     gone = [name for name, setting in best.plan.items() if setting.beta == 1]
-    return f"all weights of {', '.join(gone)} are gone, the score does not need them" if gone else ""
+    return (
+        f"all weights of {', '.join(gone)} are gone, the score does not need them" if gone else ""
+    )
 
 
 class _Builder:
     """Builds, packs and measures the candidates of a budget, each once, also over interruptions."""
 
     def __init__(
-        self, step: FitBudget, run: Run, path: str, validation: Validation, candidates: dict[str, Candidates], base: float
+        self,
+        step: FitBudget,
+        run: Run,
+        path: str,
+        validation: Validation,
+        candidates: dict[str, Candidates],
+        base: float,
     ) -> None:
-        self._step, self._run, self._path, self._validation, self._base = step, run, path, validation, base
+        self._step, self._run, self._path, self._validation, self._base = (
+            step,
+            run,
+            path,
+            validation,
+            base,
+        )
         self._candidates = candidates
         self._log = _log(run, path)
 
@@ -267,7 +388,11 @@ class _Builder:
 
     def finished(self) -> dict[str, Measured]:
         """Return what earlier attempts measured, as far as the files are still there."""
-        return {row["name"]: Measured.from_dict(row["measured"]) for row in read_lines(self._log) if self.file(row["name"]).exists()}
+        return {
+            row["name"]: Measured.from_dict(row["measured"])
+            for row in read_lines(self._log)
+            if self.file(row["name"]).exists()
+        }
 
     def store(self, candidate: Candidate) -> None:
         """Store what was measured of a candidate."""
@@ -290,24 +415,38 @@ class _Builder:
                 train.run(side, path)
                 train.cleanup(side, path)
         if plan:
-            levels = {tensor: setting.levels for tensor, setting in plan.items() if setting.levels is not None}
+            levels = {
+                tensor: setting.levels
+                for tensor, setting in plan.items()
+                if setting.levels is not None
+            }
             side.codebooks = kmeans.quantize_(side.model, side.mask, levels)
         save_model(side, self.file(name))
         loaded = load_model_file(self.file(name), side.model_config)
         value = self._validation.of(loaded.model)[step.metric]
         drop = self._validation.worse(step.metric, value, self._base)
-        return Measured(drop, self.file(name).stat().st_size, side.mask.sparsity() if side.mask is not None else 0.0)
+        return Measured(
+            drop,
+            self.file(name).stat().st_size,
+            side.mask.sparsity() if side.mask is not None else 0.0,
+        )
 
     def _mask(self, plan: Plan) -> Mask:
         keeps = {}
         for name, setting in plan.items():
             each = self._candidates[name]
-            keeps[name] = each.kept & ~each.removed(each.ranks(), share_of(setting.beta, each.count()))
+            keeps[name] = each.kept & ~each.removed(
+                each.ranks(), share_of(setting.beta, each.count())
+            )
         return _mask_of(self._run).updated(keeps)
 
 
 def _measured_curves(
-    run: Run, log: Path, validation: Validation, candidates: dict[str, Candidates], betas: list[float] | None
+    run: Run,
+    log: Path,
+    validation: Validation,
+    candidates: dict[str, Candidates],
+    betas: list[float] | None,
 ) -> Curves:
     """Measure the curves of all metrics, storing them tensor by tensor, and write one CSV a metric."""
     found = sensitivity.curves(
@@ -315,16 +454,30 @@ def _measured_curves(
         lambda name: validation.with_tensor(run.model, name),
         larger_is_better=validation.larger_is_better(),
         betas=betas or BETAS,
-        finished={row["tensor"]: tuple(_point(point) for point in row["curve"]) for row in read_lines(log)},
-        on_tensor=lambda name, curve: append_line(log, clean({"tensor": name, "curve": [vars(point) for point in curve]})),
+        finished={
+            row["tensor"]: tuple(_point(point) for point in row["curve"])
+            for row in read_lines(log)
+        },
+        on_tensor=lambda name, curve: append_line(
+            log, clean({"tensor": name, "curve": [vars(point) for point in curve]})
+        ),
     )
     for metric in validation.metrics:
         rows = [
-            (name, point.beta, point.removed, *(_cell(numbers[metric]) for numbers in (point.values, point.degradation)))
+            (
+                name,
+                point.beta,
+                point.removed,
+                *(_cell(numbers[metric]) for numbers in (point.values, point.degradation)),
+            )
             for name, curve in found.items()
             for point in curve
         ]
-        write_csv(run.folder / f"curves-{metric}.csv", ("tensor", "beta", "removed", "value", "degradation"), rows)
+        write_csv(
+            run.folder / f"curves-{metric}.csv",
+            ("tensor", "beta", "removed", "value", "degradation"),
+            rows,
+        )
     return found
 
 
@@ -333,7 +486,9 @@ def _quantiser(run: Run) -> tuple[dict[str, Tensor], Any]:
     mask = _mask_of(run)
     tensors = {name: weight for name, weight in run.model.named_parameters() if name in mask}
     originals = {name: weight.detach().clone() for name, weight in tensors.items()}
-    return tensors, lambda name, count: kmeans.cluster(originals[name], count, mask[name]).restore(mask[name])
+    return tensors, lambda name, count: kmeans.cluster(originals[name], count, mask[name]).restore(
+        mask[name]
+    )
 
 
 def _candidates(run: Run, structured: bool, kinds: GroupKinds) -> dict[str, Candidates]:
@@ -356,7 +511,10 @@ def _log(run: Run, path: str, part: str = "") -> Path:
 
 
 def _point(row: dict[str, Any]) -> CurvePoint:
-    values, worse = ({name: _number(value, math.nan) for name, value in row[part].items()} for part in ("values", "degradation"))
+    values, worse = (
+        {name: _number(value, math.nan) for name, value in row[part].items()}
+        for part in ("values", "degradation")
+    )
     return CurvePoint(row["beta"], row["removed"], values, worse)
 
 

@@ -21,7 +21,8 @@ from audioprune.steps.train import Train
 class SameSizeBaseline:
     """Train an unpruned model of the same kind whose size is nearest to the pruned one's, and score it.
 
-    It is trained in a branch: the run's model, task and generator stay as they are. The file is named after the step.
+    It is trained in a branch: the run's model, task and generator stay as they are. The file is
+    named after the step.
 
     Attributes:
         width: ``auto`` for the nearest width, or a width.
@@ -51,7 +52,12 @@ class SameSizeBaseline:
             self._evaluation(path).run(side, path)
 
     def _evaluation(self, path: str) -> Evaluate:
-        return Evaluate("baseline", file=f"{path.replace('/', '-')}.safetensors", metrics=self.metrics, audio=False)
+        return Evaluate(
+            "baseline",
+            file=f"{path.replace('/', '-')}.safetensors",
+            metrics=self.metrics,
+            audio=False,
+        )
 
     def _built(self, run: Run) -> tuple[dict[str, Any], nn.Module]:
         """Build the small network; its weights are a function of the seed alone."""
@@ -63,15 +69,24 @@ class SameSizeBaseline:
         if self.width != "auto":
             return self.width
         if not hasattr(run.model, "width_for"):
-            raise ConfigError(f"{type(run.model).__name__}: expected a method width_for(params); give pipeline.baseline_width as a number")
+            raise ConfigError(
+                f"{type(run.model).__name__}: expected a method width_for(params); give "
+                f"pipeline.baseline_width as a number"
+            )
         return type(run.model).width_for(remaining_parameters(run), **_arguments(run))
 
 
 def remaining_parameters(run: Run) -> int:
     """Count the parameters that are left: kept weights and everything that is never pruned."""
     names = set(prunable(run.model))
-    kept = run.mask.kept() if run.mask is not None else sum(p.numel() for n, p in run.model.named_parameters() if n in names)
-    return kept + sum(parameter.numel() for name, parameter in run.model.named_parameters() if name not in names)
+    kept = (
+        run.mask.kept()
+        if run.mask is not None
+        else sum(p.numel() for n, p in run.model.named_parameters() if n in names)
+    )
+    return kept + sum(
+        parameter.numel() for name, parameter in run.model.named_parameters() if name not in names
+    )
 
 
 def _arguments(run: Run) -> dict[str, Any]:

@@ -29,8 +29,14 @@ class Repeat:
 
     def __post_init__(self) -> None:
         if self.most < 1 or not self.steps:
-            raise ConfigError(f"a repetition needs most >= 1 and steps, got most={self.most} and {len(self.steps)} steps")
-        self.steps = {name: instantiate(step) if isinstance(step, dict) else step for name, step in self.steps.items()}
+            raise ConfigError(
+                f"a repetition needs most >= 1 and steps, got most={self.most} and "
+                f"{len(self.steps)} steps"
+            )
+        self.steps = {
+            name: instantiate(step) if isinstance(step, dict) else step
+            for name, step in self.steps.items()
+        }
 
     def nested(self, path: str) -> dict[str, Step]:
         """Return the steps of the body by their path in the last pass: one that is done there is not needed again."""
@@ -42,7 +48,8 @@ class Repeat:
         body = {name: _Unless(step) for name, step in self.steps.items()}
         for index in range(self.most):
             execute(run, body, f"{path}/{index}/")
-            # A resumed run may know the stop of a later pass already; this pass is then completed first.
+            # A resumed run may know the stop of a later pass already; this pass is then completed
+            # first.
             if state.reason and state.index == index:
                 break
         state.ended = state.reason or f"{self.most} repetitions done"

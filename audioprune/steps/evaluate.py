@@ -24,17 +24,20 @@ class Evaluate:
     """Write the model to a file, read it back, score it, and record scores and sizes that belong to the same bytes.
 
     Attributes:
-        variant: What the tables call this state of the model: ``uncompressed``, ``pruned``, ``compressed``. Of a run that began from
-            a compressed checkpoint nothing is ``uncompressed``: such a row says ``as given``, and its label how it was given.
-        file: ``*.safetensors`` or ``*.apz`` within the run folder; in a repetition every pass has a file of its own, such as
-            ``iteration-02.safetensors``. None scores the run's checkpoint as it is on disk.
+        variant: What the tables call this state of the model: ``uncompressed``, ``pruned``,
+            ``compressed``. Of a run that began from a compressed checkpoint nothing is
+            ``uncompressed``: such a row says ``as given``, and its label how it was given.
+        file: ``*.safetensors`` or ``*.apz`` within the run folder; in a repetition every pass has
+            a file of its own, such as ``iteration-02.safetensors``. None scores the run's
+            checkpoint as it is on disk.
         metrics: Metrics in place of ``scoring.metrics``.
         conditions: Patterns of test conditions such as ``*_-5dB``, or None for all.
         or_all: Score all test conditions where no pattern fits, instead of refusing.
         audio: Whether audio of the first items is kept.
 
     Raises:
-        ConfigError: The file has another ending or is that of another step; a metric or condition is unknown; there is no checkpoint.
+        ConfigError: The file has another ending or is that of another step; a metric or condition
+            is unknown; there is no checkpoint.
     """
 
     variant: str
@@ -47,15 +50,25 @@ class Evaluate:
 
     def __post_init__(self) -> None:
         if self.file is not None and Path(self.file).suffix not in (".safetensors", ".apz"):
-            raise ConfigError(f"file: expected a name that ends in .safetensors or .apz, got {self.file}; change it")
+            raise ConfigError(
+                f"file: expected a name that ends in .safetensors or .apz, got {self.file}; "
+                f"change it"
+            )
 
     def check(self, run: Run) -> None:
         """Refuse names that are unknown, and a file that another step writes."""
         if self.file is None and not run.config["checkpoint"]:
             _refuse_no_checkpoint()
-        writers = [path for path, step in walk(run.steps) if self.file and getattr(step, "file", None) == self.file]
+        writers = [
+            path
+            for path, step in walk(run.steps)
+            if self.file and getattr(step, "file", None) == self.file
+        ]
         if len(writers) > 1:
-            raise ConfigError(f"file: expected a file of its own for every step, got {self.file} of {', '.join(writers)}; rename one")
+            raise ConfigError(
+                f"file: expected a file of its own for every step, got {self.file} of "
+                f"{', '.join(writers)}; rename one"
+            )
         self._conditions(run)
         if getattr(run.task, "scores_audio", True):
             check_metrics(self.metrics or run.config["scoring"]["metrics"])
@@ -72,7 +85,9 @@ class Evaluate:
                 check_stop()
                 keep = scoring["audio_items"] if self.audio else 0
                 self._condition(run, path, model, condition, dataset, scorer, keep)
-        run.results.put({**size_row(run, path, self._variant(run), loaded, target), "label": self._label(run)})
+        run.results.put(
+            {**size_row(run, path, self._variant(run), loaded, target), "label": self._label(run)}
+        )
 
     def _variant(self, run: Run) -> str:
         return "as given" if self.variant == "uncompressed" and run.given_as else self.variant
@@ -84,14 +99,21 @@ class Evaluate:
         """Return what scores audio, or nothing for a task that has its own metrics."""
         if not getattr(run.task, "scores_audio", True):
             return nullcontext()
-        return Scorer(metrics, run.task.sample_rate, run.runtime["metric_workers"], cache_folder(run.runtime["cache"]) / "metrics")
+        return Scorer(
+            metrics,
+            run.task.sample_rate,
+            run.runtime["metric_workers"],
+            cache_folder(run.runtime["cache"]) / "metrics",
+        )
 
     def _written(self, run: Run, path: str) -> Path:
         if self.file is None:
             return Path(run.config["checkpoint"] or _refuse_no_checkpoint())
         around = repetition_of(path)
         name = Path(self.file)
-        target = run.folder / (name if around is None else f"{name.stem}-{around[1] + 1:02d}{name.suffix}")
+        target = run.folder / (
+            name if around is None else f"{name.stem}-{around[1] + 1:02d}{name.suffix}"
+        )
         save_model(run, target)
         return target
 
@@ -99,17 +121,32 @@ class Evaluate:
         found = run.data.tests()
         if self.conditions is None:
             return found
-        chosen = {name: data for name, data in found.items() if any(fnmatch(name, wish) for wish in self.conditions)}
+        chosen = {
+            name: data
+            for name, data in found.items()
+            if any(fnmatch(name, wish) for wish in self.conditions)
+        }
         if not chosen and self.or_all:
             return found
         if not chosen:
             raise ConfigError(unknown_name("test condition", ", ".join(self.conditions), found))
         return chosen
 
-    def _condition(self, run: Run, path: str, model: Any, condition: str, dataset: Any, scorer: Scorer | None, keep: int) -> None:
+    def _condition(
+        self,
+        run: Run,
+        path: str,
+        model: Any,
+        condition: str,
+        dataset: Any,
+        scorer: Scorer | None,
+        keep: int,
+    ) -> None:
         audio = run.folder / "audio" / condition if keep else None
         stated = self._variant(run)
-        scored = run.task.score(model, dataset, scorer, condition=condition, variant=stated, audio=audio, keep=keep)
+        scored = run.task.score(
+            model, dataset, scorer, condition=condition, variant=stated, audio=audio, keep=keep
+        )
         shared = {"model": run.model_config.get("name"), "scale": run.scale_of(model)}
         shared |= {"seed": run.seed, "split": "test", "condition": condition}
         for variant, row in scored.items():
@@ -118,8 +155,13 @@ class Evaluate:
                 continue
             key = f"mixture/{condition}" if variant == "mixture" else f"{path}/{condition}"
             label = "Mixture" if variant == "mixture" else self._label(run)
-            run.results.put({"key": key, "kind": "score", "label": label, "variant": variant, **shared, **row})
+            run.results.put(
+                {"key": key, "kind": "score", "label": label, "variant": variant, **shared, **row}
+            )
 
 
 def _refuse_no_checkpoint() -> str:
-    raise ConfigError("expected checkpoint=<model.apz, .safetensors, .pt or run folder>, got none; give the model to work on")
+    raise ConfigError(
+        "expected checkpoint=<model.apz, .safetensors, .pt or run folder>, got none; give the "
+        "model to work on"
+    )

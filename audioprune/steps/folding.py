@@ -28,8 +28,18 @@ def fold_first(run: Run, path: str) -> None:
     folded = fold_weight_norm_(run.model)
     difference = float((_output(run.model) - before).abs().max())
     told = f"the weight normalisation of {len(folded)} weights is folded into plain weights"
-    print(f"{path}: {told}; outputs differ by {difference:.2g} at most", file=sys.stderr, flush=True)
-    run.results.put({"key": f"{path}/fold", "kind": "fold", "label": run.label, "weights": folded, "max_difference": difference})
+    print(
+        f"{path}: {told}; outputs differ by {difference:.2g} at most", file=sys.stderr, flush=True
+    )
+    run.results.put(
+        {
+            "key": f"{path}/fold",
+            "kind": "fold",
+            "label": run.label,
+            "weights": folded,
+            "max_difference": difference,
+        }
+    )
 
 
 def plain_twin(run: Run) -> nn.Module:

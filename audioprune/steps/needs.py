@@ -18,7 +18,12 @@ def whole(name: str, value: Any, least: int, most: int | None = None) -> None:
     Raises:
         ConfigError: It is not.
     """
-    right = isinstance(value, int) and not isinstance(value, bool) and value >= least and (most is None or value <= most)
+    right = (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and value >= least
+        and (most is None or value <= most)
+    )
     if not right:
         reach = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise ConfigError(f"{name}: expected a whole number {reach}, got {value!r}; correct it")
@@ -63,8 +68,15 @@ def ascending(name: str, values: Sequence[float] | None, least: float, most: flo
     if values is None:
         return
     numbers = list(values)
-    if not numbers or numbers != sorted(set(numbers)) or not least <= numbers[0] <= numbers[-1] <= most:
-        raise ConfigError(f"{name}: expected ascending numbers from {least} to {most}, got {numbers}; correct them")
+    if (
+        not numbers
+        or numbers != sorted(set(numbers))
+        or not least <= numbers[0] <= numbers[-1] <= most
+    ):
+        raise ConfigError(
+            f"{name}: expected ascending numbers from {least} to {most}, got {numbers}; correct "
+            f"them"
+        )
 
 
 def units_of(model: nn.Module, what: str, remedy: str) -> list[UnitSet]:

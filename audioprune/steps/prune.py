@@ -49,8 +49,9 @@ class Prune:
     Attributes:
         sparsity: Removed fraction after the last round, 0 to 1.
         scope: ``local`` prunes each tensor alike, ``global`` ranks all weights together.
-        rounds: Rounds over which the sparsity rises by the cubic schedule; 1 prunes at once. A step goes on with its own rounds when
-            it is carried out again in a repetition; another step begins with its first.
+        rounds: Rounds over which the sparsity rises by the cubic schedule; 1 prunes at once. A
+            step goes on with its own rounds when it is carried out again in a repetition; another
+            step begins with its first.
 
     Raises:
         ConfigError: A value is out of its range, or the scope unknown.
@@ -71,7 +72,11 @@ class Prune:
         fold_first(run, path)
         state = run.states.of(state_path(path), Rounds)
         now = min(state.done, self.rounds - 1)
-        target = self.sparsity if self.rounds == 1 else Cubic(0, self.rounds + 1, 1, 0.0, self.sparsity).sparsity(now + 1)
+        target = (
+            self.sparsity
+            if self.rounds == 1
+            else Cubic(0, self.rounds + 1, 1, 0.0, self.sparsity).sparsity(now + 1)
+        )
         names = prunable(run.model)
         mask = complete(run.mask, run.model, names)
         weights = dict(run.model.named_parameters())
@@ -88,17 +93,22 @@ class SensitivityPrune:
     """Prune every tensor by the ratio that its sensitivity analysis allows.
 
     Attributes:
-        alpha_1: Tolerated increase of the validation loss, absolute; None takes ``alpha_1_relative``.
+        alpha_1: Tolerated increase of the validation loss, absolute; None takes
+            ``alpha_1_relative``.
         alpha_1_relative: Tolerated increase as a fraction of the current validation loss.
         method: ``first_violation`` (the paper's) or ``bisection``.
         items: Validation items that the analysis uses, or None for all.
-        min_removed: Pruning stops when an iteration removes less than this fraction of the remaining weights.
-        structured: Whether weight groups are removed (Algorithm 2) rather than single weights (Algorithm 1).
+        min_removed: Pruning stops when an iteration removes less than this fraction of the
+            remaining weights.
+        structured: Whether weight groups are removed (Algorithm 2) rather than single weights
+            (Algorithm 1).
         groups: Kind of weight group per kind of layer, for structured pruning.
-        unit_groups: Whether a group is a whole unit of the model, so that it can be trimmed; ``groups`` then holds for the rest.
+        unit_groups: Whether a group is a whole unit of the model, so that it can be trimmed;
+            ``groups`` then holds for the rest.
 
     Raises:
-        ConfigError: A value is out of its range, the method unknown, or groups are wanted that the model does not have.
+        ConfigError: A value is out of its range, the method unknown, or groups are wanted that the
+            model does not have.
 
     Source: Tan & Wang, Algorithms 1 and 2. The stopping rule is not in the paper.
     """
@@ -139,7 +149,10 @@ class SensitivityPrune:
             oracle,
             alpha,
             method=self.method,
-            finished={row["tensor"]: sensitivity.TensorSensitivity.from_dict(row["found"]) for row in read_lines(log)},
+            finished={
+                row["tensor"]: sensitivity.TensorSensitivity.from_dict(row["found"])
+                for row in read_lines(log)
+            },
             on_tensor=lambda name, found: store_finding(log, name, found),
         )
         run.mask = mask.updated(sensitivity.keeps(candidates, result))
@@ -149,18 +162,28 @@ class SensitivityPrune:
         write_csv(
             run.folder / f"sensitivity-{iteration}.csv",
             ("iteration", "tensor", "beta", "loss_increase", "chosen"),
-            [(iteration, row["tensor"], row["beta"], row["increase"], row["chosen"]) for row in result.rows()],
+            [
+                (iteration, row["tensor"], row["beta"], row["increase"], row["chosen"])
+                for row in result.rows()
+            ],
         )
         facts = {"loss_base": result.base, "loss_valid": oracle.base(), "alpha_1": alpha}
         facts["passes"] = sum(found.passes for found in result.tensors.values())
-        removed = record_iteration(run, path, mask, {**facts, "seconds": round(time.monotonic() - started, 1)})
+        removed = record_iteration(
+            run, path, mask, {**facts, "seconds": round(time.monotonic() - started, 1)}
+        )
         if removed < self.min_removed:
-            reason = f"iteration {iteration} removed {removed:.2%} of the remaining weights, less than {self.min_removed:.2%}"
+            reason = (
+                f"iteration {iteration} removed {removed:.2%} of the remaining weights, less "
+                f"than {self.min_removed:.2%}"
+            )
             say_enough(run, path, reason, at_once=removed == 0.0)
 
     def _candidates(self, run: Run, mask: Mask) -> Mapping[str, sensitivity.Removable]:
         if self.structured:
-            return unit_candidates(run.model, mask, chosen_groups(run.model, self.groups, self.unit_groups))
+            return unit_candidates(
+                run.model, mask, chosen_groups(run.model, self.groups, self.unit_groups)
+            )
         return sensitivity.weight_candidates(run.model, mask)
 
     def _oracle(self, run: Run) -> LossOracle:
@@ -201,7 +224,10 @@ class Trim:
                 "params_before": params,
                 "params_after": sum(parameter.numel() for parameter in run.model.parameters()),
                 "units_before": {each.name: each.size for each in sets},
-                "units_after": {each.name: int(keep[each.name].sum()) if each.name in keep else each.size for each in sets},
+                "units_after": {
+                    each.name: int(keep[each.name].sum()) if each.name in keep else each.size
+                    for each in sets
+                },
                 "max_difference": difference,
             }
         )

@@ -28,20 +28,22 @@ COLUMNS = ("tensor", "levels", "loss_increase", "bits", "chosen", "kept", "asked
 class Quantize:
     """Replace each tensor's kept weights by the centroids of one-dimensional k-means.
 
-    ``quantization.csv`` says of every number of clusters that was tried how many are really used, which are no more than the tensor
-    has different kept weights, the bits of a code, and how many weights are kept; ``asked`` is the number that was tried.
+    ``quantization.csv`` says of every number of clusters that was tried how many are really used,
+    which are no more than the tensor has different kept weights, the bits of a code, and how many
+    weights are kept; ``asked`` is the number that was tried.
 
     Attributes:
         levels: Clusters K of every tensor, or None for the smallest K within the tolerance.
-        alpha_2: Tolerated increase of the validation loss, absolute; None takes ``alpha_2_relative``.
+        alpha_2: Tolerated increase of the validation loss, absolute; None takes
+            ``alpha_2_relative``.
         alpha_2_relative: Tolerated increase as a fraction of the current validation loss.
         items: Validation items that the choice of K uses, or None for all.
 
     Raises:
         ConfigError: A value is out of its range.
 
-    Source: Tan & Wang, clustering-based quantization. How K is chosen is not in the slides: the smallest power of two whose
-    loss increase, one tensor at a time, stays within the tolerance.
+    Source: Tan & Wang, clustering-based quantization. How K is chosen is not in the slides: the
+    smallest power of two whose loss increase, one tensor at a time, stays within the tolerance.
     """
 
     levels: int | None = None
@@ -61,16 +63,24 @@ class Quantize:
         fold_first(run, path)
         names = prunable(run.model)
         if self.levels is not None:
-            chosen, tried = dict.fromkeys(names, self.levels), [(name, self.levels, None, True) for name in names]
+            chosen, tried = (
+                dict.fromkeys(names, self.levels),
+                [(name, self.levels, None, True) for name in names],
+            )
         else:
             chosen, tried = self._choose(run, path, names)
         different = _different(run, names)
         run.codebooks = kmeans.quantize_(run.model, run.mask, chosen)
-        rows = [_row(name, asked, increase, chosen, run.codebooks[name], different[name]) for name, asked, increase, chosen in tried]
+        rows = [
+            _row(name, asked, increase, chosen, run.codebooks[name], different[name])
+            for name, asked, increase, chosen in tried
+        ]
         write_csv(run.folder / "quantization.csv", COLUMNS, rows)
 
     def _choose(self, run: Run, path: str, names: list[str]) -> tuple[dict[str, int], list[Tried]]:
-        oracle = run.task.validation_loss(run.model, run.data.valid(), run.data.collate, self.items)
+        oracle = run.task.validation_loss(
+            run.model, run.data.valid(), run.data.collate, self.items
+        )
         alpha = self.alpha_2 if self.alpha_2 is not None else self.alpha_2_relative * oracle.base()
         weights = {name: weight for name, weight in run.model.named_parameters() if name in names}
         originals = {name: weight.detach().clone() for name, weight in weights.items()}
@@ -78,13 +88,20 @@ class Quantize:
         log = run.folder / "training" / f"{path.replace('/', '-')}.jsonl"
         result = levels.choose_levels(
             weights,
-            lambda name, count: kmeans.cluster(originals[name], count, keeps[name]).restore(keeps[name]),
+            lambda name, count: kmeans.cluster(originals[name], count, keeps[name]).restore(
+                keeps[name]
+            ),
             oracle,
             alpha,
-            finished={row["tensor"]: levels.TensorLevels.from_dict(row["found"]) for row in read_lines(log)},
+            finished={
+                row["tensor"]: levels.TensorLevels.from_dict(row["found"])
+                for row in read_lines(log)
+            },
             on_tensor=lambda name, found: store_finding(log, name, found),
         )
-        tried = [(row["tensor"], row["levels"], row["increase"], row["chosen"]) for row in result.rows()]
+        tried = [
+            (row["tensor"], row["levels"], row["increase"], row["chosen"]) for row in result.rows()
+        ]
         return {name: found.levels for name, found in result.tensors.items()}, tried
 
 
@@ -103,6 +120,8 @@ def _kept(run: Run, name: str, weight: Tensor) -> Tensor:
     return run.mask[name] if run.mask is not None and name in run.mask else weight != 0
 
 
-def _row(name: str, asked: int, increase: float | None, chosen: bool, book: Codebook, different: int) -> tuple[Any, ...]:
+def _row(
+    name: str, asked: int, increase: float | None, chosen: bool, book: Codebook, different: int
+) -> tuple[Any, ...]:
     used = book.levels if chosen else min(asked, different)
     return name, used, increase, math.log2(max(1, used)), chosen, book.codes.numel(), asked

@@ -1,6 +1,7 @@
 """How a pipeline prunes by a schedule file: during a training, or once without one.
 
-Schedule files are read and carried out in audioprune.distiller, the training loop stands in training/loop.py.
+Schedule files are read and carried out in audioprune.distiller, the training loop stands in
+training/loop.py.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.prune import Trim, record_iteration
-from audioprune.steps.train import check_monitor, drop_checkpoints, open_fit, train_row, with_numbers
+from audioprune.steps.train import (
+    check_monitor,
+    drop_checkpoints,
+    open_fit,
+    train_row,
+    with_numbers,
+)
 from audioprune.training.settings import Settings
 
 MODES = ("one_shot", "final")
@@ -31,10 +38,11 @@ class Calibration:
     """Which total sparsity all sensitivities are multiplied for.
 
     Attributes:
-        total_sparsity: Wanted zeros over all weights of all prunable tensors, above 0, below 1; None leaves the sensitivities.
-        mode: ``one_shot`` finds the factor on the weights before training, as if they were pruned once; what further prunings
-            take comes on top. ``final`` finds it at the last pruning, on the weights as training left them; where more is gone by
-            then, that stays.
+        total_sparsity: Wanted zeros over all weights of all prunable tensors, above 0, below 1;
+            None leaves the sensitivities.
+        mode: ``one_shot`` finds the factor on the weights before training, as if they were pruned
+            once; what further prunings take comes on top. ``final`` finds it at the last pruning,
+            on the weights as training left them; where more is gone by then, that stays.
 
     Raises:
         ConfigError: The mode is unknown or the sparsity outside its range.
@@ -47,19 +55,24 @@ class Calibration:
         if self.mode not in MODES:
             raise ConfigError(unknown_name("calibrate.mode", self.mode, MODES))
         if self.total_sparsity is not None and not 0 < self.total_sparsity < 1:
-            raise ConfigError(f"calibrate.total_sparsity: expected a fraction above 0 and below 1, got {self.total_sparsity}; correct it")
+            raise ConfigError(
+                f"calibrate.total_sparsity: expected a fraction above 0 and below 1, got "
+                f"{self.total_sparsity}; correct it"
+            )
 
 
 @dataclass
 class TrainScheduled:
     """Train the model while a schedule file prunes it.
 
-    ``schedule.csv`` holds the sparsity of every weight tensor after every pruning. The weights of the best validation are kept
-    that was measured after the last pruning, with the mask of that epoch.
+    ``schedule.csv`` holds the sparsity of every weight tensor after every pruning. The weights of
+    the best validation are kept that was measured after the last pruning, with the mask of that
+    epoch.
 
     Attributes:
         schedule: Schedule file, name of a shipped one, or its values.
-        strict: Refuse parameter names that the model does not have; otherwise they are left out with a note.
+        strict: Refuse parameter names that the model does not have; otherwise they are left out
+            with a note.
         starting_epoch: First epoch of every pruner in place of the file's.
         ending_epoch: Epoch behind the last one, likewise.
         frequency: Epochs between two prunings, likewise.
@@ -102,9 +115,21 @@ class TrainScheduled:
         run.codebooks, run.mask = None, outcome.mask
         record_prunings(run, path, hook)
         tell_what_is_missing(run, path, schedule, hook)
-        facts = {"schedule": _name(self.schedule), "prunings": len(hook.history), "factor": hook.facts.get("factor", 1.0)}
-        run.results.put({**train_row(run, path, outcome, settings), **facts, "calibrate": vars(self.calibration)})
-        record_iteration(run, f"{path}/pruned", before, {**facts, "kept_epoch": outcome.kept_epoch})
+        facts = {
+            "schedule": _name(self.schedule),
+            "prunings": len(hook.history),
+            "factor": hook.facts.get("factor", 1.0),
+        }
+        run.results.put(
+            {
+                **train_row(run, path, outcome, settings),
+                **facts,
+                "calibrate": vars(self.calibration),
+            }
+        )
+        record_iteration(
+            run, f"{path}/pruned", before, {**facts, "kept_epoch": outcome.kept_epoch}
+        )
         if schedule.of("extension"):
             Trim().run(run, f"{path}/trim")
 
@@ -118,7 +143,8 @@ class TrainScheduled:
         last = schedule.last_change()
         if settings.epochs <= last:
             raise ConfigError(
-                f"{schedule.title}: it prunes up to epoch {last}, counted from 0, which takes training.epochs >= {last + 1}, got "
+                f"{schedule.title}: it prunes up to epoch {last}, counted from 0, which takes "
+                f"training.epochs >= {last + 1}, got "
                 f"{settings.epochs}; raise them or give an earlier pipeline.ending_epoch"
             )
         return replace(settings, keep_from_epoch=max(settings.keep_from_epoch, last))
@@ -141,7 +167,8 @@ class PruneScheduled:
 
     Attributes:
         schedule: Schedule file, name of a shipped one, or its values.
-        strict: Refuse parameter names that the model does not have; otherwise they are left out with a note.
+        strict: Refuse parameter names that the model does not have; otherwise they are left out
+            with a note.
         calibrate: See ``Calibration``; both modes are the same here.
 
     Source: Plain & Biswas, post-training pruning.
@@ -171,7 +198,12 @@ class PruneScheduled:
         run.mask = run.mask.intersect(kept) if run.mask is not None else kept
         run.mask.apply_(run.model)
         run.codebooks = None
-        facts = {"schedule": _name(self.schedule), "prunings": 1, "factor": factor, "calibrate": vars(self.calibration)}
+        facts = {
+            "schedule": _name(self.schedule),
+            "prunings": 1,
+            "factor": factor,
+            "calibrate": vars(self.calibration),
+        }
         record_iteration(run, path, before, facts)
         if schedule.of("extension"):
             Trim().run(run, f"{path}/trim")
@@ -197,10 +229,24 @@ def record_prunings(run: Run, path: str, hook: ScheduleHook) -> None:
     found = []
     for row in hook.history:
         tensors = {name: row["tensors"][name] for name in names}
-        facts = {"epoch": row["epoch"], "total_sparsity": row["total"], "sparsity_per_tensor": tensors}
-        found.append({"key": f"{path}/epoch/{row['epoch']:05d}", "kind": "pruning", "label": run.label, **facts})
+        facts = {
+            "epoch": row["epoch"],
+            "total_sparsity": row["total"],
+            "sparsity_per_tensor": tensors,
+        }
+        found.append(
+            {
+                "key": f"{path}/epoch/{row['epoch']:05d}",
+                "kind": "pruning",
+                "label": run.label,
+                **facts,
+            }
+        )
     run.results.put(*found)
-    rows = [(row["epoch"], row["total"], *(row["tensors"][name] for name in names)) for row in hook.history]
+    rows = [
+        (row["epoch"], row["total"], *(row["tensors"][name] for name in names))
+        for row in hook.history
+    ]
     write_csv(run.folder / "schedule.csv", ("epoch", "total", *names), rows)
 
 
@@ -208,18 +254,27 @@ def tell_what_is_missing(run: Run, path: str, schedule: Schedule, hook: Schedule
     """Say on the terminal where a training ended with less than the schedule asks for."""
     planned = len(schedule.pruning_epochs())
     if len(hook.history) < planned:
-        told = f"{len(hook.history)} of {planned} prunings were reached before training ended; raise training.steps"
+        told = (
+            f"{len(hook.history)} of {planned} prunings were reached before training ended; "
+            f"raise training.steps"
+        )
         print(f"{path}: {told}", file=sys.stderr, flush=True)
     held = run.mask or {}
     loose = [name for name in hook.masks if name not in held]
     if loose:
-        told = f"{', '.join(loose[:5])} end unmasked because of mask_on_forward_only; keep_mask: true makes the last masks permanent"
+        told = (
+            f"{', '.join(loose[:5])} end unmasked because of mask_on_forward_only; keep_mask: "
+            f"true makes the last masks permanent"
+        )
         print(f"{path}: {told}", file=sys.stderr, flush=True)
 
 
 def _needed(source: str | Mapping[str, Any] | None) -> str | Mapping[str, Any]:
     if source is None:
-        raise ConfigError("pipeline.schedule: expected a schedule file or the name of a shipped one, got none; give pipeline.schedule=FILE")
+        raise ConfigError(
+            "pipeline.schedule: expected a schedule file or the name of a shipped one, got "
+            "none; give pipeline.schedule=FILE"
+        )
     return source
 
 
@@ -227,7 +282,9 @@ def _name(source: str | Mapping[str, Any] | None) -> str:
     return source if isinstance(source, str) else "values"
 
 
-def _at_the_last_pruning(schedule: Schedule, wanted: float) -> Callable[[int, nn.Module, ScheduleHook], Schedule | None]:
+def _at_the_last_pruning(
+    schedule: Schedule, wanted: float
+) -> Callable[[int, nn.Module, ScheduleHook], Schedule | None]:
     last = schedule.pruning_epochs()[-1]
 
     def rescale(epoch: int, model: nn.Module, hook: ScheduleHook) -> Schedule | None:

@@ -19,13 +19,22 @@ class SummarizeWeights:
     def run(self, run: Run, path: str) -> None:
         """Write ``weights_summary.csv`` and ``weights_summary.txt``, and record the sparsity of every tensor."""
         rows = weight_summary(run.model)
-        write_csv(run.folder / "weights_summary.csv", COLUMNS, [[_rounded(row[column]) for column in COLUMNS] for row in rows])
+        write_csv(
+            run.folder / "weights_summary.csv",
+            COLUMNS,
+            [[_rounded(row[column]) for column in COLUMNS] for row in rows],
+        )
         write_atomic(run.folder / "weights_summary.txt", summary_text(rows))
         tensors = {row["Name"]: row["Fine (%)"] / 100 for row in rows if row["Name"] != TOTAL}
         counts = {"weights": rows[-1]["NNZ (dense)"], "nonzero": rows[-1]["NNZ (sparse)"]}
         total = rows[-1]["Fine (%)"] / 100
         sizes = {row["Name"]: row["NNZ (dense)"] for row in rows if row["Name"] != TOTAL}
-        facts = {"total_sparsity": total, "sparsity_per_tensor": tensors, "weights_per_tensor": sizes, **counts}
+        facts = {
+            "total_sparsity": total,
+            "sparsity_per_tensor": tensors,
+            "weights_per_tensor": sizes,
+            **counts,
+        }
         run.results.put({"key": path, "kind": "weights", "label": run.label, **facts})
 
 

@@ -27,13 +27,15 @@ class Train:
         lambda_1: Strength of the l1 regulariser.
         lambda_2: Strength of the group regulariser.
         groups: Kind of weight group per kind of layer, for lambda_2.
-        unit_groups: Whether a group is a whole unit of the model, and a weight group only where there are no units.
+        unit_groups: Whether a group is a whole unit of the model, and a weight group only where
+            there are no units.
         epochs: Epochs in place of the experiment's; 0 leaves the model as it is.
         learning_rate: Learning rate in place of the experiment's.
         only_from_scratch: Do nothing when the run began from a trained checkpoint.
 
     Raises:
-        ConfigError: A value is out of its range, or groups are wanted that the model does not have.
+        ConfigError: A value is out of its range, or groups are wanted that the model does not
+            have.
     """
 
     lambda_1: float = 0.0
@@ -50,7 +52,9 @@ class Train:
         if self.epochs is not None:
             whole("epochs", self.epochs, 0)
         if self.learning_rate is not None and not self.learning_rate > 0:
-            raise ConfigError(f"learning_rate: expected a number above 0, got {self.learning_rate}; correct it")
+            raise ConfigError(
+                f"learning_rate: expected a number above 0, got {self.learning_rate}; correct it"
+            )
 
     def check(self, run: Run) -> None:
         """Refuse a penalty on groups that the model does not have, and a monitor that the task does not measure."""
@@ -66,7 +70,13 @@ class Train:
         outcome = open_fit(run, path, settings, mask=run.mask, penalty=self._penalty(run)).run()
         run.model.cpu()
         run.codebooks = None
-        run.results.put({**train_row(run, path, outcome, settings), "lambda_1": self.lambda_1, "lambda_2": self.lambda_2})
+        run.results.put(
+            {
+                **train_row(run, path, outcome, settings),
+                "lambda_1": self.lambda_1,
+                "lambda_2": self.lambda_2,
+            }
+        )
 
     def cleanup(self, run: Run, path: str) -> None:
         """Drop the checkpoints of a fine-tuning inside a repetition; its result is in the run's state."""
@@ -78,7 +88,12 @@ class Train:
 
     def _penalty(self, run: Run) -> L1Penalty | SparseGroupLasso | None:
         if self.lambda_2:
-            return SparseGroupLasso(run.model, self.lambda_1, self.lambda_2, chosen_groups(run.model, self.groups, self.unit_groups))
+            return SparseGroupLasso(
+                run.model,
+                self.lambda_1,
+                self.lambda_2,
+                chosen_groups(run.model, self.groups, self.unit_groups),
+            )
         return L1Penalty(run.model, self.lambda_1) if self.lambda_1 else None
 
 
@@ -95,7 +110,9 @@ def open_fit(run: Run, path: str, settings: Settings, **parts: Any) -> Fit:
         workers=run.runtime["workers"],
         save_every_s=run.runtime["save_every_s"],
         title=path,
-        tensorboard=run.folder / "tensorboard" / path.replace("/", "-") if run.runtime["tensorboard"] else None,
+        tensorboard=run.folder / "tensorboard" / path.replace("/", "-")
+        if run.runtime["tensorboard"]
+        else None,
         **parts,
     )
 
@@ -108,15 +125,23 @@ def check_monitor(run: Run, settings: Settings) -> None:
     """
     known = getattr(run.task, "monitors", (settings.monitor,))
     if settings.monitor not in known:
-        raise ConfigError(unknown_name(f"training.monitor of {type(run.task).__name__}", settings.monitor, known))
+        raise ConfigError(
+            unknown_name(f"training.monitor of {type(run.task).__name__}", settings.monitor, known)
+        )
 
 
 def with_numbers(settings: Settings, epochs: int | None, learning_rate: float | None) -> Settings:
     """Return training numbers with other epochs or another learning rate, where they are given."""
-    return replace(settings, epochs=epochs or settings.epochs, learning_rate=learning_rate or settings.learning_rate)
+    return replace(
+        settings,
+        epochs=epochs or settings.epochs,
+        learning_rate=learning_rate or settings.learning_rate,
+    )
 
 
-def train_row(run: Run, path: str, outcome: Outcome, settings: Settings, keep: str | None = None) -> dict[str, Any]:
+def train_row(
+    run: Run, path: str, outcome: Outcome, settings: Settings, keep: str | None = None
+) -> dict[str, Any]:
     """Return the row of a finished training: the best validation, and the one whose weights the model ends with.
 
     Args:
@@ -124,17 +149,32 @@ def train_row(run: Run, path: str, outcome: Outcome, settings: Settings, keep: s
         path: The step.
         outcome: What the training reports.
         settings: Its numbers.
-        keep: Which epoch's weights were kept, ``best`` or ``last``, where the step had a rule of its own.
+        keep: Which epoch's weights were kept, ``best`` or ``last``, where the step had a rule of
+            its own.
     """
     monitor, better = settings.monitor, run.task.better
-    values = {row["epoch"]: row[f"valid_{monitor}"] for row in outcome.history if f"valid_{monitor}" in row}
+    values = {
+        row["epoch"]: row[f"valid_{monitor}"]
+        for row in outcome.history
+        if f"valid_{monitor}" in row
+    }
     best_epoch = next(iter(values))
     for epoch, value in values.items():
         if better(monitor, value, values[best_epoch]):
             best_epoch = epoch
-    row = {"key": path, "kind": "train", "label": run.label, "epochs": outcome.epochs, "steps": outcome.steps}
+    row = {
+        "key": path,
+        "kind": "train",
+        "label": run.label,
+        "epochs": outcome.epochs,
+        "steps": outcome.steps,
+    }
     row |= {"monitor": monitor, "best": values[best_epoch], "best_epoch": best_epoch}
-    row |= {"kept": values[outcome.kept_epoch], "kept_epoch": outcome.kept_epoch, "keep": keep or settings.keep}
+    row |= {
+        "kept": values[outcome.kept_epoch],
+        "kept_epoch": outcome.kept_epoch,
+        "keep": keep or settings.keep,
+    }
     return row | {"seconds": round(outcome.seconds, 1)}
 
 
@@ -170,4 +210,6 @@ def chosen_groups(model: nn.Module, kinds: dict[str, str] | None, units: bool) -
     """
     if not units:
         return weight_groups(model, group_kinds(kinds))
-    return unit_groups(model, units_of(model, "units", "set unit_groups=false"), group_kinds(kinds))
+    return unit_groups(
+        model, units_of(model, "units", "set unit_groups=false"), group_kinds(kinds)
+    )

@@ -29,10 +29,12 @@ from audioprune.steps.prune import Trim
 class TrimGroups:
     """Take zero units out of the model, and record what was zero: filters, groups and units, in numbers that never stand alone.
 
-    A unit leaves when it outputs exactly 0, or when nothing reads it. A zero filter whose normalisation has a live shift outputs a
-    constant; it counts as a zero filter and stays. The norms of all groups before and after the training go to ``groups.csv``.
+    A unit leaves when it outputs exactly 0, or when nothing reads it. A zero filter whose
+    normalisation has a live shift outputs a constant; it counts as a zero filter and stays. The
+    norms of all groups before and after the training go to ``groups.csv``.
 
-    Source: Chen, Tables 3 and 4, count zero filters; the difference to what can be removed is not in the slides.
+    Source: Chen, Tables 3 and 4, count zero filters; the difference to what can be removed is not
+    in the slides.
     """
 
     def check(self, run: Run) -> None:
@@ -40,7 +42,8 @@ class TrimGroups:
         model = plain_twin(run)
         if not zero_filters(model, groups_of(model, "units")):
             raise ConfigError(
-                f"{type(model).__name__}: expected trained filters of linear or convolution layers that write units, got none; "
+                f"{type(model).__name__}: expected trained filters of linear or convolution "
+                f"layers that write units, got none; "
                 "count its units with audioprune.steps.Trim in place of TrimGroups"
             )
 
@@ -50,14 +53,26 @@ class TrimGroups:
         fold_first(run, path)
         sets = run.model.unit_sets()
         trained = run.findings.sparse
-        groups = filter_sets(sets) if trained is not None and trained.group_kind == "filters" else sets
+        groups = (
+            filter_sets(sets) if trained is not None and trained.group_kind == "filters" else sets
+        )
         layers = zero_filters(run.model, sets)
-        zero = {name: ~alive for name, alive in kept_units(run.model.named_parameters(), groups).items()}
+        zero = {
+            name: ~alive
+            for name, alive in kept_units(run.model.named_parameters(), groups).items()
+        }
         silent = {name: int(gone.sum()) for name, gone in removable(run.model, sets).items()}
         collapsed = [each.name for each in sets if silent[each.name] == each.size]
         if collapsed:
-            told = f"every unit of {', '.join(collapsed[:5])} is zero; one stays, but nothing passes it"
-            print(f"{path}: {told}; lower pipeline.lmbda, pipeline.budget or pipeline.epsilon", file=sys.stderr, flush=True)
+            told = (
+                f"every unit of {', '.join(collapsed[:5])} is zero; one stays, but nothing "
+                f"passes it"
+            )
+            print(
+                f"{path}: {told}; lower pipeline.lmbda, pipeline.budget or pipeline.epsilon",
+                file=sys.stderr,
+                flush=True,
+            )
         _write_norms(run, groups)
         filters = sum(count for _, count in layers.values())
         units = sum(each.size for each in sets)
@@ -66,12 +81,16 @@ class TrimGroups:
             "kind": "groups",
             "label": run.label,
             "groups": sum(len(gone) for gone in zero.values()),
-            "group_sparsity": sum(int(gone.sum()) for gone in zero.values()) / sum(len(gone) for gone in zero.values()),
+            "group_sparsity": sum(int(gone.sum()) for gone in zero.values())
+            / sum(len(gone) for gone in zero.values()),
             "filters": filters,
             "filter_sparsity": sum(gone for gone, _ in layers.values()) / filters,
             "units": units,
             "unit_sparsity": sum(silent.values()) / units,
-            "layers": [{"name": name, "zero": gone, "filters": count} for name, (gone, count) in layers.items()],
+            "layers": [
+                {"name": name, "zero": gone, "filters": count}
+                for name, (gone, count) in layers.items()
+            ],
             "collapsed": collapsed,
             "scale": run.scale,
             "seed": run.seed,
@@ -80,7 +99,9 @@ class TrimGroups:
         Trim().run(run, path)
         trimmed = run.results.rows[path]
         removed = sum(trimmed["units_before"].values()) - sum(trimmed["units_after"].values())
-        counted = {key: trimmed[key] for key in ("params_before", "params_after", "max_difference")}
+        counted = {
+            key: trimmed[key] for key in ("params_before", "params_after", "max_difference")
+        }
         run.results.put({**row, "removed": removed, "removed_share": removed / units, **counted})
 
 
@@ -112,11 +133,17 @@ def groups_of(model: nn.Module, kind: str) -> list[UnitSet]:
         ConfigError: The model lists no units, or has no group of the kind.
     """
     if not hasattr(model, "unit_sets"):
-        raise ConfigError(f"{type(model).__name__}: expected a method unit_sets() that lists its groups; write one")
+        raise ConfigError(
+            f"{type(model).__name__}: expected a method unit_sets() that lists its groups; "
+            f"write one"
+        )
     sets = [each for each in model.unit_sets() if each.size]
     found = filter_sets(sets) if kind == "filters" else sets
     if not found:
-        raise ConfigError(f"{type(model).__name__}: expected groups of weights ({kind}), got none; list them in unit_sets()")
+        raise ConfigError(
+            f"{type(model).__name__}: expected groups of weights ({kind}), got none; list them "
+            f"in unit_sets()"
+        )
     return found
 
 
@@ -133,7 +160,12 @@ def unit_norms(model: nn.Module, sets: Sequence[UnitSet]) -> dict[str, Tensor]:
 def entries_of(model: nn.Module, sets: Sequence[UnitSet]) -> list[Tensor]:
     """Return the entries of all trained parameters that write units, each once."""
     weights = _trained(model)
-    return [_lines(weights[part.tensor], part) for each in sets for part in each.slices if part.role != "in" and part.tensor in weights]
+    return [
+        _lines(weights[part.tensor], part)
+        for each in sets
+        for part in each.slices
+        if part.role != "in" and part.tensor in weights
+    ]
 
 
 def filter_sets(sets: Sequence[UnitSet]) -> list[UnitSet]:
@@ -141,7 +173,9 @@ def filter_sets(sets: Sequence[UnitSet]) -> list[UnitSet]:
     found: dict[str, UnitSet] = {}
     for part in (part for each in sets for part in each.slices):
         if part.role == "out" and part.tensor.endswith("weight"):
-            found.setdefault(part.tensor, UnitSet(part.tensor, (part,), min_units=0, removable=False))
+            found.setdefault(
+                part.tensor, UnitSet(part.tensor, (part,), min_units=0, removable=False)
+            )
     return list(found.values())
 
 
@@ -158,7 +192,9 @@ def zero_filters(model: nn.Module, sets: Sequence[UnitSet]) -> dict[str, tuple[i
 
 
 def _trained(model: nn.Module) -> dict[str, Tensor]:
-    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return {
+        name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
+    }
 
 
 def _lines(tensor: Tensor, part: Slice) -> Tensor:

@@ -29,8 +29,9 @@ CHOICES = (LOSS, *METRICS)
 class Validation:
     """Measures models on the first items of the validation set; use it in a with-block.
 
-    The mean of a metric runs over the recordings that the first measured model could be scored on. A later model of
-    which one of them cannot be scored, because it is silent, has no mean but NaN: a failure never improves a mean.
+    The mean of a metric runs over the recordings that the first measured model could be scored on.
+    A later model of which one of them cannot be scored, because it is silent, has no mean but NaN:
+    a failure never improves a mean.
 
     Args:
         run: Its task, data and settings are used, its model only where it is given to ``of``.
@@ -46,11 +47,17 @@ class Validation:
             if metric not in CHOICES:
                 raise ConfigError(unknown_name("metric", metric, CHOICES))
         if not metrics or len(set(metrics)) < len(metrics):
-            raise ConfigError(f"metrics: expected one or more different ones of {', '.join(CHOICES)}, got {list(metrics)}")
+            raise ConfigError(
+                f"metrics: expected one or more different ones of {', '.join(CHOICES)}, got "
+                f"{list(metrics)}"
+            )
         self.metrics = tuple(metrics)
         self._signal = tuple(metric for metric in metrics if metric != LOSS)
         if self._signal and not hasattr(run.task, "enhance"):
-            raise ConfigError(f"metrics: expected loss, as {type(run.task).__name__} makes no signals, got {', '.join(self._signal)}")
+            raise ConfigError(
+                f"metrics: expected loss, as {type(run.task).__name__} makes no signals, got "
+                f"{', '.join(self._signal)}"
+            )
         self._run, self._count = run, items
         self._oracle: tuple[nn.Module, LossOracle] | None = None
         self._items: list[dict[str, Any]] = []
@@ -60,12 +67,21 @@ class Validation:
     def __enter__(self) -> Validation:
         if self._signal:
             data, runtime = self._run.data.valid(), self._run.runtime
-            self._items = [data[index] for index in range(min(self._count or len(data), len(data)))]
+            self._items = [
+                data[index] for index in range(min(self._count or len(data), len(data)))
+            ]
             cache = cache_folder(runtime["cache"]) / "metrics"
-            self._scorer = Scorer(self._signal, self._run.task.sample_rate, runtime["metric_workers"], cache)
+            self._scorer = Scorer(
+                self._signal, self._run.task.sample_rate, runtime["metric_workers"], cache
+            )
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._scorer is not None:
             self._scorer.close()
 
@@ -76,7 +92,8 @@ class Validation:
             model: Measured where no model was yet, since it decides which items have a score.
 
         Returns:
-            ``items`` used ``items_of`` all, and ``items_scored``: how many of the used ones count, by metric.
+            ``items`` used ``items_of`` all, and ``items_scored``: how many of the used ones count,
+            by metric.
         """
         size = len(self._run.data.valid())
         count = min(self._count or size, size)
@@ -104,7 +121,9 @@ class Validation:
         check_stop()
         if name is None or LOSS not in self.metrics:
             return self.of(model)
-        return self._in_order({LOSS: self._loss(model).with_tensor(name, math.inf), **self._signal_scores(model)})
+        return self._in_order(
+            {LOSS: self._loss(model).with_tensor(name, math.inf), **self._signal_scores(model)}
+        )
 
     def _in_order(self, values: dict[str, float]) -> dict[str, float]:
         return {metric: values[metric] for metric in self.metrics}
@@ -113,22 +132,38 @@ class Validation:
         """Return the oracle of a model; only the last one is kept, since it remembers the inputs of stages."""
         if self._oracle is None or self._oracle[0] is not model:
             run = self._run
-            self._oracle = (model, run.task.validation_loss(model, run.data.valid(), run.data.collate, self._count))
+            self._oracle = (
+                model,
+                run.task.validation_loss(model, run.data.valid(), run.data.collate, self._count),
+            )
         return self._oracle[1]
 
     def _signal_scores(self, model: nn.Module) -> dict[str, float]:
         if self._scorer is None:
             return {}
         with evaluating(model), torch.no_grad():
-            signals = [(item["clean"].numpy(), self._run.task.enhance(model, item["noisy"][None])[0].numpy()) for item in self._items]
+            signals = [
+                (
+                    item["clean"].numpy(),
+                    self._run.task.enhance(model, item["noisy"][None])[0].numpy(),
+                )
+                for item in self._items
+            ]
         results = self._scorer.score((str(place), *pair) for place, pair in enumerate(signals))
-        return {metric: self._mean(metric, [result.values[metric] for result in results]) for metric in self._signal}
+        return {
+            metric: self._mean(metric, [result.values[metric] for result in results])
+            for metric in self._signal
+        }
 
     def _mean(self, metric: str, values: list[float | None]) -> float:
         if metric not in self._scored:
-            self._scored[metric] = {place for place, value in enumerate(values) if value is not None}
+            self._scored[metric] = {
+                place for place, value in enumerate(values) if value is not None
+            }
             if not self._scored[metric]:
-                raise DataError(f"{metric}: expected a validation item with a score, got none of {len(values)}; choose another metric")
+                raise DataError(
+                    f"{metric}: expected a validation item with a score, got none of "
+                    f"{len(values)}; choose another metric"
+                )
         chosen = [values[place] for place in sorted(self._scored[metric])]
         return math.nan if None in chosen else math.fsum(chosen) / len(chosen)
-

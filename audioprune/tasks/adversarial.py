@@ -1,6 +1,7 @@
 """What a batch, a loss and a score mean for the enhancement of coded speech by a generator that is trained against a discriminator.
 
-Frames are cut in frames.py; the networks stand in audioprune.models, codecs and corpora in audioprune.data.
+Frames are cut in frames.py; the networks stand in audioprune.models, codecs and corpora in
+audioprune.data.
 """
 
 from __future__ import annotations
@@ -45,34 +46,43 @@ _LOUDEST = 2.0
 class Adversarial:
     """Train and score a generator that maps frames of coded speech to frames like the clean ones.
 
-    A step cuts the recordings of a batch into overlapping frames and makes two updates: the discriminator learns to give clean
-    frames 1 and enhanced ones 0, each beside the coded frame; the generator learns to get 1, and to stay near the clean frame in the
-    mean absolute difference. All of it happens in the domain of pre-emphasised samples. Items of training are parts of recordings.
+    A step cuts the recordings of a batch into overlapping frames and makes two updates: the
+    discriminator learns to give clean frames 1 and enhanced ones 0, each beside the coded frame;
+    the generator learns to get 1, and to stay near the clean frame in the mean absolute
+    difference. All of it happens in the domain of pre-emphasised samples. Items of training are
+    parts of recordings.
 
     Args:
         sample_rate: In Hz.
         frame_length: Samples of a frame.
         hop_length: Samples from one frame to the next in training; None for half a frame.
         pre_emphasis: Coefficient of the pre-emphasis of both signals, 0 to below 1.
-        level: Root mean square that the coded signal of each recording, and the clean one by the same factor, is scaled to before the
-            model and back from behind it. None leaves levels as they are, within -1 and 1, as the source does.
+        level: Root mean square that the coded signal of each recording, and the clean one by the
+            same factor, is scaled to before the model and back from behind it. None leaves levels
+            as they are, within -1 and 1, as the source does.
         gan_weight: Weight of the adversarial loss; 0 trains without a discriminator.
-        gan_factor: Factor of both adversarial losses: 1 as in the implementation that we follow, 0.5 as in Mao et al.
+        gan_factor: Factor of both adversarial losses: 1 as in the implementation that we follow,
+            0.5 as in Mao et al.
         l1_weight: Weight of the mean absolute difference.
-        l1_decay: How much less ``l1_weight`` is after each step from epoch ``l1_decay_from`` on, counted from 0; never below 0.
+        l1_decay: How much less ``l1_weight`` is after each step from epoch ``l1_decay_from`` on,
+            counted from 0; never below 0.
         l1_decay_from: See ``l1_decay``.
-        overlap: Samples by which frames overlap, with a cross-fade, when a recording is enhanced. 0 is the source's way, which a model
-            of a short training leaves audible: at both ends of a frame its transposed convolutions lack neighbours.
-        z_seeds: Seeds of the generator's noise over which scores are averaged; a generator without noise is scored once.
+        overlap: Samples by which frames overlap, with a cross-fade, when a recording is enhanced.
+            0 is the source's way, which a model of a short training leaves audible: at both ends
+            of a frame its transposed convolutions lack neighbours.
+        z_seeds: Seeds of the generator's noise over which scores are averaged; a generator without
+            noise is scored once.
         frames_per_call: Frames that validation and scoring give to the model at once.
-        discriminator: Arguments of `audioprune.models.discriminator.Discriminator`, and ``learning_rate``, None for the generator's.
+        discriminator: Arguments of `audioprune.models.discriminator.Discriminator`, and
+            ``learning_rate``, None for the generator's.
 
     Raises:
         ConfigError: A value is out of its range.
 
-    Source: Plain & Biswas, "Pruning of an audio enhancing deep generative neural network"; the losses are those of Mao et al., "Least
-    squares generative adversarial networks", ICCV 2017, with the L1 term of Pascual et al., "SEGAN", INTERSPEECH 2017. All numbers are
-    the defaults of SEGAN's published PyTorch implementation, since the talk prints none.
+    Source: Plain & Biswas, "Pruning of an audio enhancing deep generative neural network"; the
+    losses are those of Mao et al., "Least squares generative adversarial networks", ICCV 2017,
+    with the L1 term of Pascual et al., "SEGAN", INTERSPEECH 2017. All numbers are the defaults of
+    SEGAN's published PyTorch implementation, since the talk prints none.
     """
 
     monitors = MONITORS
@@ -97,16 +107,32 @@ class Adversarial:
     ) -> None:
         hop_length = max(1, frame_length // 2) if hop_length is None else hop_length
         if not 1 <= hop_length <= frame_length:
-            raise ConfigError(f"expected hop_length from 1 to frame_length {frame_length}, got {hop_length}; change task.hop_length")
-        weights = {"gan_weight": gan_weight, "gan_factor": gan_factor, "l1_weight": l1_weight, "l1_decay": l1_decay}
+            raise ConfigError(
+                f"expected hop_length from 1 to frame_length {frame_length}, got {hop_length}; "
+                f"change task.hop_length"
+            )
+        weights = {
+            "gan_weight": gan_weight,
+            "gan_factor": gan_factor,
+            "l1_weight": l1_weight,
+            "l1_decay": l1_decay,
+        }
         for name, value in weights.items():
             if not 0 <= value < math.inf:
-                raise ConfigError(f"expected {name} as a finite number from 0 on, got {value}; change task.{name}")
+                raise ConfigError(
+                    f"expected {name} as a finite number from 0 on, got {value}; change "
+                    f"task.{name}"
+                )
         if not gan_weight * gan_factor and not l1_weight:
-            raise ConfigError("expected a loss, got l1_weight=0 without an adversarial one; change task.l1_weight or task.gan_weight")
+            raise ConfigError(
+                "expected a loss, got l1_weight=0 without an adversarial one; change "
+                "task.l1_weight or task.gan_weight"
+            )
         for name, value in (("z_seeds", z_seeds), ("frames_per_call", frames_per_call)):
             if value < 1:
-                raise ConfigError(f"expected {name} of at least 1, got {value}; change task.{name}")
+                raise ConfigError(
+                    f"expected {name} of at least 1, got {value}; change task.{name}"
+                )
         self.sample_rate, self.hop_length = sample_rate, hop_length
         self.frames = Frames(frame_length, pre_emphasis, level, overlap)
         self.gan_weight, self.gan_factor = gan_weight, gan_factor
@@ -131,12 +157,19 @@ class Adversarial:
 
     def modules(self) -> dict[str, nn.Module]:
         """Return what training stores besides the model."""
-        return {"l1": self.l1, **({"discriminator": self.discriminator} if self.gan_weight else {})}
+        return {
+            "l1": self.l1,
+            **({"discriminator": self.discriminator} if self.gan_weight else {}),
+        }
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return what trainings have changed so far, so that a later one goes on from there."""
         built = {} if self._discriminator is None else {"discriminator": self._discriminator}
-        return {f"{name}.{key}": value for name, module in {"l1": self.l1, **built}.items() for key, value in module.state_dict().items()}
+        return {
+            f"{name}.{key}": value
+            for name, module in {"l1": self.l1, **built}.items()
+            for key, value in module.state_dict().items()
+        }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state_dict` returned."""
@@ -163,7 +196,9 @@ class Adversarial:
         """Choose the epoch, from 0, whose steps follow."""
         self.l1.epoch = epoch
 
-    def step(self, model: nn.Module, batch: dict[str, Any], update: Callable[..., float]) -> dict[str, float]:
+    def step(
+        self, model: nn.Module, batch: dict[str, Any], update: Callable[..., float]
+    ) -> dict[str, float]:
         """Take one training step: the discriminator on clean, then on enhanced frames, then the generator.
 
         Returns:
@@ -176,7 +211,9 @@ class Adversarial:
         distance = ((enhanced - clean).abs() * inside).sum() / inside.sum()
         loss = self.l1.step() * distance
         if self.gan_weight:
-            logged["discriminator"] = update(self._discriminator_loss(coded, clean, enhanced.detach()), "discriminator")
+            logged["discriminator"] = update(
+                self._discriminator_loss(coded, clean, enhanced.detach()), "discriminator"
+            )
             adversarial = self._generator_loss(coded, enhanced)
             logged["adversarial"] = float(adversarial.detach())
             loss = loss + self.gan_weight * adversarial
@@ -196,7 +233,9 @@ class Adversarial:
         """Return the shape that a model's first output for this batch must have: frames (M, 1, L)."""
         return tuple(next(self._calls(batch))[1].shape)
 
-    def validate(self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str) -> dict[str, float]:
+    def validate(
+        self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str
+    ) -> dict[str, float]:
         """Return the mean absolute difference of pre-emphasised samples as ``loss``, and the monitored metric if it is another."""
         total = weight = 0.0
         items: list[tuple[str, np.ndarray, np.ndarray]] = []
@@ -212,7 +251,9 @@ class Adversarial:
         """Tell whether a monitored value improved."""
         return improved(monitor, new, best)
 
-    def validation_loss(self, model: nn.Module, dataset: Dataset, collate: Callable[..., Any], items: int | None) -> BatchLoss:
+    def validation_loss(
+        self, model: nn.Module, dataset: Dataset, collate: Callable[..., Any], items: int | None
+    ) -> BatchLoss:
         """Return the validation loss as an oracle that a sensitivity search can ask again and again.
 
         Args:
@@ -224,8 +265,13 @@ class Adversarial:
         count = min(items or len(dataset), len(dataset))
         calls = []
         for start in range(0, count, _ORACLE_BATCH):
-            batch = collate([dataset[index] for index in range(start, min(count, start + _ORACLE_BATCH))])
-            calls += [(coded, _distance_to(clean, inside), float(inside.sum())) for coded, clean, inside in self._calls(batch)]
+            batch = collate(
+                [dataset[index] for index in range(start, min(count, start + _ORACLE_BATCH))]
+            )
+            calls += [
+                (coded, _distance_to(clean, inside), float(inside.sum()))
+                for coded, clean, inside in self._calls(batch)
+            ]
         return BatchLoss(model, calls)
 
     @torch.inference_mode()
@@ -247,7 +293,15 @@ class Adversarial:
         return self.frames.join(frames.float(), gains, noisy.shape[1])
 
     def score(
-        self, model: nn.Module, dataset: Dataset, scorer: Scorer, *, condition: str, variant: str, audio: Path | None = None, keep: int = 0
+        self,
+        model: nn.Module,
+        dataset: Dataset,
+        scorer: Scorer,
+        *,
+        condition: str,
+        variant: str,
+        audio: Path | None = None,
+        keep: int = 0,
     ) -> dict[str, dict[str, Any]]:
         """Score a model and the unprocessed coded signals on one test condition.
 
@@ -261,9 +315,10 @@ class Adversarial:
             keep: Number of items whose audio is kept.
 
         Returns:
-            For ``"mixture"``, the coded signals, and for ``variant``: noise, snr_db, mean, standard deviation, counts and failures of
-            each metric and its 95 % interval; for ``variant`` also the gain over the coded signals, the number of seeds and the
-            standard deviation of the mean between them.
+            For ``"mixture"``, the coded signals, and for ``variant``: noise, snr_db, mean,
+            standard deviation, counts and failures of each metric and its 95 % interval; for
+            ``variant`` also the gain over the coded signals, the number of seeds and the standard
+            deviation of the mean between them.
         """
         seeds = range(self.z_seeds if getattr(model, "z_channels", 0) else 1)
         coded: list[tuple[str, np.ndarray, np.ndarray]] = []
@@ -278,35 +333,61 @@ class Adversarial:
                 for each, signal in zip(enhanced, signals, strict=True):
                     each.append((name, clean, signal))
                 if audio is not None and index < keep:
-                    keep_audio(audio, name, {"noisy": noisy, variant: signals[0], "clean": clean}, self.sample_rate)
+                    keep_audio(
+                        audio,
+                        name,
+                        {"noisy": noisy, variant: signals[0], "clean": clean},
+                        self.sample_rate,
+                    )
                 display.advance()
         inputs, runs = scorer.score(coded), [scorer.score(each) for each in enhanced]
         scores, first = averaged(runs), dataset[0]
         place = {"noise": first["noise"], "snr_db": first["snr_db"]}
-        own = {**interval_row(scores), **gain_row(scores, inputs), "z_seeds": len(runs), "z_std": spread(runs)}
-        return {"mixture": {"label": "Coded", **place, **interval_row(inputs)}, variant: {**place, **own}}
+        own = {
+            **interval_row(scores),
+            **gain_row(scores, inputs),
+            "z_seeds": len(runs),
+            "z_std": spread(runs),
+        }
+        return {
+            "mixture": {"label": "Coded", **place, **interval_row(inputs)},
+            variant: {**place, **own},
+        }
 
     def _with_seed(self, model: nn.Module, seed: int, noisy: Tensor) -> np.ndarray:
         with _seeded(model, seed):
             return self.enhance(model, noisy[None])[0].numpy()
 
-    def _frames(self, batch: dict[str, Any], hop_length: int, going_on: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    def _frames(
+        self, batch: dict[str, Any], hop_length: int, going_on: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the frames (M, 1, L) of all recordings of a batch that hold signal: coded, clean, and 1 where samples are signal."""
-        lengths, gains = batch["lengths"].to(batch["noisy"].device), self.frames.gains(batch["noisy"], batch["lengths"])
-        coded, clean = (self.frames.cut(batch[side], gains, hop_length, going_on) for side in ("noisy", "clean"))
+        lengths, gains = (
+            batch["lengths"].to(batch["noisy"].device),
+            self.frames.gains(batch["noisy"], batch["lengths"]),
+        )
+        coded, clean = (
+            self.frames.cut(batch[side], gains, hop_length, going_on)
+            for side in ("noisy", "clean")
+        )
         used, inside = self.frames.places(lengths, coded.shape[1], hop_length)
         inside = inside[used].to(coded)
-        return tuple(each[:, None] for each in (coded[used] * inside, clean[used] * inside, inside))
+        return tuple(
+            each[:, None] for each in (coded[used] * inside, clean[used] * inside, inside)
+        )
 
     def _calls(self, batch: dict[str, Any]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield the frames of a batch without overlap, as many at once as the model is given."""
-        parts = [each.split(self.frames_per_call) for each in self._frames(batch, self.frames.length)]
+        parts = [
+            each.split(self.frames_per_call) for each in self._frames(batch, self.frames.length)
+        ]
         yield from zip(*parts, strict=True)
 
     def _check_level(self, batch: dict[str, Any]) -> None:
         if self.frames.level is None and float(batch["clean"].abs().max()) > _LOUDEST:
             raise DataError(
-                f"expected samples within -1..1, got a peak of {float(batch['clean'].abs().max()):.3g}, which the model's output cannot "
+                f"expected samples within -1..1, got a peak of "
+                f"{float(batch['clean'].abs().max()):.3g}, which the model's output cannot "
                 "reach; set task.level, for instance 0.1, or data.rms_normalise=false"
             )
 
@@ -327,7 +408,10 @@ class DecayingWeight(nn.Module):
     def __init__(self, initial: float, decay: float, first_epoch: int) -> None:
         super().__init__()
         if first_epoch < 0:
-            raise ConfigError(f"expected l1_decay_from of at least 0, got {first_epoch}; change task.l1_decay_from")
+            raise ConfigError(
+                f"expected l1_decay_from of at least 0, got {first_epoch}; change "
+                f"task.l1_decay_from"
+            )
         self.initial, self.decay, self.first_epoch, self.epoch = initial, decay, first_epoch, 0
         self.register_buffer("fallen", torch.tensor(0))
 

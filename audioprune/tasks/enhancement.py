@@ -1,7 +1,7 @@
 """What a batch, a loss and a score mean for speech enhancement.
 
-The four training targets stand in targets.py; reading audio is the business of audioprune.data, the metrics themselves of
-audioprune.metrics.
+The four training targets stand in targets.py; reading audio is the business of audioprune.data,
+the metrics themselves of audioprune.metrics.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.interrupts import check_stop
 from audioprune.metrics.pool import Scorer
 from audioprune.progress import progress
-from audioprune.tasks.signal_scores import MONITORS, batch_items, improved, keep_audio, monitored, score_row
+from audioprune.tasks.signal_scores import (
+    MONITORS,
+    batch_items,
+    improved,
+    keep_audio,
+    monitored,
+    score_row,
+)
 from audioprune.tasks.targets import (
     FEATURES,
     OUTPUTS,
@@ -47,8 +54,9 @@ _CHOICES = {
 class Enhancement:
     """Train and score a model that removes noise from speech.
 
-    Mixtures are scaled to RMS 1 before they meet the model, the clean signal by the same factor; enhanced signals are scaled
-    back. The loss is the mean squared error over all frames that hold signal.
+    Mixtures are scaled to RMS 1 before they meet the model, the clean signal by the same factor;
+    enhanced signals are scaled back. The loss is the mean squared error over all frames that hold
+    signal.
 
     Args:
         target: ``irm``, ``magnitude``, ``complex`` or ``waveform``.
@@ -56,17 +64,21 @@ class Enhancement:
         frame_length: Samples of a frame; also the size of the transform.
         hop_length: Samples from one frame to the next.
         ola_norm: Convention of the inverse transform, see `audioprune.dsp.STFT.synthesis`.
-        feature: How models of spectra see the magnitude: ``magnitude`` (the paper's), ``cube_root`` or, without phases, ``log``.
-        output: What ``magnitude`` and ``complex`` models return: ``mapping`` (the paper's), the clean spectrum itself, or ``mask``,
-            a factor of the noisy spectrum whose product is trained by the same loss.
-        dry: Share of the noisy signal in what `enhance` returns, 0 (the paper's) to below 1. The mean squared error makes a model of
-            a short training suppress weak speech with the noise, which costs more intelligibility than some noise does.
-        frame_batch: For models that map each frame alone (``frame_wise``): frames per update. A training step then makes many
-            updates, each on frames drawn at random from all frames of the batch. None makes one update per batch.
+        feature: How models of spectra see the magnitude: ``magnitude`` (the paper's),
+            ``cube_root`` or, without phases, ``log``.
+        output: What ``magnitude`` and ``complex`` models return: ``mapping`` (the paper's), the
+            clean spectrum itself, or ``mask``, a factor of the noisy spectrum whose product is
+            trained by the same loss.
+        dry: Share of the noisy signal in what `enhance` returns, 0 (the paper's) to below 1. The
+            mean squared error makes a model of a short training suppress weak speech with the
+            noise, which costs more intelligibility than some noise does.
+        frame_batch: For models that map each frame alone (``frame_wise``): frames per update. A
+            training step then makes many updates, each on frames drawn at random from all frames
+            of the batch. None makes one update per batch.
 
     Raises:
-        ConfigError: The target, the convention, the feature or the output is unknown, the target does not know it, or ``dry`` is
-            outside its range.
+        ConfigError: The target, the convention, the feature or the output is unknown, the target
+            does not know it, or ``dry`` is outside its range.
     """
 
     monitors = MONITORS
@@ -84,16 +96,27 @@ class Enhancement:
         output: str = "mapping",
         dry: float = 0.0,
     ) -> None:
-        for what, given, known in (("target", target, TARGETS), ("ola_norm", ola_norm, dsp.OLA_NORMS)):
+        for what, given, known in (
+            ("target", target, TARGETS),
+            ("ola_norm", ola_norm, dsp.OLA_NORMS),
+        ):
             if given not in known:
                 raise ConfigError(unknown_name(what, given, known))
         for what, given in (("feature", feature), ("output", output)):
             if given not in _CHOICES[target][what]:
-                raise ConfigError(unknown_name(f"{what} of the target {target}", given, _CHOICES[target][what]))
+                raise ConfigError(
+                    unknown_name(f"{what} of the target {target}", given, _CHOICES[target][what])
+                )
         if frame_batch is not None and output == "mask":
-            raise ConfigError(f"task.frame_batch: expected null where the output is a mask, got {frame_batch}; change one of the two")
+            raise ConfigError(
+                f"task.frame_batch: expected null where the output is a mask, got "
+                f"{frame_batch}; change one of the two"
+            )
         if not 0 <= dry < 1:
-            raise ConfigError(f"task.dry: expected a share from 0 to below 1, got {dry}; 0 returns the estimate alone")
+            raise ConfigError(
+                f"task.dry: expected a share from 0 to below 1, got {dry}; 0 returns the "
+                f"estimate alone"
+            )
         self.sample_rate = sample_rate
         self.frame_length, self.hop_length = frame_length, hop_length
         self.frame_batch = frame_batch
@@ -103,7 +126,11 @@ class Enhancement:
 
     def shared(self) -> dict[str, Any]:
         """Return what a model must agree with, by the name of its argument or attribute."""
-        size = {"frame_length": self.frame_length} if self.waveform else {"bins": self.frame_length // 2 + 1}
+        size = (
+            {"frame_length": self.frame_length}
+            if self.waveform
+            else {"bins": self.frame_length // 2 + 1}
+        )
         return {**size, "frames_per_second": self.sample_rate / self.hop_length}
 
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
@@ -118,22 +145,33 @@ class Enhancement:
         """Return the function that maps the model's output for this batch to its loss."""
         wanted = self.target.wanted(batch["noisy"], batch["clean"])
         valid = self._valid_frames(batch, wanted)
-        count = valid.sum() * wanted.numel() / (wanted.shape[0] * wanted.shape[self.target.frame_dim])
+        count = (
+            valid.sum() * wanted.numel() / (wanted.shape[0] * wanted.shape[self.target.frame_dim])
+        )
 
         def loss(output: Tensor) -> Tensor:
-            return ((self.target.estimate(output, batch["noisy"]) - wanted).square() * valid).sum() / count
+            return (
+                (self.target.estimate(output, batch["noisy"]) - wanted).square() * valid
+            ).sum() / count
 
         return loss
 
-    def step(self, model: nn.Module, batch: dict[str, Any], update: Callable[[Tensor], float]) -> dict[str, float]:
+    def step(
+        self, model: nn.Module, batch: dict[str, Any], update: Callable[[Tensor], float]
+    ) -> dict[str, float]:
         """Take one training step: one update, or many on shuffled frames where ``frame_batch`` is set."""
         if self.frame_batch is None:
             return {"loss": update(self.loss(model, batch))}
         return {"loss": self._step_on_frames(model, batch, update)}
 
-    def _step_on_frames(self, model: nn.Module, batch: dict[str, Any], update: Callable[[Tensor], float]) -> float:
+    def _step_on_frames(
+        self, model: nn.Module, batch: dict[str, Any], update: Callable[[Tensor], float]
+    ) -> float:
         if not getattr(model, "frame_wise", False):
-            raise ConfigError(f"task.frame_batch: expected a model that maps each frame alone, got {type(model).__name__}; set it to null")
+            raise ConfigError(
+                f"task.frame_batch: expected a model that maps each frame alone, got "
+                f"{type(model).__name__}; set it to null"
+            )
         with torch.no_grad():
             wanted = self.target.wanted(batch["noisy"], batch["clean"])
             valid = self._valid_frames(batch, wanted)[..., 0].bool()
@@ -141,10 +179,14 @@ class Enhancement:
         order = torch.randperm(len(inputs)).to(inputs.device)
         losses = []
         for chosen in order.split(self.frame_batch):
-            losses.append(update((model(inputs[chosen]) - wanted[chosen]).square().mean()) * len(chosen))
+            losses.append(
+                update((model(inputs[chosen]) - wanted[chosen]).square().mean()) * len(chosen)
+            )
         return sum(losses) / len(inputs)
 
-    def validate(self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str) -> dict[str, float]:
+    def validate(
+        self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str
+    ) -> dict[str, float]:
         """Return the mean loss over the batches, weighted by frames, and the monitored metric if it is another."""
         total = weight = 0.0
         items: list[tuple[str, np.ndarray, np.ndarray]] = []
@@ -160,7 +202,9 @@ class Enhancement:
         """Tell whether a monitored value improved."""
         return improved(monitor, new, best)
 
-    def validation_loss(self, model: nn.Module, dataset: Dataset, collate: Callable[..., Any], items: int | None) -> BatchLoss:
+    def validation_loss(
+        self, model: nn.Module, dataset: Dataset, collate: Callable[..., Any], items: int | None
+    ) -> BatchLoss:
         """Return the mean validation loss as an oracle that a sensitivity search can ask again and again.
 
         Args:
@@ -172,8 +216,16 @@ class Enhancement:
         count = min(items or len(dataset), len(dataset))
         batches = []
         for start in range(0, count, _ORACLE_BATCH):
-            batch = collate([dataset[index] for index in range(start, min(count, start + _ORACLE_BATCH))])
-            batches.append((self.target.inputs(batch["noisy"]), self.loss_of(batch), float(self._frame_counts(batch).sum())))
+            batch = collate(
+                [dataset[index] for index in range(start, min(count, start + _ORACLE_BATCH))]
+            )
+            batches.append(
+                (
+                    self.target.inputs(batch["noisy"]),
+                    self.loss_of(batch),
+                    float(self._frame_counts(batch).sum()),
+                )
+            )
         return BatchLoss(model, batches)
 
     @torch.inference_mode()
@@ -189,7 +241,9 @@ class Enhancement:
             Enhanced signals (B, T) at the level of the input.
         """
         lengths = torch.full((noisy.shape[0],), noisy.shape[-1]) if lengths is None else lengths
-        power = torch.stack([row[: int(n)].square().mean() for row, n in zip(noisy, lengths, strict=True)])
+        power = torch.stack(
+            [row[: int(n)].square().mean() for row, n in zip(noisy, lengths, strict=True)]
+        )
         gain = power.sqrt().clamp_min(1e-8)[:, None]
         scaled = noisy / gain
         estimate = self.target.audio(model(self.target.inputs(scaled)), scaled) * gain
@@ -218,7 +272,8 @@ class Enhancement:
             keep: Number of items whose audio is kept.
 
         Returns:
-            For ``"mixture"`` and for ``variant``: noise, snr_db, and mean, standard deviation, counts and failures of each metric.
+            For ``"mixture"`` and for ``variant``: noise, snr_db, and mean, standard deviation,
+            counts and failures of each metric.
         """
         enhanced, mixtures = [], []
         with progress(f"{variant} on {condition}", len(dataset)) as display:
@@ -230,7 +285,12 @@ class Enhancement:
                 enhanced.append((item["id"], reference, estimate.numpy()))
                 mixtures.append((item["id"], reference, noisy))
                 if audio is not None and index < keep:
-                    keep_audio(audio, item["id"], {"noisy": noisy, variant: estimate.numpy(), "clean": reference}, self.sample_rate)
+                    keep_audio(
+                        audio,
+                        item["id"],
+                        {"noisy": noisy, variant: estimate.numpy(), "clean": reference},
+                        self.sample_rate,
+                    )
                 display.advance()
         first = dataset[0]
         place = {"noise": first["noise"], "snr_db": first["snr_db"]}
@@ -251,10 +311,14 @@ class Enhancement:
         return valid.to(wanted).reshape(shape)
 
 
-def _build_target(name: str, frame_length: int, hop_length: int, ola_norm: str, feature: str, output: str) -> Target:
+def _build_target(
+    name: str, frame_length: int, hop_length: int, ola_norm: str, feature: str, output: str
+) -> Target:
     if name == "waveform":
         return WaveformMapping(frame_length, hop_length)
     stft = STFT(frame_length, hop_length)
     if name == "irm":
         return RatioMask(stft, ola_norm, feature)
-    return (ComplexMapping if name == "complex" else MagnitudeMapping)(stft, ola_norm, feature, output)
+    return (ComplexMapping if name == "complex" else MagnitudeMapping)(
+        stft, ola_norm, feature, output
+    )

@@ -23,8 +23,8 @@ def pre_emphasise(signal: Tensor, coefficient: float, going_on: bool = False) ->
     Args:
         signal: Samples.
         coefficient: 0 to below 1.
-        going_on: Whether the signal is a part of a longer one: the unknown sample before the first one is then taken to be like it,
-            else it is 0, as before a recording.
+        going_on: Whether the signal is a part of a longer one: the unknown sample before the first
+            one is then taken to be like it, else it is 0, as before a recording.
     """
     before = signal[..., :1] if going_on else torch.zeros_like(signal[..., :1])
     return signal - coefficient * torch.cat((before, signal[..., :-1]), -1)
@@ -40,8 +40,14 @@ def levels(signals: Tensor, lengths: Tensor | None = None) -> Tensor:
     """Return the root mean square of each signal (B, T) over its first ``lengths`` samples, shape (B, 1), at least 1e-8."""
     if lengths is None:
         return signals.square().mean(1, keepdim=True).sqrt().clamp_min(1e-8)
-    inside = torch.arange(signals.shape[1], device=signals.device) < lengths.to(signals.device)[:, None]
-    return ((signals.square() * inside).sum(1, keepdim=True) / inside.sum(1, keepdim=True)).sqrt().clamp_min(1e-8)
+    inside = (
+        torch.arange(signals.shape[1], device=signals.device) < lengths.to(signals.device)[:, None]
+    )
+    return (
+        ((signals.square() * inside).sum(1, keepdim=True) / inside.sum(1, keepdim=True))
+        .sqrt()
+        .clamp_min(1e-8)
+    )
 
 
 @dataclass(frozen=True)
@@ -51,8 +57,10 @@ class Frames:
     Attributes:
         length: Samples L of a frame.
         pre_emphasis: Coefficient of the pre-emphasis, 0 to below 1.
-        level: Root mean square that every recording is scaled to, or None to leave levels as they are.
-        overlap: Samples by which frames overlap, with a cross-fade, when recordings are put together again; 0 for none.
+        level: Root mean square that every recording is scaled to, or None to leave levels as they
+            are.
+        overlap: Samples by which frames overlap, with a cross-fade, when recordings are put
+            together again; 0 for none.
 
     Raises:
         ConfigError: A value is out of its range.
@@ -65,17 +73,32 @@ class Frames:
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap <= self.length // 2:
-            raise ConfigError(f"expected overlap from 0 to half a frame, {self.length // 2}, got {self.overlap}; change task.overlap")
+            raise ConfigError(
+                f"expected overlap from 0 to half a frame, {self.length // 2}, got "
+                f"{self.overlap}; change task.overlap"
+            )
         if not 0 <= self.pre_emphasis < 1:
-            raise ConfigError(f"expected pre_emphasis from 0 to below 1, got {self.pre_emphasis}; change task.pre_emphasis")
+            raise ConfigError(
+                f"expected pre_emphasis from 0 to below 1, got {self.pre_emphasis}; change "
+                f"task.pre_emphasis"
+            )
         if self.level is not None and not 0 < self.level < math.inf:
-            raise ConfigError(f"expected level as a finite number above 0, or null, got {self.level}; change task.level")
+            raise ConfigError(
+                f"expected level as a finite number above 0, or null, got {self.level}; change "
+                f"task.level"
+            )
 
     def gains(self, signals: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return the factor (B, 1) that brings each signal (B, T) to the level; 1 where levels stay."""
-        return torch.ones_like(signals[:, :1]) if self.level is None else self.level / levels(signals, lengths)
+        return (
+            torch.ones_like(signals[:, :1])
+            if self.level is None
+            else self.level / levels(signals, lengths)
+        )
 
-    def cut(self, signals: Tensor, gains: Tensor, hop_length: int, going_on: bool = False) -> Tensor:
+    def cut(
+        self, signals: Tensor, gains: Tensor, hop_length: int, going_on: bool = False
+    ) -> Tensor:
         """Return pre-emphasised frames (B, N, L) of signals (B, T); the last one is filled with zeros.
 
         Args:
@@ -84,19 +107,27 @@ class Frames:
             hop_length: Samples from one frame to the next.
             going_on: Whether the signals are parts of recordings, see ``pre_emphasise``.
         """
-        return frame_signal(pre_emphasise(signals * gains, self.pre_emphasis, going_on), self.length, hop_length)
+        return frame_signal(
+            pre_emphasise(signals * gains, self.pre_emphasis, going_on), self.length, hop_length
+        )
 
     def cut_whole(self, signals: Tensor, gains: Tensor) -> Tensor:
         """Return pre-emphasised frames (B, N, L) of whole recordings (B, T), which `join` puts together again.
 
-        Frames that overlap begin with zeros before the recording and end behind it, so that every sample has neighbours.
+        Frames that overlap begin with zeros before the recording and end behind it, so that every
+        sample has neighbours.
         """
-        return self.cut(F.pad(signals, (self.overlap, self.overlap)), gains, self.length - self.overlap)
+        return self.cut(
+            F.pad(signals, (self.overlap, self.overlap)), gains, self.length - self.overlap
+        )
 
     def join(self, frames: Tensor, gains: Tensor, length: int) -> Tensor:
         """Return recordings (B, T) of the frames of `cut_whole`; the de-emphasis runs over the joined signal."""
         if self.overlap:
-            hop, fade = self.length - self.overlap, ((torch.arange(self.length) + 0.5) / self.overlap).clamp_max(1)
+            hop, fade = (
+                self.length - self.overlap,
+                ((torch.arange(self.length) + 0.5) / self.overlap).clamp_max(1),
+            )
             window = (fade * fade.flip(0)).to(frames)
             shares = overlap_add(window.expand(frames.shape[1], -1), hop)
             joined = (overlap_add(frames * window, hop) / shares)[:, self.overlap :]
@@ -112,8 +143,13 @@ class Frames:
             count: Frames N that the padded recordings were cut into.
             hop_length: Samples from one frame to the next.
         """
-        needed = (lengths - self.length).clamp_min(0).add(hop_length - 1).div(hop_length, rounding_mode="floor") + 1
+        needed = (lengths - self.length).clamp_min(0).add(hop_length - 1).div(
+            hop_length, rounding_mode="floor"
+        ) + 1
         starts = torch.arange(count, device=lengths.device) * hop_length
         used = torch.arange(count, device=lengths.device) < needed[:, None]
-        inside = starts[None, :, None] + torch.arange(self.length, device=lengths.device) < lengths[:, None, None]
+        inside = (
+            starts[None, :, None] + torch.arange(self.length, device=lengths.device)
+            < lengths[:, None, None]
+        )
         return used, inside

@@ -1,7 +1,7 @@
 """What a batch, a loss and a score mean for models that generate single notes: sample by sample, or by reconstruction.
 
-What models are told of a note stands in note_features.py, the spectral distance in spectral_loss.py, rows and kept audio in
-note_scoring.py.
+What models are told of a note stands in note_features.py, the spectral distance in
+spectral_loss.py, rows and kept audio in note_scoring.py.
 """
 
 from __future__ import annotations
@@ -19,8 +19,22 @@ from torch.utils.data import Dataset
 from audioprune.compress.search.perturbed_loss import BatchLoss
 from audioprune.dsp import mu_law_decode, mu_law_encode
 from audioprune.errors import ConfigError, DataError, unknown_name
-from audioprune.tasks.note_features import BLOCK, LOUDNESS, Conditioning, controls, loudness_curve, played_loudness
-from audioprune.tasks.note_scoring import Collate, alone, note_row, scored, spread_batches, validated
+from audioprune.tasks.note_features import (
+    BLOCK,
+    LOUDNESS,
+    Conditioning,
+    controls,
+    loudness_curve,
+    played_loudness,
+)
+from audioprune.tasks.note_scoring import (
+    Collate,
+    alone,
+    note_row,
+    scored,
+    spread_batches,
+    validated,
+)
 from audioprune.tasks.note_targets import frame_features, next_amplitude
 from audioprune.tasks.spectral_loss import WINDOWS, SpectralLoss
 
@@ -32,9 +46,10 @@ _CHUNK = 16384
 class NextSample:
     """Train and score a model that predicts each sample of a note from those before it.
 
-    Samples become classes of a mu-law scale, rounded to the nearest. A model maps the true classes (B, T), and features (B, C, T)
-    where it is conditioned, to logits (B, Q, T) of which position t predicts sample t + 1; the loss is the cross-entropy in nats.
-    The first ``receptive_field`` samples of an item are context and are not predicted. The silence that fills up a short note
+    Samples become classes of a mu-law scale, rounded to the nearest. A model maps the true classes
+    (B, T), and features (B, C, T) where it is conditioned, to logits (B, Q, T) of which position t
+    predicts sample t + 1; the loss is the cross-entropy in nats. The first ``receptive_field``
+    samples of an item are context and are not predicted. The silence that fills up a short note
     counts. Models have the attributes ``receptive_field`` and ``classes``.
 
     Args:
@@ -52,7 +67,8 @@ class NextSample:
     Raises:
         ConfigError: A value is unknown or out of its range.
 
-    Source: van den Oord et al. (2016), WaveNet; Esling et al., Sec. 4.1: cross-entropy with teacher forcing. Their code truncates
+    Source: van den Oord et al. (2016), WaveNet; Esling et al., Sec. 4.1: cross-entropy with
+    teacher forcing. Their code truncates
         to classes and skips twice the receptive field.
     """
 
@@ -71,7 +87,9 @@ class NextSample:
         sample_rate: int = 16000,
     ) -> None:
         if not 0 <= example_s <= 60:
-            raise ConfigError(f"expected example_s from 0 to 60 s, got {example_s}; use for instance 1")
+            raise ConfigError(
+                f"expected example_s from 0 to 60 s, got {example_s}; use for instance 1"
+            )
         tags = {"pitches": pitches, "families": families, "instruments": instruments}
         self.conditioning = Conditioning(conditioning, mels=mels, sample_rate=sample_rate, **tags)
         self.example_s = example_s
@@ -86,11 +104,15 @@ class NextSample:
         tokens, features = self.inputs(model, batch)
         return self._nats(model, tokens, features).mean()
 
-    def step(self, model: nn.Module, batch: Mapping[str, Any], update: Callable[[Tensor], float]) -> dict[str, float]:
+    def step(
+        self, model: nn.Module, batch: Mapping[str, Any], update: Callable[[Tensor], float]
+    ) -> dict[str, float]:
         """Take one training step."""
         return {"loss": update(self.loss(model, batch))}
 
-    def validate(self, model: nn.Module, batches: Iterator[Mapping[str, Any]], monitor: str) -> dict[str, float]:
+    def validate(
+        self, model: nn.Module, batches: Iterator[Mapping[str, Any]], monitor: str
+    ) -> dict[str, float]:
         """Return the mean cross-entropy over the items; ``loss`` is the only monitor."""
         return validated(self, model, batches, monitor)
 
@@ -105,7 +127,9 @@ class NextSample:
         total = torch.zeros(len(tokens), device=tokens.device)
         for start in range(context, length, _CHUNK):
             part = slice(start - context, min(length, start + _CHUNK))
-            total += self._nats(model, tokens[:, part], None if features is None else features[..., part]).sum(1)
+            total += self._nats(
+                model, tokens[:, part], None if features is None else features[..., part]
+            ).sum(1)
         return total / (length - context)
 
     def trivial_error(self, model: nn.Module, batches: Iterator[Mapping[str, Any]]) -> float:
@@ -113,11 +137,18 @@ class NextSample:
         counts = torch.zeros(model.classes, dtype=torch.long)
         for batch in batches:
             tokens, _ = self.inputs(model, batch)
-            counts += tokens[:, model.receptive_field :].cpu().reshape(-1).bincount(minlength=model.classes)
+            counts += (
+                tokens[:, model.receptive_field :]
+                .cpu()
+                .reshape(-1)
+                .bincount(minlength=model.classes)
+            )
         shares = counts[counts > 0].double() / counts.sum()
         return -float((shares * shares.log()).sum())
 
-    def validation_loss(self, model: nn.Module, dataset: Dataset, collate: Collate, items: int | None) -> BatchLoss:
+    def validation_loss(
+        self, model: nn.Module, dataset: Dataset, collate: Collate, items: int | None
+    ) -> BatchLoss:
         """Return the mean validation loss as an oracle that a sensitivity search can ask again and again.
 
         Args:
@@ -157,22 +188,31 @@ class NextSample:
             scorer: Not used.
             condition: Name of the condition, for the progress display.
             variant: Name of this state of the model.
-            audio: Folder for audio of the first ``keep`` notes, or None: the note, its prediction from the true samples before
-                (``one_step``), and a free run of the model.
+            audio: Folder for audio of the first ``keep`` notes, or None: the note, its prediction
+                from the true samples before (``one_step``), and a free run of the model.
             keep: Number of notes whose audio is kept.
 
         Returns:
-            For ``variant``: mean and standard deviation of ``error``, the cross-entropy in nats per sample, and of
-            ``bits_per_sample``, the same in bits; counts and failures; ``trivial``, the error of the best constant prediction.
+            For ``variant``: mean and standard deviation of ``error``, the cross-entropy in nats
+            per sample, and of ``bits_per_sample``, the same in bits; counts and failures;
+            ``trivial``, the error of the best constant prediction.
         """
 
         def versions(item: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, Tensor]:
             free = self._free_run(model, batch)
-            return {f"{variant}_one_step": self.one_step(model, batch)[0]} | ({} if free is None else {variant: free[0]})
+            return {f"{variant}_one_step": self.one_step(model, batch)[0]} | (
+                {} if free is None else {variant: free[0]}
+            )
 
         found = scored(self, model, dataset, f"{variant} on {condition}", versions, audio, keep)
         row = note_row(found, {"error": 1.0, "bits_per_sample": 1 / math.log(2)})
-        return {variant: {**row, "trivial": self.trivial_error(model, alone(dataset)), "trivial_name": "a constant"}}
+        return {
+            variant: {
+                **row,
+                "trivial": self.trivial_error(model, alone(dataset)),
+                "trivial_name": "a constant",
+            }
+        }
 
     def inputs(self, model: nn.Module, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
         """Return the classes (B, T) of a batch and its features (B, C, T), or None.
@@ -184,14 +224,20 @@ class NextSample:
         audio = batch["audio"]
         if audio.shape[-1] <= model.receptive_field:
             raise DataError(
-                f"expected items of more than {model.receptive_field} samples, the receptive field, got {audio.shape[-1]}; "
+                f"expected items of more than {model.receptive_field} samples, the receptive "
+                f"field, got {audio.shape[-1]}; "
                 "make data.segment_s and data.duration_s longer"
             )
         reads = getattr(model, "conditioning", None)
         if isinstance(reads, int) and reads != self.conditioning.channels:
             wanted = self.conditioning.channels
-            raise ConfigError(f"expected a model that reads {wanted} features, got {reads}; set model.conditioning={wanted}")
-        return mu_law_encode(audio.float(), model.classes), self.conditioning.of(batch, audio.shape[-1])
+            raise ConfigError(
+                f"expected a model that reads {wanted} features, got {reads}; set "
+                f"model.conditioning={wanted}"
+            )
+        return mu_law_encode(audio.float(), model.classes), self.conditioning.of(
+            batch, audio.shape[-1]
+        )
 
     @torch.no_grad()
     def one_step(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
@@ -200,17 +246,27 @@ class NextSample:
         parts = []
         for start in range(model.receptive_field, tokens.shape[1], _CHUNK):
             part = slice(start - model.receptive_field, min(tokens.shape[1], start + _CHUNK))
-            logits, _ = _predictions(model, tokens[:, part], None if features is None else features[..., part])
+            logits, _ = _predictions(
+                model, tokens[:, part], None if features is None else features[..., part]
+            )
             parts.append(mu_law_decode(logits.argmax(1), model.classes))
         return torch.cat(parts, 1)
 
-    def generate(self, model: nn.Module, batch: Mapping[str, Any], samples: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
+    def generate(
+        self,
+        model: nn.Module,
+        batch: Mapping[str, Any],
+        samples: int,
+        seed: int = 0,
+        temperature: float = 1.0,
+    ) -> Tensor:
         """Generate notes freely, one sample after the other, out of a receptive field of silence.
 
         Args:
-            model: With a method ``generate(steps, cond, seed, temperature, start)`` that returns classes (B, steps).
-            batch: What the notes are: ``pitch``, ``velocity``, ``family`` and ``instrument``, or ``audio`` for mel features; without
-                conditioning only their number counts.
+            model: With a method ``generate(steps, cond, seed, temperature, start)`` that returns
+                classes (B, steps).
+            batch: What the notes are: ``pitch``, ``velocity``, ``family`` and ``instrument``, or
+                ``audio`` for mel features; without conditioning only their number counts.
             samples: Length in samples.
             seed: Decides the draws.
             temperature: Divisor of the logits; 0 takes the most likely class.
@@ -222,13 +278,22 @@ class NextSample:
             ConfigError: The model cannot generate.
         """
         if not hasattr(model, "generate"):
-            raise ConfigError(f"expected a model with a method generate(), got {type(model).__name__}; add one or use another model")
+            raise ConfigError(
+                f"expected a model with a method generate(), got {type(model).__name__}; add "
+                f"one or use another model"
+            )
         silence = torch.full((len(batch["pitch"]), model.receptive_field), model.classes // 2)
         features = self.conditioning.of(batch, samples)
         if features is not None:
-            before = features[..., :1] if self.conditioning.kind == "note" else torch.zeros_like(features[..., :1])
+            before = (
+                features[..., :1]
+                if self.conditioning.kind == "note"
+                else torch.zeros_like(features[..., :1])
+            )
             features = torch.cat((before.expand(-1, -1, model.receptive_field), features), -1)
-        return mu_law_decode(model.generate(samples, features, seed, temperature, silence), model.classes)
+        return mu_law_decode(
+            model.generate(samples, features, seed, temperature, silence), model.classes
+        )
 
     def listens(self, model: nn.Module) -> bool:
         """Tell whether a model must hear a note to make one."""
@@ -238,12 +303,19 @@ class NextSample:
         """Return what a model is told of the note that it makes."""
         if self.conditioning.kind != "note":
             return ()
-        chosen = (("family", self.conditioning.families), ("instrument", self.conditioning.instruments))
+        chosen = (
+            ("family", self.conditioning.families),
+            ("instrument", self.conditioning.instruments),
+        )
         return ("pitch", "velocity", *(name for name, count in chosen if count))
 
     def _free_run(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor | None:
         samples = min(round(self.example_s * self.sample_rate), batch["audio"].shape[-1])
-        return self.generate(model, batch, samples) if samples and hasattr(model, "generate") else None
+        return (
+            self.generate(model, batch, samples)
+            if samples and hasattr(model, "generate")
+            else None
+        )
 
     def _nats(self, model: nn.Module, tokens: Tensor, features: Tensor | None) -> Tensor:
         """Return the cross-entropy (B, T - receptive_field) of the samples behind the context."""
@@ -254,10 +326,11 @@ class NextSample:
 class Reconstruction:
     """Train and score a model that makes a note again, from the note itself or from its pitch and loudness.
 
-    With ``audio`` a model maps audio (B, T), filled with zeros at both ends where it has an attribute ``pad``, to a shorter
-    stretch of it that ``target(audio)`` cuts out. With ``controls`` it maps frames (B, N, 2) of frequency in Hz and loudness, and
-    audio (B, N * 160) for its encoder if it has one, to audio (B, N * 160). Loss and error are the spectral distance. The silence
-    that fills up a short note counts.
+    With ``audio`` a model maps audio (B, T), filled with zeros at both ends where it has an
+    attribute ``pad``, to a shorter stretch of it that ``target(audio)`` cuts out. With
+    ``controls`` it maps frames (B, N, 2) of frequency in Hz and loudness, and audio (B, N * 160)
+    for its encoder if it has one, to audio (B, N * 160). Loss and error are the spectral distance.
+    The silence that fills up a short note counts.
 
     Args:
         inputs: ``"audio"`` (SING) or ``"controls"`` (DDSP).
@@ -274,7 +347,8 @@ class Reconstruction:
     Raises:
         ConfigError: A value is unknown or out of its range.
 
-    Source: Esling et al., Sec. 4.1 and equation 2. They estimate the frequency with CREPE; here it is that of the note's MIDI pitch.
+    Source: Esling et al., Sec. 4.1 and equation 2. They estimate the frequency with CREPE; here it
+    is that of the note's MIDI pitch.
     """
 
     scores_audio = False
@@ -301,17 +375,24 @@ class Reconstruction:
 
     def shared(self) -> dict[str, Any]:
         """Return what a model must agree with, by the name of its argument or attribute."""
-        return {"sample_rate": self.sample_rate, **({"block_size": BLOCK} if self.kind == "controls" else {})}
+        return {
+            "sample_rate": self.sample_rate,
+            **({"block_size": BLOCK} if self.kind == "controls" else {}),
+        }
 
     def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return the mean spectral distance of a batch, a scalar."""
         return self.errors(model, batch).mean()
 
-    def step(self, model: nn.Module, batch: Mapping[str, Any], update: Callable[[Tensor], float]) -> dict[str, float]:
+    def step(
+        self, model: nn.Module, batch: Mapping[str, Any], update: Callable[[Tensor], float]
+    ) -> dict[str, float]:
         """Take one training step."""
         return {"loss": update(self.loss(model, batch))}
 
-    def validate(self, model: nn.Module, batches: Iterator[Mapping[str, Any]], monitor: str) -> dict[str, float]:
+    def validate(
+        self, model: nn.Module, batches: Iterator[Mapping[str, Any]], monitor: str
+    ) -> dict[str, float]:
         """Return the mean distance over the items; ``loss`` is the only monitor."""
         return validated(self, model, batches, monitor)
 
@@ -327,10 +408,15 @@ class Reconstruction:
     @torch.no_grad()
     def trivial_error(self, model: nn.Module, batches: Iterator[Mapping[str, Any]]) -> float:
         """Return the mean error of silence."""
-        found = [self.distance.each(wanted, torch.zeros_like(wanted)) for _, wanted in (self.inputs(model, batch) for batch in batches)]
+        found = [
+            self.distance.each(wanted, torch.zeros_like(wanted))
+            for _, wanted in (self.inputs(model, batch) for batch in batches)
+        ]
         return float(torch.cat(found).double().mean())
 
-    def validation_loss(self, model: nn.Module, dataset: Dataset, collate: Collate, items: int | None) -> BatchLoss:
+    def validation_loss(
+        self, model: nn.Module, dataset: Dataset, collate: Collate, items: int | None
+    ) -> BatchLoss:
         """Return the mean validation loss as an oracle that a sensitivity search can ask again and again.
 
         Args:
@@ -342,7 +428,9 @@ class Reconstruction:
         batches = []
         for batch in spread_batches(dataset, collate, items, _ORACLE_BATCH):
             given, wanted = self.inputs(model, batch)
-            batches.append((given[0] if len(given) == 1 else given, self._to(wanted), float(len(wanted))))
+            batches.append(
+                (given[0] if len(given) == 1 else given, self._to(wanted), float(len(wanted)))
+            )
         return BatchLoss(model, batches)
 
     def evidence_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
@@ -369,12 +457,13 @@ class Reconstruction:
             scorer: Not used.
             condition: Name of the condition, for the progress display.
             variant: Name of this state of the model.
-            audio: Folder for audio of the first ``keep`` notes, or None: the note and its reconstruction.
+            audio: Folder for audio of the first ``keep`` notes, or None: the note and its
+                reconstruction.
             keep: Number of notes whose audio is kept.
 
         Returns:
-            For ``variant``: mean and standard deviation of ``error``, the spectral distance, counts and failures; ``trivial``, the
-            error of silence.
+            For ``variant``: mean and standard deviation of ``error``, the spectral distance,
+            counts and failures; ``trivial``, the error of silence.
         """
 
         def versions(item: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -382,9 +471,17 @@ class Reconstruction:
 
         found = scored(self, model, dataset, f"{variant} on {condition}", versions, audio, keep)
         row = note_row(found, {"error": 1.0})
-        return {variant: {**row, "trivial": self.trivial_error(model, alone(dataset)), "trivial_name": "silence"}}
+        return {
+            variant: {
+                **row,
+                "trivial": self.trivial_error(model, alone(dataset)),
+                "trivial_name": "silence",
+            }
+        }
 
-    def inputs(self, model: nn.Module, batch: Mapping[str, Any]) -> tuple[tuple[Tensor, ...], Tensor]:
+    def inputs(
+        self, model: nn.Module, batch: Mapping[str, Any]
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return the arguments of the model for a batch and the audio that it should return."""
         if self.kind == "controls":
             curves, audio = controls(batch, self.loudness, self.sample_rate)
@@ -397,17 +494,29 @@ class Reconstruction:
     def reconstruct(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return what the model makes of the notes of a batch, shape (B, T'), without the silence put before them."""
         given, wanted = self.inputs(model, batch)
-        before = int(getattr(model, "pad", 0)) - int(getattr(model, "strip", 0)) if self.kind == "audio" else 0
+        before = (
+            int(getattr(model, "pad", 0)) - int(getattr(model, "strip", 0))
+            if self.kind == "audio"
+            else 0
+        )
         length = min(wanted.shape[-1] - before, batch["audio"].shape[-1])
         return model(*given)[..., before : before + length]
 
-    def generate(self, model: nn.Module, batch: Mapping[str, Any], samples: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
+    def generate(
+        self,
+        model: nn.Module,
+        batch: Mapping[str, Any],
+        samples: int,
+        seed: int = 0,
+        temperature: float = 1.0,
+    ) -> Tensor:
         """Make notes in one pass.
 
         Args:
             model: A model of this task.
-            batch: ``audio`` (B, T) of the notes to make again, where the model listens to one; for ``controls`` also ``pitch``,
-                ``velocity`` and, to follow a curve in place of an imagined note of that velocity, ``loudness`` (B, N).
+            batch: ``audio`` (B, T) of the notes to make again, where the model listens to one; for
+                ``controls`` also ``pitch``, ``velocity`` and, to follow a curve in place of an
+                imagined note of that velocity, ``loudness`` (B, N).
             samples: Length in samples.
             seed: Not used: in evaluation models are functions of their inputs.
             temperature: Not used.
@@ -421,13 +530,17 @@ class Reconstruction:
         if "loudness" in batch:
             given["loudness"] = batch["loudness"][:, : whole // BLOCK]
         elif self.kind == "controls":
-            given["loudness"] = played_loudness(batch["pitch"], batch["velocity"], whole // BLOCK, self.loudness, self.sample_rate)
+            given["loudness"] = played_loudness(
+                batch["pitch"], batch["velocity"], whole // BLOCK, self.loudness, self.sample_rate
+            )
         made = self.reconstruct(model, given)[:, :samples]
         return F.pad(made, (0, samples - made.shape[1]))
 
     def loudness_of(self, audio: Tensor) -> Tensor:
         """Return the loudness curve (B, N) of audio (B, T) as the model is told it, the last block filled with silence."""
-        return loudness_curve(F.pad(audio, (0, -audio.shape[1] % BLOCK)), self.loudness, self.sample_rate)
+        return loudness_curve(
+            F.pad(audio, (0, -audio.shape[1] % BLOCK)), self.loudness, self.sample_rate
+        )
 
     def listens(self, model: nn.Module) -> bool:
         """Tell whether a model must hear a note to make one."""
@@ -441,7 +554,9 @@ class Reconstruction:
         return lambda output: self.distance(wanted, output)
 
 
-def _predictions(model: nn.Module, tokens: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor]:
+def _predictions(
+    model: nn.Module, tokens: Tensor, features: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Return logits (B, Q, T - receptive_field) and the classes that they should name."""
     given = tokens[:, :-1]
     logits = model(given) if features is None else model(given, features[..., :-1])

@@ -30,20 +30,24 @@ def frequency_of(pitch: Tensor) -> Tensor:
     return 440.0 * 2.0 ** ((pitch.to(torch.float32) - 69.0) / 12.0)
 
 
-def loudness_curve(audio: Tensor, kind: str = "rms", sample_rate: int = 16000, block: int = BLOCK) -> Tensor:
+def loudness_curve(
+    audio: Tensor, kind: str = "rms", sample_rate: int = 16000, block: int = BLOCK
+) -> Tensor:
     """Return the loudness of each block of a signal, shape (B, N).
 
     Args:
         audio: Signals (B, N * block).
-        kind: ``"rms"``: root mean square of each block. ``"a_weighted"``: mean A-weighted power in dB, not below -80 dB, divided by
-            80, plus 1, so that full scale is about 1 and silence 0.
+        kind: ``"rms"``: root mean square of each block. ``"a_weighted"``: mean A-weighted power in
+            dB, not below -80 dB, divided by 80, plus 1, so that full scale is about 1 and silence
+            0.
         sample_rate: In Hz.
         block: Samples of a block.
 
     Raises:
         ConfigError: The kind is unknown.
 
-    Source: root mean square as in the code of Esling et al.; A-weighting as in Engel et al. (2020), of unwindowed blocks.
+    Source: root mean square as in the code of Esling et al.; A-weighting as in Engel et al.
+    (2020), of unwindowed blocks.
     """
     if kind not in LOUDNESS:
         raise ConfigError(unknown_name("loudness", kind, LOUDNESS))
@@ -51,15 +55,20 @@ def loudness_curve(audio: Tensor, kind: str = "rms", sample_rate: int = 16000, b
     if kind == "rms":
         return blocks.square().mean(-1).sqrt()
     spectrum = torch.fft.rfft(blocks).abs().square() / block**2
-    level = 10 * torch.log10((spectrum * _a_weighting(block, sample_rate).to(audio)).sum(-1) * 2 + 1e-10)
+    level = 10 * torch.log10(
+        (spectrum * _a_weighting(block, sample_rate).to(audio)).sum(-1) * 2 + 1e-10
+    )
     return (level.clamp_min(-_A_WEIGHTED_RANGE_DB) / _A_WEIGHTED_RANGE_DB) + 1
 
 
-def controls(batch: Mapping[str, Any], kind: str = "rms", sample_rate: int = 16000, block: int = BLOCK) -> tuple[Tensor, Tensor]:
+def controls(
+    batch: Mapping[str, Any], kind: str = "rms", sample_rate: int = 16000, block: int = BLOCK
+) -> tuple[Tensor, Tensor]:
     """Return the control curves of a batch and the audio that they describe.
 
     Args:
-        batch: ``audio`` (B, T) and ``pitch`` (B,); ``loudness`` (B, N) in place of that of the audio, if it has one.
+        batch: ``audio`` (B, T) and ``pitch`` (B,); ``loudness`` (B, N) in place of that of the
+            audio, if it has one.
         kind: Kind of loudness, see ``loudness_curve``.
         sample_rate: In Hz.
         block: Samples of a frame.
@@ -73,20 +82,31 @@ def controls(batch: Mapping[str, Any], kind: str = "rms", sample_rate: int = 160
     audio = batch["audio"]
     frames = audio.shape[-1] // block
     if frames == 0:
-        raise DataError(f"expected at least {block} samples, got {audio.shape[-1]}; use longer notes")
+        raise DataError(
+            f"expected at least {block} samples, got {audio.shape[-1]}; use longer notes"
+        )
     audio = audio[..., : frames * block]
     f0_hz = frequency_of(batch["pitch"])[:, None].expand(-1, frames)
-    loudness = batch["loudness"] if "loudness" in batch else loudness_curve(audio, kind, sample_rate, block)
+    loudness = (
+        batch["loudness"]
+        if "loudness" in batch
+        else loudness_curve(audio, kind, sample_rate, block)
+    )
     return torch.stack((f0_hz, loudness), -1), audio
 
 
 def played_loudness(
-    pitch: Tensor, velocity: Tensor, frames: int, kind: str = "rms", sample_rate: int = 16000, block: int = BLOCK
+    pitch: Tensor,
+    velocity: Tensor,
+    frames: int,
+    kind: str = "rms",
+    sample_rate: int = 16000,
+    block: int = BLOCK,
 ) -> Tensor:
     """Return the loudness of an imagined note that is held for three quarters of its length, shape (B, N).
 
-    It is that of a sine of the pitch whose amplitude is 0.05 + 0.6 (velocity / 127)^1.5, comes in within 20 ms and falls by 40 dB
-    behind the release.
+    It is that of a sine of the pitch whose amplitude is 0.05 + 0.6 (velocity / 127)^1.5, comes in
+    within 20 ms and falls by 40 dB behind the release.
 
     Args:
         pitch: MIDI pitches (B,).
@@ -101,15 +121,18 @@ def played_loudness(
     fall = 10 ** (-2 * ((share - 0.75) / 0.25).clamp_min(0))
     level = 0.05 + 0.6 * (velocity.float() / 127) ** 1.5
     sine = torch.sin(2 * torch.pi * frequency_of(pitch)[:, None] * seconds)
-    return loudness_curve(level[:, None] * sine * (seconds / 0.02).clamp_max(1) * fall, kind, sample_rate, block)
+    return loudness_curve(
+        level[:, None] * sine * (seconds / 0.02).clamp_max(1) * fall, kind, sample_rate, block
+    )
 
 
 class Conditioning:
     """What an autoregressive model is told of the note, for each sample.
 
-    ``mel`` is the mel spectrum of the note itself: log10 of mel powers, not below 1e-5, scaled to 0 there and 1 at power 1, moving
-    linearly from frame to frame of 512 samples. ``note`` are tags that stay the same: one of the pitches, velocity / 127, and one of
-    the families and of the instruments where their numbers are not 0.
+    ``mel`` is the mel spectrum of the note itself: log10 of mel powers, not below 1e-5, scaled to
+    0 there and 1 at power 1, moving linearly from frame to frame of 512 samples. ``note`` are tags
+    that stay the same: one of the pitches, velocity / 127, and one of the families and of the
+    instruments where their numbers are not 0.
 
     Args:
         kind: ``"none"``, ``"mel"`` or ``"note"``.
@@ -122,7 +145,8 @@ class Conditioning:
     Raises:
         ConfigError: A value is unknown or out of its range.
 
-    Source: Esling et al. condition on 80 mel bands with a hop of 512 in their code; the paper names no conditioning. Tags as in Engel
+    Source: Esling et al. condition on 80 mel bands with a hop of 512 in their code; the paper
+    names no conditioning. Tags as in Engel
         et al. (2017), NSynth, whose WaveNet is told the pitch.
     """
 
@@ -139,10 +163,20 @@ class Conditioning:
         if kind not in CONDITIONS:
             raise ConfigError(unknown_name("conditioning", kind, CONDITIONS))
         if len(pitches) != 2 or not 0 <= pitches[0] <= pitches[1] <= 127:
-            raise ConfigError(f"expected pitches as [lowest, highest] within 0..127, got {list(pitches)}; use [0, 127]")
-        for what, value, least in (("mels", mels, 1), ("families", families, 0), ("instruments", instruments, 0)):
+            raise ConfigError(
+                f"expected pitches as [lowest, highest] within 0..127, got {list(pitches)}; use "
+                f"[0, 127]"
+            )
+        for what, value, least in (
+            ("mels", mels, 1),
+            ("families", families, 0),
+            ("instruments", instruments, 0),
+        ):
             if not isinstance(value, int) or value < least:
-                raise ConfigError(f"expected {what} as a whole number of at least {least}, got {value}; correct task.{what}")
+                raise ConfigError(
+                    f"expected {what} as a whole number of at least {least}, got {value}; "
+                    f"correct task.{what}"
+                )
         self.kind = kind
         self.mels = mels
         self.pitches = (pitches[0], pitches[1])
@@ -164,7 +198,11 @@ class Conditioning:
         """
         if self.kind == "none":
             return None
-        return self._mel(batch["audio"], length) if self.kind == "mel" else self._tags(batch)[..., None].expand(-1, -1, length)
+        return (
+            self._mel(batch["audio"], length)
+            if self.kind == "mel"
+            else self._tags(batch)[..., None].expand(-1, -1, length)
+        )
 
     def _mel(self, audio: Tensor, length: int) -> Tensor:
         spectrum = MEL_STFT.analysis(audio.float())
@@ -174,7 +212,9 @@ class Conditioning:
         position = torch.arange(length, device=audio.device) / MEL_STFT.hop_length
         before = position.long().clamp_max(frames.shape[-1] - 1)
         after = (before + 1).clamp_max(frames.shape[-1] - 1)
-        return torch.lerp(frames[..., before], frames[..., after], (position - before).clamp(0, 1).to(frames))
+        return torch.lerp(
+            frames[..., before], frames[..., after], (position - before).clamp(0, 1).to(frames)
+        )
 
     def _tags(self, batch: Mapping[str, Any]) -> Tensor:
         low, high = self.pitches
@@ -191,7 +231,8 @@ def _one_hot(what: str, values: Tensor, known: range, key: str) -> Tensor:
     if not bool(((values >= known.start) & (values < known.stop)).all()):
         wrong = next(int(value) for value in values if int(value) not in known)
         raise DataError(
-            f"expected {what} within {known.start}..{known.stop - 1}, got {wrong}; widen {key} and model.conditioning, and train anew"
+            f"expected {what} within {known.start}..{known.stop - 1}, got {wrong}; widen {key} "
+            f"and model.conditioning, and train anew"
         )
     return F.one_hot(values - known.start, len(known)).float()
 
@@ -201,7 +242,9 @@ def mel_filters(mels: int, sample_rate: int, n_fft: int) -> Tensor:
     """Return the filters (F, M), of equal area."""
     import librosa  # here, since it takes a second that other features need not pay
 
-    return torch.from_numpy(librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=mels, dtype="float32")).T.contiguous()
+    return torch.from_numpy(
+        librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=mels, dtype="float32")
+    ).T.contiguous()
 
 
 @lru_cache(maxsize=4)

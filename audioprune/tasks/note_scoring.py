@@ -33,7 +33,9 @@ class NoteTask(Protocol):
         """Return the error of each item, shape (B,)."""
 
 
-def validated(task: NoteTask, model: nn.Module, batches: Iterable[Mapping[str, Any]], monitor: str) -> dict[str, float]:
+def validated(
+    task: NoteTask, model: nn.Module, batches: Iterable[Mapping[str, Any]], monitor: str
+) -> dict[str, float]:
     """Return the mean error over batches as ``loss``.
 
     Raises:
@@ -45,7 +47,9 @@ def validated(task: NoteTask, model: nn.Module, batches: Iterable[Mapping[str, A
     return {"loss": float(values.mean())}
 
 
-def spread_batches(dataset: Any, collate: Collate, items: int | None, size: int) -> Iterator[dict[str, Any]]:
+def spread_batches(
+    dataset: Any, collate: Collate, items: int | None, size: int
+) -> Iterator[dict[str, Any]]:
     """Yield batches of items that are spread evenly over a set, which may be sorted by instrument."""
     count = min(items or len(dataset), len(dataset))
     chosen = [place * len(dataset) // count for place in range(count)]
@@ -69,7 +73,8 @@ def scored(
         model: In evaluation mode.
         dataset: Test notes.
         title: For the progress display.
-        versions: Gives the signals (T,) to keep beside the note, by name, for an item and its batch of one.
+        versions: Gives the signals (T,) to keep beside the note, by name, for an item and its
+            batch of one.
         audio: Folder for them, or None.
         keep: Number of notes whose audio is kept.
     """
@@ -81,7 +86,12 @@ def scored(
             batch = _alone(item)
             found.append((item["id"], float(task.errors(model, batch)[0])))
             if audio is not None and index < keep:
-                keep_notes(audio, item["id"], {"reference": item["audio"], **versions(item, batch)}, task.sample_rate)
+                keep_notes(
+                    audio,
+                    item["id"],
+                    {"reference": item["audio"], **versions(item, batch)},
+                    task.sample_rate,
+                )
             display.advance()
     return found
 
@@ -94,7 +104,11 @@ def alone(dataset: Any) -> Iterator[dict[str, Any]]:
 
 def _alone(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return an item as a batch of one."""
-    numbers = {key: torch.tensor([item[key]]) for key in ("pitch", "velocity", "instrument", "family") if key in item}
+    numbers = {
+        key: torch.tensor([item[key]])
+        for key in ("pitch", "velocity", "instrument", "family")
+        if key in item
+    }
     return {**numbers, "audio": item["audio"][None], "id": [item["id"]]}
 
 
@@ -108,12 +122,20 @@ def note_row(found: Sequence[tuple[str, float]], scales: Mapping[str, float]) ->
     values = [value for _, value in found if math.isfinite(value)]
     mean = math.fsum(values) / len(values) if values else None
     spread = statistics.stdev(values) if len(values) > 1 else None
-    failures = [f"{name}: error: the model's output is not finite" for name, value in found if not math.isfinite(value)]
+    failures = [
+        f"{name}: error: the model's output is not finite"
+        for name, value in found
+        if not math.isfinite(value)
+    ]
     return {
         "noise": None,
         "snr_db": None,
-        "metrics": {name: None if mean is None else scale * mean for name, scale in scales.items()},
-        "std": {name: None if spread is None else scale * spread for name, scale in scales.items()},
+        "metrics": {
+            name: None if mean is None else scale * mean for name, scale in scales.items()
+        },
+        "std": {
+            name: None if spread is None else scale * spread for name, scale in scales.items()
+        },
         "n": len(found),
         "n_valid": dict.fromkeys(scales, len(values)),
         "failures": failures,

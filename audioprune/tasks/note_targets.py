@@ -1,6 +1,7 @@
 """What a note is in few numbers per sample or frame, so that the information of single units about it can be measured.
 
-The measurement stands in audioprune.compress.criteria.information; what models are told of a note in note_features.py.
+The measurement stands in audioprune.compress.criteria.information; what models are told of a note
+in note_features.py.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ _FLOOR = 1e-7
 def next_amplitude(tokens: Tensor, classes: int) -> Tensor:
     """Return the companded amplitude that follows each sample but the last, shape (B, T - 1, 1), within -1..1.
 
-    Position t is what a causal model is to predict at t, so that layers of its length are aligned with it.
+    Position t is what a causal model is to predict at t, so that layers of its length are aligned
+    with it.
 
     Args:
         tokens: Classes (B, T) of a mu-law scale.
         classes: Number of classes.
 
-    Source: Esling et al., equation 7, leave the target's form open. As one of 256 classes it would leave about one sample per cell of
-    the estimator; as one number it orders them.
+    Source: Esling et al., equation 7, leave the target's form open. As one of 256 classes it would
+    leave about one sample per cell of the estimator; as one number it orders them.
     """
     return (tokens[:, 1:, None].double() * 2 / (classes - 1)) - 1
 
@@ -39,8 +41,9 @@ def frame_features(audio: Tensor, sample_rate: int) -> Tensor:
         audio: Signals (B, T).
         sample_rate: In Hz.
 
-    Source: Esling et al., equation 7, leave the target's form open; the estimator needs few numbers, so that the criterion takes the
-    first one and three principal components of the others.
+    Source: Esling et al., equation 7, leave the target's form open; the estimator needs few
+    numbers, so that the criterion takes the first one and three principal components of the
+    others.
     """
     spectrum = STFT_OF_TARGETS.analysis(audio.float())
     power = spectrum.real.square() + spectrum.imag.square()

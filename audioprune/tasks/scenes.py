@@ -17,7 +17,12 @@ from torch.utils.data import Dataset
 from audioprune.compress.search.perturbed_loss import BatchLoss
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.interrupts import check_stop
-from audioprune.metrics.classification import accuracy, accuracy_macro, class_accuracies, confusion_matrix
+from audioprune.metrics.classification import (
+    accuracy,
+    accuracy_macro,
+    class_accuracies,
+    confusion_matrix,
+)
 from audioprune.progress import progress
 
 MONITORS = ("loss", "accuracy", "accuracy_macro")
@@ -27,9 +32,10 @@ _BATCH = 16
 class SceneClassification:
     """Train and score a model that names the scene of a clip.
 
-    A model maps features (B, 2, M, N) to one value per class (B, K); the loss is the cross-entropy. In training every clip is
-    shifted in time, with its end wrapped to its begin, and mixed with another clip of the batch. All chance comes from torch's
-    own generator, whose state a checkpoint holds.
+    A model maps features (B, 2, M, N) to one value per class (B, K); the loss is the
+    cross-entropy. In training every clip is shifted in time, with its end wrapped to its begin,
+    and mixed with another clip of the batch. All chance comes from torch's own generator, whose
+    state a checkpoint holds.
 
     Args:
         classes: Number of classes K.
@@ -43,19 +49,35 @@ class SceneClassification:
     Raises:
         ConfigError: A value is out of its range.
 
-    Source: Koutini et al. (EUSIPCO 2019), the setting that Chen compares with: alpha 0.3, shifts up to 50 frames. Chen prints neither.
+    Source: Koutini et al. (EUSIPCO 2019), the setting that Chen compares with: alpha 0.3, shifts
+    up to 50 frames. Chen prints neither.
     """
 
     scores_audio = False
     monitors = MONITORS
 
-    def __init__(self, *, classes: int = 10, mixup: float = 0.3, roll_frames: int = 50, sample_rate: int = 22050) -> None:
+    def __init__(
+        self,
+        *,
+        classes: int = 10,
+        mixup: float = 0.3,
+        roll_frames: int = 50,
+        sample_rate: int = 22050,
+    ) -> None:
         if not isinstance(classes, int) or classes < 2:
-            raise ConfigError(f"expected at least 2 classes, got {classes}; give the number of classes of the corpus")
+            raise ConfigError(
+                f"expected at least 2 classes, got {classes}; give the number of classes of the "
+                f"corpus"
+            )
         if not 0 <= mixup < float("inf"):
-            raise ConfigError(f"expected mixup of at least 0, got {mixup}; use for instance 0.3, or 0 for none")
+            raise ConfigError(
+                f"expected mixup of at least 0, got {mixup}; use for instance 0.3, or 0 for none"
+            )
         if not isinstance(roll_frames, int) or roll_frames < 0:
-            raise ConfigError(f"expected roll_frames of at least 0, got {roll_frames}; use for instance 50, or 0 for none")
+            raise ConfigError(
+                f"expected roll_frames of at least 0, got {roll_frames}; use for instance 50, "
+                f"or 0 for none"
+            )
         self.classes = classes
         self.mixup = mixup
         self.roll_frames = roll_frames
@@ -69,7 +91,9 @@ class SceneClassification:
         """Return the mean cross-entropy of a batch as it is, a scalar."""
         return F.cross_entropy(self._logits(model, batch["features"]), self._labels(batch))
 
-    def step(self, model: nn.Module, batch: dict[str, Any], update: Callable[[Tensor], float]) -> dict[str, float]:
+    def step(
+        self, model: nn.Module, batch: dict[str, Any], update: Callable[[Tensor], float]
+    ) -> dict[str, float]:
         """Take one training step on shifted and mixed clips."""
         features, labels = self._shifted(batch["features"]), self._labels(batch)
         if not self.mixup:
@@ -80,10 +104,15 @@ class SceneClassification:
         share = torch.maximum(share, 1 - share).to(features)
         weight = share[:, None, None, None]
         logits = self._logits(model, weight * features + (1 - weight) * features[partner])
-        own, other = (F.cross_entropy(logits, wanted, reduction="none") for wanted in (labels, labels[partner]))
+        own, other = (
+            F.cross_entropy(logits, wanted, reduction="none")
+            for wanted in (labels, labels[partner])
+        )
         return {"loss": update((share * own + (1 - share) * other).mean())}
 
-    def validate(self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str) -> dict[str, float]:
+    def validate(
+        self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str
+    ) -> dict[str, float]:
         """Return the mean loss and both accuracies over the batches.
 
         Raises:
@@ -100,13 +129,19 @@ class SceneClassification:
             labels += wanted.tolist()
             predictions += logits.argmax(dim=1).tolist()
         counts = confusion_matrix(labels, predictions, self.classes)
-        return {"loss": total / len(labels), "accuracy": accuracy(counts) or 0.0, "accuracy_macro": accuracy_macro(counts) or 0.0}
+        return {
+            "loss": total / len(labels),
+            "accuracy": accuracy(counts) or 0.0,
+            "accuracy_macro": accuracy_macro(counts) or 0.0,
+        }
 
     def better(self, monitor: str, new: float, best: float) -> bool:
         """Tell whether a monitored value improved: smaller for the loss, larger for an accuracy."""
         return new < best if monitor == "loss" else new > best
 
-    def validation_loss(self, model: nn.Module, dataset: Dataset, collate: Callable[..., Any], items: int | None) -> BatchLoss:
+    def validation_loss(
+        self, model: nn.Module, dataset: Dataset, collate: Callable[..., Any], items: int | None
+    ) -> BatchLoss:
         """Return the mean validation loss as an oracle that a sensitivity search can ask again and again.
 
         Args:
@@ -116,11 +151,15 @@ class SceneClassification:
             items: Number of items to use, spread evenly over the set, or None for all.
         """
         count = min(items or len(dataset), len(dataset))
-        chosen = [place * len(dataset) // count for place in range(count)]  # a set may be sorted by class
+        chosen = [
+            place * len(dataset) // count for place in range(count)
+        ]  # a set may be sorted by class
         batches = []
         for start in range(0, count, _BATCH):
             batch = collate([dataset[index] for index in chosen[start : start + _BATCH]])
-            batches.append((batch["features"], self._loss_of(self._labels(batch)), float(len(batch["label"]))))
+            batches.append(
+                (batch["features"], self._loss_of(self._labels(batch)), float(len(batch["label"])))
+            )
         return BatchLoss(model, batches)
 
     @torch.inference_mode()
@@ -158,34 +197,51 @@ class SceneClassification:
             keep: Not used.
 
         Returns:
-            For ``variant``: accuracies and the accuracy of chance, counts, failures, the confusion matrix (rows are true classes) and
-            the names of the classes.
+            For ``variant``: accuracies and the accuracy of chance, counts, failures, the confusion
+            matrix (rows are true classes) and the names of the classes.
 
         Raises:
             ConfigError: Model, task and data differ in the number of classes.
         """
         names = [str(name) for name in getattr(dataset, "classes", range(self.classes))]
         if len(names) != self.classes:
-            raise ConfigError(f"expected data of {self.classes} classes, got {len(names)}; set task.classes={len(names)} and train anew")
+            raise ConfigError(
+                f"expected data of {self.classes} classes, got {len(names)}; set "
+                f"task.classes={len(names)} and train anew"
+            )
         labels: list[int] = []
         predictions: list[int] = []
         failures = []
         with progress(f"{variant} on {condition}", len(dataset)) as display:
             for start in range(0, len(dataset), _BATCH):
                 check_stop()
-                items = [dataset[index] for index in range(start, min(start + _BATCH, len(dataset)))]
+                items = [
+                    dataset[index] for index in range(start, min(start + _BATCH, len(dataset)))
+                ]
                 found = self.classify(model, torch.stack([item["features"] for item in items]))
                 for item, row in zip(items, found, strict=True):
                     if torch.isfinite(row).all():
                         labels.append(int(item["label"]))
                         predictions.append(int(row.argmax()))
                     else:
-                        failures.append(f"{item['id']}: accuracy: the model's output is not finite")
+                        failures.append(
+                            f"{item['id']}: accuracy: the model's output is not finite"
+                        )
                 display.advance(len(items))
         counts = confusion_matrix(labels, predictions, self.classes)
         metrics = {"accuracy": accuracy(counts), "accuracy_macro": accuracy_macro(counts)}
-        row = {"noise": None, "snr_db": None, "metrics": metrics, "std": {}, "n": len(dataset), "failures": failures}
-        row |= {"n_valid": dict.fromkeys(metrics, len(labels)), "accuracy_per_class": class_accuracies(counts)}
+        row = {
+            "noise": None,
+            "snr_db": None,
+            "metrics": metrics,
+            "std": {},
+            "n": len(dataset),
+            "failures": failures,
+        }
+        row |= {
+            "n_valid": dict.fromkeys(metrics, len(labels)),
+            "accuracy_per_class": class_accuracies(counts),
+        }
         row["chance"] = 1 / self.classes
         return {variant: {**row, "confusion": counts.tolist(), "classes": names}}
 
@@ -194,19 +250,27 @@ class SceneClassification:
         if not self.roll_frames:
             return features
         shifts = torch.randint(-self.roll_frames, self.roll_frames + 1, (len(features),)).tolist()
-        return torch.stack([clip.roll(shift, -1) for clip, shift in zip(features, shifts, strict=True)])
+        return torch.stack(
+            [clip.roll(shift, -1) for clip, shift in zip(features, shifts, strict=True)]
+        )
 
     def _logits(self, model: nn.Module, features: Tensor) -> Tensor:
         logits = model(features)
         if logits.shape != (len(features), self.classes):
             wanted = (len(features), self.classes)
-            raise ConfigError(f"expected a model with output {wanted}, got {tuple(logits.shape)}; set model.classes={self.classes}")
+            raise ConfigError(
+                f"expected a model with output {wanted}, got {tuple(logits.shape)}; set "
+                f"model.classes={self.classes}"
+            )
         return logits.float()
 
     def _labels(self, batch: dict[str, Any]) -> Tensor:
         labels = batch["label"]
         if int(labels.max()) >= self.classes:
-            raise ConfigError(f"expected labels below {self.classes}, got {int(labels.max())}; set task.classes to those of the corpus")
+            raise ConfigError(
+                f"expected labels below {self.classes}, got {int(labels.max())}; set "
+                f"task.classes to those of the corpus"
+            )
         return labels
 
     def _loss_of(self, labels: Tensor) -> Callable[[Tensor], Tensor]:

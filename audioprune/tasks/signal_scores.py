@@ -1,6 +1,7 @@
 """What tasks whose models return signals share in scoring: rows of results, intervals, gains over the input, kept audio.
 
-How a signal is made is each task's own business; the metrics themselves stand in audioprune.metrics.
+How a signal is made is each task's own business; the metrics themselves stand in
+audioprune.metrics.
 """
 
 from __future__ import annotations
@@ -28,13 +29,19 @@ def improved(monitor: str, new: float, best: float) -> bool:
     return new < best if monitor == "loss" or monitor in LOWER_IS_BETTER else new > best
 
 
-def batch_items(batch: Mapping[str, Any], enhanced: Tensor) -> Iterable[tuple[str, np.ndarray, np.ndarray]]:
+def batch_items(
+    batch: Mapping[str, Any], enhanced: Tensor
+) -> Iterable[tuple[str, np.ndarray, np.ndarray]]:
     """Yield (id, clean, enhanced) of each item of a batch, without padding, as a scorer takes them."""
-    for name, clean, signal, length in zip(batch["id"], batch["clean"], enhanced, batch["lengths"], strict=True):
+    for name, clean, signal, length in zip(
+        batch["id"], batch["clean"], enhanced, batch["lengths"], strict=True
+    ):
         yield name, clean[: int(length)].cpu().numpy(), signal[: int(length)].cpu().numpy()
 
 
-def monitored(monitor: str, items: Sequence[tuple[str, np.ndarray, np.ndarray]], sample_rate: int) -> dict[str, float]:
+def monitored(
+    monitor: str, items: Sequence[tuple[str, np.ndarray, np.ndarray]], sample_rate: int
+) -> dict[str, float]:
     """Return the mean of the monitored metric over items (id, clean, enhanced), NaN without a score; nothing for the loss."""
     if monitor == "loss":
         return {}
@@ -46,25 +53,40 @@ def score_row(scores: Scores) -> dict[str, Any]:
     """Return mean, standard deviation, counts and failures of each metric."""
     summary = summarise(scores)
     failures = [f"{each.id}: {each.metric}: {each.reason}" for each in summary.failures]
-    return {"metrics": summary.mean, "std": summary.std, "n": summary.n, "n_valid": summary.n_valid, "failures": failures}
+    return {
+        "metrics": summary.mean,
+        "std": summary.std,
+        "n": summary.n,
+        "n_valid": summary.n_valid,
+        "failures": failures,
+    }
 
 
 def interval_row(scores: Scores) -> dict[str, Any]:
     """Return `score_row` and, as ``ci95``, half the width of the 95 % confidence interval of each mean over the recordings."""
-    return {**score_row(scores), "ci95": {metric: half_width(valid_of(scores, metric)) for metric in scores[0].values}}
+    return {
+        **score_row(scores),
+        "ci95": {metric: half_width(valid_of(scores, metric)) for metric in scores[0].values},
+    }
 
 
 def gain_row(scores: Scores, inputs: Scores) -> dict[str, Any]:
     """Return how much better each metric is than on the unprocessed input, paired by recording; positive is better.
 
     Returns:
-        ``gain``, the mean over the recordings that have both scores, and ``gain_ci95``, half the width of its 95 % confidence interval.
+        ``gain``, the mean over the recordings that have both scores, and ``gain_ci95``, half the
+        width of its 95 % confidence interval.
     """
     gains: dict[str, list[float]] = {}
     for metric in scores[0].values:
-        pairs = [(one.values[metric], other.values[metric]) for one, other in zip(scores, inputs, strict=True)]
+        pairs = [
+            (one.values[metric], other.values[metric])
+            for one, other in zip(scores, inputs, strict=True)
+        ]
         sign = -1 if metric in LOWER_IS_BETTER else 1
-        gains[metric] = [sign * (new - old) for new, old in pairs if new is not None and old is not None]
+        gains[metric] = [
+            sign * (new - old) for new, old in pairs if new is not None and old is not None
+        ]
     return {
         "gain": {metric: estimate(values).mean for metric, values in gains.items()},
         "gain_ci95": {metric: half_width(values) for metric, values in gains.items()},
@@ -97,7 +119,9 @@ def valid_of(scores: Scores, metric: str) -> list[float]:
     return [value for each in scores if (value := each.values[metric]) is not None]
 
 
-def keep_audio(folder: Path, item: str, signals: Mapping[str, np.ndarray], sample_rate: int) -> None:
+def keep_audio(
+    folder: Path, item: str, signals: Mapping[str, np.ndarray], sample_rate: int
+) -> None:
     """Write signals (T,) as FLAC, all scaled by the factor that brings the louder peak of ``noisy`` and ``clean`` to 0.9."""
     folder.mkdir(parents=True, exist_ok=True)
     peak = max(float(np.abs(signals[name]).max()) for name in ("noisy", "clean"))

@@ -1,6 +1,7 @@
 """What an enhancement model sees, what it should return, and how its output becomes audio: one class per training target.
 
-Losses, scores and batches are the business of enhancement.py; the transforms are in audioprune.dsp.
+Losses, scores and batches are the business of enhancement.py; the transforms are in
+audioprune.dsp.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ OUTPUTS = ("mapping", "mask")
 def compress_magnitude(magnitude: Tensor, feature: str) -> Tensor:
     """Return what a magnitude model sees: the magnitude itself, its cube root, or ``log(0.01 + magnitude)``.
 
-    Source: Tan & Wang give the magnitude spectrogram as input; the two others are ours, for short trainings.
+    Source: Tan & Wang give the magnitude spectrogram as input; the two others are ours, for short
+    trainings.
     """
     if feature == "cube_root":
         return magnitude.clamp_min(1e-9).pow(1 / 3)
@@ -31,7 +33,11 @@ def compress_magnitude(magnitude: Tensor, feature: str) -> Tensor:
 
 def compress_spectrum(spectrum: Tensor, feature: str) -> Tensor:
     """Return a complex spectrum whose magnitude is compressed as `compress_magnitude` does; the phase stays."""
-    return spectrum if feature == "magnitude" else torch.polar(compress_magnitude(spectrum.abs(), feature), spectrum.angle())
+    return (
+        spectrum
+        if feature == "magnitude"
+        else torch.polar(compress_magnitude(spectrum.abs(), feature), spectrum.angle())
+    )
 
 
 class Target(Protocol):
@@ -73,7 +79,9 @@ class RatioMask:
 
     def wanted(self, noisy: Tensor, clean: Tensor) -> Tensor:
         """Return the ideal ratio mask (B, N, F)."""
-        return dsp.ideal_ratio_mask(self.stft.analysis(clean).abs(), self.stft.analysis(noisy - clean).abs())
+        return dsp.ideal_ratio_mask(
+            self.stft.analysis(clean).abs(), self.stft.analysis(noisy - clean).abs()
+        )
 
     def estimate(self, output: Tensor, noisy: Tensor) -> Tensor:
         """Return the output, which is the mask."""
@@ -85,15 +93,19 @@ class RatioMask:
 
     def audio(self, output: Tensor, noisy: Tensor) -> Tensor:
         """Apply the mask and return to the time domain."""
-        return self.stft.synthesis(self.stft.analysis(noisy) * output, noisy.shape[-1], self.ola_norm)
+        return self.stft.synthesis(
+            self.stft.analysis(noisy) * output, noisy.shape[-1], self.ola_norm
+        )
 
 
 @dataclass(frozen=True)
 class MagnitudeMapping:
     """Map the noisy to the clean magnitude; the noisy phase is kept.
 
-    Source: Tan & Wang, LSTM: spectral mapping in the magnitude domain. That the output may be a mask on the noisy magnitude, trained
-        by the same loss on the same target (magnitude spectrum approximation), is an addition for short trainings.
+    Source: Tan & Wang, LSTM: spectral mapping in the magnitude domain. That the output may be a
+    mask on the noisy magnitude, trained
+        by the same loss on the same target (magnitude spectrum approximation), is an addition for
+        short trainings.
     """
 
     stft: STFT
@@ -128,7 +140,8 @@ class MagnitudeMapping:
 class ComplexMapping:
     """Map the noisy to the clean complex spectrum, real and imaginary parts as two channels.
 
-    Source: Tan & Wang, GCRN: complex spectral mapping. That the output may be a complex mask on the noisy spectrum, trained by the
+    Source: Tan & Wang, GCRN: complex spectral mapping. That the output may be a complex mask on
+    the noisy spectrum, trained by the
         same loss on the same target, is an addition for short trainings.
     """
 
@@ -148,7 +161,11 @@ class ComplexMapping:
 
     def estimate(self, output: Tensor, noisy: Tensor) -> Tensor:
         """Return the estimated spectrum (B, 2, N, F): the output, or its complex product with the noisy spectrum."""
-        return output if self.output == "mapping" else _parts(_joined(output) * self.stft.analysis(noisy))
+        return (
+            output
+            if self.output == "mapping"
+            else _parts(_joined(output) * self.stft.analysis(noisy))
+        )
 
     def frames(self, length: int) -> int:
         """Return the number of frames."""
@@ -156,14 +173,17 @@ class ComplexMapping:
 
     def audio(self, output: Tensor, noisy: Tensor) -> Tensor:
         """Join the two channels to a spectrum and return to the time domain."""
-        return self.stft.synthesis(_joined(self.estimate(output, noisy)), noisy.shape[-1], self.ola_norm)
+        return self.stft.synthesis(
+            _joined(self.estimate(output, noisy)), noisy.shape[-1], self.ola_norm
+        )
 
 
 @dataclass(frozen=True)
 class WaveformMapping:
     """Map noisy to clean frames of samples, cut by a rectangular window and joined by overlap-add.
 
-    Source: Tan & Wang, TCNN: time-domain enhancement; Pandey & Wang (ICASSP 2019): 20 ms frames every 10 ms.
+    Source: Tan & Wang, TCNN: time-domain enhancement; Pandey & Wang (ICASSP 2019): 20 ms frames
+    every 10 ms.
     """
 
     frame_length: int

@@ -1,6 +1,7 @@
 """Where a model computes, and that nothing but the configuration decides how: the one place that chooses a device.
 
-Variables of the environment that change numbers and that we do not own enter the run's hash, see experiment/config_hash.py.
+Variables of the environment that change numbers and that we do not own enter the run's hash, see
+experiment/config_hash.py.
 """
 
 from __future__ import annotations
@@ -37,28 +38,36 @@ def chosen_device(name: str) -> torch.device:
     if kind == "cuda":
         _require_cuda(str(name), number)
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("runtime.device=mps: expected a Metal device, this machine has none; give runtime.device=auto or cpu")
+        raise ConfigError(
+            "runtime.device=mps: expected a Metal device, this machine has none; give "
+            "runtime.device=auto or cpu"
+        )
     return torch.device(name)
 
 
 def open_accelerator(name: str, precision: str) -> Accelerator:
     """Return what places a training, made anew from the configuration alone.
 
-    A process of a sweep may have trained on another device or in another precision before; and ``ACCELERATE_*`` variables, such as
-    gradient accumulation, would change the numbers of a run without changing its hash. Those that place the processes of one
-    training, such as ``RANK``, stay in force.
+    A process of a sweep may have trained on another device or in another precision before; and
+    ``ACCELERATE_*`` variables, such as gradient accumulation, would change the numbers of a run
+    without changing its hash. Those that place the processes of one training, such as ``RANK``,
+    stay in force.
 
     Args:
         name: Device, see ``chosen_device``.
         precision: ``fp32`` or ``bf16``.
 
     Raises:
-        ConfigError: The device is unknown or missing, or one numbered device is given to several processes.
+        ConfigError: The device is unknown or missing, or one numbered device is given to several
+            processes.
     """
     device = chosen_device(name)
     several = int(os.environ.get("WORLD_SIZE") or 1) > 1
     if several and device.index is not None:
-        raise ConfigError(f"runtime.device={name}: expected one device for each process, got one for all; give runtime.device=cuda")
+        raise ConfigError(
+            f"runtime.device={name}: expected one device for each process, got one for all; "
+            f"give runtime.device=cuda"
+        )
     placed = {} if several else {f"{_OWNED}TORCH_DEVICE": str(device)}
     AcceleratorState._reset_state(reset_partial_state=True)
     with own_variables(placed):
@@ -72,10 +81,16 @@ def open_accelerator(name: str, precision: str) -> Accelerator:
 
 def _require_cuda(name: str, number: str) -> None:
     if not torch.cuda.is_available():
-        raise ConfigError(f"runtime.device={name}: expected a CUDA device, this machine has none; give runtime.device=auto or cpu")
+        raise ConfigError(
+            f"runtime.device={name}: expected a CUDA device, this machine has none; give "
+            f"runtime.device=auto or cpu"
+        )
     count = torch.cuda.device_count()
     if number == "N" or (number and int(number) >= count):
-        raise ConfigError(f"runtime.device={name}: expected cuda:0 to cuda:{count - 1} on this machine, got {name}; give one of them")
+        raise ConfigError(
+            f"runtime.device={name}: expected cuda:0 to cuda:{count - 1} on this machine, got "
+            f"{name}; give one of them"
+        )
 
 
 @contextmanager

@@ -20,7 +20,12 @@ def bad_weight(modules: Mapping[str, nn.Module]) -> str | None:
     Args:
         modules: All that is trained, by name; parameters of ``model`` go by their own names.
     """
-    return next(_named_bad(modules, ("parameter", nn.Module.named_parameters), ("buffer", nn.Module.named_buffers)), None)
+    return next(
+        _named_bad(
+            modules, ("parameter", nn.Module.named_parameters), ("buffer", nn.Module.named_buffers)
+        ),
+        None,
+    )
 
 
 def bad_gradient(module: nn.Module) -> str | None:
@@ -50,7 +55,14 @@ def bad_output(modules: Mapping[str, nn.Module], again: Callable[[], object]) ->
 
     def watch(label: str) -> Callable[..., None]:
         def look(module: nn.Module, given: Any, output: Any) -> None:
-            bad = next((leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor) and not _finite(leaf)), None)
+            bad = next(
+                (
+                    leaf
+                    for leaf in tree_leaves(output)
+                    if isinstance(leaf, Tensor) and not _finite(leaf)
+                ),
+                None,
+            )
             if bad is not None:
                 found.append(f"the output of '{label}', a {type(module).__name__} ({_count(bad)})")
                 raise _Found
@@ -74,7 +86,10 @@ def _inner(modules: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Module]]:
             yield _label(group, name) or group, inner
 
 
-def _named_bad(modules: Mapping[str, nn.Module], *kinds: tuple[str, Callable[[nn.Module], Iterable[tuple[str, Tensor]]]]) -> Iterator[str]:
+def _named_bad(
+    modules: Mapping[str, nn.Module],
+    *kinds: tuple[str, Callable[[nn.Module], Iterable[tuple[str, Tensor]]]],
+) -> Iterator[str]:
     for group, module in modules.items():
         for kind, members in kinds:
             for name, tensor in members(module):
@@ -87,7 +102,9 @@ def _label(group: str, name: str) -> str:
 
 
 def _finite(tensor: Tensor) -> bool:
-    return not (tensor.is_floating_point() or tensor.is_complex()) or bool(torch.isfinite(tensor.detach()).all())
+    return not (tensor.is_floating_point() or tensor.is_complex()) or bool(
+        torch.isfinite(tensor.detach()).all()
+    )
 
 
 def _count(tensor: Tensor) -> str:

@@ -1,6 +1,7 @@
 """When something may act on a model during training: the moments of the training loop that a hook can take part in.
 
-The loop itself is in training/loop.py; hooks stand where their subject is, such as schedule files in audioprune.distiller.
+The loop itself is in training/loop.py; hooks stand where their subject is, such as schedule files
+in audioprune.distiller.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from audioprune.compress.masks import Mask
 class Hook(Protocol):
     """Something that acts on the model during training, such as a pruning schedule.
 
-    A hook defines those of these methods that it needs; the others count as doing nothing. In a training of two networks the
-    model is the generator, and a step is one minibatch: the updates of the other network lie between ``on_step_begin`` and
-    ``before_update``.
+    A hook defines those of these methods that it needs; the others count as doing nothing. In a
+    training of two networks the model is the generator, and a step is one minibatch: the updates
+    of the other network lie between ``on_step_begin`` and ``before_update``.
     """
 
     def on_training_begin(self, model: nn.Module, optimizers: Mapping[str, Optimizer]) -> None:
@@ -44,7 +45,13 @@ class Hook(Protocol):
     def after_steps(self, epoch: int, model: nn.Module) -> None:
         """Act after the last step of an epoch and before its validation."""
 
-    def on_epoch_end(self, epoch: int, model: nn.Module, optimizers: Mapping[str, Optimizer], metrics: Mapping[str, float]) -> None:
+    def on_epoch_end(
+        self,
+        epoch: int,
+        model: nn.Module,
+        optimizers: Mapping[str, Optimizer],
+        metrics: Mapping[str, float],
+    ) -> None:
         """Act after an epoch and its validation, with the values that are logged; the model's weights must stay as they are."""
 
     def sets_learning_rate(self) -> bool:
@@ -72,7 +79,11 @@ class Hooks:
 
     def call(self, moment: str, *arguments: Any) -> list[Any]:
         """Call one method of every hook that defines it in its class; return the answers that are not None."""
-        answers = [getattr(hook, moment)(*arguments) for hook in self._hooks if hasattr(type(hook), moment)]
+        answers = [
+            getattr(hook, moment)(*arguments)
+            for hook in self._hooks
+            if hasattr(type(hook), moment)
+        ]
         return [answer for answer in answers if answer is not None]
 
     def penalty(self, model: nn.Module) -> Tensor | float:
@@ -93,9 +104,13 @@ class Hooks:
 
     def state(self) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
         """Return the facts of every hook, and their tensors under ``hook.<index>/``."""
-        states = [hook.state_dict() if hasattr(type(hook), "state_dict") else {} for hook in self._hooks]
+        states = [
+            hook.state_dict() if hasattr(type(hook), "state_dict") else {} for hook in self._hooks
+        ]
         tensors = {
-            f"hook.{index}/{key}": value for index, state in enumerate(states) for key, value in state.get("tensors", {}).items()
+            f"hook.{index}/{key}": value
+            for index, state in enumerate(states)
+            for key, value in state.get("tensors", {}).items()
         }
         return [state.get("facts", {}) for state in states], tensors
 
@@ -103,4 +118,6 @@ class Hooks:
         """Restore what ``state`` returned."""
         for index, hook in enumerate(self._hooks):
             if hasattr(type(hook), "load_state_dict"):
-                hook.load_state_dict({"facts": facts[index], "tensors": under(tensors, f"hook.{index}/")})
+                hook.load_state_dict(
+                    {"facts": facts[index], "tensors": under(tensors, f"hook.{index}/")}
+                )

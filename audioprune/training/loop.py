@@ -1,7 +1,8 @@
 """How a model is trained: the only training loop, with exact resume, validation, early stopping and hooks.
 
-It knows neither audio nor compression: what a batch means is the task's business, masks and regularisers arrive as
-arguments, and what happens before and after training is written in audioprune.steps.
+It knows neither audio nor compression: what a batch means is the task's business, masks and
+regularisers arrive as arguments, and what happens before and after training is written in
+audioprune.steps.
 """
 
 from __future__ import annotations
@@ -29,16 +30,26 @@ from audioprune.progress import progress
 from audioprune.training.devices import open_accelerator, own_variables
 from audioprune.training.divergence import bad_gradient, bad_input, bad_output, bad_weight
 from audioprune.training.hooks import Hook, Hooks
-from audioprune.training.settings import Settings, build_optimizer, build_schedule, epoch_order, step_schedules
+from audioprune.training.settings import (
+    Settings,
+    build_optimizer,
+    build_schedule,
+    epoch_order,
+    step_schedules,
+)
 
 
 class Trainable(Protocol):
     """What training needs to know of a task."""
 
-    def step(self, model: nn.Module, batch: dict[str, Any], update: Callable[..., float]) -> dict[str, float]:
+    def step(
+        self, model: nn.Module, batch: dict[str, Any], update: Callable[..., float]
+    ) -> dict[str, float]:
         """Carry out one training step by calling ``update(loss)`` for every loss; return what is logged, ``loss`` among it."""
 
-    def validate(self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str) -> dict[str, float]:
+    def validate(
+        self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str
+    ) -> dict[str, float]:
         """Return at least ``loss`` and the monitored value over the validation set."""
 
     def better(self, monitor: str, new: float, best: float) -> bool:
@@ -74,7 +85,8 @@ class Outcome:
         seconds: Duration.
         history: Logged values of every epoch.
         kept_epoch: Epoch whose weights the model ends with, counted from 1.
-        mask: Mask that those weights obey, of the training and its hooks together; None when there is none.
+        mask: Mask that those weights obey, of the training and its hooks together; None when there
+            is none.
     """
 
     epochs: int
@@ -92,7 +104,8 @@ class Fit:
     """One training of one model.
 
     Args:
-        model: Trained in place; ends with the weights of the best validation, or those that ``settings.keep`` names.
+        model: Trained in place; ends with the weights of the best validation, or those that
+            ``settings.keep`` names.
         task: What a batch and a loss mean.
         data: Training and validation sets.
         settings: Numbers.
@@ -130,7 +143,8 @@ class Fit:
 
         Raises:
             ConfigError: There is no such device, or parameters share memory without being one.
-            DivergedError: A loss was not finite; the message names what stopped being finite, the model holds the last finite weights.
+            DivergedError: A loss was not finite; the message names what stopped being finite, the
+                model holds the last finite weights.
             InterruptedRun: The user stopped; the checkpoint holds the exact position.
         """
         with own_variables():
@@ -154,7 +168,8 @@ class Fit:
         self.train_set, self.valid_set = self.data.train(), self.data.valid()
         if len(self.train_set) == 0 or len(self.valid_set) == 0:
             raise DataError(
-                f"expected a training and a validation set, got {len(self.train_set)} and {len(self.valid_set)} items; check the splits"
+                f"expected a training and a validation set, got {len(self.train_set)} and "
+                f"{len(self.valid_set)} items; check the splits"
             )
         self.model.to(self.accelerator.device)
         if hasattr(self.task, "to"):
@@ -163,14 +178,27 @@ class Fit:
         optimizers = {"model": build(self.model, self.settings)}
         extra = getattr(self.task, "optimizers", None)
         optimizers |= extra(self.settings) if extra else {}
-        self.modules = {"model": self.model, **(self.task.modules() if hasattr(self.task, "modules") else {})}
-        self.optimizers: dict[str, Optimizer] = {name: self.accelerator.prepare(each) for name, each in optimizers.items()}
-        # One process keeps the plain module: preparing it would leave autocast in its forward after training.
-        self.wrapped = self.model if self.accelerator.num_processes == 1 else self.accelerator.prepare_model(self.model)
+        self.modules = {
+            "model": self.model,
+            **(self.task.modules() if hasattr(self.task, "modules") else {}),
+        }
+        self.optimizers: dict[str, Optimizer] = {
+            name: self.accelerator.prepare(each) for name, each in optimizers.items()
+        }
+        # One process keeps the plain module: preparing it would leave autocast in its forward
+        # after training.
+        self.wrapped = (
+            self.model
+            if self.accelerator.num_processes == 1
+            else self.accelerator.prepare_model(self.model)
+        )
         self.raw = optimizers
         self.moments = Hooks(self.hooks)
         ruled = self.moments.set_learning_rate()
-        self.schedules = {name: None if ruled else build_schedule(each, self.settings) for name, each in optimizers.items()}
+        self.schedules = {
+            name: None if ruled else build_schedule(each, self.settings)
+            for name, each in optimizers.items()
+        }
         self.position = Position()
         self.started = self.saved = time.monotonic()
         if self.mask:
@@ -185,7 +213,12 @@ class Fit:
         return min(planned, self.settings.steps or planned)
 
     def _steps_per_epoch(self) -> int:
-        return max(1, math.ceil(len(self.train_set) / (self.settings.batch_size * self.accelerator.num_processes)))
+        return max(
+            1,
+            math.ceil(
+                len(self.train_set) / (self.settings.batch_size * self.accelerator.num_processes)
+            ),
+        )
 
     def _epoch(self, display: Any) -> None:
         position = self.position
@@ -204,8 +237,14 @@ class Fit:
                 logged = self.task.step(self.wrapped, self.batch, self._update)
             position.steps += 1
             position.step_in_epoch += 1
-            position.sums = {key: position.sums.get(key, 0.0) + value for key, value in logged.items()}
-            display.advance(1, f"epoch {position.epoch + 1}, loss {position.sums['loss'] / position.step_in_epoch:.4g}")
+            position.sums = {
+                key: position.sums.get(key, 0.0) + value for key, value in logged.items()
+            }
+            display.advance(
+                1,
+                f"epoch {position.epoch + 1}, loss "
+                f"{position.sums['loss'] / position.step_in_epoch:.4g}",
+            )
             self._between_steps()
             if self.settings.steps and position.steps >= self.settings.steps:
                 position.finished = True
@@ -232,7 +271,8 @@ class Fit:
                 self.moments.call("before_update", self.model)
             self._clip(which)
         optimizer.step()
-        torch.clear_autocast_cache()  # a second update of the same step must not see the weights of the first
+        # a second update of the same step must not see the weights of the first
+        torch.clear_autocast_cache()
         if which == "model":
             if self.mask:
                 self.mask.apply_(self.model)
@@ -240,7 +280,9 @@ class Fit:
         return value
 
     def _penalties(self) -> Tensor | float:
-        return (self.penalty(self.model) if self.penalty else 0.0) + self.moments.penalty(self.model)
+        return (self.penalty(self.model) if self.penalty else 0.0) + self.moments.penalty(
+            self.model
+        )
 
     def _clip(self, which: str) -> None:
         if not self.settings.clip_norm:
@@ -248,23 +290,36 @@ class Fit:
         parameters = [each for each in self.modules[which].parameters() if each.grad is not None]
         norm = nn.utils.get_total_norm([each.grad for each in parameters])
         if not torch.isfinite(norm):  # a clip by NaN would spread it over all gradients
-            self._diverged(f"the gradient's norm became {float(norm)}", bad_gradient(self.modules[which]))
+            self._diverged(
+                f"the gradient's norm became {float(norm)}", bad_gradient(self.modules[which])
+            )
         nn.utils.clip_grads_with_norm_(parameters, self.settings.clip_norm, norm)
 
     def _step_again(self) -> None:
         with torch.no_grad(), self.accelerator.autocast():
             self.task.step(self.model, self.batch, lambda loss, which="model": float(loss))
 
-    def _diverged(self, what: str, known: str | None, again: Callable[[], object] = lambda: None) -> None:
+    def _diverged(
+        self, what: str, known: str | None, again: Callable[[], object] = lambda: None
+    ) -> None:
         """Stop with the name of what is not finite: a weight, what is known already, or the first output of the pass done again."""
         step = self.position.steps + 1
         weight = bad_weight(self.modules)
-        culprit = f"{weight} since the step before" if weight else known or bad_output(self.modules, again)
-        told = f"; the first that is not finite is {culprit}" if culprit else "; weights and outputs of all modules are finite"
+        culprit = (
+            f"{weight} since the step before"
+            if weight
+            else known or bad_output(self.modules, again)
+        )
+        told = (
+            f"; the first that is not finite is {culprit}"
+            if culprit
+            else "; weights and outputs of all modules are finite"
+        )
         if self.position.best is not None or weight:
             self.model.load_state_dict(self.best_state)
         raise DivergedError(
-            f"{self.title}: {what} at step {step} (epoch {self.position.epoch + 1}){told}; the last finite weights are kept; "
+            f"{self.title}: {what} at step {step} (epoch {self.position.epoch + 1}){told}; the "
+            f"last finite weights are kept; "
             f"look there, or lower training.learning_rate (now {self.settings.learning_rate})"
         )
 
@@ -273,7 +328,9 @@ class Fit:
         row: dict[str, Any] = {
             "epoch": position.epoch + 1,
             "steps": position.steps,
-            **{key: total / max(1, position.step_in_epoch) for key, total in position.sums.items()},
+            **{
+                key: total / max(1, position.step_in_epoch) for key, total in position.sums.items()
+            },
             "learning_rate": self.raw["model"].param_groups[0]["lr"],
         }
         self.moments.call("after_steps", position.epoch, self.model)
@@ -296,21 +353,31 @@ class Fit:
         values = self._validated()
         value = values[self.settings.monitor]
         if not math.isfinite(value):
-            self._diverged(f"the validated {self.settings.monitor} became {value}", None, self._validated)
+            self._diverged(
+                f"the validated {self.settings.monitor} became {value}", None, self._validated
+            )
         self.wrapped.train()
         if last or self.position.epoch >= self.settings.keep_from_epoch:
             self._judge(value)
         return values
 
     def _validated(self) -> dict[str, float]:
-        loader = DataLoader(self.valid_set, batch_size=self.settings.batch_size, collate_fn=getattr(self.data, "collate", None))
+        loader = DataLoader(
+            self.valid_set,
+            batch_size=self.settings.batch_size,
+            collate_fn=getattr(self.data, "collate", None),
+        )
         with torch.no_grad():
-            return self.task.validate(self.model, (self._move(batch) for batch in loader), self.settings.monitor)
+            return self.task.validate(
+                self.model, (self._move(batch) for batch in loader), self.settings.monitor
+            )
 
     def _judge(self, value: float) -> None:
         """Keep the weights of this validation where it is the best one, or always where the last ones are wanted."""
         position = self.position
-        better = position.best is None or self.task.better(self.settings.monitor, value, position.best)
+        better = position.best is None or self.task.better(
+            self.settings.monitor, value, position.best
+        )
         if better:
             position.best, position.best_epoch, position.stale = value, position.epoch + 1, 0
         else:
@@ -336,11 +403,16 @@ class Fit:
         )
 
     def _move(self, batch: dict[str, Any]) -> dict[str, Any]:
-        return {key: value.to(self.accelerator.device) if isinstance(value, Tensor) else value for key, value in batch.items()}
+        return {
+            key: value.to(self.accelerator.device) if isinstance(value, Tensor) else value
+            for key, value in batch.items()
+        }
 
     def _keep_weights(self) -> None:
         """Remember the weights together with the mask that they obey now; a later mask may be sparser."""
-        self.best_state = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        self.best_state = {
+            name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()
+        }
         self.best_mask = self.moments.mask(self.mask)
 
     def _log(self, row: dict[str, Any]) -> None:
@@ -356,7 +428,11 @@ class Fit:
         if not self.accelerator.is_main_process:
             return
         tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
-        facts: dict[str, Any] = {"optimizers": {}, "schedules": {}, "settings": asdict(self.settings)}
+        facts: dict[str, Any] = {
+            "optimizers": {},
+            "schedules": {},
+            "settings": asdict(self.settings),
+        }
         for name, optimizer in self.raw.items():
             state, facts["optimizers"][name] = checkpoint.split_optimizer(optimizer)
             tensors |= {f"optimizer.{name}/{key}": value for key, value in state.items()}
@@ -364,7 +440,9 @@ class Fit:
                 facts["schedules"][name] = checkpoint.plain_part(self.schedules[name].state_dict())
         for name, module in self.modules.items():
             if name != "model":
-                tensors |= {f"module.{name}/{key}": value for key, value in module.state_dict().items()}
+                tensors |= {
+                    f"module.{name}/{key}": value for key, value in module.state_dict().items()
+                }
         facts["hooks"], of_hooks = self.moments.state()
         tensors |= of_hooks
         tensors |= {f"rng/{key}": value for key, value in checkpoint.rng_state().items()}
@@ -373,8 +451,15 @@ class Fit:
         self.started = now
         facts["position"] = asdict(self.position)
         best = {f"best/{name}": value for name, value in self.best_state.items()}
-        best |= {f"mask/{name}": keep for name, keep in (self.best_mask.items() if self.best_mask is not None else ())}
-        checkpoint.write(self.folder / "best.safetensors", best, {"epoch": self.position.best_epoch, "best": self.position.best})
+        best |= {
+            f"mask/{name}": keep
+            for name, keep in (self.best_mask.items() if self.best_mask is not None else ())
+        }
+        checkpoint.write(
+            self.folder / "best.safetensors",
+            best,
+            {"epoch": self.position.best_epoch, "best": self.position.best},
+        )
         checkpoint.write_rotating(self.folder / "last.safetensors", tensors, facts)
 
     def _resume(self) -> None:
@@ -384,11 +469,18 @@ class Fit:
             return
         tensors, facts = stored
         if facts["settings"] != _as_json(asdict(self.settings)):
-            raise CheckpointError(f"{self.folder}: the checkpoint was made with other training numbers; remove the folder or restore them")
+            raise CheckpointError(
+                f"{self.folder}: the checkpoint was made with other training numbers; remove "
+                f"the folder or restore them"
+            )
         self.position = Position(**facts["position"])
         self.model.load_state_dict(checkpoint.under(tensors, "model/"))
         for name, optimizer in self.raw.items():
-            checkpoint.join_optimizer(optimizer, checkpoint.under(tensors, f"optimizer.{name}/"), facts["optimizers"][name])
+            checkpoint.join_optimizer(
+                optimizer,
+                checkpoint.under(tensors, f"optimizer.{name}/"),
+                facts["optimizers"][name],
+            )
             if name in facts["schedules"]:
                 self.schedules[name].load_state_dict(facts["schedules"][name])
         for name, module in self.modules.items():
@@ -397,7 +489,10 @@ class Fit:
         self.moments.restore(facts["hooks"], tensors)
         checkpoint.restore_rng_state(checkpoint.under(tensors, "rng/"))
         best, _ = checkpoint.read(self.folder / "best.safetensors")
-        self.best_state = {key: value.to(self.accelerator.device) for key, value in checkpoint.under(best, "best/").items()}
+        self.best_state = {
+            key: value.to(self.accelerator.device)
+            for key, value in checkpoint.under(best, "best/").items()
+        }
         masks = checkpoint.under(best, "mask/")
         self.best_mask = Mask.from_state_dict(masks).to(self.accelerator.device) if masks else None
         self._trim_log()
@@ -412,15 +507,29 @@ class Fit:
     def _finish(self) -> Outcome:
         self.accelerator.wait_for_everyone()
         if self.position.best is None:
-            raise ConfigError("expected at least one epoch with a validation; set training.epochs >= 1")
+            raise ConfigError(
+                "expected at least one epoch with a validation; set training.epochs >= 1"
+            )
         self.model.load_state_dict(self.best_state)
         if self.best_mask is not None:
             self.best_mask.apply_(self.model)
         self.model.eval()
         if self.writer:
             self.writer.close()
-        here, mask = self.position, self.best_mask.to("cpu") if self.best_mask is not None else None
-        return Outcome(here.epoch, here.steps, here.best_epoch, here.best, here.seconds, here.history, here.kept_epoch, mask)
+        here, mask = (
+            self.position,
+            self.best_mask.to("cpu") if self.best_mask is not None else None,
+        )
+        return Outcome(
+            here.epoch,
+            here.steps,
+            here.best_epoch,
+            here.best,
+            here.seconds,
+            here.history,
+            here.kept_epoch,
+            mask,
+        )
 
 
 def open_tensorboard(folder: Path) -> Any:
@@ -432,7 +541,9 @@ def open_tensorboard(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise ConfigError("runtime.tensorboard=true needs TensorBoard; run: pip install 'audioprune[log]'") from error
+        raise ConfigError(
+            "runtime.tensorboard=true needs TensorBoard; run: pip install 'audioprune[log]'"
+        ) from error
     return SummaryWriter(str(folder))
 
 

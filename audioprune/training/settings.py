@@ -15,9 +15,23 @@ from torch.optim import Optimizer
 
 from audioprune.errors import ConfigError, unknown_name
 
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop}
+OPTIMIZERS = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+    "rmsprop": torch.optim.RMSprop,
+}
 KEEPS = ("best", "last")
-SCHEDULES = ("constant", "step", "exponential", "plateau", "cosine", "linear", "warm_linear", "milestones")
+SCHEDULES = (
+    "constant",
+    "step",
+    "exponential",
+    "plateau",
+    "cosine",
+    "linear",
+    "warm_linear",
+    "milestones",
+)
 
 
 @dataclass(frozen=True)
@@ -35,20 +49,26 @@ class Settings:
         betas: Moment decay rates of adam and adamw.
         amsgrad: Keep the largest second moment (adam, adamw).
         clip_norm: Largest total gradient norm, or None.
-        schedule: One of constant, step, exponential, plateau, cosine, linear, warm_linear, milestones.
-        decay: Factor of step, exponential, plateau and milestones; final fraction of the learning rate for cosine and linear.
+        schedule: One of constant, step, exponential, plateau, cosine, linear, warm_linear,
+            milestones.
+        decay: Factor of step, exponential, plateau and milestones; final fraction of the learning
+            rate for cosine and linear.
         decay_every: Epochs between two decays of step; epochs without improvement for plateau.
         validate_every: Epochs between two validations.
-        monitor: Validated value that decides which weights are best: ``loss`` or a metric of the task.
+        monitor: Validated value that decides which weights are best: ``loss`` or a metric of the
+            task.
         early_stop: Validations without improvement after which training ends, or None.
         keep: Weights that a training ends with: ``best`` validation or ``last`` epoch.
-        keep_from_epoch: First epoch, counted from 0, whose validation may be the best one or count towards ``early_stop``, such as
-            the epoch of the last pruning; the last epoch always may.
+        keep_from_epoch: First epoch, counted from 0, whose validation may be the best one or count
+            towards ``early_stop``, such as the epoch of the last pruning; the last epoch always
+            may.
         precision: ``fp32`` or ``bf16`` (autocast).
         hold_epochs: Epochs in which warm_linear leaves the learning rate as it is.
-        decay_until: Epoch at which warm_linear arrives at its final learning rate, on a straight line.
+        decay_until: Epoch at which warm_linear arrives at its final learning rate, on a straight
+            line.
         final_learning_rate: Learning rate of warm_linear from there on.
-        milestones: Fractions of the epochs, 0..1, at which milestones multiplies the learning rate by ``decay``.
+        milestones: Fractions of the epochs, 0..1, at which milestones multiplies the learning rate
+            by ``decay``.
     """
 
     epochs: int = 30
@@ -110,22 +130,31 @@ def build_schedule(optimizer: Optimizer, settings: Settings) -> Any:
     if settings.schedule == "exponential":
         return rules.ExponentialLR(optimizer, settings.decay)
     if settings.schedule == "plateau":
-        return rules.ReduceLROnPlateau(optimizer, factor=settings.decay, patience=settings.decay_every)
+        return rules.ReduceLROnPlateau(
+            optimizer, factor=settings.decay, patience=settings.decay_every
+        )
     if settings.schedule == "cosine":
-        return rules.CosineAnnealingLR(optimizer, settings.epochs, eta_min=settings.learning_rate * settings.decay)
+        return rules.CosineAnnealingLR(
+            optimizer, settings.epochs, eta_min=settings.learning_rate * settings.decay
+        )
     if settings.schedule == "linear":
         return rules.LinearLR(optimizer, 1.0, max(settings.decay, 1e-8), settings.epochs)
     if settings.schedule == "warm_linear":
         return rules.LambdaLR(optimizer, lambda epoch: _warm_linear(settings, epoch))
     if settings.schedule == "milestones":
-        return rules.MultiStepLR(optimizer, [round(share * settings.epochs) for share in settings.milestones], settings.decay)
+        return rules.MultiStepLR(
+            optimizer,
+            [round(share * settings.epochs) for share in settings.milestones],
+            settings.decay,
+        )
     return None
 
 
 def _warm_linear(settings: Settings, epoch: int) -> float:
     """Return the factor of an epoch: 1, then on a straight line down to the final learning rate, which stays.
 
-    Source: Chen, "Experiment Setting". The slide does not say where the line ends; epoch 250 is that of Koutini et al., whose setting
+    Source: Chen, "Experiment Setting". The slide does not say where the line ends; epoch 250 is
+    that of Koutini et al., whose setting
         he compares with.
     """
     length = max(1, settings.decay_until - settings.hold_epochs)

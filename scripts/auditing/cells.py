@@ -20,7 +20,8 @@ class Cell:
         row: Words that name its row.
         column: Its column or key.
         printed: The number.
-        again: Computes it again; None where this audit has no way to. It returns None where the sources are missing.
+        again: Computes it again; None where this audit has no way to. It returns None where the
+            sources are missing.
         slack: Largest difference that printing explains, absolute.
     """
 

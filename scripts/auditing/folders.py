@@ -207,7 +207,8 @@ class ModelFacts:
     def _macs(run: Any, inputs: Any, layers_only: bool = False) -> float:
         """Count multiplications by torch's own counter, with recurrent layers taken apart into products.
 
-        ``layers_only`` leaves out products outside layers with weights, such as those of a synthesizer.
+        ``layers_only`` leaves out products outside layers with weights, such as those of a
+        synthesizer.
         """
         arguments = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
         counter = FlopCounterMode(display=False)

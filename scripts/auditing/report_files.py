@@ -52,7 +52,9 @@ def _source(file: Path, header: list[str], used: set[Path]) -> tuple[list[str], 
     for candidate in sorted(file.parent.glob("*.csv")):
         titles, rows = read_csv(candidate)
         shown = [
-            at for at, title in enumerate(titles) if title != "notes" and not title.endswith(" std")
+            at
+            for at, title in enumerate(titles)
+            if title != "notes" and not title.endswith(" std")
         ]
         same_header = [_plain(titles[at]) for at in shown] == [_plain(title) for title in header]
         same_table = file.suffix == ".html" or candidate.stem == file.stem

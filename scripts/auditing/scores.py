@@ -122,7 +122,9 @@ def half_interval(found: tuple[float, ...]) -> float | None:
     """Return half the width of the 95 % interval of a mean, by Student's t."""
     if len(found) < 2:
         return None
-    return float(stats.t.ppf(0.975, len(found) - 1) * np.std(found, ddof=1) / math.sqrt(len(found)))
+    return float(
+        stats.t.ppf(0.975, len(found) - 1) * np.std(found, ddof=1) / math.sqrt(len(found))
+    )
 
 
 @functools.lru_cache(maxsize=64)

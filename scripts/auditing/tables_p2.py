@@ -90,7 +90,9 @@ def table(folders: Sequence[Folder], row: dict[str, str], column: str) -> float 
         found = over_seeds(
             mine,
             lambda folder: times(
-                ratio(size_of(folder, variant, "bytes_paper"), size_of(folder, variant, "nonzero")),
+                ratio(
+                    size_of(folder, variant, "bytes_paper"), size_of(folder, variant, "nonzero")
+                ),
                 8,
             ),
         )

@@ -25,7 +25,10 @@ def _words(row: Row) -> str:
         if (row.get("scaling"), row.get("budget")) == ("max", "weights")
         else f", {row.get('scaling')}, {row.get('budget')}"
     )
-    return f"{_VERBS.get(str(row.get('mode')), '')}, {row.get('scope')}, {row.get('criterion')}{extra}{setting}"
+    return (
+        f"{_VERBS.get(str(row.get('mode')), '')}, {row.get('scope')}, "
+        f"{row.get('criterion')}{extra}{setting}"
+    )
 
 
 def _first(folder: Folder) -> Row:
@@ -55,7 +58,9 @@ def results(folders: Sequence[Folder], row: dict[str, str], column: str) -> floa
     found = [
         (folder, each) for folder, each in _lotteries(folders) if folder.path.name == row["run"]
     ]
-    found = [(folder, each) for folder, each in found if str(each["iteration"]) == row["iteration"]]
+    found = [
+        (folder, each) for folder, each in found if str(each["iteration"]) == row["iteration"]
+    ]
     return _of_ticket(*found[0], column) if len(found) == 1 else None
 
 
@@ -96,13 +101,17 @@ def lotteries(folders: Sequence[Folder], row: dict[str, str], column: str) -> fl
         "Seeds": lambda: float(len({each["seed"] for _, each in found})),
         "Rounds": lambda: float(last),
         "Params at first": lambda: float(
-            np.mean([facts(folder.path / each["file"]).number("params") for folder, each in firsts])
+            np.mean(
+                [facts(folder.path / each["file"]).number("params") for folder, each in firsts]
+            )
         ),
         "Params at last": lambda: float(
             np.mean([facts(folder.path / each["file"]).number("params") for folder, each in lasts])
         ),
         "Non-zeros at last": lambda: float(
-            np.mean([facts(folder.path / each["file"]).number("nonzero") for folder, each in lasts])
+            np.mean(
+                [facts(folder.path / each["file"]).number("nonzero") for folder, each in lasts]
+            )
         ),
         "Test error at first": lambda: float(np.mean([each["test"] for _, each in firsts])),
         "Multiplier at last": lambda: float(

@@ -1,7 +1,8 @@
 """How long one step of each optimiser takes, as a ratio to torch's fused SGD in the same run.
 
-The model is a list of tensors with the shapes of ResNet-50 with 10 classes (161 tensors, 23.5 M parameters), every row along axis 0
-a group. Candidates take turns and the median counts, because other jobs may share the machine.
+The model is a list of tensors with the shapes of ResNet-50 with 10 classes (161 tensors, 23.5 M
+parameters), every row along axis 0 a group. Candidates take turns and the median counts, because
+other jobs may share the machine.
 
     python scripts/benchmarks/optim.py [--rounds 15] [--units] [--channels-last]
 """
@@ -45,8 +46,12 @@ def make_parameters(channels_last: bool = False) -> list[nn.Parameter]:
     generator = torch.Generator().manual_seed(0)
     params = []
     for shape in resnet50_shapes():
-        layout = torch.channels_last if channels_last and len(shape) == 4 else torch.contiguous_format
-        param = nn.Parameter((0.05 * torch.randn(shape, generator=generator)).to(memory_format=layout))
+        layout = (
+            torch.channels_last if channels_last and len(shape) == 4 else torch.contiguous_format
+        )
+        param = nn.Parameter(
+            (0.05 * torch.randn(shape, generator=generator)).to(memory_format=layout)
+        )
         param.grad = (0.01 * torch.randn(shape, generator=generator)).to(memory_format=layout)
         params.append(param)
     return params
@@ -57,7 +62,10 @@ def filter_units(params: list[nn.Parameter]) -> list[UnitSet]:
     sets = []
     for i in range(0, len(params) - 2, 3):
         count = params[i].shape[0]
-        parts = (Slice(str(i), 0, rows(0, count)), *(Slice(str(i + j), 0, rows(0, count), "norm") for j in (1, 2)))
+        parts = (
+            Slice(str(i), 0, rows(0, count)),
+            *(Slice(str(i + j), 0, rows(0, count), "norm") for j in (1, 2)),
+        )
         sets.append(UnitSet(str(i), parts))
     return sets
 
@@ -69,7 +77,9 @@ def loop_half_space(params: list[nn.Parameter], lr: float, lmbda: float, epsilon
             norm = row.norm()
             if norm > 0:
                 moved = row - lr * (gradient + lmbda * row / norm)
-                row.copy_(torch.zeros_like(row) if (moved * row).sum() < epsilon * norm**2 else moved)
+                row.copy_(
+                    torch.zeros_like(row) if (moved * row).sum() < epsilon * norm**2 else moved
+                )
 
 
 def candidates(args: argparse.Namespace) -> dict[str, Callable[[], object]]:
@@ -106,7 +116,9 @@ def candidates(args: argparse.Namespace) -> dict[str, Callable[[], object]]:
     if args.loop:
         params = make_parameters(args.channels_last)
         with torch.no_grad():
-            found["HSPG half-space, loop over groups"] = lambda: loop_half_space(params, lr, lmbda, 0.0)
+            found["HSPG half-space, loop over groups"] = lambda: loop_half_space(
+                params, lr, lmbda, 0.0
+            )
     return found
 
 
@@ -114,9 +126,15 @@ def main() -> None:
     """Time all candidates and print one line each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15, help="repetitions of each candidate")
-    parser.add_argument("--units", action="store_true", help="groups of filter, scale and shift instead of rows")
-    parser.add_argument("--channels-last", action="store_true", help="convolution weights in channels_last order")
-    parser.add_argument("--loop", action="store_true", help="also time a Python loop over the groups")
+    parser.add_argument(
+        "--units", action="store_true", help="groups of filter, scale and shift instead of rows"
+    )
+    parser.add_argument(
+        "--channels-last", action="store_true", help="convolution weights in channels_last order"
+    )
+    parser.add_argument(
+        "--loop", action="store_true", help="also time a Python loop over the groups"
+    )
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -133,7 +151,10 @@ def main() -> None:
     base = median(times["SGD fused"])
     for name, taken in times.items():
         ratio = median(ours / sgd for ours, sgd in zip(taken, times["SGD fused"], strict=True))
-        print(f"{name:36s} {1e3 * median(taken):8.2f} ms  {median(taken) / base:7.2f} x SGD fused  (paired {ratio:.2f})")
+        print(
+            f"{name:36s} {1e3 * median(taken):8.2f} ms  {median(taken) / base:7.2f} x SGD fused "
+            f" (paired {ratio:.2f})"
+        )
 
 
 if __name__ == "__main__":

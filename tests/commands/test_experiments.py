@@ -57,10 +57,27 @@ def line(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     monkeypatch.setattr(sys, "argv", list(sys.argv))
     GlobalHydra.instance().clear()
     yield [
-        *("model.width=4", "model.depth=2", "data=noisy_mixtures", f"data.speech_root={corpus}/speech", f"data.noise_root={corpus}/noise"),
-        *("data.babble_share=0", "data.train_mixtures=4", "data.valid_mixtures=2", "data.test_mixtures=1", "data.test_snr_db=[-5]"),
+        *(
+            "model.width=4",
+            "model.depth=2",
+            "data=noisy_mixtures",
+            f"data.speech_root={corpus}/speech",
+            f"data.noise_root={corpus}/noise",
+        ),
+        *(
+            "data.babble_share=0",
+            "data.train_mixtures=4",
+            "data.valid_mixtures=2",
+            "data.test_mixtures=1",
+            "data.test_snr_db=[-5]",
+        ),
         "training.epochs=1",
-        *("scoring.metrics=[si_sdr]", "scoring.latency_repeats=0", "scoring.audio_items=0", "runtime.metric_workers=0"),
+        *(
+            "scoring.metrics=[si_sdr]",
+            "scoring.latency_repeats=0",
+            "scoring.audio_items=0",
+            "runtime.metric_workers=0",
+        ),
         *("runtime.device=cpu", f"runtime.folder={tmp_path}/runs"),
     ]
     GlobalHydra.instance().clear()
@@ -82,27 +99,42 @@ def test_a_sweep_lists_its_failures_and_the_second_one_is_cached(
     text = capfd.readouterr().err
     assert "sweep: 4 jobs, 2 finished now, 0 already finished, 2 failed" in text
     failures = [row for row in text.splitlines() if row.startswith("  FAILED ")]
-    assert len(failures) == 2 and all("boom.Boom: cannot build boom.Boom: no such network" in row for row in failures)
+    assert len(failures) == 2 and all(
+        "boom.Boom: cannot build boom.Boom: no such network" in row for row in failures
+    )
     assert "Traceback" not in text and "Error executing" not in text
     assert cli.run_verb("train", sweep) == 1
     assert "sweep: 4 jobs, 0 finished now, 2 already finished, 2 failed" in capfd.readouterr().err
     assert len([path for path in (tmp_path / "runs" / "train").iterdir() if path.is_dir()]) == 4
 
 
-def test_a_sweep_and_single_runs_share_their_folders(line: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_and_single_runs_share_their_folders(
+    line: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert cli.run_verb("train", [*line, "seed=1"]) == 0
     assert cli.run_verb("train", ["-m", *line, "seed=0,1"]) == 0
     assert "sweep: 2 jobs, 1 finished now, 1 already finished, 0 failed" in capfd.readouterr().err
 
 
-def test_a_sweep_in_processes_reports_alike(line: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_in_processes_reports_alike(
+    line: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     processes = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     sweep = ["-m", *line, "seed=0,1", "checkpoint=null,/nowhere.apz", *processes]
     assert cli.run_verb("train", sweep) == 1
     text = capfd.readouterr().err
     assert "sweep: 4 jobs, 2 finished now, 0 already finished, 2 failed" in text
-    assert len([row for row in text.splitlines() if row.startswith("  FAILED ") and "does not exist" in row]) == 2
+    assert (
+        len(
+            [
+                row
+                for row in text.splitlines()
+                if row.startswith("  FAILED ") and "does not exist" in row
+            ]
+        )
+        == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,22 +144,40 @@ def test_a_sweep_in_processes_reports_alike(line: list[str], capfd: pytest.Captu
         ("eval", ["checkpoint=/nowhere.apz"], 4, "does not exist"),
         ("quantize", [], 2, "expected checkpoint="),
         ("train", ["runtime.folder=FILE/runs"], 5, "cannot write"),
-        ("train", ["model=lstm", "training.epochs=2", "training.learning_rate=1e30"], 6, "lower training.learning_rate"),
+        (
+            "train",
+            ["model=lstm", "training.epochs=2", "training.learning_rate=1e30"],
+            6,
+            "lower training.learning_rate",
+        ),
         ("train", ["model._target_=nowhere.Net"], 2, "cannot build nowhere.Net"),
     ],
 )
 def test_failures_are_one_line_and_a_code(
-    line: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str], verb: str, changes: list[str], code: int, message: str
+    line: list[str],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    verb: str,
+    changes: list[str],
+    code: int,
+    message: str,
 ) -> None:
     (tmp_path / "file").write_text("no folder")
-    assert cli.run_verb(verb, [*line, *(change.replace("FILE", str(tmp_path / "file")) for change in changes)]) == code
+    assert (
+        cli.run_verb(
+            verb, [*line, *(change.replace("FILE", str(tmp_path / "file")) for change in changes)]
+        )
+        == code
+    )
     text = capfd.readouterr().err
     errors = [row for row in text.splitlines() if row.startswith("error: ")]
     assert len(errors) == 1 and message in errors[0]
     assert "Traceback" not in text and "Error executing" not in text and "HYDRA" not in text
 
 
-def test_a_trace_is_shown_on_request(line: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trace_is_shown_on_request(
+    line: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     assert cli.run_verb("eval", [*line, "checkpoint=/nowhere.apz"]) == 4
     assert "Traceback" in capfd.readouterr().err
@@ -136,7 +186,9 @@ def test_a_trace_is_shown_on_request(line: list[str], capfd: pytest.CaptureFixtu
     assert "Traceback" not in capfd.readouterr().err and "HYDRA_FULL_ERROR" not in os.environ
 
 
-def test_notes_about_data_are_plain_lines(line: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+def test_notes_about_data_are_plain_lines(
+    line: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
     assert cli.run_verb("train", line) == 0
     found = capfd.readouterr()
     assert "HYDRA" not in found.err + found.out
@@ -144,7 +196,9 @@ def test_notes_about_data_are_plain_lines(line: list[str], capfd: pytest.Capture
     assert len(notes) == len(set(notes)) and "finished" in found.out
 
 
-def test_a_users_model_in_the_current_folder_is_compressed(line: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_users_model_in_the_current_folder_is_compressed(
+    line: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     Path("mynet_here.py").write_text(MYNET)
     sys.path.insert(0, str(tmp_path))
     import mynet_here
@@ -155,15 +209,30 @@ def test_a_users_model_in_the_current_folder_is_compressed(line: list[str], tmp_
     del sys.modules["mynet_here"]
     Path("conf/model").mkdir(parents=True)
     Path("conf/model/mine.yaml").write_text("name: mynet\n_target_: mynet_here.MyNet\n")
-    mine = [f"--config-dir={tmp_path}/conf", "model=mine", *(item for item in line if not item.startswith("model."))]
-    chosen = ["pipeline=magnitude", "pipeline.sparsity=0.5", "training.finetune_epochs=1", "checkpoint=weights.pt"]
+    mine = [
+        f"--config-dir={tmp_path}/conf",
+        "model=mine",
+        *(item for item in line if not item.startswith("model.")),
+    ]
+    chosen = [
+        "pipeline=magnitude",
+        "pipeline.sparsity=0.5",
+        "training.finetune_epochs=1",
+        "checkpoint=weights.pt",
+    ]
     assert cli.run_verb("prune", [*mine, *chosen]) == 0, capfd.readouterr().err
     folder = next((tmp_path / "runs" / "prune").iterdir())
     size = next(row for row in _results(folder) if row["key"] == "compressed/size")
     assert size["sparsity"] == pytest.approx(0.5, abs=0.01)
     assert cli.run_verb("eval", [*mine, f"checkpoint={folder}"]) == 0
     capfd.readouterr()
-    assert cli.run_verb("eval", [*(item for item in line if not item.startswith("model.")), f"checkpoint={folder}"]) == 4
+    assert (
+        cli.run_verb(
+            "eval",
+            [*(item for item in line if not item.startswith("model.")), f"checkpoint={folder}"],
+        )
+        == 4
+    )
     assert "model._target_=mynet_here.MyNet" in capfd.readouterr().err
 
 
@@ -172,50 +241,114 @@ def test_a_packed_file_is_scored_with_its_own_task(line: list[str], tmp_path: Pa
     small = ["model=lstm", "model.width=4", "model.depth=1"]
     assert cli.run_verb("train", [*common, *small]) == 0
     trained = next((tmp_path / "runs" / "train").iterdir())
-    assert cli.run_verb("quantize", [*common, f"checkpoint={trained}", "pipeline.levels=65536"]) == 0
+    assert (
+        cli.run_verb("quantize", [*common, f"checkpoint={trained}", "pipeline.levels=65536"]) == 0
+    )
     packed = next((tmp_path / "runs" / "quantize").iterdir())
     assert cli.run_verb("eval", [*common, f"checkpoint={packed}/model.apz"]) == 0
     scored = next((tmp_path / "runs" / "eval").iterdir())
 
     def scores(folder: Path, variant: str) -> list[float]:
-        found = [row for row in _results(folder) if row["kind"] == "score" and row["variant"] == variant]
+        found = [
+            row for row in _results(folder) if row["kind"] == "score" and row["variant"] == variant
+        ]
         return [row["metrics"]["si_sdr"] for row in found]
 
-    assert scores(trained, "uncompressed") == scores(packed, "compressed") == scores(scored, "file") != []
+    assert (
+        scores(trained, "uncompressed")
+        == scores(packed, "compressed")
+        == scores(scored, "file")
+        != []
+    )
     size = next(row for row in _results(scored) if row["kind"] == "size")
     assert size["bytes_file"] == (packed / "model.apz").stat().st_size and size["label"] == "LSTM"
 
 
-def test_a_file_is_scored_on_its_own_corpus_wherever_it_is(line: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_file_is_scored_on_its_own_corpus_wherever_it_is(
+    line: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     shutil.copytree(next(item for item in line if "speech_root" in item).partition("=")[2], "here")
     data = [item for item in line if item.startswith("data") and "speech_root" not in item]
-    runtime = [item for item in line if item.startswith(("runtime.", "scoring.latency", "scoring.audio"))]
-    assert cli.run_verb("train", [*(item for item in line if not item.startswith("data")), *data, "data.speech_root=here", "seed=3"]) == 0
+    runtime = [
+        item for item in line if item.startswith(("runtime.", "scoring.latency", "scoring.audio"))
+    ]
+    assert (
+        cli.run_verb(
+            "train",
+            [
+                *(item for item in line if not item.startswith("data")),
+                *data,
+                "data.speech_root=here",
+                "seed=3",
+            ],
+        )
+        == 0
+    )
     trained = next((tmp_path / "runs" / "train").iterdir())
     Path("here").rename("there")
     assert cli.run_verb("eval", [f"checkpoint={trained}", *runtime]) == 3
     assert "here: expected the folder of the corpus noisy_mixtures" in capfd.readouterr().err
     assert cli.run_verb("eval", [f"checkpoint={trained}", "data.speech_root=there", *runtime]) == 0
-    scored = next(folder for folder in (tmp_path / "runs" / "eval").iterdir() if (folder / "results.jsonl").exists())
-    own, found = ({row["condition"]: row for row in _results(each) if row["kind"] == "score"} for each in (trained, scored))
-    keys = ("metrics", "std", "n", "failures", "corpus", "corpus_fingerprint", "seed", "scale", "label")
-    assert [{key: row[key] for key in keys} for row in found.values()] == [{key: row[key] for key in keys} for row in own.values()] != []
+    scored = next(
+        folder
+        for folder in (tmp_path / "runs" / "eval").iterdir()
+        if (folder / "results.jsonl").exists()
+    )
+    own, found = (
+        {row["condition"]: row for row in _results(each) if row["kind"] == "score"}
+        for each in (trained, scored)
+    )
+    keys = (
+        "metrics",
+        "std",
+        "n",
+        "failures",
+        "corpus",
+        "corpus_fingerprint",
+        "seed",
+        "scale",
+        "label",
+    )
+    assert (
+        [{key: row[key] for key in keys} for row in found.values()]
+        == [{key: row[key] for key in keys} for row in own.values()]
+        != []
+    )
     assert "was trained on" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("sweep", [False, True])
-def test_ctrl_c_ends_with_130_and_the_same_command_resumes(line: list[str], tmp_path: Path, sweep: bool) -> None:
-    command = [sys.executable, "-c", "from audioprune.cli import main; main()", "train", *(["-m", "seed=0,1"] if sweep else []), *line]
+def test_ctrl_c_ends_with_130_and_the_same_command_resumes(
+    line: list[str], tmp_path: Path, sweep: bool
+) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "from audioprune.cli import main; main()",
+        "train",
+        *(["-m", "seed=0,1"] if sweep else []),
+        *line,
+    ]
     command.append("training.epochs=400")
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=tmp_path)
+    child = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=tmp_path
+    )
     logs = tmp_path / "runs" / "train"
     deadline = time.monotonic() + 60
-    while not list(logs.glob("*/training/train/log.jsonl")) and time.monotonic() < deadline and child.poll() is None:
+    while (
+        not list(logs.glob("*/training/train/log.jsonl"))
+        and time.monotonic() < deadline
+        and child.poll() is None
+    ):
         time.sleep(0.01)
     child.send_signal(signal.SIGINT)
     _, text = child.communicate(timeout=60)
     assert child.returncode == 130, text
-    assert "everything finished is saved, the same command resumes it" in text and "Traceback" not in text and "defect" not in text
+    assert (
+        "everything finished is saved, the same command resumes it" in text
+        and "Traceback" not in text
+        and "defect" not in text
+    )
     folders = [path for path in logs.iterdir() if path.is_dir()]
     assert len(folders) == 1, "a stopped sweep begins no further job"
     assert json.loads((folders[0] / "status.json").read_text())["status"] == "interrupted"

@@ -30,7 +30,12 @@ MODELS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 TASKS: dict[str, dict[str, Any]] = {
-    "wavenet": {"_target_": "audioprune.tasks.generation.NextSample", "conditioning": "note", "pitches": [40, 84], "families": 11},
+    "wavenet": {
+        "_target_": "audioprune.tasks.generation.NextSample",
+        "conditioning": "note",
+        "pitches": [40, 84],
+        "families": 11,
+    },
     "sing": {"_target_": "audioprune.tasks.generation.Reconstruction"},
     "ddsp": {"_target_": "audioprune.tasks.generation.Reconstruction", "inputs": "controls"},
 }
@@ -39,14 +44,22 @@ TASKS: dict[str, dict[str, Any]] = {
 @pytest.fixture
 def corpus(tmp_path: Path) -> dict[str, Any]:
     """The configuration of 36 short artificial notes."""
-    made = {"instruments": 3, "notes_per_instrument": 3, "duration_s": 0.25, "cache_dir": str(tmp_path / "cache")}
+    made = {
+        "instruments": 3,
+        "notes_per_instrument": 3,
+        "duration_s": 0.25,
+        "cache_dir": str(tmp_path / "cache"),
+    }
     return {"_target_": "audioprune.data.notes.synthetic.synthetic_notes", **made}
 
 
 def _stored(folder: Path, name: str, **changes: Any) -> str:
     torch.manual_seed(0)
     model, task = MODELS[name] | changes.get("model", {}), TASKS[name] | changes.get("task", {})
-    tensors = {f"model/{key}": value for key, value in build_model(model, trusted=True).state_dict().items()}
+    tensors = {
+        f"model/{key}": value
+        for key, value in build_model(model, trusted=True).state_dict().items()
+    }
     checkpoint.write(folder / f"{name}.safetensors", tensors, {"model": model, "task": task})
     return str(folder / f"{name}.safetensors")
 
@@ -64,17 +77,37 @@ def test_a_wavenet_draws_what_it_is_told(tmp_path: Path, corpus: dict[str, Any])
         wanted = Request(**{"pitch": 62, "family": "organ", "duration_s": 0.05, **wish})
         made = make_note(file, wanted, str(tmp_path / f"{number}.wav"), data=corpus)
         notes.append(soundfile.read(made.file)[0])
-    assert made.told == {"pitch": 62, "velocity": 100, "family": 3} and made.heard == "" and made.sample_rate == 16000
-    assert notes[0].shape == (800,) and np.array_equal(notes[0], notes[1]) and not np.array_equal(notes[0], notes[2])
+    assert (
+        made.told == {"pitch": 62, "velocity": 100, "family": 3}
+        and made.heard == ""
+        and made.sample_rate == 16000
+    )
+    assert (
+        notes[0].shape == (800,)
+        and np.array_equal(notes[0], notes[1])
+        and not np.array_equal(notes[0], notes[2])
+    )
     assert soundfile.info(made.file).subtype == "PCM_16" and made.real_time_factor > 0
     assert made.lines()[0].endswith("3.wav: 0.05 s at 16000 Hz, pitch 62, velocity 100, family 3")
 
 
 def test_another_sample_rate_is_refused(tmp_path: Path, corpus: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="expected SING.sample_rate as task.sample_rate, got 16000 and 44100"):
-        make_note(_stored(tmp_path, "sing", task={"sample_rate": 44100}), Request(duration_s=0.05), str(tmp_path / "a.wav"), data=corpus)
+    with pytest.raises(
+        ConfigError, match="expected SING.sample_rate as task.sample_rate, got 16000 and 44100"
+    ):
+        make_note(
+            _stored(tmp_path, "sing", task={"sample_rate": 44100}),
+            Request(duration_s=0.05),
+            str(tmp_path / "a.wav"),
+            data=corpus,
+        )
     with pytest.raises(ConfigError, match="got 44100 and 16000; give data.sample_rate=16000"):
-        make_note(_stored(tmp_path, "sing"), Request(duration_s=0.05), str(tmp_path / "a.wav"), data={**corpus, "sample_rate": 44100})
+        make_note(
+            _stored(tmp_path, "sing"),
+            Request(duration_s=0.05),
+            str(tmp_path / "a.wav"),
+            data={**corpus, "sample_rate": 44100},
+        )
 
 
 def test_an_unconditional_wavenet_is_told_nothing(tmp_path: Path) -> None:
@@ -84,18 +117,40 @@ def test_an_unconditional_wavenet_is_told_nothing(tmp_path: Path) -> None:
     assert made.remarks == ("the model is not told pitch, which change nothing",)
 
 
-def test_sing_makes_the_nearest_training_note_again(tmp_path: Path, corpus: dict[str, Any]) -> None:
+def test_sing_makes_the_nearest_training_note_again(
+    tmp_path: Path, corpus: dict[str, Any]
+) -> None:
     file = _stored(tmp_path, "sing")
-    made = make_note(file, Request(pitch=127, family="flute", duration_s=0.25), str(tmp_path / "a.wav"), data=corpus)
-    assert made.heard.startswith("note flute_synthetic_") and any("the model keeps the pitch" in line for line in made.remarks)
-    again = make_note(file, Request(reference=made.heard.removeprefix("note "), duration_s=0.25), str(tmp_path / "b.wav"), data=corpus)
-    assert np.array_equal(soundfile.read(made.file)[0], soundfile.read(again.file)[0]) and len(soundfile.read(again.file)[0]) == 4000
+    made = make_note(
+        file,
+        Request(pitch=127, family="flute", duration_s=0.25),
+        str(tmp_path / "a.wav"),
+        data=corpus,
+    )
+    assert made.heard.startswith("note flute_synthetic_") and any(
+        "the model keeps the pitch" in line for line in made.remarks
+    )
+    again = make_note(
+        file,
+        Request(reference=made.heard.removeprefix("note "), duration_s=0.25),
+        str(tmp_path / "b.wav"),
+        data=corpus,
+    )
+    assert (
+        np.array_equal(soundfile.read(made.file)[0], soundfile.read(again.file)[0])
+        and len(soundfile.read(again.file)[0]) == 4000
+    )
 
 
 def test_ddsp_follows_pitch_and_a_reference(tmp_path: Path, corpus: dict[str, Any]) -> None:
-    file, reference = _stored(tmp_path, "ddsp"), write_tone(tmp_path / "violin_A4_ff.wav", 69, seconds=0.3)
+    file, reference = (
+        _stored(tmp_path, "ddsp"),
+        write_tone(tmp_path / "violin_A4_ff.wav", 69, seconds=0.3),
+    )
     made = {
-        name: make_note(file, Request(duration_s=0.25, **wish), str(tmp_path / f"{name}.wav"), data=corpus)
+        name: make_note(
+            file, Request(duration_s=0.25, **wish), str(tmp_path / f"{name}.wav"), data=corpus
+        )
         for name, wish in {
             "plain": {"pitch": 60},
             "high": {"pitch": 72},
@@ -110,8 +165,16 @@ def test_ddsp_follows_pitch_and_a_reference(tmp_path: Path, corpus: dict[str, An
 
 
 def test_ddsp_without_a_latent_needs_no_corpus(tmp_path: Path) -> None:
-    made = make_note(_stored(tmp_path, "ddsp", model={"latent": 0}), Request(velocity=30, duration_s=0.11), str(tmp_path / "a.wav"))
-    assert made.heard == "" and made.told == {"pitch": 60, "velocity": 30} and len(soundfile.read(made.file)[0]) == 1760
+    made = make_note(
+        _stored(tmp_path, "ddsp", model={"latent": 0}),
+        Request(velocity=30, duration_s=0.11),
+        str(tmp_path / "a.wav"),
+    )
+    assert (
+        made.heard == ""
+        and made.told == {"pitch": 60, "velocity": 30}
+        and len(soundfile.read(made.file)[0]) == 1760
+    )
 
 
 def test_the_corpus_of_a_run_is_its_own(tmp_path: Path, corpus: dict[str, Any]) -> None:
@@ -131,24 +194,46 @@ def test_the_corpus_of_a_run_is_its_own(tmp_path: Path, corpus: dict[str, Any]) 
         ("wavenet", {}, "expected family=<name or index>, got none"),
         ("wavenet", {"family": "orgel"}, "unknown family 'orgel'; closest: organ"),
         ("wavenet", {"family": 0, "pitch": 90}, "expected pitch within 40..84, got 90"),
-        ("sing", {"reference": "none.wav"}, "reference: no file of this name, and unknown note 'none.wav'"),
+        (
+            "sing",
+            {"reference": "none.wav"},
+            "reference: no file of this name, and unknown note 'none.wav'",
+        ),
         ("sing", {"instrument": "kazoo"}, "unknown instrument 'kazoo'"),
-        ("sing", {"family": "brass"}, "expected a training note of this instrument and family, got none"),
+        (
+            "sing",
+            {"family": "brass"},
+            "expected a training note of this instrument and family, got none",
+        ),
     ],
 )
-def test_what_cannot_be_made_is_refused(tmp_path: Path, corpus: dict[str, Any], name: str, wish: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_made_is_refused(
+    tmp_path: Path, corpus: dict[str, Any], name: str, wish: dict[str, Any], message: str
+) -> None:
     with pytest.raises(AudiopruneError, match=message) as caught:
-        make_note(_stored(tmp_path, name), Request(duration_s=0.05, **wish), str(tmp_path / "a.wav"), data=corpus)
+        make_note(
+            _stored(tmp_path, name),
+            Request(duration_s=0.05, **wish),
+            str(tmp_path / "a.wav"),
+            data=corpus,
+        )
     assert "\n" not in str(caught.value) and not (tmp_path / "a.wav").exists()
 
 
 def test_other_models_and_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected out=<file>.wav"):
         make_note("x", Request(), str(tmp_path / "a.flac"))
-    file = _stored(tmp_path, "sing", task={"_target_": "audioprune.tasks.scenes.SceneClassification"})
-    with pytest.raises(ConfigError, match="expected a model that makes notes, got one of SceneClassification"):
+    file = _stored(
+        tmp_path, "sing", task={"_target_": "audioprune.tasks.scenes.SceneClassification"}
+    )
+    with pytest.raises(
+        ConfigError, match="expected a model that makes notes, got one of SceneClassification"
+    ):
         make_note(file, Request(), str(tmp_path / "a.wav"))
-    tensors = {f"model/{key}": value for key, value in build_model(MODELS["sing"], trusted=True).state_dict().items()}
+    tensors = {
+        f"model/{key}": value
+        for key, value in build_model(MODELS["sing"], trusted=True).state_dict().items()
+    }
     checkpoint.write(tmp_path / "bare.safetensors", tensors, {"model": MODELS["sing"]})
     with pytest.raises(ConfigError, match="expected a file that names its task"):
         make_note(str(tmp_path / "bare.safetensors"), Request(), str(tmp_path / "a.wav"))

@@ -20,7 +20,9 @@ def _keep(*kept: int) -> Tensor:
 def _conv_norm() -> nn.Sequential:
     torch.manual_seed(0)
     first, second = nn.Conv1d(2, 5, 3), nn.Conv1d(5, 4, 3, padding=1)
-    return nn.Sequential(first, nn.BatchNorm1d(5), nn.ReLU(), second, nn.ReLU(), nn.Conv1d(4, 2, 1)).eval()
+    return nn.Sequential(
+        first, nn.BatchNorm1d(5), nn.ReLU(), second, nn.ReLU(), nn.Conv1d(4, 2, 1)
+    ).eval()
 
 
 def test_a_zero_filter_with_a_live_shift_is_not_removable() -> None:
@@ -82,7 +84,11 @@ def test_masked_weights_count_as_zero() -> None:
 
 def test_sets_that_are_not_exact_stay_unless_asked_for() -> None:
     model = nn.Sequential(nn.Linear(2, 4), nn.LayerNorm(4), nn.Linear(4, 1))
-    hidden = UnitSet("h", linear_out("0", model[0]) + layer_norm("1", model[1]) + linear_in("2", model[2]), exact=False)
+    hidden = UnitSet(
+        "h",
+        linear_out("0", model[0]) + layer_norm("1", model[1]) + linear_in("2", model[2]),
+        exact=False,
+    )
     zero_units_(model, [hidden], {"h": _keep(1, 0, 1, 1)})
     assert dead_units(model, [hidden])["h"].all()
     assert dead_units(model, [hidden], inexact=True)["h"].tolist() == [True, False, True, True]
@@ -108,8 +114,19 @@ def test_zero_groups_of_weights_are_found() -> None:
     conv = nn.Conv1d(3, 2, 3)
     kernels = UnitSet("kernels", (Slice("weight", 0, rows(0, 6), leading=2),), removable=False)
     zero_units_(conv, [kernels], {"kernels": _keep(1, 0, 1, 1, 0, 1)})
-    assert conv.weight[0, 1].eq(0).all() and conv.weight[1, 1].eq(0).all() and conv.weight[0, 0].ne(0).all()
-    assert removable(conv, [kernels])["kernels"].tolist() == [False, True, False, False, True, False]
+    assert (
+        conv.weight[0, 1].eq(0).all()
+        and conv.weight[1, 1].eq(0).all()
+        and conv.weight[0, 0].ne(0).all()
+    )
+    assert removable(conv, [kernels])["kernels"].tolist() == [
+        False,
+        True,
+        False,
+        False,
+        True,
+        False,
+    ]
     assert dead_units(conv, [kernels]) == {}
 
 

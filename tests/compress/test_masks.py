@@ -27,7 +27,12 @@ def _net(seed: int = 0) -> nn.Sequential:
 
 def _random_mask(seed: int) -> Mask:
     draw = torch.Generator().manual_seed(seed)
-    return Mask({"0.weight": torch.rand(7, 5, generator=draw) > 0.4, "3.weight": torch.rand(3, 7, generator=draw) > 0.4})
+    return Mask(
+        {
+            "0.weight": torch.rand(7, 5, generator=draw) > 0.4,
+            "3.weight": torch.rand(3, 7, generator=draw) > 0.4,
+        }
+    )
 
 
 seeds = st.integers(0, 2**16)
@@ -63,7 +68,11 @@ def test_intersect_never_regrows(one: int, other: int) -> None:
 def test_intersect_keeps_masks_of_one_side() -> None:
     first, second = Mask({"a": torch.tensor([True, False])}), Mask({"b": torch.tensor([False])})
     both = first.intersect(second)
-    assert set(both) == {"a", "b"} and torch.equal(both["a"], first["a"]) and torch.equal(both["b"], second["b"])
+    assert (
+        set(both) == {"a", "b"}
+        and torch.equal(both["a"], first["a"])
+        and torch.equal(both["b"], second["b"])
+    )
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
@@ -91,7 +100,9 @@ def test_nan_and_infinity_under_a_mask_are_removed() -> None:
     mask.apply_(net)
     mask.apply_gradients_(net)
     assert net[0].weight.isfinite().all() and net[3].weight.isfinite().all()
-    assert (net[0].weight.grad[~mask["0.weight"]] == 0).all() and net[0].weight.grad[mask["0.weight"]].isnan().all()
+    assert (net[0].weight.grad[~mask["0.weight"]] == 0).all() and net[0].weight.grad[
+        mask["0.weight"]
+    ].isnan().all()
     assert net[3].weight.grad is None
 
 
@@ -118,11 +129,16 @@ def test_clear_keeps_every_bit_of_the_rest(dtype: torch.dtype) -> None:
         tensor = values.clone()
         clear_(tensor, keep)
         bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
-        assert torch.equal(tensor.view(bits)[keep], values.view(bits)[keep]) and (tensor.view(bits)[~keep] == 0).all()
+        assert (
+            torch.equal(tensor.view(bits)[keep], values.view(bits)[keep])
+            and (tensor.view(bits)[~keep] == 0).all()
+        )
 
 
 def test_counts() -> None:
-    mask = Mask({"a": torch.tensor([True, False, False, False]), "b": torch.tensor([[True, True]])})
+    mask = Mask(
+        {"a": torch.tensor([True, False, False, False]), "b": torch.tensor([[True, True]])}
+    )
     assert (mask.kept(), mask.total()) == (3, 6)
     assert mask.density() == 0.5 and mask.sparsity() == 0.5
     assert mask.per_tensor() == {"a": 0.25, "b": 1.0}
@@ -202,7 +218,13 @@ class _Odd(nn.Module):
 
 def test_prunable_are_weights_only() -> None:
     names = prunable(_Odd())
-    assert names == ["mixing", "thin.weight", "normed.parametrizations.weight.original1", "rnn.weight_ih_l0", "rnn.weight_hh_l0"]
+    assert names == [
+        "mixing",
+        "thin.weight",
+        "normed.parametrizations.weight.original1",
+        "rnn.weight_ih_l0",
+        "rnn.weight_hh_l0",
+    ]
 
 
 def test_prunable_of_old_weight_norm() -> None:
@@ -213,11 +235,21 @@ def test_prunable_of_old_weight_norm() -> None:
 
 def test_prunable_counts_of_the_papers_models() -> None:
     widths = (161, 2048, 2048, 2048, 161)
-    fdnn = nn.Sequential(*(nn.Linear(i, o, device="meta") for i, o in zip(widths, widths[1:], strict=False)))
-    lstm = nn.ModuleList([*(nn.LSTM(i, 1024, device="meta") for i in (161, 1024, 1024, 1024)), nn.Linear(1024, 161, device="meta")])
+    fdnn = nn.Sequential(
+        *(nn.Linear(i, o, device="meta") for i, o in zip(widths, widths[1:], strict=False))
+    )
+    lstm = nn.ModuleList(
+        [
+            *(nn.LSTM(i, 1024, device="meta") for i in (161, 1024, 1024, 1024)),
+            nn.Linear(1024, 161, device="meta"),
+        ]
+    )
     for model, tensors, weights in ((fdnn, 4, 9_048_064), (lstm, 9, 30_184_448)):
         names = prunable(model)
-        assert len(names) == tensors and sum(model.get_parameter(name).numel() for name in names) == weights
+        assert (
+            len(names) == tensors
+            and sum(model.get_parameter(name).numel() for name in names) == weights
+        )
 
 
 class _Banked(nn.Module):

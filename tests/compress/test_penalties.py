@@ -42,21 +42,29 @@ def test_counts_are_of_the_whole_network() -> None:
     penalty = SparseGroupLasso(model, 0.0, 1.0)
     assert (penalty.n_weights, penalty.n_groups) == (14, 6)
     assert penalty(model).item() == pytest.approx(3.332201, abs=1e-6)
-    assert SparseGroupLasso(model, 1.0, 1.0)(model).item() == pytest.approx(1.2 + 3.332201, abs=1e-6)
+    assert SparseGroupLasso(model, 1.0, 1.0)(model).item() == pytest.approx(
+        1.2 + 3.332201, abs=1e-6
+    )
 
 
 def test_counts_stay_fixed_while_weights_are_pruned() -> None:
     model = _two()
     l1, lasso = L1Penalty(model, 1.0), SparseGroupLasso(model, 0.0, 1.0)
     Mask({"0.weight": torch.zeros(3, 4, dtype=torch.bool)}).apply_(model)
-    assert l1(model).item() == pytest.approx(7 / 14) and lasso(model).item() == pytest.approx(7 / 6)
+    assert l1(model).item() == pytest.approx(7 / 14) and lasso(model).item() == pytest.approx(
+        7 / 6
+    )
 
 
 def test_biases_and_norms_are_not_penalised() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.PReLU(3))
     assert L1Penalty(model, 1.0).n_weights == 12
     (L1Penalty(model, 1.0)(model) + SparseGroupLasso(model, 1.0, 1.0)(model)).backward()
-    assert model[0].bias.grad is None and model[1].weight.grad is None and model[0].weight.grad is not None
+    assert (
+        model[0].bias.grad is None
+        and model[1].weight.grad is None
+        and model[0].weight.grad is not None
+    )
 
 
 def test_each_weight_is_pulled_by_lambda_over_n() -> None:
@@ -70,22 +78,44 @@ def test_gradient_at_a_zero_group_is_zero(kind: str) -> None:
     model = _one()
     model.weight.data[:, 1] = 0
     model.weight.data[1] = 0
-    SparseGroupLasso(model, 1.0, 1.0, weight_groups(model, GroupKinds(linear=kind)))(model).backward()
+    SparseGroupLasso(model, 1.0, 1.0, weight_groups(model, GroupKinds(linear=kind)))(
+        model
+    ).backward()
     assert model.weight.grad.isfinite().all()
-    assert (model.weight.grad[:, 1] == 0).all() and (model.weight.grad[1] == 0).all() and (model.weight.grad[0, 0] != 0)
+    assert (
+        (model.weight.grad[:, 1] == 0).all()
+        and (model.weight.grad[1] == 0).all()
+        and (model.weight.grad[0, 0] != 0)
+    )
 
 
-@pytest.mark.parametrize("kinds", [GroupKinds(), GroupKinds("row", "row", "filter", "filter", "kernel"), GroupKinds(conv1d="channel")])
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        GroupKinds(),
+        GroupKinds("row", "row", "filter", "filter", "kernel"),
+        GroupKinds(conv1d="channel"),
+    ],
+)
 def test_value_and_gradient_equal_a_loop_over_groups(kinds: GroupKinds) -> None:
     draw = torch.Generator().manual_seed(0)
-    model = nn.ModuleList([nn.Conv1d(4, 6, 3, groups=2), nn.ConvTranspose2d(4, 3, (2, 3)), nn.LSTM(3, 2), nn.Conv1d(3, 2, 1)]).double()
+    model = nn.ModuleList(
+        [
+            nn.Conv1d(4, 6, 3, groups=2),
+            nn.ConvTranspose2d(4, 3, (2, 3)),
+            nn.LSTM(3, 2),
+            nn.Conv1d(3, 2, 1),
+        ]
+    ).double()
     for parameter in model.parameters():
         parameter.data.copy_(torch.randn(parameter.shape, generator=draw, dtype=torch.float64))
     groups = weight_groups(model, kinds)
     value = SparseGroupLasso(model, 0.7, 0.3, groups)(model)
     value.backward()
     gradients = {each.name: model.get_parameter(each.name).grad.clone() for each in groups}
-    weights = {each.name: model.get_parameter(each.name).detach().requires_grad_() for each in groups}
+    weights = {
+        each.name: model.get_parameter(each.name).detach().requires_grad_() for each in groups
+    }
     l1, group, count = 0.0, 0.0, 0
     for each in groups:
         part, weight = each.slices[0], weights[each.name]
@@ -93,7 +123,10 @@ def test_value_and_gradient_equal_a_loop_over_groups(kinds: GroupKinds) -> None:
         l1 = l1 + weight.abs().sum()
         for index in part.index:
             members = view[index].flatten()
-            group, count = group + members.numel() ** 0.5 * members.square().sum().sqrt(), count + 1
+            group, count = (
+                group + members.numel() ** 0.5 * members.square().sum().sqrt(),
+                count + 1,
+            )
     expected = 0.7 / sum(weight.numel() for weight in weights.values()) * l1 + 0.3 / count * group
     expected.backward()
     assert value.item() == pytest.approx(expected.item(), rel=1e-12)
@@ -102,7 +135,10 @@ def test_value_and_gradient_equal_a_loop_over_groups(kinds: GroupKinds) -> None:
 
 
 def test_zero_strength_is_zero() -> None:
-    assert L1Penalty(_one(), 0.0)(_one()).item() == 0 and SparseGroupLasso(_one(), 0.0, 0.0)(_one()).item() == 0
+    assert (
+        L1Penalty(_one(), 0.0)(_one()).item() == 0
+        and SparseGroupLasso(_one(), 0.0, 0.0)(_one()).item() == 0
+    )
 
 
 def test_errors() -> None:
@@ -118,5 +154,8 @@ def test_errors() -> None:
     with pytest.raises(ConfigError, match="at least one weight group"):
         SparseGroupLasso(_one(), 1.0, 1.0, [])
     penalty = L1Penalty(_one(), 1.0)
-    with pytest.raises(ConfigError, match=r"'weight': expected shape \(3, 4\), got \(3, 2\); build the penalty anew"):
+    with pytest.raises(
+        ConfigError,
+        match=r"'weight': expected shape \(3, 4\), got \(3, 2\); build the penalty anew",
+    ):
         penalty(nn.Linear(2, 3))

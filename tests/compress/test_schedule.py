@@ -14,7 +14,9 @@ def test_epochs_of_the_papers_schedule() -> None:
     assert list(epochs(3, 4, 1)) == [3] and list(epochs(0, 5, 5)) == [0]
 
 
-@pytest.mark.parametrize("numbers", [(-1, 5, 1), (5, 5, 1), (6, 5, 1), (0, 5, 0), (0, 5, -1), (0, 5, 6)])
+@pytest.mark.parametrize(
+    "numbers", [(-1, 5, 1), (5, 5, 1), (6, 5, 1), (0, 5, 0), (0, 5, -1), (0, 5, 6)]
+)
 def test_epochs_out_of_range(numbers: tuple[int, int, int]) -> None:
     with pytest.raises(ConfigError, match="schedule: expected"):
         epochs(*numbers)
@@ -27,10 +29,22 @@ def test_cubic_worked_values() -> None:
     assert schedule.sparsity(0) == pytest.approx(0.05) and schedule.sparsity(28) == 0.6
 
 
-@given(st.integers(0, 20), st.integers(2, 60), st.integers(1, 30), st.floats(0, 0.98), st.floats(0.001, 1))
-def test_cubic_is_the_published_formula(start: int, length: int, frequency: int, initial: float, extra: float) -> None:
+@given(
+    st.integers(0, 20),
+    st.integers(2, 60),
+    st.integers(1, 30),
+    st.floats(0, 0.98),
+    st.floats(0.001, 1),
+)
+def test_cubic_is_the_published_formula(
+    start: int, length: int, frequency: int, initial: float, extra: float
+) -> None:
     end, final = start + length, min(1.0, initial + extra)
-    if frequency > length or (span := (length - 1) // frequency * frequency) == 0 or not initial < final:
+    if (
+        frequency > length
+        or (span := (length - 1) // frequency * frequency) == 0
+        or not initial < final
+    ):
         return
     schedule = Cubic(start, end, frequency, initial, final)
     for epoch in schedule.epochs():
@@ -49,7 +63,9 @@ def test_ramps_hold_between_prunings_and_never_fall(kind: type) -> None:
 
 def test_linear_steps_are_equal() -> None:
     schedule = Linear(0, 5, 1, 0.1, 0.5)
-    assert [schedule.sparsity(epoch) for epoch in range(5)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert [schedule.sparsity(epoch) for epoch in range(5)] == pytest.approx(
+        [0.1, 0.2, 0.3, 0.4, 0.5]
+    )
 
 
 def test_one_shot() -> None:
@@ -59,7 +75,10 @@ def test_one_shot() -> None:
 
 
 @pytest.mark.parametrize("kind", [Cubic, Linear])
-@pytest.mark.parametrize("sparsities", [(-0.1, 0.5), (0.5, 0.5), (0.6, 0.5), (0.1, 1.1), (float("nan"), 0.5), (0.1, float("nan"))])
+@pytest.mark.parametrize(
+    "sparsities",
+    [(-0.1, 0.5), (0.5, 0.5), (0.6, 0.5), (0.1, 1.1), (float("nan"), 0.5), (0.1, float("nan"))],
+)
 def test_bad_sparsities(kind: type, sparsities: tuple[float, float]) -> None:
     with pytest.raises(ConfigError, match="0 <= initial < final <= 1"):
         kind(0, 10, 1, *sparsities)

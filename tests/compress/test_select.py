@@ -8,18 +8,40 @@ from hypothesis import strategies as st
 from torch import nn
 
 from audioprune.compress.masks import Mask
-from audioprune.compress.select import budget, freed_parameters, globally, local, ranks, share_of, smallest, threshold
+from audioprune.compress.select import (
+    budget,
+    freed_parameters,
+    globally,
+    local,
+    ranks,
+    share_of,
+    smallest,
+    threshold,
+)
 from audioprune.compress.units.declare import Slice, UnitSet, rows
 from audioprune.compress.units.weight_groups import weight_groups
 from audioprune.errors import ConfigError, DivergedError
 
-few_values = st.lists(st.sampled_from([0.0, -0.0, 0.5, 1.0, 2.0, -1.0, float("inf"), float("-inf")]), min_size=1, max_size=40)
+few_values = st.lists(
+    st.sampled_from([0.0, -0.0, 0.5, 1.0, 2.0, -1.0, float("inf"), float("-inf")]),
+    min_size=1,
+    max_size=40,
+)
 INT_MAX = torch.iinfo(torch.int32).max
 
 
 @pytest.mark.parametrize(
     ("share", "count", "expected"),
-    [(0.15, 10, 2), (0.05, 10, 1), (0.05, 17, 1), (0.2, 16, 3), (0.15, 20, 3), (0, 9, 0), (1, 9, 9), (1e-9, 9, 0)],
+    [
+        (0.15, 10, 2),
+        (0.05, 10, 1),
+        (0.05, 17, 1),
+        (0.2, 16, 3),
+        (0.15, 20, 3),
+        (0, 9, 0),
+        (1, 9, 9),
+        (1e-9, 9, 0),
+    ],
 )
 def test_share_rounds_halves_up(share: float, count: int, expected: int) -> None:
     assert share_of(share, count) == expected
@@ -27,7 +49,12 @@ def test_share_rounds_halves_up(share: float, count: int, expected: int) -> None
 
 def test_scores_far_below_one_are_told_apart() -> None:
     scores = torch.tensor([3e-9, 1e-9, -2e-9, 1e-30, 2e-9, -1e-30])
-    assert [smallest(scores, count).nonzero().flatten().tolist() for count in (1, 2, 3, 5)] == [[2], [2, 5], [2, 3, 5], [1, 2, 3, 4, 5]]
+    assert [smallest(scores, count).nonzero().flatten().tolist() for count in (1, 2, 3, 5)] == [
+        [2],
+        [2, 5],
+        [2, 3, 5],
+        [1, 2, 3, 4, 5],
+    ]
     for kind in (torch.float32, torch.float64):
         assert ranks(scores.to(kind)).tolist() == [5, 3, 0, 2, 4, 1]
 
@@ -41,7 +68,9 @@ def test_share_out_of_range(share: float) -> None:
 @given(few_values, st.data())
 @settings(max_examples=100, deadline=None)
 def test_smallest_is_a_stable_sort(values: list[float], data: st.DataObject) -> None:
-    eligible = np.array(data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values))))
+    eligible = np.array(
+        data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values)))
+    )
     count = data.draw(st.integers(0, int(eligible.sum())))
     scores = torch.tensor(values)
     order = [i for i in np.argsort(values, kind="stable") if eligible[i]]
@@ -49,7 +78,9 @@ def test_smallest_is_a_stable_sort(values: list[float], data: st.DataObject) -> 
     assert set(np.flatnonzero(marked)) == set(order[:count])
     ranked = ranks(scores, torch.from_numpy(eligible))
     assert torch.equal(ranked < count, marked) or count == 0
-    assert [int(ranked[i]) for i in order] == list(range(len(order))) and (ranked[~torch.from_numpy(eligible)] == INT_MAX).all()
+    assert [int(ranked[i]) for i in order] == list(range(len(order))) and (
+        ranked[~torch.from_numpy(eligible)] == INT_MAX
+    ).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
@@ -67,7 +98,9 @@ def test_ties_go_by_position_even_when_all_are_zero() -> None:
 
 def test_selection_of_a_tensor_in_another_layout() -> None:
     scores = torch.randn(3, 4, 2, 2, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(smallest(scores.to(memory_format=torch.channels_last), 9), smallest(scores, 9))
+    assert torch.equal(
+        smallest(scores.to(memory_format=torch.channels_last), 9), smallest(scores, 9)
+    )
     assert torch.equal(ranks(scores.transpose(0, 1)).argmin(), scores.transpose(0, 1).argmin())
 
 
@@ -85,30 +118,44 @@ def test_nan_counts_and_shapes_are_refused() -> None:
     for count in (-1, 3):
         with pytest.raises(ConfigError, match=r"expected a count of 0\.\.2"):
             smallest(torch.ones(2), count)
-    with pytest.raises(ConfigError, match=r"^selection: expected an eligibility of shape \(2,\), got \(3,\)$"):
+    with pytest.raises(
+        ConfigError, match=r"^selection: expected an eligibility of shape \(2,\), got \(3,\)$"
+    ):
         smallest(torch.ones(2), 1, torch.ones(3, dtype=torch.bool))
 
 
 def _scores(seed: int) -> dict[str, torch.Tensor]:
     draw = torch.Generator().manual_seed(seed)
-    return {"a": torch.randint(0, 5, (4, 5), generator=draw).float(), "b": 3 * torch.rand(30, generator=draw)}
+    return {
+        "a": torch.randint(0, 5, (4, 5), generator=draw).float(),
+        "b": 3 * torch.rand(30, generator=draw),
+    }
 
 
 @given(st.integers(0, 999), st.lists(st.floats(0, 1), min_size=1, max_size=5))
 @settings(max_examples=50, deadline=None)
-def test_repeated_selection_reaches_the_target_and_never_regrows(seed: int, sparsities: list[float]) -> None:
+def test_repeated_selection_reaches_the_target_and_never_regrows(
+    seed: int, sparsities: list[float]
+) -> None:
     scores = _scores(seed)
     for select in (local, globally):
         mask, reached = Mask({"a": torch.ones(4, 5, dtype=torch.bool)}), 0.0
         for sparsity in sparsities:
-            keep = select(_scores(seed + 1), sparsity, mask) if reached else select(scores, sparsity, mask)
+            keep = (
+                select(_scores(seed + 1), sparsity, mask)
+                if reached
+                else select(scores, sparsity, mask)
+            )
             after = Mask(keep)
             assert all(not (after[name] & ~mask[name]).any() for name in mask)
             reached = max(reached, sparsity)
             if select is globally:
                 assert after.total() - after.kept() == share_of(reached, 50)
             else:
-                assert [int((~after[name]).sum()) for name in "ab"] == [share_of(reached, 20), share_of(reached, 30)]
+                assert [int((~after[name]).sum()) for name in "ab"] == [
+                    share_of(reached, 20),
+                    share_of(reached, 30),
+                ]
             mask = after
 
 
@@ -125,8 +172,18 @@ def test_edges_of_sparsity(select) -> None:
 
 def test_removed_positions_are_not_ranked_again() -> None:
     mask = {"w": torch.tensor([False, False, True, True])}
-    assert local({"w": torch.tensor([9.0, float("nan"), 2.0, 1.0])}, 0.75, mask)["w"].tolist() == [False, False, True, False]
-    assert local({"w": torch.arange(4.0)}, 0.25, mask)["w"].tolist() == [False, False, True, True]  # sparser already
+    assert local({"w": torch.tensor([9.0, float("nan"), 2.0, 1.0])}, 0.75, mask)["w"].tolist() == [
+        False,
+        False,
+        True,
+        False,
+    ]
+    assert local({"w": torch.arange(4.0)}, 0.25, mask)["w"].tolist() == [
+        False,
+        False,
+        True,
+        True,
+    ]  # sparser already
 
 
 def test_local_takes_a_sparsity_per_name() -> None:
@@ -155,17 +212,23 @@ def test_floors_hold(seed: int, sparsity: float, low: int, high: int) -> None:
         for name, keep in held.items():
             assert int(keep.sum()) >= min(floors[name], keep.numel())
             if select is local:
-                assert int(keep.sum()) == max(int(free[name].sum()), min(floors[name], keep.numel()))
+                assert int(keep.sum()) == max(
+                    int(free[name].sum()), min(floors[name], keep.numel())
+                )
         possible = sum(max(0, scores[name].numel() - floors[name]) for name in scores)
         if select is globally:
-            assert sum(int((~keep).sum()) for keep in held.values()) == min(share_of(sparsity, 50), possible)
+            assert sum(int((~keep).sum()) for keep in held.values()) == min(
+                share_of(sparsity, 50), possible
+            )
 
 
 def test_threshold_is_strict_and_monotone() -> None:
     scores = {"w": torch.tensor([0.0, 0.1, 0.3, 0.5]), "other": torch.ones(1)}
     assert threshold(scores, {"w": 0.3})["w"].tolist() == [False, False, False, True]
     assert threshold(scores, {"w": 0.0})["w"].tolist() == [False, True, True, True]
-    assert threshold(scores, {"w": 0.0}, {"w": torch.tensor([True, False, True, True])})["w"].tolist() == [False, False, True, True]
+    assert threshold(scores, {"w": 0.0}, {"w": torch.tensor([True, False, True, True])})[
+        "w"
+    ].tolist() == [False, False, True, True]
     assert list(threshold(scores, {"w": 0.3})) == ["w"]
     with pytest.raises(ConfigError, match="unknown scored tensor 'v'"):
         threshold(scores, {"v": 0.3})
@@ -185,15 +248,28 @@ class _Mlp(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.a, self.loop, self.b, self.c = nn.Linear(3, 6), nn.Linear(6, 6, bias=False), nn.Linear(6, 5), nn.Linear(5, 2)
+        self.a, self.loop, self.b, self.c = (
+            nn.Linear(3, 6),
+            nn.Linear(6, 6, bias=False),
+            nn.Linear(6, 5),
+            nn.Linear(5, 2),
+        )
         self.norm = nn.BatchNorm1d(5)
 
     def unit_sets(self) -> list[UnitSet]:
-        first = [("a.weight", 0, "out"), ("a.bias", 0, "out"), ("loop.weight", 0, "out"), ("loop.weight", 1, "in"), ("b.weight", 1, "in")]
+        first = [
+            ("a.weight", 0, "out"),
+            ("a.bias", 0, "out"),
+            ("loop.weight", 0, "out"),
+            ("loop.weight", 1, "in"),
+            ("b.weight", 1, "in"),
+        ]
         second = [("b.weight", 0, "out"), ("b.bias", 0, "out"), ("c.weight", 1, "in")]
         second += [("norm.weight", 0, "norm"), ("norm.running_mean", 0, "norm")]
         return [
-            UnitSet(name, tuple(Slice(tensor, dim, rows(0, size), role) for tensor, dim, role in parts))
+            UnitSet(
+                name, tuple(Slice(tensor, dim, rows(0, size), role) for tensor, dim, role in parts)
+            )
             for name, parts, size in (("first", first, 6), ("second", second, 5))
         ]
 
@@ -216,18 +292,26 @@ def test_budget_equals_greedy_removal(seed: int, wanted: int, floor: int) -> Non
     draw = torch.Generator().manual_seed(seed)
     sets = _Mlp().unit_sets()
     freed = freed_parameters(_Mlp(), sets)
-    scores = {each.name: torch.randint(0, 4, (each.size,), generator=draw).float() for each in sets}
+    scores = {
+        each.name: torch.randint(0, 4, (each.size,), generator=draw).float() for each in sets
+    }
     chosen = budget(scores, freed, wanted, {each.name: floor for each in sets})
     removed = {each.name: 0 for each in sets}
     gone = set()
-    order = sorted((float(score), rank, unit, name) for rank, name in enumerate(scores) for unit, score in enumerate(scores[name]))
+    order = sorted(
+        (float(score), rank, unit, name)
+        for rank, name in enumerate(scores)
+        for unit, score in enumerate(scores[name])
+    )
     for _, _, unit, name in order:
         if freed(removed) >= wanted:
             break
         if len(scores[name]) - removed[name] > floor:
             removed[name] += 1
             gone.add((name, unit))
-    assert {(name, int(unit)) for name, keep in chosen.keep.items() for unit in torch.nonzero(~keep)} == gone
+    assert {
+        (name, int(unit)) for name, keep in chosen.keep.items() for unit in torch.nonzero(~keep)
+    } == gone
     assert chosen.freed == freed(removed)
 
 

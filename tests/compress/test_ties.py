@@ -61,7 +61,12 @@ def test_overlapping_parameters_are_refused_from_every_way_in(tmp_path, kind: st
         "prunable": lambda: prunable(model),
         "quantize": lambda: quantize_(model, None, {"first.weight": 4}),
         "join": lambda: join_views_(model),
-        "pack mask": lambda: pack(tmp_path / "m.apz", model.state_dict(), mask=Mask.ones(model, ["second.weight"]), config={}),
+        "pack mask": lambda: pack(
+            tmp_path / "m.apz",
+            model.state_dict(),
+            mask=Mask.ones(model, ["second.weight"]),
+            config={},
+        ),
     }
     for way in ways.values():
         before = copy.deepcopy(model.state_dict())
@@ -77,7 +82,11 @@ def test_a_configured_model_is_refused_when_it_is_built() -> None:
 
 
 def test_expanded_parameters_are_refused() -> None:
-    for share in (lambda w: w[:1].expand(4, 4), lambda w: w[0, 0].expand(4, 4), lambda w: w.view(-1).as_strided((4, 4), (2, 1))):
+    for share in (
+        lambda w: w[:1].expand(4, 4),
+        lambda w: w[0, 0].expand(4, 4),
+        lambda w: w.view(-1).as_strided((4, 4), (2, 1)),
+    ):
         model = Twins(lambda w, share=share: share(w.clone()))
         with pytest.raises(ConfigError, match=r"'second.weight'.*share memory.*\.clone\(\)"):
             check_ties(model)
@@ -87,18 +96,31 @@ def test_expanded_parameters_are_refused() -> None:
 
 def test_neighbours_in_one_storage_are_no_ties() -> None:
     memory = torch.randn(32)
-    for halves in ((memory[:16], memory[16:]), (memory[::2], memory[1::2]), (memory.view(4, 8)[:, :4], memory.view(4, 8)[:, 4:])):
+    for halves in (
+        (memory[:16], memory[16:]),
+        (memory[::2], memory[1::2]),
+        (memory.view(4, 8)[:, :4], memory.view(4, 8)[:, 4:]),
+    ):
         model = Twins()
-        model.first.weight, model.second.weight = (nn.Parameter(half.view(4, 4) if half.dim() == 1 else half) for half in halves)
+        model.first.weight, model.second.weight = (
+            nn.Parameter(half.view(4, 4) if half.dim() == 1 else half) for half in halves
+        )
         assert prunable(model) == ["first.weight", "second.weight"]
 
 
 def test_one_view_under_two_names_is_one_weight() -> None:
     model = Twins(lambda w: w)
-    assert model.first.weight is not model.second.weight and tie_key(model.first.weight) == tie_key(model.second.weight)
+    assert model.first.weight is not model.second.weight and tie_key(
+        model.first.weight
+    ) == tie_key(model.second.weight)
     assert prunable(model) == ["first.weight"]
     found = cost(model, torch.zeros(1, 4), 1.0)
-    assert (found.params, found.nonzero, found.macs_per_second, found.uncounted) == (16, 16, 32, ())
+    assert (found.params, found.nonzero, found.macs_per_second, found.uncounted) == (
+        16,
+        16,
+        32,
+        (),
+    )
     assert _stage_of(model, ["first", "second"]) == {"first.weight": 0, "second.weight": 0}
     assert join_views_(model) == [("first.weight", "second.weight")]
     assert model.first.weight is model.second.weight and join_views_(model) == []
@@ -107,7 +129,10 @@ def test_one_view_under_two_names_is_one_weight() -> None:
 
 def test_a_trim_follows_a_view() -> None:
     model = Twins(lambda w: w)
-    middle = UnitSet("u", (Slice("first.weight", 0, rows(0, 4)), Slice("first.weight", 1, rows(0, 4), role="in")))
+    middle = UnitSet(
+        "u",
+        (Slice("first.weight", 0, rows(0, 4)), Slice("first.weight", 1, rows(0, 4), role="in")),
+    )
     trim_(model, [middle], {"u": torch.tensor([True, False, True, True])})
     assert model.first.weight is model.second.weight and model.second.weight.shape == (3, 3)
 
@@ -129,7 +154,14 @@ def test_a_training_refuses_overlaps_and_joins_views(tmp_path) -> None:
         model = Twins(share)
         model.add_module("last", nn.Linear(4, 2))
         model.forward = lambda x: model.last(Twins.forward(model, x))
-        return Fit(model, ToyTask(), ToyData(), Settings(epochs=1, batch_size=8), tmp_path / str(id(share)), device="cpu")
+        return Fit(
+            model,
+            ToyTask(),
+            ToyData(),
+            Settings(epochs=1, batch_size=8),
+            tmp_path / str(id(share)),
+            device="cpu",
+        )
 
     with pytest.raises(ConfigError, match="'first.weight' and 'second.weight'"):
         fit(lambda w: w.T).run()

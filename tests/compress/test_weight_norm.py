@@ -20,14 +20,21 @@ PARTS = {
 
 
 @pytest.mark.parametrize("wrap", [NEW, OLD])
-def test_masks_of_either_part_are_refused_and_other_masks_are_not(wrap: Callable[[nn.Module], nn.Module]) -> None:
+def test_masks_of_either_part_are_refused_and_other_masks_are_not(
+    wrap: Callable[[nn.Module], nn.Module],
+) -> None:
     model = nn.Sequential(nn.Linear(2, 3), wrap(nn.Linear(3, 2)))
     first, second = (f"1.{part}" for part in PARTS[wrap])
-    for masked, named in (([first], first), (["0.weight", second], second), ([second, first], first)):
+    for masked, named in (
+        ([first], first),
+        (["0.weight", second], second),
+        ([second, first], first),
+    ):
         with pytest.raises(ConfigError) as caught:
             refuse_normed(model, masked)
         assert str(caught.value) == (
-            f"mask of '{named}': expected a plain weight, got a part of the weight-normalised '1.weight', "
+            f"mask of '{named}': expected a plain weight, got a part of the weight-normalised "
+            f"'1.weight', "
             "whose rows without a kept weight would be 0/0; fold first: fold_weight_norm_(model)"
         )
     refuse_normed(model, ["0.weight", "1.bias"])
@@ -37,7 +44,9 @@ def test_masks_of_either_part_are_refused_and_other_masks_are_not(wrap: Callable
 @pytest.mark.parametrize("wrap", [NEW, OLD])
 def test_a_layer_that_is_the_model_has_no_prefix(wrap: Callable[[nn.Module], nn.Module]) -> None:
     layer = wrap(nn.Linear(3, 2))
-    with pytest.raises(ConfigError, match=f"^mask of '{PARTS[wrap][1]}': .* weight-normalised 'weight', "):
+    with pytest.raises(
+        ConfigError, match=f"^mask of '{PARTS[wrap][1]}': .* weight-normalised 'weight', "
+    ):
         refuse_normed(layer, PARTS[wrap][1:])
     before = layer.weight.detach().clone()
     assert fold_weight_norm_(layer) == ["weight"]
@@ -46,7 +55,9 @@ def test_a_layer_that_is_the_model_has_no_prefix(wrap: Callable[[nn.Module], nn.
 
 
 @pytest.mark.parametrize("wrap", [NEW, OLD])
-@pytest.mark.parametrize(("frozen", "trained"), [((), True), ((0,), True), ((1,), True), ((0, 1), False)])
+@pytest.mark.parametrize(
+    ("frozen", "trained"), [((), True), ((0,), True), ((1,), True), ((0, 1), False)]
+)
 def test_a_folded_weight_is_frozen_where_both_parts_were(
     wrap: Callable[[nn.Module], nn.Module], frozen: tuple[int, ...], trained: bool
 ) -> None:
@@ -66,13 +77,17 @@ def test_a_folded_weight_is_frozen_where_both_parts_were(
         ([], False),
     ],
 )
-def test_a_model_is_folded_like_another_only_where_all_names_agree(names: list[str], folded: bool) -> None:
+def test_a_model_is_folded_like_another_only_where_all_names_agree(
+    names: list[str], folded: bool
+) -> None:
     model = nn.Sequential(OLD(nn.Linear(3, 2)), OLD(nn.Linear(2, 2)))
     fold_like_(model, names)
     assert is_normed(model) is not folded
 
 
 def test_other_parametrizations_are_no_weight_norm() -> None:
-    model = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(3, 2)), nn.Linear(2, 1))
+    model = nn.Sequential(
+        nn.utils.parametrizations.spectral_norm(nn.Linear(3, 2)), nn.Linear(2, 1)
+    )
     assert not is_normed(model) and fold_weight_norm_(model) == []
     refuse_normed(model, ["0.parametrizations.weight.original"])

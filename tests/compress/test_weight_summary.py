@@ -11,7 +11,9 @@ from audioprune.compress.weight_summary import COLUMNS, summary_text, weight_sum
 
 def _model() -> nn.Module:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv1d(4, 8, 3), nn.PReLU(), nn.ConvTranspose1d(8, 6, 2), nn.Linear(5, 4))
+    model = nn.Sequential(
+        nn.Conv1d(4, 8, 3), nn.PReLU(), nn.ConvTranspose1d(8, 6, 2), nn.Linear(5, 4)
+    )
     with torch.no_grad():
         model[0].weight[:2] = 0  # two of eight filters
         model[0].weight[:, 1] = 0  # one of four channels
@@ -23,18 +25,32 @@ def _model() -> nn.Module:
 
 def test_zeros_of_every_structure_are_counted() -> None:
     conv, up, out, total = weight_summary(_model())
-    assert (conv["3D (%)"], conv["Ch (%)"], conv["2D (%)"]) == (25.0, 25.0, pytest.approx(100 * (8 + 6) / 32))
+    assert (conv["3D (%)"], conv["Ch (%)"], conv["2D (%)"]) == (
+        25.0,
+        25.0,
+        pytest.approx(100 * (8 + 6) / 32),
+    )
     assert conv["NNZ (sparse)"] == 96 - 42 and conv["Fine (%)"] == pytest.approx(100 * 42 / 96)
     assert (up["3D (%)"], up["Ch (%)"], up["Shape"]) == (50.0, 0.0, "(8, 6, 2)")
-    assert (out["Rows (%)"], out["Cols (%)"], out["2D (%)"], out["3D (%)"]) == (25.0, 20.0, 25.0, 0.0)
+    assert (out["Rows (%)"], out["Cols (%)"], out["2D (%)"], out["3D (%)"]) == (
+        25.0,
+        20.0,
+        25.0,
+        0.0,
+    )
     assert total["NNZ (dense)"] == 96 + 96 + 20 and total["NNZ (sparse)"] == 54 + 48 + 12
-    assert total["Fine (%)"] == pytest.approx(100 * (1 - 114 / 212)) and total["Name"] == "Total sparsity:"
+    assert (
+        total["Fine (%)"] == pytest.approx(100 * (1 - 114 / 212))
+        and total["Name"] == "Total sparsity:"
+    )
 
 
 def test_statistics_are_those_of_the_tensor() -> None:
     model = _model()
     row, weight = weight_summary(model)[2], model[3].weight
-    assert row["Std"] == pytest.approx(weight.std().item()) and row["Mean"] == pytest.approx(weight.mean().item())
+    assert row["Std"] == pytest.approx(weight.std().item()) and row["Mean"] == pytest.approx(
+        weight.mean().item()
+    )
     assert row["Abs-Mean"] == pytest.approx(weight.abs().mean().item())
 
 

@@ -22,5 +22,10 @@ def _texts(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def test_keys_are_named_as_they_are_typed() -> None:
-    bare = [f"{file.name}:{line}: {text}" for file in sorted(DATA.glob("*.py")) for line, text in _texts(file) if BARE.search(text)]
+    bare = [
+        f"{file.name}:{line}: {text}"
+        for file in sorted(DATA.glob("*.py"))
+        for line, text in _texts(file)
+        if BARE.search(text)
+    ]
     assert bare == []

@@ -21,7 +21,13 @@ def test_one_pruning_reaches_the_total_to_a_weight(total: float) -> None:
     model = Zoo()
     schedule = _bound({"rnn.weight_ih_l0": 0.3, "conv.weight": 0.15, "out.weight": 0}, model)
     factor = factor_for(schedule, model, total, Memory())
-    hook = hook_of(one("SensitivityPruner", {"sensitivities": scaled(schedule, factor).policies[0].actor.sensitivities}), model)
+    hook = hook_of(
+        one(
+            "SensitivityPruner",
+            {"sensitivities": scaled(schedule, factor).policies[0].actor.sensitivities},
+        ),
+        model,
+    )
     hook.prune_once(model)
     count = sum(weight.numel() for weight in model.parameters() if weight.dim() > 1)
     assert total <= hook.history[0]["total"] <= total + 1.5 / count
@@ -31,7 +37,9 @@ def test_one_pruning_reaches_the_total_to_a_weight(total: float) -> None:
 def test_the_gaussian_closed_form() -> None:
     model = nn.Sequential(nn.Linear(500, 400, bias=False))
     nn.init.normal_(model[0].weight, std=0.02, generator=torch.Generator().manual_seed(0))
-    assert 0.3 * factor_for(_bound({"0.weight": 0.3}, model), model, 0.528, Memory()) == pytest.approx(0.720, abs=0.01)
+    assert 0.3 * factor_for(
+        _bound({"0.weight": 0.3}, model), model, 0.528, Memory()
+    ) == pytest.approx(0.720, abs=0.01)
 
 
 def test_zeros_that_are_there_count() -> None:
@@ -43,10 +51,17 @@ def test_zeros_that_are_there_count() -> None:
 
 def test_what_cannot_be_reached_is_refused() -> None:
     model = Zoo()
-    with pytest.raises(ConfigError, match="expected at most 0.1.*share of the tensors with a sensitivity above 0"):
+    with pytest.raises(
+        ConfigError, match="expected at most 0.1.*share of the tensors with a sensitivity above 0"
+    ):
         factor_for(_bound({"conv.weight": 0.3}, model), model, 0.47, Memory())
     with pytest.raises(ConfigError, match="a sensitivity above 0, got none"):
         factor_for(_bound({"conv.weight": 0}, model), model, 0.1, Memory())
-    levels = load_schedule(one("SparsityLevelParameterPruner", {"levels": {"*": 0.5}})).bound(model)
-    with pytest.raises(ConfigError, match="expected pruners of class SensitivityPruner, got SparsityLevelParameterPruner"):
+    levels = load_schedule(one("SparsityLevelParameterPruner", {"levels": {"*": 0.5}})).bound(
+        model
+    )
+    with pytest.raises(
+        ConfigError,
+        match="expected pruners of class SensitivityPruner, got SparsityLevelParameterPruner",
+    ):
         factor_for(levels, model, 0.1, Memory())

@@ -9,7 +9,9 @@ from audioprune.distiller.learning_rates import Rule, advance, known_rules
 from audioprune.errors import ConfigError
 
 
-def _rates(kind: str, numbers: dict, epochs: list[int], metrics: dict | None = None) -> list[float]:
+def _rates(
+    kind: str, numbers: dict, epochs: list[int], metrics: dict | None = None
+) -> list[float]:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
     rule = Rule(kind, numbers).build(optimizer)
     found = []
@@ -28,7 +30,11 @@ def _rates(kind: str, numbers: dict, epochs: list[int], metrics: dict | None = N
         ("MultiStepLR", {"milestones": [2, 3], "gamma": 0.1}, [0.1, 0.01, 0.001, 0.001]),
         ("PolynomialLR", {"T_max": 4, "power": 2}, [0.1 * (1 - t / 4) ** 2 for t in (1, 2, 3, 4)]),
         ("PolynomialLR", {"total_iters": 4, "power": 1}, [0.075, 0.05, 0.025, 0.0]),
-        ("MultiStepMultiGammaLR", {"milestones": [2, 4], "gammas": [0.1, 0.5]}, [0.1, 0.01, 0.01, 0.005]),
+        (
+            "MultiStepMultiGammaLR",
+            {"milestones": [2, 4], "gammas": [0.1, 0.5]},
+            [0.1, 0.01, 0.01, 0.005],
+        ),
         ("CosineAnnealingLR", {"T_max": 4}, [0.08535534, 0.05, 0.01464466, 0.0]),
     ],
 )
@@ -50,9 +56,14 @@ def test_the_plateau_rule_follows_the_loss_or_the_score() -> None:
         _rates("ReduceLROnPlateau", {**numbers, "mode": "max"}, [1])
 
 
-@pytest.mark.parametrize("kind", ["ConstantLR", "LinearLR", "CosineAnnealingWarmRestarts", "CyclicLR", "OneCycleLR"])
+@pytest.mark.parametrize(
+    "kind", ["ConstantLR", "LinearLR", "CosineAnnealingWarmRestarts", "CyclicLR", "OneCycleLR"]
+)
 def test_the_other_rules_of_torch_build(kind: str) -> None:
-    numbers = {"CosineAnnealingWarmRestarts": {"T_0": 2}, "CyclicLR": {"base_lr": 0.01, "max_lr": 0.1, "cycle_momentum": False}}
+    numbers = {
+        "CosineAnnealingWarmRestarts": {"T_0": 2},
+        "CyclicLR": {"base_lr": 0.01, "max_lr": 0.1, "cycle_momentum": False},
+    }
     numbers |= {"OneCycleLR": {"max_lr": 0.1, "total_steps": 8, "cycle_momentum": False}}
     assert all(rate >= 0 for rate in _rates(kind, numbers.get(kind, {}), [1, 2]))
 
@@ -65,7 +76,11 @@ def test_the_other_rules_of_torch_build(kind: str) -> None:
         ("StepLR", {"step": 1}, "StepLR does not accept step; it accepts step_size, gamma"),
         ("StepLR", {"gamma": 0.1}, "StepLR: expected step_size"),
         ("PolynomialLR", {"T_max": 4}, "PolynomialLR: expected power"),
-        ("MultiStepMultiGammaLR", {"milestones": [3, 1], "gammas": [1, 1]}, "expected ascending milestones"),
+        (
+            "MultiStepMultiGammaLR",
+            {"milestones": [3, 1], "gammas": [1, 1]},
+            "expected ascending milestones",
+        ),
     ],
 )
 def test_wrong_rules_are_refused(kind: str, numbers: dict, message: str) -> None:
@@ -75,5 +90,7 @@ def test_wrong_rules_are_refused(kind: str, numbers: dict, message: str) -> None
 
 
 def test_arguments_out_of_range_are_refused_when_built() -> None:
-    with pytest.raises(ConfigError, match="CosineAnnealingWarmRestarts: Expected positive integer T_0"):
+    with pytest.raises(
+        ConfigError, match="CosineAnnealingWarmRestarts: Expected positive integer T_0"
+    ):
         _rates("CosineAnnealingWarmRestarts", {"T_0": 0}, [1])

@@ -32,13 +32,16 @@ def test_group_lasso_sums_the_norms_of_structures() -> None:
         ("conv.weight", "Channels"): conv.transpose(0, 1).flatten(1).norm(dim=1).sum(),
         ("conv.weight", "2D"): conv.norm(dim=2).sum(),
         ("conv.weight", "4D"): conv.norm(),
-        ("conv.weight", "Channels+4D"): conv.transpose(0, 1).flatten(1).norm(dim=1).sum() + conv.norm(),
+        ("conv.weight", "Channels+4D"): conv.transpose(0, 1).flatten(1).norm(dim=1).sum()
+        + conv.norm(),
         ("up.weight", "Filters"): up.transpose(0, 1).flatten(1).norm(dim=1).sum(),
         ("out.weight", "Rows"): out.norm(dim=1).sum(),
         ("out.weight", "Rows+Cols"): out.norm(dim=1).sum() + out.norm(dim=0).sum(),
     }
     for (name, group_type), norm in expected.items():
-        assert _group_lasso(model, name, group_type).item() == pytest.approx(0.1 * norm.item(), rel=1e-5), group_type
+        assert _group_lasso(model, name, group_type).item() == pytest.approx(
+            0.1 * norm.item(), rel=1e-5
+        ), group_type
 
 
 def test_a_group_of_zeros_has_the_gradient_zero() -> None:

@@ -155,7 +155,10 @@ def test_the_published_schedule() -> None:
     assert {name for name, value in sensitivities.items() if value} == {
         *(f"G.enc_blocks.{index}.conv.weight" for index in (7, 8, 9)), *(f"G.dec_blocks.{index}.deconv.weight" for index in range(5))
     }  # fmt: skip
-    assert schedule.pruning_epochs() == list(range(0, 129, 2)) and len(schedule.pruning_epochs()) == 65
+    assert (
+        schedule.pruning_epochs() == list(range(0, 129, 2))
+        and len(schedule.pruning_epochs()) == 65
+    )
     assert schedule.last_change() == 128 and not schedule.notes
 
 
@@ -163,18 +166,27 @@ def test_the_published_names_are_the_weights_of_the_enhancer() -> None:
     model = DCAE(width=0.0625)
     bound = load_schedule("dcae_sensitivity").bound(model)
     weights = dict(model.named_parameters())
-    assert set(bound.policies[0].actor.sensitivities) == set(prunable(model)) and len(prunable(model)) == 22
+    assert (
+        set(bound.policies[0].actor.sensitivities) == set(prunable(model))
+        and len(prunable(model)) == 22
+    )
     assert all(weights[name].dim() == 3 for name in prunable(model))
     hook = ScheduleHook(bound)
     kept = hook.prune_once(model)
-    assert all(kept[name].all() == (bound.policies[0].actor.sensitivities[name] == 0) for name in kept)
-    zeros = sum(int((~kept[name]).sum()) for name in kept) / sum(weights[name].numel() for name in kept)
+    assert all(
+        kept[name].all() == (bound.policies[0].actor.sensitivities[name] == 0) for name in kept
+    )
+    zeros = sum(int((~kept[name]).sum()) for name in kept) / sum(
+        weights[name].numel() for name in kept
+    )
     assert hook.history[0]["total"] == pytest.approx(zeros) and 0.1 < zeros < 0.25
 
 
 def test_epochs_can_be_replaced() -> None:
     schedule = load_schedule("dcae_sensitivity").at_epochs(None, 10, 3)
-    assert schedule.pruning_epochs() == [0, 3, 6, 9] and schedule.policies[0].moment(3).frequency == 3
+    assert (
+        schedule.pruning_epochs() == [0, 3, 6, 9] and schedule.policies[0].moment(3).frequency == 3
+    )
     with pytest.raises(ConfigError, match="expected 0 <= start < end"):
         schedule.at_epochs(12, None, None)
     listed = one("SensitivityPruner", {"sensitivities": {"*": 1}})
@@ -185,17 +197,33 @@ def test_epochs_can_be_replaced() -> None:
 
 
 def test_unknown_parameters_are_refused_or_left_out() -> None:
-    values = one("SensitivityPruner", {"sensitivities": {"G.conv weight": 0.3, "G.up.weight": 0.3}})
-    with pytest.raises(ConfigError, match="pruner 'x': unknown parameter 'G.conv weight'; closest: conv.weight.*strict=false"):
+    values = one(
+        "SensitivityPruner", {"sensitivities": {"G.conv weight": 0.3, "G.up.weight": 0.3}}
+    )
+    with pytest.raises(
+        ConfigError,
+        match="pruner 'x': unknown parameter 'G.conv weight'; closest: conv.weight.*strict=false",
+    ):
         load_schedule(values).bound(Zoo())
     loose = load_schedule(values).bound(Zoo(), strict=False)
-    assert loose.policies[0].actor.sensitivities == {"up.weight": 0.3} and "left out" in loose.notes[0]
+    assert (
+        loose.policies[0].actor.sensitivities == {"up.weight": 0.3}
+        and "left out" in loose.notes[0]
+    )
     with pytest.raises(ConfigError, match="expected a parameter of the model, got none"):
         load_schedule(values).bound(nn.Linear(1, 1), strict=False)
-    ranked = one("L1RankedStructureParameterPruner", {"group_type": "Rows", "desired_sparsity": 0.5, "weights": ["module.out.weight"]})
+    ranked = one(
+        "L1RankedStructureParameterPruner",
+        {"group_type": "Rows", "desired_sparsity": 0.5, "weights": ["module.out.weight"]},
+    )
     assert load_schedule(ranked).bound(Zoo()).policies[0].actor.weights == ["out.weight"]
     with pytest.raises(ConfigError, match=r"unknown parameter '\*'"):
-        load_schedule(one("AutomatedGradualPruner", {"initial_sparsity": 0, "final_sparsity": 0.5, "weights": ["*"]})).bound(Zoo())
+        load_schedule(
+            one(
+                "AutomatedGradualPruner",
+                {"initial_sparsity": 0, "final_sparsity": 0.5, "weights": ["*"]},
+            )
+        ).bound(Zoo())
 
 
 def _with(change: dict[str, Any]) -> dict[str, Any]:
@@ -205,7 +233,8 @@ def _with(change: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (one("SensitivityPrunr", {}), "unsupported class: unknown class in pruners 'SensitivityPrunr'; closest: SensitivityPruner"),
+        (one("SensitivityPrunr", {}), "unsupported class: unknown class in pruners 'SensitivityPrunr'; closest: "
+            "SensitivityPruner"),
         (one("ActivationAPoZRankedFilterPruner", {}), "unsupported class.*known: AutomatedGradualPruner"),
         (one("SensitivityPruner", {"sensitivty": {}}), "does not accept sensitivty; it accepts sensitivities"),
         (one("SensitivityPruner", {}), "SensitivityPruner: expected sensitivities, got none"),
@@ -245,7 +274,10 @@ def test_every_mistake_is_answered_in_one_line(values: dict[str, Any], message: 
 
 def test_mistakes_name_their_line(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
-    path.write_text(yaml.safe_dump(_with({"policies": [step("x", 0, 3, 4)]}), sort_keys=False), encoding="utf-8")
+    path.write_text(
+        yaml.safe_dump(_with({"policies": [step("x", 0, 3, 4)]}), sort_keys=False),
+        encoding="utf-8",
+    )
     with pytest.raises(ConfigError, match=r"s.yaml, line 8: schedule: expected 1 <= frequency"):
         load_schedule(path)
 

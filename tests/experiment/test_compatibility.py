@@ -34,14 +34,33 @@ class Returning(MyNet):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"inputs": 12}, r"Returning does not fit the task Enhancement: it is fed \(1, 201, 17\), its example_input is \(1, 10, 12\)"),
-        ({"out": 5}, r"fed \(1, 201, 17\) it returns \(1, 201, 5\), the task needs \(1, 201, 17\)"),
-        ({"out": 1}, r"fed \(1, 201, 17\) it returns \(1, 201, 1\), the task needs \(1, 201, 17\)"),  # fits by broadcasting
-        ({"out": 0}, r"it returns \[\(1, 201, 17\), \(1, 201, 17\)\], the task needs \(1, 201, 17\)"),
+        (
+            {"inputs": 12},
+            r"Returning does not fit the task Enhancement: it is fed \(1, 201, 17\), its "
+            r"example_input is \(1, 10, 12\)",
+        ),
+        (
+            {"out": 5},
+            r"fed \(1, 201, 17\) it returns \(1, 201, 5\), the task needs \(1, 201, 17\)",
+        ),
+        (
+            {"out": 1},
+            r"fed \(1, 201, 17\) it returns \(1, 201, 1\), the task needs \(1, 201, 17\)",
+        ),  # fits by broadcasting
+        (
+            {"out": 0},
+            r"it returns \[\(1, 201, 17\), \(1, 201, 17\)\], the task needs \(1, 201, 17\)",
+        ),
     ],
 )
-def test_a_model_that_does_not_fit_is_refused_before_training(tmp_path: Path, model: dict[str, Any], message: str) -> None:
-    plain = config({"train": step("Train")}, tmp_path / "c", model={"name": "own", "_target_": f"{__name__}.Returning", **model})
+def test_a_model_that_does_not_fit_is_refused_before_training(
+    tmp_path: Path, model: dict[str, Any], message: str
+) -> None:
+    plain = config(
+        {"train": step("Train")},
+        tmp_path / "c",
+        model={"name": "own", "_target_": f"{__name__}.Returning", **model},
+    )
     with pytest.raises(ConfigError, match=message) as caught:
         start(tmp_path / "r", plain)
     assert "\n" not in str(caught.value) and not (tmp_path / "r" / "training").exists()
@@ -49,9 +68,16 @@ def test_a_model_that_does_not_fit_is_refused_before_training(tmp_path: Path, mo
 
 
 def test_a_corpus_of_another_kind_is_named(tmp_path: Path) -> None:
-    task = {"name": "scenes", "_target_": "audioprune.tasks.scenes.SceneClassification", "classes": 3}
+    task = {
+        "name": "scenes",
+        "_target_": "audioprune.tasks.scenes.SceneClassification",
+        "classes": 3,
+    }
     plain = config({"train": step("Train")}, tmp_path / "c")
-    with pytest.raises(ConfigError, match="SceneClassification needs 'features' of every item, the corpus gives noisy, clean"):
+    with pytest.raises(
+        ConfigError,
+        match="SceneClassification needs 'features' of every item, the corpus gives noisy, clean",
+    ):
         start(tmp_path / "r", {**plain, "task": task})
 
 
@@ -60,7 +86,10 @@ def test_a_model_of_another_kind_is_named(tmp_path: Path) -> None:
     data = TinySpeech()
     true_collate = data.collate
     data.collate = lambda items: true_collate(items) | {"audio": true_collate(items)["clean"]}
-    with pytest.raises(ConfigError, match="MyNet does not fit the task NextSample: .*'MyNet' object has no attribute"):
+    with pytest.raises(
+        ConfigError,
+        match="MyNet does not fit the task NextSample: .*'MyNet' object has no attribute",
+    ):
         require_fit(MyNet(), instantiate(task), data)
 
 
@@ -72,5 +101,9 @@ def test_the_trial_changes_nothing(tmp_path: Path) -> None:
     random = torch.get_rng_state()
     require_fit(model, run.task, run.data)
     assert torch.equal(random, torch.get_rng_state())
-    assert [module.training for module in model] == [True, True, False] and not model._forward_hooks
+    assert [module.training for module in model] == [
+        True,
+        True,
+        False,
+    ] and not model._forward_hooks
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -14,9 +14,19 @@ from audioprune.experiment.config_hash import config_hash, result_config, run_na
 def test_only_what_changes_results_enters(tmp_path: Path) -> None:
     plain = config(whole_pipeline(), tmp_path)
     known = config_hash(plain)
-    for change in ({"runtime": {"threads": 9, "cache": "/x"}}, {"verb": "train"}, {"hydra": {"a": 1}}):
+    for change in (
+        {"runtime": {"threads": 9, "cache": "/x"}},
+        {"verb": "train"},
+        {"hydra": {"a": 1}},
+    ):
         assert config_hash(config(whole_pipeline(), tmp_path, **change)) == known
-    for change in ({"seed": 1}, {"training": {"epochs": 9}}, {"scoring": {"metrics": ["stoi"]}}, {"data": {"items": 3}}, {"scale": "x"}):
+    for change in (
+        {"seed": 1},
+        {"training": {"epochs": 9}},
+        {"scoring": {"metrics": ["stoi"]}},
+        {"data": {"items": 3}},
+        {"scale": "x"},
+    ):
         assert config_hash(config(whole_pipeline(), tmp_path, **change)) != known
     assert config_hash(config(whole_pipeline(3), tmp_path)) != known
     assert "runtime" not in result_config(plain)
@@ -30,11 +40,15 @@ def test_the_order_of_keys_does_not_matter(tmp_path: Path) -> None:
 def test_the_name_is_readable_and_safe(tmp_path: Path) -> None:
     plain = config({}, tmp_path, pipeline={"name": "a b/ü"})
     assert run_name(plain) == f"fdnn-a_b__-{config_hash(plain)}"
-    assert run_name(config({}, tmp_path, model={"_target_": "x.Y"}, pipeline={})).startswith("custom-custom-")
+    assert run_name(config({}, tmp_path, model={"_target_": "x.Y"}, pipeline={})).startswith(
+        "custom-custom-"
+    )
 
 
 @pytest.mark.parametrize("folder", [False, True])
-def test_another_checkpoint_under_the_same_name_is_another_run(tmp_path: Path, folder: bool) -> None:
+def test_another_checkpoint_under_the_same_name_is_another_run(
+    tmp_path: Path, folder: bool
+) -> None:
     file = tmp_path / "model.apz"
     plain = config({}, tmp_path, checkpoint=str(tmp_path if folder else file))
     missing = config_hash(plain)
@@ -44,7 +58,9 @@ def test_another_checkpoint_under_the_same_name_is_another_run(tmp_path: Path, f
     assert len({missing, one, config_hash(plain)}) == 3
 
 
-def test_another_definition_of_a_users_model_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_definition_of_a_users_model_is_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "net_of_a_user.py").write_text("WIDTH = 1\n")
     plain = config({}, tmp_path, model={"name": "mine", "_target_": "net_of_a_user.Net"})

@@ -12,7 +12,14 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from audioprune.errors import ConfigError
-from audioprune.experiment.cost import Cost, cost, example_seconds, generation_step, latency, stft_flops_per_second
+from audioprune.experiment.cost import (
+    Cost,
+    cost,
+    example_seconds,
+    generation_step,
+    latency,
+    stft_flops_per_second,
+)
 
 
 def _oracle(model: nn.Module, *inputs: Tensor) -> int:
@@ -25,12 +32,18 @@ def _oracle(model: nn.Module, *inputs: Tensor) -> int:
 LAYERS = {
     "linear": (nn.Linear(12, 7), (3, 5, 12)),
     "conv1d": (nn.Conv1d(6, 10, 5), (2, 6, 40)),
-    "conv1d strided, dilated, padded": (nn.Conv1d(6, 10, 5, stride=2, padding=3, dilation=2), (2, 6, 40)),
+    "conv1d strided, dilated, padded": (
+        nn.Conv1d(6, 10, 5, stride=2, padding=3, dilation=2),
+        (2, 6, 40),
+    ),
     "conv1d groups": (nn.Conv1d(6, 12, 3, groups=3), (1, 6, 40)),
     "depthwise": (nn.Conv1d(6, 12, 3, groups=6), (1, 6, 40)),
     "conv2d": (nn.Conv2d(3, 8, (2, 5), stride=(1, 2)), (2, 3, 9, 20)),
     "transposed": (nn.ConvTranspose1d(16, 32, 4, stride=2), (1, 16, 100)),
-    "transposed groups, dilated": (nn.ConvTranspose1d(8, 12, 3, stride=2, groups=4, dilation=2, output_padding=1), (1, 8, 11)),
+    "transposed groups, dilated": (
+        nn.ConvTranspose1d(8, 12, 3, stride=2, groups=4, dilation=2, output_padding=1),
+        (1, 8, 11),
+    ),
     "transposed 2d": (nn.ConvTranspose2d(4, 6, (1, 3), stride=(1, 2)), (2, 4, 5, 8)),
     "lstm": (nn.LSTM(16, 64, batch_first=True), (1, 50, 16)),
     "bidirectional, two layers": (nn.LSTM(16, 32, 2, bidirectional=True), (20, 3, 16)),
@@ -50,8 +63,23 @@ def test_macs_equal_the_operator_counter(kind: str) -> None:
 
 
 MODELS = {
-    "wavenet": ("WaveNet", {"layers": 6, "cycles": 2, "residual": 8, "gate": 8, "skip": 16, "end": 16, "classes": 64, "conditioning": 5}),
-    "sing": ("SING", {"channels": 16, "stride": 64, "kernel_size": 256, "dimension": 8, "context": 5}),
+    "wavenet": (
+        "WaveNet",
+        {
+            "layers": 6,
+            "cycles": 2,
+            "residual": 8,
+            "gate": 8,
+            "skip": 16,
+            "end": 16,
+            "classes": 64,
+            "conditioning": 5,
+        },
+    ),
+    "sing": (
+        "SING",
+        {"channels": 16, "stride": 64, "kernel_size": 256, "dimension": 8, "context": 5},
+    ),
     "vgg": ("VGG", {"width": 4}),
     "resnet": ("ResNet", {"width": 4, "depths": (1, 1, 1, 1)}),
     "densenet": ("DenseNet", {"width": 8, "growth": 4, "depths": (1, 1, 1, 1)}),
@@ -77,8 +105,13 @@ def test_a_lookup_multiplies_nothing() -> None:
         def forward(self, tokens: Tensor) -> Tensor:
             return F.embedding(tokens, self.weight.T)
 
-    found = cost(nn.Sequential(Lookup(5, 3), nn.Linear(3, 2)), torch.zeros(1, 7, dtype=torch.long), 1.0)
-    assert [layer.macs_per_second for layer in found.layers] == [0, 7 * 6] and found.uncounted == ()
+    found = cost(
+        nn.Sequential(Lookup(5, 3), nn.Linear(3, 2)), torch.zeros(1, 7, dtype=torch.long), 1.0
+    )
+    assert [layer.macs_per_second for layer in found.layers] == [
+        0,
+        7 * 6,
+    ] and found.uncounted == ()
 
 
 def test_hand_counts() -> None:
@@ -88,7 +121,11 @@ def test_hand_counts() -> None:
     assert macs(nn.ConvTranspose1d(16, 32, 4, stride=2), 1, 16, 100) == 204_800
     assert macs(nn.LSTM(16, 64), 50, 1, 16) == 1_024_000
     assert macs(nn.GRU(16, 64), 50, 1, 16) == 768_000
-    assert cost(nn.GRU(8, 16), torch.zeros(10, 1, 8), 1.0).flops_per_second == 2 * 10 * 48 * 24 == 23_040
+    assert (
+        cost(nn.GRU(8, 16), torch.zeros(10, 1, 8), 1.0).flops_per_second
+        == 2 * 10 * 48 * 24
+        == 23_040
+    )
 
 
 def test_fdnn_of_tan_and_wang() -> None:
@@ -132,7 +169,12 @@ def test_repeated_calls_count_and_uncounted_parameters_are_named() -> None:
     model = Twice().train()
     found = cost(model, torch.zeros(3, 4), 1.0)
     layer = {entry.name: entry for entry in found.layers}["layer"]
-    assert (layer.calls, layer.macs_per_second, layer.params, layer.output_shape) == (2, 2 * 3 * 16, 20, (3, 4))
+    assert (layer.calls, layer.macs_per_second, layer.params, layer.output_shape) == (
+        2,
+        2 * 3 * 16,
+        20,
+        (3, 4),
+    )
     assert found.uncounted == ("kernel", "unused.weight", "unused.bias")
     assert [entry.name for entry in found.layers] == ["layer", "norm"]
     assert model.training and not model.layer._forward_hooks
@@ -172,7 +214,10 @@ def test_a_step_function_can_stand_for_the_model() -> None:
     found = cost(model, (torch.zeros(1, 3), torch.zeros(1, 4)), 0.01, forward=model.step)
     assert found.macs_per_second == pytest.approx(12 * 7 * 100)
     assert found.read_bytes == 4 * (3 + 4 + 12 * 7 + 24)
-    assert latency(model, (torch.zeros(1, 3), torch.zeros(1, 4)), 0.01, repeats=1, forward=model.step) > 0
+    assert (
+        latency(model, (torch.zeros(1, 3), torch.zeros(1, 4)), 0.01, repeats=1, forward=model.step)
+        > 0
+    )
 
 
 def test_weight_normalised_and_tied_layers() -> None:
@@ -227,7 +272,9 @@ def test_seconds_must_be_positive(seconds: float) -> None:
 
 @pytest.mark.parametrize("argument", [{"threads": 0}, {"repeats": 0}, {"repeats": 1.5}])
 def test_latency_checks_its_numbers(argument: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match=f"expected {next(iter(argument))} as a whole number above 0"):
+    with pytest.raises(
+        ConfigError, match=f"expected {next(iter(argument))} as a whole number above 0"
+    ):
         latency(nn.Linear(1, 1), torch.zeros(1, 1), 1.0, **argument)
 
 
@@ -259,7 +306,11 @@ def test_generation_step_is_a_frame_or_the_whole_example() -> None:
     assert frame.seconds == 0.1 and note.seconds == 0.5 == example_seconds(_Stepping(1))
     model = _Stepping(1)
     card = cost(model, model.step_input(), 0.1, model.step)
-    assert card.macs_per_second == 6 * 10 and card.read_bytes == 4 * (3 + 8) and card.written_bytes == 8
+    assert (
+        card.macs_per_second == 6 * 10
+        and card.read_bytes == 4 * (3 + 8)
+        and card.written_bytes == 8
+    )
     assert card.peak_bytes == 4 * 8 + 4 * 3 + 4 * 2
     whole = _Whole(1)
     assert generation_step(whole).forward is whole and generation_step(whole).seconds == 0.5

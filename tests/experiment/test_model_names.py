@@ -28,7 +28,9 @@ def hydra():
 
 
 def _preset(name: str) -> dict[str, Any]:
-    return OmegaConf.to_container(compose("train", overrides=[f"model={name}"]).model, resolve=True)
+    return OmegaConf.to_container(
+        compose("train", overrides=[f"model={name}"]).model, resolve=True
+    )
 
 
 def test_every_preset_with_a_size_in_its_name_is_known_and_has_that_size(hydra: None) -> None:

@@ -32,7 +32,9 @@ def test_a_later_process_goes_on(tmp_path: Path) -> None:
     assert [json.loads(line)["key"] for line in again.path.read_text().splitlines()] == ["a", "b"]
 
 
-def test_a_failed_write_leaves_the_rows_of_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_rows_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import os
 
     results = Results(tmp_path / "r.jsonl")
@@ -45,13 +47,22 @@ def test_a_failed_write_leaves_the_rows_of_before(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match="disk full"):
         results.put({"key": "b", "kind": "k"})
-    assert results.path.read_bytes() == before and [entry.name for entry in tmp_path.iterdir()] == ["r.jsonl"]
+    assert results.path.read_bytes() == before and [
+        entry.name for entry in tmp_path.iterdir()
+    ] == ["r.jsonl"]
 
 
 def test_what_json_cannot_hold_becomes_null() -> None:
-    assert clean({"a": math.nan, 1: [math.inf, (1, 2.5)], "c": {"d": -math.inf}}) == {"a": None, "1": [None, [1, 2.5]], "c": {"d": None}}
+    assert clean({"a": math.nan, 1: [math.inf, (1, 2.5)], "c": {"d": -math.inf}}) == {
+        "a": None,
+        "1": [None, [1, 2.5]],
+        "c": {"d": None},
+    }
 
 
 def test_tables_have_the_same_bytes_again(tmp_path: Path) -> None:
-    made = [write_csv(tmp_path / name, ("a", "b"), [(1, 0.5), ("x,y", None)]).read_bytes() for name in ("1.csv", "2.csv")]
+    made = [
+        write_csv(tmp_path / name, ("a", "b"), [(1, 0.5), ("x,y", None)]).read_bytes()
+        for name in ("1.csv", "2.csv")
+    ]
     assert made[0] == made[1] == b'a,b\n1,0.5\n"x,y",\n'

@@ -12,7 +12,19 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import MyNet, completed, config, in_child, open_run, rows, signal_at_write, start, status, step, whole_pipeline
+from tiny_runs import (
+    MyNet,
+    completed,
+    config,
+    in_child,
+    open_run,
+    rows,
+    signal_at_write,
+    start,
+    status,
+    step,
+    whole_pipeline,
+)
 
 from audioprune import checkpoint, files, interrupts
 from audioprune.errors import CheckpointError, ConfigError, DataError, DivergedError, OutputError
@@ -78,7 +90,10 @@ def test_steps_run_in_their_order_once(tmp_path: Path) -> None:
 def test_a_failed_step_is_not_completed(tmp_path: Path) -> None:
     plain, log = config({}, tmp_path / "c"), []
     with pytest.raises(ConfigError, match="on purpose"):
-        execute(open_run(tmp_path / "r", plain), {"a": Note(log), "b": Note(log, fail=True), "c": Note(log)})
+        execute(
+            open_run(tmp_path / "r", plain),
+            {"a": Note(log), "b": Note(log, fail=True), "c": Note(log)},
+        )
     again = open_run(tmp_path / "r", plain)
     assert again.completed == {"a"}
     execute(again, {"a": Note(log), "b": Note(log), "c": Note(log)})
@@ -88,7 +103,11 @@ def test_a_failed_step_is_not_completed(tmp_path: Path) -> None:
 def test_state_comes_back_bit_for_bit(straight: Path) -> None:
     plain = config(whole_pipeline(), straight.parent / "cache")
     one, two = open_run(straight, plain), open_run(straight, plain)
-    assert one.completed == completed(straight) >= {"train", "compress", "quantize", "compressed", "compress/0/prune"}
+    assert (
+        one.completed
+        == completed(straight)
+        >= {"train", "compress", "quantize", "compressed", "compress/0/prune"}
+    )
     assert one.mask is not None and one.codebooks is not None
     for name, value in one.model.state_dict().items():
         assert torch.equal(value, two.model.state_dict()[name])
@@ -98,17 +117,29 @@ def test_state_comes_back_bit_for_bit(straight: Path) -> None:
 
 def test_what_a_run_leaves(straight: Path) -> None:
     left = {str(path.relative_to(straight)) for path in straight.rglob("*") if path.is_file()}
-    assert {"results.jsonl", "model.apz", "uncompressed.safetensors", "run.json", "env.json", "status.json", "quantization.csv"} <= left
+    assert {
+        "results.jsonl",
+        "model.apz",
+        "uncompressed.safetensors",
+        "run.json",
+        "env.json",
+        "status.json",
+        "quantization.csv",
+    } <= left
     assert {"sensitivity-1.csv", "audio/white_0dB/3_0_clean.flac"} <= left
     assert not [path for path in left if ".tmp" in path or path == ".lock"]
     assert status(straight)["status"] == "finished"
     keys = [row["key"] for row in rows(straight)]
     assert len(keys) == len(set(keys))
     described = json.loads((straight / "run.json").read_text())
-    assert described["scale"] == "toy; 12 tiny items; width 6" and described["data"] == {"items": 12}
+    assert described["scale"] == "toy; 12 tiny items; width 6" and described["data"] == {
+        "items": 12
+    }
 
 
-def test_a_finished_run_is_cached_and_force_starts_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_run_is_cached_and_force_starts_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = config({"train": step("Train")}, tmp_path / "c")
     assert start(tmp_path / "r", plain) == "finished"
     before = rows(tmp_path / "r")
@@ -121,7 +152,9 @@ def test_a_finished_run_is_cached_and_force_starts_over(tmp_path: Path, monkeypa
     assert not (tmp_path / "r" / "stray.csv").exists() and rows(tmp_path / "r") == before
 
 
-def test_force_never_empties_a_folder_of_other_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_force_never_empties_a_folder_of_other_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     precious = tmp_path / "r" / "thesis.txt"
     precious.parent.mkdir()
     precious.write_text("years of work")
@@ -136,15 +169,23 @@ def test_force_never_empties_a_folder_of_other_files(tmp_path: Path, monkeypatch
 
 
 def test_the_folder_of_another_configuration_is_refused(straight: Path) -> None:
-    plain = config(whole_pipeline(), straight.parent / "cache", seed=4, scoring={"metrics": ["stoi"]})
-    with pytest.raises(OutputError, match=r"belongs to configuration .* \(differs in scoring, seed\)"):
+    plain = config(
+        whole_pipeline(), straight.parent / "cache", seed=4, scoring={"metrics": ["stoi"]}
+    )
+    with pytest.raises(
+        OutputError, match=r"belongs to configuration .* \(differs in scoring, seed\)"
+    ):
         start(straight, plain)
     assert status(straight)["status"] == "finished"
 
 
 def test_changed_data_are_refused(tmp_path: Path) -> None:
     (tmp_path / "v").write_text("one")
-    plain = config({"train": step("Train"), "bad": step("Evaluate", variant="x")}, tmp_path / "c", data={"file": str(tmp_path / "v")})
+    plain = config(
+        {"train": step("Train"), "bad": step("Evaluate", variant="x")},
+        tmp_path / "c",
+        data={"file": str(tmp_path / "v")},
+    )
     with pytest.raises(ConfigError):
         start(tmp_path / "r", plain)
     (tmp_path / "v").write_text("two")
@@ -162,11 +203,15 @@ def test_a_folder_in_use_is_refused_and_its_status_kept(tmp_path: Path) -> None:
     assert status(tmp_path / "r") == {"status": "interrupted"}
 
 
-def test_failures_are_written_to_the_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failures_are_written_to_the_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = config({"train": step("Train")}, tmp_path / "c", training={"learning_rate": 1e30})
     with pytest.raises(DivergedError):
         start(tmp_path / "a", plain)
-    assert status(tmp_path / "a")["status"] == "failed" and status(tmp_path / "a")["exit_code"] == 6
+    assert (
+        status(tmp_path / "a")["status"] == "failed" and status(tmp_path / "a")["exit_code"] == 6
+    )
 
     def full(*_: Any) -> None:
         raise OutputError("disk full writing x")
@@ -204,7 +249,12 @@ def test_a_hostile_state_file_runs_nothing(tmp_path: Path) -> None:
     plain, canary = config({"train": step("Train")}, tmp_path / "c"), tmp_path / "canary"
     run = open_run(tmp_path / "r", plain)
     tensors = {f"model/{name}": value for name, value in run.model.state_dict().items()}
-    meta = {"findings": {}, "states": {}, "completed": [], "model_config": {"_target_": "os.system", "command": f"touch {canary}"}}
+    meta = {
+        "findings": {},
+        "states": {},
+        "completed": [],
+        "model_config": {"_target_": "os.system", "command": f"touch {canary}"},
+    }
     checkpoint.write(tmp_path / "r" / "state.safetensors", tensors, meta)
     with pytest.raises(CheckpointError, match="os.system"):
         start(tmp_path / "r", plain)
@@ -212,10 +262,17 @@ def test_a_hostile_state_file_runs_nothing(tmp_path: Path) -> None:
 
 
 def _checkpoint(straight: Path, name: str) -> dict[str, Any]:
-    return config({"score": step("Evaluate", variant="file")}, straight.parent / "cache", checkpoint=str(straight / name), verb="eval")
+    return config(
+        {"score": step("Evaluate", variant="file")},
+        straight.parent / "cache",
+        checkpoint=str(straight / name),
+        verb="eval",
+    )
 
 
-def test_a_run_from_a_checkpoint_takes_model_mask_and_task_from_the_file(straight: Path, tmp_path: Path) -> None:
+def test_a_run_from_a_checkpoint_takes_model_mask_and_task_from_the_file(
+    straight: Path, tmp_path: Path
+) -> None:
     plain = _checkpoint(straight, "model.apz")
     plain["task"] |= {"target": "magnitude"}
     run = open_run(tmp_path / "r", plain)
@@ -226,20 +283,34 @@ def test_a_run_from_a_checkpoint_takes_model_mask_and_task_from_the_file(straigh
 
 def test_the_task_of_the_file_is_written_again(straight: Path, tmp_path: Path) -> None:
     plain = _checkpoint(straight, "uncompressed.safetensors") | {"verb": "quantize"}
-    steps = {"quantize": step("Quantize", levels=4), "done": step("Evaluate", variant="c", file="m.apz")}
+    steps = {
+        "quantize": step("Quantize", levels=4),
+        "done": step("Evaluate", variant="c", file="m.apz"),
+    }
     plain["pipeline"] = {"name": "q", "steps": steps}
     plain["task"] |= {"target": "magnitude"}
     start(tmp_path / "r", plain)
-    assert load_model_file(tmp_path / "r" / "m.apz").task_config == config({}, tmp_path)["task"] | {"sample_rate": 16000}
+    assert load_model_file(tmp_path / "r" / "m.apz").task_config == config({}, tmp_path)[
+        "task"
+    ] | {"sample_rate": 16000}
 
 
 def test_another_model_beside_a_checkpoint_is_refused(straight: Path, tmp_path: Path) -> None:
     plain = _checkpoint(straight, "model.apz")
     plain["model"] |= {"width": 9}
-    with pytest.raises(CheckpointError, match=r"is for FDNN\(.*width=6.*asks for FDNN\(.*width=9.*leave model.width=9 away"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"is for FDNN\(.*width=6.*asks for FDNN\(.*width=9.*leave model.width=9 away",
+    ):
         start(tmp_path / "a", plain, ("model.width=9",))
     plain = _checkpoint(straight, "model.apz")
-    plain["model"] = {"name": "lstm", "_target_": "audioprune.models.lstm.LSTM", "bins": 17, "width": 4, "depth": 1}
+    plain["model"] = {
+        "name": "lstm",
+        "_target_": "audioprune.models.lstm.LSTM",
+        "bins": 17,
+        "width": 4,
+        "depth": 1,
+    }
     with pytest.raises(CheckpointError, match="leave experiment=p2/lstm away"):
         start(tmp_path / "c", plain, ("experiment=p2/lstm",))
 
@@ -248,7 +319,9 @@ def test_a_plain_state_dict_of_a_users_model_is_compressed(tmp_path: Path) -> No
     torch.manual_seed(1)
     torch.save(MyNet().state_dict(), tmp_path / "weights.pt")
     mine = {"name": "mynet", "_target_": "tiny_runs.MyNet"}
-    plain = config(whole_pipeline(1), tmp_path / "c", model=mine, checkpoint=str(tmp_path / "weights.pt"))
+    plain = config(
+        whole_pipeline(1), tmp_path / "c", model=mine, checkpoint=str(tmp_path / "weights.pt")
+    )
     assert start(tmp_path / "r", plain) == "finished"
     kinds = {row["key"] for row in rows(tmp_path / "r")}
     assert "train" not in kinds and {"compress/0/prune", "compressed/size"} <= kinds
@@ -270,7 +343,9 @@ def _resumed(folder: Path, plain: dict[str, Any], monkeypatch: pytest.MonkeyPatc
         patch.setattr(run_module.Run, "finish", finish)
         ended = start(folder, plain)
     assert not before & set(done) and len(done) == len(set(done))
-    assert ended == "cached" or not [path for path in folder.rglob("*") if ".tmp." in path.name or path.name == ".lock"]
+    assert ended == "cached" or not [
+        path for path in folder.rglob("*") if ".tmp." in path.name or path.name == ".lock"
+    ]
 
 
 def _writes(plain: dict[str, Any], folder: Path) -> int:
@@ -289,11 +364,21 @@ def _writes(plain: dict[str, Any], folder: Path) -> int:
     return count[0]
 
 
-def _killed_and_resumed(straight: Path, tmp_path: Path, moments: list[tuple[int, bool]], monkeypatch: pytest.MonkeyPatch) -> None:
+def _killed_and_resumed(
+    straight: Path,
+    tmp_path: Path,
+    moments: list[tuple[int, bool]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for count, after in moments:
         plain = config(whole_pipeline(), straight.parent / "cache")
         folder = tmp_path / f"r{count}{after}"
-        code = in_child(lambda plain=plain, folder=folder, at=count, late=after: (signal_at_write(at, after=late), start(folder, plain)))
+        code = in_child(
+            lambda plain=plain, folder=folder, at=count, late=after: (
+                signal_at_write(at, after=late),
+                start(folder, plain),
+            )
+        )
         assert code == -signal.SIGKILL, (count, after)
         _resumed(folder, plain, monkeypatch)
         assert rows(folder) == rows(straight), (count, after)
@@ -301,37 +386,66 @@ def _killed_and_resumed(straight: Path, tmp_path: Path, moments: list[tuple[int,
             assert (folder / name).read_bytes() == (straight / name).read_bytes(), name
 
 
-def test_kill_9_at_some_writes_changes_nothing(straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kill_9_at_some_writes_changes_nothing(
+    straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     count = _writes(config(whole_pipeline(), straight.parent / "cache"), tmp_path / "count")
     pick = random.Random(0)
-    moments = [(pick.randint(1 + part * count // 6, (part + 1) * count // 6), bool(part % 2)) for part in range(6)]
+    moments = [
+        (pick.randint(1 + part * count // 6, (part + 1) * count // 6), bool(part % 2))
+        for part in range(6)
+    ]
     _killed_and_resumed(straight, tmp_path, moments, monkeypatch)
 
 
 @pytest.mark.slow
-def test_kill_9_at_every_write_changes_nothing(straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kill_9_at_every_write_changes_nothing(
+    straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     count = _writes(config(whole_pipeline(), straight.parent / "cache"), tmp_path / "count")
-    _killed_and_resumed(straight, tmp_path, [(at, late) for at in range(1, count + 1) for late in (False, True)], monkeypatch)
+    _killed_and_resumed(
+        straight,
+        tmp_path,
+        [(at, late) for at in range(1, count + 1) for late in (False, True)],
+        monkeypatch,
+    )
 
 
-@pytest.mark.parametrize(("number", "at"), [(signal.SIGINT, 12), (signal.SIGTERM, 30), (signal.SIGTERM, 45)])
+@pytest.mark.parametrize(
+    ("number", "at"), [(signal.SIGINT, 12), (signal.SIGTERM, 30), (signal.SIGTERM, 45)]
+)
 def test_a_polite_stop_saves_and_resumes(
-    straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, at: int
+    straight: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    at: int,
 ) -> None:
     plain = config(whole_pipeline(), straight.parent / "cache")
     assert in_child(lambda: (signal_at_write(at, number), start(tmp_path / "r", plain))) == 130
-    assert status(tmp_path / "r")["status"] == "interrupted" and not (tmp_path / "r" / ".lock").exists()
+    assert (
+        status(tmp_path / "r")["status"] == "interrupted"
+        and not (tmp_path / "r" / ".lock").exists()
+    )
     _resumed(tmp_path / "r", plain, monkeypatch)
     assert rows(tmp_path / "r") == rows(straight)
 
 
-def test_a_stop_within_the_last_pass_still_finishes_that_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_within_the_last_pass_still_finishes_that_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The rule that ends the repetition speaks in its last pass; fine-tuning and scoring of that pass must not get lost."""
     plain = config(whole_pipeline(), tmp_path / "c")
     start(tmp_path / "a", plain)
-    removed = {int(row["key"].split("/")[1]): row["removed_share"] for row in rows(tmp_path / "a") if row["kind"] == "iteration"}
+    removed = {
+        int(row["key"].split("/")[1]): row["removed_share"]
+        for row in rows(tmp_path / "a")
+        if row["kind"] == "iteration"
+    }
     last = max(removed)
-    assert last > 0 and 0 < removed[last] < 0.1, "the test needs a rule that speaks after the first pass, softly"
+    assert last > 0 and 0 < removed[last] < 0.1, (
+        "the test needs a rule that speaks after the first pass, softly"
+    )
     true_finish = run_module.Run.finish
 
     def finish(self: run_module.Run, path: str, changed: bool) -> None:

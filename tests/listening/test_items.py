@@ -39,15 +39,22 @@ def test_a_recording_comes_once_whatever_its_conditions() -> None:
 
 
 def test_patterns_choose_conditions() -> None:
-    assert {item.condition for item in choose_items(corpus(), 4, 0, ANY, ["*_5dB"])} == {"hiss_5dB"}
-    with pytest.raises(ConfigError, match="expected conditions that match one of hiss_0dB, hiss_5dB, got rain"):
+    assert {item.condition for item in choose_items(corpus(), 4, 0, ANY, ["*_5dB"])} == {
+        "hiss_5dB"
+    }
+    with pytest.raises(
+        ConfigError, match="expected conditions that match one of hiss_0dB, hiss_5dB, got rain"
+    ):
         choose_items(corpus(), 4, 0, ANY, ["rain"])
 
 
 def test_lengths_are_kept() -> None:
     mixed = Corpus({"long": Items(["a"], 2, seconds=2.0), "short": Items(["b"], 5)})
     assert {item.condition for item in choose_items(mixed, 2, 0, (1.0, 3.0))} == {"long"}
-    with pytest.raises(DataError, match=r"expected 1 test items of 3 to 10 s, found 0 of \d \(lengths 0.50 to 2.00 s\)"):
+    with pytest.raises(
+        DataError,
+        match=r"expected 1 test items of 3 to 10 s, found 0 of \d \(lengths 0.50 to 2.00 s\)",
+    ):
         choose_items(mixed, 1, 0)
 
 
@@ -65,7 +72,12 @@ def test_other_corpora_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("identity", "speaker"),
-    [("000004_p232_001", "p232"), ("000000_speaker027_003", "speaker027"), ("000001_1089-134686-0001", "1089"), ("recording", "")],
+    [
+        ("000004_p232_001", "p232"),
+        ("000000_speaker027_003", "speaker027"),
+        ("000001_1089-134686-0001", "1089"),
+        ("recording", ""),
+    ],
 )
 def test_speaker_of_an_id(identity: str, speaker: str) -> None:
     assert speaker_of(identity) == speaker

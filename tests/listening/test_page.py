@@ -14,12 +14,17 @@ from audioprune.listening.page import build_page
 
 RNG = np.random.default_rng(0)
 CONDITIONS = ("reference", "noisy", "SystemOne", "anchor35", "anchor70")
-TRIALS = {trial: {name: RNG.integers(-3000, 3000, 2400).astype(np.int16) for name in CONDITIONS} for trial in ("t-1", "t-2")}
+TRIALS = {
+    trial: {name: RNG.integers(-3000, 3000, 2400).astype(np.int16) for name in CONDITIONS}
+    for trial in ("t-1", "t-2")
+}
 PAGE = build_page("mytest", "Title & <more>", TRIALS, 5)
 
 
 def _plan(page: str = PAGE) -> dict:
-    return json.loads(re.search(r'<script type="application/json" id="plan">(.*?)</script>', page, re.S)[1])
+    return json.loads(
+        re.search(r'<script type="application/json" id="plan">(.*?)</script>', page, re.S)[1]
+    )
 
 
 def _name(key: str) -> str:
@@ -64,7 +69,19 @@ def test_title_is_escaped_and_page_repeats() -> None:
 
 def test_every_control_has_a_name_for_those_who_cannot_see_it() -> None:
     for tag in re.findall(r"<(?:button|input|textarea)\b[^>]*>", PAGE):
-        labelled = "aria-label=" in tag or tag.startswith("<button") or 'id="listener"' in tag or 'type="radio"' in tag
+        labelled = (
+            "aria-label=" in tag
+            or tag.startswith("<button")
+            or 'id="listener"' in tag
+            or 'type="radio"' in tag
+        )
         assert labelled, tag
-    for role in ('role="status"', 'role="alert"', 'aria-keyshortcuts="N"', 'lang="en"', "prefers-color-scheme: dark", ":focus-visible"):
+    for role in (
+        'role="status"',
+        'role="alert"',
+        'aria-keyshortcuts="N"',
+        'lang="en"',
+        "prefers-color-scheme: dark",
+        ":focus-visible",
+    ):
         assert role in PAGE

@@ -18,7 +18,14 @@ from audioprune.listening.ratings import read_ratings
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 CONDITIONS = ("reference", "noisy", "A", "anchor35")
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-sync",
+)
 
 
 @pytest.fixture
@@ -30,7 +37,9 @@ def browser(tmp_path: Path) -> Iterator[Any]:
     options.binary_location = CHROMIUM
     for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=900,900"):
         options.add_argument(flag)
-    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path / "downloads")})
+    options.add_experimental_option(
+        "prefs", {"download.default_directory": str(tmp_path / "downloads")}
+    )
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     yield driver
@@ -49,8 +58,13 @@ def _wait(what: Callable[[], Any], seconds: float = 10.0) -> Any:
 
 def test_a_session_by_keyboard(browser: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    trials = {trial: {name: rng.integers(-900, 900, 14400).astype(np.int16) for name in CONDITIONS} for trial in ("t-1", "t-2")}
-    (tmp_path / "test.html").write_text(build_page("mytest", "A test", trials, 0), encoding="utf-8")
+    trials = {
+        trial: {name: rng.integers(-900, 900, 14400).astype(np.int16) for name in CONDITIONS}
+        for trial in ("t-1", "t-2")
+    }
+    (tmp_path / "test.html").write_text(
+        build_page("mytest", "A test", trials, 0), encoding="utf-8"
+    )
 
     def text(name: str) -> str:
         return browser.find_element("id", name).text
@@ -80,17 +94,33 @@ def test_a_session_by_keyboard(browser: Any, tmp_path: Path) -> None:
         if trial == 1:
             browser.refresh()  # a reload loses nothing
             ready("Trial 1 of 2")
-            assert [each.text for each in browser.find_elements("tag name", "output")] == ["51 fair", "52 fair", "53 fair", "54 fair"]
+            assert [each.text for each in browser.find_elements("tag name", "output")] == [
+                "51 fair",
+                "52 fair",
+                "53 fair",
+                "54 fair",
+            ]
             browser.find_element("tag name", "body").send_keys("r")
         press("n")
     kept = json.loads(browser.execute_script("return Object.values(localStorage)[0]"))
-    assert sorted(sorted(each["scores"].values()) for each in kept["trials"].values()) == [[51, 52, 53, 54], [52, 53, 54, 55]]
+    assert sorted(sorted(each["scores"].values()) for each in kept["trials"].values()) == [
+        [51, 52, 53, 54],
+        [52, 53, 54, 55],
+    ]
     _wait(lambda: text("progress") == "All trials done")
     press("\ue007")
     saved = _wait(lambda: list((tmp_path / "downloads").glob("mytest-ann-*.csv")))
     sheet = read_ratings(saved)
-    assert not sheet.damaged and {rating.test for rating in sheet.ratings} == {"mytest"} and len(sheet.ratings) == 8
+    assert (
+        not sheet.damaged
+        and {rating.test for rating in sheet.ratings} == {"mytest"}
+        and len(sheet.ratings) == 8
+    )
     for name, each in kept["trials"].items():
         own = {rating.condition: rating.score for rating in sheet.ratings if rating.item == name}
-        assert own == {condition: each["scores"][str(place)] for place, condition in enumerate(CONDITIONS)}
-    assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "ERROR")] == []
+        assert own == {
+            condition: each["scores"][str(place)] for place, condition in enumerate(CONDITIONS)
+        }
+    assert [
+        entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "ERROR")
+    ] == []

@@ -19,17 +19,33 @@ def _write(path: Path, text: str) -> Path:
 
 
 def test_columns_are_found_by_name(tmp_path: Path) -> None:
-    path = _write(tmp_path / "a.csv", "rating_score,age,trial_id,session_uuid,rating_stimulus,session_test_id\n77,30,i1,u1,DCAE,t\n")
+    path = _write(
+        tmp_path / "a.csv",
+        "rating_score,age,trial_id,session_uuid,rating_stimulus,session_test_id\n77,30,i1,u1,DCAE,t\n",
+    )
     assert read_ratings([path]).ratings == [Rating("t", "u1", "i1", "DCAE", 77.0)]
 
 
 def test_quotes_byte_order_mark_and_windows_lines(tmp_path: Path) -> None:
-    text = "\ufeff" + HEADER.replace("\n", "\r\n") + 't,"a, ""b""",u1,i1,coded,50.5,1000,"said\nmore"\r\n'
-    assert read_ratings([_write(tmp_path / "a.csv", text)]).ratings == [Rating("t", "u1", "i1", "coded", 50.5)]
+    text = (
+        "\ufeff"
+        + HEADER.replace("\n", "\r\n")
+        + 't,"a, ""b""",u1,i1,coded,50.5,1000,"said\nmore"\r\n'
+    )
+    assert read_ratings([_write(tmp_path / "a.csv", text)]).ratings == [
+        Rating("t", "u1", "i1", "coded", 50.5)
+    ]
 
 
 def test_damaged_rows_are_named(tmp_path: Path) -> None:
-    rows = ["t,a,u1,i1,A,50,1,", "t,a,u1,i1,,50,1,", "t,a,u1,,A,50,1,", "t,a,u1,i1,B,abc,1,", "t,a,u1,i1,C,100.5,1,", "t,a,u1,i1,D,,1,"]
+    rows = [
+        "t,a,u1,i1,A,50,1,",
+        "t,a,u1,i1,,50,1,",
+        "t,a,u1,,A,50,1,",
+        "t,a,u1,i1,B,abc,1,",
+        "t,a,u1,i1,C,100.5,1,",
+        "t,a,u1,i1,D,,1,",
+    ]
     rows += ["t,a,u1,i1,E,nan,1,", "t,a,u1,i1,F,5,1,x,y", "t,a,u1,i1,G"]
     sheet = read_ratings([_write(tmp_path / "a.csv", HEADER + "\n".join(rows) + "\n")])
     assert [rating.condition for rating in sheet.ratings] == ["A"]
@@ -47,22 +63,36 @@ def test_damaged_rows_are_named(tmp_path: Path) -> None:
 
 def test_repeated_rows_count_once(tmp_path: Path) -> None:
     first = _write(tmp_path / "a.csv", HEADER + "t,a,u1,i1,A,50,1,\n")
-    joined = _write(tmp_path / "b.csv", HEADER + "t,a,u1,i1,A,50,1,\n" + HEADER + "t,a,u1,i1,A,60,1,\nt,b,u2,i1,A,60,1,\n")
+    joined = _write(
+        tmp_path / "b.csv",
+        HEADER + "t,a,u1,i1,A,50,1,\n" + HEADER + "t,a,u1,i1,A,60,1,\nt,b,u2,i1,A,60,1,\n",
+    )
     sheet = read_ratings([first, joined])
-    assert [(rating.listener, rating.score) for rating in sheet.ratings] == [("u1", 50.0), ("u2", 60.0)]
+    assert [(rating.listener, rating.score) for rating in sheet.ratings] == [
+        ("u1", 50.0),
+        ("u2", 60.0),
+    ]
     assert sheet.repeated == 1
-    assert sheet.damaged == ["b.csv:4: another score (60) for the same listener, trial and condition as a.csv:2 (50)"]
+    assert sheet.damaged == [
+        "b.csv:4: another score (60) for the same listener, trial and condition as a.csv:2 (50)"
+    ]
 
 
 def test_questionnaire_tells_sessions_apart_without_uuid(tmp_path: Path) -> None:
-    path = _write(tmp_path / "a.csv", "email,age,trial_id,rating_stimulus,rating_score\na@b,3,i1,A,1\nc@d,3,i1,A,2\n")
+    path = _write(
+        tmp_path / "a.csv",
+        "email,age,trial_id,rating_stimulus,rating_score\na@b,3,i1,A,1\nc@d,3,i1,A,2\n",
+    )
     assert [rating.listener for rating in read_ratings([path]).ratings] == ["a@b 3", "c@d 3"]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a;b;c\n1;2;3\n", "expected the columns trial_id, rating_stimulus, rating_score, found a, b, c"),
+        (
+            "a;b;c\n1;2;3\n",
+            "expected the columns trial_id, rating_stimulus, rating_score, found a, b, c",
+        ),
         ("", "found nothing"),
         (HEADER, "expected ratings, found no good row"),
         (HEADER + "t,a,u1,i1,A,x,1,\n", "first: a.csv:2: expected a score"),

@@ -10,7 +10,9 @@ CONDITIONS = ["reference", "coded", "DCAE", "anchor35", "anchor70"]
 
 
 def _configuration() -> dict:
-    return configuration("t1", 'A "test": with, signs', {"a": CONDITIONS, "b": CONDITIONS}, "Listen: well")
+    return configuration(
+        "t1", 'A "test": with, signs', {"a": CONDITIONS, "b": CONDITIONS}, "Listen: well"
+    )
 
 
 def test_yaml_reads_back_equal() -> None:
@@ -19,18 +21,34 @@ def test_yaml_reads_back_equal() -> None:
 
 def test_pages_and_paths() -> None:
     config = _configuration()
-    assert (config["testId"], config["bufferSize"], config["remoteService"]) == ("t1", 2048, "service/write.php")
+    assert (config["testId"], config["bufferSize"], config["remoteService"]) == (
+        "t1",
+        2048,
+        "service/write.php",
+    )
     generic, volume, trials, finish = config["pages"]
-    assert [generic["type"], volume["type"], finish["type"]] == ["generic", "volume", "finish"] and finish["writeResults"] is True
+    assert [generic["type"], volume["type"], finish["type"]] == [
+        "generic",
+        "volume",
+        "finish",
+    ] and finish["writeResults"] is True
     assert trials[0] == "random" and [page["id"] for page in trials[1:]] == ["a", "b"]
     page = trials[1]
-    assert page["reference"] == "configs/resources/t1/audio/a/reference.wav" and page["strict"] is True
+    assert (
+        page["reference"] == "configs/resources/t1/audio/a/reference.wav"
+        and page["strict"] is True
+    )
     assert page["createAnchor35"] is False and page["createAnchor70"] is False
-    assert page["stimuli"] == {name: f"configs/resources/t1/audio/a/{name}.wav" for name in CONDITIONS[1:]}
+    assert page["stimuli"] == {
+        name: f"configs/resources/t1/audio/a/{name}.wav" for name in CONDITIONS[1:]
+    }
 
 
 def test_dialect_is_what_a_small_parser_reads() -> None:
     text = to_yaml(_configuration())
-    assert "- -" not in text and "    -\n      - \"random\"\n      - type: \"mushra\"\n" in text
+    assert "- -" not in text and '    -\n      - "random"\n      - type: "mushra"\n' in text
     values = [line.partition(": ")[2] for line in text.splitlines() if ": " in line]
-    assert all(value in ("true", "false") or value[0] == '"' or value.replace(".", "").isdigit() for value in values)
+    assert all(
+        value in ("true", "false") or value[0] == '"' or value.replace(".", "").isdigit()
+        for value in values
+    )

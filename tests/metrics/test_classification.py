@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from audioprune.errors import DataError
-from audioprune.metrics.classification import accuracy, accuracy_macro, class_accuracies, confusion_matrix
+from audioprune.metrics.classification import (
+    accuracy,
+    accuracy_macro,
+    class_accuracies,
+    confusion_matrix,
+)
 
 LABELS = [0, 0, 0, 0, 0, 0, 1, 1, 2]
 PREDICTIONS = [0, 0, 0, 0, 1, 2, 1, 0, 1]
@@ -33,7 +38,11 @@ def test_a_class_without_items_is_left_out_of_the_mean() -> None:
 
 def test_no_items_have_no_accuracy() -> None:
     counts = confusion_matrix([], [], 3)
-    assert accuracy(counts) is None and accuracy_macro(counts) is None and class_accuracies(counts) == [None] * 3
+    assert (
+        accuracy(counts) is None
+        and accuracy_macro(counts) is None
+        and class_accuracies(counts) == [None] * 3
+    )
 
 
 def test_confusion_agrees_with_counting() -> None:
@@ -50,10 +59,23 @@ def test_confusion_agrees_with_counting() -> None:
 @pytest.mark.parametrize(
     ("labels", "predictions", "message"),
     [
-        ([0, 1], [0], "expected one prediction for each label, got shapes (1,) and (2,); score all items"),
-        ([[0]], [[0]], "expected one prediction for each label, got shapes (1, 1) and (1, 1); score all items"),
+        (
+            [0, 1],
+            [0],
+            "expected one prediction for each label, got shapes (1,) and (2,); score all items",
+        ),
+        (
+            [[0]],
+            [[0]],
+            "expected one prediction for each label, got shapes (1, 1) and (1, 1); score all "
+            "items",
+        ),
         ([0, 3], [0, 0], "expected labels from 0 to 2, got 0 to 3; set the number of classes"),
-        ([1, 2], [2, 3], "expected predictions from 0 to 2, got 2 to 3; set the number of classes"),
+        (
+            [1, 2],
+            [2, 3],
+            "expected predictions from 0 to 2, got 2 to 3; set the number of classes",
+        ),
         ([0], [-1], "expected predictions from 0 to 2, got -1 to -1; set the number of classes"),
     ],
 )

@@ -25,12 +25,17 @@ def _talk(seed, seconds=0.8):
     rng = np.random.default_rng(seed)
     t = np.arange(int(seconds * RATE)) / RATE
     voice = sum(np.sin(2 * np.pi * 130 * k * t + rng.uniform(0, 6)) / k for k in range(1, 15))
-    return 0.1 * voice * np.clip(np.sin(2 * np.pi * 3 * t) + 0.5, 0, 1) + 1e-3 * rng.standard_normal(len(t))
+    return 0.1 * voice * np.clip(
+        np.sin(2 * np.pi * 3 * t) + 0.5, 0, 1
+    ) + 1e-3 * rng.standard_normal(len(t))
 
 
 def _items(count=3):
     rng = np.random.default_rng(9)
-    return [(f"clip{i}", _talk(i), _talk(i) + 0.03 * rng.standard_normal(int(0.8 * RATE))) for i in range(count)]
+    return [
+        (f"clip{i}", _talk(i), _talk(i) + 0.03 * rng.standard_normal(int(0.8 * RATE)))
+        for i in range(count)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -157,19 +162,28 @@ def test_failed_items_have_reasons_and_lower_the_count(tmp_path, here):
 
 def test_missing_library_is_a_reason_and_is_not_cached(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pesq", None)
-    monkeypatch.setattr(pool, "version", lambda name: (_ for _ in ()).throw(pool.PackageNotFoundError(name)))
+    monkeypatch.setattr(
+        pool, "version", lambda name: (_ for _ in ()).throw(pool.PackageNotFoundError(name))
+    )
     with Scorer(["pesq_raw_nb"], RATE, workers=2, cache_dir=tmp_path) as scorer:
         (result,) = scorer.score(_items(1))
         assert scorer._pool is None
-    assert result.values == {"pesq_raw_nb": None} and result.reasons == {"pesq_raw_nb": "pesq is not installed"}
+    assert result.values == {"pesq_raw_nb": None} and result.reasons == {
+        "pesq_raw_nb": "pesq is not installed"
+    }
     assert not (tmp_path / pool.CACHE_FILE).exists()
 
 
 def test_summary_by_hand():
-    results = [ItemScores(str(i), {"a": v, "b": None}, {"b": "why"}) for i, v in enumerate([1.0, 2.0, 6.0])]
+    results = [
+        ItemScores(str(i), {"a": v, "b": None}, {"b": "why"})
+        for i, v in enumerate([1.0, 2.0, 6.0])
+    ]
     summary = summarise(results)
     assert summary.mean == {"a": 3.0, "b": None} and summary.n_valid == {"a": 3, "b": 0}
-    assert summary.std["a"] == pytest.approx(np.std([1, 2, 6], ddof=1)) and summary.std["b"] is None
+    assert (
+        summary.std["a"] == pytest.approx(np.std([1, 2, 6], ddof=1)) and summary.std["b"] is None
+    )
     assert summary.failures[0] == pool.Failure("0", "b", "why")
     with pytest.raises(DataError, match="at least one scored recording"):
         summarise([])
@@ -181,7 +195,10 @@ def test_dead_process_is_reported_and_replaced(number):
         scorer.score(_items(1))
         for worker in scorer._pool.workers:
             os.kill(worker.process.pid, number)
-        with pytest.raises(AudiopruneError, match=rf"a scoring process ended at 'clip0' \({number.name}.*fewer workers"):
+        with pytest.raises(
+            AudiopruneError,
+            match=rf"a scoring process ended at 'clip0' \({number.name}.*fewer workers",
+        ):
             scorer.score(_items())
         assert scorer._pool is None
         assert scorer.score(_items(1))[0].values["stoi"] > 0
@@ -203,9 +220,16 @@ def test_interrupt_ends_all_processes(tmp_path):
         "scorer = Scorer(['stoi', 'pesq_nb'], 16000, workers=2)\n"
         "scorer.score(items())\n"
     )
-    # A shell that runs the tests in the background lets its children ignore interrupts; a program that is started anew does not.
+    # A shell that runs the tests in the background lets its children ignore interrupts; a program
+    # that is started anew does not.
     listens = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    program = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listens)
+    program = subprocess.Popen(
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=listens,
+    )
     try:
         pids = [int(pid) for pid in program.stdout.readline().split()]
         assert len(pids) == 2
@@ -241,9 +265,18 @@ def test_workers_are_started_with_one_thread_and_the_rest_of_the_environment(mon
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setattr(pool.subprocess, "Popen", Popen)
     pool._Worker()
-    assert asked["env"] == {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    assert asked["env"] == {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+    }
     assert asked["env"]["KEPT"] == "yes" and asked["start_new_session"] is True
-    assert asked["stdin"] == asked["stdout"] == subprocess.PIPE and asked["command"][:3] == [sys.executable, "-P", "-c"]
+    assert asked["stdin"] == asked["stdout"] == subprocess.PIPE and asked["command"][:3] == [
+        sys.executable,
+        "-P",
+        "-c",
+    ]
 
 
 def test_progress_counts_every_recording_of_a_known_number(monkeypatch):
@@ -261,8 +294,14 @@ def test_refusals_say_what_was_got():
     for rate, workers in ((0, 1), (-1, 0), (RATE, -1)):
         with pytest.raises(ConfigError) as caught:
             Scorer(["l1"], rate, workers)
-        assert str(caught.value) == f"expected a positive sample_rate and workers >= 0, got {rate} and {workers}; correct them"
+        assert (
+            str(caught.value)
+            == f"expected a positive sample_rate and workers >= 0, got {rate} and {workers}; "
+            f"correct them"
+        )
     with pytest.raises(DataError) as caught:
         summarise([])
-    assert str(caught.value) == "expected at least one scored recording, got none; check the test set"
+    assert (
+        str(caught.value) == "expected at least one scored recording, got none; check the test set"
+    )
     assert Scorer(["l1"], 1, 0).workers == 0

@@ -117,14 +117,23 @@ def test_magnitudes_and_powers_have_a_floor():
     for size in S.MR_STFT_SIZES:
         magnitude = STFT(size, size // 4, "hann").analysis(torch.tensor(x)).abs()
         floor = (1e-10 * size) ** 0.5
-        expected += float((magnitude - floor).norm() / magnitude.norm() + (magnitude / floor).log().mean()) / 3
+        expected += (
+            float((magnitude - floor).norm() / magnitude.norm() + (magnitude / floor).log().mean())
+            / 3
+        )
         told.append(float(magnitude.min()) > floor)
     assert all(told)
     assert S.multi_resolution_stft_distance(x, 0 * x) == pytest.approx(expected, rel=1e-9)
     power = STFT(512, 128, "hann").analysis(torch.tensor(x)).abs().square()
     decibels = 10 * torch.log10(power / (1e-10 * 512))
-    assert S.log_spectral_distance(x, 0 * x) == pytest.approx(float(decibels.square().mean(-1).sqrt().mean()), rel=1e-9)
-    assert S.log_spectral_distance(0 * x, 0 * x) == S.multi_resolution_stft_distance(0 * x, 0 * x) == 0
+    assert S.log_spectral_distance(x, 0 * x) == pytest.approx(
+        float(decibels.square().mean(-1).sqrt().mean()), rel=1e-9
+    )
+    assert (
+        S.log_spectral_distance(0 * x, 0 * x)
+        == S.multi_resolution_stft_distance(0 * x, 0 * x)
+        == 0
+    )
 
 
 def test_bands_begin_with_their_first_edge_and_end_before_the_last():
@@ -138,15 +147,26 @@ def test_bands_begin_with_their_first_edge_and_end_before_the_last():
         ((30, 63), slice(1, 3)),
     ):
         expected = float(squared[..., bins].mean(-1).sqrt().mean())
-        assert S.log_spectral_distance(x, y, 512, RATE, band_hz) == pytest.approx(expected, rel=1e-9)
-    for band_hz, told in (((8001, 9000), "8001 to 9000"), ((-40, 100), "-40 to 100"), ((100, 100), "100 to 100")):
+        assert S.log_spectral_distance(x, y, 512, RATE, band_hz) == pytest.approx(
+            expected, rel=1e-9
+        )
+    for band_hz, told in (
+        ((8001, 9000), "8001 to 9000"),
+        ((-40, 100), "-40 to 100"),
+        ((100, 100), "100 to 100"),
+    ):
         with pytest.raises(ConfigError) as caught:
             S.log_spectral_distance(x, y, 512, RATE, band_hz)
-        assert str(caught.value) == f"expected a band with a bin below 8000 Hz, got {told} Hz; widen it"
+        assert (
+            str(caught.value)
+            == f"expected a band with a bin below 8000 Hz, got {told} Hz; widen it"
+        )
     for rate in (None, 0, -1):
         with pytest.raises(ConfigError) as caught:
             S.log_spectral_distance(x, y, 512, rate, (0, 4000))
-        assert str(caught.value) == f"expected a sample rate with band_hz, got {rate}; give it in Hz"
+        assert (
+            str(caught.value) == f"expected a sample rate with band_hz, got {rate}; give it in Hz"
+        )
 
 
 def test_refusals_say_what_was_got():
@@ -154,14 +174,22 @@ def test_refusals_say_what_was_got():
     cases = (
         (
             lambda: S.l1_distance(x, x[1:]),
-            "expected two signals (..., T) of one kind and shape, got ndarray (100,) and ndarray (99,); cut or pad one of them",
+            "expected two signals (..., T) of one kind and shape, got ndarray (100,) and "
+            "ndarray (99,); cut or pad one of them",
         ),
         (
             lambda: S.l1_distance(x[:0], x[:0]),
-            "expected two signals (..., T) of one kind and shape, got ndarray (0,) and ndarray (0,); cut or pad one of them",
+            "expected two signals (..., T) of one kind and shape, got ndarray (0,) and ndarray "
+            "(0,); cut or pad one of them",
         ),
-        (lambda: S.log_spectral_distance(x, x, 511), "expected an even n_fft of at least 2, got 511; use for instance 512"),
-        (lambda: S.log_spectral_distance(x, x, 0), "expected an even n_fft of at least 2, got 0; use for instance 512"),
+        (
+            lambda: S.log_spectral_distance(x, x, 511),
+            "expected an even n_fft of at least 2, got 511; use for instance 512",
+        ),
+        (
+            lambda: S.log_spectral_distance(x, x, 0),
+            "expected an even n_fft of at least 2, got 0; use for instance 512",
+        ),
         (
             lambda: S.multi_resolution_stft_distance(x, x, ()),
             "expected at least one window size, got none; use for instance 512, 1024, 2048",

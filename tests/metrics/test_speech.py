@@ -121,21 +121,36 @@ def test_whatever_a_library_raises_is_a_reason(monkeypatch, pair):
 def test_si_sdr_closed_form():
     t = np.arange(1600) / RATE
     reference, other = np.sin(2 * np.pi * 100 * t), np.sin(2 * np.pi * 200 * t)
-    assert speech.si_sdr(reference, 3 * reference + 0.3 * other, RATE) == pytest.approx(20, abs=1e-9)
-    assert speech.si_sdr(reference, -7 * (reference + 0.1 * other) + 5, RATE) == pytest.approx(20, abs=1e-9)
-    assert speech.si_sdr(reference, reference + 1e-10 * other, RATE) == pytest.approx(200, abs=1e-3)
-    with pytest.raises(MetricError, match="^the estimate is the reference up to a factor, its SI-SDR is infinite$"):
+    assert speech.si_sdr(reference, 3 * reference + 0.3 * other, RATE) == pytest.approx(
+        20, abs=1e-9
+    )
+    assert speech.si_sdr(reference, -7 * (reference + 0.1 * other) + 5, RATE) == pytest.approx(
+        20, abs=1e-9
+    )
+    assert speech.si_sdr(reference, reference + 1e-10 * other, RATE) == pytest.approx(
+        200, abs=1e-3
+    )
+    with pytest.raises(
+        MetricError, match="^the estimate is the reference up to a factor, its SI-SDR is infinite$"
+    ):
         speech.si_sdr(reference, 2 * reference, RATE)
 
 
 def test_si_sdr_of_what_has_no_part_of_the_reference():
     impulse = np.array([1.0, -1.0, 0.0, 0.0])
     pairs = [(impulse, impulse[::-1].copy())]
-    for constant in (np.full(4, 0.25), np.full(3, 0.1), np.full(7, 0.1)):  # 0.1 without its mean is a rounding error, not 0
+    for constant in (
+        np.full(4, 0.25),
+        np.full(3, 0.1),
+        np.full(7, 0.1),
+    ):  # 0.1 without its mean is a rounding error, not 0
         rising = 1e4 + np.arange(len(constant)) ** 2 / 7
         pairs += [(rising, constant), (constant, rising)]
     for reference, estimate in pairs:
-        with pytest.raises(MetricError, match="^the estimate has no part of the reference, its SI-SDR is minus infinity$"):
+        with pytest.raises(
+            MetricError,
+            match="^the estimate has no part of the reference, its SI-SDR is minus infinity$",
+        ):
             speech.si_sdr(reference, estimate, RATE)
 
 
@@ -144,7 +159,10 @@ def test_si_sdr_of_what_has_no_part_of_the_reference():
     ("spoil", "reason"),
     [
         (lambda r, e: (r, np.where(np.arange(len(e)) == 7, np.nan, e)), "the estimate holds NaN"),
-        (lambda r, e: (np.where(np.arange(len(r)) == 7, np.inf, r), e), "the reference holds NaN or infinite"),
+        (
+            lambda r, e: (np.where(np.arange(len(r)) == 7, np.inf, r), e),
+            "the reference holds NaN or infinite",
+        ),
         (lambda r, e: (r, 0 * e), "the estimate is silent"),
         (lambda r, e: (r, 1e-6 * e), "the estimate is silent"),
         (lambda r, e: (0 * r, e), "the reference is silent"),
@@ -182,21 +200,40 @@ def test_nan_trap_of_stoi(pair):
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("pesq_wb", 1.0832337), ("pesq_nb", 1.6072082), ("pesq_raw_nb", 1.9686), ("stoi", 0.6739178), ("estoi", 0.3904500)],
+    [
+        ("pesq_wb", 1.0832337),
+        ("pesq_nb", 1.6072082),
+        ("pesq_raw_nb", 1.9686),
+        ("stoi", 0.6739178),
+        ("estoi", 0.3904500),
+    ],
 )
 def test_reference_recordings(name, expected, shared_data):
     folder = shared_data / "metric_refs"
     reference, rate = soundfile.read(folder / "speech.wav")
     estimate, _ = soundfile.read(folder / "speech_bab_0dB.wav")
-    assert SPEECH_METRICS[name](reference, estimate, rate) == pytest.approx(expected, abs=1e-4 if name == "pesq_raw_nb" else 1e-6)
+    assert SPEECH_METRICS[name](reference, estimate, rate) == pytest.approx(
+        expected, abs=1e-4 if name == "pesq_raw_nb" else 1e-6
+    )
 
 
 def test_checks_say_what_was_got():
     x = talk(0.1)
     cases = (
-        ((x[None], x, RATE), "expected two signals (T,), got shapes (1, 1600) and (1600,); score one channel at a time"),
-        ((x, x[None], RATE), "expected two signals (T,), got shapes (1600,) and (1, 1600); score one channel at a time"),
-        ((x, x[:-1], RATE), "expected equal lengths, got 1600 and 1599 samples; cut or pad one of them"),
+        (
+            (x[None], x, RATE),
+            "expected two signals (T,), got shapes (1, 1600) and (1600,); score one channel at "
+            "a time",
+        ),
+        (
+            (x, x[None], RATE),
+            "expected two signals (T,), got shapes (1600,) and (1, 1600); score one channel at "
+            "a time",
+        ),
+        (
+            (x, x[:-1], RATE),
+            "expected equal lengths, got 1600 and 1599 samples; cut or pad one of them",
+        ),
         ((x, x, 0), "expected a positive sample rate, got 0; give it in Hz"),
         ((x, x, RATE, 0.2), "expected at least 0.2 s, got 0.1 s"),
         ((x[:0], x[:0], RATE), "expected at least 0 s, got 0 s"),
@@ -211,14 +248,31 @@ def test_checks_say_what_was_got():
             speech.checked_pair(*arguments)
         assert str(caught.value) == message
     found = speech.checked_pair(np.float32([1, 2]), [0, 0], 1, 2.0, silent_estimate=True)
-    assert [each.dtype for each in found] == [np.float64] * 2 and [each.tolist() for each in found] == [[1, 2], [0, 0]]
+    assert [each.dtype for each in found] == [np.float64] * 2 and [
+        each.tolist() for each in found
+    ] == [[1, 2], [0, 0]]
     assert speech.checked_pair([2e-6], [2e-6], 1)[1].tolist() == [2e-6]
 
 
 def test_rates_that_are_refused():
-    assert speech.rate_refusal("pesq_wb", 15999) == "wide-band PESQ needs 16000 Hz or more, got 15999 Hz; use pesq_nb"
+    assert (
+        speech.rate_refusal("pesq_wb", 15999)
+        == "wide-band PESQ needs 16000 Hz or more, got 15999 Hz; use pesq_nb"
+    )
     for metric in ("pesq_nb", "pesq_raw_nb"):
         told = speech.rate_refusal(metric, 11025)
-        assert told == "PESQ needs 8000 or 16000 Hz, got 11025 Hz; resample both signals to 8000 Hz"
-        assert speech.rate_refusal(metric, 8000) == speech.rate_refusal(metric, 16000) == speech.rate_refusal(metric, 44100) == ""
-    assert speech.rate_refusal("pesq_wb", 16000) == speech.rate_refusal("stoi", 4000) == speech.rate_refusal("none", 1) == ""
+        assert (
+            told == "PESQ needs 8000 or 16000 Hz, got 11025 Hz; resample both signals to 8000 Hz"
+        )
+        assert (
+            speech.rate_refusal(metric, 8000)
+            == speech.rate_refusal(metric, 16000)
+            == speech.rate_refusal(metric, 44100)
+            == ""
+        )
+    assert (
+        speech.rate_refusal("pesq_wb", 16000)
+        == speech.rate_refusal("stoi", 4000)
+        == speech.rate_refusal("none", 1)
+        == ""
+    )

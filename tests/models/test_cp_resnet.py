@@ -23,7 +23,11 @@ def test_published_fields_sizes_and_units(rho, expected):
     with torch.device("meta"):
         model = CPResNet(rho=rho)
     assert (model.receptive_field(), sum(p.numel() for p in model.parameters())) == expected
-    filters = sum(p.shape[0] for name, p in model.named_parameters() if p.dim() == 4 and not name.startswith("head"))
+    filters = sum(
+        p.shape[0]
+        for name, p in model.named_parameters()
+        if p.dim() == 4 and not name.startswith("head")
+    )
     assert filters == 8064
     assert sum(each.size for each in model.unit_sets()) == 4480
 
@@ -46,14 +50,21 @@ def test_one_place_of_the_score_map_sees_its_receptive_field(rho):
         assert int(places[-1] - places[0]) + 1 == len(places) == PUBLISHED[rho][0]
 
 
-@pytest.mark.parametrize(("width", "size", "gmacs"), [(128, 3_566_612, 8.414), (32, 228_116, 0.559), (8, 15_572, 0.043), (4, 4340, 0.0136)])
+@pytest.mark.parametrize(
+    ("width", "size", "gmacs"),
+    [(128, 3_566_612, 8.414), (32, 228_116, 0.559), (8, 15_572, 0.043), (4, 4340, 0.0136)],
+)
 def test_sizes_and_operations_of_other_widths(width, size, gmacs):
     with torch.device("meta"):
         model = CPResNet(rho=5, width=width)
     macs = []
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
-            module.register_forward_hook(lambda conv, inputs, output: macs.append(conv.weight.numel() * output[0, 0].numel()))
+            module.register_forward_hook(
+                lambda conv, inputs, output: macs.append(
+                    conv.weight.numel() * output[0, 0].numel()
+                )
+            )
     model(model.example_input())
     assert sum(p.numel() for p in model.parameters()) == size
     assert sum(macs) / 1e9 == pytest.approx(gmacs, rel=0.01)
@@ -65,7 +76,9 @@ def test_shapes_of_ten_seconds():
         model = CPResNet()
     shapes = []
     for part in (model.stem, *model.blocks, model.head):
-        part.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(output.shape[1:])))
+        part.register_forward_hook(
+            lambda module, inputs, output: shapes.append(tuple(output.shape[1:]))
+        )
     assert model(model.example_input()).shape == (1, 10)
     assert shapes[0] == (128, 127, 215) and shapes[4] == (128, 31, 53)
     assert shapes[5:] == [(256, 15, 26)] * 4 + [(512, 15, 26)] * 4 + [(10, 15, 26)]
@@ -94,7 +107,10 @@ def test_the_first_stream_owns_the_stem_and_all_that_adds_to_it():
     filters = [part.tensor for part in stream.slices if part.role == "out"]
     assert filters == ["stem.conv.weight", *[f"blocks.{i}.branch.1.conv.weight" for i in range(4)]]
     readers = [part.tensor for part in stream.slices if part.role == "in"]
-    assert readers == [*[f"blocks.{i}.branch.0.conv.weight" for i in range(5)], "blocks.4.shortcut.conv.weight"]
+    assert readers == [
+        *[f"blocks.{i}.branch.0.conv.weight" for i in range(5)],
+        "blocks.4.shortcut.conv.weight",
+    ]
 
 
 def test_fixup_starts_with_the_published_zeros():
@@ -102,13 +118,18 @@ def test_fixup_starts_with_the_published_zeros():
     weights = {name: p for name, p in model.named_parameters() if p.dim() == 4}
     zero = {name: int((p.flatten(1) == 0).all(1).sum()) for name, p in weights.items()}
     assert (sum(zero.values()), sum(p.shape[0] for p in weights.values())) == (3594, 8074)
-    assert {name for name, count in zero.items() if count} == {"head.conv.weight", *[f"blocks.{i}.branch.1.conv.weight" for i in range(12)]}
+    assert {name for name, count in zero.items() if count} == {
+        "head.conv.weight",
+        *[f"blocks.{i}.branch.1.conv.weight" for i in range(12)],
+    }
     assert all(zero[name] in (0, len(p)) for name, p in weights.items())
     for i, block in enumerate(model.blocks):
         first = block.branch[0].conv
         spread = (2 / (first.kernel_size[0] ** 2 * first.out_channels) / 12) ** 0.5
         assert float(first.weight.detach().std()) == pytest.approx(spread, rel=0.05), i
-    assert float(model.blocks[4].shortcut.conv.weight.detach().std()) == pytest.approx((2 / 256) ** 0.5, rel=0.05)
+    assert float(model.blocks[4].shortcut.conv.weight.detach().std()) == pytest.approx(
+        (2 / 256) ** 0.5, rel=0.05
+    )
     assert float(model.stem.conv.weight.detach().std()) == pytest.approx((2 / 50) ** 0.5, rel=0.05)
 
 
@@ -123,7 +144,9 @@ def test_he_leaves_no_zero():
     assert all(p.all() for p in CPResNet(width=4, init="he").parameters() if p.dim() == 4)
 
 
-@pytest.mark.parametrize("wrong", [{"rho": -1}, {"rho": 22}, {"rho": 5.0}, {"rho": None}, {"width": 1025}, {"mels": 16}])
+@pytest.mark.parametrize(
+    "wrong", [{"rho": -1}, {"rho": 22}, {"rho": 5.0}, {"rho": None}, {"width": 1025}, {"mels": 16}]
+)
 def test_wrong_arguments_are_refused(wrong):
     with pytest.raises(ConfigError, match=f"expected {next(iter(wrong))}"):
         CPResNet(**wrong)

@@ -31,7 +31,9 @@ def _sizes(**arguments: object) -> tuple[int, int]:
     with torch.device("meta"):
         model = DCAE(**arguments)
     weights = dict(model.named_parameters())
-    return sum(weights[name].numel() for name in prunable(model)), sum(value.numel() for value in weights.values())
+    return sum(weights[name].numel() for name in prunable(model)), sum(
+        value.numel() for value in weights.values()
+    )
 
 
 def _small(**arguments: object) -> DCAE:
@@ -71,10 +73,18 @@ def test_one_layer_less_is_eleven_percent_less() -> None:
 def test_weights_have_the_names_and_shapes_of_the_schedule() -> None:
     with torch.device("meta"):
         model = DCAE()
-    names = [f"enc_blocks.{i}.conv.weight" for i in range(11)] + [f"dec_blocks.{i}.deconv.weight" for i in range(11)]
-    weights = {name: tuple(value.shape) for name, value in model.named_parameters() if name in prunable(model)}
+    names = [f"enc_blocks.{i}.conv.weight" for i in range(11)] + [
+        f"dec_blocks.{i}.deconv.weight" for i in range(11)
+    ]
+    weights = {
+        name: tuple(value.shape)
+        for name, value in model.named_parameters()
+        if name in prunable(model)
+    }
     assert weights == {name: (*shape, 31) for name, shape in zip(names, LAYERS, strict=True)}
-    chosen = [f"enc_blocks.{i}.conv.weight" for i in (7, 8, 9)] + [f"dec_blocks.{i}.deconv.weight" for i in range(5)]
+    chosen = [f"enc_blocks.{i}.conv.weight" for i in (7, 8, 9)] + [
+        f"dec_blocks.{i}.deconv.weight" for i in range(5)
+    ]
     share = sum(dict(model.named_parameters())[name].numel() for name in chosen) / _sizes()[0]
     assert share == pytest.approx(0.8904, abs=5e-5)
 
@@ -84,9 +94,15 @@ def test_multiplications_of_a_frame() -> None:
         model = DCAE()
         x, uses = model.example_input(), []
         for block in model.enc_blocks:
-            block.conv.register_forward_hook(lambda layer, inputs, output: uses.append(layer.weight.numel() * output.shape[2]))
+            block.conv.register_forward_hook(
+                lambda layer, inputs, output: uses.append(layer.weight.numel() * output.shape[2])
+            )
         for block in model.dec_blocks:
-            block.deconv.register_forward_hook(lambda layer, inputs, output: uses.append(layer.weight.numel() * inputs[0].shape[2]))
+            block.deconv.register_forward_hook(
+                lambda layer, inputs, output: uses.append(
+                    layer.weight.numel() * inputs[0].shape[2]
+                )
+            )
         model(x)
     assert sum(uses) == pytest.approx(1.79e9, rel=2e-3) and len(uses) == 22
     small = DCAE(width=1 / 16)
@@ -99,18 +115,22 @@ def test_initialisation() -> None:
     torch.manual_seed(0)
     model = DCAE(width=0.5)
     conv, deconv = model.enc_blocks[8].conv, model.dec_blocks[2].deconv
-    assert float(conv.weight.detach().std()) == pytest.approx(0.02, rel=0.02) and not conv.bias.any()
-    bound = (deconv.weight.shape[1] * 31) ** -0.5  # the library counts fan-in on the second axis
-    assert float(deconv.weight.detach().abs().max()) <= bound and float(deconv.weight.detach().std()) == pytest.approx(
-        bound / 3**0.5, rel=0.02
+    assert (
+        float(conv.weight.detach().std()) == pytest.approx(0.02, rel=0.02) and not conv.bias.any()
     )
+    bound = (deconv.weight.shape[1] * 31) ** -0.5  # the library counts fan-in on the second axis
+    assert float(deconv.weight.detach().abs().max()) <= bound and float(
+        deconv.weight.detach().std()
+    ) == pytest.approx(bound / 3**0.5, rel=0.02)
     slopes = [module.weight for module in model.modules() if isinstance(module, nn.PReLU)]
     assert len(slopes) == 21 and not any(slope.any() for slope in slopes)
     assert all((alpha == 1).all() for alpha in model.alphas) and len(model.alphas) == 10
 
 
 @pytest.mark.parametrize(("init", "alive"), [("segan", False), ("kaiming", True)])
-def test_a_narrow_model_hears_its_noise_only_if_its_weights_are_drawn_for_its_width(init: str, alive: bool) -> None:
+def test_a_narrow_model_hears_its_noise_only_if_its_weights_are_drawn_for_its_width(
+    init: str, alive: bool
+) -> None:
     torch.manual_seed(0)
     model = DCAE(width=0.125, init=init).eval()
     x = model.example_input()
@@ -129,10 +149,15 @@ def test_kaiming_keeps_the_variance() -> None:
     model = DCAE(width=0.5, init="kaiming", z=False)
     x = torch.randn(1, 256, 64)
     middle = model.enc_blocks[9].linear(x[:, :128])
-    assert float(middle.detach().square().mean()) == pytest.approx(2.0, rel=0.1)  # ReLU will halve it
+    assert float(middle.detach().square().mean()) == pytest.approx(
+        2.0, rel=0.1
+    )  # ReLU will halve it
     longer = model.dec_blocks[1].deconv(torch.cat((x, x), 1)[:, :512])[..., 16:-16]
     assert float(longer.detach().square().mean()) == pytest.approx(2.0, rel=0.1)
-    last = [DCAE(width=0.5, init="kaiming", residual=residual).dec_blocks[-1].deconv.weight for residual in (False, True)]
+    last = [
+        DCAE(width=0.5, init="kaiming", residual=residual).dec_blocks[-1].deconv.weight
+        for residual in (False, True)
+    ]
     assert float(last[1].detach().std() / last[0].detach().std()) == pytest.approx(0.1, rel=0.2)
 
 
@@ -156,17 +181,23 @@ def test_equals_the_written_out_network() -> None:
     model = _small(channels=(6, 4)).eval()
     x, z = _frame(), torch.randn(2, 4, 16)
     first, second = model.enc_blocks
-    a = nn.functional.conv1d(nn.functional.pad(x, (1, 2), mode="reflect"), first.conv.weight, first.conv.bias, 2)
+    a = nn.functional.conv1d(
+        nn.functional.pad(x, (1, 2), mode="reflect"), first.conv.weight, first.conv.bias, 2
+    )
     c = nn.functional.conv1d(
         nn.functional.pad(torch.where(a > 0, a, first.act.weight[:, None] * a), (1, 2), mode="reflect"),
         second.conv.weight, second.conv.bias, 2,
     )  # fmt: skip
     c = torch.where(c > 0, c, second.act.weight[:, None] * c)
     inner, outer = model.dec_blocks
-    d = nn.functional.conv_transpose1d(torch.cat((z, c), 1), inner.deconv.weight, inner.deconv.bias, 2, 1)[..., :-1]
+    d = nn.functional.conv_transpose1d(
+        torch.cat((z, c), 1), inner.deconv.weight, inner.deconv.bias, 2, 1
+    )[..., :-1]
     d = torch.where(d > 0, d, inner.act.weight[:, None] * d)
     joined = torch.cat((d, model.alphas[0][:, None] * a), 1)
-    y = nn.functional.conv_transpose1d(joined, outer.deconv.weight, outer.deconv.bias, 2, 1)[..., :-1].tanh()
+    y = nn.functional.conv_transpose1d(joined, outer.deconv.weight, outer.deconv.bias, 2, 1)[
+        ..., :-1
+    ].tanh()
     torch.testing.assert_close(model(x, z), y)
     torch.testing.assert_close(_residual_twin(model)(x, z), x + y)
 
@@ -182,7 +213,9 @@ def test_noise_decides_the_output() -> None:
     x, z = _frame(), torch.randn(2, 4, 8)
     assert torch.equal(model(x, z), model(x, z)) and not torch.equal(model(x, z), model(x, z + 1))
     assert torch.equal(model(x, z[:1]), model(x, z[:1].expand(2, -1, -1)))
-    with pytest.raises(ConfigError, match=r"expected z of shape \(2 or 1, 4, 8\), got \(2, 4, 9\)"):
+    with pytest.raises(
+        ConfigError, match=r"expected z of shape \(2 or 1, 4, 8\), got \(2, 4, 9\)"
+    ):
         model(x, torch.randn(2, 4, 9))
 
 
@@ -212,7 +245,13 @@ def test_without_noise_nothing_is_random() -> None:
 
 
 def test_masked_equals_trimmed() -> None:
-    for arguments in ({}, {"residual": True}, {"z": False}, {"bias": False, "output": "linear"}, {"channels": (6,)}):
+    for arguments in (
+        {},
+        {"residual": True},
+        {"z": False},
+        {"bias": False, "output": "linear"},
+        {"channels": (6,)},
+    ):
         model = _small(**arguments)
         check_unit_sets(model, model.unit_sets())
         assert verify_units(model, model.unit_sets(), _frame()) <= 1e-5
@@ -226,7 +265,11 @@ def test_units_own_every_channel_but_the_signals_own() -> None:
             owned[part.tensor, part.dim] |= set(part.index.flatten().tolist())
     for name, tensor in tensors_of(model).items():
         for dim in range(min(2, tensor.dim())):
-            ends = {("enc_blocks.0.conv.weight", 1), ("dec_blocks.2.deconv.weight", 1), ("dec_blocks.2.deconv.bias", 0)}
+            ends = {
+                ("enc_blocks.0.conv.weight", 1),
+                ("dec_blocks.2.deconv.weight", 1),
+                ("dec_blocks.2.deconv.bias", 0),
+            }
             assert (name, dim) in ends or owned[name, dim] == set(range(tensor.shape[dim])), name
 
 
@@ -234,12 +277,15 @@ def test_a_trimmed_model_hears_the_same_noise_and_comes_back_from_a_file(tmp_pat
     model = _small().eval()
     sets = model.unit_sets()
     assert [each.name for each in sets if each.name == "z"] == ["z"]
-    keep = {"z": torch.tensor([True, False, False, True]), "enc_blocks.2": torch.tensor([False, True, True, True])}
+    keep = {
+        "z": torch.tensor([True, False, False, True]),
+        "enc_blocks.2": torch.tensor([False, True, True, True]),
+    }
     masked = copy.deepcopy(model)
     zero_units_(masked, sets, keep)
-    assert {name: kept.tolist() for name, kept in dead_units(masked, sets).items() if not kept.all()} == {
-        name: kept.tolist() for name, kept in keep.items()
-    }
+    assert {
+        name: kept.tolist() for name, kept in dead_units(masked, sets).items() if not kept.all()
+    } == {name: kept.tolist() for name, kept in keep.items()}
     trim_(model, sets, keep)
     assert model.z_index.tolist() == [0, 3] and model.dec_blocks[0].deconv.in_channels == 5
     torch.testing.assert_close(model(_frame()), masked(_frame()))
@@ -262,7 +308,11 @@ def test_stages_compose_to_the_forward_pass() -> None:
                 tensor = dict(model.named_parameters())[name]
                 before = tensor.clone()
                 tensor.mul_(0.5)
-                assert oracle.with_tensor(name, float("inf")) == pytest.approx(float(model(_frame()).square().mean()), rel=1e-6) != base
+                assert (
+                    oracle.with_tensor(name, float("inf"))
+                    == pytest.approx(float(model(_frame()).square().mean()), rel=1e-6)
+                    != base
+                )
                 tensor.copy_(before)
 
 
@@ -271,9 +321,14 @@ def test_width_for_inverts_the_size(width: float) -> None:
     assert DCAE.width_for(_sizes(width=width)[1]) == width
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 2047), (1, 2048), (1, 2, 16384), (1, 1, 14336), (1, 1, 17000)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 2047), (1, 2048), (1, 2, 16384), (1, 1, 14336), (1, 1, 17000)]
+)
 def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ConfigError, match="T a multiple of 2048 from 16384 on, got .*; cut frames of 16384 samples"):
+    with pytest.raises(
+        ConfigError,
+        match="T a multiple of 2048 from 16384 on, got .*; cut frames of 16384 samples",
+    ):
         DCAE(width=1 / 16)(torch.zeros(shape))
 
 

@@ -12,7 +12,14 @@ from audioprune.errors import ConfigError, DataError
 from audioprune.experiment.cost import cost
 from audioprune.models.ddsp import DDSP
 
-TINY = {"hidden": 12, "latent": 4, "encoder_width": 6, "partials": 10, "filter_size": 16, "reverb_length": 500}
+TINY = {
+    "hidden": 12,
+    "latent": 4,
+    "encoder_width": 6,
+    "partials": 10,
+    "filter_size": 16,
+    "reverb_length": 500,
+}
 
 
 def _count(module) -> int:
@@ -41,7 +48,11 @@ def test_published_parts():
         decoder = DDSP(latent=128).decoder
     assert _count(decoder.f0_mlp) == _count(decoder.loudness_mlp) == 529_408
     assert _count(decoder.gru) == 2_558_976 and _count(decoder.out_mlp) == 791_040
-    assert [_count(head) for head in (decoder.amplitude, decoder.partials, decoder.noise)] == [513, 51_300, 41_553]
+    assert [_count(head) for head in (decoder.amplitude, decoder.partials, decoder.noise)] == [
+        513,
+        51_300,
+        41_553,
+    ]
 
 
 def test_one_second_of_the_decoder_costs_as_published():
@@ -51,7 +62,9 @@ def test_one_second_of_the_decoder_costs_as_published():
     weights = sum(p.numel() for p in model.decoder.parameters() if p.dim() > 1)
     assert math.isclose(step.macs_per_second, 100 * weights)
     assert round(step.read_bytes / 1e7, 2) == 1.81
-    assert round((step.written_bytes - 4 * 512) / 1e4, 1) == 5.8  # the published count leaves out the state of the GRU
+    assert (
+        round((step.written_bytes - 4 * 512) / 1e4, 1) == 5.8
+    )  # the published count leaves out the state of the GRU
 
 
 def test_macs_equal_the_operator_counter():
@@ -68,7 +81,9 @@ def test_macs_equal_the_operator_counter():
 def test_synthesis_is_counted_apart():
     with torch.device("meta"):
         whole, half = DDSP(), DDSP(partials=50)
-    assert whole.synthesis_flops_per_second() - half.synthesis_flops_per_second() == 16_000 * 50 * 6
+    assert (
+        whole.synthesis_flops_per_second() - half.synthesis_flops_per_second() == 16_000 * 50 * 6
+    )
     assert 2e7 < whole.synthesis_flops_per_second() < 4e7
 
 
@@ -92,7 +107,9 @@ def test_evaluation_draws_nothing_and_treats_items_alone():
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.testing.assert_close(alone, again, rtol=0, atol=0)
     torch.testing.assert_close(alone, together[:1], rtol=0, atol=1e-6)
-    assert not torch.equal(DDSP(**TINY, seed=1)._noise(controls[..., 0]), model._noise(controls[..., 0]))
+    assert not torch.equal(
+        DDSP(**TINY, seed=1)._noise(controls[..., 0]), model._noise(controls[..., 0])
+    )
 
 
 def test_training_draws_from_the_common_generator():
@@ -113,7 +130,9 @@ def test_steps_equal_the_whole_note():
         frame, state = model.step(controls[:, n : n + 1], latent[:, n : n + 1], state)
         frames.append(frame)
     for name in ("amplitude", "partials", "noise"):
-        torch.testing.assert_close(torch.cat([getattr(frame, name) for frame in frames], 1), getattr(whole, name))
+        torch.testing.assert_close(
+            torch.cat([getattr(frame, name) for frame in frames], 1), getattr(whole, name)
+        )
 
 
 def test_the_controls_set_pitch_and_level():
@@ -131,7 +150,10 @@ def test_the_controls_set_pitch_and_level():
 def test_every_parameter_learns():
     model = DDSP(**TINY)
     model(*model.example_input(8)).square().mean().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.abs().max() > 0 for p in model.parameters())
+    assert all(
+        p.grad is not None and p.grad.isfinite().all() and p.grad.abs().max() > 0
+        for p in model.parameters()
+    )
 
 
 def test_silence_without_pitch_is_finite():
@@ -142,7 +164,16 @@ def test_silence_without_pitch_is_finite():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"hidden": 0}, {"depth": 0}, {"latent": -1}, {"encoder_width": 0}, {"partials": 0}, {"filter_size": 1}, {"seed": -1}]
+    "wrong",
+    [
+        {"hidden": 0},
+        {"depth": 0},
+        {"latent": -1},
+        {"encoder_width": 0},
+        {"partials": 0},
+        {"filter_size": 1},
+        {"seed": -1},
+    ],
 )
 def test_wrong_arguments_are_refused(wrong):
     with pytest.raises(ConfigError, match=f"expected {next(iter(wrong))}"):

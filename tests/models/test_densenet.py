@@ -10,7 +10,9 @@ from audioprune.errors import ConfigError
 from audioprune.models.densenet import DenseNet
 
 
-def _counted(classes: int, channels: int, growth: int = 32, depths: tuple[int, ...] = (6, 12, 24, 16)) -> int:
+def _counted(
+    classes: int, channels: int, growth: int = 32, depths: tuple[int, ...] = (6, 12, 24, 16)
+) -> int:
     """Add up filters and two numbers of each normalised channel, layer by layer."""
     size = 2 * growth
     total = 7 * 7 * channels * size + 2 * size
@@ -24,7 +26,9 @@ def _counted(classes: int, channels: int, growth: int = 32, depths: tuple[int, .
     return total + 2 * size + size * classes + classes
 
 
-@pytest.mark.parametrize(("classes", "channels", "size"), [(1000, 3, 7_978_856), (10, 2, 6_960_970), (15, 2, 6_966_095)])
+@pytest.mark.parametrize(
+    ("classes", "channels", "size"), [(1000, 3, 7_978_856), (10, 2, 6_960_970), (15, 2, 6_966_095)]
+)
 def test_size_is_that_of_densenet_121(classes, channels, size):
     with torch.device("meta"):
         model = DenseNet(classes=classes, channels=channels)
@@ -37,7 +41,9 @@ def test_shapes_of_ten_seconds():
         model = DenseNet()
     shapes = []
     for part in (*model.transitions, model.norm):
-        part.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(output.shape[1:])))
+        part.register_forward_hook(
+            lambda module, inputs, output: shapes.append(tuple(output.shape[1:]))
+        )
     assert model(model.example_input()).shape == (1, 10)
     assert shapes == [(128, 32, 54), (256, 16, 27), (512, 8, 13), (1024, 8, 13)]
 
@@ -54,11 +60,26 @@ def test_every_filter_is_a_unit():
 def test_a_channel_owns_the_normalisations_of_all_its_consumers():
     model = DenseNet(width=4, growth=3, depths=(3, 2))
     sets = {each.name: each for each in model.unit_sets()}
-    scales = {part.tensor: part.index.flatten().tolist() for part in sets["blocks.0.1"].slices if part.tensor.endswith("norm.weight")}
+    scales = {
+        part.tensor: part.index.flatten().tolist()
+        for part in sets["blocks.0.1"].slices
+        if part.tensor.endswith("norm.weight")
+    }
     assert scales == {"blocks.0.2.norm.weight": [7, 8, 9], "transitions.0.norm.weight": [7, 8, 9]}
-    readers = {part.tensor: part.index.flatten().tolist() for part in sets["transitions.0"].slices if part.role == "in"}
+    readers = {
+        part.tensor: part.index.flatten().tolist()
+        for part in sets["transitions.0"].slices
+        if part.role == "in"
+    }
     entering = list(range(6))  # half of 4 + 3 * 3 channels
-    assert readers == {name: entering for name in ("blocks.1.0.squeeze.conv.weight", "blocks.1.1.squeeze.conv.weight", "classifier.weight")}
+    assert readers == {
+        name: entering
+        for name in (
+            "blocks.1.0.squeeze.conv.weight",
+            "blocks.1.1.squeeze.conv.weight",
+            "classifier.weight",
+        )
+    }
     last = [part.tensor for part in sets["blocks.1.1"].slices if part.role == "in"]
     assert last == ["classifier.weight"]
 
@@ -80,13 +101,27 @@ def test_one_live_shift_at_any_consumer_keeps_a_channel():
 
 def test_offsets_follow_a_trim():
     model = DenseNet(width=4, growth=3, depths=(3, 2))
-    trim_(model, model.unit_sets(), {"stem": torch.tensor([True, False, False, True]), "blocks.0.0": torch.tensor([False, True, True])})
+    trim_(
+        model,
+        model.unit_sets(),
+        {
+            "stem": torch.tensor([True, False, False, True]),
+            "blocks.0.0": torch.tensor([False, True, True]),
+        },
+    )
     sets = {each.name: each for each in model.unit_sets()}
     positions = {part.tensor: part.index.flatten().tolist() for part in sets["blocks.0.1"].slices}
-    assert positions["transitions.0.norm.bias"] == positions["blocks.0.2.squeeze.conv.weight"] == [4, 5, 6]
+    assert (
+        positions["transitions.0.norm.bias"]
+        == positions["blocks.0.2.squeeze.conv.weight"]
+        == [4, 5, 6]
+    )
 
 
-@pytest.mark.parametrize("wrong", [{"growth": 0}, {"growth": 257}, {"depths": []}, {"depths": (6, 12, 24, 16, 1)}, {"mels": 28}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"growth": 0}, {"growth": 257}, {"depths": []}, {"depths": (6, 12, 24, 16, 1)}, {"mels": 28}],
+)
 def test_wrong_arguments_are_refused(wrong):
     with pytest.raises(ConfigError, match=f"expected {next(iter(wrong))}"):
         DenseNet(**wrong)

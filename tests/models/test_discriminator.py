@@ -26,10 +26,16 @@ def test_layout() -> None:
         model = Discriminator()
     convs = [tuple(block.block.conv.weight.shape) for block in model.blocks]
     assert convs[0] == (16, 2, 31) and convs[-1] == (1024, 512, 31) and len(convs) == 11
-    assert [tuple(m.weight.shape) for m in model.head if isinstance(m, nn.Linear)] == [(256, 8192), (128, 256), (1, 128)]
+    assert [tuple(m.weight.shape) for m in model.head if isinstance(m, nn.Linear)] == [
+        (256, 8192),
+        (128, 256),
+        (1, 128),
+    ]
     assert [m.weight.numel() for m in model.head if isinstance(m, nn.PReLU)] == [256, 128]
     assert sum(isinstance(m, nn.BatchNorm1d) for m in model.modules()) == 11
-    assert float(_small().blocks[1].block.conv.weight.detach().std()) == pytest.approx(0.02, rel=0.2)
+    assert float(_small().blocks[1].block.conv.weight.detach().std()) == pytest.approx(
+        0.02, rel=0.2
+    )
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -39,7 +45,11 @@ def test_judges_each_pair_and_learns(norm: str) -> None:
     answer = model(_pairs())
     assert answer.shape == (3, 1)
     answer.square().sum().backward()
-    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters() if parameter.dim() > 1)
+    assert all(
+        parameter.grad is not None and parameter.grad.abs().sum() > 0
+        for parameter in model.parameters()
+        if parameter.dim() > 1
+    )
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 32), (3, 32), (3, 3, 32)])
@@ -73,11 +83,16 @@ def test_rolls_act_in_training_only_and_follow_the_global_generator() -> None:
 
 
 def test_virtual_normalisation_by_hand() -> None:
-    norm, values = VirtualBatchNorm(2), torch.randn(4, 2, 5, generator=torch.Generator().manual_seed(3))
+    norm, values = (
+        VirtualBatchNorm(2),
+        torch.randn(4, 2, 5, generator=torch.Generator().manual_seed(3)),
+    )
     norm.weight.data, norm.bias.data = torch.tensor([2.0, 1.0]), torch.tensor([0.0, 3.0])
     out = norm(values, 3)
     reference = values[:3].transpose(0, 1).flatten(1)
-    wanted = (values[:3] - reference.mean(1)[:, None]) / (reference.var(1, correction=0)[:, None] + 1e-5).sqrt()
+    wanted = (values[:3] - reference.mean(1)[:, None]) / (
+        reference.var(1, correction=0)[:, None] + 1e-5
+    ).sqrt()
     torch.testing.assert_close(out[:3], wanted * norm.weight[:, None] + norm.bias[:, None])
     mean = 0.25 * values[3].mean(1) + 0.75 * reference.mean(1)
     square = 0.25 * values[3].square().mean(1) + 0.75 * reference.square().mean(1)
@@ -111,7 +126,9 @@ def test_spectral_normalisation_bounds_every_weight() -> None:
         model(_pairs())
     for module in model.modules():
         if isinstance(module, nn.Conv1d | nn.Linear):
-            assert float(torch.linalg.matrix_norm(module.weight.flatten(1), 2)) == pytest.approx(1.0, rel=1e-2)
+            assert float(torch.linalg.matrix_norm(module.weight.flatten(1), 2)) == pytest.approx(
+                1.0, rel=1e-2
+            )
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,12 @@ def test_published_size():
         params = list(FDNN().parameters())
     assert sum(p.numel() for p in params) == 9_054_369
     assert round(sum(p.numel() for p in params) * 4 / 2**20, 2) == 34.54
-    assert [p.numel() for p in params if p.dim() > 1] == [161 * 2048, 2048 * 2048, 2048 * 2048, 161 * 2048]
+    assert [p.numel() for p in params if p.dim() > 1] == [
+        161 * 2048,
+        2048 * 2048,
+        2048 * 2048,
+        161 * 2048,
+    ]
 
 
 @pytest.mark.parametrize(("width", "depth"), [(200, 3), (775, 3), (5, 1), (7, 2)])
@@ -44,8 +49,12 @@ def test_values_equal_the_written_out_network():
     model = FDNN(bins=5, width=8, depth=2)
     x = model.example_input(3)
     first, second, last = model.layers
-    hidden = ((x @ first.weight.T + first.bias).clamp(min=0) @ second.weight.T + second.bias).clamp(min=0)
-    torch.testing.assert_close(model(x), 1 / (1 + torch.exp(-(hidden @ last.weight.T + last.bias))))
+    hidden = (
+        (x @ first.weight.T + first.bias).clamp(min=0) @ second.weight.T + second.bias
+    ).clamp(min=0)
+    torch.testing.assert_close(
+        model(x), 1 / (1 + torch.exp(-(hidden @ last.weight.T + last.bias)))
+    )
 
 
 def test_a_frame_does_not_hear_its_neighbours():
@@ -57,7 +66,9 @@ def test_a_frame_does_not_hear_its_neighbours():
     assert changed.tolist() == [t == 4 for t in range(9)]
 
 
-@pytest.mark.parametrize("wrong", [{"bins": 0}, {"width": 0}, {"width": 2.5}, {"depth": 33}, {"depth": True}])
+@pytest.mark.parametrize(
+    "wrong", [{"bins": 0}, {"width": 0}, {"width": 2.5}, {"depth": 33}, {"depth": True}]
+)
 def test_wrong_arguments_are_refused(wrong):
     with pytest.raises(ConfigError, match=f"expected {next(iter(wrong))}"):
         FDNN(**wrong)

@@ -21,14 +21,31 @@ from audioprune.models.sing import SING
 from audioprune.models.wavenet import WaveNet
 
 MODELS: dict[str, Callable[[], nn.Module]] = {
-    "wavenet": lambda: WaveNet(layers=6, cycles=2, residual=8, gate=6, skip=12, end=10, classes=16),
-    "wavenet-features": lambda: WaveNet(layers=4, cycles=1, residual=7, gate=5, skip=12, end=12, classes=12, conditioning=3),
+    "wavenet": lambda: WaveNet(
+        layers=6, cycles=2, residual=8, gate=6, skip=12, end=10, classes=16
+    ),
+    "wavenet-features": lambda: WaveNet(
+        layers=4, cycles=1, residual=7, gate=5, skip=12, end=12, classes=12, conditioning=3
+    ),
     "sing": lambda: SING(channels=12, dimension=4, kernel_size=64, stride=16, context=5),
-    "ddsp": lambda: DDSP(hidden=8, latent=4, encoder_width=6, partials=10, filter_size=16, reverb_length=500),
-    "ddsp-0": lambda: DDSP(hidden=6, depth=2, latent=0, partials=5, filter_size=8, reverb_length=100),
-    "ddsp-deterministic": lambda: DDSP(hidden=6, depth=1, latent=3, latent_kind="deterministic", encoder_width=4, partials=5),
+    "ddsp": lambda: DDSP(
+        hidden=8, latent=4, encoder_width=6, partials=10, filter_size=16, reverb_length=500
+    ),
+    "ddsp-0": lambda: DDSP(
+        hidden=6, depth=2, latent=0, partials=5, filter_size=8, reverb_length=100
+    ),
+    "ddsp-deterministic": lambda: DDSP(
+        hidden=6, depth=1, latent=3, latent_kind="deterministic", encoder_width=4, partials=5
+    ),
 }
-COUNTS = {"wavenet": 9, "wavenet-features": 7, "sing": 6, "ddsp": 13, "ddsp-0": 7, "ddsp-deterministic": 7}
+COUNTS = {
+    "wavenet": 9,
+    "wavenet-features": 7,
+    "sing": 6,
+    "ddsp": 13,
+    "ddsp-0": 7,
+    "ddsp-deterministic": 7,
+}
 every_model = pytest.mark.parametrize("name", MODELS)
 
 
@@ -48,14 +65,18 @@ def _without(each: UnitSet, unit: int) -> dict[str, Tensor]:
     return {each.name: keep}
 
 
-def _overwrite_(model: nn.Module, each: UnitSet, unit: int, roles: tuple[str, ...], value: float) -> None:
+def _overwrite_(
+    model: nn.Module, each: UnitSet, unit: int, roles: tuple[str, ...], value: float
+) -> None:
     """Set every position of one unit in slices of some roles."""
     tensors = tensors_of(model)
     rest = _without(each, unit)[each.name]
     with torch.no_grad():
         for part in each.slices:
             if part.role in roles:
-                tensors[part.tensor].masked_fill_(~expand(part, rest, tensors[part.tensor].shape), value)
+                tensors[part.tensor].masked_fill_(
+                    ~expand(part, rest, tensors[part.tensor].shape), value
+                )
 
 
 @every_model
@@ -81,7 +102,11 @@ def test_units_are_complete(name):
 @every_model
 def test_layer_normalisation_alone_makes_sets_inexact(name):
     model = _made(name)
-    norms = {f"{key}.weight" for key, module in model.named_modules() if isinstance(module, nn.LayerNorm)}
+    norms = {
+        f"{key}.weight"
+        for key, module in model.named_modules()
+        if isinstance(module, nn.LayerNorm)
+    }
     for each in model.unit_sets():
         assert each.exact == (not norms & {part.tensor for part in each.slices})
 
@@ -125,12 +150,18 @@ def test_freed_parameters_are_those_of_the_slices(name):
                 owned[part.tensor] = owned.get(part.tensor, torch.zeros_like(mine)) | mine
         before = sum(p.numel() for p in model.parameters())
         trim_(model, [each], _without(each, 0))
-        assert before - sum(p.numel() for p in model.parameters()) == sum(int(mask.sum()) for mask in owned.values()), each.name
+        assert before - sum(p.numel() for p in model.parameters()) == sum(
+            int(mask.sum()) for mask in owned.values()
+        ), each.name
 
 
 def _smallest(model: nn.Module) -> nn.Module:
     sets = model.unit_sets()
-    trim_(model, sets, {each.name: torch.arange(each.size) >= each.size - each.min_units for each in sets})
+    trim_(
+        model,
+        sets,
+        {each.name: torch.arange(each.size) >= each.size - each.min_units for each in sets},
+    )
     return model
 
 
@@ -141,7 +172,9 @@ def test_the_smallest_model_runs_and_learns(name):
     model.train()
     found = model(*_example(model))
     found.square().mean().backward()
-    assert found.isfinite().all() and all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    assert found.isfinite().all() and all(
+        p.grad is not None and p.grad.isfinite().all() for p in model.parameters()
+    )
 
 
 @every_model
@@ -194,10 +227,20 @@ def test_a_trimmed_model_can_be_trimmed_again(name):
 def test_every_inner_axis_belongs_to_units(name):
     """Inputs, outputs and the latent stay; every other axis of every weight is owned in full."""
     whole = {
-        "sing": {("encoder.0.weight", 1), ("encoder.6.weight", 0), ("encoder.6.bias", 0), ("decoder.0.weight", 1), ("decoder.6.weight", 1)},
+        "sing": {
+            ("encoder.0.weight", 1),
+            ("encoder.6.weight", 0),
+            ("encoder.6.bias", 0),
+            ("decoder.0.weight", 1),
+            ("decoder.6.weight", 1),
+        },
     }
     for features in ("wavenet", "wavenet-features"):
-        whole[features] = {("first.weight", 1), ("out2.weight", 0), *((f"blocks.{i}.cond.weight", 1) for i in range(4))}
+        whole[features] = {
+            ("first.weight", 1),
+            ("out2.weight", 0),
+            *((f"blocks.{i}.cond.weight", 1) for i in range(4)),
+        }
     model = _made(name)
     owned: dict[tuple[str, int], int] = {}
     for part in itertools.chain.from_iterable(each.slices for each in model.unit_sets()):
@@ -206,13 +249,19 @@ def test_every_inner_axis_belongs_to_units(name):
     for tensor, values in model.named_parameters():
         for dim in range(min(2, values.dim())):
             fixed = (tensor, dim) in whole.get(name, set()) or _is_end(tensor, dim)
-            length = values.shape[dim] - (latent if tensor == "decoder.gru.weight_ih_l0" and dim == 1 else 0)
-            assert owned.get((tensor, dim), 0) == (0 if fixed or values.shape[dim] == 1 else length), (tensor, dim)
+            length = values.shape[dim] - (
+                latent if tensor == "decoder.gru.weight_ih_l0" and dim == 1 else 0
+            )
+            assert owned.get((tensor, dim), 0) == (
+                0 if fixed or values.shape[dim] == 1 else length
+            ), (tensor, dim)
 
 
 def _is_end(tensor: str, dim: int) -> bool:
     """Tell whether an axis is an output of DDSP's heads or encoder."""
-    return dim == 0 and tensor.startswith(("decoder.amplitude", "decoder.partials", "decoder.noise", "encoder.9."))
+    return dim == 0 and tensor.startswith(
+        ("decoder.amplitude", "decoder.partials", "decoder.noise", "encoder.9.")
+    )
 
 
 def test_gates_of_a_recurrent_unit_are_chosen_together():
@@ -223,5 +272,9 @@ def test_gates_of_a_recurrent_unit_are_chosen_together():
     rows = torch.cat([keep.nonzero().flatten() + 8 * gate for gate in range(3)])
     for key in ("weight_ih_l0", "bias_ih_l0", "bias_hh_l0"):
         assert torch.equal(getattr(model.decoder.gru, key), before[f"decoder.gru.{key}"][rows])
-    assert torch.equal(model.decoder.gru.weight_hh_l0, before["decoder.gru.weight_hh_l0"][rows][:, keep])
-    assert torch.equal(model.decoder.out_mlp[0].weight, before["decoder.out_mlp.0.weight"][:, keep])
+    assert torch.equal(
+        model.decoder.gru.weight_hh_l0, before["decoder.gru.weight_hh_l0"][rows][:, keep]
+    )
+    assert torch.equal(
+        model.decoder.out_mlp[0].weight, before["decoder.out_mlp.0.weight"][:, keep]
+    )

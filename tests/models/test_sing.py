@@ -79,7 +79,9 @@ def test_one_second_of_notes_costs_as_published():
     found = cost(model, model.example_input(), model.example_seconds())
     macs = 265 * (64 * 1024 + 2 * 64 * 64 + 64 * 8) + 257 * (9 * 8 * 64 + 2 * 64 * 64 + 64 * 1024)
     assert found.macs_per_second == macs / 4 and not found.uncounted
-    full = 265 * (4096 * 1024 + 2 * 4096**2 + 4096 * 128) + 257 * (9 * 128 * 4096 + 2 * 4096**2 + 4096 * 1024)
+    full = 265 * (4096 * 1024 + 2 * 4096**2 + 4096 * 128) + 257 * (
+        9 * 128 * 4096 + 2 * 4096**2 + 4096 * 1024
+    )
     assert round(2 * full / 4 / 1e10, 2) == 1.05  # the same formula at the published widths
 
 
@@ -88,7 +90,15 @@ def test_windows_are_not_stored():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"channels": 0}, {"stride": 0}, {"kernel_size": 8}, {"dimension": 0}, {"context": 0}, {"rewrite_layers": -1}]
+    "wrong",
+    [
+        {"channels": 0},
+        {"stride": 0},
+        {"kernel_size": 8},
+        {"dimension": 0},
+        {"context": 0},
+        {"rewrite_layers": -1},
+    ],
 )
 def test_wrong_arguments_are_refused(wrong):
     with pytest.raises(ConfigError, match=f"expected {next(iter(wrong))}"):

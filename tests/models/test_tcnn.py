@@ -24,13 +24,29 @@ def test_published_layer_shapes():
         model = TCNN()
     shapes: list[tuple[int, ...]] = []
     for layer in (*model.encoder, *model.blocks, *model.decoder):
-        layer.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(output.shape)))
+        layer.register_forward_hook(
+            lambda module, inputs, output: shapes.append(tuple(output.shape))
+        )
     model(model.example_input(3))
     encoder, blocks, decoder = shapes[:7], shapes[7:25], shapes[25:]
-    assert encoder == [(1, c, 3, s) for c, s in zip((16, 16, 16, 32, 32, 64, 64), (320, 160, 79, 39, 19, 9, 4), strict=True)]
+    assert encoder == [
+        (1, c, 3, s)
+        for c, s in zip((16, 16, 16, 32, 32, 64, 64), (320, 160, 79, 39, 19, 9, 4), strict=True)
+    ]
     assert blocks == [(1, 256, 3)] * 18
-    assert decoder == [(1, c, 3, s) for c, s in zip((64, 32, 32, 16, 16, 16, 1), (9, 19, 39, 79, 160, 320, 320), strict=True)]
-    assert [layer.conv.weight.shape[0] for layer in model.decoder] == [128, 128, 64, 64, 32, 32, 32]
+    assert decoder == [
+        (1, c, 3, s)
+        for c, s in zip((64, 32, 32, 16, 16, 16, 1), (9, 19, 39, 79, 160, 320, 320), strict=True)
+    ]
+    assert [layer.conv.weight.shape[0] for layer in model.decoder] == [
+        128,
+        128,
+        64,
+        64,
+        32,
+        32,
+        32,
+    ]
 
 
 def test_dilations_repeat_three_times():
@@ -85,14 +101,26 @@ def test_dropout_acts_in_training_only():
     torch.testing.assert_close(steady(x), steady(x), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("wrong", [{"width": 0}, {"width": 0.3}, {"width": 5}, {"dropout": 1}, {"dropout": -0.1}, {"dropout": "0.3"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"width": 0},
+        {"width": 0.3},
+        {"width": 5},
+        {"dropout": 1},
+        {"dropout": -0.1},
+        {"dropout": "0.3"},
+    ],
+)
 def test_wrong_arguments_are_refused(wrong):
     with pytest.raises(ConfigError, match=f"expected {next(iter(wrong))}"):
         TCNN(**wrong)
 
 
 @pytest.mark.parametrize(("stride", "padding"), [(1, 2), (1, 0), (2, 1)])
-def test_transposed_convolutions_are_the_same_with_and_without_gradients(stride: int, padding: int):
+def test_transposed_convolutions_are_the_same_with_and_without_gradients(
+    stride: int, padding: int
+):
     layer = TransposedConv(3, 2, (2, 5), (1, stride), (0, padding))
     plain = nn.ConvTranspose2d(3, 2, (2, 5), (1, stride), (0, padding))
     plain.load_state_dict(layer.state_dict())

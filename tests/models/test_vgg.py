@@ -22,7 +22,9 @@ def test_layer_shapes_and_operations():
         model = VGG()
     shapes, macs = [], 0
     for layer in model.layers:
-        layer.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(output.shape[1:])))
+        layer.register_forward_hook(
+            lambda module, inputs, output: shapes.append(tuple(output.shape[1:]))
+        )
     assert model(model.example_input()).shape == (1, 10)
     assert shapes[:4] == [(32, 128, 216)] * 2 + [(64, 64, 108)] * 2
     assert shapes[4:8] == [(128, 32, 54)] * 4
@@ -39,7 +41,10 @@ def test_units_are_the_filters_of_the_hidden_layers():
     owned = [(part.tensor, part.role) for part in sets[0].slices]
     assert owned == [
         ("layers.0.conv.weight", "out"),
-        *[(f"layers.0.norm.{kind}", "norm") for kind in ("weight", "bias", "running_mean", "running_var")],
+        *[
+            (f"layers.0.norm.{kind}", "norm")
+            for kind in ("weight", "bias", "running_mean", "running_var")
+        ],
         ("layers.1.conv.weight", "in"),
     ]
 
@@ -63,7 +68,10 @@ def test_dropout_acts_in_training_only():
     assert float((dropped._layer(torch.rand(1, 32, 8, 8), 9) == 0).float().mean()) < 0.7
 
 
-@pytest.mark.parametrize("wrong", [{"pool_dropout": 1.0}, {"head_dropout": -0.5}, {"head_dropout": float("nan")}, {"mels": 46}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"pool_dropout": 1.0}, {"head_dropout": -0.5}, {"head_dropout": float("nan")}, {"mels": 46}],
+)
 def test_wrong_arguments_are_refused(wrong):
     with pytest.raises(ConfigError, match=f"expected {next(iter(wrong))}"):
         VGG(**wrong)

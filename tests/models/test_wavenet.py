@@ -34,22 +34,33 @@ def test_published_sizes(arguments, count):
 def test_published_layers():
     with torch.device("meta"):
         model = WaveNet(conditioning=80)
-    sizes = [sum(p.numel() for p in module.parameters()) for module in (model.first, *model.blocks, model.out1, model.out2)]
+    sizes = [
+        sum(p.numel() for p in module.parameters())
+        for module in (model.first, *model.blocks, model.out1, model.out2)
+    ]
     assert sizes == [65_664, *[136_064] * 19, 119_552, 65_536, 65_536]
 
 
-@pytest.mark.parametrize(("layers", "cycles", "field"), [(20, 2, 2048), (40, 4, 4094), (6, 2, 16), (3, 1, 9)])
+@pytest.mark.parametrize(
+    ("layers", "cycles", "field"), [(20, 2, 2048), (40, 4, 4094), (6, 2, 16), (3, 1, 9)]
+)
 def test_receptive_field(layers, cycles, field):
     """The oldest class that moves the last logits is as far away as the model says."""
     torch.manual_seed(0)
-    model = WaveNet(residual=2, gate=2, skip=2, end=2, classes=4, layers=layers, cycles=cycles).double()
+    model = WaveNet(
+        residual=2, gate=2, skip=2, end=2, classes=4, layers=layers, cycles=cycles
+    ).double()
     for parameter in model.parameters():
         parameter.data.abs_().mul_(0.1)  # no rectifier is closed, no gate is full
     assert model.receptive_field == field
     heard = []
-    model.first.register_forward_hook(lambda module, args, output: heard.append(output.retain_grad() or output))
+    model.first.register_forward_hook(
+        lambda module, args, output: heard.append(output.retain_grad() or output)
+    )
     model(torch.zeros(1, field + 20, dtype=torch.long))[0, :, -1].square().sum().backward()
-    oldest = int(heard[0].grad[0].abs().sum(0).nonzero()[0]) - 1  # the first layer hears one class before each position
+    oldest = (
+        int(heard[0].grad[0].abs().sum(0).nonzero()[0]) - 1
+    )  # the first layer hears one class before each position
     assert field + 20 - oldest == field
 
 
@@ -77,7 +88,8 @@ def test_causal_conv_of_one_position_equals_that_of_all():
 def test_one_second_costs_what_its_layers_multiply():
     model = WaveNet()
     found = cost(model, model.example_input(4), model.example_seconds(4))
-    # 20 dilated, 19 residual and 20 skip layers and two output layers; the first layer looks its 65,536 weights up.
+    # 20 dilated, 19 residual and 20 skip layers and two output layers; the first layer looks its
+    # 65,536 weights up.
     macs = 20 * 2 * 128 * 256 + 19 * 128 * 128 + 20 * 128 * 256 + 2 * 256 * 256
     assert found.flops_per_second == 2 * 16_000 * macs and not found.uncounted
     assert round(found.flops_per_second / 1e10, 2) == 7.71
@@ -100,7 +112,10 @@ def test_macs_equal_the_operator_counter():
     found = cost(model, example, model.example_seconds(20))
     assert math.isclose(found.macs_per_second * 20 / 16_000, counter.get_total_flops() / 2)
     first = next(layer for layer in found.layers if layer.name == "first")
-    assert first.macs_per_second == first.effective_macs_per_second == 0 and first.params == model.first.weight.numel() + 8
+    assert (
+        first.macs_per_second == first.effective_macs_per_second == 0
+        and first.params == model.first.weight.numel() + 8
+    )
 
 
 @torch.no_grad()
@@ -108,7 +123,9 @@ def test_steps_equal_the_forward_pass():
     model = WaveNet(**TINY, conditioning=3).eval()
     tokens, cond = torch.randint(64, (2, 50)), torch.randn(2, 3, 50)
     state = model.initial_state(2)
-    found = torch.stack([model.step(tokens[:, t], state, cond[:, :, t : t + 1]) for t in range(50)], 2)
+    found = torch.stack(
+        [model.step(tokens[:, t], state, cond[:, :, t : t + 1]) for t in range(50)], 2
+    )
     torch.testing.assert_close(found, model(tokens, cond), rtol=0, atol=1e-5)
 
 
@@ -123,7 +140,16 @@ def test_the_conditioning_is_heard():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"residual": 0}, {"gate": 0}, {"skip": 0}, {"end": 0}, {"classes": 1}, {"layers": 0}, {"cycles": 4}, {"conditioning": -1}],
+    [
+        {"residual": 0},
+        {"gate": 0},
+        {"skip": 0},
+        {"end": 0},
+        {"classes": 1},
+        {"layers": 0},
+        {"cycles": 4},
+        {"conditioning": -1},
+    ],
 )
 def test_wrong_arguments_are_refused(wrong):
     with pytest.raises(ConfigError, match=f"expected {next(iter(wrong))}"):

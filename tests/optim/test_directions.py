@@ -10,11 +10,21 @@ from audioprune.errors import ConfigError
 from audioprune.optim import HSPG, ProxSG
 
 
-def _param(seed: int = 0, shape: tuple[int, ...] = (20, 5), dtype: torch.dtype = torch.float64) -> nn.Parameter:
-    return nn.Parameter(torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype))
+def _param(
+    seed: int = 0, shape: tuple[int, ...] = (20, 5), dtype: torch.dtype = torch.float64
+) -> nn.Parameter:
+    return nn.Parameter(
+        torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+    )
 
 
-def _drive(optimizer: torch.optim.Optimizer, params: list[nn.Parameter], steps: int, seed: int = 9, scale: float = 1.0) -> None:
+def _drive(
+    optimizer: torch.optim.Optimizer,
+    params: list[nn.Parameter],
+    steps: int,
+    seed: int = 9,
+    scale: float = 1.0,
+) -> None:
     generator = torch.Generator().manual_seed(seed)
     for _ in range(steps):
         for param in params:
@@ -27,8 +37,12 @@ def _drive(optimizer: torch.optim.Optimizer, params: list[nn.Parameter], steps: 
 def test_bases_equal_those_of_torch(name: str, decay: float) -> None:
     makers = {
         "sgd": lambda p: torch.optim.SGD(p, 0.02, momentum=0.9, weight_decay=decay),
-        "adam": lambda p: torch.optim.Adam(p, 0.02, betas=(0.8, 0.95), eps=1e-6, weight_decay=decay),
-        "adamw": lambda p: torch.optim.AdamW(p, 0.02, betas=(0.8, 0.95), eps=1e-6, weight_decay=decay),
+        "adam": lambda p: torch.optim.Adam(
+            p, 0.02, betas=(0.8, 0.95), eps=1e-6, weight_decay=decay
+        ),
+        "adamw": lambda p: torch.optim.AdamW(
+            p, 0.02, betas=(0.8, 0.95), eps=1e-6, weight_decay=decay
+        ),
     }
     options = {"momentum": 0.9} if name == "sgd" else {"betas": (0.8, 0.95), "eps": 1e-6}
     ours, theirs = [_param(1), _param(2, (6,))], [_param(1), _param(2, (6,))]

@@ -19,15 +19,46 @@ from audioprune.optim import ADMM, HSPG, OBProxSG, ProxSG
 UNITS = [UnitSet("hidden", (Slice("0.weight", 0, rows(0, 8)), Slice("0.bias", 0, rows(0, 8))))]
 MAKERS: dict[str, Callable[[nn.Module], Optimizer]] = {
     "proxsg": lambda m: ProxSG(m.named_parameters(), 0.05, lmbda=2.5, units=UNITS, momentum=0.9),
-    "obproxsg": lambda m: OBProxSG(m.named_parameters(), 0.05, lmbda=0.4, units=UNITS, prox_steps=4, orthant_steps=3),
-    "hspg": lambda m: HSPG(m.named_parameters(), 0.1, lmbda=0.5, units=UNITS, prox_steps=10, epsilon=0.9, base="adam",
-                           regularizer_inside_moments=True),
-    "hspg released": lambda m: HSPG(m.named_parameters(), 0.05, lmbda=0.8, units="rows", prox_steps=5, first_stage="subgradient",
-                                    momentum=0.5),
-    "hspg without first stage": lambda m: HSPG(m.named_parameters(), 0.05, lmbda=1.0, units=UNITS, prox_steps=0, epsilon=0.95),
-    "hspg fused": lambda m: HSPG(m.named_parameters(), 0.05, lmbda=1.0, units=UNITS, prox_steps=6, epsilon=0.9, base="adamw",
-                                 weight_decay=0.1, target_group_sparsity=0.6, fused=True),
-    "admm": lambda m: ADMM(m.named_parameters(), 0.05, lmbda=1.0, rho=0.1, inner_steps=3, units=UNITS, momentum=0.5),
+    "obproxsg": lambda m: OBProxSG(
+        m.named_parameters(), 0.05, lmbda=0.4, units=UNITS, prox_steps=4, orthant_steps=3
+    ),
+    "hspg": lambda m: HSPG(
+        m.named_parameters(),
+        0.1,
+        lmbda=0.5,
+        units=UNITS,
+        prox_steps=10,
+        epsilon=0.9,
+        base="adam",
+        regularizer_inside_moments=True,
+    ),
+    "hspg released": lambda m: HSPG(
+        m.named_parameters(),
+        0.05,
+        lmbda=0.8,
+        units="rows",
+        prox_steps=5,
+        first_stage="subgradient",
+        momentum=0.5,
+    ),
+    "hspg without first stage": lambda m: HSPG(
+        m.named_parameters(), 0.05, lmbda=1.0, units=UNITS, prox_steps=0, epsilon=0.95
+    ),
+    "hspg fused": lambda m: HSPG(
+        m.named_parameters(),
+        0.05,
+        lmbda=1.0,
+        units=UNITS,
+        prox_steps=6,
+        epsilon=0.9,
+        base="adamw",
+        weight_decay=0.1,
+        target_group_sparsity=0.6,
+        fused=True,
+    ),
+    "admm": lambda m: ADMM(
+        m.named_parameters(), 0.05, lmbda=1.0, rho=0.1, inner_steps=3, units=UNITS, momentum=0.5
+    ),
 }
 
 
@@ -40,7 +71,13 @@ def _model() -> nn.Module:
     return net
 
 
-def _train(model: nn.Module, optimizer: Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, first: int, last: int) -> None:
+def _train(
+    model: nn.Module,
+    optimizer: Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    first: int,
+    last: int,
+) -> None:
     for step in range(first, last):
         x = torch.randn(16, 4, generator=torch.Generator().manual_seed(step))
         optimizer.zero_grad()
@@ -50,7 +87,10 @@ def _train(model: nn.Module, optimizer: Optimizer, schedule: torch.optim.lr_sche
 
 
 def _same(left: nn.Module, right: nn.Module) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(left.state_dict().values(), right.state_dict().values(), strict=True))
+    return all(
+        torch.equal(a, b)
+        for a, b in zip(left.state_dict().values(), right.state_dict().values(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("cut", [2, 11, 17])
@@ -64,7 +104,14 @@ def test_resume_is_bit_exact(name: str, cut: int) -> None:
     schedule = torch.optim.lr_scheduler.ExponentialLR(first, 0.999)
     _train(start, first, schedule, 0, cut)
     stored = io.BytesIO()
-    torch.save({"model": start.state_dict(), "optimizer": first.state_dict(), "schedule": schedule.state_dict()}, stored)
+    torch.save(
+        {
+            "model": start.state_dict(),
+            "optimizer": first.state_dict(),
+            "schedule": schedule.state_dict(),
+        },
+        stored,
+    )
 
     stored.seek(0)
     read = torch.load(stored, weights_only=True)
@@ -77,7 +124,10 @@ def test_resume_is_bit_exact(name: str, cut: int) -> None:
     _train(fresh, resumed, schedule, cut, 25)
 
     assert _same(whole, fresh)
-    assert resumed.group_sparsity() == optimizer.group_sparsity() and resumed.objective_penalty() == optimizer.objective_penalty()
+    assert (
+        resumed.group_sparsity() == optimizer.group_sparsity()
+        and resumed.objective_penalty() == optimizer.objective_penalty()
+    )
     assert resumed.param_groups[0]["steps"] == 25
     zeros = optimizer.entry_sparsity("z") if name == "admm" else optimizer.entry_sparsity()
     assert 0.1 < zeros < 1, "the comparison must cover zero and live groups"
@@ -116,7 +166,13 @@ def test_a_state_of_another_optimiser_model_or_grouping_is_refused() -> None:
     before = copy.deepcopy(state)
     other = HSPG(model.named_parameters(), 0.1, lmbda=0.1, units="rows", prox_steps=1)
     wide = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 2))
-    two = HSPG([{"params": model[0].parameters()}, {"params": model[2].parameters()}], 0.1, lmbda=0.1, units="rows", prox_steps=1)
+    two = HSPG(
+        [{"params": model[0].parameters()}, {"params": model[2].parameters()}],
+        0.1,
+        lmbda=0.1,
+        units="rows",
+        prox_steps=1,
+    )
     for optimizer, said in (
         (MAKERS["admm"](model), "expected a state of ADMM, got one without"),
         (other, "8 groups|groups in a param group"),

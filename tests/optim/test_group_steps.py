@@ -17,17 +17,29 @@ from audioprune.optim.groups import Layout
 
 SHAPES = {"conv": (12, 3, 3, 3), "scale": (12,), "shift": (12,), "up": (5, 12, 4), "free": (7, 4)}
 UNITS = [
-    UnitSet("channel", (
-        Slice("conv", 0, rows(0, 12)), Slice("scale", 0, rows(0, 12), "norm"), Slice("shift", 0, rows(0, 12), "norm"),
-        Slice("up", 1, rows(0, 12)), Slice("norm.running_mean", 0, rows(0, 12), "norm"), Slice("elsewhere", 1, rows(0, 12), "in"),
-    )),
+    UnitSet(
+        "channel",
+        (
+            Slice("conv", 0, rows(0, 12)),
+            Slice("scale", 0, rows(0, 12), "norm"),
+            Slice("shift", 0, rows(0, 12), "norm"),
+            Slice("up", 1, rows(0, 12)),
+            Slice("norm.running_mean", 0, rows(0, 12), "norm"),
+            Slice("elsewhere", 1, rows(0, 12), "in"),
+        ),
+    ),
     UnitSet("part", (Slice("free", 0, rows(0, 3, repeat=2, stride=3)),)),
 ]
 
 
-def _tensors(seed: int, dtype: torch.dtype, channels_last: bool = False) -> dict[str, nn.Parameter]:
+def _tensors(
+    seed: int, dtype: torch.dtype, channels_last: bool = False
+) -> dict[str, nn.Parameter]:
     generator = torch.Generator().manual_seed(seed)
-    found = {name: torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for name, shape in SHAPES.items()}
+    found = {
+        name: torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+        for name, shape in SHAPES.items()
+    }
     if channels_last:
         found["conv"] = found["conv"].to(memory_format=torch.channels_last)
     return {name: nn.Parameter(tensor) for name, tensor in found.items()}
@@ -60,11 +72,20 @@ def _pick(tensors: dict[str, Tensor], group: dict[str, Tensor]) -> Tensor:
 
 
 def _put(tensors: dict[str, Tensor], group: dict[str, Tensor], values: Tensor) -> None:
-    for (name, mask), part in zip(group.items(), values.split([int(m.sum()) for m in group.values()]), strict=True):
+    for (name, mask), part in zip(
+        group.items(), values.split([int(m.sum()) for m in group.values()]), strict=True
+    ):
         tensors[name][mask] = part
 
 
-def _loop_step(xs: dict[str, Tensor], ds: dict[str, Tensor], groups: list, lr: float, lmbda: float, epsilon: float | None) -> None:
+def _loop_step(
+    xs: dict[str, Tensor],
+    ds: dict[str, Tensor],
+    groups: list,
+    lr: float,
+    lmbda: float,
+    epsilon: float | None,
+) -> None:
     """One proximal (epsilon None) or half-space step, group by group, as the papers write it."""
     covered = {name: torch.zeros(shape, dtype=torch.bool) for name, shape in SHAPES.items()}
     for group in groups:
@@ -74,7 +95,11 @@ def _loop_step(xs: dict[str, Tensor], ds: dict[str, Tensor], groups: list, lr: f
         if epsilon is None:
             moved = x - lr * d
             norm = moved.norm()
-            _put(xs, group, torch.zeros_like(x) if norm <= lr * lmbda else (1 - lr * lmbda / norm) * moved)
+            _put(
+                xs,
+                group,
+                torch.zeros_like(x) if norm <= lr * lmbda else (1 - lr * lmbda / norm) * moved,
+            )
         elif x.any():
             moved = x - lr * (d + lmbda * x / x.norm())
             _put(xs, group, torch.zeros_like(x) if moved @ x < epsilon * (x @ x) else moved)
@@ -86,27 +111,45 @@ def _loop_step(xs: dict[str, Tensor], ds: dict[str, Tensor], groups: list, lr: f
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("units", ["rows", UNITS], ids=["rows", "units"])
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_trajectory_equals_the_loop(units: object, fused: bool, dtype: torch.dtype, channels_last: bool) -> None:
+def test_trajectory_equals_the_loop(
+    units: object, fused: bool, dtype: torch.dtype, channels_last: bool
+) -> None:
     params = _tensors(1, dtype, channels_last)
     loop = {name: param.detach().clone().double().contiguous() for name, param in params.items()}
     groups, lmbda = _groups(units), 1.0 if units == "rows" else 4.0
-    optimizer = HSPG(params.items(), 0.1, lmbda=lmbda, units=units, prox_steps=6, epsilon=0.8, fused=fused)
+    optimizer = HSPG(
+        params.items(), 0.1, lmbda=lmbda, units=units, prox_steps=6, epsilon=0.8, fused=fused
+    )
     generator = torch.Generator().manual_seed(2)
     zeros_seen = []
     for step in range(16):
         ds = {name: torch.randn(shape, generator=generator) for name, shape in SHAPES.items()}
         for name, param in params.items():
             param.grad = ds[name].to(dtype).to(memory_format=torch.preserve_format)
-        _loop_step(loop, {name: d.double() for name, d in ds.items()}, groups, 0.1, lmbda, None if step < 6 else 0.8)
+        _loop_step(
+            loop,
+            {name: d.double() for name, d in ds.items()},
+            groups,
+            0.1,
+            lmbda,
+            None if step < 6 else 0.8,
+        )
         optimizer.step()
         zeros = [not _pick(loop, group).any() for group in groups]
         assert optimizer.group_sparsity() == sum(zeros) / len(groups)
         assert [not _pick(params, group).any() for group in groups] == zeros
         zeros_seen.append(sum(zeros) / len(groups))
         for name, param in params.items():
-            torch.testing.assert_close(param.detach().double(), loop[name], atol=1e-5 if dtype == torch.float32 else 1e-12, rtol=0)
+            torch.testing.assert_close(
+                param.detach().double(),
+                loop[name],
+                atol=1e-5 if dtype == torch.float32 else 1e-12,
+                rtol=0,
+            )
     assert 0.3 <= zeros_seen[-1] < 1 and any(0 < share < 0.9 for share in zeros_seen)
-    assert optimizer.objective_penalty() == pytest.approx(lmbda * sum(float(_pick(loop, group).norm()) for group in groups), rel=1e-5)
+    assert optimizer.objective_penalty() == pytest.approx(
+        lmbda * sum(float(_pick(loop, group).norm()) for group in groups), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("fused", [False, True])
@@ -114,9 +157,16 @@ def test_trajectory_equals_the_loop(units: object, fused: bool, dtype: torch.dty
 def test_entrywise_trajectory_equals_the_formula(units: object, fused: bool) -> None:
     params = _tensors(3, torch.float64)
     loop = {name: param.detach().clone() for name, param in params.items()}
-    inside = {name: sum((group[name].double() for group in _groups(units) if name in group), torch.zeros(shape)) > 0
-              for name, shape in SHAPES.items()}
-    optimizer = OBProxSG(params.items(), 0.1, lmbda=1.0, units=units, prox_steps=3, orthant_steps=2, fused=fused)
+    inside = {
+        name: sum(
+            (group[name].double() for group in _groups(units) if name in group), torch.zeros(shape)
+        )
+        > 0
+        for name, shape in SHAPES.items()
+    }
+    optimizer = OBProxSG(
+        params.items(), 0.1, lmbda=1.0, units=units, prox_steps=3, orthant_steps=2, fused=fused
+    )
     generator = torch.Generator().manual_seed(4)
     for step in range(14):
         for name, param in params.items():
@@ -143,7 +193,9 @@ def test_prox_is_exact_at_and_beyond_the_threshold(fused: bool) -> None:
     plan = Layout("rows", None, [x]).plan([x])
     prox_step(Move(plan, [x], [torch.zeros_like(x)], 0.1, fused), 5.0)
     assert x[:3].count_nonzero() == 0 and not torch.signbit(x[:3]).any()
-    assert x[3].norm().item() == pytest.approx(5.0, abs=1e-12) and torch.allclose(x[3], torch.tensor([3.0, 4.0], dtype=torch.float64))
+    assert x[3].norm().item() == pytest.approx(5.0, abs=1e-12) and torch.allclose(
+        x[3], torch.tensor([3.0, 4.0], dtype=torch.float64)
+    )
 
 
 def test_prox_is_the_minimiser_on_a_grid() -> None:
@@ -154,7 +206,10 @@ def test_prox_is_the_minimiser_on_a_grid() -> None:
     cost_l1 = 0.5 * (grid - h).square().sum(1) + threshold * grid.abs().sum(1)
     for step, costs in ((prox_step, cost), (prox_l1_step, cost_l1)):
         x = h.clone()
-        step(Move(Layout("rows", None, [x]).plan([x]), [x], [torch.zeros_like(x)], 0.0, False), threshold)
+        step(
+            Move(Layout("rows", None, [x]).plan([x]), [x], [torch.zeros_like(x)], 0.0, False),
+            threshold,
+        )
         assert (x[0] - grid[costs.argmin()]).abs().max() <= 0.0051
 
 
@@ -168,7 +223,9 @@ def test_half_space_is_strict_and_projects_exactly_its_region(fused: bool) -> No
     zeros = []
     for epsilon in (0.0, 0.3, 0.7, 0.99):
         x = start.clone()
-        half_space_step(Move(Layout("rows", None, [x]).plan([x]), [x], [d], 0.1, fused), 1.0, epsilon, 0.0)
+        half_space_step(
+            Move(Layout("rows", None, [x]).plan([x]), [x], [d], 0.1, fused), 1.0, epsilon, 0.0
+        )
         dead = ~x.any(dim=1)
         assert torch.equal(dead, inner < epsilon * squares)
         torch.testing.assert_close(x[~dead], moved[~dead], atol=1e-13, rtol=0)
@@ -178,7 +235,10 @@ def test_half_space_is_strict_and_projects_exactly_its_region(fused: bool) -> No
 
 @pytest.mark.parametrize("fused", [False, True])
 def test_half_space_keeps_a_step_that_stays_exactly_on_the_plane(fused: bool) -> None:
-    x, d = torch.tensor([[2.0, 0.0]], dtype=torch.float64), torch.tensor([[2.0, -3.0]], dtype=torch.float64)
+    x, d = (
+        torch.tensor([[2.0, 0.0]], dtype=torch.float64),
+        torch.tensor([[2.0, -3.0]], dtype=torch.float64),
+    )
     half_space_step(Move(Layout("rows", None, [x]).plan([x]), [x], [d], 0.5, fused), 0.0, 0.5, 0.0)
     assert x.tolist() == [[1.0, 1.5]]  # <x+, x> = 2 = 0.5 * 4: not smaller, so kept
 
@@ -186,7 +246,11 @@ def test_half_space_keeps_a_step_that_stays_exactly_on_the_plane(fused: bool) ->
 @pytest.mark.parametrize("fused", [False, True])
 def test_non_finite_directions_stay_visible(fused: bool) -> None:
     half_space = partial(half_space_step, lmbda=0.1, epsilon=0.5, guard=0.0)
-    for step in (partial(prox_step, threshold=0.1), half_space, partial(prox_l1_step, threshold=0.1)):
+    for step in (
+        partial(prox_step, threshold=0.1),
+        half_space,
+        partial(prox_l1_step, threshold=0.1),
+    ):
         for width in (1, 3):
             x = torch.ones(4, width)
             d = torch.zeros(4, width)
@@ -201,8 +265,10 @@ def test_a_pull_below_one_ulp_acts_on_average() -> None:
     start = torch.randn(8, 4096, generator=generator)
     start /= start.norm(dim=1, keepdim=True)
     for fused in (False, True):
-        for make in (lambda p, f=fused: HSPG(p, 1e-6, lmbda=1e-3, units="rows", prox_steps=0, fused=f),
-                     lambda p, f=fused: ProxSG(p, 1e-6, lmbda=1e-3, units="rows", fused=f)):
+        for make in (
+            lambda p, f=fused: HSPG(p, 1e-6, lmbda=1e-3, units="rows", prox_steps=0, fused=f),
+            lambda p, f=fused: ProxSG(p, 1e-6, lmbda=1e-3, units="rows", fused=f),
+        ):
             free, held = nn.Parameter(start.double()), nn.Parameter(start.clone())
             optimizer, exact = make([held]), make([free])
             noise = torch.Generator().manual_seed(7)
@@ -234,7 +300,9 @@ def test_half_precision_follows_single_precision(kind: str) -> None:
             "l1": lambda p, o=options: ProxSG(p, 0.1, norm="l1", **o),
             "half": lambda p, o=options: HSPG(p, 0.1, prox_steps=0, **o),
             "orthant": lambda p, o=options: OBProxSG(p, 0.1, prox_steps=0, **o),
-            "subgradient": lambda p, o=options: HSPG(p, 0.1, prox_steps=9, first_stage="subgradient", **o),
+            "subgradient": lambda p, o=options: HSPG(
+                p, 0.1, prox_steps=9, first_stage="subgradient", **o
+            ),
         }[kind]([param])
         for _ in range(3):
             optimizer.step()

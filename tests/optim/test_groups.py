@@ -22,11 +22,20 @@ class Net(nn.Module):
 
     def units(self) -> list[UnitSet]:
         channel = rows(0, 6)
-        return [UnitSet("conv", (
-            Slice("conv.weight", 0, channel), Slice("conv.bias", 0, channel),
-            *(Slice(f"norm.{name}", 0, channel, "norm") for name in ("weight", "bias", "running_mean", "running_var")),
-            Slice("last.weight", 1, blocks(0, 6, 4), "in"),
-        ))]
+        return [
+            UnitSet(
+                "conv",
+                (
+                    Slice("conv.weight", 0, channel),
+                    Slice("conv.bias", 0, channel),
+                    *(
+                        Slice(f"norm.{name}", 0, channel, "norm")
+                        for name in ("weight", "bias", "running_mean", "running_var")
+                    ),
+                    Slice("last.weight", 1, blocks(0, 6, 4), "in"),
+                ),
+            )
+        ]
 
 
 def test_training_groups_are_the_units_that_trimming_removes() -> None:
@@ -40,9 +49,23 @@ def test_training_groups_are_the_units_that_trimming_removes() -> None:
     with torch.no_grad():
         net.norm.weight[2] = net.norm.bias[2] = 0
     assert optimizer.group_sparsity() == 1 / 6
-    assert kept_units(net.named_parameters(), net.units())["conv"].tolist() == [True, True, False, True, True, True]
-    norms = [torch.cat([net.conv.weight[u].flatten(), net.conv.bias[u : u + 1], net.norm.weight[u : u + 1]]).norm() for u in range(6)]
-    assert optimizer.objective_penalty() == pytest.approx(0.1 * float(sum(norms).detach()), rel=1e-6)
+    assert kept_units(net.named_parameters(), net.units())["conv"].tolist() == [
+        True,
+        True,
+        False,
+        True,
+        True,
+        True,
+    ]
+    norms = [
+        torch.cat(
+            [net.conv.weight[u].flatten(), net.conv.bias[u : u + 1], net.norm.weight[u : u + 1]]
+        ).norm()
+        for u in range(6)
+    ]
+    assert optimizer.objective_penalty() == pytest.approx(
+        0.1 * float(sum(norms).detach()), rel=1e-6
+    )
 
 
 def test_readers_of_a_unit_are_not_shrunk() -> None:
@@ -69,10 +92,17 @@ def test_a_gradient_that_is_missing_inside_a_unit_counts_as_zero() -> None:
 def test_a_change_of_memory_order_is_followed() -> None:
     torch.manual_seed(0)
     conv = nn.Conv2d(3, 4, 3)
-    optimizer = ProxSG(conv.named_parameters(), 1.0, lmbda=0.1, units=[UnitSet("c", (Slice("weight", 0, rows(0, 4)),))])
+    optimizer = ProxSG(
+        conv.named_parameters(),
+        1.0,
+        lmbda=0.1,
+        units=[UnitSet("c", (Slice("weight", 0, rows(0, 4)),))],
+    )
     before = optimizer.objective_penalty()
     conv.to(memory_format=torch.channels_last)
-    assert not conv.weight.is_contiguous() and optimizer.objective_penalty() == pytest.approx(before, rel=1e-6)
+    assert not conv.weight.is_contiguous() and optimizer.objective_penalty() == pytest.approx(
+        before, rel=1e-6
+    )
     start = conv.weight.detach().flatten(1).norm(dim=1)
     for param in conv.parameters():
         param.grad = torch.zeros_like(param)
@@ -89,7 +119,11 @@ def test_kernel_groups_through_leading_axes() -> None:
 
 
 def test_rows_of_vectors_and_scalars_are_entries() -> None:
-    params = [nn.Parameter(torch.tensor(0.0)), nn.Parameter(torch.tensor([0.0, 2.0])), nn.Parameter(torch.ones(3, 2))]
+    params = [
+        nn.Parameter(torch.tensor(0.0)),
+        nn.Parameter(torch.tensor([0.0, 2.0])),
+        nn.Parameter(torch.ones(3, 2)),
+    ]
     optimizer = ProxSG(params, 0.1, lmbda=1.0, units="rows")
     assert optimizer.group_sparsity() == 2 / 6 and optimizer.entry_sparsity() == 2 / 9
 

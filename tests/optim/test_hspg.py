@@ -10,11 +10,21 @@ from audioprune.errors import ConfigError
 from audioprune.optim import HSPG, OBProxSG
 
 
-def _param(seed: int = 0, shape: tuple[int, ...] = (20, 5), dtype: torch.dtype = torch.float64) -> nn.Parameter:
-    return nn.Parameter(torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype))
+def _param(
+    seed: int = 0, shape: tuple[int, ...] = (20, 5), dtype: torch.dtype = torch.float64
+) -> nn.Parameter:
+    return nn.Parameter(
+        torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+    )
 
 
-def _drive(optimizer: torch.optim.Optimizer, params: list[nn.Parameter], steps: int, seed: int = 9, scale: float = 1.0) -> None:
+def _drive(
+    optimizer: torch.optim.Optimizer,
+    params: list[nn.Parameter],
+    steps: int,
+    seed: int = 9,
+    scale: float = 1.0,
+) -> None:
     generator = torch.Generator().manual_seed(seed)
     for _ in range(steps):
         for param in params:
@@ -59,8 +69,16 @@ def test_without_regulariser_it_is_sgd_until_a_step_reverses_a_group() -> None:
 @pytest.mark.parametrize("stage", ["prox", "subgradient"])
 def test_regulariser_inside_the_moments_joins_the_gradient(stage: str) -> None:
     ours, theirs = _param(3), _param(3)
-    optimizer = HSPG([ours], 0.01, lmbda=0.3, units="rows", prox_steps=5, first_stage=stage, momentum=0.5,
-                     regularizer_inside_moments=True)
+    optimizer = HSPG(
+        [ours],
+        0.01,
+        lmbda=0.3,
+        units="rows",
+        prox_steps=5,
+        first_stage=stage,
+        momentum=0.5,
+        regularizer_inside_moments=True,
+    )
     generator, buffer = torch.Generator().manual_seed(1), torch.zeros_like(theirs)
     guard = 1e-6 if stage == "subgradient" else 0.0
     for step in range(9):
@@ -68,7 +86,9 @@ def test_regulariser_inside_the_moments_joins_the_gradient(stage: str) -> None:
         with torch.no_grad():
             norms = theirs.norm(dim=1, keepdim=True)
             proximal = stage == "prox" and step < 5
-            buffer = 0.5 * buffer + ours.grad + (0.0 if proximal else 0.3 * theirs / (norms + guard))
+            buffer = (
+                0.5 * buffer + ours.grad + (0.0 if proximal else 0.3 * theirs / (norms + guard))
+            )
             moved = theirs - 0.01 * buffer
             if proximal:
                 moved *= (1 - 0.003 / moved.norm(dim=1, keepdim=True)).clamp(min=0)
@@ -81,7 +101,16 @@ def test_regulariser_inside_the_moments_joins_the_gradient(stage: str) -> None:
 @pytest.mark.parametrize(("cap", "most"), [(0.3, 6), (0.34, 6), (0.35, 7), (1.0, 20)])
 def test_cap_is_never_exceeded_and_is_reached(cap: float, most: int, fused: bool) -> None:
     param = _param()
-    optimizer = HSPG([param], 0.1, lmbda=8.0, units="rows", prox_steps=2, epsilon=0.9, target_group_sparsity=cap, fused=fused)
+    optimizer = HSPG(
+        [param],
+        0.1,
+        lmbda=8.0,
+        units="rows",
+        prox_steps=2,
+        epsilon=0.9,
+        target_group_sparsity=cap,
+        fused=fused,
+    )
     for step in range(30):
         _drive(optimizer, [param], 1, seed=step)
         assert round(20 * optimizer.group_sparsity()) <= most
@@ -93,7 +122,16 @@ def test_cap_takes_the_groups_that_turned_back_most_ties_by_position(fused: bool
     param = nn.Parameter(torch.eye(6, dtype=torch.float64))
     share = torch.tensor([0.5, 0.1, 0.3, 0.1, 0.9, 0.1], dtype=torch.float64)
     param.grad = torch.diag(1 - share)  # <x+, x> / ||x||^2 is the share
-    HSPG([param], 1.0, lmbda=0.0, units="rows", prox_steps=0, epsilon=0.6, target_group_sparsity=0.34, fused=fused).step()
+    HSPG(
+        [param],
+        1.0,
+        lmbda=0.0,
+        units="rows",
+        prox_steps=0,
+        epsilon=0.6,
+        target_group_sparsity=0.34,
+        fused=fused,
+    ).step()
     assert (~param.any(dim=1)).tolist() == [False, True, False, True, False, False]
     torch.testing.assert_close(param.detach().diagonal()[[5, 0]], share[[5, 0]])
 
@@ -132,4 +170,6 @@ def test_closure_scheduler_and_a_later_param_group() -> None:
     assert [group["lr"] for group in optimizer.param_groups] == [pytest.approx(1e-3), 0.01]
     assert [group["steps"] for group in optimizer.param_groups] == [5, 1]
     torch.testing.assert_close(second.detach(), 0.98 * held, atol=1e-14, rtol=0)
-    assert optimizer.objective_penalty() == pytest.approx(0.5 * float(first.detach().norm(dim=1).sum()))
+    assert optimizer.objective_penalty() == pytest.approx(
+        0.5 * float(first.detach().norm(dim=1).sum())
+    )

@@ -17,5 +17,7 @@ def test_documented_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(lines) <= 15
     torch.manual_seed(0)
     exec("\n".join(lines), {})
-    zero, kept = map(int, re.fullmatch(r"zero units: (\d+)%, kept: (\d+)\n", capsys.readouterr().out).groups())
+    zero, kept = map(
+        int, re.fullmatch(r"zero units: (\d+)%, kept: (\d+)\n", capsys.readouterr().out).groups()
+    )
     assert zero > 50 and kept == round(64 * (1 - zero / 100))

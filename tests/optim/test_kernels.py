@@ -10,7 +10,9 @@ from audioprune.optim import kernels
 
 
 @pytest.mark.parametrize("writable", [True, False])
-def test_kernels_are_compiled_without_a_cache_where_no_folder_can_be_written(monkeypatch: pytest.MonkeyPatch, writable: bool) -> None:
+def test_kernels_are_compiled_without_a_cache_where_no_folder_can_be_written(
+    monkeypatch: pytest.MonkeyPatch, writable: bool
+) -> None:
     asked: list[dict[str, object]] = []
 
     def njit(**options: object) -> Callable[[Callable], Callable]:

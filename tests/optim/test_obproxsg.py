@@ -41,7 +41,15 @@ def test_an_orthant_step_freezes_zeros_and_stops_at_zero() -> None:
     torch.testing.assert_close(param.detach(), torch.tensor([0.0, 0.0, 0.0, 0.9, 0.3]))
 
 
-@pytest.mark.parametrize("wrong", [{"orthant_steps": 0}, {"orthant_steps": 1.5}, {"prox_steps": -1}, {"prox_steps": None}], ids=str)
+@pytest.mark.parametrize(
+    "wrong",
+    [{"orthant_steps": 0}, {"orthant_steps": 1.5}, {"prox_steps": -1}, {"prox_steps": None}],
+    ids=str,
+)
 def test_wrong_phases_are_refused(wrong: dict) -> None:
     with pytest.raises(ConfigError):
-        OBProxSG([nn.Parameter(torch.ones(3))], 0.1, **{"lmbda": 0.1, "units": "rows", "prox_steps": 2, **wrong})
+        OBProxSG(
+            [nn.Parameter(torch.ones(3))],
+            0.1,
+            **{"lmbda": 0.1, "units": "rows", "prox_steps": 2, **wrong},
+        )

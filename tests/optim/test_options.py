@@ -12,8 +12,12 @@ from audioprune.errors import ConfigError
 from audioprune.optim import ADMM, HSPG, OBProxSG, ProxSG, options
 
 
-def _param(seed: int = 0, shape: tuple[int, ...] = (20, 5), dtype: torch.dtype = torch.float64) -> nn.Parameter:
-    return nn.Parameter(torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype))
+def _param(
+    seed: int = 0, shape: tuple[int, ...] = (20, 5), dtype: torch.dtype = torch.float64
+) -> nn.Parameter:
+    return nn.Parameter(
+        torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+    )
 
 
 GOOD = {"lr": 0.1, "lmbda": 0.1, "units": "rows", "prox_steps": 5}
@@ -25,8 +29,17 @@ BAD = [
     *({"target_group_sparsity": value} for value in (0.0, 1.1, -1)),
     *({"betas": value} for value in ((0.9,), (0.9, 1.0), 0.9)),
     *({"momentum": value} for value in (1.0, -0.1)),
-    {"base": "adam", "momentum": 0.9}, {"base": "rmsprop"}, {"eps": 0.0}, {"weight_decay": -1}, {"first_stage": "proximal"},
-    {"regularizer_inside_moments": 1}, {"fused": "yes"}, {"maximize": True}, {"units": "columns"}, {"units": None}, {"units": [3]},
+    {"base": "adam", "momentum": 0.9},
+    {"base": "rmsprop"},
+    {"eps": 0.0},
+    {"weight_decay": -1},
+    {"first_stage": "proximal"},
+    {"regularizer_inside_moments": 1},
+    {"fused": "yes"},
+    {"maximize": True},
+    {"units": "columns"},
+    {"units": None},
+    {"units": [3]},
 ]
 
 
@@ -39,12 +52,20 @@ def test_wrong_options_are_one_line_errors(wrong: dict) -> None:
 
 def test_wrong_param_groups_are_refused_and_leave_the_optimiser_as_it_was() -> None:
     optimizer = HSPG([_param()], **GOOD)
-    for wrong in ({"lamda": 0.1}, {"lr": -1}, {"maximize": True}, {"units": "colums"}, {"norm": "l1"}):
+    for wrong in (
+        {"lamda": 0.1},
+        {"lr": -1},
+        {"maximize": True},
+        {"units": "colums"},
+        {"norm": "l1"},
+    ):
         with pytest.raises(ConfigError):
             optimizer.add_param_group({"params": [_param(5)], **wrong})
         assert len(optimizer.param_groups) == len(optimizer.unit_groups.layouts) == 1
     with pytest.raises(ConfigError, match="floating-point"):
-        optimizer.add_param_group({"params": [nn.Parameter(torch.ones(3, dtype=torch.int64), requires_grad=False)]})
+        optimizer.add_param_group(
+            {"params": [nn.Parameter(torch.ones(3, dtype=torch.int64), requires_grad=False)]}
+        )
     with pytest.raises(ConfigError, match="closest: lmbda"):
         optimizer.add_param_group({"params": [_param(5)], "lambda": 0.1})
     for nothing in ([], _param()):
@@ -61,12 +82,22 @@ def test_wrong_param_groups_are_refused_and_leave_the_optimiser_as_it_was() -> N
         (None, {}, "expected a finite number x >= 0, got None; set x within that range"),
         (math.inf, {}, "expected a finite number x >= 0, got inf; set x within that range"),
         (0.0, {"above": True}, "expected a finite number x > 0, got 0.0; set x within that range"),
-        (1.0, {"high": 1.0}, "expected a finite number x >= 0 and < 1, got 1.0; set x within that range"),
-        (1.1, {"high": 1.0, "below": False}, "expected a finite number x >= 0 and <= 1, got 1.1; set x within that range"),
+        (
+            1.0,
+            {"high": 1.0},
+            "expected a finite number x >= 0 and < 1, got 1.0; set x within that range",
+        ),
+        (
+            1.1,
+            {"high": 1.0, "below": False},
+            "expected a finite number x >= 0 and <= 1, got 1.1; set x within that range",
+        ),
         (0, {"low": 0.5}, "expected a finite number x >= 0.5, got 0; set x within that range"),
     ],
 )
-def test_a_number_out_of_range_is_told_with_its_range(value: object, settings: dict, told: str) -> None:
+def test_a_number_out_of_range_is_told_with_its_range(
+    value: object, settings: dict, told: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
         options.number("x", value, **settings)
     assert str(caught.value) == told
@@ -75,14 +106,21 @@ def test_a_number_out_of_range_is_told_with_its_range(value: object, settings: d
 def test_numbers_on_the_edges_are_taken() -> None:
     assert options.number("x", 0) == 0.0 and options.number("x", 1.0, high=1.0, below=False) == 1.0
     assert options.number("x", torch.tensor(0.25)) == 0.25 and options.number("x", 1e30) == 1e30
-    assert options.number("x", 1e-9, above=True) == 1e-9 and options.number("x", 0.999, high=1.0) == 0.999
+    assert (
+        options.number("x", 1e-9, above=True) == 1e-9
+        and options.number("x", 0.999, high=1.0) == 0.999
+    )
 
 
 @pytest.mark.parametrize("value", [2, 2.5, "x", True, -math.inf, math.nan])
 def test_a_count_is_whole_or_endless(value: object) -> None:
     with pytest.raises(ConfigError) as caught:
         options.count("steps", value, 3)
-    assert str(caught.value) == f"expected a whole number steps >= 3 or inf, got {value!r}; steps counts optimiser steps"
+    assert (
+        str(caught.value)
+        == f"expected a whole number steps >= 3 or inf, got {value!r}; steps counts optimiser "
+        f"steps"
+    )
     for good in (3, 4, math.inf):
         options.count("steps", good, 3)
 
@@ -90,11 +128,19 @@ def test_a_count_is_whole_or_endless(value: object) -> None:
 def test_words_switches_and_shares_are_told() -> None:
     with pytest.raises(ConfigError, match=r"^unknown base 'sdg'; closest: sgd"):
         options.choice("base", "sdg", options.BASES)
-    with pytest.raises(ConfigError, match=r"^expected fused True or False, got None; set fused to one of these$"):
+    with pytest.raises(
+        ConfigError, match=r"^expected fused True or False, got None; set fused to one of these$"
+    ):
         options.flag("fused", None)
-    with pytest.raises(ConfigError, match=r"^expected fused True or False or None, got 1; set fused to one of these$"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^expected fused True or False or None, got 1; set fused to one of these$",
+    ):
         options.flag("fused", 1, optional=True)
-    with pytest.raises(ConfigError, match=r"^expected a finite number cap > 0 and <= 1, got 0; set cap within that range$"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^expected a finite number cap > 0 and <= 1, got 0; set cap within that range$",
+    ):
         options.share("cap", 0)
     options.flag("fused", None, optional=True)
     options.flag("fused", False)
@@ -112,15 +158,31 @@ def test_words_switches_and_shares_are_told() -> None:
         ({"momentum": 1}, "expected a finite number momentum >= 0 and < 1, got 1"),
         ({"epsilon": 1}, "expected a finite number epsilon >= 0 and < 1, got 1"),
         ({"betas": (0.9, 1)}, "expected a finite number betas >= 0 and < 1, got 1"),
-        ({"betas": (0.9,)}, r"expected betas as a pair of numbers >= 0 and < 1, got \(0.9,\); for example betas=\(0.9, 0.999\)$"),
+        (
+            {"betas": (0.9,)},
+            r"expected betas as a pair of numbers >= 0 and < 1, got \(0.9,\); for example "
+            r"betas=\(0.9, 0.999\)$",
+        ),
         ({"base": "adma"}, "unknown base optimiser 'adma'; closest: adam"),
-        ({"base": "adam", "momentum": 0.5}, "expected momentum=0 with base='adam', got 0.5; set betas instead$"),
+        (
+            {"base": "adam", "momentum": 0.5},
+            "expected momentum=0 with base='adam', got 0.5; set betas instead$",
+        ),
         ({"fused": "yes"}, "expected fused True or False or None, got 'yes'"),
-        ({"maximize": True}, "expected maximize=False, got True; minimise the negated loss instead$"),
+        (
+            {"maximize": True},
+            "expected maximize=False, got True; minimise the negated loss instead$",
+        ),
         ({"first_stage": "prix"}, "unknown first stage 'prix'; closest: prox"),
         ({"prox_steps": -1}, "expected a whole number prox_steps >= 0 or inf, got -1"),
-        ({"target_group_sparsity": 2}, "expected a finite number target_group_sparsity > 0 and <= 1, got 2"),
-        ({"regularizer_inside_moments": 1}, "expected regularizer_inside_moments True or False, got 1"),
+        (
+            {"target_group_sparsity": 2},
+            "expected a finite number target_group_sparsity > 0 and <= 1, got 2",
+        ),
+        (
+            {"regularizer_inside_moments": 1},
+            "expected regularizer_inside_moments True or False, got 1",
+        ),
     ],
 )
 def test_every_option_is_told_by_its_name(wrong: dict, told: str) -> None:
@@ -130,21 +192,52 @@ def test_every_option_is_told_by_its_name(wrong: dict, told: str) -> None:
 
 def test_the_defaults_of_hspg_are_those_of_its_description() -> None:
     (group,) = HSPG([_param()], 0.1, lmbda=0.2, units="rows", prox_steps=5).param_groups
-    stated = {"lr": 0.1, "lmbda": 0.2, "prox_steps": 5, "epsilon": 0.0, "first_stage": "prox", "base": "sgd", "momentum": 0.0}
-    stated |= {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "regularizer_inside_moments": False}
+    stated = {
+        "lr": 0.1,
+        "lmbda": 0.2,
+        "prox_steps": 5,
+        "epsilon": 0.0,
+        "first_stage": "prox",
+        "base": "sgd",
+        "momentum": 0.0,
+    }
+    stated |= {
+        "betas": (0.9, 0.999),
+        "eps": 1e-8,
+        "weight_decay": 0.0,
+        "regularizer_inside_moments": False,
+    }
     stated |= {"target_group_sparsity": None, "fused": None, "maximize": False}
     assert {key: group[key] for key in stated} == stated
 
 
-COMMON = {"lr": 0.1, "lmbda": 0.2, "base": "sgd", "momentum": 0.0, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
+COMMON = {
+    "lr": 0.1,
+    "lmbda": 0.2,
+    "base": "sgd",
+    "momentum": 0.0,
+    "betas": (0.9, 0.999),
+    "eps": 1e-8,
+    "weight_decay": 0.0,
+}
 COMMON |= {"fused": None, "maximize": False}
 OWN = {
     "proxsg": (ProxSG, {}, {"norm": "group"}),
-    "obproxsg": (OBProxSG, {"prox_steps": 5}, {"norm": "l1", "prox_steps": 5, "orthant_steps": None}),
+    "obproxsg": (
+        OBProxSG,
+        {"prox_steps": 5},
+        {"norm": "l1", "prox_steps": 5, "orthant_steps": None},
+    ),
     "admm": (
         ADMM,
         {"rho": 1.0, "inner_steps": 3},
-        {"rho": 1.0, "inner_steps": 3, "target_group_sparsity": None, "primal_square": 0.0, "dual_square": 0.0},
+        {
+            "rho": 1.0,
+            "inner_steps": 3,
+            "target_group_sparsity": None,
+            "primal_square": 0.0,
+            "dual_square": 0.0,
+        },
     ),
 }
 

@@ -10,20 +10,38 @@ from audioprune.errors import ConfigError
 from audioprune.optim import ProxSG
 
 
-def _param(seed: int = 0, shape: tuple[int, ...] = (20, 5), dtype: torch.dtype = torch.float64) -> nn.Parameter:
-    return nn.Parameter(torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype))
+def _param(
+    seed: int = 0, shape: tuple[int, ...] = (20, 5), dtype: torch.dtype = torch.float64
+) -> nn.Parameter:
+    return nn.Parameter(
+        torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+    )
 
 
 def test_each_param_group_has_its_own_options() -> None:
     params = [_param(1), _param(1), _param(1)]
-    groups = [{"params": params[:1], "units": "rows"}, {"params": params[1:2], "units": "rows", "lmbda": 0.2}, {"params": params[2:]}]
+    groups = [
+        {"params": params[:1], "units": "rows"},
+        {"params": params[1:2], "units": "rows", "lmbda": 0.2},
+        {"params": params[2:]},
+    ]
     optimizer = ProxSG(groups, 0.1, lmbda=0.1)
     for param in params:
         param.grad = torch.zeros_like(param)
     start = params[0].detach().norm(dim=1)
     optimizer.step()
-    torch.testing.assert_close(start - params[0].norm(dim=1), torch.full((20,), 0.01, dtype=torch.float64), atol=1e-14, rtol=0)
-    torch.testing.assert_close(start - params[1].norm(dim=1), torch.full((20,), 0.02, dtype=torch.float64), atol=1e-14, rtol=0)
+    torch.testing.assert_close(
+        start - params[0].norm(dim=1),
+        torch.full((20,), 0.01, dtype=torch.float64),
+        atol=1e-14,
+        rtol=0,
+    )
+    torch.testing.assert_close(
+        start - params[1].norm(dim=1),
+        torch.full((20,), 0.02, dtype=torch.float64),
+        atol=1e-14,
+        rtol=0,
+    )
     torch.testing.assert_close(start, params[2].norm(dim=1), atol=0, rtol=0)
 
 

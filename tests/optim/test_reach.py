@@ -13,8 +13,16 @@ from audioprune.optim import OBProxSG, ProxSG, reachability, shrink_budget
 
 def test_budget_is_lambda_times_the_sum_of_learning_rates() -> None:
     """The schedule of the slides: 350 epochs of 468 batches, 1e-4, linear to 5e-6 between epochs 50 and 250."""
-    lrs = [1e-4 if e < 50 else 5e-6 if e >= 250 else 1e-4 - (1e-4 - 5e-6) * (e - 50) / 200 for e in range(350) for _ in range(468)]
-    assert shrink_budget(1e-3, lrs) == pytest.approx(1e-3 * sum(lrs), rel=1e-12) == pytest.approx(0.0075, abs=1e-4)
+    lrs = [
+        1e-4 if e < 50 else 5e-6 if e >= 250 else 1e-4 - (1e-4 - 5e-6) * (e - 50) / 200
+        for e in range(350)
+        for _ in range(468)
+    ]
+    assert (
+        shrink_budget(1e-3, lrs)
+        == pytest.approx(1e-3 * sum(lrs), rel=1e-12)
+        == pytest.approx(0.0075, abs=1e-4)
+    )
     assert shrink_budget(0.0, lrs) == shrink_budget(1.0, []) == 0.0
     for lmbda, lr in ((-1.0, [0.1]), (0.1, [-0.1]), (0.1, [float("nan")])):
         with pytest.raises(ConfigError):
@@ -28,21 +36,36 @@ def test_no_norm_loses_more_than_the_budget_to_the_regulariser() -> None:
     for _ in range(20):
         param.grad = torch.zeros_like(param)
         optimizer.step()
-    assert reach.budget == pytest.approx(3.0) and reach.reachable == 1 == round(4 * optimizer.group_sparsity())
+    assert reach.budget == pytest.approx(3.0) and reach.reachable == 1 == round(
+        4 * optimizer.group_sparsity()
+    )
 
 
 def test_report_names_share_and_quantiles() -> None:
     values = torch.arange(1.0, 12.0)
     reach = reachability([nn.Parameter(values)], 3.0, units="rows")
-    assert (reach.groups, reach.reachable, reach.zero, reach.warning) == (11, 3, 0, None) and reach.share == 3 / 11
+    assert (reach.groups, reach.reachable, reach.zero, reach.warning) == (
+        11,
+        3,
+        0,
+        None,
+    ) and reach.share == 3 / 11
     assert reach.quantiles[0.0] == 1 and reach.quantiles[0.5] == 6 and reach.quantiles[1.0] == 11
-    assert "at most 27.3 % of 11 groups" in reach.lines()[0] and "50 %: 6" in reach.lines()[1] and len(reach.lines()) == 2
+    assert (
+        "at most 27.3 % of 11 groups" in reach.lines()[0]
+        and "50 %: 6" in reach.lines()[1]
+        and len(reach.lines()) == 2
+    )
 
 
 def test_warning_when_shrinkage_reaches_nothing() -> None:
     values = torch.tensor([0.0, 0.0, 4.0, 5.0])
     reach = reachability([nn.Parameter(values)], 0.01, units="rows")
-    assert reach.zero == reach.reachable == 2 and "400 times as much" in reach.warning and "2 are zero already" in reach.lines()[0]
+    assert (
+        reach.zero == reach.reachable == 2
+        and "400 times as much" in reach.warning
+        and "2 are zero already" in reach.lines()[0]
+    )
     assert reach.lines()[-1] == reach.warning and "\n" not in reach.warning
     assert "any" in reachability([nn.Parameter(values)], 0.0, units="rows").warning
 
@@ -50,7 +73,8 @@ def test_warning_when_shrinkage_reaches_nothing() -> None:
 def test_the_warning_of_a_single_group_left_is_whole() -> None:
     reach = reachability([nn.Parameter(torch.tensor([0.0, 4.0]))], 0.5, units="rows")
     assert reach.warning == (
-        "no group can reach zero by shrinkage alone: budget 0.5 is below the norm of every group left, 4 at least; "
+        "no group can reach zero by shrinkage alone: budget 0.5 is below the norm of every "
+        "group left, 4 at least; "
         "lmbda * sum(lr) would need at least 8 times as much"
     )
     nothing = reachability([nn.Parameter(torch.tensor([0.0, 4.0]))], 0.0, units="rows")
@@ -61,17 +85,27 @@ def test_no_warning_where_every_group_is_zero_already() -> None:
     reach = reachability([nn.Parameter(torch.zeros(3))], 0.5, units="rows")
     assert (reach.zero, reach.reachable, reach.share, reach.warning) == (3, 3, 1.0, None)
     assert reach.lines()[0] == (
-        "shrink budget lmbda * sum(lr) = 0.5: at most 100.0 % of 3 groups can reach zero by shrinkage alone (3 are zero already)"
+        "shrink budget lmbda * sum(lr) = 0.5: at most 100.0 % of 3 groups can reach zero by "
+        "shrinkage alone (3 are zero already)"
     )
 
 
 def test_the_l1_norm_takes_the_budget_off_every_entry() -> None:
     """Four rows of norm 2.8 and more; two of them have no entry above the budget, and the method does bring those to zero."""
-    param = nn.Parameter(torch.tensor([[2.0, -2.0], [-2.5, 2.9], [1.0, 3.1], [9.0, 0.1]], dtype=torch.float64))
+    param = nn.Parameter(
+        torch.tensor([[2.0, -2.0], [-2.5, 2.9], [1.0, 3.1], [9.0, 0.1]], dtype=torch.float64)
+    )
     budget = shrink_budget(0.5, [0.3] * 20)
     reach = reachability([param], budget, units="rows", entrywise=True)
-    assert reach.reachable == 2 and reach.quantiles[0.0] == 2.0 and reach.quantiles[1.0] == 9.0 and reach.warning is None
-    assert reachability([param], budget, units="rows").reachable == 1  # the group norms lie at 2.83, 3.83, 3.26 and 9
+    assert (
+        reach.reachable == 2
+        and reach.quantiles[0.0] == 2.0
+        and reach.quantiles[1.0] == 9.0
+        and reach.warning is None
+    )
+    assert (
+        reachability([param], budget, units="rows").reachable == 1
+    )  # the group norms lie at 2.83, 3.83, 3.26 and 9
     optimizer = OBProxSG([param], 0.3, lmbda=0.5, units="rows", prox_steps=20)
     for _ in range(20):
         param.grad = torch.zeros_like(param)
@@ -92,9 +126,21 @@ def test_param_groups_and_units_are_read_as_an_optimiser_reads_them() -> None:
     weight, bias = nn.Parameter(torch.full((2, 2), 3.0)), nn.Parameter(torch.tensor([4.0, 0.0]))
     units = [UnitSet("u", (Slice("w", 0, rows(0, 2)), Slice("b", 0, rows(0, 2))))]
     joined = reachability([("w", weight), ("b", bias)], 5.0, units)
-    assert joined.groups == 2 and joined.quantiles[1.0] == pytest.approx(34**0.5) and joined.reachable == 1
-    assert reachability([{"params": [("w", weight), ("b", bias)], "units": units}, {"params": [("c", nn.Parameter(torch.ones(3)))]}], 5.0
-                        ) == joined
+    assert (
+        joined.groups == 2
+        and joined.quantiles[1.0] == pytest.approx(34**0.5)
+        and joined.reachable == 1
+    )
+    assert (
+        reachability(
+            [
+                {"params": [("w", weight), ("b", bias)], "units": units},
+                {"params": [("c", nn.Parameter(torch.ones(3)))]},
+            ],
+            5.0,
+        )
+        == joined
+    )
     for params, budget in (([weight], 1.0), ([], 1.0), ([weight], -1.0)):
         with pytest.raises(ConfigError):
             reachability(params, budget)

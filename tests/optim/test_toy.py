@@ -28,16 +28,33 @@ def _problem() -> tuple[Tensor, Tensor, Tensor, np.ndarray]:
     start = 0.1 * np.random.RandomState(1000).standard_normal(100)
     order = np.random.RandomState(0)
     batches = np.concatenate([order.permutation(400).reshape(20, 20) for _ in range(60)])
-    assert (matrix * labels[:, None]).shape == (400, 100) and np.isclose(matrix.sum(), -151.144773) and (labels > 0).sum() == 209
-    assert np.isclose(start[0], -0.080446, atol=1e-6) and list(batches[0][:5]) == [132, 309, 341, 196, 246]
-    return torch.from_numpy(matrix), torch.from_numpy(labels), torch.from_numpy(start).reshape(20, 5), batches
+    assert (
+        (matrix * labels[:, None]).shape == (400, 100)
+        and np.isclose(matrix.sum(), -151.144773)
+        and (labels > 0).sum() == 209
+    )
+    assert np.isclose(start[0], -0.080446, atol=1e-6) and list(batches[0][:5]) == [
+        132,
+        309,
+        341,
+        196,
+        246,
+    ]
+    return (
+        torch.from_numpy(matrix),
+        torch.from_numpy(labels),
+        torch.from_numpy(start).reshape(20, 5),
+        batches,
+    )
 
 
 def _loss(matrix: Tensor, labels: Tensor, x: Tensor) -> Tensor:
     return torch.nn.functional.softplus(-labels * (matrix @ x.reshape(-1))).mean()
 
 
-def _train(make: Callable[[list[Tensor]], Optimizer], fused: bool = False) -> tuple[Tensor, Optimizer, Callable[[Tensor], float]]:
+def _train(
+    make: Callable[[list[Tensor]], Optimizer], fused: bool = False
+) -> tuple[Tensor, Optimizer, Callable[[Tensor], float]]:
     matrix, labels, start, batches = _problem()
     x = torch.nn.Parameter(start.clone())
     optimizer = make([x])
@@ -50,17 +67,47 @@ def _train(make: Callable[[list[Tensor]], Optimizer], fused: bool = False) -> tu
 
 ROWS = {
     "ProxSG": (lambda p: ProxSG(p, 0.05, lmbda=LAMBDA, units="rows"), 0.441850, 0.246683, 0.0),
-    "HSPG eps 0": (lambda p: HSPG(p, 0.05, lmbda=LAMBDA, units="rows", prox_steps=600), 0.439376, 0.248148, 0.65),
-    "HSPG eps .5": (lambda p: HSPG(p, 0.05, lmbda=LAMBDA, units="rows", prox_steps=600, epsilon=0.5), 0.438873, 0.249722, 0.75),
-    "HSPG eps .8": (lambda p: HSPG(p, 0.05, lmbda=LAMBDA, units="rows", prox_steps=600, epsilon=0.8), 0.438873, 0.249568, 0.75),
+    "HSPG eps 0": (
+        lambda p: HSPG(p, 0.05, lmbda=LAMBDA, units="rows", prox_steps=600),
+        0.439376,
+        0.248148,
+        0.65,
+    ),
+    "HSPG eps .5": (
+        lambda p: HSPG(p, 0.05, lmbda=LAMBDA, units="rows", prox_steps=600, epsilon=0.5),
+        0.438873,
+        0.249722,
+        0.75,
+    ),
+    "HSPG eps .8": (
+        lambda p: HSPG(p, 0.05, lmbda=LAMBDA, units="rows", prox_steps=600, epsilon=0.8),
+        0.438873,
+        0.249568,
+        0.75,
+    ),
     "HSPG released": (
-        lambda p: HSPG(p, 0.05, lmbda=LAMBDA, units="rows", prox_steps=600, first_stage="subgradient"), 0.439376, 0.248150, 0.65,
+        lambda p: HSPG(
+            p, 0.05, lmbda=LAMBDA, units="rows", prox_steps=600, first_stage="subgradient"
+        ),
+        0.439376,
+        0.248150,
+        0.65,
     ),
     "sub-gradient": (
-        lambda p: HSPG(p, 0.05, lmbda=LAMBDA, units="rows", prox_steps=math.inf, first_stage="subgradient"), 0.443138, 0.246196, 0.0,
+        lambda p: HSPG(
+            p, 0.05, lmbda=LAMBDA, units="rows", prox_steps=math.inf, first_stage="subgradient"
+        ),
+        0.443138,
+        0.246196,
+        0.0,
     ),
     "ProxSG lr .2": (lambda p: ProxSG(p, 0.2, lmbda=LAMBDA, units="rows"), 0.452676, None, 0.0),
-    "HSPG lr .2": (lambda p: HSPG(p, 0.2, lmbda=LAMBDA, units="rows", prox_steps=600), 0.440554, None, 0.7),
+    "HSPG lr .2": (
+        lambda p: HSPG(p, 0.2, lmbda=LAMBDA, units="rows", prox_steps=600),
+        0.440554,
+        None,
+        0.7,
+    ),
 }
 
 
@@ -72,15 +119,22 @@ def test_group_methods_reach_the_reference(name: str, fused: bool) -> None:
     assert smooth(x) + optimizer.objective_penalty() == pytest.approx(total, abs=1e-6)
     assert loss is None or smooth(x) == pytest.approx(loss, abs=1e-6)
     assert optimizer.group_sparsity() == sparsity
-    assert optimizer.objective_penalty() == pytest.approx(LAMBDA * float(x.norm(dim=1).sum()), rel=1e-12)
+    assert optimizer.objective_penalty() == pytest.approx(
+        LAMBDA * float(x.norm(dim=1).sum()), rel=1e-12
+    )
 
 
-@pytest.mark.parametrize(("rho", "x_row", "z_row"), [
-    (0.1, (0.443075, 0.247085, 0.0), (0.438884, 0.247628, 0.75)),
-    (1.0, None, (0.438931, 0.249532, 0.70)),
-])
+@pytest.mark.parametrize(
+    ("rho", "x_row", "z_row"),
+    [
+        (0.1, (0.443075, 0.247085, 0.0), (0.438884, 0.247628, 0.75)),
+        (1.0, None, (0.438931, 0.249532, 0.70)),
+    ],
+)
 def test_admm_reaches_the_reference(rho: float, x_row: tuple | None, z_row: tuple) -> None:
-    x, optimizer, smooth = _train(lambda p: ADMM(p, 0.05, lmbda=LAMBDA, rho=rho, inner_steps=10, units="rows"))
+    x, optimizer, smooth = _train(
+        lambda p: ADMM(p, 0.05, lmbda=LAMBDA, rho=rho, inner_steps=10, units="rows")
+    )
     z = optimizer.state[optimizer.param_groups[0]["params"][0]]["z"]
     for of, at, row in (("x", x, x_row), ("z", z, z_row)):
         if row is not None:
@@ -90,10 +144,23 @@ def test_admm_reaches_the_reference(rho: float, x_row: tuple | None, z_row: tupl
 
 
 L1_ROWS = {
-    "ProxSG": (lambda p: ProxSG(p, 0.05, lmbda=LAMBDA, units="rows", norm="l1"), 0.538727, 0.40, None),
-    "OBProxSG+": (lambda p: OBProxSG(p, 0.05, lmbda=LAMBDA, units="rows", prox_steps=600), 0.533472, 0.86, 0.75),
+    "ProxSG": (
+        lambda p: ProxSG(p, 0.05, lmbda=LAMBDA, units="rows", norm="l1"),
+        0.538727,
+        0.40,
+        None,
+    ),
+    "OBProxSG+": (
+        lambda p: OBProxSG(p, 0.05, lmbda=LAMBDA, units="rows", prox_steps=600),
+        0.533472,
+        0.86,
+        0.75,
+    ),
     "OBProxSG 5/5": (
-        lambda p: OBProxSG(p, 0.05, lmbda=LAMBDA, units="rows", prox_steps=100, orthant_steps=100), 0.533472, 0.86, 0.75,
+        lambda p: OBProxSG(p, 0.05, lmbda=LAMBDA, units="rows", prox_steps=100, orthant_steps=100),
+        0.533472,
+        0.86,
+        0.75,
     ),
 }
 

@@ -24,11 +24,18 @@ def coded_bits(codes: np.ndarray, keep: np.ndarray, centroids: np.ndarray) -> in
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 14), max_size=4), st.floats(0, 1), st.sampled_from([1, 2, 16, 256, 300]), st.integers(0, 9))
+@given(
+    st.lists(st.integers(0, 14), max_size=4),
+    st.floats(0, 1),
+    st.sampled_from([1, 2, 16, 256, 300]),
+    st.integers(0, 9),
+)
 def test_any_codes_round_trip(shape: list[int], density: float, levels: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     keep = rng.random(shape) < density
-    codes = rng.integers(0, levels, np.count_nonzero(keep)).astype(np.uint8 if levels <= 256 else np.uint16)
+    codes = rng.integers(0, levels, np.count_nonzero(keep)).astype(
+        np.uint8 if levels <= 256 else np.uint16
+    )
     coded_bits(codes, keep, np.linspace(-1, 1, levels).astype(np.float32))
 
 

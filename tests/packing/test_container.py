@@ -23,17 +23,28 @@ from audioprune.errors import CheckpointError, ConfigError, OutputError
 from audioprune.packing import container
 from audioprune.packing.tensors import to_bytes
 
-CONFIG = {"model": {"_target_": "audioprune.models.fdnn.FDNN", "width": 12}, "task": {"name": "irm"}, "sample_rate": 16000}
+CONFIG = {
+    "model": {"_target_": "audioprune.models.fdnn.FDNN", "width": 12},
+    "task": {"name": "irm"},
+    "sample_rate": 16000,
+}
 HASH = 32
 
 
 def small_model(seed: int = 0) -> tuple[nn.Module, Mask, dict[str, Codebook]]:
     generator = torch.Generator().manual_seed(seed)
-    model = nn.Sequential(nn.Linear(20, 30), nn.BatchNorm1d(30), nn.Conv1d(6, 8, 3), nn.Linear(30, 5))
+    model = nn.Sequential(
+        nn.Linear(20, 30), nn.BatchNorm1d(30), nn.Conv1d(6, 8, 3), nn.Linear(30, 5)
+    )
     for parameter in model.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator)
     names = ("0.weight", "2.weight")
-    mask = Mask({name: torch.rand(model.get_parameter(name).shape, generator=generator) < 0.4 for name in names})
+    mask = Mask(
+        {
+            name: torch.rand(model.get_parameter(name).shape, generator=generator) < 0.4
+            for name in names
+        }
+    )
     mask.apply_(model)
     return model, mask, quantize_(model, mask, {"0.weight": 8, "3.weight": 16})
 
@@ -41,7 +52,14 @@ def small_model(seed: int = 0) -> tuple[nn.Module, Mask, dict[str, Codebook]]:
 @pytest.fixture
 def packed(tmp_path: Path) -> Path:
     model, mask, books = small_model()
-    packing.pack(tmp_path / "model.apz", model.state_dict(), mask=mask, codebooks=books, config=CONFIG, meta={"seed": 1})
+    packing.pack(
+        tmp_path / "model.apz",
+        model.state_dict(),
+        mask=mask,
+        codebooks=books,
+        config=CONFIG,
+        meta={"seed": 1},
+    )
     return tmp_path / "model.apz"
 
 
@@ -62,7 +80,13 @@ def build(header: bytes | dict[str, Any], rest: bytes, version: int = 1) -> byte
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=container._COMMON)
     small = deflate.compress(text) + deflate.flush()
-    return reseal(b"\x89APZ" + version.to_bytes(2, "little") + len(small).to_bytes(4, "little") + small + rest)
+    return reseal(
+        b"\x89APZ"
+        + version.to_bytes(2, "little")
+        + len(small).to_bytes(4, "little")
+        + small
+        + rest
+    )
 
 
 def refused(path: Path, data: bytes, match: str | None = None) -> None:
@@ -92,12 +116,27 @@ def test_round_trip(packed: Path) -> None:
 @pytest.mark.parametrize("what", ["plain", "masked", "quantised", "buffers only", "nothing"])
 def test_round_trip_of_partly_compressed_models(tmp_path: Path, what: str) -> None:
     model, mask, _ = small_model()
-    state = {"plain": model.state_dict(), "buffers only": dict(model.named_buffers()), "nothing": {}}.get(what, model.state_dict())
+    state = {
+        "plain": model.state_dict(),
+        "buffers only": dict(model.named_buffers()),
+        "nothing": {},
+    }.get(what, model.state_dict())
     books = quantize_(model, None, {"3.weight": 3}) if what == "quantised" else None
-    report = packing.pack(tmp_path / "m.apz", state, mask=mask if what == "masked" else None, codebooks=books, config={})
+    report = packing.pack(
+        tmp_path / "m.apz",
+        state,
+        mask=mask if what == "masked" else None,
+        codebooks=books,
+        config={},
+    )
     read = packing.unpack(tmp_path / "m.apz")
-    assert all(to_bytes(read.state[name]).tobytes() == to_bytes(tensor).tobytes() for name, tensor in state.items())
-    assert (read.mask is None) == (what != "masked") and bool(read.codebooks) == (what == "quantised")
+    assert all(
+        to_bytes(read.state[name]).tobytes() == to_bytes(tensor).tobytes()
+        for name, tensor in state.items()
+    )
+    assert (read.mask is None) == (what != "masked") and bool(read.codebooks) == (
+        what == "quantised"
+    )
     assert len(report.tensors) == len(state)
 
 
@@ -105,28 +144,53 @@ def test_sizes_add_up(tmp_path: Path) -> None:
     model, mask, books = small_model()
     path = tmp_path / "m.apz"
     report = packing.pack(path, model.state_dict(), mask=mask, codebooks=books, config=CONFIG)
-    assert report.disk_bytes == path.stat().st_size == report.overhead_bytes + sum(size.disk_bytes for size in report.tensors)
+    assert (
+        report.disk_bytes
+        == path.stat().st_size
+        == report.overhead_bytes + sum(size.disk_bytes for size in report.tensors)
+    )
     listing = str(packing.inspect(path))
-    assert "0.weight [30, 20] float32 sparse-codes K=8" in listing and str(report.disk_bytes) in listing
+    assert (
+        "0.weight [30, 20] float32 sparse-codes K=8" in listing
+        and str(report.disk_bytes) in listing
+    )
     assert packing.inspect(path).config == CONFIG
 
 
 @pytest.mark.parametrize(("sparsity", "levels"), [(0.5, 16), (0.8, 64), (0.9, 16), (0.9, 64)])
-def test_file_is_within_one_percent_of_the_entropy(tmp_path: Path, sparsity: float, levels: int) -> None:
+def test_file_is_within_one_percent_of_the_entropy(
+    tmp_path: Path, sparsity: float, levels: int
+) -> None:
     """Weights without structure, so that no model of the positions can help."""
     model = nn.Linear(400, 250, bias=False)
-    model.weight.data = torch.from_numpy(np.random.default_rng(0).laplace(size=(250, 400)).astype(np.float32))
+    model.weight.data = torch.from_numpy(
+        np.random.default_rng(0).laplace(size=(250, 400)).astype(np.float32)
+    )
     magnitude = model.weight.detach().abs()
-    mask = Mask({"weight": magnitude > magnitude.flatten().kthvalue(int(sparsity * magnitude.numel())).values})
+    mask = Mask(
+        {
+            "weight": magnitude
+            > magnitude.flatten().kthvalue(int(sparsity * magnitude.numel())).values
+        }
+    )
     mask.apply_(model)
     books = quantize_(model, mask, {"weight": levels})
-    report = packing.pack(tmp_path / "m.apz", model.state_dict(), mask=mask, codebooks=books, config={})
+    report = packing.pack(
+        tmp_path / "m.apz", model.state_dict(), mask=mask, codebooks=books, config={}
+    )
     assert report.disk_bytes <= 1.01 * packing.storage_of(model, mask, books).bytes_ideal
 
 
 def test_same_model_same_bytes(packed: Path, tmp_path: Path) -> None:
     model, mask, books = small_model()
-    packing.pack(tmp_path / "again.apz", model.state_dict(), mask=mask, codebooks=books, config=CONFIG, meta={"seed": 1})
+    packing.pack(
+        tmp_path / "again.apz",
+        model.state_dict(),
+        mask=mask,
+        codebooks=books,
+        config=CONFIG,
+        meta={"seed": 1},
+    )
     assert (tmp_path / "again.apz").read_bytes() == packed.read_bytes()
 
 
@@ -134,7 +198,9 @@ def test_every_flipped_bit_of_the_header_and_400_others(packed: Path) -> None:
     data = packed.read_bytes()
     header_end = 10 + int.from_bytes(data[6:10], "little")
     rng = np.random.default_rng(0)
-    bits = [8 * byte + int(rng.integers(8)) for byte in range(header_end)] + rng.integers(0, 8 * len(data), 400).tolist()
+    bits = [8 * byte + int(rng.integers(8)) for byte in range(header_end)] + rng.integers(
+        0, 8 * len(data), 400
+    ).tolist()
     for bit in bits:
         changed = bytearray(data)
         changed[bit // 8] ^= 1 << bit % 8
@@ -165,7 +231,10 @@ def test_trailing_bytes(packed: Path) -> None:
 def test_swapped_records(packed: Path) -> None:
     data = packed.read_bytes()
     header, rest = parts(data)
-    header["tensors"][0][0], header["tensors"][-1][0] = header["tensors"][-1][0], header["tensors"][0][0]
+    header["tensors"][0][0], header["tensors"][-1][0] = (
+        header["tensors"][-1][0],
+        header["tensors"][0][0],
+    )
     refused(packed, build(header, rest), "checksum mismatch in tensor")
     sums = 12 * len(header["tensors"])
     header, rest = parts(data)
@@ -175,7 +244,11 @@ def test_swapped_records(packed: Path) -> None:
 
 def test_newer_version(packed: Path) -> None:
     header, rest = parts(packed.read_bytes())
-    refused(packed, build(header, rest, version=2), "expected format version 1, got 2; update audioprune")
+    refused(
+        packed,
+        build(header, rest, version=2),
+        "expected format version 1, got 2; update audioprune",
+    )
 
 
 def test_rebuilding_an_honest_file_works(packed: Path) -> None:
@@ -288,7 +361,12 @@ def test_lying_header_length(packed: Path, length: int) -> None:
 
 def test_other_files(tmp_path: Path) -> None:
     path = tmp_path / "m.apz"
-    for data, match in [(b"", "empty"), (b"PK\3\4zip", "another kind"), (b"\x89APZ", "checksum"), (b"\x80\x02}q\0.", "another kind")]:
+    for data, match in [
+        (b"", "empty"),
+        (b"PK\3\4zip", "another kind"),
+        (b"\x89APZ", "checksum"),
+        (b"\x80\x02}q\0.", "another kind"),
+    ]:
         refused(path, data, match)
     with pytest.raises(CheckpointError, match="check the path"):
         packing.unpack(tmp_path / "none.apz")
@@ -302,11 +380,15 @@ def test_pack_checks_its_arguments(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="plain JSON"):
         packing.pack(path, state, mask=mask, codebooks=books, config={"path": Path("x")})
     with pytest.raises(ConfigError, match="plain JSON"):
-        packing.pack(path, state, mask=mask, codebooks=books, config={}, meta={"loss": float("nan")})
+        packing.pack(
+            path, state, mask=mask, codebooks=books, config={}, meta={"loss": float("nan")}
+        )
     with pytest.raises(ConfigError, match="closest: 0.weight"):
         packing.pack(path, state, mask=Mask({"0.weigth": mask["0.weight"]}), config={})
     with pytest.raises(ConfigError, match="codebook"):
-        packing.pack(path, state, mask=mask, codebooks={"0.weight": cluster(torch.ones(3), 1)}, config={})
+        packing.pack(
+            path, state, mask=mask, codebooks={"0.weight": cluster(torch.ones(3), 1)}, config={}
+        )
     with pytest.raises(ConfigError, match="at most"):
         packing.pack(path, state, config={"x": "y" * (5 << 20)})
     assert not list(tmp_path.iterdir())
@@ -329,12 +411,27 @@ def test_the_listing_and_the_report_say_every_size(tmp_path: Path) -> None:
     weights = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
     book = cluster(weights, 2, weights != 0)
     state = {"w": book.restore(weights != 0), "b": torch.tensor([1.5, -2.0])}
-    report = packing.pack(path, state, mask=Mask({"w": weights != 0}), codebooks={"w": book}, config=config, meta=meta)
+    report = packing.pack(
+        path,
+        state,
+        mask=Mask({"w": weights != 0}),
+        codebooks={"w": book},
+        config=config,
+        meta=meta,
+    )
     found = packing.inspect(path)
     w, b = found.records
     size = path.stat().st_size
-    assert (report.path, report.disk_bytes, found.path, found.disk_bytes) == (path, size, path, size)
-    rows = [(each.name, each.kind, each.weights, each.levels, each.disk_bytes) for each in report.tensors]
+    assert (report.path, report.disk_bytes, found.path, found.disk_bytes) == (
+        path,
+        size,
+        path,
+        size,
+    )
+    rows = [
+        (each.name, each.kind, each.weights, each.levels, each.disk_bytes)
+        for each in report.tensors
+    ]
     assert rows == [("w", "sparse-codes", 4, 2, w.coded + 12), ("b", "raw", 2, 0, 20)]
     assert report.overhead_bytes == size - w.coded - 12 - 20
     assert str(found).splitlines() == [
@@ -350,10 +447,26 @@ def test_the_listing_and_the_report_say_every_size(tmp_path: Path) -> None:
 def test_refusals_of_packing_say_what_was_got(tmp_path: Path) -> None:
     state, path = {"w": torch.ones(3)}, tmp_path / "m.apz"
     cases: tuple[tuple[dict[str, Any], dict[str, Any], str], ...] = (
-        (state, {"mask": Mask({"v": torch.ones(3, dtype=torch.bool)})}, "unknown tensor of a mask 'v' (known: w)"),
-        (state, {"codebooks": {"v": cluster(torch.ones(3), 1)}}, "unknown tensor of a codebook 'v' (known: w)"),
-        ({"": torch.ones(1)}, {}, "expected tensor names of 1..512 characters, got 0; rename the parameter"),
-        ({"x" * 513: torch.ones(1)}, {}, "expected tensor names of 1..512 characters, got 513; rename the parameter"),
+        (
+            state,
+            {"mask": Mask({"v": torch.ones(3, dtype=torch.bool)})},
+            "unknown tensor of a mask 'v' (known: w)",
+        ),
+        (
+            state,
+            {"codebooks": {"v": cluster(torch.ones(3), 1)}},
+            "unknown tensor of a codebook 'v' (known: w)",
+        ),
+        (
+            {"": torch.ones(1)},
+            {},
+            "expected tensor names of 1..512 characters, got 0; rename the parameter",
+        ),
+        (
+            {"x" * 513: torch.ones(1)},
+            {},
+            "expected tensor names of 1..512 characters, got 513; rename the parameter",
+        ),
     )
     for tensors, options, message in cases:
         with pytest.raises(ConfigError) as caught:
@@ -386,4 +499,7 @@ def test_bad_headers_are_told_by_their_fault(packed: Path, name: str) -> None:
     packed.write_bytes(build(header, rest))
     with pytest.raises(CheckpointError) as caught:
         packing.unpack(packed)
-    assert str(caught.value) == f"{packed}: bad header of a packed model ({REASONS[name]}); write the file again"
+    assert (
+        str(caught.value)
+        == f"{packed}: bad header of a packed model ({REASONS[name]}); write the file again"
+    )

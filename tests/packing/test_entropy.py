@@ -51,7 +51,9 @@ def test_length_is_the_entropy(alphabet: int) -> None:
     coded = writer.finish()
     assert 8 * len(coded) <= 1.003 * entropy_bits(symbols) + 6 * alphabet + 96
     assert 8 * len(coded) == pytest.approx(writer.bits, abs=64)
-    assert writer.bits == pytest.approx(float(estimated_bits(np.bincount(symbols, minlength=alphabet)[None])[0]), rel=0.02, abs=200)
+    assert writer.bits == pytest.approx(
+        float(estimated_bits(np.bincount(symbols, minlength=alphabet)[None])[0]), rel=0.02, abs=200
+    )
 
 
 def test_uniform_symbols_need_no_table() -> None:
@@ -151,7 +153,10 @@ def test_refusals_name_the_fault() -> None:
     infinite.packed(np.array([(1 << 31) + 0x7F800000]), np.array([32]))
     with pytest.raises(BadStream, match="^a codebook holds NaN or infinity$"):
         read_increasing(Reader(infinite.finish()), 1)
-    for coded, message in ((b"abc", "the stream ends in zeros"), (b"\1\0\0\0\1\0\0\0", "data left after the last symbol")):
+    for coded, message in (
+        (b"abc", "the stream ends in zeros"),
+        (b"\1\0\0\0\1\0\0\0", "data left after the last symbol"),
+    ):
         with pytest.raises(BadStream, match=f"^{message}$"):
             Reader(coded).check_end()
 
@@ -168,7 +173,10 @@ def test_what_needs_no_bits_takes_none() -> None:
     assert writer.bits == 0 and writer.finish() == b""
     reader = Reader(b"")
     assert reader.uniform(5, 1).tolist() == [0] * 5 and reader.uniform(0, 9).size == 0
-    assert reader.table(4, np.array([3])).tolist() == [0] * 4 and reader.table(0, np.array([3, 1])).size == 0
+    assert (
+        reader.table(4, np.array([3])).tolist() == [0] * 4
+        and reader.table(0, np.array([3, 1])).size == 0
+    )
     assert read_symbols(reader, 4, 1).tolist() == [0] * 4 and read_symbols(reader, 0, 7).size == 0
     assert read_increasing(reader, 0).size == 0
     reader.check_end()
@@ -185,7 +193,10 @@ def test_bits_are_known_before_coding() -> None:
     assert other.bits == pytest.approx(2 * np.log2(4 / 3) + 2, abs=1e-5)
     writer.extend(other)
     assert writer.bits == pytest.approx(55 + 2 * np.log2(4 / 3) + 2, abs=1e-5)
-    assert estimated_bits(np.array([[0, 0], [4, 4]])).tolist() == [0.0, 11.0]  # no table: 8 bits and 3
+    assert estimated_bits(np.array([[0, 0], [4, 4]])).tolist() == [
+        0.0,
+        11.0,
+    ]  # no table: 8 bits and 3
     counts = np.array([[1000, 0, 24, 0]])
     entropy = 1000 * np.log2(1024 / 1000) + 24 * np.log2(1024 / 24)
     assert estimated_bits(counts)[0] == pytest.approx(entropy + 3 * 2 + 2 * 2 + 8)

@@ -48,8 +48,12 @@ def test_rows_and_columns_of_unequal_density_cost_less() -> None:
     assert coded_bits(keep) < 1.1 * model_bits
 
 
-@pytest.mark.parametrize(("shape", "axis"), [((64, 80), 0), ((64, 80), 1), ((16, 24, 3, 3), 0), ((16, 24, 3, 3), 1)])
-def test_whole_rows_columns_and_kernels_cost_almost_nothing(shape: tuple[int, ...], axis: int) -> None:
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((64, 80), 0), ((64, 80), 1), ((16, 24, 3, 3), 0), ((16, 24, 3, 3), 1)]
+)
+def test_whole_rows_columns_and_kernels_cost_almost_nothing(
+    shape: tuple[int, ...], axis: int
+) -> None:
     rng = np.random.default_rng(0)
     line = [1] * len(shape)
     line[axis] = shape[axis]

@@ -26,10 +26,14 @@ from audioprune.packing.storage import MIB
     ],
     ids=["FDNN", "LSTM", "TCNN", "GCRN", "GCRN structured"],
 )
-def test_table_2_of_tan_and_wang(params: int, mib: float, compressed_mib: float, ratio: float) -> None:
+def test_table_2_of_tan_and_wang(
+    params: int, mib: float, compressed_mib: float, ratio: float
+) -> None:
     sizes = storage({"w": torch.empty(params, device="cpu").expand(params)})
     assert sizes.bytes_fp32 / MIB == pytest.approx(mib, abs=5e-5)
-    assert compression_ratio(sizes.bytes_fp32, compressed_mib * MIB) == pytest.approx(ratio, rel=2e-3)
+    assert compression_ratio(sizes.bytes_fp32, compressed_mib * MIB) == pytest.approx(
+        ratio, rel=2e-3
+    )
     assert sizes.bytes_paper == sizes.bytes_ideal == sizes.bytes_fp32
 
 
@@ -48,13 +52,17 @@ def test_worked_example() -> None:
 
 def test_levels_that_are_no_power_of_two_are_not_rounded() -> None:
     book = cluster(torch.arange(30.0) + 1, 3)
-    assert storage({"w": book.values()}, None, {"w": book}).bytes_paper == pytest.approx((30 * math.log2(3) + 96) / 8)
+    assert storage({"w": book.values()}, None, {"w": book}).bytes_paper == pytest.approx(
+        (30 * math.log2(3) + 96) / 8
+    )
 
 
 def test_model_sums_and_buffers() -> None:
     model = nn.Sequential(nn.Conv1d(3, 8, 5), nn.BatchNorm1d(8), nn.Linear(8, 4))
     mask = Mask.ones(model, ["0.weight", "2.weight"])
-    mask = mask.updated({"0.weight": torch.rand(8, 3, 5, generator=torch.Generator().manual_seed(0)) < 0.3})
+    mask = mask.updated(
+        {"0.weight": torch.rand(8, 3, 5, generator=torch.Generator().manual_seed(0)) < 0.3}
+    )
     mask.apply_(model)
     books = quantize_(model, mask, {"0.weight": 4})
     sizes = storage_of(model, mask, books)
@@ -64,9 +72,13 @@ def test_model_sums_and_buffers() -> None:
     assert sizes.bytes_paper == pytest.approx((kept * 2 + 4 * 32 + 32 * rest) / 8)
     rows = {row.name: row for row in sizes.per_tensor}
     assert rows["1.running_mean"].bytes_fp32 == rows["1.running_mean"].bytes_paper == 0
-    assert rows["1.running_mean"].bytes_ideal == 32 and rows["1.num_batches_tracked"].bytes_ideal == 8
+    assert (
+        rows["1.running_mean"].bytes_ideal == 32 and rows["1.num_batches_tracked"].bytes_ideal == 8
+    )
     for field in ("bytes_fp32", "bytes_paper", "bytes_ideal"):
-        assert getattr(sizes, field) == pytest.approx(sum(getattr(row, field) for row in sizes.per_tensor))
+        assert getattr(sizes, field) == pytest.approx(
+            sum(getattr(row, field) for row in sizes.per_tensor)
+        )
 
 
 def test_zeros_without_a_mask_are_removed_weights() -> None:
@@ -75,7 +87,9 @@ def test_zeros_without_a_mask_are_removed_weights() -> None:
         model[0].weight[1:] = 0.0
     sizes = storage_of(model)
     assert sizes.bytes_fp32 == 4 * (110 + 20 + 33)
-    assert sizes.bytes_paper == sizes.bytes_fp32 - 4 * 90  # the zero shifts of the normalisation count as they are
+    assert (
+        sizes.bytes_paper == sizes.bytes_fp32 - 4 * 90
+    )  # the zero shifts of the normalisation count as they are
     row = sizes.per_tensor[0]
     positions = 10 * math.log2(10) + 90 * math.log2(100 / 90)
     assert row.kept == 10 and row.bytes_ideal == pytest.approx((32 * 10 + positions) / 8)
@@ -111,9 +125,17 @@ def test_what_does_not_fit_is_refused() -> None:
 def test_every_number_of_a_row() -> None:
     weights = torch.tensor([[1.0, 0.0, 2.0], [0.0, 0.0, 3.0]])
     mask, book = weights != 0, cluster(weights, 2, weights != 0)
-    state = {"plain": weights, "masked": weights, "shared": book.restore(mask), "bias": torch.zeros(3), "count": torch.tensor(7)}
+    state = {
+        "plain": weights,
+        "masked": weights,
+        "shared": book.restore(mask),
+        "bias": torch.zeros(3),
+        "count": torch.tensor(7),
+    }
     parameters = ["plain", "masked", "shared", "bias"]
-    sizes = storage(state, {"masked": mask, "shared": mask}, {"shared": book}, parameters=parameters)
+    sizes = storage(
+        state, {"masked": mask, "shared": mask}, {"shared": book}, parameters=parameters
+    )
     positions = 6.0  # bits of 3 of 6
     codes = math.log2(3) + 2 * math.log2(3 / 2)
     rows = [
@@ -123,10 +145,15 @@ def test_every_number_of_a_row() -> None:
         ("bias", 3, 3, 0, 12, 12.0, 12.0),
         ("count", 1, 1, 0, 0, 0.0, 8.0),
     ]
-    found = [(r.name, r.weights, r.kept, r.levels, r.bytes_fp32, r.bytes_paper, r.bytes_ideal) for r in sizes.per_tensor]
+    found = [
+        (r.name, r.weights, r.kept, r.levels, r.bytes_fp32, r.bytes_paper, r.bytes_ideal)
+        for r in sizes.per_tensor
+    ]
     assert found == [(*row[:-1], pytest.approx(row[-1])) for row in rows]
     assert (sizes.bytes_fp32, sizes.bytes_paper) == (84, 12 + 12 + 67 / 8 + 12)
-    assert storage({"count": torch.tensor(7)}).bytes_fp32 == 4  # without names everything is a parameter
+    assert (
+        storage({"count": torch.tensor(7)}).bytes_fp32 == 4
+    )  # without names everything is a parameter
 
 
 def test_refusals_say_what_was_got() -> None:
@@ -134,19 +161,30 @@ def test_refusals_say_what_was_got() -> None:
     cases = (
         (
             lambda: storage({"w": weights}, {"v": weights > 0}),
-            "expected masks and codebooks of tensors in the state, got 'v'; use those of the same model",
+            "expected masks and codebooks of tensors in the state, got 'v'; use those of the "
+            "same model",
         ),
         (
             lambda: storage({"w": weights}, None, {"v": cluster(weights, 1)}),
-            "expected masks and codebooks of tensors in the state, got 'v'; use those of the same model",
+            "expected masks and codebooks of tensors in the state, got 'v'; use those of the "
+            "same model",
         ),
         (
             lambda: storage({"w": weights}, {"w": weights > 0}, {"w": cluster(weights[:3], 2)}),
             "w: expected 6 codes, one for each kept weight, got 3; quantize with this mask",
         ),
-        (lambda: compression_ratio(1.0, -1.0), "expected sizes of 0 bytes or more, got 1.0 and -1.0; measure them again"),
-        (lambda: compression_ratio(math.inf, 1.0), "expected sizes of 0 bytes or more, got inf and 1.0; measure them again"),
-        (lambda: compression_ratio(1.0, math.nan), "expected sizes of 0 bytes or more, got 1.0 and nan; measure them again"),
+        (
+            lambda: compression_ratio(1.0, -1.0),
+            "expected sizes of 0 bytes or more, got 1.0 and -1.0; measure them again",
+        ),
+        (
+            lambda: compression_ratio(math.inf, 1.0),
+            "expected sizes of 0 bytes or more, got inf and 1.0; measure them again",
+        ),
+        (
+            lambda: compression_ratio(1.0, math.nan),
+            "expected sizes of 0 bytes or more, got 1.0 and nan; measure them again",
+        ),
     )
     for call, message in cases:
         with pytest.raises(ConfigError) as caught:

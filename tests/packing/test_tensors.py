@@ -21,18 +21,30 @@ def round_trip(tensor: Tensor, keep: Tensor | None = None, book: Codebook | None
     piece = decode(record, body)
     assert piece.tensor.dtype == tensor.dtype and piece.tensor.shape == tensor.shape
     assert to_bytes(piece.tensor).tobytes() == to_bytes(tensor).tobytes()
-    assert (piece.keep is None) == (keep is None) and (keep is None or torch.equal(piece.keep, keep))
+    assert (piece.keep is None) == (keep is None) and (
+        keep is None or torch.equal(piece.keep, keep)
+    )
     assert (piece.codebook is None) == (book is None)
     if book is not None:
-        assert torch.equal(piece.codebook.centroids, book.centroids) and torch.equal(piece.codebook.codes, book.codes)
+        assert torch.equal(piece.codebook.centroids, book.centroids) and torch.equal(
+            piece.codebook.codes, book.codes
+        )
     return record
 
 
 def random_bytes(shape: tuple[int, ...], dtype: torch.dtype, seed: int) -> Tensor:
     """Any bit pattern of the dtype, NaN payloads and -0.0 included."""
     count = int(np.prod(shape)) * dtype.itemsize
-    data = np.random.default_rng(seed).integers(0, 2 if dtype == torch.bool else 256, max(1, count)).astype(np.uint8)
-    return torch.from_numpy(data)[:count].view(dtype).reshape(shape) if count else torch.empty(shape, dtype=dtype)
+    data = (
+        np.random.default_rng(seed)
+        .integers(0, 2 if dtype == torch.bool else 256, max(1, count))
+        .astype(np.uint8)
+    )
+    return (
+        torch.from_numpy(data)[:count].view(dtype).reshape(shape)
+        if count
+        else torch.empty(shape, dtype=dtype)
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
@@ -43,8 +55,15 @@ def test_every_dtype_round_trips(dtype: torch.dtype, shape: tuple[int, ...]) -> 
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 9), max_size=4), st.floats(0, 1), st.sampled_from(["float32", "float16", "int64"]), st.integers(0, 99))
-def test_masked_tensors_round_trip(shape: list[int], density: float, dtype: str, seed: int) -> None:
+@given(
+    st.lists(st.integers(0, 9), max_size=4),
+    st.floats(0, 1),
+    st.sampled_from(["float32", "float16", "int64"]),
+    st.integers(0, 99),
+)
+def test_masked_tensors_round_trip(
+    shape: list[int], density: float, dtype: str, seed: int
+) -> None:
     keep = torch.from_numpy(np.array(np.random.default_rng(seed).random(shape) < density))
     tensor = random_bytes(tuple(shape), DTYPES[dtype], seed)
     tensor[~keep] = 0
@@ -53,8 +72,16 @@ def test_masked_tensors_round_trip(shape: list[int], density: float, dtype: str,
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 12), max_size=3), st.floats(0, 1), st.sampled_from([1, 2, 5, 64, 700]), st.integers(0, 99), st.booleans())
-def test_quantised_tensors_round_trip(shape: list[int], density: float, levels: int, seed: int, masked: bool) -> None:
+@given(
+    st.lists(st.integers(0, 12), max_size=3),
+    st.floats(0, 1),
+    st.sampled_from([1, 2, 5, 64, 700]),
+    st.integers(0, 99),
+    st.booleans(),
+)
+def test_quantised_tensors_round_trip(
+    shape: list[int], density: float, levels: int, seed: int, masked: bool
+) -> None:
     generator = torch.Generator().manual_seed(seed)
     tensor = torch.randn(shape, generator=generator)
     keep = torch.rand(shape, generator=generator) < density
@@ -124,11 +151,24 @@ def test_random_bodies_never_pass_unseen() -> None:
         coded = rng.integers(0, 256, 4 * rng.integers(0, 20)).astype(np.uint8).tobytes()
         raw = bytes(int(rng.integers(0, 50)))
         levels = int(rng.choice([0, 1, 16, 300])) if kind.endswith("codes") else 0
-        record = Record("x", tuple(rng.integers(0, 20, rng.integers(0, 3)).tolist()), "float32", kind, True, levels, len(coded), len(raw))
+        record = Record(
+            "x",
+            tuple(rng.integers(0, 20, rng.integers(0, 3)).tolist()),
+            "float32",
+            kind,
+            True,
+            levels,
+            len(coded),
+            len(raw),
+        )
         try:
             piece = decode(record, coded + raw)
             assert piece.tensor.shape == record.shape
-            assert piece.codebook is None or piece.codebook.codes.numel() == 0 or int(piece.codebook.codes.long().max()) < levels
+            assert (
+                piece.codebook is None
+                or piece.codebook.codes.numel() == 0
+                or int(piece.codebook.codes.long().max()) < levels
+            )
         except (BadStream, ValueError):
             refused += 1
     assert refused > 300
@@ -136,21 +176,32 @@ def test_random_bodies_never_pass_unseen() -> None:
 
 def test_refusals_say_what_was_got() -> None:
     weights, keep = torch.ones(4, 5), torch.ones(4, 5, dtype=torch.bool)
-    codebook = "w: expected the weights to be the values of their codebook, got others; quantize the model again"
+    codebook = (
+        "w: expected the weights to be the values of their codebook, got others; quantize the "
+        "model again"
+    )
     book = cluster(weights, 1)
     falling = Codebook(torch.tensor([2.0, 1.0]), torch.tensor([1] * 20, dtype=torch.uint8))
     beyond = Codebook(torch.tensor([1.0]), torch.tensor([1] * 20, dtype=torch.uint8))
     none = torch.zeros(4, 5, dtype=torch.bool)
     cases = (
-        (Piece(weights, keep.t(), None), "w: expected a mask of shape (4, 5), got (5, 4); use this model's mask"),
-        (Piece(weights, none, None), "w: expected zeros where the mask removes, got other values; apply the mask first"),
+        (
+            Piece(weights, keep.t(), None),
+            "w: expected a mask of shape (4, 5), got (5, 4); use this model's mask",
+        ),
+        (
+            Piece(weights, none, None),
+            "w: expected zeros where the mask removes, got other values; apply the mask first",
+        ),
         (
             Piece(weights.to_sparse(), None, None),
-            "w: expected a dense tensor of a known dtype, got torch.sparse_coo float32; convert it first",
+            "w: expected a dense tensor of a known dtype, got torch.sparse_coo float32; convert "
+            "it first",
         ),
         (
             Piece(torch.ones(2, dtype=torch.complex32), None, None),
-            "w: expected a dense tensor of a known dtype, got torch.strided complex32; convert it first",
+            "w: expected a dense tensor of a known dtype, got torch.strided complex32; convert "
+            "it first",
         ),
         (Piece(2 * weights, None, book), codebook),
         (Piece(weights.double(), None, book), codebook),
@@ -167,11 +218,19 @@ def test_refusals_say_what_was_got() -> None:
 def test_a_record_says_what_its_body_is() -> None:
     weights = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
     record, body = encode("w", Piece(weights, weights != 0, cluster(weights, 2, weights != 0)))
-    assert (record.name, record.shape, record.dtype, record.kind) == ("w", (2, 2), "float32", "sparse-codes")
+    assert (record.name, record.shape, record.dtype, record.kind) == (
+        "w",
+        (2, 2),
+        "float32",
+        "sparse-codes",
+    )
     assert (record.masked, record.levels, record.coded, record.raw) == (True, 2, len(body), 0)
     assert (record.size, record.itemsize) == (4, 4)
     plain, bytes_ = encode("b", Piece(torch.tensor([1.5, -2.0]), None, None))
-    assert plain == Record("b", (2,), "float32", "raw", False, 0, 0, 8) and bytes_ == torch.tensor([1.5, -2.0]).numpy().tobytes()
+    assert (
+        plain == Record("b", (2,), "float32", "raw", False, 0, 0, 8)
+        and bytes_ == torch.tensor([1.5, -2.0]).numpy().tobytes()
+    )
 
 
 def test_bodies_of_a_wrong_length_are_refused() -> None:

@@ -19,7 +19,12 @@ def make_run(tmp_path: Path) -> Callable[..., FakeRun]:
     """Make a run folder below ``tmp_path / "runs"``."""
 
     def make(
-        name: str, model: str = "fdnn", pipeline: str = "p2_unstructured", seed: int = 0, scale: str = SCALE, **config: Any
+        name: str,
+        model: str = "fdnn",
+        pipeline: str = "p2_unstructured",
+        seed: int = 0,
+        scale: str = SCALE,
+        **config: Any,
     ) -> FakeRun:
         parts = {"pipeline": {"name": pipeline, **config.pop("pipeline_config", {})}}
         if "model_config" in config:

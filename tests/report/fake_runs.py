@@ -17,11 +17,33 @@ SCALE = "desk; 20 mixtures; width 64"
 class FakeRun:
     """Writes the files of one run folder piece by piece."""
 
-    def __init__(self, folder: Path, model: str, pipeline: str, seed: int, scale: str, config: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        model: str,
+        pipeline: str,
+        seed: int,
+        scale: str,
+        config: dict[str, Any],
+    ) -> None:
         self.folder, self.model, self.seed, self.scale = folder, model, seed, scale
         folder.mkdir(parents=True)
-        info = {"name": folder.name, "verb": "prune", "hash": "0" * 10, "model": model, "pipeline": pipeline, "seed": seed, "scale": scale}
-        whole = {"seed": seed, "scale": scale.split(";")[0], "model": {"name": model}, "pipeline": {"name": pipeline}, **config}
+        info = {
+            "name": folder.name,
+            "verb": "prune",
+            "hash": "0" * 10,
+            "model": model,
+            "pipeline": pipeline,
+            "seed": seed,
+            "scale": scale,
+        }
+        whole = {
+            "seed": seed,
+            "scale": scale.split(";")[0],
+            "model": {"name": model},
+            "pipeline": {"name": pipeline},
+            **config,
+        }
         (folder / "run.json").write_text(json.dumps({**info, "config": whole}))
         self.status("finished")
 
@@ -36,30 +58,84 @@ class FakeRun:
             stream.write(json.dumps(row) + "\n")
         return self
 
-    def scores(self, variant: str, stoi: float, pesq: float, step: str = "", snrs=SNRS, noises=NOISES, **more: Any) -> FakeRun:
+    def scores(
+        self,
+        variant: str,
+        stoi: float,
+        pesq: float,
+        step: str = "",
+        snrs=SNRS,
+        noises=NOISES,
+        **more: Any,
+    ) -> FakeRun:
         """Append score rows: the given numbers at the lowest SNR, 0.1 STOI and 0.3 PESQ more per step of SNR."""
         for noise in noises:
             for place, snr in enumerate(snrs):
                 condition = f"{noise}_{snr:g}dB"
                 label = "Mixture" if variant == "mixture" else self.model.upper()
                 metrics = {"stoi": stoi + 0.1 * place, "pesq_raw_nb": pesq + 0.3 * place}
-                row = {"key": f"{step or variant}/{condition}", "kind": "score", "label": label, "variant": variant, "model": self.model}
-                row |= {"noise": noise, "snr_db": snr, "condition": condition, "split": "test", "metrics": metrics}
-                row |= {"std": {"stoi": 0.05, "pesq_raw_nb": 0.2}, "n": 10, "n_valid": {"stoi": 10, "pesq_raw_nb": 10}}
+                row = {
+                    "key": f"{step or variant}/{condition}",
+                    "kind": "score",
+                    "label": label,
+                    "variant": variant,
+                    "model": self.model,
+                }
+                row |= {
+                    "noise": noise,
+                    "snr_db": snr,
+                    "condition": condition,
+                    "split": "test",
+                    "metrics": metrics,
+                }
+                row |= {
+                    "std": {"stoi": 0.05, "pesq_raw_nb": 0.2},
+                    "n": 10,
+                    "n_valid": {"stoi": 10, "pesq_raw_nb": 10},
+                }
                 self.row(**{**row, "scale": self.scale, "seed": self.seed, **more})
         return self
 
-    def size(self, variant: str, params: int = 1000, nonzero: int = 1000, paper: int = 4000, step: str = "", **more: Any) -> FakeRun:
+    def size(
+        self,
+        variant: str,
+        params: int = 1000,
+        nonzero: int = 1000,
+        paper: int = 4000,
+        step: str = "",
+        **more: Any,
+    ) -> FakeRun:
         """Append a size row."""
-        row = {"key": f"{step or variant}/size", "kind": "size", "label": self.model.upper(), "variant": variant, "model": self.model}
-        row |= {"params": params, "nonzero": nonzero, "sparsity": 1 - nonzero / params, "bytes_fp32": 4 * params, "bytes_paper": paper}
-        row |= {"bytes_ideal": paper + 50, "bytes_file": paper + 100, "macs_per_second": 2e6, "latency_ms_per_s": 3.5}
+        row = {
+            "key": f"{step or variant}/size",
+            "kind": "size",
+            "label": self.model.upper(),
+            "variant": variant,
+            "model": self.model,
+        }
+        row |= {
+            "params": params,
+            "nonzero": nonzero,
+            "sparsity": 1 - nonzero / params,
+            "bytes_fp32": 4 * params,
+            "bytes_paper": paper,
+        }
+        row |= {
+            "bytes_ideal": paper + 50,
+            "bytes_file": paper + 100,
+            "macs_per_second": 2e6,
+            "latency_ms_per_s": 3.5,
+        }
         return self.row(**{**row, "scale": self.scale, "seed": self.seed, **more})
 
     def iterations(self, *shares: float) -> FakeRun:
         """Append iteration rows with the given shares of parameters left."""
         for place, share in enumerate(shares):
-            row = {"key": f"compress/{place}/prune", "kind": "iteration", "label": self.model.upper()}
+            row = {
+                "key": f"compress/{place}/prune",
+                "kind": "iteration",
+                "label": self.model.upper(),
+            }
             self.row(**row, iteration=place + 1, remaining_share=share, nonzero=int(1000 * share))
         return self
 
@@ -69,18 +145,31 @@ class FakeRun:
         for tensor, chosen in tensors.items():
             for step in range(round(chosen / 0.05) + 2):
                 beta = step / 20
-                lines.append(f"{iteration},{tensor},{beta},{0.01 * beta**2 / (1.1 - beta)},{abs(beta - chosen) < 1e-9}")
+                lines.append(
+                    f"{iteration},{tensor},{beta},{0.01 * beta**2 / (1.1 - beta)},{abs(beta - chosen) < 1e-9}"
+                )
         (self.folder / f"sensitivity-{iteration}.csv").write_text("\n".join(lines) + "\n")
         return self
 
-    def audio(self, condition: str, item: str, versions: tuple[str, ...] = ("noisy", "uncompressed", "compressed", "clean")) -> FakeRun:
+    def audio(
+        self,
+        condition: str,
+        item: str,
+        versions: tuple[str, ...] = ("noisy", "uncompressed", "compressed", "clean"),
+    ) -> FakeRun:
         """Write FLAC files of half a second."""
         rng = np.random.default_rng([7, len(item)])
         time = np.arange(8000) / 16000
-        clean = 0.3 * np.sin(2 * np.pi * (300 + 1500 * time) * time) * np.sin(2 * np.pi * 2 * time) ** 2
+        clean = (
+            0.3
+            * np.sin(2 * np.pi * (300 + 1500 * time) * time)
+            * np.sin(2 * np.pi * 2 * time) ** 2
+        )
         folder = self.folder / "audio" / condition
         folder.mkdir(parents=True, exist_ok=True)
         for version in versions:
             noise = {"noisy": 0.1, "clean": 0.0}.get(version, 0.02)
-            soundfile.write(folder / f"{item}_{version}.flac", clean + noise * rng.standard_normal(8000), 16000)
+            soundfile.write(
+                folder / f"{item}_{version}.flac", clean + noise * rng.standard_normal(8000), 16000
+            )
         return self

@@ -26,9 +26,13 @@ def _entry(run, title: str):
         (0.49, 1.6, False),
     ],
 )
-def test_an_enhancer_is_compared_with_its_own_input(make_run, stoi: float, pesq: float, marked: bool) -> None:
+def test_an_enhancer_is_compared_with_its_own_input(
+    make_run, stoi: float, pesq: float, marked: bool
+) -> None:
     run = make_run("a").scores("mixture", 0.5, 1.4).scores("compressed", stoi, pesq)
-    assert no_better(_entry(run, "FDNN compressed")) == ("no better than mixture" if marked else "")
+    assert no_better(_entry(run, "FDNN compressed")) == (
+        "no better than mixture" if marked else ""
+    )
     assert no_better(_entry(run, "Mixture")) == ""
 
 
@@ -40,12 +44,21 @@ def test_only_common_conditions_are_compared(make_run) -> None:
 
 def test_some_seeds_are_told(make_run) -> None:
     for seed, stoi in ((0, 0.6), (1, 0.5), (2, 0.6)):
-        run = make_run(f"s{seed}", seed=seed).scores("mixture", 0.5, 1.4).scores("compressed", stoi, 1.4)
+        run = (
+            make_run(f"s{seed}", seed=seed)
+            .scores("mixture", 0.5, 1.4)
+            .scores("compressed", stoi, 1.4)
+        )
     assert no_better(_entry(run, "FDNN compressed")) == "no better than mixture (1 of 3 seeds)"
 
 
 def test_a_network_without_weights_is_marked_however_well_it_scores(make_run) -> None:
-    run = make_run("a").scores("mixture", 0.5, 1.4).scores("compressed", 0.52, 1.5).scores("pruned", 0.52, 1.5)
+    run = (
+        make_run("a")
+        .scores("mixture", 0.5, 1.4)
+        .scores("compressed", 0.52, 1.5)
+        .scores("pruned", 0.52, 1.5)
+    )
     run.size("compressed", sparsity=1.0).size("pruned", sparsity=0.99)
     assert no_better(_entry(run, "FDNN compressed")) == "no better than a constant answer"
     assert no_better(_entry(run, "FDNN pruned")) == ""
@@ -66,8 +79,15 @@ def test_without_an_input_nothing_is_said(make_run) -> None:
         (0.05, 0.05, 1000, True),
     ],
 )
-def test_classes_are_compared_with_chance(accuracy: float, macro: float, n: int, marked: bool) -> None:
-    row = {"kind": "score", "chance": 0.1, "metrics": {"accuracy": accuracy, "accuracy_macro": macro}, "n": n}
+def test_classes_are_compared_with_chance(
+    accuracy: float, macro: float, n: int, marked: bool
+) -> None:
+    row = {
+        "kind": "score",
+        "chance": 0.1,
+        "metrics": {"accuracy": accuracy, "accuracy_macro": macro},
+        "n": n,
+    }
     assert no_better_row(row) == ("no better than chance" if marked else "")
 
 
@@ -75,13 +95,24 @@ def test_a_note_is_compared_with_silence() -> None:
     assert no_better_error(1.0, 1.0) == "no better than silence or a constant"
     assert no_better_error(0.99, 1.0) and not no_better_error(0.9, 1.0)
     assert no_better_error(None, 1.0) and not no_better_error(1.0, None)
-    assert no_better_row({"test": 2.0, "trivial": 1.0, "trivial_name": "silence"}) == "no better than silence"
+    assert (
+        no_better_row({"test": 2.0, "trivial": 1.0, "trivial_name": "silence"})
+        == "no better than silence"
+    )
     assert no_better_row({"metrics": {"error": 0.5}, "trivial": 1.0}) == ""
-    assert no_better_row({"metrics": {"error": 1.5}, "trivial": 1.0}) == "no better than silence or a constant"
+    assert (
+        no_better_row({"metrics": {"error": 1.5}, "trivial": 1.0})
+        == "no better than silence or a constant"
+    )
 
 
 def _classes(accuracy, macro=None, chance=0.1, **counts):
-    return {"kind": "score", "chance": chance, "metrics": {"accuracy": accuracy, "accuracy_macro": macro}, **counts}
+    return {
+        "kind": "score",
+        "chance": chance,
+        "metrics": {"accuracy": accuracy, "accuracy_macro": macro},
+        **counts,
+    }
 
 
 @pytest.mark.parametrize(
@@ -111,32 +142,53 @@ def _joined(*seeds, mixture=(), variant="compressed", status="") -> Entry:
     """Return an entry of one seed for each sequence of score rows."""
     rows = tuple({"kind": "score", "variant": "mixture", **row} for row in mixture)
     jobs = tuple(Job(Path(str(seed)), str(seed), rows=rows) for seed in range(len(seeds)))
-    scores = tuple({(row.get("noise"), row.get("snr_db")): row for row in found} for found in seeds)
-    return Entry("X", variant, jobs=jobs, scores=scores, status=status, seeds=tuple(range(len(seeds))))
+    scores = tuple(
+        {(row.get("noise"), row.get("snr_db")): row for row in found} for found in seeds
+    )
+    return Entry(
+        "X", variant, jobs=jobs, scores=scores, status=status, seeds=tuple(range(len(seeds)))
+    )
 
 
 def test_one_condition_above_chance_is_enough() -> None:
     low, high = {**_classes(0.1), "noise": "a"}, {**_classes(0.9, n=100), "noise": "b"}
-    assert no_better(_joined([low, high])) == "" and no_better(_joined([low])) == "no better than chance"
+    assert (
+        no_better(_joined([low, high])) == ""
+        and no_better(_joined([low])) == "no better than chance"
+    )
 
 
 def test_what_failed_and_the_mixture_are_compared_with_nothing() -> None:
     low = _classes(0.05)
-    assert no_better(_joined([low], status="failed")) == no_better(_joined([low], variant="mixture")) == ""
+    assert (
+        no_better(_joined([low], status="failed"))
+        == no_better(_joined([low], variant="mixture"))
+        == ""
+    )
 
 
 def test_seeds_with_different_baselines_are_all_told() -> None:
     silent = {"metrics": {"error": 2.0}, "trivial": 1.0, "trivial_name": "silence"}
     other = {**silent, "trivial_name": "a constant"}
-    assert no_better(_joined([silent], [other])) == "no better than silence and no better than a constant"
+    assert (
+        no_better(_joined([silent], [other]))
+        == "no better than silence and no better than a constant"
+    )
     assert no_better(_joined([silent], [silent])) == "no better than silence"
     good = {"metrics": {"error": 0.1}, "trivial": 1.0}
-    assert no_better(_joined([silent], [good], [silent])) == "no better than silence (2 of 3 seeds)"
+    assert (
+        no_better(_joined([silent], [good], [silent])) == "no better than silence (2 of 3 seeds)"
+    )
 
 
 def test_errors_are_means_over_the_conditions() -> None:
     def row(noise, error, trivial=1.0):
-        return {"noise": noise, "metrics": {"error": error}, "trivial": trivial, "trivial_name": noise}
+        return {
+            "noise": noise,
+            "metrics": {"error": error},
+            "trivial": trivial,
+            "trivial_name": noise,
+        }
 
     assert no_better(_joined([row("a", 0.5), row("b", 1.2)])) == ""
     assert no_better(_joined([row("a", 0.9), row("b", 1.2)])) == "no better than a"
@@ -147,9 +199,14 @@ def test_errors_are_means_over_the_conditions() -> None:
 
 
 def test_a_trivial_error_of_a_lottery_is_compared_within_two_percent() -> None:
-    assert no_better_error(0.979, 1.0) == "" and no_better_error(0.98, 1.0) == "no better than silence or a constant"
+    assert (
+        no_better_error(0.979, 1.0) == ""
+        and no_better_error(0.98, 1.0) == "no better than silence or a constant"
+    )
     assert no_better_error(1.0, 1.0, {"trivial_name": "noise"}) == "no better than noise"
-    assert no_better_row({"test": 0.5, "trivial": 1.0}) == "" and no_better_row({"test": 2.0}) == ""
+    assert (
+        no_better_row({"test": 0.5, "trivial": 1.0}) == "" and no_better_row({"test": 2.0}) == ""
+    )
 
 
 @pytest.mark.parametrize(
@@ -178,7 +235,12 @@ def test_a_trivial_error_of_a_lottery_is_compared_within_two_percent() -> None:
 )
 def test_how_much_is_a_gain_over_the_input(metrics, gains, marked: bool) -> None:
     given = {"metrics": dict.fromkeys(metrics, 1.0)}
-    own = {"metrics": {name: None if gain is None else 1.0 + gain for name, gain in zip(metrics, gains, strict=True)}}
+    own = {
+        "metrics": {
+            name: None if gain is None else 1.0 + gain
+            for name, gain in zip(metrics, gains, strict=True)
+        }
+    }
     assert no_better_row(own, given) == ("no better than mixture" if marked else "")
 
 
@@ -188,8 +250,14 @@ def test_the_gain_is_a_mean_over_the_conditions_of_the_test_split() -> None:
 
     mixture = [row("a", 0.5, label="Coded input"), row("b", 0.5)]
     assert no_better(_joined([row("a", 0.4), row("b", 0.7)], mixture=mixture)) == ""
-    assert no_better(_joined([row("a", 0.3), row("b", 0.7)], mixture=mixture)) == "no better than coded input"
+    assert (
+        no_better(_joined([row("a", 0.3), row("b", 0.7)], mixture=mixture))
+        == "no better than coded input"
+    )
     for split in ("train", "valid", "validation"):
         more = [*mixture, row("a", 0.9, split=split), row("b", 0.9, split=split)]
         assert no_better(_joined([row("a", 0.6), row("b", 0.6)], mixture=more)) == ""
-    assert no_better(_joined([row("a", 0.6)], mixture=[*mixture, row("a", 0.9, split="test")])) == "no better than mixture"
+    assert (
+        no_better(_joined([row("a", 0.6)], mixture=[*mixture, row("a", 0.9, split="test")]))
+        == "no better than mixture"
+    )

@@ -45,14 +45,18 @@ def test_seeds_on_different_corpora_are_not_joined(make_run) -> None:
 
 
 @pytest.mark.parametrize(("seeds", "groups"), [((0, 1), 1), ((5, 6), 2)])
-def test_a_corpus_that_follows_the_seed_is_one(make_run, seeds: tuple[int, int], groups: int) -> None:
+def test_a_corpus_that_follows_the_seed_is_one(
+    make_run, seeds: tuple[int, int], groups: int
+) -> None:
     for place, seed in enumerate(seeds):
         run = make_run(f"s{place}", seed=place, data={**DATA, "seed": seed})
         run.scores("compressed", 0.6, 1.5, corpus_fingerprint=f"f{place}")
     found = by_corpus(_jobs(run))
     assert len(found) == groups
     if groups == 1:
-        assert found[0][0].title == "Corpus: speech (drawn anew for each seed, fingerprints f0, f1)"
+        assert (
+            found[0][0].title == "Corpus: speech (drawn anew for each seed, fingerprints f0, f1)"
+        )
         assert len(join_seeds(_jobs(run))) == 1
 
 
@@ -65,9 +69,14 @@ def test_two_corpora_of_one_seed_are_two_although_they_follow_it(make_run) -> No
 
 def test_corpora_without_a_fingerprint_are_told_apart_by_their_configuration(make_run) -> None:
     for place in range(2):
-        run = make_run(f"s{place}", data={**DATA, "max_test_s": float(place)}).scores("compressed", 0.6, 1.5)
+        run = make_run(f"s{place}", data={**DATA, "max_test_s": float(place)}).scores(
+            "compressed", 0.6, 1.5
+        )
     titles = [corpus.title for corpus, _ in by_corpus(_jobs(run))]
-    assert titles == ["Corpus: speech (fingerprint not recorded)", "Corpus: speech (fingerprint not recorded, configuration 2)"]
+    assert titles == [
+        "Corpus: speech (fingerprint not recorded)",
+        "Corpus: speech (fingerprint not recorded, configuration 2)",
+    ]
 
 
 def test_a_job_that_failed_early_joins_the_first_corpus(make_run) -> None:

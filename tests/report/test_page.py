@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from fake_runs import SCALE, FakeRun
-from html.parser import HTMLParser
 
 from audioprune.report import page, write_report
 from audioprune.report.page import Section, write_page
@@ -55,12 +55,23 @@ def pages(tmp_path_factory):
     base = tmp_path_factory.mktemp("page")
     for seed in (0, 1):
         config = {"pipeline": {"name": "p2_unstructured", "lambda_1": 1.0}}
-        run = FakeRun(base / "runs" / f"fdnn-{seed}", "fdnn", "p2_unstructured", seed, SCALE, config)
+        run = FakeRun(
+            base / "runs" / f"fdnn-{seed}", "fdnn", "p2_unstructured", seed, SCALE, config
+        )
         run.scores("mixture", 0.55, 1.4).scores("uncompressed", 0.7, 2.0).size("uncompressed")
         run.scores("compressed", 0.69, 1.95, n_valid={"stoi": 10, "pesq_raw_nb": 8})
         run.size("compressed", nonzero=300, paper=500).iterations(0.5, 0.3)
-    run.sensitivity(1, {"a.weight": 0.2}).audio("babble_-5dB", "spk<1>").audio("cafeteria_-5dB", "spk<1>")
-    run.row(key="x", kind="audio", condition="babble_-5dB", id="spk<1>", variant="compressed", metrics={"stoi": 0.61, "pesq_raw_nb": 1.5})
+    run.sensitivity(1, {"a.weight": 0.2}).audio("babble_-5dB", "spk<1>").audio(
+        "cafeteria_-5dB", "spk<1>"
+    )
+    run.row(
+        key="x",
+        kind="audio",
+        condition="babble_-5dB",
+        id="spk<1>",
+        variant="compressed",
+        metrics={"stoi": 0.61, "pesq_raw_nb": 1.5},
+    )
     failed = FakeRun(base / "runs" / "lstm", "lstm", "p2_unstructured", 0, SCALE, {})
     failed.status("failed", "<script>alert(1)</script>")
     first = write_report(base / "runs", base / "one")
@@ -83,10 +94,17 @@ def test_the_page_is_well_formed_and_needs_no_network(pages) -> None:
 def test_the_page_can_be_used_without_seeing_it(pages) -> None:
     page = _checked(next(file for file in pages[0] if file.name == "report.html"))
     assert page.of("html")[0]["lang"] == "en" and page.of("title") and len(page.of("h1")) == 1
-    assert all(attrs["alt"] and attrs["src"].startswith("data:image/png;base64,") for attrs in page.of("img"))
+    assert all(
+        attrs["alt"] and attrs["src"].startswith("data:image/png;base64,")
+        for attrs in page.of("img")
+    )
     assert len(page.of("figure")) == len(page.of("figcaption")) == len(page.of("img")) >= 4
-    assert len(page.of("caption")) == len([1 for attrs in page.of("table") if attrs.get("class") != "listen"])
-    assert all(attrs.get("aria-label") for attrs in page.of("audio")) and len(page.of("audio")) == 8
+    assert len(page.of("caption")) == len(
+        [1 for attrs in page.of("table") if attrs.get("class") != "listen"]
+    )
+    assert (
+        all(attrs.get("aria-label") for attrs in page.of("audio")) and len(page.of("audio")) == 8
+    )
     assert all(attrs.get("scope") in ("row", "col") for attrs in page.of("th"))
     targets = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
     assert {attrs["href"][1:] for attrs in page.of("a")} <= targets
@@ -99,14 +117,21 @@ def test_the_page_tells_failures_scores_and_claims(pages) -> None:
     assert "LSTM FAILED" in text and "<script>alert(1)</script>" in text and "spk<1>" in text
     assert len(page.of("script")) == 1
     assert "two seeds: not judged" in text
-    for words in ("61.00", "32 of 40 files valid", "3 runs, 1 of them not finished; 2 seeds", "not a reproduction"):
+    for words in (
+        "61.00",
+        "32 of 40 files valid",
+        "3 runs, 1 of them not finished; 2 seeds",
+        "not a reproduction",
+    ):
         assert words in text, words
 
 
 def test_the_same_runs_give_the_same_bytes(pages) -> None:
     first, second = pages
     assert [file.name for file in first] == [file.name for file in second] and len(first) > 10
-    assert all(one.read_bytes() == other.read_bytes() for one, other in zip(first, second, strict=True))
+    assert all(
+        one.read_bytes() == other.read_bytes() for one, other in zip(first, second, strict=True)
+    )
     assert first[0].name == "summary.md" and all(file.is_file() for file in first)
 
 
@@ -119,7 +144,12 @@ def test_a_damaged_audio_file_stops_nothing(make_run, tmp_path) -> None:
 
 def test_empty_sections_are_left_out(tmp_path) -> None:
     table = Table("t", "Some & more", (Column("a", "A"),), ({"a": "<b>"},), ("note",))
-    path = write_page(tmp_path / "p.html", "T & U", "lead", [Section("Nothing"), Section("Folded", (table,), folded=True)])
+    path = write_page(
+        tmp_path / "p.html",
+        "T & U",
+        "lead",
+        [Section("Nothing"), Section("Folded", (table,), folded=True)],
+    )
     page = _checked(path)
     assert len(page.of("h2")) == 1 and len(page.of("details")) == 1 and "<b>" in "".join(page.text)
 
@@ -137,7 +167,12 @@ def test_what_is_not_shown_is_named(make_run, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(page, "MOST_JOBS_DRAWN", 1)
     for place in range(3):
         run = make_run(f"r{place}").sensitivity(1, {"w": 0.1})
-        (run.folder / "quantization.csv").write_text("tensor,levels,loss_increase,bits,chosen,kept\nw,4,0.1,2.0,True,9\n")
+        (run.folder / "quantization.csv").write_text(
+            "tensor,levels,loss_increase,bits,chosen,kept\nw,4,0.1,2.0,True,9\n"
+        )
     run.scores("compressed", 0.6, 1.5)
     text = write_report(run.folder.parent, tmp_path / "out")[-1].read_text(encoding="utf-8")
-    assert "2 more runs were quantised" in text and "The sensitivity of 2 more runs is not drawn" in text
+    assert (
+        "2 more runs were quantised" in text
+        and "The sensitivity of 2 more runs is not drawn" in text
+    )

@@ -26,18 +26,31 @@ def test_an_unknown_kind_names_the_closest(make_run, tmp_path) -> None:
 @pytest.mark.parametrize("kind", ["p2_table1", "p2_table2", "p2_claims"])
 def test_tables_of_the_paper_are_written(make_run, tmp_path, kind: str) -> None:
     files = write_report([make_run("a").folder], tmp_path / "out", kind)
-    assert [file.name for file in files] == [f"{kind}.{ending}" for ending in ("md", "csv", "tex", "json")]
+    assert [file.name for file in files] == [
+        f"{kind}.{ending}" for ending in ("md", "csv", "tex", "json")
+    ]
 
 
 def test_everything_of_the_paper(make_run, tmp_path) -> None:
-    run = make_run("a").scores("mixture", 0.5, 1.4).scores("uncompressed", 0.7, 2.0).iterations(0.5)
+    run = (
+        make_run("a").scores("mixture", 0.5, 1.4).scores("uncompressed", 0.7, 2.0).iterations(0.5)
+    )
     names = {file.name for file in write_report(run.folder, tmp_path / "out", "p2")}
-    assert {"p2_table1.md", "p2_table2.tex", "p2_claims.csv", "p2_figure2.png", "p2_figure2.csv", "report.html"} <= names
+    assert {
+        "p2_table1.md",
+        "p2_table2.tex",
+        "p2_claims.csv",
+        "p2_figure2.png",
+        "p2_figure2.csv",
+        "report.html",
+    } <= names
 
 
 def test_published_numbers_can_be_given(make_run, tmp_path) -> None:
     with pytest.raises(ConfigError, match="published numbers"):
-        write_report(make_run("a").folder, tmp_path / "out", "p2_table1", reported=tmp_path / "none.yaml")
+        write_report(
+            make_run("a").folder, tmp_path / "out", "p2_table1", reported=tmp_path / "none.yaml"
+        )
 
 
 def test_a_table_to_print(make_run) -> None:
@@ -52,8 +65,16 @@ def test_a_run_that_only_failed_still_gives_a_table(make_run) -> None:
 
 def test_reports_import_neither_torch_nor_matplotlib() -> None:
     heavy = ("torch", "matplotlib", "omegaconf", "jinja2", "soundfile")
-    code = f"import sys, audioprune.report as report; report.kinds(); print([name for name in {heavy} if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = (
+        f"import sys, audioprune.report as report; report.kinds(); print([name for name in "
+        f"{heavy} if name in sys.modules])"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 def _dead_end(make_run):
@@ -63,12 +84,21 @@ def _dead_end(make_run):
 
 def test_the_closing_line_names_models_that_are_no_better_than_their_input(make_run) -> None:
     assert closing_line(_dead_end(make_run).folder) == "FDNN compressed: no better than mixture"
-    assert closing_line(make_run("b").scores("mixture", 0.5, 1.4).scores("compressed", 0.6, 1.6).folder) == ""
+    assert (
+        closing_line(
+            make_run("b").scores("mixture", 0.5, 1.4).scores("compressed", 0.6, 1.6).folder
+        )
+        == ""
+    )
 
 
-def test_an_experiment_that_ends_there_says_so_in_its_last_line(make_run, monkeypatch, capsys) -> None:
+def test_an_experiment_that_ends_there_says_so_in_its_last_line(
+    make_run, monkeypatch, capsys
+) -> None:
     folder = _dead_end(make_run).folder
-    monkeypatch.setattr(experiments, "run_job", lambda config, folder, overrides, differs: "finished")
+    monkeypatch.setattr(
+        experiments, "run_job", lambda config, folder, overrides, differs: "finished"
+    )
     config = SimpleNamespace(verb="prune", checkpoint=None)
     assert experiments.experiment(config, folder, [], []) == "finished"
     assert capsys.readouterr().out.splitlines()[-1] == "FDNN compressed: no better than mixture"

@@ -67,11 +67,22 @@ def test_damaged_files_make_a_job_unfinished(make_run) -> None:
 def test_a_job_that_failed_early_is_named_by_hydras_record(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "lstm-p2-1"
     (folder / ".hydra").mkdir(parents=True)
-    (folder / "status.json").write_text(json.dumps({"status": "failed", "reason": "no such corpus"}))
-    config = "seed: 3\nmodel: {name: lstm}\npipeline: {name: p2, k: 2, j: '${pipeline.k}'}\nruntime: {threads: 1}\n"
+    (folder / "status.json").write_text(
+        json.dumps({"status": "failed", "reason": "no such corpus"})
+    )
+    config = (
+        "seed: 3\nmodel: {name: lstm}\npipeline: {name: p2, k: 2, j: '${pipeline.k}'}\nruntime: "
+        "{threads: 1}\n"
+    )
     (folder / ".hydra" / "config.yaml").write_text(config)
     job = read_job(folder)
-    assert (job.model, job.pipeline, job.seed, job.status, job.reason) == ("lstm", "p2", 3, "failed", "no such corpus")
+    assert (job.model, job.pipeline, job.seed, job.status, job.reason) == (
+        "lstm",
+        "p2",
+        3,
+        "failed",
+        "no such corpus",
+    )
     assert job.config["pipeline.k"] == 2 and "pipeline.j" not in job.config
 
 
@@ -89,9 +100,15 @@ def test_scales_never_read_as_a_reproduction() -> None:
 def test_only_keys_that_differ_become_columns(make_run) -> None:
     for seed in (0, 1):
         for strength in (0.0, 0.5):
-            config = {"lambda_1": strength, "steps": {"train": {"lambda_1": strength}}, "rounds": 3}
+            config = {
+                "lambda_1": strength,
+                "steps": {"train": {"lambda_1": strength}},
+                "rounds": 3,
+            }
             data, runtime = {"seed": seed, "segment_s": 2}, {"threads": seed}
-            make_run(f"{seed}-{strength}", seed=seed, pipeline_config=config, data=data, runtime=runtime)
+            make_run(
+                f"{seed}-{strength}", seed=seed, pipeline_config=config, data=data, runtime=runtime
+            )
     jobs = load_jobs(make_run("other", model="lstm", seed=5, training={"epochs": 3}).folder.parent)
     assert differences(jobs) == ("pipeline.lambda_1",)
 
@@ -105,8 +122,12 @@ def test_keys_of_a_model_are_told_by_its_name(make_run) -> None:
 
 
 def test_a_step_is_told_by_the_name_of_its_pipeline(make_run) -> None:
-    make_run("a", pipeline="train", pipeline_config={"steps": {"score": {"file": "a"}}, "lambda_1": 0.0})
-    run = make_run("b", pipeline="p2", pipeline_config={"steps": {"score": {"file": "b"}}, "lambda_1": 1.0})
+    make_run(
+        "a", pipeline="train", pipeline_config={"steps": {"score": {"file": "a"}}, "lambda_1": 0.0}
+    )
+    run = make_run(
+        "b", pipeline="p2", pipeline_config={"steps": {"score": {"file": "b"}}, "lambda_1": 1.0}
+    )
     assert differences(load_jobs(run.folder.parent)) == ("pipeline.lambda_1",)
 
 
@@ -115,7 +136,11 @@ def test_jobs_are_joined_over_seeds_only(make_run) -> None:
         make_run(f"a{seed}", seed=seed, data={"seed": 0})
         make_run(f"b{seed}", seed=seed, data={"seed": 0}, pipeline_config={"sparsity": 0.5})
     groups = join_seeds(load_jobs(make_run("c", scale="paper").folder.parent))
-    assert [[job.name for job in group] for group in groups] == [["a0", "a1", "a2"], ["b0", "b1", "b2"], ["c"]]
+    assert [[job.name for job in group] for group in groups] == [
+        ["a0", "a1", "a2"],
+        ["b0", "b1", "b2"],
+        ["c"],
+    ]
 
 
 def test_one_seed_never_enters_a_mean_twice(make_run) -> None:
@@ -123,7 +148,12 @@ def test_one_seed_never_enters_a_mean_twice(make_run) -> None:
         make_run(name, seed=seed, checkpoint=checkpoint)
     again = make_run("again", seed=0, checkpoint="x")
     groups = join_seeds(load_jobs(again.folder.parent))
-    assert [[job.name for job in group] for group in groups] == [["a"], ["again"], ["b"], ["c", "d"]]
+    assert [[job.name for job in group] for group in groups] == [
+        ["a"],
+        ["again"],
+        ["b"],
+        ["c", "d"],
+    ]
 
 
 def test_published_numbers_are_read_and_refused(tmp_path: Path) -> None:
@@ -140,4 +170,10 @@ def test_published_numbers_are_read_and_refused(tmp_path: Path) -> None:
 def test_models_come_in_turn(make_run, tmp_path: Path) -> None:
     for name, model in (("a", "fdnn"), ("b", "fdnn"), ("c", "lstm"), ("d", "fdnn"), ("e", "lstm")):
         make_run(name, model)
-    assert [job.folder.name for job in models_in_turn(load_jobs(tmp_path / "runs"))] == ["a", "c", "b", "e", "d"]
+    assert [job.folder.name for job in models_in_turn(load_jobs(tmp_path / "runs"))] == [
+        "a",
+        "c",
+        "b",
+        "e",
+        "d",
+    ]

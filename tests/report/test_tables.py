@@ -25,7 +25,11 @@ from audioprune.report.tables import (
     write_table,
 )
 
-COLUMNS = (Column("name", "Model"), Column("stoi", "STOI", "percent"), Column("size", "File", "mebibytes"))
+COLUMNS = (
+    Column("name", "Model"),
+    Column("stoi", "STOI", "percent"),
+    Column("size", "File", "mebibytes"),
+)
 
 
 def _table(*rows: dict, notes: tuple[str, ...] = ()) -> Table:
@@ -56,12 +60,19 @@ def test_cells(cell, style: str, text: str) -> None:
 
 
 def test_markdown_lines_up_and_has_footnotes() -> None:
-    rows = ({"name": "a|b*", "stoi": Value(0.5, n=10, n_valid=8), "size": None}, {"name": "c", "stoi": Value(None, reason="silence")})
+    rows = (
+        {"name": "a|b*", "stoi": Value(0.5, n=10, n_valid=8), "size": None},
+        {"name": "c", "stoi": Value(None, reason="silence")},
+    )
     text = to_markdown(_table(*rows, notes=("One < two.",)))
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len({len(line) for line in lines}) == 1
     assert r"a\|b\*" in lines[2] and "50.00 [1]" in lines[2] and "n/a [2]" in lines[3]
-    assert "[1] 8 of 10 files valid" in text and "[2] n/a: silence" in text and "One &lt; two." in text
+    assert (
+        "[1] 8 of 10 files valid" in text
+        and "[2] n/a: silence" in text
+        and "One &lt; two." in text
+    )
     assert lines[1].split("|")[2].endswith(": ")
 
 
@@ -75,7 +86,12 @@ def test_markdown_and_latex_escapes() -> None:
 
 
 def test_latex_is_booktabs() -> None:
-    text = to_latex(_table({"name": "FDNN_P", "stoi": Value(0.5, 0.01, 2), "size": Value(2**20, n=3, n_valid=2)}, notes=("100 %",)))
+    text = to_latex(
+        _table(
+            {"name": "FDNN_P", "stoi": Value(0.5, 0.01, 2), "size": Value(2**20, n=3, n_valid=2)},
+            notes=("100 %",),
+        )
+    )
     assert r"\begin{tabular}{lrr}" in text and r"Model & STOI (\%) & File (MB) \\" in text
     assert r"FDNN\_P & 50.00 $\pm$ 1.00 & 1.00\textsuperscript{1} \\" in text
     assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 1
@@ -84,15 +100,33 @@ def test_latex_is_booktabs() -> None:
 
 
 def test_csv_is_for_machines() -> None:
-    rows = ({"name": "a, b", "stoi": Value(0.123456789, 0.01, 2), "size": 3 * 2**20}, {"name": "c", "stoi": Value(None, reason="silence")})
+    rows = (
+        {"name": "a, b", "stoi": Value(0.123456789, 0.01, 2), "size": 3 * 2**20},
+        {"name": "c", "stoi": Value(None, reason="silence")},
+    )
     read = list(csv.DictReader(io.StringIO(to_csv(_table(*rows)))))
-    assert read[0] == {"Model": "a, b", "STOI (%)": "12.3457", "STOI (%) std": "1", "File (MB)": "3", "notes": ""}
+    assert read[0] == {
+        "Model": "a, b",
+        "STOI (%)": "12.3457",
+        "STOI (%) std": "1",
+        "File (MB)": "3",
+        "notes": "",
+    }
     assert read[1]["STOI (%)"] == "n/a" and read[1]["notes"] == "STOI: n/a: silence"
 
 
 def test_json_keeps_stored_units() -> None:
-    read = json.loads(to_json(_table({"name": "a", "stoi": Value(0.5, 0.1, 2, 10, 9), "size": float("inf")})))
-    assert read["rows"][0]["stoi"] == {"mean": 0.5, "std": 0.1, "seeds": 2, "n": 10, "n_valid": 9, "reason": ""}
+    read = json.loads(
+        to_json(_table({"name": "a", "stoi": Value(0.5, 0.1, 2, 10, 9), "size": float("inf")}))
+    )
+    assert read["rows"][0]["stoi"] == {
+        "mean": 0.5,
+        "std": 0.1,
+        "seeds": 2,
+        "n": 10,
+        "n_valid": 9,
+        "reason": "",
+    }
     assert read["rows"][0]["size"] is None and read["columns"][1]["title"] == "STOI"
 
 
@@ -100,24 +134,40 @@ def test_four_files_markdown_first(tmp_path: Path) -> None:
     files = write_table(_table({"name": "a"}), tmp_path / "new")
     assert [file.name for file in files] == ["t.md", "t.csv", "t.tex", "t.json"]
     before = [file.read_bytes() for file in files]
-    assert [file.read_bytes() for file in write_table(_table({"name": "a"}), tmp_path / "new")] == before
+    assert [
+        file.read_bytes() for file in write_table(_table({"name": "a"}), tmp_path / "new")
+    ] == before
 
 
 def test_the_table_of_all_models(make_run) -> None:
     for seed in (0, 1):
         run = make_run(f"a{seed}", seed=seed, pipeline_config={"k": 2}).scores("mixture", 0.5, 1.4)
-        run.scores("compressed", 0.6 + 0.02 * seed, 1.6).size("uncompressed").size("compressed", nonzero=500, paper=800)
+        run.scores("compressed", 0.6 + 0.02 * seed, 1.6).size("uncompressed").size(
+            "compressed", nonzero=500, paper=800
+        )
     make_run("b", "lstm", pipeline_config={"k": 3}).status("failed", "disk | full")
     table = score_table(final(entries(load_jobs(run.folder.parent))))
     rows = {row["title"]: row for row in table.rows}
     assert list(rows) == ["Mixture", "FDNN uncompressed", "FDNN compressed", "LSTM FAILED"]
     headers = [column.header for column in table.columns]
-    assert headers[:5] == ["Model", "pipeline.k", "STOI -5 dB (%)", "STOI 0 dB (%)", "STOI 5 dB (%)"]
+    assert headers[:5] == [
+        "Model",
+        "pipeline.k",
+        "STOI -5 dB (%)",
+        "STOI 0 dB (%)",
+        "STOI 5 dB (%)",
+    ]
     assert headers[-3:] == ["Seeds", "Status", "Scale"]
     text = to_markdown(table)
-    assert "61.00 ± 1.41" in text and "5.0x" in text and "desk; 20 mixtures; width 64, not a reproduction" in text
+    assert (
+        "61.00 ± 1.41" in text
+        and "5.0x" in text
+        and "desk; 20 mixtures; width 64, not a reproduction" in text
+    )
     assert any("standard deviation of the sample" in note for note in table.notes)
-    assert rows["LSTM FAILED"]["status"] == "disk | full" and rows["LSTM FAILED"]["stoi@-5.0"] == "-"
+    assert (
+        rows["LSTM FAILED"]["status"] == "disk | full" and rows["LSTM FAILED"]["stoi@-5.0"] == "-"
+    )
     assert r"disk \| full" in text and rows["Mixture"]["status"] == "finished"
     assert rows["FDNN uncompressed"]["stoi@0.0"].reason == "not measured"
     assert all(row["scale"] for row in table.rows)
@@ -125,7 +175,14 @@ def test_the_table_of_all_models(make_run) -> None:
 
 def test_scores_without_snr_and_of_other_metrics(make_run) -> None:
     run = make_run("a", "vgg")
-    run.row(key="e/test", kind="score", label="VGG", variant="compressed", condition="test", metrics={"accuracy": 0.625, "own": 2.0})
+    run.row(
+        key="e/test",
+        kind="score",
+        label="VGG",
+        variant="compressed",
+        condition="test",
+        metrics={"accuracy": 0.625, "own": 2.0},
+    )
     table = score_table(final(entries(load_jobs(run.folder))))
     assert [column.header for column in table.columns[:3]] == ["Model", "Accuracy (%)", "own"]
     assert "62.50" in to_markdown(table) and "2.0000" in to_markdown(table)
@@ -133,38 +190,72 @@ def test_scores_without_snr_and_of_other_metrics(make_run) -> None:
 
 def test_every_condition_and_every_iteration(make_run) -> None:
     run = make_run("a").scores("compressed", 0.6, 1.6)
-    run.row(key="c/0/p", kind="iteration", label="FDNN", iteration=1, remaining_share=0.5, loss_base=0.1, loss_valid=0.12, alpha_1=0.01)
+    run.row(
+        key="c/0/p",
+        kind="iteration",
+        label="FDNN",
+        iteration=1,
+        remaining_share=0.5,
+        loss_base=0.1,
+        loss_valid=0.12,
+        alpha_1=0.01,
+    )
     jobs = load_jobs(run.folder)
     table = condition_table(entries(jobs))
-    assert len(table.rows) == 6 and table.rows[0]["noise"] == "babble" and table.rows[0]["snr"] == "-5 dB"
+    assert (
+        len(table.rows) == 6
+        and table.rows[0]["noise"] == "babble"
+        and table.rows[0]["snr"] == "-5 dB"
+    )
     assert "0.020000" in to_markdown(iteration_table(jobs))
 
 
 def test_scores_in_long_form(make_run) -> None:
-    run = make_run("a", seed=4).scores("compressed", 0.6, 1.6, snrs=(0.0,), n_valid={"stoi": 10, "pesq_raw_nb": 7})
+    run = make_run("a", seed=4).scores(
+        "compressed", 0.6, 1.6, snrs=(0.0,), n_valid={"stoi": 10, "pesq_raw_nb": 7}
+    )
     rows = list(csv.DictReader(io.StringIO(scores_csv(load_jobs(run.folder)))))
     assert len(rows) == 4
-    pesq = next(row for row in rows if row["noise"] == "cafeteria" and row["metric"] == "pesq_raw_nb")
-    assert (pesq["model"], pesq["variant"], pesq["snr_db"], pesq["mean"], pesq["std"]) == ("fdnn", "compressed", "0", "1.6", "0.2")
+    pesq = next(
+        row for row in rows if row["noise"] == "cafeteria" and row["metric"] == "pesq_raw_nb"
+    )
+    assert (pesq["model"], pesq["variant"], pesq["snr_db"], pesq["mean"], pesq["std"]) == (
+        "fdnn",
+        "compressed",
+        "0",
+        "1.6",
+        "0.2",
+    )
     assert (pesq["n"], pesq["n_nan"], pesq["seed"], pesq["unit"]) == ("10", "3", "4", "MOS")
     assert pesq["scale"].endswith("not a reproduction")
 
 
 def test_each_corpus_has_a_block_of_its_own(make_run) -> None:
     for place, fingerprint in enumerate(("a" * 64, "b" * 64)):
-        run = make_run(f"r{place}").scores("compressed", 0.6 + 0.1 * place, 1.6, corpus="speech", corpus_fingerprint=fingerprint)
+        run = make_run(f"r{place}").scores(
+            "compressed", 0.6 + 0.1 * place, 1.6, corpus="speech", corpus_fingerprint=fingerprint
+        )
         run.row(key="c/0/p", kind="iteration", iteration=1, remaining_share=0.5)
     jobs = load_jobs(run.folder.parent)
-    for table in (score_table(entries(jobs)), condition_table(entries(jobs)), iteration_table(jobs)):
+    for table in (
+        score_table(entries(jobs)),
+        condition_table(entries(jobs)),
+        iteration_table(jobs),
+    ):
         text = to_markdown(table)
         first, second = (text.index(f"Corpus: speech (fingerprint {sign * 12})") for sign in "ab")
         assert text.count("| Model") == 2 and text[first:second].count("\n\n") >= 2
         assert to_latex(table).count(r"\multicolumn") == 2
         read = list(csv.DictReader(io.StringIO(to_csv(table))))
-        assert [row["corpus"][-13:-1] for row in read] == ["a" * 12] * (len(read) // 2) + ["b" * 12] * (len(read) // 2)
+        assert [row["corpus"][-13:-1] for row in read] == ["a" * 12] * (len(read) // 2) + [
+            "b" * 12
+        ] * (len(read) // 2)
         assert json.loads(to_json(table))["rows"][0]["corpus"].startswith("Corpus: speech")
     long = list(csv.DictReader(io.StringIO(scores_csv(jobs))))
-    assert {(row["corpus"], row["corpus_fingerprint"]) for row in long} == {("speech", "a" * 64), ("speech", "b" * 64)}
+    assert {(row["corpus"], row["corpus_fingerprint"]) for row in long} == {
+        ("speech", "a" * 64),
+        ("speech", "b" * 64),
+    }
 
 
 def test_a_single_corpus_is_named_too() -> None:
@@ -173,8 +264,15 @@ def test_a_single_corpus_is_named_too() -> None:
 
 
 def test_a_model_no_better_than_its_input_is_marked_in_every_table(make_run) -> None:
-    run = make_run("a").scores("mixture", 0.5, 1.4).scores("uncompressed", 0.7, 1.9).size("uncompressed")
-    run.scores("pruned", 0.5, 1.4, step="compress/0/score").scores("compressed", 0.5, 1.4).size("compressed", nonzero=0, paper=1)
+    run = (
+        make_run("a")
+        .scores("mixture", 0.5, 1.4)
+        .scores("uncompressed", 0.7, 1.9)
+        .size("uncompressed")
+    )
+    run.scores("pruned", 0.5, 1.4, step="compress/0/score").scores("compressed", 0.5, 1.4).size(
+        "compressed", nonzero=0, paper=1
+    )
     run.row(key="compress/0/p", kind="iteration", label="FDNN", iteration=1, remaining_share=0.0)
     jobs = load_jobs(run.folder)
     table = score_table(final(entries(jobs)))
@@ -185,26 +283,43 @@ def test_a_model_no_better_than_its_input_is_marked_in_every_table(make_run) -> 
         "FDNN pruned": "no better than mixture",
         "FDNN compressed": "no better than mixture",
     }
-    assert "no better than mixture" in to_markdown(table) and any("no front and in no claim" in note for note in table.notes)
+    assert "no better than mixture" in to_markdown(table) and any(
+        "no front and in no claim" in note for note in table.notes
+    )
     assert "no better than mixture" in to_markdown(condition_table(entries(jobs)))
     assert [row["remark"] for row in iteration_table(jobs).rows] == ["no better than mixture"]
     long = list(csv.DictReader(io.StringIO(scores_csv(jobs))))
-    assert {row["variant"] for row in long if row["remark"] == "no better than mixture"} == {"pruned", "compressed"}
+    assert {row["variant"] for row in long if row["remark"] == "no better than mixture"} == {
+        "pruned",
+        "compressed",
+    }
 
 
 def test_a_custom_scale_names_the_keys_that_differ(make_run) -> None:
-    run = make_run("a", scale="custom; speech; width 4").scores("compressed", 0.6, 1.6, label="FDNN width 4")
+    run = make_run("a", scale="custom; speech; width 4").scores(
+        "compressed", 0.6, 1.6, label="FDNN width 4"
+    )
     info = json.loads((run.folder / "run.json").read_text())
-    (run.folder / "run.json").write_text(json.dumps({**info, "scale_differs": ["model.width", "training.epochs"]}))
+    (run.folder / "run.json").write_text(
+        json.dumps({**info, "scale_differs": ["model.width", "training.epochs"]})
+    )
     note = "Scale custom: FDNN width 4 differs from its preset in model.width, training.epochs."
     jobs = load_jobs(run.folder)
-    assert note in score_table(entries(jobs)).notes and note in condition_table(entries(jobs)).notes
+    assert (
+        note in score_table(entries(jobs)).notes and note in condition_table(entries(jobs)).notes
+    )
 
 
 def test_the_note_on_the_tolerance_goes_by_the_numbers(make_run) -> None:
     run = make_run("a")
     for place, after in enumerate((0.12, 0.105)):
-        row = {"key": f"c/{place}/p", "kind": "iteration", "iteration": place + 1, "loss_base": 0.1, "loss_valid": after}
+        row = {
+            "key": f"c/{place}/p",
+            "kind": "iteration",
+            "iteration": place + 1,
+            "loss_base": 0.1,
+            "loss_valid": after,
+        }
         run.row(**row, alpha_1=0.01)
     note = iteration_table(load_jobs(run.folder)).notes[0]
     assert "in 1 of 2 iterations" in note and "a unit with all the tensors it spans" in note

@@ -18,8 +18,16 @@ from audioprune.steps.baseline import remaining_parameters
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    model = {"name": "fdnn", "_target_": "audioprune.models.fdnn.FDNN", "bins": 17, "width": 24, "depth": 2}
-    return open_run(tmp_path / "r", config({}, tmp_path / "c", model=model, training={"epochs": 1}))
+    model = {
+        "name": "fdnn",
+        "_target_": "audioprune.models.fdnn.FDNN",
+        "bins": 17,
+        "width": 24,
+        "depth": 2,
+    }
+    return open_run(
+        tmp_path / "r", config({}, tmp_path / "c", model=model, training={"epochs": 1})
+    )
 
 
 def test_what_is_left_is_counted(run: Run) -> None:
@@ -38,7 +46,10 @@ def test_the_baseline_has_the_size_and_leaves_the_run_alone(run: Run) -> None:
     small = load_model_file(run.folder / "baseline.safetensors")
     params = sum(parameter.numel() for parameter in small.model.parameters())
     assert abs(params - wanted) <= 40 and small.mask is None
-    assert all(torch.equal(before[name], value) for name, value in run.model.state_dict().items()) and run.mask is mask
+    assert (
+        all(torch.equal(before[name], value) for name, value in run.model.state_dict().items())
+        and run.mask is mask
+    )
     found = {row["key"] for row in rows(run.folder)}
     assert {"prune", "baseline", "baseline/size", "baseline/white_0dB"} <= found
     assert any(row["kind"] == "train" for row in rows(run.folder))
@@ -72,7 +83,15 @@ def test_every_argument_that_decides_the_size_is_handed_on() -> None:
     from audioprune.models.dcae import DCAE
     from audioprune.steps.baseline import _arguments
 
-    config = {"name": "dcae", "_target_": "x", "channels": [16, 32], "width": 0.5, "kernel_size": 5, "z": False, "output": "tanh"}
+    config = {
+        "name": "dcae",
+        "_target_": "x",
+        "channels": [16, 32],
+        "width": 0.5,
+        "kernel_size": 5,
+        "z": False,
+        "output": "tanh",
+    }
     model = DCAE(channels=(16, 32), kernel_size=5, z=False)
     found = _arguments(SimpleNamespace(model=model, model_config=config))
     assert found == {"channels": [16, 32], "kernel_size": 5, "z": False}

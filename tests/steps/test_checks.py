@@ -13,53 +13,199 @@ from audioprune.errors import AudiopruneError, ConfigError
 from audioprune.experiment.run import build_steps, check_steps
 
 MINE = {"name": "mine", "_target_": "tiny_runs.MyNet"}
-FDNN = {"name": "fdnn", "_target_": "audioprune.models.fdnn.FDNN", "bins": 17, "width": 6, "depth": 2}
+FDNN = {
+    "name": "fdnn",
+    "_target_": "audioprune.models.fdnn.FDNN",
+    "bins": 17,
+    "width": 6,
+    "depth": 2,
+}
 SCHEDULE = one("SensitivityPruner", {"sensitivities": {"layers.0.weight": 0.5}}, end=2)
 WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "train groups": (FDNN, step("Train", lambda_2=0.1, groups={"dense": "row"}), "unknown kind of layer in groups 'dense'"),
-    "train group kind": (FDNN, step("Train", lambda_2=0.1, groups={"linear": "diagonal"}), "unknown group kind of linear"),
-    "train units": (MINE, step("Train", lambda_2=0.1, unit_groups=True), "expected a method unit_sets"),
-    "train lambda": (FDNN, step("Train", lambda_1=-1.0), "lambda_1: expected a finite number from 0"),
-    "train epochs": (FDNN, step("Train", epochs=-1), "epochs: expected a whole number of at least 0"),
-    "train rate": (FDNN, step("Train", learning_rate=0.0), "learning_rate: expected a number above 0"),
-    "prune scope": (FDNN, step("Prune", sparsity=0.5, scope="globl"), "unknown scope 'globl'; closest: global"),
-    "prune sparsity": (FDNN, step("Prune", sparsity=1.5), "sparsity: expected a fraction from 0 to 1, got 1.5"),
-    "prune rounds": (FDNN, step("Prune", sparsity=0.5, rounds=0), "rounds: expected a whole number of at least 1"),
-    "sensitivity method": (FDNN, step("SensitivityPrune", method="bisect"), "unknown method 'bisect'; closest: bisection"),
-    "sensitivity alpha": (FDNN, step("SensitivityPrune", alpha_1=-0.1), "alpha_1: expected a finite number from 0"),
-    "sensitivity items": (FDNN, step("SensitivityPrune", items=0), "items: expected a whole number of at least 1"),
-    "sensitivity groups": (FDNN, step("SensitivityPrune", structured=True, groups={"lin": "row"}), "unknown kind of layer"),
-    "sensitivity units": (MINE, step("SensitivityPrune", structured=True, unit_groups=True), "expected a method unit_sets"),
+    "train groups": (
+        FDNN,
+        step("Train", lambda_2=0.1, groups={"dense": "row"}),
+        "unknown kind of layer in groups 'dense'",
+    ),
+    "train group kind": (
+        FDNN,
+        step("Train", lambda_2=0.1, groups={"linear": "diagonal"}),
+        "unknown group kind of linear",
+    ),
+    "train units": (
+        MINE,
+        step("Train", lambda_2=0.1, unit_groups=True),
+        "expected a method unit_sets",
+    ),
+    "train lambda": (
+        FDNN,
+        step("Train", lambda_1=-1.0),
+        "lambda_1: expected a finite number from 0",
+    ),
+    "train epochs": (
+        FDNN,
+        step("Train", epochs=-1),
+        "epochs: expected a whole number of at least 0",
+    ),
+    "train rate": (
+        FDNN,
+        step("Train", learning_rate=0.0),
+        "learning_rate: expected a number above 0",
+    ),
+    "prune scope": (
+        FDNN,
+        step("Prune", sparsity=0.5, scope="globl"),
+        "unknown scope 'globl'; closest: global",
+    ),
+    "prune sparsity": (
+        FDNN,
+        step("Prune", sparsity=1.5),
+        "sparsity: expected a fraction from 0 to 1, got 1.5",
+    ),
+    "prune rounds": (
+        FDNN,
+        step("Prune", sparsity=0.5, rounds=0),
+        "rounds: expected a whole number of at least 1",
+    ),
+    "sensitivity method": (
+        FDNN,
+        step("SensitivityPrune", method="bisect"),
+        "unknown method 'bisect'; closest: bisection",
+    ),
+    "sensitivity alpha": (
+        FDNN,
+        step("SensitivityPrune", alpha_1=-0.1),
+        "alpha_1: expected a finite number from 0",
+    ),
+    "sensitivity items": (
+        FDNN,
+        step("SensitivityPrune", items=0),
+        "items: expected a whole number of at least 1",
+    ),
+    "sensitivity groups": (
+        FDNN,
+        step("SensitivityPrune", structured=True, groups={"lin": "row"}),
+        "unknown kind of layer",
+    ),
+    "sensitivity units": (
+        MINE,
+        step("SensitivityPrune", structured=True, unit_groups=True),
+        "expected a method unit_sets",
+    ),
     "trim": (MINE, step("Trim"), "expected a method unit_sets.*prune by masks only"),
     "trim groups": (MINE, step("TrimGroups"), "expected a method unit_sets"),
-    "quantize levels": (FDNN, step("Quantize", levels=0), "levels: expected a whole number from 1 to 65536, got 0"),
-    "quantize alpha": (FDNN, step("Quantize", alpha_2=-1.0), "alpha_2: expected a finite number from 0"),
+    "quantize levels": (
+        FDNN,
+        step("Quantize", levels=0),
+        "levels: expected a whole number from 1 to 65536, got 0",
+    ),
+    "quantize alpha": (
+        FDNN,
+        step("Quantize", alpha_2=-1.0),
+        "alpha_2: expected a finite number from 0",
+    ),
     "baseline width": (MINE, step("SameSizeBaseline"), "expected a method width_for"),
     "baseline given": (FDNN, step("SameSizeBaseline", width=0), "width"),
-    "baseline metrics": (FDNN, step("SameSizeBaseline", metrics=["stoy"]), "unknown metric 'stoy'"),
-    "budget metric": (FDNN, step("FitBudget", metric="stoy"), "unknown metric 'stoy'; closest: stoi"),
-    "budget drop": (FDNN, step("FitBudget", max_drop=-1.0), "max_drop: expected a finite number >= 0"),
-    "budget betas": (FDNN, step("FitBudget", betas=[0.5, 0.1]), "betas: expected ascending numbers"),
-    "budget levels": (FDNN, step("FitBudget", levels=[4, 2]), "levels: expected ascending numbers"),
-    "budget candidates": (FDNN, step("FitBudget", candidates=0), "candidates: expected a whole number"),
-    "curves metrics": (FDNN, step("SensitivityCurves", metrics=["loss", "loss"]), "expected one or more different ones"),
-    "curves groups": (FDNN, step("SensitivityCurves", structured=True, groups={"x": "row"}), "unknown kind of layer"),
-    "evaluate metrics": (FDNN, step("Evaluate", variant="x", file="x.apz", metrics=["stoy"]), "unknown metric 'stoy'"),
-    "evaluate conditions": (FDNN, step("Evaluate", variant="x", file="x.apz", conditions=["*_9dB"]), "unknown test condition"),
+    "baseline metrics": (
+        FDNN,
+        step("SameSizeBaseline", metrics=["stoy"]),
+        "unknown metric 'stoy'",
+    ),
+    "budget metric": (
+        FDNN,
+        step("FitBudget", metric="stoy"),
+        "unknown metric 'stoy'; closest: stoi",
+    ),
+    "budget drop": (
+        FDNN,
+        step("FitBudget", max_drop=-1.0),
+        "max_drop: expected a finite number >= 0",
+    ),
+    "budget betas": (
+        FDNN,
+        step("FitBudget", betas=[0.5, 0.1]),
+        "betas: expected ascending numbers",
+    ),
+    "budget levels": (
+        FDNN,
+        step("FitBudget", levels=[4, 2]),
+        "levels: expected ascending numbers",
+    ),
+    "budget candidates": (
+        FDNN,
+        step("FitBudget", candidates=0),
+        "candidates: expected a whole number",
+    ),
+    "curves metrics": (
+        FDNN,
+        step("SensitivityCurves", metrics=["loss", "loss"]),
+        "expected one or more different ones",
+    ),
+    "curves groups": (
+        FDNN,
+        step("SensitivityCurves", structured=True, groups={"x": "row"}),
+        "unknown kind of layer",
+    ),
+    "evaluate metrics": (
+        FDNN,
+        step("Evaluate", variant="x", file="x.apz", metrics=["stoy"]),
+        "unknown metric 'stoy'",
+    ),
+    "evaluate conditions": (
+        FDNN,
+        step("Evaluate", variant="x", file="x.apz", conditions=["*_9dB"]),
+        "unknown test condition",
+    ),
     "evaluate checkpoint": (FDNN, step("Evaluate", variant="x"), "expected checkpoint="),
-    "evaluate ending": (FDNN, step("Evaluate", variant="x", file="x.bin"), "ends in .safetensors or .apz"),
-    "evaluate file": (FDNN, step("Evaluate", variant="x", file="first.apz"), "got first.apz of first, .*bad; rename"),
-    "lottery moment": (FDNN, step("LotteryTrain", rewind="soon"), "expected steps or epochs such as 500it"),
-    "lottery end": (FDNN, step("LotteryTrain", rewind="4ep"), "a moment before the last of 16 steps"),
-    "lottery units": (MINE, step("LotteryPrune"), "expected a method unit_sets.*pipeline.mode=mask"),
+    "evaluate ending": (
+        FDNN,
+        step("Evaluate", variant="x", file="x.bin"),
+        "ends in .safetensors or .apz",
+    ),
+    "evaluate file": (
+        FDNN,
+        step("Evaluate", variant="x", file="first.apz"),
+        "got first.apz of first, .*bad; rename",
+    ),
+    "lottery moment": (
+        FDNN,
+        step("LotteryTrain", rewind="soon"),
+        "expected steps or epochs such as 500it",
+    ),
+    "lottery end": (
+        FDNN,
+        step("LotteryTrain", rewind="4ep"),
+        "a moment before the last of 16 steps",
+    ),
+    "lottery units": (
+        MINE,
+        step("LotteryPrune"),
+        "expected a method unit_sets.*pipeline.mode=mask",
+    ),
     "lottery mode": (FDNN, step("LotteryPrune", mode="trimm"), "closest: trim"),
-    "lottery weights": (FDNN, step("LotteryPrune", mode="mask", criterion="information"), "unknown criterion of pipeline.mode=mask"),
-    "lottery norms": (FDNN, step("LotteryPrune", criterion="normalization"), "expected a model with normalisation layers"),
+    "lottery weights": (
+        FDNN,
+        step("LotteryPrune", mode="mask", criterion="information"),
+        "unknown criterion of pipeline.mode=mask",
+    ),
+    "lottery norms": (
+        FDNN,
+        step("LotteryPrune", criterion="normalization"),
+        "expected a model with normalisation layers",
+    ),
     "scheduled names": (MINE, step("TrainScheduled", schedule=SCHEDULE), "layers.0.weight"),
-    "scheduled epochs": (FDNN, step("TrainScheduled", schedule=SCHEDULE, epochs=1), "prunes up to epoch 1"),
+    "scheduled epochs": (
+        FDNN,
+        step("TrainScheduled", schedule=SCHEDULE, epochs=1),
+        "prunes up to epoch 1",
+    ),
     "scheduled once": (MINE, step("PruneScheduled", schedule=SCHEDULE), "layers.0.weight"),
     "sparse units": (MINE, step("TrainSparse", budget=1.0), "expected a method unit_sets"),
-    "sparse settings": (FDNN, step("TrainSparse", budget=1.0, settings={"epoch": 3}), "unknown training number"),
+    "sparse settings": (
+        FDNN,
+        step("TrainSparse", budget=1.0, settings={"epoch": 3}),
+        "unknown training number",
+    ),
     "sparse share": (FDNN, step("TrainSparse", method="admm", lmbda=0.1, rho=-1.0), "rho"),
 }
 
@@ -69,16 +215,25 @@ SMALL = {"train": step("Train"), "loop": step("Repeat", most=2, steps={"trim": s
 
 def _pipeline(bad: dict[str, Any], nested: bool) -> dict[str, Any]:
     steps = {"train": step("Train"), "first": step("Evaluate", variant="a", file="first.apz")}
-    return {**steps, "loop": step("Repeat", most=2, steps={"bad": bad})} if nested else {**steps, "bad": bad}
+    return (
+        {**steps, "loop": step("Repeat", most=2, steps={"bad": bad})}
+        if nested
+        else {**steps, "bad": bad}
+    )
 
 
 @pytest.mark.parametrize("nested", [False, True], ids=["flat", "nested"])
 @pytest.mark.parametrize("name", list(WRONG))
-def test_wrong_settings_are_refused_before_any_work(tmp_path: Path, name: str, nested: bool) -> None:
+def test_wrong_settings_are_refused_before_any_work(
+    tmp_path: Path, name: str, nested: bool
+) -> None:
     model, bad, message = WRONG[name]
     with pytest.raises(AudiopruneError, match=message):
         start(tmp_path / "r", config(_pipeline(bad, nested), tmp_path / "c", model=model))
-    assert not (tmp_path / "r" / "training").exists() and not (tmp_path / "r" / "results.jsonl").exists()
+    assert (
+        not (tmp_path / "r" / "training").exists()
+        and not (tmp_path / "r" / "results.jsonl").exists()
+    )
 
 
 TRAININGS = (
@@ -92,7 +247,9 @@ TRAININGS = (
 
 
 @pytest.mark.parametrize("bad", TRAININGS, ids=lambda bad: bad["_target_"].rpartition(".")[2])
-def test_a_monitor_that_the_task_does_not_measure_is_refused(tmp_path: Path, bad: dict[str, Any]) -> None:
+def test_a_monitor_that_the_task_does_not_measure_is_refused(
+    tmp_path: Path, bad: dict[str, Any]
+) -> None:
     plain = config(_pipeline(bad, False), tmp_path / "c", training={"monitor": "accuracy"})
     plain["pipeline"]["steps"] = {"bad": bad}
     with pytest.raises(ConfigError, match="unknown training.monitor of Enhancement 'accuracy'"):

@@ -42,17 +42,28 @@ def test_the_body_is_repeated_under_numbers(run: Run) -> None:
     assert run.states.of("loop", Repetition).ended == "2 repetitions done"
 
 
-@pytest.mark.parametrize(("now", "expected"), [(False, ["loop/1/a", "loop/1/b"]), (True, ["loop/1/a"])])
+@pytest.mark.parametrize(
+    ("now", "expected"), [(False, ["loop/1/a", "loop/1/b"]), (True, ["loop/1/a"])]
+)
 def test_a_stop_ends_after_or_within_the_pass(run: Run, now: bool, expected: list[str]) -> None:
     log: list[str] = []
-    execute(run, {"loop": Repeat({"a": Note(log, stop_at=2, now=now), "b": Note(log)}, most=9), "next": Note(log)})
+    execute(
+        run,
+        {
+            "loop": Repeat({"a": Note(log, stop_at=2, now=now), "b": Note(log)}, most=9),
+            "next": Note(log),
+        },
+    )
     assert log == ["loop/0/a", "loop/0/b", *expected, "next"]
     assert run.states.of("loop", Repetition).ended == "enough"
 
 
 def test_a_second_repetition_is_not_stopped_by_the_first(run: Run) -> None:
     log: list[str] = []
-    execute(run, {"x": Repeat({"a": Note(log, stop_at=1)}, most=5), "y": Repeat({"a": Note(log)}, most=3)})
+    execute(
+        run,
+        {"x": Repeat({"a": Note(log, stop_at=1)}, most=5), "y": Repeat({"a": Note(log)}, most=3)},
+    )
     assert log == ["x/0/a", "y/0/a", "y/1/a", "y/2/a"]
 
 
@@ -63,7 +74,13 @@ def test_an_interrupted_pass_goes_on_where_it_was(run: Run, tmp_path: Path) -> N
 
     log: list[str] = []
     with pytest.raises(ConfigError):
-        execute(run, {"loop": Repeat({"a": Note(log, stop_at=3), "b": Note(log)}, most=3), "next": Broken()})
+        execute(
+            run,
+            {
+                "loop": Repeat({"a": Note(log, stop_at=3), "b": Note(log)}, most=3),
+                "next": Broken(),
+            },
+        )
     whole = list(log)
     for broken_at in range(3):
         log.clear()
@@ -72,7 +89,9 @@ def test_an_interrupted_pass_goes_on_where_it_was(run: Run, tmp_path: Path) -> N
         second = Broken()
         passes = Note(log)
 
-        def b(run: Any, path: str, at: int = broken_at, note: Note = passes, broken: Broken = second) -> None:
+        def b(
+            run: Any, path: str, at: int = broken_at, note: Note = passes, broken: Broken = second
+        ) -> None:
             broken.run(run, path) if path == f"loop/{at}/b" else note.run(run, path)
 
         body = {"a": Note(log, stop_at=3), "b": type("B", (), {"run": staticmethod(b)})()}

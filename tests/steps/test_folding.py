@@ -33,11 +33,17 @@ class NormedNet(MyNet):
 
 
 def _config(tmp_path: Path, old: bool, steps: dict | None = None) -> dict:
-    return config(steps or {}, tmp_path / "c", model={"name": "normed", "_target_": f"{__name__}.NormedNet", "old": old})
+    return config(
+        steps or {},
+        tmp_path / "c",
+        model={"name": "normed", "_target_": f"{__name__}.NormedNet", "old": old},
+    )
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_a_row_without_a_kept_weight_stays_finite(tmp_path: Path, old: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_row_without_a_kept_weight_stays_finite(
+    tmp_path: Path, old: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = open_run(tmp_path / "r", _config(tmp_path, old))
     with torch.no_grad():  # the smallest row in effect, though its direction is the longest
         name = "inner.weight_" if old else "inner.parametrizations.weight.original"
@@ -49,9 +55,16 @@ def test_a_row_without_a_kept_weight_stays_finite(tmp_path: Path, old: bool, cap
     Prune(0.5).run(run, "prune")
     assert "folded into plain weights; outputs differ by" in capsys.readouterr().err
     folded = run.results.rows["prune/fold"]
-    assert folded["weights"] == ["inner.weight", "outer.weight"] and folded["max_difference"] < 1e-6
-    assert list(run.mask) == ["inner.weight", "outer.weight"] and not run.mask["inner.weight"][0].any()
-    assert torch.equal(run.model.inner.weight, weight * run.mask["inner.weight"])  # kept weights are as large as before
+    assert (
+        folded["weights"] == ["inner.weight", "outer.weight"] and folded["max_difference"] < 1e-6
+    )
+    assert (
+        list(run.mask) == ["inner.weight", "outer.weight"]
+        and not run.mask["inner.weight"][0].any()
+    )
+    assert torch.equal(
+        run.model.inner.weight, weight * run.mask["inner.weight"]
+    )  # kept weights are as large as before
     assert torch.isfinite(run.model(x)).all() and not torch.equal(run.model(x), before)
     Train(epochs=1).run(run, "train")
     assert all(torch.isfinite(value).all() for value in run.model.state_dict().values())
@@ -60,7 +73,9 @@ def test_a_row_without_a_kept_weight_stays_finite(tmp_path: Path, old: bool, cap
 
 @pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize("name", ["m.apz", "m.safetensors"])
-def test_files_of_folded_and_of_normed_models_read_back(tmp_path: Path, old: bool, name: str) -> None:
+def test_files_of_folded_and_of_normed_models_read_back(
+    tmp_path: Path, old: bool, name: str
+) -> None:
     run = open_run(tmp_path / "r", _config(tmp_path, old))
     x = torch.rand(1, 10, 17)
     for folded in (False, True):
@@ -81,7 +96,10 @@ def test_a_pipeline_trains_prunes_and_resumes(tmp_path: Path) -> None:
     }
     start(tmp_path / "r", _config(tmp_path, False, steps))
     found = {row["key"]: row for row in rows(tmp_path / "r")}
-    assert found["score/size"]["sparsity"] == pytest.approx(0.5, abs=0.01) and found["prune/fold"]["max_difference"] < 1e-6
+    assert (
+        found["score/size"]["sparsity"] == pytest.approx(0.5, abs=0.01)
+        and found["prune/fold"]["max_difference"] < 1e-6
+    )
     again = open_run(tmp_path / "r", _config(tmp_path, False, steps))
     assert not is_normed(again.model) and again.completed == set(steps)
 
@@ -89,7 +107,9 @@ def test_a_pipeline_trains_prunes_and_resumes(tmp_path: Path) -> None:
 def test_early_weights_have_the_names_of_the_pruned_ones(tmp_path: Path) -> None:
     run = open_run(tmp_path / "r", _config(tmp_path, False))
     LotteryTrain().run(run, "train")
-    run.mask = Mask.ones(run.model, ["inner.weight"]).updated({"inner.weight": torch.zeros(6, 17, dtype=torch.bool)})
+    run.mask = Mask.ones(run.model, ["inner.weight"]).updated(
+        {"inner.weight": torch.zeros(6, 17, dtype=torch.bool)}
+    )
     for reset in ("rewind", "reinit"):
         Rewind(reset).run(run, "rewind")
         assert not is_normed(run.model) and (run.model.inner.weight == 0).all()
@@ -102,8 +122,18 @@ def test_masks_of_the_parts_are_refused(tmp_path: Path, old: bool) -> None:
         warnings.simplefilter("ignore", FutureWarning)
         (nn.utils.weight_norm if old else nn.utils.parametrizations.weight_norm)(model.first)
     name = "first.weight_v" if old else "first.parametrizations.weight.original1"
-    fit = Fit(model, ToyTask(), ToyData(), Settings(epochs=1), tmp_path, mask=Mask.ones(model, [name]), device="cpu")
-    with pytest.raises(ConfigError, match=rf"'{name}'.*'first.weight'.*fold_weight_norm_\(model\)"):
+    fit = Fit(
+        model,
+        ToyTask(),
+        ToyData(),
+        Settings(epochs=1),
+        tmp_path,
+        mask=Mask.ones(model, [name]),
+        device="cpu",
+    )
+    with pytest.raises(
+        ConfigError, match=rf"'{name}'.*'first.weight'.*fold_weight_norm_\(model\)"
+    ):
         fit.run()
 
 

@@ -52,7 +52,11 @@ def _row(run, name: str) -> dict:
 def test_constants_are_no_sparsity_and_stay(run, name: str) -> None:
     before = _row(run, name)
     params = sum(parameter.numel() for parameter in run.model.parameters())
-    assert before["sparsity"] == 0.0 and before["params"] == params and before["bytes_fp32"] == 4 * params
+    assert (
+        before["sparsity"] == 0.0
+        and before["params"] == params
+        and before["bytes_fp32"] == 4 * params
+    )
     assert before["bytes_paper"] == 4 * params
     Prune(0.5).run(run, "prune")
     assert list(run.mask) == ["inner.weight", "outer.weight"] and run.mask.kept() == TRAINED // 2
@@ -70,8 +74,16 @@ def test_constants_are_neither_penalised_nor_summarised() -> None:
 
 
 def test_a_schedule_may_not_name_a_constant() -> None:
-    pruner = {"class": "SensitivityPruner", "sensitivities": {"bank.weight": 0.5, "inner.weight": 0.5}}
-    policy = {"pruner": {"instance_name": "p"}, "starting_epoch": 0, "ending_epoch": 2, "frequency": 1}
+    pruner = {
+        "class": "SensitivityPruner",
+        "sensitivities": {"bank.weight": 0.5, "inner.weight": 0.5},
+    }
+    policy = {
+        "pruner": {"instance_name": "p"},
+        "starting_epoch": 0,
+        "ending_epoch": 2,
+        "frequency": 1,
+    }
     schedule = load_schedule({"version": 1, "pruners": {"p": pruner}, "policies": [policy]})
     with pytest.raises(ConfigError, match="unknown parameter 'bank.weight'"):
         schedule.bound(BankedNet())
@@ -82,16 +94,23 @@ def test_a_schedule_may_not_name_a_constant() -> None:
 def test_optimisers_leave_constants_of_a_unit() -> None:
     model = VGG(classes=2, width=2, mels=48, pool_dropout=0.0, head_dropout=0.0)
     sets = model.unit_sets()
-    part = next(part for part in sets[0].slices if part.role == "out" and part.tensor.endswith("weight"))
+    part = next(
+        part for part in sets[0].slices if part.role == "out" and part.tensor.endswith("weight")
+    )
     weights = dict(model.named_parameters())
     frozen = weights[part.tensor].requires_grad_(False)
     expected = frozen.clone()
     assert part.tensor not in zero_filters(model, sets)
-    assert len(entries_of(model, sets)) == sum(each.role != "in" and each.tensor in weights for s in sets for each in s.slices) - 1
+    assert (
+        len(entries_of(model, sets))
+        == sum(each.role != "in" and each.tensor in weights for s in sets for each in s.slices) - 1
+    )
     optimizer = HSPG(model.named_parameters(), lr=1.0, lmbda=1e3, units=sets, prox_steps=1)
     for _ in range(3):
         optimizer.zero_grad()
-        sum(weight.square().sum() for weight in weights.values() if weight.requires_grad).backward()
+        sum(
+            weight.square().sum() for weight in weights.values() if weight.requires_grad
+        ).backward()
         optimizer.step()
     assert torch.equal(frozen, expected)
     assert not kept_units(model.named_parameters(), sets)[sets[0].name].any()

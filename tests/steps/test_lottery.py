@@ -23,17 +23,39 @@ from audioprune.training.settings import Settings
 MEASURED = ("seconds", "seconds_scoring", "rtf")
 
 
-def _config(folder: Path, rounds: int = 3, task: dict[str, Any] | None = None, save_every_s: float = 60.0, **knobs: Any) -> dict[str, Any]:
-    knobs = {"mode": "trim", "criterion": "magnitude", "scope": "global", "rewind": "2it", "reset": "rewind", **knobs}
+def _config(
+    folder: Path,
+    rounds: int = 3,
+    task: dict[str, Any] | None = None,
+    save_every_s: float = 60.0,
+    **knobs: Any,
+) -> dict[str, Any]:
+    knobs = {
+        "mode": "trim",
+        "criterion": "magnitude",
+        "scope": "global",
+        "rewind": "2it",
+        "reset": "rewind",
+        **knobs,
+    }
     prune = {key: value for key, value in knobs.items() if key not in ("rewind", "reset")}
     loop = {"prune": step("LotteryPrune", **prune), "reset": step("Rewind", reset=knobs["reset"])}
-    steps = {"train": step("LotteryTrain", rewind=knobs["rewind"]), "score": step("LotteryEvaluate", audio_rounds=[0, 2])}
+    steps = {
+        "train": step("LotteryTrain", rewind=knobs["rewind"]),
+        "score": step("LotteryEvaluate", audio_rounds=[0, 2]),
+    }
     steps["lottery"] = step("Repeat", most=rounds, steps={**loop, **steps})
     return config(
         steps,
         folder / "cache",
         model={"name": "net", "_target_": "lottery_toys.Net"},
-        task={"_target_": "lottery_toys.Task", "frame_length": None, "hop_length": None, "name": "toy", **(task or {})},
+        task={
+            "_target_": "lottery_toys.Task",
+            "frame_length": None,
+            "hop_length": None,
+            "name": "toy",
+            **(task or {}),
+        },
         data={"_target_": "lottery_toys.Data", "name": "sums"},
         runtime={"save_every_s": save_every_s},
         training={"epochs": 3, "batch_size": 8, "weight_decay": 0.01},
@@ -69,18 +91,53 @@ def test_a_trimming_lottery_records_every_round(make) -> None:
     assert start(folder, plain) == "finished"
     found = _lottery_rows(folder)
     full = sum(parameter.numel() for parameter in Net().parameters())
-    assert [row["iteration"] for row in found] == [0, 1, 2, 3] and found[0]["multiplier"] == 1.0 and found[0]["params"] == full
+    assert (
+        [row["iteration"] for row in found] == [0, 1, 2, 3]
+        and found[0]["multiplier"] == 1.0
+        and found[0]["params"] == full
+    )
     for row in found:
         assert row["params"] <= math.ceil(0.7 ** row["iteration"] * full)
-        assert row["multiplier"] == row["test"] / found[0]["test"] and row["disk"] == 4 * row["params"]
+        assert (
+            row["multiplier"] == row["test"] / found[0]["test"]
+            and row["disk"] == 4 * row["params"]
+        )
         model = load_model_file(folder / row["file"], plain["model"]).model
-        assert sum(parameter.numel() for parameter in model.parameters()) == row["params"] == row["params_nonzero"]
+        assert (
+            sum(parameter.numel() for parameter in model.parameters())
+            == row["params"]
+            == row["params_nonzero"]
+        )
         assert row["units"] == sum(row["units_per_set"].values()) and row["mi_samples"] is None
         assert row["epochs"] == (3 if row["iteration"] == 0 else 2)
-        assert (row["mode"], row["scope"], row["criterion"], row["reset"], row["seed"]) == ("trim", "global", "magnitude", "rewind", 0)
-        assert {"flops_s", "rw_r", "rw_w", "rtf", "val", "dataset", "model", "scaling", "budget"} <= set(row)
-    assert [row["steps"] for row in found] == [6, 4, 4, 4]  # the first training in full, later ones without the two steps before W_k
-    assert sorted(path.name for path in (folder / "audio" / "test").iterdir()) == ["item_round-02.txt", "item_uncompressed.txt"]
+        assert (row["mode"], row["scope"], row["criterion"], row["reset"], row["seed"]) == (
+            "trim",
+            "global",
+            "magnitude",
+            "rewind",
+            0,
+        )
+        assert {
+            "flops_s",
+            "rw_r",
+            "rw_w",
+            "rtf",
+            "val",
+            "dataset",
+            "model",
+            "scaling",
+            "budget",
+        } <= set(row)
+    assert [row["steps"] for row in found] == [
+        6,
+        4,
+        4,
+        4,
+    ]  # the first training in full, later ones without the two steps before W_k
+    assert sorted(path.name for path in (folder / "audio" / "test").iterdir()) == [
+        "item_round-02.txt",
+        "item_uncompressed.txt",
+    ]
     assert not list((folder / "training").rglob("*.safetensors*"))
 
 
@@ -90,15 +147,22 @@ def test_surviving_weights_are_those_of_the_early_moment_bit_for_bit(make) -> No
     steps = build_steps(plain["pipeline"])
     loop = steps["lottery"].steps
     execute(run, {"train": steps["train"]})
-    trained, early = {name: value.clone() for name, value in run.model.state_dict().items()}, _initial(folder)
+    trained, early = (
+        {name: value.clone() for name, value in run.model.state_dict().items()},
+        _initial(folder),
+    )
     for number in range(2):
         execute(run, {"prune": loop["prune"], "reset": loop["reset"]}, f"{number}/")
         kept = run.findings.lottery.kept
         gates = [gate * 9 + unit for gate in range(3) for unit in kept["gru"]]
         state = run.model.state_dict()
         assert torch.equal(state["inner.weight"], early["inner.weight"][kept["inner"]])
-        assert torch.equal(state["gru.weight_ih_l0"], early["gru.weight_ih_l0"][gates][:, kept["inner"]])
-        assert torch.equal(state["gru.weight_hh_l0"], early["gru.weight_hh_l0"][gates][:, kept["gru"]])
+        assert torch.equal(
+            state["gru.weight_ih_l0"], early["gru.weight_ih_l0"][gates][:, kept["inner"]]
+        )
+        assert torch.equal(
+            state["gru.weight_hh_l0"], early["gru.weight_hh_l0"][gates][:, kept["gru"]]
+        )
         assert torch.equal(state["head.weight"], early["head.weight"][:, kept["gru"]])
         assert torch.equal(state["norm.bias"], early["norm.bias"][kept["inner"]])
     assert not torch.equal(trained["inner.weight"], early["inner.weight"])
@@ -126,12 +190,26 @@ def test_masks_are_not_rescaled(make) -> None:
 
 @pytest.mark.parametrize("mode", ["trim", "mask"])
 def test_rows_say_what_the_steps_did_whatever_the_pipeline_is_called(make, mode: str) -> None:
-    knobs = {"mode": mode, "scope": "local", "fraction": 0.2, "rewind": "1ep", "reset": "reinit", "rounds": 1}
+    knobs = {
+        "mode": mode,
+        "scope": "local",
+        "fraction": 0.2,
+        "rewind": "1ep",
+        "reset": "reinit",
+        "rounds": 1,
+    }
     folder, plain = make(**knobs)
     plain["pipeline"] = {"name": "mine", "steps": plain["pipeline"]["steps"]}
     start(folder, plain)
     found = _lottery_rows(folder)
-    drawn = {"criterion": "magnitude", "scaling": "max", "budget": "weights", "min_units": 3, "noise_rel": 0.05, "evidence_items": None}
+    drawn = {
+        "criterion": "magnitude",
+        "scaling": "max",
+        "budget": "weights",
+        "min_units": 3,
+        "noise_rel": 0.05,
+        "evidence_items": None,
+    }
     wanted = {**{key: value for key, value in knobs.items() if key != "rounds"}, **drawn}
     assert len(found) == 2
     for row in found:
@@ -153,7 +231,10 @@ def test_the_value_of_a_row_is_that_of_the_weights_it_measures(make) -> None:
     start(folder, plain)
     trained = [row for row in rows(folder) if row["kind"] == "train"]
     for row, training in zip(_lottery_rows(folder), trained, strict=True):
-        assert row["val"] == training["kept"] and row["kept_epoch"] == training["kept_epoch"] == training["epochs"]
+        assert (
+            row["val"] == training["kept"]
+            and row["kept_epoch"] == training["kept_epoch"] == training["epochs"]
+        )
         assert training["keep"] == "last" and training["best"] <= training["kept"]
 
 
@@ -169,7 +250,9 @@ def test_a_fresh_draw_replaces_every_module(make) -> None:
         assert not torch.equal(value, _initial(folder)[name]), name
     first = {name: value.clone() for name, value in run.model.state_dict().items()}
     Rewind("reinit").run(run, "reset")
-    assert all(torch.equal(value, first[name]) for name, value in run.model.state_dict().items())  # of seed and round alone
+    assert all(
+        torch.equal(value, first[name]) for name, value in run.model.state_dict().items()
+    )  # of seed and round alone
     run.findings.lottery.round = 1
     Rewind("reinit").run(run, "reset")
     assert not torch.equal(run.model.inner.weight, first["inner.weight"])
@@ -179,20 +262,34 @@ def test_masks_hold_through_training_and_densities_follow(make) -> None:
     folder, plain = make(mode="mask", scope="local")
     start(folder, plain)
     found = _lottery_rows(folder)
-    assert [row["mask_sparsity"] for row in found] == pytest.approx([0, 0.3, 0.51, 0.657], abs=0.01)
+    assert [row["mask_sparsity"] for row in found] == pytest.approx(
+        [0, 0.3, 0.51, 0.657], abs=0.01
+    )
     loaded = load_model_file(folder / found[-1]["file"], plain["model"])
     weights = dict(loaded.model.named_parameters())
     assert set(loaded.mask) == {"inner.weight", "gru.weight_ih_l0", "gru.weight_hh_l0"}
     assert all(bool((weights[name][~keep] == 0).all()) for name, keep in loaded.mask.items())
-    assert found[-1]["params"] == found[0]["params"] > found[-1]["params_nonzero"] and found[-1]["units_masked"] >= 0
-    assert found[-1]["params_nonzero"] == found[0]["params"] - (loaded.mask.total() - loaded.mask.kept())
+    assert (
+        found[-1]["params"] == found[0]["params"] > found[-1]["params_nonzero"]
+        and found[-1]["units_masked"] >= 0
+    )
+    assert found[-1]["params_nonzero"] == found[0]["params"] - (
+        loaded.mask.total() - loaded.mask.kept()
+    )
 
 
 def test_masks_keep_the_early_weights(make) -> None:
     folder, plain = make(mode="mask")
     run = open_run(folder, plain)
     steps = build_steps(plain["pipeline"])
-    execute(run, {"train": steps["train"], "prune": steps["lottery"].steps["prune"], "reset": steps["lottery"].steps["reset"]})
+    execute(
+        run,
+        {
+            "train": steps["train"],
+            "prune": steps["lottery"].steps["prune"],
+            "reset": steps["lottery"].steps["reset"],
+        },
+    )
     early = _initial(folder)
     for name, value in run.model.state_dict().items():
         wanted = early[name] * run.mask[name] if name in run.mask else early[name]
@@ -214,7 +311,9 @@ def test_the_loss_stands_in_for_an_error_that_the_task_has_not(make) -> None:
     start(folder, plain)
     other, with_error = make("other", rounds=1)
     start(other, with_error)
-    assert [row["test"] for row in _lottery_rows(folder)] == pytest.approx([row["test"] ** 2 for row in _lottery_rows(other)])
+    assert [row["test"] for row in _lottery_rows(folder)] == pytest.approx(
+        [row["test"] ** 2 for row in _lottery_rows(other)]
+    )
 
 
 def test_a_first_network_without_error_is_told(make, monkeypatch) -> None:
@@ -241,12 +340,19 @@ def test_a_killed_lottery_ends_in_the_same_bits(make, mode: str, kills: tuple[in
     for count in kills:
         assert in_child(lambda count=count: (signal_at_write(count), start(folder, plain))) == -9
     start(folder, plain)
-    first, second = ([{key: value for key, value in row.items() if key not in MEASURED} for row in rows(each)] for each in (whole, folder))
+    first, second = (
+        [{key: value for key, value in row.items() if key not in MEASURED} for row in rows(each)]
+        for each in (whole, folder)
+    )
     assert first == second
     last = _lottery_rows(whole)[-1]["file"]
     for name in (last, REWIND_FILE):
-        (first, facts), (second, others) = (checkpoint.read(each / name) for each in (whole, folder))
-        assert facts == others and all(torch.equal(value, second[key]) for key, value in first.items())
+        (first, facts), (second, others) = (
+            checkpoint.read(each / name) for each in (whole, folder)
+        )
+        assert facts == others and all(
+            torch.equal(value, second[key]) for key, value in first.items()
+        )
 
 
 def test_moments() -> None:
@@ -281,7 +387,9 @@ def test_models_without_units_can_be_masked_only(make) -> None:
     folder, plain = make()
     run: Run = open_run(folder, plain)
     run.model = torch.nn.Linear(3, 2)
-    with pytest.raises(ConfigError, match="expected a method unit_sets.* or set pipeline.mode=mask"):
+    with pytest.raises(
+        ConfigError, match="expected a method unit_sets.* or set pipeline.mode=mask"
+    ):
         LotteryPrune(criterion="magnitude").run(run, "prune")
     assert LotteryEvaluate().audio_rounds == [0] and LotteryTrain().rewind == "0ep"
 
@@ -289,5 +397,7 @@ def test_models_without_units_can_be_masked_only(make) -> None:
 def test_training_that_ends_before_the_moment_is_told(make) -> None:
     folder, plain = make(rewind="2ep")
     plain["training"] |= {"early_stop": 1, "learning_rate": 1e-12}
-    with pytest.raises(ConfigError, match="training ended after 4 steps, before pipeline.rewind=2ep"):
+    with pytest.raises(
+        ConfigError, match="training ended after 4 steps, before pipeline.rewind=2ep"
+    ):
         start(folder, plain)

@@ -31,12 +31,16 @@ def _table(run: Run) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("pruned", [False, True])
 @pytest.mark.parametrize("levels", [1, 4, 65536, None])
-def test_pruned_weights_stay_zero_and_kept_ones_take_few_values(run: Run, pruned: bool, levels: int | None) -> None:
+def test_pruned_weights_stay_zero_and_kept_ones_take_few_values(
+    run: Run, pruned: bool, levels: int | None
+) -> None:
     if pruned:
         Prune(0.6).run(run, "prune")
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
     Quantize(levels=levels).run(run, "quantize")
-    for name, row in zip(prunable(run.model), [row for row in _table(run) if row["chosen"] == "True"], strict=True):
+    for name, row in zip(
+        prunable(run.model), [row for row in _table(run) if row["chosen"] == "True"], strict=True
+    ):
         value, kept = run.model.state_dict()[name], before[name] != 0
         assert row["tensor"] == name and (value[~kept] == 0).all()
         assert len(value[kept].unique()) <= int(row["levels"]) <= (levels or 65536)
@@ -74,37 +78,65 @@ def test_an_interrupted_choice_goes_on(run: Run, tmp_path: Path) -> None:
     assert run.codebooks is None
     run.model.load_state_dict(weights)
     Quantize().run(run, "quantize")
-    mine, table = {name: value.clone() for name, value in run.model.state_dict().items()}, _table(run)
+    mine, table = (
+        {name: value.clone() for name, value in run.model.state_dict().items()},
+        _table(run),
+    )
     run.model.load_state_dict(weights)
     (run.folder / "training" / "quantize.jsonl").unlink()
     Quantize().run(run, "quantize")
-    assert _table(run) == table and all(torch.equal(mine[name], value) for name, value in run.model.state_dict().items())
+    assert _table(run) == table and all(
+        torch.equal(mine[name], value) for name, value in run.model.state_dict().items()
+    )
 
 
-@pytest.mark.parametrize("options", [{"alpha_2_relative": 0.3}, {}, {"alpha_2": 0.07, "alpha_2_relative": 0.3}])
-def test_a_relative_tolerance_is_a_share_of_the_loss(run: Run, options: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "options", [{"alpha_2_relative": 0.3}, {}, {"alpha_2": 0.07, "alpha_2_relative": 0.3}]
+)
+def test_a_relative_tolerance_is_a_share_of_the_loss(
+    run: Run, options: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
     loss = run.task.validation_loss(run.model, run.data.valid(), run.data.collate, None).base()
     seen = []
     true = levels.choose_levels
-    monkeypatch.setattr(levels, "choose_levels", lambda *args, **more: seen.append(args[3]) or true(*args, **more))
+    monkeypatch.setattr(
+        levels, "choose_levels", lambda *args, **more: seen.append(args[3]) or true(*args, **more)
+    )
     Quantize(**options).run(run, "quantize")
-    assert seen == [pytest.approx(options.get("alpha_2", options.get("alpha_2_relative", 0.005) * loss))]
+    assert seen == [
+        pytest.approx(options.get("alpha_2", options.get("alpha_2_relative", 0.005) * loss))
+    ]
     assert loss != pytest.approx(1.0, rel=0.1)
+
+
 @pytest.mark.parametrize("levels", [8, None])
 def test_the_table_says_what_the_codebooks_hold(run: Run, levels: int | None) -> None:
     names = prunable(run.model)
     mask = Mask.ones(run.model, names)
     few = torch.zeros_like(mask[names[1]])
     few.flatten()[:3] = True
-    run.mask = Mask({name: torch.zeros_like(keep) if name == names[0] else keep for name, keep in mask.items()} | {names[1]: few})
+    run.mask = Mask(
+        {name: torch.zeros_like(keep) if name == names[0] else keep for name, keep in mask.items()}
+        | {names[1]: few}
+    )
     run.mask.apply_(run.model)
     Quantize(levels=levels).run(run, "quantize")
     chosen = {row["tensor"]: row for row in _table(run) if row["chosen"] == "True"}
     for name, book in run.codebooks.items():
-        row, values = chosen[name], dict(run.model.named_parameters())[name][run.mask[name]].unique()
-        assert (int(row["levels"]), int(row["kept"])) == (len(values), int(run.mask[name].sum())) == (book.levels, book.codes.numel())
+        row, values = (
+            chosen[name],
+            dict(run.model.named_parameters())[name][run.mask[name]].unique(),
+        )
+        assert (
+            (int(row["levels"]), int(row["kept"]))
+            == (len(values), int(run.mask[name].sum()))
+            == (book.levels, book.codes.numel())
+        )
         assert float(row["bits"]) == (math.log2(len(values)) if len(values) else 0.0)
         assert int(row["asked"]) == (levels or int(row["asked"])) >= int(row["levels"])
     gone = [row for row in _table(run) if row["tensor"] == names[0]]
-    assert all((row["levels"], row["bits"], row["kept"]) == ("0", "0.0", "0") for row in gone) and gone
+    assert (
+        all((row["levels"], row["bits"], row["kept"]) == ("0", "0.0", "0") for row in gone)
+        and gone
+    )
     assert all(int(row["levels"]) <= 3 for row in _table(run) if row["tensor"] == names[1])

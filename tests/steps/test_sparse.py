@@ -24,7 +24,15 @@ from audioprune.steps.unit_groups import filter_sets, zero_filters
 from audioprune.tasks.scenes import SceneClassification
 from audioprune.training.settings import Settings, build_optimizer, build_schedule
 
-SETTINGS = Settings(epochs=4, batch_size=8, optimizer="sgd", learning_rate=0.1, schedule="milestones", decay=0.1, clip_norm=None)
+SETTINGS = Settings(
+    epochs=4,
+    batch_size=8,
+    optimizer="sgd",
+    learning_rate=0.1,
+    schedule="milestones",
+    decay=0.1,
+    clip_norm=None,
+)
 
 
 class Scenes(Dataset):
@@ -43,7 +51,11 @@ class Scenes(Dataset):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"features": self.features[index], "label": int(self.labels[index]), "id": str(index)}
+        return {
+            "features": self.features[index],
+            "label": int(self.labels[index]),
+            "id": str(index),
+        }
 
 
 class Data:
@@ -76,10 +88,31 @@ def one_thread():
 
 def _run(folder: Path, task: SceneClassification | None = None) -> Run:
     torch.manual_seed(0)
-    runtime = {"device": "cpu", "workers": 0, "save_every_s": 30.0, "tensorboard": False, "cache": "", "metric_workers": 0}
-    config = {"seed": 0, "runtime": runtime, "scoring": {"metrics": ["stoi"], "audio_items": 1, "latency_repeats": 0}, "scale": "toy"}
-    model_config = {"name": "vgg", "_target_": "audioprune.models.vgg.VGG", "classes": 2, "width": 2, "mels": 48}
-    config |= {"task": {"_target_": "audioprune.tasks.scenes.SceneClassification", "classes": 2}, "checkpoint": None}
+    runtime = {
+        "device": "cpu",
+        "workers": 0,
+        "save_every_s": 30.0,
+        "tensorboard": False,
+        "cache": "",
+        "metric_workers": 0,
+    }
+    config = {
+        "seed": 0,
+        "runtime": runtime,
+        "scoring": {"metrics": ["stoi"], "audio_items": 1, "latency_repeats": 0},
+        "scale": "toy",
+    }
+    model_config = {
+        "name": "vgg",
+        "_target_": "audioprune.models.vgg.VGG",
+        "classes": 2,
+        "width": 2,
+        "mels": 48,
+    }
+    config |= {
+        "task": {"_target_": "audioprune.tasks.scenes.SceneClassification", "classes": 2},
+        "checkpoint": None,
+    }
     folder.mkdir(parents=True, exist_ok=True)
     model = VGG(classes=2, width=2, mels=48, pool_dropout=0.0, head_dropout=0.0)
     task = task or SceneClassification(classes=2, mixup=0.0, roll_frames=0)
@@ -98,41 +131,75 @@ def _half_zero(model: VGG, shift: float = 0.0) -> None:
 @pytest.mark.parametrize("method", ["hspg", "proxsg", "obproxsg", "admm", "sgd", "adam"])
 def test_every_method_trains_and_records(tmp_path: Path, method: str) -> None:
     run = _run(tmp_path)
-    step = TrainSparse(method, budget=None if method in ("sgd", "adam") else 0.5, rho=0.5, inner_steps=2)
+    step = TrainSparse(
+        method, budget=None if method in ("sgd", "adam") else 0.5, rho=0.5, inner_steps=2
+    )
     step.run(run, "train")
     epochs, (train,) = run.results.of_kind("epoch"), run.results.of_kind("train")
     assert [row["epoch"] for row in epochs] == [1, 2, 3, 4]
     losses = [row["valid_loss"] for row in epochs]
-    assert (train["kept_epoch"], train["kept"], train["keep"], train["monitor"]) == (4, losses[-1], "last", "loss")
+    assert (train["kept_epoch"], train["kept"], train["keep"], train["monitor"]) == (
+        4,
+        losses[-1],
+        "last",
+        "loss",
+    )
     assert (train["best"], train["best_epoch"]) == (min(losses), 1 + losses.index(min(losses)))
     for row in epochs:
         assert row["objective"] == pytest.approx(row["f"] + row["penalty"])
         assert 0 <= row["group_sparsity"] <= 1 and "valid_accuracy" in row
     if method in ("sgd", "adam"):
-        assert train["penalty"] == 0 and train["reachable_share"] is None and train["group_sparsity"] == 0
+        assert (
+            train["penalty"] == 0
+            and train["reachable_share"] is None
+            and train["group_sparsity"] == 0
+        )
     elif method == "admm":
-        assert train["reachable_share"] is None  # its zeros come from z, not from shrinking step by step
+        assert (
+            train["reachable_share"] is None
+        )  # its zeros come from z, not from shrinking step by step
     else:
         rate_sum = 4 * (0.1 + 0.1 + 0.01 + 0.001)
-        assert train["lmbda"] == pytest.approx(0.5 / rate_sum) and train["budget"] == pytest.approx(0.5)
-        assert step._plan(run, run.model).lmbda == train["lmbda"] != replace(step, lmbda=0.25)._plan(run, run.model).lmbda == 0.25
+        assert train["lmbda"] == pytest.approx(0.5 / rate_sum) and train[
+            "budget"
+        ] == pytest.approx(0.5)
+        assert (
+            step._plan(run, run.model).lmbda
+            == train["lmbda"]
+            != replace(step, lmbda=0.25)._plan(run, run.model).lmbda
+            == 0.25
+        )
     if method == "hspg":
-        assert [row["first_stage"] for row in epochs] == [True, False, False, False] and train["prox_steps"] == 4
+        assert [row["first_stage"] for row in epochs] == [True, False, False, False] and train[
+            "prox_steps"
+        ] == 4
 
 
 def test_budget_is_told_and_out_of_reach_is_warned(tmp_path: Path, capsys) -> None:
     TrainSparse("proxsg", lmbda=1e-3).run(_run(tmp_path), "train")
     told = capsys.readouterr().err
-    assert "shrink budget" in told and "at most 0.0 % of 108 groups" in told and "no group can reach zero" in told
+    assert (
+        "shrink budget" in told
+        and "at most 0.0 % of 108 groups" in told
+        and "no group can reach zero" in told
+    )
 
 
 def test_every_number_of_admm_names_its_state(tmp_path: Path) -> None:
     run = _run(tmp_path)
-    TrainSparse("admm", lmbda=0.01, target_group_sparsity=0.5, rho=0.1, inner_steps=4).run(run, "train")
+    TrainSparse("admm", lmbda=0.01, target_group_sparsity=0.5, rho=0.1, inner_steps=4).run(
+        run, "train"
+    )
     (train,), epochs = run.results.of_kind("train"), run.results.of_kind("epoch")
     # The dense x has the loss and the objective, the projected model half of its groups.
-    assert train["f_of"] == "x" and train["x_group_sparsity"] == 0.0 and train["group_sparsity"] == pytest.approx(0.5, abs=0.01)
-    assert train["x_norm_sum"] > train["norm_sum"] and train["x_penalty"] == pytest.approx(0.01 * train["x_norm_sum"])
+    assert (
+        train["f_of"] == "x"
+        and train["x_group_sparsity"] == 0.0
+        and train["group_sparsity"] == pytest.approx(0.5, abs=0.01)
+    )
+    assert train["x_norm_sum"] > train["norm_sum"] and train["x_penalty"] == pytest.approx(
+        0.01 * train["x_norm_sum"]
+    )
     assert train["objective"] == pytest.approx(train["f"] + train["x_penalty"])
     last = epochs[-1]
     assert last["sparsity_of"] == "z" and last["penalty"] == pytest.approx(train["x_penalty"])
@@ -162,15 +229,24 @@ def test_zero_groups_leave_and_the_output_stays(tmp_path: Path) -> None:
     execute(run, steps)
     rows = run.results.rows
     (groups,) = run.results.of_kind("groups")
-    assert rows["train"]["group_sparsity"] == groups["group_sparsity"] == pytest.approx(0.5, abs=0.01)
+    assert (
+        rows["train"]["group_sparsity"] == groups["group_sparsity"] == pytest.approx(0.5, abs=0.01)
+    )
     assert groups["max_difference"] < 1e-5 and groups["params_after"] < groups["params_before"]
-    assert groups["removed_share"] >= groups["unit_sparsity"] - len(groups["collapsed"]) / groups["units"] - 1e-9
+    assert (
+        groups["removed_share"]
+        >= groups["unit_sparsity"] - len(groups["collapsed"]) / groups["units"] - 1e-9
+    )
     assert rows["pruned/test"]["metrics"] == rows["trimmed/test"]["metrics"]
     before, after = rows["pruned/size"], rows["trimmed/size"]
-    assert after["params"] < before["params"] and after["macs_per_second"] < before["macs_per_second"]
+    assert (
+        after["params"] < before["params"] and after["macs_per_second"] < before["macs_per_second"]
+    )
     lines = (tmp_path / "groups.csv").read_text().splitlines()
     assert lines[0] == "set,unit,norm_before,norm_after" and len(lines) == 109
-    assert sum(line.endswith(",0.0") for line in lines) == 54 and not any(",," in line for line in lines)
+    assert sum(line.endswith(",0.0") for line in lines) == 54 and not any(
+        ",," in line for line in lines
+    )
 
 
 def test_a_zero_filter_with_a_live_shift_stays(tmp_path: Path) -> None:
@@ -179,16 +255,27 @@ def test_a_zero_filter_with_a_live_shift_stays(tmp_path: Path) -> None:
         _half_zero(run.model, shift)
         TrimGroups().run(run, "trim")
         (row,) = run.results.of_kind("groups")
-        assert row["filter_sparsity"] == 0.5 and row["removed"] == removed and row["max_difference"] < 1e-5
+        assert (
+            row["filter_sparsity"] == 0.5
+            and row["removed"] == removed
+            and row["max_difference"] < 1e-5
+        )
 
 
 def test_collapse_is_told(tmp_path: Path, capsys) -> None:
     run = _run(tmp_path)
     with torch.no_grad():
-        for tensor in (run.model.layers[3].conv.weight, run.model.layers[3].norm.weight, run.model.layers[3].norm.bias):
+        for tensor in (
+            run.model.layers[3].conv.weight,
+            run.model.layers[3].norm.weight,
+            run.model.layers[3].norm.bias,
+        ):
             tensor.zero_()
     TrimGroups().run(run, "trim")
-    assert run.results.of_kind("groups")[0]["collapsed"] == ["layers.3"] and "every unit of layers.3 is zero" in capsys.readouterr().err
+    assert (
+        run.results.of_kind("groups")[0]["collapsed"] == ["layers.3"]
+        and "every unit of layers.3 is zero" in capsys.readouterr().err
+    )
 
 
 class _Stopping(SceneClassification):
@@ -203,8 +290,12 @@ class _Stopping(SceneClassification):
 
 @pytest.mark.parametrize("method", ["hspg", "admm"])
 @pytest.mark.parametrize("selection", ["last", "val"])
-def test_an_interrupted_training_goes_on_exactly(tmp_path: Path, method: str, selection: str) -> None:
-    step = TrainSparse(method, budget=3.0, epsilon=0.3, rho=0.5, inner_steps=3, selection=selection)
+def test_an_interrupted_training_goes_on_exactly(
+    tmp_path: Path, method: str, selection: str
+) -> None:
+    step = TrainSparse(
+        method, budget=3.0, epsilon=0.3, rho=0.5, inner_steps=3, selection=selection
+    )
     whole = _run(tmp_path / "a")
     step.run(whole, "train")
     task = _Stopping(classes=2, mixup=0.0, roll_frames=0)
@@ -214,9 +305,17 @@ def test_an_interrupted_training_goes_on_exactly(tmp_path: Path, method: str, se
     interrupts._requested.clear()
     again = _run(tmp_path / "b")
     step.run(again, "train")
-    assert all(torch.equal(a, b) for a, b in zip(whole.model.state_dict().values(), again.model.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(
+            whole.model.state_dict().values(), again.model.state_dict().values(), strict=True
+        )
+    )
     drop = ("seconds",)
-    rows = [[{k: v for k, v in row.items() if k not in drop} for row in run.results.rows.values()] for run in (whole, again)]
+    rows = [
+        [{k: v for k, v in row.items() if k not in drop} for row in run.results.rows.values()]
+        for run in (whole, again)
+    ]
     assert rows[0] == rows[1]
 
 
@@ -224,14 +323,18 @@ def test_the_best_epoch_never_undoes_sparsity(tmp_path: Path) -> None:
     run = _run(tmp_path)
     TrainSparse("hspg", budget=8.0, selection="val").run(run, "train")
     highest = max(row["group_sparsity"] for row in run.results.of_kind("epoch"))
-    kept = torch.cat(list(kept_units(run.model.named_parameters(), run.model.unit_sets()).values()))
+    kept = torch.cat(
+        list(kept_units(run.model.named_parameters(), run.model.unit_sets()).values())
+    )
     assert 1 - float(kept.double().mean()) == pytest.approx(highest) and highest > 0
 
 
 def test_filters_as_groups() -> None:
     model = VGG(classes=2, width=2, mels=48)
     sets = filter_sets(model.unit_sets())
-    assert [each.size for each in sets] == [2, 2, 4, 4, 8, 8, 8, 8, 32, 32] and all(len(each.slices) == 1 for each in sets)
+    assert [each.size for each in sets] == [2, 2, 4, 4, 8, 8, 8, 8, 32, 32] and all(
+        len(each.slices) == 1 for each in sets
+    )
     _half_zero(model, 0.3)
     assert zero_filters(model, model.unit_sets())["layers.9.conv.weight"] == (16, 32)
 
@@ -261,18 +364,47 @@ def test_wrong_training_numbers_and_models_are_refused(tmp_path: Path) -> None:
 
 
 def test_learning_rates_are_those_of_the_slides() -> None:
-    slides = replace(SETTINGS, epochs=350, learning_rate=1e-4, schedule="warm_linear", hold_epochs=50, decay_until=250)
+    slides = replace(
+        SETTINGS,
+        epochs=350,
+        learning_rate=1e-4,
+        schedule="warm_linear",
+        hold_epochs=50,
+        decay_until=250,
+    )
     rates = learning_rates(slides)
-    assert rates[0] == rates[49] == 1e-4 and rates[249] > 5e-6 and rates[250] == rates[349] == pytest.approx(5e-6)
+    assert (
+        rates[0] == rates[49] == 1e-4
+        and rates[249] > 5e-6
+        and rates[250] == rates[349] == pytest.approx(5e-6)
+    )
     assert rates[150] == pytest.approx(5.25e-5)
     assert 1e-3 * 468 * sum(rates) == pytest.approx(0.0075, abs=1e-4)
-    assert learning_rates(replace(SETTINGS, epochs=10)) == pytest.approx([0.1] * 5 + [0.01] * 3 + [0.001] * 2)
+    assert learning_rates(replace(SETTINGS, epochs=10)) == pytest.approx(
+        [0.1] * 5 + [0.01] * 3 + [0.001] * 2
+    )
     assert learning_rates(replace(SETTINGS, schedule="plateau")) == [0.1] * 4
 
 
 def test_learning_rates_follow_the_schedule_that_trains() -> None:
-    for name in ("constant", "step", "exponential", "cosine", "linear", "warm_linear", "milestones"):
-        settings = replace(SETTINGS, epochs=6, schedule=name, decay=0.5, hold_epochs=2, decay_until=4, final_learning_rate=0.01)
+    for name in (
+        "constant",
+        "step",
+        "exponential",
+        "cosine",
+        "linear",
+        "warm_linear",
+        "milestones",
+    ):
+        settings = replace(
+            SETTINGS,
+            epochs=6,
+            schedule=name,
+            decay=0.5,
+            hold_epochs=2,
+            decay_until=4,
+            final_learning_rate=0.01,
+        )
         optimizer = build_optimizer(torch.nn.Linear(1, 1), settings)
         schedule = build_schedule(optimizer, settings)
         seen = []
@@ -296,15 +428,27 @@ class _Nothing(torch.nn.Linear):
     [
         (torch.nn.Linear(2, 2), {}, r"Linear: expected a method unit_sets\(\)"),
         (_Nothing(2, 2), {}, r"_Nothing: expected groups of weights \(units\), got none"),
-        (LSTM(bins=4, width=3, depth=1), {"groups": "filters"}, r"LSTM: expected groups of weights \(filters\), got none"),
-        (LSTM(bins=4, width=3, depth=1), {}, "LSTM: expected trained filters of linear or convolution layers"),
+        (
+            LSTM(bins=4, width=3, depth=1),
+            {"groups": "filters"},
+            r"LSTM: expected groups of weights \(filters\), got none",
+        ),
+        (
+            LSTM(bins=4, width=3, depth=1),
+            {},
+            "LSTM: expected trained filters of linear or convolution layers",
+        ),
     ],
 )
-def test_models_without_groups_are_refused_before_the_first_step(tmp_path: Path, model, options: dict[str, Any], message: str) -> None:
+def test_models_without_groups_are_refused_before_the_first_step(
+    tmp_path: Path, model, options: dict[str, Any], message: str
+) -> None:
     run = _run(tmp_path)
     run.model = model
     with pytest.raises(ConfigError, match=message):
-        check_steps(run, {"train": TrainSparse("hspg", budget=1.0, **options), "trim": TrimGroups()})
+        check_steps(
+            run, {"train": TrainSparse("hspg", budget=1.0, **options), "trim": TrimGroups()}
+        )
 
 
 def test_shares_are_of_what_they_name(tmp_path: Path) -> None:
@@ -320,5 +464,13 @@ def test_shares_are_of_what_they_name(tmp_path: Path) -> None:
     filters = [weight for name, weight in weights.items() if weight.dim() == 4]
     TrimGroups().run(run, "trim")
     (row,) = run.results.of_kind("groups")
-    assert row["filters"] == sum(len(weight) for weight in filters) > row["units"] == sum(each.size for each in sets)
-    assert row["unit_sparsity"] == row["group_sparsity"] == 1 / row["units"] and row["filter_sparsity"] == 1 / row["filters"]
+    assert (
+        row["filters"]
+        == sum(len(weight) for weight in filters)
+        > row["units"]
+        == sum(each.size for each in sets)
+    )
+    assert (
+        row["unit_sparsity"] == row["group_sparsity"] == 1 / row["units"]
+        and row["filter_sparsity"] == 1 / row["filters"]
+    )

@@ -23,7 +23,14 @@ from audioprune.tasks.adversarial import Adversarial
 from audioprune.training.loop import Fit
 from audioprune.training.settings import Settings
 
-SETTINGS = Settings(epochs=3, batch_size=3, optimizer="rmsprop", learning_rate=1e-3, schedule="constant", clip_norm=None)
+SETTINGS = Settings(
+    epochs=3,
+    batch_size=3,
+    optimizer="rmsprop",
+    learning_rate=1e-3,
+    schedule="constant",
+    clip_norm=None,
+)
 JUDGE = {"channels": [4, 4, 4], "kernel_size": 5}
 
 
@@ -44,7 +51,13 @@ class _Quiet(TinySet):
     def __getitem__(self, index: int) -> dict[str, Any]:
         item = super().__getitem__(index)
         cut = 900 + 300 * (index % 2)
-        return {**item, "noise": "aac-24k", "snr_db": None, "noisy": 0.1 * item["noisy"][:cut], "clean": 0.1 * item["clean"][:cut]}
+        return {
+            **item,
+            "noise": "aac-24k",
+            "snr_db": None,
+            "noisy": 0.1 * item["noisy"][:cut],
+            "clean": 0.1 * item["clean"][:cut],
+        }
 
 
 class Copy(nn.Module):
@@ -68,7 +81,15 @@ def one_thread():
 
 
 def _task(**options: Any) -> Adversarial:
-    return Adversarial(**{"frame_length": 256, "hop_length": 128, "discriminator": JUDGE, "frames_per_call": 4, **options})
+    return Adversarial(
+        **{
+            "frame_length": 256,
+            "hop_length": 128,
+            "discriminator": JUDGE,
+            "frames_per_call": 4,
+            **options,
+        }
+    )
 
 
 def _model(seed: int = 0) -> DCAE:
@@ -80,7 +101,9 @@ def _batch(count: int = 3) -> dict[str, Any]:
     return Coded().collate([Coded().train()[index] for index in range(count)])
 
 
-def _step(task: Adversarial, model: nn.Module, batch: dict[str, Any] | None = None) -> tuple[list[tuple[str, float]], dict[str, float]]:
+def _step(
+    task: Adversarial, model: nn.Module, batch: dict[str, Any] | None = None
+) -> tuple[list[tuple[str, float]], dict[str, float]]:
     seen: list[tuple[str, float]] = []
 
     def update(loss: Tensor, which: str = "model") -> float:
@@ -100,14 +123,22 @@ def test_a_step_updates_the_discriminator_then_the_generator() -> None:
     coded, clean, inside = task._frames(_batch(), 128, going_on=True)
     enhanced, judge = model(coded).detach(), task.discriminator.requires_grad_(False)
     real, fake = (judge(torch.cat((each, coded), 1)) for each in (clean, enhanced))
-    assert logged["discriminator"] == pytest.approx(float(((real - 1) ** 2).mean() + (fake**2).mean()), rel=1e-5)
-    assert logged["adversarial"] == pytest.approx(float(((fake - 1) ** 2).mean()), rel=1e-5)
-    assert logged["l1"] == pytest.approx(float(((enhanced - clean).abs() * inside).sum() / inside.sum()), rel=1e-5)
-    assert logged["loss"] == seen[1][1] == pytest.approx(logged["adversarial"] + 100 * logged["l1"], rel=1e-5)
-    half = _step(_task_like(task, gan_factor=0.5, gan_weight=2.0, l1_weight=0.0), model)[1]
-    assert half["loss"] == pytest.approx(2 * half["adversarial"]) and half["adversarial"] == pytest.approx(
-        0.5 * logged["adversarial"], rel=0.2
+    assert logged["discriminator"] == pytest.approx(
+        float(((real - 1) ** 2).mean() + (fake**2).mean()), rel=1e-5
     )
+    assert logged["adversarial"] == pytest.approx(float(((fake - 1) ** 2).mean()), rel=1e-5)
+    assert logged["l1"] == pytest.approx(
+        float(((enhanced - clean).abs() * inside).sum() / inside.sum()), rel=1e-5
+    )
+    assert (
+        logged["loss"]
+        == seen[1][1]
+        == pytest.approx(logged["adversarial"] + 100 * logged["l1"], rel=1e-5)
+    )
+    half = _step(_task_like(task, gan_factor=0.5, gan_weight=2.0, l1_weight=0.0), model)[1]
+    assert half["loss"] == pytest.approx(2 * half["adversarial"]) and half[
+        "adversarial"
+    ] == pytest.approx(0.5 * logged["adversarial"], rel=0.2)
 
 
 def _task_like(task: Adversarial, **options: Any) -> Adversarial:
@@ -122,7 +153,12 @@ def test_each_network_gets_the_gradients_of_its_own_loss() -> None:
 
     def update(loss: Tensor, which: str = "model") -> float:
         loss.backward()
-        seen.append(tuple(any(p.grad is not None for p in each.parameters()) for each in (task.discriminator, model)))
+        seen.append(
+            tuple(
+                any(p.grad is not None for p in each.parameters())
+                for each in (task.discriminator, model)
+            )
+        )
         task.discriminator.zero_grad(), model.zero_grad()
         return float(loss.detach())
 
@@ -134,17 +170,26 @@ def test_frames_hold_every_sample_that_is_no_padding() -> None:
     task = _task(pre_emphasis=0.0)
     batch = _batch()
     coded, clean, inside = task._frames(batch, 256)
-    assert coded.shape == clean.shape == inside.shape == (4 + 5 + 4, 1, 256) and int(inside.sum()) == int(batch["lengths"].sum())
+    assert coded.shape == clean.shape == inside.shape == (4 + 5 + 4, 1, 256) and int(
+        inside.sum()
+    ) == int(batch["lengths"].sum())
     assert torch.equal(
-        coded.flatten()[inside.flatten() == 1], torch.cat([row[:n] for row, n in zip(batch["noisy"], batch["lengths"], strict=True)])
+        coded.flatten()[inside.flatten() == 1],
+        torch.cat([row[:n] for row, n in zip(batch["noisy"], batch["lengths"], strict=True)]),
     )
 
 
 def test_without_adversarial_loss_there_is_no_discriminator() -> None:
     task = _task(gan_weight=0.0)
     seen, logged = _step(task, _model())
-    assert [which for which, _ in seen] == ["model"] and logged["loss"] == pytest.approx(100 * logged["l1"], rel=1e-5)
-    assert task.optimizers(SETTINGS) == {} and set(task.modules()) == {"l1"} and set(task.state_dict()) == {"l1.fallen"}
+    assert [which for which, _ in seen] == ["model"] and logged["loss"] == pytest.approx(
+        100 * logged["l1"], rel=1e-5
+    )
+    assert (
+        task.optimizers(SETTINGS) == {}
+        and set(task.modules()) == {"l1"}
+        and set(task.state_dict()) == {"l1.fallen"}
+    )
 
 
 def test_weight_of_l1_falls_from_an_epoch_on() -> None:
@@ -157,20 +202,33 @@ def test_weight_of_l1_falls_from_an_epoch_on() -> None:
 
 
 def test_the_discriminator_has_its_own_learning_rate() -> None:
-    optimizer = _task(discriminator={**JUDGE, "learning_rate": 0.5}).optimizers(SETTINGS)["discriminator"]
+    optimizer = _task(discriminator={**JUDGE, "learning_rate": 0.5}).optimizers(SETTINGS)[
+        "discriminator"
+    ]
     assert type(optimizer) is torch.optim.RMSprop and optimizer.param_groups[0]["lr"] == 0.5
-    assert _task().optimizers(SETTINGS)["discriminator"].param_groups[0]["lr"] == SETTINGS.learning_rate
+    assert (
+        _task().optimizers(SETTINGS)["discriminator"].param_groups[0]["lr"]
+        == SETTINGS.learning_rate
+    )
 
 
 @pytest.mark.parametrize("norm", ["batch", "virtual", "spectral"])
 @pytest.mark.parametrize("stop_at", [3, 4])
-def test_interrupted_training_ends_in_the_same_bits_and_masks_hold(tmp_path: Path, norm: str, stop_at: int) -> None:
-    options = {"discriminator": {**JUDGE, "norm": norm, "reference_items": 2}, "l1_decay": 1.0, "l1_decay_from": 1}
+def test_interrupted_training_ends_in_the_same_bits_and_masks_hold(
+    tmp_path: Path, norm: str, stop_at: int
+) -> None:
+    options = {
+        "discriminator": {**JUDGE, "norm": norm, "reference_items": 2},
+        "l1_decay": 1.0,
+        "l1_decay_from": 1,
+    }
     keep = torch.arange(8 * 6 * 5).reshape(8, 6, 5) % 3 > 0
     mask = Mask({"enc_blocks.1.conv.weight": keep})
 
     def fit(folder: str, task: Adversarial) -> Fit:
-        return Fit(_model(), task, Coded(), SETTINGS, folder=tmp_path / folder, device="cpu", mask=mask)
+        return Fit(
+            _model(), task, Coded(), SETTINGS, folder=tmp_path / folder, device="cpu", mask=mask
+        )
 
     straight = fit("a", _task(**options))
     expected = straight.run()
@@ -181,12 +239,20 @@ def test_interrupted_training_ends_in_the_same_bits_and_masks_hold(tmp_path: Pat
     resumed = fit("b", _task(**options))
     outcome = resumed.run()
     assert outcome.history == expected.history
-    for one, other in ((straight.model, resumed.model), (straight.task.discriminator, resumed.task.discriminator)):
-        assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+    for one, other in (
+        (straight.model, resumed.model),
+        (straight.task.discriminator, resumed.task.discriminator),
+    ):
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+        )
     assert (resumed.model.enc_blocks[1].conv.weight[~keep] == 0).all() and (
         resumed.best_state["enc_blocks.1.conv.weight"][~keep] == 0
     ).all()
-    assert int(resumed.task.l1.fallen) == 4 and {"discriminator", "adversarial", "l1"} <= set(outcome.history[0])
+    assert int(resumed.task.l1.fallen) == 4 and {"discriminator", "adversarial", "l1"} <= set(
+        outcome.history[0]
+    )
 
 
 class _Stopping(Adversarial):
@@ -227,10 +293,20 @@ def test_validation_counts_samples_and_finds_metrics() -> None:
     batches = [Coded().collate([valid[0], valid[1]]), Coded().collate([valid[2]])]
     with torch.no_grad():
         split = task.validate(model, iter(batches), "si_sdr")
-        whole = task.validate(model, iter([Coded().collate([valid[index] for index in range(3)])]), "l1")
-    assert split["loss"] == pytest.approx(whole["loss"], rel=1e-5) and set(split) == {"loss", "si_sdr"} and set(whole) == {"loss", "l1"}
-    assert task.validation_loss(model, valid, Coded().collate, None).base() == pytest.approx(split["loss"], rel=1e-5)
-    assert task.validation_loss(model, valid, Coded().collate, 1).base() != pytest.approx(split["loss"], rel=1e-5)
+        whole = task.validate(
+            model, iter([Coded().collate([valid[index] for index in range(3)])]), "l1"
+        )
+    assert (
+        split["loss"] == pytest.approx(whole["loss"], rel=1e-5)
+        and set(split) == {"loss", "si_sdr"}
+        and set(whole) == {"loss", "l1"}
+    )
+    assert task.validation_loss(model, valid, Coded().collate, None).base() == pytest.approx(
+        split["loss"], rel=1e-5
+    )
+    assert task.validation_loss(model, valid, Coded().collate, 1).base() != pytest.approx(
+        split["loss"], rel=1e-5
+    )
     assert task.better("lsd", 1.0, 2.0) and task.better("stoi", 0.9, 0.8)
 
 
@@ -253,7 +329,9 @@ def test_a_recording_is_enhanced_the_same_in_any_batch_and_at_any_level() -> Non
 
 
 def test_levels_that_the_output_cannot_reach_are_refused() -> None:
-    loud = {key: 30 * value if key in ("noisy", "clean") else value for key, value in _batch().items()}
+    loud = {
+        key: 30 * value if key in ("noisy", "clean") else value for key, value in _batch().items()
+    }
     with pytest.raises(DataError, match="peak of .*set task.level, for instance 0.1"):
         _step(_task(), _model(), loud)
     _step(_task(level=0.1), _model(), loud)
@@ -263,21 +341,43 @@ def test_scores_have_intervals_seeds_and_gains_over_the_coded_input(tmp_path: Pa
     options = {"condition": "aac-24k", "variant": "mine", "audio": tmp_path / "a", "keep": 1}
     with Scorer(["si_sdr", "l1"], 16000, 0, tmp_path / "c") as scorer:
         found = _task().score(_model().eval(), Coded().tests()["aac-24k"], scorer, **options)
-        same = _task().score(Copy(), Coded().tests()["aac-24k"], scorer, condition="aac-24k", variant="mine")
+        same = _task().score(
+            Copy(), Coded().tests()["aac-24k"], scorer, condition="aac-24k", variant="mine"
+        )
     coded, mine = found["mixture"], found["mine"]
-    assert mine["z_seeds"] == 3 and mine["z_std"]["si_sdr"] > 0 and mine["snr_db"] is None and mine["noise"] == "aac-24k"
-    assert mine["gain"]["si_sdr"] == pytest.approx(mine["metrics"]["si_sdr"] - coded["metrics"]["si_sdr"])
-    assert mine["gain"]["l1"] == pytest.approx(coded["metrics"]["l1"] - mine["metrics"]["l1"]) and mine["gain"]["l1"] < 0
-    assert set(coded["ci95"]) == {"si_sdr", "l1"} and mine["gain_ci95"]["l1"] > 0 and mine["n"] == 3
-    assert same["mine"]["z_seeds"] == 1 and same["mine"]["gain"]["si_sdr"] == pytest.approx(0.0, abs=1e-3)
-    assert sorted(path.name.rpartition("_")[2] for path in (tmp_path / "a").iterdir()) == ["clean.flac", "mine.flac", "noisy.flac"]
+    assert (
+        mine["z_seeds"] == 3
+        and mine["z_std"]["si_sdr"] > 0
+        and mine["snr_db"] is None
+        and mine["noise"] == "aac-24k"
+    )
+    assert mine["gain"]["si_sdr"] == pytest.approx(
+        mine["metrics"]["si_sdr"] - coded["metrics"]["si_sdr"]
+    )
+    assert (
+        mine["gain"]["l1"] == pytest.approx(coded["metrics"]["l1"] - mine["metrics"]["l1"])
+        and mine["gain"]["l1"] < 0
+    )
+    assert (
+        set(coded["ci95"]) == {"si_sdr", "l1"} and mine["gain_ci95"]["l1"] > 0 and mine["n"] == 3
+    )
+    assert same["mine"]["z_seeds"] == 1 and same["mine"]["gain"]["si_sdr"] == pytest.approx(
+        0.0, abs=1e-3
+    )
+    assert sorted(path.name.rpartition("_")[2] for path in (tmp_path / "a").iterdir()) == [
+        "clean.flac",
+        "mine.flac",
+        "noisy.flac",
+    ]
 
 
 def test_scoring_leaves_the_seed_of_the_model() -> None:
     model = _model().eval()
     model.z_seed = 7
     with Scorer(["l1"], 16000, 0) as scorer:
-        _task(z_seeds=2).score(model, Coded().tests()["aac-24k"], scorer, condition="c", variant="mine")
+        _task(z_seeds=2).score(
+            model, Coded().tests()["aac-24k"], scorer, condition="c", variant="mine"
+        )
     assert model.z_seed == 7
 
 
@@ -301,9 +401,19 @@ def test_wrong_numbers_are_refused(wrong: dict[str, Any], message: str) -> None:
         _task(**wrong)
 
 
-def test_the_best_weights_of_a_masked_training_obey_the_mask_of_their_epoch(tmp_path: Path) -> None:
+def test_the_best_weights_of_a_masked_training_obey_the_mask_of_their_epoch(
+    tmp_path: Path,
+) -> None:
     mask = Mask({"dec_blocks.0.deconv.weight": torch.arange(320).reshape(8, 8, 5) % 3 > 0})
-    fit = Fit(_model(), _task(), Coded(), replace(SETTINGS, monitor="si_sdr"), folder=tmp_path, device="cpu", mask=mask)
+    fit = Fit(
+        _model(),
+        _task(),
+        Coded(),
+        replace(SETTINGS, monitor="si_sdr"),
+        folder=tmp_path,
+        device="cpu",
+        mask=mask,
+    )
     outcome = fit.run()
     assert "valid_si_sdr" in outcome.history[0]
     assert (fit.model.dec_blocks[0].deconv.weight[~mask["dec_blocks.0.deconv.weight"]] == 0).all()
@@ -323,45 +433,111 @@ def test_clean_is_judged_against_one_and_enhanced_against_zero() -> None:
     """Source: Mao et al., least-squares GAN with labels 1 for real and 0 for fake; the generator wants 1."""
     task = _task(gan_factor=2.0)
     task._discriminator = _Scores()
-    coded, clean, enhanced = torch.zeros(2, 1, 8), torch.full((2, 1, 8), 3.0), torch.full((2, 1, 8), 0.5)
+    coded, clean, enhanced = (
+        torch.zeros(2, 1, 8),
+        torch.full((2, 1, 8), 3.0),
+        torch.full((2, 1, 8), 0.5),
+    )
     assert float(task._discriminator_loss(coded, clean, enhanced)) == 2 * ((3 - 1) ** 2 + 0.5**2)
     assert float(task._generator_loss(coded, enhanced)) == 2 * (0.5 - 1) ** 2
 
 
 def test_what_is_not_given_is_that_of_the_source() -> None:
     task = Adversarial()
-    assert (task.sample_rate, task.hop_length, task.z_seeds, task.frames_per_call) == (16000, 8192, 3, 32)
+    assert (task.sample_rate, task.hop_length, task.z_seeds, task.frames_per_call) == (
+        16000,
+        8192,
+        3,
+        32,
+    )
     frames = task.frames
-    assert (frames.length, frames.pre_emphasis, frames.level, frames.overlap) == (16384, 0.95, None, 0)
+    assert (frames.length, frames.pre_emphasis, frames.level, frames.overlap) == (
+        16384,
+        0.95,
+        None,
+        0,
+    )
     assert (task.gan_weight, task.gan_factor) == (1.0, 1.0)
-    assert (task.l1.initial, task.l1.decay, task.l1.first_epoch, task.l1.epoch, int(task.l1.fallen)) == (100.0, 0.0, 100, 0, 0)
-    assert task.shared() == {"sample_rate": 16000} and set(task.modules()) == {"l1", "discriminator"}
+    assert (
+        task.l1.initial,
+        task.l1.decay,
+        task.l1.first_epoch,
+        task.l1.epoch,
+        int(task.l1.fallen),
+    ) == (100.0, 0.0, 100, 0, 0)
+    assert task.shared() == {"sample_rate": 16000} and set(task.modules()) == {
+        "l1",
+        "discriminator",
+    }
 
 
 def test_every_setting_reaches_its_place() -> None:
-    task = _task(level=0.1, overlap=16, pre_emphasis=0.5, gan_weight=2.0, gan_factor=0.5, l1_weight=7.0, l1_decay=0.1, l1_decay_from=3)
+    task = _task(
+        level=0.1,
+        overlap=16,
+        pre_emphasis=0.5,
+        gan_weight=2.0,
+        gan_factor=0.5,
+        l1_weight=7.0,
+        l1_decay=0.1,
+        l1_decay_from=3,
+    )
     assert task.frames == adversarial.Frames(256, 0.5, 0.1, 16)
-    assert (task.hop_length, task.gan_weight, task.gan_factor, task.frames_per_call) == (128, 2.0, 0.5, 4)
+    assert (task.hop_length, task.gan_weight, task.gan_factor, task.frames_per_call) == (
+        128,
+        2.0,
+        0.5,
+        4,
+    )
     assert (task.l1.initial, task.l1.decay, task.l1.first_epoch) == (7.0, 0.1, 3)
-    assert _task(hop_length=None).hop_length == 128 and _task(hop_length=256).hop_length == 256 and _task(hop_length=1).hop_length == 1
+    assert (
+        _task(hop_length=None).hop_length == 128
+        and _task(hop_length=256).hop_length == 256
+        and _task(hop_length=1).hop_length == 1
+    )
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"hop_length": 0}, "expected hop_length from 1 to frame_length 256, got 0; change task.hop_length"),
-        ({"hop_length": 257}, "expected hop_length from 1 to frame_length 256, got 257; change task.hop_length"),
-        ({"gan_weight": -1.0}, "expected gan_weight as a finite number from 0 on, got -1.0; change task.gan_weight"),
-        ({"gan_factor": float("inf")}, "expected gan_factor as a finite number from 0 on, got inf; change task.gan_factor"),
-        ({"l1_weight": -0.5}, "expected l1_weight as a finite number from 0 on, got -0.5; change task.l1_weight"),
-        ({"l1_decay": -0.5}, "expected l1_decay as a finite number from 0 on, got -0.5; change task.l1_decay"),
+        (
+            {"hop_length": 0},
+            "expected hop_length from 1 to frame_length 256, got 0; change task.hop_length",
+        ),
+        (
+            {"hop_length": 257},
+            "expected hop_length from 1 to frame_length 256, got 257; change task.hop_length",
+        ),
+        (
+            {"gan_weight": -1.0},
+            "expected gan_weight as a finite number from 0 on, got -1.0; change task.gan_weight",
+        ),
+        (
+            {"gan_factor": float("inf")},
+            "expected gan_factor as a finite number from 0 on, got inf; change task.gan_factor",
+        ),
+        (
+            {"l1_weight": -0.5},
+            "expected l1_weight as a finite number from 0 on, got -0.5; change task.l1_weight",
+        ),
+        (
+            {"l1_decay": -0.5},
+            "expected l1_decay as a finite number from 0 on, got -0.5; change task.l1_decay",
+        ),
         (
             {"gan_factor": 0.0, "l1_weight": 0.0},
-            "expected a loss, got l1_weight=0 without an adversarial one; change task.l1_weight or task.gan_weight",
+            "expected a loss, got l1_weight=0 without an adversarial one; change task.l1_weight "
+            "or task.gan_weight",
         ),
         ({"z_seeds": 0}, "expected z_seeds of at least 1, got 0; change task.z_seeds"),
-        ({"frames_per_call": 0}, "expected frames_per_call of at least 1, got 0; change task.frames_per_call"),
-        ({"l1_decay_from": -1}, "expected l1_decay_from of at least 0, got -1; change task.l1_decay_from"),
+        (
+            {"frames_per_call": 0},
+            "expected frames_per_call of at least 1, got 0; change task.frames_per_call",
+        ),
+        (
+            {"l1_decay_from": -1},
+            "expected l1_decay_from of at least 0, got -1; change task.l1_decay_from",
+        ),
     ],
 )
 def test_refusals_say_what_was_got(wrong: dict[str, Any], message: str) -> None:
@@ -376,7 +552,8 @@ def test_the_refused_level_is_named() -> None:
     with pytest.raises(DataError) as caught:
         _step(_task(), _model(), batch)
     assert str(caught.value) == (
-        "expected samples within -1..1, got a peak of 2.5, which the model's output cannot reach; set task.level, for instance 0.1, "
+        "expected samples within -1..1, got a peak of 2.5, which the model's output cannot "
+        "reach; set task.level, for instance 0.1, "
         "or data.rms_normalise=false"
     )
     batch["clean"] = batch["clean"] * (2.0 / batch["clean"].abs().max())
@@ -387,5 +564,9 @@ def test_progress_names_the_variant_and_counts_every_item(monkeypatch: pytest.Mo
     shown = Shown()
     monkeypatch.setattr(adversarial, "progress", shown)
     with Scorer(["l1"], 16000, 0) as scorer:
-        found = _task().score(Copy(), Coded().tests()["aac-24k"], scorer, condition="aac-24k", variant="mine")
-    assert shown.calls == [("mine on aac-24k", 3, [1, 1, 1])] and found["mixture"]["label"] == "Coded"
+        found = _task().score(
+            Copy(), Coded().tests()["aac-24k"], scorer, condition="aac-24k", variant="mine"
+        )
+    assert (
+        shown.calls == [("mine on aac-24k", 3, [1, 1, 1])] and found["mixture"]["label"] == "Coded"
+    )

@@ -59,19 +59,28 @@ def test_ends_of_overlapping_frames_fade() -> None:
 @pytest.mark.parametrize("hop", [4, 8, 16])
 def test_places_agree_with_each_recording_alone(hop: int) -> None:
     frames, lengths = Frames(16), torch.tensor([50, 16, 3, 17])
-    x = torch.nn.utils.rnn.pad_sequence([_signals(1, int(n))[0] for n in lengths], batch_first=True)
+    x = torch.nn.utils.rnn.pad_sequence(
+        [_signals(1, int(n))[0] for n in lengths], batch_first=True
+    )
     cut = frames.cut(x, frames.gains(x), hop)
     used, inside = frames.places(lengths, cut.shape[1], hop)
     for row, length in enumerate(lengths.tolist()):
         alone = frames.cut(x[row : row + 1, :length], torch.ones(1, 1), hop)[0]
         assert int(used[row].sum()) == len(alone) and used[row, : len(alone)].all()
-        torch.testing.assert_close((cut[row] * inside[row])[used[row]], alone * inside[row][used[row]])
+        torch.testing.assert_close(
+            (cut[row] * inside[row])[used[row]], alone * inside[row][used[row]]
+        )
         starts = torch.arange(cut.shape[1]) * hop
         assert inside[row].sum(1).tolist() == (length - starts).clamp(0, 16).tolist()
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"), [({"pre_emphasis": 1.0}, "pre_emphasis"), ({"level": 0.0}, "task.level"), ({"overlap": 9}, "task.overlap")]
+    ("wrong", "message"),
+    [
+        ({"pre_emphasis": 1.0}, "pre_emphasis"),
+        ({"level": 0.0}, "task.level"),
+        ({"overlap": 9}, "task.overlap"),
+    ],
 )
 def test_wrong_numbers_are_refused(wrong: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):

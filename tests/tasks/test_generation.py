@@ -38,8 +38,18 @@ class Notes(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         times = torch.arange(self.length) / 16000
         pitch = 60 + index
-        audio = (0.2 + 0.1 * (index % 5)) * torch.sin(2 * math.pi * 440 * 2 ** ((pitch - 69) / 12) * times) * torch.exp(-20 * times)
-        tags = {"pitch": pitch, "velocity": 100, "instrument": index % 2, "family": 0, "length": self.length}
+        audio = (
+            (0.2 + 0.1 * (index % 5))
+            * torch.sin(2 * math.pi * 440 * 2 ** ((pitch - 69) / 12) * times)
+            * torch.exp(-20 * times)
+        )
+        tags = {
+            "pitch": pitch,
+            "velocity": 100,
+            "instrument": index % 2,
+            "family": 0,
+            "length": self.length,
+        }
         return {"audio": audio, "id": f"note{index}", **tags}
 
 
@@ -71,9 +81,13 @@ class Ahead(nn.Module):
         logits = self.conv(F.pad(F.one_hot(tokens, self.classes).float().transpose(1, 2), (2, 0)))
         return logits if self.cond is None else logits + self.cond(cond)
 
-    def generate(self, steps: int, cond: Tensor | None, seed: int, temperature: float, start: Tensor) -> Tensor:
+    def generate(
+        self, steps: int, cond: Tensor | None, seed: int, temperature: float, start: Tensor
+    ) -> Tensor:
         self.start, self.features = start, cond
-        return torch.randint(self.classes, (len(start), steps), generator=torch.Generator().manual_seed(seed))
+        return torch.randint(
+            self.classes, (len(start), steps), generator=torch.Generator().manual_seed(seed)
+        )
 
 
 class Halves(nn.Module):
@@ -103,7 +117,12 @@ class Curves(nn.Module):
     def forward(self, controls: Tensor, audio: Tensor | None = None) -> Tensor:
         self.seen = audio
         f0, loudness = controls.repeat_interleave(160, 1).unbind(-1)
-        return self.gain * loudness * math.sqrt(2) * torch.sin(2 * math.pi * torch.cumsum(f0 / 16000, 1))
+        return (
+            self.gain
+            * loudness
+            * math.sqrt(2)
+            * torch.sin(2 * math.pi * torch.cumsum(f0 / 16000, 1))
+        )
 
 
 def _batch(count: int = 3, length: int = 640) -> dict[str, Any]:
@@ -117,14 +136,20 @@ def test_next_samples_are_scored_by_cross_entropy_behind_the_context() -> None:
     logits = model(tokens).detach().log_softmax(1)
     wanted = [[-float(logits[b, tokens[b, t + 1], t]) for t in range(2, 639)] for b in range(3)]
     task = NextSample()
-    assert task.errors(model, batch).tolist() == pytest.approx([np.mean(each) for each in wanted], rel=1e-5)
+    assert task.errors(model, batch).tolist() == pytest.approx(
+        [np.mean(each) for each in wanted], rel=1e-5
+    )
     assert task.loss(model, batch).item() == pytest.approx(np.mean(wanted), rel=1e-5)
     assert task.step(model, batch, Tensor.item)["loss"] == task.loss(model, batch).item()
-    assert task.validation_loss(model, Notes(3), collate, None).base() == pytest.approx(task.loss(model, batch).item(), rel=1e-6)
+    assert task.validation_loss(model, Notes(3), collate, None).base() == pytest.approx(
+        task.loss(model, batch).item(), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("kind", ["none", "note", "mel"])
-def test_long_items_pass_in_parts_with_the_same_result(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_items_pass_in_parts_with_the_same_result(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task = NextSample(conditioning=kind, mels=20, families=1, pitches=(50, 70))
     model, batch = Ahead(conditioning=task.conditioning.channels), _batch()
     whole, likely = task.errors(model, batch), task.one_step(model, batch)
@@ -141,8 +166,14 @@ def test_a_uniform_model_has_the_entropy_of_its_classes() -> None:
     nn.init.zeros_(model.conv.weight)
     nn.init.zeros_(model.conv.bias)
     row = NextSample(example_s=0).score(model, Notes(), condition="test", variant="dense")["dense"]
-    assert row["metrics"]["error"] == pytest.approx(math.log(16), rel=1e-6) and row["metrics"]["bits_per_sample"] == pytest.approx(4.0)
-    assert row["n"] == 6 and row["n_valid"] == {"error": 6, "bits_per_sample": 6} and not row["failures"]
+    assert row["metrics"]["error"] == pytest.approx(math.log(16), rel=1e-6) and row["metrics"][
+        "bits_per_sample"
+    ] == pytest.approx(4.0)
+    assert (
+        row["n"] == 6
+        and row["n_valid"] == {"error": 6, "bits_per_sample": 6}
+        and not row["failures"]
+    )
     assert row["std"]["error"] == pytest.approx(0, abs=1e-6) and row["noise"] is None
     assert 0 < row["trivial"] < math.log(16) and row["trivial_name"] == "a constant"
     json.dumps(row)
@@ -163,14 +194,20 @@ def test_the_trivial_error_of_a_reconstruction_is_that_of_silence() -> None:
             return 0 * super().forward(audio)
 
     task, batch = Reconstruction(), _batch(3)
-    assert task.trivial_error(Halves(), iter([batch])) == pytest.approx(task.errors(Mute(), batch).mean().item(), rel=1e-6)
+    assert task.trivial_error(Halves(), iter([batch])) == pytest.approx(
+        task.errors(Mute(), batch).mean().item(), rel=1e-6
+    )
 
 
 def test_free_runs_begin_in_silence() -> None:
     task = NextSample(conditioning="note", families=1, pitches=(50, 70))
     model = Ahead(conditioning=task.conditioning.channels)
     audio = task.generate(model, _batch(2), 10, seed=3)
-    assert audio.shape == (2, 10) and model.start.tolist() == [[8] * 3] * 2 and model.features.shape == (2, 23, 13)
+    assert (
+        audio.shape == (2, 10)
+        and model.start.tolist() == [[8] * 3] * 2
+        and model.features.shape == (2, 23, 13)
+    )
     assert torch.equal(audio, task.generate(model, _batch(2), 10, seed=3))
     mel = NextSample(conditioning="mel", mels=20)
     mel.generate(Ahead(conditioning=20), _batch(2), 10)
@@ -179,9 +216,14 @@ def test_free_runs_begin_in_silence() -> None:
 
 
 def test_models_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(DataError, match="expected items of more than 3 samples, the receptive field, got 3"):
+    with pytest.raises(
+        DataError, match="expected items of more than 3 samples, the receptive field, got 3"
+    ):
         NextSample().loss(Ahead(), _batch(1, 3))
-    with pytest.raises(ConfigError, match="expected a model that reads 80 features, got 0; set model.conditioning=80"):
+    with pytest.raises(
+        ConfigError,
+        match="expected a model that reads 80 features, got 0; set model.conditioning=80",
+    ):
         NextSample(conditioning="mel").loss(Ahead(), _batch(1))
     with pytest.raises(ConfigError, match="expected example_s"):
         NextSample(example_s=-1)
@@ -195,26 +237,51 @@ def test_autoencoders_are_compared_with_the_stretch_that_they_return() -> None:
     task, model, batch = Reconstruction(stft_windows=[32, 64]), Halves(), _batch()
     padded = F.pad(batch["audio"], (1, 1))
     expected = task.distance.each(padded, 0.5 * padded)
-    assert torch.allclose(task.errors(model, batch), expected) and task.loss(model, batch).item() == pytest.approx(float(expected.mean()))
+    assert torch.allclose(task.errors(model, batch), expected) and task.loss(
+        model, batch
+    ).item() == pytest.approx(float(expected.mean()))
     assert torch.equal(task.reconstruct(model, batch), 0.5 * batch["audio"])
-    assert task.validation_loss(model, Notes(3), collate, 2).base() == pytest.approx(float(expected[:2].mean()), rel=0.5)
+    assert task.validation_loss(model, Notes(3), collate, 2).base() == pytest.approx(
+        float(expected[:2].mean()), rel=0.5
+    )
 
 
 @pytest.mark.parametrize("latent", [0, 2])
 def test_synthesizers_are_told_pitch_and_loudness(latent: int) -> None:
-    task, model, batch = Reconstruction(inputs="controls", stft_windows=[64]), Curves(latent), _batch(length=700)
-    assert task.loss(model, batch).item() < 0.5 * float(task.distance(batch["audio"][:, :640], torch.zeros(3, 640)))
-    assert (model.seen is None) == (latent == 0) and task.reconstruct(model, batch).shape == (3, 640)
-    assert task.validation_loss(model, Notes(3, 700), collate, None).base() == pytest.approx(task.loss(model, batch).item(), rel=1e-5)
+    task, model, batch = (
+        Reconstruction(inputs="controls", stft_windows=[64]),
+        Curves(latent),
+        _batch(length=700),
+    )
+    assert task.loss(model, batch).item() < 0.5 * float(
+        task.distance(batch["audio"][:, :640], torch.zeros(3, 640))
+    )
+    assert (model.seen is None) == (latent == 0) and task.reconstruct(model, batch).shape == (
+        3,
+        640,
+    )
+    assert task.validation_loss(model, Notes(3, 700), collate, None).base() == pytest.approx(
+        task.loss(model, batch).item(), rel=1e-5
+    )
 
 
 def test_scores_keep_audio_of_the_first_notes(tmp_path: Path) -> None:
-    task, wanted = Reconstruction(stft_windows=[64]), {"condition": "test", "variant": "dense", "audio": tmp_path, "keep": 2}
+    task, wanted = (
+        Reconstruction(stft_windows=[64]),
+        {"condition": "test", "variant": "dense", "audio": tmp_path, "keep": 2},
+    )
     row = task.score(Halves(), Notes(), **wanted)["dense"]
     errors = task.errors(Halves(), _batch(6))
-    assert row["metrics"] == {"error": pytest.approx(float(errors.mean()))} and row["std"]["error"] == pytest.approx(float(errors.std()))
-    assert row["trivial"] == pytest.approx(task.trivial_error(Halves(), [_batch(6)])) and row["trivial_name"] == "silence"
-    assert {file.name for file in tmp_path.iterdir()} == {f"note{n}_{v}.flac" for n in range(2) for v in ("reference", "dense")}
+    assert row["metrics"] == {"error": pytest.approx(float(errors.mean()))} and row["std"][
+        "error"
+    ] == pytest.approx(float(errors.std()))
+    assert (
+        row["trivial"] == pytest.approx(task.trivial_error(Halves(), [_batch(6)]))
+        and row["trivial_name"] == "silence"
+    )
+    assert {file.name for file in tmp_path.iterdir()} == {
+        f"note{n}_{v}.flac" for n in range(2) for v in ("reference", "dense")
+    }
     samples, rate = soundfile.read(tmp_path / "note1_reference.flac")
     assert rate == 16000 and np.allclose(samples, Notes()[1]["audio"].numpy(), atol=1e-4)
     NextSample(example_s=0.01).score(Ahead(), Notes(), **{**wanted, "audio": tmp_path / "next"})
@@ -230,8 +297,14 @@ def test_outputs_that_are_not_finite_are_failures() -> None:
             out = super().forward(audio)
             return out * float("nan") if audio.abs().max() > 0.52 else out
 
-    row = Reconstruction(stft_windows=[64]).score(Broken(), Notes(), condition="test", variant="dense")["dense"]
-    assert row["failures"] == ["note4: error: the model's output is not finite"] and row["n_valid"] == {"error": 5} and row["n"] == 6
+    row = Reconstruction(stft_windows=[64]).score(
+        Broken(), Notes(), condition="test", variant="dense"
+    )["dense"]
+    assert (
+        row["failures"] == ["note4: error: the model's output is not finite"]
+        and row["n_valid"] == {"error": 5}
+        and row["n"] == 6
+    )
     assert math.isfinite(row["metrics"]["error"])
 
 
@@ -244,7 +317,10 @@ def test_what_criteria_compare_units_with() -> None:
     assert Reconstruction().evidence_target(Halves(), batch).shape == (3, 3, 25)
 
 
-TASKS = {"next_sample": (NextSample, Ahead), "autoencoder": (lambda: Reconstruction(stft_windows=[64]), Halves)}
+TASKS = {
+    "next_sample": (NextSample, Ahead),
+    "autoencoder": (lambda: Reconstruction(stft_windows=[64]), Halves),
+}
 
 
 def _fit(folder: Path, name: str, stop_after: int | None = None) -> nn.Module:
@@ -260,14 +336,24 @@ def _fit(folder: Path, name: str, stop_after: int | None = None) -> nn.Module:
             return real(*arguments)
 
         task.step = step
-    Fit(model, task, Corpus(), Settings(epochs=3, batch_size=3), folder, device="cpu", save_every_s=1e9).run()
+    Fit(
+        model,
+        task,
+        Corpus(),
+        Settings(epochs=3, batch_size=3),
+        folder,
+        device="cpu",
+        save_every_s=1e9,
+    ).run()
     return model
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_training_lowers_the_loss_and_resumes_to_the_same_bits(name: str, tmp_path: Path) -> None:
     whole = _fit(tmp_path / "whole", name)
-    log = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    log = [
+        json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()
+    ]
     assert log[-1]["valid_loss"] < log[0]["valid_loss"]
     with pytest.raises(InterruptedRun):
         _fit(tmp_path / "parts", name, stop_after=4)
@@ -290,22 +376,58 @@ def test_what_is_not_given_is_that_of_the_paper() -> None:
 
 
 def test_every_setting_reaches_its_place() -> None:
-    options = {"mels": 20, "pitches": (50, 70), "families": 3, "instruments": 4, "sample_rate": 8000}
+    options = {
+        "mels": 20,
+        "pitches": (50, 70),
+        "families": 3,
+        "instruments": 4,
+        "sample_rate": 8000,
+    }
     told = NextSample(conditioning="note", example_s=60, **options).conditioning
-    assert (told.kind, told.mels, told.pitches, told.families, told.instruments, told.sample_rate) == ("note", 20, (50, 70), 3, 4, 8000)
-    task = Reconstruction(inputs="controls", stft_windows=[64], eps=0.1, base="mse", loudness="a_weighted", sample_rate=8000)
+    assert (
+        told.kind,
+        told.mels,
+        told.pitches,
+        told.families,
+        told.instruments,
+        told.sample_rate,
+    ) == ("note", 20, (50, 70), 3, 4, 8000)
+    task = Reconstruction(
+        inputs="controls",
+        stft_windows=[64],
+        eps=0.1,
+        base="mse",
+        loudness="a_weighted",
+        sample_rate=8000,
+    )
     assert (task.kind, task.loudness, task.sample_rate) == ("controls", "a_weighted", 8000)
-    assert (task.distance.eps, task.distance.base, task.distance.transforms[0].n_fft) == (0.1, "mse", 64)
+    assert (task.distance.eps, task.distance.base, task.distance.transforms[0].n_fft) == (
+        0.1,
+        "mse",
+        64,
+    )
     assert Reconstruction(spectral="linear_log").distance.form == "linear_log"
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: NextSample(example_s=-0.1), "expected example_s from 0 to 60 s, got -0.1; use for instance 1"),
-        (lambda: NextSample(example_s=61), "expected example_s from 0 to 60 s, got 61; use for instance 1"),
-        (lambda: Reconstruction(inputs="notes"), "unknown inputs 'notes' (known: audio, controls)"),
-        (lambda: Reconstruction(loudness="lufs"), "unknown loudness 'lufs' (known: a_weighted, rms)"),
+        (
+            lambda: NextSample(example_s=-0.1),
+            "expected example_s from 0 to 60 s, got -0.1; use for instance 1",
+        ),
+        (
+            lambda: NextSample(example_s=61),
+            "expected example_s from 0 to 60 s, got 61; use for instance 1",
+        ),
+        (
+            lambda: Reconstruction(inputs="notes"),
+            "unknown inputs 'notes' (known: audio, controls)",
+        ),
+        (
+            lambda: Reconstruction(loudness="lufs"),
+            "unknown loudness 'lufs' (known: a_weighted, rms)",
+        ),
         (
             lambda: NextSample().generate(Halves(), {}, 1),
             "expected a model with a method generate(), got Halves; add one or use another model",
@@ -319,23 +441,50 @@ def test_refusals_say_what_was_got(make: Any, message: str) -> None:
 
 
 def test_what_models_share_and_are_told() -> None:
-    assert NextSample(conditioning="mel", sample_rate=8000).shared() == {"sample_rate": 8000, "conditioning": 80}
+    assert NextSample(conditioning="mel", sample_rate=8000).shared() == {
+        "sample_rate": 8000,
+        "conditioning": 80,
+    }
     assert Reconstruction(sample_rate=8000).shared() == {"sample_rate": 8000}
     assert Reconstruction(inputs="controls").shared() == {"sample_rate": 16000, "block_size": 160}
-    assert [NextSample(conditioning=kind).listens(Ahead()) for kind in ("none", "mel", "note")] == [False, True, False]
+    assert [
+        NextSample(conditioning=kind).listens(Ahead()) for kind in ("none", "mel", "note")
+    ] == [False, True, False]
     assert Reconstruction().listens(Halves())
-    assert [Reconstruction(inputs="controls").listens(Curves(latent)) for latent in (0, 2)] == [False, True]
-    assert NextSample().tags() == NextSample(conditioning="mel").tags() == Reconstruction().tags() == ()
-    assert NextSample(conditioning="note").tags() == Reconstruction(inputs="controls").tags() == ("pitch", "velocity")
+    assert [Reconstruction(inputs="controls").listens(Curves(latent)) for latent in (0, 2)] == [
+        False,
+        True,
+    ]
+    assert (
+        NextSample().tags()
+        == NextSample(conditioning="mel").tags()
+        == Reconstruction().tags()
+        == ()
+    )
+    assert (
+        NextSample(conditioning="note").tags()
+        == Reconstruction(inputs="controls").tags()
+        == ("pitch", "velocity")
+    )
     assert NextSample(conditioning="note", families=1).tags() == ("pitch", "velocity", "family")
-    assert NextSample(conditioning="note", families=1, instruments=2).tags() == ("pitch", "velocity", "family", "instrument")
+    assert NextSample(conditioning="note", families=1, instruments=2).tags() == (
+        "pitch",
+        "velocity",
+        "family",
+        "instrument",
+    )
     for task in (NextSample(), Reconstruction()):
         assert task.better("loss", 1.0, 2.0) and not task.better("loss", 1.0, 1.0)
         assert task.monitors == ("loss",) and task.scores_audio is False
 
 
-@pytest.mark.parametrize(("task", "model"), [(NextSample(example_s=0), Ahead), (Reconstruction(stft_windows=[64]), Halves)])
-def test_progress_names_the_variant_and_counts_every_note(task: Any, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("task", "model"),
+    [(NextSample(example_s=0), Ahead), (Reconstruction(stft_windows=[64]), Halves)],
+)
+def test_progress_names_the_variant_and_counts_every_note(
+    task: Any, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown = Shown()
     monkeypatch.setattr(note_scoring, "progress", shown)
     task.score(model(), Notes(), condition="test", variant="dense")

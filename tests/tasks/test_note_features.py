@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from audioprune.errors import ConfigError, DataError
-from audioprune.tasks.note_features import Conditioning, controls, frequency_of, loudness_curve, played_loudness
+from audioprune.tasks.note_features import (
+    Conditioning,
+    controls,
+    frequency_of,
+    loudness_curve,
+    played_loudness,
+)
 
 
 def _tone(frequency: float, level: float, length: int = 8000) -> torch.Tensor:
@@ -23,12 +29,16 @@ def _batch(length: int = 8000) -> dict[str, Any]:
 
 
 def test_midi_pitches_are_frequencies() -> None:
-    assert frequency_of(torch.tensor([69, 57, 60, 0])).tolist() == pytest.approx([440, 220, 261.6256, 8.1758], rel=1e-5)
+    assert frequency_of(torch.tensor([69, 57, 60, 0])).tolist() == pytest.approx(
+        [440, 220, 261.6256, 8.1758], rel=1e-5
+    )
 
 
 def test_loudness_is_the_level_of_blocks() -> None:
     curve = loudness_curve(torch.cat([_tone(1000, 1.0, 800), torch.zeros(1, 800)], 1))
-    assert curve.shape == (1, 10) and curve[0, :5].tolist() == pytest.approx([math.sqrt(0.5)] * 5, abs=1e-5)
+    assert curve.shape == (1, 10) and curve[0, :5].tolist() == pytest.approx(
+        [math.sqrt(0.5)] * 5, abs=1e-5
+    )
     assert curve[0, 5:].tolist() == [0.0] * 5
 
 
@@ -37,7 +47,9 @@ def test_weighted_loudness_is_in_decibels_and_knows_the_ear() -> None:
         float(loudness_curve(signal, "a_weighted")[0, 2])
         for signal in (_tone(1000, 1.0), _tone(1000, 0.1), _tone(100, 1.0), torch.zeros(1, 8000))
     )
-    assert full - quiet == pytest.approx(20 / 80, abs=0.01) and full == pytest.approx(1 - 3.01 / 80, abs=0.02)
+    assert full - quiet == pytest.approx(20 / 80, abs=0.01) and full == pytest.approx(
+        1 - 3.01 / 80, abs=0.02
+    )
     assert low < full - 10 / 80 and silent == 0
     with pytest.raises(ConfigError, match="unknown loudness"):
         loudness_curve(torch.zeros(1, 160), "lufs")
@@ -55,7 +67,9 @@ def test_controls_are_frequency_and_loudness_of_whole_frames() -> None:
 def test_an_imagined_note_is_held_and_released() -> None:
     curve = played_loudness(torch.tensor([60, 60]), torch.tensor([127, 25]), 100)
     level = 0.65 / math.sqrt(2)
-    assert curve.shape == (2, 100) and curve[0, 10:75].tolist() == pytest.approx([level] * 65, rel=0.1)
+    assert curve.shape == (2, 100) and curve[0, 10:75].tolist() == pytest.approx(
+        [level] * 65, rel=0.1
+    )
     assert curve[0, 0] < 0.5 * level and curve[0, -1] < 0.02 * level and curve[1, 50] < 0.2 * level
     given = {**_batch(), "loudness": torch.rand(2, 50)}
     assert torch.equal(controls(given)[0][..., 1], given["loudness"])
@@ -64,17 +78,31 @@ def test_an_imagined_note_is_held_and_released() -> None:
 def test_tags_name_pitch_velocity_family_and_instrument() -> None:
     conditioning = Conditioning("note", pitches=(60, 72), families=3, instruments=4)
     features = conditioning.of(_batch(), 5)
-    assert features.shape == (2, conditioning.channels, 5) and conditioning.channels == 13 + 1 + 3 + 4
+    assert (
+        features.shape == (2, conditioning.channels, 5) and conditioning.channels == 13 + 1 + 3 + 4
+    )
     assert torch.equal(features, features[..., :1].expand(-1, -1, 5))
     first = features[0, :, 0]
-    assert first.nonzero().flatten().tolist() == [9, 13, 16, 18] and first[13] == 1 and features[1, 13, 0] == pytest.approx(25 / 127)
-    assert Conditioning("note").channels == 129 and Conditioning().channels == 0 and Conditioning().of(_batch(), 5) is None
+    assert (
+        first.nonzero().flatten().tolist() == [9, 13, 16, 18]
+        and first[13] == 1
+        and features[1, 13, 0] == pytest.approx(25 / 127)
+    )
+    assert (
+        Conditioning("note").channels == 129
+        and Conditioning().channels == 0
+        and Conditioning().of(_batch(), 5) is None
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pitches": (60, 68)}, "expected pitch within 60..68, got 69; widen task.pitches and model.conditioning, and train anew"),
+        (
+            {"pitches": (60, 68)},
+            "expected pitch within 60..68, got 69; widen task.pitches and model.conditioning, "
+            "and train anew",
+        ),
         ({"families": 2}, "expected family within 0..1, got 2; widen task.families"),
         ({"instruments": 3}, "expected instrument within 0..2, got 3; widen task.instruments"),
     ],
@@ -90,7 +118,9 @@ def test_mel_features_follow_the_note() -> None:
     features = conditioning.of({"audio": audio}, 16000)
     assert features.shape == (1, 40, 16000) and conditioning.channels == 40
     assert features[0, :, :4000].abs().max() < 1e-6 and features[0, :, 12000].max() > 1
-    high = conditioning.of({"audio": torch.cat([torch.zeros(1, 8000), _tone(3000, 0.5)], 1)}, 16000)
+    high = conditioning.of(
+        {"audio": torch.cat([torch.zeros(1, 8000), _tone(3000, 0.5)], 1)}, 16000
+    )
     assert high[0, :, 12000].argmax() > features[0, :, 12000].argmax()
 
 
@@ -127,7 +157,13 @@ def test_the_smallest_settings_are_taken() -> None:
 
 def test_what_is_not_given_is_that_of_the_source() -> None:
     found = Conditioning()
-    assert (found.kind, found.mels, found.pitches, found.families, found.instruments) == ("none", 80, (0, 127), 0, 0)
+    assert (found.kind, found.mels, found.pitches, found.families, found.instruments) == (
+        "none",
+        80,
+        (0, 127),
+        0,
+        0,
+    )
     assert found.sample_rate == 16000
     audio = _tone(440, 0.5, 320)
     assert torch.equal(loudness_curve(audio), loudness_curve(audio, "rms", 16000, 160))
@@ -140,7 +176,10 @@ def test_what_is_not_given_is_that_of_the_source() -> None:
 def test_an_imagined_note_by_its_formula() -> None:
     share = (torch.arange(8 * 160) + 0.5) / (8 * 160)
     seconds = share * 8 * 160 / 8000
-    rise, fall = (seconds / 0.02).clamp_max(1), torch.where(share > 0.75, 10 ** (-2 * (share - 0.75) / 0.25), 1.0)
+    rise, fall = (
+        (seconds / 0.02).clamp_max(1),
+        torch.where(share > 0.75, 10 ** (-2 * (share - 0.75) / 0.25), 1.0),
+    )
     level = 0.05 + 0.6 * (64 / 127) ** 1.5
     sine = level * torch.sin(2 * math.pi * 440 * seconds) * rise * fall
     expected = sine.reshape(8, 160).square().mean(1).sqrt()

@@ -38,7 +38,11 @@ class Clips(Dataset):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"features": self.features[index], "label": int(self.labels[index]), "id": f"clip{index}"}
+        return {
+            "features": self.features[index],
+            "label": int(self.labels[index]),
+            "id": f"clip{index}",
+        }
 
 
 def _collate(items: list[dict[str, Any]]) -> dict[str, Any]:
@@ -94,7 +98,9 @@ class Recorder(nn.Module):
         return self.logits[: len(features)]
 
 
-def _step(task: SceneClassification, model: nn.Module, batch: dict[str, Any], seed: int = 0) -> float:
+def _step(
+    task: SceneClassification, model: nn.Module, batch: dict[str, Any], seed: int = 0
+) -> float:
     torch.manual_seed(seed)
     return task.step(model, batch, float)["loss"]
 
@@ -102,8 +108,12 @@ def _step(task: SceneClassification, model: nn.Module, batch: dict[str, Any], se
 def test_the_loss_is_the_cross_entropy_of_the_batch_as_it_is(batch: dict[str, Any]) -> None:
     model = Recorder()
     loss = SceneClassification(classes=3).loss(model, batch)
-    expected = torch.stack([-model.logits[i].log_softmax(0)[label] for i, label in enumerate(batch["label"])]).mean()
-    assert loss == pytest.approx(float(expected), rel=1e-6) and torch.equal(model.seen, batch["features"])
+    expected = torch.stack(
+        [-model.logits[i].log_softmax(0)[label] for i, label in enumerate(batch["label"])]
+    ).mean()
+    assert loss == pytest.approx(float(expected), rel=1e-6) and torch.equal(
+        model.seen, batch["features"]
+    )
 
 
 def test_a_step_without_augmentation_is_the_loss(batch: dict[str, Any]) -> None:
@@ -133,11 +143,19 @@ def test_mixing_weighs_inputs_and_losses_alike(batch: dict[str, Any]) -> None:
         fits = []
         for partner in range(6):
             other = features[partner] - features[place]
-            share = float(((mixed - features[place]) * other).sum() / other.square().sum()) if other.any() else 0.0
-            fits.append((float((features[place] + share * other - mixed).abs().max()), share, partner))
+            share = (
+                float(((mixed - features[place]) * other).sum() / other.square().sum())
+                if other.any()
+                else 0.0
+            )
+            fits.append(
+                (float((features[place] + share * other - mixed).abs().max()), share, partner)
+            )
         error, share, partner = min(fits)
         assert error < 1e-5 and -1e-6 <= share <= 0.5
-        losses = [float(F.cross_entropy(model.logits[place], labels[each])) for each in (place, partner)]
+        losses = [
+            float(F.cross_entropy(model.logits[place], labels[each])) for each in (place, partner)
+        ]
         expected += ((1 - share) * losses[0] + share * losses[1]) / 6
     assert loss == pytest.approx(expected, rel=1e-5)
 
@@ -145,7 +163,9 @@ def test_mixing_weighs_inputs_and_losses_alike(batch: dict[str, Any]) -> None:
 def test_mixing_weights_follow_the_beta_distribution() -> None:
     data = Clips(60, 0)
     batch = _collate([data[index] for index in range(60)])
-    batch["features"] = torch.eye(60, 96).reshape(60, 2, 4, 12)  # each clip alone has one value, so that a mixture shows its weight
+    batch["features"] = torch.eye(60, 96).reshape(
+        60, 2, 4, 12
+    )  # each clip alone has one value, so that a mixture shows its weight
     task, model = SceneClassification(classes=3, mixup=0.3, roll_frames=0), Recorder()
     torch.manual_seed(0)
     shares = []
@@ -154,13 +174,21 @@ def test_mixing_weights_follow_the_beta_distribution() -> None:
         shares.append(model.seen.flatten(1).diagonal())
     found = torch.cat(shares).numpy()
     drawn = np.random.default_rng(0).beta(0.3, 0.3, 100_000)
-    expected = np.append(np.maximum(drawn, 1 - drawn), np.ones(100_000 // 59))  # a clip may meet itself
+    expected = np.append(
+        np.maximum(drawn, 1 - drawn), np.ones(100_000 // 59)
+    )  # a clip may meet itself
     assert found.min() >= 0.5 and found.max() <= 1
-    assert np.allclose(np.quantile(found, [0.1, 0.25, 0.5, 0.75]), np.quantile(expected, [0.1, 0.25, 0.5, 0.75]), atol=0.02)
+    assert np.allclose(
+        np.quantile(found, [0.1, 0.25, 0.5, 0.75]),
+        np.quantile(expected, [0.1, 0.25, 0.5, 0.75]),
+        atol=0.02,
+    )
 
 
 @pytest.mark.parametrize("stop_after", [3, 7])
-def test_training_with_augmentation_resumes_to_the_same_bits(tmp_path: Path, stop_after: int) -> None:
+def test_training_with_augmentation_resumes_to_the_same_bits(
+    tmp_path: Path, stop_after: int
+) -> None:
     torch.set_num_threads(1)
     settings = Settings(epochs=3, batch_size=8, learning_rate=0.01, monitor="accuracy_macro")
 
@@ -185,12 +213,24 @@ def test_training_with_augmentation_resumes_to_the_same_bits(tmp_path: Path, sto
     interrupts._requested.clear()
     resumed = fit("stopped", SceneClassification(**options))
     assert resumed.run().history == expected.history
-    assert all(torch.equal(a, b) for a, b in zip(straight.model.state_dict().values(), resumed.model.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(
+            straight.model.state_dict().values(), resumed.model.state_dict().values(), strict=True
+        )
+    )
 
 
 def test_training_learns(tmp_path: Path) -> None:
     settings = Settings(epochs=25, batch_size=10, learning_rate=0.02, monitor="accuracy")
-    outcome = Fit(Net(), SceneClassification(classes=3, roll_frames=3), Corpus(), settings, folder=tmp_path, device="cpu").run()
+    outcome = Fit(
+        Net(),
+        SceneClassification(classes=3, roll_frames=3),
+        Corpus(),
+        settings,
+        folder=tmp_path,
+        device="cpu",
+    ).run()
     assert outcome.best > 0.8
 
 
@@ -201,18 +241,26 @@ def test_validation_weighs_clips_alike() -> None:
         values = task.validate(model, iter(batches), "loss")
         logits = model(data.features)
     assert values["loss"] == pytest.approx(float(F.cross_entropy(logits, data.labels)), rel=1e-5)
-    assert values["accuracy"] == pytest.approx(float((logits.argmax(1) == data.labels).float().mean()))
+    assert values["accuracy"] == pytest.approx(
+        float((logits.argmax(1) == data.labels).float().mean())
+    )
     assert 0 <= values["accuracy_macro"] <= 1
     with pytest.raises(ConfigError, match="unknown monitor 'acuracy'; closest: accuracy"):
         task.validate(model, iter(batches), "acuracy")
-    assert task.better("loss", 0.1, 0.2) and task.better("accuracy", 0.2, 0.1) and not task.better("accuracy", 0.1, 0.1)
+    assert (
+        task.better("loss", 0.1, 0.2)
+        and task.better("accuracy", 0.2, 0.1)
+        and not task.better("accuracy", 0.1, 0.1)
+    )
 
 
 def test_the_oracle_is_the_validation_loss() -> None:
     data, task, model = Clips(40, 4), SceneClassification(classes=3), Net()
     with torch.no_grad():
         expected = float(F.cross_entropy(model.eval()(data.features), data.labels))
-    assert task.validation_loss(model, data, _collate, None).base() == pytest.approx(expected, rel=1e-5)
+    assert task.validation_loss(model, data, _collate, None).base() == pytest.approx(
+        expected, rel=1e-5
+    )
     sorted_set = Clips(40, 4)
     sorted_set.labels, order = sorted_set.labels.sort()
     sorted_set.features = sorted_set.features[order]
@@ -229,12 +277,27 @@ def test_scores_count_every_clip() -> None:
     with torch.no_grad():
         predicted = model(data.features).argmax(1)
     json.dumps(row, allow_nan=False)
-    assert row["metrics"]["accuracy"] == pytest.approx(float((predicted == data.labels).float().mean()))
-    assert row["n"] == 35 and row["n_valid"] == {"accuracy": 35, "accuracy_macro": 35} and row["failures"] == []
-    assert [sum(counts) for counts in row["confusion"]] == [12, 12, 11] and row["classes"] == list(Clips.classes)
-    assert row["noise"] is None and row["snr_db"] is None and row["std"] == {} and row["chance"] == 1 / 3
+    assert row["metrics"]["accuracy"] == pytest.approx(
+        float((predicted == data.labels).float().mean())
+    )
+    assert (
+        row["n"] == 35
+        and row["n_valid"] == {"accuracy": 35, "accuracy_macro": 35}
+        and row["failures"] == []
+    )
+    assert [sum(counts) for counts in row["confusion"]] == [12, 12, 11] and row["classes"] == list(
+        Clips.classes
+    )
+    assert (
+        row["noise"] is None
+        and row["snr_db"] is None
+        and row["std"] == {}
+        and row["chance"] == 1 / 3
+    )
     recalls = [counts[place] / sum(counts) for place, counts in enumerate(row["confusion"])]
-    assert row["accuracy_per_class"] == recalls and row["metrics"]["accuracy_macro"] == pytest.approx(sum(recalls) / 3)
+    assert row["accuracy_per_class"] == recalls and row["metrics"][
+        "accuracy_macro"
+    ] == pytest.approx(sum(recalls) / 3)
 
 
 def test_outputs_that_are_not_finite_are_failures_not_guesses() -> None:
@@ -244,8 +307,13 @@ def test_outputs_that_are_not_finite_are_failures_not_guesses() -> None:
             logits[0] = math.nan
             return logits
 
-    row = SceneClassification(classes=3).score(Broken(), Clips(20, 0), condition="test", variant="v")["v"]
-    assert row["n_valid"]["accuracy"] == 18 and row["failures"][0] == "clip0: accuracy: the model's output is not finite"
+    row = SceneClassification(classes=3).score(
+        Broken(), Clips(20, 0), condition="test", variant="v"
+    )["v"]
+    assert (
+        row["n_valid"]["accuracy"] == 18
+        and row["failures"][0] == "clip0: accuracy: the model's output is not finite"
+    )
     assert sum(map(sum, row["confusion"])) == 18
 
 
@@ -255,7 +323,10 @@ def test_probabilities_add_up_to_one(batch: dict[str, Any]) -> None:
 
 
 def test_different_numbers_of_classes_are_refused(batch: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"expected a model with output \(6, 10\), got \(6, 3\); set model.classes=10"):
+    with pytest.raises(
+        ConfigError,
+        match=r"expected a model with output \(6, 10\), got \(6, 3\); set model.classes=10",
+    ):
         SceneClassification(classes=10).loss(Net(), batch)
     with pytest.raises(ConfigError, match="expected labels below 2, got 2"):
         SceneClassification(classes=2).loss(Net(2), batch)
@@ -264,7 +335,14 @@ def test_different_numbers_of_classes_are_refused(batch: dict[str, Any]) -> None
 
 
 def test_values_out_of_range_are_refused() -> None:
-    for options in ({"classes": 1}, {"mixup": -0.1}, {"mixup": math.nan}, {"mixup": math.inf}, {"roll_frames": -1}, {"roll_frames": 1.5}):
+    for options in (
+        {"classes": 1},
+        {"mixup": -0.1},
+        {"mixup": math.nan},
+        {"mixup": math.inf},
+        {"roll_frames": -1},
+        {"roll_frames": 1.5},
+    ):
         with pytest.raises(ConfigError, match=next(iter(options))):
             SceneClassification(**options)
 
@@ -272,10 +350,22 @@ def test_values_out_of_range_are_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"classes": 1}, "expected at least 2 classes, got 1; give the number of classes of the corpus"),
-        ({"classes": 3.0}, "expected at least 2 classes, got 3.0; give the number of classes of the corpus"),
-        ({"mixup": -0.1}, "expected mixup of at least 0, got -0.1; use for instance 0.3, or 0 for none"),
-        ({"roll_frames": -1}, "expected roll_frames of at least 0, got -1; use for instance 50, or 0 for none"),
+        (
+            {"classes": 1},
+            "expected at least 2 classes, got 1; give the number of classes of the corpus",
+        ),
+        (
+            {"classes": 3.0},
+            "expected at least 2 classes, got 3.0; give the number of classes of the corpus",
+        ),
+        (
+            {"mixup": -0.1},
+            "expected mixup of at least 0, got -0.1; use for instance 0.3, or 0 for none",
+        ),
+        (
+            {"roll_frames": -1},
+            "expected roll_frames of at least 0, got -1; use for instance 50, or 0 for none",
+        ),
     ],
 )
 def test_refusals_say_what_was_got(options: dict[str, Any], message: str) -> None:
@@ -286,13 +376,18 @@ def test_refusals_say_what_was_got(options: dict[str, Any], message: str) -> Non
 
 def test_other_classes_say_how_to_go_on(batch: dict[str, Any]) -> None:
     cases = (
-        (lambda: SceneClassification().loss(Net(), batch), "expected a model with output (6, 10), got (6, 3); set model.classes=10"),
+        (
+            lambda: SceneClassification().loss(Net(), batch),
+            "expected a model with output (6, 10), got (6, 3); set model.classes=10",
+        ),
         (
             lambda: SceneClassification(classes=2).loss(Net(2), batch),
             "expected labels below 2, got 2; set task.classes to those of the corpus",
         ),
         (
-            lambda: SceneClassification(classes=4).score(Net(4), Clips(6, 0), condition="test", variant="v"),
+            lambda: SceneClassification(classes=4).score(
+                Net(4), Clips(6, 0), condition="test", variant="v"
+            ),
             "expected data of 4 classes, got 3; set task.classes=3 and train anew",
         ),
     )
@@ -306,19 +401,28 @@ def test_what_is_not_given_is_that_of_the_source() -> None:
     task = SceneClassification()
     assert (task.classes, task.mixup, task.roll_frames, task.sample_rate) == (10, 0.3, 50, 22050)
     smallest = SceneClassification(classes=2, mixup=0, roll_frames=0, sample_rate=8000)
-    assert (smallest.classes, smallest.mixup, smallest.roll_frames, smallest.sample_rate) == (2, 0, 0, 8000)
+    assert (smallest.classes, smallest.mixup, smallest.roll_frames, smallest.sample_rate) == (
+        2,
+        0,
+        0,
+        8000,
+    )
     assert smallest.shared() == {"classes": 2} and task.scores_audio is False
 
 
 def test_progress_names_the_variant_and_counts_every_clip(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = Shown()
     monkeypatch.setattr(scenes, "progress", shown)
-    SceneClassification(classes=3).score(Recorder(), Clips(35, 0), condition="test", variant="pruned")
+    SceneClassification(classes=3).score(
+        Recorder(), Clips(35, 0), condition="test", variant="pruned"
+    )
     assert shown.calls == [("pruned on test", 35, [16, 16, 3])]
 
 
 def test_classes_without_names_are_numbers() -> None:
     data = Clips(6, 0)
     items = [data[index] for index in range(6)]
-    row = SceneClassification(classes=3).score(Recorder(), items, condition="test", variant="v")["v"]
+    row = SceneClassification(classes=3).score(Recorder(), items, condition="test", variant="v")[
+        "v"
+    ]
     assert row["classes"] == ["0", "1", "2"] and row["n"] == 6

@@ -12,20 +12,28 @@ from audioprune.tasks.spectral_loss import WINDOWS, SpectralLoss
 
 def _signals(length: int = 3000) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(2, length, generator=generator) * 0.1, torch.randn(2, length, generator=generator) * 0.1
+    return torch.randn(2, length, generator=generator) * 0.1, torch.randn(
+        2, length, generator=generator
+    ) * 0.1
 
 
 def _power(signal: np.ndarray, size: int) -> np.ndarray:
     padded = np.pad(signal, size // 2)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
-    frames = [padded[start : start + size] * window for start in range(0, len(padded) - size + 1, size // 4)]
+    frames = [
+        padded[start : start + size] * window
+        for start in range(0, len(padded) - size + 1, size // 4)
+    ]
     return np.abs(np.fft.rfft(frames)) ** 2
 
 
 def test_the_distance_is_that_of_equation_two_with_means() -> None:
     reference, estimate = _signals()
     expected = [
-        sum(np.abs(np.log(_power(a, size) + 5e-3) - np.log(_power(b, size) + 5e-3)).mean() for size in WINDOWS)
+        sum(
+            np.abs(np.log(_power(a, size) + 5e-3) - np.log(_power(b, size) + 5e-3)).mean()
+            for size in WINDOWS
+        )
         for a, b in zip(reference.double().numpy(), estimate.double().numpy(), strict=True)
     ]
     loss = SpectralLoss()
@@ -45,7 +53,9 @@ def test_linear_log_adds_both_distances() -> None:
     reference, estimate = _signals()
     a, b = (np.sqrt(_power(x[0].double().numpy(), 64)) for x in (reference, estimate))
     found = SpectralLoss("linear_log", [64], 1e-4).each(reference, estimate)[0]
-    assert float(found) == pytest.approx(np.abs(a - b).mean() + np.abs(np.log(a + 1e-4) - np.log(b + 1e-4)).mean(), rel=1e-3)
+    assert float(found) == pytest.approx(
+        np.abs(a - b).mean() + np.abs(np.log(a + 1e-4) - np.log(b + 1e-4)).mean(), rel=1e-3
+    )
 
 
 @pytest.mark.parametrize("form", ["log_power", "linear_log"])
@@ -64,7 +74,9 @@ def test_equal_signals_have_no_distance_and_silence_a_finite_gradient(form: str)
 def test_the_value_does_not_depend_on_the_length() -> None:
     reference, estimate = _signals(32000)
     loss = SpectralLoss()
-    assert float(loss(reference, estimate)) == pytest.approx(float(loss(reference[:, :16000], estimate[:, :16000])), rel=0.03)
+    assert float(loss(reference, estimate)) == pytest.approx(
+        float(loss(reference[:, :16000], estimate[:, :16000])), rel=0.03
+    )
 
 
 def test_wrong_numbers_and_shapes_are_refused() -> None:

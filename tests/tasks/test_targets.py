@@ -9,7 +9,13 @@ from torch import Tensor
 from audioprune.dsp import STFT
 from audioprune.errors import ConfigError
 from audioprune.tasks.enhancement import Enhancement
-from audioprune.tasks.targets import ComplexMapping, MagnitudeMapping, RatioMask, WaveformMapping, compress_magnitude
+from audioprune.tasks.targets import (
+    ComplexMapping,
+    MagnitudeMapping,
+    RatioMask,
+    WaveformMapping,
+    compress_magnitude,
+)
 
 FRAME, HOP = 320, 160
 STFT_320 = STFT(FRAME, HOP)
@@ -23,7 +29,10 @@ TARGETS = {
 
 def _signals(length: int = 4001) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    clean, noise = torch.randn(2, length, generator=generator), torch.randn(2, length, generator=generator)
+    clean, noise = (
+        torch.randn(2, length, generator=generator),
+        torch.randn(2, length, generator=generator),
+    )
     return clean + 0.5 * noise, clean
 
 
@@ -32,7 +41,9 @@ def _signals(length: int = 4001) -> tuple[Tensor, Tensor]:
 def test_frames_agree_between_counting_inputs_and_wanted(name: str, length: int) -> None:
     target, (noisy, clean) = TARGETS[name], _signals(length)
     inputs, wanted = target.inputs(noisy), target.wanted(noisy, clean)
-    assert inputs.shape[target.frame_dim] == wanted.shape[target.frame_dim] == target.frames(length)
+    assert (
+        inputs.shape[target.frame_dim] == wanted.shape[target.frame_dim] == target.frames(length)
+    )
     assert target.audio(wanted, noisy).shape == noisy.shape and torch.isfinite(wanted).all()
 
 
@@ -53,7 +64,10 @@ def test_an_output_that_changes_nothing_returns_the_noisy_signal(name: str) -> N
 def test_the_ideal_ratio_mask_follows_its_definition() -> None:
     noisy, clean = _signals()
     mask = TARGETS["irm"].wanted(noisy, clean)
-    speech, noise = STFT_320.analysis(clean).abs().square(), STFT_320.analysis(noisy - clean).abs().square()
+    speech, noise = (
+        STFT_320.analysis(clean).abs().square(),
+        STFT_320.analysis(noisy - clean).abs().square(),
+    )
     assert torch.allclose(mask, (speech / (speech + noise).clamp_min(1e-12)).sqrt(), atol=1e-4)
     assert mask.min() >= 0 and mask.max() <= 1 + 1e-6
     assert torch.allclose(TARGETS["irm"].wanted(clean, clean), torch.ones(()), atol=1e-3)
@@ -68,7 +82,9 @@ def test_masked_audio_is_nearer_to_the_clean_signal() -> None:
 def test_features_compress_the_magnitude() -> None:
     magnitude = torch.tensor([0.0, 1.0, 8.0])
     assert torch.allclose(compress_magnitude(magnitude, "magnitude"), magnitude)
-    assert torch.allclose(compress_magnitude(magnitude, "cube_root"), torch.tensor([0.0, 1.0, 2.0]), atol=2e-3)
+    assert torch.allclose(
+        compress_magnitude(magnitude, "cube_root"), torch.tensor([0.0, 1.0, 2.0]), atol=2e-3
+    )
     assert torch.allclose(compress_magnitude(magnitude, "log"), (magnitude + 0.01).log())
 
 
@@ -87,7 +103,12 @@ def test_unknown_names_are_answered(key: str, given: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "key", "given"), [("waveform", "output", "mask"), ("waveform", "feature", "log"), ("complex", "feature", "log")]
+    ("target", "key", "given"),
+    [
+        ("waveform", "output", "mask"),
+        ("waveform", "feature", "log"),
+        ("complex", "feature", "log"),
+    ],
 )
 def test_what_a_target_cannot_do_is_refused(target: str, key: str, given: str) -> None:
     with pytest.raises(ConfigError, match=f"unknown {key} of the target {target} '{given}'"):
@@ -95,7 +116,9 @@ def test_what_a_target_cannot_do_is_refused(target: str, key: str, given: str) -
 
 
 def test_frames_alone_know_no_noisy_frames_to_mask() -> None:
-    with pytest.raises(ConfigError, match="task.frame_batch: expected null where the output is a mask, got 64"):
+    with pytest.raises(
+        ConfigError, match="task.frame_batch: expected null where the output is a mask, got 64"
+    ):
         Enhancement(target="magnitude", output="mask", frame_batch=64)
 
 
@@ -114,7 +137,12 @@ def test_a_mask_multiplies_the_noisy_spectrum(mapping: type) -> None:
 
 def test_complex_features_keep_the_phase() -> None:
     noisy, _ = _signals()
-    spectrum, parts = STFT_320.analysis(noisy), ComplexMapping(STFT_320, "window", "cube_root").inputs(noisy)
+    spectrum, parts = (
+        STFT_320.analysis(noisy),
+        ComplexMapping(STFT_320, "window", "cube_root").inputs(noisy),
+    )
     compressed = torch.complex(parts[:, 0], parts[:, 1])
     assert torch.allclose(compressed.abs(), spectrum.abs().pow(1 / 3), atol=1e-3)
-    assert torch.allclose(compressed * spectrum.conj(), (compressed.abs() * spectrum.abs()).to(spectrum), atol=1e-2)
+    assert torch.allclose(
+        compressed * spectrum.conj(), (compressed.abs() * spectrum.abs()).to(spectrum), atol=1e-2
+    )

@@ -51,11 +51,15 @@ def test_names_of_this_machine(no_cuda: None) -> None:
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:1", "mps"])
 def test_a_missing_device_is_refused_before_work(tmp_path: Path, no_cuda: None, name: str) -> None:
-    with pytest.raises(ConfigError, match=f"runtime.device={name}: expected a .*device, this machine has none") as caught:
+    with pytest.raises(
+        ConfigError, match=f"runtime.device={name}: expected a .*device, this machine has none"
+    ) as caught:
         start(tmp_path / "r", config({}, tmp_path / "c", runtime={"device": name}))
     assert caught.value.exit_code == 2 and not (tmp_path / "r").exists()
     with pytest.raises(ConfigError, match="has none"):
-        Fit(ToyModel(), ToyTask(), ToyData(), Settings(epochs=1), tmp_path / "f", device=name).run()
+        Fit(
+            ToyModel(), ToyTask(), ToyData(), Settings(epochs=1), tmp_path / "f", device=name
+        ).run()
     run = open_run(tmp_path / "o", config({}, tmp_path / "c"))
     run.config["runtime"]["device"] = name
     with pytest.raises(ConfigError, match="has none"):
@@ -64,7 +68,9 @@ def test_a_missing_device_is_refused_before_work(tmp_path: Path, no_cuda: None, 
 
 @pytest.mark.parametrize("name", ["gpu", "cud", "cuda:x", "cuda:-1", "cpu:0", "mps:1", "", "meta"])
 def test_an_unknown_name_is_answered_by_the_list(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"runtime.device: unknown device .*known: auto, cpu, cuda, cuda:N, mps"):
+    with pytest.raises(
+        ConfigError, match=r"runtime.device: unknown device .*known: auto, cpu, cuda, cuda:N, mps"
+    ):
         chosen_device(name)
 
 
@@ -72,7 +78,9 @@ def test_numbers_of_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert chosen_device("cuda:1") == torch.device("cuda", 1) and chosen_device("auto") == torch.device("cuda")
+    assert chosen_device("cuda:1") == torch.device("cuda", 1) and chosen_device(
+        "auto"
+    ) == torch.device("cuda")
     assert chosen_device("mps") == torch.device("mps")
     for name in ("cuda:2", "cuda:N"):
         with pytest.raises(ConfigError, match="expected cuda:0 to cuda:1"):
@@ -85,7 +93,9 @@ def test_numbers_of_devices(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_chosen_device_is_the_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert open_accelerator("mps", "fp32").device == torch.device("mps")
-    assert open_accelerator("cpu", "fp32").device == torch.device("cpu")  # an earlier training of this process chose another
+    assert open_accelerator("cpu", "fp32").device == torch.device(
+        "cpu"
+    )  # an earlier training of this process chose another
 
 
 def _history(folder: Path) -> list[dict[str, float]]:
@@ -94,7 +104,9 @@ def _history(folder: Path) -> list[dict[str, float]]:
     return Fit(ToyModel(), ToyTask(), ToyData(), settings, folder, device="cpu").run().history
 
 
-def test_accelerates_variables_change_no_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_accelerates_variables_change_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in [name for name in os.environ if name.startswith("ACCELERATE_")]:
         monkeypatch.delenv(name)
     expected = _history(tmp_path / "plain")
@@ -109,7 +121,9 @@ def test_accelerates_variables_change_no_number(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("name", VARIABLES)
-def test_other_variables_give_another_hash_and_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_other_variables_give_another_hash_and_are_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     for each in VARIABLES:
         monkeypatch.delenv(each, raising=False)
     plain = config({}, tmp_path)
@@ -119,28 +133,49 @@ def test_other_variables_give_another_hash_and_are_recorded(tmp_path: Path, monk
     assert config_hash(plain) != known and environment()["variables"] == {name: "1"}
 
 
-def test_a_folder_belongs_to_its_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_belongs_to_its_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = config({"score": {"_target_": "audioprune.steps.SummarizeWeights"}}, tmp_path / "c")
     start(tmp_path / "r", plain)
-    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0" if os.environ.get("NVIDIA_TF32_OVERRIDE") != "0" else "1")
+    monkeypatch.setenv(
+        "NVIDIA_TF32_OVERRIDE", "0" if os.environ.get("NVIDIA_TF32_OVERRIDE") != "0" else "1"
+    )
     with pytest.raises(Exception, match="differs in variables of the environment"):
         start(tmp_path / "r", plain)
 
 
-def test_precision_is_that_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_precision_is_that_of_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
     settings = Settings(epochs=1, batch_size=8)
-    half = Fit(ToyModel(), ToyTask(), ToyData(), replace(settings, precision="bf16"), tmp_path / "a", device="cpu")
+    half = Fit(
+        ToyModel(),
+        ToyTask(),
+        ToyData(),
+        replace(settings, precision="bf16"),
+        tmp_path / "a",
+        device="cpu",
+    )
     half.run()
     assert half.accelerator.mixed_precision == "bf16"
     whole = Fit(ToyModel(), ToyTask(), ToyData(), settings, tmp_path / "b", device="cpu")
     whole.run()
-    assert whole.accelerator.mixed_precision == "no" and whole.accelerator.gradient_accumulation_steps == 1
+    assert (
+        whole.accelerator.mixed_precision == "no"
+        and whole.accelerator.gradient_accumulation_steps == 1
+    )
 
 
 def test_a_note_is_made_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = OmegaConf.create({"checkpoint": "model.apz", "runtime": {"device": "cuda", "threads": 1}})
-    for available, message in ((False, "this machine has none"), (True, "expected runtime.device=cpu or auto")):
+    plain = OmegaConf.create(
+        {"checkpoint": "model.apz", "runtime": {"device": "cuda", "threads": 1}}
+    )
+    for available, message in (
+        (False, "this machine has none"),
+        (True, "expected runtime.device=cpu or auto"),
+    ):
         monkeypatch.setattr(torch.cuda, "is_available", lambda available=available: available)
         with pytest.raises(ConfigError, match=message):
             generate(plain)

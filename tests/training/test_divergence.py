@@ -51,8 +51,12 @@ class NoisyData(ToyData):
         return found
 
 
-def _message(folder: Path, model: nn.Module, task=None, data=None, settings=SETTINGS, hooks=()) -> str:
-    fit = Fit(model, task or ToyTask(), data or ToyData(), settings, folder, device="cpu", hooks=hooks)
+def _message(
+    folder: Path, model: nn.Module, task=None, data=None, settings=SETTINGS, hooks=()
+) -> str:
+    fit = Fit(
+        model, task or ToyTask(), data or ToyData(), settings, folder, device="cpu", hooks=hooks
+    )
     with pytest.raises(DivergedError) as caught:
         fit.run()
     assert all(torch.isfinite(value).all() for value in model.state_dict().values())
@@ -62,38 +66,58 @@ def _message(folder: Path, model: nn.Module, task=None, data=None, settings=SETT
 def test_a_weight_is_named_with_its_step(tmp_path: Path) -> None:
     for epoch, step in ((1, 3), (2, 8)):  # before the first validation, and behind it
         told = _message(tmp_path / str(step), ToyModel(), hooks=[Spoils(step, "last.weight")])
-        assert f"at step {step} (epoch {epoch}); the first that is not finite is parameter 'last.weight' (1 of 16 values)" in told
+        assert (
+            f"at step {step} (epoch {epoch}); the first that is not finite is parameter "
+            f"'last.weight' (1 of 16 values)" in told
+        )
 
 
 def test_a_buffer_is_named(tmp_path: Path) -> None:
     model = ToyModel()
     model.drop = nn.BatchNorm1d(8)
-    assert "buffer 'drop.running_mean' (1 of 8 values)" in _message(tmp_path, model, hooks=[Spoils(4, "drop.running_mean")])
+    assert "buffer 'drop.running_mean' (1 of 8 values)" in _message(
+        tmp_path, model, hooks=[Spoils(4, "drop.running_mean")]
+    )
 
 
 def test_the_batch_is_named(tmp_path: Path) -> None:
-    assert "the first that is not finite is 'x' of the batch (1 of 32 values)" in _message(tmp_path, ToyModel(), data=NoisyData())
+    assert "the first that is not finite is 'x' of the batch (1 of 32 values)" in _message(
+        tmp_path, ToyModel(), data=NoisyData()
+    )
 
 
 def test_a_module_is_named(tmp_path: Path) -> None:
     model = ToyModel()
     model.drop = Divides(6)
     told = _message(tmp_path, model)
-    assert "the loss became nan at step 7" in told and "the output of 'drop', a Divides (64 of 64 values)" in told
+    assert (
+        "the loss became nan at step 7" in told
+        and "the output of 'drop', a Divides (64 of 64 values)" in told
+    )
 
 
 def test_a_gradient_is_named(tmp_path: Path) -> None:
     class Root(ToyTask):
         def step(self, model, batch, update):
-            return {"loss": update((model.last.weight * 0).sqrt().sum() + model(batch["x"]).square().mean())}
+            return {
+                "loss": update(
+                    (model.last.weight * 0).sqrt().sum() + model(batch["x"]).square().mean()
+                )
+            }
 
     told = _message(tmp_path, ToyModel(), Root())
-    assert "the gradient's norm became nan at step 1" in told and "the gradient of 'last.weight' (16 of 16 values)" in told
+    assert (
+        "the gradient's norm became nan at step 1" in told
+        and "the gradient of 'last.weight' (16 of 16 values)" in told
+    )
 
 
 def test_what_is_left_is_the_loss(tmp_path: Path) -> None:
     told = _message(tmp_path, ToyModel(), ToyTask(poison_at=2))
-    assert "the loss became nan at step 2 (epoch 1); weights and outputs of all modules are finite" in told
+    assert (
+        "the loss became nan at step 2 (epoch 1); weights and outputs of all modules are finite"
+        in told
+    )
 
 
 def test_a_validation_is_looked_at_too(tmp_path: Path) -> None:
@@ -110,9 +134,15 @@ def test_a_validation_is_looked_at_too(tmp_path: Path) -> None:
 def test_other_networks_are_named_by_their_part() -> None:
     judge = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
     parts = {"model": ToyModel(), "discriminator": judge}
-    assert bad_weight(parts) is None and bad_gradient(judge) is None and bad_input({"id": ["a"], "n": torch.tensor([3])}) is None
+    assert (
+        bad_weight(parts) is None
+        and bad_gradient(judge) is None
+        and bad_input({"id": ["a"], "n": torch.tensor([3])}) is None
+    )
     assert bad_output(parts, lambda: judge(torch.ones(1, 2))) is None
-    assert bad_output(parts, lambda: judge(torch.full((1, 2), torch.nan))).startswith("the output of 'discriminator.0', a Linear")
+    assert bad_output(parts, lambda: judge(torch.full((1, 2), torch.nan))).startswith(
+        "the output of 'discriminator.0', a Linear"
+    )
     assert not judge[0]._forward_hooks and not judge._forward_hooks
     with torch.no_grad():
         judge[0].bias[0] = torch.nan

@@ -56,7 +56,9 @@ class Recorder:
     def after_steps(self, epoch: int, model: nn.Module) -> None:
         self.seen.append("steps done")
 
-    def on_epoch_end(self, epoch: int, model: nn.Module, optimizers: dict[str, Any], metrics: dict[str, float]) -> None:
+    def on_epoch_end(
+        self, epoch: int, model: nn.Module, optimizers: dict[str, Any], metrics: dict[str, float]
+    ) -> None:
         self.seen.append(f"metrics {sorted(metrics)}")
 
 
@@ -75,7 +77,9 @@ class Prunes:
     def on_step_end(self, model: nn.Module) -> None:
         self.mask().apply_(model)
 
-    def on_epoch_end(self, epoch: int, model: nn.Module, optimizers: dict[str, Any], metrics: dict[str, float]) -> None:
+    def on_epoch_end(
+        self, epoch: int, model: nn.Module, optimizers: dict[str, Any], metrics: dict[str, float]
+    ) -> None:
         if self.rate:
             optimizers["model"].param_groups[0]["lr"] /= 2
 
@@ -120,14 +124,27 @@ class TwoNetworks(ToyTask):
         return super().step(model, batch, update)
 
 
-def _fit(folder: Path, *hooks: Any, task: Any = None, settings: Settings = SETTINGS, **options: Any) -> Fit:
+def _fit(
+    folder: Path, *hooks: Any, task: Any = None, settings: Settings = SETTINGS, **options: Any
+) -> Fit:
     torch.manual_seed(3)
-    return Fit(ToyModel(), task or ToyTask(), ToyData(), settings, folder=folder, device="cpu", hooks=hooks, **options)
+    return Fit(
+        ToyModel(),
+        task or ToyTask(),
+        ToyData(),
+        settings,
+        folder=folder,
+        device="cpu",
+        hooks=hooks,
+        **options,
+    )
 
 
 def test_the_moments_come_in_their_order_and_once_per_step(tmp_path: Path) -> None:
     recorder = Recorder()
-    _fit(tmp_path, recorder, task=TwoNetworks(), settings=replace(SETTINGS, epochs=1, steps=2)).run()
+    _fit(
+        tmp_path, recorder, task=TwoNetworks(), settings=replace(SETTINGS, epochs=1, steps=2)
+    ).run()
     assert recorder.seen[:2] == ["begin model+discriminator", "epoch 0"]
     assert recorder.seen[2:-1] == ["step", "update", "end"] * 2 + ["steps done"]
     assert recorder.seen[-1] == "metrics ['epoch', 'learning_rate', 'loss', 'steps', 'valid_loss']"
@@ -155,7 +172,9 @@ def test_before_update_can_change_gradients_and_penalties_join_the_loss(tmp_path
     frozen, free = _fit(tmp_path / "a", Freezes(), Idle()), _fit(tmp_path / "b", Idle())
     start = frozen.model.first.weight.clone()
     frozen.run(), free.run()
-    assert torch.equal(frozen.model.first.weight, start) and not torch.equal(free.model.first.weight, start)
+    assert torch.equal(frozen.model.first.weight, start) and not torch.equal(
+        free.model.first.weight, start
+    )
     pulled = _fit(tmp_path / "c", Pulls(), Pulls())
     pulled.run()
     assert pulled.model.last.weight.abs().sum() < free.model.last.weight.abs().sum()
@@ -173,19 +192,27 @@ def test_interrupted_hooks_end_in_the_same_bits(tmp_path: Path, stop_at: int) ->
     straight = _fit(tmp_path / "a", Prunes(rate=True), settings=settings)
     expected = straight.run()
     with pytest.raises(InterruptedRun):
-        _fit(tmp_path / "b", Prunes(rate=True), task=ToyTask(stop_at=stop_at), settings=settings).run()
+        _fit(
+            tmp_path / "b", Prunes(rate=True), task=ToyTask(stop_at=stop_at), settings=settings
+        ).run()
     interrupts._requested.clear()
     resumed = _fit(tmp_path / "b", Prunes(rate=True), settings=settings)
     outcome = resumed.run()
     assert outcome.mask == expected.mask and outcome.history == expected.history
-    assert all(torch.equal(a, b) for a, b in zip(straight.model.parameters(), resumed.model.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(straight.model.parameters(), resumed.model.parameters(), strict=True)
+    )
 
 
 @pytest.mark.parametrize(
-    ("numbers", "kept"), [({}, 1), ({"keep": "last"}, 4), ({"keep_from_epoch": 2}, 3), ({"keep_from_epoch": 9}, 4)]
+    ("numbers", "kept"),
+    [({}, 1), ({"keep": "last"}, 4), ({"keep_from_epoch": 2}, 3), ({"keep_from_epoch": 9}, 4)],
 )
 @pytest.mark.parametrize("stop_at", [None, 13])
-def test_the_kept_weights_carry_the_mask_of_their_own_epoch(tmp_path: Path, numbers: dict, kept: int, stop_at: int | None) -> None:
+def test_the_kept_weights_carry_the_mask_of_their_own_epoch(
+    tmp_path: Path, numbers: dict, kept: int, stop_at: int | None
+) -> None:
     settings, task = replace(SETTINGS, **numbers), Worsens(stop_at=stop_at)
     if stop_at:
         with pytest.raises(InterruptedRun):
@@ -201,7 +228,9 @@ def test_the_kept_weights_carry_the_mask_of_their_own_epoch(tmp_path: Path, numb
 def test_early_stopping_waits_for_the_first_epoch_that_counts(tmp_path: Path) -> None:
     for start, epochs in ((0, 2), (3, 5)):
         settings = replace(SETTINGS, epochs=9, early_stop=1, keep_from_epoch=start)
-        assert _fit(tmp_path / str(start), task=Worsens(), settings=settings).run().epochs == epochs
+        assert (
+            _fit(tmp_path / str(start), task=Worsens(), settings=settings).run().epochs == epochs
+        )
 
 
 def test_the_outcome_joins_the_masks_of_training_and_hooks(tmp_path: Path) -> None:

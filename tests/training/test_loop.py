@@ -34,12 +34,19 @@ def _model() -> ToyModel:
     return ToyModel()
 
 
-def _fit(folder: Path, task: ToyTask | None = None, settings: Settings = SETTINGS, **options) -> Fit:
-    return Fit(_model(), task or ToyTask(), ToyData(), settings, folder=folder, device="cpu", **options)
+def _fit(
+    folder: Path, task: ToyTask | None = None, settings: Settings = SETTINGS, **options
+) -> Fit:
+    return Fit(
+        _model(), task or ToyTask(), ToyData(), settings, folder=folder, device="cpu", **options
+    )
 
 
 def _same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    return all(
+        torch.equal(x, y)
+        for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
 
 
 def test_loss_falls_and_best_weights_are_kept(tmp_path: Path) -> None:
@@ -53,9 +60,13 @@ def test_loss_falls_and_best_weights_are_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop", "adamw"])
 @pytest.mark.parametrize("stop_at", [1, 7, 10, 19])
-def test_interrupted_training_ends_in_the_same_bits(tmp_path: Path, optimizer: str, stop_at: int) -> None:
+def test_interrupted_training_ends_in_the_same_bits(
+    tmp_path: Path, optimizer: str, stop_at: int
+) -> None:
     settings = replace(SETTINGS, optimizer=optimizer, momentum=0.5, amsgrad=True)
-    mask = Mask.ones(_model(), ["first.weight"]).updated({"first.weight": torch.arange(32).reshape(8, 4) % 3 > 0})
+    mask = Mask.ones(_model(), ["first.weight"]).updated(
+        {"first.weight": torch.arange(32).reshape(8, 4) % 3 > 0}
+    )
     straight = _fit(tmp_path / "a", settings=settings, mask=mask)
     expected = straight.run()
     broken = _fit(tmp_path / "b", ToyTask(stop_at=stop_at), settings, mask=mask)
@@ -111,14 +122,33 @@ def test_non_finite_loss_stops_and_keeps_finite_weights(tmp_path: Path) -> None:
 
 
 def test_early_stop_and_step_limit(tmp_path: Path) -> None:
-    still = _fit(tmp_path / "a", settings=replace(SETTINGS, epochs=30, learning_rate=1e-12, early_stop=2, schedule="constant"))
+    still = _fit(
+        tmp_path / "a",
+        settings=replace(
+            SETTINGS, epochs=30, learning_rate=1e-12, early_stop=2, schedule="constant"
+        ),
+    )
     assert still.run().epochs <= 6
     assert _fit(tmp_path / "b", settings=replace(SETTINGS, steps=7)).run().steps == 7
 
 
-@pytest.mark.parametrize("schedule", ["constant", "step", "exponential", "plateau", "cosine", "linear", "warm_linear", "milestones"])
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "constant",
+        "step",
+        "exponential",
+        "plateau",
+        "cosine",
+        "linear",
+        "warm_linear",
+        "milestones",
+    ],
+)
 def test_every_schedule_resumes(tmp_path: Path, schedule: str) -> None:
-    settings = replace(SETTINGS, schedule=schedule, decay=0.5, decay_every=1, hold_epochs=1, decay_until=3)
+    settings = replace(
+        SETTINGS, schedule=schedule, decay=0.5, decay_every=1, hold_epochs=1, decay_until=3
+    )
     expected = _fit(tmp_path / "a", settings=settings).run()
     with pytest.raises(InterruptedRun):
         _fit(tmp_path / "b", ToyTask(stop_at=12), settings).run()
@@ -148,7 +178,11 @@ def test_bf16_updates_within_one_step_see_fresh_weights(tmp_path: Path) -> None:
             assert not torch.equal(*seen)
             return {"loss": 0.0}
 
-    _fit(tmp_path, Twice(), replace(SETTINGS, precision="bf16", learning_rate=0.5, steps=1, clip_norm=None)).run()
+    _fit(
+        tmp_path,
+        Twice(),
+        replace(SETTINGS, precision="bf16", learning_rate=0.5, steps=1, clip_norm=None),
+    ).run()
 
 
 def test_epoch_order_depends_on_seed_and_epoch_only() -> None:
@@ -174,16 +208,25 @@ def test_masked_weights_are_zero_after_every_step(tmp_path: Path, optimizer: str
     mask = Mask.ones(_model(), ["first.weight"]).updated({"first.weight": keep})
 
     def look(model: torch.nn.Module) -> None:
-        assert (model.first.weight[~keep] == 0).all() and (model.first.weight.grad[~keep] != 0).any()
+        assert (model.first.weight[~keep] == 0).all() and (
+            model.first.weight.grad[~keep] != 0
+        ).any()
 
     hook = _AfterSteps(look)
-    _fit(tmp_path, settings=replace(SETTINGS, optimizer=optimizer, weight_decay=0.1), mask=mask, hooks=[hook]).run()
+    _fit(
+        tmp_path,
+        settings=replace(SETTINGS, optimizer=optimizer, weight_decay=0.1),
+        mask=mask,
+        hooks=[hook],
+    ).run()
     assert hook.steps == 20
 
 
 def test_the_plateau_rule_counts_validations_only(tmp_path: Path) -> None:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0)
-    rule = build_schedule(optimizer, replace(SETTINGS, schedule="plateau", decay=0.5, decay_every=1))
+    rule = build_schedule(
+        optimizer, replace(SETTINGS, schedule="plateau", decay=0.5, decay_every=1)
+    )
     for loss in (1.0, None, None, None, 1.0, None):  # one validation without improvement is borne
         step_schedules({"model": rule, "none": None}, loss)
         assert optimizer.param_groups[0]["lr"] == 1.0
@@ -192,12 +235,16 @@ def test_the_plateau_rule_counts_validations_only(tmp_path: Path) -> None:
 
 
 def test_the_plateau_rule_sees_the_validation_loss(tmp_path: Path) -> None:
-    settings = replace(SETTINGS, schedule="plateau", decay=0.5, decay_every=1, epochs=8, validate_every=2)
+    settings = replace(
+        SETTINGS, schedule="plateau", decay=0.5, decay_every=1, epochs=8, validate_every=2
+    )
     task = ToyTask()
     losses = iter([4.0, 3.0, 3.0, 3.0])
     task.validate = lambda model, batches, monitor: {"loss": next(losses)}
     rates = [row["learning_rate"] for row in _fit(tmp_path, task, settings).run().history]
-    assert rates == [0.02] * 8  # the rule acts behind the epoch of the second validation without improvement
+    assert (
+        rates == [0.02] * 8
+    )  # the rule acts behind the epoch of the second validation without improvement
     losses = iter([4.0, 4.0, 4.0, 3.0])
     task.validate = lambda model, batches, monitor: {"loss": next(losses)}
     rates = [row["learning_rate"] for row in _fit(tmp_path / "b", task, settings).run().history]

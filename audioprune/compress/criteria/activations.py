@@ -31,13 +31,17 @@ class Evidence:
 
     Attributes:
         batches: Batches; every criterion walks through them once.
-        loss: (model, batch) -> scalar mean loss; also the forward pass of the activation and information criteria.
+        loss: (model, batch) -> scalar mean loss; also the forward pass of the activation and
+            information criteria.
         weight: batch -> its share in the loss over the whole set, such as its number of examples.
-        target: batch -> what the model is to produce, in few numbers per frame, shape (B, frames, d); information criterion only.
+        target: batch -> what the model is to produce, in few numbers per frame, shape (B, frames,
+            d); information criterion only.
         samples: Pairs of example and frame that the information criterion draws, at most.
-        noise_rel: Deviation of the noise that the information criterion adds to a unit, in deviations of the unit.
+        noise_rel: Deviation of the noise that the information criterion adds to a unit, in
+            deviations of the unit.
         seed: Of all that the information criterion draws.
-        facts: Filled by the criteria: ``mi_samples``, the pairs that the information criterion used.
+        facts: Filled by the criteria: ``mi_samples``, the pairs that the information criterion
+            used.
     """
 
     batches: Iterable[Batch]
@@ -68,7 +72,8 @@ class Tap:
 
     Attributes:
         module: The layer that writes the units.
-        index: Positions of unit u on the last axis of ``output_of(module, output)``, shape (U, width).
+        index: Positions of unit u on the last axis of ``output_of(module, output)``, shape (U,
+            width).
     """
 
     module: nn.Module
@@ -84,7 +89,9 @@ def taps_of(model: nn.Module, unit_set: UnitSet) -> list[Tap]:
     taps: dict[nn.Module, Tap] = {}
     for part in writers_of(model, [unit_set])[unit_set.name]:
         module = owner_of(model, part.tensor)
-        if module not in taps:  # input-hidden and hidden-hidden weights of one recurrent layer write one output
+        if (
+            module not in taps
+        ):  # input-hidden and hidden-hidden weights of one recurrent layer write one output
             taps[module] = Tap(module, _output_positions(module, part, unit_set.name))
     return list(taps.values())
 
@@ -95,7 +102,11 @@ def output_of(module: nn.Module, output: Any) -> Tensor:
         output = output[0]
     if isinstance(output, nn.utils.rnn.PackedSequence):
         return output.data
-    return output.movedim(-1 - len(module.kernel_size), -1) if isinstance(module, nn.modules.conv._ConvNd) else output
+    return (
+        output.movedim(-1 - len(module.kernel_size), -1)
+        if isinstance(module, nn.modules.conv._ConvNd)
+        else output
+    )
 
 
 def writers_of(model: nn.Module, sets: Sequence[UnitSet]) -> dict[str, list[Slice]]:
@@ -105,19 +116,29 @@ def writers_of(model: nn.Module, sets: Sequence[UnitSet]) -> dict[str, list[Slic
         ConfigError: No weight writes the units of a set.
     """
     weights = set(prunable(model))
-    found = {each.name: [part for part in each.slices if part.role == "out" and part.tensor in weights] for each in sets}
+    found = {
+        each.name: [part for part in each.slices if part.role == "out" and part.tensor in weights]
+        for each in sets
+    }
     for name, parts in found.items():
         if not parts:
-            raise ConfigError(f"unit set '{name}': {_why_no_writer(model, next(each for each in sets if each.name == name))}")
+            raise ConfigError(
+                f"unit set '{name}': {_why_no_writer(model, next(each for each in sets if each.name == name))}"
+            )
     return found
 
 
 def _why_no_writer(model: nn.Module, unit_set: UnitSet) -> str:
     parameters = dict(model.named_parameters())
-    names = [part.tensor for part in unit_set.slices if part.role == "out" and part.tensor in parameters]
+    names = [
+        part.tensor for part in unit_set.slices if part.role == "out" and part.tensor in parameters
+    ]
     frozen = [name for name in names if not parameters[name].requires_grad]
     if frozen:
-        return f"expected '{frozen[0]}' to require a gradient, got a frozen weight; unfreeze it or leave the set out of unit_sets()"
+        return (
+            f"expected '{frozen[0]}' to require a gradient, got a frozen weight; unfreeze it or "
+            f"leave the set out of unit_sets()"
+        )
     return "expected a weight that writes its units, got none; declare an 'out' slice of one"
 
 
@@ -128,7 +149,10 @@ def needed(evidence: Evidence | None, criterion: str) -> Evidence:
         ConfigError: There is none.
     """
     if evidence is None:
-        raise ConfigError(f"{criterion} criterion: expected validation data, got none; give the validation batches and the loss")
+        raise ConfigError(
+            f"{criterion} criterion: expected validation data, got none; give the validation "
+            f"batches and the loss"
+        )
     return evidence
 
 
@@ -137,10 +161,17 @@ def _output_positions(module: nn.Module, part: Slice, set_name: str) -> Tensor:
         return _recurrent_positions(module, part, set_name)
     transposed = isinstance(module, nn.modules.conv._ConvNd) and module.transposed
     known = isinstance(module, nn.Linear | nn.modules.conv._ConvNd)
-    if not known or part.leading != 1 or part.dim != int(transposed) or (transposed and module.groups > 1):
+    if (
+        not known
+        or part.leading != 1
+        or part.dim != int(transposed)
+        or (transposed and module.groups > 1)
+    ):
         raise ConfigError(
-            f"unit set '{set_name}': expected the units on the output of a linear, convolution or recurrent layer, got slice "
-            f"'{part.tensor}' (dim {part.dim}) of {type(module).__name__}; use the magnitude or gradient criterion"
+            f"unit set '{set_name}': expected the units on the output of a linear, convolution "
+            f"or recurrent layer, got slice "
+            f"'{part.tensor}' (dim {part.dim}) of {type(module).__name__}; use the magnitude or "
+            f"gradient criterion"
         )
     return part.index
 
@@ -149,9 +180,13 @@ def _recurrent_positions(module: nn.RNNBase, part: Slice, set_name: str) -> Tens
     """Map gate rows to hidden units: row r of any gate writes unit r modulo the hidden size."""
     if module.num_layers > 1 or module.proj_size or part.dim != 0 or part.leading != 1:
         raise ConfigError(
-            f"unit set '{set_name}': expected gate rows of a one-layer recurrent layer without projection, got '{part.tensor}' "
-            f"(dim {part.dim}, {module.num_layers} layers, projection {module.proj_size}); stack one-layer modules instead"
+            f"unit set '{set_name}': expected gate rows of a one-layer recurrent layer without "
+            f"projection, got '{part.tensor}' "
+            f"(dim {part.dim}, {module.num_layers} layers, projection {module.proj_size}); "
+            f"stack one-layer modules instead"
         )
     gates = module.weight_hh_l0.shape[0] // module.hidden_size
-    hidden = (part.index % module.hidden_size).sort(1).values[:, ::gates]  # every unit appears once per gate
+    hidden = (
+        (part.index % module.hidden_size).sort(1).values[:, ::gates]
+    )  # every unit appears once per gate
     return hidden + (module.hidden_size if part.tensor.endswith("_reverse") else 0)

@@ -1,7 +1,7 @@
 """How important each weight or unit is: scores from magnitudes, gradients, activations and normalisation scales.
 
-Low means unimportant. What is removed at which score is decided in select.py; the information criterion stands in information.py,
-where units are seen in evidence.py.
+Low means unimportant. What is removed at which score is decided in select.py; the information
+criterion stands in information.py, where units are seen in evidence.py.
 """
 
 from __future__ import annotations
@@ -11,14 +11,25 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.criteria.activations import Evidence, Scores, Tap, evaluating, needed, output_of, taps_of, writers_of
+from audioprune.compress.criteria.activations import (
+    Evidence,
+    Scores,
+    Tap,
+    evaluating,
+    needed,
+    output_of,
+    taps_of,
+    writers_of,
+)
 from audioprune.compress.criteria.information import unit_information
 from audioprune.compress.units.declare import UnitSet
 from audioprune.compress.units.weight_groups import group_norms, group_sizes
 from audioprune.errors import ConfigError, unknown_name
 
 
-def weight_magnitude(weights: Mapping[str, Tensor], sigmas: dict[str, float] | None = None) -> Scores:
+def weight_magnitude(
+    weights: Mapping[str, Tensor], sigmas: dict[str, float] | None = None
+) -> Scores:
     """Score every weight by |w|.
 
     Args:
@@ -31,16 +42,20 @@ def weight_magnitude(weights: Mapping[str, Tensor], sigmas: dict[str, float] | N
     return {name: weight.detach().abs() for name, weight in weights.items()}
 
 
-def magnitude_over_sigma(weights: Mapping[str, Tensor], sigmas: dict[str, float] | None = None) -> Scores:
+def magnitude_over_sigma(
+    weights: Mapping[str, Tensor], sigmas: dict[str, float] | None = None
+) -> Scores:
     """Score every weight by |w| / sigma of its tensor, with the sigma that the tensor had when it was scored first.
 
     Args:
         weights: Parameter name -> weights.
-        sigmas: Parameter name -> standard deviation (unbiased); entries that are missing are added. Store this dict with the
-            training state: a resumed run that measured sigma anew on pruned weights would have other thresholds.
+        sigmas: Parameter name -> standard deviation (unbiased); entries that are missing are
+            added. Store this dict with the training state: a resumed run that measured sigma anew
+            on pruned weights would have other thresholds.
 
     Returns:
-        Parameter name -> scores, shape of the weights; exact zeros score 0 even in a constant tensor.
+        Parameter name -> scores, shape of the weights; exact zeros score 0 even in a constant
+        tensor.
 
     Source: Plain & Biswas, sensitivity pruning, threshold = sensitivity * std(w).
     """
@@ -71,7 +86,9 @@ def weight_gradient(model: nn.Module, names: Sequence[str], evidence: Evidence |
     return {name: gradient.abs() for name, gradient in _gradients(model, names, evidence).items()}
 
 
-def unit_magnitude(model: nn.Module, sets: Sequence[UnitSet], evidence: Evidence | None = None) -> Scores:
+def unit_magnitude(
+    model: nn.Module, sets: Sequence[UnitSet], evidence: Evidence | None = None
+) -> Scores:
     """Score every unit by the sum of |w| over all weights that write it; of a recurrent unit these are all its gate rows.
 
     Args:
@@ -89,14 +106,22 @@ def unit_magnitude(model: nn.Module, sets: Sequence[UnitSet], evidence: Evidence
     """
     parameters = dict(model.named_parameters())
     writers = writers_of(model, sets)
-    return {each.name: sum(group_norms(parameters[part.tensor].detach(), part, 1) for part in writers[each.name]) for each in sets}
+    return {
+        each.name: sum(
+            group_norms(parameters[part.tensor].detach(), part, 1) for part in writers[each.name]
+        )
+        for each in sets
+    }
 
 
-def unit_gradient(model: nn.Module, sets: Sequence[UnitSet], evidence: Evidence | None = None) -> Scores:
+def unit_gradient(
+    model: nn.Module, sets: Sequence[UnitSet], evidence: Evidence | None = None
+) -> Scores:
     """Score every unit by the sum of |dL/dw| over all weights that write it; gradients are signed until all batches are in.
 
     Args:
-        model: The model that the sets describe; its gradients and its training mode stay as they are.
+        model: The model that the sets describe; its gradients and its training mode stay as they
+            are.
         sets: Unit sets with "out" slices.
         evidence: Validation data with the training loss.
 
@@ -104,16 +129,24 @@ def unit_gradient(model: nn.Module, sets: Sequence[UnitSet], evidence: Evidence 
         Set name -> scores, shape (U,).
 
     Raises:
-        ConfigError: No weight writes the units of a set, a weight is frozen, or the evidence is missing or empty.
+        ConfigError: No weight writes the units of a set, a weight is frozen, or the evidence is
+            missing or empty.
 
     Source: Esling et al., equation 4.
     """
     writers = writers_of(model, sets)
-    by_name = _gradients(model, sorted({part.tensor for parts in writers.values() for part in parts}), evidence)
-    return {each.name: sum(group_norms(by_name[part.tensor], part, 1) for part in writers[each.name]) for each in sets}
+    by_name = _gradients(
+        model, sorted({part.tensor for parts in writers.values() for part in parts}), evidence
+    )
+    return {
+        each.name: sum(group_norms(by_name[part.tensor], part, 1) for part in writers[each.name])
+        for each in sets
+    }
 
 
-def unit_activation(model: nn.Module, sets: Sequence[UnitSet], evidence: Evidence | None = None) -> Scores:
+def unit_activation(
+    model: nn.Module, sets: Sequence[UnitSet], evidence: Evidence | None = None
+) -> Scores:
     """Score every unit by the sum over examples and time of |output| of the layer that writes it.
 
     A unit that several layers write, such as one of a residual stream, gets the mean over them.
@@ -127,7 +160,8 @@ def unit_activation(model: nn.Module, sets: Sequence[UnitSet], evidence: Evidenc
         Set name -> scores, shape (U,), float64.
 
     Raises:
-        ConfigError: A layer's output does not show the units, a layer was not called, or the evidence is missing or empty.
+        ConfigError: A layer's output does not show the units, a layer was not called, or the
+            evidence is missing or empty.
 
     Source: Esling et al., equation 5.
     """
@@ -137,10 +171,15 @@ def unit_activation(model: nn.Module, sets: Sequence[UnitSet], evidence: Evidenc
 
     def remember(module: nn.Module, inputs: object, output: object) -> None:
         values = output_of(module, output).detach().abs()
-        total = values.double().sum([axis for axis in range(values.dim()) if axis != values.dim() - 1])
+        total = values.double().sum(
+            [axis for axis in range(values.dim()) if axis != values.dim() - 1]
+        )
         sums[module] = sums[module] + total if module in sums else total
 
-    handles = [module.register_forward_hook(remember) for module in {tap.module for parts in taps.values() for tap in parts}]
+    handles = [
+        module.register_forward_hook(remember)
+        for module in {tap.module for parts in taps.values() for tap in parts}
+    ]
     try:
         with torch.no_grad(), evaluating(model):
             for batch in evidence.batches:
@@ -148,10 +187,15 @@ def unit_activation(model: nn.Module, sets: Sequence[UnitSet], evidence: Evidenc
     finally:
         for handle in handles:
             handle.remove()
-    return {each.name: torch.stack([_seen(tap, sums, each) for tap in taps[each.name]]).mean(0) for each in sets}
+    return {
+        each.name: torch.stack([_seen(tap, sums, each) for tap in taps[each.name]]).mean(0)
+        for each in sets
+    }
 
 
-def unit_normalization(model: nn.Module, sets: Sequence[UnitSet], evidence: Evidence | None = None) -> Scores:
+def unit_normalization(
+    model: nn.Module, sets: Sequence[UnitSet], evidence: Evidence | None = None
+) -> Scores:
     """Score every unit by |gamma| of the normalisation that follows it, the mean over several of them.
 
     Args:
@@ -170,36 +214,50 @@ def unit_normalization(model: nn.Module, sets: Sequence[UnitSet], evidence: Evid
     parameters = dict(model.named_parameters())
     scores = {}
     for each in sets:
-        scales = [part for part in each.slices if part.role == "norm" and _is_scale(part.tensor) and part.tensor in parameters]
+        scales = [
+            part
+            for part in each.slices
+            if part.role == "norm" and _is_scale(part.tensor) and part.tensor in parameters
+        ]
         if scales:
-            scores[each.name] = torch.stack([group_norms(parameters[part.tensor].detach(), part, 1) for part in scales]).mean(0)
+            scores[each.name] = torch.stack(
+                [group_norms(parameters[part.tensor].detach(), part, 1) for part in scales]
+            ).mean(0)
     if not scores:
         raise ConfigError(
-            f"normalization criterion: expected a model with normalisation layers on its units, got {type(model).__name__} without; "
+            f"normalization criterion: expected a model with normalisation layers on its units, "
+            f"got {type(model).__name__} without; "
             "use magnitude, gradient, activation or information"
         )
     return scores
 
 
-def scaled(scores: Mapping[str, Tensor], scaling: str, model: nn.Module, sets: Sequence[UnitSet]) -> Scores:
+def scaled(
+    scores: Mapping[str, Tensor], scaling: str, model: nn.Module, sets: Sequence[UnitSet]
+) -> Scores:
     """Make the scores of several unit sets comparable, for a global selection.
 
     Args:
         scores: Set name -> scores, shape (U,); sets that a criterion left out stay out.
-        scaling: ``"max"`` divides by the largest score of the set, ``"dimension"`` by the square root of the number of
-            weights that write one unit, ``"none"`` by 1.
+        scaling: ``"max"`` divides by the largest score of the set, ``"dimension"`` by the square
+            root of the number of weights that write one unit, ``"none"`` by 1.
         model: The model that the sets describe.
         sets: The unit sets.
 
     Raises:
         ConfigError: The scaling is unknown, or no weight writes the units of a set.
 
-    Source: Esling et al., Sec. 3.4. "Based on the layer dimensionality" leaves the divisor open; the root of the fan-in is
-    our choice, after the spread that common initialisations give to a sum of weights.
+    Source: Esling et al., Sec. 3.4. "Based on the layer dimensionality" leaves the divisor open;
+    the root of the fan-in is our choice, after the spread that common initialisations give to a
+    sum of weights.
     """
     if scaling not in SCALINGS:
         raise ConfigError(unknown_name("scaling", scaling, SCALINGS))
-    return {each.name: SCALINGS[scaling](scores[each.name], model, each) for each in sets if each.name in scores}
+    return {
+        each.name: SCALINGS[scaling](scores[each.name], model, each)
+        for each in sets
+        if each.name in scores
+    }
 
 
 def criterion(of: str, name: str) -> Callable[..., Scores]:
@@ -226,7 +284,10 @@ def _scale_max(scores: Tensor, model: nn.Module, unit_set: UnitSet) -> Tensor:
 
 def _scale_dimension(scores: Tensor, model: nn.Module, unit_set: UnitSet) -> Tensor:
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-    fan_in = sum(group_sizes(part, shapes[part.tensor]) for part in writers_of(model, [unit_set])[unit_set.name])
+    fan_in = sum(
+        group_sizes(part, shapes[part.tensor])
+        for part in writers_of(model, [unit_set])[unit_set.name]
+    )
     return scores / fan_in**0.5
 
 
@@ -238,11 +299,16 @@ def _is_scale(name: str) -> bool:
     return name.rpartition(".")[2] == "weight"
 
 
-def _gradients(model: nn.Module, names: Sequence[str], evidence: Evidence | None) -> dict[str, Tensor]:
+def _gradients(
+    model: nn.Module, names: Sequence[str], evidence: Evidence | None
+) -> dict[str, Tensor]:
     parameters = dict(model.named_parameters())
     for name in names:
         if not parameters[name].requires_grad:
-            raise ConfigError(f"gradient criterion: expected '{name}' to require a gradient, got a frozen weight; unfreeze it")
+            raise ConfigError(
+                f"gradient criterion: expected '{name}' to require a gradient, got a frozen "
+                f"weight; unfreeze it"
+            )
     found = _accumulated(model, [parameters[name] for name in names], needed(evidence, "gradient"))
     return dict(zip(names, found, strict=True))
 
@@ -255,20 +321,25 @@ def _accumulated(model: nn.Module, parameters: list[Tensor], evidence: Evidence)
     with evaluating(model), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
         for batch in evidence.batches:
             share = evidence.weight(batch)
-            gradients = torch.autograd.grad(evidence.loss(model, batch), parameters, allow_unused=True)
+            gradients = torch.autograd.grad(
+                evidence.loss(model, batch), parameters, allow_unused=True
+            )
             weight += share
             for total, gradient in zip(sums, gradients, strict=True):
                 if gradient is not None:
                     total.add_(gradient, alpha=share)
     if weight <= 0:
-        raise ConfigError("gradient criterion: expected at least one validation batch, got none; check the data")
+        raise ConfigError(
+            "gradient criterion: expected at least one validation batch, got none; check the data"
+        )
     return [total / weight for total in sums]
 
 
 def _seen(tap: Tap, sums: Mapping[nn.Module, Tensor], unit_set: UnitSet) -> Tensor:
     if tap.module not in sums:
         raise ConfigError(
-            f"activation criterion: expected the forward pass to call the {type(tap.module).__name__} that writes unit set "
+            f"activation criterion: expected the forward pass to call the "
+            f"{type(tap.module).__name__} that writes unit set "
             f"'{unit_set.name}', got no call; use the magnitude or gradient criterion"
         )
     total = sums[tap.module]

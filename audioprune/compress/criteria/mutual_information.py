@@ -1,7 +1,7 @@
 """How much one variable tells about another, in bits, from samples alone: the ensemble dependency graph estimator EDGE.
 
-Both variables are hashed into cells; the counts of cells and pairs of cells give the estimate. How units of a model are sampled and
-scored with it stands in information.py.
+Both variables are hashed into cells; the counts of cells and pairs of cells give the estimate. How
+units of a model are sampled and scored with it stands in information.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ _LEAST_BITS, _MOST_BITS = 0.001, 10.0
 _NEIGHBOUR_POINTS = 500
 _WIDTH_FLOOR = 1e-4
 _WIDTH_FACTOR, _GAMMA_FACTOR, _WIDEST = 18.0, 0.4, 1.1
-_COUNTED_DIRECTLY = 1 << 16  # cells and pairs of cells up to this number are counted without sorting
+_COUNTED_DIRECTLY = (
+    1 << 16
+)  # cells and pairs of cells up to this number are counted without sorting
 Array = npt.NDArray[np.float64]
 Cells = npt.NDArray[np.int64]
 
@@ -53,32 +55,54 @@ def prepare(values: npt.ArrayLike, seed: int = 0) -> Samples:
     """
     array = np.asarray(values, dtype=np.float64)
     array = array[:, None] if array.ndim == 1 else array
-    if array.ndim != 2 or array.shape[0] < FEWEST_SAMPLES or not 1 <= array.shape[1] <= MAX_DIMENSIONS:
+    if (
+        array.ndim != 2
+        or array.shape[0] < FEWEST_SAMPLES
+        or not 1 <= array.shape[1] <= MAX_DIMENSIONS
+    ):
         raise ConfigError(
-            f"mutual information: expected at least {FEWEST_SAMPLES} samples of 1 to {MAX_DIMENSIONS} numbers, got shape {array.shape}; "
-            "with more numbers every sample gets a cell of its own and all estimates become log2 N, so reduce them first"
+            f"mutual information: expected at least {FEWEST_SAMPLES} samples of 1 to "
+            f"{MAX_DIMENSIONS} numbers, got shape {array.shape}; "
+            "with more numbers every sample gets a cell of its own and all estimates become "
+            "log2 N, so reduce them first"
         )
     if not np.isfinite(array).all():
-        raise DivergedError("mutual information: expected finite samples, got NaN or infinity; the model has diverged")
+        raise DivergedError(
+            "mutual information: expected finite samples, got NaN or infinity; the model has "
+            "diverged"
+        )
     count, axes = array.shape
-    neighbours = int(0.43 * count ** (2 / 3 + 0.17 * axes / (axes + 1))) - 1  # the point itself is its first neighbour
-    places = np.random.default_rng(seed).choice(count, min(_NEIGHBOUR_POINTS, count), replace=False)
+    neighbours = (
+        int(0.43 * count ** (2 / 3 + 0.17 * axes / (axes + 1))) - 1
+    )  # the point itself is its first neighbour
+    places = np.random.default_rng(seed).choice(
+        count, min(_NEIGHBOUR_POINTS, count), replace=False
+    )
     spread = np.array([_neighbour_distance(column, places, neighbours) for column in array.T])
-    return Samples(array, (spread + _WIDTH_FLOOR) * _WIDTH_FACTOR * axes / max(1.0 + math.log(axes), 1.0))
+    return Samples(
+        array, (spread + _WIDTH_FLOOR) * _WIDTH_FACTOR * axes / max(1.0 + math.log(axes), 1.0)
+    )
 
 
 def edge_mutual_information(
-    x: npt.ArrayLike | Samples, y: npt.ArrayLike | Samples, seed: int = 0, *, gamma: Sequence[float] = (1.0, 1.0), ensemble: int = 10
+    x: npt.ArrayLike | Samples,
+    y: npt.ArrayLike | Samples,
+    seed: int = 0,
+    *,
+    gamma: Sequence[float] = (1.0, 1.0),
+    ensemble: int = 10,
 ) -> float:
     """Estimate I(x; y) with EDGE.
 
-    Continuous variables need no setting. Of a variable with few values, equal samples lie at distance 0, so that every value gets a
-    cell of its own; where that is not wanted to depend on the counts, give it a gamma of 0.001.
+    Continuous variables need no setting. Of a variable with few values, equal samples lie at
+    distance 0, so that every value gets a cell of its own; where that is not wanted to depend on
+    the counts, give it a gamma of 0.001.
 
     Args:
         x: Samples, shape (N,) or (N, d), d at most 6, or what ``prepare`` made of them.
         y: The other variable, N samples likewise.
-        seed: Of the points whose neighbours set the width of the cells; numpy's global generator is left alone.
+        seed: Of the points whose neighbours set the width of the cells; numpy's global generator
+            is left alone.
         gamma: Factors of the width of the cells of x and y.
         ensemble: Number of cell widths and shifts whose estimates' median is taken.
 
@@ -86,17 +110,25 @@ def edge_mutual_information(
         Bits, between 0.001 and 10.
 
     Raises:
-        ConfigError: A shape or a number is wrong, or the variables differ in their number of samples.
+        ConfigError: A shape or a number is wrong, or the variables differ in their number of
+            samples.
         DivergedError: A sample is not finite.
 
-    Source: Noshad, Zeng & Hero, "Scalable mutual information estimation using dependence graphs" (EDGE), as its authors' version 4.4.1
-    computes it; random projections of variables with more than six axes are refused instead. Used by Esling et al., Sec. 3.3.
+    Source: Noshad, Zeng & Hero, "Scalable mutual information estimation using dependence graphs"
+    (EDGE), as its authors' version 4.4.1 computes it; random projections of variables with more
+    than six axes are refused instead. Used by Esling et al., Sec. 3.3.
     """
     x, y = (each if isinstance(each, Samples) else prepare(each, seed) for each in (x, y))
     if len(x.values) != len(y.values):
-        raise ConfigError(f"mutual information: expected equally many samples, got {len(x.values)} and {len(y.values)}; pair them")
+        raise ConfigError(
+            f"mutual information: expected equally many samples, got {len(x.values)} and "
+            f"{len(y.values)}; pair them"
+        )
     if ensemble < 1 or len(gamma) != 2 or not all(0 < factor < math.inf for factor in gamma):
-        raise ConfigError(f"mutual information: expected ensemble >= 1 and two gammas > 0, got {ensemble} and {list(gamma)}; correct it")
+        raise ConfigError(
+            f"mutual information: expected ensemble >= 1 and two gammas > 0, got {ensemble} and "
+            f"{list(gamma)}; correct it"
+        )
     first = _ensemble(x, y, gamma, ensemble)
     shrink = _GAMMA_FACTOR * 2.0 ** (0.5 / first - math.sqrt(2.0 * first))
     return _ensemble(x, y, [factor * shrink for factor in gamma], ensemble)
@@ -106,7 +138,9 @@ def _ensemble(x: Samples, y: Samples, gamma: Sequence[float], ensemble: int) -> 
     bits = []
     for member, factor in enumerate(np.linspace(1.0, _WIDEST, ensemble)):
         scale, shift = factor * _GAMMA_FACTOR, member / ensemble
-        bits.append(_dependence(_cells(x, gamma[0] * scale, shift), _cells(y, gamma[1] * scale, shift)))
+        bits.append(
+            _dependence(_cells(x, gamma[0] * scale, shift), _cells(y, gamma[1] * scale, shift))
+        )
     return float(np.median(bits))
 
 
@@ -122,7 +156,10 @@ def _dependence(x_cells: Cells, y_cells: Cells) -> float:
     else:
         pairs, joint = np.unique(pairs, return_counts=True)
     product = x_counts[pairs // len(y_counts)] * y_counts[pairs % len(y_counts)]
-    return float(np.sum(joint * np.clip(np.log2(joint * (count / product)), _LEAST_BITS, _MOST_BITS)) / count)
+    return float(
+        np.sum(joint * np.clip(np.log2(joint * (count / product)), _LEAST_BITS, _MOST_BITS))
+        / count
+    )
 
 
 def _cells(samples: Samples, scale: float, shift: float) -> Cells:
@@ -145,11 +182,23 @@ def _numbered(hashes: npt.NDArray[Any]) -> Cells:
 def _neighbour_distance(column: Array, places: Cells, neighbours: int) -> float:
     """Return the mean distance of some samples, given by their places in the sorted order, to the k-th nearest other one."""
     ordered = np.sort(column)
-    low, high = np.maximum(places - neighbours, 0), np.minimum(places, len(ordered) - 1 - neighbours)
-    while (low < high).any():  # window of k + 1 samples around the point whose farther end is nearest
+    low, high = (
+        np.maximum(places - neighbours, 0),
+        np.minimum(places, len(ordered) - 1 - neighbours),
+    )
+    while (
+        low < high
+    ).any():  # window of k + 1 samples around the point whose farther end is nearest
         middle = (low + high) // 2
-        left_is_farther = ordered[places] - ordered[middle] > ordered[middle + neighbours] - ordered[places]
-        low, high = np.where(left_is_farther & (low < high), middle + 1, low), np.where(left_is_farther | (low >= high), high, middle)
+        left_is_farther = (
+            ordered[places] - ordered[middle] > ordered[middle + neighbours] - ordered[places]
+        )
+        low, high = (
+            np.where(left_is_farther & (low < high), middle + 1, low),
+            np.where(left_is_farther | (low >= high), high, middle),
+        )
     ends = np.stack([low, np.maximum(low - 1, np.maximum(places - neighbours, 0))])
-    farther = np.maximum(ordered[places] - ordered[ends], ordered[ends + neighbours] - ordered[places])
+    farther = np.maximum(
+        ordered[places] - ordered[ends], ordered[ends + neighbours] - ordered[places]
+    )
     return float(farther.min(axis=0).mean())

@@ -1,6 +1,7 @@
 """How many levels each tensor needs when it is quantised: the smallest number that the validation loss tolerates.
 
-How weights are quantised is the caller's (kmeans.py); how much can be pruned stands in sensitivity.py.
+How weights are quantised is the caller's (kmeans.py); how much can be pruned stands in
+sensitivity.py.
 """
 
 from __future__ import annotations
@@ -13,7 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audioprune.compress.search.perturbed_loss import LossOracle, base_of, check_alpha, increase_of, restored, resumable
+from audioprune.compress.search.perturbed_loss import (
+    LossOracle,
+    base_of,
+    check_alpha,
+    increase_of,
+    restored,
+    resumable,
+)
 from audioprune.errors import ConfigError
 
 LEVELS = (2, 4, 8, 16, 32, 64, 128, 256)
@@ -33,7 +41,8 @@ class TensorLevels:
 
     Attributes:
         levels: The chosen number of levels K.
-        within: False where no tested K stayed within the tolerance; then K is the largest one tested.
+        within: False where no tested K stayed within the tolerance; then K is the largest one
+            tested.
         curve: All K that were looked at, ascending.
     """
 
@@ -51,7 +60,10 @@ class TensorLevels:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> TensorLevels:
         """Rebuild what ``as_dict`` returned."""
-        curve = tuple(LevelPoint(p["levels"], inf if p["increase"] is None else p["increase"]) for p in plain["curve"])
+        curve = tuple(
+            LevelPoint(p["levels"], inf if p["increase"] is None else p["increase"])
+            for p in plain["curve"]
+        )
         return cls(plain["levels"], plain["within"], curve)
 
 
@@ -66,7 +78,12 @@ class LevelsResult:
     def rows(self) -> list[dict[str, Any]]:
         """Return one record per tensor and K: tensor, levels, increase, chosen."""
         return [
-            {"tensor": name, "levels": point.levels, "increase": point.increase, "chosen": point.levels == found.levels}
+            {
+                "tensor": name,
+                "levels": point.levels,
+                "increase": point.increase,
+                "chosen": point.levels == found.levels,
+            }
             for name, found in self.tensors.items()
             for point in found.curve
         ]
@@ -86,7 +103,8 @@ def choose_levels(
 
     Args:
         tensors: Tensor name -> parameter; it is modified in place and restored bit for bit.
-        quantise: (name, K) -> the values of that tensor with at most K distinct non-zero ones; it must not modify it.
+        quantise: (name, K) -> the values of that tensor with at most K distinct non-zero ones; it
+            must not modify it.
         loss: The validation loss.
         alpha: Largest allowed increase (alpha_2), at least 0, in units of the loss.
         levels: Numbers of levels to try, ascending.
@@ -97,11 +115,14 @@ def choose_levels(
         ConfigError: Alpha or the levels are not as described.
         DivergedError: The base loss is not finite.
 
-    Source: our Algorithm 3, in the manner of Tan & Wang's Algorithm 1; their slides do not say how K is chosen.
+    Source: our Algorithm 3, in the manner of Tan & Wang's Algorithm 1; their slides do not say how
+    K is chosen.
     """
     check_alpha(alpha)
     if not levels or levels[0] < 1 or list(levels) != sorted(set(levels)):
-        raise ConfigError(f"levels: expected ascending numbers from 1, got {list(levels)}; for example 2, 4, 8")
+        raise ConfigError(
+            f"levels: expected ascending numbers from 1, got {list(levels)}; for example 2, 4, 8"
+        )
     base = base_of(loss)
 
     def find(name: str) -> TensorLevels:
@@ -112,14 +133,24 @@ def choose_levels(
 
 
 def _fewest(
-    name: str, tensor: Tensor, before: Tensor, quantise: Callable[[str, int], Tensor], loss: LossOracle, base: float, alpha: float,
+    name: str,
+    tensor: Tensor,
+    before: Tensor,
+    quantise: Callable[[str, int], Tensor],
+    loss: LossOracle,
+    base: float,
+    alpha: float,
     levels: Sequence[int],
 ) -> TensorLevels:
     points: list[LevelPoint] = []
     for count in levels:
         tensor.copy_(before)
         tensor.copy_(quantise(name, count))
-        points.append(LevelPoint(count, 0.0 if torch.equal(tensor, before) else increase_of(loss, name, base, alpha)))
+        points.append(
+            LevelPoint(
+                count, 0.0 if torch.equal(tensor, before) else increase_of(loss, name, base, alpha)
+            )
+        )
         if points[-1].increase <= alpha:
             return TensorLevels(count, True, tuple(points))
     return TensorLevels(levels[-1], False, tuple(points))

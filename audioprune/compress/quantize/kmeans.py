@@ -1,7 +1,7 @@
 """How the surviving weights of one tensor become a few shared values: k-means in one dimension, and its use on a model.
 
-How many values a tensor gets (its K) is decided elsewhere, by a fixed number or by a sensitivity search; how codes and
-codebooks become bytes stands in audioprune/packing.
+How many values a tensor gets (its K) is decided elsewhere, by a fixed number or by a sensitivity
+search; how codes and codebooks become bytes stands in audioprune/packing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Codebook:
 
     Attributes:
         centroids: The K shared values, float32 (K,), strictly increasing.
-        codes: The index of each survivor's value, uint8 (uint16 for K > 256), shape (S,), survivors in row-major order.
+        codes: The index of each survivor's value, uint8 (uint16 for K > 256), shape (S,),
+            survivors in row-major order.
     """
 
     centroids: Tensor
@@ -61,36 +62,47 @@ class Codebook:
         """
         kept = int(keep.sum())
         if kept != self.codes.numel():
-            raise ConfigError(f"expected a mask that keeps {self.codes.numel()} weights, got {kept}; use the mask of the same quantization")
+            raise ConfigError(
+                f"expected a mask that keeps {self.codes.numel()} weights, got {kept}; use the "
+                f"mask of the same quantization"
+            )
         whole = torch.zeros(keep.shape, dtype=torch.float32, device=keep.device)
         whole[keep] = self.values().to(keep.device)
         return whole
 
 
-def kmeans_1d(values: NDArray[np.floating] | Tensor, k: int) -> tuple[NDArray[np.float32], NDArray[np.unsignedinteger]]:
+def kmeans_1d(
+    values: NDArray[np.floating] | Tensor, k: int
+) -> tuple[NDArray[np.float32], NDArray[np.unsignedinteger]]:
     """Cluster numbers into at most ``k`` groups of least squared error.
 
-    The start is the best partition of the sorted values into ``k`` runs, found by dynamic programming. It is the optimum
-    (up to rounding) if the number of different values times ``k`` is at most 4,194,304. Above that the values are first
-    gathered in 4,096 to 16,384 bins, spread as the cube root of the density; for k > 1024 the same rule spreads the
-    clusters themselves. Lloyd's iteration on the sorted values then runs to its fixpoint: each value belongs to the
-    nearest centroid, each centroid is the mean of its values. The result depends on the multiset of the values alone, and
-    that of -w mirrors that of w.
+    The start is the best partition of the sorted values into ``k`` runs, found by dynamic
+    programming. It is the optimum (up to rounding) if the number of different values times ``k``
+    is at most 4,194,304. Above that the values are first gathered in 4,096 to 16,384 bins, spread
+    as the cube root of the density; for k > 1024 the same rule spreads the clusters themselves.
+    Lloyd's iteration on the sorted values then runs to its fixpoint: each value belongs to the
+    nearest centroid, each centroid is the mean of its values. The result depends on the multiset
+    of the values alone, and that of -w mirrors that of w.
 
     Args:
-        values: Finite numbers of any shape and order; they are compared as float32. They are not masked: pass survivors only.
-        k: Number of clusters, 1..65536; at most as many as there are different values are used, which is then lossless.
+        values: Finite numbers of any shape and order; they are compared as float32. They are not
+            masked: pass survivors only.
+        k: Number of clusters, 1..65536; at most as many as there are different values are used,
+            which is then lossless.
 
     Returns:
-        The centroids, float32 (K,), strictly increasing, and the code of each value, uint8 (uint16 for K > 256), shape (n,).
-        A value half-way between two centroids takes the lower one, or the higher one if the minimum is the larger extreme. A
-        mean of zero over values that are not zero becomes the smallest normal number, so that no weight vanishes unnoticed.
+        The centroids, float32 (K,), strictly increasing, and the code of each value, uint8 (uint16
+        for K > 256), shape (n,). A value half-way between two centroids takes the lower one, or
+        the higher one if the minimum is the larger extreme. A mean of zero over values that are
+        not zero becomes the smallest normal number, so that no weight vanishes unnoticed.
 
     Raises:
-        ConfigError: ``k`` is not a whole number of 1..65536, or the values are not real floating-point numbers.
+        ConfigError: ``k`` is not a whole number of 1..65536, or the values are not real
+            floating-point numbers.
         DivergedError: A value is NaN or infinite.
 
-    Source: Tan & Wang (ICASSP 2021), k-means weight quantization; their start of the iteration is not given.
+    Source: Tan & Wang (ICASSP 2021), k-means weight quantization; their start of the iteration is
+    not given.
     """
     levels = _checked_level(k)
     array = _as_float32(values)
@@ -108,7 +120,11 @@ def kmeans_1d(values: NDArray[np.floating] | Tensor, k: int) -> tuple[NDArray[np
     return (-centroids[::-1] if flip else centroids) + np.float32(0), codes
 
 
-def squared_error(values: NDArray[np.floating] | Tensor, centroids: NDArray[np.floating], codes: NDArray[np.unsignedinteger]) -> float:
+def squared_error(
+    values: NDArray[np.floating] | Tensor,
+    centroids: NDArray[np.floating],
+    codes: NDArray[np.unsignedinteger],
+) -> float:
     """Return the sum over all values of (value - its centroid)^2, in float64."""
     array = _as_float32(values).astype(np.float64)
     return float(np.square(array - np.asarray(centroids, np.float64)[codes]).sum())
@@ -120,38 +136,50 @@ def cluster(weight: Tensor, k: int, keep: Tensor | None = None) -> Codebook:
     Args:
         weight: float32 tensor of any shape.
         k: Number of shared values, 1..65536.
-        keep: Bool tensor of the same shape, true for survivors; None takes every weight that is not zero.
+        keep: Bool tensor of the same shape, true for survivors; None takes every weight that is
+            not zero.
 
     Raises:
-        ConfigError: ``k`` is out of range, ``weight`` is not float32, or ``keep`` has another shape.
+        ConfigError: ``k`` is out of range, ``weight`` is not float32, or ``keep`` has another
+            shape.
         DivergedError: A surviving weight is NaN or infinite.
     """
     if weight.dtype != torch.float32:
-        raise ConfigError(f"expected float32 weights for k-means, got {weight.dtype}; convert the model with .float() first")
+        raise ConfigError(
+            f"expected float32 weights for k-means, got {weight.dtype}; convert the model with "
+            f".float() first"
+        )
     if keep is not None and (keep.shape != weight.shape or keep.dtype != torch.bool):
         got = f"{keep.dtype} {tuple(keep.shape)}"
-        raise ConfigError(f"expected a bool mask of shape {tuple(weight.shape)}, got {got}; use the model's own mask")
+        raise ConfigError(
+            f"expected a bool mask of shape {tuple(weight.shape)}, got {got}; use the model's "
+            f"own mask"
+        )
     survivors = weight.detach()[weight.detach() != 0 if keep is None else keep.to(weight.device)]
     centroids, codes = kmeans_1d(survivors, k)
     return Codebook(torch.from_numpy(centroids), torch.from_numpy(codes))
 
 
-def quantize_(model: nn.Module, mask: Mapping[str, Tensor] | None, levels: Mapping[str, int]) -> dict[str, Codebook]:
+def quantize_(
+    model: nn.Module, mask: Mapping[str, Tensor] | None, levels: Mapping[str, int]
+) -> dict[str, Codebook]:
     """Replace the surviving weights of the named tensors by their centroids, in place; removed weights stay zero.
 
     All arguments and all weights are checked before the first tensor is changed.
 
     Args:
         model: The network.
-        mask: Survivors by parameter name (a ``Mask`` or a dict of bool tensors). A tensor that has no entry keeps its zeros: its
-            survivors are the weights that are not zero.
-        levels: K by parameter name, 1..65536; a tensor with fewer different weights uses fewer and is unchanged.
+        mask: Survivors by parameter name (a ``Mask`` or a dict of bool tensors). A tensor that has
+            no entry keeps its zeros: its survivors are the weights that are not zero.
+        levels: K by parameter name, 1..65536; a tensor with fewer different weights uses fewer and
+            is unchanged.
 
     Returns:
         The codebook of each named tensor, in the order of ``levels``, on the CPU.
 
     Raises:
-        ConfigError: A name is no parameter of the model, a K is out of range, or two parameters share memory, see ``check_ties``.
+        ConfigError: A name is no parameter of the model, a K is out of range, or two parameters
+            share memory, see ``check_ties``.
         DivergedError: A weight is NaN or infinite; the message names the tensor.
     """
     parameters = dict(model.named_parameters())
@@ -162,14 +190,20 @@ def quantize_(model: nn.Module, mask: Mapping[str, Tensor] | None, levels: Mappi
     books = {}
     for name, k in levels.items():
         try:
-            books[name] = cluster(parameters[name], k, mask[name] if mask is not None and name in mask else None)
+            books[name] = cluster(
+                parameters[name], k, mask[name] if mask is not None and name in mask else None
+            )
         except (ConfigError, DivergedError) as error:
             raise type(error)(f"{name}: {error}") from None
     with torch.no_grad():
         for name, book in books.items():
             weight = parameters[name]
-            keep = mask[name].to(weight.device) if mask is not None and name in mask else weight != 0
-            weight.copy_(torch.zeros_like(weight).masked_scatter_(keep, book.values().to(weight.device)))
+            keep = (
+                mask[name].to(weight.device) if mask is not None and name in mask else weight != 0
+            )
+            weight.copy_(
+                torch.zeros_like(weight).masked_scatter_(keep, book.values().to(weight.device))
+            )
     return books
 
 
@@ -177,9 +211,13 @@ def _checked_level(k: int) -> int:
     try:
         level = operator.index(k)
     except TypeError:
-        raise ConfigError(f"expected a whole number of shared values K, got {k!r}; use 1..{MAX_LEVELS}") from None
+        raise ConfigError(
+            f"expected a whole number of shared values K, got {k!r}; use 1..{MAX_LEVELS}"
+        ) from None
     if isinstance(k, bool) or not 1 <= level <= MAX_LEVELS:
-        raise ConfigError(f"expected a number of shared values K of 1..{MAX_LEVELS}, got {k}; use for example 64")
+        raise ConfigError(
+            f"expected a number of shared values K of 1..{MAX_LEVELS}, got {k}; use for example 64"
+        )
     return level
 
 
@@ -187,13 +225,18 @@ def _as_float32(values: NDArray[np.floating] | Tensor) -> NDArray[np.float32]:
     """Return the values as a flat float32 array, checked."""
     given = values if isinstance(values, Tensor) else np.asarray(values)
     if not (given.is_floating_point() if isinstance(given, Tensor) else given.dtype.kind == "f"):
-        raise ConfigError(f"expected floating-point values for k-means, got {given.dtype}; convert them first")
+        raise ConfigError(
+            f"expected floating-point values for k-means, got {given.dtype}; convert them first"
+        )
     array = given.detach().float().cpu().numpy() if isinstance(given, Tensor) else given
     with np.errstate(over="ignore"):
         flat = np.ascontiguousarray(array.reshape(-1), dtype=np.float32)
     if not np.isfinite(flat).all():
         bad = flat.size - int(np.isfinite(flat).sum())
-        raise DivergedError(f"expected finite weights, got {bad} of {flat.size} NaN or infinite; quantize an earlier checkpoint")
+        raise DivergedError(
+            f"expected finite weights, got {bad} of {flat.size} NaN or infinite; quantize an "
+            f"earlier checkpoint"
+        )
     return flat
 
 
@@ -211,7 +254,9 @@ def _centroids(ordered: NDArray[np.float32], k: int) -> NDArray[np.float32]:
     return kernels.lloyd(ordered, sums, shift, cuts, True, _MAX_ITERATIONS)[0]
 
 
-def _first_partition(ordered: NDArray[np.float32], sums: NDArray[np.float64], distinct: int, k: int) -> NDArray[np.int64]:
+def _first_partition(
+    ordered: NDArray[np.float32], sums: NDArray[np.float64], distinct: int, k: int
+) -> NDArray[np.int64]:
     """Return cluster edges as positions in the sorted values, int64 (k + 1)."""
     from audioprune.compress.quantize import kmeans_kernels as kernels
 
@@ -224,7 +269,9 @@ def _first_partition(ordered: NDArray[np.float32], sums: NDArray[np.float64], di
     return kernels.best_partition(edges, sums[edges], k)
 
 
-def _by_density(ordered: NDArray[np.float32], edges: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+def _by_density(
+    ordered: NDArray[np.float32], edges: NDArray[np.int64], k: int
+) -> NDArray[np.int64]:
     """Spread cluster edges over the different values with the cube root of the density; no cluster is empty."""
     distinct = edges.size - 1
     marks = np.unique(np.arange(_MARKS + 1) * distinct // _MARKS)

@@ -1,6 +1,7 @@
 """The compiled loops of one-dimensional k-means: partition of sorted values, polish, assignment.
 
-Which regime runs when, and what the results promise, stands in kmeans.py, the only caller. Importing this file imports numba.
+Which regime runs when, and what the results promise, stands in kmeans.py, the only caller.
+Importing this file imports numba.
 """
 
 from __future__ import annotations
@@ -193,7 +194,8 @@ def lloyd(values, sums, shift, cuts, exact, max_iterations):
         values: Sorted float32 values (n,).
         sums: Their shifted prefix sums, float64 (n + 1); shift as given to ``prefix_sums``.
         cuts: Cluster edges, int64 (k + 1), changed in place; clusters may be empty on entry.
-        exact: Add the values of each cluster anew for each mean, which costs one pass over the values.
+        exact: Add the values of each cluster anew for each mean, which costs one pass over the
+            values.
         max_iterations: Upper limit, a guard that the tests never reach.
 
     Returns:
@@ -222,11 +224,13 @@ def lloyd(values, sums, shift, cuts, exact, max_iterations):
 def assign(values, centroids, flip, codes):
     """Write the code of the nearest centroid of each value, in any order; a value half-way takes the lower code.
 
-    A table over equal cells of the range narrows the search to the few centroids that can be nearest.
+    A table over equal cells of the range narrows the search to the few centroids that can be
+    nearest.
 
     Args:
         values: float32 values (n,).
-        centroids: Increasing float32 centroids (k,) of the values, or of the negated values if ``flip``.
+        centroids: Increasing float32 centroids (k,) of the values, or of the negated values if
+            ``flip``.
         flip: Negate the values before the comparison and mirror the codes.
         codes: Result, uint8 or uint16 (n,).
     """

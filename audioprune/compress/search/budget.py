@@ -1,7 +1,7 @@
 """Which pruning ratio and how many levels each tensor gets, so that the file is smallest while a score drops no further than stated.
 
-This is our own method, not one of Tan & Wang: from them it takes the sensitivity curves of single tensors. How a model is
-built, measured and packed is the caller's; this file holds decisions only.
+This is our own method, not one of Tan & Wang: from them it takes the sensitivity curves of single
+tensors. How a model is built, measured and packed is the caller's; this file holds decisions only.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class Measured:
     """What was measured of a built candidate.
 
     Attributes:
-        drop: How much worse the whole model is than the untouched one, in the unit of the metric; negative is better.
+        drop: How much worse the whole model is than the untouched one, in the unit of the metric;
+            negative is better.
         file_bytes: Bytes of its packed file.
         sparsity: Removed fraction of all prunable weights, 0..1.
     """
@@ -69,7 +70,9 @@ class Measured:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Measured:
         """Rebuild what ``as_dict`` returned."""
-        return cls(inf if plain["drop"] is None else plain["drop"], plain["file_bytes"], plain["sparsity"])
+        return cls(
+            inf if plain["drop"] is None else plain["drop"], plain["file_bytes"], plain["sparsity"]
+        )
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ class Candidate:
     """One model that was built.
 
     Attributes:
-        name: ``dense`` (untouched), ``quantised`` (unpruned, most levels) or ``tau-<place on the grid>``.
+        name: ``dense`` (untouched), ``quantised`` (unpruned, most levels) or ``tau-<place on the
+            grid>``.
         tolerance: The common tolerance of its tensors, or None for the first two.
         plan: What was done to each tensor; empty for ``dense``.
         measured: What was measured of it.
@@ -102,7 +106,8 @@ class Solution:
     Attributes:
         chosen: The smallest file among the candidates that fit.
         candidates: All candidates in the order of building.
-        pruned_fits: Whether any candidate fits from which something was removed; if not, ``chosen`` is unpruned.
+        pruned_fits: Whether any candidate fits from which something was removed; if not,
+            ``chosen`` is unpruned.
     """
 
     chosen: Candidate
@@ -123,7 +128,8 @@ def level_curves(
 
     Args:
         tensors: Tensor name -> parameter; it is modified in place and restored bit for bit.
-        quantise: (name, K) -> the values of that tensor with at most K distinct non-zero ones; it must not modify it.
+        quantise: (name, K) -> the values of that tensor with at most K distinct non-zero ones; it
+            must not modify it.
         degradation: How much worse the model is while the named tensor is modified.
         levels: Numbers of levels, ascending.
         finished: Curves of an interrupted call, which are taken over.
@@ -133,7 +139,9 @@ def level_curves(
         ConfigError: The levels are not as described.
     """
     if not levels or levels[0] < 1 or list(levels) != sorted(set(levels)):
-        raise ConfigError(f"levels: expected ascending numbers from 1, got {list(levels)}; for example 2, 4, 8")
+        raise ConfigError(
+            f"levels: expected ascending numbers from 1, got {list(levels)}; for example 2, 4, 8"
+        )
 
     def find(name: str) -> tuple[tuple[int, float], ...]:
         points = []
@@ -141,7 +149,9 @@ def level_curves(
             for count in levels:
                 tensors[name].copy_(before)
                 tensors[name].copy_(quantise(name, count))
-                points.append((count, 0.0 if torch.equal(tensors[name], before) else degradation(name)))
+                points.append(
+                    (count, 0.0 if torch.equal(tensors[name], before) else degradation(name))
+                )
         return tuple(points)
 
     return resumable("level curves", tensors, find, finished, on_tensor)
@@ -150,9 +160,10 @@ def level_curves(
 def plan_at(curves: Mapping[str, TensorCurves], tolerance: float) -> dict[str, Setting]:
     """Return the strongest compression of each tensor whose degradation, alone, is within a tolerance.
 
-    The fraction is the last one before the first violation, K the smallest one such that no larger K violates either: the
-    curves are read through their monotone envelope, so that a larger tolerance never compresses a tensor less. A tensor whose
-    largest K violates gets that K all the same: what 256 levels do to a score such as PESQ is mostly chance.
+    The fraction is the last one before the first violation, K the smallest one such that no larger
+    K violates either: the curves are read through their monotone envelope, so that a larger
+    tolerance never compresses a tensor less. A tensor whose largest K violates gets that K all the
+    same: what 256 levels do to a score such as PESQ is mostly chance.
 
     Args:
         curves: Tensor name -> its curves.
@@ -162,11 +173,15 @@ def plan_at(curves: Mapping[str, TensorCurves], tolerance: float) -> dict[str, S
     for name, each in curves.items():
         betas = [beta for beta, worst in _rising(each.prune) if worst <= tolerance]
         counts = [count for count, worst in _rising(each.levels[::-1]) if worst <= tolerance]
-        plan[name] = Setting(betas[-1] if betas else 0.0, counts[-1] if counts else _most_levels(each))
+        plan[name] = Setting(
+            betas[-1] if betas else 0.0, counts[-1] if counts else _most_levels(each)
+        )
     return plan
 
 
-def tolerances(curves: Mapping[str, TensorCurves], max_drop: float, points: int = 64) -> list[float]:
+def tolerances(
+    curves: Mapping[str, TensorCurves], max_drop: float, points: int = 64
+) -> list[float]:
     """Return the tolerances that are worth a look: 0, and a logarithmic grid over the degradations of the curves.
 
     Args:
@@ -174,7 +189,11 @@ def tolerances(curves: Mapping[str, TensorCurves], max_drop: float, points: int 
         max_drop: Allowed drop; tolerances below a thousandth of it are not told apart.
         points: Points of the grid.
     """
-    envelopes = [part for each in curves.values() for part in (_rising(each.prune), _rising(each.levels[::-1]))]
+    envelopes = [
+        part
+        for each in curves.values()
+        for part in (_rising(each.prune), _rising(each.levels[::-1]))
+    ]
     found = [worst for part in envelopes for _, worst in part if 0 < worst < inf]
     if not found:
         return [0.0]
@@ -195,16 +214,19 @@ def solve(
 ) -> Solution:
     """Find the smallest file whose measured drop is within the allowed one.
 
-    One tolerance is common to all tensors; what it allows each of them is read off the curves (``plan_at``) and done to all of
-    them together. As their joint effect is not the sum of the single ones, every candidate is really built and measured. The
-    tolerance is bisected on a logarithmic grid, taking larger tolerances to give larger drops. Where they do not, a smaller
-    file may be missed, but the drop of what is returned was always measured and is always within the allowed one.
+    One tolerance is common to all tensors; what it allows each of them is read off the curves
+    (``plan_at``) and done to all of them together. As their joint effect is not the sum of the
+    single ones, every candidate is really built and measured. The tolerance is bisected on a
+    logarithmic grid, taking larger tolerances to give larger drops. Where they do not, a smaller
+    file may be missed, but the drop of what is returned was always measured and is always within
+    the allowed one.
 
     The untouched model and the unpruned one with the most levels are candidates in any case.
 
     Args:
         curves: Tensor name -> its curves, in the metric of the drop.
-        build: (name of the candidate, plan) -> what was measured of it; an empty plan is the untouched model.
+        build: (name of the candidate, plan) -> what was measured of it; an empty plan is the
+            untouched model.
         max_drop: Allowed drop, at least 0, absolute, in the unit of the metric.
         most: Largest number of tolerances that are tried.
         points: Points of the grid.
@@ -218,20 +240,31 @@ def solve(
     """
     if not curves or most < 1 or points < 2 or not 0 <= max_drop < inf:
         given = f"{len(curves)} curves, max_drop={max_drop}, candidates={most}, points={points}"
-        raise ConfigError(f"budget: expected curves, a finite max_drop >= 0, candidates >= 1 and points >= 2, got {given}")
+        raise ConfigError(
+            f"budget: expected curves, a finite max_drop >= 0, candidates >= 1 and points >= 2, "
+            f"got {given}"
+        )
     search = _Search(build, max_drop, dict(finished or {}), on_candidate)
     ladder = _ladder(curves, tolerances(curves, max_drop, points))
     with progress("budget", min(most, len(ladder).bit_length()) + 2) as display:
         search.try_(DENSE, None, {})
         search.try_(QUANTISED, None, _unpruned(curves))
         display.advance(2, QUANTISED)
-        low, high, tried = -1, len(ladder), 0  # low fits or does not exist, high violates or does not exist
+        low, high, tried = (
+            -1,
+            len(ladder),
+            0,
+        )  # low fits or does not exist, high violates or does not exist
         while high - low > 1 and tried < most:
             middle = (low + high) // 2
             place, tolerance, plan = ladder[middle]
             candidate = search.try_(f"tau-{place}", tolerance, plan)
-            low, high, tried = (middle, high, tried + 1) if candidate.fits else (low, middle, tried + 1)
-            display.advance(1, f"drop {candidate.measured.drop:.3g}, {candidate.measured.file_bytes:,} bytes")
+            low, high, tried = (
+                (middle, high, tried + 1) if candidate.fits else (low, middle, tried + 1)
+            )
+            display.advance(
+                1, f"drop {candidate.measured.drop:.3g}, {candidate.measured.file_bytes:,} bytes"
+            )
     pruned_fits = any(candidate.fits and candidate.prunes() for candidate in search.built)
     return Solution(search.smallest(), tuple(search.built), pruned_fits)
 
@@ -240,10 +273,18 @@ class _Search:
     """The candidates so far; none is built twice."""
 
     def __init__(
-        self, build: Callable[[str, Plan], Measured], max_drop: float, finished: dict[str, Measured],
+        self,
+        build: Callable[[str, Plan], Measured],
+        max_drop: float,
+        finished: dict[str, Measured],
         on_candidate: Callable[[Candidate], None] | None,
     ) -> None:
-        self._build, self._max_drop, self._finished, self._on_candidate = build, max_drop, finished, on_candidate
+        self._build, self._max_drop, self._finished, self._on_candidate = (
+            build,
+            max_drop,
+            finished,
+            on_candidate,
+        )
         self.built: list[Candidate] = []
 
     def try_(self, name: str, tolerance: float | None, plan: Plan) -> Candidate:
@@ -258,10 +299,16 @@ class _Search:
     def smallest(self) -> Candidate:
         """Return the smallest that fits; of equal ones the one that drops less. The untouched model needs no proof."""
         fitting = [candidate for candidate in self.built if candidate.fits]
-        return min(fitting, key=lambda each: (each.measured.file_bytes, each.measured.drop)) if fitting else self.built[0]
+        return (
+            min(fitting, key=lambda each: (each.measured.file_bytes, each.measured.drop))
+            if fitting
+            else self.built[0]
+        )
 
 
-def _ladder(curves: Mapping[str, TensorCurves], grid: Sequence[float]) -> list[tuple[int, float, dict[str, Setting]]]:
+def _ladder(
+    curves: Mapping[str, TensorCurves], grid: Sequence[float]
+) -> list[tuple[int, float, dict[str, Setting]]]:
     """Return (place, tolerance, plan) of each tolerance whose plan differs from the one before and from ``quantised``."""
     steps: list[tuple[int, float, dict[str, Setting]]] = []
     before = _unpruned(curves)

@@ -1,6 +1,7 @@
 """How the validation loss of a model is evaluated again and again while one tensor at a time is changed in place.
 
-The searches that ask for it stand in sensitivity.py and levels.py; what a batch and a loss are is decided by the caller.
+The searches that ask for it stand in sensitivity.py and levels.py; what a batch and a loss are is
+decided by the caller.
 """
 
 from __future__ import annotations
@@ -39,32 +40,48 @@ class LossOracle(Protocol):
 class BatchLoss:
     """The weighted mean loss over fixed validation batches, evaluated no further than a decision needs.
 
-    An evaluation stops as soon as the sum of non-negative losses proves that the limit is exceeded. If the model has
-    ``stages()``, a list of (prefix of the parameter names, function from the former stage's output to the next) whose
-    composition is ``forward``, the inputs of the stage under test are remembered and only the stages from there on run. A
-    stage of several modules has a tuple of prefixes, one without parameters the prefix "". Both savings leave every decision
-    as it is. Evaluations run in eval mode without gradients; the training mode comes back afterwards.
+    An evaluation stops as soon as the sum of non-negative losses proves that the limit is
+    exceeded. If the model has ``stages()``, a list of (prefix of the parameter names, function
+    from the former stage's output to the next) whose composition is ``forward``, the inputs of the
+    stage under test are remembered and only the stages from there on run. A stage of several
+    modules has a tuple of prefixes, one without parameters the prefix "". Both savings leave every
+    decision as it is. Evaluations run in eval mode without gradients; the training mode comes back
+    afterwards.
 
     Args:
-        model: The model; its weights may change only between a ``base()`` and the next, apart from the tensor under test.
-        batches: (inputs, loss of the output, weight) triples: a tensor or tuple of tensors for the model, a function from
-            the model's output to the scalar mean loss, and the batch's share in the mean, such as its number of frames.
-        cache_bytes: Largest memory for remembered inputs; batches beyond it are computed from the nearest remembered stage.
+        model: The model; its weights may change only between a ``base()`` and the next, apart from
+            the tensor under test.
+        batches: (inputs, loss of the output, weight) triples: a tensor or tuple of tensors for the
+            model, a function from the model's output to the scalar mean loss, and the batch's
+            share in the mean, such as its number of frames.
+        cache_bytes: Largest memory for remembered inputs; batches beyond it are computed from the
+            nearest remembered stage.
         nonnegative: Whether no batch loss is below 0; without that evaluations do not stop early.
 
     Raises:
-        ConfigError: There are no batches, a weight is not positive, or the prefix of a stage matches no parameter.
+        ConfigError: There are no batches, a weight is not positive, or the prefix of a stage
+            matches no parameter.
     """
 
     def __init__(
-        self, model: nn.Module, batches: Sequence[LossBatch], *, cache_bytes: int = 1 << 30, nonnegative: bool = True
+        self,
+        model: nn.Module,
+        batches: Sequence[LossBatch],
+        *,
+        cache_bytes: int = 1 << 30,
+        nonnegative: bool = True,
     ) -> None:
         if not batches or not all(weight > 0 for _, _, weight in batches):
-            raise ConfigError("validation loss: expected batches of positive weight, got none or a weight <= 0; check the data")
+            raise ConfigError(
+                "validation loss: expected batches of positive weight, got none or a weight <= "
+                "0; check the data"
+            )
         self._model, self._batches = model, list(batches)
         self._total_weight = sum(weight for _, _, weight in batches)
         self._nonnegative, self._cache_bytes = nonnegative, cache_bytes
-        self._stages: list[tuple[Prefix, Callable[[Any], Any]]] = list(model.stages()) if hasattr(model, "stages") else []
+        self._stages: list[tuple[Prefix, Callable[[Any], Any]]] = (
+            list(model.stages()) if hasattr(model, "stages") else []
+        )
         self._stage_of = _stage_of(model, [prefix for prefix, _ in self._stages])
         self._cache: dict[int, tuple[int, Value]] = {}
         self._checked = not self._stages
@@ -73,7 +90,8 @@ class BatchLoss:
         """Evaluate the loss of the model as it is and forget all remembered inputs.
 
         Raises:
-            ConfigError: The stages do not compose to the model's forward pass, or a loss is negative.
+            ConfigError: The stages do not compose to the model's forward pass, or a loss is
+                negative.
         """
         self._cache.clear()
         if not self._checked:
@@ -99,7 +117,10 @@ class BatchLoss:
             for index, (inputs, loss_of, weight) in enumerate(self._batches):
                 value = float(loss_of(self._output(index, inputs, stage)))
                 if self._nonnegative and value < 0:
-                    raise ConfigError(f"validation loss: expected losses >= 0, got {value}; set nonnegative=False for this loss")
+                    raise ConfigError(
+                        f"validation loss: expected losses >= 0, got {value}; set "
+                        f"nonnegative=False for this loss"
+                    )
                 total += weight * value
                 if self._nonnegative and not total / self._total_weight <= limit:  # NaN stops too
                     break
@@ -133,11 +154,17 @@ class BatchLoss:
                 before = [tensor._version for tensor in _tensors(value)]
                 following = run(value)
                 if before != [tensor._version for tensor in _tensors(value)]:
-                    raise ConfigError(f"stage '{prefix}': expected its input to stay as it is, got an in-place change; drop inplace=True")
+                    raise ConfigError(
+                        f"stage '{prefix}': expected its input to stay as it is, got an "
+                        f"in-place change; drop inplace=True"
+                    )
                 value = following
         if not _same(_tensors(value), _tensors(expected)):
             name = type(self._model).__name__
-            raise ConfigError(f"{name}.stages(): expected stages that compose to forward(), got another output; correct or remove stages()")
+            raise ConfigError(
+                f"{name}.stages(): expected stages that compose to forward(), got another "
+                f"output; correct or remove stages()"
+            )
 
 
 @contextmanager
@@ -159,7 +186,10 @@ def base_of(loss: LossOracle) -> float:
     """
     base = loss.base()
     if not isfinite(base):
-        raise DivergedError(f"sensitivity: expected a finite base loss, got {base}; the model has diverged, lower the learning rate")
+        raise DivergedError(
+            f"sensitivity: expected a finite base loss, got {base}; the model has diverged, "
+            f"lower the learning rate"
+        )
     return base
 
 
@@ -184,11 +214,17 @@ def check_alpha(alpha: float) -> None:
         ConfigError: It is.
     """
     if not alpha >= 0:
-        raise ConfigError(f"tolerance alpha: expected a number >= 0, got {alpha}; the loss increase is compared with it")
+        raise ConfigError(
+            f"tolerance alpha: expected a number >= 0, got {alpha}; the loss increase is "
+            f"compared with it"
+        )
 
 
 def resumable(
-    title: str, tensors: Mapping[str, Any], find: Callable[[str], Found], finished: Mapping[str, Found] | None,
+    title: str,
+    tensors: Mapping[str, Any],
+    find: Callable[[str], Found],
+    finished: Mapping[str, Found] | None,
     on_tensor: Callable[[str, Found], None] | None,
 ) -> dict[str, Found]:
     """Find something for every tensor in order, taking over what an interrupted call had found."""
@@ -208,11 +244,19 @@ def resumable(
 
 def _stage_of(model: nn.Module, prefixes: Sequence[Prefix]) -> dict[str, int]:
     """Map parameter names to their stage; a tied weight belongs to the first of its stages, an unclaimed one to stage 0."""
-    stages = [(prefix, stage) for stage, several in enumerate(prefixes) for prefix in _each(several)]
+    stages = [
+        (prefix, stage) for stage, several in enumerate(prefixes) for prefix in _each(several)
+    ]
     parameters = list(model.named_parameters(remove_duplicate=False))
     for prefix, _ in stages:
         if not any(_within(name, prefix) for name, _ in parameters):
-            raise ConfigError(unknown_name(f"prefix in {type(model).__name__}.stages()", prefix, [name for name, _ in parameters]))
+            raise ConfigError(
+                unknown_name(
+                    f"prefix in {type(model).__name__}.stages()",
+                    prefix,
+                    [name for name, _ in parameters],
+                )
+            )
     first: dict[int, int] = {}
     for name, parameter in parameters:
         claims = [(len(prefix), stage) for prefix, stage in stages if _within(name, prefix)]
@@ -222,7 +266,11 @@ def _stage_of(model: nn.Module, prefixes: Sequence[Prefix]) -> dict[str, int]:
 
 
 def _each(prefixes: Prefix) -> list[str]:
-    return [prefix.rstrip(".") for prefix in ((prefixes,) if isinstance(prefixes, str) else prefixes) if prefix]
+    return [
+        prefix.rstrip(".")
+        for prefix in ((prefixes,) if isinstance(prefixes, str) else prefixes)
+        if prefix
+    ]
 
 
 def _within(name: str, prefix: str) -> bool:
@@ -236,11 +284,17 @@ def _forward(model: nn.Module, inputs: Value) -> Any:
 def _same(got: list[Tensor], expected: list[Tensor]) -> bool:
     if [tensor.shape for tensor in got] != [tensor.shape for tensor in expected]:
         return False
-    return all(torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(got, expected, strict=True))
+    return all(
+        torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(got, expected, strict=True)
+    )
 
 
 def _tensors(value: Any) -> list[Tensor]:
-    return [value] if isinstance(value, Tensor) else [tensor for item in value for tensor in _tensors(item)]
+    return (
+        [value]
+        if isinstance(value, Tensor)
+        else [tensor for item in value for tensor in _tensors(item)]
+    )
 
 
 def _bytes(value: Any) -> int:

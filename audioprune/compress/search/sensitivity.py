@@ -1,7 +1,8 @@
 """How much of each tensor can go before the validation loss rises too far: Tan & Wang's sensitivity analyses.
 
-One search serves weights and weight groups. It does not prune for good: weights come back bit for bit, and ``keeps`` gives
-what a pruning step applies to all tensors together. How many quantisation levels a tensor needs stands in levels.py.
+One search serves weights and weight groups. It does not prune for good: weights come back bit for
+bit, and ``keeps`` gives what a pruning step applies to all tensors together. How many quantisation
+levels a tensor needs stands in levels.py.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ from typing import Any, Literal, Protocol
 from torch import Tensor, nn
 
 from audioprune.compress.masks import Mask, clear_
-from audioprune.compress.search.perturbed_loss import LossOracle, base_of, check_alpha, increase_of, restored, resumable
+from audioprune.compress.search.perturbed_loss import (
+    LossOracle,
+    base_of,
+    check_alpha,
+    increase_of,
+    restored,
+    resumable,
+)
 from audioprune.compress.select import ranks, share_of
 from audioprune.compress.units.declare import Slice, UnitSet
 from audioprune.compress.units.weight_groups import any_kept, expand, group_norms
@@ -50,7 +58,8 @@ class Candidates:
 
     Attributes:
         tensor: The parameter; a search modifies it in place and restores it.
-        kept: Kept positions, bool, shape of the tensor. The mask counts, not the value: a kept weight of 0 is a candidate.
+        kept: Kept positions, bool, shape of the tensor. The mask counts, not the value: a kept
+            weight of 0 is a candidate.
         groups: The weight groups of the tensor, or None for single weights.
     """
 
@@ -60,13 +69,19 @@ class Candidates:
 
     def count(self) -> int:
         """Count the candidates."""
-        return int((self.kept if self.groups is None else any_kept(self.groups, self.kept)).count_nonzero())
+        return int(
+            (
+                self.kept if self.groups is None else any_kept(self.groups, self.kept)
+            ).count_nonzero()
+        )
 
     def ranks(self) -> Tensor:
         """Rank the candidates: weights by |w|, groups by their l1 norm, ties by position."""
         if self.groups is None:
             return ranks(self.tensor.detach().abs(), self.kept)
-        return ranks(group_norms(self.tensor.detach(), self.groups, 1), any_kept(self.groups, self.kept))
+        return ranks(
+            group_norms(self.tensor.detach(), self.groups, 1), any_kept(self.groups, self.kept)
+        )
 
     def removed(self, ranked: Tensor, count: int) -> Tensor:
         """Mark the positions of the ``count`` lowest candidates, bool, shape of the tensor."""
@@ -98,17 +113,23 @@ def weight_candidates(model: nn.Module, mask: Mask) -> dict[str, Candidates]:
     return {name: Candidates(_lookup(parameters, name), keep) for name, keep in mask.items()}
 
 
-def group_candidates(model: nn.Module, mask: Mask, groups: Iterable[UnitSet]) -> dict[str, Candidates]:
+def group_candidates(
+    model: nn.Module, mask: Mask, groups: Iterable[UnitSet]
+) -> dict[str, Candidates]:
     """List the weight groups of every set that has one (Algorithm 2).
 
     Raises:
-        ConfigError: A set spans several slices, or names a tensor that the model or the mask does not have.
+        ConfigError: A set spans several slices, or names a tensor that the model or the mask does
+            not have.
     """
     parameters = dict(model.named_parameters(remove_duplicate=False))
     found = {}
     for each in groups:
         if len(each.slices) != 1:
-            raise ConfigError(f"unit set '{each.name}': expected groups of one tensor, got {len(each.slices)} slices; use weight_groups")
+            raise ConfigError(
+                f"unit set '{each.name}': expected groups of one tensor, got {len(each.slices)} "
+                f"slices; use weight_groups"
+            )
         part = each.slices[0]
         found[part.tensor] = Candidates(_lookup(parameters, part.tensor), mask[part.tensor], part)
     return found
@@ -121,7 +142,8 @@ class Point:
     Attributes:
         beta: Removed fraction of the candidates, 0..1.
         removed: Number of candidates removed.
-        increase: Loss minus base loss, signed; above the tolerance it is a lower bound, because evaluation stops early.
+        increase: Loss minus base loss, signed; above the tolerance it is a lower bound, because
+            evaluation stops early.
     """
 
     beta: float
@@ -157,7 +179,10 @@ class TensorSensitivity:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> TensorSensitivity:
         """Rebuild what ``as_dict`` returned."""
-        curve = tuple(Point(p["beta"], p["removed"], inf if p["increase"] is None else p["increase"]) for p in plain["curve"])
+        curve = tuple(
+            Point(p["beta"], p["removed"], inf if p["increase"] is None else p["increase"])
+            for p in plain["curve"]
+        )
         return cls(plain["beta"], plain["removed"], plain["candidates"], curve, plain["passes"])
 
 
@@ -182,7 +207,13 @@ class SensitivityResult:
     def rows(self) -> list[dict[str, Any]]:
         """Return one record per tensor and fraction: tensor, beta, removed, increase, chosen."""
         return [
-            {"tensor": name, "beta": point.beta, "removed": point.removed, "increase": point.increase, "chosen": point.beta == found.beta}
+            {
+                "tensor": name,
+                "beta": point.beta,
+                "removed": point.removed,
+                "increase": point.increase,
+                "chosen": point.beta == found.beta,
+            }
             for name, found in self.tensors.items()
             for point in found.curve
         ]
@@ -200,17 +231,18 @@ def search(
 ) -> SensitivityResult:
     """Find for each tensor by itself the largest fraction that can go within a loss tolerance.
 
-    The fractions ascend until the loss increase exceeds alpha for the first time; the one before is the answer, or the last
-    one where none exceeds it. All other tensors are intact meanwhile, and each tensor is restored bit for bit. A fraction of
-    the candidates is rounded to the nearest count, halves up (the paper does not say). A loss that is NaN exceeds every finite alpha.
+    The fractions ascend until the loss increase exceeds alpha for the first time; the one before
+    is the answer, or the last one where none exceeds it. All other tensors are intact meanwhile,
+    and each tensor is restored bit for bit. A fraction of the candidates is rounded to the nearest
+    count, halves up (the paper does not say). A loss that is NaN exceeds every finite alpha.
 
     Args:
         tensors: Tensor name -> candidates, in the order of the search.
         loss: The validation loss.
         alpha: Largest allowed increase, at least 0, in units of the loss; exceeding is strict.
         betas: Fractions of the currently kept candidates, ascending from 0.
-        method: ``"bisection"`` needs fewer evaluations but finds the paper's answer only where the loss rises
-            monotonically.
+        method: ``"bisection"`` needs fewer evaluations but finds the paper's answer only where the
+            loss rises monotonically.
         finished: Findings of an interrupted search, which are taken over.
         on_tensor: Called after each tensor, so that the finding can be stored.
 
@@ -228,7 +260,9 @@ def search(
         with tensors[name].restored() as undo:
             return probe(_Trial(name, tensors[name], undo, loss, base, alpha), betas)
 
-    return SensitivityResult(base, alpha, resumable("sensitivity", tensors, find, finished, on_tensor))
+    return SensitivityResult(
+        base, alpha, resumable("sensitivity", tensors, find, finished, on_tensor)
+    )
 
 
 def keeps(tensors: Mapping[str, Removable], result: SensitivityResult) -> dict[str, Tensor]:
@@ -275,17 +309,20 @@ def curves(
 
     Args:
         tensors: Tensor name -> candidates.
-        evaluate: Returns the metrics while the named tensor is modified in place, or of the untouched model for None.
+        evaluate: Returns the metrics while the named tensor is modified in place, or of the
+            untouched model for None.
         larger_is_better: Names of the metrics of which a larger value is better.
         betas: Fractions of the currently kept candidates, ascending from 0.
         finished: Curves of an interrupted call, which are taken over.
         on_tensor: Called after each tensor, so that the curve can be stored.
 
     Returns:
-        Tensor name -> one point per fraction; fractions that round to the same count share one evaluation.
+        Tensor name -> one point per fraction; fractions that round to the same count share one
+        evaluation.
 
     Raises:
-        ConfigError: The fractions are not ascending from 0, or a metric that is named better does not exist.
+        ConfigError: The fractions are not ascending from 0, or a metric that is named better does
+            not exist.
     """
     _check_betas(betas)
     base = dict(evaluate(None))
@@ -304,7 +341,13 @@ class _Trial:
     """One tensor under test: removes a number of candidates in place and measures the increase, each number once."""
 
     def __init__(
-        self, name: str, candidates: Removable, undo: Callable[[], Any], loss: LossOracle, base: float, alpha: float
+        self,
+        name: str,
+        candidates: Removable,
+        undo: Callable[[], Any],
+        loss: LossOracle,
+        base: float,
+        alpha: float,
     ) -> None:
         self.name, self.candidates, self.undo = name, candidates, undo
         self.loss, self.base, self.alpha = loss, base, alpha
@@ -354,7 +397,11 @@ def _finding(trial: _Trial, chosen: Point, points: list[Point]) -> TensorSensiti
 
 
 def _curve(
-    name: str, candidates: Removable, evaluate: Callable[[str | None], Mapping[str, float]], base: dict[str, float], better: set[str],
+    name: str,
+    candidates: Removable,
+    evaluate: Callable[[str | None], Mapping[str, float]],
+    base: dict[str, float],
+    better: set[str],
     betas: Sequence[float],
 ) -> tuple[CurvePoint, ...]:
     ranked, count, done, values, points = candidates.ranks(), candidates.count(), 0, base, []
@@ -363,7 +410,10 @@ def _curve(
         if removed != done:
             candidates.remove_(ranked, removed)
             done, values = removed, dict(evaluate(name))
-        worse = {metric: (base[metric] - value if metric in better else value - base[metric]) for metric, value in values.items()}
+        worse = {
+            metric: (base[metric] - value if metric in better else value - base[metric])
+            for metric, value in values.items()
+        }
         points.append(CurvePoint(beta, removed, values, worse))
     return tuple(points)
 
@@ -372,13 +422,20 @@ def _check_search(alpha: float, betas: Sequence[float], method: str) -> None:
     check_alpha(alpha)
     _check_betas(betas)
     if method not in ("first_violation", "bisection"):
-        raise ConfigError(unknown_name("method of the sensitivity search", method, ("first_violation", "bisection")))
+        raise ConfigError(
+            unknown_name(
+                "method of the sensitivity search", method, ("first_violation", "bisection")
+            )
+        )
 
 
 def _check_betas(betas: Sequence[float]) -> None:
     ascending = all(low < high for low, high in zip(betas, betas[1:], strict=False))
     if not betas or betas[0] != 0 or not ascending or not betas[-1] <= 1:
-        raise ConfigError(f"betas: expected ascending fractions from 0 up to 1, got {list(betas)}; for example 0, 0.05, 0.1")
+        raise ConfigError(
+            f"betas: expected ascending fractions from 0 up to 1, got {list(betas)}; for "
+            f"example 0, 0.05, 0.1"
+        )
 
 
 def _lookup(parameters: Mapping[str, Tensor], name: str) -> Tensor:

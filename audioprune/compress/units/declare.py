@@ -1,7 +1,8 @@
 """Which slices of which tensors live or die together: the vocabulary of units.
 
-A unit is a hidden unit, a channel, a filter, a weight group: everything that a criterion scores as one and that a mask,
-a trim or a proximal step treats as one. What is done to units stands in masks.py, trim.py and audioprune.optim.
+A unit is a hidden unit, a channel, a filter, a weight group: everything that a criterion scores as
+one and that a mask, a trim or a proximal step treats as one. What is done to units stands in
+masks.py, trim.py and audioprune.optim.
 """
 
 from __future__ import annotations
@@ -23,14 +24,17 @@ class Slice:
     """The part of one tensor that belongs to the units of a set.
 
     Attributes:
-        tensor: Name of a parameter or buffer of the model, as in ``named_parameters()`` / ``named_buffers()``.
+        tensor: Name of a parameter or buffer of the model, as in ``named_parameters()`` /
+            ``named_buffers()``.
         dim: Axis of that tensor along which the units lie.
-        index: Positions on that axis, shape (U, width): row u holds the positions of unit u. All rows are disjoint.
-        role: ``"out"`` for what writes the unit (filter rows, gate rows, biases), ``"norm"`` for scale, shift and running
-            statistics of the normalisation on the unit, ``"in"`` for what reads it (next layer's columns, a recurrent
-            column).
-        leading: Number of leading axes that are viewed as one before ``dim`` applies; 1 is the tensor as it is, 2 views a
-            convolution weight (O, I, k) as (O*I, k), which expresses kernel groups.
+        index: Positions on that axis, shape (U, width): row u holds the positions of unit u. All
+            rows are disjoint.
+        role: ``"out"`` for what writes the unit (filter rows, gate rows, biases), ``"norm"`` for
+            scale, shift and running statistics of the normalisation on the unit, ``"in"`` for what
+            reads it (next layer's columns, a recurrent column).
+        leading: Number of leading axes that are viewed as one before ``dim`` applies; 1 is the
+            tensor as it is, 2 views a convolution weight (O, I, k) as (O*I, k), which expresses
+            kernel groups.
     """
 
     tensor: str
@@ -46,7 +50,8 @@ class UnitSet:
 
     Attributes:
         name: Readable name, unique within a model, such as ``"lstm.0"`` or ``"stage2.stream"``.
-        slices: Every slice of every tensor that the units own. A unit is removable only if all of them are listed.
+        slices: Every slice of every tensor that the units own. A unit is removable only if all of
+            them are listed.
         min_units: Number of units that trimming always keeps.
         exact: False where a normalisation crosses the units, so that masking and trimming differ.
         removable: False for weight groups, which may be zeroed but not trimmed.
@@ -75,7 +80,8 @@ def rows(start: int, count: int, repeat: int = 1, stride: int = 0) -> Tensor:
 def blocks(start: int, count: int, width: int) -> Tensor:
     """Index of ``count`` units that own ``width`` neighbouring positions each, shape (count, width).
 
-    A convolution channel flattened into a linear layer owns ``blocks(0, C, positions per channel)``.
+    A convolution channel flattened into a linear layer owns ``blocks(0, C, positions per
+    channel)``.
     """
     return start + torch.arange(count * width).reshape(count, width)
 
@@ -93,16 +99,23 @@ def check_unit_sets(model: nn.Module, unit_sets: Sequence[UnitSet]) -> None:
         unit_sets: Unit sets; those that are not removable may overlap.
 
     Raises:
-        ConfigError: Two sets share a name, a tensor is unknown, an axis or position does not exist, the slices of a set differ in
-            their number of units, or two units claim one position of a tensor.
+        ConfigError: Two sets share a name, a tensor is unknown, an axis or position does not
+            exist, the slices of a set differ in their number of units, or two units claim one
+            position of a tensor.
     """
     tensors = tensors_of(model)
     names = [each.name for each in unit_sets]
     for each in unit_sets:
         if names.count(each.name) > 1:
-            raise ConfigError(f"unit sets: expected every name once, got '{each.name}' {names.count(each.name)} times; rename one")
+            raise ConfigError(
+                f"unit sets: expected every name once, got '{each.name}' "
+                f"{names.count(each.name)} times; rename one"
+            )
         if not each.slices:
-            raise ConfigError(f"unit set '{each.name}': expected at least one slice, got none; list the tensors that the units own")
+            raise ConfigError(
+                f"unit set '{each.name}': expected at least one slice, got none; list the "
+                f"tensors that the units own"
+            )
         for part in each.slices:
             _check_slice(each, part, tensors)
     _check_disjoint([each for each in unit_sets if each.removable], tensors)
@@ -113,15 +126,25 @@ def _check_slice(each: UnitSet, part: Slice, tensors: Mapping[str, Tensor]) -> N
     if part.tensor not in tensors:
         raise ConfigError(unknown_name(f"tensor of unit set '{each.name}'", part.tensor, tensors))
     shape = tensors[part.tensor].shape
-    if not 1 <= part.leading <= max(1, len(shape)) or not 0 <= part.dim <= len(shape) - part.leading:
-        raise ConfigError(f"{what}: expected an axis of shape {tuple(shape)}, got dim {part.dim}, leading {part.leading}; correct it")
+    if (
+        not 1 <= part.leading <= max(1, len(shape))
+        or not 0 <= part.dim <= len(shape) - part.leading
+    ):
+        raise ConfigError(
+            f"{what}: expected an axis of shape {tuple(shape)}, got dim {part.dim}, leading "
+            f"{part.leading}; correct it"
+        )
     length = shape[: part.leading].numel() if part.dim == 0 else shape[part.dim + part.leading - 1]
     if part.index.dtype != torch.long or part.index.dim() != 2 or part.index.shape[0] != each.size:
         got = f"{part.index.dtype} {tuple(part.index.shape)}"
-        raise ConfigError(f"{what}: expected an int64 index of shape ({each.size}, width), got {got}; list all units in every slice")
+        raise ConfigError(
+            f"{what}: expected an int64 index of shape ({each.size}, width), got {got}; list "
+            f"all units in every slice"
+        )
     if part.index.numel() and (int(part.index.min()) < 0 or int(part.index.max()) >= length):
         raise ConfigError(
-            f"{what}: expected positions from 0 to {length - 1} on dim {part.dim}, got {int(part.index.min())} to {int(part.index.max())}; "
+            f"{what}: expected positions from 0 to {length - 1} on dim {part.dim}, got "
+            f"{int(part.index.min())} to {int(part.index.max())}; "
             "build the unit sets anew after every trim"
         )
 
@@ -133,15 +156,21 @@ def _check_disjoint(unit_sets: Sequence[UnitSet], tensors: Mapping[str, Tensor])
             if part.leading != 1:
                 continue
             positions = part.index.flatten().cpu()
-            owner = owners.setdefault((part.tensor, part.dim), torch.full((tensors[part.tensor].shape[part.dim],), -1))
+            owner = owners.setdefault(
+                (part.tensor, part.dim), torch.full((tensors[part.tensor].shape[part.dim],), -1)
+            )
             taken = positions[owner[positions] >= 0]
             if taken.numel():
                 other = unit_sets[int(owner[taken[0]])].name
                 raise ConfigError(
-                    f"unit sets '{other}' and '{each.name}' both claim position {int(taken[0])} on dim {part.dim} of '{part.tensor}'; "
+                    f"unit sets '{other}' and '{each.name}' both claim position {int(taken[0])} "
+                    f"on dim {part.dim} of '{part.tensor}'; "
                     "a position belongs to one unit, so join the sets or correct an offset"
                 )
             owner[positions] = number
             if positions.unique().numel() != positions.numel():
                 where = f"dim {part.dim} of '{part.tensor}'"
-                raise ConfigError(f"unit set '{each.name}': expected every position of {where} once, got one twice; correct its index")
+                raise ConfigError(
+                    f"unit set '{each.name}': expected every position of {where} once, got one "
+                    f"twice; correct its index"
+                )

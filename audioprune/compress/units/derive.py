@@ -1,6 +1,7 @@
 """Which units of an unknown model can be removed: a best effort from one traced forward pass, with a reason for every layer left out.
 
-Only units that run from one layer to one other layer are found; models with branches declare their sets with unit_builders.py.
+Only units that run from one layer to one other layer are found; models with branches declare their
+sets with unit_builders.py.
 """
 
 from __future__ import annotations
@@ -19,7 +20,15 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from audioprune.compress.criteria.activations import evaluating
 from audioprune.compress.ties import tie_key
-from audioprune.compress.units.builders import CHANNELWISE, OpenUnits, close_units, follow_units, gate_units, is_layer, open_units
+from audioprune.compress.units.builders import (
+    CHANNELWISE,
+    OpenUnits,
+    close_units,
+    follow_units,
+    gate_units,
+    is_layer,
+    open_units,
+)
 from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError
 
@@ -27,9 +36,28 @@ _MOVES = {
     "view", "reshape", "flatten", "unflatten", "transpose", "permute", "swapaxes", "movedim", "squeeze", "unsqueeze", "contiguous",
     "clone", "__getitem__", "narrow", "mean", "amax",
 }  # fmt: skip
-_KEEPS_ZERO = {"relu", "relu_", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "tanh", "tanh_", "hardtanh", "relu6", "abs", "mish"}
+_KEEPS_ZERO = {
+    "relu",
+    "relu_",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "celu",
+    "gelu",
+    "silu",
+    "tanh",
+    "tanh_",
+    "hardtanh",
+    "relu6",
+    "abs",
+    "mish",
+}
 _LOSES_ZERO = {"sigmoid", "sigmoid_", "softplus", "softmax", "log_softmax", "hardsigmoid", "exp"}
-_POOLS = {f"{kind}_pool{dims}d" for kind in ("max", "avg", "adaptive_avg", "adaptive_max", "lp") for dims in (1, 2)} | {"interpolate"}
+_POOLS = {
+    f"{kind}_pool{dims}d"
+    for kind in ("max", "avg", "adaptive_avg", "adaptive_max", "lp")
+    for dims in (1, 2)
+} | {"interpolate"}
 _DROPOUTS = {"dropout", "dropout1d", "dropout2d", "alpha_dropout", "feature_dropout"}
 
 
@@ -62,20 +90,25 @@ class Event:
     extra: bool = False
 
 
-def derive_units(model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> tuple[list[UnitSet], list[str]]:
+def derive_units(
+    model: nn.Module, example_input: Tensor | Sequence[Tensor]
+) -> tuple[list[UnitSet], list[str]]:
     """Derive unit sets from one forward pass of a model whose layers mostly follow one another.
 
-    The output of a linear, convolution or recurrent layer is followed through normalisations, activations, pooling, views and
-    transpositions to the one layer that reads it. A layer stays out, with a reason, if its output is read more than once, is
-    joined with other tensors, leaves the model or meets anything unknown. Check the result with ``verify_units``: a model that
-    chooses its path by the data shows one path only, and numbers written into its code are not seen.
+    The output of a linear, convolution or recurrent layer is followed through normalisations,
+    activations, pooling, views and transpositions to the one layer that reads it. A layer stays
+    out, with a reason, if its output is read more than once, is joined with other tensors, leaves
+    the model or meets anything unknown. Check the result with ``verify_units``: a model that
+    chooses its path by the data shows one path only, and numbers written into its code are not
+    seen.
 
     Args:
         model: Any module; run once in evaluation mode without gradients, and not changed.
         example_input: Argument or arguments of its forward pass, with a batch axis.
 
     Returns:
-        The sets, named as the layers that write the units, and one reason for every layer that is left out.
+        The sets, named as the layers that write the units, and one reason for every layer that is
+        left out.
     """
     inputs = (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
     events = _trace(model, inputs)
@@ -93,7 +126,11 @@ def derive_units(model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> 
             if reason not in reasons:
                 reasons.append(reason)
     called = {id(event.module) for event in events}
-    unseen = [name for name, module in model.named_modules() if is_layer(module) and id(module) not in called]
+    unseen = [
+        name
+        for name, module in model.named_modules()
+        if is_layer(module) and id(module) not in called
+    ]
     return sets, reasons + [f"'{name}': the forward pass does not call it" for name in unseen]
 
 
@@ -105,16 +142,33 @@ class _Recorder(TorchFunctionMode):
         self.events: list[Event] = []
         self.depth = 0
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         outputs = func(*args, **(kwargs or {}))
         if self.depth == 0:
-            self.add(getattr(func, "__name__", str(func)), None, func, (args, kwargs or {}), outputs)
+            self.add(
+                getattr(func, "__name__", str(func)), None, func, (args, kwargs or {}), outputs
+            )
         return outputs
 
-    def add(self, name: str, module: nn.Module | None, call: Callable[..., Any], arguments: Any, outputs: Any) -> None:
+    def add(
+        self,
+        name: str,
+        module: nn.Module | None,
+        call: Callable[..., Any],
+        arguments: Any,
+        outputs: Any,
+    ) -> None:
         made = _tensors(outputs)
         if made:
-            self.events.append(Event(name, module, call, arguments, _tensors(arguments), made, made[0].shape))
+            self.events.append(
+                Event(name, module, call, arguments, _tensors(arguments), made, made[0].shape)
+            )
 
 
 def _trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Event]:
@@ -141,7 +195,10 @@ def _watch(recorder: _Recorder, name: str, module: nn.Module) -> list[Any]:
         recorder.depth -= 1
         recorder.add(name, module, module, (args, kwargs), outputs)
 
-    return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave, with_kwargs=True)]
+    return [
+        module.register_forward_pre_hook(enter),
+        module.register_forward_hook(leave, with_kwargs=True),
+    ]
 
 
 def _connect(events: list[Event], results: list[Tensor]) -> None:
@@ -154,7 +211,9 @@ def _connect(events: list[Event], results: list[Tensor]) -> None:
         _read(events, made, tensor, -1)
 
 
-def _read(events: list[Event], made: dict[int, tuple[int, int]], tensor: Tensor, reader: int) -> None:
+def _read(
+    events: list[Event], made: dict[int, tuple[int, int]], tensor: Tensor, reader: int
+) -> None:
     if id(tensor) not in made:
         return
     source, place = made[id(tensor)]
@@ -164,7 +223,9 @@ def _read(events: list[Event], made: dict[int, tuple[int, int]], tensor: Tensor,
         events[reader].sources.append(source)
 
 
-def _follow(event: Event, events: list[Event], calls: Counter[int], shared: set[Hashable]) -> UnitSet:
+def _follow(
+    event: Event, events: list[Event], calls: Counter[int], shared: set[Hashable]
+) -> UnitSet:
     """Lead the units of a layer to the one layer that reads them.
 
     Raises:
@@ -194,7 +255,10 @@ def _only_reader(event: Event, events: list[Event]) -> Event:
     if event.extra:
         raise ConfigError(f"more than the first output of '{event.name}' is read, such as a state")
     if len(event.readers) != 1:
-        names = ", ".join(f"'{events[number].name}'" for number in event.readers) or "nothing that was seen"
+        names = (
+            ", ".join(f"'{events[number].name}'" for number in event.readers)
+            or "nothing that was seen"
+        )
         raise ConfigError(f"the output of '{event.name}' is read by {names}, not by one layer")
     reader = events[event.readers[0]]
     if len(reader.inputs) != 1:
@@ -217,7 +281,9 @@ def _check_axis(event: Event, axis: int, dims: int) -> None:
     module = event.module
     last = isinstance(module, nn.Linear | nn.RNNBase | nn.LayerNorm | nn.RMSNorm)
     wanted = _unit_axis(module, dims) if last or isinstance(module, _ConvNd) else axis
-    if isinstance(module, (_NormBase, *CHANNELWISE)) or (isinstance(module, nn.PReLU) and module.num_parameters > 1):
+    if isinstance(module, (_NormBase, *CHANNELWISE)) or (
+        isinstance(module, nn.PReLU) and module.num_parameters > 1
+    ):
         wanted = 1
     if isinstance(module, nn.GLU):
         wanted = module.dim % dims
@@ -227,7 +293,9 @@ def _check_axis(event: Event, axis: int, dims: int) -> None:
         raise ConfigError(f"the units lie on axis {axis}, '{event.name}' works on axis {wanted}")
 
 
-def _through_function(units: OpenUnits, axis: int, event: Event, before: torch.Size) -> tuple[OpenUnits, int]:
+def _through_function(
+    units: OpenUnits, axis: int, event: Event, before: torch.Size
+) -> tuple[OpenUnits, int]:
     if event.name in _MOVES:
         return _through_move(units, axis, event, before)
     if event.name == "pad":
@@ -244,31 +312,51 @@ def _through_function(units: OpenUnits, axis: int, event: Event, before: torch.S
 def _through_pad(units: OpenUnits, axis: int, event: Event, dims: int) -> OpenUnits:
     args, kwargs = event.arguments
     given = dict(zip(("input", "pad", "mode", "value"), args, strict=False)) | kwargs
-    pairs = list(zip(given["pad"][::2], given["pad"][1::2], strict=True))  # the last axis comes first
+    pairs = list(
+        zip(given["pad"][::2], given["pad"][1::2], strict=True)
+    )  # the last axis comes first
     if any(pairs[dims - 1 - axis : dims - axis] and pairs[dims - 1 - axis]):
         raise ConfigError("the function 'pad' lengthens the axis of its units")
     constant = given.get("mode", "constant") == "constant" and given.get("value")
     return replace(units, exact=units.exact and not constant)
 
 
-def _through_move(units: OpenUnits, axis: int, event: Event, before: torch.Size) -> tuple[OpenUnits, int]:
+def _through_move(
+    units: OpenUnits, axis: int, event: Event, before: torch.Size
+) -> tuple[OpenUnits, int]:
     """Find where a view, transposition or selection puts each position of the units' axis, by moving the positions themselves."""
     places = torch.arange(before[axis], dtype=torch.float64)
-    probe = places.view([-1 if dim == axis else 1 for dim in range(len(before))]).expand(before).contiguous()
+    probe = (
+        places.view([-1 if dim == axis else 1 for dim in range(len(before))])
+        .expand(before)
+        .contiguous()
+    )
     given = event.inputs[0]
     args, kwargs = tree_map(lambda value: probe if value is given else value, event.arguments)
     with torch.no_grad():
         moved = event.call(*args, **kwargs)
     for dim in range(moved.dim()):
-        line = moved[tuple(slice(None) if other == dim else slice(0, 1) for other in range(moved.dim()))].flatten()
+        line = moved[
+            tuple(slice(None) if other == dim else slice(0, 1) for other in range(moved.dim()))
+        ].flatten()
         column = line.view([-1 if other == dim else 1 for other in range(moved.dim())])
-        if bool((moved == column).all()) and line.unique().numel() > 1 and bool(torch.isin(line, places).all()):
-            return replace(units, unit_at=units.unit_at[line.long()], features_last=dim == moved.dim() - 1), dim
-    raise ConfigError(f"'{event.name}' mixes the axis of its units with others, or leaves one position")
+        if (
+            bool((moved == column).all())
+            and line.unique().numel() > 1
+            and bool(torch.isin(line, places).all())
+        ):
+            return replace(
+                units, unit_at=units.unit_at[line.long()], features_last=dim == moved.dim() - 1
+            ), dim
+    raise ConfigError(
+        f"'{event.name}' mixes the axis of its units with others, or leaves one position"
+    )
 
 
 def _shared_parameters(model: nn.Module) -> set[Hashable]:
-    counts = Counter(tie_key(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
+    counts = Counter(
+        tie_key(parameter) for _, parameter in model.named_parameters(remove_duplicate=False)
+    )
     return {key for key, count in counts.items() if count > 1}
 
 

@@ -1,6 +1,7 @@
 """Which sizes a module stores beside its tensors, and what they become when the tensors get other shapes.
 
-It changes nothing; trim.py sets the sizes. A module of no listed type has to read its sizes from its tensors.
+It changes nothing; trim.py sets the sizes. A module of no listed type has to read its sizes from
+its tensors.
 """
 
 from __future__ import annotations
@@ -26,32 +27,52 @@ def module_sizes(model: nn.Module, shapes: Mapping[int, Shape]) -> dict[nn.Modul
         shapes: ``id`` of a parameter or buffer -> its new shape.
 
     Returns:
-        Module that owns such a tensor -> attribute name -> value, such as ``{"in_features": 3, "out_features": 5}``.
+        Module that owns such a tensor -> attribute name -> value, such as ``{"in_features": 3,
+        "out_features": 5}``.
 
     Raises:
-        ConfigError: The new shapes of one module do not fit one another, or the module cannot change its size.
+        ConfigError: The new shapes of one module do not fit one another, or the module cannot
+            change its size.
     """
     sizes = {}
     for name, module in model.named_modules():
-        own = {key: tensor for key, tensor in (*module._parameters.items(), *module._buffers.items()) if tensor is not None}
+        own = {
+            key: tensor
+            for key, tensor in (*module._parameters.items(), *module._buffers.items())
+            if tensor is not None
+        }
         if any(id(tensor) in shapes for tensor in own.values()):
-            sizes[module] = _sizes_of(name, module, {key: shapes.get(id(tensor), tuple(tensor.shape)) for key, tensor in own.items()})
+            sizes[module] = _sizes_of(
+                name,
+                module,
+                {key: shapes.get(id(tensor), tuple(tensor.shape)) for key, tensor in own.items()},
+            )
     return sizes
 
 
 def _sizes_of(name: str, module: nn.Module, shapes: Mapping[str, Shape]) -> dict[str, Any]:
     if isinstance(module, nn.GroupNorm | nn.MultiheadAttention):
-        raise ConfigError(f"'{name}': {type(module).__name__} joins units to fixed groups and cannot be trimmed; keep all of its units")
+        raise ConfigError(
+            f"'{name}': {type(module).__name__} joins units to fixed groups and cannot be "
+            f"trimmed; keep all of its units"
+        )
     if isinstance(module, nn.Linear):
         outputs, inputs = shapes["weight"]
-        return _agree(name, shapes, {"bias": (outputs,)}) | {"in_features": inputs, "out_features": outputs}
+        return _agree(name, shapes, {"bias": (outputs,)}) | {
+            "in_features": inputs,
+            "out_features": outputs,
+        }
     if isinstance(module, _ConvNd):
         return _conv_sizes(name, module, shapes)
     if isinstance(module, _NormBase):
         length = next(shape for key, shape in shapes.items() if key != "num_batches_tracked")
-        return _agree(name, shapes, dict.fromkeys(("weight", "bias", "running_mean", "running_var"), length)) | {"num_features": length[0]}
+        return _agree(
+            name, shapes, dict.fromkeys(("weight", "bias", "running_mean", "running_var"), length)
+        ) | {"num_features": length[0]}
     if isinstance(module, nn.LayerNorm | nn.RMSNorm):
-        return _agree(name, shapes, {"bias": shapes["weight"]}) | {"normalized_shape": shapes["weight"]}
+        return _agree(name, shapes, {"bias": shapes["weight"]}) | {
+            "normalized_shape": shapes["weight"]
+        }
     if isinstance(module, nn.RNNBase | nn.RNNCellBase):
         return _recurrent_sizes(name, module, shapes)
     if isinstance(module, nn.PReLU):
@@ -65,17 +86,31 @@ def _conv_sizes(name: str, module: _ConvNd, shapes: Mapping[str, Shape]) -> dict
     first, second = shapes["weight"][:2]
     groups = module.groups
     per_group = module.weight.shape[0] // groups
-    if groups > 1 and module.in_channels == groups and first % per_group == 0:  # depthwise: a channel is a group
+    if (
+        groups > 1 and module.in_channels == groups and first % per_group == 0
+    ):  # depthwise: a channel is a group
         groups = first // per_group
     if first % groups:
-        raise ConfigError(f"'{name}.weight': expected a multiple of {groups} groups on dim 0, got {first}; cut every group equally")
+        raise ConfigError(
+            f"'{name}.weight': expected a multiple of {groups} groups on dim 0, got {first}; "
+            f"cut every group equally"
+        )
     inputs, outputs = (first, second * groups) if module.transposed else (second * groups, first)
-    return _agree(name, shapes, {"bias": (outputs,)}) | {"in_channels": inputs, "out_channels": outputs, "groups": groups}
+    return _agree(name, shapes, {"bias": (outputs,)}) | {
+        "in_channels": inputs,
+        "out_channels": outputs,
+        "groups": groups,
+    }
 
 
-def _recurrent_sizes(name: str, module: nn.RNNBase | nn.RNNCellBase, shapes: Mapping[str, Shape]) -> dict[str, Any]:
+def _recurrent_sizes(
+    name: str, module: nn.RNNBase | nn.RNNCellBase, shapes: Mapping[str, Shape]
+) -> dict[str, Any]:
     if getattr(module, "proj_size", 0):
-        raise ConfigError(f"'{name}': recurrent layers with a projection cannot be trimmed; use proj_size=0 and a Linear layer")
+        raise ConfigError(
+            f"'{name}': recurrent layers with a projection cannot be trimmed; use proj_size=0 "
+            f"and a Linear layer"
+        )
     gates = next(count for kind, count in _GATES.items() if isinstance(module, kind))
     first = "_l0" if isinstance(module, nn.RNNBase) else ""
     hidden, inputs = shapes[f"weight_hh{first}"][1], shapes[f"weight_ih{first}"][1]
@@ -83,7 +118,11 @@ def _recurrent_sizes(name: str, module: nn.RNNBase | nn.RNNCellBase, shapes: Map
     wanted: dict[str, Shape] = {}
     for key in shapes:
         length = inputs if "_l" not in key or key.endswith(("_l0", "_l0_reverse")) else reads
-        wanted[key] = (gates * hidden, hidden if "hh" in key else length) if key.startswith("weight") else (gates * hidden,)
+        wanted[key] = (
+            (gates * hidden, hidden if "hh" in key else length)
+            if key.startswith("weight")
+            else (gates * hidden,)
+        )
     return _agree(name, shapes, wanted) | {"input_size": inputs, "hidden_size": hidden}
 
 
@@ -91,6 +130,8 @@ def _agree(name: str, shapes: Mapping[str, Shape], wanted: Mapping[str, Shape]) 
     """Refuse tensors of one module that do not fit one another; returns no sizes, so that callers can add theirs."""
     for key, shape in wanted.items():
         if key in shapes and shapes[key] != shape:
-            got = f"expected shape {shape} to fit the other tensors of the module, got {shapes[key]}"
+            got = (
+                f"expected shape {shape} to fit the other tensors of the module, got {shapes[key]}"
+            )
             raise ConfigError(f"'{name}.{key}': {got}; list every tensor that the units own")
     return {}

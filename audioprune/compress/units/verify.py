@@ -19,12 +19,17 @@ from audioprune.errors import AudiopruneError, ConfigError
 
 
 def verify_units(
-    model: nn.Module, unit_sets: Sequence[UnitSet], example_inputs: Tensor | Sequence[Tensor], atol: float = 1e-5, seed: int = 0
+    model: nn.Module,
+    unit_sets: Sequence[UnitSet],
+    example_inputs: Tensor | Sequence[Tensor],
+    atol: float = 1e-5,
+    seed: int = 0,
 ) -> float:
     """Prove unit sets: random halves of the units are zeroed in one copy of the model and trimmed in another, which must agree.
 
-    Both copies have randomly changed parameters and statistics, so that no zero of an initialisation hides an error. Sets that are
-    not exact are only trimmed; the model must run and stay finite. The model itself is not changed.
+    Both copies have randomly changed parameters and statistics, so that no zero of an
+    initialisation hides an error. Sets that are not exact are only trimmed; the model must run and
+    stay finite. The model itself is not changed.
 
     Args:
         model: The model, run in evaluation mode.
@@ -37,7 +42,8 @@ def verify_units(
         Largest difference of the exact sets, as a fraction of the largest output.
 
     Raises:
-        ConfigError: Masked and trimmed outputs differ, or the trimmed model does not run; the message names the sets that do so alone.
+        ConfigError: Masked and trimmed outputs differ, or the trimmed model does not run; the
+            message names the sets that do so alone.
     """
     inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
     chosen = [each for each in unit_sets if each.removable]
@@ -47,7 +53,9 @@ def verify_units(
     keep = {each.name: _random_keep(each, generator) for each in chosen}
 
     def trial(sets: Iterable[UnitSet]) -> float:
-        return _difference(shaken, unit_sets, {each.name: keep[each.name] for each in sets}, inputs)
+        return _difference(
+            shaken, unit_sets, {each.name: keep[each.name] for each in sets}, inputs
+        )
 
     exact = [each for each in chosen if each.exact]
     error, why = _attempt(trial, exact)
@@ -55,29 +63,43 @@ def verify_units(
     if error <= atol and crossed < float("inf"):
         return error
     alone = [(each, *_attempt(trial, [each])) for each in chosen]
-    wrong = [(each, off, reason) for each, off, reason in alone if off == float("inf") or (each.exact and off > atol)]
+    wrong = [
+        (each, off, reason)
+        for each, off, reason in alone
+        if off == float("inf") or (each.exact and off > atol)
+    ]
     guilty = [f"'{each.name}' ({reason or f'{off:.1e}'})" for each, off, reason in wrong]
     raise ConfigError(
-        f"unit sets: expected masked and trimmed outputs within {atol}, got {why or crossed_why or f'a difference of {error:.1e}'}; "
+        f"unit sets: expected masked and trimmed outputs within {atol}, got "
+        f"{why or crossed_why or f'a difference of {error:.1e}'}; "
         f"correct {', '.join(guilty) or 'the sets, which are only wrong together'}"
     )
 
 
-def _attempt(trial: Callable[[Iterable[UnitSet]], float], sets: list[UnitSet]) -> tuple[float, str]:
+def _attempt(
+    trial: Callable[[Iterable[UnitSet]], float], sets: list[UnitSet]
+) -> tuple[float, str]:
     try:
         return trial(sets), ""
     except (AudiopruneError, RuntimeError, ValueError, IndexError) as error:
         return float("inf"), str(error).splitlines()[0]
 
 
-def _difference(model: nn.Module, unit_sets: Sequence[UnitSet], keep: dict[str, Tensor], inputs: tuple[Tensor, ...]) -> float:
+def _difference(
+    model: nn.Module,
+    unit_sets: Sequence[UnitSet],
+    keep: dict[str, Tensor],
+    inputs: tuple[Tensor, ...],
+) -> float:
     masked, trimmed = copy.deepcopy(model), copy.deepcopy(model)
     zero_units_(masked, unit_sets, keep)
     trim_(trimmed, unit_sets, keep)
     wanted, got = _outputs(masked, inputs), _outputs(trimmed, inputs)
     scale = max((float(value.abs().max()) for value in wanted), default=0.0)
     if scale == 0:
-        raise ConfigError("outputs that are all zero, which proves nothing; try another seed or example")
+        raise ConfigError(
+            "outputs that are all zero, which proves nothing; try another seed or example"
+        )
     if [value.shape for value in wanted] != [value.shape for value in got]:
         raise ConfigError("another shape of the output")
     errors = [float((a - b).abs().max()) for a, b in zip(wanted, got, strict=True)]
@@ -89,14 +111,22 @@ def _difference(model: nn.Module, unit_sets: Sequence[UnitSet], keep: dict[str, 
 def _outputs(model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Tensor]:
     """Run a model from the current state of the random generator, which stays: one that draws noise draws the same every time."""
     with torch.no_grad(), evaluating(model), torch.random.fork_rng(devices=[]):
-        return [value.float() for value in tree_leaves(model(*inputs)) if isinstance(value, Tensor)]
+        return [
+            value.float() for value in tree_leaves(model(*inputs)) if isinstance(value, Tensor)
+        ]
 
 
 def _shaken(model: nn.Module, generator: torch.Generator) -> nn.Module:
     with torch.no_grad():
         for parameter in model.parameters():
-            deviation = 0.1 if parameter.dim() < 2 else 0.3 * (parameter.shape[0] / parameter.numel()) ** 0.5
-            parameter.add_(torch.randn(parameter.shape, generator=generator).to(parameter) * deviation)
+            deviation = (
+                0.1
+                if parameter.dim() < 2
+                else 0.3 * (parameter.shape[0] / parameter.numel()) ** 0.5
+            )
+            parameter.add_(
+                torch.randn(parameter.shape, generator=generator).to(parameter) * deviation
+            )
         for name, buffer in model.named_buffers():
             if name.endswith("running_mean"):
                 buffer.add_(torch.randn(buffer.shape, generator=generator).to(buffer) * 0.1)

@@ -1,6 +1,7 @@
 """Which weights of one tensor form a group: rows, columns, filters, channels and kernels of any module, as unit sets.
 
-Weight groups may be zeroed but not trimmed; units that span several tensors are declared by the models themselves.
+Weight groups may be zeroed but not trimmed; units that span several tensors are declared by the
+models themselves.
 """
 
 from __future__ import annotations
@@ -26,20 +27,23 @@ _CONV_KINDS = ("row", "column", "filter", "channel", "kernel")
 class GroupKinds:
     """The kind of group per kind of layer.
 
-    A row or filter is all weights that write one output, a column or channel all that read one input, a kernel the weights
-    between one input and one output of a convolution. Of a recurrent layer a row is one gate row.
+    A row or filter is all weights that write one output, a column or channel all that read one
+    input, a kernel the weights between one input and one output of a convolution. Of a recurrent
+    layer a row is one gate row.
 
     Attributes:
         linear: Linear layers and other weights of two axes: row or column.
         lstm: Recurrent layers of every cell type: row or column.
         conv1d: 1-D convolutions, transposed ones too: row, column, filter, channel or kernel.
         conv2d: 2-D convolutions, likewise.
-        pointwise: Convolutions with a kernel of size 1, whose kernel groups would be single weights.
+        pointwise: Convolutions with a kernel of size 1, whose kernel groups would be single
+            weights.
 
     Raises:
         ConfigError: A kind is unknown or does not exist for that layer.
 
-    Source: Tan & Wang, ICASSP 2021, structured pruning; the paper does not define its groups, the defaults are our choice.
+    Source: Tan & Wang, ICASSP 2021, structured pruning; the paper does not define its groups, the
+    defaults are our choice.
     """
 
     linear: Kind = "column"
@@ -52,12 +56,22 @@ class GroupKinds:
         for field in fields(self):
             allowed = _MATRIX_KINDS if field.name in ("linear", "lstm") else _CONV_KINDS
             if getattr(self, field.name) not in allowed:
-                raise ConfigError(unknown_name(f"group kind of {field.name} layers", str(getattr(self, field.name)), allowed))
+                raise ConfigError(
+                    unknown_name(
+                        f"group kind of {field.name} layers",
+                        str(getattr(self, field.name)),
+                        allowed,
+                    )
+                )
 
 
-OUTPUTS = GroupKinds(linear="row", lstm="row", conv1d="filter", conv2d="filter", pointwise="filter")
+OUTPUTS = GroupKinds(
+    linear="row", lstm="row", conv1d="filter", conv2d="filter", pointwise="filter"
+)
 """Groups of all weights that write one output."""
-INPUTS = GroupKinds(linear="column", lstm="column", conv1d="channel", conv2d="channel", pointwise="channel")
+INPUTS = GroupKinds(
+    linear="column", lstm="column", conv1d="channel", conv2d="channel", pointwise="channel"
+)
 """Groups of all weights that read one input."""
 KERNELS = GroupKinds(conv1d="kernel", conv2d="kernel", pointwise="kernel")
 """Groups of all weights between one input and one output of a convolution."""
@@ -80,7 +94,11 @@ class Layout:
 
 def owner_of(model: nn.Module, name: str) -> nn.Module:
     """Return the module that computes with a parameter, seen through weight normalisation and other parametrizations."""
-    return model.get_submodule(name.split(".parametrizations.")[0] if ".parametrizations." in name else name.rpartition(".")[0])
+    return model.get_submodule(
+        name.split(".parametrizations.")[0]
+        if ".parametrizations." in name
+        else name.rpartition(".")[0]
+    )
 
 
 def layout_of(model: nn.Module, name: str, shape: Sequence[int]) -> Layout:
@@ -102,7 +120,9 @@ def layout_of(model: nn.Module, name: str, shape: Sequence[int]) -> Layout:
     return Layout(layer)
 
 
-def weight_groups(model: nn.Module, kinds: GroupKinds | None = None, names: Iterable[str] | None = None) -> list[UnitSet]:
+def weight_groups(
+    model: nn.Module, kinds: GroupKinds | None = None, names: Iterable[str] | None = None
+) -> list[UnitSet]:
     """Derive the weight groups of a model: one unit set per weight tensor, named as the tensor.
 
     Args:
@@ -153,7 +173,9 @@ def group_norms(tensor: Tensor, part: Slice, p: float) -> Tensor:
         ConfigError: ``p`` is none of the three.
     """
     if p not in (1, 2, inf):
-        raise ConfigError(f"group norm: expected p = 1, 2 or infinity, got {p}; choose one of the three")
+        raise ConfigError(
+            f"group norm: expected p = 1, 2 or infinity, got {p}; choose one of the three"
+        )
     view = tensor.reshape(_view_shape(part, tensor.shape))
     others = [axis for axis in range(view.dim()) if axis != part.dim]
     positions = torch.linalg.vector_norm(view, p, dim=others) if others else view.abs()
@@ -201,7 +223,9 @@ def _view_shape(part: Slice, shape: Sequence[int]) -> tuple[int, ...]:
 
 def _is_whole(index: Tensor, length: int) -> bool:
     """Tell whether unit u is just position u; then no gather is needed, which is the slow part of the backward pass."""
-    return tuple(index.shape) == (length, 1) and torch.equal(index[:, 0], torch.arange(length, device=index.device))
+    return tuple(index.shape) == (length, 1) and torch.equal(
+        index[:, 0], torch.arange(length, device=index.device)
+    )
 
 
 def _slice(name: str, shape: tuple[int, ...], layout: Layout, kind: Kind) -> Slice:
@@ -216,7 +240,8 @@ def _slice(name: str, shape: tuple[int, ...], layout: Layout, kind: Kind) -> Sli
 def _grouped_second_axis(shape: tuple[int, ...], groups: int) -> Tensor:
     """Index of the channels on the second axis of a grouped convolution, over the flattened first two axes.
 
-    Position j of that axis is another channel in every group, so channel q * J + j owns only the rows of group q.
+    Position j of that axis is another channel in every group, so channel q * J + j owns only the
+    rows of group q.
     """
     per_group, second = shape[0] // groups, shape[1]
     positions = torch.arange(shape[0] * second).view(groups, per_group, second)

@@ -23,7 +23,8 @@ class Lag:
 
     Attributes:
         samples: How many samples the second one is late; negative when it is early.
-        correlation: Normalised correlation there, -1..1; near 0 the recordings have nothing in common.
+        correlation: Normalised correlation there, -1..1; near 0 the recordings have nothing in
+            common.
     """
 
     samples: int
@@ -33,8 +34,8 @@ class Lag:
 def aligned_within(sample_rate: int) -> int:
     """Return the largest lag in samples, 0.1 ms, of recordings that count as aligned.
 
-    The high-pass filters of speech codecs such as Opus turn the phase of low notes, which moves the best fit by 0.05 ms although
-    nothing is late.
+    The high-pass filters of speech codecs such as Opus turn the phase of low notes, which moves
+    the best fit by 0.05 ms although nothing is late.
     """
     return round(_ALIGNED_S * sample_rate)
 
@@ -50,10 +51,15 @@ def measure_lag(reference: np.ndarray, other: np.ndarray, sample_rate: int) -> L
     Raises:
         DataError: One of them is empty or silent.
     """
-    first, second = (signal[: _MOST_S * sample_rate].astype(np.float64) for signal in (reference, other))
+    first, second = (
+        signal[: _MOST_S * sample_rate].astype(np.float64) for signal in (reference, other)
+    )
     power = np.sqrt(np.square(first).sum() * np.square(second).sum())
     if not power > 0:
-        raise DataError(f"expected sound in both recordings to align them, got {len(first)} and {len(second)} silent samples; take others")
+        raise DataError(
+            f"expected sound in both recordings to align them, got {len(first)} and "
+            f"{len(second)} silent samples; take others"
+        )
     products = correlate(second, first, mode="full", method="fft")
     best = int(np.argmax(products))
     return Lag(best - (len(first) - 1), float(products[best] / power))

@@ -1,6 +1,7 @@
 """How made signals are kept under a key, so that each is made once: one float file apiece, verified whenever it is found.
 
-What the signals are, decoded or resampled speech, is decided in coded_pairs.py. The folder may be deleted at any time.
+What the signals are, decoded or resampled speech, is decided in coded_pairs.py. The folder may be
+deleted at any time.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class CachedSignal:
 class SignalCache:
     """A folder of made signals of one kind and rate.
 
-    Several processes may use it at once: files appear whole under their names, and who comes second writes the same samples.
+    Several processes may use it at once: files appear whole under their names, and who comes
+    second writes the same samples.
 
     Attributes:
         folder: The folder; its name says how the signals were made.
@@ -79,7 +81,9 @@ class SignalCache:
             return found
         samples, payload_bytes = make()
         samples = np.ascontiguousarray(samples, dtype="<f4")
-        remark = json.dumps({"version": _VERSION, "sha256": _hash(samples), "payload_bytes": payload_bytes})
+        remark = json.dumps(
+            {"version": _VERSION, "sha256": _hash(samples), "payload_bytes": payload_bytes}
+        )
         stream = io.BytesIO()
         with soundfile.SoundFile(stream, "w", self.sample_rate, 1, "FLOAT", format="WAV") as file:
             file.comment = remark
@@ -97,7 +101,11 @@ class SignalCache:
             with soundfile.SoundFile(os.fsencode(self._path(key))) as file:
                 remark = json.loads(file.comment)
                 samples = file.read(dtype="float32")
-                fits = file.samplerate == self.sample_rate and remark["version"] == _VERSION and remark["sha256"] == _hash(samples)
+                fits = (
+                    file.samplerate == self.sample_rate
+                    and remark["version"] == _VERSION
+                    and remark["sha256"] == _hash(samples)
+                )
             return _signal(self._path(key), samples, remark["payload_bytes"]) if fits else None
         except (soundfile.SoundFileError, OSError, ValueError, TypeError, KeyError):
             return None
@@ -105,7 +113,14 @@ class SignalCache:
 
 def _signal(path: Path, samples: Samples, payload_bytes: int) -> CachedSignal:
     level = float(np.sqrt(np.square(samples, dtype=np.float64).mean())) if len(samples) else 0.0
-    return CachedSignal(path, len(samples), _hash(samples), float(np.abs(samples).max(initial=0.0)), level, payload_bytes)
+    return CachedSignal(
+        path,
+        len(samples),
+        _hash(samples),
+        float(np.abs(samples).max(initial=0.0)),
+        level,
+        payload_bytes,
+    )
 
 
 def _hash(samples: Samples) -> str:

@@ -1,6 +1,7 @@
 """How a signal goes through a lossy codec and comes back sample-aligned: AAC-LC, MP3 and Opus, encoded by FFmpeg through PyAV.
 
-No container and no file is involved. Which corpora are coded stands in coded_pairs.py, how late foreign files are in alignment.py.
+No container and no file is involved. Which corpora are coded stands in coded_pairs.py, how late
+foreign files are in alignment.py.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class _Kind:
         decoder: Name of the decoder.
         format: Sample format of the encoder, floating point, so that levels above 1 survive.
         rates: Sample rates that the encoder takes, in Hz.
-        delay: Samples of priming that the decoder leaves at the begin; 0 where it removes them itself.
+        delay: Samples of priming that the decoder leaves at the begin; 0 where it removes them
+            itself.
         decoded_rate: Rate of the decoder in Hz, None for the encoder's.
     """
 
@@ -46,7 +48,9 @@ _MPEG_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _KINDS = {
     "aac": _Kind("aac", "aac", "fltp", (7350, *_MPEG_RATES, 64000, 88200, 96000), delay=1024),
     "mp3": _Kind("libmp3lame", "mp3float", "fltp", _MPEG_RATES),
-    "opus": _Kind("libopus", "libopus", "flt", (8000, 12000, 16000, 24000, 48000), decoded_rate=48000),
+    "opus": _Kind(
+        "libopus", "libopus", "flt", (8000, 12000, 16000, 24000, 48000), decoded_rate=48000
+    ),
 }
 CODECS = tuple(_KINDS)
 
@@ -56,7 +60,8 @@ class CodedSignal:
     """What came back from a codec.
 
     Attributes:
-        samples: Decoded signal, shape (T,), aligned with the original and exactly as long; may exceed full scale 1.
+        samples: Decoded signal, shape (T,), aligned with the original and exactly as long; may
+            exceed full scale 1.
         payload_bytes: Size of the encoded packets.
         kbps: Real bitrate of the payload in kbit/s, without any container.
     """
@@ -70,8 +75,9 @@ class CodedSignal:
 class Codec:
     """One codec at one bitrate and sample rate, mono.
 
-    ``"aac"`` is FFmpeg's own AAC-LC encoder, ``"mp3"`` LAME, ``"opus"`` libopus. From 32 kHz on MP3 has no bitrate below
-    32 kbit/s (MPEG-1), so that a lower wish is not met; the real bitrate is measured. Opus decodes at 48 kHz and is resampled.
+    ``"aac"`` is FFmpeg's own AAC-LC encoder, ``"mp3"`` LAME, ``"opus"`` libopus. From 32 kHz on
+    MP3 has no bitrate below 32 kbit/s (MPEG-1), so that a lower wish is not met; the real bitrate
+    is measured. Opus decodes at 48 kHz and is resampled.
 
     Attributes:
         name: One of CODECS.
@@ -79,9 +85,11 @@ class Codec:
         sample_rate: Rate of the signals in Hz.
 
     Raises:
-        ConfigError: The name is unknown, the bitrate out of its range, or the codec does not know the sample rate.
+        ConfigError: The name is unknown, the bitrate out of its range, or the codec does not know
+            the sample rate.
 
-    Source: Plain & Biswas: AAC at 24 kbit/s, mono. Which encoder they used is not known, so that absolute quality may differ.
+    Source: Plain & Biswas: AAC at 24 kbit/s, mono. Which encoder they used is not known, so that
+    absolute quality may differ.
     """
 
     name: str = "aac"
@@ -92,11 +100,16 @@ class Codec:
         if self.name not in _KINDS:
             raise ConfigError(unknown_name("codec", self.name, CODECS))
         if not (math.isfinite(self.kbps) and 6 <= self.kbps <= 512):
-            raise ConfigError(f"expected kbps from 6 to 512 kbit/s, got {self.kbps}; use for instance 24")
+            raise ConfigError(
+                f"expected kbps from 6 to 512 kbit/s, got {self.kbps}; use for instance 24"
+            )
         rates = self._kind.rates
         if self.sample_rate not in rates:
             known = ", ".join(map(str, rates))
-            raise ConfigError(f"expected a sample rate that {self.name} codes ({known} Hz), got {self.sample_rate}; choose one of them")
+            raise ConfigError(
+                f"expected a sample rate that {self.name} codes ({known} Hz), got "
+                f"{self.sample_rate}; choose one of them"
+            )
 
     @property
     def label(self) -> str:
@@ -119,17 +132,27 @@ class Codec:
             ConfigError: PyAV is not installed, or its libavcodec lacks the codec.
         """
         if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
-            raise DataError(f"expected a finite mono signal (T,) to code, got shape {samples.shape}; leave this signal out")
+            raise DataError(
+                f"expected a finite mono signal (T,) to code, got shape {samples.shape}; leave "
+                f"this signal out"
+            )
         filled = np.pad(samples.astype(np.float32), (0, max(0, _SHORTEST - len(samples))))
         packets, extradata = self._encode(filled)
         decoded = self._decode(packets, extradata)[self._kind.delay :]
         if self._kind.decoded_rate:
             decoded = resample(decoded, self._kind.decoded_rate, self.sample_rate)
         if len(decoded) < len(samples):
-            raise DataError(f"expected {len(samples)} samples from the decoder of {self.label}, got {len(decoded)}; try another codec")
+            raise DataError(
+                f"expected {len(samples)} samples from the decoder of {self.label}, got "
+                f"{len(decoded)}; try another codec"
+            )
         size = sum(packet.size for packet in packets)
         seconds = len(filled) / self.sample_rate
-        return CodedSignal(np.ascontiguousarray(decoded[: len(samples)], dtype=np.float32), size, size * 8 / seconds / 1000)
+        return CodedSignal(
+            np.ascontiguousarray(decoded[: len(samples)], dtype=np.float32),
+            size,
+            size * 8 / seconds / 1000,
+        )
 
     @property
     def _kind(self) -> _Kind:
@@ -148,7 +171,11 @@ class Codec:
         for start in range(0, len(samples), context.frame_size):
             part = np.ascontiguousarray(samples[None, start : start + context.frame_size])
             frame = av.AudioFrame.from_ndarray(part, format=self._kind.format, layout="mono")
-            frame.sample_rate, frame.pts, frame.time_base = self.sample_rate, start, context.time_base
+            frame.sample_rate, frame.pts, frame.time_base = (
+                self.sample_rate,
+                start,
+                context.time_base,
+            )
             packets += context.encode(frame)
         packets += context.encode(None)
         return packets, bytes(context.extradata) if context.extradata else None
@@ -160,13 +187,19 @@ class Codec:
         if extradata:
             context.extradata = extradata
         frames = [frame for packet in (*packets, None) for frame in context.decode(packet)]
-        return np.concatenate([_as_float(frame.to_ndarray().ravel()) for frame in frames] or [np.zeros(0, np.float32)])
+        return np.concatenate(
+            [_as_float(frame.to_ndarray().ravel()) for frame in frames]
+            or [np.zeros(0, np.float32)]
+        )
 
     def _open(self, av: ModuleType, name: str, mode: str) -> Any:
         try:
             context = av.CodecContext.create(name, mode)
         except av.FFmpegError as error:
-            raise ConfigError(f"expected a libavcodec with '{name}', got {libavcodec_version()} without it; take another codec") from error
+            raise ConfigError(
+                f"expected a libavcodec with '{name}', got {libavcodec_version()} without it; "
+                f"take another codec"
+            ) from error
         context.layout = "mono"
         context.thread_count = 1
         return context
@@ -193,6 +226,7 @@ def _pyav() -> ModuleType:
         import av
     except ImportError as error:
         raise ConfigError(
-            "coding needs PyAV; run: pip install 'audioprune[codec]', or give decoded files with data=coded_folder data.coded_root=..."
+            "coding needs PyAV; run: pip install 'audioprune[codec]', or give decoded files "
+            "with data=coded_folder data.coded_root=..."
         ) from error
     return av

@@ -1,6 +1,7 @@
 """The three corpora of coded speech that configurations name: VCTK, any folder, made-up voices.
 
-Each gathers flat options into speech, codec and rules; what a corpus does stands in coded_speech.py.
+Each gathers flat options into speech, codec and rules; what a corpus does stands in
+coded_speech.py.
 """
 
 from __future__ import annotations
@@ -41,14 +42,24 @@ def vctk(
         split: As in Vctk.
         codec: ``"aac"``, ``"mp3"`` or ``"opus"``; see Codec.
         kbps: Wanted bitrate in kbit/s.
-        coded_root: Folder of files that were coded and decoded elsewhere, named like the clean ones; see FolderCoding.
+        coded_root: Folder of files that were coded and decoded elsewhere, named like the clean
+            ones; see FolderCoding.
         coded_delay: Samples that those files are late.
         label: Name of their codec.
-        peak: Largest sample that every clean utterance is scaled to before coding; None keeps the level on disk.
+        peak: Largest sample that every clean utterance is scaled to before coding; None keeps the
+            level on disk.
         seed: Decides the order of items.
-        **options: Fields of CodedRules, and ``on_bad_file``, ``cache_dir``, ``memory_mb`` of CodedSpeech.
+        **options: Fields of CodedRules, and ``on_bad_file``, ``cache_dir``, ``memory_mb`` of
+            CodedSpeech.
     """
-    coding = {"codec": codec, "kbps": kbps, "coded_root": coded_root, "coded_delay": coded_delay, "label": label, "peak": peak}
+    coding = {
+        "codec": codec,
+        "kbps": kbps,
+        "coded_root": coded_root,
+        "coded_delay": coded_delay,
+        "label": label,
+        "peak": peak,
+    }
     return _corpus(Vctk(Path(root).expanduser(), mic, split, seed), coding, seed, options)
 
 
@@ -76,7 +87,8 @@ def coded_folder(
         split: As in SpeechFolder.
         fractions: As in SpeechFolder.
         speaker_from: As in SpeechFolder.
-        speaker: Regular expression with a group ``speaker``, in place of ``speaker_from``; see ``speakers.SpeakerRule``.
+        speaker: Regular expression with a group ``speaker``, in place of ``speaker_from``; see
+            ``speakers.SpeakerRule``.
         speaker_csv: Table of paths and speakers, in place of ``speaker_from``.
         codec: As in ``vctk``, and so are the other arguments.
         kbps: Wanted bitrate in kbit/s.
@@ -87,8 +99,21 @@ def coded_folder(
         seed: Decides shares of speakers and the order of items.
         **options: As in ``vctk``.
     """
-    coding = {"codec": codec, "kbps": kbps, "coded_root": coded_root, "coded_delay": coded_delay, "label": label, "peak": peak}
-    voices = SpeechFolder(Path(root).expanduser(), split, tuple(fractions), SpeakerRule(speaker_from, speaker, speaker_csv), seed)
+    coding = {
+        "codec": codec,
+        "kbps": kbps,
+        "coded_root": coded_root,
+        "coded_delay": coded_delay,
+        "label": label,
+        "peak": peak,
+    }
+    voices = SpeechFolder(
+        Path(root).expanduser(),
+        split,
+        tuple(fractions),
+        SpeakerRule(speaker_from, speaker, speaker_csv),
+        seed,
+    )
     return _corpus(voices, coding, seed, options)
 
 
@@ -126,7 +151,10 @@ def coded_synthetic(
         **options: As in ``vctk``.
     """
     if len(utterance_s) != 2:
-        raise ConfigError(f"expected utterance_s as [shortest, longest], got {list(utterance_s)}; give two values")
+        raise ConfigError(
+            f"expected utterance_s as [shortest, longest], got {list(utterance_s)}; give two "
+            f"values"
+        )
     recipe = Recipe(
         seed=seed,
         minutes=(float(minutes), float(valid_minutes), float(test_minutes)),
@@ -134,16 +162,31 @@ def coded_synthetic(
         utterance_s=(float(utterance_s[0]), float(utterance_s[1])),
         noise_s=1.0,
     )
-    voices = MadeVoices(recipe, Path(root).expanduser() if root else None, options.get("cache_dir") or "")
+    voices = MadeVoices(
+        recipe, Path(root).expanduser() if root else None, options.get("cache_dir") or ""
+    )
     return _corpus(voices, {"codec": codec, "kbps": kbps, "peak": peak}, seed, options)
 
 
-def _corpus(voices: Voices, coding: Mapping[str, Any], seed: int, options: Mapping[str, Any]) -> CodedSpeech:
+def _corpus(
+    voices: Voices, coding: Mapping[str, Any], seed: int, options: Mapping[str, Any]
+) -> CodedSpeech:
     """Return the corpus of some voices from flat options."""
     own = {name: options[name] for name in ("on_bad_file", "memory_mb") if name in options}
     cache_dir = options.get("cache_dir") or ""
-    rules = CodedRules(seed=seed, **{name: value for name, value in options.items() if name not in own and name != "cache_dir"})
+    rules = CodedRules(
+        seed=seed,
+        **{
+            name: value
+            for name, value in options.items()
+            if name not in own and name != "cache_dir"
+        },
+    )
     made = {name: value for name, value in coding.items() if name != "peak"}
     return CodedSpeech(
-        voices, build_coding(CleanSignals(rules.sample_rate, cache_dir, coding["peak"]), **made), rules, cache_dir=cache_dir, **own
+        voices,
+        build_coding(CleanSignals(rules.sample_rate, cache_dir, coding["peak"]), **made),
+        rules,
+        cache_dir=cache_dir,
+        **own,
     )

@@ -1,6 +1,7 @@
 """How clean speech gets its coded partner: by a round trip through a codec, or from a folder of files that the user decoded.
 
-Which speech there is stands in voices.py and vctk.py, how items are cut from the pairs in coded_speech.py.
+Which speech there is stands in voices.py and vctk.py, how items are cut from the pairs in
+coded_speech.py.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class Coded:
     """What became of the clean speech.
 
     Attributes:
-        pairs: Clean and coded files of one length, mono, at the corpus's rate, that can be read in parts.
+        pairs: Clean and coded files of one length, mono, at the corpus's rate, that can be read in
+            parts.
         facts: What a description of the corpus says about the codec.
         notes: What the user should know, one line each.
         problems: Files without a usable partner.
@@ -89,12 +91,18 @@ class CleanSignals:
         if self.peak is None and _is_direct(source.path, self.sample_rate):
             return source
         folder = cache_folder(self.cache_dir) / "coded" / f"clean-{self.sample_rate}{self.scaling}"
-        kept = SignalCache(folder, self.sample_rate).get(source.sha256, lambda: (self._convert(source.path), 0))
+        kept = SignalCache(folder, self.sample_rate).get(
+            source.sha256, lambda: (self._convert(source.path), 0)
+        )
         return replace(source, path=kept.path, level=kept.level)
 
     def _convert(self, path: Path) -> Samples:
         samples = AudioStore(self.sample_rate, 0).whole(path)
-        return samples if self.peak is None else samples * np.float32(self.peak / np.abs(samples).max())
+        return (
+            samples
+            if self.peak is None
+            else samples * np.float32(self.peak / np.abs(samples).max())
+        )
 
 
 @dataclass(frozen=True)
@@ -133,14 +141,18 @@ class CodecCoding:
         pairs = []
         for source in sources:
             clean, coded = made[source.sha256]
-            clean = replace(clean, relative=source.relative, split=source.split, group=source.group)
+            clean = replace(
+                clean, relative=source.relative, split=source.split, group=source.group
+            )
             pairs.append(PairSource(_coded_source(clean, coded), clean, self.label))
         return self._report(pairs, [coded for _, coded in made.values()])
 
     def _open_cache(self, sources: Sequence[Source]) -> SignalCache:
         version = libavcodec_version()
         name = f"{self.label}-{self.codec.sample_rate}{self.clean.scaling}-{version}"
-        cache = SignalCache(cache_folder(self.clean.cache_dir) / "coded" / name, self.codec.sample_rate)
+        cache = SignalCache(
+            cache_folder(self.clean.cache_dir) / "coded" / name, self.codec.sample_rate
+        )
         missing = [source for source in sources if source.sha256 not in cache]
         if missing:
             need = 8 * self.codec.sample_rate * sum(source.duration_s for source in missing)
@@ -166,14 +178,26 @@ class CodecCoding:
             "payload_kbps": round(kbps, 2),
             "lag": lag.samples,
         }
-        notes = [f"coded by {self.label} ({self.codec.encoder}, libavcodec {facts['libavcodec']}): {kbps:.2f} kbit/s of payload"]
+        notes = [
+            f"coded by {self.label} ({self.codec.encoder}, libavcodec {facts['libavcodec']}): "
+            f"{kbps:.2f} kbit/s of payload"
+        ]
         if abs(kbps / self.codec.kbps - 1) > _KBPS_SLACK:
-            notes.append(f"{self.label} spends {kbps:.1f} kbit/s on this audio, not {self.codec.kbps:g}; choose kbps with that in mind")
+            notes.append(
+                f"{self.label} spends {kbps:.1f} kbit/s on this audio, not {self.codec.kbps:g}; "
+                f"choose kbps with that in mind"
+            )
         if abs(lag.samples) > aligned_within(self.codec.sample_rate):
-            notes.append(f"{self.label}: {probe.clean.relative} comes back {lag.samples} samples late; use another libavcodec")
+            notes.append(
+                f"{self.label}: {probe.clean.relative} comes back {lag.samples} samples late; "
+                f"use another libavcodec"
+            )
         loud = [signal.peak for signal in coded if signal.peak > 1]
         if loud:
-            notes.append(f"{len(loud)} of {len(coded)} coded files exceed full scale (up to {max(loud):.3g}) and are kept so")
+            notes.append(
+                f"{len(loud)} of {len(coded)} coded files exceed full scale (up to "
+                f"{max(loud):.3g}) and are kept so"
+            )
         return Coded(pairs, facts, notes)
 
 
@@ -197,28 +221,55 @@ class FolderCoding:
         """Return all sources with a decoded file of the same name.
 
         Raises:
-            DataError: The folder is missing, or its files are late or hold other audio than the clean ones.
+            DataError: The folder is missing, or its files are late or hold other audio than the
+                clean ones.
         """
         if not self.root.is_dir():
-            raise DataError(f"expected a folder of decoded audio at coded_root, got {self.root}; check the path")
+            raise DataError(
+                f"expected a folder of decoded audio at coded_root, got {self.root}; check the "
+                f"path"
+            )
         partners, problems = self._partners(sources)
         if not partners:
             found = listing(self.root)
-            raise DataError(f"expected files named like the clean ones in {self.root}, found {found}; keep folders and names when decoding")
+            raise DataError(
+                f"expected files named like the clean ones in {self.root}, found {found}; keep "
+                f"folders and names when decoding"
+            )
         self._refuse_late(partners)
         filled: list[int] = []
-        results = in_threads(lambda entry: self._fit(*entry, filled), partners, f"reading {self.root.name}")
+        results = in_threads(
+            lambda entry: self._fit(*entry, filled), partners, f"reading {self.root.name}"
+        )
         pairs = list(results)
-        notes = [f"{len(filled)} decoded files end up to {max(filled)} samples early; silence is added"] if filled else []
+        notes = (
+            [
+                f"{len(filled)} decoded files end up to {max(filled)} samples early; silence is "
+                f"added"
+            ]
+            if filled
+            else []
+        )
         unused = len(by_name(self.root)) - len(partners)
         notes += [f"{self.root}: {unused} files belong to no clean file in use"] if unused else []
-        return Coded(pairs, {"label": self.label, "coded_root": str(self.root), "delay": self.delay}, notes, problems)
+        return Coded(
+            pairs,
+            {"label": self.label, "coded_root": str(self.root), "delay": self.delay},
+            notes,
+            problems,
+        )
 
-    def _partners(self, sources: Sequence[Source]) -> tuple[list[tuple[Source, Source]], list[Finding]]:
+    def _partners(
+        self, sources: Sequence[Source]
+    ) -> tuple[list[tuple[Source, Source]], list[Finding]]:
         """Return clean sources with their decoded sources, and what is missing or bad."""
         names = by_name(self.root)
         found = [(source, names.get(place_key(Path(source.relative)))) for source in sources]
-        problems = [Finding(source.path, "error", "partner", f"no file of that name in {self.root}") for source, path in found if not path]
+        problems = [
+            Finding(source.path, "error", "partner", f"no file of that name in {self.root}")
+            for source, path in found
+            if not path
+        ]
         paths = [path for _, path in found if path]
         facts = {fact.path: fact for fact in inspect_files(self.root, paths, self.clean.cache_dir)}
         problems += [finding for fact in facts.values() for finding in fact.errors]
@@ -226,10 +277,19 @@ class FolderCoding:
         for source, path in found:
             if path and not facts[path].errors:
                 fact = facts[path]
-                coded = replace(source, path=path, sha256=fact.sha256, duration_s=fact.duration_s, level=fact.level)
+                coded = replace(
+                    source,
+                    path=path,
+                    sha256=fact.sha256,
+                    duration_s=fact.duration_s,
+                    level=fact.level,
+                )
                 early = source.duration_s - coded.duration_s + self.delay / self.clean.sample_rate
                 if early > _MISSING_S:
-                    reason = f"{early:.3g} s shorter than its clean file {source.path}, more than {_MISSING_S:g} s"
+                    reason = (
+                        f"{early:.3g} s shorter than its clean file {source.path}, more than "
+                        f"{_MISSING_S:g} s"
+                    )
                     problems.append(Finding(path, "error", "length", reason))
                 else:
                     partners.append((source, coded))
@@ -244,11 +304,13 @@ class FolderCoding:
             late = lag.samples - self.delay
             if lag.correlation < _LEAST_CORRELATION:
                 raise DataError(
-                    f"{coded.path}: expected the audio of {clean.path}, got other audio (correlation {lag.correlation:.2f}); check names"
+                    f"{coded.path}: expected the audio of {clean.path}, got other audio "
+                    f"(correlation {lag.correlation:.2f}); check names"
                 )
             if abs(late) > aligned_within(rate):
                 raise DataError(
-                    f"{coded.path}: expected decoded audio in step with {clean.path}, got it {late} samples late at {rate} Hz; "
+                    f"{coded.path}: expected decoded audio in step with {clean.path}, got it "
+                    f"{late} samples late at {rate} Hz; "
                     f"decode without the codec's delay or give data.coded_delay={lag.samples}"
                 )
 
@@ -265,7 +327,9 @@ class FolderCoding:
 
         def cut() -> tuple[Samples, int]:
             samples = store.whole(coded.path)
-            samples = samples[self.delay :] if self.delay >= 0 else np.pad(samples, (-self.delay, 0))
+            samples = (
+                samples[self.delay :] if self.delay >= 0 else np.pad(samples, (-self.delay, 0))
+            )
             return np.pad(samples[:frames], (0, max(0, frames - len(samples)))), 0
 
         kept = SignalCache(folder, rate).get(key, cut)
@@ -276,19 +340,31 @@ class FolderCoding:
 
 
 def build_coding(
-    clean: CleanSignals, codec: str, kbps: float, coded_root: str | Path | None = None, coded_delay: int = 0, label: str | None = None
+    clean: CleanSignals,
+    codec: str,
+    kbps: float,
+    coded_root: str | Path | None = None,
+    coded_delay: int = 0,
+    label: str | None = None,
 ) -> Coding:
     """Return the coding that a configuration asks for: the folder of decoded files if there is one, else the codec.
 
     Raises:
-        ConfigError: A value is out of its range, or a level is asked for that decoded files cannot have.
+        ConfigError: A value is out of its range, or a level is asked for that decoded files cannot
+            have.
     """
     if coded_root is None:
         if coded_delay or label:
-            raise ConfigError("expected coded_delay and label together with coded_root, got them alone; give coded_root or leave them out")
+            raise ConfigError(
+                "expected coded_delay and label together with coded_root, got them alone; give "
+                "coded_root or leave them out"
+            )
         return CodecCoding(Codec(codec, kbps, clean.sample_rate), clean)
     if clean.peak is not None:
-        raise ConfigError("expected peak without coded_root, got both; decoded files keep the level that they have")
+        raise ConfigError(
+            "expected peak without coded_root, got both; decoded files keep the level that they "
+            "have"
+        )
     return FolderCoding(Path(coded_root).expanduser(), clean, label or "coded", coded_delay)
 
 
@@ -299,7 +375,11 @@ def _coded_source(clean: Source, signal: CachedSignal) -> Source:
 def _is_direct(path: Path, sample_rate: int) -> bool:
     """Tell whether parts of a file can be read as they are."""
     header = read_info(path)
-    return header.sample_rate == sample_rate and header.channels == 1 and header.format in SEEKABLE_FORMATS
+    return (
+        header.sample_rate == sample_rate
+        and header.channels == 1
+        and header.format in SEEKABLE_FORMATS
+    )
 
 
 def _lag_of(pair: PairSource, sample_rate: int) -> Lag:

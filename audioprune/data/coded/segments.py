@@ -54,10 +54,17 @@ class CodedRules:
     def __post_init__(self) -> None:
         for name in ("segment", "train_segments", "valid_items", "test_items"):
             value = getattr(self, name)
-            if (value is None and name == "segment") or (value is not None and (not isinstance(value, int) or value < 1)):
-                raise ConfigError(f"expected {name} as a whole number of at least 1, got {value}; correct the data configuration")
+            if (value is None and name == "segment") or (
+                value is not None and (not isinstance(value, int) or value < 1)
+            ):
+                raise ConfigError(
+                    f"expected {name} as a whole number of at least 1, got {value}; correct the "
+                    f"data configuration"
+                )
         if not (math.isfinite(self.stride) and 0 < self.stride <= 1):
-            raise ConfigError(f"expected stride above 0 and up to 1, got {self.stride}; use for instance 0.5")
+            raise ConfigError(
+                f"expected stride above 0 and up to 1, got {self.stride}; use for instance 0.5"
+            )
         self.whole  # noqa: B018 - checks the other values
 
     @property
@@ -68,29 +75,40 @@ class CodedRules:
     @property
     def whole(self) -> MixingRules:
         """Return the rules of validation and test utterances."""
-        return MixingRules(sample_rate=self.sample_rate, max_test_s=self.max_test_s, rms_normalise=False, seed=self.seed)
+        return MixingRules(
+            sample_rate=self.sample_rate,
+            max_test_s=self.max_test_s,
+            rms_normalise=False,
+            seed=self.seed,
+        )
 
 
 class Segments(Dataset):
     """Training items of one length from coded and clean recordings.
 
-    Segments start every ``hop`` samples, and the last one ends with its utterance; an utterance below one segment is filled with
-    zeros. An epoch holds each segment once, in an order of its own; fewer items than segments are the first of that order, more
-    go through it again. Item: ``noisy`` (coded) and ``clean`` (T,) float32, ``id``, ``noise``, ``snr_db`` (None).
+    Segments start every ``hop`` samples, and the last one ends with its utterance; an utterance
+    below one segment is filled with zeros. An epoch holds each segment once, in an order of its
+    own; fewer items than segments are the first of that order, more go through it again. Item:
+    ``noisy`` (coded) and ``clean`` (T,) float32, ``id``, ``noise``, ``snr_db`` (None).
 
     Args:
         pairs: The recordings.
         store: Where the samples come from.
         rules: Length, distance and number of segments, and the seed.
 
-    Source: Pascual et al. (SEGAN): 16384 samples, every 8192. That the end of an utterance is used as well is an addition.
+    Source: Pascual et al. (SEGAN): 16384 samples, every 8192. That the end of an utterance is used
+    as well is an addition.
     """
 
     def __init__(self, pairs: Sequence[PairSource], store: AudioStore, rules: CodedRules) -> None:
         self.pairs = pairs
         self.store = store
         self.rules = rules
-        self.places = [(pair, start) for pair in pairs for start in segment_starts(store.length(pair.clean.path), rules.segment, rules.hop)]
+        self.places = [
+            (pair, start)
+            for pair in pairs
+            for start in segment_starts(store.length(pair.clean.path), rules.segment, rules.hop)
+        ]
         self.epoch = 0
         self._orders: dict[tuple[int, int], np.ndarray] = {}
 
@@ -116,7 +134,11 @@ class Segments(Dataset):
     def _place(self, index: int) -> int:
         key = (self.epoch, index // len(self.places))
         if key not in self._orders:
-            self._orders = {key: np.random.default_rng([self.rules.seed, *key, STREAM_ORDER]).permutation(len(self.places))}
+            self._orders = {
+                key: np.random.default_rng([self.rules.seed, *key, STREAM_ORDER]).permutation(
+                    len(self.places)
+                )
+            }
         return int(self._orders[key][index % len(self.places)])
 
     def _cut(self, source: Source, start: int) -> torch.Tensor:

@@ -60,8 +60,8 @@ class AudioInfo:
 def find_audio(root: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> list[Path]:
     """List everything below a folder whose name ends like audio, in the order of the relative paths.
 
-    Linked folders are followed once. Hidden names are left out. Folders and dangling links with an audio name are listed
-    too, so that a check can name them.
+    Linked folders are followed once. Hidden names are left out. Folders and dangling links with an
+    audio name are listed too, so that a check can name them.
 
     Args:
         root: Folder to search.
@@ -77,7 +77,11 @@ def find_audio(root: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> list[P
         seen.add(real)
         named = [name for name in folders if name.lower().endswith(suffixes)]
         folders[:] = [name for name in folders if not name.startswith(".") and name not in named]
-        found += [Path(folder, name) for name in files + named if name.lower().endswith(suffixes) and not name.startswith(".")]
+        found += [
+            Path(folder, name)
+            for name in files + named
+            if name.lower().endswith(suffixes) and not name.startswith(".")
+        ]
     return sorted(found, key=lambda path: path.relative_to(root).as_posix())
 
 
@@ -92,7 +96,9 @@ def read_info(path: Path) -> AudioInfo:
         raise DataError(_unreadable(path, reason))
     try:
         with open_sound(path) as sound:
-            return AudioInfo(sound.samplerate, sound.channels, sound.frames, sound.format, sound.subtype)
+            return AudioInfo(
+                sound.samplerate, sound.channels, sound.frames, sound.format, sound.subtype
+            )
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:
         raise DataError(_unreadable(path, decode_error(error))) from error
 
@@ -109,7 +115,8 @@ def read_audio(path: Path, start: int = 0, frames: int = -1) -> tuple[Samples, i
         Samples of shape (T, C), full scale 1.0, and the sample rate in Hz.
 
     Raises:
-        DataError: The file cannot be decoded to the end; the message names the file and the reason.
+        DataError: The file cannot be decoded to the end; the message names the file and the
+            reason.
     """
     reason = why_not_a_file(path)
     if reason:
@@ -199,7 +206,9 @@ class AudioStore:
         """Decode files ahead of use, unless they do not all fit into the budget."""
         wanted = [path for path in dict.fromkeys(paths) if path not in self._held]
         headers = [self._header(path) for path in wanted]
-        need = 4 * sum(round(header.frames * self.sample_rate / header.sample_rate) for header in headers)
+        need = 4 * sum(
+            round(header.frames * self.sample_rate / header.sample_rate) for header in headers
+        )
         if self._held_bytes + need <= self.budget_bytes:
             for path in wanted:
                 self.whole(path)

@@ -14,7 +14,14 @@ from typing import Literal
 import numpy as np
 import soundfile
 
-from audioprune.data.files.audio import AudioInfo, decode_error, find_audio, open_sound, read_info, why_not_a_file
+from audioprune.data.files.audio import (
+    AudioInfo,
+    decode_error,
+    find_audio,
+    open_sound,
+    read_info,
+    why_not_a_file,
+)
 from audioprune.data.files.headers import is_shortened_sphere, missing_bytes
 from audioprune.data.splits.likeness import fingerprint
 from audioprune.data.splits.rules import split_named
@@ -43,7 +50,8 @@ class Finding:
 
     Attributes:
         path: The file.
-        severity: ``"error"``: the file must not be used. ``"warning"``: it can be used, or is left out without harm.
+        severity: ``"error"``: the file must not be used. ``"warning"``: it can be used, or is left
+            out without harm.
         code: One word for the kind of fault, such as ``"truncated"``.
         reason: What was found, for a reader.
     """
@@ -66,7 +74,8 @@ class FileFacts:
         path: The file.
         disk_bytes: Its size.
         sha256: Hash of its bytes; empty when it cannot be opened.
-        audio_sha256: Hash of its sample rate and mono samples, the same for the same audio in another lossless format.
+        audio_sha256: Hash of its sample rate and mono samples, the same for the same audio in
+            another lossless format.
         sample_rate: Samples per second; 0 when it cannot be opened.
         channels: Number of channels.
         frames: Decoded samples per channel.
@@ -140,7 +149,10 @@ def check_header(path: Path) -> list[Finding]:
     if reason:
         return [Finding(path, "error", "unreadable", reason)]
     if is_shortened_sphere(path):
-        remedy = "a NIST SPHERE file packed with shorten, which cannot be decoded here; convert it: sph2pipe -f wav in.wv1 out.wav"
+        remedy = (
+            "a NIST SPHERE file packed with shorten, which cannot be decoded here; convert it: "
+            "sph2pipe -f wav in.wv1 out.wav"
+        )
         return [Finding(path, "error", "unreadable", remedy)]
     missing = missing_bytes(path)
     if missing:
@@ -149,7 +161,11 @@ def check_header(path: Path) -> list[Finding]:
         info = read_info(path)
     except DataError as error:
         return [Finding(path, "error", "unreadable", decode_error(error))]
-    return [Finding(path, "error", "no_samples", "a header without samples")] if info.frames == 0 else []
+    return (
+        [Finding(path, "error", "no_samples", "a header without samples")]
+        if info.frames == 0
+        else []
+    )
 
 
 def inspect_file(path: Path) -> FileFacts:
@@ -162,7 +178,15 @@ def inspect_file(path: Path) -> FileFacts:
         info = read_info(path)
     except DataError:  # cut inside its header
         return FileFacts(path, disk_bytes=path.stat().st_size, findings=tuple(found))
-    facts = FileFacts(path, path.stat().st_size, sha256_file(path), "", info.sample_rate, info.channels, findings=tuple(found))
+    facts = FileFacts(
+        path,
+        path.stat().st_size,
+        sha256_file(path),
+        "",
+        info.sample_rate,
+        info.channels,
+        findings=tuple(found),
+    )
     tally = _Tally(info)
     try:
         with open_sound(path) as stream:
@@ -170,14 +194,20 @@ def inspect_file(path: Path) -> FileFacts:
                 tally.add(block)
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:
         reason = f"{decode_error(error)} after {tally.frames} of {info.frames} samples"
-        return replace(facts, frames=tally.frames, findings=(*found, Finding(path, "error", "cut", reason)))
+        return replace(
+            facts, frames=tally.frames, findings=(*found, Finding(path, "error", "cut", reason))
+        )
     if not found:  # what is odd about the rest of a cut file follows from the cut
-        found += [Finding(path, severity, code, reason) for severity, code, reason in tally.faults()]
+        found += [
+            Finding(path, severity, code, reason) for severity, code, reason in tally.faults()
+        ]
     heard = {"level": tally.level(), "likeness": tally.likeness, "audio_sha256": tally.digest()}
     return replace(facts, frames=tally.frames, **heard, findings=tuple(found))
 
 
-def check_audio(path: Path, sample_rate: int | None = None, shortest_s: float = SHORTEST_S) -> list[Finding]:
+def check_audio(
+    path: Path, sample_rate: int | None = None, shortest_s: float = SHORTEST_S
+) -> list[Finding]:
     """Return everything wrong with one audio file.
 
     Args:
@@ -195,14 +225,37 @@ def use_findings(facts: FileFacts, sample_rate: int | None, shortest_s: float) -
     if facts.errors:
         return found
     if sample_rate and facts.sample_rate != sample_rate:
-        limit = f", nothing above {facts.sample_rate / 2:g} Hz" if facts.sample_rate < sample_rate else ""
-        found.append(Finding(facts.path, "warning", "rate", f"{facts.sample_rate} Hz in place of {sample_rate} Hz{limit}"))
+        limit = (
+            f", nothing above {facts.sample_rate / 2:g} Hz"
+            if facts.sample_rate < sample_rate
+            else ""
+        )
+        found.append(
+            Finding(
+                facts.path,
+                "warning",
+                "rate",
+                f"{facts.sample_rate} Hz in place of {sample_rate} Hz{limit}",
+            )
+        )
     if facts.duration_s < shortest_s:
-        found.append(Finding(facts.path, "warning", "short", f"{facts.duration_s:.3g} s, shorter than {shortest_s:g} s"))
+        found.append(
+            Finding(
+                facts.path,
+                "warning",
+                "short",
+                f"{facts.duration_s:.3g} s, shorter than {shortest_s:g} s",
+            )
+        )
     return found
 
 
-def check_tree(root: str | Path, sample_rate: int | None = None, shortest_s: float = SHORTEST_S, cache_dir: str = "") -> Report:
+def check_tree(
+    root: str | Path,
+    sample_rate: int | None = None,
+    shortest_s: float = SHORTEST_S,
+    cache_dir: str = "",
+) -> Report:
     """Check every audio file below a folder, and whether the same audio occurs twice.
 
     Args:
@@ -212,8 +265,9 @@ def check_tree(root: str | Path, sample_rate: int | None = None, shortest_s: flo
         cache_dir: Where decoded results are remembered; empty for the user's cache folder.
 
     Returns:
-        The report; the same audio below folders of two splits is an error, elsewhere a warning, and so is what is only
-        suspected: one recording or speaker by its name, or a copy by ear, in two splits.
+        The report; the same audio below folders of two splits is an error, elsewhere a warning,
+        and so is what is only suspected: one recording or speaker by its name, or a copy by ear,
+        in two splits.
 
     Raises:
         DataError: The folder does not exist or holds no audio file.
@@ -228,8 +282,14 @@ def check_tree(root: str | Path, sample_rate: int | None = None, shortest_s: flo
     if not paths:
         raise DataError(f"expected audio files below {root}, found none; check the path")
     facts = inspect_files(root, paths, cache_dir)
-    found = [finding for fact in facts for finding in (*fact.findings, *use_findings(fact, sample_rate, shortest_s))]
-    found += doubled(facts, {fact.path: split_named(fact.path.relative_to(root).parts[:-1]) for fact in facts})
+    found = [
+        finding
+        for fact in facts
+        for finding in (*fact.findings, *use_findings(fact, sample_rate, shortest_s))
+    ]
+    found += doubled(
+        facts, {fact.path: split_named(fact.path.relative_to(root).parts[:-1]) for fact in facts}
+    )
     found += tree_leaks(root, facts)
     usable = sum(fact.duration_s for fact in facts if not fact.errors)
     return Report(root, len(facts), usable, tuple(found))
@@ -248,9 +308,13 @@ def doubled(facts: Iterable[FileFacts], splits: dict[Path, str]) -> Iterator[Fin
             continue
         earlier = first.setdefault(fact.audio_sha256, [])
         split = splits.get(fact.path, "")
-        leak = next((path for path in earlier if split and splits.get(path, "") not in ("", split)), None)
+        leak = next(
+            (path for path in earlier if split and splits.get(path, "") not in ("", split)), None
+        )
         if leak:
-            reason = f"in {split}, holds the same audio as {leak} in {splits[leak]}; remove one of them"
+            reason = (
+                f"in {split}, holds the same audio as {leak} in {splits[leak]}; remove one of them"
+            )
             yield Finding(fact.path, "error", "leak", reason)
         elif earlier:
             yield Finding(fact.path, "warning", "doubled", f"the same audio as {earlier[0]}")

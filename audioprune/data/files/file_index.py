@@ -1,6 +1,7 @@
 """What was found out about audio files earlier, so that an unchanged file is decoded once and not at every start.
 
-The memory of a folder is one file in the cache. It is verified by a checksum, replaced as a whole and may be deleted at any time.
+The memory of a folder is one file in the cache. It is verified by a checksum, replaced as a whole
+and may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -47,9 +48,14 @@ def inspect_files(root: Path, paths: Sequence[Path], cache_dir: str = "") -> lis
             fresh.append(path)
     for start in range(0, len(fresh), _SAVE_EVERY):
         part = fresh[start : start + _SAVE_EVERY]
-        stamps = {path: _stamp(path) for path in part}  # before reading: a file that changes meanwhile is read again next time
+        stamps = {
+            path: _stamp(path) for path in part
+        }  # before reading: a file that changes meanwhile is read again next time
         facts |= _inspect_all(root, part)
-        known |= {path.relative_to(root).as_posix(): _to_entry(facts[path], stamps[path]) for path in part}
+        known |= {
+            path.relative_to(root).as_posix(): _to_entry(facts[path], stamps[path])
+            for path in part
+        }
         _write(place, known)
     return [facts[path] for path in paths]
 
@@ -68,13 +74,21 @@ def _stamp(path: Path) -> list[int]:
 
 def _to_entry(facts: FileFacts, stamp: list[int]) -> dict[str, Any]:
     entry = {key: value for key, value in asdict(facts).items() if key not in ("path", "findings")}
-    entry["findings"] = [[finding.severity, finding.code, finding.reason] for finding in facts.findings]
+    entry["findings"] = [
+        [finding.severity, finding.code, finding.reason] for finding in facts.findings
+    ]
     return {"stamp": stamp, **entry}
 
 
 def _from_entry(path: Path, entry: dict[str, Any]) -> FileFacts:
-    findings = tuple(Finding(path, severity, code, reason) for severity, code, reason in entry["findings"])
-    return FileFacts(path, findings=findings, **{key: value for key, value in entry.items() if key not in ("stamp", "findings")})
+    findings = tuple(
+        Finding(path, severity, code, reason) for severity, code, reason in entry["findings"]
+    )
+    return FileFacts(
+        path,
+        findings=findings,
+        **{key: value for key, value in entry.items() if key not in ("stamp", "findings")},
+    )
 
 
 def _read(place: Path) -> dict[str, Any]:

@@ -32,8 +32,9 @@ Pieces = Mapping[str, Callable[[], np.ndarray]]
 class MadeFolder:
     """A folder whose audio follows from a recipe.
 
-    The folder gets its name when all files are there. Several processes may make it at once: the first to finish wins, the
-    others find its work. A marker holds the recipe and the hash of every file.
+    The folder gets its name when all files are there. Several processes may make it at once: the
+    first to finish wins, the others find its work. A marker holds the recipe and the hash of every
+    file.
 
     Attributes:
         root: The folder.
@@ -48,7 +49,9 @@ class MadeFolder:
     cache_dir: str = ""
 
     @classmethod
-    def at(cls, root: str | Path | None, name: str, recipe: Mapping[str, Any], cache_dir: str = "") -> MadeFolder:
+    def at(
+        cls, root: str | Path | None, name: str, recipe: Mapping[str, Any], cache_dir: str = ""
+    ) -> MadeFolder:
         """Return the folder at ``root``, or at a place in the cache folder that is named after the recipe."""
         named = sha256(json.dumps(recipe, sort_keys=True).encode())[:12]
         place = Path(root).expanduser() if root else cache_folder(cache_dir) / name / named
@@ -64,26 +67,48 @@ class MadeFolder:
             return False
         if not self.root.is_dir() or not self._marker.exists():
             found = listing(self.root) if self.root.is_dir() else "a file"
-            raise DataError(f"expected an empty folder or an earlier {self.name} corpus at {self.root}, found {found}; choose another root")
+            raise DataError(
+                f"expected an empty folder or an earlier {self.name} corpus at {self.root}, "
+                f"found {found}; choose another root"
+            )
         stored = self._read_marker()
         if stored and stored["recipe"] != self.recipe:
-            differing = ", ".join(key for key in self.recipe if stored["recipe"].get(key) != self.recipe[key])
-            raise DataError(f"expected a {self.name} corpus of this recipe at {self.root}, found another {differing}; choose another root")
+            differing = ", ".join(
+                key for key in self.recipe if stored["recipe"].get(key) != self.recipe[key]
+            )
+            raise DataError(
+                f"expected a {self.name} corpus of this recipe at {self.root}, found another "
+                f"{differing}; choose another root"
+            )
         files = find_audio(self.root)
-        if not stored or {path.relative_to(self.root).as_posix() for path in files} != set(stored["files"]):
+        if not stored or {path.relative_to(self.root).as_posix() for path in files} != set(
+            stored["files"]
+        ):
             return False
         facts = inspect_files(self.root, files, self.cache_dir)
-        if not all(stored["files"][fact.path.relative_to(self.root).as_posix()] == fact.sha256 for fact in facts):
+        if not all(
+            stored["files"][fact.path.relative_to(self.root).as_posix()] == fact.sha256
+            for fact in facts
+        ):
             return False
         texts = stored.get("texts", {}).items()
-        return all((self.root / place).is_file() and sha256_file(self.root / place) == wanted for place, wanted in texts)
+        return all(
+            (self.root / place).is_file() and sha256_file(self.root / place) == wanted
+            for place, wanted in texts
+        )
 
-    def make(self, pieces: Pieces, sample_rate: int, need_bytes: int, texts: Mapping[str, str] | None = None) -> None:
+    def make(
+        self,
+        pieces: Pieces,
+        sample_rate: int,
+        need_bytes: int,
+        texts: Mapping[str, str] | None = None,
+    ) -> None:
         """Write all files, unless the folder is intact.
 
         Args:
-            pieces: Function that returns the samples, (T,) or (T, C), of each file by its path below the folder; written with
-                16 bits as WAV where the path ends so, else as FLAC.
+            pieces: Function that returns the samples, (T,) or (T, C), of each file by its path
+                below the folder; written with 16 bits as WAV where the path ends so, else as FLAC.
             sample_rate: In Hz.
             need_bytes: About what the files take on disk.
             texts: Lists and tables that belong to the audio, by their path below the folder.
@@ -102,7 +127,10 @@ class MadeFolder:
             hashes = dict(self._write(temporary, pieces, sample_rate))
             marker: dict[str, Any] = {"recipe": self.recipe, "files": hashes}
             if texts:
-                marker["texts"] = {place: sha256_file(write_atomic(temporary / place, text)) for place, text in texts.items()}
+                marker["texts"] = {
+                    place: sha256_file(write_atomic(temporary / place, text))
+                    for place, text in texts.items()
+                }
             write_json(temporary / self._marker.name, marker)
             self._put(temporary)
         finally:
@@ -112,7 +140,9 @@ class MadeFolder:
     def _marker(self) -> Path:
         return self.root / f"{self.name}.json"
 
-    def _write(self, temporary: Path, pieces: Pieces, sample_rate: int) -> Iterator[tuple[str, str]]:
+    def _write(
+        self, temporary: Path, pieces: Pieces, sample_rate: int
+    ) -> Iterator[tuple[str, str]]:
         """Write every file and yield its place and its hash."""
         for place, piece in track(pieces.items(), f"making {self.name}", len(pieces)):
             check_stop()
@@ -120,9 +150,13 @@ class MadeFolder:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 kind = "WAV" if path.suffix == ".wav" else "FLAC"
-                soundfile.write(os.fsencode(path), piece(), sample_rate, format=kind, subtype="PCM_16")
+                soundfile.write(
+                    os.fsencode(path), piece(), sample_rate, format=kind, subtype="PCM_16"
+                )
             except (soundfile.SoundFileError, OSError) as error:
-                raise OutputError(f"cannot write {path}: {error}; free some space or choose another root") from error
+                raise OutputError(
+                    f"cannot write {path}: {error}; free some space or choose another root"
+                ) from error
             yield place, sha256_file(path)
 
     def _put(self, temporary: Path) -> None:
@@ -136,7 +170,9 @@ class MadeFolder:
             os.rename(temporary, self.root)
         except OSError as error:
             if not self.is_intact():
-                raise OutputError(f"cannot write {self.root}: {error.strerror or error}; choose another root") from error
+                raise OutputError(
+                    f"cannot write {self.root}: {error.strerror or error}; choose another root"
+                ) from error
         finally:
             shutil.rmtree(old, ignore_errors=True)
 
@@ -151,6 +187,10 @@ class MadeFolder:
         """Return the marker, or nothing when it is damaged."""
         try:
             marker = json.loads(self._marker.read_text(encoding="utf-8"))
-            return marker if isinstance(marker.get("recipe"), dict) and isinstance(marker.get("files"), dict) else {}
+            return (
+                marker
+                if isinstance(marker.get("recipe"), dict) and isinstance(marker.get("files"), dict)
+                else {}
+            )
         except (OSError, ValueError, AttributeError):
             return {}

@@ -1,7 +1,8 @@
 """What the header of an audio file says about the length of its samples, and what the decoder makes of it only with help.
 
-Programs that write to a pipe cannot come back to fill in a length; what they write instead promises nothing, and the samples
-go on to the end of the file. Compressed streams without such a header are looked at in stream_ends.py.
+Programs that write to a pipe cannot come back to fill in a length; what they write instead
+promises nothing, and the samples go on to the end of the file. Compressed streams without such a
+header are looked at in stream_ends.py.
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ def is_shortened_sphere(path: Path) -> bool:
 def _is_unknown(size: int, there: int, total: int, begin: int) -> bool:
     """Tell whether a size promises nothing.
 
-    A size of 0 is meant where other chunks follow, so that the total, counted from the first byte, goes on beyond it.
+    A size of 0 is meant where other chunks follow, so that the total, counted from the first byte,
+    goes on beyond it.
     """
     if size == 0:
         return there > 0 and (total <= begin or _is_marker(total))
@@ -107,7 +109,9 @@ def _promise(size: int, there: int, total: int, begin: int) -> int | None:
     return None if _is_unknown(size, there, total, begin) else size
 
 
-def _chunks(stream: BinaryIO, at: int, form: str, padding: int = 2) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(
+    stream: BinaryIO, at: int, form: str, padding: int = 2
+) -> Iterator[tuple[bytes, int, int]]:
     """Yield name, size and first byte of each chunk from a place on; a name and a size have the form given."""
     head_bytes = struct.calcsize(form)
     for _ in range(_MOST_CHUNKS):
@@ -184,7 +188,11 @@ def _sphere(stream: BinaryIO, head: bytes, disk_bytes: int) -> SampleData | None
     there = max(0, disk_bytes - begin)
     if not {b"sample_count", b"sample_n_bytes"} <= set(numbers):
         return SampleData(begin, there, None)
-    promised = int(numbers[b"sample_count"]) * int(numbers[b"sample_n_bytes"]) * int(numbers.get(b"channel_count", 1))
+    promised = (
+        int(numbers[b"sample_count"])
+        * int(numbers[b"sample_n_bytes"])
+        * int(numbers.get(b"channel_count", 1))
+    )
     return SampleData(begin, there, promised)
 
 

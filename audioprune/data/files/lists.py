@@ -1,7 +1,8 @@
 """How lists and tables that people write are read, and how a name in them meets a file on disk.
 
-Every list of a corpus or of a listening test is read here: with or without a byte-order mark, with any line ends, with commas,
-semicolons or tabs, with quoted cells. What the columns mean is decided by who asks.
+Every list of a corpus or of a listening test is read here: with or without a byte-order mark, with
+any line ends, with commas, semicolons or tabs, with quoted cells. What the columns mean is decided
+by who asks.
 """
 
 from __future__ import annotations
@@ -50,7 +51,10 @@ class Table:
 
     def records(self) -> list[dict[str, str]]:
         """Return the cells of each row by column; a cell that is missing is empty, one too many is left out."""
-        return [dict.fromkeys(self.header, "") | dict(zip(self.header, row.cells, strict=False)) for row in self.rows]
+        return [
+            dict.fromkeys(self.header, "") | dict(zip(self.header, row.cells, strict=False))
+            for row in self.rows
+        ]
 
 
 def read_text(path: Path, expected: str, errors: str = "strict") -> str:
@@ -70,7 +74,9 @@ def read_text(path: Path, expected: str, errors: str = "strict") -> str:
         return content.decode("utf-16" if wide else "utf-8-sig", errors)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise DataError(f"{path}: expected {expected}, got {reason}; give a text file in UTF-8") from error
+        raise DataError(
+            f"{path}: expected {expected}, got {reason}; give a text file in UTF-8"
+        ) from error
 
 
 def read_lines(path: Path, expected: str, errors: str = "strict") -> list[tuple[int, str]]:
@@ -79,7 +85,9 @@ def read_lines(path: Path, expected: str, errors: str = "strict") -> list[tuple[
     return [(number, text.strip()) for number, text in lines if _counts(text)]
 
 
-def read_cells(path: Path, expected: str, comments: bool = True, errors: str = "strict") -> list[Line]:
+def read_cells(
+    path: Path, expected: str, comments: bool = True, errors: str = "strict"
+) -> list[Line]:
     """Return the lines of a list, cut into cells at tabs, semicolons or commas, whichever its first lines have.
 
     Args:
@@ -92,7 +100,12 @@ def read_cells(path: Path, expected: str, comments: bool = True, errors: str = "
         DataError: The file cannot be opened, is not text, or a quoted cell does not end.
     """
     text = read_text(path, expected, errors)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), skipinitialspace=True, strict=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=_separator(text),
+        skipinitialspace=True,
+        strict=True,
+    )
     lines: list[Line] = []
     try:
         for cells in reader:
@@ -100,7 +113,9 @@ def read_cells(path: Path, expected: str, comments: bool = True, errors: str = "
             if any(stripped) and not (comments and stripped[0].startswith(_COMMENT)):
                 lines.append(Line(reader.line_num, stripped))
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: expected {expected}, got {error}; correct the line") from error
+        raise DataError(
+            f"{path}, line {reader.line_num}: expected {expected}, got {error}; correct the line"
+        ) from error
     return lines
 
 
@@ -161,7 +176,9 @@ class Places:
         known = self._inside(folder)
         last = name_key(parts[-1]) if parts else ""
         names = (last, *(last + ending for ending in AUDIO_SUFFIXES))
-        return next((known[name] for name in names if name in known and known[name].is_file()), None)
+        return next(
+            (known[name] for name in names if name in known and known[name].is_file()), None
+        )
 
     def _inside(self, folder: Path) -> dict[str, Path]:
         if folder not in self._known:

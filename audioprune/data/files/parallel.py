@@ -15,11 +15,13 @@ Result = TypeVar("Result")
 _WORKERS = 4
 
 
-def in_threads(work: Callable[[Item], Result], items: Sequence[Item], title: str) -> Iterator[Result]:
+def in_threads(
+    work: Callable[[Item], Result], items: Sequence[Item], title: str
+) -> Iterator[Result]:
     """Yield the result of every item, in the order of the items.
 
-    Decoding, encoding and hashing release the interpreter lock, so that threads share the cores. A failure or a request to stop
-    cancels what has not begun.
+    Decoding, encoding and hashing release the interpreter lock, so that threads share the cores. A
+    failure or a request to stop cancels what has not begun.
 
     Args:
         work: What is done with one item.

@@ -58,7 +58,15 @@ class Gathered:
 
 
 def gather(
-    root: Path, role: str, paths: Sequence[Path], assign: Assign, *, sample_rate: int, shortest_s: float, on_bad_file: str, cache_dir: str
+    root: Path,
+    role: str,
+    paths: Sequence[Path],
+    assign: Assign,
+    *,
+    sample_rate: int,
+    shortest_s: float,
+    on_bad_file: str,
+    cache_dir: str,
 ) -> Gathered:
     """Assign and inspect the audio files below a folder.
 
@@ -66,7 +74,8 @@ def gather(
         root: The folder.
         role: ``"speech"`` or ``"noise"``, for messages.
         paths: The files.
-        assign: Gives files their split and group; asked again with the files of the same audio if shares have parted them.
+        assign: Gives files their split and group; asked again with the files of the same audio if
+            shares have parted them.
         sample_rate: Rate in Hz to which everything will be resampled.
         shortest_s: Shorter files are left out.
         on_bad_file: ``"stop"`` or ``"skip"``.
@@ -82,7 +91,9 @@ def gather(
     links = same_audio(facts)
     if cross({entry.path: entry.split for entry in assigned}, links):
         assigned, notes = assign(root, relative, links)
-    found = Gathered([], bad, [f"{role}: {note}" for note in notes], facts, split_rules(role, assigned))
+    found = Gathered(
+        [], bad, [f"{role}: {note}" for note in notes], facts, split_rules(role, assigned)
+    )
     usable = {}
     for fact in facts:
         short = fact.duration_s < shortest_s
@@ -91,9 +102,16 @@ def gather(
     idle = [fact for fact in facts if not fact.errors and fact.path not in usable]
     if idle:
         listed = names(fact.path for fact in idle)
-        found.notes.append(f"{role}: {len(idle)} silent or short files (below {shortest_s:g} s) are not used: {listed}")
-    found.notes += [f"{role}: {note}" for note in conversion_notes(list(usable.values()), sample_rate)]
-    found.sources = [_source(root, entry, usable[entry.path]) for entry in assigned if entry.path in usable]
+        found.notes.append(
+            f"{role}: {len(idle)} silent or short files (below {shortest_s:g} s) are not used: "
+            f"{listed}"
+        )
+    found.notes += [
+        f"{role}: {note}" for note in conversion_notes(list(usable.values()), sample_rate)
+    ]
+    found.sources = [
+        _source(root, entry, usable[entry.path]) for entry in assigned if entry.path in usable
+    ]
     return found
 
 
@@ -102,7 +120,9 @@ def split_rules(role: str, assigned: Sequence[Assigned]) -> list[str]:
     return [f"{role}: {rule}" for rule in sorted({entry.rule for entry in assigned if entry.rule})]
 
 
-def audio_below(root: Path, role: str, suffixes: tuple[str, ...] = AUDIO_SUFFIXES, part: bool = False) -> list[Path]:
+def audio_below(
+    root: Path, role: str, suffixes: tuple[str, ...] = AUDIO_SUFFIXES, part: bool = False
+) -> list[Path]:
     """Return the audio files below a folder.
 
     Args:
@@ -112,9 +132,13 @@ def audio_below(root: Path, role: str, suffixes: tuple[str, ...] = AUDIO_SUFFIXE
         part: Whether the folder may be one split of a corpus.
 
     Raises:
-        DataError: The folder is missing, is not a folder, holds no audio, or is plainly the folder above the right one.
+        DataError: The folder is missing, is not a folder, holds no audio, or is plainly the folder
+            above the right one.
     """
-    layout = f"{role} files in {root}/<{'speaker' if role == 'speech' else 'noise'}>/ or {root}/train, valid, test"
+    layout = (
+        f"{role} files in {root}/<{'speaker' if role == 'speech' else 'noise'}>/ or "
+        f"{root}/train, valid, test"
+    )
     if not root.exists():
         raise DataError(f"expected {layout}, found no such folder{_nearest(root)}; check the path")
     if not root.is_dir():
@@ -124,7 +148,9 @@ def audio_below(root: Path, role: str, suffixes: tuple[str, ...] = AUDIO_SUFFIXE
         raise DataError(f"expected {layout}, found {listing(root)}; point to {children[role]}")
     paths = find_audio(root, suffixes)
     if not paths:
-        raise DataError(f"expected {layout}, found {listing(root)} without any audio file; check the path")
+        raise DataError(
+            f"expected {layout}, found {listing(root)} without any audio file; check the path"
+        )
     if not part:
         _refuse_part(root, layout)
     _refuse_parent(root, layout, children)
@@ -139,7 +165,9 @@ def stop_or_skip(root: Path, facts: Sequence[FileFacts], on_bad_file: str) -> li
     """
     bad = [finding for fact in facts for finding in fact.errors]
     if bad and on_bad_file == "stop":
-        raise DataError(f"{root}: {bad_files(bad)}; replace them, or leave them out with data.on_bad_file=skip")
+        raise DataError(
+            f"{root}: {bad_files(bad)}; replace them, or leave them out with data.on_bad_file=skip"
+        )
     return bad
 
 
@@ -166,25 +194,43 @@ def refuse_leaks(facts: Sequence[FileFacts], sources: Sequence[Source]) -> list[
     """
     splits: dict[Path, str] = {}
     for source in sources:
-        if "test" in {splits.setdefault(source.path, source.split), source.split} and splits[source.path] != source.split:
-            raise DataError(f"expected different audio in training and test, got {source.path} in both; keep the folders apart")
+        if (
+            "test" in {splits.setdefault(source.path, source.split), source.split}
+            and splits[source.path] != source.split
+        ):
+            raise DataError(
+                f"expected different audio in training and test, got {source.path} in both; "
+                f"keep the folders apart"
+            )
     found = list(doubled([fact for fact in facts if fact.path in splits], splits))
     refuse_doubled(found)
-    return [f"{len(found)} files hold the same audio as another: {names(finding.path for finding in found)}"] if found else []
+    return (
+        [
+            f"{len(found)} files hold the same audio as another: "
+            f"{names(finding.path for finding in found)}"
+        ]
+        if found
+        else []
+    )
 
 
 def refuse_doubled(found: Sequence[Finding]) -> None:
     """Raise a DataError that names all audio which is in two splits."""
-    leaks = [f"{finding.path}, {finding.reason}" for finding in found if finding.severity == "error"]
+    leaks = [
+        f"{finding.path}, {finding.reason}" for finding in found if finding.severity == "error"
+    ]
     if leaks:
         rest = f"; and {len(leaks) - _NAMED} more" if len(leaks) > _NAMED else ""
-        raise DataError(f"expected different audio in training and test, got {'; '.join(leaks[:_NAMED])}{rest}")
+        raise DataError(
+            f"expected different audio in training and test, got {'; '.join(leaks[:_NAMED])}{rest}"
+        )
 
 
 def share_noise(sources: list[Source]) -> tuple[list[Source], list[str]]:
     """Give validation the training noises when no folder holds noises of its own; the excerpts are drawn anew.
 
-    A validation set with fewer kinds of noise than training ranks models by noises, not by how well they generalise.
+    A validation set with fewer kinds of noise than training ranks models by noises, not by how
+    well they generalise.
 
     Source: Tan & Wang validate on training noises.
     """
@@ -201,11 +247,16 @@ def conversion_notes(facts: Sequence[FileFacts], sample_rate: int) -> list[str]:
     rates = Counter(fact.sample_rate for fact in facts if use_findings(fact, sample_rate, 0))
     if rates:
         listed = ", ".join(f"{count} from {rate} Hz" for rate, count in sorted(rates.items()))
-        notes.append(f"{sum(rates.values())} of {len(facts)} files are resampled to {sample_rate} Hz ({listed})")
+        notes.append(
+            f"{sum(rates.values())} of {len(facts)} files are resampled to {sample_rate} Hz "
+            f"({listed})"
+        )
     several = sum(fact.channels > 1 for fact in facts)
     if several:
         notes.append(f"{several} files with several channels are averaged to mono")
-    warnings = [finding for fact in facts for finding in fact.findings if finding.severity == "warning"]
+    warnings = [
+        finding for fact in facts for finding in fact.findings if finding.severity == "warning"
+    ]
     for code in sorted({finding.code for finding in warnings}):
         same = [finding for finding in warnings if finding.code == code]
         notes.append(f"{len(same)} files with a warning, such as {same[0].path}: {same[0].reason}")
@@ -221,7 +272,13 @@ def names(paths: Iterable[Path], most: int = 5) -> str:
 def amount(title: str, sources: Sequence[Source], speaker_from: str | SpeakerRule) -> str:
     """Return the size of speech in a few words, such as ``synthetic_speech, 14 min, 24 speakers``."""
     seconds = sum(source.duration_s for source in sources)
-    size = f"{seconds / 3600:.1f} h" if seconds >= 7200 else f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
+    size = (
+        f"{seconds / 3600:.1f} h"
+        if seconds >= 7200
+        else f"{seconds / 60:.0f} min"
+        if seconds >= 60
+        else f"{seconds:.0f} s"
+    )
     groups = len({source.group for source in sources})
     what = "file" if _by_file(speaker_from) else "speaker"
     return f"{title}, {size}, {groups} {what}{'s' if groups != 1 else ''}"
@@ -229,11 +286,17 @@ def amount(title: str, sources: Sequence[Source], speaker_from: str | SpeakerRul
 
 def speaker_notes(speaker_from: str | SpeakerRule) -> list[str]:
     """Return a note when speakers are not known."""
-    return ["speech: every file counts as a speaker, so that test speakers may occur in training"] if _by_file(speaker_from) else []
+    return (
+        ["speech: every file counts as a speaker, so that test speakers may occur in training"]
+        if _by_file(speaker_from)
+        else []
+    )
 
 
 def _by_file(speaker_from: str | SpeakerRule) -> bool:
-    return speaker_from.by_file if isinstance(speaker_from, SpeakerRule) else speaker_from == "file"
+    return (
+        speaker_from.by_file if isinstance(speaker_from, SpeakerRule) else speaker_from == "file"
+    )
 
 
 def tell(notes: Sequence[str], logger: logging.Logger) -> None:
@@ -244,20 +307,35 @@ def tell(notes: Sequence[str], logger: logging.Logger) -> None:
 
 def _source(root: Path, entry: Assigned, fact: FileFacts) -> Source:
     relative = entry.path.relative_to(root).as_posix()
-    return Source(entry.path, relative, entry.split, entry.group, fact.sha256, fact.duration_s, fact.level, entry.together)
+    return Source(
+        entry.path,
+        relative,
+        entry.split,
+        entry.group,
+        fact.sha256,
+        fact.duration_s,
+        fact.level,
+        entry.together,
+    )
 
 
 def _refuse_part(root: Path, layout: str) -> None:
     """Refuse a folder that is itself one split of a corpus."""
-    siblings = {split_of_folder(entry.name) for entry in root.resolve().parent.iterdir() if entry.is_dir()}
+    siblings = {
+        split_of_folder(entry.name) for entry in root.resolve().parent.iterdir() if entry.is_dir()
+    }
     if split_of_folder(root.resolve().name) and {"train", "test"} <= siblings:
-        raise DataError(f"expected {layout}, found one split of a corpus; point to {root.resolve().parent}")
+        raise DataError(
+            f"expected {layout}, found one split of a corpus; point to {root.resolve().parent}"
+        )
 
 
 def _refuse_parent(root: Path, layout: str, children: dict[str, Path]) -> None:
     """Refuse a folder whose only folder with audio is the corpus itself."""
     holding = [child for child in children.values() if find_audio(child)]
-    if len(holding) != 1 or any(entry.is_file() for entry in find_audio(root) if entry.parent == root):
+    if len(holding) != 1 or any(
+        entry.is_file() for entry in find_audio(root) if entry.parent == root
+    ):
         return
     inner = [entry for entry in holding[0].iterdir() if entry.is_dir() and find_audio(entry)]
     if len(inner) > 1:

@@ -70,15 +70,23 @@ def _mp3_cut(data: bytes) -> str:
     whole = count - (promised is not None)  # the table has a frame of its own
     if promised is not None:
         near_end = frame is not None or at >= len(data)
-        return f"cut short: {whole} of {promised} frames" if whole < promised - 1 and near_end else ""
-    return f"cut short: {len(data) - at} of {frame.length} bytes of its last frame" if frame is not None else ""
+        return (
+            f"cut short: {whole} of {promised} frames" if whole < promised - 1 and near_end else ""
+        )
+    return (
+        f"cut short: {len(data) - at} of {frame.length} bytes of its last frame"
+        if frame is not None
+        else ""
+    )
 
 
 def _after_tags(data: bytes) -> int:
     """Return the first byte after a tag ID3v2 and the zeros behind it."""
     at = 0
     if data[:3] == b"ID3" and len(data) >= 10:
-        size = sum((byte & 0x7F) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
+        size = sum(
+            (byte & 0x7F) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True)
+        )
         at = 10 + size + (10 if data[5] & 0x10 else 0)
     while at < len(data) and data[at] == 0:
         at += 1

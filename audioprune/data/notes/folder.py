@@ -18,12 +18,15 @@ from audioprune.errors import ConfigError, DataError
 _LISTED = 20
 
 
-def note_folder(root: str | Path, *, middle_c: int = 4, title: str = "note_folder", **options: Any) -> NoteCorpus:
+def note_folder(
+    root: str | Path, *, middle_c: int = 4, title: str = "note_folder", **options: Any
+) -> NoteCorpus:
     """Return the corpus of the notes in any folder.
 
-    Layouts: ``<root>/<instrument>/...``, ``<root>/<family>/<instrument>/...`` or notes in one folder, with or without train, valid
-    and test folders above, which ``split="official"`` takes. Without a folder the text before the pitch names the instrument.
-    Names are read as ``note_names.read_name`` says; notes without a pitch in their names are listed and not used.
+    Layouts: ``<root>/<instrument>/...``, ``<root>/<family>/<instrument>/...`` or notes in one
+    folder, with or without train, valid and test folders above, which ``split="official"`` takes.
+    Without a folder the text before the pitch names the instrument. Names are read as
+    ``note_names.read_name`` says; notes without a pitch in their names are listed and not used.
 
     Args:
         root: The folder.
@@ -35,7 +38,9 @@ def note_folder(root: str | Path, *, middle_c: int = 4, title: str = "note_folde
         ConfigError: A value is out of its range.
     """
     if not isinstance(middle_c, int) or not 3 <= middle_c <= 5:
-        raise ConfigError(f"expected middle_c as 3, 4 or 5, got {middle_c}; use 4 where A4 is 440 Hz")
+        raise ConfigError(
+            f"expected middle_c as 3, 4 or 5, got {middle_c}; use 4 where A4 is 440 Hz"
+        )
     place = Path(root).expanduser()
 
     def list_notes() -> NoteList:
@@ -61,13 +66,21 @@ def list_folder(root: Path, middle_c: int = 4) -> NoteList:
             notes.append(_note(root, path, found, official))
             loud += found.velocity is None
     if not notes:
-        raise DataError(f"{root}: expected pitches in file names, such as C#4, p060 or 060, found none; the first {unreadable[0]}")
+        raise DataError(
+            f"{root}: expected pitches in file names, such as C#4, p060 or 060, found none; the "
+            f"first {unreadable[0]}"
+        )
     remarks = []
     if unreadable:
         more = f"; and {len(unreadable) - _LISTED} more" if len(unreadable) > _LISTED else ""
-        remarks.append(f"{len(unreadable)} of {len(paths)} files say no pitch and are not used: {'; '.join(unreadable[:_LISTED])}{more}")
+        remarks.append(
+            f"{len(unreadable)} of {len(paths)} files say no pitch and are not used: "
+            f"{'; '.join(unreadable[:_LISTED])}{more}"
+        )
     if loud:
-        remarks.append(f"{loud} of {len(notes)} notes say no velocity and count as {DEFAULT_VELOCITY}")
+        remarks.append(
+            f"{loud} of {len(notes)} notes say no velocity and count as {DEFAULT_VELOCITY}"
+        )
     families = tuple(sorted({note.family for note in notes}))
     facts = {"listed": len(notes), "without_pitch": len(unreadable), "without_velocity": loud}
     return NoteList(root, tuple(notes), families, (), tuple(remarks), facts)

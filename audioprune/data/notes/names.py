@@ -38,7 +38,12 @@ def pitch_of_name(name: str, middle_c: int = 4) -> int | None:
     if not match:
         return None
     letter, accidental, octave = match.groups()
-    pitch = 60 + 12 * (int(octave) - middle_c) + _STEPS[letter.upper()] + _ACCIDENTALS[accidental or ""]
+    pitch = (
+        60
+        + 12 * (int(octave) - middle_c)
+        + _STEPS[letter.upper()]
+        + _ACCIDENTALS[accidental or ""]
+    )
     return pitch if 0 <= pitch < PITCHES else None
 
 
@@ -62,11 +67,12 @@ class NameReading:
 def read_name(stem: str, middle_c: int = 4) -> NameReading:
     """Read pitch and velocity from the name of a file.
 
-    The first rule that finds something decides: a pitch and a velocity of three digits each at the end, as in
-    ``organ_000-060-100``; a number marked by p, n, midi, note or pitch, as in ``p060``; a note name in capitals, as in ``C#4``
-    or ``Bb3``; one in small letters; a number of two or three digits. Words and numbers stand between characters that are neither
-    letters nor digits. Where a rule finds several pitches, the name says none. Velocity: ``v100`` or ``vel100``, or a dynamic
-    marking such as ``mf`` or ``forte`` behind the pitch.
+    The first rule that finds something decides: a pitch and a velocity of three digits each at the
+    end, as in ``organ_000-060-100``; a number marked by p, n, midi, note or pitch, as in ``p060``;
+    a note name in capitals, as in ``C#4`` or ``Bb3``; one in small letters; a number of two or
+    three digits. Words and numbers stand between characters that are neither letters nor digits.
+    Where a rule finds several pitches, the name says none. Velocity: ``v100`` or ``vel100``, or a
+    dynamic marking such as ``mf`` or ``forte`` behind the pitch.
 
     Args:
         stem: Name without its ending.
@@ -82,12 +88,19 @@ def read_name(stem: str, middle_c: int = 4) -> NameReading:
         [(match, pitch_of_name(match[1], middle_c)) for match in named if match[1][0].islower()],
         [(match, int(match[1])) for match in _BARE.finditer(stem)],
     ):
-        usable = [(match, pitch) for match, pitch in found if pitch is not None and 0 <= pitch < PITCHES]
+        usable = [
+            (match, pitch) for match, pitch in found if pitch is not None and 0 <= pitch < PITCHES
+        ]
         if len({pitch for _, pitch in usable}) > 1:
-            return NameReading(None, reason=f"names several pitches ({', '.join(match[0] for match, _ in usable)})")
+            return NameReading(
+                None,
+                reason=f"names several pitches ({', '.join(match[0] for match, _ in usable)})",
+            )
         if usable:
             match, pitch = usable[0]
-            return NameReading(pitch, _velocity(stem, stem[match.end() :]), _before(stem, match.start()))
+            return NameReading(
+                pitch, _velocity(stem, stem[match.end() :]), _before(stem, match.start())
+            )
     return NameReading(None, reason="names no pitch")
 
 

@@ -1,7 +1,7 @@
 """What a single note is: its record, its samples in memory, the items that a generative model is trained on.
 
-Which notes a corpus has is decided by its reader (nsynth.py, sol.py, note_folder.py), how they become a training, a validation and
-a test set in note_corpus.py.
+Which notes a corpus has is decided by its reader (nsynth.py, sol.py, note_folder.py), how they
+become a training, a validation and a test set in note_corpus.py.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Note:
         instrument: Name of the instrument.
         family: Name of its family.
         part: Split of the corpus's own list, or an empty text.
-        made_from: Pitch of the note that this one was made from by transposition; None for a recording of its own.
+        made_from: Pitch of the note that this one was made from by transposition; None for a
+            recording of its own.
     """
 
     path: Path
@@ -122,7 +123,9 @@ class NoteStore:
     def _read(self, path: Path) -> NDArray[np.int16]:
         frames = math.ceil((self.duration_s + _MARGIN_S) * read_info(path).sample_rate)
         samples, sample_rate = read_audio(path, 0, frames)
-        mono = resample(np.ascontiguousarray(mixdown(samples.T)), sample_rate, self.sample_rate)[: self.length]
+        mono = resample(np.ascontiguousarray(mixdown(samples.T)), sample_rate, self.sample_rate)[
+            : self.length
+        ]
         return np.round(mono * _FULL_SCALE).clip(-_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
 
 
@@ -130,11 +133,13 @@ class NoteStore:
 class Crop:
     """Which part of a note an item is.
 
-    A part begins at random within the note, so that it lies within it where the note is long enough.
+    A part begins at random within the note, so that it lies within it where the note is long
+    enough.
 
     Attributes:
         length: Samples of the part.
-        lead_in: Most samples of silence before the note, from which a generator learns how a note begins.
+        lead_in: Most samples of silence before the note, from which a generator learns how a note
+            begins.
     """
 
     length: int
@@ -148,13 +153,15 @@ class Crop:
 class NoteSet(Dataset):
     """Items of one split: ``audio`` (T,) float32, ``pitch``, ``velocity``, ``instrument``, ``family``, ``length`` and ``id``.
 
-    Audio that is too short is filled with zeros; ``length`` samples are of the note. An item is a function of seed, split, index
-    and epoch alone, and of the epoch only where parts of notes are drawn for training.
+    Audio that is too short is filled with zeros; ``length`` samples are of the note. An item is a
+    function of seed, split, index and epoch alone, and of the epoch only where parts of notes are
+    drawn for training.
 
     Args:
         notes: The notes.
         store: Where samples come from.
-        instruments: Names of all instruments of the corpus; the index of an instrument is its place here.
+        instruments: Names of all instruments of the corpus; the index of an instrument is its
+            place here.
         families: Names of all families, likewise.
         split: ``"train"``, ``"valid"`` or ``"test"``.
         seed: Decides the parts.
@@ -196,22 +203,39 @@ class NoteSet(Dataset):
         start, length = 0, self.store.length
         if self.crop:
             place = [self.seed, SPLITS.index(self.split), index % len(self), self._epoch]
-            start, length = self.crop.start(len(samples), np.random.default_rng(place)), self.crop.length
+            start, length = (
+                self.crop.start(len(samples), np.random.default_rng(place)),
+                self.crop.length,
+            )
         part = samples[max(0, start) : max(0, start + length)]
         audio = torch.zeros(length)
         before = max(0, -start)
         audio[before : before + len(part)] = torch.from_numpy(part)
-        facts = {"pitch": note.pitch, "velocity": note.velocity, "id": note.id, "length": before + len(part)}
-        return {"audio": audio, "instrument": self._instrument[note.instrument], "family": self._family[note.family], **facts}
+        facts = {
+            "pitch": note.pitch,
+            "velocity": note.velocity,
+            "id": note.id,
+            "length": before + len(part),
+        }
+        return {
+            "audio": audio,
+            "instrument": self._instrument[note.instrument],
+            "family": self._family[note.family],
+            **facts,
+        }
 
 
 def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Join items to a batch.
 
     Returns:
-        ``audio`` (B, T) float32; ``pitch``, ``velocity``, ``instrument``, ``family`` and ``lengths`` (B,) int64; the list ``id``.
+        ``audio`` (B, T) float32; ``pitch``, ``velocity``, ``instrument``, ``family`` and
+        ``lengths`` (B,) int64; the list ``id``.
     """
-    batch: dict[str, Any] = {key: torch.tensor([item[key] for item in items]) for key in ("pitch", "velocity", "instrument", "family")}
+    batch: dict[str, Any] = {
+        key: torch.tensor([item[key] for item in items])
+        for key in ("pitch", "velocity", "instrument", "family")
+    }
     batch["audio"] = torch.stack([item["audio"] for item in items])
     batch["lengths"] = torch.tensor([item["length"] for item in items])
     batch["id"] = [item["id"] for item in items]

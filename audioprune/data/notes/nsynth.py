@@ -19,7 +19,19 @@ from audioprune.data.notes.note import PITCHES, Note, NoteList
 from audioprune.data.splits.rules import listing, split_of_folder
 from audioprune.errors import DataError, unknown_name
 
-FAMILIES = ("bass", "brass", "flute", "guitar", "keyboard", "mallet", "organ", "reed", "string", "synth_lead", "vocal")
+FAMILIES = (
+    "bass",
+    "brass",
+    "flute",
+    "guitar",
+    "keyboard",
+    "mallet",
+    "organ",
+    "reed",
+    "string",
+    "synth_lead",
+    "vocal",
+)
 """The families of NSynth; the index of a family is its place here, as in the field ``instrument_family``."""
 SOURCES = ("acoustic", "electronic", "synthetic")
 METADATA = "examples.json"
@@ -37,24 +49,29 @@ def nsynth(
 ) -> NoteCorpus:
     """Return the corpus of the NSynth notes below a folder.
 
-    The parts that are there are pooled: the training part alone lacks the instruments of the two others.
+    The parts that are there are pooled: the training part alone lacks the instruments of the two
+    others.
 
     Args:
-        root: Folder that holds ``nsynth-train``, ``nsynth-valid`` and ``nsynth-test``, or some of them.
+        root: Folder that holds ``nsynth-train``, ``nsynth-valid`` and ``nsynth-test``, or some of
+            them.
         families: Families to use, such as ``["flute"]``; None for all.
         sources: Of ``acoustic``, ``electronic`` and ``synthetic``; None for all.
         notes_per_instrument: Notes drawn of each instrument; None for all.
         title: Name in tables.
         **options: Any other argument of NoteCorpus.
 
-    Source: Engel et al. (2017), NSynth; Esling et al., Sec. 5: ten notes of each of 1,006 instruments.
+    Source: Engel et al. (2017), NSynth; Esling et al., Sec. 5: ten notes of each of 1,006
+    instruments.
     """
     place = Path(root).expanduser()
 
     def list_notes() -> NoteList:
         return list_nsynth(place, families, sources)
 
-    return NoteCorpus(list_notes, notes_per_instrument=notes_per_instrument, title=title, **options)
+    return NoteCorpus(
+        list_notes, notes_per_instrument=notes_per_instrument, title=title, **options
+    )
 
 
 @dataclass
@@ -68,12 +85,14 @@ class _Reading:
     contradictory: list[str] = field(default_factory=list)
 
 
-def list_nsynth(root: Path, families: Sequence[str] | None = None, sources: Sequence[str] | None = None) -> NoteList:
+def list_nsynth(
+    root: Path, families: Sequence[str] | None = None, sources: Sequence[str] | None = None
+) -> NoteList:
     """Read the metadata of all parts and find their files.
 
-    A note without a file, or with values that are no pitch, velocity or name, is a bad note. Files that the metadata does not
-    name are not used. Where name and metadata of a note differ, the metadata counts; where two parts name the same note, the
-    first.
+    A note without a file, or with values that are no pitch, velocity or name, is a bad note. Files
+    that the metadata does not name are not used. Where name and metadata of a note differ, the
+    metadata counts; where two parts name the same note, the first.
 
     Raises:
         DataError: There is no part, or the metadata of one cannot be read.
@@ -89,9 +108,18 @@ def list_nsynth(root: Path, families: Sequence[str] | None = None, sources: Sequ
             raise DataError(f"{root}: {unknown_name('family', family, known)}")
     chosen = tuple(note for note in notes if not families or note.family in families)
     if not chosen and not reading.findings:
-        raise DataError(f"{root}: expected notes of {', '.join(families or sources or ['any family'])}, found none; choose others")
-    facts = {"parts": [part.name for part in parts], "listed": len(chosen), "files_without_metadata": len(reading.left_over)}
-    return NoteList(root, chosen, known, tuple(reading.findings), tuple(_remarks(root, parts, reading)), facts)
+        raise DataError(
+            f"{root}: expected notes of {', '.join(families or sources or ['any family'])}, "
+            f"found none; choose others"
+        )
+    facts = {
+        "parts": [part.name for part in parts],
+        "listed": len(chosen),
+        "files_without_metadata": len(reading.left_over),
+    }
+    return NoteList(
+        root, chosen, known, tuple(reading.findings), tuple(_remarks(root, parts, reading)), facts
+    )
 
 
 def _parts(root: Path) -> list[Path]:
@@ -103,7 +131,10 @@ def _parts(root: Path) -> list[Path]:
         return [root]
     found = sorted(path.parent for path in root.glob(f"*/{METADATA}"))
     if not found:
-        raise DataError(f"expected {layout} in {root}, found {listing(root)}; unpack the corpus there or correct the path")
+        raise DataError(
+            f"expected {layout} in {root}, found {listing(root)}; unpack the corpus there or "
+            f"correct the path"
+        )
     return found
 
 
@@ -114,18 +145,31 @@ def _read_part(part: Path, reading: _Reading, sources: Sequence[str] | None) -> 
     files = {path.stem: path for path in find_audio(folder, AUDIO_SUFFIXES)}
     reading.left_over += [path.name for name, path in files.items() if name not in records]
     for name, record in records.items():
-        if sources and isinstance(record, dict) and record.get("instrument_source_str") not in sources:
+        if (
+            sources
+            and isinstance(record, dict)
+            and record.get("instrument_source_str") not in sources
+        ):
             continue
         path = files.get(name)
-        reason = _fault(record) if path else f"named in {part.name}/{METADATA}, without an audio file"
+        reason = (
+            _fault(record) if path else f"named in {part.name}/{METADATA}, without an audio file"
+        )
         if path is None or reason:
-            reading.findings.append(Finding(path or folder / f"{name}.wav", "error", "metadata", reason))
+            reading.findings.append(
+                Finding(path or folder / f"{name}.wav", "error", "metadata", reason)
+            )
         elif name in reading.notes:
             reading.repeated.append(name)
         else:
-            reading.notes[name] = _note(path, name, record, split_of_folder(part.name.removeprefix("nsynth-")))
+            reading.notes[name] = _note(
+                path, name, record, split_of_folder(part.name.removeprefix("nsynth-"))
+            )
             match = _NAME.fullmatch(name)
-            if match and (int(match["pitch"]), int(match["velocity"])) != (record["pitch"], record["velocity"]):
+            if match and (int(match["pitch"]), int(match["velocity"])) != (
+                record["pitch"],
+                record["velocity"],
+            ):
                 reading.contradictory.append(name)
 
 
@@ -145,9 +189,15 @@ def _records(path: Path) -> tuple[dict[str, Any], list[str]]:
         records = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=pairs)
     except (OSError, ValueError) as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise DataError(f"{path}: expected the metadata of NSynth as JSON, got {reason}; unpack the corpus again") from error
+        raise DataError(
+            f"{path}: expected the metadata of NSynth as JSON, got {reason}; unpack the corpus "
+            f"again"
+        ) from error
     if not isinstance(records, dict):
-        raise DataError(f"{path}: expected a JSON object of notes by name, got {type(records).__name__}; unpack the corpus again")
+        raise DataError(
+            f"{path}: expected a JSON object of notes by name, got {type(records).__name__}; "
+            f"unpack the corpus again"
+        )
     return records, repeated
 
 
@@ -166,15 +216,34 @@ def _fault(record: Any) -> str:
 
 
 def _note(path: Path, name: str, record: dict[str, Any], part: str) -> Note:
-    return Note(path, name, record["pitch"], record["velocity"], record["instrument_str"], record["instrument_family_str"], part)
+    return Note(
+        path,
+        name,
+        record["pitch"],
+        record["velocity"],
+        record["instrument_str"],
+        record["instrument_family_str"],
+        part,
+    )
 
 
 def _remarks(root: Path, parts: Sequence[Path], reading: _Reading) -> list[str]:
     counts = {
         "audio files are not in the metadata and are not used": reading.left_over,
         "notes are named twice; the first counts": reading.repeated,
-        "notes have another pitch or velocity in their name than in the metadata, which counts": reading.contradictory,
+        "notes have another pitch or velocity in their name than in the metadata, which "
+        "counts": reading.contradictory,
     }
-    remarks = [f"{len(found)} {what}: {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}" for what, found in counts.items() if found]
-    missing = sorted({"nsynth-train", "nsynth-valid", "nsynth-test"} - {part.name for part in parts})
-    return remarks + ([f"a part of NSynth only: {', '.join(missing)} not in {root}"] if missing and parts != [root] else [])
+    remarks = [
+        f"{len(found)} {what}: {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}"
+        for what, found in counts.items()
+        if found
+    ]
+    missing = sorted(
+        {"nsynth-train", "nsynth-valid", "nsynth-test"} - {part.name for part in parts}
+    )
+    return remarks + (
+        [f"a part of NSynth only: {', '.join(missing)} not in {root}"]
+        if missing and parts != [root]
+        else []
+    )

@@ -37,7 +37,9 @@ def check_rule(split: str, fractions: Sequence[float]) -> None:
     share_out(("a", "b", "c"), fractions, 0, "names")
 
 
-def choose(notes: Sequence[Note], per_instrument: int | None, seed: int) -> tuple[list[Note], list[str]]:
+def choose(
+    notes: Sequence[Note], per_instrument: int | None, seed: int
+) -> tuple[list[Note], list[str]]:
     """Draw some notes of each instrument; an instrument with fewer gives all of them.
 
     Args:
@@ -60,26 +62,44 @@ def choose(notes: Sequence[Note], per_instrument: int | None, seed: int) -> tupl
     for instrument, places in sorted(by_instrument.items()):
         if len(places) < per_instrument:
             few.append(f"{instrument} ({len(places)})")
-        ordered = sorted(places, key=lambda place: notes[place].id)  # whatever order the reader found them in
+        ordered = sorted(
+            places, key=lambda place: notes[place].id
+        )  # whatever order the reader found them in
         name = instrument.encode(errors="surrogateescape")
-        drawn = np.random.default_rng([seed, zlib.crc32(name)]).permutation(len(ordered))[:per_instrument]
+        drawn = np.random.default_rng([seed, zlib.crc32(name)]).permutation(len(ordered))[
+            :per_instrument
+        ]
         chosen += [ordered[int(index)] for index in drawn]
     listed = ", ".join(few[:5]) + (", ..." if len(few) > 5 else "")
-    remarks = [f"{len(few)} of {len(by_instrument)} instruments have fewer than {per_instrument} notes: {listed}"] if few else []
+    remarks = (
+        [
+            f"{len(few)} of {len(by_instrument)} instruments have fewer than {per_instrument} "
+            f"notes: {listed}"
+        ]
+        if few
+        else []
+    )
     return [notes[place] for place in sorted(chosen)], remarks
 
 
 def split_notes(
-    notes: Sequence[Note], rule: str, fractions: Sequence[float], seed: int, audio: Mapping[Path, str], root: Path, links: Links = ()
+    notes: Sequence[Note],
+    rule: str,
+    fractions: Sequence[float],
+    seed: int,
+    audio: Mapping[Path, str],
+    root: Path,
+    links: Links = (),
 ) -> dict[str, list[Note]]:
     """Give every note a split.
 
     Args:
         notes: The notes.
-        rule: ``"random"`` shares out notes, of which the takes of one instrument, pitch and velocity stay together; ``"by_pitch"``
-            shares out pairs of instrument and pitch, so that no pitch of an instrument is in two splits in different loudness;
-            ``"by_instrument"`` shares out instruments; ``"official"`` takes the split of the corpus. All but the last keep notes
-            of the same audio together.
+        rule: ``"random"`` shares out notes, of which the takes of one instrument, pitch and
+            velocity stay together; ``"by_pitch"`` shares out pairs of instrument and pitch, so
+            that no pitch of an instrument is in two splits in different loudness;
+            ``"by_instrument"`` shares out instruments; ``"official"`` takes the split of the
+            corpus. All but the last keep notes of the same audio together.
         fractions: Shares of train, valid and test.
         seed: Decides them.
         audio: Hash of each file's samples.
@@ -87,32 +107,51 @@ def split_notes(
         links: Files that are copies of one another.
 
     Raises:
-        DataError: There are too few notes, pitches or instruments, or the corpus has no split of its own.
+        DataError: There are too few notes, pitches or instruments, or the corpus has no split of
+            its own.
     """
     if rule == "official":
         chosen = {note: note.part for note in notes}
         if not all(chosen.values()):
-            raise DataError(f"{root}: expected a corpus with its own split, found notes without one; use data.split=random")
+            raise DataError(
+                f"{root}: expected a corpus with its own split, found notes without one; use "
+                f"data.split=random"
+            )
     else:
         keys = groups_of(notes, rule, audio, links)
         groups = sorted(set(keys.values()))
         if len(groups) < 3:
-            what = {"random": "notes", "by_pitch": "pitches of instruments", "by_instrument": "instruments"}[rule]
-            raise DataError(f"{root}: expected at least 3 {what} to split them, found {len(groups)}; add notes or use another split")
+            what = {
+                "random": "notes",
+                "by_pitch": "pitches of instruments",
+                "by_instrument": "instruments",
+            }[rule]
+            raise DataError(
+                f"{root}: expected at least 3 {what} to split them, found {len(groups)}; add "
+                f"notes or use another split"
+            )
         shares = share_out(groups, fractions, seed, "notes")
         chosen = {note: shares[keys[note]] for note in notes}
     return {split: [note for note in notes if chosen[note] == split] for split in SPLITS}
 
 
-def groups_of(notes: Sequence[Note], rule: str, audio: Mapping[Path, str], links: Links = ()) -> dict[Note, str]:
+def groups_of(
+    notes: Sequence[Note], rule: str, audio: Mapping[Path, str], links: Links = ()
+) -> dict[Note, str]:
     """Return what each note is kept with by a rule; see ``split_notes``."""
     keys = {note: _key(note, rule, audio) for note in notes}
     first: dict[str, Note] = {}
-    pairs = [(first.setdefault(audio[note.path], note), note) for note in notes if audio[note.path]]
+    pairs = [
+        (first.setdefault(audio[note.path], note), note) for note in notes if audio[note.path]
+    ]
     if rule == "random":
         pairs += [(first.setdefault(f"take {note.take}", note), note) for note in notes]
     by_path = {note.path: note for note in notes}
-    pairs += [(by_path[one], by_path[other]) for one, other in links if one in by_path and other in by_path]
+    pairs += [
+        (by_path[one], by_path[other])
+        for one, other in links
+        if one in by_path and other in by_path
+    ]
     return joined(keys, pairs)
 
 

@@ -1,6 +1,7 @@
 """The notes of TinySOL, OrchideaSOL and folders named like Studio-On-Line: Abbr-technique-Pitch-dynamics-... in instrument folders.
 
-A table of metadata counts where there is one, else names and folders. Any other folder of notes is read by note_folder.py.
+A table of metadata counts where there is one, else names and folders. Any other folder of notes is
+read by note_folder.py.
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ from audioprune.data.notes.note import PITCHES, Note, NoteList
 from audioprune.data.splits.rules import listing
 from audioprune.errors import DataError, unknown_name
 
-_COLUMNS = ("Path", "Family", "Instrument (in full)", "Technique (in full)", "Pitch", "Pitch ID", "Dynamics")
+_COLUMNS = (
+    "Path",
+    "Family",
+    "Instrument (in full)",
+    "Technique (in full)",
+    "Pitch",
+    "Pitch ID",
+    "Dynamics",
+)
 _TRANSPOSED = re.compile(r"-R(?P<cents>\d+)(?P<to>[ud])$")
 _FOLD_SPLITS = {"0": "test", "1": "valid"}
 
@@ -36,21 +45,26 @@ def tinysol(
     """Return the corpus of TinySOL notes below a folder.
 
     Args:
-        root: Folder that holds ``audio/<Family>/<Instrument>/<technique>/<Abbr>-<tech>-<Pitch>-<dyn>-....wav`` and
+        root: Folder that holds
+            ``audio/<Family>/<Instrument>/<technique>/<Abbr>-<tech>-<Pitch>-<dyn>-....wav`` and
             ``annotation/*metadata.csv``, or such folders without a table.
         techniques: Techniques to use, such as ``["ordinario"]``; None for all.
         notes_per_instrument: Notes drawn of each instrument; None for all.
         title: Name in tables.
-        **options: Any other argument of NoteCorpus. ``split="official"`` tests on fold 0, validates on fold 1.
+        **options: Any other argument of NoteCorpus. ``split="official"`` tests on fold 0,
+            validates on fold 1.
 
-    Source: Cella et al. (2020), TinySOL, the open part of the Studio-On-Line that Esling et al. use.
+    Source: Cella et al. (2020), TinySOL, the open part of the Studio-On-Line that Esling et al.
+    use.
     """
     place = Path(root).expanduser()
 
     def list_notes() -> NoteList:
         return list_sol(place, techniques)
 
-    return NoteCorpus(list_notes, notes_per_instrument=notes_per_instrument, title=title, **options)
+    return NoteCorpus(
+        list_notes, notes_per_instrument=notes_per_instrument, title=title, **options
+    )
 
 
 @dataclass(frozen=True)
@@ -70,13 +84,17 @@ class _Row:
 def list_sol(root: Path, techniques: Sequence[str] | None = None) -> NoteList:
     """List the notes of a folder in the layout of Studio-On-Line.
 
-    A row of the table without its file, or without a pitch, is a bad note; files that the table does not name are not used.
+    A row of the table without its file, or without a pitch, is a bad note; files that the table
+    does not name are not used.
 
     Raises:
         DataError: The folder or its audio is missing, or a technique is unknown.
     """
     if not root.is_dir():
-        raise DataError(f"expected audio/<Family>/<Instrument>/<technique>/ in {root}, found no such folder; check the path")
+        raise DataError(
+            f"expected audio/<Family>/<Instrument>/<technique>/ in {root}, found no such "
+            f"folder; check the path"
+        )
     table = _table(root)
     rows = list(_from_table(root, table) if table else _from_names(root))
     known = sorted({row.technique for row in rows})
@@ -84,19 +102,39 @@ def list_sol(root: Path, techniques: Sequence[str] | None = None) -> NoteList:
         if technique not in known:
             raise DataError(f"{root}: {unknown_name('technique', technique, known)}")
     rows = [row for row in rows if not techniques or row.technique in techniques]
-    bad = [Finding(row.path, "error", "metadata", reason) for row in rows if (reason := _fault(row))]
+    bad = [
+        Finding(row.path, "error", "metadata", reason) for row in rows if (reason := _fault(row))
+    ]
     good = [row for row in rows if not _fault(row)]
     notes = sorted((_note(row, root) for row in good), key=lambda note: note.id)
     if not notes and not bad:
         raise DataError(f"expected notes in {root}, found {listing(root)}; check the path")
     remarks = _remarks(root, rows, table)
-    facts = {"listed": len(notes), "techniques": sorted({row.technique for row in good}), "table": table.name if table else None}
-    return NoteList(root, tuple(notes), tuple(sorted({note.family for note in notes})), tuple(bad), tuple(remarks), facts)
+    facts = {
+        "listed": len(notes),
+        "techniques": sorted({row.technique for row in good}),
+        "table": table.name if table else None,
+    }
+    return NoteList(
+        root,
+        tuple(notes),
+        tuple(sorted({note.family for note in notes})),
+        tuple(bad),
+        tuple(remarks),
+        facts,
+    )
 
 
 def _table(root: Path) -> Path | None:
     """Return the table of metadata, if there is one."""
-    return next((path for path in sorted(root.glob("annotation/*.csv")) + sorted(root.glob("*.csv")) if _reads(path)), None)
+    return next(
+        (
+            path
+            for path in sorted(root.glob("annotation/*.csv")) + sorted(root.glob("*.csv"))
+            if _reads(path)
+        ),
+        None,
+    )
 
 
 def _reads(path: Path) -> bool:
@@ -112,7 +150,16 @@ def _from_table(root: Path, table: Path) -> Iterator[_Row]:
         pitch = int(number) if number.isdigit() else pitch_of_name(values["Pitch"])
         instrument, technique = values["Instrument (in full)"], values["Technique (in full)"]
         path = places.find(values["Path"]) or audio / values["Path"]
-        yield _Row(path, values["Family"], instrument, technique, pitch, values["Dynamics"], values["Fold"], pitch_of_name(values["Pitch"]))
+        yield _Row(
+            path,
+            values["Family"],
+            instrument,
+            technique,
+            pitch,
+            values["Dynamics"],
+            values["Fold"],
+            pitch_of_name(values["Pitch"]),
+        )
 
 
 def _from_names(root: Path) -> Iterator[_Row]:
@@ -120,11 +167,15 @@ def _from_names(root: Path) -> Iterator[_Row]:
     audio = root / "audio" if (root / "audio").is_dir() else root
     for path in find_audio(audio):
         tokens = path.stem.split("-")
-        places = [place for place in range(1, len(tokens)) if pitch_of_name(tokens[place]) is not None]
+        places = [
+            place for place in range(1, len(tokens)) if pitch_of_name(tokens[place]) is not None
+        ]
         place = places[-1] if places else len(tokens)
         folders = path.relative_to(audio).parts[:-1]
         family, instrument, technique = (
-            folders[-3:] if len(folders) >= 3 else (folders[0] if folders else "unknown", tokens[0], "-".join(tokens[1:place]))
+            folders[-3:]
+            if len(folders) >= 3
+            else (folders[0] if folders else "unknown", tokens[0], "-".join(tokens[1:place]))
         )
         pitch = pitch_of_name(tokens[place]) if places else None
         yield _Row(path, family, instrument, technique, pitch, "-".join(tokens[place + 1 :]))
@@ -140,9 +191,24 @@ def _fault(row: _Row) -> str:
 
 def _note(row: _Row, root: Path) -> Note:
     split = _FOLD_SPLITS.get(row.fold, "train") if row.fold else ""
-    name = row.path.relative_to(root).with_suffix("").as_posix().removeprefix("audio/").replace("/", "__")
+    name = (
+        row.path.relative_to(root)
+        .with_suffix("")
+        .as_posix()
+        .removeprefix("audio/")
+        .replace("/", "__")
+    )
     pitch, velocity = row.pitch or 0, _velocity(row.dynamics) or DEFAULT_VELOCITY
-    return Note(row.path, name, pitch, velocity, row.instrument, row.family, split, _made_from(row.path.stem, pitch))
+    return Note(
+        row.path,
+        name,
+        pitch,
+        velocity,
+        row.instrument,
+        row.family,
+        split,
+        _made_from(row.path.stem, pitch),
+    )
 
 
 def _made_from(name: str, pitch: int) -> int | None:
@@ -157,11 +223,22 @@ def _made_from(name: str, pitch: int) -> int | None:
 def _velocity(dynamics: str) -> int | None:
     """Return the velocity of a marking, or of a marking at the begin of ``ff-N-N``."""
     text = dynamics.lower()
-    return next((DYNAMICS[mark] for mark in sorted(DYNAMICS, key=len, reverse=True) if text == mark or text.startswith(f"{mark}-")), None)
+    return next(
+        (
+            DYNAMICS[mark]
+            for mark in sorted(DYNAMICS, key=len, reverse=True)
+            if text == mark or text.startswith(f"{mark}-")
+        ),
+        None,
+    )
 
 
 def _remarks(root: Path, rows: Sequence[_Row], table: Path | None) -> list[str]:
-    odd = [row.path.name for row in rows if row.named_pitch is not None and row.pitch is not None and row.named_pitch != row.pitch]
+    odd = [
+        row.path.name
+        for row in rows
+        if row.named_pitch is not None and row.pitch is not None and row.named_pitch != row.pitch
+    ]
     vague = [row.path.name for row in rows if _velocity(row.dynamics) is None]
     unlisted: list[str] = []
     if table:
@@ -172,4 +249,8 @@ def _remarks(root: Path, rows: Sequence[_Row], table: Path | None) -> list[str]:
         f"notes have no known dynamic marking and count as velocity {DEFAULT_VELOCITY}": vague,
         "audio files are not in the table, or of another technique, and are not used": unlisted,
     }
-    return [f"{len(found)} {what}: {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}" for what, found in counts.items() if found]
+    return [
+        f"{len(found)} {what}: {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}"
+        for what, found in counts.items()
+        if found
+    ]

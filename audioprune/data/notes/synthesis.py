@@ -50,7 +50,9 @@ def draw_voice(family: str, rng: np.random.Generator, lowest: int, highest: int)
     return Voice(family, lowest, highest, tuple(float(value) for value in rng.uniform(size=8)))
 
 
-def play(voice: Voice, pitch: int, velocity: int, duration_s: float, rng: np.random.Generator) -> NDArray[np.float32]:
+def play(
+    voice: Voice, pitch: int, velocity: int, duration_s: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
     """Make one note.
 
     Args:
@@ -81,7 +83,9 @@ def _organ(voice: Voice, f0: float, force: float, count: int, rng: np.random.Gen
     note = np.zeros(count)
     for cents in (-0.5 - 1.5 * detune, 0.5 + 1.5 * detune):
         note += _partials(ratios * f0 * 2 ** (cents / 1200), levels, count, rng)
-    tremulant = 1 + 0.12 * (speed - 0.3) * np.sin(2 * np.pi * (5.0 + 1.5 * speed) * _seconds(count) + rng.uniform(0, 6.28))
+    tremulant = 1 + 0.12 * (speed - 0.3) * np.sin(
+        2 * np.pi * (5.0 + 1.5 * speed) * _seconds(count) + rng.uniform(0, 6.28)
+    )
     return note * tremulant * _gate(count, 0.008 + 0.03 * first, 0.05 + 0.1 * second)
 
 
@@ -91,22 +95,33 @@ def _mallet(voice: Voice, f0: float, force: float, count: int, rng: np.random.Ge
     ratio = (1.0, 2.0, 3.0, 3.5, 1.41, 4.0, 7.0)[int(ratio * 6.999)]
     seconds = _seconds(count)
     length_s = (0.7 + 2.2 * damping) * (220.0 / max(f0, 110.0)) ** 0.35
-    most = max(0.3, (_GUARD_HZ / f0 - 1) / ratio - 1)  # Carson's rule: no side band beyond the guard frequency
+    most = max(
+        0.3, (_GUARD_HZ / f0 - 1) / ratio - 1
+    )  # Carson's rule: no side band beyond the guard frequency
     index = min(most, (0.6 + 3.4 * strength) * (0.25 + force))
-    modulator = index * np.exp(-seconds * (3.0 + 6.0 * bright)) * np.sin(2 * np.pi * ratio * f0 * seconds)
+    modulator = (
+        index * np.exp(-seconds * (3.0 + 6.0 * bright)) * np.sin(2 * np.pi * ratio * f0 * seconds)
+    )
     tone = np.sin(2 * np.pi * f0 * seconds + modulator)
     knock = rng.standard_normal(count) * np.exp(-seconds * 220.0) * 0.12 * force * wave
     tremolo = 1 + 0.18 * (wave > 0.6) * np.sin(2 * np.pi * 5.4 * seconds)
-    return (tone * tremolo + knock) * np.exp(-seconds * _LN_60_DB / (2.2 * length_s)) * _gate(count, 0.002, 0.12 + 0.3 * damping)
+    return (
+        (tone * tremolo + knock)
+        * np.exp(-seconds * _LN_60_DB / (2.2 * length_s))
+        * _gate(count, 0.002, 0.12 + 0.3 * damping)
+    )
 
 
 def _guitar(voice: Voice, f0: float, force: float, count: int, rng: np.random.Generator) -> Audio:
     """Pluck a string: noise goes round a delay line with a low-pass filter.
 
-    Source: Karplus & Strong (1983), with the fractional delay and pick position of Jaffe & Smith (1983).
+    Source: Karplus & Strong (1983), with the fractional delay and pick position of Jaffe & Smith
+    (1983).
     """
     blend, sustain, pick, body, bright, *_ = voice.character
-    smooth = 0.12 + 0.38 * blend  # weights 1 - s and s of the averaging filter, which also delays by about s
+    smooth = (
+        0.12 + 0.38 * blend
+    )  # weights 1 - s and s of the averaging filter, which also delays by about s
     loss = 10 ** (-3.0 / (f0 * (1.2 + 3.5 * sustain) * (196.0 / max(f0, 98.0)) ** 0.4))
     delay = SAMPLE_RATE / f0 - _phase_delay(smooth, f0)
     whole = int(delay) - 1
@@ -118,7 +133,9 @@ def _guitar(voice: Voice, f0: float, force: float, count: int, rng: np.random.Ge
     excitation = np.zeros(count)
     excitation[: len(burst)] += burst
     excitation[place : place + len(burst)] -= burst
-    string = scipy.signal.lfilter([1.0], np.concatenate([[1.0], np.zeros(whole - 1), -loop]), excitation)
+    string = scipy.signal.lfilter(
+        [1.0], np.concatenate([[1.0], np.zeros(whole - 1), -loop]), excitation
+    )
     resonance = scipy.signal.iirpeak(95.0 + 110.0 * body, 1.5, SAMPLE_RATE)
     return (string + 0.7 * scipy.signal.lfilter(*resonance, string)) * _gate(count, 0.001, 0.08)
 
@@ -128,17 +145,31 @@ def _flute(voice: Voice, f0: float, force: float, count: int, rng: np.random.Gen
     odd, slope, breath, vibrato, onset, *_ = voice.character
     seconds = _seconds(count)
     attack_s = 0.03 + 0.09 * onset + 0.04 * (1 - force)
-    depth = (3.0 + 14.0 * vibrato) * np.clip((seconds - 0.25) / 0.4, 0, 1)  # cents; players begin straight
-    steps = f0 * 2 ** (depth / 1200 * np.sin(2 * np.pi * (4.6 + 1.2 * vibrato) * seconds + rng.uniform(0, 6.28)))
+    depth = (3.0 + 14.0 * vibrato) * np.clip(
+        (seconds - 0.25) / 0.4, 0, 1
+    )  # cents; players begin straight
+    steps = f0 * 2 ** (
+        depth / 1200 * np.sin(2 * np.pi * (4.6 + 1.2 * vibrato) * seconds + rng.uniform(0, 6.28))
+    )
     phase = 2 * np.pi * np.cumsum(steps) / SAMPLE_RATE
     note = np.zeros(count)
     for number in range(1, max(2, min(16, int(_GUARD_HZ / f0) + 1))):
-        stopped = odd > 0.5 and number % 2 == 0  # a stopped pipe, or a clarinet, has weak even partials
+        stopped = (
+            odd > 0.5 and number % 2 == 0
+        )  # a stopped pipe, or a clarinet, has weak even partials
         level = number ** -(1.0 + 1.4 * slope + 0.9 * (1 - force)) * (0.12 if stopped else 1.0)
-        note += level * np.sin(number * phase + rng.uniform(0, 6.28)) * np.minimum(1, seconds / (attack_s * number**0.35))
-    noise = scipy.signal.lfilter(*scipy.signal.iirpeak(min(2 * f0, 5000.0), 1.2, SAMPLE_RATE), rng.standard_normal(count))
+        note += (
+            level
+            * np.sin(number * phase + rng.uniform(0, 6.28))
+            * np.minimum(1, seconds / (attack_s * number**0.35))
+        )
+    noise = scipy.signal.lfilter(
+        *scipy.signal.iirpeak(min(2 * f0, 5000.0), 1.2, SAMPLE_RATE), rng.standard_normal(count)
+    )
     puff = 1 + 2.5 * np.exp(-seconds / 0.04)
-    return (note + (0.02 + 0.07 * breath) * puff * noise) * _gate(count, attack_s, 0.06 + 0.06 * slope)
+    return (note + (0.02 + 0.07 * breath) * puff * noise) * _gate(
+        count, attack_s, 0.06 + 0.06 * slope
+    )
 
 
 FAMILIES: dict[str, Callable[[Voice, float, float, int, np.random.Generator], Audio]] = {
@@ -160,14 +191,19 @@ def _partials(frequencies: Audio, levels: Audio, count: int, rng: np.random.Gene
     phases = rng.uniform(0, 2 * np.pi, len(frequencies))
     heard = frequencies < _GUARD_HZ
     parts = zip(levels[heard], frequencies[heard], phases[heard], strict=True)
-    return sum((level * np.sin(2 * np.pi * f * seconds + phase) for level, f, phase in parts), np.zeros(count))
+    return sum(
+        (level * np.sin(2 * np.pi * f * seconds + phase) for level, f, phase in parts),
+        np.zeros(count),
+    )
 
 
 def _gate(count: int, attack_s: float, release_s: float) -> Audio:
     """Return a rise to 1 in ``attack_s`` and, after three quarters, a fall by 60 dB in five times ``release_s``."""
     seconds = _seconds(count)
     rise = 0.5 - 0.5 * np.cos(np.pi * np.minimum(1, seconds / max(attack_s, 1e-4)))
-    return rise * np.exp(-np.maximum(0, seconds - _HELD * count / SAMPLE_RATE) * _LN_60_DB / (5 * release_s))
+    return rise * np.exp(
+        -np.maximum(0, seconds - _HELD * count / SAMPLE_RATE) * _LN_60_DB / (5 * release_s)
+    )
 
 
 def _phase_delay(smooth: float, f0: float) -> float:
@@ -180,4 +216,9 @@ def _lagrange(delay: float) -> Audio:
     """Return the four weights of the cubic Lagrange interpolation that delays by ``delay`` samples, best within 1..2."""
     places = np.arange(4)
     others = [np.delete(places, place) for place in places]
-    return np.array([np.prod((delay - rest) / (place - rest)) for place, rest in zip(places, others, strict=True)])
+    return np.array(
+        [
+            np.prod((delay - rest) / (place - rest))
+            for place, rest in zip(places, others, strict=True)
+        ]
+    )

@@ -1,6 +1,7 @@
 """The corpus of notes that needs no download: four families of artificial instruments, written once in the layout of NSynth.
 
-How they sound stands in note_synthesis.py; what is made here is read back by nsynth.py like any other NSynth.
+How they sound stands in note_synthesis.py; what is made here is read back by nsynth.py like any
+other NSynth.
 """
 
 from __future__ import annotations
@@ -60,22 +61,42 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if not isinstance(self.seed, int) or self.seed < 0:
-            raise ConfigError(f"expected seed as a whole number of at least 0, got {self.seed}; use for instance 0")
+            raise ConfigError(
+                f"expected seed as a whole number of at least 0, got {self.seed}; use for "
+                f"instance 0"
+            )
         for family in self.families:
             if family not in FAMILIES:
                 raise ConfigError(unknown_name("family", family, FAMILIES))
         if not self.families or len(set(self.families)) < len(self.families):
-            raise ConfigError(f"expected one or more different families, got {list(self.families)}; use {list(FAMILIES)}")
+            raise ConfigError(
+                f"expected one or more different families, got {list(self.families)}; use "
+                f"{list(FAMILIES)}"
+            )
         if not isinstance(self.instruments, int) or not 1 <= self.instruments <= 1000:
-            raise ConfigError(f"expected 1 to 1000 instruments of each family, got {self.instruments}; use for instance 6")
+            raise ConfigError(
+                f"expected 1 to 1000 instruments of each family, got {self.instruments}; use "
+                f"for instance 6"
+            )
         low, high = self.pitches
         if not 21 <= low <= high <= 108:
-            raise ConfigError(f"expected pitches as [lowest, highest] within 21..108, got {list(self.pitches)}; use [40, 84]")
+            raise ConfigError(
+                f"expected pitches as [lowest, highest] within 21..108, got "
+                f"{list(self.pitches)}; use [40, 84]"
+            )
         if not 0.25 <= self.duration_s <= 60:
-            raise ConfigError(f"expected duration_s from 0.25 to 60 s, got {self.duration_s}; use for instance 2")
+            raise ConfigError(
+                f"expected duration_s from 0.25 to 60 s, got {self.duration_s}; use for instance 2"
+            )
         most = len(VELOCITIES) * (min(_COMPASS, high - low) + 1)
-        if not isinstance(self.notes_per_instrument, int) or not 1 <= self.notes_per_instrument <= most:
-            raise ConfigError(f"expected 1 to {most} notes_per_instrument, got {self.notes_per_instrument}; use for instance 10")
+        if (
+            not isinstance(self.notes_per_instrument, int)
+            or not 1 <= self.notes_per_instrument <= most
+        ):
+            raise ConfigError(
+                f"expected 1 to {most} notes_per_instrument, got {self.notes_per_instrument}; "
+                f"use for instance 10"
+            )
 
     @property
     def seconds(self) -> float:
@@ -98,13 +119,15 @@ def synthetic_notes(
 ) -> NoteCorpus:
     """Return the corpus of artificial notes; it is made when it is needed first.
 
-    The last two instruments of a family lie in ``nsynth-valid`` and ``nsynth-test``, where ``split="official"`` finds them.
-    The default takes about 5 s to make and 16 MB.
+    The last two instruments of a family lie in ``nsynth-valid`` and ``nsynth-test``, where
+    ``split="official"`` finds them. The default takes about 5 s to make and 16 MB.
 
     Args:
-        root: Folder to write or read; empty for one in the user's cache folder, named after the recipe.
+        root: Folder to write or read; empty for one in the user's cache folder, named after the
+            recipe.
         seed: Decides the audio, and as in NoteCorpus its use.
-        families: Of ``organ`` (additive), ``mallet`` (frequency modulation), ``guitar`` (plucked string) and ``flute`` (blown).
+        families: Of ``organ`` (additive), ``mallet`` (frequency modulation), ``guitar`` (plucked
+            string) and ``flute`` (blown).
         instruments: Instruments of each family.
         notes_per_instrument: Notes of each instrument.
         duration_s: Length of a note in seconds.
@@ -118,16 +141,32 @@ def synthetic_notes(
     """
     if len(pitches) != 2:
         raise ConfigError(f"expected pitches as [lowest, highest], got {list(pitches)}; give two")
-    recipe = Recipe(seed, tuple(families), instruments, notes_per_instrument, float(duration_s), (pitches[0], pitches[1]))
+    recipe = Recipe(
+        seed,
+        tuple(families),
+        instruments,
+        notes_per_instrument,
+        float(duration_s),
+        (pitches[0], pitches[1]),
+    )
     folder = MadeFolder.at(root, _TITLE, asdict(recipe), cache_dir)
 
     def list_notes() -> NoteList:
         pieces, texts = _pieces(recipe)
         folder.make(pieces, SAMPLE_RATE, round(2 * SAMPLE_RATE * recipe.seconds), texts)
         listed = list_nsynth(folder.root)
-        return NoteList(listed.root, listed.notes, listed.families, listed.findings, (), {**listed.facts, "recipe": asdict(recipe)})
+        return NoteList(
+            listed.root,
+            listed.notes,
+            listed.families,
+            listed.findings,
+            (),
+            {**listed.facts, "recipe": asdict(recipe)},
+        )
 
-    return NoteCorpus(list_notes, duration_s=duration_s, seed=seed, cache_dir=cache_dir, title=title, **options)
+    return NoteCorpus(
+        list_notes, duration_s=duration_s, seed=seed, cache_dir=cache_dir, title=title, **options
+    )
 
 
 def _pieces(recipe: Recipe) -> tuple[dict[str, Callable[[], np.ndarray]], dict[str, str]]:
@@ -139,13 +178,24 @@ def _pieces(recipe: Recipe) -> tuple[dict[str, Callable[[], np.ndarray]], dict[s
             part = _part(number, recipe.instruments)
             for pitch, velocity in _notes(recipe, family, number):
                 name = f"{family}_synthetic_{number:03d}-{pitch:03d}-{velocity:03d}"
-                pieces[f"{part}/audio/{name}.wav"] = partial(_sound, recipe, family, number, pitch, velocity)
-                records.setdefault(part, {})[name] = _record(recipe, family, number, pitch, velocity, name, len(pieces) - 1)
-    return pieces, {f"{part}/{METADATA}": json.dumps(found, indent=1, sort_keys=True) for part, found in records.items()}
+                pieces[f"{part}/audio/{name}.wav"] = partial(
+                    _sound, recipe, family, number, pitch, velocity
+                )
+                records.setdefault(part, {})[name] = _record(
+                    recipe, family, number, pitch, velocity, name, len(pieces) - 1
+                )
+    return pieces, {
+        f"{part}/{METADATA}": json.dumps(found, indent=1, sort_keys=True)
+        for part, found in records.items()
+    }
 
 
 def _part(number: int, instruments: int) -> str:
-    held_out = {instruments - 1: "nsynth-test", instruments - 2: "nsynth-valid"} if instruments >= 3 else {}
+    held_out = (
+        {instruments - 1: "nsynth-test", instruments - 2: "nsynth-valid"}
+        if instruments >= 3
+        else {}
+    )
     return held_out.get(number, "nsynth-train")
 
 
@@ -163,8 +213,14 @@ def _voice(recipe: Recipe, family: str, number: int) -> Voice:
 def _notes(recipe: Recipe, family: str, number: int) -> list[tuple[int, int]]:
     """Draw different pairs of pitch and velocity, in order."""
     voice = _voice(recipe, family, number)
-    every = [(pitch, velocity) for pitch in range(voice.lowest, voice.highest + 1) for velocity in VELOCITIES]
-    chosen = _stream(recipe, _CHOICE, family, number).permutation(len(every))[: recipe.notes_per_instrument]
+    every = [
+        (pitch, velocity)
+        for pitch in range(voice.lowest, voice.highest + 1)
+        for velocity in VELOCITIES
+    ]
+    chosen = _stream(recipe, _CHOICE, family, number).permutation(len(every))[
+        : recipe.notes_per_instrument
+    ]
     return sorted(every[int(place)] for place in chosen)
 
 
@@ -173,7 +229,9 @@ def _sound(recipe: Recipe, family: str, number: int, pitch: int, velocity: int) 
     return play(_voice(recipe, family, number), pitch, velocity, recipe.duration_s, rng)
 
 
-def _record(recipe: Recipe, family: str, number: int, pitch: int, velocity: int, name: str, note: int) -> dict[str, Any]:
+def _record(
+    recipe: Recipe, family: str, number: int, pitch: int, velocity: int, name: str, note: int
+) -> dict[str, Any]:
     """Return what NSynth says of a note."""
     return {
         "note": note,

@@ -12,7 +12,13 @@ from typing import Any
 from audioprune.data.files.checks import Finding
 from audioprune.data.scenes.corpus import SceneCorpus, SceneSet, collate
 from audioprune.data.scenes.features import SceneFeatures
-from audioprune.data.scenes.lists import RECORDING_RULES, SceneList, check_fraction, list_classes, with_validation
+from audioprune.data.scenes.lists import (
+    RECORDING_RULES,
+    SceneList,
+    check_fraction,
+    list_classes,
+    with_validation,
+)
 from audioprune.data.scenes.table import list_table
 from audioprune.data.scenes.tut_lists import list_tut, tut_corpus
 from audioprune.data.splits.recordings import Links
@@ -23,8 +29,9 @@ from audioprune.errors import ConfigError, unknown_name
 class TutScenes:
     """TUT Acoustic Scenes 2017 (15 classes) or TUT Urban Acoustic Scenes 2018 (10 classes), as they are unpacked.
 
-    2017 trains on the development set and tests on the evaluation set, which lie side by side; 2018 uses fold 1. Validation
-    takes some recordings of each class out of training. A part of a corpus is accepted and said in ``scale``.
+    2017 trains on the development set and tests on the evaluation set, which lie side by side;
+    2018 uses fold 1. Validation takes some recordings of each class out of training. A part of a
+    corpus is accepted and said in ``scale``.
 
     Args:
         root: Folder that holds ``TUT-acoustic-scenes-2017-development`` and ``-evaluation``, or
@@ -35,7 +42,8 @@ class TutScenes:
         hold_out: Whether these leave the training set; the paper trains on all clips.
         seed: Chooses them.
         on_bad_file: ``"stop"`` or ``"skip"``.
-        cache_dir: Where features and results of file checks are kept; empty for the user's cache folder.
+        cache_dir: Where features and results of file checks are kept; empty for the user's cache
+            folder.
         memory_mb: Most megabytes of features kept in memory, in each process.
         title: Name in tables; None for that of the corpus.
         **features: Any argument of SceneFeatures.
@@ -43,7 +51,8 @@ class TutScenes:
     Raises:
         ConfigError: A value is out of its range.
 
-    Source: Chen, Tables 3 and 4: 4,680 and 1,620 clips (2017), 6,122 and 2,518 clips (2018). The paper names no validation set.
+    Source: Chen, Tables 3 and 4: 4,680 and 1,620 clips (2017), 6,122 and 2,518 clips (2018). The
+    paper names no validation set.
     """
 
     collate = staticmethod(collate)
@@ -68,11 +77,18 @@ class TutScenes:
         place = Path(root).expanduser()
 
         def list_clips(links: Links) -> SceneList:
-            return with_validation(list_tut(place, corpus, chosen, links), valid_fraction, hold_out, seed)
+            return with_validation(
+                list_tut(place, corpus, chosen, links), valid_fraction, hold_out, seed
+            )
 
         name = title or corpus.title + (f" fold {fold}" if fold else "")
         self.scenes = SceneCorpus(
-            list_clips, SceneFeatures(**features), on_bad_file=on_bad_file, cache_dir=cache_dir, memory_mb=memory_mb, title=name
+            list_clips,
+            SceneFeatures(**features),
+            on_bad_file=on_bad_file,
+            cache_dir=cache_dir,
+            memory_mb=memory_mb,
+            title=name,
         )
         self.sample_rate = self.scenes.sample_rate
         self.classes = corpus.classes
@@ -131,22 +147,28 @@ class TutScenes:
 class ClassFolder:
     """Scenes, or any other clips with one label, in folders named after the classes.
 
-    Layouts: ``<root>/<class>/...`` or ``<root>/{train,valid,test}/<class>/...`` (``val`` and ``dev`` are valid), or a table of files and
-    labels. Without folders or a column for splits, recordings of each class are shared out; without one for validation, training
-    recordings are taken.
+    Layouts: ``<root>/<class>/...`` or ``<root>/{train,valid,test}/<class>/...`` (``val`` and
+    ``dev`` are valid), or a table of files and labels. Without folders or a column for splits,
+    recordings of each class are shared out; without one for validation, training recordings are
+    taken.
 
     Args:
         root: Folder of the corpus.
-        table: CSV file with the columns filename and label, and where it has them split and recording; see ``scene_table.list_table``.
-            It decides in place of folders, ``split`` and ``recording_from``.
-        split: None takes folders named after splits if there are, else shares; ``"folders"`` or ``"fraction"``.
+        table: CSV file with the columns filename and label, and where it has them split and
+            recording; see ``scene_table.list_table``. It decides in place of folders, ``split``
+            and ``recording_from``.
+        split: None takes folders named after splits if there are, else shares; ``"folders"`` or
+            ``"fraction"``.
         fractions: Shares of each class's recordings in train, valid and test.
-        recording_from: ``"auto"``, ``"folder"``, ``"prefix"`` or ``"file"``, see ``scene_lists.list_classes``.
-        valid_fraction: Share of each class's training recordings for validation where no folder is named so.
+        recording_from: ``"auto"``, ``"folder"``, ``"prefix"`` or ``"file"``, see
+            ``scene_lists.list_classes``.
+        valid_fraction: Share of each class's training recordings for validation where no folder is
+            named so.
         hold_out: Whether these leave the training set.
         seed: Decides the splits.
         on_bad_file: ``"stop"`` or ``"skip"``.
-        cache_dir: Where features and results of file checks are kept; empty for the user's cache folder.
+        cache_dir: Where features and results of file checks are kept; empty for the user's cache
+            folder.
         memory_mb: Most megabytes of features kept in memory, in each process.
         title: Name in tables.
         **features: Any argument of SceneFeatures.
@@ -187,11 +209,22 @@ class ClassFolder:
                 listed = list_classes(self.root, split, fractions, recording_from, seed, links)
             else:
                 place = Path(table).expanduser()
-                listed = list_table(self.root, place if place.is_file() else self.root / place, fractions, seed, links)
+                listed = list_table(
+                    self.root,
+                    place if place.is_file() else self.root / place,
+                    fractions,
+                    seed,
+                    links,
+                )
             return with_validation(listed, valid_fraction, hold_out, seed)
 
         self.scenes = SceneCorpus(
-            list_clips, SceneFeatures(**features), on_bad_file=on_bad_file, cache_dir=cache_dir, memory_mb=memory_mb, title=title
+            list_clips,
+            SceneFeatures(**features),
+            on_bad_file=on_bad_file,
+            cache_dir=cache_dir,
+            memory_mb=memory_mb,
+            title=title,
         )
         self.sample_rate = self.scenes.sample_rate
 

@@ -41,9 +41,10 @@ Features = NDArray[np.float32]
 class SceneFeatures:
     """Mel spectra of A-weighted levels in dB, two channels.
 
-    The power spectrum of each channel becomes dB, not below 1e-10 and not more than 80 dB below the channel's highest value; the
-    A-weighting is added, and the mel filters then average the dB values. A mono clip gives two equal channels; of more
-    than two channels the average is taken. A clip that is too short is repeated, one that is too long is cut at its end.
+    The power spectrum of each channel becomes dB, not below 1e-10 and not more than 80 dB below
+    the channel's highest value; the A-weighting is added, and the mel filters then average the dB
+    values. A mono clip gives two equal channels; of more than two channels the average is taken. A
+    clip that is too short is repeated, one that is too long is cut at its end.
 
     Attributes:
         sample_rate: Rate to which clips are resampled, in Hz.
@@ -55,7 +56,8 @@ class SceneFeatures:
     Raises:
         ConfigError: A value is out of its range.
 
-    Source: Koutini et al. (EUSIPCO 2019), the setting that Chen compares with; Chen does not print features. That filters
+    Source: Koutini et al. (EUSIPCO 2019), the setting that Chen compares with; Chen does not print
+    features. That filters
         average dB values, not powers, is theirs. The resampler is another.
     """
 
@@ -66,13 +68,33 @@ class SceneFeatures:
     duration_s: float = 10.0
 
     def __post_init__(self) -> None:
-        _require(_whole(self.sample_rate) and self.sample_rate >= 1000, "sample_rate of at least 1000 Hz", self.sample_rate)
-        _require(_whole(self.n_fft) and self.n_fft >= 64 and self.n_fft % 2 == 0, "an even n_fft of at least 64", self.n_fft)
-        _require(_whole(self.hop_length) and 1 <= self.hop_length <= self.n_fft, f"hop_length from 1 to {self.n_fft}", self.hop_length)
-        _require(_whole(self.mels) and 1 <= self.mels <= self.n_fft // 2, f"mels from 1 to {self.n_fft // 2}", self.mels)
+        _require(
+            _whole(self.sample_rate) and self.sample_rate >= 1000,
+            "sample_rate of at least 1000 Hz",
+            self.sample_rate,
+        )
+        _require(
+            _whole(self.n_fft) and self.n_fft >= 64 and self.n_fft % 2 == 0,
+            "an even n_fft of at least 64",
+            self.n_fft,
+        )
+        _require(
+            _whole(self.hop_length) and 1 <= self.hop_length <= self.n_fft,
+            f"hop_length from 1 to {self.n_fft}",
+            self.hop_length,
+        )
+        _require(
+            _whole(self.mels) and 1 <= self.mels <= self.n_fft // 2,
+            f"mels from 1 to {self.n_fft // 2}",
+            self.mels,
+        )
         shortest_s = self.n_fft / self.sample_rate
         finite = isinstance(self.duration_s, int | float) and math.isfinite(self.duration_s)
-        _require(finite and shortest_s <= self.duration_s <= 600, f"duration_s from {shortest_s:.3g} to 600 s", self.duration_s)
+        _require(
+            finite and shortest_s <= self.duration_s <= 600,
+            f"duration_s from {shortest_s:.3g} to 600 s",
+            self.duration_s,
+        )
 
     @property
     def length(self) -> int:
@@ -92,7 +114,9 @@ class SceneFeatures:
     def key(self) -> str:
         """Return 16 digits that stand for all numbers of the computation."""
         numbers = asdict(self) | {"duration_s": float(self.duration_s)}  # 10 and 10.0 are the same
-        return sha256(json.dumps([_VERSION, POWER_FLOOR, TOP_DB, numbers], sort_keys=True).encode())[:16]
+        return sha256(
+            json.dumps([_VERSION, POWER_FLOOR, TOP_DB, numbers], sort_keys=True).encode()
+        )[:16]
 
     def warm_up(self) -> None:
         """Compute the filters, which several threads then share; a ConfigError says that some hold no frequency."""
@@ -107,13 +131,23 @@ class SceneFeatures:
         wanted = math.ceil((self.duration_s + _MARGIN_S) * read_info(path).sample_rate)
         samples, sample_rate = read_audio(path, 0, wanted)
         if len(samples) == 0:
-            raise DataError(f"{path}: expected samples, got a header without any; replace or remove the file")
-        return self.compute(resample(np.ascontiguousarray(samples.T), sample_rate, self.sample_rate))
+            raise DataError(
+                f"{path}: expected samples, got a header without any; replace or remove the file"
+            )
+        return self.compute(
+            resample(np.ascontiguousarray(samples.T), sample_rate, self.sample_rate)
+        )
 
     def compute(self, channels: Features) -> Features:
         """Return the features of samples (C, T) at ``sample_rate``, shape (2, M, N)."""
-        stereo = channels if len(channels) == CHANNELS else np.stack([mixdown(channels)] * CHANNELS)
-        clip = np.take(stereo, np.arange(self.length), axis=1, mode="wrap") if stereo.shape[1] < self.length else stereo[:, : self.length]
+        stereo = (
+            channels if len(channels) == CHANNELS else np.stack([mixdown(channels)] * CHANNELS)
+        )
+        clip = (
+            np.take(stereo, np.arange(self.length), axis=1, mode="wrap")
+            if stereo.shape[1] < self.length
+            else stereo[:, : self.length]
+        )
         level = 10 * np.log10(np.maximum(self._power(clip), POWER_FLOOR))
         level = np.maximum(level, level.max(axis=(1, 2), keepdims=True) - TOP_DB)
         filters, weighting = _mel_and_weighting(self.sample_rate, self.n_fft, self.mels)
@@ -121,9 +155,15 @@ class SceneFeatures:
 
     def _power(self, clip: Features) -> Features:
         """Return the power spectrum of samples (2, T), shape (2, N, F)."""
-        padded = np.pad(clip.astype(np.float32), ((0, 0), (self.n_fft // 2, self.n_fft // 2)), mode="reflect")
-        frames = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft, axis=1)[:, :: self.hop_length]
-        window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.n_fft) / self.n_fft)).astype(np.float32)
+        padded = np.pad(
+            clip.astype(np.float32), ((0, 0), (self.n_fft // 2, self.n_fft // 2)), mode="reflect"
+        )
+        frames = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft, axis=1)[
+            :, :: self.hop_length
+        ]
+        window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.n_fft) / self.n_fft)).astype(
+            np.float32
+        )
         spectrum = scipy.fft.rfft(frames * window)
         return spectrum.real**2 + spectrum.imag**2
 
@@ -168,8 +208,8 @@ def measure_normalisation(clips: Iterable[Features]) -> Normalisation:
 class FeatureStore:
     """Features of audio files by the content of the files: computed once, kept on disk and, up to a budget, in memory.
 
-    A file on disk holds the SHA-256 of the values and the values; one that is damaged is computed again. Several processes may
-    share a folder.
+    A file on disk holds the SHA-256 of the values and the values; one that is damaged is computed
+    again. Several processes may share a folder.
 
     Attributes:
         features: What is computed.
@@ -186,7 +226,9 @@ class FeatureStore:
     def has(self, content: str) -> bool:
         """Tell whether the features of a file with this hash are in memory or on disk; damage is found by ``get``."""
         place = self._place(content)
-        return content in self._held or (place.is_file() and place.stat().st_size == self._disk_bytes())
+        return content in self._held or (
+            place.is_file() and place.stat().st_size == self._disk_bytes()
+        )
 
     def get(self, path: Path, content: str) -> Features:
         """Return the features of a file, shape (2, M, N); the array must not be changed.
@@ -211,7 +253,9 @@ class FeatureStore:
             self._held_bytes += found.nbytes
         return found
 
-    def normalisation(self, training: str, clips: Callable[[], Iterable[Features]]) -> Normalisation:
+    def normalisation(
+        self, training: str, clips: Callable[[], Iterable[Features]]
+    ) -> Normalisation:
         """Return the normalisation of a training set, remembered under a hash of its files.
 
         Args:
@@ -222,8 +266,13 @@ class FeatureStore:
         try:
             stored = json.loads(place.read_text(encoding="utf-8"))
             body = {"mean": stored["mean"], "std": stored["std"]}
-            if stored["check"] == sha256(json.dumps(body).encode()) and len(body["mean"]) == self.features.mels:
-                return Normalisation(np.array(body["mean"], np.float32), np.array(body["std"], np.float32))
+            if (
+                stored["check"] == sha256(json.dumps(body).encode())
+                and len(body["mean"]) == self.features.mels
+            ):
+                return Normalisation(
+                    np.array(body["mean"], np.float32), np.array(body["std"], np.float32)
+                )
         except (OSError, ValueError, KeyError, TypeError):
             pass  # not there or damaged: measured again
         measured = measure_normalisation(clips())
@@ -267,13 +316,19 @@ def _mel_and_weighting(sample_rate: int, n_fft: int, mels: int) -> tuple[Feature
     """Return the mel filters (M, F), of equal area, and the A-weighting (F,) in dB, not below -80 dB."""
     import librosa  # here, since it takes a second that cached features need not pay
 
-    with np.errstate(divide="ignore"), warnings.catch_warnings():  # frequency 0; empty filters are refused below
+    with (
+        np.errstate(divide="ignore"),
+        warnings.catch_warnings(),
+    ):  # frequency 0; empty filters are refused below
         warnings.simplefilter("ignore", UserWarning)
         weighting = librosa.A_weighting(librosa.fft_frequencies(sr=sample_rate, n_fft=n_fft))
         filters = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=mels)
     empty = int((filters.max(axis=1) == 0).sum())
     if empty:
-        raise ConfigError(f"expected mel bands that hold a frequency, got {empty} of {mels} without one; use fewer mels or a larger n_fft")
+        raise ConfigError(
+            f"expected mel bands that hold a frequency, got {empty} of {mels} without one; use "
+            f"fewer mels or a larger n_fft"
+        )
     return filters.astype(np.float32), weighting.astype(np.float32)
 
 

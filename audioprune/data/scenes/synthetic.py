@@ -1,7 +1,8 @@
 """The corpus of ten artificial acoustic scenes, made from a seed where no recordings are at hand.
 
-Scenes differ in how their events follow one another, begin, fade, glide and echo; which spectrum a clip has is largely chance.
-What is made here is read back by scenes.ClassFolder like any other folder.
+Scenes differ in how their events follow one another, begin, fade, glide and echo; which spectrum a
+clip has is largely chance. What is made here is read back by scenes.ClassFolder like any other
+folder.
 """
 
 from __future__ import annotations
@@ -71,7 +72,16 @@ SCENES = (
     Scene("cafe", (5.0, 8.0), 0.5, (0.10, 0.22), "swell", (250.0, 2500.0), rt60_s=(0.2, 0.6)),
     Scene("engine_room", (7.0, 11.0), 0.03, (0.03, 0.08), "strike", (150.0, 1500.0)),
     Scene("hall", (2.5, 5.0), 1.0, (0.05, 0.15), "strike", rt60_s=(1.0, 2.0)),
-    Scene("harbour", (1.0, 2.0), 1.0, (0.3, 0.7), "swell", (200.0, 2000.0), (-1.4, -0.6), rt60_s=(0.3, 0.8)),
+    Scene(
+        "harbour",
+        (1.0, 2.0),
+        1.0,
+        (0.3, 0.7),
+        "swell",
+        (200.0, 2000.0),
+        (-1.4, -0.6),
+        rt60_s=(0.3, 0.8),
+    ),
     Scene("printshop", (1.5, 3.0), 0.8, (0.2, 0.5), "ramp"),
     Scene("railway", (2.5, 5.0), 0.03, (0.05, 0.15), "strike"),
     Scene("rain", (25.0, 60.0), 1.0, (0.01, 0.04), "strike", (1000.0, 6000.0)),
@@ -84,8 +94,8 @@ SCENES = (
 def synthesise(scene: Scene, rng: np.random.Generator, duration_s: float) -> Audio:
     """Make one clip.
 
-    Events of the scene, a few strange ones and a room's reverberation stand above a coloured noise; a random frequency response
-    colours the whole, and its level is random.
+    Events of the scene, a few strange ones and a room's reverberation stand above a coloured
+    noise; a random frequency response colours the whole, and its level is random.
 
     Args:
         scene: Its class.
@@ -97,10 +107,14 @@ def synthesise(scene: Scene, rng: np.random.Generator, duration_s: float) -> Aud
     """
     length = round(duration_s * SAMPLE_RATE)
     events = _track(scene, rng, length)
-    if scene.irregular > 0.1 and rng.random() < 0.5:  # a second source; it would blur a steady beat
+    if (
+        scene.irregular > 0.1 and rng.random() < 0.5
+    ):  # a second source; it would blur a steady beat
         events += rng.uniform(0.2, 0.6) * _track(scene, rng, length)
     strange = _level(_track(_strange(rng), rng, length), rng.uniform(0.1, 0.5))
-    room = _reverberate(_level(events) + strange, rng.uniform(*scene.rt60_s), rng.uniform(0.5, 0.9), rng)
+    room = _reverberate(
+        _level(events) + strange, rng.uniform(*scene.rt60_s), rng.uniform(0.5, 0.9), rng
+    )
     noise = rng.standard_normal((2, length), dtype=np.float32)
     noise[1] += 0.6 * noise[0]
     above = 10 ** (rng.uniform(4, 14) / 20)
@@ -124,14 +138,26 @@ def _track(scene: Scene, rng: np.random.Generator, length: int) -> Audio:
     glide, length_s = rng.uniform(*scene.glide_octaves), rng.uniform(*scene.length_s)
     for onset in _onsets(scene, rng, length / SAMPLE_RATE):
         count = int(length_s * np.exp(0.2 * rng.standard_normal()) * SAMPLE_RATE) + 8
-        frequency = centre * np.exp(0.08 * rng.standard_normal()) * 2 ** (glide * np.linspace(-0.5, 0.5, count, dtype=np.float32))
-        steps = 2 * np.pi / SAMPLE_RATE * frequency + roughness * rng.standard_normal(count, dtype=np.float32)
-        event = np.sin(np.cumsum(steps) + rng.uniform(0, 2 * np.pi)) * _envelope(scene.shape, count) * np.exp(0.35 * rng.standard_normal())
+        frequency = (
+            centre
+            * np.exp(0.08 * rng.standard_normal())
+            * 2 ** (glide * np.linspace(-0.5, 0.5, count, dtype=np.float32))
+        )
+        steps = 2 * np.pi / SAMPLE_RATE * frequency + roughness * rng.standard_normal(
+            count, dtype=np.float32
+        )
+        event = (
+            np.sin(np.cumsum(steps) + rng.uniform(0, 2 * np.pi))
+            * _envelope(scene.shape, count)
+            * np.exp(0.35 * rng.standard_normal())
+        )
         angle = (np.clip(direction + spread * rng.standard_normal(), -1, 1) + 1) * np.pi / 4
         start = int(onset * SAMPLE_RATE)
         here = slice(max(0, -start), max(0, min(count, length - start)))
         part = event[here]
-        track[:, max(0, start) : max(0, start) + len(part)] += np.outer((np.cos(angle), np.sin(angle)), part)
+        track[:, max(0, start) : max(0, start) + len(part)] += np.outer(
+            (np.cos(angle), np.sin(angle)), part
+        )
     return track
 
 
@@ -173,9 +199,15 @@ def _colour(signal: Audio, rng: np.random.Generator) -> Audio:
     octaves = np.linspace(-6, 4, 81)  # around 1 kHz
     response_db = rng.uniform(-5, 0) * octaves
     for _ in range(4):
-        response_db += 5 * rng.standard_normal() * np.exp(-0.5 * ((octaves - rng.uniform(-4, 3.4)) / rng.uniform(0.3, 1.2)) ** 2)
+        response_db += (
+            5
+            * rng.standard_normal()
+            * np.exp(-0.5 * ((octaves - rng.uniform(-4, 3.4)) / rng.uniform(0.3, 1.2)) ** 2)
+        )
     spectrum = scipy.fft.rfft(signal)
-    places = np.log2(np.maximum(np.arange(spectrum.shape[1]) * SAMPLE_RATE / signal.shape[1], 1) / 1000)
+    places = np.log2(
+        np.maximum(np.arange(spectrum.shape[1]) * SAMPLE_RATE / signal.shape[1], 1) / 1000
+    )
     gain = 10 ** (np.interp(places, octaves, response_db) / 20) * (places > octaves[0])
     return scipy.fft.irfft(spectrum * gain.astype(np.float32), signal.shape[1])
 
@@ -206,11 +238,19 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if not isinstance(self.seed, int) or self.seed < 0:
-            raise ConfigError(f"expected seed as a whole number of at least 0, got {self.seed}; use for instance 0")
+            raise ConfigError(
+                f"expected seed as a whole number of at least 0, got {self.seed}; use for "
+                f"instance 0"
+            )
         if not all(isinstance(count, int) and 1 <= count <= 10_000 for count in self.clips):
-            raise ConfigError(f"expected 1 to 10000 clips of each class in each split, got {list(self.clips)}; use for instance 60, 15, 25")
+            raise ConfigError(
+                f"expected 1 to 10000 clips of each class in each split, got "
+                f"{list(self.clips)}; use for instance 60, 15, 25"
+            )
         if not 1.0 <= self.duration_s <= 60:
-            raise ConfigError(f"expected duration_s from 1 to 60 s, got {self.duration_s}; use for instance 3")
+            raise ConfigError(
+                f"expected duration_s from 1 to 60 s, got {self.duration_s}; use for instance 3"
+            )
 
     def pieces(self) -> dict[str, Callable[[], Audio]]:
         """Return a function that makes each clip (T, 2), by its path ``<split>/<class>/<number>.flac``."""
@@ -219,22 +259,28 @@ class Recipe:
             number = 0
             for split, count in zip(SPLITS, self.clips, strict=True):
                 for _ in range(count):
-                    pieces[f"{split}/{scene.name}/{number:05d}.flac"] = partial(self._clip, place, number)
+                    pieces[f"{split}/{scene.name}/{number:05d}.flac"] = partial(
+                        self._clip, place, number
+                    )
                     number += 1
         return pieces
 
     def _clip(self, place: int, number: int) -> Audio:
-        return synthesise(SCENES[place], np.random.default_rng([self.seed, place, number]), self.duration_s).T
+        return synthesise(
+            SCENES[place], np.random.default_rng([self.seed, place, number]), self.duration_s
+        ).T
 
 
 class SyntheticScenes:
     """Artificial acoustic scenes of ten classes, a ClassFolder over a folder that this class writes.
 
-    Long-term spectra overlap, so that a linear model on them finds little; what tells classes apart is the rate, regularity, shape
-    and glide of events, and the reverberation. The default takes about 15 s to make and 140 MB.
+    Long-term spectra overlap, so that a linear model on them finds little; what tells classes
+    apart is the rate, regularity, shape and glide of events, and the reverberation. The default
+    takes about 15 s to make and 140 MB.
 
     Args:
-        root: Folder to write or read; empty for one in the user's cache folder, named after the recipe.
+        root: Folder to write or read; empty for one in the user's cache folder, named after the
+            recipe.
         seed: Decides every clip.
         clips_per_class: Training clips of each class.
         valid_clips_per_class: Validation clips of each class.
@@ -242,8 +288,8 @@ class SyntheticScenes:
         duration_s: Length of a clip in seconds.
         mels: Number of mel bands.
         cache_dir: Cache folder; empty for the user's.
-        **options: Any other argument of ClassFolder, such as ``hop_length`` or ``memory_mb``; ``hold_out`` changes nothing, for there is a
-            validation set.
+        **options: Any other argument of ClassFolder, such as ``hop_length`` or ``memory_mb``;
+            ``hold_out`` changes nothing, for there is a validation set.
 
     Attributes:
         sample_rate: Rate at which features are computed, in Hz.
@@ -268,7 +314,9 @@ class SyntheticScenes:
         cache_dir: str = "",
         **options: Any,
     ) -> None:
-        self.recipe = Recipe(seed, (clips_per_class, valid_clips_per_class, test_clips_per_class), float(duration_s))
+        self.recipe = Recipe(
+            seed, (clips_per_class, valid_clips_per_class, test_clips_per_class), float(duration_s)
+        )
         self.folder = MadeFolder.at(root, _TITLE, asdict(self.recipe), cache_dir)
         self.scenes = ClassFolder(
             self.folder.root,
@@ -302,7 +350,11 @@ class SyntheticScenes:
         if self._ready:
             return
         clips = len(SCENES) * sum(self.recipe.clips)
-        self.folder.make(self.recipe.pieces(), SAMPLE_RATE, round(clips * self.recipe.duration_s * _BYTES_PER_SECOND))
+        self.folder.make(
+            self.recipe.pieces(),
+            SAMPLE_RATE,
+            round(clips * self.recipe.duration_s * _BYTES_PER_SECOND),
+        )
         self.scenes.prepare()
         self._ready = True
 
@@ -329,7 +381,11 @@ class SyntheticScenes:
     def describe(self) -> dict[str, Any]:
         """Return the size of the corpus and the recipe."""
         self.prepare()
-        return {**self.scenes.describe(), "recipe": asdict(self.recipe), "root": str(self.folder.root)}
+        return {
+            **self.scenes.describe(),
+            "recipe": asdict(self.recipe),
+            "root": str(self.folder.root),
+        }
 
     def scale(self) -> str:
         """Return the size of the training set in a few words, ``synthetic_scenes, 600 clips of 3 s, 10 classes``."""

@@ -1,6 +1,7 @@
 """Clips that a table names with their classes, in place of folders named after classes.
 
-How folders become a list of clips stands in scene_lists.py, the lists of the TUT corpora in tut_lists.py.
+How folders become a list of clips stands in scene_lists.py, the lists of the TUT corpora in
+tut_lists.py.
 """
 
 from __future__ import annotations
@@ -10,7 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from audioprune.data.files.lists import Places, name_key, read_table
-from audioprune.data.scenes.lists import SceneClip, SceneList, refuse_unknown_classes, share_clips, some
+from audioprune.data.scenes.lists import (
+    SceneClip,
+    SceneList,
+    refuse_unknown_classes,
+    share_clips,
+    some,
+)
 from audioprune.data.splits.recordings import Links, joined, recording_of
 from audioprune.data.splits.rules import SPLITS, split_of_folder
 from audioprune.errors import DataError, unknown_name
@@ -32,18 +39,27 @@ class _Row:
     recording: str
 
 
-def list_table(root: Path, table: Path, fractions: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0, links: Links = ()) -> SceneList:
+def list_table(
+    root: Path,
+    table: Path,
+    fractions: Sequence[float] = (0.8, 0.1, 0.1),
+    seed: int = 0,
+    links: Links = (),
+) -> SceneList:
     """List the clips of a table with the columns filename and label, and where it has them split and recording.
 
     Args:
-        root: Folder of the corpus; names in the table are below it, below its folder ``audio`` or beside the table.
+        root: Folder of the corpus; names in the table are below it, below its folder ``audio`` or
+            beside the table.
         table: The table; see ``lists.read_table``.
-        fractions: Shares of each class's recordings in train, valid and test, where the table has no split.
+        fractions: Shares of each class's recordings in train, valid and test, where the table has
+            no split.
         seed: Chooses the recordings of each share.
         links: Files of the same audio, whose recordings are kept together.
 
     Raises:
-        DataError: Columns, labels or files are missing, a file has two labels, or a split or a class is unknown.
+        DataError: Columns, labels or files are missing, a file has two labels, or a split or a
+            class is unknown.
     """
     if not root.is_dir():
         raise DataError(f"expected a folder of clips at {root}, found none; check the path")
@@ -52,40 +68,72 @@ def list_table(root: Path, table: Path, fractions: Sequence[float] = (0.8, 0.1, 
     if not shared:
         _check_splits(table, rows)
     together = joined({path: f"{row.label}/{row.recording}" for path, row in rows.items()}, links)
-    clips = [SceneClip(path, _relative(path, root), row.label, together[path], row.split) for path, row in rows.items()]
+    clips = [
+        SceneClip(path, _relative(path, root), row.label, together[path], row.split)
+        for path, row in rows.items()
+    ]
     if shared:
         clips = share_clips(clips, fractions, seed)
     refuse_unknown_classes(root, clips)
     classes = tuple(sorted({row.label for row in rows.values()}))
     if len(classes) < 2:
-        raise DataError(f"{table}: expected at least 2 classes, found {', '.join(classes)}; check the column of labels")
-    how = f"shares of each class's recordings by seed {seed}" if shared else "the table gives the splits"
-    return SceneList(root, classes, tuple(clips), tuple(notes), rule=f"classes of {table.name}; {how}")
+        raise DataError(
+            f"{table}: expected at least 2 classes, found {', '.join(classes)}; check the "
+            f"column of labels"
+        )
+    how = (
+        f"shares of each class's recordings by seed {seed}"
+        if shared
+        else "the table gives the splits"
+    )
+    return SceneList(
+        root, classes, tuple(clips), tuple(notes), rule=f"classes of {table.name}; {how}"
+    )
 
 
 def _rows(root: Path, table: Path) -> tuple[dict[Path, _Row], list[str]]:
     """Return the rows of the files that are there, and notes on the others."""
     read = read_table(table, "a table of clips")
     header = [name.lower() for name in read.header]
-    at = {key: header.index(name) for key, known in _COLUMNS.items() for name in reversed(known) if name in header}
+    at = {
+        key: header.index(name)
+        for key, known in _COLUMNS.items()
+        for name in reversed(known)
+        if name in header
+    }
     if not {"file", "label"} <= set(at):
         found = ", ".join(read.header) or "nothing"
-        raise DataError(f"{table}: expected the columns filename and label, found {found}; add a header line")
+        raise DataError(
+            f"{table}: expected the columns filename and label, found {found}; add a header line"
+        )
     places = Places((root, root / "audio", table.parent))
     rows: dict[Path, _Row] = {}
     absent = []
     for line in read.rows:
         name, label, split, recording = (_cell(line.cells, at.get(key)) for key in _COLUMNS)
         path = places.find(name) if name else None
-        row = _Row(name_key(label), _split(split, table, line.number), name_key(recording) or recording_of(PurePosixPath(name)))
+        row = _Row(
+            name_key(label),
+            _split(split, table, line.number),
+            name_key(recording) or recording_of(PurePosixPath(name)),
+        )
         if not label:
-            raise DataError(f"{table}, row {line.number}: expected a label for {name}, got none; complete the row")
+            raise DataError(
+                f"{table}, row {line.number}: expected a label for {name}, got none; complete "
+                f"the row"
+            )
         if path is None:
             absent.append(name)
         elif rows.setdefault(path, row) != row:
-            raise DataError(f"{table}, row {line.number}: expected one row for {name}, got two that differ; remove one")
+            raise DataError(
+                f"{table}, row {line.number}: expected one row for {name}, got two that differ; "
+                f"remove one"
+            )
     if not rows:
-        raise DataError(f"{table}: expected its files in {root}, found none of {len(absent)} ({some(absent)}); check the path")
+        raise DataError(
+            f"{table}: expected its files in {root}, found none of {len(absent)} "
+            f"({some(absent)}); check the path"
+        )
     return rows, [f"{table}: {len(absent)} files are not there: {some(absent)}"] if absent else []
 
 
@@ -103,10 +151,18 @@ def _split(given: str, table: Path, number: int) -> str:
 def _check_splits(table: Path, rows: Mapping[Path, _Row]) -> None:
     bare = [path.name for path, row in rows.items() if not row.split]
     if bare:
-        raise DataError(f"{table}: expected a split in every row or in none, found none for {some(bare)}; complete the table")
-    missing = [split for split in ("train", "test") if split not in {row.split for row in rows.values()}]
+        raise DataError(
+            f"{table}: expected a split in every row or in none, found none for {some(bare)}; "
+            f"complete the table"
+        )
+    missing = [
+        split for split in ("train", "test") if split not in {row.split for row in rows.values()}
+    ]
     if missing:
-        raise DataError(f"{table}: expected clips for train and test, found none for {missing[0]}; add rows, or leave the column out")
+        raise DataError(
+            f"{table}: expected clips for train and test, found none for {missing[0]}; add "
+            f"rows, or leave the column out"
+        )
 
 
 def _relative(path: Path, root: Path) -> str:

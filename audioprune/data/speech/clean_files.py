@@ -1,6 +1,7 @@
 """Which speech files a corpus of clean speech has and which split each belongs to: any folder, or made-up voices.
 
-VCTK has its own module, vctk.py. What is done with the speech, such as coding it, is the business of the corpora.
+VCTK has its own module, vctk.py. What is done with the speech, such as coding it, is the business
+of the corpora.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ class Voices(Protocol):
     def find(self) -> tuple[Path, list[Path]]:
         """Return a folder and the audio files below it."""
 
-    def assign(self, root: Path, relative: Mapping[Path, Path], links: Links = ()) -> tuple[list[Assigned], list[str]]:
+    def assign(
+        self, root: Path, relative: Mapping[Path, Path], links: Links = ()
+    ) -> tuple[list[Assigned], list[str]]:
         """Give files their split and speaker, with notes for the user; ``links`` join files of the same audio."""
 
     def genders(self) -> dict[str, str]:
@@ -50,9 +53,11 @@ class SpeechFolder:
 
     Attributes:
         root: The folder.
-        split: None takes folders named after splits, else shares of the speakers; or as in ``splits.assign_speech``.
+        split: None takes folders named after splits, else shares of the speakers; or as in
+            ``splits.assign_speech``.
         fractions: Shares of the speakers in train, valid and test.
-        speaker_from: ``"auto"``, ``"folder"``, ``"prefix"`` (of the file name) or ``"file"``, or a whole rule.
+        speaker_from: ``"auto"``, ``"folder"``, ``"prefix"`` (of the file name) or ``"file"``, or a
+            whole rule.
         seed: Chooses the speakers of each share.
         title: Name in tables.
 
@@ -80,9 +85,13 @@ class SpeechFolder:
         """
         return self.root, audio_below(self.root, "speech")
 
-    def assign(self, root: Path, relative: Mapping[Path, Path], links: Links = ()) -> tuple[list[Assigned], list[str]]:
+    def assign(
+        self, root: Path, relative: Mapping[Path, Path], links: Links = ()
+    ) -> tuple[list[Assigned], list[str]]:
         """Give files their split and speaker."""
-        return assign_speech(root, relative, self.split, self.fractions, self.speaker_from, self.seed, links=links)
+        return assign_speech(
+            root, relative, self.split, self.fractions, self.speaker_from, self.seed, links=links
+        )
 
     def genders(self) -> dict[str, str]:
         """Return nothing: a folder does not tell."""
@@ -118,11 +127,17 @@ class MadeVoices:
             OutputError: It cannot be written.
         """
         seconds = 60 * sum(self.recipe.minutes)
-        speech = {name.removeprefix("speech/"): piece for name, piece in pieces(self.recipe).items() if name.startswith("speech/")}
+        speech = {
+            name.removeprefix("speech/"): piece
+            for name, piece in pieces(self.recipe).items()
+            if name.startswith("speech/")
+        }
         self._folder.make(speech, SAMPLE_RATE, round(2 * SAMPLE_RATE * seconds))
         return self._folder.root, find_audio(self._folder.root)
 
-    def assign(self, root: Path, relative: Mapping[Path, Path], links: Links = ()) -> tuple[list[Assigned], list[str]]:
+    def assign(
+        self, root: Path, relative: Mapping[Path, Path], links: Links = ()
+    ) -> tuple[list[Assigned], list[str]]:
         """Give files the split and speaker that their folders name."""
         return assign_speech(root, relative, "folders", speaker_from=self.speaker_from)
 
@@ -136,7 +151,9 @@ class MadeVoices:
 
     @property
     def _facts(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self.recipe).items() if not key.startswith("noise")}
+        return {
+            key: value for key, value in asdict(self.recipe).items() if not key.startswith("noise")
+        }
 
     @property
     def _folder(self) -> MadeFolder:

@@ -1,7 +1,7 @@
 """How speech and noise become one noisy item: which excerpts, at which SNR, at which level, and from which random numbers.
 
-Every item is a function of the seed, the split, its index and the epoch alone, whatever was asked before. Which files are
-speech and noise, and who may use them, is decided in noisy_mixtures.py.
+Every item is a function of the seed, the split, its index and the epoch alone, whatever was asked
+before. Which files are speech and noise, and who may use them, is decided in noisy_mixtures.py.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class Source:
 
     def identity(self) -> dict[str, Any]:
         """Return what the fingerprint of a corpus holds of it, wherever it lies."""
-        return {key: value for key, value in vars(self).items() if key != "together"} | {"path": ""}
+        return {key: value for key, value in vars(self).items() if key != "together"} | {
+            "path": ""
+        }
 
 
 @dataclass(frozen=True)
@@ -82,17 +84,53 @@ class MixingRules:
         low, high = self.train_snr_db
         step = self.train_snr_step_db
         fewest, most = self.babble_talkers
-        _require(isinstance(self.sample_rate, int) and self.sample_rate >= 1000, "sample_rate of at least 1000 Hz", self.sample_rate)
-        _require(_finite(low, high) and low <= high, "train_snr_db as [lowest, highest] in dB", self.train_snr_db)
-        _require(step is None or (_finite(step) and step > 0), "train_snr_step_db above 0 dB, or null for any value", step)
-        _require(len(self.test_snr_db) > 0 and _finite(*self.test_snr_db), "test_snr_db as a list of finite values in dB", self.test_snr_db)
-        _require(len(set(self.test_snr_db)) == len(self.test_snr_db), "different values in test_snr_db", self.test_snr_db)
+        _require(
+            isinstance(self.sample_rate, int) and self.sample_rate >= 1000,
+            "sample_rate of at least 1000 Hz",
+            self.sample_rate,
+        )
+        _require(
+            _finite(low, high) and low <= high,
+            "train_snr_db as [lowest, highest] in dB",
+            self.train_snr_db,
+        )
+        _require(
+            step is None or (_finite(step) and step > 0),
+            "train_snr_step_db above 0 dB, or null for any value",
+            step,
+        )
+        _require(
+            len(self.test_snr_db) > 0 and _finite(*self.test_snr_db),
+            "test_snr_db as a list of finite values in dB",
+            self.test_snr_db,
+        )
+        _require(
+            len(set(self.test_snr_db)) == len(self.test_snr_db),
+            "different values in test_snr_db",
+            self.test_snr_db,
+        )
         for name in ("segment_s", "max_test_s"):
             value = getattr(self, name)
-            _require(value is None or (_finite(value) and value >= 0.1), f"{name} of at least 0.1 s, or null for whole utterances", value)
-        _require(_finite(self.babble_share) and 0 <= self.babble_share <= 1, "babble_share from 0 to 1", self.babble_share)
-        _require(2 <= fewest <= most, "babble_talkers as [fewest, most] with at least 2", self.babble_talkers)
-        _require(isinstance(self.seed, int) and self.seed >= 0, "seed as a whole number of at least 0", self.seed)
+            _require(
+                value is None or (_finite(value) and value >= 0.1),
+                f"{name} of at least 0.1 s, or null for whole utterances",
+                value,
+            )
+        _require(
+            _finite(self.babble_share) and 0 <= self.babble_share <= 1,
+            "babble_share from 0 to 1",
+            self.babble_share,
+        )
+        _require(
+            2 <= fewest <= most,
+            "babble_talkers as [fewest, most] with at least 2",
+            self.babble_talkers,
+        )
+        _require(
+            isinstance(self.seed, int) and self.seed >= 0,
+            "seed as a whole number of at least 0",
+            self.seed,
+        )
 
 
 @dataclass(frozen=True)
@@ -134,13 +172,15 @@ class Mixer:
     def training(self, split: str, index: int, epoch: int) -> Mixture:
         """Return item ``index`` of the training set at an epoch, or of the validation set.
 
-        Training utterances are drawn so that each occurs once before any occurs again; validation and test utterances
-        alternate between the speakers.
+        Training utterances are drawn so that each occurs once before any occurs again; validation
+        and test utterances alternate between the speakers.
         """
         epoch = epoch if split == "train" and self.rules.fresh_each_epoch else 0
         key = [self.rules.seed, SPLITS.index(split), index, epoch]
         rng = np.random.default_rng(key)
-        target = self._shuffled(index, epoch) if split == "train" else self._alternating(split, index)
+        target = (
+            self._shuffled(index, epoch) if split == "train" else self._alternating(split, index)
+        )
         limit_s = self.rules.segment_s if split == "train" else self.rules.max_test_s
         speech, start = self._speech(target, limit_s, rng)
         snr_db = self._draw_snr(rng)
@@ -149,27 +189,66 @@ class Mixer:
         else:
             source = self.noise[split][int(rng.integers(len(self.noise[split])))]
             name, (noise, parts) = source.group, self._noise(source, len(speech), rng)
-        record = {"split": split, "index": index, "epoch": epoch, "noise_name": name, "snr_db": snr_db, "seed": key}
+        record = {
+            "split": split,
+            "index": index,
+            "epoch": epoch,
+            "noise_name": name,
+            "snr_db": snr_db,
+            "seed": key,
+        }
         return self._mix(target, start, speech, noise, {**record, "noise": parts})
 
     def test(self, noise_name: str, snr_db: float, index: int) -> Mixture:
         """Return item ``index`` of a test condition; its speech is the same in all conditions, its noise at all SNRs."""
         split = SPLITS.index("test")
         target = self._alternating("test", index)
-        speech, start = self._speech(target, self.rules.max_test_s, np.random.default_rng([self.rules.seed, split, index, _STREAM_SPEECH]))
-        key = [self.rules.seed, split, index, _STREAM_NOISE, zlib.crc32(noise_name.encode(errors="surrogateescape"))]
+        speech, start = self._speech(
+            target,
+            self.rules.max_test_s,
+            np.random.default_rng([self.rules.seed, split, index, _STREAM_SPEECH]),
+        )
+        key = [
+            self.rules.seed,
+            split,
+            index,
+            _STREAM_NOISE,
+            zlib.crc32(noise_name.encode(errors="surrogateescape")),
+        ]
         rng = np.random.default_rng(key)
         sources = [source for source in self.noise["test"] if source.group == noise_name]
         noise, parts = self._noise(sources[int(rng.integers(len(sources)))], len(speech), rng)
-        record = {"split": "test", "index": index, "noise_name": noise_name, "snr_db": float(snr_db), "seed": key, "noise": parts}
+        record = {
+            "split": "test",
+            "index": index,
+            "noise_name": noise_name,
+            "snr_db": float(snr_db),
+            "seed": key,
+            "noise": parts,
+        }
         return self._mix(target, start, speech, noise, record)
 
-    def _mix(self, target: Source, start: int, speech: Samples, noise: np.ndarray, record: dict[str, Any]) -> Mixture:
+    def _mix(
+        self,
+        target: Source,
+        start: int,
+        speech: Samples,
+        noise: np.ndarray,
+        record: dict[str, Any],
+    ) -> Mixture:
         noisy, _ = mix_at_snr(speech, noise, record["snr_db"])
         gain = float(rms_gain(noisy)) if self.rules.rms_normalise else 1.0
-        record |= {"id": f"{record['index']:06d}_{target.path.stem}", "speaker": target.group, "frames": len(speech)}
+        record |= {
+            "id": f"{record['index']:06d}_{target.path.stem}",
+            "speaker": target.group,
+            "frames": len(speech),
+        }
         record |= {"speech": {"path": target.relative, "start": start}}
-        return Mixture((gain * noisy).astype(np.float32), (gain * speech.astype(np.float64)).astype(np.float32), record)
+        return Mixture(
+            (gain * noisy).astype(np.float32),
+            (gain * speech.astype(np.float64)).astype(np.float32),
+            record,
+        )
 
     def _draw_snr(self, rng: np.random.Generator) -> float:
         low, high = self.rules.train_snr_db
@@ -197,14 +276,22 @@ class Mixer:
         order = self._orders[key]
         return order[index % len(order)]
 
-    def _speech(self, source: Source, limit_s: float | None, rng: np.random.Generator) -> tuple[Samples, int]:
+    def _speech(
+        self, source: Source, limit_s: float | None, rng: np.random.Generator
+    ) -> tuple[Samples, int]:
         """Return an utterance, or an audible part of ``limit_s``, and its first sample."""
         samples = self.store.whole(source.path)
-        length = len(samples) if limit_s is None else min(len(samples), round(limit_s * self.rules.sample_rate))
+        length = (
+            len(samples)
+            if limit_s is None
+            else min(len(samples), round(limit_s * self.rules.sample_rate))
+        )
         start = audible_start(samples, length, source.level, rng)
         return samples[start : start + length], start
 
-    def _noise(self, source: Source, length: int, rng: np.random.Generator) -> tuple[Samples, list[dict[str, Any]]]:
+    def _noise(
+        self, source: Source, length: int, rng: np.random.Generator
+    ) -> tuple[Samples, list[dict[str, Any]]]:
         """Return an audible excerpt of a noise, repeated from its begin when it is shorter, and where it starts."""
         total = max(1, self.store.length(source.path))
         for _ in range(_TRIES):
@@ -220,19 +307,30 @@ class Mixer:
     def _looped(self, source: Source, total: int, start: int, length: int) -> Samples:
         if start + length <= total:
             return self.store.excerpt(source.path, start, length)
-        return np.take(self.store.excerpt(source.path, 0, total), np.arange(start, start + length), mode="wrap")
+        return np.take(
+            self.store.excerpt(source.path, 0, total),
+            np.arange(start, start + length),
+            mode="wrap",
+        )
 
-    def _babble(self, target: Source, length: int, rng: np.random.Generator) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    def _babble(
+        self, target: Source, length: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, list[dict[str, Any]]]:
         """Return the sum of training speakers other than the target's, each at the same level."""
         others = sorted(set(self._talkers) - {target.group})
-        count = min(len(others), int(rng.integers(self.rules.babble_talkers[0], self.rules.babble_talkers[1] + 1)))
+        count = min(
+            len(others),
+            int(rng.integers(self.rules.babble_talkers[0], self.rules.babble_talkers[1] + 1)),
+        )
         babble, parts = np.zeros(length), []
         for place in rng.permutation(len(others))[:count]:
             utterances = self._talkers[others[int(place)]]
             source = utterances[int(rng.integers(len(utterances)))]
             samples = self.store.whole(source.path)
             start = int(rng.integers(len(samples)))
-            babble += np.take(samples, np.arange(start, start + length), mode="wrap") / source.level
+            babble += (
+                np.take(samples, np.arange(start, start + length), mode="wrap") / source.level
+            )
             parts.append({"path": source.relative, "start": start})
         return babble, parts
 
@@ -249,7 +347,9 @@ class Mixtures(Dataset):
         condition: Noise and SNR in dB of a test condition.
     """
 
-    def __init__(self, mixer: Mixer, length: int, split: str, condition: tuple[str, float] | None = None) -> None:
+    def __init__(
+        self, mixer: Mixer, length: int, split: str, condition: tuple[str, float] | None = None
+    ) -> None:
         self.mixer = mixer
         self.length = length
         self.split = split
@@ -295,7 +395,9 @@ def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def by_group(sources: Sequence[Source]) -> dict[str, list[Source]]:
     """Return the sources of each speaker or noise, in the order of the names."""
-    groups: dict[str, list[Source]] = {name: [] for name in sorted({source.group for source in sources})}
+    groups: dict[str, list[Source]] = {
+        name: [] for name in sorted({source.group for source in sources})
+    }
     for source in sources:
         groups[source.group].append(source)
     return groups
@@ -303,7 +405,10 @@ def by_group(sources: Sequence[Source]) -> dict[str, list[Source]]:
 
 def in_turns(sources: Sequence[Source], rng: np.random.Generator) -> list[Source]:
     """Return sources in an order that takes one of each speaker in turn, so that the first few hold every speaker."""
-    queues = [[utterances[i] for i in rng.permutation(len(utterances))] for utterances in by_group(sources).values()]
+    queues = [
+        [utterances[i] for i in rng.permutation(len(utterances))]
+        for utterances in by_group(sources).values()
+    ]
     turns = range(max(map(len, queues), default=0))
     return [queue[turn] for turn in turns for queue in queues if turn < len(queue)]
 
@@ -348,4 +453,7 @@ def require_talkers(rules: MixingRules, speech: Mapping[str, Sequence[Source]]) 
     """Raise a DataError when babble is wanted and too few training speakers are there to leave out the target."""
     speakers = len({source.group for source in speech["train"]})
     if rules.babble_share > 0 and speakers < 3:
-        raise DataError(f"expected at least 3 training speakers to mix babble, found {speakers}; use data.babble_share=0 or add speakers")
+        raise DataError(
+            f"expected at least 3 training speakers to mix babble, found {speakers}; use "
+            f"data.babble_share=0 or add speakers"
+        )

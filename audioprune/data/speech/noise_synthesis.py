@@ -1,6 +1,7 @@
 """What made-up noises sound like: hisses, hums, gusts, knocks, tones, machines, and voices in a cafeteria.
 
-Each is a function of a duration and a random generator. Which noise is used where stands in synthetic_speech.py.
+Each is a function of a duration and a random generator. Which noise is used where stands in
+synthetic_speech.py.
 """
 
 from __future__ import annotations
@@ -36,7 +37,11 @@ def coloured(slope_db: float, low_hz: float = 20.0, high_hz: float = _NYQUIST) -
     def make(seconds: float, rng: Rng) -> Wave:
         length = _samples(seconds)
         hz = fft.rfftfreq(length, 1 / SAMPLE_RATE)
-        shape = np.where((hz >= low_hz) & (hz <= high_hz), (np.maximum(hz, low_hz) / low_hz) ** (slope_db / 6.02), 1e-4)
+        shape = np.where(
+            (hz >= low_hz) & (hz <= high_hz),
+            (np.maximum(hz, low_hz) / low_hz) ** (slope_db / 6.02),
+            1e-4,
+        )
         return fft.irfft(fft.rfft(rng.standard_normal(length)) * shape, n=length)
 
     return make
@@ -47,7 +52,9 @@ def hum(base_hz: float, harmonics: int, hiss: float) -> Noise:
 
     def make(seconds: float, rng: Rng) -> Wave:
         wander = 1 + 0.003 * _drift(_samples(seconds), 0.5, rng)
-        return _harmonics(base_hz * rng.uniform(0.97, 1.03) * wander, harmonics, rng) + hiss * coloured(-3)(seconds, rng)
+        return _harmonics(
+            base_hz * rng.uniform(0.97, 1.03) * wander, harmonics, rng
+        ) + hiss * coloured(-3)(seconds, rng)
 
     return make
 
@@ -55,13 +62,17 @@ def hum(base_hz: float, harmonics: int, hiss: float) -> Noise:
 def engine(seconds: float, rng: Rng) -> Wave:
     """Return an engine whose speed changes, over rumble."""
     speed = rng.uniform(25, 45) * 2 ** (0.4 * _drift(_samples(seconds), 1.5, rng))
-    return _harmonics(speed, 40, rng) * (1 + 0.2 * _drift(_samples(seconds), 0.05, rng)) + 0.3 * coloured(-6)(seconds, rng)
+    return _harmonics(speed, 40, rng) * (
+        1 + 0.2 * _drift(_samples(seconds), 0.05, rng)
+    ) + 0.3 * coloured(-6)(seconds, rng)
 
 
 def drill(seconds: float, rng: Rng) -> Wave:
     """Return a buzzing tool that is switched on and off."""
     on = np.clip(4 * _drift(_samples(seconds), 0.9, rng) + 2, 0.02, 1)
-    tone = _harmonics(rng.uniform(110, 190) * (1 + 0.02 * _drift(_samples(seconds), 0.2, rng)), 30, rng)
+    tone = _harmonics(
+        rng.uniform(110, 190) * (1 + 0.02 * _drift(_samples(seconds), 0.2, rng)), 30, rng
+    )
     return on * (tone + 0.5 * coloured(3, 500)(seconds, rng))
 
 
@@ -69,26 +80,36 @@ def gusts(slope_db: float, every_s: float, depth: float) -> Noise:
     """Return coloured noise that swells and fades, as wind and waves do."""
 
     def make(seconds: float, rng: Rng) -> Wave:
-        return coloured(slope_db)(seconds, rng) * np.exp(depth * _drift(_samples(seconds), every_s, rng))
+        return coloured(slope_db)(seconds, rng) * np.exp(
+            depth * _drift(_samples(seconds), every_s, rng)
+        )
 
     return make
 
 
 def rain(seconds: float, rng: Rng) -> Wave:
     """Return many small drops over a hiss."""
-    return 3 * _ringing(_impulses(seconds, 300, rng), ((3500, 900), (5500, 1200)), rng) + 0.1 * coloured(2, 1000)(seconds, rng)
+    return 3 * _ringing(
+        _impulses(seconds, 300, rng), ((3500, 900), (5500, 1200)), rng
+    ) + 0.1 * coloured(2, 1000)(seconds, rng)
 
 
 def crackle(seconds: float, rng: Rng) -> Wave:
     """Return the crackle of a fire over a soft roar."""
-    return 4 * _ringing(_impulses(seconds, 25, rng, spread=1.5), ((1800, 800), (4200, 900)), rng) + 0.15 * coloured(-5)(seconds, rng)
+    return 4 * _ringing(
+        _impulses(seconds, 25, rng, spread=1.5), ((1800, 800), (4200, 900)), rng
+    ) + 0.15 * coloured(-5)(seconds, rng)
 
 
-def knocks(per_second: float, modes: Sequence[tuple[float, float]], regular: bool, floor: float = 0.02) -> Noise:
+def knocks(
+    per_second: float, modes: Sequence[tuple[float, float]], regular: bool, floor: float = 0.02
+) -> Noise:
     """Return blows on something that rings with modes given as (frequency in Hz, bandwidth in Hz)."""
 
     def make(seconds: float, rng: Rng) -> Wave:
-        blows = _ticks(seconds, per_second, rng) if regular else _impulses(seconds, per_second, rng)
+        blows = (
+            _ticks(seconds, per_second, rng) if regular else _impulses(seconds, per_second, rng)
+        )
         return _ringing(blows, modes, rng) + floor * coloured(-3)(seconds, rng)
 
     return make
@@ -98,7 +119,11 @@ def typing(seconds: float, rng: Rng) -> Wave:
     """Return keystrokes: a click and a duller return each."""
     strokes = _impulses(seconds, 6, rng)
     later = np.roll(strokes, _samples(0.07)) * 0.4
-    return _ringing(strokes, ((2600, 500), (4800, 700)), rng) + _ringing(later, ((1200, 300),), rng) + 0.02 * coloured(-3)(seconds, rng)
+    return (
+        _ringing(strokes, ((2600, 500), (4800, 700)), rng)
+        + _ringing(later, ((1200, 300),), rng)
+        + 0.02 * coloured(-3)(seconds, rng)
+    )
 
 
 def siren(seconds: float, rng: Rng) -> Wave:
@@ -130,7 +155,9 @@ def music(seconds: float, rng: Rng) -> Wave:
         hz = root * 2 ** (rng.choice([0, 2, 4, 5, 7, 9, 11, 12, 14, 16]) / 12)
         for harmonic in range(1, 9):
             decay = np.exp(-times * (2 + harmonic))
-            wave[place : place + len(times)] += rng.uniform(0.3, 1) / harmonic * decay * np.sin(2 * np.pi * hz * harmonic * times)
+            wave[place : place + len(times)] += (
+                rng.uniform(0.3, 1) / harmonic * decay * np.sin(2 * np.pi * hz * harmonic * times)
+            )
     return wave + 0.01 * coloured(-3)(seconds, rng)
 
 
@@ -141,7 +168,9 @@ def birds(seconds: float, rng: Rng) -> Wave:
         times = np.arange(_samples(rng.uniform(0.04, 0.15))) / SAMPLE_RATE
         place = int(rng.integers(max(1, length - len(times))))
         sweep = rng.uniform(2200, 5200) + rng.uniform(-15000, 15000) * (times - times[-1] / 2)
-        chirp = np.hanning(len(times)) * np.sin(2 * np.pi * np.cumsum(np.clip(sweep, 1500, 7000)) / SAMPLE_RATE)
+        chirp = np.hanning(len(times)) * np.sin(
+            2 * np.pi * np.cumsum(np.clip(sweep, 1500, 7000)) / SAMPLE_RATE
+        )
         wave[place : place + len(times)] += rng.uniform(0.2, 1) * chirp[: length - place]
     return wave
 
@@ -151,7 +180,9 @@ def printer(seconds: float, rng: Rng) -> Wave:
     times = np.arange(_samples(seconds)) / SAMPLE_RATE
     gate = signal.square(2 * np.pi * rng.uniform(3, 6) * times, duty=0.35) > 0
     soft = signal.lfilter([0.01], [1, -0.99], gate.astype(float))
-    return soft * coloured(1, 800, 6000)(seconds, rng) / 100 + 0.15 * _harmonics(np.full(len(times), rng.uniform(80, 130)), 12, rng)
+    return soft * coloured(1, 800, 6000)(seconds, rng) / 100 + 0.15 * _harmonics(
+        np.full(len(times), rng.uniform(80, 130)), 12, rng
+    )
 
 
 def rails(seconds: float, rng: Rng) -> Wave:
@@ -163,7 +194,9 @@ def rails(seconds: float, rng: Rng) -> Wave:
 
 def babble(streams: Sequence[Samples], seconds: float, rng: Rng) -> Wave:
     """Put voices that talk at once at some distance in a small room."""
-    return reverberated(_crowd(streams, seconds, rng), rng.uniform(0.4, 0.7), rng.uniform(1.0, 1.8), rng)
+    return reverberated(
+        _crowd(streams, seconds, rng), rng.uniform(0.4, 0.7), rng.uniform(1.0, 1.8), rng
+    )
 
 
 def cafeteria(streams: Sequence[Samples], seconds: float, rng: Rng) -> Wave:
@@ -180,7 +213,9 @@ def _crowd(streams: Sequence[Samples], seconds: float, rng: Rng) -> Wave:
     total = np.zeros(_samples(seconds))
     for stream in streams:
         start = int(rng.integers(len(stream)))
-        gain = 10 ** (rng.uniform(-3, 3) / 20) / np.sqrt(np.mean(np.square(stream, dtype=np.float64)))
+        gain = 10 ** (rng.uniform(-3, 3) / 20) / np.sqrt(
+            np.mean(np.square(stream, dtype=np.float64))
+        )
         total += gain * np.take(stream, np.arange(start, start + len(total)), mode="wrap")
     return total
 
@@ -189,9 +224,13 @@ def clatter(seconds: float, rng: Rng) -> Wave:
     """Return dishes and cutlery: clusters of blows on things that ring long and high (metal) or short (ceramic)."""
     wave = np.zeros(_samples(seconds))
     for _ in range(8):
-        hz, bandwidth_hz = ((2000, 7000), (5, 25)) if rng.random() < 0.5 else ((900, 4500), (25, 90))
+        hz, bandwidth_hz = (
+            ((2000, 7000), (5, 25)) if rng.random() < 0.5 else ((900, 4500), (25, 90))
+        )
         modes = [(rng.uniform(*hz), rng.uniform(*bandwidth_hz)) for _ in range(5)]
-        wave += rng.uniform(0.3, 1) * _ringing(_impulses(seconds, rng.uniform(0.3, 1.0), rng, spread=0.8), modes, rng)
+        wave += rng.uniform(0.3, 1) * _ringing(
+            _impulses(seconds, rng.uniform(0.3, 1.0), rng, spread=0.8), modes, rng
+        )
     return wave
 
 
@@ -255,7 +294,9 @@ def _harmonics(hz: Wave, count: int, rng: Rng) -> Wave:
     wave = np.zeros(len(hz))
     top = min(count, int(7500 / hz.max()))
     for number in range(1, top + 1):
-        wave += rng.uniform(0.3, 1) / number**0.8 * np.sin(number * phase + rng.uniform(0, 2 * np.pi))
+        wave += (
+            rng.uniform(0.3, 1) / number**0.8 * np.sin(number * phase + rng.uniform(0, 2 * np.pi))
+        )
     return wave / max(1e-9, wave.std())
 
 
@@ -271,7 +312,9 @@ def _ticks(seconds: float, per_second: float, rng: Rng) -> Wave:
     """Return impulses at nearly regular times."""
     wave = np.zeros(_samples(seconds))
     times = np.arange(rng.uniform(0, 1 / per_second), seconds, 1 / per_second)
-    places = np.clip((times + 0.01 * rng.standard_normal(len(times))) * SAMPLE_RATE, 0, len(wave) - 1).astype(int)
+    places = np.clip(
+        (times + 0.01 * rng.standard_normal(len(times))) * SAMPLE_RATE, 0, len(wave) - 1
+    ).astype(int)
     wave[places] = rng.uniform(0.6, 1.0, len(places))
     return wave
 
@@ -282,5 +325,7 @@ def _ringing(impulses: Wave, modes: Sequence[tuple[float, float]], rng: Rng) -> 
     for hz, bandwidth_hz in modes:
         radius = np.exp(-np.pi * bandwidth_hz / SAMPLE_RATE)
         poles = [1, -2 * radius * np.cos(2 * np.pi * hz / SAMPLE_RATE), radius**2]
-        wave += rng.uniform(0.4, 1) * signal.lfilter([np.sin(2 * np.pi * hz / SAMPLE_RATE)], poles, impulses)
+        wave += rng.uniform(0.4, 1) * signal.lfilter(
+            [np.sin(2 * np.pi * hz / SAMPLE_RATE)], poles, impulses
+        )
     return wave

@@ -1,6 +1,7 @@
 """The corpus of noisy mixtures made from any folder of speech and any folder of noise.
 
-It decides which files are used where and how many items there are; how one item is mixed stands in mixing.py.
+It decides which files are used where and how many items there are; how one item is mixed stands in
+mixing.py.
 """
 
 from __future__ import annotations
@@ -27,7 +28,16 @@ from audioprune.data.files.sources import (
     speaker_notes,
     tell,
 )
-from audioprune.data.speech.mixing import Mixer, MixingRules, Mixtures, Source, by_group, collate, condition_name, require_talkers
+from audioprune.data.speech.mixing import (
+    Mixer,
+    MixingRules,
+    Mixtures,
+    Source,
+    by_group,
+    collate,
+    condition_name,
+    require_talkers,
+)
 from audioprune.data.splits.leaks import Member, copies, named_recordings, speech_keys, suspected
 from audioprune.data.splits.recordings import NAME_RULE, Links
 from audioprune.data.splits.rules import (
@@ -61,28 +71,34 @@ class _Prepared:
 class NoisyMixtures:
     """Mixtures of any speech with any noise at exact signal-to-noise ratios.
 
-    Speech: ``<root>/<speaker>/...`` or ``<root>/{train,valid,test}/<speaker>/...`` (``val`` and ``dev`` are valid, LibriSpeech's
-    names are known). Noise: any files, or ``<root>/{train,valid,test}/...``; a noise is named after its file up to the first
-    ``_``, so that ``babble_8talkers.wav`` is ``babble``, else after its folder, else after its file. A test condition is one
-    noise at one SNR, ``babble_-5dB``.
+    Speech: ``<root>/<speaker>/...`` or ``<root>/{train,valid,test}/<speaker>/...`` (``val`` and
+    ``dev`` are valid, LibriSpeech's names are known). Noise: any files, or
+    ``<root>/{train,valid,test}/...``; a noise is named after its file up to the first ``_``, so
+    that ``babble_8talkers.wav`` is ``babble``, else after its folder, else after its file. A test
+    condition is one noise at one SNR, ``babble_-5dB``.
 
-    No speaker and no noise recording of the test set is heard in training, as far as names and equal audio tell. Without a
-    folder ``valid`` for speech, training speakers are set aside; without one for noise, validation uses other parts of the
-    training files. Utterances below 0.5 s, noises below 0.1 s and silent files are left out. Noise shorter than the speech is
-    repeated from a random start.
+    No speaker and no noise recording of the test set is heard in training, as far as names and
+    equal audio tell. Without a folder ``valid`` for speech, training speakers are set aside;
+    without one for noise, validation uses other parts of the training files. Utterances below 0.5
+    s, noises below 0.1 s and silent files are left out. Noise shorter than the speech is repeated
+    from a random start.
 
     Args:
         speech_root: Folder of speech.
         noise_root: Folder of noise.
-        test_noise_root: Folder of test noise, if it is another; then ``noise_root`` is for training only.
-        sample_rate: Rate of all items in Hz; files of other rates are resampled, several channels averaged.
-        split: None takes folders named after splits, else shares of the speakers; ``"folders"``, ``"fraction"``, a list file or
-            a mapping as in ``splits.read_split_list``.
+        test_noise_root: Folder of test noise, if it is another; then ``noise_root`` is for
+            training only.
+        sample_rate: Rate of all items in Hz; files of other rates are resampled, several channels
+            averaged.
+        split: None takes folders named after splits, else shares of the speakers; ``"folders"``,
+            ``"fraction"``, a list file or a mapping as in ``splits.read_split_list``.
         fractions: Shares of speakers (and of noise files) in train, valid and test.
-        speaker_from: ``"auto"``, ``"folder"``, ``"prefix"`` (of the file name) or ``"file"``, see ``speakers.SpeakerRule``.
+        speaker_from: ``"auto"``, ``"folder"``, ``"prefix"`` (of the file name) or ``"file"``, see
+            ``speakers.SpeakerRule``.
         speaker: Regular expression with a group ``speaker``, in place of ``speaker_from``.
         speaker_csv: Table of paths and speakers, in place of ``speaker_from``.
-        noise_from: ``"auto"``: names say which noise files are one recording, see ``recordings.recording_of``. ``"file"``: each is one.
+        noise_from: ``"auto"``: names say which noise files are one recording, see
+            ``recordings.recording_of``. ``"file"``: each is one.
         valid_share: Share of the training speakers that are moved to validation in any case, 0..1.
         train_mixtures: Items of an epoch, 1 or more; None: one for each utterance.
         valid_mixtures: Validation items; None: one for each utterance.
@@ -90,12 +106,16 @@ class NoisyMixtures:
         train_snr_db: Lowest and highest SNR in dB of training and validation.
         train_snr_step_db: Distance of the possible values in dB; None for any value in between.
         test_snr_db: SNRs of the test conditions in dB.
-        segment_s: Length of a random part of each training utterance in seconds; None for whole utterances.
+        segment_s: Length of a random part of each training utterance in seconds; None for whole
+            utterances.
         max_test_s: Most seconds of a validation or test utterance; None for whole utterances.
-        babble_share: Share of the training and validation noises that are mixed from training speakers, 0..1.
-        babble_talkers: Fewest and most speakers of such a noise; never the target's. With fewer speakers, all others.
+        babble_share: Share of the training and validation noises that are mixed from training
+            speakers, 0..1.
+        babble_talkers: Fewest and most speakers of such a noise; never the target's. With fewer
+            speakers, all others.
         fresh_each_epoch: Whether every epoch has new mixtures.
-        rms_normalise: Whether a mixture is scaled to a root mean square of 1, and its clean speech by the same factor.
+        rms_normalise: Whether a mixture is scaled to a root mean square of 1, and its clean speech
+            by the same factor.
         seed: Decides splits and mixtures.
         on_bad_file: ``"stop"`` or ``"skip"``.
         cache_dir: Where results of file checks are kept; empty for the user's cache folder.
@@ -110,8 +130,10 @@ class NoisyMixtures:
     Raises:
         ConfigError: A value is out of its range.
 
-    Source: Tan & Wang (ICASSP 2021): SNRs, level and splits; Pandey & Wang (ICASSP 2019): random utterance, SNR and cut of noise.
-        That training utterances come in shuffled passes, not independent draws, and ``babble_share`` are additions.
+    Source: Tan & Wang (ICASSP 2021): SNRs, level and splits; Pandey & Wang (ICASSP 2019): random
+    utterance, SNR and cut of noise.
+        That training utterances come in shuffled passes, not independent draws, and
+        ``babble_share`` are additions.
     """
 
     collate = staticmethod(collate)
@@ -151,7 +173,9 @@ class NoisyMixtures:
     ) -> None:
         for name, pair in (("train_snr_db", train_snr_db), ("babble_talkers", babble_talkers)):
             if len(pair) != 2:
-                raise ConfigError(f"expected {name} as [lowest, highest], got {list(pair)}; give two values")
+                raise ConfigError(
+                    f"expected {name} as [lowest, highest], got {list(pair)}; give two values"
+                )
         self.rules = MixingRules(
             sample_rate=sample_rate,
             train_snr_db=(float(train_snr_db[0]), float(train_snr_db[1])),
@@ -173,14 +197,22 @@ class NoisyMixtures:
         self.wanted = {"train": train_mixtures, "valid": valid_mixtures, "test": test_mixtures}
         for name, count in self.wanted.items():
             if count is not None and (not isinstance(count, int) or count < 1):
-                raise ConfigError(f"expected {name}_mixtures of at least 1, or null for one per utterance, got {count}; correct it")
+                raise ConfigError(
+                    f"expected {name}_mixtures of at least 1, or null for one per utterance, "
+                    f"got {count}; correct it"
+                )
         if not memory_mb >= 0:
-            raise ConfigError(f"expected memory_mb of at least 0, got {memory_mb}; use for instance 2048")
+            raise ConfigError(
+                f"expected memory_mb of at least 0, got {memory_mb}; use for instance 2048"
+            )
         self.speech_root = Path(speech_root).expanduser()
         self.noise_root = Path(noise_root).expanduser()
         self.test_noise_root = Path(test_noise_root).expanduser() if test_noise_root else None
         if self.test_noise_root and self.test_noise_root.resolve() == self.noise_root.resolve():
-            raise ConfigError(f"expected test_noise_root apart from noise_root, got {noise_root} twice; give another or leave it out")
+            raise ConfigError(
+                f"expected test_noise_root apart from noise_root, got {noise_root} twice; give "
+                f"another or leave it out"
+            )
         self.sample_rate = sample_rate
         self.split = split
         self.fractions = tuple(fractions)
@@ -198,7 +230,8 @@ class NoisyMixtures:
         """Find, inspect and split the files; a second call does nothing.
 
         Raises:
-            DataError: A folder is missing or wrong, files are bad, speakers or audio are shared between splits.
+            DataError: A folder is missing or wrong, files are bad, speakers or audio are shared
+                between splits.
         """
         self._ready()
 
@@ -208,7 +241,9 @@ class NoisyMixtures:
         Audio that fits into memory is decoded here, once, so that worker processes share it.
         """
         mixer = self._ready().mixer
-        mixer.store.preload([source.path for role in (mixer.speech, mixer.noise) for source in role["train"]])
+        mixer.store.preload(
+            [source.path for role in (mixer.speech, mixer.noise) for source in role["train"]]
+        )
         return self._items("train")
 
     def valid(self) -> Mixtures:
@@ -218,20 +253,36 @@ class NoisyMixtures:
     def tests(self) -> dict[str, Mixtures]:
         """Return the items of every test condition by name, noise by noise."""
         ready = self._ready()
-        conditions = [(noise, snr_db) for noise in by_group(ready.mixer.noise["test"]) for snr_db in self.rules.test_snr_db]
+        conditions = [
+            (noise, snr_db)
+            for noise in by_group(ready.mixer.noise["test"])
+            for snr_db in self.rules.test_snr_db
+        ]
         count = self._count("test")
-        return {condition_name(*condition): Mixtures(ready.mixer, count, "test", condition) for condition in conditions}
+        return {
+            condition_name(*condition): Mixtures(ready.mixer, count, "test", condition)
+            for condition in conditions
+        }
 
     def fingerprint(self) -> str:
         """Return a hash of every file's place, content and use, and of all rules of mixing."""
-        files = [[role, source.identity()] for role, sources in self._ready().sources.items() for source in sources]
+        files = [
+            [role, source.identity()]
+            for role, sources in self._ready().sources.items()
+            for source in sources
+        ]
         counts = {split: self._count(split) for split in SPLITS}
         return sha256(json.dumps([asdict(self.rules), counts, files], sort_keys=True).encode())
 
     def describe(self) -> dict[str, Any]:
         """Return the size of the corpus: hours, speakers, utterances and mixtures of each split, noises, files left out."""
         ready = self._ready()
-        facts: dict[str, Any] = {"name": self.title, "scale": self.scale(), "sample_rate": self.sample_rate, "seed": self.rules.seed}
+        facts: dict[str, Any] = {
+            "name": self.title,
+            "scale": self.scale(),
+            "sample_rate": self.sample_rate,
+            "seed": self.rules.seed,
+        }
         for split in SPLITS:
             speech = ready.mixer.speech[split]
             facts[split] = {
@@ -250,7 +301,10 @@ class NoisyMixtures:
     def scale(self) -> str:
         """Return what is trained on in a few words, such as ``synthetic_speech, 14 min, 24 speakers, 1200 mixtures an epoch``."""
         speech = amount(self.title, self._ready().mixer.speech["train"], self.speakers)
-        return f"{speech}, {self._count('train')} mixtures{' an epoch' if self.rules.fresh_each_epoch else ''}"
+        return (
+            f"{speech}, {self._count('train')} "
+            f"mixtures{' an epoch' if self.rules.fresh_each_epoch else ''}"
+        )
 
     def leaks(self) -> list[Finding]:
         """Return what is suspected to be in several splits: recordings and speakers by their names, copies by ear.
@@ -259,25 +313,46 @@ class NoisyMixtures:
         """
         ready = self._ready()
         by_role = ready.sources.items()
-        places = {role: {source.path: below_splits(Path(source.relative)) for source in sources} for role, sources in by_role}
-        noises = {path: {"recording": name} for path, name in named_recordings(places["noise"]).items()}
+        places = {
+            role: {source.path: below_splits(Path(source.relative)) for source in sources}
+            for role, sources in by_role
+        }
+        noises = {
+            path: {"recording": name} for path, name in named_recordings(places["noise"]).items()
+        }
         keys = speech_keys(places["speech"]) | noises
-        members = [Member(source.path, source.split, keys.get(source.path, {})) for _, sources in by_role for source in sources]
+        members = [
+            Member(source.path, source.split, keys.get(source.path, {}))
+            for _, sources in by_role
+            for source in sources
+        ]
         return suspected(members, list(copies(ready.gathered.facts)))
 
     def manifest(self) -> list[dict[str, Any]]:
         """Return one record for the corpus, each file, and each validation and test mixture with its seed and excerpts."""
         ready = self._ready()
-        head = {"kind": "corpus", "name": self.title, "fingerprint": self.fingerprint(), "rules": asdict(self.rules)}
+        head = {
+            "kind": "corpus",
+            "name": self.title,
+            "fingerprint": self.fingerprint(),
+            "rules": asdict(self.rules),
+        }
         head["split_rules"] = [NAME_RULE, *ready.gathered.rules]
         records: list[dict[str, Any]] = [head]
         for role, sources in ready.sources.items():
             for source in sources:
-                entry = {key: value for key, value in asdict(source).items() if key not in ("path", "relative")}
+                entry = {
+                    key: value
+                    for key, value in asdict(source).items()
+                    if key not in ("path", "relative")
+                }
                 records.append({"kind": "file", "role": role, "path": source.relative, **entry})
         sets = {"valid": self.valid(), **self.tests()}
         for name, items in sets.items():
-            records += [{"kind": "mixture", "condition": name, **items.mixture(index).record} for index in range(len(items))]
+            records += [
+                {"kind": "mixture", "condition": name, **items.mixture(index).record}
+                for index in range(len(items))
+            ]
         return records
 
     def write_manifest(self, path: str | Path) -> Path:
@@ -305,21 +380,36 @@ class NoisyMixtures:
         noise.sources, notes = share_noise(noise.sources)
         sources = {"speech": list(speech.sources), "noise": noise.sources}
         speech.join(noise)
-        self.notes = speaker_notes(self.speakers) + speech.notes + notes + refuse_leaks(speech.facts, speech.sources)
+        self.notes = (
+            speaker_notes(self.speakers)
+            + speech.notes
+            + notes
+            + refuse_leaks(speech.facts, speech.sources)
+        )
         if speech.skipped:
-            self.notes.append(f"{len(speech.skipped)} bad files are left out: {'; '.join(f.line() for f in speech.skipped[:5])}")
-        pools = {role: {split: [s for s in found if s.split == split] for split in SPLITS} for role, found in sources.items()}
+            self.notes.append(
+                f"{len(speech.skipped)} bad files are left out: "
+                f"{'; '.join(f.line() for f in speech.skipped[:5])}"
+            )
+        pools = {
+            role: {split: [s for s in found if s.split == split] for split in SPLITS}
+            for role, found in sources.items()
+        }
         self._refuse_empty(pools)
         require_talkers(self.rules, pools["speech"])
         store = AudioStore(self.sample_rate, round(self.memory_mb * 1e6))
-        return _Prepared(Mixer(self.rules, store, pools["speech"], pools["noise"]), sources, speech)
+        return _Prepared(
+            Mixer(self.rules, store, pools["speech"], pools["noise"]), sources, speech
+        )
 
     def _gather(self, root: Path, role: str, shortest_s: float) -> Gathered:
         suffixes = self.speech_suffixes if role == "speech" else AUDIO_SUFFIXES
         return gather(
             root,
             role,
-            audio_below(root, role, suffixes, part=role == "noise" and self.test_noise_root is not None),
+            audio_below(
+                root, role, suffixes, part=role == "noise" and self.test_noise_root is not None
+            ),
             self._assign_speech if role == "speech" else self._assign_noise,
             sample_rate=self.sample_rate,
             shortest_s=shortest_s,
@@ -327,25 +417,45 @@ class NoisyMixtures:
             cache_dir=self.cache_dir,
         )
 
-    def _assign_speech(self, root: Path, relative: Mapping[Path, Path], links: Links) -> tuple[list[Assigned], list[str]]:
-        assigned, notes = assign_speech(root, relative, self.split, self.fractions, self.speakers, self.rules.seed, links=links)
+    def _assign_speech(
+        self, root: Path, relative: Mapping[Path, Path], links: Links
+    ) -> tuple[list[Assigned], list[str]]:
+        assigned, notes = assign_speech(
+            root, relative, self.split, self.fractions, self.speakers, self.rules.seed, links=links
+        )
         assigned, lent = lend_speakers(assigned, self.valid_share, self.rules.seed)
         return assigned, [*notes, *lent]
 
-    def _assign_noise(self, root: Path, relative: Mapping[Path, Path], links: Links) -> tuple[list[Assigned], list[str]]:
+    def _assign_noise(
+        self, root: Path, relative: Mapping[Path, Path], links: Links
+    ) -> tuple[list[Assigned], list[str]]:
         given = "test_noise_root is given"
         if root == self.test_noise_root:
-            return [Assigned(path, "test", noise_of(place), place.as_posix(), given) for path, place in relative.items()], []
+            return [
+                Assigned(path, "test", noise_of(place), place.as_posix(), given)
+                for path, place in relative.items()
+            ], []
         if self.test_noise_root is None or has_split_folders(list(relative.values())):
-            assigned, notes = assign_noise(root, relative, self.fractions, self.rules.seed, links, self.noise_from)
+            assigned, notes = assign_noise(
+                root, relative, self.fractions, self.rules.seed, links, self.noise_from
+            )
             if self.test_noise_root is None:
                 return assigned, notes
-            return [entry for entry in assigned if entry.split != "test"], [*notes, f"the test folder of {root} is not used"]
-        return [Assigned(path, "train", noise_of(place), place.as_posix(), given) for path, place in relative.items()], []
+            return [entry for entry in assigned if entry.split != "test"], [
+                *notes,
+                f"the test folder of {root} is not used",
+            ]
+        return [
+            Assigned(path, "train", noise_of(place), place.as_posix(), given)
+            for path, place in relative.items()
+        ], []
 
     def _refuse_empty(self, pools: Mapping[str, Mapping[str, Sequence[Source]]]) -> None:
         for role, splits in pools.items():
             empty = [split for split in SPLITS if not splits[split]]
             if empty:
                 root = self.speech_root if role == "speech" else self.noise_root
-                raise DataError(f"{root}: expected {role} for all three splits, found none for {', '.join(empty)}; add files or folders")
+                raise DataError(
+                    f"{root}: expected {role} for all three splits, found none for "
+                    f"{', '.join(empty)}; add files or folders"
+                )

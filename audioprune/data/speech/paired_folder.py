@@ -1,6 +1,7 @@
 """The corpus of recordings that are there twice, noisy and clean, such as VoiceBank-DEMAND.
 
-It gives pairs their splits and cuts items from them; how pairs are found stands in pairing.py, and nothing is mixed here.
+It gives pairs their splits and cuts items from them; how pairs are found stands in pairing.py, and
+nothing is mixed here.
 """
 
 from __future__ import annotations
@@ -32,11 +33,25 @@ from audioprune.data.files.sources import (
     stop_or_skip,
     tell,
 )
-from audioprune.data.speech.mixing import MixingRules, Source, audible_start, by_group, collate, condition_name
+from audioprune.data.speech.mixing import (
+    MixingRules,
+    Source,
+    audible_start,
+    by_group,
+    collate,
+    condition_name,
+)
 from audioprune.data.speech.pairing import LengthRule, Pair, find_pairs, read_conditions
 from audioprune.data.splits.leaks import Member, copies, cross, same_audio, speech_keys, suspected
 from audioprune.data.splits.recordings import NAME_RULE, Links
-from audioprune.data.splits.rules import SPLITS, Assigned, assign_speech, below_splits, lend_speakers, share_out
+from audioprune.data.splits.rules import (
+    SPLITS,
+    Assigned,
+    assign_speech,
+    below_splits,
+    lend_speakers,
+    share_out,
+)
 from audioprune.data.splits.speakers import SpeakerRule
 from audioprune.dsp import rms_gain
 from audioprune.errors import ConfigError, DataError
@@ -64,7 +79,12 @@ class PairSource:
 
     def record(self) -> dict[str, Any]:
         """Return what a manifest says of the pair."""
-        place = {"split": self.clean.split, "speaker": self.clean.group, "noise": self.noise, "snr_db": self.snr_db}
+        place = {
+            "split": self.clean.split,
+            "speaker": self.clean.group,
+            "noise": self.noise,
+            "snr_db": self.snr_db,
+        }
         sides = {
             name: {"path": side.relative, "sha256": side.sha256, "duration_s": side.duration_s}
             for name, side in (("noisy", self.noisy), ("clean", self.clean))
@@ -75,8 +95,8 @@ class PairSource:
 class Pairs(Dataset):
     """Items of noisy and clean recordings.
 
-    Item: ``noisy`` and ``clean`` (T,) float32, ``id``, ``noise``, ``snr_db`` (None if unknown), ``speaker``, ``gender`` (``"F"``,
-    ``"M"``, empty if unknown).
+    Item: ``noisy`` and ``clean`` (T,) float32, ``id``, ``noise``, ``snr_db`` (None if unknown),
+    ``speaker``, ``gender`` (``"F"``, ``"M"``, empty if unknown).
 
     Args:
         sources: The pairs.
@@ -87,7 +107,12 @@ class Pairs(Dataset):
     """
 
     def __init__(
-        self, sources: Sequence[PairSource], store: AudioStore, rules: MixingRules, split: str, genders: Mapping[str, str] | None = None
+        self,
+        sources: Sequence[PairSource],
+        store: AudioStore,
+        rules: MixingRules,
+        split: str,
+        genders: Mapping[str, str] | None = None,
     ) -> None:
         self.sources = sources
         self.store = store
@@ -105,7 +130,9 @@ class Pairs(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         source = self.sources[index]
-        noisy, clean = (self.store.whole(side.path).astype(np.float64) for side in (source.noisy, source.clean))
+        noisy, clean = (
+            self.store.whole(side.path).astype(np.float64) for side in (source.noisy, source.clean)
+        )
         shortest = min(len(noisy), len(clean))
         noisy, clean = noisy[:shortest], clean[:shortest]
         start, length = self._part(clean, source.clean.level, index)
@@ -123,7 +150,11 @@ class Pairs(Dataset):
 
     def _part(self, clean: np.ndarray, level: float, index: int) -> tuple[int, int]:
         limit_s = self.rules.segment_s if self.split == "train" else self.rules.max_test_s
-        length = len(clean) if limit_s is None else min(len(clean), round(limit_s * self.rules.sample_rate))
+        length = (
+            len(clean)
+            if limit_s is None
+            else min(len(clean), round(limit_s * self.rules.sample_rate))
+        )
         epoch = self.epoch if self.split == "train" and self.rules.fresh_each_epoch else 0
         rng = np.random.default_rng([self.rules.seed, SPLITS.index(self.split), index, epoch])
         return audible_start(clean, length, level, rng), length
@@ -140,7 +171,9 @@ class _Prepared:
     rules: list[str]
 
 
-def pair_leaks(pools: Mapping[str, Sequence[PairSource]], facts: Sequence[FileFacts]) -> list[Finding]:
+def pair_leaks(
+    pools: Mapping[str, Sequence[PairSource]], facts: Sequence[FileFacts]
+) -> list[Finding]:
     """Return what is suspected to be in several splits of pairs."""
     sources = [source.clean for pool in pools.values() for source in pool]
     keys = speech_keys({source.path: below_splits(Path(source.relative)) for source in sources})
@@ -151,10 +184,12 @@ def pair_leaks(pools: Mapping[str, Sequence[PairSource]], facts: Sequence[FileFa
 class PairedFolder:
     """Noisy and clean recordings of the same name.
 
-    Layouts: ``noisy/`` and ``clean/``; ``noisy_trainset_28spk_wav/``, ``clean_trainset_28spk_wav/``, ``noisy_testset_wav/``,
-    ``clean_testset_wav/``; ``train/noisy/``, ``train/clean/``, ``test/...``. Without folders for splits, speakers are shared out;
-    the speaker is the folder, or the file name up to the first ``_`` or ``-``. Without a folder for validation, some training
-    speakers are set aside. Pairs must have one sample rate, and one length unless ``lengths`` is ``"shortest"``.
+    Layouts: ``noisy/`` and ``clean/``; ``noisy_trainset_28spk_wav/``,
+    ``clean_trainset_28spk_wav/``, ``noisy_testset_wav/``, ``clean_testset_wav/``;
+    ``train/noisy/``, ``train/clean/``, ``test/...``. Without folders for splits, speakers are
+    shared out; the speaker is the folder, or the file name up to the first ``_`` or ``-``. Without
+    a folder for validation, some training speakers are set aside. Pairs must have one sample rate,
+    and one length unless ``lengths`` is ``"shortest"``.
 
     Args:
         root: Folder of the corpus.
@@ -163,22 +198,28 @@ class PairedFolder:
         sample_rate: Rate of all items in Hz.
         split: As in NoisyMixtures.
         fractions: Shares of the speakers in train, valid and test.
-        speaker_from: As in NoisyMixtures; ``"file"`` shares out single files, with speakers in several splits.
+        speaker_from: As in NoisyMixtures; ``"file"`` shares out single files, with speakers in
+            several splits.
         speaker: As in NoisyMixtures.
         speaker_csv: As in NoisyMixtures; paths are those of the clean files.
         valid_speakers: Training speakers to use for validation when no folder is named so.
         valid_share: Share of the training speakers that are moved to validation in any case, 0..1.
-        conditions: Text file with lines ``name noise snr``; then test conditions are noise by SNR, else one, ``"recorded"``.
+        conditions: Text file with lines ``name noise snr``; then test conditions are noise by SNR,
+            else one, ``"recorded"``.
         train_mixtures: Most training items; None for all.
         valid_mixtures: Most validation items.
         test_mixtures: Most items of each test condition.
-        segment_s: Length of a random part of each training item in seconds; None for whole recordings.
+        segment_s: Length of a random part of each training item in seconds; None for whole
+            recordings.
         max_test_s: Most seconds of a validation or test item.
         fresh_each_epoch: Whether every epoch has new random parts.
-        rms_normalise: Whether noisy is scaled to a root mean square of 1, and clean by the same factor.
+        rms_normalise: Whether noisy is scaled to a root mean square of 1, and clean by the same
+            factor.
         seed: Decides splits and parts.
-        lengths: ``"equal"`` refuses pairs of two lengths; ``"shortest"`` cuts both files at the end of the shorter one.
-        length_tolerance_s: Largest difference in seconds that may be cut; more is an error in any case.
+        lengths: ``"equal"`` refuses pairs of two lengths; ``"shortest"`` cuts both files at the
+            end of the shorter one.
+        length_tolerance_s: Largest difference in seconds that may be cut; more is an error in any
+            case.
         on_bad_file: ``"stop"`` or ``"skip"``, also for missing partners and different lengths.
         cache_dir: Where results of file checks are kept; empty for the user's cache folder.
         memory_mb: Most megabytes of decoded audio kept in memory.
@@ -225,7 +266,9 @@ class PairedFolder:
         title: str = "paired_folder",
     ) -> None:
         if (root is None) == (noisy_root is None or clean_root is None):
-            raise ConfigError("expected either root, or both noisy_root and clean_root; give one of the two")
+            raise ConfigError(
+                "expected either root, or both noisy_root and clean_root; give one of the two"
+            )
         self.rules = MixingRules(
             sample_rate=sample_rate,
             segment_s=segment_s,
@@ -241,9 +284,13 @@ class PairedFolder:
         self.most = {"train": train_mixtures, "valid": valid_mixtures, "test": test_mixtures}
         for name, count in self.most.items():
             if count is not None and (not isinstance(count, int) or count < 1):
-                raise ConfigError(f"expected {name}_mixtures of at least 1, or null for all, got {count}; correct it")
+                raise ConfigError(
+                    f"expected {name}_mixtures of at least 1, or null for all, got {count}; "
+                    f"correct it"
+                )
         self.root, self.noisy_root, self.clean_root, self.conditions = (
-            Path(path).expanduser() if path else None for path in (root, noisy_root, clean_root, conditions)
+            Path(path).expanduser() if path else None
+            for path in (root, noisy_root, clean_root, conditions)
         )
         self.sample_rate = sample_rate
         self.split = split
@@ -261,14 +308,17 @@ class PairedFolder:
         """Find, inspect and split the pairs; a second call does nothing.
 
         Raises:
-            DataError: Folders are missing, files are bad or without a partner, speakers or audio are shared between splits.
+            DataError: Folders are missing, files are bad or without a partner, speakers or audio
+                are shared between splits.
         """
         self._ready()
 
     def train(self) -> Pairs:
         """Return the training items; ``set_epoch`` chooses the epoch."""
         ready = self._ready()
-        ready.store.preload([side.path for source in ready.pools["train"] for side in (source.noisy, source.clean)])
+        ready.store.preload(
+            [side.path for source in ready.pools["train"] for side in (source.noisy, source.clean)]
+        )
         return self._items("train")
 
     def valid(self) -> Pairs:
@@ -280,25 +330,45 @@ class PairedFolder:
         ready = self._ready()
         conditions: dict[str, list[PairSource]] = {}
         for source in ready.pools["test"]:
-            name = source.noise if source.snr_db is None else condition_name(source.noise, source.snr_db)
+            name = (
+                source.noise
+                if source.snr_db is None
+                else condition_name(source.noise, source.snr_db)
+            )
             conditions.setdefault(name, []).append(source)
         most = self.most["test"]
-        return {name: Pairs(conditions[name][:most], ready.store, self.rules, "test") for name in sorted(conditions)}
+        return {
+            name: Pairs(conditions[name][:most], ready.store, self.rules, "test")
+            for name in sorted(conditions)
+        }
 
     def fingerprint(self) -> str:
         """Return a hash of every file's place, content and use, and of the rules."""
         ready = self._ready()
-        pairs = [[side.identity() for side in (s.noisy, s.clean)] + [s.noise, s.snr_db] for p in ready.pools.values() for s in p]
+        pairs = [
+            [side.identity() for side in (s.noisy, s.clean)] + [s.noise, s.snr_db]
+            for p in ready.pools.values()
+            for s in p
+        ]
         return sha256(json.dumps([asdict(self.rules), self.most, pairs], sort_keys=True).encode())
 
     def describe(self) -> dict[str, Any]:
         """Return the size of the corpus: hours, speakers and pairs of each split, conditions, files left out."""
         ready = self._ready()
-        facts: dict[str, Any] = {"name": self.title, "scale": self.scale(), "sample_rate": self.sample_rate, "seed": self.rules.seed}
+        facts: dict[str, Any] = {
+            "name": self.title,
+            "scale": self.scale(),
+            "sample_rate": self.sample_rate,
+            "seed": self.rules.seed,
+        }
         for split, pool in ready.pools.items():
             hours = sum(source.clean.duration_s for source in pool) / 3600
             speakers = len(by_group([source.clean for source in pool]))
-            facts[split] = {"hours": round(hours, 4), "speakers": speakers, "utterances": len(pool)}
+            facts[split] = {
+                "hours": round(hours, 4),
+                "speakers": speakers,
+                "utterances": len(pool),
+            }
         facts["conditions"] = {name: len(items) for name, items in self.tests().items()}
         facts["skipped"] = [finding.line() for finding in ready.skipped]
         facts["notes"] = self.notes
@@ -306,7 +376,11 @@ class PairedFolder:
 
     def scale(self) -> str:
         """Return the size of the training speech in a few words, such as ``paired_folder, 9.4 h, 28 speakers``."""
-        return amount(self.title, [source.clean for source in self._ready().pools["train"][: self.most["train"]]], self.speakers)
+        return amount(
+            self.title,
+            [source.clean for source in self._ready().pools["train"][: self.most["train"]]],
+            self.speakers,
+        )
 
     def leaks(self) -> list[Finding]:
         """Return what is suspected to be in several splits: speakers by their names, copies by ear."""
@@ -315,9 +389,16 @@ class PairedFolder:
     def manifest(self) -> list[dict[str, Any]]:
         """Return one record for the corpus and one for each pair."""
         ready = self._ready()
-        head = {"kind": "corpus", "name": self.title, "fingerprint": self.fingerprint(), "rules": asdict(self.rules)}
+        head = {
+            "kind": "corpus",
+            "name": self.title,
+            "fingerprint": self.fingerprint(),
+            "rules": asdict(self.rules),
+        }
         pairs = [source for pool in ready.pools.values() for source in pool]
-        return [{**head, "split_rules": ready.rules}] + [{**source.record(), "together": source.clean.together} for source in pairs]
+        return [{**head, "split_rules": ready.rules}] + [
+            {**source.record(), "together": source.clean.together} for source in pairs
+        ]
 
     def write_manifest(self, path: str | Path) -> Path:
         """Write the manifest as JSON lines."""
@@ -345,29 +426,73 @@ class PairedFolder:
         if cross({path: entry.split for path, entry in places.items()}, links):
             assigned, notes = self._assign(where, relative, links)
             places = {entry.path: entry for entry in assigned}
-        problems += [finding for fact in facts.values() for finding in fact.errors] + _mismatches(pairs, facts, self.lengths)
-        stop_or_skip(where, [FileFacts(finding.path, findings=(finding,)) for finding in problems], self.on_bad_file)
+        problems += [finding for fact in facts.values() for finding in fact.errors] + _mismatches(
+            pairs, facts, self.lengths
+        )
+        stop_or_skip(
+            where,
+            [FileFacts(finding.path, findings=(finding,)) for finding in problems],
+            self.on_bad_file,
+        )
         usable, more = _usable(pairs, facts, {finding.path for finding in problems})
-        more += self.lengths.note([abs(facts[pair.noisy].duration_s - facts[pair.clean].duration_s) for pair in usable])
+        more += self.lengths.note(
+            [abs(facts[pair.noisy].duration_s - facts[pair.clean].duration_s) for pair in usable]
+        )
         known = read_conditions(self.conditions) if self.conditions else {}
         pools: dict[str, list[PairSource]] = {split: [] for split in SPLITS}
         for pair in usable:
             place = places[pair.clean]
-            noisy, clean = (_source(facts[path], pair.relative, place) for path in (pair.noisy, pair.clean))
-            pools[place.split].append(PairSource(noisy, clean, *known.get(bare_name(pair.noisy.name), (_ANY_NOISE, None))))
+            noisy, clean = (
+                _source(facts[path], pair.relative, place) for path in (pair.noisy, pair.clean)
+            )
+            pools[place.split].append(
+                PairSource(
+                    noisy, clean, *known.get(bare_name(pair.noisy.name), (_ANY_NOISE, None))
+                )
+            )
         self._refuse(pools, where)
         used = [facts[path] for pair in usable for path in (pair.noisy, pair.clean)]
-        leaks = refuse_leaks(used, [side for pool in pools.values() for source in pool for side in (source.noisy, source.clean)])
-        self.notes = speaker_notes(self.speakers) + notes + more + conversion_notes(used, self.sample_rate) + leaks
+        leaks = refuse_leaks(
+            used,
+            [
+                side
+                for pool in pools.values()
+                for source in pool
+                for side in (source.noisy, source.clean)
+            ],
+        )
+        self.notes = (
+            speaker_notes(self.speakers)
+            + notes
+            + more
+            + conversion_notes(used, self.sample_rate)
+            + leaks
+        )
         if problems:
-            self.notes.append(f"{len(problems)} bad files are left out: {'; '.join(finding.line() for finding in problems[:5])}")
+            self.notes.append(
+                f"{len(problems)} bad files are left out: "
+                f"{'; '.join(finding.line() for finding in problems[:5])}"
+            )
         clean = [facts[pair.clean] for pair in usable]
         store = AudioStore(self.sample_rate, round(self.memory_mb * 1e6))
-        return _Prepared(pools, store, problems, clean, [NAME_RULE, *split_rules("speech", assigned)])
+        return _Prepared(
+            pools, store, problems, clean, [NAME_RULE, *split_rules("speech", assigned)]
+        )
 
-    def _assign(self, where: Path, relative: Mapping[Path, Path], links: Links = ()) -> tuple[list[Assigned], list[str]]:
+    def _assign(
+        self, where: Path, relative: Mapping[Path, Path], links: Links = ()
+    ) -> tuple[list[Assigned], list[str]]:
         seed = self.rules.seed
-        assigned, notes = assign_speech(where, relative, self.split, self.fractions, self.speakers, seed, self.valid_speakers, links)
+        assigned, notes = assign_speech(
+            where,
+            relative,
+            self.split,
+            self.fractions,
+            self.speakers,
+            seed,
+            self.valid_speakers,
+            links,
+        )
         assigned, lent = lend_speakers(assigned, self.valid_share, seed)
         return assigned, notes + lent
 
@@ -376,28 +501,58 @@ class PairedFolder:
             paths = [path for pair in pairs for path in (pair.noisy, pair.clean)]
             return {fact.path: fact for fact in inspect_files(self.root, paths, self.cache_dir)}
         facts: dict[Path, FileFacts] = {}
-        for root, paths in ((self.noisy_root, [pair.noisy for pair in pairs]), (self.clean_root, [pair.clean for pair in pairs])):
-            facts |= {fact.path: fact for fact in inspect_files(root or Path(), paths, self.cache_dir)}
+        for root, paths in (
+            (self.noisy_root, [pair.noisy for pair in pairs]),
+            (self.clean_root, [pair.clean for pair in pairs]),
+        ):
+            facts |= {
+                fact.path: fact for fact in inspect_files(root or Path(), paths, self.cache_dir)
+            }
         return facts
 
     def _refuse(self, pools: Mapping[str, Sequence[PairSource]], where: Path) -> None:
         empty = [split for split, pool in pools.items() if not pool]
         if empty:
-            raise DataError(f"{where}: expected pairs for train, valid and test, found none for {', '.join(empty)}; add files or folders")
-        unnamed = [source.noisy.path for source in pools["test"] if self.conditions and source.snr_db is None]
+            raise DataError(
+                f"{where}: expected pairs for train, valid and test, found none for "
+                f"{', '.join(empty)}; add files or folders"
+            )
+        unnamed = [
+            source.noisy.path
+            for source in pools["test"]
+            if self.conditions and source.snr_db is None
+        ]
         if unnamed:
-            raise DataError(f"{self.conditions}: expected a line for every test file, found none for {names(unnamed)}; complete the list")
+            raise DataError(
+                f"{self.conditions}: expected a line for every test file, found none for "
+                f"{names(unnamed)}; complete the list"
+            )
 
 
-def _usable(pairs: Sequence[Pair], facts: Mapping[Path, FileFacts], bad: set[Path]) -> tuple[list[Pair], list[str]]:
+def _usable(
+    pairs: Sequence[Pair], facts: Mapping[Path, FileFacts], bad: set[Path]
+) -> tuple[list[Pair], list[str]]:
     """Return the pairs of good files, and a note on silent and short ones."""
-    idle = {fact.path for fact in facts.values() if fact.has("silent") or fact.duration_s < SHORTEST_SPEECH_S} - bad
+    idle = {
+        fact.path
+        for fact in facts.values()
+        if fact.has("silent") or fact.duration_s < SHORTEST_SPEECH_S
+    } - bad
     listed = names(sorted(idle))
-    notes = [f"{len(idle)} silent or short files (below {SHORTEST_SPEECH_S:g} s) are not used: {listed}"] if idle else []
+    notes = (
+        [
+            f"{len(idle)} silent or short files (below {SHORTEST_SPEECH_S:g} s) are not used: "
+            f"{listed}"
+        ]
+        if idle
+        else []
+    )
     return [pair for pair in pairs if not {pair.noisy, pair.clean} & (bad | idle)], notes
 
 
-def _mismatches(pairs: Sequence[Pair], facts: Mapping[Path, FileFacts], rule: LengthRule) -> list[Finding]:
+def _mismatches(
+    pairs: Sequence[Pair], facts: Mapping[Path, FileFacts], rule: LengthRule
+) -> list[Finding]:
     found = []
     for pair in pairs:
         noisy, clean = facts[pair.noisy], facts[pair.clean]
@@ -409,5 +564,12 @@ def _mismatches(pairs: Sequence[Pair], facts: Mapping[Path, FileFacts], rule: Le
 
 def _source(fact: FileFacts, relative: Path, place: Assigned) -> Source:
     return Source(
-        fact.path, relative.as_posix(), place.split, place.group, fact.sha256, fact.duration_s, fact.level, place.together
+        fact.path,
+        relative.as_posix(),
+        place.split,
+        place.group,
+        fact.sha256,
+        fact.duration_s,
+        fact.level,
+        place.together,
     )

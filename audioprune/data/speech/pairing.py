@@ -32,7 +32,8 @@ class Pair:
     Attributes:
         noisy: The noisy file.
         clean: The clean file.
-        relative: Place of both in the corpus: split, if folders name one, speaker folder if there is one, name.
+        relative: Place of both in the corpus: split, if folders name one, speaker folder if there
+            is one, name.
     """
 
     noisy: Path
@@ -40,12 +41,15 @@ class Pair:
     relative: Path
 
 
-def find_pairs(root: Path | None, noisy_root: Path | None, clean_root: Path | None) -> tuple[list[Pair], list[Finding]]:
+def find_pairs(
+    root: Path | None, noisy_root: Path | None, clean_root: Path | None
+) -> tuple[list[Pair], list[Finding]]:
     """Find noisy and clean files of the same name.
 
     Args:
-        root: Folder that holds folders named alike but for ``noisy`` and ``clean``, such as ``noisy_testset_wav`` and
-            ``clean_testset_wav``, or ``train/noisy`` and ``train/clean``.
+        root: Folder that holds folders named alike but for ``noisy`` and ``clean``, such as
+            ``noisy_testset_wav`` and ``clean_testset_wav``, or ``train/noisy`` and
+            ``train/clean``.
         noisy_root: Folder of noisy files, in place of ``root``.
         clean_root: Folder of clean files, in place of ``root``.
 
@@ -63,15 +67,29 @@ def find_pairs(root: Path | None, noisy_root: Path | None, clean_root: Path | No
         for name in sorted(set(found[0]) | set(found[1])):
             files = [side.get(name) for side in found]
             if files[0] and files[1]:
-                inside = Path(split, files[0].relative_to(noisy)) if split else files[0].relative_to(noisy)
+                inside = (
+                    Path(split, files[0].relative_to(noisy))
+                    if split
+                    else files[0].relative_to(noisy)
+                )
                 pairs.append(Pair(files[0], files[1], inside))
             else:
                 kind, other = ("clean", clean) if files[0] else ("noisy", noisy)
-                problems.append(Finding(files[0] or files[1] or noisy, "error", "partner", f"no {kind} file {name}.* in {other}"))
+                problems.append(
+                    Finding(
+                        files[0] or files[1] or noisy,
+                        "error",
+                        "partner",
+                        f"no {kind} file {name}.* in {other}",
+                    )
+                )
     if not pairs:
         where = root or noisy_root
         alone = len(problems)
-        raise DataError(f"expected noisy and clean files of the same name at {where}, found {alone} without a partner; check the names")
+        raise DataError(
+            f"expected noisy and clean files of the same name at {where}, found {alone} without "
+            f"a partner; check the names"
+        )
     return pairs, problems
 
 
@@ -95,27 +113,45 @@ def read_conditions(path: Path) -> dict[str, tuple[str, float]]:
             name, noise, snr_db = parts[0], parts[1], float(parts[2])
         except (IndexError, ValueError):
             given = " ".join(line.cells)[:60]
-            raise DataError(f"{path}, line {line.number}: expected 'name noise snr', got '{given}'; correct the line") from None
-        if not math.isfinite(snr_db) or found.setdefault(bare_name(name), (noise, snr_db)) != (noise, snr_db):
-            raise DataError(f"{path}, line {line.number}: expected one finite SNR for {name}, got another; remove one of the lines")
+            raise DataError(
+                f"{path}, line {line.number}: expected 'name noise snr', got '{given}'; correct "
+                f"the line"
+            ) from None
+        if not math.isfinite(snr_db) or found.setdefault(bare_name(name), (noise, snr_db)) != (
+            noise,
+            snr_db,
+        ):
+            raise DataError(
+                f"{path}, line {line.number}: expected one finite SNR for {name}, got another; "
+                f"remove one of the lines"
+            )
     return found
 
 
 def _given(noisy_root: Path | None, clean_root: Path | None) -> list[tuple[Path, Path, str]]:
     for name, folder in (("noisy_root", noisy_root), ("clean_root", clean_root)):
         if folder is None or not folder.is_dir():
-            raise DataError(f"expected a folder of audio at {name}, got {folder}; give both noisy_root and clean_root, or root alone")
+            raise DataError(
+                f"expected a folder of audio at {name}, got {folder}; give both noisy_root and "
+                f"clean_root, or root alone"
+            )
     return [(Path(noisy_root or ""), Path(clean_root or ""), "")]
 
 
 def _folders_below(root: Path) -> list[tuple[Path, Path, str]]:
-    layout = f"folders noisy and clean (or noisy_testset_wav and clean_testset_wav, ...) below {root}"
+    layout = (
+        f"folders noisy and clean (or noisy_testset_wav and clean_testset_wav, ...) below {root}"
+    )
     if not root.is_dir():
         raise DataError(f"expected {layout}, found no such folder; check the path")
     noisy = _noisy_folders(root)
     pairs = [(folder, partner) for folder in noisy if (partner := _partner(folder)) is not None]
     if not pairs:
-        hint = f"; point to {root.parent}" if _NOISY.search(root.name) or "clean" in root.name.lower() else "; check the path"
+        hint = (
+            f"; point to {root.parent}"
+            if _NOISY.search(root.name) or "clean" in root.name.lower()
+            else "; check the path"
+        )
         raise DataError(f"expected {layout}, found {listing(root)}{hint}")
     return [(folder, partner, _split_in(folder.relative_to(root))) for folder, partner in pairs]
 
@@ -131,7 +167,9 @@ def _noisy_folders(root: Path) -> list[Path]:
 
 
 def _partner(noisy: Path) -> Path | None:
-    name = _NOISY.sub(lambda match: {"noisy": "clean", "NOISY": "CLEAN"}.get(match.group(), "Clean"), noisy.name)
+    name = _NOISY.sub(
+        lambda match: {"noisy": "clean", "NOISY": "CLEAN"}.get(match.group(), "Clean"), noisy.name
+    )
     partner = noisy.with_name(name)
     return partner if partner.is_dir() else None
 
@@ -162,7 +200,8 @@ class LengthRule:
     """What becomes of pairs whose files differ in length, as codecs and enhancers leave them.
 
     Attributes:
-        lengths: ``"equal"`` refuses them; ``"shortest"`` cuts both files at the end of the shorter one.
+        lengths: ``"equal"`` refuses them; ``"shortest"`` cuts both files at the end of the shorter
+            one.
         tolerance_s: Largest difference that may be cut, in seconds; more is an error in any case.
 
     Raises:
@@ -176,7 +215,10 @@ class LengthRule:
         if self.lengths not in LENGTHS:
             raise ConfigError(unknown_name("lengths", self.lengths, LENGTHS))
         if not (self.tolerance_s >= 0 and math.isfinite(self.tolerance_s)):
-            raise ConfigError(f"expected length_tolerance_s of at least 0, got {self.tolerance_s}; use for instance 0.05")
+            raise ConfigError(
+                f"expected length_tolerance_s of at least 0, got {self.tolerance_s}; use for "
+                f"instance 0.05"
+            )
 
     def fault(self, noisy: Sequence[int], clean: Sequence[int]) -> str:
         """Say why two files are no pair, and what helps; empty where they are one.
@@ -190,7 +232,10 @@ class LengthRule:
             return differ
         apart_s = abs(noisy[1] - clean[1]) / noisy[0]
         if apart_s > self.tolerance_s:
-            return f"{differ}: {apart_s:.3g} s apart, more than data.length_tolerance_s={self.tolerance_s:g}"
+            return (
+                f"{differ}: {apart_s:.3g} s apart, more than "
+                f"data.length_tolerance_s={self.tolerance_s:g}"
+            )
         return "" if self.lengths == "shortest" else f"{differ}; data.lengths=shortest cuts both"
 
     def note(self, apart_s: Sequence[float]) -> list[str]:
@@ -198,7 +243,10 @@ class LengthRule:
         cut = [each for each in apart_s if each > 0]
         if not cut:
             return []
-        return [f"{len(cut)} of {len(apart_s)} pairs differ by up to {1000 * max(cut):.3g} ms; both files are cut to the shorter"]
+        return [
+            f"{len(cut)} of {len(apart_s)} pairs differ by up to {1000 * max(cut):.3g} ms; both "
+            f"files are cut to the shorter"
+        ]
 
 
 def partners_differ(noisy_frames: Sequence[int], clean_frames: Sequence[int]) -> str:

@@ -1,6 +1,7 @@
 """How a made-up voice says made-up words: a source-filter synthesizer that behaves like speech for metrics and models.
 
-The words mean nothing in any language. Which voices say what, and where it is written, stands in synthetic_speech.py.
+The words mean nothing in any language. Which voices say what, and where it is written, stands in
+synthetic_speech.py.
 """
 
 from __future__ import annotations
@@ -118,7 +119,10 @@ _FRICATIVES = (
 )
 # Closure, then burst; the formants of the burst are where the neighbours' formants point to.
 _PLOSIVES = tuple(
-    (_Sound((200, f2, f3), closure, hum), _Sound((300, f2, f3), burst_s, hum, aspiration, level, burst_hz, width))
+    (
+        _Sound((200, f2, f3), closure, hum),
+        _Sound((300, f2, f3), burst_s, hum, aspiration, level, burst_hz, width),
+    )
     for f2, f3, closure, hum, burst_s, aspiration, level, burst_hz, width in (
         (900, 2200, 0.07, 0.0, 0.035, 0.20, 0.10, 1500, 1200),
         (1750, 2700, 0.06, 0.0, 0.040, 0.15, 0.20, 4800, 1300),
@@ -177,14 +181,19 @@ def speak(voice: Voice, seconds: float, rng: Rng) -> Samples:
         rng: Source of the words and of all noise.
 
     Returns:
-        Samples at 16 kHz, shape (round(seconds * 16000),), root mean square about 0.05, peak below 1.
+        Samples at 16 kHz, shape (round(seconds * 16000),), root mean square about 0.05, peak below
+        1.
     """
     score = _compose(voice, seconds, rng)
     tracks = _tracks(voice, score, seconds, rng)
     length = round(seconds * SAMPLE_RATE)
     voiced, breath = _excitation(voice, tracks, length, rng)
     speech = _filter(voice, tracks, voiced + breath, rng.standard_normal(length, dtype=np.float32))
-    speech *= _LEVEL * 10 ** (rng.uniform(-2, 2) / 20) / np.sqrt(np.mean(np.square(speech, dtype=np.float64)))
+    speech *= (
+        _LEVEL
+        * 10 ** (rng.uniform(-2, 2) / 20)
+        / np.sqrt(np.mean(np.square(speech, dtype=np.float64)))
+    )
     speech += _FLOOR * rng.standard_normal(length, dtype=np.float32)
     peak = float(np.abs(speech).max())
     return (speech * min(1.0, _MOST / peak)).astype(np.float32)
@@ -203,7 +212,13 @@ def _compose(voice: Voice, seconds: float, rng: Rng) -> _Score:
             before = sum(score.seconds)
             for syllable in range(int(rng.integers(1, 4))):
                 stressed = syllable == 0 or rng.random() < 0.2
-                _syllable(score, voice, fall + (rng.uniform(0.3, 1.0) * voice.span if stressed else 0.0), stressed, rng)
+                _syllable(
+                    score,
+                    voice,
+                    fall + (rng.uniform(0.3, 1.0) * voice.span if stressed else 0.0),
+                    stressed,
+                    rng,
+                )
             used += sum(score.seconds) - before
             if used > seconds - 0.45:
                 break
@@ -252,20 +267,32 @@ def _tracks(voice: Voice, score: _Score, seconds: float, rng: Rng) -> dict[str, 
     tracks = {}
     for number in range(3):
         targets = [sound.formants[number] for sound in score.sounds]
-        tracks[f"f{number + 1}"] = _glided(times, ends, glide, targets) * voice.formant_scale * voice.formant_bias[number]
+        tracks[f"f{number + 1}"] = (
+            _glided(times, ends, glide, targets) * voice.formant_scale * voice.formant_bias[number]
+        )
     for name, values in {
         "damping": [sound.damping for sound in score.sounds],
         "noise_hz": [sound.noise_hz for sound in score.sounds],
         "noise_width_hz": [sound.noise_width_hz for sound in score.sounds],
-        "voiced": [sound.voiced * level for sound, level in zip(score.sounds, score.levels, strict=True)],
-        "aspirated": [sound.aspirated * level for sound, level in zip(score.sounds, score.levels, strict=True)],
-        "fricative": [sound.fricative * level for sound, level in zip(score.sounds, score.levels, strict=True)],
+        "voiced": [
+            sound.voiced * level for sound, level in zip(score.sounds, score.levels, strict=True)
+        ],
+        "aspirated": [
+            sound.aspirated * level
+            for sound, level in zip(score.sounds, score.levels, strict=True)
+        ],
+        "fricative": [
+            sound.fricative * level
+            for sound, level in zip(score.sounds, score.levels, strict=True)
+        ],
     }.items():
         tracks[name] = _glided(times, ends, hard, values)
     swell = 10 ** (1.5 * _drift(len(times), 12, rng) / 20)
     for name in ("voiced", "aspirated", "fricative"):
         tracks[name] = np.convolve(tracks[name], _SMOOTH, mode="same") * swell
-    bend = _glided(times, ends, np.asarray(score.seconds) / 2.1, score.pitch) + 0.5 * _drift(len(times), 60, rng)
+    bend = _glided(times, ends, np.asarray(score.seconds) / 2.1, score.pitch) + 0.5 * _drift(
+        len(times), 60, rng
+    )
     shake = 1 + voice.jitter * rng.standard_normal(len(times))
     tracks["f0_hz"] = voice.f0_hz * 2 ** (bend / 12) * shake
     return tracks
@@ -283,42 +310,64 @@ def _drift(count: int, every: int, rng: Rng) -> Track:
     return np.interp(np.arange(count) / every, np.arange(len(points)), points)
 
 
-def _excitation(voice: Voice, tracks: dict[str, Track], length: int, rng: Rng) -> tuple[Samples, Samples]:
+def _excitation(
+    voice: Voice, tracks: dict[str, Track], length: int, rng: Rng
+) -> tuple[Samples, Samples]:
     """Return the glottal flow derivative with its level, and breath noise that follows the opening of the glottis."""
     places = np.arange(length) / (SAMPLE_RATE * _TRACK_S)
     steps = np.arange(len(tracks["f0_hz"]))
-    f0_hz, voiced, aspirated = (np.interp(places, steps, tracks[name]) for name in ("f0_hz", "voiced", "aspirated"))
+    f0_hz, voiced, aspirated = (
+        np.interp(places, steps, tracks[name]) for name in ("f0_hz", "voiced", "aspirated")
+    )
     phase = np.mod(np.cumsum(f0_hz / SAMPLE_RATE), 1.0).astype(np.float32)
     peak = 0.66 * voice.open_quotient
     closing = voice.open_quotient - peak
     opening = np.sin(np.pi * phase / peak) / peak
     falling = -np.sin(np.pi / 2 * (phase - peak) / closing) / closing
-    flow = np.where(phase < peak, opening, np.where(phase < voice.open_quotient, falling, 0.0)) * voiced * np.pi / 2
+    flow = (
+        np.where(phase < peak, opening, np.where(phase < voice.open_quotient, falling, 0.0))
+        * voiced
+        * np.pi
+        / 2
+    )
     pole = np.exp(-2 * np.pi * voice.tilt_hz / SAMPLE_RATE)
     flow = signal.lfilter([1 - pole], [1, -pole], flow)
     noise = rng.standard_normal(length, dtype=np.float32)
-    breath = noise * (voice.breath * 6 * voiced * (0.3 + (phase < voice.open_quotient)) + 3 * aspirated)
+    breath = noise * (
+        voice.breath * 6 * voiced * (0.3 + (phase < voice.open_quotient)) + 3 * aspirated
+    )
     return flow.astype(np.float32), breath.astype(np.float32)
 
 
 def _filter(voice: Voice, tracks: dict[str, Track], source: Samples, noise: Samples) -> Samples:
     """Pass the source through the formants and the noise through the constriction, frame by frame, and add the frames."""
     frames = len(source) // _HOP + 2
-    centres = np.minimum(np.arange(frames) * _HOP / (SAMPLE_RATE * _TRACK_S), len(tracks["f1"]) - 1)
+    centres = np.minimum(
+        np.arange(frames) * _HOP / (SAMPLE_RATE * _TRACK_S), len(tracks["f1"]) - 1
+    )
     at = {name: np.interp(centres, np.arange(len(track)), track) for name, track in tracks.items()}
     spectrum = _spectra(source, frames) * _vocal_tract(voice, at)
     hissing = np.flatnonzero(at["fricative"] > 1e-4)
     hz = np.linspace(0, SAMPLE_RATE / 2, _FFT // 2 + 1, dtype=np.float32)
-    middle, width, level = (at[name][hissing, None].astype(np.float32) for name in ("noise_hz", "noise_width_hz", "fricative"))
-    shape = level * _FRICTION * np.exp(-0.5 * ((hz - middle * voice.formant_scale**0.5) / width) ** 2)
+    middle, width, level = (
+        at[name][hissing, None].astype(np.float32)
+        for name in ("noise_hz", "noise_width_hz", "fricative")
+    )
+    shape = (
+        level * _FRICTION * np.exp(-0.5 * ((hz - middle * voice.formant_scale**0.5) / width) ** 2)
+    )
     spectrum[hissing] += _spectra(noise, frames, hissing) * shape
     return _overlapped(fft.irfft(spectrum, n=_FFT, axis=1), len(source))
 
 
-def _spectra(samples: Samples, frames: int, chosen: NDArray[np.intp] | None = None) -> NDArray[np.complex64]:
+def _spectra(
+    samples: Samples, frames: int, chosen: NDArray[np.intp] | None = None
+) -> NDArray[np.complex64]:
     """Return the spectra of windowed frames, centred on multiples of the hop, shape (N, 385)."""
-    padded = np.concatenate([np.zeros(_HOP, np.float32), samples, np.zeros(_FRAME + _HOP, np.float32)])
-    cut = np.lib.stride_tricks.sliding_window_view(padded, _FRAME)[:: _HOP][:frames]
+    padded = np.concatenate(
+        [np.zeros(_HOP, np.float32), samples, np.zeros(_FRAME + _HOP, np.float32)]
+    )
+    cut = np.lib.stride_tricks.sliding_window_view(padded, _FRAME)[::_HOP][:frames]
     window = signal.get_window("hann", _FRAME).astype(np.float32)
     return fft.rfft((cut if chosen is None else cut[chosen]) * window, n=_FFT, axis=1)
 
@@ -327,9 +376,14 @@ def _vocal_tract(voice: Voice, at: dict[str, Track]) -> NDArray[np.complex64]:
     """Return the response of resonators in a row, gain 1 at 0 Hz: three that move and four that do not, shape (N, 385)."""
     product = np.ones((1, _FFT // 2 + 1), dtype=np.complex64)
     for formant_hz, bandwidth_hz in _UPPER_FORMANTS:
-        product = product * _resistance(np.array([formant_hz * voice.formant_scale]), np.array([bandwidth_hz * voice.bandwidth_scale]))
+        product = product * _resistance(
+            np.array([formant_hz * voice.formant_scale]),
+            np.array([bandwidth_hz * voice.bandwidth_scale]),
+        )
     for number, bandwidth_hz in enumerate(_BANDWIDTHS_HZ):
-        product = product * _resistance(at[f"f{number + 1}"], bandwidth_hz * voice.bandwidth_scale * at["damping"])
+        product = product * _resistance(
+            at[f"f{number + 1}"], bandwidth_hz * voice.bandwidth_scale * at["damping"]
+        )
     return 1 / product
 
 
@@ -337,9 +391,14 @@ def _resistance(formant_hz: Track, bandwidth_hz: Track) -> NDArray[np.complex64]
     """Return one over the response of a two-pole resonator with gain 1 at 0 Hz, shape (N, 385)."""
     delay = np.exp(-2j * np.pi * np.arange(_FFT // 2 + 1) / _FFT).astype(np.complex64)
     radius = np.exp(-np.pi * bandwidth_hz / SAMPLE_RATE)
-    first, second = -2 * radius * np.cos(2 * np.pi * np.minimum(formant_hz, 0.48 * SAMPLE_RATE) / SAMPLE_RATE), radius**2
+    first, second = (
+        -2 * radius * np.cos(2 * np.pi * np.minimum(formant_hz, 0.48 * SAMPLE_RATE) / SAMPLE_RATE),
+        radius**2,
+    )
     total = 1 + first + second
-    constant, first, second = ((value / total)[:, None].astype(np.float32) for value in (1.0, first, second))
+    constant, first, second = (
+        (value / total)[:, None].astype(np.float32) for value in (1.0, first, second)
+    )
     return constant + delay * (first + second * delay)
 
 

@@ -1,6 +1,7 @@
 """The corpus that needs no download: made-up speech and noise, written once to disk and read like any other folder.
 
-How voices and noises sound stands in speech_synthesis.py and noise_synthesis.py, how items are mixed in noisy_mixtures.py.
+How voices and noises sound stands in speech_synthesis.py and noise_synthesis.py, how items are
+mixed in noisy_mixtures.py.
 """
 
 from __future__ import annotations
@@ -58,28 +59,46 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if not isinstance(self.seed, int) or self.seed < 0:
-            raise ConfigError(f"expected seed as a whole number of at least 0, got {self.seed}; use for instance 0")
+            raise ConfigError(
+                f"expected seed as a whole number of at least 0, got {self.seed}; use for "
+                f"instance 0"
+            )
         if not all(0 < value <= 6000 for value in self.minutes):
-            raise ConfigError(f"expected minutes of speech above 0 and up to 6000, got {list(self.minutes)}; use for instance 14")
+            raise ConfigError(
+                f"expected minutes of speech above 0 and up to 6000, got {list(self.minutes)}; "
+                f"use for instance 14"
+            )
         if not all(isinstance(count, int) and 1 <= count <= 1000 for count in self.speakers):
-            raise ConfigError(f"expected 1 to 1000 speakers in each split, got {list(self.speakers)}; use for instance 24, 3 and 6")
+            raise ConfigError(
+                f"expected 1 to 1000 speakers in each split, got {list(self.speakers)}; use for "
+                f"instance 24, 3 and 6"
+            )
         if not 1.0 <= self.utterance_s[0] <= self.utterance_s[1] <= 60:
-            raise ConfigError(f"expected utterance_s as [shortest, longest] from 1 to 60 s, got {list(self.utterance_s)}; use [3, 4]")
+            raise ConfigError(
+                f"expected utterance_s as [shortest, longest] from 1 to 60 s, got "
+                f"{list(self.utterance_s)}; use [3, 4]"
+            )
         if not 1.0 <= self.noise_s <= 600:
-            raise ConfigError(f"expected noise_s from 1 to 600 s, got {self.noise_s}; use for instance 15")
+            raise ConfigError(
+                f"expected noise_s from 1 to 600 s, got {self.noise_s}; use for instance 15"
+            )
         if not 1 <= self.noises <= len(NOISES):
-            raise ConfigError(f"expected 1 to {len(NOISES)} kinds of noise, got {self.noises}; use {len(NOISES)}")
+            raise ConfigError(
+                f"expected 1 to {len(NOISES)} kinds of noise, got {self.noises}; use {len(NOISES)}"
+            )
 
 
 class SyntheticSpeech:
     """Mixtures of made-up voices with made-up noises, a NoisyMixtures over a folder that this class writes.
 
-    Voices of training, validation, test and of the background are all different. Test noises are ``babble`` (6 to 10 voices)
-    and ``cafeteria`` (voices, dishes and a ventilator in a room); training noises are 28 others and both kinds with other
-    background voices. The default takes about 15 s to make and 40 MB.
+    Voices of training, validation, test and of the background are all different. Test noises are
+    ``babble`` (6 to 10 voices) and ``cafeteria`` (voices, dishes and a ventilator in a room);
+    training noises are 28 others and both kinds with other background voices. The default takes
+    about 15 s to make and 40 MB.
 
     Args:
-        root: Folder to write or read; None for one in the user's cache folder, named after the recipe.
+        root: Folder to write or read; None for one in the user's cache folder, named after the
+            recipe.
         seed: Decides the audio, the splits and the mixtures.
         minutes: Training speech in minutes.
         valid_minutes: Validation speech in minutes.
@@ -120,7 +139,10 @@ class SyntheticSpeech:
         **mixing: Any,
     ) -> None:
         if len(utterance_s) != 2:
-            raise ConfigError(f"expected utterance_s as [shortest, longest], got {list(utterance_s)}; give two values")
+            raise ConfigError(
+                f"expected utterance_s as [shortest, longest], got {list(utterance_s)}; give "
+                f"two values"
+            )
         self.recipe = Recipe(
             seed=seed,
             minutes=(float(minutes), float(valid_minutes), float(test_minutes)),
@@ -132,7 +154,13 @@ class SyntheticSpeech:
         self.cache_dir = cache_dir or ""
         self.folder = MadeFolder.at(root, _TITLE, asdict(self.recipe), self.cache_dir)
         place = self.folder.root
-        self.mixtures = NoisyMixtures(place / "speech", place / "noise", seed=seed, cache_dir=cache_dir, **{"title": _TITLE, **mixing})
+        self.mixtures = NoisyMixtures(
+            place / "speech",
+            place / "noise",
+            seed=seed,
+            cache_dir=cache_dir,
+            **{"title": _TITLE, **mixing},
+        )
         self.sample_rate = self.mixtures.sample_rate
         self._ready = False
 
@@ -178,7 +206,11 @@ class SyntheticSpeech:
     def describe(self) -> dict[str, Any]:
         """Return the size of the corpus and the recipe."""
         self.prepare()
-        return {**self.mixtures.describe(), "recipe": asdict(self.recipe), "root": str(self.folder.root)}
+        return {
+            **self.mixtures.describe(),
+            "recipe": asdict(self.recipe),
+            "root": str(self.folder.root),
+        }
 
     def scale(self) -> str:
         """Return the size of the training speech in a few words, ``synthetic_speech, 14 min, 24 speakers``."""
@@ -208,14 +240,21 @@ def pieces(recipe: Recipe) -> dict[str, Callable[[], Samples]]:
         count = max(speakers, round(60 * minutes / (sum(recipe.utterance_s) / 2)))
         for turn, place in (divmod(number, speakers) for number in range(count)):
             name = f"speaker{first + place:03d}"
-            made[f"speech/{split}/{name}/{name}_{turn:03d}.flac"] = partial(_utterance, recipe, first + place, turn)
+            made[f"speech/{split}/{name}/{name}_{turn:03d}.flac"] = partial(
+                _utterance, recipe, first + place, turn
+            )
         first += speakers
     for number, kind in enumerate(list(NOISES)[: recipe.noises]):
         made[f"noise/train/{kind}_1.flac"] = partial(_noise, recipe, kind, number)
-    for split, counts in (("train", {"babble": 6, "cafeteria": 6}), ("test", {"babble": 2, "cafeteria": 2})):
+    for split, counts in (
+        ("train", {"babble": 6, "cafeteria": 6}),
+        ("test", {"babble": 2, "cafeteria": 2}),
+    ):
         for kind, count in counts.items():
             for number in range(count):
-                made[f"noise/{split}/{kind}_{number + 1}.flac"] = partial(_crowd_noise, recipe, split, kind, number)
+                made[f"noise/{split}/{kind}_{number + 1}.flac"] = partial(
+                    _crowd_noise, recipe, split, kind, number
+                )
     return made
 
 
@@ -226,16 +265,22 @@ def _utterance(recipe: Recipe, speaker: int, turn: int) -> Samples:
 
 
 def _noise(recipe: Recipe, kind: str, number: int) -> Samples:
-    return levelled(NOISES[kind](recipe.noise_s, np.random.default_rng([recipe.seed, _NOISE, number])))
+    return levelled(
+        NOISES[kind](recipe.noise_s, np.random.default_rng([recipe.seed, _NOISE, number]))
+    )
 
 
 def _crowd_noise(recipe: Recipe, split: str, kind: str, number: int) -> Samples:
     """Return voices in a room: 6 to 10 of the background voices of a split."""
-    stream, crowd, factor = (_TEST_CROWD, _TEST_VOICES, 2.0) if split == "test" else (_TRAIN_CROWD, _TRAIN_VOICES, 1.0)
+    stream, crowd, factor = (
+        (_TEST_CROWD, _TEST_VOICES, 2.0) if split == "test" else (_TRAIN_CROWD, _TRAIN_VOICES, 1.0)
+    )
     rng = np.random.default_rng([recipe.seed, stream, zlib.crc32(kind.encode()), number])
     chosen = rng.permutation(_CROWD)[: int(rng.integers(6, _CROWD + 1))]
     streams = [_stream(recipe.seed, crowd, int(voice)) for voice in chosen]
-    return levelled((babble if kind == "babble" else cafeteria)(streams, factor * recipe.noise_s, rng))
+    return levelled(
+        (babble if kind == "babble" else cafeteria)(streams, factor * recipe.noise_s, rng)
+    )
 
 
 @lru_cache(maxsize=2 * _CROWD)

@@ -1,6 +1,7 @@
 """The mixtures of Tan & Wang: WSJ0 speech with noises of the user's own, in the paper's numbers.
 
-The mixing itself is that of noisy_mixtures.py. WSJ0 and the paper's noises are licensed and must be on disk.
+The mixing itself is that of noisy_mixtures.py. WSJ0 and the paper's noises are licensed and must
+be on disk.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _TITLE = "wsj0_mix"
 class Protocol:
     """The numbers of the paper.
 
-    Source: Tan & Wang (ICASSP 2021): 101 speakers of si_tr_s as 89, 6 and 6, 320,000 training mixtures, 846 for validation and
+    Source: Tan & Wang (ICASSP 2021): 101 speakers of si_tr_s as 89, 6 and 6, 320,000 training
+    mixtures, 846 for validation and
         846 for each test noise and SNR, 10,000 training noises, two test noises.
     """
 
@@ -44,22 +46,25 @@ class Protocol:
 class Wsj0Mix:
     """WSJ0 speech mixed by the protocol of Tan & Wang.
 
-    Speech is expected in ``.../si_tr_s/<speaker>/*.wav`` (or ``.flac``, or uncompressed ``.wv1``); without folders of speakers its names
-    count, such as ``011a0101``. The discs hold ``.wv1`` files packed with shorten, which must be converted first:
-    ``sph2pipe -f wav in.wv1 out.wav``. Where both are there, ``.wv1`` is ignored.
-    Training noises are all files below ``train_noise_root``; test noises are named after their files, such as ``babble.wav``.
+    Speech is expected in ``.../si_tr_s/<speaker>/*.wav`` (or ``.flac``, or uncompressed ``.wv1``);
+    without folders of speakers its names count, such as ``011a0101``. The discs hold ``.wv1``
+    files packed with shorten, which must be converted first: ``sph2pipe -f wav in.wv1 out.wav``.
+    Where both are there, ``.wv1`` is ignored. Training noises are all files below
+    ``train_noise_root``; test noises are named after their files, such as ``babble.wav``.
 
     Args:
         wsj0_root: ``si_tr_s`` or a folder above it.
         train_noise_root: Folder of training noises.
         test_noise_root: Folder of test noises.
-        speakers: Split of the speakers as a list file or mapping, see ``splits.read_split_list``; None draws 89, 6 and 6 by the
-            seed, since the paper does not name them.
-        allow_partial: Whether a corpus of other numbers is accepted; then the numbers of mixtures shrink with the utterances.
+        speakers: Split of the speakers as a list file or mapping, see ``splits.read_split_list``;
+            None draws 89, 6 and 6 by the seed, since the paper does not name them.
+        allow_partial: Whether a corpus of other numbers is accepted; then the numbers of mixtures
+            shrink with the utterances.
         train_mixtures: Other number of training mixtures; None for the paper's.
         valid_mixtures: Other number of validation mixtures.
         test_mixtures: Other number of mixtures for each test noise and SNR.
-        train_snr_step_db: Distance of the possible training SNRs in dB; 1 as in Pandey & Wang (ICASSP 2019).
+        train_snr_step_db: Distance of the possible training SNRs in dB; 1 as in Pandey & Wang
+            (ICASSP 2019).
         fresh_each_epoch: Whether every epoch has new mixtures; the paper's are fixed.
         seed: Decides speakers and mixtures.
         **mixing: Any other argument of NoisyMixtures.
@@ -117,7 +122,8 @@ class Wsj0Mix:
         """Find, inspect, split and count the files; a second call does nothing.
 
         Raises:
-            DataError: WSJ0 is not there or packed, or the numbers differ from the paper's and ``allow_partial`` is off.
+            DataError: WSJ0 is not there or packed, or the numbers differ from the paper's and
+                ``allow_partial`` is off.
         """
         if self._ready:
             return
@@ -180,20 +186,36 @@ class Wsj0Mix:
         wanted = self.protocol
         checks = [
             ("utterances", wanted.utterances, found),
-            ("speakers (train, valid, test)", wanted.speakers, tuple(facts[split]["speakers"] for split in ("train", "valid", "test"))),
+            (
+                "speakers (train, valid, test)",
+                wanted.speakers,
+                tuple(facts[split]["speakers"] for split in ("train", "valid", "test")),
+            ),
             ("training noises", wanted.train_noises, facts["train"]["noise_files"]),
             ("test noises", wanted.test_noises, len(facts["test"]["noises"])),
         ]
-        differing = [f"{what} {expected}, found {given}" for what, expected, given in checks if expected != given]
+        differing = [
+            f"{what} {expected}, found {given}"
+            for what, expected, given in checks
+            if expected != given
+        ]
         if differing and not self.allow_partial:
             listed = "; expected ".join(differing)
-            raise DataError(f"{self.wsj0_root}: expected {listed}; complete the corpus or use data.allow_partial=true")
+            raise DataError(
+                f"{self.wsj0_root}: expected {listed}; complete the corpus or use "
+                f"data.allow_partial=true"
+            )
         share = min(1.0, found / wanted.utterances)
         for split in ("train", "valid", "test"):
-            self.mixtures.wanted[split] = self.own_counts[split] or max(1, round(share * getattr(wanted, f"{split}_mixtures")))
+            self.mixtures.wanted[split] = self.own_counts[split] or max(
+                1, round(share * getattr(wanted, f"{split}_mixtures"))
+            )
         if differing:
             self.mixtures.title += f" (partial: {found} of {wanted.utterances} utterances)"
-            self.mixtures.notes.append(f"not the paper's corpus: {'; '.join(differing)}; mixtures are scaled by {share:.4g}")
+            self.mixtures.notes.append(
+                f"not the paper's corpus: {'; '.join(differing)}; mixtures are scaled by "
+                f"{share:.4g}"
+            )
 
 
 def find_speech(root: Path) -> Path:
@@ -204,7 +226,9 @@ def find_speech(root: Path) -> Path:
     """
     layout = f"WSJ0 at {root}: {root}/wsj0/{_SPEECH_FOLDER}/<speaker>/*.wav"
     if not root.is_dir():
-        raise DataError(f"expected {layout}, found no such folder; give the path of your licensed copy")
+        raise DataError(
+            f"expected {layout}, found no such folder; give the path of your licensed copy"
+        )
     if root.resolve().name == _SPEECH_FOLDER:
         return root
     found = []
@@ -215,7 +239,12 @@ def find_speech(root: Path) -> Path:
     if len(found) == 1:
         return found[0]
     if found:
-        raise DataError(f"expected one folder {_SPEECH_FOLDER} below {root}, found {names(found)}; put all speaker folders into one")
-    above = next((parent for parent in root.resolve().parents if parent.name == _SPEECH_FOLDER), None)
+        raise DataError(
+            f"expected one folder {_SPEECH_FOLDER} below {root}, found {names(found)}; put all "
+            f"speaker folders into one"
+        )
+    above = next(
+        (parent for parent in root.resolve().parents if parent.name == _SPEECH_FOLDER), None
+    )
     hint = f"; point to {above}" if above else "; check the path"
     raise DataError(f"expected {layout}, found {listing(root)}{hint}")

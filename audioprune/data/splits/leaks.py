@@ -1,6 +1,7 @@
 """What may leak between training, validation and test: the same audio, one recording or one speaker in several of them.
 
-The same audio is certain; names and likeness give a suspicion, which is listed and left to the user.
+The same audio is certain; names and likeness give a suspicion, which is listed and left to the
+user.
 """
 
 from __future__ import annotations
@@ -36,9 +37,12 @@ class Member:
 def same_audio(facts: Iterable[FileFacts]) -> list[tuple[Path, Path]]:
     """Return pairs of files that hold the same audio: equal samples, or copies at another level or sample rate.
 
-    Silent and damaged files are like none. Beyond ``MOST_FILES`` files only equal samples are found.
+    Silent and damaged files are like none. Beyond ``MOST_FILES`` files only equal samples are
+    found.
     """
-    heard = [fact for fact in facts if fact.audio_sha256 and not fact.errors and not fact.has("silent")]
+    heard = [
+        fact for fact in facts if fact.audio_sha256 and not fact.errors and not fact.has("silent")
+    ]
     first: dict[str, Path] = {}
     pairs = [(first.setdefault(fact.audio_sha256, fact.path), fact.path) for fact in heard]
     return [pair for pair in pairs if pair[0] != pair[1]] + list(copies(heard))
@@ -75,9 +79,14 @@ def suspected(members: Sequence[Member], links: Links = ()) -> list[Finding]:
             places.setdefault((kind, key), {}).setdefault(member.split, []).append(member.path)
     found = [_shared(kind, key, held) for (kind, key), held in places.items() if len(held) > 1]
     known = [pair for pair in links if pair[0] in splits and pair[1] in splits]
-    for one, other in (sorted(pair, key=lambda path: SPLITS.index(splits[path])) for pair in known):
+    for one, other in (
+        sorted(pair, key=lambda path: SPLITS.index(splits[path])) for pair in known
+    ):
         if splits[one] != splits[other]:
-            reason = f"in {splits[other]}, sounds like a copy of {one} in {splits[one]}, at another level, rate or format"
+            reason = (
+                f"in {splits[other]}, sounds like a copy of {one} in {splits[one]}, at another "
+                f"level, rate or format"
+            )
             found.append(Finding(other, "warning", "suspect", reason))
     return found
 
@@ -106,14 +115,24 @@ def tree_leaks(root: Path, facts: Sequence[FileFacts]) -> list[Finding]:
     found = suspected(members, links)
     told = {finding.path for finding in found}
     reason = "sounds like a copy of {}, at another level, rate or format"
-    alone = [(one, other) for one, other in links if splits[one] == splits[other] or not (splits[one] and splits[other])]
-    return found + [Finding(other, "warning", "alike", reason.format(one)) for one, other in alone if other not in told]
+    alone = [
+        (one, other)
+        for one, other in links
+        if splits[one] == splits[other] or not (splits[one] and splits[other])
+    ]
+    return found + [
+        Finding(other, "warning", "alike", reason.format(one))
+        for one, other in alone
+        if other not in told
+    ]
 
 
 def _after_split(place: Path) -> Path:
     """Return a place without its folders up to the first that is named after a split."""
     parts = place.parts
-    first = next(number for number in range(1, len(parts)) if split_named(parts[number - 1 : number]))
+    first = next(
+        number for number in range(1, len(parts)) if split_named(parts[number - 1 : number])
+    )
     return below_splits(Path(*parts[first:]))
 
 

@@ -1,6 +1,7 @@
 """A coarse fingerprint of audio that stays the same at another level, sample rate or format, and which files are alike by it.
 
-It finds copies, not recordings that resemble one another: two takes, and two pieces of one steady noise, differ.
+It finds copies, not recordings that resemble one another: two takes, and two pieces of one steady
+noise, differ.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def fingerprint(samples: np.ndarray, sample_rate: int) -> str:
         sample_rate: In Hz.
 
     Returns:
-        The fingerprint; empty for audio that is too short, silent, or of too low a rate to compare.
+        The fingerprint; empty for audio that is too short, silent, or of too low a rate to
+        compare.
     """
     count = int(min(len(samples) / sample_rate, LONGEST_S) / FRAME_S + 1e-6)
     length = round(FRAME_S * sample_rate)
@@ -62,8 +64,9 @@ def fingerprint(samples: np.ndarray, sample_rate: int) -> str:
 def alike(prints: Sequence[str], durations_s: Sequence[float]) -> Iterator[tuple[int, int]]:
     """Yield the places of files that sound like copies of one another, each pair once.
 
-    Copies have the same length within ``LENGTH_S``; their bands differ by ``TOLERANCE_DB`` at most, and by less than a share of how
-    much the bands move, so that steady tones are not taken for copies.
+    Copies have the same length within ``LENGTH_S``; their bands differ by ``TOLERANCE_DB`` at
+    most, and by less than a share of how much the bands move, so that steady tones are not taken
+    for copies.
 
     Args:
         prints: Fingerprint of each file; those without one are like none.
@@ -73,10 +76,17 @@ def alike(prints: Sequence[str], durations_s: Sequence[float]) -> Iterator[tuple
     if len(places) < 2:
         return
     envelopes = [_decode(prints[place]) for place in places]
-    outlines = np.array([_outline(envelope, durations_s[place]) for place, envelope in zip(places, envelopes, strict=True)])
+    outlines = np.array(
+        [
+            _outline(envelope, durations_s[place])
+            for place, envelope in zip(places, envelopes, strict=True)
+        ]
+    )
     tree = cKDTree(outlines)
     for start in range(0, len(places), _AT_ONCE):
-        near = tree.query_ball_point(outlines[start : start + _AT_ONCE], 1.0, p=np.inf, return_sorted=True)
+        near = tree.query_ball_point(
+            outlines[start : start + _AT_ONCE], 1.0, p=np.inf, return_sorted=True
+        )
         for second, candidates in enumerate(near, start):
             for first in (place for place in candidates if place < second):
                 if _same(envelopes[first], envelopes[second]):

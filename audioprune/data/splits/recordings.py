@@ -1,6 +1,7 @@
 """Which files belong to one recording, as their names say, and how groups of files that belong together are joined.
 
-What belongs together is never split between training, validation and test. Which audio is the same stands in likeness.py.
+What belongs together is never split between training, validation and test. Which audio is the same
+stands in likeness.py.
 """
 
 from __future__ import annotations
@@ -15,20 +16,28 @@ Links = Iterable[tuple[Path, Path]]
 """Pairs of files whose audio is the same."""
 
 NAME_RULE = (
-    "files of one recording stay together: names alike but for a channel, a copy, a piece, a rate or numbers at their end, "
+    "files of one recording stay together: names alike but for a channel, a copy, a piece, a "
+    "rate or numbers at their end, "
     "and files of the same audio, at any level or sample rate"
 )
 
-# Published corpora whose names say what a clip was cut from; each pattern fits a whole name without its ending.
+# Published corpora whose names say what a clip was cut from; each pattern fits a whole name
+# without its ending.
 _PUBLISHED = (
-    re.compile(r"[a-z]+(_[a-z]+)*-(?P<key>[a-z]+-\d+)-\d+(-[a-z0-9]+)?", re.IGNORECASE),  # TUT 2018: class-city-location-segment-device
+    re.compile(
+        r"[a-z]+(_[a-z]+)*-(?P<key>[a-z]+-\d+)-\d+(-[a-z0-9]+)?", re.IGNORECASE
+    ),  # TUT 2018: class-city-location-segment-device
     re.compile(r"\d-(?P<key>\d+)-[A-Z]-\d+"),  # ESC-50: fold-source-take-class
     re.compile(r"(?P<key>\d+)-\d+-\d+-\d+"),  # UrbanSound8K: source-class-occurrence-slice
 )
 _CHANNEL = re.compile(r"(ch|chan|channel|mic|microphone)[ _-]?\d+|left|right|[LR]", re.IGNORECASE)
 _COPY = r"\s*\(\d+\)|[ _-]+(copy|kopie)([ _-]?\d+)?"
-_PIECE = r"[ ._-]+(part|pt|piece|seg|segment|chunk|slice|split|frag|fragment|cut|excerpt|clip)[ _-]?\d+"
-_VERSION = r"[ ._-]+(\d+(\.\d+)?(k|khz|hz|db|kbps)|mono|stereo|resampled|norm|normali[sz]ed|quiet|loud)"
+_PIECE = (
+    r"[ ._-]+(part|pt|piece|seg|segment|chunk|slice|split|frag|fragment|cut|excerpt|clip)[ _-]?\d+"
+)
+_VERSION = (
+    r"[ ._-]+(\d+(\.\d+)?(k|khz|hz|db|kbps)|mono|stereo|resampled|norm|normali[sz]ed|quiet|loud)"
+)
 _SIDE = r"[ ._-]+((ch|chan|channel|mic|microphone)[ _-]?\d+|left|right|L|R)"
 _NUMBER = r"[ ._-]+\d+(\.\d+)?s?"
 _END = re.compile(f"({_COPY}|{_PIECE}|{_VERSION}|{_SIDE}|{_NUMBER})$", re.IGNORECASE)
@@ -45,16 +54,20 @@ _WORDS = {
 def recording_of(place: PurePath, folder_counts: bool = False) -> str:
     """Return the recording that a file belongs to, by its name alone.
 
-    Published corpora first (TUT 2018, ESC-50, UrbanSound8K). Else the name without what ends it: a channel (``ch01``, ``left``), a
-    copy (``(2)``, ``copy``), a piece (``part3``, ``seg2``), a version (``16k``, ``-10db``, ``mono``), numbers (``_000``,
-    ``_10_20``). Files named after a channel alone are one recording, that of their folder. Where numbers follow a word such as
+    Published corpora first (TUT 2018, ESC-50, UrbanSound8K). Else the name without what ends it: a
+    channel (``ch01``, ``left``), a copy (``(2)``, ``copy``), a piece (``part3``, ``seg2``), a
+    version (``16k``, ``-10db``, ``mono``), numbers (``_000``, ``_10_20``). Files named after a
+    channel alone are one recording, that of their folder. Where numbers follow a word such as
     ``noise``, or the name of the folder, each file is a recording of its own.
 
     Args:
         place: Place of the file below the folder of the corpus, its split or its class.
-        folder_counts: Whether numbered files that have no name but that of their folder are one recording.
+        folder_counts: Whether numbered files that have no name but that of their folder are one
+            recording.
     """
-    known = next((match["key"] for pattern in _PUBLISHED if (match := pattern.fullmatch(place.stem))), "")
+    known = next(
+        (match["key"] for pattern in _PUBLISHED if (match := pattern.fullmatch(place.stem))), ""
+    )
     if known:
         return known.lower()
     folders = [part for part in place.parts[:-1] if not _RATE_FOLDER.fullmatch(part)]
@@ -64,7 +77,9 @@ def recording_of(place: PurePath, folder_counts: bool = False) -> str:
     base = _base(stem)
     counted = _NUMBERS.fullmatch(stem.removeprefix(base)) is not None
     nameless = _DIGITS.fullmatch(base) is not None
-    after_folder = bool(folders) and counted and base != stem and base.lower() == folders[-1].lower()
+    after_folder = (
+        bool(folders) and counted and base != stem and base.lower() == folders[-1].lower()
+    )
     if folder_counts and folders and (nameless or after_folder):
         return inside
     if counted and (after_folder or set(re.split(r"[\W_]+", base.lower())) <= _WORDS):

@@ -1,6 +1,7 @@
 """Who speaks in a file: read from the names of a known corpus, from folders, a user's pattern or a user's table.
 
-What cannot be read is asked for in one line; it is never guessed. Which split a speaker gets is decided in splits.py.
+What cannot be read is asked for in one line; it is never guessed. Which split a speaker gets is
+decided in splits.py.
 """
 
 from __future__ import annotations
@@ -15,15 +16,21 @@ from audioprune.data.files.lists import bare_name, name_key, read_table, without
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 SPEAKER_RULES = ("auto", "folder", "prefix", "file")
-OUTER_FOLDERS = "speakers are the outer of several folders; name them with data.speaker if they are not"
+OUTER_FOLDERS = (
+    "speakers are the outer of several folders; name them with data.speaker if they are not"
+)
 
 # Names of published corpora; each pattern fits a whole name without its ending.
 _NAMES = {
     "VCTK's p225_001": re.compile(r"(?P<speaker>[ps]\d{2,4})_\d{3,}(_mic\d)?"),
-    "speaker-chapter-utterance": re.compile(r"(?P<speaker>(?!(19|20)\d\d-[01]\d-[0-3]\d$)\d+)-\d+-\d+"),
+    "speaker-chapter-utterance": re.compile(
+        r"(?P<speaker>(?!(19|20)\d\d-[01]\d-[0-3]\d$)\d+)-\d+-\d+"
+    ),
     "speaker_chapter_paragraph_utterance": re.compile(r"(?P<speaker>\d+)_\d+_\d{6}_\d{6}"),
     "RAVDESS's 03-01-01-01-01-01-12": re.compile(r"\d\d(-\d\d){5}-(?P<speaker>\d\d)"),
-    "WSJ's 011a0101": re.compile(r"(?P<speaker>\d[0-9a-z]{2})[a-z][0-9a-z]{2}[0-9a-z]{2}", re.IGNORECASE),
+    "WSJ's 011a0101": re.compile(
+        r"(?P<speaker>\d[0-9a-z]{2})[a-z][0-9a-z]{2}[0-9a-z]{2}", re.IGNORECASE
+    ),
     "EmoDB's 03a01Fa": re.compile(r"(?P<speaker>\d\d)[ab]\d\d[A-Z][a-z]"),
 }
 _SPEAKER_FOLDER = re.compile(
@@ -43,7 +50,10 @@ _UTTERANCE_WORDS = {
     "audio", "clip", "common", "file", "rec", "recording", "sample", "segment", "sentence", "sound", "speech", "track", "train", "test",
     "utt", "utterance", "voice", "wav",
 }  # fmt: skip
-_PATHS, _SPEAKERS = ("path", "file", "filename", "name"), ("speaker", "speaker_id", "spk", "spk_id", "client_id")
+_PATHS, _SPEAKERS = (
+    ("path", "file", "filename", "name"),
+    ("speaker", "speaker_id", "spk", "spk_id", "client_id"),
+)
 
 
 @dataclass(frozen=True)
@@ -51,17 +61,20 @@ class SpeakerRule:
     """How the speaker of a file is found.
 
     Attributes:
-        rule: ``"folder"``: the first folder. ``"prefix"``: the name up to the first ``_`` or ``-``. ``"file"``: each file is a speaker
-            of its own. ``"auto"``: names of known corpora, else folders that are not named after sessions, channels and the like,
-            else the prefix where it plainly names speakers.
-        pattern: Regular expression with a group named ``speaker``, searched in a file's path below the corpus or split folder, with
-            ``/`` between folders; such as ``^(?P<speaker>[^/]+)/`` or ``(?P<speaker>...)[a-z]....[.]wav``. It decides in place of
+        rule: ``"folder"``: the first folder. ``"prefix"``: the name up to the first ``_`` or
+            ``-``. ``"file"``: each file is a speaker of its own. ``"auto"``: names of known
+            corpora, else folders that are not named after sessions, channels and the like, else
+            the prefix where it plainly names speakers.
+        pattern: Regular expression with a group named ``speaker``, searched in a file's path below
+            the corpus or split folder, with ``/`` between folders; such as
+            ``^(?P<speaker>[^/]+)/`` or ``(?P<speaker>...)[a-z]....[.]wav``. It decides in place of
             the rule.
-        table: CSV file with the columns ``path`` and ``speaker``; paths below the corpus, or bare file names. It decides in place of
-            the rule.
+        table: CSV file with the columns ``path`` and ``speaker``; paths below the corpus, or bare
+            file names. It decides in place of the rule.
 
     Raises:
-        ConfigError: The rule is unknown, the pattern is none or lacks its group, or both pattern and table are given.
+        ConfigError: The rule is unknown, the pattern is none or lacks its group, or both pattern
+            and table are given.
     """
 
     rule: str = "auto"
@@ -72,15 +85,23 @@ class SpeakerRule:
         if self.rule not in SPEAKER_RULES:
             raise ConfigError(unknown_name("speaker_from", self.rule, SPEAKER_RULES))
         if self.pattern and self.table:
-            raise ConfigError("expected data.speaker or data.speaker_csv, got both; leave one of them out")
+            raise ConfigError(
+                "expected data.speaker or data.speaker_csv, got both; leave one of them out"
+            )
         if not self.pattern:
             return
         try:
             groups = re.compile(self.pattern).groupindex
         except re.error as error:
-            raise ConfigError(f"expected data.speaker as a regular expression, got '{self.pattern}' ({error}); correct it") from error
+            raise ConfigError(
+                f"expected data.speaker as a regular expression, got '{self.pattern}' "
+                f"({error}); correct it"
+            ) from error
         if "speaker" not in groups:
-            raise ConfigError(f"expected a group (?P<speaker>...) in data.speaker, got '{self.pattern}'; mark what names the speaker")
+            raise ConfigError(
+                f"expected a group (?P<speaker>...) in data.speaker, got '{self.pattern}'; mark "
+                f"what names the speaker"
+            )
 
     @property
     def by_file(self) -> bool:
@@ -99,12 +120,20 @@ class SpeakerRule:
         """
         places = {path: Path(name_key(place.as_posix())) for path, place in places.items()}
         if self.table:
-            return _by_table(root, Path(self.table).expanduser(), places), f"speakers as {self.table} lists them"
+            return _by_table(
+                root, Path(self.table).expanduser(), places
+            ), f"speakers as {self.table} lists them"
         if self.pattern:
             return _by_pattern(self.pattern, places), f"speakers by the pattern {self.pattern}"
         if self.rule != "auto":
-            words = {"folder": "first folders", "prefix": "names up to the first _ or -", "file": "files: speakers are not known"}
-            return {path: speaker_of(place, self.rule) for path, place in places.items()}, f"speakers are {words[self.rule]}"
+            words = {
+                "folder": "first folders",
+                "prefix": "names up to the first _ or -",
+                "file": "files: speakers are not known",
+            }
+            return {
+                path: speaker_of(place, self.rule) for path, place in places.items()
+            }, f"speakers are {words[self.rule]}"
         return _read_auto(root, places)
 
 
@@ -120,7 +149,10 @@ def speaker_of(place: PurePath, rule: str) -> str:
         return re.split(r"[_-]", place.stem, maxsplit=1)[0] or place.stem
     if len(place.parts) > 1:
         return place.parts[0]
-    raise DataError(f"expected {place.name} in a folder named after its speaker, got none; use data.speaker_from=prefix or file")
+    raise DataError(
+        f"expected {place.name} in a folder named after its speaker, got none; use "
+        f"data.speaker_from=prefix or file"
+    )
 
 
 def plain_speakers(places: Mapping[Path, Path]) -> dict[Path, str]:
@@ -128,7 +160,11 @@ def plain_speakers(places: Mapping[Path, Path]) -> dict[Path, str]:
     found = {}
     for path, place in places.items():
         speakers = [part for part in place.parts[:-1] if _SPEAKER_FOLDER.fullmatch(part)]
-        named = [match["speaker"] for pattern in _NAMES.values() if (match := pattern.fullmatch(place.stem))]
+        named = [
+            match["speaker"]
+            for pattern in _NAMES.values()
+            if (match := pattern.fullmatch(place.stem))
+        ]
         if speakers or named:
             found[path] = (speakers or named)[0].lower()
     return found
@@ -153,32 +189,52 @@ def _read_auto(root: Path, places: Mapping[Path, Path]) -> tuple[dict[Path, str]
 def _levels(place: PurePath) -> list[str]:
     """Return the folders that may name a speaker, without those of sessions, channels, formats, and of genders above others."""
     folders = place.parts[:-1]
-    kept = [part for part in folders if _SPEAKER_FOLDER.fullmatch(part) or not _OTHER_FOLDER.fullmatch(part)]
-    return [part for number, part in enumerate(kept, 1) if number == len(kept) or not _GENDER_FOLDER.fullmatch(part)]
+    kept = [
+        part
+        for part in folders
+        if _SPEAKER_FOLDER.fullmatch(part) or not _OTHER_FOLDER.fullmatch(part)
+    ]
+    return [
+        part
+        for number, part in enumerate(kept, 1)
+        if number == len(kept) or not _GENDER_FOLDER.fullmatch(part)
+    ]
 
 
-def _by_names(places: Mapping[Path, Path], levels: Mapping[Path, Sequence[str]]) -> tuple[dict[Path, str], str]:
+def _by_names(
+    places: Mapping[Path, Path], levels: Mapping[Path, Sequence[str]]
+) -> tuple[dict[Path, str], str]:
     """Return speakers if all names are of one known kind and no folder contradicts them."""
     for words, pattern in _NAMES.items():
         matches = {path: pattern.fullmatch(place.stem) for path, place in places.items()}
         found = {path: match["speaker"] for path, match in matches.items() if match}
         inside = {path: [part.lower() for part in levels.get(path, ())] for path in found}
-        if len(found) == len(places) and all(not inside[path] or name.lower() in inside[path] for path, name in found.items()):
+        if len(found) == len(places) and all(
+            not inside[path] or name.lower() in inside[path] for path, name in found.items()
+        ):
             return found, f"speakers as in {words}"
     return {}, ""
 
 
 def _by_folders(root: Path, levels: Mapping[Path, Sequence[str]]) -> tuple[dict[Path, str], str]:
-    plain = {path: [part for part in found if _SPEAKER_FOLDER.fullmatch(part)] for path, found in levels.items()}
+    plain = {
+        path: [part for part in found if _SPEAKER_FOLDER.fullmatch(part)]
+        for path, found in levels.items()
+    }
     chosen: Mapping[Path, Sequence[str]] = plain if all(plain.values()) else levels
     above: dict[str, str] = {}
     for path, found in chosen.items():
         if len(found) > 1 and above.setdefault(found[1], found[0]) != found[0]:
             inner = f"'{found[1]}' in both '{above[found[1]]}' and '{found[0]}'"
             remedy = _remedy(" or data.speaker_from=folder for the outer")
-            raise DataError(f"{root}: expected one folder a speaker, found {inner}, such as {path.name}; {remedy}")
+            raise DataError(
+                f"{root}: expected one folder a speaker, found {inner}, such as {path.name}; "
+                f"{remedy}"
+            )
     several = any(len(found) > 1 for found in chosen.values())
-    return {path: found[0] for path, found in chosen.items()}, OUTER_FOLDERS if several else "speakers are folders"
+    return {
+        path: found[0] for path, found in chosen.items()
+    }, OUTER_FOLDERS if several else "speakers are folders"
 
 
 def _by_prefix(root: Path, places: Mapping[Path, Path]) -> tuple[dict[Path, str], str]:
@@ -186,17 +242,26 @@ def _by_prefix(root: Path, places: Mapping[Path, Path]) -> tuple[dict[Path, str]
     names = [place.stem for place in places.values()]
     parts = [re.split(r"[_-]", name, maxsplit=1) for name in names]
     prefixes = {part[0] for part in parts}
-    bare = any(len(part) < 2 or not part[0] or part[0].lower() in _UTTERANCE_WORDS for part in parts)
+    bare = any(
+        len(part) < 2 or not part[0] or part[0].lower() in _UTTERANCE_WORDS for part in parts
+    )
     counted = all(part[0].isalpha() and part[-1].isdigit() for part in parts)
     if bare or (len(prefixes) == len(names) and not counted):
         shown = ", ".join(sorted(place.name for place in places.values())[:3])
         remedy = _remedy(" or data.speaker_from=file")
-        raise DataError(f"{root}: expected speakers in folders or file names, found none in {shown}; {remedy}")
-    return {path: part[0] for path, part in zip(places, parts, strict=True)}, "speakers are names up to the first _ or -"
+        raise DataError(
+            f"{root}: expected speakers in folders or file names, found none in {shown}; {remedy}"
+        )
+    return {
+        path: part[0] for path, part in zip(places, parts, strict=True)
+    }, "speakers are names up to the first _ or -"
 
 
 def _remedy(more: str) -> str:
-    return f"give data.speaker_csv=FILE with the columns path and speaker, or data.speaker='(?P<speaker>...)'{more}"
+    return (
+        f"give data.speaker_csv=FILE with the columns path and speaker, or "
+        f"data.speaker='(?P<speaker>...)'{more}"
+    )
 
 
 def _by_pattern(pattern: str, places: Mapping[Path, Path]) -> dict[Path, str]:
@@ -204,7 +269,10 @@ def _by_pattern(pattern: str, places: Mapping[Path, Path]) -> dict[Path, str]:
     for path, place in places.items():
         match = re.search(pattern, place.as_posix())
         if not match or not match["speaker"]:
-            raise DataError(f"expected a speaker in every path by data.speaker='{pattern}', found none in {place}; correct the pattern")
+            raise DataError(
+                f"expected a speaker in every path by data.speaker='{pattern}', found none in "
+                f"{place}; correct the pattern"
+            )
         found[path] = match["speaker"]
     return found
 
@@ -213,14 +281,27 @@ def _by_table(root: Path, table: Path, places: Mapping[Path, Path]) -> dict[Path
     """Return the speakers of a table; a row counts for the file at its path, or for the only files of its name."""
     listed = _read_table(table)
     counts = Counter(PurePath(name).name for name in listed)
-    by_name = {PurePath(name).name: speaker for name, speaker in listed.items() if counts[PurePath(name).name] == 1}
+    by_name = {
+        PurePath(name).name: speaker
+        for name, speaker in listed.items()
+        if counts[PurePath(name).name] == 1
+    }
     found = {}
     for path, place in places.items():
-        below = [path.relative_to(folder).as_posix() for folder in (root, table.parent) if path.is_relative_to(folder)]
+        below = [
+            path.relative_to(folder).as_posix()
+            for folder in (root, table.parent)
+            if path.is_relative_to(folder)
+        ]
         names = [name_key(without_ending(each)) for each in (*below, place.as_posix())]
-        speaker = next((listed[name] for name in names if name in listed), "") or by_name.get(bare_name(path.name), "")
+        speaker = next((listed[name] for name in names if name in listed), "") or by_name.get(
+            bare_name(path.name), ""
+        )
         if not speaker:
-            raise DataError(f"{table}: expected a row with a speaker for every file, found none for {place}; complete the table")
+            raise DataError(
+                f"{table}: expected a row with a speaker for every file, found none for "
+                f"{place}; complete the table"
+            )
         found[path] = speaker
     return found
 
@@ -229,10 +310,15 @@ def _read_table(table: Path) -> dict[str, str]:
     """Return the speaker of each name of a table, without endings and in the form in which names are compared."""
     read = read_table(table, "a table of speakers")
     header = [name.lower() for name in read.header]
-    path, speaker = (next((header.index(name) for name in known if name in header), None) for known in (_PATHS, _SPEAKERS))
+    path, speaker = (
+        next((header.index(name) for name in known if name in header), None)
+        for known in (_PATHS, _SPEAKERS)
+    )
     if path is None or speaker is None:
         given = ",".join(read.header) or "nothing"
-        raise DataError(f"{table}: expected the columns path and speaker, got {given}; add a header line")
+        raise DataError(
+            f"{table}: expected the columns path and speaker, got {given}; add a header line"
+        )
     found: dict[str, str] = {}
     for row in read.rows:
         name, who = (row.cells[at] if at < len(row.cells) else "" for at in (path, speaker))

@@ -1,6 +1,7 @@
 """How control curves become sound: harmonic oscillators, noise through time-varying filters, and reverberation.
 
-Pure functions of tensors, differentiable in amplitudes and magnitudes. Which network predicts the curves stands in ddsp.py.
+Pure functions of tensors, differentiable in amplitudes and magnitudes. Which network predicts the
+curves stands in ddsp.py.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ FLOOR = 1e-7
 def mod_sigmoid(values: Tensor) -> Tensor:
     """Map any number to a positive amplitude: ``2 sigmoid(x)^ln(10) + 1e-7``.
 
-    Source: Engel et al., "DDSP: Differentiable digital signal processing" (2020), the modified sigmoid of Appendix B.5.
+    Source: Engel et al., "DDSP: Differentiable digital signal processing" (2020), the modified
+    sigmoid of Appendix B.5.
     """
     return 2 * torch.sigmoid(values) ** math.log(10) + FLOOR
 
@@ -47,11 +49,14 @@ def harmonic_distribution(weights: Tensor, f0_hz: Tensor, sample_rate: int) -> T
     return audible / audible.sum(-1, keepdim=True).clamp_min(FLOOR)
 
 
-def harmonic_signal(f0_hz: Tensor, amplitudes: Tensor, block_size: int, sample_rate: int) -> Tensor:
+def harmonic_signal(
+    f0_hz: Tensor, amplitudes: Tensor, block_size: int, sample_rate: int
+) -> Tensor:
     """Add sinusoids at the multiples of a fundamental; frequency and amplitudes move linearly from frame to frame.
 
-    Frame n stands at sample ``n * block_size``, the last one is held. The phase is summed in float64 and kept modulo one cycle, so
-    that long notes stay in tune. No gradient passes to the frequency.
+    Frame n stands at sample ``n * block_size``, the last one is held. The phase is summed in
+    float64 and kept modulo one cycle, so that long notes stay in tune. No gradient passes to the
+    frequency.
 
     Args:
         f0_hz: Fundamental frequency of each frame, shape (B, N).
@@ -65,26 +70,37 @@ def harmonic_signal(f0_hz: Tensor, amplitudes: Tensor, block_size: int, sample_r
     Raises:
         DataError: The shapes do not fit.
 
-    Source: Engel et al. (2020), Sec. 3.2, with linear instead of Hann-windowed interpolation of the amplitudes.
+    Source: Engel et al. (2020), Sec. 3.2, with linear instead of Hann-windowed interpolation of
+    the amplitudes.
     """
     if f0_hz.dim() != 2 or amplitudes.shape[:2] != f0_hz.shape:
         given = f"{tuple(f0_hz.shape)} and {tuple(amplitudes.shape)}"
-        raise DataError(f"expected a frequency (B, N) and amplitudes (B, N, K), got {given}; check the order of the axes")
+        raise DataError(
+            f"expected a frequency (B, N) and amplitudes (B, N, K), got {given}; check the "
+            f"order of the axes"
+        )
     position = torch.arange(block_size, device=f0_hz.device, dtype=amplitudes.dtype) / block_size
     with torch.no_grad():
-        moving = torch.lerp(f0_hz[..., None].double(), _following(f0_hz)[..., None].double(), position.double())
+        moving = torch.lerp(
+            f0_hz[..., None].double(), _following(f0_hz)[..., None].double(), position.double()
+        )
         cycles = torch.cumsum(moving.flatten(1) / sample_rate, 1).frac().to(amplitudes.dtype)
-        partials = torch.arange(1, amplitudes.shape[-1] + 1, device=f0_hz.device, dtype=amplitudes.dtype)
+        partials = torch.arange(
+            1, amplitudes.shape[-1] + 1, device=f0_hz.device, dtype=amplitudes.dtype
+        )
         sines = (cycles.view(*f0_hz.shape, block_size, 1) * (2 * math.pi * partials)).sin_()
-    both = sines @ torch.stack((amplitudes, _following(amplitudes)), -1)  # (B, N, L, 2): with the amplitudes of either end
+    both = sines @ torch.stack(
+        (amplitudes, _following(amplitudes)), -1
+    )  # (B, N, L, 2): with the amplitudes of either end
     return torch.lerp(both[..., 0], both[..., 1], position).flatten(1)
 
 
 def filtered_noise(magnitudes: Tensor, noise: Tensor) -> Tensor:
     """Shape noise by one filter for each frame.
 
-    The filter of M bands is the inverse transform of its magnitudes, 2 (M - 1) samples with zero phase under a Hann window. Frames
-    are convolved in full and their tails added, so that nothing is lost at the borders of frames.
+    The filter of M bands is the inverse transform of its magnitudes, 2 (M - 1) samples with zero
+    phase under a Hann window. Frames are convolved in full and their tails added, so that nothing
+    is lost at the borders of frames.
 
     Args:
         magnitudes: Magnitudes of M bands from 0 to half the sample rate, shape (B, N, M).
@@ -98,14 +114,23 @@ def filtered_noise(magnitudes: Tensor, noise: Tensor) -> Tensor:
 
     Source: Engel et al. (2020), Sec. 3.3 and Appendix B.
     """
-    if magnitudes.dim() != 3 or magnitudes.shape[-1] < 2 or noise.shape[:-1] != magnitudes.shape[:2]:
+    if (
+        magnitudes.dim() != 3
+        or magnitudes.shape[-1] < 2
+        or noise.shape[:-1] != magnitudes.shape[:2]
+    ):
         given = f"{tuple(magnitudes.shape)} and {tuple(noise.shape)}"
-        raise DataError(f"expected magnitudes (B, N, M) with M >= 2 and noise (B, N, L), got {given}; check the order of the axes")
+        raise DataError(
+            f"expected magnitudes (B, N, M) with M >= 2 and noise (B, N, L), got {given}; check "
+            f"the order of the axes"
+        )
     half, block_size = magnitudes.shape[-1] - 1, noise.shape[-1]
     response = torch.fft.irfft(magnitudes, n=2 * half).roll(half, -1)
     response = response * torch.hann_window(2 * half, dtype=response.dtype, device=response.device)
     frames = fft_convolve(noise, response)
-    signal = F.pad(overlap_add(F.pad(frames, (0, -frames.shape[-1] % block_size)), block_size), (0, half))
+    signal = F.pad(
+        overlap_add(F.pad(frames, (0, -frames.shape[-1] % block_size)), block_size), (0, half)
+    )
     return signal[:, half : half + noise.shape[1] * block_size]
 
 
@@ -127,7 +152,9 @@ def fft_convolve(signal: Tensor, response: Tensor) -> Tensor:
     """Convolve along the last axis, giving T + T' - 1 samples of a signal (..., T) and a response (..., T')."""
     length = signal.shape[-1] + response.shape[-1] - 1
     size = fft_size(length)
-    return torch.fft.irfft(torch.fft.rfft(signal, size) * torch.fft.rfft(response, size), size)[..., :length]
+    return torch.fft.irfft(torch.fft.rfft(signal, size) * torch.fft.rfft(response, size), size)[
+        ..., :length
+    ]
 
 
 def fft_size(length: int) -> int:

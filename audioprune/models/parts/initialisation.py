@@ -15,8 +15,8 @@ QUIET = 0.1
 def keep_variance_(model: nn.Module, quiet: nn.Module | None = None) -> None:
     """Draw convolutions, transposed ones too, so that ReLU networks of them keep the variance of their input; biases are zero.
 
-    Each output sample of a transposed convolution sums over in * k / stride products. Where a layer tapers its kernel by an
-    attribute ``window``, what that takes is given back.
+    Each output sample of a transposed convolution sums over in * k / stride products. Where a
+    layer tapers its kernel by an attribute ``window``, what that takes is given back.
 
     Args:
         model: Drawn in place.
@@ -29,7 +29,11 @@ def keep_variance_(model: nn.Module, quiet: nn.Module | None = None) -> None:
             terms = module.in_channels * module.kernel_size[0]
             terms = terms / module.stride[0] if module.transposed else terms
             window = getattr(module, "window", None)
-            terms = terms if window is None or window.is_meta else terms * float(window.square().mean())
+            terms = (
+                terms
+                if window is None or window.is_meta
+                else terms * float(window.square().mean())
+            )
             nn.init.normal_(module.weight, 0.0, (2 / terms) ** 0.5)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

@@ -22,7 +22,8 @@ class Residual(nn.Module):
 
     Args:
         branch: Convolutions of the branch, in the order of the data.
-        shortcut: Projection of the input where the branch changes the number of channels or the stride.
+        shortcut: Projection of the input where the branch changes the number of channels or the
+            stride.
 
     Source: He et al., "Deep residual learning for image recognition", CVPR 2016, Fig. 5.
     """
@@ -37,19 +38,23 @@ class Residual(nn.Module):
         inner = values
         for layer in self.branch[:-1]:
             inner = torch.relu(layer(inner))
-        return torch.relu(self.branch[-1](inner) + (values if self.shortcut is None else self.shortcut(values)))
+        return torch.relu(
+            self.branch[-1](inner) + (values if self.shortcut is None else self.shortcut(values))
+        )
 
 
 def residual_units(stem: NormedConv, blocks: Sequence[Residual], readers: Slices) -> list[UnitSet]:
     """Derive the unit sets of a stem ``stem``, a row of residual blocks ``blocks.i`` and a last layer.
 
     - ``blocks.i.branch.j``: channels inside a block.
-    - ``stream.n``: channels of a residual stream. It starts at the stem or at a shortcut and ends at the next shortcut or the last
-      layer; all that adds to a channel, the shortcut or stem and the last convolutions of its blocks, belongs to the unit, and all
-      that reads it.
+    - ``stream.n``: channels of a residual stream. It starts at the stem or at a shortcut and ends
+    at the next shortcut or the last
+      layer; all that adds to a channel, the shortcut or stem and the last convolutions of its
+      blocks, belongs to the unit, and all that reads it.
 
-    Every set is exact. Each keeps at least one unit: a block whose inner units are all zero adds a constant, the shift of its last
-    normalisation, and is reduced to one zero unit inside, which leaves this constant as it is.
+    Every set is exact. Each keeps at least one unit: a block whose inner units are all zero adds a
+    constant, the shift of its last normalisation, and is reduced to one zero unit inside, which
+    leaves this constant as it is.
 
     Args:
         stem: First layer.
@@ -62,11 +67,17 @@ def residual_units(stem: NormedConv, blocks: Sequence[Residual], readers: Slices
     for i, block in enumerate(blocks):
         names = [f"blocks.{i}.branch.{j}" for j in range(len(block.branch))]
         for j, name in enumerate(names[:-1]):
-            inner.append(UnitSet(name, written(name, block.branch[j]) + read(names[j + 1], block.branch[j + 1])))
+            inner.append(
+                UnitSet(
+                    name, written(name, block.branch[j]) + read(names[j + 1], block.branch[j + 1])
+                )
+            )
         stream += read(names[0], block.branch[0])
         if block.shortcut is not None:
             shortcut = f"blocks.{i}.shortcut"
-            streams.append(UnitSet(f"stream.{len(streams)}", stream + read(shortcut, block.shortcut)))
+            streams.append(
+                UnitSet(f"stream.{len(streams)}", stream + read(shortcut, block.shortcut))
+            )
             stream = written(shortcut, block.shortcut)
         stream += written(names[-1], block.branch[-1])
     return [*inner, *streams, UnitSet(f"stream.{len(streams)}", stream + readers)]

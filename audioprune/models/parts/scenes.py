@@ -1,6 +1,7 @@
 """What the classifiers of acoustic scenes have in common: their input, a normalised convolution, its slices and its first weights.
 
-How layers are joined stands in the file of each model; features and labels belong to the data and the task.
+How layers are joined stands in the file of each model; features and labels belong to the data and
+the task.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ MOST_DEPTH = 128
 class NormedConv(nn.Module):
     """Convolve without bias and normalise over the batch: (B, C, F, N) to (B, C', F', N'); the activation is left to the caller."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
@@ -57,7 +60,9 @@ def example_scene(weight: Tensor, mels: int, frames: int) -> Tensor:
         mels: Number of mel bands.
         frames: Number of frames.
     """
-    values = torch.randn(1, weight.shape[1], mels, frames, generator=torch.Generator().manual_seed(0))
+    values = torch.randn(
+        1, weight.shape[1], mels, frames, generator=torch.Generator().manual_seed(0)
+    )
     return values.to(weight)
 
 
@@ -70,11 +75,13 @@ def check_scene(scene: Tensor, channels: int, least: int) -> None:
         least: Smallest number of mel bands and of frames of which the last layer gets any.
 
     Raises:
-        DataError: The input has another number of axes or channels, or too few mel bands or frames.
+        DataError: The input has another number of axes or channels, or too few mel bands or
+            frames.
     """
     if scene.dim() != 4 or scene.shape[1] != channels or min(scene.shape[2:]) < least:
         raise DataError(
-            f"expected scenes of shape (B, {channels}, mels, frames) with at least {least} mels and frames, got {tuple(scene.shape)}; "
+            f"expected scenes of shape (B, {channels}, mels, frames) with at least {least} mels "
+            f"and frames, got {tuple(scene.shape)}; "
             "set model.channels as the recordings have, or use longer clips and more mel bands"
         )
 
@@ -86,8 +93,13 @@ def check_depths(name: str, depths: tuple[int, ...] | list[int]) -> tuple[int, .
         ConfigError: It is no list of 1 to 4 whole numbers from 1 to 128.
     """
     if not isinstance(depths, tuple | list) or not 1 <= len(depths) <= 4:
-        raise ConfigError(f"expected {name} as a list of 1 to 4 whole numbers, got {depths!r}; change model.{name}")
-    return tuple(check_whole(f"{name}[{i}]", depth, 1, MOST_DEPTH) for i, depth in enumerate(depths))
+        raise ConfigError(
+            f"expected {name} as a list of 1 to 4 whole numbers, got {depths!r}; change "
+            f"model.{name}"
+        )
+    return tuple(
+        check_whole(f"{name}[{i}]", depth, 1, MOST_DEPTH) for i, depth in enumerate(depths)
+    )
 
 
 def check_share(name: str, value: float) -> float:
@@ -97,5 +109,7 @@ def check_share(name: str, value: float) -> float:
         ConfigError: It is no number or lies outside.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-        raise ConfigError(f"expected {name} as a number from 0 to below 1, got {value!r}; change model.{name}")
+        raise ConfigError(
+            f"expected {name} as a number from 0 to below 1, got {value!r}; change model.{name}"
+        )
     return float(value)

@@ -1,6 +1,7 @@
 """How a causal model is run frame by frame, and the shapes of the values that stages and states carry.
 
-The state itself belongs to each model (``initial_state``, ``step``); frames are cut from audio elsewhere.
+The state itself belongs to each model (``initial_state``, ``step``); frames are cut from audio
+elsewhere.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from torch import Tensor
 
 Values = Tensor | tuple[Tensor, ...]
 State = tuple[Tensor, ...]
-# Start of the names of the parameters that a stage uses, dot included ("layers.1." is no start of "layers.10."), and the stage.
+# Start of the names of the parameters that a stage uses, dot included ("layers.1." is no start of
+# "layers.10."), and the stage.
 Stage = tuple[str | tuple[str, ...], Callable[[Values], Values]]
 
 
@@ -39,7 +41,8 @@ def stream(model: Streaming, frames: Tensor) -> Tensor:
 
     Args:
         model: Model with ``time_dim``, ``initial_state`` and ``step``.
-        frames: Input as for the forward pass, batch first, with at least one frame along ``time_dim``.
+        frames: Input as for the forward pass, batch first, with at least one frame along
+            ``time_dim``.
 
     Returns:
         Output as of the forward pass.

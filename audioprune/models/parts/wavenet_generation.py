@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from audioprune.models.wavenet import WaveNet
 
 
-def generate(model: WaveNet, steps: int, cond: Tensor | None, seed: int, temperature: float, start: Tensor | None) -> Tensor:
+def generate(
+    model: WaveNet,
+    steps: int,
+    cond: Tensor | None,
+    seed: int,
+    temperature: float,
+    start: Tensor | None,
+) -> Tensor:
     """Draw samples by the compiled loop where the model allows it, else eagerly; see ``WaveNet.generate``."""
     weight = model.out1.weight
     cond, start = (None if given is None else given.to(weight.device) for given in (cond, start))
@@ -27,25 +34,53 @@ def generate(model: WaveNet, steps: int, cond: Tensor | None, seed: int, tempera
     return (run_compiled if compiled else run_eagerly)(model, start, cond, draws, temperature)
 
 
-def prepare(model: WaveNet, steps: int, cond: Tensor | None, seed: int, temperature: float, start: Tensor | None) -> tuple[Tensor, Tensor]:
+def prepare(
+    model: WaveNet,
+    steps: int,
+    cond: Tensor | None,
+    seed: int,
+    temperature: float,
+    start: Tensor | None,
+) -> tuple[Tensor, Tensor]:
     """Check the arguments of ``WaveNet.generate``; return the start (B, T0) and the draws (B, steps) in 0..1, float64, on the CPU."""
     for what, value in (("steps", steps), ("seed", seed)):
         if isinstance(value, bool) or not isinstance(value, int) or value < (what == "steps"):
-            raise ConfigError(f"generate: expected {what} as a whole number of at least {int(what == 'steps')}, got {value!r}; correct it")
-    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 <= temperature < math.inf:
-        raise ConfigError(f"generate: expected a finite temperature of at least 0, got {temperature!r}; 1 draws, 0 takes the likeliest")
+            raise ConfigError(
+                f"generate: expected {what} as a whole number of at least "
+                f"{int(what == 'steps')}, got {value!r}; correct it"
+            )
+    if (
+        isinstance(temperature, bool)
+        or not isinstance(temperature, int | float)
+        or not 0 <= temperature < math.inf
+    ):
+        raise ConfigError(
+            f"generate: expected a finite temperature of at least 0, got {temperature!r}; 1 "
+            f"draws, 0 takes the likeliest"
+        )
     if start is None:
         batch = 1 if cond is None else cond.shape[0]
         start = torch.full((batch, 1), model.classes // 2, device=model.out1.weight.device)
-    if start.dim() != 2 or start.dtype != torch.long or not start.shape[1] or int(start.min()) < 0 or int(start.max()) >= model.classes:
-        raise DataError(f"expected a start of int64 classes (B, T0) below {model.classes}, got {start.dtype} {tuple(start.shape)}")
+    if (
+        start.dim() != 2
+        or start.dtype != torch.long
+        or not start.shape[1]
+        or int(start.min()) < 0
+        or int(start.max()) >= model.classes
+    ):
+        raise DataError(
+            f"expected a start of int64 classes (B, T0) below {model.classes}, got "
+            f"{start.dtype} {tuple(start.shape)}"
+        )
     model.check_cond(cond, start.shape[0], start.shape[1] + steps - 1)
     return start, uniform_draws(seed, start.shape[0], steps)
 
 
 def uniform_draws(seed: int, batch: int, steps: int) -> Tensor:
     """Return numbers in 0..1, float64, shape (batch, steps); row b depends on the seed and b alone."""
-    return torch.from_numpy(np.stack([np.random.default_rng([seed, row]).random(steps) for row in range(batch)]))
+    return torch.from_numpy(
+        np.stack([np.random.default_rng([seed, row]).random(steps) for row in range(batch)])
+    )
 
 
 def choose(logits: Tensor, draws: Tensor, temperature: float) -> Tensor:
@@ -54,7 +89,8 @@ def choose(logits: Tensor, draws: Tensor, temperature: float) -> Tensor:
     Args:
         logits: Shape (B, Q).
         draws: Numbers in 0..1, shape (B,).
-        temperature: Divisor of the logits; 0 takes the most probable class, the first of equal ones.
+        temperature: Divisor of the logits; 0 takes the most probable class, the first of equal
+            ones.
     """
     if temperature == 0:
         return logits.argmax(1)
@@ -65,7 +101,9 @@ def choose(logits: Tensor, draws: Tensor, temperature: float) -> Tensor:
 
 
 @torch.no_grad()
-def run_eagerly(model: WaveNet, start: Tensor, cond: Tensor | None, draws: Tensor, temperature: float) -> Tensor:
+def run_eagerly(
+    model: WaveNet, start: Tensor, cond: Tensor | None, draws: Tensor, temperature: float
+) -> Tensor:
     """Draw samples by ``model.step``, whose layers keep queues of their past; arguments as ``prepare`` returns them."""
     state, known, drawn = model.initial_state(start.shape[0]), start.shape[1], []
     for t in range(known + draws.shape[1] - 1):
@@ -76,16 +114,34 @@ def run_eagerly(model: WaveNet, start: Tensor, cond: Tensor | None, draws: Tenso
     return torch.stack(drawn, 1)
 
 
-def run_compiled(model: WaveNet, start: Tensor, cond: Tensor | None, draws: Tensor, temperature: float) -> Tensor:
+def run_compiled(
+    model: WaveNet, start: Tensor, cond: Tensor | None, draws: Tensor, temperature: float
+) -> Tensor:
     """Draw samples by the compiled loop, row by row, on one thread; arguments as ``prepare`` returns them."""
-    from audioprune.models.parts.wavenet_kernels import TILE, generate_row, pack  # compiling takes seconds, and numba is slow to import
+    from audioprune.models.parts.wavenet_kernels import (
+        TILE,
+        generate_row,
+        pack,
+    )  # compiling takes seconds, and numba is slow to import
 
     packed = pack(model)
     fed = start.shape[1] + draws.shape[1] - 1
     features = np.zeros((len(start), fed, packed.features), np.float32)
     if cond is not None:
         features[:, :, : cond.shape[1]] = cond[:, :, :fed].transpose(1, 2).numpy()
-    weights = (packed.first, packed.layers, packed.dilations, packed.widths, packed.out1, packed.out2)
-    each = zip(start.contiguous().numpy(), features.reshape(*features.shape[:2], -1, TILE), draws.numpy(), strict=True)
+    weights = (
+        packed.first,
+        packed.layers,
+        packed.dilations,
+        packed.widths,
+        packed.out1,
+        packed.out2,
+    )
+    each = zip(
+        start.contiguous().numpy(),
+        features.reshape(*features.shape[:2], -1, TILE),
+        draws.numpy(),
+        strict=True,
+    )
     rows = [generate_row(*weights, *row, float(temperature)) for row in each]
     return torch.from_numpy(np.stack(rows))

@@ -1,7 +1,7 @@
 """The compiled loop that draws the samples of a WaveNet: weights packed into tiles, queues in rings, one call for a whole row.
 
-What is drawn, and when this loop runs instead of eager steps, stands in wavenet_generation.py, the only caller. Importing this file
-imports numba.
+What is drawn, and when this loop runs instead of eager steps, stands in wavenet_generation.py, the
+only caller. Importing this file imports numba.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from audioprune.models.wavenet import GatedBlock, WaveNet
 
 Floats = NDArray[np.float32]
-TILE = 16  # a tile of 16 x 16 weights is read in one stretch and fills vector registers of any width
+TILE = (
+    16  # a tile of 16 x 16 weights is read in one stretch and fills vector registers of any width
+)
 LARGEST = np.float32(30)  # e^-30 is nothing beside 1
 LOG2_E = np.float32(math.log2(math.e))
 LN2_HIGH = np.float32(0.693359375)  # few bits, so that its multiples are exact
@@ -33,9 +35,10 @@ class Packed:
     """The weights of a WaveNet in the order in which the loop reads them; all widths are filled up with zeros to whole tiles.
 
     Attributes:
-        first: Rows that a class adds to the stream, one sample earlier and now, shape (2, Q + 1, R tiles, 16); row Q is silence
-            before the first sample.
-        layers: For each layer bias and weights of the gates, then bias and weights of stream and skip sum together, shape (rows, 16).
+        first: Rows that a class adds to the stream, one sample earlier and now, shape (2, Q + 1, R
+            tiles, 16); row Q is silence before the first sample.
+        layers: For each layer bias and weights of the gates, then bias and weights of stream and
+            skip sum together, shape (rows, 16).
         dilations: Dilation of each layer.
         widths: Numbers of tiles: of R, S and the features, then of G for each layer.
         out1: First output layer, tiled.
@@ -57,7 +60,11 @@ def pack(model: WaveNet) -> Packed:
     stream, skips = _filled(model.first.out_channels), _filled(model.out1.in_channels)
     features = _filled(model.conditioning)
     gates = [_filled(block.skip.in_channels) for block in model.blocks]
-    parts = [part for block, gate in zip(model.blocks, gates, strict=True) for part in _packed_block(block, stream, skips, features, gate)]
+    parts = [
+        part
+        for block, gate in zip(model.blocks, gates, strict=True)
+        for part in _packed_block(block, stream, skips, features, gate)
+    ]
     table = np.zeros((2, model.classes + 1, stream), np.float32)
     weight = model.first.weight.detach().numpy()
     table[:, :-1, : weight.shape[0]] = weight.transpose(2, 1, 0)
@@ -74,11 +81,16 @@ def pack(model: WaveNet) -> Packed:
     )
 
 
-def _packed_block(block: GatedBlock, stream: int, skips: int, features: int, gate: int) -> list[Floats]:
+def _packed_block(
+    block: GatedBlock, stream: int, skips: int, features: int, gate: int
+) -> list[Floats]:
     """Return bias and tiles of the gates, whose inputs are past, present and features, and of stream and skip sum."""
     weight, bias = block.dilated.weight.detach().numpy(), block.dilated.bias.detach().numpy()
     half, channels = weight.shape[0] // 2, weight.shape[1]
-    into, into_bias = np.zeros((2 * stream + features, 2, gate), np.float32), np.zeros((2, gate), np.float32)
+    into, into_bias = (
+        np.zeros((2 * stream + features, 2, gate), np.float32),
+        np.zeros((2, gate), np.float32),
+    )
     into[:channels, :, :half] = weight[:, :, 0].T.reshape(channels, 2, half)
     into[stream : stream + channels, :, :half] = weight[:, :, 1].T.reshape(channels, 2, half)
     into_bias[:, :half] = bias.reshape(2, half)
@@ -86,10 +98,15 @@ def _packed_block(block: GatedBlock, stream: int, skips: int, features: int, gat
         given = block.cond.weight.detach().numpy()[:, :, 0].T
         into[2 * stream : 2 * stream + len(given), :, :half] = given.reshape(-1, 2, half)
         into_bias[:, :half] += block.cond.bias.detach().numpy().reshape(2, half)
-    out, out_bias = np.zeros((gate, stream + skips), np.float32), np.zeros(stream + skips, np.float32)
+    out, out_bias = (
+        np.zeros((gate, stream + skips), np.float32),
+        np.zeros(stream + skips, np.float32),
+    )
     for offset, layer in ((0, block.res), (stream, block.skip)):
         if layer is not None:
-            out[:half, offset : offset + layer.out_channels] = layer.weight.detach().numpy()[:, :, 0].T
+            out[:half, offset : offset + layer.out_channels] = (
+                layer.weight.detach().numpy()[:, :, 0].T
+            )
             out_bias[offset : offset + layer.out_channels] = layer.bias.detach().numpy()
     return [into_bias, _tiled(into.reshape(len(into), -1)), out_bias, _tiled(out)]
 
@@ -103,7 +120,9 @@ def _tiled(matrix: Floats) -> Floats:
     inputs, outputs = matrix.shape
     whole = np.zeros((_filled(inputs), _filled(outputs)), np.float32)
     whole[:inputs, :outputs] = matrix
-    return np.ascontiguousarray(whole.reshape(-1, TILE, whole.shape[1] // TILE, TILE).transpose(0, 2, 1, 3))
+    return np.ascontiguousarray(
+        whole.reshape(-1, TILE, whole.shape[1] // TILE, TILE).transpose(0, 2, 1, 3)
+    )
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
@@ -122,8 +141,8 @@ def add_product(tiles, inputs, outputs):
 def exponentiate(values, bits, powers, size):
     """Replace the first float32 values, within -85..85, by e^value; ``bits`` is the same memory as int32, ``powers`` is scratch.
 
-    ``e^x = 2^n e^r`` with whole n and r of at most ln(2) / 2: a Taylor polynomial, whose error is below float32's, and n added to the
-    exponent.
+    ``e^x = 2^n e^r`` with whole n and r of at most ln(2) / 2: a Taylor polynomial, whose error is
+    below float32's, and n added to the exponent.
     """
     for i in range(size):
         n = (values[i] * LOG2_E + ROUNDER) - ROUNDER
@@ -146,7 +165,9 @@ def gate_(values, bits, powers, half):
     """Replace the first float32 values, ``half`` of them, by their tanh times the sigmoid of the values ``half`` behind them."""
     for i in range(half):
         values[i] = np.float32(-2) * min(max(values[i], -LARGEST), LARGEST)
-        values[half + i] = -min(max(values[half + i], np.float32(-2) * LARGEST), np.float32(2) * LARGEST)
+        values[half + i] = -min(
+            max(values[half + i], np.float32(-2) * LARGEST), np.float32(2) * LARGEST
+        )
     exponentiate(values, bits, powers, 2 * half)
     for i in range(half):
         below = (np.float32(1) + values[i]) * (np.float32(1) + values[half + i])
@@ -173,7 +194,9 @@ def choose(logits, classes, draw, temperature, summed):
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
-def run_sample(sums, inputs, packed, dilations, widths, queues, gates, flat_gates, bits, powers, t):
+def run_sample(
+    sums, inputs, packed, dilations, widths, queues, gates, flat_gates, bits, powers, t
+):
     """Run all layers for one sample: ``sums`` holds the stream and the skip sum, ``inputs`` past, present and features."""
     stream, both = widths[0], widths[0] + widths[1]
     at, queue = 0, 0
@@ -190,7 +213,9 @@ def run_sample(sums, inputs, packed, dilations, widths, queues, gates, flat_gate
             for i in range(TILE):
                 gates[o, i] = bias[o, i]
         at += 2 * width
-        tiles = packed[at : at + inputs.shape[0] * 2 * width * TILE].reshape((inputs.shape[0], 2 * width, TILE, TILE))
+        tiles = packed[at : at + inputs.shape[0] * 2 * width * TILE].reshape(
+            (inputs.shape[0], 2 * width, TILE, TILE)
+        )
         add_product(tiles, inputs, gates)
         at += inputs.shape[0] * 2 * width * TILE
         gate_(flat_gates, bits, powers, width * TILE)
@@ -199,16 +224,21 @@ def run_sample(sums, inputs, packed, dilations, widths, queues, gates, flat_gate
             for i in range(TILE):
                 sums[o, i] += bias[o, i]
         at += both
-        add_product(packed[at : at + width * both * TILE].reshape((width, both, TILE, TILE)), gates, sums)
+        add_product(
+            packed[at : at + width * both * TILE].reshape((width, both, TILE, TILE)), gates, sums
+        )
         at += width * both * TILE
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def generate_row(first, packed, dilations, widths, out1, out2, start, features, draws, temperature):
+def generate_row(
+    first, packed, dilations, widths, out1, out2, start, features, draws, temperature
+):
     """Draw the samples of one row.
 
     Args:
-        first: Rows of classes; this and the other weights as of ``Packed``, whose ``layers`` are ``packed``.
+        first: Rows of classes; this and the other weights as of ``Packed``, whose ``layers`` are
+            ``packed``.
         start: Classes that are fed first, int64, shape (T0,).
         features: Features of every sample that is fed, shape (T0 + steps - 1, tiles, 16).
         draws: Numbers in 0..1, shape (steps,).
@@ -228,7 +258,10 @@ def generate_row(first, packed, dilations, widths, out1, out2, start, features, 
     gates = np.zeros((widest, TILE), np.float32)
     flat_gates = gates.reshape(-1)
     bits, powers = flat_gates.view(np.int32), np.zeros(gates.size, np.int32)
-    end, logits = np.zeros((out2.shape[0], TILE), np.float32), np.zeros((out2.shape[1], TILE), np.float32)
+    end, logits = (
+        np.zeros((out2.shape[0], TILE), np.float32),
+        np.zeros((out2.shape[1], TILE), np.float32),
+    )
     before = classes
     for t in range(start.size + draws.size - 1):
         token = start[t] if t < start.size else chosen[t - start.size]
@@ -242,7 +275,9 @@ def generate_row(first, packed, dilations, widths, out1, out2, start, features, 
         for o in range(widths[2]):
             for i in range(TILE):
                 inputs[2 * stream + o, i] = features[t, o, i]
-        run_sample(sums, inputs, packed, dilations, widths, queues, gates, flat_gates, bits, powers, t)
+        run_sample(
+            sums, inputs, packed, dilations, widths, queues, gates, flat_gates, bits, powers, t
+        )
         if t < start.size - 1:
             continue
         for o in range(widths[1]):

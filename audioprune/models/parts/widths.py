@@ -1,7 +1,7 @@
 """Which width makes a model of a wished size, and which sizes a model accepts.
 
-It holds the argument checks and the width search that the models share; it does not count parameters or operations of a
-built model.
+It holds the argument checks and the width search that the models share; it does not count
+parameters or operations of a built model.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ def check_whole(name: str, value: int, low: int, high: int) -> int:
         ConfigError: If the value is no whole number or lies outside ``low`` to ``high``.
     """
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ConfigError(f"expected {name} as a whole number from {low} to {high}, got {value!r}; change model.{name}")
+        raise ConfigError(
+            f"expected {name} as a whole number from {low} to {high}, got {value!r}; change "
+            f"model.{name}"
+        )
     return value
 
 
@@ -39,7 +42,10 @@ def check_rate(frames_per_second: float) -> float:
     """
     number = isinstance(frames_per_second, int | float) and not isinstance(frames_per_second, bool)
     if not number or not 0.01 <= frames_per_second <= 192_000:
-        raise ConfigError(f"expected frames_per_second from 0.01 to 192000, got {frames_per_second!r}; change model.frames_per_second")
+        raise ConfigError(
+            f"expected frames_per_second from 0.01 to 192000, got {frames_per_second!r}; change "
+            f"model.frames_per_second"
+        )
     return float(frames_per_second)
 
 
@@ -54,16 +60,25 @@ def check_sixteenths(name: str, value: float, high: int) -> int:
     Raises:
         ConfigError: If the value is not a multiple of 1/16 above 0 and up to ``high``.
     """
-    wrong = isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= high or value * 16 % 1 != 0
+    wrong = (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not 0 < value <= high
+        or value * 16 % 1 != 0
+    )
     if wrong:
-        raise ConfigError(f"expected {name} as a multiple of 1/16 above 0 and up to {high}, got {value!r}; change model.{name}")
+        raise ConfigError(
+            f"expected {name} as a multiple of 1/16 above 0 and up to {high}, got {value!r}; "
+            f"change model.{name}"
+        )
     return round(value * 16)
 
 
 def nearest_width(count: Callable[[int], int], params: int, high: int) -> int:
     """Return the width from 1 to ``high`` whose model has the number of parameters nearest to the wished one.
 
-    Of two equally near widths the smaller one is returned; below the smallest model that model is the nearest.
+    Of two equally near widths the smaller one is returned; below the smallest model that model is
+    the nearest.
 
     Args:
         count: Number of parameters of the model of a width; it must grow with the width.
@@ -71,12 +86,19 @@ def nearest_width(count: Callable[[int], int], params: int, high: int) -> int:
         high: Largest width.
 
     Raises:
-        ConfigError: If ``params`` is no positive whole number or exceeds the size of the largest model.
+        ConfigError: If ``params`` is no positive whole number or exceeds the size of the largest
+            model.
     """
     if isinstance(params, bool) or not isinstance(params, int) or params < 1:
-        raise ConfigError(f"expected the wished number of parameters as a whole number above 0, got {params!r}; change it")
+        raise ConfigError(
+            f"expected the wished number of parameters as a whole number above 0, got "
+            f"{params!r}; change it"
+        )
     if params > count(high):
-        raise ConfigError(f"expected at most {count(high)} parameters (width {high}), got {params}; wish for a smaller model")
+        raise ConfigError(
+            f"expected at most {count(high)} parameters (width {high}), got {params}; wish for "
+            f"a smaller model"
+        )
     low_width, high_width = 1, high
     while high_width - low_width > 1:
         middle = (low_width + high_width) // 2

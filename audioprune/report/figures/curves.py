@@ -1,6 +1,7 @@
 """How scores fall while one tensor is pruned, and what a budget search tried: figures and a table of the kind ``curves``.
 
-The sensitivity analyses of the pruning pipelines, which have iterations and chosen ratios, are drawn in sensitivity.py.
+The sensitivity analyses of the pruning pipelines, which have iterations and chosen ratios, are
+drawn in sensitivity.py.
 """
 
 from __future__ import annotations
@@ -16,9 +17,24 @@ from typing import Any
 from audioprune.errors import DataError
 from audioprune.report.baselines import no_better
 from audioprune.report.entries import entries, final
-from audioprune.report.figures.drawing import COLORS, Figure, footer_of, new_canvas, save_figure, slug, styled
+from audioprune.report.figures.drawing import (
+    COLORS,
+    Figure,
+    footer_of,
+    new_canvas,
+    save_figure,
+    slug,
+    styled,
+)
 from audioprune.report.model_states import finite_or_none
-from audioprune.report.runs import Job, Request, by_corpus, honest_scale, scale_text, validation_text
+from audioprune.report.runs import (
+    Job,
+    Request,
+    by_corpus,
+    honest_scale,
+    scale_text,
+    validation_text,
+)
 from audioprune.report.summaries import notes_of, remark_columns
 from audioprune.report.tables import FORMATS, METRICS, Column, Table, csv_text, write_table
 
@@ -56,8 +72,13 @@ def read_curves(job: Job) -> dict[str, list[Curve]]:
         for row in _rows(path):
             beta = _number(row.get("beta"))
             if beta is not None:
-                points.setdefault(str(row.get("tensor")), []).append((beta, _number(row.get("degradation"))))
-        curves = [Curve(tensor, *zip(*sorted(several, key=lambda point: point[0]), strict=True)) for tensor, several in points.items()]
+                points.setdefault(str(row.get("tensor")), []).append(
+                    (beta, _number(row.get("degradation")))
+                )
+        curves = [
+            Curve(tensor, *zip(*sorted(several, key=lambda point: point[0]), strict=True))
+            for tensor, several in points.items()
+        ]
         if curves:
             found[path.stem.removeprefix("curves-")] = curves
     return found
@@ -73,7 +94,11 @@ def curve_figures(folder: Path, jobs: Sequence[Job]) -> list[Figure]:
     drawn = []
     for place, job in enumerate(jobs, 1):
         for metric, curves in read_curves(job).items():
-            drawn.append(_curve_figure(folder, f"curves-{place}-{slug(job.name)}-{metric}", job, metric, curves))
+            drawn.append(
+                _curve_figure(
+                    folder, f"curves-{place}-{slug(job.name)}-{metric}", job, metric, curves
+                )
+            )
     return drawn
 
 
@@ -82,26 +107,59 @@ def budget_figures(folder: Path, jobs: Sequence[Job]) -> list[Figure]:
     drawn = []
     for place, job in enumerate(jobs, 1):
         path = job.folder / "budget.csv"
-        rows = [row for row in _rows(path) if None not in (_number(row.get("drop")), _number(row.get("bytes")))] if path.is_file() else []
+        rows = (
+            [
+                row
+                for row in _rows(path)
+                if None not in (_number(row.get("drop")), _number(row.get("bytes")))
+            ]
+            if path.is_file()
+            else []
+        )
         facts = job.of_kind("budget")
         if rows and facts:
-            drawn.append(_budget_figure(folder, f"budget-{place}-{slug(job.name)}", job, facts[-1], rows))
+            drawn.append(
+                _budget_figure(folder, f"budget-{place}-{slug(job.name)}", job, facts[-1], rows)
+            )
     return drawn
 
 
 def budget_table(jobs: Sequence[Job]) -> Table:
     """Return one row per budget search: allowed and measured drop, size before and after."""
-    searched = [(corpus, job) for corpus, members in by_corpus(jobs) for job in members if job.of_kind("budget")]
-    rows = tuple(_budget_row(job, row) | {"corpus": corpus.title} for corpus, job in searched for row in job.of_kind("budget"))
+    searched = [
+        (corpus, job)
+        for corpus, members in by_corpus(jobs)
+        for job in members
+        if job.of_kind("budget")
+    ]
+    rows = tuple(
+        _budget_row(job, row) | {"corpus": corpus.title}
+        for corpus, job in searched
+        for row in job.of_kind("budget")
+    )
     columns = (*_COLUMNS[:-1], *remark_columns(rows), _COLUMNS[-1])
-    note = "Drops are means over what the row was measured on, in the unit of the score; STOI and ESTOI are fractions."
-    return Table("budget", "Smallest files within a stated drop", columns, rows, (note, *notes_of(rows, jobs)))
+    note = (
+        "Drops are means over what the row was measured on, in the unit of the score; STOI and "
+        "ESTOI are fractions."
+    )
+    return Table(
+        "budget",
+        "Smallest files within a stated drop",
+        columns,
+        rows,
+        (note, *notes_of(rows, jobs)),
+    )
 
 
 def _budget_row(job: Job, row: Mapping[str, Any]) -> dict[str, Any]:
     scale = honest_scale(scale_text(row.get("scale") or job.scale))
     marks = [no_better(entry) for entry in final(entries([job])) if entry.variant == "compressed"]
-    told = {"name": job.name, "items": validation_text(row.get("items")), "remark": next(filter(None, marks), "-"), "scale": scale}
+    told = {
+        "name": job.name,
+        "items": validation_text(row.get("items")),
+        "remark": next(filter(None, marks), "-"),
+        "scale": scale,
+    }
     return {**row, "metric": _title(row), **told}
 
 
@@ -115,25 +173,43 @@ def write_curves(request: Request) -> list[Path]:
     table = budget_table(request.jobs)
     figures = [*curve_figures(folder, request.jobs), *budget_figures(folder, request.jobs)]
     if not figures and not table.rows:
-        raise DataError("expected runs of pipeline=curves or pipeline=budget, got none; run `audioprune prune pipeline=curves` first")
+        raise DataError(
+            "expected runs of pipeline=curves or pipeline=budget, got none; run `audioprune "
+            "prune pipeline=curves` first"
+        )
     written = write_table(table, request.out) if table.rows else []
     return [*written, *(file for figure in figures for file in (figure.png, figure.csv))]
 
 
-def _curve_figure(folder: Path, name: str, job: Job, metric: str, curves: Sequence[Curve]) -> Figure:
+def _curve_figure(
+    folder: Path, name: str, job: Job, metric: str, curves: Sequence[Curve]
+) -> Figure:
     title, factor, unit = _scale_of(metric)
     shown = curves[:_MAX_TENSORS]
     what = "increase" if metric == "loss" else "drop"
     over = validation_text(job.config.get("pipeline.sensitivity_items"))
-    caption = f"Sensitivity of {job.name}: {what} of {title} on {over} when one tensor alone is pruned; pale: other tensors."
+    caption = (
+        f"Sensitivity of {job.name}: {what} of {title} on {over} when one tensor alone is "
+        f"pruned; pale: other tensors."
+    )
     if len(shown) < len(curves):
-        caption += f" The first {len(shown)} of {len(curves)} tensors are drawn; the CSV holds all."
+        caption += (
+            f" The first {len(shown)} of {len(curves)} tensors are drawn; the CSV holds all."
+        )
     with styled():
         canvas = _canvas(shown, curves, factor, footer_of([job.scale]))
-        canvas.supylabel(f"{what.capitalize()} of {title}{f' ({unit})' if unit else ''}", fontsize=9)
-        rows = [[each.tensor, beta, value] for each in curves for beta, value in zip(each.beta, each.degradation, strict=True)]
+        canvas.supylabel(
+            f"{what.capitalize()} of {title}{f' ({unit})' if unit else ''}", fontsize=9
+        )
+        rows = [
+            [each.tensor, beta, value]
+            for each in curves
+            for beta, value in zip(each.beta, each.degradation, strict=True)
+        ]
         table = csv_text(["tensor", "beta", "degradation"], rows)
-        return save_figure(canvas, folder, name, table, caption, f"{caption} {_told(curves, factor)}")
+        return save_figure(
+            canvas, folder, name, table, caption, f"{caption} {_told(curves, factor)}"
+        )
 
 
 def _canvas(shown: Sequence[Curve], curves: Sequence[Curve], factor: float, footer: str) -> Any:
@@ -153,7 +229,11 @@ def _canvas(shown: Sequence[Curve], curves: Sequence[Curve], factor: float, foot
         x, y = ([point[axis] for point in lines[each.tensor]] for axis in (0, 1))
         ax.plot(x, y, color=COLORS[0], marker="o", markersize=2.5, zorder=2)
         ax.axhline(0.0, color="#999999", linewidth=0.8, zorder=0)
-        ax.set_title("\n".join(textwrap.wrap(each.tensor, 28, break_long_words=True)), loc="left", fontsize=8.5)
+        ax.set_title(
+            "\n".join(textwrap.wrap(each.tensor, 28, break_long_words=True)),
+            loc="left",
+            fontsize=8.5,
+        )
         ax.tick_params(labelbottom=place >= len(shown) - columns)
         ax.set_xlabel("Pruned (%)" if place >= len(shown) - columns else "")
         ax.set_xlim(-3, 103)
@@ -161,15 +241,28 @@ def _canvas(shown: Sequence[Curve], curves: Sequence[Curve], factor: float, foot
 
 
 def _line(curve: Curve, factor: float) -> list[tuple[float, float]]:
-    return [(100 * beta, factor * value) for beta, value in zip(curve.beta, curve.degradation, strict=True) if value is not None]
+    return [
+        (100 * beta, factor * value)
+        for beta, value in zip(curve.beta, curve.degradation, strict=True)
+        if value is not None
+    ]
 
 
 def _told(curves: Sequence[Curve], factor: float) -> str:
     ends = [(each.tensor, _line(each, factor)) for each in curves]
-    return "; ".join(f"{tensor}: {line[-1][1]:.3g} at {line[-1][0]:g} %" for tensor, line in ends[:12] if line) + "."
+    return (
+        "; ".join(
+            f"{tensor}: {line[-1][1]:.3g} at {line[-1][0]:g} %"
+            for tensor, line in ends[:12]
+            if line
+        )
+        + "."
+    )
 
 
-def _budget_figure(folder: Path, name: str, job: Job, facts: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> Figure:
+def _budget_figure(
+    folder: Path, name: str, job: Job, facts: Mapping[str, Any], rows: Sequence[Mapping[str, str]]
+) -> Figure:
     from matplotlib.ticker import LogLocator, NullFormatter
 
     metric = str(facts.get("metric"))
@@ -177,19 +270,41 @@ def _budget_figure(folder: Path, name: str, job: Job, facts: Mapping[str, Any], 
     size = FORMATS["mebibytes"].factor
     what = "increase" if metric == "loss" else "drop"
     over = validation_text(facts.get("items"))
-    caption = f"Budget search of {job.name}: packed file and {what} of {title} ({over}) of every candidate; ring: the chosen one."
-    table = csv_text(["candidate", "tau", "drop", "bytes", "sparsity", "fits", "chosen"], [list(row.values()) for row in rows])
+    caption = (
+        f"Budget search of {job.name}: packed file and {what} of {title} ({over}) of every "
+        f"candidate; ring: the chosen one."
+    )
+    table = csv_text(
+        ["candidate", "tau", "drop", "bytes", "sparsity", "fits", "chosen"],
+        [list(row.values()) for row in rows],
+    )
     with styled():
         canvas = new_canvas(5.2, 3.2, footer_of([job.scale]))
         ax = canvas.subplots()
         for fits, color, label in ((True, COLORS[0], "fits"), (False, COLORS[1], "drops too far")):
             several = [row for row in rows if (row.get("fits") == "True") == fits]
-            x, y = [size * float(row["bytes"]) for row in several], [factor * float(row["drop"]) for row in several]
+            x, y = (
+                [size * float(row["bytes"]) for row in several],
+                [factor * float(row["drop"]) for row in several],
+            )
             ax.plot(x, y, "o", color=color, label=label if several else None)
         best = [row for row in rows if row.get("chosen") == "True"]
-        ax.plot([size * float(row["bytes"]) for row in best], [factor * float(row["drop"]) for row in best], "o", color="#333333",
-                markersize=11, fillstyle="none", label="chosen")
-        ax.axhline(factor * float(facts["max_drop"]), color="#555555", linestyle=(0, (4, 3)), linewidth=1.2, label="allowed")
+        ax.plot(
+            [size * float(row["bytes"]) for row in best],
+            [factor * float(row["drop"]) for row in best],
+            "o",
+            color="#333333",
+            markersize=11,
+            fillstyle="none",
+            label="chosen",
+        )
+        ax.axhline(
+            factor * float(facts["max_drop"]),
+            color="#555555",
+            linestyle=(0, (4, 3)),
+            linewidth=1.2,
+            label="allowed",
+        )
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
         ax.xaxis.set_major_formatter("{x:g}")
@@ -198,7 +313,10 @@ def _budget_figure(folder: Path, name: str, job: Job, facts: Mapping[str, Any], 
         ax.set_xlabel("Written file (MB)")
         ax.set_ylabel(f"{what.capitalize()} of {title}{f' ({unit})' if unit else ''}")
         canvas.legend(loc="outside right upper", frameon=False)
-        alt = f"{caption} Chosen: {facts.get('bytes_file')} bytes, {what} {facts.get('drop')}; allowed {facts.get('max_drop')}."
+        alt = (
+            f"{caption} Chosen: {facts.get('bytes_file')} bytes, {what} {facts.get('drop')}; "
+            f"allowed {facts.get('max_drop')}."
+        )
         return save_figure(canvas, folder, name, table, caption, alt)
 
 

@@ -21,7 +21,8 @@ from audioprune.report.entries import Value
 from audioprune.report.runs import Corpus, Job, by_corpus, honest_scale
 from audioprune.report.tables import FORMATS, csv_text
 
-# Okabe and Ito's colours, which stay apart under every colour blindness; their yellow is too pale on white.
+# Okabe and Ito's colours, which stay apart under every colour blindness; their yellow is too pale
+# on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", ":")
@@ -93,7 +94,10 @@ def per_corpus(name: str, jobs: Iterable[Job]) -> list[tuple[str, Corpus, tuple[
     found = by_corpus(jobs)
     if len(found) < 2:
         return [(name, corpus, members) for corpus, members in found]
-    stems = [slug(f"{name}-{place}-{corpus.name or 'corpus'}") for place, (corpus, _) in enumerate(found, 1)]
+    stems = [
+        slug(f"{name}-{place}-{corpus.name or 'corpus'}")
+        for place, (corpus, _) in enumerate(found, 1)
+    ]
     return [(stem, *each) for stem, each in zip(stems, found, strict=True)]
 
 
@@ -104,7 +108,10 @@ def on_corpus(caption: str, corpus: Corpus) -> str:
 
 def lettered(titles: Sequence[str]) -> tuple[str, ...]:
     """Letter all panels that the paper's figure has, in its order, whichever of them can be drawn."""
-    return tuple(f"({letter}) {title}" for letter, title in zip(string.ascii_lowercase, titles, strict=False))
+    return tuple(
+        f"({letter}) {title}"
+        for letter, title in zip(string.ascii_lowercase, titles, strict=False)
+    )
 
 
 @contextmanager
@@ -124,11 +131,15 @@ def new_canvas(width: float, height: float, footer: str) -> Any:
     room = _LINE_IN * len(lines) + 0.06
     canvas = Canvas(figsize=(width, height + room), layout="constrained")
     canvas.get_layout_engine().set(rect=(0, room / (height + room), 1, height / (height + room)))
-    canvas.text(0.008, 0.04 / (height + room), "\n".join(lines), fontsize=7.5, color="#555555", va="bottom")
+    canvas.text(
+        0.008, 0.04 / (height + room), "\n".join(lines), fontsize=7.5, color="#555555", va="bottom"
+    )
     return canvas
 
 
-def save_figure(canvas: Any, folder: Path, name: str, table: str, caption: str, alt: str) -> Figure:
+def save_figure(
+    canvas: Any, folder: Path, name: str, table: str, caption: str, alt: str
+) -> Figure:
     """Write ``<name>.png`` and ``<name>.csv``; the same figure gives the same bytes."""
     stream = io.BytesIO()
     canvas.savefig(stream, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
@@ -142,7 +153,10 @@ def corpus_folders(folder: Path, titles: Iterable[str]) -> dict[str, tuple[Path,
     Where there is one only, its figures stand in the folder itself and need no sentence.
     """
     names = list(dict.fromkeys(titles))
-    places = {title: (folder if place == 1 else folder / f"corpus-{place}", f" {title}.") for place, title in enumerate(names, 1)}
+    places = {
+        title: (folder if place == 1 else folder / f"corpus-{place}", f" {title}.")
+        for place, title in enumerate(names, 1)
+    }
     return places if len(names) > 1 else {title: (folder, "") for title in names}
 
 
@@ -151,7 +165,9 @@ def footer_of(scales: Sequence[str]) -> str:
     return "Scale: " + " | ".join(dict.fromkeys(honest_scale(scale) for scale in scales if scale))
 
 
-def line_figure(folder: Path, name: str, panels: Sequence[Panel], columns: int, x_label: str, caption: str) -> Figure:
+def line_figure(
+    folder: Path, name: str, panels: Sequence[Panel], columns: int, x_label: str, caption: str
+) -> Figure:
     """Draw curves over pruning iterations, one colour and marker per name in all panels.
 
     Args:
@@ -165,7 +181,9 @@ def line_figure(folder: Path, name: str, panels: Sequence[Panel], columns: int, 
     names = list(dict.fromkeys(line.name for panel in panels for line in panel.lines))
     rows = math.ceil(len(panels) / columns)
     footer = footer_of([line.scale for panel in panels for line in panel.lines])
-    longest = max(len(name) for name in [*names, *(panel.level[0] for panel in panels if panel.level)])
+    longest = max(
+        len(name) for name in [*names, *(panel.level[0] for panel in panels if panel.level)]
+    )
     with styled():
         canvas = new_canvas(3.5 * columns + 0.6 + 0.075 * longest, 2.7 * rows, footer)
         axes = canvas.subplots(rows, columns, squeeze=False, sharey="row")
@@ -174,10 +192,23 @@ def line_figure(folder: Path, name: str, panels: Sequence[Panel], columns: int, 
                 _draw_panel(ax, panels[place], names, x_label)
             else:
                 ax.set_axis_off()
-        handles = {label: handle for ax in axes.flat for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+        handles = {
+            label: handle
+            for ax in axes.flat
+            for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+        }
         canvas.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False)
-        table = csv_text(["panel", "line", "x", "mean", "std", "seeds", "scale"], _panel_rows(panels))
-        return save_figure(canvas, folder, name, table, caption, f"{caption} Lines: {', '.join(names)}. {_trend(panels)}")
+        table = csv_text(
+            ["panel", "line", "x", "mean", "std", "seeds", "scale"], _panel_rows(panels)
+        )
+        return save_figure(
+            canvas,
+            folder,
+            name,
+            table,
+            caption,
+            f"{caption} Lines: {', '.join(names)}. {_trend(panels)}",
+        )
 
 
 def _draw_panel(ax: Any, panel: Panel, names: Sequence[str], x_label: str) -> None:
@@ -190,7 +221,9 @@ def _draw_panel(ax: Any, panel: Panel, names: Sequence[str], x_label: str) -> No
         ax.errorbar(
             [x for x, _ in points],
             [factor * value.mean for _, value in points],
-            yerr=[factor * (value.std or 0.0) for _, value in points] if any(value.std for _, value in points) else None,
+            yerr=[factor * (value.std or 0.0) for _, value in points]
+            if any(value.std for _, value in points)
+            else None,
             color=COLORS[index % len(COLORS)],
             marker=MARKERS[index % len(MARKERS)],
             linestyle=DASHES[index // len(COLORS) % len(DASHES)],
@@ -198,7 +231,13 @@ def _draw_panel(ax: Any, panel: Panel, names: Sequence[str], x_label: str) -> No
             label=line.name,
         )
     if panel.level:
-        ax.axhline(factor * panel.level[1], color="#555555", linestyle=(0, (4, 3)), linewidth=1.2, label=panel.level[0])
+        ax.axhline(
+            factor * panel.level[1],
+            color="#555555",
+            linestyle=(0, (4, 3)),
+            linewidth=1.2,
+            label=panel.level[0],
+        )
     ax.set_title(panel.title, loc="left")
     ax.set_xlabel(x_label)
     ax.set_ylabel(panel.y_label)
@@ -212,10 +251,17 @@ def _panel_rows(panels: Sequence[Panel]) -> list[list[Any]]:
         factor = FORMATS[panel.style].factor
         for line in panel.lines:
             for x, value in line.points:
-                mean, std = (None if number is None else factor * number for number in (value.mean, value.std))
-                rows.append([panel.title, line.name, x, mean, std, value.seeds, honest_scale(line.scale)])
+                mean, std = (
+                    None if number is None else factor * number
+                    for number in (value.mean, value.std)
+                )
+                rows.append(
+                    [panel.title, line.name, x, mean, std, value.seeds, honest_scale(line.scale)]
+                )
         if panel.level:
-            rows.append([panel.title, panel.level[0], None, factor * panel.level[1], None, None, None])
+            rows.append(
+                [panel.title, panel.level[0], None, factor * panel.level[1], None, None, None]
+            )
     return rows
 
 

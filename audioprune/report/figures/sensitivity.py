@@ -37,11 +37,17 @@ def read_sensitivity(job: Job) -> list[Curve]:
     for path in sorted(job.folder.glob("sensitivity-*.csv")):
         with open(path, encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
-                numbers = [_number(row.get(name)) for name in ("iteration", "beta", "loss_increase")]
+                numbers = [
+                    _number(row.get(name)) for name in ("iteration", "beta", "loss_increase")
+                ]
                 if None not in numbers:
                     key = (int(numbers[0]), str(row.get("tensor")))
-                    found.setdefault(key, []).append((numbers[1], numbers[2], str(row.get("chosen") or "")))
-    return [_curve(*key, points) for key, points in sorted(found.items(), key=lambda item: item[0][0])]
+                    found.setdefault(key, []).append(
+                        (numbers[1], numbers[2], str(row.get("chosen") or ""))
+                    )
+    return [
+        _curve(*key, points) for key, points in sorted(found.items(), key=lambda item: item[0][0])
+    ]
 
 
 def _number(text: str | None) -> float | None:
@@ -59,7 +65,13 @@ def _curve(iteration: int, tensor: str, points: list[tuple[float, float, str]]) 
     chosen = marked[-1] if marked else (ratios.pop() if len(ratios) == 1 else None)
     if len(ratios) == 2:  # a flag written as 0 and 1
         chosen = next((beta for beta, _, text in points if _number(text) == 1), None)
-    return Curve(iteration, tensor, tuple(point[0] for point in points), tuple(point[1] for point in points), chosen)
+    return Curve(
+        iteration,
+        tensor,
+        tuple(point[0] for point in points),
+        tuple(point[1] for point in points),
+        chosen,
+    )
 
 
 def sensitivity_figure(folder: Path, name: str, job: Job, title: str) -> Figure | None:
@@ -69,14 +81,25 @@ def sensitivity_figure(folder: Path, name: str, job: Job, title: str) -> Figure 
         return None
     tensors = list(dict.fromkeys(curve.tensor for curve in curves))
     shown = tensors[:_MAX_TENSORS]
-    alone = "one tensor, or one set of units with all the tensors it spans," if job.config.get("pipeline.unit_groups") else "one tensor"
+    alone = (
+        "one tensor, or one set of units with all the tensors it spans,"
+        if job.config.get("pipeline.unit_groups")
+        else "one tensor"
+    )
     over = validation_text(job.config.get("pipeline.sensitivity_items"))
-    caption = f"Sensitivity of {title}: increase of the loss on {over} when {alone} alone is pruned; dots mark the chosen ratio."
+    caption = (
+        f"Sensitivity of {title}: increase of the loss on {over} when {alone} alone is pruned; "
+        f"dots mark the chosen ratio."
+    )
     if len(shown) < len(tensors):
-        caption += f" The first {len(shown)} of {len(tensors)} tensors are drawn; the CSV holds all."
+        caption += (
+            f" The first {len(shown)} of {len(tensors)} tensors are drawn; the CSV holds all."
+        )
     with styled():
         canvas = _canvas(curves, shown, footer_of([job.scale]))
-        return save_figure(canvas, folder, name, _as_csv(curves), caption, f"{caption} {_chosen_text(curves)}")
+        return save_figure(
+            canvas, folder, name, _as_csv(curves), caption, f"{caption} {_chosen_text(curves)}"
+        )
 
 
 def _canvas(curves: Sequence[Curve], tensors: Sequence[str], footer: str) -> Any:
@@ -94,11 +117,17 @@ def _canvas(curves: Sequence[Curve], tensors: Sequence[str], footer: str) -> Any
     for place, tensor in enumerate(tensors):
         ax = axes.flat[place]
         _draw_curves(ax, [curve for curve in curves if curve.tensor == tensor], colors)
-        ax.set_title("\n".join(textwrap.wrap(tensor, 28, break_long_words=True)), loc="left", fontsize=8.5)
+        ax.set_title(
+            "\n".join(textwrap.wrap(tensor, 28, break_long_words=True)), loc="left", fontsize=8.5
+        )
         ax.tick_params(labelbottom=place >= len(tensors) - columns)
         ax.set_xlabel("Pruned share (%)" if place >= len(tensors) - columns else "")
     canvas.supylabel("Increase of the loss", fontsize=9)
-    canvas.legend(handles=[_key(color, f"iteration {value}") for value, color in colors.items()], loc="outside right upper", frameon=False)
+    canvas.legend(
+        handles=[_key(color, f"iteration {value}") for value, color in colors.items()],
+        loc="outside right upper",
+        frameon=False,
+    )
     return canvas
 
 
@@ -121,13 +150,24 @@ def _draw_curves(ax: Any, curves: Sequence[Curve], colors: dict[int, Any]) -> No
 
 def _chosen_text(curves: Sequence[Curve]) -> str:
     last = max(curve.iteration for curve in curves)
-    told = [f"{curve.tensor} {100 * curve.chosen:g} %" for curve in curves if curve.iteration == last and curve.chosen is not None]
+    told = [
+        f"{curve.tensor} {100 * curve.chosen:g} %"
+        for curve in curves
+        if curve.iteration == last and curve.chosen is not None
+    ]
     return f"Chosen in iteration {last}: {', '.join(told[:12])}." if told else ""
 
 
 def _as_csv(curves: Sequence[Curve]) -> str:
-    points = [(curve, *point) for curve in curves for point in zip(curve.beta, curve.loss_increase, strict=True)]
-    rows = [[curve.iteration, curve.tensor, beta, loss, beta == curve.chosen] for curve, beta, loss in points]
+    points = [
+        (curve, *point)
+        for curve in curves
+        for point in zip(curve.beta, curve.loss_increase, strict=True)
+    ]
+    rows = [
+        [curve.iteration, curve.tensor, beta, loss, beta == curve.chosen]
+        for curve, beta, loss in points
+    ]
     return csv_text(["iteration", "tensor", "beta", "loss_increase", "chosen"], rows)
 
 
@@ -139,7 +179,10 @@ _QUANTIZATION_COLUMNS = (
     Column("loss_increase", "Increase of the loss", "loss"),
     Column("scale", "Scale"),
 )
-_NOT_COUNTED = "How many weights of a tensor were left was not recorded; where none was, K is what was asked for."
+_NOT_COUNTED = (
+    "How many weights of a tensor were left was not recorded; where none was, K is what was "
+    "asked for."
+)
 _NONE_LEFT = "K = 0: no weight of the tensor was left to share a value."
 
 
@@ -149,12 +192,24 @@ def quantization_table(job: Job) -> Table | None:
     if not path.is_file():
         return None
     with open(path, encoding="utf-8", newline="") as stream:
-        lines = [line for line in csv.DictReader(stream) if str(line.get("chosen")).lower() in ("true", "1", "yes")]
+        lines = [
+            line
+            for line in csv.DictReader(stream)
+            if str(line.get("chosen")).lower() in ("true", "1", "yes")
+        ]
     rows = tuple(_quantised(line) | {"scale": honest_scale(job.scale)} for line in lines)
     counted = all(row["kept"] is not None for row in rows)
     columns = tuple(column for column in _QUANTIZATION_COLUMNS if counted or column.key != "kept")
-    notes = ((_NONE_LEFT,) if any(row["kept"] == 0 for row in rows) else ()) if counted else (_NOT_COUNTED,)
-    return Table("quantization", f"Clusters per tensor: {job.name}", columns, rows, notes) if rows else None
+    notes = (
+        ((_NONE_LEFT,) if any(row["kept"] == 0 for row in rows) else ())
+        if counted
+        else (_NOT_COUNTED,)
+    )
+    return (
+        Table("quantization", f"Clusters per tensor: {job.name}", columns, rows, notes)
+        if rows
+        else None
+    )
 
 
 def _quantised(line: Mapping[str, str]) -> dict[str, Any]:

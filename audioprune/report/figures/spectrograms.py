@@ -29,8 +29,15 @@ def spectrogram_figure(folder: Path, name: str, clip: Clip) -> Figure:
         clip: The item; one panel per version.
     """
     drawn = {version: _levels(path) for version, path in clip.versions.items()}
-    top = max(_loudest(values) for version, values in drawn.items() if version in TRUE or not set(TRUE) & set(drawn))
-    caption = f"{clip.model}, {condition_text(clip.condition)}, item {clip.item}: {', '.join(map(version_text, drawn)).lower()}."
+    top = max(
+        _loudest(values)
+        for version, values in drawn.items()
+        if version in TRUE or not set(TRUE) & set(drawn)
+    )
+    caption = (
+        f"{clip.model}, {condition_text(clip.condition)}, item {clip.item}: "
+        f"{', '.join(map(version_text, drawn)).lower()}."
+    )
     columns = len(drawn) if len(drawn) <= 4 else 3
     rows = math.ceil(len(drawn) / columns)
     with styled():
@@ -44,7 +51,14 @@ def spectrogram_figure(folder: Path, name: str, clip: Clip) -> Figure:
             axes.flat[place].set_ylabel("Frequency (kHz)" if place % columns == 0 else "")
             axes.flat[place].tick_params(labelbottom=place >= len(drawn) - columns)
         canvas.colorbar(image, ax=axes, label="Level (dB)", pad=0.02)
-        return save_figure(canvas, folder, name, _as_csv(drawn, top), f"Spectrograms. {caption}", f"Spectrograms of {caption}")
+        return save_figure(
+            canvas,
+            folder,
+            name,
+            _as_csv(drawn, top),
+            f"Spectrograms. {caption}",
+            f"Spectrograms of {caption}",
+        )
 
 
 def _loudest(values: Levels) -> float:
@@ -59,7 +73,16 @@ def _draw(ax: Any, values: Levels, top: float, title: str) -> Any:
     ax.set_title(title, loc="left")
     ax.grid(False)
     extent = (0, seconds, 0, top_khz)
-    return ax.imshow(levels - top, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=_FLOOR_DB, vmax=0, interpolation="none")
+    return ax.imshow(
+        levels - top,
+        origin="lower",
+        aspect="auto",
+        extent=extent,
+        cmap="magma",
+        vmin=_FLOOR_DB,
+        vmax=0,
+        interpolation="none",
+    )
 
 
 def _levels(path: Path) -> Levels:
@@ -68,7 +91,9 @@ def _levels(path: Path) -> Levels:
 
     signal, sample_rate = soundfile.read(os.fsencode(path), dtype="float64", always_2d=True)
     signal = signal.mean(axis=1)
-    signal = signal - signal.mean()  # a constant offset of a recording would otherwise be its loudest point
+    signal = (
+        signal - signal.mean()
+    )  # a constant offset of a recording would otherwise be its loudest point
     length = max(2, round(0.02 * sample_rate))
     hop = max(round(0.01 * sample_rate), math.ceil(signal.size / _MAX_FRAMES), 1)
     padded = np.pad(signal, (length // 2, length))
@@ -80,9 +105,20 @@ def _levels(path: Path) -> Levels:
 
 def _as_csv(drawn: dict[str, Levels], top: float) -> str:
     levels, _, top_khz = next(iter(drawn.values()))
-    header = ["version", "time_s", *(f"{1000 * top_khz * place / max(1, levels.shape[0] - 1):.0f} Hz" for place in range(levels.shape[0]))]
+    header = [
+        "version",
+        "time_s",
+        *(
+            f"{1000 * top_khz * place / max(1, levels.shape[0] - 1):.0f} Hz"
+            for place in range(levels.shape[0])
+        ),
+    ]
     rows = [
-        [version, f"{seconds * frame / values.shape[1]:.3f}", *(f"{level:.1f}" for level in np.maximum(values[:, frame] - top, _FLOOR_DB))]
+        [
+            version,
+            f"{seconds * frame / values.shape[1]:.3f}",
+            *(f"{level:.1f}" for level in np.maximum(values[:, frame] - top, _FLOOR_DB)),
+        ]
         for version, (values, seconds, _) in drawn.items()
         for frame in range(values.shape[1])
     ]

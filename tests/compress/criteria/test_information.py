@@ -32,8 +32,17 @@ class Net(nn.Module):
         return self.gru(torch.relu(self.strided(self.first(x))).transpose(1, 2))[0]
 
     def sets(self) -> list[UnitSet]:
-        first = UnitSet("first", (Slice("first.weight", 0, rows(0, 3)), Slice("strided.weight", 1, rows(0, 3), "in")))
-        gates = UnitSet("gru", (Slice("gru.weight_ih_l0", 0, rows(0, 2, 3, 2)), Slice("gru.weight_hh_l0", 0, rows(0, 2, 3, 2))))
+        first = UnitSet(
+            "first",
+            (Slice("first.weight", 0, rows(0, 3)), Slice("strided.weight", 1, rows(0, 3), "in")),
+        )
+        gates = UnitSet(
+            "gru",
+            (
+                Slice("gru.weight_ih_l0", 0, rows(0, 2, 3, 2)),
+                Slice("gru.weight_hh_l0", 0, rows(0, 2, 3, 2)),
+            ),
+        )
         return [first, UnitSet("strided", (Slice("strided.weight", 0, rows(0, 2)),)), gates]
 
 
@@ -71,26 +80,42 @@ def test_units_are_ranked_by_what_they_tell_of_the_target(net: Net, target) -> N
 
 def test_time_is_aligned(net: Net) -> None:
     """Seen one frame late, the same unit tells nothing."""
-    late = criterion("unit", "information")(net, net.sets(), _evidence(lambda batch: _by_frame(batch).roll(1, 1)))
+    late = criterion("unit", "information")(
+        net, net.sets(), _evidence(lambda batch: _by_frame(batch).roll(1, 1))
+    )
     assert late["first"][0] < 0.3
 
 
 def test_draws_follow_the_seed_alone(net: Net) -> None:
     state = torch.get_rng_state()
-    first, again = (criterion("unit", "information")(net, net.sets(), _evidence(_by_sample, samples=300, seed=5)) for _ in range(2))
-    other = criterion("unit", "information")(net, net.sets(), _evidence(_by_sample, samples=300, seed=6))
-    assert all(torch.equal(first[name], again[name]) for name in first) and torch.equal(torch.get_rng_state(), state)
+    first, again = (
+        criterion("unit", "information")(
+            net, net.sets(), _evidence(_by_sample, samples=300, seed=5)
+        )
+        for _ in range(2)
+    )
+    other = criterion("unit", "information")(
+        net, net.sets(), _evidence(_by_sample, samples=300, seed=6)
+    )
+    assert all(torch.equal(first[name], again[name]) for name in first) and torch.equal(
+        torch.get_rng_state(), state
+    )
     assert not torch.equal(first["first"], other["first"])
 
 
 def test_noise_lowers_the_information(net: Net) -> None:
     score = criterion("unit", "information")
-    bits = [score(net, net.sets(), _evidence(_by_sample, noise_rel=rel))["first"][0] for rel in (0, 0.1, 1)]
+    bits = [
+        score(net, net.sets(), _evidence(_by_sample, noise_rel=rel))["first"][0]
+        for rel in (0, 0.1, 1)
+    ]
     assert bits[0] > bits[1] > bits[2]
 
 
 def test_wide_targets_are_reduced(net: Net) -> None:
-    wide = criterion("unit", "information")(net, net.sets(), _evidence(lambda batch: _by_sample(batch).repeat(1, 1, 40)))
+    wide = criterion("unit", "information")(
+        net, net.sets(), _evidence(lambda batch: _by_sample(batch).repeat(1, 1, 40))
+    )
     assert wide["first"][0] > 1.5 > 0.2 > wide["first"][1]
 
 
@@ -108,13 +133,26 @@ def test_targets_of_at_most_six_numbers_stay_as_they_are(numbers: int, left: int
 
 def test_what_is_refused(net: Net) -> None:
     score = criterion("unit", "information")
-    with pytest.raises(ConfigError, match="expected a target of the validation data, got none; give a task with"):
+    with pytest.raises(
+        ConfigError, match="expected a target of the validation data, got none; give a task with"
+    ):
         score(net, net.sets(), _evidence(None))
     with pytest.raises(ConfigError, match="expected at least one validation batch"):
         score(net, net.sets(), Evidence([], lambda *_: torch.zeros(()), target=_by_sample))
-    twice = Evidence(_evidence(None).batches, lambda model, batch: model(batch).sum() + model(batch).sum(), target=_by_sample)
+    twice = Evidence(
+        _evidence(None).batches,
+        lambda model, batch: model(batch).sum() + model(batch).sum(),
+        target=_by_sample,
+    )
     with pytest.raises(ConfigError, match="one call per batch of every Conv1d .* got 2"):
         score(net, net.sets(), twice)
-    flat = Evidence([torch.zeros(3, 2)], lambda model, batch: model(batch.mean(0)).sum(), target=lambda batch: batch[:, None])
-    with pytest.raises(ConfigError, match="expected an output of 3 examples over time from Linear, got shape \\(3,\\)"):
+    flat = Evidence(
+        [torch.zeros(3, 2)],
+        lambda model, batch: model(batch.mean(0)).sum(),
+        target=lambda batch: batch[:, None],
+    )
+    with pytest.raises(
+        ConfigError,
+        match="expected an output of 3 examples over time from Linear, got shape \\(3,\\)",
+    ):
         score(nn.Linear(2, 3), [UnitSet("x", (Slice("weight", 0, rows(0, 3)),))], flat)

@@ -51,14 +51,21 @@ def test_either_order_and_any_order_of_samples() -> None:
 
 
 def test_a_constant_tells_nothing() -> None:
-    assert edge_mutual_information(np.ones(1000), np.random.default_rng(0).standard_normal(1000)) <= 0.001
+    assert (
+        edge_mutual_information(np.ones(1000), np.random.default_rng(0).standard_normal(1000))
+        <= 0.001
+    )
 
 
 def test_same_seed_same_value_and_the_global_generator_is_left_alone() -> None:
     x, y = _gaussians(0.7)
     np.random.seed(5)
     before = np.random.get_state()[1].copy()
-    assert edge_mutual_information(x, y, seed=3) == edge_mutual_information(x, y, seed=3) == edge_mutual_information(prepare(x, 3), y, 3)
+    assert (
+        edge_mutual_information(x, y, seed=3)
+        == edge_mutual_information(x, y, seed=3)
+        == edge_mutual_information(prepare(x, 3), y, 3)
+    )
     assert (np.random.get_state()[1] == before).all()
 
 
@@ -66,24 +73,35 @@ def test_same_seed_same_value_and_the_global_generator_is_left_alone() -> None:
 def test_equals_a_plain_restatement(axes: int) -> None:
     x, y = _gaussians(0.6, 400)
     y = y if axes == 1 else np.stack([y, np.random.default_rng(9).standard_normal(400)], axis=1)
-    assert edge_mutual_information(x, y, ensemble=4) == pytest.approx(_plain(x[:, None], y.reshape(400, -1), 4), abs=1e-9)
+    assert edge_mutual_information(x, y, ensemble=4) == pytest.approx(
+        _plain(x[:, None], y.reshape(400, -1), 4), abs=1e-9
+    )
 
 
 def test_gamma_narrows_the_cells() -> None:
     x, y = _gaussians(0.6)
-    assert edge_mutual_information(x, y, gamma=(0.001, 0.001)) > 9  # every sample has a cell of its own
+    assert (
+        edge_mutual_information(x, y, gamma=(0.001, 0.001)) > 9
+    )  # every sample has a cell of its own
 
 
 @pytest.mark.parametrize(
     ("x", "y", "error", "message"),
     [
-        (np.zeros((1000, 100)), np.zeros(1000), ConfigError, "1 to 6 numbers, got shape \\(1000, 100\\); with more numbers every sample"),
+        (
+            np.zeros((1000, 100)),
+            np.zeros(1000),
+            ConfigError,
+            "1 to 6 numbers, got shape \\(1000, 100\\); with more numbers every sample",
+        ),
         (np.zeros(19), np.zeros(19), ConfigError, "at least 20 samples"),
         (np.zeros(30), np.zeros(31), ConfigError, "equally many samples, got 30 and 31"),
         (np.full(30, np.nan), np.zeros(30), DivergedError, "finite samples"),
     ],
 )
-def test_what_is_refused(x: np.ndarray, y: np.ndarray, error: type[Exception], message: str) -> None:
+def test_what_is_refused(
+    x: np.ndarray, y: np.ndarray, error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         edge_mutual_information(x, y)
     with pytest.raises(ConfigError, match="ensemble >= 1 and two gammas > 0, got 0"):
@@ -97,7 +115,14 @@ def _plain(x: np.ndarray, y: np.ndarray, ensemble: int) -> float:
 
     def width(column: np.ndarray, axes: int) -> float:
         k = math.floor(0.43 * count ** (2 / 3 + 0.17 * axes / (axes + 1)))
-        return float(np.sort(np.abs(np.sort(column)[points][:, None] - column[None]), axis=1)[:, k - 1].mean()) + 1e-4
+        return (
+            float(
+                np.sort(np.abs(np.sort(column)[points][:, None] - column[None]), axis=1)[
+                    :, k - 1
+                ].mean()
+            )
+            + 1e-4
+        )
 
     def once(gamma: float) -> float:
         found = []
@@ -105,11 +130,29 @@ def _plain(x: np.ndarray, y: np.ndarray, ensemble: int) -> float:
             hashed = []
             for values in (x, y):
                 axes = values.shape[1]
-                cell = np.array([width(column, axes) for column in values.T]) * 18 * axes / max(1 + math.log(axes), 1) * gamma * factor
-                hashed.append([tuple(row) for row in np.floor((values + member / ensemble * cell) / cell)])
-            left, right, both = Counter(hashed[0]), Counter(hashed[1]), Counter(zip(*hashed, strict=True))
-            ratios = {(i, j): math.log2(n * count / (left[i] * right[j])) for (i, j), n in both.items()}
-            found.append(sum(both[pair] * min(max(ratio, 0.001), 10) for pair, ratio in ratios.items()) / count)
+                cell = (
+                    np.array([width(column, axes) for column in values.T])
+                    * 18
+                    * axes
+                    / max(1 + math.log(axes), 1)
+                    * gamma
+                    * factor
+                )
+                hashed.append(
+                    [tuple(row) for row in np.floor((values + member / ensemble * cell) / cell)]
+                )
+            left, right, both = (
+                Counter(hashed[0]),
+                Counter(hashed[1]),
+                Counter(zip(*hashed, strict=True)),
+            )
+            ratios = {
+                (i, j): math.log2(n * count / (left[i] * right[j])) for (i, j), n in both.items()
+            }
+            found.append(
+                sum(both[pair] * min(max(ratio, 0.001), 10) for pair, ratio in ratios.items())
+                / count
+            )
         return float(np.median(found))
 
     first = once(0.4)

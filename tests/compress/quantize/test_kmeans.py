@@ -15,7 +15,13 @@ from torch import nn
 
 from audioprune.compress.masks import Mask
 from audioprune.compress.quantize import kmeans
-from audioprune.compress.quantize.kmeans import Codebook, cluster, kmeans_1d, quantize_, squared_error
+from audioprune.compress.quantize.kmeans import (
+    Codebook,
+    cluster,
+    kmeans_1d,
+    quantize_,
+    squared_error,
+)
 from audioprune.errors import ConfigError, DivergedError
 
 EXAMPLE = np.array([-2, -1.9, -0.1, 0.1, 0.2, 1, 1.1, 1.2], np.float32)
@@ -36,7 +42,9 @@ def best_error(values: np.ndarray, k: int) -> float:
     ordered = np.sort(values.astype(np.float64))
     best = np.inf
     for cuts in combinations(range(1, ordered.size), k - 1):
-        best = min(best, sum(np.square(part - part.mean()).sum() for part in np.split(ordered, cuts)))
+        best = min(
+            best, sum(np.square(part - part.mean()).sum() for part in np.split(ordered, cuts))
+        )
     return best
 
 
@@ -94,7 +102,9 @@ def test_fixpoint_in_the_exact_regime(k: int) -> None:
     assert_fixpoint(values, *kmeans_1d(values, k))
 
 
-@pytest.mark.parametrize(("size", "k"), [(400_000, 16), (300_000, 64), (200_000, 256), (100_000, 300), (60_000, 2000)])
+@pytest.mark.parametrize(
+    ("size", "k"), [(400_000, 16), (300_000, 64), (200_000, 256), (100_000, 300), (60_000, 2000)]
+)
 def test_fixpoint_on_large_tensors(size: int, k: int) -> None:
     values = laplace(size)
     centroids, codes = kmeans_1d(values, k)
@@ -105,12 +115,17 @@ def test_fixpoint_on_large_tensors(size: int, k: int) -> None:
 def test_large_tensors_are_near_the_optimum() -> None:
     from audioprune.compress.quantize import kmeans_kernels as kernels
 
-    for values in (laplace(150_000), np.random.default_rng(1).standard_cauchy(150_000).astype(np.float32)):
+    for values in (
+        laplace(150_000),
+        np.random.default_rng(1).standard_cauchy(150_000).astype(np.float32),
+    ):
         ordered, k = np.sort(values), 32
         edges = kernels.distinct_edges(ordered, kernels.count_distinct(ordered))
         shift = float(ordered.mean(dtype=np.float64))
         sums = kernels.prefix_sums(ordered, shift)
-        centroids, _ = kernels.lloyd(ordered, sums, shift, kernels.best_partition(edges, sums[edges], k), True, 100)
+        centroids, _ = kernels.lloyd(
+            ordered, sums, shift, kernels.best_partition(edges, sums[edges], k), True, 100
+        )
         nearest = np.searchsorted((centroids[1:].astype(np.float64) + centroids[:-1]) / 2, values)
         optimum = squared_error(values, centroids, nearest.astype(np.uint8))
         assert squared_error(values, *kmeans_1d(values, k)) <= optimum * (1 + 1e-4)
@@ -136,7 +151,9 @@ def test_outliers_do_not_starve_the_bulk() -> None:
     centroids, codes = kmeans_1d(values, 16)
     bulk = codes[:-2]
     assert np.unique(bulk).size == 14
-    assert squared_error(values[:-2], centroids, bulk) < 1.3 * squared_error(values[:-2], *kmeans_1d(values[:-2], 14))
+    assert squared_error(values[:-2], centroids, bulk) < 1.3 * squared_error(
+        values[:-2], *kmeans_1d(values[:-2], 14)
+    )
 
 
 def test_same_bits_on_every_call() -> None:
@@ -145,7 +162,9 @@ def test_same_bits_on_every_call() -> None:
     assert first[0].tobytes() == again[0].tobytes() and first[1].tobytes() == again[1].tobytes()
 
 
-@pytest.mark.parametrize("values", [[0.5] * 9, [0.0, 0.0], [-0.0, 1.0], [3.4e38, -3.4e38, 0.0], [1e-45, 3e-45, -1e-45]])
+@pytest.mark.parametrize(
+    "values", [[0.5] * 9, [0.0, 0.0], [-0.0, 1.0], [3.4e38, -3.4e38, 0.0], [1e-45, 3e-45, -1e-45]]
+)
 def test_lossless_with_enough_levels(values: list[float]) -> None:
     array = np.array(values, np.float32)
     assert np.array_equal(quantised(array, 256), array)
@@ -199,7 +218,9 @@ def net() -> nn.Sequential:
 
 def test_quantize_keeps_the_mask_and_shares_values() -> None:
     model = net()
-    mask = Mask({name: model.get_parameter(name).detach().abs() > 0.5 for name in ("0.weight", "1.weight")})
+    mask = Mask(
+        {name: model.get_parameter(name).detach().abs() > 0.5 for name in ("0.weight", "1.weight")}
+    )
     mask.apply_(model)
     bias = model[0].bias.detach().clone()
     books = quantize_(model, mask, {"0.weight": 8, "1.weight": 16})
@@ -264,4 +285,8 @@ def test_codebook_refuses_another_mask() -> None:
 
 def test_numba_is_imported_only_when_needed() -> None:
     tree = ast.parse(Path(kmeans.__file__).read_text(encoding="utf-8"))
-    assert not [node for node in tree.body if isinstance(node, ast.ImportFrom | ast.Import) and "kernels" in ast.unparse(node)]
+    assert not [
+        node
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom | ast.Import) and "kernels" in ast.unparse(node)
+    ]

@@ -28,15 +28,25 @@ def _curves(seed: int = 0, tensors: int = 4, noise: float = 0.0) -> dict[str, Te
     found = {}
     for index in range(tensors):
         a, b = draw.uniform(0.1, 2.0, 2)
-        prune = tuple((beta, a * beta**2 + (noise * draw.normal() if beta else 0.0)) for beta in BETAS)
-        found[f"w{index}"] = TensorCurves(prune, tuple((count, b / count**2 + noise * draw.normal()) for count in COUNTS))
+        prune = tuple(
+            (beta, a * beta**2 + (noise * draw.normal() if beta else 0.0)) for beta in BETAS
+        )
+        found[f"w{index}"] = TensorCurves(
+            prune, tuple((count, b / count**2 + noise * draw.normal()) for count in COUNTS)
+        )
     return found
 
 
 class _World:
     """Joint drop = (coupled sum of the single degradations) + noise that depends on the name; bytes = codewords."""
 
-    def __init__(self, curves: dict[str, TensorCurves], coupling: float = 1.3, noise: float = 0.0, floor: float = 0.0) -> None:
+    def __init__(
+        self,
+        curves: dict[str, TensorCurves],
+        coupling: float = 1.3,
+        noise: float = 0.0,
+        floor: float = 0.0,
+    ) -> None:
         self.curves, self.coupling, self.noise, self.floor = curves, coupling, noise, floor
         self.asked: list[str] = []
 
@@ -44,16 +54,27 @@ class _World:
         self.asked.append(name)
         if not plan:
             return Measured(0.0, 16_100, 0.0)
-        single = [dict(self.curves[n].prune)[s.beta] + dict(self.curves[n].levels).get(s.levels, 0.0) for n, s in plan.items()]
+        single = [
+            dict(self.curves[n].prune)[s.beta] + dict(self.curves[n].levels).get(s.levels, 0.0)
+            for n, s in plan.items()
+        ]
         draw = np.random.default_rng([len(name), *name.encode()])
-        bits = [1000 * (1 - setting.beta) * (log2(setting.levels) if setting.levels else 32) for setting in plan.values()]
+        bits = [
+            1000 * (1 - setting.beta) * (log2(setting.levels) if setting.levels else 32)
+            for setting in plan.values()
+        ]
         drop = self.floor + self.coupling * sum(single) + self.noise * draw.normal()
-        return Measured(float(drop), int(sum(bits) / 8) + 100, sum(s.beta for s in plan.values()) / len(plan))
+        return Measured(
+            float(drop), int(sum(bits) / 8) + 100, sum(s.beta for s in plan.values()) / len(plan)
+        )
 
 
 def test_a_plan_reads_the_first_violation_and_the_last_safe_k() -> None:
     curves = {
-        "a": TensorCurves(((0.0, 0.0), (0.1, -0.2), (0.2, 0.5), (0.3, 0.1)), ((2, 0.0), (4, 0.3), (8, 0.1), (16, 0.0))),
+        "a": TensorCurves(
+            ((0.0, 0.0), (0.1, -0.2), (0.2, 0.5), (0.3, 0.1)),
+            ((2, 0.0), (4, 0.3), (8, 0.1), (16, 0.0)),
+        ),
         "b": TensorCurves(((0.0, 0.0), (0.1, nan), (0.2, 0.0)), ((2, nan), (4, inf), (8, 0.7))),
     }
     assert plan_at(curves, 0.2) == {"a": Setting(0.1, 8), "b": Setting(0.0, 8)}
@@ -76,7 +97,13 @@ def test_a_larger_tolerance_never_compresses_less(seed: int) -> None:
 def test_the_grid_spans_the_degradations() -> None:
     curves = {"a": TensorCurves(((0.0, 0.0), (0.5, 0.001), (1.0, nan)), ((2, 8.0), (4, -1.0)))}
     grid = tolerances(curves, 0.0, points=10)
-    assert grid[0] == 0.0 and grid[1] == pytest.approx(0.001) and grid[-1] == 8.0 and grid == sorted(grid) and len(grid) == 11
+    assert (
+        grid[0] == 0.0
+        and grid[1] == pytest.approx(0.001)
+        and grid[-1] == 8.0
+        and grid == sorted(grid)
+        and len(grid) == 11
+    )
     assert tolerances(curves, 4000.0, points=10)[1] == pytest.approx(4.0)
     assert tolerances({"a": TensorCurves(((0.0, 0.0), (1.0, -1.0)), ())}, 1.0) == [0.0]
     assert tolerances({"a": TensorCurves(((0.0, 0.0), (1.0, 2.0)), ())}, 1.0) == [0.0, 2.0]
@@ -84,7 +111,9 @@ def test_the_grid_spans_the_degradations() -> None:
 
 @pytest.mark.parametrize("max_drop", [0.0, 0.05, 0.3, 1.0, 100.0])
 @pytest.mark.parametrize("seed", range(3))
-def test_bisection_finds_the_best_of_the_whole_grid_where_the_drop_rises(seed: int, max_drop: float) -> None:
+def test_bisection_finds_the_best_of_the_whole_grid_where_the_drop_rises(
+    seed: int, max_drop: float
+) -> None:
     curves = _curves(seed)
     found = solve(curves, _World(curves), max_drop)
     world = _World(curves)
@@ -106,28 +135,43 @@ def test_the_number_of_candidates_is_kept_and_none_is_built_twice() -> None:
     curves = _curves()
     world = _World(curves)
     found = solve(curves, world, 0.3, most=3)
-    assert world.asked[:2] == ["dense", "quantised"] and len(world.asked) == len(set(world.asked)) == 5
+    assert (
+        world.asked[:2] == ["dense", "quantised"]
+        and len(world.asked) == len(set(world.asked)) == 5
+    )
     assert [each.name for each in found.candidates] == world.asked
     assert len(solve(curves, _World(curves), 0.3, most=100).candidates) <= 9
 
 
 @pytest.mark.parametrize(("floor", "name"), [(0.2, "quantised"), (9.0, "dense")])
-def test_without_a_fitting_pruned_model_the_unpruned_one_is_returned(floor: float, name: str) -> None:
+def test_without_a_fitting_pruned_model_the_unpruned_one_is_returned(
+    floor: float, name: str
+) -> None:
     curves = _curves()
 
     class World(_World):
         def __call__(self, asked: str, plan: Plan) -> Measured:
             measured = super().__call__(asked, plan)
-            return Measured(floor - 0.15, measured.file_bytes, 0.0) if asked == "quantised" else measured
+            return (
+                Measured(floor - 0.15, measured.file_bytes, 0.0)
+                if asked == "quantised"
+                else measured
+            )
 
     found = solve(curves, World(curves, floor=floor), 0.1)
-    assert not found.pruned_fits and found.chosen.name == name and found.candidates[1].name == "quantised"
+    assert (
+        not found.pruned_fits
+        and found.chosen.name == name
+        and found.candidates[1].name == "quantised"
+    )
     assert found.candidates[1].plan == {tensor: Setting(0.0, 16) for tensor in curves}
 
 
 def test_a_drop_that_is_no_number_never_fits() -> None:
     curves = _curves()
-    found = solve(curves, lambda name, plan: Measured(nan if plan else 0.0, 1 if plan else 2, 0.0), 5.0)
+    found = solve(
+        curves, lambda name, plan: Measured(nan if plan else 0.0, 1 if plan else 2, 0.0), 5.0
+    )
     assert found.chosen.name == "dense" and not found.pruned_fits
 
 
@@ -142,19 +186,39 @@ def test_an_interrupted_search_goes_on_behind_its_last_candidate() -> None:
     for done in range(len(stored) + 1):
         world, again = _World(curves), []
         finished = dict(list(stored.items())[:done])
-        assert solve(curves, world, 0.3, finished=finished, on_candidate=lambda each, again=again: again.append(each.name)) == whole
+        assert (
+            solve(
+                curves,
+                world,
+                0.3,
+                finished=finished,
+                on_candidate=lambda each, again=again: again.append(each.name),
+            )
+            == whole
+        )
         assert world.asked == again == list(stored)[done:]
 
 
 def test_measurements_survive_json() -> None:
     assert Measured.from_dict(Measured(0.5, 7, 0.25).as_dict()) == Measured(0.5, 7, 0.25)
-    assert Measured(inf, 7, 0.25).as_dict()["drop"] is None and Measured.from_dict(Measured(nan, 7, 0.2).as_dict()).drop == inf
+    assert (
+        Measured(inf, 7, 0.25).as_dict()["drop"] is None
+        and Measured.from_dict(Measured(nan, 7, 0.2).as_dict()).drop == inf
+    )
 
 
-@pytest.mark.parametrize(("max_drop", "most", "curves"), [(-0.1, 5, True), (nan, 5, True), (inf, 5, True), (0.1, 0, True), (0.1, 5, False)])
+@pytest.mark.parametrize(
+    ("max_drop", "most", "curves"),
+    [(-0.1, 5, True), (nan, 5, True), (inf, 5, True), (0.1, 0, True), (0.1, 5, False)],
+)
 def test_wrong_numbers_are_refused(max_drop: float, most: int, curves: bool) -> None:
     with pytest.raises(ConfigError, match="budget: expected curves"):
-        solve(_curves() if curves else {}, lambda name, plan: Measured(0.0, 1, 0.0), max_drop, most=most)
+        solve(
+            _curves() if curves else {},
+            lambda name, plan: Measured(0.0, 1, 0.0),
+            max_drop,
+            most=most,
+        )
 
 
 def test_level_curves_change_one_tensor_and_restore_it() -> None:
@@ -163,7 +227,11 @@ def test_level_curves_change_one_tensor_and_restore_it() -> None:
     asked: list[str] = []
 
     def quantise(name: str, count: int) -> torch.Tensor:
-        return before[name].clone() if count >= 4 and name == "b" else (before[name] * count).round() / count
+        return (
+            before[name].clone()
+            if count >= 4 and name == "b"
+            else (before[name] * count).round() / count
+        )
 
     def worse(name: str) -> float:
         asked.append(name)
@@ -173,10 +241,23 @@ def test_level_curves_change_one_tensor_and_restore_it() -> None:
 
     found = level_curves(tensors, quantise, worse, levels=(2, 4), finished={})
     assert all(torch.equal(tensors[name], before[name]) for name in tensors)
-    assert found["a"][0] == (2, pytest.approx(float((quantise("a", 2) - before["a"]).square().sum()))) and found["b"][1] == (4, 0.0)
+    assert found["a"][0] == (
+        2,
+        pytest.approx(float((quantise("a", 2) - before["a"]).square().sum())),
+    ) and found["b"][1] == (4, 0.0)
     assert asked == ["a", "a"]  # what is unchanged needs no evaluation
     stored: dict[str, object] = {}
-    assert level_curves(tensors, quantise, worse, levels=(2, 4), finished={"a": found["a"]}, on_tensor=stored.__setitem__) == found
+    assert (
+        level_curves(
+            tensors,
+            quantise,
+            worse,
+            levels=(2, 4),
+            finished={"a": found["a"]},
+            on_tensor=stored.__setitem__,
+        )
+        == found
+    )
     assert list(stored) == ["b"]
 
 

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from audioprune.compress.search.perturbed_loss import BatchLoss, base_of, check_alpha, increase_of, limit_of, restored
+from audioprune.compress.search.perturbed_loss import (
+    BatchLoss,
+    base_of,
+    check_alpha,
+    increase_of,
+    limit_of,
+    restored,
+)
 from audioprune.errors import ConfigError, DivergedError
 
 
@@ -47,14 +54,19 @@ class _Staged(nn.Module):
 def _batches(count: int = 4, inputs: int = 3, outputs: int = 2) -> list:
     draw = torch.Generator().manual_seed(0)
     targets = [torch.randn(5, outputs, generator=draw) for _ in range(count)]
-    return [(torch.randn(5, inputs, generator=draw), lambda y, t=target: F.mse_loss(y, t), 1.0 + n) for n, target in enumerate(targets)]
+    return [
+        (torch.randn(5, inputs, generator=draw), lambda y, t=target: F.mse_loss(y, t), 1.0 + n)
+        for n, target in enumerate(targets)
+    ]
 
 
 def _plain(model: nn.Module, batches: list) -> float:
     modes = [module.training for module in model.modules()]
     model.eval()
     with torch.no_grad():
-        total = sum(weight * float(loss(model(inputs))) for inputs, loss, weight in batches) / sum(weight for _, _, weight in batches)
+        total = sum(weight * float(loss(model(inputs))) for inputs, loss, weight in batches) / sum(
+            weight for _, _, weight in batches
+        )
     for module, mode in zip(model.modules(), modes, strict=True):
         module.training = mode
     return total
@@ -68,10 +80,19 @@ def net() -> _Staged:
 
 
 @pytest.mark.parametrize("cache_bytes", [0, 5 * 4 * 4, 1000, 1 << 30])
-def test_any_order_of_tensors_and_any_budget_gives_the_plain_loss(net: _Staged, cache_bytes: int) -> None:
+def test_any_order_of_tensors_and_any_budget_gives_the_plain_loss(
+    net: _Staged, cache_bytes: int
+) -> None:
     loss = BatchLoss(net, _batches(), cache_bytes=cache_bytes)
     assert loss.base() == _plain(net, _batches())
-    for name in ("first.weight", "last.weight", "last.bias", "first_out.weight", "last.weight", "first_out.bias"):
+    for name in (
+        "first.weight",
+        "last.weight",
+        "last.bias",
+        "first_out.weight",
+        "last.weight",
+        "first_out.bias",
+    ):
         with restored(net.get_parameter(name)):
             net.get_parameter(name).mul_(0.3)
             assert loss.with_tensor(name, float("inf")) == _plain(net, _batches()), name
@@ -91,14 +112,22 @@ def test_only_the_stages_from_the_tensor_on_are_run(net: _Staged) -> None:
 
 @pytest.mark.parametrize(
     "prefixes",
-    [("first.", "first_out.", "last."), ("first", ("first_out.", "drop_in."), ("last.",)), ("", "first_out", "last")],
+    [
+        ("first.", "first_out.", "last."),
+        ("first", ("first_out.", "drop_in."), ("last.",)),
+        ("", "first_out", "last"),
+    ],
 )
 def test_prefixes_may_end_in_a_dot_be_several_or_be_missing(net: _Staged, prefixes: tuple) -> None:
     net.drop_in = nn.Linear(1, 1)
     runs = [run for _, run in net.stages()]
     net.stages = lambda: list(zip(prefixes, runs, strict=True))
     loss = BatchLoss(net, _batches())
-    for name, expected in (("first.weight", [4, 4, 4]), ("first_out.bias", [4, 4, 4]), ("last.weight", [0, 4, 4])):
+    for name, expected in (
+        ("first.weight", [4, 4, 4]),
+        ("first_out.bias", [4, 4, 4]),
+        ("last.weight", [0, 4, 4]),
+    ):
         net.runs = [0, 0, 0]
         loss.with_tensor(name, float("inf"))
         assert net.runs == expected, name
@@ -114,7 +143,11 @@ def test_remembered_inputs_stay_within_the_budget(net: _Staged) -> None:
     net.runs = [0, 0, 0]
     for _ in range(3):
         loss.with_tensor("first_out.weight", float("inf"))
-    assert net.runs == [2 + 3 * 2, 12, 12]  # two batches are remembered, two computed anew each time
+    assert net.runs == [
+        2 + 3 * 2,
+        12,
+        12,
+    ]  # two batches are remembered, two computed anew each time
 
 
 def test_a_changed_model_is_seen_after_base(net: _Staged) -> None:
@@ -147,7 +180,12 @@ def test_models_without_stages_and_with_several_inputs() -> None:
 def test_training_modes_come_back(net: _Staged) -> None:
     net.first.eval()
     loss = BatchLoss(net, _batches())
-    assert loss.base() == loss.base() and net.training and net.drop.training and not net.first.training
+    assert (
+        loss.base() == loss.base()
+        and net.training
+        and net.drop.training
+        and not net.first.training
+    )
 
 
 def test_evaluation_stops_when_the_limit_is_surely_exceeded(net: _Staged) -> None:
@@ -171,9 +209,13 @@ def test_nan_exceeds_every_tolerance(net: _Staged) -> None:
 
 
 def test_wrong_stages_batches_and_losses_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"_Staged.stages\(\): expected stages that compose to forward\(\)"):
+    with pytest.raises(
+        ConfigError, match=r"_Staged.stages\(\): expected stages that compose to forward\(\)"
+    ):
         BatchLoss(_Staged(wrong=True), _batches()).base()
-    with pytest.raises(ConfigError, match="stage 'first_out': expected its input to stay as it is"):
+    with pytest.raises(
+        ConfigError, match="stage 'first_out': expected its input to stay as it is"
+    ):
         BatchLoss(_Staged(inplace=True), _batches()).base()
     with pytest.raises(ConfigError, match="batches of positive weight"):
         BatchLoss(_Staged(), [])

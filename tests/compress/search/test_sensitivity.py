@@ -42,7 +42,9 @@ class _Removed:
         return self._now()
 
     def _now(self) -> float:
-        return float(self.start.double().square().sum() - self.tensor.detach().double().square().sum())
+        return float(
+            self.start.double().square().sum() - self.tensor.detach().double().square().sum()
+        )
 
 
 class _Scripted:
@@ -59,15 +61,26 @@ class _Scripted:
 
 
 def _twenty() -> nn.ParameterDict:
-    return nn.ParameterDict({"w": torch.arange(1, 21)[torch.randperm(20, generator=torch.Generator().manual_seed(0))].view(4, 5) / 10})
+    return nn.ParameterDict(
+        {
+            "w": torch.arange(1, 21)[
+                torch.randperm(20, generator=torch.Generator().manual_seed(0))
+            ].view(4, 5)
+            / 10
+        }
+    )
 
 
 @pytest.mark.parametrize("method", ["first_violation", "bisection"])
-@pytest.mark.parametrize(("alpha", "beta"), [(0.005, 0.0), (0.1, 0.1), (0.2, 0.15), (1.0, 0.3), (100.0, 1.0)])
+@pytest.mark.parametrize(
+    ("alpha", "beta"), [(0.005, 0.0), (0.1, 0.1), (0.2, 0.15), (1.0, 0.3), (100.0, 1.0)]
+)
 def test_worked_example_of_algorithm_1(alpha: float, beta: float, method: str) -> None:
     model = _twenty()
     loss = _Removed(model["w"])
-    found = search(weight_candidates(model, Mask.ones(model, ["w"])), loss, alpha, method=method).tensors["w"]
+    found = search(
+        weight_candidates(model, Mask.ones(model, ["w"])), loss, alpha, method=method
+    ).tensors["w"]
     assert found.beta == beta and found.removed == round(20 * beta) and found.candidates == 20
     assert torch.equal(model["w"], loss.start) and found.passes == loss.passes <= 20
     increases = {point.beta: point.increase for point in found.curve}
@@ -93,20 +106,31 @@ def test_first_violation_is_not_a_search_for_the_largest_fraction() -> None:
     model = _twenty()
     loss = _Scripted(model["w"], lambda zeros: table.get(zeros, 1.1))
     found = search(weight_candidates(model, Mask.ones(model, ["w"])), loss, 0.2).tensors["w"]
-    assert found.beta == 0.1 and [round(point.increase, 9) for point in found.curve] == [0, 0, -0.1, 0.5]  # signed
+    assert found.beta == 0.1 and [round(point.increase, 9) for point in found.curve] == [
+        0,
+        0,
+        -0.1,
+        0.5,
+    ]  # signed
 
 
 def test_exceeding_is_strict_and_nan_exceeds() -> None:
     model = _twenty()
     candidates = weight_candidates(model, Mask.ones(model, ["w"]))
-    assert search(candidates, _Scripted(model["w"], lambda zeros: float(zeros)), 5.0).betas() == {"w": 0.25}
-    assert search(candidates, _Scripted(model["w"], lambda zeros: float("nan") if zeros > 4 else 1.0), 1e9).betas() == {"w": 0.2}
+    assert search(candidates, _Scripted(model["w"], lambda zeros: float(zeros)), 5.0).betas() == {
+        "w": 0.25
+    }
+    assert search(
+        candidates, _Scripted(model["w"], lambda zeros: float("nan") if zeros > 4 else 1.0), 1e9
+    ).betas() == {"w": 0.2}
     with pytest.raises(DivergedError, match="finite base loss"):
         search(candidates, _Scripted(model["w"], lambda zeros: float("nan")), 1.0)
 
 
 def test_the_mask_counts_not_the_value() -> None:
-    model = nn.ParameterDict({"w": torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0])})
+    model = nn.ParameterDict(
+        {"w": torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0])}
+    )
     mask = Mask({"w": torch.tensor([False] * 3 + [True] * 7)})
     (candidates,) = weight_candidates(model, mask).values()
     assert candidates.count() == 7
@@ -126,8 +150,15 @@ def test_ties_and_all_zero_tensors_terminate() -> None:
 def test_groups_are_ranked_by_their_l1_norm() -> None:
     model = nn.Linear(4, 3)
     model.weight.data.copy_(torch.tensor([[1, -2, 0, 0.1], [0.5, 0, 0, 0.1], [-1, 2, 3, 0.1]]))
-    (candidates,) = group_candidates(model, Mask.ones(model, ["weight"]), weight_groups(model)).values()
-    assert candidates.count() == 4 and candidates.ranks().argsort().tolist() == [3, 0, 2, 1]  # an l2 ranking gives 3, 0, 1, 2
+    (candidates,) = group_candidates(
+        model, Mask.ones(model, ["weight"]), weight_groups(model)
+    ).values()
+    assert candidates.count() == 4 and candidates.ranks().argsort().tolist() == [
+        3,
+        0,
+        2,
+        1,
+    ]  # an l2 ranking gives 3, 0, 1, 2
     assert candidates.removed(candidates.ranks(), 2).all(0).tolist() == [True, False, False, True]
 
 
@@ -137,7 +168,11 @@ def test_groups_without_a_kept_weight_are_no_candidates() -> None:
     keep[:, 1] = False
     keep[0, 2] = False
     (candidates,) = group_candidates(model, Mask({"weight": keep}), weight_groups(model)).values()
-    assert candidates.count() == 3 and int((candidates.ranks() < 3).sum()) == 3 and candidates.ranks()[1] > 3
+    assert (
+        candidates.count() == 3
+        and int((candidates.ranks() < 3).sum()) == 3
+        and candidates.ranks()[1] > 3
+    )
     result = search({"weight": candidates}, _Removed(model.weight), float("inf"))
     assert not keeps({"weight": candidates}, result)["weight"].any()
 
@@ -154,7 +189,9 @@ class _Fdnn(nn.Module):
 
     def stages(self) -> list[tuple[str, Callable[[Tensor], Tensor]]]:
         activations = (torch.relu, torch.relu, torch.sigmoid)
-        return [(f"layers.{n}", lambda x, n=n: activations[n](self.layers[n](x))) for n in range(3)]
+        return [
+            (f"layers.{n}", lambda x, n=n: activations[n](self.layers[n](x))) for n in range(3)
+        ]
 
 
 class _Lstm(nn.Module):
@@ -169,7 +206,10 @@ class _Lstm(nn.Module):
         return torch.relu(self.fc(x))
 
     def stages(self) -> list[tuple[str, Callable[[Tensor], Tensor]]]:
-        layers = [(f"rnns.{n}", lambda x, rnn=rnn: self.drop(rnn(x)[0])) for n, rnn in enumerate(self.rnns)]
+        layers = [
+            (f"rnns.{n}", lambda x, rnn=rnn: self.drop(rnn(x)[0]))
+            for n, rnn in enumerate(self.rnns)
+        ]
         return [*layers, ("fc", lambda x: torch.relu(self.fc(x)))]
 
 
@@ -178,7 +218,13 @@ class _Conv(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.Conv1d(3, 6, 3), nn.BatchNorm1d(6), nn.PReLU(), nn.Conv1d(6, 4, 1), nn.ConvTranspose1d(4, 3, 3))
+        self.net = nn.Sequential(
+            nn.Conv1d(3, 6, 3),
+            nn.BatchNorm1d(6),
+            nn.PReLU(),
+            nn.Conv1d(6, 4, 1),
+            nn.ConvTranspose1d(4, 3, 3),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x.transpose(1, 2)).transpose(1, 2)
@@ -193,7 +239,10 @@ def _setup(kind: type, seed: int) -> tuple[nn.Module, list]:
         model.eval()
         targets = [(model(x) + 0.05 * torch.randn(2, 9, width)).detach() for x in inputs]
     model.train()
-    return model, [(x, lambda y, t=t: F.mse_loss(y, t), 1.0 + n) for n, (x, t) in enumerate(zip(inputs, targets, strict=True))]
+    return model, [
+        (x, lambda y, t=t: F.mse_loss(y, t), 1.0 + n)
+        for n, (x, t) in enumerate(zip(inputs, targets, strict=True))
+    ]
 
 
 def _positions(weight: Tensor, part: Slice | None) -> list[Tensor]:
@@ -205,23 +254,33 @@ def _positions(weight: Tensor, part: Slice | None) -> list[Tensor]:
     return [view[index].flatten() for index in part.index]
 
 
-def _naive_search(model: nn.Module, batches: list, mask: Mask, groups: list[UnitSet] | None, alpha: float):
+def _naive_search(
+    model: nn.Module, batches: list, mask: Mask, groups: list[UnitSet] | None, alpha: float
+):
     """Algorithms 1 and 2 as printed: a full validation pass per fraction, a fresh sort per fraction."""
 
     def loss() -> float:
         with torch.no_grad():
-            return sum(weight * float(loss_of(model(x))) for x, loss_of, weight in batches) / sum(weight for _, _, weight in batches)
+            return sum(weight * float(loss_of(model(x))) for x, loss_of, weight in batches) / sum(
+                weight for _, _, weight in batches
+            )
 
     model.eval()
     base, passes, found = loss(), 1, {}
-    slices = {each.slices[0].tensor: each.slices[0] for each in groups} if groups is not None else None
+    slices = (
+        {each.slices[0].tensor: each.slices[0] for each in groups} if groups is not None else None
+    )
     for name in mask if slices is None else slices:
         weight, curve, beta_l = model.get_parameter(name), [], None
         for beta in BETAS:
             before = weight.detach().clone()
             positions = _positions(weight, slices[name] if slices is not None else None)
             units = [float(before.flatten()[index].norm(1)) for index in positions]
-            order = [unit for unit in np.argsort(units, kind="stable") if mask[name].flatten()[positions[unit]].any()]
+            order = [
+                unit
+                for unit in np.argsort(units, kind="stable")
+                if mask[name].flatten()[positions[unit]].any()
+            ]
             count = int(Fraction(str(beta)) * len(order) + Fraction(1, 2))
             for unit in order[:count]:
                 weight.data.view(-1)[positions[unit]] = 0
@@ -245,23 +304,38 @@ def _naive_search(model: nn.Module, batches: list, mask: Mask, groups: list[Unit
     st.floats(0, 0.9),
 )
 @settings(max_examples=25, deadline=None)
-def test_search_equals_the_naive_loop(kind: type, seed: int, alpha: float, grouped: bool, sparsity: float) -> None:
+def test_search_equals_the_naive_loop(
+    kind: type, seed: int, alpha: float, grouped: bool, sparsity: float
+) -> None:
     model, batches = _setup(kind, seed)
     draw = torch.Generator().manual_seed(seed)
-    mask = Mask({name: torch.rand(model.get_parameter(name).shape, generator=draw) >= sparsity for name in prunable(model)})
+    mask = Mask(
+        {
+            name: torch.rand(model.get_parameter(name).shape, generator=draw) >= sparsity
+            for name in prunable(model)
+        }
+    )
     mask.apply_(model)
     state = {name: value.clone() for name, value in model.state_dict().items()}
     groups = weight_groups(model, GroupKinds(conv1d="filter")) if grouped else None
     base, naive, naive_passes = _naive_search(model, batches, mask, groups, alpha)
-    candidates = weight_candidates(model, mask) if groups is None else group_candidates(model, mask, groups)
+    candidates = (
+        weight_candidates(model, mask) if groups is None else group_candidates(model, mask, groups)
+    )
     result = search(candidates, BatchLoss(model, batches), alpha)
     assert result.base == base and model.training
     for name, (beta, curve) in naive.items():
         found = result.tensors[name]
         assert found.beta == beta
-        assert [(point.beta, point.removed) for point in found.curve] == [(b, count) for b, count, _ in curve]
+        assert [(point.beta, point.removed) for point in found.curve] == [
+            (b, count) for b, count, _ in curve
+        ]
         for point, (_, _, increase) in zip(found.curve, curve, strict=True):
-            assert point.increase == increase if increase <= alpha else alpha < point.increase <= increase
+            assert (
+                point.increase == increase
+                if increase <= alpha
+                else alpha < point.increase <= increase
+            )
     assert 1 + sum(found.passes for found in result.tensors.values()) < naive_passes
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
@@ -277,9 +351,13 @@ def test_less_work_than_the_naive_loop(kind: type) -> None:
     naive, calls[0] = calls[0], 0
     exact = search(weight_candidates(model, mask), BatchLoss(model, batches), 3e-3)
     ours, calls[0] = calls[0], 0
-    halved = search(weight_candidates(model, mask), BatchLoss(model, batches), 3e-3, method="bisection")
+    halved = search(
+        weight_candidates(model, mask), BatchLoss(model, batches), 3e-3, method="bisection"
+    )
     assert ours < 0.75 * naive and calls[0] < 0.6 * ours
-    assert all(len(found.curve) <= 7 for found in halved.tensors.values()) and len(exact.rows()) > len(halved.rows())
+    assert all(len(found.curve) <= 7 for found in halved.tensors.values()) and len(
+        exact.rows()
+    ) > len(halved.rows())
 
 
 def test_bisection_equals_the_first_violation_where_the_loss_rises() -> None:
@@ -287,7 +365,10 @@ def test_bisection_equals_the_first_violation_where_the_loss_rises() -> None:
         model = _twenty()
         candidates = weight_candidates(model, Mask.ones(model, ["w"]))
         loss = _Removed(model["w"])
-        assert search(candidates, loss, alpha, method="bisection").betas() == search(candidates, loss, alpha).betas()
+        assert (
+            search(candidates, loss, alpha, method="bisection").betas()
+            == search(candidates, loss, alpha).betas()
+        )
         assert torch.equal(model["w"], loss.start)
 
 
@@ -295,7 +376,12 @@ def test_interrupted_search_resumes_to_the_same_result() -> None:
     model, batches = _setup(_Lstm, 3)
     candidates = weight_candidates(model, Mask.ones(model, prunable(model)))
     stored: dict[str, dict] = {}
-    whole = search(candidates, BatchLoss(model, batches), 1e-3, on_tensor=lambda name, found: stored.update({name: found.as_dict()}))
+    whole = search(
+        candidates,
+        BatchLoss(model, batches),
+        1e-3,
+        on_tensor=lambda name, found: stored.update({name: found.as_dict()}),
+    )
     assert list(stored) == list(candidates)
 
     class Stop(Exception):
@@ -311,7 +397,13 @@ def test_interrupted_search_resumes_to_the_same_result() -> None:
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     finished = {name: TensorSensitivity.from_dict(stored[name]) for name in list(candidates)[:3]}
     redone = []
-    resumed = search(candidates, BatchLoss(model, batches), 1e-3, finished=finished, on_tensor=lambda name, _: redone.append(name))
+    resumed = search(
+        candidates,
+        BatchLoss(model, batches),
+        1e-3,
+        finished=finished,
+        on_tensor=lambda name, _: redone.append(name),
+    )
     assert resumed == whole and redone == list(candidates)[3:]
 
 
@@ -338,10 +430,16 @@ def test_search_of_another_memory_layout() -> None:
         results = []
         for each in (model, plain):
             mask = Mask.ones(each, ["weight"])
-            candidates = weight_candidates(each, mask) if groups is None else group_candidates(each, mask, groups)
+            candidates = (
+                weight_candidates(each, mask)
+                if groups is None
+                else group_candidates(each, mask, groups)
+            )
             result = search(candidates, _Removed(each.weight), 0.5)
             results.append((result.betas(), keeps(candidates, result)))
-        assert results[0][0] == results[1][0] and torch.equal(results[0][1]["weight"], results[1][1]["weight"])
+        assert results[0][0] == results[1][0] and torch.equal(
+            results[0][1]["weight"], results[1][1]["weight"]
+        )
 
 
 def test_curves_cover_every_fraction_and_know_what_is_worse() -> None:
@@ -351,15 +449,27 @@ def test_curves_cover_every_fraction_and_know_what_is_worse() -> None:
 
     def evaluate(name: str | None) -> dict[str, float]:
         asked.append(name)
-        return {"loss": (start - model["w"]).square().sum().item(), "score": float((model["w"] != 0).double().mean())}
+        return {
+            "loss": (start - model["w"]).square().sum().item(),
+            "score": float((model["w"] != 0).double().mean()),
+        }
 
     tensors = {"w": Candidates(model["w"], torch.ones(4, 5, dtype=torch.bool))}
     stored = {}
-    (points,) = curves(tensors, evaluate, larger_is_better=["score"], on_tensor=lambda name, found: stored.update({name: found})).values()
+    (points,) = curves(
+        tensors,
+        evaluate,
+        larger_is_better=["score"],
+        on_tensor=lambda name, found: stored.update({name: found}),
+    ).values()
     assert torch.equal(model["w"], start) and asked == [None] + ["w"] * 20
-    assert [point.beta for point in points] == list(BETAS) and [point.removed for point in points] == list(range(21))
+    assert [point.beta for point in points] == list(BETAS) and [
+        point.removed for point in points
+    ] == list(range(21))
     assert points[0].degradation == {"loss": 0.0, "score": 0.0}
-    assert points[-1].degradation["score"] == 1.0 and points[-1].degradation["loss"] == pytest.approx(28.7, abs=1e-4)
+    assert points[-1].degradation["score"] == 1.0 and points[-1].degradation[
+        "loss"
+    ] == pytest.approx(28.7, abs=1e-4)
     assert curves(tensors, evaluate, finished=stored)["w"] == points and len(asked) == 22
     with pytest.raises(ConfigError, match="unknown metric 'scores'; closest: score"):
         curves(tensors, evaluate, larger_is_better=["scores"])
@@ -384,7 +494,9 @@ def test_bad_arguments() -> None:
     for betas in ((), (0.1, 0.2), (0.0, 0.2, 0.1), (0.0, 0.5, 0.5), (0.0, 1.5)):
         with pytest.raises(ConfigError, match="betas: expected ascending fractions"):
             search(tensors, loss, 0.1, betas=betas)
-    with pytest.raises(ConfigError, match="unknown method of the sensitivity search 'bisect'; closest: bisection"):
+    with pytest.raises(
+        ConfigError, match="unknown method of the sensitivity search 'bisect'; closest: bisection"
+    ):
         search(tensors, loss, 0.1, method="bisect")
     with pytest.raises(ConfigError, match="unknown parameter 'v'"):
         weight_candidates(model, Mask({"v": torch.ones(2, dtype=torch.bool)}))

@@ -23,48 +23,86 @@ def _plain(slices: tuple[Slice, ...]) -> list[tuple[str, int, list[list[int]], s
 
 def test_linear_slices() -> None:
     layer = nn.Linear(6, 2)
-    assert _plain(build.linear_out("a", layer)) == [("a.weight", 0, [[0], [1]], "out"), ("a.bias", 0, [[0], [1]], "out")]
-    assert _plain(build.linear_in("a", layer, offset=2, width=2)) == [("a.weight", 1, [[2, 3], [4, 5]], "in")]
-    assert _plain(build.linear_in("a", layer, offset=1, count=2)) == [("a.weight", 1, [[1], [2]], "in")]
-    assert _plain(build.linear_in("a", layer, index=rows(0, 3, 2, 3))) == [("a.weight", 1, [[0, 3], [1, 4], [2, 5]], "in")]
-    assert [part.tensor for part in build.linear_out("", nn.Linear(6, 2, bias=False))] == ["weight"]
+    assert _plain(build.linear_out("a", layer)) == [
+        ("a.weight", 0, [[0], [1]], "out"),
+        ("a.bias", 0, [[0], [1]], "out"),
+    ]
+    assert _plain(build.linear_in("a", layer, offset=2, width=2)) == [
+        ("a.weight", 1, [[2, 3], [4, 5]], "in")
+    ]
+    assert _plain(build.linear_in("a", layer, offset=1, count=2)) == [
+        ("a.weight", 1, [[1], [2]], "in")
+    ]
+    assert _plain(build.linear_in("a", layer, index=rows(0, 3, 2, 3))) == [
+        ("a.weight", 1, [[0, 3], [1, 4], [2, 5]], "in")
+    ]
+    assert [part.tensor for part in build.linear_out("", nn.Linear(6, 2, bias=False))] == [
+        "weight"
+    ]
 
 
 def test_transposed_convolutions_have_swapped_axes() -> None:
-    for kind, writes in ((nn.Conv1d, 0), (nn.Conv2d, 0), (nn.ConvTranspose1d, 1), (nn.ConvTranspose2d, 1)):
+    for kind, writes in (
+        (nn.Conv1d, 0),
+        (nn.Conv2d, 0),
+        (nn.ConvTranspose1d, 1),
+        (nn.ConvTranspose2d, 1),
+    ):
         layer = kind(3, 4, 2)
         out, read = build.conv_out("c", layer), build.conv_in("c", layer)
-        assert [(part.tensor, part.dim, part.index.shape[0]) for part in out] == [("c.weight", writes, 4), ("c.bias", 0, 4)]
-        assert [(part.tensor, part.dim, part.index.shape[0]) for part in read] == [("c.weight", 1 - writes, 3)]
+        assert [(part.tensor, part.dim, part.index.shape[0]) for part in out] == [
+            ("c.weight", writes, 4),
+            ("c.bias", 0, 4),
+        ]
+        assert [(part.tensor, part.dim, part.index.shape[0]) for part in read] == [
+            ("c.weight", 1 - writes, 3)
+        ]
 
 
 def test_depthwise_slices_write_and_read_the_same_units() -> None:
     layer = nn.Conv1d(2, 4, 3, groups=2)
     expected = [("d.weight", 0, [[0, 1], [2, 3]], "out"), ("d.bias", 0, [[0, 1], [2, 3]], "out")]
-    assert _plain(build.depthwise("d", layer)) == _plain(build.conv_in("d", layer)) == _plain(build.conv_out("d", layer)) == expected
+    assert (
+        _plain(build.depthwise("d", layer))
+        == _plain(build.conv_in("d", layer))
+        == _plain(build.conv_out("d", layer))
+        == expected
+    )
     transposed = build.depthwise("d", nn.ConvTranspose1d(2, 4, 3, groups=2))
-    assert _plain(transposed) == [("d.weight", 0, [[0], [1]], "out"), ("d.bias", 0, [[0, 1], [2, 3]], "out")]
+    assert _plain(transposed) == [
+        ("d.weight", 0, [[0], [1]], "out"),
+        ("d.bias", 0, [[0, 1], [2, 3]], "out"),
+    ]
 
 
 def test_recurrent_slices_own_gate_rows_and_recurrent_column() -> None:
     lstm = build.lstm_units("l", nn.LSTM(3, 2))
     gates = [[0, 2, 4, 6], [1, 3, 5, 7]]
-    assert _plain(lstm) == [(f"l.{key}_l0", 0, gates, "out") for key in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")] + [
-        ("l.weight_hh_l0", 1, [[0], [1]], "in")
-    ]
+    assert _plain(lstm) == [
+        (f"l.{key}_l0", 0, gates, "out")
+        for key in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    ] + [("l.weight_hh_l0", 1, [[0], [1]], "in")]
     gru = build.gru_units("g", nn.GRUCell(3, 2))
     assert _plain(gru)[0] == ("g.weight_ih", 0, [[0, 2, 4], [1, 3, 5]], "out")
     both = build.lstm_units("l", nn.LSTM(3, 2, num_layers=2, bidirectional=True))
     assert ("l.weight_ih_l1_reverse", 1, [[0, 2], [1, 3]], "in") in _plain(both)
     assert len(both) == 4 * 5 + 2
-    assert [part.tensor for part in build.gru_in("g", nn.GRU(3, 2, bidirectional=True))] == ["g.weight_ih_l0", "g.weight_ih_l0_reverse"]
-    assert _plain(build.lstm_in("c", nn.LSTMCell(3, 2), offset=1)) == [("c.weight_ih", 1, [[1], [2]], "in")]
+    assert [part.tensor for part in build.gru_in("g", nn.GRU(3, 2, bidirectional=True))] == [
+        "g.weight_ih_l0",
+        "g.weight_ih_l0_reverse",
+    ]
+    assert _plain(build.lstm_in("c", nn.LSTMCell(3, 2), offset=1)) == [
+        ("c.weight_ih", 1, [[1], [2]], "in")
+    ]
 
 
 def test_normalisation_and_slope_slices() -> None:
     keys = [part.tensor for part in build.batch_norm("n", nn.BatchNorm2d(3))]
     assert keys == ["n.weight", "n.bias", "n.running_mean", "n.running_var"]
-    assert [part.tensor for part in build.batch_norm("n", nn.BatchNorm2d(3, affine=False))] == ["n.running_mean", "n.running_var"]
+    assert [part.tensor for part in build.batch_norm("n", nn.BatchNorm2d(3, affine=False))] == [
+        "n.running_mean",
+        "n.running_var",
+    ]
     assert {part.role for part in build.layer_norm("n", nn.LayerNorm(3))} == {"norm"}
     assert _plain(build.prelu("p", nn.PReLU(3), offset=1)) == [("p.weight", 0, [[1], [2]], "in")]
     assert build.prelu("p", nn.PReLU()) == ()
@@ -73,31 +111,57 @@ def test_normalisation_and_slope_slices() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: build.linear_in("a", nn.Linear(5, 2), width=2), "'a': expected whole units from 0 to 5, got 2 positions each"),
-        (lambda: build.linear_in("a", nn.Linear(5, 2), offset=4, count=2), "expected positions from 0 to 4, got 4 to 5"),
+        (
+            lambda: build.linear_in("a", nn.Linear(5, 2), width=2),
+            "'a': expected whole units from 0 to 5, got 2 positions each",
+        ),
+        (
+            lambda: build.linear_in("a", nn.Linear(5, 2), offset=4, count=2),
+            "expected positions from 0 to 4, got 4 to 5",
+        ),
         (lambda: build.linear_in("a", nn.Linear(5, 2), offset=-1), "expected whole units from -1"),
         (lambda: build.linear_out("a", nn.Linear(5, 2), offset=2), "got none"),
         (
             lambda: build.conv_out("c", nn.Conv1d(4, 4, 3, groups=2)),
             "expected a convolution without groups or a depthwise one, got 2 groups of 2",
         ),
-        (lambda: build.lstm_units("l", nn.LSTM(3, 4, proj_size=2)), "expected no projection, got proj_size=2"),
-        (lambda: build.layer_norm("n", nn.LayerNorm(3, elementwise_affine=False)), "use elementwise_affine=True"),
-        (lambda: build.layer_norm("n", nn.LayerNorm((3, 4))), "expected a normalisation over one axis"),
+        (
+            lambda: build.lstm_units("l", nn.LSTM(3, 4, proj_size=2)),
+            "expected no projection, got proj_size=2",
+        ),
+        (
+            lambda: build.layer_norm("n", nn.LayerNorm(3, elementwise_affine=False)),
+            "use elementwise_affine=True",
+        ),
+        (
+            lambda: build.layer_norm("n", nn.LayerNorm((3, 4))),
+            "expected a normalisation over one axis",
+        ),
         (
             lambda: build.chain_units(nn.Sequential(nn.Linear(2, 3), nn.Linear(4, 1))),
             "'1': expected an input of 4 positions, got 3 written by '0'",
         ),
         (
-            lambda: build.chain_units(nn.Sequential(nn.Linear(2, 3), nn.GroupNorm(1, 3), nn.Linear(3, 1))),
+            lambda: build.chain_units(
+                nn.Sequential(nn.Linear(2, 3), nn.GroupNorm(1, 3), nn.Linear(3, 1))
+            ),
             "keeps its units apart, got GroupNorm",
         ),
-        (lambda: build.chain_units(nn.Sequential(nn.Conv1d(2, 4, 1), nn.GLU(), nn.Conv1d(2, 1, 1))), "expected a gate on the channel axis"),
+        (
+            lambda: build.chain_units(
+                nn.Sequential(nn.Conv1d(2, 4, 1), nn.GLU(), nn.Conv1d(2, 1, 1))
+            ),
+            "expected a gate on the channel axis",
+        ),
         (
             lambda: build.chain_units(nn.Sequential(nn.Linear(2, 3), nn.GLU(), nn.Linear(1, 1))),
-            "^'1': expected two halves of equally many units to gate, got 3 positions of 3 units; gate right after a layer$",
+            "^'1': expected two halves of equally many units to gate, got 3 positions of 3 "
+            "units; gate right after a layer$",
         ),
-        (lambda: build.chain_units(nn.Transformer(8, 2, 1, 1, 8)), "expected an nn.Sequential or named layers, got Transformer"),
+        (
+            lambda: build.chain_units(nn.Transformer(8, 2, 1, 1, 8)),
+            "expected an nn.Sequential or named layers, got Transformer",
+        ),
     ],
 )
 def test_bad_layouts_are_refused(call: object, message: str) -> None:
@@ -114,20 +178,46 @@ class First(nn.Module):
 
 
 def _recurrent(*layers: nn.Module) -> nn.Sequential:
-    return nn.Sequential(*(part for layer in layers for part in ((layer, First()) if isinstance(layer, nn.RNNBase) else (layer,))))
+    return nn.Sequential(
+        *(
+            part
+            for layer in layers
+            for part in ((layer, First()) if isinstance(layer, nn.RNNBase) else (layer,))
+        )
+    )
 
 
 # name -> model, input shape, sizes of the expected sets, whether all are exact
 CHAINS: dict[str, tuple[nn.Sequential, tuple[int, ...], list[int], bool]] = {
-    "linear": (nn.Sequential(nn.Linear(3, 7), nn.Tanh(), nn.Dropout(), nn.Linear(7, 5), nn.ReLU(), nn.Linear(5, 2)), (4, 3), [7, 5], True),
+    "linear": (
+        nn.Sequential(
+            nn.Linear(3, 7), nn.Tanh(), nn.Dropout(), nn.Linear(7, 5), nn.ReLU(), nn.Linear(5, 2)
+        ),
+        (4, 3),
+        [7, 5],
+        True,
+    ),
     "conv1d": (
-        nn.Sequential(nn.Conv1d(2, 6, 3, 2), nn.BatchNorm1d(6), nn.PReLU(), nn.Conv1d(6, 5, 3, padding=1), nn.ELU(), nn.Conv1d(5, 2, 1)),
+        nn.Sequential(
+            nn.Conv1d(2, 6, 3, 2),
+            nn.BatchNorm1d(6),
+            nn.PReLU(),
+            nn.Conv1d(6, 5, 3, padding=1),
+            nn.ELU(),
+            nn.Conv1d(5, 2, 1),
+        ),
         (2, 2, 15),
         [6, 5],
         True,
     ),
     "transposed": (
-        nn.Sequential(nn.Conv1d(1, 4, 4, 2), nn.PReLU(4), nn.ConvTranspose1d(4, 6, 4, 2), nn.LeakyReLU(), nn.ConvTranspose1d(6, 1, 3)),
+        nn.Sequential(
+            nn.Conv1d(1, 4, 4, 2),
+            nn.PReLU(4),
+            nn.ConvTranspose1d(4, 6, 4, 2),
+            nn.LeakyReLU(),
+            nn.ConvTranspose1d(6, 1, 3),
+        ),
         (2, 1, 12),
         [4, 6],
         True,
@@ -149,7 +239,9 @@ CHAINS: dict[str, tuple[nn.Sequential, tuple[int, ...], list[int], bool]] = {
         True,
     ),
     "normalised after flattening": (
-        nn.Sequential(nn.Conv1d(1, 4, 3), nn.Flatten(), nn.BatchNorm1d(4 * 6), nn.PReLU(24), nn.Linear(24, 2)),
+        nn.Sequential(
+            nn.Conv1d(1, 4, 3), nn.Flatten(), nn.BatchNorm1d(4 * 6), nn.PReLU(24), nn.Linear(24, 2)
+        ),
         (3, 1, 8),
         [4],
         True,
@@ -168,33 +260,97 @@ CHAINS: dict[str, tuple[nn.Sequential, tuple[int, ...], list[int], bool]] = {
         True,
     ),
     "gated": (
-        nn.Sequential(nn.Conv1d(2, 8, 3), nn.GLU(dim=1), nn.Conv1d(4, 6, 1), nn.GLU(1), nn.ConvTranspose1d(3, 1, 2)),
+        nn.Sequential(
+            nn.Conv1d(2, 8, 3),
+            nn.GLU(dim=1),
+            nn.Conv1d(4, 6, 1),
+            nn.GLU(1),
+            nn.ConvTranspose1d(3, 1, 2),
+        ),
         (2, 2, 9),
         [4, 3],
         True,
     ),
     "nested": (
-        nn.Sequential(nn.Sequential(nn.Linear(3, 4), nn.ReLU()), nn.Sequential(nn.Linear(4, 5), nn.SiLU()), nn.Linear(5, 1)),
+        nn.Sequential(
+            nn.Sequential(nn.Linear(3, 4), nn.ReLU()),
+            nn.Sequential(nn.Linear(4, 5), nn.SiLU()),
+            nn.Linear(5, 1),
+        ),
         (2, 3),
         [4, 5],
         True,
     ),
     "multi-layer bidirectional": (
-        _recurrent(nn.Linear(3, 6), nn.LSTM(6, 5, num_layers=2, bidirectional=True, batch_first=True), nn.Linear(10, 2)),
+        _recurrent(
+            nn.Linear(3, 6),
+            nn.LSTM(6, 5, num_layers=2, bidirectional=True, batch_first=True),
+            nn.Linear(10, 2),
+        ),
         (2, 7, 3),
         [6, 5],
         True,
     ),
-    "lstm, lstm": (_recurrent(nn.LSTM(3, 6), nn.LSTM(6, 4), nn.Linear(4, 2)), (7, 2, 3), [6, 4], True),
-    "gru": (_recurrent(nn.GRU(3, 6, bias=False), nn.Dropout(), nn.GRU(6, 4, bidirectional=True), nn.Linear(8, 2)), (7, 2, 3), [6, 4], True),
-    "relu rnn": (_recurrent(nn.RNN(3, 6, nonlinearity="relu"), nn.Linear(6, 2)), (7, 2, 3), [6], True),
-    "flattened time": (_recurrent(nn.GRU(3, 6, batch_first=True), nn.Flatten(), nn.Linear(6 * 7, 2)), (2, 7, 3), [6], True),
-    "layer norm": (nn.Sequential(nn.Linear(3, 6), nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 2)), (2, 3), [6], False),
-    "rms norm": (nn.Sequential(nn.Linear(3, 6), nn.RMSNorm(6), nn.ReLU(), nn.Linear(6, 2)), (2, 3), [6], False),
+    "lstm, lstm": (
+        _recurrent(nn.LSTM(3, 6), nn.LSTM(6, 4), nn.Linear(4, 2)),
+        (7, 2, 3),
+        [6, 4],
+        True,
+    ),
+    "gru": (
+        _recurrent(
+            nn.GRU(3, 6, bias=False),
+            nn.Dropout(),
+            nn.GRU(6, 4, bidirectional=True),
+            nn.Linear(8, 2),
+        ),
+        (7, 2, 3),
+        [6, 4],
+        True,
+    ),
+    "relu rnn": (
+        _recurrent(nn.RNN(3, 6, nonlinearity="relu"), nn.Linear(6, 2)),
+        (7, 2, 3),
+        [6],
+        True,
+    ),
+    "flattened time": (
+        _recurrent(nn.GRU(3, 6, batch_first=True), nn.Flatten(), nn.Linear(6 * 7, 2)),
+        (2, 7, 3),
+        [6],
+        True,
+    ),
+    "layer norm": (
+        nn.Sequential(nn.Linear(3, 6), nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 2)),
+        (2, 3),
+        [6],
+        False,
+    ),
+    "rms norm": (
+        nn.Sequential(nn.Linear(3, 6), nn.RMSNorm(6), nn.ReLU(), nn.Linear(6, 2)),
+        (2, 3),
+        [6],
+        False,
+    ),
     "sigmoid": (nn.Sequential(nn.Linear(3, 6), nn.Sigmoid(), nn.Linear(6, 2)), (2, 3), [6], False),
-    "softmax": (nn.Sequential(nn.Linear(3, 6), nn.Softmax(-1), nn.Linear(6, 2)), (2, 3), [6], False),
-    "instance norm": (nn.Sequential(nn.Conv1d(2, 4, 3), nn.InstanceNorm1d(4, affine=True), nn.Conv1d(4, 2, 1)), (2, 2, 9), [4], True),
-    "plain instance norm": (nn.Sequential(nn.Conv1d(2, 4, 3), nn.InstanceNorm1d(4), nn.Conv1d(4, 2, 1)), (2, 2, 9), [4], True),
+    "softmax": (
+        nn.Sequential(nn.Linear(3, 6), nn.Softmax(-1), nn.Linear(6, 2)),
+        (2, 3),
+        [6],
+        False,
+    ),
+    "instance norm": (
+        nn.Sequential(nn.Conv1d(2, 4, 3), nn.InstanceNorm1d(4, affine=True), nn.Conv1d(4, 2, 1)),
+        (2, 2, 9),
+        [4],
+        True,
+    ),
+    "plain instance norm": (
+        nn.Sequential(nn.Conv1d(2, 4, 3), nn.InstanceNorm1d(4), nn.Conv1d(4, 2, 1)),
+        (2, 2, 9),
+        [4],
+        True,
+    ),
     "batch norm without scale": (
         nn.Sequential(nn.Conv1d(2, 4, 3), nn.BatchNorm1d(4, affine=False), nn.Conv1d(4, 2, 1)),
         (2, 2, 9),
@@ -207,8 +363,14 @@ CHAINS: dict[str, tuple[nn.Sequential, tuple[int, ...], list[int], bool]] = {
 def _chain(kind: str) -> tuple[nn.Sequential, Tensor, list[UnitSet]]:
     model, shape, _, _ = CHAINS[kind]
     model = copy.deepcopy(model).eval()
-    layers = [(name, module) for name, module in model.named_children() if not isinstance(module, First)]
-    return model, torch.randn(shape, generator=torch.Generator().manual_seed(0)), build.chain_units(layers)
+    layers = [
+        (name, module) for name, module in model.named_children() if not isinstance(module, First)
+    ]
+    return (
+        model,
+        torch.randn(shape, generator=torch.Generator().manual_seed(0)),
+        build.chain_units(layers),
+    )
 
 
 @pytest.mark.parametrize("kind", CHAINS)
@@ -251,8 +413,13 @@ def test_parameter_count_after_a_trim_is_the_sum_over_slices(kind: str) -> None:
     parameters = dict(model.named_parameters())
     for part in each.slices:
         if part.tensor in parameters:
-            numbers = torch.arange(parameters[part.tensor].numel()).view(parameters[part.tensor].shape)
-            cells |= {(part.tensor, int(cell)) for cell in numbers.index_select(part.dim, part.index[0]).flatten()}
+            numbers = torch.arange(parameters[part.tensor].numel()).view(
+                parameters[part.tensor].shape
+            )
+            cells |= {
+                (part.tensor, int(cell))
+                for cell in numbers.index_select(part.dim, part.index[0]).flatten()
+            }
     before = sum(parameter.numel() for parameter in model.parameters())
     trim_(model, sets, {each.name: torch.arange(each.size) > 0})
     assert sum(parameter.numel() for parameter in model.parameters()) == before - len(cells)
@@ -280,10 +447,19 @@ class Residual(nn.Module):
         stream = build.conv_out("begin", self.begin) + build.conv_in("end", self.end, offset=4)
         hidden = []
         for i in range(2):
-            stream += build.conv_in(f"inner.{i}", self.inner[i]) + build.conv_out(f"back.{i}", self.back[i])
-            slices = build.conv_out(f"inner.{i}", self.inner[i]) + build.batch_norm(f"norms.{i}", self.norms[i])
+            stream += build.conv_in(f"inner.{i}", self.inner[i]) + build.conv_out(
+                f"back.{i}", self.back[i]
+            )
+            slices = build.conv_out(f"inner.{i}", self.inner[i]) + build.batch_norm(
+                f"norms.{i}", self.norms[i]
+            )
             slices += build.conv_in(f"back.{i}", self.back[i])
-            hidden.append(UnitSet(f"hidden.{i}", slices + (build.conv_in("end", self.end, count=4) if i == 1 else ())))
+            hidden.append(
+                UnitSet(
+                    f"hidden.{i}",
+                    slices + (build.conv_in("end", self.end, count=4) if i == 1 else ()),
+                )
+            )
         return [UnitSet("stream", stream), *hidden]
 
 
@@ -291,7 +467,11 @@ def test_residual_stream_and_concatenation() -> None:
     model = Residual()
     inputs = torch.randn(2, 2, 11, generator=torch.Generator().manual_seed(0))
     assert verify_units(model, model.unit_sets(), inputs) <= 1e-5
-    trimmed = trim_(model, model.unit_sets(), {"stream": torch.arange(6) % 2 == 0, "hidden.1": torch.arange(4) > 2})
+    trimmed = trim_(
+        model,
+        model.unit_sets(),
+        {"stream": torch.arange(6) % 2 == 0, "hidden.1": torch.arange(4) > 2},
+    )
     assert trimmed.kept["end.weight"][1].tolist() == [3, 4, 6, 8]
     assert model.end.in_channels == 4 and model(inputs).shape == (2, 1, 11)
 
@@ -307,5 +487,14 @@ def test_gates_by_halves_of_one_convolution() -> None:
             return self.skip(value.tanh() * gate.sigmoid())
 
     model = Gated()
-    halves = UnitSet("gate", build.conv_out("both", model.both, index=rows(0, 5, 2, 5)) + build.conv_in("skip", model.skip))
-    assert verify_units(model, [halves], torch.randn(1, 2, 6, generator=torch.Generator().manual_seed(0))) <= 1e-5
+    halves = UnitSet(
+        "gate",
+        build.conv_out("both", model.both, index=rows(0, 5, 2, 5))
+        + build.conv_in("skip", model.skip),
+    )
+    assert (
+        verify_units(
+            model, [halves], torch.randn(1, 2, 6, generator=torch.Generator().manual_seed(0))
+        )
+        <= 1e-5
+    )

@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.units.declare import Slice, UnitSet, blocks, check_unit_sets, rows, tensors_of
+from audioprune.compress.units.declare import (
+    Slice,
+    UnitSet,
+    blocks,
+    check_unit_sets,
+    rows,
+    tensors_of,
+)
 from audioprune.errors import ConfigError
 
 
@@ -15,7 +22,11 @@ def _model() -> nn.Sequential:
 
 
 def _hidden(index: Tensor, name: str = "hidden", **others: object) -> UnitSet:
-    slices = (Slice("0.weight", 0, index), Slice("0.bias", 0, index), Slice("2.weight", 1, index, "in"))
+    slices = (
+        Slice("0.weight", 0, index),
+        Slice("0.bias", 0, index),
+        Slice("2.weight", 1, index, "in"),
+    )
     return UnitSet(name, slices, **others)
 
 
@@ -46,25 +57,51 @@ def test_good_sets_pass() -> None:
 
 
 def test_sets_that_are_not_removable_may_overlap() -> None:
-    check_unit_sets(_model(), [_hidden(rows(0, 4), "a"), _hidden(rows(0, 4), "b", removable=False)])
+    check_unit_sets(
+        _model(), [_hidden(rows(0, 4), "a"), _hidden(rows(0, 4), "b", removable=False)]
+    )
 
 
 @pytest.mark.parametrize(
     ("sets", "message"),
     [
-        ([_hidden(rows(0, 4)), _hidden(rows(0, 4))], "expected every name once, got 'hidden' 2 times"),
+        (
+            [_hidden(rows(0, 4)), _hidden(rows(0, 4))],
+            "expected every name once, got 'hidden' 2 times",
+        ),
         ([UnitSet("empty", ())], "expected at least one slice"),
-        ([UnitSet("u", (Slice("0.weigth", 0, rows(0, 4)),))], "unknown tensor of unit set 'u' '0.weigth'; closest: 0.weight"),
-        ([UnitSet("u", (Slice("0.weight", 2, rows(0, 4)),))], r"expected an axis of shape \(4, 3\), got dim 2"),
+        (
+            [UnitSet("u", (Slice("0.weigth", 0, rows(0, 4)),))],
+            "unknown tensor of unit set 'u' '0.weigth'; closest: 0.weight",
+        ),
+        (
+            [UnitSet("u", (Slice("0.weight", 2, rows(0, 4)),))],
+            r"expected an axis of shape \(4, 3\), got dim 2",
+        ),
         ([UnitSet("u", (Slice("0.weight", -1, rows(0, 4)),))], "got dim -1"),
-        ([UnitSet("u", (Slice("1.num_batches_tracked", 0, rows(0, 1)),))], r"expected an axis of shape \(\)"),
-        ([_hidden(rows(1, 4))], "expected positions from 0 to 3 on dim 0, got 1 to 4; build the unit sets anew"),
+        (
+            [UnitSet("u", (Slice("1.num_batches_tracked", 0, rows(0, 1)),))],
+            r"expected an axis of shape \(\)",
+        ),
+        (
+            [_hidden(rows(1, 4))],
+            "expected positions from 0 to 3 on dim 0, got 1 to 4; build the unit sets anew",
+        ),
         ([_hidden(rows(-1, 2))], "got -1 to 0"),
         ([_hidden(torch.arange(4))], r"expected an int64 index of shape \(4, width\)"),
         ([_hidden(rows(0, 4).float())], "got torch.float32"),
-        ([UnitSet("u", (Slice("0.weight", 0, rows(0, 4)), Slice("0.bias", 0, rows(0, 3))))], r"of shape \(4, width\), got .*\(3, 1\)"),
-        ([_hidden(rows(0, 3), "a"), _hidden(rows(2, 2), "b")], "unit sets 'a' and 'b' both claim position 2 on dim 0 of '0.weight'"),
-        ([_hidden(torch.tensor([[0], [1], [1]]))], "expected every position of dim 0 of '0.weight' once, got one twice"),
+        (
+            [UnitSet("u", (Slice("0.weight", 0, rows(0, 4)), Slice("0.bias", 0, rows(0, 3))))],
+            r"of shape \(4, width\), got .*\(3, 1\)",
+        ),
+        (
+            [_hidden(rows(0, 3), "a"), _hidden(rows(2, 2), "b")],
+            "unit sets 'a' and 'b' both claim position 2 on dim 0 of '0.weight'",
+        ),
+        (
+            [_hidden(torch.tensor([[0], [1], [1]]))],
+            "expected every position of dim 0 of '0.weight' once, got one twice",
+        ),
     ],
 )
 def test_bad_sets_are_refused(sets: list[UnitSet], message: str) -> None:

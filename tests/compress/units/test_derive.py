@@ -44,7 +44,10 @@ def _conv2d(m: Free, x: Tensor) -> Tensor:
 FOUND: dict[str, tuple[Free, tuple[int, ...], list[str]]] = {
     "functional activations and dropout": (
         Free(
-            lambda m, x: m.c(F.dropout(m.b(m.a(x).relu()).tanh(), 0.2, m.training)), a=nn.Linear(3, 6), b=nn.Linear(6, 5), c=nn.Linear(5, 2)
+            lambda m, x: m.c(F.dropout(m.b(m.a(x).relu()).tanh(), 0.2, m.training)),
+            a=nn.Linear(3, 6),
+            b=nn.Linear(6, 5),
+            c=nn.Linear(5, 2),
         ),
         (4, 3),
         ["a", "b"],
@@ -76,13 +79,25 @@ FOUND: dict[str, tuple[Free, tuple[int, ...], list[str]]] = {
         (2, 2, 12),
         ["body.0", "head.0"],
     ),
-    "mean over time": (Free(lambda m, x: m.b(m.a(x).relu().mean(-1)), a=nn.Conv1d(2, 5, 3), b=nn.Linear(5, 2)), (2, 2, 9), ["a"]),
+    "mean over time": (
+        Free(lambda m, x: m.b(m.a(x).relu().mean(-1)), a=nn.Conv1d(2, 5, 3), b=nn.Linear(5, 2)),
+        (2, 2, 9),
+        ["a"],
+    ),
     "functional pooling": (
-        Free(lambda m, x: m.b(F.avg_pool1d(F.max_pool1d(m.a(x), 2), 2)), a=nn.Conv1d(2, 5, 3), b=nn.Conv1d(5, 2, 1)),
+        Free(
+            lambda m, x: m.b(F.avg_pool1d(F.max_pool1d(m.a(x), 2), 2)),
+            a=nn.Conv1d(2, 5, 3),
+            b=nn.Conv1d(5, 2, 1),
+        ),
         (2, 2, 12),
         ["a"],
     ),
-    "functional gate": (Free(lambda m, x: m.b(F.glu(m.a(x), 1)), a=nn.Conv1d(2, 8, 3), b=nn.Conv1d(4, 2, 1)), (2, 2, 9), ["a"]),
+    "functional gate": (
+        Free(lambda m, x: m.b(F.glu(m.a(x), 1)), a=nn.Conv1d(2, 8, 3), b=nn.Conv1d(4, 2, 1)),
+        (2, 2, 9),
+        ["a"],
+    ),
     "depthwise and module flatten": (
         Free(
             lambda m, x: m.out(m.flat(m.depth(m.a(x)))),
@@ -95,12 +110,22 @@ FOUND: dict[str, tuple[Free, tuple[int, ...], list[str]]] = {
         ["a"],
     ),
     "inplace activation": (
-        Free(lambda m, x: m.b(m.act(m.a(x))), a=nn.Linear(3, 6), act=nn.ReLU(inplace=True), b=nn.Linear(6, 2)),
+        Free(
+            lambda m, x: m.b(m.act(m.a(x))),
+            a=nn.Linear(3, 6),
+            act=nn.ReLU(inplace=True),
+            b=nn.Linear(6, 2),
+        ),
         (2, 3),
         ["a"],
     ),
     "crossed by a normalisation": (
-        Free(lambda m, x: m.b(m.norm(m.a(x))), a=nn.Linear(3, 6), norm=nn.LayerNorm(6), b=nn.Linear(6, 2)),
+        Free(
+            lambda m, x: m.b(m.norm(m.a(x))),
+            a=nn.Linear(3, 6),
+            norm=nn.LayerNorm(6),
+            b=nn.Linear(6, 2),
+        ),
         (2, 3),
         ["a"],
     ),
@@ -115,7 +140,11 @@ def test_found_units_are_proved(kind: str) -> None:
     sets, reasons = derive_units(model.train(), inputs)
     assert [each.name for each in sets] == names
     assert len(reasons) == 1 and "leaves the model" in reasons[0]
-    assert model.training and str(model) == before and not any(module._forward_hooks for module in model.modules())
+    assert (
+        model.training
+        and str(model) == before
+        and not any(module._forward_hooks for module in model.modules())
+    )
     assert verify_units(model, sets, inputs) <= 1e-5
 
 
@@ -140,21 +169,31 @@ class Scaled(nn.Module):
 
 
 def _tied() -> Free:
-    model = Free(lambda m, x: m.c(m.b(m.a(x))), a=nn.Linear(4, 4), b=nn.Linear(4, 4), c=nn.Linear(4, 2))
+    model = Free(
+        lambda m, x: m.c(m.b(m.a(x))), a=nn.Linear(4, 4), b=nn.Linear(4, 4), c=nn.Linear(4, 2)
+    )
     model.b.weight = model.a.weight
     return model
 
 
 LEFT_OUT: dict[str, tuple[Free, str]] = {
     "residual": (
-        Free(lambda m, x: m.c((y := m.a(x)) + m.b(y)), a=nn.Linear(4, 4), b=nn.Linear(4, 4), c=nn.Linear(4, 2)),
+        Free(
+            lambda m, x: m.c((y := m.a(x)) + m.b(y)),
+            a=nn.Linear(4, 4),
+            b=nn.Linear(4, 4),
+            c=nn.Linear(4, 2),
+        ),
         "'a': the output of 'a' is read by 'b', 'add', not by one layer",
     ),
     "joined": (
         Free(lambda m, x: m.b(torch.cat((m.a(x), x), -1)), a=nn.Linear(4, 4), b=nn.Linear(8, 2)),
         "'a': 'cat' joins it with other tensors",
     ),
-    "called twice": (Free(lambda m, x: m.b(m.a(m.a(x))), a=nn.Linear(4, 4), b=nn.Linear(4, 2)), "'a': 'a' is called 2 times"),
+    "called twice": (
+        Free(lambda m, x: m.b(m.a(m.a(x))), a=nn.Linear(4, 4), b=nn.Linear(4, 2)),
+        "'a': 'a' is called 2 times",
+    ),
     "shared": (_tied(), "'a': 'a' shares parameters with another module"),
     "unknown function": (
         Free(lambda m, x: m.b(m.a(x).cumsum(-1)), a=nn.Linear(4, 4), b=nn.Linear(4, 2)),
@@ -165,10 +204,18 @@ LEFT_OUT: dict[str, tuple[Free, str]] = {
         "'a': 's': expected a module that keeps its units apart, got Scaled",
     ),
     "group norm": (
-        Free(lambda m, x: m.b(m.n(m.a(x))), a=nn.Linear(4, 4), n=nn.GroupNorm(2, 4), b=nn.Linear(4, 2)),
+        Free(
+            lambda m, x: m.b(m.n(m.a(x))),
+            a=nn.Linear(4, 4),
+            n=nn.GroupNorm(2, 4),
+            b=nn.Linear(4, 2),
+        ),
         "'a': 'n': expected a module that keeps its units apart, got GroupNorm",
     ),
-    "output": (Free(lambda m, x: (y := m.a(x), m.b(y)), a=nn.Linear(4, 4), b=nn.Linear(4, 2)), "'a': the output of 'a' leaves the model"),
+    "output": (
+        Free(lambda m, x: (y := m.a(x), m.b(y)), a=nn.Linear(4, 4), b=nn.Linear(4, 2)),
+        "'a': the output of 'a' leaves the model",
+    ),
     "state": (
         Free(lambda m, x: m.b(m.a(x)[1][0][0]), a=nn.LSTM(4, 4), b=nn.Linear(4, 2)),
         "'a': more than the first output of 'a' is read, such as a state",
@@ -178,11 +225,18 @@ LEFT_OUT: dict[str, tuple[Free, str]] = {
         "'a': the units lie on axis 1, 'b' works on axis 2",
     ),
     "pooled over units": (
-        Free(lambda m, x: m.b(m.p(m.a(x[None]))), a=nn.Linear(4, 4), p=nn.MaxPool1d(2), b=nn.Linear(2, 2)),
+        Free(
+            lambda m, x: m.b(m.p(m.a(x[None]))),
+            a=nn.Linear(4, 4),
+            p=nn.MaxPool1d(2),
+            b=nn.Linear(2, 2),
+        ),
         "'a': the units lie on axis 2, 'p' works on axis 1",
     ),
     "pooled over units by a function": (
-        Free(lambda m, x: m.b(F.max_pool1d(m.a(x[None]), 2)), a=nn.Linear(4, 4), b=nn.Linear(2, 2)),
+        Free(
+            lambda m, x: m.b(F.max_pool1d(m.a(x[None]), 2)), a=nn.Linear(4, 4), b=nn.Linear(2, 2)
+        ),
         "'a': the function 'max_pool1d' reads it",
     ),
     "half of the units": (
@@ -190,7 +244,9 @@ LEFT_OUT: dict[str, tuple[Free, str]] = {
         "'a': units of 'a': expected equally many",
     ),
     "reduced": (
-        Free(lambda m, x: m.b(m.a(x).mean(-1, keepdim=True)), a=nn.Linear(4, 4), b=nn.Linear(1, 2)),
+        Free(
+            lambda m, x: m.b(m.a(x).mean(-1, keepdim=True)), a=nn.Linear(4, 4), b=nn.Linear(1, 2)
+        ),
         "'a': 'mean' mixes the axis of its units",
     ),
     "padded units": (
@@ -201,9 +257,16 @@ LEFT_OUT: dict[str, tuple[Free, str]] = {
         Free(lambda m, x: (m.a(x), m.b(x))[1], a=nn.Linear(4, 4), b=nn.Linear(4, 2)),
         "'a': the output of 'a' is read by nothing that was seen",
     ),
-    "not called": (Free(lambda m, x: m.b(x), a=nn.Linear(4, 4), b=nn.Linear(4, 2)), "'a': the forward pass does not call it"),
+    "not called": (
+        Free(lambda m, x: m.b(x), a=nn.Linear(4, 4), b=nn.Linear(4, 2)),
+        "'a': the forward pass does not call it",
+    ),
     "groups": (
-        Free(lambda m, x: m.b(m.a(x[:, :, None])), a=nn.Conv1d(4, 4, 1, groups=2), b=nn.Conv1d(4, 2, 1)),
+        Free(
+            lambda m, x: m.b(m.a(x[:, :, None])),
+            a=nn.Conv1d(4, 4, 1, groups=2),
+            b=nn.Conv1d(4, 2, 1),
+        ),
         "'a': expected a convolution without groups or a depthwise one",
     ),
 }
@@ -212,7 +275,9 @@ LEFT_OUT: dict[str, tuple[Free, str]] = {
 @pytest.mark.parametrize("kind", LEFT_OUT)
 def test_what_cannot_be_proved_is_left_out_with_a_reason(kind: str) -> None:
     model, reason = LEFT_OUT[kind]
-    sets, reasons = derive_units(model, torch.randn(3, 4, generator=torch.Generator().manual_seed(0)))
+    sets, reasons = derive_units(
+        model, torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    )
     assert "a" not in [each.name for each in sets]
     assert any(given.startswith(reason) for given in reasons), reasons
     assert not any("\n" in given for given in reasons)
@@ -222,11 +287,17 @@ def test_hooks_go_when_the_model_fails() -> None:
     model = Free(lambda m, x: m.b(m.a(x)), a=nn.Linear(4, 4), b=nn.Linear(5, 2))
     with pytest.raises(RuntimeError):
         derive_units(model, torch.ones(1, 4))
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    assert not any(
+        module._forward_hooks or module._forward_pre_hooks for module in model.modules()
+    )
 
 
 def test_padding_with_a_constant_makes_a_set_inexact() -> None:
-    model = Free(lambda m, x: m.b(F.pad(m.a(x), (1, 1), value=1.0)), a=nn.Conv1d(2, 4, 3), b=nn.Conv1d(4, 2, 3))
+    model = Free(
+        lambda m, x: m.b(F.pad(m.a(x), (1, 1), value=1.0)),
+        a=nn.Conv1d(2, 4, 3),
+        b=nn.Conv1d(4, 2, 3),
+    )
     inputs = torch.randn(1, 2, 8, generator=torch.Generator().manual_seed(0))
     sets, _ = derive_units(model, inputs)
     assert [each.exact for each in sets] == [False]
@@ -253,7 +324,11 @@ def test_padding_of_another_axis_keeps_units_and_only_constants_cost_exactness(k
 
 @pytest.mark.parametrize("pad", [(0, 0, 1, 0), (1, 1, 0, 2)])
 def test_padding_of_the_units_axis_of_a_convolution_is_refused(pad: tuple[int, ...]) -> None:
-    model = Free(lambda m, x: m.b(F.pad(m.a(x), pad)), a=nn.Conv1d(2, 4, 3), b=nn.Conv1d(4 + sum(pad[2:]), 2, 3))
+    model = Free(
+        lambda m, x: m.b(F.pad(m.a(x), pad)),
+        a=nn.Conv1d(2, 4, 3),
+        b=nn.Conv1d(4 + sum(pad[2:]), 2, 3),
+    )
     sets, reasons = derive_units(model, torch.ones(1, 2, 8))
     assert sets == [] and reasons[0] == "'a': the function 'pad' lengthens the axis of its units"
 

@@ -43,7 +43,11 @@ class _Free:
 def _tiny() -> FDNN:
     model = FDNN(bins=2, width=2, depth=1)
     with torch.no_grad():
-        for weight, values in zip([p for p in model.parameters() if p.dim() > 1], ([[1.0, 2], [3, 0]], [[1, 0.5], [0, 0.5]]), strict=True):
+        for weight, values in zip(
+            [p for p in model.parameters() if p.dim() > 1],
+            ([[1.0, 2], [3, 0]], [[1, 0.5], [0, 0.5]]),
+            strict=True,
+        ):
             weight.copy_(torch.tensor(values))
     return model
 
@@ -52,7 +56,10 @@ def test_a_group_is_all_that_writes_and_reads_a_unit() -> None:
     model = _tiny()
     groups = unit_groups(model, model.unit_sets())
     (candidates,) = unit_candidates(model, Mask.ones(model, prunable(model)), groups).values()
-    assert candidates.count() == 2 and candidates.ranks().tolist() == [0, 1]  # l1 norms 1 + 2 + 1 + 0 and 3 + 0 + 0.5 + 0.5 tie
+    assert candidates.count() == 2 and candidates.ranks().tolist() == [
+        0,
+        1,
+    ]  # l1 norms 1 + 2 + 1 + 0 and 3 + 0 + 0.5 + 0.5 tie
     with torch.no_grad():
         model.unit_sets()  # the sets do not change with the weights
         next(model.parameters())[1, 1] = -0.5
@@ -65,18 +72,24 @@ def test_a_group_is_all_that_writes_and_reads_a_unit() -> None:
 def test_the_penalty_of_a_unit_is_that_of_all_its_weights() -> None:
     model = _tiny()
     value = SparseGroupLasso(model, 0.0, 1.0, unit_groups(model, model.unit_sets()))(model).item()
-    assert value == pytest.approx(sqrt(4) * (sqrt(1 + 4 + 1) + sqrt(9 + 0.25 + 0.25)) / 2, abs=1e-6)
+    assert value == pytest.approx(
+        sqrt(4) * (sqrt(1 + 4 + 1) + sqrt(9 + 0.25 + 0.25)) / 2, abs=1e-6
+    )
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
     SparseGroupLasso(model, 0.0, 1.0, unit_groups(model, model.unit_sets()))(model).backward()
-    assert all(p.grad is None or torch.equal(p.grad, torch.zeros_like(p)) for p in model.parameters())
+    assert all(
+        p.grad is None or torch.equal(p.grad, torch.zeros_like(p)) for p in model.parameters()
+    )
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_weight_is_in_a_group(name: str) -> None:
     model = MODELS[name]()
-    touched = {part.tensor for each in unit_groups(model, model.unit_sets()) for part in each.slices}
+    touched = {
+        part.tensor for each in unit_groups(model, model.unit_sets()) for part in each.slices
+    }
     assert touched == set(prunable(model))
 
 
@@ -116,7 +129,9 @@ def test_units_already_pruned_are_no_candidates_and_do_not_come_back() -> None:
     for left in (10, 5, 2):
         candidates = unit_candidates(model, mask, unit_groups(model, model.unit_sets()))
         assert candidates["layers.0"].count() == left
-        mask = mask.updated(keeps(candidates, search(candidates, _Free(("layers.0",)), 0.5, betas=[0.0, 0.5])))
+        mask = mask.updated(
+            keeps(candidates, search(candidates, _Free(("layers.0",)), 0.5, betas=[0.0, 0.5]))
+        )
         mask.apply_(model)
 
 

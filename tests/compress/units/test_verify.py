@@ -16,7 +16,9 @@ from audioprune.errors import ConfigError
 
 
 def _model() -> nn.Sequential:
-    torch.manual_seed(0)  # some initialisations leave so few units alive that a wrong reader changes nothing
+    torch.manual_seed(
+        0
+    )  # some initialisations leave so few units alive that a wrong reader changes nothing
     return nn.Sequential(nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2))
 
 
@@ -32,15 +34,22 @@ def test_good_sets_pass_even_where_an_initialisation_is_zero() -> None:
 def test_a_wrong_reader_is_named_and_only_that_one() -> None:
     model = _model()
     good, bad = chain_units(model)
-    swapped = tuple(replace(part, index=part.index.flip(0)) if part.role == "in" else part for part in bad.slices)
-    with pytest.raises(ConfigError, match=r"within 1e-05, got a difference of .*; correct '2' \(\d.*\)$"):
+    swapped = tuple(
+        replace(part, index=part.index.flip(0)) if part.role == "in" else part
+        for part in bad.slices
+    )
+    with pytest.raises(
+        ConfigError, match=r"within 1e-05, got a difference of .*; correct '2' \(\d.*\)$"
+    ):
         verify_units(model, [good, replace(bad, slices=swapped)], torch.ones(2, 3), seed=1)
 
 
 def test_a_forgotten_slice_and_a_trimmed_output_are_named() -> None:
     model = _model()
     writers = UnitSet("writers", linear_out("0", model[0]))
-    with pytest.raises(ConfigError, match=r"correct 'writers' \(mat1 and mat2 shapes cannot be multiplied"):
+    with pytest.raises(
+        ConfigError, match=r"correct 'writers' \(mat1 and mat2 shapes cannot be multiplied"
+    ):
         verify_units(model, [writers], torch.ones(2, 3))
     outputs = UnitSet("outputs", linear_out("4", model[4]))
     with pytest.raises(ConfigError, match=r"correct 'outputs' \(another shape of the output\)"):
@@ -65,7 +74,11 @@ def test_small_outputs_are_compared_in_their_own_scale() -> None:
             return 1e-7 * self.layers(x)
 
     model = Small()
-    wrong = UnitSet("w", linear_out("layers.0", model.layers[0]) + linear_in("layers.2", model.layers[2], index=rows(0, 6).flip(0)))
+    wrong = UnitSet(
+        "w",
+        linear_out("layers.0", model.layers[0])
+        + linear_in("layers.2", model.layers[2], index=rows(0, 6).flip(0)),
+    )
     with pytest.raises(ConfigError, match="correct 'w'"):
         verify_units(model, [wrong], torch.ones(2, 3), seed=1)
 
@@ -81,7 +94,9 @@ def test_noise_tuples_and_weight_groups_are_no_obstacle() -> None:
 
     model = Noisy()
     groups = UnitSet("groups", linear_in("layers.0", model.layers[0]), removable=False)
-    sets = chain_units([(f"layers.{name}", module) for name, module in model.layers.named_children()])
+    sets = chain_units(
+        [(f"layers.{name}", module) for name, module in model.layers.named_children()]
+    )
     assert verify_units(model, [*sets, groups], (torch.ones(2, 3), torch.zeros(1))) <= 1e-5
 
 

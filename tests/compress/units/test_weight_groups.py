@@ -43,14 +43,23 @@ LAYERS = {
 
 def _fdnn() -> nn.Module:
     widths = (161, 2048, 2048, 2048, 161)
-    return nn.Sequential(*(nn.Linear(i, o, device="meta") for i, o in zip(widths, widths[1:], strict=False)))
+    return nn.Sequential(
+        *(nn.Linear(i, o, device="meta") for i, o in zip(widths, widths[1:], strict=False))
+    )
 
 
 def _lstm() -> nn.Module:
-    return nn.ModuleList([*(nn.LSTM(i, 1024, device="meta") for i in (161, 1024, 1024, 1024)), nn.Linear(1024, 161, device="meta")])
+    return nn.ModuleList(
+        [
+            *(nn.LSTM(i, 1024, device="meta") for i in (161, 1024, 1024, 1024)),
+            nn.Linear(1024, 161, device="meta"),
+        ]
+    )
 
 
-@pytest.mark.parametrize(("model", "columns", "all_rows"), [(_fdnn(), 6_305, 6_305), (_lstm(), 8_353, 32_929)])
+@pytest.mark.parametrize(
+    ("model", "columns", "all_rows"), [(_fdnn(), 6_305, 6_305), (_lstm(), 8_353, 32_929)]
+)
 def test_group_counts_of_the_papers_models(model: nn.Module, columns: int, all_rows: int) -> None:
     assert group_count(weight_groups(model)) == columns  # columns are the default of these layers
     assert group_count(weight_groups(model, ALL_ROWS)) == all_rows
@@ -58,12 +67,19 @@ def test_group_counts_of_the_papers_models(model: nn.Module, columns: int, all_r
 
 @pytest.mark.parametrize(
     ("build", "columns", "all_rows", "kernels"),
-    [(TCNN, 14_499 + 18 * 511, 23_457, 4_752_432), (GCRN, 8_870, 18_662, 439_810)],  # each of 512 depthwise inputs is a channel of its own
+    [
+        (TCNN, 14_499 + 18 * 511, 23_457, 4_752_432),
+        (GCRN, 8_870, 18_662, 439_810),
+    ],  # each of 512 depthwise inputs is a channel of its own
 )
-def test_group_counts_of_the_convolutional_models(build: type[nn.Module], columns: int, all_rows: int, kernels: int) -> None:
+def test_group_counts_of_the_convolutional_models(
+    build: type[nn.Module], columns: int, all_rows: int, kernels: int
+) -> None:
     with torch.device("meta"):
         model = build()
-    single = GroupKinds("column", "column", "kernel", "kernel", "kernel")  # a kernel of a 1 x 1 convolution is one weight
+    single = GroupKinds(
+        "column", "column", "kernel", "kernel", "kernel"
+    )  # a kernel of a 1 x 1 convolution is one weight
     for kinds, count in ((ALL_COLUMNS, columns), (ALL_ROWS, all_rows), (single, kernels)):
         assert group_count(weight_groups(model, kinds)) == count
 
@@ -73,7 +89,9 @@ def test_group_counts_of_the_convolutional_models(build: type[nn.Module], column
 def test_groups_cover_each_tensor_once(layer: str, kinds: GroupKinds) -> None:
     model = LAYERS[layer]
     sets = weight_groups(model, kinds)
-    assert [each.name for each in sets] == prunable(model) and not any(each.removable for each in sets)
+    assert [each.name for each in sets] == prunable(model) and not any(
+        each.removable for each in sets
+    )
     for each in sets:
         shape = model.get_parameter(each.name).shape
         owners = torch.zeros(shape, dtype=torch.int64)
@@ -103,7 +121,9 @@ def test_a_zero_filter_silences_an_output_and_a_zero_channel_an_input(layer: str
             keep = torch.arange(outputs) != unit
             model.weight.copy_(original * expand(rows_of.slices[0], keep, original.shape))
             changed = model(data)
-            assert torch.allclose(changed[:, unit], silent[:, unit]) and torch.allclose(changed[:, keep], plain[:, keep], atol=1e-6)
+            assert torch.allclose(changed[:, unit], silent[:, unit]) and torch.allclose(
+                changed[:, keep], plain[:, keep], atol=1e-6
+            )
         for unit in range(inputs):
             keep = torch.arange(inputs) != unit
             model.weight.copy_(original * expand(columns_of.slices[0], keep, original.shape))
@@ -132,7 +152,10 @@ def test_layers_behind_weight_normalisation_keep_their_layout() -> None:
 
 def test_weights_of_unknown_modules_are_read_as_output_input_kernel() -> None:
     model = nn.ParameterDict({"matrix": torch.ones(3, 5), "bank": torch.ones(2, 3, 4)})
-    assert {each.name: each.size for each in weight_groups(model, ALL_ROWS)} == {"matrix": 3, "bank": 2}
+    assert {each.name: each.size for each in weight_groups(model, ALL_ROWS)} == {
+        "matrix": 3,
+        "bank": 2,
+    }
 
 
 def test_worked_example_norms() -> None:
@@ -165,19 +188,31 @@ def test_norms_equal_a_loop_over_groups(seed: int, layer: str, kinds: GroupKinds
 def test_gate_rows_as_one_unit() -> None:
     weight = torch.arange(24.0).reshape(8, 3)
     part = Slice("w", 0, rows(0, 2, repeat=4, stride=2))
-    assert group_norms(weight, part, 1).tolist() == [float(weight[0::2].sum()), float(weight[1::2].sum())]
+    assert group_norms(weight, part, 1).tolist() == [
+        float(weight[0::2].sum()),
+        float(weight[1::2].sum()),
+    ]
 
 
 @pytest.mark.parametrize("p", [1, 2])
 @pytest.mark.parametrize(
-    "part", [Slice("w", 1, rows(0, 3)), Slice("w", 0, rows(0, 2, repeat=2, stride=2)), Slice("w", 0, rows(0, 12), leading=2)]
+    "part",
+    [
+        Slice("w", 1, rows(0, 3)),
+        Slice("w", 0, rows(0, 2, repeat=2, stride=2)),
+        Slice("w", 0, rows(0, 12), leading=2),
+    ],
 )
 def test_gradient_of_a_zero_group_is_zero(p: int, part: Slice) -> None:
     weight = torch.zeros(4, 3, 2)
     weight[3, 2] = 2.0
     weight.requires_grad_()
     group_norms(weight, part, p).sum().backward()
-    assert weight.grad.isfinite().all() and (weight.grad[weight == 0] == 0).all() and (weight.grad[3, 2] != 0).all()
+    assert (
+        weight.grad.isfinite().all()
+        and (weight.grad[weight == 0] == 0).all()
+        and (weight.grad[3, 2] != 0).all()
+    )
 
 
 def test_expand_keeps_positions_of_no_group() -> None:
@@ -197,7 +232,9 @@ def test_any_kept_inverts_expand(layer: str) -> None:
 def test_bad_kinds_and_names() -> None:
     with pytest.raises(ConfigError, match="unknown group kind of linear layers 'kernel'"):
         GroupKinds(linear="kernel")
-    with pytest.raises(ConfigError, match="unknown group kind of conv2d layers 'filtre'; closest: filter"):
+    with pytest.raises(
+        ConfigError, match="unknown group kind of conv2d layers 'filtre'; closest: filter"
+    ):
         GroupKinds(conv2d="filtre")
     with pytest.raises(ConfigError, match="unknown parameter 'weigth'"):
         weight_groups(nn.Linear(2, 2), names=["weigth"])

@@ -11,7 +11,9 @@ from audioprune.errors import DataError
 def test_a_known_delay_is_found(late: int) -> None:
     rng = np.random.default_rng(0)
     sound = rng.standard_normal(6000)
-    other = np.concatenate([np.zeros(max(late, 0)), sound[max(-late, 0) :]]) + 0.3 * rng.standard_normal(6000 + late)
+    other = np.concatenate(
+        [np.zeros(max(late, 0)), sound[max(-late, 0) :]]
+    ) + 0.3 * rng.standard_normal(6000 + late)
     lag = measure_lag(sound, 0.2 * other, 16000)
     assert lag.samples == late and lag.correlation == pytest.approx(1 / np.sqrt(1.09), abs=0.02)
 
@@ -25,7 +27,9 @@ def test_unrelated_sounds_correlate_little_and_silence_is_refused() -> None:
 
 def test_long_recordings_are_compared_by_their_begin() -> None:
     sound = np.random.default_rng(2).standard_normal(3500)
-    assert measure_lag(sound, np.concatenate([sound[:3000], np.zeros(500)]), 100).correlation == pytest.approx(1)
+    assert measure_lag(
+        sound, np.concatenate([sound[:3000], np.zeros(500)]), 100
+    ).correlation == pytest.approx(1)
 
 
 def test_tolerance_is_a_tenth_of_a_millisecond() -> None:

@@ -44,7 +44,9 @@ def test_damaged_files_are_made_again(tmp_path: Path, damage: str) -> None:
     if damage in other:
         made.path.write_bytes(other[damage])
     else:
-        soundfile.write(str(made.path), _samples(), RATE if damage == "foreign" else 8000, subtype="FLOAT")
+        soundfile.write(
+            str(made.path), _samples(), RATE if damage == "foreign" else 8000, subtype="FLOAT"
+        )
     again = cache.get("k", lambda: (_samples(), 5))
     assert again == made and cache.get("k", _never) == made
 
@@ -57,7 +59,12 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def _fill(folder: str, done: multiprocessing.Queue) -> None:
     cache = SignalCache(Path(folder), RATE)
-    done.put([cache.get(str(seed), lambda seed=seed: (_samples(seed), seed)).sha256 for seed in range(20)])
+    done.put(
+        [
+            cache.get(str(seed), lambda seed=seed: (_samples(seed), seed)).sha256
+            for seed in range(20)
+        ]
+    )
 
 
 def test_two_processes_may_fill_it_at_once(tmp_path: Path) -> None:

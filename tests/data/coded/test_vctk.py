@@ -15,7 +15,9 @@ def _touch(path: Path) -> Path:
     return path
 
 
-def _new(root: Path, speakers: tuple[str, ...] = ("p226", "p227", "p232", "p257", "p280", "p287", "s5")) -> Path:
+def _new(
+    root: Path, speakers: tuple[str, ...] = ("p226", "p227", "p232", "p257", "p280", "p287", "s5")
+) -> Path:
     for speaker in speakers:
         for mic in ("mic1",) if speaker == "p280" else ("mic1", "mic2"):
             _touch(root / "wav48_silence_trimmed" / speaker / f"{speaker}_001_{mic}.flac")
@@ -43,7 +45,11 @@ def _assign(voices: Vctk) -> tuple[dict[str, set[str]], list[str]]:
 
 
 def test_the_list_of_valentini() -> None:
-    assert {split: len(names) for split, names in VALENTINI.items()} == {"train": 26, "valid": 2, "test": 2}
+    assert {split: len(names) for split, names in VALENTINI.items()} == {
+        "train": 26,
+        "valid": 2,
+        "test": 2,
+    }
     every = [name for names in VALENTINI.values() for name in names]
     assert len(set(every)) == 30 and all(name.startswith("p") for name in every)
 
@@ -51,11 +57,17 @@ def test_the_list_of_valentini() -> None:
 def test_layout_of_092(tmp_path: Path) -> None:
     root = _new(tmp_path / "VCTK-Corpus-0.92")
     folder, paths = Vctk(root).find()
-    assert folder == root / "wav48_silence_trimmed" and len(paths) == 7 and all(path.stem.endswith("_mic1") for path in paths)
+    assert (
+        folder == root / "wav48_silence_trimmed"
+        and len(paths) == 7
+        and all(path.stem.endswith("_mic1") for path in paths)
+    )
     assert "p280" not in {path.parent.name for path in Vctk(root, "mic2").find()[1]}
     splits, notes = _assign(Vctk(root))
     assert splits == {"train": {"p227"}, "valid": {"p226", "p287"}, "test": {"p232", "p257"}}
-    assert any("25 speakers have no file" in note for note in notes) and any("does not name 2 files" in note for note in notes)
+    assert any("25 speakers have no file" in note for note in notes) and any(
+        "does not name 2 files" in note for note in notes
+    )
 
 
 def test_layout_of_080(tmp_path: Path) -> None:
@@ -70,7 +82,10 @@ def test_flat_layout_takes_clean_files_and_the_folders_splits(tmp_path: Path) ->
     voices = Vctk(_flat(tmp_path))
     assert len(voices.find()[1]) == 5
     splits, notes = _assign(voices)
-    assert splits == {"train": {"p227"}, "valid": {"p226", "p287"}, "test": {"p232", "p257"}} and "2 of 3" in notes[0]
+    assert (
+        splits == {"train": {"p227"}, "valid": {"p226", "p287"}, "test": {"p232", "p257"}}
+        and "2 of 3" in notes[0]
+    )
     other, _ = _assign(Vctk(_flat(tmp_path / "56", ("p234", "p235", "p237"))))
     assert other["test"] == {"p232", "p257"} and len(other["valid"]) == 1
 
@@ -78,10 +93,17 @@ def test_flat_layout_takes_clean_files_and_the_folders_splits(tmp_path: Path) ->
 def test_holdout(tmp_path: Path) -> None:
     speakers = tuple(f"p{225 + number}" for number in range(29)) + ("s5",)
     splits, notes = _assign(Vctk(_new(tmp_path / "many", speakers), split="holdout"))
-    assert sorted(splits["test"]) == list(speakers[-8:]) and sorted(splits["valid"]) == list(speakers[-12:-8])
+    assert sorted(splits["test"]) == list(speakers[-8:]) and sorted(splits["valid"]) == list(
+        speakers[-12:-8]
+    )
     assert len(splits["train"]) == 18 and notes == []
-    splits, notes = _assign(Vctk(_new(tmp_path / "few", ("p225", "p226", "p227")), split="holdout"))
-    assert splits == {"train": {"p225"}, "valid": {"p226"}, "test": {"p227"}} and "only 3 speakers" in notes[0]
+    splits, notes = _assign(
+        Vctk(_new(tmp_path / "few", ("p225", "p226", "p227")), split="holdout")
+    )
+    assert (
+        splits == {"train": {"p225"}, "valid": {"p226"}, "test": {"p227"}}
+        and "only 3 speakers" in notes[0]
+    )
     with pytest.raises(DataError, match="at least 3 speakers"):
         _assign(Vctk(_new(tmp_path / "two", ("p225", "p226")), split="holdout"))
 
@@ -89,7 +111,9 @@ def test_holdout(tmp_path: Path) -> None:
 def test_a_list_or_a_mapping_decides(tmp_path: Path) -> None:
     root = _new(tmp_path)
     chosen = {"train": ["p226", "s5"], "valid": ["p227"], "test": ["p232"]}
-    assert {split: sorted(names) for split, names in _assign(Vctk(root, split=chosen))[0].items()} == chosen
+    assert {
+        split: sorted(names) for split, names in _assign(Vctk(root, split=chosen))[0].items()
+    } == chosen
     listed = tmp_path / "list.txt"
     listed.write_text("train p226\nvalid p227\ntest p232\ntest p226\n")
     with pytest.raises(DataError, match="expected speaker 'p226' in one split"):
@@ -103,7 +127,10 @@ def test_a_speaker_in_two_folders_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_part_of_the_corpus_without_the_test_speakers(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"valentini split .*test: p232, p257\), found p225, p226; use data.split=holdout") as caught:
+    with pytest.raises(
+        DataError,
+        match=r"valentini split .*test: p232, p257\), found p225, p226; use data.split=holdout",
+    ) as caught:
         _assign(Vctk(_new(tmp_path, ("p225", "p226"))))
     assert "\n" not in str(caught.value)
 
@@ -132,12 +159,18 @@ def test_what_is_not_there(tmp_path: Path) -> None:
         Vctk(tmp_path).find()
     with pytest.raises(ConfigError, match="unknown mic 'mic3'"):
         Vctk(tmp_path, "mic3")
-    assert Vctk(tmp_path).describe() == {"root": str(tmp_path), "mic": "mic1", "split": "valentini"}
+    assert Vctk(tmp_path).describe() == {
+        "root": str(tmp_path),
+        "mic": "mic1",
+        "split": "valentini",
+    }
 
 
 def test_genders(tmp_path: Path) -> None:
     assert Vctk(tmp_path).genders() == {"p232": "M", "p257": "F"}
-    (tmp_path / "speaker-info.txt").write_text("ID  AGE  GENDER  ACCENTS\np225  23  F    English\n226  22  M    English\ns5 ? \n")
+    (tmp_path / "speaker-info.txt").write_text(
+        "ID  AGE  GENDER  ACCENTS\np225  23  F    English\n226  22  M    English\ns5 ? \n"
+    )
     assert Vctk(tmp_path).genders() == {"p225": "F", "p226": "M", "p232": "M", "p257": "F"}
 
 

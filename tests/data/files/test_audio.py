@@ -26,7 +26,11 @@ def test_finds_audio_in_order_and_follows_links_once(tmp_path: Path) -> None:
     assert names == ["a/one.wav", "b/two.flac", "dangling.wav", "directory.wav"]
 
 
-_SUBTYPES = {"wav": ("PCM_16", "PCM_24", "PCM_U8", "ULAW", "DOUBLE"), "flac": ("PCM_24",), "aiff": ("PCM_16",)}
+_SUBTYPES = {
+    "wav": ("PCM_16", "PCM_24", "PCM_U8", "ULAW", "DOUBLE"),
+    "flac": ("PCM_24",),
+    "aiff": ("PCM_16",),
+}
 FORMATS = [(suffix, subtype) for suffix, subtypes in _SUBTYPES.items() for subtype in subtypes]
 
 
@@ -39,20 +43,27 @@ def test_reads_formats_whole_and_in_part(tmp_path: Path, suffix: str, subtype: s
     assert read_info(path).duration_s == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize(("make", "reason"), [
-    (lambda path: None, "no such file"),
-    (lambda path: path.mkdir(), "a folder with the name"),
-    (lambda path: path.write_bytes(b""), "0 bytes"),
-    (lambda path: path.write_bytes(b"garbage" * 100), "not decodable"),
-    (lambda path: os.symlink("gone.wav", path), "a link to gone.wav"),
-])
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: None, "no such file"),
+        (lambda path: path.mkdir(), "a folder with the name"),
+        (lambda path: path.write_bytes(b""), "0 bytes"),
+        (lambda path: path.write_bytes(b"garbage" * 100), "not decodable"),
+        (lambda path: os.symlink("gone.wav", path), "a link to gone.wav"),
+    ],
+)
 def test_says_in_one_line_why_a_file_cannot_be_read(tmp_path: Path, make, reason: str) -> None:
     path = tmp_path / "bad.wav"
     make(path)
     for function in (read_audio, read_info):
         with pytest.raises(DataError, match="expected a readable audio file") as error:
             function(path)
-        assert reason in str(error.value) and str(path) in str(error.value) and "\n" not in str(error.value)
+        assert (
+            reason in str(error.value)
+            and str(path) in str(error.value)
+            and "\n" not in str(error.value)
+        )
 
 
 def test_store_gives_the_same_samples_with_and_without_memory(tmp_path: Path) -> None:
@@ -79,16 +90,23 @@ def test_store_mixes_down_and_resamples(tmp_path: Path) -> None:
 def test_a_recording_written_to_a_pipe_is_read_to_its_end(tmp_path: Path, size: int) -> None:
     whole = write(tmp_path / "whole.wav", tone(0.5, 1, 8000), 8000, "PCM_16")
     content = bytearray(whole.read_bytes())
-    content[4:8], content[40:44] = (struct.pack("<I", each) for each in ((size + 36) & 0xFFFFFFFF, size))
+    content[4:8], content[40:44] = (
+        struct.pack("<I", each) for each in ((size + 36) & 0xFFFFFFFF, size)
+    )
     piped = tmp_path / "piped.wav"
     piped.write_bytes(content)
     assert read_info(piped) == read_info(whole) and read_info(piped).frames == 4000
-    assert inspect_file(piped).audio_sha256 == inspect_file(whole).audio_sha256 and inspect_file(piped).findings == ()
+    assert (
+        inspect_file(piped).audio_sha256 == inspect_file(whole).audio_sha256
+        and inspect_file(piped).findings == ()
+    )
     for rate in (8000, RATE):
         for budget in (0, 10**6):
             store = AudioStore(rate, budget)
             assert store.length(piped) == rate // 2
-            assert np.array_equal(store.excerpt(piped, 100, 300), AudioStore(rate, 0).excerpt(whole, 100, 300))
+            assert np.array_equal(
+                store.excerpt(piped, 100, 300), AudioStore(rate, 0).excerpt(whole, 100, 300)
+            )
             store.preload([piped])
             assert np.array_equal(store.whole(piped), AudioStore(rate, 0).whole(whole))
 

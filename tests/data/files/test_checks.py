@@ -45,8 +45,16 @@ def _bytes(content: bytes) -> Callable[[Path], object]:
 
 ERRORS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "half.wav": (lambda p: _cut(write(p, tone(0.5, 1))), "truncated", "7978 of 16000 bytes"),
-    "header.wav": (lambda p: p.write_bytes(write(p, tone(0.5, 1)).read_bytes()[:44]), "truncated", "0 of 16000"),
-    "nodata.wav": (lambda p: p.write_bytes(write(p, tone(0.5, 1)).read_bytes()[:36]), "truncated", "without samples"),
+    "header.wav": (
+        lambda p: p.write_bytes(write(p, tone(0.5, 1)).read_bytes()[:44]),
+        "truncated",
+        "0 of 16000",
+    ),
+    "nodata.wav": (
+        lambda p: p.write_bytes(write(p, tone(0.5, 1)).read_bytes()[:36]),
+        "truncated",
+        "without samples",
+    ),
     "half.aiff": (lambda p: _cut(write(p, tone(0.5, 1))), "truncated", "cut short"),
     "half.w64": (lambda p: _cut(write(p, tone(0.5, 1))), "truncated", "7948 of 16000 bytes"),
     "half.rf64": (lambda p: _cut(write(p, tone(0.5, 1))), "truncated", "7948 of 16000 bytes"),
@@ -65,7 +73,11 @@ ERRORS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "nan.wav": (lambda p: _with(p, float("nan")), "not_finite", "1 samples are NaN"),
     "inf.wav": (lambda p: _with(p, float("inf")), "not_finite", "1 samples are NaN or infinite"),
     "big.wav": (lambda p: _with(p, 1e29), "absurd", "1e+29"),
-    "packed.wv1": (_bytes(b"NIST_1A\n   1024\nsample_coding -s26 pcm,embedded-shorten-v2.00\n" + b"\0" * 999), "unreadable", "sph2pipe"),
+    "packed.wv1": (
+        _bytes(b"NIST_1A\n   1024\nsample_coding -s26 pcm,embedded-shorten-v2.00\n" + b"\0" * 999),
+        "unreadable",
+        "sph2pipe",
+    ),
 }
 WARNINGS: dict[str, tuple[Callable[[Path], object], str]] = {
     "loud.wav": (lambda p: _with(p, 1.7), "over_full_scale"),
@@ -91,7 +103,9 @@ def test_warnings_are_named(tmp_path: Path, name: str) -> None:
     make, code = WARNINGS[name]
     make(tmp_path / name)
     found = check_audio(tmp_path / name)
-    assert code in [finding.code for finding in found] and not [finding for finding in found if finding.severity == "error"]
+    assert code in [finding.code for finding in found] and not [
+        finding for finding in found if finding.severity == "error"
+    ]
 
 
 def test_antiphase_is_also_silent_as_mono(tmp_path: Path) -> None:
@@ -123,9 +137,14 @@ def test_rate_and_length_depend_on_the_use(tmp_path: Path) -> None:
 
 def test_same_audio_has_one_hash_in_any_lossless_format(tmp_path: Path) -> None:
     samples = _whole(tone(0.5, 9))
-    facts = [inspect_file(write(tmp_path / name, samples)) for name in ("a.wav", "a.flac", "a.aiff")]
+    facts = [
+        inspect_file(write(tmp_path / name, samples)) for name in ("a.wav", "a.flac", "a.aiff")
+    ]
     stereo = inspect_file(write(tmp_path / "stereo.wav", np.stack([samples, samples], axis=1)))
-    assert len({fact.audio_sha256 for fact in (*facts, stereo)}) == 1 and len({fact.sha256 for fact in facts}) == 3
+    assert (
+        len({fact.audio_sha256 for fact in (*facts, stereo)}) == 1
+        and len({fact.sha256 for fact in facts}) == 3
+    )
     assert facts[0].level == pytest.approx(np.sqrt(np.mean((samples / 32768.0) ** 2)), rel=1e-6)
     other_rate = inspect_file(write(tmp_path / "b.wav", samples, 8000))
     assert other_rate.audio_sha256 != facts[0].audio_sha256
@@ -141,7 +160,9 @@ def test_tree_lists_every_file_and_counts(tmp_path: Path) -> None:
     for _ in range(2):  # the second time from memory
         report = check_tree(root, cache_dir=str(tmp_path / "cache"))
         assert {finding.path.name for finding in report.errors} == set(ERRORS)
-        assert {finding.path.name for finding in report.warnings} == {*WARNINGS, "good.wav"} - {"again.flac"}
+        assert {finding.path.name for finding in report.warnings} == {*WARNINGS, "good.wav"} - {
+            "again.flac"
+        }
         assert report.files == len(ERRORS) + len(WARNINGS) + 2
         assert len(report.lines()) == len(report.errors) + len(report.warnings) + 1
         assert f"{len(report.errors)} errors" in report.lines()[-1]
@@ -153,7 +174,9 @@ def test_same_audio_in_training_and_test_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "train" / "c.wav", tone(0.5, 2))
     write(tmp_path / "train" / "d.wav", tone(0.5, 2))
     report = check_tree(tmp_path, cache_dir=str(tmp_path / "cache"))
-    assert [finding.code for finding in report.errors] == ["leak"] and [finding.code for finding in report.warnings] == ["doubled"]
+    assert [finding.code for finding in report.errors] == ["leak"] and [
+        finding.code for finding in report.warnings
+    ] == ["doubled"]
 
 
 def test_missing_or_empty_folder_is_said(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Return the list of files that were really decoded."""
     seen: list[Path] = []
     real = file_index.inspect_file
-    monkeypatch.setattr(file_index, "inspect_file", lambda path: (seen.append(path), real(path))[1])
+    monkeypatch.setattr(
+        file_index, "inspect_file", lambda path: (seen.append(path), real(path))[1]
+    )
     return seen
 
 
@@ -34,7 +36,9 @@ def test_unchanged_files_are_decoded_once(tmp_path: Path, counted: list[Path]) -
 
 
 @pytest.mark.parametrize("damage", [b"", b"no checksum", None])
-def test_a_damaged_memory_is_made_anew(tmp_path: Path, counted: list[Path], damage: bytes | None) -> None:
+def test_a_damaged_memory_is_made_anew(
+    tmp_path: Path, counted: list[Path], damage: bytes | None
+) -> None:
     root, cache = tmp_path / "data", tmp_path / "cache"
     paths = [write(root / "a.wav", tone(0.2, 1))]
     first = inspect_files(root, paths, str(cache))

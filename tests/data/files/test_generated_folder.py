@@ -15,11 +15,17 @@ from audioprune.errors import DataError, InterruptedRun
 
 
 def _pieces(level: float = 0.1) -> dict[str, Callable[[], np.ndarray]]:
-    return {f"{split}/{number}.flac": lambda: np.full((500, 2), level, np.float32) for split in ("a", "b") for number in range(2)}
+    return {
+        f"{split}/{number}.flac": lambda: np.full((500, 2), level, np.float32)
+        for split in ("a", "b")
+        for number in range(2)
+    }
 
 
 def _folder(root: Path, seed: int = 0) -> MadeFolder:
-    return MadeFolder.at(root / "made", "tones", {"seed": seed, "counts": (1, 2)}, str(root / "cache"))
+    return MadeFolder.at(
+        root / "made", "tones", {"seed": seed, "counts": (1, 2)}, str(root / "cache")
+    )
 
 
 def test_a_folder_is_made_once(tmp_path: Path) -> None:
@@ -29,7 +35,9 @@ def test_a_folder_is_made_once(tmp_path: Path) -> None:
     stamps = {path: path.stat().st_mtime_ns for path in folder.root.rglob("*.flac")}
     assert len(stamps) == 4 and folder.is_intact()
     samples, sample_rate = soundfile.read(folder.root / "a" / "0.flac")
-    assert sample_rate == 8000 and samples.shape == (500, 2) and np.allclose(samples, 0.1, atol=1e-4)
+    assert (
+        sample_rate == 8000 and samples.shape == (500, 2) and np.allclose(samples, 0.1, atol=1e-4)
+    )
     _folder(tmp_path).make(_pieces(0.2), 8000, 1000)
     assert {path: path.stat().st_mtime_ns for path in folder.root.rglob("*.flac")} == stamps
     assert [path.name for path in tmp_path.iterdir() if ".tmp." in path.name] == []
@@ -45,7 +53,9 @@ def test_a_damaged_folder_is_made_again(tmp_path: Path, damage: str) -> None:
     elif damage == "marker":
         (folder.root / "tones.json").write_text("{")
     else:
-        soundfile.write(file if damage == "change" else file.with_name("9.flac"), np.zeros(300), 8000)
+        soundfile.write(
+            file if damage == "change" else file.with_name("9.flac"), np.zeros(300), 8000
+        )
     assert not folder.is_intact()
     folder.make(_pieces(), 8000, 1000)
     assert folder.is_intact() and len(list(folder.root.rglob("*.flac"))) == 4
@@ -62,7 +72,9 @@ def test_other_recipes_and_other_files_are_refused(tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
 
-def test_an_interruption_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop() -> None:
         raise InterruptedRun("stopped")
 
@@ -86,7 +98,9 @@ def test_the_slower_of_two_processes_keeps_the_work_of_the_faster(tmp_path: Path
     def meanwhile() -> np.ndarray:
         if not fast.root.exists():
             fast.root.parent.joinpath("other").mkdir()
-            other = MadeFolder(fast.root.parent / "other" / "made", "tones", fast.recipe, fast.cache_dir)
+            other = MadeFolder(
+                fast.root.parent / "other" / "made", "tones", fast.recipe, fast.cache_dir
+            )
             other.make(_pieces(), 8000, 1000)
             os.rename(other.root, fast.root)
         return np.full((500, 2), 0.1, np.float32)

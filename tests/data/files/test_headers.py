@@ -13,7 +13,12 @@ from audioprune.data.files.headers import is_shortened_sphere, missing_bytes, sa
 
 
 def _wav(path: Path, size: int, there: int, extra: bytes = b"") -> Path:
-    head = b"RIFF" + struct.pack("<I", min(36 + size, 0xFFFFFFFF)) + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 16000, 32000, 2, 16)
+    head = (
+        b"RIFF"
+        + struct.pack("<I", min(36 + size, 0xFFFFFFFF))
+        + b"WAVEfmt "
+        + struct.pack("<IHHIIHH", 16, 1, 1, 16000, 32000, 2, 16)
+    )
     path.write_bytes(head + extra + b"data" + struct.pack("<I", size) + b"\1" * there)
     return path
 
@@ -31,7 +36,12 @@ def test_wav_data_is_compared_with_the_file(tmp_path: Path) -> None:
 def _streamed(path: Path, total: int, size: int, samples: int = 400, order: str = "<") -> Path:
     """Write a WAV file with the sizes of a program that could not come back to fill them in."""
     magic = b"RIFF" if order == "<" else b"RIFX"
-    head = magic + struct.pack(f"{order}I", total) + b"WAVEfmt " + struct.pack(f"{order}IHHIIHH", 16, 1, 1, 16000, 32000, 2, 16)
+    head = (
+        magic
+        + struct.pack(f"{order}I", total)
+        + b"WAVEfmt "
+        + struct.pack(f"{order}IHHIIHH", 16, 1, 1, 16000, 32000, 2, 16)
+    )
     body = struct.pack(f"{order}{samples}h", *(index - 200 for index in range(samples)))
     path.write_bytes(head + b"data" + struct.pack(f"{order}I", size) + body)
     return path
@@ -42,7 +52,9 @@ UNKNOWN = (0x80000000, 0x7FFFF000, 0xFFFFFFF7, 0xFFFFFFFF, 0)
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("size", UNKNOWN)
-def test_a_size_that_the_writer_did_not_know_promises_nothing(tmp_path: Path, size: int, order: str) -> None:
+def test_a_size_that_the_writer_did_not_know_promises_nothing(
+    tmp_path: Path, size: int, order: str
+) -> None:
     for total in {(size + 36) & 0xFFFFFFFF, size, *UNKNOWN}:
         path = _streamed(tmp_path / "a.wav", total, size, order=order)
         assert missing_bytes(path) == ""
@@ -71,12 +83,17 @@ def test_a_file_is_whole_until_a_byte_is_gone(tmp_path: Path, kind: str, coding:
     for cut in (len(content) // 2, data.begin + data.promised - 1):
         path.write_bytes(content[:cut])
         there = max(0, cut - data.begin)
-        assert missing_bytes(path) in (f"cut short: {there} of {data.promised} bytes of samples", "a header without samples")
+        assert missing_bytes(path) in (
+            f"cut short: {there} of {data.promised} bytes of samples",
+            "a header without samples",
+        )
 
 
 @pytest.mark.parametrize(("kind", "size"), [("AU", b"\xff" * 4), ("AU", b"\0" * 4), ("W64", b"\xff" * 7 + b"\x7f"), ("W64", b"\0" * 8),
                                             ("RF64", b"\0" * 8), ("RF64", b"\xff" * 8), ("CAF", b"\xff" * 8)])  # fmt: skip
-def test_unknown_sizes_of_other_formats_are_filled_in(tmp_path: Path, kind: str, size: bytes) -> None:
+def test_unknown_sizes_of_other_formats_are_filled_in(
+    tmp_path: Path, kind: str, size: bytes
+) -> None:
     path = tmp_path / "a"
     samples = tone(0.5, 1)
     soundfile.write(path, samples, 16000, format=kind, subtype="PCM_16")

@@ -8,7 +8,9 @@ from audioprune.data.files.parallel import in_threads
 
 
 def test_results_come_in_order() -> None:
-    assert list(in_threads(lambda number: number**2, range(50), "squares")) == [number**2 for number in range(50)]
+    assert list(in_threads(lambda number: number**2, range(50), "squares")) == [
+        number**2 for number in range(50)
+    ]
     assert list(in_threads(str, [], "nothing")) == []
 
 

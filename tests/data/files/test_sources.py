@@ -7,12 +7,21 @@ import pytest
 from speech_trees import RATE, noise_tree, speech_tree, tone, write
 
 from audioprune.data.files.checks import FileFacts, Finding
-from audioprune.data.files.sources import amount, audio_below, bad_files, conversion_notes, refuse_leaks, share_noise
+from audioprune.data.files.sources import (
+    amount,
+    audio_below,
+    bad_files,
+    conversion_notes,
+    refuse_leaks,
+    share_noise,
+)
 from audioprune.data.speech.mixing import Source
 from audioprune.errors import DataError
 
 
-def _source(name: str, split: str = "train", seconds: float = 10.0, speaker: str = "fan") -> Source:
+def _source(
+    name: str, split: str = "train", seconds: float = 10.0, speaker: str = "fan"
+) -> Source:
     return Source(Path(name), name, split, speaker, name, seconds, 0.1)
 
 
@@ -23,7 +32,12 @@ def test_wrong_levels_are_recognised(tmp_path: Path) -> None:
         tmp_path / "corpus": f"point to {tmp_path / 'corpus' / 'speech'}",
         tmp_path / "corpus" / "speech" / "train": f"point to {tmp_path / 'corpus' / 'speech'}",
         tmp_path / "corpus" / "none" / "deep": f"{tmp_path / 'corpus'} holds noise/, speech/",
-        tmp_path / "corpus" / "speech" / "train" / "train0" / "train0_0.wav": "found a file; give the folder",
+        tmp_path
+        / "corpus"
+        / "speech"
+        / "train"
+        / "train0"
+        / "train0_0.wav": "found a file; give the folder",
     }.items():
         with pytest.raises(DataError, match="expected speech files in") as error:
             audio_below(folder, "speech")
@@ -46,23 +60,38 @@ def test_a_folder_above_the_speakers_is_refused(tmp_path: Path) -> None:
 
 def test_validation_shares_the_training_noises() -> None:
     shared, notes = share_noise([_source("a"), _source("b", seconds=2.0), _source("t", "test")])
-    assert [(s.relative, s.split) for s in shared] == [("a", "train"), ("b", "train"), ("t", "test"), ("a", "valid"), ("b", "valid")]
+    assert [(s.relative, s.split) for s in shared] == [
+        ("a", "train"),
+        ("b", "train"),
+        ("t", "test"),
+        ("a", "valid"),
+        ("b", "valid"),
+    ]
     assert "other excerpts of the 2 training files" in notes[0]
     given = [_source("a"), _source("v", "valid")]
     assert share_noise(given) == (given, [])
 
 
 def test_notes_count_rates_and_channels_once() -> None:
-    facts = [FileFacts(Path("a"), sample_rate=RATE, channels=1, frames=10), FileFacts(Path("b"), sample_rate=8000, channels=2, frames=10),
-             FileFacts(Path("c"), sample_rate=48000, channels=1, frames=10)]
+    facts = [
+        FileFacts(Path("a"), sample_rate=RATE, channels=1, frames=10),
+        FileFacts(Path("b"), sample_rate=8000, channels=2, frames=10),
+        FileFacts(Path("c"), sample_rate=48000, channels=1, frames=10),
+    ]
     assert conversion_notes(facts, RATE) == [
-        "2 of 3 files are resampled to 16000 Hz (1 from 8000 Hz, 1 from 48000 Hz)", "1 files with several channels are averaged to mono"
+        "2 of 3 files are resampled to 16000 Hz (1 from 8000 Hz, 1 from 48000 Hz)",
+        "1 files with several channels are averaged to mono",
     ]
 
 
 def test_long_lists_of_bad_files_are_shortened() -> None:
     line = bad_files([Finding(Path(f"f{number}"), "error", "cut", "why") for number in range(30)])
-    assert "found 30 bad files" in line and "f19 (why)" in line and line.endswith("and 10 more") and "\n" not in line
+    assert (
+        "found 30 bad files" in line
+        and "f19 (why)" in line
+        and line.endswith("and 10 more")
+        and "\n" not in line
+    )
 
 
 def test_a_file_in_training_and_test_is_refused() -> None:
@@ -73,7 +102,10 @@ def test_a_file_in_training_and_test_is_refused() -> None:
 
 def test_amount() -> None:
     assert amount("x", [_source("a", seconds=840.0)], "auto") == "x, 14 min, 1 speaker"
-    assert amount("x", [_source("a", seconds=9.0), _source("b", seconds=9.0, speaker="b")], "file") == "x, 18 s, 2 files"
+    assert (
+        amount("x", [_source("a", seconds=9.0), _source("b", seconds=9.0, speaker="b")], "file")
+        == "x, 18 s, 2 files"
+    )
     assert amount("x", [_source("a", seconds=36000.0)], "auto") == "x, 10.0 h, 1 speaker"
 
 

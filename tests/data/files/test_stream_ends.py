@@ -15,7 +15,9 @@ CODINGS = [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")]
 
 @pytest.mark.parametrize(("kind", "coding"), CODINGS)
 @pytest.mark.parametrize("share", [0.5, 0.8, 0.99])
-def test_a_cut_stream_is_found_and_a_whole_one_is_not(tmp_path: Path, kind: str, coding: str, share: float) -> None:
+def test_a_cut_stream_is_found_and_a_whole_one_is_not(
+    tmp_path: Path, kind: str, coding: str, share: float
+) -> None:
     path = tmp_path / "a.bin"
     soundfile.write(path, tone(3.0, 1), 16000, format=kind, subtype=coding)
     content = path.read_bytes()
@@ -33,7 +35,12 @@ def _frames(count: int, head: bytes = b"\xff\xfb\x90\xc4") -> bytes:
 def test_frames_without_a_table_are_counted_to_the_end(tmp_path: Path) -> None:
     path = tmp_path / "a.mp3"
     tag = b"ID3\4\0\0" + bytes((0, 0, 1, 2)) + b"\0" * 130
-    for before, after in ((b"", b""), (tag, b""), (b"", b"TAG" + b"\0" * 125), (tag + b"\0" * 9, b"APETAGEX" + b"\0" * 40)):
+    for before, after in (
+        (b"", b""),
+        (tag, b""),
+        (b"", b"TAG" + b"\0" * 125),
+        (tag + b"\0" * 9, b"APETAGEX" + b"\0" * 40),
+    ):
         path.write_bytes(before + _frames(4) + after)
         assert missing_end(path) == ""
     path.write_bytes(tag + _frames(4)[:-100])
@@ -44,7 +51,11 @@ def test_a_table_promises_frames(tmp_path: Path) -> None:
     path = tmp_path / "a.mp3"
     table = b"\xff\xfb\x90\xc4" + b"\0" * 17 + b"Info" + struct.pack(">II", 1, 10)
     whole = table.ljust(417, b"\0") + _frames(10)
-    for kept, said in ((len(whole), ""), (len(whole) - 417, ""), (417 * 6, "cut short: 5 of 10 frames")):
+    for kept, said in (
+        (len(whole), ""),
+        (len(whole) - 417, ""),
+        (417 * 6, "cut short: 5 of 10 frames"),
+    ):
         path.write_bytes(whole[:kept])
         assert missing_end(path) == said
 
@@ -62,6 +73,12 @@ def test_a_stream_that_a_recorder_left_open_is_whole(tmp_path: Path) -> None:
 
 def test_other_content_is_left_to_the_decoder(tmp_path: Path) -> None:
     path = tmp_path / "a.mp3"
-    for content in (b"", b"ID3", b"fLaC" + b"\0" * 50, b"\xff\xff\xff\xff" * 9, b"ID3\4\0\0\0\0\0\0fLaC"):
+    for content in (
+        b"",
+        b"ID3",
+        b"fLaC" + b"\0" * 50,
+        b"\xff\xff\xff\xff" * 9,
+        b"ID3\4\0\0\0\0\0\0fLaC",
+    ):
         path.write_bytes(content)
         assert missing_end(path) == ""

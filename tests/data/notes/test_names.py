@@ -8,7 +8,19 @@ from audioprune.data.notes.names import pitch_of_name, read_name
 
 
 def test_note_names() -> None:
-    names = {"C4": 60, "A4": 69, "C#4": 61, "Bb3": 58, "Gs2": 44, "Csharp4": 61, "Eflat5": 75, "C-1": 0, "G9": 127, "B♭3": 58, "a4": 69}
+    names = {
+        "C4": 60,
+        "A4": 69,
+        "C#4": 61,
+        "Bb3": 58,
+        "Gs2": 44,
+        "Csharp4": 61,
+        "Eflat5": 75,
+        "C-1": 0,
+        "G9": 127,
+        "B♭3": 58,
+        "a4": 69,
+    }
     assert {name: pitch_of_name(name) for name in names} == names
     assert [pitch_of_name(name) for name in ("A9", "C", "H4", "C##4", "C44", "Cb-1")] == [None] * 6
     assert pitch_of_name("C3", middle_c=3) == 60
@@ -30,9 +42,16 @@ def test_note_names() -> None:
         ("synth-200-C3", 48, None, "synth-200"),
     ],
 )
-def test_pitch_and_velocity_of_names(stem: str, pitch: int, velocity: int | None, before: str) -> None:
+def test_pitch_and_velocity_of_names(
+    stem: str, pitch: int, velocity: int | None, before: str
+) -> None:
     found = read_name(stem)
-    assert (found.pitch, found.velocity, found.before, found.reason) == (pitch, velocity, before, "")
+    assert (found.pitch, found.velocity, found.before, found.reason) == (
+        pitch,
+        velocity,
+        before,
+        "",
+    )
 
 
 @pytest.mark.parametrize("stem", ["kick", "C4_to_E4", "loop_12_34", "v100", "Cello", "Abba4"])

@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scene_trees import DEVELOPMENT_2017, EVALUATION_2017, class_folder, tut_2017, tut_2018, write_clip
+from scene_trees import (
+    DEVELOPMENT_2017,
+    EVALUATION_2017,
+    class_folder,
+    tut_2017,
+    tut_2018,
+    write_clip,
+)
 from torch.utils.data import DataLoader
 
 from audioprune.data.scenes.corpora import ClassFolder, TutScenes
@@ -20,7 +27,9 @@ SMALL: dict[str, Any] = {"n_fft": 512, "hop_length": 256, "mels": 16, "duration_
 
 
 def _tut(root: Path, **options: Any) -> TutScenes:
-    return TutScenes(root, **{"cache_dir": str(root / "cache"), "valid_fraction": 0.3, **SMALL, **options})
+    return TutScenes(
+        root, **{"cache_dir": str(root / "cache"), "valid_fraction": 0.3, **SMALL, **options}
+    )
 
 
 @pytest.fixture
@@ -32,35 +41,64 @@ def tut(tmp_path: Path) -> TutScenes:
 def test_items_are_normalised_features_with_labels(tut: TutScenes) -> None:
     train = tut.train()
     item = train[0]
-    assert item["features"].shape == (2, 16, 6615 // 256 + 1) and item["features"].dtype == torch.float32
+    assert (
+        item["features"].shape == (2, 16, 6615 // 256 + 1)
+        and item["features"].dtype == torch.float32
+    )
     assert item["id"].startswith(DEVELOPMENT_2017) and item["label"] == 0
     assert {train.classes[each["label"]] for each in train} == {"beach", "cafe/restaurant", "tram"}
     values = torch.stack([each["features"] for each in train])
-    assert values.mean(dim=(0, 1, 3)).abs().max() < 1e-3 and (values.std(dim=(0, 1, 3)) - 1).abs().max() < 1e-2
+    assert (
+        values.mean(dim=(0, 1, 3)).abs().max() < 1e-3
+        and (values.std(dim=(0, 1, 3)) - 1).abs().max() < 1e-2
+    )
 
 
 def test_batches_come_from_any_number_of_processes(tut: TutScenes) -> None:
     tut.prepare()
-    batches = [list(DataLoader(tut.train(), batch_size=5, collate_fn=tut.collate, num_workers=n)) for n in (0, 2)]
+    batches = [
+        list(DataLoader(tut.train(), batch_size=5, collate_fn=tut.collate, num_workers=n))
+        for n in (0, 2)
+    ]
     assert [len(batch["id"]) for batch in batches[0]] == [5, 5, 2]
-    assert batches[0][0]["features"].shape == (5, 2, 16, 26) and batches[0][0]["label"].dtype == torch.int64
+    assert (
+        batches[0][0]["features"].shape == (5, 2, 16, 26)
+        and batches[0][0]["label"].dtype == torch.int64
+    )
     assert all(torch.equal(a["features"], b["features"]) for a, b in zip(*batches, strict=True))
 
 
 def test_splits_hold_whole_recordings_and_the_whole_test_set(tut: TutScenes) -> None:
-    recordings = [{source.clip.recording for source in items.sources} for items in (tut.train(), tut.valid(), tut.tests()["test"])]
+    recordings = [
+        {source.clip.recording for source in items.sources}
+        for items in (tut.train(), tut.valid(), tut.tests()["test"])
+    ]
     assert [len(each) for each in recordings] == [6, 3, 3]
     assert not recordings[0] & recordings[1] and not recordings[0] & recordings[2]
-    assert len(tut.train()) == 12 and len(tut.valid()) == 6 and list(tut.tests()) == ["test"] and len(tut.tests()["test"]) == 3
+    assert (
+        len(tut.train()) == 12
+        and len(tut.valid()) == 6
+        and list(tut.tests()) == ["test"]
+        and len(tut.tests()["test"]) == 3
+    )
 
 
 def test_a_partial_corpus_says_so(tut: TutScenes) -> None:
-    assert tut.scale() == "TUT 2017 (partial: 18 of 4680 training and 3 of 1620 test clips), 12 clips of 0.3 s, 15 classes"
+    assert (
+        tut.scale()
+        == "TUT 2017 (partial: 18 of 4680 training and 3 of 1620 test clips), 12 clips of 0.3 "
+        "s, 15 classes"
+    )
     facts = tut.describe()
     json.dumps(facts, allow_nan=False)
-    assert facts["train"]["per_class"]["cafe/restaurant"] == 4 and facts["train"]["per_class"]["bus"] == 0
+    assert (
+        facts["train"]["per_class"]["cafe/restaurant"] == 4
+        and facts["train"]["per_class"]["bus"] == 0
+    )
     assert facts["test"]["recordings"] == 3 and facts["features"]["shape"] == [2, 16, 26]
-    assert any("21 of 21 files are resampled to 22050 Hz (21 from 44100 Hz)" in note for note in tut.notes)
+    assert any(
+        "21 of 21 files are resampled to 22050 Hz (21 from 44100 Hz)" in note for note in tut.notes
+    )
 
 
 def test_2018_and_folds_train(tmp_path: Path) -> None:
@@ -77,7 +115,10 @@ def test_all_clips_can_train(tmp_path: Path) -> None:
 
 def test_the_fingerprint_follows_content_labels_splits_and_features(tmp_path: Path) -> None:
     tut_2017(tmp_path)
-    prints = [_tut(tmp_path, **options).fingerprint() for options in ({}, {}, {"seed": 1}, {"mels": 8}, {"hold_out": False})]
+    prints = [
+        _tut(tmp_path, **options).fingerprint()
+        for options in ({}, {}, {"seed": 1}, {"mels": 8}, {"hold_out": False})
+    ]
     write_clip(tmp_path / DEVELOPMENT_2017 / "audio" / "b000_0_10.wav", 99)
     prints.append(_tut(tmp_path).fingerprint())
     assert prints[0] == prints[1] and len(set(prints)) == 5
@@ -85,8 +126,13 @@ def test_the_fingerprint_follows_content_labels_splits_and_features(tmp_path: Pa
 
 def test_the_same_audio_in_training_and_test_is_refused(tmp_path: Path) -> None:
     tut_2017(tmp_path)
-    shutil.copy(tmp_path / DEVELOPMENT_2017 / "audio" / "b000_0_10.wav", tmp_path / EVALUATION_2017 / "audio" / "t902_0_10.wav")
-    with pytest.raises(DataError, match="expected different audio in training and test.*t902_0_10.wav"):
+    shutil.copy(
+        tmp_path / DEVELOPMENT_2017 / "audio" / "b000_0_10.wav",
+        tmp_path / EVALUATION_2017 / "audio" / "t902_0_10.wav",
+    )
+    with pytest.raises(
+        DataError, match="expected different audio in training and test.*t902_0_10.wav"
+    ):
         _tut(tmp_path).prepare()
 
 
@@ -107,7 +153,10 @@ def test_a_recording_in_training_and_test_is_a_note(tmp_path: Path) -> None:
         stream.write("audio/b001_40_50.wav\tbeach\n")
     data = _tut(tmp_path)
     data.prepare()
-    assert any("1 recordings are in test and in training, which makes the test optimistic: b001" in note for note in data.notes)
+    assert any(
+        "1 recordings are in test and in training, which makes the test optimistic: b001" in note
+        for note in data.notes
+    )
 
 
 def test_bad_files_stop_or_are_left_out(tmp_path: Path) -> None:
@@ -117,7 +166,10 @@ def test_bad_files_stop_or_are_left_out(tmp_path: Path) -> None:
         _tut(tmp_path).prepare()
     data = _tut(tmp_path, on_bad_file="skip")
     assert len(data.train()) + len(data.valid()) == 17
-    assert any("1 bad files are left out" in note for note in data.notes) and len(data.describe()["skipped"]) == 1
+    assert (
+        any("1 bad files are left out" in note for note in data.notes)
+        and len(data.describe()["skipped"]) == 1
+    )
 
 
 def test_mono_short_and_long_clips_are_noted(tmp_path: Path) -> None:
@@ -127,26 +179,42 @@ def test_mono_short_and_long_clips_are_noted(tmp_path: Path) -> None:
     data = ClassFolder(root, cache_dir=str(tmp_path / "cache"), **SMALL)
     data.prepare()
     notes = "\n".join(data.notes)
-    assert "17 of 18 files are mono" in notes and "1 of 18 files have more than two channels" in notes
-    assert "1 of 18 files are shorter than 0.3 s and are repeated" in notes and "1 of 18 files are longer than 0.3 s" in notes
+    assert (
+        "17 of 18 files are mono" in notes and "1 of 18 files have more than two channels" in notes
+    )
+    assert (
+        "1 of 18 files are shorter than 0.3 s and are repeated" in notes
+        and "1 of 18 files are longer than 0.3 s" in notes
+    )
 
 
 def test_class_folder_gives_items_of_its_classes(tmp_path: Path) -> None:
-    data = ClassFolder(class_folder(tmp_path / "corpus", recordings=5), cache_dir=str(tmp_path / "cache"), **SMALL)
+    data = ClassFolder(
+        class_folder(tmp_path / "corpus", recordings=5), cache_dir=str(tmp_path / "cache"), **SMALL
+    )
     assert data.classes == ("dog", "rain")
     assert (len(data.train()), len(data.valid()), len(data.tests()["test"])) == (12, 4, 4)
     item = data.tests()["test"][0]
-    assert item["features"].shape == (2, 16, 26) and torch.equal(item["features"][0], item["features"][1])
+    assert item["features"].shape == (2, 16, 26) and torch.equal(
+        item["features"][0], item["features"][1]
+    )
     assert data.scale() == "class_folder, 12 clips of 0.3 s, 2 classes"
 
 
 def test_class_folder_without_a_valid_folder_holds_recordings_out(tmp_path: Path) -> None:
-    data = ClassFolder(class_folder(tmp_path / "corpus", ("train", "test")), cache_dir=str(tmp_path / "cache"), **SMALL)
+    data = ClassFolder(
+        class_folder(tmp_path / "corpus", ("train", "test")),
+        cache_dir=str(tmp_path / "cache"),
+        **SMALL,
+    )
     assert (len(data.train()), len(data.valid()), len(data.tests()["test"])) == (12, 4, 16)
 
 
 def test_manifest_lists_every_clip(tut: TutScenes, tmp_path: Path) -> None:
-    records = [json.loads(line) for line in tut.write_manifest(tmp_path / "manifest.jsonl").read_text().splitlines()]
+    records = [
+        json.loads(line)
+        for line in tut.write_manifest(tmp_path / "manifest.jsonl").read_text().splitlines()
+    ]
     assert [record["kind"] for record in records] == ["corpus"] + ["clip"] * 21
     assert records[0]["fingerprint"] == tut.fingerprint()
     assert {"split": "test", "label": "cafe/restaurant"}.items() <= records[-2].items()
@@ -158,7 +226,11 @@ def test_features_are_computed_once(tmp_path: Path) -> None:
     stored = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.f32")}
     data = _tut(tmp_path, memory_mb=0)
     assert torch.equal(data.train()[3]["features"], first)
-    assert len(stored) == 21 and {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.f32")} == stored
+    assert (
+        len(stored) == 21
+        and {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.f32")}
+        == stored
+    )
 
 
 @pytest.mark.parametrize(
@@ -172,7 +244,9 @@ def test_features_are_computed_once(tmp_path: Path) -> None:
         ({"mels": -1}, "mels"),
     ],
 )
-def test_wrong_values_are_refused_before_any_work(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+def test_wrong_values_are_refused_before_any_work(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
         _tut(tmp_path / "nowhere", **options)
 

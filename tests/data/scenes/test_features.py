@@ -26,13 +26,21 @@ def _noise(seed: int, length: int, channels: int = 2) -> np.ndarray:
 @pytest.mark.parametrize(("sample_rate", "channels"), [(44100, 2), (48000, 2), (44100, 1)])
 def test_ten_seconds_give_2_by_256_by_431(tmp_path: Path, sample_rate: int, channels: int) -> None:
     features = SceneFeatures()
-    found = features.of_file(write_clip(tmp_path / "a.wav", 0, sample_rate=sample_rate, seconds=10, channels=channels))
+    found = features.of_file(
+        write_clip(tmp_path / "a.wav", 0, sample_rate=sample_rate, seconds=10, channels=channels)
+    )
     assert found.shape == features.shape == (2, 256, 431) and found.dtype == np.float32
     assert np.isfinite(found).all() and found.flags.c_contiguous
     assert (channels == 1) == np.array_equal(found[0], found[1])
 
 
-@pytest.mark.parametrize("features", [SceneFeatures(duration_s=1.0), SceneFeatures(n_fft=1024, hop_length=300, mels=40, duration_s=1.0)])
+@pytest.mark.parametrize(
+    "features",
+    [
+        SceneFeatures(duration_s=1.0),
+        SceneFeatures(n_fft=1024, hop_length=300, mels=40, duration_s=1.0),
+    ],
+)
 def test_values_are_those_of_librosa(features: SceneFeatures) -> None:
     signal = _noise(0, 22050)
     signal[:, 8000:14000] *= 1e-5  # more than 80 dB below the highest value
@@ -40,9 +48,21 @@ def test_values_are_those_of_librosa(features: SceneFeatures) -> None:
     found = features.compute(signal)
     frequencies = librosa.fft_frequencies(sr=22050, n_fft=features.n_fft)
     for channel, values in zip(signal, found, strict=True):
-        power = np.abs(librosa.stft(channel, n_fft=features.n_fft, hop_length=features.hop_length, pad_mode="reflect")) ** 2
+        power = (
+            np.abs(
+                librosa.stft(
+                    channel,
+                    n_fft=features.n_fft,
+                    hop_length=features.hop_length,
+                    pad_mode="reflect",
+                )
+            )
+            ** 2
+        )
         with np.errstate(divide="ignore"):
-            weighted = librosa.perceptual_weighting(power, frequencies, ref=1.0, amin=1e-10, top_db=80.0)
+            weighted = librosa.perceptual_weighting(
+                power, frequencies, ref=1.0, amin=1e-10, top_db=80.0
+            )
         expected = librosa.feature.melspectrogram(S=weighted, sr=22050, n_mels=features.mels)
         assert np.abs(values - expected).max() < 1e-4
 
@@ -88,7 +108,12 @@ def test_mel_bands_without_a_frequency_are_refused() -> None:
 
 
 def test_the_key_stands_for_every_number() -> None:
-    keys = {SceneFeatures().key(), SceneFeatures(mels=64).key(), SceneFeatures(hop_length=256).key(), SceneFeatures(duration_s=9).key()}
+    keys = {
+        SceneFeatures().key(),
+        SceneFeatures(mels=64).key(),
+        SceneFeatures(hop_length=256).key(),
+        SceneFeatures(duration_s=9).key(),
+    }
     assert len(keys) == 4 and SceneFeatures(duration_s=10).key() == SceneFeatures().key()
 
 
@@ -100,11 +125,17 @@ def test_normalisation_is_that_of_all_values_of_a_band() -> None:
     assert np.allclose(found.std, every.std(axis=(0, 1, 3)), rtol=1e-4)
     normal = np.stack([found.apply(clip) for clip in clips])
     assert normal.dtype == np.float32
-    assert np.allclose(normal.mean(axis=(0, 1, 3)), 0, atol=1e-4) and np.allclose(normal.std(axis=(0, 1, 3)), 1, rtol=1e-3)
+    assert np.allclose(normal.mean(axis=(0, 1, 3)), 0, atol=1e-4) and np.allclose(
+        normal.std(axis=(0, 1, 3)), 1, rtol=1e-3
+    )
 
 
 def test_a_constant_band_stays_finite_and_no_clips_are_refused() -> None:
-    assert np.isfinite(measure_normalisation([np.ones((2, 3, 4), np.float32)]).apply(np.ones((2, 3, 4), np.float32))).all()
+    assert np.isfinite(
+        measure_normalisation([np.ones((2, 3, 4), np.float32)]).apply(
+            np.ones((2, 3, 4), np.float32)
+        )
+    ).all()
     with pytest.raises(DataError, match="expected training clips"):
         measure_normalisation([])
 
@@ -119,7 +150,9 @@ def test_features_are_kept_by_content(tmp_path: Path) -> None:
     assert np.array_equal(first.get(path, content), found)
     second = FeatureStore(SMALL, str(tmp_path / "cache"), budget_bytes=0)
     assert second.has(content) and np.array_equal(second.get(path, content), found)
-    assert not FeatureStore(SceneFeatures(n_fft=512, hop_length=128, mels=16, duration_s=0.25), str(tmp_path / "cache")).has(content)
+    assert not FeatureStore(
+        SceneFeatures(n_fft=512, hop_length=128, mels=16, duration_s=0.25), str(tmp_path / "cache")
+    ).has(content)
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
@@ -136,11 +169,15 @@ def test_damaged_features_are_computed_again(tmp_path: Path, damage: str) -> Non
     assert stored.read_bytes() == good
 
 
-def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_cache_that_cannot_be_written_costs_time_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = write_clip(tmp_path / "a.wav", 0)
     content = sha256_file(path)
     store = FeatureStore(SMALL, str(tmp_path / "cache"))
-    (store._place(content) / "in the way").mkdir(parents=True)  # a folder with the name of the file
+    (store._place(content) / "in the way").mkdir(
+        parents=True
+    )  # a folder with the name of the file
     with caplog.at_level(logging.WARNING):
         found = store.get(path, content)
     assert np.array_equal(found, SMALL.of_file(path)) and "computed again" in caplog.text

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 from scene_trees import class_folder, write_clip
 
-from audioprune.data.scenes.lists import SceneClip, SceneList, check_fraction, list_classes, shared_recordings, with_validation
+from audioprune.data.scenes.lists import (
+    SceneClip,
+    SceneList,
+    check_fraction,
+    list_classes,
+    shared_recordings,
+    with_validation,
+)
 from audioprune.errors import ConfigError, DataError
 
 
@@ -30,7 +37,9 @@ def test_validation_takes_whole_recordings_of_every_class() -> None:
     valid, train = _recordings(held, "valid"), _recordings(held, "train")
     assert not valid & train
     assert [sum(name.startswith(label) for name in valid) for label in "abc"] == [2, 1, 1]
-    assert len(held.clips) == 34 and held.notes == ("8 of 34 training clips are used for validation",)
+    assert len(held.clips) == 34 and held.notes == (
+        "8 of 34 training clips are used for validation",
+    )
 
 
 def test_validation_follows_from_the_seed() -> None:
@@ -54,7 +63,9 @@ def test_a_class_with_one_recording_validates_on_clips_and_says_so() -> None:
 
 def test_given_validation_clips_stay() -> None:
     scenes = _list({"a": 2})
-    both = SceneList(scenes.root, scenes.classes, scenes.clips + _list({"a": 1}, split="valid").clips)
+    both = SceneList(
+        scenes.root, scenes.classes, scenes.clips + _list({"a": 1}, split="valid").clips
+    )
     assert with_validation(both, 0.2, True, 0) is both
 
 
@@ -85,7 +96,11 @@ def test_folders_of_splits_are_taken_as_they_are(tmp_path: Path) -> None:
     write_clip(root / "train" / "loose.wav", 0)
     write_clip(root / "extra" / "dog" / "b_1.wav", 0)
     found = list_classes(root)
-    assert {clip.relative.split("/")[0]: clip.split for clip in found.clips} == {"train": "train", "val": "valid", "test": "test"}
+    assert {clip.relative.split("/")[0]: clip.split for clip in found.clips} == {
+        "train": "train",
+        "val": "valid",
+        "test": "test",
+    }
     assert len(found.clips) == 24
     assert "2 audio files are in no folder of a class" in found.notes[0]
 
@@ -103,13 +118,22 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     assert list_classes(tmp_path).classes == ("train", "tram")
 
 
-@pytest.mark.parametrize(("rule", "names"), [("folder", set("xyz")), ("auto", set("xyz")), ("prefix", set("ab")), ("file", set("xyz"))])
-def test_recordings_come_from_folder_prefix_or_file(tmp_path: Path, rule: str, names: set[str]) -> None:
+@pytest.mark.parametrize(
+    ("rule", "names"),
+    [("folder", set("xyz")), ("auto", set("xyz")), ("prefix", set("ab")), ("file", set("xyz"))],
+)
+def test_recordings_come_from_folder_prefix_or_file(
+    tmp_path: Path, rule: str, names: set[str]
+) -> None:
     for label in ("dog", "rain"):
         for folder, stem in (("x", "a_1"), ("y", "a_2"), ("z", "b_1")):
             write_clip(tmp_path / "train" / label / folder / f"{stem}.wav", 0)
             write_clip(tmp_path / "test" / label / folder / f"{stem}.wav", 0)
-    recordings = {clip.recording for clip in list_classes(tmp_path, recording_from=rule).clips if clip.label == "dog"}
+    recordings = {
+        clip.recording
+        for clip in list_classes(tmp_path, recording_from=rule).clips
+        if clip.label == "dog"
+    }
     assert {name.split("/")[1] for name in recordings} == names
     assert len(recordings) == len(names)
 

@@ -10,10 +10,22 @@ import torch
 from torch import nn
 
 from audioprune.data.scenes.features import SceneFeatures
-from audioprune.data.scenes.synthetic import SAMPLE_RATE, SCENES, Scene, SyntheticScenes, synthesise
+from audioprune.data.scenes.synthetic import (
+    SAMPLE_RATE,
+    SCENES,
+    Scene,
+    SyntheticScenes,
+    synthesise,
+)
 from audioprune.errors import ConfigError, DataError
 
-TINY = {"clips_per_class": 2, "valid_clips_per_class": 1, "test_clips_per_class": 1, "duration_s": 1.0, "mels": 16}
+TINY = {
+    "clips_per_class": 2,
+    "valid_clips_per_class": 1,
+    "test_clips_per_class": 1,
+    "duration_s": 1.0,
+    "mels": 16,
+}
 
 
 def _scene(name: str) -> Scene:
@@ -33,9 +45,16 @@ def test_clips_are_stereo_below_full_scale_and_follow_from_the_seed(scene: Scene
 def test_a_corpus_is_written_once_and_read_as_class_folders(tmp_path: Path) -> None:
     data = SyntheticScenes(cache_dir=str(tmp_path), **TINY)
     assert (len(data.train()), len(data.valid()), len(data.tests()["test"])) == (20, 10, 10)
-    assert data.train()[0]["features"].shape == (2, 16, 44) and data.train().classes == data.classes == tuple(s.name for s in SCENES)
+    assert data.train()[0]["features"].shape == (
+        2,
+        16,
+        44,
+    ) and data.train().classes == data.classes == tuple(s.name for s in SCENES)
     assert data.scale() == "synthetic_scenes, 20 clips of 1 s, 10 classes"
-    assert data.describe()["recipe"]["clips"] == (2, 1, 1) and data.describe()["train"]["recordings"] == 20
+    assert (
+        data.describe()["recipe"]["clips"] == (2, 1, 1)
+        and data.describe()["train"]["recordings"] == 20
+    )
     files = list(data.folder.root.rglob("*.flac"))
     again = SyntheticScenes(cache_dir=str(tmp_path), **TINY)
     assert again.fingerprint() == data.fingerprint() and len(files) == 40
@@ -45,13 +64,26 @@ def test_a_corpus_is_written_once_and_read_as_class_folders(tmp_path: Path) -> N
 def test_a_chosen_folder_holds_one_recipe(tmp_path: Path) -> None:
     data = SyntheticScenes(tmp_path / "mine", cache_dir=str(tmp_path / "cache"), **TINY)
     data.prepare()
-    assert {path.name for path in (tmp_path / "mine").iterdir()} == {"train", "valid", "test", "synthetic_scenes.json"}
+    assert {path.name for path in (tmp_path / "mine").iterdir()} == {
+        "train",
+        "valid",
+        "test",
+        "synthetic_scenes.json",
+    }
     with pytest.raises(DataError, match="found another seed"):
-        SyntheticScenes(tmp_path / "mine", cache_dir=str(tmp_path / "cache"), seed=1, **TINY).prepare()
+        SyntheticScenes(
+            tmp_path / "mine", cache_dir=str(tmp_path / "cache"), seed=1, **TINY
+        ).prepare()
 
 
 def test_values_out_of_range_are_refused() -> None:
-    for options in ({"seed": -1}, {"clips_per_class": 0}, {"duration_s": 0.5}, {"test_clips_per_class": 1.5}, {"mels": 0}):
+    for options in (
+        {"seed": -1},
+        {"clips_per_class": 0},
+        {"duration_s": 0.5},
+        {"test_clips_per_class": 1.5},
+        {"mels": 0},
+    ):
         with pytest.raises(ConfigError, match="expected"):
             SyntheticScenes(**options)
 
@@ -61,35 +93,55 @@ def _envelope_peaks(name: str, seed: int) -> float:
     clip = synthesise(_scene(name), np.random.default_rng(seed), 3.0).mean(axis=0)
     loudness = np.log(np.square(clip[: len(clip) // 441 * 441].reshape(-1, 441)).mean(axis=1))
     loudness -= loudness.mean()
-    correlation = np.correlate(loudness, loudness, "full")[len(loudness) - 1 :] / np.square(loudness).sum()
+    correlation = (
+        np.correlate(loudness, loudness, "full")[len(loudness) - 1 :] / np.square(loudness).sum()
+    )
     return float(correlation[10:21].max())  # 0.2 to 0.4 s
 
 
 def test_a_railway_keeps_its_beat_and_a_workshop_does_not() -> None:
-    railway, workshop = (np.median([_envelope_peaks(name, seed) for seed in range(12)]) for name in ("railway", "workshop"))
+    railway, workshop = (
+        np.median([_envelope_peaks(name, seed) for seed in range(12)])
+        for name in ("railway", "workshop")
+    )
     assert railway > workshop + 0.15
 
 
 def _features(clips: int, first: int) -> tuple[np.ndarray, np.ndarray]:
     features = SceneFeatures(mels=64, duration_s=3.0)
     made = [
-        (features.compute(synthesise(scene, np.random.default_rng([0, place, first + number]), 3.0)), place)
+        (
+            features.compute(
+                synthesise(scene, np.random.default_rng([0, place, first + number]), 3.0)
+            ),
+            place,
+        )
         for place, scene in enumerate(SCENES)
         for number in range(clips)
     ]
     return np.stack([values for values, _ in made]), np.array([place for _, place in made])
 
 
-def _ridge_accuracy(train: np.ndarray, labels: np.ndarray, test: np.ndarray, wanted: np.ndarray) -> float:
+def _ridge_accuracy(
+    train: np.ndarray, labels: np.ndarray, test: np.ndarray, wanted: np.ndarray
+) -> float:
     mean, std = train.mean(axis=0), train.std(axis=0)
     train, test = (np.c_[(values - mean) / std, np.ones(len(values))] for values in (train, test))
-    weights = np.linalg.solve(train.T @ train + 30 * np.eye(train.shape[1]), train.T @ np.eye(10)[labels])
+    weights = np.linalg.solve(
+        train.T @ train + 30 * np.eye(train.shape[1]), train.T @ np.eye(10)[labels]
+    )
     return float(((test @ weights).argmax(axis=1) == wanted).mean())
 
 
 def _small_network() -> nn.Sequential:
     layers: list[nn.Module] = []
-    for inputs, outputs, stride in ((2, 12, (2, 1)), (12, 16, 2), (16, 24, 2), (24, 32, 2), (32, 24, 1)):
+    for inputs, outputs, stride in (
+        (2, 12, (2, 1)),
+        (12, 16, 2),
+        (16, 24, 2),
+        (24, 32, 2),
+        (32, 24, 1),
+    ):
         layers += [nn.Conv2d(inputs, outputs, 3, stride, 1), nn.BatchNorm2d(outputs), nn.ReLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 10))
 
@@ -99,14 +151,20 @@ def test_a_linear_model_on_mean_spectra_stays_far_below_a_small_network() -> Non
     (train, labels), (test, wanted) = _features(60, 0), _features(25, 1000)
     linear = _ridge_accuracy(train.mean(axis=(1, 3)), labels, test.mean(axis=(1, 3)), wanted)
     mean, std = train.mean(axis=(0, 1, 3), keepdims=True), train.std(axis=(0, 1, 3), keepdims=True)
-    x, y, held = torch.from_numpy((train - mean) / std), torch.from_numpy(labels), torch.from_numpy((test - mean) / std)
+    x, y, held = (
+        torch.from_numpy((train - mean) / std),
+        torch.from_numpy(labels),
+        torch.from_numpy((test - mean) / std),
+    )
     torch.manual_seed(0)
     model = _small_network()
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=40 * 19)
     for _ in range(40):
         for chosen in torch.randperm(600).split(32):
-            loss = nn.functional.cross_entropy(model(x[chosen].roll(int(torch.randint(130, ())), -1)), y[chosen])
+            loss = nn.functional.cross_entropy(
+                model(x[chosen].roll(int(torch.randint(130, ())), -1)), y[chosen]
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -9,31 +9,64 @@ import torch
 from speech_trees import RATE, tone, write
 
 from audioprune.data.files.audio import AudioStore
-from audioprune.data.speech.mixing import Mixer, MixingRules, Mixtures, Source, collate, condition_name, require_talkers
+from audioprune.data.speech.mixing import (
+    Mixer,
+    MixingRules,
+    Mixtures,
+    Source,
+    collate,
+    condition_name,
+    require_talkers,
+)
 from audioprune.errors import ConfigError, DataError
 
 
 def _source(root: Path, name: str, split: str, group: str, samples: np.ndarray) -> Source:
     path = write(root / f"{name}.wav", samples, subtype="FLOAT")
-    return Source(path, f"{name}.wav", split, group, name, len(samples) / RATE, float(np.sqrt(np.mean(samples**2))))
+    return Source(
+        path,
+        f"{name}.wav",
+        split,
+        group,
+        name,
+        len(samples) / RATE,
+        float(np.sqrt(np.mean(samples**2))),
+    )
 
 
 @pytest.fixture
 def mixer(tmp_path: Path):
     """Return a function that makes a mixer with other rules over four speakers in each split and a few noises."""
     speech = {
-        split: [_source(tmp_path, f"{split}{s}_{n}", split, f"{split}{s}", tone(0.6 + 0.05 * s, 100 * place + 10 * s + n))
-                for s in range(4) for n in range(3)]
+        split: [
+            _source(
+                tmp_path,
+                f"{split}{s}_{n}",
+                split,
+                f"{split}{s}",
+                tone(0.6 + 0.05 * s, 100 * place + 10 * s + n),
+            )
+            for s in range(4)
+            for n in range(3)
+        ]
         for place, split in enumerate(("train", "valid", "test"))
     }
     noise = {
-        "train": [_source(tmp_path, "fan_1", "train", "fan", tone(3.0, 901)), _source(tmp_path, "rain_1", "train", "rain", tone(0.2, 902))],
+        "train": [
+            _source(tmp_path, "fan_1", "train", "fan", tone(3.0, 901)),
+            _source(tmp_path, "rain_1", "train", "rain", tone(0.2, 902)),
+        ],
         "valid": [_source(tmp_path, "fan_2", "valid", "fan", tone(3.0, 903))],
-        "test": [_source(tmp_path, f"{n}_1", "test", n, tone(2.0, 904 + i)) for i, n in enumerate(("babble", "cafeteria"))],
+        "test": [
+            _source(tmp_path, f"{n}_1", "test", n, tone(2.0, 904 + i))
+            for i, n in enumerate(("babble", "cafeteria"))
+        ],
     }
 
     def make(**rules) -> Mixer:
-        return Mixer(MixingRules(sample_rate=RATE, **rules), AudioStore(RATE, 10**9), speech, noise)
+        return Mixer(
+            MixingRules(sample_rate=RATE, **rules), AudioStore(RATE, 10**9), speech, noise
+        )
 
     return make
 
@@ -45,8 +78,12 @@ def _snr_db(mixture) -> float:
 
 def test_snr_and_level_are_exact(mixer) -> None:
     made = mixer(babble_share=0.4)
-    items = [made.training("train", index, 0) for index in range(30)] + [made.training("valid", index, 0) for index in range(5)]
-    items += [made.test("babble", snr_db, index) for snr_db in (-5.0, 0.0, 5.0) for index in range(5)]
+    items = [made.training("train", index, 0) for index in range(30)] + [
+        made.training("valid", index, 0) for index in range(5)
+    ]
+    items += [
+        made.test("babble", snr_db, index) for snr_db in (-5.0, 0.0, 5.0) for index in range(5)
+    ]
     for item in items:
         assert abs(_snr_db(item) - item.record["snr_db"]) < 1e-3
         assert np.sqrt(np.mean(item.noisy.astype(np.float64) ** 2)) == pytest.approx(1, abs=1e-5)
@@ -55,7 +92,12 @@ def test_snr_and_level_are_exact(mixer) -> None:
 
 def test_items_depend_on_seed_split_index_and_epoch_only(mixer) -> None:
     first, second = mixer(babble_share=0.3), mixer(babble_share=0.3)
-    wanted = [(split, index, epoch) for split in ("train", "valid") for index in range(4) for epoch in range(2)]
+    wanted = [
+        (split, index, epoch)
+        for split in ("train", "valid")
+        for index in range(4)
+        for epoch in range(2)
+    ]
     made = {key: first.training(*key) for key in wanted}
     for key in reversed(wanted):
         again = second.training(*key)
@@ -71,26 +113,45 @@ def test_every_training_utterance_occurs_once_a_pass(mixer) -> None:
     made = mixer()
     for epoch in range(2):
         for first in (0, 12):
-            used = [made.training("train", index, epoch).record["speech"]["path"] for index in range(first, first + 12)]
+            used = [
+                made.training("train", index, epoch).record["speech"]["path"]
+                for index in range(first, first + 12)
+            ]
             assert len(set(used)) == 12
-    orders = [[made.training("train", index, epoch).record["speech"]["path"] for index in range(12)] for epoch in range(2)]
+    orders = [
+        [made.training("train", index, epoch).record["speech"]["path"] for index in range(12)]
+        for epoch in range(2)
+    ]
     assert orders[0] != orders[1]
 
 
 def test_test_speech_is_the_same_in_all_conditions_and_alternates(mixer) -> None:
     made = mixer()
     conditions = [(noise, snr_db) for noise in ("babble", "cafeteria") for snr_db in (-5.0, 5.0)]
-    records = {condition: [made.test(*condition, index).record for index in range(12)] for condition in conditions}
+    records = {
+        condition: [made.test(*condition, index).record for index in range(12)]
+        for condition in conditions
+    }
     speech = {key: [record["speech"] for record in found] for key, found in records.items()}
     assert all(found == speech["babble", -5.0] for found in speech.values())
     assert records["babble", -5.0][3]["noise"] == records["babble", 5.0][3]["noise"]
-    assert Counter(record["speaker"] for record in records["babble", 5.0][:8]) == {f"test{number}": 2 for number in range(4)}
-    assert made.test("babble", 0.0, 0).record["speech"] == made.test("babble", 0.0, 12).record["speech"]
-    assert made.test("babble", 0.0, 0).record["noise"] != made.test("babble", 0.0, 12).record["noise"]
+    assert Counter(record["speaker"] for record in records["babble", 5.0][:8]) == {
+        f"test{number}": 2 for number in range(4)
+    }
+    assert (
+        made.test("babble", 0.0, 0).record["speech"]
+        == made.test("babble", 0.0, 12).record["speech"]
+    )
+    assert (
+        made.test("babble", 0.0, 0).record["noise"] != made.test("babble", 0.0, 12).record["noise"]
+    )
 
 
 def test_training_snrs_fill_the_range_in_steps_or_anywhere(mixer) -> None:
-    stepped = {mixer(train_snr_step_db=1.0).training("train", index, 0).record["snr_db"] for index in range(100)}
+    stepped = {
+        mixer(train_snr_step_db=1.0).training("train", index, 0).record["snr_db"]
+        for index in range(100)
+    }
     assert stepped == {-5.0, -4.0, -3.0, -2.0, -1.0, 0.0}
     free = [mixer().training("train", index, 0).record["snr_db"] for index in range(100)]
     assert -5 <= min(free) < -4.5 and -0.5 < max(free) <= 0 and len(set(free)) == 100
@@ -98,14 +159,24 @@ def test_training_snrs_fill_the_range_in_steps_or_anywhere(mixer) -> None:
 
 def test_babble_share_and_talkers(mixer) -> None:
     made = mixer(babble_share=0.5, babble_talkers=(2, 3))
-    records = [made.training(split, index, 0).record for split in ("train", "valid") for index in range(100)]
+    records = [
+        made.training(split, index, 0).record
+        for split in ("train", "valid")
+        for index in range(100)
+    ]
     babble = [record for record in records if record["noise_name"] == "babble"]
     assert 70 < len(babble) < 130
     assert {len(record["noise"]) for record in babble} == {2, 3}
     for record in babble:
         talkers = [part["path"].partition("_")[0] for part in record["noise"]]
-        assert len(set(talkers)) == len(talkers) and record["speaker"] not in talkers and all(name.startswith("train") for name in talkers)
-    assert not any(mixer().training("train", index, 0).record["noise_name"] == "babble" for index in range(30))
+        assert (
+            len(set(talkers)) == len(talkers)
+            and record["speaker"] not in talkers
+            and all(name.startswith("train") for name in talkers)
+        )
+    assert not any(
+        mixer().training("train", index, 0).record["noise_name"] == "babble" for index in range(30)
+    )
     few = mixer(babble_share=1.0, babble_talkers=(9, 9)).training("train", 0, 0)
     assert len(few.record["noise"]) == 3
 
@@ -113,14 +184,22 @@ def test_babble_share_and_talkers(mixer) -> None:
 def test_segments_and_longest_test_items(mixer) -> None:
     made = mixer(segment_s=0.5, max_test_s=0.4)
     items = [made.training("train", index, 0) for index in range(20)]
-    assert {len(item.noisy) for item in items} == {8000} and len({item.record["speech"]["start"] for item in items}) > 10
-    assert len(made.training("valid", 0, 0).noisy) == len(made.test("babble", 0.0, 0).noisy) == 6400
+    assert {len(item.noisy) for item in items} == {8000} and len(
+        {item.record["speech"]["start"] for item in items}
+    ) > 10
+    assert (
+        len(made.training("valid", 0, 0).noisy) == len(made.test("babble", 0.0, 0).noisy) == 6400
+    )
     assert len(mixer(segment_s=50.0).training("train", 0, 0).noisy) < 16000
 
 
 def test_short_noise_is_repeated_from_a_random_start(mixer) -> None:
     made = mixer(rms_normalise=False)
-    items = [item for item in (made.training("train", index, 0) for index in range(40)) if item.record["noise_name"] == "rain"]
+    items = [
+        item
+        for item in (made.training("train", index, 0) for index in range(40))
+        if item.record["noise_name"] == "rain"
+    ]
     assert len({item.record["noise"][0]["start"] for item in items}) > 5
     noise = items[0].noisy.astype(np.float64) - items[0].clean
     assert np.allclose(noise[:3200], noise[3200:6400], atol=1e-6)
@@ -144,7 +223,10 @@ def test_faint_excerpts_are_never_used(tmp_path: Path, mixer) -> None:
 def test_dataset_and_collate(mixer) -> None:
     items = Mixtures(mixer(), 10, "train")
     first = items[0]
-    assert set(first) == {"noisy", "clean", "id", "noise", "snr_db"} and first["noisy"].dtype == torch.float32
+    assert (
+        set(first) == {"noisy", "clean", "id", "noise", "snr_db"}
+        and first["noisy"].dtype == torch.float32
+    )
     assert first["id"].startswith("000000_train") and isinstance(first["snr_db"], float)
     items.set_epoch(1)
     assert not torch.equal(items[0]["noisy"][:100], first["noisy"][:100])
@@ -152,29 +234,56 @@ def test_dataset_and_collate(mixer) -> None:
         items[10]
     batch = collate([items[number] for number in range(3)])
     lengths = batch["lengths"].tolist()
-    assert batch["noisy"].shape == batch["clean"].shape == (3, max(lengths)) and batch["lengths"].dtype == torch.int64
+    assert (
+        batch["noisy"].shape == batch["clean"].shape == (3, max(lengths))
+        and batch["lengths"].dtype == torch.int64
+    )
     shortest = int(np.argmin(lengths))
-    assert batch["noisy"][shortest, lengths[shortest] :].abs().sum() == 0 and len(batch["id"]) == len(batch["snr_db"]) == 3
+    assert (
+        batch["noisy"][shortest, lengths[shortest] :].abs().sum() == 0
+        and len(batch["id"]) == len(batch["snr_db"]) == 3
+    )
     assert torch.equal(batch["clean"][0, : lengths[0]], items[0]["clean"])
 
 
 def test_workers_give_the_same_items(mixer) -> None:
     items = Mixtures(mixer(babble_share=0.3), 6, "train")
     items.set_epoch(2)
-    alone, helped = (list(torch.utils.data.DataLoader(items, 2, collate_fn=collate, num_workers=count)) for count in (0, 2))
-    assert all(torch.equal(a["noisy"], b["noisy"]) and a["id"] == b["id"] for a, b in zip(alone, helped, strict=True))
+    alone, helped = (
+        list(torch.utils.data.DataLoader(items, 2, collate_fn=collate, num_workers=count))
+        for count in (0, 2)
+    )
+    assert all(
+        torch.equal(a["noisy"], b["noisy"]) and a["id"] == b["id"]
+        for a, b in zip(alone, helped, strict=True)
+    )
 
 
 def test_condition_names() -> None:
-    assert condition_name("babble", -5.0) == "babble_-5dB" and condition_name("bus", 2.5) == "bus_2.5dB"
+    assert (
+        condition_name("babble", -5.0) == "babble_-5dB"
+        and condition_name("bus", 2.5) == "bus_2.5dB"
+    )
 
 
 @pytest.mark.parametrize(
     "rules",
-    [{"sample_rate": 0}, {"train_snr_db": (0.0, -5.0)}, {"train_snr_db": (float("nan"), 0.0)}, {"train_snr_step_db": 0.0},
-     {"test_snr_db": ()}, {"test_snr_db": (0.0, 0.0)}, {"segment_s": 0.01}, {"segment_s": -1.0}, {"max_test_s": float("inf")},
-     {"babble_share": 1.5},
-     {"babble_share": float("nan")}, {"babble_talkers": (1, 4)}, {"babble_talkers": (5, 4)}, {"seed": -1}],
+    [
+        {"sample_rate": 0},
+        {"train_snr_db": (0.0, -5.0)},
+        {"train_snr_db": (float("nan"), 0.0)},
+        {"train_snr_step_db": 0.0},
+        {"test_snr_db": ()},
+        {"test_snr_db": (0.0, 0.0)},
+        {"segment_s": 0.01},
+        {"segment_s": -1.0},
+        {"max_test_s": float("inf")},
+        {"babble_share": 1.5},
+        {"babble_share": float("nan")},
+        {"babble_talkers": (1, 4)},
+        {"babble_talkers": (5, 4)},
+        {"seed": -1},
+    ],
 )
 def test_wrong_rules_are_refused_by_name(rules: dict) -> None:
     with pytest.raises(ConfigError, match="expected") as error:

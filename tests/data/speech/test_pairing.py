@@ -21,16 +21,29 @@ def _touch(root: Path, *names: str) -> Path:
     [
         (("noisy/a_1.wav", "clean/a_1.flac"), ["a_1.wav"]),
         (("Noisy/train/a/1.wav", "Clean/train/a/1.wav"), ["train/a/1.wav"]),
-        (tuple(f"{side}_{part}_wav/p_1.wav" for side in ("noisy", "clean") for part in ("trainset_28spk", "testset")),
-         ["test/p_1.wav", "train/p_1.wav"]),
-        (("train/noisy/1.wav", "train/clean/1.wav", "dev/noisy/2.wav", "dev/clean/2.wav"), ["train/1.wav", "valid/2.wav"]),
+        (
+            tuple(
+                f"{side}_{part}_wav/p_1.wav"
+                for side in ("noisy", "clean")
+                for part in ("trainset_28spk", "testset")
+            ),
+            ["test/p_1.wav", "train/p_1.wav"],
+        ),
+        (
+            ("train/noisy/1.wav", "train/clean/1.wav", "dev/noisy/2.wav", "dev/clean/2.wav"),
+            ["train/1.wav", "valid/2.wav"],
+        ),
         (("noisy_train/1.wav", "clean_train/1.wav"), ["train/1.wav"]),
     ],
 )
 def test_layouts(tmp_path: Path, names: tuple[str, ...], places: list[str]) -> None:
     pairs, problems = find_pairs(_touch(tmp_path / "noisy speech", *names), None, None)
     assert sorted(pair.relative.as_posix() for pair in pairs) == places and not problems
-    assert all("oisy" in pair.noisy.as_posix().removeprefix(str(tmp_path / "noisy speech")) and pair.clean.exists() for pair in pairs)
+    assert all(
+        "oisy" in pair.noisy.as_posix().removeprefix(str(tmp_path / "noisy speech"))
+        and pair.clean.exists()
+        for pair in pairs
+    )
 
 
 def test_two_roots_and_missing_partners(tmp_path: Path) -> None:
@@ -39,7 +52,8 @@ def test_two_roots_and_missing_partners(tmp_path: Path) -> None:
     pairs, problems = find_pairs(None, tmp_path / "n", tmp_path / "c")
     assert [pair.relative.name for pair in pairs] == ["1.wav"]
     assert [(p.path.name, p.code, p.reason) for p in problems] == [
-        ("2.wav", "partner", f"no clean file 2.* in {tmp_path / 'c'}"), ("3.wav", "partner", f"no noisy file 3.* in {tmp_path / 'n'}")
+        ("2.wav", "partner", f"no clean file 2.* in {tmp_path / 'c'}"),
+        ("3.wav", "partner", f"no noisy file 3.* in {tmp_path / 'n'}"),
     ]
 
 
@@ -74,12 +88,24 @@ def test_partners_differ() -> None:
 
 def test_names_meet_whether_accents_are_composed_or_apart(tmp_path: Path) -> None:
     composed, apart = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
-    _touch(tmp_path / "x", f"clean/{composed}/{composed}_1.wav", f"noisy/{apart}/{apart}_1.wav", "clean/a.5.wav", "noisy/a.5.flac")
+    _touch(
+        tmp_path / "x",
+        f"clean/{composed}/{composed}_1.wav",
+        f"noisy/{apart}/{apart}_1.wav",
+        "clean/a.5.wav",
+        "noisy/a.5.flac",
+    )
     pairs, problems = find_pairs(tmp_path / "x", None, None)
     assert len(pairs) == 2 and not problems
     log = tmp_path / "log.txt"
-    log.write_text(f"{apart}_1 bus 2.5\nsp1_take1.5 bus 5\nsp1_take2.5.wav bus 10\n", encoding="utf-8")
-    assert read_conditions(log) == {f"{composed}_1": ("bus", 2.5), "sp1_take1.5": ("bus", 5.0), "sp1_take2.5": ("bus", 10.0)}
+    log.write_text(
+        f"{apart}_1 bus 2.5\nsp1_take1.5 bus 5\nsp1_take2.5.wav bus 10\n", encoding="utf-8"
+    )
+    assert read_conditions(log) == {
+        f"{composed}_1": ("bus", 2.5),
+        "sp1_take1.5": ("bus", 5.0),
+        "sp1_take2.5": ("bus", 10.0),
+    }
 
 
 def test_conditions_may_be_a_table(tmp_path: Path) -> None:
@@ -91,12 +117,20 @@ def test_conditions_may_be_a_table(tmp_path: Path) -> None:
 def test_lengths_are_equal_or_cut_within_a_tolerance() -> None:
     equal, cut = LengthRule(), LengthRule("shortest", 0.05)
     assert equal.fault((16000, 900), (16000, 900)) == cut.fault((16000, 900), (16000, 900)) == ""
-    assert equal.fault((16000, 160), (16000, 320)) == "160 samples, its clean file 320 samples; data.lengths=shortest cuts both"
+    assert (
+        equal.fault((16000, 160), (16000, 320))
+        == "160 samples, its clean file 320 samples; data.lengths=shortest cuts both"
+    )
     assert cut.fault((16000, 160), (16000, 960)) == ""
-    told = "160 samples, its clean file 961 samples: 0.0501 s apart, more than data.length_tolerance_s=0.05"
+    told = (
+        "160 samples, its clean file 961 samples: 0.0501 s apart, more than "
+        "data.length_tolerance_s=0.05"
+    )
     assert cut.fault((16000, 160), (16000, 961)) == equal.fault((16000, 160), (16000, 961)) == told
     assert cut.fault((8000, 100), (16000, 100)) == "8000 Hz, its clean file 16000 Hz"
-    assert cut.note([0.0, 0.01, 0.02]) == ["2 of 3 pairs differ by up to 20 ms; both files are cut to the shorter"]
+    assert cut.note([0.0, 0.01, 0.02]) == [
+        "2 of 3 pairs differ by up to 20 ms; both files are cut to the shorter"
+    ]
     assert cut.note([0.0]) == []
     for options in ({"lengths": "longest"}, {"tolerance_s": -1.0}, {"tolerance_s": float("nan")}):
         with pytest.raises(ConfigError):

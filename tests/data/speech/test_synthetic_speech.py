@@ -15,8 +15,17 @@ from audioprune.data.speech.noisy_mixtures import NoisyMixtures
 from audioprune.data.speech.synthetic_speech import Recipe, SyntheticSpeech, pieces
 from audioprune.errors import ConfigError, DataError
 
-TINY = {"minutes": 0.1, "valid_minutes": 0.02, "test_minutes": 0.03, "speakers": 3, "valid_speakers": 1, "test_speakers": 2,
-        "utterance_s": [1.0, 1.5], "noise_s": 1.0, "noises": 3}
+TINY = {
+    "minutes": 0.1,
+    "valid_minutes": 0.02,
+    "test_minutes": 0.03,
+    "speakers": 3,
+    "valid_speakers": 1,
+    "test_speakers": 2,
+    "utterance_s": [1.0, 1.5],
+    "noise_s": 1.0,
+    "noises": 3,
+}
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +42,22 @@ def _copy(made: SyntheticSpeech, tmp_path: Path) -> Path:
 
 
 def _hashes(made: SyntheticSpeech) -> dict[str, str]:
-    return {record["path"]: record["sha256"] for record in made.manifest() if record["kind"] == "file"}
+    return {
+        record["path"]: record["sha256"] for record in made.manifest() if record["kind"] == "file"
+    }
 
 
 def test_it_is_written_in_the_layout_of_any_corpus(made: SyntheticSpeech, tmp_path: Path) -> None:
     root = made.folder.root
-    assert sorted(path.name for path in (root / "speech" / "train").iterdir()) == ["speaker000", "speaker001", "speaker002"]
-    assert len(list((root / "speech" / "train").rglob("*.flac"))) == 5 and len(list((root / "noise" / "train").iterdir())) == 3 + 12
+    assert sorted(path.name for path in (root / "speech" / "train").iterdir()) == [
+        "speaker000",
+        "speaker001",
+        "speaker002",
+    ]
+    assert (
+        len(list((root / "speech" / "train").rglob("*.flac"))) == 5
+        and len(list((root / "noise" / "train").iterdir())) == 3 + 12
+    )
     names = [f"{noise}_{number}.flac" for noise in ("babble", "cafeteria") for number in (1, 2)]
     assert sorted(path.name for path in (root / "noise" / "test").iterdir()) == names
     info = soundfile.info(next(root.rglob("*.flac")))
@@ -52,8 +70,14 @@ def test_it_is_written_in_the_layout_of_any_corpus(made: SyntheticSpeech, tmp_pa
 def test_facts(made: SyntheticSpeech) -> None:
     facts = made.describe()
     assert [facts[split]["speakers"] for split in ("train", "valid", "test")] == [3, 1, 2]
-    assert facts["conditions"] == [f"{noise}_{snr}dB" for noise in ("babble", "cafeteria") for snr in (-5, 0, 5)]
-    assert made.scale().startswith("synthetic_speech, ") and " 3 speakers, " in made.scale() and facts["recipe"]["seed"] == 0
+    assert facts["conditions"] == [
+        f"{noise}_{snr}dB" for noise in ("babble", "cafeteria") for snr in (-5, 0, 5)
+    ]
+    assert (
+        made.scale().startswith("synthetic_speech, ")
+        and " 3 speakers, " in made.scale()
+        and facts["recipe"]["seed"] == 0
+    )
     assert made.sample_rate == 16000 and len(made.valid()) == 1
     assert made.collate([made.train()[0], made.train()[1]])["noisy"].shape[0] == 2
 
@@ -61,13 +85,25 @@ def test_facts(made: SyntheticSpeech) -> None:
 def test_the_seed_decides_every_file(made: SyntheticSpeech, tmp_path: Path) -> None:
     again = SyntheticSpeech(tmp_path / "again", cache_dir=str(tmp_path), **TINY)
     assert _hashes(again) == _hashes(made) and again.fingerprint() == made.fingerprint()
-    other = {name: piece() for name, piece in pieces(Recipe(1, (0.02, 0.02, 0.02), (1, 1, 1), (1.0, 1.0), 1.0, 1)).items()}
-    here = {name: piece() for name, piece in pieces(Recipe(0, (0.02, 0.02, 0.02), (1, 1, 1), (1.0, 1.0), 1.0, 1)).items()}
+    other = {
+        name: piece()
+        for name, piece in pieces(
+            Recipe(1, (0.02, 0.02, 0.02), (1, 1, 1), (1.0, 1.0), 1.0, 1)
+        ).items()
+    }
+    here = {
+        name: piece()
+        for name, piece in pieces(
+            Recipe(0, (0.02, 0.02, 0.02), (1, 1, 1), (1.0, 1.0), 1.0, 1)
+        ).items()
+    }
     assert all(not np.array_equal(other[name], here[name]) for name in here)
     assert len({audio.tobytes() for audio in here.values()}) == len(here)
 
 
-def test_an_intact_corpus_is_not_made_again_and_a_damaged_one_is(made: SyntheticSpeech, tmp_path: Path) -> None:
+def test_an_intact_corpus_is_not_made_again_and_a_damaged_one_is(
+    made: SyntheticSpeech, tmp_path: Path
+) -> None:
     root = _copy(made, tmp_path)
     victim = next((root / "speech" / "test").rglob("*.flac"))
     before, original = victim.stat().st_mtime_ns, victim.read_bytes()
@@ -82,11 +118,15 @@ def test_an_intact_corpus_is_not_made_again_and_a_damaged_one_is(made: Synthetic
     assert [path.name for path in tmp_path.iterdir() if ".tmp." in path.name] == []
 
 
-def test_other_peoples_folders_and_recipes_are_left_alone(made: SyntheticSpeech, tmp_path: Path) -> None:
+def test_other_peoples_folders_and_recipes_are_left_alone(
+    made: SyntheticSpeech, tmp_path: Path
+) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("precious")
-    with pytest.raises(DataError, match="expected an empty folder or an earlier synthetic_speech corpus"):
+    with pytest.raises(
+        DataError, match="expected an empty folder or an earlier synthetic_speech corpus"
+    ):
         SyntheticSpeech(mine, cache_dir=str(tmp_path / "c"), **TINY).prepare()
     assert (mine / "thesis.txt").read_text() == "precious"
     root = _copy(made, tmp_path)
@@ -94,11 +134,17 @@ def test_other_peoples_folders_and_recipes_are_left_alone(made: SyntheticSpeech,
         SyntheticSpeech(root, seed=7, cache_dir=str(tmp_path / "c"), **TINY).prepare()
 
 
-def test_the_default_place_is_in_the_cache_and_named_after_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_place_is_in_the_cache_and_named_after_the_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("AUDIOPRUNE_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    places = {SyntheticSpeech(seed=seed).folder.root for seed in (0, 1)} | {SyntheticSpeech(minutes=3.0).folder.root}
-    assert len(places) == 3 and all(place.parent == tmp_path / "audioprune" / "synthetic_speech" for place in places)
+    places = {SyntheticSpeech(seed=seed).folder.root for seed in (0, 1)} | {
+        SyntheticSpeech(minutes=3.0).folder.root
+    }
+    assert len(places) == 3 and all(
+        place.parent == tmp_path / "audioprune" / "synthetic_speech" for place in places
+    )
     assert not any(tmp_path.iterdir())
 
 
@@ -109,7 +155,10 @@ def _make(root: str, cache: str, done: multiprocessing.Queue) -> None:
 def test_two_processes_may_make_it_at_once(made: SyntheticSpeech, tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     done = context.Queue()
-    workers = [context.Process(target=_make, args=(str(tmp_path / "shared"), str(tmp_path / "c"), done)) for _ in range(2)]
+    workers = [
+        context.Process(target=_make, args=(str(tmp_path / "shared"), str(tmp_path / "c"), done))
+        for _ in range(2)
+    ]
     for worker in workers:
         worker.start()
     assert {done.get(timeout=60) for _ in workers} == {made.fingerprint()}
@@ -123,14 +172,31 @@ def test_default_recipe_has_the_promised_size() -> None:
     names = list(pieces(corpus.recipe))
     speech = [name for name in names if name.startswith("speech/")]
     places = {tuple(name.split("/")[1:3]) for name in speech}
-    speakers = {split: {speaker for where, speaker in places if where == split} for split in ("train", "valid", "test")}
-    assert [len(found) for found in speakers.values()] == [24, 3, 6] and len(set.union(*speakers.values())) == 33
+    speakers = {
+        split: {speaker for where, speaker in places if where == split}
+        for split in ("train", "valid", "test")
+    }
+    assert [len(found) for found in speakers.values()] == [24, 3, 6] and len(
+        set.union(*speakers.values())
+    ) == 33
     assert len([name for name in speech if "/train/" in name]) == 240
     assert len([name for name in names if name.startswith("noise/train/")]) == len(NOISES) + 12
 
 
-@pytest.mark.parametrize("options", [{"seed": -1}, {"minutes": 0}, {"minutes": float("nan")}, {"speakers": 0}, {"utterance_s": [4.0, 3.0]},
-                                     {"utterance_s": [1.0]}, {"noise_s": 0.1}, {"noises": 99}, {"babble_share": 3.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"seed": -1},
+        {"minutes": 0},
+        {"minutes": float("nan")},
+        {"speakers": 0},
+        {"utterance_s": [4.0, 3.0]},
+        {"utterance_s": [1.0]},
+        {"noise_s": 0.1},
+        {"noises": 99},
+        {"babble_share": 3.0},
+    ],
+)
 def test_wrong_options_are_refused(options: dict) -> None:
     with pytest.raises(ConfigError, match="expected"):
         SyntheticSpeech(**options)

@@ -14,7 +14,10 @@ def _wsj0(root: Path, speakers: int = 8, utterances: int = 2, suffix: str = "wav
     for speaker in range(speakers):
         for number in range(utterances):
             name = f"{speaker:03d}c{number:04d}"
-            write(root / "wsj0" / "si_tr_s" / f"{speaker:03d}" / f"{name}.{suffix}", tone(0.6, 50 * speaker + number))
+            write(
+                root / "wsj0" / "si_tr_s" / f"{speaker:03d}" / f"{name}.{suffix}",
+                tone(0.6, 50 * speaker + number),
+            )
     return root
 
 
@@ -24,7 +27,9 @@ def corpus(tmp_path: Path):
     root, noise = _wsj0(tmp_path / HOSTILE), noise_tree(tmp_path / "noise")
 
     def make(**options) -> Wsj0Mix:
-        return Wsj0Mix(root, noise / "train", noise / "test", cache_dir=str(tmp_path / "cache"), **options)
+        return Wsj0Mix(
+            root, noise / "train", noise / "test", cache_dir=str(tmp_path / "cache"), **options
+        )
 
     return make
 
@@ -32,21 +37,33 @@ def corpus(tmp_path: Path):
 def test_the_papers_numbers() -> None:
     numbers = Protocol()
     assert sum(numbers.speakers) == 101 and numbers.utterances == 12776
-    assert (numbers.train_mixtures, numbers.valid_mixtures, numbers.test_mixtures) == (320_000, 846, 846)
+    assert (numbers.train_mixtures, numbers.valid_mixtures, numbers.test_mixtures) == (
+        320_000,
+        846,
+        846,
+    )
 
 
 def test_another_corpus_is_refused_with_what_was_found(corpus) -> None:
     with pytest.raises(DataError, match="expected utterances 12776, found 16") as error:
         corpus().prepare()
-    for part in ("speakers (train, valid, test) (89, 6, 6), found (6, 1, 1)", "training noises 10000, found 3", "allow_partial=true"):
+    for part in (
+        "speakers (train, valid, test) (89, 6, 6), found (6, 1, 1)",
+        "training noises 10000, found 3",
+        "allow_partial=true",
+    ):
         assert part in str(error.value)
 
 
 def test_a_partial_corpus_is_scaled_and_says_so(corpus) -> None:
     made = corpus(allow_partial=True)
     assert len(made.train()) == round(16 / 12776 * 320_000) and len(made.valid()) == 1
-    assert list(made.tests()) == [f"{noise}_{snr}dB" for noise in ("babble", "cafeteria") for snr in (-5, 0, 5)]
-    assert "partial: 16 of 12776 utterances" in made.scale() and any("not the paper's corpus" in note for note in made.notes)
+    assert list(made.tests()) == [
+        f"{noise}_{snr}dB" for noise in ("babble", "cafeteria") for snr in (-5, 0, 5)
+    ]
+    assert "partial: 16 of 12776 utterances" in made.scale() and any(
+        "not the paper's corpus" in note for note in made.notes
+    )
     assert made.train()[0]["snr_db"] in {-5.0, -4.0, -3.0, -2.0, -1.0, 0.0}
     items = made.train()
     items.set_epoch(3)
@@ -57,15 +74,29 @@ def test_a_partial_corpus_is_scaled_and_says_so(corpus) -> None:
 
 
 def test_a_complete_corpus_has_the_papers_counts(corpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = Protocol(utterances=16, speakers=(6, 1, 1), train_mixtures=40, valid_mixtures=6, test_mixtures=4, train_noises=3, test_noises=2)
+    small = Protocol(
+        utterances=16,
+        speakers=(6, 1, 1),
+        train_mixtures=40,
+        valid_mixtures=6,
+        test_mixtures=4,
+        train_noises=3,
+        test_noises=2,
+    )
     monkeypatch.setattr(wsj0_mix, "Protocol", lambda: small)
     made = corpus()
-    assert (len(made.train()), len(made.valid())) == (40, 6) and {len(items) for items in made.tests().values()} == {4}
+    assert (len(made.train()), len(made.valid())) == (40, 6) and {
+        len(items) for items in made.tests().values()
+    } == {4}
     assert "partial" not in made.scale() and len(made.manifest()) > 30
 
 
 def test_speakers_may_be_listed(corpus) -> None:
-    listed = {"train": [f"{number:03d}" for number in range(5)], "valid": ["005"], "test": ["006", "007"]}
+    listed = {
+        "train": [f"{number:03d}" for number in range(5)],
+        "valid": ["005"],
+        "test": ["006", "007"],
+    }
     facts = corpus(allow_partial=True, speakers=listed).describe()
     assert [facts[split]["speakers"] for split in ("train", "valid", "test")] == [5, 1, 2]
 
@@ -88,7 +119,10 @@ def test_si_tr_s_is_found_at_any_level(tmp_path: Path) -> None:
 
 def test_packed_files_are_explained_and_ignored_beside_converted_ones(tmp_path: Path) -> None:
     noise = noise_tree(tmp_path / "noise")
-    packed = b"NIST_1A\n   1024\nsample_coding -s26 pcm,embedded-shorten-v2.00\nend_head\n" + b"\0" * 2000
+    packed = (
+        b"NIST_1A\n   1024\nsample_coding -s26 pcm,embedded-shorten-v2.00\nend_head\n"
+        + b"\0" * 2000
+    )
     only = tmp_path / "packed" / "wsj0" / "si_tr_s"
     for number in range(8):
         (only / f"{number:03d}").mkdir(parents=True)
@@ -110,8 +144,23 @@ def test_wrong_options_are_refused(tmp_path: Path) -> None:
 def test_flat_names_of_wsj_say_the_speaker(tmp_path: Path) -> None:
     for speaker in range(5):
         for number in range(2):
-            write(tmp_path / "si_tr_s" / f"{speaker:03d}c{number:04d}.wav", tone(0.6, 50 * speaker + number))
+            write(
+                tmp_path / "si_tr_s" / f"{speaker:03d}c{number:04d}.wav",
+                tone(0.6, 50 * speaker + number),
+            )
     noise = noise_tree(tmp_path / "noise", 1.0)
-    made = Wsj0Mix(tmp_path, noise / "train", noise / "test", cache_dir=str(tmp_path / "cache"), allow_partial=True)
-    assert [made.describe()[split]["speakers"] for split in ("train", "valid", "test")] == [3, 1, 1]
-    assert {record["group"] for record in made.manifest() if record.get("role") == "speech"} == {f"{number:03d}" for number in range(5)}
+    made = Wsj0Mix(
+        tmp_path,
+        noise / "train",
+        noise / "test",
+        cache_dir=str(tmp_path / "cache"),
+        allow_partial=True,
+    )
+    assert [made.describe()[split]["speakers"] for split in ("train", "valid", "test")] == [
+        3,
+        1,
+        1,
+    ]
+    assert {record["group"] for record in made.manifest() if record.get("role") == "speech"} == {
+        f"{number:03d}" for number in range(5)
+    }

@@ -61,46 +61,76 @@ def test_recordings_of_their_own(first: str, second: str) -> None:
 
 
 def test_numbered_files_of_a_folder_are_one_noise_where_asked() -> None:
-    assert recording_of(Path("metro/000.wav"), True) == recording_of(Path("metro/metro_1.wav"), True) == "metro"
+    assert (
+        recording_of(Path("metro/000.wav"), True)
+        == recording_of(Path("metro/metro_1.wav"), True)
+        == "metro"
+    )
     assert recording_of(Path("000.wav"), True) != recording_of(Path("001.wav"), True)
 
 
 def test_groups_are_joined_over_all_their_members() -> None:
     keys = {"a1": "a", "a2": "a", "b1": "b", "c1": "c"}
-    assert joined(keys, [("b1", "a2"), ("b1", "nobody")]) == {"a1": "a", "a2": "a", "b1": "a", "c1": "c"}
-    assert set(joined(keys, [("c1", "b1"), ("a1", "b1")]).values()) == {"a"} and joined(keys) == keys
+    assert joined(keys, [("b1", "a2"), ("b1", "nobody")]) == {
+        "a1": "a",
+        "a2": "a",
+        "b1": "a",
+        "c1": "c",
+    }
+    assert (
+        set(joined(keys, [("c1", "b1"), ("a1", "b1")]).values()) == {"a"} and joined(keys) == keys
+    )
 
 
 def _noise(*names: str, links: tuple[tuple[str, str], ...] = (), **options: str) -> dict[str, str]:
     pairs = [(ROOT / one, ROOT / other) for one, other in links]
-    assigned, _ = assign_noise(ROOT, {ROOT / name: Path(name) for name in names}, (0.6, 0.1, 0.3), 0, pairs, **options)
+    assigned, _ = assign_noise(
+        ROOT, {ROOT / name: Path(name) for name in names}, (0.6, 0.1, 0.3), 0, pairs, **options
+    )
     return {entry.path.relative_to(ROOT).as_posix(): entry.split for entry in assigned}
 
 
 def test_channels_and_pieces_of_a_noise_get_one_split() -> None:
-    names = [f"{place}/ch{channel:02d}.wav" for place in ("KITCHEN", "PARK", "METRO") for channel in range(1, 17)]
-    names += [f"{kind}_{number:03d}.wav" for kind in ("rain", "fan", "tram") for number in range(9)]
+    names = [
+        f"{place}/ch{channel:02d}.wav"
+        for place in ("KITCHEN", "PARK", "METRO")
+        for channel in range(1, 17)
+    ]
+    names += [
+        f"{kind}_{number:03d}.wav" for kind in ("rain", "fan", "tram") for number in range(9)
+    ]
     for seed in range(3):
-        assigned, _ = assign_noise(ROOT, {ROOT / name: Path(name) for name in names}, (0.6, 0.1, 0.3), seed)
+        assigned, _ = assign_noise(
+            ROOT, {ROOT / name: Path(name) for name in names}, (0.6, 0.1, 0.3), seed
+        )
         kept = {entry.together: entry.split for entry in assigned}
         assert len(kept) == 6 and Counter(kept.values()) == {"train": 4, "test": 2}
         assert all(entry.split == kept[entry.together] for entry in assigned)
-        assert {entry.rule for entry in assigned} == {f"noise files are recordings by their names; shares of the recordings by seed {seed}"}
+        assert {entry.rule for entry in assigned} == {
+            f"noise files are recordings by their names; shares of the recordings by seed {seed}"
+        }
 
 
 def test_the_same_audio_under_two_names_gets_one_split() -> None:
     names = [f"n{number}.wav" for number in range(10)]
     alone = _noise(*names)
-    one, other = next(name for name in names if alone[name] == "test"), next(name for name in names if alone[name] == "train")
+    one, other = (
+        next(name for name in names if alone[name] == "test"),
+        next(name for name in names if alone[name] == "train"),
+    )
     found = _noise(*names, links=((one, other),))
     assert found[one] == found[other] and set(found.values()) == {"train", "test"}
 
 
 def test_one_recording_cannot_be_split_unless_each_file_is_said_to_be_one() -> None:
     names = ("metro_000.wav", "metro_001.wav", "metro_002.wav")
-    with pytest.raises(DataError, match="found 1 recording, metro, in 3 files .data.noise_from=file"):
+    with pytest.raises(
+        DataError, match="found 1 recording, metro, in 3 files .data.noise_from=file"
+    ):
         _noise(*names)
     assert Counter(_noise(*names, noise_from="file").values()) == {"train": 2, "test": 1}
     same = (names[:2], names[1:])
-    with pytest.raises(DataError, match="found 1 recording, metro_000.wav, in 3 files .they hold the same audio."):
+    with pytest.raises(
+        DataError, match="found 1 recording, metro_000.wav, in 3 files .they hold the same audio."
+    ):
         _noise(*names, noise_from="file", links=same)

@@ -28,13 +28,26 @@ def _files(root: Path, *names: str) -> dict[Path, Path]:
 
 
 def _places(assigned: list[Assigned], root: Path) -> dict[str, tuple[str, str]]:
-    return {entry.path.relative_to(root).as_posix(): (entry.split, entry.group) for entry in assigned}
+    return {
+        entry.path.relative_to(root).as_posix(): (entry.split, entry.group) for entry in assigned
+    }
 
 
 @pytest.mark.parametrize(
     ("name", "split"),
-    [("train", "train"), ("Dev", "valid"), ("val", "valid"), ("validation", "valid"), ("test", "test"), ("train-clean-100", "train"),
-     ("dev-other", "valid"), ("test-clean", "test"), ("train_station", ""), ("p225", ""), ("testing-room", "")],
+    [
+        ("train", "train"),
+        ("Dev", "valid"),
+        ("val", "valid"),
+        ("validation", "valid"),
+        ("test", "test"),
+        ("train-clean-100", "train"),
+        ("dev-other", "valid"),
+        ("test-clean", "test"),
+        ("train_station", ""),
+        ("p225", ""),
+        ("testing-room", ""),
+    ],
 )
 def test_split_of_folder(name: str, split: str) -> None:
     assert split_of_folder(name) == split
@@ -47,18 +60,38 @@ def test_a_vehicle_is_not_a_split() -> None:
 
 
 def test_noise_names() -> None:
-    assert noise_of(Path("babble_8talkers.flac")) == "babble" and noise_of(Path("cafe/x_1.wav")) == "x"
-    assert noise_of(Path("cafe/one.wav")) == "cafe" and noise_of(Path("one.wav")) == "one" and noise_of(Path("test/one.wav")) == "one"
+    assert (
+        noise_of(Path("babble_8talkers.flac")) == "babble"
+        and noise_of(Path("cafe/x_1.wav")) == "x"
+    )
+    assert (
+        noise_of(Path("cafe/one.wav")) == "cafe"
+        and noise_of(Path("one.wav")) == "one"
+        and noise_of(Path("test/one.wav")) == "one"
+    )
     assert noise_of(Path("_x.wav")) == "_x"
 
 
 def test_folders_are_taken_as_they_are(tmp_path: Path) -> None:
-    files = _files(tmp_path, "train/a/1.wav", "train/b/1.wav", "dev/c/1.wav", "test/d_1.wav", "extra/e/1.wav", "loose.wav")
+    files = _files(
+        tmp_path,
+        "train/a/1.wav",
+        "train/b/1.wav",
+        "dev/c/1.wav",
+        "test/d_1.wav",
+        "extra/e/1.wav",
+        "loose.wav",
+    )
     assigned, notes = assign_speech(tmp_path, files)
     assert _places(assigned, tmp_path) == {
-        "train/a/1.wav": ("train", "a"), "train/b/1.wav": ("train", "b"), "dev/c/1.wav": ("valid", "c"), "test/d_1.wav": ("test", "d")
+        "train/a/1.wav": ("train", "a"),
+        "train/b/1.wav": ("train", "b"),
+        "dev/c/1.wav": ("valid", "c"),
+        "test/d_1.wav": ("test", "d"),
     }
-    assert notes == ["not used, since they are not in a folder train, valid or test: extra, loose.wav"]
+    assert notes == [
+        "not used, since they are not in a folder train, valid or test: extra, loose.wav"
+    ]
 
 
 def test_without_valid_folder_training_speakers_are_set_aside(tmp_path: Path) -> None:
@@ -73,18 +106,35 @@ def test_without_valid_folder_training_speakers_are_set_aside(tmp_path: Path) ->
 
 
 def test_shares_are_exact_deterministic_and_disjoint(tmp_path: Path) -> None:
-    files = _files(tmp_path, *(f"s{number:02d}/{take}.wav" for number in range(20) for take in range(2)))
+    files = _files(
+        tmp_path, *(f"s{number:02d}/{take}.wav" for number in range(20) for take in range(2))
+    )
     assigned, _ = assign_speech(tmp_path, files, fractions=(0.7, 0.1, 0.2), seed=3)
-    speakers = {split: {entry.group for entry in assigned if entry.split == split} for split in ("train", "valid", "test")}
-    assert [len(names) for names in speakers.values()] == [14, 2, 4] and len(set.union(*speakers.values())) == 20
+    speakers = {
+        split: {entry.group for entry in assigned if entry.split == split}
+        for split in ("train", "valid", "test")
+    }
+    assert [len(names) for names in speakers.values()] == [14, 2, 4] and len(
+        set.union(*speakers.values())
+    ) == 20
     assert assigned == assign_speech(tmp_path, files, fractions=(0.7, 0.1, 0.2), seed=3)[0]
     assert assigned != assign_speech(tmp_path, files, fractions=(0.7, 0.1, 0.2), seed=4)[0]
-    assert Counter(share_out(("a", "b", "c"), (0.98, 0.01, 0.01), 0, "x").values()) == {"train": 1, "valid": 1, "test": 1}
-    assert Counter(share_out(("a", "b", "c"), (0.01, 0.01, 0.98), 0, "x").values()) == {"train": 1, "valid": 1, "test": 1}
+    assert Counter(share_out(("a", "b", "c"), (0.98, 0.01, 0.01), 0, "x").values()) == {
+        "train": 1,
+        "valid": 1,
+        "test": 1,
+    }
+    assert Counter(share_out(("a", "b", "c"), (0.01, 0.01, 0.98), 0, "x").values()) == {
+        "train": 1,
+        "valid": 1,
+        "test": 1,
+    }
 
 
 def test_too_few_speakers_and_bad_shares_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="expected at least 3 speakers .* found 1 .p287.*speaker_from=file"):
+    with pytest.raises(
+        DataError, match="expected at least 3 speakers .* found 1 .p287.*speaker_from=file"
+    ):
         assign_speech(tmp_path, _files(tmp_path, "p287_1.wav", "p287_2.wav"))
     for fractions in ((0.5, 0.5), (0.8, 0.1, 0.2), (1.0, 0.0, 0.0)):
         with pytest.raises(ConfigError, match="add up to 1"):
@@ -95,19 +145,33 @@ def test_a_speaker_in_two_splits_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="speaker 'a' in train .* and test") as error:
         assign_speech(tmp_path, _files(tmp_path, "train/a/1.wav", "valid/b/1.wav", "test/a/2.wav"))
     assert "1.wav" in str(error.value) and "2.wav" in str(error.value)
-    refuse_shared([Assigned(Path("x"), "train", "a"), Assigned(Path("y"), "train", "a")], "speaker")
+    refuse_shared(
+        [Assigned(Path("x"), "train", "a"), Assigned(Path("y"), "train", "a")], "speaker"
+    )
 
 
 def test_list_by_file_with_byte_order_mark_and_crlf(tmp_path: Path) -> None:
     root = tmp_path / "corpus" / "speech"
     files = _files(root, "train/a/1.wav", "train/b/1.wav", "train/c/1.wav", "train/d/1.wav")
     listed = tmp_path / "corpus" / "speech.csv"
-    rows = ["split,speaker,path", "train,a,corpus/speech/train/a/1.wav", "dev,b,train/b/1.wav", "test,c,speech/train/c/1.wav"]
+    rows = [
+        "split,speaker,path",
+        "train,a,corpus/speech/train/a/1.wav",
+        "dev,b,train/b/1.wav",
+        "test,c,speech/train/c/1.wav",
+    ]
     rows += ["test,z,gone.wav", "train,a,train/a/1.wav"]
     listed.write_bytes("\ufeff".encode() + "\r\n".join(rows).encode())
     assigned, notes = assign_speech(root, files, split=listed)
-    assert _places(assigned, root) == {"train/a/1.wav": ("train", "a"), "train/b/1.wav": ("valid", "b"), "train/c/1.wav": ("test", "c")}
-    assert "1 rows name files that do not exist: gone.wav" in notes[0] and "does not name 1 files" in notes[1]
+    assert _places(assigned, root) == {
+        "train/a/1.wav": ("train", "a"),
+        "train/b/1.wav": ("valid", "b"),
+        "train/c/1.wav": ("test", "c"),
+    }
+    assert (
+        "1 rows name files that do not exist: gone.wav" in notes[0]
+        and "does not name 1 files" in notes[1]
+    )
 
 
 def test_list_by_speaker_as_text_and_mapping(tmp_path: Path) -> None:
@@ -115,24 +179,45 @@ def test_list_by_speaker_as_text_and_mapping(tmp_path: Path) -> None:
     listed = tmp_path / "split.txt"
     listed.write_text("# mine\ntrain a\nvalid b\n\ntest c\ntest nobody\n")
     assigned, notes = assign_speech(tmp_path, files, split=str(listed))
-    assert assigned == assign_speech(tmp_path, files, split={"train": ["a"], "valid": ["b"], "test": ["c"]})[0]
+    assert (
+        assigned
+        == assign_speech(tmp_path, files, split={"train": ["a"], "valid": ["b"], "test": ["c"]})[0]
+    )
     assert "1 speakers have no file: nobody" in notes[0]
 
 
 def test_lists_of_names_by_speaker_and_by_file(tmp_path: Path) -> None:
     composed, apart = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
-    files = _files(tmp_path / "x", f"{composed}/1.wav", f"{apart}/2.wav", "b/sp1_take1.5.wav", "c/1.wav")
+    files = _files(
+        tmp_path / "x", f"{composed}/1.wav", f"{apart}/2.wav", "b/sp1_take1.5.wav", "c/1.wav"
+    )
     (tmp_path / "lists").mkdir()
     for split, name in (("train", apart), ("valid", "sp1_take1.5"), ("test", "c")):
         (tmp_path / "lists" / f"{split}.txt").write_text(f"{name}\n", encoding="utf-8")
     split = {name: tmp_path / "lists" / f"{name}.txt" for name in ("train", "valid", "test")}
     assigned, notes = assign_speech(tmp_path / "x", files, split=split)
-    assert [(entry.split, entry.group) for entry in assigned] == [("train", composed)] * 2 + [("valid", "b"), ("test", "c")]
-    assert assign_speech(tmp_path / "x", files, split=tmp_path / "lists") == (assigned, notes) and notes == []
+    assert [(entry.split, entry.group) for entry in assigned] == [("train", composed)] * 2 + [
+        ("valid", "b"),
+        ("test", "c"),
+    ]
+    assert (
+        assign_speech(tmp_path / "x", files, split=tmp_path / "lists") == (assigned, notes)
+        and notes == []
+    )
     table = tmp_path / "split.csv"
-    table.write_text(f"split;filename\ntrain;{composed}/1\ntrain;{composed}/2\nvalid;b/sp1_take1.5\ntest;c/1.wav\n", encoding="utf-8")
-    files = _files(tmp_path / "y", f"{apart}/1.wav", f"{apart}/2.wav", "b/sp1_take1.5.wav", "c/1.wav")
-    assert [entry.split for entry in assign_speech(tmp_path / "y", files, split=table)[0]] == ["train", "train", "valid", "test"]
+    table.write_text(
+        f"split;filename\ntrain;{composed}/1\ntrain;{composed}/2\nvalid;b/sp1_take1.5\ntest;c/1.wav\n",
+        encoding="utf-8",
+    )
+    files = _files(
+        tmp_path / "y", f"{apart}/1.wav", f"{apart}/2.wav", "b/sp1_take1.5.wav", "c/1.wav"
+    )
+    assert [entry.split for entry in assign_speech(tmp_path / "y", files, split=table)[0]] == [
+        "train",
+        "train",
+        "valid",
+        "test",
+    ]
     with pytest.raises(DataError, match="expected lists train.txt, valid.txt and test.txt"):
         read_split_list(tmp_path / "y", tmp_path)
 
@@ -141,7 +226,10 @@ def test_lists_of_names_by_speaker_and_by_file(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("split,speaker\ntrian,a\n", "unknown split 'trian'; closest: train"),
-        ("split,speaker\ntrain,a\ntest,a\n", "expected speaker 'a' in one split, got train and test"),
+        (
+            "split,speaker\ntrain,a\ntest,a\n",
+            "expected speaker 'a' in one split, got train and test",
+        ),
         ("split,path\ntrain,a/1.wav\ntest,a/1.wav\n", "expected file a/1.wav in one split"),
         ("name,part\na,train\n", "expected the columns split and speaker or path"),
         ("train a b\n", "expected lines 'split speaker', got train a b"),
@@ -167,7 +255,10 @@ def test_missing_list_and_missing_folders_are_said(tmp_path: Path) -> None:
 def test_noise_by_folders_and_by_share(tmp_path: Path) -> None:
     folders = _files(tmp_path / "x", "train/fan_1.wav", "test/babble_1.wav", "crowd/a.wav")
     assigned, notes = assign_noise(tmp_path / "x", folders, (0.8, 0.1, 0.1), 0)
-    assert _places(assigned, tmp_path / "x") == {"train/fan_1.wav": ("train", "fan"), "test/babble_1.wav": ("test", "babble")}
+    assert _places(assigned, tmp_path / "x") == {
+        "train/fan_1.wav": ("train", "fan"),
+        "test/babble_1.wav": ("test", "babble"),
+    }
     assert "crowd" in notes[0]
     flat = _files(tmp_path / "y", *(f"n{number}.wav" for number in range(10)))
     assigned, _ = assign_noise(tmp_path / "y", flat, (0.7, 0.1, 0.2), 0)
@@ -179,12 +270,25 @@ def test_noise_by_folders_and_by_share(tmp_path: Path) -> None:
 def test_training_speakers_are_lent_to_validation() -> None:
     from audioprune.data.splits.rules import lend_speakers
 
-    assigned = [Assigned(Path(f"{s}_{n}"), "train", f"s{s}") for s in range(10) for n in range(2)] + [Assigned(Path("v"), "valid", "v")]
+    assigned = [
+        Assigned(Path(f"{s}_{n}"), "train", f"s{s}") for s in range(10) for n in range(2)
+    ] + [Assigned(Path("v"), "valid", "v")]
     lent, notes = lend_speakers(assigned, 0.15, 0)
     moved = {entry.group for entry in lent if entry.split == "valid"} - {"v"}
     assert len(moved) == 2 and "2 of 10 training speakers" in notes[0]
     assert not moved & {entry.group for entry in lent if entry.split == "train"}
-    assert lend_speakers(assigned, 0.15, 0) == (lent, notes) and lend_speakers(assigned, 0.0, 0) == (assigned, [])
-    assert len({entry.group for entry in lend_speakers(assigned, 0.99, 0)[0] if entry.split == "train"}) == 1
+    assert lend_speakers(assigned, 0.15, 0) == (lent, notes) and lend_speakers(
+        assigned, 0.0, 0
+    ) == (assigned, [])
+    assert (
+        len(
+            {
+                entry.group
+                for entry in lend_speakers(assigned, 0.99, 0)[0]
+                if entry.split == "train"
+            }
+        )
+        == 1
+    )
     with pytest.raises(ConfigError, match="valid_share"):
         lend_speakers(assigned, 1.0, 0)

@@ -25,8 +25,14 @@ def _groups(*names: str, **options: object) -> dict[str, str]:
 
 
 def test_given_rules() -> None:
-    assert speaker_of(Path("p1/x/a_1.wav"), "folder") == "p1" and speaker_of(Path("p1/x_1.wav"), "prefix") == "x"
-    assert speaker_of(Path("p1/x_1.wav"), "file") == "p1/x_1" and speaker_of(Path("_x.wav"), "prefix") == "_x"
+    assert (
+        speaker_of(Path("p1/x/a_1.wav"), "folder") == "p1"
+        and speaker_of(Path("p1/x_1.wav"), "prefix") == "x"
+    )
+    assert (
+        speaker_of(Path("p1/x_1.wav"), "file") == "p1/x_1"
+        and speaker_of(Path("_x.wav"), "prefix") == "_x"
+    )
     with pytest.raises(DataError, match="data.speaker_from=prefix or file"):
         speaker_of(Path("a.wav"), "folder")
 
@@ -78,28 +84,48 @@ def test_speakers_of_known_layouts(names: tuple[str, ...], speakers: list[str]) 
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_asked_for_in_one_line(names: tuple[str, ...]) -> None:
-    with pytest.raises(DataError, match="data.speaker_csv=FILE with the columns path and speaker") as error:
+    with pytest.raises(
+        DataError, match="data.speaker_csv=FILE with the columns path and speaker"
+    ) as error:
         _read(*names)
     assert "\n" not in str(error.value) and str(ROOT) in str(error.value)
 
 
 def test_librispeech_with_training_parts_alone_is_split_by_its_readers() -> None:
-    names = [f"train-clean-{part}/{reader}/12/{reader}-12-0000.flac" for part in (100, 360) for reader in (100 + part, 200 + part)]
+    names = [
+        f"train-clean-{part}/{reader}/12/{reader}-12-0000.flac"
+        for part in (100, 360)
+        for reader in (100 + part, 200 + part)
+    ]
     assert set(_groups(*names).values()) == {"200", "300", "460", "560"}
 
 
 def test_folders_of_splits_are_no_speakers() -> None:
-    names = [f"{part}/{speaker}/1.wav" for part, speakers in (("train", "abc"), ("dev", "de")) for speaker in speakers]
-    assert _groups(*names, split="fraction", speaker_from="folder") == {name: name.split("/")[1] for name in names}
+    names = [
+        f"{part}/{speaker}/1.wav"
+        for part, speakers in (("train", "abc"), ("dev", "de"))
+        for speaker in speakers
+    ]
+    assert _groups(*names, split="fraction", speaker_from="folder") == {
+        name: name.split("/")[1] for name in names
+    }
     files = ("train/a/1.wav", "valid/b/1.wav", "test/a/1.wav")
-    assert set(_groups(*files, speaker_from="file").values()) == {"train/a/1", "valid/b/1", "test/a/1"}
+    assert set(_groups(*files, speaker_from="file").values()) == {
+        "train/a/1",
+        "valid/b/1",
+        "test/a/1",
+    }
 
 
 def test_a_pattern_names_the_speaker() -> None:
     assert _read("x_anna/1.wav", "y_ben/1.wav", pattern=r"_(?P<speaker>[^/]+)/") == ["anna", "ben"]
     with pytest.raises(DataError, match="found none in other.wav; correct the pattern"):
         _read("x_anna/1.wav", "other.wav", pattern=r"_(?P<speaker>[^/]+)/")
-    for wrong, message in (("(", "as a regular expression"), ("([a-z]+)", "a group"), ("(?P<name>x)", "a group")):
+    for wrong, message in (
+        ("(", "as a regular expression"),
+        ("([a-z]+)", "a group"),
+        ("(?P<name>x)", "a group"),
+    ):
         with pytest.raises(ConfigError, match=message):
             SpeakerRule(pattern=wrong)
     with pytest.raises(ConfigError, match="got both"):
@@ -123,7 +149,9 @@ def test_a_table_names_the_speaker(tmp_path: Path, text: str) -> None:
     found, words = SpeakerRule(table=str(table)).read(tmp_path, places)
     assert list(found.values()) == ["anna", "ben"] and str(table) in words
     with pytest.raises(DataError, match="found none for clips/3.mp3"):
-        SpeakerRule(table=str(table)).read(tmp_path, {tmp_path / "clips" / "3.mp3": Path("clips/3.mp3")})
+        SpeakerRule(table=str(table)).read(
+            tmp_path, {tmp_path / "clips" / "3.mp3": Path("clips/3.mp3")}
+        )
 
 
 @pytest.mark.parametrize(
@@ -147,11 +175,16 @@ def test_a_name_that_two_folders_hold_is_looked_up_by_its_path_alone(tmp_path: P
     table = tmp_path / "speakers.csv"
     table.write_text("path,speaker\na/1.wav,anna\nb/1.wav,ben\n")
     rule = SpeakerRule(table=str(table))
-    assert list(rule.read(tmp_path, {tmp_path / "a/1.wav": Path("a/1.wav")})[0].values()) == ["anna"]
+    assert list(rule.read(tmp_path, {tmp_path / "a/1.wav": Path("a/1.wav")})[0].values()) == [
+        "anna"
+    ]
     with pytest.raises(DataError, match="found none for c/1.wav"):
         rule.read(tmp_path, {tmp_path / "c/1.wav": Path("c/1.wav")})
 
 
 def test_only_plain_names_count_for_a_suspicion() -> None:
     names = ("dog/1.wav", "spk03/1.wav", "p225_001.wav")
-    assert plain_speakers({ROOT / name: Path(name) for name in names}) == {ROOT / "spk03/1.wav": "spk03", ROOT / "p225_001.wav": "p225"}
+    assert plain_speakers({ROOT / name: Path(name) for name in names}) == {
+        ROOT / "spk03/1.wav": "spk03",
+        ROOT / "p225_001.wav": "p225",
+    }

@@ -34,8 +34,12 @@ def test_a_steady_partial_is_a_sine():
     frames, block = 40, 160
     amplitudes = torch.zeros(1, frames, 5)
     amplitudes[..., 2] = 0.7
-    found = synthesis.harmonic_signal(torch.full((1, frames), 300.0), amplitudes, block, RATE)[0].double()
-    expected = 0.7 * torch.sin(2 * math.pi * 900 * torch.arange(1, frames * block + 1, dtype=torch.float64) / RATE)
+    found = synthesis.harmonic_signal(torch.full((1, frames), 300.0), amplitudes, block, RATE)[
+        0
+    ].double()
+    expected = 0.7 * torch.sin(
+        2 * math.pi * 900 * torch.arange(1, frames * block + 1, dtype=torch.float64) / RATE
+    )
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
 
 
@@ -43,9 +47,13 @@ def test_long_notes_stay_in_tune():
     frames = 2000  # 20 s
     amplitudes = torch.zeros(1, frames, 20)
     amplitudes[..., -1] = 1
-    found = synthesis.harmonic_signal(torch.full((1, frames), 391.99), amplitudes, 160, RATE)[0].double()
+    found = synthesis.harmonic_signal(torch.full((1, frames), 391.99), amplitudes, 160, RATE)[
+        0
+    ].double()
     time = torch.arange(1, frames * 160 + 1, dtype=torch.float64) / RATE
-    torch.testing.assert_close(found, torch.sin(2 * math.pi * 20 * float(np.float32(391.99)) * time), rtol=0, atol=2e-4)
+    torch.testing.assert_close(
+        found, torch.sin(2 * math.pi * 20 * float(np.float32(391.99)) * time), rtol=0, atol=2e-4
+    )
 
 
 def test_frequency_and_amplitude_move_linearly():
@@ -61,11 +69,15 @@ def test_frequency_and_amplitude_move_linearly():
 def test_gradients_reach_the_amplitudes():
     amplitudes = _rand(1, 3, 2).double().requires_grad_()
     f0 = torch.tensor([[200.0, 300.0, 250.0]], dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda values: synthesis.harmonic_signal(f0, values, 4, RATE), amplitudes)
+    assert torch.autograd.gradcheck(
+        lambda values: synthesis.harmonic_signal(f0, values, 4, RATE), amplitudes
+    )
 
 
 def test_no_partial_above_half_the_sample_rate():
-    shares = synthesis.harmonic_distribution(_rand(1, 3, 10) + 0.1, torch.tensor([[1000.0, 3000.0, 9000.0]]), RATE)[0]
+    shares = synthesis.harmonic_distribution(
+        _rand(1, 3, 10) + 0.1, torch.tensor([[1000.0, 3000.0, 9000.0]]), RATE
+    )[0]
     assert (shares[0, :7] > 0).all() and (shares[0, 7:] == 0).all()  # 8 kHz itself is silent
     assert (shares[1, :2] > 0).all() and (shares[1, 2:] == 0).all()
     assert (shares[2] == 0).all()
@@ -84,14 +96,18 @@ def test_filtered_noise_equals_direct_convolution():
 
 def test_flat_magnitudes_keep_the_noise():
     noise = _rand(2, 5, 160) - 0.5
-    torch.testing.assert_close(synthesis.filtered_noise(torch.ones(2, 5, 81), noise), noise.flatten(1), rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        synthesis.filtered_noise(torch.ones(2, 5, 81), noise), noise.flatten(1), rtol=0, atol=1e-5
+    )
 
 
 def test_noise_has_the_spectrum_of_its_filter():
     magnitudes = torch.zeros(1, 400, 81)
     magnitudes[..., 20:40] = 1  # 2 to 4 kHz
     noise = 2 * _rand(1, 400, 160) - 1
-    frequencies, power = welch(synthesis.filtered_noise(magnitudes, noise)[0].numpy(), RATE, nperseg=512)
+    frequencies, power = welch(
+        synthesis.filtered_noise(magnitudes, noise)[0].numpy(), RATE, nperseg=512
+    )
     inside = power[(frequencies > 2300) & (frequencies < 3700)].mean()
     outside = power[(frequencies > 5000) | (frequencies < 1000)].mean()
     assert outside < 1e-3 * inside
@@ -113,7 +129,9 @@ def test_fft_convolve(a, b):
     np.testing.assert_allclose(synthesis.fft_convolve(signal, response), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(("length", "size"), [(1, 2), (7, 8), (319, 320), (321, 324), (47_999, 48_000)])
+@pytest.mark.parametrize(
+    ("length", "size"), [(1, 2), (7, 8), (319, 320), (321, 324), (47_999, 48_000)]
+)
 def test_fft_size(length, size):
     assert synthesis.fft_size(length) == size
 

@@ -16,7 +16,13 @@ def _noise(*shape: int) -> torch.Tensor:
 
 def test_relu_networks_keep_the_variance() -> None:
     torch.manual_seed(0)
-    layers = [WindowedConv1d(1, 400, 64, 16), nn.ReLU(), nn.Conv1d(400, 400, 3), nn.ReLU(), WindowedConvTranspose1d(400, 1, 64, 16)]
+    layers = [
+        WindowedConv1d(1, 400, 64, 16),
+        nn.ReLU(),
+        nn.Conv1d(400, 400, 3),
+        nn.ReLU(),
+        WindowedConvTranspose1d(400, 1, 64, 16),
+    ]
     model = nn.Sequential(*layers)
     keep_variance_(model)
     with torch.no_grad():
@@ -25,7 +31,8 @@ def test_relu_networks_keep_the_variance() -> None:
         for layer in layers:
             values = layer(values)
             power.append(values.square().mean())
-    # The windowed analysis of noise and the layer behind each rectifier double the power, which the rectifier halves again.
+    # The windowed analysis of noise and the layer behind each rectifier double the power, which
+    # the rectifier halves again.
     assert [float(each) for each in power[1:]] == pytest.approx([2.0, 1.0, 2.0, 1.0, 2.0], rel=0.2)
     assert all(not layer.bias.any() for layer in layers[::2])
 

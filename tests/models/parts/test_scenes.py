@@ -30,9 +30,19 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "densenet": lambda: DenseNet(width=6, growth=3, depths=(2, 3, 2), mels=48),
 }
 ENDS = {
-    "vgg": {("layers.0.conv.weight", 1), ("layers.10.conv.weight", 0), ("layers.10.norm.weight", 0), ("layers.10.norm.bias", 0)},
+    "vgg": {
+        ("layers.0.conv.weight", 1),
+        ("layers.10.conv.weight", 0),
+        ("layers.10.norm.weight", 0),
+        ("layers.10.norm.bias", 0),
+    },
     "resnet": {("stem.conv.weight", 1), ("classifier.weight", 0), ("classifier.bias", 0)},
-    "cp_resnet": {("stem.conv.weight", 1), ("head.conv.weight", 0), ("head.norm.weight", 0), ("head.norm.bias", 0)},
+    "cp_resnet": {
+        ("stem.conv.weight", 1),
+        ("head.conv.weight", 0),
+        ("head.norm.weight", 0),
+        ("head.norm.bias", 0),
+    },
     "densenet": {("stem.conv.weight", 1), ("classifier.weight", 0), ("classifier.bias", 0)},
 }
 every_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
@@ -43,7 +53,9 @@ def _trained(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
     model, generator = make(), torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            module.weight.data.normal_(0, (2 / module.weight[0].numel()) ** 0.5, generator=generator)
+            module.weight.data.normal_(
+                0, (2 / module.weight[0].numel()) ** 0.5, generator=generator
+            )
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1, generator=generator)
             module.running_var.uniform_(0.5, 1.5, generator=generator)
@@ -70,10 +82,14 @@ def _close(a: Tensor, b: Tensor) -> None:
     assert (a - b).abs().max() <= 1e-5 * max(1.0, float(b.abs().max()))
 
 
-def _fill(model: nn.Module, each: UnitSet, units: Tensor, roles: tuple[str, ...], value: float) -> None:
+def _fill(
+    model: nn.Module, each: UnitSet, units: Tensor, roles: tuple[str, ...], value: float
+) -> None:
     for part in each.slices:
         if part.role in roles:
-            tensors_of(model)[part.tensor].data.index_fill_(part.dim, part.index[units].flatten(), value)
+            tensors_of(model)[part.tensor].data.index_fill_(
+                part.dim, part.index[units].flatten(), value
+            )
 
 
 @every_model
@@ -121,7 +137,9 @@ def test_a_stage_depends_on_its_own_parameters_only(make):
         calls.append((prefix, run, values, run(values)))
         values = calls[-1][3]
     for prefix, run, inputs, outputs in calls:
-        others = {name: p.clone() for name, p in model.named_parameters() if not name.startswith(prefix)}
+        others = {
+            name: p.clone() for name, p in model.named_parameters() if not name.startswith(prefix)
+        }
         for name, p in model.named_parameters():
             p.mul_(0 if name in others else 1)
         assert torch.equal(run(inputs), outputs), prefix
@@ -146,8 +164,14 @@ def test_every_inner_axis_belongs_to_units(name):
         owned[part.tensor, part.dim] = owned.get((part.tensor, part.dim), 0) + part.index.numel()
     for tensor, values in tensors_of(model).items():
         for dim in range(min(2, values.dim())):
-            whole = (tensor.replace("running_mean", "weight").replace("running_var", "weight"), dim) in ENDS[name]
-            assert owned.get((tensor, dim), 0) == (0 if whole else values.shape[dim]), (tensor, dim)
+            whole = (
+                tensor.replace("running_mean", "weight").replace("running_var", "weight"),
+                dim,
+            ) in ENDS[name]
+            assert owned.get((tensor, dim), 0) == (0 if whole else values.shape[dim]), (
+                tensor,
+                dim,
+            )
 
 
 @every_model
@@ -159,7 +183,9 @@ def test_masked_equals_trimmed(make):
     keep = _some(sets)
     zero_units_(masked, sets, keep)
     trim_(trimmed, sets, keep)
-    assert sum(p.numel() for p in trimmed.parameters()) < 0.7 * sum(p.numel() for p in model.parameters())
+    assert sum(p.numel() for p in trimmed.parameters()) < 0.7 * sum(
+        p.numel() for p in model.parameters()
+    )
     assert (model(scenes) - masked(scenes)).abs().max() > 1e-2
     _close(trimmed(scenes), masked(scenes))
 
@@ -170,7 +196,11 @@ def test_every_set_alone_is_exact(make):
     model = _trained(make)
     scenes = _scenes(model, 1)
     for each in model.unit_sets():
-        masked, trimmed, keep = copy.deepcopy(model), copy.deepcopy(model), _some([each], share=0.5)
+        masked, trimmed, keep = (
+            copy.deepcopy(model),
+            copy.deepcopy(model),
+            _some([each], share=0.5),
+        )
         zero_units_(masked, [each], keep)
         trim_(trimmed, [each], keep)
         _close(trimmed(scenes), masked(scenes))
@@ -232,7 +262,8 @@ def test_what_reads_a_zero_unit_does_not_matter(make):
     expected = model(scenes)
     for each in sets:
         _fill(model, each, ~keep[each.name], ("in",), 100.0)
-    # A filter that goes as well is read at 0 by its own normalisation, so only the readers that stay are tested.
+    # A filter that goes as well is read at 0 by its own normalisation, so only the readers that
+    # stay are tested.
     zero_units_(model, sets, keep)
     _close(model(scenes), expected)
 
@@ -246,10 +277,16 @@ def test_a_zero_filter_with_a_live_normalisation_is_never_dropped(make):
         _fill(changed, each, first, ("out",), 0.0)
         assert not removable(changed, [each])[each.name].any()
         assert dead_units(changed, [each])[each.name].all()
-        scales = [part for part in each.slices if part.role == "norm" and not part.tensor.endswith(("mean", "var"))]
+        scales = [
+            part
+            for part in each.slices
+            if part.role == "norm" and not part.tensor.endswith(("mean", "var"))
+        ]
         for part in scales[:-1]:
             tensors_of(changed)[part.tensor][part.index[0]] = 0.0
-        assert not removable(changed, [each])[each.name].any(), f"the last shift, {scales[-1].tensor}, still lives"
+        assert not removable(changed, [each])[each.name].any(), (
+            f"the last shift, {scales[-1].tensor}, still lives"
+        )
         tensors_of(changed)[scales[-1].tensor][scales[-1].index[0]] = 0.0
         assert removable(changed, [each])[each.name].tolist() == [True] + [False] * (each.size - 1)
 
@@ -311,7 +348,9 @@ def test_the_groups_of_the_optimiser_are_the_units(make):
 def test_half_space_steps_take_the_units(make):
     model = _trained(make).train()
     sets = model.unit_sets()
-    optimizer = HSPG(model.named_parameters(), lr=1e-2, lmbda=20.0, units=sets, prox_steps=0, epsilon=0.9)
+    optimizer = HSPG(
+        model.named_parameters(), lr=1e-2, lmbda=20.0, units=sets, prox_steps=0, epsilon=0.9
+    )
     nn.functional.cross_entropy(model(_scenes(model)), torch.tensor([0, 1])).backward()
     optimizer.step()
     silent = removable(model, sets)
@@ -323,20 +362,34 @@ def test_half_space_steps_take_the_units(make):
 
 @pytest.mark.parametrize("build", [VGG, ResNet, CPResNet, DenseNet])
 @pytest.mark.parametrize(
-    ("name", "value"), [("classes", 1), ("classes", 2.5), ("channels", 0), ("channels", True), ("mels", 0), ("mels", 5000), ("width", 4096)]
+    ("name", "value"),
+    [
+        ("classes", 1),
+        ("classes", 2.5),
+        ("channels", 0),
+        ("channels", True),
+        ("mels", 0),
+        ("mels", 5000),
+        ("width", 4096),
+    ],
 )
 def test_wrong_arguments_are_refused(build, name, value):
     with pytest.raises(ConfigError, match=f"expected {name}.*change model"):
         build(**{name: value})
 
 
-@pytest.mark.parametrize(("name", "least"), [("vgg", 47), ("resnet", 1), ("cp_resnet", 17), ("densenet", 13)])
+@pytest.mark.parametrize(
+    ("name", "least"), [("vgg", 47), ("resnet", 1), ("cp_resnet", 17), ("densenet", 13)]
+)
 @torch.no_grad()
 def test_the_smallest_scene_is_taken_and_less_is_refused(name, least):
     model = _trained(MODELS[name])
     assert model(torch.ones(1, 2, least, least)).isfinite().all()
     for shape in ((1, 2, least, least - 1), (1, 2, least - 1, least), (1, 3, 64, 64), (2, 64, 64)):
-        with pytest.raises(DataError, match=rf"expected scenes of shape \(B, 2, mels, frames\) with at least {least} "):
+        with pytest.raises(
+            DataError,
+            match=rf"expected scenes of shape \(B, 2, mels, frames\) with at least {least} ",
+        ):
             model(torch.ones(shape))
 
 
@@ -348,5 +401,7 @@ def test_wrong_depths_are_refused(wrong):
 
 @pytest.mark.parametrize("wrong", [-0.1, 1, 1.5, float("nan"), True, "0.3", None])
 def test_wrong_shares_are_refused(wrong):
-    with pytest.raises(ConfigError, match=r"expected dropout as a number from 0 to below 1.*change model\.dropout"):
+    with pytest.raises(
+        ConfigError, match=r"expected dropout as a number from 0 to below 1.*change model\.dropout"
+    ):
         check_share("dropout", wrong)

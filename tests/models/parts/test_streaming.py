@@ -90,7 +90,9 @@ def test_the_initial_state_carries_no_gradient_and_stays_as_it_is(make):
     frame = torch.cat([model.example_input(1)] * 2).select(model.time_dim, 0)
     _, after = model.step(frame, state)
     assert [part.shape for part in after] == [part.shape for part in state]
-    assert all(torch.equal(a, b) and not a.requires_grad for a, b in zip(state, before, strict=True))
+    assert all(
+        torch.equal(a, b) and not a.requires_grad for a, b in zip(state, before, strict=True)
+    )
 
 
 @every_model
@@ -107,7 +109,11 @@ def test_stages_compose_to_the_forward_pass(make):
 @every_model
 def test_every_parameter_belongs_to_one_stage(make):
     model = make()
-    starts = [start for prefix, _ in model.stages() for start in ((prefix,) if isinstance(prefix, str) else prefix)]
+    starts = [
+        start
+        for prefix, _ in model.stages()
+        for start in ((prefix,) if isinstance(prefix, str) else prefix)
+    ]
     for name, _ in model.named_parameters():
         assert sum(name.startswith(start) for start in starts) == 1, name
 
@@ -128,7 +134,9 @@ def test_a_stage_depends_on_its_own_parameters_only(make):
         again = run(inputs)
         for p, k in zip(other, kept, strict=True):
             p.copy_(k)
-        pairs = [(again, outputs)] if isinstance(again, Tensor) else zip(again, outputs, strict=True)
+        pairs = (
+            [(again, outputs)] if isinstance(again, Tensor) else zip(again, outputs, strict=True)
+        )
         assert all(torch.equal(a, b) for a, b in pairs), prefix
 
 
@@ -149,18 +157,28 @@ def test_unit_sets_name_existing_slices_once(make):
 
 def test_every_inner_axis_belongs_to_units():
     """Only the axes of inputs and outputs stay whole; all others can be trimmed."""
-    ends = {(f"{part}.output.{kind}", dim) for part in ("real", "imag") for kind, dim in (("weight", 0), ("weight", 1), ("bias", 0))}
+    ends = {
+        (f"{part}.output.{kind}", dim)
+        for part in ("real", "imag")
+        for kind, dim in (("weight", 0), ("weight", 1), ("bias", 0))
+    }
     whole = {
         "fdnn": {("layers.0.weight", 1), ("layers.3.weight", 0), ("layers.3.bias", 0)},
         "lstm": {("layers.0.weight_ih_l0", 1), ("output.weight", 0), ("output.bias", 0)},
-        "tcnn": {("encoder.0.conv.weight", 1), ("decoder.6.conv.weight", 1), ("decoder.6.conv.bias", 0)},
+        "tcnn": {
+            ("encoder.0.conv.weight", 1),
+            ("decoder.6.conv.weight", 1),
+            ("decoder.6.conv.bias", 0),
+        },
         "gcrn": {("encoder.0.value.weight", 1), ("encoder.0.gate.weight", 1)} | ends,
     }
     for name, expected in whole.items():
         model = MODELS[name]()
         owned: dict[tuple[str, int], int] = {}
         for part in itertools.chain.from_iterable(each.slices for each in model.unit_sets()):
-            owned[part.tensor, part.dim] = owned.get((part.tensor, part.dim), 0) + part.index.numel()
+            owned[part.tensor, part.dim] = (
+                owned.get((part.tensor, part.dim), 0) + part.index.numel()
+            )
         for tensor, values in model.named_parameters():
             for dim in range(min(2, values.dim())):
                 if values.shape[dim] > 1 and (tensor, dim) not in expected:
@@ -177,7 +195,9 @@ def test_masked_equals_trimmed(make):
     keep = _some(sets)
     zero_units_(masked, sets, keep)
     trim_(trimmed, sets, keep)
-    assert sum(p.numel() for p in trimmed.parameters()) < 0.75 * sum(p.numel() for p in model.parameters())
+    assert sum(p.numel() for p in trimmed.parameters()) < 0.75 * sum(
+        p.numel() for p in model.parameters()
+    )
     assert (model(frames) - masked(frames)).abs().max() > 1e-3
     _close(trimmed(frames), masked(frames))
     _close(stream(trimmed, frames), masked(frames))

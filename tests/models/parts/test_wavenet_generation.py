@@ -27,11 +27,15 @@ def _lively(**arguments: int) -> WaveNet:
 
 
 @torch.no_grad()
-def _naive(model: WaveNet, start: Tensor, cond: Tensor | None, draws: Tensor, temperature: float) -> Tensor:
+def _naive(
+    model: WaveNet, start: Tensor, cond: Tensor | None, draws: Tensor, temperature: float
+) -> Tensor:
     tokens = start
     for t in range(draws.shape[1]):
         logits = model(tokens, None if cond is None else cond[:, :, : tokens.shape[1]])[..., -1]
-        tokens = torch.cat((tokens, generation.choose(logits, draws[:, t], temperature)[:, None]), 1)
+        tokens = torch.cat(
+            (tokens, generation.choose(logits, draws[:, t], temperature)[:, None]), 1
+        )
     return tokens[:, start.shape[1] :]
 
 
@@ -44,21 +48,29 @@ def test_all_ways_draw_the_same_samples(temperature, conditioning):
     arguments = generation.prepare(model, 40, cond, 5, temperature, start)
     expected = _naive(model, arguments[0], cond, arguments[1], temperature)
     assert expected.unique().numel() > 4
-    assert torch.equal(generation.run_eagerly(model, arguments[0], cond, arguments[1], temperature), expected)
-    assert torch.equal(generation.run_compiled(model, arguments[0], cond, arguments[1], temperature), expected)
+    assert torch.equal(
+        generation.run_eagerly(model, arguments[0], cond, arguments[1], temperature), expected
+    )
+    assert torch.equal(
+        generation.run_compiled(model, arguments[0], cond, arguments[1], temperature), expected
+    )
     assert torch.equal(model.generate(40, cond, 5, temperature, start), expected)
 
 
 def test_a_trimmed_model_draws_the_same_in_both_ways():
     model = _lively(residual=19, gate=21, skip=35, end=18, conditioning=2)
     generator = torch.Generator().manual_seed(1)
-    keep = {each.name: torch.rand(each.size, generator=generator) > 0.3 for each in model.unit_sets()}
+    keep = {
+        each.name: torch.rand(each.size, generator=generator) > 0.3 for each in model.unit_sets()
+    }
     trim_(model, model.unit_sets(), keep)
     assert len({block.skip.in_channels for block in model.blocks}) > 1
     cond = torch.randn(1, 2, 60)
     arguments = generation.prepare(model, 60, cond, 0, 1.0, None)
     eager = generation.run_eagerly(model, arguments[0], cond, arguments[1], 1.0)
-    assert torch.equal(generation.run_compiled(model, arguments[0], cond, arguments[1], 1.0), eager)
+    assert torch.equal(
+        generation.run_compiled(model, arguments[0], cond, arguments[1], 1.0), eager
+    )
 
 
 def test_a_row_depends_on_its_start_and_place_alone():
@@ -70,15 +82,24 @@ def test_a_row_depends_on_its_start_and_place_alone():
 
 
 def test_generation_leaves_random_states_alone():
-    model, before, numpy_before = _lively(), torch.random.get_rng_state(), np.random.get_state()[1].copy()
+    model, before, numpy_before = (
+        _lively(),
+        torch.random.get_rng_state(),
+        np.random.get_state()[1].copy(),
+    )
     model.generate(5)
-    assert torch.equal(torch.random.get_rng_state(), before) and (np.random.get_state()[1] == numpy_before).all()
+    assert (
+        torch.equal(torch.random.get_rng_state(), before)
+        and (np.random.get_state()[1] == numpy_before).all()
+    )
 
 
 def test_other_types_run_eagerly():
     model = _lively()
     found = model.double().generate(20, temperature=0)
-    assert found.dtype == torch.long and torch.equal(found, model.float().generate(20, temperature=0))
+    assert found.dtype == torch.long and torch.equal(
+        found, model.float().generate(20, temperature=0)
+    )
 
 
 def test_the_default_start_is_silence():
@@ -94,18 +115,28 @@ def test_draws_follow_the_distribution():
     assert torch.bincount(chosen, minlength=4).tolist() == [100, 200, 0, 700]
     sharper = generation.choose(logits.expand(1000, -1), draws, 0.5)
     expected = torch.tensor([0.01, 0.04, 0.0, 0.49]) / 0.54
-    torch.testing.assert_close(torch.bincount(sharper, minlength=4) / 1000, expected, rtol=0, atol=2e-3)
+    torch.testing.assert_close(
+        torch.bincount(sharper, minlength=4) / 1000, expected, rtol=0, atol=2e-3
+    )
 
 
 def test_the_compiled_choice_equals_the_eager_one():
     generator = torch.Generator().manual_seed(0)
-    logits, draws = 3 * torch.randn(200, 70, generator=generator), torch.rand(200, generator=generator, dtype=torch.float64)
+    logits, draws = (
+        3 * torch.randn(200, 70, generator=generator),
+        torch.rand(200, generator=generator, dtype=torch.float64),
+    )
     for temperature in (0.0, 0.3, 1.0):
         expected = generation.choose(logits, draws, temperature)
         scratch = np.empty(70)
-        found = [kernels.choose(row.numpy(), 70, float(draw), temperature, scratch) for row, draw in zip(logits, draws, strict=True)]
+        found = [
+            kernels.choose(row.numpy(), 70, float(draw), temperature, scratch)
+            for row, draw in zip(logits, draws, strict=True)
+        ]
         assert found == expected.tolist()
-    assert kernels.choose(np.array([1, 3, 3, 0], np.float32), 4, 0.5, 0.0, np.empty(4)) == 1  # the first of equal ones
+    assert (
+        kernels.choose(np.array([1, 3, 3, 0], np.float32), 4, 0.5, 0.0, np.empty(4)) == 1
+    )  # the first of equal ones
 
 
 def test_exponentials_are_exact_to_single_precision():
@@ -117,11 +148,16 @@ def test_exponentials_are_exact_to_single_precision():
 
 def test_gates_are_exact_to_single_precision():
     generator = np.random.default_rng(0)
-    content, gate = generator.normal(0, 8, 4096).astype(np.float32), generator.normal(0, 20, 4096).astype(np.float32)
+    content, gate = (
+        generator.normal(0, 8, 4096).astype(np.float32),
+        generator.normal(0, 20, 4096).astype(np.float32),
+    )
     content[:4], gate[:4] = [0, 1e4, -1e4, 1e-4], [0, 1e4, -1e4, 0]
     both = np.concatenate((content, gate))
     kernels.gate_(both, both.view(np.int32), np.zeros(both.size, np.int32), 4096)
-    expected = np.tanh(content.astype(np.float64)) / (1 + np.exp(-gate.astype(np.float64).clip(-700)))
+    expected = np.tanh(content.astype(np.float64)) / (
+        1 + np.exp(-gate.astype(np.float64).clip(-700))
+    )
     np.testing.assert_allclose(both[:4096], expected, rtol=0, atol=3e-7)
 
 
@@ -134,7 +170,9 @@ def test_tiled_products_are_matrix_products():
     inputs.reshape(-1)[:20] = generator.normal(size=20)
     outputs = np.ones((3, 16), np.float32)
     kernels.add_product(tiles, inputs, outputs)
-    np.testing.assert_allclose(outputs.reshape(-1)[:37], 1 + inputs.reshape(-1)[:20] @ matrix, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        outputs.reshape(-1)[:37], 1 + inputs.reshape(-1)[:20] @ matrix, rtol=1e-5, atol=1e-5
+    )
     assert (outputs.reshape(-1)[37:] == 1).all()
 
 
@@ -153,7 +191,13 @@ def test_wrong_numbers_are_refused(arguments, message):
 
 
 @pytest.mark.parametrize(
-    "start", [torch.zeros(1, 0, dtype=torch.long), torch.full((1, 2), 64), torch.zeros(3, dtype=torch.long), torch.zeros(1, 2)]
+    "start",
+    [
+        torch.zeros(1, 0, dtype=torch.long),
+        torch.full((1, 2), 64),
+        torch.zeros(3, dtype=torch.long),
+        torch.zeros(1, 2),
+    ],
 )
 def test_wrong_starts_are_refused(start):
     with pytest.raises(DataError, match="expected a start of int64 classes"):
@@ -162,4 +206,6 @@ def test_wrong_starts_are_refused(start):
 
 def test_short_conditioning_is_refused():
     with pytest.raises(DataError, match=r"shape \(1, 3, 13\), got \(1, 3, 12\)"):
-        _lively(conditioning=3).generate(10, torch.zeros(1, 3, 12), start=torch.zeros(1, 4, dtype=torch.long))
+        _lively(conditioning=3).generate(
+            10, torch.zeros(1, 3, 12), start=torch.zeros(1, 4, dtype=torch.long)
+        )

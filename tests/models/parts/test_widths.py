@@ -10,7 +10,10 @@ from audioprune.models.parts.widths import check_sixteenths, check_whole, neares
 
 @pytest.mark.parametrize("value", [0, 11, 2.0, True, "3", None, float("nan")])
 def test_a_value_that_is_no_whole_number_in_range_is_refused(value):
-    with pytest.raises(ConfigError, match="expected depth as a whole number from 1 to 10, got .*; change model.depth"):
+    with pytest.raises(
+        ConfigError,
+        match="expected depth as a whole number from 1 to 10, got .*; change model.depth",
+    ):
         check_whole("depth", value, 1, 10)
 
 
@@ -29,7 +32,9 @@ def test_a_multiplier_is_returned_in_sixteenths(value, sixteenths):
     assert check_sixteenths("width", value, 4) == sixteenths
 
 
-@pytest.mark.parametrize(("params", "width"), [(1, 1), (100, 10), (109, 10), (111, 11), (900, 30), (850, 29)])
+@pytest.mark.parametrize(
+    ("params", "width"), [(1, 1), (100, 10), (109, 10), (111, 11), (900, 30), (850, 29)]
+)
 def test_nearest_width_of_a_square(params, width):
     assert nearest_width(lambda w: w * w, params, 30) == width
 

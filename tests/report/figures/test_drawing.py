@@ -13,7 +13,11 @@ from audioprune.report.clips import clips
 from audioprune.report.entries import Value, entries
 from audioprune.report.figures.drawing import Line, Panel, footer_of, lettered, line_figure
 from audioprune.report.figures.pareto import front, pareto_figure, pareto_figures, points_of
-from audioprune.report.figures.sensitivity import quantization_table, read_sensitivity, sensitivity_figure
+from audioprune.report.figures.sensitivity import (
+    quantization_table,
+    read_sensitivity,
+    sensitivity_figure,
+)
 from audioprune.report.figures.spectrograms import spectrogram_figure
 from audioprune.report.runs import load_jobs
 
@@ -39,7 +43,10 @@ def test_lines_and_their_csv(tmp_path) -> None:
     assert rows[0]["scale"] == "desk, not a reproduction" and "from 100.00 to 50.00" in drawn.alt
     before = drawn.png.read_bytes()
     assert before.startswith(PNG) and b"Software" not in before
-    assert line_figure(tmp_path, "lines", panels, 1, "iteration", "A caption.").png.read_bytes() == before
+    assert (
+        line_figure(tmp_path, "lines", panels, 1, "iteration", "A caption.").png.read_bytes()
+        == before
+    )
 
 
 def test_the_footer_names_every_scale_once() -> None:
@@ -48,7 +55,9 @@ def test_the_footer_names_every_scale_once() -> None:
 
 def _sweep(make_run):
     for place, (size, stoi) in enumerate([(1000, 0.5), (2000, 0.7), (3000, 0.6), (4000, 0.8)]):
-        run = make_run(f"s{place}", pipeline_config={"sparsity": place}).scores("mixture", 0.4, 1.2)
+        run = make_run(f"s{place}", pipeline_config={"sparsity": place}).scores(
+            "mixture", 0.4, 1.2
+        )
         run.scores("compressed", stoi, 1.5 + stoi).size("compressed", paper=size)
     return entries(load_jobs(run.folder.parent))
 
@@ -60,7 +69,9 @@ def test_the_front_holds_what_no_smaller_model_beats(make_run, tmp_path) -> None
     assert points[1].name == "FDNN compressed (pipeline.sparsity=1)"
     drawn = pareto_figure(tmp_path, "pareto", entries(load_jobs(tmp_path / "runs")))
     row = _read(drawn.csv)[1]
-    assert row["STOI (%)"] == "80" and float(row["bytes_file (MB)"]) == pytest.approx(2100 / 2**20, rel=1e-5)
+    assert row["STOI (%)"] == "80" and float(row["bytes_file (MB)"]) == pytest.approx(
+        2100 / 2**20, rel=1e-5
+    )
     assert "4: FDNN compressed" in drawn.caption
 
 
@@ -71,7 +82,9 @@ def test_one_size_is_no_sweep(make_run, tmp_path) -> None:
 
 def test_models_no_better_than_their_input_stand_on_no_front(make_run, tmp_path) -> None:
     for place, (size, stoi) in enumerate([(10, 0.4), (2000, 0.7), (3000, 0.6)]):
-        run = make_run(f"s{place}", pipeline_config={"sparsity": place}).scores("mixture", 0.4, 1.2)
+        run = make_run(f"s{place}", pipeline_config={"sparsity": place}).scores(
+            "mixture", 0.4, 1.2
+        )
         run.scores("compressed", stoi, 0.8 + stoi).size("compressed", paper=size)
     found = entries(load_jobs(run.folder.parent))
     _, points = points_of(found)
@@ -89,23 +102,32 @@ def test_models_of_two_corpora_share_no_front(make_run, tmp_path) -> None:
         run.scores("compressed", 0.5 + 0.1 * place, 1.5, **stamp).size("compressed", paper=size)
     drawn = pareto_figures(tmp_path, "pareto", entries(load_jobs(run.folder.parent)))
     assert [figure.csv.name for figure in drawn] == ["pareto-1-speech.csv", "pareto-2-speech.csv"]
-    assert [[row["STOI (%)"] for row in _read(figure.csv)] for figure in drawn] == [["60", "80"], ["70", "90"]]
+    assert [[row["STOI (%)"] for row in _read(figure.csv)] for figure in drawn] == [
+        ["60", "80"],
+        ["70", "90"],
+    ]
     assert ["a" * 12 in figure.caption for figure in drawn] == [True, False]
 
 
 def test_means_over_other_conditions_are_not_compared(make_run, tmp_path) -> None:
-    for place, (size, snrs) in enumerate([(1000, (-5.0, 0.0)), (500, (0.0,)), (2000, (-5.0, 0.0))]):
+    for place, (size, snrs) in enumerate(
+        [(1000, (-5.0, 0.0)), (500, (0.0,)), (2000, (-5.0, 0.0))]
+    ):
         run = make_run(f"s{place}", pipeline_config={"sparsity": place})
         run.scores("compressed", 0.5 + 0.1 * place, 1.5, snrs=snrs).size("compressed", paper=size)
     found = entries(load_jobs(run.folder.parent))
     assert [point.entry.config["pipeline.sparsity"] for point in points_of(found)[1]] == ["0", "2"]
-    assert "not scored under all conditions: 1." in pareto_figure(tmp_path, "pareto", found).caption
+    assert (
+        "not scored under all conditions: 1." in pareto_figure(tmp_path, "pareto", found).caption
+    )
 
 
 def test_a_smaller_distance_is_on_the_front(make_run) -> None:
     for place, (size, distance) in enumerate([(1000, 0.5), (2000, 0.3), (3000, 0.4)]):
         run = make_run(f"s{place}", pipeline_config={"sparsity": place})
-        run.scores("compressed", 0.5, 1.5, metrics={"lsd": distance}).size("compressed", paper=size)
+        run.scores("compressed", 0.5, 1.5, metrics={"lsd": distance}).size(
+            "compressed", paper=size
+        )
     _, points = points_of(entries(load_jobs(run.folder.parent)))
     assert [point.number for point in front(points, "lsd")] == [1, 2]
 
@@ -118,21 +140,36 @@ def test_sensitivity_curves_are_read_and_drawn(make_run, tmp_path) -> None:
     run = make_run("a").sensitivity(10, {"w": 0.1}).sensitivity(2, {"w": 0.3, "v": 0.95})
     (job,) = load_jobs(run.folder)
     curves = read_sensitivity(job)
-    assert [(curve.iteration, curve.tensor, curve.chosen) for curve in curves] == [(2, "w", 0.3), (2, "v", 0.95), (10, "w", 0.1)]
+    assert [(curve.iteration, curve.tensor, curve.chosen) for curve in curves] == [
+        (2, "w", 0.3),
+        (2, "v", 0.95),
+        (10, "w", 0.1),
+    ]
     assert curves[0].beta[:2] == (0.0, 0.05)
     drawn = sensitivity_figure(tmp_path, "s", job, "a")
-    assert [row["beta"] for row in _read(drawn.csv) if row["chosen"] == "True"] == ["0.3", "0.95", "0.1"]
+    assert [row["beta"] for row in _read(drawn.csv) if row["chosen"] == "True"] == [
+        "0.3",
+        "0.95",
+        "0.1",
+    ]
     assert "w 10 %" in drawn.alt and drawn.png.read_bytes().startswith(PNG)
 
 
 @pytest.mark.parametrize(
     ("flags", "chosen"),
-    [(("0", "1", "0"), 0.05), (("0.05", "0.05", "0.05"), 0.05), (("False", "False", "True"), 0.1), (("", "", ""), None)],
+    [
+        (("0", "1", "0"), 0.05),
+        (("0.05", "0.05", "0.05"), 0.05),
+        (("False", "False", "True"), 0.1),
+        (("", "", ""), None),
+    ],
 )
 def test_the_chosen_ratio_as_a_mark_or_as_a_value(make_run, flags, chosen) -> None:
     run = make_run("a")
     lines = [f"1,w,{beta},0.1,{flag}" for beta, flag in zip((0.0, 0.05, 0.1), flags, strict=True)]
-    (run.folder / "sensitivity-1.csv").write_text("\n".join(["iteration,tensor,beta,loss_increase,chosen", *lines, "1,w,bad"]))
+    (run.folder / "sensitivity-1.csv").write_text(
+        "\n".join(["iteration,tensor,beta,loss_increase,chosen", *lines, "1,w,bad"])
+    )
     (curve,) = read_sensitivity(load_jobs(run.folder)[0])
     assert curve.chosen == chosen and len(curve.beta) == 3
 
@@ -144,19 +181,38 @@ def test_without_curves_nothing_is_drawn(make_run, tmp_path) -> None:
 def test_the_chosen_clusters_are_tabulated(make_run) -> None:
     run = make_run("a")
     assert quantization_table(load_jobs(run.folder)[0]) is None
-    lines = ["tensor,levels,loss_increase,bits,chosen", "w,2,0.5,1.0,False", "w,4,0.1,2.0,True", "v,8,,3.0,True"]
+    lines = [
+        "tensor,levels,loss_increase,bits,chosen",
+        "w,2,0.5,1.0,False",
+        "w,4,0.1,2.0,True",
+        "v,8,,3.0,True",
+    ]
     (run.folder / "quantization.csv").write_text("\n".join(lines))
     table = quantization_table(load_jobs(run.folder)[0])
-    assert [(row["tensor"], row["levels"], row["loss_increase"]) for row in table.rows] == [("w", 4, 0.1), ("v", 8, None)]
-    assert "not recorded" in table.notes[0] and "kept" not in [column.key for column in table.columns]
+    assert [(row["tensor"], row["levels"], row["loss_increase"]) for row in table.rows] == [
+        ("w", 4, 0.1),
+        ("v", 8, None),
+    ]
+    assert "not recorded" in table.notes[0] and "kept" not in [
+        column.key for column in table.columns
+    ]
 
 
 def test_a_tensor_of_which_nothing_is_left_has_no_clusters(make_run) -> None:
     run = make_run("a")
-    lines = ["tensor,levels,loss_increase,bits,chosen,kept", "w,0,0.0,0.0,True,0", "v,4,0.1,2.0,True,7", "u,2,0.0,1.0,True,0"]
+    lines = [
+        "tensor,levels,loss_increase,bits,chosen,kept",
+        "w,0,0.0,0.0,True,0",
+        "v,4,0.1,2.0,True,7",
+        "u,2,0.0,1.0,True,0",
+    ]
     (run.folder / "quantization.csv").write_text("\n".join(lines))
     table = quantization_table(load_jobs(run.folder)[0])
-    assert [(row["levels"], row["bits"], row["kept"]) for row in table.rows] == [(0, 0, 0), (4, 2, 7), (0, 0, 0)]
+    assert [(row["levels"], row["bits"], row["kept"]) for row in table.rows] == [
+        (0, 0, 0),
+        (4, 2, 7),
+        (0, 0, 0),
+    ]
     assert table.notes == ("K = 0: no weight of the tensor was left to share a value.",)
 
 
@@ -177,14 +233,22 @@ def test_a_spectrogram_shows_the_tone_where_it_is(make_run, tmp_path) -> None:
     run = make_run("a")
     folder = run.folder / "audio" / "street"
     folder.mkdir(parents=True)
-    tone = 0.25 * np.sin(2 * np.pi * 2000 * np.arange(16000) / 16000) + 0.5  # a constant offset must not count as loud
+    tone = (
+        0.25 * np.sin(2 * np.pi * 2000 * np.arange(16000) / 16000) + 0.5
+    )  # a constant offset must not count as loud
     for version, gain in (("noisy", 0.1), ("clean", 1.0)):
         soundfile.write(folder / f"x_{version}.flac", gain * tone, 16000)
     drawn = spectrogram_figure(tmp_path, "sp", clips(load_jobs(run.folder))[0])
     rows = _read(drawn.csv)
     assert {row["version"] for row in rows} == {"noisy", "clean"} and len(rows) == 200
     frame = next(row for row in rows if row["version"] == "clean" and row["time_s"] == "0.500")
-    levels = {int(name.split()[0]): float(value) for name, value in frame.items() if name.endswith("Hz")}
-    assert max(levels, key=levels.get) == 2000 and levels[2000] == pytest.approx(0.0, abs=0.2) and levels[6000] == -60
+    levels = {
+        int(name.split()[0]): float(value) for name, value in frame.items() if name.endswith("Hz")
+    }
+    assert (
+        max(levels, key=levels.get) == 2000
+        and levels[2000] == pytest.approx(0.0, abs=0.2)
+        and levels[6000] == -60
+    )
     quiet = next(row for row in rows if row["version"] == "noisy" and row["time_s"] == "0.500")
     assert float(quiet["2000 Hz"]) == pytest.approx(-20.0, abs=0.3)

@@ -1,6 +1,7 @@
 """Whether the claims of Plain & Biswas hold in our runs, each under the condition that the slides state.
 
-A claim is judged at the scale of the runs; nothing is tuned or chosen to make one hold. Statuses and conditions are in verdicts.py.
+A claim is judged at the scale of the runs; nothing is tuned or chosen to make one hold. Statuses
+and conditions are in verdicts.py.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ NEARLY_HALF = 0.45
 _SAME_SPARSITY = 0.02
 _LEAST_LISTENERS = 3
 _BOTH_WAYS = "the interval over listeners reaches both ways"
-_HALF_A_GRADE = 10.0  # points of MUSHRA; a loss of less is none that listeners would name differently
+_HALF_A_GRADE = (
+    10.0  # points of MUSHRA; a loss of less is none that listeners would name differently
+)
 Told = Mapping[str, Any]
 Seed = int | None
 
@@ -79,7 +82,9 @@ class Change:
         """The change in words, such as ``STOI -0.0012 [-0.0030, +0.0006] (recordings 0.0102)``."""
         found: Interval | None = interval(self.values.values())
         told = f"{self.mean:+.4f}" if found is None else found.text(decimals=4)
-        return f"{metric_column(self.metric, self.metric).title} {told} (recordings {self.half:.4f})"
+        return (
+            f"{metric_column(self.metric, self.metric).title} {told} (recordings {self.half:.4f})"
+        )
 
 
 def judge(systems: Sequence[System], reported: Told, ratings: Told | None = None) -> list[Claim]:
@@ -94,7 +99,8 @@ def judge(systems: Sequence[System], reported: Told, ratings: Told | None = None
 def claims_table(systems: Sequence[System], reported: Told, ratings: Told | None = None) -> Table:
     """Return the judged claims as a table."""
     notes = (
-        "Changes of metrics are positive where the first model is better, and stand with their interval over seeds; recordings is half "
+        "Changes of metrics are positive where the first model is better, and stand with their "
+        "interval over seeds; recordings is half "
         "the 95 % interval of the second's gain over the recordings, which a change must exceed.",
         *(f"{' '.join(note.split())}." for note in reported["notes"]),
     )
@@ -110,7 +116,9 @@ def _of(systems: Sequence[System], kind: str) -> list[System]:
 
 
 def _side(system: System) -> Side:
-    removed = system.entry.size("sparsity").mean or 0.0 if system.entry.variant == "pruned" else None
+    removed = (
+        system.entry.size("sparsity").mean or 0.0 if system.entry.variant == "pruned" else None
+    )
     jobs = system.entry.jobs[: len(system.entry.seeds)]
     return Side(system.name, tuple(jobs), removed, no_better(system.entry))
 
@@ -118,7 +126,12 @@ def _side(system: System) -> Side:
 def _lacks(*systems: System, width: bool = True) -> tuple[str, ...]:
     """Return what a comparison lacks; numbers are paired by seed, so that the seeds need not be the same."""
     sides = [_side(system) for system in systems]
-    found = (same_corpus(*sides), same_settings(*sides), same_width(*sides) if width else "", something_removed(*sides))
+    found = (
+        same_corpus(*sides),
+        same_settings(*sides),
+        same_width(*sides) if width else "",
+        something_removed(*sides),
+    )
     return tuple(filter(None, found))
 
 
@@ -146,7 +159,10 @@ def _texts(changes: Sequence[Change]) -> str:
 
 def _facts(*systems: System) -> dict[str, Any]:
     seeds = set.intersection(*(set(system.entry.seeds) for system in systems))
-    return {"seeds": len(seeds), "scale": " | ".join(dict.fromkeys(system.entry.scale for system in systems))}
+    return {
+        "seeds": len(seeds),
+        "scale": " | ".join(dict.fromkeys(system.entry.scale for system in systems)),
+    }
 
 
 def _early(changes: Sequence[Change], lacks: Sequence[str], *systems: System) -> Verdict | None:
@@ -163,14 +179,28 @@ def _ahead(better: int, worse: int) -> Verdict:
 
 
 def _enhances(systems: Sequence[System], told: Told) -> Iterator[Claim]:
-    claim = "The enhancer improves coded speech (more stand-in metrics gain than lose, beyond the interval)"
+    claim = (
+        "The enhancer improves coded speech (more stand-in metrics gain than lose, beyond the "
+        "interval)"
+    )
     if not _of(systems, DCAE):
         yield Claim(claim, DCAE, NOT_MEASURED, "DCAE not run", _published(told))
     for system in _of(systems, DCAE):
-        gains = [Change(m, _known(system.per_seed("gain", m)), system.number("gain_ci95", m).mean or 0.0) for m in system.metrics()]
+        gains = [
+            Change(
+                m, _known(system.per_seed("gain", m)), system.number("gain_ci95", m).mean or 0.0
+            )
+            for m in system.metrics()
+        ]
         gains = [gain for gain in gains if gain.values]
         if not gains:
-            yield Claim(claim, system.name, NOT_MEASURED, "no gain over the coded input was recorded", _published(told))
+            yield Claim(
+                claim,
+                system.name,
+                NOT_MEASURED,
+                "no gain over the coded input was recorded",
+                _published(told),
+            )
             continue
         better, worse, numbers = _count(gains)
         seeds = min(len(gain.values) for gain in gains)
@@ -183,7 +213,10 @@ def _known(values: Mapping[Seed, float | None]) -> dict[Seed, float]:
 
 
 def _reduction(systems: Sequence[System], told: Told) -> Iterator[Claim]:
-    claim = "Nearly 50 % of the weights go with nearly no loss (no stand-in metric falls beyond the 95 % interval of the unpruned gain)"
+    claim = (
+        "Nearly 50 % of the weights go with nearly no loss (no stand-in metric falls beyond the "
+        "95 % interval of the unpruned gain)"
+    )
     for system, base in _pairs(systems, (DCAE_PR, POST), DCAE):
         removed = _removed(system, base) if base else {}
         changes = _changes(system, base) if base else []
@@ -196,18 +229,30 @@ def _reduction(systems: Sequence[System], told: Told) -> Iterator[Claim]:
         verdict = _early(changes, _lacks(system, base), system, base) or all_cells(cells)
         share = statistics.fmean(removed.values())
         numbers = f"{100 * share:.1f} % fewer non-zeros; {_texts(changes)}"
-        yield claim_of(claim, system.name, verdict, numbers, _published(told), **_facts(system, base))
+        yield claim_of(
+            claim, system.name, verdict, numbers, _published(told), **_facts(system, base)
+        )
 
 
 def _removed(system: System, base: System) -> dict[Seed, float]:
     """Return which fraction of the non-zeros of the unpruned model each seed has lost."""
     after, before = system.sizes("nonzero"), base.sizes("nonzero")
-    return {seed: 1 - after[seed] / before[seed] for seed in after if before.get(seed) and after[seed] is not None}
+    return {
+        seed: 1 - after[seed] / before[seed]
+        for seed in after
+        if before.get(seed) and after[seed] is not None
+    }
 
 
-def _pairs(systems: Sequence[System], kinds: Sequence[str], other: str) -> list[tuple[Any, System | None]]:
+def _pairs(
+    systems: Sequence[System], kinds: Sequence[str], other: str
+) -> list[tuple[Any, System | None]]:
     """Return every system of the first kinds with its partner of the other kind; one empty pair where there is none."""
-    found = [(system, partner(system, systems, other)) for kind in kinds for system in _of(systems, kind)]
+    found = [
+        (system, partner(system, systems, other))
+        for kind in kinds
+        for system in _of(systems, kind)
+    ]
     return found or [(None, None)]
 
 
@@ -221,25 +266,42 @@ def _deeper(systems: Sequence[System], told: Told) -> Iterator[Claim]:
     claim = "Deeper layers end sparser than outer ones, the bottleneck apart"
     judged = False
     for system in [*_of(systems, DCAE_PR), *_of(systems, POST)]:
-        halves = {seed: found for seed, layers in system.layers_per_seed.items() if (found := _halves(layers))}
+        halves = {
+            seed: found
+            for seed, layers in system.layers_per_seed.items()
+            if (found := _halves(layers))
+        }
         if not halves:
             continue
         judged = True
-        inner, outer, neck = (statistics.fmean(each[place] for each in halves.values()) for place in range(3))
-        numbers = f"inner half {100 * inner:.1f} %, outer half {100 * outer:.1f} %, bottleneck {100 * neck:.1f} %"
+        inner, outer, neck = (
+            statistics.fmean(each[place] for each in halves.values()) for place in range(3)
+        )
+        numbers = (
+            f"inner half {100 * inner:.1f} %, outer half {100 * outer:.1f} %, bottleneck "
+            f"{100 * neck:.1f} %"
+        )
         lacks = (something_removed(_side(system)),)
-        ahead = {seed: round(found[0] - found[1], 9) for seed, found in halves.items()}  # means of equal numbers differ a little
+        ahead = {
+            seed: round(found[0] - found[1], 9) for seed, found in halves.items()
+        }  # means of equal numbers differ a little
         verdict = judge_number(ahead, Bound(above=0.0), lacks, (_side(system),))
         numbers += "; the schedule itself says which layers are pruned"
         yield claim_of(claim, system.name, verdict, numbers, _published(told), **_facts(system))
     if not judged:
-        yield Claim(claim, DCAE_PR, NOT_MEASURED, "no sparsity of layers was recorded", _published(told))
+        yield Claim(
+            claim, DCAE_PR, NOT_MEASURED, "no sparsity of layers was recorded", _published(told)
+        )
 
 
 def _halves(layers: Sequence[Any]) -> tuple[float, float, float] | None:
     """Return the mean sparsity of the inner layers, of the outer ones, and of the bottleneck; None for another kind of network."""
-    encoder = [layer for layer in layers if layer.name.startswith("enc") and layer.depth is not None]
-    decoder = [layer for layer in layers if layer.name.startswith("dec") and layer.depth is not None]
+    encoder = [
+        layer for layer in layers if layer.name.startswith("enc") and layer.depth is not None
+    ]
+    decoder = [
+        layer for layer in layers if layer.name.startswith("dec") and layer.depth is not None
+    ]
     if len(encoder) < 4 or len(encoder) != len(decoder):
         return None
     last = len(encoder) - 1
@@ -251,7 +313,10 @@ def _halves(layers: Sequence[Any]) -> tuple[float, float, float] | None:
 
 
 def _during(systems: Sequence[System], told: Told) -> Iterator[Claim]:
-    claim = "Pruning during training is more effective than pruning after it (sparser, or clearly better at about the same sparsity)"
+    claim = (
+        "Pruning during training is more effective than pruning after it (sparser, or clearly "
+        "better at about the same sparsity)"
+    )
     for system, post in _pairs(systems, (DCAE_PR,), POST):
         if system is None or post is None:
             absent = "DCAE_pr" if system is None else "p1_post"
@@ -260,13 +325,29 @@ def _during(systems: Sequence[System], told: Told) -> Iterator[Claim]:
         ahead = paired(system.sizes("sparsity"), post.sizes("sparsity"))
         changes = _changes(system, post)
         if not ahead or not changes:
-            yield Claim(claim, system.name, NOT_MEASURED, "sparsity or scores of one seed are missing", _published(told))
+            yield Claim(
+                claim,
+                system.name,
+                NOT_MEASURED,
+                "sparsity or scores of one seed are missing",
+                _published(told),
+            )
             continue
         verdict = _early(changes, _lacks(system, post), system, post) or _effective(ahead, changes)
         shares = [100 * (each.entry.size("sparsity").mean or 0.0) for each in (system, post)]
         epochs = [each.trained("epochs").mean or 0 for each in (system, post)]
-        numbers = f"sparsity {shares[0]:.1f} against {shares[1]:.1f} %; epochs {epochs[0]:g} against {epochs[1]:g}; "
-        yield claim_of(claim, system.name, verdict, f"{numbers}{_count(changes)[2]}", _published(told), **_facts(system, post))
+        numbers = (
+            f"sparsity {shares[0]:.1f} against {shares[1]:.1f} %; epochs {epochs[0]:g} against "
+            f"{epochs[1]:g}; "
+        )
+        yield claim_of(
+            claim,
+            system.name,
+            verdict,
+            f"{numbers}{_count(changes)[2]}",
+            _published(told),
+            **_facts(system, post),
+        )
 
 
 def _effective(ahead: Mapping[Seed, float], changes: Sequence[Change]) -> Verdict:
@@ -282,27 +363,40 @@ def _effective(ahead: Mapping[Seed, float], changes: Sequence[Change]) -> Verdic
 
 
 def _smaller(systems: Sequence[System], told: Told) -> Iterator[Claim]:
-    claim = "The pruned model does at least as well as the unpruned smaller one, with fewer non-zero weights"
+    claim = (
+        "The pruned model does at least as well as the unpruned smaller one, with fewer "
+        "non-zero weights"
+    )
     for system, small in _pairs(systems, (DCAE_PR,), DCAE_10):
         changes = _changes(system, small) if small else []
         fewer = paired(system.sizes("nonzero"), small.sizes("nonzero")) if small else {}
         if not changes or not fewer:
             name = system.name if system else DCAE_PR
-            yield Claim(claim, name, NOT_MEASURED, _why(system, small, "DCAE_10"), _published(told))
+            yield Claim(
+                claim, name, NOT_MEASURED, _why(system, small, "DCAE_10"), _published(told)
+            )
             continue
         better, worse, words = _count(changes)
         sizes = [each.entry.size("nonzero").mean for each in (system, small)]
         numbers = f"{sizes[0]:,.0f} against {sizes[1]:,.0f} non-zeros; {words}"
         # The networks differ by a layer: that is the claim.
         lacks = (*_lacks(system, small, width=False), _other_multiple(system, small))
-        verdict = _early(changes, lacks, system, small) or all_cells(_as_well(fewer, changes, better, worse))
-        yield claim_of(claim, system.name, verdict, numbers, _published(told), **_facts(system, small))
+        verdict = _early(changes, lacks, system, small) or all_cells(
+            _as_well(fewer, changes, better, worse)
+        )
+        yield claim_of(
+            claim, system.name, verdict, numbers, _published(told), **_facts(system, small)
+        )
 
 
-def _as_well(fewer: Mapping[Seed, float], changes: Sequence[Change], better: int, worse: int) -> dict[str, Verdict]:
+def _as_well(
+    fewer: Mapping[Seed, float], changes: Sequence[Change], better: int, worse: int
+) -> dict[str, Verdict]:
     kept = [change.kept.status == HELD for change in changes]
     if worse > better:
-        quality = Verdict(NOT_HELD, f"clearly better on {better}, clearly worse on {worse} metrics")
+        quality = Verdict(
+            NOT_HELD, f"clearly better on {better}, clearly worse on {worse} metrics"
+        )
     elif better > worse or all(kept):
         quality = Verdict(HELD, "as claimed")
     else:
@@ -320,29 +414,62 @@ def _heard(ratings: Told, told: Told) -> Iterator[Claim]:
     """Judge by listeners: by the 95 % interval over them."""
     questions = (
         (DCAE, "coded", "enhances", "Listeners rate the enhancer above the coded input"),
-        (DCAE_PR, DCAE, "reduction", "Listeners do not rate the pruned model below the unpruned one"),
-        (DCAE_PR, DCAE_10, "smaller", "Listeners do not rate the pruned model below the smaller one"),
+        (
+            DCAE_PR,
+            DCAE,
+            "reduction",
+            "Listeners do not rate the pruned model below the unpruned one",
+        ),
+        (
+            DCAE_PR,
+            DCAE_10,
+            "smaller",
+            "Listeners do not rate the pruned model below the smaller one",
+        ),
     )
     for first, second, key, claim in questions:
-        rows = [row for row in ratings["differences"] if (row["first"], row["second"], row["listeners"]) == (first, second, "all")]
+        rows = [
+            row
+            for row in ratings["differences"]
+            if (row["first"], row["second"], row["listeners"]) == (first, second, "all")
+        ]
         for row in rows:
-            numbers = f"{first} - {second}: {row['mean']:+.1f} points, {row['listener_n']} listeners"
+            numbers = (
+                f"{first} - {second}: {row['mean']:+.1f} points, {row['listener_n']} listeners"
+            )
             low, high = row["listener_low"], row["listener_high"]
             if low is not None and high is not None:
                 numbers += f", interval {low:+.1f} to {high:+.1f}"
             verdict = _by_listeners(row, key == "enhances")
-            yield claim_of(claim, row["test"], verdict, numbers, _published(told[key]), scale=f"{row['n']} ratings")
+            yield claim_of(
+                claim,
+                row["test"],
+                verdict,
+                numbers,
+                _published(told[key]),
+                scale=f"{row['n']} ratings",
+            )
 
 
 def _by_listeners(row: Told, above: bool) -> Verdict:
     """Judge a difference by its interval over listeners: above 0, or not below it by more than half a grade."""
     low, high = row["listener_low"], row["listener_high"]
     if low is None or high is None or row["listener_n"] < _LEAST_LISTENERS:
-        return Verdict(NOT_MEASURED, f"an interval over listeners takes {_LEAST_LISTENERS} of them")
+        return Verdict(
+            NOT_MEASURED, f"an interval over listeners takes {_LEAST_LISTENERS} of them"
+        )
     if high < 0:
         return Verdict(NOT_HELD, "the whole interval over listeners lies below 0")
     if above:
-        return Verdict(HELD, "the interval over listeners lies above 0") if low > 0 else Verdict(NOT_SHOWN, _BOTH_WAYS)
+        return (
+            Verdict(HELD, "the interval over listeners lies above 0")
+            if low > 0
+            else Verdict(NOT_SHOWN, _BOTH_WAYS)
+        )
     if low >= -_HALF_A_GRADE:
-        return Verdict(HELD, f"the interval over listeners leaves no loss of {_HALF_A_GRADE:g} points open")
-    return Verdict(NOT_SHOWN, f"the interval over listeners leaves a loss of {-low:.0f} points open")
+        return Verdict(
+            HELD, f"the interval over listeners leaves no loss of {_HALF_A_GRADE:g} points open"
+        )
+    return Verdict(
+        NOT_SHOWN, f"the interval over listeners leaves a loss of {-low:.0f} points open"
+    )

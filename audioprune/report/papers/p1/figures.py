@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.report.entries import finite_or_none
-from audioprune.report.figures.drawing import COLORS, DASHES, Figure, corpus_folders, footer_of, new_canvas, save_figure, styled
+from audioprune.report.figures.drawing import (
+    COLORS,
+    DASHES,
+    Figure,
+    corpus_folders,
+    footer_of,
+    new_canvas,
+    save_figure,
+    styled,
+)
 from audioprune.report.papers.p1.paper import System, short_layer
 from audioprune.report.runs import Job, honest_scale
 from audioprune.report.tables import FORMATS, METRICS, csv_text
@@ -40,15 +49,26 @@ class Course:
     layers: Mapping[str, tuple[float, ...]]
 
 
-def figures_of(folder: Path, jobs: Sequence[Job], systems: Sequence[System], reported: Mapping[str, Any]) -> list[Figure]:
+def figures_of(
+    folder: Path, jobs: Sequence[Job], systems: Sequence[System], reported: Mapping[str, Any]
+) -> list[Figure]:
     """Draw every figure that the runs have data for."""
     models: Mapping[str, str] = reported["models"]
-    analysed = [job for job in jobs if job.model in models and (job.folder / "sensitivity.csv").is_file()][:MOST_DRAWN]
-    drawn = [sensitivity_figure(folder, job, f"p1_sensitivity{f'-{n}' if n > 1 else ''}") for n, job in enumerate(analysed, 1)]
-    for title, (place, corpus) in corpus_folders(folder, (system.entry.corpus.title for system in systems)).items():
+    analysed = [
+        job for job in jobs if job.model in models and (job.folder / "sensitivity.csv").is_file()
+    ][:MOST_DRAWN]
+    drawn = [
+        sensitivity_figure(folder, job, f"p1_sensitivity{f'-{n}' if n > 1 else ''}")
+        for n, job in enumerate(analysed, 1)
+    ]
+    for title, (place, corpus) in corpus_folders(
+        folder, (system.entry.corpus.title for system in systems)
+    ).items():
         same = [system for system in systems if system.entry.corpus.title == title]
         own = [layers_figure(place, same), schedule_figure(place, same, reported)]
-        drawn += [figure and replace(figure, caption=f"{figure.caption}{corpus}") for figure in own]
+        drawn += [
+            figure and replace(figure, caption=f"{figure.caption}{corpus}") for figure in own
+        ]
     return [figure for figure in drawn if figure]
 
 
@@ -57,16 +77,30 @@ def read_sensitivity(path: Path) -> Sensitivity:
     with open(path, encoding="utf-8", newline="") as stream:
         reader = csv.DictReader(stream)
         rows = list(reader)
-        metrics = tuple(name for name in reader.fieldnames or () if name not in ("parameter", "sparsity"))
-    points: dict[str, dict[str, list[tuple[float, float | None]]]] = {metric: {} for metric in metrics}
+        metrics = tuple(
+            name for name in reader.fieldnames or () if name not in ("parameter", "sparsity")
+        )
+    points: dict[str, dict[str, list[tuple[float, float | None]]]] = {
+        metric: {} for metric in metrics
+    }
     for row in rows:
         share = _number(row.get("sparsity"))
         for metric in metrics if share is not None else ():
-            points[metric].setdefault(short_layer(str(row.get("parameter"))), []).append((share, _number(row.get(metric))))
-    return Sensitivity(metrics, {metric: {layer: _rising(own) for layer, own in layers.items()} for metric, layers in points.items()})
+            points[metric].setdefault(short_layer(str(row.get("parameter"))), []).append(
+                (share, _number(row.get(metric)))
+            )
+    return Sensitivity(
+        metrics,
+        {
+            metric: {layer: _rising(own) for layer, own in layers.items()}
+            for metric, layers in points.items()
+        },
+    )
 
 
-def _rising(points: Sequence[tuple[float, float | None]]) -> tuple[tuple[float, float | None], ...]:
+def _rising(
+    points: Sequence[tuple[float, float | None]],
+) -> tuple[tuple[float, float | None], ...]:
     return tuple(sorted(points, key=lambda point: point[0]))
 
 
@@ -83,14 +117,19 @@ def sensitivity_figure(folder: Path, job: Job, name: str) -> Figure | None:
     Source: Plain & Biswas, slide "Sensitivity Analysis".
     """
     found = read_sensitivity(job.folder / "sensitivity.csv")
-    layers = list(dict.fromkeys(layer for metric in found.metrics for layer in found.points[metric]))
+    layers = list(
+        dict.fromkeys(layer for metric in found.metrics for layer in found.points[metric])
+    )
     if not layers:
         return None
     colors = layer_colors(layers)
     columns = min(3, len(found.metrics))
     items = job.config.get("pipeline.sensitivity_items")
     told = "the validation set" if items is None else f"{items} validation items"
-    caption = f"Sensitivity of {job.name}: scores of {told} when one layer alone is pruned, without retraining."
+    caption = (
+        f"Sensitivity of {job.name}: scores of {told} when one layer alone is pruned, without "
+        f"retraining."
+    )
     with styled():
         rows = math.ceil(len(found.metrics) / columns)
         canvas = new_canvas(2.9 * columns + 1.8, 2.6 * rows, footer_of([job.scale]))
@@ -100,18 +139,48 @@ def sensitivity_figure(folder: Path, job: Job, name: str) -> Figure | None:
         for ax, metric in zip(axes.flat, found.metrics, strict=False):
             _draw_sensitivity(ax, metric, found.points[metric], colors)
         handles, labels = axes.flat[0].get_legend_handles_labels()
-        canvas.legend(handles, labels, loc="outside right upper", ncols=1 + (len(layers) > 12), frameon=False, fontsize=7)
-        points = [(metric, layer, *point) for metric in found.metrics for layer, own in found.points[metric].items() for point in own]
+        canvas.legend(
+            handles,
+            labels,
+            loc="outside right upper",
+            ncols=1 + (len(layers) > 12),
+            frameon=False,
+            fontsize=7,
+        )
+        points = [
+            (metric, layer, *point)
+            for metric in found.metrics
+            for layer, own in found.points[metric].items()
+            for point in own
+        ]
         table = csv_text(["metric", "layer", "sparsity", "score"], points)
-        return save_figure(canvas, folder, name, table, caption, f"{caption} Metrics: {', '.join(found.metrics)}; {len(layers)} layers.")
+        return save_figure(
+            canvas,
+            folder,
+            name,
+            table,
+            caption,
+            f"{caption} Metrics: {', '.join(found.metrics)}; {len(layers)} layers.",
+        )
 
 
-def _draw_sensitivity(ax: Any, metric: str, layers: Mapping[str, Sequence[tuple[float, float | None]]], colors: Mapping[str, Any]) -> None:
+def _draw_sensitivity(
+    ax: Any,
+    metric: str,
+    layers: Mapping[str, Sequence[tuple[float, float | None]]],
+    colors: Mapping[str, Any],
+) -> None:
     title, style = METRICS.get(metric, (metric, "fine"))
     factor, unit = FORMATS[style].factor, FORMATS[style].unit
     for layer, points in layers.items():
         known = [(100 * share, factor * value) for share, value in points if value is not None]
-        ax.plot([x for x, _ in known], [y for _, y in known], color=colors[layer], linewidth=1.1, label=layer)
+        ax.plot(
+            [x for x, _ in known],
+            [y for _, y in known],
+            color=colors[layer],
+            linewidth=1.1,
+            label=layer,
+        )
     ax.set_title(f"{title} ({unit})" if unit else title, loc="left")
     ax.set_xlabel("Pruned weights of the layer (%)")
     ax.tick_params(labelbottom=True)
@@ -122,13 +191,25 @@ def layer_colors(layers: Sequence[str]) -> dict[str, Any]:
     """Return a colour for each layer: encoder blue, decoder orange, darker the deeper; others from a map of their own."""
     import matplotlib
 
-    numbers = {layer: int(layer[3:]) for layer in layers if layer[:3] in _MAPS and layer[3:].isdigit()}
+    numbers = {
+        layer: int(layer[3:]) for layer in layers if layer[:3] in _MAPS and layer[3:].isdigit()
+    }
     others = [layer for layer in layers if layer not in numbers]
-    colors = {layer: matplotlib.colormaps["viridis"](place / max(1, len(others) - 1)) for place, layer in enumerate(others)}
+    colors = {
+        layer: matplotlib.colormaps["viridis"](place / max(1, len(others) - 1))
+        for place, layer in enumerate(others)
+    }
     for half, name in _MAPS.items():
-        rising = sorted((layer for layer in numbers if layer.startswith(half)), key=numbers.__getitem__, reverse=half == "dec")
+        rising = sorted(
+            (layer for layer in numbers if layer.startswith(half)),
+            key=numbers.__getitem__,
+            reverse=half == "dec",
+        )
         shades = matplotlib.colormaps[name]
-        colors |= {layer: shades(0.4 + 0.55 * place / max(1, len(rising) - 1)) for place, layer in enumerate(rising)}
+        colors |= {
+            layer: shades(0.4 + 0.55 * place / max(1, len(rising) - 1))
+            for place, layer in enumerate(rising)
+        }
     return colors
 
 
@@ -137,20 +218,40 @@ def layers_figure(folder: Path, systems: Sequence[System]) -> Figure | None:
 
     Source: Plain & Biswas, slide "Distribution of Sparsity Across Layers".
     """
-    shown = [system for system in systems if system.entry.variant == "pruned" and system.layers][:MOST_DRAWN]
+    shown = [system for system in systems if system.entry.variant == "pruned" and system.layers][
+        :MOST_DRAWN
+    ]
     if not shown:
         return None
     names = list(dict.fromkeys(layer.name for system in shown for layer in system.layers))
-    caption = "Sparsity across the layers, from the input to the output of the network, and the share of all zeros that each layer holds."
+    caption = (
+        "Sparsity across the layers, from the input to the output of the network, and the share "
+        "of all zeros that each layer holds."
+    )
     with styled():
-        canvas = new_canvas(max(6.0, 0.36 * len(names) + 1.2), 4.6, footer_of([system.entry.scale for system in shown]))
+        canvas = new_canvas(
+            max(6.0, 0.36 * len(names) + 1.2),
+            4.6,
+            footer_of([system.entry.scale for system in shown]),
+        )
         above, below = canvas.subplots(2, 1, sharex=True)
         width = 0.8 / len(shown)
         for turn, system in enumerate(shown):
-            places = [names.index(layer.name) + width * (turn - (len(shown) - 1) / 2) for layer in system.layers]
+            places = [
+                names.index(layer.name) + width * (turn - (len(shown) - 1) / 2)
+                for layer in system.layers
+            ]
             color = COLORS[turn % len(COLORS)]
-            above.bar(places, [100 * layer.sparsity for layer in system.layers], width, color=color, label=system.name)
-            below.bar(places, [100 * layer.zero_share for layer in system.layers], width, color=color)
+            above.bar(
+                places,
+                [100 * layer.sparsity for layer in system.layers],
+                width,
+                color=color,
+                label=system.name,
+            )
+            below.bar(
+                places, [100 * layer.zero_share for layer in system.layers], width, color=color
+            )
         above.set_ylabel("Zero weights (%)")
         above.set_ylim(0, 100)
         below.set_ylabel("Share of all zeros (%)")
@@ -161,27 +262,54 @@ def layers_figure(folder: Path, systems: Sequence[System]) -> Figure | None:
             ax.set_axisbelow(True)
         canvas.legend(loc="outside upper right", ncols=min(2, len(shown)), frameon=False)
         header = ["model", "layer", "weights", "sparsity", "share of all zeros", "scale"]
-        cells = [[s.name, e.name, e.weights, e.sparsity, e.zero_share, honest_scale(s.entry.scale)] for s in shown for e in s.layers]
-        told = "; ".join(f"{layer.name} {100 * layer.sparsity:.1f} %" for layer in shown[0].layers if layer.sparsity)
-        return save_figure(canvas, folder, "p1_layers", csv_text(header, cells), caption, f"{caption} {shown[0].name}: {told}.")
+        cells = [
+            [s.name, e.name, e.weights, e.sparsity, e.zero_share, honest_scale(s.entry.scale)]
+            for s in shown
+            for e in s.layers
+        ]
+        told = "; ".join(
+            f"{layer.name} {100 * layer.sparsity:.1f} %"
+            for layer in shown[0].layers
+            if layer.sparsity
+        )
+        return save_figure(
+            canvas,
+            folder,
+            "p1_layers",
+            csv_text(header, cells),
+            caption,
+            f"{caption} {shown[0].name}: {told}.",
+        )
 
 
 def course_of(system: System) -> Course | None:
     """Return how the sparsity of a system grew; None for one that was pruned once or not at all."""
-    rows = [{row["epoch"]: row for row in job.of_kind("pruning")} for job in system.entry.jobs if job.of_kind("pruning")]
+    rows = [
+        {row["epoch"]: row for row in job.of_kind("pruning")}
+        for job in system.entry.jobs
+        if job.of_kind("pruning")
+    ]
     epochs = sorted(set.intersection(*map(set, rows))) if rows else []
     if len(epochs) < 2:
         return None
     per_epoch = [[own[epoch] for own in rows] for epoch in epochs]
     names = list(per_epoch[0][0]["sparsity_per_tensor"])
     layers = {
-        short_layer(name): tuple(statistics.fmean(row["sparsity_per_tensor"][name] for row in same) for same in per_epoch) for name in names
+        short_layer(name): tuple(
+            statistics.fmean(row["sparsity_per_tensor"][name] for row in same)
+            for same in per_epoch
+        )
+        for name in names
     }
     total = tuple(statistics.fmean(row["total_sparsity"] for row in same) for same in per_epoch)
-    return Course(tuple(epochs), total, {name: shares for name, shares in layers.items() if max(shares) > 0})
+    return Course(
+        tuple(epochs), total, {name: shares for name, shares in layers.items() if max(shares) > 0}
+    )
 
 
-def schedule_figure(folder: Path, systems: Sequence[System], reported: Mapping[str, Any]) -> Figure | None:
+def schedule_figure(
+    folder: Path, systems: Sequence[System], reported: Mapping[str, Any]
+) -> Figure | None:
     """Draw the sparsity over the epochs of pruning: in total and layer by layer.
 
     Source: Plain & Biswas, slide "Compression Schedule".
@@ -189,18 +317,35 @@ def schedule_figure(folder: Path, systems: Sequence[System], reported: Mapping[s
     shown = [(system, course) for system in systems if (course := course_of(system))][:MOST_DRAWN]
     if not shown:
         return None
-    colors = layer_colors(list(dict.fromkeys(name for _, course in shown for name in course.layers)))
+    colors = layer_colors(
+        list(dict.fromkeys(name for _, course in shown for name in course.layers))
+    )
     told = reported["schedule"]
-    caption = "Compression schedule: sparsity after every pruning, in total and of every layer that is pruned."
+    caption = (
+        "Compression schedule: sparsity after every pruning, in total and of every layer that "
+        "is pruned."
+    )
     with styled():
-        canvas = new_canvas(4.2 * len(shown) + 1.3, 3.2, footer_of([system.entry.scale for system, _ in shown]))
+        canvas = new_canvas(
+            4.2 * len(shown) + 1.3, 3.2, footer_of([system.entry.scale for system, _ in shown])
+        )
         axes = canvas.subplots(1, len(shown), squeeze=False, sharey=True).flat
         for ax, (system, course) in zip(axes, shown, strict=True):
             _draw_course(ax, course, colors)
-            ax.axhline(100 * told["reduction"], color="#555555", linestyle=(0, (4, 3)), linewidth=1.2, label="published total")
+            ax.axhline(
+                100 * told["reduction"],
+                color="#555555",
+                linestyle=(0, (4, 3)),
+                linewidth=1.2,
+                label="published total",
+            )
             ax.set_title(system.name, loc="left")
         axes[0].set_ylabel("Zero weights (%)")
-        handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+        handles = {
+            label: handle
+            for ax in axes
+            for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+        }
         canvas.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False)
         cells = [
             [system.name, name, epoch, share]
@@ -208,7 +353,10 @@ def schedule_figure(folder: Path, systems: Sequence[System], reported: Mapping[s
             for name, shares in {"total": course.total, **course.layers}.items()
             for epoch, share in zip(course.epochs, shares, strict=True)
         ]
-        ends = "; ".join(f"{system.name}: {len(c.epochs)} prunings, {100 * c.total[-1]:.1f} % in the end" for system, c in shown)
+        ends = "; ".join(
+            f"{system.name}: {len(c.epochs)} prunings, {100 * c.total[-1]:.1f} % in the end"
+            for system, c in shown
+        )
         table = csv_text(["model", "layer", "epoch", "sparsity"], cells)
         return save_figure(canvas, folder, "p1_schedule", table, caption, f"{caption} {ends}.")
 
@@ -216,7 +364,20 @@ def schedule_figure(folder: Path, systems: Sequence[System], reported: Mapping[s
 def _draw_course(ax: Any, course: Course, colors: Mapping[str, Any]) -> None:
     for place, (name, shares) in enumerate(course.layers.items()):
         style = DASHES[place % len(DASHES)]
-        ax.plot(course.epochs, [100 * share for share in shares], style, color=colors[name], linewidth=1.3, label=name)
-    ax.plot(course.epochs, [100 * share for share in course.total], color="#000000", linewidth=2.2, label="total")
+        ax.plot(
+            course.epochs,
+            [100 * share for share in shares],
+            style,
+            color=colors[name],
+            linewidth=1.3,
+            label=name,
+        )
+    ax.plot(
+        course.epochs,
+        [100 * share for share in course.total],
+        color="#000000",
+        linewidth=2.2,
+        label="total",
+    )
     ax.set_xlabel("Epoch")
     ax.set_ylim(0, 100)

@@ -17,11 +17,21 @@ from audioprune.report.figures.listening import listening_figures, listening_tab
 from audioprune.report.page import Section, write_page
 from audioprune.report.papers.p1.claims import claims_table
 from audioprune.report.papers.p1.figures import figures_of
-from audioprune.report.papers.p1.paper import System, layer_table, model_table, score_table, systems_of, timing_table
+from audioprune.report.papers.p1.paper import (
+    System,
+    layer_table,
+    model_table,
+    score_table,
+    systems_of,
+    timing_table,
+)
 from audioprune.report.runs import Request, honest_scale, read_reported
 from audioprune.report.tables import Table, write_table
 
-_LISTENED = "The tables hold all ratings of `audioprune listen action=stats`; what the paper's own listeners said has no printed number."
+_LISTENED = (
+    "The tables hold all ratings of `audioprune listen action=stats`; what the paper's own "
+    "listeners said has no printed number."
+)
 Told = Mapping[str, Any]
 
 
@@ -39,9 +49,21 @@ def read_ratings(source: str | Path | None) -> Told | None:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no JSON"
-        raise ConfigError(f"report.ratings: expected statistics.json of `audioprune listen action=stats`, got {path} ({reason})") from error
-    if not isinstance(value, dict) or not {"tests", "means", "differences", "items", "listeners"} <= set(value):
-        raise ConfigError(f"report.ratings: expected statistics.json of `audioprune listen action=stats`, got {path}; give that file")
+        raise ConfigError(
+            f"report.ratings: expected statistics.json of `audioprune listen action=stats`, got "
+            f"{path} ({reason})"
+        ) from error
+    if not isinstance(value, dict) or not {
+        "tests",
+        "means",
+        "differences",
+        "items",
+        "listeners",
+    } <= set(value):
+        raise ConfigError(
+            f"report.ratings: expected statistics.json of `audioprune listen action=stats`, got "
+            f"{path}; give that file"
+        )
     return value
 
 
@@ -49,7 +71,10 @@ def _systems(request: Request) -> tuple[list[System], Told]:
     reported = read_reported(request.reported, "p1")
     systems = systems_of(request.jobs, reported)
     if not systems:
-        raise DataError("expected runs of model=dcae or dcae10, got none; run `audioprune train experiment=p1/dcae_desk` first")
+        raise DataError(
+            "expected runs of model=dcae or dcae10, got none; run `audioprune train "
+            "experiment=p1/dcae_desk` first"
+        )
     return systems, reported
 
 
@@ -66,7 +91,9 @@ def write_figures(request: Request) -> list[Path]:
     systems, reported = _systems(request)
     drawn = figures_of(request.out, request.jobs, systems, reported)
     if not drawn:
-        raise DataError("expected runs of pipeline=p1_sensitivity, p1_post or curves, got none; run one first")
+        raise DataError(
+            "expected runs of pipeline=p1_sensitivity, p1_post or curves, got none; run one first"
+        )
     return _files(drawn)
 
 
@@ -90,15 +117,26 @@ def write_p1(request: Request) -> list[Path]:
     files = [file for table in tables.values() for file in write_table(table, request.out)]
     folder = request.out / "figures"
     drawn = figures_of(folder, request.jobs, systems, reported)
-    sections = [Section(title, (table,)) for title, table in tables.items()] + [Section("Figures", figures=tuple(drawn))]
+    sections = [Section(title, (table,)) for title, table in tables.items()] + [
+        Section("Figures", figures=tuple(drawn))
+    ]
     if ratings:
         heard, pictures = listening_tables(ratings)[:3], listening_figures(ratings, folder)
         files += [file for table in heard for file in write_table(table, request.out)]
         drawn += pictures
-        sections.append(Section("Listening tests", tuple(heard), tuple(pictures), notes=(_LISTENED,)))
+        sections.append(
+            Section("Listening tests", tuple(heard), tuple(pictures), notes=(_LISTENED,))
+        )
     sections.append(Section("Audio", clips=tuple(clips(request.jobs))))
-    lead = f"{len(request.jobs)} runs. Scale: {' | '.join(dict.fromkeys(honest_scale(job.scale) for job in request.jobs))}."
-    return [*files, *_files(drawn), write_page(request.out / "report.html", "Pruning an audio-enhancing GAN", lead, sections)]
+    lead = (
+        f"{len(request.jobs)} runs. Scale: "
+        f"{' | '.join(dict.fromkeys(honest_scale(job.scale) for job in request.jobs))}."
+    )
+    return [
+        *files,
+        *_files(drawn),
+        write_page(request.out / "report.html", "Pruning an audio-enhancing GAN", lead, sections),
+    ]
 
 
 def _table(build: Callable[[Sequence[System], Told], Table]) -> Callable[[Request], list[Path]]:
@@ -110,5 +148,7 @@ KINDS = {
     "p1_models": _table(model_table),
     "p1_layers": _table(lambda systems, reported: layer_table(systems)),
     "p1_figures": write_figures,
-    "p1_claims": lambda request: write_table(claims_table(*_systems(request), read_ratings(request.ratings)), request.out),
+    "p1_claims": lambda request: write_table(
+        claims_table(*_systems(request), read_ratings(request.ratings)), request.out
+    ),
 }

@@ -21,8 +21,10 @@ DCAE, DCAE_10, DCAE_PR, POST = "DCAE", "DCAE_10", "DCAE_pr", "DCAE_pr, post-trai
 _ORDER = (DCAE, DCAE_10, DCAE_PR, POST)
 _POST_PIPELINE = "p1_post"
 STAND_IN = (
-    "The metrics are stand-ins for listening: they punish a generator for what it invents. Intervals are those of the mean over the "
-    "recordings (95 %), each recording averaged over the seeds of the generator's noise; gains are paired by recording with the coded "
+    "The metrics are stand-ins for listening: they punish a generator for what it invents. "
+    "Intervals are those of the mean over the "
+    "recordings (95 %), each recording averaged over the seeds of the generator's noise; gains "
+    "are paired by recording with the coded "
     "input and positive where the model is better. L1 and LSD are distances: smaller is better."
 )
 
@@ -32,7 +34,8 @@ class System:
     """One enhancer over its seeds, under the paper's name.
 
     Attributes:
-        kind: ``DCAE``, ``DCAE_10``, ``DCAE_pr`` (pruned during training) or ``DCAE_pr, post-training``.
+        kind: ``DCAE``, ``DCAE_10``, ``DCAE_pr`` (pruned during training) or ``DCAE_pr,
+            post-training``.
         entry: Scores and sizes of the written file.
         told: Knobs that set it apart from others of its kind.
     """
@@ -65,34 +68,54 @@ class System:
 
     def sizes(self, name: str) -> dict[int | None, float | None]:
         """Return a number of the size rows of every seed."""
-        return {seed: finite_or_none(row.get(name)) for seed, row in zip(self.entry.seeds, self.entry.sizes, strict=False)}
+        return {
+            seed: finite_or_none(row.get(name))
+            for seed, row in zip(self.entry.seeds, self.entry.sizes, strict=False)
+        }
 
     def coded(self, metric: str) -> Value:
         """Return the metric of the coded input."""
-        rows = [[row for row in job.of_kind("score") if row.get("variant") == "mixture"] for job in self.entry.jobs]
-        values = [[finite_or_none((row.get("metrics") or {}).get(metric)) for row in own] for own in rows]
-        return mean_of(statistics.fmean(known) if (known := [v for v in own if v is not None]) else None for own in values)
+        rows = [
+            [row for row in job.of_kind("score") if row.get("variant") == "mixture"]
+            for job in self.entry.jobs
+        ]
+        values = [
+            [finite_or_none((row.get("metrics") or {}).get(metric)) for row in own] for own in rows
+        ]
+        return mean_of(
+            statistics.fmean(known) if (known := [v for v in own if v is not None]) else None
+            for own in values
+        )
 
     def trained(self, key: str) -> Value:
         """Return a number of the trainings that came before the system was written, added up: ``epochs`` or ``seconds``.
 
-        Of several jobs of one seed, some of which began from a checkpoint, the one that trained most counts.
+        Of several jobs of one seed, some of which began from a checkpoint, the one that trained
+        most counts.
         """
         most: dict[int | None, float] = {}
         for job in self.entry.jobs:
-            total = sum(finite_or_none(row.get(key)) or 0.0 for row in _trainings(job, self.entry.variant))
+            total = sum(
+                finite_or_none(row.get(key)) or 0.0 for row in _trainings(job, self.entry.variant)
+            )
             most[job.seed] = max(total, most.get(job.seed, 0.0))
         return mean_of(total or None for total in most.values())
 
     @property
     def layers(self) -> list[Layer]:
         """Sparsity of every weight tensor, mean over the seeds; empty where it was not recorded."""
-        return _layers([job.of_kind("weights")[-1] for job in self.entry.jobs if job.of_kind("weights")])
+        return _layers(
+            [job.of_kind("weights")[-1] for job in self.entry.jobs if job.of_kind("weights")]
+        )
 
     @property
     def layers_per_seed(self) -> dict[int | None, list[Layer]]:
         """The same of every seed that recorded it."""
-        return {job.seed: _layers(job.of_kind("weights")[-1:]) for job in self.entry.jobs if job.of_kind("weights")}
+        return {
+            job.seed: _layers(job.of_kind("weights")[-1:])
+            for job in self.entry.jobs
+            if job.of_kind("weights")
+        }
 
 
 @dataclass(frozen=True)
@@ -117,18 +140,33 @@ def _layers(rows: Sequence[Mapping[str, Any]]) -> list[Layer]:
     if not rows:
         return []
     counts: Mapping[str, float] = rows[0]["weights_per_tensor"]
-    shares = {name: statistics.fmean(row["sparsity_per_tensor"][name] for row in rows) for name in counts}
+    shares = {
+        name: statistics.fmean(row["sparsity_per_tensor"][name] for row in rows) for name in counts
+    }
     zeros = sum(counts[name] * shares[name] for name in counts)
     total = sum(counts.values())
     return [
-        Layer(short_layer(name), int(counts[name]), counts[name] / total, share, counts[name] * share / zeros if zeros else 0.0)
+        Layer(
+            short_layer(name),
+            int(counts[name]),
+            counts[name] / total,
+            share,
+            counts[name] * share / zeros if zeros else 0.0,
+        )
         for name, share in shares.items()
     ]
 
 
 def _trainings(job: Job, variant: str) -> list[Mapping[str, Any]]:
     """Return the rows of all trainings before the size of a variant was recorded."""
-    written = next((at for at, row in enumerate(job.rows) if (row.get("kind"), row.get("variant")) == ("size", variant)), len(job.rows))
+    written = next(
+        (
+            at
+            for at, row in enumerate(job.rows)
+            if (row.get("kind"), row.get("variant")) == ("size", variant)
+        ),
+        len(job.rows),
+    )
     return [row for row in job.rows[:written] if row.get("kind") == "train"]
 
 
@@ -141,9 +179,16 @@ def short_layer(name: str) -> str:
 def systems_of(jobs: Sequence[Job], reported: Mapping[str, Any]) -> list[System]:
     """Return every unpruned and pruned model of the paper's kinds, in the paper's order."""
     names: Mapping[str, str] = reported["models"]
-    found = [(_kind(entry, names[entry.model]), entry) for entry in final(entries(jobs)) if entry.model in names and entry.jobs]
+    found = [
+        (_kind(entry, names[entry.model]), entry)
+        for entry in final(entries(jobs))
+        if entry.model in names and entry.jobs
+    ]
     systems = _told_apart([System(kind, entry) for kind, entry in found if kind])
-    return sorted(systems, key=lambda system: _ORDER.index(system.kind) if system.kind in _ORDER else len(_ORDER))
+    return sorted(
+        systems,
+        key=lambda system: _ORDER.index(system.kind) if system.kind in _ORDER else len(_ORDER),
+    )
 
 
 def _kind(entry: Entry, name: str) -> str:
@@ -162,11 +207,19 @@ def _told_apart(systems: Sequence[System]) -> list[System]:
     named = []
     for system in systems:
         kin = [other.entry for other in systems if other.kind == system.kind]
-        keys = [key for key in system.entry.config if len({entry.config.get(key) for entry in kin}) > 1]
-        told = [f"{key.rpartition('.')[2]}={system.entry.config[key]}" for key in keys if system.entry.config[key]]
+        keys = [
+            key for key in system.entry.config if len({entry.config.get(key) for entry in kin}) > 1
+        ]
+        told = [
+            f"{key.rpartition('.')[2]}={system.entry.config[key]}"
+            for key in keys
+            if system.entry.config[key]
+        ]
         if len({entry.pipeline for entry in kin}) > 1 and system.entry.pipeline:
             told.append(system.entry.pipeline)
-        named.append(replace(system, told=", ".join(dict.fromkeys(told))))  # steps repeat the knobs of their pipeline
+        named.append(
+            replace(system, told=", ".join(dict.fromkeys(told)))
+        )  # steps repeat the knobs of their pipeline
     return named
 
 
@@ -185,7 +238,9 @@ def change(system: System, systems: Iterable[System], size: str) -> float | None
     base = partner(system, systems, DCAE)
     if base is not None and base.entry.scale != system.entry.scale:
         return None
-    before, after = (None if each is None else each.entry.size(size).mean for each in (base, system))
+    before, after = (
+        None if each is None else each.entry.size(size).mean for each in (base, system)
+    )
     return None if not before or after is None else after / before - 1
 
 
@@ -197,22 +252,53 @@ def metrics_of(systems: Iterable[System]) -> list[str]:
 def model_table(systems: Sequence[System], reported: Mapping[str, Any]) -> Table:
     """Return the models with parameters, non-zeros, sparsity, sizes, MACs and scores, ours apart from the published.
 
-    Source: Plain & Biswas, slides "Distiller Configuration File" and "Comparison with an Unpruned Smaller Model".
+    Source: Plain & Biswas, slides "Distiller Configuration File" and "Comparison with an Unpruned
+    Smaller Model".
     """
     metrics = metrics_of(systems)
-    columns = [Column("name", "Model"), Column("what", "Source"), Column("params", "Parameters", "count")]
-    columns += [Column("nonzero", "Non-zeros", "count"), Column("sparsity", "Sparsity of the weights", "percent")]
-    columns += [Column("params_change", "Parameters against DCAE", "share"), Column("nonzero_change", "Non-zeros against DCAE", "share")]
-    columns += [Column("fp32", "fp32", "mebibytes"), Column("file", "File", "mebibytes"), Column("macs", "MACs/s", "millions")]
+    columns = [
+        Column("name", "Model"),
+        Column("what", "Source"),
+        Column("params", "Parameters", "count"),
+    ]
+    columns += [
+        Column("nonzero", "Non-zeros", "count"),
+        Column("sparsity", "Sparsity of the weights", "percent"),
+    ]
+    columns += [
+        Column("params_change", "Parameters against DCAE", "share"),
+        Column("nonzero_change", "Non-zeros against DCAE", "share"),
+    ]
+    columns += [
+        Column("fp32", "fp32", "mebibytes"),
+        Column("file", "File", "mebibytes"),
+        Column("macs", "MACs/s", "millions"),
+    ]
     columns += [metric_column(metric, metric) for metric in metrics]
-    ours = [*_coded_rows(systems, metrics), *(_model_row(system, systems, metrics) for system in systems)]
+    ours = [
+        *_coded_rows(systems, metrics),
+        *(_model_row(system, systems, metrics) for system in systems),
+    ]
     columns += [*remark_columns(ours), Column("seeds", "Seeds", "count"), Column("scale", "Scale")]
     blank: dict[str, Cell] = dict.fromkeys((column.key for column in columns), "-")
-    rows = [blank | {**row, "what": f"published, {row['source']}", "scale": "published"} for row in reported["rows"]]
+    rows = [
+        blank | {**row, "what": f"published, {row['source']}", "scale": "published"}
+        for row in reported["rows"]
+    ]
     rows = [row | {"corpus": "Published"} for row in rows] + [blank | row for row in ours]
-    notes = (STAND_IN, "Sparsity counts the weights of convolutions alone, non-zeros all parameters.", *_closed(reported["notes"]))
+    notes = (
+        STAND_IN,
+        "Sparsity counts the weights of convolutions alone, non-zeros all parameters.",
+        *_closed(reported["notes"]),
+    )
     notes += notes_of(rows, jobs_of(system.entry for system in systems))
-    return Table("p1_models", f"Models (after {reported['authors']}, {reported['venue']})", tuple(columns), tuple(rows), notes)
+    return Table(
+        "p1_models",
+        f"Models (after {reported['authors']}, {reported['venue']})",
+        tuple(columns),
+        tuple(rows),
+        notes,
+    )
 
 
 def _closed(notes: Iterable[str]) -> list[str]:
@@ -221,20 +307,48 @@ def _closed(notes: Iterable[str]) -> list[str]:
 
 def _coded_rows(systems: Sequence[System], metrics: Sequence[str]) -> list[dict[str, Cell]]:
     """Return the coded input of every corpus and scale."""
-    first = {(system.entry.corpus.title, system.entry.scale): system for system in reversed(systems)}
+    first = {
+        (system.entry.corpus.title, system.entry.scale): system for system in reversed(systems)
+    }
     rows = []
     for (corpus, scale), system in reversed(first.items()):
         scores: dict[str, Cell] = {metric: system.coded(metric) for metric in metrics}
-        rows.append({"name": "Coded input", "what": "ours", "corpus": corpus, "scale": honest_scale(scale), **scores})
+        rows.append(
+            {
+                "name": "Coded input",
+                "what": "ours",
+                "corpus": corpus,
+                "scale": honest_scale(scale),
+                **scores,
+            }
+        )
     return rows
 
 
-def _model_row(system: System, systems: Sequence[System], metrics: Sequence[str]) -> dict[str, Cell]:
+def _model_row(
+    system: System, systems: Sequence[System], metrics: Sequence[str]
+) -> dict[str, Cell]:
     entry = system.entry
-    row: dict[str, Cell] = {"name": system.name, "what": "ours", "params": entry.size("params"), "nonzero": entry.size("nonzero")}
-    row |= {"sparsity": entry.size("sparsity"), "fp32": entry.size("bytes_fp32"), "file": entry.size("bytes_file")}
-    row |= {"macs": entry.size("macs_per_second"), "seeds": len(entry.seeds), "scale": honest_scale(entry.scale)}
-    row |= {"params_change": change(system, systems, "params"), "nonzero_change": change(system, systems, "nonzero")}
+    row: dict[str, Cell] = {
+        "name": system.name,
+        "what": "ours",
+        "params": entry.size("params"),
+        "nonzero": entry.size("nonzero"),
+    }
+    row |= {
+        "sparsity": entry.size("sparsity"),
+        "fp32": entry.size("bytes_fp32"),
+        "file": entry.size("bytes_file"),
+    }
+    row |= {
+        "macs": entry.size("macs_per_second"),
+        "seeds": len(entry.seeds),
+        "scale": honest_scale(entry.scale),
+    }
+    row |= {
+        "params_change": change(system, systems, "params"),
+        "nonzero_change": change(system, systems, "nonzero"),
+    }
     return row | {metric: entry.score(metric) for metric in metrics} | told_of(entry)
 
 
@@ -257,15 +371,30 @@ def score_table(systems: Sequence[System]) -> Table:
     rows = []
     for system in systems:
         for metric in system.metrics():
-            row: dict[str, Cell] = {"name": system.name, "metric": metric_column(metric, metric).title}
+            row: dict[str, Cell] = {
+                "name": system.name,
+                "metric": metric_column(metric, metric).title,
+            }
             row |= {"score": system.entry.score(metric), "coded": system.coded(metric)}
-            row |= {field: system.number(field, metric) for field in ("ci95", "gain", "gain_ci95", "z_std")}
+            row |= {
+                field: system.number(field, metric)
+                for field in ("ci95", "gain", "gain_ci95", "z_std")
+            }
             row |= {"seeds": len(system.entry.seeds), "scale": honest_scale(system.entry.scale)}
             rows.append(row | told_of(system.entry))
-    notes = (STAND_IN, "Scores stand in their own units: STOI as a fraction, LSD and SI-SDR in dB.")
+    notes = (
+        STAND_IN,
+        "Scores stand in their own units: STOI as a fraction, LSD and SI-SDR in dB.",
+    )
     notes += notes_of(rows, jobs_of(system.entry for system in systems))
     columns = (*_SCORES[:-2], *remark_columns(rows), *_SCORES[-2:])
-    return Table("p1_scores", "Scores of the models and gains over the coded input", columns, tuple(rows), notes)
+    return Table(
+        "p1_scores",
+        "Scores of the models and gains over the coded input",
+        columns,
+        tuple(rows),
+        notes,
+    )
 
 
 def timing_table(systems: Sequence[System], reported: Mapping[str, Any]) -> Table:
@@ -276,13 +405,27 @@ def timing_table(systems: Sequence[System], reported: Mapping[str, Any]) -> Tabl
     shown = [system for system in systems if system.kind in (DCAE, DCAE_PR, POST)]
     metrics = metrics_of(shown)
     words = {DCAE: "not pruned", DCAE_PR: "during training", POST: "after training"}
-    columns = [Column("when", "Pruned"), Column("name", "Model"), Column("sparsity", "Sparsity of the weights", "percent")]
-    columns += [Column("nonzero_change", "Non-zeros against DCAE", "share"), Column("epochs", "Epochs trained", "count")]
+    columns = [
+        Column("when", "Pruned"),
+        Column("name", "Model"),
+        Column("sparsity", "Sparsity of the weights", "percent"),
+    ]
+    columns += [
+        Column("nonzero_change", "Non-zeros against DCAE", "share"),
+        Column("epochs", "Epochs trained", "count"),
+    ]
     columns += [Column("seconds", "Seconds of training", "count")]
-    columns += [replace(metric_column(metric, metric), title=f"{metric_column(metric, metric).title} gain") for metric in metrics]
+    columns += [
+        replace(metric_column(metric, metric), title=f"{metric_column(metric, metric).title} gain")
+        for metric in metrics
+    ]
     rows = []
     for system in shown:
-        row: dict[str, Cell] = {"when": words[system.kind], "name": system.name, "sparsity": system.entry.size("sparsity")}
+        row: dict[str, Cell] = {
+            "when": words[system.kind],
+            "name": system.name,
+            "sparsity": system.entry.size("sparsity"),
+        }
         row |= {"nonzero_change": change(system, systems, "nonzero")}
         row |= {key: system.trained(key) for key in ("epochs", "seconds")}
         row |= {metric: system.number("gain", metric) for metric in metrics}
@@ -291,9 +434,12 @@ def timing_table(systems: Sequence[System], reported: Mapping[str, Any]) -> Tabl
     columns += [*remark_columns(rows), Column("seeds", "Seeds", "count"), Column("scale", "Scale")]
     told = reported["claims"]["during"]
     notes = (f"Published: {told['text']} ({told['source']}).", "Gains are over the coded input, positive where the model is better.",
-             "Epochs and seconds are those of the run itself; a run from a checkpoint leaves out what made it.",
+             "Epochs and seconds are those of the run itself; a run from a checkpoint leaves "
+             "out what made it.",
              *notes_of(rows, jobs_of(system.entry for system in shown)))  # fmt: skip
-    return Table("p1_timing", "Pruning after and during training", tuple(columns), tuple(rows), notes)
+    return Table(
+        "p1_timing", "Pruning after and during training", tuple(columns), tuple(rows), notes
+    )
 
 
 def layer_table(systems: Sequence[System]) -> Table:
@@ -302,25 +448,40 @@ def layer_table(systems: Sequence[System]) -> Table:
     Source: Plain & Biswas, slide "Distribution of Sparsity Across Layers".
     """
     shown = [system for system in systems if system.layers and system.entry.variant == "pruned"]
-    columns = [Column("layer", "Layer"), Column("weights", "Weights", "count"), Column("weight_share", "Share of the weights", "percent")]
+    columns = [
+        Column("layer", "Layer"),
+        Column("weights", "Weights", "count"),
+        Column("weight_share", "Share of the weights", "percent"),
+    ]
     rows: dict[tuple[str, str], dict[str, Cell]] = {}
     for place, system in enumerate(shown):
         columns.append(Column(f"sparsity{place}", f"{system.name}: sparsity", "percent"))
         columns.append(Column(f"zeros{place}", f"{system.name}: share of all zeros", "percent"))
         for layer in system.layers:
             corpus = system.entry.corpus.title
-            blank: dict[str, Cell] = {"layer": layer.name, "weights": layer.weights, "weight_share": layer.weight_share, "corpus": corpus}
+            blank: dict[str, Cell] = {
+                "layer": layer.name,
+                "weights": layer.weights,
+                "weight_share": layer.weight_share,
+                "corpus": corpus,
+            }
             row = rows.setdefault((corpus, layer.name), blank)
             row |= {f"sparsity{place}": layer.sparsity, f"zeros{place}": layer.zero_share}
     keys = [key for place in range(len(shown)) for key in (f"sparsity{place}", f"zeros{place}")]
     for row in rows.values():
         row |= {key: row.get(key, "-") for key in keys}
     notes = tuple(f"{system.name}: {_layer_facts(system)}." for system in shown)
-    return Table("p1_layers", "Sparsity of the layers", tuple(columns), tuple(rows.values()), notes)
+    return Table(
+        "p1_layers", "Sparsity of the layers", tuple(columns), tuple(rows.values()), notes
+    )
 
 
 def _layer_facts(system: System) -> str:
     """Say the scale of a system, its seeds, and what it is no better than."""
     seeds = len(system.layers_per_seed)
-    told = (honest_scale(system.entry.scale), f"mean over {seeds} seed{'s' * (seeds != 1)}", no_better(system.entry))
+    told = (
+        honest_scale(system.entry.scale),
+        f"mean over {seeds} seed{'s' * (seeds != 1)}",
+        no_better(system.entry),
+    )
     return ", ".join(filter(None, told))

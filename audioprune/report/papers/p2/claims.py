@@ -1,7 +1,7 @@
 """Whether the claims of Tan & Wang (ICASSP 2021) hold in our runs, with the numbers and the reason.
 
-A claim is judged at the scale of the runs; nothing is tuned or chosen to make one hold. The statuses and the conditions that all
-papers share stand in verdicts.py.
+A claim is judged at the scale of the runs; nothing is tuned or chosen to make one hold. The
+statuses and the conditions that all papers share stand in verdicts.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.report.baselines import no_better
-from audioprune.report.claims import NOT_MEASURED, Bound, Claim, Side, Verdict, all_cells, claim_of, conditions_of, interval, paired
+from audioprune.report.claims import (
+    NOT_MEASURED,
+    Bound,
+    Claim,
+    Side,
+    Verdict,
+    all_cells,
+    claim_of,
+    conditions_of,
+    interval,
+    paired,
+)
 from audioprune.report.claims import judge as judge_numbers
 from audioprune.report.entries import Entry, entries, mean_of
 from audioprune.report.model_states import finite_or_none
@@ -29,24 +40,44 @@ from audioprune.report.papers.p2.paper import (
     set_apart,
     values_of,
 )
-from audioprune.report.runs import Job, Request, honest_scale, joined_scales, read_reported, scale_notes, without_width
+from audioprune.report.runs import (
+    Job,
+    Request,
+    honest_scale,
+    joined_scales,
+    read_reported,
+    scale_notes,
+    without_width,
+)
 from audioprune.report.tables import Cell, Column, Table, metric_column, write_table
 
-# The widest intervals over seeds that can show a change of STOI, of PESQ, and of the share of parameters that is left.
+# The widest intervals over seeds that can show a change of STOI, of PESQ, and of the share of
+# parameters that is left.
 _MARGINS = (0.04, 0.4)
 _MARGIN_LEFT = 0.25
 _FIGURE_2 = "Figure 2, curves without numbers"
 LOSS_POINTS = 2.0  # the largest drop in Table 2 is 1.99 STOI points (TCNN, -5 dB)
 STRUCTURED_LOSS_POINTS = 1.0  # in Table 2 the largest is 0.11 points (GCRN, 0 dB)
-SAME_SIZE = (0.8, 1.5)  # parameters of the baseline / of the pruned model; 1.26 and 1.07 in Table 1
+SAME_SIZE = (
+    0.8,
+    1.5,
+)  # parameters of the baseline / of the pruned model; 1.26 and 1.07 in Table 1
 _BEATS = "A pruned model beats an unpruned one of about its size (mean STOI and PESQ higher)"
-_FURTHER = "Sparse regularisation lets pruning go further (fewer parameters left after the last iteration)"
+_FURTHER = (
+    "Sparse regularisation lets pruning go further (fewer parameters left after the last "
+    "iteration)"
+)
 _COMPRESSED = f"Compression costs at most about {LOSS_POINTS:g} STOI points at any SNR"
-_STRUCTURED = f"Structured compression costs at most {STRUCTURED_LOSS_POINTS:g} STOI point at any SNR"
+_STRUCTURED = (
+    f"Structured compression costs at most {STRUCTURED_LOSS_POINTS:g} STOI point at any SNR"
+)
 _RULES = (
-    "Judged by Student's t interval over at least 3 seeds, paired by seed, at all SNRs of the paper; both sides must share corpus, "
-    "settings, seeds and (but for the baseline) width, something must have been removed, and each model must beat the mixture.",
-    f"Wider intervals than {100 * _MARGINS[0]:g} points of STOI, {_MARGINS[1]:g} of PESQ and {100 * _MARGIN_LEFT:g} points of the "
+    "Judged by Student's t interval over at least 3 seeds, paired by seed, at all SNRs of the "
+    "paper; both sides must share corpus, "
+    "settings, seeds and (but for the baseline) width, something must have been removed, and "
+    "each model must beat the mixture.",
+    f"Wider intervals than {100 * _MARGINS[0]:g} points of STOI, {_MARGINS[1]:g} of PESQ and "
+    f"{100 * _MARGIN_LEFT:g} points of the "
     "parameters left compare nothing.",
 )
 _COLUMNS = (
@@ -78,17 +109,25 @@ def judge(jobs: Sequence[Job], reported: Mapping[str, Any]) -> list[Claim]:
     """Judge all claims of the paper by the given jobs."""
     found = entries(jobs)
     evidence = _Evidence(jobs, by_row(found), pesq_of(found, reported), reported)
-    return [claim for judged in (_beats_same_size, _prunes_further, _compressed, _structured) for claim in judged(evidence)]
+    return [
+        claim
+        for judged in (_beats_same_size, _prunes_further, _compressed, _structured)
+        for claim in judged(evidence)
+    ]
 
 
-def claims_table(jobs: Sequence[Job], reported: Mapping[str, Any], name: str = "p2_claims") -> Table:
+def claims_table(
+    jobs: Sequence[Job], reported: Mapping[str, Any], name: str = "p2_claims"
+) -> Table:
     """Return the judged claims as a table."""
     found = entries(jobs)
     notes = (*_RULES, *deviations(found), *scale_notes(jobs))
     return judged_table(name, judge(jobs, reported), reported, notes)
 
 
-def judged_table(name: str, judged: Iterable[Claim], reported: Mapping[str, Any], notes: Sequence[str] = ()) -> Table:
+def judged_table(
+    name: str, judged: Iterable[Claim], reported: Mapping[str, Any], notes: Sequence[str] = ()
+) -> Table:
     """Return the judged claims of any paper as a table.
 
     Args:
@@ -99,12 +138,23 @@ def judged_table(name: str, judged: Iterable[Claim], reported: Mapping[str, Any]
     """
     rows = tuple(_claim_row(claim) for claim in judged)
     caption = f"Claims of {reported['authors']} ({reported['venue']}) and what our runs say"
-    return Table(name, caption, _COLUMNS, rows, ("A status speaks of our runs at their scale, not of the paper.", *notes))
+    return Table(
+        name,
+        caption,
+        _COLUMNS,
+        rows,
+        ("A status speaks of our runs at their scale, not of the paper.", *notes),
+    )
 
 
 def _claim_row(claim: Claim) -> dict[str, Cell]:
     scale = claim.scale if claim.scale == "-" else honest_scale(claim.scale)
-    return {**vars(claim), "reason": claim.reason or "-", "seeds": claim.seeds or "-", "scale": scale}
+    return {
+        **vars(claim),
+        "reason": claim.reason or "-",
+        "seeds": claim.seeds or "-",
+        "scale": scale,
+    }
 
 
 def measured(table: Table) -> bool:
@@ -126,7 +176,13 @@ def _compressed(evidence: _Evidence) -> Iterator[Claim]:
     published = published_rows(evidence.reported, "table_2")
     for model in MODELS:
         pair = (f"{model}_C", f"{model}_U")
-        yield from _pairs(evidence, _COMPRESSED, pair, _published_change(published, *pair), _judge_drop(LOSS_POINTS))
+        yield from _pairs(
+            evidence,
+            _COMPRESSED,
+            pair,
+            _published_change(published, *pair),
+            _judge_drop(LOSS_POINTS),
+        )
 
 
 def _structured(evidence: _Evidence) -> Iterator[Claim]:
@@ -134,10 +190,18 @@ def _structured(evidence: _Evidence) -> Iterator[Claim]:
     for model in MODELS:
         pair = (f"{model}_C-SP", f"{model}_U")
         if pair[0] in published or pair[0] in evidence.rows:
-            yield from _pairs(evidence, _STRUCTURED, pair, _published_change(published, *pair), _judge_drop(STRUCTURED_LOSS_POINTS))
+            yield from _pairs(
+                evidence,
+                _STRUCTURED,
+                pair,
+                _published_change(published, *pair),
+                _judge_drop(STRUCTURED_LOSS_POINTS),
+            )
 
 
-def _pairs(evidence: _Evidence, claim: str, names: tuple[str, str], published: str, judge_pair: _Judge) -> Iterator[Claim]:
+def _pairs(
+    evidence: _Evidence, claim: str, names: tuple[str, str], published: str, judge_pair: _Judge
+) -> Iterator[Claim]:
     """Judge every entry of the first row name against its partner of the second, or say what is missing."""
     subject = f"{names[0]} against {names[1]}"
     absent = [name for name in names if name not in evidence.rows]
@@ -146,16 +210,29 @@ def _pairs(evidence: _Evidence, claim: str, names: tuple[str, str], published: s
         return
     for one in evidence.rows[names[0]]:
         pair = _Pair(names, one, _partner(names, one, evidence.rows[names[1]]))
-        told = ", ".join(f"{key}={value}" for key, value in values_of(one, set_apart(evidence.rows[names[0]])).items())
+        told = ", ".join(
+            f"{key}={value}"
+            for key, value in values_of(one, set_apart(evidence.rows[names[0]])).items()
+        )
         title = f"{subject} ({told})" if told else subject
         verdict, numbers = judge_pair(pair, evidence)
-        yield claim_of(claim, title, verdict, numbers, published, seeds=len(pair.seeds), scale=one.scale)
+        yield claim_of(
+            claim, title, verdict, numbers, published, seeds=len(pair.seeds), scale=one.scale
+        )
 
 
 def _partner(names: tuple[str, str], entry: Entry, others: Sequence[Entry]) -> Entry:
     """Return the entry to compare with: of the same jobs, or else the one that lacks the fewest conditions of a comparison."""
-    same_jobs = [other for other in others if {job.folder for job in entry.jobs} & {job.folder for job in other.jobs}]
-    return same_jobs[0] if same_jobs else min(others, key=lambda other: len(_Pair(names, entry, other).conditions(width=False)))
+    same_jobs = [
+        other
+        for other in others
+        if {job.folder for job in entry.jobs} & {job.folder for job in other.jobs}
+    ]
+    return (
+        same_jobs[0]
+        if same_jobs
+        else min(others, key=lambda other: len(_Pair(names, entry, other).conditions(width=False)))
+    )
 
 
 @dataclass(frozen=True)
@@ -188,15 +265,23 @@ class _Pair:
         sides = self.sides()
         scales = [without_width(entry.scale) for entry in (self.one, self.other)]
         found = [
-            f"{self.names[0]} and {self.names[1]} were run at different scales" if scales[0] != scales[1] else "",
-            f"how much was removed from {self.names[0]} is not recorded" if sides[0].removed is None else "",
+            f"{self.names[0]} and {self.names[1]} were run at different scales"
+            if scales[0] != scales[1]
+            else "",
+            f"how much was removed from {self.names[0]} is not recorded"
+            if sides[0].removed is None
+            else "",
             set_by_hand(sides[0]),
         ]
         return (*conditions_of(*sides, width=width), *filter(None, found))
 
     def differences(self, metric: str, snrs: Iterable[float]) -> dict[int | None, float]:
         """Return per seed the change of a mean over conditions; a seed that lacks any condition has none."""
-        places = [key for key in dict.fromkeys([*self.one.conditions(), *self.other.conditions()]) if key[1] in snrs]
+        places = [
+            key
+            for key in dict.fromkeys([*self.one.conditions(), *self.other.conditions()])
+            if key[1] in snrs
+        ]
         return paired(self.one.by_seed(metric, places), self.other.by_seed(metric, places))
 
 
@@ -205,14 +290,23 @@ _Judge = Callable[[_Pair, "_Evidence"], tuple[Verdict, str]]
 
 def _taken_out(size: Mapping[str, Any]) -> float:
     """Return the share of the parameters of the uncompressed model that a trimmed one has no more."""
-    whole, left = finite_or_none(size.get("bytes_uncompressed")), finite_or_none(size.get("bytes_fp32"))
+    whole, left = (
+        finite_or_none(size.get("bytes_uncompressed")),
+        finite_or_none(size.get("bytes_fp32")),
+    )
     return 1 - left / whole if whole and left is not None else 0.0
 
 
 def set_by_hand(side: Side) -> str:
     """Return that the sparsity of a side was given and not found by a sensitivity analysis, as it is in the paper."""
     rows = [row for job in side.jobs for row in job.iterations()]
-    given = sorted({f"{row['sparsity']:g}" for row in rows if "alpha_1" not in row and finite_or_none(row.get("sparsity")) is not None})
+    given = sorted(
+        {
+            f"{row['sparsity']:g}"
+            for row in rows
+            if "alpha_1" not in row and finite_or_none(row.get("sparsity")) is not None
+        }
+    )
     return f"the sparsity of {side.name} was set by hand ({', '.join(given)})" if given else ""
 
 
@@ -222,18 +316,34 @@ def _judge_same_size(pair: _Pair, evidence: _Evidence) -> tuple[Verdict, str]:
     conditions = [*pair.conditions(width=False), *_unlike_in_size(ratios)]
     cells = {
         metric_column(metric, metric).title: judge_numbers(
-            pair.differences(metric, evidence.snrs), Bound(above=0.0, margin=_MARGINS[place]), conditions, pair.sides()
+            pair.differences(metric, evidence.snrs),
+            Bound(above=0.0, margin=_MARGINS[place]),
+            conditions,
+            pair.sides(),
         )
         for place, metric in enumerate(metrics)
     }
-    numbers = "; ".join(filter(None, (_changes(pair.one, pair.other, metrics), size_told, _intervals(pair, evidence, metrics))))
+    numbers = "; ".join(
+        filter(
+            None,
+            (
+                _changes(pair.one, pair.other, metrics),
+                size_told,
+                _intervals(pair, evidence, metrics),
+            ),
+        )
+    )
     return all_cells(cells), f"{numbers}{_spread(pair.one, pair.other)}"
 
 
 def _ratios(pair: _Pair) -> tuple[dict[int | None, float], str]:
     """Return per seed how many times more parameters the baseline has, and the same in words."""
     small, large = pair.one.size_by_seed("nonzero"), pair.other.size_by_seed("nonzero")
-    ratios = {seed: large[seed] / small[seed] for seed in pair.seeds if small.get(seed) and large.get(seed) is not None}
+    ratios = {
+        seed: large[seed] / small[seed]
+        for seed in pair.seeds
+        if small.get(seed) and large.get(seed) is not None
+    }
     if not ratios:
         return {}, "sizes not recorded"
     least, most = min(ratios.values()), max(ratios.values())
@@ -244,7 +354,11 @@ def _ratios(pair: _Pair) -> tuple[dict[int | None, float], str]:
 def _unlike_in_size(ratios: Mapping[int | None, float]) -> list[str]:
     if not ratios:
         return ["the sizes are not recorded"]
-    outside = [f"{ratio:.2f} times in seed {seed}" for seed, ratio in ratios.items() if not SAME_SIZE[0] <= ratio <= SAME_SIZE[1]]
+    outside = [
+        f"{ratio:.2f} times in seed {seed}"
+        for seed, ratio in ratios.items()
+        if not SAME_SIZE[0] <= ratio <= SAME_SIZE[1]
+    ]
     return [f"not of the same size in every seed: {', '.join(outside)}"] if outside else []
 
 
@@ -257,8 +371,15 @@ def _judge_drop(limit: float) -> _Judge:
             drops = {seed: -change for seed, change in pair.differences("stoi", (snr,)).items()}
             cells[f"{snr:g} dB"] = judge_numbers(drops, bound, conditions, pair.sides())
         metrics = ("stoi", evidence.pesq)
-        numbers = "; ".join(filter(None, (_changes(pair.one, pair.other, metrics), _intervals(pair, evidence, ("stoi",)))))
-        return all_cells(cells), f"{numbers or 'STOI was not measured for both'}{_spread(pair.one, pair.other)}"
+        numbers = "; ".join(
+            filter(
+                None,
+                (_changes(pair.one, pair.other, metrics), _intervals(pair, evidence, ("stoi",))),
+            )
+        )
+        return all_cells(
+            cells
+        ), f"{numbers or 'STOI was not measured for both'}{_spread(pair.one, pair.other)}"
 
     return judge_pair
 
@@ -276,8 +397,14 @@ def _intervals(pair: _Pair, evidence: _Evidence, metrics: Sequence[str]) -> str:
 
 def _by_snr(one: Entry, other: Entry, metric: str) -> list[tuple[float | None, float]]:
     """Return (SNR, change of the mean) wherever both entries were measured."""
-    pairs = [(snr, one.score(metric, snr).mean, other.score(metric, snr).mean) for snr in one.snrs() if snr in other.snrs()]
-    return [(snr, left - right) for snr, left, right in pairs if left is not None and right is not None]
+    pairs = [
+        (snr, one.score(metric, snr).mean, other.score(metric, snr).mean)
+        for snr in one.snrs()
+        if snr in other.snrs()
+    ]
+    return [
+        (snr, left - right) for snr, left, right in pairs if left is not None and right is not None
+    ]
 
 
 def _changes(one: Entry, other: Entry, metrics: Sequence[str]) -> str:
@@ -286,7 +413,11 @@ def _changes(one: Entry, other: Entry, metrics: Sequence[str]) -> str:
     for metric in metrics:
         changes = _by_snr(one, other, metric)
         if changes:
-            told.append(_change_text(metric, [snr for snr, _ in changes], [change for _, change in changes]))
+            told.append(
+                _change_text(
+                    metric, [snr for snr, _ in changes], [change for _, change in changes]
+                )
+            )
     return "; ".join(told)
 
 
@@ -294,13 +425,19 @@ def _change_text(metric: str, snrs: Sequence[float | None], changes: Sequence[fl
     factor, unit = (100, " points") if metric == "stoi" else (1, "")
     numbers = " / ".join(f"{factor * change:+.2f}" for change in changes)
     places = " / ".join(f"{snr:g}" for snr in snrs if snr is not None)
-    return f"{metric_column(metric, metric).title} {numbers}{unit}" + (f" at {places} dB" if places else "")
+    return f"{metric_column(metric, metric).title} {numbers}{unit}" + (
+        f" at {places} dB" if places else ""
+    )
 
 
 def _spread(one: Entry, other: Entry) -> str:
     """Say when the mean change of STOI is smaller than the deviation over the seeds."""
     left, right = one.score("stoi"), other.score("stoi")
-    if left.std is None or right.std is None or abs(left.mean - right.mean) >= math.hypot(left.std, right.std):
+    if (
+        left.std is None
+        or right.std is None
+        or abs(left.mean - right.mean) >= math.hypot(left.std, right.std)
+    ):
         return ""
     return "; the mean change of STOI is within the deviation over seeds"
 
@@ -318,16 +455,34 @@ def _published_change(published: Mapping[str, Mapping[str, Any]], one: str, othe
 
 def _prunes_further(evidence: _Evidence) -> Iterator[Claim]:
     # An interrupted run stands at some iteration that says nothing about where pruning ends.
-    jobs = [job for job in evidence.jobs if not is_structured(job.pipeline) and job.status == "finished" and job.iterations()]
-    groups = {kind: line_groups([job for job in jobs if is_regularised(job) == kind]) for kind in (False, True)}
-    models = {kind: {_model_of(group) for group in named.values()} for kind, named in groups.items()}
-    for model in [name for name in MODELS if name in models[False] | models[True]] or ["all models"]:
-        absent = [word for word, kind in (("without", False), ("with", True)) if model not in models[kind]]
+    jobs = [
+        job
+        for job in evidence.jobs
+        if not is_structured(job.pipeline) and job.status == "finished" and job.iterations()
+    ]
+    groups = {
+        kind: line_groups([job for job in jobs if is_regularised(job) == kind])
+        for kind in (False, True)
+    }
+    models = {
+        kind: {_model_of(group) for group in named.values()} for kind, named in groups.items()
+    }
+    for model in [name for name in MODELS if name in models[False] | models[True]] or [
+        "all models"
+    ]:
+        absent = [
+            word
+            for word, kind in (("without", False), ("with", True))
+            if model not in models[kind]
+        ]
         if absent:
             numbers = f"no pruning {' or '.join(absent)} sparse regularisation was finished"
             yield Claim(_FURTHER, model, NOT_MEASURED, numbers, _FIGURE_2)
             continue
-        sides = {kind: {name: group for name, group in named.items() if _model_of(group) == model} for kind, named in groups.items()}
+        sides = {
+            kind: {name: group for name, group in named.items() if _model_of(group) == model}
+            for kind, named in groups.items()
+        }
         for name, group in sides[True].items():
             yield _judge_further(name, group, sides[False])
 
@@ -339,19 +494,31 @@ def _model_of(group: Sequence[Job]) -> str:
 def _judge_further(name: str, group: Sequence[Job], rivals: Mapping[str, Sequence[Job]]) -> Claim:
     """Judge one group of regularised runs against the unregularised group that lacks the fewest conditions of a comparison."""
     with_ = _pruned_side(f"{name} with", group)
-    sides = [(with_, _pruned_side(f"{rival} without", members)) for rival, members in rivals.items()]
+    sides = [
+        (with_, _pruned_side(f"{rival} without", members)) for rival, members in rivals.items()
+    ]
     pair = min(sides, key=lambda pair: len(_conditions_further(*pair)))
     left = [{job.seed: _last_share(job) for job in side.jobs} for side in pair]
-    verdict = judge_numbers(paired(*left), Bound(below=0.0, margin=_MARGIN_LEFT), _conditions_further(*pair), pair)
+    verdict = judge_numbers(
+        paired(*left), Bound(below=0.0, margin=_MARGIN_LEFT), _conditions_further(*pair), pair
+    )
     numbers = "; ".join(f"{side.name}: {_left_text(side.jobs)}" for side in pair)
     scale = joined_scales(job.scale for job in group)
-    return claim_of(_FURTHER, name, verdict, numbers, _FIGURE_2, seeds=len(paired(*left)), scale=scale)
+    return claim_of(
+        _FURTHER, name, verdict, numbers, _FIGURE_2, seeds=len(paired(*left)), scale=scale
+    )
 
 
 def _pruned_side(name: str, group: Sequence[Job]) -> Side:
-    marks = (no_better(entry) for entry in entries(group) if entry.variant == "pruned" and entry.iteration is None)
+    marks = (
+        no_better(entry)
+        for entry in entries(group)
+        if entry.variant == "pruned" and entry.iteration is None
+    )
     shares = [share for job in group if (share := _last_share(job)) is not None]
-    return Side(name, tuple(group), 1 - max(shares) if shares else None, next(filter(None, marks), ""))
+    return Side(
+        name, tuple(group), 1 - max(shares) if shares else None, next(filter(None, marks), "")
+    )
 
 
 def _conditions_further(one: Side, other: Side) -> tuple[str, ...]:
@@ -361,7 +528,9 @@ def _conditions_further(one: Side, other: Side) -> tuple[str, ...]:
         f"the pipelines differ ({' | '.join(pipelines)})" if len(pipelines) > 1 else "",
         "the runs with and without were made at different scales" if len(scales) > 1 else "",
         *map(set_by_hand, (one, other)),
-        *conditions_of(one, other, within=("training", "task", "pipeline"), apart=("lambda_1", "lambda_2")),
+        *conditions_of(
+            one, other, within=("training", "task", "pipeline"), apart=("lambda_1", "lambda_2")
+        ),
     )
     return tuple(filter(None, found))
 
@@ -369,19 +538,28 @@ def _conditions_further(one: Side, other: Side) -> tuple[str, ...]:
 def _last_share(job: Job) -> float | None:
     """Return the share of the parameters that is left after the last iteration of a job."""
     rows = job.iterations()
-    return finite_or_none(max(rows, key=lambda row: row["iteration"]).get("remaining_share")) if rows else None
+    return (
+        finite_or_none(max(rows, key=lambda row: row["iteration"]).get("remaining_share"))
+        if rows
+        else None
+    )
 
 
 def _left_text(jobs: Sequence[Job]) -> str:
     value = mean_of([_last_share(job) for job in jobs])
     counts = sorted({max(row["iteration"] for row in job.iterations()) for job in jobs})
     deviation = f" ± {100 * value.std:.1f}" if value.std is not None else ""
-    return f"{100 * value.mean:.1f}{deviation} % left after {' or '.join(map(str, counts))} iterations"
+    return (
+        f"{100 * value.mean:.1f}{deviation} % left after {' or '.join(map(str, counts))} "
+        f"iterations"
+    )
 
 
 def write_claims(request: Request) -> list[Path]:
     """Write p2_claims in all formats."""
-    return write_table(claims_table(request.jobs, read_reported(request.reported, "p2")), request.out)
+    return write_table(
+        claims_table(request.jobs, read_reported(request.reported, "p2")), request.out
+    )
 
 
 KINDS = {"p2_claims": write_claims}

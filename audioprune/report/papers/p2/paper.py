@@ -1,6 +1,7 @@
 """Tables 1 and 2 and Figures 2 and 3 of Tan & Wang (ICASSP 2021), ours with the published numbers.
 
-Which of our rows stands for which row of the paper is decided here, by model, variant and pipeline.
+Which of our rows stands for which row of the paper is decided here, by model, variant and
+pipeline.
 """
 
 from __future__ import annotations
@@ -11,10 +12,44 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.errors import DataError
-from audioprune.report.entries import PESQ_MODES, Entry, Value, entries, final, finite_or_none, mean_of
-from audioprune.report.figures.drawing import Figure, Line, Panel, lettered, line_figure, on_corpus, per_corpus
-from audioprune.report.runs import UNTOLD_CORPUS, Corpus, Job, Request, differences, honest_scale, join_seeds, read_reported
-from audioprune.report.summaries import SIZE_NOTE, common_noises, jobs_of, noise_notes, notes_of, remark_columns, score_cell, told_of
+from audioprune.report.entries import (
+    PESQ_MODES,
+    Entry,
+    Value,
+    entries,
+    final,
+    finite_or_none,
+    mean_of,
+)
+from audioprune.report.figures.drawing import (
+    Figure,
+    Line,
+    Panel,
+    lettered,
+    line_figure,
+    on_corpus,
+    per_corpus,
+)
+from audioprune.report.runs import (
+    UNTOLD_CORPUS,
+    Corpus,
+    Job,
+    Request,
+    differences,
+    honest_scale,
+    join_seeds,
+    read_reported,
+)
+from audioprune.report.summaries import (
+    SIZE_NOTE,
+    common_noises,
+    jobs_of,
+    noise_notes,
+    notes_of,
+    remark_columns,
+    score_cell,
+    told_of,
+)
 from audioprune.report.tables import Cell, Column, Table, metric_column, write_table
 
 MODELS = ("FDNN", "LSTM", "TCNN", "GCRN")
@@ -32,7 +67,10 @@ AS_IN_THE_PAPER = {
 """Keys that alter the method, and the values with which it is the paper's."""
 NO_CORPUS = Corpus()
 _LETTERS = {"uncompressed": "U", "pruned": "P", "compressed": "C"}
-_TABLE_1_SIZES = (Column("nonzero", "# Param.", "params"), Column("params", "with zeros", "params"))
+_TABLE_1_SIZES = (
+    Column("nonzero", "# Param.", "params"),
+    Column("params", "with zeros", "params"),
+)
 _TABLE_2_SIZES = (
     Column("bytes_paper", "Storage", "mebibytes"),
     Column("rate_paper", "CR", "times"),
@@ -50,8 +88,9 @@ _TABLE_2_SIZES = (
 def row_name(entry: Entry) -> str | None:
     """Return the paper's name of an entry, such as ``"FDNN_P"``, or None when the paper has no such row.
 
-    P, B, U and C are pruned, same-size baseline, uncompressed and compressed; ``-SP`` marks structured pruning. A baseline is
-    a model whose name ends in ``_b``, or the variant ``baseline``.
+    P, B, U and C are pruned, same-size baseline, uncompressed and compressed; ``-SP`` marks
+    structured pruning. A baseline is a model whose name ends in ``_b``, or the variant
+    ``baseline``.
     """
     if entry.variant == "mixture":
         return "Mixture"
@@ -61,7 +100,11 @@ def row_name(entry: Entry) -> str | None:
     if entry.variant == "baseline" or {"B", "BASELINE"} & set(rest):
         return f"{family}_B" if entry.variant in ("baseline", "uncompressed") else None
     letter = _LETTERS.get(entry.variant)
-    return f"{family}_{letter}{'-SP' if letter != 'U' and is_structured(entry.pipeline) else ''}" if letter else None
+    return (
+        f"{family}_{letter}{'-SP' if letter != 'U' and is_structured(entry.pipeline) else ''}"
+        if letter
+        else None
+    )
 
 
 def is_structured(pipeline: str) -> bool:
@@ -107,19 +150,41 @@ def table_2(jobs: Sequence[Job], reported: Mapping[str, Any]) -> Table:
     return _table("p2_table2", "table_2", TABLE_2, _TABLE_2_SIZES, jobs, reported)
 
 
-def _table(name: str, key: str, order: Sequence[str], sizes: Sequence[Column], jobs: Sequence[Job], reported: Mapping[str, Any]) -> Table:
+def _table(
+    name: str,
+    key: str,
+    order: Sequence[str],
+    sizes: Sequence[Column],
+    jobs: Sequence[Job],
+    reported: Mapping[str, Any],
+) -> Table:
     found = entries(jobs)
     published, pesq = published_rows(reported, key), pesq_of(found, reported)
-    scores = [(metric, snr, f"{metric}@{snr}") for metric in ("stoi", pesq) for snr in map(float, reported["snr_db"])]
+    scores = [
+        (metric, snr, f"{metric}@{snr}")
+        for metric in ("stoi", pesq)
+        for snr in map(float, reported["snr_db"])
+    ]
     same_pesq = pesq == reported["pesq_mode"]["value"]
-    printed = {title: _published(published[title], scores, sizes, reported, same_pesq) for title in order}
+    printed = {
+        title: _published(published[title], scores, sizes, reported, same_pesq) for title in order
+    }
     rows = by_row(found)
     config = list(dict.fromkeys(key for name in order for key in set_apart(rows.get(name, ()))))
     blank = {f"config:{key}": "-" for key in config}
     body = tuple(blank | row for row in _body(found, order, printed, scores, sizes, config))
-    columns = [Column("name", "Model"), Column("what", "Source"), *(Column(f"config:{key}", key) for key in config)]
+    columns = [
+        Column("name", "Model"),
+        Column("what", "Source"),
+        *(Column(f"config:{key}", key) for key in config),
+    ]
     columns += [metric_column(metric, cell, f"{snr:g} dB") for metric, snr, cell in scores]
-    columns += [*sizes, *remark_columns(body), Column("seeds", "Seeds", "count"), Column("scale", "Scale")]
+    columns += [
+        *sizes,
+        *remark_columns(body),
+        Column("seeds", "Seeds", "count"),
+        Column("scale", "Scale"),
+    ]
     caption = f"{reported[key]['title']} (after {reported['authors']}, {reported['venue']})"
     notes = (*_notes(key, found, reported), *notes_of(body, jobs_of(found)))
     return Table(name, caption, tuple(columns), body, notes)
@@ -135,7 +200,8 @@ def _body(
 ) -> list[dict[str, Cell]]:
     """Return the rows of every corpus that has any of the paper's models, each beside the published numbers.
 
-    A model that was run on no corpus stands in the first block; where nothing was run, that is the only one.
+    A model that was run on no corpus stands in the first block; where nothing was run, that is the
+    only one.
     """
     per_corpus: dict[str, list[Entry]] = {}
     for entry in found:
@@ -146,7 +212,9 @@ def _body(
     body = []
     for place, (corpus, members) in enumerate((per_corpus or {UNTOLD_CORPUS: []}).items()):
         rows = by_row(members)
-        for title in (title for title in order if title in rows or (place == 0 and title not in anywhere)):
+        for title in (
+            title for title in order if title in rows or (place == 0 and title not in anywhere)
+        ):
             lines = [printed[title]]
             for entry in rows.get(title, ()):
                 ours = _ours(entry, title, scores, sizes, config, common)
@@ -159,7 +227,8 @@ def _body(
 def set_apart(found: Sequence[Entry]) -> tuple[str, ...]:
     """Return what tells entries of one row apart: configuration keys, and ``pipeline`` where its name differs.
 
-    Values that go with the model, such as its learning rate, are the same in all entries of a row and are not named.
+    Values that go with the model, such as its learning rate, are the same in all entries of a row
+    and are not named.
     """
     keys = dict.fromkeys(key for entry in found for key in entry.config)
     differ = tuple(key for key in keys if len({entry.config.get(key, "") for entry in found}) > 1)
@@ -180,37 +249,78 @@ def _ours(
     config: Sequence[str],
     common: Mapping[tuple[str, float | None], set[str]],
 ) -> dict[str, Cell]:
-    row: dict[str, Cell] = {"name": title, "what": "ours", "seeds": len(entry.seeds), "scale": honest_scale(entry.scale)}
-    row |= {f"config:{key}": value for key, value in values_of(entry, config).items()} | told_of(entry)
+    row: dict[str, Cell] = {
+        "name": title,
+        "what": "ours",
+        "seeds": len(entry.seeds),
+        "scale": honest_scale(entry.scale),
+    }
+    row |= {f"config:{key}": value for key, value in values_of(entry, config).items()} | told_of(
+        entry
+    )
     row |= {cell: score_cell(entry, metric, snr, common) for metric, snr, cell in scores}
-    return row | {column.key: "-" if title == "Mixture" else entry.size(column.key) for column in sizes}
+    return row | {
+        column.key: "-" if title == "Mixture" else entry.size(column.key) for column in sizes
+    }
 
 
-def _not_run(title: str, scores: Sequence[tuple[str, float, str]], sizes: Sequence[Column]) -> dict[str, Cell]:
-    blank = dict.fromkeys([*(cell for _, _, cell in scores), *(column.key for column in sizes)], NOT_RUN)
+def _not_run(
+    title: str, scores: Sequence[tuple[str, float, str]], sizes: Sequence[Column]
+) -> dict[str, Cell]:
+    blank = dict.fromkeys(
+        [*(cell for _, _, cell in scores), *(column.key for column in sizes)], NOT_RUN
+    )
     return {"name": title, "what": "ours", **blank, "seeds": 0, "scale": NOT_RUN}
 
 
 def _published(
-    row: Mapping[str, Any], scores: Sequence[tuple[str, float, str]], sizes: Sequence[Column], reported: Mapping[str, Any], same_pesq: bool
+    row: Mapping[str, Any],
+    scores: Sequence[tuple[str, float, str]],
+    sizes: Sequence[Column],
+    reported: Mapping[str, Any],
+    same_pesq: bool,
 ) -> dict[str, Cell]:
     snrs = [float(snr) for snr in reported["snr_db"]]
-    cells: dict[str, Cell] = {"name": row["name"], "what": "published", "seeds": "-", "scale": f"published: {row['source']}"}
+    cells: dict[str, Cell] = {
+        "name": row["name"],
+        "what": "published",
+        "seeds": "-",
+        "scale": f"published: {row['source']}",
+    }
     for metric, snr, cell in scores:
         place = snrs.index(snr)
         if metric == "stoi":
             cells[cell] = Value(row["stoi_percent"][place] / 100)
         else:
-            cells[cell] = Value(row["pesq"][place]) if same_pesq else Value(None, reason=f"published as {reported['pesq_mode']['value']}")
+            cells[cell] = (
+                Value(row["pesq"][place])
+                if same_pesq
+                else Value(None, reason=f"published as {reported['pesq_mode']['value']}")
+            )
     cells |= dict.fromkeys((column.key for column in sizes), "-")
-    for key, printed in (("nonzero", "params_millions"), ("bytes_paper", "storage_mb"), ("rate_paper", "compression_rate")):
+    for key, printed in (
+        ("nonzero", "params_millions"),
+        ("bytes_paper", "storage_mb"),
+        ("rate_paper", "compression_rate"),
+    ):
         if row.get(printed) is not None:
-            cells[key] = f"{row[printed]:g}x" if printed == "compression_rate" else f"{row[printed]:.2f}"
+            cells[key] = (
+                f"{row[printed]:g}x" if printed == "compression_rate" else f"{row[printed]:.2f}"
+            )
     return cells
 
 
-def _difference(ours: Mapping[str, Cell], published: Mapping[str, Cell], scores: Sequence[tuple[str, float, str]]) -> dict[str, Cell]:
-    row: dict[str, Cell] = {**dict.fromkeys(ours, "-"), "name": ours["name"], "what": "ours - published", "scale": ours["scale"]}
+def _difference(
+    ours: Mapping[str, Cell],
+    published: Mapping[str, Cell],
+    scores: Sequence[tuple[str, float, str]],
+) -> dict[str, Cell]:
+    row: dict[str, Cell] = {
+        **dict.fromkeys(ours, "-"),
+        "name": ours["name"],
+        "what": "ours - published",
+        "scale": ours["scale"],
+    }
     for _, _, cell in scores:
         pair = (ours[cell], published[cell])
         known = all(isinstance(value, Value) and value.mean is not None for value in pair)
@@ -220,13 +330,25 @@ def _difference(ours: Mapping[str, Cell], published: Mapping[str, Cell], scores:
 
 def _notes(key: str, found: Sequence[Entry], reported: Mapping[str, Any]) -> tuple[str, ...]:
     mode = reported["pesq_mode"]
-    size_note = SIZE_NOTE if key == "table_2" else "# Param. counts all parameters that are not zero, biases and normalisation too."
+    size_note = (
+        SIZE_NOTE
+        if key == "table_2"
+        else "# Param. counts all parameters that are not zero, biases and normalisation too."
+    )
     return (
-        *(noise_notes(found) or (("Ours: nothing was run.",) if not any(entry.scores for entry in found) else ())),
+        *(
+            noise_notes(found)
+            or (("Ours: nothing was run.",) if not any(entry.scores for entry in found) else ())
+        ),
         f"Published: means over {reported['averaged_over']}.",
-        "A difference compares our scale with the paper's; only a run of scale 'paper' can reproduce a published number.",
+        "A difference compares our scale with the paper's; only a run of scale 'paper' can "
+        "reproduce a published number.",
         *deviations(found),
-        *(f"{', '.join(item['rows'])}: {item['text'].strip()}." for item in reported["conflicts"] if key in item["tables"]),
+        *(
+            f"{', '.join(item['rows'])}: {item['text'].strip()}."
+            for item in reported["conflicts"]
+            if key in item["tables"]
+        ),
         f"PESQ as published: {mode['value']}, {mode['source'].strip()}.",
         size_note,
     )
@@ -246,7 +368,11 @@ def deviations(found: Iterable[Entry]) -> tuple[str, ...]:
 def is_regularised(job: Job) -> bool:
     """Tell whether a job trained with a sparse regulariser: any lambda_1 or lambda_2 of its pipeline above zero."""
     pipeline = {key: value for key, value in job.config.items() if key.startswith("pipeline.")}
-    return any((finite_or_none(value) or 0.0) > 0 for key, value in pipeline.items() if key.endswith((".lambda_1", ".lambda_2")))
+    return any(
+        (finite_or_none(value) or 0.0) > 0
+        for key, value in pipeline.items()
+        if key.endswith((".lambda_1", ".lambda_2"))
+    )
 
 
 def remaining_lines(jobs: Sequence[Job], regularised: bool | None = None) -> tuple[Line, ...]:
@@ -254,9 +380,14 @@ def remaining_lines(jobs: Sequence[Job], regularised: bool | None = None) -> tup
 
     Args:
         jobs: Jobs with iteration rows; others are passed over.
-        regularised: Only jobs with (True) or without (False) sparse regularisation, or None for all.
+        regularised: Only jobs with (True) or without (False) sparse regularisation, or None for
+            all.
     """
-    chosen = [job for job in jobs if job.of_kind("iteration") and regularised in (None, is_regularised(job))]
+    chosen = [
+        job
+        for job in jobs
+        if job.of_kind("iteration") and regularised in (None, is_regularised(job))
+    ]
     names = line_groups(chosen)
     return tuple(Line(name, _remaining(group), group[0].scale) for name, group in names.items())
 
@@ -267,47 +398,91 @@ def line_groups(jobs: Iterable[Job]) -> dict[str, tuple[Job, ...]]:
     named: dict[str, tuple[Job, ...]] = {}
     labels = [_label(group[0]) for group in groups]
     for label, group in zip(labels, groups, strict=True):
-        shown = differences([other[0] for other, name in zip(groups, labels, strict=True) if name == label])
-        told = ", ".join(f"{key.rpartition('.')[2]}={group[0].config[key]}" for key in shown if key in group[0].config)
+        shown = differences(
+            [other[0] for other, name in zip(groups, labels, strict=True) if name == label]
+        )
+        told = ", ".join(
+            f"{key.rpartition('.')[2]}={group[0].config[key]}"
+            for key in shown
+            if key in group[0].config
+        )
         name = f"{label} ({told})" if labels.count(label) > 1 and told else label
         named[name if name not in named else f"{name} {group[0].name}"] = group
     return named
 
 
 def _label(job: Job) -> str:
-    return next((str(row["label"]) for row in job.of_kind("iteration") if row.get("label")), job.model.upper())
+    return next(
+        (str(row["label"]) for row in job.of_kind("iteration") if row.get("label")),
+        job.model.upper(),
+    )
 
 
 def _remaining(group: Sequence[Job]) -> tuple[tuple[float, Value], ...]:
-    shares = [{int(row["iteration"]): row.get("remaining_share") for row in job.iterations()} for job in group]
+    shares = [
+        {int(row["iteration"]): row.get("remaining_share") for row in job.iterations()}
+        for job in group
+    ]
     last = max(iteration for per_job in shares for iteration in per_job)
     first = Value(1.0, None, len(group))
-    later = [(float(step), mean_of([per_job[step] for per_job in shares if step in per_job])) for step in range(1, last + 1)]
+    later = [
+        (float(step), mean_of([per_job[step] for per_job in shares if step in per_job]))
+        for step in range(1, last + 1)
+    ]
     return ((0.0, first), *later)
 
 
 def figures(folder: Path, jobs: Sequence[Job], reported: Mapping[str, Any]) -> list[Figure]:
     """Draw Figures 2 and 3, one of each for every corpus that has pruning iterations."""
-    second = [figure_2(folder, members, stem, corpus) for stem, corpus, members in per_corpus("p2_figure2", jobs)]
-    third = [figure_3(folder, members, reported, stem, corpus) for stem, corpus, members in per_corpus("p2_figure3", jobs)]
+    second = [
+        figure_2(folder, members, stem, corpus)
+        for stem, corpus, members in per_corpus("p2_figure2", jobs)
+    ]
+    third = [
+        figure_3(folder, members, reported, stem, corpus)
+        for stem, corpus, members in per_corpus("p2_figure3", jobs)
+    ]
     return [figure for figure in (*second, *third) if figure]
 
 
-def figure_2(folder: Path, jobs: Sequence[Job], stem: str = "p2_figure2", corpus: Corpus = NO_CORPUS) -> Figure | None:
+def figure_2(
+    folder: Path, jobs: Sequence[Job], stem: str = "p2_figure2", corpus: Corpus = NO_CORPUS
+) -> Figure | None:
     """Draw the percent of parameters left at each pruning iteration, without (a) and with (b) sparse regularisation.
 
     Source: Tan & Wang, Figure 2; unstructured pruning.
     """
     jobs = [job for job in jobs if not is_structured(job.pipeline)]
-    titles = dict(zip((False, True), lettered([f"{word} sparse regularisation" for word in ("without", "with")]), strict=True))
-    panels = [Panel(titles[kind], "Parameters left (%)", "percent", lines) for kind in titles if (lines := remaining_lines(jobs, kind))]
-    caption = "Percent of the original number of trainable parameters at different pruning iterations; unstructured pruning."
+    titles = dict(
+        zip(
+            (False, True),
+            lettered([f"{word} sparse regularisation" for word in ("without", "with")]),
+            strict=True,
+        )
+    )
+    panels = [
+        Panel(titles[kind], "Parameters left (%)", "percent", lines)
+        for kind in titles
+        if (lines := remaining_lines(jobs, kind))
+    ]
+    caption = (
+        "Percent of the original number of trainable parameters at different pruning "
+        "iterations; unstructured pruning."
+    )
     caption = on_corpus(caption, corpus)
-    return line_figure(folder, stem, panels, len(panels), "Pruning iteration", caption) if panels else None
+    return (
+        line_figure(folder, stem, panels, len(panels), "Pruning iteration", caption)
+        if panels
+        else None
+    )
 
 
 def figure_3(
-    folder: Path, jobs: Sequence[Job], reported: Mapping[str, Any], stem: str = "p2_figure3", corpus: Corpus = NO_CORPUS
+    folder: Path,
+    jobs: Sequence[Job],
+    reported: Mapping[str, Any],
+    stem: str = "p2_figure3",
+    corpus: Corpus = NO_CORPUS,
 ) -> Figure | None:
     """Draw STOI and PESQ at -5 dB (or the lowest SNR that was tested) at each pruning iteration, as in Figure 3.
 
@@ -315,34 +490,78 @@ def figure_3(
     """
     jobs = [job for job in jobs if not is_structured(job.pipeline)]
     found = entries(jobs)
-    snrs = sorted({snr for entry in found if entry.iteration is not None for snr in entry.snrs() if snr is not None})
+    snrs = sorted(
+        {
+            snr
+            for entry in found
+            if entry.iteration is not None
+            for snr in entry.snrs()
+            if snr is not None
+        }
+    )
     if not snrs:
         return None
     snr = FIGURE_3_SNR_DB if FIGURE_3_SNR_DB in snrs else snrs[0]
     mixture = next((entry for entry in found if entry.variant == "mixture"), None)
-    wanted = [(metric, kind) for metric in ("stoi", pesq_of(found, reported)) for kind in (False, True)]
-    words = [f"{metric_column(metric, metric).title}, {'with' if kind else 'without'} regularisation" for metric, kind in wanted]
+    wanted = [
+        (metric, kind) for metric in ("stoi", pesq_of(found, reported)) for kind in (False, True)
+    ]
+    words = [
+        f"{metric_column(metric, metric).title}, {'with' if kind else 'without'} regularisation"
+        for metric, kind in wanted
+    ]
     panels = []
     for (metric, kind), title in zip(wanted, lettered(words), strict=True):
         column = metric_column(metric, metric)
         level = mixture.score(metric, snr).mean if mixture else None
         lines = _score_lines([job for job in jobs if is_regularised(job) == kind], metric, snr)
         if lines:
-            panels.append(Panel(title, column.header, column.style, lines, ("Unprocessed", level) if level is not None else None))
-    caption = on_corpus(f"STOI and PESQ scores for {snr:g} dB SNR at different pruning iterations; unstructured pruning.", corpus)
+            panels.append(
+                Panel(
+                    title,
+                    column.header,
+                    column.style,
+                    lines,
+                    ("Unprocessed", level) if level is not None else None,
+                )
+            )
+    caption = on_corpus(
+        f"STOI and PESQ scores for {snr:g} dB SNR at different pruning iterations; unstructured "
+        f"pruning.",
+        corpus,
+    )
     columns = len({panel.title.rpartition(", ")[2] for panel in panels}) if panels else 1
-    return line_figure(folder, stem, panels, columns, "Pruning iteration", caption) if panels else None
+    return (
+        line_figure(folder, stem, panels, columns, "Pruning iteration", caption)
+        if panels
+        else None
+    )
 
 
 def _score_lines(jobs: Sequence[Job], metric: str, snr: float) -> tuple[Line, ...]:
     lines = []
     scored = [job for job in jobs if any(entry.iteration is not None for entry in entries([job]))]
     for name, group in line_groups(scored).items():
-        per_iteration = {entry.iteration: entry.score(metric, snr) for entry in entries(group) if entry.iteration is not None}
-        whole = next((entry.score(metric, snr) for entry in entries(group) if entry.variant == "uncompressed"), None)
+        per_iteration = {
+            entry.iteration: entry.score(metric, snr)
+            for entry in entries(group)
+            if entry.iteration is not None
+        }
+        whole = next(
+            (
+                entry.score(metric, snr)
+                for entry in entries(group)
+                if entry.variant == "uncompressed"
+            ),
+            None,
+        )
         if whole:
             per_iteration[0] = whole
-        points = tuple((float(step), value) for step, value in sorted(per_iteration.items()) if value.mean is not None)
+        points = tuple(
+            (float(step), value)
+            for step, value in sorted(per_iteration.items())
+            if value.mean is not None
+        )
         if points:
             lines.append(Line(name, points, group[0].scale))
     return tuple(lines)
@@ -367,7 +586,10 @@ def write_figures(request: Request) -> list[Path]:
     drawn = figures(request.out, request.jobs, read_reported(request.reported, "p2"))
     files = [file for figure in drawn for file in (figure.png, figure.csv)]
     if not files:
-        raise DataError("expected runs with pruning iterations, got none; run `audioprune prune pipeline=p2_unstructured` first")
+        raise DataError(
+            "expected runs with pruning iterations, got none; run `audioprune prune "
+            "pipeline=p2_unstructured` first"
+        )
     return files
 
 

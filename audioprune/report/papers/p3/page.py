@@ -26,8 +26,10 @@ from audioprune.report.tables import Table, write_table
 
 MOST_HEARD = 8
 _LISTENING = (
-    "Reference: the note itself. Uncompressed: the unpruned network. Round n: after n prunings. Trimmed: the smallest network. "
-    "Of networks that generate sample by sample, 'one step' predicts each sample from the true ones before it, the others run freely."
+    "Reference: the note itself. Uncompressed: the unpruned network. Round n: after n prunings. "
+    "Trimmed: the smallest network. "
+    "Of networks that generate sample by sample, 'one step' predicts each sample from the true "
+    "ones before it, the others run freely."
 )
 
 
@@ -52,22 +54,40 @@ def write_p3(request: Request) -> list[Path]:
     heard = chosen_clips(tickets)
     pictures, notes = _pictures(folder, heard)
     files += [file for figure in [*drawn, *pictures] for file in (figure.png, figure.csv)]
-    sections = _sections(tables, drawn) + [Section("Listening", figures=pictures, clips=tuple(heard), notes=(_LISTENING, *notes))]
+    sections = _sections(tables, drawn) + [
+        Section("Listening", figures=pictures, clips=tuple(heard), notes=(_LISTENING, *notes))
+    ]
     unfinished = sum(job.status != "finished" for job in request.jobs)
-    runs = f"{len(request.jobs)} runs{f', {unfinished} of them not finished' if unfinished else ''}"
+    runs = (
+        f"{len(request.jobs)} runs{f', {unfinished} of them not finished' if unfinished else ''}"
+    )
     lead = f"{runs}. Scale: {' | '.join(dict.fromkeys(honest_scale(job.scale) for job in request.jobs))}."
-    return [*files, write_page(request.out / "report.html", "Lottery tickets of generative audio networks", lead, sections)]
+    return [
+        *files,
+        write_page(
+            request.out / "report.html",
+            "Lottery tickets of generative audio networks",
+            lead,
+            sections,
+        ),
+    ]
 
 
 def _sections(tables: dict[str, Table], drawn: Sequence[Figure]) -> list[Section]:
     first, *others = ([Section(title, (table,))] for title, table in tables.items())
-    return [*first, Section("Figures", figures=tuple(drawn)), *(section for group in others for section in group)]
+    return [
+        *first,
+        Section("Figures", figures=tuple(drawn)),
+        *(section for group in others for section in group),
+    ]
 
 
 def _tickets(request: Request) -> list[Ticket]:
     tickets = tickets_of(request.jobs)
     if not tickets:
-        raise DataError("expected runs of pipeline=p3_trim or p3_mask, got none; see `make reproduce-p3`")
+        raise DataError(
+            "expected runs of pipeline=p3_trim or p3_mask, got none; see `make reproduce-p3`"
+        )
     return tickets
 
 
@@ -80,21 +100,36 @@ def chosen_clips(tickets: Iterable[Ticket]) -> list[Clip]:
     best: dict[str, tuple[int, Job]] = {}
     for ticket in tickets:
         label = f"{ticket.label}, rescaled" if ticket.reset == "rescale" else str(ticket.label)
-        fit = sum(value == wanted for value, wanted in zip((ticket.mode, ticket.scope, ticket.criterion, ticket.reset), order, strict=True))
+        fit = sum(
+            value == wanted
+            for value, wanted in zip(
+                (ticket.mode, ticket.scope, ticket.criterion, ticket.reset), order, strict=True
+            )
+        )
         if (ticket.job.folder / "audio").is_dir() and fit > best.get(label, (-1, ticket.job))[0]:
             best[label] = (fit, ticket.job)
-    return [_heard(clip, label) for label, (_, job) in best.items() for clip in clips([job])][:MOST_HEARD]
+    return [_heard(clip, label) for label, (_, job) in best.items() for clip in clips([job])][
+        :MOST_HEARD
+    ]
 
 
 def _heard(clip: Clip, label: str) -> Clip:
     """Put the versions of a clip in the order of the rounds, the smallest network and the note itself last."""
-    places = {"uncompressed": 0, **dict.fromkeys(("trimmed", "pruned"), 998), **dict.fromkeys(TRUE, 999)}
+    places = {
+        "uncompressed": 0,
+        **dict.fromkeys(("trimmed", "pruned"), 998),
+        **dict.fromkeys(TRUE, 999),
+    }
 
     def place(version: str) -> tuple[int, str]:
         state, _, number = version.removesuffix("_one_step").partition("-")
         return places.get(state, int(number) if number.isdigit() else 997), version
 
-    return replace(clip, model=label, versions={version: clip.versions[version] for version in sorted(clip.versions, key=place)})
+    return replace(
+        clip,
+        model=label,
+        versions={version: clip.versions[version] for version in sorted(clip.versions, key=place)},
+    )
 
 
 def _pictures(folder: Path, heard: Sequence[Clip]) -> tuple[tuple[Figure, ...], tuple[str, ...]]:
@@ -114,20 +149,34 @@ def write_figures(request: Request) -> list[Path]:
     Raises:
         DataError: The runs hold no lottery.
     """
-    return [file for figure in figures_of(request.out, _tickets(request), read_platforms()) for file in (figure.png, figure.csv)]
+    return [
+        file
+        for figure in figures_of(request.out, _tickets(request), read_platforms())
+        for file in (figure.png, figure.csv)
+    ]
 
 
 def write_platforms(request: Request) -> list[Path]:
     """Write which trimmed networks fit which machine, and what they cost; without lotteries the machines alone."""
     tickets, platforms = tickets_of(request.jobs), read_platforms()
-    tables = [platform_table(tickets, platforms), *([cost_table(tickets, platforms)] if tickets else [])]
+    tables = [
+        platform_table(tickets, platforms),
+        *([cost_table(tickets, platforms)] if tickets else []),
+    ]
     return [file for table in tables for file in write_table(table, request.out)]
 
 
 def write_claims(request: Request) -> list[Path]:
     """Write the judged claims."""
-    table = claims_table(tickets_of(request.jobs), read_reported(request.reported, "p3"), read_platforms())
+    table = claims_table(
+        tickets_of(request.jobs), read_reported(request.reported, "p3"), read_platforms()
+    )
     return write_table(table, request.out)
 
 
-KINDS: dict[str, Any] = {"p3": write_p3, "p3_figures": write_figures, "p3_platforms": write_platforms, "p3_claims": write_claims}
+KINDS: dict[str, Any] = {
+    "p3": write_p3,
+    "p3_figures": write_figures,
+    "p3_platforms": write_platforms,
+    "p3_claims": write_claims,
+}

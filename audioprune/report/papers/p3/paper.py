@@ -1,6 +1,7 @@
 """What the lotteries of Esling et al. (structured lottery tickets for generative audio) gave: tickets and their means.
 
-Their tables are in p3_tables.py, how they are drawn is written in p3_figures.py, what the paper claims in p3_claims.py.
+Their tables are in p3_tables.py, how they are drawn is written in p3_figures.py, what the paper
+claims in p3_claims.py.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ RESULT_KEYS = (
     "seconds_scoring", "mi_samples",
 )  # fmt: skip
 FRACTION = 0.3  # of the paper: what goes in one round
-_OFF_SCHEDULE = 1.15  # a ticket that is this much larger than its round asks for stands at another ratio
+_OFF_SCHEDULE = (
+    1.15  # a ticket that is this much larger than its round asks for stands at another ratio
+)
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,10 @@ def corpora_of(tickets: Sequence[Ticket]) -> list[tuple[Corpus, list[Ticket]]]:
     """Group tickets by the corpus of their lottery; no mean, table block or figure joins two of them."""
     jobs = list({id(ticket.job): ticket.job for ticket in tickets}.values())
     groups = [(corpus, {id(job) for job in members}) for corpus, members in by_corpus(jobs)]
-    return [(corpus, [ticket for ticket in tickets if id(ticket.job) in members]) for corpus, members in groups]
+    return [
+        (corpus, [ticket for ticket in tickets if id(ticket.job) in members])
+        for corpus, members in groups
+    ]
 
 
 def corpus_titles(tickets: Sequence[Ticket]) -> dict[str, str]:
@@ -128,7 +134,9 @@ def main_setting(tickets: Sequence[Ticket]) -> list[Ticket]:
     """Return the tickets of the most common fraction, scaling and budget, which alone can be averaged round by round."""
     counts = Counter(tuple(ticket.row.get(key) for key in SETTING) for ticket in tickets)
     chosen = counts.most_common(1)[0][0] if counts else ()
-    return [ticket for ticket in tickets if tuple(ticket.row.get(key) for key in SETTING) == chosen]
+    return [
+        ticket for ticket in tickets if tuple(ticket.row.get(key) for key in SETTING) == chosen
+    ]
 
 
 @dataclass(frozen=True)
@@ -157,7 +165,10 @@ class Mean:
         return 1.0 / max(1e-6, 1.0 - self.removed)
 
 
-def means(tickets: Iterable[Ticket], number: Callable[[Ticket], float | None] = lambda ticket: ticket.error) -> list[Mean]:
+def means(
+    tickets: Iterable[Ticket],
+    number: Callable[[Ticket], float | None] = lambda ticket: ticket.error,
+) -> list[Mean]:
     """Average a number round by round; tickets that are off their schedule or whose number is none are left out."""
     rounds: dict[int, list[tuple[Ticket, float]]] = {}
     for ticket in tickets:
@@ -171,7 +182,9 @@ def _mean(iteration: int, found: Sequence[tuple[Ticket, float]]) -> Mean:
     values = [value for _, value in found]
     removed = statistics.fmean(ticket.removed for ticket, _ in found)
     scales = tuple(ticket.job.scale for ticket, _ in found)
-    return Mean(iteration, removed, statistics.fmean(values), min(values), max(values), len(values), scales)
+    return Mean(
+        iteration, removed, statistics.fmean(values), min(values), max(values), len(values), scales
+    )
 
 
 def scales_text(scales: Iterable[str]) -> str:
@@ -185,12 +198,16 @@ def late_note(tickets: Sequence[Ticket]) -> str:
     furthest = max((ticket.iteration for ticket in last.values()), default=0)
     short = [ticket for ticket in last.values() if ticket.iteration < furthest]
     asked = [_rounds_asked(ticket) for ticket in short]
-    stopped = [ticket for ticket, rounds in zip(short, asked, strict=True) if rounds > ticket.iteration]
+    stopped = [
+        ticket for ticket, rounds in zip(short, asked, strict=True) if rounds > ticket.iteration
+    ]
     reasons = {
         "were run for fewer rounds": len(stopped) < len(short),
         "are not finished": any(ticket.job.status != "finished" for ticket in stopped),
         "could remove nothing more": any(ticket.job.status == "finished" for ticket in stopped),
-        "are larger there than the round asks for, since units have a floor": not all(ticket.on_schedule for ticket in tickets),
+        "are larger there than the round asks for, since units have a floor": not all(
+            ticket.on_schedule for ticket in tickets
+        ),
         "have no finite error there": any(ticket.error is None for ticket in tickets),
     }
     told = ", or ".join(reason for reason, occurs in reasons.items() if occurs)
@@ -205,15 +222,26 @@ def _rounds_asked(ticket: Ticket) -> int:
 
 def chosen(tickets: Iterable[Ticket], **wanted: Any) -> list[Ticket]:
     """Return the tickets with some values, such as ``mode="trim", scope="global"``; a tuple lists several."""
-    return [t for t in tickets if all(t.row.get(key) in (value if isinstance(value, tuple) else (value,)) for key, value in wanted.items())]
+    return [
+        t
+        for t in tickets
+        if all(
+            t.row.get(key) in (value if isinstance(value, tuple) else (value,))
+            for key, value in wanted.items()
+        )
+    ]
 
 
-def paired(tickets: Sequence[Ticket], key: str, values: tuple[str, str]) -> tuple[list[Ticket], list[Ticket]]:
+def paired(
+    tickets: Sequence[Ticket], key: str, values: tuple[str, str]
+) -> tuple[list[Ticket], list[Ticket]]:
     """Return the tickets of two values of one knob, of the lotteries that were run with both."""
     sides = tuple(chosen(tickets, **{key: value}) for value in values)
     runs = [{(ticket.mode, ticket.run) for ticket in side} for side in sides]
     both = runs[0] & runs[1]
-    return tuple([ticket for ticket in side if (ticket.mode, ticket.run) in both] for side in sides)
+    return tuple(
+        [ticket for ticket in side if (ticket.mode, ticket.run) in both] for side in sides
+    )
 
 
 def smallest(tickets: Iterable[Ticket]) -> list[Ticket]:
@@ -230,8 +258,17 @@ def idle_note(tickets: Iterable[Ticket]) -> tuple[str, ...]:
     """Say how many networks of each model are no better than a trivial prediction, or nothing where none is."""
     tickets = list(tickets)
     idle = Counter(str(ticket.label) for ticket in tickets if ticket.idle)
-    told = ", ".join(f"{count} of {len(chosen(tickets, label=label))} {label}" for label, count in idle.items())
-    return (f"No better than silence or a constant prediction, and in the means all the same: {told} networks.",) if told else ()
+    told = ", ".join(
+        f"{count} of {len(chosen(tickets, label=label))} {label}" for label, count in idle.items()
+    )
+    return (
+        (
+            f"No better than silence or a constant prediction, and in the means all the same: "
+            f"{told} networks.",
+        )
+        if told
+        else ()
+    )
 
 
 def results_csv(tickets: Iterable[Ticket]) -> str:
@@ -240,6 +277,12 @@ def results_csv(tickets: Iterable[Ticket]) -> str:
     rows = []
     for ticket in tickets:
         job, numbers = ticket.job, [ticket.row.get(key) for key in RESULT_KEYS]
-        told = [ticket.removed, ticket.no_better, job.corpus, job.fingerprint, honest_scale(job.scale)]
+        told = [
+            ticket.removed,
+            ticket.no_better,
+            job.corpus,
+            job.fingerprint,
+            honest_scale(job.scale),
+        ]
         rows.append([job.name, *numbers, *told])
     return csv_text(header, rows)

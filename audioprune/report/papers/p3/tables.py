@@ -11,15 +11,24 @@ from typing import Any
 
 from audioprune.report.baselines import TRIVIAL_SHARE
 from audioprune.report.entries import finite_or_none
-from audioprune.report.papers.p3.paper import FRACTION, Ticket, chosen, corpus_titles, idle_text, smallest
+from audioprune.report.papers.p3.paper import (
+    FRACTION,
+    Ticket,
+    chosen,
+    corpus_titles,
+    idle_text,
+    smallest,
+)
 from audioprune.report.platforms import Bounds, Platform
 from audioprune.report.runs import honest_scale, scale_notes
 from audioprune.report.summaries import remark_columns
 from audioprune.report.tables import Cell, Column, Table
 
 _TRIVIAL_NOTE = (
-    "Trivial: the error that needs no network, over that of the unpruned one: silence, or for samples the best constant prediction. "
-    f"A network is no better whose error is not at least {100 * (1 - TRIVIAL_SHARE):.0f} % below it; its multiplier says little."
+    "Trivial: the error that needs no network, over that of the unpruned one: silence, or for "
+    "samples the best constant prediction. "
+    f"A network is no better whose error is not at least {100 * (1 - TRIVIAL_SHARE):.0f} % "
+    f"below it; its multiplier says little."
 )
 _LOTTERIES = (
     Column("label", "Model"),
@@ -47,20 +56,35 @@ def lottery_table(tickets: Sequence[Ticket]) -> Table:
     titles = corpus_titles(tickets)
     for ticket in tickets:
         corpus = titles[str(ticket.job.folder)]
-        kinds.setdefault((ticket.label, ticket.dataset, what(ticket), ticket.job.scale, corpus), []).append(ticket)
-    rows = [_lottery_row(key, found) for key, found in sorted(kinds.items(), key=lambda item: tuple(map(str, item[0])))]
+        kinds.setdefault(
+            (ticket.label, ticket.dataset, what(ticket), ticket.job.scale, corpus), []
+        ).append(ticket)
+    rows = [
+        _lottery_row(key, found)
+        for key, found in sorted(kinds.items(), key=lambda item: tuple(map(str, item[0])))
+    ]
     notes = (
-        f"Multiplier: test error over that of the unpruned network of the same run, {_kept_epoch(tickets)}. "
+        f"Multiplier: test error over that of the unpruned network of the same run, "
+        f"{_kept_epoch(tickets)}. "
         "The lowest one is chosen among the rounds by the test error itself, as in the paper.",
-        "The removed share is that of all parameters in trimming, and that of the weights that may be masked in masking: neither biases, "
+        "The removed share is that of all parameters in trimming, and that of the weights that "
+        "may be masked in masking: neither biases, "
         "normalisations nor output layers.",
         _TRIVIAL_NOTE,
     )
     columns = _with_remarks(_LOTTERIES, rows)
-    return Table("p3_lotteries", "Lotteries: sizes and test error multipliers", columns, tuple(rows), (*notes, *_scale_notes(tickets)))
+    return Table(
+        "p3_lotteries",
+        "Lotteries: sizes and test error multipliers",
+        columns,
+        tuple(rows),
+        (*notes, *_scale_notes(tickets)),
+    )
 
 
-def _with_remarks(columns: Sequence[Column], rows: Sequence[Mapping[str, Cell]]) -> tuple[Column, ...]:
+def _with_remarks(
+    columns: Sequence[Column], rows: Sequence[Mapping[str, Cell]]
+) -> tuple[Column, ...]:
     return (*columns[:-1], *remark_columns(rows), columns[-1])
 
 
@@ -72,14 +96,21 @@ def _kept_epoch(tickets: Iterable[Ticket]) -> str:
     """Say of which epoch the scored networks are."""
     rules = {str(ticket.job.config.get("training.keep") or "best") for ticket in tickets}
     words = {"best": "of the epoch with the best validation", "last": "of the last epoch"}
-    return " or, where a run keeps it, ".join(words.get(rule, rule) for rule in sorted(rules)) or words["best"]
+    return (
+        " or, where a run keeps it, ".join(words.get(rule, rule) for rule in sorted(rules))
+        or words["best"]
+    )
 
 
 def what(ticket: Ticket) -> str:
     """Say in words what kind of lottery a ticket is of."""
     verb = {"trim": "trimming", "mask": "masking"}.get(str(ticket.mode), str(ticket.mode))
     extra = "" if ticket.reset == "rewind" else f", {ticket.reset}"
-    setting = "" if (ticket.scaling, ticket.budget) == ("max", "weights") else f", {ticket.scaling}, {ticket.budget}"
+    setting = (
+        ""
+        if (ticket.scaling, ticket.budget) == ("max", "weights")
+        else f", {ticket.scaling}, {ticket.budget}"
+    )
     share = "" if ticket.fraction in (None, FRACTION) else f", {100 * ticket.fraction:g} % a round"
     return f"{verb}, {ticket.scope}, {ticket.criterion}{extra}{setting}{share}"
 
@@ -88,7 +119,9 @@ def _lottery_row(key: tuple[Any, ...], found: Sequence[Ticket]) -> dict[str, Cel
     rounds: dict[int, list[Ticket]] = {}
     for ticket in found:
         rounds.setdefault(ticket.iteration, []).append(ticket)
-    errors = {number: _average(ticket.error for ticket in group) for number, group in rounds.items()}
+    errors = {
+        number: _average(ticket.error for ticket in group) for number, group in rounds.items()
+    }
     later = {number: error for number, error in errors.items() if number and error is not None}
     best = min(later, key=lambda number: later[number]) if later else None
     last = max(rounds)
@@ -107,8 +140,14 @@ def _lottery_row(key: tuple[Any, ...], found: Sequence[Ticket]) -> dict[str, Cel
         "nonzero_last": _average(finite_or_none(ticket.params_nonzero) for ticket in rounds[last]),
         "error": _average(finite_or_none(ticket.test) for ticket in rounds[0]),
         "last": errors[last],
-        "trivial": _average(t.trivial / t.test for t in rounds[0] if None not in (t.trivial, finite_or_none(t.test))),
-        "idle": f"{sum(ticket.idle for ticket in found)} of {len(found)}" if found[0].trivial is not None else "-",
+        "trivial": _average(
+            t.trivial / t.test
+            for t in rounds[0]
+            if None not in (t.trivial, finite_or_none(t.test))
+        ),
+        "idle": f"{sum(ticket.idle for ticket in found)} of {len(found)}"
+        if found[0].trivial is not None
+        else "-",
         "seconds": sum(finite_or_none(ticket.seconds) or 0.0 for ticket in found),
         "remark": idle_text(found),
         "corpus": corpus,
@@ -149,7 +188,9 @@ def platform_table(tickets: Sequence[Ticket], platforms: Sequence[Platform]) -> 
     kinds: dict[tuple[str, str, str], list[Ticket]] = {}
     titles = corpus_titles(trimmed)
     for ticket in trimmed:
-        kinds.setdefault((str(ticket.label), ticket.job.scale, titles[str(ticket.job.folder)]), []).append(ticket)
+        kinds.setdefault(
+            (str(ticket.label), ticket.job.scale, titles[str(ticket.job.folder)]), []
+        ).append(ticket)
     nothing = {("-", "", ""): []}
     rows = [
         _platform_row(platform, label, found) | {"corpus": corpus}
@@ -157,20 +198,31 @@ def platform_table(tickets: Sequence[Ticket], platforms: Sequence[Platform]) -> 
         for (label, _, corpus), found in (kinds or nothing).items()
     ]
     notes = (
-        "Real-time: operations for one second of audio do not exceed the machine's. Embeddable: the parameters fit on the drive, and what "
-        "one generation step reads and writes into the memory: the paper compares accesses with its size. Peak use stands with the costs.",
-        "One step is a sample of WaveNet, a frame of 160 samples of DDSP, whose synthesizer's operations are added, and a note of SING.",
-        "The operations per second of the machines are the paper's, inferred there from the properties of their processors.",
+        "Real-time: operations for one second of audio do not exceed the machine's. Embeddable: "
+        "the parameters fit on the drive, and what "
+        "one generation step reads and writes into the memory: the paper compares accesses with "
+        "its size. Peak use stands with the costs.",
+        "One step is a sample of WaveNet, a frame of 160 samples of DDSP, whose synthesizer's "
+        "operations are added, and a note of SING.",
+        "The operations per second of the machines are the paper's, inferred there from the "
+        "properties of their processors.",
     )
     if any(ticket.idle for ticket in trimmed):
-        notes += ("Networks that are no better than a trivial prediction are left out: that they fit is no achievement.",)
+        notes += (
+            "Networks that are no better than a trivial prediction are left out: that they fit "
+            "is no achievement.",
+        )
     columns = _with_remarks(_PLATFORMS, rows)
     caption = "Machines (after Esling et al., Table 1) and the networks that fit them"
     return Table("p3_platforms", caption, columns, tuple(rows), (*notes, *_scale_notes(trimmed)))
 
 
 def _platform_row(platform: Platform, label: str, tickets: Sequence[Ticket]) -> dict[str, Cell]:
-    found = [(ticket, ticket.bounds(platform)) for ticket in tickets if ticket.error is not None and not ticket.idle]
+    found = [
+        (ticket, ticket.bounds(platform))
+        for ticket in tickets
+        if ticket.error is not None and not ticket.idle
+    ]
     later = [(ticket, bound) for ticket, bound in found if ticket.iteration]
 
     def count(fits: Callable[[Bounds], bool]) -> str:
@@ -186,7 +238,8 @@ def _platform_row(platform: Platform, label: str, tickets: Sequence[Ticket]) -> 
     first = [bound for ticket, bound in found if ticket.iteration == 0]
     return {
         "platform": platform.name,
-        "limits": f"{_si(platform.clock_hz)}Hz, {_si(platform.flops)}, {_si(platform.drive_bytes)}B, {_si(platform.ram_bytes)}B",
+        "limits": f"{_si(platform.clock_hz)}Hz, {_si(platform.flops)}, {_si(platform.drive_bytes)}B, "
+        f"{_si(platform.ram_bytes)}B",
         "label": label,
         "full": _fits_text(first[0]) if first else "not run",
         "embeddable": count(lambda bound: bound.embeddable),
@@ -240,14 +293,24 @@ def cost_table(tickets: Sequence[Ticket], platforms: Sequence[Platform]) -> Tabl
 
     firsts = {kind(ticket): ticket for ticket in reversed(chosen(trimmed, iteration=0))}
     shown = [*firsts.values(), *smallest(trimmed)]
-    rows = [_cost_row(ticket, platforms) | {"corpus": titles[str(ticket.job.folder)]} for ticket in shown]
+    rows = [
+        _cost_row(ticket, platforms) | {"corpus": titles[str(ticket.job.folder)]}
+        for ticket in shown
+    ]
     rows.sort(key=lambda row: (str(row["label"]), -float(row["params"])))
     notes = (
-        "Peak memory: parameters, what is remembered between steps, and the largest layer's input and output. The real-time factor is "
+        "Peak memory: parameters, what is remembered between steps, and the largest layer's "
+        "input and output. The real-time factor is "
         "measured: seconds of one thread of this machine per second of audio.",
     )
     columns = _with_remarks(_COSTS, rows)
-    return Table("p3_costs", "Costs of the unpruned and of the smallest networks", columns, tuple(rows), (*notes, *_scale_notes(trimmed)))
+    return Table(
+        "p3_costs",
+        "Costs of the unpruned and of the smallest networks",
+        columns,
+        tuple(rows),
+        (*notes, *_scale_notes(trimmed)),
+    )
 
 
 def _cost_row(ticket: Ticket, platforms: Sequence[Platform]) -> dict[str, Cell]:

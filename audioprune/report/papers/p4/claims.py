@@ -1,6 +1,7 @@
 """Whether the claims of Chen hold in our runs, each under the condition that the slides state.
 
-A claim is judged at the scale of the runs; nothing is tuned or chosen to make one hold. Statuses and conditions are in verdicts.py.
+A claim is judged at the scale of the runs; nothing is tuned or chosen to make one hold. Statuses
+and conditions are in verdicts.py.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ def judge(jobs: Sequence[Job], reported: Told) -> list[Claim]:
 def claims_table(jobs: Sequence[Job], reported: Told) -> Table:
     """Return the judged claims as a table."""
     notes = (
-        "Baseline and costs are compared with the first network of the sweep that has 40 to 80 % zero filters, or else its first.",
+        "Baseline and costs are compared with the first network of the sweep that has 40 to 80 "
+        "% zero filters, or else its first.",
         "Networks are compared that share corpus, training and width; numbers are paired by seed.",
     )
     return judged_table("p4_claims", judge(jobs, reported), reported, notes)
@@ -82,25 +84,38 @@ def published_gains(reported: Told) -> str:
         gains = [_cell(sparse[0], family) - _cell(base, family) for base, sparse in tables]
         told.append(f"{family} {' / '.join(f'{gain:+.2f}' for gain in gains)}")
     lmbda = tables[0][1][0]["lmbda"]
-    return f"{', '.join(told)} points ({reported['table_3']['corpus']} / {reported['table_4']['corpus']}, lambda {lmbda:g})"
+    return (
+        f"{', '.join(told)} points ({reported['table_3']['corpus']} / "
+        f"{reported['table_4']['corpus']}, lambda {lmbda:g})"
+    )
 
 
 def published_differences(reported: Told) -> str:
     """Say by how many points the printed accuracy rises from the smaller lambda to the larger one."""
     tables = [_published_rows(reported, key)[1] for key in ("table_3", "table_4")]
-    rises = [_cell(sparse[0], name) - _cell(sparse[-1], name) for sparse in tables for name in reported["models"]]
+    rises = [
+        _cell(sparse[0], name) - _cell(sparse[-1], name)
+        for sparse in tables
+        for name in reported["models"]
+    ]
     rising = sum(rise > 0 for rise in rises)
-    return f"two lambdas: {rising} of {len(rises)} cells, {min(rises):.2f} to {max(rises):.2f} points"
+    return (
+        f"two lambdas: {rising} of {len(rises)} cells, {min(rises):.2f} to {max(rises):.2f} points"
+    )
 
 
-def published_sparsities(reported: Told, lmbda: float | None = None) -> dict[float, tuple[float, float]]:
+def published_sparsities(
+    reported: Told, lmbda: float | None = None
+) -> dict[float, tuple[float, float]]:
     """Return the least and the largest printed group sparsity of every lambda, in percent."""
     found: dict[float, list[float]] = {}
     for key in ("table_3", "table_4"):
         for row in _published_rows(reported, key)[1]:
             cells = [row[name]["group_sparsity"] for name in reported["models"] if name in row]
             found.setdefault(row["lmbda"], []).extend(cells)
-    return {value: (min(cells), max(cells)) for value, cells in found.items() if lmbda in (None, value)}
+    return {
+        value: (min(cells), max(cells)) for value, cells in found.items() if lmbda in (None, value)
+    }
 
 
 def _published_rows(reported: Told, key: str) -> tuple[Told, list[Told]]:
@@ -115,7 +130,9 @@ def _cell(row: Told, family: str) -> float:
 
 
 def _of(models: Sequence[Model], pipeline: str) -> list[Model]:
-    return [m for m in models if m.entry.pipeline == pipeline and accuracy(m.entry).mean is not None]
+    return [
+        m for m in models if m.entry.pipeline == pipeline and accuracy(m.entry).mean is not None
+    ]
 
 
 def _side(model: Model) -> Side:
@@ -141,14 +158,23 @@ def _unlike(*models: Model) -> str:
 def _settings_alone(side: Side) -> Side:
     """Return a side whose jobs know the training numbers of the pipeline alone, which count like those of the experiment."""
     cut = [_numbers_of(job.config) for job in side.jobs]
-    return replace(side, jobs=tuple(replace(job, config=config) for job, config in zip(side.jobs, cut, strict=True)))
+    return replace(
+        side,
+        jobs=tuple(
+            replace(job, config=config) for job, config in zip(side.jobs, cut, strict=True)
+        ),
+    )
 
 
 def _numbers_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the training numbers of a pipeline; a plain method is its own optimiser, which it need not name."""
     start, method = "pipeline.settings.", config.get("pipeline.method")
     own = {"settings.optimizer": method} if method in DENSE else {}
-    return {key.removeprefix("pipeline."): value for key, value in config.items() if key.startswith(start)} | own
+    return {
+        key.removeprefix("pipeline."): value
+        for key, value in config.items()
+        if key.startswith(start)
+    } | own
 
 
 def _sweeps(models: Sequence[Model]) -> list[list[Model]]:
@@ -198,7 +224,9 @@ def _partner(model: Model, others: Sequence[Model]) -> tuple[Model | None, str]:
 
 
 def _gains(label: str, models: Sequence[Model], reported: Told) -> Iterator[Claim]:
-    claim = "A network trained by HSPG into group sparsity is more accurate than the dense baseline"
+    claim = (
+        "A network trained by HSPG into group sparsity is more accurate than the dense baseline"
+    )
     told, bases = published_gains(reported), _of(models, BASELINE)
     sweeps = _sweeps(models)
     if not bases or not sweeps:
@@ -212,13 +240,17 @@ def _gains(label: str, models: Sequence[Model], reported: Told) -> Iterator[Clai
         values = paired(accuracies(sparse), accuracies(base))
         verdict = judge_number(values, Bound(above=0.0, margin=_MARGIN), lacks, sides)
         numbers = f"{_percent(sparse)} at {_share(sparse)} zero filters, baseline {_percent(base)}"
-        yield claim_of(claim, _named(label, sparse), verdict, numbers, told, **_facts(sparse, base))
+        yield claim_of(
+            claim, _named(label, sparse), verdict, numbers, told, **_facts(sparse, base)
+        )
 
 
 def _larger_lambda(label: str, models: Sequence[Model], reported: Told) -> Iterator[Claim]:
     claim = "Larger lambda, higher group sparsity"
     ranges = published_sparsities(reported).items()
-    told = "; ".join(f"{lmbda:g}: {low:.2f} to {high:.2f} %" for lmbda, (low, high) in sorted(ranges))
+    told = "; ".join(
+        f"{lmbda:g}: {low:.2f} to {high:.2f} %" for lmbda, (low, high) in sorted(ranges)
+    )
 
     def lmbda_of(model: Model) -> float:
         return model.trained("lmbda").mean or 0.0
@@ -236,7 +268,16 @@ def _sparser_better(label: str, models: Sequence[Model], reported: Told) -> Iter
         return "; ".join(f"{_share(model)}: {_percent(model)}" for model in sweep)
 
     told = published_differences(reported)
-    yield from _rising(claim, label, models, told, lambda m: m.sparsity.mean or 0.0, accuracies, numbers_of, "sparsity")
+    yield from _rising(
+        claim,
+        label,
+        models,
+        told,
+        lambda m: m.sparsity.mean or 0.0,
+        accuracies,
+        numbers_of,
+        "sparsity",
+    )
 
 
 def _rising(
@@ -251,7 +292,9 @@ def _rising(
 ) -> Iterator[Claim]:
     """Judge that a number rises along a sweep: in all its steps, each paired by seed."""
     sweeps = _sweeps(models)
-    long = [sorted(sweep, key=order) for sweep in sweeps if len({order(model) for model in sweep}) > 1]
+    long = [
+        sorted(sweep, key=order) for sweep in sweeps if len({order(model) for model in sweep}) > 1
+    ]
     if not long and len(sweeps) > 1:
         differs = _unlike(sweeps[0][0], sweeps[1][0])
         verdict = Verdict(NOT_COMPARABLE, differs)
@@ -274,7 +317,11 @@ def _rising(
 
 def _against_prox(label: str, models: Sequence[Model], reported: Told) -> Iterator[Claim]:
     claim = "HSPG finds more zero groups than the proximal method at the same numbers"
-    ranks = {method: row["group_sparsity"] for row in reported["optimizers"]["rows"] for method in row["methods"]}
+    ranks = {
+        method: row["group_sparsity"]
+        for row in reported["optimizers"]["rows"]
+        for method in row["methods"]
+    }
     told = f"{ranks['proxsg']} against {ranks['hspg']}"
     pairs = [(a, b) for a in _of(models, REACH) for b in _of(models, PROXSG) if _same_lambda(a, b)]
     if not pairs:
@@ -308,12 +355,19 @@ def _literal(label: str, models: Sequence[Model], reported: Told) -> Iterator[Cl
     for model in found:
         epochs = (reported.get("setting") or {}).get("epochs")
         trained = finite_or_none(model.first_job.config.get("training.epochs"))
-        lacks = ["" if epochs in (None, trained) else f"{_plain(trained)} epochs, the slides have {epochs}"]
+        lacks = [
+            ""
+            if epochs in (None, trained)
+            else f"{_plain(trained)} epochs, the slides have {epochs}"
+        ]
         used = model.trained("lmbda").mean
         lacks.append("" if used == lmbda else f"lambda {_plain(used)}, not {lmbda:g}")
         bound = Bound(at_least=math.floor(low) / 100, at_most=math.ceil(high) / 100)
         verdict = judge_number(_known(shares(model)), bound, lacks, (_side(model),))
-        numbers = f"{_share(model)} zero filters, shrink budget {_plain(model.trained('budget').mean)}, {_percent(model)}"
+        numbers = (
+            f"{_share(model)} zero filters, shrink budget "
+            f"{_plain(model.trained('budget').mean)}, {_percent(model)}"
+        )
         yield claim_of(claim, _named(label, model), verdict, numbers, told, **_facts(model))
 
 
@@ -339,9 +393,13 @@ def _smaller(label: str, models: Sequence[Model], reported: Told) -> Iterator[Cl
             told += [f"{what} / {sum(ratios.values()) / len(ratios):.2f}"] if ratios else []
         gone = [ratio > 1 for ratio in _ratios(sparse, "params").values()]
         lacks = ("" if gone and all(gone) else "no parameter was removed",)
-        verdict = judge_number(_ratios(sparse, "latency_ms_per_s"), Bound(above=1.0), lacks, (_side(sparse),))
+        verdict = judge_number(
+            _ratios(sparse, "latency_ms_per_s"), Bound(above=1.0), lacks, (_side(sparse),)
+        )
         numbers = ", ".join(told) or "not measured"
-        yield claim_of(claim, _named(label, sparse), verdict, numbers, "no number", **_facts(sparse))
+        yield claim_of(
+            claim, _named(label, sparse), verdict, numbers, "no number", **_facts(sparse)
+        )
 
 
 def _ratios(model: Model, name: str) -> Values:
@@ -352,7 +410,9 @@ def _ratios(model: Model, name: str) -> Values:
 
 def _convergence(jobs: Sequence[Job]) -> Iterator[Claim]:
     """Judge the table of optimisers on the toy problem, where the optimum is known."""
-    claim = "The final objective of HSPG is as low as that of any method, with the most zero groups"
+    claim = (
+        "The final objective of HSPG is as low as that of any method, with the most zero groups"
+    )
     told, rows = "#1 and #1", [row for job in jobs for row in job.of_kind("toy")]
     scale = next((job.scale for job in jobs if job.of_kind("toy")), "-")
     if not rows:
@@ -365,9 +425,14 @@ def _convergence(jobs: Sequence[Job]) -> Iterator[Claim]:
             "objective": _toy_verdict(rows, name, rivals, "objective"),
             "zero groups": _toy_verdict(rows, name, rivals, "group_sparsity"),
         }
-        numbers = f"{_toy_text(rows, name)}; others: {'; '.join(_toy_text(rows, each) for each in rivals)}"
+        numbers = (
+            f"{_toy_text(rows, name)}; others: "
+            f"{'; '.join(_toy_text(rows, each) for each in rivals)}"
+        )
         seeds = len(_toy_values(rows, name, "objective"))
-        yield claim_of(f"{claim} ({name})", "toy", all_cells(cells), numbers, told, seeds=seeds, scale=scale)
+        yield claim_of(
+            f"{claim} ({name})", "toy", all_cells(cells), numbers, told, seeds=seeds, scale=scale
+        )
 
 
 def _toy_values(rows: Sequence[Told], name: str, key: str) -> Values:

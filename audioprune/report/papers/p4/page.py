@@ -32,7 +32,11 @@ def write_figures(request: Request) -> list[Path]:
     """
     if not models_of(request.jobs):
         raise DataError("expected runs of scene classification, got none; see `make reproduce-p4`")
-    return [file for figure in figures_of(request.out, request.jobs) for file in (figure.png, figure.csv)]
+    return [
+        file
+        for figure in figures_of(request.out, request.jobs)
+        for file in (figure.png, figure.csv)
+    ]
 
 
 def write_p4(request: Request) -> list[Path]:
@@ -48,9 +52,22 @@ def write_p4(request: Request) -> list[Path]:
     files = [file for table in tables.values() for file in write_table(table, request.out)]
     drawn = figures_of(request.out / "figures", request.jobs) if models_of(request.jobs) else []
     files += [file for figure in drawn for file in (figure.png, figure.csv)]
-    sections = [Section(title, (table,)) for title, table in tables.items()] + [Section("Figures", figures=tuple(drawn))]
-    lead = f"{len(request.jobs)} runs. Scale: {' | '.join(dict.fromkeys(honest_scale(job.scale) for job in request.jobs))}."
-    return [*files, write_page(request.out / "report.html", "Pruning networks for acoustic scene classification", lead, sections)]
+    sections = [Section(title, (table,)) for title, table in tables.items()] + [
+        Section("Figures", figures=tuple(drawn))
+    ]
+    lead = (
+        f"{len(request.jobs)} runs. Scale: "
+        f"{' | '.join(dict.fromkeys(honest_scale(job.scale) for job in request.jobs))}."
+    )
+    return [
+        *files,
+        write_page(
+            request.out / "report.html",
+            "Pruning networks for acoustic scene classification",
+            lead,
+            sections,
+        ),
+    ]
 
 
 KINDS = {

@@ -19,9 +19,21 @@ NOT_RUN, PUBLISHED = "not run", "Published"
 RHO = "model.rho"  # sets the receptive field of CP-ResNet; ADMM has a rho of its own
 BASELINE, LITERAL, REACH, PROXSG = "p4_baseline", "p4_literal", "p4_reach", "p4_proxsg"
 DENSE = ("sgd", "adam")  # methods without regulariser
-METHOD_NAMES = {"hspg": "HSPG", "proxsg": "ProxSG", "obproxsg": "OBProxSG", "admm": "ADMM", "sgd": "SGD", "adam": "Adam"}
+METHOD_NAMES = {
+    "hspg": "HSPG",
+    "proxsg": "ProxSG",
+    "obproxsg": "OBProxSG",
+    "admm": "ADMM",
+    "sgd": "SGD",
+    "adam": "Adam",
+}
 _LAST_VARIANTS = ("trimmed", "pruned", "uncompressed")
-_DATA_NAMES = {"tut2017": "TUT 2017", "tut2018": "TUT 2018", "synthetic_scenes": "embedded scenes", "class_folder": "own folder"}
+_DATA_NAMES = {
+    "tut2017": "TUT 2017",
+    "tut2018": "TUT 2018",
+    "synthetic_scenes": "embedded scenes",
+    "class_folder": "own folder",
+}
 
 
 TOY = "Toy problem of scripts/optimizer_toy.py"
@@ -37,7 +49,8 @@ class Model:
         before: The same of the state before the trim; of a dense network, of the same state.
         method: Name of the optimiser as in ``audioprune.steps.TrainSparse``.
         corpus: Name of the data.
-        told: Knobs that set it apart from the other networks of its kind and pipeline, such as ``budget=2.0``.
+        told: Knobs that set it apart from the other networks of its kind and pipeline, such as
+            ``budget=2.0``.
     """
 
     entry: Entry
@@ -63,7 +76,11 @@ class Model:
 
     def groups(self, key: str) -> Value:
         """Return a number that was recorded before the trim."""
-        return mean_of(finite_or_none(row.get(key)) for job in self.entry.jobs for row in job.of_kind("groups"))
+        return mean_of(
+            finite_or_none(row.get(key))
+            for job in self.entry.jobs
+            for row in job.of_kind("groups")
+        )
 
     @property
     def first_job(self) -> Job:
@@ -74,11 +91,17 @@ class Model:
     def sparsity(self) -> Value:
         """Share of zero filters, the paper's measure; 0 for a network that was trained without regulariser."""
         found = self.groups("filter_sparsity")
-        return found if found.mean is not None or self.method not in DENSE else Value(0.0, None, len(self.entry.seeds))
+        return (
+            found
+            if found.mean is not None or self.method not in DENSE
+            else Value(0.0, None, len(self.entry.seeds))
+        )
 
 
 def _is_knob(key: str) -> bool:
-    return key.startswith(("pipeline.", "training.", "data.seed", RHO)) and not key.startswith("pipeline.steps")
+    return key.startswith(("pipeline.", "training.", "data.seed", RHO)) and not key.startswith(
+        "pipeline.steps"
+    )
 
 
 def _short(key: str) -> str:
@@ -95,7 +118,9 @@ def models_of(jobs: Sequence[Job]) -> list[Model]:
     found: dict[tuple[str, ...], dict[str, Entry]] = {}
     for entry in final(entries(chosen)):
         if entry.variant in _LAST_VARIANTS and entry.jobs and _sparse_row(entry.jobs[0]):
-            found.setdefault(tuple(sorted(str(job.folder) for job in entry.jobs)), {})[entry.variant] = entry
+            found.setdefault(tuple(sorted(str(job.folder) for job in entry.jobs)), {})[
+                entry.variant
+            ] = entry
     models = _told_apart([_model(states) for states in found.values()])
     order = (BASELINE, LITERAL, PROXSG)
     return sorted(models, key=lambda m: (m.entry.label, order.index(m.entry.pipeline) if m.entry.pipeline in order else 9,
@@ -107,8 +132,14 @@ def _told_apart(models: Sequence[Model]) -> list[Model]:
     named = []
     for model in models:
         kin = [other.entry.config for other in models if _kind(other) == _kind(model)]
-        keys = [key for key in model.entry.config if _is_knob(key) and len({config.get(key) for config in kin}) > 1]
-        told = ", ".join(f"{_short(key)}={model.entry.config[key]}" for key in keys if model.entry.config[key])
+        keys = [
+            key
+            for key in model.entry.config
+            if _is_knob(key) and len({config.get(key) for config in kin}) > 1
+        ]
+        told = ", ".join(
+            f"{_short(key)}={model.entry.config[key]}" for key in keys if model.entry.config[key]
+        )
         named.append(replace(model, told=told))
     return named
 
@@ -120,7 +151,12 @@ def _kind(model: Model) -> tuple[str, str, str]:
 def _model(states: Mapping[str, Entry]) -> Model:
     last = next(states[variant] for variant in _LAST_VARIANTS if variant in states)
     job = last.jobs[0]
-    return Model(last, states.get("pruned", last), str(_sparse_row(job).get("method")), str(job.config.get("data.name") or ""))
+    return Model(
+        last,
+        states.get("pruned", last),
+        str(_sparse_row(job).get("method")),
+        str(job.config.get("data.name") or ""),
+    )
 
 
 def accuracy(entry: Entry, metric: str = "accuracy") -> Value:
@@ -132,7 +168,9 @@ def accuracies(model: Model) -> dict[int | None, float | None]:
     """Return the accuracy of every seed over all test clips, 0..1."""
     found = {}
     for seed, cells in zip(model.entry.seeds, model.entry.scores, strict=False):
-        known = [finite_or_none((row.get("metrics") or {}).get("accuracy")) for row in cells.values()]
+        known = [
+            finite_or_none((row.get("metrics") or {}).get("accuracy")) for row in cells.values()
+        ]
         known = [value for value in known if value is not None]
         found[seed] = sum(known) / len(known) if known else None
     return found
@@ -140,13 +178,20 @@ def accuracies(model: Model) -> dict[int | None, float | None]:
 
 def shares(model: Model, key: str = "filter_sparsity") -> dict[int | None, float | None]:
     """Return the share of zero filters, or of zero groups, of every seed before the trim; 0 without a regulariser."""
-    found = {job.seed: finite_or_none(row.get(key)) for job in model.entry.jobs for row in job.of_kind("groups")}
+    found = {
+        job.seed: finite_or_none(row.get(key))
+        for job in model.entry.jobs
+        for row in job.of_kind("groups")
+    }
     return found or (dict.fromkeys(model.entry.seeds, 0.0) if model.method in DENSE else {})
 
 
 def sizes(entry: Entry, name: str) -> dict[int | None, float | None]:
     """Return a number of the size rows of every seed."""
-    return {seed: finite_or_none(row.get(name)) for seed, row in zip(entry.seeds, entry.sizes, strict=False)}
+    return {
+        seed: finite_or_none(row.get(name))
+        for seed, row in zip(entry.seeds, entry.sizes, strict=False)
+    }
 
 
 def main_table(jobs: Sequence[Job], reported: Mapping[str, Any], key: str) -> Table:
@@ -162,30 +207,65 @@ def main_table(jobs: Sequence[Job], reported: Mapping[str, Any], key: str) -> Ta
     printed = reported[key]
     families: Mapping[str, Sequence[str]] = reported["models"]
     body = [_published(row, families) for row in printed["rows"]]
-    models = [model for model in models_of(jobs) if model.corpus in (printed["corpus"], "synthetic_scenes", "class_folder")]
-    extra = [model.entry.model for model in models if not any(model.entry.model in names for names in families.values())]
+    models = [
+        model
+        for model in models_of(jobs)
+        if model.corpus in (printed["corpus"], "synthetic_scenes", "class_folder")
+    ]
+    extra = [
+        model.entry.model
+        for model in models
+        if not any(model.entry.model in names for names in families.values())
+    ]
     families = {**families, **{name.upper(): [name] for name in dict.fromkeys(extra)}}
     if not any(model.corpus == printed["corpus"] for model in models):
-        blank = dict.fromkeys((f"{family}:{what}" for family in families for what in ("accuracy", "sparsity")), NOT_RUN)
-        told = {"name": "-", "what": f"ours, {_DATA_NAMES[printed['corpus']]}", "corpus": PUBLISHED}
+        blank = dict.fromkeys(
+            (f"{family}:{what}" for family in families for what in ("accuracy", "sparsity")),
+            NOT_RUN,
+        )
+        told = {
+            "name": "-",
+            "what": f"ours, {_DATA_NAMES[printed['corpus']]}",
+            "corpus": PUBLISHED,
+        }
         body.append({**told, **blank, "seeds": "-", "scale": NOT_RUN})
     body += _ours(models, families, printed["corpus"])
     columns = [Column("name", "Row"), Column("what", "Source")]
     for family in families:
-        columns += [Column(f"{family}:accuracy", family, "percent"), Column(f"{family}:sparsity", f"{family} group sparsity", "percent")]
+        columns += [
+            Column(f"{family}:accuracy", family, "percent"),
+            Column(f"{family}:sparsity", f"{family} group sparsity", "percent"),
+        ]
     columns += [*remark_columns(body), Column("seeds", "Seeds", "count"), Column("scale", "Scale")]
     blank_row: dict[str, Cell] = {column.key: "-" for column in columns}
-    notes = ["Group sparsity is the share of filters that are zero, as in the paper; what can be removed stands in the table of sizes."]
+    notes = [
+        "Group sparsity is the share of filters that are zero, as in the paper; what can be "
+        "removed stands in the table of sizes."
+    ]
     if any(model.corpus == "synthetic_scenes" for model in models):
-        notes.append("Embedded scenes are made-up audio, neither corpus: their rows check the method, not the numbers above them.")
+        notes.append(
+            "Embedded scenes are made-up audio, neither corpus: their rows check the method, "
+            "not the numbers above them."
+        )
     notes += [note.strip() + "." for note in reported["notes"]]
     notes += notes_of(body, jobs_of(model.entry for model in models))
     caption = f"{printed['title']} (after {reported['authors']}, {reported['venue']})"
-    return Table(f"p4_{key.replace('_', '')}", caption, tuple(columns), tuple(blank_row | row for row in body), tuple(notes))
+    return Table(
+        f"p4_{key.replace('_', '')}",
+        caption,
+        tuple(columns),
+        tuple(blank_row | row for row in body),
+        tuple(notes),
+    )
 
 
 def _published(row: Mapping[str, Any], families: Iterable[str]) -> dict[str, Cell]:
-    cells: dict[str, Cell] = {"name": row["name"], "what": "published", "scale": "published", "corpus": PUBLISHED}
+    cells: dict[str, Cell] = {
+        "name": row["name"],
+        "what": "published",
+        "scale": "published",
+        "corpus": PUBLISHED,
+    }
     for family in families:
         cell = row.get(family)
         if cell:
@@ -196,7 +276,9 @@ def _published(row: Mapping[str, Any], families: Iterable[str]) -> dict[str, Cel
     return cells
 
 
-def _ours(models: Sequence[Model], families: Mapping[str, Sequence[str]], corpus: str) -> list[dict[str, Cell]]:
+def _ours(
+    models: Sequence[Model], families: Mapping[str, Sequence[str]], corpus: str
+) -> list[dict[str, Cell]]:
     """Put networks of one name and corpus in one row, the paper's corpus first; a second one of a kind begins a new row."""
     rows: list[tuple[tuple[str, str, str], dict[str, Model]]] = []
     for model in sorted(models, key=lambda model: model.corpus != corpus):
@@ -266,28 +348,52 @@ def size_table(jobs: Sequence[Job]) -> Table:
     models = models_of(jobs)
     rows = [_size_row(model) | told_of(model.entry) for model in models]
     notes = (
-        "Zero groups are those of the training. A unit is removed where its output is exactly 0, so that its filter must be zero with "
-        "the scale and shift of its normalisation, or where nothing reads it any more: more or fewer units can leave than filters are "
-        "zero. Accuracy and what is not told as before are those of the network after the trim and after any fine-tuning.",
-        "The shrink budget lambda * sum(lr) is the most that the regulariser alone takes off the norm of a group (of OBProxSG: off "
-        "every entry); groups that lie below it at the start are reachable. The loss, and half-space steps, can zero others.",
+        "Zero groups are those of the training. A unit is removed where its output is exactly "
+        "0, so that its filter must be zero with "
+        "the scale and shift of its normalisation, or where nothing reads it any more: more or "
+        "fewer units can leave than filters are "
+        "zero. Accuracy and what is not told as before are those of the network after the trim "
+        "and after any fine-tuning.",
+        "The shrink budget lambda * sum(lr) is the most that the regulariser alone takes off "
+        "the norm of a group (of OBProxSG: off "
+        "every entry); groups that lie below it at the start are reachable. The loss, and "
+        "half-space steps, can zero others.",
     )
     notes += notes_of(rows, jobs_of(model.entry for model in models))
     columns = (*_SIZES[:-2], *remark_columns(rows), *_SIZES[-2:])
-    return Table("p4_sizes", "Sparsity, size and cost of the networks", columns, tuple(rows), notes)
+    return Table(
+        "p4_sizes", "Sparsity, size and cost of the networks", columns, tuple(rows), notes
+    )
 
 
 def _size_row(model: Model) -> dict[str, Cell]:
     entry, before = model.entry, model.before
     dense = model.method in DENSE
-    row: dict[str, Cell] = {"title": model.title, "accuracy": accuracy(entry), "macro": accuracy(entry, "accuracy_macro")}
-    row |= {"params_before": before.size("params"), "params": entry.size("params"), "bytes": entry.size("bytes_file")}
+    row: dict[str, Cell] = {
+        "title": model.title,
+        "accuracy": accuracy(entry),
+        "macro": accuracy(entry, "accuracy_macro"),
+    }
+    row |= {
+        "params_before": before.size("params"),
+        "params": entry.size("params"),
+        "bytes": entry.size("bytes_file"),
+    }
     row |= {"macs_before": before.size("macs_per_second"), "macs": entry.size("macs_per_second")}
-    row |= {"latency_before": before.size("latency_ms_per_s"), "latency": entry.size("latency_ms_per_s")}
+    row |= {
+        "latency_before": before.size("latency_ms_per_s"),
+        "latency": entry.size("latency_ms_per_s"),
+    }
     row |= {"seeds": len(entry.seeds), "scale": honest_scale(entry.scale)}
     if dense:
-        return row | dict.fromkeys(("filters", "groups", "removed", "difference", "budget", "lmbda", "reachable"), "-")
-    row |= {"filters": model.groups("filter_sparsity"), "groups": model.groups("group_sparsity"), "removed": model.groups("removed_share")}
+        return row | dict.fromkeys(
+            ("filters", "groups", "removed", "difference", "budget", "lmbda", "reachable"), "-"
+        )
+    row |= {
+        "filters": model.groups("filter_sparsity"),
+        "groups": model.groups("group_sparsity"),
+        "removed": model.groups("removed_share"),
+    }
     row |= {"difference": model.groups("max_difference"), "lmbda": model.trained("lmbda")}
     if model.method == "admm":  # its zeros come from z, which no sum of learning rates bounds
         return row | {"budget": "-", "reachable": "-"}
@@ -317,22 +423,36 @@ def optimizer_table(jobs: Sequence[Job], reported: Mapping[str, Any]) -> Table:
 
     Source: Chen, "Sparsity Optimizer Comparison".
     """
-    told = {method: _ranks(row) for row in reported["optimizers"]["rows"] for method in row["methods"]}
+    told = {
+        method: _ranks(row) for row in reported["optimizers"]["rows"] for method in row["methods"]
+    }
     rows = [*_toy_rows(jobs, told), *_network_rows(jobs, told)]
     notes = (
-        "Rows of one problem, scale and corpus share the lambda of F, the group regulariser; OBProxSG minimises another objective, with "
+        "Rows of one problem, scale and corpus share the lambda of F, the group regulariser; "
+        "OBProxSG minimises another objective, with "
         "the l1 norm.",
-        "On the toy ADMM stands with its sparse variable z. Of networks f is the mean training loss of the epoch whose weights are kept. "
-        "ADMM trains a dense x, whose f and F are known, projects it, and fine-tunes what is left: each state has a row of its own.",
-        "Seconds are not comparable between runs that shared the machine. One-shot: no fine-tuning after the zeros.",
+        "On the toy ADMM stands with its sparse variable z. Of networks f is the mean training "
+        "loss of the epoch whose weights are kept. "
+        "ADMM trains a dense x, whose f and F are known, projects it, and fine-tunes what is "
+        "left: each state has a row of its own.",
+        "Seconds are not comparable between runs that shared the machine. One-shot: no "
+        "fine-tuning after the zeros.",
     )
     notes += notes_of(rows, jobs)
     columns = (*_OPTIMIZERS[:-2], *remark_columns(rows), *_OPTIMIZERS[-2:])
-    return Table("p4_optimizers", f"{reported['optimizers']['title']} (after {reported['authors']})", columns, tuple(rows), notes)
+    return Table(
+        "p4_optimizers",
+        f"{reported['optimizers']['title']} (after {reported['authors']})",
+        columns,
+        tuple(rows),
+        notes,
+    )
 
 
 def _ranks(row: Mapping[str, Any]) -> str:
-    return " / ".join(str(row[key]) for key in ("convergence", "group_sparsity", "runtime", "one_shot"))
+    return " / ".join(
+        str(row[key]) for key in ("convergence", "group_sparsity", "runtime", "one_shot")
+    )
 
 
 def _toy_rows(jobs: Sequence[Job], told: Mapping[str, str]) -> list[dict[str, Cell]]:
@@ -343,20 +463,48 @@ def _toy_rows(jobs: Sequence[Job], told: Mapping[str, str]) -> list[dict[str, Ce
     return [_toy_row(name, scale, group, told) for (name, _, scale), group in found.items()]
 
 
-def _toy_row(name: str, scale: str, group: Sequence[Mapping[str, Any]], told: Mapping[str, str]) -> dict[str, Cell]:
-    keys = {"objective": "objective", "f": "f", "sparsity": "group_sparsity", "entries": "entry_sparsity", "seconds": "seconds"}
-    numbers: dict[str, Cell] = {column: mean_of(finite_or_none(row.get(key)) for row in group) for column, key in keys.items()}
+def _toy_row(
+    name: str, scale: str, group: Sequence[Mapping[str, Any]], told: Mapping[str, str]
+) -> dict[str, Cell]:
+    keys = {
+        "objective": "objective",
+        "f": "f",
+        "sparsity": "group_sparsity",
+        "entries": "entry_sparsity",
+        "seconds": "seconds",
+    }
+    numbers: dict[str, Cell] = {
+        column: mean_of(finite_or_none(row.get(key)) for row in group)
+        for column, key in keys.items()
+    }
     method = group[0]["method"]
-    numbers |= {"lmbda": group[0]["lmbda"], "one_shot": "-" if method == "optimum" else "yes", "accuracy": "-"}
-    words: dict[str, Cell] = {"problem": "toy", "name": name, "state": "z" if method == "admm" else "trained"}
+    numbers |= {
+        "lmbda": group[0]["lmbda"],
+        "one_shot": "-" if method == "optimum" else "yes",
+        "accuracy": "-",
+    }
+    words: dict[str, Cell] = {
+        "problem": "toy",
+        "name": name,
+        "state": "z" if method == "admm" else "trained",
+    }
     seeds = len({row.get("seed") for row in group})
-    return words | numbers | {"published": told.get(method, "-"), "seeds": seeds, "scale": honest_scale(scale)} | {"corpus": TOY}
+    return (
+        words
+        | numbers
+        | {"published": told.get(method, "-"), "seeds": seeds, "scale": honest_scale(scale)}
+        | {"corpus": TOY}
+    )
 
 
 def _network_rows(jobs: Sequence[Job], told: Mapping[str, str]) -> list[dict[str, Cell]]:
     models = models_of(jobs)
     lambdas = _common_lambdas(models)
-    return [row for model in models for row in _states(model, lambdas[_problem(model)], told.get(model.method, "-"))]
+    return [
+        row
+        for model in models
+        for row in _states(model, lambdas[_problem(model)], told.get(model.method, "-"))
+    ]
 
 
 def _problem(model: Model) -> Problem:
@@ -365,7 +513,9 @@ def _problem(model: Model) -> Problem:
 
 def _common_lambdas(models: Sequence[Model]) -> dict[Problem, float]:
     """Choose one lambda of F for every problem: that of the first p4_reach, or of the first other group regulariser, or none."""
-    order = sorted(models, key=lambda model: (model.method == "obproxsg", model.entry.pipeline != REACH))
+    order = sorted(
+        models, key=lambda model: (model.method == "obproxsg", model.entry.pipeline != REACH)
+    )
     common: dict[Problem, float] = {}
     for model in order:
         value = model.trained("lmbda").mean
@@ -378,28 +528,60 @@ def _states(model: Model, lmbda: float, published: str) -> list[dict[str, Cell]]
     """Return a row for every state of a network: dense and projected of ADMM, trained of the others, and fine-tuned where it was."""
     trainings = [job.of_kind("train") for job in model.entry.jobs]
     finetuned = any(len(rows) > 1 for rows in trainings)
-    blank: dict[str, Cell] = dict.fromkeys(("objective", "f", "sparsity", "entries", "accuracy", "seconds"), "-")
-    blank |= {"problem": model.entry.label, "name": model.name, "published": published, "lmbda": lmbda}
-    blank |= {"one_shot": "no, fine-tuned" if finetuned else "yes", "seeds": len(model.entry.seeds)}
+    blank: dict[str, Cell] = dict.fromkeys(
+        ("objective", "f", "sparsity", "entries", "accuracy", "seconds"), "-"
+    )
+    blank |= {
+        "problem": model.entry.label,
+        "name": model.name,
+        "published": published,
+        "lmbda": lmbda,
+    }
+    blank |= {
+        "one_shot": "no, fine-tuned" if finetuned else "yes",
+        "seeds": len(model.entry.seeds),
+    }
     blank |= {"scale": honest_scale(model.entry.scale), **told_of(model.entry)}
-    sparse: dict[str, Cell] = {"sparsity": model.trained("group_sparsity"), "entries": model.trained("entry_sparsity")}
+    sparse: dict[str, Cell] = {
+        "sparsity": model.trained("group_sparsity"),
+        "entries": model.trained("entry_sparsity"),
+    }
     scored = model.before if finetuned else model.entry
     sparse |= {"accuracy": accuracy(scored), "remark": no_better(scored) or "-"}
-    loss: dict[str, Cell] = {"objective": _objective(model, lmbda), "f": model.trained("f"), "seconds": model.trained("seconds")}
+    loss: dict[str, Cell] = {
+        "objective": _objective(model, lmbda),
+        "f": model.trained("f"),
+        "seconds": model.trained("seconds"),
+    }
     if model.method == "admm":
-        zeros: dict[str, Cell] = {"sparsity": model.trained("x_group_sparsity"), "entries": model.trained("x_entry_sparsity")}
-        dense = blank | loss | zeros | {"state": "dense x", "remark": "-"}  # of which no accuracy was measured
+        zeros: dict[str, Cell] = {
+            "sparsity": model.trained("x_group_sparsity"),
+            "entries": model.trained("x_entry_sparsity"),
+        }
+        dense = (
+            blank | loss | zeros | {"state": "dense x", "remark": "-"}
+        )  # of which no accuracy was measured
         rows = [dense, blank | sparse | {"state": "projected"}]
     else:
         rows = [blank | loss | sparse | {"state": "trained"}]
     if finetuned:
-        seconds = mean_of(sum(finite_or_none(row.get("seconds")) or 0.0 for row in rows[1:]) for rows in trainings)
-        rows.append(blank | {"state": "fine-tuned", "accuracy": accuracy(model.entry), "seconds": seconds})
+        seconds = mean_of(
+            sum(finite_or_none(row.get("seconds")) or 0.0 for row in rows[1:])
+            for rows in trainings
+        )
+        rows.append(
+            blank | {"state": "fine-tuned", "accuracy": accuracy(model.entry), "seconds": seconds}
+        )
     return rows
 
 
 def _objective(model: Model, lmbda: float) -> Value:
     """Return f + lambda times the sum of group norms, both of one state: of ADMM, the dense x."""
     key = "x_norm_sum" if model.method == "admm" else "norm_sum"
-    numbers = [(finite_or_none(row.get("f")), finite_or_none(row.get(key))) for row in map(_sparse_row, model.entry.jobs)]
-    return mean_of(f + lmbda * norms if f is not None and norms is not None else None for f, norms in numbers)
+    numbers = [
+        (finite_or_none(row.get("f")), finite_or_none(row.get(key)))
+        for row in map(_sparse_row, model.entry.jobs)
+    ]
+    return mean_of(
+        f + lmbda * norms if f is not None and norms is not None else None for f, norms in numbers
+    )

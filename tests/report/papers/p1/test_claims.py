@@ -30,28 +30,71 @@ REPORTED = {
     "venue": "2020",
     "notes": ["A  note\n of two lines"],
 }
-ENHANCES = "The enhancer improves coded speech (more stand-in metrics gain than lose, beyond the interval)"
-REDUCTION = "Nearly 50 % of the weights go with nearly no loss (no stand-in metric falls beyond the 95 % interval of the unpruned gain)"
+ENHANCES = (
+    "The enhancer improves coded speech (more stand-in metrics gain than lose, beyond the "
+    "interval)"
+)
+REDUCTION = (
+    "Nearly 50 % of the weights go with nearly no loss (no stand-in metric falls beyond the 95 "
+    "% interval of the unpruned gain)"
+)
 DEEPER = "Deeper layers end sparser than outer ones, the bottleneck apart"
-DURING = "Pruning during training is more effective than pruning after it (sparser, or clearly better at about the same sparsity)"
-SMALLER = "The pruned model does at least as well as the unpruned smaller one, with fewer non-zero weights"
+DURING = (
+    "Pruning during training is more effective than pruning after it (sparser, or clearly "
+    "better at about the same sparsity)"
+)
+SMALLER = (
+    "The pruned model does at least as well as the unpruned smaller one, with fewer non-zero "
+    "weights"
+)
 AS_CLAIMED = "the whole interval over seeds is as claimed"
 NOT_AS_CLAIMED = "no part of the interval over seeds is as claimed"
 
 
-def _system(kind, gain=0.06, nonzero=2000, sparsity=0.0, seeds=(0, 1, 2), epochs=10, config=(), scale=SCALE, layers=None, told=""):
+def _system(
+    kind,
+    gain=0.06,
+    nonzero=2000,
+    sparsity=0.0,
+    seeds=(0, 1, 2),
+    epochs=10,
+    config=(),
+    scale=SCALE,
+    layers=None,
+    told="",
+):
     pruned = kind in (DCAE_PR, POST)
     rows = [{"kind": "train", "epochs": epochs}]
     if layers:
         weights = dict.fromkeys(layers, 100)
-        rows.append({"kind": "weights", "sparsity_per_tensor": layers, "weights_per_tensor": weights})
-    jobs = tuple(Job(Path(f"{kind}{seed}"), kind, seed=seed, scale=scale, config=dict(config), rows=tuple(rows)) for seed in seeds)
+        rows.append(
+            {"kind": "weights", "sparsity_per_tensor": layers, "weights_per_tensor": weights}
+        )
+    jobs = tuple(
+        Job(
+            Path(f"{kind}{seed}"),
+            kind,
+            seed=seed,
+            scale=scale,
+            config=dict(config),
+            rows=tuple(rows),
+        )
+        for seed in seeds
+    )
     gains = {} if gain is None else {"stoi": gain}
     cell = {"metrics": {"stoi": 0.8}, "gain": gains, "gain_ci95": {"stoi": 0.01}}
     scores = tuple({("aac", None): cell} for _ in seeds)
     size = {"nonzero": nonzero, "sparsity": sparsity}
     variant = "pruned" if pruned else "uncompressed"
-    entry = Entry(kind, variant, scale=scale, seeds=tuple(seeds), jobs=jobs, scores=scores, sizes=(size,) * len(seeds))
+    entry = Entry(
+        kind,
+        variant,
+        scale=scale,
+        seeds=tuple(seeds),
+        jobs=jobs,
+        scores=scores,
+        sizes=(size,) * len(seeds),
+    )
     return System(kind, entry, told)
 
 
@@ -59,7 +102,9 @@ def _judged(claim: str, *systems: System) -> list[Claim]:
     return [found for found in judge(systems, REPORTED) if found.claim == claim]
 
 
-def _claim(claim: str, key: str, status: str, numbers: str, reason: str = "", model: str = DCAE_PR, **more) -> Claim:
+def _claim(
+    claim: str, key: str, status: str, numbers: str, reason: str = "", model: str = DCAE_PR, **more
+) -> Claim:
     facts = {"seeds": 3, "scale": SCALE} | more
     return Claim(claim, model, status, numbers, f"the {key} (slide {key})", reason=reason, **facts)
 
@@ -89,7 +134,10 @@ def test_a_pruned_model_alone_says_what_is_missing() -> None:
 
 
 def test_models_without_a_common_metric_say_so() -> None:
-    systems = [_system(DCAE_PR, sparsity=0.5), *(_system(kind, None) for kind in (DCAE, DCAE_10, POST))]
+    systems = [
+        _system(DCAE_PR, sparsity=0.5),
+        *(_system(kind, None) for kind in (DCAE, DCAE_10, POST)),
+    ]
     common = "no metric was measured for both with one seed"
     assert judge(systems, REPORTED) == [
         _missing(ENHANCES, "enhances", "no gain over the coded input was recorded", DCAE),
@@ -106,7 +154,9 @@ def test_models_without_a_recorded_size_say_so() -> None:
     systems = [pruned, _system(DCAE), _system(DCAE_10), _system(POST, sparsity=0.5)]
     common = "no metric was measured for both with one seed"
     assert _judged(REDUCTION, *systems[:2]) == [_missing(REDUCTION, "reduction", common)]
-    assert _judged(DURING, *systems) == [_missing(DURING, "during", "sparsity or scores of one seed are missing")]
+    assert _judged(DURING, *systems) == [
+        _missing(DURING, "during", "sparsity or scores of one seed are missing")
+    ]
     assert _judged(SMALLER, *systems) == [_missing(SMALLER, "smaller", common)]
 
 
@@ -119,22 +169,31 @@ def test_models_without_a_recorded_size_say_so() -> None:
     ],
 )
 def test_the_enhancer_is_judged_by_its_metrics(gain, status, counts, end) -> None:
-    numbers = f"{counts} of 1 metrics: STOI {gain:+.4f} [{gain:+.4f}, {gain:+.4f}] (recordings 0.0100)"
+    numbers = (
+        f"{counts} of 1 metrics: STOI {gain:+.4f} [{gain:+.4f}, {gain:+.4f}] (recordings 0.0100)"
+    )
     expected = _claim(ENHANCES, "enhances", status, numbers, f"{counts} metrics{end}", DCAE)
     assert _judged(ENHANCES, _system(DCAE, gain)) == [expected]
 
 
 def test_one_seed_has_no_interval() -> None:
     (claim,) = _judged(ENHANCES, _system(DCAE, 0.06, seeds=(4,)))
-    numbers = "clearly better on 0, clearly worse on 0 of 1 metrics: STOI +0.0600 (recordings 0.0100)"
+    numbers = (
+        "clearly better on 0, clearly worse on 0 of 1 metrics: STOI +0.0600 (recordings 0.0100)"
+    )
     reason = "an interval over seeds needs at least 3 of them"
-    assert claim == _claim(ENHANCES, "enhances", "one seed: not judged", numbers, reason, DCAE, seeds=1)
+    assert claim == _claim(
+        ENHANCES, "enhances", "one seed: not judged", numbers, reason, DCAE, seeds=1
+    )
 
 
 def test_two_enhancers_are_two_claims_and_one_without_gains_hides_none() -> None:
     without = _system(DCAE, None, told="a=1")
     found = _judged(ENHANCES, without, _system(DCAE))
-    assert [(claim.model, claim.status) for claim in found] == [("DCAE (a=1)", "not measured"), ("DCAE", "held")]
+    assert [(claim.model, claim.status) for claim in found] == [
+        ("DCAE (a=1)", "not measured"),
+        ("DCAE", "held"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +208,10 @@ def test_two_enhancers_are_two_claims_and_one_without_gains_hides_none() -> None
 )
 def test_nearly_half_goes_with_nearly_no_loss(gain, nonzero, status, reason) -> None:
     change = f"{gain - 0.0601:+.4f}"
-    numbers = f"{100 - nonzero / 20:.1f} % fewer non-zeros; STOI {change} [{change}, {change}] (recordings 0.0100)"
+    numbers = (
+        f"{100 - nonzero / 20:.1f} % fewer non-zeros; STOI {change} [{change}, {change}] "
+        f"(recordings 0.0100)"
+    )
     found = _judged(REDUCTION, _system(DCAE_PR, gain, nonzero, 0.5), _system(DCAE, 0.0601))
     assert found == [_claim(REDUCTION, "reduction", status, numbers, reason)]
 
@@ -157,13 +219,23 @@ def test_nearly_half_goes_with_nearly_no_loss(gain, nonzero, status, reason) -> 
 def test_a_loss_within_the_recordings_is_none() -> None:
     found = _judged(REDUCTION, _system(DCAE_PR, 0.055, 1060, 0.47), _system(DCAE, 0.06))
     numbers = "47.0 % fewer non-zeros; STOI -0.0050 [-0.0050, -0.0050] (recordings 0.0100)"
-    assert found == [_claim(REDUCTION, "reduction", "held", numbers, "as claimed in all of STOI, share removed")]
+    assert found == [
+        _claim(REDUCTION, "reduction", "held", numbers, "as claimed in all of STOI, share removed")
+    ]
 
 
 def test_seeds_and_scales_of_both_sides_are_told() -> None:
     other = "desk; coded, 2 min; width 0.125"
-    (claim,) = _judged(REDUCTION, _system(DCAE_PR, 0.06, 1000, 0.5, seeds=(1, 2, 3, 4)), _system(DCAE, scale=other))
-    assert (claim.seeds, claim.scale, claim.status) == (2, f"{SCALE} | {other}", "two seeds: not judged")
+    (claim,) = _judged(
+        REDUCTION,
+        _system(DCAE_PR, 0.06, 1000, 0.5, seeds=(1, 2, 3, 4)),
+        _system(DCAE, scale=other),
+    )
+    assert (claim.seeds, claim.scale, claim.status) == (
+        2,
+        f"{SCALE} | {other}",
+        "two seeds: not judged",
+    )
 
 
 @pytest.mark.parametrize("kind", [DCAE, POST, DCAE_10])
@@ -176,7 +248,9 @@ def test_seeds_and_scales_of_both_sides_are_told() -> None:
 )
 def test_every_comparison_needs_like_models(kind, changes, reason) -> None:
     claim = {DCAE: REDUCTION, POST: DURING, DCAE_10: SMALLER}[kind]
-    found = _judged(claim, _system(DCAE_PR, 0.06, 1000, 0.5), _system(kind, sparsity=0.4, **changes))
+    found = _judged(
+        claim, _system(DCAE_PR, 0.06, 1000, 0.5), _system(kind, sparsity=0.4, **changes)
+    )
     if kind == DCAE_10 and "scale" in changes:
         assert found[0].status == "held"  # the networks differ in width: that is the claim
     else:
@@ -186,13 +260,20 @@ def test_every_comparison_needs_like_models(kind, changes, reason) -> None:
 def _tensors(inner: float, outer: float, neck: float) -> dict[str, float]:
     shares = (outer, outer, inner, neck)
     found = {f"enc_blocks.{n}.conv.weight": share for n, share in enumerate(shares)}
-    return found | {f"dec_blocks.{n}.deconv.weight": share for n, share in enumerate((inner, inner, outer, outer))}
+    return found | {
+        f"dec_blocks.{n}.deconv.weight": share
+        for n, share in enumerate((inner, inner, outer, outer))
+    }
 
 
 @pytest.mark.parametrize("kind", [DCAE_PR, POST])
 @pytest.mark.parametrize(
     ("inner", "outer", "status", "reason"),
-    [(0.8, 0.2, "held", AS_CLAIMED), (0.1, 0.2, "did not hold", NOT_AS_CLAIMED), (0.2, 0.2, "did not hold", NOT_AS_CLAIMED)],
+    [
+        (0.8, 0.2, "held", AS_CLAIMED),
+        (0.1, 0.2, "did not hold", NOT_AS_CLAIMED),
+        (0.2, 0.2, "did not hold", NOT_AS_CLAIMED),
+    ],
 )
 def test_deeper_layers_are_compared_with_outer_ones(kind, inner, outer, status, reason) -> None:
     system = _system(kind, sparsity=0.5, layers=_tensors(inner, outer, 0.05))
@@ -212,15 +293,22 @@ def test_layers_of_a_model_without_halves_are_passed_over() -> None:
 
 
 def _layers(encoder, decoder) -> list[Layer]:
-    named = [*(("enc", n, x) for n, x in enumerate(encoder)), *(("dec", n, x) for n, x in enumerate(decoder))]
+    named = [
+        *(("enc", n, x) for n, x in enumerate(encoder)),
+        *(("dec", n, x) for n, x in enumerate(decoder)),
+    ]
     return [Layer(f"{side}{n}", 1, 0.1, share, 0.1) for side, n, share in named]
 
 
 def test_halves_are_counted_from_outside() -> None:
     # Depths 0, 1, 2 of the encoder and 3, 2, 1, 0 of the decoder; beyond 1.5 is inside.
-    assert _halves(_layers((0.1, 0.2, 0.7, 0.9), (0.6, 0.5, 0.3, 0.0))) == pytest.approx((0.6, 0.15, 0.9))
+    assert _halves(_layers((0.1, 0.2, 0.7, 0.9), (0.6, 0.5, 0.3, 0.0))) == pytest.approx(
+        (0.6, 0.15, 0.9)
+    )
     # Five layers: depth 2 is not beyond 4 / 2.
-    assert _halves(_layers((0, 0, 0.5, 1, 0.3), (1, 1, 0.5, 0, 0))) == pytest.approx((1, 1 / 6, 0.3))
+    assert _halves(_layers((0, 0, 0.5, 1, 0.3), (1, 1, 0.5, 0, 0))) == pytest.approx(
+        (1, 1 / 6, 0.3)
+    )
     assert _halves(_layers((0.1,) * 3, (0.1,) * 3)) is None
     assert _halves(_layers((0.1,) * 4, (0.1,) * 5)) is None
     unknown = [Layer("encoder.last", 1, 0.1, 9.0, 0.1), Layer("decoder.last", 1, 0.1, 9.0, 0.1)]
@@ -232,7 +320,10 @@ def _change(value: float, half: float = 0.01) -> Change:
 
 
 def test_a_change_beyond_the_recordings_is_clear() -> None:
-    statuses = [(c.better.status, c.worse.status, c.kept.status) for c in map(_change, (0.02, 0.01, 0.0, -0.01, -0.02))]
+    statuses = [
+        (c.better.status, c.worse.status, c.kept.status)
+        for c in map(_change, (0.02, 0.01, 0.0, -0.01, -0.02))
+    ]
     assert statuses == [
         ("held", "did not hold", "held"),
         ("did not hold", "did not hold", "held"),
@@ -246,8 +337,12 @@ def test_a_change_beyond_the_recordings_is_clear() -> None:
 
 def test_the_way_of_the_metrics_is_told() -> None:
     assert _ahead(2, 1) == Verdict("held", "clearly better on 2, clearly worse on 1 metrics")
-    assert _ahead(0, 3) == Verdict("did not hold", "clearly better on 0, clearly worse on 3 metrics")
-    assert _ahead(1, 1) == Verdict("not shown", "clearly better on 1, clearly worse on 1 metrics: neither way")
+    assert _ahead(0, 3) == Verdict(
+        "did not hold", "clearly better on 0, clearly worse on 3 metrics"
+    )
+    assert _ahead(1, 1) == Verdict(
+        "not shown", "clearly better on 1, clearly worse on 1 metrics: neither way"
+    )
 
 
 @pytest.mark.parametrize(
@@ -255,13 +350,29 @@ def test_the_way_of_the_metrics_is_told() -> None:
     [
         (0.02, 0.05, Verdict("held", "clearly better on 1, clearly worse on 0 metrics")),
         (-0.02, -0.05, Verdict("did not hold", "clearly better on 0, clearly worse on 1 metrics")),
-        (0.0, 0.0, Verdict("not shown", "clearly better on 0, clearly worse on 0 metrics: neither way")),
+        (
+            0.0,
+            0.0,
+            Verdict("not shown", "clearly better on 0, clearly worse on 0 metrics: neither way"),
+        ),
         (0.03, 0.05, Verdict("held", AS_CLAIMED)),
         (0.03, 0.0, Verdict("held", AS_CLAIMED)),
         (-0.03, -0.05, Verdict("did not hold", NOT_AS_CLAIMED)),
-        (0.03, -0.05, Verdict("not shown", "sparser but worse: neither is clearly more effective")),
-        (-0.03, 0.05, Verdict("not shown", "better but less sparse: neither is clearly more effective")),
-        (-0.03, 0.0, Verdict("not shown", "better but less sparse: neither is clearly more effective")),
+        (
+            0.03,
+            -0.05,
+            Verdict("not shown", "sparser but worse: neither is clearly more effective"),
+        ),
+        (
+            -0.03,
+            0.05,
+            Verdict("not shown", "better but less sparse: neither is clearly more effective"),
+        ),
+        (
+            -0.03,
+            0.0,
+            Verdict("not shown", "better but less sparse: neither is clearly more effective"),
+        ),
     ],
 )
 def test_more_effective_is_sparser_or_better(ahead, change, expected) -> None:
@@ -269,15 +380,22 @@ def test_more_effective_is_sparser_or_better(ahead, change, expected) -> None:
 
 
 def test_pruning_during_training_in_numbers() -> None:
-    systems = (_system(DCAE_PR, 0.06, sparsity=0.5, epochs=10), _system(POST, 0.06, sparsity=0.25, epochs=12))
+    systems = (
+        _system(DCAE_PR, 0.06, sparsity=0.5, epochs=10),
+        _system(POST, 0.06, sparsity=0.25, epochs=12),
+    )
     numbers = (
-        "sparsity 50.0 against 25.0 %; epochs 10 against 12; clearly better on 0, clearly worse on 0 of 1 metrics: "
+        "sparsity 50.0 against 25.0 %; epochs 10 against 12; clearly better on 0, clearly worse "
+        "on 0 of 1 metrics: "
         "STOI +0.0000 [+0.0000, +0.0000] (recordings 0.0100)"
     )
     assert _judged(DURING, *systems) == [_claim(DURING, "during", "held", numbers, AS_CLAIMED)]
     nothing = (_system(DCAE_PR, 0.06, sparsity=0.0), _system(POST, 0.06, sparsity=0.0))
     assert _judged(DURING, *nothing)[0].numbers.startswith("sparsity 0.0 against 0.0 %; ")
-    untrained = [replace(s, entry=replace(s.entry, jobs=tuple(replace(j, rows=()) for j in s.entry.jobs))) for s in systems]
+    untrained = [
+        replace(s, entry=replace(s.entry, jobs=tuple(replace(j, rows=()) for j in s.entry.jobs)))
+        for s in systems
+    ]
     assert "; epochs 0 against 0; " in _judged(DURING, *untrained)[0].numbers
 
 
@@ -303,7 +421,9 @@ def test_the_smaller_model_in_numbers() -> None:
         "1,060 against 1,780 non-zeros; clearly better on 1, clearly worse on 0 of 1 metrics: "
         "STOI +0.0200 [+0.0200, +0.0200] (recordings 0.0100)"
     )
-    assert found == [_claim(SMALLER, "smaller", "held", numbers, "as claimed in all of non-zeros, quality")]
+    assert found == [
+        _claim(SMALLER, "smaller", "held", numbers, "as claimed in all of non-zeros, quality")
+    ]
     wider = _system(DCAE_10, 0.06, 1780, config={"model.width": 0.5})
     (claim,) = _judged(SMALLER, _system(DCAE_PR, 0.08, 1060, 0.47), wider)
     assert (claim.status, claim.reason) == ("not comparable", "the widths differ (1.0 | 0.5)")
@@ -327,9 +447,21 @@ OPEN = "the interval over listeners leaves a loss of {} points open"
         (_row(-3.0, -1.0), True, BELOW),
         (_row(-3.0, -1.0), False, BELOW),
         (_row(0.5, 2.0), True, Verdict("held", "the interval over listeners lies above 0")),
-        (_row(0.0, 2.0), True, Verdict("not shown", "the interval over listeners reaches both ways")),
-        (_row(-1.0, 0.0), True, Verdict("not shown", "the interval over listeners reaches both ways")),
-        (_row(-10.0, 0.0), False, Verdict("held", "the interval over listeners leaves no loss of 10 points open")),
+        (
+            _row(0.0, 2.0),
+            True,
+            Verdict("not shown", "the interval over listeners reaches both ways"),
+        ),
+        (
+            _row(-1.0, 0.0),
+            True,
+            Verdict("not shown", "the interval over listeners reaches both ways"),
+        ),
+        (
+            _row(-10.0, 0.0),
+            False,
+            Verdict("held", "the interval over listeners leaves no loss of 10 points open"),
+        ),
         (_row(-10.6, 3.0), False, Verdict("not shown", OPEN.format(11))),
     ],
 )
@@ -339,9 +471,13 @@ def test_listeners_judge_by_their_interval(row, above, expected) -> None:
 
 def test_every_question_to_listeners_is_asked() -> None:
     pairs = ((DCAE, "coded"), (DCAE_PR, DCAE), (DCAE_PR, DCAE_10), (DCAE_10, DCAE))
-    rows = [_row(-1.0, 5.0, first=a, second=b, listeners="all", test="t2", mean=2.0) for a, b in pairs]
+    rows = [
+        _row(-1.0, 5.0, first=a, second=b, listeners="all", test="t2", mean=2.0) for a, b in pairs
+    ]
     rows += [_row(-1.0, 5.0, first=DCAE, second="coded", listeners="expert", test="t3", mean=2.0)]
-    rows += [_row(None, 5.0, first=DCAE, second="coded", listeners="all", test="t4", mean=-2.0, n=1)]
+    rows += [
+        _row(None, 5.0, first=DCAE, second="coded", listeners="all", test="t4", mean=-2.0, n=1)
+    ]
     told = "points, 3 listeners, interval -1.0 to +5.0"
     kept = "the interval over listeners leaves no loss of 10 points open"
     titles = (
@@ -354,7 +490,14 @@ def test_every_question_to_listeners_is_asked() -> None:
     few = {"model": "t4", "seeds": 0, "scale": "3 ratings"}
     assert judge([], REPORTED, {"differences": rows})[5:] == [
         _claim(titles[0], "enhances", "not shown", f"DCAE - coded: +2.0 {told}", both, **facts),
-        _claim(titles[0], "enhances", "not measured", "DCAE - coded: -2.0 points, 1 listeners", TOO_FEW.reason, **few),
+        _claim(
+            titles[0],
+            "enhances",
+            "not measured",
+            "DCAE - coded: -2.0 points, 1 listeners",
+            TOO_FEW.reason,
+            **few,
+        ),
         _claim(titles[1], "reduction", "held", f"DCAE_pr - DCAE: +2.0 {told}", kept, **facts),
         _claim(titles[2], "smaller", "held", f"DCAE_pr - DCAE_10: +2.0 {told}", kept, **facts),
     ]
@@ -367,7 +510,8 @@ def test_the_table_of_claims_says_how_to_read_it() -> None:
     assert table.caption == "Claims of Plain & Biswas (2020) and what our runs say"
     assert table.notes == (
         "A status speaks of our runs at their scale, not of the paper.",
-        "Changes of metrics are positive where the first model is better, and stand with their interval over seeds; recordings is half "
+        "Changes of metrics are positive where the first model is better, and stand with their "
+        "interval over seeds; recordings is half "
         "the 95 % interval of the second's gain over the recordings, which a change must exceed.",
         "A note of two lines.",
     )
@@ -377,7 +521,13 @@ def test_the_table_of_claims_says_how_to_read_it() -> None:
 def test_a_model_no_better_than_its_input_shows_nothing(kind) -> None:
     claim = {DCAE: REDUCTION, POST: DURING, DCAE_10: SMALLER}[kind]
     system = _system(DCAE_PR, 0.06, 1000, 0.5)
-    mixture = {"kind": "score", "variant": "mixture", "noise": "aac", "snr_db": None, "metrics": {"stoi": 0.9}}
+    mixture = {
+        "kind": "score",
+        "variant": "mixture",
+        "noise": "aac",
+        "snr_db": None,
+        "metrics": {"stoi": 0.9},
+    }
     jobs = tuple(replace(job, rows=(*job.rows, mixture)) for job in system.entry.jobs)
     idle = replace(system, entry=replace(system.entry, jobs=jobs))
     (found,) = _judged(claim, idle, _system(kind, 0.06, sparsity=0.4))

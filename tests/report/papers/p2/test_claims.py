@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from audioprune.report.claims import HELD, NOT_COMPARABLE, NOT_HELD, NOT_MEASURED, NOT_SHOWN, ONE_SEED, TWO_SEEDS, Side
+from audioprune.report.claims import (
+    HELD,
+    NOT_COMPARABLE,
+    NOT_HELD,
+    NOT_MEASURED,
+    NOT_SHOWN,
+    ONE_SEED,
+    TWO_SEEDS,
+    Side,
+)
 from audioprune.report.papers.p2.claims import (
     Claim,
     _conditions_further,
@@ -26,16 +35,26 @@ SEEDS = (0, 1, 2)
 
 
 def _judged(run, words: str, model: str) -> Claim:
-    found = [claim for claim in judge(load_jobs(run.folder.parent), REPORTED) if words in claim.claim and claim.model.startswith(model)]
+    found = [
+        claim
+        for claim in judge(load_jobs(run.folder.parent), REPORTED)
+        if words in claim.claim and claim.model.startswith(model)
+    ]
     assert len(found) == 1
     return found[0]
 
 
 def _pair(make_run, pruned: float, baseline: float, baseline_size: int = 420, seeds=SEEDS, **more):
     for seed in seeds:
-        run = make_run(f"p{seed}", seed=seed).scores("mixture", 0.5, 1.4).scores("pruned", pruned + 0.001 * seed, 1.7)
+        run = (
+            make_run(f"p{seed}", seed=seed)
+            .scores("mixture", 0.5, 1.4)
+            .scores("pruned", pruned + 0.001 * seed, 1.7)
+        )
         run.size("pruned", nonzero=400)
-        run = make_run(f"b{seed}", "fdnn_b", "train", seed=seed, scale="desk; 20 mixtures; width 40", **more)
+        run = make_run(
+            f"b{seed}", "fdnn_b", "train", seed=seed, scale="desk; 20 mixtures; width 40", **more
+        )
         run.scores("mixture", 0.5, 1.4).scores("uncompressed", baseline + 0.0015 * seed, 1.6)
         run.size("uncompressed", params=baseline_size, nonzero=baseline_size)
     return run
@@ -51,7 +70,9 @@ def _pair(make_run, pruned: float, baseline: float, baseline_size: int = 420, se
         (0.63, 0.62, (0, 1), TWO_SEEDS),
     ],
 )
-def test_pruned_against_same_size(make_run, pruned: float, baseline: float, seeds, status: str) -> None:
+def test_pruned_against_same_size(
+    make_run, pruned: float, baseline: float, seeds, status: str
+) -> None:
     claim = _judged(_pair(make_run, pruned, baseline, seeds=seeds), "beats", "FDNN_P")
     assert claim.status == status and claim.seeds == len(seeds)
     assert "STOI" in claim.numbers and "at -5 / 0 / 5 dB" in claim.numbers
@@ -61,7 +82,11 @@ def test_pruned_against_same_size(make_run, pruned: float, baseline: float, seed
 
 def test_a_baseline_of_another_size_measures_nothing(make_run) -> None:
     claim = _judged(_pair(make_run, 0.63, 0.62, baseline_size=200), "beats", "FDNN_P")
-    assert claim.status == NOT_COMPARABLE and "0.50 times" in claim.numbers and "not of the same size" in claim.reason
+    assert (
+        claim.status == NOT_COMPARABLE
+        and "0.50 times" in claim.numbers
+        and "not of the same size" in claim.reason
+    )
 
 
 def test_the_size_is_compared_in_every_seed(make_run) -> None:
@@ -87,29 +112,50 @@ def test_other_settings_or_data_are_not_compared(make_run, more, words: str) -> 
 
 def test_runs_of_another_scale_are_not_compared(make_run) -> None:
     make_run("p").scores("pruned", 0.7, 1.7)
-    run = make_run("b", "fdnn_b", "train", scale="desk; 900 mixtures; width 40").scores("uncompressed", 0.6, 1.6)
+    run = make_run("b", "fdnn_b", "train", scale="desk; 900 mixtures; width 40").scores(
+        "uncompressed", 0.6, 1.6
+    )
     claim = _judged(run, "beats", "FDNN_P")
     assert claim.status == NOT_COMPARABLE and "different scales" in claim.reason
 
 
 def test_other_fingerprints_are_not_compared(make_run) -> None:
     for seed in SEEDS:
-        make_run(f"p{seed}", seed=seed).scores("pruned", 0.63, 1.7, corpus_fingerprint="aa").size("pruned", nonzero=400)
-        run = make_run(f"b{seed}", "fdnn_b", "train", seed=seed).scores("uncompressed", 0.6, 1.6, corpus_fingerprint="bb")
+        make_run(f"p{seed}", seed=seed).scores("pruned", 0.63, 1.7, corpus_fingerprint="aa").size(
+            "pruned", nonzero=400
+        )
+        run = make_run(f"b{seed}", "fdnn_b", "train", seed=seed).scores(
+            "uncompressed", 0.6, 1.6, corpus_fingerprint="bb"
+        )
         run.size("uncompressed", params=420, nonzero=420)
     claim = _judged(run, "beats", "FDNN_P")
     assert claim.status == NOT_COMPARABLE and "the corpora differ" in claim.reason
 
 
-def _compressed(make_run, compressed, name="a", model="fdnn", pipeline="p2_unstructured", nonzero=100, seeds=SEEDS, **more):
+def _compressed(
+    make_run,
+    compressed,
+    name="a",
+    model="fdnn",
+    pipeline="p2_unstructured",
+    nonzero=100,
+    seeds=SEEDS,
+    **more,
+):
     for seed in seeds:
-        run = make_run(f"{name}{seed}", model, pipeline, seed=seed, **more).scores("mixture", 0.45, 1.4)
+        run = make_run(f"{name}{seed}", model, pipeline, seed=seed, **more).scores(
+            "mixture", 0.45, 1.4
+        )
         run.scores("uncompressed", 0.60, 1.7).size("uncompressed")
-        run.scores("compressed", compressed + 1e-5 * (seed - 1), 1.65).size("compressed", nonzero=nonzero, paper=50)
+        run.scores("compressed", compressed + 1e-5 * (seed - 1), 1.65).size(
+            "compressed", nonzero=nonzero, paper=50
+        )
     return run
 
 
-@pytest.mark.parametrize(("compressed", "status"), [(0.5801, HELD), (0.5798, NOT_HELD), (0.58, NOT_SHOWN), (0.65, HELD)])
+@pytest.mark.parametrize(
+    ("compressed", "status"), [(0.5801, HELD), (0.5798, NOT_HELD), (0.58, NOT_SHOWN), (0.65, HELD)]
+)
 def test_compressed_within_two_points(make_run, compressed: float, status: str) -> None:
     assert _judged(_compressed(make_run, compressed), "at most about 2", "FDNN_C").status == status
 
@@ -126,14 +172,24 @@ def test_nothing_removed_shows_nothing(make_run) -> None:
 
 def test_a_trimmed_model_had_something_removed(make_run) -> None:
     for seed in SEEDS:
-        run = make_run(f"a{seed}", seed=seed).scores("mixture", 0.45, 1.4).scores("uncompressed", 0.60, 1.7).size("uncompressed")
+        run = (
+            make_run(f"a{seed}", seed=seed)
+            .scores("mixture", 0.45, 1.4)
+            .scores("uncompressed", 0.60, 1.7)
+            .size("uncompressed")
+        )
         run.scores("compressed", 0.59, 1.65).size("compressed", params=500, nonzero=500, paper=50)
     assert _judged(run, "at most about 2", "FDNN_C").status == HELD
 
 
 def test_a_compressed_model_no_better_than_the_mixture_shows_nothing(make_run) -> None:
     for seed in SEEDS:
-        run = make_run(f"a{seed}", seed=seed).scores("mixture", 0.59, 1.66).scores("uncompressed", 0.60, 1.7).size("uncompressed")
+        run = (
+            make_run(f"a{seed}", seed=seed)
+            .scores("mixture", 0.59, 1.66)
+            .scores("uncompressed", 0.60, 1.7)
+            .size("uncompressed")
+        )
         run.scores("compressed", 0.59, 1.66).size("compressed", nonzero=0, paper=1)
     claim = _judged(run, "at most about 2", "FDNN_C")
     assert claim.status == NOT_SHOWN and claim.reason == "FDNN_C is no better than mixture"
@@ -141,16 +197,32 @@ def test_a_compressed_model_no_better_than_the_mixture_shows_nothing(make_run) -
 
 def test_the_worst_snr_decides(make_run) -> None:
     for seed in SEEDS:
-        run = make_run(f"a{seed}", seed=seed).scores("uncompressed", 0.60, 1.7).size("uncompressed").size("compressed", nonzero=9)
-        run.scores("compressed", 0.60, 1.7, snrs=(-5.0,)).scores("compressed", 0.60, 1.7, snrs=(0.0,))
+        run = (
+            make_run(f"a{seed}", seed=seed)
+            .scores("uncompressed", 0.60, 1.7)
+            .size("uncompressed")
+            .size("compressed", nonzero=9)
+        )
+        run.scores("compressed", 0.60, 1.7, snrs=(-5.0,)).scores(
+            "compressed", 0.60, 1.7, snrs=(0.0,)
+        )
         run.scores("compressed", 0.80, 1.7, snrs=(5.0,))
     claim = _judged(run, "at most about 2", "FDNN_C")
-    assert claim.status == NOT_HELD and "+0.00 / -10.00" in claim.numbers and claim.reason.startswith("0 dB")
+    assert (
+        claim.status == NOT_HELD
+        and "+0.00 / -10.00" in claim.numbers
+        and claim.reason.startswith("0 dB")
+    )
 
 
 def test_an_snr_that_is_missing_measures_nothing(make_run) -> None:
     for seed in SEEDS:
-        run = make_run(f"a{seed}", seed=seed).scores("uncompressed", 0.60, 1.7).size("uncompressed").size("compressed", nonzero=9)
+        run = (
+            make_run(f"a{seed}", seed=seed)
+            .scores("uncompressed", 0.60, 1.7)
+            .size("uncompressed")
+            .size("compressed", nonzero=9)
+        )
         run.scores("compressed", 0.60, 1.7, snrs=(-5.0, 0.0))
     claim = _judged(run, "at most about 2", "FDNN_C")
     assert claim.status == NOT_MEASURED and "5 dB" in claim.reason
@@ -158,7 +230,9 @@ def test_an_snr_that_is_missing_measures_nothing(make_run) -> None:
 
 def test_a_wide_interval_compares_nothing(make_run) -> None:
     for seed in SEEDS:
-        run = make_run(f"a{seed}", seed=seed).scores("uncompressed", 0.60, 1.7).size("uncompressed")
+        run = (
+            make_run(f"a{seed}", seed=seed).scores("uncompressed", 0.60, 1.7).size("uncompressed")
+        )
         run.scores("compressed", 0.60 + 0.1 * (seed - 1), 1.7).size("compressed", nonzero=9)
     claim = _judged(run, "at most about 2", "FDNN_C")
     assert claim.status == NOT_COMPARABLE and "wide, more than 0.04" in claim.reason
@@ -170,11 +244,17 @@ def test_structured_costs_little(make_run, compressed: float, status: str) -> No
     assert _judged(run, "Structured", "GCRN_C-SP").status == status
 
 
-def _further(make_run, with_: float, seeds=SEEDS, without=0.45, pipeline="p2_unstructured", **more):
+def _further(
+    make_run, with_: float, seeds=SEEDS, without=0.45, pipeline="p2_unstructured", **more
+):
     for seed in seeds:
         one = {"lambda_1": 0.0, **more.get("other", {})}
-        make_run(f"a{seed}", pipeline=pipeline, seed=seed, pipeline_config=one).iterations(0.7, without + 0.001 * seed)
-        run = make_run(f"b{seed}", seed=seed, pipeline_config={"lambda_1": 1.0}, **more.get("config", {})).iterations(0.6, with_)
+        make_run(f"a{seed}", pipeline=pipeline, seed=seed, pipeline_config=one).iterations(
+            0.7, without + 0.001 * seed
+        )
+        run = make_run(
+            f"b{seed}", seed=seed, pipeline_config={"lambda_1": 1.0}, **more.get("config", {})
+        ).iterations(0.6, with_)
     return run
 
 
@@ -206,7 +286,9 @@ def test_regularisation_is_the_only_difference(make_run, more, words: str) -> No
 def test_two_runs_that_removed_nothing_show_nothing(make_run) -> None:
     for seed in SEEDS:
         make_run(f"a{seed}", seed=seed, pipeline_config={"lambda_1": 0.0}).iterations(1.0, 1.0)
-        run = make_run(f"b{seed}", seed=seed, pipeline_config={"lambda_1": 1.0}).iterations(1.0, 1.0)
+        run = make_run(f"b{seed}", seed=seed, pipeline_config={"lambda_1": 1.0}).iterations(
+            1.0, 1.0
+        )
     claim = _judged(run, "Sparse regularisation", "FDNN")
     assert claim.status == NOT_COMPARABLE and "nothing was removed" in claim.reason
 
@@ -225,8 +307,13 @@ def test_every_strength_is_judged_and_none_is_chosen(make_run) -> None:
     run = _further(make_run, 0.3)
     for seed in SEEDS:
         make_run(f"c{seed}", seed=seed, pipeline_config={"lambda_1": 9.0}).iterations(0.6, 0.9)
-    found = [claim for claim in judge(load_jobs(run.folder.parent), REPORTED) if "Sparse" in claim.claim]
-    assert [(claim.model, claim.status) for claim in found] == [("FDNN (lambda_1=1.0)", HELD), ("FDNN (lambda_1=9.0)", NOT_HELD)]
+    found = [
+        claim for claim in judge(load_jobs(run.folder.parent), REPORTED) if "Sparse" in claim.claim
+    ]
+    assert [(claim.model, claim.status) for claim in found] == [
+        ("FDNN (lambda_1=1.0)", HELD),
+        ("FDNN (lambda_1=9.0)", NOT_HELD),
+    ]
 
 
 def test_one_side_alone_measures_nothing(make_run) -> None:
@@ -243,7 +330,11 @@ def test_an_interrupted_pruning_says_nothing_about_its_end(make_run) -> None:
 
 def test_the_deviation_over_seeds_is_told(make_run) -> None:
     for seed in (0, 1, 2):
-        run = make_run(f"a{seed}", seed=seed).scores("uncompressed", 0.6 + 0.05 * seed, 1.7).scores("compressed", 0.599 + 0.05 * seed, 1.7)
+        run = (
+            make_run(f"a{seed}", seed=seed)
+            .scores("uncompressed", 0.6 + 0.05 * seed, 1.7)
+            .scores("compressed", 0.599 + 0.05 * seed, 1.7)
+        )
     claim = _judged(run, "at most about 2", "FDNN_C")
     assert claim.seeds == 3 and "within the deviation over seeds" in claim.numbers
 
@@ -257,7 +348,10 @@ def test_nothing_run_is_nothing_measured(make_run) -> None:
 BEATS = "A pruned model beats an unpruned one of about its size (mean STOI and PESQ higher)"
 COMPRESSED = "Compression costs at most about 2 STOI points at any SNR"
 STRUCTURED = "Structured compression costs at most 1 STOI point at any SNR"
-FURTHER = "Sparse regularisation lets pruning go further (fewer parameters left after the last iteration)"
+FURTHER = (
+    "Sparse regularisation lets pruning go further (fewer parameters left after the last "
+    "iteration)"
+)
 AS_CLAIMED = "the whole interval over seeds is as claimed"
 SCALE = "desk; 20 mixtures; width 64"
 
@@ -273,11 +367,18 @@ def test_without_a_run_every_claim_says_what_is_missing(make_run) -> None:
         "GCRN_C-SP": "STOI +0.02 / -0.11 / -0.08 points; PESQ +0.01 / +0.01 / +0.02",
     }
     names = [("FDNN_P", "FDNN_B", BEATS), ("LSTM_P", "LSTM_B", BEATS)]
-    names += [(f"{model}_C", f"{model}_U", COMPRESSED) for model in ("FDNN", "LSTM", "TCNN", "GCRN")]
+    names += [
+        (f"{model}_C", f"{model}_U", COMPRESSED) for model in ("FDNN", "LSTM", "TCNN", "GCRN")
+    ]
     names += [("GCRN_C-SP", "GCRN_U", STRUCTURED)]
-    expected = [Claim(claim, f"{a} against {b}", NOT_MEASURED, f"{a} and {b} not run", told[a]) for a, b, claim in names]
+    expected = [
+        Claim(claim, f"{a} against {b}", NOT_MEASURED, f"{a} and {b} not run", told[a])
+        for a, b, claim in names
+    ]
     further = "no pruning without or with sparse regularisation was finished"
-    expected.insert(2, Claim(FURTHER, "all models", NOT_MEASURED, further, "Figure 2, curves without numbers"))
+    expected.insert(
+        2, Claim(FURTHER, "all models", NOT_MEASURED, further, "Figure 2, curves without numbers")
+    )
     assert judge(load_jobs(make_run("a", "dcae").folder), REPORTED) == expected
 
 
@@ -292,18 +393,26 @@ def test_a_pair_that_the_paper_lacks_is_judged_where_it_was_run(make_run) -> Non
     make_run("p", "tcnn").scores("pruned", 0.6, 1.7)
     run = make_run("b", "tcnn_b", "train").scores("uncompressed", 0.6, 1.6)
     claim = _judged(run, "beats", "TCNN_P")
-    assert claim.published == "-" and claim.reason == "how much was removed from TCNN_P is not recorded; the sizes are not recorded"
+    assert (
+        claim.published == "-"
+        and claim.reason
+        == "how much was removed from TCNN_P is not recorded; the sizes are not recorded"
+    )
     assert "sizes not recorded" in claim.numbers
 
 
 def test_a_pruned_model_against_one_of_its_size_in_words(make_run) -> None:
     for seed in SEEDS:
         make_run(f"p{seed}", seed=seed).scores("pruned", 0.63, 1.7).size("pruned", nonzero=400)
-        run = make_run(f"b{seed}", "fdnn_b", "train", seed=seed, scale="desk; 20 mixtures; width 40").scores("uncompressed", 0.62, 1.6)
+        run = make_run(
+            f"b{seed}", "fdnn_b", "train", seed=seed, scale="desk; 20 mixtures; width 40"
+        ).scores("uncompressed", 0.62, 1.6)
         run.size("uncompressed", params=400 + 10 * seed, nonzero=400 + 10 * seed)
     numbers = (
-        "STOI +1.00 / +1.00 / +1.00 points at -5 / 0 / 5 dB; PESQ (raw NB) +0.10 / +0.10 / +0.10 at -5 / 0 / 5 dB; "
-        "the baseline has 1.00 to 1.05 times the parameters; mean change with its 95 % interval over seeds: "
+        "STOI +1.00 / +1.00 / +1.00 points at -5 / 0 / 5 dB; PESQ (raw NB) +0.10 / +0.10 / "
+        "+0.10 at -5 / 0 / 5 dB; "
+        "the baseline has 1.00 to 1.05 times the parameters; mean change with its 95 % interval "
+        "over seeds: "
         "STOI +1.00 [+1.00, +1.00] points, PESQ (raw NB) +0.10 [+0.10, +0.10]"
     )
     published = "STOI +0.83 / +1.38 / +1.05 points; PESQ +0.05 / +0.08 / +0.09"
@@ -312,14 +421,21 @@ def test_a_pruned_model_against_one_of_its_size_in_words(make_run) -> None:
     assert _judged(run, "beats", "FDNN_P") == expected
 
 
-@pytest.mark.parametrize(("stoi", "pesq", "reason"), [(0.0, 0.1, "STOI"), (0.01, 0.0, "PESQ (raw NB)")])
+@pytest.mark.parametrize(
+    ("stoi", "pesq", "reason"), [(0.0, 0.1, "STOI"), (0.01, 0.0, "PESQ (raw NB)")]
+)
 def test_both_metrics_must_be_higher(make_run, stoi: float, pesq: float, reason: str) -> None:
     for seed in SEEDS:
-        make_run(f"p{seed}", seed=seed).scores("pruned", 0.625 + stoi, 1.5 + pesq).size("pruned", nonzero=400)
+        make_run(f"p{seed}", seed=seed).scores("pruned", 0.625 + stoi, 1.5 + pesq).size(
+            "pruned", nonzero=400
+        )
         run = make_run(f"b{seed}", "fdnn_b", "train", seed=seed).scores("uncompressed", 0.625, 1.5)
         run.size("uncompressed", params=400, nonzero=400)
     claim = _judged(run, "beats", "FDNN_P")
-    assert (claim.status, claim.reason) == (NOT_HELD, f"{reason}: no part of the interval over seeds is as claimed")
+    assert (claim.status, claim.reason) == (
+        NOT_HELD,
+        f"{reason}: no part of the interval over seeds is as claimed",
+    )
     assert "the baseline has 1.00 times the parameters" in claim.numbers
 
 
@@ -328,8 +444,16 @@ def test_both_metrics_must_be_higher(make_run, stoi: float, pesq: float, reason:
     [
         (320, ""),
         (600, ""),
-        (316, "not of the same size in every seed: 0.79 times in seed 0, 0.79 times in seed 1, 0.79 times in seed 2"),
-        (604, "not of the same size in every seed: 1.51 times in seed 0, 1.51 times in seed 1, 1.51 times in seed 2"),
+        (
+            316,
+            "not of the same size in every seed: 0.79 times in seed 0, 0.79 times in seed 1, "
+            "0.79 times in seed 2",
+        ),
+        (
+            604,
+            "not of the same size in every seed: 1.51 times in seed 0, 1.51 times in seed 1, "
+            "1.51 times in seed 2",
+        ),
     ],
 )
 def test_sizes_that_count_as_the_same(make_run, size: int, reason: str) -> None:
@@ -338,15 +462,20 @@ def test_sizes_that_count_as_the_same(make_run, size: int, reason: str) -> None:
         run = make_run(f"b{seed}", "fdnn_b", "train", seed=seed).scores("uncompressed", 0.62, 1.6)
         run.size("uncompressed", params=size, nonzero=size)
     claim = _judged(run, "beats", "FDNN_P")
-    assert (claim.status, claim.reason) == ((NOT_COMPARABLE, reason) if reason else (HELD, "as claimed in all of STOI, PESQ (raw NB)"))
+    assert (claim.status, claim.reason) == (
+        (NOT_COMPARABLE, reason) if reason else (HELD, "as claimed in all of STOI, PESQ (raw NB)")
+    )
 
 
 def test_the_cost_of_compression_in_words(make_run) -> None:
     for seed in SEEDS:
-        run = make_run(f"a{seed}", seed=seed).scores("uncompressed", 0.60, 1.7).size("uncompressed")
+        run = (
+            make_run(f"a{seed}", seed=seed).scores("uncompressed", 0.60, 1.7).size("uncompressed")
+        )
         run.scores("compressed", 0.59, 1.65).size("compressed", nonzero=100, paper=50)
     numbers = (
-        "STOI -1.00 / -1.00 / -1.00 points at -5 / 0 / 5 dB; PESQ (raw NB) -0.05 / -0.05 / -0.05 at -5 / 0 / 5 dB; "
+        "STOI -1.00 / -1.00 / -1.00 points at -5 / 0 / 5 dB; PESQ (raw NB) -0.05 / -0.05 / "
+        "-0.05 at -5 / 0 / 5 dB; "
         "mean change with its 95 % interval over seeds: STOI -1.00 [-1.00, -1.00] points"
     )
     published = "STOI -1.29 / -1.13 / -0.75 points; PESQ -0.01 / -0.03 / -0.03"
@@ -358,13 +487,25 @@ def test_the_cost_of_compression_in_words(make_run) -> None:
 
 def test_what_sets_two_entries_apart_is_in_the_subject(make_run) -> None:
     for name, rate in (("a", 0.1), ("b", 0.2)):
-        run = make_run(name, pipeline_config={"rate": rate}).scores("uncompressed", 0.60, 1.7).scores("compressed", 0.59, 1.65)
-    found = [claim.model for claim in judge(load_jobs(run.folder.parent), REPORTED) if claim.claim == COMPRESSED]
+        run = (
+            make_run(name, pipeline_config={"rate": rate})
+            .scores("uncompressed", 0.60, 1.7)
+            .scores("compressed", 0.59, 1.65)
+        )
+    found = [
+        claim.model
+        for claim in judge(load_jobs(run.folder.parent), REPORTED)
+        if claim.claim == COMPRESSED
+    ]
     assert found[:2] == [f"FDNN_C against FDNN_U (pipeline.rate={rate})" for rate in (0.1, 0.2)]
 
 
 def test_scores_without_stoi_say_so(make_run) -> None:
-    run = make_run("a").scores("uncompressed", 0.60, 1.7, metrics={}).scores("compressed", 0.59, 1.65, metrics={})
+    run = (
+        make_run("a")
+        .scores("uncompressed", 0.60, 1.7, metrics={})
+        .scores("compressed", 0.59, 1.65, metrics={})
+    )
     claim = _judged(run, "at most about 2", "FDNN_C")
     assert (claim.status, claim.numbers) == (NOT_MEASURED, "STOI was not measured for both")
 
@@ -372,33 +513,59 @@ def test_scores_without_stoi_say_so(make_run) -> None:
 def test_a_trimmed_share_is_that_of_the_bytes() -> None:
     assert _taken_out({"bytes_uncompressed": 400, "bytes_fp32": 100}) == 0.75
     assert _taken_out({"bytes_uncompressed": 0, "bytes_fp32": 100}) == 0.0
-    assert _taken_out({"bytes_uncompressed": 400}) == 0.0 and _taken_out({"bytes_uncompressed": 400, "bytes_fp32": 0}) == 1.0
+    assert (
+        _taken_out({"bytes_uncompressed": 400}) == 0.0
+        and _taken_out({"bytes_uncompressed": 400, "bytes_fp32": 0}) == 1.0
+    )
 
 
-def _given(name: str, *rows, scale: str = SCALE, seed: int = 0, pipeline: str = "p2", **config) -> Job:
-    found = tuple({"kind": "iteration", "iteration": number, **row} for number, row in enumerate(rows))
-    return Job(Path(name), name, seed=seed, scale=scale, rows=found, config=config, pipeline=pipeline)
+def _given(
+    name: str, *rows, scale: str = SCALE, seed: int = 0, pipeline: str = "p2", **config
+) -> Job:
+    found = tuple(
+        {"kind": "iteration", "iteration": number, **row} for number, row in enumerate(rows)
+    )
+    return Job(
+        Path(name), name, seed=seed, scale=scale, rows=found, config=config, pipeline=pipeline
+    )
 
 
 def test_a_sparsity_is_given_where_no_analysis_found_it() -> None:
-    found = _given("a", {"sparsity": 0.9, "alpha_1": 0.1}, {"sparsity": None}, {}, {"sparsity": float("nan")})
+    found = _given(
+        "a", {"sparsity": 0.9, "alpha_1": 0.1}, {"sparsity": None}, {}, {"sparsity": float("nan")}
+    )
     assert set_by_hand(Side("x", (found,))) == ""
     by_hand = _given("b", {"sparsity": 0.8}, {"sparsity": 0.25}, {"sparsity": 0.8})
-    assert set_by_hand(Side("x", (found, by_hand))) == "the sparsity of x was set by hand (0.25, 0.8)"
+    assert (
+        set_by_hand(Side("x", (found, by_hand))) == "the sparsity of x was set by hand (0.25, 0.8)"
+    )
 
 
 def test_everything_that_a_comparison_of_prunings_lacks_is_told() -> None:
-    one = Side("one", (_given("a", {"sparsity": 0.5}, **{"pipeline.lambda_1": 1, "pipeline.lambda_2": 2}),), 0.5)
+    one = Side(
+        "one",
+        (_given("a", {"sparsity": 0.5}, **{"pipeline.lambda_1": 1, "pipeline.lambda_2": 2}),),
+        0.5,
+    )
     alike = Side("other", (_given("b", **{"pipeline.lambda_1": 0, "pipeline.lambda_2": 0}),), 0.4)
     assert _conditions_further(one, alike) == ("the sparsity of one was set by hand (0.5)",)
     config = {"training.epochs": 1, "task.loss": "l1", "pipeline.alpha": 0.1}
-    other = Side("other", (_given("b", {"sparsity": 0.25}, scale="demo; width 64", seed=1, pipeline="p3", **config),), 0.0)
+    other = Side(
+        "other",
+        (
+            _given(
+                "b", {"sparsity": 0.25}, scale="demo; width 64", seed=1, pipeline="p3", **config
+            ),
+        ),
+        0.0,
+    )
     assert _conditions_further(one, other) == (
         "the pipelines differ (p2 | p3)",
         "the runs with and without were made at different scales",
         "the sparsity of one was set by hand (0.5)",
         "the sparsity of other was set by hand (0.25)",
-        "the settings differ (pipeline.alpha none | 0.1, task.loss none | l1, training.epochs none | 1)",
+        "the settings differ (pipeline.alpha none | 0.1, task.loss none | l1, training.epochs "
+        "none | 1)",
         "the seeds differ (one: 0 | other: 1)",
         "nothing was removed from other",
     )
@@ -406,9 +573,16 @@ def test_everything_that_a_comparison_of_prunings_lacks_is_told() -> None:
 
 def test_pruning_further_in_words(make_run) -> None:
     for seed in SEEDS:
-        make_run(f"a{seed}", seed=seed, pipeline_config={"lambda_1": 0.0}).iterations(0.7, 0.45, 0.4 + 0.02 * seed)
-        run = make_run(f"b{seed}", seed=seed, pipeline_config={"lambda_1": 1.0}).iterations(0.6, 0.3)
-    numbers = "FDNN with: 30.0 ± 0.0 % left after 2 iterations; FDNN without: 42.0 ± 2.0 % left after 3 iterations"
+        make_run(f"a{seed}", seed=seed, pipeline_config={"lambda_1": 0.0}).iterations(
+            0.7, 0.45, 0.4 + 0.02 * seed
+        )
+        run = make_run(f"b{seed}", seed=seed, pipeline_config={"lambda_1": 1.0}).iterations(
+            0.6, 0.3
+        )
+    numbers = (
+        "FDNN with: 30.0 ± 0.0 % left after 2 iterations; FDNN without: 42.0 ± 2.0 % left after "
+        "3 iterations"
+    )
     assert _judged(run, "Sparse regularisation", "FDNN") == Claim(
         FURTHER, "FDNN", HELD, numbers, "Figure 2, curves without numbers", 3, SCALE, AS_CLAIMED
     )
@@ -419,41 +593,77 @@ def test_different_lengths_of_pruning_are_told(make_run) -> None:
     make_run("b", pipeline_config={"lambda_1": 1.0}).iterations(0.6, 0.3)
     run = make_run("c", pipeline_config={"lambda_1": 1.0}, seed=1).iterations(0.6)
     claim = _judged(run, "Sparse regularisation", "FDNN")
-    assert claim.numbers == "FDNN with: 45.0 ± 21.2 % left after 1 or 2 iterations; FDNN without: 45.0 % left after 2 iterations"
-    assert claim.reason == "the seeds differ (FDNN with: 0, 1 | FDNN without: 0)" and claim.seeds == 1
+    assert (
+        claim.numbers
+        == "FDNN with: 45.0 ± 21.2 % left after 1 or 2 iterations; FDNN without: 45.0 % left "
+        "after 2 iterations"
+    )
+    assert (
+        claim.reason == "the seeds differ (FDNN with: 0, 1 | FDNN without: 0)" and claim.seeds == 1
+    )
 
 
 def test_structured_pruning_is_no_evidence_of_pruning_further(make_run) -> None:
     make_run("a", pipeline="p2_structured", pipeline_config={"lambda_1": 0.0}).iterations(0.7)
     run = make_run("b", pipeline_config={"lambda_1": 1.0}).iterations(0.6)
     claim = _judged(run, "Sparse regularisation", "FDNN")
-    assert claim.numbers == "no pruning without sparse regularisation was finished" and claim.published.startswith("Figure 2")
+    assert (
+        claim.numbers == "no pruning without sparse regularisation was finished"
+        and claim.published.startswith("Figure 2")
+    )
     run = make_run("c", "lstm", pipeline_config={"lambda_1": 0.0}).iterations(0.6)
-    assert _judged(run, "Sparse", "LSTM").numbers == "no pruning with sparse regularisation was finished"
+    assert (
+        _judged(run, "Sparse", "LSTM").numbers
+        == "no pruning with sparse regularisation was finished"
+    )
 
 
 def test_the_table_of_claims_says_how_to_read_it(make_run) -> None:
     table = claims_table(load_jobs(make_run("a", "dcae").folder), REPORTED)
     assert table.name == "p2_claims" and table.caption == (
-        "Claims of Ke Tan and DeLiang Wang (ICASSP 2021, presentation slides) and what our runs say"
+        "Claims of Ke Tan and DeLiang Wang (ICASSP 2021, presentation slides) and what our runs "
+        "say"
     )
     titles = [column.title for column in table.columns]
-    assert titles == ["Claim", "Model", "Status", "Our numbers", "Published", "Why", "Seeds", "Scale"]
+    assert titles == [
+        "Claim",
+        "Model",
+        "Status",
+        "Our numbers",
+        "Published",
+        "Why",
+        "Seeds",
+        "Scale",
+    ]
     assert table.notes == (
         "A status speaks of our runs at their scale, not of the paper.",
-        "Judged by Student's t interval over at least 3 seeds, paired by seed, at all SNRs of the paper; both sides must share corpus, "
-        "settings, seeds and (but for the baseline) width, something must have been removed, and each model must beat the mixture.",
-        "Wider intervals than 4 points of STOI, 0.4 of PESQ and 25 points of the parameters left compare nothing.",
+        "Judged by Student's t interval over at least 3 seeds, paired by seed, at all SNRs of "
+        "the paper; both sides must share corpus, "
+        "settings, seeds and (but for the baseline) width, something must have been removed, "
+        "and each model must beat the mixture.",
+        "Wider intervals than 4 points of STOI, 0.4 of PESQ and 25 points of the parameters "
+        "left compare nothing.",
     )
 
 
 def test_a_claim_as_a_row() -> None:
-    bare, whole = Claim("a", "b", HELD, "c", "d"), Claim("a", "b", HELD, "c", "d", 3, "desk; x", "e")
+    bare, whole = (
+        Claim("a", "b", HELD, "c", "d"),
+        Claim("a", "b", HELD, "c", "d", 3, "desk; x", "e"),
+    )
     table = judged_table("t", [bare, whole], {"authors": "A", "venue": "V"}, ["n"])
-    assert (table.name, table.caption, table.notes[1:]) == ("t", "Claims of A (V) and what our runs say", ("n",))
+    assert (table.name, table.caption, table.notes[1:]) == (
+        "t",
+        "Claims of A (V) and what our runs say",
+        ("n",),
+    )
     texts = {"claim": "a", "model": "b", "status": HELD, "numbers": "c", "published": "d"}
     assert table.rows == (
         {**texts, "seeds": "-", "scale": "-", "reason": "-"},
         {**texts, "seeds": 3, "scale": "desk; x, not a reproduction", "reason": "e"},
     )
-    assert measured(table) and not measured(judged_table("t", [Claim("a", "b", NOT_MEASURED, "c", "d")], {"authors": "A", "venue": "V"}))
+    assert measured(table) and not measured(
+        judged_table(
+            "t", [Claim("a", "b", NOT_MEASURED, "c", "d")], {"authors": "A", "venue": "V"}
+        )
+    )

@@ -22,7 +22,8 @@ LITERAL = "The learning rate and lambda on the slides give the group sparsity th
 FASTER = "Structured pruning speeds the network up"
 TOY = "The final objective of HSPG is as low as that of any method, with the most zero groups"
 PUBLISHED = {
-    GAINS: "VGG +3.44 / +0.73, DenseNet +6.88 / +3.78, ResNet +5.09 / +6.41 points (tut2017 / tut2018, lambda 0.001)",
+    GAINS: "VGG +3.44 / +0.73, DenseNet +6.88 / +3.78, ResNet +5.09 / +6.41 points (tut2017 / "
+    "tut2018, lambda 0.001)",
     LARGER: "0.0001: 3.55 to 17.29 %; 0.001: 50.12 to 71.25 %",
     SPARSER: "two lambdas: 6 of 6 cells, 1.96 to 4.48 points",
     PROX: "Poor against #1",
@@ -33,7 +34,16 @@ PUBLISHED = {
 
 
 def _jobs(
-    pipeline, accuracy=0.8, method="hspg", sparsity=None, seeds=(0, 1, 2), lmbda=0.001, scale=SCALE, left=(400, 0.4), name="", **config
+    pipeline,
+    accuracy=0.8,
+    method="hspg",
+    sparsity=None,
+    seeds=(0, 1, 2),
+    lmbda=0.001,
+    scale=SCALE,
+    left=(400, 0.4),
+    name="",
+    **config,
 ):
     """Return one network over its seeds; without a sparsity it is dense."""
     found = []
@@ -42,17 +52,56 @@ def _jobs(
         rows = [{"key": "train", **train}]
         shared = {"label": "VGG", "model": "vgg", "seed": seed, "scale": scale}
         dense = [("uncompressed", 1000, 1.0)]
-        for variant, params, latency in dense if sparsity is None else [("pruned", 1000, 1.0), ("trimmed", *left)]:
+        for variant, params, latency in (
+            dense if sparsity is None else [("pruned", 1000, 1.0), ("trimmed", *left)]
+        ):
             state = {**shared, "variant": variant}
-            score = {"metrics": {"accuracy": accuracy}, "noise": None, "snr_db": None, "condition": "test", "split": "test"}
+            score = {
+                "metrics": {"accuracy": accuracy},
+                "noise": None,
+                "snr_db": None,
+                "condition": "test",
+                "split": "test",
+            }
             rows.append({"key": f"{variant}/test", "kind": "score", **state, **score})
-            size = {"params": params, "macs_per_second": 2000 * params, "latency_ms_per_s": latency}
+            size = {
+                "params": params,
+                "macs_per_second": 2000 * params,
+                "latency_ms_per_s": latency,
+            }
             rows.append({"key": f"{variant}/size", "kind": "size", **state, **size})
         if sparsity is not None:
-            rows.append({"key": "groups", "kind": "groups", "filter_sparsity": sparsity, "group_sparsity": sparsity / 2})
+            rows.append(
+                {
+                    "key": "groups",
+                    "kind": "groups",
+                    "filter_sparsity": sparsity,
+                    "group_sparsity": sparsity / 2,
+                }
+            )
         folder = f"{name or pipeline}{seed}"
-        flat = {"pipeline.name": pipeline, "model.name": "vgg", "data.name": "scenes", "training.epochs": 350, **config}
-        found.append(Job(Path(folder), folder, "prune", "0", "vgg", pipeline, seed, scale, flat, rows=tuple(rows), corpus="scenes"))
+        flat = {
+            "pipeline.name": pipeline,
+            "model.name": "vgg",
+            "data.name": "scenes",
+            "training.epochs": 350,
+            **config,
+        }
+        found.append(
+            Job(
+                Path(folder),
+                folder,
+                "prune",
+                "0",
+                "vgg",
+                pipeline,
+                seed,
+                scale,
+                flat,
+                rows=tuple(rows),
+                corpus="scenes",
+            )
+        )
     return found
 
 
@@ -60,7 +109,15 @@ def _judged(claim: str, *jobs: Job) -> list[Claim]:
     return [found for found in judge(jobs, REPORTED) if found.claim == claim]
 
 
-def _claim(claim: str, status: str, numbers: str, reason: str = "", model: str = "VGG", seeds: int = 3, scale: str = SCALE) -> Claim:
+def _claim(
+    claim: str,
+    status: str,
+    numbers: str,
+    reason: str = "",
+    model: str = "VGG",
+    seeds: int = 3,
+    scale: str = SCALE,
+) -> Claim:
     return Claim(claim, model, status, numbers, PUBLISHED[claim], seeds, scale, reason)
 
 
@@ -79,31 +136,52 @@ def test_without_a_run_every_claim_says_what_is_missing() -> None:
         _missing(FASTER, "HSPG not run"),
         _missing(TOY, "scripts/optimizer_toy.py not run", "toy"),
     ]
-    assert _judged(GAINS, *_jobs("p4_reach", sparsity=0.5)) == [_missing(GAINS, "baseline or HSPG not run")]
+    assert _judged(GAINS, *_jobs("p4_reach", sparsity=0.5)) == [
+        _missing(GAINS, "baseline or HSPG not run")
+    ]
 
 
 @pytest.mark.parametrize("method", ["sgd", "adam"])
 @pytest.mark.parametrize(
     ("accuracy", "status", "reason"),
-    [(0.8, "held", AS_CLAIMED), (0.7, "did not hold", NOT_AS_CLAIMED), (0.6, "did not hold", NOT_AS_CLAIMED)],
+    [
+        (0.8, "held", AS_CLAIMED),
+        (0.7, "did not hold", NOT_AS_CLAIMED),
+        (0.6, "did not hold", NOT_AS_CLAIMED),
+    ],
 )
 def test_the_gain_over_the_baseline(method, accuracy, status, reason) -> None:
-    jobs = [*_jobs("p4_baseline", 0.7, method, lmbda=0.0), *_jobs("p4_reach", accuracy, sparsity=0.5)]
+    jobs = [
+        *_jobs("p4_baseline", 0.7, method, lmbda=0.0),
+        *_jobs("p4_reach", accuracy, sparsity=0.5),
+    ]
     numbers = f"{100 * accuracy:.1f} ± 0.0 % at 50.0 % zero filters, baseline 70.0 ± 0.0 %"
     assert _judged(GAINS, *jobs) == [_claim(GAINS, status, numbers, reason)]
 
 
 def test_one_seed_has_no_deviation_and_seeds_are_those_of_both() -> None:
-    jobs = [*_jobs("p4_baseline", 0.7, "sgd", seeds=(0, 1)), *_jobs("p4_reach", 0.8, sparsity=0.5, seeds=(0,))]
+    jobs = [
+        *_jobs("p4_baseline", 0.7, "sgd", seeds=(0, 1)),
+        *_jobs("p4_reach", 0.8, sparsity=0.5, seeds=(0,)),
+    ]
     reason = "an interval over seeds needs at least 3 of them"
     numbers = "80.0 % at 50.0 % zero filters, baseline 70.0 ± 0.0 %"
-    assert _judged(GAINS, *jobs) == [_claim(GAINS, "one seed: not judged", numbers, reason, seeds=1)]
+    assert _judged(GAINS, *jobs) == [
+        _claim(GAINS, "one seed: not judged", numbers, reason, seeds=1)
+    ]
 
 
 def test_the_network_of_published_sparsity_is_compared() -> None:
     jobs = [*_jobs("p4_baseline", 0.7, "sgd")]
     for name, sparsity in (("a", 0.39), ("b", 0.81), ("c", 0.8), ("d", 0.4)):
-        jobs += _jobs("p4_reach", 0.8, sparsity=sparsity, seeds=(0,), name=name, **{"pipeline.budget": sparsity})
+        jobs += _jobs(
+            "p4_reach",
+            0.8,
+            sparsity=sparsity,
+            seeds=(0,),
+            name=name,
+            **{"pipeline.budget": sparsity},
+        )
     assert "at 40.0 % zero filters" in _judged(GAINS, *jobs)[0].numbers
     outside = [job for job in jobs if job.name[0] in "pab"]
     assert "at 39.0 % zero filters" in _judged(GAINS, *outside)[0].numbers
@@ -112,26 +190,53 @@ def test_the_network_of_published_sparsity_is_compared() -> None:
 
 
 def test_the_baseline_that_differs_in_nothing_is_the_partner() -> None:
-    jobs = [*_jobs("p4_baseline", 0.5, "sgd", name="a", **{"training.epochs": 9}), *_jobs("p4_baseline", 0.7, "sgd", name="b")]
+    jobs = [
+        *_jobs("p4_baseline", 0.5, "sgd", name="a", **{"training.epochs": 9}),
+        *_jobs("p4_baseline", 0.7, "sgd", name="b"),
+    ]
     (claim,) = _judged(GAINS, *jobs, *_jobs("p4_reach", 0.8, sparsity=0.5))
     assert claim.status == "held" and claim.numbers.endswith("baseline 70.0 ± 0.0 %")
     (claim,) = _judged(GAINS, *jobs[:3], *_jobs("p4_reach", 0.8, sparsity=0.5))
-    assert (claim.status, claim.reason) == ("not comparable", "the settings differ (training.epochs 350 | 9)")
+    assert (claim.status, claim.reason) == (
+        "not comparable",
+        "the settings differ (training.epochs 350 | 9)",
+    )
 
 
 def test_training_numbers_of_the_pipeline_and_widths_are_compared() -> None:
-    changes = {"pipeline.settings.rate": 0.1, "scale": SCALE.replace("8", "16"), "training.epochs": 1}
+    changes = {
+        "pipeline.settings.rate": 0.1,
+        "scale": SCALE.replace("8", "16"),
+        "training.epochs": 1,
+    }
     jobs = [*_jobs("p4_baseline", 0.7, "sgd", **changes), *_jobs("p4_reach", 0.8, sparsity=0.5)]
     (claim,) = _judged(GAINS, *jobs)
     assert claim.scale == f"{SCALE} | {SCALE.replace('8', '16')}"
     assert claim.reason == (
-        "the settings differ (training.epochs 350 | 1); the settings differ (settings.rate none | 0.1); the widths differ (8 | 16)"
+        "the settings differ (training.epochs 350 | 1); the settings differ (settings.rate none "
+        "| 0.1); the widths differ (8 | 16)"
     )
 
 
-def _sweep(first: float, second: float, accuracies=(0.7, 0.8), lambdas=(0.001, 0.002)) -> list[Job]:
-    jobs = _jobs("p4_reach", accuracies[0], sparsity=first, lmbda=lambdas[0], name="a", **{"pipeline.budget": 1.0})
-    return jobs + _jobs("p4_reach", accuracies[1], sparsity=second, lmbda=lambdas[1], name="b", **{"pipeline.budget": 2.0})
+def _sweep(
+    first: float, second: float, accuracies=(0.7, 0.8), lambdas=(0.001, 0.002)
+) -> list[Job]:
+    jobs = _jobs(
+        "p4_reach",
+        accuracies[0],
+        sparsity=first,
+        lmbda=lambdas[0],
+        name="a",
+        **{"pipeline.budget": 1.0},
+    )
+    return jobs + _jobs(
+        "p4_reach",
+        accuracies[1],
+        sparsity=second,
+        lmbda=lambdas[1],
+        name="b",
+        **{"pipeline.budget": 2.0},
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,19 +264,32 @@ def test_a_larger_lambda_gives_more_zero_filters(first, second, status, reason) 
 def test_sparser_networks_are_more_accurate(accuracies, status, reason) -> None:
     told = [f"{100 * accuracy:.1f} ± 0.0 %" for accuracy in accuracies]
     numbers = f"40.0 %: {told[0]}; 60.0 %: {told[1]}"
-    assert _judged(SPARSER, *_sweep(0.4, 0.6, accuracies)) == [_claim(SPARSER, status, numbers, reason)]
+    assert _judged(SPARSER, *_sweep(0.4, 0.6, accuracies)) == [
+        _claim(SPARSER, status, numbers, reason)
+    ]
 
 
 def test_two_networks_of_one_lambda_are_no_step() -> None:
-    jobs = _sweep(0.4, 0.6) + _jobs("p4_reach", 0.9, sparsity=0.7, lmbda=0.002, name="c", **{"pipeline.budget": 3.0})
+    jobs = _sweep(0.4, 0.6) + _jobs(
+        "p4_reach", 0.9, sparsity=0.7, lmbda=0.002, name="c", **{"pipeline.budget": 3.0}
+    )
     (claim,) = _judged(LARGER, *jobs)
-    assert (claim.status, claim.reason) == ("not comparable", "0.002 to 0.002: two networks have the same lambda")
-    assert _judged(LARGER, *_sweep(0.4, 0.6, lambdas=(0.002, 0.002))) == [_missing(LARGER, "not two values of lambda run")]
-    assert _judged(SPARSER, *_sweep(0.4, 0.4)) == [_missing(SPARSER, "not two values of sparsity run")]
+    assert (claim.status, claim.reason) == (
+        "not comparable",
+        "0.002 to 0.002: two networks have the same lambda",
+    )
+    assert _judged(LARGER, *_sweep(0.4, 0.6, lambdas=(0.002, 0.002))) == [
+        _missing(LARGER, "not two values of lambda run")
+    ]
+    assert _judged(SPARSER, *_sweep(0.4, 0.4)) == [
+        _missing(SPARSER, "not two values of sparsity run")
+    ]
 
 
 def test_sweeps_that_differ_otherwise_say_in_what() -> None:
-    jobs = _jobs("p4_reach", 0.8, sparsity=0.5, name="a") + _jobs("p4_reach", 0.9, sparsity=0.6, name="b", **{"training.epochs": 1})
+    jobs = _jobs("p4_reach", 0.8, sparsity=0.5, name="a") + _jobs(
+        "p4_reach", 0.9, sparsity=0.6, name="b", **{"training.epochs": 1}
+    )
     reason = "the settings differ (training.epochs 350 | 1)"
     numbers = "lambda 0.001: 50.0 %; lambda 0.001: 60.0 %"
     assert _judged(LARGER, *jobs) == [_claim(LARGER, "not comparable", numbers, reason)]
@@ -183,28 +301,46 @@ def test_every_receptive_field_is_judged_by_itself() -> None:
     jobs = [*_jobs("p4_baseline", 0.7, "sgd", **{"model.rho": 3})]
     for rho in (3, 5):
         jobs += _jobs("p4_reach", 0.8, sparsity=0.5, name=f"x{rho}", **{"model.rho": rho})
-        jobs += _jobs("p4_reach", 0.9, sparsity=0.6, name=f"y{rho}", lmbda=0.002, **{"model.rho": rho, "pipeline.budget": 9.0})
+        jobs += _jobs(
+            "p4_reach",
+            0.9,
+            sparsity=0.6,
+            name=f"y{rho}",
+            lmbda=0.002,
+            **{"model.rho": rho, "pipeline.budget": 9.0},
+        )
     jobs += _jobs("p4_proxsg", 0.7, "proxsg", sparsity=0.2, **{"model.rho": 3})
     jobs += _jobs("p4_literal", 0.7, sparsity=0.6, **{"model.rho": 3})
     names = ["VGG (model.rho=3)", "VGG (model.rho=5)"]
     for claim in (GAINS, LARGER, SPARSER, FASTER):
         assert [found.model for found in _judged(claim, *jobs)] == names
-    assert {found.model for claim in (PROX, LITERAL) for found in _judged(claim, *jobs)} == {"VGG (model.rho=3)"}
+    assert {found.model for claim in (PROX, LITERAL) for found in _judged(claim, *jobs)} == {
+        "VGG (model.rho=3)"
+    }
 
 
 @pytest.mark.parametrize(
     ("prox", "status", "reason"),
-    [(0.4, "held", AS_CLAIMED), (0.59, "did not hold", NOT_AS_CLAIMED), (0.6, "did not hold", NOT_AS_CLAIMED)],
+    [
+        (0.4, "held", AS_CLAIMED),
+        (0.59, "did not hold", NOT_AS_CLAIMED),
+        (0.6, "did not hold", NOT_AS_CLAIMED),
+    ],
 )
 def test_hspg_against_the_proximal_method(prox, status, reason) -> None:
-    jobs = [*_jobs("p4_reach", 0.8, sparsity=0.6), *_jobs("p4_proxsg", 0.75, "proxsg", sparsity=prox)]
+    jobs = [
+        *_jobs("p4_reach", 0.8, sparsity=0.6),
+        *_jobs("p4_proxsg", 0.75, "proxsg", sparsity=prox),
+    ]
     numbers = f"HSPG 30.0 %, ProxSG {50 * prox:.1f} %; accuracy 80.0 ± 0.0 %, 75.0 ± 0.0 %"
     assert _judged(PROX, *jobs) == [_claim(PROX, status, numbers, reason)]
 
 
 def test_only_one_lambda_is_compared_with_the_proximal_method() -> None:
     other = _jobs("p4_proxsg", 0.75, "proxsg", sparsity=0.2, lmbda=0.00101)
-    assert _judged(PROX, *_jobs("p4_reach", sparsity=0.6), *other) == [_missing(PROX, "no pair of HSPG and ProxSG with one lambda")]
+    assert _judged(PROX, *_jobs("p4_reach", sparsity=0.6), *other) == [
+        _missing(PROX, "no pair of HSPG and ProxSG with one lambda")
+    ]
     unknown = _jobs("p4_proxsg", 0.75, "proxsg", sparsity=0.2, lmbda=None)
     assert _judged(PROX, *_jobs("p4_reach", sparsity=0.6), *unknown)[0].status == "not measured"
     near = _jobs("p4_proxsg", 0.75, "proxsg", sparsity=0.2, lmbda=0.001 * (1 + 5e-7))
@@ -217,7 +353,10 @@ def test_like_networks_are_preferred_and_unlike_ones_say_why() -> None:
     (claim,) = _judged(PROX, *_jobs("p4_reach", sparsity=0.6), *unlike, *like)
     assert claim.status == "held"
     (claim,) = _judged(PROX, *_jobs("p4_reach", sparsity=0.6), *unlike)
-    assert (claim.status, claim.reason) == ("not comparable", "the settings differ (training.epochs 350 | 1)")
+    assert (claim.status, claim.reason) == (
+        "not comparable",
+        "the settings differ (training.epochs 350 | 1)",
+    )
     none = [*_jobs("p4_reach", sparsity=0.0), *_jobs("p4_proxsg", 0.75, "proxsg", sparsity=0.0)]
     assert _judged(PROX, *none)[0].reason == "neither has a zero group"
 
@@ -233,7 +372,9 @@ def test_like_networks_are_preferred_and_unlike_ones_say_why() -> None:
 )
 def test_the_setting_of_the_slides(sparsity, status, reason) -> None:
     numbers = f"{100 * sparsity:.1f} % zero filters, shrink budget 2, 65.0 ± 0.0 %"
-    assert _judged(LITERAL, *_jobs("p4_literal", 0.65, sparsity=sparsity)) == [_claim(LITERAL, status, numbers, reason)]
+    assert _judged(LITERAL, *_jobs("p4_literal", 0.65, sparsity=sparsity)) == [
+        _claim(LITERAL, status, numbers, reason)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -246,7 +387,10 @@ def test_the_setting_of_the_slides(sparsity, status, reason) -> None:
     ],
 )
 def test_another_setting_than_that_of_the_slides(lmbda, epochs, reason) -> None:
-    (claim,) = _judged(LITERAL, *_jobs("p4_literal", 0.65, sparsity=0.6, lmbda=lmbda, **{"training.epochs": epochs}))
+    (claim,) = _judged(
+        LITERAL,
+        *_jobs("p4_literal", 0.65, sparsity=0.6, lmbda=lmbda, **{"training.epochs": epochs}),
+    )
     assert (claim.status, claim.reason) == ("not comparable", reason)
 
 
@@ -265,20 +409,48 @@ def test_printed_sparsities_of_one_lambda() -> None:
     ("left", "status", "numbers", "reason"),
     [
         ((400, 0.5), "held", "parameters / 2.50, MACs / 2.50, latency / 2.00", AS_CLAIMED),
-        ((400, 1.0), "did not hold", "parameters / 2.50, MACs / 2.50, latency / 1.00", NOT_AS_CLAIMED),
-        ((1000, 0.5), "not comparable", "parameters / 1.00, MACs / 1.00, latency / 2.00", "no parameter was removed"),
-        ((400, None), "not measured", "parameters / 2.50, MACs / 2.50", "no seed has the numbers of both sides"),
+        (
+            (400, 1.0),
+            "did not hold",
+            "parameters / 2.50, MACs / 2.50, latency / 1.00",
+            NOT_AS_CLAIMED,
+        ),
+        (
+            (1000, 0.5),
+            "not comparable",
+            "parameters / 1.00, MACs / 1.00, latency / 2.00",
+            "no parameter was removed",
+        ),
+        (
+            (400, None),
+            "not measured",
+            "parameters / 2.50, MACs / 2.50",
+            "no seed has the numbers of both sides",
+        ),
         ((0, None), "not measured", "not measured", "no seed has the numbers of both sides"),
     ],
 )
 def test_structured_pruning_in_numbers(left, status, numbers, reason) -> None:
-    assert _judged(FASTER, *_jobs("p4_reach", sparsity=0.5, left=left)) == [_claim(FASTER, status, numbers, reason)]
+    assert _judged(FASTER, *_jobs("p4_reach", sparsity=0.5, left=left)) == [
+        _claim(FASTER, status, numbers, reason)
+    ]
 
 
 def _toy(hspg=(0.44, 0.75), rivals=((0.44, 0.5), (0.5, 0.75)), seeds=(0, 1, 2), missing=()) -> Job:
-    named = [("HSPG", "hspg", hspg), *((f"R{n}", f"r{n}", numbers) for n, numbers in enumerate(rivals)), ("Best", "optimum", (0.1, 1.0))]
+    named = [
+        ("HSPG", "hspg", hspg),
+        *((f"R{n}", f"r{n}", numbers) for n, numbers in enumerate(rivals)),
+        ("Best", "optimum", (0.1, 1.0)),
+    ]
     rows = [
-        {"kind": "toy", "name": name, "method": method, "seed": seed, "objective": objective, "group_sparsity": share}
+        {
+            "kind": "toy",
+            "name": name,
+            "method": method,
+            "seed": seed,
+            "objective": objective,
+            "group_sparsity": share,
+        }
         for name, method, (objective, share) in named
         for seed in seeds
         if (name, seed) not in missing
@@ -316,6 +488,7 @@ def test_the_table_of_claims_says_how_to_read_it() -> None:
     assert (table.name, len(table.rows)) == ("p4_claims", 1)
     assert table.caption == "Claims of Tianyi Chen (presentation slides) and what our runs say"
     assert table.notes[1:] == (
-        "Baseline and costs are compared with the first network of the sweep that has 40 to 80 % zero filters, or else its first.",
+        "Baseline and costs are compared with the first network of the sweep that has 40 to 80 "
+        "% zero filters, or else its first.",
         "Networks are compared that share corpus, training and width; numbers are paired by seed.",
     )
