@@ -1,0 +1,399 @@
+"""The contracts: what a task, a corpus, a model, a pipeline step and a metric must offer.
+
+A class satisfies a contract by having its methods and inherits nothing. ``require`` tells which
+members an object lacks. Shapes: B batch, C channels, T samples, N frames, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from audioprune.compress.units.declare import UnitSet
+from audioprune.errors import ConfigError
+
+Batch = dict[str, Any]
+"""What ``collate`` makes of items: tensors with the batch axis first, and lists of names."""
+Row = dict[str, Any]
+"""One row of results: plain values only."""
+
+
+@runtime_checkable
+class Items(Sized, Protocol):
+    """A set of items; item i of epoch e depends on the seed, the split, i and e alone."""
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
+        """Return one item, with CPU tensors."""
+        ...
+
+
+@runtime_checkable
+class EpochItems(Items, Protocol):
+    """Items that are drawn anew in every epoch."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, counted from 0, that the next items belong to."""
+        ...
+
+
+@runtime_checkable
+class Corpus(Protocol):
+    """Recordings on disk, split and turned into items.
+
+    ``audioprune.data.corpus`` has a base for what all corpora share.
+
+    Attributes:
+        title: Name in tables.
+        sample_rate: In Hz, known before ``prepare``.
+    """
+
+    title: str
+    sample_rate: int
+
+    def prepare(self) -> None:
+        """Find and check the files; the second call does nothing.
+
+        Raises:
+            DataError: A file is missing or cannot be trusted; the message names it.
+        """
+        ...
+
+    def train(self) -> Items:
+        """Return the training items."""
+        ...
+
+    def valid(self) -> Items:
+        """Return the validation items, the same in every epoch."""
+        ...
+
+    def tests(self) -> Mapping[str, Items]:
+        """Return the test items by condition, such as ``babble_-5dB``."""
+        ...
+
+    def collate(self, items: Sequence[Mapping[str, Any]]) -> Batch:
+        """Join items to a batch."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return a hash of everything that decides which items there are and what they hold."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Return the size of every split and the rules of splitting, as plain values."""
+        ...
+
+    def scale(self) -> str:
+        """Return the size of the training set in a few words."""
+        ...
+
+    def leaks(self) -> Sequence[Any]:
+        """Return what is suspected to be in several splits."""
+        ...
+
+    def manifest(self) -> list[dict[str, Any]]:
+        """Return one record for the corpus and one for each source, as plain values."""
+        ...
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What batches, losses and scores mean.
+
+    Attributes:
+        sample_rate: In Hz.
+    """
+
+    sample_rate: int
+
+    def step(
+        self, model: nn.Module, batch: Batch, update: Callable[..., float]
+    ) -> dict[str, float]:
+        """Carry out one training step: call ``update(loss)`` for every loss.
+
+        Return what is logged by name, ``loss`` among it.
+        """
+        ...
+
+    def validate(
+        self, model: nn.Module, batches: Iterator[Batch], monitor: str
+    ) -> dict[str, float]:
+        """Return at least ``loss`` and the monitored value over the validation set."""
+        ...
+
+    def better(self, monitor: str, new: float, best: float) -> bool:
+        """Tell whether a monitored value is an improvement."""
+        ...
+
+    def validation_loss(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a function that evaluates the validation loss of a model again and again."""
+        ...
+
+    def score(self, *args: Any, **kwargs: Any) -> list[Row]:
+        """Return one row of scores for each test condition."""
+        ...
+
+
+@runtime_checkable
+class HasLoss(Protocol):
+    """A task whose training is the descent of one loss."""
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the loss of a batch, a scalar."""
+        ...
+
+
+@runtime_checkable
+class HasOutputShape(Protocol):
+    """A task that knows which output it expects of a model before any work begins."""
+
+    def output_shape(self, batch: Batch) -> tuple[int, ...]:
+        """Return the expected shape of the model's output for a batch."""
+        ...
+
+
+@runtime_checkable
+class Shares(Protocol):
+    """A task with numbers that corpus and model must agree with, such as the sample rate."""
+
+    def shared(self) -> dict[str, Any]:
+        """Return these numbers by their names; None where the corpus decides."""
+        ...
+
+
+@runtime_checkable
+class HasNetworks(Protocol):
+    """A task that trains networks of its own beside the model, such as a discriminator."""
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Return these networks by name."""
+        ...
+
+    def optimizers(self, settings: Any) -> dict[str, Optimizer]:
+        """Return an optimiser for each of them; ``settings`` are the numbers of the training."""
+        ...
+
+    def to(self, device: Any) -> None:
+        """Move the networks to a device."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the tensors of the networks."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore the networks."""
+        ...
+
+
+@runtime_checkable
+class HasEpochs(Protocol):
+    """A task that changes with the epochs."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, counted from 0."""
+        ...
+
+
+@runtime_checkable
+class Enhances(Protocol):
+    """A task whose models turn signals into better signals."""
+
+    def enhance(self, model: nn.Module, noisy: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return enhanced signals (B, T) for signals (B, T)."""
+        ...
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """A task whose models choose one of several classes."""
+
+    classes: int
+
+    def classify(self, model: nn.Module, features: Tensor) -> Tensor:
+        """Return class probabilities (B, K) for features."""
+        ...
+
+
+@runtime_checkable
+class GeneratesNotes(Protocol):
+    """A task whose models make single notes, alone or after a recording that they listen to."""
+
+    def generate(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Return the samples of a note, shape (T,)."""
+        ...
+
+    def listens(self, model: nn.Module) -> bool:
+        """Tell whether the model needs a recording to start from."""
+        ...
+
+    def tags(self) -> tuple[str, ...]:
+        """Return what a model is conditioned on, such as ``pitch``."""
+        ...
+
+
+@runtime_checkable
+class HasErrors(Protocol):
+    """A task whose scores are errors, which may be compared with what needs no network."""
+
+    def errors(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+        """Return the error of each item, shape (B,)."""
+        ...
+
+    def trivial_error(self, model: nn.Module, batches: Iterator[Mapping[str, Any]]) -> float:
+        """Return the error of the best answer that needs no network."""
+        ...
+
+
+@runtime_checkable
+class HasEvidence(Protocol):
+    """A task that says what a unit could tell about, for criteria of mutual information."""
+
+    def evidence_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+        """Return the target of a batch, in which units are compared, batch axis first."""
+        ...
+
+
+@runtime_checkable
+class Costed(Protocol):
+    """A model whose cost can be counted and timed.
+
+    Attributes:
+        frames_per_second: Frames in one second of audio.
+        time_dim: Axis of the frames in input and output.
+    """
+
+    frames_per_second: float
+    time_dim: int
+
+    def example_input(self) -> Any:
+        """Return an input, or a tuple of inputs, of one second."""
+        ...
+
+
+@runtime_checkable
+class Prunable(Protocol):
+    """A model that declares its units.
+
+    A model without this is traced: ``compress.units.derive`` finds units and
+    ``compress.units.verify`` proves them, with a reason for every layer left out.
+    """
+
+    def unit_sets(self) -> Sequence[UnitSet]:
+        """Return the sets of units: which slices of which tensors leave together."""
+        ...
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A model that is a chain of stages, so that a search repeats only those after a change."""
+
+    def stages(self) -> list[tuple[str | tuple[str, ...], Callable[..., Any]]]:
+        """Return for each stage a prefix of parameter names and a function of the former output."""
+        ...
+
+
+@runtime_checkable
+class StreamsFrames(Protocol):
+    """A model that runs frame by frame.
+
+    Attributes:
+        time_dim: Axis of the frames.
+    """
+
+    time_dim: int
+
+    def initial_state(self, batch: int = 1) -> Any:
+        """Return the state before the first frame."""
+        ...
+
+    def step(self, frame: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Map one frame and the state before it to the output frame and the state after it."""
+        ...
+
+
+@runtime_checkable
+class GeneratesSamples(Protocol):
+    """A model that makes audio from a conditioning."""
+
+    def generate(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Return samples (B, T)."""
+        ...
+
+
+@runtime_checkable
+class Resizable(Protocol):
+    """A model class that knows the width whose model has a wished number of parameters."""
+
+    def width_for(self, params: int, **arguments: Any) -> int:
+        """Return the width whose model has the number of parameters nearest to ``params``."""
+        ...
+
+
+@runtime_checkable
+class Step(Protocol):
+    """One piece of a pipeline: the only thing that changes a run.
+
+    A step is a dataclass whose fields are its configuration. What it must remember between two
+    sessions is a dataclass of its own, asked for by ``run.states.of(path, Kind)`` under the step's
+    path in the pipeline.
+    """
+
+    def run(self, run: Any, path: str) -> None:
+        """Carry out the step; ``path`` names it uniquely within the run."""
+        ...
+
+
+@runtime_checkable
+class Checks(Protocol):
+    """A step that refuses what it could not carry out, before any step begins."""
+
+    def check(self, run: Any) -> None:
+        """Raise ConfigError where the step could not be carried out."""
+        ...
+
+
+@runtime_checkable
+class CleansUp(Protocol):
+    """A step with files that are not needed once its result is stored."""
+
+    def cleanup(self, run: Any, path: str) -> None:
+        """Remove them."""
+        ...
+
+
+@runtime_checkable
+class Nests(Protocol):
+    """A step that holds other steps."""
+
+    def nested(self, path: str) -> dict[str, Step]:
+        """Return them by the path under which each is carried out last."""
+        ...
+
+
+Kind = TypeVar("Kind")
+
+
+def require(value: object, kind: type[Kind], name: str, remedy: str) -> Kind:
+    """Return a value that satisfies a contract.
+
+    Args:
+        value: A task, corpus, model or step.
+        kind: The contract.
+        name: What the value is called in the message, such as ``task irm``.
+        remedy: What the user may do.
+
+    Raises:
+        ConfigError: It lacks a member of the contract; the message names the missing ones.
+    """
+    if isinstance(value, kind):
+        return value
+    members = [each for each in dir(kind) if not each.startswith("_") or each == "__call__"]
+    members += [each for each in kind.__annotations__ if each not in members]
+    missing = [each for each in members if not hasattr(value, each)]
+    raise ConfigError(
+        f"{name}: expected {kind.__name__} ({', '.join(missing)} missing), got "
+        f"{type(value).__name__}; {remedy}"
+    )
