@@ -291,7 +291,7 @@ class Staged(Protocol):
     """A model that is a chain of stages, so that a search repeats only those after a change."""
 
     def stages(self) -> list[tuple[str | tuple[str, ...], Callable[..., Any]]]:
-        """Return for each stage a prefix of parameter names and a function of the former output."""
+        """Return for each stage a prefix of parameter names and a function of the output before."""
         ...
 
 

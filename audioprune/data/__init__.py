@@ -1,1 +1,1 @@
-
+"""Corpora: recordings on disk, split and turned into items."""

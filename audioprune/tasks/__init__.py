@@ -1,1 +1,1 @@
-
+"""Tasks: what batches, losses and scores mean."""
