@@ -178,6 +178,14 @@ def bad_files(bad: Sequence[Finding]) -> str:
     return f"expected readable audio, found {len(bad)} bad files: {listed}{rest}"
 
 
+def left_out_notes(skipped: Sequence[Finding]) -> list[str]:
+    """Return a note on the bad files that are left out, if there are any."""
+    if not skipped:
+        return []
+    listed = "; ".join(finding.line() for finding in skipped[:5])
+    return [f"{len(skipped)} bad files are left out: {listed}"]
+
+
 def check_choice(on_bad_file: str) -> None:
     """Raise a ConfigError for an unknown choice of what to do with bad files."""
     if on_bad_file not in ON_BAD_FILE:
