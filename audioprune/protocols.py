@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError
+from audioprune.metrics.contract import Metric as Metric  # the contract of scores, for all to find
 
 Batch = dict[str, Any]
 """What ``collate`` makes of items: tensors with the batch axis first, and lists of names."""

@@ -22,7 +22,7 @@ ALLOWED = {
     "checkpoint": BASE,
     "dsp": BASE,
     "compress": BASE,
-    "protocols": {"errors", "compress"},
+    "protocols": {"errors", "compress", "metrics"},
     "metrics": BASE | {"dsp"},
     "models": BASE | {"protocols", "dsp", "compress"},
     "data": BASE | {"protocols", "dsp"},

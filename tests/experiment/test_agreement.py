@@ -14,7 +14,7 @@ from audioprune import provenance as stored
 from audioprune.errors import ConfigError
 from audioprune.experiment import agreement
 from audioprune.experiment.model_io import build_model, instantiate
-from audioprune.metrics.pool import Scorer
+from audioprune.metrics.scorer import Scorer
 from audioprune.models.dcae import DCAE
 from audioprune.models.wavenet import WaveNet
 
