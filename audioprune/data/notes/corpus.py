@@ -17,11 +17,17 @@ from typing import Any
 
 from audioprune.data.files.checks import FileFacts, Finding, doubled
 from audioprune.data.files.file_index import inspect_files
-from audioprune.data.files.sources import bad_files, check_choice, conversion_notes, names, tell
+from audioprune.data.files.messages import (
+    check_on_bad_file,
+    conversion_notes,
+    first_names,
+    log_notes,
+    name_bad_files,
+)
 from audioprune.data.notes.note import Crop, Note, NoteList, NoteSet, NoteStore, collate
 from audioprune.data.notes.splits import RULES, check_rule, choose, groups_of, split_notes
+from audioprune.data.splits.folders import SPLITS
 from audioprune.data.splits.leaks import Member, copies, suspected
-from audioprune.data.splits.rules import SPLITS
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import sha256, write_atomic
 
@@ -96,7 +102,7 @@ class NoteCorpus:
         memory_mb: float = 2048.0,
         title: str = "notes",
     ) -> None:
-        check_choice(on_bad_file)
+        check_on_bad_file(on_bad_file)
         check_rule(split, fractions)
         _check_numbers(
             sample_rate, duration_s, segment_s, lead_in_s, notes_per_instrument, memory_mb
@@ -308,7 +314,7 @@ class NoteCorpus:
     def _ready(self) -> _Prepared:
         if self._prepared is None:
             self._prepared = self._prepare()
-            tell(self.remarks, _LOG)
+            log_notes(self.remarks, _LOG)
         return self._prepared
 
     def _prepare(self) -> _Prepared:
@@ -319,7 +325,7 @@ class NoteCorpus:
         skipped = [*listed.findings, *(finding for fact in inspected for finding in fact.errors)]
         if skipped and self.on_bad_file == "stop":
             raise DataError(
-                f"{listed.root}: {bad_files(skipped)}; replace them, or leave them out with "
+                f"{listed.root}: {name_bad_files(skipped)}; replace them, or leave them out with "
                 f"data.on_bad_file=skip"
             )
         usable = [
@@ -364,7 +370,9 @@ class NoteCorpus:
             if skipped
             else []
         )
-        remarks += [f"{len(silent)} silent notes are not used: {names(silent)}"] if silent else []
+        remarks += (
+            [f"{len(silent)} silent notes are not used: {first_names(silent)}"] if silent else []
+        )
         short = sum(fact.duration_s < self.store.duration_s - 0.01 for fact in usable)
         remarks += (
             [
@@ -386,7 +394,7 @@ def _doubled_remarks(pools: dict[str, list[Note]], facts: dict[Path, FileFacts])
     if leaks:
         remedy = "data.split=random keeps equal audio together"
         remarks.append(
-            f"{len(leaks)} of them are in test and in another split ({names(leaks)}); {remedy}"
+            f"{len(leaks)} of them are in test and in another split ({first_names(leaks)}); {remedy}"
         )
     return remarks
 

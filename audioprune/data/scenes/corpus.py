@@ -22,12 +22,18 @@ from torch.utils.data import Dataset
 
 from audioprune.data.files.checks import FileFacts, Finding, doubled
 from audioprune.data.files.file_index import inspect_files
-from audioprune.data.files.sources import check_choice, names, refuse_doubled, stop_or_skip, tell
+from audioprune.data.files.messages import (
+    check_on_bad_file,
+    first_names,
+    log_notes,
+    refuse_doubled,
+    stop_or_skip,
+)
 from audioprune.data.scenes.features import FeatureStore, Normalisation, SceneFeatures
 from audioprune.data.scenes.lists import SceneClip, SceneList, shared_recordings
-from audioprune.data.splits.leaks import Member, copies, cross, same_audio, suspected
+from audioprune.data.splits.folders import SPLITS
+from audioprune.data.splits.leaks import Member, copies, joins_splits, same_audio, suspected
 from audioprune.data.splits.recordings import NAME_RULE, Links
-from audioprune.data.splits.rules import SPLITS
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import sha256, write_atomic
 from audioprune.interrupts import check_stop
@@ -142,7 +148,7 @@ class SceneCorpus:
         memory_mb: float = 1024.0,
         title: str = "scenes",
     ) -> None:
-        check_choice(on_bad_file)
+        check_on_bad_file(on_bad_file)
         if not memory_mb >= 0:
             raise ConfigError(
                 f"expected memory_mb of at least 0, got {memory_mb}; use for instance 1024"
@@ -271,7 +277,7 @@ class SceneCorpus:
     def _ready(self) -> _Prepared:
         if self._prepared is None:
             self._prepared = self._prepare()
-            tell(self.notes, _LOG)
+            log_notes(self.notes, _LOG)
         return self._prepared
 
     def _prepare(self) -> _Prepared:
@@ -285,7 +291,7 @@ class SceneCorpus:
         skipped = stop_or_skip(scenes.root, list(facts.values()), self.on_bad_file)
         usable = [fact for fact in facts.values() if not fact.errors]
         links = same_audio(usable)
-        if cross(_first_splits(scenes), links):
+        if joins_splits(_first_splits(scenes), links):
             scenes = self.list_clips(links)
         self.notes = [
             *scenes.notes,
@@ -361,7 +367,7 @@ def _sharing_notes(scenes: SceneList, facts: Sequence[FileFacts]) -> list[str]:
     notes = (
         [
             f"{len(found)} files hold the same audio as another: "
-            f"{names(finding.path for finding in found)}"
+            f"{first_names(finding.path for finding in found)}"
         ]
         if found
         else []

@@ -19,11 +19,11 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from audioprune.data.files.checks import Finding
-from audioprune.data.files.generated_folder import MadeFolder
+from audioprune.data.files.generated_folder import GeneratedFolder
 from audioprune.data.scenes.corpora import ClassFolder
 from audioprune.data.scenes.corpus import SceneSet, collate
 from audioprune.data.scenes.features import SceneFeatures
-from audioprune.data.splits.rules import SPLITS
+from audioprune.data.splits.folders import SPLITS
 from audioprune.dsp import rms
 from audioprune.errors import ConfigError
 
@@ -317,7 +317,7 @@ class SyntheticScenes:
         self.recipe = Recipe(
             seed, (clips_per_class, valid_clips_per_class, test_clips_per_class), float(duration_s)
         )
-        self.folder = MadeFolder.at(root, _TITLE, asdict(self.recipe), cache_dir)
+        self.folder = GeneratedFolder.at(root, _TITLE, asdict(self.recipe), cache_dir)
         self.scenes = ClassFolder(
             self.folder.root,
             split="folders",

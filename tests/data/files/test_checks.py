@@ -9,7 +9,8 @@ import pytest
 import soundfile
 from speech_trees import HOSTILE, RATE, tone, write
 
-from audioprune.data.files.checks import check_audio, check_tree, inspect_file
+from audioprune.data.files.checks import check_audio, inspect_file
+from audioprune.data.splits.tree_check import check_tree
 from audioprune.errors import DataError
 
 

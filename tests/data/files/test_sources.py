@@ -7,15 +7,14 @@ import pytest
 from speech_trees import RATE, noise_tree, speech_tree, tone, write
 
 from audioprune.data.files.checks import FileFacts, Finding
-from audioprune.data.files.sources import (
-    amount,
+from audioprune.data.files.messages import conversion_notes, name_bad_files
+from audioprune.data.splits.sources import (
+    Source,
     audio_below,
-    bad_files,
-    conversion_notes,
     refuse_leaks,
     share_noise,
+    speech_size,
 )
-from audioprune.data.speech.mixing import Source
 from audioprune.errors import DataError
 
 
@@ -85,7 +84,9 @@ def test_notes_count_rates_and_channels_once() -> None:
 
 
 def test_long_lists_of_bad_files_are_shortened() -> None:
-    line = bad_files([Finding(Path(f"f{number}"), "error", "cut", "why") for number in range(30)])
+    line = name_bad_files(
+        [Finding(Path(f"f{number}"), "error", "cut", "why") for number in range(30)]
+    )
     assert (
         "found 30 bad files" in line
         and "f19 (why)" in line
@@ -101,12 +102,14 @@ def test_a_file_in_training_and_test_is_refused() -> None:
 
 
 def test_amount() -> None:
-    assert amount("x", [_source("a", seconds=840.0)], "auto") == "x, 14 min, 1 speaker"
+    assert speech_size("x", [_source("a", seconds=840.0)], "auto") == "x, 14 min, 1 speaker"
     assert (
-        amount("x", [_source("a", seconds=9.0), _source("b", seconds=9.0, speaker="b")], "file")
+        speech_size(
+            "x", [_source("a", seconds=9.0), _source("b", seconds=9.0, speaker="b")], "file"
+        )
         == "x, 18 s, 2 files"
     )
-    assert amount("x", [_source("a", seconds=36000.0)], "auto") == "x, 10.0 h, 1 speaker"
+    assert speech_size("x", [_source("a", seconds=36000.0)], "auto") == "x, 10.0 h, 1 speaker"
 
 
 def test_stereo_in_antiphase_is_noted(tmp_path: Path) -> None:

@@ -14,13 +14,13 @@ from scene_trees import class_folder, tut_2018, write_clip
 from speech_trees import RATE, noise_tree, speech_tree, tone, write
 
 from audioprune.data.coded.corpora import coded_folder
-from audioprune.data.files.checks import Report, check_tree
 from audioprune.data.notes.folder import note_folder
 from audioprune.data.notes.studio_online import list_sol
 from audioprune.data.scenes.corpora import ClassFolder, TutScenes
 from audioprune.data.speech.noisy_mixtures import NoisyMixtures
 from audioprune.data.speech.paired_folder import PairedFolder
 from audioprune.data.splits.leaks import Member, suspected
+from audioprune.data.splits.tree_check import Report, check_tree
 from audioprune.dsp import resample
 from audioprune.errors import DataError
 

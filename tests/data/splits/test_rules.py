@@ -6,17 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from audioprune.data.splits.rules import (
+from audioprune.data.splits.assign import (
     Assigned,
     assign_noise,
     assign_speech,
-    has_split_folders,
     noise_of,
-    read_split_list,
     refuse_shared,
     share_out,
-    split_of_folder,
 )
+from audioprune.data.splits.folders import has_split_folders, split_of_folder
+from audioprune.data.splits.split_list import read_split_list
 from audioprune.errors import ConfigError, DataError
 
 
@@ -268,7 +267,7 @@ def test_noise_by_folders_and_by_share(tmp_path: Path) -> None:
 
 
 def test_training_speakers_are_lent_to_validation() -> None:
-    from audioprune.data.splits.rules import lend_speakers
+    from audioprune.data.splits.assign import lend_speakers
 
     assigned = [
         Assigned(Path(f"{s}_{n}"), "train", f"s{s}") for s in range(10) for n in range(2)
