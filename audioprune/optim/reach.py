@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from audioprune.errors import ConfigError
-from audioprune.optim.group_state import listed
+from audioprune.optim.group_optimizer import listed
 from audioprune.optim.group_steps import group_norms
 from audioprune.optim.groups import Layout, Plan, Units
 from audioprune.optim.options import number

@@ -18,11 +18,16 @@ from typing import Any
 from audioprune.data.corpus import FileCorpus, Found, Record
 from audioprune.data.files.checks import FileFacts, Finding, doubled
 from audioprune.data.files.file_index import inspect_files
-from audioprune.data.files.sources import bad_files, check_choice, conversion_notes, names
+from audioprune.data.files.messages import (
+    check_on_bad_file,
+    conversion_notes,
+    first_names,
+    name_bad_files,
+)
 from audioprune.data.notes.note import Crop, Note, NoteList, NoteSet, NoteStore, collate
 from audioprune.data.notes.splits import RULES, check_rule, choose, groups_of, split_notes
+from audioprune.data.splits.folders import SPLITS
 from audioprune.data.splits.leaks import Member, copies, suspected
-from audioprune.data.splits.rules import SPLITS
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import sha256
 
@@ -112,7 +117,7 @@ class NoteCorpus(FileCorpus[FoundNotes]):
         memory_mb: float = 2048.0,
         title: str = "notes",
     ) -> None:
-        check_choice(on_bad_file)
+        check_on_bad_file(on_bad_file)
         check_rule(split, fractions)
         _check_lengths(sample_rate, duration_s, segment_s, lead_in_s)
         whole = isinstance(notes_per_instrument, int) and notes_per_instrument >= 1
@@ -277,7 +282,7 @@ class NoteCorpus(FileCorpus[FoundNotes]):
         skipped = [*listed.findings, *(finding for fact in inspected for finding in fact.errors)]
         if skipped and self.on_bad_file == "stop":
             raise DataError(
-                f"{listed.root}: {bad_files(skipped)}; replace them, or leave them out with "
+                f"{listed.root}: {name_bad_files(skipped)}; replace them, or leave them out with "
                 f"data.on_bad_file=skip"
             )
         silent = [note.path for note in chosen if facts[note.path].has("silent")]
@@ -312,7 +317,7 @@ class NoteCorpus(FileCorpus[FoundNotes]):
             listed = "; ".join(finding.line() for finding in skipped[:5])
             notes.append(f"{len(skipped)} bad notes are left out: {listed}")
         if silent:
-            notes.append(f"{len(silent)} silent notes are not used: {names(silent)}")
+            notes.append(f"{len(silent)} silent notes are not used: {first_names(silent)}")
         short = sum(fact.duration_s < self.store.duration_s - _SHORT_S for fact in usable)
         if short:
             notes.append(
@@ -358,7 +363,7 @@ def _doubled_notes(
     if leaks:
         remedy = "data.split=random keeps equal audio together"
         notes.append(
-            f"{len(leaks)} of them are in test and in another split ({names(leaks)}); {remedy}"
+            f"{len(leaks)} of them are in test and in another split ({first_names(leaks)}); {remedy}"
         )
     return notes
 

@@ -21,12 +21,17 @@ from torch.utils.data import Dataset
 from audioprune.data.corpus import FileCorpus, Found, Record
 from audioprune.data.files.checks import FileFacts, Finding, doubled
 from audioprune.data.files.file_index import inspect_files
-from audioprune.data.files.sources import left_out_notes, names, refuse_doubled, stop_or_skip
+from audioprune.data.files.messages import (
+    first_names,
+    left_out_notes,
+    refuse_doubled,
+    stop_or_skip,
+)
 from audioprune.data.scenes.features import FeatureStore, Normalisation, SceneFeatures
 from audioprune.data.scenes.lists import SceneClip, SceneList, shared_recordings
-from audioprune.data.splits.leaks import Member, copies, cross, same_audio, suspected
+from audioprune.data.splits.folders import SPLITS
+from audioprune.data.splits.leaks import Member, copies, joins_splits, same_audio, suspected
 from audioprune.data.splits.recordings import NAME_RULE, Links
-from audioprune.data.splits.rules import SPLITS
 from audioprune.errors import DataError
 from audioprune.files import sha256
 from audioprune.interrupts import check_stop
@@ -247,7 +252,7 @@ class SceneCorpus(FileCorpus[FoundScenes]):
         usable = [fact for fact in facts.values() if not fact.errors]
         # Files of the same audio must not be parted: where they are, the clips are listed anew.
         links = same_audio(usable)
-        if cross(_first_splits(scenes), links):
+        if joins_splits(_first_splits(scenes), links):
             scenes = self.list_clips(links)
         notes = [
             *scenes.notes,
@@ -347,7 +352,7 @@ def _sharing_notes(scenes: SceneList, facts: Sequence[FileFacts]) -> list[str]:
     refuse_doubled(found)
     notes = []
     if found:
-        listed = names(finding.path for finding in found)
+        listed = first_names(finding.path for finding in found)
         notes.append(f"{len(found)} files hold the same audio as another: {listed}")
     shared = shared_recordings(scenes.clips)
     if shared:

@@ -19,10 +19,10 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from audioprune.data.corpus import GeneratedCorpus
-from audioprune.data.files.generated_folder import MadeFolder
+from audioprune.data.files.generated_folder import GeneratedFolder
 from audioprune.data.scenes.corpora import ClassFolder
 from audioprune.data.scenes.features import SceneFeatures
-from audioprune.data.splits.rules import SPLITS
+from audioprune.data.splits.folders import SPLITS
 from audioprune.dsp import rms
 from audioprune.errors import ConfigError
 
@@ -313,7 +313,7 @@ class SyntheticScenes(GeneratedCorpus[ClassFolder]):
     ) -> None:
         clips = (clips_per_class, valid_clips_per_class, test_clips_per_class)
         recipe = Recipe(seed, clips, float(duration_s))
-        folder = MadeFolder.at(root, _TITLE, asdict(recipe), cache_dir)
+        folder = GeneratedFolder.at(root, _TITLE, asdict(recipe), cache_dir)
         corpus = ClassFolder(
             folder.root,
             split="folders",
