@@ -52,7 +52,7 @@ format: install ## format the code
 
 docs: install ## build the documentation into site/
 	$(PIP) --editable .[docs]
-	$(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 reproduce-p1: install ## Plain & Biswas at desk scale: the published schedule for all its epochs, pruning after training, tables, listening test (resumes)
 	@set -e; for seed in $(subst $(comma), ,$(SEEDS)); do \
