@@ -177,6 +177,10 @@ class CodedSpeech:
         few = self.rules.train_segments
         return f"{speech}, {self.coding.label}" + (f", {few} segments an epoch" if few else "")
 
+    def shared(self) -> dict[str, Any]:
+        """Return the sample rate, and the length of a segment as that of a frame of the task."""
+        return {"sample_rate": self.sample_rate, "frame_length": self.segment}
+
     def leaks(self) -> list[Finding]:
         """Return what is suspected to be in several splits: speakers by their names, copies by ear."""
         return pair_leaks(self._ready().pools, self._ready().facts)

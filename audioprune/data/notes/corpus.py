@@ -199,6 +199,16 @@ class NoteCorpus(FileCorpus[FoundNotes]):
             f"{instruments} instrument{plural}"
         )
 
+    def shared(self) -> dict[str, Any]:
+        """Return rate, pitches, numbers of families and instruments, and samples of an item."""
+        return {
+            **super().shared(),
+            "pitches": list(self.pitches),
+            "families": len(self.families),
+            "instruments": len(self.instruments),
+            "item_samples": self.item_samples,
+        }
+
     def leaks(self) -> list[Finding]:
         """Return leaks: the same audio, which is certain, takes of one note, and copies by ear."""
         found = self._ready()
