@@ -104,7 +104,7 @@ def data(config: Any) -> None:
     """Check, prepare or list a corpus."""
     from omegaconf import OmegaConf
 
-    from audioprune.data.files.checks import check_tree
+    from audioprune.data.splits.tree_check import check_tree
     from audioprune.experiment.model_io import instantiate
 
     plain = OmegaConf.to_container(config, resolve=True)

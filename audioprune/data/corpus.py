@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from audioprune.data.files.checks import Finding
-from audioprune.data.files.generated_folder import MadeFolder
-from audioprune.data.files.sources import check_choice
+from audioprune.data.files.generated_folder import GeneratedFolder
+from audioprune.data.files.messages import check_on_bad_file
 from audioprune.errors import ConfigError
 from audioprune.files import write_atomic
 from audioprune.protocols import Batch, Items
@@ -102,7 +102,7 @@ class FileCorpus(CorpusBase, Generic[FoundKind]):
         cache_dir: str | None,
         memory_mb: float,
     ) -> None:
-        check_choice(on_bad_file)
+        check_on_bad_file(on_bad_file)
         if not memory_mb >= 0:
             raise ConfigError(
                 f"expected memory_mb of at least 0, got {memory_mb}; use for instance "
@@ -315,7 +315,7 @@ class GeneratedCorpus(WrappedCorpus[Inner]):
         recipe: The dataclass that decides every file.
     """
 
-    def __init__(self, inner: Inner, folder: MadeFolder, recipe: Any) -> None:
+    def __init__(self, inner: Inner, folder: GeneratedFolder, recipe: Any) -> None:
         super().__init__(inner)
         self.folder = folder
         self.recipe = recipe

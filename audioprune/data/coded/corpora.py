@@ -14,7 +14,7 @@ from audioprune.data.coded.corpus import CodedSpeech
 from audioprune.data.coded.pairs import CleanSignals, build_coding
 from audioprune.data.coded.segments import CodedRules
 from audioprune.data.coded.vctk import Vctk
-from audioprune.data.speech.clean_files import MadeVoices, SpeechFolder, Voices
+from audioprune.data.speech.clean_files import CleanSpeech, SpeechFolder, SyntheticVoices
 from audioprune.data.speech.synthetic_speech import Recipe
 from audioprune.data.splits.speakers import SpeakerRule
 from audioprune.errors import ConfigError
@@ -162,14 +162,14 @@ def coded_synthetic(
         utterance_s=(float(utterance_s[0]), float(utterance_s[1])),
         noise_s=1.0,
     )
-    voices = MadeVoices(
+    voices = SyntheticVoices(
         recipe, Path(root).expanduser() if root else None, options.get("cache_dir") or ""
     )
     return _corpus(voices, {"codec": codec, "kbps": kbps, "peak": peak}, seed, options)
 
 
 def _corpus(
-    voices: Voices, coding: Mapping[str, Any], seed: int, options: Mapping[str, Any]
+    voices: CleanSpeech, coding: Mapping[str, Any], seed: int, options: Mapping[str, Any]
 ) -> CodedSpeech:
     """Return the corpus of some voices from flat options."""
     own = {name: options[name] for name in ("on_bad_file", "memory_mb") if name in options}

@@ -19,21 +19,20 @@ from audioprune.data.coded.pairs import Coded, Coding
 from audioprune.data.coded.segments import STREAM_ORDER, CodedRules, Segments
 from audioprune.data.files.audio import AudioStore
 from audioprune.data.files.checks import FileFacts, Finding
-from audioprune.data.files.sources import (
+from audioprune.data.files.messages import check_on_bad_file, log_notes, stop_or_skip
+from audioprune.data.speech.clean_files import CleanSpeech
+from audioprune.data.speech.mixing import collate, in_turns
+from audioprune.data.speech.paired_folder import Pairs, PairSource, pair_leaks
+from audioprune.data.splits.folders import SPLITS
+from audioprune.data.splits.recordings import NAME_RULE
+from audioprune.data.splits.sources import (
     SHORTEST_SPEECH_S,
-    amount,
-    check_choice,
-    gather,
+    Source,
+    find_sources,
     refuse_leaks,
     speaker_notes,
-    stop_or_skip,
-    tell,
+    speech_size,
 )
-from audioprune.data.speech.clean_files import Voices
-from audioprune.data.speech.mixing import Source, collate, in_turns
-from audioprune.data.speech.paired_folder import Pairs, PairSource, pair_leaks
-from audioprune.data.splits.recordings import NAME_RULE
-from audioprune.data.splits.rules import SPLITS
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import sha256, write_atomic
 
@@ -82,7 +81,7 @@ class CodedSpeech:
 
     def __init__(
         self,
-        voices: Voices,
+        voices: CleanSpeech,
         coding: Coding,
         rules: CodedRules,
         *,
@@ -90,7 +89,7 @@ class CodedSpeech:
         cache_dir: str = "",
         memory_mb: float = 4096.0,
     ) -> None:
-        check_choice(on_bad_file)
+        check_on_bad_file(on_bad_file)
         if not memory_mb >= 0:
             raise ConfigError(
                 f"expected memory_mb of at least 0, got {memory_mb}; use for instance 4096"
@@ -170,13 +169,17 @@ class CodedSpeech:
 
     def scale(self) -> str:
         """Return the size of the training speech and the codec in a few words, such as ``vctk, 8.8 h, 26 speakers, aac-24k``."""
-        speech = amount(
+        speech = speech_size(
             self.voices.title,
             [pair.clean for pair in self._ready().pools["train"]],
             self.voices.speaker_from,
         )
         few = self.rules.train_segments
         return f"{speech}, {self.coding.label}" + (f", {few} segments an epoch" if few else "")
+
+    def shared(self) -> dict[str, Any]:
+        """Return the sample rate, and the length of a segment as that of a frame of the task."""
+        return {"sample_rate": self.sample_rate, "frame_length": self.segment}
 
     def leaks(self) -> list[Finding]:
         """Return what is suspected to be in several splits: speakers by their names, copies by ear."""
@@ -208,12 +211,12 @@ class CodedSpeech:
     def _ready(self) -> _Prepared:
         if self._prepared is None:
             self._prepared = self._prepare()
-            tell(self.notes, _LOG)
+            log_notes(self.notes, _LOG)
         return self._prepared
 
     def _prepare(self) -> _Prepared:
         root, paths = self.voices.find()
-        found = gather(
+        found = find_sources(
             root,
             "speech",
             paths,

@@ -19,11 +19,11 @@ from audioprune.data.coded.codec import Codec, libavcodec_version
 from audioprune.data.files.audio import SEEKABLE_FORMATS, AudioStore, Samples, read_info
 from audioprune.data.files.checks import Finding
 from audioprune.data.files.file_index import inspect_files
+from audioprune.data.files.messages import listing
 from audioprune.data.files.parallel import in_threads
-from audioprune.data.speech.mixing import Source
 from audioprune.data.speech.paired_folder import PairSource
 from audioprune.data.speech.pairing import by_name, place_key
-from audioprune.data.splits.rules import listing
+from audioprune.data.splits.sources import Source
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import check_writable, drop_leftovers, sha256
 from audioprune.paths import cache_folder

@@ -13,8 +13,9 @@ from typing import Any
 
 from audioprune.data.files.audio import find_audio
 from audioprune.data.files.lists import read_lines
+from audioprune.data.files.messages import listing
+from audioprune.data.splits.assign import Assigned, assign_speech
 from audioprune.data.splits.recordings import Links
-from audioprune.data.splits.rules import Assigned, assign_speech, listing
 from audioprune.data.splits.speakers import speaker_of
 from audioprune.errors import ConfigError, DataError, unknown_name
 

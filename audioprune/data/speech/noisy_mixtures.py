@@ -15,41 +15,39 @@ from typing import Any
 from audioprune.data.corpus import FileCorpus, Found, Record
 from audioprune.data.files.audio import AUDIO_SUFFIXES, AudioStore
 from audioprune.data.files.checks import FileFacts, Finding
-from audioprune.data.files.sources import (
-    SHORTEST_NOISE_S,
-    SHORTEST_SPEECH_S,
-    Gathered,
-    amount,
-    audio_below,
-    gather,
-    left_out_notes,
-    refuse_leaks,
-    share_noise,
-    speaker_notes,
-)
+from audioprune.data.files.messages import left_out_notes
 from audioprune.data.speech.mixing import (
     Mixer,
     MixingRules,
     Mixtures,
-    Source,
     by_group,
     collate,
     condition_name,
     require_talkers,
 )
-from audioprune.data.splits.leaks import Member, copies, named_recordings, speech_keys, suspected
-from audioprune.data.splits.recordings import NAME_RULE, Links
-from audioprune.data.splits.rules import (
+from audioprune.data.splits.assign import (
     NOISE_RULES,
-    SPLITS,
     Assigned,
     assign_noise,
     assign_speech,
-    below_splits,
-    has_split_folders,
     lend_speakers,
     noise_of,
     share_out,
+)
+from audioprune.data.splits.folders import SPLITS, below_splits, has_split_folders
+from audioprune.data.splits.leaks import Member, copies, named_recordings, speech_keys, suspected
+from audioprune.data.splits.recordings import NAME_RULE, Links
+from audioprune.data.splits.sources import (
+    SHORTEST_NOISE_S,
+    SHORTEST_SPEECH_S,
+    Source,
+    SourceSet,
+    audio_below,
+    find_sources,
+    refuse_leaks,
+    share_noise,
+    speaker_notes,
+    speech_size,
 )
 from audioprune.data.splits.speakers import SpeakerRule
 from audioprune.errors import ConfigError, DataError, unknown_name
@@ -274,7 +272,7 @@ class NoisyMixtures(FileCorpus[_Found]):
 
     def scale(self) -> str:
         """Return what is trained on in a few words, such as ``synthetic_speech, 14 min, 24 speakers, 1200 mixtures an epoch``."""
-        speech = amount(self.title, self._ready().mixer.speech["train"], self.speakers)
+        speech = speech_size(self.title, self._ready().mixer.speech["train"], self.speakers)
         return (
             f"{speech}, {self._count('train')} "
             f"mixtures{' an epoch' if self.rules.fresh_each_epoch else ''}"
@@ -357,9 +355,9 @@ class NoisyMixtures(FileCorpus[_Found]):
             facts=speech.facts,
         )
 
-    def _gather(self, root: Path, role: str, shortest_s: float) -> Gathered:
+    def _gather(self, root: Path, role: str, shortest_s: float) -> SourceSet:
         suffixes = self.speech_suffixes if role == "speech" else AUDIO_SUFFIXES
-        return gather(
+        return find_sources(
             root,
             role,
             audio_below(

@@ -21,34 +21,32 @@ from audioprune.data.files.audio import AudioStore
 from audioprune.data.files.checks import FileFacts, Finding
 from audioprune.data.files.file_index import inspect_files
 from audioprune.data.files.lists import bare_name
-from audioprune.data.files.sources import (
-    SHORTEST_SPEECH_S,
-    amount,
+from audioprune.data.files.messages import (
     conversion_notes,
+    first_names,
     left_out_notes,
-    names,
-    refuse_leaks,
-    speaker_notes,
-    split_rules,
     stop_or_skip,
 )
-from audioprune.data.speech.mixing import (
-    MixingRules,
-    Source,
-    audible_start,
-    collate,
-    condition_name,
-)
+from audioprune.data.speech.mixing import MixingRules, audible_start, collate, condition_name
 from audioprune.data.speech.pairing import LengthRule, Pair, find_pairs, read_conditions
-from audioprune.data.splits.leaks import Member, copies, cross, same_audio, speech_keys, suspected
+from audioprune.data.splits.assign import Assigned, assign_speech, lend_speakers, share_out
+from audioprune.data.splits.folders import SPLITS, below_splits
+from audioprune.data.splits.leaks import (
+    Member,
+    copies,
+    joins_splits,
+    same_audio,
+    speech_keys,
+    suspected,
+)
 from audioprune.data.splits.recordings import NAME_RULE, Links
-from audioprune.data.splits.rules import (
-    SPLITS,
-    Assigned,
-    assign_speech,
-    below_splits,
-    lend_speakers,
-    share_out,
+from audioprune.data.splits.sources import (
+    SHORTEST_SPEECH_S,
+    Source,
+    refuse_leaks,
+    speaker_notes,
+    speech_size,
+    split_rules,
 )
 from audioprune.data.splits.speakers import SpeakerRule
 from audioprune.dsp import rms_gain
@@ -358,7 +356,7 @@ class PairedFolder(FileCorpus[_Found]):
 
     def scale(self) -> str:
         """Return the size of the training speech in a few words, such as ``paired_folder, 9.4 h, 28 speakers``."""
-        return amount(
+        return speech_size(
             self.title,
             [source.clean for source in self._ready().pools["train"][: self.most["train"]]],
             self.speakers,
@@ -388,7 +386,7 @@ class PairedFolder(FileCorpus[_Found]):
         pairs = [pair for pair in pairs if pair.clean in places]
         facts = self._inspect(pairs)
         links = same_audio(facts[pair.clean] for pair in pairs)
-        if cross({path: entry.split for path, entry in places.items()}, links):
+        if joins_splits({path: entry.split for path, entry in places.items()}, links):
             assigned, notes = self._assign(where, relative, links)
             places = {entry.path: entry for entry in assigned}
         problems += [finding for fact in facts.values() for finding in fact.errors] + _mismatches(
@@ -488,7 +486,7 @@ class PairedFolder(FileCorpus[_Found]):
         if unnamed:
             raise DataError(
                 f"{self.conditions}: expected a line for every test file, found none for "
-                f"{names(unnamed)}; complete the list"
+                f"{first_names(unnamed)}; complete the list"
             )
 
 
@@ -501,7 +499,7 @@ def _usable(
         for fact in facts.values()
         if fact.has("silent") or fact.duration_s < SHORTEST_SPEECH_S
     } - bad
-    listed = names(sorted(idle))
+    listed = first_names(sorted(idle))
     notes = (
         [
             f"{len(idle)} silent or short files (below {SHORTEST_SPEECH_S:g} s) are not used: "

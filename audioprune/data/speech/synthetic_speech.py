@@ -17,11 +17,11 @@ import numpy as np
 
 from audioprune.data.corpus import GeneratedCorpus
 from audioprune.data.files.audio import Samples
-from audioprune.data.files.generated_folder import MadeFolder
+from audioprune.data.files.generated_folder import GeneratedFolder
 from audioprune.data.speech.noise_synthesis import NOISES, babble, cafeteria, levelled
 from audioprune.data.speech.noisy_mixtures import NoisyMixtures
 from audioprune.data.speech.speech_synthesis import SAMPLE_RATE, draw_voice, speak
-from audioprune.data.splits.rules import SPLITS
+from audioprune.data.splits.folders import SPLITS
 from audioprune.errors import ConfigError
 
 _VERSION = 1
@@ -90,7 +90,7 @@ class Recipe:
 class SyntheticSpeech(GeneratedCorpus[NoisyMixtures]):
     """Mixtures of made-up voices with made-up noises, a NoisyMixtures over a folder that this class writes.
 
-    Voices of training, validation, test and of the background are all different. Test noises are
+    CleanSpeech of training, validation, test and of the background are all different. Test noises are
     ``babble`` (6 to 10 voices) and ``cafeteria`` (voices, dishes and a ventilator in a room);
     training noises are 28 others and both kinds with other background voices. The default takes
     about 15 s to make and 40 MB.
@@ -148,7 +148,7 @@ class SyntheticSpeech(GeneratedCorpus[NoisyMixtures]):
             noise_s=float(noise_s),
             noises=noises,
         )
-        folder = MadeFolder.at(root, _TITLE, asdict(recipe), cache_dir or "")
+        folder = GeneratedFolder.at(root, _TITLE, asdict(recipe), cache_dir or "")
         mixtures = NoisyMixtures(
             folder.root / "speech",
             folder.root / "noise",

@@ -14,9 +14,8 @@ from typing import Any
 
 from audioprune.data.corpus import WrappedCorpus
 from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
-from audioprune.data.files.sources import names
+from audioprune.data.files.messages import first_names, listing
 from audioprune.data.speech.noisy_mixtures import NoisyMixtures
-from audioprune.data.splits.rules import listing
 from audioprune.errors import DataError
 
 _SPEECH_FOLDER = "si_tr_s"
@@ -25,7 +24,7 @@ _TITLE = "wsj0_mix"
 
 
 @dataclass(frozen=True)
-class Protocol:
+class PaperNumbers:
     """The numbers of the paper.
 
     Source: Tan & Wang (ICASSP 2021): 101 speakers of si_tr_s as 89, 6 and 6, 320,000 training
@@ -88,7 +87,7 @@ class Wsj0Mix(WrappedCorpus[NoisyMixtures]):
         seed: int = 0,
         **mixing: Any,
     ) -> None:
-        self.protocol = Protocol()
+        self.protocol = PaperNumbers()
         self.wsj0_root = Path(wsj0_root).expanduser()
         self.allow_partial = allow_partial
         self.own_counts = {"train": train_mixtures, "valid": valid_mixtures, "test": test_mixtures}
@@ -179,7 +178,7 @@ def find_speech(root: Path) -> Path:
         return found[0]
     if found:
         raise DataError(
-            f"expected one folder {_SPEECH_FOLDER} below {root}, found {names(found)}; put all "
+            f"expected one folder {_SPEECH_FOLDER} below {root}, found {first_names(found)}; put all "
             f"speaker folders into one"
         )
     above = next(

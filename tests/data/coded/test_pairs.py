@@ -12,7 +12,7 @@ from audioprune.data.coded.alignment import measure_lag
 from audioprune.data.coded.pairs import CleanSignals, CodecCoding, Coded, Coding, build_coding
 from audioprune.data.files.audio import AudioStore
 from audioprune.data.files.checks import inspect_file
-from audioprune.data.speech.mixing import Source
+from audioprune.data.splits.sources import Source
 from audioprune.errors import ConfigError, DataError
 
 
