@@ -64,9 +64,9 @@ class CodedSpeech(FileCorpus[FoundCodedSpeech]):
     """Clean speech and the same speech after a lossy codec, sample-aligned.
 
     Training items are segments, validation and test items whole utterances. There is one test
-    condition, named after the codec. Levels are kept as on disk, and decoded ones may exceed full
-    scale. No speaker is in two sets. Utterances below 0.5 s and silent files are left out. What was decoded or
-    resampled is kept in the cache folder.
+    condition, named after the codec. Levels are those on disk; decoded ones may exceed full scale.
+    No speaker is in two sets. Utterances below 0.5 s and silent files are left out. What was
+    decoded or resampled is kept in the cache folder.
 
     Args:
         voices: The clean speech.
@@ -130,14 +130,14 @@ class CodedSpeech(FileCorpus[FoundCodedSpeech]):
         return {self.coding.label: self._whole("test", self.rules.test_items)}
 
     def fingerprint(self) -> str:
-        """Return a hash of every file's place, content and use, of its coded form, and of rules."""
+        """Return a hash of every file's place, content, use and coded form, and of the rules."""
         pools = self._ready().pools
         pairs = [pair.record() for pool in pools.values() for pair in pool]
         content = [asdict(self.rules), self.coding.label, pairs]
         return sha256(json.dumps(content, sort_keys=True).encode())
 
     def scale(self) -> str:
-        """Return the size of the training speech and the codec, such as ``vctk, 8.8 h, aac-24k``."""
+        """Return the size of the training speech, and the codec, in a few words."""
         training = [pair.clean for pair in self._ready().pools["train"]]
         speech = speech_size(self.title, training, self.voices.speaker_from)
         few = self.rules.train_segments

@@ -328,11 +328,9 @@ class FolderCoding:
 
     def _in_step(self, samples: Samples, frames: int) -> Samples:
         """Return decoded samples without their delay, cut or filled to ``frames``."""
-        if self.delay >= 0:
-            samples = samples[self.delay :]
-        else:
-            samples = np.pad(samples, (-self.delay, 0))
-        return np.pad(samples[:frames], (0, max(0, frames - len(samples))))
+        early = np.pad(samples, (max(0, -self.delay), 0))
+        fitting = early[max(0, self.delay) :]
+        return np.pad(fitting[:frames], (0, max(0, frames - len(fitting))))
 
 
 def build_coding(
