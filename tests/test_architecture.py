@@ -41,8 +41,8 @@ ALLOWED = {
     "listening": BASE | {"data", "dsp", "experiment", "metrics", "protocols", "provenance"},
     "commands": BASE
     | {"data", "dsp", "experiment", "listening", "protocols", "provenance", "report"}
-    | {"steps", "training"},
-    "cli": BASE | {"commands", "conf", "experiment", "provenance", "schema"},
+    | {"schema", "steps", "training"},
+    "cli": BASE | {"commands", "schema"},
 }
 # Models declare their units; they see nothing else of the compression library.
 MODELS_SEE = {"audioprune.compress.units.declare", "audioprune.compress.units.builders"}
@@ -58,7 +58,16 @@ LIGHT_ROOMS = {
     "paths",
     "provenance",
 }
-LIGHT_MODULES = {"experiment.config_hash", "experiment.presets", "experiment.results"}
+LIGHT_MODULES = {
+    "commands.__init__",
+    "commands.configuration",
+    "commands.jobs",
+    "commands.messages",
+    "commands.report",
+    "experiment.config_hash",
+    "experiment.presets",
+    "experiment.results",
+}
 HYDRA = {"cli", "commands", "experiment", "schema"}
 # The rooms within data: files know nothing of splits, splits nothing of families of corpora, and
 # families nothing of one another, but that coded speech builds on clean speech.
