@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -36,6 +36,7 @@ from audioprune.data.splits.recordings import NAME_RULE
 from audioprune.data.splits.rules import SPLITS
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import sha256, write_atomic
+from audioprune.ranges import OneOf, Range
 
 _LOG = logging.getLogger(__name__)
 
@@ -86,9 +87,9 @@ class CodedSpeech:
         coding: Coding,
         rules: CodedRules,
         *,
-        on_bad_file: str = "stop",
+        on_bad_file: Annotated[str, OneOf("stop", "skip")] = "stop",
         cache_dir: str = "",
-        memory_mb: float = 4096.0,
+        memory_mb: Annotated[float, Range(0)] = 4096.0,
     ) -> None:
         check_choice(on_bad_file)
         if not memory_mb >= 0:
