@@ -10,14 +10,15 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "audioprune"
 
 # A room may import the rooms of its set and itself; nothing else of the package.
-BASE = {"errors", "files", "progress", "interrupts", "paths"}
+BASE = {"errors", "files", "progress", "interrupts", "paths", "ranges"}
 ALLOWED = {
     "errors": set(),
     "files": {"errors"},
     "progress": set(),
     "interrupts": {"errors"},
     "paths": set(),
-    "schema": {"errors"},
+    "ranges": set(),
+    "schema": {"errors", "metrics", "ranges"},
     "provenance": {"errors", "paths", "schema"},
     "checkpoint": BASE,
     "dsp": BASE,
@@ -57,6 +58,7 @@ LIGHT_ROOMS = {
     "interrupts",
     "paths",
     "provenance",
+    "ranges",
 }
 LIGHT_MODULES = {
     "commands.__init__",

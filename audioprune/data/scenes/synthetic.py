@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import scipy.fft
@@ -25,9 +25,11 @@ from audioprune.data.scenes.features import SceneFeatures
 from audioprune.data.splits.folders import SPLITS
 from audioprune.dsp import rms
 from audioprune.errors import ConfigError
+from audioprune.ranges import PassedTo, Range
 
 SAMPLE_RATE = 22050
 _VERSION = 1
+_OF_FOLDERS = ("table", "split", "fractions", "recording_from", "valid_fraction")
 """Raised whenever the same recipe gives other audio."""
 _TITLE = "synthetic_scenes"
 _BYTES_PER_SECOND = 2.2 * SAMPLE_RATE
@@ -35,7 +37,7 @@ _EARLIEST_S = -0.5
 _REVERB_LIMIT_S = 2.5
 _LN_60_DB = math.log(1000.0)
 
-Range = tuple[float, float]
+Span = tuple[float, float]
 Audio = NDArray[np.float32]
 
 
@@ -56,14 +58,14 @@ class Scene:
     """
 
     name: str
-    rate_hz: Range
+    rate_hz: Span
     irregular: float
-    length_s: Range
+    length_s: Span
     shape: str
-    centre_hz: Range = (300.0, 4500.0)
-    glide_octaves: Range = (0.0, 0.0)
+    centre_hz: Span = (300.0, 4500.0)
+    glide_octaves: Span = (0.0, 0.0)
     burst: tuple[int, int] = (1, 1)
-    rt60_s: Range = (0.1, 0.4)
+    rt60_s: Span = (0.1, 0.4)
 
 
 SCENES = (
@@ -302,14 +304,14 @@ class SyntheticScenes(GeneratedCorpus[ClassFolder]):
         self,
         root: str | Path | None = "",
         *,
-        seed: int = 0,
-        clips_per_class: int = 60,
-        valid_clips_per_class: int = 15,
-        test_clips_per_class: int = 25,
-        duration_s: float = 3.0,
-        mels: int = 64,
+        seed: Annotated[int, Range(0)] = 0,
+        clips_per_class: Annotated[int, Range(1, 10_000)] = 60,
+        valid_clips_per_class: Annotated[int, Range(1, 10_000)] = 15,
+        test_clips_per_class: Annotated[int, Range(1, 10_000)] = 25,
+        duration_s: Annotated[float, Range(1, 60)] = 3.0,
+        mels: Annotated[int, Range(1, 4096)] = 64,
         cache_dir: str = "",
-        **options: Any,
+        **options: Annotated[Any, PassedTo(ClassFolder, but=_OF_FOLDERS)],
     ) -> None:
         clips = (clips_per_class, valid_clips_per_class, test_clips_per_class)
         recipe = Recipe(seed, clips, float(duration_s))
