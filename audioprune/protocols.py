@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError
+from audioprune.metrics.contract import Metric as Metric  # the contract of scores, for all to find
 
 Batch = dict[str, Any]
 """What ``collate`` makes of items: tensors with the batch axis first, and lists of names."""
@@ -44,14 +45,17 @@ class Corpus(Protocol):
     """Recordings on disk, split and turned into items.
 
     ``audioprune.data.corpus`` has a base for what all corpora share.
-
-    Attributes:
-        title: Name in tables.
-        sample_rate: In Hz, known before ``prepare``.
     """
 
-    title: str
-    sample_rate: int
+    @property
+    def title(self) -> str:
+        """Name in tables."""
+        ...
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate of all items in Hz, known before ``prepare``."""
+        ...
 
     def prepare(self) -> None:
         """Find and check the files; the second call does nothing.
@@ -172,10 +176,10 @@ class HasOutputShape(Protocol):
 
 @runtime_checkable
 class Shares(Protocol):
-    """A task with numbers that corpus and model must agree with, such as the sample rate."""
+    """A task or corpus with numbers that all parts must agree on, such as the sample rate."""
 
     def shared(self) -> dict[str, Any]:
-        """Return these numbers by their names; None where the corpus decides."""
+        """Return these numbers by their names; None in a task where the corpus decides."""
         ...
 
 

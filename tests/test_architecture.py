@@ -10,19 +10,20 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "audioprune"
 
 # A room may import the rooms of its set and itself; nothing else of the package.
-BASE = {"errors", "files", "progress", "interrupts", "paths"}
+BASE = {"errors", "files", "progress", "interrupts", "paths", "ranges"}
 ALLOWED = {
     "errors": set(),
     "files": {"errors"},
     "progress": set(),
     "interrupts": {"errors"},
     "paths": set(),
-    "schema": {"errors"},
+    "ranges": set(),
+    "schema": {"errors", "metrics", "ranges"},
     "provenance": {"errors", "paths", "schema"},
     "checkpoint": BASE,
     "dsp": BASE,
     "compress": BASE,
-    "protocols": {"errors", "compress"},
+    "protocols": {"errors", "compress", "metrics"},
     "metrics": BASE | {"dsp"},
     "models": BASE | {"protocols", "dsp", "compress"},
     "data": BASE | {"protocols", "dsp"},
@@ -57,6 +58,7 @@ LIGHT_ROOMS = {
     "interrupts",
     "paths",
     "provenance",
+    "ranges",
 }
 LIGHT_MODULES = {
     "commands.__init__",
@@ -69,6 +71,17 @@ LIGHT_MODULES = {
     "experiment.results",
 }
 HYDRA = {"cli", "commands", "experiment", "schema"}
+# The rooms within data: files know nothing of splits, splits nothing of families of corpora, and
+# families nothing of one another, but that coded speech builds on clean speech.
+DATA_ALLOWED = {
+    "files": set(),
+    "splits": {"files"},
+    "corpus": {"files"},
+    "speech": {"files", "splits", "corpus"},
+    "notes": {"files", "splits", "corpus"},
+    "scenes": {"files", "splits", "corpus"},
+    "coded": {"files", "splits", "corpus", "speech"},
+}
 
 
 def _files() -> list[Path]:
@@ -120,6 +133,16 @@ def test_rooms_form_no_cycle() -> None:
         for room in free:
             done.add(room)
             del left[room]
+
+
+@pytest.mark.parametrize("room", DATA_ALLOWED)
+def test_rooms_of_data_import_in_one_direction(room: str) -> None:
+    place = PACKAGE / "data" / room
+    for path in sorted(place.rglob("*.py")) or [place.with_suffix(".py")]:
+        for module in _imports(path):
+            if module.startswith("audioprune.data."):
+                seen = module.split(".")[2]
+                assert seen == room or seen in DATA_ALLOWED[room], f"{path} imports {module}"
 
 
 def test_only_named_rooms_know_hydra() -> None:

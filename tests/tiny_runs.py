@@ -249,3 +249,23 @@ def signal_at_write(count: int, number: int = signal.SIGKILL, after: bool = Fals
 def status(folder: Path) -> dict[str, Any]:
     """Return status.json."""
     return json.loads((folder / "status.json").read_text())
+
+
+MYNET = """
+import torch
+from torch import nn
+
+class MyNet(nn.Module):
+    frames_per_second = 100.0
+    time_dim = 1
+
+    def __init__(self, width=4):
+        super().__init__()
+        self.inner, self.outer = nn.Linear(161, width), nn.Linear(width, 161)
+
+    def forward(self, x):
+        return torch.sigmoid(self.outer(torch.relu(self.inner(x))))
+
+    def example_input(self, frames=10):
+        return torch.zeros(1, frames, 161)
+"""

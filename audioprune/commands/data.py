@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from audioprune.data.files.checks import check_tree
+from audioprune.data.splits.tree_check import check_tree
 from audioprune.errors import DataError
 from audioprune.experiment.config_hash import plain_values
 from audioprune.experiment.model_io import instantiate
@@ -49,7 +49,7 @@ def _check_folder(root: str) -> None:
 
 def _check_leaks(corpus: Any) -> None:
     """Print what is, or may be, in several splits of a corpus."""
-    found = corpus.leaks() if hasattr(corpus, "leaks") else []
+    found = corpus.leaks()
     certain = [finding for finding in found if finding.severity == "error"]
     for finding in found:
         print(finding.line())

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import soundfile
@@ -27,6 +27,7 @@ from audioprune.experiment.model_io import instantiate, load_model_file
 from audioprune.files import write_atomic
 from audioprune.protocols import GeneratesNotes, HasLoudness, NamesInstruments
 from audioprune.provenance import corpus_of
+from audioprune.ranges import Range
 
 _WARM_UP_SAMPLES = 800
 _PITCH, _VELOCITY = 60, 100
@@ -47,14 +48,14 @@ class Request:
         temperature: Divisor of its logits.
     """
 
-    pitch: int | None = None
-    velocity: int | None = None
+    pitch: Annotated[int | None, Range(0, 127)] = None
+    velocity: Annotated[int | None, Range(0, 127)] = None
     family: str | int | None = None
     instrument: str | int | None = None
     reference: str | None = None
-    duration_s: float = 2.0
-    seed: int = 0
-    temperature: float = 1.0
+    duration_s: Annotated[float, Range(0.05, 600)] = 2.0
+    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
+    temperature: Annotated[float, Range(0, 100)] = 1.0
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import repetition_of
 from audioprune.interrupts import check_stop
 from audioprune.metrics import check_metrics
-from audioprune.metrics.pool import Scorer
+from audioprune.metrics.scorer import Scorer
 from audioprune.paths import cache_folder
 
 
