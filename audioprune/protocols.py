@@ -103,7 +103,7 @@ class Corpus(Protocol):
 
 
 @runtime_checkable
-class NamesInstruments(Protocol):
+class NamesNotes(Protocol):
     """A corpus of notes; its sets of items list them as ``notes``.
 
     Attributes:
@@ -119,14 +119,8 @@ class NamesInstruments(Protocol):
 
 
 @runtime_checkable
-class Task(Protocol):
-    """What batches, losses and scores mean.
-
-    Attributes:
-        sample_rate: In Hz.
-    """
-
-    sample_rate: int
+class Trainable(Protocol):
+    """What the training loop needs of a task."""
 
     def step(
         self, model: nn.Module, batch: Batch, update: Callable[..., float]
@@ -146,6 +140,17 @@ class Task(Protocol):
     def better(self, monitor: str, new: float, best: float) -> bool:
         """Tell whether a monitored value is an improvement."""
         ...
+
+
+@runtime_checkable
+class Task(Trainable, Protocol):
+    """What batches, losses and scores mean.
+
+    Attributes:
+        sample_rate: In Hz.
+    """
+
+    sample_rate: int
 
     def validation_loss(self, *args: Any, **kwargs: Any) -> Any:
         """Return a function that evaluates the validation loss of a model again and again."""
@@ -184,7 +189,20 @@ class Shares(Protocol):
 
 
 @runtime_checkable
-class HasNetworks(Protocol):
+class KeepsState(Protocol):
+    """A task with tensors of its own that a run stores beside the model."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the tensors by name."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what ``state_dict`` returned."""
+        ...
+
+
+@runtime_checkable
+class HasNetworks(KeepsState, Protocol):
     """A task that trains networks of its own beside the model, such as a discriminator."""
 
     def modules(self) -> dict[str, nn.Module]:
@@ -197,14 +215,6 @@ class HasNetworks(Protocol):
 
     def to(self, device: Any) -> None:
         """Move the networks to a device."""
-        ...
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return the tensors of the networks."""
-        ...
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restore the networks."""
         ...
 
 
@@ -225,7 +235,7 @@ class HasMonitors(Protocol):
 
 
 @runtime_checkable
-class SaysScoresAudio(Protocol):
+class HasMetrics(Protocol):
     """A task that says whether ``score`` uses the scorer of audio metrics; without it, it does."""
 
     scores_audio: bool
@@ -275,7 +285,7 @@ class GeneratesNotes(Protocol):
 
 
 @runtime_checkable
-class HasLoudness(Protocol):
+class FollowsLoudness(Protocol):
     """A task whose models follow a loudness curve."""
 
     def loudness_of(self, audio: Tensor) -> Tensor:
@@ -339,7 +349,7 @@ class HasExampleSeconds(Protocol):
 
 
 @runtime_checkable
-class HasStepInput(Protocol):
+class GeneratesByStep(Protocol):
     """A model that makes audio step by step and knows the arguments of one step."""
 
     def step_input(self) -> Any:
@@ -443,7 +453,7 @@ class Step(Protocol):
 
 
 @runtime_checkable
-class SaysIfItChanges(Protocol):
+class SaysWhatChanges(Protocol):
     """A step that says whether it changes the run; without it, it does, and the run is stored."""
 
     @property
@@ -484,6 +494,16 @@ class Nests(Protocol):
     def nested(self, path: str) -> dict[str, Step]:
         """Return them by the path under which each is carried out last."""
         ...
+
+
+def changes_state(step: Step) -> bool:
+    """Tell whether a step changes the model, so that the state is stored after it."""
+    return step.changes_state if isinstance(step, SaysWhatChanges) else True
+
+
+def scores_audio(task: object) -> bool:
+    """Tell whether metrics of signals are to be prepared for a task."""
+    return task.scores_audio if isinstance(task, HasMetrics) else True
 
 
 Kind = TypeVar("Kind")

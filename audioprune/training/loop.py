@@ -25,7 +25,15 @@ from audioprune.errors import ConfigError, DataError, DivergedError
 from audioprune.files import append_line
 from audioprune.interrupts import check_stop, stop_requested
 from audioprune.progress import Progress, progress
-from audioprune.protocols import Batch, Corpus, EpochItems, HasEpochs, HasNetworks, optional
+from audioprune.protocols import (
+    Batch,
+    Corpus,
+    EpochItems,
+    HasEpochs,
+    HasNetworks,
+    Trainable,
+    optional,
+)
 from audioprune.training.devices import open_accelerator, own_variables
 from audioprune.training.divergence import bad_gradient, bad_input, bad_output, bad_weight
 from audioprune.training.hooks import Hooks
@@ -45,19 +53,6 @@ class Judge(Protocol):
 
     def better(self, monitor: str, new: float, best: float) -> bool:
         """Tell whether a monitored value is an improvement."""
-        ...
-
-
-class Trainable(Judge, Protocol):
-    """What training needs of a task."""
-
-    def step(
-        self, model: nn.Module, batch: Batch, update: Callable[..., float]
-    ) -> dict[str, float]:
-        """Carry out one training step: call ``update(loss)`` for every loss.
-
-        Return what is logged by name, ``loss`` among it.
-        """
         ...
 
 
