@@ -15,8 +15,8 @@ from torch.optim import Optimizer
 
 from audioprune.checkpoint import plain_part, under
 from audioprune.compress.masks import Mask, clear_, prunable
-from audioprune.compress.units.trim import zero_units_
 from audioprune.compress.units.weight_groups import any_kept, expand
+from audioprune.compress.units.zero import zero_units_
 from audioprune.distiller.learning_rates import advance
 from audioprune.distiller.names import DEFAULT
 from audioprune.distiller.pruners import Memory, Scene
