@@ -12,7 +12,8 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from audioprune.compress.units.declare import UnitSet
+from audioprune.compress.search.perturbed_loss import Staged as Staged
+from audioprune.compress.units.declare import Prunable as Prunable
 from audioprune.errors import ConfigError
 from audioprune.metrics.contract import Metric as Metric  # the contract of scores, for all to find
 
@@ -297,10 +298,10 @@ class HasErrors(Protocol):
 
 
 @runtime_checkable
-class HasEvidence(Protocol):
-    """A task that says what a unit could tell about, for criteria of mutual information."""
+class HasInformationTarget(Protocol):
+    """A task for the information criterion: it says what a unit may tell something about."""
 
-    def evidence_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+    def information_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return the target of a batch, in which units are compared, batch axis first."""
         ...
 
@@ -366,28 +367,6 @@ class Synthesizes(Protocol):
 
     def synthesis_flops_per_second(self) -> float:
         """Return its floating-point operations per second of audio."""
-        ...
-
-
-@runtime_checkable
-class Prunable(Protocol):
-    """A model that declares its units.
-
-    A model without this is traced: ``compress.units.derive`` finds units and
-    ``compress.units.verify`` proves them, with a reason for every layer left out.
-    """
-
-    def unit_sets(self) -> Sequence[UnitSet]:
-        """Return the sets of units: which slices of which tensors leave together."""
-        ...
-
-
-@runtime_checkable
-class Staged(Protocol):
-    """A model that is a chain of stages, so that a search repeats only those after a change."""
-
-    def stages(self) -> list[tuple[str | tuple[str, ...], Callable[..., Any]]]:
-        """Return for each stage a prefix of parameter names and a function of the output before."""
         ...
 
 

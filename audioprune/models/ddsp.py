@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from audioprune.compress.units.builders import (
     Slices,
-    chain_units,
     gru_in,
     gru_units,
     layer_norm,
     linear_in,
     linear_out,
 )
+from audioprune.compress.units.chains import chain_units
 from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.models.parts import ddsp_synthesis as synthesis

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audioprune.compress.units.builders import chain_units
+from audioprune.compress.units.chains import chain_units
 from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.models.parts.initialisation import keep_variance_
