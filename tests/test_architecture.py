@@ -17,6 +17,7 @@ ALLOWED = {
     "progress": set(),
     "interrupts": {"errors"},
     "paths": set(),
+    "torchaudio_loader": set(),
     "schema": {"errors"},
     "provenance": {"errors", "paths", "schema"},
     "checkpoint": BASE,
@@ -33,7 +34,7 @@ ALLOWED = {
     "distiller": BASE | {"compress", "checkpoint"},
     "experiment": BASE
     | {"checkpoint", "compress", "metrics", "packing", "protocols", "provenance"}
-    | {"schema", "training"},
+    | {"schema", "torchaudio_loader", "training"},
     "steps": BASE
     | {"checkpoint", "compress", "distiller", "experiment", "metrics", "optim", "protocols"}
     | {"training"},
@@ -41,7 +42,7 @@ ALLOWED = {
     "listening": BASE | {"data", "dsp", "experiment", "metrics", "protocols", "provenance"},
     "commands": BASE
     | {"data", "dsp", "experiment", "listening", "protocols", "provenance", "report"}
-    | {"steps", "training"},
+    | {"steps", "torchaudio_loader", "training"},
     "cli": BASE | {"commands", "conf", "experiment", "provenance", "schema"},
 }
 # Models declare their units; they see nothing else of the compression library.
