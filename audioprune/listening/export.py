@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import soundfile
@@ -37,6 +37,7 @@ from audioprune.listening.stimuli import (
 from audioprune.listening.systems import System, check_systems, load_system
 from audioprune.listening.webmushra import RESOURCES, configuration, to_yaml
 from audioprune.progress import progress
+from audioprune.ranges import OneOf, Range
 
 _LOG = logging.getLogger(__name__)
 _MANIFEST = "manifest.json"
@@ -66,13 +67,13 @@ class Plan:
         model: ``_target_`` of the user's own class, where a system is one of it.
     """
 
-    test: str
+    test: Annotated[str, OneOf("pre_pruning", "pruned", "smaller", "custom")]
     systems: Mapping[str, str]
-    items: int = 8
-    seed: int = 0
-    duration_s: Sequence[float] = (3.0, 10.0)
+    items: Annotated[int, Range(1, 100)] = 8
+    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
+    duration_s: Annotated[Sequence[float], Range(above=0, most=12)] = (3.0, 10.0)
     conditions: Sequence[str] = ("*",)
-    loudness_lufs: float = -23.0
+    loudness_lufs: Annotated[float, Range(-60, 0)] = -23.0
     title: str = ""
     page: bool = True
     webmushra: bool = True

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
@@ -20,12 +20,14 @@ from audioprune.compress.search import sensitivity
 from audioprune.compress.search.perturbed_loss import LossOracle
 from audioprune.compress.units.groups import unit_candidates
 from audioprune.compress.units.trim import dead_units, trim_, trim_state
+from audioprune.compress.units.weight_groups import GroupKinds
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import state_path
 from audioprune.files import append_line, read_lines
 from audioprune.interrupts import check_stop
+from audioprune.ranges import OneOf, PassedTo, Range
 from audioprune.steps.control import say_enough
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.needs import check_items, fraction, not_negative, units_of, whole
@@ -57,9 +59,9 @@ class Prune:
         ConfigError: A value is out of its range, or the scope unknown.
     """
 
-    sparsity: float
-    scope: str = "global"
-    rounds: int = 1
+    sparsity: Annotated[float, Range(0, 1)]
+    scope: Annotated[str, OneOf(*SCOPES)] = "global"
+    rounds: Annotated[int, Range(1)] = 1
 
     def __post_init__(self) -> None:
         if self.scope not in SCOPES:
@@ -113,13 +115,13 @@ class SensitivityPrune:
     Source: Tan & Wang, Algorithms 1 and 2. The stopping rule is not in the paper.
     """
 
-    alpha_1: float | None = None
-    alpha_1_relative: float = 0.01
-    method: str = "first_violation"
-    items: int | None = None
-    min_removed: float = 0.01
+    alpha_1: Annotated[float | None, Range(0)] = None
+    alpha_1_relative: Annotated[float, Range(0)] = 0.01
+    method: Annotated[str, OneOf(*METHODS)] = "first_violation"
+    items: Annotated[int | None, Range(1)] = None
+    min_removed: Annotated[float, Range(0, 1)] = 0.01
     structured: bool = False
-    groups: dict[str, str] | None = None
+    groups: Annotated[dict[str, str] | None, PassedTo(GroupKinds)] = None
     unit_groups: bool = False
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from distiller_toys import one
 from tiny_runs import config, open_run, start, step
 
 from audioprune.errors import AudiopruneError, ConfigError
-from audioprune.experiment.run import build_steps, check_steps
+from audioprune.experiment.pipeline import build_steps, check_steps
 
 MINE = {"name": "mine", "_target_": "tiny_runs.MyNet"}
 FDNN = {

@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 from audioprune import interrupts
 from audioprune.data.scenes.corpus import collate
 from audioprune.errors import ConfigError, InterruptedRun
-from audioprune.experiment.run import Run, check_steps, execute
+from audioprune.experiment.pipeline import check_steps, execute
+from audioprune.experiment.run import Run
 from audioprune.models.lstm import LSTM
 from audioprune.models.resnet import ResNet
 from audioprune.models.vgg import VGG

@@ -1,4 +1,7 @@
-"""Every command that README shows runs as it stands there, at a tiny size, and everything that it names in passing exists."""
+"""Every code block of README, docs/ and CONTRIBUTING runs as it stands, at a tiny size.
+
+What they name in passing (options, keys, targets, files) exists.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +16,22 @@ import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from note_trees import nsynth_tree
 from speech_trees import noise_tree, speech_tree
-from test_verbs import MYNET
+from tiny_runs import MYNET
 
 from audioprune import cli, schema
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
+README = TEXTS["README.md"]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
@@ -104,6 +110,8 @@ COMMANDS = (
         "prune experiment=p2/fdnn_desk data=noisy_mixtures", (*QUICK, *FEW, *SMALL, *ONE), FOLDERS
     ),
     Line("data action=check root=/audio/speech", (), FOLDERS[:1]),
+    Line("data action=check data=noisy_mixtures", FEW[1:], FOLDERS),
+    Line("data action=manifest data=noisy_mixtures", FEW[1:], FOLDERS),
     Line(
         "eval checkpoint=runs/prune/<run>/model.apz",
         (*QUICK, *FEW),
@@ -112,7 +120,6 @@ COMMANDS = (
     Line(
         "prune model=own",
         (*QUICK, *FEW, *MADE, *ONE, "training.finetune_epochs=1"),
-        ((" ...", ""),),
     ),
     Line(
         "prune pipeline=curves",
@@ -184,35 +191,48 @@ policies:
 RATINGS = "session_test_id,session_uuid,trial_id,rating_stimulus,rating_score\n"
 
 
-def blocks(kind: str) -> list[str]:
-    """Return the code blocks of README with a mark, such as ``"python"``; an empty one for commands."""
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    return [text for mark, text in found if mark == kind]
+def blocks(kind: str) -> list[tuple[str, str]]:
+    """Return the code blocks of all pages with a mark, such as ``"python"``, by page.
+
+    Commands have no mark; what a program prints has the mark ``text``.
+    """
+    found = []
+    for page, text in TEXTS.items():
+        marked = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        found += [(page, code) for mark, code in marked if mark == kind]
+    return found
 
 
 def commands() -> list[str]:
-    """Return the command lines of README, continued lines joined, without comments."""
-    lines = "\n".join(blocks("")).replace("\\\n", " ").splitlines()
-    return [re.sub(r"\s+#.*$", "", line).strip() for line in lines if line.strip()]
+    """Return the command lines of all pages once, continued lines joined, without comments."""
+    text = "\n".join(code for _, code in blocks(""))
+    lines = text.replace("\\\n", " ").splitlines()
+    cleaned = [re.sub(r"\s+#.*$", "", line).strip() for line in lines]
+    return list(dict.fromkeys(line for line in cleaned if line))
 
 
-SHOWN = [line for line in commands() if not line.startswith(("make ", "audioprune VERB"))]
-SPANS = re.findall(
-    r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
-)
+def spans() -> list[str]:
+    """Return what stands in backquotes, outside code blocks."""
+    bare = "\n".join(TEXTS[page] for page in TEXTS if page != "docs/configuration.md")
+    bare = re.sub(r"^```.*?^```$", "", bare, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"`([^`\n]+)`", bare)
+
+
+SHOWN = [line for line in commands() if not line.startswith("make ")]
+SPANS = spans()
 
 
 def entry_of(command: str) -> Line:
     """Return the entry of a command in COMMANDS."""
     found = [line for line in COMMANDS if command.startswith(f"audioprune {line.words}")]
     assert len(found) == 1, (
-        f"README shows a command that COMMANDS in {Path(__file__).name} does not know: {command}"
+        f"a page shows a command that COMMANDS in {Path(__file__).name} does not know: {command}"
     )
     return found[0]
 
 
 class Home:
-    """A folder with everything that README's commands name, and the runs that they ask for, made when first asked for."""
+    """A folder with everything that the commands name; runs are made when first asked for."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -300,35 +320,81 @@ def _prepare(home: Home, command: str) -> None:
 
 
 @pytest.mark.parametrize("command", SHOWN)
-def test_a_command_of_readme_runs(here: Home, command: str) -> None:
+def test_a_shown_command_runs(here: Home, command: str) -> None:
     _prepare(here, command)
     here.call(here.filled(command).removeprefix("audioprune "))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [command for command in SHOWN if "joblib" in command])
-def test_a_command_of_readme_runs_in_processes(here: Home, command: str) -> None:
+def test_a_shown_command_runs_in_processes(here: Home, command: str) -> None:
     here.call(here.filled(command, whole=True).removeprefix("audioprune "))
 
 
 def test_every_entry_is_shown() -> None:
     for line in COMMANDS:
         assert any(command.startswith(f"audioprune {line.words}") for command in SHOWN), (
-            f"README no longer shows: {line.words}"
+            f"no page shows any more: {line.words}"
         )
     for command in SHOWN:
         assert command.startswith("audioprune "), (
-            f"a block of README holds something else than commands: {command}"
+            f"a block without a mark holds something else than commands: {command}"
         )
 
 
-def test_the_python_of_readme_runs() -> None:
-    (code,) = blocks("python")
+def _module(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Return the names of a module that dataclasses find by its name."""
+    module = ModuleType("example")
+    monkeypatch.setitem(sys.modules, "example", module)
+    return module.__dict__
+
+
+@pytest.mark.parametrize(
+    ("page", "code"),
+    blocks("python"),
+    ids=[f"{page}-{place}" for place, (page, _) in enumerate(blocks("python"))],
+)
+def test_the_python_of_a_page_runs(
+    page: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        exec(code, {})
-    share, kept = re.fullmatch(r"zero units: (\d+)%, kept: (\d+)\n", said.getvalue()).groups()
-    assert 0 < int(kept) < 64 and abs(int(share) - 100 * (1 - int(kept) / 64)) <= 1
+        exec(compile(code, page, "exec"), _module(monkeypatch))
+    if "zero units" in code:
+        found = re.fullmatch(r"zero units: (\d+)%, kept: (\d+)\n", said.getvalue())
+        assert found
+        share, kept = map(int, found.groups())
+        assert 0 < kept < 64 and abs(share - 100 * (1 - kept / 64)) <= 1
+
+
+def test_every_block_has_a_mark_that_is_tested() -> None:
+    marks = {mark for text in TEXTS.values() for mark in re.findall(r"^```(\w+)$", text, re.M)}
+    assert marks <= {"python", "text"}
+
+
+def test_readme_is_short() -> None:
+    lines = README.splitlines()
+    assert len(lines) < 120
+    paragraphs = re.split(r"\n\s*\n", re.sub(r"^```.*?^```$", "", README, flags=re.M | re.S))
+    prose = [each for each in paragraphs if not each.startswith(("|", "#", "- ", "!"))]
+    assert max(len(each.split()) for each in prose) <= 60
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page, text in TEXTS.items():
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            file, _, anchor = link.partition("#")
+            if link.startswith(("http:", "https:")):
+                continue
+            target = (ROOT / page).parent / file if file else ROOT / page
+            assert target.is_file(), f"{page}: {link}"
+            if anchor:
+                heads = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.M)
+                slugs = {
+                    re.sub(r"[^a-z0-9 -]", "", head.lower()).replace(" ", "-") for head in heads
+                }
+                assert anchor in slugs, f"{page}: {link}"
 
 
 @pytest.mark.parametrize("target", re.findall(r"^([a-z0-9-]+):.*## ", MAKEFILE, re.MULTILINE))
@@ -355,14 +421,14 @@ GROUPS = ("data", "model", "pipeline", "experiment", "task", "report", "platform
 
 
 @pytest.mark.parametrize("span", sorted({span for span in SPANS if re.match(r"[a-z_]+=", span)}))
-def test_options_that_readme_names_exist(span: str) -> None:
+def test_options_that_a_page_names_exist(span: str) -> None:
     for word in shlex.split(span):
         group, _, option = word.partition("=")
         if group in GROUPS and option and "..." not in option and "<" not in option:
             assert (ROOT / "conf" / group / f"{option}.yaml").is_file(), word
 
 
-def test_keys_that_readme_names_exist() -> None:
+def test_keys_that_a_page_names_exist() -> None:
     nodes = [
         *schema.VERB_ROOTS.values(),
         schema.core.TrainingConfig,

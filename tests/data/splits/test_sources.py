@@ -1,21 +1,19 @@
+"""Folders of audio become sources."""
+
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from speech_trees import RATE, noise_tree, speech_tree, tone, write
+from speech_trees import noise_tree, speech_tree
 
-from audioprune.data.files.checks import FileFacts, Finding
-from audioprune.data.files.sources import (
-    amount,
+from audioprune.data.splits.sources import (
+    Source,
     audio_below,
-    bad_files,
-    conversion_notes,
     refuse_leaks,
     share_noise,
+    speech_size,
 )
-from audioprune.data.speech.mixing import Source
 from audioprune.errors import DataError
 
 
@@ -72,28 +70,6 @@ def test_validation_shares_the_training_noises() -> None:
     assert share_noise(given) == (given, [])
 
 
-def test_notes_count_rates_and_channels_once() -> None:
-    facts = [
-        FileFacts(Path("a"), sample_rate=RATE, channels=1, frames=10),
-        FileFacts(Path("b"), sample_rate=8000, channels=2, frames=10),
-        FileFacts(Path("c"), sample_rate=48000, channels=1, frames=10),
-    ]
-    assert conversion_notes(facts, RATE) == [
-        "2 of 3 files are resampled to 16000 Hz (1 from 8000 Hz, 1 from 48000 Hz)",
-        "1 files with several channels are averaged to mono",
-    ]
-
-
-def test_long_lists_of_bad_files_are_shortened() -> None:
-    line = bad_files([Finding(Path(f"f{number}"), "error", "cut", "why") for number in range(30)])
-    assert (
-        "found 30 bad files" in line
-        and "f19 (why)" in line
-        and line.endswith("and 10 more")
-        and "\n" not in line
-    )
-
-
 def test_a_file_in_training_and_test_is_refused() -> None:
     with pytest.raises(DataError, match="got a in both"):
         refuse_leaks([], [_source("a", "train"), _source("a", "valid"), _source("a", "test")])
@@ -101,18 +77,11 @@ def test_a_file_in_training_and_test_is_refused() -> None:
 
 
 def test_amount() -> None:
-    assert amount("x", [_source("a", seconds=840.0)], "auto") == "x, 14 min, 1 speaker"
+    assert speech_size("x", [_source("a", seconds=840.0)], "auto") == "x, 14 min, 1 speaker"
     assert (
-        amount("x", [_source("a", seconds=9.0), _source("b", seconds=9.0, speaker="b")], "file")
+        speech_size(
+            "x", [_source("a", seconds=9.0), _source("b", seconds=9.0, speaker="b")], "file"
+        )
         == "x, 18 s, 2 files"
     )
-    assert amount("x", [_source("a", seconds=36000.0)], "auto") == "x, 10.0 h, 1 speaker"
-
-
-def test_stereo_in_antiphase_is_noted(tmp_path: Path) -> None:
-    from audioprune.data.files.file_index import inspect_files
-
-    left = tone(0.5, 1)
-    path = write(tmp_path / "a.wav", np.stack([left, -0.99 * left], axis=1))
-    (fact,) = inspect_files(tmp_path, [path], str(tmp_path / "cache"))
-    assert "cancel when they are averaged" in conversion_notes([fact], RATE)[1]
+    assert speech_size("x", [_source("a", seconds=36000.0)], "auto") == "x, 10.0 h, 1 speaker"

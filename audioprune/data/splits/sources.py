@@ -1,37 +1,73 @@
-"""How a folder of audio becomes sources that may be used: listed, inspected, given a split, freed of what is bad.
+"""How a folder of audio becomes sources that may be used: listed, inspected, split, freed of bad
+files.
 
-Speech and noise go the same way. What is mixed from them is decided in mixing.py.
+Speech and noise go the same way. What is mixed from them is decided by the corpora.
 """
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
-from audioprune.data.files.checks import FileFacts, Finding, doubled, use_findings
+from audioprune.data.files.checks import FileFacts, Finding, doubled
 from audioprune.data.files.file_index import inspect_files
-from audioprune.data.speech.mixing import Source
-from audioprune.data.splits.leaks import cross, same_audio
+from audioprune.data.files.messages import (
+    conversion_notes,
+    first_names,
+    listing,
+    refuse_doubled,
+    stop_or_skip,
+)
+from audioprune.data.splits.assign import Assigned
+from audioprune.data.splits.folders import split_of_folder
+from audioprune.data.splits.leaks import joins_splits, same_audio
 from audioprune.data.splits.recordings import Links
-from audioprune.data.splits.rules import Assigned, listing, split_of_folder
 from audioprune.data.splits.speakers import SpeakerRule
-from audioprune.errors import ConfigError, DataError, unknown_name
+from audioprune.errors import DataError
 
-ON_BAD_FILE = ("stop", "skip")
 SHORTEST_SPEECH_S = 0.5
 """Shorter utterances are left out: PESQ and STOI are not defined on them."""
 SHORTEST_NOISE_S = 0.1
-_NAMED = 20
 
 Assign = Callable[[Path, Mapping[Path, Path], Links], tuple[list[Assigned], list[str]]]
 
 
+@dataclass(frozen=True)
+class Source:
+    """One file that mixtures are made of.
+
+    Attributes:
+        path: The file.
+        relative: Its path in the corpus, for manifests.
+        split: ``"train"``, ``"valid"`` or ``"test"``.
+        group: Speaker, or kind of noise.
+        sha256: Hash of the file's bytes.
+        duration_s: Length of the whole file in seconds.
+        level: Root mean square of the whole file.
+        together: What is never split: its speaker or recording, with those of the same audio.
+    """
+
+    path: Path
+    relative: str
+    split: str
+    group: str
+    sha256: str
+    duration_s: float
+    level: float
+    together: str = ""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the fingerprint of a corpus holds of it, wherever it lies."""
+        return {key: value for key, value in vars(self).items() if key != "together"} | {
+            "path": ""
+        }
+
+
 @dataclass
-class Gathered:
+class SourceSet:
     """What one or more folders gave.
 
     Attributes:
@@ -48,7 +84,7 @@ class Gathered:
     facts: list[FileFacts] = field(default_factory=list)
     rules: list[str] = field(default_factory=list)
 
-    def join(self, other: Gathered) -> None:
+    def join(self, other: SourceSet) -> None:
         """Add what another folder gave."""
         self.sources += other.sources
         self.skipped += other.skipped
@@ -57,7 +93,7 @@ class Gathered:
         self.rules += other.rules
 
 
-def gather(
+def find_sources(
     root: Path,
     role: str,
     paths: Sequence[Path],
@@ -67,7 +103,7 @@ def gather(
     shortest_s: float,
     on_bad_file: str,
     cache_dir: str,
-) -> Gathered:
+) -> SourceSet:
     """Assign and inspect the audio files below a folder.
 
     Args:
@@ -89,9 +125,9 @@ def gather(
     facts = inspect_files(root, [entry.path for entry in assigned], cache_dir)
     bad = stop_or_skip(root, facts, on_bad_file)
     links = same_audio(facts)
-    if cross({entry.path: entry.split for entry in assigned}, links):
+    if joins_splits({entry.path: entry.split for entry in assigned}, links):
         assigned, notes = assign(root, relative, links)
-    found = Gathered(
+    found = SourceSet(
         [], bad, [f"{role}: {note}" for note in notes], facts, split_rules(role, assigned)
     )
     usable = {}
@@ -101,7 +137,7 @@ def gather(
             usable[fact.path] = fact
     idle = [fact for fact in facts if not fact.errors and fact.path not in usable]
     if idle:
-        listed = names(fact.path for fact in idle)
+        listed = first_names(fact.path for fact in idle)
         found.notes.append(
             f"{role}: {len(idle)} silent or short files (below {shortest_s:g} s) are not used: "
             f"{listed}"
@@ -113,11 +149,6 @@ def gather(
         _source(root, entry, usable[entry.path]) for entry in assigned if entry.path in usable
     ]
     return found
-
-
-def split_rules(role: str, assigned: Sequence[Assigned]) -> list[str]:
-    """Return how the files of a role got their groups and splits, in words."""
-    return [f"{role}: {rule}" for rule in sorted({entry.rule for entry in assigned if entry.rule})]
 
 
 def audio_below(
@@ -157,33 +188,6 @@ def audio_below(
     return paths
 
 
-def stop_or_skip(root: Path, facts: Sequence[FileFacts], on_bad_file: str) -> list[Finding]:
-    """Return the errors of bad files, or raise a DataError that lists them.
-
-    Raises:
-        DataError: There are bad files and ``on_bad_file`` is ``"stop"``.
-    """
-    bad = [finding for fact in facts for finding in fact.errors]
-    if bad and on_bad_file == "stop":
-        raise DataError(
-            f"{root}: {bad_files(bad)}; replace them, or leave them out with data.on_bad_file=skip"
-        )
-    return bad
-
-
-def bad_files(bad: Sequence[Finding]) -> str:
-    """Return bad files with their reasons in one line."""
-    listed = "; ".join(f"{finding.path} ({finding.reason})" for finding in bad[:_NAMED])
-    rest = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
-    return f"expected readable audio, found {len(bad)} bad files: {listed}{rest}"
-
-
-def check_choice(on_bad_file: str) -> None:
-    """Raise a ConfigError for an unknown choice of what to do with bad files."""
-    if on_bad_file not in ON_BAD_FILE:
-        raise ConfigError(unknown_name("on_bad_file", on_bad_file, ON_BAD_FILE))
-
-
 def refuse_leaks(facts: Sequence[FileFacts], sources: Sequence[Source]) -> list[str]:
     """Refuse the same audio in two splits; return a note on other doubled files.
 
@@ -207,23 +211,11 @@ def refuse_leaks(facts: Sequence[FileFacts], sources: Sequence[Source]) -> list[
     return (
         [
             f"{len(found)} files hold the same audio as another: "
-            f"{names(finding.path for finding in found)}"
+            f"{first_names(finding.path for finding in found)}"
         ]
         if found
         else []
     )
-
-
-def refuse_doubled(found: Sequence[Finding]) -> None:
-    """Raise a DataError that names all audio which is in two splits."""
-    leaks = [
-        f"{finding.path}, {finding.reason}" for finding in found if finding.severity == "error"
-    ]
-    if leaks:
-        rest = f"; and {len(leaks) - _NAMED} more" if len(leaks) > _NAMED else ""
-        raise DataError(
-            f"expected different audio in training and test, got {'; '.join(leaks[:_NAMED])}{rest}"
-        )
 
 
 def share_noise(sources: list[Source]) -> tuple[list[Source], list[str]]:
@@ -241,35 +233,7 @@ def share_noise(sources: list[Source]) -> tuple[list[Source], list[str]]:
     return [*sources, *(replace(source, split="valid") for source in training)], [note]
 
 
-def conversion_notes(facts: Sequence[FileFacts], sample_rate: int) -> list[str]:
-    """Return one note on rates, one on channels and one on each other kind of warning of a corpus."""
-    notes = []
-    rates = Counter(fact.sample_rate for fact in facts if use_findings(fact, sample_rate, 0))
-    if rates:
-        listed = ", ".join(f"{count} from {rate} Hz" for rate, count in sorted(rates.items()))
-        notes.append(
-            f"{sum(rates.values())} of {len(facts)} files are resampled to {sample_rate} Hz "
-            f"({listed})"
-        )
-    several = sum(fact.channels > 1 for fact in facts)
-    if several:
-        notes.append(f"{several} files with several channels are averaged to mono")
-    warnings = [
-        finding for fact in facts for finding in fact.findings if finding.severity == "warning"
-    ]
-    for code in sorted({finding.code for finding in warnings}):
-        same = [finding for finding in warnings if finding.code == code]
-        notes.append(f"{len(same)} files with a warning, such as {same[0].path}: {same[0].reason}")
-    return notes
-
-
-def names(paths: Iterable[Path], most: int = 5) -> str:
-    """Return the first of some paths for a message."""
-    listed = list(map(str, paths))
-    return ", ".join(listed[:most]) + (f", ... {len(listed)} in all" if len(listed) > most else "")
-
-
-def amount(title: str, sources: Sequence[Source], speaker_from: str | SpeakerRule) -> str:
+def speech_size(title: str, sources: Sequence[Source], speaker_from: str | SpeakerRule) -> str:
     """Return the size of speech in a few words, such as ``synthetic_speech, 14 min, 24 speakers``."""
     seconds = sum(source.duration_s for source in sources)
     size = (
@@ -293,16 +257,15 @@ def speaker_notes(speaker_from: str | SpeakerRule) -> list[str]:
     )
 
 
+def split_rules(role: str, assigned: Sequence[Assigned]) -> list[str]:
+    """Return how the files of a role got their groups and splits, in words."""
+    return [f"{role}: {rule}" for rule in sorted({entry.rule for entry in assigned if entry.rule})]
+
+
 def _by_file(speaker_from: str | SpeakerRule) -> bool:
     return (
         speaker_from.by_file if isinstance(speaker_from, SpeakerRule) else speaker_from == "file"
     )
-
-
-def tell(notes: Sequence[str], logger: logging.Logger) -> None:
-    """Log notes, one warning each."""
-    for note in notes:
-        logger.warning(note)
 
 
 def _source(root: Path, entry: Assigned, fact: FileFacts) -> Source:

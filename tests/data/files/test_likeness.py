@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from speech_trees import RATE, tone
 
-from audioprune.data.splits.likeness import alike, fingerprint
+from audioprune.data.files.likeness import alike, fingerprint
 from audioprune.dsp import resample
 
 
