@@ -17,9 +17,11 @@ ALLOWED = {
     "progress": set(),
     "interrupts": {"errors"},
     "paths": set(),
+    "torchaudio_loader": set(),
     "ranges": set(),
     "schema": {"errors", "metrics", "ranges"},
-    "provenance": {"errors", "paths", "schema"},
+    "model_header": {"paths"},
+    "provenance": {"errors", "model_header", "schema"},
     "checkpoint": BASE,
     "dsp": BASE,
     "compress": BASE,
@@ -28,13 +30,13 @@ ALLOWED = {
     "models": BASE | {"protocols", "dsp", "compress"},
     "data": BASE | {"protocols", "dsp"},
     "optim": BASE | {"compress"},
-    "packing": BASE | {"compress", "provenance"},
+    "packing": BASE | {"compress", "model_header"},
     "training": BASE | {"protocols", "compress", "optim", "checkpoint"},
     "tasks": BASE | {"protocols", "dsp", "compress", "metrics", "models", "training"},
     "distiller": BASE | {"compress", "checkpoint"},
     "experiment": BASE
     | {"checkpoint", "compress", "metrics", "packing", "protocols", "provenance"}
-    | {"schema", "training"},
+    | {"schema", "torchaudio_loader", "training"},
     "steps": BASE
     | {"checkpoint", "compress", "distiller", "experiment", "metrics", "optim", "protocols"}
     | {"training"},
@@ -42,7 +44,7 @@ ALLOWED = {
     "listening": BASE | {"data", "dsp", "experiment", "metrics", "protocols", "provenance"},
     "commands": BASE
     | {"data", "dsp", "experiment", "listening", "protocols", "provenance", "report"}
-    | {"schema", "steps", "training"},
+    | {"schema", "steps", "torchaudio_loader", "training"},
     "cli": BASE | {"commands", "schema"},
 }
 # The same within the compression library: a module or folder and those that it may import.
@@ -73,8 +75,10 @@ LIGHT_ROOMS = {
     "progress",
     "interrupts",
     "paths",
+    "model_header",
     "provenance",
     "ranges",
+    "torchaudio_loader",
 }
 LIGHT_MODULES = {
     "commands.__init__",
