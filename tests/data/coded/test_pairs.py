@@ -47,7 +47,7 @@ def _decoded(
     extra: int = 0,
     suffix: str = ".wav",
 ) -> Path:
-    """Write what a codec might have made of the sources: a little noise, a delay, padding to the frame."""
+    """Write what a codec might make of the sources: a little noise, a delay, padding."""
     for number, source in enumerate(sources):
         clean = soundfile.read(str(source.path))[0]
         coded = 0.5 * clean + 0.01 * np.random.default_rng(number + 900).standard_normal(
