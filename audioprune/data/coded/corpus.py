@@ -145,7 +145,7 @@ class CodedSpeech(FileCorpus[FoundCodedSpeech]):
 
     def shared(self) -> dict[str, Any]:
         """Return the sample rate, and the length of a segment as that of a frame of the task."""
-        return {"sample_rate": self.sample_rate, "frame_length": self.segment}
+        return {**super().shared(), "frame_length": self.segment}
 
     def leaks(self) -> list[Finding]:
         """Return suspected leaks: speakers by their names, and copies by ear."""
