@@ -22,7 +22,7 @@ from audioprune.data.files.checks import FileFacts, Finding
 from audioprune.data.files.messages import left_out_notes, stop_or_skip
 from audioprune.data.speech.clean_files import CleanSpeech
 from audioprune.data.speech.mixing import collate, in_turns
-from audioprune.data.speech.paired_folder import (
+from audioprune.data.speech.paired_items import (
     Pairs,
     PairSource,
     pair_leaks,

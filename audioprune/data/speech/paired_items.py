@@ -1,0 +1,149 @@
+"""Items that are cut from pairs of files, one noisy and one clean.
+
+``Pairs`` is the set of items of one split. An item depends on the seed, the split, its index and
+the epoch alone. Which pairs there are, and which split each gets, is decided by the corpora.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from audioprune.data.corpus import Record
+from audioprune.data.files.audio import AudioStore
+from audioprune.data.files.checks import FileFacts, Finding
+from audioprune.data.speech.mixing import MixingRules, audible_start
+from audioprune.data.splits.folders import SPLITS, below_splits
+from audioprune.data.splits.leaks import Member, copies, speech_keys, suspected
+from audioprune.data.splits.sources import Source
+from audioprune.dsp import rms_gain
+
+UNKNOWN_NOISE = "recorded"
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """A pair that may be used.
+
+    Attributes:
+        noisy: The noisy file.
+        clean: The clean file; its group is the speaker.
+        noise: Name of the noise, ``"recorded"`` when unknown.
+        snr_db: SNR in dB, None when unknown.
+    """
+
+    noisy: Source
+    clean: Source
+    noise: str = UNKNOWN_NOISE
+    snr_db: float | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return what a manifest says of the pair."""
+        place = {
+            "split": self.clean.split,
+            "speaker": self.clean.group,
+            "noise": self.noise,
+            "snr_db": self.snr_db,
+        }
+        sides = {
+            name: {"path": side.relative, "sha256": side.sha256, "duration_s": side.duration_s}
+            for name, side in (("noisy", self.noisy), ("clean", self.clean))
+        }
+        return {"kind": "pair", **place, **sides}
+
+
+class Pairs(Dataset):
+    """Items of noisy and clean recordings.
+
+    Item: ``noisy`` and ``clean`` (T,) float32, ``id``, ``noise``, ``snr_db`` (None if unknown),
+    ``speaker``, ``gender`` (``"F"``, ``"M"``, empty if unknown).
+
+    Args:
+        sources: The pairs.
+        store: Where the samples come from.
+        rules: Seed, level and lengths.
+        split: ``"train"``, ``"valid"`` or ``"test"``.
+        genders: Gender of the speakers that it is known of.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[PairSource],
+        store: AudioStore,
+        rules: MixingRules,
+        split: str,
+        genders: Mapping[str, str] | None = None,
+    ) -> None:
+        self.sources = sources
+        self.store = store
+        self.rules = rules
+        self.split = split
+        self.genders = genders or {}
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, from 0, whose random parts follow; call it before the loader starts its workers."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        source = self.sources[index]
+        noisy, clean = (
+            self.store.whole(side.path).astype(np.float64) for side in (source.noisy, source.clean)
+        )
+        shortest = min(len(noisy), len(clean))
+        noisy, clean = noisy[:shortest], clean[:shortest]
+        start, length = self._part(clean, source.clean.level, index)
+        noisy, clean = noisy[start : start + length], clean[start : start + length]
+        gain = float(rms_gain(noisy)) if self.rules.rms_normalise else 1.0
+        return {
+            "noisy": torch.from_numpy((gain * noisy).astype(np.float32)),
+            "clean": torch.from_numpy((gain * clean).astype(np.float32)),
+            "id": f"{index:06d}_{Path(source.noisy.relative).stem}",
+            "noise": source.noise,
+            "snr_db": source.snr_db,
+            "speaker": source.clean.group,
+            "gender": self.genders.get(source.clean.group, ""),
+        }
+
+    def _part(self, clean: np.ndarray, level: float, index: int) -> tuple[int, int]:
+        limit_s = self.rules.segment_s if self.split == "train" else self.rules.max_test_s
+        length = (
+            len(clean)
+            if limit_s is None
+            else min(len(clean), round(limit_s * self.rules.sample_rate))
+        )
+        epoch = self.epoch if self.split == "train" and self.rules.fresh_each_epoch else 0
+        rng = np.random.default_rng([self.rules.seed, SPLITS.index(self.split), index, epoch])
+        return audible_start(clean, length, level, rng), length
+
+
+def pool_size(pool: Sequence[PairSource]) -> dict[str, Any]:
+    """Return hours, speakers and utterances of the clean side of some pairs."""
+    hours = sum(source.clean.duration_s for source in pool) / 3600
+    speakers = len({source.clean.group for source in pool})
+    return {"hours": round(hours, 4), "speakers": speakers, "utterances": len(pool)}
+
+
+def pair_records(pools: Mapping[str, Sequence[PairSource]]) -> list[Record]:
+    """Return what a manifest says of the pairs of all splits."""
+    pairs = [source for pool in pools.values() for source in pool]
+    return [{**source.record(), "together": source.clean.together} for source in pairs]
+
+
+def pair_leaks(
+    pools: Mapping[str, Sequence[PairSource]], facts: Sequence[FileFacts]
+) -> list[Finding]:
+    """Return what is suspected to be in several splits of pairs."""
+    sources = [source.clean for pool in pools.values() for source in pool]
+    keys = speech_keys({source.path: below_splits(Path(source.relative)) for source in sources})
+    members = [Member(source.path, source.split, keys.get(source.path, {})) for source in sources]
+    return suspected(members, list(copies(facts)))
