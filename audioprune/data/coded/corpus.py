@@ -21,7 +21,7 @@ from audioprune.data.files.audio import AudioStore
 from audioprune.data.files.checks import FileFacts, Finding
 from audioprune.data.files.messages import left_out_notes, stop_or_skip
 from audioprune.data.speech.clean_files import CleanSpeech
-from audioprune.data.speech.mixing import collate, in_turns
+from audioprune.data.speech.mixed_items import collate
 from audioprune.data.speech.paired_items import (
     Pairs,
     PairSource,
@@ -35,6 +35,7 @@ from audioprune.data.splits.sources import (
     SHORTEST_SPEECH_S,
     Source,
     find_sources,
+    in_turns,
     refuse_leaks,
     speaker_notes,
     speech_size,

@@ -1,7 +1,7 @@
 """Items that are cut from pairs of files, one noisy and one clean.
 
-``Pairs`` is the set of items of one split. An item depends on the seed, the split, its index and
-the epoch alone. Which pairs there are, and which split each gets, is decided by the corpora.
+``Pairs`` is the set of items of one split: ``noisy`` and ``clean`` of shape (T,). An item depends
+on the seed, the split, its index and the epoch alone. The corpora decide which pairs there are.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from torch.utils.data import Dataset
 from audioprune.data.corpus import Record
 from audioprune.data.files.audio import AudioStore
 from audioprune.data.files.checks import FileFacts, Finding
-from audioprune.data.speech.mixing import MixingRules, audible_start
+from audioprune.data.speech.mixing import audible_start, condition_name
+from audioprune.data.speech.mixing_rules import MixingRules
 from audioprune.data.splits.folders import SPLITS, below_splits
 from audioprune.data.splits.leaks import Member, copies, speech_keys, suspected
 from audioprune.data.splits.sources import Source
@@ -43,19 +44,30 @@ class PairSource:
     noise: str = UNKNOWN_NOISE
     snr_db: float | None = None
 
-    def record(self) -> dict[str, Any]:
+    @property
+    def condition(self) -> str:
+        """Name of the test condition: the noise, and the SNR where it is known."""
+        return self.noise if self.snr_db is None else condition_name(self.noise, self.snr_db)
+
+    def record(self) -> Record:
         """Return what a manifest says of the pair."""
-        place = {
+        return {
+            "kind": "pair",
             "split": self.clean.split,
             "speaker": self.clean.group,
             "noise": self.noise,
             "snr_db": self.snr_db,
+            "noisy": _side(self.noisy),
+            "clean": _side(self.clean),
         }
-        sides = {
-            name: {"path": side.relative, "sha256": side.sha256, "duration_s": side.duration_s}
-            for name, side in (("noisy", self.noisy), ("clean", self.clean))
-        }
-        return {"kind": "pair", **place, **sides}
+
+
+def _side(source: Source) -> Record:
+    return {
+        "path": source.relative,
+        "sha256": source.sha256,
+        "duration_s": source.duration_s,
+    }
 
 
 class Pairs(Dataset):
@@ -88,42 +100,42 @@ class Pairs(Dataset):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, from 0, whose random parts follow; call it before the loader starts its workers."""
+        """Choose the epoch, from 0, whose random parts follow.
+
+        Call it before the loader starts its workers.
+        """
         self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self.sources)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        source = self.sources[index]
-        noisy, clean = (
-            self.store.whole(side.path).astype(np.float64) for side in (source.noisy, source.clean)
-        )
+        pair = self.sources[index]
+        noisy = self.store.whole(pair.noisy.path).astype(np.float64)
+        clean = self.store.whole(pair.clean.path).astype(np.float64)
         shortest = min(len(noisy), len(clean))
-        noisy, clean = noisy[:shortest], clean[:shortest]
-        start, length = self._part(clean, source.clean.level, index)
-        noisy, clean = noisy[start : start + length], clean[start : start + length]
+        start, end = self._part(clean[:shortest], pair.clean.level, index)
+        noisy, clean = noisy[start:end], clean[start:end]
+        # One gain for both, so that clean stays the speech within noisy.
         gain = float(rms_gain(noisy)) if self.rules.rms_normalise else 1.0
         return {
             "noisy": torch.from_numpy((gain * noisy).astype(np.float32)),
             "clean": torch.from_numpy((gain * clean).astype(np.float32)),
-            "id": f"{index:06d}_{Path(source.noisy.relative).stem}",
-            "noise": source.noise,
-            "snr_db": source.snr_db,
-            "speaker": source.clean.group,
-            "gender": self.genders.get(source.clean.group, ""),
+            "id": f"{index:06d}_{Path(pair.noisy.relative).stem}",
+            "noise": pair.noise,
+            "snr_db": pair.snr_db,
+            "speaker": pair.clean.group,
+            "gender": self.genders.get(pair.clean.group, ""),
         }
 
     def _part(self, clean: np.ndarray, level: float, index: int) -> tuple[int, int]:
-        limit_s = self.rules.segment_s if self.split == "train" else self.rules.max_test_s
-        length = (
-            len(clean)
-            if limit_s is None
-            else min(len(clean), round(limit_s * self.rules.sample_rate))
-        )
-        epoch = self.epoch if self.split == "train" and self.rules.fresh_each_epoch else 0
+        """Return the first sample of an item and the one behind its last."""
+        training = self.split == "train"
+        length = self.rules.length(len(clean), training)
+        epoch = self.epoch if training and self.rules.fresh_each_epoch else 0
         rng = np.random.default_rng([self.rules.seed, SPLITS.index(self.split), index, epoch])
-        return audible_start(clean, length, level, rng), length
+        start = audible_start(clean, length, level, rng)
+        return start, start + length
 
 
 def pool_size(pool: Sequence[PairSource]) -> dict[str, Any]:
