@@ -234,7 +234,13 @@ class SaysScoresAudio(Protocol):
 
 @runtime_checkable
 class Enhances(Protocol):
-    """A task whose models turn signals into better signals."""
+    """A task whose models turn signals into better signals.
+
+    Attributes:
+        sample_rate: Of all signals, in Hz.
+    """
+
+    sample_rate: int
 
     def enhance(self, model: nn.Module, noisy: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return enhanced signals (B, T) for signals (B, T)."""
@@ -387,6 +393,17 @@ class StreamsFrames(Protocol):
     def step(self, frame: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Map one frame and the state before it to the output frame and the state after it."""
         ...
+
+
+@runtime_checkable
+class AddsNoise(Protocol):
+    """A model that adds noise of its own, the same one in every pass of evaluation.
+
+    Attributes:
+        z_seed: Seed of that noise.
+    """
+
+    z_seed: int
 
 
 @runtime_checkable
