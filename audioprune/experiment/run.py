@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -56,6 +56,7 @@ from audioprune.files import (
 )
 from audioprune.interrupts import check_stop, graceful
 from audioprune.paths import model_file
+from audioprune.protocols import Checks, CleansUp, KeepsState, Nests, Step, changes_state
 from audioprune.training.devices import chosen_device
 from audioprune.training.settings import Settings
 
@@ -63,19 +64,6 @@ DENSE_ZEROS = 0.01
 """Share of zero weights up to which a loaded model counts as dense: single zeros come about without pruning."""
 
 _LOG = logging.getLogger(__name__)
-
-
-class Step(Protocol):
-    """One piece of a pipeline: the only thing that changes a run.
-
-    A step may also have ``check(run)``, which refuses what it could not carry out before any step
-    begins; ``cleanup(run, path)``, called once its result is stored; and, where it holds other
-    steps, ``nested(path)``, which returns them by the path under which each of them is carried out
-    last.
-    """
-
-    def run(self, run: Run, path: str) -> None:
-        """Carry out the step; ``path`` names it uniquely within the run."""
 
 
 @dataclass
@@ -232,9 +220,8 @@ class Run:
             tensors |= {f"mask/{name}": value for name, value in self.mask.state_dict().items()}
         for name, book in (self.codebooks or {}).items():
             tensors |= {f"centroids/{name}": book.centroids, f"codes/{name}": book.codes}
-        if hasattr(
-            self.task, "state_dict"
-        ):  # what a task trains besides the model, such as a discriminator
+        # what a task trains besides the model, such as a discriminator
+        if isinstance(self.task, KeepsState):
             tensors |= {f"task/{name}": value for name, value in self.task.state_dict().items()}
         meta = {"findings": clean(self.findings.as_dict()), "states": clean(self.states.as_dict())}
         meta |= {
@@ -278,7 +265,7 @@ class Run:
         self.codebooks = {
             name: Codebook(centroids[name], codes[name]) for name in centroids
         } or None
-        if hasattr(self.task, "load_state_dict"):
+        if isinstance(self.task, KeepsState):
             self.task.load_state_dict(checkpoint.under(tensors, "task/"))
         self.findings, self.states = (
             Findings.from_dict(meta["findings"]),
@@ -305,8 +292,8 @@ def execute(run: Run, steps: Mapping[str, Step], prefix: str = "") -> None:
             continue
         check_stop()
         step.run(run, path)
-        run.finish(path, getattr(step, "changes_state", True))
-        if hasattr(step, "cleanup"):
+        run.finish(path, changes_state(step))
+        if isinstance(step, CleansUp):
             step.cleanup(run, path)
 
 
@@ -434,7 +421,7 @@ def check_steps(run: Run, steps: Mapping[str, Step]) -> None:
     run.steps = steps
     left = {path: step for path, step in steps.items() if path not in run.completed}
     for path, step in walk(left):
-        if path not in run.completed and hasattr(step, "check"):
+        if path not in run.completed and isinstance(step, Checks):
             step.check(run)
 
 
@@ -442,7 +429,7 @@ def walk(steps: Mapping[str, Step]) -> Iterator[tuple[str, Step]]:
     """Yield every step of a pipeline with its path, a step before those that it holds."""
     for path, step in steps.items():
         yield path, step
-        if hasattr(step, "nested"):
+        if isinstance(step, Nests):
             yield from walk(step.nested(path))
 
 
