@@ -432,7 +432,8 @@ def _config_message(error: BaseException) -> str:
         )
     ]
     unique = list(dict.fromkeys(lines))
-    return " ".join(unique[:6]) + _closest_hint(" ".join(unique))
+    whole = " ".join(unique)
+    return _old_report(whole) or " ".join(unique[:6]) + _closest_hint(whole)
 
 
 def _closest_hint(text: str) -> str:
@@ -458,6 +459,15 @@ def _closest_hint(text: str) -> str:
         close = difflib.get_close_matches(key.group(1).rpartition(".")[2], known, n=3, cutoff=0.4)
         return f" -> closest: {', '.join(close)}" if close else ""
     return ""
+
+
+def _old_report(text: str) -> str:
+    """Say the new form of a report that was one part of a paper's, such as ``p2_table1``."""
+    missing = re.search(r"Could not find 'report/([^\W_]+)_(\w+)'", text)
+    if not missing or not (_conf() / "reported" / f"{missing.group(1)}.yaml").is_file():
+        return ""
+    paper, part = missing.groups()
+    return f"report={paper}_{part} is now report={paper} report.only=[{part}]"
 
 
 def _swept_group(text: str) -> str:

@@ -23,15 +23,11 @@ def report(config: Any) -> None:
 
     plain = OmegaConf.to_container(config, resolve=True)
     runs = plain["runs"] if isinstance(plain["runs"], list) else [plain["runs"]]
-    options = {
-        key: value for key, value in plain["report"].items() if key not in ("kinds", "name")
-    }
-    for kind in plain["report"]["kinds"]:
-        written = write_report([Path(run) for run in runs], Path(plain["out"]), kind, **options)
-        for file in written:
-            if file.suffix == ".md":
-                print(file.read_text(encoding="utf-8"))
-        print("\n".join(f"wrote {file}" for file in written), file=sys.stderr)
+    written = write_report([Path(run) for run in runs], Path(plain["out"]), **plain["report"])
+    for file in written:
+        if file.suffix == ".md":
+            print(file.read_text(encoding="utf-8"))
+    print("\n".join(f"wrote {file}" for file in written), file=sys.stderr)
 
 
 def info(config: Any) -> None:
