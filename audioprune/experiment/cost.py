@@ -22,7 +22,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 
-from audioprune.compress.criteria.activations import evaluating
+from audioprune.compress.eval_mode import evaluating
 from audioprune.compress.ties import tie_key
 from audioprune.errors import ConfigError
 from audioprune.protocols import Costed, GeneratesByStep, HasExampleSeconds

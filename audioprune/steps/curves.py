@@ -13,7 +13,12 @@ from typing import Annotated, Any
 
 from audioprune.compress.masks import Mask, complete, prunable
 from audioprune.compress.search import sensitivity
-from audioprune.compress.search.sensitivity import BETAS, Candidates, CurvePoint
+from audioprune.compress.search.candidates import (
+    Candidates,
+    group_candidates,
+    weight_candidates,
+)
+from audioprune.compress.search.sensitivity import BETAS, CurvePoint
 from audioprune.compress.units.weight_groups import INPUTS, OUTPUTS, GroupKinds, weight_groups
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.results import clean, write_csv
@@ -194,8 +199,8 @@ def candidates_of(run: Run, structured: bool, kinds: GroupKinds) -> dict[str, Ca
     """Return what can be removed of every tensor: weight groups, or single weights."""
     mask = mask_of(run)
     if structured:
-        return sensitivity.group_candidates(run.model, mask, weight_groups(run.model, kinds))
-    return sensitivity.weight_candidates(run.model, mask)
+        return group_candidates(run.model, mask, weight_groups(run.model, kinds))
+    return weight_candidates(run.model, mask)
 
 
 def mask_of(run: Run) -> Mask:

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from audioprune.compress.masks import Mask
 from audioprune.compress.quantize import kmeans
-from audioprune.compress.quantize.cluster_counts import LEVELS
 from audioprune.compress.search.budget import (
     Candidate,
     Measured,
@@ -30,7 +29,8 @@ from audioprune.compress.search.budget import (
     level_curves,
     solve,
 )
-from audioprune.compress.search.sensitivity import Candidates
+from audioprune.compress.search.candidates import Candidates
+from audioprune.compress.search.cluster_counts import LEVELS
 from audioprune.compress.select import share_of
 from audioprune.compress.units.weight_groups import GroupKinds
 from audioprune.errors import ConfigError

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from audioprune.compress.masks import prunable
-from audioprune.compress.quantize import cluster_counts as levels
 from audioprune.compress.quantize import kmeans
 from audioprune.compress.quantize.kmeans import Codebook
+from audioprune.compress.search import cluster_counts as levels
 from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run
 from audioprune.files import read_lines
@@ -64,10 +64,8 @@ class Quantize:
         fold_first(run, path)
         names = prunable(run.model)
         if self.levels is not None:
-            chosen, tried = (
-                dict.fromkeys(names, self.levels),
-                [(name, self.levels, None, True) for name in names],
-            )
+            chosen = dict.fromkeys(names, self.levels)
+            tried: list[Tried] = [(name, self.levels, None, True) for name in names]
         else:
             chosen, tried = self._choose(run, path, names)
         different = _different(run, names)

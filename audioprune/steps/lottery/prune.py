@@ -8,7 +8,7 @@ from functools import partial
 from typing import Annotated
 
 from audioprune.compress import lottery
-from audioprune.compress.criteria.activations import Evidence
+from audioprune.compress.criteria.data import CalibrationData
 from audioprune.compress.criteria.importance import criterion
 from audioprune.compress.lottery import WEIGHT_CRITERIA, Origin, Selection
 from audioprune.compress.masks import complete
@@ -17,7 +17,7 @@ from audioprune.compress.units.trim import trim_
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import Draw
-from audioprune.protocols import Batch, HasEvidence
+from audioprune.protocols import Batch, HasInformationTarget
 from audioprune.ranges import OneOf, Range
 from audioprune.steps.control import say_enough
 from audioprune.steps.lottery.parts import batches_of, device_of, unit_sets
@@ -118,7 +118,8 @@ class LotteryPrune:
             say_enough(run, path, f"round {found.round + 1} can remove nothing more", at_once=True)
             return
         found.round, found.draw = found.round + 1, self.draw
-        found.samples = evidence.facts.get("mi_samples")
+        samples = evidence.facts.get("mi_samples")
+        found.samples = None if samples is None else int(samples)
         found.seconds = round(time.monotonic() - started, 2)
         run.results.put(
             {
@@ -133,7 +134,7 @@ class LotteryPrune:
             }
         )
 
-    def _trim(self, run: Run, sets: list[UnitSet], evidence: Evidence) -> bool:
+    def _trim(self, run: Run, sets: list[UnitSet], evidence: CalibrationData) -> bool:
         """Cut the model down to the next ticket; False where nothing can go."""
         found = run.findings.lottery
         origin = Origin(found.params, found.units)
@@ -146,7 +147,7 @@ class LotteryPrune:
         trim_(run.model, sets, keep)
         return True
 
-    def _mask(self, run: Run, sets: list[UnitSet], evidence: Evidence) -> bool:
+    def _mask(self, run: Run, sets: list[UnitSet], evidence: CalibrationData) -> bool:
         """Mask single weights; False where nothing can go."""
         names = lottery.maskable(run.model, sets)
         before = complete(run.mask, run.model, names)
@@ -156,16 +157,16 @@ class LotteryPrune:
         run.mask.apply_(run.model)
         return run.mask.kept() < before.kept()
 
-    def _evidence(self, run: Run) -> Evidence:
+    def _evidence(self, run: Run) -> CalibrationData:
         """Return the data that the criterion looks at."""
         data = run.data.valid()
         count = min(self.evidence_items or len(data), len(data))
         # Items from all over the set, which may be sorted by instrument.
         chosen = [place * len(data) // count for place in range(count)]
         target = None
-        if isinstance(run.task, HasEvidence):
-            target = partial(run.task.evidence_target, run.model)
-        return Evidence(
+        if isinstance(run.task, HasInformationTarget):
+            target = partial(run.task.information_target, run.model)
+        return CalibrationData(
             batches_of(run, data, chosen),
             run.task.loss,
             _examples,

@@ -16,7 +16,7 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.model_io import build_model, restore_model
 from audioprune.experiment.run import Run
 from audioprune.ranges import OneOf
-from audioprune.steps.lottery.parts import steps_of
+from audioprune.steps.lottery.parts import steps_of, unit_sets
 from audioprune.steps.lottery.prune import LotteryPrune
 from audioprune.steps.lottery.train import REWIND_FILE
 
@@ -30,7 +30,7 @@ class Rewind:
     The full-size snapshot is cut to the units that are left, so that every surviving weight has
     the bits it had then. A fresh draw is that of a full-size network too, cut likewise: survivors
     come from the distribution that the first network came from. ``rescale`` rewinds, and makes up
-    for the inputs that every layer lost, see ``lottery.keep_level_``.
+    for the inputs that every layer lost, see ``lottery.rescale_cut_``.
 
     Attributes:
         reset: ``rewind``, ``reinit`` or ``rescale``.
@@ -69,9 +69,9 @@ class Rewind:
         else:
             _refuse_other_widths(fresh, state)
         if found.kept:
-            lottery.cut_to_(fresh, found.kept)
+            lottery.cut_to_(fresh, unit_sets(fresh, required=True), found.kept)
         if self.reset == "rescale":
-            lottery.keep_level_(fresh, {name: value.shape for name, value in state.items()})
+            lottery.rescale_cut_(fresh, {name: value.shape for name, value in state.items()})
         run.model, found.reset = fresh, self.reset
         if run.mask is not None:
             run.mask.apply_(run.model)

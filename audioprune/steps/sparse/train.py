@@ -313,6 +313,7 @@ class Plan:
         if step.method in PLAIN:
             return build_optimizer(model, settings)
         named, rate = list(model.named_parameters()), settings.learning_rate
+        # The optimisers check these names and numbers themselves.
         common: dict[str, Any] = {
             "lmbda": self.lmbda,
             "units": list(self.sets),
@@ -336,12 +337,13 @@ class Plan:
             orthant = step.orthant_epochs
             steps = None if orthant is None else max(1, round(orthant * self.steps_per_epoch))
             return OBProxSG(named, rate, prox_steps=self.prox_steps, orthant_steps=steps, **common)
+        stage: dict[str, Any] = {"first_stage": step.first_stage}
         return HSPG(
             named,
             rate,
+            **stage,
             prox_steps=self.prox_steps,
             epsilon=step.epsilon,
-            first_stage=step.first_stage,
             regularizer_inside_moments=step.regularizer_inside_moments,
             target_group_sparsity=step.target_group_sparsity,
             **common,

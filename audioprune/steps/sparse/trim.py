@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audioprune.compress.units.declare import UnitSet
-from audioprune.compress.units.trim import removable
+from audioprune.compress.units.zero import removable
 from audioprune.errors import ConfigError
 from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run
