@@ -237,7 +237,10 @@ def _refusal(key: str, given: Any, owner: str, known: Any, stored: bool) -> str:
 
 
 def _parameters(config: Config) -> frozenset[str]:
-    """Return the names that the class or function of a configuration takes; none where it cannot be imported."""
+    """Return the names of the arguments that the target of a configuration takes.
+
+    There are none where it cannot be imported.
+    """
     module_name, _, name = str(config.get("_target_", "")).rpartition(".")
     try:
         target = getattr(importlib.import_module(module_name), name)

@@ -1,4 +1,6 @@
-"""How a run records what it measured: keyed rows in results.jsonl, rewritten atomically, so that a repeated step replaces its rows.
+"""How a run records what it measured: ``Results``, keyed rows in results.jsonl.
+
+The file is rewritten atomically, so that a repeated step replaces its rows.
 
 Reading many runs and joining them into tables is done in audioprune.report.
 """
@@ -49,7 +51,7 @@ class Results:
 
 
 class BranchResults(Results):
-    """The rows of what runs beside a run: it sees the run's rows, and its own join them at the end.
+    """The rows of a branch of a run: it sees the run's rows, and its own join them at the end.
 
     Args:
         parent: The rows of the run.

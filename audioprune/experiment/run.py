@@ -125,7 +125,9 @@ class Run:
         mask: Mask | None = None,
         new_task: bool = False,
     ) -> Iterator[Run]:
-        """Train or score another model beside this run, which stays as it is: the only way to do so.
+        """Train or score another model beside this run, which stays as it is.
+
+        This is the only way to do so.
 
         The branch has a task, step states, rows and a generator of its own. The generator begins
         with the run's seed, so that a killed and resumed branch ends in the same bits; when the

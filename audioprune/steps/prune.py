@@ -270,6 +270,6 @@ def _parameters(run: Run) -> int:
 
 
 def store_finding(log: Path, tensor: str, found: Any) -> None:
-    """Store what an analysis found for one tensor, so that an interrupted one goes on behind it."""
+    """Store what an analysis found for one tensor; an interrupted one goes on behind it."""
     append_line(log, {"tensor": tensor, "found": found.as_dict()})
     check_stop()

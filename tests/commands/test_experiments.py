@@ -1,4 +1,4 @@
-"""Whole command lines: sweeps and their summary, exit codes, a user's model and folder, checkpoints, interruption."""
+"""Whole command lines: sweeps, exit codes, a user's model, checkpoints, interruption."""
 
 from __future__ import annotations
 
