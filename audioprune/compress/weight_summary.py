@@ -1,10 +1,12 @@
-"""How sparse every weight of a model is, by single weights and by structures, as a table of fixed columns.
+"""How sparse every weight of a model is, by single weights and by structures, as a table.
 
-It counts exact zeros; which weights a mask removed is in masks.py.
+``weight_summary(model)`` returns the rows, ``summary_text`` lays them out. It counts exact zeros;
+what a mask removed is a question to masks.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,15 +21,17 @@ from audioprune.compress.units.weight_groups import (
     weight_groups,
 )
 
+# fmt: off
 COLUMNS = (
-    "Name", "Shape", "NNZ (dense)", "NNZ (sparse)", "Cols (%)", "Rows (%)", "Ch (%)", "2D (%)", "3D (%)", "Fine (%)", "Std", "Mean",
-    "Abs-Mean",
-)  # fmt: skip
+    "Name", "Shape", "NNZ (dense)", "NNZ (sparse)", "Cols (%)", "Rows (%)", "Ch (%)", "2D (%)",
+    "3D (%)", "Fine (%)", "Std", "Mean", "Abs-Mean",
+)
+# fmt: on
 TOTAL = "Total sparsity:"
 
 
 def weight_summary(model: nn.Module) -> list[dict[str, Any]]:
-    """Return one row per prunable weight and a last one for all of them, with the keys ``COLUMNS``.
+    """Return one row per prunable weight and a last one for all, with the keys ``COLUMNS``.
 
     ``NNZ (dense)`` counts all weights, ``NNZ (sparse)`` those that are not zero. ``Cols`` and
     ``Rows`` are the zero columns and rows of a matrix; ``Ch``, ``2D`` and ``3D`` the zero input
@@ -36,7 +40,8 @@ def weight_summary(model: nn.Module) -> list[dict[str, Any]]:
     """
     parameters = dict(model.named_parameters())
     rows = [_row(model, name, parameters[name].detach()) for name in prunable(model)]
-    dense, sparse = (sum(row[key] for row in rows) for key in ("NNZ (dense)", "NNZ (sparse)"))
+    dense = sum(row["NNZ (dense)"] for row in rows)
+    sparse = sum(row["NNZ (sparse)"] for row in rows)
     nothing = dict.fromkeys(COLUMNS[4:], 0.0)
     total = {"Name": TOTAL, "Shape": "-", "NNZ (dense)": dense, "NNZ (sparse)": sparse, **nothing}
     return [*rows, {**total, "Fine (%)": _percent(dense - sparse, dense)}]
@@ -45,18 +50,18 @@ def weight_summary(model: nn.Module) -> list[dict[str, Any]]:
 def summary_text(rows: list[dict[str, Any]]) -> str:
     """Lay the rows out as a text table with five decimals."""
     cells = [[_cell(row[column]) for column in COLUMNS] for row in rows]
-    widths = [
-        max(len(column), *(len(line[place]) for line in cells))
-        for place, column in enumerate(COLUMNS)
-    ]
+    lines = [COLUMNS, *cells]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(COLUMNS))]
     rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
     head = _line(COLUMNS, widths)
-    return "\n".join([rule, head, rule, *(_line(line, widths) for line in cells), rule]) + "\n"
+    body = [_line(line, widths) for line in cells]
+    return "\n".join([rule, head, rule, *body, rule]) + "\n"
 
 
 def _row(model: nn.Module, name: str, weight: Tensor) -> dict[str, Any]:
     matrix, alive = weight.dim() == 2, weight != 0
-    outputs, inputs = (_zero_share(model, name, alive, kinds) for kinds in (OUTPUTS, INPUTS))
+    outputs = _zero_share(model, name, alive, OUTPUTS)
+    inputs = _zero_share(model, name, alive, INPUTS)
     left = int(alive.sum())
     return {
         "Name": name,
@@ -89,9 +94,6 @@ def _cell(value: Any) -> str:
     return f"{value:.5f}" if isinstance(value, float) else str(value)
 
 
-def _line(cells: Any, widths: list[int]) -> str:
-    return (
-        "|"
-        + "|".join(f" {cell:<{width}} " for cell, width in zip(cells, widths, strict=True))
-        + "|"
-    )
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [f" {cell:<{width}} " for cell, width in zip(cells, widths, strict=True)]
+    return "|" + "|".join(padded) + "|"

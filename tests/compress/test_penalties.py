@@ -1,4 +1,4 @@
-"""Penalties: Tan & Wang's formulas on worked numbers, their gradients, and what is fixed at construction."""
+"""Penalties: the formulas on worked numbers, gradients, and what is fixed when built."""
 
 import pytest
 import torch

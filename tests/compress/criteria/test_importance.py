@@ -1,4 +1,4 @@
-"""Criteria: scores of weights and units against closed forms, for every kind of layer, and what they leave untouched."""
+"""Criteria: scores against closed forms for every kind of layer, and what stays untouched."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Units as weight groups: what belongs to one, how they are ranked and penalised, and that pruned units can be trimmed."""
+"""Units as candidates: what belongs to one, how they are ranked, and that they can be trimmed."""
 
 from __future__ import annotations
 

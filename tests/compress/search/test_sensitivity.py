@@ -1,4 +1,4 @@
-"""The sensitivity search: Tan & Wang's algorithms on worked numbers, and equality with the naive loop on small networks."""
+"""The sensitivity search: worked numbers, and equality with the naive loop."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -32,7 +32,7 @@ def _betas(result: SensitivityResult) -> dict[str, float]:
 
 
 class _Removed:
-    """Loss = sum of the squares of what has been removed from one tensor, of which the start is known."""
+    """Loss = sum of the squares of what has been removed from one tensor."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor, self.start, self.passes = tensor, tensor.detach().clone(), 0
@@ -264,7 +264,7 @@ def _positions(weight: Tensor, part: Slice | None) -> list[Tensor]:
 def _naive_search(
     model: nn.Module, batches: list, mask: Mask, groups: list[UnitSet] | None, alpha: float
 ):
-    """Algorithms 1 and 2 as printed: a full validation pass per fraction, a fresh sort per fraction."""
+    """Algorithms 1 and 2 as printed: a full validation pass and a fresh sort per fraction."""
 
     def loss() -> float:
         with torch.no_grad():

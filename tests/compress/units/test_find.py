@@ -1,4 +1,4 @@
-"""The units of any model: declared or derived, proved, and the reasons for every layer left out."""
+"""The units of any model: declared or derived and proved, and why layers are left out."""
 
 from __future__ import annotations
 

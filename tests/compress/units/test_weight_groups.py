@@ -1,4 +1,4 @@
-"""Weight groups: which positions belong together for every layer, the group counts of the papers' models, and norms."""
+"""Weight groups: their positions for every layer, the papers' group counts, and norms."""
 
 import pytest
 import torch
@@ -138,8 +138,9 @@ def test_a_zero_filter_silences_an_output_and_a_zero_channel_an_input(layer: str
 def test_default_kinds_and_counts_per_layer() -> None:
     counts = {name: group_count(weight_groups(layer)) for name, layer in LAYERS.items()}
     assert counts == {
-        "linear": 5, "lstm": 16, "gru": 8, "conv1d": 24, "conv1d grouped": 12, "conv1d depthwise": 8, "pointwise": 4,
-        "conv2d": 24, "transposed": 24, "transposed grouped": 12,
+        "linear": 5, "lstm": 16, "gru": 8, "conv1d": 24, "conv1d grouped": 12,
+        "conv1d depthwise": 8, "pointwise": 4, "conv2d": 24, "transposed": 24,
+        "transposed grouped": 12,
     }  # fmt: skip
     assert group_count(weight_groups(LAYERS["pointwise"], ALL_KERNELS)) == 24
 
