@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ from audioprune.experiment.pipeline import walk
 from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import Draw
 from audioprune.interrupts import check_stop
+from audioprune.ranges import OneOf, Range
 from audioprune.steps.control import say_enough
 from audioprune.steps.folding import fold_first
 from audioprune.steps.needs import check_items, units_of, whole
@@ -129,16 +130,18 @@ class LotteryPrune:
     Source: Esling et al., Sec. 3.
     """
 
-    mode: str = "trim"
-    criterion: str = "information"
-    scope: str = "global"
-    scaling: str = "max"
-    budget: str = "weights"
-    fraction: float = 0.3
-    min_units: int = 3
-    evidence_items: int | None = None
-    samples: int = 2000
-    noise_rel: float = 0.05
+    mode: Annotated[str, OneOf(*MODES)] = "trim"
+    criterion: Annotated[
+        str, OneOf("magnitude", "gradient", "activation", "normalization", "information")
+    ] = "information"
+    scope: Annotated[str, OneOf("local", "global")] = "global"
+    scaling: Annotated[str, OneOf("max", "dimension", "none")] = "max"
+    budget: Annotated[str, OneOf("weights", "units")] = "weights"
+    fraction: Annotated[float, Range(above=0, below=1)] = 0.3
+    min_units: Annotated[int, Range(1)] = 3
+    evidence_items: Annotated[int | None, Range(1)] = None
+    samples: Annotated[int, Range(20, 100_000)] = 2000
+    noise_rel: Annotated[float, Range(0)] = 0.05
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -271,7 +274,7 @@ class Rewind:
     Source: Esling et al., Sec. 2.2.2, step 4, and Figure 2, right; ``rescale`` is ours.
     """
 
-    reset: str = "rewind"
+    reset: Annotated[str, OneOf(*RESETS)] = "rewind"
 
     def __post_init__(self) -> None:
         if self.reset not in RESETS:
@@ -335,7 +338,7 @@ class LotteryEvaluate:
     Source: Esling et al., Sec. 5.1 (test error multiplier) and 6.1 (costs).
     """
 
-    audio_rounds: list[int] = field(default_factory=lambda: [0])
+    audio_rounds: Annotated[list[int], Range(0)] = field(default_factory=lambda: [0])
 
     def run(self, run: Run, path: str) -> None:
         """Measure the model as it is on disk."""

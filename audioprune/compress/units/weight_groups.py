@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from math import inf, prod
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from audioprune.compress.masks import prunable
 from audioprune.compress.units.declare import Slice, UnitSet, rows
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.ranges import OneOf
 
 Kind = Literal["row", "column", "filter", "channel", "kernel"]
 _MATRIX_KINDS = ("row", "column")
@@ -47,11 +48,11 @@ class GroupKinds:
     defaults are our choice.
     """
 
-    linear: Kind = "column"
-    lstm: Kind = "column"
-    conv1d: Kind = "kernel"
-    conv2d: Kind = "kernel"
-    pointwise: Kind = "column"
+    linear: Annotated[Kind, OneOf(*_MATRIX_KINDS)] = "column"
+    lstm: Annotated[Kind, OneOf(*_MATRIX_KINDS)] = "column"
+    conv1d: Annotated[Kind, OneOf("filter", "channel", "kernel")] = "kernel"
+    conv2d: Annotated[Kind, OneOf("filter", "channel", "kernel")] = "kernel"
+    pointwise: Annotated[Kind, OneOf("row", "column", "filter", "channel")] = "column"
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -6,23 +6,31 @@ import pytest
 
 from audioprune.errors import DataError
 from audioprune.report.entries import Entry, Value
-from audioprune.report.papers.p2.paper import (
-    TABLE_1,
-    TABLE_2,
-    figure_2,
-    figure_3,
-    figures,
-    is_regularised,
-    is_structured,
-    published_rows,
-    remaining_lines,
-    row_name,
-    table_1,
-    table_2,
-    write_figures,
-)
-from audioprune.report.runs import Request, load_jobs, read_reported
+from audioprune.report.figures.remaining import remaining_lines
+from audioprune.report.paper import write_paper
+from audioprune.report.papers.p2.figures import draw, figure_2, figure_3
+from audioprune.report.papers.p2.paper import PAPER
+from audioprune.report.papers.p2.rows import P2Evidence, is_regularised, is_structured, row_name
+from audioprune.report.papers.p2.tables import table_1, table_2
+from audioprune.report.published import read_reported
+from audioprune.report.runs import Request, load_jobs
 from audioprune.report.tables import to_markdown
+
+TABLE_1 = ("Mixture", "FDNN_P", "FDNN_B", "LSTM_P", "LSTM_B")
+TABLE_2 = (
+    "Mixture",
+    *(f"{model}_{letter}" for model in ("FDNN", "LSTM", "TCNN", "GCRN") for letter in "UC"),
+    "GCRN_C-SP",
+)
+
+
+def _published(reported, table: str):
+    return P2Evidence((), reported).printed(table)
+
+
+def _both(folder, jobs, reported):
+    evidence = P2Evidence(jobs, reported)
+    return figure_2(folder, evidence), figure_3(folder, evidence)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +67,7 @@ def test_pipelines_by_name() -> None:
 
 def test_every_published_cell_has_a_source(reported) -> None:
     for table, names in (("table_1", TABLE_1), ("table_2", TABLE_2)):
-        rows = published_rows(reported, table)
+        rows = _published(reported, table)
         assert tuple(rows) == names
         for row in rows.values():
             assert row["source"] and len(row["stoi_percent"]) == len(row["pesq"]) == len(
@@ -72,7 +80,7 @@ def test_every_published_cell_has_a_source(reported) -> None:
 
 
 def test_published_rates_agree_with_published_sizes(reported) -> None:
-    rows = published_rows(reported, "table_2")
+    rows = _published(reported, "table_2")
     for name, row in rows.items():
         if name.endswith(("_C", "_C-SP")):
             whole = rows[f"{name.split('_')[0]}_U"]["storage_mb"]
@@ -92,7 +100,7 @@ def test_table_1_sets_ours_beside_the_published(make_run, reported) -> None:
     make_run("b", "fdnn_b", "train").scores("uncompressed", 0.58, 1.6).size(
         "uncompressed", params=450, nonzero=450
     )
-    table = table_1(load_jobs(run.folder.parent), reported)
+    table = table_1(P2Evidence(load_jobs(run.folder.parent), reported))
     rows = _rows(table)
     ours, published, difference = (
         rows["FDNN_P", what] for what in ("ours", "published", "ours - published")
@@ -118,7 +126,7 @@ def test_table_1_sets_ours_beside_the_published(make_run, reported) -> None:
 
 
 def test_table_2_without_any_run_still_prints_the_paper(make_run, reported) -> None:
-    table = table_2(load_jobs(make_run("a", "dcae").folder), reported)
+    table = table_2(P2Evidence(load_jobs(make_run("a", "dcae").folder), reported))
     rows = _rows(table)
     assert [name for name, what in rows if what == "published"] == list(TABLE_2)
     assert all(rows[name, "ours"]["bytes_paper"] == "not run" for name in TABLE_2)
@@ -134,7 +142,7 @@ def test_table_2_sizes(make_run, reported) -> None:
     run.size("uncompressed", params=10**6, nonzero=10**6, paper=4 * 10**6).size(
         "compressed", params=10**6, nonzero=500000, paper=400000
     )
-    row = _rows(table_2(load_jobs(run.folder), reported))["GCRN_C-SP", "ours"]
+    row = _rows(table_2(P2Evidence(load_jobs(run.folder), reported)))["GCRN_C-SP", "ours"]
     assert row["rate_paper"].mean == pytest.approx(10.0) and row[
         "bits_per_weight"
     ].mean == pytest.approx(6.4)
@@ -148,7 +156,7 @@ def test_only_what_sets_entries_of_a_row_apart_is_a_column(make_run, reported) -
     make_run("g", "gcrn", "p2_structured", pipeline_config={"max_iterations": 9}).scores(
         "compressed", 0.6, 1.5
     )
-    table = table_2(load_jobs(run.folder.parent), reported)
+    table = table_2(P2Evidence(load_jobs(run.folder.parent), reported))
     assert [column.key for column in table.columns if column.key.startswith("config:")] == [
         "config:pipeline.lambda_1"
     ]
@@ -160,7 +168,7 @@ def test_only_what_sets_entries_of_a_row_apart_is_a_column(make_run, reported) -
     assert found == ["0.0", "1.0"]
     make_run("h", "gcrn", "p2_unstructured").scores("uncompressed", 0.6, 1.5)
     make_run("i", "gcrn", "p2_structured").scores("uncompressed", 0.5, 1.5)
-    table = table_2(load_jobs(run.folder.parent), reported)
+    table = table_2(P2Evidence(load_jobs(run.folder.parent), reported))
     found = [
         row.get("config:pipeline")
         for row in table.rows
@@ -174,16 +182,17 @@ def test_another_method_than_the_papers_is_named(make_run, reported) -> None:
         "a", "lstm", task={"output": "mask", "feature": "magnitude", "dry": 0.2}
     ).scores("pruned", 0.6, 1.5)
     make_run("b", "fdnn", task={"output": "mapping", "dry": 0.0}).scores("pruned", 0.6, 1.5)
-    notes = table_1(load_jobs(run.folder.parent), reported).notes
+    notes = table_1(P2Evidence(load_jobs(run.folder.parent), reported)).notes
     assert "Not as in the paper: LSTM task.output=mask, task.dry=0.2." in notes
     assert not any(
-        "Not as in" in note for note in table_1(load_jobs(run.folder.parent / "b"), reported).notes
+        "Not as in" in note
+        for note in table_1(P2Evidence(load_jobs(run.folder.parent / "b"), reported)).notes
     )
 
 
 def test_another_pesq_mode_is_named_and_not_compared(make_run, reported) -> None:
     run = make_run("a").scores("compressed", 0.6, 1.5, metrics={"stoi": 0.6, "pesq_wb": 1.1})
-    table = table_2(load_jobs(run.folder), reported)
+    table = table_2(P2Evidence(load_jobs(run.folder), reported))
     row = _rows(table)["FDNN_C", "ours - published"]
     assert row["pesq_wb@-5.0"].mean is None and row["stoi@-5.0"].mean is not None
     assert any(column.title.startswith("PESQ (WB)") for column in table.columns)
@@ -207,7 +216,7 @@ def _pruning_runs(make_run):
 def test_parameters_left_per_iteration(make_run) -> None:
     jobs = _pruning_runs(make_run)
     assert [is_regularised(job) for job in jobs if job.seed == 0] == [False, True]
-    (line,) = remaining_lines(jobs, regularised=False)
+    (line,) = remaining_lines([job for job in jobs if not is_regularised(job)])
     assert line.name == "FDNN" and [x for x, _ in line.points] == [0, 1, 2]
     assert line.points[0][1] == Value(1.0, None, 2)
     assert line.points[1][1].mean == pytest.approx(0.79) and line.points[1][
@@ -221,7 +230,7 @@ def test_parameters_left_per_iteration(make_run) -> None:
 
 def test_figures_2_and_3(make_run, tmp_path, reported) -> None:
     jobs = _pruning_runs(make_run)
-    second, third = figure_2(tmp_path, jobs), figure_3(tmp_path, jobs, reported)
+    second, third = _both(tmp_path, jobs, reported)
     text = second.csv.read_text()
     assert (
         "(a) without sparse regularisation,FDNN,0,100" in text
@@ -238,7 +247,7 @@ def test_figures_2_and_3(make_run, tmp_path, reported) -> None:
 def test_figures_need_iterations(make_run, tmp_path) -> None:
     jobs = load_jobs(make_run("a").scores("compressed", 0.6, 1.5).folder)
     with pytest.raises(DataError, match="expected runs with pruning iterations"):
-        write_figures(Request(jobs, tmp_path))
+        write_paper(PAPER, Request(jobs, tmp_path, only=("figures",)))
 
 
 def test_each_corpus_has_its_block_and_its_figure(make_run, tmp_path, reported) -> None:
@@ -252,7 +261,7 @@ def test_each_corpus_has_its_block_and_its_figure(make_run, tmp_path, reported) 
         run.iterations(0.8, 0.6).scores("compressed", 0.6 + 0.1 * place, 1.6, **stamp)
         run.scores("pruned", 0.6, 1.8, step="compress/0/score", **stamp)
     jobs = load_jobs(run.folder.parent)
-    table = table_2(jobs, reported)
+    table = table_2(P2Evidence(jobs, reported))
     first, second = ([row for row in table.rows if sign * 12 in row["corpus"]] for sign in "ab")
     assert len(first) + len(second) == len(table.rows)
     ours = [
@@ -269,7 +278,7 @@ def test_each_corpus_has_its_block_and_its_figure(make_run, tmp_path, reported) 
         "ours",
         "ours - published",
     ]
-    drawn = figures(tmp_path, jobs, reported)
+    drawn = draw(P2Evidence(jobs, reported), tmp_path)
     assert [figure.csv.name for figure in drawn] == [
         f"p2_figure{number}-{place}-speech.csv" for number in (2, 3) for place in (1, 2)
     ]
@@ -284,7 +293,7 @@ def test_a_row_no_better_than_the_mixture_is_marked(make_run, reported) -> None:
         .scores("compressed", 0.5, 1.4)
         .size("compressed", nonzero=0, paper=1)
     )
-    table = table_2(load_jobs(run.folder), reported)
+    table = table_2(P2Evidence(load_jobs(run.folder), reported))
     assert _rows(table)["FDNN_C", "ours"]["remark"] == "no better than mixture"
     assert _rows(table)["FDNN_C", "published"].get("remark", "-") == "-"
     assert "Remark" in [column.title for column in table.columns]
@@ -297,7 +306,7 @@ def test_panels_keep_the_letters_of_the_paper(make_run, tmp_path, reported) -> N
         .iterations(0.8)
     )
     jobs = load_jobs(run.scores("pruned", 0.68, 1.9, step="compress/0/score").folder)
-    second, third = figure_2(tmp_path, jobs), figure_3(tmp_path, jobs, reported)
+    second, third = _both(tmp_path, jobs, reported)
     assert "(b) with sparse" in second.csv.read_text() and "(a)" not in second.csv.read_text()
     text = third.csv.read_text()
     assert (
@@ -310,6 +319,8 @@ def test_panels_keep_the_letters_of_the_paper(make_run, tmp_path, reported) -> N
 
 def test_zero_biases_are_not_counted(make_run, reported) -> None:
     notes = " ".join(
-        table_1(load_jobs(make_run("a").scores("pruned", 0.6, 1.5).folder), reported).notes
+        table_1(
+            P2Evidence(load_jobs(make_run("a").scores("pruned", 0.6, 1.5).folder), reported)
+        ).notes
     )
     assert "counts all parameters that are not zero, biases and normalisation too" in notes
