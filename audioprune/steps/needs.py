@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
 from audioprune.compress.units.declare import UnitSet
-from audioprune.compress.units.find import has_units, needed_units
+from audioprune.compress.units.find import has_units, needed_units, unit_sets_of
 from audioprune.errors import ConfigError
 
 
@@ -96,3 +97,9 @@ def units_of(model: nn.Module, what: str, remedy: str) -> list[UnitSet]:
         told = f"expected a method unit_sets() that lists its {what}; write one"
         raise ConfigError(f"{type(model).__name__}: {told}{f' or {remedy}' if remedy else ''}")
     return needed_units(model, remedy)
+
+
+def say_left_whole(model: nn.Module, path: str) -> None:
+    """Tell the user which layers of a model that declares no units stay whole, and why."""
+    for reason in unit_sets_of(model).left_out:
+        print(f"{path}: stays whole: {reason}", file=sys.stderr, flush=True)

@@ -244,7 +244,9 @@ def test_a_model_of_which_no_unit_can_be_found_is_told_why(tmp_path: Path) -> No
     )
 
 
-def test_units_of_a_model_that_declares_none_leave_for_real(tmp_path: Path) -> None:
+def test_units_of_a_model_that_declares_none_leave_for_real(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     plain = config({}, tmp_path / "c", model={"name": "mine", "_target_": "tiny_runs.MyNet"})
     run = open_run(tmp_path / "r", plain)
     Train(lambda_1=0.01, lambda_2=0.01, unit_groups=True, epochs=1).run(run, "train")
@@ -252,6 +254,8 @@ def test_units_of_a_model_that_declares_none_leave_for_real(tmp_path: Path) -> N
     Trim().run(run, "trim")
     row = run.results.rows["trim"]
     assert row["units_before"] == {"inner": 6} and row["units_after"] == {"inner": 1}
+    told = "trim: stays whole: 'outer': the output of 'sigmoid' leaves the model\n"
+    assert told in capsys.readouterr().err
     assert row["max_difference"] <= 1e-5 and run.model.inner.out_features == 1
     run.finish("trim", True)
     assert open_run(run.folder, run.config).model.outer.in_features == 1
