@@ -27,6 +27,7 @@ COLUMNS = (
     "3D (%)", "Fine (%)", "Std", "Mean", "Abs-Mean",
 )
 # fmt: on
+_STRUCTURES = COLUMNS[4:9]
 TOTAL = "Total sparsity:"
 
 
@@ -49,9 +50,8 @@ def weight_summary(model: nn.Module) -> list[dict[str, Any]]:
 
 def summary_text(rows: list[dict[str, Any]]) -> str:
     """Lay the rows out as a text table with five decimals."""
-    cells = [[_cell(row[column]) for column in COLUMNS] for row in rows]
-    lines = [COLUMNS, *cells]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(COLUMNS))]
+    cells = [_cells(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *cells, strict=True)]
     rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
     head = _line(COLUMNS, widths)
     body = [_line(line, widths) for line in cells]
@@ -59,20 +59,20 @@ def summary_text(rows: list[dict[str, Any]]) -> str:
 
 
 def _row(model: nn.Module, name: str, weight: Tensor) -> dict[str, Any]:
-    matrix, alive = weight.dim() == 2, weight != 0
+    alive = weight != 0
+    left = int(alive.sum())
     outputs = _zero_share(model, name, alive, OUTPUTS)
     inputs = _zero_share(model, name, alive, INPUTS)
-    left = int(alive.sum())
+    if weight.dim() == 2:
+        structures = (inputs, outputs, 0.0, outputs, 0.0)
+    else:
+        structures = (0.0, 0.0, inputs, _zero_share(model, name, alive, KERNELS), outputs)
     return {
         "Name": name,
         "Shape": str(tuple(weight.shape)),
         "NNZ (dense)": weight.numel(),
         "NNZ (sparse)": left,
-        "Cols (%)": inputs if matrix else 0.0,
-        "Rows (%)": outputs if matrix else 0.0,
-        "Ch (%)": 0.0 if matrix else inputs,
-        "2D (%)": outputs if matrix else _zero_share(model, name, alive, KERNELS),
-        "3D (%)": 0.0 if matrix else outputs,
+        **dict(zip(_STRUCTURES, structures, strict=True)),
         "Fine (%)": _percent(weight.numel() - left, weight.numel()),
         "Std": float(weight.std()) if weight.numel() > 1 else 0.0,
         "Mean": float(weight.mean()),
@@ -90,8 +90,9 @@ def _percent(count: int, of: int) -> float:
     return 100.0 * count / max(1, of)
 
 
-def _cell(value: Any) -> str:
-    return f"{value:.5f}" if isinstance(value, float) else str(value)
+def _cells(row: dict[str, Any]) -> list[str]:
+    values = [row[column] for column in COLUMNS]
+    return [f"{value:.5f}" if isinstance(value, float) else str(value) for value in values]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
