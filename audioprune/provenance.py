@@ -161,10 +161,7 @@ def corpora() -> set[str]:
     """Return the dotted names of all corpora that a configuration of this package can choose."""
     from audioprune import schema
 
-    nodes = [
-        node for module in schema.GROUP_MODULES for node in module.GROUPS.get("data", {}).values()
-    ]
-    return {str(node._target_) for node in nodes}
+    return schema.targets("data")
 
 
 def given(overrides: Sequence[str], group: str) -> bool:

@@ -12,11 +12,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from audioprune import cli
-from audioprune.schema import coded, enhancement
-from audioprune.schema.coded import DiscriminatorConfig
+from audioprune import schema
 
-ADVERSARIAL = coded.GROUPS["task"]["adversarial"]
-MIXTURES = enhancement.GROUPS["data"]["noisy_mixtures"]
+ADVERSARIAL = schema.classes()["AdversarialConfig"]
+MIXTURES = schema.classes()["NoisyMixturesConfig"]
 
 
 def _run(
@@ -176,7 +175,7 @@ def test_the_parts_of_a_files_task_keep_their_types(tmp_path: Path) -> None:
     assert found.discriminator.width == 0.25 and found.discriminator.stride == 3
     assert (
         OmegaConf.get_type(found) is ADVERSARIAL
-        and OmegaConf.get_type(found.discriminator) is DiscriminatorConfig
+        and OmegaConf.get_type(found.discriminator) is schema.classes()["DiscriminatorConfig"]
     )
 
 

@@ -36,7 +36,7 @@ from audioprune.data.splits.recordings import NAME_RULE
 from audioprune.data.splits.rules import SPLITS
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import sha256, write_atomic
-from audioprune.ranges import OneOf, Range
+from audioprune.ranges import OneOf, OrNull, Range
 
 _LOG = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class CodedSpeech:
         rules: CodedRules,
         *,
         on_bad_file: Annotated[str, OneOf("stop", "skip")] = "stop",
-        cache_dir: str = "",
+        cache_dir: Annotated[str, OrNull()] = "",
         memory_mb: Annotated[float, Range(0)] = 4096.0,
     ) -> None:
         check_choice(on_bad_file)
