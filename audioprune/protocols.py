@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError
+from audioprune.metrics.contract import Metric as Metric  # the contract of scores, for all to find
 
 Batch = dict[str, Any]
 """What ``collate`` makes of items: tensors with the batch axis first, and lists of names."""
@@ -44,14 +45,17 @@ class Corpus(Protocol):
     """Recordings on disk, split and turned into items.
 
     ``audioprune.data.corpus`` has a base for what all corpora share.
-
-    Attributes:
-        title: Name in tables.
-        sample_rate: In Hz, known before ``prepare``.
     """
 
-    title: str
-    sample_rate: int
+    @property
+    def title(self) -> str:
+        """Name in tables."""
+        ...
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate of all items in Hz, known before ``prepare``."""
+        ...
 
     def prepare(self) -> None:
         """Find and check the files; the second call does nothing.
@@ -96,6 +100,22 @@ class Corpus(Protocol):
     def manifest(self) -> list[dict[str, Any]]:
         """Return one record for the corpus and one for each source, as plain values."""
         ...
+
+
+@runtime_checkable
+class NamesInstruments(Protocol):
+    """A corpus of notes; its sets of items list them as ``notes``.
+
+    Attributes:
+        families: Names of the families; the index of a family is its place here.
+        instruments: Names of the instruments, likewise.
+    """
+
+    @property
+    def families(self) -> Sequence[str]: ...
+
+    @property
+    def instruments(self) -> Sequence[str]: ...
 
 
 @runtime_checkable
@@ -156,10 +176,10 @@ class HasOutputShape(Protocol):
 
 @runtime_checkable
 class Shares(Protocol):
-    """A task with numbers that corpus and model must agree with, such as the sample rate."""
+    """A task or corpus with numbers that all parts must agree on, such as the sample rate."""
 
     def shared(self) -> dict[str, Any]:
-        """Return these numbers by their names; None where the corpus decides."""
+        """Return these numbers by their names; None in a task where the corpus decides."""
         ...
 
 
@@ -198,6 +218,20 @@ class HasEpochs(Protocol):
 
 
 @runtime_checkable
+class HasMonitors(Protocol):
+    """A task that says which validated values may choose the weights of a training."""
+
+    monitors: Sequence[str]
+
+
+@runtime_checkable
+class SaysScoresAudio(Protocol):
+    """A task that says whether ``score`` uses the scorer of audio metrics; without it, it does."""
+
+    scores_audio: bool
+
+
+@runtime_checkable
 class Enhances(Protocol):
     """A task whose models turn signals into better signals."""
 
@@ -219,7 +253,13 @@ class Classifies(Protocol):
 
 @runtime_checkable
 class GeneratesNotes(Protocol):
-    """A task whose models make single notes, alone or after a recording that they listen to."""
+    """A task whose models make single notes, alone or after a recording that they listen to.
+
+    Attributes:
+        sample_rate: In Hz.
+    """
+
+    sample_rate: int
 
     def generate(self, *args: Any, **kwargs: Any) -> Tensor:
         """Return the samples of a note, shape (T,)."""
@@ -231,6 +271,15 @@ class GeneratesNotes(Protocol):
 
     def tags(self) -> tuple[str, ...]:
         """Return what a model is conditioned on, such as ``pitch``."""
+        ...
+
+
+@runtime_checkable
+class HasLoudness(Protocol):
+    """A task whose models follow a loudness curve."""
+
+    def loudness_of(self, audio: Tensor) -> Tensor:
+        """Return the loudness (B, N) of recordings (B, T)."""
         ...
 
 
@@ -270,6 +319,53 @@ class Costed(Protocol):
 
     def example_input(self) -> Any:
         """Return an input, or a tuple of inputs, of one second."""
+        ...
+
+
+@runtime_checkable
+class HasWidth(Protocol):
+    """A model whose size is said by one number; tables print it as part of the scale."""
+
+    width: Any
+
+
+@runtime_checkable
+class HasExampleSeconds(Protocol):
+    """A model whose example's duration does not follow from its shape."""
+
+    def example_seconds(self) -> float:
+        """Return the audio that ``example_input()`` stands for, in seconds."""
+        ...
+
+
+@runtime_checkable
+class HasStepInput(Protocol):
+    """A model that makes audio step by step and knows the arguments of one step."""
+
+    def step_input(self) -> Any:
+        """Return an argument, or a tuple of arguments, of ``step``."""
+        ...
+
+    def step(self, *args: Any) -> Any:
+        """Make one step."""
+        ...
+
+
+@runtime_checkable
+class HasStateBytes(Protocol):
+    """A model that remembers something between two steps."""
+
+    def state_bytes(self) -> int:
+        """Return its size in bytes."""
+        ...
+
+
+@runtime_checkable
+class Synthesizes(Protocol):
+    """A model with a synthesizer behind its layers, whose operations no layer counts."""
+
+    def synthesis_flops_per_second(self) -> float:
+        """Return its floating-point operations per second of audio."""
         ...
 
 
@@ -347,6 +443,23 @@ class Step(Protocol):
 
 
 @runtime_checkable
+class SaysIfItChanges(Protocol):
+    """A step that says whether it changes the run; without it, it does, and the run is stored."""
+
+    @property
+    def changes_state(self) -> bool:
+        """Whether the run's state is stored after the step."""
+        ...
+
+
+@runtime_checkable
+class WritesFile(Protocol):
+    """A step that writes a file of a configured name into the run folder."""
+
+    file: str | None
+
+
+@runtime_checkable
 class Checks(Protocol):
     """A step that refuses what it could not carry out, before any step begins."""
 
@@ -390,10 +503,30 @@ def require(value: object, kind: type[Kind], name: str, remedy: str) -> Kind:
     """
     if isinstance(value, kind):
         return value
-    members = [each for each in dir(kind) if not each.startswith("_") or each == "__call__"]
-    members += [each for each in kind.__annotations__ if each not in members]
+    members = _members(kind)
     missing = [each for each in members if not hasattr(value, each)]
     raise ConfigError(
         f"{name}: expected {kind.__name__} ({', '.join(missing)} missing), got "
         f"{type(value).__name__}; {remedy}"
     )
+
+
+def optional(value: object, kind: type[Kind], sign: str, name: str, remedy: str) -> Kind | None:
+    """Return a value that satisfies a contract, or None where it does not try to.
+
+    Args:
+        value: A task, corpus, model or step.
+        kind: The contract.
+        sign: The member without which the contract is not meant.
+        name: What the value is called in the message.
+        remedy: What the user may do.
+
+    Raises:
+        ConfigError: It has ``sign`` and lacks other members.
+    """
+    return require(value, kind, name, remedy) if hasattr(value, sign) else None
+
+
+def _members(kind: type) -> list[str]:
+    methods = [each for each in dir(kind) if not each.startswith("_") or each == "__call__"]
+    return methods + [each for each in kind.__annotations__ if each not in methods]

@@ -149,25 +149,6 @@ def build_stored(config: dict[str, Any], known: dict[str, Any] | None) -> nn.Mod
     return build_model(config, trusted=named)
 
 
-def require_example(model: nn.Module) -> None:
-    """Refuse a model that does not say what its costs are counted on.
-
-    Raises:
-        ConfigError: ``example_input``, ``frames_per_second`` or ``time_dim`` is missing.
-    """
-    missing = [
-        name
-        for name in ("example_input", "frames_per_second", "time_dim")
-        if not hasattr(model, name)
-    ]
-    if missing:
-        raise ConfigError(
-            f"{type(model).__name__}: expected example_input(), frames_per_second and time_dim, "
-            f"{', '.join(missing)} missing; "
-            "add them as audioprune/models/fdnn.py does"
-        )
-
-
 def is_package_model(target: str) -> bool:
     """Tell whether a dotted name is a model class defined in audioprune.models."""
     if not in_room("model", target):

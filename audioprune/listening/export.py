@@ -24,6 +24,7 @@ from audioprune.interrupts import check_stop
 from audioprune.listening.items import Item, choose_items
 from audioprune.listening.loudness import SAMPLE_RATE
 from audioprune.listening.page import build_page
+from audioprune.listening.scores import CONTROLS, MID_ANCHOR
 from audioprune.listening.stimuli import (
     ANCHOR_HZ,
     Trial,
@@ -35,7 +36,6 @@ from audioprune.listening.stimuli import (
 )
 from audioprune.listening.systems import System, check_systems, load_system
 from audioprune.listening.webmushra import RESOURCES, configuration, to_yaml
-from audioprune.metrics.listening import CONTROLS, MID_ANCHOR
 from audioprune.progress import progress
 from audioprune.ranges import OneOf, Range
 

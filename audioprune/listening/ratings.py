@@ -1,6 +1,6 @@
 """How ratings come back: files with the columns of webMUSHRA's mushra.csv, read by column name, damaged rows named.
 
-What the ratings mean is worked out in audioprune.metrics.listening.
+What the ratings mean is worked out in audioprune.listening.scores.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from audioprune.data.files.lists import read_table
 from audioprune.errors import DataError
-from audioprune.metrics.listening import Rating
+from audioprune.listening.scores import Rating
 
 _NEEDED = ("trial_id", "rating_stimulus", "rating_score")
 _TEST, _SESSION = "session_test_id", "session_uuid"

@@ -1,6 +1,6 @@
 """From ratings to the rows of tables: every test apart, with all listeners and without those whom post-screening flags.
 
-The formulas stand in audioprune.metrics.listening; tables and figures are made by
+The formulas stand in audioprune.listening.scores; tables and figures are made by
 audioprune.report.figures.listening.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from audioprune.listening.ratings import RatingSheet
-from audioprune.metrics.listening import (
+from audioprune.listening.scores import (
     CONTROLS,
     LOW_ANCHOR,
     MID_ANCHOR,

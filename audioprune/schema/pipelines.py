@@ -175,7 +175,7 @@ class P4PipelineConfig(PipelineConfig):
 
     method = "hspg"
     lmbda = None
-    budget = None
+    reach = None
     epsilon = 0.0
     prox_epochs = None
     orthant_epochs = None

@@ -184,7 +184,7 @@ class GenerateRoot:
         task, data, model: Chosen by ``group=option``; see the groups.
     """
 
-    reads = "audioprune.commands.generate.Request"
+    reads = "audioprune.commands.make_note.Request"
 
     checkpoint: str | None = None
     pitch = ...

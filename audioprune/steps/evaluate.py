@@ -11,11 +11,12 @@ from typing import Any
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.model_io import load_model_file
 from audioprune.experiment.model_size import save_model, size_row
-from audioprune.experiment.run import Run, walk
+from audioprune.experiment.pipeline import walk
+from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import repetition_of
 from audioprune.interrupts import check_stop
 from audioprune.metrics import check_metrics
-from audioprune.metrics.pool import Scorer
+from audioprune.metrics.scorer import Scorer
 from audioprune.paths import cache_folder
 
 

@@ -30,7 +30,8 @@ from audioprune.compress.weight_norm import fold_weight_norm_, is_normed
 from audioprune.errors import ConfigError, DivergedError, unknown_name
 from audioprune.experiment.model_io import build_model, load_model_file, restore_model
 from audioprune.experiment.model_size import running_costs, save_model
-from audioprune.experiment.run import Run, walk
+from audioprune.experiment.pipeline import walk
+from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import Draw
 from audioprune.interrupts import check_stop
 from audioprune.ranges import OneOf, Range

@@ -15,7 +15,7 @@ from torch import nn
 
 from audioprune.compress.masks import complete, prunable
 from audioprune.distiller import Schedule, ScheduleHook, factor_for, load_schedule, scaled
-from audioprune.distiller.pruners import Memory
+from audioprune.distiller.context import FirstStatistics
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run
@@ -156,7 +156,7 @@ class TrainScheduled:
             return ScheduleHook(schedule)
         if mode == "final":
             return ScheduleHook(schedule, before=_at_the_last_pruning(schedule, wanted))
-        factor = factor_for(schedule, run.model, wanted, Memory())
+        factor = factor_for(schedule, run.model, wanted, FirstStatistics())
         hook = ScheduleHook(scaled(schedule, factor))
         hook.facts["factor"] = factor
         return hook
@@ -192,7 +192,7 @@ class PruneScheduled:
         fold_first(run, path)
         schedule = bind(run, path, self._loaded, self.strict)
         before = complete(run.mask, run.model, prunable(run.model))
-        memory, wanted = Memory(), self.calibration.total_sparsity
+        memory, wanted = FirstStatistics(), self.calibration.total_sparsity
         factor = 1.0 if wanted is None else factor_for(schedule, run.model, wanted, memory)
         hook = ScheduleHook(scaled(schedule, factor))
         kept = hook.prune_once(run.model)
@@ -291,7 +291,7 @@ def _at_the_last_pruning(
     def rescale(epoch: int, model: nn.Module, hook: ScheduleHook) -> Schedule | None:
         if epoch != last:
             return None
-        hook.facts["factor"] = factor_for(schedule, model, wanted, hook.memory)
+        hook.facts["factor"] = factor_for(schedule, model, wanted, hook.statistics)
         return scaled(schedule, hook.facts["factor"])
 
     return rescale

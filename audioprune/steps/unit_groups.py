@@ -69,7 +69,7 @@ class TrimGroups:
                 f"passes it"
             )
             print(
-                f"{path}: {told}; lower pipeline.lmbda, pipeline.budget or pipeline.epsilon",
+                f"{path}: {told}; lower pipeline.lmbda, pipeline.reach or pipeline.epsilon",
                 file=sys.stderr,
                 flush=True,
             )

@@ -19,7 +19,7 @@ from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.experiment.run import Run
 from audioprune.interrupts import check_stop
 from audioprune.metrics import LOWER_IS_BETTER, METRICS
-from audioprune.metrics.pool import Scorer
+from audioprune.metrics.scorer import Scorer
 from audioprune.paths import cache_folder
 
 LOSS = "loss"

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 from audioprune.compress.search.perturbed_loss import BatchLoss
 from audioprune.errors import ConfigError, DataError
 from audioprune.interrupts import check_stop
-from audioprune.metrics.pool import Scorer
+from audioprune.metrics.scorer import Scorer
 from audioprune.models.discriminator import Discriminator
 from audioprune.progress import progress
 from audioprune.ranges import FOLLOWS, PassedTo, Range

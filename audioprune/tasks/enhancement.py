@@ -20,7 +20,7 @@ from audioprune.compress.search.perturbed_loss import BatchLoss
 from audioprune.dsp import STFT
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.interrupts import check_stop
-from audioprune.metrics.pool import Scorer
+from audioprune.metrics.scorer import Scorer
 from audioprune.progress import progress
 from audioprune.ranges import FOLLOWS, OneOf, Range
 from audioprune.tasks.signal_scores import (

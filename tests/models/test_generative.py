@@ -14,8 +14,8 @@ from audioprune.compress.units.declare import UnitSet, check_unit_sets, tensors_
 from audioprune.compress.units.trim import dead_units, trim_
 from audioprune.compress.units.verify import verify_units
 from audioprune.compress.units.weight_groups import expand
-from audioprune.experiment.cost import cost
-from audioprune.experiment.model_io import require_example, restore_model
+from audioprune.experiment.cost import cost, require_example
+from audioprune.experiment.model_io import restore_model
 from audioprune.models.ddsp import DDSP
 from audioprune.models.sing import SING
 from audioprune.models.wavenet import WaveNet

@@ -1,12 +1,12 @@
-"""The three corpora of coded speech that configurations name: VCTK, any folder, made-up voices.
+"""The corpora of coded speech that configurations name: VCTK, any folder, synthetic voices.
 
-Each gathers flat options into speech, codec and rules; what a corpus does stands in
-coded_speech.py.
+Each turns flat options into speech, a codec and rules; what the corpus does is in corpus.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,11 +14,23 @@ from audioprune.data.coded.corpus import CodedSpeech
 from audioprune.data.coded.pairs import CleanSignals, build_coding
 from audioprune.data.coded.segments import CodedRules
 from audioprune.data.coded.vctk import Vctk
-from audioprune.data.speech.clean_files import MadeVoices, SpeechFolder, Voices
+from audioprune.data.speech.clean_files import CleanSpeech, SpeechFolder, SyntheticVoices
 from audioprune.data.speech.synthetic_speech import Recipe
 from audioprune.data.splits.speakers import SpeakerRule
 from audioprune.errors import ConfigError
 from audioprune.ranges import OneOf, PassedTo, Range
+
+
+@dataclass(frozen=True)
+class _Coding:
+    """The options of every corpus about its codec; see ``pairs.build_coding``."""
+
+    codec: str
+    kbps: float
+    peak: float | None
+    coded_root: str | Path | None = None
+    coded_delay: int = 0
+    label: str | None = None
 
 
 def vctk(
@@ -53,15 +65,9 @@ def vctk(
         **options: Fields of CodedRules, and ``on_bad_file``, ``cache_dir``, ``memory_mb`` of
             CodedSpeech.
     """
-    coding = {
-        "codec": codec,
-        "kbps": kbps,
-        "coded_root": coded_root,
-        "coded_delay": coded_delay,
-        "label": label,
-        "peak": peak,
-    }
-    return _corpus(Vctk(Path(root).expanduser(), mic, split, seed), coding, seed, options)
+    coding = _Coding(codec, kbps, peak, coded_root, coded_delay, label)
+    voices = Vctk(Path(root).expanduser(), mic, split, seed)
+    return _corpus(voices, coding, seed, options)
 
 
 def coded_folder(
@@ -100,21 +106,9 @@ def coded_folder(
         seed: Decides shares of speakers and the order of items.
         **options: As in ``vctk``.
     """
-    coding = {
-        "codec": codec,
-        "kbps": kbps,
-        "coded_root": coded_root,
-        "coded_delay": coded_delay,
-        "label": label,
-        "peak": peak,
-    }
-    voices = SpeechFolder(
-        Path(root).expanduser(),
-        split,
-        tuple(fractions),
-        SpeakerRule(speaker_from, speaker, speaker_csv),
-        seed,
-    )
+    coding = _Coding(codec, kbps, peak, coded_root, coded_delay, label)
+    rule = SpeakerRule(speaker_from, speaker, speaker_csv)
+    voices = SpeechFolder(Path(root).expanduser(), split, tuple(fractions), rule, seed)
     return _corpus(voices, coding, seed, options)
 
 
@@ -134,7 +128,7 @@ def coded_synthetic(
     seed: Annotated[int, Range(0)] = 0,
     **options: Annotated[Any, PassedTo(CodedRules, CodedSpeech)],
 ) -> CodedSpeech:
-    """Return the corpus of made-up voices after a codec; it needs no download.
+    """Return the corpus of synthetic voices after a codec; it needs no download.
 
     Args:
         root: Folder to write or read; None for one in the cache folder.
@@ -163,31 +157,25 @@ def coded_synthetic(
         utterance_s=(float(utterance_s[0]), float(utterance_s[1])),
         noise_s=1.0,
     )
-    voices = MadeVoices(
-        recipe, Path(root).expanduser() if root else None, options.get("cache_dir") or ""
-    )
-    return _corpus(voices, {"codec": codec, "kbps": kbps, "peak": peak}, seed, options)
+    place = Path(root).expanduser() if root else None
+    voices = SyntheticVoices(recipe, place, options.get("cache_dir") or "")
+    return _corpus(voices, _Coding(codec, kbps, peak), seed, options)
 
 
 def _corpus(
-    voices: Voices, coding: Mapping[str, Any], seed: int, options: Mapping[str, Any]
+    voices: CleanSpeech, coding: _Coding, seed: int, options: Mapping[str, Any]
 ) -> CodedSpeech:
-    """Return the corpus of some voices from flat options."""
+    """Return the corpus of some voices; ``options`` are for CodedRules or for CodedSpeech."""
     own = {name: options[name] for name in ("on_bad_file", "memory_mb") if name in options}
-    cache_dir = options.get("cache_dir") or ""
-    rules = CodedRules(
-        seed=seed,
-        **{
-            name: value
-            for name, value in options.items()
-            if name not in own and name != "cache_dir"
-        },
+    others = {name: value for name, value in options.items() if name not in own}
+    cache_dir = others.pop("cache_dir", None) or ""
+    rules = CodedRules(seed=seed, **others)
+    built = build_coding(
+        CleanSignals(rules.sample_rate, cache_dir, coding.peak),
+        coding.codec,
+        coding.kbps,
+        coding.coded_root,
+        coding.coded_delay,
+        coding.label,
     )
-    made = {name: value for name, value in coding.items() if name != "peak"}
-    return CodedSpeech(
-        voices,
-        build_coding(CleanSignals(rules.sample_rate, cache_dir, coding["peak"]), **made),
-        rules,
-        cache_dir=cache_dir,
-        **own,
-    )
+    return CodedSpeech(voices, built, rules, cache_dir=cache_dir, **own)

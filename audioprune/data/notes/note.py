@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from audioprune.data.files.audio import Samples, read_audio, read_info
 from audioprune.data.files.checks import Finding
-from audioprune.data.splits.rules import SPLITS
+from audioprune.data.splits.folders import SPLITS
 from audioprune.dsp import mixdown, resample
 
 PITCHES = 128

@@ -14,9 +14,10 @@ from typing import Annotated, Any
 
 from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
 from audioprune.data.files.checks import Finding
+from audioprune.data.files.messages import listing
 from audioprune.data.notes.corpus import NoteCorpus
 from audioprune.data.notes.note import PITCHES, Note, NoteList
-from audioprune.data.splits.rules import listing, split_of_folder
+from audioprune.data.splits.folders import split_of_folder
 from audioprune.errors import DataError, unknown_name
 from audioprune.ranges import NoKey, PassedTo, Range
 

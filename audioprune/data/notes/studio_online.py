@@ -15,10 +15,10 @@ from typing import Annotated, Any
 from audioprune.data.files.audio import find_audio
 from audioprune.data.files.checks import Finding
 from audioprune.data.files.lists import Places, read_table
+from audioprune.data.files.messages import listing
 from audioprune.data.notes.corpus import NoteCorpus
 from audioprune.data.notes.names import DEFAULT_VELOCITY, DYNAMICS, pitch_of_name
 from audioprune.data.notes.note import PITCHES, Note, NoteList
-from audioprune.data.splits.rules import listing
 from audioprune.errors import DataError, unknown_name
 from audioprune.ranges import NoKey, PassedTo, Range
 

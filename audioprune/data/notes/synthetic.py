@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from audioprune.data.files.generated_folder import MadeFolder
+from audioprune.data.files.generated_folder import GeneratedFolder
 from audioprune.data.notes.corpus import NoteCorpus
 from audioprune.data.notes.note import NoteList
 from audioprune.data.notes.nsynth import FAMILIES as NSYNTH_FAMILIES
@@ -150,7 +150,7 @@ def synthetic_notes(
         float(duration_s),
         (pitches[0], pitches[1]),
     )
-    folder = MadeFolder.at(root, _TITLE, asdict(recipe), cache_dir)
+    folder = GeneratedFolder.at(root, _TITLE, asdict(recipe), cache_dir)
 
     def list_notes() -> NoteList:
         pieces, texts = _pieces(recipe)

@@ -18,12 +18,11 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from audioprune.data.files.checks import Finding
-from audioprune.data.files.generated_folder import MadeFolder
+from audioprune.data.corpus import GeneratedCorpus
+from audioprune.data.files.generated_folder import GeneratedFolder
 from audioprune.data.scenes.corpora import ClassFolder
-from audioprune.data.scenes.corpus import SceneSet, collate
 from audioprune.data.scenes.features import SceneFeatures
-from audioprune.data.splits.rules import SPLITS
+from audioprune.data.splits.folders import SPLITS
 from audioprune.dsp import rms
 from audioprune.errors import ConfigError
 from audioprune.ranges import PassedTo, Range
@@ -273,7 +272,7 @@ class Recipe:
         ).T
 
 
-class SyntheticScenes:
+class SyntheticScenes(GeneratedCorpus[ClassFolder]):
     """Artificial acoustic scenes of ten classes, a ClassFolder over a folder that this class writes.
 
     Long-term spectra overlap, so that a linear model on them finds little; what tells classes
@@ -301,8 +300,6 @@ class SyntheticScenes:
         ConfigError: A value is out of its range.
     """
 
-    collate = staticmethod(collate)
-
     def __init__(
         self,
         root: str | Path = "",
@@ -316,94 +313,25 @@ class SyntheticScenes:
         cache_dir: str = "",
         **options: Annotated[Any, PassedTo(ClassFolder, but=_OF_FOLDERS)],
     ) -> None:
-        self.recipe = Recipe(
-            seed, (clips_per_class, valid_clips_per_class, test_clips_per_class), float(duration_s)
-        )
-        self.folder = MadeFolder.at(root, _TITLE, asdict(self.recipe), cache_dir)
-        self.scenes = ClassFolder(
-            self.folder.root,
+        clips = (clips_per_class, valid_clips_per_class, test_clips_per_class)
+        recipe = Recipe(seed, clips, float(duration_s))
+        folder = GeneratedFolder.at(root, _TITLE, asdict(recipe), cache_dir)
+        corpus = ClassFolder(
+            folder.root,
             split="folders",
-            duration_s=self.recipe.duration_s,
+            duration_s=recipe.duration_s,
             mels=mels,
             cache_dir=cache_dir,
             **{"title": _TITLE, **options},
         )
-        self.sample_rate = self.scenes.sample_rate
+        super().__init__(corpus, folder, recipe)
         self.classes = tuple(scene.name for scene in SCENES)
-        self._ready = False
 
     @property
     def features(self) -> SceneFeatures:
         """What a model sees of a clip."""
-        return self.scenes.features
+        return self.inner.features
 
-    @property
-    def notes(self) -> list[str]:
-        """What the user should know about the files, one line each, after ``prepare``."""
-        return self.scenes.notes
-
-    def prepare(self) -> None:
-        """Make the clips where they are missing or damaged, and prepare them; a second call does nothing.
-
-        Raises:
-            DataError: ``root`` holds other files, or a corpus of another recipe.
-            OutputError: The folder cannot be written.
-        """
-        if self._ready:
-            return
-        clips = len(SCENES) * sum(self.recipe.clips)
-        self.folder.make(
-            self.recipe.pieces(),
-            SAMPLE_RATE,
-            round(clips * self.recipe.duration_s * _BYTES_PER_SECOND),
-        )
-        self.scenes.prepare()
-        self._ready = True
-
-    def train(self) -> SceneSet:
-        """Return the training items."""
-        self.prepare()
-        return self.scenes.train()
-
-    def valid(self) -> SceneSet:
-        """Return the validation items."""
-        self.prepare()
-        return self.scenes.valid()
-
-    def tests(self) -> dict[str, SceneSet]:
-        """Return the test items, under the name ``"test"``."""
-        self.prepare()
-        return self.scenes.tests()
-
-    def fingerprint(self) -> str:
-        """Return a hash of the files, their use and the features."""
-        self.prepare()
-        return self.scenes.fingerprint()
-
-    def describe(self) -> dict[str, Any]:
-        """Return the size of the corpus and the recipe."""
-        self.prepare()
-        return {
-            **self.scenes.describe(),
-            "recipe": asdict(self.recipe),
-            "root": str(self.folder.root),
-        }
-
-    def scale(self) -> str:
-        """Return the size of the training set in a few words, ``synthetic_scenes, 600 clips of 3 s, 10 classes``."""
-        self.prepare()
-        return self.scenes.scale()
-
-    def leaks(self) -> list[Finding]:
-        """Return nothing: each clip is made anew, whatever its name."""
-        return []
-
-    def manifest(self) -> list[dict[str, Any]]:
-        """Return one record for the corpus and one for each clip."""
-        self.prepare()
-        return self.scenes.manifest()
-
-    def write_manifest(self, path: str | Path) -> Path:
-        """Write the manifest as JSON lines."""
-        self.prepare()
-        return self.scenes.write_manifest(path)
+    def _generate(self) -> None:
+        seconds = len(SCENES) * sum(self.recipe.clips) * self.recipe.duration_s
+        self.folder.make(self.recipe.pieces(), SAMPLE_RATE, round(seconds * _BYTES_PER_SECOND))

@@ -18,8 +18,8 @@ from audioprune.data.scenes.lists import (
     share_clips,
     some,
 )
+from audioprune.data.splits.folders import SPLITS, split_of_folder
 from audioprune.data.splits.recordings import Links, joined, recording_of
-from audioprune.data.splits.rules import SPLITS, split_of_folder
 from audioprune.errors import DataError, unknown_name
 
 _COLUMNS: Mapping[str, tuple[str, ...]] = {

@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
 from audioprune.data.files.lists import read_cells
+from audioprune.data.files.messages import listing
 from audioprune.data.scenes.lists import SceneClip, SceneList, some
 from audioprune.data.splits.recordings import Links, joined, recording_of
-from audioprune.data.splits.rules import listing
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 _COLUMNS = {

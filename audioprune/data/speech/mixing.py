@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,8 @@ import torch
 from torch.utils.data import Dataset
 
 from audioprune.data.files.audio import AudioStore, Samples
-from audioprune.data.splits.rules import SPLITS
+from audioprune.data.splits.folders import SPLITS
+from audioprune.data.splits.sources import Source
 from audioprune.dsp import mix_at_snr, rms, rms_gain
 from audioprune.errors import ConfigError, DataError
 
@@ -27,37 +27,6 @@ FAINT_SHARE = 0.01
 """An excerpt is taken anew when its level is below this share, -40 dB, of the level of its whole file."""
 _TRIES = 20
 _STREAM_SPEECH, _STREAM_NOISE, _STREAM_ORDER = range(3)
-
-
-@dataclass(frozen=True)
-class Source:
-    """One file that mixtures are made of.
-
-    Attributes:
-        path: The file.
-        relative: Its path in the corpus, for manifests.
-        split: ``"train"``, ``"valid"`` or ``"test"``.
-        group: Speaker, or kind of noise.
-        sha256: Hash of the file's bytes.
-        duration_s: Length of the whole file in seconds.
-        level: Root mean square of the whole file.
-        together: What is never split: its speaker or recording, with those of the same audio.
-    """
-
-    path: Path
-    relative: str
-    split: str
-    group: str
-    sha256: str
-    duration_s: float
-    level: float
-    together: str = ""
-
-    def identity(self) -> dict[str, Any]:
-        """Return what the fingerprint of a corpus holds of it, wherever it lies."""
-        return {key: value for key, value in vars(self).items() if key != "together"} | {
-            "path": ""
-        }
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ nothing is mixed here.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,48 +16,44 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from audioprune.data.corpus import FileCorpus, Found, Record
 from audioprune.data.files.audio import AudioStore
 from audioprune.data.files.checks import FileFacts, Finding
 from audioprune.data.files.file_index import inspect_files
 from audioprune.data.files.lists import bare_name
-from audioprune.data.files.sources import (
-    SHORTEST_SPEECH_S,
-    amount,
-    check_choice,
+from audioprune.data.files.messages import (
     conversion_notes,
-    names,
+    first_names,
+    left_out_notes,
+    stop_or_skip,
+)
+from audioprune.data.speech.mixing import MixingRules, audible_start, collate, condition_name
+from audioprune.data.speech.pairing import LengthRule, Pair, find_pairs, read_conditions
+from audioprune.data.splits.assign import Assigned, assign_speech, lend_speakers, share_out
+from audioprune.data.splits.folders import SPLITS, below_splits
+from audioprune.data.splits.leaks import (
+    Member,
+    copies,
+    joins_splits,
+    same_audio,
+    speech_keys,
+    suspected,
+)
+from audioprune.data.splits.recordings import NAME_RULE, Links
+from audioprune.data.splits.sources import (
+    SHORTEST_SPEECH_S,
+    Source,
     refuse_leaks,
     speaker_notes,
+    speech_size,
     split_rules,
-    stop_or_skip,
-    tell,
-)
-from audioprune.data.speech.mixing import (
-    MixingRules,
-    Source,
-    audible_start,
-    by_group,
-    collate,
-    condition_name,
-)
-from audioprune.data.speech.pairing import LengthRule, Pair, find_pairs, read_conditions
-from audioprune.data.splits.leaks import Member, copies, cross, same_audio, speech_keys, suspected
-from audioprune.data.splits.recordings import NAME_RULE, Links
-from audioprune.data.splits.rules import (
-    SPLITS,
-    Assigned,
-    assign_speech,
-    below_splits,
-    lend_speakers,
-    share_out,
 )
 from audioprune.data.splits.speakers import SpeakerRule
 from audioprune.dsp import rms_gain
 from audioprune.errors import ConfigError, DataError
-from audioprune.files import sha256, write_atomic
+from audioprune.files import sha256
 from audioprune.ranges import NoKey, OneOf, Range
 
-_LOG = logging.getLogger(__name__)
 _ANY_NOISE = "recorded"
 
 
@@ -161,15 +156,26 @@ class Pairs(Dataset):
         return audible_start(clean, length, level, rng), length
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """What prepare() found."""
+@dataclass(frozen=True, kw_only=True)
+class _Found(Found):
+    """Also the pairs of each split and the facts of their clean files."""
 
     pools: dict[str, list[PairSource]]
     store: AudioStore
-    skipped: list[Finding]
     facts: list[FileFacts]
-    rules: list[str]
+
+
+def pool_size(pool: Sequence[PairSource]) -> dict[str, Any]:
+    """Return hours, speakers and utterances of the clean side of some pairs."""
+    hours = sum(source.clean.duration_s for source in pool) / 3600
+    speakers = len({source.clean.group for source in pool})
+    return {"hours": round(hours, 4), "speakers": speakers, "utterances": len(pool)}
+
+
+def pair_records(pools: Mapping[str, Sequence[PairSource]]) -> list[Record]:
+    """Return what a manifest says of the pairs of all splits."""
+    pairs = [source for pool in pools.values() for source in pool]
+    return [{**source.record(), "together": source.clean.together} for source in pairs]
 
 
 def pair_leaks(
@@ -182,7 +188,7 @@ def pair_leaks(
     return suspected(members, list(copies(facts)))
 
 
-class PairedFolder:
+class PairedFolder(FileCorpus[_Found]):
     """Noisy and clean recordings of the same name.
 
     Layouts: ``noisy/`` and ``clean/``; ``noisy_trainset_28spk_wav/``,
@@ -266,6 +272,13 @@ class PairedFolder:
         memory_mb: Annotated[float, Range(0)] = 2048.0,
         title: Annotated[str, NoKey()] = "paired_folder",
     ) -> None:
+        super().__init__(
+            title,
+            sample_rate,
+            on_bad_file=on_bad_file,
+            cache_dir=cache_dir,
+            memory_mb=memory_mb,
+        )
         if (root is None) == (noisy_root is None or clean_root is None):
             raise ConfigError(
                 "expected either root, or both noisy_root and clean_root; give one of the two"
@@ -279,7 +292,6 @@ class PairedFolder:
             seed=seed,
         )
         self.lengths = LengthRule(lengths, length_tolerance_s)
-        check_choice(on_bad_file)
         self.speakers = SpeakerRule(speaker_from, speaker, speaker_csv)
         share_out(("a", "b", "c"), fractions, seed, "names")
         self.most = {"train": train_mixtures, "valid": valid_mixtures, "test": test_mixtures}
@@ -293,26 +305,10 @@ class PairedFolder:
             Path(path).expanduser() if path else None
             for path in (root, noisy_root, clean_root, conditions)
         )
-        self.sample_rate = sample_rate
         self.split = split
         self.fractions = tuple(fractions)
         self.valid_speakers = tuple(valid_speakers)
         self.valid_share = valid_share
-        self.on_bad_file = on_bad_file
-        self.cache_dir = cache_dir or ""
-        self.memory_mb = memory_mb
-        self.title = title
-        self.notes: list[str] = []
-        self._prepared: _Prepared | None = None
-
-    def prepare(self) -> None:
-        """Find, inspect and split the pairs; a second call does nothing.
-
-        Raises:
-            DataError: Folders are missing, files are bad or without a partner, speakers or audio
-                are shared between splits.
-        """
-        self._ready()
 
     def train(self) -> Pairs:
         """Return the training items; ``set_epoch`` chooses the epoch."""
@@ -353,31 +349,15 @@ class PairedFolder:
         ]
         return sha256(json.dumps([asdict(self.rules), self.most, pairs], sort_keys=True).encode())
 
-    def describe(self) -> dict[str, Any]:
-        """Return the size of the corpus: hours, speakers and pairs of each split, conditions, files left out."""
-        ready = self._ready()
-        facts: dict[str, Any] = {
-            "name": self.title,
-            "scale": self.scale(),
-            "sample_rate": self.sample_rate,
-            "seed": self.rules.seed,
-        }
-        for split, pool in ready.pools.items():
-            hours = sum(source.clean.duration_s for source in pool) / 3600
-            speakers = len(by_group([source.clean for source in pool]))
-            facts[split] = {
-                "hours": round(hours, 4),
-                "speakers": speakers,
-                "utterances": len(pool),
-            }
-        facts["conditions"] = {name: len(items) for name, items in self.tests().items()}
-        facts["skipped"] = [finding.line() for finding in ready.skipped]
-        facts["notes"] = self.notes
-        return facts
+    def _facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = {"sample_rate": self.sample_rate, "seed": self.rules.seed}
+        for split, pool in self._ready().pools.items():
+            facts[split] = pool_size(pool)
+        return {**facts, "conditions": {name: len(items) for name, items in self.tests().items()}}
 
     def scale(self) -> str:
         """Return the size of the training speech in a few words, such as ``paired_folder, 9.4 h, 28 speakers``."""
-        return amount(
+        return speech_size(
             self.title,
             [source.clean for source in self._ready().pools["train"][: self.most["train"]]],
             self.speakers,
@@ -387,35 +367,18 @@ class PairedFolder:
         """Return what is suspected to be in several splits: speakers by their names, copies by ear."""
         return pair_leaks(self._ready().pools, self._ready().facts)
 
-    def manifest(self) -> list[dict[str, Any]]:
-        """Return one record for the corpus and one for each pair."""
-        ready = self._ready()
-        head = {
-            "kind": "corpus",
-            "name": self.title,
-            "fingerprint": self.fingerprint(),
-            "rules": asdict(self.rules),
-        }
-        pairs = [source for pool in ready.pools.values() for source in pool]
-        return [{**head, "split_rules": ready.rules}] + [
-            {**source.record(), "together": source.clean.together} for source in pairs
-        ]
+    def sources(self) -> list[Record]:
+        """Return a record of every pair."""
+        return pair_records(self._ready().pools)
 
-    def write_manifest(self, path: str | Path) -> Path:
-        """Write the manifest as JSON lines."""
-        return write_atomic(path, "".join(json.dumps(record) + "\n" for record in self.manifest()))
+    def _rules(self) -> dict[str, Any]:
+        return {"rules": asdict(self.rules)}
 
     def _items(self, split: str) -> Pairs:
         ready = self._ready()
         return Pairs(ready.pools[split][: self.most[split]], ready.store, self.rules, split)
 
-    def _ready(self) -> _Prepared:
-        if self._prepared is None:
-            self._prepared = self._prepare()
-            tell(self.notes, _LOG)
-        return self._prepared
-
-    def _prepare(self) -> _Prepared:
+    def _find(self) -> _Found:
         pairs, problems = find_pairs(self.root, self.noisy_root, self.clean_root)
         where = self.root or self.clean_root or Path()
         relative = {pair.clean: pair.relative for pair in pairs}
@@ -424,7 +387,7 @@ class PairedFolder:
         pairs = [pair for pair in pairs if pair.clean in places]
         facts = self._inspect(pairs)
         links = same_audio(facts[pair.clean] for pair in pairs)
-        if cross({path: entry.split for path, entry in places.items()}, links):
+        if joins_splits({path: entry.split for path, entry in places.items()}, links):
             assigned, notes = self._assign(where, relative, links)
             places = {entry.path: entry for entry in assigned}
         problems += [finding for fact in facts.values() for finding in fact.errors] + _mismatches(
@@ -462,22 +425,20 @@ class PairedFolder:
                 for side in (source.noisy, source.clean)
             ],
         )
-        self.notes = (
-            speaker_notes(self.speakers)
-            + notes
-            + more
-            + conversion_notes(used, self.sample_rate)
-            + leaks
-        )
-        if problems:
-            self.notes.append(
-                f"{len(problems)} bad files are left out: "
-                f"{'; '.join(finding.line() for finding in problems[:5])}"
-            )
-        clean = [facts[pair.clean] for pair in usable]
-        store = AudioStore(self.sample_rate, round(self.memory_mb * 1e6))
-        return _Prepared(
-            pools, store, problems, clean, [NAME_RULE, *split_rules("speech", assigned)]
+        return _Found(
+            notes=[
+                *speaker_notes(self.speakers),
+                *notes,
+                *more,
+                *conversion_notes(used, self.sample_rate),
+                *leaks,
+                *left_out_notes(problems),
+            ],
+            skipped=problems,
+            split_rules=[NAME_RULE, *split_rules("speech", assigned)],
+            pools=pools,
+            store=AudioStore(self.sample_rate, self.memory_bytes),
+            facts=[facts[pair.clean] for pair in usable],
         )
 
     def _assign(
@@ -526,7 +487,7 @@ class PairedFolder:
         if unnamed:
             raise DataError(
                 f"{self.conditions}: expected a line for every test file, found none for "
-                f"{names(unnamed)}; complete the list"
+                f"{first_names(unnamed)}; complete the list"
             )
 
 
@@ -539,7 +500,7 @@ def _usable(
         for fact in facts.values()
         if fact.has("silent") or fact.duration_s < SHORTEST_SPEECH_S
     } - bad
-    listed = names(sorted(idle))
+    listed = first_names(sorted(idle))
     notes = (
         [
             f"{len(idle)} silent or short files (below {SHORTEST_SPEECH_S:g} s) are not used: "

@@ -47,7 +47,7 @@ def test_notes_are_resampled(tmp_path: Path) -> None:
     assert (
         item["audio"].shape == (1600,) and item["pitch"] == 72 and item["audio"].abs().max() > 0.45
     )
-    assert "5 of 5 files are resampled to 16000 Hz (5 from 44100 Hz)" in corpus.remarks
+    assert "5 of 5 files are resampled to 16000 Hz (5 from 44100 Hz)" in corpus.notes
 
 
 def test_some_techniques(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from audioprune.data.speech.mixing import (
     Mixer,
     MixingRules,
     Mixtures,
-    Source,
     collate,
     condition_name,
     require_talkers,
 )
+from audioprune.data.splits.sources import Source
 from audioprune.errors import ConfigError, DataError
 
 

@@ -329,7 +329,7 @@ def test_the_groups_of_the_optimiser_are_the_units(make):
     model = _trained(make).train()
     sets, scenes = model.unit_sets(), _scenes(model)
     optimizer = ProxSG(model.named_parameters(), lr=1e-2, lmbda=170.0, units=sets)
-    assert optimizer.unit_groups.layouts[0].size == sum(each.size for each in sets)
+    assert optimizer.layouts[0].size == sum(each.size for each in sets)
     nn.functional.cross_entropy(model(scenes), torch.tensor([0, 1])).backward()
     optimizer.step()
     silent = removable(model, sets)
