@@ -102,6 +102,8 @@ def test_overview_names_every_verb() -> None:
         (["prune", "seed=0,1"], "--multirun"),
         (["eval"], "checkpoint"),
         (["info", "format=jsn"], "closest: json"),
+        (["report", "report=p2_table1"], "is now report=p2 report.only=[table1]"),
+        (["report", "report.only=[table1]"], "not in struct"),
     ],
 )
 def test_wrong_usage_ends_with_code_2_and_one_line(

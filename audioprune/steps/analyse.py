@@ -20,7 +20,6 @@ from torch import Tensor
 
 from audioprune.compress.masks import Mask, complete, prunable
 from audioprune.compress.quantize import kmeans
-from audioprune.compress.quantize.cluster_counts import LEVELS
 from audioprune.compress.search import sensitivity
 from audioprune.compress.search.budget import (
     Candidate,
@@ -31,7 +30,13 @@ from audioprune.compress.search.budget import (
     level_curves,
     solve,
 )
-from audioprune.compress.search.sensitivity import BETAS, Candidates, CurvePoint
+from audioprune.compress.search.candidates import (
+    Candidates,
+    group_candidates,
+    weight_candidates,
+)
+from audioprune.compress.search.cluster_counts import LEVELS
+from audioprune.compress.search.sensitivity import BETAS, CurvePoint
 from audioprune.compress.select import share_of
 from audioprune.compress.units.weight_groups import INPUTS, OUTPUTS, GroupKinds, weight_groups
 from audioprune.errors import ConfigError, unknown_name
@@ -496,8 +501,8 @@ def _quantiser(run: Run) -> tuple[dict[str, Tensor], Any]:
 def _candidates(run: Run, structured: bool, kinds: GroupKinds) -> dict[str, Candidates]:
     mask = _mask_of(run)
     if structured:
-        return sensitivity.group_candidates(run.model, mask, weight_groups(run.model, kinds))
-    return sensitivity.weight_candidates(run.model, mask)
+        return group_candidates(run.model, mask, weight_groups(run.model, kinds))
+    return weight_candidates(run.model, mask)
 
 
 def _mask_of(run: Run) -> Mask:

@@ -31,11 +31,12 @@ from audioprune.optim import (
     reachability,
     regulariser_reach,
 )
+from audioprune.protocols import Trainable
 from audioprune.ranges import OneOf, Range
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.train import check_monitor, open_fit, train_row
 from audioprune.steps.unit_groups import entries_of, groups_of, rounded, unit_norms
-from audioprune.training.loop import Fit, Outcome, Trainable
+from audioprune.training.loop import Fit, Outcome
 from audioprune.training.settings import Settings, build_optimizer, build_schedule
 
 METHODS = ("hspg", "proxsg", "obproxsg", "admm", "sgd", "adam")

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from audioprune.errors import CheckpointError, ConfigError, DataError, DivergedE
 from audioprune.files import append_line
 from audioprune.interrupts import check_stop, stop_requested
 from audioprune.progress import progress
+from audioprune.protocols import Trainable
 from audioprune.training.devices import open_accelerator, own_variables
 from audioprune.training.divergence import bad_gradient, bad_input, bad_output, bad_weight
 from audioprune.training.hooks import Hook, Hooks
@@ -37,23 +38,6 @@ from audioprune.training.settings import (
     epoch_order,
     step_schedules,
 )
-
-
-class Trainable(Protocol):
-    """What training needs to know of a task."""
-
-    def step(
-        self, model: nn.Module, batch: dict[str, Any], update: Callable[..., float]
-    ) -> dict[str, float]:
-        """Carry out one training step by calling ``update(loss)`` for every loss; return what is logged, ``loss`` among it."""
-
-    def validate(
-        self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str
-    ) -> dict[str, float]:
-        """Return at least ``loss`` and the monitored value over the validation set."""
-
-    def better(self, monitor: str, new: float, best: float) -> bool:
-        """Tell whether a monitored value is an improvement."""
 
 
 @dataclass
