@@ -1,8 +1,8 @@
-"""How large a compressed model is, counted in four ways that papers and users mean; nothing is written.
+"""How large a compressed model is, counted in the ways that papers and users mean: ``storage``.
 
-``fp32`` is 4 bytes a parameter, ``paper`` codewords and codebooks without positions, ``ideal`` the
-entropy of positions and codes. The fourth, the bytes of the real file, is ``os.path.getsize`` of
-what container.py writes.
+Nothing is written here. ``fp32`` is 4 bytes a parameter, ``paper`` codewords and codebooks without
+positions, ``ideal`` the entropy of positions and codes. The fourth, the bytes of the real file, is
+the size of what container.py writes.
 """
 
 from __future__ import annotations
