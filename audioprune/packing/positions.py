@@ -141,8 +141,8 @@ def _numerator(level: int) -> int:
 def _cost(levels: NDArray[np.int64], ones: Numbers, sizes: Numbers) -> NDArray[np.float64]:
     """Return the bits that each block costs at its level."""
     share = np.array([_numerator(level) for level in range(_LEVELS)])[levels] / (1 << 17)
-    bits: NDArray[np.float64] = -ones * np.log2(share) - (sizes - ones) * np.log2(1 - share)
-    return bits
+    removed = sizes - ones
+    return np.asarray(-ones * np.log2(share) - removed * np.log2(1 - share), np.float64)
 
 
 @lru_cache(maxsize=_LEVELS)
