@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from audioprune import checkpoint
 from audioprune.compress import lottery
-from audioprune.compress.criteria.activations import Evidence
+from audioprune.compress.criteria.data import CalibrationData
 from audioprune.compress.criteria.importance import criterion
 from audioprune.compress.lottery import WEIGHT_CRITERIA, Origin, Selection
 from audioprune.compress.masks import Mask, complete
@@ -216,7 +216,7 @@ class LotteryPrune:
         row |= {"samples": found.samples, "seconds": found.seconds}
         run.results.put({**row, "units": {each.name: each.size for each in _unit_sets(run.model)}})
 
-    def _trim(self, run: Run, sets: list[UnitSet], evidence: Evidence) -> bool:
+    def _trim(self, run: Run, sets: list[UnitSet], evidence: CalibrationData) -> bool:
         found = run.findings.lottery
         origin = Origin(found.params, found.units)
         keep = lottery.choose_units(
@@ -228,7 +228,7 @@ class LotteryPrune:
         trim_(run.model, sets, keep)
         return True
 
-    def _mask(self, run: Run, sets: list[UnitSet], evidence: Evidence) -> bool:
+    def _mask(self, run: Run, sets: list[UnitSet], evidence: CalibrationData) -> bool:
         names = lottery.maskable(run.model, sets)
         before = complete(run.mask, run.model, names)
         run.mask = lottery.choose_weights(
@@ -237,7 +237,7 @@ class LotteryPrune:
         run.mask.apply_(run.model)
         return run.mask.kept() < before.kept()
 
-    def _evidence(self, run: Run) -> Evidence:
+    def _evidence(self, run: Run) -> CalibrationData:
         data = run.data.valid()
         count = min(self.evidence_items or len(data), len(data))
         chosen = [
@@ -245,11 +245,11 @@ class LotteryPrune:
         ]  # a set may be sorted by instrument
         batches = _batches(run, data, chosen)
         target = (
-            partial(run.task.evidence_target, run.model)
-            if hasattr(run.task, "evidence_target")
+            partial(run.task.information_target, run.model)
+            if hasattr(run.task, "information_target")
             else None
         )
-        return Evidence(
+        return CalibrationData(
             batches, run.task.loss, _examples, target, self.samples, self.noise_rel, run.seed
         )
 
@@ -261,7 +261,7 @@ class Rewind:
     The full-size snapshot is cut to the units that are left, so that every surviving weight has
     the bits it had then. A fresh draw is that of a full-size network too, cut likewise: survivors
     come from the distribution that the first network came from. ``rescale`` rewinds, and makes up
-    for the inputs that every layer lost, see ``lottery.keep_level_``.
+    for the inputs that every layer lost, see ``lottery.rescale_cut_``.
 
     Attributes:
         reset: ``rewind``, ``reinit`` or ``rescale``.
@@ -301,9 +301,9 @@ class Rewind:
         else:
             self._refuse_other_widths(fresh, state)
         if found.kept:
-            lottery.cut_to_(fresh, found.kept)
+            lottery.cut_to_(fresh, _unit_sets(fresh, required=True), found.kept)
         if self.reset == "rescale":
-            lottery.keep_level_(fresh, {name: value.shape for name, value in state.items()})
+            lottery.rescale_cut_(fresh, {name: value.shape for name, value in state.items()})
         run.model, found.reset = fresh, self.reset
         if run.mask is not None:
             run.mask.apply_(run.model)

@@ -17,10 +17,15 @@ from audioprune.compress import select
 from audioprune.compress.masks import Mask, complete, prunable
 from audioprune.compress.schedule import Cubic
 from audioprune.compress.search import sensitivity
-from audioprune.compress.search.perturbed_loss import LossOracle
-from audioprune.compress.units.groups import unit_candidates
-from audioprune.compress.units.trim import dead_units, trim_, trim_state
+from audioprune.compress.search.candidates import (
+    Removable,
+    unit_candidates,
+    weight_candidates,
+)
+from audioprune.compress.search.perturbed_loss import TensorLoss
+from audioprune.compress.units.trim import trim_, trim_state
 from audioprune.compress.units.weight_groups import GroupKinds
+from audioprune.compress.units.zero import dead_units
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run
@@ -181,14 +186,14 @@ class SensitivityPrune:
             )
             say_enough(run, path, reason, at_once=removed == 0.0)
 
-    def _candidates(self, run: Run, mask: Mask) -> Mapping[str, sensitivity.Removable]:
+    def _candidates(self, run: Run, mask: Mask) -> Mapping[str, Removable]:
         if self.structured:
             return unit_candidates(
                 run.model, mask, chosen_groups(run.model, self.groups, self.unit_groups)
             )
-        return sensitivity.weight_candidates(run.model, mask)
+        return weight_candidates(run.model, mask)
 
-    def _oracle(self, run: Run) -> LossOracle:
+    def _oracle(self, run: Run) -> TensorLoss:
         return run.task.validation_loss(run.model, run.data.valid(), run.data.collate, self.items)
 
 

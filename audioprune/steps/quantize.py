@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from audioprune.compress.masks import prunable
-from audioprune.compress.quantize import cluster_counts as levels
 from audioprune.compress.quantize import kmeans
 from audioprune.compress.quantize.kmeans import Codebook
+from audioprune.compress.search import cluster_counts as levels
 from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run
 from audioprune.files import read_lines

@@ -10,8 +10,7 @@ from torch import nn
 
 from audioprune.compress.penalties import L1Penalty, SparseGroupLasso
 from audioprune.compress.units.declare import UnitSet
-from audioprune.compress.units.groups import unit_groups
-from audioprune.compress.units.weight_groups import GroupKinds, weight_groups
+from audioprune.compress.units.weight_groups import GroupKinds, unit_groups, weight_groups
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.run import Run
 from audioprune.ranges import PassedTo, Range

@@ -165,7 +165,7 @@ class NextSample:
             batches.append((given, _next_class(tokens, model.receptive_field), float(len(tokens))))
         return BatchLoss(model, batches)
 
-    def evidence_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+    def information_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return what the information criterion compares units with, shape (B, T - 1, 1); see ``note_targets.next_amplitude``."""
         return next_amplitude(mu_law_encode(batch["audio"].float(), model.classes), model.classes)
 
@@ -434,7 +434,7 @@ class Reconstruction:
             )
         return BatchLoss(model, batches)
 
-    def evidence_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+    def information_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return what the information criterion compares units with, shape (B, N, 25); see ``note_targets.frame_features``."""
         return frame_features(self.inputs(model, batch)[1], self.sample_rate)
 

@@ -16,8 +16,8 @@ import torch
 from torch.utils.data import Dataset
 
 from audioprune.data.files.audio import AudioStore, Samples
-from audioprune.data.speech.mixing import MixingRules
-from audioprune.data.speech.paired_folder import PairSource
+from audioprune.data.speech.mixing_rules import MixingRules
+from audioprune.data.speech.paired_items import PairSource
 from audioprune.data.splits.sources import Source
 from audioprune.errors import ConfigError
 from audioprune.ranges import Range

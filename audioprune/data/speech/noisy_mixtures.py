@@ -16,15 +16,9 @@ from audioprune.data.corpus import FileCorpus, Found, Record
 from audioprune.data.files.audio import AUDIO_SUFFIXES, AudioStore
 from audioprune.data.files.checks import FileFacts, Finding
 from audioprune.data.files.messages import left_out_notes
-from audioprune.data.speech.mixing import (
-    Mixer,
-    MixingRules,
-    Mixtures,
-    by_group,
-    collate,
-    condition_name,
-    require_talkers,
-)
+from audioprune.data.speech.mixed_items import Mixtures, collate
+from audioprune.data.speech.mixing import Mixer, condition_name, require_talkers
+from audioprune.data.speech.mixing_rules import MixingRules
 from audioprune.data.splits.assign import (
     NOISE_RULES,
     Assigned,
@@ -43,6 +37,7 @@ from audioprune.data.splits.sources import (
     Source,
     SourceSet,
     audio_below,
+    by_group,
     find_sources,
     refuse_leaks,
     share_noise,

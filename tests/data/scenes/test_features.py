@@ -99,10 +99,19 @@ def test_only_the_begin_of_a_long_file_is_decoded_to_the_same_values(tmp_path: P
 @pytest.mark.parametrize(
     "values",
     [
-        {"sample_rate": 10}, {"n_fft": 33}, {"n_fft": 2048.0}, {"hop_length": 0}, {"hop_length": 4096}, {"mels": 0}, {"mels": 2000},
-        {"duration_s": 0.01}, {"duration_s": float("nan")}, {"duration_s": 1e6}, {"mels": True},
+        {"sample_rate": 10},
+        {"n_fft": 33},
+        {"n_fft": 2048.0},
+        {"hop_length": 0},
+        {"hop_length": 4096},
+        {"mels": 0},
+        {"mels": 2000},
+        {"mels": True},
+        {"duration_s": 0.01},
+        {"duration_s": float("nan")},
+        {"duration_s": 1e6},
     ],
-)  # fmt: skip
+)
 def test_values_out_of_range_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(values))):
         SceneFeatures(**values)
@@ -154,7 +163,7 @@ def test_features_are_kept_by_content(tmp_path: Path) -> None:
     found = first.get(path, content)
     path.unlink()  # what follows comes from memory and from disk
     assert np.array_equal(first.get(path, content), found)
-    second = FeatureStore(SMALL, str(tmp_path / "cache"), budget_bytes=0)
+    second = FeatureStore(SMALL, str(tmp_path / "cache"), memory_bytes=0)
     assert second.has(content) and np.array_equal(second.get(path, content), found)
     assert not FeatureStore(
         SceneFeatures(n_fft=512, hop_length=128, mels=16, duration_s=0.25), str(tmp_path / "cache")
@@ -192,7 +201,7 @@ def test_a_cache_that_cannot_be_written_costs_time_only(
 def test_memory_stays_within_its_budget(tmp_path: Path) -> None:
     paths = [write_clip(tmp_path / f"{seed}.wav", seed) for seed in range(4)]
     one = 4 * int(np.prod(SMALL.shape))
-    store = FeatureStore(SMALL, str(tmp_path / "cache"), budget_bytes=2 * one)
+    store = FeatureStore(SMALL, str(tmp_path / "cache"), memory_bytes=2 * one)
     for path in paths:
         store.get(path, sha256_file(path))
     assert store._held_bytes == 2 * one == sum(held.nbytes for held in store._held.values())
