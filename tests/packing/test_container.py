@@ -1,4 +1,4 @@
-"""The model file: exact round trips, and the refusal of every damaged, hostile, foreign or newer file."""
+"""The model file: exact round trips, and refusal of damaged, hostile, foreign or newer files."""
 
 from __future__ import annotations
 
