@@ -158,7 +158,8 @@ def _magnitude(signal: Signal, n_fft: int) -> Signal:
     padded = np.pad(signal, [(0, 0)] * (signal.ndim - 1) + [(n_fft // 2, n_fft // 2)])
     windows = np.lib.stride_tricks.sliding_window_view(padded, n_fft, axis=-1)
     frames = windows[..., :: max(1, n_fft // 4), :]
-    return np.abs(np.fft.rfft(frames * np.hanning(n_fft + 1)[:-1]))
+    magnitude: np.ndarray = np.abs(np.fft.rfft(frames * np.hanning(n_fft + 1)[:-1]))
+    return magnitude
 
 
 def _root(power: Signal) -> Signal:

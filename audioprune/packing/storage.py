@@ -7,7 +7,6 @@ the size of what container.py writes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -16,8 +15,6 @@ from torch import Tensor, nn
 
 from audioprune.compress.quantize.kmeans import Codebook
 from audioprune.errors import ConfigError
-
-MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -121,20 +118,6 @@ def storage_of(
     parameters = dict(model.named_parameters())
     frozen = {name for name, parameter in parameters.items() if not parameter.requires_grad}
     return storage(model.state_dict(), mask, codebooks, parameters=parameters, constants=frozen)
-
-
-def compression_ratio(bytes_before: float, bytes_after: float) -> float:
-    """Return how many times smaller the second size is; infinity if nothing is left.
-
-    Raises:
-        ConfigError: A size is negative or not finite.
-    """
-    if not (0 <= bytes_before < math.inf and 0 <= bytes_after < math.inf):
-        raise ConfigError(
-            f"expected sizes of 0 bytes or more, got {bytes_before} and {bytes_after}; measure "
-            f"them again"
-        )
-    return bytes_before / bytes_after if bytes_after else math.inf
 
 
 def _of_tensor(
