@@ -15,7 +15,7 @@ from audioprune.data.files.audio import find_audio
 from audioprune.data.files.generated_folder import GeneratedFolder
 from audioprune.data.speech.speech_synthesis import SAMPLE_RATE
 from audioprune.data.speech.synthetic_speech import Recipe, pieces
-from audioprune.data.splits.assign import Assigned, assign_speech, share_out
+from audioprune.data.splits.assign import Assigned, assign_speech, check_fractions
 from audioprune.data.splits.recordings import Links
 from audioprune.data.splits.sources import audio_below
 from audioprune.data.splits.speakers import SpeakerRule
@@ -75,7 +75,7 @@ class SpeechFolder:
     def __post_init__(self) -> None:
         if isinstance(self.speaker_from, str):
             SpeakerRule(self.speaker_from)
-        share_out(("a", "b", "c"), self.fractions, self.seed, "names")
+        check_fractions(self.fractions)
 
     def find(self) -> tuple[Path, list[Path]]:
         """Return the folder and its audio files.

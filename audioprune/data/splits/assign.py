@@ -212,6 +212,19 @@ def lend_speakers(
     ], [note]
 
 
+def check_fractions(fractions: Sequence[float]) -> None:
+    """Check the shares of train, valid and test.
+
+    Raises:
+        ConfigError: They are not three positive numbers with a sum of 1.
+    """
+    if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise ConfigError(
+            f"expected fractions of train, valid and test that add up to 1, got "
+            f"{list(fractions)}; use [0.8, 0.1, 0.1]"
+        )
+
+
 def share_out(
     names: Sequence[str], fractions: Sequence[float], seed: int, what: str
 ) -> dict[str, str]:
@@ -221,11 +234,7 @@ def share_out(
         DataError: There are fewer than three names.
         ConfigError: The shares are not three positive numbers with a sum of 1.
     """
-    if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise ConfigError(
-            f"expected fractions of train, valid and test that add up to 1, got "
-            f"{list(fractions)}; use [0.8, 0.1, 0.1]"
-        )
+    check_fractions(fractions)
     if len(names) < 3:
         found = ", ".join(names) or "none"
         raise DataError(

@@ -24,7 +24,7 @@ from audioprune.data.files.messages import (
     stop_or_skip,
 )
 from audioprune.data.splits.assign import Assigned
-from audioprune.data.splits.folders import split_of_folder
+from audioprune.data.splits.folders import SPLITS, split_of_folder
 from audioprune.data.splits.leaks import joins_splits, same_audio
 from audioprune.data.splits.recordings import Links
 from audioprune.data.splits.speakers import SpeakerRule
@@ -311,6 +311,11 @@ def _nearest(root: Path) -> str:
     """Name the contents of the nearest existing folder above a path that does not exist."""
     above = next(parent for parent in root.absolute().parents if parent.is_dir())
     return f" ({above} holds {listing(above)})"
+
+
+def by_split(sources: Sequence[Source]) -> dict[str, list[Source]]:
+    """Return the sources of each split, in their order."""
+    return {split: [each for each in sources if each.split == split] for split in SPLITS}
 
 
 def by_group(sources: Sequence[Source]) -> dict[str, list[Source]]:
