@@ -17,8 +17,8 @@ from audioprune.data.files.generated_folder import GeneratedFolder
 from audioprune.data.speech.speech_synthesis import SAMPLE_RATE
 from audioprune.data.speech.synthetic_speech import Recipe, speech_pieces
 from audioprune.data.splits.assign import Assigned, assign_speech, check_fractions
+from audioprune.data.splits.corpus_folder import audio_below
 from audioprune.data.splits.recordings import Links
-from audioprune.data.splits.sources import audio_below
 from audioprune.data.splits.speakers import SpeakerRule
 
 

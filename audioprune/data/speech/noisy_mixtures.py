@@ -28,6 +28,7 @@ from audioprune.data.splits.assign import (
     lend_speakers,
     noise_of,
 )
+from audioprune.data.splits.corpus_folder import audio_below
 from audioprune.data.splits.folders import SPLITS, below_splits, has_split_folders
 from audioprune.data.splits.leaks import Member, copies, named_recordings, speech_keys, suspected
 from audioprune.data.splits.recordings import NAME_RULE, Links
@@ -36,7 +37,6 @@ from audioprune.data.splits.sources import (
     SHORTEST_SPEECH_S,
     Source,
     SourceSet,
-    audio_below,
     by_group,
     by_split,
     find_sources,

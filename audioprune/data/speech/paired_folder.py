@@ -338,8 +338,8 @@ class PairedFolder(FileCorpus[_Found]):
         pools: dict[str, list[PairSource]] = {split: [] for split in SPLITS}
         for pair in pairs:
             place = places[pair.clean]
-            noisy = _source(facts[pair.noisy], pair.relative, place)
-            clean = _source(facts[pair.clean], pair.relative, place)
+            noisy = Source.of(facts[pair.noisy], pair.relative, place)
+            clean = Source.of(facts[pair.clean], pair.relative, place)
             noise, snr_db = known.get(bare_name(pair.noisy.name), (UNKNOWN_NOISE, None))
             pools[place.split].append(PairSource(noisy, clean, noise, snr_db))
         return pools
@@ -402,16 +402,3 @@ def _mismatches(
         if differ and not noisy.errors and not clean.errors:
             found.append(Finding(pair.noisy, "error", "length", differ))
     return found
-
-
-def _source(fact: FileFacts, relative: Path, place: Assigned) -> Source:
-    return Source(
-        fact.path,
-        relative.as_posix(),
-        place.split,
-        place.group,
-        fact.sha256,
-        fact.duration_s,
-        fact.level,
-        place.together,
-    )

@@ -237,7 +237,11 @@ class LengthRule:
         return "" if self.lengths == "shortest" else f"{differ}; data.lengths=shortest cuts both"
 
     def note(self, apart_s: Sequence[float]) -> list[str]:
-        """Return one line on the pairs that are cut, from the differences of all pairs in seconds."""
+        """Return a note on the pairs that are cut, if there are any.
+
+        Args:
+            apart_s: Difference in length of every pair in seconds.
+        """
         cut = [each for each in apart_s if each > 0]
         if not cut:
             return []
