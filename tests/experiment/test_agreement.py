@@ -14,7 +14,7 @@ from audioprune import provenance as stored
 from audioprune.errors import ConfigError
 from audioprune.experiment import agreement
 from audioprune.experiment.model_io import build_model, instantiate
-from audioprune.metrics.pool import Scorer
+from audioprune.metrics.scorer import Scorer
 from audioprune.models.dcae import DCAE
 from audioprune.models.wavenet import WaveNet
 
@@ -376,7 +376,7 @@ def test_training_cannot_choose_by_a_score_that_the_rate_forbids(
 def test_a_plain_state_dict_gets_the_classes_of_the_corpus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from audioprune.experiment.run import _load
+    from audioprune.experiment.build import _load
 
     class Clips(Sharing):
         def __init__(self) -> None:
@@ -386,7 +386,7 @@ def test_a_plain_state_dict_gets_the_classes_of_the_corpus(
             """Nothing is needed."""
 
     monkeypatch.setattr(
-        "audioprune.experiment.run.instantiate",
+        "audioprune.experiment.build.instantiate",
         lambda node: Clips() if node["_target_"] == "clips" else instantiate(node),
     )
     torch.save(

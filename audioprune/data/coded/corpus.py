@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -42,6 +42,7 @@ from audioprune.data.splits.sources import (
 )
 from audioprune.errors import DataError
 from audioprune.files import sha256
+from audioprune.ranges import OneOf, OrNull, Range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +97,9 @@ class CodedSpeech(FileCorpus[FoundCodedSpeech]):
         coding: Coding,
         rules: CodedRules,
         *,
-        on_bad_file: str = "stop",
-        cache_dir: str = "",
-        memory_mb: float = 4096.0,
+        on_bad_file: Annotated[str, OneOf("stop", "skip")] = "stop",
+        cache_dir: Annotated[str, OrNull()] = "",
+        memory_mb: Annotated[float, Range(0)] = 4096.0,
     ) -> None:
         super().__init__(
             voices.title,

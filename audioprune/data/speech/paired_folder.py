@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from audioprune.data.corpus import FileCorpus, Found, Record
 from audioprune.data.files.audio import AudioStore
@@ -57,6 +57,7 @@ from audioprune.data.splits.sources import (
 from audioprune.data.splits.speakers import SpeakerRule
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import sha256
+from audioprune.ranges import NoKey, OneOf, Range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,29 +129,29 @@ class PairedFolder(FileCorpus[_Found]):
         *,
         noisy_root: str | Path | None = None,
         clean_root: str | Path | None = None,
-        sample_rate: int = 16000,
+        sample_rate: Annotated[int, Range(1000, 192_000)] = 16000,
         split: str | Path | Mapping[str, Sequence[str]] | None = None,
-        fractions: Sequence[float] = (0.8, 0.1, 0.1),
+        fractions: Annotated[Sequence[float], Range(0, 1)] = (0.8, 0.1, 0.1),
         speaker_from: str = "auto",
         speaker: str | None = None,
         speaker_csv: str | None = None,
         valid_speakers: Sequence[str] = (),
-        valid_share: float = 0.0,
+        valid_share: Annotated[float, Range(0, below=1)] = 0.0,
         conditions: str | Path | None = None,
-        train_mixtures: int | None = None,
-        valid_mixtures: int | None = None,
-        test_mixtures: int | None = None,
-        segment_s: float | None = None,
-        max_test_s: float | None = None,
+        train_mixtures: Annotated[int | None, Range(1)] = None,
+        valid_mixtures: Annotated[int | None, Range(1)] = None,
+        test_mixtures: Annotated[int | None, Range(1)] = None,
+        segment_s: Annotated[float | None, Range(above=0)] = None,
+        max_test_s: Annotated[float | None, Range(above=0)] = None,
         fresh_each_epoch: bool = True,
         rms_normalise: bool = True,
-        seed: int = 0,
-        lengths: str = "equal",
-        length_tolerance_s: float = 0.05,
-        on_bad_file: str = "stop",
+        seed: Annotated[int, Range(0)] = 0,
+        lengths: Annotated[str, OneOf("equal", "shortest")] = "equal",
+        length_tolerance_s: Annotated[float, Range(0, 10)] = 0.05,
+        on_bad_file: Annotated[str, OneOf("stop", "skip")] = "stop",
         cache_dir: str | None = None,
-        memory_mb: float = 2048.0,
-        title: str = "paired_folder",
+        memory_mb: Annotated[float, Range(0)] = 2048.0,
+        title: Annotated[str, NoKey()] = "paired_folder",
     ) -> None:
         super().__init__(
             title,
