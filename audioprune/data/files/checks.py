@@ -23,7 +23,7 @@ from audioprune.data.files.audio import (
     why_not_a_file,
 )
 from audioprune.data.files.headers import is_shortened_sphere, missing_bytes
-from audioprune.data.files.likeness import fingerprint
+from audioprune.data.files.likeness import likeness_of
 from audioprune.dsp import mixdown
 from audioprune.errors import DataError
 from audioprune.files import sha256_file
@@ -256,7 +256,7 @@ class _Tally:
         if bad or not block.size:
             return
         if self.frames == len(block):  # the first block holds all that a fingerprint looks at
-            self.likeness = fingerprint(mono, self.info.sample_rate)
+            self.likeness = likeness_of(mono, self.info.sample_rate)
         level = np.abs(block)
         self.peak = max(self.peak, float(level.max()))
         self.clipped += int((level >= CLIPPED_LEVEL).sum())

@@ -1,7 +1,7 @@
 """What the user is told about files: bad, doubled and converted ones, and what a folder holds.
 
-``stop_or_skip`` decides what happens to bad files. The rest returns lines of text; a function whose
-name ends in ``notes`` returns an empty list where there is nothing to tell.
+``stop_or_skip`` decides what happens to bad files. The rest returns text. A function whose name
+ends in ``notes`` returns one line for each thing to tell, and an empty list for none.
 """
 
 from __future__ import annotations
