@@ -22,8 +22,8 @@ from audioprune.data.scenes.lists import (
 )
 from audioprune.data.scenes.table import list_table
 from audioprune.data.scenes.tut_lists import list_tut, tut_corpus
-from audioprune.data.splits.assign import check_fractions
 from audioprune.data.splits.recordings import Links
+from audioprune.data.splits.shares import check_fractions
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.ranges import NoKey, OneOf, PassedTo, Range
 

@@ -16,9 +16,10 @@ from audioprune.data.files.audio import find_audio
 from audioprune.data.files.generated_folder import GeneratedFolder
 from audioprune.data.speech.speech_synthesis import SAMPLE_RATE
 from audioprune.data.speech.synthetic_speech import Recipe, speech_pieces
-from audioprune.data.splits.assign import Assigned, assign_speech, check_fractions
+from audioprune.data.splits.assign import Assigned, assign_speech
 from audioprune.data.splits.corpus_folder import audio_below
 from audioprune.data.splits.recordings import Links
+from audioprune.data.splits.shares import check_fractions
 from audioprune.data.splits.speakers import SpeakerRule
 
 

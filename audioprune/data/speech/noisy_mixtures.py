@@ -19,19 +19,13 @@ from audioprune.data.files.messages import left_out_notes
 from audioprune.data.speech.mixed_items import Mixtures, collate
 from audioprune.data.speech.mixing import Mixer, condition_name, require_talkers
 from audioprune.data.speech.mixing_rules import MixingRules, check_counts
-from audioprune.data.splits.assign import (
-    NOISE_RULES,
-    Assigned,
-    assign_noise,
-    assign_speech,
-    check_fractions,
-    lend_speakers,
-    noise_of,
-)
+from audioprune.data.splits.assign import Assigned, assign_speech, lend_speakers
 from audioprune.data.splits.corpus_folder import audio_below
 from audioprune.data.splits.folders import SPLITS, below_splits, has_split_folders
 from audioprune.data.splits.leaks import Member, copies, named_recordings, speech_keys, suspected
+from audioprune.data.splits.noise import NOISE_RULES, assign_noise, noise_of
 from audioprune.data.splits.recordings import NAME_RULE, Links
+from audioprune.data.splits.shares import check_fractions
 from audioprune.data.splits.sources import (
     SHORTEST_NOISE_S,
     SHORTEST_SPEECH_S,

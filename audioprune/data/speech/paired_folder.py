@@ -34,18 +34,14 @@ from audioprune.data.speech.paired_items import (
     pool_size,
 )
 from audioprune.data.speech.pairing import LengthRule, Pair, find_pairs, read_conditions
-from audioprune.data.splits.assign import (
-    Assigned,
-    assign_speech,
-    check_fractions,
-    lend_speakers,
-)
+from audioprune.data.splits.assign import Assigned, assign_speech, lend_speakers
 from audioprune.data.splits.folders import SPLITS
 from audioprune.data.splits.leaks import (
     joins_splits,
     same_audio,
 )
 from audioprune.data.splits.recordings import NAME_RULE, Links
+from audioprune.data.splits.shares import check_fractions
 from audioprune.data.splits.sources import (
     SHORTEST_SPEECH_S,
     Source,

@@ -196,8 +196,8 @@ def refuse_leaks(facts: Sequence[FileFacts], sources: Sequence[Source]) -> list[
 def share_noise(sources: list[Source]) -> tuple[list[Source], list[str]]:
     """Give validation the training noises when it has none of its own.
 
-    It draws other excerpts of them. A validation set with fewer kinds of noise than training ranks models by noises, not by how
-    well they generalise.
+    It draws other excerpts of them. A validation set with fewer kinds of noise than training ranks
+    models by noises, not by how well they generalise.
 
     Source: Tan & Wang validate on training noises.
     """
