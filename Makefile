@@ -52,7 +52,7 @@ format: install ## format the code
 
 docs: install ## build the documentation into site/
 	$(PIP) --editable .[docs]
-	$(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 reproduce-p1: install ## Plain & Biswas at desk scale: the published schedule for all its epochs, pruning after training, tables, listening test (resumes)
 	@set -e; for seed in $(subst $(comma), ,$(SEEDS)); do \
@@ -75,7 +75,7 @@ P1_DATA ?=
 reproduce-p4: install ## Chen's sparse scene classifiers at desk scale: sweep, tables, figures, claims (about ten minutes)
 	$(BIN)/python scripts/optimizer_toy.py --out $(RUNS)/p4/toy
 	$(P4) experiment=p4/vgg_2018_desk pipeline=p4_baseline seed=$(P4_SEEDS)
-	$(P4) experiment=p4/vgg_2018_desk pipeline=p4_reach pipeline.budget=1.8,2.0,2.1 seed=$(P4_SEEDS)
+	$(P4) experiment=p4/vgg_2018_desk pipeline=p4_reach pipeline.reach=1.8,2.0,2.1 seed=$(P4_SEEDS)
 	$(P4) experiment=p4/vgg_2018_desk pipeline=p4_proxsg,p4_obproxsg,p4_admm,p4_literal seed=$(P4_REST)
 	$(P4) experiment=p4/cp_resnet_2018_desk pipeline=p4_baseline model.rho=1,5,9 model.width=4 training.epochs=40 seed=$(P4_REST)
 	$(APRUNE) report runs=$(RUNS)/p4 out=reports/p4 report=p4

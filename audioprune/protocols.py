@@ -12,8 +12,10 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from audioprune.compress.units.declare import UnitSet
+from audioprune.compress.search.perturbed_loss import Staged as Staged
+from audioprune.compress.units.declare import Prunable as Prunable
 from audioprune.errors import ConfigError
+from audioprune.metrics.contract import Metric as Metric  # the contract of scores, for all to find
 
 Batch = dict[str, Any]
 """What ``collate`` makes of items: tensors with the batch axis first, and lists of names."""
@@ -99,6 +101,22 @@ class Corpus(Protocol):
     def manifest(self) -> list[dict[str, Any]]:
         """Return one record for the corpus and one for each source, as plain values."""
         ...
+
+
+@runtime_checkable
+class NamesInstruments(Protocol):
+    """A corpus of notes; its sets of items list them as ``notes``.
+
+    Attributes:
+        families: Names of the families; the index of a family is its place here.
+        instruments: Names of the instruments, likewise.
+    """
+
+    @property
+    def families(self) -> Sequence[str]: ...
+
+    @property
+    def instruments(self) -> Sequence[str]: ...
 
 
 @runtime_checkable
@@ -201,6 +219,20 @@ class HasEpochs(Protocol):
 
 
 @runtime_checkable
+class HasMonitors(Protocol):
+    """A task that says which validated values may choose the weights of a training."""
+
+    monitors: Sequence[str]
+
+
+@runtime_checkable
+class SaysScoresAudio(Protocol):
+    """A task that says whether ``score`` uses the scorer of audio metrics; without it, it does."""
+
+    scores_audio: bool
+
+
+@runtime_checkable
 class Enhances(Protocol):
     """A task whose models turn signals into better signals.
 
@@ -228,7 +260,13 @@ class Classifies(Protocol):
 
 @runtime_checkable
 class GeneratesNotes(Protocol):
-    """A task whose models make single notes, alone or after a recording that they listen to."""
+    """A task whose models make single notes, alone or after a recording that they listen to.
+
+    Attributes:
+        sample_rate: In Hz.
+    """
+
+    sample_rate: int
 
     def generate(self, *args: Any, **kwargs: Any) -> Tensor:
         """Return the samples of a note, shape (T,)."""
@@ -240,6 +278,15 @@ class GeneratesNotes(Protocol):
 
     def tags(self) -> tuple[str, ...]:
         """Return what a model is conditioned on, such as ``pitch``."""
+        ...
+
+
+@runtime_checkable
+class HasLoudness(Protocol):
+    """A task whose models follow a loudness curve."""
+
+    def loudness_of(self, audio: Tensor) -> Tensor:
+        """Return the loudness (B, N) of recordings (B, T)."""
         ...
 
 
@@ -257,10 +304,10 @@ class HasErrors(Protocol):
 
 
 @runtime_checkable
-class HasEvidence(Protocol):
-    """A task that says what a unit could tell about, for criteria of mutual information."""
+class HasInformationTarget(Protocol):
+    """A task for the information criterion: it says what a unit may tell something about."""
 
-    def evidence_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+    def information_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return the target of a batch, in which units are compared, batch axis first."""
         ...
 
@@ -283,24 +330,49 @@ class Costed(Protocol):
 
 
 @runtime_checkable
-class Prunable(Protocol):
-    """A model that declares its units.
+class HasWidth(Protocol):
+    """A model whose size is said by one number; tables print it as part of the scale."""
 
-    A model without this is traced: ``compress.units.derive`` finds units and
-    ``compress.units.verify`` proves them, with a reason for every layer left out.
-    """
+    width: Any
 
-    def unit_sets(self) -> Sequence[UnitSet]:
-        """Return the sets of units: which slices of which tensors leave together."""
+
+@runtime_checkable
+class HasExampleSeconds(Protocol):
+    """A model whose example's duration does not follow from its shape."""
+
+    def example_seconds(self) -> float:
+        """Return the audio that ``example_input()`` stands for, in seconds."""
         ...
 
 
 @runtime_checkable
-class Staged(Protocol):
-    """A model that is a chain of stages, so that a search repeats only those after a change."""
+class HasStepInput(Protocol):
+    """A model that makes audio step by step and knows the arguments of one step."""
 
-    def stages(self) -> list[tuple[str | tuple[str, ...], Callable[..., Any]]]:
-        """Return for each stage a prefix of parameter names and a function of the output before."""
+    def step_input(self) -> Any:
+        """Return an argument, or a tuple of arguments, of ``step``."""
+        ...
+
+    def step(self, *args: Any) -> Any:
+        """Make one step."""
+        ...
+
+
+@runtime_checkable
+class HasStateBytes(Protocol):
+    """A model that remembers something between two steps."""
+
+    def state_bytes(self) -> int:
+        """Return its size in bytes."""
+        ...
+
+
+@runtime_checkable
+class Synthesizes(Protocol):
+    """A model with a synthesizer behind its layers, whose operations no layer counts."""
+
+    def synthesis_flops_per_second(self) -> float:
+        """Return its floating-point operations per second of audio."""
         ...
 
 
@@ -367,6 +439,23 @@ class Step(Protocol):
 
 
 @runtime_checkable
+class SaysIfItChanges(Protocol):
+    """A step that says whether it changes the run; without it, it does, and the run is stored."""
+
+    @property
+    def changes_state(self) -> bool:
+        """Whether the run's state is stored after the step."""
+        ...
+
+
+@runtime_checkable
+class WritesFile(Protocol):
+    """A step that writes a file of a configured name into the run folder."""
+
+    file: str | None
+
+
+@runtime_checkable
 class Checks(Protocol):
     """A step that refuses what it could not carry out, before any step begins."""
 
@@ -410,10 +499,30 @@ def require(value: object, kind: type[Kind], name: str, remedy: str) -> Kind:
     """
     if isinstance(value, kind):
         return value
-    members = [each for each in dir(kind) if not each.startswith("_") or each == "__call__"]
-    members += [each for each in kind.__annotations__ if each not in members]
+    members = _members(kind)
     missing = [each for each in members if not hasattr(value, each)]
     raise ConfigError(
         f"{name}: expected {kind.__name__} ({', '.join(missing)} missing), got "
         f"{type(value).__name__}; {remedy}"
     )
+
+
+def optional(value: object, kind: type[Kind], sign: str, name: str, remedy: str) -> Kind | None:
+    """Return a value that satisfies a contract, or None where it does not try to.
+
+    Args:
+        value: A task, corpus, model or step.
+        kind: The contract.
+        sign: The member without which the contract is not meant.
+        name: What the value is called in the message.
+        remedy: What the user may do.
+
+    Raises:
+        ConfigError: It has ``sign`` and lacks other members.
+    """
+    return require(value, kind, name, remedy) if hasattr(value, sign) else None
+
+
+def _members(kind: type) -> list[str]:
+    methods = [each for each in dir(kind) if not each.startswith("_") or each == "__call__"]
+    return methods + [each for each in kind.__annotations__ if each not in methods]

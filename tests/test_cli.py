@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from audioprune import cli
+from audioprune.commands import configuration
 from audioprune.schema import coded, enhancement
 from audioprune.schema.coded import DiscriminatorConfig
 
@@ -163,7 +163,7 @@ def _with_a_file_of(folder: Path, group: str, node: dict, config: dict, override
     header = json.dumps({"__metadata__": {"audioprune": json.dumps(facts)}}).encode()
     (folder / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     composed = OmegaConf.create({"checkpoint": str(folder / "x.safetensors"), group: config})
-    return cli._with_file(composed, overrides)[group]
+    return configuration.filled(composed, overrides)[group]
 
 
 def test_the_parts_of_a_files_task_keep_their_types(tmp_path: Path) -> None:

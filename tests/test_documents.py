@@ -16,7 +16,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -341,6 +342,13 @@ def test_every_entry_is_shown() -> None:
         )
 
 
+def _module(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Return the names of a module that dataclasses find by its name."""
+    module = ModuleType("example")
+    monkeypatch.setitem(sys.modules, "example", module)
+    return module.__dict__
+
+
 @pytest.mark.parametrize(
     ("page", "code"),
     blocks("python"),
@@ -352,7 +360,7 @@ def test_the_python_of_a_page_runs(
     monkeypatch.chdir(tmp_path)
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        exec(compile(code, page, "exec"), {"__name__": "example"})
+        exec(compile(code, page, "exec"), _module(monkeypatch))
     if "zero units" in code:
         found = re.fullmatch(r"zero units: (\d+)%, kept: (\d+)\n", said.getvalue())
         assert found

@@ -104,7 +104,7 @@ def data(config: Any) -> None:
     """Check, prepare or list a corpus."""
     from omegaconf import OmegaConf
 
-    from audioprune.data.splits.tree_check import check_tree
+    from audioprune.data.files.checks import check_tree
     from audioprune.experiment.model_io import instantiate
 
     plain = OmegaConf.to_container(config, resolve=True)
@@ -307,10 +307,18 @@ def _machine() -> list[dict[str, Any]]:
 
     from audioprune.files import check_writable
     from audioprune.paths import cache_folder
+    from audioprune.torchaudio_loader import describe_torchaudio
 
     compiler = shutil.which("gcc") or shutil.which("cc") or ""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    audio = describe_torchaudio()
     rows = [
+        {
+            "name": "import torchaudio",
+            "for": "models of users",
+            "found": audio,
+            "ok": not audio.startswith("not importable"),
+        },
         {"name": "C compiler", "for": "builds pesq", "found": compiler, "ok": bool(compiler)},
         {"name": "CUDA device", "for": "optional", "found": device, "ok": bool(device)},
     ]

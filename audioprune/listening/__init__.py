@@ -1,5 +1,5 @@
 """Listening tests: from models and a corpus to a test for people, and from ratings to numbers.
 
-Nothing is imported here. The statistics are in audioprune.metrics.listening, tables and figures in
+Nothing is imported here. The statistics are in audioprune.listening.scores, tables and figures in
 audioprune.report.figures.listening.
 """

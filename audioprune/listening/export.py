@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import soundfile
@@ -25,6 +25,7 @@ from audioprune.interrupts import check_stop
 from audioprune.listening.items import Item, choose_items
 from audioprune.listening.loudness import SAMPLE_RATE
 from audioprune.listening.page import build_page
+from audioprune.listening.scores import CONTROLS, MID_ANCHOR
 from audioprune.listening.stimuli import (
     ANCHOR_HZ,
     Stimulus,
@@ -37,9 +38,9 @@ from audioprune.listening.stimuli import (
 )
 from audioprune.listening.systems import System, check_systems, load_system
 from audioprune.listening.webmushra import RESOURCES, configuration, to_yaml
-from audioprune.metrics.listening import CONTROLS, MID_ANCHOR
 from audioprune.progress import progress
 from audioprune.protocols import Corpus
+from audioprune.ranges import OneOf, Range
 
 _LOG = logging.getLogger(__name__)
 _MANIFEST = "manifest.json"
@@ -70,13 +71,13 @@ class Plan:
         model: ``_target_`` of the user's own class, where a system is one of it.
     """
 
-    test: str
+    test: Annotated[str, OneOf("pre_pruning", "pruned", "smaller", "custom")]
     systems: Mapping[str, str]
-    items: int = 8
-    seed: int = 0
-    duration_s: Sequence[float] = (3.0, 10.0)
+    items: Annotated[int, Range(1, 100)] = 8
+    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
+    duration_s: Annotated[Sequence[float], Range(above=0, most=12)] = (3.0, 10.0)
     conditions: Sequence[str] = ("*",)
-    loudness_lufs: float = -23.0
+    loudness_lufs: Annotated[float, Range(-60, 0)] = -23.0
     title: str = ""
     page: bool = True
     webmushra: bool = True

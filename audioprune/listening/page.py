@@ -19,7 +19,7 @@ import soundfile
 
 from audioprune.files import sha256
 from audioprune.listening.loudness import SAMPLE_RATE
-from audioprune.metrics.listening import REFERENCE
+from audioprune.listening.scores import REFERENCE
 
 _TEMPLATES = Path(__file__).parent / "templates"
 QUESTIONS = ("listener", "playback")

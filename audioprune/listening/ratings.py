@@ -1,7 +1,7 @@
 """How ratings come back from a test: ``read_ratings``.
 
 Files have the columns of webMUSHRA's mushra.csv and are read by column name; damaged rows are left
-out and named. What the ratings mean is worked out in audioprune.metrics.listening.
+out and named. What the ratings mean is worked out in audioprune.listening.scores.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from audioprune.data.files.lists import read_table
 from audioprune.errors import DataError
-from audioprune.metrics.listening import Rating
+from audioprune.listening.scores import Rating
 
 _NEEDED = ("trial_id", "rating_stimulus", "rating_score")
 _TEST, _SESSION = "session_test_id", "session_uuid"

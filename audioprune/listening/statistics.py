@@ -1,7 +1,7 @@
 """From ratings to the rows of tables: ``statistics``.
 
 Every test has rows of its own, for all listeners and without those whom post-screening flags. The
-formulas are in audioprune.metrics.listening; tables and figures are made by
+formulas are in audioprune.listening.scores; tables and figures are made by
 audioprune.report.figures.listening.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from audioprune.listening.ratings import RatingSheet
-from audioprune.metrics.listening import (
+from audioprune.listening.scores import (
     CONTROLS,
     LOW_ANCHOR,
     MID_ANCHOR,

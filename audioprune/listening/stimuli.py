@@ -19,7 +19,7 @@ from audioprune.dsp import resample
 from audioprune.errors import ConfigError, DataError
 from audioprune.listening.items import Item
 from audioprune.listening.loudness import SAMPLE_RATE, loudness_lufs
-from audioprune.metrics.listening import CONTROLS, LOW_ANCHOR, MID_ANCHOR, REFERENCE
+from audioprune.listening.scores import CONTROLS, LOW_ANCHOR, MID_ANCHOR, REFERENCE
 
 MOST_CONDITIONS = 12
 MOST_SECONDS = 12.0

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from audioprune.metrics.listening import REFERENCE
+from audioprune.listening.scores import REFERENCE
 
 RESOURCES = "configs/resources"
 """Where webMUSHRA, from its own root, looks for the exported folder."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from audioprune.compress.units.declare import Slice, UnitSet, blocks, rows
 from audioprune.errors import CheckpointError, ConfigError, unknown_name
 from audioprune.models.parts.streaming import Stage, State, Values
 from audioprune.models.parts.widths import check_rate, check_sixteenths, nearest_width
+from audioprune.ranges import FOLLOWS, Range
 
 ENCODER = (1, 2, 4, 8, 16)  # channels in sixteenths of the width
 DECODER = (8, 4, 2, 1, 0)  # the last layer has one channel at every width
@@ -145,7 +147,11 @@ class GCRN(nn.Module):
     time_dim: int = 2
 
     def __init__(
-        self, *, groups: int = 2, width: float = 1.0, frames_per_second: float = 100.0
+        self,
+        *,
+        groups: Annotated[int, Range(1, 8)] = 2,
+        width: Annotated[float, Range(0.0625, 4)] = 1.0,
+        frames_per_second: Annotated[float, Range(above=0), FOLLOWS] = 100.0,
     ) -> None:
         super().__init__()
         self.frames_per_second = check_rate(frames_per_second)

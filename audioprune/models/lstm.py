@@ -6,12 +6,15 @@ the enhancement task.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor, nn
 
 from audioprune.compress.units.declare import Slice, UnitSet, rows
 from audioprune.models.parts.streaming import Stage, State
 from audioprune.models.parts.widths import check_rate, check_whole, nearest_width
+from audioprune.ranges import FOLLOWS, Range
 
 
 class LSTM(nn.Module):
@@ -43,10 +46,10 @@ class LSTM(nn.Module):
     def __init__(
         self,
         *,
-        bins: int = 161,
-        width: int = 1024,
-        depth: int = 4,
-        frames_per_second: float = 100.0,
+        bins: Annotated[int, Range(2), FOLLOWS] = 161,
+        width: Annotated[int, Range(1)] = 1024,
+        depth: Annotated[int, Range(1)] = 4,
+        frames_per_second: Annotated[float, Range(above=0), FOLLOWS] = 100.0,
     ) -> None:
         super().__init__()
         self.frames_per_second = check_rate(frames_per_second)

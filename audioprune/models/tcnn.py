@@ -6,6 +6,8 @@ enhancement task.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from audioprune.compress.units.declare import Slice, UnitSet, blocks, rows
 from audioprune.errors import ConfigError
 from audioprune.models.parts.streaming import Stage, State, Values
 from audioprune.models.parts.widths import check_rate, check_sixteenths, nearest_width
+from audioprune.ranges import FOLLOWS, Range
 
 # (channels in sixteenths of the width, stride, padding) along the samples of a frame
 ENCODER = ((1, 1, 2), (1, 2, 2), (1, 2, 1), (2, 2, 1), (2, 2, 1), (4, 2, 1), (4, 2, 1))
@@ -168,7 +171,11 @@ class TCNN(nn.Module):
     time_dim: int = 1
 
     def __init__(
-        self, *, width: float = 1.0, dropout: float = 0.3, frames_per_second: float = 100.0
+        self,
+        *,
+        width: Annotated[float, Range(0.0625, 4)] = 1.0,
+        dropout: Annotated[float, Range(0, below=1)] = 0.3,
+        frames_per_second: Annotated[float, Range(above=0), FOLLOWS] = 100.0,
     ) -> None:
         super().__init__()
         self.frames_per_second = check_rate(frames_per_second)

@@ -30,7 +30,7 @@ from audioprune.optim.groups import kept_units
 from audioprune.optim.hspg import HSPG
 from audioprune.optim.obproxsg import OBProxSG
 from audioprune.optim.proxsg import ProxSG
-from audioprune.optim.reach import Reach, reachability, shrink_budget
+from audioprune.optim.reach import Reachability, reachability, regulariser_reach
 from audioprune.optim.trimmed import sliced_state
 
 __all__ = [
@@ -38,9 +38,9 @@ __all__ = [
     "HSPG",
     "OBProxSG",
     "ProxSG",
-    "Reach",
+    "Reachability",
     "kept_units",
     "reachability",
-    "shrink_budget",
+    "regulariser_reach",
     "sliced_state",
 ]

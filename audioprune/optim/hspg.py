@@ -58,7 +58,7 @@ class HSPG(GroupOptimizer):
         weight_decay: l2 penalty in the gradient, or decoupled for ``"adamw"``.
         regularizer_inside_moments: True adds the sub-gradient of the regulariser to the gradient
             before the moments (as the released code does; for Adam the scale of ``lmbda`` is then
-            largely normalised away), False adds it to the direction, so that the shrink budget is
+            largely normalised away), False adds it to the direction, so that the reach is
             ``lmbda`` times the sum of learning rates. A proximal step is never inside.
         target_group_sparsity: Cap on the share of zero groups of a param group, above 0 and up to
             1: no step zeroes more than ``floor(cap * n) - zeros before`` of its n groups, smallest

@@ -29,7 +29,7 @@ class ProxSG(GroupOptimizer):
         norm: ``"group"`` for the sum of the groups' l2 norms, ``"l1"`` for the l1 norm of their
             entries.
         base: ``"sgd"``, ``"adam"`` or ``"adamw"``. The proximal threshold is ``lr * lmbda`` for
-            all of them: the adaptive scale of Adam does not enter it, so that the shrink budget
+            all of them: the adaptive scale of Adam does not enter it, so that the reach
             stays ``lmbda`` times the sum of learning rates.
         momentum: Of the base ``"sgd"``, 0 <= momentum < 1.
         betas: Of Adam.

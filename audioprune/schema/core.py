@@ -153,7 +153,7 @@ class ListenRoot:
 
 @dataclass
 class GenerateRoot:
-    """Keys of ``audioprune generate``; see audioprune.commands.generate.Request."""
+    """Keys of ``audioprune generate``; see audioprune.commands.make_note.Request."""
 
     checkpoint: str | None = None
     pitch: int | None = number(None, least=0, most=127)

@@ -148,7 +148,7 @@ class P4PipelineConfig(PipelineConfig):
 
     method: str = choice("hspg", "hspg", "proxsg", "obproxsg", "admm", "sgd", "adam")
     lmbda: float | None = number(None, least=0)
-    budget: float | None = number(None, least=0)
+    reach: float | None = number(None, least=0)
     epsilon: float = number(0.0, least=0, below=1)
     prox_epochs: float | None = number(None, least=0)
     orthant_epochs: float | None = number(None, above=0)

@@ -14,13 +14,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor
 
 from audioprune.compress.masks import Mask, complete, prunable
 from audioprune.compress.quantize import kmeans
-from audioprune.compress.quantize.cluster_counts import LEVELS
 from audioprune.compress.search import sensitivity
 from audioprune.compress.search.budget import (
     Candidate,
@@ -31,7 +30,13 @@ from audioprune.compress.search.budget import (
     level_curves,
     solve,
 )
-from audioprune.compress.search.sensitivity import BETAS, Candidates, CurvePoint
+from audioprune.compress.search.candidates import (
+    Candidates,
+    group_candidates,
+    weight_candidates,
+)
+from audioprune.compress.search.cluster_counts import LEVELS
+from audioprune.compress.search.sensitivity import BETAS, CurvePoint
 from audioprune.compress.select import share_of
 from audioprune.compress.units.weight_groups import INPUTS, OUTPUTS, GroupKinds, weight_groups
 from audioprune.errors import ConfigError, unknown_name
@@ -41,6 +46,8 @@ from audioprune.experiment.results import clean, write_csv
 from audioprune.experiment.run import Run
 from audioprune.files import append_line, read_lines
 from audioprune.interrupts import check_stop
+from audioprune.metrics import METRICS
+from audioprune.ranges import OneOf, PassedTo, Range
 from audioprune.steps.folding import fold_first
 from audioprune.steps.needs import ascending, check_items, not_negative, whole
 from audioprune.steps.train import Train, group_kinds
@@ -78,13 +85,13 @@ class SensitivityCurves:
     place are ours. Plain & Biswas, "Sensitivity Analysis", for groups and range.
     """
 
-    metrics: list[str] = field(default_factory=lambda: ["loss"])
-    items: int | None = None
-    betas: list[float] | None = None
+    metrics: Annotated[list[str], OneOf(LOSS, *METRICS)] = field(default_factory=lambda: ["loss"])
+    items: Annotated[int | None, Range(1)] = None
+    betas: Annotated[list[float] | None, Range(0, 1)] = None
     structured: bool = False
-    groups: dict[str, str] | None = None
-    group: str | None = None
-    sense_range: list[float] | None = None
+    groups: Annotated[dict[str, str] | None, PassedTo(GroupKinds)] = None
+    group: Annotated[str | None, OneOf(*_GROUPS)] = None
+    sense_range: Annotated[list[float] | None, Range(0, 1)] = None
     changes_state: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
@@ -178,17 +185,17 @@ class FitBudget:
     Source: ours; Tan & Wang choose tolerances of the loss by hand.
     """
 
-    metric: str = "loss"
-    max_drop: float = 0.0
-    candidates: int = 10
-    items: int | None = None
-    betas: list[float] | None = None
-    levels: list[int] | None = None
+    metric: Annotated[str, OneOf(LOSS, *METRICS)] = "loss"
+    max_drop: Annotated[float, Range(0)] = 0.0
+    candidates: Annotated[int, Range(1)] = 10
+    items: Annotated[int | None, Range(1)] = None
+    betas: Annotated[list[float] | None, Range(0, 1)] = None
+    levels: Annotated[list[int] | None, Range(1, 65_536)] = None
     structured: bool = False
-    groups: dict[str, str] | None = None
+    groups: Annotated[dict[str, str] | None, PassedTo(GroupKinds)] = None
     finetune_epochs: int = 0
-    finetune_learning_rate: float | None = None
-    lambda_1: float = 0.0
+    finetune_learning_rate: Annotated[float | None, Range(above=0)] = None
+    lambda_1: Annotated[float, Range(0)] = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_drop < math.inf:
@@ -494,8 +501,8 @@ def _quantiser(run: Run) -> tuple[dict[str, Tensor], Any]:
 def _candidates(run: Run, structured: bool, kinds: GroupKinds) -> dict[str, Candidates]:
     mask = _mask_of(run)
     if structured:
-        return sensitivity.group_candidates(run.model, mask, weight_groups(run.model, kinds))
-    return sensitivity.weight_candidates(run.model, mask)
+        return group_candidates(run.model, mask, weight_groups(run.model, kinds))
+    return weight_candidates(run.model, mask)
 
 
 def _mask_of(run: Run) -> Mask:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from audioprune.errors import ConfigError
 from audioprune.experiment.model_io import instantiate
-from audioprune.experiment.run import Run, Step, execute
+from audioprune.experiment.pipeline import changes_state, execute
+from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import Repetition, repetition_of
+from audioprune.protocols import CleansUp, Step
+from audioprune.ranges import Range
 
 
 @dataclass
@@ -25,7 +28,7 @@ class Repeat:
     """
 
     steps: Mapping[str, Any]
-    most: int = 10
+    most: Annotated[int, Range(1)] = 10
 
     def __post_init__(self) -> None:
         if self.most < 1 or not self.steps:
@@ -63,7 +66,7 @@ class _Unless:
 
     @property
     def changes_state(self) -> bool:
-        return getattr(self.step, "changes_state", True)
+        return changes_state(self.step)
 
     def run(self, run: Run, path: str) -> None:
         around, index = repetition_of(path)
@@ -72,7 +75,7 @@ class _Unless:
             self.step.run(run, path)
 
     def cleanup(self, run: Run, path: str) -> None:
-        if hasattr(self.step, "cleanup"):
+        if isinstance(self.step, CleansUp):
             self.step.cleanup(run, path)
 
 

@@ -17,8 +17,9 @@ import soundfile
 from torch import Tensor
 
 from audioprune.metrics import LOWER_IS_BETTER, METRICS
-from audioprune.metrics.listening import estimate
-from audioprune.metrics.pool import ItemScores, score_items, summarise
+from audioprune.metrics.estimate import estimate
+from audioprune.metrics.scorer import score_items
+from audioprune.metrics.summary import ItemScores, summarise
 
 Scores = Sequence[ItemScores]
 MONITORS = ("loss", *METRICS)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.ranges import OneOf, Range
 
 OPTIMIZERS = {
     "adam": torch.optim.Adam,
@@ -71,29 +72,29 @@ class Settings:
             by ``decay``.
     """
 
-    epochs: int = 30
-    steps: int | None = None
-    batch_size: int = 8
-    optimizer: str = "adam"
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    momentum: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
+    epochs: Annotated[int, Range(1)] = 30
+    steps: Annotated[int | None, Range(1)] = None
+    batch_size: Annotated[int, Range(1)] = 8
+    optimizer: Annotated[str, OneOf(*OPTIMIZERS)] = "adam"
+    learning_rate: Annotated[float, Range(above=0)] = 1e-3
+    weight_decay: Annotated[float, Range(0)] = 0.0
+    momentum: Annotated[float, Range(0, below=1)] = 0.0
+    betas: Annotated[tuple[float, float], Range(0, below=1)] = (0.9, 0.999)
     amsgrad: bool = False
-    clip_norm: float | None = 5.0
-    schedule: str = "step"
-    decay: float = 0.98
-    decay_every: int = 2
-    validate_every: int = 1
+    clip_norm: Annotated[float | None, Range(above=0)] = 5.0
+    schedule: Annotated[str, OneOf(*SCHEDULES)] = "step"
+    decay: Annotated[float, Range(above=0, most=1)] = 0.98
+    decay_every: Annotated[int, Range(1)] = 2
+    validate_every: Annotated[int, Range(1)] = 1
     monitor: str = "loss"
-    early_stop: int | None = None
-    keep: str = "best"
-    keep_from_epoch: int = 0
-    precision: str = "fp32"
-    hold_epochs: int = 50
-    decay_until: int = 250
-    final_learning_rate: float = 5e-6
-    milestones: Sequence[float] = (0.5, 0.8)
+    early_stop: Annotated[int | None, Range(1)] = None
+    keep: Annotated[str, OneOf(*KEEPS)] = "best"
+    keep_from_epoch: Annotated[int, Range(0)] = 0
+    precision: Annotated[str, OneOf("fp32", "bf16")] = "fp32"
+    hold_epochs: Annotated[int, Range(0)] = 50
+    decay_until: Annotated[int, Range(1)] = 250
+    final_learning_rate: Annotated[float, Range(0)] = 5e-6
+    milestones: Annotated[Sequence[float], Range(0, 1)] = (0.5, 0.8)
 
     def __post_init__(self) -> None:
         if self.keep not in KEEPS:

@@ -50,6 +50,8 @@ def leaf_values(config: Mapping[str, Any]) -> dict[str, set[str]]:
                 found.setdefault(name, set()).update(texts)
         else:
             found.setdefault(key, set()).add(str(value))
+    if "budget" in found:  # what older runs call the reach of a regulariser
+        found.setdefault("reach", set()).update(found["budget"])
     return found
 
 

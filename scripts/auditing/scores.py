@@ -16,7 +16,7 @@ from scipy import stats
 
 from audioprune.experiment import agreement
 from audioprune.experiment.model_io import instantiate
-from audioprune.metrics.pool import ItemScores
+from audioprune.metrics.summary import ItemScores
 from scripts.auditing.folders import Folder, opened
 
 Signals = list[tuple[str, np.ndarray, np.ndarray]]

@@ -27,7 +27,7 @@ _LAST = ("trimmed", "pruned", "projected", "uncompressed")
 
 
 def _behind(folders: Sequence[Folder], label: str, name: str) -> list[Folder]:
-    """Return the runs behind a name such as ``HSPG, p4_reach (budget=2.0)`` of a kind of model."""
+    """Return the runs behind a name such as ``HSPG, p4_reach (reach=2.0)`` of a kind of model."""
     words, _, told = name.partition(" (")
     pipeline = words.rpartition(", ")[2]
     mine = [

@@ -31,7 +31,7 @@ def test_all_names():
 
 
 def test_scoring_imports_no_torch():
-    code = "import sys, audioprune.metrics.pool; sys.exit('torch' in sys.modules)"
+    code = "import sys, audioprune.metrics.scorer; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

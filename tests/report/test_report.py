@@ -100,5 +100,5 @@ def test_an_experiment_that_ends_there_says_so_in_its_last_line(
         experiments, "run_job", lambda config, folder, overrides, differs: "finished"
     )
     config = SimpleNamespace(verb="prune", checkpoint=None)
-    assert experiments.experiment(config, folder, [], []) == "finished"
+    assert experiments.run(config, folder, [], []) == "finished"
     assert capsys.readouterr().out.splitlines()[-1] == "FDNN compressed: no better than mixture"

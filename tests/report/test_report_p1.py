@@ -545,8 +545,8 @@ def test_without_runs_nothing_is_claimed(make_run, reported, tmp_path) -> None:
 @pytest.fixture
 def ratings(tmp_path):
     from audioprune.listening.ratings import RatingSheet
+    from audioprune.listening.scores import Rating
     from audioprune.listening.statistics import statistics
-    from audioprune.metrics.listening import Rating
 
     scores = {"ann": (100, 40, 60, 58), "bob": (98, 50, 66, 70), "cy": (95, 30, 62, 61)}
     names = ("reference", "coded", "DCAE", "DCAE_pr")

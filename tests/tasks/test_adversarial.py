@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from audioprune import interrupts
 from audioprune.compress.masks import Mask
 from audioprune.errors import ConfigError, DataError, InterruptedRun
-from audioprune.metrics.pool import Scorer
+from audioprune.metrics.scorer import Scorer
 from audioprune.models.dcae import DCAE
 from audioprune.tasks import adversarial
 from audioprune.tasks.adversarial import Adversarial

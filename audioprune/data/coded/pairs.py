@@ -21,7 +21,7 @@ from audioprune.data.files.checks import Finding
 from audioprune.data.files.file_index import inspect_files
 from audioprune.data.files.messages import listing
 from audioprune.data.files.parallel import in_threads
-from audioprune.data.speech.paired_folder import PairSource
+from audioprune.data.speech.paired_items import PairSource
 from audioprune.data.speech.pairing import by_name, place_key
 from audioprune.data.splits.sources import Source
 from audioprune.errors import ConfigError, DataError

@@ -209,6 +209,17 @@ class SceneCorpus(FileCorpus[FoundScenes]):
         size = f"{len(found.pools['train'])} clips of {self.features.duration_s:g} s"
         return f"{self.title}{partial}, {size}, {len(found.scenes.classes)} classes"
 
+    def shared(self) -> dict[str, Any]:
+        """Return rate, number of classes, and the bands, frames a second and channels of features."""
+        features = self.features
+        return {
+            **super().shared(),
+            "classes": len(self.classes),
+            "mels": features.mels,
+            "frames_per_second": features.sample_rate / features.hop_length,
+            "channels": features.shape[0],
+        }
+
     def leaks(self) -> list[Finding]:
         """Return suspected leaks: recordings by their names or lists, and copies by ear."""
         found = self._ready()

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import scipy.fft
@@ -25,6 +26,7 @@ from audioprune.dsp import mixdown, resample
 from audioprune.errors import ConfigError, DataError, OutputError
 from audioprune.files import sha256, write_atomic, write_json
 from audioprune.paths import cache_folder
+from audioprune.ranges import Range
 
 CHANNELS = 2
 POWER_FLOOR = 1e-10
@@ -63,11 +65,11 @@ class SceneFeatures:
     features. That filters average dB values, not powers, is theirs. The resampler is another.
     """
 
-    sample_rate: int = 22050
-    n_fft: int = 2048
-    hop_length: int = 512
-    mels: int = 256
-    duration_s: float = 10.0
+    sample_rate: Annotated[int, Range(1000, 192_000)] = 22050
+    n_fft: Annotated[int, Range(64)] = 2048
+    hop_length: Annotated[int, Range(1)] = 512
+    mels: Annotated[int, Range(1, 4096)] = 256
+    duration_s: Annotated[float, Range(above=0, most=600)] = 10.0
 
     def __post_init__(self) -> None:
         _require(

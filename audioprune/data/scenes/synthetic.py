@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -22,8 +22,10 @@ from audioprune.data.scenes.features import SceneFeatures
 from audioprune.data.scenes.synthesis import SAMPLE_RATE, SCENES, Audio, synthesise
 from audioprune.data.splits.folders import SPLITS
 from audioprune.errors import ConfigError
+from audioprune.ranges import PassedTo, Range
 
 _VERSION = 1
+_OF_FOLDERS = ("table", "split", "fractions", "recording_from", "valid_fraction")
 """Raised whenever the same recipe gives other audio."""
 _TITLE = "synthetic_scenes"
 _BYTES_PER_SECOND = 2.2 * SAMPLE_RATE
@@ -114,14 +116,14 @@ class SyntheticScenes(GeneratedCorpus[ClassFolder]):
         self,
         root: str | Path | None = "",
         *,
-        seed: int = 0,
-        clips_per_class: int = 60,
-        valid_clips_per_class: int = 15,
-        test_clips_per_class: int = 25,
-        duration_s: float = 3.0,
-        mels: int = 64,
+        seed: Annotated[int, Range(0)] = 0,
+        clips_per_class: Annotated[int, Range(1, 10_000)] = 60,
+        valid_clips_per_class: Annotated[int, Range(1, 10_000)] = 15,
+        test_clips_per_class: Annotated[int, Range(1, 10_000)] = 25,
+        duration_s: Annotated[float, Range(1, 60)] = 3.0,
+        mels: Annotated[int, Range(1, 4096)] = 64,
         cache_dir: str = "",
-        **options: Any,
+        **options: Annotated[Any, PassedTo(ClassFolder, but=_OF_FOLDERS)],
     ) -> None:
         clips = (clips_per_class, valid_clips_per_class, test_clips_per_class)
         recipe = Recipe(seed, clips, float(duration_s))

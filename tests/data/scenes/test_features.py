@@ -12,9 +12,15 @@ import pytest
 import soundfile
 from scene_trees import write_clip
 
-from audioprune.data.scenes.features import FeatureStore, SceneFeatures, measure_normalisation
+from audioprune.data.scenes.features import (
+    FeatureStore,
+    SceneFeatures,
+    _mel_and_weighting,
+    measure_normalisation,
+)
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import sha256, sha256_file
+from audioprune.torchaudio_loader import make_importable
 
 SMALL = SceneFeatures(n_fft=512, hop_length=256, mels=16, duration_s=0.25)
 
@@ -231,3 +237,12 @@ def test_normalisation_is_remembered_and_verified(tmp_path: Path) -> None:
     (stored,) = tmp_path.rglob("normalisation-*.json")
     stored.write_text(stored.read_text().replace("0", "1", 1))
     assert np.array_equal(store.normalisation("a" * 64, lambda: clips).mean, found.mean)
+
+
+def test_mel_filters_are_those_of_torchaudio() -> None:
+    make_importable()
+    from torchaudio.functional import melscale_fbanks
+
+    ours, _ = _mel_and_weighting(44100, 2048, 256)
+    theirs = melscale_fbanks(1025, 0.0, 22050.0, 256, 44100, "slaney", "slaney").T.numpy()
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * ours.max())

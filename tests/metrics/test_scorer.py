@@ -1,12 +1,9 @@
 """Scoring many recordings: processes, the cache on disk, failures that stay visible."""
 
-import functools
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +11,10 @@ import pytest
 from shown import Shown
 
 from audioprune.errors import AudiopruneError, ConfigError, DataError
-from audioprune.metrics import METRICS, pool
-from audioprune.metrics.pool import ItemScores, Scorer, score_items, summarise
+from audioprune.metrics import METRICS, scorer
+from audioprune.metrics.score_cache import CACHE_FILE
+from audioprune.metrics.scorer import Scorer, score_items
+from audioprune.metrics.summary import summarise
 
 RATE = 16000
 SLOW = ("stoi", "estoi", "pesq_raw_nb", "pesq_nb", "pesq_wb")
@@ -52,11 +51,11 @@ def test_values_are_those_of_the_metrics(here):
 
 
 def test_processes_give_the_same_scores_in_the_same_order(here):
-    with Scorer([*SLOW, "si_sdr", "lsd"], RATE, workers=2) as scorer:
-        assert scorer.score(iter(_items())) == here
-        workers = [worker.process for worker in scorer._pool.workers]
-        assert scorer.score(_items()[::-1]) == here[::-1]
-        assert [worker.process for worker in scorer._pool.workers] == workers
+    with Scorer([*SLOW, "si_sdr", "lsd"], RATE, workers=2) as pairs:
+        assert pairs.score(iter(_items())) == here
+        workers = [worker.process for worker in pairs._pool.workers]
+        assert pairs.score(_items()[::-1]) == here[::-1]
+        assert [worker.process for worker in pairs._pool.workers] == workers
         for process in workers:
             maps = Path(f"/proc/{process.pid}/maps")
             assert not maps.exists() or "libtorch" not in maps.read_text()
@@ -68,11 +67,11 @@ def test_cache_hit_after_restart_computes_nothing(tmp_path, here, monkeypatch):
     score_items(_items(), SLOW, RATE, cache_dir=folder)
     for name in SLOW:
         monkeypatch.setitem(METRICS, name, None)
-    monkeypatch.setattr(pool, "_Pool", None)
-    with Scorer([*SLOW, "si_sdr", "lsd"], RATE, workers=2, cache_dir=folder) as scorer:
-        assert scorer.score(_items()) == here
-        assert scorer._pool is None
-    assert len((folder / pool.CACHE_FILE).read_text().splitlines()) == 3
+    monkeypatch.setattr(scorer, "Pool", None)
+    with Scorer([*SLOW, "si_sdr", "lsd"], RATE, workers=2, cache_dir=folder) as pairs:
+        assert pairs.score(_items()) == here
+        assert pairs._pool is None
+    assert len((folder / CACHE_FILE).read_text().splitlines()) == 3
 
 
 def test_cache_key_holds_signals_rate_metric_and_version(tmp_path, monkeypatch):
@@ -90,7 +89,7 @@ def test_cache_key_holds_signals_rate_metric_and_version(tmp_path, monkeypatch):
     run(reference, estimate, 8000)
     run(reference[:-1], estimate[:-1])
     assert len(calls) == 4
-    monkeypatch.setattr(pool, "version", lambda _: "99")
+    monkeypatch.setattr(scorer, "version", lambda _: "99")
     run(reference, estimate)
     assert len(calls) == 5
 
@@ -113,24 +112,11 @@ def test_damaged_cache_lines_are_ignored(tmp_path, monkeypatch, damage):
     monkeypatch.setitem(METRICS, "stoi", lambda *_: next(values))
     first, second = _items(2)
     score_items([first], ["stoi"], RATE, cache_dir=tmp_path)
-    file = tmp_path / pool.CACHE_FILE
+    file = tmp_path / CACHE_FILE
     file.write_bytes(damage(file.read_bytes()))
     score_items([second], ["stoi"], RATE, cache_dir=tmp_path)
     results = score_items([first], ["stoi"], RATE, cache_dir=tmp_path)
     assert results[0].values == {"stoi": 0.125}
-
-
-def test_two_processes_share_a_cache(tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from audioprune.metrics.pool import _Cache\n"
-        "cache = _Cache(Path(sys.argv[1]))\n"
-        "for i in range(60): cache.put(f'{sys.argv[2]}{i}', {'stoi': i / 60})"
-    )
-    path = tmp_path / pool.CACHE_FILE
-    writers = [subprocess.Popen([sys.executable, "-c", code, str(path), name]) for name in "ab"]
-    assert [writer.wait(60) for writer in writers] == [0, 0]
-    cache = pool._Cache(path)
-    assert all(cache.get(f"{name}{i}", "stoi") == i / 60 for name in "ab" for i in range(60))
 
 
 def test_failed_items_have_reasons_and_lower_the_count(tmp_path, here):
@@ -141,10 +127,10 @@ def test_failed_items_have_reasons_and_lower_the_count(tmp_path, here):
         ("cut", reference, reference[:-1]),
         ("short", reference[:3000], estimate[:3000]),
     ]
-    with Scorer(SLOW, RATE, workers=2, cache_dir=tmp_path) as scorer:
-        failed = scorer.score(bad)
-        assert scorer._pool is None  # checks alone decide
-    assert not (tmp_path / pool.CACHE_FILE).exists()
+    with Scorer(SLOW, RATE, workers=2, cache_dir=tmp_path) as pairs:
+        failed = pairs.score(bad)
+        assert pairs._pool is None  # checks alone decide
+    assert not (tmp_path / CACHE_FILE).exists()
     results = [*score_items([(name, reference, estimate)], SLOW, RATE), *failed]
     summary = summarise(results)
     assert summary.n == 5 and set(summary.n_valid.values()) == {1}
@@ -163,86 +149,30 @@ def test_failed_items_have_reasons_and_lower_the_count(tmp_path, here):
 def test_missing_library_is_a_reason_and_is_not_cached(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pesq", None)
     monkeypatch.setattr(
-        pool, "version", lambda name: (_ for _ in ()).throw(pool.PackageNotFoundError(name))
+        scorer, "version", lambda name: (_ for _ in ()).throw(scorer.PackageNotFoundError(name))
     )
-    with Scorer(["pesq_raw_nb"], RATE, workers=2, cache_dir=tmp_path) as scorer:
-        (result,) = scorer.score(_items(1))
-        assert scorer._pool is None
+    with Scorer(["pesq_raw_nb"], RATE, workers=2, cache_dir=tmp_path) as pairs:
+        (result,) = pairs.score(_items(1))
+        assert pairs._pool is None
     assert result.values == {"pesq_raw_nb": None} and result.reasons == {
         "pesq_raw_nb": "pesq is not installed"
     }
-    assert not (tmp_path / pool.CACHE_FILE).exists()
-
-
-def test_summary_by_hand():
-    results = [
-        ItemScores(str(i), {"a": v, "b": None}, {"b": "why"})
-        for i, v in enumerate([1.0, 2.0, 6.0])
-    ]
-    summary = summarise(results)
-    assert summary.mean == {"a": 3.0, "b": None} and summary.n_valid == {"a": 3, "b": 0}
-    assert (
-        summary.std["a"] == pytest.approx(np.std([1, 2, 6], ddof=1)) and summary.std["b"] is None
-    )
-    assert summary.failures[0] == pool.Failure("0", "b", "why")
-    with pytest.raises(DataError, match="at least one scored recording"):
-        summarise([])
+    assert not (tmp_path / CACHE_FILE).exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_dead_process_is_reported_and_replaced(number):
-    with Scorer(["stoi"], RATE, workers=2) as scorer:
-        scorer.score(_items(1))
-        for worker in scorer._pool.workers:
+    with Scorer(["stoi"], RATE, workers=2) as pairs:
+        pairs.score(_items(1))
+        for worker in pairs._pool.workers:
             os.kill(worker.process.pid, number)
         with pytest.raises(
             AudiopruneError,
             match=rf"a scoring process ended at 'clip0' \({number.name}.*fewer workers",
         ):
-            scorer.score(_items())
-        assert scorer._pool is None
-        assert scorer.score(_items(1))[0].values["stoi"] > 0
-
-
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
-def test_interrupt_ends_all_processes(tmp_path):
-    """A program without a main guard that imports torch first; Ctrl-C reaches the caller only, which ends the rest."""
-    script = tmp_path / "program.py"
-    script.write_text(
-        "import torch, numpy as np\n"
-        "from audioprune.metrics.pool import Scorer\n"
-        "def items():\n"
-        "    rng = np.random.default_rng(0)\n"
-        "    for i in range(10**6):\n"
-        "        x = rng.standard_normal(16000)\n"
-        "        if i == 12: print(*[w.process.pid for w in scorer._pool.workers], flush=True)\n"
-        "        yield str(i), x, x + rng.standard_normal(16000)\n"
-        "scorer = Scorer(['stoi', 'pesq_nb'], 16000, workers=2)\n"
-        "scorer.score(items())\n"
-    )
-    # A shell that runs the tests in the background lets its children ignore interrupts; a program
-    # that is started anew does not.
-    listens = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    program = subprocess.Popen(
-        [sys.executable, script],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=listens,
-    )
-    try:
-        pids = [int(pid) for pid in program.stdout.readline().split()]
-        assert len(pids) == 2
-        program.send_signal(signal.SIGINT)
-        _, errors = program.communicate(timeout=30)
-    finally:
-        program.kill()
-    assert program.returncode == -signal.SIGINT and "KeyboardInterrupt" in errors
-    assert "serve()" not in errors
-    deadline = time.monotonic() + 10
-    while any(os.path.exists(f"/proc/{pid}") for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+            pairs.score(_items())
+        assert pairs._pool is None
+        assert pairs.score(_items(1))[0].values["stoi"] > 0
 
 
 def test_arguments_are_checked():
@@ -254,39 +184,14 @@ def test_arguments_are_checked():
         Scorer(["stoi"], RATE, workers=-1)
 
 
-def test_workers_are_started_with_one_thread_and_the_rest_of_the_environment(monkeypatch):
-    asked = {}
-
-    class Popen:
-        def __init__(self, command, **options):
-            asked.update(options, command=command)
-
-    monkeypatch.setenv("KEPT", "yes")
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    monkeypatch.setattr(pool.subprocess, "Popen", Popen)
-    pool._Worker()
-    assert asked["env"] == {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-    }
-    assert asked["env"]["KEPT"] == "yes" and asked["start_new_session"] is True
-    assert asked["stdin"] == asked["stdout"] == subprocess.PIPE and asked["command"][:3] == [
-        sys.executable,
-        "-P",
-        "-c",
-    ]
-
-
 def test_progress_counts_every_recording_of_a_known_number(monkeypatch):
     shown = Shown()
-    monkeypatch.setattr(pool, "progress", shown)
-    with Scorer(["l1"], RATE) as scorer:
-        assert scorer.workers == 1 and scorer.sample_rate == RATE and scorer.metrics == ("l1",)
-        scorer.score(_items(2))
-        scorer.score(_items(1), "scores of mine")
-        scorer.score(iter(_items(1)))
+    monkeypatch.setattr(scorer, "progress", shown)
+    with Scorer(["l1"], RATE) as pairs:
+        assert pairs.workers == 1 and pairs.sample_rate == RATE and pairs.metrics == ("l1",)
+        pairs.score(_items(2))
+        pairs.score(_items(1), "scores of mine")
+        pairs.score(iter(_items(1)))
     assert shown.calls == [("scoring", 2, [1, 1]), ("scores of mine", 1, [1])]
 
 

@@ -6,15 +6,13 @@ in audioprune.report.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from scipy.stats import t as student_t
 
-from audioprune.errors import ConfigError
+from audioprune.metrics.estimate import Estimate, estimate
 
 REFERENCE = "reference"
 LOW_ANCHOR, MID_ANCHOR = "anchor35", "anchor70"
@@ -41,26 +39,6 @@ class Rating:
     item: str
     condition: str
     score: float
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean with its uncertainty; what a sample is too small for is None.
-
-    Attributes:
-        n: Size of the sample.
-        mean: Mean; None of an empty sample.
-        sd: Standard deviation with n - 1 in the denominator; None below two values, as are both
-            bounds.
-        low: Lower bound of the interval.
-        high: Upper bound of the interval.
-    """
-
-    n: int
-    mean: float | None = None
-    sd: float | None = None
-    low: float | None = None
-    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -108,32 +86,6 @@ class Screening:
         if self.high_anchor is not None and self.high_anchor > TOLERATED_SHARE:
             found.append(f"mid-range anchor above {GOOD:g} in {self.high_anchor:.0%} of the items")
         return tuple(found)
-
-
-def estimate(values: Iterable[float], level: float = 0.95) -> Estimate:
-    """Return mean, standard deviation and the interval mean +- t * sd / sqrt(n) of Student's t with n - 1 degrees of freedom.
-
-    Args:
-        values: Independent values.
-        level: Coverage of the interval, above 0 and below 1.
-
-    Raises:
-        ConfigError: ``level`` is out of its range.
-    """
-    if not 0 < level < 1:
-        raise ConfigError(
-            f"expected an interval level above 0 and below 1, got {level}; use for instance 0.95"
-        )
-    sample = np.asarray(list(values), np.float64)
-    n = len(sample)
-    if n == 0:
-        return Estimate(0)
-    mean = float(sample.mean())
-    if n == 1:
-        return Estimate(1, mean)
-    sd = float(sample.std(ddof=1))
-    half = float(student_t.ppf((1 + level) / 2, n - 1)) * sd / math.sqrt(n)
-    return Estimate(n, mean, sd, mean - half, mean + half)
 
 
 def mean_scores(ratings: Iterable[Rating], level: float = 0.95) -> dict[str, Estimate]:

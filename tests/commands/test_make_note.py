@@ -13,7 +13,7 @@ import torch
 from note_trees import write_tone
 
 from audioprune import checkpoint
-from audioprune.commands.generate import Request, make_note
+from audioprune.commands.make_note import Request, make_note
 from audioprune.errors import AudiopruneError, ConfigError
 from audioprune.experiment.model_io import build_model
 from audioprune.models.parts import wavenet_generation
@@ -78,8 +78,8 @@ def test_a_wavenet_draws_what_it_is_told(tmp_path: Path, corpus: dict[str, Any])
         made = make_note(file, wanted, str(tmp_path / f"{number}.wav"), data=corpus)
         notes.append(soundfile.read(made.file)[0])
     assert (
-        made.told == {"pitch": 62, "velocity": 100, "family": 3}
-        and made.heard == ""
+        made.tags == {"pitch": 62, "velocity": 100, "family": 3}
+        and made.recording == ""
         and made.sample_rate == 16000
     )
     assert (
@@ -113,7 +113,7 @@ def test_another_sample_rate_is_refused(tmp_path: Path, corpus: dict[str, Any]) 
 def test_an_unconditional_wavenet_is_told_nothing(tmp_path: Path) -> None:
     file = _stored(tmp_path, "wavenet", model={"conditioning": 0}, task={"conditioning": "none"})
     made = make_note(file, Request(pitch=62, duration_s=0.02), str(tmp_path / "a.wav"))
-    assert made.told == {} and made.lines()[0].endswith("told nothing")
+    assert made.tags == {} and made.lines()[0].endswith("told nothing")
     assert made.remarks == ("the model is not told pitch, which change nothing",)
 
 
@@ -127,12 +127,12 @@ def test_sing_makes_the_nearest_training_note_again(
         str(tmp_path / "a.wav"),
         data=corpus,
     )
-    assert made.heard.startswith("note flute_synthetic_") and any(
+    assert made.recording.startswith("note flute_synthetic_") and any(
         "the model keeps the pitch" in line for line in made.remarks
     )
     again = make_note(
         file,
-        Request(reference=made.heard.removeprefix("note "), duration_s=0.25),
+        Request(reference=made.recording.removeprefix("note "), duration_s=0.25),
         str(tmp_path / "b.wav"),
         data=corpus,
     )
@@ -158,8 +158,8 @@ def test_ddsp_follows_pitch_and_a_reference(tmp_path: Path, corpus: dict[str, An
             "moved": {"reference": str(reference), "pitch": 60},
         }.items()
     }
-    assert made["own"].told == {"pitch": 69, "velocity": 127} and made["moved"].told["pitch"] == 60
-    assert made["plain"].heard.startswith("note ") and made["own"].heard == str(reference)
+    assert made["own"].tags == {"pitch": 69, "velocity": 127} and made["moved"].tags["pitch"] == 60
+    assert made["plain"].recording.startswith("note ") and made["own"].recording == str(reference)
     sounds = {name: soundfile.read(note.file)[0].tobytes() for name, note in made.items()}
     assert len(set(sounds.values())) == 4
 
@@ -171,8 +171,8 @@ def test_ddsp_without_a_latent_needs_no_corpus(tmp_path: Path) -> None:
         str(tmp_path / "a.wav"),
     )
     assert (
-        made.heard == ""
-        and made.told == {"pitch": 60, "velocity": 30}
+        made.recording == ""
+        and made.tags == {"pitch": 60, "velocity": 30}
         and len(soundfile.read(made.file)[0]) == 1760
     )
 
@@ -182,7 +182,7 @@ def test_the_corpus_of_a_run_is_its_own(tmp_path: Path, corpus: dict[str, Any]) 
     with pytest.raises(ConfigError, match="expected data=<corpus of notes>, got none"):
         make_note(file, Request(duration_s=0.25), str(tmp_path / "a.wav"))
     (tmp_path / "run.json").write_text(json.dumps({"config": {"data": corpus}}))
-    assert make_note(file, Request(duration_s=0.25), str(tmp_path / "a.wav")).heard
+    assert make_note(file, Request(duration_s=0.25), str(tmp_path / "a.wav")).recording
     (tmp_path / "run.json").write_text(json.dumps({"config": {"data": {"_target_": "os.system"}}}))
     with pytest.raises(ConfigError, match="expected data="):
         make_note(file, Request(duration_s=0.25), str(tmp_path / "a.wav"))
