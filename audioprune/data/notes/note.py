@@ -246,10 +246,9 @@ def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         ``audio`` (B, T) float32; ``pitch``, ``velocity``, ``instrument``, ``family`` and
         ``lengths`` (B,) int64; the list ``id``.
     """
-    batch: dict[str, Any] = {
-        key: torch.tensor([item[key] for item in items])
-        for key in ("pitch", "velocity", "instrument", "family")
-    }
+    batch: dict[str, Any] = {}
+    for key in ("pitch", "velocity", "instrument", "family"):
+        batch[key] = torch.tensor([item[key] for item in items])
     batch["audio"] = torch.stack([item["audio"] for item in items])
     batch["lengths"] = torch.tensor([item["length"] for item in items])
     batch["id"] = [item["id"] for item in items]
