@@ -177,6 +177,13 @@ def test_only_allowed_rooms_of_the_compression_library_are_imported() -> None:
                 assert names[2] in allowed, f"{_module(path)} imports {module}"
 
 
+def test_parts_of_models_import_no_model() -> None:
+    for path in sorted(PACKAGE.glob("models/parts/*.py")):
+        for module in _imports(path):
+            if module.startswith("audioprune.models"):
+                assert module.startswith("audioprune.models.parts"), f"{path.name}: {module}"
+
+
 def test_only_named_rooms_know_hydra() -> None:
     for path in _files():
         if _room(path) not in HYDRA:

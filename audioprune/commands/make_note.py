@@ -25,7 +25,7 @@ from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.experiment import agreement
 from audioprune.experiment.model_io import instantiate, load_model_file
 from audioprune.files import write_atomic
-from audioprune.protocols import GeneratesNotes, HasLoudness, NamesInstruments
+from audioprune.protocols import FollowsLoudness, GeneratesNotes, NamesNotes
 from audioprune.provenance import corpus_of
 from audioprune.ranges import Range
 
@@ -242,7 +242,11 @@ class _Session:
         batch: dict[str, Any] = {name: torch.tensor([value]) for name, value in values.items()}
         if recording is not None:
             batch["audio"] = recording.audio
-            if self.wanted.reference and isinstance(self.task, HasLoudness) and "pitch" in tags:
+            if (
+                self.wanted.reference
+                and isinstance(self.task, FollowsLoudness)
+                and "pitch" in tags
+            ):
                 batch["loudness"] = self.task.loudness_of(recording.audio)
         unused = [name for name in values if name not in tags and self._asked(name) is not None]
         searched = recording is not None and not self.wanted.reference
@@ -354,7 +358,7 @@ class _Session:
                     "was trained on"
                 )
             corpus: Any = instantiate(self.data)
-            if not isinstance(corpus, NamesInstruments):
+            if not isinstance(corpus, NamesNotes):
                 raise ConfigError(
                     f"expected a corpus of notes, got data={self.data.get('name')}; give "
                     f"data=nsynth, tinysol or note_folder"

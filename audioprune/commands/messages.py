@@ -83,8 +83,17 @@ def _config_message(error: BaseException) -> str:
         texts.append(str(error))
     stripped = [line.strip() for text in texts for line in text.splitlines()]
     lines = dict.fromkeys(line for line in stripped if line and not line.startswith(_NOISE))
-    shown = " ".join(list(lines)[:_MOST_LINES])
-    return shown + _hint(" ".join(lines))
+    whole = " ".join(lines)
+    return _old_report(whole) or " ".join(list(lines)[:_MOST_LINES]) + _hint(whole)
+
+
+def _old_report(text: str) -> str:
+    """Say the new form of a report that was one part of a paper's, such as ``p2_table1``."""
+    missing = re.search(r"Could not find 'report/([^\W_]+)_(\w+)'", text)
+    if not missing or missing.group(1) not in options_of("report"):
+        return ""
+    paper, part = missing.groups()
+    return f"report={paper}_{part} is now report={paper} report.only=[{part}]"
 
 
 def _hint(text: str) -> str:

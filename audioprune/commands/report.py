@@ -10,17 +10,13 @@ from typing import Any
 from audioprune.experiment.config_hash import plain_values
 from audioprune.report import write_report
 
-_NOT_OPTIONS = ("kinds", "name")
-
 
 def run(config: Any, overrides: Sequence[str] = ()) -> None:
     """Write the report of the chosen runs and print its tables."""
     plain = plain_values(config)
     runs = plain["runs"] if isinstance(plain["runs"], list) else [plain["runs"]]
-    options = {key: value for key, value in plain["report"].items() if key not in _NOT_OPTIONS}
-    for kind in plain["report"]["kinds"]:
-        files = write_report([Path(each) for each in runs], Path(plain["out"]), kind, **options)
-        for file in files:
-            if file.suffix == ".md":
-                print(file.read_text(encoding="utf-8"))
-        print("\n".join(f"wrote {file}" for file in files), file=sys.stderr)
+    files = write_report([Path(each) for each in runs], Path(plain["out"]), **plain["report"])
+    for file in files:
+        if file.suffix == ".md":
+            print(file.read_text(encoding="utf-8"))
+    print("\n".join(f"wrote {file}" for file in files), file=sys.stderr)

@@ -20,7 +20,7 @@ from audioprune.experiment.model_io import instantiate, load_model_file
 from audioprune.files import sha256_file
 from audioprune.listening.items import Item
 from audioprune.paths import model_file
-from audioprune.protocols import AddsNoise, Enhances
+from audioprune.protocols import Enhances, SeedsNoise
 
 CUSTOM = "custom"
 TESTS: dict[str, tuple[str, ...]] = {
@@ -64,7 +64,7 @@ class System:
         That is its file and hash, the class of the model, and its parameters, all and not zero.
         """
         values = [parameter.detach() for parameter in self.model.parameters()]
-        seed = self.model.z_seed if isinstance(self.model, AddsNoise) else None
+        seed = self.model.z_seed if isinstance(self.model, SeedsNoise) else None
         return {
             "name": self.name,
             "file": str(self.file),
@@ -141,6 +141,6 @@ def load_system(
             f"{task.sample_rate} Hz; set data.sample_rate={task.sample_rate}"
         )
     file, model = model_file(path), loaded.model.eval()
-    if isinstance(model, AddsNoise):
+    if isinstance(model, SeedsNoise):
         model.z_seed = seed
     return System(name, file, sha256_file(file), model, task)

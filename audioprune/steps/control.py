@@ -11,10 +11,10 @@ from typing import Annotated, Any
 
 from audioprune.errors import ConfigError
 from audioprune.experiment.model_io import instantiate
-from audioprune.experiment.pipeline import changes_state, execute
+from audioprune.experiment.pipeline import execute
 from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import Repetition, repetition_of
-from audioprune.protocols import CleansUp, Step
+from audioprune.protocols import CleansUp, Step, changes_state
 from audioprune.ranges import Range
 
 

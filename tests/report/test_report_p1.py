@@ -8,6 +8,8 @@ import pytest
 
 from audioprune.errors import ConfigError, DataError
 from audioprune.report import kinds, write_report
+from audioprune.report.figures.remaining import remaining_lines
+from audioprune.report.model_tables import iteration_table
 from audioprune.report.papers.p1.claims import judge
 from audioprune.report.papers.p1.figures import (
     course_of,
@@ -26,9 +28,7 @@ from audioprune.report.papers.p1.paper import (
     systems_of,
     timing_table,
 )
-from audioprune.report.papers.p2.paper import remaining_lines
 from audioprune.report.runs import Request, load_jobs, read_reported
-from audioprune.report.summaries import iteration_table
 from audioprune.report.tables import to_csv, to_markdown
 
 SCALE = "desk; coded_synthetic, 1 min, aac-24k; width 0.125"

@@ -106,7 +106,7 @@ class Recipe:
 
 
 def synthetic_notes(
-    root: str | Path | None = "",
+    root: str | Path = "",
     *,
     seed: Annotated[int, Range(0)] = 0,
     families: Sequence[str] = tuple(FAMILIES),

@@ -11,8 +11,8 @@ from typing import Any
 
 from audioprune.report.baselines import no_better
 from audioprune.report.entries import Entry, Value, entries, final, finite_or_none, mean_of
+from audioprune.report.model_tables import jobs_of, notes_of, remark_columns, told_of
 from audioprune.report.runs import Job, honest_scale
-from audioprune.report.summaries import jobs_of, notes_of, remark_columns, told_of
 from audioprune.report.tables import Cell, Column, Table
 
 NOT_RUN, PUBLISHED = "not run", "Published"
