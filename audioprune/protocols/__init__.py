@@ -71,6 +71,7 @@ from audioprune.protocols.tasks import (
     HasMonitors,
     HasNetworks,
     HasOutputShape,
+    Judge,
     KeepsState,
     Row,
     Shares,
@@ -115,6 +116,7 @@ __all__ = [
     "HasStateBytes",
     "HasWidth",
     "Items",
+    "Judge",
     "KeepsState",
     "Metric",
     "Labelled",
@@ -141,6 +143,7 @@ __all__ = [
     "Trainable",
     "WritesFile",
     "changes_state",
+    "optional",
     "require",
     "scores_audio",
 ]
@@ -167,6 +170,22 @@ def require(value: object, kind: type[Kind], name: str, remedy: str) -> Kind:
         f"{name}: expected {kind.__name__} ({', '.join(missing)} missing), got "
         f"{type(value).__name__}; {remedy}"
     )
+
+
+def optional(value: object, kind: type[Kind], sign: str, name: str, remedy: str) -> Kind | None:
+    """Return a value that satisfies a contract, or None where it does not try to.
+
+    Args:
+        value: A task, corpus, model or step.
+        kind: The contract.
+        sign: The member without which the contract is not meant.
+        name: What the value is called in the message.
+        remedy: What the user may do.
+
+    Raises:
+        ConfigError: It has ``sign`` and lacks other members.
+    """
+    return require(value, kind, name, remedy) if hasattr(value, sign) else None
 
 
 def members(kind: type) -> list[str]:

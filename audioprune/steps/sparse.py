@@ -31,7 +31,7 @@ from audioprune.optim import (
     reachability,
     regulariser_reach,
 )
-from audioprune.protocols import Trainable
+from audioprune.protocols import Judge
 from audioprune.ranges import OneOf, Range
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.train import check_monitor, open_fit, train_row
@@ -162,7 +162,7 @@ class TrainSparse:
 
     def _fit(self, run: Run, path: str, plan: Plan, watch: SparsityWatch) -> Fit:
         fit = open_fit(run, path, plan.settings, hooks=(watch,), make_optimizer=watch.build)
-        fit.task = watch
+        fit.judge = watch
         return fit
 
     def _epochs(
@@ -369,10 +369,9 @@ class Plan:
 
 
 class SparsityWatch:
-    """Stand between the training loop and the task: measure sparsity at every validation, and choose weights that keep it.
+    """Measure sparsity at every validation, and choose weights that keep it.
 
-    Everything but validation and choice is the task's own. It is a hook as well, whose state the
-    loop keeps.
+    It judges a training in place of the task, and is a hook as well, whose state the loop keeps.
 
     Args:
         task: The task.
@@ -380,15 +379,10 @@ class SparsityWatch:
         selection: ``last`` or ``val``.
     """
 
-    def __init__(self, task: Trainable, plan: Plan, selection: str) -> None:
+    def __init__(self, task: Judge, plan: Plan, selection: str) -> None:
         self.task, self.plan, self.selection = task, plan, selection
         self.optimizer: Optimizer | None = None
         self.now, self.best = 0.0, -1.0
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "task":
-            raise AttributeError(name)
-        return getattr(self.task, name)
 
     def build(self, model: nn.Module, settings: Settings) -> Optimizer:
         """Build the optimiser, as the training loop asks for it."""

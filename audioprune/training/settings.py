@@ -1,17 +1,18 @@
-"""Which numbers define one training, and which optimiser, learning-rate rule and batch order they stand for.
+"""The numbers of one training (``Settings``), and the optimiser and learning-rate rule they name.
 
 The loop that uses them is in training/loop.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.ranges import OneOf, Range
@@ -117,8 +118,8 @@ def build_optimizer(model: nn.Module, settings: Settings) -> Optimizer:
     return OPTIMIZERS[settings.optimizer](model.parameters(), **options)
 
 
-def build_schedule(optimizer: Optimizer, settings: Settings) -> Any:
-    """Build the learning-rate rule, stepped once an epoch.
+def build_schedule(optimizer: Optimizer, settings: Settings) -> LRScheduler | None:
+    """Build the learning-rate rule, stepped once an epoch; None for a constant rate.
 
     Raises:
         ConfigError: The name is unknown.
@@ -152,18 +153,17 @@ def build_schedule(optimizer: Optimizer, settings: Settings) -> Any:
 
 
 def _warm_linear(settings: Settings, epoch: int) -> float:
-    """Return the factor of an epoch: 1, then on a straight line down to the final learning rate, which stays.
+    """Return the factor of an epoch: 1, then a straight line down to the final learning rate.
 
     Source: Chen, "Experiment Setting". The slide does not say where the line ends; epoch 250 is
-    that of Koutini et al., whose setting
-        he compares with.
+    that of Koutini et al., whose setting he compares with.
     """
     length = max(1, settings.decay_until - settings.hold_epochs)
     done = min(1.0, max(0.0, (epoch - settings.hold_epochs) / length))
     return 1.0 - done * (1.0 - settings.final_learning_rate / settings.learning_rate)
 
 
-def step_schedules(schedules: dict[str, Any], valid_loss: float | None) -> None:
+def step_schedules(schedules: Mapping[str, LRScheduler | None], valid_loss: float | None) -> None:
     """Advance every learning-rate rule by one epoch; the plateau rule waits for a validation."""
     for schedule in schedules.values():
         if isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
@@ -171,9 +171,3 @@ def step_schedules(schedules: dict[str, Any], valid_loss: float | None) -> None:
                 schedule.step(valid_loss)
         elif schedule is not None:
             schedule.step()
-
-
-def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
-    """Return the order of the training items in an epoch: a function of seed and epoch alone."""
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-    return torch.randperm(count, generator=generator).tolist()
