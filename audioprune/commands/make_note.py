@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import soundfile
@@ -25,8 +25,9 @@ from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.experiment import agreement
 from audioprune.experiment.model_io import instantiate, load_model_file
 from audioprune.files import write_atomic
-from audioprune.protocols import GeneratesNotes, HasLoudness, NamesInstruments
+from audioprune.protocols import FollowsLoudness, GeneratesNotes, NamesNotes
 from audioprune.provenance import corpus_of
+from audioprune.ranges import Range
 
 _WARM_UP_SAMPLES = 800
 _PITCH, _VELOCITY = 60, 100
@@ -47,14 +48,14 @@ class Request:
         temperature: Divisor of its logits.
     """
 
-    pitch: int | None = None
-    velocity: int | None = None
+    pitch: Annotated[int | None, Range(0, 127)] = None
+    velocity: Annotated[int | None, Range(0, 127)] = None
     family: str | int | None = None
     instrument: str | int | None = None
     reference: str | None = None
-    duration_s: float = 2.0
-    seed: int = 0
-    temperature: float = 1.0
+    duration_s: Annotated[float, Range(0.05, 600)] = 2.0
+    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
+    temperature: Annotated[float, Range(0, 100)] = 1.0
 
 
 @dataclass(frozen=True)
@@ -241,7 +242,11 @@ class _Session:
         batch: dict[str, Any] = {name: torch.tensor([value]) for name, value in values.items()}
         if recording is not None:
             batch["audio"] = recording.audio
-            if self.wanted.reference and isinstance(self.task, HasLoudness) and "pitch" in tags:
+            if (
+                self.wanted.reference
+                and isinstance(self.task, FollowsLoudness)
+                and "pitch" in tags
+            ):
                 batch["loudness"] = self.task.loudness_of(recording.audio)
         unused = [name for name in values if name not in tags and self._asked(name) is not None]
         searched = recording is not None and not self.wanted.reference
@@ -353,7 +358,7 @@ class _Session:
                     "was trained on"
                 )
             corpus: Any = instantiate(self.data)
-            if not isinstance(corpus, NamesInstruments):
+            if not isinstance(corpus, NamesNotes):
                 raise ConfigError(
                     f"expected a corpus of notes, got data={self.data.get('name')}; give "
                     f"data=nsynth, tinysol or note_folder"

@@ -16,8 +16,8 @@ from torch.optim import Optimizer
 from audioprune.checkpoint import plain_part, under
 from audioprune.compress.masks import Mask, clear_, prunable
 from audioprune.compress.units.declare import UnitSet
-from audioprune.compress.units.trim import zero_units_
 from audioprune.compress.units.weight_groups import any_kept, expand
+from audioprune.compress.units.zero import zero_units_
 from audioprune.distiller.context import FirstStatistics, PruningContext
 from audioprune.distiller.learning_rates import advance
 from audioprune.distiller.names import DEFAULT

@@ -22,10 +22,10 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 
-from audioprune.compress.criteria.activations import evaluating
+from audioprune.compress.eval_mode import evaluating
 from audioprune.compress.ties import tie_key
 from audioprune.errors import ConfigError
-from audioprune.protocols import Costed, HasExampleSeconds, HasStepInput
+from audioprune.protocols import Costed, GeneratesByStep, HasExampleSeconds
 
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 _COUNTED = (nn.Linear, _ConvNd, *_RECURRENT)
@@ -218,7 +218,7 @@ def generation_step(model: nn.Module) -> GenerationStep:
     """
     costed = require_example(model)
     example = costed.example_input()
-    if not isinstance(model, HasStepInput):
+    if not isinstance(model, GeneratesByStep):
         return GenerationStep(example, model, example_seconds(costed))
     inputs = model.step_input()
     whole = arguments_of(inputs)[0].shape == arguments_of(example)[0].shape

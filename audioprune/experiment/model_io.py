@@ -28,6 +28,7 @@ from audioprune.experiment.state_dicts import PICKLED, fitting, read_state_dict
 from audioprune.packing import unpack
 from audioprune.paths import MODEL_FILES, model_file
 from audioprune.provenance import in_room, is_plain
+from audioprune.torchaudio_loader import make_importable
 
 
 def instantiate(node: dict[str, Any]) -> Any:
@@ -36,6 +37,7 @@ def instantiate(node: dict[str, Any]) -> Any:
     from hydra.utils import instantiate as build_node
 
     target = node.get("_target_", "")
+    make_importable()  # a user's module may import torchaudio
     try:
         return build_node(
             {**{key: value for key, value in node.items() if key != "name"}, "_convert_": "all"}

@@ -12,7 +12,7 @@ from audioprune.errors import ConfigError
 from audioprune.experiment.model_io import instantiate
 from audioprune.experiment.run import Run
 from audioprune.interrupts import check_stop
-from audioprune.protocols import Checks, CleansUp, Nests, SaysIfItChanges, Step
+from audioprune.protocols import Checks, CleansUp, Nests, Step, changes_state
 
 
 def build_steps(pipeline: dict[str, Any]) -> dict[str, Step]:
@@ -58,8 +58,3 @@ def execute(run: Run, steps: Mapping[str, Step], prefix: str = "") -> None:
         run.finish(path, changes_state(step))
         if isinstance(step, CleansUp):
             step.cleanup(run, path)
-
-
-def changes_state(step: Step) -> bool:
-    """Tell whether the run is stored after a step; a step that says nothing changes it."""
-    return step.changes_state if isinstance(step, SaysIfItChanges) else True

@@ -25,7 +25,7 @@ from audioprune.experiment.model_names import shown_name
 from audioprune.experiment.results import BranchResults, Results, clean
 from audioprune.experiment.step_state import Findings, StepStates
 from audioprune.files import append_line, read_lines
-from audioprune.protocols import Corpus, HasNetworks, HasWidth, Step
+from audioprune.protocols import Corpus, HasWidth, KeepsState, Step
 from audioprune.training.settings import Settings
 
 
@@ -185,7 +185,8 @@ class Run:
             tensors |= {f"mask/{name}": value for name, value in self.mask.state_dict().items()}
         for name, book in (self.codebooks or {}).items():
             tensors |= {f"centroids/{name}": book.centroids, f"codes/{name}": book.codes}
-        if isinstance(self.task, HasNetworks):
+        # what a task trains besides the model, such as a discriminator
+        if isinstance(self.task, KeepsState):
             tensors |= {f"task/{name}": value for name, value in self.task.state_dict().items()}
         meta = {"findings": clean(self.findings.as_dict()), "states": clean(self.states.as_dict())}
         meta |= {
@@ -225,7 +226,7 @@ class Run:
         codes = checkpoint.under(tensors, "codes/")
         books = {name: Codebook(centroids[name], codes[name]) for name in centroids}
         self.codebooks = books or None
-        if isinstance(self.task, HasNetworks):
+        if isinstance(self.task, KeepsState):
             self.task.load_state_dict(checkpoint.under(tensors, "task/"))
         self.findings = Findings.from_dict(meta["findings"])
         self.states = StepStates(meta["states"])

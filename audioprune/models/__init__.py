@@ -1,1 +1,4 @@
-"""Which networks the papers compress; each model is one file and knows no task, no data and no training."""
+"""The networks of the papers: one module per network, its parts in ``parts``.
+
+Nothing here knows tasks or data.
+"""

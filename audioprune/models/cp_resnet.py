@@ -1,18 +1,21 @@
-"""What the residual network with a chosen receptive field (CP-ResNet) is: layers, field, units and stages.
+"""The residual network with a chosen receptive field (CP-ResNet): layers, field, units, stages.
 
-It maps log-mel spectrograms to scores of classes; features, loss and labels belong to the data and
-the task.
+``CPResNet`` maps log-mel spectrograms (B, C, mels, frames) to scores of classes (B, K). Features,
+loss and labels belong to the data and the task.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.models.parts.layers import Layers
 from audioprune.models.parts.residual import Residual, residual_units
 from audioprune.models.parts.scenes import (
     FRAMES_PER_SECOND,
@@ -22,8 +25,9 @@ from audioprune.models.parts.scenes import (
     he_init_,
     read,
 )
-from audioprune.models.parts.streaming import Stage
 from audioprune.models.parts.widths import check_rate, check_whole
+from audioprune.protocols import Stage
+from audioprune.ranges import FOLLOWS, OneOf, Range
 
 BLOCKS = 12
 PER_STAGE = 4
@@ -34,16 +38,16 @@ LEAST = 17  # mel bands and frames of which something is left after the pooling
 
 
 class CPResNet(nn.Module):
-    """Classify scenes by a residual network whose receptive field is set by the number of its 3x3 convolutions.
+    """Classify scenes by residual blocks with a chosen number of 3x3 convolutions.
 
-    The stem, 5x5 of stride 2, is followed by three stages of four blocks of two convolutions, with
-    1, 2 and 4 times the width in channels. All convolutions are 1x1 but the first one and those
-    from the third to the (rho + 2)-th, which are 3x3. Bands and frames are halved after the blocks
-    1, 2 and 4. A 1x1 convolution with one filter per class and a normalisation end the network;
-    their outputs are averaged over bands and frames. The model of width 128 has 2,911,252 (rho 0)
-    to 21,261,332 (rho 21) parameters for 10 classes, and at any rho 8,064 filters that can be
-    pruned, in 4,480 units. Widths are read from the weights, so that a trimmed model runs as it
-    is.
+    That number sets the receptive field. The stem, 5x5 of stride 2, is followed by three stages of
+    four blocks of two convolutions, with 1, 2 and 4 times the width in channels. All convolutions
+    are 1x1 but the first one and those from the third to the (rho + 2)-th, which are 3x3. Bands
+    and frames are halved after the blocks 1, 2 and 4. A 1x1 convolution with one filter per class
+    and a normalisation end the network; their outputs are averaged over bands and frames. The
+    model of width 128 has 2,911,252 (rho 0) to 21,261,332 (rho 21) parameters for 10 classes, and
+    at any rho 8,064 filters that can be pruned, in 4,480 units. Widths are read from the weights,
+    so that a trimmed model runs as it is.
 
     Of the initialisation ``"fixup"``, the second convolution of each block and the filters of the
     classes are zero: 3,594 of 8,074 filters. No unit is zero then, for the normalisations are not
@@ -73,17 +77,18 @@ class CPResNet(nn.Module):
 
     frames_per_second: float = FRAMES_PER_SECOND
     time_dim: int = 3
+    blocks: Layers[Residual]
 
     def __init__(
         self,
         *,
-        classes: int = 10,
-        channels: int = 2,
-        mels: int = 256,
-        rho: int = 5,
-        width: int = 128,
-        init: str = "fixup",
-        frames_per_second: float = FRAMES_PER_SECOND,
+        classes: Annotated[int, Range(2, 10_000), FOLLOWS] = 10,
+        channels: Annotated[int, Range(1, 64)] = 2,
+        mels: Annotated[int, Range(17, 4096), FOLLOWS] = 256,
+        rho: Annotated[int, Range(0, 21)] = 5,
+        width: Annotated[int, Range(1, 1024)] = 128,
+        init: Annotated[str, OneOf(*INITS)] = "fixup",
+        frames_per_second: Annotated[float, Range(above=0), FOLLOWS] = FRAMES_PER_SECOND,
     ) -> None:
         super().__init__()
         self.frames_per_second = check_rate(frames_per_second)
@@ -97,7 +102,7 @@ class CPResNet(nn.Module):
         self.init = init
         self.stem = NormedConv(channels, width, 5, 2, 1)
         sizes = [width, *[width * 2 ** (i // PER_STAGE) for i in range(BLOCKS)]]
-        self.blocks = nn.ModuleList(
+        self.blocks = Layers(
             _basic(sizes[i], sizes[i + 1], _kernel(2 * i, rho), _kernel(2 * i + 1, rho))
             for i in range(BLOCKS)
         )
@@ -110,7 +115,7 @@ class CPResNet(nn.Module):
     @torch.no_grad()
     def _fixup_(self) -> None:
         for block in self.blocks:
-            first, second = (layer.conv.weight for layer in block.branch)
+            first, second = block.branch[0].conv.weight, block.branch[1].conv.weight
             first.normal_(0, (2 / _outgoing(first) / BLOCKS) ** 0.5)
             second.zero_()
             if block.shortcut is not None:
@@ -128,7 +133,7 @@ class CPResNet(nn.Module):
         return self.score_map(scene).mean((2, 3))
 
     def score_map(self, scene: Tensor) -> Tensor:
-        """Map scenes (B, C, mels, frames) to scores (B, K, F, N) of each place, about one for 16 bands and frames.
+        """Map scenes (B, C, mels, frames) to scores (B, K, F, N), about one for 16 by 16 values.
 
         Raises:
             DataError: As of the forward pass.
@@ -140,17 +145,20 @@ class CPResNet(nn.Module):
         return self.head(values)
 
     def stages(self) -> list[Stage]:
-        """Return (parameter prefix, function) of stem, blocks and head; composing the functions equals the forward pass."""
-        blocks: list[Stage] = [
-            (f"blocks.{i}.", lambda values, i=i: self._block(values, i))
-            for i in range(len(self.blocks))
-        ]
-        stem: Stage = ("stem.", lambda scene: torch.relu(self.stem(scene)))
-        return [stem, *blocks, ("head.", lambda values: self.head(values).mean((2, 3)))]
+        """Return the layers as (parameter prefix, function); in turn they are the forward pass."""
+        stages: list[Stage] = [("stem.", self._begin)]
+        stages += [(f"blocks.{i}.", partial(self._block, i)) for i in range(len(self.blocks))]
+        return [*stages, ("head.", self._classify)]
 
-    def _block(self, values: Tensor, block: int) -> Tensor:
+    def _begin(self, scene: Tensor) -> Tensor:
+        return torch.relu(self.stem(scene))
+
+    def _block(self, block: int, values: Tensor) -> Tensor:
         values = self.blocks[block](values)
         return self.pool(values) if block in POOLED else values
+
+    def _classify(self, values: Tensor) -> Tensor:
+        return self.head(values).mean((2, 3))
 
     def receptive_field(self) -> int:
         """Return how many mel bands, and frames, one place of the score map sees at most.
@@ -171,11 +179,11 @@ class CPResNet(nn.Module):
         return chain
 
     def example_input(self, frames: int = 431) -> Tensor:
-        """Return one scene (1, C, mels, frames) of fixed random values from a normal distribution; 431 frames are 10 s."""
+        """Return one scene (1, C, mels, frames) of fixed random values; 431 frames are 10 s."""
         return example_scene(self.stem.conv.weight, self.mels, frames)
 
     def unit_sets(self) -> list[UnitSet]:
-        """Return the channels inside each block and those of the three residual streams; names as of ``residual_units``.
+        """Return the channels inside each block and of the three streams; see ``residual_units``.
 
         The filters of the classes stay.
         """
@@ -183,7 +191,7 @@ class CPResNet(nn.Module):
 
 
 def _kernel(position: int, rho: int) -> int:
-    """Return the kernel of a convolution by its position in the row of all blocks; the second one is never 3x3."""
+    """Return the kernel of a convolution by its position; the second one is never 3x3."""
     return 3 if position == 0 or 2 <= position <= rho + 1 else 1
 
 

@@ -1,13 +1,15 @@
-"""What the generator of Plain & Biswas is: a deep convolutional auto-encoder of waveforms with skips and a random bottleneck.
+"""The generator of Plain & Biswas: an auto-encoder of waveforms with skips and a noisy bottleneck.
 
-It maps frames of coded speech to frames of enhanced speech; pre-emphasis, framing and the losses
-belong to the adversarial task, the discriminator stands in discriminator.py.
+``DCAE`` maps frames of coded speech (B, 1, T) to enhanced frames (B, 1, T). Pre-emphasis, framing
+and the losses belong to the adversarial task; the discriminator is in ``discriminator``.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +19,11 @@ from audioprune.compress.units.builders import conv_in, conv_out, prelu
 from audioprune.compress.units.declare import Slice, UnitSet, rows
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.models.parts.initialisation import keep_variance_
-from audioprune.models.parts.streaming import Stage, Values
+from audioprune.models.parts.layers import Layers
+from audioprune.models.parts.streaming import Tensors
 from audioprune.models.parts.widths import check_sixteenths, check_whole, nearest_width
+from audioprune.protocols import Stage
+from audioprune.ranges import FOLLOWS, OneOf, Range
 
 CHANNELS = (16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 64)
 MAX_WIDTH = 4
@@ -28,7 +33,10 @@ INITIAL_DEVIATION = 0.02
 
 
 class StridedConv(nn.Module):
-    """Shorten a signal (B, C, T) to (B, C', T / stride): reflected ends, a convolution, and a PReLU that starts as ReLU."""
+    """Shorten a signal (B, C, T) to (B, C', T / stride) by a convolution and a PReLU.
+
+    The ends of the signal are reflected; the PReLU starts as a ReLU.
+    """
 
     def __init__(
         self, inputs: int, outputs: int, kernel_size: int, stride: int, bias: bool = True
@@ -48,7 +56,10 @@ class StridedConv(nn.Module):
 
 
 class StridedDeconv(nn.Module):
-    """Lengthen a signal (B, C, T) to (B, C', T * stride) by a transposed convolution; samples that are too many are cut off."""
+    """Lengthen a signal (B, C, T) to (B, C', T * stride) by a transposed convolution.
+
+    Samples that are too many are cut off at the end.
+    """
 
     def __init__(
         self,
@@ -71,10 +82,10 @@ class StridedDeconv(nn.Module):
 
 
 class DCAE(nn.Module):
-    """Map frames of coded speech (B, 1, T) to enhanced frames (B, 1, T) by strided convolutions, noise and transposed convolutions.
+    """Enhance frames of coded speech by strided convolutions, noise and transposed convolutions.
 
-    As many decoder as encoder layers; each decoder layer but the first reads, beside the one
-    before it, the pre-activation output of its encoder layer, scaled by a learned factor per
+    There are as many decoder as encoder layers; each decoder layer but the first reads, beside the
+    one before it, the pre-activation output of its encoder layer, scaled by a learned factor per
     channel. Noise z, as wide as the bottleneck c, is joined to it as (z, c). With the default
     channels the model has 27,380,688 weights, 27,388,257 parameters in all; without the last layer
     24,333,264 and 24,339,169, 11.1 % fewer, which is the count that the talk gives for its
@@ -117,20 +128,23 @@ class DCAE(nn.Module):
     """
 
     time_dim: int = 2
+    z_index: Tensor
+    enc_blocks: Layers[StridedConv]
+    dec_blocks: Layers[StridedDeconv]
 
     def __init__(
         self,
         *,
-        channels: Sequence[int] = CHANNELS,
-        width: float = 1.0,
-        kernel_size: int = 31,
-        stride: int = 2,
+        channels: Annotated[Sequence[int], Range(1, 65_536)] = CHANNELS,
+        width: Annotated[float, Range(0.0625, 4)] = 1.0,
+        kernel_size: Annotated[int, Range(3, 255)] = 31,
+        stride: Annotated[int, Range(2, 4)] = 2,
         z: bool = True,
         bias: bool = True,
-        output: str = "tanh",
+        output: Annotated[str, OneOf(*OUTPUTS)] = "tanh",
         residual: bool = False,
-        init: str = "segan",
-        sample_rate: int = 16000,
+        init: Annotated[str, OneOf(*INITS)] = "segan",
+        sample_rate: Annotated[int, Range(1000, 192_000), FOLLOWS] = 16000,
     ) -> None:
         super().__init__()
         for what, given, known in (("output", output, OUTPUTS), ("init", init, INITS)):
@@ -145,27 +159,22 @@ class DCAE(nn.Module):
         self.z_channels = encoded[-1] if z else 0
         if z:
             self.register_buffer("z_index", torch.arange(self.z_channels))
-        layers = [(encoded[i], encoded[i + 1]) for i in range(len(encoded) - 1)]
-        self.enc_blocks = nn.ModuleList(
-            StridedConv(a, b, kernel_size, stride, bias) for a, b in layers
-        )
+        sizes = [(encoded[i], encoded[i + 1]) for i in range(len(encoded) - 1)]
+        self.enc_blocks = Layers(StridedConv(a, b, kernel_size, stride, bias) for a, b in sizes)
         self.alphas = nn.ParameterList(torch.ones(count) for count in encoded[1:-1])
-        self.dec_blocks = nn.ModuleList()
-        for place, (outputs, inputs) in enumerate(reversed(layers)):
-            extra = self.z_channels if place == 0 else inputs
-            activation = (
-                nn.PReLU(outputs, init=0.0)
-                if place + 1 < len(layers)
-                else (nn.Tanh() if output == "tanh" else nn.Identity())
-            )
+        self.dec_blocks = Layers()
+        for place, (outputs, inputs) in enumerate(reversed(sizes)):
+            # beside the layer before it: noise in the first decoder layer, a skip in the others
+            joined = inputs + (inputs if place else self.z_channels)
+            last = place + 1 == len(sizes)
+            activation = _end(output) if last else nn.PReLU(outputs, init=0.0)
             self.dec_blocks.append(
-                StridedDeconv(inputs + extra, outputs, kernel_size, stride, bias, activation)
+                StridedDeconv(joined, outputs, kernel_size, stride, bias, activation)
             )
         initialise_(self)
         if init == "kaiming":
-            keep_variance_(
-                self, quiet=self.dec_blocks[-1].deconv if residual else None
-            )  # a correction starts small
+            # a correction of the input starts small
+            keep_variance_(self, quiet=self.dec_blocks[-1].deconv if residual else None)
 
     @classmethod
     def width_for(
@@ -176,13 +185,16 @@ class DCAE(nn.Module):
         kernel_size: int = 31,
         z: bool = True,
     ) -> float:
-        """Return the width, a multiple of 1/16, whose model has the number of parameters nearest to ``params``.
+        """Return the width whose model has the number of parameters nearest to ``params``.
 
         Args:
             params: Wished number of parameters, above 0.
             channels: As in the constructor.
             kernel_size: As in the constructor.
             z: As in the constructor.
+
+        Returns:
+            A multiple of 1/16.
 
         Raises:
             ConfigError: If ``params`` is below 1 or above the largest model, or the channels are
@@ -191,19 +203,15 @@ class DCAE(nn.Module):
 
         def count(sixteenths: int) -> int:
             with torch.device("meta"):
-                return sum(
-                    p.numel()
-                    for p in cls(
-                        channels=channels, width=sixteenths / 16, kernel_size=kernel_size, z=z
-                    ).parameters()
-                )
+                model = cls(channels=channels, width=sixteenths / 16, kernel_size=kernel_size, z=z)
+            return sum(parameter.numel() for parameter in model.parameters())
 
         return nearest_width(count, params, MAX_WIDTH * 16) / 16
 
     @property
     def frame_length(self) -> int:
-        """Samples of the example: 16384, or the next length that the strides divide and the padding allows."""
-        return _next_multiple(max(16384, self._shortest()), self.stride ** len(self.enc_blocks))
+        """Samples of the example: 16384, or the next length that ``check_length`` allows."""
+        return _next_multiple(max(16384, self._shortest()), self._multiple())
 
     def forward(self, coded: Tensor, z: Tensor | None = None) -> Tensor:
         """Enhance frames.
@@ -217,52 +225,54 @@ class DCAE(nn.Module):
         Raises:
             ConfigError: A shape is not as above.
         """
-        values: Values = coded
-        for layer in range(len(self.enc_blocks)):
-            values = self._encode(values, layer)
+        values = self._begin(coded)
+        for layer in range(1, len(self.enc_blocks)):
+            values = self._encode(layer, values)
         for layer in range(len(self.dec_blocks)):
-            values = self._decode(values, layer, z)
-        return values
+            values = self._decode(layer, values, z)
+        return self._finished(values)
 
     def stages(self) -> list[Stage]:
-        """Return (parameter prefixes, function) of each layer; composing the functions equals the forward pass.
+        """Return the layers as (parameter prefixes, function); in turn they are the forward pass.
 
-        The values between two stages are a tuple: the skips that are still to be read, then the
-        newest output.
+        The values between two stages are a tuple: the input where it is added to the output, the
+        skips that are still to be read, then the newest output.
         """
-        last = len(self.enc_blocks) - 1
-        prefixes = [
-            (f"enc_blocks.{i}.", f"alphas.{i}") if i < last else f"enc_blocks.{i}."
-            for i in range(last + 1)
-        ]
-        encoder: list[Stage] = [
-            (prefixes[i], lambda values, i=i: self._encode(values, i)) for i in range(last + 1)
-        ]
-        decoder: list[Stage] = [
-            (f"dec_blocks.{i}.", lambda values, i=i: self._decode(values, i))
-            for i in range(last + 1)
-        ]
-        return encoder + decoder
+        count = len(self.enc_blocks)
+        prefixes: list[str | tuple[str, ...]] = [f"enc_blocks.{i}." for i in range(count)]
+        for i in range(len(self.alphas)):
+            prefixes[i] = (f"enc_blocks.{i}.", f"alphas.{i}")
+        stages: list[Stage] = [(prefixes[0], self._begin)]
+        stages += [(prefixes[i], partial(self._encode, i)) for i in range(1, count)]
+        stages += [(f"dec_blocks.{i}.", partial(self._decode, i)) for i in range(count - 1)]
+        return [*stages, (f"dec_blocks.{count - 1}.", self._end)]
 
-    def _encode(self, values: Values, layer: int) -> Values:
-        if layer == 0:
-            self._check(values)
-            values = (values, values) if self.residual else (values,)
-        kept = values[:-1]
-        linear = self.enc_blocks[layer].linear(values[-1])
-        skip = (self.alphas[layer][:, None] * linear,) if layer < len(self.alphas) else ()
-        return (*kept, *skip, self.enc_blocks[layer].act(linear))
+    def _begin(self, coded: Tensor) -> Tensors:
+        self._check(coded)
+        return self._encode(0, (coded, coded) if self.residual else (coded,))
 
-    def _decode(self, values: Values, layer: int, z: Tensor | None = None) -> Values:
-        kept, newest = values[:-1], values[-1]
-        if layer == 0:
-            inputs = torch.cat((self._noise(newest, z), newest), 1) if self.z_channels else newest
+    def _encode(self, layer: int, values: Tensors) -> Tensors:
+        *kept, newest = values
+        linear = self.enc_blocks[layer].linear(newest)
+        if layer < len(self.alphas):
+            kept.append(self.alphas[layer][:, None] * linear)
+        return (*kept, self.enc_blocks[layer].act(linear))
+
+    def _decode(self, layer: int, values: Tensors, z: Tensor | None = None) -> Tensors:
+        *kept, newest = values
+        if layer:
+            inputs = torch.cat((newest, kept.pop()), 1)
+        elif self.z_channels:
+            inputs = torch.cat((self._noise(newest, z), newest), 1)
         else:
-            kept, inputs = kept[:-1], torch.cat((newest, kept[-1]), 1)
-        outputs = self.dec_blocks[layer](inputs)
-        if layer + 1 < len(self.dec_blocks):
-            return (*kept, outputs)
-        return kept[0] + outputs if self.residual else outputs
+            inputs = newest
+        return (*kept, self.dec_blocks[layer](inputs))
+
+    def _end(self, values: Tensors) -> Tensor:
+        return self._finished(self._decode(len(self.dec_blocks) - 1, values))
+
+    def _finished(self, values: Tensors) -> Tensor:
+        return values[0] + values[1] if self.residual else values[0]
 
     def _noise(self, bottleneck: Tensor, z: Tensor | None) -> Tensor:
         batch, _, length = bottleneck.shape
@@ -279,8 +289,12 @@ class DCAE(nn.Module):
         return z.to(bottleneck)[:, self.z_index].expand(batch, -1, -1)
 
     def _shortest(self) -> int:
-        """Return the fewest samples: the last encoder layer reflects half a kernel of its input."""
+        """Return the fewest samples: the last encoder layer reflects half a kernel."""
         return (self.kernel_size // 2 + 1) * self.stride ** (len(self.enc_blocks) - 1)
+
+    def _multiple(self) -> int:
+        """Return what divides a number of samples that all strides divide."""
+        return self.stride ** len(self.enc_blocks)
 
     def check_length(self, samples: int) -> None:
         """Refuse frames of a length that the strides do not divide or the padding does not allow.
@@ -288,7 +302,7 @@ class DCAE(nn.Module):
         Raises:
             ConfigError: The length does not fit.
         """
-        multiple, shortest = self.stride ** len(self.enc_blocks), self._shortest()
+        multiple, shortest = self._multiple(), self._shortest()
         if samples % multiple or samples < shortest:
             least = _next_multiple(shortest, multiple)
             raise ConfigError(
@@ -297,74 +311,70 @@ class DCAE(nn.Module):
             )
 
     def _check(self, coded: Tensor) -> None:
-        multiple = self.stride ** len(self.enc_blocks)
-        shape = tuple(coded.shape)
+        multiple, shape = self._multiple(), tuple(coded.shape)
         if len(shape) != 3 or shape[1] != 1 or shape[2] % multiple or shape[2] < self._shortest():
+            least = _next_multiple(self._shortest(), multiple)
             raise ConfigError(
                 f"expected frames (B, 1, T) with T a multiple of {multiple} from "
-                f"{_next_multiple(self._shortest(), multiple)} on, got "
-                f"{shape}; cut frames of {self.frame_length} samples"
+                f"{least} on, got {shape}; cut frames of {self.frame_length} samples"
             )
 
     def example_input(self) -> Tensor:
-        """Return one frame (1, 1, T) of fixed random samples from a normal distribution of deviation 0.1."""
-        values = (
-            torch.randn(
-                1,
-                1,
-                self.frame_length,
-                generator=torch.Generator("cpu").manual_seed(0),
-                device="cpu",
-            )
-            * 0.1
-        )
-        return values.to(self.enc_blocks[0].conv.weight)
+        """Return one frame (1, 1, T) of fixed random samples of deviation 0.1."""
+        generator = torch.Generator("cpu").manual_seed(0)
+        values = torch.randn(1, 1, self.frame_length, generator=generator, device="cpu")
+        return (values * 0.1).to(self.enc_blocks[0].conv.weight)
 
     def unit_sets(self) -> list[UnitSet]:
-        """Return all channels that can be removed; no normalisation crosses them, so that masking equals trimming.
+        """Return all channels that can be removed.
 
-        An encoder channel is read by the next layer and, through its factor, by its decoder layer;
-        a bottleneck channel by the first decoder layer alone, whose weights are what writes a
-        channel of the noise. A decoder channel is read by the next layer.
+        No normalisation crosses them, so that masking equals trimming. An encoder channel is read
+        by the next layer and, through its factor, by its decoder layer; a bottleneck channel by
+        the first decoder layer alone, whose weights are what writes a channel of the noise. A
+        decoder channel is read by the next layer.
         """
-        last = len(self.enc_blocks) - 1
-        noise = [self._noise_units()] if self.z_channels else []
-        return (
-            [self._encoder_units(i) for i in range(last + 1)]
-            + noise
-            + [self._decoder_units(i) for i in range(last)]
-        )
+        count = len(self.enc_blocks)
+        return [
+            *[self._encoder_units(i) for i in range(count)],
+            *([self._noise_units()] if self.z_channels else []),
+            *[self._decoder_units(i) for i in range(count - 1)],
+        ]
 
     def _encoder_units(self, layer: int) -> UnitSet:
         block, name = self.enc_blocks[layer], f"enc_blocks.{layer}"
         count = block.conv.weight.shape[0]
         slices = conv_out(f"{name}.conv", block.conv) + prelu(f"{name}.act", block.act)
         partner = len(self.enc_blocks) - 1 - layer
-        reader = self.dec_blocks[partner].deconv
         if partner:
+            following = self.enc_blocks[layer + 1].conv
             slices += (Slice(f"alphas.{layer}", 0, rows(0, count), "in"),)
-            slices += conv_in(f"enc_blocks.{layer + 1}.conv", self.enc_blocks[layer + 1].conv)
-        slices += conv_in(
-            f"dec_blocks.{partner}.deconv", reader, offset=reader.weight.shape[0] - count
+            slices += conv_in(f"enc_blocks.{layer + 1}.conv", following)
+        # The decoder layer reads the encoder's channels behind those of the layer before it.
+        reader = self.dec_blocks[partner].deconv
+        first = reader.weight.shape[0] - count
+        return UnitSet(
+            name, slices + conv_in(f"dec_blocks.{partner}.deconv", reader, offset=first)
         )
-        return UnitSet(name, slices)
 
     def _noise_units(self) -> UnitSet:
         units = rows(0, self.z_index.shape[0])
-        return UnitSet(
-            "z", (Slice("dec_blocks.0.deconv.weight", 0, units), Slice("z_index", 0, units, "in"))
-        )
+        written = Slice("dec_blocks.0.deconv.weight", 0, units)
+        return UnitSet("z", (written, Slice("z_index", 0, units, "in")))
 
     def _decoder_units(self, layer: int) -> UnitSet:
         block, name = self.dec_blocks[layer], f"dec_blocks.{layer}"
-        read = conv_in(
-            f"dec_blocks.{layer + 1}.deconv",
-            self.dec_blocks[layer + 1].deconv,
-            count=block.deconv.weight.shape[1],
-        )
+        count, following = block.deconv.weight.shape[1], self.dec_blocks[layer + 1].deconv
+        written = conv_out(f"{name}.deconv", block.deconv)
+        if isinstance(block.act, nn.PReLU):
+            written += prelu(f"{name}.act", block.act)
         return UnitSet(
-            name, conv_out(f"{name}.deconv", block.deconv) + prelu(f"{name}.act", block.act) + read
+            name, written + conv_in(f"dec_blocks.{layer + 1}.deconv", following, count=count)
         )
+
+
+def _end(output: str) -> nn.Module:
+    """Return the activation of the last layer."""
+    return nn.Tanh() if output == "tanh" else nn.Identity()
 
 
 def scaled_channels(channels: Sequence[int], width: float) -> list[int]:
@@ -406,7 +416,10 @@ def check_kernel(kernel_size: int, stride: int) -> int:
 
 @torch.no_grad()
 def initialise_(model: nn.Module) -> None:
-    """Draw convolutions from N(0, 0.02) with zero biases and linear layers by Xavier's rule; transposed convolutions stay as built."""
+    """Draw convolutions from N(0, 0.02) with zero biases, and linear layers by Xavier's rule.
+
+    Transposed convolutions stay as they were built.
+    """
     for module in model.modules():
         if isinstance(module, nn.Conv1d):
             nn.init.normal_(module.weight, 0.0, INITIAL_DEVIATION)

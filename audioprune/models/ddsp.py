@@ -1,30 +1,33 @@
-"""What the DDSP autoencoder of Esling et al. is: encoder, recurrent decoder, synthesizer controls and their units.
+"""The DDSP autoencoder of Esling et al.: encoder, recurrent decoder, controls and their units.
 
-The signal processing that turns controls into sound stands in ddsp_synthesis.py; pitch, loudness
+``DDSP`` maps frequency and loudness (B, N, 2), and the note itself, to audio (B, N * 160). The
+signal processing that turns controls into sound is in ``parts/ddsp_synthesis``; pitch, loudness
 and the loss come from the task.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from audioprune.compress.units.builders import (
     Slices,
-    chain_units,
     gru_in,
     gru_units,
     layer_norm,
     linear_in,
     linear_out,
 )
+from audioprune.compress.units.chains import chain_units
 from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.models.parts import ddsp_synthesis as synthesis
+from audioprune.models.parts.layers import recurrent_units
 from audioprune.models.parts.widths import check_whole
+from audioprune.ranges import FOLLOWS, OneOf, Range
 
 STRIDES = (4, 2, 4, 5)
 BLOCK_SIZE = math.prod(STRIDES)
@@ -34,7 +37,7 @@ FIRST_DECAY, FIRST_WET = 5.0, -4.0  # a tail of about a second, quieter than the
 
 
 class Controls(NamedTuple):
-    """What the decoder tells the synthesizer for each frame.
+    """What the synthesizer needs for each frame.
 
     Attributes:
         amplitude: Level of all partials together, shape (B, N, 1).
@@ -48,7 +51,10 @@ class Controls(NamedTuple):
 
 
 class Decoder(nn.Module):
-    """Map pitch, loudness and latent frames to controls: two stacks of layers, a GRU, one more stack and three linear heads."""
+    """Map pitch, loudness and latent frames to controls.
+
+    Two stacks of layers, a GRU over both and the latent, one more stack and three linear heads.
+    """
 
     def __init__(self, hidden: int, depth: int, latent: int, partials: int, bands: int) -> None:
         super().__init__()
@@ -63,11 +69,11 @@ class Decoder(nn.Module):
     def forward(
         self, controls: Tensor, latent: Tensor | None = None, state: Tensor | None = None
     ) -> tuple[Controls, Tensor]:
-        """Map frames (B, N, 2) of frequency in Hz and loudness, and latent frames (B, N, Z), to controls.
+        """Map frames to controls.
 
         Args:
-            controls: Frequency and loudness.
-            latent: Latent frames; None if the decoder reads none.
+            controls: Frequency in Hz and loudness, (B, N, 2).
+            latent: Latent frames (B, N, Z); None if the decoder reads none.
             state: State (1, B, H) of the GRU before the first frame, zero if None.
 
         Returns:
@@ -77,29 +83,28 @@ class Decoder(nn.Module):
             self.f0_mlp(synthesis.scaled_pitch(controls[..., :1])),
             self.loudness_mlp(controls[..., 1:]),
         ]
-        values, state = self.gru(
-            torch.cat(parts if latent is None else [*parts, latent], -1), state
-        )
+        if latent is not None:
+            parts.append(latent)
+        values, state = self.gru(torch.cat(parts, -1), state)
         values = self.out_mlp(values)
-        noise = synthesis.mod_sigmoid(self.noise(values) + NOISE_SHIFT)
-        return Controls(
-            synthesis.mod_sigmoid(self.amplitude(values)),
-            synthesis.mod_sigmoid(self.partials(values)),
-            noise,
-        ), state
+        found = Controls(
+            amplitude=synthesis.mod_sigmoid(self.amplitude(values)),
+            partials=synthesis.mod_sigmoid(self.partials(values)),
+            noise=synthesis.mod_sigmoid(self.noise(values) + NOISE_SHIFT),
+        )
+        return found, cast(Tensor, state)
 
     def unit_sets(self, prefix: str) -> list[UnitSet]:
-        """Return the units of every layer; sets that a layer normalisation crosses are not exact."""
-        offset = self.f0_mlp[-2].normalized_shape[0]
-        loudness = self.loudness_mlp[-2].normalized_shape[0]
+        """Return the units of every layer; sets that a normalisation crosses are not exact."""
+        # The GRU reads the outputs of the pitch stack, then those of the loudness stack.
+        pitches, loudnesses = _mlp_width(self.f0_mlp), _mlp_width(self.loudness_mlp)
+        f0_readers = gru_in(f"{prefix}gru", self.gru, count=pitches)
+        loudness_readers = gru_in(f"{prefix}gru", self.gru, offset=pitches, count=loudnesses)
+        recurrent = gru_units(f"{prefix}gru", self.gru)
+        recurrent += linear_in(f"{prefix}out_mlp.0", cast(nn.Linear, self.out_mlp[0]))
         heads: Slices = ()
         for name in ("amplitude", "partials", "noise"):
-            heads += linear_in(prefix + name, getattr(self, name))
-        f0_readers = gru_in(f"{prefix}gru", self.gru, count=offset)
-        loudness_readers = gru_in(f"{prefix}gru", self.gru, offset=offset, count=loudness)
-        recurrent = gru_units(f"{prefix}gru", self.gru) + linear_in(
-            f"{prefix}out_mlp.0", self.out_mlp[0]
-        )
+            heads += linear_in(prefix + name, cast(nn.Linear, self.get_submodule(name)))
         return [
             *_mlp_units(f"{prefix}f0_mlp", self.f0_mlp, f0_readers),
             *_mlp_units(f"{prefix}loudness_mlp", self.loudness_mlp, loudness_readers),
@@ -109,7 +114,9 @@ class Decoder(nn.Module):
 
 
 class Reverb(nn.Module):
-    """Convolve a signal with fixed noise whose decay and level are learned, two parameters in all."""
+    """Convolve a signal with fixed noise whose decay and level are learned, two parameters."""
+
+    impulse: Tensor
 
     def __init__(self, length: int, sample_rate: int) -> None:
         super().__init__()
@@ -135,12 +142,13 @@ class Reverb(nn.Module):
 
 
 class DDSP(nn.Module):
-    """Re-synthesize notes from pitch, loudness and a learned timbre by harmonics, filtered noise and reverberation.
+    """Re-synthesize notes by harmonics, filtered noise and reverberation.
 
-    A convolutional encoder gives latent frames of 160 samples. The decoder has 4,330,166
-    parameters with the 16 latent dimensions of the authors' code, 4,502,198 with 128 and 4,305,590
-    with none; the encoder 260,128 (16, Gaussian), 461,056 (128, Gaussian) or 346,240 (128,
-    deterministic). Widths are read from the weights, so that a trimmed model runs as it is.
+    Pitch and loudness are given, the timbre is learned. A convolutional encoder gives latent
+    frames of 160 samples. The decoder has 4,330,166 parameters with the 16 latent dimensions of
+    the authors' code, 4,502,198 with 128 and 4,305,590 with none; the encoder 260,128 (16,
+    Gaussian), 461,056 (128, Gaussian) or 346,240 (128, deterministic). Widths are read from the
+    weights, so that a trimmed model runs as it is.
 
     In training, noise and latent samples come from torch's random generator; in evaluation the
     latent is its mean and the noise that of ``seed``, the same for every item, so that a result
@@ -184,16 +192,16 @@ class DDSP(nn.Module):
     def __init__(
         self,
         *,
-        hidden: int = 512,
-        depth: int = 3,
-        latent: int = 16,
-        latent_kind: str = "gaussian",
-        encoder_width: int = 128,
-        partials: int = 100,
-        filter_size: int = 160,
-        reverb_length: int = 32_000,
-        seed: int = 0,
-        sample_rate: int = 16_000,
+        hidden: Annotated[int, Range(1, 4096)] = 512,
+        depth: Annotated[int, Range(1, 8)] = 3,
+        latent: Annotated[int, Range(0, 1024)] = 16,
+        latent_kind: Annotated[str, OneOf(*LATENTS)] = "gaussian",
+        encoder_width: Annotated[int, Range(1, 4096)] = 128,
+        partials: Annotated[int, Range(1, 1024)] = 100,
+        filter_size: Annotated[int, Range(2, 4096)] = 160,
+        reverb_length: Annotated[int, Range(1, 480_000)] = 32_000,
+        seed: Annotated[int, Range(0, 2**31 - 1)] = 0,
+        sample_rate: Annotated[int, Range(1000, 192_000), FOLLOWS] = 16_000,
     ) -> None:
         super().__init__()
         self.sample_rate = check_whole("sample_rate", sample_rate, 1000, 192_000)
@@ -223,7 +231,7 @@ class DDSP(nn.Module):
 
         Args:
             controls: Fundamental frequency in Hz and loudness of each frame, shape (B, N, 2).
-            audio: The note itself, shape (B, N * 160), from which the encoder hears the timbre;
+            audio: The note itself, shape (B, N * 160), of which the encoder takes the timbre;
                 not used without latent dimensions.
 
         Returns:
@@ -242,7 +250,7 @@ class DDSP(nn.Module):
         return self.decode(controls, self.sample(*self.encode(audio)))
 
     def encode(self, audio: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return mean and log variance of the latent frames (B, N, Z) of audio (B, N * 160); no variance if deterministic.
+        """Return mean and log variance, if any, of the latent frames (B, N, Z) of audio (B, T).
 
         Raises:
             DataError: The audio is no whole number of frames.
@@ -256,7 +264,10 @@ class DDSP(nn.Module):
                 f"{tuple(audio.shape)}; pad or cut the notes"
             )
         values = self.encoder(audio.unsqueeze(1)).transpose(1, 2)
-        return tuple(values.chunk(2, -1)) if self.gaussian else (values, None)
+        if not self.gaussian:
+            return values, None
+        mean, log_variance = values.chunk(2, -1)
+        return mean, log_variance
 
     def sample(self, mean: Tensor, log_variance: Tensor | None) -> Tensor:
         """Draw latent frames in training; in evaluation or without variance return the mean."""
@@ -265,22 +276,21 @@ class DDSP(nn.Module):
         return mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
 
     def decode(self, controls: Tensor, latent: Tensor | None = None) -> Tensor:
-        """Synthesize audio (B, N * 160) from frames (B, N, 2) of frequency and loudness and latent frames (B, N, Z).
+        """Synthesize audio (B, N * 160).
+
+        Args:
+            controls: Frequency in Hz and loudness, (B, N, 2).
+            latent: Latent frames (B, N, Z); None if the model has none.
 
         Raises:
             DataError: Shapes do not fit.
         """
         wanted = (*controls.shape[:2], self.latent) if self.latent else None
-        if (
-            controls.dim() != 3
-            or controls.shape[2] != 2
-            or (None if latent is None else tuple(latent.shape)) != wanted
-        ):
-            given = (
-                f"{tuple(controls.shape)} and {'none' if latent is None else tuple(latent.shape)}"
-            )
+        given = None if latent is None else tuple(latent.shape)
+        if controls.dim() != 3 or controls.shape[2] != 2 or given != wanted:
             wish = f"expected controls (B, N, 2) and a latent of {self.latent} dimensions"
-            raise DataError(f"{wish}, got {given}; cut both to the same frames")
+            got = f"{tuple(controls.shape)} and {given or 'none'}"
+            raise DataError(f"{wish}, got {got}; cut both to the same frames")
         return self.synthesize(controls[..., 0], self.decoder(controls, latent)[0])
 
     def synthesize(self, f0_hz: Tensor, controls: Controls) -> Tensor:
@@ -300,8 +310,8 @@ class DDSP(nn.Module):
 
     def initial_state(self, batch: int = 1) -> Tensor:
         """Return the state (1, batch, H) of the GRU before the first frame: zero."""
-        weight = self.decoder.gru.weight_hh_l0
-        return weight.new_zeros(1, batch, weight.shape[1])
+        units = recurrent_units(self.decoder.gru)
+        return self.decoder.amplitude.weight.new_zeros(1, batch, units)
 
     def step(
         self, controls: Tensor, latent: Tensor | None, state: Tensor
@@ -321,34 +331,29 @@ class DDSP(nn.Module):
     def step_input(self) -> tuple[Tensor, Tensor | None, Tensor]:
         """Return the arguments of ``step`` for one frame, which is 160 samples."""
         controls = self._example_controls(1)
-        return (
-            controls,
-            controls.new_zeros(1, 1, self.latent) if self.latent else None,
-            self.initial_state(),
-        )
+        latent = controls.new_zeros(1, 1, self.latent) if self.latent else None
+        return controls, latent, self.initial_state()
 
     def example_input(self, frames: int = 100) -> Tensor | tuple[Tensor, Tensor]:
-        """Return the controls (1, frames, 2) of a rising note and, for the encoder, fixed random audio (1, frames * 160)."""
+        """Return the controls (1, frames, 2) of a rising note and random audio for the encoder."""
         controls = self._example_controls(frames)
         if not self.latent:
             return controls
-        audio = (
-            torch.rand(1, frames * BLOCK_SIZE, generator=torch.Generator().manual_seed(0)) - 0.5
-        )
+        generator = torch.Generator().manual_seed(0)
+        audio = torch.rand(1, frames * BLOCK_SIZE, generator=generator) - 0.5
         return controls, audio.to(controls)
 
     def example_seconds(self, frames: int = 100) -> float:
-        """Return the seconds of audio that the example of so many frames stands for."""
+        """Return the seconds of audio that so many frames are."""
         return frames / self.frames_per_second
 
     def _example_controls(self, frames: int) -> Tensor:
-        curves = torch.stack(
-            (torch.linspace(220, 440, frames), torch.linspace(0.2, 0.1, frames)), -1
-        )
+        f0_hz, loudness = torch.linspace(220, 440, frames), torch.linspace(0.2, 0.1, frames)
+        curves = torch.stack((f0_hz, loudness), -1)
         return curves[None].to(self.decoder.amplitude.weight)
 
     def synthesis_flops_per_second(self) -> float:
-        """Estimate the operations of the synthesizer per second of audio, which no count of layers holds.
+        """Estimate the operations of the synthesizer per second of audio.
 
         Each partial of each sample takes a product for its phase, a sine, counted as one
         operation, and two multiply-adds for the amplitudes of the frames around it. Transforms
@@ -357,17 +362,16 @@ class DDSP(nn.Module):
         """
         partials, bands = self.decoder.partials.out_features, self.decoder.noise.out_features
         size = 2 * (bands - 1)
-        noise = (
-            5 * size * math.log2(size)
-            + size
-            + synthesis.convolution_flops(size + BLOCK_SIZE - 1)
-            + size
-        )
+        transforms = 5 * size * math.log2(size) + size
+        noise = transforms + synthesis.convolution_flops(size + BLOCK_SIZE - 1) + size
         reverb = synthesis.convolution_flops(self.sample_rate + len(self.reverb.impulse) - 1)
         return self.sample_rate * (6 * partials + 4) + self.frames_per_second * noise + reverb
 
     def unit_sets(self) -> list[UnitSet]:
-        """Return the units of the decoder and the encoder's inner channels; latent, inputs and the heads' outputs stay."""
+        """Return the units of the decoder and the encoder's inner channels.
+
+        The latent, the inputs and the heads' outputs stay.
+        """
         encoder = chain_units([("encoder", self.encoder)]) if self.encoder is not None else []
         return [*encoder, *self.decoder.unit_sets("decoder.")]
 
@@ -379,26 +383,32 @@ def _encoder(width: int, outputs: int) -> nn.Sequential:
         nn.Conv1d(sizes[i], sizes[i + 1], 7, stride, padding=6, dilation=2)
         for i, stride in enumerate(STRIDES)
     ]
-    inner = [
-        module for conv in convolutions[:-1] for module in (conv, nn.BatchNorm1d(width), nn.ReLU())
-    ]
-    return nn.Sequential(*inner, convolutions[-1])
+    layers: list[nn.Module] = []
+    for convolution in convolutions[:-1]:
+        layers += [convolution, nn.BatchNorm1d(width), nn.ReLU()]
+    return nn.Sequential(*layers, convolutions[-1])
 
 
 def _mlp(inputs: int, width: int, depth: int) -> nn.Sequential:
-    sizes = [inputs, *[width] * depth]
-    layers = [
-        (nn.Linear(a, b), nn.LayerNorm(b), nn.ReLU())
-        for a, b in zip(sizes[:-1], sizes[1:], strict=True)
-    ]
-    return nn.Sequential(*[module for layer in layers for module in layer])
+    layers: list[nn.Module] = []
+    for i in range(depth):
+        layers += [nn.Linear(width if i else inputs, width), nn.LayerNorm(width), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def _mlp_width(stack: nn.Sequential) -> int:
+    """Return how many outputs a stack has left."""
+    return cast(nn.LayerNorm, stack[-2]).normalized_shape[0]
 
 
 def _mlp_units(name: str, stack: nn.Sequential, readers: Slices) -> list[UnitSet]:
     """Return one set for each layer; ``readers`` read the last one."""
     sets = []
-    for i in range(0, len(stack), 3):
-        read = linear_in(f"{name}.{i + 3}", stack[i + 3]) if i + 3 < len(stack) else readers
-        own = linear_out(f"{name}.{i}", stack[i]) + layer_norm(f"{name}.{i + 1}", stack[i + 1])
+    for i in range(0, len(stack), 3):  # linear layer, normalisation, ReLU
+        own = linear_out(f"{name}.{i}", cast(nn.Linear, stack[i]))
+        own += layer_norm(f"{name}.{i + 1}", cast(nn.LayerNorm, stack[i + 1]))
+        read = readers
+        if i + 3 < len(stack):
+            read = linear_in(f"{name}.{i + 3}", cast(nn.Linear, stack[i + 3]))
         sets.append(UnitSet(f"{name}.{i}", own + read, exact=False))
     return sets

@@ -1,10 +1,12 @@
-"""What the densely connected network (DenseNet-121) for acoustic scenes is: layers, units and stages.
+"""The densely connected network (DenseNet-121) for acoustic scenes: layers, units and stages.
 
-It maps log-mel spectrograms to scores of classes; features, loss and labels belong to the data and
-the task.
+``DenseNet`` maps log-mel spectrograms (B, C, mels, frames) to scores of classes (B, K). Features,
+loss and labels belong to the data and the task.
 """
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 
 from audioprune.compress.units.builders import Slices, batch_norm, conv_in, conv_out, linear_in
 from audioprune.compress.units.declare import UnitSet
+from audioprune.models.parts.layers import Layers
 from audioprune.models.parts.scenes import (
     FRAMES_PER_SECOND,
     NormedConv,
@@ -21,14 +24,15 @@ from audioprune.models.parts.scenes import (
     he_init_,
     written,
 )
-from audioprune.models.parts.streaming import Stage
 from audioprune.models.parts.widths import check_rate, check_whole
+from audioprune.protocols import Stage
+from audioprune.ranges import FOLLOWS, Range
 
 BOTTLENECK = 4  # channels inside a layer per channel that it adds
 
 
 class DenseLayer(nn.Module):
-    """Append new channels, made from all channels before: (B, C, F, N) to (B, C + growth, F, N)."""
+    """Append channels made from all before: (B, C, F, N) to (B, C + growth, F, N)."""
 
     def __init__(self, inputs: int, growth: int) -> None:
         super().__init__()
@@ -43,7 +47,7 @@ class DenseLayer(nn.Module):
 
 
 class Transition(nn.Module):
-    """Mix the channels of a dense block and halve bands and frames: (B, C, F, N) to (B, C', F/2, N/2)."""
+    """Mix channels and halve bands and frames: (B, C, F, N) to (B, C', F/2, N/2)."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -56,7 +60,7 @@ class Transition(nn.Module):
 
 
 class DenseNet(nn.Module):
-    """Classify scenes by blocks of layers, each of which reads the outputs of all layers before it in its block.
+    """Classify scenes by blocks of layers, each of which reads all layers before it in its block.
 
     A 7x7 convolution of stride 2 and a pooling of stride 2 precede the blocks; between two blocks
     a 1x1 convolution halves the channels and a pooling bands and frames; after the last one all
@@ -89,17 +93,19 @@ class DenseNet(nn.Module):
 
     frames_per_second: float = FRAMES_PER_SECOND
     time_dim: int = 3
+    blocks: Layers[Layers[DenseLayer]]
+    transitions: Layers[Transition]
 
     def __init__(
         self,
         *,
-        classes: int = 10,
-        channels: int = 2,
-        mels: int = 256,
-        width: int = 64,
-        growth: int = 32,
-        depths: tuple[int, ...] | list[int] = (6, 12, 24, 16),
-        frames_per_second: float = FRAMES_PER_SECOND,
+        classes: Annotated[int, Range(2, 10_000), FOLLOWS] = 10,
+        channels: Annotated[int, Range(1, 64)] = 2,
+        mels: Annotated[int, Range(1, 4096), FOLLOWS] = 256,
+        width: Annotated[int, Range(1, 1024)] = 64,
+        growth: Annotated[int, Range(1, 256)] = 32,
+        depths: Annotated[tuple[int, ...] | list[int], Range(1, 128)] = (6, 12, 24, 16),
+        frames_per_second: Annotated[float, Range(above=0), FOLLOWS] = FRAMES_PER_SECOND,
     ) -> None:
         super().__init__()
         self.frames_per_second = check_rate(frames_per_second)
@@ -110,12 +116,10 @@ class DenseNet(nn.Module):
         self.width = check_whole("width", width, 1, 1024)
         self.growth = check_whole("growth", growth, 1, 256)
         self.stem = NormedConv(channels, width, 7, 2, 3)
-        self.blocks, self.transitions = nn.ModuleList(), nn.ModuleList()
+        self.blocks, self.transitions = Layers(), Layers()
         size = width
         for block, depth in enumerate(self.depths):
-            self.blocks.append(
-                nn.ModuleList(DenseLayer(size + i * growth, growth) for i in range(depth))
-            )
+            self.blocks.append(Layers(DenseLayer(size + i * growth, growth) for i in range(depth)))
             size += depth * growth
             if block < len(self.depths) - 1:
                 self.transitions.append(Transition(size, size // 2))
@@ -143,13 +147,12 @@ class DenseNet(nn.Module):
         return values
 
     def stages(self) -> list[Stage]:
-        """Return (parameter prefix, function) of stem, layers, transitions and the end; their composition is the forward pass."""
+        """Return the layers as (parameter prefix, function); in turn they are the forward pass."""
         stages: list[Stage] = [("stem.", self._stem)]
         for i, block in enumerate(self.blocks):
             stages += [(f"blocks.{i}.{j}.", layer) for j, layer in enumerate(block)]
-            stages += (
-                [(f"transitions.{i}.", self.transitions[i])] if i < len(self.transitions) else []
-            )
+            if i < len(self.transitions):
+                stages.append((f"transitions.{i}.", self.transitions[i]))
         return [*stages, (("norm.", "classifier."), self._classify)]
 
     def _stem(self, scene: Tensor) -> Tensor:
@@ -159,7 +162,7 @@ class DenseNet(nn.Module):
         return self.classifier(torch.relu(self.norm(values)).mean((2, 3)))
 
     def example_input(self, frames: int = 431) -> Tensor:
-        """Return one scene (1, C, mels, frames) of fixed random values from a normal distribution; 431 frames are 10 s."""
+        """Return one scene (1, C, mels, frames) of fixed random values; 431 frames are 10 s."""
         return example_scene(self.stem.conv.weight, self.mels, frames)
 
     def unit_sets(self) -> list[UnitSet]:
@@ -188,15 +191,21 @@ class DenseNet(nn.Module):
         for j, layer in enumerate(self.blocks[block]):
             name, count = f"blocks.{block}.{j}", layer.grow.weight.shape[0]
             inner = written(f"{name}.squeeze", layer.squeeze) + conv_in(f"{name}.grow", layer.grow)
-            added = conv_out(f"{name}.grow", layer.grow) + self._readers(
-                block, j + 1, offset, count
-            )
+            added = conv_out(f"{name}.grow", layer.grow)
+            added += self._readers(block, j + 1, offset, count)
             sets += [UnitSet(f"{name}.squeeze", inner), UnitSet(name, added)]
             offset += count
         return sets
 
     def _readers(self, block: int, first: int, offset: int, count: int) -> Slices:
-        """List the normalisations and readers of channels from ``offset`` on: those of all layers from ``first`` on and of the end."""
+        """List what normalises and reads channels of a block.
+
+        Args:
+            block: Number of the block.
+            first: First layer of it that reads them; all later ones and the block's end do too.
+            offset: First of the channels.
+            count: Number of channels.
+        """
         slices: Slices = ()
         for j, layer in enumerate(self.blocks[block][first:], first):
             name = f"blocks.{block}.{j}"
@@ -206,8 +215,5 @@ class DenseNet(nn.Module):
             slices += batch_norm("norm", self.norm, offset, count=count)
             return slices + linear_in("classifier", self.classifier, offset, count=count)
         name, end = f"transitions.{block}", self.transitions[block]
-        return (
-            slices
-            + batch_norm(f"{name}.norm", end.norm, offset, count=count)
-            + conv_in(f"{name}.conv", end.conv, offset, count=count)
-        )
+        slices += batch_norm(f"{name}.norm", end.norm, offset, count=count)
+        return slices + conv_in(f"{name}.conv", end.conv, offset, count=count)

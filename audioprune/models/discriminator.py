@@ -1,12 +1,13 @@
-"""What tells enhanced from clean speech in the adversarial training of the coded-audio enhancer: a convolutional discriminator.
+"""The network that tells enhanced from clean speech in adversarial training: a discriminator.
 
-It judges a frame beside the coded frame that it came from; the losses and the order of the updates
-belong to the adversarial task.
+``Discriminator`` judges a frame beside the coded frame that it came from: pairs (B, 2, T) to
+values (B, 1). The losses and the order of the updates belong to the adversarial task.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.models.dcae import StridedConv, check_kernel, initialise_, scaled_channels
+from audioprune.models.parts.layers import Layers
 from audioprune.models.parts.widths import check_whole
+from audioprune.ranges import NoKey, OneOf, Range
 
 CHANNELS = (16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 1024)
 NORMS = ("batch", "spectral", "virtual", "none")
@@ -42,7 +45,7 @@ class VirtualBatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, values: Tensor, references: int) -> Tensor:
-        """Normalise values (R + B, C, T), of which the first ``references`` items R are the reference batch."""
+        """Normalise values (R + B, C, T), whose first ``references`` items R are the reference."""
         moments = torch.stack((values.mean(2), values.square().mean(2)))  # (2, R + B, C)
         reference = moments[:, :references].mean(1, keepdim=True)
         share = 1 / (references + 1)
@@ -53,18 +56,26 @@ class VirtualBatchNorm(nn.Module):
 
 
 class JudgedConv(nn.Module):
-    """Shorten a signal by a strided convolution, normalise it where the discriminator does so, and apply a PReLU."""
+    """Shorten a signal by a strided convolution, normalise it if wanted, and apply a PReLU."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel_size: int, stride: int, norm: str
     ) -> None:
         super().__init__()
         self.block = StridedConv(inputs, outputs, kernel_size, stride)
-        kinds = {"batch": nn.BatchNorm1d, "virtual": VirtualBatchNorm}
-        self.norm = kinds[norm](outputs) if norm in kinds else None
+        self.norm: nn.Module | None = None
+        if norm == "batch":
+            self.norm = nn.BatchNorm1d(outputs)
+        elif norm == "virtual":
+            self.norm = VirtualBatchNorm(outputs)
 
     def forward(self, values: Tensor, references: int) -> Tensor:
-        """Map values (B, C, T) to (B, C', T / stride); the first ``references`` items are those of virtual normalisation."""
+        """Map values (B, C, T) to (B, C', T / stride).
+
+        Args:
+            values: The reference items of virtual normalisation, then the items to judge.
+            references: Number of reference items; 0 for other normalisations.
+        """
         linear = self.block.linear(values)
         if isinstance(self.norm, VirtualBatchNorm):
             linear = self.norm(linear, references)
@@ -74,7 +85,7 @@ class JudgedConv(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Judge frames, given the coded frames: pairs (B, 2, T) to values (B, 1), near 1 for clean and near 0 for enhanced frames.
+    """Judge frames, given the coded frames: near 1 for clean, near 0 for enhanced frames.
 
     Strided convolutions as in the encoder of the generator, then linear layers of 256, 128 and 1
     units with PReLU between them. In training the signal is rolled by a random number of samples
@@ -105,35 +116,39 @@ class Discriminator(nn.Module):
     Plain & Biswas does not describe its discriminator.
     """
 
+    reference: Tensor
+    reference_count: Tensor
+    blocks: Layers[JudgedConv]
+
     def __init__(
         self,
         *,
-        channels: Sequence[int] = CHANNELS,
-        width: float = 1.0,
-        kernel_size: int = 31,
-        stride: int = 2,
-        norm: str = "batch",
-        phase_shift: int = 5,
-        reference_items: int = 16,
-        frame_length: int = 16384,
+        channels: Annotated[Sequence[int], Range(1, 65_536)] = CHANNELS,
+        width: Annotated[float, Range(0.0625, 4)] = 1.0,
+        kernel_size: Annotated[int, Range(3, 255)] = 31,
+        stride: Annotated[int, Range(2, 4)] = 2,
+        norm: Annotated[str, OneOf(*NORMS)] = "batch",
+        phase_shift: Annotated[int, Range(0, 1024)] = 5,
+        reference_items: Annotated[int, Range(1, 1024)] = 16,
+        frame_length: Annotated[int, NoKey()] = 16384,
     ) -> None:
         super().__init__()
         if norm not in NORMS:
             raise ConfigError(unknown_name("discriminator.norm", norm, NORMS))
         widths = [2, *scaled_channels(channels, width)]
-        self.norm, self.phase_shift = norm, check_whole("phase_shift", phase_shift, 0, 1024)
+        self.norm = norm
+        self.phase_shift = check_whole("phase_shift", phase_shift, 0, 1024)
         check_kernel(kernel_size, check_whole("stride", stride, 2, 4))
         multiple = stride ** len(channels)
-        if frame_length % multiple or frame_length < stride ** (len(channels) - 1) * (
-            kernel_size // 2 + 1
-        ):
+        shortest = stride ** (len(channels) - 1) * (kernel_size // 2 + 1)
+        if frame_length % multiple or frame_length < shortest:
             raise ConfigError(
                 f"discriminator: expected frames of a multiple of {multiple} samples that a "
                 f"kernel of {kernel_size} taps fits into at "
                 f"its last layer, got {frame_length}; change task.frame_length or "
                 f"task.discriminator.channels"
             )
-        self.blocks = nn.ModuleList(
+        self.blocks = Layers(
             JudgedConv(widths[i], widths[i + 1], kernel_size, stride, norm)
             for i in range(len(channels))
         )
@@ -153,24 +168,20 @@ class Discriminator(nn.Module):
                 if isinstance(module, nn.Conv1d | nn.Linear):
                     spectral_norm(module)
         if norm == "virtual":
-            self.register_buffer(
-                "reference",
-                torch.zeros(
-                    check_whole("reference_items", reference_items, 1, 1024), 2, frame_length
-                ),
-            )
+            items = check_whole("reference_items", reference_items, 1, 1024)
+            self.register_buffer("reference", torch.zeros(items, 2, frame_length))
             self.register_buffer("reference_count", torch.tensor(0))
 
     @torch.no_grad()
     def observe(self, pairs: Tensor) -> None:
-        """Take the first pairs of clean and coded frames (B, 2, T) as the reference batch; later calls do nothing."""
+        """Take pairs of clean and coded frames (B, 2, T) as the reference batch, once."""
         if self.norm == "virtual" and not int(self.reference_count):
             count = min(len(pairs), len(self.reference))
             self.reference[:count] = pairs[:count]
             self.reference_count.fill_(count)
 
     def forward(self, pairs: Tensor) -> Tensor:
-        """Judge pairs (B, 2, T) of a frame and the coded frame.
+        """Judge pairs (B, 2, T) of a frame and the coded frame, giving values (B, 1).
 
         Raises:
             ConfigError: A pair has another shape, or virtual normalisation has no reference batch
@@ -200,5 +211,6 @@ class Discriminator(nn.Module):
     def _rolled(self, values: Tensor) -> Tensor:
         if not self.training or not self.phase_shift:
             return values
-        size, right = int(torch.randint(1, self.phase_shift + 1, ())), bool(torch.rand(()) < 0.5)
+        size = int(torch.randint(1, self.phase_shift + 1, ()))
+        right = bool(torch.rand(()) < 0.5)
         return values.roll(size if right else -size, 2)

@@ -1,17 +1,23 @@
-"""What the feed-forward mask estimator of Tan & Wang is: layers, units, stages and one-frame steps.
+"""The feed-forward mask estimator of Tan & Wang: layers, units, stages and one-frame steps.
 
-It knows neither the transform before it nor the loss; the ratio mask and its target belong to the
-enhancement task.
+``FDNN`` maps magnitudes (B, N, F) to masks (B, N, F). It knows neither the transform before it
+nor the loss; the ratio mask and its target belong to the enhancement task.
 """
 
 from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from audioprune.compress.units.declare import Slice, UnitSet, rows
-from audioprune.models.parts.streaming import Stage, State
+from audioprune.models.parts.layers import Layers
+from audioprune.models.parts.streaming import State
 from audioprune.models.parts.widths import check_rate, check_whole, nearest_width
+from audioprune.protocols import Stage
+from audioprune.ranges import FOLLOWS, Range
 
 
 class FDNN(nn.Module):
@@ -42,14 +48,15 @@ class FDNN(nn.Module):
     frames_per_second: float = 100.0
     time_dim: int = 1
     frame_wise: bool = True
+    layers: Layers[nn.Linear]
 
     def __init__(
         self,
         *,
-        bins: int = 161,
-        width: int = 2048,
-        depth: int = 3,
-        frames_per_second: float = 100.0,
+        bins: Annotated[int, Range(2), FOLLOWS] = 161,
+        width: Annotated[int, Range(1)] = 2048,
+        depth: Annotated[int, Range(1)] = 3,
+        frames_per_second: Annotated[float, Range(above=0), FOLLOWS] = 100.0,
     ) -> None:
         super().__init__()
         self.frames_per_second = check_rate(frames_per_second)
@@ -57,9 +64,7 @@ class FDNN(nn.Module):
         self.width = check_whole("width", width, 1, 16384)
         self.depth = check_whole("depth", depth, 1, 32)
         sizes = [bins, *[width] * depth, bins]
-        self.layers = nn.ModuleList(
-            nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
-        )
+        self.layers = Layers(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
 
     @classmethod
     def width_for(cls, params: int, *, bins: int = 161, depth: int = 3) -> int:
@@ -82,18 +87,21 @@ class FDNN(nn.Module):
     def forward(self, magnitude: Tensor) -> Tensor:
         """Map magnitudes (B, N, F) to masks (B, N, F) between 0 and 1."""
         values = magnitude
-        for layer in self.layers[:-1]:
-            values = torch.relu(layer(values))
-        return torch.sigmoid(self.layers[-1](values))
+        for _, run in self.stages():
+            values = run(values)
+        return values
 
     def stages(self) -> list[Stage]:
-        """Return (parameter prefix, function) of each layer; composing the functions equals the forward pass."""
-        hidden: list[Stage] = [
-            (f"layers.{i}.", lambda values, layer=layer: torch.relu(layer(values)))
-            for i, layer in enumerate(self.layers[:-1])
-        ]
-        last = self.layers[-1]
-        return [*hidden, (f"layers.{len(hidden)}.", lambda values: torch.sigmoid(last(values)))]
+        """Return the layers as (parameter prefix, function); in turn they are the forward pass."""
+        last = len(self.layers) - 1
+        hidden: list[Stage] = [(f"layers.{i}.", partial(self._hide, i)) for i in range(last)]
+        return [*hidden, (f"layers.{last}.", self._finish)]
+
+    def _hide(self, layer: int, values: Tensor) -> Tensor:
+        return torch.relu(self.layers[layer](values))
+
+    def _finish(self, values: Tensor) -> Tensor:
+        return torch.sigmoid(self.layers[-1](values))
 
     def initial_state(self, batch: int = 1) -> State:
         """Return the state before the first frame: none, for each frame stands alone."""
@@ -109,10 +117,9 @@ class FDNN(nn.Module):
         return values.to(self.layers[0].weight)
 
     def unit_sets(self) -> list[UnitSet]:
-        """Return the hidden units of each layer: row and bias, and the column of the next layer that reads them."""
-        return [
-            _hidden_units(i, layer.weight.shape[0]) for i, layer in enumerate(self.layers[:-1])
-        ]
+        """Return the hidden units: row and bias of a layer, and the column that reads them."""
+        hidden = enumerate(self.layers[:-1])
+        return [_hidden_units(i, layer.weight.shape[0]) for i, layer in hidden]
 
 
 def _hidden_units(layer: int, count: int) -> UnitSet:

@@ -1,17 +1,23 @@
-"""What the recurrent magnitude estimator of Tan & Wang is: layers, units, stages and one-frame steps.
+"""The recurrent magnitude estimator of Tan & Wang: layers, units, stages and one-frame steps.
 
-It knows neither the transform before it nor the loss; spectral mapping and its target belong to
-the enhancement task.
+``LSTM`` maps noisy to clean magnitudes (B, N, F). It knows neither the transform before it nor
+the loss; spectral mapping and its target belong to the enhancement task.
 """
 
 from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from audioprune.compress.units.declare import Slice, UnitSet, rows
-from audioprune.models.parts.streaming import Stage, State
+from audioprune.models.parts.layers import Layers, recurrent_units
+from audioprune.models.parts.streaming import State
 from audioprune.models.parts.widths import check_rate, check_whole, nearest_width
+from audioprune.protocols import Stage
+from audioprune.ranges import FOLLOWS, Range
 
 
 class LSTM(nn.Module):
@@ -39,14 +45,15 @@ class LSTM(nn.Module):
 
     frames_per_second: float = 100.0
     time_dim: int = 1
+    layers: Layers[nn.LSTM]
 
     def __init__(
         self,
         *,
-        bins: int = 161,
-        width: int = 1024,
-        depth: int = 4,
-        frames_per_second: float = 100.0,
+        bins: Annotated[int, Range(2), FOLLOWS] = 161,
+        width: Annotated[int, Range(1)] = 1024,
+        depth: Annotated[int, Range(1)] = 4,
+        frames_per_second: Annotated[float, Range(above=0), FOLLOWS] = 100.0,
     ) -> None:
         super().__init__()
         self.frames_per_second = check_rate(frames_per_second)
@@ -54,7 +61,7 @@ class LSTM(nn.Module):
         self.width = check_whole("width", width, 1, 8192)
         self.depth = check_whole("depth", depth, 1, 16)
         sizes = [bins, *[width] * depth]
-        self.layers = nn.ModuleList(
+        self.layers = Layers(
             nn.LSTM(a, b, batch_first=True) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
         )
         self.output = nn.Linear(width, bins)
@@ -81,32 +88,38 @@ class LSTM(nn.Module):
     def forward(self, magnitude: Tensor) -> Tensor:
         """Map noisy magnitudes (B, N, F) to magnitudes (B, N, F) of at least 0."""
         values = magnitude
-        for layer in self.layers:
-            values = layer(values)[0]
-        return torch.relu(self.output(values))
+        for _, run in self.stages():
+            values = run(values)
+        return values
 
     def stages(self) -> list[Stage]:
-        """Return (parameter prefix, function) of each layer; composing the functions equals the forward pass."""
-        recurrent: list[Stage] = [
-            (f"layers.{i}.", lambda values, layer=layer: layer(values)[0])
-            for i, layer in enumerate(self.layers)
-        ]
-        return [*recurrent, ("output.", lambda values: torch.relu(self.output(values)))]
+        """Return the layers as (parameter prefix, function); in turn they are the forward pass."""
+        count = len(self.layers)
+        stages: list[Stage] = [(f"layers.{i}.", partial(self._recur, i)) for i in range(count)]
+        return [*stages, ("output.", self._finish)]
+
+    def _recur(self, layer: int, values: Tensor) -> Tensor:
+        return self.layers[layer](values)[0]
+
+    def _finish(self, values: Tensor) -> Tensor:
+        return torch.relu(self.output(values))
 
     def initial_state(self, batch: int = 1) -> State:
-        """Return zero states h and c of each layer in turn, each (1, batch, width of the layer)."""
-        widths = [layer.weight_hh_l0.shape[1] for layer in self.layers]
-        return tuple(
-            self.output.weight.new_zeros(1, batch, width) for width in widths for _ in range(2)
-        )
+        """Return zero states h and c of each layer in turn, each (1, batch, units)."""
+        weight = self.output.weight
+        state: list[Tensor] = []
+        for layer in self.layers:
+            zero = weight.new_zeros(1, batch, recurrent_units(layer))
+            state += [zero, zero.clone()]
+        return tuple(state)
 
     def step(self, frame: Tensor, state: State) -> tuple[Tensor, State]:
-        """Map one frame (B, F) and the state before it to the clean frame (B, F) and the state after it."""
+        """Map one frame (B, F) and the state before it to the clean frame and the next state."""
         values, after = frame.unsqueeze(1), []
         for i, layer in enumerate(self.layers):
             values, (hidden, cell) = layer(values, (state[2 * i], state[2 * i + 1]))
             after += [hidden, cell]
-        return torch.relu(self.output(values)).squeeze(1), tuple(after)
+        return self._finish(values).squeeze(1), tuple(after)
 
     def example_input(self, frames: int = 100) -> Tensor:
         """Return magnitudes (1, frames, F) of fixed random values between 0 and 1."""
@@ -114,13 +127,15 @@ class LSTM(nn.Module):
         return values.to(self.output.weight)
 
     def unit_sets(self) -> list[UnitSet]:
-        """Return the hidden units of each layer: gate rows, recurrent column, and the column of the next layer that reads them."""
-        readers = [
-            *[f"layers.{i}.weight_ih_l0" for i in range(1, len(self.layers))],
-            "output.weight",
-        ]
+        """Return the hidden units of each layer.
+
+        A unit owns its four gate rows, its recurrent column, and the column of the next layer
+        that reads it.
+        """
+        readers = [f"layers.{i}.weight_ih_l0" for i in range(1, len(self.layers))]
+        readers.append("output.weight")
         return [
-            _hidden_units(f"layers.{i}", layer.weight_hh_l0.shape[1], reader)
+            _hidden_units(f"layers.{i}", recurrent_units(layer), reader)
             for i, (layer, reader) in enumerate(zip(self.layers, readers, strict=True))
         ]
 

@@ -1,10 +1,12 @@
-"""What the bottleneck residual network (ResNet-50) for acoustic scenes is: layers, units and stages.
+"""The bottleneck residual network (ResNet-50) for acoustic scenes: layers, units and stages.
 
-It maps log-mel spectrograms to scores of classes. The network with a chosen receptive field stands
-in cp_resnet.py.
+``ResNet`` maps log-mel spectrograms (B, C, mels, frames) to scores of classes (B, K). The network
+with a chosen receptive field is in ``cp_resnet``.
 """
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 
 from audioprune.compress.units.builders import linear_in
 from audioprune.compress.units.declare import UnitSet
+from audioprune.models.parts.layers import Layers
 from audioprune.models.parts.residual import Residual, residual_units
 from audioprune.models.parts.scenes import (
     FRAMES_PER_SECOND,
@@ -21,8 +24,9 @@ from audioprune.models.parts.scenes import (
     example_scene,
     he_init_,
 )
-from audioprune.models.parts.streaming import Stage
 from audioprune.models.parts.widths import check_rate, check_whole
+from audioprune.protocols import Stage
+from audioprune.ranges import FOLLOWS, Range
 
 EXPANSION = 4  # channels of a stream per channel inside its blocks
 LEAST = 1
@@ -54,7 +58,7 @@ class ResNet(nn.Module):
         ConfigError: If an argument lies outside its range.
 
     Source: He et al., "Deep residual learning for image recognition", CVPR 2016, Table 1. The
-    stride stands in the 3x3 convolution (in the paper in the 1x1 convolution before it), which is
+    stride is that of the 3x3 convolution (in the paper of the 1x1 convolution before it), which is
     the common choice today and changes no parameter. Chen, "DNN pruning for acoustic scene
     classification", names ResNet-50 and prints neither stem nor sizes. Initialisation: see
     ``he_init_``.
@@ -62,16 +66,17 @@ class ResNet(nn.Module):
 
     frames_per_second: float = FRAMES_PER_SECOND
     time_dim: int = 3
+    blocks: Layers[Residual]
 
     def __init__(
         self,
         *,
-        classes: int = 10,
-        channels: int = 2,
-        mels: int = 256,
-        width: int = 64,
-        depths: tuple[int, ...] | list[int] = (3, 4, 6, 3),
-        frames_per_second: float = FRAMES_PER_SECOND,
+        classes: Annotated[int, Range(2, 10_000), FOLLOWS] = 10,
+        channels: Annotated[int, Range(1, 64)] = 2,
+        mels: Annotated[int, Range(1, 4096), FOLLOWS] = 256,
+        width: Annotated[int, Range(1, 512)] = 64,
+        depths: Annotated[tuple[int, ...] | list[int], Range(1, 128)] = (3, 4, 6, 3),
+        frames_per_second: Annotated[float, Range(above=0), FOLLOWS] = FRAMES_PER_SECOND,
     ) -> None:
         super().__init__()
         self.frames_per_second = check_rate(frames_per_second)
@@ -81,7 +86,7 @@ class ResNet(nn.Module):
         self.width = check_whole("width", width, 1, 512)
         self.depths = check_depths("depths", depths)
         self.stem = NormedConv(channels, width, 7, 2, 3)
-        self.blocks = nn.ModuleList()
+        self.blocks = Layers()
         inputs = width
         for stage, depth in enumerate(self.depths):
             for block in range(depth):
@@ -106,29 +111,28 @@ class ResNet(nn.Module):
         return values
 
     def stages(self) -> list[Stage]:
-        """Return (parameter prefix, function) of stem, blocks and classifier; composing the functions equals the forward pass."""
-        blocks: list[Stage] = [(f"blocks.{i}.", block) for i, block in enumerate(self.blocks)]
-        return [
-            ("stem.", self._stem),
-            *blocks,
-            ("classifier.", lambda values: self.classifier(values.mean((2, 3)))),
-        ]
+        """Return the layers as (parameter prefix, function); in turn they are the forward pass."""
+        stages: list[Stage] = [("stem.", self._stem)]
+        stages += [(f"blocks.{i}.", block) for i, block in enumerate(self.blocks)]
+        return [*stages, ("classifier.", self._classify)]
 
     def _stem(self, scene: Tensor) -> Tensor:
         return F.max_pool2d(torch.relu(self.stem(scene)), 3, 2, 1)
 
+    def _classify(self, values: Tensor) -> Tensor:
+        return self.classifier(values.mean((2, 3)))
+
     def example_input(self, frames: int = 431) -> Tensor:
-        """Return one scene (1, C, mels, frames) of fixed random values from a normal distribution; 431 frames are 10 s."""
+        """Return one scene (1, C, mels, frames) of fixed random values; 431 frames are 10 s."""
         return example_scene(self.stem.conv.weight, self.mels, frames)
 
     def unit_sets(self) -> list[UnitSet]:
-        """Return the channels inside each block and those of each residual stream; names as of ``residual_units``.
+        """Return the channels inside each block and of each stream; see ``residual_units``.
 
         ``stream.0`` is written by the stem alone. The rows of the classifier stay.
         """
-        return residual_units(
-            self.stem, list(self.blocks), linear_in("classifier", self.classifier)
-        )
+        readers = linear_in("classifier", self.classifier)
+        return residual_units(self.stem, list(self.blocks), readers)
 
 
 def _bottleneck(inputs: int, width: int, stride: int, project: bool) -> Residual:

@@ -1,27 +1,32 @@
-"""What the autoencoding SING network of Esling et al. is: strided windowed convolutions, their lengths and their units.
+"""The autoencoding SING network of Esling et al.: windowed strided convolutions and their units.
 
-It maps audio to audio of a shorter, aligned stretch; padding of notes and the spectral loss belong
-to the generation task.
+``SING`` maps audio (B, T) to audio (B, T') of a shorter, aligned stretch. Padding of notes and the
+spectral loss belong to the generation task.
 """
 
 from __future__ import annotations
+
+from typing import Annotated, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audioprune.compress.units.builders import chain_units
+from audioprune.compress.units.chains import chain_units
 from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.models.parts.initialisation import keep_variance_
 from audioprune.models.parts.widths import check_whole
+from audioprune.ranges import FOLLOWS, OneOf, Range
 
 NOTE_SAMPLES = 64_000
 INITS = ("torch", "kaiming")
 
 
 class WindowedConv1d(nn.Conv1d):
-    """Convolve with kernels that a squared Hann window tapers, as one analyses overlapping frames."""
+    """Convolve with kernels that a squared Hann window tapers, as for overlapping frames."""
+
+    window: Tensor
 
     def __init__(self, inputs: int, outputs: int, kernel_size: int, stride: int) -> None:
         super().__init__(inputs, outputs, kernel_size, stride)
@@ -33,21 +38,27 @@ class WindowedConv1d(nn.Conv1d):
 
 
 class WindowedConvTranspose1d(nn.ConvTranspose1d):
-    """Overlap and add frames that a squared Hann window tapers; half-covered samples of both ends are cut off."""
+    """Overlap and add frames that a squared Hann window tapers.
+
+    Half-covered samples of both ends are cut off.
+    """
+
+    window: Tensor
 
     def __init__(self, inputs: int, outputs: int, kernel_size: int, stride: int) -> None:
         super().__init__(inputs, outputs, kernel_size, stride, padding=kernel_size - stride)
         self.register_buffer("window", torch.hann_window(kernel_size).square(), persistent=False)
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Map (B, C, N) to (B, C', T)."""
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Map (B, C, N) to (B, C', T); another output size cannot be chosen."""
+        padding = cast("tuple[int, ...]", self.padding)
         return F.conv_transpose1d(
-            frames, self.weight * self.window, self.bias, self.stride, self.padding
+            input, self.weight * self.window, self.bias, self.stride, padding
         )
 
 
 class SING(nn.Module):
-    """Encode audio into frames of a few dimensions and decode them into overlapping segments of audio.
+    """Encode audio into frames of a few dimensions and decode them into overlapping segments.
 
     The encoder is a windowed strided convolution, 1x1 convolutions and a linear 1x1 convolution
     into the latent frames; the decoder a convolution over ``context`` latent frames, 1x1
@@ -66,7 +77,7 @@ class SING(nn.Module):
             parameters); 2, with a context of 9, is the network of Défossez et al.
         init: ``torch`` leaves layers as torch draws them. ``kaiming``, for narrow networks, keeps
             the variance of the audio through the layers and starts the last one at a tenth: with
-            torch's, biases outweigh what a narrow network hears of its input, and training stands
+            torch's, biases outweigh what a narrow network gets of its input, and training stands
             still for epochs, or for good, at one quiet sound for all notes.
         sample_rate: Samples in one second of audio, 1000 to 192,000.
 
@@ -93,14 +104,14 @@ class SING(nn.Module):
     def __init__(
         self,
         *,
-        channels: int = 4096,
-        stride: int = 256,
-        kernel_size: int = 1024,
-        dimension: int = 128,
-        context: int = 9,
-        rewrite_layers: int = 2,
-        init: str = "torch",
-        sample_rate: int = 16_000,
+        channels: Annotated[int, Range(1, 8192)] = 4096,
+        stride: Annotated[int, Range(1, 8192)] = 256,
+        kernel_size: Annotated[int, Range(1, 16_384)] = 1024,
+        dimension: Annotated[int, Range(1, 4096)] = 128,
+        context: Annotated[int, Range(1, 64)] = 9,
+        rewrite_layers: Annotated[int, Range(0, 16)] = 2,
+        init: Annotated[str, OneOf(*INITS)] = "torch",
+        sample_rate: Annotated[int, Range(1000, 192_000), FOLLOWS] = 16_000,
     ) -> None:
         super().__init__()
         self.sample_rate = check_whole("sample_rate", sample_rate, 1000, 192_000)
@@ -133,7 +144,7 @@ class SING(nn.Module):
             WindowedConvTranspose1d(channels, 1, kernel_size, stride),
         )
         if init == "kaiming":
-            keep_variance_(self, quiet=self.decoder[-1])
+            keep_variance_(self, quiet=cast(WindowedConvTranspose1d, self.decoder[-1]))
 
     def forward(self, audio: Tensor) -> Tensor:
         """Map audio (B, T) to audio (B, T'), aligned with ``target(audio)``.
@@ -153,7 +164,9 @@ class SING(nn.Module):
         return self.decoder(latent).squeeze(1)
 
     def output_length(self, length: int) -> int:
-        """Return the samples T' that an input of ``length`` samples gives; 68,608 give 65,024 with the published sizes.
+        """Return the samples T' that an input of ``length`` samples gives.
+
+        With the published sizes 68,608 samples give 65,024.
 
         Raises:
             DataError: If the input is too short.
@@ -170,20 +183,21 @@ class SING(nn.Module):
         return result
 
     def target(self, audio: Tensor) -> Tensor:
-        """Return the stretch (..., T') of an input (..., T) that the output reconstructs: ``strip`` samples are cut at each end.
+        """Return the stretch (..., T') of an input (..., T) that the output reconstructs.
 
-        Where the strides do not fill the input, its last samples are cut too.
+        ``strip`` samples are cut at each end; where the strides do not fill the input, its last
+        samples are cut too.
         """
         return audio[..., self.strip : self.strip + self.output_length(audio.shape[-1])]
 
     def example_input(self) -> Tensor:
-        """Return a note of 4 s with padding, (1, 64,000 + 2 pad) fixed random samples within -1..1."""
+        """Return a padded note of 4 s: (1, 64,000 + 2 pad) fixed random samples within -1..1."""
         length = NOTE_SAMPLES + 2 * self.pad
         values = 2 * torch.rand(1, length, generator=torch.Generator().manual_seed(0)) - 1
-        return values.to(self.encoder[0].weight)
+        return values.to(next(self.encoder.parameters()))
 
     def example_seconds(self) -> float:
-        """Return the seconds of audio that the example stands for: its padding is work, not audio."""
+        """Return the seconds of audio that the example makes: its padding is work, not audio."""
         return NOTE_SAMPLES / self.sample_rate
 
     def step_input(self) -> Tensor:
@@ -195,13 +209,13 @@ class SING(nn.Module):
         return self(audio)
 
     def unit_sets(self) -> list[UnitSet]:
-        """Return the channels of every layer but the latent one and the output: filters, biases and the next layer's input channels."""
+        """Return the channels of every layer but the latent one and the output.
+
+        A unit owns its filter and bias and the next layer's input channel.
+        """
         latent = f"encoder.{len(self.encoder) - 1}"
-        return [
-            each
-            for each in chain_units([("encoder", self.encoder), ("decoder", self.decoder)])
-            if each.name != latent
-        ]
+        units = chain_units([("encoder", self.encoder), ("decoder", self.decoder)])
+        return [each for each in units if each.name != latent]
 
 
 def _rewrites(channels: int, count: int) -> list[nn.Module]:

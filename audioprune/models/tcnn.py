@@ -1,10 +1,13 @@
-"""What the temporal convolutional network of Pandey & Wang is: layers, units, stages and one-frame steps.
+"""The temporal convolutional network of Pandey & Wang: layers, units, stages, one-frame steps.
 
-It maps frames of samples to frames of samples; framing, overlap-add and the loss belong to the
-enhancement task.
+``TCNN`` maps noisy to clean frames of samples (B, N, S). Framing, overlap-add and the loss belong
+to the enhancement task.
 """
 
 from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, cast
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +15,11 @@ from torch import Tensor, nn
 
 from audioprune.compress.units.declare import Slice, UnitSet, blocks, rows
 from audioprune.errors import ConfigError
-from audioprune.models.parts.streaming import Stage, State, Values
+from audioprune.models.parts.layers import Layers
+from audioprune.models.parts.streaming import State, Tensors
 from audioprune.models.parts.widths import check_rate, check_sixteenths, nearest_width
+from audioprune.protocols import Stage
+from audioprune.ranges import FOLLOWS, Range
 
 # (channels in sixteenths of the width, stride, padding) along the samples of a frame
 ENCODER = ((1, 1, 2), (1, 2, 2), (1, 2, 1), (2, 2, 1), (2, 2, 1), (4, 2, 1), (4, 2, 1))
@@ -34,7 +40,7 @@ MAX_WIDTH = 4
 
 
 class CausalConv(nn.Module):
-    """Convolve over this and the last frame, normalise and rectify: (B, C, N, S) to (B, C', N, S')."""
+    """Convolve over two frames, normalise and rectify: (B, C, N, S) to (B, C', N, S')."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, padding: int) -> None:
         super().__init__()
@@ -55,7 +61,10 @@ class CausalConv(nn.Module):
 
 
 class TemporalBlock(nn.Module):
-    """Add to a stream (B, C, N) what a dilated depthwise convolution between two 1x1 convolutions makes of it."""
+    """Add to a stream (B, C, N) what three convolutions make of it.
+
+    The middle one is dilated and depthwise, the two around it are 1x1.
+    """
 
     def __init__(self, stream: int, inner: int, dilation: int) -> None:
         super().__init__()
@@ -77,7 +86,11 @@ class TemporalBlock(nn.Module):
         return stream + self._end(F.pad(self._begin(stream), (self.memory, 0)))
 
     def step(self, frame: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Map one frame (B, C, 1), given the last inner frames (B, I, memory); return it and the next inner frames."""
+        """Map one frame (B, C, 1), given the last inner frames (B, I, memory).
+
+        Returns:
+            The mapped frame and the inner frames that the next step needs.
+        """
         inner = torch.cat((before, self._begin(frame)), 2)
         return frame + self._end(inner), inner[:, :, 1:]
 
@@ -89,25 +102,29 @@ class TemporalBlock(nn.Module):
 
 
 class TransposedConv(nn.ConvTranspose2d):
-    """A transposed convolution, of stride 1 computed as what it then is: a convolution with the kernel turned round.
+    """A transposed convolution, computed as a plain one with the kernel turned round at stride 1.
 
     On a CPU torch is several times faster that way where few channels pass many positions, as in
-    the last layer of the network, but not in the backward pass, so that training computes it as it
-    is written.
+    the last layer of the network, but not in the backward pass. Training therefore computes the
+    convolution as it is written.
     """
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Map (B, C, N, S) to (B, C', N', S')."""
-        if torch.is_grad_enabled() or self.stride != (1, 1):
-            return super().forward(values)
-        padding = [
-            size - 1 - cut for size, cut in zip(self.kernel_size, self.padding, strict=True)
-        ]
-        return F.conv2d(values, self.weight.transpose(0, 1).flip(2, 3), self.bias, padding=padding)
+        if torch.is_grad_enabled() or self.stride != (1, 1) or output_size is not None:
+            return super().forward(input, output_size)
+        height, width = self.kernel_size
+        cut_height, cut_width = cast("tuple[int, int]", self.padding)
+        padding = (height - 1 - cut_height, width - 1 - cut_width)
+        turned = self.weight.transpose(0, 1).flip(2, 3)
+        return F.conv2d(input, turned, self.bias, padding=padding)
 
 
 class CausalDeconv(nn.Module):
-    """Undo a causal convolution: (B, C, N, S) to (B, C', N, S'); the last layer of the network stays linear."""
+    """Undo a causal convolution: (B, C, N, S) to (B, C', N, S').
+
+    The last layer of the network is ``linear``: neither normalised nor rectified.
+    """
 
     def __init__(
         self,
@@ -130,19 +147,26 @@ class CausalDeconv(nn.Module):
         return self.activation(self.norm(self.conv(values)[:, :, :-1]))
 
     def step(self, frame: Tensor, overlap: Tensor) -> tuple[Tensor, Tensor]:
-        """Map one frame (B, C, 1, S), given what the last one adds to it; return it and what it adds to the next one."""
+        """Map one frame (B, C, 1, S), given what the frame before adds to it.
+
+        Returns:
+            The mapped frame and what it adds to the next one.
+        """
         now, later = self.conv(frame).split(1, 2)
-        return self.activation(self.norm(now + overlap)), later - self.conv.bias[:, None, None]
+        # Both parts hold the bias, which the sum of two frames must count once.
+        if self.conv.bias is not None:
+            later = later - self.conv.bias[:, None, None]
+        return self.activation(self.norm(now + overlap)), later
 
 
 class TCNN(nn.Module):
-    """Map noisy to clean frames of 320 samples by a causal convolutional encoder, 18 dilated blocks and a decoder.
+    """Map noisy to clean frames by a causal encoder, 18 dilated blocks and a decoder.
 
-    Seven convolutions shrink a frame to 64 channels of 4 samples, which are flattened into a
-    stream of 256; the decoder reads the stream and, through concatenation under dropout, each
-    encoder layer. The published network has 5,053,682 parameters at width 1. The last layer is
-    linear, for the output is a waveform; with a normalised last layer it would be 5,053,685.
-    Channel counts are read from the weights, so that a trimmed model runs as it is.
+    Seven convolutions shrink a frame of 320 samples to 64 channels of 4 samples, which are
+    flattened into a stream of 256; the decoder reads the stream and, through concatenation under
+    dropout, each encoder layer. The published network has 5,053,682 parameters at width 1. The
+    last layer is linear, for the output is a waveform; with a normalised last layer it would be
+    5,053,685. Channel counts are read from the weights, so that a trimmed model runs as it is.
 
     Args:
         width: Multiplier of all channel counts, a multiple of 1/16 up to 4; 1 is the published
@@ -166,9 +190,16 @@ class TCNN(nn.Module):
     frames_per_second: float = 100.0
     frame_length: int = 320
     time_dim: int = 1
+    encoder: Layers[CausalConv]
+    blocks: Layers[TemporalBlock]
+    decoder: Layers[CausalDeconv]
 
     def __init__(
-        self, *, width: float = 1.0, dropout: float = 0.3, frames_per_second: float = 100.0
+        self,
+        *,
+        width: Annotated[float, Range(0.0625, 4)] = 1.0,
+        dropout: Annotated[float, Range(0, below=1)] = 0.3,
+        frames_per_second: Annotated[float, Range(above=0), FOLLOWS] = 100.0,
     ) -> None:
         super().__init__()
         self.frames_per_second = check_rate(frames_per_second)
@@ -185,25 +216,28 @@ class TCNN(nn.Module):
         encoded = [1, *[scale * share for share, _, _ in ENCODER]]
         stream = encoded[-1] * ENCODER_SAMPLES[-1]
         decoded = [encoded[-1], *[scale * share or 1 for share, _, _, _ in DECODER]]
-        self.encoder = nn.ModuleList(
+        self.encoder = Layers(
             CausalConv(encoded[i], encoded[i + 1], *ENCODER[i][1:]) for i in range(7)
         )
-        self.blocks = nn.ModuleList(
+        self.blocks = Layers(
             TemporalBlock(stream, scale * INNER, dilation) for dilation in DILATIONS
         )
-        self.decoder = nn.ModuleList(
-            CausalDeconv(
-                decoded[i] + encoded[7 - i], decoded[i + 1], *DECODER[i][1:], linear=i == 6
-            )
+        # Each decoder layer reads the one before it and the encoder layer of its size.
+        inputs = [decoded[i] + encoded[7 - i] for i in range(7)]
+        self.decoder = Layers(
+            CausalDeconv(inputs[i], decoded[i + 1], *DECODER[i][1:], linear=i == 6)
             for i in range(7)
         )
 
     @classmethod
     def width_for(cls, params: int) -> float:
-        """Return the width, a multiple of 1/16, whose model has the number of parameters nearest to ``params``.
+        """Return the width whose model has the number of parameters nearest to ``params``.
 
         Args:
             params: Wished number of parameters, above 0.
+
+        Returns:
+            A multiple of 1/16.
 
         Raises:
             ConfigError: If ``params`` is below 1 or above the largest model.
@@ -217,165 +251,153 @@ class TCNN(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Map noisy frames (B, N, S) to clean frames (B, N, S)."""
-        values: Values = frames
+        values = frames
         for _, run in self.stages():
             values = run(values)
         return values
 
     def stages(self) -> list[Stage]:
-        """Return (parameter prefix, function) of each layer; composing the functions equals the forward pass.
+        """Return the layers as (parameter prefix, function); in turn they are the forward pass.
 
         The values between two stages are a tuple: the encoder outputs that are still to be read,
         then the newest output.
         """
-        encoder: list[Stage] = [
-            (f"encoder.{i}.", lambda values, i=i: self._encode(values, i))
-            for i in range(len(self.encoder))
-        ]
-        middle: list[Stage] = [
-            (f"blocks.{i}.", lambda values, i=i: self._transform(values, i))
-            for i in range(len(self.blocks))
-        ]
-        decoder: list[Stage] = [
-            (f"decoder.{i}.", lambda values, i=i: self._decode(values, i))
-            for i in range(len(self.decoder))
-        ]
-        return encoder + middle + decoder
+        stages: list[Stage] = [("encoder.0.", self._begin)]
+        stages += [(f"encoder.{i}.", partial(self._encode, i)) for i in range(1, 7)]
+        stages += [(f"blocks.{i}.", partial(self._transform, i)) for i in range(len(self.blocks))]
+        stages += [(f"decoder.{i}.", partial(self._decode, i)) for i in range(6)]
+        return [*stages, ("decoder.6.", self._end)]
 
-    def _encode(self, values: Values, layer: int) -> Values:
-        before = (values.unsqueeze(1),) if layer == 0 else values
-        kept = () if layer == 0 else before
-        return (*kept, self.encoder[layer](before[-1]))
+    def _begin(self, frames: Tensor) -> Tensors:
+        return (self.encoder[0](frames.unsqueeze(1)),)  # (B, N, S) -> (B, 1, N, S)
 
-    def _transform(self, values: Values, layer: int) -> Values:
-        kept, stream = (
-            (values, _to_stream(values[-1])) if layer == 0 else (values[:-1], values[-1])
-        )
-        return (*kept, self.blocks[layer](stream))
+    def _encode(self, layer: int, values: Tensors) -> Tensors:
+        return (*values, self.encoder[layer](values[-1]))
 
-    def _decode(self, values: Values, layer: int) -> Values:
-        kept, skip, newest = values[:-2], values[-2], values[-1]
+    def _transform(self, layer: int, values: Tensors) -> Tensors:
+        if layer == 0:  # the last encoder output is read again by the first decoder layer
+            return (*values, self.blocks[0](_to_stream(values[-1])))
+        return (*values[:-1], self.blocks[layer](values[-1]))
+
+    def _decode(self, layer: int, values: Tensors) -> Tensors:
+        *kept, skip, newest = values
         inputs = _from_stream(newest, skip) if layer == 0 else newest
-        outputs = self.decoder[layer](self._join(inputs, skip))
-        return (*kept, outputs) if kept else outputs.squeeze(1)
+        return (*kept, self.decoder[layer](self._join(inputs, skip)))
+
+    def _end(self, values: Tensors) -> Tensor:
+        return self._decode(6, values)[-1].squeeze(1)
 
     def _join(self, values: Tensor, skip: Tensor) -> Tensor:
         return torch.cat((values, F.dropout(skip, self.dropout, self.training)), 1)
 
     def initial_state(self, batch: int = 1) -> State:
-        """Return zero memories: the last input of 7 encoder layers, the inner frames of 18 blocks, the overlap of 7 decoder layers."""
+        """Return zero memories.
+
+        They are the last input of 7 encoder layers, the inner frames of 18 blocks and what 7
+        decoder layers add to the next frame.
+        """
         samples = (self.frame_length, *ENCODER_SAMPLES)
-        shapes = [
-            (batch, layer.conv.weight.shape[1], 1, samples[i])
-            for i, layer in enumerate(self.encoder)
-        ]
-        shapes += [(batch, block.depthwise.weight.shape[0], block.memory) for block in self.blocks]
-        shapes += [
-            (batch, layer.conv.weight.shape[1], 1, samples[6 - i])
-            for i, layer in enumerate(self.decoder)
-        ]
-        return tuple(self.encoder[0].conv.weight.new_zeros(shape) for shape in shapes)
+        shapes: list[tuple[int, ...]] = []
+        for i, encoder in enumerate(self.encoder):
+            shapes.append((batch, encoder.conv.weight.shape[1], 1, samples[i]))
+        for block in self.blocks:
+            shapes.append((batch, block.depthwise.weight.shape[0], block.memory))
+        for i, decoder in enumerate(self.decoder):
+            shapes.append((batch, decoder.conv.weight.shape[1], 1, samples[6 - i]))
+        weight = self.encoder[0].conv.weight
+        return tuple(weight.new_zeros(shape) for shape in shapes)
 
     def step(self, frame: Tensor, state: State) -> tuple[Tensor, State]:
-        """Map one noisy frame (B, S) and the state before it to the clean frame (B, S) and the state after it.
+        """Map a noisy frame (B, S) and the state before it to the clean frame and the next state.
 
         Equal to the forward pass in evaluation mode, where normalisation and dropout do not depend
         on other frames.
         """
-        values, after, skips, memories = frame[:, None, None, :], [], [], iter(state)
-        for layer in self.encoder:
+        values = frame[:, None, None, :]  # (B, 1, 1, S)
+        after: list[Tensor] = []
+        skips: list[Tensor] = []
+        memories = iter(state)
+        for encoder in self.encoder:
             after.append(values)
-            values = layer.step(values, next(memories))
+            values = encoder.step(values, next(memories))
             skips.append(values)
         values = _to_stream(values)
         for block in self.blocks:
             values, memory = block.step(values, next(memories))
             after.append(memory)
         values = _from_stream(values, skips[-1])
-        for layer, skip in zip(self.decoder, reversed(skips), strict=True):
-            values, memory = layer.step(self._join(values, skip), next(memories))
+        for decoder, skip in zip(self.decoder, reversed(skips), strict=True):
+            values, memory = decoder.step(self._join(values, skip), next(memories))
             after.append(memory)
         return values[:, 0, 0, :], tuple(after)
 
     def example_input(self, frames: int = 100) -> Tensor:
-        """Return frames (1, frames, S) of fixed random samples from a normal distribution of deviation 0.1."""
-        values = (
-            torch.randn(1, frames, self.frame_length, generator=torch.Generator().manual_seed(0))
-            * 0.1
-        )
-        return values.to(self.encoder[0].conv.weight)
+        """Return frames (1, frames, S) of fixed random samples of deviation 0.1."""
+        generator = torch.Generator().manual_seed(0)
+        values = torch.randn(1, frames, self.frame_length, generator=generator)
+        return (values * 0.1).to(self.encoder[0].conv.weight)
 
     def unit_sets(self) -> list[UnitSet]:
-        """Return all channels that can be removed; no normalisation crosses them, so that masking equals trimming.
+        """Return all channels that can be removed.
 
-        A channel of encoder layer 0 to 5 is read by the next layer and by its decoder layer. A
-        channel of the last encoder layer is one with the positions of the stream that it is
-        flattened into: all blocks read and write them, and the first decoder layer reads both. An
-        inner channel of a block runs through its depthwise convolution. A decoder channel is read
-        by the next layer.
+        No normalisation crosses them, so that masking equals trimming. A channel of encoder layer
+        0 to 5 is read by the next layer and by its decoder layer. A channel of the last encoder
+        layer is one with the positions of the stream that it is flattened into: all blocks read
+        and write them, and the first decoder layer reads both. An inner channel of a block runs
+        through its depthwise convolution. A decoder channel is read by the next layer.
         """
-        stream = [self._stream_units()]
-        return (
-            [self._encoder_units(i) for i in range(6)]
-            + stream
-            + self._inner_units()
-            + [self._decoder_units(i) for i in range(6)]
-        )
+        encoder = [self._encoder_units(i) for i in range(6)]
+        inner = [self._inner_units(i) for i in range(len(self.blocks))]
+        decoder = [self._decoder_units(i) for i in range(6)]
+        return [*encoder, self._stream_units(), *inner, *decoder]
 
     def _encoder_units(self, layer: int) -> UnitSet:
         count, partner = self.encoder[layer].conv.weight.shape[0], 6 - layer
+        # In the decoder layer the encoder's channels follow those of the layer before it.
         units, first = rows(0, count), self.decoder[partner].conv.weight.shape[0] - count
-        read = (
-            Slice(f"encoder.{layer + 1}.conv.weight", 1, units, "in"),
-            Slice(f"decoder.{partner}.conv.weight", 0, rows(first, count), "in"),
-        )
         return UnitSet(
             f"encoder.{layer}",
-            _written(f"encoder.{layer}.conv", 0, units)
-            + _normed(f"encoder.{layer}.norm", units)
-            + read,
+            (
+                *_written(f"encoder.{layer}.conv", 0, units),
+                *_normed(f"encoder.{layer}.norm", units),
+                Slice(f"encoder.{layer + 1}.conv.weight", 1, units, "in"),
+                Slice(f"decoder.{partner}.conv.weight", 0, rows(first, count), "in"),
+            ),
         )
 
     def _stream_units(self) -> UnitSet:
         count = self.encoder[-1].conv.weight.shape[0]
-        units, flat = (
-            rows(0, count),
-            blocks(0, count, self.blocks[0].expand.weight.shape[1] // count),
-        )
+        samples = self.blocks[0].expand.weight.shape[1] // count
+        units, flat = rows(0, count), blocks(0, count, samples)
         slices = _written("encoder.6.conv", 0, units) + _normed("encoder.6.norm", units)
         for i in range(len(self.blocks)):
-            slices += _written(f"blocks.{i}.project", 0, flat) + (
-                Slice(f"blocks.{i}.expand.weight", 1, flat, "in"),
-            )
+            slices += _written(f"blocks.{i}.project", 0, flat)
+            slices += (Slice(f"blocks.{i}.expand.weight", 1, flat, "in"),)
         both = rows(0, count, repeat=2, stride=count)
         return UnitSet("stream", slices + (Slice("decoder.0.conv.weight", 0, both, "in"),))
 
-    def _inner_units(self) -> list[UnitSet]:
-        sets = []
-        for i, block in enumerate(self.blocks):
-            units = rows(0, block.depthwise.weight.shape[0])
-            written = _written(f"blocks.{i}.expand", 0, units) + _written(
-                f"blocks.{i}.depthwise", 0, units
-            )
-            norms = _normed(f"blocks.{i}.expand_norm", units) + _normed(
-                f"blocks.{i}.depthwise_norm", units
-            )
-            sets.append(
-                UnitSet(
-                    f"blocks.{i}",
-                    written + norms + (Slice(f"blocks.{i}.project.weight", 1, units, "in"),),
-                )
-            )
-        return sets
+    def _inner_units(self, layer: int) -> UnitSet:
+        name, units = f"blocks.{layer}", rows(0, self.blocks[layer].depthwise.weight.shape[0])
+        return UnitSet(
+            name,
+            (
+                *_written(f"{name}.expand", 0, units),
+                *_written(f"{name}.depthwise", 0, units),
+                *_normed(f"{name}.expand_norm", units),
+                *_normed(f"{name}.depthwise_norm", units),
+                Slice(f"{name}.project.weight", 1, units, "in"),
+            ),
+        )
 
     def _decoder_units(self, layer: int) -> UnitSet:
         units = rows(0, self.decoder[layer].conv.weight.shape[1])
-        read = (Slice(f"decoder.{layer + 1}.conv.weight", 0, units, "in"),)
         return UnitSet(
             f"decoder.{layer}",
-            _written(f"decoder.{layer}.conv", 1, units)
-            + _normed(f"decoder.{layer}.norm", units)
-            + read,
+            (
+                *_written(f"decoder.{layer}.conv", 1, units),
+                *_normed(f"decoder.{layer}.norm", units),
+                Slice(f"decoder.{layer + 1}.conv.weight", 0, units, "in"),
+            ),
         )
 
 

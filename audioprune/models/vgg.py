@@ -1,16 +1,20 @@
-"""What the VGG-like classifier of acoustic scenes is: eleven convolutions, their units and their stages.
+"""The VGG-like classifier of acoustic scenes: eleven convolutions, their units and their stages.
 
-It maps log-mel spectrograms to scores of classes; features, loss and labels belong to the data and
-the task.
+``VGG`` maps log-mel spectrograms (B, C, mels, frames) to scores of classes (B, K). Features, loss
+and labels belong to the data and the task.
 """
 
 from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audioprune.compress.units.declare import UnitSet
+from audioprune.models.parts.layers import Layers
 from audioprune.models.parts.scenes import (
     FRAMES_PER_SECOND,
     NormedConv,
@@ -21,8 +25,9 @@ from audioprune.models.parts.scenes import (
     read,
     written,
 )
-from audioprune.models.parts.streaming import Stage
 from audioprune.models.parts.widths import check_rate, check_whole
+from audioprune.protocols import Stage
+from audioprune.ranges import FOLLOWS, Range
 
 SHARES = (1, 1, 2, 2, 4, 4, 4, 4, 16, 16)  # channels of the hidden layers in widths
 KERNELS = (5, 3, 3, 3, 3, 3, 3, 3, 3, 1, 1)
@@ -33,7 +38,7 @@ LEAST = 47  # mel bands and frames of which the ninth layer, which pads nothing,
 
 
 class VGG(nn.Module):
-    """Classify scenes by a stack of small convolutions, the last of which has one filter per class.
+    """Classify scenes by a stack of small convolutions; the last one has a filter per class.
 
     Batch normalisation and ReLU follow every convolution, also the last one, whose outputs are
     averaged over all bands and frames: all scores are 0 or above. The model of width 32 has
@@ -64,17 +69,18 @@ class VGG(nn.Module):
 
     frames_per_second: float = FRAMES_PER_SECOND
     time_dim: int = 3
+    layers: Layers[NormedConv]
 
     def __init__(
         self,
         *,
-        classes: int = 10,
-        channels: int = 2,
-        mels: int = 256,
-        width: int = 32,
-        pool_dropout: float = 0.3,
-        head_dropout: float = 0.5,
-        frames_per_second: float = FRAMES_PER_SECOND,
+        classes: Annotated[int, Range(2, 10_000), FOLLOWS] = 10,
+        channels: Annotated[int, Range(1, 64)] = 2,
+        mels: Annotated[int, Range(47, 4096), FOLLOWS] = 256,
+        width: Annotated[int, Range(1, 512)] = 32,
+        pool_dropout: Annotated[float, Range(0, below=1)] = 0.3,
+        head_dropout: Annotated[float, Range(0, below=1)] = 0.5,
+        frames_per_second: Annotated[float, Range(above=0), FOLLOWS] = FRAMES_PER_SECOND,
     ) -> None:
         super().__init__()
         self.frames_per_second = check_rate(frames_per_second)
@@ -85,7 +91,7 @@ class VGG(nn.Module):
         self.pool_dropout = check_share("pool_dropout", pool_dropout)
         self.head_dropout = check_share("head_dropout", head_dropout)
         sizes = [channels, *[width * share for share in SHARES], classes]
-        self.layers = nn.ModuleList(
+        self.layers = Layers(
             NormedConv(sizes[i], sizes[i + 1], KERNELS[i], 2 if i == 0 else 1, PADDINGS[i])
             for i in range(len(KERNELS))
         )
@@ -105,13 +111,10 @@ class VGG(nn.Module):
         return values
 
     def stages(self) -> list[Stage]:
-        """Return (parameter prefix, function) of each layer; composing the functions equals the forward pass."""
-        return [
-            (f"layers.{i}.", lambda values, i=i: self._layer(values, i))
-            for i in range(len(self.layers))
-        ]
+        """Return the layers as (parameter prefix, function); in turn they are the forward pass."""
+        return [(f"layers.{i}.", partial(self._layer, i)) for i in range(len(self.layers))]
 
-    def _layer(self, values: Tensor, layer: int) -> Tensor:
+    def _layer(self, layer: int, values: Tensor) -> Tensor:
         values = torch.relu(self.layers[layer](values))
         if layer in POOLED:
             return F.dropout(F.max_pool2d(values, 2), self.pool_dropout, self.training)
@@ -120,18 +123,18 @@ class VGG(nn.Module):
         return values.mean((2, 3)) if layer == len(self.layers) - 1 else values
 
     def example_input(self, frames: int = 431) -> Tensor:
-        """Return one scene (1, C, mels, frames) of fixed random values from a normal distribution; 431 frames are 10 s."""
+        """Return one scene (1, C, mels, frames) of fixed random values; 431 frames are 10 s."""
         return example_scene(self.layers[0].conv.weight, self.mels, frames)
 
     def unit_sets(self) -> list[UnitSet]:
-        """Return the channels of each hidden layer: filter and normalisation, and the part of the next layer that reads them.
+        """Return the channels of each hidden layer.
 
-        The filters of the classes stay.
+        A unit owns its filter and normalisation, and the part of the next layer that reads it. The
+        filters of the classes stay.
         """
-        names = [f"layers.{i}" for i in range(len(self.layers))]
-        return [
-            UnitSet(name, written(name, layer) + read(next_name, next_layer))
-            for name, layer, next_name, next_layer in zip(
-                names, self.layers, names[1:], self.layers[1:], strict=False
-            )
-        ]
+        return [self._hidden_units(i) for i in range(len(self.layers) - 1)]
+
+    def _hidden_units(self, layer: int) -> UnitSet:
+        name = f"layers.{layer}"
+        following = read(f"layers.{layer + 1}", self.layers[layer + 1])
+        return UnitSet(name, written(name, self.layers[layer]) + following)

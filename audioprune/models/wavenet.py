@@ -1,13 +1,13 @@
-"""What WaveNet as Esling et al. prune it is: layers, receptive field, one-sample steps and units.
+"""WaveNet as Esling et al. prune it: layers, receptive field, one-sample steps and units.
 
-It maps classes of samples to logits of the next class. How samples are drawn one after another
-stands in wavenet_generation.py; mu-law and the loss belong to dsp.py and the task.
+``WaveNet`` maps classes of samples (B, T) to logits (B, Q, T) of the next class. How samples are
+drawn one after another is in ``parts/wavenet_generation``; mu-law and the loss belong to the task.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -17,94 +17,14 @@ from audioprune.compress.units.builders import Slices, conv_in, conv_out
 from audioprune.compress.units.declare import UnitSet, rows
 from audioprune.errors import ConfigError, DataError
 from audioprune.models.parts import wavenet_generation as generation
+from audioprune.models.parts.layers import Layers
+from audioprune.models.parts.wavenet_layers import ClassConv, GatedBlock, Queues
 from audioprune.models.parts.widths import check_whole
-
-
-class ClassConv(nn.Conv1d):
-    """Convolve one-hot classes with kernels of two samples by looking weights up; equal to the convolution of the one-hot vectors."""
-
-    def __init__(self, classes: int, outputs: int) -> None:
-        super().__init__(classes, outputs, 2)
-
-    def forward(self, tokens: Tensor, past: Tensor | None = None) -> Tensor:
-        """Map classes (B, T) to (B, C, T).
-
-        Args:
-            tokens: Classes, int64.
-            past: Classes one sample earlier, same shape, -1 where there is none; by default the
-                tokens themselves, shifted.
-        """
-        past = F.pad(tokens[:, :-1], (1, 0), value=-1) if past is None else past
-        before, now = self.weight.permute(2, 1, 0)
-        heard = F.embedding(past.clamp_min(0), before) * (past >= 0).unsqueeze(-1)
-        return (heard + F.embedding(tokens, now) + self.bias).transpose(1, 2)
-
-
-class CausalConv(nn.Conv1d):
-    """Convolve with dilated kernels of two positions that hear only the past."""
-
-    def __init__(self, inputs: int, outputs: int, dilation: int) -> None:
-        super().__init__(inputs, outputs, 2, dilation=dilation)
-
-    def forward(self, values: Tensor, past: Tensor | None = None) -> Tensor:
-        """Map (B, C, T) to (B, C', T).
-
-        Args:
-            values: All positions, or one, (B, C, 1), if ``past`` is given.
-            past: The position one dilation earlier, (B, C, 1); without it, all before the first
-                position is zero.
-        """
-        if past is None:
-            return F.conv1d(
-                F.pad(values, (self.dilation[0], 0)),
-                self.weight,
-                self.bias,
-                dilation=self.dilation,
-            )
-        both = torch.cat((past, values), 2).flatten(1)
-        return F.linear(both, self.weight.flatten(1), self.bias).unsqueeze(2)
-
-
-class GatedBlock(nn.Module):
-    """One residual layer: a gated dilated convolution whose result is added to the stream and to the skip sum."""
-
-    def __init__(
-        self, residual: int, gate: int, skip: int, conditioning: int, dilation: int, last: bool
-    ) -> None:
-        super().__init__()
-        self.dilated = CausalConv(residual, 2 * gate, dilation)
-        self.cond = nn.Conv1d(conditioning, 2 * gate, 1) if conditioning else None
-        self.res = None if last else nn.Conv1d(gate, residual, 1)
-        self.skip = nn.Conv1d(gate, skip, 1)
-
-    def forward(
-        self, values: Tensor, cond: Tensor | None, past: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Map the stream (B, R, T) and conditioning (B, C, T) to the stream after the layer and what it adds to the skip sum."""
-        gates = self.dilated(values, past)
-        if self.cond is not None and cond is not None:
-            gates = gates + self.cond(cond)
-        content, gate = gates.chunk(2, 1)
-        gated = torch.tanh(content) * torch.sigmoid(gate)
-        return values if self.res is None else values + self.res(gated), self.skip(gated)
-
-
-@dataclass
-class Queues:
-    """What a WaveNet remembers between samples; ``step`` changes it in place.
-
-    Attributes:
-        token: Class of the last sample, shape (B, 1), -1 before the first one.
-        streams: For each layer the last ``dilation`` values of its input, oldest first, each (B,
-            R, 1).
-    """
-
-    token: Tensor
-    streams: list[deque[Tensor]]
+from audioprune.ranges import FOLLOWS, Range
 
 
 class WaveNet(nn.Module):
-    """Predict the class of each next sample from the classes of the past by dilated gated convolutions.
+    """Predict the class of each next sample from the past by dilated gated convolutions.
 
     Layer i has dilation ``2^(i mod (layers / cycles))``. With the published widths there are
     2,486,784 parameters, or 2,901,504 with 80 features of conditioning; of 40 layers in four
@@ -114,7 +34,7 @@ class WaveNet(nn.Module):
     Args:
         layers: Number of gated layers, 1 to 200.
         cycles: How often the dilations start again from 1; it divides ``layers``, and a cycle has
-            at most 16 layers. The text's "2 successive stacks of 20 layers" would hear 131 s with
+            at most 16 layers. The text's "2 successive stacks of 20 layers" would read 131 s with
             one cycle a stack; the authors' code has 20 layers in two cycles, the default.
         residual: Channels R of the stream, 1 to 4096.
         gate: Channels G of each gated half, 1 to 4096.
@@ -140,19 +60,20 @@ class WaveNet(nn.Module):
     sample_rate: int = 16_000
     frames_per_second: float = 16_000.0
     time_dim: int = 1
+    blocks: Layers[GatedBlock]
 
     def __init__(
         self,
         *,
-        layers: int = 20,
-        cycles: int = 2,
-        residual: int = 128,
-        gate: int = 128,
-        skip: int = 256,
-        end: int = 256,
-        classes: int = 256,
-        conditioning: int = 0,
-        sample_rate: int = 16_000,
+        layers: Annotated[int, Range(1, 200)] = 20,
+        cycles: Annotated[int, Range(1, 200)] = 2,
+        residual: Annotated[int, Range(1, 4096)] = 128,
+        gate: Annotated[int, Range(1, 4096)] = 128,
+        skip: Annotated[int, Range(1, 4096)] = 256,
+        end: Annotated[int, Range(1, 4096)] = 256,
+        classes: Annotated[int, Range(2, 65_536)] = 256,
+        conditioning: Annotated[int, Range(0, 4096), FOLLOWS] = 0,
+        sample_rate: Annotated[int, Range(1000, 192_000), FOLLOWS] = 16_000,
     ) -> None:
         super().__init__()
         self.sample_rate = check_whole("sample_rate", sample_rate, 1000, 192_000)
@@ -168,16 +89,10 @@ class WaveNet(nn.Module):
         self.classes = check_whole("classes", classes, 2, 65_536)
         self.conditioning = check_whole("conditioning", conditioning, 0, 4096)
         self.first = ClassConv(classes, residual)
-        self.blocks = nn.ModuleList(
-            GatedBlock(
-                residual,
-                gate,
-                skip,
-                conditioning,
-                2 ** (i % (layers // cycles)),
-                last=i == layers - 1,
-            )
-            for i in range(layers)
+        dilations = [2 ** (i % (layers // cycles)) for i in range(layers)]
+        self.blocks = Layers(
+            GatedBlock(residual, gate, skip, conditioning, dilation, last=i == layers - 1)
+            for i, dilation in enumerate(dilations)
         )
         self.out1 = nn.Conv1d(skip, end, 1, bias=False)
         self.out2 = nn.Conv1d(end, classes, 1, bias=False)
@@ -189,7 +104,7 @@ class WaveNet(nn.Module):
 
     @property
     def receptive_field(self) -> int:
-        """Number of samples that one prediction hears, the newest one included."""
+        """Number of samples that one prediction reads, the newest one included."""
         return 2 + sum(self.dilations)
 
     def forward(self, tokens: Tensor, cond: Tensor | None = None) -> Tensor:
@@ -211,13 +126,15 @@ class WaveNet(nn.Module):
                 f"encode the samples with mu-law first"
             )
         self.check_cond(cond, *tokens.shape)
-        values, total = torch.tanh(self.first(tokens)), None
-        for block in self.blocks:
+        first, *others = self.blocks
+        values, total = first(torch.tanh(self.first(tokens)), cond)
+        for block in others:
             values, skip = block(values, cond)
-            total = skip if total is None else total + skip
+            total = total + skip
         return self._classify(total)
 
     def _classify(self, total: Tensor) -> Tensor:
+        """Map the skip sum (B, S, T) to logits (B, Q, T)."""
         return self.out2(F.relu(self.out1(F.relu(total))))
 
     def check_cond(self, cond: Tensor | None, batch: int, length: int) -> None:
@@ -233,8 +150,10 @@ class WaveNet(nn.Module):
         """
         wanted = (batch, self.conditioning, length) if self.conditioning else None
         given = None if cond is None else tuple(cond.shape)
-        longer = None if given is None else (*given[:2], min(given[-1], length))
-        if (longer if given and len(given) == 3 else given) != wanted:
+        used = given
+        if given is not None and len(given) == 3:  # what is longer than needed fits too
+            used = (*given[:2], min(given[-1], length))
+        if used != wanted:
             raise DataError(
                 f"expected conditioning of shape {wanted or 'none'}, got {given or 'none'}; "
                 f"compare model.conditioning"
@@ -260,13 +179,15 @@ class WaveNet(nn.Module):
             past up to rounding.
         """
         token = token.unsqueeze(1)
-        values, total = torch.tanh(self.first(token, state.token)), None
+        values = torch.tanh(self.first(token, state.token))
         state.token = token
+        skips: list[Tensor] = []
         for block, stream in zip(self.blocks, state.streams, strict=True):
             stream.append(values)
             values, skip = block(values, cond, stream.popleft())
-            total = skip if total is None else total + skip
-        return self._classify(total).squeeze(2)
+            skips.append(skip)
+        # added in the order of the layers, as in the forward pass
+        return self._classify(sum(skips[1:], skips[0])).squeeze(2)
 
     @torch.no_grad()
     def generate(
@@ -303,22 +224,21 @@ class WaveNet(nn.Module):
         return generation.generate(self, steps, cond, seed, temperature, start)
 
     def state_bytes(self) -> int:
-        """Return the bytes of what one stream remembers between samples as float32, which no count of traffic holds."""
+        """Return the bytes that one stream remembers between samples, as float32."""
         return 4 * sum(self.dilations) * self.first.out_channels
 
     def example_input(self, frames: int = 1024) -> Tensor | tuple[Tensor, Tensor]:
-        """Return fixed random classes (1, frames) and, for a conditional model, features (1, C, frames)."""
+        """Return fixed random classes (1, frames) and, if conditional, features (1, C, frames)."""
         generator = torch.Generator().manual_seed(0)
         device = self.out1.weight.device
         tokens = torch.randint(self.classes, (1, frames), generator=generator).to(device)
         if not self.conditioning:
             return tokens
-        return tokens, torch.rand(1, self.conditioning, frames, generator=generator).to(
-            self.out1.weight
-        )
+        features = torch.rand(1, self.conditioning, frames, generator=generator)
+        return tokens, features.to(self.out1.weight)
 
     def example_seconds(self, frames: int = 1024) -> float:
-        """Return the seconds of audio that the example of so many samples stands for."""
+        """Return the seconds of audio that so many samples are."""
         return frames / self.sample_rate
 
     def step_input(self) -> tuple[Tensor, Queues, Tensor | None]:
@@ -328,28 +248,28 @@ class WaveNet(nn.Module):
         return torch.zeros(1, dtype=torch.long, device=weight.device), self.initial_state(), cond
 
     def unit_sets(self) -> list[UnitSet]:
-        """Return the channels of the stream, of each layer's gates, of the skip sum and between the output layers.
+        """Return all channels that can be removed.
 
-        The stream is one set for the whole network, for every layer adds to it. A gate unit owns
-        its row in both halves.
+        They are those of the stream, of each layer's gates, of the skip sum and between the output
+        layers. The stream is one set for the whole network, for every layer adds to it. A gate
+        unit owns its row in both halves.
         """
-        stream, skips = conv_out("first", self.first), ()
-        for name, block in self._named_blocks():
+        stream = conv_out("first", self.first)
+        skips: Slices = ()
+        gates: list[UnitSet] = []
+        for i, block in enumerate(self.blocks):
+            name = f"blocks.{i}"
             stream += conv_in(f"{name}.dilated", block.dilated)
             stream += () if block.res is None else conv_out(f"{name}.res", block.res)
             skips += conv_out(f"{name}.skip", block.skip)
+            gates.append(UnitSet(f"{name}.gate", _gate_units(name, block)))
+        end = conv_out("out1", self.out1) + conv_in("out2", self.out2)
         return [
             UnitSet("stream", stream),
-            *[
-                UnitSet(f"{name}.gate", _gate_units(name, block))
-                for name, block in self._named_blocks()
-            ],
+            *gates,
             UnitSet("skip", skips + conv_in("out1", self.out1)),
-            UnitSet("end", conv_out("out1", self.out1) + conv_in("out2", self.out2)),
+            UnitSet("end", end),
         ]
-
-    def _named_blocks(self) -> list[tuple[str, GatedBlock]]:
-        return [(f"blocks.{i}", block) for i, block in enumerate(self.blocks)]
 
 
 def _gate_units(name: str, block: GatedBlock) -> Slices:

@@ -10,8 +10,9 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from audioprune.experiment.results import GIVEN
 from audioprune.experiment.rows import QualityRow, SizeRow
-from audioprune.report.model_states import GIVEN, Condition, condition_of, finite_or_none
+from audioprune.report.model_states import Condition, condition_of, finite_or_none
 from audioprune.report.runs import Corpus, Job
 
 VARIANTS = ("mixture", "uncompressed", GIVEN, "baseline", "pruned", "trimmed", "compressed")

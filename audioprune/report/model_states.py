@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from audioprune.experiment.results import GIVEN
 from audioprune.experiment.rows import QualityRow, SizeRow
 from audioprune.experiment.rows import finite_or_none as finite_or_none
 from audioprune.report.runs import Job
 
 Condition = tuple[str, float | None]
 """Noise, or the name of the test condition, and the signal-to-noise ratio in dB."""
-GIVEN = "as given"
 _SPARSE = 0.01  # a trained dense model has single zeros by chance, a pruned one has more
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 from torch import nn
 
@@ -19,6 +19,7 @@ from audioprune.distiller.context import FirstStatistics
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run
+from audioprune.ranges import OneOf, PassedTo, Range
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.prune import Trim, record_iteration
 from audioprune.steps.train import (
@@ -48,8 +49,8 @@ class Calibration:
         ConfigError: The mode is unknown or the sparsity outside its range.
     """
 
-    total_sparsity: float | None = None
-    mode: str = "one_shot"
+    total_sparsity: Annotated[float | None, Range(above=0, below=1)] = None
+    mode: Annotated[str, OneOf(*MODES)] = "one_shot"
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -85,10 +86,10 @@ class TrainScheduled:
 
     schedule: str | Mapping[str, Any] | None
     strict: bool = True
-    starting_epoch: int | None = None
-    ending_epoch: int | None = None
-    frequency: int | None = None
-    calibrate: Mapping[str, Any] | None = None
+    starting_epoch: Annotated[int | None, Range(0)] = None
+    ending_epoch: Annotated[int | None, Range(1)] = None
+    frequency: Annotated[int | None, Range(1)] = None
+    calibrate: Annotated[Mapping[str, Any] | None, PassedTo(Calibration)] = None
     epochs: int | None = None
     learning_rate: float | None = None
 
@@ -176,7 +177,7 @@ class PruneScheduled:
 
     schedule: str | Mapping[str, Any] | None
     strict: bool = True
-    calibrate: Mapping[str, Any] | None = None
+    calibrate: Annotated[Mapping[str, Any] | None, PassedTo(Calibration)] = None
 
     def __post_init__(self) -> None:
         self.calibration = Calibration(**(self.calibrate or {}))

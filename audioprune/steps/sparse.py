@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -31,10 +31,12 @@ from audioprune.optim import (
     reachability,
     regulariser_reach,
 )
+from audioprune.protocols import Judge
+from audioprune.ranges import OneOf, Range
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.train import check_monitor, open_fit, train_row
 from audioprune.steps.unit_groups import entries_of, groups_of, rounded, unit_norms
-from audioprune.training.loop import Fit, Outcome, Trainable
+from audioprune.training.loop import Fit, Outcome
 from audioprune.training.settings import Settings, build_optimizer, build_schedule
 
 METHODS = ("hspg", "proxsg", "obproxsg", "admm", "sgd", "adam")
@@ -79,19 +81,19 @@ class TrainSparse:
     Source: Chen, "HSPG", "Sparse Optimizer" and "Experiment Setting".
     """
 
-    method: str = "hspg"
-    lmbda: float | None = None
-    reach: float | None = None
-    epsilon: float = 0.0
-    prox_epochs: float | None = None
-    orthant_epochs: float | None = None
-    first_stage: str = "prox"
+    method: Annotated[str, OneOf(*METHODS)] = "hspg"
+    lmbda: Annotated[float | None, Range(0)] = None
+    reach: Annotated[float | None, Range(0)] = None
+    epsilon: Annotated[float, Range(0, below=1)] = 0.0
+    prox_epochs: Annotated[float | None, Range(0)] = None
+    orthant_epochs: Annotated[float | None, Range(above=0)] = None
+    first_stage: Annotated[str, OneOf("prox", "subgradient")] = "prox"
     regularizer_inside_moments: bool = False
-    target_group_sparsity: float | None = None
-    rho: float = 0.01
-    inner_steps: int = 10
-    groups: str = "units"
-    selection: str = "last"
+    target_group_sparsity: Annotated[float | None, Range(above=0, most=1)] = None
+    rho: Annotated[float, Range(above=0)] = 0.01
+    inner_steps: Annotated[int, Range(1)] = 10
+    groups: Annotated[str, OneOf(*GROUP_KINDS)] = "units"
+    selection: Annotated[str, OneOf(*SELECTIONS)] = "last"
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -160,7 +162,7 @@ class TrainSparse:
 
     def _fit(self, run: Run, path: str, plan: Plan, watch: SparsityWatch) -> Fit:
         fit = open_fit(run, path, plan.settings, hooks=(watch,), make_optimizer=watch.build)
-        fit.task = watch
+        fit.judge = watch
         return fit
 
     def _epochs(
@@ -367,10 +369,9 @@ class Plan:
 
 
 class SparsityWatch:
-    """Stand between the training loop and the task: measure sparsity at every validation, and choose weights that keep it.
+    """Measure sparsity at every validation, and choose weights that keep it.
 
-    Everything but validation and choice is the task's own. It is a hook as well, whose state the
-    loop keeps.
+    It judges a training in place of the task, and is a hook as well, whose state the loop keeps.
 
     Args:
         task: The task.
@@ -378,15 +379,10 @@ class SparsityWatch:
         selection: ``last`` or ``val``.
     """
 
-    def __init__(self, task: Trainable, plan: Plan, selection: str) -> None:
+    def __init__(self, task: Judge, plan: Plan, selection: str) -> None:
         self.task, self.plan, self.selection = task, plan, selection
         self.optimizer: Optimizer | None = None
         self.now, self.best = 0.0, -1.0
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "task":
-            raise AttributeError(name)
-        return getattr(self.task, name)
 
     def build(self, model: nn.Module, settings: Settings) -> Optimizer:
         """Build the optimiser, as the training loop asks for it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.interrupts import check_stop
 from audioprune.metrics.scorer import Scorer
 from audioprune.progress import progress
+from audioprune.ranges import FOLLOWS, OneOf, Range
 from audioprune.tasks.signal_scores import (
     MONITORS,
     batch_items,
@@ -86,15 +87,15 @@ class Enhancement:
     def __init__(
         self,
         *,
-        target: str = "irm",
-        sample_rate: int = 16000,
-        frame_length: int = 320,
-        hop_length: int = 160,
-        ola_norm: str = "window",
-        feature: str = "magnitude",
-        frame_batch: int | None = None,
-        output: str = "mapping",
-        dry: float = 0.0,
+        target: Annotated[str, OneOf(*TARGETS)] = "irm",
+        sample_rate: Annotated[int, Range(1000), FOLLOWS] = 16000,
+        frame_length: Annotated[int, Range(2)] = 320,
+        hop_length: Annotated[int, Range(1)] = 160,
+        ola_norm: Annotated[str, OneOf("window", "window_squared")] = "window",
+        feature: Annotated[str, OneOf(*FEATURES)] = "magnitude",
+        output: Annotated[str, OneOf(*OUTPUTS)] = "mapping",
+        dry: Annotated[float, Range(0, below=1)] = 0.0,
+        frame_batch: Annotated[int | None, Range(1)] = None,
     ) -> None:
         for what, given, known in (
             ("target", target, TARGETS),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 from audioprune.compress.search.perturbed_loss import BatchLoss
 from audioprune.dsp import mu_law_decode, mu_law_encode
 from audioprune.errors import ConfigError, DataError, unknown_name
+from audioprune.ranges import FOLLOWS, OneOf, OrNull, Range
 from audioprune.tasks.note_features import (
     BLOCK,
     LOUDNESS,
@@ -78,13 +79,13 @@ class NextSample:
     def __init__(
         self,
         *,
-        conditioning: str = "none",
-        mels: int = 80,
-        pitches: Sequence[int] = (0, 127),
-        families: int = 0,
-        instruments: int = 0,
-        example_s: float = 1.0,
-        sample_rate: int = 16000,
+        conditioning: Annotated[str, OneOf("none", "mel", "note")] = "none",
+        mels: Annotated[int, Range(1, 1024)] = 80,
+        pitches: Annotated[Sequence[int], Range(0, 127), FOLLOWS] = (0, 127),
+        families: Annotated[int, Range(0, 100_000), OrNull(0)] = 0,
+        instruments: Annotated[int, Range(0, 100_000), OrNull(0)] = 0,
+        example_s: Annotated[float, Range(0, 60)] = 1.0,
+        sample_rate: Annotated[int, Range(1000, 192_000), FOLLOWS] = 16000,
     ) -> None:
         if not 0 <= example_s <= 60:
             raise ConfigError(
@@ -164,7 +165,7 @@ class NextSample:
             batches.append((given, _next_class(tokens, model.receptive_field), float(len(tokens))))
         return BatchLoss(model, batches)
 
-    def evidence_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+    def information_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return what the information criterion compares units with, shape (B, T - 1, 1); see ``note_targets.next_amplitude``."""
         return next_amplitude(mu_law_encode(batch["audio"].float(), model.classes), model.classes)
 
@@ -357,13 +358,13 @@ class Reconstruction:
     def __init__(
         self,
         *,
-        inputs: str = "audio",
-        spectral: str = "log_power",
-        stft_windows: Sequence[int] = WINDOWS,
-        eps: float = 5e-3,
-        base: str = "l1",
-        loudness: str = "rms",
-        sample_rate: int = 16000,
+        inputs: Annotated[str, OneOf(*INPUTS)] = "audio",
+        spectral: Annotated[str, OneOf("log_power", "linear_log")] = "log_power",
+        stft_windows: Annotated[Sequence[int], Range(4, 65_536)] = WINDOWS,
+        eps: Annotated[float, Range(above=0)] = 5e-3,
+        base: Annotated[str, OneOf("l1", "mse")] = "l1",
+        loudness: Annotated[str, OneOf(*LOUDNESS)] = "rms",
+        sample_rate: Annotated[int, Range(1000, 192_000), FOLLOWS] = 16000,
     ) -> None:
         for what, given, known in (("inputs", inputs, INPUTS), ("loudness", loudness, LOUDNESS)):
             if given not in known:
@@ -433,7 +434,7 @@ class Reconstruction:
             )
         return BatchLoss(model, batches)
 
-    def evidence_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+    def information_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return what the information criterion compares units with, shape (B, N, 25); see ``note_targets.frame_features``."""
         return frame_features(self.inputs(model, batch)[1], self.sample_rate)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from audioprune.data.coded.corpora import coded_folder, coded_synthetic, vctk
 from audioprune.data.corpus import CorpusBase, FileCorpus, Found, GeneratedCorpus, WrappedCorpus
 from audioprune.data.files.checks import Finding
 from audioprune.data.notes.folder import note_folder
@@ -30,6 +31,9 @@ CONFIGURED: dict[str, Callable[[], Any]] = {
     "paired_folder": lambda: PairedFolder("pairs"),
     "synthetic_speech": lambda: SyntheticSpeech("made"),
     "wsj0_mix": lambda: Wsj0Mix("wsj0", "noise", "test_noise"),
+    "vctk": lambda: vctk("vctk"),
+    "coded_folder": lambda: coded_folder("speech"),
+    "coded_synthetic": lambda: coded_synthetic("made"),
     "nsynth": lambda: nsynth("nsynth"),
     "tinysol": lambda: tinysol("sol"),
     "note_folder": lambda: note_folder("notes"),

@@ -9,6 +9,7 @@ import torch
 
 from audioprune import dsp
 from audioprune.errors import ConfigError, DataError
+from audioprune.torchaudio_loader import make_importable
 
 
 def test_mu_law():
@@ -24,3 +25,14 @@ def test_mu_law():
         dsp.mu_law_encode(torch.tensor([0.0, math.nan]))
     with pytest.raises(ConfigError, match="at least 2"):
         dsp.mu_law_encode(values, 1)
+
+
+def test_mu_law_equals_torchaudio():
+    make_importable()
+    from torchaudio.functional import mu_law_decoding, mu_law_encoding
+
+    values, indices = torch.linspace(-1, 1, 64001), torch.arange(256)
+    assert torch.equal(dsp.mu_law_encode(values), mu_law_encoding(values, 256))
+    torch.testing.assert_close(
+        dsp.mu_law_decode(indices), mu_law_decoding(indices, 256), rtol=0, atol=1e-8
+    )

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from audioprune.errors import CheckpointError, ConfigError
-from audioprune.models.gcrn import GCRN, GroupedLSTM, from_reference_state_dict
+from audioprune.models.gcrn import GCRN
+from audioprune.models.gcrn_reference import from_reference_state_dict
+from audioprune.models.parts.gcrn_layers import GroupedLSTM
 
 
 @pytest.mark.parametrize(

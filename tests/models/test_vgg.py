@@ -63,9 +63,9 @@ def test_dropout_acts_in_training_only():
     scene = model.example_input(60)
     assert torch.equal(model(scene), model(scene))
     dropped = VGG(width=2, pool_dropout=0.9, head_dropout=0.0).train()
-    values = dropped._layer(torch.rand(1, 2, 32, 32), 1)
+    values = dropped._layer(1, torch.rand(1, 2, 32, 32))
     assert 0.8 < float((values == 0).float().mean()) < 1.0
-    assert float((dropped._layer(torch.rand(1, 32, 8, 8), 9) == 0).float().mean()) < 0.7
+    assert float((dropped._layer(9, torch.rand(1, 32, 8, 8)) == 0).float().mean()) < 0.7
 
 
 @pytest.mark.parametrize(

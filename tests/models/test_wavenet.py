@@ -11,7 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from audioprune.errors import ConfigError, DataError
 from audioprune.experiment.cost import cost
-from audioprune.models.wavenet import CausalConv, ClassConv, WaveNet
+from audioprune.models.parts.wavenet_layers import CausalConv, ClassConv
+from audioprune.models.wavenet import WaveNet
 
 TINY = {"residual": 8, "gate": 8, "skip": 16, "end": 16, "classes": 64, "layers": 6}
 

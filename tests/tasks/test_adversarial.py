@@ -248,7 +248,7 @@ def test_interrupted_training_ends_in_the_same_bits_and_masks_hold(
             for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
         )
     assert (resumed.model.enc_blocks[1].conv.weight[~keep] == 0).all() and (
-        resumed.best_state["enc_blocks.1.conv.weight"][~keep] == 0
+        resumed.state.kept.weights["enc_blocks.1.conv.weight"][~keep] == 0
     ).all()
     assert int(resumed.task.l1.fallen) == 4 and {"discriminator", "adversarial", "l1"} <= set(
         outcome.history[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from audioprune.data.coded.corpus import CodedSpeech
 from audioprune.data.coded.pairs import CleanSignals, build_coding
@@ -18,6 +18,7 @@ from audioprune.data.speech.clean_files import CleanSpeech, SpeechFolder, Synthe
 from audioprune.data.speech.synthetic_speech import Recipe
 from audioprune.data.splits.speakers import SpeakerRule
 from audioprune.errors import ConfigError
+from audioprune.ranges import OneOf, PassedTo, Range
 
 
 @dataclass(frozen=True)
@@ -35,16 +36,16 @@ class _Coding:
 def vctk(
     root: str | Path,
     *,
-    mic: str = "mic1",
+    mic: Annotated[str, OneOf("mic1", "mic2")] = "mic1",
     split: str | Path | Mapping[str, Sequence[str]] = "valentini",
-    codec: str = "aac",
-    kbps: float = 24.0,
+    codec: Annotated[str, OneOf("aac", "mp3", "opus")] = "aac",
+    kbps: Annotated[float, Range(6, 512)] = 24.0,
     coded_root: str | Path | None = None,
     coded_delay: int = 0,
     label: str | None = None,
-    peak: float | None = None,
-    seed: int = 0,
-    **options: Any,
+    peak: Annotated[float | None, Range(above=0, most=1)] = None,
+    seed: Annotated[int, Range(0)] = 0,
+    **options: Annotated[Any, PassedTo(CodedRules, CodedSpeech)],
 ) -> CodedSpeech:
     """Return the corpus of VCTK's coded speech.
 
@@ -73,18 +74,18 @@ def coded_folder(
     root: str | Path,
     *,
     split: str | Path | Mapping[str, Sequence[str]] | None = None,
-    fractions: Sequence[float] = (0.8, 0.1, 0.1),
+    fractions: Annotated[Sequence[float], Range(0, 1)] = (0.8, 0.1, 0.1),
     speaker_from: str = "auto",
     speaker: str | None = None,
     speaker_csv: str | None = None,
-    codec: str = "aac",
-    kbps: float = 24.0,
+    codec: Annotated[str, OneOf("aac", "mp3", "opus")] = "aac",
+    kbps: Annotated[float, Range(6, 512)] = 24.0,
     coded_root: str | Path | None = None,
     coded_delay: int = 0,
     label: str | None = None,
-    peak: float | None = None,
-    seed: int = 0,
-    **options: Any,
+    peak: Annotated[float | None, Range(above=0, most=1)] = None,
+    seed: Annotated[int, Range(0)] = 0,
+    **options: Annotated[Any, PassedTo(CodedRules, CodedSpeech)],
 ) -> CodedSpeech:
     """Return the corpus of any folder of speech, coded here or by the user.
 
@@ -114,18 +115,18 @@ def coded_folder(
 def coded_synthetic(
     root: str | Path | None = None,
     *,
-    minutes: float = 4.0,
-    valid_minutes: float = 0.5,
-    test_minutes: float = 1.0,
-    speakers: int = 12,
-    valid_speakers: int = 2,
-    test_speakers: int = 4,
-    utterance_s: Sequence[float] = (3.0, 4.0),
-    codec: str = "aac",
-    kbps: float = 24.0,
-    peak: float | None = None,
-    seed: int = 0,
-    **options: Any,
+    minutes: Annotated[float, Range(above=0, most=6000)] = 4.0,
+    valid_minutes: Annotated[float, Range(above=0, most=6000)] = 0.5,
+    test_minutes: Annotated[float, Range(above=0, most=6000)] = 1.0,
+    speakers: Annotated[int, Range(1, 1000)] = 12,
+    valid_speakers: Annotated[int, Range(1, 1000)] = 2,
+    test_speakers: Annotated[int, Range(1, 1000)] = 4,
+    utterance_s: Annotated[Sequence[float], Range(1, 60)] = (3.0, 4.0),
+    codec: Annotated[str, OneOf("aac", "mp3", "opus")] = "aac",
+    kbps: Annotated[float, Range(6, 512)] = 24.0,
+    peak: Annotated[float | None, Range(above=0, most=1)] = None,
+    seed: Annotated[int, Range(0)] = 0,
+    **options: Annotated[Any, PassedTo(CodedRules, CodedSpeech)],
 ) -> CodedSpeech:
     """Return the corpus of synthetic voices after a codec; it needs no download.
 

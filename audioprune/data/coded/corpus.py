@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -21,8 +21,8 @@ from audioprune.data.files.audio import AudioStore
 from audioprune.data.files.checks import FileFacts, Finding
 from audioprune.data.files.messages import left_out_notes, stop_or_skip
 from audioprune.data.speech.clean_files import CleanSpeech
-from audioprune.data.speech.mixing import collate, in_turns
-from audioprune.data.speech.paired_folder import (
+from audioprune.data.speech.mixed_items import collate
+from audioprune.data.speech.paired_items import (
     Pairs,
     PairSource,
     pair_leaks,
@@ -35,12 +35,14 @@ from audioprune.data.splits.sources import (
     SHORTEST_SPEECH_S,
     Source,
     find_sources,
+    in_turns,
     refuse_leaks,
     speaker_notes,
     speech_size,
 )
 from audioprune.errors import DataError
 from audioprune.files import sha256
+from audioprune.ranges import OneOf, OrNull, Range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +97,9 @@ class CodedSpeech(FileCorpus[FoundCodedSpeech]):
         coding: Coding,
         rules: CodedRules,
         *,
-        on_bad_file: str = "stop",
-        cache_dir: str = "",
-        memory_mb: float = 4096.0,
+        on_bad_file: Annotated[str, OneOf("stop", "skip")] = "stop",
+        cache_dir: Annotated[str, OrNull()] = "",
+        memory_mb: Annotated[float, Range(0)] = 4096.0,
     ) -> None:
         super().__init__(
             voices.title,
@@ -145,7 +147,7 @@ class CodedSpeech(FileCorpus[FoundCodedSpeech]):
 
     def shared(self) -> dict[str, Any]:
         """Return the sample rate, and the length of a segment as that of a frame of the task."""
-        return {"sample_rate": self.sample_rate, "frame_length": self.segment}
+        return {**super().shared(), "frame_length": self.segment}
 
     def leaks(self) -> list[Finding]:
         """Return suspected leaks: speakers by their names, and copies by ear."""

@@ -21,7 +21,7 @@ from audioprune.data.files.checks import Finding
 from audioprune.data.files.file_index import inspect_files
 from audioprune.data.files.messages import listing
 from audioprune.data.files.parallel import in_threads
-from audioprune.data.speech.paired_folder import PairSource
+from audioprune.data.speech.paired_items import PairSource
 from audioprune.data.speech.pairing import by_name, place_key
 from audioprune.data.splits.sources import Source
 from audioprune.errors import ConfigError, DataError
@@ -142,8 +142,9 @@ class CodecCoding:
         for source in sources:
             # Files of the same content are coded once and keep their own places.
             clean, coded = made[source.sha256]
-            own = {"relative": source.relative, "split": source.split, "group": source.group}
-            clean = replace(clean, **own)
+            clean = replace(
+                clean, relative=source.relative, split=source.split, group=source.group
+            )
             pairs.append(PairSource(_coded_source(clean, coded), clean, self.label))
         return self._report(pairs, [coded for _, coded in made.values()])
 
@@ -282,8 +283,14 @@ class FolderCoding:
                 )
                 problems.append(Finding(path, "error", "length", reason))
                 continue
-            content = {"sha256": fact.sha256, "duration_s": fact.duration_s, "level": fact.level}
-            partners.append((source, replace(source, path=path, **content)))
+            coded = replace(
+                source,
+                path=path,
+                sha256=fact.sha256,
+                duration_s=fact.duration_s,
+                level=fact.level,
+            )
+            partners.append((source, coded))
         return partners, problems
 
     def _refuse_late(self, partners: Sequence[tuple[Source, Source]]) -> None:

@@ -9,17 +9,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from audioprune.data.files.audio import AudioStore, Samples
-from audioprune.data.speech.mixing import MixingRules
-from audioprune.data.speech.paired_folder import PairSource
+from audioprune.data.speech.mixing_rules import MixingRules
+from audioprune.data.speech.paired_items import PairSource
 from audioprune.data.splits.sources import Source
 from audioprune.errors import ConfigError
+from audioprune.ranges import Range
 
 STREAM_ORDER = 5
 """Number of the random stream that orders recordings and segments."""
@@ -43,13 +44,13 @@ class CodedRules:
         ConfigError: A value is out of its range.
     """
 
-    sample_rate: int = 16000
-    segment: int = 16384
-    stride: float = 0.5
-    train_segments: int | None = None
-    valid_items: int | None = None
-    test_items: int | None = None
-    max_test_s: float | None = None
+    sample_rate: Annotated[int, Range(1000, 192_000)] = 16000
+    segment: Annotated[int, Range(1)] = 16384
+    stride: Annotated[float, Range(above=0, most=1)] = 0.5
+    train_segments: Annotated[int | None, Range(1)] = None
+    valid_items: Annotated[int | None, Range(1)] = None
+    test_items: Annotated[int | None, Range(1)] = None
+    max_test_s: Annotated[float | None, Range(above=0)] = None
     seed: int = 0
 
     def __post_init__(self) -> None:

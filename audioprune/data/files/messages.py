@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -84,12 +83,6 @@ def conversion_notes(facts: Sequence[FileFacts], sample_rate: int) -> list[str]:
         same = [finding for finding in warnings if finding.code == code]
         notes.append(f"{len(same)} files with a warning, such as {same[0].path}: {same[0].reason}")
     return notes
-
-
-def log_notes(notes: Sequence[str], logger: logging.Logger) -> None:
-    """Log notes, one warning each."""
-    for note in notes:
-        logger.warning(note)
 
 
 def first_names(paths: Iterable[Path], most: int = 5) -> str:

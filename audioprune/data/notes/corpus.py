@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from audioprune.data.corpus import FileCorpus, Found, Record
 from audioprune.data.files.checks import FileFacts, Finding, doubled
@@ -30,6 +30,7 @@ from audioprune.data.splits.folders import SPLITS
 from audioprune.data.splits.leaks import Member, copies, suspected
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import sha256
+from audioprune.ranges import NoKey, OneOf, Range
 
 _SHORT_S = 0.01
 """Notes that are shorter than the duration by more than this are counted."""
@@ -103,19 +104,19 @@ class NoteCorpus(FileCorpus[FoundNotes]):
         self,
         list_notes: Callable[[], NoteList],
         *,
-        sample_rate: int = 16000,
-        duration_s: float = 4.0,
-        segment_s: float | None = None,
-        lead_in_s: float = 0.0,
-        notes_per_instrument: int | None = None,
-        split: str = "random",
-        fractions: Sequence[float] = (0.8, 0.1, 0.1),
-        seed: int = 0,
-        resplit_seed: int | None = None,
-        on_bad_file: str = "stop",
+        sample_rate: Annotated[int, Range(1000, 192_000)] = 16000,
+        duration_s: Annotated[float, Range(0.01, 600)] = 4.0,
+        segment_s: Annotated[float | None, Range(0.001, 600)] = None,
+        lead_in_s: Annotated[float, Range(0)] = 0.0,
+        notes_per_instrument: Annotated[int | None, Range(1)] = None,
+        split: Annotated[str, OneOf(*RULES)] = "random",
+        fractions: Annotated[Sequence[float], Range(above=0, below=1)] = (0.8, 0.1, 0.1),
+        seed: Annotated[int, Range(0)] = 0,
+        resplit_seed: Annotated[int | None, Range(0)] = None,
+        on_bad_file: Annotated[str, OneOf("stop", "skip")] = "stop",
         cache_dir: str = "",
-        memory_mb: float = 2048.0,
-        title: str = "notes",
+        memory_mb: Annotated[float, Range(0)] = 2048.0,
+        title: Annotated[str, NoKey()] = "notes",
     ) -> None:
         check_on_bad_file(on_bad_file)
         check_rule(split, fractions)

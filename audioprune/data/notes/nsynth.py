@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
 from audioprune.data.files.checks import Finding
@@ -19,6 +19,7 @@ from audioprune.data.notes.corpus import NoteCorpus
 from audioprune.data.notes.note import PITCHES, Note, NoteList
 from audioprune.data.splits.folders import split_of_folder
 from audioprune.errors import DataError, unknown_name
+from audioprune.ranges import NoKey, PassedTo, Range
 
 FAMILIES = (
     "bass",
@@ -44,9 +45,9 @@ def nsynth(
     *,
     families: Sequence[str] | None = None,
     sources: Sequence[str] | None = None,
-    notes_per_instrument: int | None = 10,
-    title: str = "nsynth",
-    **options: Any,
+    notes_per_instrument: Annotated[int | None, Range(1)] = 10,
+    title: Annotated[str, NoKey()] = "nsynth",
+    **options: Annotated[Any, PassedTo(NoteCorpus)],
 ) -> NoteCorpus:
     """Return the corpus of the NSynth notes below a folder.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from audioprune.data.corpus import WrappedCorpus
 from audioprune.data.scenes.corpus import SceneCorpus
@@ -25,6 +25,7 @@ from audioprune.data.scenes.tut_lists import list_tut, tut_corpus
 from audioprune.data.splits.assign import share_out
 from audioprune.data.splits.recordings import Links
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.ranges import NoKey, OneOf, PassedTo, Range
 
 
 class TutScenes(WrappedCorpus[SceneCorpus]):
@@ -60,16 +61,16 @@ class TutScenes(WrappedCorpus[SceneCorpus]):
         self,
         root: str | Path,
         *,
-        year: int = 2017,
-        fold: int | None = None,
-        valid_fraction: float = 0.1,
+        year: Annotated[int, Range(2017, 2018)] = 2017,
+        fold: Annotated[int | None, Range(1, 4)] = None,
+        valid_fraction: Annotated[float, Range(above=0, below=1)] = 0.1,
         hold_out: bool = True,
-        seed: int = 0,
-        on_bad_file: str = "stop",
+        seed: Annotated[int, Range(0)] = 0,
+        on_bad_file: Annotated[str, OneOf("stop", "skip")] = "stop",
         cache_dir: str = "",
-        memory_mb: float = 1024.0,
-        title: str | None = None,
-        **features: Any,
+        memory_mb: Annotated[float, Range(0)] = 1024.0,
+        title: Annotated[str | None, NoKey()] = None,
+        **features: Annotated[Any, PassedTo(SceneFeatures)],
     ) -> None:
         corpus, chosen = tut_corpus(year, fold)
         check_fraction(valid_fraction)
@@ -138,16 +139,16 @@ class ClassFolder(WrappedCorpus[SceneCorpus]):
         *,
         table: str | Path | None = None,
         split: str | None = None,
-        fractions: Sequence[float] = (0.8, 0.1, 0.1),
+        fractions: Annotated[Sequence[float], Range(0, 1)] = (0.8, 0.1, 0.1),
         recording_from: str = "auto",
-        valid_fraction: float = 0.1,
+        valid_fraction: Annotated[float, Range(above=0, below=1)] = 0.1,
         hold_out: bool = True,
-        seed: int = 0,
-        on_bad_file: str = "stop",
+        seed: Annotated[int, Range(0)] = 0,
+        on_bad_file: Annotated[str, OneOf("stop", "skip")] = "stop",
         cache_dir: str = "",
-        memory_mb: float = 1024.0,
-        title: str = "class_folder",
-        **features: Any,
+        memory_mb: Annotated[float, Range(0)] = 1024.0,
+        title: Annotated[str, NoKey()] = "class_folder",
+        **features: Annotated[Any, PassedTo(SceneFeatures)],
     ) -> None:
         if split not in (None, "folders", "fraction"):
             raise ConfigError(unknown_name("split", split, ("folders", "fraction")))

@@ -203,7 +203,7 @@ class SceneCorpus(FileCorpus[FoundScenes]):
         return sha256(json.dumps([self.features.key(), list(found.scenes.classes), rows]).encode())
 
     def scale(self) -> str:
-        """Return the size of the training set, such as ``scenes, 600 clips of 3 s, 10 classes``."""
+        """Return the size of the training set, such as ``x, 600 clips of 3 s, 10 classes``."""
         found = self._ready()
         partial = f" (partial: {found.scenes.missing})" if found.scenes.missing else ""
         size = f"{len(found.pools['train'])} clips of {self.features.duration_s:g} s"

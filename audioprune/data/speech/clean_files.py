@@ -22,15 +22,17 @@ from audioprune.data.splits.speakers import SpeakerRule
 
 
 class CleanSpeech(Protocol):
-    """Clean speech of known speakers.
+    """Clean speech of known speakers."""
 
-    Attributes:
-        title: Name in tables.
-        speaker_from: Rule of ``speakers.SpeakerRule``; ``"file"`` where speakers are not known.
-    """
+    @property
+    def title(self) -> str:
+        """Name in tables."""
+        ...
 
-    title: str
-    speaker_from: str | SpeakerRule
+    @property
+    def speaker_from(self) -> str | SpeakerRule:
+        """Rule of ``speakers.SpeakerRule``; ``"file"`` where speakers are not known."""
+        ...
 
     def find(self) -> tuple[Path, list[Path]]:
         """Return a folder and the audio files below it."""

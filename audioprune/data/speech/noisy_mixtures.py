@@ -10,21 +10,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from audioprune.data.corpus import FileCorpus, Found, Record
 from audioprune.data.files.audio import AUDIO_SUFFIXES, AudioStore
 from audioprune.data.files.checks import FileFacts, Finding
 from audioprune.data.files.messages import left_out_notes
-from audioprune.data.speech.mixing import (
-    Mixer,
-    MixingRules,
-    Mixtures,
-    by_group,
-    collate,
-    condition_name,
-    require_talkers,
-)
+from audioprune.data.speech.mixed_items import Mixtures, collate
+from audioprune.data.speech.mixing import Mixer, condition_name, require_talkers
+from audioprune.data.speech.mixing_rules import MixingRules
 from audioprune.data.splits.assign import (
     NOISE_RULES,
     Assigned,
@@ -43,6 +37,7 @@ from audioprune.data.splits.sources import (
     Source,
     SourceSet,
     audio_below,
+    by_group,
     find_sources,
     refuse_leaks,
     share_noise,
@@ -52,6 +47,18 @@ from audioprune.data.splits.sources import (
 from audioprune.data.splits.speakers import SpeakerRule
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.files import sha256
+from audioprune.ranges import NoKey, OneOf, Range
+
+FILE_KEYS = (
+    "test_noise_root",
+    "split",
+    "fractions",
+    "speaker_from",
+    "speaker",
+    "speaker_csv",
+    "noise_from",
+)
+"""Arguments that say which files are used; corpora of known files set them for the user."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,32 +146,32 @@ class NoisyMixtures(FileCorpus[_Found]):
         noise_root: str | Path,
         *,
         test_noise_root: str | Path | None = None,
-        sample_rate: int = 16000,
+        sample_rate: Annotated[int, Range(1000, 192_000)] = 16000,
         split: str | Path | Mapping[str, Sequence[str]] | None = None,
-        fractions: Sequence[float] = (0.8, 0.1, 0.1),
+        fractions: Annotated[Sequence[float], Range(0, 1)] = (0.8, 0.1, 0.1),
         speaker_from: str = "auto",
         speaker: str | None = None,
         speaker_csv: str | None = None,
-        noise_from: str = "auto",
-        valid_share: float = 0.0,
-        train_mixtures: int | None = None,
-        valid_mixtures: int | None = None,
-        test_mixtures: int | None = None,
-        train_snr_db: Sequence[float] = (-5.0, 0.0),
-        train_snr_step_db: float | None = None,
-        test_snr_db: Sequence[float] = (-5.0, 0.0, 5.0),
-        segment_s: float | None = None,
-        max_test_s: float | None = None,
-        babble_share: float = 0.0,
-        babble_talkers: Sequence[int] = (4, 8),
+        noise_from: Annotated[str, OneOf(*NOISE_RULES)] = "auto",
+        train_mixtures: Annotated[int | None, Range(1)] = None,
+        valid_mixtures: Annotated[int | None, Range(1)] = None,
+        test_mixtures: Annotated[int | None, Range(1)] = None,
+        train_snr_db: Annotated[Sequence[float], Range(-60, 100)] = (-5.0, 0.0),
+        train_snr_step_db: Annotated[float | None, Range(above=0)] = None,
+        test_snr_db: Annotated[Sequence[float], Range(-60, 100)] = (-5.0, 0.0, 5.0),
+        segment_s: Annotated[float | None, Range(above=0)] = None,
+        max_test_s: Annotated[float | None, Range(above=0)] = None,
+        valid_share: Annotated[float, Range(0, below=1)] = 0.0,
+        babble_share: Annotated[float, Range(0, 1)] = 0.0,
+        babble_talkers: Annotated[Sequence[int], Range(1)] = (4, 8),
         fresh_each_epoch: bool = True,
         rms_normalise: bool = True,
-        seed: int = 0,
-        on_bad_file: str = "stop",
+        seed: Annotated[int, Range(0)] = 0,
+        on_bad_file: Annotated[str, OneOf("stop", "skip")] = "stop",
         cache_dir: str | None = None,
-        memory_mb: float = 2048.0,
-        speech_suffixes: Sequence[str] = AUDIO_SUFFIXES,
-        title: str = "noisy_mixtures",
+        memory_mb: Annotated[float, Range(0)] = 2048.0,
+        speech_suffixes: Annotated[Sequence[str], NoKey()] = AUDIO_SUFFIXES,
+        title: Annotated[str, NoKey()] = "noisy_mixtures",
     ) -> None:
         super().__init__(
             title,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -19,10 +19,11 @@ from audioprune.data.corpus import GeneratedCorpus
 from audioprune.data.files.audio import Samples
 from audioprune.data.files.generated_folder import GeneratedFolder
 from audioprune.data.speech.noise_synthesis import NOISES, babble, cafeteria, levelled
-from audioprune.data.speech.noisy_mixtures import NoisyMixtures
+from audioprune.data.speech.noisy_mixtures import FILE_KEYS, NoisyMixtures
 from audioprune.data.speech.speech_synthesis import SAMPLE_RATE, draw_voice, speak
 from audioprune.data.splits.folders import SPLITS
 from audioprune.errors import ConfigError
+from audioprune.ranges import NoKey, PassedTo, Range
 
 _VERSION = 1
 """Raised whenever the same parameters give other audio."""
@@ -122,18 +123,18 @@ class SyntheticSpeech(GeneratedCorpus[NoisyMixtures]):
         self,
         root: str | Path | None = None,
         *,
-        seed: int = 0,
-        minutes: float = 14.0,
-        valid_minutes: float = 1.0,
-        test_minutes: float = 2.0,
-        speakers: int = 24,
-        valid_speakers: int = 3,
-        test_speakers: int = 6,
-        utterance_s: tuple[float, float] = (3.0, 4.0),
-        noise_s: float = 15.0,
-        noises: int = len(NOISES),
+        seed: Annotated[int, Range(0)] = 0,
+        minutes: Annotated[float, Range(above=0, most=6000)] = 14.0,
+        valid_minutes: Annotated[float, Range(above=0, most=6000)] = 1.0,
+        test_minutes: Annotated[float, Range(above=0, most=6000)] = 2.0,
+        speakers: Annotated[int, Range(1, 1000)] = 24,
+        valid_speakers: Annotated[int, Range(1, 1000)] = 3,
+        test_speakers: Annotated[int, Range(1, 1000)] = 6,
+        utterance_s: Annotated[tuple[float, float], Range(1, 60)] = (3.0, 4.0),
+        noise_s: Annotated[float, Range(1, 600)] = 15.0,
+        noises: Annotated[int, NoKey()] = len(NOISES),
         cache_dir: str | None = None,
-        **mixing: Any,
+        **mixing: Annotated[Any, PassedTo(NoisyMixtures, but=FILE_KEYS)],
     ) -> None:
         if len(utterance_s) != 2:
             raise ConfigError(

@@ -10,13 +10,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from audioprune.data.corpus import WrappedCorpus
 from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
 from audioprune.data.files.messages import first_names, listing
-from audioprune.data.speech.noisy_mixtures import NoisyMixtures
+from audioprune.data.speech.noisy_mixtures import FILE_KEYS, NoisyMixtures
 from audioprune.errors import DataError
+from audioprune.ranges import PassedTo, Range
 
 _SPEECH_FOLDER = "si_tr_s"
 _DEPTH = 4
@@ -79,13 +80,13 @@ class Wsj0Mix(WrappedCorpus[NoisyMixtures]):
         *,
         speakers: str | Path | Mapping[str, Sequence[str]] | None = None,
         allow_partial: bool = False,
-        train_mixtures: int | None = None,
-        valid_mixtures: int | None = None,
-        test_mixtures: int | None = None,
-        train_snr_step_db: float | None = 1.0,
+        train_mixtures: Annotated[int | None, Range(1)] = None,
+        valid_mixtures: Annotated[int | None, Range(1)] = None,
+        test_mixtures: Annotated[int | None, Range(1)] = None,
+        train_snr_step_db: Annotated[float | None, Range(above=0)] = 1.0,
         fresh_each_epoch: bool = False,
-        seed: int = 0,
-        **mixing: Any,
+        seed: Annotated[int, Range(0)] = 0,
+        **mixing: Annotated[Any, PassedTo(NoisyMixtures, but=FILE_KEYS)],
     ) -> None:
         self.protocol = PaperNumbers()
         self.wsj0_root = Path(wsj0_root).expanduser()

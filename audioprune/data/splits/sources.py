@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
 from audioprune.data.files.checks import FileFacts, Finding, doubled
 from audioprune.data.files.file_index import inspect_files
@@ -309,3 +311,23 @@ def _nearest(root: Path) -> str:
     """Name the contents of the nearest existing folder above a path that does not exist."""
     above = next(parent for parent in root.absolute().parents if parent.is_dir())
     return f" ({above} holds {listing(above)})"
+
+
+def by_group(sources: Sequence[Source]) -> dict[str, list[Source]]:
+    """Return the sources of each speaker or noise, in the order of the names."""
+    groups: dict[str, list[Source]] = {
+        name: [] for name in sorted({source.group for source in sources})
+    }
+    for source in sources:
+        groups[source.group].append(source)
+    return groups
+
+
+def in_turns(sources: Sequence[Source], rng: np.random.Generator) -> list[Source]:
+    """Return sources in an order that takes one of each speaker in turn, so that the first few hold every speaker."""
+    queues = [
+        [utterances[i] for i in rng.permutation(len(utterances))]
+        for utterances in by_group(sources).values()
+    ]
+    turns = range(max(map(len, queues), default=0))
+    return [queue[turn] for turn in turns for queue in queues if turn < len(queue)]

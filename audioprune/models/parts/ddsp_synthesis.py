@@ -1,7 +1,6 @@
-"""How control curves become sound: harmonic oscillators, noise through time-varying filters, and reverberation.
+"""How control curves become sound: harmonic oscillators, filtered noise and reverberation.
 
-Pure functions of tensors, differentiable in amplitudes and magnitudes. Which network predicts the
-curves stands in ddsp.py.
+Pure functions of tensors, differentiable in amplitudes and magnitudes; none of them has weights.
 """
 
 from __future__ import annotations
@@ -28,7 +27,10 @@ def mod_sigmoid(values: Tensor) -> Tensor:
 
 
 def scaled_pitch(f0_hz: Tensor) -> Tensor:
-    """Return the MIDI pitch of a frequency, divided by 127; what lies below pitch 0 (8.18 Hz), as silence does, gives 0."""
+    """Return the MIDI pitch of a frequency, divided by 127.
+
+    What lies below pitch 0 (8.18 Hz), as silence does, gives 0.
+    """
     lowest = 440 * 2 ** (-69 / 12)
     return (12 * torch.log2(f0_hz.clamp_min(lowest) / lowest)) / 127
 
@@ -52,11 +54,11 @@ def harmonic_distribution(weights: Tensor, f0_hz: Tensor, sample_rate: int) -> T
 def harmonic_signal(
     f0_hz: Tensor, amplitudes: Tensor, block_size: int, sample_rate: int
 ) -> Tensor:
-    """Add sinusoids at the multiples of a fundamental; frequency and amplitudes move linearly from frame to frame.
+    """Add sinusoids at the multiples of a fundamental.
 
-    Frame n stands at sample ``n * block_size``, the last one is held. The phase is summed in
-    float64 and kept modulo one cycle, so that long notes stay in tune. No gradient passes to the
-    frequency.
+    Frequency and amplitudes move linearly from frame to frame. Frame n is at sample ``n *
+    block_size``, the last one is held. The phase is summed in float64 and kept modulo one cycle,
+    so that long notes stay in tune. No gradient passes to the frequency.
 
     Args:
         f0_hz: Fundamental frequency of each frame, shape (B, N).
@@ -81,17 +83,15 @@ def harmonic_signal(
         )
     position = torch.arange(block_size, device=f0_hz.device, dtype=amplitudes.dtype) / block_size
     with torch.no_grad():
-        moving = torch.lerp(
-            f0_hz[..., None].double(), _following(f0_hz)[..., None].double(), position.double()
-        )
+        begin, end = f0_hz[..., None].double(), _following(f0_hz)[..., None].double()
+        moving = torch.lerp(begin, end, position.double())  # (B, N, L)
         cycles = torch.cumsum(moving.flatten(1) / sample_rate, 1).frac().to(amplitudes.dtype)
         partials = torch.arange(
             1, amplitudes.shape[-1] + 1, device=f0_hz.device, dtype=amplitudes.dtype
         )
         sines = (cycles.view(*f0_hz.shape, block_size, 1) * (2 * math.pi * partials)).sin_()
-    both = sines @ torch.stack(
-        (amplitudes, _following(amplitudes)), -1
-    )  # (B, N, L, 2): with the amplitudes of either end
+    ends = torch.stack((amplitudes, _following(amplitudes)), -1)
+    both = sines @ ends  # (B, N, L, 2): with the amplitudes of either end of the frame
     return torch.lerp(both[..., 0], both[..., 1], position).flatten(1)
 
 
@@ -114,11 +114,8 @@ def filtered_noise(magnitudes: Tensor, noise: Tensor) -> Tensor:
 
     Source: Engel et al. (2020), Sec. 3.3 and Appendix B.
     """
-    if (
-        magnitudes.dim() != 3
-        or magnitudes.shape[-1] < 2
-        or noise.shape[:-1] != magnitudes.shape[:2]
-    ):
+    shaped = magnitudes.dim() == 3 and magnitudes.shape[-1] >= 2
+    if not shaped or noise.shape[:-1] != magnitudes.shape[:2]:
         given = f"{tuple(magnitudes.shape)} and {tuple(noise.shape)}"
         raise DataError(
             f"expected magnitudes (B, N, M) with M >= 2 and noise (B, N, L), got {given}; check "
@@ -128,9 +125,8 @@ def filtered_noise(magnitudes: Tensor, noise: Tensor) -> Tensor:
     response = torch.fft.irfft(magnitudes, n=2 * half).roll(half, -1)
     response = response * torch.hann_window(2 * half, dtype=response.dtype, device=response.device)
     frames = fft_convolve(noise, response)
-    signal = F.pad(
-        overlap_add(F.pad(frames, (0, -frames.shape[-1] % block_size)), block_size), (0, half)
-    )
+    whole = F.pad(frames, (0, -frames.shape[-1] % block_size))  # a multiple of the hop
+    signal = F.pad(overlap_add(whole, block_size), (0, half))
     return signal[:, half : half + noise.shape[1] * block_size]
 
 
@@ -149,16 +145,18 @@ def reverb_response(noise: Tensor, decay: Tensor, wet: Tensor, sample_rate: int)
 
 
 def fft_convolve(signal: Tensor, response: Tensor) -> Tensor:
-    """Convolve along the last axis, giving T + T' - 1 samples of a signal (..., T) and a response (..., T')."""
+    """Convolve a signal (..., T) with a response (..., T'), giving T + T' - 1 samples."""
     length = signal.shape[-1] + response.shape[-1] - 1
     size = fft_size(length)
-    return torch.fft.irfft(torch.fft.rfft(signal, size) * torch.fft.rfft(response, size), size)[
-        ..., :length
-    ]
+    product = torch.fft.rfft(signal, size) * torch.fft.rfft(response, size)
+    return torch.fft.irfft(product, size)[..., :length]
 
 
 def fft_size(length: int) -> int:
-    """Return the smallest even size of at least ``length`` with no prime factor above 5, whose transform is fast."""
+    """Return the smallest even size from ``length`` on with no prime factor above 5.
+
+    Transforms of such sizes are fast.
+    """
     size = length + length % 2
     while _rest(size) != 1:
         size += 2
@@ -166,7 +164,10 @@ def fft_size(length: int) -> int:
 
 
 def convolution_flops(length: int) -> float:
-    """Estimate the operations of ``fft_convolve`` with a result of ``length`` samples: three transforms and the product of spectra."""
+    """Estimate the operations of ``fft_convolve`` for a result of ``length`` samples.
+
+    They are those of three transforms and of the product of two spectra.
+    """
     size = fft_size(length)
     return 3 * 5 * size * math.log2(size) + 6 * (size // 2 + 1)
 

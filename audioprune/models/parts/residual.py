@@ -1,6 +1,6 @@
-"""What a residual block is, and which slices the channels of blocks and of the streams between them own.
+"""A residual block, and the units of blocks and of the streams that run through them.
 
-Kernels, strides and widths of the blocks stand in resnet.py and cp_resnet.py.
+Kernels, strides and widths of the blocks belong to ``resnet`` and ``cp_resnet``.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from audioprune.compress.units.builders import Slices
 from audioprune.compress.units.declare import UnitSet
+from audioprune.models.parts.layers import Layers
 from audioprune.models.parts.scenes import NormedConv, read, written
 
 
 class Residual(nn.Module):
-    """Add a branch of normalised convolutions to its input, or to a projection of it: (B, C, F, N) to (B, C', F', N').
+    """Add a branch of convolutions to its input: (B, C, F, N) to (B, C', F', N').
 
     ReLU follows every convolution of the branch but the last one, and the sum.
 
@@ -28,9 +29,11 @@ class Residual(nn.Module):
     Source: He et al., "Deep residual learning for image recognition", CVPR 2016, Fig. 5.
     """
 
+    branch: Layers[NormedConv]
+
     def __init__(self, branch: Sequence[NormedConv], shortcut: NormedConv | None = None) -> None:
         super().__init__()
-        self.branch = nn.ModuleList(branch)
+        self.branch = Layers(branch)
         self.shortcut = shortcut
 
     def forward(self, values: Tensor) -> Tensor:
@@ -38,19 +41,17 @@ class Residual(nn.Module):
         inner = values
         for layer in self.branch[:-1]:
             inner = torch.relu(layer(inner))
-        return torch.relu(
-            self.branch[-1](inner) + (values if self.shortcut is None else self.shortcut(values))
-        )
+        kept = values if self.shortcut is None else self.shortcut(values)
+        return torch.relu(self.branch[-1](inner) + kept)
 
 
 def residual_units(stem: NormedConv, blocks: Sequence[Residual], readers: Slices) -> list[UnitSet]:
-    """Derive the unit sets of a stem ``stem``, a row of residual blocks ``blocks.i`` and a last layer.
+    """Return the unit sets of a stem ``stem``, residual blocks ``blocks.i`` and a last layer.
 
     - ``blocks.i.branch.j``: channels inside a block.
     - ``stream.n``: channels of a residual stream. It starts at the stem or at a shortcut and ends
-    at the next shortcut or the last
-      layer; all that adds to a channel, the shortcut or stem and the last convolutions of its
-      blocks, belongs to the unit, and all that reads it.
+      at the next shortcut or the last layer; all that adds to a channel, the shortcut or stem and
+      the last convolutions of its blocks, belongs to the unit, and all that reads it.
 
     Every set is exact. Each keeps at least one unit: a block whose inner units are all zero adds a
     constant, the shift of its last normalisation, and is reduced to one zero unit inside, which
@@ -67,17 +68,13 @@ def residual_units(stem: NormedConv, blocks: Sequence[Residual], readers: Slices
     for i, block in enumerate(blocks):
         names = [f"blocks.{i}.branch.{j}" for j in range(len(block.branch))]
         for j, name in enumerate(names[:-1]):
-            inner.append(
-                UnitSet(
-                    name, written(name, block.branch[j]) + read(names[j + 1], block.branch[j + 1])
-                )
-            )
+            following = read(names[j + 1], block.branch[j + 1])
+            inner.append(UnitSet(name, written(name, block.branch[j]) + following))
         stream += read(names[0], block.branch[0])
         if block.shortcut is not None:
             shortcut = f"blocks.{i}.shortcut"
-            streams.append(
-                UnitSet(f"stream.{len(streams)}", stream + read(shortcut, block.shortcut))
-            )
+            ended = stream + read(shortcut, block.shortcut)
+            streams.append(UnitSet(f"stream.{len(streams)}", ended))
             stream = written(shortcut, block.shortcut)
         stream += written(names[-1], block.branch[-1])
     return [*inner, *streams, UnitSet(f"stream.{len(streams)}", stream + readers)]

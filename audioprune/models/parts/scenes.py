@@ -1,7 +1,7 @@
-"""What the classifiers of acoustic scenes have in common: their input, a normalised convolution, its slices and its first weights.
+"""What the classifiers of acoustic scenes share: input checks and a normalised convolution.
 
-How layers are joined stands in the file of each model; features and labels belong to the data and
-the task.
+How layers are joined is written in the module of each model; features and labels belong to the
+data and the task.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ MOST_DEPTH = 128
 
 
 class NormedConv(nn.Module):
-    """Convolve without bias and normalise over the batch: (B, C, F, N) to (B, C', F', N'); the activation is left to the caller."""
+    """Convolve without bias and normalise over the batch: (B, C, F, N) to (B, C', F', N').
+
+    The activation is left to the caller.
+    """
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0
@@ -33,7 +36,7 @@ class NormedConv(nn.Module):
 
 
 def written(name: str, module: NormedConv) -> Slices:
-    """List the filters of a normalised convolution and the scale, shift and statistics behind them."""
+    """List the filters of a normalised convolution and the normalisation behind them."""
     return conv_out(f"{name}.conv", module.conv) + batch_norm(f"{name}.norm", module.norm)
 
 
@@ -43,7 +46,7 @@ def read(name: str, module: NormedConv) -> Slices:
 
 
 def he_init_(model: nn.Module) -> None:
-    """Draw the weights of all convolutions from a normal distribution of variance 2 / (inputs of a filter), in place.
+    """Draw all convolutions, in place, with the variance 2 / (inputs of a filter).
 
     Source: He et al., "Delving deep into rectifiers", ICCV 2015, Eq. 10.
     """
@@ -56,14 +59,12 @@ def example_scene(weight: Tensor, mels: int, frames: int) -> Tensor:
     """Return one scene (1, C, mels, frames) of fixed random values from a normal distribution.
 
     Args:
-        weight: Weight of the first convolution, which tells C, type and device.
+        weight: Weight of the first convolution, which gives C, type and device.
         mels: Number of mel bands.
         frames: Number of frames.
     """
-    values = torch.randn(
-        1, weight.shape[1], mels, frames, generator=torch.Generator().manual_seed(0)
-    )
-    return values.to(weight)
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(1, weight.shape[1], mels, frames, generator=generator).to(weight)
 
 
 def check_scene(scene: Tensor, channels: int, least: int) -> None:

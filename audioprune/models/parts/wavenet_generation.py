@@ -1,59 +1,59 @@
-"""How samples of a WaveNet are drawn one after another: checks, random draws, and the choice between eager and compiled steps.
+"""How samples of a WaveNet are drawn one after another: checks, draws, eager or compiled steps.
 
-The compiled loop itself stands in wavenet_kernels.py, the layers in wavenet.py.
+``generate`` returns classes (B, steps). The compiled loop itself is in ``wavenet_kernels``, the
+layers are in ``wavenet_layers``.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from audioprune.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    from audioprune.models.wavenet import WaveNet
+from audioprune.models.parts.wavenet_layers import SampleModel
 
 
 def generate(
-    model: WaveNet,
+    model: SampleModel,
     steps: int,
     cond: Tensor | None,
     seed: int,
     temperature: float,
     start: Tensor | None,
 ) -> Tensor:
-    """Draw samples by the compiled loop where the model allows it, else eagerly; see ``WaveNet.generate``."""
+    """Draw samples, by the compiled loop where the model allows it; see ``WaveNet.generate``."""
     weight = model.out1.weight
-    cond, start = (None if given is None else given.to(weight.device) for given in (cond, start))
+    cond = None if cond is None else cond.to(weight.device)
+    start = None if start is None else start.to(weight.device)
     start, draws = prepare(model, steps, cond, seed, temperature, start)
     compiled = weight.device.type == "cpu" and weight.dtype == torch.float32
     return (run_compiled if compiled else run_eagerly)(model, start, cond, draws, temperature)
 
 
 def prepare(
-    model: WaveNet,
+    model: SampleModel,
     steps: int,
     cond: Tensor | None,
     seed: int,
     temperature: float,
     start: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Check the arguments of ``WaveNet.generate``; return the start (B, T0) and the draws (B, steps) in 0..1, float64, on the CPU."""
-    for what, value in (("steps", steps), ("seed", seed)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < (what == "steps"):
+    """Check the arguments of ``WaveNet.generate``.
+
+    Returns:
+        The start (B, T0), and the draws (B, steps) in 0..1, float64, on the CPU.
+    """
+    for what, value, least in (("steps", steps, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ConfigError(
-                f"generate: expected {what} as a whole number of at least "
-                f"{int(what == 'steps')}, got {value!r}; correct it"
+                f"generate: expected {what} as a whole number of at least {least}, got "
+                f"{value!r}; correct it"
             )
-    if (
-        isinstance(temperature, bool)
-        or not isinstance(temperature, int | float)
-        or not 0 <= temperature < math.inf
-    ):
+    number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
+    if not number or not 0 <= temperature < math.inf:
         raise ConfigError(
             f"generate: expected a finite temperature of at least 0, got {temperature!r}; 1 "
             f"draws, 0 takes the likeliest"
@@ -61,13 +61,8 @@ def prepare(
     if start is None:
         batch = 1 if cond is None else cond.shape[0]
         start = torch.full((batch, 1), model.classes // 2, device=model.out1.weight.device)
-    if (
-        start.dim() != 2
-        or start.dtype != torch.long
-        or not start.shape[1]
-        or int(start.min()) < 0
-        or int(start.max()) >= model.classes
-    ):
+    shaped = start.dim() == 2 and start.dtype == torch.long and start.shape[1] > 0
+    if not shaped or int(start.min()) < 0 or int(start.max()) >= model.classes:
         raise DataError(
             f"expected a start of int64 classes (B, T0) below {model.classes}, got "
             f"{start.dtype} {tuple(start.shape)}"
@@ -77,10 +72,9 @@ def prepare(
 
 
 def uniform_draws(seed: int, batch: int, steps: int) -> Tensor:
-    """Return numbers in 0..1, float64, shape (batch, steps); row b depends on the seed and b alone."""
-    return torch.from_numpy(
-        np.stack([np.random.default_rng([seed, row]).random(steps) for row in range(batch)])
-    )
+    """Return numbers in 0..1, float64, (batch, steps); row b depends on the seed and b alone."""
+    rows = [np.random.default_rng([seed, row]).random(steps) for row in range(batch)]
+    return torch.from_numpy(np.stack(rows))
 
 
 def choose(logits: Tensor, draws: Tensor, temperature: float) -> Tensor:
@@ -102,10 +96,11 @@ def choose(logits: Tensor, draws: Tensor, temperature: float) -> Tensor:
 
 @torch.no_grad()
 def run_eagerly(
-    model: WaveNet, start: Tensor, cond: Tensor | None, draws: Tensor, temperature: float
+    model: SampleModel, start: Tensor, cond: Tensor | None, draws: Tensor, temperature: float
 ) -> Tensor:
-    """Draw samples by ``model.step``, whose layers keep queues of their past; arguments as ``prepare`` returns them."""
-    state, known, drawn = model.initial_state(start.shape[0]), start.shape[1], []
+    """Draw samples by ``model.step``; arguments as ``prepare`` returns them."""
+    state, known = model.initial_state(start.shape[0]), start.shape[1]
+    drawn: list[Tensor] = []
     for t in range(known + draws.shape[1] - 1):
         token = start[:, t] if t < known else drawn[-1]
         logits = model.step(token, state, None if cond is None else cond[:, :, t : t + 1])
@@ -115,33 +110,20 @@ def run_eagerly(
 
 
 def run_compiled(
-    model: WaveNet, start: Tensor, cond: Tensor | None, draws: Tensor, temperature: float
+    model: SampleModel, start: Tensor, cond: Tensor | None, draws: Tensor, temperature: float
 ) -> Tensor:
-    """Draw samples by the compiled loop, row by row, on one thread; arguments as ``prepare`` returns them."""
-    from audioprune.models.parts.wavenet_kernels import (
-        TILE,
-        generate_row,
-        pack,
-    )  # compiling takes seconds, and numba is slow to import
+    """Draw samples by the compiled loop, row by row; arguments as ``prepare`` returns them."""
+    # here, since numba is slow to import and compiling takes seconds
+    from audioprune.models.parts.wavenet_kernels import TILE, generate_row, pack
 
     packed = pack(model)
     fed = start.shape[1] + draws.shape[1] - 1
     features = np.zeros((len(start), fed, packed.features), np.float32)
     if cond is not None:
         features[:, :, : cond.shape[1]] = cond[:, :, :fed].transpose(1, 2).numpy()
-    weights = (
-        packed.first,
-        packed.layers,
-        packed.dilations,
-        packed.widths,
-        packed.out1,
-        packed.out2,
-    )
-    each = zip(
-        start.contiguous().numpy(),
-        features.reshape(*features.shape[:2], -1, TILE),
-        draws.numpy(),
-        strict=True,
-    )
-    rows = [generate_row(*weights, *row, float(temperature)) for row in each]
+    weights = (packed.first, packed.layers, packed.dilations, packed.widths)
+    ends = (packed.out1, packed.out2)
+    tiled = features.reshape(*features.shape[:2], -1, TILE)
+    each = zip(start.contiguous().numpy(), tiled, draws.numpy(), strict=True)
+    rows = [generate_row(*weights, *ends, *row, float(temperature)) for row in each]
     return torch.from_numpy(np.stack(rows))

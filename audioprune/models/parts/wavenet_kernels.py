@@ -1,26 +1,24 @@
-"""The compiled loop that draws the samples of a WaveNet: weights packed into tiles, queues in rings, one call for a whole row.
+"""The compiled loop that draws the samples of a WaveNet, one call for a whole row.
 
-What is drawn, and when this loop runs instead of eager steps, stands in wavenet_generation.py, the
-only caller. Importing this file imports numba.
+``pack`` copies the weights into tiles, ``generate_row`` draws classes (steps,). What is drawn, and
+when this loop runs instead of eager steps, is decided in ``wavenet_generation``, the only caller.
+Importing this module imports numba.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from torch import nn
 
-if TYPE_CHECKING:
-    from audioprune.models.wavenet import GatedBlock, WaveNet
+from audioprune.models.parts.wavenet_layers import GatedBlock, SampleModel
 
 Floats = NDArray[np.float32]
-TILE = (
-    16  # a tile of 16 x 16 weights is read in one stretch and fills vector registers of any width
-)
+TILE = 16  # 16 x 16 weights are read in one stretch and fill vector registers of any width
 LARGEST = np.float32(30)  # e^-30 is nothing beside 1
 LOG2_E = np.float32(math.log2(math.e))
 LN2_HIGH = np.float32(0.693359375)  # few bits, so that its multiples are exact
@@ -32,7 +30,9 @@ TAYLOR = tuple(np.float32(1 / math.factorial(n)) for n in range(8))
 
 @dataclass(frozen=True)
 class Packed:
-    """The weights of a WaveNet in the order in which the loop reads them; all widths are filled up with zeros to whole tiles.
+    """The weights of a WaveNet in the order in which the loop reads them.
+
+    All widths are filled up with zeros to whole tiles.
 
     Attributes:
         first: Rows that a class adds to the stream, one sample earlier and now, shape (2, Q + 1, R
@@ -55,7 +55,7 @@ class Packed:
     features: int
 
 
-def pack(model: WaveNet) -> Packed:
+def pack(model: SampleModel) -> Packed:
     """Copy the weights of a float32 model on the CPU into the layout of the loop."""
     stream, skips = _filled(model.first.out_channels), _filled(model.out1.in_channels)
     features = _filled(model.conditioning)
@@ -66,17 +66,16 @@ def pack(model: WaveNet) -> Packed:
         for part in _packed_block(block, stream, skips, features, gate)
     ]
     table = np.zeros((2, model.classes + 1, stream), np.float32)
-    weight = model.first.weight.detach().numpy()
+    weight, bias = _arrays(model.first)
     table[:, :-1, : weight.shape[0]] = weight.transpose(2, 1, 0)
-    table[1, :, : weight.shape[0]] += model.first.bias.detach().numpy()
-    out1, out2 = (layer.weight.detach().numpy()[:, :, 0].T for layer in (model.out1, model.out2))
+    table[1, :, : weight.shape[0]] += bias
     return Packed(
         first=table.reshape(2, model.classes + 1, -1, TILE),
         layers=np.concatenate([part.reshape(-1, TILE) for part in parts]),
         dilations=np.array(model.dilations, np.int64),
         widths=np.array([stream, skips, features, *gates], np.int64) // TILE,
-        out1=_tiled(out1),
-        out2=_tiled(out2),
+        out1=_tiled(_matrix(model.out1)),
+        out2=_tiled(_matrix(model.out2)),
         features=features,
     )
 
@@ -84,31 +83,42 @@ def pack(model: WaveNet) -> Packed:
 def _packed_block(
     block: GatedBlock, stream: int, skips: int, features: int, gate: int
 ) -> list[Floats]:
-    """Return bias and tiles of the gates, whose inputs are past, present and features, and of stream and skip sum."""
-    weight, bias = block.dilated.weight.detach().numpy(), block.dilated.bias.detach().numpy()
+    """Return bias and tiles of the gates, then bias and tiles of stream and skip sum.
+
+    The inputs of the gates are the stream one dilation earlier, the stream now and the features.
+    """
+    weight, bias = _arrays(block.dilated)
     half, channels = weight.shape[0] // 2, weight.shape[1]
-    into, into_bias = (
-        np.zeros((2 * stream + features, 2, gate), np.float32),
-        np.zeros((2, gate), np.float32),
-    )
+    into = np.zeros((2 * stream + features, 2, gate), np.float32)
+    into_bias = np.zeros((2, gate), np.float32)
     into[:channels, :, :half] = weight[:, :, 0].T.reshape(channels, 2, half)
     into[stream : stream + channels, :, :half] = weight[:, :, 1].T.reshape(channels, 2, half)
     into_bias[:, :half] = bias.reshape(2, half)
     if block.cond is not None:
-        given = block.cond.weight.detach().numpy()[:, :, 0].T
+        given = _matrix(block.cond)
         into[2 * stream : 2 * stream + len(given), :, :half] = given.reshape(-1, 2, half)
-        into_bias[:, :half] += block.cond.bias.detach().numpy().reshape(2, half)
-    out, out_bias = (
-        np.zeros((gate, stream + skips), np.float32),
-        np.zeros(stream + skips, np.float32),
-    )
+        into_bias[:, :half] += _arrays(block.cond)[1].reshape(2, half)
+    out = np.zeros((gate, stream + skips), np.float32)
+    out_bias = np.zeros(stream + skips, np.float32)
     for offset, layer in ((0, block.res), (stream, block.skip)):
         if layer is not None:
-            out[:half, offset : offset + layer.out_channels] = (
-                layer.weight.detach().numpy()[:, :, 0].T
-            )
-            out_bias[offset : offset + layer.out_channels] = layer.bias.detach().numpy()
+            end = offset + layer.out_channels
+            out[:half, offset:end] = _matrix(layer)
+            out_bias[offset:end] = _arrays(layer)[1]
     return [into_bias, _tiled(into.reshape(len(into), -1)), out_bias, _tiled(out)]
+
+
+def _arrays(layer: nn.Conv1d) -> tuple[Floats, Floats]:
+    """Return weight (C', C, taps) and bias (C',) of a convolution, a zero where it has none."""
+    weight = layer.weight.detach().numpy()
+    if layer.bias is None:
+        return weight, np.zeros(len(weight), np.float32)
+    return weight, layer.bias.detach().numpy()
+
+
+def _matrix(layer: nn.Conv1d) -> Floats:
+    """Return the weight of a 1x1 convolution as a matrix (inputs, outputs)."""
+    return layer.weight.detach().numpy()[:, :, 0].T
 
 
 def _filled(width: int) -> int:
@@ -116,7 +126,10 @@ def _filled(width: int) -> int:
 
 
 def _tiled(matrix: Floats) -> Floats:
-    """Return a matrix (inputs, outputs) as tiles (inputs / 16, outputs / 16, 16, 16), filled up with zeros."""
+    """Return a matrix (inputs, outputs) as tiles (inputs / 16, outputs / 16, 16, 16).
+
+    What is missing to whole tiles is zero.
+    """
     inputs, outputs = matrix.shape
     whole = np.zeros((_filled(inputs), _filled(outputs)), np.float32)
     whole[:inputs, :outputs] = matrix
@@ -127,7 +140,10 @@ def _tiled(matrix: Floats) -> Floats:
 
 @njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 def add_product(tiles, inputs, outputs):
-    """Add to outputs (tiles, 16) the inputs (tiles, 16) times a tiled matrix; the two inner loops become vector instructions."""
+    """Add to outputs (tiles, 16) the inputs (tiles, 16) times a tiled matrix.
+
+    The two inner loops become vector instructions.
+    """
     for j in range(tiles.shape[0]):
         for o in range(tiles.shape[1]):
             for i in range(TILE):
@@ -139,7 +155,9 @@ def add_product(tiles, inputs, outputs):
 
 @njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 def exponentiate(values, bits, powers, size):
-    """Replace the first float32 values, within -85..85, by e^value; ``bits`` is the same memory as int32, ``powers`` is scratch.
+    """Replace the first ``size`` float32 values, within -85..85, by e^value.
+
+    ``bits`` is the same memory as int32, ``powers`` is scratch.
 
     ``e^x = 2^n e^r`` with whole n and r of at most ln(2) / 2: a Taylor polynomial, whose error is
     below float32's, and n added to the exponent.
@@ -162,12 +180,11 @@ def exponentiate(values, bits, powers, size):
 
 @njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 def gate_(values, bits, powers, half):
-    """Replace the first float32 values, ``half`` of them, by their tanh times the sigmoid of the values ``half`` behind them."""
+    """Replace the first ``half`` float32 values by their tanh times the sigmoid of the next."""
+    most = np.float32(2) * LARGEST
     for i in range(half):
         values[i] = np.float32(-2) * min(max(values[i], -LARGEST), LARGEST)
-        values[half + i] = -min(
-            max(values[half + i], np.float32(-2) * LARGEST), np.float32(2) * LARGEST
-        )
+        values[half + i] = -min(max(values[half + i], -most), most)
     exponentiate(values, bits, powers, 2 * half)
     for i in range(half):
         below = (np.float32(1) + values[i]) * (np.float32(1) + values[half + i])
@@ -176,7 +193,7 @@ def gate_(values, bits, powers, half):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def choose(logits, classes, draw, temperature, summed):
-    """Choose one of the first classes as ``wavenet_generation.choose`` does; ``summed`` is float64 scratch."""
+    """Choose one of the first classes as ``wavenet_generation.choose``; ``summed`` is scratch."""
     best = 0
     for q in range(1, classes):
         if logits[q] > logits[best]:
@@ -197,7 +214,10 @@ def choose(logits, classes, draw, temperature, summed):
 def run_sample(
     sums, inputs, packed, dilations, widths, queues, gates, flat_gates, bits, powers, t
 ):
-    """Run all layers for one sample: ``sums`` holds the stream and the skip sum, ``inputs`` past, present and features."""
+    """Run all layers for one sample.
+
+    ``sums`` holds the stream and the skip sum, ``inputs`` past, present and features.
+    """
     stream, both = widths[0], widths[0] + widths[1]
     at, queue = 0, 0
     for layer in range(dilations.size):
@@ -213,21 +233,19 @@ def run_sample(
             for i in range(TILE):
                 gates[o, i] = bias[o, i]
         at += 2 * width
-        tiles = packed[at : at + inputs.shape[0] * 2 * width * TILE].reshape(
-            (inputs.shape[0], 2 * width, TILE, TILE)
-        )
+        size = inputs.shape[0] * 2 * width * TILE
+        tiles = packed[at : at + size].reshape((inputs.shape[0], 2 * width, TILE, TILE))
         add_product(tiles, inputs, gates)
-        at += inputs.shape[0] * 2 * width * TILE
+        at += size
         gate_(flat_gates, bits, powers, width * TILE)
         bias = packed[at : at + both]
         for o in range(both):
             for i in range(TILE):
                 sums[o, i] += bias[o, i]
         at += both
-        add_product(
-            packed[at : at + width * both * TILE].reshape((width, both, TILE, TILE)), gates, sums
-        )
-        at += width * both * TILE
+        size = width * both * TILE
+        add_product(packed[at : at + size].reshape((width, both, TILE, TILE)), gates, sums)
+        at += size
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -258,10 +276,8 @@ def generate_row(
     gates = np.zeros((widest, TILE), np.float32)
     flat_gates = gates.reshape(-1)
     bits, powers = flat_gates.view(np.int32), np.zeros(gates.size, np.int32)
-    end, logits = (
-        np.zeros((out2.shape[0], TILE), np.float32),
-        np.zeros((out2.shape[1], TILE), np.float32),
-    )
+    end = np.zeros((out2.shape[0], TILE), np.float32)
+    logits = np.zeros((out2.shape[1], TILE), np.float32)
     before = classes
     for t in range(start.size + draws.size - 1):
         token = start[t] if t < start.size else chosen[t - start.size]

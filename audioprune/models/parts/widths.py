@@ -50,7 +50,7 @@ def check_rate(frames_per_second: float) -> float:
 
 
 def check_sixteenths(name: str, value: float, high: int) -> int:
-    """Return a width multiplier in sixteenths, so that every scaled channel count is a whole number.
+    """Return a width multiplier in sixteenths, so that scaled channel counts are whole numbers.
 
     Args:
         name: Name of the argument, as in the configuration.
@@ -75,7 +75,7 @@ def check_sixteenths(name: str, value: float, high: int) -> int:
 
 
 def nearest_width(count: Callable[[int], int], params: int, high: int) -> int:
-    """Return the width from 1 to ``high`` whose model has the number of parameters nearest to the wished one.
+    """Return the width whose model has the number of parameters nearest to the wished one.
 
     Of two equally near widths the smaller one is returned; below the smallest model that model is
     the nearest.

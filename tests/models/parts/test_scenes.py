@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress.units.declare import UnitSet, check_unit_sets, tensors_of
-from audioprune.compress.units.trim import dead_units, removable, resize_, trim_, zero_units_
+from audioprune.compress.units.trim import resize_, trim_
 from audioprune.compress.units.verify import verify_units
+from audioprune.compress.units.zero import dead_units, removable, zero_units_
 from audioprune.errors import ConfigError, DataError
 from audioprune.models.cp_resnet import CPResNet
 from audioprune.models.densenet import DenseNet

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress.masks import Mask
-from audioprune.compress.units.builders import chain_units, layer_norm, linear_in, linear_out
+from audioprune.compress.units.builders import layer_norm, linear_in, linear_out
+from audioprune.compress.units.chains import chain_units
 from audioprune.compress.units.declare import Slice, UnitSet, rows
-from audioprune.compress.units.trim import dead_units, removable, trim_, zero_units_
+from audioprune.compress.units.trim import trim_
+from audioprune.compress.units.zero import dead_units, removable, zero_units_
 from audioprune.errors import ConfigError
 
 

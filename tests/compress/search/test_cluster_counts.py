@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from audioprune.compress.quantize.cluster_counts import (
+from audioprune.compress.search.cluster_counts import (
     LEVELS,
     LevelPoint,
     LevelsResult,

@@ -1,7 +1,8 @@
-"""How many levels each tensor needs when it is quantised: the smallest number that the validation loss tolerates.
+"""How many shared values each tensor needs when it is quantised.
 
-How weights are quantised is the caller's (kmeans.py); how much can be pruned stands in
-sensitivity.py.
+``choose_levels`` finds for each tensor by itself the smallest number K that the validation loss
+tolerates. The caller says how weights are quantised, such as with ``quantize.kmeans``; every
+tensor comes back bit for bit.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from audioprune.compress.search.perturbed_loss import (
-    LossOracle,
+    TensorLoss,
     base_of,
     check_alpha,
     increase_of,
@@ -29,7 +30,12 @@ LEVELS = (2, 4, 8, 16, 32, 64, 128, 256)
 
 @dataclass(frozen=True)
 class LevelPoint:
-    """Loss minus base loss, signed, with one tensor quantised to so many levels; above the tolerance a lower bound."""
+    """Loss with one tensor quantised to so many levels, minus base loss.
+
+    Attributes:
+        levels: Number of shared values K.
+        increase: Signed; above the tolerance it is a lower bound.
+    """
 
     levels: int
     increase: float
@@ -92,14 +98,14 @@ class LevelsResult:
 def choose_levels(
     tensors: Mapping[str, Tensor],
     quantise: Callable[[str, int], Tensor],
-    loss: LossOracle,
+    loss: TensorLoss,
     alpha: float,
     *,
     levels: Sequence[int] = LEVELS,
     finished: Mapping[str, TensorLevels] | None = None,
     on_tensor: Callable[[str, TensorLevels], None] | None = None,
 ) -> LevelsResult:
-    """Find for each tensor by itself the smallest number of levels that keeps the loss within a tolerance.
+    """Find for each tensor by itself the smallest number of levels within a loss tolerance.
 
     Args:
         tensors: Tensor name -> parameter; it is modified in place and restored bit for bit.
@@ -137,7 +143,7 @@ def _fewest(
     tensor: Tensor,
     before: Tensor,
     quantise: Callable[[str, int], Tensor],
-    loss: LossOracle,
+    loss: TensorLoss,
     base: float,
     alpha: float,
     levels: Sequence[int],
@@ -146,11 +152,9 @@ def _fewest(
     for count in levels:
         tensor.copy_(before)
         tensor.copy_(quantise(name, count))
-        points.append(
-            LevelPoint(
-                count, 0.0 if torch.equal(tensor, before) else increase_of(loss, name, base, alpha)
-            )
-        )
+        same = torch.equal(tensor, before)  # nothing to evaluate
+        increase = 0.0 if same else increase_of(loss, name, base, alpha)
+        points.append(LevelPoint(count, increase))
         if points[-1].increase <= alpha:
             return TensorLevels(count, True, tuple(points))
     return TensorLevels(levels[-1], False, tuple(points))

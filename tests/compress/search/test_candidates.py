@@ -10,10 +10,12 @@ from torch import nn
 
 from audioprune.compress.masks import Mask, prunable
 from audioprune.compress.penalties import SparseGroupLasso
+from audioprune.compress.search.candidates import unit_candidates
 from audioprune.compress.search.sensitivity import keeps, search
 from audioprune.compress.units.declare import UnitSet
-from audioprune.compress.units.groups import unit_candidates, unit_groups
-from audioprune.compress.units.trim import dead_units, trim_
+from audioprune.compress.units.trim import trim_
+from audioprune.compress.units.weight_groups import unit_groups
+from audioprune.compress.units.zero import dead_units
 from audioprune.models.fdnn import FDNN
 from audioprune.models.gcrn import GCRN
 from audioprune.models.lstm import LSTM

@@ -1,0 +1,202 @@
+"""The contracts: what a task, a corpus, a model, a step and a metric must offer.
+
+A class satisfies a contract by having its members; it inherits nothing. ``Task``, ``Corpus`` and
+``Step`` are what a pipeline cannot do without. All others are capabilities: a class may have them,
+and whoever uses one asks ``isinstance(task, Enhances)`` or demands it with ``require``. A member
+counts only where the class or the object itself has it; from Python 3.12 on, what ``__getattr__``
+alone would find does not.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from audioprune.errors import ConfigError
+from audioprune.metrics.contract import Metric as Metric
+from audioprune.protocols.corpora import (
+    Batch,
+    Collate,
+    Collates,
+    Corpus,
+    EpochItems,
+    Items,
+    Labelled,
+    NamesNotes,
+)
+from audioprune.protocols.models import (
+    ChecksLength,
+    Costed,
+    CutsTarget,
+    DrawsNoise,
+    FrameWise,
+    GeneratesByStep,
+    GeneratesSamples,
+    HasExampleSeconds,
+    HasLatent,
+    HasStateBytes,
+    HasWidth,
+    PadsNotes,
+    PredictsSamples,
+    Prunable,
+    ReadsFeatures,
+    Resizable,
+    SeedsNoise,
+    Stage,
+    Staged,
+    StreamsFrames,
+    StripsNotes,
+    Synthesizes,
+)
+from audioprune.protocols.steps import (
+    Checks,
+    CleansUp,
+    Nests,
+    SaysWhatChanges,
+    Step,
+    WritesFile,
+    changes_state,
+)
+from audioprune.protocols.tasks import (
+    Classifies,
+    CutsFrames,
+    Enhances,
+    FollowsLoudness,
+    GeneratesNotes,
+    HasEpochs,
+    HasErrors,
+    HasInformationTarget,
+    HasLength,
+    HasLoss,
+    HasMetrics,
+    HasMonitors,
+    HasNetworks,
+    HasOutputShape,
+    Judge,
+    KeepsState,
+    Row,
+    Shares,
+    Signals,
+    SignalScorer,
+    Task,
+    Trainable,
+    scores_audio,
+)
+
+__all__ = [
+    "Batch",
+    "Checks",
+    "ChecksLength",
+    "Classifies",
+    "CleansUp",
+    "Collate",
+    "Collates",
+    "Corpus",
+    "Costed",
+    "CutsFrames",
+    "CutsTarget",
+    "DrawsNoise",
+    "Enhances",
+    "EpochItems",
+    "FollowsLoudness",
+    "FrameWise",
+    "GeneratesByStep",
+    "GeneratesNotes",
+    "GeneratesSamples",
+    "HasEpochs",
+    "HasErrors",
+    "HasInformationTarget",
+    "HasExampleSeconds",
+    "HasLatent",
+    "HasLength",
+    "HasLoss",
+    "HasMetrics",
+    "HasMonitors",
+    "HasNetworks",
+    "HasOutputShape",
+    "HasStateBytes",
+    "HasWidth",
+    "Items",
+    "Judge",
+    "KeepsState",
+    "Metric",
+    "Labelled",
+    "NamesNotes",
+    "Nests",
+    "PadsNotes",
+    "PredictsSamples",
+    "Prunable",
+    "ReadsFeatures",
+    "Resizable",
+    "Row",
+    "SaysWhatChanges",
+    "SeedsNoise",
+    "Shares",
+    "SignalScorer",
+    "Signals",
+    "Stage",
+    "Staged",
+    "Step",
+    "StreamsFrames",
+    "StripsNotes",
+    "Synthesizes",
+    "Task",
+    "Trainable",
+    "WritesFile",
+    "changes_state",
+    "optional",
+    "require",
+    "scores_audio",
+]
+
+Kind = TypeVar("Kind")
+
+
+def require(value: object, kind: type[Kind], name: str, remedy: str) -> Kind:
+    """Return a value that satisfies a contract.
+
+    Args:
+        value: A task, corpus, model or step.
+        kind: The contract.
+        name: What the value is called in the message, such as ``task irm``.
+        remedy: What the user may do.
+
+    Raises:
+        ConfigError: It lacks a member of the contract; the message names the missing ones.
+    """
+    if isinstance(value, kind):
+        return value
+    missing = [member for member in members(kind) if not hasattr(value, member)]
+    raise ConfigError(
+        f"{name}: expected {kind.__name__} ({', '.join(missing)} missing), got "
+        f"{type(value).__name__}; {remedy}"
+    )
+
+
+def optional(value: object, kind: type[Kind], sign: str, name: str, remedy: str) -> Kind | None:
+    """Return a value that satisfies a contract, or None where it does not try to.
+
+    Args:
+        value: A task, corpus, model or step.
+        kind: The contract.
+        sign: The member without which the contract is not meant.
+        name: What the value is called in the message.
+        remedy: What the user may do.
+
+    Raises:
+        ConfigError: It has ``sign`` and lacks other members.
+    """
+    return require(value, kind, name, remedy) if hasattr(value, sign) else None
+
+
+def members(kind: type) -> list[str]:
+    """Return the names of the members of a contract and of the contracts that it extends."""
+    found: dict[str, None] = {}
+    for each in reversed(kind.__mro__):
+        if getattr(each, "_is_protocol", False) and each.__module__.startswith("audioprune."):
+            found |= dict.fromkeys(each.__dict__.get("__annotations__", {}))
+            found |= dict.fromkeys(name for name in each.__dict__ if _public(name))
+    return list(found)
+
+
+def _public(name: str) -> bool:
+    return not name.startswith("_") or name in ("__call__", "__len__", "__getitem__")
