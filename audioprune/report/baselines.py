@@ -11,10 +11,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from audioprune.experiment.rows import QualityRow, SizeRow
-from audioprune.report.entry import PESQ_MODES, Cells, Entry
-from audioprune.report.model_states import condition_of, finite_or_none
-from audioprune.report.runs import Job
+from audioprune.experiment.rows import QualityRow, SizeRow, finite_or_none
+from audioprune.report.runs.entry import PESQ_MODES, Cells, Entry
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.states import condition_of
 
 MARK = "no better than"
 SIGNIFICANCE = 0.05

@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from audioprune.report.published import Published
-from audioprune.report.runs import Job, by_corpus, honest_scale, width_in
+from audioprune.report.runs.corpora import by_corpus
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import honest_scale, width_in
 from audioprune.report.tables import Cell, Column, Table
 
 HELD, NOT_HELD, NOT_MEASURED = "held", "did not hold", "not measured"

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audioprune.experiment.rows import QualityRow
-from audioprune.report.entry import VARIANTS, condition_text
-from audioprune.report.model_states import Condition, condition_of
-from audioprune.report.runs import Job, label_of
+from audioprune.report.runs.entry import VARIANTS, condition_text
+from audioprune.report.runs.job import Job, label_of
+from audioprune.report.runs.states import Condition, condition_of
 
 NOISY, CLEAN, REFERENCE = "noisy", "clean", "reference"
 TRUE = (CLEAN, REFERENCE)

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from audioprune.experiment.rows import QualityRow, SparsityRow
+from audioprune.experiment.rows import QualityRow, SparsityRow, finite_or_none
 from audioprune.report.baselines import MARK, no_better, no_better_row
-from audioprune.report.entries import entries
-from audioprune.report.entry import PESQ_MODES, Entry, Value
-from audioprune.report.model_states import condition_of, finite_or_none
-from audioprune.report.runs import Job, by_corpus, honest_scale, scale_notes, scale_text
+from audioprune.report.runs.corpora import by_corpus
+from audioprune.report.runs.entries import entries
+from audioprune.report.runs.entry import PESQ_MODES, Entry, Value
+from audioprune.report.runs.job import Job, scale_notes
+from audioprune.report.runs.scales import honest_scale, scale_text
+from audioprune.report.runs.states import condition_of
 from audioprune.report.tables import FORMATS, Cell, Column, Table, csv_text, metric_column
 
 REMARK = Column("remark", "Remark")

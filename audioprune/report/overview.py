@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.report.clips import Clip, clips, one_per_noise
-from audioprune.report.entries import Entry, final
 from audioprune.report.figures.curves import budget_figures, curve_figures
 from audioprune.report.figures.drawing import (
     Figure,
@@ -27,7 +26,10 @@ from audioprune.report.figures.sensitivity import quantization_table, sensitivit
 from audioprune.report.figures.spectrograms import spectrogram_figure
 from audioprune.report.model_tables import condition_table, iteration_table
 from audioprune.report.page import Section
-from audioprune.report.runs import Job, models_in_turn
+from audioprune.report.runs.entries import final
+from audioprune.report.runs.entry import Entry
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.seeds import models_in_turn
 
 MOST_JOBS_DRAWN = 6
 MOST_SPECTROGRAMS = 12

@@ -22,7 +22,8 @@ from audioprune.report.claims import Claim, claims_table
 from audioprune.report.figures.drawing import Figure
 from audioprune.report.page import Section, has_content, lead_of, write_page
 from audioprune.report.published import Published, read_reported
-from audioprune.report.runs import Job, Request
+from audioprune.report.request import Request
+from audioprune.report.runs.job import Job
 from audioprune.report.tables import Table, write_table
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.report.claims import any_measured
-from audioprune.report.entries import entries, final
 from audioprune.report.model_tables import iteration_table, score_table, scores_csv
 from audioprune.report.overview import runs_sections
 from audioprune.report.page import Section, lead_of, write_page
 from audioprune.report.paper import write_sections
 from audioprune.report.papers import papers
-from audioprune.report.runs import Request
+from audioprune.report.request import Request
+from audioprune.report.runs.entries import entries, final
 from audioprune.report.tables import to_csv
 
 

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from audioprune.experiment.rows import finite_or_none
 from audioprune.files import write_atomic
-from audioprune.report.entries import Value
-from audioprune.report.model_states import finite_or_none
-from audioprune.report.runs import UNTOLD_CORPUS
+from audioprune.report.runs.corpora import UNTOLD_CORPUS
+from audioprune.report.runs.entry import Value
 
 MIB = 2**20
 NOT_AVAILABLE = "n/a"

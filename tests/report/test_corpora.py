@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from audioprune.report.runs import by_corpus, join_seeds, load_jobs
+from audioprune.report.runs.corpora import by_corpus
+from audioprune.report.runs.job import load_jobs
+from audioprune.report.runs.seeds import join_seeds
 
 DATA = {"name": "speech", "root": "somewhere"}
 

@@ -25,7 +25,8 @@ from audioprune.report.papers.p3.paper import (
 )
 from audioprune.report.papers.p3.tables import cost_table, lottery_table, platform_table
 from audioprune.report.platforms import read_platforms
-from audioprune.report.runs import load_jobs, read_reported
+from audioprune.report.published import read_reported
+from audioprune.report.runs.job import load_jobs
 from audioprune.report.tables import to_markdown
 
 SCALE = "desk; synthetic_notes, 60 notes of 1 s; width 8"

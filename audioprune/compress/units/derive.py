@@ -278,9 +278,7 @@ def _check_axis(name: str, module: nn.Module, axis: int, dims: int) -> None:
     wanted = axis  # elementwise modules work on any axis
     if isinstance(module, nn.Linear | nn.RNNBase | nn.LayerNorm | nn.RMSNorm | _ConvNd):
         wanted = _unit_axis(module, dims)
-    elif isinstance(module, (_NormBase, *CHANNELWISE)):
-        wanted = 1
-    elif isinstance(module, nn.PReLU) and module.num_parameters > 1:
+    elif isinstance(module, (_NormBase, *CHANNELWISE)) or isinstance(module, nn.PReLU) and module.num_parameters > 1:
         wanted = 1
     elif isinstance(module, nn.GLU):
         wanted = module.dim % dims

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.errors import DataError
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.baselines import no_better
-from audioprune.report.entries import entries, final
 from audioprune.report.figures.drawing import (
     COLORS,
     Figure,
@@ -26,16 +26,12 @@ from audioprune.report.figures.drawing import (
     slug,
     styled,
 )
-from audioprune.report.model_states import finite_or_none
 from audioprune.report.model_tables import notes_of, remark_columns
-from audioprune.report.runs import (
-    Job,
-    Request,
-    by_corpus,
-    honest_scale,
-    scale_text,
-    validation_text,
-)
+from audioprune.report.request import Request
+from audioprune.report.runs.corpora import by_corpus
+from audioprune.report.runs.entries import entries, final
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import honest_scale, scale_text, validation_text
 from audioprune.report.tables import FORMATS, METRICS, Column, Table, csv_text, write_table
 
 _MAX_TENSORS = 80

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.files import write_atomic
-from audioprune.report.entries import Value
-from audioprune.report.runs import Corpus, Job, by_corpus, honest_scale
+from audioprune.report.runs.corpora import Corpus, by_corpus
+from audioprune.report.runs.entry import Value
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import FORMATS, csv_text
 
 # Okabe and Ito's colours, which stay apart under every colour blindness; their yellow is too pale

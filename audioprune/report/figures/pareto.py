@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.report.baselines import SMALLER_IS_BETTER, no_better
-from audioprune.report.entries import Entry, Value
 from audioprune.report.figures.drawing import (
     COLORS,
     MARKERS,
@@ -21,7 +20,9 @@ from audioprune.report.figures.drawing import (
     styled,
 )
 from audioprune.report.model_tables import main_metrics
-from audioprune.report.runs import Corpus, honest_scale
+from audioprune.report.runs.corpora import Corpus
+from audioprune.report.runs.entry import Entry, Value
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import FORMATS, csv_text, metric_column
 
 _CANDIDATES = ((5, 5), (5, -11), (-9, 5), (-9, -11), (0, 9), (0, -14), (10, 0), (-14, 0))

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from audioprune.report.entries import finite_or_none
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.figures.drawing import Figure, footer_of, new_canvas, save_figure, styled
-from audioprune.report.runs import Job, honest_scale, validation_text
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import honest_scale, validation_text
 from audioprune.report.tables import Column, Table, csv_text
 
 _MAX_TENSORS = 80

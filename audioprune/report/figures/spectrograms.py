@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from audioprune.report.clips import TRUE, Clip, version_text
-from audioprune.report.entries import condition_text
 from audioprune.report.figures.drawing import Figure, footer_of, new_canvas, save_figure, styled
+from audioprune.report.runs.entry import condition_text
 from audioprune.report.tables import csv_text
 
 _MAX_FRAMES = 300

@@ -28,7 +28,7 @@ from audioprune.report.papers.p2.pairs import (
     spread_text,
 )
 from audioprune.report.papers.p2.rows import MODELS, P2Evidence, deviations, set_apart, values_of
-from audioprune.report.runs import scale_notes
+from audioprune.report.runs.job import scale_notes
 from audioprune.report.tables import metric_column
 
 # The widest intervals over seeds that can show a change of STOI and of PESQ.

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from audioprune.report.entries import Entry, entries
 from audioprune.report.figures.drawing import (
     Figure,
     Line,
@@ -21,7 +20,10 @@ from audioprune.report.figures.drawing import (
 )
 from audioprune.report.figures.remaining import line_groups, remaining_lines
 from audioprune.report.papers.p2.rows import P2Evidence, is_regularised, is_structured
-from audioprune.report.runs import Corpus, Job
+from audioprune.report.runs.corpora import Corpus
+from audioprune.report.runs.entries import entries
+from audioprune.report.runs.entry import Entry
+from audioprune.report.runs.job import Job
 from audioprune.report.tables import metric_column
 
 _NO_CORPUS = Corpus()

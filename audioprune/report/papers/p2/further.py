@@ -19,12 +19,13 @@ from audioprune.report.claims import (
     judge,
     paired,
 )
-from audioprune.report.entries import entries
-from audioprune.report.entry import mean_of
 from audioprune.report.figures.remaining import line_groups
 from audioprune.report.papers.p2.pairs import set_by_hand
 from audioprune.report.papers.p2.rows import MODELS, P2Evidence, is_regularised, is_structured
-from audioprune.report.runs import Job, joined_scales
+from audioprune.report.runs.entries import entries
+from audioprune.report.runs.entry import mean_of
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import joined_scales
 
 # The widest interval over seeds, of the share of parameters left, that can show a difference.
 WIDEST_LEFT = 0.25

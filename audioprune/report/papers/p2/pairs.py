@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from audioprune.experiment.rows import SizeRow
 from audioprune.report.baselines import no_better
 from audioprune.report.claims import Seed, Side, conditions_of, interval, paired
-from audioprune.report.entry import Entry
-from audioprune.report.runs import without_width
+from audioprune.report.runs.entry import Entry
+from audioprune.report.runs.scales import without_width
 from audioprune.report.tables import metric_column
 
 

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from audioprune.report.entries import PESQ_MODES, Entry, entries, final
-from audioprune.report.model_states import finite_or_none
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.paper import Evidence
 from audioprune.report.published import Published
-from audioprune.report.runs import Job, Request
+from audioprune.report.request import Request
+from audioprune.report.runs.entries import entries, final
+from audioprune.report.runs.entry import PESQ_MODES, Entry
+from audioprune.report.runs.job import Job
 
 MODELS = ("FDNN", "LSTM", "TCNN", "GCRN")
 _LETTERS = {"uncompressed": "U", "pruned": "P", "compressed": "C"}

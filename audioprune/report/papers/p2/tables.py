@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from audioprune.report.entries import Entry, Value
 from audioprune.report.model_tables import (
     SIZE_NOTE,
     common_noises,
@@ -29,7 +28,9 @@ from audioprune.report.papers.p2.rows import (
     set_apart,
     values_of,
 )
-from audioprune.report.runs import UNTOLD_CORPUS, honest_scale
+from audioprune.report.runs.corpora import UNTOLD_CORPUS
+from audioprune.report.runs.entry import Entry, Value
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import Cell, Column, Table, metric_column
 
 NOT_RUN = "not run"

@@ -34,7 +34,7 @@ from audioprune.report.papers.p3.paper import (
     smallest,
 )
 from audioprune.report.platforms import Platform
-from audioprune.report.runs import honest_scale
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import csv_text
 
 _BAND = 0.13

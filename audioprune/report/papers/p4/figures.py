@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.baselines import no_better
-from audioprune.report.entries import finite_or_none
 from audioprune.report.figures.drawing import (
     COLORS,
     DASHES,
@@ -34,7 +34,8 @@ from audioprune.report.papers.p4.paper import (
     accuracy,
     models_of,
 )
-from audioprune.report.runs import Job, honest_scale
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import csv_text
 
 MOST_DRAWN = 6

@@ -9,7 +9,6 @@ import pytest
 
 from audioprune.experiment.rows import QualityRow, SizeRow
 from audioprune.report.claims import Claim, Verdict
-from audioprune.report.entries import Entry
 from audioprune.report.papers.p1.claims import (
     Change,
     _ahead,
@@ -21,7 +20,8 @@ from audioprune.report.papers.p1.claims import (
     judge,
 )
 from audioprune.report.papers.p1.paper import DCAE, DCAE_10, DCAE_PR, POST, Layer, System
-from audioprune.report.runs import Job
+from audioprune.report.runs.entry import Entry
+from audioprune.report.runs.job import Job
 
 SCALE = "desk; coded; width 0.125"
 KEYS = ("enhances", "reduction", "deeper", "during", "smaller")

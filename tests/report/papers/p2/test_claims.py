@@ -26,7 +26,7 @@ from audioprune.report.papers.p2.pairs import set_by_hand, taken_out
 from audioprune.report.papers.p2.paper import PAPER
 from audioprune.report.papers.p2.rows import P2Evidence
 from audioprune.report.published import read_reported
-from audioprune.report.runs import Job, load_jobs
+from audioprune.report.runs.job import Job, load_jobs
 from audioprune.report.tables import to_markdown
 
 REPORTED = read_reported(None, "p2")

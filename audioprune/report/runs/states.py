@@ -14,7 +14,7 @@ from typing import NamedTuple
 from audioprune.experiment.results import GIVEN
 from audioprune.experiment.rows import QualityRow, SizeRow
 from audioprune.experiment.rows import finite_or_none as finite_or_none
-from audioprune.report.runs import Job
+from audioprune.report.runs.job import Job
 
 Condition = tuple[str, float | None]
 """Noise, or the name of the test condition, and the signal-to-noise ratio in dB."""

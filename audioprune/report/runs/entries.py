@@ -9,26 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from audioprune.report.entry import PESQ_MODES as PESQ_MODES
-from audioprune.report.entry import VARIANTS, Entry
-from audioprune.report.entry import Value as Value
-from audioprune.report.entry import condition_text as condition_text
-from audioprune.report.entry import mean_of as mean_of
-from audioprune.report.model_states import Condition as Condition
-from audioprune.report.model_states import State, StateName, states_of
-from audioprune.report.model_states import condition_of as condition_of
-from audioprune.report.model_states import finite_or_none as finite_or_none
-from audioprune.report.repeats import mixtures, without_repeats
-from audioprune.report.runs import (
-    Corpus,
-    Job,
-    by_corpus,
-    differences,
-    join_seeds,
-    joined_scales,
-    scale_text,
-    width_in,
-)
+from audioprune.report.runs.entry import VARIANTS, Entry
+from audioprune.report.runs.states import State, StateName, states_of
+from audioprune.report.runs.repeats import mixtures, without_repeats
+from audioprune.report.runs.corpora import Corpus, by_corpus
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.seeds import differences, join_seeds
+from audioprune.report.runs.scales import joined_scales, scale_text, width_in
 
 STATUS_WORDS = {"failed": "FAILED", "interrupted": "INTERRUPTED", "unfinished": "UNFINISHED"}
 

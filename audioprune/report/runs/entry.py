@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 
 from audioprune.experiment.results import GIVEN
 from audioprune.experiment.rows import QualityRow, SizeRow
-from audioprune.report.model_states import Condition, condition_of, finite_or_none
-from audioprune.report.runs import Corpus, Job
+from audioprune.report.runs.states import Condition, condition_of
+from audioprune.experiment.rows import finite_or_none
+from audioprune.report.runs.corpora import Corpus
+from audioprune.report.runs.job import Job
 
 VARIANTS = ("mixture", "uncompressed", GIVEN, "baseline", "pruned", "trimmed", "compressed")
 PESQ_MODES = ("pesq_raw_nb", "pesq_nb", "pesq_wb")
