@@ -1,8 +1,8 @@
 """Whether a model is better than what needs no model: its input, chance, silence or a constant.
 
 ``no_better`` answers it for an entry, ``no_better_row`` for one score row, ``no_better_error`` for
-one error; each returns ``no better than <baseline>``, or an empty text. Tables mark the models that
-are no better; fronts and claims leave them out.
+one error; each returns ``no better than <baseline>``, or an empty text. Tables mark the models
+that are no better; fronts and claims leave them out.
 """
 
 from __future__ import annotations

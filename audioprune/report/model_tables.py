@@ -1,4 +1,4 @@
-"""The tables that every kind of report has: all models, all conditions, pruning iterations, and all scores in long form.
+"""The tables of any runs: all models, all conditions, pruning iterations, all scores in long form.
 
 Which rows there are is decided in entries.py, how a number is printed in tables.py.
 """
@@ -54,7 +54,7 @@ BASELINE_NOTE = (
 
 
 def main_metrics(entries: Iterable[Entry]) -> list[str]:
-    """Return the metrics of a summary: STOI and the first PESQ mode that was measured, or else up to six that were."""
+    """Return the metrics of a summary: STOI and one mode of PESQ, or else up to six."""
     measured = list(dict.fromkeys(name for entry in entries for name in entry.metrics()))
     chosen = [name for name in ("stoi",) if name in measured] + [
         name for name in PESQ_MODES if name in measured
@@ -63,7 +63,7 @@ def main_metrics(entries: Iterable[Entry]) -> list[str]:
 
 
 def score_table(entries: Sequence[Entry], name: str = "summary") -> Table:
-    """Return the table of all models: scores per SNR (mean over noises), sizes, rates and costs, one row per entry."""
+    """Return the table of all models: scores per SNR, means over noises, and sizes and costs."""
     snrs = list(dict.fromkeys(snr for entry in entries for snr in entry.snrs()))
     snrs.sort(key=lambda snr: (snr is None, snr or 0.0))
     cells = [(metric, snr, f"{metric}@{snr}") for metric in main_metrics(entries) for snr in snrs]
@@ -83,7 +83,7 @@ def score_table(entries: Sequence[Entry], name: str = "summary") -> Table:
         if any(row.is_written for entry in entries for row in entry.sizes)
         else []
     )
-    blank = {f"config:{key}": "-" for key in config}
+    blank: dict[str, Cell] = {f"config:{key}": "-" for key in config}
     common = common_noises(entries)
     rows = tuple(blank | _summary_row(entry, cells, common) for entry in entries)
     columns += remark_columns(rows)
@@ -129,7 +129,10 @@ def remark_columns(rows: Iterable[Mapping[str, Cell]]) -> list[Column]:
 
 
 def notes_of(rows: Iterable[Mapping[str, Cell]], jobs: Iterable[Job]) -> tuple[str, ...]:
-    """Return the sentences that any table of models needs: what ± and a remark mean, and which keys a custom scale changed."""
+    """Return the sentences that any table of models needs.
+
+    They say what ± and a remark mean, and which keys a custom scale changed.
+    """
     rows = list(rows)
     marked = any(MARK in str(row.get("remark") or "") for row in rows)
     joined = any(
@@ -143,7 +146,10 @@ def notes_of(rows: Iterable[Mapping[str, Cell]], jobs: Iterable[Job]) -> tuple[s
 
 
 def told_of(entry: Entry) -> dict[str, Cell]:
-    """Return the cells that every row of an entry has: its corpus, and the remark that it is no better than a baseline."""
+    """Return the cells that every row of an entry has: its corpus, and a remark.
+
+    The remark says that the model is no better than a baseline.
+    """
     return {"corpus": entry.corpus.title, "remark": no_better(entry) or "-"}
 
 
@@ -167,7 +173,10 @@ def score_cell(
     snr: float | None,
     common: Mapping[tuple[str, float | None], set[str]],
 ) -> Value:
-    """Return the mean over noises at one SNR; a note says where other models of the table were tested with more of them."""
+    """Return the mean over noises at one SNR.
+
+    A note says where other models of the table were tested with more noises.
+    """
     value = entry.score(metric, snr)
     own = {noise for noise, place in entry.conditions() if place == snr}
     if value.mean is None or own == common.get((entry.corpus.title, snr), own):
@@ -250,7 +259,10 @@ _ITERATION_COLUMNS = (
 
 
 def iteration_table(jobs: Iterable[Job], name: str = "iterations") -> Table:
-    """Return what every pruning iteration of every job removed, with the joint loss increase beside the tolerance of a single choice."""
+    """Return what every pruning iteration of every job removed.
+
+    The joint increase of the loss is beside the tolerance of a single choice.
+    """
     jobs = list(jobs)
     pruned = [
         (corpus, job)
@@ -277,29 +289,20 @@ def _iteration_rows(job: Job) -> list[dict[str, Cell]]:
 
 
 def _tolerance_notes(rows: Sequence[Mapping[str, Cell]]) -> tuple[str, ...]:
-    """Say what the tolerance binds, where one is told, and whether the joint increase exceeded it."""
-    bound = [
-        (row["increase"], row["alpha_1"])
-        for row in rows
-        if None not in (row["increase"], row["alpha_1"])
-    ]
-    losses = (
-        ("Losses are those before fine-tuning.",)
-        if any(row["loss_valid"] is not None for row in rows)
-        else ()
-    )
-    if not bound:
-        return losses
-    over = sum(increase > alpha for increase, alpha in bound)
-    together = (
-        f"all choices of an iteration together raised the loss by more in {over} of "
-        f"{len(bound)} iterations"
-    )
-    return (
-        f"The tolerance binds what is analysed alone: a tensor, or a unit with all the tensors "
-        f"it spans; {together}.",
-        *losses,
-    )
+    """Say what a tolerance binds, and how often the joint increase exceeded it."""
+    losses = any(row["loss_valid"] is not None for row in rows)
+    notes = ["Losses are those before fine-tuning."] if losses else []
+    numbers = [(finite_or_none(row["increase"]), finite_or_none(row["alpha_1"])) for row in rows]
+    bound = [pair for pair in numbers if None not in pair]
+    over = [pair for pair in bound if (pair[0] or 0.0) > (pair[1] or 0.0)]
+    if bound:
+        notes.insert(
+            0,
+            "The tolerance binds what is analysed alone: a tensor, or a unit with all the tensors "
+            "it spans; all choices of an iteration together raised the loss by more in "
+            f"{len(over)} of {len(bound)} iterations.",
+        )
+    return tuple(notes)
 
 
 def _iteration_row(job: Job, row: SparsityRow) -> dict[str, Cell]:
@@ -337,7 +340,7 @@ SCORE_HEADER = (
 
 
 def scores_csv(jobs: Iterable[Job]) -> str:
-    """Return all scores in long form, one line per run, condition and metric, with units as stored.
+    """Return all scores in long form: a line per run, condition and metric, in the stored units.
 
     ``std`` is the deviation of the sample of files, with n - 1 in the denominator.
     """

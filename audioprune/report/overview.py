@@ -135,7 +135,7 @@ def _sensitivity_figures(folder: Path, jobs: Iterable[Job]) -> list[Figure]:
 
 
 def _spectrogram_figures(folder: Path, heard: Iterable[Clip]) -> tuple[list[Figure], list[str]]:
-    """Draw one item per noise and job; a file that cannot be read is named in a note and stops nothing."""
+    """Draw one item per noise and job; a note names a file that cannot be read."""
     drawn, notes = [], []
     for place, clip in enumerate(one_per_noise(heard)[:MOST_SPECTROGRAMS], 1):
         name = f"spectrogram-{place}-{slug(clip.job.name)}-{slug(clip.condition[0]) or 'all'}"
@@ -149,7 +149,10 @@ def _spectrogram_figures(folder: Path, heard: Iterable[Clip]) -> tuple[list[Figu
 
 
 def _without_repeats(heard: Sequence[Clip]) -> list[Clip]:
-    """Leave out clips that another run already gave: a FLAC file begins with the checksum of its samples."""
+    """Leave out clips that another run already gave.
+
+    A FLAC file begins with the checksum of its samples.
+    """
     kept: dict[tuple[Any, ...], Clip] = {}
     for clip in heard:
         sound = tuple((version, path.read_bytes()[:64]) for version, path in clip.versions.items())

@@ -137,7 +137,7 @@ def _encoded(path: Path) -> str:
 
 
 def _players(found: Sequence[Clip]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the clips to embed, up to a limit of bytes, and a note about those that did not fit."""
+    """Return the clips to embed, up to a limit of bytes, and a note about the others."""
     players: list[dict[str, Any]] = []
     used = 0
     for number, clip in enumerate(found):

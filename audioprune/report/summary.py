@@ -1,4 +1,4 @@
-"""The report ``summary``: the table of all models, their scores, the figures there is data for, and the page.
+"""The report ``summary``: all models, their scores, the figures there is data for, and the page.
 
 It judges the claims of the papers that ``report.claims`` names, and of no other.
 """
@@ -42,7 +42,7 @@ def write_summary(request: Request) -> list[Path]:
 
 
 def _claims(request: Request) -> list[Section]:
-    """Judge the claims that are asked for; where none of a paper was measured, its table is left out."""
+    """Judge the claims that are asked for; a paper of which none was measured is left out."""
     known = papers()
     for name in request.claims:
         if name not in known:

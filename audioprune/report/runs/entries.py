@@ -1,7 +1,7 @@
-"""How the rows of many jobs become the rows of a report: jobs that differ by their seed only are joined.
+"""How the rows of many jobs become those of a report: jobs that differ by seed only are joined.
 
-``entries`` gives one `Entry` for each state of each model, corpus by corpus. What an entry tells is
-written in entry.py, which rows are repeats of one another in repeats.py.
+``entries`` gives one `Entry` for each state of each model, corpus by corpus. What an entry tells
+is written in entry.py, which rows repeat one another in repeats.py.
 """
 
 from __future__ import annotations

@@ -129,7 +129,10 @@ def _runs_below(path: Path) -> list[Path]:
 
 
 def read_job(folder: Path) -> Job:
-    """Read one run folder; a missing or damaged file makes the job unfinished and is named in its reason."""
+    """Read one run folder.
+
+    A missing or damaged file makes the job unfinished, and its reason names the file.
+    """
     info, broken = _read_json(folder / "run.json")
     state, broken_state = _read_json(folder / "status.json")
     rows = _last_of_each_key(read_lines(folder / "results.jsonl"))
@@ -180,7 +183,10 @@ def _read_json(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def _hydra_config(folder: Path) -> dict[str, Any]:
-    """Read what Hydra stored of a job that failed before it described itself; unresolved values are left out."""
+    """Read what Hydra stored of a job that failed before it described itself.
+
+    Unresolved values are left out.
+    """
     try:
         value = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
@@ -209,14 +215,14 @@ def _last_of_each_key(rows: list[Any]) -> list[dict[str, Any]]:
 
 
 def label_of(job: Job) -> str:
-    """Return the name of a job's model as its rows print it, or that of its configuration before there are rows."""
+    """Return the name of a job's model: as its rows print it, or else as it is configured."""
     rows = (QualityRow.read(row) for kind in ("score", "lottery") for row in job.of_kind(kind))
     labels = (row.label for row in rows if row.label and row.variant != "mixture")
     return next(labels, job.model.upper() or job.name)
 
 
 def scale_notes(jobs: Iterable[Job]) -> tuple[str, ...]:
-    """Say in one sentence for each set of keys by which jobs of scale ``custom`` differ from their preset."""
+    """Say by which keys jobs of scale ``custom`` differ from their preset."""
     told = dict.fromkeys((label_of(job), job.scale_differs) for job in jobs if job.scale_differs)
     return tuple(
         f"Scale custom: {label} differs from its preset in {', '.join(keys)}."

@@ -1,7 +1,7 @@
-"""Which rows of several jobs are one row: unprocessed inputs, and models that every job scores again.
+"""Which rows of several jobs are one: unprocessed inputs, and models that every job scores again.
 
-``mixtures`` joins the unprocessed scores of all jobs, ``without_repeats`` keeps one of several equal
-rows of the uncompressed model. Rows that disagree stay apart.
+``mixtures`` joins the unprocessed scores of all jobs, ``without_repeats`` keeps one of several
+equal rows of the uncompressed model. Rows that disagree stay apart.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def _called_by_what_they_are(job: Job, states: States) -> States:
 
 
 def _with_final(states: States) -> States:
-    """Let the last iteration be the final state of a variant that was scored in repetitions only."""
+    """Let the last iteration be the final state of what was scored within repetitions only."""
     added = {}
     for name, state in states.items():
         twins = [other.iteration for other in states if other[:2] == name[:2]]

@@ -1,4 +1,4 @@
-"""Figures 2 and 3 of Tan & Wang (ICASSP 2021): parameters left and scores at each pruning iteration.
+"""Figures 2 and 3 of Tan & Wang (ICASSP 2021): parameters left and scores per pruning iteration.
 
 ``draw`` draws one of each for every corpus that has pruning iterations. Unstructured pruning
 alone, as in the paper.
@@ -69,7 +69,7 @@ def figure_2(
 def figure_3(
     folder: Path, evidence: P2Evidence, stem: str = "p2_figure3", corpus: Corpus = _NO_CORPUS
 ) -> Figure | None:
-    """Draw STOI and PESQ, without and with sparse regularisation, at the SNR of the paper's figure.
+    """Draw STOI and PESQ, without and with sparse regularisation, at the paper's SNR.
 
     Where that SNR was not tested, it is the lowest one that was.
 

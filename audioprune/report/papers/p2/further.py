@@ -117,7 +117,8 @@ def _last_share(job: Job) -> float | None:
 
 def _left_text(jobs: Sequence[Job]) -> str:
     value = mean_of([_last_share(job) for job in jobs])
+    mean = 100 * (value.mean or 0.0)
     counts = sorted({max(row.iteration for row in job.iterations()) for job in jobs})
     deviation = f" ± {100 * value.std:.1f}" if value.std is not None else ""
     after = f"after {' or '.join(map(str, counts))} iterations"
-    return f"{100 * value.mean:.1f}{deviation} % left {after}"
+    return f"{mean:.1f}{deviation} % left {after}"

@@ -61,7 +61,7 @@ def read_evidence(request: Request, published: Published) -> P2Evidence:
 
 
 def row_name(entry: Entry) -> str | None:
-    """Return the paper's name of an entry, such as ``"FDNN_P"``; None where the paper has no such row.
+    """Return the paper's name of an entry, such as ``"FDNN_P"``, or None where it has none.
 
     P, B, U and C are pruned, same-size baseline, uncompressed and compressed; ``-SP`` marks
     structured pruning. A baseline is a model whose name ends in ``_b``, or the variant
@@ -82,7 +82,10 @@ def row_name(entry: Entry) -> str | None:
 
 
 def is_structured(pipeline: str) -> bool:
-    """Tell from its name whether a pipeline prunes groups: ``p2_structured`` does, ``p2_unstructured`` does not."""
+    """Tell from its name whether a pipeline prunes groups.
+
+    ``p2_structured`` does, ``p2_unstructured`` does not.
+    """
     return bool({"structured", "sp"} & set(re.split(r"[^a-z0-9]+", pipeline.lower())))
 
 
@@ -110,7 +113,7 @@ def by_row(found: Iterable[Entry]) -> dict[str, list[Entry]]:
 
 
 def set_apart(found: Sequence[Entry]) -> tuple[str, ...]:
-    """Return what tells entries of one row apart: configuration keys, and ``pipeline`` where its name differs.
+    """Return what tells entries of one row apart: configuration keys, and ``pipeline``.
 
     Values that go with the model, such as its learning rate, are the same in all entries of a row
     and are not named.
