@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 APRUNE := $(BIN)/audioprune
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow audit mutants lint report clean reproduce-p1 reproduce-p2 reproduce-p3 reproduce-p4
+.PHONY: help install demo test test-slow audit mutants schema lint format docs report clean reproduce-p1 reproduce-p2 reproduce-p3 reproduce-p4
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
@@ -40,8 +40,22 @@ mutants: install ## how many of 300 small faults in the code the tests find (an 
 	$(PIP) --editable .[mutants]
 	$(BIN)/python scripts/mutants.py count=300
 
-lint: install ## style check
-	$(BIN)/python -m ruff check audioprune tests scripts
+schema: install ## read the configuration's keys from the signatures again (after a change of an argument)
+	$(BIN)/python scripts/write_schema.py
+
+lint: install ## format, style and types: silent when all is well
+	@$(BIN)/python -m ruff format --quiet --check audioprune tests scripts || \
+	  { echo "not formatted: make format"; exit 1; }
+	@$(BIN)/python -m ruff check --quiet audioprune tests scripts
+	@$(BIN)/python -m mypy --no-error-summary
+
+format: install ## format the code
+	$(BIN)/python -m ruff format audioprune tests scripts
+	$(BIN)/python -m ruff check --fix audioprune tests scripts
+
+docs: install ## build the documentation into site/
+	$(PIP) --editable .[docs]
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 reproduce-p1: install ## Plain & Biswas at desk scale: the published schedule for all its epochs, pruning after training, tables, listening test (resumes)
 	@set -e; for seed in $(subst $(comma), ,$(SEEDS)); do \
@@ -64,7 +78,7 @@ P1_DATA ?=
 reproduce-p4: install ## Chen's sparse scene classifiers at desk scale: sweep, tables, figures, claims (about ten minutes)
 	$(BIN)/python scripts/optimizer_toy.py --out $(RUNS)/p4/toy
 	$(P4) experiment=p4/vgg_2018_desk pipeline=p4_baseline seed=$(P4_SEEDS)
-	$(P4) experiment=p4/vgg_2018_desk pipeline=p4_reach pipeline.budget=1.8,2.0,2.1 seed=$(P4_SEEDS)
+	$(P4) experiment=p4/vgg_2018_desk pipeline=p4_reach pipeline.reach=1.8,2.0,2.1 seed=$(P4_SEEDS)
 	$(P4) experiment=p4/vgg_2018_desk pipeline=p4_proxsg,p4_obproxsg,p4_admm,p4_literal seed=$(P4_REST)
 	$(P4) experiment=p4/cp_resnet_2018_desk pipeline=p4_baseline model.rho=1,5,9 model.width=4 training.epochs=40 seed=$(P4_REST)
 	$(APRUNE) report runs=$(RUNS)/p4 out=reports/p4 report=p4

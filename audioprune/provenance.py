@@ -1,34 +1,21 @@
-"""What a model file says of how it was made, read without torch, and which corpus and task a command with that file means.
+"""Which corpus, task and model a command with a model file means, and what is refused.
 
-A file is believed only what is data: a class of this package, or the one that the user named, with
-plain arguments. Whether the bytes are whole is verified where the model is loaded
-(experiment/model_io.py).
+``effective`` puts what the file says under what the user gave; ``check`` refuses a corpus that is
+not at hand; ``notes`` says where a run goes other ways than the training of its file. A file is
+believed only what is data: a class of this package, or the one that the user named, with plain
+arguments. The file itself is read in model_header.py.
 """
 
 from __future__ import annotations
 
-import json
-import struct
-import zlib
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from audioprune.errors import CheckpointError, DataError
-from audioprune.paths import model_file
+from audioprune.model_header import read_facts
 
-PACKED_MAGIC = b"\x89APZ"
-PACKED_PREFIX = struct.Struct("<4sHI")
-MAX_HEADER_BYTES = 4 << 20
-# Text that most packed headers hold, so that it costs almost nothing; part of format version 1
-COMMON_TEXT = (
-    b'"bfloat16","float16","num_batches_tracked",[],"int64","bytes",0,0,4,0],["running_mean",["running_var",["bias_ih","bias_hh",'
-    b'"weight_ih","weight_hh","generation","scenes","codes","sparse-bytes",1,0,"raw",0,0,0,'
-    b'{"config":{"model":{"_target_":"audioprune.models.","name":"task":{"_target_":"audioprune.tasks.enhancement.",'
-    b'"sample_rate":16000},"meta":{"scale":"seed":0},"meta":{},"config":{},'
-    b'"tensors":[["0.bias",[512],"float32","bytes",0,0,["0.weight",[512,512],"float32","sparse-codes",1,16,0],["]]}'
-)
 FOLLOWS = {
     "task": (
         "sample_rate",
@@ -45,102 +32,29 @@ FOLLOWS = {
 _PLACES = ("cache_dir",)  # where a machine keeps what can be made again: never taken from a file
 _ROOMS = {"task": "audioprune.tasks.", "model": "audioprune.models."}
 _FOLDERS = ("root",)
-MOVED = {
-    "audioprune.data.coded_corpora": "audioprune.data.coded.corpora",
-    "audioprune.data.note_folder": "audioprune.data.notes.folder",
-    "audioprune.data.nsynth": "audioprune.data.notes.nsynth",
-    "audioprune.data.sol": "audioprune.data.notes.studio_online",
-    "audioprune.data.synthetic_notes": "audioprune.data.notes.synthetic",
-    "audioprune.data.scenes": "audioprune.data.scenes.corpora",
-    "audioprune.data.synthetic_scenes": "audioprune.data.scenes.synthetic",
-    "audioprune.data.noisy_mixtures": "audioprune.data.speech.noisy_mixtures",
-    "audioprune.data.paired_folder": "audioprune.data.speech.paired_folder",
-    "audioprune.data.synthetic_speech": "audioprune.data.speech.synthetic_speech",
-    "audioprune.data.wsj0_mix": "audioprune.data.speech.wsj0_mix",
-}
-"""Modules of corpora that older files name, and where they are now."""
-
-
-def read_facts(checkpoint: str | Path) -> dict[str, Any]:
-    """Return what a model file says of its making: ``model``, ``task``, ``data`` and more; empty for a file that says nothing.
-
-    An older file of a run names no corpus; that of its run.json is taken.
-
-    Args:
-        checkpoint: A model file or a run folder.
-    """
-    path = model_file(checkpoint)
-    try:
-        with open(path, "rb") as stream:
-            facts = _packed_facts(stream) if path.suffix == ".apz" else _dense_facts(stream)
-    except (OSError, ValueError, TypeError, LookupError, RecursionError, struct.error, zlib.error):
-        return {}
-    facts = {"model": facts.get("model_config"), **facts}
-    if not facts["model"]:
-        return {}
-    known = facts if "data" in facts else _of_run(path.parent) | facts
-    return known | {"data": _present_name(known["data"])} if "data" in known else known
-
-
-def _present_name(node: Any) -> Any:
-    """Return a corpus' configuration under the name that its class has today."""
-    target = node.get("_target_") if isinstance(node, dict) else None
-    if not isinstance(target, str):
-        return node
-    module, _, name = target.rpartition(".")
-    return {**node, "_target_": f"{MOVED.get(module, module)}.{name}"} if name else node
-
-
-def _dense_facts(stream: Any) -> dict[str, Any]:
-    length = min(int.from_bytes(stream.read(8), "little"), 100 << 20)
-    return dict(json.loads(json.loads(stream.read(length))["__metadata__"]["audioprune"]))
-
-
-def _packed_facts(stream: Any) -> dict[str, Any]:
-    magic, _, length = PACKED_PREFIX.unpack(stream.read(PACKED_PREFIX.size))
-    if magic != PACKED_MAGIC:
-        return {}
-    inflate = zlib.decompressobj(-15, zdict=COMMON_TEXT)
-    return dict(
-        json.loads(
-            inflate.decompress(stream.read(min(length, MAX_HEADER_BYTES)), MAX_HEADER_BYTES)
-        )["config"]
-    )
-
-
-def _of_run(folder: Path) -> dict[str, Any]:
-    """Return corpus and task of the run that an older file lies in."""
-    try:
-        known = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        config = known["config"]
-        found = {
-            "data": config["data"],
-            "task": config.get("task"),
-            "corpus": config["data"].get("name"),
-            "of_run": True,
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-    return {**found, "corpus_fingerprint": known.get("data_fingerprint")}
 
 
 def portable(data: dict[str, Any]) -> dict[str, Any]:
-    """Return a corpus' configuration as a file carries it: roots as given, without the places of this machine."""
+    """Return a corpus' configuration as a file carries it: without the places of this machine.
+
+    Roots stay as they were given.
+    """
     return {key: value for key, value in data.items() if key not in _PLACES}
 
 
 def is_plain(value: Any) -> bool:
-    """Tell whether a value of a file holds data alone: no ``_target_`` or other command at any depth, no interpolation."""
+    """Tell whether a value of a file holds data alone.
+
+    That is: no ``_target_`` or other command at any depth, and no interpolation.
+    """
     if isinstance(value, dict):
-        return all(
-            isinstance(key, str) and not key.startswith("_") and is_plain(item)
-            for key, item in value.items()
-        )
+        named = all(isinstance(key, str) and not key.startswith("_") for key in value)
+        return named and all(map(is_plain, value.values()))
     if isinstance(value, list):
         return all(map(is_plain, value))
-    return isinstance(value, int | float | bool | type(None)) or (
-        isinstance(value, str) and "${" not in value
-    )
+    if isinstance(value, str):
+        return "${" not in value
+    return isinstance(value, int | float | bool | type(None))
 
 
 def is_harmless(node: Any) -> bool:
@@ -151,7 +65,10 @@ def is_harmless(node: Any) -> bool:
 
 
 def in_room(group: str, target: Any) -> bool:
-    """Tell whether a dotted name has the form of a model or task of this package, or is one of its corpora."""
+    """Tell whether a dotted name is that of a model, task or corpus of this package.
+
+    Models and tasks are known by their form, corpora by their names.
+    """
     if group == "data":
         return target in corpora()
     return isinstance(target, str) and target.startswith(_ROOMS[group]) and target.count(".") == 3
@@ -161,28 +78,24 @@ def corpora() -> set[str]:
     """Return the dotted names of all corpora that a configuration of this package can choose."""
     from audioprune import schema
 
-    nodes = [
-        node for module in schema.GROUP_MODULES for node in module.GROUPS.get("data", {}).values()
-    ]
-    return {str(node._target_) for node in nodes}
+    return schema.targets("data")
 
 
 def given(overrides: Sequence[str], group: str) -> bool:
-    """Tell whether a command line chooses a whole group: by ``group=...`` or by an experiment, which names its parts."""
+    """Tell whether a command line chooses a whole group: by ``group=...`` or by an experiment."""
     return any(_key(item) in (group, "experiment") for item in overrides)
 
 
 def checkpoint_of(plain: dict[str, Any]) -> str | None:
-    """Return the model file of a configuration; of several systems the first that names its corpus."""
+    """Return the model file of a configuration, of several the first that names its corpus."""
     systems = plain.get("systems")
     files = [str(file) for file in systems.values()] if isinstance(systems, dict) else []
-    return plain.get("checkpoint") or next(
-        (file for file in files if read_facts(file).get("data")), None
-    )
+    naming = (file for file in files if read_facts(file).get("data"))
+    return plain.get("checkpoint") or next(naming, None)
 
 
 def effective(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the configuration that a command really means: what the user did not give comes from the model file.
+    """Return the configuration that a command means: what the user left out is the file's.
 
     Corpus, task, model and metrics are the file's; single keys of the user, such as
     ``data.minutes=2``, are applied on top. A group that the user names as a whole, or an
@@ -198,12 +111,10 @@ def effective(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]
         return plain
     changed = dict(plain)
     for group in ("data", "task"):
-        if (
-            group in plain
-            and not given(overrides, group)
-            and _believed(group, facts.get(group), plain.get(group))
-        ):
-            changed[group] = _with_keys(group, facts[group], plain.get(group), overrides)
+        if group not in plain or given(overrides, group):
+            continue
+        if _believed(group, facts.get(group), plain[group]):
+            changed[group] = _with_keys(group, facts[group], plain[group], overrides)
     if "model" in plain:
         changed["model"] = _model(facts["model"], plain["model"], overrides)
     if "scoring" in plain:
@@ -212,7 +123,10 @@ def effective(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]
 
 
 def _believed(group: str, node: Any, composed: Any) -> bool:
-    """Tell whether a node of a file may be built: a class of the package, or the one that the configuration names."""
+    """Tell whether a node of a file may be built.
+
+    It names a class of the package, or the one that the configuration names.
+    """
     if not is_harmless(node):
         return False
     named = composed.get("_target_") if isinstance(composed, dict) else None
@@ -234,6 +148,7 @@ def _with_keys(
 
 
 def _copy_key(target: dict[str, Any], source: dict[str, Any], parts: list[str]) -> None:
+    """Give one nested key of a target the value that a source has, which may be none."""
     name, *deeper = parts
     if name not in source:  # the user took the key away
         target.pop(name, None)
@@ -244,7 +159,10 @@ def _copy_key(target: dict[str, Any], source: dict[str, Any], parts: list[str]) 
 
 
 def _model(node: Any, composed: Any, overrides: Sequence[str]) -> Any:
-    """Return the file's model unless the user asks for another one, which is refused where the model is built."""
+    """Return the file's model unless the user asks for another one.
+
+    Another one is refused where the model is built.
+    """
     if not _believed("model", node, composed):
         return composed
     wish = model_wish(composed, overrides)
@@ -269,13 +187,16 @@ def model_wish(composed: Any, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def differing(wish: dict[str, Any], node: dict[str, Any]) -> list[str]:
-    """Return the keys of a wish that a file's model has otherwise or not at all; a null that follows asks for nothing."""
-    asked = {
-        key: value
-        for key, value in wish.items()
-        if value is not None or key not in FOLLOWS["model"]
-    }
-    return [key for key, value in asked.items() if key not in node or node[key] != value]
+    """Return the keys of a wish that a file's model has otherwise or not at all.
+
+    A null that follows something else asks for nothing.
+    """
+    found = []
+    for key, value in wish.items():
+        follows = value is None and key in FOLLOWS["model"]
+        if not follows and (key not in node or node[key] != value):
+            found.append(key)
+    return found
 
 
 def _measured_alike(
@@ -285,11 +206,8 @@ def _measured_alike(
     keys = {_key(item) for item in overrides}
     changed: dict[str, Any] = {}
     metrics, seed = facts.get("metrics"), facts.get("seed")
-    if (
-        isinstance(metrics, list)
-        and all(isinstance(name, str) for name in metrics)
-        and not keys & {"scoring.metrics", "experiment"}
-    ):
+    named = isinstance(metrics, list) and all(isinstance(name, str) for name in metrics)
+    if named and not keys & {"scoring.metrics", "experiment"}:
         changed["scoring"] = {**plain["scoring"], "metrics": metrics}
     if plain.get("verb") == "eval" and type(seed) is int and not keys & {"seed", "experiment"}:
         changed["seed"] = seed
@@ -297,12 +215,14 @@ def _measured_alike(
 
 
 def corpus_of(checkpoint: str | Path) -> dict[str, Any] | None:
-    """Return the configuration of the corpus that a model was trained on; None where its file names none of this package.
+    """Return the configuration of the corpus that a model was trained on.
+
+    None where its file names no corpus of this package.
 
     Args:
         checkpoint: A model file or a run folder.
     """
-    node = read_facts(checkpoint).get("data")
+    node: Any = read_facts(checkpoint).get("data")
     return portable(node) if _believed("data", node, None) else None
 
 
@@ -320,9 +240,9 @@ def check(plain: dict[str, Any], overrides: Sequence[str]) -> None:
             says where it is now.
     """
     checkpoint = checkpoint_of(plain)
-    node = (
-        read_facts(checkpoint).get("data") if checkpoint and not given(overrides, "data") else None
-    )
+    if not checkpoint or given(overrides, "data"):
+        return
+    node = read_facts(checkpoint).get("data")
     if not node:
         return
     if not is_harmless(node):
@@ -334,22 +254,22 @@ def check(plain: dict[str, Any], overrides: Sequence[str]) -> None:
         target = node["_target_"]
         raise CheckpointError(
             f"{checkpoint}: the file names the corpus '{target}', which is not one of this "
-            f"package; "
-            f"give it yourself with data._target_={target}, or another corpus with data=..."
+            f"package; give it yourself with data._target_={target}, or another corpus with "
+            f"data=..."
         )
     _require_folders(checkpoint, effective(plain, overrides)["data"], node)
 
 
 def _require_folders(checkpoint: str, data: dict[str, Any], node: dict[str, Any]) -> None:
+    """Refuse a file whose folders are not on this machine; those of the user are not looked at."""
     for key, value in data.items():
-        taken = (
-            key.endswith(_FOLDERS) and isinstance(value, str) and value and value == node.get(key)
-        )
-        if taken and not Path(value).expanduser().exists():
+        if not (key.endswith(_FOLDERS) and isinstance(value, str) and value):
+            continue
+        if value == node.get(key) and not Path(value).expanduser().exists():
             raise DataError(
                 f"{value}: expected the folder of the corpus {data.get('name')} that "
-                f"{checkpoint} names, got no such folder; "
-                f"give data.{key}=... or another corpus with data=..."
+                f"{checkpoint} names, got no such folder; give data.{key}=... or another corpus "
+                f"with data=..."
             )
 
 
@@ -386,10 +306,7 @@ def _corpus_notes(
         found.append(f"{checkpoint} names no corpus; that of its run is used: {name}")
     known = facts.get("corpus_fingerprint")
     if known and known != fingerprint:
-        was, now = (
-            f"{each} ({str(mark)[:8]})"
-            for each, mark in ((facts.get("corpus"), known), (name, fingerprint))
-        )
+        was, now = f"{facts.get('corpus')} ({str(known)[:8]})", f"{name} ({fingerprint[:8]})"
         found.append(
             f"{checkpoint} was trained on the corpus {was}, this run works on another one: {now}"
         )
@@ -400,20 +317,23 @@ def _task_notes(checkpoint: str, was: Any, now: Any) -> list[str]:
     if not isinstance(was, dict) or not isinstance(now, dict):
         return []
     changes = ", ".join(_changes(was, now))
-    return (
-        [f"{checkpoint} was trained with another task, the one given is used: {changes}"]
-        if changes
-        else []
-    )
+    if not changes:
+        return []
+    return [f"{checkpoint} was trained with another task, the one given is used: {changes}"]
 
 
 def _changes(was: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
-    """Name every value that differs, by its dotted key; a null that follows the corpus differs from nothing."""
+    """Name every value that differs, by its dotted key.
+
+    A null that follows the corpus differs from nothing.
+    """
     found: list[str] = []
     for key, value in now.items():
         before = was.get(key, value)
         if isinstance(value, dict) and isinstance(before, dict):
             found += _changes(before, value, f"{prefix}{key}.")
-        elif key != "name" and before != value and not (value is None and key in FOLLOWS["task"]):
+            continue
+        follows = value is None and key in FOLLOWS["task"]
+        if key != "name" and before != value and not follows:
             found.append(f"{prefix}{key} {before} -> {value}")
     return found

@@ -1,4 +1,4 @@
-"""Whether printed numbers are true: draws cells of run folders and reports by a seed and computes each a second time.
+"""Check printed numbers: draw cells of runs and reports by a seed, compute each again.
 
     python scripts/audit.py RUNS REPORTS [seed=0] [cells=100] [out=FILE.json]
 
@@ -28,7 +28,7 @@ KEYS = ("seed", "cells", "out")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Audit and print what was found; return 1 where a number is wrong, 2 for a wrong command line."""
+    """Audit and print the findings; return 1 for a wrong number, 2 for a wrong command."""
     folders = [Path(item) for item in arguments if "=" not in item]
     options = dict(item.split("=", 1) for item in arguments if "=" in item)
     unknown = sorted(set(options) - set(KEYS))

@@ -1,4 +1,4 @@
-"""How many small faults in the code the tests find: draws mutants by a seed, runs the tests that reach them, and lists survivors.
+"""Count the small faults that the tests find: draw mutants by a seed, list the survivors.
 
     python scripts/mutants.py [seed=0] [count=300] [least=0.9]
 
@@ -109,9 +109,8 @@ def tell(drawn: Sequence[str], codes: dict[str, int | None], least: float) -> in
     killed = counts["killed"] + counts["timeout"]
     tested = len(drawn) - counts["skipped"]
     share = killed / tested if tested else 0.0
-    print(
-        f"{len(drawn)} mutants: {', '.join(f'{count} {word}' for word, count in counts.most_common())}; {share:.1%} killed"
-    )
+    verdicts = ", ".join(f"{count} {word}" for word, count in counts.most_common())
+    print(f"{len(drawn)} mutants: {verdicts}; {share:.1%} killed")
     reasons = _reasons()
     for name in sorted(name for name, word in status.items() if word not in ("killed", "timeout")):
         change = change_of(name)

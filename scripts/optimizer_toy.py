@@ -1,4 +1,4 @@
-"""How the optimisers compare on a group-sparse logistic regression whose optimum is known; writes rows that a report reads.
+"""Compare optimisers on a group-sparse logistic regression whose optimum is known.
 
 400 samples, 20 groups of 5 weights of which 5 matter; 60 epochs of batches of 20, learning rate
 and lambda 0.05.
@@ -86,7 +86,7 @@ class Problem:
 
 
 def solve(problem: Problem, make: Make) -> tuple[Tensor, float]:
-    """Train with one method; returns the solution - of ADMM the sparse z - and the seconds of all steps."""
+    """Train with one method; return the solution (ADMM: the sparse z) and the seconds."""
     x = torch.nn.Parameter(problem.start.clone())
     optimizer = make([x])
     started = time.perf_counter()
@@ -99,7 +99,7 @@ def solve(problem: Problem, make: Make) -> tuple[Tensor, float]:
 
 
 def optimum(problem: Problem) -> Tensor:
-    """Solve with all samples in every step: accelerated proximal gradient (FISTA), 4000 iterations."""
+    """Solve with all samples in every step: FISTA, 4000 iterations."""
     rate = 4.0 * 400 / float(torch.linalg.matrix_norm(problem.matrix, 2) ** 2)
     x = y = problem.start.clone()
     momentum = 1.0

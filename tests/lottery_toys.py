@@ -110,7 +110,7 @@ class Task:
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
         return (model(batch["x"]) - batch["y"]).square().mean()
 
-    def evidence_target(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
+    def information_target(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
         return batch["y"]
 
     def step(

@@ -10,30 +10,33 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "audioprune"
 
 # A room may import the rooms of its set and itself; nothing else of the package.
-BASE = {"errors", "files", "progress", "interrupts", "paths"}
+BASE = {"errors", "files", "progress", "interrupts", "paths", "ranges"}
 ALLOWED = {
     "errors": set(),
     "files": {"errors"},
     "progress": set(),
     "interrupts": {"errors"},
     "paths": set(),
-    "schema": {"errors"},
-    "provenance": {"errors", "paths", "schema"},
+    "torchaudio_loader": set(),
+    "ranges": set(),
+    "schema": {"errors", "metrics", "ranges"},
+    "model_header": {"paths"},
+    "provenance": {"errors", "model_header", "schema"},
     "checkpoint": BASE,
     "dsp": BASE,
     "compress": BASE,
-    "protocols": {"errors", "compress"},
+    "protocols": {"errors", "compress", "metrics"},
     "metrics": BASE | {"dsp"},
     "models": BASE | {"protocols", "dsp", "compress"},
     "data": BASE | {"protocols", "dsp"},
     "optim": BASE | {"compress"},
-    "packing": BASE | {"compress", "provenance"},
+    "packing": BASE | {"compress", "model_header"},
     "training": BASE | {"protocols", "compress", "optim", "checkpoint"},
     "tasks": BASE | {"protocols", "dsp", "compress", "metrics", "models", "training"},
     "distiller": BASE | {"compress", "checkpoint"},
     "experiment": BASE
     | {"checkpoint", "compress", "metrics", "packing", "protocols", "provenance"}
-    | {"schema", "training"},
+    | {"schema", "torchaudio_loader", "training"},
     "steps": BASE
     | {"checkpoint", "compress", "distiller", "experiment", "metrics", "optim", "protocols"}
     | {"training"},
@@ -41,11 +44,27 @@ ALLOWED = {
     "listening": BASE | {"data", "dsp", "experiment", "metrics", "protocols", "provenance"},
     "commands": BASE
     | {"data", "dsp", "experiment", "listening", "protocols", "provenance", "report"}
-    | {"steps", "training"},
-    "cli": BASE | {"commands", "conf", "experiment", "provenance", "schema"},
+    | {"schema", "steps", "torchaudio_loader", "training"},
+    "cli": BASE | {"commands", "schema"},
+}
+# The same within the compression library: a module or folder and those that it may import.
+COMPRESS = {
+    "eval_mode": set(),
+    "schedule": set(),
+    "ties": set(),
+    "weight_norm": set(),
+    "masks": {"ties"},
+    "select": {"masks"},
+    "quantize": {"ties"},
+    "units": {"eval_mode", "masks", "ties"},
+    "penalties": {"masks", "units"},
+    "weight_summary": {"masks", "units"},
+    "criteria": {"eval_mode", "masks", "units"},
+    "search": {"criteria", "eval_mode", "masks", "select", "ties", "units"},
+    "lottery": {"criteria", "masks", "select", "units"},
 }
 # Models declare their units; they see nothing else of the compression library.
-MODELS_SEE = {"audioprune.compress.units.declare", "audioprune.compress.units.builders"}
+MODELS_SEE = {f"audioprune.compress.units.{name}" for name in ("declare", "builders", "chains")}
 # Help, completion and reports start at once: these modules load neither torch nor what needs it.
 LIGHT_ROOMS = {
     "cli",
@@ -56,10 +75,33 @@ LIGHT_ROOMS = {
     "progress",
     "interrupts",
     "paths",
+    "model_header",
     "provenance",
+    "ranges",
+    "torchaudio_loader",
 }
-LIGHT_MODULES = {"experiment.config_hash", "experiment.presets", "experiment.results"}
+LIGHT_MODULES = {
+    "commands.__init__",
+    "commands.configuration",
+    "commands.jobs",
+    "commands.messages",
+    "commands.report",
+    "experiment.config_hash",
+    "experiment.presets",
+    "experiment.results",
+}
 HYDRA = {"cli", "commands", "experiment", "schema"}
+# The rooms within data: files know nothing of splits, splits nothing of families of corpora, and
+# families nothing of one another, but that coded speech builds on clean speech.
+DATA_ALLOWED = {
+    "files": set(),
+    "splits": {"files"},
+    "corpus": {"files"},
+    "speech": {"files", "splits", "corpus"},
+    "notes": {"files", "splits", "corpus"},
+    "scenes": {"files", "splits", "corpus"},
+    "coded": {"files", "splits", "corpus", "speech"},
+}
 
 
 def _files() -> list[Path]:
@@ -102,15 +144,37 @@ def test_only_allowed_rooms_are_imported(path: Path) -> None:
             assert module in MODELS_SEE, f"{path.name} imports {module}"
 
 
-def test_rooms_form_no_cycle() -> None:
-    done: set[str] = set()
-    left = dict(ALLOWED)
+@pytest.mark.parametrize("rooms", [ALLOWED, COMPRESS], ids=["package", "compress"])
+def test_rooms_form_no_cycle(rooms: dict[str, set[str]]) -> None:
+    left = dict(rooms)
     while left:
         free = [room for room, seen in left.items() if not (seen & set(left)) - {room}]
         assert free, f"cycle among {sorted(left)}"
         for room in free:
-            done.add(room)
             del left[room]
+
+
+@pytest.mark.parametrize("room", DATA_ALLOWED)
+def test_rooms_of_data_import_in_one_direction(room: str) -> None:
+    place = PACKAGE / "data" / room
+    for path in sorted(place.rglob("*.py")) or [place.with_suffix(".py")]:
+        for module in _imports(path):
+            if module.startswith("audioprune.data."):
+                seen = module.split(".")[2]
+                assert seen == room or seen in DATA_ALLOWED[room], f"{path} imports {module}"
+
+
+def test_only_allowed_rooms_of_the_compression_library_are_imported() -> None:
+    for path in _files():
+        parts = _module(path).split(".")
+        if parts[0] != "compress" or parts[1] == "__init__":
+            continue
+        assert parts[1] in COMPRESS, f"compress.{parts[1]}: say in COMPRESS what it may import"
+        for module in _imports(path):
+            names = module.split(".")
+            if names[:2] == ["audioprune", "compress"] and len(names) > 2:
+                allowed = COMPRESS[parts[1]] | {parts[1]}
+                assert names[2] in allowed, f"{_module(path)} imports {module}"
 
 
 def test_parts_of_models_import_no_model() -> None:

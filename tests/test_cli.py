@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from audioprune import cli
-from audioprune.schema import coded, enhancement
-from audioprune.schema.coded import DiscriminatorConfig
+from audioprune import schema
+from audioprune.commands import configuration
 
-ADVERSARIAL = coded.GROUPS["task"]["adversarial"]
-MIXTURES = enhancement.GROUPS["data"]["noisy_mixtures"]
+ADVERSARIAL = schema.classes()["AdversarialConfig"]
+MIXTURES = schema.classes()["NoisyMixturesConfig"]
 
 
 def _run(
@@ -103,6 +102,8 @@ def test_overview_names_every_verb() -> None:
         (["prune", "seed=0,1"], "--multirun"),
         (["eval"], "checkpoint"),
         (["info", "format=jsn"], "closest: json"),
+        (["report", "report=p2_table1"], "is now report=p2 report.only=[table1]"),
+        (["report", "report.only=[table1]"], "not in struct"),
     ],
 )
 def test_wrong_usage_ends_with_code_2_and_one_line(
@@ -163,7 +164,7 @@ def _with_a_file_of(folder: Path, group: str, node: dict, config: dict, override
     header = json.dumps({"__metadata__": {"audioprune": json.dumps(facts)}}).encode()
     (folder / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     composed = OmegaConf.create({"checkpoint": str(folder / "x.safetensors"), group: config})
-    return cli._with_file(composed, overrides)[group]
+    return configuration.filled(composed, overrides)[group]
 
 
 def test_the_parts_of_a_files_task_keep_their_types(tmp_path: Path) -> None:
@@ -176,7 +177,7 @@ def test_the_parts_of_a_files_task_keep_their_types(tmp_path: Path) -> None:
     assert found.discriminator.width == 0.25 and found.discriminator.stride == 3
     assert (
         OmegaConf.get_type(found) is ADVERSARIAL
-        and OmegaConf.get_type(found.discriminator) is DiscriminatorConfig
+        and OmegaConf.get_type(found.discriminator) is schema.classes()["DiscriminatorConfig"]
     )
 
 

@@ -15,6 +15,7 @@ from audioprune import schema
 from audioprune.errors import ConfigError
 from audioprune.experiment import agreement
 from audioprune.experiment.config_hash import config_hash, run_name
+from audioprune.schema.table import read_table
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 RUN_VERBS = ("train", "prune", "quantize", "eval")
@@ -78,6 +79,12 @@ def _pipeline(verb: str, experiment: str) -> str:
     return {"p1": "p1_sensitivity", "p2": "p2_unstructured", "p3": "p3_trim", "p4": of_scenes}[
         experiment[:2]
     ]
+
+
+def _nodes(group: str) -> dict[str, type]:
+    """Return the class of every option of a group."""
+    names = read_table()["groups"][group]
+    return {option: schema.classes()[name] for option, name in names.items()}
 
 
 def _targets(node: Any) -> list[str]:
@@ -256,11 +263,7 @@ def test_every_experiment_accepts_every_corpus_of_its_kind() -> None:
     assert {name for names in CORPORA.values() for name in names} == {
         name for name in _options("data") if not name.endswith("_desk")
     }
-    nodes = {
-        name: node
-        for module in schema.GROUP_MODULES
-        for name, node in module.GROUPS["data"].items()
-    }
+    nodes = _nodes("data")
     for experiment in _options("experiment"):
         for corpus in CORPORA[experiment[:2]]:
             roots = {
@@ -295,24 +298,22 @@ def test_other_corpora_compose_and_decide_what_is_shared(line: list[str]) -> Non
             )
 
 
-def test_shared_arguments_follow_by_default() -> None:
-    for module in schema.GROUP_MODULES:
-        for group in ("task", "model"):
-            for name, node in module.GROUPS[group].items():
-                keys = set(agreement.FOLLOWS[group]) & set(OmegaConf.structured(node))
-                told = {
-                    ("enhancement", "frame_length"),
-                    ("enhancement", "hop_length"),
-                    ("wavenet", "classes"),
-                }
-                told |= {
-                    ("next_sample", "families"),
-                    ("next_sample", "instruments"),
-                }  # 0 tells none
-                for key in keys:
-                    assert (name, key) in told or OmegaConf.structured(node)[key] is None, (
-                        f"{group} {name}.{key}"
-                    )
+TOLD = {
+    ("enhancement", "frame_length"),
+    ("enhancement", "hop_length"),
+    ("wavenet", "classes"),
+    ("next_sample", "families"),  # 0 tells none
+    ("next_sample", "instruments"),
+}
+"""Shared arguments that a configuration says itself."""
+
+
+@pytest.mark.parametrize("group", ["task", "model"])
+def test_shared_arguments_follow_by_default(group: str) -> None:
+    for name, node in _nodes(group).items():
+        config = OmegaConf.structured(node)
+        for key in set(agreement.FOLLOWS[group]) & set(config):
+            assert (name, key) in TOLD or config[key] is None, f"{group} {name}.{key}"
 
 
 def test_a_pattern_of_speakers_passes_the_command_line() -> None:

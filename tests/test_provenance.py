@@ -1,4 +1,4 @@
-"""What a model file says of its making, and which corpus, task and model a command with that file means."""
+"""Which corpus, task and model a command with a model file means."""
 
 from __future__ import annotations
 
@@ -400,22 +400,3 @@ def test_every_experiment_says_something_of_its_corpus(path: Path) -> None:
     assert "data" in _keys_of_experiment(
         path
     )  # so that an experiment beside a file means the experiment's corpus
-
-
-def test_every_moved_corpus_exists_where_the_table_says() -> None:
-    now = {target.rpartition(".")[0] for target in provenance.corpora()}
-    assert set(provenance.MOVED.values()) <= now
-
-
-def test_an_older_file_names_its_corpus_under_todays_name(tmp_path: Path) -> None:
-    said = {
-        "model_config": {"name": "fdnn"},
-        "data": {"_target_": "audioprune.data.sol.tinysol", "root": "x"},
-    }
-    header = json.dumps({"__metadata__": {"audioprune": json.dumps(said)}}).encode()
-    file = tmp_path / "old.safetensors"
-    file.write_bytes(len(header).to_bytes(8, "little") + header)
-    assert provenance.read_facts(file)["data"] == {
-        "_target_": "audioprune.data.notes.studio_online.tinysol",
-        "root": "x",
-    }

@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from audioprune.experiment import run as run_module
+from audioprune.experiment.build import build, run_job
+from audioprune.experiment.run import Run
 from audioprune.files import read_lines
 
 RATE = 16000
@@ -188,15 +189,13 @@ def config(steps: dict[str, Any], cache: Path, **changes: Any) -> dict[str, Any]
 
 def start(folder: Path, plain: dict[str, Any], overrides: tuple[str, ...] = ()) -> str:
     """Run a configuration in a folder as the command line does."""
-    return run_module.run_job(OmegaConf.create(plain), folder, list(overrides))
+    return run_job(OmegaConf.create(plain), folder, list(overrides))
 
 
-def open_run(
-    folder: Path, plain: dict[str, Any], overrides: tuple[str, ...] = ()
-) -> run_module.Run:
+def open_run(folder: Path, plain: dict[str, Any], overrides: tuple[str, ...] = ()) -> Run:
     """Build a run without carrying out its steps."""
     folder.mkdir(parents=True, exist_ok=True)
-    return run_module.build(plain, folder, list(overrides))
+    return build(plain, folder, list(overrides))
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -250,3 +249,23 @@ def signal_at_write(count: int, number: int = signal.SIGKILL, after: bool = Fals
 def status(folder: Path) -> dict[str, Any]:
     """Return status.json."""
     return json.loads((folder / "status.json").read_text())
+
+
+MYNET = """
+import torch
+from torch import nn
+
+class MyNet(nn.Module):
+    frames_per_second = 100.0
+    time_dim = 1
+
+    def __init__(self, width=4):
+        super().__init__()
+        self.inner, self.outer = nn.Linear(161, width), nn.Linear(width, 161)
+
+    def forward(self, x):
+        return torch.sigmoid(self.outer(torch.relu(self.inner(x))))
+
+    def example_input(self, frames=10):
+        return torch.zeros(1, frames, 161)
+"""

@@ -1,1 +1,1 @@
-"""What each verb does."""
+"""One module per verb, imported only when the verb runs; each has ``run(config, overrides)``."""

@@ -1,4 +1,4 @@
-"""What the verbs that run an experiment do around it: start it, and show its table at the end."""
+"""``audioprune train``, ``prune``, ``eval`` and ``quantize``: run an experiment, show its table."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.errors import ConfigError
-from audioprune.experiment.run import run_job
+from audioprune.experiment.build import run_job
 from audioprune.report import closing_line, summary_table
 
 _NEED_A_MODEL = ("quantize", "eval")
 
 
-def experiment(config: Any, folder: Path, overrides: list[str], differs: list[str]) -> str:
-    """Run a composed experiment and print its table; the last line names models that are no better than what needs no model.
+def run(config: Any, folder: Path, overrides: list[str], differs: list[str]) -> str:
+    """Run a composed experiment and print its table.
+
+    The last line names the models that are no better than what needs no model.
 
     Args:
         config: The composed configuration.

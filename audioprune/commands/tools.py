@@ -307,10 +307,18 @@ def _machine() -> list[dict[str, Any]]:
 
     from audioprune.files import check_writable
     from audioprune.paths import cache_folder
+    from audioprune.torchaudio_loader import describe_torchaudio
 
     compiler = shutil.which("gcc") or shutil.which("cc") or ""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    audio = describe_torchaudio()
     rows = [
+        {
+            "name": "import torchaudio",
+            "for": "models of users",
+            "found": audio,
+            "ok": not audio.startswith("not importable"),
+        },
         {"name": "C compiler", "for": "builds pesq", "found": compiler, "ok": bool(compiler)},
         {"name": "CUDA device", "for": "optional", "found": device, "ok": bool(device)},
     ]

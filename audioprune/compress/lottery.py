@@ -1,7 +1,8 @@
-"""Which units or weights the next lottery ticket keeps, and what of an early snapshot belongs to a ticket.
+"""Which units or weights the next lottery ticket keeps, and how an early network is cut to a ticket.
 
-Scores come from criteria.py, exact counts from select.py; training, rewinding and the loop itself
-are steps of a pipeline.
+``choose_units`` returns kept units for a trim, ``choose_weights`` a mask; a ``Selection`` says how.
+``cut_to_`` gives a network of full size the units of a ticket. Training, rewinding and the rounds
+themselves are steps of a pipeline.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress import select
-from audioprune.compress.criteria.activations import Evidence
+from audioprune.compress.criteria.data import CalibrationData
 from audioprune.compress.criteria.importance import (
     SCALINGS,
     criterion,
@@ -24,6 +25,7 @@ from audioprune.compress.criteria.importance import (
 )
 from audioprune.compress.masks import Mask, prunable
 from audioprune.compress.units.declare import UnitSet, check_unit_sets
+from audioprune.compress.units.freed_parameters import freed_parameters
 from audioprune.compress.units.trim import Trimmed, trim_
 from audioprune.compress.units.weight_groups import any_kept, layout_of
 from audioprune.errors import ConfigError, unknown_name
@@ -39,13 +41,13 @@ class Selection:
     """How tickets are drawn.
 
     Attributes:
-        criterion: Name of a unit criterion; of masks, which score single weights, ``magnitude`` or
-            ``gradient``.
+        criterion: Name of a unit criterion; for masks, which score single weights, ``magnitude``
+            or ``gradient``.
         scope: ``local`` removes the same share of every unit set or tensor, ``global`` ranks all
             together.
         scaling: ``max``, ``dimension`` or ``none``; makes the scores of several sets comparable,
             so that only ``global`` needs it.
-        budget: ``weights`` counts parameters against the wanted density, ``units`` counts units.
+        budget: What the wanted density counts: parameters (``weights``) or units (``units``).
         fraction: Share removed by each round, 0..1, exclusive.
         min_units: Units that every set keeps; a set's own floor holds too.
 
@@ -87,7 +89,12 @@ class Selection:
 
 @dataclass(frozen=True)
 class Origin:
-    """How large the network was before the first round: its parameters, and the units of every set."""
+    """How large the network was before the first round.
+
+    Attributes:
+        params: Number of parameters.
+        units: Set name -> number of units.
+    """
 
     params: int
     units: Mapping[str, int]
@@ -109,7 +116,7 @@ def choose_units(
     selection: Selection,
     rounds: int,
     origin: Origin,
-    evidence: Evidence | None = None,
+    data: CalibrationData | None = None,
 ) -> dict[str, Tensor]:
     """Choose the units that stay when a trained network is trimmed for the n-th time.
 
@@ -123,7 +130,7 @@ def choose_units(
         selection: How to choose.
         rounds: Number n of this round, counted from 1.
         origin: The network before the first round.
-        evidence: Validation data, for the criteria that need it.
+        data: Validation data, for the criteria that need it.
 
     Returns:
         Set name -> kept units, bool, shape (U,), of the sets that were scored.
@@ -134,29 +141,25 @@ def choose_units(
     """
     check_unit_sets(model, sets)
     movable = [each for each in sets if each.removable]
-    scores = criterion("unit", selection.criterion)(model, movable, evidence)
+    scores = criterion("unit", selection.criterion)(model, movable, data)
     scores = scaled(scores, selection.scaling, model, movable)
     scored = [each for each in movable if each.name in scores]
-    floors = {
-        each.name: max(each.min_units, min(selection.min_units, each.size)) for each in scored
-    }
+    floors = {}
+    for each in scored:
+        floors[each.name] = max(each.min_units, min(selection.min_units, each.size))
     left = selection.density(rounds)
     if selection.budget == "weights":
         ranked = scores if selection.scope == "global" else select.places_within(scores)
         wanted = max(0, math.ceil(parameters_of(model) - left * origin.params))
-        return select.budget(ranked, select.freed_parameters(model, scored), wanted, floors).keep
+        return select.until_freed(ranked, freed_parameters(model, scored), wanted, floors)
     sizes = {each.name: each.size for each in scored}
     if selection.scope == "local":
-        shares = {
-            name: _excess(size, left, origin.units[name]) / size for name, size in sizes.items()
-        }
+        shares = {}
+        for name, size in sizes.items():
+            shares[name] = _excess(size, left, origin.units[name]) / size
         return select.local(scores, shares, floors=floors)
-    total = sum(sizes.values())
-    return select.globally(
-        scores,
-        _excess(total, left, sum(origin.units[name] for name in sizes)) / total,
-        floors=floors,
-    )
+    total, before = sum(sizes.values()), sum(origin.units[name] for name in sizes)
+    return select.globally(scores, _excess(total, left, before) / total, floors=floors)
 
 
 def choose_weights(
@@ -165,17 +168,19 @@ def choose_weights(
     selection: Selection,
     rounds: int,
     mask: Mask,
-    evidence: Evidence | None = None,
+    data: CalibrationData | None = None,
 ) -> Mask:
-    """Choose the weights that stay when a trained network is masked for the n-th time; none is regained.
+    """Choose the weights that stay when a trained network is masked for the n-th time.
+
+    No weight is regained.
 
     Args:
         model: The trained network.
         names: Weights that may be masked.
-        selection: How to choose; budget and floors are of no meaning here.
+        selection: How to choose; budget and floors mean nothing here.
         rounds: Number n of this round, counted from 1.
         mask: Weights kept so far.
-        evidence: Validation data, for the gradient criterion.
+        data: Validation data, for the gradient criterion.
 
     Raises:
         ConfigError: The criterion scores no single weights, or lacks data.
@@ -191,17 +196,16 @@ def choose_weights(
         )
     weights = dict(model.named_parameters())
     chosen = {name: weights[name] for name in names}
-    scores = (
-        weight_magnitude(chosen)
-        if selection.criterion == "magnitude"
-        else weight_gradient(model, names, evidence)
-    )
+    if selection.criterion == "magnitude":
+        scores = weight_magnitude(chosen)
+    else:
+        scores = weight_gradient(model, names, data)
     sparsity = 1.0 - selection.density(rounds)
     if selection.scope == "local":
         return mask.updated(select.local(scores, sparsity, mask))
-    comparable = {
-        name: _scaled_weights(model, name, scores[name], selection.scaling) for name in names
-    }
+    comparable = {}
+    for name in names:
+        comparable[name] = _scaled_weights(model, name, scores[name], selection.scaling)
     return mask.updated(select.globally(comparable, sparsity, mask))
 
 
@@ -212,15 +216,17 @@ def maskable(model: nn.Module, sets: Sequence[UnitSet]) -> list[str]:
     unit sets the last weight.
     """
     names = prunable(model)
-    written = {part.tensor for each in sets for part in each.slices if part.role == "out"}
-    last = max(
-        (place for place, name in enumerate(names) if name in written), default=len(names) - 2
-    )
+    parts = [part for each in sets for part in each.slices]
+    written = {part.tensor for part in parts if part.role == "out"}
+    places = [place for place, name in enumerate(names) if name in written]
+    last = max(places, default=len(names) - 2)
     return names[: last + 1]
 
 
 def fully_masked(sets: Sequence[UnitSet], mask: Mask) -> dict[str, Tensor]:
-    """Tell which units could be removed after masking: all masked weights that write them are gone, whatever their bias.
+    """Tell which units could be removed after masking.
+
+    All masked weights that write them are gone; their bias does not count.
 
     Args:
         sets: Unit sets of the model.
@@ -235,9 +241,8 @@ def fully_masked(sets: Sequence[UnitSet], mask: Mask) -> dict[str, Tensor]:
     for each in sets:
         writers = [part for part in each.slices if part.role == "out" and part.tensor in mask]
         if writers:
-            found[each.name] = ~torch.stack(
-                [any_kept(part, mask[part.tensor]) for part in writers]
-            ).any(0)
+            kept = [any_kept(part, mask[part.tensor]) for part in writers]
+            found[each.name] = ~torch.stack(kept).any(0)
     return found
 
 
@@ -251,26 +256,29 @@ def narrowed(
         keep: Set name -> kept units among those, bool; sets without an entry stay.
         sets: Unit sets of the model before this round.
     """
-    before = {each.name: kept.get(each.name, range(each.size)) for each in sets if each.removable}
-    return {
-        name: [index for index, stays in zip(indices, keep[name].tolist(), strict=True) if stays]
-        if name in keep
-        else list(indices)
-        for name, indices in before.items()
-    }
+    left = {}
+    for each in sets:
+        if each.removable:
+            indices = list(kept.get(each.name, range(each.size)))
+            stays = keep[each.name].tolist() if each.name in keep else [True] * len(indices)
+            pairs = zip(indices, stays, strict=True)
+            left[each.name] = [index for index, stay in pairs if stay]
+    return left
 
 
-def cut_to_(model: nn.Module, kept: Mapping[str, Sequence[int]]) -> Trimmed:
-    """Cut a network of its full size, such as an early snapshot or a fresh draw, to a ticket, in place.
+def cut_to_(
+    model: nn.Module, sets: Sequence[UnitSet], kept: Mapping[str, Sequence[int]]
+) -> Trimmed:
+    """Cut a network of its full size to a ticket, in place.
 
     Args:
-        model: The network, with ``unit_sets()``.
+        model: The network, such as an early snapshot or a fresh draw.
+        sets: Its unit sets.
         kept: Set name -> original indices that stay.
 
     Raises:
         ConfigError: An index or a set does not exist.
     """
-    sets = model.unit_sets()
     sizes = {each.name: each.size for each in sets}
     keep = {}
     for name, indices in kept.items():
@@ -285,12 +293,12 @@ def cut_to_(model: nn.Module, kept: Mapping[str, Sequence[int]]) -> Trimmed:
 
 
 @torch.no_grad()
-def keep_level_(model: nn.Module, full: Mapping[str, Sequence[int]]) -> None:
-    """Multiply the weights of a cut network by sqrt(inputs before / inputs left), in place; biases stay.
+def rescale_cut_(model: nn.Module, full: Mapping[str, Sequence[int]]) -> None:
+    """Multiply the weights of a cut network by sqrt(inputs before / inputs left), in place.
 
-    Sums over fewer inputs are quieter, layer upon layer: an early network without normalisation
-    that is cut to a tenth of its units gives back almost nothing, its biases outweigh what it
-    hears, and rectified units are dead before training begins.
+    Biases stay. Sums over fewer inputs are smaller, layer upon layer: an early network without
+    normalisation that is cut to a tenth of its units gives back almost nothing, its biases
+    outweigh its input, and rectified units are dead before training begins.
 
     Args:
         model: The network, cut from its full size.
@@ -299,10 +307,8 @@ def keep_level_(model: nn.Module, full: Mapping[str, Sequence[int]]) -> None:
     for name, weight in model.named_parameters():
         if weight.ndim > 1:
             output = layout_of(model, name, weight.shape).output_axis
-            before, left = (
-                math.prod(full[name]) / full[name][output],
-                weight.numel() / weight.shape[output],
-            )
+            before = math.prod(full[name]) / full[name][output]
+            left = weight.numel() / weight.shape[output]
             weight.mul_((before / left) ** 0.5)
 
 
@@ -312,11 +318,16 @@ def _excess(size: int, left: float, origin: int) -> int:
 
 
 def _scaled_weights(model: nn.Module, name: str, scores: Tensor, scaling: str) -> Tensor:
-    """Scale the scores of single weights; a weight of fan-in n has a spread near 1 / sqrt(n), so that dimension multiplies by its root."""
+    """Scale the scores of single weights.
+
+    A weight of fan-in n has a spread near 1 / sqrt(n), so that ``dimension`` multiplies by its
+    root.
+    """
     if scaling == "max":
         largest = scores.max()
         return scores / largest if largest > 0 else scores
     if scaling == "dimension":
         outputs = scores.shape[layout_of(model, name, scores.shape).output_axis]
-        return scores * (scores.numel() / outputs) ** 0.5
+        fan_in = scores.numel() / outputs
+        return scores * float(fan_in**0.5)
     return scores

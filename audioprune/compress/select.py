@@ -1,25 +1,27 @@
-"""Which weights or units are kept, given their scores: exact counts, local and global sparsities, thresholds and a budget.
+"""Which weights or units are kept, given their scores.
 
-Low scores are removed, ties by position. Nothing here knows where scores come from (criteria.py)
-or trims a model (trim.py).
+``local``, ``globally``, ``threshold`` and ``until_freed`` take scores by name and return kept
+positions, bool, of the same shapes. Low scores go, exactly the asked number, ties by position.
+Nothing here knows where scores come from, and no model is changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from fractions import Fraction
-from math import prod
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from audioprune.compress.masks import Mask
-from audioprune.compress.units.declare import UnitSet, tensors_of
 from audioprune.errors import ConfigError, DivergedError, unknown_name
 
 Keeps = Mapping[str, Tensor] | Mask
+Floats = npt.NDArray[Any]
+Positions = npt.NDArray[np.int64]
 
 
 def share_of(share: float, count: int) -> int:
@@ -41,7 +43,7 @@ def share_of(share: float, count: int) -> int:
 
 
 def smallest(scores: Tensor, count: int, eligible: Tensor | None = None) -> Tensor:
-    """Mark exactly ``count`` positions with the smallest scores; equal scores are taken in the order of their positions.
+    """Mark exactly ``count`` positions with the smallest scores, equal ones by position.
 
     Args:
         scores: Scores of any shape; infinities are allowed.
@@ -71,7 +73,9 @@ def smallest(scores: Tensor, count: int, eligible: Tensor | None = None) -> Tens
 
 
 def ranks(scores: Tensor, eligible: Tensor | None = None) -> Tensor:
-    """Rank positions by score, ties by position, so that ``ranks < k`` marks what ``smallest(scores, k)`` marks.
+    """Rank positions by score, ties by position.
+
+    ``ranks(scores) < k`` marks what ``smallest(scores, k)`` marks.
 
     Args:
         scores: Scores of any shape.
@@ -101,8 +105,8 @@ def local(
 
     Args:
         scores: Name -> scores.
-        sparsity: Removed fraction of all positions of a tensor that is to be reached, 0..1, one
-            for all or one per name.
+        sparsity: Removed fraction of all positions of a tensor after the call, 0..1; one for all
+            or one per name.
         mask: Positions kept so far, by default all. Only they are ranked, and none is regained: a
             tensor that is already sparser stays as it is.
         floors: Name -> number of positions that stay kept in any case.
@@ -119,11 +123,10 @@ def local(
     keeps = {}
     for name, target in targets.items():
         keep = _kept(name, scores[name], mask)
-        count = share_of(target, keep.numel()) - (keep.numel() - int(keep.count_nonzero()))
+        gone = keep.numel() - int(keep.count_nonzero())
         free = _above_floor(name, scores[name], keep, floors)
-        keeps[name] = keep & ~_smallest_of(
-            name, scores[name], min(max(0, count), int(free.count_nonzero())), free
-        )
+        count = _between(share_of(target, keep.numel()) - gone, int(free.count_nonzero()))
+        keeps[name] = keep & ~_smallest_of(name, scores[name], count, free)
     return keeps
 
 
@@ -133,11 +136,12 @@ def globally(
     mask: Keeps | None = None,
     floors: Mapping[str, int] | None = None,
 ) -> dict[str, Tensor]:
-    """Keep the best of all tensors together; equal scores go in the order of the names, then of the positions.
+    """Keep the best of all tensors together, equal scores by the order of names and positions.
 
     Args:
-        scores: Name -> scores that can be compared across tensors, see ``criteria.scaled``.
-        sparsity: Removed fraction of all positions of all tensors that is to be reached, 0..1.
+        scores: Name -> scores that can be compared across tensors, such as those of
+            ``criteria.importance.scaled``.
+        sparsity: Removed fraction of all positions of all tensors after the call, 0..1.
         mask: Positions kept so far, by default all; only they are ranked, and none is regained.
         floors: Name -> number of positions that stay kept in any case, even if the sparsity is not
             reached then.
@@ -152,17 +156,13 @@ def globally(
     keeps = {name: _kept(name, score, mask) for name, score in scores.items()}
     frees = {name: _above_floor(name, scores[name], keep, floors) for name, keep in keeps.items()}
     total = sum(keep.numel() for keep in keeps.values())
-    count = share_of(sparsity, total) - (
-        total - sum(int(keep.count_nonzero()) for keep in keeps.values())
-    )
+    gone = total - sum(int(keep.count_nonzero()) for keep in keeps.values())
     for name, free in frees.items():
         _smallest_of(name, scores[name], 0, free)  # names the tensor that holds a NaN
-    joined, free = _join(scores), _join(frees)
-    removed = smallest(joined, min(max(0, count), int(free.count_nonzero())), free)
-    return {
-        name: keep & ~part
-        for (name, keep), part in zip(keeps.items(), _split(removed, keeps), strict=True)
-    }
+    free = _join(frees)
+    count = _between(share_of(sparsity, total) - gone, int(free.count_nonzero()))
+    removed = _split(smallest(_join(scores), count, free), keeps)
+    return {name: keep & ~removed[name] for name, keep in keeps.items()}
 
 
 def threshold(
@@ -201,8 +201,8 @@ def threshold(
 def places_within(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Replace every score by its place within its own tensor, (rank + 0.5) / size, equal scores by position.
 
-    A selection over all tensors together, such as ``budget``, then takes the same share of every
-    one, one position at a time.
+    A selection over all tensors together, such as ``until_freed``, then takes the same share of
+    every one, one position at a time.
 
     Args:
         scores: Name -> scores.
@@ -219,121 +219,65 @@ def places_within(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-@dataclass(frozen=True)
-class BudgetChoice:
-    """What a budget selection keeps.
-
-    Attributes:
-        keep: Set name -> kept units, bool, shape (U,).
-        freed: Parameters that trimming these units frees; below the budget only where the floors
-            forbid more.
-    """
-
-    keep: dict[str, Tensor]
-    freed: int
-
-
-def budget(
+def until_freed(
     unit_scores: Mapping[str, Tensor],
     freed: Callable[[Mapping[str, int]], int],
-    budget: int,
+    wanted: int,
     floors: Mapping[str, int] | None = None,
-) -> BudgetChoice:
+) -> dict[str, Tensor]:
     """Remove the units with the lowest scores until a number of parameters is freed.
 
     Args:
         unit_scores: Set name -> scores, shape (U,), comparable across sets.
-        freed: Parameters freed when so many units of each set go, see ``freed_parameters``; it
-            must not fall when more go.
-        budget: Parameters to free at least, 0 or more; the removal stops at the first unit that
-            reaches it.
+        freed: Parameters freed when so many units of each set go, see
+            ``units.freed_parameters``; it must not fall when more go.
+        wanted: Parameters to free at least, 0 or more. The removal stops at the first unit that
+            reaches the number; it frees less only where the floors forbid more.
         floors: Set name -> number of units that stay in any case.
 
+    Returns:
+        Set name -> kept units, bool, shape (U,).
+
     Raises:
-        ConfigError: The budget is negative.
+        ConfigError: ``wanted`` is negative.
         DivergedError: A score is NaN.
 
     Source: Esling et al., 30 % of the weights per iteration by structured removal (Sec. 2); that
     the share counts weights, not units, is our reading.
     """
-    if budget < 0:
+    if wanted < 0:
         raise ConfigError(
-            f"budget: expected a number of parameters >= 0, got {budget}; correct it"
+            f"budget: expected a number of parameters >= 0, got {wanted}; correct it"
         )
-    everything = {
-        name: torch.ones_like(score, dtype=torch.bool) for name, score in unit_scores.items()
-    }
-    frees = {
-        name: _above_floor(name, unit_scores[name], keep, floors)
-        for name, keep in everything.items()
-    }
-    joined, free = _join(unit_scores), _join(frees)
-    ranked = ranks(joined, free)
+    frees = {}
+    for name, score in unit_scores.items():
+        everything = torch.ones_like(score, dtype=torch.bool)
+        frees[name] = _above_floor(name, score, everything, floors)
+    free = _join(frees)
+    ranked = ranks(_join(unit_scores), free)
 
     def removed(count: int) -> dict[str, Tensor]:
-        return dict(zip(everything, _split(ranked < count, everything), strict=True))
+        return _split(ranked < count, unit_scores)
 
     def freed_by(count: int) -> int:
         return freed({name: int(part.count_nonzero()) for name, part in removed(count).items()})
 
+    # the smallest prefix of the ranking that frees enough, or all of it
     low, high = 0, int(free.count_nonzero())
-    while low < high:  # smallest prefix of the ranking that frees enough, or all of it
+    while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if freed_by(middle) >= budget else (middle + 1, high)
-    return BudgetChoice({name: ~part for name, part in removed(low).items()}, freed_by(low))
+        if freed_by(middle) >= wanted:
+            high = middle
+        else:
+            low = middle + 1
+    return {name: ~part for name, part in removed(low).items()}
 
 
-def freed_parameters(
-    model: nn.Module, sets: Sequence[UnitSet]
-) -> Callable[[Mapping[str, int]], int]:
-    """Build the exact count of parameters that removing units frees, given the number of removed units per set.
-
-    A weight that two removed units share, on two axes of one tensor, is counted once.
-
-    Args:
-        model: The model that the sets describe.
-        sets: Removable unit sets.
-
-    Raises:
-        ConfigError: A set is a weight group, which cannot be trimmed, or names an unknown tensor.
-    """
-    tensors = tensors_of(model)
-    parameters = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    owned: dict[str, list[tuple[str, int, int]]] = {}
-    for each in sets:
-        for part in each.slices:
-            if part.tensor not in tensors:
-                raise ConfigError(
-                    unknown_name(f"tensor of unit set '{each.name}'", part.tensor, tensors)
-                )
-            if part.leading != 1 or not each.removable:
-                raise ConfigError(
-                    f"unit set '{each.name}': expected removable units, got weight groups; use "
-                    f"a selection by sparsity"
-                )
-            if part.tensor in parameters:
-                owned.setdefault(part.tensor, []).append(
-                    (each.name, part.dim, part.index.shape[1])
-                )
-
-    def freed(removed: Mapping[str, int]) -> int:
-        total = 0
-        for name, parts in owned.items():
-            lengths = list(parameters[name])
-            for set_name, dim, width in parts:
-                lengths[dim] -= removed.get(set_name, 0) * width
-            total += prod(parameters[name]) - prod(lengths)
-        return total
-
-    return freed
-
-
-def _candidates(scores: Tensor, eligible: Tensor | None) -> tuple[np.ndarray, np.ndarray]:
+def _candidates(scores: Tensor, eligible: Tensor | None) -> tuple[Floats, Positions]:
     """Return values and flat positions of the eligible scores."""
     flat = scores.detach().flatten().cpu()
-    values = (
-        flat if flat.dtype in (torch.float32, torch.float64) else flat.to(torch.float64)
-    ).numpy()
+    exact = flat.dtype in (torch.float32, torch.float64)
+    values = (flat if exact else flat.to(torch.float64)).numpy()
     if eligible is None:
         positions = np.arange(len(values))
     else:
@@ -352,17 +296,24 @@ def _candidates(scores: Tensor, eligible: Tensor | None) -> tuple[np.ndarray, np
     return values, positions
 
 
-def _order(values: np.ndarray) -> np.ndarray:
-    """Sort stably. For float32, value and position share one 64-bit key, which sorts several times faster than argsort."""
+def _order(values: Floats) -> Positions:
+    """Sort stably.
+
+    For float32, value and position share one 64-bit key, which sorts several times faster than
+    argsort.
+    """
     if values.dtype != np.float32 or len(values) >= 2**32:
         return np.argsort(values, kind="stable")
     bits = (values + np.float32(0.0)).view(np.uint32)  # + 0 makes -0 equal to 0
-    bits ^= np.where(
-        bits >> 31, np.uint32(0xFFFFFFFF), np.uint32(0x80000000)
-    )  # order of floats as order of integers
+    # order of floats as order of integers
+    bits ^= np.where(bits >> 31, np.uint32(0xFFFFFFFF), np.uint32(0x80000000))
     keys = (bits.astype(np.uint64) << np.uint64(32)) | np.arange(len(values), dtype=np.uint64)
     keys.sort()
     return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+
+def _between(count: int, most: int) -> int:
+    return min(max(0, count), most)
 
 
 def _smallest_of(name: str, scores: Tensor, count: int, eligible: Tensor) -> Tensor:
@@ -389,11 +340,9 @@ def _above_floor(
 ) -> Tensor:
     """Return the kept positions without the best ones that the floor protects."""
     floor = floors.get(name, 0) if floors else 0
-    return (
-        keep
-        if floor <= 0
-        else _smallest_of(name, scores, max(0, int(keep.count_nonzero()) - floor), keep)
-    )
+    if floor <= 0:
+        return keep
+    return _smallest_of(name, scores, max(0, int(keep.count_nonzero()) - floor), keep)
 
 
 def _check_names(given: Mapping[str, object], scores: Mapping[str, Tensor]) -> None:
@@ -403,11 +352,15 @@ def _check_names(given: Mapping[str, object], scores: Mapping[str, Tensor]) -> N
 
 
 def _join(tensors: Mapping[str, Tensor]) -> Tensor:
-    return (
-        torch.cat([tensor.flatten() for tensor in tensors.values()]) if tensors else torch.zeros(0)
-    )
+    """Lay several tensors end to end; ``_split`` undoes it."""
+    if not tensors:
+        return torch.zeros(0)
+    return torch.cat([tensor.flatten() for tensor in tensors.values()])
 
 
-def _split(joined: Tensor, like: Mapping[str, Tensor]) -> list[Tensor]:
-    parts = joined.split([tensor.numel() for tensor in like.values()]) if like else ()
-    return [part.view(tensor.shape) for part, tensor in zip(parts, like.values(), strict=True)]
+def _split(joined: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    parts, start = {}, 0
+    for name, tensor in like.items():
+        parts[name] = joined[start : start + tensor.numel()].view(tensor.shape)
+        start += tensor.numel()
+    return parts

@@ -1,4 +1,7 @@
-"""By which factor all sensitivities of a schedule have to be multiplied so that one pruning reaches a stated total sparsity."""
+"""By which factor to multiply all sensitivities, so that one pruning reaches a total sparsity.
+
+``factor_for`` finds the factor, ``scaled`` applies it to a schedule. Neither changes the model.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,18 @@ from torch import Tensor, nn
 
 from audioprune.compress.criteria.importance import magnitude_over_sigma
 from audioprune.compress.masks import prunable
+from audioprune.distiller.context import FirstStatistics
 from audioprune.distiller.names import DEFAULT
-from audioprune.distiller.pruners import Memory, SensitivityPruner, value_of
+from audioprune.distiller.pruners import SensitivityPruner, value_of
 from audioprune.distiller.schedule import Schedule
 from audioprune.errors import ConfigError
 
 _STEPS = 60
+"""Halvings of the bisection, more than single precision can tell apart."""
 
 
 def scaled(schedule: Schedule, factor: float) -> Schedule:
-    """Return the schedule with every sensitivity multiplied by one factor, so that those of 0 stay 0."""
+    """Return the schedule with every sensitivity multiplied by one factor."""
     policies = []
     for policy in schedule.policies:
         if isinstance(policy.actor, SensitivityPruner):
@@ -31,34 +36,35 @@ def scaled(schedule: Schedule, factor: float) -> Schedule:
 
 @torch.no_grad()
 def factor_for(
-    schedule: Schedule, model: nn.Module, total_sparsity: float, memory: Memory
+    schedule: Schedule, model: nn.Module, total_sparsity: float, statistics: FirstStatistics
 ) -> float:
-    """Find the factor of all non-zero sensitivities with which one pruning of the present weights reaches a total sparsity.
+    """Find the factor with which one pruning of the present weights reaches a total sparsity.
 
     The factor is found by bisection, to the last weight. The smallest one that reaches the total
-    is returned, 0 if the weights are that sparse already.
+    is returned, 0 if the weights are that sparse already. Sensitivities of 0 stay 0.
 
     Args:
         schedule: Bound schedule whose pruners are all SensitivityPruner.
         model: The model with the weights that are pruned.
         total_sparsity: Wanted zeros over all weights of all prunable tensors, 0..1.
-        memory: Standard deviations measured so far; missing ones are added.
+        statistics: Standard deviations measured so far; missing ones are added.
 
     Raises:
         ConfigError: The schedule has other pruners, or the total is out of its reach.
     """
-    ratios, fixed, count = _ratios(schedule, model, memory)
+    ratios, fixed, count = _ratios(schedule, model, statistics)
     wanted = total_sparsity * count - fixed
     if wanted <= 0:
         return 0.0
-    least, most = 0.0, max((float(each.max()) for each in ratios if len(each)), default=0.0)
-    if sum(len(each) for each in ratios) < wanted:
-        share = (fixed + sum(len(each) for each in ratios)) / count
+    reachable = sum(len(each) for each in ratios)
+    if reachable < wanted:
+        share = (fixed + reachable) / count
         raise ConfigError(
             f"calibrate.total_sparsity: expected at most {share:.4f}, the share of the tensors "
-            f"with a sensitivity above 0, got "
-            f"{total_sparsity:g}; lower it or give more tensors a sensitivity"
+            f"with a sensitivity above 0, got {total_sparsity:g}; lower it or give more tensors "
+            f"a sensitivity"
         )
+    least, most = 0.0, max((float(each.max()) for each in ratios if len(each)), default=0.0)
     for _ in range(_STEPS):
         middle = (least + most) / 2
         enough = sum(int((each <= middle).sum()) for each in ratios) >= wanted
@@ -66,15 +72,23 @@ def factor_for(
     return most * (1 + 1e-6)  # thresholds are compared in single precision
 
 
-def _ratios(schedule: Schedule, model: nn.Module, memory: Memory) -> tuple[list[Tensor], int, int]:
-    """Return |w| / (sigma * sensitivity) of every weight that can go, the number of other zeros, and the number of weights."""
+def _ratios(
+    schedule: Schedule, model: nn.Module, statistics: FirstStatistics
+) -> tuple[list[Tensor], int, int]:
+    """Return what decides the total sparsity for a factor.
+
+    Returns:
+        |w| / (sigma * sensitivity) of the weights that can go, one tensor each; the zeros of the
+        other tensors; the number of all weights. A weight goes if the factor is at least its
+        ratio.
+    """
     sensitivities = _sensitivities(schedule)
     weights, names = dict(model.named_parameters()), prunable(model)
     ratios, fixed = [], 0
     for name in names:
         sensitivity = value_of(sensitivities, name)
         if sensitivity:
-            scores = magnitude_over_sigma({name: weights[name]}, memory.sigmas)[name]
+            scores = magnitude_over_sigma({name: weights[name]}, statistics.sigmas)[name]
             ratios.append(scores.flatten() / sensitivity)
         else:
             fixed += int((weights[name] == 0).sum())

@@ -1,12 +1,12 @@
-"""What a schedule does to a model during training: masks at their epochs, penalties, learning rates, and its state for resuming.
+"""How a schedule acts on a model during training: masks, penalties and learning rates.
 
-What is removed is decided by the pruners, when by schedule.py; the moments are those of
-audioprune.training.hooks.
+``ScheduleHook`` is a hook of the training loop (see audioprune.training.hooks) with a state that
+can be stored. What is removed is decided by the pruners, and when by the schedule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,15 +15,17 @@ from torch.optim import Optimizer
 
 from audioprune.checkpoint import plain_part, under
 from audioprune.compress.masks import Mask, clear_, prunable
-from audioprune.compress.units.trim import zero_units_
+from audioprune.compress.units.declare import UnitSet
 from audioprune.compress.units.weight_groups import any_kept, expand
+from audioprune.compress.units.zero import zero_units_
+from audioprune.distiller.context import FirstStatistics, PruningContext
 from audioprune.distiller.learning_rates import advance
 from audioprune.distiller.names import DEFAULT
-from audioprune.distiller.pruners import Memory, Scene
 from audioprune.distiller.schedule import Policy, Schedule
 from audioprune.errors import ConfigError
 
 _PERMANENT = -1
+"""Owner of a mask that no policy may change any more."""
 
 
 class ScheduleHook:
@@ -45,7 +47,7 @@ class ScheduleHook:
     ) -> None:
         self.schedule, self._before = schedule, before
         self.pruners = schedule.of("pruner")
-        self.memory = Memory()
+        self.statistics = FirstStatistics()
         self.masks: dict[str, Tensor] = {}
         self.history: list[dict[str, Any]] = []
         self.facts: dict[str, Any] = {}
@@ -59,15 +61,16 @@ class ScheduleHook:
     def on_training_begin(self, model: nn.Module, optimizers: Mapping[str, Optimizer]) -> None:
         """Build the learning-rate rules, one per optimiser."""
         self._device = next(model.parameters()).device
-        for rule in {
-            policy.name: policy.actor for policy in self.schedule.of("lr_scheduler")
-        }.items():
-            self._rules |= {
-                (rule[0], name): rule[1].build(optimizer) for name, optimizer in optimizers.items()
-            }
+        rules = {policy.name: policy.actor for policy in self.schedule.of("lr_scheduler")}
+        for rule, actor in rules.items():
+            for name, optimizer in optimizers.items():
+                self._rules[rule, name] = actor.build(optimizer)
 
     def sets_learning_rate(self) -> bool:
-        """Tell whether the schedule has learning-rate rules; those of the training settings are unused then."""
+        """Tell whether the schedule has learning-rate rules.
+
+        The learning-rate schedule of the training settings is unused then.
+        """
         return bool(self.schedule.of("lr_scheduler"))
 
     def on_epoch_begin(self, epoch: int, model: nn.Module) -> None:
@@ -89,7 +92,7 @@ class ScheduleHook:
             self._record(model)
 
     def on_step_begin(self, model: nn.Module) -> None:
-        """Prune within the epoch where that is asked for, and mask the weights of the scheduled policies."""
+        """Prune within an epoch where a policy asks for it, and mask the scheduled weights."""
         parameters = dict(model.named_parameters())
         for index in self._active():
             policy = self.pruners[index]
@@ -107,11 +110,10 @@ class ScheduleHook:
     def penalty(self, model: nn.Module) -> Tensor | None:
         """Return the sum of all penalties of this epoch."""
         parameters = dict(model.named_parameters())
-        terms = [
-            policy.actor.penalty(name, parameters[name], model)
-            for policy in self._regularizers()
-            for name in getattr(policy.actor, policy.actor.NAMED)
-        ]
+        terms = []
+        for policy in self._regularizers():
+            for name in policy.named():
+                terms.append(policy.actor.penalty(name, parameters[name], model))
         return torch.stack(terms).sum() if terms else None
 
     def before_update(self, model: nn.Module) -> None:
@@ -122,17 +124,12 @@ class ScheduleHook:
                 parameters[name].copy_(weight)
         self._unmasked.clear()
         for name, keep in self.masks.items():
-            index = self._owner.get(name, _PERMANENT)
-            masked = (
-                index != _PERMANENT
-                and self.pruners[index].options.mask_gradients
-                and self._epoch <= self.pruners[index].epochs[-1]
-            )
-            if masked and parameters[name].grad is not None:
-                clear_(parameters[name].grad, keep)
+            grad = parameters[name].grad
+            if grad is not None and self._masks_gradient(name):
+                clear_(grad, keep)
 
     def on_step_end(self, model: nn.Module) -> None:
-        """Apply every permanent mask, forget those that last one minibatch, and apply the thresholds of regularizers."""
+        """Apply permanent masks and thresholds; forget masks that last one minibatch."""
         parameters = dict(model.named_parameters())
         for name, keep in self.masks.items():
             if self._holds(name):
@@ -179,24 +176,20 @@ class ScheduleHook:
 
     def state_dict(self) -> dict[str, Any]:
         """Return masks, first measurements, counters, history and learning-rate rules."""
+        magnitudes = {name: list(pair) for name, pair in self.statistics.magnitudes.items()}
+        rules = [[list(key), plain_part(rule.state_dict())] for key, rule in self._rules.items()]
         facts = {
-            "std_at_first_prune": self.memory.sigmas,
-            "magnitude_at_first_prune": {
-                name: list(pair) for name, pair in self.memory.magnitudes.items()
-            },
+            "std_at_first_prune": self.statistics.sigmas,
+            "magnitude_at_first_prune": magnitudes,
             "counters": [self._epoch, self._minibatch, self._total],
             "started": self._started,
             "owner": self._owner,
             "history": self.history,
             "facts": self.facts,
-            "rules": [
-                [list(key), plain_part(rule.state_dict())] for key, rule in self._rules.items()
-            ],
+            "rules": rules,
         }
-        return {
-            "facts": facts,
-            "tensors": {f"mask/{name}": keep for name, keep in self.masks.items()},
-        }
+        tensors = {f"mask/{name}": keep for name, keep in self.masks.items()}
+        return {"facts": facts, "tensors": tensors}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
@@ -204,18 +197,20 @@ class ScheduleHook:
         magnitudes = {
             name: tuple(pair) for name, pair in facts["magnitude_at_first_prune"].items()
         }
-        self.memory = Memory(dict(facts["std_at_first_prune"]), magnitudes)
+        self.statistics = FirstStatistics(dict(facts["std_at_first_prune"]), magnitudes)
         self._epoch, self._minibatch, self._total = facts["counters"]
         self._started, self._owner = list(facts["started"]), dict(facts["owner"])
         self.history, self.facts = list(facts["history"]), dict(facts["facts"])
         for (rule, name), numbers in facts["rules"]:
             self._rules[rule, name].load_state_dict(numbers)
-        self.masks = {
-            name: keep.to(self._device) for name, keep in under(state["tensors"], "mask/").items()
-        }
+        masks = under(state["tensors"], "mask/")
+        self.masks = {name: keep.to(self._device) for name, keep in masks.items()}
 
     def prune_once(self, model: nn.Module) -> Mask:
-        """Prune with every pruner once, as at its last epoch, without training; return what is kept, all of it permanent."""
+        """Prune with every pruner once, as at its last epoch, without training.
+
+        Return what is kept; all masks are permanent.
+        """
         for policy in self.pruners:
             self._epoch = policy.epochs[-1]
             self._prune(policy, model)
@@ -233,40 +228,51 @@ class ScheduleHook:
         ]
 
     def _names(self, policy: Policy, model: nn.Module) -> list[str]:
-        named = getattr(policy.actor, policy.actor.NAMED)
-        trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-        return trained if DEFAULT in named else list(named)
+        named = policy.named()
+        if DEFAULT not in named:
+            return list(named)
+        return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
 
     def _holds(self, name: str) -> bool:
+        """Tell whether a tensor's mask stays when an epoch is over."""
         index = self._owner.get(name, _PERMANENT)
         return index == _PERMANENT or not self.pruners[index].options.mask_on_forward_only
 
+    def _masks_gradient(self, name: str) -> bool:
+        index = self._owner.get(name, _PERMANENT)
+        if index == _PERMANENT:
+            return False
+        policy = self.pruners[index]
+        return policy.options.mask_gradients and self._epoch <= policy.epochs[-1]
+
     def _due(self, policy: Policy) -> bool:
         """Tell whether a minibatch other than the first of its epoch prunes."""
-        every, options = policy.options.mini_batch_pruning_frequency, policy.options
-        late = (
-            options.skip_first_minibatch
-            and self._minibatch == 1
-            and self._epoch == policy.epochs[0]
-        )
-        return late or (self._minibatch > 0 and every > 0 and self._total % every == 0)
+        every = policy.options.mini_batch_pruning_frequency
+        second = self._minibatch == 1 and self._epoch == policy.epochs[0]
+        if policy.options.skip_first_minibatch and second:
+            return True
+        return self._minibatch > 0 and every > 0 and self._total % every == 0
 
     @torch.no_grad()
     def _prune(self, policy: Policy, model: nn.Module) -> None:
-        scene = Scene(model, policy.moment(self._epoch), self.masks, self.memory)
+        position = policy.position(self._epoch)
+        context = PruningContext(model, position, self.masks, self.statistics)
         parameters = dict(model.named_parameters())
         for name in self._names(policy, model):
-            keep = policy.actor.keep(name, parameters[name], scene)
-            if keep is not None:
-                self.masks[name] = (
-                    keep & self.masks[name] if name in self.masks and self._holds(name) else keep
-                )
+            keep = policy.actor.keep(name, parameters[name], context)
+            if keep is None:
+                continue
+            # Masks that stay never regrow; those of the forward pass are chosen anew.
+            if name in self.masks and self._holds(name):
+                keep = keep & self.masks[name]
+            self.masks[name] = keep
 
     def _threshold(
         self, policy: Policy, parameters: Mapping[str, Tensor], model: nn.Module
     ) -> dict[str, Tensor]:
+        """Zero what is below a regularizer's threshold; return the kept positions."""
         keeps = {}
-        for name in getattr(policy.actor, policy.actor.NAMED):
+        for name in policy.named():
             keep = policy.actor.keep(name, parameters[name], model)
             if keep is not None:
                 clear_(parameters[name], keep)
@@ -284,32 +290,22 @@ class ScheduleHook:
         for name, keep in self.masks.items():
             clear_(parameters[name], keep)
         role = "out" if function == "remove_filters" else "in"
-        keeps, sets = {}, [each for each in model.unit_sets() if each.removable]
-        for each in sets:
-            parts = [
-                part
-                for part in each.slices
-                if part.role == role
-                and part.tensor in parameters
-                and parameters[part.tensor].dim() > 1
-            ]
-            if parts:
-                keeps[each.name] = (
-                    torch.stack([any_kept(part, parameters[part.tensor] != 0) for part in parts])
-                    .any(0)
-                    .cpu()
-                )
+        sets = [each for each in model.unit_sets() if each.removable]
+        keeps = _used_units(sets, role, parameters)
         zero_units_(model, sets, keeps)
         for each in sets:
+            if each.name not in keeps or keeps[each.name].all():
+                continue
             for part in each.slices:
-                if each.name in keeps and part.tensor in parameters and not keeps[each.name].all():
-                    weight = parameters[part.tensor]
-                    keep = expand(part, keeps[each.name].to(weight.device), weight.shape)
-                    self.masks[part.tensor] = keep & self.masks.get(part.tensor, keep)
-                    self._owner[part.tensor] = _PERMANENT
+                if part.tensor not in parameters:
+                    continue
+                weight = parameters[part.tensor]
+                keep = expand(part, keeps[each.name].to(weight.device), weight.shape)
+                self.masks[part.tensor] = keep & self.masks.get(part.tensor, keep)
+                self._owner[part.tensor] = _PERMANENT
 
     def _record(self, model: nn.Module) -> None:
-        """Write down the sparsity of every weight tensor as it is once this epoch's masks are applied."""
+        """Write down the sparsity of every weight tensor with this epoch's masks applied."""
         weights = dict(model.named_parameters())
         names = prunable(model)
         removed = {name: self._removed(name, weights[name]) for name in names}
@@ -320,4 +316,28 @@ class ScheduleHook:
 
     def _removed(self, name: str, weight: Tensor) -> int:
         zero = weight.detach() == 0
-        return int((zero | ~self.masks[name]).sum() if name in self.masks else zero.sum())
+        if name in self.masks:
+            zero = zero | ~self.masks[name]
+        return int(zero.sum())
+
+
+def _used_units(
+    sets: Sequence[UnitSet], role: str, parameters: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return for each set the units with a weight that is not zero, bool (U,), on the CPU.
+
+    Args:
+        sets: Sets of units.
+        role: ``out`` looks at the filters of a unit, ``in`` at the channels that read it.
+        parameters: The model's parameters; sets without such weights are left out.
+    """
+    keeps = {}
+    for each in sets:
+        used = []
+        for part in each.slices:
+            weight = parameters.get(part.tensor)
+            if part.role == role and weight is not None and weight.dim() > 1:
+                used.append(any_kept(part, weight != 0))
+        if used:
+            keeps[each.name] = torch.stack(used).any(0).cpu()
+    return keeps

@@ -1,11 +1,13 @@
-"""How the lr_schedulers of a schedule move the learning rates: torch's by their names, and two more.
+"""Learning-rate rules of a schedule: torch's schedulers by their names, and two more.
 
-When they act is decided by their policies in hook.py.
+``Rule`` builds one for an optimiser, ``advance`` sets it to an epoch. When rules act is decided in
+hook.py.
 """
 
 from __future__ import annotations
 
 import inspect
+import math
 import warnings
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -27,11 +29,8 @@ def _polynomial(numbers: Mapping[str, Any], epoch: int) -> float:
 
 
 def _milestones(numbers: Mapping[str, Any], epoch: int) -> float:
-    passed = numbers["gammas"][: bisect_right(numbers["milestones"], epoch)]
-    product = 1.0
-    for gamma in passed:
-        product *= gamma
-    return product
+    passed = bisect_right(numbers["milestones"], epoch)
+    return math.prod(numbers["gammas"][:passed], start=1.0)
 
 
 _FACTORS = {
@@ -42,15 +41,13 @@ _FACTORS = {
 
 def known_rules() -> list[str]:
     """Return the names of all learning-rate rules that a file can use."""
-    found = [
+    left_out = ("LRScheduler", *_NEED_CODE)
+    found = {
         name
         for name, kind in vars(_RULES).items()
-        if inspect.isclass(kind) and _is_rule(kind) and name not in _NEED_CODE
-    ]
-    return sorted(
-        {name for name in found if not name.startswith("_") and name != "LRScheduler"}
-        | set(_FACTORS)
-    )
+        if _is_rule(kind) and name not in left_out and not name.startswith("_")
+    }
+    return sorted(found | set(_FACTORS))
 
 
 @dataclass(frozen=True)
@@ -83,9 +80,8 @@ class Rule:
             raise ConfigError(
                 f"{self.kind} does not accept {', '.join(wrong)}; it accepts {', '.join(accepted)}"
             )
-        missing = [
-            name for name, needed in accepted.items() if needed and name not in self.numbers
-        ]
+        needed = [name for name, is_needed in accepted.items() if is_needed]
+        missing = [name for name in needed if name not in self.numbers]
         if missing:
             raise ConfigError(f"{self.kind}: expected {', '.join(missing)}, got none; add it")
         if self.kind == "MultiStepMultiGammaLR":
@@ -108,9 +104,10 @@ class Rule:
             ) from error
 
     def _own(self) -> bool:
-        return self.kind in _FACTORS and not (
-            self.kind == "PolynomialLR" and "T_max" not in self.numbers
-        )
+        """Tell whether the rule is one of ours; torch has another PolynomialLR, without T_max."""
+        if self.kind == "PolynomialLR" and "T_max" not in self.numbers:
+            return False
+        return self.kind in _FACTORS
 
     def _accepted(self) -> dict[str, bool]:
         """Return the arguments, and whether each is needed."""
@@ -145,21 +142,17 @@ def advance(rule: Any, epoch: int, metrics: Mapping[str, float]) -> None:
 def _followed(metrics: Mapping[str, float], mode: str) -> float:
     if mode == "min":
         return metrics["valid_loss"]
-    scores = [
-        value
-        for name, value in metrics.items()
-        if name.startswith("valid_") and name != "valid_loss"
-    ]
-    if not scores:
+    monitored = [name for name in metrics if name.startswith("valid_") and name != "valid_loss"]
+    if not monitored:
         raise ConfigError(
             "ReduceLROnPlateau with mode max: expected a monitored score, got the loss alone; "
             "set training.monitor"
         )
-    return scores[0]
+    return metrics[monitored[0]]
 
 
-def _is_rule(kind: type) -> bool:
-    return issubclass(kind, _RULES.LRScheduler)
+def _is_rule(value: object) -> bool:
+    return inspect.isclass(value) and issubclass(value, _RULES.LRScheduler)
 
 
 def _check_milestones(numbers: Mapping[str, Any]) -> None:

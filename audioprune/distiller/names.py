@@ -1,4 +1,8 @@
-"""Which parameter of a model a name in a schedule means: with or without the container ``G.`` and the wrapper ``module.``."""
+"""Which parameter of a model a name in a schedule means: ``resolve``.
+
+Schedule files may write names with the container ``G.`` or the wrapper ``module.``, which the
+model does not have.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,20 @@ from collections.abc import Callable, Iterable
 from audioprune.errors import ConfigError, unknown_name
 
 DEFAULT = "*"
+"""Every parameter that is not named."""
 
 
 def short(name: str) -> str:
-    """Return a parameter name without one ``module`` component, which data-parallel wrappers add, and without a leading ``G``."""
+    """Return a parameter name without a leading ``G`` and without one ``module`` component.
+
+    Data-parallel wrappers add ``module``.
+    """
     parts = name.split(".")
     if "module" in parts:
         parts.remove("module")
-    return ".".join(parts[1:] if len(parts) > 1 and parts[0] == "G" else parts)
+    if len(parts) > 1 and parts[0] == "G":
+        parts = parts[1:]
+    return ".".join(parts)
 
 
 def resolve(
@@ -29,7 +39,7 @@ def resolve(
         names: Names as the schedule spells them.
         parameters: Names of the model's parameters.
         refuse: Called with a name that means no parameter and what is wrong with it.
-        default: Whether ``*``, which stands for itself, is allowed.
+        default: Whether ``*`` is allowed; it means itself.
 
     Returns:
         Name in the schedule -> name in the model.
@@ -43,11 +53,8 @@ def resolve(
         shortened.setdefault(short(name), []).append(name)
     found: dict[str, str] = {}
     for name in dict.fromkeys(names):
-        meant = (
-            [name]
-            if name in known or (default and name == DEFAULT)
-            else shortened.get(short(name), [])
-        )
+        exact = name in known or (default and name == DEFAULT)
+        meant = [name] if exact else shortened.get(short(name), [])
         if len(meant) > 1:
             raise ConfigError(
                 f"parameter '{name}' means each of {', '.join(meant)}; write the whole name"

@@ -1,6 +1,7 @@
-"""How the text of a schedule file becomes plain values, and where in the file a mistake stands.
+"""How the text of a schedule file becomes plain values, and in which line each of them is.
 
-What the values mean is decided in schedule.py; nothing here knows a pruner.
+``read`` returns a ``Document``, whose errors name the line. What the values mean is decided in
+schedule_file.py; nothing here knows a pruner.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Document:
     lines: dict[tuple[str | int, ...], int] = field(default_factory=dict)
 
     def error(self, problem: str, *place: str | int) -> ConfigError:
-        """Build an error that names the file and the line of a place, or of the nearest thing around it."""
+        """Build an error that names the file and the line of a place, or of what is around it."""
         for length in range(len(place), 0, -1):
             if place[:length] in self.lines:
                 return ConfigError(f"{self.title}, line {self.lines[place[:length]]}: {problem}")
@@ -99,7 +100,8 @@ def _parse(title: str, text: str) -> Document:
             f"{type(values).__name__}; check the file"
         )
     lines: dict[tuple[str | int, ...], int] = {}
-    _locate(title, node, (), lines)
+    if node is not None:
+        _locate(title, node, (), lines)
     return Document(_numbers(values), title, lines)
 
 
@@ -109,7 +111,7 @@ def _locate(
     place: tuple[str | int, ...],
     lines: dict[tuple[str | int, ...], int],
 ) -> None:
-    """Write down the line of every key and item, refusing keys that stand twice."""
+    """Write down the line of every key and item; refuse a key that is there twice."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             inner = (*place, str(key.value))

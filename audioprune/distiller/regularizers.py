@@ -1,4 +1,8 @@
-"""What the regularizers of a schedule add to the loss, and which weights they set to zero after every step."""
+"""Regularizers: what they add to the loss, and which weights they zero after every step.
+
+Each has ``penalty(name, weight, model)``, a scalar, and ``keep(name, weight, model)``, the
+positions above its threshold. When they act is decided in hook.py.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress.units.weight_groups import group_norms
-from audioprune.distiller.pruners import check_values
+from audioprune.distiller.arguments import check_values
 from audioprune.distiller.structures import (
     CRITERIA,
     GROUP_TYPES,
@@ -22,15 +26,17 @@ from audioprune.errors import ConfigError, unknown_name
 
 
 class Regularizer(Protocol):
-    """What every regularizer answers; ``NAMED`` is the field that holds its parameter names."""
+    """What every regularizer offers; ``NAMED`` is the field that holds its parameter names."""
 
     NAMED: ClassVar[str]
 
     def penalty(self, name: str, weight: Tensor, model: nn.Module) -> Tensor:
         """Return the penalty of one named tensor, a scalar."""
+        ...
 
     def keep(self, name: str, weight: Tensor, model: nn.Module) -> Tensor | None:
-        """Return the positions of one named tensor that are above the threshold, or None without a threshold."""
+        """Return the positions above the threshold, or None where there is no threshold."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -59,11 +65,9 @@ class L1Regularizer:
 
     def keep(self, name: str, weight: Tensor, model: nn.Module) -> Tensor | None:
         """Return the positions above the threshold."""
-        return (
-            None
-            if self.threshold_criteria is None
-            else weight.detach().abs() > self.reg_regims[name]
-        )
+        if self.threshold_criteria is None:
+            return None
+        return weight.detach().abs() > self.reg_regims[name]
 
 
 @dataclass(frozen=True)
@@ -98,10 +102,8 @@ class GroupLassoRegularizer:
     def penalty(self, name: str, weight: Tensor, model: nn.Module) -> Tensor:
         """Return the penalty of one named tensor."""
         strength, group_type = self.reg_regims[name]
-        return strength * sum(
-            group_norms(weight, structures(model, name, each), 2).sum()
-            for each in group_type.split("+")
-        )
+        parts = [structures(model, name, each) for each in group_type.split("+")]
+        return strength * sum(group_norms(weight, part, 2).sum() for part in parts)
 
     def keep(self, name: str, weight: Tensor, model: nn.Module) -> Tensor | None:
         """Return the positions of structures above the threshold."""

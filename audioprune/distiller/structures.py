@@ -1,7 +1,8 @@
-"""Which filters, channels, rows and other structures of a weight the pruners of a schedule keep.
+"""Pruners of filters, channels, rows and other structures of a weight.
 
-The axes are those of the layer: the filters of a transposed convolution lie on its second axis,
-where Distiller takes the first.
+Each pruner has ``keep(name, weight, context)``, which returns the kept positions. The axes are the
+layer's own: the filters of a transposed convolution are on its second axis, where Distiller takes
+the first.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from audioprune.compress.units.weight_groups import (
     group_sizes,
     weight_groups,
 )
-from audioprune.distiller.pruners import Scene, check_names, check_number, check_ramp, gradual
+from audioprune.distiller.arguments import check_names, check_number, check_ramp
+from audioprune.distiller.context import PruningContext
+from audioprune.distiller.pruners import gradual
 from audioprune.errors import ConfigError, unknown_name
 
 _KINDS = {
@@ -37,7 +40,10 @@ _KINDS = {
 }
 GROUP_TYPES = (*_KINDS, "4D")
 RANKED = {"Filters": "Filters", "3D": "Filters", "Channels": "Channels", "Rows": "Channels"}
-"""Structures that can be ranked -> which groups they are; the rows of Distiller's rankings are those of the transposed matrix."""
+"""Structures that can be ranked -> which groups they are.
+
+In Distiller's rankings, rows are the rows of the transposed matrix.
+"""
 
 CRITERIA = ("Max", "Mean_Abs")
 
@@ -118,19 +124,19 @@ class StructureParameterPruner:
                 unknown_name("threshold_criteria", str(self.threshold_criteria), CRITERIA)
             )
 
-    def keep(self, name: str, weight: Tensor, scene: Scene) -> Tensor | None:
+    def keep(self, name: str, weight: Tensor, context: PruningContext) -> Tensor | None:
         """Return the kept positions of one tensor."""
         if name not in self.reg_regims:
             return None
         threshold, group_type = self.reg_regims[name]
         return threshold_keep(
-            scene.model, name, weight, group_type, threshold, self.threshold_criteria
+            context.model, name, weight, group_type, threshold, self.threshold_criteria
         )
 
 
 @dataclass(frozen=True)
 class RankedStructurePruner:
-    """Rank the structures of a weight by their norm and remove a share of the lowest; see ``ranked_keep``.
+    """Remove a share of the structures of a weight, lowest norm first; see ``ranked_keep``.
 
     Attributes:
         group_type: ``Filters`` (or ``3D``), ``Channels`` or ``Rows``.
@@ -157,14 +163,16 @@ class RankedStructurePruner:
         check_number("desired_sparsity", self.desired_sparsity, 1.0)
         check_ranking(self.group_type, self.weights, self.group_dependency)
 
-    def keep(self, name: str, weight: Tensor, scene: Scene) -> Tensor | None:
+    def keep(self, name: str, weight: Tensor, context: PruningContext) -> Tensor | None:
         """Return the kept positions of one tensor."""
-        return ranked_keep(self, name, weight, scene.model, self.desired_sparsity)
+        return ranked_keep(self, name, weight, context.model, self.desired_sparsity)
 
 
 @dataclass(frozen=True)
 class GradualStructurePruner:
-    """Remove the structures of lowest norm up to a share that rises by the cubic schedule; see ``ranked_keep``.
+    """Remove the structures of lowest norm, more of them at every pruning; see ``ranked_keep``.
+
+    The removed share rises by the cubic schedule.
 
     Attributes:
         initial_sparsity: Share at the first epoch of the policy, 0 or more.
@@ -190,15 +198,10 @@ class GradualStructurePruner:
         check_ramp(self.initial_sparsity, self.final_sparsity)
         check_ranking(self.group_type, self.weights, self.group_dependency)
 
-    def keep(self, name: str, weight: Tensor, scene: Scene) -> Tensor | None:
+    def keep(self, name: str, weight: Tensor, context: PruningContext) -> Tensor | None:
         """Return the kept positions of one tensor."""
-        return ranked_keep(
-            self,
-            name,
-            weight,
-            scene.model,
-            gradual(scene.moment, self.initial_sparsity, self.final_sparsity),
-        )
+        share = gradual(context.position, self.initial_sparsity, self.final_sparsity)
+        return ranked_keep(self, name, weight, context.model, share)
 
 
 def ranked_keep(
@@ -208,10 +211,11 @@ def ranked_keep(
     model: nn.Module,
     share: float,
 ) -> Tensor | None:
-    """Remove ``floor(share * n)`` of n structures, but never all of them unless the share is 1; ties with the last go as well.
+    """Remove ``floor(share * n)`` of n structures; ties with the last of them go as well.
 
-    Structures of one weight are of one size, so that the norm ranks as the mean does. ``Rows`` are
-    input features, as in Distiller's rankings, where they are the rows of the transposed matrix.
+    All of them go only if the share is 1. Structures of one weight have one size, so that the norm
+    ranks as the mean does. ``Rows`` are input features, as in Distiller's rankings, where they are
+    the rows of the transposed matrix.
 
     Args:
         ranking: The pruner.
@@ -221,8 +225,7 @@ def ranked_keep(
         share: Removed share, 0..1.
 
     Returns:
-        Kept positions, bool, shape of the weight; None where the share stands for less than one
-        structure.
+        Kept positions, bool, shape of the weight; None where the share is less than one structure.
 
     Raises:
         ConfigError: The weight has no such structures, or other numbers of them than its leader.
@@ -242,11 +245,13 @@ def ranked_keep(
     count = math.floor(share * len(norms))
     if count == len(norms) and share != 1:
         count -= 1
-    return expand(part, norms > norms.kthvalue(count).values, weight.shape) if count else None
+    if not count:
+        return None
+    return expand(part, norms > norms.kthvalue(count).values, weight.shape)
 
 
 def check_ranking(group_type: Any, weights: Any, group_dependency: Any) -> None:
-    """Refuse a ranking of unknown structures, of no weights or of another dependency than ``Leader``."""
+    """Refuse a ranking of unknown structures, of no weights, or with an unknown dependency."""
     check_names(weights)
     if group_type not in RANKED:
         raise ConfigError(unknown_name("group_type", str(group_type), RANKED))

@@ -11,11 +11,12 @@ import importlib
 import inspect
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from audioprune.errors import ConfigError
 from audioprune.metrics import rate_refusal
+from audioprune.protocols import Shares
 from audioprune.provenance import FOLLOWS
 
 _LOG = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ _TASK_NAMES = {
     "mels": "data.mels",
 }
 _TAGS = ("pitches", "families", "instruments")
+_OF_FEATURES = ("mels", "frames_per_second", "channels")  # of the corpus, not of the task
 _ONLY_NULL = (*_TAGS, "frame_length", "hop_length")  # where the key is absent the class decides
 
 
@@ -51,7 +53,7 @@ def check_rates(task: Config, model: Config, corpus: Any, stored: bool = False) 
     Raises:
         ConfigError: A given rate contradicts the corpus.
     """
-    wanted = getattr(corpus, "sample_rate", None)
+    wanted = _rate_of(corpus)
     for group, config in (("task", task), ("model", model)):
         given = config.get("sample_rate")
         if given is not None and wanted is not None and given != wanted:
@@ -72,13 +74,13 @@ def complete_task(config: Config, corpus: Any = None, stored: bool = False) -> C
     Raises:
         ConfigError: A given value contradicts the corpus.
     """
-    own = _parameters(config)
+    own, facts = _parameters(config), _shared_by(corpus)
     filled = dict(config)
     for key in FOLLOWS["task"]:
         if key in _ONLY_NULL and key not in config:
             continue
         given = filled.pop(key, None)
-        known = None if corpus is None or key not in own else _of_corpus(corpus, key)
+        known = facts.get(key) if key in own else None
         if given is not None and known is not None and not _task_fits(config, key, given, known):
             raise ConfigError(_refusal(f"task.{key}", given, _NAMES[key], known, stored))
         value = known if given is None else given
@@ -124,15 +126,9 @@ def complete_rate(model: Any, config: Config) -> None:
 
 def shared(task: Any, corpus: Any) -> dict[str, Any]:
     """Return what a model must agree with, by the name of its argument or attribute."""
-    facts = dict(task.shared()) if hasattr(task, "shared") else {}
-    features = getattr(corpus, "features", None)
-    if hasattr(features, "mels"):
-        facts |= {
-            "mels": features.mels,
-            "frames_per_second": features.sample_rate / features.hop_length,
-            "channels": features.shape[0],
-        }
-    return facts
+    facts = dict(task.shared()) if isinstance(task, Shares) else {}
+    of_corpus = _shared_by(corpus)
+    return facts | {key: of_corpus[key] for key in _OF_FEATURES if key in of_corpus}
 
 
 def check_parts(model: Any, task: Any, corpus: Any) -> None:
@@ -183,15 +179,16 @@ def check_metrics(config: Mapping[str, Any], sample_rate: int) -> None:
             _LOG.warning(f"scores: {metric} is left out: {reason}")
 
 
-def _of_corpus(corpus: Any, key: str) -> Any:
-    """Return what a corpus says of a quantity, or None."""
-    if key == "frame_length":
-        return getattr(corpus, "segment", None)
-    if key == "pitches":
-        found = getattr(corpus, "pitches", None)
-        return None if found is None else list(found)
-    value = getattr(corpus, key, None)
-    return len(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+def _shared_by(corpus: Any) -> dict[str, Any]:
+    """Return the numbers of a prepared corpus that all parts must agree on."""
+    if isinstance(corpus, Shares):
+        return corpus.shared()
+    return {"sample_rate": _rate_of(corpus)}
+
+
+def _rate_of(corpus: Any) -> int | None:
+    """Return the sample rate, which is known before the corpus is prepared."""
+    return getattr(corpus, "sample_rate", None)
 
 
 def _task_fits(config: Config, key: str, given: Any, known: Any) -> bool:
@@ -205,11 +202,11 @@ def _task_fits(config: Config, key: str, given: Any, known: Any) -> bool:
 
 
 def _check_context(model: Any, corpus: Any) -> None:
-    context, samples = (
-        getattr(model, "receptive_field", None),
-        getattr(corpus, "item_samples", None),
-    )
-    if isinstance(context, int) and isinstance(samples, int) and samples <= context:
+    context = getattr(model, "receptive_field", None)
+    if not isinstance(context, int):
+        return
+    samples = _shared_by(corpus).get("item_samples")
+    if samples is not None and samples <= context:
         raise ConfigError(
             f"expected items of more than {context} samples, the receptive field of "
             f"{type(model).__name__}, got {samples} "

@@ -27,6 +27,16 @@ VARIABLES = (
 """What torch, its libraries and numba read on their own and what changes the last bits, or more, of a result."""
 
 
+def plain_values(config: Any) -> dict[str, Any]:
+    """Return a composed configuration as plain dictionaries, lists and values, all resolved."""
+    from omegaconf import OmegaConf
+
+    plain = OmegaConf.to_container(config, resolve=True)
+    if not isinstance(plain, dict):
+        raise TypeError(f"expected a mapping, got {type(plain).__name__}")
+    return {str(key): value for key, value in plain.items()}
+
+
 def result_config(config: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a plain configuration that can change results."""
     return {key: value for key, value in config.items() if key not in _NOT_RESULTS}

@@ -1,4 +1,4 @@
-"""What a model costs to store and to run: parameters, multiplications per second of audio, memory and its traffic, latency.
+"""What a model costs to run: parameters, multiplications, memory and its traffic, latency.
 
 Sizes of compressed files are counted in audioprune.packing, machines compared in
 report/platforms.py. Convention: one MAC is one multiplication by a weight and the addition of its
@@ -22,9 +22,10 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 
-from audioprune.compress.criteria.activations import evaluating
+from audioprune.compress.eval_mode import evaluating
 from audioprune.compress.ties import tie_key
 from audioprune.errors import ConfigError
+from audioprune.protocols import Costed, GeneratesByStep, HasExampleSeconds
 
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 _COUNTED = (nn.Linear, _ConvNd, *_RECURRENT)
@@ -163,11 +164,9 @@ def cost(
     ]
     handles = [module.register_forward_hook(note, with_kwargs=True) for module in watched]
     try:
-        with (
-            torch.no_grad(),
-            evaluating(model),
-        ):  # tensors that the model caches must stay usable in training
-            (forward or model)(*_arguments(example_input))
+        # no inference mode: tensors that the model caches must stay usable in training
+        with torch.no_grad(), evaluating(model):
+            (forward or model)(*arguments_of(example_input))
     finally:
         for handle in handles:
             handle.remove()
@@ -207,28 +206,48 @@ class GenerationStep:
 
 
 def generation_step(model: nn.Module) -> GenerationStep:
-    """Return a model's generation step: one sample of WaveNet, one frame of DDSP, one note of SING, or its whole example.
+    """Return a model's generation step.
+
+    It is one sample of WaveNet, one frame of DDSP, one note of SING; of a model without steps its
+    whole example.
 
     Args:
         model: A module with ``example_input``, ``frames_per_second`` and ``time_dim``; with
             ``step`` and ``step_input``, the arguments of one step, where it makes audio frame by
             frame. A step whose input is as long as the example makes the whole of it.
     """
-    example = model.example_input()
-    if not (hasattr(model, "step") and hasattr(model, "step_input")):
-        return GenerationStep(example, model, example_seconds(model))
+    costed = require_example(model)
+    example = costed.example_input()
+    if not isinstance(model, GeneratesByStep):
+        return GenerationStep(example, model, example_seconds(costed))
     inputs = model.step_input()
-    whole = _arguments(inputs)[0].shape == _arguments(example)[0].shape
-    return GenerationStep(
-        inputs, model.step, example_seconds(model) if whole else 1 / model.frames_per_second
+    whole = arguments_of(inputs)[0].shape == arguments_of(example)[0].shape
+    seconds = example_seconds(costed) if whole else 1 / costed.frames_per_second
+    return GenerationStep(inputs, model.step, seconds)
+
+
+def require_example(model: nn.Module) -> Costed:
+    """Return a model as one that says what its costs are counted on.
+
+    Raises:
+        ConfigError: ``example_input``, ``frames_per_second`` or ``time_dim`` is missing.
+    """
+    if isinstance(model, Costed):
+        return model
+    wanted = ("example_input", "frames_per_second", "time_dim")
+    missing = [name for name in wanted if not hasattr(model, name)]
+    raise ConfigError(
+        f"{type(model).__name__}: expected example_input(), frames_per_second and time_dim, "
+        f"{', '.join(missing)} missing; add them as audioprune/models/fdnn.py does"
     )
 
 
-def example_seconds(model: nn.Module) -> float:
+def example_seconds(model: Costed) -> float:
     """Return the audio that a model's example stands for, in seconds."""
-    if hasattr(model, "example_seconds"):
+    if isinstance(model, HasExampleSeconds):
         return model.example_seconds()
-    return _arguments(model.example_input())[0].shape[model.time_dim] / model.frames_per_second
+    frames: int = arguments_of(model.example_input())[0].shape[model.time_dim]
+    return frames / model.frames_per_second
 
 
 def latency(
@@ -261,31 +280,19 @@ def latency(
             raise ConfigError(
                 f"latency: expected {what} as a whole number above 0, got {number!r}; correct it"
             )
-    arguments, before, times = _arguments(example_input), torch.get_num_threads(), []
+    arguments, before, times = arguments_of(example_input), torch.get_num_threads(), []
     torch.set_num_threads(threads)
     try:
         with torch.inference_mode(), evaluating(model):
             for _ in range(2 + repeats):
                 start = time.perf_counter()
                 (forward or model)(*arguments)
-                if torch.cuda.is_initialized():
+                if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch's own
                     torch.cuda.synchronize()
                 times.append(time.perf_counter() - start)
     finally:
         torch.set_num_threads(before)
     return 1000 * statistics.median(times[2:]) / seconds
-
-
-def stft_flops_per_second(n_fft: int, frames_per_second: float) -> float:
-    """Estimate the operations of a short-time Fourier transform per second of audio: 5 N log2 N per frame, the usual count of an FFT.
-
-    They belong to the host of a model and are in no count of ``cost``.
-
-    Args:
-        n_fft: Points N of a frame, at least 2.
-        frames_per_second: Frames in one second of audio.
-    """
-    return 5 * n_fft * math.log2(n_fft) * frames_per_second
 
 
 def _is_leaf(module: nn.Module) -> bool:
@@ -313,37 +320,39 @@ def _looks_up(given: Tensor) -> bool:
 
 
 def _uses(module: nn.Module, given: Tensor, output: Tensor) -> int:
-    """Tell how often one call multiplies by each weight."""
+    """Tell how often one call multiplies by each weight; 0 for layers that are not counted."""
     if isinstance(module, nn.Linear):
         return given.numel() // given.shape[-1]
-    if isinstance(module, _RECURRENT):
+    if isinstance(module, nn.RNNBase | nn.RNNCellBase):
         return given.numel() // module.input_size
-    positions = (
-        given if module.transposed else output
-    )  # a transposed convolution multiplies each input by the whole kernel
-    spatial = len(module.kernel_size)
-    return positions.numel() // positions.shape[-1 - spatial]
+    if isinstance(module, _ConvNd):
+        # A transposed convolution multiplies each input by the whole kernel.
+        positions = given if module.transposed else output
+        spatial = len(module.kernel_size)
+        return positions.numel() // positions.shape[-1 - spatial]
+    return 0
 
 
 def _weights(module: nn.Module) -> list[Tensor]:
+    """Return the weights that a layer multiplies by; none for layers that are not counted."""
     if isinstance(module, nn.RNNBase):
         return [weight for layer in module.all_weights for weight in layer if weight.dim() > 1]
     if isinstance(module, nn.RNNCellBase):
         return [module.weight_ih, module.weight_hh]
-    return [module.weight]
+    return [module.weight] if isinstance(module, nn.Linear | _ConvNd) else []
 
 
 def _layer(name: str, module: nn.Module, tally: _Tally, seconds: float) -> LayerCost:
-    weights = _weights(module) if isinstance(module, _COUNTED) else []
+    weights, parameters = _weights(module), list(module.parameters())
+    size = sum(weight.numel() for weight in weights)
+    effective = sum(int(weight.count_nonzero()) for weight in weights)
     return LayerCost(
         name=name,
         type=type(module).__name__,
-        params=sum(parameter.numel() for parameter in module.parameters()),
-        nonzero=sum(int(parameter.count_nonzero()) for parameter in module.parameters()),
-        macs_per_second=tally.uses * sum(weight.numel() for weight in weights) / seconds,
-        effective_macs_per_second=tally.uses
-        * sum(int(weight.count_nonzero()) for weight in weights)
-        / seconds,
+        params=sum(parameter.numel() for parameter in parameters),
+        nonzero=sum(int(parameter.count_nonzero()) for parameter in parameters),
+        macs_per_second=tally.uses * size / seconds,
+        effective_macs_per_second=tally.uses * effective / seconds,
         output_shape=tally.shape,
         calls=tally.calls,
         read_bytes=tally.read,
@@ -363,7 +372,8 @@ def _uncounted(model: nn.Module, tallies: dict[nn.Module, _Tally]) -> tuple[str,
     )
 
 
-def _arguments(example_input: Inputs) -> tuple[Any, ...]:
+def arguments_of(example_input: Inputs) -> tuple[Any, ...]:
+    """Return the positional arguments that an example stands for."""
     return (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
 
 

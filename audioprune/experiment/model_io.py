@@ -28,6 +28,7 @@ from audioprune.experiment.state_dicts import PICKLED, fitting, read_state_dict
 from audioprune.packing import unpack
 from audioprune.paths import MODEL_FILES, model_file
 from audioprune.provenance import in_room, is_plain
+from audioprune.torchaudio_loader import make_importable
 
 
 def instantiate(node: dict[str, Any]) -> Any:
@@ -36,6 +37,7 @@ def instantiate(node: dict[str, Any]) -> Any:
     from hydra.utils import instantiate as build_node
 
     target = node.get("_target_", "")
+    make_importable()  # a user's module may import torchaudio
     try:
         return build_node(
             {**{key: value for key, value in node.items() if key != "name"}, "_convert_": "all"}
@@ -147,25 +149,6 @@ def build_stored(config: dict[str, Any], known: dict[str, Any] | None) -> nn.Mod
     # being repeated.
     named = known is not None and target == known.get("_target_") and not in_room("model", target)
     return build_model(config, trusted=named)
-
-
-def require_example(model: nn.Module) -> None:
-    """Refuse a model that does not say what its costs are counted on.
-
-    Raises:
-        ConfigError: ``example_input``, ``frames_per_second`` or ``time_dim`` is missing.
-    """
-    missing = [
-        name
-        for name in ("example_input", "frames_per_second", "time_dim")
-        if not hasattr(model, name)
-    ]
-    if missing:
-        raise ConfigError(
-            f"{type(model).__name__}: expected example_input(), frames_per_second and time_dim, "
-            f"{', '.join(missing)} missing; "
-            "add them as audioprune/models/fdnn.py does"
-        )
 
 
 def is_package_model(target: str) -> bool:

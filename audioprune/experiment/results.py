@@ -15,6 +15,9 @@ from typing import Any
 
 from audioprune.files import read_lines, write_atomic
 
+GIVEN = "as given"
+"""Variant of the rows of a model that was compressed before the run began."""
+
 
 class Results:
     """The rows of one run.

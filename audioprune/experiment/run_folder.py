@@ -15,7 +15,7 @@ import torch
 
 import audioprune
 from audioprune import __version__
-from audioprune.errors import OutputError
+from audioprune.errors import AudiopruneError, OutputError
 from audioprune.experiment.config_hash import config_hash, result_config, variables
 from audioprune.files import write_json
 
@@ -90,7 +90,10 @@ def _git_revision() -> str | None:
 
 def write_status(folder: Path, error: BaseException) -> None:
     """Record in status.json how a run failed or was interrupted."""
-    code = getattr(error, "exit_code", 130 if isinstance(error, KeyboardInterrupt) else 1)
+    if isinstance(error, AudiopruneError):
+        code = error.exit_code
+    else:
+        code = 130 if isinstance(error, KeyboardInterrupt) else 1
     reason = next(iter(str(error).splitlines()), "") or type(error).__name__
     status = {
         "status": "interrupted" if code == 130 else "failed",

@@ -1,5 +1,5 @@
-"""Listening tests: from named models and a corpus to a test that people can take, and from their ratings back to numbers.
+"""Listening tests: from models and a corpus to a test for people, and from ratings to numbers.
 
-Nothing is imported here; the statistics stand in audioprune.metrics.listening, tables and figures
-in audioprune.report.figures.listening.
+Nothing is imported here. The statistics are in audioprune.listening.scores, tables and figures in
+audioprune.report.figures.listening.
 """

@@ -1,6 +1,7 @@
-"""From models and a corpus to a test that can be taken: stimuli, the page, the configuration for webMUSHRA, and a manifest.
+"""From models and a corpus to a listening test on disk: ``export``.
 
-The parts stand in modules of their own; this one puts them in order and writes the files.
+It calls the other modules in order and writes stimuli, the page, the configuration for webMUSHRA
+and a manifest.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import soundfile
@@ -24,8 +25,10 @@ from audioprune.interrupts import check_stop
 from audioprune.listening.items import Item, choose_items
 from audioprune.listening.loudness import SAMPLE_RATE
 from audioprune.listening.page import build_page
+from audioprune.listening.scores import CONTROLS, MID_ANCHOR
 from audioprune.listening.stimuli import (
     ANCHOR_HZ,
+    Stimulus,
     Trial,
     anchors_for,
     as_pcm16,
@@ -35,16 +38,18 @@ from audioprune.listening.stimuli import (
 )
 from audioprune.listening.systems import System, check_systems, load_system
 from audioprune.listening.webmushra import RESOURCES, configuration, to_yaml
-from audioprune.metrics.listening import CONTROLS, MID_ANCHOR
 from audioprune.progress import progress
+from audioprune.protocols import Corpus
+from audioprune.ranges import OneOf, Range
 
 _LOG = logging.getLogger(__name__)
 _MANIFEST = "manifest.json"
 _LATE = round(0.001 * SAMPLE_RATE)
+"""Samples; a condition that is later or earlier than this is mentioned."""
 _LEAD = (
     "In each trial you hear a reference and several conditions of the same recording. Say how "
-    "close each condition comes to the "
-    "reference, from 0 (bad) to 100 (excellent). One of the conditions is the reference itself."
+    "close each condition comes to the reference, from 0 (bad) to 100 (excellent). One of the "
+    "conditions is the reference itself."
 )
 
 
@@ -66,20 +71,20 @@ class Plan:
         model: ``_target_`` of the user's own class, where a system is one of it.
     """
 
-    test: str
+    test: Annotated[str, OneOf("pre_pruning", "pruned", "smaller", "custom")]
     systems: Mapping[str, str]
-    items: int = 8
-    seed: int = 0
-    duration_s: Sequence[float] = (3.0, 10.0)
+    items: Annotated[int, Range(1, 100)] = 8
+    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
+    duration_s: Annotated[Sequence[float], Range(above=0, most=12)] = (3.0, 10.0)
     conditions: Sequence[str] = ("*",)
-    loudness_lufs: float = -23.0
+    loudness_lufs: Annotated[float, Range(-60, 0)] = -23.0
     title: str = ""
     page: bool = True
     webmushra: bool = True
     model: Mapping[str, Any] = field(default_factory=dict)
 
 
-def export(plan: Plan, corpus: Any, out: Path) -> list[Path]:
+def export(plan: Plan, corpus: Corpus, out: Path) -> list[Path]:
     """Write a listening test into a folder.
 
     Args:
@@ -178,12 +183,11 @@ def _notes(sample_rate: int, trials: Sequence[Trial]) -> list[str]:
         notes.append(
             f"the audio ends at {sample_rate / 2:g} Hz: the 7 kHz anchor is close to the reference"
         )
-    late = {
-        name: stimulus.lag
-        for trial in trials
-        for name, stimulus in trial.stimuli.items()
-        if abs(stimulus.lag) > _LATE
-    }
+    late: dict[str, int] = {}
+    for trial in trials:
+        for name, stimulus in trial.stimuli.items():
+            if abs(stimulus.lag) > _LATE:
+                late[name] = stimulus.lag
     notes += [
         f"{name} is {1000 * lag / SAMPLE_RATE:+.1f} ms late against the reference: switching "
         f"will jump"
@@ -193,33 +197,38 @@ def _notes(sample_rate: int, trials: Sequence[Trial]) -> list[str]:
 
 
 def _write_test(plan: Plan, trials: Sequence[Trial], gain: float, out: Path) -> list[Path]:
+    """Write the page and the files for webMUSHRA, as far as they are wanted."""
     title = plan.title or f"Listening test: {out.name}"
-    samples = {
-        trial.item.name: {name: as_pcm16(s.samples, gain) for name, s in trial.stimuli.items()}
-        for trial in trials
-    }
+    samples = {trial.item.name: _as_pcm16(trial, gain) for trial in trials}
     written = []
     if plan.page:
-        written.append(
-            write_atomic(out / f"{out.name}.html", build_page(out.name, title, samples, plan.seed))
-        )
+        page = build_page(out.name, title, samples, plan.seed)
+        written.append(write_atomic(out / f"{out.name}.html", page))
     if plan.webmushra:
-        stimuli = {
-            f"{trial}/{name}.wav": own
-            for trial, signals in samples.items()
-            for name, own in signals.items()
-        }
-        files = [_write_wav(out / "audio" / place, own) for place, own in stimuli.items()]
-        _remove_others(out / "audio", set(files))
-        config = configuration(
-            out.name, title, {trial: list(signals) for trial, signals in samples.items()}, _LEAD
-        )
-        usage = (
-            f"# Copy this folder to {RESOURCES}/{out.name} of webMUSHRA and open "
-            f"?config=resources/{out.name}/{out.name}.yaml\n"
-        )
-        written.append(write_atomic(out / f"{out.name}.yaml", usage + to_yaml(config)))
+        written.append(_write_webmushra(out, title, samples))
     return written
+
+
+def _as_pcm16(trial: Trial, gain: float) -> dict[str, np.ndarray]:
+    return {name: as_pcm16(stimulus.samples, gain) for name, stimulus in trial.stimuli.items()}
+
+
+def _write_webmushra(
+    out: Path, title: str, samples: Mapping[str, Mapping[str, np.ndarray]]
+) -> Path:
+    """Write a WAV file for each stimulus, and the configuration; return the configuration."""
+    files = set()
+    for trial, signals in samples.items():
+        for name, own in signals.items():
+            files.add(_write_wav(out / "audio" / trial / f"{name}.wav", own))
+    _remove_others(out / "audio", files)
+    conditions = {trial: list(signals) for trial, signals in samples.items()}
+    config = configuration(out.name, title, conditions, _LEAD)
+    usage = (
+        f"# Copy this folder to {RESOURCES}/{out.name} of webMUSHRA and open "
+        f"?config=resources/{out.name}/{out.name}.yaml\n"
+    )
+    return write_atomic(out / f"{out.name}.yaml", usage + to_yaml(config))
 
 
 def _write_wav(path: Path, samples: np.ndarray) -> Path:
@@ -239,21 +248,25 @@ def _remove_others(folder: Path, kept: set[Path]) -> None:
 
 
 def _facts_of(trial: Trial, gain: float) -> dict[str, Any]:
+    """Return what the manifest says of a trial."""
     item = trial.item
-    place = {
+    return {
+        "id": item.name,
         "condition": item.condition,
         "speaker": item.speaker,
         "gender": item.gender,
         "duration_s": trial.duration_s,
+        "stimuli": {
+            name: _stimulus_facts(name, stimulus, gain) for name, stimulus in trial.stimuli.items()
+        },
     }
-    stimuli = {
-        name: {
-            "loudness_lufs": round(stimulus.loudness_lufs, 3),
-            "gain_db": round(stimulus.gain_db, 3),
-            "lag_samples": stimulus.lag,
-            "peak": round(float(np.abs(stimulus.samples).max()) * gain, 5),
-            "control": name in CONTROLS,
-        }
-        for name, stimulus in trial.stimuli.items()
+
+
+def _stimulus_facts(name: str, stimulus: Stimulus, gain: float) -> dict[str, Any]:
+    return {
+        "loudness_lufs": round(stimulus.loudness_lufs, 3),
+        "gain_db": round(stimulus.gain_db, 3),
+        "lag_samples": stimulus.lag,
+        "peak": round(float(np.abs(stimulus.samples).max()) * gain, 5),
+        "control": name in CONTROLS,
     }
-    return {"id": item.name, **place, "stimuli": stimuli}

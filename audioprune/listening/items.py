@@ -1,6 +1,7 @@
-"""Which recordings a listening test holds: drawn from a corpus' test conditions by seed, in turn from all kinds of speakers.
+"""Which recordings a listening test holds: ``choose_items``.
 
-What is done to them stands in stimuli.py.
+They are drawn by seed from the test sets of a corpus, in turn from all genders, speakers and
+conditions. What is done to them is in stimuli.py.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from audioprune.errors import ConfigError, DataError
+from audioprune.protocols import Corpus, Items
 
 _MOST_INSPECTED = 400
-"""Candidates are opened to know length and speaker; of a larger corpus a draw of this many is opened."""
+"""Recordings that are opened to know length and speaker; of a larger corpus, a draw of them."""
 _NUMBERED = re.compile(r"^\d{6}_")
 _SPEAKER = re.compile(r"^([A-Za-z]+\d+|\d+[A-Za-z]*|[A-Za-z]+)[-_]")
 
@@ -46,13 +48,15 @@ class Item:
 
 
 def choose_items(
-    corpus: Any,
+    corpus: Corpus,
     count: int,
     seed: int,
     duration_s: Sequence[float] = (3.0, 10.0),
     conditions: Sequence[str] = ("*",),
 ) -> list[Item]:
-    """Draw recordings from the test sets of a corpus, balanced over genders, then speakers, then test conditions.
+    """Draw recordings from the test sets of a corpus.
+
+    They are balanced over genders, then speakers, then test conditions.
 
     Args:
         corpus: ``tests()`` returns data sets whose items hold ``noisy``, ``clean`` and ``id``;
@@ -86,18 +90,20 @@ def choose_items(
 
 
 def speaker_of(identity: str) -> str:
-    """Return the speaker that an item's id names, such as ``p232`` in ``000004_p232_001``; empty where it names none."""
+    """Return the speaker that an item's id names, such as ``p232`` in ``000004_p232_001``.
+
+    The text is empty where the id names none.
+    """
     match = _SPEAKER.match(_NUMBERED.sub("", identity))
     return match[1] if match else ""
 
 
-def _wanted_sets(corpus: Any, patterns: Sequence[str]) -> dict[str, Any]:
-    sets: Mapping[str, Any] = corpus.tests()
-    wanted = {
-        name: items
-        for name, items in sets.items()
-        if any(fnmatchcase(name, pattern) for pattern in patterns)
-    }
+def _wanted_sets(corpus: Corpus, patterns: Sequence[str]) -> dict[str, Items]:
+    sets = corpus.tests()
+    wanted = {}
+    for name, items in sets.items():
+        if any(fnmatchcase(name, pattern) for pattern in patterns):
+            wanted[name] = items
     if not wanted:
         raise ConfigError(
             f"expected conditions that match one of {', '.join(sets)}, got "
@@ -106,8 +112,11 @@ def _wanted_sets(corpus: Any, patterns: Sequence[str]) -> dict[str, Any]:
     return wanted
 
 
-def _candidates(sets: Mapping[str, Any], seed: int, sample_rate: int) -> Iterator[Item]:
-    """Open items in an order drawn by seed; a recording that stands in several conditions comes from one of them only."""
+def _candidates(sets: Mapping[str, Items], seed: int, sample_rate: int) -> Iterator[Item]:
+    """Open items in an order drawn by seed.
+
+    A recording that is in several conditions comes from one of them only.
+    """
     places = [(name, index) for name, items in sets.items() for index in range(len(items))]
     order = np.random.default_rng([seed, 0]).permutation(len(places))[:_MOST_INSPECTED]
     seen: set[str] = set()
@@ -128,11 +137,11 @@ def _candidates(sets: Mapping[str, Any], seed: int, sample_rate: int) -> Iterato
 
 def _item(item: Mapping[str, Any], condition: str, sample_rate: int) -> Item:
     identity = str(item["id"])
-    clean, unprocessed = (np.asarray(item[key], np.float64) for key in ("clean", "noisy"))
+    clean = np.asarray(item["clean"], np.float64)
     return Item(
         name=f"{_slug(condition)}_{_slug(identity)}",
         clean=clean,
-        unprocessed=unprocessed,
+        unprocessed=np.asarray(item["noisy"], np.float64),
         condition=condition,
         speaker=str(item.get("speaker") or speaker_of(identity)),
         gender=str(item.get("gender") or ""),
@@ -145,18 +154,24 @@ def _slug(text: str) -> str:
 
 
 def _balanced(items: Sequence[Item], count: int) -> list[Item]:
-    """Take the items one by one, each time of the gender, speaker and condition that were taken least; ties by place in the draw."""
+    """Take items one by one, each of the gender, speaker and condition that were taken least.
+
+    Ties go to the place in the draw.
+    """
+    genders: Counter[str] = Counter()
+    speakers: Counter[str] = Counter()
+    conditions: Counter[str] = Counter()
+
+    def uses(item: Item) -> tuple[int, int, int]:
+        return genders[item.gender], speakers[item.speaker], conditions[item.condition]
+
     taken: list[Item] = []
     left = list(items)
-    used: dict[str, Counter[str]] = {
-        "gender": Counter(),
-        "speaker": Counter(),
-        "condition": Counter(),
-    }
     while len(taken) < count:
-        best = min(left, key=lambda item: tuple(used[key][getattr(item, key)] for key in used))
+        best = min(left, key=uses)
         left.remove(best)
         taken.append(best)
-        for key, counter in used.items():
-            counter[getattr(best, key)] += 1
+        genders[best.gender] += 1
+        speakers[best.speaker] += 1
+        conditions[best.condition] += 1
     return taken

@@ -1,6 +1,7 @@
-"""How loud a signal is to a listener: gated, K-weighted loudness, by which the conditions of a listening test are aligned.
+"""How loud a signal is to a listener: ``loudness_lufs``, gated and K-weighted.
 
-The unweighted level of frames, a feature of models, is dsp.loudness_db.
+It takes samples (T,) at 48 kHz. The conditions of a listening test are aligned by it. The
+unweighted level of frames, a feature of models, is dsp.loudness_db.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ _OFFSET = -0.691
 
 
 def loudness_lufs(signal: np.ndarray, sample_rate: int = SAMPLE_RATE) -> float:
-    """Return the integrated loudness of a mono signal in LUFS, or minus infinity where every block is below the absolute gate.
+    """Return the integrated loudness of a mono signal in LUFS.
 
-    A full-scale sine of 997 Hz has -3.01 LUFS. Signals shorter than one block of 0.4 s count as
-    one block.
+    It is minus infinity where every block is below the absolute gate. A full-scale sine of 997 Hz
+    has -3.01 LUFS. Signals shorter than one block of 0.4 s count as one block.
 
     Args:
         signal: Samples, shape (T,), full scale 1.0.
@@ -52,6 +53,7 @@ def loudness_lufs(signal: np.ndarray, sample_rate: int = SAMPLE_RATE) -> float:
             f"the recording"
         )
     power = _block_powers(k_weighted(signal))
+    # The first gate is absolute, the second one relative to what passes the first.
     loud = power[_lufs(power) > _ABSOLUTE_LUFS]
     if len(loud) == 0:
         return -math.inf
@@ -60,11 +62,12 @@ def loudness_lufs(signal: np.ndarray, sample_rate: int = SAMPLE_RATE) -> float:
 
 
 def k_weighted(signal: np.ndarray) -> np.ndarray:
-    """Return a signal of 48 kHz after the shelf of the head and the high-pass of the revised low-frequency curve."""
+    """Return a signal of 48 kHz after the K-weighting: the shelf of the head, then a high-pass."""
     return lfilter(*_HIGH_PASS, lfilter(*_SHELF, signal.astype(np.float64)))
 
 
 def _block_powers(weighted: np.ndarray) -> np.ndarray:
+    """Return the mean squares of overlapping blocks of 0.4 s, by differences of running sums."""
     block, hop = round(_BLOCK_S * SAMPLE_RATE), round(_HOP_S * SAMPLE_RATE)
     if len(weighted) < block:
         return np.array([np.square(weighted).mean()])

@@ -1,7 +1,7 @@
-"""The page on which people take a listening test: one file with the audio inside it, which needs no server and no network.
+"""The page on which people take a listening test: ``build_page``.
 
-What the page does is written in templates/session.js; which stimuli it holds is decided in
-export.py.
+It is one HTML file with the audio inside, which needs no server and no network. What the page does
+is written in templates/session.js; which stimuli it holds is decided in export.py.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import soundfile
 
 from audioprune.files import sha256
 from audioprune.listening.loudness import SAMPLE_RATE
-from audioprune.metrics.listening import REFERENCE
+from audioprune.listening.scores import REFERENCE
 
 _TEMPLATES = Path(__file__).parent / "templates"
 QUESTIONS = ("listener", "playback")
@@ -28,7 +28,12 @@ QUESTIONS = ("listener", "playback")
 
 @dataclass(frozen=True)
 class _Clips:
-    """The audio of a page in an order that tells nothing, and where each stimulus stands in it."""
+    """The audio of a page.
+
+    Attributes:
+        data: FLAC of every stimulus as base64, in an order that tells nothing.
+        places: Trial and condition -> place in ``data``.
+    """
 
     data: list[str]
     places: dict[tuple[str, str], int]
@@ -57,34 +62,21 @@ def build_page(
         "test": name,
         "seed": seed,
         "sampleRate": SAMPLE_RATE,
-        "trials": [
-            {
-                "id": trial,
-                "reference": clips.places[trial, REFERENCE],
-                "stimuli": [
-                    {"key": _scrambled(condition), "clip": clips.places[trial, condition]}
-                    for condition in signals
-                ],
-            }
-            for trial, signals in trials.items()
-        ],
+        "trials": [_trial(trial, signals, clips) for trial, signals in trials.items()],
     }
-    plan["version"] = sha256(
-        json.dumps([plan, [sha256(clip.encode()) for clip in clips.data]]).encode()
-    )[:16]
+    # A listener's saved answers belong to one version of the page alone.
+    content = [plan, [sha256(clip.encode()) for clip in clips.data]]
+    plan["version"] = sha256(json.dumps(content).encode())[:16]
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    style, script = (
-        (_TEMPLATES / f"session.{ending}").read_text(encoding="utf-8") for ending in ("css", "js")
-    )
     return environment.get_template("session.html.j2").render(
         title=title,
-        style=style,
-        script=script,
+        style=(_TEMPLATES / "session.css").read_text(encoding="utf-8"),
+        script=(_TEMPLATES / "session.js").read_text(encoding="utf-8"),
         plan=_safe_json(plan),
         clips=clips.data,
         trials=len(trials),
@@ -94,10 +86,17 @@ def build_page(
 def _clips(trials: Mapping[str, Mapping[str, np.ndarray]], seed: int) -> _Clips:
     names = [(trial, condition) for trial, signals in trials.items() for condition in signals]
     order = [names[place] for place in np.random.default_rng([seed, 1]).permutation(len(names))]
-    return _Clips(
-        [_as_flac(trials[trial][condition]) for trial, condition in order],
-        {place: at for at, place in enumerate(order)},
-    )
+    data = [_as_flac(trials[trial][condition]) for trial, condition in order]
+    return _Clips(data, {stimulus: place for place, stimulus in enumerate(order)})
+
+
+def _trial(trial: str, conditions: Iterable[str], clips: _Clips) -> dict[str, Any]:
+    """Return what the page must know of a trial."""
+    stimuli = [
+        {"key": _scrambled(condition), "clip": clips.places[trial, condition]}
+        for condition in conditions
+    ]
+    return {"id": trial, "reference": clips.places[trial, REFERENCE], "stimuli": stimuli}
 
 
 def _as_flac(samples: np.ndarray) -> str:

@@ -1,6 +1,7 @@
-"""How ratings come back: files with the columns of webMUSHRA's mushra.csv, read by column name, damaged rows named.
+"""How ratings come back from a test: ``read_ratings``.
 
-What the ratings mean is worked out in audioprune.metrics.listening.
+Files have the columns of webMUSHRA's mushra.csv and are read by column name; damaged rows are left
+out and named. What the ratings mean is worked out in audioprune.listening.scores.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from audioprune.data.files.lists import read_table
 from audioprune.errors import DataError
-from audioprune.metrics.listening import Rating
+from audioprune.listening.scores import Rating
 
 _NEEDED = ("trial_id", "rating_stimulus", "rating_score")
 _TEST, _SESSION = "session_test_id", "session_uuid"
@@ -61,7 +62,10 @@ def read_ratings(paths: Iterable[str | Path]) -> RatingSheet:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield ``file:line`` and the cells of each row by column name; headers in the middle of joined files are passed over."""
+    """Yield ``file:line`` and the cells of each row by column name.
+
+    Headers in the middle of joined files are left out.
+    """
     table = read_table(path, "a CSV file of ratings", comments=False)
     missing = [name for name in _NEEDED if name not in table.header]
     if missing:
@@ -83,15 +87,13 @@ def _take(
     place: str,
     row: Mapping[str, str],
 ) -> None:
+    """Add a row to the sheet; ``seen`` holds score and place of every good row so far."""
     reason = _why_damaged(row)
     if reason:
         sheet.damaged.append(f"{place}: {reason}")
         return
-    listener = (
-        row.get(_SESSION)
-        or " ".join(value for name, value in row.items() if name not in _KNOWN)
-        or "all"
-    )
+    answers = " ".join(value for name, value in row.items() if name not in _KNOWN)
+    listener = row.get(_SESSION) or answers or "all"
     key = (row.get(_TEST, ""), listener, row["trial_id"], row["rating_stimulus"])
     score = float(row["rating_score"])
     if key in seen:
@@ -117,4 +119,6 @@ def _why_damaged(row: Mapping[str, str]) -> str:
         score = float(row["rating_score"])
     except ValueError:
         return f"expected a score of 0 to 100, got {row['rating_score']!r}"
-    return "" if 0 <= score <= 100 else f"expected a score of 0 to 100, got {row['rating_score']}"
+    if 0 <= score <= 100:
+        return ""
+    return f"expected a score of 0 to 100, got {row['rating_score']}"

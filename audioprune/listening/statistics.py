@@ -1,6 +1,7 @@
-"""From ratings to the rows of tables: every test apart, with all listeners and without those whom post-screening flags.
+"""From ratings to the rows of tables: ``statistics``.
 
-The formulas stand in audioprune.metrics.listening; tables and figures are made by
+Every test has rows of its own, for all listeners and without those whom post-screening flags. The
+formulas are in audioprune.listening.scores; tables and figures are made by
 audioprune.report.figures.listening.
 """
 
@@ -11,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from audioprune.listening.ratings import RatingSheet
-from audioprune.metrics.listening import (
+from audioprune.listening.scores import (
     CONTROLS,
     LOW_ANCHOR,
     MID_ANCHOR,
@@ -26,6 +27,7 @@ from audioprune.metrics.listening import (
     screen,
 )
 
+# What tables list first, worst first.
 _FIRST = (LOW_ANCHOR, MID_ANCHOR, "coded", "noisy", "DCAE_10", "DCAE", "DCAE_pr")
 ALL, KEPT = "all", "without flagged"
 
@@ -39,14 +41,9 @@ def statistics(sheet: RatingSheet, level: float = 0.95) -> dict[str, Any]:
         (post-screening), ``damaged`` rows and the number of ``repeated`` ones. Rows for all
         listeners always; rows without the flagged ones where there are any.
     """
-    found: dict[str, Any] = {
-        "level": level,
-        "tests": [],
-        "means": [],
-        "items": [],
-        "differences": [],
-        "listeners": [],
-    }
+    found: dict[str, Any] = {"level": level}
+    for name in ("tests", "means", "items", "differences", "listeners"):
+        found[name] = []
     for test in dict.fromkeys(rating.test for rating in sheet.ratings):
         ratings = [rating for rating in sheet.ratings if rating.test == test]
         screened = screen(ratings)
@@ -63,25 +60,24 @@ def statistics(sheet: RatingSheet, level: float = 0.95) -> dict[str, Any]:
             }
         )
         found["listeners"] += [_listener_row(test, each) for each in screened]
-        groups = {ALL: ratings} | (
-            {KEPT: [rating for rating in ratings if rating.listener not in flagged]}
-            if flagged
-            else {}
-        )
+        groups = {ALL: ratings}
+        if flagged:
+            groups[KEPT] = [rating for rating in ratings if rating.listener not in flagged]
         for group, chosen in groups.items():
             _add_rows(found, {"test": test, "listeners": group}, chosen, conditions, level)
     return found | {"damaged": sheet.damaged, "repeated": sheet.repeated}
 
 
 def ordered(conditions: Iterable[str]) -> list[str]:
-    """Return conditions from what is expected worst to the reference; a difference is the later one minus the earlier one."""
+    """Return conditions from what is expected worst to the reference.
+
+    A difference is the later one minus the earlier one.
+    """
     names = sorted(conditions)
-    known = [name for name in _FIRST if name in names]
-    return [
-        *known,
-        *(name for name in names if name not in (*_FIRST, REFERENCE)),
-        *(name for name in names if name == REFERENCE),
-    ]
+    first = [name for name in _FIRST if name in names]
+    others = [name for name in names if name not in (*_FIRST, REFERENCE)]
+    last = [REFERENCE] if REFERENCE in names else []
+    return first + others + last
 
 
 def _add_rows(
@@ -95,33 +91,24 @@ def _add_rows(
     for name in conditions:
         own = over_listeners.get(name, Estimate(0))
         row = {**place, "condition": name, **asdict(pooled.get(name, Estimate(0)))}
-        found["means"].append(
-            row | {f"listener_{key}": value for key, value in asdict(own).items()}
-        )
+        found["means"].append(row | _over_listeners(own))
     for item, scores in item_scores(ratings, level).items():
-        found["items"] += [
-            {**place, "item": item, "condition": name, **asdict(scores[name])}
-            for name in conditions
-            if name in scores
-        ]
+        for name in conditions:
+            if name in scores:
+                row = {**place, "item": item, "condition": name, **asdict(scores[name])}
+                found["items"].append(row)
     pairs = []
     for pair in paired_differences(ratings, conditions, level):
-        row = {
-            **place,
-            "first": pair.first,
-            "second": pair.second,
-            "control": pair.first in CONTROLS or pair.second in CONTROLS,
-        }
-        pairs.append(
-            {
-                **row,
-                **asdict(pair.ratings),
-                **{f"listener_{key}": value for key, value in asdict(pair.listeners).items()},
-            }
-        )
-    found["differences"] += sorted(
-        pairs, key=lambda row: row["control"]
-    )  # what the test asks about comes first
+        names = {"first": pair.first, "second": pair.second}
+        control = pair.first in CONTROLS or pair.second in CONTROLS
+        row = {**place, **names, "control": control, **asdict(pair.ratings)}
+        pairs.append(row | _over_listeners(pair.listeners))
+    # What the test asks about comes first, comparisons with anchors and the reference after it.
+    found["differences"] += sorted(pairs, key=lambda row: row["control"])
+
+
+def _over_listeners(estimate: Estimate) -> dict[str, Any]:
+    return {f"listener_{key}": value for key, value in asdict(estimate).items()}
 
 
 def _listener_row(test: str, screening: Screening) -> dict[str, Any]:

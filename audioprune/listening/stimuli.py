@@ -1,7 +1,7 @@
-"""What listeners hear: all conditions of one recording at 48 kHz, equally long and equally loud, with the anchors of MUSHRA.
+"""What is played to listeners: all conditions of one recording, with the anchors of MUSHRA.
 
-Which recordings are taken is decided in items.py, how they are presented in page.py and
-webmushra.py.
+``render_trial`` makes them equally long and equally loud, (T,) at 48 kHz. Which recordings are
+taken is decided in items.py, how they are presented in page.py and webmushra.py.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from audioprune.dsp import resample
 from audioprune.errors import ConfigError, DataError
 from audioprune.listening.items import Item
 from audioprune.listening.loudness import SAMPLE_RATE, loudness_lufs
-from audioprune.metrics.listening import CONTROLS, LOW_ANCHOR, MID_ANCHOR, REFERENCE
+from audioprune.listening.scores import CONTROLS, LOW_ANCHOR, MID_ANCHOR, REFERENCE
 
 MOST_CONDITIONS = 12
 MOST_SECONDS = 12.0
 ANCHOR_HZ = {LOW_ANCHOR: 3500.0, MID_ANCHOR: 7000.0}
 HEADROOM_DB = 1.0
-"""Distance of the loudest sample of the whole test from full scale, where the loudness asks for more."""
+"""Least distance of the loudest sample of the whole test from full scale."""
 _FADE_S = 0.005
 _STOP_DB = 70.0
+"""Attenuation of what an anchor leaves out."""
 _WIDTH_SHARE = 0.1
 """Width of an anchor's slope as a share of its corner frequency."""
 
@@ -51,7 +52,7 @@ class Stimulus:
 
 @dataclass(frozen=True)
 class Trial:
-    """All conditions of one recording, the hidden reference first; all equally long and equally loud."""
+    """All conditions of one recording, equally long and loud, the hidden reference first."""
 
     item: Item
     stimuli: dict[str, Stimulus]
@@ -63,7 +64,11 @@ class Trial:
 
 
 def anchors_for(sample_rate: int) -> dict[str, float]:
-    """Return the anchors, by name with their corner in Hz, that take something away from audio of this sample rate."""
+    """Return the anchors that take something away from audio of a sample rate.
+
+    Returns:
+        Name -> corner frequency in Hz.
+    """
     return {name: corner for name, corner in ANCHOR_HZ.items() if corner < sample_rate / 2}
 
 
@@ -93,25 +98,20 @@ def render_trial(
         name: _prepared(f"{item.name}, {name}", samples, len(item.clean), sample_rate)
         for name, samples in versions.items()
     }
-    signals |= {
-        name: lowpass(signals[REFERENCE], corner)
-        for name, corner in anchors_for(sample_rate).items()
-    }
-    signals = {name: _with_soft_ends(samples) for name, samples in signals.items()}
+    for name, corner_hz in anchors_for(sample_rate).items():
+        signals[name] = lowpass(signals[REFERENCE], corner_hz)
+    soft = {name: _with_soft_ends(samples) for name, samples in signals.items()}
     stimuli = {
-        name: _aligned(f"{item.name}, {name}", samples, signals[REFERENCE], target_lufs)
-        for name, samples in signals.items()
+        name: _aligned(f"{item.name}, {name}", samples, soft[REFERENCE], target_lufs)
+        for name, samples in soft.items()
     }
     return Trial(item, stimuli)
 
 
 def common_gain(trials: Sequence[Trial]) -> float:
-    """Return the one factor, at most 1, that keeps every sample of a test ``HEADROOM_DB`` below full scale."""
-    peak = max(
-        float(np.abs(stimulus.samples).max())
-        for trial in trials
-        for stimulus in trial.stimuli.values()
-    )
+    """Return the factor, at most 1, that keeps a whole test ``HEADROOM_DB`` below full scale."""
+    stimuli = [stimulus for trial in trials for stimulus in trial.stimuli.values()]
+    peak = max(float(np.abs(stimulus.samples).max()) for stimulus in stimuli)
     return min(1.0, 10 ** (-HEADROOM_DB / 20) / peak)
 
 
@@ -121,11 +121,12 @@ def as_pcm16(samples: np.ndarray, gain: float) -> np.ndarray:
 
 
 def lowpass(signal: np.ndarray, corner_hz: float) -> np.ndarray:
-    """Return a signal of 48 kHz without what lies above a corner frequency: -3 dB at the corner, no delay, the same length.
+    """Return a signal of 48 kHz without what lies above a corner frequency.
+
+    The result is 3 dB down at the corner, not delayed, and of the same length.
 
     Source: ITU-R BS.1534-3, anchors of 3.5 and 7 kHz: at most 0.1 dB of ripple in the pass band,
-    at least 25 dB down at 8/7 and
-        50 dB at 9/7 of the corner; the filter is ours.
+    at least 25 dB down at 8/7 and 50 dB at 9/7 of the corner; the filter is ours.
     """
     taps = anchor_filter(corner_hz)
     half = len(taps) // 2
@@ -134,12 +135,14 @@ def lowpass(signal: np.ndarray, corner_hz: float) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def anchor_filter(corner_hz: float) -> np.ndarray:
-    """Return the symmetric filter of an anchor: an odd number of taps whose middle is the time of the sample."""
+    """Return the taps of an anchor, symmetric around the middle one of an odd number."""
     width_hz = _WIDTH_SHARE * corner_hz
+    # Kaiser's formulas for the number of taps and for beta, by attenuation and width of the slope.
     count = math.ceil((_STOP_DB - 7.95) / (2.285 * 2 * math.pi * width_hz / SAMPLE_RATE)) | 1
     beta = 0.1102 * (_STOP_DB - 8.7)
+    # firwin places the -6 dB point; bisection finds the one that puts -3 dB on the corner.
     low, high = corner_hz, corner_hz + width_hz
-    for _ in range(40):  # the -6 dB point that puts -3 dB on the corner
+    for _ in range(40):
         middle = (low + high) / 2
         taps = firwin(count, middle, window=("kaiser", beta), fs=SAMPLE_RATE)
         if abs(freqz(taps, worN=[corner_hz], fs=SAMPLE_RATE)[1][0]) < 10 ** (-3 / 20):

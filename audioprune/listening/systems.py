@@ -1,6 +1,7 @@
-"""Which models a listening test compares: the paper's three tests, and how a named model file enhances a recording.
+"""Which models a listening test compares, and how each enhances a recording: ``load_system``.
 
-How the outputs become stimuli stands in stimuli.py.
+``TESTS`` names the models of the paper's three tests. How their outputs become stimuli is decided
+in stimuli.py.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from audioprune.experiment.model_io import instantiate, load_model_file
 from audioprune.files import sha256_file
 from audioprune.listening.items import Item
 from audioprune.paths import model_file
+from audioprune.protocols import Enhances, SeedsNoise
 
 CUSTOM = "custom"
 TESTS: dict[str, tuple[str, ...]] = {
@@ -26,7 +28,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "pruned": ("DCAE", "DCAE_pr"),
     "smaller": ("DCAE", "DCAE_pr", "DCAE_10"),
 }
-"""Systems of each test of Plain & Biswas; every test also holds the unprocessed signal, the hidden reference and two anchors."""
+"""Systems of each test of Plain & Biswas.
+
+Every test also holds the unprocessed signal, the hidden reference and two anchors.
+"""
 
 
 @dataclass(frozen=True)
@@ -45,16 +50,21 @@ class System:
     file: Path
     sha256: str
     model: torch.nn.Module
-    task: Any
+    task: Enhances
 
     def enhance(self, item: Item) -> np.ndarray:
         """Return the enhanced recording, shape (T,)."""
         noisy = torch.from_numpy(item.unprocessed.astype(np.float32))[None]
-        return self.task.enhance(self.model, noisy)[0].numpy().astype(np.float64)
+        enhanced = self.task.enhance(self.model, noisy)[0]
+        return enhanced.numpy().astype(np.float64)
 
     def facts(self) -> dict[str, Any]:
-        """Return what a manifest says of the system: file, hash, class, parameters and how many of them are not zero."""
+        """Return what a manifest says of the system.
+
+        That is its file and hash, the class of the model, and its parameters, all and not zero.
+        """
         values = [parameter.detach() for parameter in self.model.parameters()]
+        seed = self.model.z_seed if isinstance(self.model, SeedsNoise) else None
         return {
             "name": self.name,
             "file": str(self.file),
@@ -62,7 +72,7 @@ class System:
             "model": type(self.model).__name__,
             "params": sum(value.numel() for value in values),
             "nonzero": sum(int(torch.count_nonzero(value)) for value in values),
-            "z_seed": getattr(self.model, "z_seed", None),
+            "z_seed": seed,
         }
 
 
@@ -98,7 +108,7 @@ def check_systems(test: str, systems: Mapping[str, str]) -> None:
 
 
 def load_system(
-    name: str, path: str, sample_rate: int, seed: int, model: Mapping[str, Any] | None = None
+    name: str, path: str, sample_rate: int, seed: int, own_model: Mapping[str, Any] | None = None
 ) -> System:
     """Read a model for a listening test.
 
@@ -107,20 +117,20 @@ def load_system(
         path: A run folder, ``.apz`` or ``.safetensors``.
         sample_rate: Of the corpus, in Hz.
         seed: Of the noise that a generator adds, where it adds any.
-        model: ``_target_`` of the user's own class, which a file may name then.
+        own_model: ``_target_`` of the user's own class, which a file may name then.
 
     Raises:
         CheckpointError: The file is missing, damaged or hostile.
         ConfigError: The file says no task that enhances, or one of another sample rate.
     """
-    loaded = load_model_file(path, dict(model) if model else None)
+    loaded = load_model_file(path, dict(own_model) if own_model else None)
     if loaded.task_config is None:
         raise ConfigError(
             f"systems.{name}: expected a file that says its task, got {path}; give a run "
             f"folder, .apz or .safetensors"
         )
     task = instantiate(loaded.task_config)
-    if not hasattr(task, "enhance"):
+    if not isinstance(task, Enhances):
         raise ConfigError(
             f"systems.{name}: expected a model that enhances signals, got the task "
             f"{type(task).__name__}; choose another"
@@ -128,10 +138,9 @@ def load_system(
     if task.sample_rate != sample_rate:
         raise ConfigError(
             f"systems.{name}: expected a model for {sample_rate} Hz as the corpus, got one for "
-            f"{task.sample_rate} Hz; "
-            f"set data.sample_rate={task.sample_rate}"
+            f"{task.sample_rate} Hz; set data.sample_rate={task.sample_rate}"
         )
     file, model = model_file(path), loaded.model.eval()
-    if hasattr(model, "z_seed"):
+    if isinstance(model, SeedsNoise):
         model.z_seed = seed
     return System(name, file, sha256_file(file), model, task)

@@ -1,6 +1,6 @@
-"""The configuration of a test for webMUSHRA, a server that others made: only its configuration file is written here.
+"""The configuration of a test for webMUSHRA, a server of others: ``configuration``, ``to_yaml``.
 
-The page that needs no server stands in page.py.
+Only its configuration file is made here. The page that needs no server is in page.py.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from audioprune.metrics.listening import REFERENCE
+from audioprune.listening.scores import REFERENCE
 
 RESOURCES = "configs/resources"
 """Where webMUSHRA, from its own root, looks for the exported folder."""
@@ -63,7 +63,10 @@ def configuration(
 
 
 def _page(name: str, trial: str, conditions: Sequence[str]) -> dict[str, Any]:
-    """Return one MUSHRA page; the hidden reference is added by webMUSHRA itself, the anchors are stimuli of ours."""
+    """Return one MUSHRA page.
+
+    webMUSHRA adds the hidden reference itself; the anchors are stimuli of ours.
+    """
     return {
         "type": "mushra",
         "id": trial,
@@ -91,9 +94,10 @@ def _path(name: str, trial: str, condition: str) -> str:
 
 
 def to_yaml(value: Any, indent: int = 0) -> str:
-    """Write mappings, lists and plain values as block YAML; every string is quoted, a list within a list starts a line of its own.
+    """Write mappings, lists and plain values as block YAML.
 
-    webMUSHRA reads with a small parser that knows neither folded strings nor ``- - a``.
+    webMUSHRA reads with a small parser that knows neither folded strings nor ``- - a``: every
+    string is quoted, and a list within a list starts a line of its own.
     """
     pad = " " * indent
     if isinstance(value, Mapping):

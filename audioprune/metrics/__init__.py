@@ -1,6 +1,8 @@
-"""Which scores exist and how one is asked for: METRICS by name, ``measure`` for one pair, pool.Scorer for many pairs.
+"""Which scores exist and how one is asked for.
 
-Nothing here imports torch, so that scoring processes start fast.
+``METRICS`` names them, ``measure`` scores one pair of signals, ``scorer.Scorer`` many. A new one
+is added as ``contract.Metric`` says. Nothing here imports torch, so that scoring processes start
+fast.
 """
 
 from __future__ import annotations
@@ -11,10 +13,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.metrics.contract import Metric, MetricError
 from audioprune.metrics.spectral import SPECTRAL_METRICS
-from audioprune.metrics.speech import SPEECH_METRICS, Metric, MetricError, rate_refusal
+from audioprune.metrics.speech import SPEECH_METRICS, rate_refusal
 
-__all__ = ["LOWER_IS_BETTER", "METRICS", "Score", "check_metrics", "measure", "rate_refusal"]
+__all__ = [
+    "LOWER_IS_BETTER",
+    "METRICS",
+    "Metric",
+    "MetricError",
+    "Score",
+    "check_metrics",
+    "measure",
+    "rate_refusal",
+]
 
 METRICS: dict[str, Metric] = {**SPEECH_METRICS, **SPECTRAL_METRICS}
 LOWER_IS_BETTER = frozenset({"lsd", "lsd_below_4khz", "lsd_above_4khz", "mr_stft", "l1"})
@@ -53,7 +65,7 @@ def check_metrics(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def measure(name: str, reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> Score:
-    """Score one pair of signals by one metric; what cannot be scored has a reason instead of a value.
+    """Score one pair of signals by one metric; without a value there is a reason.
 
     Args:
         name: A key of METRICS.

@@ -1,4 +1,4 @@
-"""How predicted classes are counted against true ones: confusion matrix and the accuracies that follow from it.
+"""How predicted classes are counted against true ones: confusion matrix and accuracies.
 
 Which class a model predicts is decided by the task.
 """
@@ -43,9 +43,9 @@ def confusion_matrix(
                 f"expected {what} from 0 to {classes - 1}, got {values.min()} to "
                 f"{values.max()}; set the number of classes"
             )
-    return np.bincount(true * classes + predicted, minlength=classes * classes).reshape(
-        classes, classes
-    )
+    # Each pair of classes is one number, row by row of the matrix.
+    counts = np.bincount(true * classes + predicted, minlength=classes * classes)
+    return counts.reshape(classes, classes)
 
 
 def accuracy(confusion: Counts) -> float | None:
@@ -55,7 +55,7 @@ def accuracy(confusion: Counts) -> float | None:
 
 
 def class_accuracies(confusion: Counts) -> list[float | None]:
-    """Return the share of each true class's items that are right, 0..1; None for a class without items."""
+    """Return the share of items that are right, 0..1, for each true class; None without items."""
     totals = confusion.sum(axis=1)
     return [
         int(right) / int(total) if total else None
@@ -64,6 +64,6 @@ def class_accuracies(confusion: Counts) -> list[float | None]:
 
 
 def accuracy_macro(confusion: Counts) -> float | None:
-    """Return the mean of the class accuracies over the classes that have items, 0..1; None without items."""
+    """Return the mean accuracy of the classes that have items, 0..1; None without items."""
     found = [value for value in class_accuracies(confusion) if value is not None]
     return sum(found) / len(found) if found else None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from audioprune.errors import ConfigError
-from audioprune.metrics.speech import Metric, MetricError, checked_pair
+from audioprune.metrics.contract import Metric, MetricError, checked_pair
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,11 +15,8 @@ from typing import Any
 import numpy as np
 import soxr
 
-from audioprune.errors import DataError
+from audioprune.metrics.contract import Metric, MetricError, checked_pair
 
-Metric = Callable[[np.ndarray, np.ndarray, int], float]
-
-SILENCE_RMS = 1e-6
 PESQ_RATES = (8000, 16000)
 PESQ_SHORTEST_S = 0.25
 PESQ_UTTERANCES = 48
@@ -27,62 +24,6 @@ PESQ_FRAMES_PER_SECOND = 250
 PESQ_SHORTEST_FRAMES = 50
 STOI_SHORTEST_S = 0.4
 STOI_SEGMENT = 30
-
-
-class MetricError(DataError):
-    """One pair of signals cannot be scored by one metric; the message is the reason."""
-
-
-def checked_pair(
-    reference: np.ndarray,
-    estimate: np.ndarray,
-    sample_rate: int,
-    shortest_s: float = 0.0,
-    silent_estimate: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return both signals as float64 after the checks that every metric needs.
-
-    Args:
-        reference: Clean samples, shape (T,).
-        estimate: Samples to score, shape (T,).
-        sample_rate: Sample rate of both in Hz.
-        shortest_s: Least duration in seconds.
-        silent_estimate: Whether the metric is defined on a silent estimate.
-
-    Raises:
-        MetricError: The shapes differ or are not (T,), a sample is NaN or infinite, a signal is
-            shorter than ``shortest_s``, or silent: a root mean square of at most 1e-6, which
-            level-aligning metrics would amplify into a score.
-    """
-    reference, estimate = (
-        np.asarray(reference, dtype=np.float64),
-        np.asarray(estimate, dtype=np.float64),
-    )
-    if reference.ndim != 1 or estimate.ndim != 1:
-        raise MetricError(
-            f"expected two signals (T,), got shapes {reference.shape} and {estimate.shape}; "
-            f"score one channel at a time"
-        )
-    if len(reference) != len(estimate):
-        raise MetricError(
-            f"expected equal lengths, got {len(reference)} and {len(estimate)} samples; cut or "
-            f"pad one of them"
-        )
-    if sample_rate <= 0:
-        raise MetricError(f"expected a positive sample rate, got {sample_rate}; give it in Hz")
-    if len(reference) < max(1, shortest_s * sample_rate):
-        raise MetricError(
-            f"expected at least {shortest_s:g} s, got {len(reference) / sample_rate:.3g} s"
-        )
-    for name, signal, may_be_silent in (
-        ("reference", reference, False),
-        ("estimate", estimate, silent_estimate),
-    ):
-        if not np.isfinite(signal).all():
-            raise MetricError(f"the {name} holds NaN or infinite samples")
-        if not may_be_silent and math.sqrt(float(np.mean(signal**2))) <= SILENCE_RMS:
-            raise MetricError(f"the {name} is silent")
-    return reference, estimate
 
 
 def stoi(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:

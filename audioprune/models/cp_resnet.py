@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 from math import prod
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from audioprune.models.parts.scenes import (
 )
 from audioprune.models.parts.widths import check_rate, check_whole
 from audioprune.protocols import Stage
+from audioprune.ranges import FOLLOWS, OneOf, Range
 
 BLOCKS = 12
 PER_STAGE = 4
@@ -80,13 +82,13 @@ class CPResNet(nn.Module):
     def __init__(
         self,
         *,
-        classes: int = 10,
-        channels: int = 2,
-        mels: int = 256,
-        rho: int = 5,
-        width: int = 128,
-        init: str = "fixup",
-        frames_per_second: float = FRAMES_PER_SECOND,
+        classes: Annotated[int, Range(2, 10_000), FOLLOWS] = 10,
+        channels: Annotated[int, Range(1, 64)] = 2,
+        mels: Annotated[int, Range(17, 4096), FOLLOWS] = 256,
+        rho: Annotated[int, Range(0, 21)] = 5,
+        width: Annotated[int, Range(1, 1024)] = 128,
+        init: Annotated[str, OneOf(*INITS)] = "fixup",
+        frames_per_second: Annotated[float, Range(above=0), FOLLOWS] = FRAMES_PER_SECOND,
     ) -> None:
         super().__init__()
         self.frames_per_second = check_rate(frames_per_second)

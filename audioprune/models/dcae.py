@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,7 @@ from audioprune.models.parts.layers import Layers
 from audioprune.models.parts.streaming import Tensors
 from audioprune.models.parts.widths import check_sixteenths, check_whole, nearest_width
 from audioprune.protocols import Stage
+from audioprune.ranges import FOLLOWS, OneOf, Range
 
 CHANNELS = (16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 64)
 MAX_WIDTH = 4
@@ -133,16 +135,16 @@ class DCAE(nn.Module):
     def __init__(
         self,
         *,
-        channels: Sequence[int] = CHANNELS,
-        width: float = 1.0,
-        kernel_size: int = 31,
-        stride: int = 2,
+        channels: Annotated[Sequence[int], Range(1, 65_536)] = CHANNELS,
+        width: Annotated[float, Range(0.0625, 4)] = 1.0,
+        kernel_size: Annotated[int, Range(3, 255)] = 31,
+        stride: Annotated[int, Range(2, 4)] = 2,
         z: bool = True,
         bias: bool = True,
-        output: str = "tanh",
+        output: Annotated[str, OneOf(*OUTPUTS)] = "tanh",
         residual: bool = False,
-        init: str = "segan",
-        sample_rate: int = 16000,
+        init: Annotated[str, OneOf(*INITS)] = "segan",
+        sample_rate: Annotated[int, Range(1000, 192_000), FOLLOWS] = 16000,
     ) -> None:
         super().__init__()
         for what, given, known in (("output", output, OUTPUTS), ("init", init, INITS)):

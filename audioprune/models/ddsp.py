@@ -8,25 +8,26 @@ and the loss come from the task.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, cast
+from typing import Annotated, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from audioprune.compress.units.builders import (
     Slices,
-    chain_units,
     gru_in,
     gru_units,
     layer_norm,
     linear_in,
     linear_out,
 )
+from audioprune.compress.units.chains import chain_units
 from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.models.parts import ddsp_synthesis as synthesis
 from audioprune.models.parts.layers import recurrent_units
 from audioprune.models.parts.widths import check_whole
+from audioprune.ranges import FOLLOWS, OneOf, Range
 
 STRIDES = (4, 2, 4, 5)
 BLOCK_SIZE = math.prod(STRIDES)
@@ -191,16 +192,16 @@ class DDSP(nn.Module):
     def __init__(
         self,
         *,
-        hidden: int = 512,
-        depth: int = 3,
-        latent: int = 16,
-        latent_kind: str = "gaussian",
-        encoder_width: int = 128,
-        partials: int = 100,
-        filter_size: int = 160,
-        reverb_length: int = 32_000,
-        seed: int = 0,
-        sample_rate: int = 16_000,
+        hidden: Annotated[int, Range(1, 4096)] = 512,
+        depth: Annotated[int, Range(1, 8)] = 3,
+        latent: Annotated[int, Range(0, 1024)] = 16,
+        latent_kind: Annotated[str, OneOf(*LATENTS)] = "gaussian",
+        encoder_width: Annotated[int, Range(1, 4096)] = 128,
+        partials: Annotated[int, Range(1, 1024)] = 100,
+        filter_size: Annotated[int, Range(2, 4096)] = 160,
+        reverb_length: Annotated[int, Range(1, 480_000)] = 32_000,
+        seed: Annotated[int, Range(0, 2**31 - 1)] = 0,
+        sample_rate: Annotated[int, Range(1000, 192_000), FOLLOWS] = 16_000,
     ) -> None:
         super().__init__()
         self.sample_rate = check_whole("sample_rate", sample_rate, 1000, 192_000)

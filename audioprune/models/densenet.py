@@ -6,6 +6,8 @@ loss and labels belong to the data and the task.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,6 +26,7 @@ from audioprune.models.parts.scenes import (
 )
 from audioprune.models.parts.widths import check_rate, check_whole
 from audioprune.protocols import Stage
+from audioprune.ranges import FOLLOWS, Range
 
 BOTTLENECK = 4  # channels inside a layer per channel that it adds
 
@@ -96,13 +99,13 @@ class DenseNet(nn.Module):
     def __init__(
         self,
         *,
-        classes: int = 10,
-        channels: int = 2,
-        mels: int = 256,
-        width: int = 64,
-        growth: int = 32,
-        depths: tuple[int, ...] | list[int] = (6, 12, 24, 16),
-        frames_per_second: float = FRAMES_PER_SECOND,
+        classes: Annotated[int, Range(2, 10_000), FOLLOWS] = 10,
+        channels: Annotated[int, Range(1, 64)] = 2,
+        mels: Annotated[int, Range(1, 4096), FOLLOWS] = 256,
+        width: Annotated[int, Range(1, 1024)] = 64,
+        growth: Annotated[int, Range(1, 256)] = 32,
+        depths: Annotated[tuple[int, ...] | list[int], Range(1, 128)] = (6, 12, 24, 16),
+        frames_per_second: Annotated[float, Range(above=0), FOLLOWS] = FRAMES_PER_SECOND,
     ) -> None:
         super().__init__()
         self.frames_per_second = check_rate(frames_per_second)

@@ -7,6 +7,7 @@ values (B, 1). The losses and the order of the updates belong to the adversarial
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.models.dcae import StridedConv, check_kernel, initialise_, scaled_channels
 from audioprune.models.parts.layers import Layers
 from audioprune.models.parts.widths import check_whole
+from audioprune.ranges import NoKey, OneOf, Range
 
 CHANNELS = (16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 1024)
 NORMS = ("batch", "spectral", "virtual", "none")
@@ -121,14 +123,14 @@ class Discriminator(nn.Module):
     def __init__(
         self,
         *,
-        channels: Sequence[int] = CHANNELS,
-        width: float = 1.0,
-        kernel_size: int = 31,
-        stride: int = 2,
-        norm: str = "batch",
-        phase_shift: int = 5,
-        reference_items: int = 16,
-        frame_length: int = 16384,
+        channels: Annotated[Sequence[int], Range(1, 65_536)] = CHANNELS,
+        width: Annotated[float, Range(0.0625, 4)] = 1.0,
+        kernel_size: Annotated[int, Range(3, 255)] = 31,
+        stride: Annotated[int, Range(2, 4)] = 2,
+        norm: Annotated[str, OneOf(*NORMS)] = "batch",
+        phase_shift: Annotated[int, Range(0, 1024)] = 5,
+        reference_items: Annotated[int, Range(1, 1024)] = 16,
+        frame_length: Annotated[int, NoKey()] = 16384,
     ) -> None:
         super().__init__()
         if norm not in NORMS:

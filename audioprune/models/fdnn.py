@@ -7,6 +7,7 @@ nor the loss; the ratio mask and its target belong to the enhancement task.
 from __future__ import annotations
 
 from functools import partial
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from audioprune.models.parts.layers import Layers
 from audioprune.models.parts.streaming import State
 from audioprune.models.parts.widths import check_rate, check_whole, nearest_width
 from audioprune.protocols import Stage
+from audioprune.ranges import FOLLOWS, Range
 
 
 class FDNN(nn.Module):
@@ -51,10 +53,10 @@ class FDNN(nn.Module):
     def __init__(
         self,
         *,
-        bins: int = 161,
-        width: int = 2048,
-        depth: int = 3,
-        frames_per_second: float = 100.0,
+        bins: Annotated[int, Range(2), FOLLOWS] = 161,
+        width: Annotated[int, Range(1)] = 2048,
+        depth: Annotated[int, Range(1)] = 3,
+        frames_per_second: Annotated[float, Range(above=0), FOLLOWS] = 100.0,
     ) -> None:
         super().__init__()
         self.frames_per_second = check_rate(frames_per_second)

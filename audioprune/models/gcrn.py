@@ -7,6 +7,7 @@ of the signal belong to the enhancement task; ``gcrn_reference`` reads the autho
 from __future__ import annotations
 
 from functools import partial
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,7 @@ from audioprune.models.parts.layers import Layers
 from audioprune.models.parts.streaming import State, Tensors
 from audioprune.models.parts.widths import check_rate, check_sixteenths, nearest_width
 from audioprune.protocols import Stage
+from audioprune.ranges import FOLLOWS, Range
 
 ENCODER = (1, 2, 4, 8, 16)  # channels in sixteenths of the width
 DECODER = (8, 4, 2, 1, 0)  # the last layer has one channel at every width
@@ -62,7 +64,11 @@ class GCRN(nn.Module):
     recurrent: Layers[GroupedLSTM]
 
     def __init__(
-        self, *, groups: int = 2, width: float = 1.0, frames_per_second: float = 100.0
+        self,
+        *,
+        groups: Annotated[int, Range(1, 8)] = 2,
+        width: Annotated[float, Range(0.0625, 4)] = 1.0,
+        frames_per_second: Annotated[float, Range(above=0), FOLLOWS] = 100.0,
     ) -> None:
         super().__init__()
         self.frames_per_second = check_rate(frames_per_second)

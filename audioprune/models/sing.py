@@ -6,17 +6,18 @@ spectral loss belong to the generation task.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Annotated, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audioprune.compress.units.builders import chain_units
+from audioprune.compress.units.chains import chain_units
 from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.models.parts.initialisation import keep_variance_
 from audioprune.models.parts.widths import check_whole
+from audioprune.ranges import FOLLOWS, OneOf, Range
 
 NOTE_SAMPLES = 64_000
 INITS = ("torch", "kaiming")
@@ -103,14 +104,14 @@ class SING(nn.Module):
     def __init__(
         self,
         *,
-        channels: int = 4096,
-        stride: int = 256,
-        kernel_size: int = 1024,
-        dimension: int = 128,
-        context: int = 9,
-        rewrite_layers: int = 2,
-        init: str = "torch",
-        sample_rate: int = 16_000,
+        channels: Annotated[int, Range(1, 8192)] = 4096,
+        stride: Annotated[int, Range(1, 8192)] = 256,
+        kernel_size: Annotated[int, Range(1, 16_384)] = 1024,
+        dimension: Annotated[int, Range(1, 4096)] = 128,
+        context: Annotated[int, Range(1, 64)] = 9,
+        rewrite_layers: Annotated[int, Range(0, 16)] = 2,
+        init: Annotated[str, OneOf(*INITS)] = "torch",
+        sample_rate: Annotated[int, Range(1000, 192_000), FOLLOWS] = 16_000,
     ) -> None:
         super().__init__()
         self.sample_rate = check_whole("sample_rate", sample_rate, 1000, 192_000)

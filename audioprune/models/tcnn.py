@@ -7,7 +7,7 @@ to the enhancement task.
 from __future__ import annotations
 
 from functools import partial
-from typing import cast
+from typing import Annotated, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from audioprune.models.parts.layers import Layers
 from audioprune.models.parts.streaming import State, Tensors
 from audioprune.models.parts.widths import check_rate, check_sixteenths, nearest_width
 from audioprune.protocols import Stage
+from audioprune.ranges import FOLLOWS, Range
 
 # (channels in sixteenths of the width, stride, padding) along the samples of a frame
 ENCODER = ((1, 1, 2), (1, 2, 2), (1, 2, 1), (2, 2, 1), (2, 2, 1), (4, 2, 1), (4, 2, 1))
@@ -194,7 +195,11 @@ class TCNN(nn.Module):
     decoder: Layers[CausalDeconv]
 
     def __init__(
-        self, *, width: float = 1.0, dropout: float = 0.3, frames_per_second: float = 100.0
+        self,
+        *,
+        width: Annotated[float, Range(0.0625, 4)] = 1.0,
+        dropout: Annotated[float, Range(0, below=1)] = 0.3,
+        frames_per_second: Annotated[float, Range(above=0), FOLLOWS] = 100.0,
     ) -> None:
         super().__init__()
         self.frames_per_second = check_rate(frames_per_second)

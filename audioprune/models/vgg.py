@@ -7,6 +7,7 @@ and labels belong to the data and the task.
 from __future__ import annotations
 
 from functools import partial
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +27,7 @@ from audioprune.models.parts.scenes import (
 )
 from audioprune.models.parts.widths import check_rate, check_whole
 from audioprune.protocols import Stage
+from audioprune.ranges import FOLLOWS, Range
 
 SHARES = (1, 1, 2, 2, 4, 4, 4, 4, 16, 16)  # channels of the hidden layers in widths
 KERNELS = (5, 3, 3, 3, 3, 3, 3, 3, 3, 1, 1)
@@ -72,13 +74,13 @@ class VGG(nn.Module):
     def __init__(
         self,
         *,
-        classes: int = 10,
-        channels: int = 2,
-        mels: int = 256,
-        width: int = 32,
-        pool_dropout: float = 0.3,
-        head_dropout: float = 0.5,
-        frames_per_second: float = FRAMES_PER_SECOND,
+        classes: Annotated[int, Range(2, 10_000), FOLLOWS] = 10,
+        channels: Annotated[int, Range(1, 64)] = 2,
+        mels: Annotated[int, Range(47, 4096), FOLLOWS] = 256,
+        width: Annotated[int, Range(1, 512)] = 32,
+        pool_dropout: Annotated[float, Range(0, below=1)] = 0.3,
+        head_dropout: Annotated[float, Range(0, below=1)] = 0.5,
+        frames_per_second: Annotated[float, Range(above=0), FOLLOWS] = FRAMES_PER_SECOND,
     ) -> None:
         super().__init__()
         self.frames_per_second = check_rate(frames_per_second)

@@ -7,6 +7,7 @@ drawn one after another is in ``parts/wavenet_generation``; mu-law and the loss 
 from __future__ import annotations
 
 from collections import deque
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ from audioprune.models.parts import wavenet_generation as generation
 from audioprune.models.parts.layers import Layers
 from audioprune.models.parts.wavenet_layers import ClassConv, GatedBlock, Queues
 from audioprune.models.parts.widths import check_whole
+from audioprune.ranges import FOLLOWS, Range
 
 
 class WaveNet(nn.Module):
@@ -63,15 +65,15 @@ class WaveNet(nn.Module):
     def __init__(
         self,
         *,
-        layers: int = 20,
-        cycles: int = 2,
-        residual: int = 128,
-        gate: int = 128,
-        skip: int = 256,
-        end: int = 256,
-        classes: int = 256,
-        conditioning: int = 0,
-        sample_rate: int = 16_000,
+        layers: Annotated[int, Range(1, 200)] = 20,
+        cycles: Annotated[int, Range(1, 200)] = 2,
+        residual: Annotated[int, Range(1, 4096)] = 128,
+        gate: Annotated[int, Range(1, 4096)] = 128,
+        skip: Annotated[int, Range(1, 4096)] = 256,
+        end: Annotated[int, Range(1, 4096)] = 256,
+        classes: Annotated[int, Range(2, 65_536)] = 256,
+        conditioning: Annotated[int, Range(0, 4096), FOLLOWS] = 0,
+        sample_rate: Annotated[int, Range(1000, 192_000), FOLLOWS] = 16_000,
     ) -> None:
         super().__init__()
         self.sample_rate = check_whole("sample_rate", sample_rate, 1000, 192_000)

@@ -1,18 +1,21 @@
-"""ADMM: the stochastic alternating direction method, which keeps a dense x and a group-sparse copy z of it."""
+"""ADMM: the stochastic alternating direction method of multipliers.
+
+It keeps a dense x, the parameters of the model, and a group-sparse copy z of it. The one class
+here is ``ADMM``; what it shares with the other optimisers is in group_optimizer.py.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from audioprune.optim import options
-from audioprune.optim.directions import Work, align, direction, gather
-from audioprune.optim.group_state import STATE, UnitGroups, check_state, evaluate, listed
+from audioprune.optim.directions import Work, align, direction
+from audioprune.optim.group_optimizer import Group, GroupOptimizer, Pick
 from audioprune.optim.group_steps import (
     Move,
     clear_outside,
@@ -21,16 +24,17 @@ from audioprune.optim.group_steps import (
     prox_step,
     smallest_groups,
 )
-from audioprune.optim.groups import Units, alive_groups
+from audioprune.optim.groups import Plan, Units, alive_groups
 
 
-class ADMM(Optimizer):
-    """Split the problem as x = z: ``inner_steps`` gradient steps on x, then one proximal step on z, then the multiplier u.
+class ADMM(GroupOptimizer):
+    """Split the problem as x = z: gradient steps on x, now and then a proximal step on z.
 
-    x-step: a step of the base optimiser on ``g + rho (x - z + u)``; z-step: ``z = prox_{lmbda /
-    rho}(x + u)`` per group; ``u += x - z``; at the start ``z = x`` and ``u = 0``. The parameters
-    of the model are x and stay dense; ``consensus`` and ``project_`` give the sparse model, x
-    masked by the groups in which z is not zero. ``state[param]["z"]`` holds z.
+    x-step: a step of the base optimiser on ``g + rho (x - z + u)``. After every ``inner_steps`` of
+    them a z-step: ``z = prox_{lmbda / rho}(x + u)`` per group, then the multiplier ``u += x - z``.
+    At the start ``z = x`` and ``u = 0``. The parameters of the model are x and stay dense;
+    ``consensus`` and ``project_`` give the sparse model, x masked by the groups in which z is not
+    zero. ``state[param]["z"]`` holds z.
 
     Args:
         params: Parameters, named parameters or param groups; a param group may override every
@@ -59,8 +63,7 @@ class ADMM(Optimizer):
         ConfigError: An option is unknown or out of range, or no group is regularised.
 
     Source: Chen, "Sparse Optimizer" and "Sparsity Inducing Optimization Problem" (the constraint
-    with K); the formulas are the
-        standard scaled form, which the slides do not print.
+    with K); the formulas are the standard scaled form, which the slides do not print.
     """
 
     def __init__(
@@ -81,45 +84,24 @@ class ADMM(Optimizer):
         fused: bool | None = None,
         maximize: bool = False,
     ) -> None:
-        self.unit_groups = UnitGroups(units)
-        common = {"lr": lr, "lmbda": lmbda, "fused": fused, "maximize": maximize, **STATE}
-        base_options = {
-            "base": base,
-            "momentum": momentum,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-        }
-        split = {
-            "rho": rho,
-            "inner_steps": inner_steps,
-            "target_group_sparsity": target_group_sparsity,
-        }
-        residuals = {"primal_square": 0.0, "dual_square": 0.0}
-        super().__init__(listed(params), {**common, **base_options, **split, **residuals})
-        self.unit_groups.require_any()
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters with their options and units.
-
-        Raises:
-            ConfigError: An option or a unit is wrong.
-        """
-        self.unit_groups.add(self, super().add_param_group, param_group, self._check)
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Carry out one x-step, and after every ``inner_steps`` of them a z-step; return the loss of the closure, if any."""
-        loss = evaluate(closure)
-        for group, layout in zip(self.param_groups, self.unit_groups.layouts, strict=True):
-            work = gather(group, layout)
-            if work is None:
-                continue
-            self._x_step(group, work)
-            group["steps"] += 1
-            if work.split and group["steps"] % group["inner_steps"] == 0:
-                self._z_step(group, work)
-        return loss
+        super().__init__(
+            params,
+            units,
+            lr=lr,
+            lmbda=lmbda,
+            base=base,
+            momentum=momentum,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            fused=fused,
+            maximize=maximize,
+            rho=rho,
+            inner_steps=inner_steps,
+            target_group_sparsity=target_group_sparsity,
+            primal_square=0.0,
+            dual_square=0.0,
+        )
 
     def primal_residual(self) -> float:
         """Return ||x - z|| at the last z-step."""
@@ -131,69 +113,58 @@ class ADMM(Optimizer):
 
     def group_sparsity(self, of: Literal["x", "z"] = "x") -> float:
         """Return the share of groups of x (the model) or of z that are exactly zero, 0..1."""
-        return self.unit_groups.sparsity(self.param_groups, self._pick(of))
+        return self._group_sparsity(self._pick(of))
 
     def entry_sparsity(self, of: Literal["x", "z"] = "x") -> float:
         """Return the share of exact zeros among the regularised entries of x or of z, 0..1."""
-        return self.unit_groups.entry_sparsity(self.param_groups, self._pick(of))
+        return self._entry_sparsity(self._pick(of))
 
     def objective_penalty(self, of: Literal["x", "z"] = "x") -> float:
         """Return lambda times the sum of the group norms of x or of z."""
-        return self.unit_groups.penalty(self.param_groups, self._pick(of))
+        return self._penalty(self._pick(of))
 
     @torch.no_grad()
     def consensus(self) -> dict[str, Tensor]:
-        """Return a copy of every regularised parameter, masked by the groups in which z is not zero.
+        """Return copies of the regularised parameters, zero in the groups in which z is zero.
 
         Keys are the names of the parameters, or ``"<param group>.<position>"`` for parameters
         without names.
         """
-        found = {}
-        for number, (group, layout) in enumerate(
-            zip(self.param_groups, self.unit_groups.layouts, strict=True)
-        ):
-            plan = layout.plan(group["params"])
-            copies = [group["params"][i].detach().clone() for i in plan.covered]
-            self._mask(group, layout, copies)
-            names = layout.names or [f"{number}.{i}" for i in range(len(group["params"]))]
+        found: dict[str, Tensor] = {}
+        for number, (group, plan, params) in enumerate(self._groups(Tensor.detach)):
+            copies = [param.clone() for param in params]
+            self._mask(group, plan, copies)
+            given = self.layouts[number].names
+            names = given or [f"{number}.{i}" for i in range(len(group["params"]))]
             found |= {names[i]: copy for i, copy in zip(plan.covered, copies, strict=True)}
         return found
 
     @torch.no_grad()
     def project_(self) -> None:
         """Zero, in the model itself, the groups in which z is zero."""
-        for group, layout in zip(self.param_groups, self.unit_groups.layouts, strict=True):
-            self._mask(
-                group, layout, [group["params"][i] for i in layout.plan(group["params"]).covered]
-            )
+        for group, plan, params in self._groups(Tensor.detach):
+            self._mask(group, plan, params)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue exactly where the saved state stopped, z and u included.
+    def _step_group(self, group: Group, work: Work) -> None:
+        self._x_step(group, work)
+        if work.split and (group["steps"] + 1) % group["inner_steps"] == 0:
+            self._z_step(group, work)
 
-        Raises:
-            CheckpointError: The state belongs to another optimiser, model or set of units.
-        """
-        check_state(self, state_dict, self._check)
-        super().load_state_dict(state_dict)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "unit_groups": self.unit_groups}
-
-    def _x_step(self, group: dict[str, Any], work: Work) -> None:
-        pulls = [
-            x - z + u for x, (z, u) in ((x, self._copies(x)) for x in work.params[: work.split])
-        ]
+    def _x_step(self, group: Group, work: Work) -> None:
+        rho, pulls = float(group["rho"]), []
+        for x in work.params[: work.split]:
+            z, u = self._copies(x)
+            pulls.append(x - z + u)
         clear_outside(work.plan, pulls)
-        pulled = [
-            g.add(pull, alpha=float(group["rho"]))
-            for g, pull in zip(work.gradients, pulls, strict=False)
-        ]
+        # Only the tensors that hold groups are coupled; they come first.
+        coupled = zip(work.gradients[: work.split], pulls, strict=True)
+        pulled = [gradient.add(pull, alpha=rho) for gradient, pull in coupled]
         gradients = pulled + work.gradients[work.split :]
         move = work.grouped(direction(group, self.state, work.params, gradients), group)
         if move.xs:
             torch._foreach_add_(list(move.xs), list(move.ds), alpha=-move.lr)
 
-    def _z_step(self, group: dict[str, Any], work: Work) -> None:
+    def _z_step(self, group: Group, work: Work) -> None:
         rho, xs = float(group["rho"]), work.params[: work.split]
         copies = [self._copies(x) for x in xs]
         before = [z.clone() for z, _ in copies]
@@ -204,9 +175,8 @@ class ADMM(Optimizer):
         for gap, (_, u) in zip(gaps, copies, strict=True):
             u.add_(gap)
         group["primal_square"] = _square_sum(gaps)
-        group["dual_square"] = rho**2 * _square_sum(
-            [z - old for old, (z, _) in zip(before, copies, strict=True)]
-        )
+        changes = [z - old for old, (z, _) in zip(before, copies, strict=True)]
+        group["dual_square"] = rho**2 * _square_sum(changes)
 
     def _shrink(self, group: Mapping[str, Any], work: Work, zs: list[Tensor], rho: float) -> None:
         target = group["target_group_sparsity"]
@@ -217,10 +187,10 @@ class ADMM(Optimizer):
             count = math.floor(target * work.plan.size + 1e-9)
             keep_groups(work.plan, zs, ~smallest_groups(group_norms(work.plan, zs), count))
 
-    def _mask(self, group: Mapping[str, Any], layout: Any, tensors: list[Tensor]) -> None:
-        plan = layout.plan(group["params"])
+    def _mask(self, group: Group, plan: Plan, tensors: list[Tensor]) -> None:
+        """Zero, in tensors as the plan covers them, the groups in which z is zero."""
         if tensors:
-            zs = [self._pick("z")(group["params"][i]) for i in plan.covered]
+            zs = [self._z(group["params"][i]) for i in plan.covered]
             keep_groups(plan, tensors, alive_groups(plan, zs))
 
     def _copies(self, param: Tensor) -> tuple[Tensor, Tensor]:
@@ -230,18 +200,17 @@ class ADMM(Optimizer):
         held["u"] = align(held["u"], param) if "u" in held else torch.zeros_like(param)
         return held["z"], held["u"]
 
-    def _pick(self, of: str) -> Callable[[Tensor], Tensor]:
+    def _pick(self, of: str) -> Pick:
         options.choice("variable of ADMM", of, ("x", "z"))
-        if of == "x":
-            return Tensor.detach
-        return lambda param: (
-            align(self.state[param]["z"], param)
-            if "z" in self.state.get(param, {})
-            else param.detach()
-        )
+        return Tensor.detach if of == "x" else self._z
+
+    def _z(self, param: Tensor) -> Tensor:
+        """Return z of a parameter, which is x itself before the first step."""
+        held = self.state.get(param, {})
+        return align(held["z"], param) if "z" in held else param.detach()
 
     def _check(self, group: Mapping[str, Any]) -> None:
-        options.check_common(group, self.defaults)
+        super()._check(group)
         options.choice("norm", group["norm"], ("group",))
         options.number("rho", group["rho"], above=True)
         options.number("inner_steps", group["inner_steps"])

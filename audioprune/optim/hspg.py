@@ -1,18 +1,19 @@
-"""HSPG: the half-space stochastic projected gradient method, which finds far more zero groups than a proximal step."""
+"""HSPG: the half-space stochastic projected gradient method.
+
+It finds far more zero groups than proximal steps alone. The one class here is ``HSPG``; what it
+shares with the other optimisers is in group_optimizer.py.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
-
-import torch
-from torch.optim import Optimizer
 
 from audioprune.errors import ConfigError
 from audioprune.optim import options
-from audioprune.optim.directions import Work, direction, gather
-from audioprune.optim.group_state import STATE, UnitGroups, check_state, evaluate, listed
+from audioprune.optim.directions import Work, direction
+from audioprune.optim.group_optimizer import Group, GroupOptimizer
 from audioprune.optim.group_steps import (
     Move,
     half_space_step,
@@ -26,8 +27,8 @@ from audioprune.optim.groups import Units, alive_groups
 _RELEASED_GUARD = 1e-6
 
 
-class HSPG(Optimizer):
-    """Proximal steps first, then half-space steps that zero a group as soon as a step turns it back past its half-space.
+class HSPG(GroupOptimizer):
+    """Take proximal steps first, then half-space steps, which zero a group that turns back.
 
     In the half-space stage a group that is not zero moves to ``x+ = x - lr (d + lmbda x /
     ||x||)``; it becomes zero, for good, when ``<x+, x> < epsilon ||x||^2``. With ``epsilon=0``
@@ -57,7 +58,7 @@ class HSPG(Optimizer):
         weight_decay: l2 penalty in the gradient, or decoupled for ``"adamw"``.
         regularizer_inside_moments: True adds the sub-gradient of the regulariser to the gradient
             before the moments (as the released code does; for Adam the scale of ``lmbda`` is then
-            largely normalised away), False adds it to the direction, so that the shrink budget is
+            largely normalised away), False adds it to the direction, so that the reach is
             ``lmbda`` times the sum of learning rates. A proximal step is never inside.
         target_group_sparsity: Cap on the share of zero groups of a param group, above 0 and up to
             1: no step zeroes more than ``floor(cap * n) - zeros before`` of its n groups, smallest
@@ -71,8 +72,8 @@ class HSPG(Optimizer):
         ConfigError: An option is unknown or out of range, or no group is regularised.
 
     Source: Chen, "HSPG"; Chen et al., "Half-Space Proximal Stochastic Gradient Method" (arXiv
-    2009.12078). The other bases and the
-        cap are additions; the released code zeroes random groups beyond its cap.
+    2009.12078). The other bases and the cap are additions; the released code zeroes random groups
+    beyond its cap.
     """
 
     def __init__(
@@ -95,80 +96,36 @@ class HSPG(Optimizer):
         fused: bool | None = None,
         maximize: bool = False,
     ) -> None:
-        self.unit_groups = UnitGroups(units)
-        common = {"lr": lr, "lmbda": lmbda, "fused": fused, "maximize": maximize, **STATE}
-        base_options = {
-            "base": base,
-            "momentum": momentum,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-        }
-        stages = {"epsilon": epsilon, "prox_steps": prox_steps, "first_stage": first_stage}
-        extras = {
-            "regularizer_inside_moments": regularizer_inside_moments,
-            "target_group_sparsity": target_group_sparsity,
-        }
-        super().__init__(listed(params), {**common, **base_options, **stages, **extras})
-        self.unit_groups.require_any()
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters with their options and units.
-
-        Raises:
-            ConfigError: An option or a unit is wrong.
-        """
-        self.unit_groups.add(self, super().add_param_group, param_group, self._check)
+        super().__init__(
+            params,
+            units,
+            lr=lr,
+            lmbda=lmbda,
+            base=base,
+            momentum=momentum,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            fused=fused,
+            maximize=maximize,
+            epsilon=epsilon,
+            prox_steps=prox_steps,
+            first_stage=first_stage,
+            regularizer_inside_moments=regularizer_inside_moments,
+            target_group_sparsity=target_group_sparsity,
+        )
 
     @property
     def stage(self) -> str:
-        """Stage of the next step of the first param group: ``"prox"``, ``"subgradient"`` or ``"half-space"``."""
+        """Stage of the next step: ``"prox"``, ``"subgradient"`` or ``"half-space"``.
+
+        Each param group counts its own steps; this is the stage of the first one.
+        """
         return _stage(self.param_groups[0])
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Carry out one step and return the loss of the closure, if one is given.
-
-        Raises:
-            ConfigError: The very first step would be a half-space step, and groups that are zero
-                would be frozen by it.
-        """
-        loss = evaluate(closure)
-        for group, layout in zip(self.param_groups, self.unit_groups.layouts, strict=True):
-            work = gather(group, layout)
-            if work is None:
-                continue
-            if group["steps"] == 0:
-                _refuse_frozen_start(group, work)
-            self._step_group(group, work)
-            group["steps"] += 1
-        return loss
-
-    def group_sparsity(self) -> float:
-        """Return the share of groups that are exactly zero, 0..1."""
-        return self.unit_groups.sparsity(self.param_groups)
-
-    def entry_sparsity(self) -> float:
-        """Return the share of exact zeros among the regularised entries, 0..1."""
-        return self.unit_groups.entry_sparsity(self.param_groups)
-
-    def objective_penalty(self) -> float:
-        """Return lambda times the sum of the group norms."""
-        return self.unit_groups.penalty(self.param_groups)
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue exactly where the saved state stopped, stage included.
-
-        Raises:
-            CheckpointError: The state belongs to another optimiser, model or set of units.
-        """
-        check_state(self, state_dict, self._check)
-        super().load_state_dict(state_dict)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "unit_groups": self.unit_groups}
-
-    def _step_group(self, group: dict[str, Any], work: Work) -> None:
+    def _step_group(self, group: Group, work: Work) -> None:
+        if group["steps"] == 0:
+            _refuse_frozen_start(group, work)
         lmbda, gradients, stage = float(group["lmbda"]), work.gradients, _stage(group)
         guard = _RELEASED_GUARD if group["first_stage"] == "subgradient" else 0.0
         if group["regularizer_inside_moments"] and stage != "prox" and work.split:
@@ -181,7 +138,7 @@ class HSPG(Optimizer):
             _take(stage, move, lmbda, group["epsilon"], guard, _limit(group, work))
 
     def _check(self, group: Mapping[str, Any]) -> None:
-        options.check_common(group, self.defaults)
+        super()._check(group)
         options.choice("norm", group["norm"], ("group",))
         options.number("epsilon", group["epsilon"], high=1.0)
         options.count("prox_steps", group["prox_steps"], 0)
@@ -218,6 +175,6 @@ def _refuse_frozen_start(group: Mapping[str, Any], work: Work) -> None:
     if zeros:
         raise ConfigError(
             f"expected no zero group at the start with prox_steps=0, got {zeros} of "
-            f"{work.plan.size}, which would stay zero for good; "
-            "set prox_steps >= 1 or leave their parameters out of the units"
+            f"{work.plan.size}, which would stay zero for good; set prox_steps >= 1 or leave "
+            f"their parameters out of the units"
         )

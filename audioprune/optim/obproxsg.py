@@ -1,24 +1,25 @@
-"""OBProxSG: proximal and orthant steps by turns, for single zero entries (l1 norm)."""
+"""OBProxSG: proximal and orthant steps by turns, for single zero entries (l1 norm).
+
+The one class here is ``OBProxSG``; what it shares with the other optimisers is in
+group_optimizer.py.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
-
-import torch
-from torch.optim import Optimizer
 
 from audioprune.errors import ConfigError
 from audioprune.optim import options
-from audioprune.optim.directions import Work, direction, gather
-from audioprune.optim.group_state import STATE, UnitGroups, check_state, evaluate, listed
+from audioprune.optim.directions import Work, direction
+from audioprune.optim.group_optimizer import Group, GroupOptimizer
 from audioprune.optim.group_steps import orthant_step, prox_l1_step, zero_entries
 from audioprune.optim.groups import Units
 
 
-class OBProxSG(Optimizer):
-    """Step with the l1 norm: ``prox_steps`` proximal steps, then ``orthant_steps`` orthant steps, and again.
+class OBProxSG(GroupOptimizer):
+    """Step with the l1 norm: a phase of proximal steps, then one of orthant steps, and again.
 
     An orthant step keeps every entry on its side of zero and freezes entries at zero; a proximal
     step may revive them.
@@ -48,9 +49,8 @@ class OBProxSG(Optimizer):
         ConfigError: An option is unknown or out of range, or no entry is regularised.
 
     Source: Chen et al., "Orthant Based Proximal Stochastic Gradient Method" (arXiv 2004.03639),
-    named by Chen, "HSPG", as the method
-        for fine-grained sparsity. Phases are counted in steps where the authors' code counts
-        epochs.
+    named by Chen, "HSPG", as the method for fine-grained sparsity. Phases are counted in steps
+    where the authors' code counts epochs.
     """
 
     def __init__(
@@ -70,81 +70,39 @@ class OBProxSG(Optimizer):
         fused: bool | None = None,
         maximize: bool = False,
     ) -> None:
-        self.unit_groups = UnitGroups(units)
-        common = {"lr": lr, "lmbda": lmbda, "fused": fused, "maximize": maximize, **STATE}
-        base_options = {
-            "base": base,
-            "momentum": momentum,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-        }
-        phases = {"norm": "l1", "prox_steps": prox_steps, "orthant_steps": orthant_steps}
-        super().__init__(listed(params), {**common, **base_options, **phases})
-        self.unit_groups.require_any()
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters with their options and units.
-
-        Raises:
-            ConfigError: An option or a unit is wrong.
-        """
-        self.unit_groups.add(self, super().add_param_group, param_group, self._check)
+        super().__init__(
+            params,
+            units,
+            lr=lr,
+            lmbda=lmbda,
+            base=base,
+            momentum=momentum,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            fused=fused,
+            maximize=maximize,
+            norm="l1",
+            prox_steps=prox_steps,
+            orthant_steps=orthant_steps,
+        )
 
     @property
     def stage(self) -> str:
         """Stage of the next step of the first param group: ``"prox"`` or ``"orthant"``."""
         return _stage(self.param_groups[0])
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Carry out one step and return the loss of the closure, if one is given.
-
-        Raises:
-            ConfigError: The very first step would be an orthant step, and entries that are zero
-                would be frozen by it.
-        """
-        loss = evaluate(closure)
-        for group, layout in zip(self.param_groups, self.unit_groups.layouts, strict=True):
-            work = gather(group, layout)
-            if work is None:
-                continue
-            if group["steps"] == 0:
-                _refuse_frozen_start(group, work)
-            move = work.grouped(direction(group, self.state, work.params, work.gradients), group)
-            if move.xs and _stage(group) == "prox":
-                prox_l1_step(move, move.lr * float(group["lmbda"]))
-            elif move.xs:
-                orthant_step(move, float(group["lmbda"]))
-            group["steps"] += 1
-        return loss
-
-    def group_sparsity(self) -> float:
-        """Return the share of the declared groups that are exactly zero, 0..1."""
-        return self.unit_groups.sparsity(self.param_groups)
-
-    def entry_sparsity(self) -> float:
-        """Return the share of exact zeros among the regularised entries, 0..1."""
-        return self.unit_groups.entry_sparsity(self.param_groups)
-
-    def objective_penalty(self) -> float:
-        """Return lambda times the l1 norm of the regularised entries."""
-        return self.unit_groups.penalty(self.param_groups)
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue exactly where the saved state stopped, phase included.
-
-        Raises:
-            CheckpointError: The state belongs to another optimiser, model or set of units.
-        """
-        check_state(self, state_dict, self._check)
-        super().load_state_dict(state_dict)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "unit_groups": self.unit_groups}
+    def _step_group(self, group: Group, work: Work) -> None:
+        if group["steps"] == 0:
+            _refuse_frozen_start(group, work)
+        move = work.grouped(direction(group, self.state, work.params, work.gradients), group)
+        if move.xs and _stage(group) == "prox":
+            prox_l1_step(move, move.lr * float(group["lmbda"]))
+        elif move.xs:
+            orthant_step(move, float(group["lmbda"]))
 
     def _check(self, group: Mapping[str, Any]) -> None:
-        options.check_common(group, self.defaults)
+        super()._check(group)
         options.choice("norm", group["norm"], ("l1",))
         options.count("prox_steps", group["prox_steps"], 0)
         if group["orthant_steps"] is not None:
@@ -152,13 +110,10 @@ class OBProxSG(Optimizer):
 
 
 def _stage(group: Mapping[str, Any]) -> str:
-    orthant = math.inf if group["orthant_steps"] is None else group["orthant_steps"]
-    place = (
-        group["steps"]
-        if math.inf in (orthant, group["prox_steps"])
-        else group["steps"] % (group["prox_steps"] + orthant)
-    )
-    return "prox" if place < group["prox_steps"] else "orthant"
+    prox, orthant, place = group["prox_steps"], group["orthant_steps"], group["steps"]
+    if orthant is not None and math.inf not in (prox, orthant):
+        place %= prox + orthant
+    return "prox" if place < prox else "orthant"
 
 
 def _refuse_frozen_start(group: Mapping[str, Any], work: Work) -> None:
@@ -168,6 +123,5 @@ def _refuse_frozen_start(group: Mapping[str, Any], work: Work) -> None:
     if zeros:
         raise ConfigError(
             f"expected no zero entry at the start with prox_steps=0, got {zeros} of {entries}, "
-            f"which would stay zero for good; "
-            "set prox_steps >= 1"
+            f"which would stay zero for good; set prox_steps >= 1"
         )

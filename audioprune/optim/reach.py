@@ -1,9 +1,11 @@
-"""How far the regulariser alone can shrink a group over a whole training, and how many groups that can bring to zero.
+"""How far the regulariser alone can shrink a group, and how many groups that brings to zero.
 
-Every step takes at most ``lr * lmbda`` off the norm of a group, so the sum over the schedule
-bounds what shrinkage can do. The l1 norm takes as much off every single entry, so that its bound
-is that of a group's largest entry. Gradients and half-space projections may do more; a budget far
-below the norms explains a training that ends with no zero group.
+The reach of a training is ``lmbda * sum(lr)``: every step takes at most ``lr * lmbda`` off the norm
+of a group, so the sum over all steps bounds what shrinkage can do. (What is printed calls it the
+shrink budget.) The l1 norm takes as much off every single entry, so a group's largest entry counts
+there. Gradients and half-space projections may do more; a reach far below the norms explains a
+training that ends with no zero group. ``regulariser_reach`` gives the number, ``reachability``
+compares it with a model.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import torch
 from torch import Tensor
 
 from audioprune.errors import ConfigError
-from audioprune.optim.group_state import listed
+from audioprune.optim.group_optimizer import listed
 from audioprune.optim.group_steps import group_norms
 from audioprune.optim.groups import Layout, Plan, Units
 from audioprune.optim.options import number
@@ -26,15 +28,15 @@ _SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
 
 @dataclass(frozen=True)
-class Reach:
-    """What a shrink budget can reach.
+class Reachability:
+    """Which groups a regulariser can bring to zero by shrinkage alone.
 
     Attributes:
-        budget: Most that the norm of a group, or an entry of it, can lose to the regulariser.
+        reach: Most that the norm of a group, or an entry of it, can lose to the regulariser.
         groups: Number of groups.
         zero: Groups that are zero already.
-        reachable: Groups whose norm, or largest entry, is at most the budget, those that are zero
-            already included.
+        reachable: Groups whose norm, or largest entry, is at most the reach; groups that are zero
+            already count.
         quantiles: Share of groups, 0..1, to the norm (or largest entry) below which that share
             lies.
         warning: One line when no group but those already zero can reach zero by shrinkage alone,
@@ -42,7 +44,7 @@ class Reach:
         entrywise: Whether the regulariser is the l1 norm, which shrinks every entry by itself.
     """
 
-    budget: float
+    reach: float
     groups: int
     zero: int
     reachable: int
@@ -67,13 +69,13 @@ class Reach:
             f"shrinkage alone{already}"
         )
         head = [
-            f"shrink budget lmbda * sum(lr) = {self.budget:.4g}: {bound}",
+            f"shrink budget lmbda * sum(lr) = {self.reach:.4g}: {bound}",
             f"quantiles of the {what}: {norms}",
         ]
         return head + ([self.warning] if self.warning else [])
 
 
-def shrink_budget(lmbda: float, lrs: Iterable[float]) -> float:
+def regulariser_reach(lmbda: float, lrs: Iterable[float]) -> float:
     """Return ``lmbda * sum(lrs)``, the most that a group norm can lose to the regulariser.
 
     Args:
@@ -89,23 +91,22 @@ def shrink_budget(lmbda: float, lrs: Iterable[float]) -> float:
 
 @torch.no_grad()
 def reachability(
-    params: Iterable[Any], budget: float, units: Units = None, *, entrywise: bool = False
-) -> Reach:
-    """Compare a shrink budget with the norms of the groups before a training.
+    params: Iterable[Any], reach: float, units: Units = None, *, entrywise: bool = False
+) -> Reachability:
+    """Compare the reach of a regulariser with the norms of the groups before a training.
 
     Args:
         params: As an optimiser takes them: parameters, named parameters, or param groups that may
             carry ``units``.
-        budget: From ``shrink_budget``, >= 0.
+        reach: From ``regulariser_reach``, >= 0.
         units: Groups where no param group names any.
-        entrywise: Compare the largest entry of a group, as the l1 norm takes the budget off each
-            entry.
+        entrywise: Compare the largest entry of a group: the l1 norm shrinks each entry by itself.
 
     Raises:
-        ConfigError: The budget is negative or not finite, there is no group, or the units do not
+        ConfigError: The reach is negative or not finite, there is no group, or the units do not
             fit the parameters.
     """
-    limit = number("budget", budget)
+    limit = number("reach", reach)
     measure = _largest_entries if entrywise else group_norms
     norms = torch.cat([_measured(*part, measure) for part in _parts(listed(params), units)])
     if len(norms) == 0:
@@ -116,24 +117,19 @@ def reachability(
     ranked = norms.sort().values
     table = {share: float(ranked[round(share * (len(norms) - 1))]) for share in _SHARES}
     zero, reachable = int((norms == 0).sum()), int((norms <= limit).sum())
-    warning = (
-        _warn(limit, norms, "largest entry" if entrywise else "norm")
-        if reachable == zero
-        else None
-    )
-    return Reach(limit, len(norms), zero, reachable, table, warning, entrywise)
+    warning = _warn(limit, norms, entrywise) if reachable == zero else None
+    return Reachability(limit, len(norms), zero, reachable, table, warning, entrywise)
 
 
-def _warn(budget: float, norms: Tensor, what: str) -> str | None:
+def _warn(reach: float, norms: Tensor, entrywise: bool) -> str | None:
     left = norms[norms > 0]
     if len(left) == 0:
         return None
-    more = f"at least {float(left.min()) / budget:.3g} times" if budget > 0 else "any"
+    what, least = "largest entry" if entrywise else "norm", float(left.min())
+    more = f"at least {least / reach:.3g} times" if reach > 0 else "any"
     return (
-        f"no group can reach zero by shrinkage alone: budget {budget:.4g} is below the {what} "
-        f"of every group left, "
-        f"{float(left.min()):.4g} at least; "
-        f"lmbda * sum(lr) would need {more} as much"
+        f"no group can reach zero by shrinkage alone: budget {reach:.4g} is below the {what} "
+        f"of every group left, {least:.4g} at least; lmbda * sum(lr) would need {more} as much"
     )
 
 

@@ -7,14 +7,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError
+from audioprune.optim.group_optimizer import GroupOptimizer
+from audioprune.optim.groups import Layout
 
 
 def sliced_state(
-    optimizer: Optimizer, unit_sets: Sequence[UnitSet], keep: Mapping[str, Tensor]
+    optimizer: GroupOptimizer, unit_sets: Sequence[UnitSet], keep: Mapping[str, Tensor]
 ) -> dict[str, Any]:
     """Return the state of an optimiser of this package as the trimmed model needs it.
 
@@ -35,7 +36,7 @@ def sliced_state(
     state = dict(saved["state"])
     groups = []
     for group, live, layout in zip(
-        saved["param_groups"], optimizer.param_groups, optimizer.unit_groups.layouts, strict=True
+        saved["param_groups"], optimizer.param_groups, optimizer.layouts, strict=True
     ):
         if layout.names is None:
             raise ConfigError(
@@ -88,7 +89,7 @@ def _cut(value: Any, lost: Mapping[int, Tensor]) -> Any:
 
 
 def _groups_left(
-    layout: Any,
+    layout: Layout,
     params: Sequence[Tensor],
     gone: Mapping[str, Mapping[int, Tensor]],
     keep: Mapping[str, Tensor],

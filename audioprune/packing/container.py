@@ -27,9 +27,9 @@ from audioprune.compress.quantize.kmeans import MAX_LEVELS, Codebook
 from audioprune.compress.ties import refuse_overlaps
 from audioprune.errors import CheckpointError, ConfigError, unknown_name
 from audioprune.files import write_atomic
+from audioprune.model_header import COMMON_TEXT, MAX_HEADER_BYTES, PACKED_MAGIC, PACKED_PREFIX
 from audioprune.packing.entropy import BadStream
 from audioprune.packing.tensors import DTYPES, KINDS, Piece, Record, decode, encode, to_bytes
-from audioprune.provenance import COMMON_TEXT, MAX_HEADER_BYTES, PACKED_MAGIC, PACKED_PREFIX
 
 MAGIC = PACKED_MAGIC
 VERSION = 1

@@ -1,4 +1,4 @@
-"""The contracts: what a task, a corpus, a model and a pipeline step must offer.
+"""The contracts: what a task, a corpus, a model, a step and a metric must offer.
 
 A class satisfies a contract by having its members; it inherits nothing. ``Task``, ``Corpus`` and
 ``Step`` are what a pipeline cannot do without. All others are capabilities: a class may have them,
@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from audioprune.errors import ConfigError
+from audioprune.metrics.contract import Metric as Metric
 from audioprune.protocols.corpora import (
     Batch,
     Collate,
@@ -63,13 +64,14 @@ from audioprune.protocols.tasks import (
     GeneratesNotes,
     HasEpochs,
     HasErrors,
-    HasEvidence,
+    HasInformationTarget,
     HasLength,
     HasLoss,
     HasMetrics,
     HasMonitors,
     HasNetworks,
     HasOutputShape,
+    Judge,
     KeepsState,
     Row,
     Shares,
@@ -102,7 +104,7 @@ __all__ = [
     "GeneratesSamples",
     "HasEpochs",
     "HasErrors",
-    "HasEvidence",
+    "HasInformationTarget",
     "HasExampleSeconds",
     "HasLatent",
     "HasLength",
@@ -114,7 +116,9 @@ __all__ = [
     "HasStateBytes",
     "HasWidth",
     "Items",
+    "Judge",
     "KeepsState",
+    "Metric",
     "Labelled",
     "NamesNotes",
     "Nests",
@@ -139,6 +143,7 @@ __all__ = [
     "Trainable",
     "WritesFile",
     "changes_state",
+    "optional",
     "require",
     "scores_audio",
 ]
@@ -167,11 +172,27 @@ def require(value: object, kind: type[Kind], name: str, remedy: str) -> Kind:
     )
 
 
+def optional(value: object, kind: type[Kind], sign: str, name: str, remedy: str) -> Kind | None:
+    """Return a value that satisfies a contract, or None where it does not try to.
+
+    Args:
+        value: A task, corpus, model or step.
+        kind: The contract.
+        sign: The member without which the contract is not meant.
+        name: What the value is called in the message.
+        remedy: What the user may do.
+
+    Raises:
+        ConfigError: It has ``sign`` and lacks other members.
+    """
+    return require(value, kind, name, remedy) if hasattr(value, sign) else None
+
+
 def members(kind: type) -> list[str]:
     """Return the names of the members of a contract and of the contracts that it extends."""
     found: dict[str, None] = {}
     for each in reversed(kind.__mro__):
-        if getattr(each, "_is_protocol", False) and each.__module__.startswith(__name__):
+        if getattr(each, "_is_protocol", False) and each.__module__.startswith("audioprune."):
             found |= dict.fromkeys(each.__dict__.get("__annotations__", {}))
             found |= dict.fromkeys(name for name in each.__dict__ if _public(name))
     return list(found)

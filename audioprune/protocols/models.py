@@ -9,16 +9,13 @@ Shapes: B batch, C channels, T samples, N frames.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from audioprune.compress.units.declare import UnitSet
-
-Stage = tuple[str | tuple[str, ...], Callable[..., Any]]
-"""Start of the names of a stage's parameters, dot included (``layers.1.`` is no start of
-``layers.10.``), or several of them; and the function from the stage before to this one."""
+from audioprune.compress.search.perturbed_loss import Stage as Stage
+from audioprune.compress.search.perturbed_loss import Staged as Staged
+from audioprune.compress.units.declare import Prunable as Prunable
 
 
 @runtime_checkable
@@ -75,28 +72,6 @@ class HasStateBytes(Protocol):
 
     def state_bytes(self) -> int:
         """Return the bytes that one stream remembers."""
-        ...
-
-
-@runtime_checkable
-class Prunable(Protocol):
-    """A model that declares its units.
-
-    A model without this is traced: ``compress.units.derive`` finds units and
-    ``compress.units.verify`` proves them, with a reason for every layer left out.
-    """
-
-    def unit_sets(self) -> Sequence[UnitSet]:
-        """Return the sets of units: which slices of which tensors leave together."""
-        ...
-
-
-@runtime_checkable
-class Staged(Protocol):
-    """A model that is a chain of stages, so that a search repeats only those after a change."""
-
-    def stages(self) -> list[Stage]:
-        """Return the stages in the order of the data; together they are the forward pass."""
         ...
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from audioprune.compress.search.perturbed_loss import LossOracle
+from audioprune.compress.search.perturbed_loss import TensorLoss
 from audioprune.protocols.corpora import Batch, Collate, Items
 
 Row = dict[str, Any]
@@ -31,17 +31,8 @@ class SignalScorer(Protocol):
 
 
 @runtime_checkable
-class Trainable(Protocol):
-    """What the training loop needs of a task."""
-
-    def step(
-        self, model: nn.Module, batch: Batch, update: Callable[..., float]
-    ) -> dict[str, float]:
-        """Take one training step: call ``update(loss)`` for every loss.
-
-        Return what is logged by name, ``loss`` among it.
-        """
-        ...
+class Judge(Protocol):
+    """What decides which weights of a training are the best."""
 
     def validate(
         self, model: nn.Module, batches: Iterator[Batch], monitor: str
@@ -51,6 +42,20 @@ class Trainable(Protocol):
 
     def better(self, monitor: str, new: float, best: float) -> bool:
         """Tell whether a monitored value is an improvement."""
+        ...
+
+
+@runtime_checkable
+class Trainable(Judge, Protocol):
+    """What the training loop needs of a task."""
+
+    def step(
+        self, model: nn.Module, batch: Batch, update: Callable[..., float]
+    ) -> dict[str, float]:
+        """Take one training step: call ``update(loss)`` for every loss.
+
+        Return what is logged by name, ``loss`` among it.
+        """
         ...
 
 
@@ -70,7 +75,7 @@ class Task(Trainable, Protocol):
 
     def validation_loss(
         self, model: nn.Module, dataset: Items, collate: Collate, items: int | None
-    ) -> LossOracle:
+    ) -> TensorLoss:
         """Return what evaluates the validation loss of a changing model again and again.
 
         Args:
@@ -279,10 +284,10 @@ class HasErrors(Protocol):
 
 
 @runtime_checkable
-class HasEvidence(Protocol):
+class HasInformationTarget(Protocol):
     """A task that says what a unit could tell about, for criteria of mutual information."""
 
-    def evidence_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+    def information_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return the target of a batch, in which units are compared, batch axis first."""
         ...
 

@@ -1,21 +1,27 @@
-"""From run folders to tables, figures, claims and a page: the one entry point, and which kinds of report there are.
+"""From run folders to tables, figures, claims and a page.
 
-Every module of this room may offer kinds of report in a mapping ``KINDS``; a paper's kinds stand
-in the paper's module.
+``write_report`` writes one kind of report, ``kinds`` lists them. A summary says what was measured,
+``curves`` how sensitive models are, and every paper has a report of its own in ``papers/``.
+Nothing here imports torch.
 """
 
 from __future__ import annotations
 
 import importlib
-import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.report.figures.curves import write_curves
+from audioprune.report.paper import write_paper
+from audioprune.report.papers import papers
 from audioprune.report.runs import Request, load_jobs
+from audioprune.report.summary import write_summary
 
 Runs = str | Path | Iterable[str | Path]
+Writer = Callable[[Request], list[Path]]
 
 
 def write_report(
@@ -24,6 +30,8 @@ def write_report(
     kind: str = "summary",
     reported: Mapping[str, Any] | str | Path | None = None,
     ratings: str | Path | None = None,
+    only: str | Sequence[str] = (),
+    claims: str | Sequence[str] = (),
 ) -> list[Path]:
     """Write one kind of report.
 
@@ -35,41 +43,63 @@ def write_report(
             None for those of the package.
         ratings: ``statistics.json`` of a listening test, or its folder, for the kinds that show
             listening tests.
+        only: Parts of a paper's report, such as ``["table1", "claims"]``; none for all parts and
+            the page.
+        claims: Papers whose claims a summary judges.
 
     Returns:
         The written files; the same runs give the same bytes again.
 
     Raises:
-        ConfigError: The kind is unknown, or no run is found.
+        ConfigError: The kind, a part or a paper is unknown, or no run is found.
         DataError: The runs hold nothing that this kind could show.
         OutputError: The folder cannot be written.
     """
     known = kinds()
     if kind not in known:
         raise ConfigError(unknown_name("kind of report", kind, known))
-    return known[kind](Request(load_jobs(runs), Path(out), reported, ratings))
+    jobs = load_jobs(runs)
+    request = Request(jobs, Path(out), reported, ratings, _listed(only), _listed(claims))
+    return known[kind](request)
 
 
-def kinds() -> dict[str, Callable[[Request], list[Path]]]:
-    """Return every kind of report that a module of this package offers, by name."""
-    found: dict[str, Callable[[Request], list[Path]]] = {}
-    names = (module.name for module in pkgutil.walk_packages(__path__, f"{__name__}."))
-    for name in sorted(names):
-        found |= getattr(importlib.import_module(name), "KINDS", {})
-    return found
+def _listed(names: str | Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def kinds() -> dict[str, Writer]:
+    """Return every kind of report by its name: those of any runs, and one for each paper."""
+    general: dict[str, Writer] = {"summary": write_summary, "curves": write_curves}
+    found = {name: partial(write_paper, paper) for name, paper in papers().items()}
+    return _without_contract() | general | found
+
+
+def _without_contract() -> dict[str, Writer]:
+    """Return the papers that offer each part as a kind of its own."""
+    kinds: dict[str, Writer] = {}
+    for name in ("p1.page", "p3.page", "p4.page"):
+        module = importlib.import_module(f"{__name__}.papers.{name}")
+        kinds |= getattr(module, "KINDS", {})
+    return {kind: partial(_write_parts, kinds, kind) for kind in kinds}
+
+
+def _write_parts(kinds: Mapping[str, Writer], kind: str, request: Request) -> list[Path]:
+    if not request.only:
+        return kinds[kind](request)
+    return [file for part in request.only for file in kinds[f"{kind}_{part}"](request)]
 
 
 def summary_table(runs: Runs) -> str:
     """Return the table of all models of some runs as Markdown, without writing anything."""
     from audioprune.report.entries import entries, final
-    from audioprune.report.summaries import score_table
+    from audioprune.report.model_tables import score_table
     from audioprune.report.tables import to_markdown
 
     return to_markdown(score_table(final(entries(load_jobs(runs)))))
 
 
 def closing_line(runs: Runs) -> str:
-    """Say which final models of some runs are no better than what needs no model, or return an empty text."""
+    """Say which final models are no better than what needs no model; empty where all are."""
     from audioprune.report.baselines import no_better
     from audioprune.report.entries import entries, final
 

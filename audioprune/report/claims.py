@@ -1,7 +1,8 @@
-"""What a claim must show before it is judged, and how it is judged: the statuses, the conditions and the interval over seeds.
+"""Whether a claim of a paper holds in our runs: the statuses, the conditions, the interval over seeds.
 
-Nothing is tuned or chosen to make a claim hold. What a claim says stands with its paper; this
-module is the same for all papers.
+``judge`` gives the verdict on a number that was measured once per seed, ``claims_table`` prints
+judged claims. What a claim says is written with its paper; this module is the same for all papers.
+Nothing is tuned or chosen to make a claim hold.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from audioprune.report.runs import Job, by_corpus, width_in
+from audioprune.report.published import Published
+from audioprune.report.runs import Job, by_corpus, honest_scale, width_in
+from audioprune.report.tables import Cell, Column, Table
 
 HELD, NOT_HELD, NOT_MEASURED = "held", "did not hold", "not measured"
 NOT_SHOWN, NOT_COMPARABLE = "not shown", "not comparable"
@@ -367,3 +370,47 @@ def claim_of(
 ) -> Claim:
     """Return a claim with its verdict; ``more`` are seeds and scale."""
     return Claim(claim, model, verdict.status, numbers, published, reason=verdict.reason, **more)
+
+
+_COLUMNS = (
+    Column("claim", "Claim"),
+    Column("model", "Model"),
+    Column("status", "Status"),
+    Column("numbers", "Our numbers"),
+    Column("published", "Published"),
+    Column("reason", "Why"),
+    Column("seeds", "Seeds", "count"),
+    Column("scale", "Scale"),
+)
+
+
+def claims_table(
+    name: str, judged: Iterable[Claim], published: Published, notes: Sequence[str] = ()
+) -> Table:
+    """Return the judged claims of a paper as a table.
+
+    Args:
+        name: Name of the table.
+        judged: The claims.
+        published: The paper's published facts; the caption names ``authors`` and ``venue``.
+        notes: Sentences below the table.
+    """
+    rows = tuple(_claim_row(claim) for claim in judged)
+    caption = f"Claims of {published['authors']} ({published['venue']}) and what our runs say"
+    honest = "A status speaks of our runs at their scale, not of the paper."
+    return Table(name, caption, _COLUMNS, rows, (honest, *notes))
+
+
+def _claim_row(claim: Claim) -> dict[str, Cell]:
+    scale = claim.scale if claim.scale == "-" else honest_scale(claim.scale)
+    return {
+        **vars(claim),
+        "reason": claim.reason or "-",
+        "seeds": claim.seeds or "-",
+        "scale": scale,
+    }
+
+
+def any_measured(table: Table) -> bool:
+    """Tell whether any claim of a table was measured."""
+    return any(row["status"] != NOT_MEASURED for row in table.rows)

@@ -10,11 +10,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from audioprune.experiment.results import GIVEN
 from audioprune.report.runs import Job
 
 Condition = tuple[str, float | None]
 States = dict[tuple[str, str, int | None, str], dict[str, Any]]
-GIVEN = "as given"
 _SPARSE = 0.01  # a trained dense model has single zeros by chance, a pruned one has more
 
 
@@ -52,7 +52,10 @@ def states_of(job: Job) -> States:
 
 
 def _called_by_what_they_are(job: Job, states: States) -> States:
-    """Call no model uncompressed that came with weights taken out: a run that went on from a pruned file."""
+    """Call no model uncompressed that came with weights taken out.
+
+    New rows say so themselves (steps.Evaluate); rows of older runs do not.
+    """
     if not job.config.get("checkpoint"):
         return states
     named = {}

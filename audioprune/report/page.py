@@ -1,35 +1,24 @@
-"""The page of a report: one file with tables, figures and players inside it, which needs nothing from the network.
+"""How a page is written: one HTML file with tables, figures and players, which needs no network.
 
-It also holds the general kinds ``summary`` and ``p2``; what is in their tables is decided
-elsewhere.
+``write_page`` takes sections in reading order and leaves out the empty ones. What is in a section
+is decided by the papers, and for the runs of any paper in overview.py.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from audioprune.files import write_atomic
-from audioprune.report.clips import TRUE, Clip, clips, one_per_noise, version_text
-from audioprune.report.entries import PESQ_MODES, Entry, Value, entries, final, finite_or_none
-from audioprune.report.figures.curves import budget_figures, curve_figures
+from audioprune.report.clips import TRUE, Clip, version_text
+from audioprune.report.entries import PESQ_MODES, Value, finite_or_none
 from audioprune.report.figures.drawing import (
     Figure,
-    Panel,
-    line_figure,
-    on_corpus,
-    per_corpus,
-    slug,
 )
-from audioprune.report.figures.pareto import pareto_figures
-from audioprune.report.figures.sensitivity import quantization_table, sensitivity_figure
-from audioprune.report.figures.spectrograms import spectrogram_figure
-from audioprune.report.papers.p2 import claims, paper
-from audioprune.report.runs import Job, Request, honest_scale, models_in_turn, read_reported
-from audioprune.report.summaries import condition_table, iteration_table, score_table, scores_csv
+from audioprune.report.runs import Job, honest_scale
 from audioprune.report.tables import (
     FORMATS,
     Table,
@@ -37,8 +26,6 @@ from audioprune.report.tables import (
     cell_text,
     laid_out,
     metric_column,
-    to_csv,
-    write_table,
 )
 
 MOST_AUDIO_BYTES = 24 * 2**20
@@ -49,7 +36,18 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the page; ``folded`` tables are shown on request, ``notes`` are sentences below everything else."""
+    """One section of the page, and what is written for it.
+
+    Attributes:
+        title: Heading.
+        tables: Shown on the page, and written as files.
+        figures: Drawn already.
+        clips: Audio to listen to.
+        notes: Sentences below everything else.
+        folded: Whether the tables are shown on request only.
+        page_only: Whether the tables are shown on the page, but not written as files.
+        data: Text of further files, by name; the page does not show them.
+    """
 
     title: str
     tables: tuple[Table, ...] = ()
@@ -57,6 +55,8 @@ class Section:
     clips: tuple[Clip, ...] = ()
     notes: tuple[str, ...] = ()
     folded: bool = False
+    page_only: bool = False
+    data: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -> Path:
@@ -80,7 +80,7 @@ def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -
     )
     shown = [
         _for_page(section, f"part-{number}")
-        for number, section in enumerate(filter(_has_content, sections), 1)
+        for number, section in enumerate(filter(has_content, sections), 1)
     ]
     text = environment.get_template("report.html.j2").render(
         title=title, lead=lead, sections=shown
@@ -88,7 +88,8 @@ def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -
     return write_atomic(path, text + "\n")
 
 
-def _has_content(section: Section) -> bool:
+def has_content(section: Section) -> bool:
+    """Tell whether a section has anything to show."""
     return bool(section.tables or section.figures or section.clips)
 
 
@@ -177,100 +178,7 @@ def _score(clip: Clip, version: str, metric: str) -> Value:
     return Value(finite_or_none(clip.scores.get(version, {}).get(metric)))
 
 
-def write_summary(request: Request) -> list[Path]:
-    """Write the table of all models, all scores in long form, the figures there is data for, and the page."""
-    found = entries(request.jobs)
-    table = score_table(final(found))
-    files = write_table(table, request.out)
-    files.append(write_atomic(request.out / "scores.csv", scores_csv(request.jobs)))
-    iterations = iteration_table(request.jobs)
-    files += (
-        [write_atomic(request.out / "iterations.csv", to_csv(iterations))]
-        if iterations.rows
-        else []
-    )
-    judged = claims.claims_table(request.jobs, read_reported(request.reported, "p2"))
-    sections = [
-        Section("Summary", (table,)),
-        Section("Claims", (judged,)) if claims.measured(judged) else Section("Claims"),
-    ]
-    return [*files, *_figures_and_page(request, found, sections, "Report")]
-
-
-def write_p2(request: Request) -> list[Path]:
-    """Write everything of Tan & Wang: both tables, the claims, the figures there is data for, and the page."""
-    reported = read_reported(request.reported, "p2")
-    tables = [
-        paper.table_1(request.jobs, reported),
-        paper.table_2(request.jobs, reported),
-        claims.claims_table(request.jobs, reported),
-    ]
-    files = [file for table in tables for file in write_table(table, request.out)]
-    drawn = tuple(paper.figures(request.out, request.jobs, reported))
-    files += [file for figure in drawn for file in (figure.png, figure.csv)]
-    named = ("Table 1", "Table 2", "Claims")
-    sections = [Section(title, (table,)) for title, table in zip(named, tables, strict=True)] + [
-        Section("Figures 2 and 3", figures=drawn)
-    ]
-    return [
-        *files,
-        *_figures_and_page(
-            request, entries(request.jobs), sections, "Compressing networks for speech enhancement"
-        ),
-    ]
-
-
-def _figures_and_page(
-    request: Request, found: Sequence[Entry], sections: Sequence[Section], title: str
-) -> list[Path]:
-    folder, in_turn = request.out / "figures", models_in_turn(request.jobs)
-    drawn = [
-        *_overview_figures(folder, request.jobs, found),
-        *_sensitivity_figures(folder, in_turn),
-    ]
-    drawn += [*curve_figures(folder, request.jobs), *budget_figures(folder, request.jobs)]
-    heard = clips(in_turn)
-    pictures, notes = _spectrogram_figures(folder, heard)
-    parts = [
-        *sections,
-        Section("Figures", figures=tuple(drawn), notes=_not_drawn(in_turn)),
-        Section(
-            "Listening",
-            figures=tuple(pictures),
-            clips=tuple(_without_repeats(heard)),
-            notes=tuple(notes),
-        ),
-        *_details(in_turn),
-        Section(
-            "Every test condition",
-            (condition_table(final(found)),) if any(entry.scores for entry in found) else (),
-            folded=True,
-        ),
-    ]
-    page = write_page(request.out / "report.html", title, _lead(request.jobs), parts)
-    return [*(file for figure in [*drawn, *pictures] for file in (figure.png, figure.csv)), page]
-
-
-def _details(jobs: Sequence[Job]) -> list[Section]:
-    """Return the folded tables of pruning iterations and of quantisation, as far as runs wrote them."""
-    pruned = iteration_table(jobs)
-    quantised = tuple(filter(None, map(quantization_table, jobs)))
-    more = len(quantised) - MOST_JOBS_DRAWN
-    notes = (
-        (
-            f"{more} more runs were quantised; their tables lie in their folders, as "
-            f"quantization.csv.",
-        )
-        if more > 0
-        else ()
-    )
-    return [
-        Section("Pruning iterations", (pruned,) if pruned.rows else (), folded=True),
-        Section("Quantisation", quantised[:MOST_JOBS_DRAWN], notes=notes, folded=True),
-    ]
-
-
-def _lead(jobs: Sequence[Job]) -> str:
+def lead_of(jobs: Sequence[Job]) -> str:
     """Say in one sentence how many runs, seeds and scales the page shows."""
     unfinished = sum(job.status != "finished" for job in jobs)
     scales = " | ".join(dict.fromkeys(honest_scale(job.scale) for job in jobs))
@@ -280,65 +188,3 @@ def _lead(jobs: Sequence[Job]) -> str:
         f"{len(jobs)} run{'s' * (len(jobs) != 1)}{ended}; {seeds} seed{'s' * (seeds != 1)}. "
         f"Scale: {scales}."
     )
-
-
-def _overview_figures(folder: Path, jobs: Sequence[Job], found: Sequence[Entry]) -> list[Figure]:
-    drawn = []
-    for stem, corpus, members in per_corpus("remaining", jobs):
-        lines = paper.remaining_lines(members)
-        if lines:
-            panel = Panel("", "Parameters left (%)", "percent", lines)
-            caption = on_corpus("Parameters left at each pruning iteration.", corpus)
-            drawn.append(line_figure(folder, stem, [panel], 1, "Pruning iteration", caption))
-    return [*drawn, *pareto_figures(folder, "size_quality", final(found))]
-
-
-def _analysed(jobs: Iterable[Job]) -> list[Job]:
-    return [job for job in jobs if any(job.folder.glob("sensitivity-*.csv"))]
-
-
-def _not_drawn(jobs: Iterable[Job]) -> tuple[str, ...]:
-    more = len(_analysed(jobs)) - MOST_JOBS_DRAWN
-    return (
-        (
-            f"The sensitivity of {more} more runs is not drawn; it lies in their folders, as "
-            f"sensitivity-*.csv.",
-        )
-        if more > 0
-        else ()
-    )
-
-
-def _sensitivity_figures(folder: Path, jobs: Iterable[Job]) -> list[Figure]:
-    analysed = _analysed(jobs)[:MOST_JOBS_DRAWN]
-    drawn = (
-        sensitivity_figure(folder, f"sensitivity-{place}-{slug(job.name)}", job, job.name)
-        for place, job in enumerate(analysed, 1)
-    )
-    return [figure for figure in drawn if figure]
-
-
-def _spectrogram_figures(folder: Path, heard: Iterable[Clip]) -> tuple[list[Figure], list[str]]:
-    """Draw one item per noise and job; a file that cannot be read is named in a note and stops nothing."""
-    drawn, notes = [], []
-    for place, clip in enumerate(one_per_noise(heard)[:MOST_SPECTROGRAMS], 1):
-        name = f"spectrogram-{place}-{slug(clip.job.name)}-{slug(clip.condition[0]) or 'all'}"
-        try:
-            drawn.append(spectrogram_figure(folder, name, clip))
-        except (OSError, RuntimeError) as error:
-            notes.append(
-                f"No spectrogram of {clip.title} in {clip.job.name}: {str(error).splitlines()[0]}"
-            )
-    return drawn, notes
-
-
-def _without_repeats(heard: Sequence[Clip]) -> list[Clip]:
-    """Leave out clips that another run already gave: a FLAC file begins with the checksum of its samples."""
-    kept: dict[tuple[Any, ...], Clip] = {}
-    for clip in heard:
-        sound = tuple((version, path.read_bytes()[:64]) for version, path in clip.versions.items())
-        kept.setdefault((clip.model, clip.condition, clip.item, sound), clip)
-    return list(kept.values())
-
-
-KINDS = {"summary": write_summary, "p2": write_p2}

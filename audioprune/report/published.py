@@ -11,8 +11,11 @@ import yaml
 import audioprune
 from audioprune.errors import ConfigError
 
+Published = Mapping[str, Any]
+"""The published facts of a paper, as its YAML file nests them."""
 
-def read_reported(source: Mapping[str, Any] | str | Path | None, paper: str) -> Mapping[str, Any]:
+
+def read_reported(source: Published | str | Path | None, paper: str) -> Published:
     """Return a paper's published numbers.
 
     Args:

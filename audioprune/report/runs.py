@@ -120,12 +120,23 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Request:
-    """What a report is asked for: jobs, folder to write to, published numbers (see ``read_reported``), statistics of ratings."""
+    """What a report is asked for.
+
+    Attributes:
+        jobs: The runs.
+        out: Folder to write to.
+        reported: Published numbers of the papers, see ``read_reported``.
+        ratings: Statistics of a listening test, a file or its folder.
+        only: Parts of a paper's report to write; all of them and the page where none is named.
+        claims: Papers whose claims a summary judges.
+    """
 
     jobs: tuple[Job, ...]
     out: Path
     reported: Mapping[str, Any] | str | Path | None = None
     ratings: str | Path | None = None
+    only: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
 
 
 def find_runs(runs: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -187,9 +198,8 @@ def read_job(folder: Path) -> Job:
     info, broken = _read_json(folder / "run.json")
     state, broken_state = _read_json(folder / "status.json")
     rows = _last_of_each_key(read_lines(folder / "results.jsonl"))
-    config = flatten(
-        info["config"] if isinstance(info.get("config"), dict) else _hydra_config(folder)
-    )
+    nested = info["config"] if isinstance(info.get("config"), dict) else _hydra_config(folder)
+    config = _present_keys(flatten(nested))
     status, reason = str(state.get("status") or ""), str(state.get("reason") or "")
     if not status:
         status, reason = (
@@ -354,6 +364,17 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
                 json.dumps(value, sort_keys=True) if isinstance(value, list | Mapping) else value
             )
     return flat
+
+
+def _present_keys(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a flat configuration under the keys of today.
+
+    Older runs call the reach of a regulariser a budget; the budget of a ticket is a word.
+    """
+    before, now = "pipeline.budget", "pipeline.reach"
+    if before not in config or isinstance(config[before], str):
+        return config
+    return {now if key == before else key: value for key, value in config.items()}
 
 
 def volatile_keys(jobs: Iterable[Job]) -> frozenset[str]:

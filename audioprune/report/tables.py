@@ -1,7 +1,7 @@
 """How numbers are printed: one table, written as CSV, Markdown, LaTeX and JSON.
 
 The only place where a fraction becomes a percent and a byte a megabyte. Which numbers exist is
-decided in entries.py, which tables there are in summaries.py and by the papers.
+decided in entries.py, which tables there are in model_tables.py and by the papers.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """The vocabulary of pipelines: what can be done to a model between its initialisation and its table.
 
 Each step is a small value that a YAML names as ``audioprune.steps.<Name>``; it alone changes a
-run. The algorithms stand in audioprune.compress, the training loop in training/loop.py.
+run. The algorithms are in audioprune.compress, the training loop in training/loop.py.
 """
 
-from audioprune.steps.analyse import FitBudget, SensitivityCurves
 from audioprune.steps.baseline import SameSizeBaseline
 from audioprune.steps.control import Repeat
+from audioprune.steps.curves import SensitivityCurves
 from audioprune.steps.evaluate import Evaluate
+from audioprune.steps.fit_budget import FitBudget
 from audioprune.steps.lottery import LotteryEvaluate, LotteryPrune, LotteryTrain, Rewind
 from audioprune.steps.prune import Prune, SensitivityPrune, Trim
 from audioprune.steps.quantize import Quantize

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from audioprune.errors import ConfigError
 from audioprune.experiment.model_io import instantiate
-from audioprune.experiment.run import Run, execute
+from audioprune.experiment.pipeline import execute
+from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import Repetition, repetition_of
 from audioprune.protocols import CleansUp, Step, changes_state
+from audioprune.ranges import Range
 
 
 @dataclass
@@ -26,7 +28,7 @@ class Repeat:
     """
 
     steps: Mapping[str, Any]
-    most: int = 10
+    most: Annotated[int, Range(1)] = 10
 
     def __post_init__(self) -> None:
         if self.most < 1 or not self.steps:

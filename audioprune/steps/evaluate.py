@@ -11,11 +11,13 @@ from typing import Any
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.model_io import load_model_file
 from audioprune.experiment.model_size import save_model, size_row
-from audioprune.experiment.run import Run, walk
+from audioprune.experiment.pipeline import walk
+from audioprune.experiment.results import GIVEN
+from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import repetition_of
 from audioprune.interrupts import check_stop
 from audioprune.metrics import check_metrics
-from audioprune.metrics.pool import Scorer
+from audioprune.metrics.scorer import Scorer
 from audioprune.paths import cache_folder
 
 
@@ -90,7 +92,7 @@ class Evaluate:
         )
 
     def _variant(self, run: Run) -> str:
-        return "as given" if self.variant == "uncompressed" and run.given_as else self.variant
+        return GIVEN if self.variant == "uncompressed" and run.given_as else self.variant
 
     def _label(self, run: Run) -> str:
         return run.label if self._variant(run) == self.variant else f"{run.label}, {run.given_as}"

@@ -7,7 +7,7 @@ import sys
 import torch
 from torch import nn
 
-from audioprune.compress.criteria.activations import evaluating
+from audioprune.compress.eval_mode import evaluating
 from audioprune.compress.weight_norm import fold_weight_norm_, is_normed
 from audioprune.experiment.model_io import build_model
 from audioprune.experiment.run import Run

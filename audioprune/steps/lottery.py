@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from audioprune import checkpoint
 from audioprune.compress import lottery
-from audioprune.compress.criteria.activations import Evidence
+from audioprune.compress.criteria.data import CalibrationData
 from audioprune.compress.criteria.importance import criterion
 from audioprune.compress.lottery import WEIGHT_CRITERIA, Origin, Selection
 from audioprune.compress.masks import Mask, complete
@@ -30,9 +30,11 @@ from audioprune.compress.weight_norm import fold_weight_norm_, is_normed
 from audioprune.errors import ConfigError, DivergedError, unknown_name
 from audioprune.experiment.model_io import build_model, load_model_file, restore_model
 from audioprune.experiment.model_size import running_costs, save_model
-from audioprune.experiment.run import Run, walk
+from audioprune.experiment.pipeline import walk
+from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import Draw
 from audioprune.interrupts import check_stop
+from audioprune.ranges import OneOf, Range
 from audioprune.steps.control import say_enough
 from audioprune.steps.folding import fold_first
 from audioprune.steps.needs import check_items, units_of, whole
@@ -128,16 +130,18 @@ class LotteryPrune:
     Source: Esling et al., Sec. 3.
     """
 
-    mode: str = "trim"
-    criterion: str = "information"
-    scope: str = "global"
-    scaling: str = "max"
-    budget: str = "weights"
-    fraction: float = 0.3
-    min_units: int = 3
-    evidence_items: int | None = None
-    samples: int = 2000
-    noise_rel: float = 0.05
+    mode: Annotated[str, OneOf(*MODES)] = "trim"
+    criterion: Annotated[
+        str, OneOf("magnitude", "gradient", "activation", "normalization", "information")
+    ] = "information"
+    scope: Annotated[str, OneOf("local", "global")] = "global"
+    scaling: Annotated[str, OneOf("max", "dimension", "none")] = "max"
+    budget: Annotated[str, OneOf("weights", "units")] = "weights"
+    fraction: Annotated[float, Range(above=0, below=1)] = 0.3
+    min_units: Annotated[int, Range(1)] = 3
+    evidence_items: Annotated[int | None, Range(1)] = None
+    samples: Annotated[int, Range(20, 100_000)] = 2000
+    noise_rel: Annotated[float, Range(0)] = 0.05
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -212,7 +216,7 @@ class LotteryPrune:
         row |= {"samples": found.samples, "seconds": found.seconds}
         run.results.put({**row, "units": {each.name: each.size for each in _unit_sets(run.model)}})
 
-    def _trim(self, run: Run, sets: list[UnitSet], evidence: Evidence) -> bool:
+    def _trim(self, run: Run, sets: list[UnitSet], evidence: CalibrationData) -> bool:
         found = run.findings.lottery
         origin = Origin(found.params, found.units)
         keep = lottery.choose_units(
@@ -224,7 +228,7 @@ class LotteryPrune:
         trim_(run.model, sets, keep)
         return True
 
-    def _mask(self, run: Run, sets: list[UnitSet], evidence: Evidence) -> bool:
+    def _mask(self, run: Run, sets: list[UnitSet], evidence: CalibrationData) -> bool:
         names = lottery.maskable(run.model, sets)
         before = complete(run.mask, run.model, names)
         run.mask = lottery.choose_weights(
@@ -233,7 +237,7 @@ class LotteryPrune:
         run.mask.apply_(run.model)
         return run.mask.kept() < before.kept()
 
-    def _evidence(self, run: Run) -> Evidence:
+    def _evidence(self, run: Run) -> CalibrationData:
         data = run.data.valid()
         count = min(self.evidence_items or len(data), len(data))
         chosen = [
@@ -241,11 +245,11 @@ class LotteryPrune:
         ]  # a set may be sorted by instrument
         batches = _batches(run, data, chosen)
         target = (
-            partial(run.task.evidence_target, run.model)
-            if hasattr(run.task, "evidence_target")
+            partial(run.task.information_target, run.model)
+            if hasattr(run.task, "information_target")
             else None
         )
-        return Evidence(
+        return CalibrationData(
             batches, run.task.loss, _examples, target, self.samples, self.noise_rel, run.seed
         )
 
@@ -257,7 +261,7 @@ class Rewind:
     The full-size snapshot is cut to the units that are left, so that every surviving weight has
     the bits it had then. A fresh draw is that of a full-size network too, cut likewise: survivors
     come from the distribution that the first network came from. ``rescale`` rewinds, and makes up
-    for the inputs that every layer lost, see ``lottery.keep_level_``.
+    for the inputs that every layer lost, see ``lottery.rescale_cut_``.
 
     Attributes:
         reset: ``rewind``, ``reinit`` or ``rescale``.
@@ -269,7 +273,7 @@ class Rewind:
     Source: Esling et al., Sec. 2.2.2, step 4, and Figure 2, right; ``rescale`` is ours.
     """
 
-    reset: str = "rewind"
+    reset: Annotated[str, OneOf(*RESETS)] = "rewind"
 
     def __post_init__(self) -> None:
         if self.reset not in RESETS:
@@ -297,9 +301,9 @@ class Rewind:
         else:
             self._refuse_other_widths(fresh, state)
         if found.kept:
-            lottery.cut_to_(fresh, found.kept)
+            lottery.cut_to_(fresh, _unit_sets(fresh, required=True), found.kept)
         if self.reset == "rescale":
-            lottery.keep_level_(fresh, {name: value.shape for name, value in state.items()})
+            lottery.rescale_cut_(fresh, {name: value.shape for name, value in state.items()})
         run.model, found.reset = fresh, self.reset
         if run.mask is not None:
             run.mask.apply_(run.model)
@@ -333,7 +337,7 @@ class LotteryEvaluate:
     Source: Esling et al., Sec. 5.1 (test error multiplier) and 6.1 (costs).
     """
 
-    audio_rounds: list[int] = field(default_factory=lambda: [0])
+    audio_rounds: Annotated[list[int], Range(0)] = field(default_factory=lambda: [0])
 
     def run(self, run: Run, path: str) -> None:
         """Measure the model as it is on disk."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
@@ -17,15 +17,22 @@ from audioprune.compress import select
 from audioprune.compress.masks import Mask, complete, prunable
 from audioprune.compress.schedule import Cubic
 from audioprune.compress.search import sensitivity
-from audioprune.compress.search.perturbed_loss import LossOracle
-from audioprune.compress.units.groups import unit_candidates
-from audioprune.compress.units.trim import dead_units, trim_, trim_state
+from audioprune.compress.search.candidates import (
+    Removable,
+    unit_candidates,
+    weight_candidates,
+)
+from audioprune.compress.search.perturbed_loss import TensorLoss
+from audioprune.compress.units.trim import trim_, trim_state
+from audioprune.compress.units.weight_groups import GroupKinds
+from audioprune.compress.units.zero import dead_units
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import state_path
 from audioprune.files import append_line, read_lines
 from audioprune.interrupts import check_stop
+from audioprune.ranges import OneOf, PassedTo, Range
 from audioprune.steps.control import say_enough
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.needs import check_items, fraction, not_negative, units_of, whole
@@ -57,9 +64,9 @@ class Prune:
         ConfigError: A value is out of its range, or the scope unknown.
     """
 
-    sparsity: float
-    scope: str = "global"
-    rounds: int = 1
+    sparsity: Annotated[float, Range(0, 1)]
+    scope: Annotated[str, OneOf(*SCOPES)] = "global"
+    rounds: Annotated[int, Range(1)] = 1
 
     def __post_init__(self) -> None:
         if self.scope not in SCOPES:
@@ -113,13 +120,13 @@ class SensitivityPrune:
     Source: Tan & Wang, Algorithms 1 and 2. The stopping rule is not in the paper.
     """
 
-    alpha_1: float | None = None
-    alpha_1_relative: float = 0.01
-    method: str = "first_violation"
-    items: int | None = None
-    min_removed: float = 0.01
+    alpha_1: Annotated[float | None, Range(0)] = None
+    alpha_1_relative: Annotated[float, Range(0)] = 0.01
+    method: Annotated[str, OneOf(*METHODS)] = "first_violation"
+    items: Annotated[int | None, Range(1)] = None
+    min_removed: Annotated[float, Range(0, 1)] = 0.01
     structured: bool = False
-    groups: dict[str, str] | None = None
+    groups: Annotated[dict[str, str] | None, PassedTo(GroupKinds)] = None
     unit_groups: bool = False
 
     def __post_init__(self) -> None:
@@ -179,14 +186,14 @@ class SensitivityPrune:
             )
             say_enough(run, path, reason, at_once=removed == 0.0)
 
-    def _candidates(self, run: Run, mask: Mask) -> Mapping[str, sensitivity.Removable]:
+    def _candidates(self, run: Run, mask: Mask) -> Mapping[str, Removable]:
         if self.structured:
             return unit_candidates(
                 run.model, mask, chosen_groups(run.model, self.groups, self.unit_groups)
             )
-        return sensitivity.weight_candidates(run.model, mask)
+        return weight_candidates(run.model, mask)
 
-    def _oracle(self, run: Run) -> LossOracle:
+    def _oracle(self, run: Run) -> TensorLoss:
         return run.task.validation_loss(run.model, run.data.valid(), run.data.collate, self.items)
 
 

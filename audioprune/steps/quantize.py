@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from audioprune.compress.masks import prunable
-from audioprune.compress.quantize import cluster_counts as levels
 from audioprune.compress.quantize import kmeans
 from audioprune.compress.quantize.kmeans import Codebook
+from audioprune.compress.search import cluster_counts as levels
 from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run
 from audioprune.files import read_lines
+from audioprune.ranges import Range
 from audioprune.steps.folding import fold_first
 from audioprune.steps.needs import check_items, not_negative, whole
 from audioprune.steps.prune import store_finding
@@ -46,10 +47,10 @@ class Quantize:
     smallest power of two whose loss increase, one tensor at a time, stays within the tolerance.
     """
 
-    levels: int | None = None
-    alpha_2: float | None = None
-    alpha_2_relative: float = 0.005
-    items: int | None = None
+    levels: Annotated[int | None, Range(1, 65_536)] = None
+    alpha_2: Annotated[float | None, Range(0)] = None
+    alpha_2_relative: Annotated[float, Range(0)] = 0.005
+    items: Annotated[int | None, Range(1)] = None
 
     def __post_init__(self) -> None:
         if self.levels is not None:

@@ -9,16 +9,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 from torch import nn
 
 from audioprune.compress.masks import complete, prunable
 from audioprune.distiller import Schedule, ScheduleHook, factor_for, load_schedule, scaled
-from audioprune.distiller.pruners import Memory
+from audioprune.distiller.context import FirstStatistics
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run
+from audioprune.ranges import OneOf, PassedTo, Range
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.prune import Trim, record_iteration
 from audioprune.steps.train import (
@@ -48,8 +49,8 @@ class Calibration:
         ConfigError: The mode is unknown or the sparsity outside its range.
     """
 
-    total_sparsity: float | None = None
-    mode: str = "one_shot"
+    total_sparsity: Annotated[float | None, Range(above=0, below=1)] = None
+    mode: Annotated[str, OneOf(*MODES)] = "one_shot"
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -85,10 +86,10 @@ class TrainScheduled:
 
     schedule: str | Mapping[str, Any] | None
     strict: bool = True
-    starting_epoch: int | None = None
-    ending_epoch: int | None = None
-    frequency: int | None = None
-    calibrate: Mapping[str, Any] | None = None
+    starting_epoch: Annotated[int | None, Range(0)] = None
+    ending_epoch: Annotated[int | None, Range(1)] = None
+    frequency: Annotated[int | None, Range(1)] = None
+    calibrate: Annotated[Mapping[str, Any] | None, PassedTo(Calibration)] = None
     epochs: int | None = None
     learning_rate: float | None = None
 
@@ -155,7 +156,7 @@ class TrainScheduled:
             return ScheduleHook(schedule)
         if mode == "final":
             return ScheduleHook(schedule, before=_at_the_last_pruning(schedule, wanted))
-        factor = factor_for(schedule, run.model, wanted, Memory())
+        factor = factor_for(schedule, run.model, wanted, FirstStatistics())
         hook = ScheduleHook(scaled(schedule, factor))
         hook.facts["factor"] = factor
         return hook
@@ -176,7 +177,7 @@ class PruneScheduled:
 
     schedule: str | Mapping[str, Any] | None
     strict: bool = True
-    calibrate: Mapping[str, Any] | None = None
+    calibrate: Annotated[Mapping[str, Any] | None, PassedTo(Calibration)] = None
 
     def __post_init__(self) -> None:
         self.calibration = Calibration(**(self.calibrate or {}))
@@ -191,7 +192,7 @@ class PruneScheduled:
         fold_first(run, path)
         schedule = bind(run, path, self._loaded, self.strict)
         before = complete(run.mask, run.model, prunable(run.model))
-        memory, wanted = Memory(), self.calibration.total_sparsity
+        memory, wanted = FirstStatistics(), self.calibration.total_sparsity
         factor = 1.0 if wanted is None else factor_for(schedule, run.model, wanted, memory)
         hook = ScheduleHook(scaled(schedule, factor))
         kept = hook.prune_once(run.model)
@@ -290,7 +291,7 @@ def _at_the_last_pruning(
     def rescale(epoch: int, model: nn.Module, hook: ScheduleHook) -> Schedule | None:
         if epoch != last:
             return None
-        hook.facts["factor"] = factor_for(schedule, model, wanted, hook.memory)
+        hook.facts["factor"] = factor_for(schedule, model, wanted, hook.statistics)
         return scaled(schedule, hook.facts["factor"])
 
     return rescale

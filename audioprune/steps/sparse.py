@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -26,12 +26,13 @@ from audioprune.optim import (
     HSPG,
     OBProxSG,
     ProxSG,
-    Reach,
+    Reachability,
     kept_units,
     reachability,
-    shrink_budget,
+    regulariser_reach,
 )
-from audioprune.protocols import Trainable
+from audioprune.protocols import Judge
+from audioprune.ranges import OneOf, Range
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.train import check_monitor, open_fit, train_row
 from audioprune.steps.unit_groups import entries_of, groups_of, rounded, unit_norms
@@ -55,9 +56,9 @@ class TrainSparse:
     Attributes:
         method: ``hspg``, ``proxsg``, ``obproxsg`` or ``admm``; ``sgd`` and ``adam`` train without
             regulariser.
-        lmbda: Weight of the regulariser; None derives it from ``budget``.
-        budget: Wanted shrink budget ``lmbda * sum(lr)``, the most that a group norm can lose to
-            the regulariser; unused with ``lmbda``.
+        lmbda: Weight of the regulariser; None derives it from ``reach``.
+        reach: Wanted ``lmbda * sum(lr)``, the most that a group norm can lose to the
+            regulariser; unused with ``lmbda``.
         epsilon: Size of the projection region of HSPG.
         prox_epochs: Epochs before the half-space (or orthant) stage; None takes the first quarter.
         orthant_epochs: Epochs of an orthant phase of OBProxSG, after which proximal steps return;
@@ -80,19 +81,19 @@ class TrainSparse:
     Source: Chen, "HSPG", "Sparse Optimizer" and "Experiment Setting".
     """
 
-    method: str = "hspg"
-    lmbda: float | None = None
-    budget: float | None = None
-    epsilon: float = 0.0
-    prox_epochs: float | None = None
-    orthant_epochs: float | None = None
-    first_stage: str = "prox"
+    method: Annotated[str, OneOf(*METHODS)] = "hspg"
+    lmbda: Annotated[float | None, Range(0)] = None
+    reach: Annotated[float | None, Range(0)] = None
+    epsilon: Annotated[float, Range(0, below=1)] = 0.0
+    prox_epochs: Annotated[float | None, Range(0)] = None
+    orthant_epochs: Annotated[float | None, Range(above=0)] = None
+    first_stage: Annotated[str, OneOf("prox", "subgradient")] = "prox"
     regularizer_inside_moments: bool = False
-    target_group_sparsity: float | None = None
-    rho: float = 0.01
-    inner_steps: int = 10
-    groups: str = "units"
-    selection: str = "last"
+    target_group_sparsity: Annotated[float | None, Range(above=0, most=1)] = None
+    rho: Annotated[float, Range(above=0)] = 0.01
+    inner_steps: Annotated[int, Range(1)] = 10
+    groups: Annotated[str, OneOf(*GROUP_KINDS)] = "units"
+    selection: Annotated[str, OneOf(*SELECTIONS)] = "last"
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -101,9 +102,9 @@ class TrainSparse:
         ):  # fmt: skip
             if value not in known:
                 raise ConfigError(unknown_name(what, value, known))
-        if self.method not in PLAIN and self.lmbda is None and self.budget is None:
+        if self.method not in PLAIN and self.lmbda is None and self.reach is None:
             raise ConfigError(
-                f"expected pipeline.lmbda or pipeline.budget with method {self.method}, got "
+                f"expected pipeline.lmbda or pipeline.reach with method {self.method}, got "
                 f"none; set one of them"
             )
 
@@ -118,7 +119,7 @@ class TrainSparse:
         """Say what the numbers can reach, train, and record objective and sparsity of every epoch."""
         fold_first(run, path)
         plan = self._plan(run, run.model)
-        reach = plan.reach(run.model)
+        reach = plan.reachability(run.model)
         for line in reach.lines() if reach else ():
             print(f"{path}: {line}", file=sys.stderr, flush=True)
         norms = {name: rounded(each) for name, each in plan.norms(run.model).items()}
@@ -161,7 +162,7 @@ class TrainSparse:
 
     def _fit(self, run: Run, path: str, plan: Plan, watch: SparsityWatch) -> Fit:
         fit = open_fit(run, path, plan.settings, hooks=(watch,), make_optimizer=watch.build)
-        fit.task = watch
+        fit.judge = watch
         return fit
 
     def _epochs(
@@ -197,7 +198,7 @@ class TrainSparse:
         path: str,
         plan: Plan,
         outcome: Outcome,
-        reach: Reach | None,
+        reach: Reachability | None,
         dense: Mapping[str, float],
     ) -> dict[str, Any]:
         """Return the row of the training: f of the epoch whose weights are kept, sparsity and norms of the model as it is now.
@@ -220,7 +221,7 @@ class TrainSparse:
             "prox_steps": plan.prox_steps if math.isfinite(plan.prox_steps) else None,
             "learning_rate": numbers.learning_rate,
             "selection": self.selection,
-            "budget": plan.budget,
+            "budget": plan.reach,
             "reachable_share": reach.share if reach else None,
             "norm_quantiles": {f"{share:g}": norm for share, norm in reach.quantiles.items()}
             if reach
@@ -262,12 +263,12 @@ class Plan:
         """Weight of the regulariser."""
         if self.step.lmbda is not None:
             return self.step.lmbda
-        return self.step.budget / self.rate_sum if self.step.budget else 0.0
+        return self.step.reach / self.rate_sum if self.step.reach else 0.0
 
     @property
-    def budget(self) -> float:
+    def reach(self) -> float:
         """Most that a group norm can lose to the regulariser."""
-        return shrink_budget(self.lmbda, [self.rate_sum])
+        return regulariser_reach(self.lmbda, [self.rate_sum])
 
     @property
     def prox_steps(self) -> int:
@@ -279,13 +280,15 @@ class Plan:
         )
         return round(epochs * self.steps_per_epoch)
 
-    def reach(self, model: nn.Module) -> Reach | None:
-        """Compare the budget with the model's groups; None for methods whose zeros do not come from shrinking step by step."""
+    def reachability(self, model: nn.Module) -> Reachability | None:
+        """Compare the reach with the model's groups; None for methods whose zeros do not come from
+        shrinking step by step.
+        """
         if self.step.method in (*PLAIN, "admm"):
             return None
         return reachability(
             model.named_parameters(),
-            self.budget,
+            self.reach,
             self.sets,
             entrywise=self.step.method == "obproxsg",
         )
@@ -366,10 +369,9 @@ class Plan:
 
 
 class SparsityWatch:
-    """Stand between the training loop and the task: measure sparsity at every validation, and choose weights that keep it.
+    """Measure sparsity at every validation, and choose weights that keep it.
 
-    Everything but validation and choice is the task's own. It is a hook as well, whose state the
-    loop keeps.
+    It judges a training in place of the task, and is a hook as well, whose state the loop keeps.
 
     Args:
         task: The task.
@@ -377,15 +379,10 @@ class SparsityWatch:
         selection: ``last`` or ``val``.
     """
 
-    def __init__(self, task: Trainable, plan: Plan, selection: str) -> None:
+    def __init__(self, task: Judge, plan: Plan, selection: str) -> None:
         self.task, self.plan, self.selection = task, plan, selection
         self.optimizer: Optimizer | None = None
         self.now, self.best = 0.0, -1.0
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "task":
-            raise AttributeError(name)
-        return getattr(self.task, name)
 
     def build(self, model: nn.Module, settings: Settings) -> Optimizer:
         """Build the optimiser, as the training loop asks for it."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from torch import nn
 
 from audioprune.compress.penalties import L1Penalty, SparseGroupLasso
 from audioprune.compress.units.declare import UnitSet
-from audioprune.compress.units.groups import unit_groups
-from audioprune.compress.units.weight_groups import GroupKinds, weight_groups
+from audioprune.compress.units.weight_groups import GroupKinds, unit_groups, weight_groups
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.run import Run
+from audioprune.ranges import PassedTo, Range
 from audioprune.steps.needs import not_negative, units_of, whole
 from audioprune.training.loop import Fit, Outcome
 from audioprune.training.settings import Settings
@@ -38,12 +38,12 @@ class Train:
             have.
     """
 
-    lambda_1: float = 0.0
-    lambda_2: float = 0.0
-    groups: dict[str, str] | None = None
+    lambda_1: Annotated[float, Range(0)] = 0.0
+    lambda_2: Annotated[float, Range(0)] = 0.0
+    groups: Annotated[dict[str, str] | None, PassedTo(GroupKinds)] = None
     unit_groups: bool = False
     epochs: int | None = None
-    learning_rate: float | None = None
+    learning_rate: Annotated[float | None, Range(above=0)] = None
     only_from_scratch: bool = False
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from audioprune.compress.units.declare import Slice, UnitSet
-from audioprune.compress.units.trim import removable
+from audioprune.compress.units.zero import removable
 from audioprune.errors import ConfigError
 from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run
@@ -69,7 +69,7 @@ class TrimGroups:
                 f"passes it"
             )
             print(
-                f"{path}: {told}; lower pipeline.lmbda, pipeline.budget or pipeline.epsilon",
+                f"{path}: {told}; lower pipeline.lmbda, pipeline.reach or pipeline.epsilon",
                 file=sys.stderr,
                 flush=True,
             )

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from audioprune.compress.criteria.activations import evaluating
-from audioprune.compress.search.perturbed_loss import LossOracle
+from audioprune.compress.eval_mode import evaluating
+from audioprune.compress.search.perturbed_loss import TensorLoss
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.experiment.run import Run
 from audioprune.interrupts import check_stop
 from audioprune.metrics import LOWER_IS_BETTER, METRICS
-from audioprune.metrics.pool import Scorer
+from audioprune.metrics.scorer import Scorer
 from audioprune.paths import cache_folder
 
 LOSS = "loss"
@@ -59,7 +59,7 @@ class Validation:
                 f"{', '.join(self._signal)}"
             )
         self._run, self._count = run, items
-        self._oracle: tuple[nn.Module, LossOracle] | None = None
+        self._oracle: tuple[nn.Module, TensorLoss] | None = None
         self._items: list[dict[str, Any]] = []
         self._scored: dict[str, set[int]] = {}
         self._scorer: Scorer | None = None
@@ -128,7 +128,7 @@ class Validation:
     def _in_order(self, values: dict[str, float]) -> dict[str, float]:
         return {metric: values[metric] for metric in self.metrics}
 
-    def _loss(self, model: nn.Module) -> LossOracle:
+    def _loss(self, model: nn.Module) -> TensorLoss:
         """Return the oracle of a model; only the last one is kept, since it remembers the inputs of stages."""
         if self._oracle is None or self._oracle[0] is not model:
             run = self._run

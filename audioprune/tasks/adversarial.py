@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from audioprune.protocols import (
     Signals,
     SignalScorer,
 )
+from audioprune.ranges import FOLLOWS, PassedTo, Range
 from audioprune.tasks.batches import first_batches
 from audioprune.tasks.frames import Frames
 from audioprune.tasks.signal_scores import (
@@ -52,6 +53,11 @@ from audioprune.training.settings import Settings, build_optimizer
 
 _ORACLE_BATCH = 8
 _LOUDEST = 2.0
+_OWN_RATE = {
+    "learning_rate": Annotated[
+        float | None, Range(above=0), "Of the discriminator's optimiser; None for the generator's."
+    ]
+}
 
 Framed = tuple[Tensor, Tensor, Tensor]
 """Coded frames, clean frames, and 1 where samples are signal; each (M, 1, L)."""
@@ -104,20 +110,22 @@ class Adversarial:
     def __init__(
         self,
         *,
-        sample_rate: int = 16000,
-        frame_length: int = 16384,
-        hop_length: int | None = None,
-        pre_emphasis: float = 0.95,
-        level: float | None = None,
-        gan_weight: float = 1.0,
-        gan_factor: float = 1.0,
-        l1_weight: float = 100.0,
-        l1_decay: float = 0.0,
-        l1_decay_from: int = 100,
-        overlap: int = 0,
-        z_seeds: int = 3,
-        frames_per_call: int = 32,
-        discriminator: Mapping[str, Any] | None = None,
+        sample_rate: Annotated[int, Range(1000, 192_000), FOLLOWS] = 16000,
+        frame_length: Annotated[int, Range(1), FOLLOWS] = 16384,
+        hop_length: Annotated[int | None, Range(1)] = None,
+        pre_emphasis: Annotated[float, Range(0, below=1)] = 0.95,
+        level: Annotated[float | None, Range(above=0)] = None,
+        gan_weight: Annotated[float, Range(0)] = 1.0,
+        gan_factor: Annotated[float, Range(0)] = 1.0,
+        l1_weight: Annotated[float, Range(0)] = 100.0,
+        l1_decay: Annotated[float, Range(0)] = 0.0,
+        l1_decay_from: Annotated[int, Range(0)] = 100,
+        overlap: Annotated[int, Range(0)] = 0,
+        z_seeds: Annotated[int, Range(1)] = 3,
+        frames_per_call: Annotated[int, Range(1)] = 32,
+        discriminator: Annotated[
+            Mapping[str, Any] | None, PassedTo(Discriminator, more=_OWN_RATE)
+        ] = None,
     ) -> None:
         hop_length = max(1, frame_length // 2) if hop_length is None else hop_length
         if not 1 <= hop_length <= frame_length:

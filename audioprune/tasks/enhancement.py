@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from audioprune.protocols import (
     Signals,
     SignalScorer,
 )
+from audioprune.ranges import FOLLOWS, OneOf, Range
 from audioprune.tasks.batches import first_batches
 from audioprune.tasks.signal_scores import (
     MONITORS,
@@ -94,15 +95,15 @@ class Enhancement:
     def __init__(
         self,
         *,
-        target: str = "irm",
-        sample_rate: int = 16000,
-        frame_length: int = 320,
-        hop_length: int = 160,
-        ola_norm: str = "window",
-        feature: str = "magnitude",
-        frame_batch: int | None = None,
-        output: str = "mapping",
-        dry: float = 0.0,
+        target: Annotated[str, OneOf(*TARGETS)] = "irm",
+        sample_rate: Annotated[int, Range(1000), FOLLOWS] = 16000,
+        frame_length: Annotated[int, Range(2)] = 320,
+        hop_length: Annotated[int, Range(1)] = 160,
+        ola_norm: Annotated[str, OneOf("window", "window_squared")] = "window",
+        feature: Annotated[str, OneOf(*FEATURES)] = "magnitude",
+        output: Annotated[str, OneOf(*OUTPUTS)] = "mapping",
+        dry: Annotated[float, Range(0, below=1)] = 0.0,
+        frame_batch: Annotated[int | None, Range(1)] = None,
     ) -> None:
         for what, given, known in (
             ("target", target, TARGETS),

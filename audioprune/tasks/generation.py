@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,7 @@ from audioprune.protocols import (
     Row,
     SignalScorer,
 )
+from audioprune.ranges import FOLLOWS, OneOf, OrNull, Range
 from audioprune.tasks import next_sample, reconstruction
 from audioprune.tasks.batches import spread_batches
 from audioprune.tasks.note_features import (
@@ -79,13 +80,13 @@ class NextSample(DescendsError):
     def __init__(
         self,
         *,
-        conditioning: str = "none",
-        mels: int = 80,
-        pitches: Sequence[int] = (0, 127),
-        families: int = 0,
-        instruments: int = 0,
-        example_s: float = 1.0,
-        sample_rate: int = 16000,
+        conditioning: Annotated[str, OneOf("none", "mel", "note")] = "none",
+        mels: Annotated[int, Range(1, 1024)] = 80,
+        pitches: Annotated[Sequence[int], Range(0, 127), FOLLOWS] = (0, 127),
+        families: Annotated[int, Range(0, 100_000), OrNull(0)] = 0,
+        instruments: Annotated[int, Range(0, 100_000), OrNull(0)] = 0,
+        example_s: Annotated[float, Range(0, 60)] = 1.0,
+        sample_rate: Annotated[int, Range(1000, 192_000), FOLLOWS] = 16000,
     ) -> None:
         if not 0 <= example_s <= 60:
             raise ConfigError(
@@ -136,7 +137,7 @@ class NextSample(DescendsError):
             batches.append((given, loss, float(len(tokens))))
         return BatchLoss(model, batches)
 
-    def evidence_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+    def information_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return what units are compared with: ``note_targets.next_amplitude``, (B, T - 1, 1)."""
         classes = next_sample.predictor(model).classes
         return next_amplitude(mu_law_encode(batch["audio"].float(), classes), classes)
@@ -288,13 +289,13 @@ class Reconstruction(DescendsError):
     def __init__(
         self,
         *,
-        inputs: str = "audio",
-        spectral: str = "log_power",
-        stft_windows: Sequence[int] = WINDOWS,
-        eps: float = 5e-3,
-        base: str = "l1",
-        loudness: str = "rms",
-        sample_rate: int = 16000,
+        inputs: Annotated[str, OneOf(*INPUTS)] = "audio",
+        spectral: Annotated[str, OneOf("log_power", "linear_log")] = "log_power",
+        stft_windows: Annotated[Sequence[int], Range(4, 65_536)] = WINDOWS,
+        eps: Annotated[float, Range(above=0)] = 5e-3,
+        base: Annotated[str, OneOf("l1", "mse")] = "l1",
+        loudness: Annotated[str, OneOf(*LOUDNESS)] = "rms",
+        sample_rate: Annotated[int, Range(1000, 192_000), FOLLOWS] = 16000,
     ) -> None:
         for what, given, known in (("inputs", inputs, INPUTS), ("loudness", loudness, LOUDNESS)):
             if given not in known:
@@ -338,7 +339,7 @@ class Reconstruction(DescendsError):
             batches.append((given[0] if len(given) == 1 else given, loss, float(len(wanted))))
         return BatchLoss(model, batches)
 
-    def evidence_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+    def information_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return what units are compared with: ``note_targets.frame_features``, (B, N, 25)."""
         return frame_features(self.inputs(model, batch)[1], self.sample_rate)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,7 @@ from audioprune.metrics.classification import (
 )
 from audioprune.progress import progress
 from audioprune.protocols import Batch, Collate, Items, Labelled, Row, SignalScorer
+from audioprune.ranges import FOLLOWS, Range
 from audioprune.tasks.batches import spread_batches
 
 MONITORS = ("loss", "accuracy", "accuracy_macro")
@@ -61,10 +62,10 @@ class SceneClassification:
     def __init__(
         self,
         *,
-        classes: int = 10,
-        mixup: float = 0.3,
-        roll_frames: int = 50,
-        sample_rate: int = 22050,
+        classes: Annotated[int, Range(2, 10_000), FOLLOWS] = 10,
+        mixup: Annotated[float, Range(0)] = 0.3,
+        roll_frames: Annotated[int, Range(0)] = 50,
+        sample_rate: Annotated[int, Range(1000), FOLLOWS] = 22050,
     ) -> None:
         if not isinstance(classes, int) or classes < 2:
             raise ConfigError(

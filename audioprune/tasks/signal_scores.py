@@ -18,8 +18,9 @@ from torch import Tensor
 
 from audioprune.errors import ConfigError
 from audioprune.metrics import LOWER_IS_BETTER, METRICS
-from audioprune.metrics.listening import estimate
-from audioprune.metrics.pool import ItemScores, score_items, summarise
+from audioprune.metrics.estimate import estimate
+from audioprune.metrics.scorer import score_items
+from audioprune.metrics.summary import ItemScores, summarise
 from audioprune.protocols import Row, Signals, SignalScorer
 
 Scores = Sequence[ItemScores]

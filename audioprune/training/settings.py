@@ -1,19 +1,21 @@
-"""Which numbers define one training, and which optimiser, learning-rate rule and batch order they stand for.
+"""The numbers of one training (``Settings``), and the optimiser and learning-rate rule they name.
 
 The loop that uses them is in training/loop.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.ranges import OneOf, Range
 
 OPTIMIZERS = {
     "adam": torch.optim.Adam,
@@ -71,29 +73,29 @@ class Settings:
             by ``decay``.
     """
 
-    epochs: int = 30
-    steps: int | None = None
-    batch_size: int = 8
-    optimizer: str = "adam"
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    momentum: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
+    epochs: Annotated[int, Range(1)] = 30
+    steps: Annotated[int | None, Range(1)] = None
+    batch_size: Annotated[int, Range(1)] = 8
+    optimizer: Annotated[str, OneOf(*OPTIMIZERS)] = "adam"
+    learning_rate: Annotated[float, Range(above=0)] = 1e-3
+    weight_decay: Annotated[float, Range(0)] = 0.0
+    momentum: Annotated[float, Range(0, below=1)] = 0.0
+    betas: Annotated[tuple[float, float], Range(0, below=1)] = (0.9, 0.999)
     amsgrad: bool = False
-    clip_norm: float | None = 5.0
-    schedule: str = "step"
-    decay: float = 0.98
-    decay_every: int = 2
-    validate_every: int = 1
+    clip_norm: Annotated[float | None, Range(above=0)] = 5.0
+    schedule: Annotated[str, OneOf(*SCHEDULES)] = "step"
+    decay: Annotated[float, Range(above=0, most=1)] = 0.98
+    decay_every: Annotated[int, Range(1)] = 2
+    validate_every: Annotated[int, Range(1)] = 1
     monitor: str = "loss"
-    early_stop: int | None = None
-    keep: str = "best"
-    keep_from_epoch: int = 0
-    precision: str = "fp32"
-    hold_epochs: int = 50
-    decay_until: int = 250
-    final_learning_rate: float = 5e-6
-    milestones: Sequence[float] = (0.5, 0.8)
+    early_stop: Annotated[int | None, Range(1)] = None
+    keep: Annotated[str, OneOf(*KEEPS)] = "best"
+    keep_from_epoch: Annotated[int, Range(0)] = 0
+    precision: Annotated[str, OneOf("fp32", "bf16")] = "fp32"
+    hold_epochs: Annotated[int, Range(0)] = 50
+    decay_until: Annotated[int, Range(1)] = 250
+    final_learning_rate: Annotated[float, Range(0)] = 5e-6
+    milestones: Annotated[Sequence[float], Range(0, 1)] = (0.5, 0.8)
 
     def __post_init__(self) -> None:
         if self.keep not in KEEPS:
@@ -116,8 +118,8 @@ def build_optimizer(model: nn.Module, settings: Settings) -> Optimizer:
     return OPTIMIZERS[settings.optimizer](model.parameters(), **options)
 
 
-def build_schedule(optimizer: Optimizer, settings: Settings) -> Any:
-    """Build the learning-rate rule, stepped once an epoch.
+def build_schedule(optimizer: Optimizer, settings: Settings) -> LRScheduler | None:
+    """Build the learning-rate rule, stepped once an epoch; None for a constant rate.
 
     Raises:
         ConfigError: The name is unknown.
@@ -151,18 +153,17 @@ def build_schedule(optimizer: Optimizer, settings: Settings) -> Any:
 
 
 def _warm_linear(settings: Settings, epoch: int) -> float:
-    """Return the factor of an epoch: 1, then on a straight line down to the final learning rate, which stays.
+    """Return the factor of an epoch: 1, then a straight line down to the final learning rate.
 
     Source: Chen, "Experiment Setting". The slide does not say where the line ends; epoch 250 is
-    that of Koutini et al., whose setting
-        he compares with.
+    that of Koutini et al., whose setting he compares with.
     """
     length = max(1, settings.decay_until - settings.hold_epochs)
     done = min(1.0, max(0.0, (epoch - settings.hold_epochs) / length))
     return 1.0 - done * (1.0 - settings.final_learning_rate / settings.learning_rate)
 
 
-def step_schedules(schedules: dict[str, Any], valid_loss: float | None) -> None:
+def step_schedules(schedules: Mapping[str, LRScheduler | None], valid_loss: float | None) -> None:
     """Advance every learning-rate rule by one epoch; the plateau rule waits for a validation."""
     for schedule in schedules.values():
         if isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
@@ -170,9 +171,3 @@ def step_schedules(schedules: dict[str, Any], valid_loss: float | None) -> None:
                 schedule.step(valid_loss)
         elif schedule is not None:
             schedule.step()
-
-
-def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
-    """Return the order of the training items in an epoch: a function of seed and epoch alone."""
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-    return torch.randperm(count, generator=generator).tolist()

@@ -83,7 +83,7 @@ def opened(path: Path) -> LoadedModel | None:
 
 
 def trained_weights(model: nn.Module) -> dict[str, np.ndarray]:
-    """Return the weights that pruning may touch: trained, of two axes or more, no bias, no normalisation."""
+    """Return the weights that pruning may touch: trained, two axes or more, no bias or norm."""
     found = {}
     for path, module in model.named_modules():
         for leaf, value in module.named_parameters(recurse=False):
@@ -184,7 +184,7 @@ class ModelFacts:
         return self._macs(model, example, layers_only=True) / seconds
 
     def _flops_s(self) -> float | None:
-        """Return operations of one generation step per second of audio; a synthesizer's are taken as the model says."""
+        """Return operations of generating a second of audio; a synthesizer's are the model's own."""
         model = self.loaded.model.eval()
         if not hasattr(model, "step"):
             return None
@@ -205,7 +205,7 @@ class ModelFacts:
 
     @staticmethod
     def _macs(run: Any, inputs: Any, layers_only: bool = False) -> float:
-        """Count multiplications by torch's own counter, with recurrent layers taken apart into products.
+        """Count multiplications by torch's counter, with recurrent layers taken apart.
 
         ``layers_only`` leaves out products outside layers with weights, such as those of a
         synthesizer.

@@ -1,4 +1,4 @@
-"""How numbers of several runs are joined: which runs stand behind a name, and means over their conditions and seeds."""
+"""Join the numbers of several runs: the runs behind a name, means over conditions and seeds."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def metric_of(title: str) -> str | None:
 
 
 def leaf_values(config: Mapping[str, Any]) -> dict[str, set[str]]:
-    """Return the printed values of a configuration by the last part of their keys, but those of steps."""
+    """Return a configuration's printed values by the last part of their keys, without steps."""
     found: dict[str, set[str]] = {}
     for key, value in config.items():
         if isinstance(value, Mapping) and key != "steps":
@@ -50,11 +50,13 @@ def leaf_values(config: Mapping[str, Any]) -> dict[str, set[str]]:
                 found.setdefault(name, set()).update(texts)
         else:
             found.setdefault(key, set()).add(str(value))
+    if "budget" in found:  # what older runs call the reach of a regulariser
+        found.setdefault("reach", set()).update(found["budget"])
     return found
 
 
 def with_knobs(folders: Iterable[Folder], words: str) -> list[Folder]:
-    """Keep the runs whose configuration has the values that a name tells, such as ``budget=2.0, lambda_1=1``."""
+    """Keep the runs with the values in a name, such as ``max_drop=2.0, lambda_1=1``."""
     wanted = [part.split("=", 1) for part in words.split(", ") if "=" in part]
     known = [(folder, leaf_values(folder.run["config"])) for folder in folders]
     return [

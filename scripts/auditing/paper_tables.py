@@ -1,4 +1,4 @@
-"""Which rule computes the cells of which report file again; every paper's rules are in a module of its own."""
+"""Choose the rule that computes a report file's cells again; each paper has its own module."""
 
 from __future__ import annotations
 

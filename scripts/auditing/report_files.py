@@ -1,4 +1,4 @@
-"""What report files print: the cells of CSV tables, and whether md, tex, json and html say the same as their CSV."""
+"""Read what report files print: cells of CSV tables, and the same table in md, tex and html."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_csv(file: Path) -> tuple[list[str], Rows]:
 
 
 def printed_again(file: Path, root: Path) -> Iterator[Cell]:
-    """Yield the numbers of a Markdown, LaTeX or HTML file, to be compared with the CSV of the same table."""
+    """Yield the numbers of a Markdown, LaTeX or HTML file, to compare with the table's CSV."""
     readers = {".md": _markdown, ".tex": _latex, ".html": _html}
     used: set[Path] = (
         set()
@@ -48,7 +48,7 @@ def printed_again(file: Path, root: Path) -> Iterator[Cell]:
 
 
 def _source(file: Path, header: list[str], used: set[Path]) -> tuple[list[str], Rows] | None:
-    """Return the CSV table with the same header; the columns of deviations and of notes are in the CSV alone."""
+    """Return the CSV table with this header, whose columns of deviations and notes may be absent."""
     for candidate in sorted(file.parent.glob("*.csv")):
         titles, rows = read_csv(candidate)
         shown = [

@@ -1,4 +1,4 @@
-"""How the numbers of ``results.jsonl`` are computed again, from model files, masks, logs and test signals."""
+"""Compute ``results.jsonl`` again, from model files, masks, logs and test signals."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def _iteration(folder: Folder, row: dict[str, Any], key: str) -> Recompute | Non
 
 
 def _iteration_file(folder: Folder, key: str) -> Path | None:
-    """Return the file that was written after a pruning: of the same repetition, or of the state named ``pruned``."""
+    """Return the file written after a pruning: of the same repetition, or named ``pruned``."""
     repetition = re.search(r"^(.*/\d+)/[^/]+$", key)
     steps = [str(row["key"]).removesuffix("/size") for row in folder.of_kind("size")]
     mine = [step for step in steps if repetition and step.startswith(f"{repetition[1]}/")]
@@ -233,7 +233,7 @@ def _groups(folder: Folder, row: dict[str, Any], key: str) -> Recompute | None:
 
 
 def _filters_of(file: Path, name: str) -> tuple[int, int]:
-    """Count the zero filters and all filters of a weight tensor, whose first axis is that of the filters."""
+    """Count the zero filters and all filters of a weight tensor, filters on axis 0."""
     weight = dict(opened(file).model.named_parameters())[name].detach().numpy()
     alive = np.abs(weight).reshape(len(weight), -1).sum(axis=1) > 0
     return int((~alive).sum()), len(alive)

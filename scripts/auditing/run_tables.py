@@ -1,4 +1,4 @@
-"""How the tables of a run folder are computed again: quantization.csv, schedule.csv, groups.csv, weights_summary.csv."""
+"""Compute the tables of a run folder again: quantization, schedule, groups, weight summary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a model's scores are computed again: its test signals are made anew and scored by the libraries themselves."""
+"""Compute a model's scores again: signals made anew, scored by the libraries themselves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scipy import stats
 
 from audioprune.experiment import agreement
 from audioprune.experiment.model_io import instantiate
-from audioprune.metrics.pool import ItemScores
+from audioprune.metrics.summary import ItemScores
 from scripts.auditing.folders import Folder, opened
 
 Signals = list[tuple[str, np.ndarray, np.ndarray]]
@@ -63,7 +63,7 @@ def measured(metric: str, clean: np.ndarray, other: np.ndarray, rate: int) -> fl
 
 
 class Recorder:
-    """Takes the signals that a task gives to a scorer, and answers with numbers that nobody reads."""
+    """Keeps the signals that a task gives to a scorer; its own scores are never read."""
 
     def __init__(self) -> None:
         self.taken: list[Signals] = []
@@ -87,7 +87,7 @@ def _parts(folder: Folder) -> tuple[Any, Any]:
 
 @functools.lru_cache(maxsize=64)
 def signals(folder: Folder, path: Path, condition: str) -> list[Signals]:
-    """Return what a model file gives on a test condition: first the input, then the output of every seed of noise."""
+    """Return the signals of a test condition: the input, then the output of each noise seed."""
     loaded = opened(path)
     data, task = _parts(folder)
     dataset = data.tests().get(condition)
@@ -102,7 +102,7 @@ def signals(folder: Folder, path: Path, condition: str) -> list[Signals]:
 def values(
     folder: Folder, path: Path, condition: str, metric: str, which: str
 ) -> tuple[float, ...]:
-    """Return a metric of every recording, of the ``mixture`` or of the model averaged over seeds of noise; empty without signals."""
+    """Return a metric of every recording: of the ``mixture``, or the model's mean over seeds."""
     found = signals(folder, path, condition)
     lists = found[:1] if which == "mixture" else found[1:]
     rate = _parts(folder)[1].sample_rate if found else 0
@@ -129,7 +129,7 @@ def half_interval(found: tuple[float, ...]) -> float | None:
 
 @functools.lru_cache(maxsize=64)
 def confusion(folder: Folder, path: Path, condition: str) -> np.ndarray | None:
-    """Return the confusion matrix (true, predicted) of a classifier on a test condition; None for other tasks."""
+    """Return a classifier's confusion matrix (true, predicted); None for other tasks."""
     loaded = opened(path)
     dataset = _parts(folder)[0].tests().get(condition)
     if loaded is None or dataset is None or "features" not in dataset[0]:

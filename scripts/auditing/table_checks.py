@@ -1,4 +1,4 @@
-"""How the cells of report tables and figures are computed again from the rows and files of the runs behind them."""
+"""Compute cells of report tables and figures again, from rows and files of their runs."""
 
 from __future__ import annotations
 

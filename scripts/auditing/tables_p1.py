@@ -129,7 +129,7 @@ def timing(folders: Sequence[Folder], row: dict[str, str], column: str) -> float
 
 
 def layers(folders: Sequence[Folder], row: dict[str, str], column: str) -> float | None:
-    """Compute a cell of the table of layers, or of the figure of the same name: weights, their share, zeros and their share."""
+    """Compute a cell of the table or figure of layers: weights, zeros and their shares."""
     if "Layer" not in row:
         return layer_figure(folders, row, column)
     name, _, what = column.rpartition(": ")

@@ -208,7 +208,7 @@ def _regularised(folder: Folder) -> bool:
 
 
 def _of_iteration(folder: Folder, step: int, title: str) -> float | None:
-    """Return a score at -5 dB, or the lowest SNR, after an iteration; iteration 0 is the uncompressed model."""
+    """Return a score at -5 dB, or the lowest SNR; iteration 0 is the uncompressed model."""
     rows = [
         row
         for row in folder.of_kind("score")

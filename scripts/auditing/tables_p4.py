@@ -27,7 +27,7 @@ _LAST = ("trimmed", "pruned", "projected", "uncompressed")
 
 
 def _behind(folders: Sequence[Folder], label: str, name: str) -> list[Folder]:
-    """Return the runs behind a name such as ``HSPG, p4_reach (budget=2.0)`` of a kind of model."""
+    """Return the runs behind a name such as ``HSPG, p4_reach (reach=2.0)`` of a kind of model."""
     words, _, told = name.partition(" (")
     pipeline = words.rpartition(", ")[2]
     mine = [
@@ -184,7 +184,7 @@ def confusion(folders: Sequence[Folder], row: dict[str, str], column: str) -> fl
 
 
 def layers(folders: Sequence[Folder], row: dict[str, str], column: str) -> float | None:
-    """Compute the zero filters of a layer, counted in the file before trimming, of the run of the smallest seed."""
+    """Count a layer's zero filters in the file before trimming, of the smallest seed."""
     behind = _behind(folders, *_split_title(folders, row["row"]))
     mine = sorted(behind, key=lambda folder: folder.run["seed"])[:1]
     total = 0.0

@@ -1,4 +1,4 @@
-"""Compare audioprune's one-dimensional k-means with scipy and scikit-learn: time and squared error, in one run, on one thread.
+"""Compare one-dimensional k-means with scipy and scikit-learn: time and squared error.
 
 python scripts/benchmarks/kmeans.py --size 1048576 --levels 16 64 --repeats 3
 Times move by a factor of two between runs on a shared machine; read the ratios of one run, not the

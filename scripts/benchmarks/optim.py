@@ -58,7 +58,7 @@ def make_parameters(channels_last: bool = False) -> list[nn.Parameter]:
 
 
 def filter_units(params: list[nn.Parameter]) -> list[UnitSet]:
-    """Join each filter with the scale and shift of its normalisation; the last layer stays free."""
+    """Join each filter with its normalisation's scale and shift; the last layer stays free."""
     sets = []
     for i in range(0, len(params) - 2, 3):
         count = params[i].shape[0]

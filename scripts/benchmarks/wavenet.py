@@ -1,4 +1,4 @@
-"""Compare ways to draw samples of a WaveNet on one thread: compiled loop, eager steps with queues, whole forward passes.
+"""Compare ways to draw WaveNet samples on one thread: compiled, eager, whole passes.
 
 python scripts/benchmarks/wavenet.py --samples 4000 --repeats 3
 The weights are random, so that only times and equal classes mean something. On a shared machine

@@ -17,27 +17,9 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from speech_trees import noise_tree, speech_tree
+from tiny_runs import MYNET
 
 from audioprune import cli
-
-MYNET = """
-import torch
-from torch import nn
-
-class MyNet(nn.Module):
-    frames_per_second = 100.0
-    time_dim = 1
-
-    def __init__(self, width=4):
-        super().__init__()
-        self.inner, self.outer = nn.Linear(161, width), nn.Linear(width, 161)
-
-    def forward(self, x):
-        return torch.sigmoid(self.outer(torch.relu(self.inner(x))))
-
-    def example_input(self, frames=10):
-        return torch.zeros(1, frames, 161)
-"""
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import torch
 from lottery_toys import Net
 from torch import nn
 
-from audioprune.compress.criteria.activations import Evidence
+from audioprune.compress.criteria.data import CalibrationData
 from audioprune.compress.lottery import (
     Origin,
     Selection,
@@ -15,13 +15,13 @@ from audioprune.compress.lottery import (
     choose_weights,
     cut_to_,
     fully_masked,
-    keep_level_,
     maskable,
     narrowed,
     parameters_of,
+    rescale_cut_,
 )
 from audioprune.compress.masks import Mask
-from audioprune.compress.units.builders import chain_units
+from audioprune.compress.units.chains import chain_units
 from audioprune.compress.units.declare import UnitSet
 from audioprune.compress.units.trim import trim_
 from audioprune.errors import ConfigError, DivergedError
@@ -161,10 +161,10 @@ def test_masks_of_three_rounds(chain: Chain) -> None:
 
 
 def test_masks_by_gradient_and_scaling(chain: Chain) -> None:
-    evidence = Evidence([torch.ones(3, 20)], lambda model, batch: model(batch).square().mean())
+    data = CalibrationData([torch.ones(3, 20)], lambda model, batch: model(batch).square().mean())
     names = maskable(chain, chain.unit_sets())
     by_gradient = choose_weights(
-        chain, names, Selection("gradient", "local"), 1, Mask.ones(chain, names), evidence
+        chain, names, Selection("gradient", "local"), 1, Mask.ones(chain, names), data
     )
     assert by_gradient.sparsity() == pytest.approx(0.3, abs=1e-3)
     with torch.no_grad():
@@ -233,13 +233,13 @@ def test_original_indices_are_carried_on_and_cut_a_full_network() -> None:
         kept = narrowed(kept, keep, sets)
         trim_(model, sets, keep)
     assert kept == {"inner": [1, 3, 4, 6, 7, 8, 9, 10, 11], "gru": list(range(8))}
-    cut_to_(full, kept)
+    cut_to_(full, full.unit_sets(), kept)
     assert all(
         torch.equal(value, full.state_dict()[name]) for name, value in model.state_dict().items()
     )
     assert model.gru.weight_hh_l0.shape == (24, 8)
     with pytest.raises(ConfigError, match="expected units of 'gru' within the full network"):
-        cut_to_(Net(12, 4), kept)
+        cut_to_(Net(12, 4), Net(12, 4).unit_sets(), kept)
 
 
 def test_both_weights_of_a_recurrent_layer_lose_the_same_units() -> None:
@@ -293,8 +293,8 @@ def test_diverged_networks_are_told(chain: Chain) -> None:
 
 def test_layers_that_lost_inputs_get_their_level_back(chain: Chain) -> None:
     full = {name: value.clone() for name, value in chain.state_dict().items()}
-    cut_to_(chain, {"0": range(10), "2": range(5, 10)})
-    keep_level_(chain, {name: value.shape for name, value in full.items()})
+    cut_to_(chain, chain.unit_sets(), {"0": range(10), "2": range(5, 10)})
+    rescale_cut_(chain, {name: value.shape for name, value in full.items()})
     assert torch.equal(
         chain[0].weight, full["0.weight"][:10]
     )  # its inputs are those of the network
@@ -315,7 +315,7 @@ def test_the_level_of_transposed_convolutions_and_recurrent_layers_too() -> None
 
     big, small = Both(8), Both(2)
     state = {name: value.clone() for name, value in small.state_dict().items()}
-    keep_level_(small, {name: value.shape for name, value in big.state_dict().items()})
+    rescale_cut_(small, {name: value.shape for name, value in big.state_dict().items()})
     torch.testing.assert_close(small.up.weight, 2.0 * state["up.weight"])
     torch.testing.assert_close(small.gru.weight_hh_l0, 2.0 * state["gru.weight_hh_l0"])
     assert torch.equal(small.gru.weight_ih_l0, state["gru.weight_ih_l0"]) and torch.equal(

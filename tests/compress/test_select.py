@@ -9,17 +9,16 @@ from torch import nn
 
 from audioprune.compress.masks import Mask
 from audioprune.compress.select import (
-    budget,
-    freed_parameters,
     globally,
     local,
     ranks,
     share_of,
     smallest,
     threshold,
+    until_freed,
 )
 from audioprune.compress.units.declare import Slice, UnitSet, rows
-from audioprune.compress.units.weight_groups import weight_groups
+from audioprune.compress.units.freed_parameters import freed_parameters
 from audioprune.errors import ConfigError, DivergedError
 
 few_values = st.lists(
@@ -274,28 +273,20 @@ class _Mlp(nn.Module):
         ]
 
 
-def test_freed_parameters_counts_shared_weights_once() -> None:
-    freed = freed_parameters(_Mlp(), _Mlp().unit_sets())
-    assert freed({}) == 0
-    assert freed({"first": 1}) == 3 + 1 + (36 - 25) + 5
-    assert freed({"second": 2}) == 2 * (6 + 1 + 1 + 2)
-    assert freed({"first": 1, "second": 2}) == (3 + 1 + 11) + (30 - 15) + 2 * (1 + 1 + 2)
-    with pytest.raises(ConfigError, match="removable units, got weight groups"):
-        freed_parameters(_Mlp(), weight_groups(_Mlp()))
-    with pytest.raises(ConfigError, match="tensor of unit set 'x'"):
-        freed_parameters(_Mlp(), [UnitSet("x", (Slice("d.weight", 0, rows(0, 2)),))])
+def _removed(kept: dict[str, torch.Tensor]) -> dict[str, int]:
+    return {name: int((~keep).sum()) for name, keep in kept.items()}
 
 
 @given(st.integers(0, 999), st.integers(0, 140), st.integers(0, 3))
 @settings(max_examples=50, deadline=None)
-def test_budget_equals_greedy_removal(seed: int, wanted: int, floor: int) -> None:
+def test_until_freed_equals_greedy_removal(seed: int, wanted: int, floor: int) -> None:
     draw = torch.Generator().manual_seed(seed)
     sets = _Mlp().unit_sets()
     freed = freed_parameters(_Mlp(), sets)
     scores = {
         each.name: torch.randint(0, 4, (each.size,), generator=draw).float() for each in sets
     }
-    chosen = budget(scores, freed, wanted, {each.name: floor for each in sets})
+    kept = until_freed(scores, freed, wanted, {each.name: floor for each in sets})
     removed = {each.name: 0 for each in sets}
     gone = set()
     order = sorted(
@@ -309,18 +300,18 @@ def test_budget_equals_greedy_removal(seed: int, wanted: int, floor: int) -> Non
         if len(scores[name]) - removed[name] > floor:
             removed[name] += 1
             gone.add((name, unit))
-    assert {
-        (name, int(unit)) for name, keep in chosen.keep.items() for unit in torch.nonzero(~keep)
-    } == gone
-    assert chosen.freed == freed(removed)
+    found = {(name, int(unit)) for name, keep in kept.items() for unit in torch.nonzero(~keep)}
+    assert found == gone
+    assert freed(_removed(kept)) == freed(removed)
 
 
-def test_budget_edges() -> None:
+def test_until_freed_edges() -> None:
     sets = _Mlp().unit_sets()
     freed = freed_parameters(_Mlp(), sets)
     scores = {each.name: torch.zeros(each.size) for each in sets}
-    assert all(keep.all() for keep in budget(scores, freed, 0).keep.values())
-    limited = budget(scores, freed, 10**9, {"first": 1, "second": 2})
-    assert [int(keep.sum()) for keep in limited.keep.values()] == [1, 2] and limited.freed < 10**9
+    assert all(keep.all() for keep in until_freed(scores, freed, 0).values())
+    limited = until_freed(scores, freed, 10**9, {"first": 1, "second": 2})
+    assert [int(keep.sum()) for keep in limited.values()] == [1, 2]
+    assert freed(_removed(limited)) < 10**9
     with pytest.raises(ConfigError, match="parameters >= 0, got -1"):
-        budget(scores, freed, -1)
+        until_freed(scores, freed, -1)

@@ -168,4 +168,4 @@ def test_a_training_refuses_overlaps_and_joins_views(tmp_path) -> None:
     tied = fit(lambda w: w)
     tied.run()
     assert tied.model.first.weight is tied.model.second.weight
-    assert [len(group["params"]) for group in tied.raw["model"].param_groups] == [3]
+    assert [len(group["params"]) for group in tied.state.optimizers["model"].param_groups] == [3]

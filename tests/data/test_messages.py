@@ -24,7 +24,7 @@ def _texts(file: Path) -> Iterator[tuple[int, str]]:
 def test_keys_are_named_as_they_are_typed() -> None:
     bare = [
         f"{file.name}:{line}: {text}"
-        for file in sorted(DATA.glob("*.py"))
+        for file in sorted(DATA.rglob("*.py"))
         for line, text in _texts(file)
         if BARE.search(text)
     ]

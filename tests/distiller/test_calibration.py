@@ -8,7 +8,7 @@ from distiller_toys import Zoo, hook_of, one
 from torch import nn
 
 from audioprune.distiller import factor_for, load_schedule, scaled
-from audioprune.distiller.pruners import Memory
+from audioprune.distiller.context import FirstStatistics
 from audioprune.errors import ConfigError
 
 
@@ -20,7 +20,7 @@ def _bound(sensitivities: dict[str, float], model: nn.Module):
 def test_one_pruning_reaches_the_total_to_a_weight(total: float) -> None:
     model = Zoo()
     schedule = _bound({"rnn.weight_ih_l0": 0.3, "conv.weight": 0.15, "out.weight": 0}, model)
-    factor = factor_for(schedule, model, total, Memory())
+    factor = factor_for(schedule, model, total, FirstStatistics())
     hook = hook_of(
         one(
             "SensitivityPruner",
@@ -38,7 +38,7 @@ def test_the_gaussian_closed_form() -> None:
     model = nn.Sequential(nn.Linear(500, 400, bias=False))
     nn.init.normal_(model[0].weight, std=0.02, generator=torch.Generator().manual_seed(0))
     assert 0.3 * factor_for(
-        _bound({"0.weight": 0.3}, model), model, 0.528, Memory()
+        _bound({"0.weight": 0.3}, model), model, 0.528, FirstStatistics()
     ) == pytest.approx(0.720, abs=0.01)
 
 
@@ -46,7 +46,7 @@ def test_zeros_that_are_there_count() -> None:
     model = Zoo()
     with torch.no_grad():
         model.rnn.weight_hh_l0.zero_()
-    assert factor_for(_bound({"conv.weight": 0.3}, model), model, 0.05, Memory()) == 0.0
+    assert factor_for(_bound({"conv.weight": 0.3}, model), model, 0.05, FirstStatistics()) == 0.0
 
 
 def test_what_cannot_be_reached_is_refused() -> None:
@@ -54,9 +54,9 @@ def test_what_cannot_be_reached_is_refused() -> None:
     with pytest.raises(
         ConfigError, match="expected at most 0.1.*share of the tensors with a sensitivity above 0"
     ):
-        factor_for(_bound({"conv.weight": 0.3}, model), model, 0.47, Memory())
+        factor_for(_bound({"conv.weight": 0.3}, model), model, 0.47, FirstStatistics())
     with pytest.raises(ConfigError, match="a sensitivity above 0, got none"):
-        factor_for(_bound({"conv.weight": 0}, model), model, 0.1, Memory())
+        factor_for(_bound({"conv.weight": 0}, model), model, 0.1, FirstStatistics())
     levels = load_schedule(one("SparsityLevelParameterPruner", {"levels": {"*": 0.5}})).bound(
         model
     )
@@ -64,4 +64,4 @@ def test_what_cannot_be_reached_is_refused() -> None:
         ConfigError,
         match="expected pruners of class SensitivityPruner, got SparsityLevelParameterPruner",
     ):
-        factor_for(levels, model, 0.1, Memory())
+        factor_for(levels, model, 0.1, FirstStatistics())

@@ -1,4 +1,4 @@
-"""What a schedule does to a model in training: masks that stay, those that do not, removals, and exact resume."""
+"""What a schedule does to a model in training: masks, removals, learning rates, exact resume."""
 
 from __future__ import annotations
 
@@ -312,6 +312,6 @@ def test_a_stored_state_goes_on_in_the_same_bits(stop: int) -> None:
     assert (
         hook.mask() == other.mask()
         and hook.history == other.history
-        and hook.memory == other.memory
+        and hook.statistics == other.statistics
     )
     assert optimizer.param_groups[0]["lr"] == second.param_groups[0]["lr"]

@@ -1,4 +1,4 @@
-"""Which structures pruners keep, on weights of two, three and four axes and on transposed convolutions."""
+"""Which structures pruners keep, on weights of two, three and four axes and transposed ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from distiller_toys import Zoo
 
-from audioprune.distiller.pruners import Memory, Moment, Scene
+from audioprune.distiller.context import FirstStatistics, PruningContext, TrainingPosition
 from audioprune.distiller.structures import (
     GradualStructurePruner,
     RankedStructurePruner,
@@ -18,18 +18,26 @@ from audioprune.errors import ConfigError
 
 
 def _keep(pruner, model: Zoo, name: str, epoch: int = 0):
-    scene = Scene(model, Moment(epoch, 0, 3, 1), {}, Memory())
-    return pruner.keep(name, dict(model.named_parameters())[name], scene)
+    context = PruningContext(model, TrainingPosition(epoch, 0, 3, 1), {}, FirstStatistics())
+    return pruner.keep(name, dict(model.named_parameters())[name], context)
 
 
 @pytest.mark.parametrize(
     ("name", "group_type", "dim", "count"),
     [
-        ("conv.weight", "Filters", 0, 4), ("conv.weight", "Channels", 1, 2), ("up.weight", "Filters", 1, 3), ("up.weight", "3D", 1, 3),
-        ("up.weight", "Channels", 0, 4), ("image.weight", "Filters", 0, 2), ("out.weight", "Filters", 0, 1), ("out.weight", "Rows", 1, 2),
-        ("out.weight", "Channels", 1, 2), ("rnn.weight_ih_l0", "Rows", 1, 12), ("conv.weight", "Rows", 1, 2),
+        ("conv.weight", "Filters", 0, 4),
+        ("conv.weight", "Channels", 1, 2),
+        ("conv.weight", "Rows", 1, 2),
+        ("up.weight", "Filters", 1, 3),
+        ("up.weight", "3D", 1, 3),
+        ("up.weight", "Channels", 0, 4),
+        ("image.weight", "Filters", 0, 2),
+        ("out.weight", "Filters", 0, 1),
+        ("out.weight", "Rows", 1, 2),
+        ("out.weight", "Channels", 1, 2),
+        ("rnn.weight_ih_l0", "Rows", 1, 12),
     ],
-)  # fmt: skip
+)
 def test_half_of_the_structures_on_their_axis_go(
     name: str, group_type: str, dim: int, count: int
 ) -> None:
@@ -87,9 +95,9 @@ def test_a_leader_decides_for_all() -> None:
         _keep(leader, model, "up.weight")
     twins = torch.nn.Sequential(torch.nn.Conv1d(2, 6, 3), torch.nn.Conv1d(6, 6, 3))
     pruner = RankedStructurePruner("Filters", 0.5, ["0.weight", "1.weight"], "Leader")
-    scene = Scene(twins, Moment(0, 0, 1, 1), {}, Memory())
+    context = PruningContext(twins, TrainingPosition(0, 0, 1, 1), {}, FirstStatistics())
     masks = [
-        pruner.keep(name, dict(twins.named_parameters())[name], scene) for name in pruner.weights
+        pruner.keep(name, dict(twins.named_parameters())[name], context) for name in pruner.weights
     ]
     assert torch.equal(masks[0][:, 0, 0], masks[1][:, 0, 0])
 

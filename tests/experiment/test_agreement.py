@@ -14,7 +14,7 @@ from audioprune import provenance as stored
 from audioprune.errors import ConfigError
 from audioprune.experiment import agreement
 from audioprune.experiment.model_io import build_model, instantiate
-from audioprune.metrics.pool import Scorer
+from audioprune.metrics.scorer import Scorer
 from audioprune.models.dcae import DCAE
 from audioprune.models.wavenet import WaveNet
 
@@ -42,15 +42,21 @@ VGG = {
     "width": 1,
     "frames_per_second": None,
 }
-FEATURES = SimpleNamespace(sample_rate=16000, hop_length=400, mels=48, shape=(2, 48, 40))
-CLIPS = SimpleNamespace(sample_rate=16000, classes=("bus", "park", "tram"), features=FEATURES)
-NOTES = SimpleNamespace(
-    sample_rate=44100,
-    pitches=(50, 60),
-    families=("brass", "reed"),
-    instruments=("a", "b", "c"),
-    item_samples=900,
-)
+
+
+class Sharing:
+    """A corpus that says numbers which all parts must agree on."""
+
+    def __init__(self, **numbers: Any) -> None:
+        self.numbers = numbers
+        self.sample_rate = numbers["sample_rate"]
+
+    def shared(self) -> dict[str, Any]:
+        return self.numbers
+
+
+CLIPS = Sharing(sample_rate=16000, classes=3, mels=48, frames_per_second=40.0, channels=2)
+NOTES = Sharing(sample_rate=44100, pitches=[50, 60], families=2, instruments=3, item_samples=900)
 
 
 class SlowSpeech(TinySpeech):
@@ -151,7 +157,7 @@ def test_coded_segments_decide_the_frames() -> None:
         "hop_length": None,
     }
     adversarial["discriminator"] = {"channels": [1, 1]}
-    corpus = SimpleNamespace(sample_rate=16000, segment=4096)
+    corpus = Sharing(sample_rate=16000, frame_length=4096)
     task = instantiate(agreement.complete_task(adversarial, corpus))
     assert task.frames.length == 4096 and task.hop_length == 2048
     with pytest.raises(ConfigError, match=r"task.frame_length as data.segment, got 8192 and 4096"):
@@ -370,16 +376,17 @@ def test_training_cannot_choose_by_a_score_that_the_rate_forbids(
 def test_a_plain_state_dict_gets_the_classes_of_the_corpus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from audioprune.experiment.run import _load
+    from audioprune.experiment.build import _load
 
-    class Clips:
-        prepare = staticmethod(lambda: None)
-
+    class Clips(Sharing):
         def __init__(self) -> None:
-            vars(self).update(vars(CLIPS))
+            super().__init__(**CLIPS.numbers)
+
+        def prepare(self) -> None:
+            """Nothing is needed."""
 
     monkeypatch.setattr(
-        "audioprune.experiment.run.instantiate",
+        "audioprune.experiment.build.instantiate",
         lambda node: Clips() if node["_target_"] == "clips" else instantiate(node),
     )
     torch.save(

@@ -18,7 +18,7 @@ from audioprune.experiment.cost import (
     example_seconds,
     generation_step,
     latency,
-    stft_flops_per_second,
+    require_example,
 )
 
 
@@ -316,8 +316,13 @@ def test_generation_step_is_a_frame_or_the_whole_example() -> None:
     assert generation_step(whole).forward is whole and generation_step(whole).seconds == 0.5
 
 
-def test_stft_formula() -> None:
-    assert stft_flops_per_second(512, 100.0) == 5 * 512 * 9 * 100
+def test_models_say_what_costs_are_counted_on() -> None:
+    model = _Stepping(1)
+    assert require_example(model) is model
+    with pytest.raises(
+        ConfigError, match="Linear: .*example_input, frames_per_second, time_dim missing"
+    ):
+        require_example(nn.Linear(1, 1))
 
 
 def test_cost_is_a_value() -> None:

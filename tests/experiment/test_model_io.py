@@ -21,7 +21,6 @@ from audioprune.experiment.model_io import (
     instantiate,
     is_package_model,
     load_model_file,
-    require_example,
     restore_model,
 )
 from audioprune.models.fdnn import FDNN
@@ -317,11 +316,3 @@ def test_the_real_reason_why_a_users_model_is_not_built(
     assert "\n" not in str(caught.value) and str(caught.value).startswith(
         f"cannot build {name}.Net: "
     )
-
-
-def test_models_say_what_costs_are_counted_on() -> None:
-    require_example(_model())
-    with pytest.raises(
-        ConfigError, match="Linear: .*example_input, frames_per_second, time_dim missing"
-    ):
-        require_example(torch.nn.Linear(1, 1))

@@ -87,7 +87,7 @@ def test_the_scale_of_a_run_is_declared_only_without_differences(tmp_path: Path)
     assert open_run(tmp_path / "same", plain).scale == "toy; 12 tiny items; width 6"
     from omegaconf import OmegaConf
 
-    from audioprune.experiment.run import run_job
+    from audioprune.experiment.build import run_job
 
     run_job(OmegaConf.create(plain), tmp_path / "other", [], ["model.width"])
     facts = json.loads((tmp_path / "other" / "run.json").read_text())
@@ -117,7 +117,7 @@ def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[list[
     found: list[list[str]] = []
     monkeypatch.setattr(
         experiments,
-        "experiment",
+        "run",
         lambda config, folder, overrides, differs: found.append(differs) or "finished",
     )
     monkeypatch.chdir(tmp_path)

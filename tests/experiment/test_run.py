@@ -28,9 +28,10 @@ from tiny_runs import (
 
 from audioprune import checkpoint, files, interrupts
 from audioprune.errors import CheckpointError, ConfigError, DataError, DivergedError, OutputError
-from audioprune.experiment import run as run_module
+from audioprune.experiment import build as build_module
 from audioprune.experiment.model_io import load_model_file
-from audioprune.experiment.run import execute
+from audioprune.experiment.pipeline import execute
+from audioprune.experiment.run import Run
 from audioprune.files import write_json
 
 
@@ -144,7 +145,9 @@ def test_a_finished_run_is_cached_and_force_starts_over(
     assert start(tmp_path / "r", plain) == "finished"
     before = rows(tmp_path / "r")
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "execute", lambda *_: pytest.fail("a finished run does nothing"))
+        patch.setattr(
+            build_module, "execute", lambda *_: pytest.fail("a finished run does nothing")
+        )
         assert start(tmp_path / "r", plain) == "cached"
     (tmp_path / "r" / "stray.csv").write_text("old")
     plain["runtime"]["force"] = True
@@ -216,7 +219,7 @@ def test_failures_are_written_to_the_status(
     def full(*_: Any) -> None:
         raise OutputError("disk full writing x")
 
-    monkeypatch.setattr(run_module, "execute", full)
+    monkeypatch.setattr(build_module, "execute", full)
     with pytest.raises(OutputError, match="disk full"):
         start(tmp_path / "b", plain)
     assert status(tmp_path / "b")["exit_code"] == 5
@@ -333,14 +336,14 @@ def test_a_plain_state_dict_of_a_users_model_is_compressed(tmp_path: Path) -> No
 def _resumed(folder: Path, plain: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Run to the end and see that nothing completed before is done again."""
     before, done = completed(folder), []
-    true_finish = run_module.Run.finish
+    true_finish = Run.finish
 
-    def finish(self: run_module.Run, path: str, changed: bool) -> None:
+    def finish(self: Run, path: str, changed: bool) -> None:
         done.append(path)
         true_finish(self, path, changed)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_module.Run, "finish", finish)
+        patch.setattr(Run, "finish", finish)
         ended = start(folder, plain)
     assert not before & set(done) and len(done) == len(set(done))
     assert ended == "cached" or not [
@@ -446,15 +449,15 @@ def test_a_stop_within_the_last_pass_still_finishes_that_pass(
     assert last > 0 and 0 < removed[last] < 0.1, (
         "the test needs a rule that speaks after the first pass, softly"
     )
-    true_finish = run_module.Run.finish
+    true_finish = Run.finish
 
-    def finish(self: run_module.Run, path: str, changed: bool) -> None:
+    def finish(self: Run, path: str, changed: bool) -> None:
         true_finish(self, path, changed)
         if path == f"compress/{last}/prune":
             os._exit(7)
 
     def crash() -> None:
-        run_module.Run.finish = finish
+        Run.finish = finish
         start(tmp_path / "b", plain)
 
     assert in_child(crash) == 7

@@ -1,4 +1,4 @@
-"""The page: one file, nothing from outside, no readable names of conditions, the same audio as the WAV files."""
+"""The page: one file, nothing from outside, no readable names, the same audio as the WAV files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A whole session in a real browser, by keyboard alone; skipped where Chromium, its driver or selenium is missing."""
+"""A whole session in a real browser, by keyboard alone.
+
+It is skipped where Chromium, its driver or selenium is missing.
+"""
 
 from __future__ import annotations
 
@@ -88,8 +91,9 @@ def test_a_session_by_keyboard(browser: Any, tmp_path: Path) -> None:
         ready(f"Trial {trial} of 2")
         for place in range(4):
             press(str(place + 1))
-            heard = f"document.getElementById('play-{place}').getAttribute('aria-label').endsWith(', heard')"
-            _wait(lambda heard=heard: browser.execute_script(f"return {heard}"))
+            button = f"document.getElementById('play-{place}')"
+            heard = f"return {button}.getAttribute('aria-label').endsWith(', heard')"
+            _wait(lambda heard=heard: browser.execute_script(heard))
             press(*["\ue014"] * (place + trial))  # arrow right
         if trial == 1:
             browser.refresh()  # a reload loses nothing

@@ -8,9 +8,12 @@ import pytest
 
 from audioprune.errors import DataError
 from audioprune.listening.ratings import read_ratings
-from audioprune.metrics.listening import Rating
+from audioprune.listening.scores import Rating
 
-HEADER = "session_test_id,listener,session_uuid,trial_id,rating_stimulus,rating_score,rating_time,rating_comment\n"
+HEADER = (
+    "session_test_id,listener,session_uuid,trial_id,rating_stimulus,rating_score,rating_time,"
+    "rating_comment\n"
+)
 
 
 def _write(path: Path, text: str) -> Path:

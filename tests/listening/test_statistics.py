@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from audioprune.listening.ratings import RatingSheet
+from audioprune.listening.scores import Rating
 from audioprune.listening.statistics import ALL, KEPT, ordered, statistics
-from audioprune.metrics.listening import Rating
 
 
 def _sheet(*rows: tuple[str, str, str, str, float]) -> RatingSheet:

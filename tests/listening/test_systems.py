@@ -105,7 +105,8 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     scenes = {"_target_": "audioprune.tasks.scenes.SceneClassification", "classes": 10}
     with pytest.raises(
         ConfigError,
-        match="systems.A: expected a model that enhances signals, got the task SceneClassification",
+        match="systems.A: expected a model that enhances signals, got the task "
+        "SceneClassification",
     ):
         load_system("A", str(model_file(tmp_path / "c.safetensors", scenes)), RATE, 0)
     unknown = {"_target_": "audioprune.tasks.scenes.Scenes", "classes": 10}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from audioprune.compress.units.trim import dead_units, removable
+from audioprune.compress.units.zero import dead_units, removable
 from audioprune.errors import ConfigError
 from audioprune.models.cp_resnet import CPResNet
 

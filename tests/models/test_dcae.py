@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from audioprune.compress.masks import prunable
 from audioprune.compress.search.perturbed_loss import BatchLoss
 from audioprune.compress.units.declare import check_unit_sets, tensors_of
-from audioprune.compress.units.trim import dead_units, trim_, zero_units_
+from audioprune.compress.units.trim import trim_
 from audioprune.compress.units.verify import verify_units
+from audioprune.compress.units.zero import dead_units, zero_units_
 from audioprune.errors import ConfigError
 from audioprune.experiment.cost import cost
 from audioprune.experiment.model_io import restore_model

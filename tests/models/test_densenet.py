@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from audioprune.compress.units.trim import removable, trim_
+from audioprune.compress.units.trim import trim_
+from audioprune.compress.units.zero import removable
 from audioprune.errors import ConfigError
 from audioprune.models.densenet import DenseNet
 

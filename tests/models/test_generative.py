@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress.units.declare import UnitSet, check_unit_sets, tensors_of
-from audioprune.compress.units.trim import dead_units, trim_
+from audioprune.compress.units.trim import trim_
 from audioprune.compress.units.verify import verify_units
 from audioprune.compress.units.weight_groups import expand
-from audioprune.experiment.cost import cost
-from audioprune.experiment.model_io import require_example, restore_model
+from audioprune.compress.units.zero import dead_units
+from audioprune.experiment.cost import cost, require_example
+from audioprune.experiment.model_io import restore_model
 from audioprune.models.ddsp import DDSP
 from audioprune.models.sing import SING
 from audioprune.models.wavenet import WaveNet

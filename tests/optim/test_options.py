@@ -61,7 +61,7 @@ def test_wrong_param_groups_are_refused_and_leave_the_optimiser_as_it_was() -> N
     ):
         with pytest.raises(ConfigError):
             optimizer.add_param_group({"params": [_param(5)], **wrong})
-        assert len(optimizer.param_groups) == len(optimizer.unit_groups.layouts) == 1
+        assert len(optimizer.param_groups) == len(optimizer.layouts) == 1
     with pytest.raises(ConfigError, match="floating-point"):
         optimizer.add_param_group(
             {"params": [nn.Parameter(torch.ones(3, dtype=torch.int64), requires_grad=False)]}

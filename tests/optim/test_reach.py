@@ -1,4 +1,4 @@
-"""The shrink budget and what it can reach."""
+"""The reach of a regulariser and which groups lie within it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import nn
 
 from audioprune.compress.units.declare import Slice, UnitSet, rows
 from audioprune.errors import ConfigError
-from audioprune.optim import OBProxSG, ProxSG, reachability, shrink_budget
+from audioprune.optim import OBProxSG, ProxSG, reachability, regulariser_reach
 
 
-def test_budget_is_lambda_times_the_sum_of_learning_rates() -> None:
+def test_reach_is_lambda_times_the_sum_of_learning_rates() -> None:
     """The schedule of the slides: 350 epochs of 468 batches, 1e-4, linear to 5e-6 between epochs 50 and 250."""
     lrs = [
         1e-4 if e < 50 else 5e-6 if e >= 250 else 1e-4 - (1e-4 - 5e-6) * (e - 50) / 200
@@ -19,24 +19,24 @@ def test_budget_is_lambda_times_the_sum_of_learning_rates() -> None:
         for _ in range(468)
     ]
     assert (
-        shrink_budget(1e-3, lrs)
+        regulariser_reach(1e-3, lrs)
         == pytest.approx(1e-3 * sum(lrs), rel=1e-12)
         == pytest.approx(0.0075, abs=1e-4)
     )
-    assert shrink_budget(0.0, lrs) == shrink_budget(1.0, []) == 0.0
+    assert regulariser_reach(0.0, lrs) == regulariser_reach(1.0, []) == 0.0
     for lmbda, lr in ((-1.0, [0.1]), (0.1, [-0.1]), (0.1, [float("nan")])):
         with pytest.raises(ConfigError):
-            shrink_budget(lmbda, lr)
+            regulariser_reach(lmbda, lr)
 
 
-def test_no_norm_loses_more_than_the_budget_to_the_regulariser() -> None:
+def test_no_norm_loses_more_than_the_reach_to_the_regulariser() -> None:
     param = nn.Parameter(torch.arange(1, 9, dtype=torch.float64).reshape(4, 2))
-    reach = reachability([param], shrink_budget(0.5, [0.3] * 20), units="rows")
+    reach = reachability([param], regulariser_reach(0.5, [0.3] * 20), units="rows")
     optimizer = ProxSG([param], 0.3, lmbda=0.5, units="rows")
     for _ in range(20):
         param.grad = torch.zeros_like(param)
         optimizer.step()
-    assert reach.budget == pytest.approx(3.0) and reach.reachable == 1 == round(
+    assert reach.reach == pytest.approx(3.0) and reach.reachable == 1 == round(
         4 * optimizer.group_sparsity()
     )
 
@@ -90,13 +90,13 @@ def test_no_warning_where_every_group_is_zero_already() -> None:
     )
 
 
-def test_the_l1_norm_takes_the_budget_off_every_entry() -> None:
-    """Four rows of norm 2.8 and more; two of them have no entry above the budget, and the method does bring those to zero."""
+def test_the_l1_norm_takes_the_reach_off_every_entry() -> None:
+    """Of four rows of norm 2.8 and more, two have no entry above the reach: those become zero."""
     param = nn.Parameter(
         torch.tensor([[2.0, -2.0], [-2.5, 2.9], [1.0, 3.1], [9.0, 0.1]], dtype=torch.float64)
     )
-    budget = shrink_budget(0.5, [0.3] * 20)
-    reach = reachability([param], budget, units="rows", entrywise=True)
+    limit = regulariser_reach(0.5, [0.3] * 20)
+    reach = reachability([param], limit, units="rows", entrywise=True)
     assert (
         reach.reachable == 2
         and reach.quantiles[0.0] == 2.0
@@ -104,7 +104,7 @@ def test_the_l1_norm_takes_the_budget_off_every_entry() -> None:
         and reach.warning is None
     )
     assert (
-        reachability([param], budget, units="rows").reachable == 1
+        reachability([param], limit, units="rows").reachable == 1
     )  # the group norms lie at 2.83, 3.83, 3.26 and 9
     optimizer = OBProxSG([param], 0.3, lmbda=0.5, units="rows", prox_steps=20)
     for _ in range(20):
@@ -141,6 +141,6 @@ def test_param_groups_and_units_are_read_as_an_optimiser_reads_them() -> None:
         )
         == joined
     )
-    for params, budget in (([weight], 1.0), ([], 1.0), ([weight], -1.0)):
+    for params, limit in (([weight], 1.0), ([], 1.0), ([weight], -1.0)):
         with pytest.raises(ConfigError):
-            reachability(params, budget)
+            reachability(params, limit)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from fake_runs import SCALE, FakeRun
 
-from audioprune.report import page, write_report
+from audioprune.report import overview, write_report
+from audioprune.report.clips import clips
 from audioprune.report.page import Section, write_page
 from audioprune.report.runs import load_jobs
 from audioprune.report.tables import Column, Table
@@ -74,8 +75,8 @@ def pages(tmp_path_factory):
     )
     failed = FakeRun(base / "runs" / "lstm", "lstm", "p2_unstructured", 0, SCALE, {})
     failed.status("failed", "<script>alert(1)</script>")
-    first = write_report(base / "runs", base / "one")
-    second = write_report(base / "runs", base / "two")
+    first = write_report(base / "runs", base / "one", claims=["p2"])
+    second = write_report(base / "runs", base / "two", claims=["p2"])
     return first, second
 
 
@@ -159,12 +160,12 @@ def test_audio_beyond_the_limit_is_named_not_embedded(make_run, tmp_path, monkey
 
     run = make_run("a").audio("street", "x").audio("street", "y")
     monkeypatch.setattr(page, "MOST_AUDIO_BYTES", 1)
-    players, notes = page._players(page.clips(load_jobs(run.folder)))
+    players, notes = page._players(clips(load_jobs(run.folder)))
     assert len(players) == 1 and notes[0].startswith("1 more items")
 
 
 def test_what_is_not_shown_is_named(make_run, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(page, "MOST_JOBS_DRAWN", 1)
+    monkeypatch.setattr(overview, "MOST_JOBS_DRAWN", 1)
     for place in range(3):
         run = make_run(f"r{place}").sensitivity(1, {"w": 0.1})
         (run.folder / "quantization.csv").write_text(

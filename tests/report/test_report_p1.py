@@ -8,6 +8,8 @@ import pytest
 
 from audioprune.errors import ConfigError, DataError
 from audioprune.report import kinds, write_report
+from audioprune.report.figures.remaining import remaining_lines
+from audioprune.report.model_tables import iteration_table
 from audioprune.report.papers.p1.claims import judge
 from audioprune.report.papers.p1.figures import (
     course_of,
@@ -26,9 +28,7 @@ from audioprune.report.papers.p1.paper import (
     systems_of,
     timing_table,
 )
-from audioprune.report.papers.p2.paper import remaining_lines
 from audioprune.report.runs import Request, load_jobs, read_reported
-from audioprune.report.summaries import iteration_table
 from audioprune.report.tables import to_csv, to_markdown
 
 SCALE = "desk; coded_synthetic, 1 min, aac-24k; width 0.125"
@@ -545,8 +545,8 @@ def test_without_runs_nothing_is_claimed(make_run, reported, tmp_path) -> None:
 @pytest.fixture
 def ratings(tmp_path):
     from audioprune.listening.ratings import RatingSheet
+    from audioprune.listening.scores import Rating
     from audioprune.listening.statistics import statistics
-    from audioprune.metrics.listening import Rating
 
     scores = {"ann": (100, 40, 60, 58), "bob": (98, 50, 66, 70), "cy": (95, 30, 62, 61)}
     names = ("reference", "coded", "DCAE", "DCAE_pr")

@@ -149,8 +149,8 @@ def _toy(make_run, seeds=(0, 1, 2), hspg=0.4389, share=0.75, name="toy"):
 def jobs(network, make_run):
     for seed in (0, 1, 2):
         network(f"base{seed}", "p4_baseline", 0.7 + 0.01 * seed, "sgd", seed=seed, lmbda=0.0)
-        network(f"mid{seed}", "p4_reach", 0.8, sparsity=0.5, seed=seed, budget=2.0)
-        network(f"far{seed}", "p4_reach", 0.6, sparsity=0.7, seed=seed, budget=3.0, lmbda=0.002)
+        network(f"mid{seed}", "p4_reach", 0.8, sparsity=0.5, seed=seed, budget=2.0)  # an older run
+        network(f"far{seed}", "p4_reach", 0.6, sparsity=0.7, seed=seed, reach=3.0, lmbda=0.002)
         network(f"prox{seed}", "p4_proxsg", 0.75, "proxsg", sparsity=0.6, seed=seed)
     network("slides", "p4_literal", 0.65, sparsity=0.0, lmbda=1e-3)
     return load_jobs(_toy(make_run).folder.parent)
@@ -179,7 +179,7 @@ def test_ours_stand_apart_with_their_corpus(jobs, reported) -> None:
     table = main_table(jobs, reported, "table_3")
     ours = {row["name"]: row for row in table.rows if row["what"].startswith("ours")}
     assert ours["-"]["what"] == "ours, TUT 2017" and ours["-"]["VGG:accuracy"] == "not run"
-    row = ours["HSPG, p4_reach (budget=2.0)"]
+    row = ours["HSPG, p4_reach (reach=2.0)"]
     assert (
         row["what"] == "ours, embedded scenes"
         and row["VGG:sparsity"].mean == 0.5
@@ -210,7 +210,7 @@ def test_a_run_on_the_corpus_is_in_its_table_alone(network, reported) -> None:
 
 def test_sizes_before_and_after(jobs) -> None:
     rows = {row["title"]: row for row in size_table(jobs).rows}
-    row = rows["VGG HSPG, p4_reach (budget=2.0)"]
+    row = rows["VGG HSPG, p4_reach (reach=2.0)"]
     assert (row["params_before"].mean, row["params"].mean, row["macs"].mean) == (1000, 400, 8e5)
     assert row["latency"].mean == pytest.approx(0.4)
     assert rows["VGG SGD, p4_baseline"]["removed"] == "-"
@@ -419,22 +419,22 @@ def test_published_numbers_are_those_of_the_cells(jobs, reported) -> None:
 
 def test_one_falling_step_is_enough(network, reported) -> None:
     """A sweep of three networks of which one step rises and one falls: the claim names all of them."""
-    for budget, sparsity, accuracy in ((1.0, 0.3, 0.5), (2.0, 0.5, 0.7), (3.0, 0.4, 0.6)):
+    for reach, sparsity, accuracy in ((1.0, 0.3, 0.5), (2.0, 0.5, 0.7), (3.0, 0.4, 0.6)):
         for seed in (0, 1, 2):
             run = network(
-                f"b{budget}_{seed}",
+                f"b{reach}_{seed}",
                 "p4_reach",
                 accuracy,
                 sparsity=sparsity,
                 seed=seed,
-                budget=budget,
-                lmbda=budget,
+                reach=reach,
+                lmbda=reach,
             )
     found = _verdicts(load_jobs(run.folder.parent), reported)
     assert found["Larger lambda, higher group "].status == "did not hold"  # 30, 50, 40 %
     assert found["Higher group sparsity, highe"].status == "held"  # 30, 40, 50 %: 50, 60, 70 %
     for seed in (0, 1, 2):
-        network(f"b2.0_{seed}", "p4_reach", 0.55, sparsity=0.5, seed=seed, budget=2.0, lmbda=2.0)
+        network(f"b2.0_{seed}", "p4_reach", 0.55, sparsity=0.5, seed=seed, reach=2.0, lmbda=2.0)
     found = _verdicts(load_jobs(run.folder.parent), reported)
     assert found["Higher group sparsity, highe"].status == "did not hold"
 
@@ -607,7 +607,7 @@ def test_every_figure_is_drawn(jobs, tmp_path) -> None:
         figure.png.stat().st_size > 5000 and figure.csv.stat().st_size > 20 and figure.alt
         for figure in drawn
     )
-    assert 'VGG,"HSPG, p4_reach (budget=2.0)",p4_reach,1,50,80' in drawn[0].csv.read_text()
+    assert 'VGG,"HSPG, p4_reach (reach=2.0)",p4_reach,1,50,80' in drawn[0].csv.read_text()
 
 
 @pytest.mark.parametrize(

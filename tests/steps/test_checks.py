@@ -10,7 +10,7 @@ from distiller_toys import one
 from tiny_runs import config, open_run, start, step
 
 from audioprune.errors import AudiopruneError, ConfigError
-from audioprune.experiment.run import build_steps, check_steps
+from audioprune.experiment.pipeline import build_steps, check_steps
 
 MINE = {"name": "mine", "_target_": "tiny_runs.MyNet"}
 FDNN = {
@@ -200,10 +200,10 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "prunes up to epoch 1",
     ),
     "scheduled once": (MINE, step("PruneScheduled", schedule=SCHEDULE), "layers.0.weight"),
-    "sparse units": (MINE, step("TrainSparse", budget=1.0), "expected a method unit_sets"),
+    "sparse units": (MINE, step("TrainSparse", reach=1.0), "expected a method unit_sets"),
     "sparse settings": (
         FDNN,
-        step("TrainSparse", budget=1.0, settings={"epoch": 3}),
+        step("TrainSparse", reach=1.0, settings={"epoch": 3}),
         "unknown training number",
     ),
     "sparse share": (FDNN, step("TrainSparse", method="admm", lmbda=0.1, rho=-1.0), "rho"),
@@ -239,7 +239,7 @@ def test_wrong_settings_are_refused_before_any_work(
 TRAININGS = (
     step("Train"),
     step("TrainScheduled", schedule=SCHEDULE),
-    step("TrainSparse", budget=1.0),
+    step("TrainSparse", reach=1.0),
     step("LotteryTrain"),
     step("SameSizeBaseline", width=5),
     step("FitBudget", finetune_epochs=1),

@@ -9,7 +9,8 @@ import pytest
 from tiny_runs import config, open_run, step
 
 from audioprune.errors import ConfigError
-from audioprune.experiment.run import Run, execute
+from audioprune.experiment.pipeline import execute
+from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import Repetition
 from audioprune.steps import Repeat
 from audioprune.steps.control import say_enough

@@ -15,7 +15,8 @@ from audioprune import checkpoint
 from audioprune.errors import ConfigError, DivergedError
 from audioprune.experiment import model_io
 from audioprune.experiment.model_io import load_model_file
-from audioprune.experiment.run import Run, build_steps, execute
+from audioprune.experiment.pipeline import build_steps, execute
+from audioprune.experiment.run import Run
 from audioprune.steps import LotteryEvaluate, LotteryPrune, LotteryTrain, Rewind
 from audioprune.steps.lottery import REWIND_FILE, Moment
 from audioprune.training.settings import Settings

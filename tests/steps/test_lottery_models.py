@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from audioprune.compress.criteria.activations import Evidence
+from audioprune.compress.criteria.data import CalibrationData
 from audioprune.compress.lottery import (
     Origin,
     Selection,
@@ -71,8 +71,8 @@ def test_two_rounds_of_every_criterion(
     full, _ = _built(name)
     origin, kept = Origin.of(model, model.unit_sets()), {}
     for number in (1, 2):
-        evidence = Evidence(
-            [batch], task.loss, target=partial(task.evidence_target, model), samples=60
+        evidence = CalibrationData(
+            [batch], task.loss, target=partial(task.information_target, model), samples=60
         )
         sets = model.unit_sets()
         keep = choose_units(model, sets, Selection(criterion, scope), number, origin, evidence)
@@ -81,7 +81,7 @@ def test_two_rounds_of_every_criterion(
         assert parameters_of(model) <= 0.7**number * origin.params and torch.isfinite(
             task.loss(model, batch)
         )
-    cut_to_(full, kept)
+    cut_to_(full, full.unit_sets(), kept)
     assert all(
         torch.equal(value, full.state_dict()[key]) for key, value in model.state_dict().items()
     )

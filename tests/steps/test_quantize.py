@@ -12,7 +12,7 @@ from tiny_runs import config, open_run
 
 from audioprune import interrupts
 from audioprune.compress.masks import Mask, prunable
-from audioprune.compress.quantize import cluster_counts as levels
+from audioprune.compress.search import cluster_counts as levels
 from audioprune.errors import InterruptedRun
 from audioprune.experiment.run import Run
 from audioprune.steps import Prune, Quantize, Train

@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 from audioprune import interrupts
 from audioprune.data.scenes.corpus import collate
 from audioprune.errors import ConfigError, InterruptedRun
-from audioprune.experiment.run import Run, check_steps, execute
+from audioprune.experiment.pipeline import check_steps, execute
+from audioprune.experiment.run import Run
 from audioprune.models.lstm import LSTM
 from audioprune.models.resnet import ResNet
 from audioprune.models.vgg import VGG
@@ -132,7 +133,7 @@ def _half_zero(model: VGG, shift: float = 0.0) -> None:
 def test_every_method_trains_and_records(tmp_path: Path, method: str) -> None:
     run = _run(tmp_path)
     step = TrainSparse(
-        method, budget=None if method in ("sgd", "adam") else 0.5, rho=0.5, inner_steps=2
+        method, reach=None if method in ("sgd", "adam") else 0.5, rho=0.5, inner_steps=2
     )
     step.run(run, "train")
     epochs, (train,) = run.results.of_kind("epoch"), run.results.of_kind("train")
@@ -175,7 +176,7 @@ def test_every_method_trains_and_records(tmp_path: Path, method: str) -> None:
         ] == 4
 
 
-def test_budget_is_told_and_out_of_reach_is_warned(tmp_path: Path, capsys) -> None:
+def test_reach_is_printed_and_a_small_one_warned_of(tmp_path: Path, capsys) -> None:
     TrainSparse("proxsg", lmbda=1e-3).run(_run(tmp_path), "train")
     told = capsys.readouterr().err
     assert (
@@ -212,7 +213,7 @@ def test_every_number_of_admm_names_its_state(tmp_path: Path) -> None:
 
 def test_the_loss_is_that_of_the_epoch_whose_weights_are_kept(tmp_path: Path) -> None:
     run = _run(tmp_path)
-    TrainSparse("proxsg", budget=0.5, selection="val").run(run, "train")
+    TrainSparse("proxsg", reach=0.5, selection="val").run(run, "train")
     (train,), epochs = run.results.of_kind("train"), run.results.of_kind("epoch")
     kept = train.get("kept_epoch", train["best_epoch"])
     assert train["f"] == epochs[kept - 1]["f"]
@@ -293,9 +294,7 @@ class _Stopping(SceneClassification):
 def test_an_interrupted_training_goes_on_exactly(
     tmp_path: Path, method: str, selection: str
 ) -> None:
-    step = TrainSparse(
-        method, budget=3.0, epsilon=0.3, rho=0.5, inner_steps=3, selection=selection
-    )
+    step = TrainSparse(method, reach=3.0, epsilon=0.3, rho=0.5, inner_steps=3, selection=selection)
     whole = _run(tmp_path / "a")
     step.run(whole, "train")
     task = _Stopping(classes=2, mixup=0.0, roll_frames=0)
@@ -321,7 +320,7 @@ def test_an_interrupted_training_goes_on_exactly(
 
 def test_the_best_epoch_never_undoes_sparsity(tmp_path: Path) -> None:
     run = _run(tmp_path)
-    TrainSparse("hspg", budget=8.0, selection="val").run(run, "train")
+    TrainSparse("hspg", reach=8.0, selection="val").run(run, "train")
     highest = max(row["group_sparsity"] for row in run.results.of_kind("epoch"))
     kept = torch.cat(
         list(kept_units(run.model.named_parameters(), run.model.unit_sets()).values())
@@ -342,10 +341,10 @@ def test_filters_as_groups() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "hpsg", "budget": 1.0}, "unknown method 'hpsg'.*hspg"),
+        ({"method": "hpsg", "reach": 1.0}, "unknown method 'hpsg'.*hspg"),
         ({}, "got none"),
-        ({"budget": 1.0, "selection": "best"}, "unknown selection"),
-        ({"budget": 1.0, "groups": "rows"}, "unknown groups"),
+        ({"reach": 1.0, "selection": "best"}, "unknown selection"),
+        ({"reach": 1.0, "groups": "rows"}, "unknown groups"),
     ],
 )
 def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
@@ -358,7 +357,7 @@ def test_wrong_training_numbers_and_models_are_refused(tmp_path: Path) -> None:
         changed(SETTINGS, {"learning_rat": 1.0})
     run = _run(tmp_path)
     run.model = torch.nn.Linear(2, 2)
-    for step in (TrainSparse("hspg", budget=1.0), TrimGroups()):
+    for step in (TrainSparse("hspg", reach=1.0), TrimGroups()):
         with pytest.raises(ConfigError, match="unit_sets"):
             step.run(run, "train")
 
@@ -447,7 +446,7 @@ def test_models_without_groups_are_refused_before_the_first_step(
     run.model = model
     with pytest.raises(ConfigError, match=message):
         check_steps(
-            run, {"train": TrainSparse("hspg", budget=1.0, **options), "trim": TrimGroups()}
+            run, {"train": TrainSparse("hspg", reach=1.0, **options), "trim": TrimGroups()}
         )
 
 

@@ -9,7 +9,8 @@ import torch
 from tiny_runs import config, open_run, rows
 
 from audioprune.compress.masks import prunable
-from audioprune.experiment.run import Run, execute
+from audioprune.experiment.pipeline import execute
+from audioprune.experiment.run import Run
 from audioprune.files import read_lines
 from audioprune.steps import Prune, Quantize, Train
 

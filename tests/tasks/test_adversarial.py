@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from audioprune import interrupts
 from audioprune.compress.masks import Mask
 from audioprune.errors import ConfigError, DataError, InterruptedRun
-from audioprune.metrics.pool import Scorer
+from audioprune.metrics.scorer import Scorer
 from audioprune.models.dcae import DCAE
 from audioprune.tasks import adversarial
 from audioprune.tasks.adversarial import Adversarial
@@ -248,7 +248,7 @@ def test_interrupted_training_ends_in_the_same_bits_and_masks_hold(
             for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
         )
     assert (resumed.model.enc_blocks[1].conv.weight[~keep] == 0).all() and (
-        resumed.best_state["enc_blocks.1.conv.weight"][~keep] == 0
+        resumed.state.kept.weights["enc_blocks.1.conv.weight"][~keep] == 0
     ).all()
     assert int(resumed.task.l1.fallen) == 4 and {"discriminator", "adversarial", "l1"} <= set(
         outcome.history[0]

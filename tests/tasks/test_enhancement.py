@@ -12,7 +12,7 @@ from tiny_runs import TinySpeech
 from torch import Tensor, nn
 
 from audioprune.errors import ConfigError
-from audioprune.metrics.pool import Scorer
+from audioprune.metrics.scorer import Scorer
 from audioprune.models.fdnn import FDNN
 from audioprune.tasks import enhancement
 from audioprune.tasks.enhancement import TARGETS, Enhancement

@@ -310,11 +310,11 @@ def test_outputs_that_are_not_finite_are_failures() -> None:
 
 def test_what_criteria_compare_units_with() -> None:
     batch, model = _batch(), Ahead()
-    target = NextSample().evidence_target(model, batch)
+    target = NextSample().information_target(model, batch)
     assert target.shape == (3, 639, 1) and torch.equal(
         ((target[..., 0] + 1) / 2 * 15).round().long(), mu_law_encode(batch["audio"], 16)[:, 1:]
     )
-    assert Reconstruction().evidence_target(Halves(), batch).shape == (3, 3, 25)
+    assert Reconstruction().information_target(Halves(), batch).shape == (3, 3, 25)
 
 
 TASKS = {

@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from audioprune.metrics import METRICS
-from audioprune.metrics.pool import ItemScores
+from audioprune.metrics.summary import ItemScores
 from audioprune.tasks.signal_scores import (
     MONITORS,
     averaged,

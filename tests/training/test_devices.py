@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from tiny_runs import config, open_run, start
 from toys import ToyData, ToyModel, ToyTask
 
-from audioprune.commands.tools import generate
+from audioprune.commands import generate
 from audioprune.errors import ConfigError
 from audioprune.experiment.config_hash import VARIABLES, config_hash
 from audioprune.experiment.run_folder import environment
@@ -178,4 +178,4 @@ def test_a_note_is_made_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.setattr(torch.cuda, "is_available", lambda available=available: available)
         with pytest.raises(ConfigError, match=message):
-            generate(plain)
+            generate.run(plain)

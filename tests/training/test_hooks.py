@@ -118,6 +118,15 @@ class TwoNetworks(ToyTask):
     def optimizers(self, settings: Settings) -> dict[str, Any]:
         return {"discriminator": torch.optim.SGD(self.other.parameters(), 0.1)}
 
+    def to(self, device: torch.device) -> None:
+        self.other.to(device)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        return self.other.state_dict()
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        self.other.load_state_dict(state)
+
     def step(self, model: nn.Module, batch: dict[str, Any], update: Any) -> dict[str, float]:
         self.seen.append(int((model.first.weight == 0).sum()))
         update(self.other(model(batch["x"]).detach()).square().mean(), "discriminator")
@@ -244,7 +253,8 @@ def test_hooks_without_state_or_moments_are_left_alone() -> None:
     facts, tensors = hooks.state()
     assert facts == [{}, {"count": 0}] and list(tensors) == ["hook.1/x"]
     hooks.restore([{}, {"count": 0}], tensors)
-    assert hooks.call("on_step_begin_of_no_hook") == [] and Hooks([]).penalty(nn.Linear(1, 1)) == 0
+    hooks.on_training_begin(nn.Linear(1, 1), {})  # neither of them acts then
+    assert Hooks([object()]).mask() is None and Hooks([]).penalty(nn.Linear(1, 1)) == 0
 
 
 def test_unknown_weights_to_keep_are_refused() -> None:

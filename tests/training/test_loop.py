@@ -14,8 +14,9 @@ from audioprune import interrupts
 from audioprune.compress.masks import Mask
 from audioprune.errors import CheckpointError, ConfigError, DivergedError, InterruptedRun
 from audioprune.files import read_lines
+from audioprune.training.loaders import epoch_order
 from audioprune.training.loop import Fit
-from audioprune.training.settings import Settings, build_schedule, epoch_order, step_schedules
+from audioprune.training.settings import Settings, build_schedule, step_schedules
 
 SETTINGS = Settings(epochs=4, batch_size=8, learning_rate=0.02, schedule="exponential", decay=0.9)
 
@@ -118,7 +119,7 @@ def test_non_finite_loss_stops_and_keeps_finite_weights(tmp_path: Path) -> None:
         fit.run()
     assert caught.value.exit_code == 6
     assert all(torch.isfinite(value).all() for value in fit.model.state_dict().values())
-    assert fit.position.best is not None and math.isfinite(fit.position.best)
+    assert fit.state.position.best is not None and math.isfinite(fit.state.position.best)
 
 
 def test_early_stop_and_step_limit(tmp_path: Path) -> None:

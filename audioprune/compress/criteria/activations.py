@@ -1,69 +1,22 @@
-"""Where the units of a model can be seen at work, and on which data a criterion looks at them.
+"""Where the output of a unit can be read while a model runs: ``taps_of`` a unit set.
 
-Scores are computed from it in criteria.py and information.py.
+A tap is a layer and the positions of the units on its output. Nothing is run or scored here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from audioprune.compress.masks import prunable
 from audioprune.compress.units.declare import Slice, UnitSet
+from audioprune.compress.units.module_sizes import gates_of
 from audioprune.compress.units.weight_groups import owner_of
 from audioprune.errors import ConfigError
-
-Batch = Any
-Scores = dict[str, Tensor]
-
-
-def _weight_one(batch: Batch) -> float:
-    return 1.0
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The validation data on which the gradient, activation and information criteria look at a model.
-
-    Attributes:
-        batches: Batches; every criterion walks through them once.
-        loss: (model, batch) -> scalar mean loss; also the forward pass of the activation and
-            information criteria.
-        weight: batch -> its share in the loss over the whole set, such as its number of examples.
-        target: batch -> what the model is to produce, in few numbers per frame, shape (B, frames,
-            d); information criterion only.
-        samples: Pairs of example and frame that the information criterion draws, at most.
-        noise_rel: Deviation of the noise that the information criterion adds to a unit, in
-            deviations of the unit.
-        seed: Of all that the information criterion draws.
-        facts: Filled by the criteria: ``mi_samples``, the pairs that the information criterion
-            used.
-    """
-
-    batches: Iterable[Batch]
-    loss: Callable[[nn.Module, Batch], Tensor]
-    weight: Callable[[Batch], float] = _weight_one
-    target: Callable[[Batch], Tensor] | None = None
-    samples: int = 2000
-    noise_rel: float = 0.05
-    seed: int = 0
-    facts: dict[str, float] = field(default_factory=dict)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into eval mode for a with-block and give every submodule its own mode back afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 @dataclass(frozen=True)
@@ -89,9 +42,8 @@ def taps_of(model: nn.Module, unit_set: UnitSet) -> list[Tap]:
     taps: dict[nn.Module, Tap] = {}
     for part in writers_of(model, [unit_set])[unit_set.name]:
         module = owner_of(model, part.tensor)
-        if (
-            module not in taps
-        ):  # input-hidden and hidden-hidden weights of one recurrent layer write one output
+        # both weights of a recurrent layer, of the input and of the state, write one output
+        if module not in taps:
             taps[module] = Tap(module, _output_positions(module, part, unit_set.name))
     return list(taps.values())
 
@@ -100,13 +52,10 @@ def output_of(module: nn.Module, output: Any) -> Tensor:
     """Return a layer's output with its units on the last axis, shape (..., units)."""
     if isinstance(module, nn.RNNBase):
         output = output[0]
-    if isinstance(output, nn.utils.rnn.PackedSequence):
-        return output.data
-    return (
-        output.movedim(-1 - len(module.kernel_size), -1)
-        if isinstance(module, nn.modules.conv._ConvNd)
-        else output
-    )
+    values: Tensor = output.data if isinstance(output, nn.utils.rnn.PackedSequence) else output
+    if isinstance(module, _ConvNd):
+        return values.movedim(-1 - len(module.kernel_size), -1)
+    return values
 
 
 def writers_of(model: nn.Module, sets: Sequence[UnitSet]) -> dict[str, list[Slice]]:
@@ -116,57 +65,31 @@ def writers_of(model: nn.Module, sets: Sequence[UnitSet]) -> dict[str, list[Slic
         ConfigError: No weight writes the units of a set.
     """
     weights = set(prunable(model))
-    found = {
-        each.name: [part for part in each.slices if part.role == "out" and part.tensor in weights]
-        for each in sets
-    }
-    for name, parts in found.items():
+    found = {}
+    for each in sets:
+        parts = [part for part in each.slices if part.role == "out" and part.tensor in weights]
         if not parts:
-            raise ConfigError(
-                f"unit set '{name}': {_why_no_writer(model, next(each for each in sets if each.name == name))}"
-            )
+            raise ConfigError(f"unit set '{each.name}': {_why_no_writer(model, each)}")
+        found[each.name] = parts
     return found
 
 
 def _why_no_writer(model: nn.Module, unit_set: UnitSet) -> str:
     parameters = dict(model.named_parameters())
-    names = [
-        part.tensor for part in unit_set.slices if part.role == "out" and part.tensor in parameters
-    ]
-    frozen = [name for name in names if not parameters[name].requires_grad]
-    if frozen:
-        return (
-            f"expected '{frozen[0]}' to require a gradient, got a frozen weight; unfreeze it or "
-            f"leave the set out of unit_sets()"
-        )
+    for part in unit_set.slices:
+        written = part.role == "out" and part.tensor in parameters
+        if written and not parameters[part.tensor].requires_grad:
+            return (
+                f"expected '{part.tensor}' to require a gradient, got a frozen weight; unfreeze "
+                f"it or leave the set out of unit_sets()"
+            )
     return "expected a weight that writes its units, got none; declare an 'out' slice of one"
-
-
-def needed(evidence: Evidence | None, criterion: str) -> Evidence:
-    """Return the evidence.
-
-    Raises:
-        ConfigError: There is none.
-    """
-    if evidence is None:
-        raise ConfigError(
-            f"{criterion} criterion: expected validation data, got none; give the validation "
-            f"batches and the loss"
-        )
-    return evidence
 
 
 def _output_positions(module: nn.Module, part: Slice, set_name: str) -> Tensor:
     if isinstance(module, nn.RNNBase):
         return _recurrent_positions(module, part, set_name)
-    transposed = isinstance(module, nn.modules.conv._ConvNd) and module.transposed
-    known = isinstance(module, nn.Linear | nn.modules.conv._ConvNd)
-    if (
-        not known
-        or part.leading != 1
-        or part.dim != int(transposed)
-        or (transposed and module.groups > 1)
-    ):
+    if not _is_seen(module, part):
         raise ConfigError(
             f"unit set '{set_name}': expected the units on the output of a linear, convolution "
             f"or recurrent layer, got slice "
@@ -174,6 +97,15 @@ def _output_positions(module: nn.Module, part: Slice, set_name: str) -> Tensor:
             f"gradient criterion"
         )
     return part.index
+
+
+def _is_seen(module: nn.Module, part: Slice) -> bool:
+    """Tell whether the positions of a slice are the positions on the layer's output axis."""
+    if part.leading != 1:
+        return False
+    if isinstance(module, _ConvNd) and module.transposed:
+        return part.dim == 1 and module.groups == 1
+    return isinstance(module, nn.Linear | _ConvNd) and part.dim == 0
 
 
 def _recurrent_positions(module: nn.RNNBase, part: Slice, set_name: str) -> Tensor:
@@ -185,8 +117,7 @@ def _recurrent_positions(module: nn.RNNBase, part: Slice, set_name: str) -> Tens
             f"(dim {part.dim}, {module.num_layers} layers, projection {module.proj_size}); "
             f"stack one-layer modules instead"
         )
-    gates = module.weight_hh_l0.shape[0] // module.hidden_size
-    hidden = (
-        (part.index % module.hidden_size).sort(1).values[:, ::gates]
-    )  # every unit appears once per gate
-    return hidden + (module.hidden_size if part.tensor.endswith("_reverse") else 0)
+    # every unit appears once per gate, so one of each run of equal numbers is enough
+    hidden = (part.index % module.hidden_size).sort(1).values[:, :: gates_of(module)]
+    reverse = part.tensor.endswith("_reverse")
+    return hidden + (module.hidden_size if reverse else 0)

@@ -1,7 +1,7 @@
-"""How important each weight or unit is: scores from magnitudes, gradients, activations and normalisation scales.
+"""How important each weight or unit is: one score each, where low means unimportant.
 
-Low means unimportant. What is removed at which score is decided in select.py; the information
-criterion stands in information.py, where units are seen in evidence.py.
+``criterion(of, name)`` looks a criterion up. It takes a model, unit sets and, where it needs
+data, ``CalibrationData``; it returns one score tensor (U,) per set. Nothing is removed here.
 """
 
 from __future__ import annotations
@@ -11,18 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.criteria.activations import (
-    Evidence,
-    Scores,
-    Tap,
-    evaluating,
-    needed,
-    output_of,
-    taps_of,
-    writers_of,
-)
+from audioprune.compress.criteria.activations import Tap, output_of, taps_of, writers_of
+from audioprune.compress.criteria.data import CalibrationData, Scores, needed
 from audioprune.compress.criteria.information import unit_information
-from audioprune.compress.units.declare import UnitSet
+from audioprune.compress.eval_mode import evaluating
+from audioprune.compress.units.declare import Slice, UnitSet
 from audioprune.compress.units.weight_groups import group_norms, group_sizes
 from audioprune.errors import ConfigError, unknown_name
 
@@ -45,7 +38,9 @@ def weight_magnitude(
 def magnitude_over_sigma(
     weights: Mapping[str, Tensor], sigmas: dict[str, float] | None = None
 ) -> Scores:
-    """Score every weight by |w| / sigma of its tensor, with the sigma that the tensor had when it was scored first.
+    """Score every weight by |w| / sigma of its tensor.
+
+    Sigma is what the tensor had when it was scored first.
 
     Args:
         weights: Parameter name -> weights.
@@ -69,32 +64,36 @@ def magnitude_over_sigma(
     return scores
 
 
-def weight_gradient(model: nn.Module, names: Sequence[str], evidence: Evidence | None) -> Scores:
+def weight_gradient(
+    model: nn.Module, names: Sequence[str], data: CalibrationData | None
+) -> Scores:
     """Score every weight by |dL/dw|; gradients are signed until all batches are in.
 
     Args:
         model: Its gradients and its training mode stay as they are.
         names: Parameters to score.
-        evidence: Validation data with the training loss.
+        data: Validation data with the training loss.
 
     Returns:
         Parameter name -> scores, shape of the weights.
 
     Raises:
-        ConfigError: A weight is frozen, or the evidence is missing or empty.
+        ConfigError: A weight is frozen, or the data are missing or empty.
     """
-    return {name: gradient.abs() for name, gradient in _gradients(model, names, evidence).items()}
+    return {name: gradient.abs() for name, gradient in _gradients(model, names, data).items()}
 
 
 def unit_magnitude(
-    model: nn.Module, sets: Sequence[UnitSet], evidence: Evidence | None = None
+    model: nn.Module, sets: Sequence[UnitSet], data: CalibrationData | None = None
 ) -> Scores:
-    """Score every unit by the sum of |w| over all weights that write it; of a recurrent unit these are all its gate rows.
+    """Score every unit by the sum of |w| over all weights that write it.
+
+    A recurrent unit is written by all its gate rows.
 
     Args:
         model: The model that the sets describe.
         sets: Unit sets with "out" slices.
-        evidence: Not used; every unit criterion takes it.
+        data: Not used; every unit criterion takes it.
 
     Returns:
         Set name -> scores, shape (U,).
@@ -105,47 +104,39 @@ def unit_magnitude(
     Source: Esling et al., equation 3.
     """
     parameters = dict(model.named_parameters())
-    writers = writers_of(model, sets)
-    return {
-        each.name: sum(
-            group_norms(parameters[part.tensor].detach(), part, 1) for part in writers[each.name]
-        )
-        for each in sets
-    }
+    values = {name: parameter.detach() for name, parameter in parameters.items()}
+    return _written(values, writers_of(model, sets))
 
 
 def unit_gradient(
-    model: nn.Module, sets: Sequence[UnitSet], evidence: Evidence | None = None
+    model: nn.Module, sets: Sequence[UnitSet], data: CalibrationData | None = None
 ) -> Scores:
-    """Score every unit by the sum of |dL/dw| over all weights that write it; gradients are signed until all batches are in.
+    """Score every unit by the sum of |dL/dw| over all weights that write it.
+
+    Gradients are signed until all batches are in.
 
     Args:
         model: The model that the sets describe; its gradients and its training mode stay as they
             are.
         sets: Unit sets with "out" slices.
-        evidence: Validation data with the training loss.
+        data: Validation data with the training loss.
 
     Returns:
         Set name -> scores, shape (U,).
 
     Raises:
-        ConfigError: No weight writes the units of a set, a weight is frozen, or the evidence is
+        ConfigError: No weight writes the units of a set, a weight is frozen, or the data are
             missing or empty.
 
     Source: Esling et al., equation 4.
     """
     writers = writers_of(model, sets)
-    by_name = _gradients(
-        model, sorted({part.tensor for parts in writers.values() for part in parts}), evidence
-    )
-    return {
-        each.name: sum(group_norms(by_name[part.tensor], part, 1) for part in writers[each.name])
-        for each in sets
-    }
+    names = {part.tensor for parts in writers.values() for part in parts}
+    return _written(_gradients(model, sorted(names), data), writers)
 
 
 def unit_activation(
-    model: nn.Module, sets: Sequence[UnitSet], evidence: Evidence | None = None
+    model: nn.Module, sets: Sequence[UnitSet], data: CalibrationData | None = None
 ) -> Scores:
     """Score every unit by the sum over examples and time of |output| of the layer that writes it.
 
@@ -154,54 +145,39 @@ def unit_activation(
     Args:
         model: The model that the sets describe; its training mode stays as it is.
         sets: Unit sets with "out" slices.
-        evidence: Validation data; its loss runs the forward pass.
+        data: Validation data; its loss runs the forward pass.
 
     Returns:
         Set name -> scores, shape (U,), float64.
 
     Raises:
         ConfigError: A layer's output does not show the units, a layer was not called, or the
-            evidence is missing or empty.
+            data are missing or empty.
 
     Source: Esling et al., equation 5.
     """
-    evidence = needed(evidence, "activation")
+    data = needed(data, "activation")
     taps = {each.name: taps_of(model, each) for each in sets}
-    sums: dict[nn.Module, Tensor] = {}
-
-    def remember(module: nn.Module, inputs: object, output: object) -> None:
-        values = output_of(module, output).detach().abs()
-        total = values.double().sum(
-            [axis for axis in range(values.dim()) if axis != values.dim() - 1]
-        )
-        sums[module] = sums[module] + total if module in sums else total
-
-    handles = [
-        module.register_forward_hook(remember)
-        for module in {tap.module for parts in taps.values() for tap in parts}
-    ]
-    try:
-        with torch.no_grad(), evaluating(model):
-            for batch in evidence.batches:
-                evidence.loss(model, batch)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {
-        each.name: torch.stack([_seen(tap, sums, each) for tap in taps[each.name]]).mean(0)
-        for each in sets
-    }
+    layers = {tap.module for parts in taps.values() for tap in parts}
+    sums = _summed_outputs(model, layers, data)
+    scores = {}
+    for each in sets:
+        seen = [_seen(tap, sums, each) for tap in taps[each.name]]
+        scores[each.name] = torch.stack(seen).mean(0)
+    return scores
 
 
 def unit_normalization(
-    model: nn.Module, sets: Sequence[UnitSet], evidence: Evidence | None = None
+    model: nn.Module, sets: Sequence[UnitSet], data: CalibrationData | None = None
 ) -> Scores:
-    """Score every unit by |gamma| of the normalisation that follows it, the mean over several of them.
+    """Score every unit by |gamma| of the normalisation that follows it.
+
+    A unit with several normalisations gets the mean over them.
 
     Args:
         model: The model that the sets describe.
         sets: Unit sets; those without "norm" slices, such as recurrent units, get no scores.
-        evidence: Not used; every unit criterion takes it.
+        data: Not used; every unit criterion takes it.
 
     Returns:
         Set name -> scores, shape (U,), of the sets with a normalisation.
@@ -214,15 +190,11 @@ def unit_normalization(
     parameters = dict(model.named_parameters())
     scores = {}
     for each in sets:
-        scales = [
-            part
-            for part in each.slices
-            if part.role == "norm" and _is_scale(part.tensor) and part.tensor in parameters
-        ]
-        if scales:
-            scores[each.name] = torch.stack(
-                [group_norms(parameters[part.tensor].detach(), part, 1) for part in scales]
-            ).mean(0)
+        norms = [part for part in each.slices if part.role == "norm" and part.tensor in parameters]
+        scales = [part for part in norms if part.tensor.rpartition(".")[2] == "weight"]
+        sizes = [group_norms(parameters[part.tensor].detach(), part, 1) for part in scales]
+        if sizes:
+            scores[each.name] = torch.stack(sizes).mean(0)
     if not scores:
         raise ConfigError(
             f"normalization criterion: expected a model with normalisation layers on its units, "
@@ -295,12 +267,19 @@ def _scale_none(scores: Tensor, model: nn.Module, unit_set: UnitSet) -> Tensor:
     return scores
 
 
-def _is_scale(name: str) -> bool:
-    return name.rpartition(".")[2] == "weight"
+def _written(
+    values: Mapping[str, Tensor], writers: Mapping[str, Sequence[Slice]]
+) -> dict[str, Tensor]:
+    """Sum the magnitudes of all weights that write each unit: set name -> shape (U,)."""
+    scores = {}
+    for name, parts in writers.items():
+        first, *others = [group_norms(values[part.tensor], part, 1) for part in parts]
+        scores[name] = sum(others, first)
+    return scores
 
 
 def _gradients(
-    model: nn.Module, names: Sequence[str], evidence: Evidence | None
+    model: nn.Module, names: Sequence[str], data: CalibrationData | None
 ) -> dict[str, Tensor]:
     parameters = dict(model.named_parameters())
     for name in names:
@@ -309,21 +288,22 @@ def _gradients(
                 f"gradient criterion: expected '{name}' to require a gradient, got a frozen "
                 f"weight; unfreeze it"
             )
-    found = _accumulated(model, [parameters[name] for name in names], needed(evidence, "gradient"))
+    found = _accumulated(model, [parameters[name] for name in names], needed(data, "gradient"))
     return dict(zip(names, found, strict=True))
 
 
-def _accumulated(model: nn.Module, parameters: list[Tensor], evidence: Evidence) -> list[Tensor]:
+def _accumulated(
+    model: nn.Module, parameters: Sequence[Tensor], data: CalibrationData
+) -> list[Tensor]:
     """Sum weighted gradients over all batches without touching ``.grad``."""
     sums = [torch.zeros_like(parameter) for parameter in parameters]
     weight = 0.0
     # cuDNN refuses the backward pass of a recurrent layer in eval mode
     with evaluating(model), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-        for batch in evidence.batches:
-            share = evidence.weight(batch)
-            gradients = torch.autograd.grad(
-                evidence.loss(model, batch), parameters, allow_unused=True
-            )
+        for batch in data.batches:
+            share = data.weight(batch)
+            loss = data.loss(model, batch)
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
             weight += share
             for total, gradient in zip(sums, gradients, strict=True):
                 if gradient is not None:
@@ -333,6 +313,28 @@ def _accumulated(model: nn.Module, parameters: list[Tensor], evidence: Evidence)
             "gradient criterion: expected at least one validation batch, got none; check the data"
         )
     return [total / weight for total in sums]
+
+
+def _summed_outputs(
+    model: nn.Module, layers: set[nn.Module], data: CalibrationData
+) -> dict[nn.Module, Tensor]:
+    """Sum |output| of layers over examples and time, one number per unit."""
+    sums: dict[nn.Module, Tensor] = {}
+
+    def remember(module: nn.Module, inputs: object, output: object) -> None:
+        values = output_of(module, output).detach().abs()
+        total = values.double().sum(list(range(values.dim() - 1)))  # all axes but the units'
+        sums[module] = sums[module] + total if module in sums else total
+
+    handles = [layer.register_forward_hook(remember) for layer in layers]
+    try:
+        with torch.no_grad(), evaluating(model):
+            for batch in data.batches:
+                data.loss(model, batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sums
 
 
 def _seen(tap: Tap, sums: Mapping[nn.Module, Tensor], unit_set: UnitSet) -> Tensor:

@@ -1,7 +1,8 @@
-"""Which pruning ratio and how many levels each tensor gets, so that the file is smallest while a score drops no further than stated.
+"""Which sparsity and how many shared values each tensor gets under a budget.
 
-This is our own method, not one of Tan & Wang: from them it takes the sensitivity curves of single
-tensors. How a model is built, measured and packed is the caller's; this file holds decisions only.
+``solve`` finds the smallest file while a score drops no further than the budget allows. It takes
+sensitivity curves of single tensors, and a function that builds and measures a model. It decides
+only: it prunes, measures and packs nothing itself. The method is ours, not one of Tan & Wang.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audioprune.compress.quantize.cluster_counts import LEVELS
+from audioprune.compress.search.cluster_counts import LEVELS
 from audioprune.compress.search.perturbed_loss import restored, resumable
 from audioprune.errors import ConfigError
 from audioprune.progress import progress
@@ -26,7 +27,9 @@ _FINEST = 1000  # tolerances below this part of the allowed drop are not told ap
 
 @dataclass(frozen=True)
 class TensorCurves:
-    """How much worse a model gets when one tensor alone is changed; positive is worse, NaN counts as infinitely worse.
+    """How much worse a model gets when one tensor alone is changed.
+
+    Positive is worse; NaN counts as infinitely worse.
 
     Attributes:
         prune: (removed fraction 0..1, degradation), ascending from the fraction 0.
@@ -39,7 +42,12 @@ class TensorCurves:
 
 @dataclass(frozen=True)
 class Setting:
-    """What is done to one tensor: the removed fraction of its candidates, and its shared values K, or None for no quantisation."""
+    """What is done to one tensor.
+
+    Attributes:
+        beta: Removed fraction of its candidates, 0..1.
+        levels: Number of shared values K, or None for no quantisation.
+    """
 
     beta: float
     levels: int | None
@@ -149,9 +157,8 @@ def level_curves(
             for count in levels:
                 tensors[name].copy_(before)
                 tensors[name].copy_(quantise(name, count))
-                points.append(
-                    (count, 0.0 if torch.equal(tensors[name], before) else degradation(name))
-                )
+                same = torch.equal(tensors[name], before)  # nothing to measure
+                points.append((count, 0.0 if same else degradation(name)))
         return tuple(points)
 
     return resumable("level curves", tensors, find, finished, on_tensor)
@@ -172,34 +179,36 @@ def plan_at(curves: Mapping[str, TensorCurves], tolerance: float) -> dict[str, S
     plan = {}
     for name, each in curves.items():
         betas = [beta for beta, worst in _rising(each.prune) if worst <= tolerance]
+        # from the most levels downwards, so that the last one within the tolerance is the fewest
         counts = [count for count, worst in _rising(each.levels[::-1]) if worst <= tolerance]
-        plan[name] = Setting(
-            betas[-1] if betas else 0.0, counts[-1] if counts else _most_levels(each)
-        )
+        beta = betas[-1] if betas else 0.0
+        levels = counts[-1] if counts else _most_levels(each)
+        plan[name] = Setting(beta, levels)
     return plan
 
 
 def tolerances(
     curves: Mapping[str, TensorCurves], max_drop: float, points: int = 64
 ) -> list[float]:
-    """Return the tolerances that are worth a look: 0, and a logarithmic grid over the degradations of the curves.
+    """Return the tolerances that are worth a look, ascending.
+
+    These are 0 and a logarithmic grid over the degradations of the curves.
 
     Args:
         curves: Tensor name -> its curves.
         max_drop: Allowed drop; tolerances below a thousandth of it are not told apart.
         points: Points of the grid.
     """
-    envelopes = [
-        part
-        for each in curves.values()
-        for part in (_rising(each.prune), _rising(each.levels[::-1]))
-    ]
-    found = [worst for part in envelopes for _, worst in part if 0 < worst < inf]
-    if not found:
+    degradations: list[float] = []
+    for each in curves.values():
+        for curve in (_rising(each.prune), _rising(each.levels[::-1])):
+            degradations += [worst for _, worst in curve if 0 < worst < inf]
+    if not degradations:
         return [0.0]
-    high = max(found)
-    low = min(high, max(min(found), max_drop / _FINEST))
-    return [0.0, *(float(tau) for tau in np.geomspace(low, high, points)[:-1] if low < high), high]
+    high = max(degradations)
+    low = min(high, max(min(degradations), max_drop / _FINEST))
+    below = np.geomspace(low, high, points)[:-1].tolist() if low < high else []
+    return [0.0, *below, high]
 
 
 def solve(
@@ -215,11 +224,11 @@ def solve(
     """Find the smallest file whose measured drop is within the allowed one.
 
     One tolerance is common to all tensors; what it allows each of them is read off the curves
-    (``plan_at``) and done to all of them together. As their joint effect is not the sum of the
-    single ones, every candidate is really built and measured. The tolerance is bisected on a
-    logarithmic grid, taking larger tolerances to give larger drops. Where they do not, a smaller
-    file may be missed, but the drop of what is returned was always measured and is always within
-    the allowed one.
+    (``plan_at``) and done to all of them together. Their joint effect is not the sum of the single
+    ones, so every candidate is really built and measured. The tolerance is bisected on a
+    logarithmic grid, under the assumption that larger tolerances give larger drops. Where they do
+    not, a smaller file may be missed, but the drop of what is returned was always measured and is
+    always within the allowed one.
 
     The untouched model and the unpruned one with the most levels are candidates in any case.
 
@@ -250,21 +259,19 @@ def solve(
         search.try_(DENSE, None, {})
         search.try_(QUANTISED, None, _unpruned(curves))
         display.advance(2, QUANTISED)
-        low, high, tried = (
-            -1,
-            len(ladder),
-            0,
-        )  # low fits or does not exist, high violates or does not exist
+        # low fits or does not exist, high violates or does not exist
+        low, high, tried = -1, len(ladder), 0
         while high - low > 1 and tried < most:
             middle = (low + high) // 2
             place, tolerance, plan = ladder[middle]
             candidate = search.try_(f"tau-{place}", tolerance, plan)
-            low, high, tried = (
-                (middle, high, tried + 1) if candidate.fits else (low, middle, tried + 1)
-            )
-            display.advance(
-                1, f"drop {candidate.measured.drop:.3g}, {candidate.measured.file_bytes:,} bytes"
-            )
+            tried += 1
+            if candidate.fits:
+                low = middle
+            else:
+                high = middle
+            measured = candidate.measured
+            display.advance(1, f"drop {measured.drop:.3g}, {measured.file_bytes:,} bytes")
     pruned_fits = any(candidate.fits and candidate.prunes() for candidate in search.built)
     return Solution(search.smallest(), tuple(search.built), pruned_fits)
 
@@ -279,12 +286,8 @@ class _Search:
         finished: dict[str, Measured],
         on_candidate: Callable[[Candidate], None] | None,
     ) -> None:
-        self._build, self._max_drop, self._finished, self._on_candidate = (
-            build,
-            max_drop,
-            finished,
-            on_candidate,
-        )
+        self._build, self._max_drop = build, max_drop
+        self._finished, self._on_candidate = finished, on_candidate
         self.built: list[Candidate] = []
 
     def try_(self, name: str, tolerance: float | None, plan: Plan) -> Candidate:
@@ -297,19 +300,23 @@ class _Search:
         return candidate
 
     def smallest(self) -> Candidate:
-        """Return the smallest that fits; of equal ones the one that drops less. The untouched model needs no proof."""
+        """Return the smallest that fits; of equal ones the one that drops less.
+
+        The untouched model, built first, needs no proof.
+        """
         fitting = [candidate for candidate in self.built if candidate.fits]
-        return (
-            min(fitting, key=lambda each: (each.measured.file_bytes, each.measured.drop))
-            if fitting
-            else self.built[0]
-        )
+        if not fitting:
+            return self.built[0]
+        return min(fitting, key=lambda each: (each.measured.file_bytes, each.measured.drop))
 
 
 def _ladder(
     curves: Mapping[str, TensorCurves], grid: Sequence[float]
 ) -> list[tuple[int, float, dict[str, Setting]]]:
-    """Return (place, tolerance, plan) of each tolerance whose plan differs from the one before and from ``quantised``."""
+    """Return (place, tolerance, plan) of each tolerance whose plan differs from the one before.
+
+    The first plan differs from that of the candidate ``quantised``.
+    """
     steps: list[tuple[int, float, dict[str, Setting]]] = []
     before = _unpruned(curves)
     for place, tolerance in enumerate(grid):

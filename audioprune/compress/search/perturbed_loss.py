@@ -1,56 +1,69 @@
-"""How the validation loss of a model is evaluated again and again while one tensor at a time is changed in place.
+"""The validation loss of a model, again and again, while one tensor at a time is changed in place.
 
-The searches that ask for it stand in sensitivity.py and levels.py; what a batch and a loss are is
-decided by the caller.
+``BatchLoss`` evaluates it over fixed batches and does no more work than a decision needs. The
+searches of this folder ask for it; the caller says what a batch and a loss are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import inf, isfinite, isnan, nextafter
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.criteria.activations import evaluating
+from audioprune.compress.eval_mode import evaluating
 from audioprune.compress.ties import tie_key
 from audioprune.errors import ConfigError, DivergedError, unknown_name
 from audioprune.progress import progress
 
 Value = Tensor | tuple[Tensor, ...]
 Prefix = str | tuple[str, ...]
+Stage = tuple[Prefix, Callable[[Any], Any]]
 LossBatch = tuple[Value, Callable[[Any], Tensor], float]
 Found = TypeVar("Found")
 
 
-class LossOracle(Protocol):
-    """Evaluates the mean validation loss of a model; ``BatchLoss`` is the one for batches of tensors."""
+@runtime_checkable
+class Staged(Protocol):
+    """A model that is a chain of stages, so that a search repeats only those after a change."""
+
+    def stages(self) -> list[Stage]:
+        """Return (prefix of parameter names, function of the output before) for each stage.
+
+        The functions one after another are the forward pass. A stage of several modules has a
+        tuple of prefixes, one without parameters the prefix "".
+        """
+        ...
+
+
+class TensorLoss(Protocol):
+    """The mean validation loss of a model, of which one tensor at a time is changed."""
 
     def base(self) -> float:
-        """Evaluate the loss of the model as it is; what was remembered of earlier weights is forgotten."""
+        """Evaluate the loss of the model as it is, and forget what earlier weights gave."""
         ...
 
     def with_tensor(self, name: str, limit: float) -> float:
-        """Evaluate the loss while one tensor is modified in place; above ``limit`` any lower bound above it will do."""
+        """Evaluate the loss while one tensor is modified in place.
+
+        Above ``limit``, any lower bound above it will do.
+        """
         ...
 
 
 class BatchLoss:
-    """The weighted mean loss over fixed validation batches, evaluated no further than a decision needs.
+    """The weighted mean loss over fixed batches, evaluated no further than a decision needs.
 
     An evaluation stops as soon as the sum of non-negative losses proves that the limit is
-    exceeded. If the model has ``stages()``, a list of (prefix of the parameter names, function
-    from the former stage's output to the next) whose composition is ``forward``, the inputs of the
-    stage under test are remembered and only the stages from there on run. A stage of several
-    modules has a tuple of prefixes, one without parameters the prefix "". Both savings leave every
-    decision as it is. Evaluations run in eval mode without gradients; the training mode comes back
-    afterwards.
+    exceeded. If the model is ``Staged``, the inputs of the stage under test are remembered and
+    only the stages from there on run. Both savings leave every decision as it is. Evaluations run
+    in eval mode without gradients; the training mode comes back afterwards.
 
     Args:
-        model: The model; its weights may change only between a ``base()`` and the next, apart from
-            the tensor under test.
+        model: The model. Between two calls of ``base()`` only the tensor under test may change.
         batches: (inputs, loss of the output, weight) triples: a tensor or tuple of tensors for the
             model, a function from the model's output to the scalar mean loss, and the batch's
             share in the mean, such as its number of frames.
@@ -79,9 +92,7 @@ class BatchLoss:
         self._model, self._batches = model, list(batches)
         self._total_weight = sum(weight for _, _, weight in batches)
         self._nonnegative, self._cache_bytes = nonnegative, cache_bytes
-        self._stages: list[tuple[Prefix, Callable[[Any], Any]]] = (
-            list(model.stages()) if hasattr(model, "stages") else []
-        )
+        self._stages = list(model.stages()) if isinstance(model, Staged) else []
         self._stage_of = _stage_of(model, [prefix for prefix, _ in self._stages])
         self._cache: dict[int, tuple[int, Value]] = {}
         self._checked = not self._stages
@@ -132,7 +143,8 @@ class BatchLoss:
         start, value = self._cache.get(index, (0, inputs))
         if start > stage:
             start, value = 0, inputs
-        for _, run in self._stages[start:stage]:  # before the tensor under test, hence unmodified
+        # the stages before the tensor under test are unmodified, so their output is remembered
+        for _, run in self._stages[start:stage]:
             value = run(value)
         self._remember(index, stage, value)
         for _, run in self._stages[stage:]:
@@ -149,7 +161,8 @@ class BatchLoss:
     def _check_stages(self) -> None:
         inputs = self._batches[0][0]
         with torch.no_grad(), evaluating(self._model):
-            expected, value = _forward(self._model, inputs), inputs
+            expected = _forward(self._model, inputs)
+            value = inputs
             for prefix, run in self._stages:
                 before = [tensor._version for tensor in _tensors(value)]
                 following = run(value)
@@ -169,7 +182,10 @@ class BatchLoss:
 
 @contextmanager
 def restored(tensor: Tensor) -> Iterator[Tensor]:
-    """Allow writing to a tensor in a with-block, give it its former bits back afterwards, and yield a copy of them."""
+    """Allow writing to a tensor in a with-block and give it its former bits back afterwards.
+
+    Yields a copy of the tensor as it was.
+    """
     before = tensor.detach().clone()
     with torch.no_grad():
         try:
@@ -178,11 +194,11 @@ def restored(tensor: Tensor) -> Iterator[Tensor]:
             tensor.copy_(before)
 
 
-def base_of(loss: LossOracle) -> float:
-    """Evaluate the base loss.
+def base_of(loss: TensorLoss) -> float:
+    """Evaluate the loss of the untouched model.
 
     Raises:
-        DivergedError: It is not finite.
+        DivergedError: The loss is not finite.
     """
     base = loss.base()
     if not isfinite(base):
@@ -193,14 +209,20 @@ def base_of(loss: LossOracle) -> float:
     return base
 
 
-def increase_of(loss: LossOracle, name: str, base: float, alpha: float) -> float:
-    """Evaluate the loss increase with one tensor modified; it is exact up to alpha, a lower bound above, infinite for NaN."""
+def increase_of(loss: TensorLoss, name: str, base: float, alpha: float) -> float:
+    """Evaluate the loss increase with one tensor modified.
+
+    It is exact up to alpha, a lower bound above it, and infinite for a loss that is NaN.
+    """
     increase = loss.with_tensor(name, limit_of(base, alpha)) - base
     return inf if isnan(increase) else increase
 
 
 def limit_of(base: float, alpha: float) -> float:
-    """Return the smallest loss whose increase, as rounded, exceeds alpha, so that stopping early changes no decision."""
+    """Return the smallest loss whose increase, as rounded, exceeds alpha.
+
+    Stopping there changes no decision.
+    """
     limit = base + alpha
     while limit - base <= alpha and limit < inf:
         limit = nextafter(limit, inf)
@@ -211,7 +233,7 @@ def check_alpha(alpha: float) -> None:
     """Refuse a tolerance that is negative or not a number.
 
     Raises:
-        ConfigError: It is.
+        ConfigError: The tolerance is negative or not a number.
     """
     if not alpha >= 0:
         raise ConfigError(
@@ -227,7 +249,15 @@ def resumable(
     finished: Mapping[str, Found] | None,
     on_tensor: Callable[[str, Found], None] | None,
 ) -> dict[str, Found]:
-    """Find something for every tensor in order, taking over what an interrupted call had found."""
+    """Find something for every tensor in order.
+
+    Args:
+        title: Title of the progress display.
+        tensors: Tensor name -> anything.
+        find: Name -> what is wanted of that tensor.
+        finished: What an interrupted call had found; it is taken over.
+        on_tensor: Called after each tensor, so that the finding can be stored.
+    """
     found: dict[str, Found] = {}
     with progress(title, len(tensors)) as display:
         for name in tensors:
@@ -243,34 +273,30 @@ def resumable(
 
 
 def _stage_of(model: nn.Module, prefixes: Sequence[Prefix]) -> dict[str, int]:
-    """Map parameter names to their stage; a tied weight belongs to the first of its stages, an unclaimed one to stage 0."""
-    stages = [
-        (prefix, stage) for stage, several in enumerate(prefixes) for prefix in _each(several)
-    ]
-    parameters = list(model.named_parameters(remove_duplicate=False))
+    """Map parameter names to their stage.
+
+    A tied weight belongs to the first of its stages, a weight that no prefix covers to stage 0.
+    """
+    stages: list[tuple[str, int]] = []
+    for stage, several in enumerate(prefixes):
+        stages += [(prefix, stage) for prefix in _each(several)]
+    parameters = dict(model.named_parameters(remove_duplicate=False))
     for prefix, _ in stages:
-        if not any(_within(name, prefix) for name, _ in parameters):
-            raise ConfigError(
-                unknown_name(
-                    f"prefix in {type(model).__name__}.stages()",
-                    prefix,
-                    [name for name, _ in parameters],
-                )
-            )
-    first: dict[int, int] = {}
-    for name, parameter in parameters:
+        if not any(_within(name, prefix) for name in parameters):
+            place = f"prefix in {type(model).__name__}.stages()"
+            raise ConfigError(unknown_name(place, prefix, list(parameters)))
+    first: dict[Hashable, int] = {}
+    for name, parameter in parameters.items():
         claims = [(len(prefix), stage) for prefix, stage in stages if _within(name, prefix)]
-        stage = max(claims)[1] if claims else 0
-        first[tie_key(parameter)] = min(stage, first.get(tie_key(parameter), stage))
-    return {name: first[tie_key(parameter)] for name, parameter in parameters}
+        stage = max(claims)[1] if claims else 0  # the longest prefix decides
+        key = tie_key(parameter)
+        first[key] = min(stage, first.get(key, stage))
+    return {name: first[tie_key(parameter)] for name, parameter in parameters.items()}
 
 
 def _each(prefixes: Prefix) -> list[str]:
-    return [
-        prefix.rstrip(".")
-        for prefix in ((prefixes,) if isinstance(prefixes, str) else prefixes)
-        if prefix
-    ]
+    several = (prefixes,) if isinstance(prefixes, str) else prefixes
+    return [prefix.rstrip(".") for prefix in several if prefix]
 
 
 def _within(name: str, prefix: str) -> bool:
@@ -284,17 +310,17 @@ def _forward(model: nn.Module, inputs: Value) -> Any:
 def _same(got: list[Tensor], expected: list[Tensor]) -> bool:
     if [tensor.shape for tensor in got] != [tensor.shape for tensor in expected]:
         return False
-    return all(
-        torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(got, expected, strict=True)
-    )
+    pairs = zip(got, expected, strict=True)
+    return all(torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in pairs)
 
 
 def _tensors(value: Any) -> list[Tensor]:
-    return (
-        [value]
-        if isinstance(value, Tensor)
-        else [tensor for item in value for tensor in _tensors(item)]
-    )
+    if isinstance(value, Tensor):
+        return [value]
+    found: list[Tensor] = []
+    for item in value:
+        found += _tensors(item)
+    return found
 
 
 def _bytes(value: Any) -> int:

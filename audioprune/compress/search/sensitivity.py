@@ -1,138 +1,33 @@
-"""How much of each tensor can go before the validation loss rises too far: Tan & Wang's sensitivity analyses.
+"""How much of each tensor can go before the validation loss rises too far, tensor by tensor.
 
-One search serves weights and weight groups. It does not prune for good: weights come back bit for
-bit, and ``keeps`` gives what a pruning step applies to all tensors together. How many quantisation
-levels a tensor needs stands in levels.py.
+``search`` takes candidates by name and a ``TensorLoss`` and finds the removable fraction of each
+(Tan & Wang's sensitivity analysis); ``curves`` measures every fraction without a tolerance. It
+prunes nothing for good: weights come back bit for bit, and ``keeps`` gives the masks to apply.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import inf, isfinite
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from audioprune.compress.masks import Mask, clear_
+from audioprune.compress.search.candidates import Removable
 from audioprune.compress.search.perturbed_loss import (
-    LossOracle,
+    TensorLoss,
     base_of,
     check_alpha,
     increase_of,
-    restored,
     resumable,
 )
-from audioprune.compress.select import ranks, share_of
-from audioprune.compress.units.declare import Slice, UnitSet
-from audioprune.compress.units.weight_groups import any_kept, expand, group_norms
+from audioprune.compress.select import share_of
 from audioprune.errors import ConfigError, unknown_name
 
 Method = Literal["first_violation", "bisection"]
+METHODS = ("first_violation", "bisection")
 BETAS = tuple(step / 20 for step in range(21))
-
-
-class Removable(Protocol):
-    """What a search removes step by step: `Candidates` of one tensor, or units over several."""
-
-    def count(self) -> int:
-        """Count the candidates."""
-
-    def ranks(self) -> Tensor:
-        """Rank the candidates, the first to go lowest."""
-
-    def remove_(self, ranked: Tensor, count: int) -> None:
-        """Set the ``count`` lowest candidates to zero."""
-
-    def restored(self) -> Any:
-        """Allow `remove_` in a with-block, restore the weights afterwards, and yield a function that does so at once."""
-
-    def keeps(self, name: str, count: int) -> dict[str, Tensor]:
-        """Return the kept positions of every tensor without the ``count`` lowest candidates."""
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """What may be removed from one tensor: its kept weights, or its groups of which a weight is kept.
-
-    Attributes:
-        tensor: The parameter; a search modifies it in place and restores it.
-        kept: Kept positions, bool, shape of the tensor. The mask counts, not the value: a kept
-            weight of 0 is a candidate.
-        groups: The weight groups of the tensor, or None for single weights.
-    """
-
-    tensor: Tensor
-    kept: Tensor
-    groups: Slice | None = None
-
-    def count(self) -> int:
-        """Count the candidates."""
-        return int(
-            (
-                self.kept if self.groups is None else any_kept(self.groups, self.kept)
-            ).count_nonzero()
-        )
-
-    def ranks(self) -> Tensor:
-        """Rank the candidates: weights by |w|, groups by their l1 norm, ties by position."""
-        if self.groups is None:
-            return ranks(self.tensor.detach().abs(), self.kept)
-        return ranks(
-            group_norms(self.tensor.detach(), self.groups, 1), any_kept(self.groups, self.kept)
-        )
-
-    def removed(self, ranked: Tensor, count: int) -> Tensor:
-        """Mark the positions of the ``count`` lowest candidates, bool, shape of the tensor."""
-        low = ranked < count
-        return low if self.groups is None else ~expand(self.groups, ~low, self.tensor.shape)
-
-    def remove_(self, ranked: Tensor, count: int) -> None:
-        """Set the ``count`` lowest candidates to zero."""
-        clear_(self.tensor, ~self.removed(ranked, count))
-
-    @contextmanager
-    def restored(self) -> Iterator[Callable[[], Any]]:
-        """Allow `remove_` in a with-block, restore the tensor afterwards, and yield a function that does so at once."""
-        with restored(self.tensor) as before:
-            yield lambda: self.tensor.copy_(before)
-
-    def keeps(self, name: str, count: int) -> dict[str, Tensor]:
-        """Return the kept positions of the tensor, which has this name, without the ``count`` lowest candidates."""
-        return {name: self.kept.to(self.tensor.device) & ~self.removed(self.ranks(), count)}
-
-
-def weight_candidates(model: nn.Module, mask: Mask) -> dict[str, Candidates]:
-    """List the kept weights of every masked tensor (Algorithm 1).
-
-    Raises:
-        ConfigError: The mask names a parameter that the model does not have.
-    """
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    return {name: Candidates(_lookup(parameters, name), keep) for name, keep in mask.items()}
-
-
-def group_candidates(
-    model: nn.Module, mask: Mask, groups: Iterable[UnitSet]
-) -> dict[str, Candidates]:
-    """List the weight groups of every set that has one (Algorithm 2).
-
-    Raises:
-        ConfigError: A set spans several slices, or names a tensor that the model or the mask does
-            not have.
-    """
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    found = {}
-    for each in groups:
-        if len(each.slices) != 1:
-            raise ConfigError(
-                f"unit set '{each.name}': expected groups of one tensor, got {len(each.slices)} "
-                f"slices; use weight_groups"
-            )
-        part = each.slices[0]
-        found[part.tensor] = Candidates(_lookup(parameters, part.tensor), mask[part.tensor], part)
-    return found
 
 
 @dataclass(frozen=True)
@@ -200,10 +95,6 @@ class SensitivityResult:
     alpha: float
     tensors: dict[str, TensorSensitivity]
 
-    def betas(self) -> dict[str, float]:
-        """Return the removable fraction per tensor, 0..1."""
-        return {name: found.beta for name, found in self.tensors.items()}
-
     def rows(self) -> list[dict[str, Any]]:
         """Return one record per tensor and fraction: tensor, beta, removed, increase, chosen."""
         return [
@@ -221,7 +112,7 @@ class SensitivityResult:
 
 def search(
     tensors: Mapping[str, Removable],
-    loss: LossOracle,
+    loss: TensorLoss,
     alpha: float,
     *,
     betas: Sequence[float] = BETAS,
@@ -260,13 +151,14 @@ def search(
         with tensors[name].restored() as undo:
             return probe(_Trial(name, tensors[name], undo, loss, base, alpha), betas)
 
-    return SensitivityResult(
-        base, alpha, resumable("sensitivity", tensors, find, finished, on_tensor)
-    )
+    found = resumable("sensitivity", tensors, find, finished, on_tensor)
+    return SensitivityResult(base, alpha, found)
 
 
 def keeps(tensors: Mapping[str, Removable], result: SensitivityResult) -> dict[str, Tensor]:
-    """Turn a finding into kept positions of every tensor, to be given to ``Mask.updated``; nothing is regained.
+    """Turn a finding into kept positions of every tensor, as ``Mask.updated`` takes them.
+
+    Nothing is regained.
 
     Args:
         tensors: The candidates that were searched; their weights must not have changed since.
@@ -321,8 +213,8 @@ def curves(
         evaluation.
 
     Raises:
-        ConfigError: The fractions are not ascending from 0, or a metric that is named better does
-            not exist.
+        ConfigError: The fractions are not ascending from 0, or a name in ``larger_is_better`` is
+            no metric.
     """
     _check_betas(betas)
     base = dict(evaluate(None))
@@ -338,14 +230,17 @@ def curves(
 
 
 class _Trial:
-    """One tensor under test: removes a number of candidates in place and measures the increase, each number once."""
+    """One tensor under test: removes candidates in place and measures the loss increase.
+
+    No number of candidates is measured twice.
+    """
 
     def __init__(
         self,
         name: str,
         candidates: Removable,
         undo: Callable[[], Any],
-        loss: LossOracle,
+        loss: TensorLoss,
         base: float,
         alpha: float,
     ) -> None:
@@ -388,7 +283,10 @@ def _bisection(trial: _Trial, betas: Sequence[float]) -> TensorSensitivity:
     while high - low > 1:
         middle = (low + high) // 2
         points[middle] = trial.point(betas[middle])
-        low, high = (low, middle) if points[middle].increase > trial.alpha else (middle, high)
+        if points[middle].increase > trial.alpha:
+            high = middle
+        else:
+            low = middle
     return _finding(trial, points[low], [points[index] for index in sorted(points)])
 
 
@@ -404,29 +302,34 @@ def _curve(
     better: set[str],
     betas: Sequence[float],
 ) -> tuple[CurvePoint, ...]:
-    ranked, count, done, values, points = candidates.ranks(), candidates.count(), 0, base, []
+    ranked, count = candidates.ranks(), candidates.count()
+    done, values = 0, base
+    points = []
     for beta in betas:
         removed = share_of(beta, count)
         if removed != done:
             candidates.remove_(ranked, removed)
             done, values = removed, dict(evaluate(name))
-        worse = {
-            metric: (base[metric] - value if metric in better else value - base[metric])
-            for metric, value in values.items()
-        }
-        points.append(CurvePoint(beta, removed, values, worse))
+        points.append(CurvePoint(beta, removed, values, _worse(values, base, better)))
     return tuple(points)
+
+
+def _worse(
+    values: Mapping[str, float], base: Mapping[str, float], better: set[str]
+) -> dict[str, float]:
+    """Return by how much each metric is worse than the base; ``better`` names gains."""
+    worse = {}
+    for metric, value in values.items():
+        gain = metric in better
+        worse[metric] = base[metric] - value if gain else value - base[metric]
+    return worse
 
 
 def _check_search(alpha: float, betas: Sequence[float], method: str) -> None:
     check_alpha(alpha)
     _check_betas(betas)
-    if method not in ("first_violation", "bisection"):
-        raise ConfigError(
-            unknown_name(
-                "method of the sensitivity search", method, ("first_violation", "bisection")
-            )
-        )
+    if method not in METHODS:
+        raise ConfigError(unknown_name("method of the sensitivity search", method, METHODS))
 
 
 def _check_betas(betas: Sequence[float]) -> None:
@@ -436,9 +339,3 @@ def _check_betas(betas: Sequence[float]) -> None:
             f"betas: expected ascending fractions from 0 up to 1, got {list(betas)}; for "
             f"example 0, 0.05, 0.1"
         )
-
-
-def _lookup(parameters: Mapping[str, Tensor], name: str) -> Tensor:
-    if name not in parameters:
-        raise ConfigError(unknown_name("parameter", name, parameters))
-    return parameters[name]

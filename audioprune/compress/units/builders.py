@@ -1,42 +1,22 @@
-"""How the slices of standard layers are written in few words, and how plain chains of layers get their unit sets.
+"""The slices of standard layers in few words, for a model that declares its units.
 
-A model with branches joins what the small functions return; unit_tracing.py derives the sets of an
-unknown model and unit_proof.py proves any declaration. Removing units is the business of trim.py.
+Each function takes the name of a layer in the model and the layer. ``*_out`` lists what writes
+units, ``*_in`` what reads them; normalisations and slopes have one function each. A model joins
+what they return to a ``UnitSet``. Plain chains of layers need none of this, see chains.py.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from audioprune.compress.units.declare import Role, Slice, UnitSet, blocks, rows
+from audioprune.compress.units.declare import Role, Slice, blocks, rows
+from audioprune.compress.units.module_sizes import gates_of
 from audioprune.errors import ConfigError
 
 Slices = tuple[Slice, ...]
-_LAYERS = (nn.Linear, _ConvNd, nn.RNNBase)
-_ELEMENTWISE = (
-    nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Hardtanh,
-    nn.Hardswish, nn.Softsign, nn.Tanhshrink, nn.Softshrink, nn.Hardshrink, nn.Sigmoid, nn.Hardsigmoid, nn.LogSigmoid, nn.Softplus,
-    nn.Threshold,
-)  # fmt: skip
-_DROPOUT = (
-    nn.Dropout,
-    nn.AlphaDropout,
-    nn.Dropout1d,
-    nn.Dropout2d,
-    nn.Dropout3d,
-    nn.FeatureAlphaDropout,
-)
-CHANNELWISE = (
-    nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool1d,
-    nn.AdaptiveMaxPool2d, nn.LPPool1d, nn.LPPool2d, nn.Upsample, nn.ZeroPad1d, nn.ZeroPad2d, nn.ReflectionPad1d, nn.ReflectionPad2d,
-    nn.ReplicationPad1d, nn.ReplicationPad2d,
-)  # fmt: skip
 
 
 def linear_out(
@@ -49,7 +29,7 @@ def linear_out(
 ) -> Slices:
     """List the rows and bias entries of a linear layer that write units.
 
-    All functions of this kind share their arguments. Unit u owns the ``width`` neighbouring
+    All functions of this module share their arguments. Unit u owns the ``width`` neighbouring
     positions from ``offset + u * width``.
 
     Args:
@@ -58,20 +38,16 @@ def linear_out(
         offset: First position of the first unit, as of one part of a concatenation.
         width: Positions of one unit, as of a flattened channel.
         count: Number of units, by default all from ``offset`` on.
-        index: Positions of every unit, shape (U, w), for any other layout; then the numbers before
-            are not used. Two halves that a gate multiplies are ``rows(0, U, repeat=2, stride=U)``.
+        index: Positions of every unit, shape (U, w), for any other layout; it replaces the three
+            numbers before. Two halves that a gate multiplies are
+            ``rows(0, U, repeat=2, stride=U)``.
 
     Raises:
         ConfigError: The positions do not lie in the layer, or its length is no multiple of
             ``width``.
     """
-    return _slices(
-        name,
-        module,
-        {"weight": 0, "bias": 0},
-        _positions(name, module.weight.shape[0], offset, width, count, index),
-        "out",
-    )
+    index = _positions(name, module.weight.shape[0], offset, width, count, index)
+    return _slices(name, module, {"weight": 0, "bias": 0}, index, "out")
 
 
 def linear_in(
@@ -82,14 +58,9 @@ def linear_in(
     count: int | None = None,
     index: Tensor | None = None,
 ) -> Slices:
-    """List the columns of a linear layer that read units; arguments and errors as of ``linear_out``."""
-    return _slices(
-        name,
-        module,
-        {"weight": 1},
-        _positions(name, module.weight.shape[1], offset, width, count, index),
-        "in",
-    )
+    """List the columns of a linear layer that read units, see ``linear_out``."""
+    index = _positions(name, module.weight.shape[1], offset, width, count, index)
+    return _slices(name, module, {"weight": 1}, index, "in")
 
 
 def conv_out(
@@ -100,10 +71,10 @@ def conv_out(
     count: int | None = None,
     index: Tensor | None = None,
 ) -> Slices:
-    """List the filters and bias entries of a convolution, transposed or not, that write channels; otherwise as ``linear_out``.
+    """List the filters and bias entries of a convolution that write channels, see ``linear_out``.
 
-    A depthwise convolution keeps its channels' units: list it once, with this function or
-    ``depthwise``.
+    The convolution may be transposed. A depthwise convolution keeps the units of its channels:
+    list it once, with this function or ``depthwise``.
 
     Raises:
         ConfigError: As of ``linear_out``, or the convolution has groups and is not depthwise.
@@ -123,17 +94,12 @@ def conv_in(
     count: int | None = None,
     index: Tensor | None = None,
 ) -> Slices:
-    """List the part of a convolution, transposed or not, that reads channels; arguments and errors as of ``conv_out``."""
+    """List the part of a convolution that reads channels, see ``conv_out``."""
     if module.groups > 1:
         return depthwise(name, module, offset, width, count, index)
     axis = 1 - int(module.transposed)
-    return _slices(
-        name,
-        module,
-        {"weight": axis},
-        _positions(name, module.weight.shape[axis], offset, width, count, index),
-        "in",
-    )
+    index = _positions(name, module.weight.shape[axis], offset, width, count, index)
+    return _slices(name, module, {"weight": axis}, index, "in")
 
 
 def depthwise(
@@ -144,7 +110,9 @@ def depthwise(
     count: int | None = None,
     index: Tensor | None = None,
 ) -> Slices:
-    """List the kernels and bias entries of a depthwise convolution, which reads and writes the units on its input channels.
+    """List the kernels and bias entries of a depthwise convolution.
+
+    It reads and writes the units on its input channels.
 
     Raises:
         ConfigError: As of ``linear_out``, or a group of the convolution has several input
@@ -158,29 +126,28 @@ def depthwise(
             f"owns one channel of every group"
         )
     index = _positions(name, module.in_channels, offset, width, count, index)
-    outputs = (
-        index[:, :, None] * (module.out_channels // module.groups)
-        + torch.arange(module.out_channels // module.groups)
-    ).flatten(1)
+    per_channel = module.out_channels // module.groups
+    outputs = (index[:, :, None] * per_channel + torch.arange(per_channel)).flatten(1)
     weight = _slices(name, module, {"weight": 0}, index if module.transposed else outputs, "out")
     return weight + _slices(name, module, {"bias": 0}, outputs, "out")
 
 
 def lstm_units(name: str, module: nn.LSTM | nn.LSTMCell) -> Slices:
-    """List all slices of the hidden units of an LSTM: four gate rows of weights and biases, and the recurrent column.
+    """List all slices of the hidden units of an LSTM.
 
-    Layers and directions of one module share ``hidden_size``, so that unit u is unit u of all of
-    them. Readers of a bidirectional layer need the index ``rows(0, H, repeat=2, stride=H)``.
+    A unit owns four gate rows of weights and biases, and the recurrent column. Layers and
+    directions of one module share ``hidden_size``, so that unit u is unit u of all of them.
+    Readers of a bidirectional layer need the index ``rows(0, H, repeat=2, stride=H)``.
 
     Raises:
         ConfigError: The module has a projection.
     """
-    return _recurrent_units(name, module)
+    return recurrent_units(name, module)
 
 
 def gru_units(name: str, module: nn.GRU | nn.GRUCell) -> Slices:
     """List all slices of the hidden units of a GRU, as ``lstm_units`` with three gates."""
-    return _recurrent_units(name, module)
+    return recurrent_units(name, module)
 
 
 def lstm_in(
@@ -191,7 +158,7 @@ def lstm_in(
     count: int | None = None,
     index: Tensor | None = None,
 ) -> Slices:
-    """List the input columns of a recurrent layer that read units; arguments and errors as of ``linear_out``."""
+    """List the input columns of a recurrent layer that read units, see ``linear_out``."""
     first = "_l0" if isinstance(module, nn.RNNBase) else ""
     keys = (f"weight_ih{first}", f"weight_ih{first}_reverse")
     index = _positions(name, getattr(module, keys[0]).shape[1], offset, width, count, index)
@@ -209,15 +176,10 @@ def batch_norm(
     count: int | None = None,
     index: Tensor | None = None,
 ) -> Slices:
-    """List scale, shift and running statistics of a batch or instance normalisation; arguments and errors as of ``linear_out``."""
+    """List scale, shift and statistics of a batch or instance normalisation, see ``linear_out``."""
     index = _positions(name, module.num_features, offset, width, count, index)
-    return _slices(
-        name,
-        module,
-        dict.fromkeys(("weight", "bias", "running_mean", "running_var"), 0),
-        index,
-        "norm",
-    )
+    owned = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), 0)
+    return _slices(name, module, owned, index, "norm")
 
 
 def layer_norm(
@@ -228,7 +190,9 @@ def layer_norm(
     count: int | None = None,
     index: Tensor | None = None,
 ) -> Slices:
-    """List scale and shift of a normalisation over the last axis, which crosses the units: their set is not exact.
+    """List scale and shift of a normalisation over the last axis.
+
+    It crosses the units, so that their set is not exact.
 
     Raises:
         ConfigError: As of ``linear_out``, or the module has no scale or normalises more than one
@@ -251,236 +215,15 @@ def prelu(
     count: int | None = None,
     index: Tensor | None = None,
 ) -> Slices:
-    """List the slopes of a PReLU that act on units; none if all units share one slope. Otherwise as ``linear_out``.
+    """List the slopes of a PReLU that act on units, see ``linear_out``.
 
-    The role is "in": a slope writes nothing, for a unit that is 0 before it is 0 after it.
+    There are none if all units share one slope. The role is "in", because a slope writes nothing:
+    a unit that is 0 before it is 0 after it.
     """
     if module.weight.numel() == 1:
         return ()
-    return _slices(
-        name,
-        module,
-        {"weight": 0},
-        _positions(name, module.weight.shape[0], offset, width, count, index),
-        "in",
-    )
-
-
-@dataclass(frozen=True)
-class OpenUnits:
-    """Units that a layer has written and no layer has read yet.
-
-    Attributes:
-        name: Name of the layer that wrote them.
-        slices: What they own so far.
-        unit_at: Which unit lies at each position of the current output's axis, shape (axis
-            length,).
-        count: Number of units U.
-        exact: As of ``UnitSet``.
-        features_last: Whether the units lie on the last axis, as after a linear layer, not on the
-            channel axis.
-        flattened: Whether other axes were merged into the units' axis by a factor that the next
-            layer will tell.
-    """
-
-    name: str
-    slices: Slices
-    unit_at: Tensor
-    count: int
-    exact: bool = True
-    features_last: bool = False
-    flattened: bool = False
-
-    def fitted(self, name: str, length: int) -> OpenUnits:
-        """Return the same units seen by a layer that expects an axis of ``length`` positions."""
-        times, rest = divmod(length, len(self.unit_at))
-        if rest or (times != 1 and not self.flattened):
-            got = f"{len(self.unit_at)} written by '{self.name}'"
-            raise ConfigError(
-                f"'{name}': expected an input of {length} positions, got {got}; list the layers "
-                f"in the order of the data"
-            )
-        longer = (
-            self.unit_at.repeat(times)
-            if self.features_last
-            else self.unit_at.repeat_interleave(times)
-        )
-        return replace(self, unit_at=longer, flattened=False)
-
-    def index(self) -> Tensor:
-        """Return the positions of every unit, shape (U, width)."""
-        sizes = torch.bincount(self.unit_at, minlength=self.count)
-        if int(sizes.min()) != int(sizes.max()) or int(sizes.min()) < 1:
-            raise ConfigError(
-                f"units of '{self.name}': expected equally many positions for every unit, got "
-                f"{sizes.tolist()}"
-            )
-        return torch.argsort(self.unit_at, stable=True).view(self.count, -1)
-
-
-def open_units(name: str, module: nn.Module) -> OpenUnits:
-    """Start the units that a linear, convolution or recurrent layer writes."""
-    if isinstance(module, nn.RNNBase):
-        hidden, directions = module.hidden_size, 2 if module.bidirectional else 1
-        return OpenUnits(
-            name,
-            _recurrent_units(name, module),
-            torch.arange(hidden).repeat(directions),
-            hidden,
-            features_last=True,
-        )
-    if isinstance(module, nn.Linear):
-        units = torch.arange(module.out_features)
-        return OpenUnits(name, linear_out(name, module), units, len(units), features_last=True)
-    return OpenUnits(
-        name, conv_out(name, module), torch.arange(module.out_channels), module.out_channels
-    )
-
-
-def is_layer(module: nn.Module) -> bool:
-    """Tell whether a module reads units and writes others; a depthwise convolution does not."""
-    return isinstance(module, _LAYERS) and not _is_depthwise(module)
-
-
-def close_units(units: OpenUnits, name: str, module: nn.Module) -> UnitSet:
-    """Finish units at the layer that reads them.
-
-    Raises:
-        ConfigError: The layer expects another number of inputs.
-    """
-    reader = (
-        lstm_in
-        if isinstance(module, nn.RNNBase)
-        else linear_in
-        if isinstance(module, nn.Linear)
-        else conv_in
-    )
-    length = (
-        module.input_size
-        if isinstance(module, nn.RNNBase)
-        else getattr(module, "in_features", None) or module.in_channels
-    )
-    return UnitSet(
-        units.name,
-        units.slices + reader(name, module, index=units.fitted(name, length).index()),
-        exact=units.exact,
-    )
-
-
-def follow_units(units: OpenUnits, name: str, module: nn.Module) -> OpenUnits:
-    """Lead units through a module that keeps them: a normalisation, an activation, pooling, a depthwise convolution.
-
-    Raises:
-        ConfigError: It is unknown what the module does to units, or it expects another number of
-            them.
-    """
-    if isinstance(module, _NormBase):
-        units = units.fitted(name, module.num_features)
-        # without scale and shift, running statistics turn a zero unit into a constant
-        exact = units.exact and (module.weight is not None or module.running_mean is None)
-        return replace(
-            units, slices=units.slices + batch_norm(name, module, index=units.index()), exact=exact
-        )
-    if isinstance(module, nn.LayerNorm | nn.RMSNorm):
-        units = units.fitted(name, module.normalized_shape[-1])
-        return replace(
-            units, slices=units.slices + layer_norm(name, module, index=units.index()), exact=False
-        )
-    if isinstance(module, nn.PReLU):
-        units = units if module.num_parameters == 1 else units.fitted(name, module.num_parameters)
-        return replace(units, slices=units.slices + prelu(name, module, index=units.index()))
-    if _is_depthwise(module):
-        units = units.fitted(name, module.in_channels)
-        longer = units.unit_at.repeat_interleave(module.out_channels // module.in_channels)
-        return replace(
-            units,
-            slices=units.slices + depthwise(name, module, index=units.index()),
-            unit_at=longer,
-        )
-    if isinstance(module, nn.GLU):
-        if module.dim == -1 and not units.features_last:
-            raise ConfigError(
-                f"'{name}': expected a gate on the channel axis that '{units.name}' writes, got "
-                f"dim -1; use dim=1"
-            )
-        return gate_units(units, name)
-    if isinstance(module, nn.Flatten):
-        return replace(units, flattened=True)
-    if isinstance(module, nn.Softmax | nn.LogSoftmax | nn.Softmin):
-        return replace(units, exact=False)
-    if isinstance(module, _ELEMENTWISE):
-        return replace(units, exact=units.exact and float(module(torch.zeros(1))) == 0)
-    if isinstance(module, CHANNELWISE + _DROPOUT):
-        return units
-    raise ConfigError(
-        f"'{name}': expected a module that keeps its units apart, got {type(module).__name__}; "
-        f"declare the unit sets by hand"
-    )
-
-
-def gate_units(units: OpenUnits, name: str) -> OpenUnits:
-    """Join the units of two halves, of which one gates the other: unit u owns what unit u and unit u + U / 2 owned."""
-    half = units.count // 2
-    if units.flattened or not torch.equal(units.unit_at, torch.arange(2 * half)):
-        got = f"{len(units.unit_at)} positions of {units.count} units"
-        raise ConfigError(
-            f"'{name}': expected two halves of equally many units to gate, got {got}; gate "
-            f"right after a layer"
-        )
-    slices = tuple(
-        replace(part, index=torch.cat((part.index[:half], part.index[half:]), 1))
-        for part in units.slices
-    )
-    return replace(units, slices=slices, unit_at=torch.arange(half), count=half)
-
-
-def chain_units(layers: nn.Module | Iterable[tuple[str, nn.Module]]) -> list[UnitSet]:
-    """Derive the unit sets of a plain chain of layers, each of which reads the output of the one before.
-
-    Units are what every linear, convolution and recurrent layer but the last one writes; the set
-    has the layer's name. Inputs and outputs of the chain stay.
-
-    Args:
-        layers: An ``nn.Sequential``, nested ones too, or pairs of name in the model and module in
-            the order of the data.
-
-    Raises:
-        ConfigError: A layer expects another number of inputs than the one before it writes, or a
-            module is unknown or has groups.
-    """
-    if isinstance(layers, nn.Module) and not isinstance(layers, nn.Sequential):
-        raise ConfigError(
-            f"chain_units: expected an nn.Sequential or named layers, got "
-            f"{type(layers).__name__}; try derive_units"
-        )
-    units: OpenUnits | None = None
-    sets: list[UnitSet] = []
-    for name, module in _flat([("", layers)] if isinstance(layers, nn.Module) else layers):
-        if is_layer(module):
-            if units is not None:
-                sets.append(close_units(units, name, module))
-            units = open_units(name, module)
-        elif units is not None:
-            units = follow_units(units, name, module)
-    return sets
-
-
-def _flat(layers: Iterable[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
-    flat = []
-    for name, module in layers:
-        if isinstance(module, nn.Sequential):
-            flat += _flat(
-                (f"{name}.{key}" if name else key, child) for key, child in module.named_children()
-            )
-        else:
-            flat.append((name, module))
-    return flat
-
-
-def _is_depthwise(module: nn.Module) -> bool:
-    return (
-        isinstance(module, _ConvNd) and module.groups > 1 and module.in_channels == module.groups
-    )
+    index = _positions(name, module.weight.shape[0], offset, width, count, index)
+    return _slices(name, module, {"weight": 0}, index, "in")
 
 
 def _positions(
@@ -511,35 +254,38 @@ def _slices(
     )
 
 
-def _recurrent_units(name: str, module: nn.RNNBase | nn.RNNCellBase) -> Slices:
+def recurrent_units(name: str, module: nn.RNNBase | nn.RNNCellBase) -> Slices:
+    """List all slices of the hidden units of any recurrent layer, see ``lstm_units``.
+
+    Raises:
+        ConfigError: The module has a projection.
+    """
     if getattr(module, "proj_size", 0):
         raise ConfigError(
             f"'{name}': expected no projection, got proj_size={module.proj_size}; use a Linear "
             f"layer after it instead"
         )
-    stacked = isinstance(module, nn.RNNBase)
-    hidden, directions = module.hidden_size, 2 if stacked and module.bidirectional else 1
-    gates = rows(
-        0,
-        hidden,
-        repeat=(module.weight_hh_l0 if stacked else module.weight_hh).shape[0] // hidden,
-        stride=hidden,
-    )
+    hidden = module.hidden_size
+    gates = rows(0, hidden, repeat=gates_of(module), stride=hidden)
+    if not isinstance(module, nn.RNNBase):
+        return _own_rows(name, module, "", gates)
+    directions = ("", "_reverse") if module.bidirectional else ("",)
+    # what a layer above the first reads: unit u of every direction below it
+    below = rows(0, hidden, repeat=len(directions), stride=hidden)
     slices: Slices = ()
-    for layer in range(module.num_layers if stacked else 1):
-        for reverse in ("", "_reverse")[:directions]:
-            end = f"_l{layer}{reverse}" if stacked else ""
-            written = dict.fromkeys(
-                (f"weight_ih{end}", f"weight_hh{end}", f"bias_ih{end}", f"bias_hh{end}"), 0
-            )
-            slices += _slices(name, module, written, gates, "out")
-            slices += _slices(name, module, {f"weight_hh{end}": 1}, rows(0, hidden), "in")
+    for layer in range(module.num_layers):
+        for reverse in directions:
+            end = f"_l{layer}{reverse}"
+            slices += _own_rows(name, module, end, gates)
             if layer:
-                slices += _slices(
-                    name,
-                    module,
-                    {f"weight_ih{end}": 1},
-                    rows(0, hidden, repeat=directions, stride=hidden),
-                    "in",
-                )
+                slices += _slices(name, module, {f"weight_ih{end}": 1}, below, "in")
     return slices
+
+
+def _own_rows(name: str, module: nn.Module, end: str, gates: Tensor) -> Slices:
+    """List the gate rows and the recurrent column of one layer and direction."""
+    written = (f"weight_ih{end}", f"weight_hh{end}", f"bias_ih{end}", f"bias_hh{end}")
+    column = rows(0, gates.shape[0])
+    return _slices(name, module, dict.fromkeys(written, 0), gates, "out") + _slices(
+        name, module, {f"weight_hh{end}": 1}, column, "in"
+    )

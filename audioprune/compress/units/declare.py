@@ -1,15 +1,15 @@
-"""Which slices of which tensors live or die together: the vocabulary of units.
+"""Which slices of which tensors live or die together: ``UnitSet`` and ``Slice``.
 
-A unit is a hidden unit, a channel, a filter, a weight group: everything that a criterion scores as
-one and that a mask, a trim or a proximal step treats as one. What is done to units stands in
-masks.py, trim.py and audioprune.optim.
+A unit is a hidden unit, a channel, a filter or a weight group: what a criterion scores as one and
+what a mask, a trim or a proximal step treats as one. A model declares its units by ``unit_sets()``
+(``Prunable``). Nothing is done to units here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -69,19 +69,33 @@ class UnitSet:
         return self.slices[0].index.shape[0]
 
 
-def rows(start: int, count: int, repeat: int = 1, stride: int = 0) -> Tensor:
-    """Index of ``count`` units that own ``repeat`` positions each: ``start + u + r * stride``, shape (count, repeat).
+@runtime_checkable
+class Prunable(Protocol):
+    """A model that declares its units.
 
-    The four gate rows of an LSTM unit are ``rows(0, H, repeat=4, stride=H)``.
+    A model without this is traced: ``units.find`` derives units and proves them, with a reason for
+    every layer left out.
+    """
+
+    def unit_sets(self) -> Sequence[UnitSet]:
+        """Return the sets of units: which slices of which tensors leave together."""
+        ...
+
+
+def rows(start: int, count: int, repeat: int = 1, stride: int = 0) -> Tensor:
+    """Return the index of ``count`` units that own ``repeat`` positions each.
+
+    Position r of unit u is ``start + u + r * stride``; shape (count, repeat). The four gate rows
+    of an LSTM unit are ``rows(0, H, repeat=4, stride=H)``.
     """
     return start + torch.arange(count)[:, None] + torch.arange(repeat)[None, :] * stride
 
 
 def blocks(start: int, count: int, width: int) -> Tensor:
-    """Index of ``count`` units that own ``width`` neighbouring positions each, shape (count, width).
+    """Return the index of ``count`` units that own ``width`` neighbouring positions each.
 
-    A convolution channel flattened into a linear layer owns ``blocks(0, C, positions per
-    channel)``.
+    The shape is (count, width). The channels of a convolution that are flattened into a linear
+    layer own ``blocks(0, C, positions per channel)``.
     """
     return start + torch.arange(count * width).reshape(count, width)
 
@@ -121,15 +135,39 @@ def check_unit_sets(model: nn.Module, unit_sets: Sequence[UnitSet]) -> None:
     _check_disjoint([each for each in unit_sets if each.removable], tensors)
 
 
+def sets_to_cut(unit_sets: Sequence[UnitSet], keep: Mapping[str, Tensor]) -> list[UnitSet]:
+    """Return the sets that a choice of units names, after a check of names, types and shapes.
+
+    Args:
+        unit_sets: All unit sets of a model.
+        keep: Set name -> kept units, bool, shape (U,).
+
+    Raises:
+        ConfigError: A set is unknown, or a choice is not a bool tensor of shape (U,).
+    """
+    by_name = {each.name: each for each in unit_sets}
+    for name, kept in keep.items():
+        if name not in by_name:
+            raise ConfigError(unknown_name("unit set", name, by_name))
+        size = by_name[name].size
+        is_tensor = isinstance(kept, Tensor)
+        if not is_tensor or kept.dtype != torch.bool or kept.shape != (size,):
+            got = f"{kept.dtype} {tuple(kept.shape)}" if is_tensor else type(kept).__name__
+            raise ConfigError(
+                f"units of '{name}' to keep: expected a bool tensor of shape ({size},), got "
+                f"{got}; correct it"
+            )
+    return [each for each in unit_sets if each.name in keep]
+
+
 def _check_slice(each: UnitSet, part: Slice, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a slice whose tensor, axis or positions do not exist."""
     what = f"unit set '{each.name}', slice '{part.tensor}'"
     if part.tensor not in tensors:
         raise ConfigError(unknown_name(f"tensor of unit set '{each.name}'", part.tensor, tensors))
     shape = tensors[part.tensor].shape
-    if (
-        not 1 <= part.leading <= max(1, len(shape))
-        or not 0 <= part.dim <= len(shape) - part.leading
-    ):
+    fits = 1 <= part.leading <= max(1, len(shape))
+    if not fits or not 0 <= part.dim <= len(shape) - part.leading:
         raise ConfigError(
             f"{what}: expected an axis of shape {tuple(shape)}, got dim {part.dim}, leading "
             f"{part.leading}; correct it"
@@ -141,24 +179,28 @@ def _check_slice(each: UnitSet, part: Slice, tensors: Mapping[str, Tensor]) -> N
             f"{what}: expected an int64 index of shape ({each.size}, width), got {got}; list "
             f"all units in every slice"
         )
-    if part.index.numel() and (int(part.index.min()) < 0 or int(part.index.max()) >= length):
+    if not part.index.numel():
+        return
+    first, last = int(part.index.min()), int(part.index.max())
+    if first < 0 or last >= length:
         raise ConfigError(
             f"{what}: expected positions from 0 to {length - 1} on dim {part.dim}, got "
-            f"{int(part.index.min())} to {int(part.index.max())}; "
+            f"{first} to {last}; "
             "build the unit sets anew after every trim"
         )
 
 
 def _check_disjoint(unit_sets: Sequence[UnitSet], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse two units that claim one position of a tensor."""
+    # tensor and axis -> number of the set that owns each position, or -1
     owners: dict[tuple[str, int], Tensor] = {}
     for number, each in enumerate(unit_sets):
         for part in each.slices:
             if part.leading != 1:
                 continue
             positions = part.index.flatten().cpu()
-            owner = owners.setdefault(
-                (part.tensor, part.dim), torch.full((tensors[part.tensor].shape[part.dim],), -1)
-            )
+            nobody = torch.full((tensors[part.tensor].shape[part.dim],), -1)
+            owner = owners.setdefault((part.tensor, part.dim), nobody)
             taken = positions[owner[positions] >= 0]
             if taken.numel():
                 other = unit_sets[int(owner[taken[0]])].name
@@ -168,7 +210,7 @@ def _check_disjoint(unit_sets: Sequence[UnitSet], tensors: Mapping[str, Tensor])
                     "a position belongs to one unit, so join the sets or correct an offset"
                 )
             owner[positions] = number
-            if positions.unique().numel() != positions.numel():
+            if int(torch.bincount(positions, minlength=1).max()) > 1:
                 where = f"dim {part.dim} of '{part.tensor}'"
                 raise ConfigError(
                     f"unit set '{each.name}': expected every position of {where} once, got one "

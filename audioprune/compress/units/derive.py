@@ -1,7 +1,7 @@
-"""Which units of an unknown model can be removed: a best effort from one traced forward pass, with a reason for every layer left out.
+"""Which units of an unknown model can be removed: ``derive_units``, from one traced forward pass.
 
-Only units that run from one layer to one other layer are found; models with branches declare their
-sets with unit_builders.py.
+It finds units that run from one layer to one other layer, and gives a reason for every layer that
+it leaves out. Nothing is proved here (see verify.py), and models with branches declare their units.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.hooks import RemovableHandle
 
-from audioprune.compress.criteria.activations import evaluating
+from audioprune.compress.eval_mode import evaluating
 from audioprune.compress.ties import tie_key
-from audioprune.compress.units.builders import (
+from audioprune.compress.units.chains import (
     CHANNELWISE,
+    Layer,
     OpenUnits,
     close_units,
     follow_units,
@@ -32,32 +34,23 @@ from audioprune.compress.units.builders import (
 from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError
 
+# torch functions by their effect on units
+# fmt: off
 _MOVES = {
-    "view", "reshape", "flatten", "unflatten", "transpose", "permute", "swapaxes", "movedim", "squeeze", "unsqueeze", "contiguous",
-    "clone", "__getitem__", "narrow", "mean", "amax",
-}  # fmt: skip
+    "view", "reshape", "flatten", "unflatten", "transpose", "permute", "swapaxes", "movedim",
+    "squeeze", "unsqueeze", "contiguous", "clone", "__getitem__", "narrow", "mean", "amax",
+}
 _KEEPS_ZERO = {
-    "relu",
-    "relu_",
-    "leaky_relu",
-    "elu",
-    "selu",
-    "celu",
-    "gelu",
-    "silu",
-    "tanh",
-    "tanh_",
-    "hardtanh",
-    "relu6",
-    "abs",
-    "mish",
+    "relu", "relu_", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "tanh", "tanh_",
+    "hardtanh", "relu6", "abs", "mish",
 }
 _LOSES_ZERO = {"sigmoid", "sigmoid_", "softplus", "softmax", "log_softmax", "hardsigmoid", "exp"}
 _POOLS = {
-    f"{kind}_pool{dims}d"
-    for kind in ("max", "avg", "adaptive_avg", "adaptive_max", "lp")
-    for dims in (1, 2)
-} | {"interpolate"}
+    "max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d", "lp_pool1d", "lp_pool2d",
+    "interpolate",
+}
+# fmt: on
 _DROPOUTS = {"dropout", "dropout1d", "dropout2d", "alpha_dropout", "feature_dropout"}
 
 
@@ -114,24 +107,19 @@ def derive_units(
     events = _trace(model, inputs)
     calls = Counter(id(event.module) for event in events if event.module is not None)
     shared = _shared_parameters(model)
-    sets, reasons = [], []
+    sets = []
+    reasons: dict[str, None] = {}  # in order, each once
     for event in events:
-        if event.module is None or not is_layer(event.module):
-            continue
-        try:
-            sets.append(_follow(event, events, calls, shared))
-        except ConfigError as error:
-            start = f"'{event.name}': "
-            reason = start + str(error).removeprefix(start)
-            if reason not in reasons:
-                reasons.append(reason)
-    called = {id(event.module) for event in events}
-    unseen = [
-        name
-        for name, module in model.named_modules()
-        if is_layer(module) and id(module) not in called
-    ]
-    return sets, reasons + [f"'{name}': the forward pass does not call it" for name in unseen]
+        if is_layer(event.module):
+            try:
+                sets.append(_follow(event, event.module, events, calls, shared))
+            except ConfigError as error:
+                start = f"'{event.name}': "
+                reasons[start + str(error).removeprefix(start)] = None
+    for name, module in model.named_modules():
+        if is_layer(module) and not calls[id(module)]:
+            reasons[f"'{name}': the forward pass does not call it"] = None
+    return sets, list(reasons)
 
 
 class _Recorder(TorchFunctionMode):
@@ -149,11 +137,10 @@ class _Recorder(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        given = (args, kwargs or {})
         outputs = func(*args, **(kwargs or {}))
         if self.depth == 0:
-            self.add(
-                getattr(func, "__name__", str(func)), None, func, (args, kwargs or {}), outputs
-            )
+            self.add(getattr(func, "__name__", str(func)), None, func, given, outputs)
         return outputs
 
     def add(
@@ -164,16 +151,16 @@ class _Recorder(TorchFunctionMode):
         arguments: Any,
         outputs: Any,
     ) -> None:
-        made = _tensors(outputs)
+        inputs, made = _tensors(arguments), _tensors(outputs)
         if made:
-            self.events.append(
-                Event(name, module, call, arguments, _tensors(arguments), made, made[0].shape)
-            )
+            event = Event(name, module, call, arguments, inputs, made, made[0].shape)
+            self.events.append(event)
 
 
 def _trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Event]:
+    """Run a model once and return its events in order, connected to one another."""
     recorder = _Recorder()
-    handles = []
+    handles: list[RemovableHandle] = []
     for name, module in model.named_modules():
         if module is not model and (is_layer(module) or not list(module.children())):
             handles += _watch(recorder, name, module)
@@ -187,7 +174,9 @@ def _trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Event]:
     return recorder.events
 
 
-def _watch(recorder: _Recorder, name: str, module: nn.Module) -> list[Any]:
+def _watch(recorder: _Recorder, name: str, module: nn.Module) -> list[RemovableHandle]:
+    """Record the calls of a module as one event each; what happens inside is not recorded."""
+
     def enter(*_: Any) -> None:
         recorder.depth += 1
 
@@ -202,7 +191,8 @@ def _watch(recorder: _Recorder, name: str, module: nn.Module) -> list[Any]:
 
 
 def _connect(events: list[Event], results: list[Tensor]) -> None:
-    made: dict[int, tuple[int, int]] = {}
+    """Note in every event who made its inputs and who reads its outputs."""
+    made: dict[int, tuple[int, int]] = {}  # id of a tensor -> its event, and which output it is
     for number, event in enumerate(events):
         for tensor in event.inputs:
             _read(events, made, tensor, number)
@@ -224,23 +214,27 @@ def _read(
 
 
 def _follow(
-    event: Event, events: list[Event], calls: Counter[int], shared: set[Hashable]
+    event: Event,
+    layer: Layer,
+    events: list[Event],
+    calls: Counter[int],
+    shared: set[Hashable],
 ) -> UnitSet:
     """Lead the units of a layer to the one layer that reads them.
 
     Raises:
         ConfigError: The units cannot be followed; the message is the reason.
     """
-    units = open_units(event.name, event.module)
-    axis = _unit_axis(event.module, event.outputs[0].dim())
-    _check_owned_once(event, calls, shared)
+    units = open_units(event.name, layer)
+    axis = _unit_axis(layer, event.outputs[0].dim())
+    _check_owned_once(event.name, layer, calls, shared)
     while True:
         event, before = _only_reader(event, events), event
         if event.module is None:
             units, axis = _through_function(units, axis, event, before.shape)
             continue
-        _check_owned_once(event, calls, shared)
-        _check_axis(event, axis, len(before.shape))
+        _check_owned_once(event.name, event.module, calls, shared)
+        _check_axis(event.name, event.module, axis, len(before.shape))
         if is_layer(event.module):
             return close_units(units, event.name, event.module)
         if isinstance(event.module, nn.Flatten):
@@ -255,10 +249,8 @@ def _only_reader(event: Event, events: list[Event]) -> Event:
     if event.extra:
         raise ConfigError(f"more than the first output of '{event.name}' is read, such as a state")
     if len(event.readers) != 1:
-        names = (
-            ", ".join(f"'{events[number].name}'" for number in event.readers)
-            or "nothing that was seen"
-        )
+        names = ", ".join(f"'{events[number].name}'" for number in event.readers)
+        names = names or "nothing that was seen"
         raise ConfigError(f"the output of '{event.name}' is read by {names}, not by one layer")
     reader = events[event.readers[0]]
     if len(reader.inputs) != 1:
@@ -266,31 +258,34 @@ def _only_reader(event: Event, events: list[Event]) -> Event:
     return reader
 
 
-def _check_owned_once(event: Event, calls: Counter[int], shared: set[Hashable]) -> None:
-    if calls[id(event.module)] > 1:
-        raise ConfigError(f"'{event.name}' is called {calls[id(event.module)]} times")
-    if any(tie_key(parameter) in shared for parameter in event.module.parameters()):
-        raise ConfigError(f"'{event.name}' shares parameters with another module")
+def _check_owned_once(
+    name: str, module: nn.Module, calls: Counter[int], shared: set[Hashable]
+) -> None:
+    if calls[id(module)] > 1:
+        raise ConfigError(f"'{name}' is called {calls[id(module)]} times")
+    if any(tie_key(parameter) in shared for parameter in module.parameters()):
+        raise ConfigError(f"'{name}' shares parameters with another module")
 
 
 def _unit_axis(module: nn.Module, dims: int) -> int:
     return dims - 1 - len(module.kernel_size) if isinstance(module, _ConvNd) else dims - 1
 
 
-def _check_axis(event: Event, axis: int, dims: int) -> None:
-    module = event.module
-    last = isinstance(module, nn.Linear | nn.RNNBase | nn.LayerNorm | nn.RMSNorm)
-    wanted = _unit_axis(module, dims) if last or isinstance(module, _ConvNd) else axis
-    if isinstance(module, (_NormBase, *CHANNELWISE)) or (
-        isinstance(module, nn.PReLU) and module.num_parameters > 1
-    ):
-        wanted = 1
-    if isinstance(module, nn.GLU):
-        wanted = module.dim % dims
+def _check_axis(name: str, module: nn.Module, axis: int, dims: int) -> None:
+    """Refuse a module that works on another axis than that of the units."""
     if isinstance(module, nn.LayerNorm | nn.RMSNorm) and len(module.normalized_shape) > 1:
-        raise ConfigError(f"'{event.name}' normalises several axes")
+        raise ConfigError(f"'{name}' normalises several axes")
+    wanted = axis  # elementwise modules work on any axis
+    if isinstance(module, nn.Linear | nn.RNNBase | nn.LayerNorm | nn.RMSNorm | _ConvNd):
+        wanted = _unit_axis(module, dims)
+    elif isinstance(module, (_NormBase, *CHANNELWISE)):
+        wanted = 1
+    elif isinstance(module, nn.PReLU) and module.num_parameters > 1:
+        wanted = 1
+    elif isinstance(module, nn.GLU):
+        wanted = module.dim % dims
     if axis != wanted:
-        raise ConfigError(f"the units lie on axis {axis}, '{event.name}' works on axis {wanted}")
+        raise ConfigError(f"the units lie on axis {axis}, '{name}' works on axis {wanted}")
 
 
 def _through_function(
@@ -312,10 +307,10 @@ def _through_function(
 def _through_pad(units: OpenUnits, axis: int, event: Event, dims: int) -> OpenUnits:
     args, kwargs = event.arguments
     given = dict(zip(("input", "pad", "mode", "value"), args, strict=False)) | kwargs
-    pairs = list(
-        zip(given["pad"][::2], given["pad"][1::2], strict=True)
-    )  # the last axis comes first
-    if any(pairs[dims - 1 - axis : dims - axis] and pairs[dims - 1 - axis]):
+    # one (before, after) pair per padded axis; the last axis comes first
+    pairs = list(zip(given["pad"][::2], given["pad"][1::2], strict=True))
+    place = dims - 1 - axis
+    if place < len(pairs) and any(pairs[place]):
         raise ConfigError("the function 'pad' lengthens the axis of its units")
     constant = given.get("mode", "constant") == "constant" and given.get("value")
     return replace(units, exact=units.exact and not constant)
@@ -324,39 +319,38 @@ def _through_pad(units: OpenUnits, axis: int, event: Event, dims: int) -> OpenUn
 def _through_move(
     units: OpenUnits, axis: int, event: Event, before: torch.Size
 ) -> tuple[OpenUnits, int]:
-    """Find where a view, transposition or selection puts each position of the units' axis, by moving the positions themselves."""
+    """Find where a view, transposition or selection puts each position of the units' axis.
+
+    The positions themselves are moved: the axis on which they come out is the units' new axis.
+    """
     places = torch.arange(before[axis], dtype=torch.float64)
-    probe = (
-        places.view([-1 if dim == axis else 1 for dim in range(len(before))])
-        .expand(before)
-        .contiguous()
-    )
+    probe = _along(places, axis, len(before)).expand(before).contiguous()
     given = event.inputs[0]
     args, kwargs = tree_map(lambda value: probe if value is given else value, event.arguments)
     with torch.no_grad():
         moved = event.call(*args, **kwargs)
     for dim in range(moved.dim()):
-        line = moved[
-            tuple(slice(None) if other == dim else slice(0, 1) for other in range(moved.dim()))
-        ].flatten()
-        column = line.view([-1 if other == dim else 1 for other in range(moved.dim())])
-        if (
-            bool((moved == column).all())
-            and line.unique().numel() > 1
-            and bool(torch.isin(line, places).all())
-        ):
-            return replace(
-                units, unit_at=units.unit_at[line.long()], features_last=dim == moved.dim() - 1
-            ), dim
+        index = [slice(0, 1)] * moved.dim()
+        index[dim] = slice(None)
+        line = moved[tuple(index)].flatten()
+        spread = bool((line != line[:1]).any())
+        same = bool((moved == _along(line, dim, moved.dim())).all())
+        if spread and same and bool(torch.isin(line, places).all()):
+            last = dim == moved.dim() - 1
+            return replace(units, unit_at=units.unit_at[line.long()], features_last=last), dim
     raise ConfigError(
         f"'{event.name}' mixes the axis of its units with others, or leaves one position"
     )
 
 
+def _along(line: Tensor, axis: int, dims: int) -> Tensor:
+    """Return a line of numbers as a tensor of so many axes, all of length 1 but one."""
+    return line.view([-1 if dim == axis else 1 for dim in range(dims)])
+
+
 def _shared_parameters(model: nn.Module) -> set[Hashable]:
-    counts = Counter(
-        tie_key(parameter) for _, parameter in model.named_parameters(remove_duplicate=False)
-    )
+    parameters = model.named_parameters(remove_duplicate=False)
+    counts = Counter(tie_key(parameter) for _, parameter in parameters)
     return {key for key, count in counts.items() if count > 1}
 
 

@@ -1,7 +1,7 @@
-"""Which sizes a module stores beside its tensors, and what they become when the tensors get other shapes.
+"""Which sizes a module stores beside its tensors, such as ``in_features``, and how they change.
 
-It changes nothing; trim.py sets the sizes. A module of no listed type has to read its sizes from
-its tensors.
+``module_sizes`` works them out for new shapes of the tensors. It changes nothing; trim.py sets the
+sizes. A module of no listed type has to read its sizes from its tensors.
 """
 
 from __future__ import annotations
@@ -19,8 +19,13 @@ Shape = tuple[int, ...]
 _GATES = {nn.LSTM: 4, nn.GRU: 3, nn.RNN: 1, nn.LSTMCell: 4, nn.GRUCell: 3, nn.RNNCell: 1}
 
 
+def gates_of(module: nn.RNNBase | nn.RNNCellBase) -> int:
+    """Return the number of gates of a recurrent layer: 4 of an LSTM, 3 of a GRU, else 1."""
+    return next(count for kind, count in _GATES.items() if isinstance(module, kind))
+
+
 def module_sizes(model: nn.Module, shapes: Mapping[int, Shape]) -> dict[nn.Module, dict[str, Any]]:
-    """Work out the attributes that the modules of a model will store when some tensors get new shapes; changes nothing.
+    """Work out the attributes that modules will store when some tensors get new shapes.
 
     Args:
         model: The model as it is.
@@ -36,17 +41,11 @@ def module_sizes(model: nn.Module, shapes: Mapping[int, Shape]) -> dict[nn.Modul
     """
     sizes = {}
     for name, module in model.named_modules():
-        own = {
-            key: tensor
-            for key, tensor in (*module._parameters.items(), *module._buffers.items())
-            if tensor is not None
-        }
+        tensors = {**module._parameters, **module._buffers}
+        own = {key: tensor for key, tensor in tensors.items() if tensor is not None}
         if any(id(tensor) in shapes for tensor in own.values()):
-            sizes[module] = _sizes_of(
-                name,
-                module,
-                {key: shapes.get(id(tensor), tuple(tensor.shape)) for key, tensor in own.items()},
-            )
+            new = {key: shapes.get(id(each), tuple(each.shape)) for key, each in own.items()}
+            sizes[module] = _sizes_of(name, module, new)
     return sizes
 
 
@@ -58,21 +57,18 @@ def _sizes_of(name: str, module: nn.Module, shapes: Mapping[str, Shape]) -> dict
         )
     if isinstance(module, nn.Linear):
         outputs, inputs = shapes["weight"]
-        return _agree(name, shapes, {"bias": (outputs,)}) | {
-            "in_features": inputs,
-            "out_features": outputs,
-        }
+        _check_agreement(name, shapes, {"bias": (outputs,)})
+        return {"in_features": inputs, "out_features": outputs}
     if isinstance(module, _ConvNd):
         return _conv_sizes(name, module, shapes)
     if isinstance(module, _NormBase):
         length = next(shape for key, shape in shapes.items() if key != "num_batches_tracked")
-        return _agree(
-            name, shapes, dict.fromkeys(("weight", "bias", "running_mean", "running_var"), length)
-        ) | {"num_features": length[0]}
+        per_channel = ("weight", "bias", "running_mean", "running_var")
+        _check_agreement(name, shapes, dict.fromkeys(per_channel, length))
+        return {"num_features": length[0]}
     if isinstance(module, nn.LayerNorm | nn.RMSNorm):
-        return _agree(name, shapes, {"bias": shapes["weight"]}) | {
-            "normalized_shape": shapes["weight"]
-        }
+        _check_agreement(name, shapes, {"bias": shapes["weight"]})
+        return {"normalized_shape": shapes["weight"]}
     if isinstance(module, nn.RNNBase | nn.RNNCellBase):
         return _recurrent_sizes(name, module, shapes)
     if isinstance(module, nn.PReLU):
@@ -86,9 +82,8 @@ def _conv_sizes(name: str, module: _ConvNd, shapes: Mapping[str, Shape]) -> dict
     first, second = shapes["weight"][:2]
     groups = module.groups
     per_group = module.weight.shape[0] // groups
-    if (
-        groups > 1 and module.in_channels == groups and first % per_group == 0
-    ):  # depthwise: a channel is a group
+    # depthwise: a channel is a group
+    if groups > 1 and module.in_channels == groups and first % per_group == 0:
         groups = first // per_group
     if first % groups:
         raise ConfigError(
@@ -96,11 +91,8 @@ def _conv_sizes(name: str, module: _ConvNd, shapes: Mapping[str, Shape]) -> dict
             f"cut every group equally"
         )
     inputs, outputs = (first, second * groups) if module.transposed else (second * groups, first)
-    return _agree(name, shapes, {"bias": (outputs,)}) | {
-        "in_channels": inputs,
-        "out_channels": outputs,
-        "groups": groups,
-    }
+    _check_agreement(name, shapes, {"bias": (outputs,)})
+    return {"in_channels": inputs, "out_channels": outputs, "groups": groups}
 
 
 def _recurrent_sizes(
@@ -111,27 +103,28 @@ def _recurrent_sizes(
             f"'{name}': recurrent layers with a projection cannot be trimmed; use proj_size=0 "
             f"and a Linear layer"
         )
-    gates = next(count for kind, count in _GATES.items() if isinstance(module, kind))
     first = "_l0" if isinstance(module, nn.RNNBase) else ""
     hidden, inputs = shapes[f"weight_hh{first}"][1], shapes[f"weight_ih{first}"][1]
     reads = hidden * (2 if getattr(module, "bidirectional", False) else 1)
+    written = gates_of(module) * hidden
     wanted: dict[str, Shape] = {}
     for key in shapes:
-        length = inputs if "_l" not in key or key.endswith(("_l0", "_l0_reverse")) else reads
-        wanted[key] = (
-            (gates * hidden, hidden if "hh" in key else length)
-            if key.startswith("weight")
-            else (gates * hidden,)
-        )
-    return _agree(name, shapes, wanted) | {"input_size": inputs, "hidden_size": hidden}
+        if not key.startswith("weight"):
+            wanted[key] = (written,)
+        elif "hh" in key:
+            wanted[key] = (written, hidden)
+        else:
+            of_first = "_l" not in key or key.endswith(("_l0", "_l0_reverse"))
+            wanted[key] = (written, inputs if of_first else reads)
+    _check_agreement(name, shapes, wanted)
+    return {"input_size": inputs, "hidden_size": hidden}
 
 
-def _agree(name: str, shapes: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> dict[str, Any]:
-    """Refuse tensors of one module that do not fit one another; returns no sizes, so that callers can add theirs."""
+def _check_agreement(name: str, shapes: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> None:
+    """Refuse tensors of one module that do not fit one another."""
     for key, shape in wanted.items():
         if key in shapes and shapes[key] != shape:
             got = (
                 f"expected shape {shape} to fit the other tensors of the module, got {shapes[key]}"
             )
             raise ConfigError(f"'{name}.{key}': {got}; list every tensor that the units own")
-    return {}

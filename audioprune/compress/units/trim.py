@@ -1,7 +1,8 @@
-"""How units are taken out of a model for real, and how a masked twin, a stored shape or an optimiser follows.
+"""How units are taken out of a model for real: ``trim_``.
 
-Which units go is decided in criteria.py and select.py; which slices a unit owns is declared by the
-models or with unit_builders.py.
+It slices every tensor that the units own and sets the sizes that modules store. Snapshots
+(``trim_state``), optimisers (``trim_optimizer_state_``) and freshly built models (``resize_``)
+follow. Which units go is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ from torch.nn.utils.weight_norm import WeightNorm
 from torch.optim import Optimizer
 
 from audioprune.compress.ties import join_views_
-from audioprune.compress.units.declare import UnitSet, check_unit_sets, tensors_of
+from audioprune.compress.units.declare import (
+    UnitSet,
+    check_unit_sets,
+    sets_to_cut,
+    tensors_of,
+)
 from audioprune.compress.units.module_sizes import Shape, module_sizes
-from audioprune.compress.units.weight_groups import any_kept, expand
 from audioprune.errors import CheckpointError, ConfigError, unknown_name
 
 
@@ -43,17 +48,20 @@ class Trimmed:
     replaced: dict[str, tuple[nn.Parameter, nn.Parameter]]
 
     def then(self, later: Trimmed) -> Trimmed:
-        """Join this trim with the next one of the same model: positions refer to the model before this trim."""
+        """Join this trim with the next one of the same model.
+
+        The positions of the result refer to the model before this trim.
+        """
         kept = {name: dict(axes) for name, axes in self.kept.items()}
         for name, axes in later.kept.items():
             mine = kept.setdefault(name, {})
             for dim, positions in axes.items():
                 mine[dim] = mine[dim][positions] if dim in mine else positions
-        pairs = {
-            name: (self.replaced.get(name, pair)[0], pair[1])
-            for name, pair in later.replaced.items()
-        }
-        return Trimmed(kept, {**later.shapes, **self.shapes}, {**self.replaced, **pairs})
+        replaced = dict(self.replaced)
+        for name, (old, new) in later.replaced.items():
+            first = replaced[name][0] if name in replaced else old
+            replaced[name] = (first, new)
+        return Trimmed(kept, {**later.shapes, **self.shapes}, replaced)
 
 
 def trim_(model: nn.Module, unit_sets: Sequence[UnitSet], keep: Mapping[str, Tensor]) -> Trimmed:
@@ -81,35 +89,36 @@ def trim_(model: nn.Module, unit_sets: Sequence[UnitSet], keep: Mapping[str, Ten
     _refuse_parametrized(model, {part.tensor for each in unit_sets for part in each.slices})
     join_views_(model)
     check_unit_sets(model, unit_sets)
-    removed = [
-        (each, keep[each.name].cpu())
-        for each in _named(unit_sets, keep)
-        if not bool(keep[each.name].all())
-    ]
-    for each, kept_units in removed:
-        _check_removal(each, kept_units)
+    removed = []
+    for each in sets_to_cut(unit_sets, keep):
+        if not bool(keep[each.name].all()):
+            _check_removal(each, keep[each.name])
+            removed.append((each, keep[each.name].cpu()))
+    # work out everything, then change the model
     tensors = tensors_of(model)
     kept = _kept_positions(tensors, removed)
     shapes = {name: _sliced_shape(name, tensors[name], axes) for name, axes in kept.items()}
     sizes = module_sizes(model, {id(tensors[name]): shape for name, shape in shapes.items()})
     _check_groups(model, kept, sizes)
     fresh = {id(tensors[name]): _sliced(tensors[name], axes) for name, axes in kept.items()}
-    names = {name: tensor for name, tensor in _all_names(model).items() if id(tensor) in fresh}
+    # a shared tensor is sliced once and recorded under each of its names
     axes_of = {id(tensors[name]): axes for name, axes in kept.items()}
+    names = {name: tensor for name, tensor in _all_names(model).items() if id(tensor) in fresh}
     _replace_(model, fresh, sizes)
+    replaced = {}
+    for name, tensor in names.items():
+        new = fresh[id(tensor)]
+        if isinstance(tensor, nn.Parameter) and isinstance(new, nn.Parameter):
+            replaced[name] = (tensor, new)
     return Trimmed(
         {name: axes_of[id(tensor)] for name, tensor in names.items()},
         {name: tuple(tensor.shape) for name, tensor in names.items()},
-        {
-            name: (tensor, fresh[id(tensor)])
-            for name, tensor in names.items()
-            if isinstance(tensor, nn.Parameter)
-        },
+        replaced,
     )
 
 
 def trim_state(state: Mapping[str, Tensor], trimmed: Trimmed) -> dict[str, Tensor]:
-    """Slice tensors of the model before a trim, such as an early snapshot, as the trim sliced the model.
+    """Slice tensors of the model before a trim, such as a snapshot, as the trim sliced the model.
 
     Args:
         state: Tensor name -> tensor of the size before the trim.
@@ -135,11 +144,13 @@ def trim_state(state: Mapping[str, Tensor], trimmed: Trimmed) -> dict[str, Tenso
 
 
 def trim_optimizer_state_(optimizer: Optimizer, trimmed: Trimmed) -> None:
-    """Let an optimiser follow a trim: its parameters are exchanged and its moments sliced, so that training continues.
+    """Let an optimiser follow a trim, so that training continues.
+
+    Its parameters are exchanged and its moments sliced.
 
     Args:
         optimizer: Optimiser whose state tensors are scalars or have the shape of their parameter,
-            as of SGD and Adam.
+            such as SGD and Adam.
         trimmed: The trim.
 
     Raises:
@@ -149,33 +160,30 @@ def trim_optimizer_state_(optimizer: Optimizer, trimmed: Trimmed) -> None:
     fresh: dict[nn.Parameter, Any] = {}
     for name, (old, new) in trimmed.replaced.items():
         for key, value in optimizer.state.get(old, {}).items():
-            if isinstance(value, list | dict) or (
-                isinstance(value, Tensor) and value.dim() and value.shape != old.shape
-            ):
+            if not _can_follow(value, old):
+                is_tensor = isinstance(value, Tensor)
+                got = tuple(value.shape) if is_tensor else type(value).__name__
                 raise ConfigError(
                     f"optimiser state '{key}' of '{name}': expected a scalar or shape "
-                    f"{tuple(old.shape)}, got "
-                    f"{tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__}; build a new {type(optimizer).__name__}"
+                    f"{tuple(old.shape)}, got {got}; build a new {type(optimizer).__name__}"
                 )
         fresh[old] = (new, trimmed.kept[name])
     for group in optimizer.param_groups:
-        group["params"] = [
-            fresh[parameter][0] if parameter in fresh else parameter
-            for parameter in group["params"]
-        ]
+        group["params"] = [fresh[each][0] if each in fresh else each for each in group["params"]]
     for old, (new, axes) in fresh.items():
         if old in optimizer.state:
             entries = optimizer.state.pop(old)
-            optimizer.state[new] = {
-                key: _select(value, axes) if _has_shape(value, old) else value
-                for key, value in entries.items()
-            }
+            for key, value in entries.items():
+                if isinstance(value, Tensor) and value.dim():
+                    entries[key] = _select(value, axes)
+            optimizer.state[new] = entries
 
 
 def resize_(model: nn.Module, shapes: Mapping[str, Shape]) -> None:
-    """Give the tensors of a freshly built model the smaller shapes of a trimmed one, so that its state dict can be loaded.
+    """Give the tensors of a freshly built model the smaller shapes of a trimmed one.
 
-    Resized tensors are zero until then. The model is unchanged if an error is raised.
+    The state dict of the trimmed model can be loaded then; resized tensors are zero until that.
+    The model is unchanged if an error is raised.
 
     Args:
         model: A model of the full widths.
@@ -191,156 +199,37 @@ def resize_(model: nn.Module, shapes: Mapping[str, Shape]) -> None:
         if name not in tensors:
             raise CheckpointError(unknown_name("tensor", name, tensors))
         now, shape = tuple(tensors[name].shape), tuple(shape)
-        if len(now) != len(shape) or any(
-            not 1 <= new <= old for new, old in zip(shape, now, strict=True)
-        ):
+        if not _is_within(shape, now):
             raise CheckpointError(
                 f"'{name}': expected a shape of at most {now}, got {shape}; choose the model "
                 f"that was trimmed"
             )
-        if wanted.setdefault(id(tensors[name]), shape) != shape:
+        first = wanted.setdefault(id(tensors[name]), shape)
+        if first != shape:
             raise CheckpointError(
-                f"'{name}': expected one shape for a shared tensor, got "
-                f"{wanted[id(tensors[name])]} and {shape}"
+                f"'{name}': expected one shape for a shared tensor, got {first} and {shape}"
             )
     changed = {
-        name: shape for name, shape in shapes.items() if tuple(tensors[name].shape) != tuple(shape)
+        name: tensors[name]
+        for name, shape in shapes.items()
+        if tuple(tensors[name].shape) != tuple(shape)
     }
+    new_shapes = {id(tensor): wanted[id(tensor)] for tensor in changed.values()}
     try:
         _refuse_parametrized(model, changed)
-        sizes = module_sizes(
-            model, {id(tensors[name]): tuple(shape) for name, shape in changed.items()}
-        )
+        sizes = module_sizes(model, new_shapes)
     except ConfigError as error:
         raise CheckpointError(f"shapes do not fit {type(model).__name__}: {error}") from error
-    fresh = {
-        id(tensors[name]): _like(tensors[name], tensors[name].new_zeros(tuple(shape)))
-        for name, shape in changed.items()
-    }
+    fresh = {}
+    for tensor in changed.values():
+        fresh[id(tensor)] = _like(tensor, tensor.new_zeros(new_shapes[id(tensor)]))
     _replace_(model, fresh, sizes)
 
 
-def zero_units_(
-    model: nn.Module, unit_sets: Sequence[UnitSet], keep: Mapping[str, Tensor]
-) -> None:
-    """Make the masked twin of a trimmed model, in place: units that are not kept output exactly 0 and stay where they are.
-
-    What writes a unit and its normalisation's scale and shift become zero; running statistics
-    stay. Masked and trimmed model agree where a set is exact.
-
-    Args:
-        model: The model that the sets describe.
-        unit_sets: Its unit sets; weight groups too.
-        keep: Set name -> kept units, bool, shape (U,).
-
-    Raises:
-        ConfigError: A set is unknown, a shape is wrong or the sets do not fit the model.
-    """
-    check_unit_sets(model, unit_sets)
-    parameters = dict(model.named_parameters())
-    with torch.no_grad():
-        for each in _named(unit_sets, keep):
-            for part in each.slices:
-                if part.role != "in" and part.tensor in parameters:
-                    parameter = parameters[part.tensor]
-                    parameter.masked_fill_(
-                        ~expand(part, keep[each.name].to(parameter.device), parameter.shape), 0.0
-                    )
-
-
-def removable(
-    model: nn.Module, unit_sets: Sequence[UnitSet], mask: Mapping[str, Tensor] | None = None
-) -> dict[str, Tensor]:
-    """Tell which units output exactly 0, because all that writes them is zero, and the scale and shift of their normalisation too.
-
-    A zero filter whose normalisation has a live scale or shift outputs a constant and is not
-    removable.
-
-    Args:
-        model: The model that the sets describe.
-        unit_sets: Its unit sets; of weight groups the zero ones are told.
-        mask: Parameter name -> kept positions, bool; the others count as zero.
-
-    Returns:
-        Set name -> bool tensor, shape (U,).
-
-    Raises:
-        ConfigError: The sets do not fit the model or a mask has another shape than its parameter.
-    """
-    check_unit_sets(model, unit_sets)
-    live = _live(model, mask)
-    return {each.name: _silent(each, live) for each in unit_sets}
-
-
-def dead_units(
-    model: nn.Module,
-    unit_sets: Sequence[UnitSet],
-    mask: Mapping[str, Tensor] | None = None,
-    *,
-    inexact: bool = False,
-) -> dict[str, Tensor]:
-    """Choose the units that can be trimmed without a change of the output.
-
-    A unit is dead if it outputs exactly 0, see ``removable``, or if every weight that reads it is
-    zero. Weights of dead units count as zero for all others, until no more units die. Where fewer
-    than ``min_units`` live, the first dead ones stay.
-
-    Args:
-        model: The model that the sets describe.
-        unit_sets: Its unit sets; weight groups are left out.
-        mask: Parameter name -> kept positions, bool; the others count as zero.
-        inexact: Choose also from sets that are not exact, where the trim changes the output.
-
-    Returns:
-        Set name -> kept units, bool, shape (U,), as ``trim_`` takes it.
-
-    Raises:
-        ConfigError: The sets do not fit the model or a mask has another shape than its parameter.
-    """
-    check_unit_sets(model, unit_sets)
-    live = _live(model, mask)
-    chosen = [each for each in unit_sets if each.removable]
-    keep = {each.name: torch.ones(each.size, dtype=torch.bool) for each in chosen}
-    changed = True
-    while changed:
-        changed = False
-        for each in chosen:
-            if not each.exact and not inexact:
-                continue
-            alive = _at_least(
-                each.min_units, keep[each.name], _silent(each, live) | _unread(each, live)
-            )
-            if not torch.equal(alive, keep[each.name]):
-                keep[each.name], changed = alive, True
-                for part in each.slices:
-                    if part.tensor in live:
-                        live[part.tensor] = live[part.tensor] & expand(
-                            part, alive, live[part.tensor].shape
-                        )
-    return keep
-
-
-def _named(unit_sets: Sequence[UnitSet], keep: Mapping[str, Tensor]) -> list[UnitSet]:
-    """Return the sets that ``keep`` names, after a check of names, types and shapes."""
-    by_name = {each.name: each for each in unit_sets}
-    for name, kept in keep.items():
-        if name not in by_name:
-            raise ConfigError(unknown_name("unit set", name, by_name))
-        if (
-            not isinstance(kept, Tensor)
-            or kept.dtype != torch.bool
-            or kept.shape != (by_name[name].size,)
-        ):
-            got = (
-                f"{kept.dtype} {tuple(kept.shape)}"
-                if isinstance(kept, Tensor)
-                else type(kept).__name__
-            )
-            raise ConfigError(
-                f"units of '{name}' to keep: expected a bool tensor of shape "
-                f"({by_name[name].size},), got {got}; correct it"
-            )
-    return [each for each in unit_sets if each.name in keep]
+def _is_within(shape: Shape, largest: Shape) -> bool:
+    if len(shape) != len(largest):
+        return False
+    return all(1 <= new <= old for new, old in zip(shape, largest, strict=True))
 
 
 def _check_removal(each: UnitSet, kept: Tensor) -> None:
@@ -360,24 +249,26 @@ def _check_removal(each: UnitSet, kept: Tensor) -> None:
 def _kept_positions(
     tensors: Mapping[str, Tensor], removed: Iterable[tuple[UnitSet, Tensor]]
 ) -> dict[str, dict[int, Tensor]]:
+    """Return for each tensor and axis the positions that stay, ascending."""
     masks: dict[str, dict[int, Tensor]] = {}
     for each, keep in removed:
         for part in each.slices:
-            length = tensors[part.tensor].shape[part.dim]
-            mask = masks.setdefault(part.tensor, {}).setdefault(
-                part.dim, torch.ones(length, dtype=torch.bool)
-            )
-            mask[part.index.cpu()[~keep].flatten()] = False
-    return {
-        name: {dim: mask.nonzero().flatten() for dim, mask in axes.items()}
-        for name, axes in masks.items()
-    }
+            axes = masks.setdefault(part.tensor, {})
+            if part.dim not in axes:
+                length = tensors[part.tensor].shape[part.dim]
+                axes[part.dim] = torch.ones(length, dtype=torch.bool)
+            axes[part.dim][part.index.cpu()[~keep].flatten()] = False
+    kept: dict[str, dict[int, Tensor]] = {}
+    for name, axes in masks.items():
+        kept[name] = {dim: mask.nonzero().flatten() for dim, mask in axes.items()}
+    return kept
 
 
 def _sliced_shape(name: str, tensor: Tensor, axes: Mapping[int, Tensor]) -> Shape:
-    shape = tuple(
-        len(axes[dim]) if dim in axes else length for dim, length in enumerate(tensor.shape)
-    )
+    lengths = list(tensor.shape)
+    for dim, positions in axes.items():
+        lengths[dim] = len(positions)
+    shape = tuple(lengths)
     if 0 in shape:
         raise ConfigError(
             f"'{name}': expected at least one position on every axis, got {shape} after the "
@@ -400,11 +291,9 @@ def _sliced(tensor: Tensor, axes: Mapping[int, Tensor]) -> Tensor:
 
 
 def _like(old: Tensor, value: Tensor) -> Tensor:
-    return (
-        nn.Parameter(value, requires_grad=old.requires_grad)
-        if isinstance(old, nn.Parameter)
-        else value
-    )
+    if isinstance(old, nn.Parameter):
+        return nn.Parameter(value, requires_grad=old.requires_grad)
+    return value
 
 
 def _all_names(model: nn.Module) -> dict[str, Tensor]:
@@ -422,9 +311,8 @@ def _replace_(
         for holder in (module._parameters, module._buffers):
             for key, tensor in list(holder.items()):
                 if tensor is not None and id(tensor) in fresh:
-                    setattr(
-                        module, key, fresh[id(tensor)]
-                    )  # recurrent layers watch setattr to refresh their flat list
+                    # recurrent layers watch setattr to refresh their flat list
+                    setattr(module, key, fresh[id(tensor)])
     for module, values in sizes.items():
         for key, value in values.items():
             setattr(module, key, value)
@@ -435,11 +323,8 @@ def _replace_(
 def _refuse_parametrized(model: nn.Module, names: Iterable[str]) -> None:
     modules = dict(model.named_modules())
     for name in names:
-        owner = modules.get(
-            name.split(".parametrizations.")[0]
-            if ".parametrizations." in name
-            else name.rpartition(".")[0]
-        )
+        path, parametrized, _ = name.partition(".parametrizations.")
+        owner = modules.get(path if parametrized else name.rpartition(".")[0])
         if owner is None:
             continue
         normed = any(isinstance(hook, WeightNorm) for hook in owner._forward_pre_hooks.values())
@@ -463,7 +348,10 @@ def _check_groups(
     kept: Mapping[str, Mapping[int, Tensor]],
     sizes: Mapping[nn.Module, dict[str, Any]],
 ) -> None:
-    """Refuse cuts of grouped convolutions that leave unequal groups or a number of groups that the shapes do not tell."""
+    """Refuse cuts of grouped convolutions that leave unequal groups.
+
+    Also refused is a number of groups that the shapes do not tell.
+    """
     for name, module in model.named_modules():
         positions = kept.get(f"{name}.weight".removeprefix("."), {}).get(0)
         if positions is None or not isinstance(module, _ConvNd) or module.groups == 1:
@@ -471,7 +359,8 @@ def _check_groups(
         per_group = module.weight.shape[0] // module.groups
         counts = torch.bincount(positions // per_group, minlength=module.groups)
         left = counts[counts > 0]
-        if left.unique().numel() > 1 or left.numel() != sizes[module]["groups"]:
+        unequal = bool((left != left[0]).any())
+        if unequal or left.numel() != sizes[module]["groups"]:
             raise ConfigError(
                 f"'{name}' with {module.groups} groups: expected equally many channels left in "
                 f"every group, or whole groups of a "
@@ -480,52 +369,8 @@ def _check_groups(
             )
 
 
-def _has_shape(value: Any, old: Tensor) -> bool:
-    return isinstance(value, Tensor) and value.dim() > 0 and value.shape == old.shape
-
-
-def _live(model: nn.Module, mask: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
-    """Tell which positions of every parameter are not zero and not masked."""
-    live = {name: (parameter.detach() != 0).cpu() for name, parameter in model.named_parameters()}
-    for name in mask or {}:
-        if name not in live:
-            raise ConfigError(unknown_name("masked parameter", name, live))
-        if mask[name].shape != live[name].shape:
-            got = f"expected shape {tuple(live[name].shape)}, got {tuple(mask[name].shape)}"
-            raise ConfigError(f"mask of '{name}': {got}; build the mask from this model")
-        live[name] &= mask[name].cpu()
-    return live
-
-
-def _silent(each: UnitSet, live: Mapping[str, Tensor]) -> Tensor:
-    """Tell which units nothing writes; a normalisation without scale and shift makes a constant of them."""
-    silent = torch.full((each.size,), any(part.role == "out" for part in each.slices))
-    for part in each.slices:
-        if part.role != "in" and part.tensor in live:
-            silent &= ~any_kept(part, live[part.tensor])
-        elif (
-            part.tensor.endswith("running_mean")
-            and part.tensor.removesuffix("running_mean") + "weight" not in live
-        ):
-            silent &= False
-    return silent
-
-
-def _unread(each: UnitSet, live: Mapping[str, Tensor]) -> Tensor:
-    """Tell which units no weight reads; a tensor of one axis scales a unit on its way and reads nothing."""
-    readers = [
-        part
-        for part in each.slices
-        if part.role == "in" and part.tensor in live and live[part.tensor].dim() > 1
-    ]
-    if not readers:
-        return torch.zeros(each.size, dtype=torch.bool)
-    return ~torch.stack([any_kept(part, live[part.tensor]) for part in readers]).any(0)
-
-
-def _at_least(floor: int, keep: Tensor, dead: Tensor) -> Tensor:
-    """Return the kept units without the dead ones, of which the first stay as long as fewer than ``floor`` live."""
-    alive = keep & ~dead
-    missing = max(0, min(floor, len(keep)) - int(alive.sum()))
-    alive[(keep & dead).nonzero().flatten()[:missing]] = True
-    return alive
+def _can_follow(value: Any, old: Tensor) -> bool:
+    """Tell whether an optimiser's entry for a parameter is a number or has the same shape."""
+    if isinstance(value, list | dict):
+        return False
+    return not isinstance(value, Tensor) or not value.dim() or value.shape == old.shape

@@ -1,20 +1,23 @@
-"""What proves that declared units are complete: zeroed and trimmed units must give the same outputs.
+"""What proves that units are complete: a masked and a trimmed model must give the same outputs.
 
-Nothing here chooses units by importance; the proof removes random ones from copies of a model.
+``verify_units`` refuses wrong sets, ``refuted_units`` names them. Both remove random units from
+copies of a model; nothing is chosen by importance, and the model itself is not changed.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from math import inf
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from audioprune.compress.criteria.activations import evaluating
+from audioprune.compress.eval_mode import evaluating
 from audioprune.compress.units.declare import UnitSet
-from audioprune.compress.units.trim import trim_, zero_units_
+from audioprune.compress.units.trim import trim_
+from audioprune.compress.units.zero import zero_units_
 from audioprune.errors import AudiopruneError, ConfigError
 
 
@@ -25,11 +28,12 @@ def verify_units(
     atol: float = 1e-5,
     seed: int = 0,
 ) -> float:
-    """Prove unit sets: random halves of the units are zeroed in one copy of the model and trimmed in another, which must agree.
+    """Prove unit sets, or refuse them.
 
-    Both copies have randomly changed parameters and statistics, so that no zero of an
+    A random half of the units is zeroed in one copy of the model and trimmed in another; both must
+    agree. Both copies have randomly changed parameters and statistics, so that no zero of an
     initialisation hides an error. Sets that are not exact are only trimmed; the model must run and
-    stay finite. The model itself is not changed.
+    stay finite.
 
     Args:
         model: The model, run in evaluation mode.
@@ -45,30 +49,16 @@ def verify_units(
         ConfigError: Masked and trimmed outputs differ, or the trimmed model does not run; the
             message names the sets that do so alone.
     """
-    inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
-    chosen = [each for each in unit_sets if each.removable]
-    generator = torch.Generator().manual_seed(seed)
-    _outputs(model, inputs)  # a model that does not run at all fails here, with its own message
-    shaken = _shaken(copy.deepcopy(model), generator)
-    keep = {each.name: _random_keep(each, generator) for each in chosen}
-
-    def trial(sets: Iterable[UnitSet]) -> float:
-        return _difference(
-            shaken, unit_sets, {each.name: keep[each.name] for each in sets}, inputs
-        )
-
-    exact = [each for each in chosen if each.exact]
-    error, why = _attempt(trial, exact)
-    crossed, crossed_why = _attempt(trial, chosen)
-    if error <= atol and crossed < float("inf"):
+    trial = _Trial(model, unit_sets, example_inputs, atol, seed)
+    error, why = trial.difference(each for each in trial.chosen if each.exact)
+    crossed, crossed_why = trial.difference(trial.chosen)
+    if error <= atol and crossed < inf:
         return error
-    alone = [(each, *_attempt(trial, [each])) for each in chosen]
-    wrong = [
-        (each, off, reason)
-        for each, off, reason in alone
-        if off == float("inf") or (each.exact and off > atol)
-    ]
-    guilty = [f"'{each.name}' ({reason or f'{off:.1e}'})" for each, off, reason in wrong]
+    guilty = []
+    for each in trial.chosen:
+        reason = trial.objection([each])
+        if reason:
+            guilty.append(f"'{each.name}' ({reason})")
     raise ConfigError(
         f"unit sets: expected masked and trimmed outputs within {atol}, got "
         f"{why or crossed_why or f'a difference of {error:.1e}'}; "
@@ -76,60 +66,121 @@ def verify_units(
     )
 
 
-def _attempt(
-    trial: Callable[[Iterable[UnitSet]], float], sets: list[UnitSet]
-) -> tuple[float, str]:
-    try:
-        return trial(sets), ""
-    except (AudiopruneError, RuntimeError, ValueError, IndexError) as error:
-        return float("inf"), str(error).splitlines()[0]
-
-
-def _difference(
+def refuted_units(
     model: nn.Module,
     unit_sets: Sequence[UnitSet],
-    keep: dict[str, Tensor],
-    inputs: tuple[Tensor, ...],
-) -> float:
-    masked, trimmed = copy.deepcopy(model), copy.deepcopy(model)
-    zero_units_(masked, unit_sets, keep)
-    trim_(trimmed, unit_sets, keep)
-    wanted, got = _outputs(masked, inputs), _outputs(trimmed, inputs)
-    scale = max((float(value.abs().max()) for value in wanted), default=0.0)
-    if scale == 0:
-        raise ConfigError(
-            "outputs that are all zero, which proves nothing; try another seed or example"
-        )
-    if [value.shape for value in wanted] != [value.shape for value in got]:
-        raise ConfigError("another shape of the output")
-    errors = [float((a - b).abs().max()) for a, b in zip(wanted, got, strict=True)]
-    if not all(error < float("inf") for error in errors):
-        raise ConfigError("outputs that are not finite")
-    return max(errors) / scale
+    example_inputs: Tensor | Sequence[Tensor],
+    atol: float = 1e-5,
+    seed: int = 0,
+) -> dict[str, str]:
+    """Name the unit sets that ``verify_units`` would refuse; the others hold together.
+
+    Args:
+        model: The model, run in evaluation mode.
+        unit_sets: Its unit sets; weight groups are left out.
+        example_inputs: Argument or arguments of its forward pass.
+        atol: Largest allowed difference, as a fraction of the largest output.
+        seed: Seed of the random choices.
+
+    Returns:
+        Set name -> reason.
+    """
+    trial = _Trial(model, unit_sets, example_inputs, atol, seed)
+    if not trial.objection(trial.chosen):
+        return {}
+    proved: list[UnitSet] = []
+    refuted = {}
+    for each in trial.chosen:
+        reason = trial.objection([*proved, each])
+        if reason:
+            refuted[each.name] = reason
+        else:
+            proved.append(each)
+    return refuted
+
+
+class _Trial:
+    """A changed copy of a model, and a random half of every unit set to remove from it."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        unit_sets: Sequence[UnitSet],
+        example_inputs: Tensor | Sequence[Tensor],
+        atol: float,
+        seed: int,
+    ) -> None:
+        inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else example_inputs
+        self._inputs = tuple(inputs)
+        _outputs(model, self._inputs)  # a model that does not run fails here, in its own words
+        self._unit_sets, self._atol = unit_sets, atol
+        self.chosen = [each for each in unit_sets if each.removable]
+        generator = torch.Generator().manual_seed(seed)
+        self._model = _shaken(copy.deepcopy(model), generator)
+        self._keep = {each.name: _random_keep(each, generator) for each in self.chosen}
+
+    def objection(self, sets: Sequence[UnitSet]) -> str:
+        """Return what speaks against removing units of some sets, or nothing."""
+        error, why = self.difference(sets)
+        if error == inf:
+            return why
+        exact = [each for each in sets if each.exact]
+        if len(exact) < len(sets):
+            error, why = self.difference(exact)
+        return "" if error <= self._atol else why or f"{error:.1e}"
+
+    def difference(self, sets: Iterable[UnitSet]) -> tuple[float, str]:
+        """Return how far masked and trimmed outputs differ, and why the trimmed model fails."""
+        keep = {each.name: self._keep[each.name] for each in sets}
+        try:
+            return self._compare(keep), ""
+        except (AudiopruneError, RuntimeError, ValueError, IndexError) as error:
+            return inf, (str(error) or type(error).__name__).splitlines()[0]
+
+    def _compare(self, keep: dict[str, Tensor]) -> float:
+        masked, trimmed = copy.deepcopy(self._model), copy.deepcopy(self._model)
+        zero_units_(masked, self._unit_sets, keep)
+        trim_(trimmed, self._unit_sets, keep)
+        wanted, got = _outputs(masked, self._inputs), _outputs(trimmed, self._inputs)
+        scale = max((float(value.abs().max()) for value in wanted), default=0.0)
+        if scale == 0:
+            raise ConfigError(
+                "outputs that are all zero, which proves nothing; try another seed or example"
+            )
+        if [value.shape for value in wanted] != [value.shape for value in got]:
+            raise ConfigError("another shape of the output")
+        errors = [float((a - b).abs().max()) for a, b in zip(wanted, got, strict=True)]
+        if not all(error < inf for error in errors):
+            raise ConfigError("outputs that are not finite")
+        return max(errors) / scale
 
 
 def _outputs(model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Tensor]:
-    """Run a model from the current state of the random generator, which stays: one that draws noise draws the same every time."""
+    """Run a model from the current state of the random generator, which stays.
+
+    A model that draws noise thus draws the same every time.
+    """
     with torch.no_grad(), evaluating(model), torch.random.fork_rng(devices=[]):
-        return [
-            value.float() for value in tree_leaves(model(*inputs)) if isinstance(value, Tensor)
-        ]
+        leaves = tree_leaves(model(*inputs))
+    return [value.float() for value in leaves if isinstance(value, Tensor)]
 
 
 def _shaken(model: nn.Module, generator: torch.Generator) -> nn.Module:
+    """Change all parameters and running statistics a little, in place."""
+
+    def noise(like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=generator).to(like)
+
     with torch.no_grad():
         for parameter in model.parameters():
-            deviation = (
-                0.1
-                if parameter.dim() < 2
-                else 0.3 * (parameter.shape[0] / parameter.numel()) ** 0.5
-            )
-            parameter.add_(
-                torch.randn(parameter.shape, generator=generator).to(parameter) * deviation
-            )
+            deviation = 0.1
+            if parameter.dim() > 1:
+                # about as large as a weight of that many inputs
+                deviation = 0.3 * (parameter.shape[0] / parameter.numel()) ** 0.5
+            parameter.add_(noise(parameter) * deviation)
         for name, buffer in model.named_buffers():
             if name.endswith("running_mean"):
-                buffer.add_(torch.randn(buffer.shape, generator=generator).to(buffer) * 0.1)
+                buffer.add_(noise(buffer) * 0.1)
             elif name.endswith("running_var"):
                 buffer.mul_(0.5 + torch.rand(buffer.shape, generator=generator).to(buffer))
     return model

@@ -1,6 +1,7 @@
-"""How late one recording is against another of the same sound, found by cross-correlation.
+"""How late one recording is against another of the same sound: ``measure_lag``.
 
-What follows from a delay, an error or a cut, is decided by the corpora.
+It takes samples (T,) and finds the lag by cross-correlation. Whether a delay is an error, or is
+cut off, is decided by the caller.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from scipy.signal import correlate
 from audioprune.errors import DataError
 
 _MOST_S = 30
-"""Longer recordings are compared by this much of their begin."""
+"""Of longer recordings only this much of the begin is compared, in seconds."""
 _ALIGNED_S = 1e-4
 
 
@@ -51,15 +52,15 @@ def measure_lag(reference: np.ndarray, other: np.ndarray, sample_rate: int) -> L
     Raises:
         DataError: One of them is empty or silent.
     """
-    first, second = (
-        signal[: _MOST_S * sample_rate].astype(np.float64) for signal in (reference, other)
-    )
+    most = _MOST_S * sample_rate
+    first, second = reference[:most].astype(np.float64), other[:most].astype(np.float64)
     power = np.sqrt(np.square(first).sum() * np.square(second).sum())
     if not power > 0:
         raise DataError(
             f"expected sound in both recordings to align them, got {len(first)} and "
             f"{len(second)} silent samples; take others"
         )
+    # The products for all lags from 1 - T to U - 1.
     products = correlate(second, first, mode="full", method="fft")
     best = int(np.argmax(products))
     return Lag(best - (len(first) - 1), float(products[best] / power))

@@ -1,7 +1,7 @@
-"""How made signals are kept under a key, so that each is made once: one float file apiece, verified whenever it is found.
+"""A folder of decoded or resampled signals, so that each is made only once: ``SignalCache``.
 
-What the signals are, decoded or resampled speech, is decided in coded_pairs.py. The folder may be
-deleted at any time.
+Each signal is one float file under its key, verified whenever it is found. What the signals are is
+decided in pairs.py. The folder may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _WRITING = threading.Lock()
 
 @dataclass(frozen=True)
 class CachedSignal:
-    """A signal that is there as a file.
+    """A signal on disk.
 
     Attributes:
         path: Mono WAV of 32-bit floats, so that levels above full scale stay.
@@ -52,7 +52,7 @@ class CachedSignal:
 class SignalCache:
     """A folder of made signals of one kind and rate.
 
-    Several processes may use it at once: files appear whole under their names, and who comes
+    Several processes may use it at once: files appear whole under their names, and whoever comes
     second writes the same samples.
 
     Attributes:
@@ -71,7 +71,7 @@ class SignalCache:
 
         Args:
             key: Hash of whatever it is made from.
-            make: Returns the samples, shape (T,), and their size in bytes when coded.
+            make: Returns the samples, shape (T,), and their coded size in bytes, or 0.
 
         Raises:
             OutputError: The folder cannot be written.
@@ -113,15 +113,9 @@ class SignalCache:
 
 def _signal(path: Path, samples: Samples, payload_bytes: int) -> CachedSignal:
     level = float(np.sqrt(np.square(samples, dtype=np.float64).mean())) if len(samples) else 0.0
-    return CachedSignal(
-        path,
-        len(samples),
-        _hash(samples),
-        float(np.abs(samples).max(initial=0.0)),
-        level,
-        payload_bytes,
-    )
+    peak = float(np.abs(samples).max(initial=0.0))
+    return CachedSignal(path, len(samples), _hash(samples), peak, level, payload_bytes)
 
 
 def _hash(samples: Samples) -> str:
-    return hashlib.sha256(np.ascontiguousarray(samples, dtype="<f4")).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(samples, dtype="<f4").data).hexdigest()

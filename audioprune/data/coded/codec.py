@@ -1,7 +1,7 @@
-"""How a signal goes through a lossy codec and comes back sample-aligned: AAC-LC, MP3 and Opus, encoded by FFmpeg through PyAV.
+"""A signal through a lossy codec and back, sample-aligned: ``Codec.round_trip``.
 
-No container and no file is involved. Which corpora are coded stands in coded_pairs.py, how late
-foreign files are in alignment.py.
+AAC-LC, MP3 and Opus are encoded by FFmpeg, through PyAV; signals are mono (T,) float32. No
+container and no file is involved. Which corpora are coded is decided in pairs.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from audioprune.dsp import resample
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 _SHORTEST = 2304
-"""Shorter signals are filled with zeros before coding, two frames of MPEG-1: decoders trim odd first frames wrongly."""
+"""Shorter signals are filled with zeros before coding, up to two frames of MPEG-1.
+
+Decoders trim odd first frames wrongly.
+"""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class CodedSignal:
     """What came back from a codec.
 
     Attributes:
-        samples: Decoded signal, shape (T,), aligned with the original and exactly as long; may
+        samples: Decoded signal, shape (T,), aligned with the original and exactly as long; it may
             exceed full scale 1.
         payload_bytes: Size of the encoded packets.
         kbps: Real bitrate of the payload in kbit/s, without any container.
@@ -147,12 +150,9 @@ class Codec:
                 f"{len(decoded)}; try another codec"
             )
         size = sum(packet.size for packet in packets)
-        seconds = len(filled) / self.sample_rate
-        return CodedSignal(
-            np.ascontiguousarray(decoded[: len(samples)], dtype=np.float32),
-            size,
-            size * 8 / seconds / 1000,
-        )
+        kbps = size * 8 / (len(filled) / self.sample_rate) / 1000
+        aligned = np.ascontiguousarray(decoded[: len(samples)], dtype=np.float32)
+        return CodedSignal(aligned, size, kbps)
 
     @property
     def _kind(self) -> _Kind:
@@ -171,11 +171,8 @@ class Codec:
         for start in range(0, len(samples), context.frame_size):
             part = np.ascontiguousarray(samples[None, start : start + context.frame_size])
             frame = av.AudioFrame.from_ndarray(part, format=self._kind.format, layout="mono")
-            frame.sample_rate, frame.pts, frame.time_base = (
-                self.sample_rate,
-                start,
-                context.time_base,
-            )
+            frame.sample_rate = self.sample_rate
+            frame.pts, frame.time_base = start, context.time_base
             packets += context.encode(frame)
         packets += context.encode(None)
         return packets, bytes(context.extradata) if context.extradata else None
@@ -186,11 +183,10 @@ class Codec:
         context.sample_rate = self._kind.decoded_rate or self.sample_rate
         if extradata:
             context.extradata = extradata
-        frames = [frame for packet in (*packets, None) for frame in context.decode(packet)]
-        return np.concatenate(
-            [_as_float(frame.to_ndarray().ravel()) for frame in frames]
-            or [np.zeros(0, np.float32)]
-        )
+        parts = [np.zeros(0, np.float32)]
+        for packet in (*packets, None):  # None asks for what the decoder still holds
+            parts += [_as_float(frame.to_ndarray().ravel()) for frame in context.decode(packet)]
+        return np.concatenate(parts)
 
     def _open(self, av: ModuleType, name: str, mode: str) -> Any:
         try:

@@ -1,38 +1,51 @@
-"""The three corpora of coded speech that configurations name: VCTK, any folder, made-up voices.
+"""The corpora of coded speech that configurations name: VCTK, any folder, synthetic voices.
 
-Each gathers flat options into speech, codec and rules; what a corpus does stands in
-coded_speech.py.
+Each turns flat options into speech, a codec and rules; what the corpus does is in corpus.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from audioprune.data.coded.corpus import CodedSpeech
 from audioprune.data.coded.pairs import CleanSignals, build_coding
 from audioprune.data.coded.segments import CodedRules
 from audioprune.data.coded.vctk import Vctk
-from audioprune.data.speech.clean_files import MadeVoices, SpeechFolder, Voices
+from audioprune.data.speech.clean_files import CleanSpeech, SpeechFolder, SyntheticVoices
 from audioprune.data.speech.synthetic_speech import Recipe
 from audioprune.data.splits.speakers import SpeakerRule
 from audioprune.errors import ConfigError
+from audioprune.ranges import OneOf, PassedTo, Range
+
+
+@dataclass(frozen=True)
+class _Coding:
+    """The options of every corpus about its codec; see ``pairs.build_coding``."""
+
+    codec: str
+    kbps: float
+    peak: float | None
+    coded_root: str | Path | None = None
+    coded_delay: int = 0
+    label: str | None = None
 
 
 def vctk(
     root: str | Path,
     *,
-    mic: str = "mic1",
+    mic: Annotated[str, OneOf("mic1", "mic2")] = "mic1",
     split: str | Path | Mapping[str, Sequence[str]] = "valentini",
-    codec: str = "aac",
-    kbps: float = 24.0,
+    codec: Annotated[str, OneOf("aac", "mp3", "opus")] = "aac",
+    kbps: Annotated[float, Range(6, 512)] = 24.0,
     coded_root: str | Path | None = None,
     coded_delay: int = 0,
     label: str | None = None,
-    peak: float | None = None,
-    seed: int = 0,
-    **options: Any,
+    peak: Annotated[float | None, Range(above=0, most=1)] = None,
+    seed: Annotated[int, Range(0)] = 0,
+    **options: Annotated[Any, PassedTo(CodedRules, CodedSpeech)],
 ) -> CodedSpeech:
     """Return the corpus of VCTK's coded speech.
 
@@ -52,33 +65,27 @@ def vctk(
         **options: Fields of CodedRules, and ``on_bad_file``, ``cache_dir``, ``memory_mb`` of
             CodedSpeech.
     """
-    coding = {
-        "codec": codec,
-        "kbps": kbps,
-        "coded_root": coded_root,
-        "coded_delay": coded_delay,
-        "label": label,
-        "peak": peak,
-    }
-    return _corpus(Vctk(Path(root).expanduser(), mic, split, seed), coding, seed, options)
+    coding = _Coding(codec, kbps, peak, coded_root, coded_delay, label)
+    voices = Vctk(Path(root).expanduser(), mic, split, seed)
+    return _corpus(voices, coding, seed, options)
 
 
 def coded_folder(
     root: str | Path,
     *,
     split: str | Path | Mapping[str, Sequence[str]] | None = None,
-    fractions: Sequence[float] = (0.8, 0.1, 0.1),
+    fractions: Annotated[Sequence[float], Range(0, 1)] = (0.8, 0.1, 0.1),
     speaker_from: str = "auto",
     speaker: str | None = None,
     speaker_csv: str | None = None,
-    codec: str = "aac",
-    kbps: float = 24.0,
+    codec: Annotated[str, OneOf("aac", "mp3", "opus")] = "aac",
+    kbps: Annotated[float, Range(6, 512)] = 24.0,
     coded_root: str | Path | None = None,
     coded_delay: int = 0,
     label: str | None = None,
-    peak: float | None = None,
-    seed: int = 0,
-    **options: Any,
+    peak: Annotated[float | None, Range(above=0, most=1)] = None,
+    seed: Annotated[int, Range(0)] = 0,
+    **options: Annotated[Any, PassedTo(CodedRules, CodedSpeech)],
 ) -> CodedSpeech:
     """Return the corpus of any folder of speech, coded here or by the user.
 
@@ -99,41 +106,29 @@ def coded_folder(
         seed: Decides shares of speakers and the order of items.
         **options: As in ``vctk``.
     """
-    coding = {
-        "codec": codec,
-        "kbps": kbps,
-        "coded_root": coded_root,
-        "coded_delay": coded_delay,
-        "label": label,
-        "peak": peak,
-    }
-    voices = SpeechFolder(
-        Path(root).expanduser(),
-        split,
-        tuple(fractions),
-        SpeakerRule(speaker_from, speaker, speaker_csv),
-        seed,
-    )
+    coding = _Coding(codec, kbps, peak, coded_root, coded_delay, label)
+    rule = SpeakerRule(speaker_from, speaker, speaker_csv)
+    voices = SpeechFolder(Path(root).expanduser(), split, tuple(fractions), rule, seed)
     return _corpus(voices, coding, seed, options)
 
 
 def coded_synthetic(
     root: str | Path | None = None,
     *,
-    minutes: float = 4.0,
-    valid_minutes: float = 0.5,
-    test_minutes: float = 1.0,
-    speakers: int = 12,
-    valid_speakers: int = 2,
-    test_speakers: int = 4,
-    utterance_s: Sequence[float] = (3.0, 4.0),
-    codec: str = "aac",
-    kbps: float = 24.0,
-    peak: float | None = None,
-    seed: int = 0,
-    **options: Any,
+    minutes: Annotated[float, Range(above=0, most=6000)] = 4.0,
+    valid_minutes: Annotated[float, Range(above=0, most=6000)] = 0.5,
+    test_minutes: Annotated[float, Range(above=0, most=6000)] = 1.0,
+    speakers: Annotated[int, Range(1, 1000)] = 12,
+    valid_speakers: Annotated[int, Range(1, 1000)] = 2,
+    test_speakers: Annotated[int, Range(1, 1000)] = 4,
+    utterance_s: Annotated[Sequence[float], Range(1, 60)] = (3.0, 4.0),
+    codec: Annotated[str, OneOf("aac", "mp3", "opus")] = "aac",
+    kbps: Annotated[float, Range(6, 512)] = 24.0,
+    peak: Annotated[float | None, Range(above=0, most=1)] = None,
+    seed: Annotated[int, Range(0)] = 0,
+    **options: Annotated[Any, PassedTo(CodedRules, CodedSpeech)],
 ) -> CodedSpeech:
-    """Return the corpus of made-up voices after a codec; it needs no download.
+    """Return the corpus of synthetic voices after a codec; it needs no download.
 
     Args:
         root: Folder to write or read; None for one in the cache folder.
@@ -162,31 +157,25 @@ def coded_synthetic(
         utterance_s=(float(utterance_s[0]), float(utterance_s[1])),
         noise_s=1.0,
     )
-    voices = MadeVoices(
-        recipe, Path(root).expanduser() if root else None, options.get("cache_dir") or ""
-    )
-    return _corpus(voices, {"codec": codec, "kbps": kbps, "peak": peak}, seed, options)
+    place = Path(root).expanduser() if root else None
+    voices = SyntheticVoices(recipe, place, options.get("cache_dir") or "")
+    return _corpus(voices, _Coding(codec, kbps, peak), seed, options)
 
 
 def _corpus(
-    voices: Voices, coding: Mapping[str, Any], seed: int, options: Mapping[str, Any]
+    voices: CleanSpeech, coding: _Coding, seed: int, options: Mapping[str, Any]
 ) -> CodedSpeech:
-    """Return the corpus of some voices from flat options."""
+    """Return the corpus of some voices; ``options`` are for CodedRules or for CodedSpeech."""
     own = {name: options[name] for name in ("on_bad_file", "memory_mb") if name in options}
-    cache_dir = options.get("cache_dir") or ""
-    rules = CodedRules(
-        seed=seed,
-        **{
-            name: value
-            for name, value in options.items()
-            if name not in own and name != "cache_dir"
-        },
+    others = {name: value for name, value in options.items() if name not in own}
+    cache_dir = others.pop("cache_dir", None) or ""
+    rules = CodedRules(seed=seed, **others)
+    built = build_coding(
+        CleanSignals(rules.sample_rate, cache_dir, coding.peak),
+        coding.codec,
+        coding.kbps,
+        coding.coded_root,
+        coding.coded_delay,
+        coding.label,
     )
-    made = {name: value for name, value in coding.items() if name != "peak"}
-    return CodedSpeech(
-        voices,
-        build_coding(CleanSignals(rules.sample_rate, cache_dir, coding["peak"]), **made),
-        rules,
-        cache_dir=cache_dir,
-        **own,
-    )
+    return CodedSpeech(voices, built, rules, cache_dir=cache_dir, **own)

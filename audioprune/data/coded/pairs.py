@@ -1,7 +1,7 @@
-"""How clean speech gets its coded partner: by a round trip through a codec, or from a folder of files that the user decoded.
+"""How clean speech gets its coded partner: by a codec, or from a folder of decoded files.
 
-Which speech there is stands in voices.py and vctk.py, how items are cut from the pairs in
-coded_speech.py.
+``build_coding`` returns the one that a configuration asks for; its ``pair`` turns clean sources
+into pairs of equal length. How items are cut from the pairs is in corpus.py and segments.py.
 """
 
 from __future__ import annotations
@@ -19,21 +19,23 @@ from audioprune.data.coded.codec import Codec, libavcodec_version
 from audioprune.data.files.audio import SEEKABLE_FORMATS, AudioStore, Samples, read_info
 from audioprune.data.files.checks import Finding
 from audioprune.data.files.file_index import inspect_files
+from audioprune.data.files.messages import listing
 from audioprune.data.files.parallel import in_threads
-from audioprune.data.speech.mixing import Source
-from audioprune.data.speech.paired_folder import PairSource
+from audioprune.data.speech.paired_items import PairSource
 from audioprune.data.speech.pairing import by_name, place_key
-from audioprune.data.splits.rules import listing
+from audioprune.data.splits.sources import Source
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import check_writable, drop_leftovers, sha256
 from audioprune.paths import cache_folder
 
 _PROBED = 8
-"""So many files of a folder are tested for a delay."""
+"""How many files of a folder are tested for a delay."""
 _LEAST_CORRELATION = 0.3
+"""Below this, a decoded file holds other audio than its clean file."""
 _MISSING_S = 0.1
 """A decoded file may be this much shorter than its clean file; the rest is silence."""
 _KBPS_SLACK = 0.15
+"""Share by which the real bitrate may differ from the wanted one without a note."""
 
 
 @dataclass
@@ -55,21 +57,21 @@ class Coded:
 
 
 class Coding(Protocol):
-    """Gives clean speech its coded partner.
+    """Gives clean speech its coded partner."""
 
-    Attributes:
-        label: Name of the codec in tables, such as ``"aac-24k"``.
-    """
-
-    label: str
+    @property
+    def label(self) -> str:
+        """Name of the codec in tables, such as ``"aac-24k"``."""
+        ...
 
     def pair(self, sources: Sequence[Source]) -> Coded:
         """Return the pairs of all sources that have a usable partner."""
+        ...
 
 
 @dataclass(frozen=True)
 class CleanSignals:
-    """Clean files at one rate, mono: the files themselves where they are so, else copies in the cache.
+    """Clean files, mono at one rate: the files themselves where they are so, else cached copies.
 
     Attributes:
         sample_rate: In Hz.
@@ -83,7 +85,7 @@ class CleanSignals:
 
     @property
     def scaling(self) -> str:
-        """Part of a folder's name that stands for the level."""
+        """The level, as a part of a folder's name."""
         return "" if self.peak is None else f"-peak{self.peak:g}"
 
     def ready(self, source: Source) -> Source:
@@ -98,11 +100,9 @@ class CleanSignals:
 
     def _convert(self, path: Path) -> Samples:
         samples = AudioStore(self.sample_rate, 0).whole(path)
-        return (
-            samples
-            if self.peak is None
-            else samples * np.float32(self.peak / np.abs(samples).max())
-        )
+        if self.peak is None:
+            return samples
+        return samples * np.float32(self.peak / np.abs(samples).max())
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,7 @@ class CodecCoding:
         made = {source.sha256: result for source, result in zip(unique, results, strict=True)}
         pairs = []
         for source in sources:
+            # Files of the same content are coded once and keep their own places.
             clean, coded = made[source.sha256]
             clean = replace(
                 clean, relative=source.relative, split=source.split, group=source.group
@@ -148,14 +149,13 @@ class CodecCoding:
         return self._report(pairs, [coded for _, coded in made.values()])
 
     def _open_cache(self, sources: Sequence[Source]) -> SignalCache:
-        version = libavcodec_version()
-        name = f"{self.label}-{self.codec.sample_rate}{self.clean.scaling}-{version}"
-        cache = SignalCache(
-            cache_folder(self.clean.cache_dir) / "coded" / name, self.codec.sample_rate
-        )
+        rate, version = self.codec.sample_rate, libavcodec_version()
+        name = f"{self.label}-{rate}{self.clean.scaling}-{version}"
+        cache = SignalCache(cache_folder(self.clean.cache_dir) / "coded" / name, rate)
         missing = [source for source in sources if source.sha256 not in cache]
         if missing:
-            need = 8 * self.codec.sample_rate * sum(source.duration_s for source in missing)
+            # Twice the 4 bytes of a float32 sample, to be on the safe side.
+            need = 8 * rate * sum(source.duration_s for source in missing)
             check_writable(cache.folder, round(need))
             drop_leftovers(cache.folder.parent)
         return cache
@@ -203,7 +203,9 @@ class CodecCoding:
 
 @dataclass(frozen=True)
 class FolderCoding:
-    """Takes files that were coded and decoded elsewhere; they have the names of the clean files, in folders alike.
+    """Takes files that were coded and decoded elsewhere.
+
+    They have the names of the clean files, in folders of the same names.
 
     Attributes:
         root: Folder of decoded files.
@@ -231,33 +233,28 @@ class FolderCoding:
             )
         partners, problems = self._partners(sources)
         if not partners:
-            found = listing(self.root)
             raise DataError(
-                f"expected files named like the clean ones in {self.root}, found {found}; keep "
-                f"folders and names when decoding"
+                f"expected files named like the clean ones in {self.root}, found "
+                f"{listing(self.root)}; keep folders and names when decoding"
             )
         self._refuse_late(partners)
         filled: list[int] = []
-        results = in_threads(
-            lambda entry: self._fit(*entry, filled), partners, f"reading {self.root.name}"
-        )
-        pairs = list(results)
-        notes = (
-            [
+
+        def fit(partner: tuple[Source, Source]) -> PairSource:
+            return self._fit(*partner, filled)
+
+        pairs = list(in_threads(fit, partners, f"reading {self.root.name}"))
+        notes = []
+        if filled:
+            notes.append(
                 f"{len(filled)} decoded files end up to {max(filled)} samples early; silence is "
                 f"added"
-            ]
-            if filled
-            else []
-        )
+            )
         unused = len(by_name(self.root)) - len(partners)
-        notes += [f"{self.root}: {unused} files belong to no clean file in use"] if unused else []
-        return Coded(
-            pairs,
-            {"label": self.label, "coded_root": str(self.root), "delay": self.delay},
-            notes,
-            problems,
-        )
+        if unused:
+            notes.append(f"{self.root}: {unused} files belong to no clean file in use")
+        facts = {"label": self.label, "coded_root": str(self.root), "delay": self.delay}
+        return Coded(pairs, facts, notes, problems)
 
     def _partners(
         self, sources: Sequence[Source]
@@ -275,31 +272,33 @@ class FolderCoding:
         problems += [finding for fact in facts.values() for finding in fact.errors]
         partners = []
         for source, path in found:
-            if path and not facts[path].errors:
-                fact = facts[path]
-                coded = replace(
-                    source,
-                    path=path,
-                    sha256=fact.sha256,
-                    duration_s=fact.duration_s,
-                    level=fact.level,
+            if path is None or facts[path].errors:
+                continue
+            fact = facts[path]
+            early = source.duration_s - fact.duration_s + self.delay / self.clean.sample_rate
+            if early > _MISSING_S:
+                reason = (
+                    f"{early:.3g} s shorter than its clean file {source.path}, more than "
+                    f"{_MISSING_S:g} s"
                 )
-                early = source.duration_s - coded.duration_s + self.delay / self.clean.sample_rate
-                if early > _MISSING_S:
-                    reason = (
-                        f"{early:.3g} s shorter than its clean file {source.path}, more than "
-                        f"{_MISSING_S:g} s"
-                    )
-                    problems.append(Finding(path, "error", "length", reason))
-                else:
-                    partners.append((source, coded))
+                problems.append(Finding(path, "error", "length", reason))
+                continue
+            coded = replace(
+                source,
+                path=path,
+                sha256=fact.sha256,
+                duration_s=fact.duration_s,
+                level=fact.level,
+            )
+            partners.append((source, coded))
         return partners, problems
 
     def _refuse_late(self, partners: Sequence[tuple[Source, Source]]) -> None:
         """Raise a DataError when decoded files are late or hold something else."""
         rate = self.clean.sample_rate
-        audible = [entry for entry in partners if entry[1].level > 0]
-        for clean, coded in audible[:: max(1, len(audible) // _PROBED)][:_PROBED]:
+        audible = [(clean, coded) for clean, coded in partners if coded.level > 0]
+        distance = max(1, len(audible) // _PROBED)
+        for clean, coded in audible[::distance][:_PROBED]:
             lag = _lag_of(PairSource(coded, clean), rate)
             late = lag.samples - self.delay
             if lag.correlation < _LEAST_CORRELATION:
@@ -325,18 +324,20 @@ class FolderCoding:
         folder = cache_folder(self.clean.cache_dir) / "coded" / f"decoded-{rate}"
         key = sha256(f"{coded.sha256} {frames} {self.delay}".encode())
 
-        def cut() -> tuple[Samples, int]:
-            samples = store.whole(coded.path)
-            samples = (
-                samples[self.delay :] if self.delay >= 0 else np.pad(samples, (-self.delay, 0))
-            )
-            return np.pad(samples[:frames], (0, max(0, frames - len(samples)))), 0
+        def make() -> tuple[Samples, int]:
+            return self._in_step(store.whole(coded.path), frames), 0
 
-        kept = SignalCache(folder, rate).get(key, cut)
+        kept = SignalCache(folder, rate).get(key, make)
         missing = frames + self.delay - round(coded.duration_s * rate)
         if missing > 0:
             filled.append(missing)
         return PairSource(_coded_source(clean, kept), clean, self.label)
+
+    def _in_step(self, samples: Samples, frames: int) -> Samples:
+        """Return decoded samples without their delay, cut or filled to ``frames``."""
+        early = np.pad(samples, (max(0, -self.delay), 0))
+        fitting = early[max(0, self.delay) :]
+        return np.pad(fitting[:frames], (0, max(0, frames - len(fitting))))
 
 
 def build_coding(
@@ -347,7 +348,15 @@ def build_coding(
     coded_delay: int = 0,
     label: str | None = None,
 ) -> Coding:
-    """Return the coding that a configuration asks for: the folder of decoded files if there is one, else the codec.
+    """Return the coding that a configuration asks for: decoded files if there are, else the codec.
+
+    Args:
+        clean: The clean side.
+        codec: Name of the codec.
+        kbps: Wanted bitrate in kbit/s.
+        coded_root: Folder of decoded files.
+        coded_delay: Samples that those files are late.
+        label: Name of their codec.
 
     Raises:
         ConfigError: A value is out of its range, or a level is asked for that decoded files cannot

@@ -1,6 +1,6 @@
-"""How training segments are cut from coded and clean recordings, and which numbers decide the items of a corpus of coded speech.
+"""Training segments of coded and clean recordings, (T,) each: ``Segments`` and ``CodedRules``.
 
-Which recordings there are is decided in coded_speech.py.
+Which recordings there are is decided in corpus.py.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from audioprune.data.files.audio import AudioStore, Samples
-from audioprune.data.speech.mixing import MixingRules, Source
-from audioprune.data.speech.paired_folder import PairSource
+from audioprune.data.speech.mixing_rules import MixingRules
+from audioprune.data.speech.paired_items import PairSource
+from audioprune.data.splits.sources import Source
 from audioprune.errors import ConfigError
+from audioprune.ranges import Range
 
 STREAM_ORDER = 5
 """Number of the random stream that orders recordings and segments."""
@@ -42,21 +44,21 @@ class CodedRules:
         ConfigError: A value is out of its range.
     """
 
-    sample_rate: int = 16000
-    segment: int = 16384
-    stride: float = 0.5
-    train_segments: int | None = None
-    valid_items: int | None = None
-    test_items: int | None = None
-    max_test_s: float | None = None
+    sample_rate: Annotated[int, Range(1000, 192_000)] = 16000
+    segment: Annotated[int, Range(1)] = 16384
+    stride: Annotated[float, Range(above=0, most=1)] = 0.5
+    train_segments: Annotated[int | None, Range(1)] = None
+    valid_items: Annotated[int | None, Range(1)] = None
+    test_items: Annotated[int | None, Range(1)] = None
+    max_test_s: Annotated[float | None, Range(above=0)] = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("segment", "train_segments", "valid_items", "test_items"):
             value = getattr(self, name)
-            if (value is None and name == "segment") or (
-                value is not None and (not isinstance(value, int) or value < 1)
-            ):
+            if value is None and name != "segment":
+                continue
+            if not isinstance(value, int) or value < 1:
                 raise ConfigError(
                     f"expected {name} as a whole number of at least 1, got {value}; correct the "
                     f"data configuration"
@@ -83,7 +85,7 @@ class CodedRules:
         )
 
 
-class Segments(Dataset):
+class Segments(Dataset[dict[str, Any]]):
     """Training items of one length from coded and clean recordings.
 
     Segments start every ``hop`` samples, and the last one ends with its utterance; an utterance
@@ -104,16 +106,18 @@ class Segments(Dataset):
         self.pairs = pairs
         self.store = store
         self.rules = rules
-        self.places = [
-            (pair, start)
-            for pair in pairs
-            for start in segment_starts(store.length(pair.clean.path), rules.segment, rules.hop)
-        ]
+        self.places: list[tuple[PairSource, int]] = []
+        for pair in pairs:
+            starts = segment_starts(store.length(pair.clean.path), rules.segment, rules.hop)
+            self.places += [(pair, start) for start in starts]
         self.epoch = 0
         self._orders: dict[tuple[int, int], np.ndarray] = {}
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, from 0, whose order follows; call it before the loader starts its workers."""
+        """Choose the epoch, from 0, whose order follows.
+
+        Call it before the loader starts its workers.
+        """
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -132,13 +136,11 @@ class Segments(Dataset):
         }
 
     def _place(self, index: int) -> int:
+        """Return the segment of an item; every pass through the segments has a new order."""
         key = (self.epoch, index // len(self.places))
         if key not in self._orders:
-            self._orders = {
-                key: np.random.default_rng([self.rules.seed, *key, STREAM_ORDER]).permutation(
-                    len(self.places)
-                )
-            }
+            rng = np.random.default_rng([self.rules.seed, *key, STREAM_ORDER])
+            self._orders = {key: rng.permutation(len(self.places))}
         return int(self._orders[key][index % len(self.places)])
 
     def _cut(self, source: Source, start: int) -> torch.Tensor:
@@ -149,7 +151,9 @@ class Segments(Dataset):
 
 
 def segment_starts(length: int, segment: int, hop: int) -> list[int]:
-    """Return where the segments of an utterance start: every ``hop`` samples, and one that ends with it.
+    """Return where the segments of an utterance start.
+
+    They start every ``hop`` samples; the last one ends with the utterance.
 
     Args:
         length: Samples of the utterance.

@@ -1,6 +1,6 @@
-"""Which files VCTK has, in the three layouts that it is found in, and which speakers train, validate and test.
+"""Which files VCTK has, in three layouts, and which speakers train, validate and test: ``Vctk``.
 
-Transcripts are not needed. What is done with the speech is the business of the corpora.
+Transcripts are not needed, and no audio is opened here.
 """
 
 from __future__ import annotations
@@ -13,55 +13,33 @@ from typing import Any
 
 from audioprune.data.files.audio import find_audio
 from audioprune.data.files.lists import read_lines
+from audioprune.data.files.messages import listing
+from audioprune.data.splits.assign import Assigned, assign_speech
 from audioprune.data.splits.recordings import Links
-from audioprune.data.splits.rules import Assigned, assign_speech, listing
 from audioprune.data.splits.speakers import speaker_of
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 MICS = ("mic1", "mic2")
 VALENTINI = {
     "train": (
-        *(
-            "p227",
-            "p228",
-            "p230",
-            "p231",
-            "p233",
-            "p236",
-            "p239",
-            "p243",
-            "p244",
-            "p250",
-            "p254",
-            "p256",
-            "p258",
-        ),
-        *(
-            "p259",
-            "p267",
-            "p268",
-            "p269",
-            "p270",
-            "p273",
-            "p274",
-            "p276",
-            "p277",
-            "p278",
-            "p279",
-            "p282",
-            "p286",
-        ),
+        "p227", "p228", "p230", "p231", "p233", "p236", "p239", "p243", "p244", "p250", "p254",
+        "p256", "p258", "p259", "p267", "p268", "p269", "p270", "p273", "p274", "p276", "p277",
+        "p278", "p279", "p282", "p286",
     ),
     "valid": ("p226", "p287"),
     "test": ("p232", "p257"),
-}
-"""Valentini-Botinhao's 28 training speakers, of which SpeechBrain's recipe validates on two, and 2 test speakers."""
+}  # fmt: skip
+"""Valentini-Botinhao's 28 training and 2 test speakers.
+
+Two of the training speakers validate, as in SpeechBrain's recipe.
+"""
 
 _SPEAKER = re.compile(r"[ps]\d+")
 _TRIMMED, _PLAIN = "wav48_silence_trimmed", "wav48"
 _FLAT = re.compile(r"clean_(train|test)set.*wav", re.IGNORECASE)
 _NUWAVE_TEST, _NUWAVE_VALID = 8, 4
 _ENOUGH = 24
+"""With fewer speakers, fewer than these 8 and 4 are held out."""
 _LAYOUT = (
     f"VCTK at {{}}: folders {_TRIMMED} or {_PLAIN} of speakers p225, ..., or "
     f"clean_trainset_*_wav and clean_testset_wav"
@@ -111,11 +89,9 @@ class Vctk:
         folder = audio_folder(self.root)
         paths = [path for path in find_audio(folder) if self._is_wanted(path, folder)]
         if not paths:
-            wanted = (
-                f"files *_{self.mic}.flac"
-                if folder.name == _TRIMMED
-                else "speech files named after speakers, such as p225_001.wav,"
-            )
+            wanted = "speech files named after speakers, such as p225_001.wav,"
+            if folder.name == _TRIMMED:
+                wanted = f"files *_{self.mic}.flac"
             raise DataError(
                 f"expected {wanted} below {folder}, found {listing(folder)}; complete the corpus"
             )
@@ -130,7 +106,7 @@ class Vctk:
             DataError: Speakers of the split are missing, or a speaker is in two sets.
         """
         speakers = sorted({speaker_of(Path(place.name), "prefix") for place in relative.values()})
-        notes = []
+        notes: list[str] = []
         split: Any = self.split
         if split == "holdout":
             split, notes = _holdout(speakers, root)
@@ -145,14 +121,16 @@ class Vctk:
         return assigned, notes + more
 
     def genders(self) -> dict[str, str]:
-        """Return the gender of the speakers that ``speaker-info.txt`` lists at the root, and of VALENTINI's test speakers."""
+        """Return the genders that ``speaker-info.txt`` lists, and of VALENTINI's test set."""
+        genders = {"p232": "M", "p257": "F"}
         place = self.root / "speaker-info.txt"
-        lines = (
-            read_lines(place, "a list of speakers", errors="replace") if place.is_file() else []
-        )
-        rows = [text.split() for _, text in lines]
-        listed = {_named(row[0]): row[2] for row in rows if len(row) > 2 and row[2] in ("F", "M")}
-        return {"p232": "M", "p257": "F"} | listed
+        if not place.is_file():
+            return genders
+        for _, text in read_lines(place, "a list of speakers", errors="replace"):
+            row = text.split()
+            if len(row) > 2 and row[2] in ("F", "M"):
+                genders[_named(row[0])] = row[2]
+        return genders
 
     def describe(self) -> dict[str, Any]:
         """Return root, microphone and split."""
@@ -162,25 +140,24 @@ class Vctk:
         """Tell whether a file is speech of a speaker, by the wanted microphone."""
         by_mic = path.stem.rpartition("_")[2] in MICS
         chosen = path.stem.endswith(f"_{self.mic}") if by_mic else folder.name != _TRIMMED
-        inside = (
-            not _is_flat(folder) or _FLAT.fullmatch(path.relative_to(folder).parts[0]) is not None
-        )
-        return (
-            chosen
-            and inside
-            and _SPEAKER.fullmatch(speaker_of(Path(path.name), "prefix")) is not None
-        )
+        if not chosen:
+            return False
+        if _is_flat(folder) and not _FLAT.fullmatch(path.relative_to(folder).parts[0]):
+            return False
+        return _SPEAKER.fullmatch(speaker_of(Path(path.name), "prefix")) is not None
 
     def _assign_flat(
         self, root: Path, relative: Mapping[Path, Path], speakers: Sequence[str]
     ) -> tuple[list[Assigned], list[str]]:
-        """Give files of the flat layout the split that their folder names; two training speakers validate."""
-        folders = {path: _FLAT.fullmatch(place.parts[0]) for path, place in relative.items()}
-        named = {
-            path: Path(match[1].lower(), relative[path].name)
-            for path, match in folders.items()
-            if match
-        }
+        """Give files of the flat layout the split that their folder names.
+
+        Two training speakers validate.
+        """
+        named = {}
+        for path, place in relative.items():
+            match = _FLAT.fullmatch(place.parts[0])
+            if match:
+                named[path] = Path(match[1].lower(), place.name)
         valid = [speaker for speaker in VALENTINI["valid"] if speaker in speakers]
         return assign_speech(
             root, named, "folders", speaker_from="prefix", seed=self.seed, valid_speakers=valid
@@ -193,7 +170,7 @@ def _named(identity: str) -> str:
 
 
 def audio_folder(root: Path) -> Path:
-    """Return the folder of VCTK's audio at its root: one of the two of speakers, or the root of the flat layout.
+    """Return the folder of VCTK's audio: one of the two of speakers, or the root itself.
 
     Raises:
         DataError: There is none; the message names the right folder when the path is one or two
@@ -233,12 +210,9 @@ def _folders_below(root: Path, depth: int) -> list[Path]:
     """Return the folders up to some levels below, nearest first."""
     level, found = [root], []
     for _ in range(depth):
-        level = sorted(
-            entry
-            for folder in level
-            for entry in folder.iterdir()
-            if entry.is_dir() and not entry.name.startswith(".")
-        )
+        inside = [entry for folder in level for entry in folder.iterdir()]
+        visible = [entry for entry in inside if not entry.name.startswith(".")]
+        level = sorted(entry for entry in visible if entry.is_dir())
         found += level
     return found
 
@@ -277,6 +251,8 @@ def _refuse_missing(speakers: Sequence[str], root: Path) -> None:
             f"{split}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
             for split, names in empty.items()
         )
-        found = f"{', '.join(speakers[:5])}{f', ... {len(speakers)} in all' if len(speakers) > 5 else ''}"
-        expected = f"expected speakers of the valentini split below {root} ({wanted})"
-        raise DataError(f"{expected}, found {found}; use data.split=holdout or a list")
+        more = f", ... {len(speakers)} in all" if len(speakers) > 5 else ""
+        raise DataError(
+            f"expected speakers of the valentini split below {root} ({wanted}), found "
+            f"{', '.join(speakers[:5])}{more}; use data.split=holdout or a list"
+        )

@@ -18,7 +18,7 @@ import soundfile
 
 from audioprune.data.files.audio import find_audio
 from audioprune.data.files.file_index import inspect_files
-from audioprune.data.splits.rules import listing
+from audioprune.data.files.messages import listing
 from audioprune.errors import DataError, OutputError
 from audioprune.files import check_writable, sha256, sha256_file, write_atomic, write_json
 from audioprune.interrupts import check_stop
@@ -29,7 +29,7 @@ Pieces = Mapping[str, Callable[[], np.ndarray]]
 
 
 @dataclass(frozen=True)
-class MadeFolder:
+class GeneratedFolder:
     """A folder whose audio follows from a recipe.
 
     The folder gets its name when all files are there. Several processes may make it at once: the
@@ -51,7 +51,7 @@ class MadeFolder:
     @classmethod
     def at(
         cls, root: str | Path | None, name: str, recipe: Mapping[str, Any], cache_dir: str = ""
-    ) -> MadeFolder:
+    ) -> GeneratedFolder:
         """Return the folder at ``root``, or at a place in the cache folder that is named after the recipe."""
         named = sha256(json.dumps(recipe, sort_keys=True).encode())[:12]
         place = Path(root).expanduser() if root else cache_folder(cache_dir) / name / named

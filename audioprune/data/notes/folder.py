@@ -6,20 +6,25 @@ How names are read stands in note_names.py, how the notes are split and cut in n
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from audioprune.data.files.sources import audio_below
 from audioprune.data.notes.corpus import NoteCorpus
 from audioprune.data.notes.names import DEFAULT_VELOCITY, NameReading, read_name
 from audioprune.data.notes.note import Note, NoteList
-from audioprune.data.splits.rules import has_split_folders, split_of_folder
+from audioprune.data.splits.folders import has_split_folders, split_of_folder
+from audioprune.data.splits.sources import audio_below
 from audioprune.errors import ConfigError, DataError
+from audioprune.ranges import NoKey, PassedTo, Range
 
 _LISTED = 20
 
 
 def note_folder(
-    root: str | Path, *, middle_c: int = 4, title: str = "note_folder", **options: Any
+    root: str | Path,
+    *,
+    middle_c: Annotated[int, Range(3, 5)] = 4,
+    title: Annotated[str, NoKey()] = "note_folder",
+    **options: Annotated[Any, PassedTo(NoteCorpus)],
 ) -> NoteCorpus:
     """Return the corpus of the notes in any folder.
 

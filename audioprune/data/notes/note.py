@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from audioprune.data.files.audio import Samples, read_audio, read_info
 from audioprune.data.files.checks import Finding
-from audioprune.data.splits.rules import SPLITS
+from audioprune.data.splits.folders import SPLITS
 from audioprune.dsp import mixdown, resample
 
 PITCHES = 128
@@ -90,12 +90,12 @@ class NoteStore:
     Attributes:
         sample_rate: Rate of everything that is returned, in Hz.
         duration_s: Only this much of the begin of a note is kept, in seconds.
-        budget_bytes: Most bytes that stay in memory.
+        memory_bytes: Most bytes that stay in memory.
     """
 
     sample_rate: int
     duration_s: float
-    budget_bytes: int
+    memory_bytes: int
     _held: dict[Path, NDArray[np.int16]] = field(default_factory=dict, repr=False)
     _held_bytes: int = 0
 
@@ -115,7 +115,7 @@ class NoteStore:
         held = self._held.get(path)
         if held is None:
             held = self._read(path)
-            if self._held_bytes + held.nbytes <= self.budget_bytes:
+            if self._held_bytes + held.nbytes <= self.memory_bytes:
                 self._held[path] = held
                 self._held_bytes += held.nbytes
         return held.astype(np.float32) / _FULL_SCALE

@@ -10,14 +10,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
 from audioprune.data.files.checks import Finding
+from audioprune.data.files.messages import listing
 from audioprune.data.notes.corpus import NoteCorpus
 from audioprune.data.notes.note import PITCHES, Note, NoteList
-from audioprune.data.splits.rules import listing, split_of_folder
+from audioprune.data.splits.folders import split_of_folder
 from audioprune.errors import DataError, unknown_name
+from audioprune.ranges import NoKey, PassedTo, Range
 
 FAMILIES = (
     "bass",
@@ -43,9 +45,9 @@ def nsynth(
     *,
     families: Sequence[str] | None = None,
     sources: Sequence[str] | None = None,
-    notes_per_instrument: int | None = 10,
-    title: str = "nsynth",
-    **options: Any,
+    notes_per_instrument: Annotated[int | None, Range(1)] = 10,
+    title: Annotated[str, NoKey()] = "nsynth",
+    **options: Annotated[Any, PassedTo(NoteCorpus)],
 ) -> NoteCorpus:
     """Return the corpus of the NSynth notes below a folder.
 

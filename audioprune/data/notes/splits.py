@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from audioprune.data.notes.note import Note
+from audioprune.data.splits.assign import share_out
+from audioprune.data.splits.folders import SPLITS
 from audioprune.data.splits.recordings import Links, joined
-from audioprune.data.splits.rules import SPLITS, share_out
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 RULES = {

@@ -10,16 +10,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from audioprune.data.files.audio import find_audio
 from audioprune.data.files.checks import Finding
 from audioprune.data.files.lists import Places, read_table
+from audioprune.data.files.messages import listing
 from audioprune.data.notes.corpus import NoteCorpus
 from audioprune.data.notes.names import DEFAULT_VELOCITY, DYNAMICS, pitch_of_name
 from audioprune.data.notes.note import PITCHES, Note, NoteList
-from audioprune.data.splits.rules import listing
 from audioprune.errors import DataError, unknown_name
+from audioprune.ranges import NoKey, PassedTo, Range
 
 _COLUMNS = (
     "Path",
@@ -38,9 +39,9 @@ def tinysol(
     root: str | Path,
     *,
     techniques: Sequence[str] | None = None,
-    notes_per_instrument: int | None = None,
-    title: str = "tinysol",
-    **options: Any,
+    notes_per_instrument: Annotated[int | None, Range(1)] = None,
+    title: Annotated[str, NoKey()] = "tinysol",
+    **options: Annotated[Any, PassedTo(NoteCorpus)],
 ) -> NoteCorpus:
     """Return the corpus of TinySOL notes below a folder.
 

@@ -12,17 +12,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from audioprune.data.files.generated_folder import MadeFolder
+from audioprune.data.files.generated_folder import GeneratedFolder
 from audioprune.data.notes.corpus import NoteCorpus
 from audioprune.data.notes.note import NoteList
 from audioprune.data.notes.nsynth import FAMILIES as NSYNTH_FAMILIES
 from audioprune.data.notes.nsynth import METADATA, SOURCES, list_nsynth
 from audioprune.data.notes.synthesis import FAMILIES, SAMPLE_RATE, Voice, draw_voice, play
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.ranges import NoKey, OrNull, PassedTo, Range
 
 VELOCITIES = (25, 50, 75, 100, 127)
 """The velocities of NSynth."""
@@ -105,17 +106,17 @@ class Recipe:
 
 
 def synthetic_notes(
-    root: str | Path | None = "",
+    root: str | Path = "",
     *,
-    seed: int = 0,
+    seed: Annotated[int, Range(0)] = 0,
     families: Sequence[str] = tuple(FAMILIES),
-    instruments: int = 6,
-    notes_per_instrument: int = 10,
-    duration_s: float = 2.0,
-    pitches: Sequence[int] = (40, 84),
+    instruments: Annotated[int, Range(1, 1000)] = 6,
+    notes_per_instrument: Annotated[int, Range(1), OrNull(10)] = 10,
+    duration_s: Annotated[float, Range(0.25, 60)] = 2.0,
+    pitches: Annotated[Sequence[int], Range(21, 108)] = (40, 84),
     cache_dir: str = "",
-    title: str = _TITLE,
-    **options: Any,
+    title: Annotated[str, NoKey()] = _TITLE,
+    **options: Annotated[Any, PassedTo(NoteCorpus)],
 ) -> NoteCorpus:
     """Return the corpus of artificial notes; it is made when it is needed first.
 
@@ -149,7 +150,7 @@ def synthetic_notes(
         float(duration_s),
         (pitches[0], pitches[1]),
     )
-    folder = MadeFolder.at(root, _TITLE, asdict(recipe), cache_dir)
+    folder = GeneratedFolder.at(root, _TITLE, asdict(recipe), cache_dir)
 
     def list_notes() -> NoteList:
         pieces, texts = _pieces(recipe)

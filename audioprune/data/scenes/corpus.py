@@ -1,13 +1,12 @@
-"""How listed clips of scenes become checked, normalised items of a training, a validation and a test set.
+"""How listed clips of scenes become checked, normalised items of three sets: ``SceneCorpus``.
 
-Which clips there are is decided in scene_lists.py, what a model sees of them in scene_features.py;
-the corpora by name stand in scenes.py.
+Which clips there are is decided in lists.py and its neighbours; what a model sees of them is in
+features.py; the corpora with names are in corpora.py.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,25 +16,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
+from audioprune.data.corpus import FileCorpus, Found, Record
 from audioprune.data.files.checks import FileFacts, Finding, doubled
 from audioprune.data.files.file_index import inspect_files
-from audioprune.data.files.sources import check_choice, names, refuse_doubled, stop_or_skip, tell
+from audioprune.data.files.messages import (
+    first_names,
+    left_out_notes,
+    refuse_doubled,
+    stop_or_skip,
+)
 from audioprune.data.scenes.features import FeatureStore, Normalisation, SceneFeatures
 from audioprune.data.scenes.lists import SceneClip, SceneList, shared_recordings
-from audioprune.data.splits.leaks import Member, copies, cross, same_audio, suspected
+from audioprune.data.splits.folders import SPLITS
+from audioprune.data.splits.leaks import Member, copies, joins_splits, same_audio, suspected
 from audioprune.data.splits.recordings import NAME_RULE, Links
-from audioprune.data.splits.rules import SPLITS
-from audioprune.errors import ConfigError, DataError
-from audioprune.files import sha256, write_atomic
+from audioprune.errors import DataError
+from audioprune.files import sha256
 from audioprune.interrupts import check_stop
 from audioprune.progress import track
 
-_LOG = logging.getLogger(__name__)
 _WORKERS = 4
 _ODD_LENGTH_S = 0.05
+"""Clips whose length differs by more than this are mentioned."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,20 @@ class SceneSource:
     sha256: str
     duration_s: float
 
+    def record(self) -> Record:
+        """Return what a manifest says of the clip."""
+        return {
+            "kind": "clip",
+            "split": self.clip.split,
+            "path": self.clip.relative,
+            "label": self.clip.label,
+            "recording": self.clip.recording,
+            "sha256": self.sha256,
+            "duration_s": self.duration_s,
+        }
 
-class SceneSet(Dataset):
+
+class SceneSet(Dataset[dict[str, Any]]):
     """Items of one split: ``features`` (2, M, N) float32, normalised, ``label`` and ``id``.
 
     Args:
@@ -89,32 +105,37 @@ class SceneSet(Dataset):
 
 
 def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Join items to a batch: ``features`` (B, 2, M, N), ``label`` (B,) int64 and the list ``id``."""
-    features: Tensor = torch.stack([item["features"] for item in items])
+    """Join items to a batch: ``features`` (B, 2, M, N), ``label`` (B,) int64, the list ``id``."""
     return {
-        "features": features,
+        "features": torch.stack([item["features"] for item in items]),
         "label": torch.tensor([item["label"] for item in items]),
         "id": [item["id"] for item in items],
     }
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """What prepare() found."""
+@dataclass(frozen=True, kw_only=True)
+class FoundScenes(Found):
+    """What a corpus of scenes found.
+
+    Attributes:
+        scenes: The list of clips.
+        pools: The usable clips of each split.
+        normalisation: Of the training features.
+        facts: Facts of all usable files.
+    """
 
     scenes: SceneList
     pools: dict[str, list[SceneSource]]
     normalisation: Normalisation
-    skipped: list[Finding]
     facts: list[FileFacts]
 
 
-class SceneCorpus:
+class SceneCorpus(FileCorpus[FoundScenes]):
     """A corpus of scenes from any list of clips.
 
     Args:
-        list_clips: Gives the clips with their splits; asked again with the files of the same audio
-            if shares have parted them.
+        list_clips: Gives the clips with their splits; called again with the files of the same
+            audio where shares have parted them.
         features: What a model sees of a clip.
         on_bad_file: ``"stop"`` or ``"skip"``.
         cache_dir: Where features and results of file checks are kept; empty for the user's cache
@@ -130,6 +151,7 @@ class SceneCorpus:
         ConfigError: A value is out of its range.
     """
 
+    usual_memory_mb = 1024
     collate = staticmethod(collate)
 
     def __init__(
@@ -142,34 +164,21 @@ class SceneCorpus:
         memory_mb: float = 1024.0,
         title: str = "scenes",
     ) -> None:
-        check_choice(on_bad_file)
-        if not memory_mb >= 0:
-            raise ConfigError(
-                f"expected memory_mb of at least 0, got {memory_mb}; use for instance 1024"
-            )
+        super().__init__(
+            title,
+            features.sample_rate,
+            on_bad_file=on_bad_file,
+            cache_dir=cache_dir,
+            memory_mb=memory_mb,
+        )
         self.list_clips = list_clips
         self.features = features
-        self.sample_rate = features.sample_rate
-        self.on_bad_file = on_bad_file
-        self.cache_dir = cache_dir or ""
-        self.title = title
-        self.store = FeatureStore(features, self.cache_dir, round(memory_mb * 1e6))
-        self.notes: list[str] = []
-        self._prepared: _Prepared | None = None
+        self.store = FeatureStore(features, self.cache_dir, self.memory_bytes)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes; a label is a place in this order."""
         return self._ready().scenes.classes
-
-    def prepare(self) -> None:
-        """Find and inspect the files, compute all features that are not known yet and their normalisation; once.
-
-        Raises:
-            DataError: Folders, lists or files are missing or wrong, or test audio is in another
-                split.
-        """
-        self._ready()
 
     def train(self) -> SceneSet:
         """Return the training items."""
@@ -185,151 +194,145 @@ class SceneCorpus:
 
     def fingerprint(self) -> str:
         """Return a hash of every file's place, content, label and use, and of the features."""
-        ready = self._ready()
-        rows = [
-            [split, s.clip.relative, s.clip.label, s.clip.recording, s.sha256]
-            for split in SPLITS
-            for s in ready.pools[split]
-        ]
-        return sha256(json.dumps([self.features.key(), list(ready.scenes.classes), rows]).encode())
-
-    def describe(self) -> dict[str, Any]:
-        """Return the size of the corpus: clips, hours, recordings and clips per class of each split, features, files left out."""
-        ready = self._ready()
-        facts: dict[str, Any] = {
-            "name": self.title,
-            "scale": self.scale(),
-            "classes": list(ready.scenes.classes),
-        }
-        facts["features"] = {**asdict(self.features), "shape": list(self.features.shape)}
+        found = self._ready()
+        rows = []
         for split in SPLITS:
-            pool = ready.pools[split]
-            counts = Counter(source.clip.label for source in pool)
-            facts[split] = {
-                "clips": len(pool),
-                "hours": round(sum(source.duration_s for source in pool) / 3600, 4),
-                "recordings": len({source.clip.recording for source in pool}),
-                "per_class": {label: counts[label] for label in ready.scenes.classes},
-            }
-        facts["missing"] = ready.scenes.missing
-        facts["skipped"] = [finding.line() for finding in ready.skipped]
-        facts["notes"] = self.notes
-        return facts
+            for source in found.pools[split]:
+                clip = source.clip
+                rows.append([split, clip.relative, clip.label, clip.recording, source.sha256])
+        return sha256(json.dumps([self.features.key(), list(found.scenes.classes), rows]).encode())
 
     def scale(self) -> str:
-        """Return the size of the training set in a few words, such as ``synthetic_scenes, 600 clips of 3 s, 10 classes``."""
-        ready = self._ready()
-        partial = f" (partial: {ready.scenes.missing})" if ready.scenes.missing else ""
-        size = f"{len(ready.pools['train'])} clips of {self.features.duration_s:g} s"
-        return f"{self.title}{partial}, {size}, {len(ready.scenes.classes)} classes"
+        """Return the size of the training set, such as ``x, 600 clips of 3 s, 10 classes``."""
+        found = self._ready()
+        partial = f" (partial: {found.scenes.missing})" if found.scenes.missing else ""
+        size = f"{len(found.pools['train'])} clips of {self.features.duration_s:g} s"
+        return f"{self.title}{partial}, {size}, {len(found.scenes.classes)} classes"
+
+    def shared(self) -> dict[str, Any]:
+        """Return rate, number of classes, and the bands, frames a second and channels of features."""
+        features = self.features
+        return {
+            **super().shared(),
+            "classes": len(self.classes),
+            "mels": features.mels,
+            "frames_per_second": features.sample_rate / features.hop_length,
+            "channels": features.shape[0],
+        }
 
     def leaks(self) -> list[Finding]:
-        """Return what is suspected to be in several splits: recordings by their names or lists, copies by ear."""
-        ready = self._ready()
-        clips = [source.clip for split in SPLITS for source in ready.pools[split]]
-        return suspected(
-            [Member(clip.path, clip.split, {"recording": clip.recording}) for clip in clips],
-            list(copies(ready.facts)),
-        )
+        """Return suspected leaks: recordings by their names or lists, and copies by ear."""
+        found = self._ready()
+        clips = [source.clip for split in SPLITS for source in found.pools[split]]
+        members = [Member(clip.path, clip.split, {"recording": clip.recording}) for clip in clips]
+        return suspected(members, list(copies(found.facts)))
 
-    def manifest(self) -> list[dict[str, Any]]:
-        """Return one record for the corpus and one for each clip."""
-        ready = self._ready()
-        head = {
-            "kind": "corpus",
-            "name": self.title,
-            "fingerprint": self.fingerprint(),
-            "split_rules": [NAME_RULE, ready.scenes.rule],
+    def sources(self) -> list[Record]:
+        """Return a record of every clip."""
+        pools = self._ready().pools
+        return [source.record() for split in SPLITS for source in pools[split]]
+
+    def _facts(self) -> dict[str, Any]:
+        """Return classes, features, the size of each split, and what is missing of a corpus."""
+        found = self._ready()
+        classes = found.scenes.classes
+        features = {**asdict(self.features), "shape": list(self.features.shape)}
+        sizes = {split: _size(found.pools[split], classes) for split in SPLITS}
+        return {
+            "classes": list(classes),
+            "features": features,
+            **sizes,
+            "missing": found.scenes.missing,
         }
-        records: list[dict[str, Any]] = [head]
-        for split in SPLITS:
-            for source in ready.pools[split]:
-                place = {
-                    "split": split,
-                    "path": source.clip.relative,
-                    "label": source.clip.label,
-                    "recording": source.clip.recording,
-                }
-                records.append(
-                    {
-                        "kind": "clip",
-                        **place,
-                        "sha256": source.sha256,
-                        "duration_s": source.duration_s,
-                    }
-                )
-        return records
-
-    def write_manifest(self, path: str | Path) -> Path:
-        """Write the manifest as JSON lines."""
-        return write_atomic(path, "".join(json.dumps(record) + "\n" for record in self.manifest()))
 
     def _items(self, split: str) -> SceneSet:
-        ready = self._ready()
-        return SceneSet(ready.pools[split], self.store, ready.normalisation, ready.scenes.classes)
+        found = self._ready()
+        return SceneSet(found.pools[split], self.store, found.normalisation, found.scenes.classes)
 
-    def _ready(self) -> _Prepared:
-        if self._prepared is None:
-            self._prepared = self._prepare()
-            tell(self.notes, _LOG)
-        return self._prepared
+    def _find(self) -> FoundScenes:
+        """Inspect the files, compute features that are not known yet, and their normalisation.
 
-    def _prepare(self) -> _Prepared:
+        Raises:
+            DataError: Folders, lists or files are missing or wrong, or test audio is in another
+                split.
+        """
         scenes = self.list_clips(())
-        facts = {
-            fact.path: fact
-            for fact in inspect_files(
-                scenes.root, sorted({clip.path for clip in scenes.clips}), self.cache_dir
-            )
-        }
+        paths = sorted({clip.path for clip in scenes.clips})
+        facts = {fact.path: fact for fact in inspect_files(scenes.root, paths, self.cache_dir)}
         skipped = stop_or_skip(scenes.root, list(facts.values()), self.on_bad_file)
         usable = [fact for fact in facts.values() if not fact.errors]
+        # Files of the same audio must not be parted: where they are, the clips are listed anew.
         links = same_audio(usable)
-        if cross(_first_splits(scenes), links):
+        if joins_splits(_first_splits(scenes), links):
             scenes = self.list_clips(links)
-        self.notes = [
+        notes = [
             *scenes.notes,
             *_sharing_notes(scenes, usable),
             *_file_notes(usable, self.features),
+            *left_out_notes(skipped),
         ]
-        if skipped:
-            self.notes.append(
-                f"{len(skipped)} bad files are left out: "
-                f"{'; '.join(finding.line() for finding in skipped[:5])}"
-            )
-        pools: dict[str, list[SceneSource]] = {split: [] for split in SPLITS}
-        for clip in scenes.clips:
-            fact = facts[clip.path]
-            if not fact.errors:
-                pools[clip.split].append(SceneSource(clip, fact.sha256, fact.duration_s))
-        empty = [split for split, pool in pools.items() if not pool]
-        if empty:
-            raise DataError(
-                f"{scenes.root}: expected clips for train, valid and test, found none for "
-                f"{', '.join(empty)}; add clips"
-            )
+        pools = _pools(scenes, facts)
         _compute(self.store, [source for pool in pools.values() for source in pool], self.title)
-        training = pools["train"]
-        known_as = sha256(json.dumps([source.sha256 for source in training]).encode())
-        clips = (self.store.get(source.clip.path, source.sha256) for source in training)
-        return _Prepared(
-            scenes, pools, self.store.normalisation(known_as, lambda: clips), skipped, usable
+        return FoundScenes(
+            notes=notes,
+            skipped=skipped,
+            split_rules=[NAME_RULE, scenes.rule],
+            scenes=scenes,
+            pools=pools,
+            normalisation=self._normalisation(pools["train"]),
+            facts=usable,
         )
+
+    def _normalisation(self, training: Sequence[SceneSource]) -> Normalisation:
+        """Return the normalisation of the training features, measured once for these files."""
+        known_as = sha256(json.dumps([source.sha256 for source in training]).encode())
+        features = (self.store.get(source.clip.path, source.sha256) for source in training)
+        return self.store.normalisation(known_as, lambda: features)
+
+
+def _size(pool: Sequence[SceneSource], classes: Sequence[str]) -> dict[str, Any]:
+    counts = Counter(source.clip.label for source in pool)
+    return {
+        "clips": len(pool),
+        "hours": round(sum(source.duration_s for source in pool) / 3600, 4),
+        "recordings": len({source.clip.recording for source in pool}),
+        "per_class": {label: counts[label] for label in classes},
+    }
+
+
+def _pools(scenes: SceneList, facts: Mapping[Path, FileFacts]) -> dict[str, list[SceneSource]]:
+    """Return the usable clips of each split.
+
+    Raises:
+        DataError: A split has none.
+    """
+    pools: dict[str, list[SceneSource]] = {split: [] for split in SPLITS}
+    for clip in scenes.clips:
+        fact = facts[clip.path]
+        if not fact.errors:
+            pools[clip.split].append(SceneSource(clip, fact.sha256, fact.duration_s))
+    empty = [split for split, pool in pools.items() if not pool]
+    if empty:
+        raise DataError(
+            f"{scenes.root}: expected clips for train, valid and test, found none for "
+            f"{', '.join(empty)}; add clips"
+        )
+    return pools
 
 
 def _compute(store: FeatureStore, sources: Sequence[SceneSource], title: str) -> None:
-    """Compute the features that are not stored yet, several files at once; what is done survives an interruption."""
+    """Compute the features that are not stored yet, several files at once.
+
+    What is done survives an interruption.
+    """
     fresh = {source.sha256: source.clip.path for source in sources if not store.has(source.sha256)}
     if not fresh:
         return
     store.features.warm_up()
     with ThreadPoolExecutor(min(_WORKERS, len(os.sched_getaffinity(0)))) as pool:
         try:
-            for _ in track(
-                pool.map(lambda item: store.get(item[1], item[0]), fresh.items()),
-                f"features of {title}",
-                len(fresh),
-            ):
+            done = pool.map(lambda item: store.get(item[1], item[0]), fresh.items())
+            for _ in track(done, f"features of {title}", len(fresh)):
                 check_stop()
         except BaseException:
             pool.shutdown(cancel_futures=True)
@@ -358,14 +361,10 @@ def _sharing_notes(scenes: SceneList, facts: Sequence[FileFacts]) -> list[str]:
             )
     found = list(doubled(facts, splits))
     refuse_doubled(found)
-    notes = (
-        [
-            f"{len(found)} files hold the same audio as another: "
-            f"{names(finding.path for finding in found)}"
-        ]
-        if found
-        else []
-    )
+    notes = []
+    if found:
+        listed = first_names(finding.path for finding in found)
+        notes.append(f"{len(found)} files hold the same audio as another: {listed}")
     shared = shared_recordings(scenes.clips)
     if shared:
         few = ", ".join(shared[:5]) + (", ..." if len(shared) > 5 else "")
@@ -378,34 +377,50 @@ def _sharing_notes(scenes: SceneList, facts: Sequence[FileFacts]) -> list[str]:
 
 def _file_notes(facts: Sequence[FileFacts], features: SceneFeatures) -> list[str]:
     """Return one note on rates, on channels, on lengths and on each other kind of warning."""
-    rates = Counter(fact.sample_rate for fact in facts if fact.sample_rate != features.sample_rate)
-    kinds = {
-        "are mono; both channels of their features are equal": [
-            fact for fact in facts if fact.channels == 1
-        ],
-        "have more than two channels, which are averaged": [
-            fact for fact in facts if fact.channels > 2
-        ],
-        f"are shorter than {features.duration_s:g} s and are repeated": [
-            fact for fact in facts if fact.duration_s < features.duration_s - _ODD_LENGTH_S
-        ],
-        f"are longer than {features.duration_s:g} s; only their begin is used": [
-            fact for fact in facts if fact.duration_s > features.duration_s + _ODD_LENGTH_S
-        ],
+    return [
+        *_shape_notes(facts, features.duration_s),
+        *_rate_notes(facts, features.sample_rate),
+        *_warning_notes(facts),
+    ]
+
+
+def _shape_notes(facts: Sequence[FileFacts], duration_s: float) -> list[str]:
+    shortest, longest = duration_s - _ODD_LENGTH_S, duration_s + _ODD_LENGTH_S
+    counts = {
+        "are mono; both channels of their features are equal": sum(
+            fact.channels == 1 for fact in facts
+        ),
+        "have more than two channels, which are averaged": sum(
+            fact.channels > 2 for fact in facts
+        ),
+        f"are shorter than {duration_s:g} s and are repeated": sum(
+            fact.duration_s < shortest for fact in facts
+        ),
+        f"are longer than {duration_s:g} s; only their begin is used": sum(
+            fact.duration_s > longest for fact in facts
+        ),
     }
-    notes = [
-        f"{len(found)} of {len(facts)} files {what}" for what, found in kinds.items() if found
+    return [f"{count} of {len(facts)} files {what}" for what, count in counts.items() if count]
+
+
+def _rate_notes(facts: Sequence[FileFacts], sample_rate: int) -> list[str]:
+    rates = Counter(fact.sample_rate for fact in facts if fact.sample_rate != sample_rate)
+    if not rates:
+        return []
+    listed = ", ".join(f"{count} from {rate} Hz" for rate, count in sorted(rates.items()))
+    return [
+        f"{sum(rates.values())} of {len(facts)} files are resampled to {sample_rate} Hz ({listed})"
     ]
-    if rates:
-        listed = ", ".join(f"{count} from {rate} Hz" for rate, count in sorted(rates.items()))
-        notes.append(
-            f"{sum(rates.values())} of {len(facts)} files are resampled to "
-            f"{features.sample_rate} Hz ({listed})"
-        )
-    warnings = [
-        finding for fact in facts for finding in fact.findings if finding.severity == "warning"
+
+
+def _warning_notes(facts: Sequence[FileFacts]) -> list[str]:
+    """Return one note on each kind of warning, with its first file as the example."""
+    kinds: dict[str, list[Finding]] = {}
+    for fact in facts:
+        for finding in fact.findings:
+            if finding.severity == "warning":
+                kinds.setdefault(finding.code, []).append(finding)
+    return [
+        f"{len(same)} files with a warning, such as {same[0].path}: {same[0].reason}"
+        for _, same in sorted(kinds.items())
     ]
-    for code in sorted({finding.code for finding in warnings}):
-        same = [finding for finding in warnings if finding.code == code]
-        notes.append(f"{len(same)} files with a warning, such as {same[0].path}: {same[0].reason}")
-    return notes

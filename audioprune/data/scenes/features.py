@@ -1,6 +1,7 @@
-"""What a classifier of acoustic scenes sees: weighted mel spectra of both channels, kept on disk and normalised.
+"""What a classifier of acoustic scenes sees: ``SceneFeatures``, weighted mel spectra.
 
-Which clips there are and what they are labelled is decided in scenes.py.
+Features are (2, M, N) float32: both channels, M mel bands, N frames. ``FeatureStore`` keeps them
+on disk, ``Normalisation`` belongs to a training set. Which clips there are is decided in lists.py.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import scipy.fft
@@ -24,13 +26,16 @@ from audioprune.dsp import mixdown, resample
 from audioprune.errors import ConfigError, DataError, OutputError
 from audioprune.files import sha256, write_atomic, write_json
 from audioprune.paths import cache_folder
+from audioprune.ranges import Range
 
 CHANNELS = 2
 POWER_FLOOR = 1e-10
 TOP_DB = 80.0
 _VERSION = 1
+"""Raised whenever the same file gives other features."""
 _DIGEST_BYTES = 32
 _MARGIN_S = 0.1
+"""What is read beyond the length of a clip, so that resampling has it at the end."""
 _LEAST_STD = 1e-5
 _LOG = logging.getLogger(__name__)
 
@@ -57,15 +62,14 @@ class SceneFeatures:
         ConfigError: A value is out of its range.
 
     Source: Koutini et al. (EUSIPCO 2019), the setting that Chen compares with; Chen does not print
-    features. That filters
-        average dB values, not powers, is theirs. The resampler is another.
+    features. That filters average dB values, not powers, is theirs. The resampler is another.
     """
 
-    sample_rate: int = 22050
-    n_fft: int = 2048
-    hop_length: int = 512
-    mels: int = 256
-    duration_s: float = 10.0
+    sample_rate: Annotated[int, Range(1000, 192_000)] = 22050
+    n_fft: Annotated[int, Range(64)] = 2048
+    hop_length: Annotated[int, Range(1)] = 512
+    mels: Annotated[int, Range(1, 4096)] = 256
+    duration_s: Annotated[float, Range(above=0, most=600)] = 10.0
 
     def __post_init__(self) -> None:
         _require(
@@ -112,14 +116,17 @@ class SceneFeatures:
         return CHANNELS, self.mels, self.frames
 
     def key(self) -> str:
-        """Return 16 digits that stand for all numbers of the computation."""
+        """Return 16 digits, a hash of all numbers of the computation."""
         numbers = asdict(self) | {"duration_s": float(self.duration_s)}  # 10 and 10.0 are the same
-        return sha256(
-            json.dumps([_VERSION, POWER_FLOOR, TOP_DB, numbers], sort_keys=True).encode()
-        )[:16]
+        everything = [_VERSION, POWER_FLOOR, TOP_DB, numbers]
+        return sha256(json.dumps(everything, sort_keys=True).encode())[:16]
 
     def warm_up(self) -> None:
-        """Compute the filters, which several threads then share; a ConfigError says that some hold no frequency."""
+        """Compute the filters, which several threads then share.
+
+        Raises:
+            ConfigError: Some filters hold no frequency.
+        """
         _mel_and_weighting(self.sample_rate, self.n_fft, self.mels)
 
     def of_file(self, path: Path) -> Features:
@@ -134,37 +141,33 @@ class SceneFeatures:
             raise DataError(
                 f"{path}: expected samples, got a header without any; replace or remove the file"
             )
-        return self.compute(
-            resample(np.ascontiguousarray(samples.T), sample_rate, self.sample_rate)
-        )
+        channels = np.ascontiguousarray(samples.T)
+        return self.compute(resample(channels, sample_rate, self.sample_rate))
 
     def compute(self, channels: Features) -> Features:
         """Return the features of samples (C, T) at ``sample_rate``, shape (2, M, N)."""
-        stereo = (
-            channels if len(channels) == CHANNELS else np.stack([mixdown(channels)] * CHANNELS)
-        )
-        clip = (
-            np.take(stereo, np.arange(self.length), axis=1, mode="wrap")
-            if stereo.shape[1] < self.length
-            else stereo[:, : self.length]
-        )
+        stereo = channels
+        if len(channels) != CHANNELS:
+            stereo = np.stack([mixdown(channels)] * CHANNELS)
+        clip = stereo[:, : self.length]
+        if stereo.shape[1] < self.length:
+            clip = np.take(stereo, np.arange(self.length), axis=1, mode="wrap")
+        # Levels in dB, (2, N, F), within 80 dB of the loudest value of their channel.
         level = 10 * np.log10(np.maximum(self._power(clip), POWER_FLOOR))
         level = np.maximum(level, level.max(axis=(1, 2), keepdims=True) - TOP_DB)
         filters, weighting = _mel_and_weighting(self.sample_rate, self.n_fft, self.mels)
+        # (M, F) @ (2, F, N): each band is an average of dB values.
         return np.ascontiguousarray(filters @ (level + weighting).swapaxes(1, 2), dtype=np.float32)
 
     def _power(self, clip: Features) -> Features:
         """Return the power spectrum of samples (2, T), shape (2, N, F)."""
-        padded = np.pad(
-            clip.astype(np.float32), ((0, 0), (self.n_fft // 2, self.n_fft // 2)), mode="reflect"
-        )
-        frames = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft, axis=1)[
-            :, :: self.hop_length
-        ]
-        window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.n_fft) / self.n_fft)).astype(
-            np.float32
-        )
-        spectrum = scipy.fft.rfft(frames * window)
+        # Frames are centred: half a window is mirrored at both ends.
+        half = self.n_fft // 2
+        padded = np.pad(clip.astype(np.float32), ((0, 0), (half, half)), mode="reflect")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft, axis=1)
+        frames = windows[:, :: self.hop_length]  # (2, N, n_fft)
+        hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.n_fft) / self.n_fft)
+        spectrum = scipy.fft.rfft(frames * hann.astype(np.float32))
         return spectrum.real**2 + spectrum.imag**2
 
 
@@ -181,19 +184,23 @@ class Normalisation:
     std: Features
 
     def apply(self, features: Features) -> Features:
-        """Return features (2, M, N) with the mean taken away and divided by the standard deviation."""
+        """Return normalised features (2, M, N)."""
         return (features - self.mean[:, None]) / self.std[:, None]
 
 
 def measure_normalisation(clips: Iterable[Features]) -> Normalisation:
-    """Return mean and standard deviation of every band over clips (2, M, N), both channels and all frames.
+    """Return mean and standard deviation of every band over clips (2, M, N).
+
+    Both channels and all frames count alike.
 
     Raises:
         DataError: There are no clips.
     """
-    sums = squares = 0.0
+    sums: NDArray[np.float64] = np.zeros(1)
+    squares: NDArray[np.float64] = np.zeros(1)
     count = 0
     for clip in clips:
+        # Sums over channels and frames, (M,), in double precision.
         sums = sums + clip.sum(axis=(0, 2), dtype=np.float64)
         squares = squares + np.square(clip, dtype=np.float64).sum(axis=(0, 2))
         count += clip.shape[0] * clip.shape[2]
@@ -206,29 +213,33 @@ def measure_normalisation(clips: Iterable[Features]) -> Normalisation:
 
 @dataclass
 class FeatureStore:
-    """Features of audio files by the content of the files: computed once, kept on disk and, up to a budget, in memory.
+    """Features of audio files by the content of the files, computed once.
 
-    A file on disk holds the SHA-256 of the values and the values; one that is damaged is computed
-    again. Several processes may share a folder.
+    They are kept on disk and, up to a number of bytes, in memory. A file on disk holds the SHA-256
+    of the values and the values; one that is damaged is computed again. Several processes may
+    share a folder.
 
     Attributes:
         features: What is computed.
         cache_dir: Cache folder; empty for the user's.
-        budget_bytes: Most bytes of features in memory.
+        memory_bytes: Most bytes of features in memory.
     """
 
     features: SceneFeatures
     cache_dir: str = ""
-    budget_bytes: int = 1 << 30
+    memory_bytes: int = 1 << 30
     _held: dict[str, Features] = field(default_factory=dict, repr=False)
     _held_bytes: int = 0
 
     def has(self, content: str) -> bool:
-        """Tell whether the features of a file with this hash are in memory or on disk; damage is found by ``get``."""
+        """Tell whether the features of a file with this hash are in memory or on disk.
+
+        Damage is found by ``get`` only.
+        """
+        if content in self._held:
+            return True
         place = self._place(content)
-        return content in self._held or (
-            place.is_file() and place.stat().st_size == self._disk_bytes()
-        )
+        return place.is_file() and place.stat().st_size == self._disk_bytes()
 
     def get(self, path: Path, content: str) -> Features:
         """Return the features of a file, shape (2, M, N); the array must not be changed.
@@ -248,7 +259,7 @@ class FeatureStore:
         if found is None:
             found = self.features.of_file(path)
             self._write(place, found)
-        if self._held_bytes + found.nbytes <= self.budget_bytes:
+        if self._held_bytes + found.nbytes <= self.memory_bytes:
             self._held[content] = found
             self._held_bytes += found.nbytes
         return found
@@ -313,13 +324,11 @@ class FeatureStore:
 
 @lru_cache(maxsize=8)
 def _mel_and_weighting(sample_rate: int, n_fft: int, mels: int) -> tuple[Features, Features]:
-    """Return the mel filters (M, F), of equal area, and the A-weighting (F,) in dB, not below -80 dB."""
+    """Return the mel filters (M, F), of equal area, and the A-weighting (F,), at least -80 dB."""
     import librosa  # here, since it takes a second that cached features need not pay
 
-    with (
-        np.errstate(divide="ignore"),
-        warnings.catch_warnings(),
-    ):  # frequency 0; empty filters are refused below
+    # Frequency 0 divides by zero; empty filters, of which librosa warns, are refused below.
+    with np.errstate(divide="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         weighting = librosa.A_weighting(librosa.fft_frequencies(sr=sample_rate, n_fft=n_fft))
         filters = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=mels)

@@ -1,12 +1,11 @@
-"""What a list of labelled clips is, how folders named after classes become one, and which clips validate.
+"""Lists of labelled clips: ``SceneList``, and how folders named after classes become one.
 
-The lists of the TUT corpora are read in tut_lists.py; no audio is opened here, see
-scene_corpus.py.
+``list_classes`` reads folders, ``with_validation`` chooses clips for validation. Tables are read
+in table.py, the lists of the TUT corpora in tut_lists.py. No audio is opened here.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +15,10 @@ import numpy as np
 
 from audioprune.data.files.audio import find_audio
 from audioprune.data.files.lists import name_key
+from audioprune.data.files.messages import listing
+from audioprune.data.splits.assign import share_out
+from audioprune.data.splits.folders import has_split_folders, split_of_folder
 from audioprune.data.splits.recordings import Links, joined, recording_of
-from audioprune.data.splits.rules import has_split_folders, listing, share_out, split_of_folder
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 RECORDING_RULES = ("auto", "folder", "prefix", "file")
@@ -74,7 +75,9 @@ def list_classes(
     seed: int = 0,
     links: Links = (),
 ) -> SceneList:
-    """List the clips in folders named after classes, ``<class>/...`` or ``{train,valid,test}/<class>/...``.
+    """List the clips in folders named after classes.
+
+    The folders are ``<class>/...`` or ``{train,valid,test}/<class>/...``.
 
     Args:
         root: Folder of the corpus.
@@ -100,59 +103,46 @@ def list_classes(
         raise DataError(
             f"expected folders train, valid and test below {root}, found {listing(root)}; {remedy}"
         )
-    known_as = {path: Path(name_key(place.as_posix())) for path, place in inside.items()}
-    places = {path: ("", place) for path, place in known_as.items()}
-    if by_folder:
-        places = {
-            path: (split_of_folder(place.parts[0]), Path(*place.parts[1:]))
-            for path, place in known_as.items()
-        }
-    used = {
-        path: place
-        for path, (name, place) in places.items()
-        if len(place.parts) > 1 and bool(name) == by_folder
-    }
+    # The place of a file within its split begins with its class.
+    splits: dict[Path, str] = {}
+    used: dict[Path, Path] = {}
+    for path, relative in inside.items():
+        splits[path], place = _place(relative, by_folder)
+        if len(place.parts) > 1 and bool(splits[path]) == by_folder:
+            used[path] = place
     left = sorted(set(paths) - set(used))
-    notes = (
-        [f"{len(left)} audio files are in no folder of a class and not used: {some(left)}"]
-        if left
-        else []
-    )
+    notes = []
+    if left:
+        notes.append(
+            f"{len(left)} audio files are in no folder of a class and not used: {some(left)}"
+        )
     classes = tuple(sorted({place.parts[0] for place in used.values()}))
     _refuse_few(root, classes)
     shared = not by_folder or split == "fraction"
     recordings, said = _class_recordings(used, recording_from)
     if not shared and recording_from == "auto":
-        recordings = _apart(recordings, used, {path: name for path, (name, _) in places.items()})
-    together = joined(
-        {path: f"{place.parts[0]}/{recordings[path]}" for path, place in used.items()}, links
-    )
+        recordings = _apart(recordings, used, splits)
+    named = {path: f"{place.parts[0]}/{recordings[path]}" for path, place in used.items()}
+    together = joined(named, links)
     clips = [
-        SceneClip(path, inside[path].as_posix(), place.parts[0], together[path], places[path][0])
+        SceneClip(path, inside[path].as_posix(), place.parts[0], together[path], splits[path])
         for path, place in used.items()
     ]
+    how = "folders give the splits"
     if shared:
+        notes += said
         clips = share_clips(clips, fractions, seed)
+        how = f"shares of each class's recordings by seed {seed}"
     refuse_unknown_classes(root, clips)
-    how = (
-        f"shares of each class's recordings by seed {seed}"
-        if shared
-        else "folders give the splits"
-    )
-    return SceneList(
-        root,
-        classes,
-        tuple(clips),
-        (*notes, *(said if shared else ())),
-        rule=f"recordings by {recording_from}; {how}",
-    )
+    rule = f"recordings by {recording_from}; {how}"
+    return SceneList(root, classes, tuple(clips), tuple(notes), rule=rule)
 
 
 def with_validation(scenes: SceneList, fraction: float, hold_out: bool, seed: int) -> SceneList:
-    """Use training recordings for validation, a share of each class, unless there are validation clips already.
+    """Use a share of each class's training recordings for validation.
 
-    In a class with a single recording single clips are used, which makes validation optimistic
-    there.
+    Nothing changes where there are validation clips already. In a class with a single recording
+    single clips are used, which makes validation optimistic there.
 
     Args:
         scenes: The clips.
@@ -171,15 +161,14 @@ def with_validation(scenes: SceneList, fraction: float, hold_out: bool, seed: in
     single = []
     for place, label in enumerate(scenes.classes):
         own = [clip for clip in training if clip.label == label]
-        recordings = sorted({clip.recording for clip in own})
-        units = recordings if len(recordings) > 1 else sorted(clip.relative for clip in own)
-        single += [label] if len(recordings) == 1 else []
-        if len(units) > 1 or (units and not hold_out):
-            count = min(max(1, round(fraction * len(units))), len(units) - hold_out)
-            chosen |= {
-                units[i]
-                for i in np.random.default_rng([seed, 4, place]).permutation(len(units))[:count]
-            }
+        names = sorted({clip.recording for clip in own})
+        if len(names) == 1:
+            single.append(label)
+            names = sorted(clip.relative for clip in own)
+        if len(names) > 1 or (names and not hold_out):
+            count = min(max(1, round(fraction * len(names))), len(names) - hold_out)
+            order = np.random.default_rng([seed, 4, place]).permutation(len(names))
+            chosen |= {names[index] for index in order[:count]}
     valid = [
         replace(clip, split="valid")
         for clip in training
@@ -192,10 +181,8 @@ def with_validation(scenes: SceneList, fraction: float, hold_out: bool, seed: in
         )
     taken = {clip.path for clip in valid} if hold_out else set()
     kept = [clip for clip in scenes.clips if clip.split != "train" or clip.path not in taken]
-    notes = [
-        f"{len(valid)} of {len(training)} training clips are used for validation"
-        + ("" if hold_out else " and for training too")
-    ]
+    too = "" if hold_out else " and for training too"
+    notes = [f"{len(valid)} of {len(training)} training clips are used for validation{too}"]
     if single and hold_out:
         notes.append(
             f"validation is optimistic for {len(single)} classes with a single training "
@@ -266,51 +253,77 @@ def _class_audio(root: Path) -> list[Path]:
         raise DataError(
             f"expected {layout}, found {listing(root)} without any audio file; check the path"
         )
-    siblings = {
-        split_of_folder(entry.name) for entry in root.resolve().parent.iterdir() if entry.is_dir()
-    }
+    whole = root.resolve().parent
+    siblings = {split_of_folder(entry.name) for entry in whole.iterdir() if entry.is_dir()}
     if split_of_folder(root.resolve().name) and {"train", "test"} <= siblings:
-        raise DataError(
-            f"expected {layout}, found one split of a corpus; point to {root.resolve().parent}"
-        )
+        raise DataError(f"expected {layout}, found one split of a corpus; point to {whole}")
     return paths
+
+
+def _place(relative: Path, by_folder: bool) -> tuple[str, Path]:
+    """Return the split that a folder names, or an empty text, and the place within it."""
+    place = Path(name_key(relative.as_posix()))
+    if not by_folder:
+        return "", place
+    return split_of_folder(place.parts[0]), Path(*place.parts[1:])
 
 
 def _class_recordings(places: Mapping[Path, Path], rule: str) -> tuple[dict[Path, str], list[str]]:
     """Return the recording of each file, whose place begins with its class."""
-    rules: dict[str, Callable[[Path], str]] = {
-        "folder": lambda place: place.parts[1] if len(place.parts) > 2 else "",
-        "prefix": lambda place: re.split("_", place.stem, maxsplit=1)[0] or place.stem,
-        "file": lambda place: Path(*place.parts[1:]).with_suffix("").as_posix(),
-        "identity": _identity,
-        "name": lambda place: recording_of(place).removeprefix(f"{place.parts[0]}/"),
-    }
-    if rule != "auto":
-        named = {path: rules[rule](place) for path, place in places.items()}
-        bare = sorted(path for path, name in named.items() if not name)
-        if bare:
-            wanted = "expected each clip in a folder of its recording inside the class"
-            raise DataError(f"{wanted}, got {some(bare)}; use data.recording_from=file")
-        return named, []
-    names = {
-        path: rules["folder"](place) or rules["name"](place) for path, place in places.items()
-    }
-    named = {
-        path: rules["folder"](place) or rules["identity"](place) or names[path]
-        for path, place in places.items()
-    }
-    found = Counter(
-        label for label, _ in {(places[path].parts[0], name) for path, name in named.items()}
-    )
-    if min(found.values()) < _FEWEST_RECORDINGS:
-        named = names
-    if any(name != rules["file"](places[path]) for path, name in named.items()):
+    if rule == "auto":
+        return _automatic_recordings(places)
+    named = {path: _RECORDINGS[rule](place) for path, place in places.items()}
+    bare = sorted(path for path, name in named.items() if not name)
+    if bare:
+        wanted = "expected each clip in a folder of its recording inside the class"
+        raise DataError(f"{wanted}, got {some(bare)}; use data.recording_from=file")
+    return named, []
+
+
+def _automatic_recordings(places: Mapping[Path, Path]) -> tuple[dict[Path, str], list[str]]:
+    """Return recordings by folders, by prefixes with a digit, or by whole names."""
+    names: dict[Path, str] = {}
+    prefixes: dict[Path, str] = {}
+    for path, place in places.items():
+        folder = _recording_folder(place)
+        names[path] = folder or recording_of(place).removeprefix(f"{place.parts[0]}/")
+        prefixes[path] = folder or _identity(place) or names[path]
+    # Prefixes count only if they give every class enough recordings to split.
+    pairs = {(places[path].parts[0], name) for path, name in prefixes.items()}
+    counts = Counter(label for label, _ in pairs)
+    named = prefixes if min(counts.values()) >= _FEWEST_RECORDINGS else names
+    if any(name != _whole_name(places[path]) for path, name in named.items()):
         return named, []
     return named, ["each file counts as a recording, since no name or folder says more"]
 
 
+def _recording_folder(place: Path) -> str:
+    """Return the first folder inside the class, or an empty text."""
+    return place.parts[1] if len(place.parts) > 2 else ""
+
+
+def _prefix(place: Path) -> str:
+    return place.stem.partition("_")[0] or place.stem
+
+
+def _whole_name(place: Path) -> str:
+    """Return the path within the class, without its ending."""
+    return Path(*place.parts[1:]).with_suffix("").as_posix()
+
+
+_RECORDINGS: Mapping[str, Callable[[Path], str]] = {
+    "folder": _recording_folder,
+    "prefix": _prefix,
+    "file": _whole_name,
+}
+"""How each rule but ``auto`` names the recording of a file, whose place begins with its class."""
+
+
 def _identity(place: Path) -> str:
-    """Return the begin of a name up to the first ``_`` if it holds a digit, as in ``a001_happy``; else an empty text."""
+    """Return the begin of a name up to the first ``_`` if it holds a digit, as in ``a001_happy``.
+
+    The text is empty where there is none.
+    """
     first, underscore, _ = place.stem.partition("_")
     return first if underscore and any(character.isdigit() for character in first) else ""
 
@@ -318,29 +331,26 @@ def _identity(place: Path) -> str:
 def _apart(
     recordings: Mapping[Path, str], places: Mapping[Path, Path], splits: Mapping[Path, str]
 ) -> dict[Path, str]:
-    """Keep files apart that have one name in two splits by chance, such as ``1.wav``: their names say nothing of a recording."""
-    whole = {
-        path: Path(*place.parts[1:]).with_suffix("").as_posix() for path, place in places.items()
-    }
+    """Keep files apart that have one name in two splits by chance, such as ``1.wav``.
+
+    A name says nothing of a recording where it is the whole name of every file that has it.
+    """
+    keys = {path: (places[path].parts[0], name) for path, name in recordings.items()}
     telling = {
-        (places[path].parts[0], name) for path, name in recordings.items() if name != whole[path]
+        keys[path] for path, name in recordings.items() if name != _whole_name(places[path])
     }
-    chance = {
-        path for path, name in recordings.items() if (places[path].parts[0], name) not in telling
-    }
-    return {
-        path: f"{splits[path]}/{name}" if path in chance else name
-        for path, name in recordings.items()
-    }
+    apart = {}
+    for path, name in recordings.items():
+        apart[path] = name if keys[path] in telling else f"{splits[path]}/{name}"
+    return apart
 
 
 def _refuse_few(root: Path, classes: Sequence[str]) -> None:
     if len(classes) >= 2:
         return
     folders = [entry for entry in sorted(root.iterdir()) if entry.is_dir()]
-    inner = next(
-        (entry for entry in folders if sum(each.is_dir() for each in entry.iterdir()) >= 2), None
-    )
+    several = (entry for entry in folders if sum(each.is_dir() for each in entry.iterdir()) >= 2)
+    inner = next(several, None)
     remedy = f"point to {inner}" if inner else "make one folder for each class"
     found = f"{', '.join(classes) or 'none'} ({root} holds {listing(root)})"
     raise DataError(

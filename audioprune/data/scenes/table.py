@@ -1,7 +1,6 @@
-"""Clips that a table names with their classes, in place of folders named after classes.
+"""Clips that a user's table names with their classes: ``list_table``.
 
-How folders become a list of clips stands in scene_lists.py, the lists of the TUT corpora in
-tut_lists.py.
+Folders named after classes are read in lists.py, the lists of the TUT corpora in tut_lists.py.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from audioprune.data.scenes.lists import (
     share_clips,
     some,
 )
+from audioprune.data.splits.folders import SPLITS, split_of_folder
 from audioprune.data.splits.recordings import Links, joined, recording_of
-from audioprune.data.splits.rules import SPLITS, split_of_folder
 from audioprune.errors import DataError, unknown_name
 
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -46,7 +45,9 @@ def list_table(
     seed: int = 0,
     links: Links = (),
 ) -> SceneList:
-    """List the clips of a table with the columns filename and label, and where it has them split and recording.
+    """List the clips of a table with the columns filename and label.
+
+    It may also have the columns split and recording.
 
     Args:
         root: Folder of the corpus; names in the table are below it, below its folder ``audio`` or
@@ -81,26 +82,17 @@ def list_table(
             f"{table}: expected at least 2 classes, found {', '.join(classes)}; check the "
             f"column of labels"
         )
-    how = (
-        f"shares of each class's recordings by seed {seed}"
-        if shared
-        else "the table gives the splits"
-    )
-    return SceneList(
-        root, classes, tuple(clips), tuple(notes), rule=f"classes of {table.name}; {how}"
-    )
+    how = f"shares of each class's recordings by seed {seed}"
+    if not shared:
+        how = "the table gives the splits"
+    rule = f"classes of {table.name}; {how}"
+    return SceneList(root, classes, tuple(clips), tuple(notes), rule=rule)
 
 
 def _rows(root: Path, table: Path) -> tuple[dict[Path, _Row], list[str]]:
     """Return the rows of the files that are there, and notes on the others."""
     read = read_table(table, "a table of clips")
-    header = [name.lower() for name in read.header]
-    at = {
-        key: header.index(name)
-        for key, known in _COLUMNS.items()
-        for name in reversed(known)
-        if name in header
-    }
+    at = _columns(read.header)
     if not {"file", "label"} <= set(at):
         found = ", ".join(read.header) or "nothing"
         raise DataError(
@@ -112,11 +104,8 @@ def _rows(root: Path, table: Path) -> tuple[dict[Path, _Row], list[str]]:
     for line in read.rows:
         name, label, split, recording = (_cell(line.cells, at.get(key)) for key in _COLUMNS)
         path = places.find(name) if name else None
-        row = _Row(
-            name_key(label),
-            _split(split, table, line.number),
-            name_key(recording) or recording_of(PurePosixPath(name)),
-        )
+        own = name_key(recording) or recording_of(PurePosixPath(name))
+        row = _Row(name_key(label), _split(split, table, line.number), own)
         if not label:
             raise DataError(
                 f"{table}, row {line.number}: expected a label for {name}, got none; complete "
@@ -134,7 +123,19 @@ def _rows(root: Path, table: Path) -> tuple[dict[Path, _Row], list[str]]:
             f"{table}: expected its files in {root}, found none of {len(absent)} "
             f"({some(absent)}); check the path"
         )
-    return rows, [f"{table}: {len(absent)} files are not there: {some(absent)}"] if absent else []
+    notes = [f"{table}: {len(absent)} files are not there: {some(absent)}"] if absent else []
+    return rows, notes
+
+
+def _columns(header: Sequence[str]) -> dict[str, int]:
+    """Return where the columns are; of several names for one column, the first known counts."""
+    names = [name.lower() for name in header]
+    found = {}
+    for key, known in _COLUMNS.items():
+        here = [name for name in known if name in names]
+        if here:
+            found[key] = names.index(here[0])
+    return found
 
 
 def _cell(cells: Sequence[str], place: int | None) -> str:
@@ -155,9 +156,8 @@ def _check_splits(table: Path, rows: Mapping[Path, _Row]) -> None:
             f"{table}: expected a split in every row or in none, found none for {some(bare)}; "
             f"complete the table"
         )
-    missing = [
-        split for split in ("train", "test") if split not in {row.split for row in rows.values()}
-    ]
+    found = {row.split for row in rows.values()}
+    missing = [split for split in ("train", "test") if split not in found]
     if missing:
         raise DataError(
             f"{table}: expected clips for train and test, found none for {missing[0]}; add "

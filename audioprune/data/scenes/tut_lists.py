@@ -1,7 +1,7 @@
-"""Which clips the TUT corpora of acoustic scenes hold, as their published lists say.
+"""Which clips the TUT corpora of acoustic scenes hold, by their published lists: ``list_tut``.
 
-Lists are read as they lie on disk, whatever their line ends, header or suffix; a part of a corpus
-is accepted and said.
+Lists are read as they are on disk, whatever their line ends, header or suffix. A part of a corpus
+is accepted, with a note. No audio is opened here.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
 from audioprune.data.files.lists import read_cells
+from audioprune.data.files.messages import listing
 from audioprune.data.scenes.lists import SceneClip, SceneList, some
 from audioprune.data.splits.recordings import Links, joined, recording_of
-from audioprune.data.splits.rules import listing
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 _COLUMNS = {
@@ -49,8 +49,9 @@ TUT = {
         "TUT-acoustic-scenes-2017-development",
         "TUT-acoustic-scenes-2017-evaluation",
         (
-            "beach", "bus", "cafe/restaurant", "car", "city_center", "forest_path", "grocery_store", "home", "library", "metro_station",
-            "office", "park", "residential_area", "train", "tram",
+            "beach", "bus", "cafe/restaurant", "car", "city_center", "forest_path",
+            "grocery_store", "home", "library", "metro_station", "office", "park",
+            "residential_area", "train", "tram",
         ),
         {0: (4680, 1620), 1: (3510, 1170), 2: (3507, 1173), 3: (3507, 1173), 4: (3510, 1170)},
     ),
@@ -59,13 +60,16 @@ TUT = {
         "TUT-urban-acoustic-scenes-2018-development",
         "",
         (
-            "airport", "bus", "metro", "metro_station", "park", "public_square", "shopping_mall", "street_pedestrian", "street_traffic",
-            "tram",
+            "airport", "bus", "metro", "metro_station", "park", "public_square",
+            "shopping_mall", "street_pedestrian", "street_traffic", "tram",
         ),
         {1: (6122, 2518)},
     ),
 }  # fmt: skip
-"""The corpora of Chen, Tables 3 and 4: development against evaluation (2017), fold 1 of the development set (2018)."""
+"""The corpora of Chen, Tables 3 and 4.
+
+2017: the development set against the evaluation set; 2018: fold 1 of the development set.
+"""
 
 
 def tut_corpus(year: int, fold: int | None) -> tuple[TutCorpus, int]:
@@ -90,9 +94,9 @@ def tut_corpus(year: int, fold: int | None) -> tuple[TutCorpus, int]:
 def list_tut(root: Path, corpus: TutCorpus, fold: int, links: Links = ()) -> SceneList:
     """List the training and test clips of a TUT corpus.
 
-    A part of the corpus is accepted and said. The recording of a 2017 clip is its name up to the
-    first ``_`` (for renamed evaluation clips, of the name in ``map.txt``), of a 2018 clip its city
-    and location. Passages with errors are not left out.
+    A part of the corpus is accepted, with a note. The recording of a 2017 clip is its name up to
+    the first ``_`` (for renamed evaluation clips, of the name in ``map.txt``), of a 2018 clip its
+    city and location. Passages with errors are not left out.
 
     Args:
         root: Folder that holds the corpus's own folders.
@@ -104,48 +108,21 @@ def list_tut(root: Path, corpus: TutCorpus, fold: int, links: Links = ()) -> Sce
         DataError: Folders or lists are missing, a label is unknown, or a file has two labels or is
             in training and test.
     """
-    development = _folder(root, corpus.development)
-    if fold:
-        setup = f"evaluation_setup/fold{fold}"
-        places = [
-            (development, f"{setup}_train", "train"),
-            (development, f"{setup}_evaluate", "test"),
-        ]
-    else:
-        evaluation = _folder(
-            root, corpus.evaluation, "; without it, cross-validate with data.fold=1"
-        )
-        setup = (
-            "evaluation_setup/evaluate"
-            if _list_at(evaluation, "evaluation_setup/evaluate")
-            else "meta"
-        )
-        places = [(development, "meta", "train"), (evaluation, setup, "test")]
-    known = _recordings(development)
+    places = _lists(root, corpus, fold)
+    known = _recordings(_folder(root, corpus.development))
     clips: list[SceneClip] = []
     notes: list[str] = []
-    for folder, name, split in places:
-        found, said = _listed_clips(root, folder, name, split, corpus, known)
-        clips, notes = clips + found, notes + said
-    unlisted = [
-        path
-        for folder in dict.fromkeys(folder for folder, _, _ in places)
-        for path in find_audio(folder / "audio")
-    ]
-    unlisted = sorted(set(unlisted) - {clip.path for clip in clips})
-    notes += (
-        [f"{len(unlisted)} audio files are in no list and not used: {some(unlisted)}"]
-        if unlisted
-        else []
-    )
-    counts = tuple(sum(clip.split == split for clip in clips) for split in ("train", "test"))
-    wanted = corpus.clips[fold]
-    missing = (
-        f"{counts[0]} of {wanted[0]} training and {counts[1]} of {wanted[1]} test clips"
-        if counts != wanted
-        else ""
-    )
-    notes += [f"not the whole published corpus: {missing}"] if missing else []
+    for place in places:
+        found, said = _listed_clips(root, place, corpus, known)
+        clips += found
+        notes += said
+    audio = {path for place in places for path in find_audio(place.folder / "audio")}
+    unlisted = sorted(audio - {clip.path for clip in clips})
+    if unlisted:
+        notes.append(f"{len(unlisted)} audio files are in no list and not used: {some(unlisted)}")
+    missing = _missing(clips, corpus.clips[fold])
+    if missing:
+        notes.append(f"not the whole published corpus: {missing}")
     together = joined({clip.path: clip.recording for clip in clips}, links)
     kept = tuple(replace(clip, recording=together[clip.path]) for clip in clips)
     rule = (
@@ -156,8 +133,39 @@ def list_tut(root: Path, corpus: TutCorpus, fold: int, links: Links = ()) -> Sce
 
 
 @dataclass(frozen=True)
+class _List:
+    """A list of clips: the corpus folder that holds it, its name there without ending, its use."""
+
+    folder: Path
+    name: str
+    split: str
+
+
+def _lists(root: Path, corpus: TutCorpus, fold: int) -> list[_List]:
+    """Return the lists of training and test clips."""
+    development = _folder(root, corpus.development)
+    if fold:
+        setup = f"evaluation_setup/fold{fold}"
+        train, test = f"{setup}_train", f"{setup}_evaluate"
+        return [_List(development, train, "train"), _List(development, test, "test")]
+    hint = "; without it, cross-validate with data.fold=1"
+    evaluation = _folder(root, corpus.evaluation, hint)
+    setup = "evaluation_setup/evaluate"
+    test = setup if _list_at(evaluation, setup) else "meta"
+    return [_List(development, "meta", "train"), _List(evaluation, test, "test")]
+
+
+def _missing(clips: Sequence[SceneClip], wanted: tuple[int, int]) -> str:
+    """Say how many of the published clips there are; empty if it is all of them."""
+    train, test = (sum(clip.split == split for clip in clips) for split in ("train", "test"))
+    if (train, test) == wanted:
+        return ""
+    return f"{train} of {wanted[0]} training and {test} of {wanted[1]} test clips"
+
+
+@dataclass(frozen=True)
 class Row:
-    """One line of a list: its number, file, label (or an empty text) and recording (or an empty text)."""
+    """One line of a list; label and recording are empty where it has none."""
 
     number: int
     file: str
@@ -166,7 +174,10 @@ class Row:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read a list of a TUT corpus: tabs, semicolons or commas, with or without a header, any line ends, with or without a byte-order mark.
+    """Read a list of a TUT corpus.
+
+    Columns are parted by tabs, semicolons or commas; a header, any line ends and a byte-order mark
+    are accepted.
 
     Raises:
         DataError: The list is not text, or a row does not begin with the name of an audio file
@@ -176,13 +187,11 @@ def read_rows(path: Path) -> list[Row]:
     rows: list[Row] = []
     for line in read_cells(path, "a list of clips"):
         cells, number = line.cells, line.number
-        if not rows and _header(cells) is not None:
-            columns = _header(cells) or columns
+        header = None if rows else _header(cells)
+        if header:
+            columns = header
             continue
-        values = {
-            name: cells[columns[name]] if columns.get(name, len(cells)) < len(cells) else ""
-            for name in _COLUMNS
-        }
+        values = {name: _cell(cells, columns.get(name)) for name in _COLUMNS}
         file = PurePosixPath(values["file"].replace("\\", "/"))
         if file.suffix.lower() not in AUDIO_SUFFIXES or file.is_absolute() or ".." in file.parts:
             raise DataError(
@@ -193,49 +202,48 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
+def _cell(cells: Sequence[str], place: int | None) -> str:
+    return cells[place] if place is not None and place < len(cells) else ""
+
+
 def _header(cells: Sequence[str]) -> dict[str, int] | None:
+    """Return where the columns are, or None for a line that is no header."""
     names = [cell.lower() for cell in cells]
-    found = {
-        key: names.index(name)
-        for key, known in _COLUMNS.items()
-        for name in known
-        if name in names
-    }
+    found = {}
+    for key, known in _COLUMNS.items():
+        here = [name for name in known if name in names]
+        if here:
+            found[key] = names.index(here[-1])
     return found if "file" in found else None
 
 
 def _listed_clips(
-    root: Path, folder: Path, name: str, split: str, corpus: TutCorpus, known: Mapping[Path, Row]
+    root: Path, listed: _List, corpus: TutCorpus, known: Mapping[Path, Row]
 ) -> tuple[list[SceneClip], list[str]]:
     """Return the clips of one list that are on disk, and notes on what is doubled or missing."""
-    place = _list_at(folder, name)
+    folder = listed.folder
+    place = _list_at(folder, listed.name)
     if place is None:
         raise DataError(
-            f"expected {folder / name}.txt or .csv, found {listing(folder)}; restore the lists "
-            f"of the corpus"
+            f"expected {folder / listed.name}.txt or .csv, found {listing(folder)}; restore the "
+            f"lists of the corpus"
         )
     renamed = _renamed(folder)
     clips: dict[Path, SceneClip] = {}
     doubled, absent = 0, []
     for row in read_rows(place):
         path = folder / row.file
-        _check_row(
-            place,
-            row,
-            corpus.classes,
-            [clips[path].label] if path in clips else [],
-            known.get(path),
-        )
+        before = [clips[path].label] if path in clips else []
+        _check_row(place, row, corpus.classes, before, known.get(path))
         if path in clips:
             doubled += 1
         elif not path.is_file():
             absent.append(row.file)
         else:
-            listed = row.recording or (known[path].recording if path in known else "")
-            recording = listed or recording_of(PurePosixPath(renamed.get(path.name, path.name)))
-            clips[path] = SceneClip(
-                path, path.relative_to(root).as_posix(), row.label, recording, split
-            )
+            named = row.recording or (known[path].recording if path in known else "")
+            recording = named or recording_of(PurePosixPath(renamed.get(path.name, path.name)))
+            relative = path.relative_to(root).as_posix()
+            clips[path] = SceneClip(path, relative, row.label, recording, listed.split)
     if not clips:
         raise DataError(
             f"{place}: expected its files in {folder}, found none of {len(absent)} "
@@ -259,9 +267,8 @@ def _check_row(
             f"{place}, row {row.number}: {unknown_name('scene', row.label, classes)}; correct "
             f"the label or the data.year"
         )
-    other = [
-        label for label in (*before, meta.label if meta else "") if label and label != row.label
-    ]
+    earlier = (*before, meta.label if meta else "")
+    other = [label for label in earlier if label and label != row.label]
     if other:
         raise DataError(
             f"{place}, row {row.number}: expected one label for {row.file}, got {other[0]} and "
@@ -270,7 +277,7 @@ def _check_row(
 
 
 def _recordings(development: Path) -> dict[Path, Row]:
-    """Return the rows of the development set's list by file; nothing where there is no such list."""
+    """Return the rows of the development set's list by file, if there is such a list."""
     place = _list_at(development, "meta")
     return {development / row.file: row for row in read_rows(place)} if place else {}
 
@@ -278,25 +285,25 @@ def _recordings(development: Path) -> dict[Path, Row]:
 def _renamed(folder: Path) -> dict[str, str]:
     """Return the names that renamed evaluation files had before, as ``map.txt`` gives them."""
     place = _list_at(folder, "evaluation_setup/map")
-    return (
-        {PurePosixPath(row.file).name: PurePosixPath(row.label).name for row in read_rows(place)}
-        if place
-        else {}
-    )
+    if place is None:
+        return {}
+    return {
+        PurePosixPath(row.file).name: PurePosixPath(row.label).name for row in read_rows(place)
+    }
 
 
 def _folder(root: Path, name: str, hint: str = "") -> Path:
     if (root / name).is_dir():
         return root / name
-    right = next(
-        (parent for parent in (root.parent, root.parent.parent) if (parent / name).is_dir()), None
-    )
-    inner = [entry for entry in root.iterdir() if (entry / name).is_dir()] if root.is_dir() else []
-    point = right or (inner[0] if inner else None)
-    found = listing(root) if root.is_dir() else "no such folder"
-    remedy = (
-        f"; point to {point}" if point else hint or "; check the path, or unpack the corpus there"
-    )
+    near = [root.parent, root.parent.parent]
+    found = "no such folder"
+    if root.is_dir():
+        near += root.iterdir()
+        found = listing(root)
+    right = next((place for place in near if (place / name).is_dir()), None)
+    remedy = hint or "; check the path, or unpack the corpus there"
+    if right:
+        remedy = f"; point to {right}"
     raise DataError(f"expected the folder {name} in {root}, found {found}{remedy}")
 
 

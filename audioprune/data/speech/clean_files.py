@@ -12,25 +12,27 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from audioprune.data.files.audio import find_audio
-from audioprune.data.files.generated_folder import MadeFolder
-from audioprune.data.files.sources import audio_below
+from audioprune.data.files.generated_folder import GeneratedFolder
 from audioprune.data.speech.speech_synthesis import SAMPLE_RATE
 from audioprune.data.speech.synthetic_speech import Recipe, pieces
+from audioprune.data.splits.assign import Assigned, assign_speech, share_out
 from audioprune.data.splits.recordings import Links
-from audioprune.data.splits.rules import Assigned, assign_speech, share_out
+from audioprune.data.splits.sources import audio_below
 from audioprune.data.splits.speakers import SpeakerRule
 
 
-class Voices(Protocol):
-    """Clean speech of known speakers.
+class CleanSpeech(Protocol):
+    """Clean speech of known speakers."""
 
-    Attributes:
-        title: Name in tables.
-        speaker_from: Rule of ``speakers.SpeakerRule``; ``"file"`` where speakers are not known.
-    """
+    @property
+    def title(self) -> str:
+        """Name in tables."""
+        ...
 
-    title: str
-    speaker_from: str | SpeakerRule
+    @property
+    def speaker_from(self) -> str | SpeakerRule:
+        """Rule of ``speakers.SpeakerRule``; ``"file"`` where speakers are not known."""
+        ...
 
     def find(self) -> tuple[Path, list[Path]]:
         """Return a folder and the audio files below it."""
@@ -103,7 +105,7 @@ class SpeechFolder:
 
 
 @dataclass(frozen=True)
-class MadeVoices:
+class SyntheticVoices:
     """Made-up voices, written once to disk; those of training, validation and test are all different.
 
     Attributes:
@@ -156,5 +158,5 @@ class MadeVoices:
         }
 
     @property
-    def _folder(self) -> MadeFolder:
-        return MadeFolder.at(self.root, self.title, self._facts, self.cache_dir)
+    def _folder(self) -> GeneratedFolder:
+        return GeneratedFolder.at(self.root, self.title, self._facts, self.cache_dir)

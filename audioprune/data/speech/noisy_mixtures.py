@@ -7,68 +7,70 @@ mixing.py.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from audioprune.data.corpus import FileCorpus, Found, Record
 from audioprune.data.files.audio import AUDIO_SUFFIXES, AudioStore
-from audioprune.data.files.checks import Finding
-from audioprune.data.files.sources import (
-    SHORTEST_NOISE_S,
-    SHORTEST_SPEECH_S,
-    Gathered,
-    amount,
-    audio_below,
-    check_choice,
-    gather,
-    refuse_leaks,
-    share_noise,
-    speaker_notes,
-    tell,
-)
-from audioprune.data.speech.mixing import (
-    Mixer,
-    MixingRules,
-    Mixtures,
-    Source,
-    by_group,
-    collate,
-    condition_name,
-    require_talkers,
-)
-from audioprune.data.splits.leaks import Member, copies, named_recordings, speech_keys, suspected
-from audioprune.data.splits.recordings import NAME_RULE, Links
-from audioprune.data.splits.rules import (
+from audioprune.data.files.checks import FileFacts, Finding
+from audioprune.data.files.messages import left_out_notes
+from audioprune.data.speech.mixed_items import Mixtures, collate
+from audioprune.data.speech.mixing import Mixer, condition_name, require_talkers
+from audioprune.data.speech.mixing_rules import MixingRules
+from audioprune.data.splits.assign import (
     NOISE_RULES,
-    SPLITS,
     Assigned,
     assign_noise,
     assign_speech,
-    below_splits,
-    has_split_folders,
     lend_speakers,
     noise_of,
     share_out,
 )
+from audioprune.data.splits.folders import SPLITS, below_splits, has_split_folders
+from audioprune.data.splits.leaks import Member, copies, named_recordings, speech_keys, suspected
+from audioprune.data.splits.recordings import NAME_RULE, Links
+from audioprune.data.splits.sources import (
+    SHORTEST_NOISE_S,
+    SHORTEST_SPEECH_S,
+    Source,
+    SourceSet,
+    audio_below,
+    by_group,
+    find_sources,
+    refuse_leaks,
+    share_noise,
+    speaker_notes,
+    speech_size,
+)
 from audioprune.data.splits.speakers import SpeakerRule
 from audioprune.errors import ConfigError, DataError, unknown_name
-from audioprune.files import sha256, write_atomic
+from audioprune.files import sha256
+from audioprune.ranges import NoKey, OneOf, Range
 
-_LOG = logging.getLogger(__name__)
+FILE_KEYS = (
+    "test_noise_root",
+    "split",
+    "fractions",
+    "speaker_from",
+    "speaker",
+    "speaker_csv",
+    "noise_from",
+)
+"""Arguments that say which files are used; corpora of known files set them for the user."""
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """What prepare() found."""
+@dataclass(frozen=True, kw_only=True)
+class _Found(Found):
+    """Also the files by role, facts of all of them, and what mixes them."""
 
     mixer: Mixer
-    sources: dict[str, list[Source]]
-    gathered: Gathered
+    used: dict[str, list[Source]]
+    facts: list[FileFacts]
 
 
-class NoisyMixtures:
+class NoisyMixtures(FileCorpus[_Found]):
     """Mixtures of any speech with any noise at exact signal-to-noise ratios.
 
     Speech: ``<root>/<speaker>/...`` or ``<root>/{train,valid,test}/<speaker>/...`` (``val`` and
@@ -144,33 +146,40 @@ class NoisyMixtures:
         noise_root: str | Path,
         *,
         test_noise_root: str | Path | None = None,
-        sample_rate: int = 16000,
+        sample_rate: Annotated[int, Range(1000, 192_000)] = 16000,
         split: str | Path | Mapping[str, Sequence[str]] | None = None,
-        fractions: Sequence[float] = (0.8, 0.1, 0.1),
+        fractions: Annotated[Sequence[float], Range(0, 1)] = (0.8, 0.1, 0.1),
         speaker_from: str = "auto",
         speaker: str | None = None,
         speaker_csv: str | None = None,
-        noise_from: str = "auto",
-        valid_share: float = 0.0,
-        train_mixtures: int | None = None,
-        valid_mixtures: int | None = None,
-        test_mixtures: int | None = None,
-        train_snr_db: Sequence[float] = (-5.0, 0.0),
-        train_snr_step_db: float | None = None,
-        test_snr_db: Sequence[float] = (-5.0, 0.0, 5.0),
-        segment_s: float | None = None,
-        max_test_s: float | None = None,
-        babble_share: float = 0.0,
-        babble_talkers: Sequence[int] = (4, 8),
+        noise_from: Annotated[str, OneOf(*NOISE_RULES)] = "auto",
+        train_mixtures: Annotated[int | None, Range(1)] = None,
+        valid_mixtures: Annotated[int | None, Range(1)] = None,
+        test_mixtures: Annotated[int | None, Range(1)] = None,
+        train_snr_db: Annotated[Sequence[float], Range(-60, 100)] = (-5.0, 0.0),
+        train_snr_step_db: Annotated[float | None, Range(above=0)] = None,
+        test_snr_db: Annotated[Sequence[float], Range(-60, 100)] = (-5.0, 0.0, 5.0),
+        segment_s: Annotated[float | None, Range(above=0)] = None,
+        max_test_s: Annotated[float | None, Range(above=0)] = None,
+        valid_share: Annotated[float, Range(0, below=1)] = 0.0,
+        babble_share: Annotated[float, Range(0, 1)] = 0.0,
+        babble_talkers: Annotated[Sequence[int], Range(1)] = (4, 8),
         fresh_each_epoch: bool = True,
         rms_normalise: bool = True,
-        seed: int = 0,
-        on_bad_file: str = "stop",
+        seed: Annotated[int, Range(0)] = 0,
+        on_bad_file: Annotated[str, OneOf("stop", "skip")] = "stop",
         cache_dir: str | None = None,
-        memory_mb: float = 2048.0,
-        speech_suffixes: Sequence[str] = AUDIO_SUFFIXES,
-        title: str = "noisy_mixtures",
+        memory_mb: Annotated[float, Range(0)] = 2048.0,
+        speech_suffixes: Annotated[Sequence[str], NoKey()] = AUDIO_SUFFIXES,
+        title: Annotated[str, NoKey()] = "noisy_mixtures",
     ) -> None:
+        super().__init__(
+            title,
+            sample_rate,
+            on_bad_file=on_bad_file,
+            cache_dir=cache_dir,
+            memory_mb=memory_mb,
+        )
         for name, pair in (("train_snr_db", train_snr_db), ("babble_talkers", babble_talkers)):
             if len(pair) != 2:
                 raise ConfigError(
@@ -189,7 +198,6 @@ class NoisyMixtures:
             rms_normalise=rms_normalise,
             seed=seed,
         )
-        check_choice(on_bad_file)
         self.speakers = SpeakerRule(speaker_from, speaker, speaker_csv)
         if noise_from not in NOISE_RULES:
             raise ConfigError(unknown_name("noise_from", noise_from, NOISE_RULES))
@@ -201,10 +209,6 @@ class NoisyMixtures:
                     f"expected {name}_mixtures of at least 1, or null for one per utterance, "
                     f"got {count}; correct it"
                 )
-        if not memory_mb >= 0:
-            raise ConfigError(
-                f"expected memory_mb of at least 0, got {memory_mb}; use for instance 2048"
-            )
         self.speech_root = Path(speech_root).expanduser()
         self.noise_root = Path(noise_root).expanduser()
         self.test_noise_root = Path(test_noise_root).expanduser() if test_noise_root else None
@@ -213,27 +217,11 @@ class NoisyMixtures:
                 f"expected test_noise_root apart from noise_root, got {noise_root} twice; give "
                 f"another or leave it out"
             )
-        self.sample_rate = sample_rate
         self.split = split
         self.fractions = tuple(fractions)
         self.noise_from = noise_from
         self.valid_share = valid_share
-        self.on_bad_file = on_bad_file
-        self.cache_dir = cache_dir or ""
-        self.memory_mb = memory_mb
         self.speech_suffixes = tuple(speech_suffixes)
-        self.title = title
-        self.notes: list[str] = []
-        self._prepared: _Prepared | None = None
-
-    def prepare(self) -> None:
-        """Find, inspect and split the files; a second call does nothing.
-
-        Raises:
-            DataError: A folder is missing or wrong, files are bad, speakers or audio are shared
-                between splits.
-        """
-        self._ready()
 
     def train(self) -> Mixtures:
         """Return the training items; ``set_epoch`` chooses the epoch.
@@ -268,39 +256,30 @@ class NoisyMixtures:
         """Return a hash of every file's place, content and use, and of all rules of mixing."""
         files = [
             [role, source.identity()]
-            for role, sources in self._ready().sources.items()
+            for role, sources in self._ready().used.items()
             for source in sources
         ]
         counts = {split: self._count(split) for split in SPLITS}
         return sha256(json.dumps([asdict(self.rules), counts, files], sort_keys=True).encode())
 
-    def describe(self) -> dict[str, Any]:
-        """Return the size of the corpus: hours, speakers, utterances and mixtures of each split, noises, files left out."""
-        ready = self._ready()
-        facts: dict[str, Any] = {
-            "name": self.title,
-            "scale": self.scale(),
-            "sample_rate": self.sample_rate,
-            "seed": self.rules.seed,
-        }
+    def _facts(self) -> dict[str, Any]:
+        mixer = self._ready().mixer
+        facts: dict[str, Any] = {"sample_rate": self.sample_rate, "seed": self.rules.seed}
         for split in SPLITS:
-            speech = ready.mixer.speech[split]
+            speech, noise = mixer.speech[split], mixer.noise[split]
             facts[split] = {
                 "hours": round(sum(source.duration_s for source in speech) / 3600, 4),
                 "speakers": len({source.group for source in speech}),
                 "utterances": len(speech),
-                "noise_files": len(ready.mixer.noise[split]),
-                "noises": sorted({source.group for source in ready.mixer.noise[split]}),
+                "noise_files": len(noise),
+                "noises": sorted({source.group for source in noise}),
                 "mixtures": self._count(split),
             }
-        facts["conditions"] = list(self.tests())
-        facts["skipped"] = [finding.line() for finding in ready.gathered.skipped]
-        facts["notes"] = self.notes
-        return facts
+        return {**facts, "conditions": list(self.tests())}
 
     def scale(self) -> str:
         """Return what is trained on in a few words, such as ``synthetic_speech, 14 min, 24 speakers, 1200 mixtures an epoch``."""
-        speech = amount(self.title, self._ready().mixer.speech["train"], self.speakers)
+        speech = speech_size(self.title, self._ready().mixer.speech["train"], self.speakers)
         return (
             f"{speech}, {self._count('train')} "
             f"mixtures{' an epoch' if self.rules.fresh_each_epoch else ''}"
@@ -312,7 +291,7 @@ class NoisyMixtures:
         That validation uses the training noises is meant so; see ``share_noise``.
         """
         ready = self._ready()
-        by_role = ready.sources.items()
+        by_role = ready.used.items()
         places = {
             role: {source.path: below_splits(Path(source.relative)) for source in sources}
             for role, sources in by_role
@@ -326,39 +305,30 @@ class NoisyMixtures:
             for _, sources in by_role
             for source in sources
         ]
-        return suspected(members, list(copies(ready.gathered.facts)))
+        return suspected(members, list(copies(ready.facts)))
 
-    def manifest(self) -> list[dict[str, Any]]:
-        """Return one record for the corpus, each file, and each validation and test mixture with its seed and excerpts."""
-        ready = self._ready()
-        head = {
-            "kind": "corpus",
-            "name": self.title,
-            "fingerprint": self.fingerprint(),
-            "rules": asdict(self.rules),
-        }
-        head["split_rules"] = [NAME_RULE, *ready.gathered.rules]
-        records: list[dict[str, Any]] = [head]
-        for role, sources in ready.sources.items():
+    def sources(self) -> list[Record]:
+        """Return a record of every file."""
+        records = []
+        for role, sources in self._ready().used.items():
             for source in sources:
-                entry = {
-                    key: value
-                    for key, value in asdict(source).items()
-                    if key not in ("path", "relative")
-                }
-                records.append({"kind": "file", "role": role, "path": source.relative, **entry})
-        sets = {"valid": self.valid(), **self.tests()}
-        for name, items in sets.items():
-            records += [
-                {"kind": "mixture", "condition": name, **items.mixture(index).record}
-                for index in range(len(items))
-            ]
+                entry = asdict(source)
+                del entry["path"]
+                place = {"kind": "file", "role": role, "path": entry.pop("relative")}
+                records.append({**place, **entry})
         return records
 
-    def write_manifest(self, path: str | Path) -> Path:
-        """Write the manifest as JSON lines."""
-        lines = [json.dumps(record, ensure_ascii=True) for record in self.manifest()]
-        return write_atomic(path, "\n".join(lines) + "\n")
+    def manifest(self) -> list[Record]:
+        """Return one record for the corpus, each file, and each validation and test mixture."""
+        records = super().manifest()
+        for name, items in {"valid": self.valid(), **self.tests()}.items():
+            for index in range(len(items)):
+                record = items.mixture(index).record
+                records.append({"kind": "mixture", "condition": name, **record})
+        return records
+
+    def _rules(self) -> dict[str, Any]:
+        return {"rules": asdict(self.rules)}
 
     def _items(self, split: str) -> Mixtures:
         return Mixtures(self._ready().mixer, self._count(split), split)
@@ -366,45 +336,35 @@ class NoisyMixtures:
     def _count(self, split: str) -> int:
         return self.wanted[split] or len(self._ready().mixer.speech[split])
 
-    def _ready(self) -> _Prepared:
-        if self._prepared is None:
-            self._prepared = self._prepare()
-            tell(self.notes, _LOG)
-        return self._prepared
-
-    def _prepare(self) -> _Prepared:
+    def _find(self) -> _Found:
         speech = self._gather(self.speech_root, "speech", SHORTEST_SPEECH_S)
         noise = self._gather(self.noise_root, "noise", SHORTEST_NOISE_S)
         if self.test_noise_root:
             noise.join(self._gather(self.test_noise_root, "noise", SHORTEST_NOISE_S))
-        noise.sources, notes = share_noise(noise.sources)
-        sources = {"speech": list(speech.sources), "noise": noise.sources}
+        noise.sources, lent = share_noise(noise.sources)
+        used = {"speech": list(speech.sources), "noise": noise.sources}
         speech.join(noise)
-        self.notes = (
-            speaker_notes(self.speakers)
-            + speech.notes
-            + notes
-            + refuse_leaks(speech.facts, speech.sources)
-        )
-        if speech.skipped:
-            self.notes.append(
-                f"{len(speech.skipped)} bad files are left out: "
-                f"{'; '.join(f.line() for f in speech.skipped[:5])}"
-            )
+        doubled = refuse_leaks(speech.facts, speech.sources)
+        left_out = left_out_notes(speech.skipped)
         pools = {
             role: {split: [s for s in found if s.split == split] for split in SPLITS}
-            for role, found in sources.items()
+            for role, found in used.items()
         }
         self._refuse_empty(pools)
         require_talkers(self.rules, pools["speech"])
-        store = AudioStore(self.sample_rate, round(self.memory_mb * 1e6))
-        return _Prepared(
-            Mixer(self.rules, store, pools["speech"], pools["noise"]), sources, speech
+        store = AudioStore(self.sample_rate, self.memory_bytes)
+        return _Found(
+            notes=speaker_notes(self.speakers) + speech.notes + lent + doubled + left_out,
+            skipped=speech.skipped,
+            split_rules=[NAME_RULE, *speech.rules],
+            mixer=Mixer(self.rules, store, pools["speech"], pools["noise"]),
+            used=used,
+            facts=speech.facts,
         )
 
-    def _gather(self, root: Path, role: str, shortest_s: float) -> Gathered:
+    def _gather(self, root: Path, role: str, shortest_s: float) -> SourceSet:
         suffixes = self.speech_suffixes if role == "speech" else AUDIO_SUFFIXES
-        return gather(
+        return find_sources(
             root,
             role,
             audio_below(

@@ -1,187 +1,70 @@
-"""The corpus of recordings that are there twice, noisy and clean, such as VoiceBank-DEMAND.
+"""The corpus of recordings that exist twice, noisy and clean, such as VoiceBank-DEMAND.
 
-It gives pairs their splits and cuts items from them; how pairs are found stands in pairing.py, and
-nothing is mixed here.
+``PairedFolder`` gives pairs of files their splits. pairing.py finds the pairs, paired_items.py
+cuts items (T,) from them. Nothing is mixed here.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
-import torch
-from torch.utils.data import Dataset
-
+from audioprune.data.corpus import FileCorpus, Found, Record
 from audioprune.data.files.audio import AudioStore
 from audioprune.data.files.checks import FileFacts, Finding
 from audioprune.data.files.file_index import inspect_files
 from audioprune.data.files.lists import bare_name
-from audioprune.data.files.sources import (
-    SHORTEST_SPEECH_S,
-    amount,
-    check_choice,
+from audioprune.data.files.messages import (
     conversion_notes,
-    names,
-    refuse_leaks,
-    speaker_notes,
-    split_rules,
+    first_names,
+    left_out_notes,
     stop_or_skip,
-    tell,
 )
-from audioprune.data.speech.mixing import (
-    MixingRules,
-    Source,
-    audible_start,
-    by_group,
-    collate,
-    condition_name,
+from audioprune.data.speech.mixed_items import collate
+from audioprune.data.speech.mixing_rules import MixingRules
+from audioprune.data.speech.paired_items import (
+    UNKNOWN_NOISE,
+    Pairs,
+    PairSource,
+    pair_leaks,
+    pair_records,
+    pool_size,
 )
 from audioprune.data.speech.pairing import LengthRule, Pair, find_pairs, read_conditions
-from audioprune.data.splits.leaks import Member, copies, cross, same_audio, speech_keys, suspected
+from audioprune.data.splits.assign import Assigned, assign_speech, lend_speakers, share_out
+from audioprune.data.splits.folders import SPLITS
+from audioprune.data.splits.leaks import (
+    joins_splits,
+    same_audio,
+)
 from audioprune.data.splits.recordings import NAME_RULE, Links
-from audioprune.data.splits.rules import (
-    SPLITS,
-    Assigned,
-    assign_speech,
-    below_splits,
-    lend_speakers,
-    share_out,
+from audioprune.data.splits.sources import (
+    SHORTEST_SPEECH_S,
+    Source,
+    refuse_leaks,
+    speaker_notes,
+    speech_size,
+    split_rules,
 )
 from audioprune.data.splits.speakers import SpeakerRule
-from audioprune.dsp import rms_gain
 from audioprune.errors import ConfigError, DataError
-from audioprune.files import sha256, write_atomic
-
-_LOG = logging.getLogger(__name__)
-_ANY_NOISE = "recorded"
+from audioprune.files import sha256
+from audioprune.ranges import NoKey, OneOf, Range
 
 
-@dataclass(frozen=True)
-class PairSource:
-    """A pair that may be used.
-
-    Attributes:
-        noisy: The noisy file.
-        clean: The clean file; its group is the speaker.
-        noise: Name of the noise, ``"recorded"`` when unknown.
-        snr_db: SNR in dB, None when unknown.
-    """
-
-    noisy: Source
-    clean: Source
-    noise: str = _ANY_NOISE
-    snr_db: float | None = None
-
-    def record(self) -> dict[str, Any]:
-        """Return what a manifest says of the pair."""
-        place = {
-            "split": self.clean.split,
-            "speaker": self.clean.group,
-            "noise": self.noise,
-            "snr_db": self.snr_db,
-        }
-        sides = {
-            name: {"path": side.relative, "sha256": side.sha256, "duration_s": side.duration_s}
-            for name, side in (("noisy", self.noisy), ("clean", self.clean))
-        }
-        return {"kind": "pair", **place, **sides}
-
-
-class Pairs(Dataset):
-    """Items of noisy and clean recordings.
-
-    Item: ``noisy`` and ``clean`` (T,) float32, ``id``, ``noise``, ``snr_db`` (None if unknown),
-    ``speaker``, ``gender`` (``"F"``, ``"M"``, empty if unknown).
-
-    Args:
-        sources: The pairs.
-        store: Where the samples come from.
-        rules: Seed, level and lengths.
-        split: ``"train"``, ``"valid"`` or ``"test"``.
-        genders: Gender of the speakers that it is known of.
-    """
-
-    def __init__(
-        self,
-        sources: Sequence[PairSource],
-        store: AudioStore,
-        rules: MixingRules,
-        split: str,
-        genders: Mapping[str, str] | None = None,
-    ) -> None:
-        self.sources = sources
-        self.store = store
-        self.rules = rules
-        self.split = split
-        self.genders = genders or {}
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, from 0, whose random parts follow; call it before the loader starts its workers."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.sources)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        source = self.sources[index]
-        noisy, clean = (
-            self.store.whole(side.path).astype(np.float64) for side in (source.noisy, source.clean)
-        )
-        shortest = min(len(noisy), len(clean))
-        noisy, clean = noisy[:shortest], clean[:shortest]
-        start, length = self._part(clean, source.clean.level, index)
-        noisy, clean = noisy[start : start + length], clean[start : start + length]
-        gain = float(rms_gain(noisy)) if self.rules.rms_normalise else 1.0
-        return {
-            "noisy": torch.from_numpy((gain * noisy).astype(np.float32)),
-            "clean": torch.from_numpy((gain * clean).astype(np.float32)),
-            "id": f"{index:06d}_{Path(source.noisy.relative).stem}",
-            "noise": source.noise,
-            "snr_db": source.snr_db,
-            "speaker": source.clean.group,
-            "gender": self.genders.get(source.clean.group, ""),
-        }
-
-    def _part(self, clean: np.ndarray, level: float, index: int) -> tuple[int, int]:
-        limit_s = self.rules.segment_s if self.split == "train" else self.rules.max_test_s
-        length = (
-            len(clean)
-            if limit_s is None
-            else min(len(clean), round(limit_s * self.rules.sample_rate))
-        )
-        epoch = self.epoch if self.split == "train" and self.rules.fresh_each_epoch else 0
-        rng = np.random.default_rng([self.rules.seed, SPLITS.index(self.split), index, epoch])
-        return audible_start(clean, length, level, rng), length
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """What prepare() found."""
+@dataclass(frozen=True, kw_only=True)
+class _Found(Found):
+    """Also the pairs of each split and the facts of their clean files."""
 
     pools: dict[str, list[PairSource]]
     store: AudioStore
-    skipped: list[Finding]
     facts: list[FileFacts]
-    rules: list[str]
 
 
-def pair_leaks(
-    pools: Mapping[str, Sequence[PairSource]], facts: Sequence[FileFacts]
-) -> list[Finding]:
-    """Return what is suspected to be in several splits of pairs."""
-    sources = [source.clean for pool in pools.values() for source in pool]
-    keys = speech_keys({source.path: below_splits(Path(source.relative)) for source in sources})
-    members = [Member(source.path, source.split, keys.get(source.path, {})) for source in sources]
-    return suspected(members, list(copies(facts)))
-
-
-class PairedFolder:
+class PairedFolder(FileCorpus[_Found]):
     """Noisy and clean recordings of the same name.
 
     Layouts: ``noisy/`` and ``clean/``; ``noisy_trainset_28spk_wav/``,
@@ -241,30 +124,37 @@ class PairedFolder:
         *,
         noisy_root: str | Path | None = None,
         clean_root: str | Path | None = None,
-        sample_rate: int = 16000,
+        sample_rate: Annotated[int, Range(1000, 192_000)] = 16000,
         split: str | Path | Mapping[str, Sequence[str]] | None = None,
-        fractions: Sequence[float] = (0.8, 0.1, 0.1),
+        fractions: Annotated[Sequence[float], Range(0, 1)] = (0.8, 0.1, 0.1),
         speaker_from: str = "auto",
         speaker: str | None = None,
         speaker_csv: str | None = None,
         valid_speakers: Sequence[str] = (),
-        valid_share: float = 0.0,
+        valid_share: Annotated[float, Range(0, below=1)] = 0.0,
         conditions: str | Path | None = None,
-        train_mixtures: int | None = None,
-        valid_mixtures: int | None = None,
-        test_mixtures: int | None = None,
-        segment_s: float | None = None,
-        max_test_s: float | None = None,
+        train_mixtures: Annotated[int | None, Range(1)] = None,
+        valid_mixtures: Annotated[int | None, Range(1)] = None,
+        test_mixtures: Annotated[int | None, Range(1)] = None,
+        segment_s: Annotated[float | None, Range(above=0)] = None,
+        max_test_s: Annotated[float | None, Range(above=0)] = None,
         fresh_each_epoch: bool = True,
         rms_normalise: bool = True,
-        seed: int = 0,
-        lengths: str = "equal",
-        length_tolerance_s: float = 0.05,
-        on_bad_file: str = "stop",
+        seed: Annotated[int, Range(0)] = 0,
+        lengths: Annotated[str, OneOf("equal", "shortest")] = "equal",
+        length_tolerance_s: Annotated[float, Range(0, 10)] = 0.05,
+        on_bad_file: Annotated[str, OneOf("stop", "skip")] = "stop",
         cache_dir: str | None = None,
-        memory_mb: float = 2048.0,
-        title: str = "paired_folder",
+        memory_mb: Annotated[float, Range(0)] = 2048.0,
+        title: Annotated[str, NoKey()] = "paired_folder",
     ) -> None:
+        super().__init__(
+            title,
+            sample_rate,
+            on_bad_file=on_bad_file,
+            cache_dir=cache_dir,
+            memory_mb=memory_mb,
+        )
         if (root is None) == (noisy_root is None or clean_root is None):
             raise ConfigError(
                 "expected either root, or both noisy_root and clean_root; give one of the two"
@@ -278,7 +168,6 @@ class PairedFolder:
             seed=seed,
         )
         self.lengths = LengthRule(lengths, length_tolerance_s)
-        check_choice(on_bad_file)
         self.speakers = SpeakerRule(speaker_from, speaker, speaker_csv)
         share_out(("a", "b", "c"), fractions, seed, "names")
         self.most = {"train": train_mixtures, "valid": valid_mixtures, "test": test_mixtures}
@@ -288,37 +177,23 @@ class PairedFolder:
                     f"expected {name}_mixtures of at least 1, or null for all, got {count}; "
                     f"correct it"
                 )
-        self.root, self.noisy_root, self.clean_root, self.conditions = (
-            Path(path).expanduser() if path else None
-            for path in (root, noisy_root, clean_root, conditions)
-        )
-        self.sample_rate = sample_rate
+        self.root = _place(root)
+        self.noisy_root = _place(noisy_root)
+        self.clean_root = _place(clean_root)
+        self.conditions = _place(conditions)
         self.split = split
         self.fractions = tuple(fractions)
         self.valid_speakers = tuple(valid_speakers)
         self.valid_share = valid_share
-        self.on_bad_file = on_bad_file
-        self.cache_dir = cache_dir or ""
-        self.memory_mb = memory_mb
-        self.title = title
-        self.notes: list[str] = []
-        self._prepared: _Prepared | None = None
-
-    def prepare(self) -> None:
-        """Find, inspect and split the pairs; a second call does nothing.
-
-        Raises:
-            DataError: Folders are missing, files are bad or without a partner, speakers or audio
-                are shared between splits.
-        """
-        self._ready()
 
     def train(self) -> Pairs:
-        """Return the training items; ``set_epoch`` chooses the epoch."""
-        ready = self._ready()
-        ready.store.preload(
-            [side.path for source in ready.pools["train"] for side in (source.noisy, source.clean)]
-        )
+        """Return the training items; ``set_epoch`` chooses the epoch.
+
+        Audio that fits into memory is decoded here, once, so that worker processes share it.
+        """
+        found = self._ready()
+        sides = [side for pair in found.pools["train"] for side in (pair.noisy, pair.clean)]
+        found.store.preload([side.path for side in sides])
         return self._items("train")
 
     def valid(self) -> Pairs:
@@ -326,233 +201,201 @@ class PairedFolder:
         return self._items("valid")
 
     def tests(self) -> dict[str, Pairs]:
-        """Return the items of every test condition by name."""
-        ready = self._ready()
+        """Return the test items of every condition by name."""
+        found = self._ready()
         conditions: dict[str, list[PairSource]] = {}
-        for source in ready.pools["test"]:
-            name = (
-                source.noise
-                if source.snr_db is None
-                else condition_name(source.noise, source.snr_db)
-            )
-            conditions.setdefault(name, []).append(source)
+        for pair in found.pools["test"]:
+            conditions.setdefault(pair.condition, []).append(pair)
         most = self.most["test"]
         return {
-            name: Pairs(conditions[name][:most], ready.store, self.rules, "test")
+            name: Pairs(conditions[name][:most], found.store, self.rules, "test")
             for name in sorted(conditions)
         }
 
     def fingerprint(self) -> str:
         """Return a hash of every file's place, content and use, and of the rules."""
-        ready = self._ready()
-        pairs = [
-            [side.identity() for side in (s.noisy, s.clean)] + [s.noise, s.snr_db]
-            for p in ready.pools.values()
-            for s in p
-        ]
-        return sha256(json.dumps([asdict(self.rules), self.most, pairs], sort_keys=True).encode())
+        rows: list[list[Any]] = []
+        for pool in self._ready().pools.values():
+            for pair in pool:
+                sides = [pair.noisy.identity(), pair.clean.identity()]
+                rows.append([*sides, pair.noise, pair.snr_db])
+        return sha256(json.dumps([asdict(self.rules), self.most, rows], sort_keys=True).encode())
 
-    def describe(self) -> dict[str, Any]:
-        """Return the size of the corpus: hours, speakers and pairs of each split, conditions, files left out."""
-        ready = self._ready()
-        facts: dict[str, Any] = {
-            "name": self.title,
-            "scale": self.scale(),
-            "sample_rate": self.sample_rate,
-            "seed": self.rules.seed,
-        }
-        for split, pool in ready.pools.items():
-            hours = sum(source.clean.duration_s for source in pool) / 3600
-            speakers = len(by_group([source.clean for source in pool]))
-            facts[split] = {
-                "hours": round(hours, 4),
-                "speakers": speakers,
-                "utterances": len(pool),
-            }
-        facts["conditions"] = {name: len(items) for name, items in self.tests().items()}
-        facts["skipped"] = [finding.line() for finding in ready.skipped]
-        facts["notes"] = self.notes
-        return facts
+    def _facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = {"sample_rate": self.sample_rate, "seed": self.rules.seed}
+        for split, pool in self._ready().pools.items():
+            facts[split] = pool_size(pool)
+        return {**facts, "conditions": {name: len(items) for name, items in self.tests().items()}}
 
     def scale(self) -> str:
-        """Return the size of the training speech in a few words, such as ``paired_folder, 9.4 h, 28 speakers``."""
-        return amount(
-            self.title,
-            [source.clean for source in self._ready().pools["train"][: self.most["train"]]],
-            self.speakers,
-        )
+        """Return the size of the training speech, such as ``paired_folder, 9.4 h, 28 speakers``."""
+        pairs = self._ready().pools["train"][: self.most["train"]]
+        return speech_size(self.title, [pair.clean for pair in pairs], self.speakers)
 
     def leaks(self) -> list[Finding]:
-        """Return what is suspected to be in several splits: speakers by their names, copies by ear."""
+        """Return what is suspected in several splits: speakers by name, copies by ear."""
         return pair_leaks(self._ready().pools, self._ready().facts)
 
-    def manifest(self) -> list[dict[str, Any]]:
-        """Return one record for the corpus and one for each pair."""
-        ready = self._ready()
-        head = {
-            "kind": "corpus",
-            "name": self.title,
-            "fingerprint": self.fingerprint(),
-            "rules": asdict(self.rules),
-        }
-        pairs = [source for pool in ready.pools.values() for source in pool]
-        return [{**head, "split_rules": ready.rules}] + [
-            {**source.record(), "together": source.clean.together} for source in pairs
-        ]
+    def sources(self) -> list[Record]:
+        """Return a record of every pair."""
+        return pair_records(self._ready().pools)
 
-    def write_manifest(self, path: str | Path) -> Path:
-        """Write the manifest as JSON lines."""
-        return write_atomic(path, "".join(json.dumps(record) + "\n" for record in self.manifest()))
+    def _rules(self) -> dict[str, Any]:
+        return {"rules": asdict(self.rules)}
 
     def _items(self, split: str) -> Pairs:
-        ready = self._ready()
-        return Pairs(ready.pools[split][: self.most[split]], ready.store, self.rules, split)
+        found = self._ready()
+        return Pairs(found.pools[split][: self.most[split]], found.store, self.rules, split)
 
-    def _ready(self) -> _Prepared:
-        if self._prepared is None:
-            self._prepared = self._prepare()
-            tell(self.notes, _LOG)
-        return self._prepared
+    def _find(self) -> _Found:
+        """Find, inspect and split the pairs.
 
-    def _prepare(self) -> _Prepared:
+        Raises:
+            DataError: Folders are missing, files are bad or without a partner, speakers or audio
+                are shared between splits.
+        """
         pairs, problems = find_pairs(self.root, self.noisy_root, self.clean_root)
         where = self.root or self.clean_root or Path()
-        relative = {pair.clean: pair.relative for pair in pairs}
-        assigned, notes = self._assign(where, relative)
-        places = {entry.path: entry for entry in assigned}
-        pairs = [pair for pair in pairs if pair.clean in places]
-        facts = self._inspect(pairs)
-        links = same_audio(facts[pair.clean] for pair in pairs)
-        if cross({path: entry.split for path, entry in places.items()}, links):
-            assigned, notes = self._assign(where, relative, links)
-            places = {entry.path: entry for entry in assigned}
-        problems += [finding for fact in facts.values() for finding in fact.errors] + _mismatches(
-            pairs, facts, self.lengths
-        )
+        pairs, assigned, facts, notes = self._split(where, pairs)
+        problems += [finding for fact in facts.values() for finding in fact.errors]
+        problems += _mismatches(pairs, facts, self.lengths)
         stop_or_skip(
             where,
             [FileFacts(finding.path, findings=(finding,)) for finding in problems],
             self.on_bad_file,
         )
-        usable, more = _usable(pairs, facts, {finding.path for finding in problems})
-        more += self.lengths.note(
-            [abs(facts[pair.noisy].duration_s - facts[pair.clean].duration_s) for pair in usable]
-        )
-        known = read_conditions(self.conditions) if self.conditions else {}
-        pools: dict[str, list[PairSource]] = {split: [] for split in SPLITS}
-        for pair in usable:
-            place = places[pair.clean]
-            noisy, clean = (
-                _source(facts[path], pair.relative, place) for path in (pair.noisy, pair.clean)
-            )
-            pools[place.split].append(
-                PairSource(
-                    noisy, clean, *known.get(bare_name(pair.noisy.name), (_ANY_NOISE, None))
-                )
-            )
+        usable, idle_notes = _usable(pairs, facts, {finding.path for finding in problems})
+        cut_notes = self.lengths.note([_apart_s(pair, facts) for pair in usable])
+        pools = self._pools(usable, {entry.path: entry for entry in assigned}, facts)
         self._refuse(pools, where)
         used = [facts[path] for pair in usable for path in (pair.noisy, pair.clean)]
-        leaks = refuse_leaks(
-            used,
-            [
-                side
-                for pool in pools.values()
-                for source in pool
-                for side in (source.noisy, source.clean)
+        return _Found(
+            notes=[
+                *speaker_notes(self.speakers),
+                *notes,
+                *idle_notes,
+                *cut_notes,
+                *conversion_notes(used, self.sample_rate),
+                *refuse_leaks(used, _both_sides(pools)),
+                *left_out_notes(problems),
             ],
+            skipped=problems,
+            split_rules=[NAME_RULE, *split_rules("speech", assigned)],
+            pools=pools,
+            store=AudioStore(self.sample_rate, self.memory_bytes),
+            facts=[facts[pair.clean] for pair in usable],
         )
-        self.notes = (
-            speaker_notes(self.speakers)
-            + notes
-            + more
-            + conversion_notes(used, self.sample_rate)
-            + leaks
-        )
-        if problems:
-            self.notes.append(
-                f"{len(problems)} bad files are left out: "
-                f"{'; '.join(finding.line() for finding in problems[:5])}"
-            )
-        clean = [facts[pair.clean] for pair in usable]
-        store = AudioStore(self.sample_rate, round(self.memory_mb * 1e6))
-        return _Prepared(
-            pools, store, problems, clean, [NAME_RULE, *split_rules("speech", assigned)]
-        )
+
+    def _split(
+        self, where: Path, pairs: Sequence[Pair]
+    ) -> tuple[list[Pair], list[Assigned], dict[Path, FileFacts], list[str]]:
+        """Give pairs a split by their clean file and inspect those that get one, with notes."""
+        relative = {pair.clean: pair.relative for pair in pairs}
+        assigned, notes = self._assign(where, relative)
+        splits = {entry.path: entry.split for entry in assigned}
+        kept = [pair for pair in pairs if pair.clean in splits]
+        facts = self._inspect(kept)
+        # Shares may have parted files of the same audio: share out anew, with these joined.
+        links = same_audio(facts[pair.clean] for pair in kept)
+        if joins_splits(splits, links):
+            assigned, notes = self._assign(where, relative, links)
+        return kept, assigned, facts, notes
 
     def _assign(
         self, where: Path, relative: Mapping[Path, Path], links: Links = ()
     ) -> tuple[list[Assigned], list[str]]:
-        seed = self.rules.seed
         assigned, notes = assign_speech(
             where,
             relative,
             self.split,
             self.fractions,
             self.speakers,
-            seed,
+            self.rules.seed,
             self.valid_speakers,
             links,
         )
-        assigned, lent = lend_speakers(assigned, self.valid_share, seed)
+        assigned, lent = lend_speakers(assigned, self.valid_share, self.rules.seed)
         return assigned, notes + lent
 
     def _inspect(self, pairs: Sequence[Pair]) -> dict[Path, FileFacts]:
+        """Return what is known of both files of each pair."""
+        noisy, clean = [pair.noisy for pair in pairs], [pair.clean for pair in pairs]
         if self.root is not None:
-            paths = [path for pair in pairs for path in (pair.noisy, pair.clean)]
-            return {fact.path: fact for fact in inspect_files(self.root, paths, self.cache_dir)}
-        facts: dict[Path, FileFacts] = {}
-        for root, paths in (
-            (self.noisy_root, [pair.noisy for pair in pairs]),
-            (self.clean_root, [pair.clean for pair in pairs]),
-        ):
-            facts |= {
-                fact.path: fact for fact in inspect_files(root or Path(), paths, self.cache_dir)
-            }
-        return facts
+            both = [path for pair in pairs for path in (pair.noisy, pair.clean)]
+            found = inspect_files(self.root, both, self.cache_dir)
+        else:
+            found = inspect_files(self.noisy_root or Path(), noisy, self.cache_dir)
+            found += inspect_files(self.clean_root or Path(), clean, self.cache_dir)
+        return {fact.path: fact for fact in found}
+
+    def _pools(
+        self,
+        pairs: Sequence[Pair],
+        places: Mapping[Path, Assigned],
+        facts: Mapping[Path, FileFacts],
+    ) -> dict[str, list[PairSource]]:
+        """Return the pairs of each split, with noise and SNR where they are known."""
+        known = read_conditions(self.conditions) if self.conditions else {}
+        pools: dict[str, list[PairSource]] = {split: [] for split in SPLITS}
+        for pair in pairs:
+            place = places[pair.clean]
+            noisy = _source(facts[pair.noisy], pair.relative, place)
+            clean = _source(facts[pair.clean], pair.relative, place)
+            noise, snr_db = known.get(bare_name(pair.noisy.name), (UNKNOWN_NOISE, None))
+            pools[place.split].append(PairSource(noisy, clean, noise, snr_db))
+        return pools
 
     def _refuse(self, pools: Mapping[str, Sequence[PairSource]], where: Path) -> None:
+        """Refuse an empty split, and a test file that the list of conditions does not name."""
         empty = [split for split, pool in pools.items() if not pool]
         if empty:
             raise DataError(
                 f"{where}: expected pairs for train, valid and test, found none for "
                 f"{', '.join(empty)}; add files or folders"
             )
-        unnamed = [
-            source.noisy.path
-            for source in pools["test"]
-            if self.conditions and source.snr_db is None
-        ]
+        if self.conditions is None:
+            return
+        unnamed = [pair.noisy.path for pair in pools["test"] if pair.snr_db is None]
         if unnamed:
             raise DataError(
                 f"{self.conditions}: expected a line for every test file, found none for "
-                f"{names(unnamed)}; complete the list"
+                f"{first_names(unnamed)}; complete the list"
             )
+
+
+def _place(path: str | Path | None) -> Path | None:
+    return Path(path).expanduser() if path else None
+
+
+def _apart_s(pair: Pair, facts: Mapping[Path, FileFacts]) -> float:
+    """Return by how many seconds the two files of a pair differ in length."""
+    return abs(facts[pair.noisy].duration_s - facts[pair.clean].duration_s)
+
+
+def _both_sides(pools: Mapping[str, Sequence[PairSource]]) -> list[Source]:
+    pairs = [pair for pool in pools.values() for pair in pool]
+    return [side for pair in pairs for side in (pair.noisy, pair.clean)]
 
 
 def _usable(
     pairs: Sequence[Pair], facts: Mapping[Path, FileFacts], bad: set[Path]
 ) -> tuple[list[Pair], list[str]]:
     """Return the pairs of good files, and a note on silent and short ones."""
-    idle = {
-        fact.path
-        for fact in facts.values()
-        if fact.has("silent") or fact.duration_s < SHORTEST_SPEECH_S
-    } - bad
-    listed = names(sorted(idle))
-    notes = (
-        [
-            f"{len(idle)} silent or short files (below {SHORTEST_SPEECH_S:g} s) are not used: "
-            f"{listed}"
-        ]
-        if idle
-        else []
-    )
-    return [pair for pair in pairs if not {pair.noisy, pair.clean} & (bad | idle)], notes
+    idle = set()
+    for fact in facts.values():
+        if fact.path not in bad and (fact.has("silent") or fact.duration_s < SHORTEST_SPEECH_S):
+            idle.add(fact.path)
+    usable = [pair for pair in pairs if not {pair.noisy, pair.clean} & (bad | idle)]
+    if not idle:
+        return usable, []
+    what = f"{len(idle)} silent or short files (below {SHORTEST_SPEECH_S:g} s) are not used"
+    return usable, [f"{what}: {first_names(sorted(idle))}"]
 
 
 def _mismatches(
     pairs: Sequence[Pair], facts: Mapping[Path, FileFacts], rule: LengthRule
 ) -> list[Finding]:
+    """Return an error for each pair of good files that differ in rate or length."""
     found = []
     for pair in pairs:
         noisy, clean = facts[pair.noisy], facts[pair.clean]

@@ -15,7 +15,8 @@ from pathlib import Path
 from audioprune.data.files.audio import find_audio
 from audioprune.data.files.checks import Finding
 from audioprune.data.files.lists import bare_name, name_key, read_cells, without_ending
-from audioprune.data.splits.rules import listing, split_of_folder
+from audioprune.data.files.messages import listing
+from audioprune.data.splits.folders import split_of_folder
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 _DEPTH = 3

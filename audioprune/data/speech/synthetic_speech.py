@@ -11,19 +11,19 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
+from audioprune.data.corpus import GeneratedCorpus
 from audioprune.data.files.audio import Samples
-from audioprune.data.files.checks import Finding
-from audioprune.data.files.generated_folder import MadeFolder
-from audioprune.data.speech.mixing import Mixtures, collate
+from audioprune.data.files.generated_folder import GeneratedFolder
 from audioprune.data.speech.noise_synthesis import NOISES, babble, cafeteria, levelled
-from audioprune.data.speech.noisy_mixtures import NoisyMixtures
+from audioprune.data.speech.noisy_mixtures import FILE_KEYS, NoisyMixtures
 from audioprune.data.speech.speech_synthesis import SAMPLE_RATE, draw_voice, speak
-from audioprune.data.splits.rules import SPLITS
+from audioprune.data.splits.folders import SPLITS
 from audioprune.errors import ConfigError
+from audioprune.ranges import NoKey, PassedTo, Range
 
 _VERSION = 1
 """Raised whenever the same parameters give other audio."""
@@ -88,10 +88,10 @@ class Recipe:
             )
 
 
-class SyntheticSpeech:
+class SyntheticSpeech(GeneratedCorpus[NoisyMixtures]):
     """Mixtures of made-up voices with made-up noises, a NoisyMixtures over a folder that this class writes.
 
-    Voices of training, validation, test and of the background are all different. Test noises are
+    CleanSpeech of training, validation, test and of the background are all different. Test noises are
     ``babble`` (6 to 10 voices) and ``cafeteria`` (voices, dishes and a ventilator in a room);
     training noises are 28 others and both kinds with other background voices. The default takes
     about 15 s to make and 40 MB.
@@ -119,31 +119,29 @@ class SyntheticSpeech:
         ConfigError: A value is out of its range.
     """
 
-    collate = staticmethod(collate)
-
     def __init__(
         self,
         root: str | Path | None = None,
         *,
-        seed: int = 0,
-        minutes: float = 14.0,
-        valid_minutes: float = 1.0,
-        test_minutes: float = 2.0,
-        speakers: int = 24,
-        valid_speakers: int = 3,
-        test_speakers: int = 6,
-        utterance_s: tuple[float, float] = (3.0, 4.0),
-        noise_s: float = 15.0,
-        noises: int = len(NOISES),
+        seed: Annotated[int, Range(0)] = 0,
+        minutes: Annotated[float, Range(above=0, most=6000)] = 14.0,
+        valid_minutes: Annotated[float, Range(above=0, most=6000)] = 1.0,
+        test_minutes: Annotated[float, Range(above=0, most=6000)] = 2.0,
+        speakers: Annotated[int, Range(1, 1000)] = 24,
+        valid_speakers: Annotated[int, Range(1, 1000)] = 3,
+        test_speakers: Annotated[int, Range(1, 1000)] = 6,
+        utterance_s: Annotated[tuple[float, float], Range(1, 60)] = (3.0, 4.0),
+        noise_s: Annotated[float, Range(1, 600)] = 15.0,
+        noises: Annotated[int, NoKey()] = len(NOISES),
         cache_dir: str | None = None,
-        **mixing: Any,
+        **mixing: Annotated[Any, PassedTo(NoisyMixtures, but=FILE_KEYS)],
     ) -> None:
         if len(utterance_s) != 2:
             raise ConfigError(
                 f"expected utterance_s as [shortest, longest], got {list(utterance_s)}; give "
                 f"two values"
             )
-        self.recipe = Recipe(
+        recipe = Recipe(
             seed=seed,
             minutes=(float(minutes), float(valid_minutes), float(test_minutes)),
             speakers=(speakers, valid_speakers, test_speakers),
@@ -151,85 +149,19 @@ class SyntheticSpeech:
             noise_s=float(noise_s),
             noises=noises,
         )
-        self.cache_dir = cache_dir or ""
-        self.folder = MadeFolder.at(root, _TITLE, asdict(self.recipe), self.cache_dir)
-        place = self.folder.root
-        self.mixtures = NoisyMixtures(
-            place / "speech",
-            place / "noise",
+        folder = GeneratedFolder.at(root, _TITLE, asdict(recipe), cache_dir or "")
+        mixtures = NoisyMixtures(
+            folder.root / "speech",
+            folder.root / "noise",
             seed=seed,
             cache_dir=cache_dir,
             **{"title": _TITLE, **mixing},
         )
-        self.sample_rate = self.mixtures.sample_rate
-        self._ready = False
+        super().__init__(mixtures, folder, recipe)
 
-    @property
-    def notes(self) -> list[str]:
-        """What the user should know about the files, one line each, after ``prepare``."""
-        return self.mixtures.notes
-
-    def prepare(self) -> None:
-        """Make the audio where it is missing or damaged, and read it; a second call does nothing.
-
-        Raises:
-            DataError: ``root`` holds other files, or a corpus of another recipe.
-            OutputError: The folder cannot be written.
-        """
-        if self._ready:
-            return
+    def _generate(self) -> None:
         seconds = 60 * sum(self.recipe.minutes) + self.recipe.noise_s * (self.recipe.noises + 20)
         self.folder.make(pieces(self.recipe), SAMPLE_RATE, round(2 * SAMPLE_RATE * seconds))
-        self.mixtures.prepare()
-        self._ready = True
-
-    def train(self) -> Mixtures:
-        """Return the training items; ``set_epoch`` chooses the epoch."""
-        self.prepare()
-        return self.mixtures.train()
-
-    def valid(self) -> Mixtures:
-        """Return the validation items."""
-        self.prepare()
-        return self.mixtures.valid()
-
-    def tests(self) -> dict[str, Mixtures]:
-        """Return the items of every test condition by name."""
-        self.prepare()
-        return self.mixtures.tests()
-
-    def fingerprint(self) -> str:
-        """Return a hash of the files and rules."""
-        self.prepare()
-        return self.mixtures.fingerprint()
-
-    def describe(self) -> dict[str, Any]:
-        """Return the size of the corpus and the recipe."""
-        self.prepare()
-        return {
-            **self.mixtures.describe(),
-            "recipe": asdict(self.recipe),
-            "root": str(self.folder.root),
-        }
-
-    def scale(self) -> str:
-        """Return the size of the training speech in a few words, ``synthetic_speech, 14 min, 24 speakers``."""
-        self.prepare()
-        return self.mixtures.scale()
-
-    def leaks(self) -> list[Finding]:
-        """Return nothing: each file is made anew, whatever its name."""
-        return []
-
-    def manifest(self) -> list[dict[str, Any]]:
-        """Return the records of NoisyMixtures.manifest."""
-        self.prepare()
-        return self.mixtures.manifest()
-
-    def write_manifest(self, path: str | Path) -> Path:
-        """Write the manifest as JSON lines."""
-        self.prepare()
-        return self.mixtures.write_manifest(path)
 
 
 def pieces(recipe: Recipe) -> dict[str, Callable[[], Samples]]:

@@ -10,15 +10,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from audioprune.data.corpus import WrappedCorpus
 from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
-from audioprune.data.files.checks import Finding
-from audioprune.data.files.sources import names
-from audioprune.data.speech.mixing import Mixtures, collate
-from audioprune.data.speech.noisy_mixtures import NoisyMixtures
-from audioprune.data.splits.rules import listing
+from audioprune.data.files.messages import first_names, listing
+from audioprune.data.speech.noisy_mixtures import FILE_KEYS, NoisyMixtures
 from audioprune.errors import DataError
+from audioprune.ranges import PassedTo, Range
 
 _SPEECH_FOLDER = "si_tr_s"
 _DEPTH = 4
@@ -26,7 +25,7 @@ _TITLE = "wsj0_mix"
 
 
 @dataclass(frozen=True)
-class Protocol:
+class PaperNumbers:
     """The numbers of the paper.
 
     Source: Tan & Wang (ICASSP 2021): 101 speakers of si_tr_s as 89, 6 and 6, 320,000 training
@@ -43,7 +42,7 @@ class Protocol:
     test_noises: int = 2
 
 
-class Wsj0Mix:
+class Wsj0Mix(WrappedCorpus[NoisyMixtures]):
     """WSJ0 speech mixed by the protocol of Tan & Wang.
 
     Speech is expected in ``.../si_tr_s/<speaker>/*.wav`` (or ``.flac``, or uncompressed ``.wv1``);
@@ -73,8 +72,6 @@ class Wsj0Mix:
         ConfigError: A value is out of its range.
     """
 
-    collate = staticmethod(collate)
-
     def __init__(
         self,
         wsj0_root: str | Path,
@@ -83,20 +80,20 @@ class Wsj0Mix:
         *,
         speakers: str | Path | Mapping[str, Sequence[str]] | None = None,
         allow_partial: bool = False,
-        train_mixtures: int | None = None,
-        valid_mixtures: int | None = None,
-        test_mixtures: int | None = None,
-        train_snr_step_db: float | None = 1.0,
+        train_mixtures: Annotated[int | None, Range(1)] = None,
+        valid_mixtures: Annotated[int | None, Range(1)] = None,
+        test_mixtures: Annotated[int | None, Range(1)] = None,
+        train_snr_step_db: Annotated[float | None, Range(above=0)] = 1.0,
         fresh_each_epoch: bool = False,
-        seed: int = 0,
-        **mixing: Any,
+        seed: Annotated[int, Range(0)] = 0,
+        **mixing: Annotated[Any, PassedTo(NoisyMixtures, but=FILE_KEYS)],
     ) -> None:
-        self.protocol = Protocol()
+        self.protocol = PaperNumbers()
         self.wsj0_root = Path(wsj0_root).expanduser()
         self.allow_partial = allow_partial
         self.own_counts = {"train": train_mixtures, "valid": valid_mixtures, "test": test_mixtures}
         total = sum(self.protocol.speakers)
-        self.mixtures = NoisyMixtures(
+        mixtures = NoisyMixtures(
             wsj0_root,
             train_noise_root,
             test_noise_root=test_noise_root,
@@ -110,75 +107,17 @@ class Wsj0Mix:
             seed=seed,
             **{"title": _TITLE, **mixing},
         )
-        self.sample_rate = self.mixtures.sample_rate
-        self._ready = False
+        super().__init__(mixtures)
 
-    @property
-    def notes(self) -> list[str]:
-        """What the user should know about the files, one line each, after ``prepare``."""
-        return self.mixtures.notes
-
-    def prepare(self) -> None:
-        """Find, inspect, split and count the files; a second call does nothing.
-
-        Raises:
-            DataError: WSJ0 is not there or packed, or the numbers differ from the paper's and
-                ``allow_partial`` is off.
-        """
-        if self._ready:
-            return
-        self.mixtures.speech_root = find_speech(self.wsj0_root)
+    def _before(self) -> None:
+        """Find the folder of speech, and prefer files that are unpacked."""
+        self.inner.speech_root = find_speech(self.wsj0_root)
         unpacked = tuple(suffix for suffix in AUDIO_SUFFIXES if suffix != ".wv1")
-        if find_audio(self.mixtures.speech_root, unpacked):
-            self.mixtures.speech_suffixes = unpacked
-        self.mixtures.prepare()
-        self._count(self.mixtures.describe())
-        self._ready = True
+        if find_audio(self.inner.speech_root, unpacked):
+            self.inner.speech_suffixes = unpacked
 
-    def train(self) -> Mixtures:
-        """Return the training items."""
-        self.prepare()
-        return self.mixtures.train()
-
-    def valid(self) -> Mixtures:
-        """Return the validation items."""
-        self.prepare()
-        return self.mixtures.valid()
-
-    def tests(self) -> dict[str, Mixtures]:
-        """Return the items of every test condition by name."""
-        self.prepare()
-        return self.mixtures.tests()
-
-    def fingerprint(self) -> str:
-        """Return a hash of the files and rules."""
-        self.prepare()
-        return self.mixtures.fingerprint()
-
-    def describe(self) -> dict[str, Any]:
-        """Return the size of the corpus."""
-        self.prepare()
-        return self.mixtures.describe()
-
-    def scale(self) -> str:
-        """Return the size of the training speech in a few words; a partial corpus says so."""
-        self.prepare()
-        return self.mixtures.scale()
-
-    def leaks(self) -> list[Finding]:
-        """Return what is suspected to be in several splits."""
-        self.prepare()
-        return self.mixtures.leaks()
-
-    def manifest(self) -> list[dict[str, Any]]:
-        """Return the records of NoisyMixtures.manifest."""
-        self.prepare()
-        return self.mixtures.manifest()
-
-    def write_manifest(self, path: str | Path) -> Path:
-        """Write the manifest as JSON lines."""
-        self.prepare()
-        return self.mixtures.write_manifest(path)
+    def _after(self) -> None:
+        self._count(self.inner.describe())
 
     def _count(self, facts: Mapping[str, Any]) -> None:
         """Compare the numbers found with the paper's and set the numbers of mixtures."""
@@ -207,12 +146,12 @@ class Wsj0Mix:
             )
         share = min(1.0, found / wanted.utterances)
         for split in ("train", "valid", "test"):
-            self.mixtures.wanted[split] = self.own_counts[split] or max(
+            self.inner.wanted[split] = self.own_counts[split] or max(
                 1, round(share * getattr(wanted, f"{split}_mixtures"))
             )
         if differing:
-            self.mixtures.title += f" (partial: {found} of {wanted.utterances} utterances)"
-            self.mixtures.notes.append(
+            self.inner.title += f" (partial: {found} of {wanted.utterances} utterances)"
+            self.inner.notes.append(
                 f"not the paper's corpus: {'; '.join(differing)}; mixtures are scaled by "
                 f"{share:.4g}"
             )
@@ -240,7 +179,7 @@ def find_speech(root: Path) -> Path:
         return found[0]
     if found:
         raise DataError(
-            f"expected one folder {_SPEECH_FOLDER} below {root}, found {names(found)}; put all "
+            f"expected one folder {_SPEECH_FOLDER} below {root}, found {first_names(found)}; put all "
             f"speaker folders into one"
         )
     above = next(

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audioprune.data.files.checks import FileFacts, Finding
-from audioprune.data.splits.likeness import MOST_FILES, alike
+from audioprune.data.files.likeness import MOST_FILES, alike
+from audioprune.data.splits.folders import SPLITS, below_splits, split_named
 from audioprune.data.splits.recordings import Links, recording_of
-from audioprune.data.splits.rules import SPLITS, below_splits, split_named
 from audioprune.data.splits.speakers import plain_speakers
 
 _NAMED = 3
@@ -58,7 +58,7 @@ def copies(facts: Sequence[FileFacts]) -> Iterator[tuple[Path, Path]]:
             yield kept[one].path, kept[other].path
 
 
-def cross(splits: Mapping[Path, str], links: Links) -> bool:
+def joins_splits(splits: Mapping[Path, str], links: Links) -> bool:
     """Tell whether a link joins two splits."""
     return any(splits.get(one, "") != splits.get(other, "") for one, other in links)
 

@@ -27,6 +27,7 @@ from audioprune.report.figures.drawing import (
     styled,
 )
 from audioprune.report.model_states import finite_or_none
+from audioprune.report.model_tables import notes_of, remark_columns
 from audioprune.report.runs import (
     Job,
     Request,
@@ -35,7 +36,6 @@ from audioprune.report.runs import (
     scale_text,
     validation_text,
 )
-from audioprune.report.summaries import notes_of, remark_columns
 from audioprune.report.tables import FORMATS, METRICS, Column, Table, csv_text, write_table
 
 _MAX_TENSORS = 80
@@ -342,6 +342,3 @@ def _number(text: str | None) -> float | None:
         return finite_or_none(float(text)) if text else None
     except ValueError:
         return None
-
-
-KINDS = {"curves": write_curves}

@@ -1,7 +1,7 @@
 """Tables and figures of listening tests, drawn from rows of plain numbers.
 
 Where the rows come from, and what an interval is, stands in audioprune.listening.statistics and
-audioprune.metrics.listening.
+audioprune.listening.scores.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ from audioprune.report.figures.drawing import (
     slug,
     styled,
 )
+from audioprune.report.model_tables import main_metrics
 from audioprune.report.runs import Corpus, honest_scale
-from audioprune.report.summaries import main_metrics
 from audioprune.report.tables import FORMATS, csv_text, metric_column
 
 _CANDIDATES = ((5, 5), (5, -11), (-9, 5), (-9, -11), (0, 9), (0, -14), (10, 0), (-14, 0))

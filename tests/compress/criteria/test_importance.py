@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.criteria.activations import Evidence, evaluating, taps_of
+from audioprune.compress.criteria.activations import taps_of
+from audioprune.compress.criteria.data import CalibrationData
 from audioprune.compress.criteria.importance import (
     CRITERIA,
     SCALINGS,
@@ -13,6 +14,7 @@ from audioprune.compress.criteria.importance import (
     scaled,
     weight_gradient,
 )
+from audioprune.compress.eval_mode import evaluating
 from audioprune.compress.select import threshold
 from audioprune.compress.units.declare import Slice, UnitSet, blocks, rows
 from audioprune.errors import ConfigError
@@ -118,13 +120,13 @@ def net() -> _Net:
 
 
 @pytest.fixture
-def evidence() -> Evidence:
+def data() -> CalibrationData:
     draw = torch.Generator().manual_seed(1)
     batches = [
         (torch.randn(size, 7, 3, generator=draw), torch.randn(size, 7, 2, generator=draw))
         for size in (2, 3)
     ]
-    return Evidence(
+    return CalibrationData(
         batches,
         lambda model, batch: (model(batch[0]) - batch[1]).square().mean(),
         lambda batch: len(batch[0]),
@@ -162,21 +164,22 @@ def test_unit_magnitude_sums_the_weights_that_write_a_unit(net: _Net) -> None:
         assert torch.allclose(scores[name], members.detach().abs().sum(1))
 
 
-def test_unit_gradient_is_signed_until_all_batches_are_in(net: _Net, evidence: Evidence) -> None:
+def test_unit_gradient_is_signed_until_all_batches_are_in(
+    net: _Net, data: CalibrationData
+) -> None:
     net.a.weight.grad = torch.full((4, 3), 7.0)
     net.drop.eval()
-    scores = criterion("unit", "gradient")(net, net.unit_sets(), evidence)
+    scores = criterion("unit", "gradient")(net, net.unit_sets(), data)
     assert (
         net.training
         and not net.drop.training
         and (net.a.weight.grad == 7).all()
         and net.head.weight.grad is None
     )
-    everything = sum(evidence.weight(batch) for batch in evidence.batches)
+    everything = sum(data.weight(batch) for batch in data.batches)
     with evaluating(net):
         loss = (
-            sum(evidence.loss(net, batch) * evidence.weight(batch) for batch in evidence.batches)
-            / everything
+            sum(data.loss(net, batch) * data.weight(batch) for batch in data.batches) / everything
         )
     recurrent = (
         net.gru.weight_ih_l0,
@@ -198,16 +201,16 @@ def test_unit_gradient_is_signed_until_all_batches_are_in(net: _Net, evidence: E
 def test_opposite_gradients_cancel() -> None:
     layer = nn.Linear(2, 1, bias=False)
     sets = [UnitSet("out", (Slice("weight", 0, rows(0, 1)),))]
-    evidence = Evidence([1.0, -1.0], lambda model, sign: sign * model(torch.ones(2)).sum())
-    assert criterion("unit", "gradient")(layer, sets, evidence)["out"].item() == 0
+    data = CalibrationData([1.0, -1.0], lambda model, sign: sign * model(torch.ones(2)).sum())
+    assert criterion("unit", "gradient")(layer, sets, data)["out"].item() == 0
 
 
-def test_unit_activation_sums_over_examples_and_time(net: _Net, evidence: Evidence) -> None:
-    scores = criterion("unit", "activation")(net, net.unit_sets(), evidence)
+def test_unit_activation_sums_over_examples_and_time(net: _Net, data: CalibrationData) -> None:
+    scores = criterion("unit", "activation")(net, net.unit_sets(), data)
     assert net.training
     expected = dict.fromkeys(scores, 0.0)
     with torch.no_grad(), evaluating(net):
-        for inputs, _ in evidence.batches:
+        for inputs, _ in data.batches:
             linear = net.a(inputs)
             conv = net.conv(torch.relu(net.norm(linear)).transpose(1, 2))
             up = net.up(torch.tanh(conv))
@@ -230,7 +233,7 @@ def test_activation_averages_over_writers_and_adds_widths() -> None:
     ]
     inputs = torch.tensor([[1.0, -2.0]])
     scores = criterion("unit", "activation")(
-        model, sets, Evidence([inputs], lambda net, batch: net(batch).sum())
+        model, sets, CalibrationData([inputs], lambda net, batch: net(batch).sum())
     )["stream"]
     first = model[0](inputs).detach().abs()
     assert torch.allclose(
@@ -263,9 +266,9 @@ def test_normalization_is_the_absolute_scale(net: _Net) -> None:
         criterion("unit", "normalization")(net, net.unit_sets()[1:])
 
 
-def test_weight_gradient_of_the_whole_set(net: _Net, evidence: Evidence) -> None:
-    scores = weight_gradient(net, ["a.weight", "head.weight"], evidence)
-    by_unit = criterion("unit", "gradient")(net, net.unit_sets()[:1], evidence)["a"]
+def test_weight_gradient_of_the_whole_set(net: _Net, data: CalibrationData) -> None:
+    scores = weight_gradient(net, ["a.weight", "head.weight"], data)
+    by_unit = criterion("unit", "gradient")(net, net.unit_sets()[:1], data)["a"]
     assert (
         torch.allclose(scores["a.weight"].sum(1), by_unit)
         and (scores["head.weight"] >= 0).all()
@@ -300,11 +303,11 @@ def test_unknown_names_list_the_closest() -> None:
 
 
 @pytest.mark.parametrize("name", ["gradient", "activation"])
-def test_data_criteria_need_data(net: _Net, evidence: Evidence, name: str) -> None:
+def test_data_criteria_need_data(net: _Net, data: CalibrationData, name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} criterion: expected validation data, got none"):
         criterion("unit", name)(net, net.unit_sets())
     with pytest.raises(ConfigError, match=f"{name} criterion: expected"):
-        criterion("unit", name)(net, net.unit_sets(), Evidence([], evidence.loss))
+        criterion("unit", name)(net, net.unit_sets(), CalibrationData([], data.loss))
     assert not net.a._forward_hooks
 
 
@@ -325,13 +328,5 @@ def test_units_that_nothing_writes_or_shows() -> None:
         criterion("unit", "gradient")(
             frozen,
             [UnitSet("x", (Slice("weight", 0, rows(0, 2)),))],
-            Evidence([], lambda *_: torch.zeros(())),
+            CalibrationData([], lambda *_: torch.zeros(())),
         )
-
-
-def test_evaluating_restores_every_mode_even_after_an_error(net: _Net) -> None:
-    net.norm.eval()
-    with pytest.raises(ValueError), evaluating(net):
-        assert not net.training
-        raise ValueError
-    assert net.training and net.a.training and not net.norm.training

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.criteria.activations import Evidence
+from audioprune.compress.criteria.data import CalibrationData
 from audioprune.compress.criteria.importance import criterion
 from audioprune.compress.criteria.information import _reduced
 from audioprune.compress.units.declare import Slice, UnitSet, rows
@@ -53,11 +53,13 @@ def net() -> Net:
         return Net()
 
 
-def _evidence(target, batches: int = 4, **more) -> Evidence:
+def _calibration(target, batches: int = 4, **more) -> CalibrationData:
     draw = torch.Generator().manual_seed(1)
     frames = torch.randn(batches, 8, 1, 16, generator=draw).repeat_interleave(4, 3)
     data = [torch.cat([frame, torch.randn(frame.shape, generator=draw)], 1) for frame in frames]
-    return Evidence(data, lambda model, batch: model(batch).square().mean(), target=target, **more)
+    return CalibrationData(
+        data, lambda model, batch: model(batch).square().mean(), target=target, **more
+    )
 
 
 def _by_sample(batch: Tensor) -> Tensor:
@@ -70,18 +72,18 @@ def _by_frame(batch: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("target", [_by_sample, _by_frame])
 def test_units_are_ranked_by_what_they_tell_of_the_target(net: Net, target) -> None:
-    evidence = _evidence(target, samples=400)
-    scores = criterion("unit", "information")(net, net.sets(), evidence)
+    data = _calibration(target, samples=400)
+    scores = criterion("unit", "information")(net, net.sets(), data)
     copy, dead, half = scores["first"].tolist()
     assert copy > half > dead == pytest.approx(0.001) and copy > 2
     assert scores["strided"][0] > 1 > scores["strided"][1] and scores["gru"].shape == (2,)
-    assert evidence.facts == {"mi_samples": 400} and net.training
+    assert data.facts == {"mi_samples": 400} and net.training
 
 
 def test_time_is_aligned(net: Net) -> None:
     """Seen one frame late, the same unit tells nothing."""
     late = criterion("unit", "information")(
-        net, net.sets(), _evidence(lambda batch: _by_frame(batch).roll(1, 1))
+        net, net.sets(), _calibration(lambda batch: _by_frame(batch).roll(1, 1))
     )
     assert late["first"][0] < 0.3
 
@@ -90,12 +92,12 @@ def test_draws_follow_the_seed_alone(net: Net) -> None:
     state = torch.get_rng_state()
     first, again = (
         criterion("unit", "information")(
-            net, net.sets(), _evidence(_by_sample, samples=300, seed=5)
+            net, net.sets(), _calibration(_by_sample, samples=300, seed=5)
         )
         for _ in range(2)
     )
     other = criterion("unit", "information")(
-        net, net.sets(), _evidence(_by_sample, samples=300, seed=6)
+        net, net.sets(), _calibration(_by_sample, samples=300, seed=6)
     )
     assert all(torch.equal(first[name], again[name]) for name in first) and torch.equal(
         torch.get_rng_state(), state
@@ -106,7 +108,7 @@ def test_draws_follow_the_seed_alone(net: Net) -> None:
 def test_noise_lowers_the_information(net: Net) -> None:
     score = criterion("unit", "information")
     bits = [
-        score(net, net.sets(), _evidence(_by_sample, noise_rel=rel))["first"][0]
+        score(net, net.sets(), _calibration(_by_sample, noise_rel=rel))["first"][0]
         for rel in (0, 0.1, 1)
     ]
     assert bits[0] > bits[1] > bits[2]
@@ -114,7 +116,7 @@ def test_noise_lowers_the_information(net: Net) -> None:
 
 def test_wide_targets_are_reduced(net: Net) -> None:
     wide = criterion("unit", "information")(
-        net, net.sets(), _evidence(lambda batch: _by_sample(batch).repeat(1, 1, 40))
+        net, net.sets(), _calibration(lambda batch: _by_sample(batch).repeat(1, 1, 40))
     )
     assert wide["first"][0] > 1.5 > 0.2 > wide["first"][1]
 
@@ -136,17 +138,17 @@ def test_what_is_refused(net: Net) -> None:
     with pytest.raises(
         ConfigError, match="expected a target of the validation data, got none; give a task with"
     ):
-        score(net, net.sets(), _evidence(None))
+        score(net, net.sets(), _calibration(None))
     with pytest.raises(ConfigError, match="expected at least one validation batch"):
-        score(net, net.sets(), Evidence([], lambda *_: torch.zeros(()), target=_by_sample))
-    twice = Evidence(
-        _evidence(None).batches,
+        score(net, net.sets(), CalibrationData([], lambda *_: torch.zeros(()), target=_by_sample))
+    twice = CalibrationData(
+        _calibration(None).batches,
         lambda model, batch: model(batch).sum() + model(batch).sum(),
         target=_by_sample,
     )
     with pytest.raises(ConfigError, match="one call per batch of every Conv1d .* got 2"):
         score(net, net.sets(), twice)
-    flat = Evidence(
+    flat = CalibrationData(
         [torch.zeros(3, 2)],
         lambda model, batch: model(batch.mean(0)).sum(),
         target=lambda batch: batch[:, None],

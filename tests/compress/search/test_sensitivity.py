@@ -12,20 +12,23 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from audioprune.compress.masks import Mask, prunable
+from audioprune.compress.search.candidates import Candidates, group_candidates, weight_candidates
 from audioprune.compress.search.perturbed_loss import BatchLoss
 from audioprune.compress.search.sensitivity import (
     BETAS,
-    Candidates,
+    SensitivityResult,
     TensorSensitivity,
     curves,
-    group_candidates,
     keeps,
     search,
-    weight_candidates,
 )
 from audioprune.compress.units.declare import Slice, UnitSet, rows
 from audioprune.compress.units.weight_groups import GroupKinds, weight_groups
 from audioprune.errors import ConfigError, DivergedError
+
+
+def _betas(result: SensitivityResult) -> dict[str, float]:
+    return {name: found.beta for name, found in result.tensors.items()}
 
 
 class _Removed:
@@ -117,12 +120,16 @@ def test_first_violation_is_not_a_search_for_the_largest_fraction() -> None:
 def test_exceeding_is_strict_and_nan_exceeds() -> None:
     model = _twenty()
     candidates = weight_candidates(model, Mask.ones(model, ["w"]))
-    assert search(candidates, _Scripted(model["w"], lambda zeros: float(zeros)), 5.0).betas() == {
+    assert _betas(search(candidates, _Scripted(model["w"], lambda zeros: float(zeros)), 5.0)) == {
         "w": 0.25
     }
-    assert search(
-        candidates, _Scripted(model["w"], lambda zeros: float("nan") if zeros > 4 else 1.0), 1e9
-    ).betas() == {"w": 0.2}
+    assert _betas(
+        search(
+            candidates,
+            _Scripted(model["w"], lambda zeros: float("nan") if zeros > 4 else 1.0),
+            1e9,
+        )
+    ) == {"w": 0.2}
     with pytest.raises(DivergedError, match="finite base loss"):
         search(candidates, _Scripted(model["w"], lambda zeros: float("nan")), 1.0)
 
@@ -141,7 +148,7 @@ def test_the_mask_counts_not_the_value() -> None:
 def test_ties_and_all_zero_tensors_terminate() -> None:
     model = nn.ParameterDict({"w": torch.zeros(3, 4)})
     result = search(weight_candidates(model, Mask.ones(model, ["w"])), _Removed(model["w"]), 0.0)
-    assert result.betas() == {"w": 1.0}
+    assert _betas(result) == {"w": 1.0}
     empty = Mask({"w": torch.zeros(3, 4, dtype=torch.bool)})
     found = search(weight_candidates(model, empty), _Removed(model["w"]), 0.0).tensors["w"]
     assert (found.beta, found.removed, found.candidates, found.passes) == (1.0, 0, 0, 0)
@@ -365,9 +372,8 @@ def test_bisection_equals_the_first_violation_where_the_loss_rises() -> None:
         model = _twenty()
         candidates = weight_candidates(model, Mask.ones(model, ["w"]))
         loss = _Removed(model["w"])
-        assert (
-            search(candidates, loss, alpha, method="bisection").betas()
-            == search(candidates, loss, alpha).betas()
+        assert _betas(search(candidates, loss, alpha, method="bisection")) == _betas(
+            search(candidates, loss, alpha)
         )
         assert torch.equal(model["w"], loss.start)
 
@@ -436,7 +442,7 @@ def test_search_of_another_memory_layout() -> None:
                 else group_candidates(each, mask, groups)
             )
             result = search(candidates, _Removed(each.weight), 0.5)
-            results.append((result.betas(), keeps(candidates, result)))
+            results.append((_betas(result), keeps(candidates, result)))
         assert results[0][0] == results[1][0] and torch.equal(
             results[0][1]["weight"], results[1][1]["weight"]
         )

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from audioprune.compress.units.builders import (
     batch_norm,
-    chain_units,
     conv_in,
     conv_out,
     depthwise,
@@ -20,14 +19,10 @@ from audioprune.compress.units.builders import (
     lstm_in,
     lstm_units,
 )
+from audioprune.compress.units.chains import chain_units
 from audioprune.compress.units.declare import Slice, UnitSet, rows
-from audioprune.compress.units.trim import (
-    resize_,
-    trim_,
-    trim_optimizer_state_,
-    trim_state,
-    zero_units_,
-)
+from audioprune.compress.units.trim import resize_, trim_, trim_optimizer_state_, trim_state
+from audioprune.compress.units.zero import zero_units_
 from audioprune.compress.weight_norm import fold_weight_norm_
 from audioprune.errors import CheckpointError, ConfigError
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.units.builders import chain_units, linear_in, linear_out
+from audioprune.compress.units.builders import linear_in, linear_out
+from audioprune.compress.units.chains import chain_units
 from audioprune.compress.units.declare import UnitSet, rows
 from audioprune.compress.units.verify import verify_units
 from audioprune.errors import ConfigError

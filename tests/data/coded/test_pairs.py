@@ -12,7 +12,7 @@ from audioprune.data.coded.alignment import measure_lag
 from audioprune.data.coded.pairs import CleanSignals, CodecCoding, Coded, Coding, build_coding
 from audioprune.data.files.audio import AudioStore
 from audioprune.data.files.checks import inspect_file
-from audioprune.data.speech.mixing import Source
+from audioprune.data.splits.sources import Source
 from audioprune.errors import ConfigError, DataError
 
 
@@ -47,7 +47,7 @@ def _decoded(
     extra: int = 0,
     suffix: str = ".wav",
 ) -> Path:
-    """Write what a codec might have made of the sources: a little noise, a delay, padding to the frame."""
+    """Write what a codec might make of the sources: a little noise, a delay, padding."""
     for number, source in enumerate(sources):
         clean = soundfile.read(str(source.path))[0]
         coded = 0.5 * clean + 0.01 * np.random.default_rng(number + 900).standard_normal(

@@ -8,8 +8,8 @@ from speech_trees import tone, write
 
 from audioprune.data.coded.segments import CodedRules, Segments, segment_starts
 from audioprune.data.files.audio import AudioStore
-from audioprune.data.speech.mixing import Source
-from audioprune.data.speech.paired_folder import PairSource
+from audioprune.data.speech.paired_items import PairSource
+from audioprune.data.splits.sources import Source
 from audioprune.errors import ConfigError
 
 

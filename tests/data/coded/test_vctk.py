@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from audioprune.data.coded.vctk import VALENTINI, Vctk, audio_folder
-from audioprune.data.splits.rules import Assigned
+from audioprune.data.splits.assign import Assigned
 from audioprune.errors import ConfigError, DataError
 
 

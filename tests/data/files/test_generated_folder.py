@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audioprune.data.files.generated_folder import MadeFolder
+from audioprune.data.files.generated_folder import GeneratedFolder
 from audioprune.errors import DataError, InterruptedRun
 
 
@@ -22,8 +22,8 @@ def _pieces(level: float = 0.1) -> dict[str, Callable[[], np.ndarray]]:
     }
 
 
-def _folder(root: Path, seed: int = 0) -> MadeFolder:
-    return MadeFolder.at(
+def _folder(root: Path, seed: int = 0) -> GeneratedFolder:
+    return GeneratedFolder.at(
         root / "made", "tones", {"seed": seed, "counts": (1, 2)}, str(root / "cache")
     )
 
@@ -68,7 +68,9 @@ def test_other_recipes_and_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(DataError, match="found thesis.txt; choose another root"):
-        MadeFolder.at(tmp_path / "mine", "tones", {}, str(tmp_path)).make(_pieces(), 8000, 1000)
+        GeneratedFolder.at(tmp_path / "mine", "tones", {}, str(tmp_path)).make(
+            _pieces(), 8000, 1000
+        )
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
 
@@ -98,7 +100,7 @@ def test_the_slower_of_two_processes_keeps_the_work_of_the_faster(tmp_path: Path
     def meanwhile() -> np.ndarray:
         if not fast.root.exists():
             fast.root.parent.joinpath("other").mkdir()
-            other = MadeFolder(
+            other = GeneratedFolder(
                 fast.root.parent / "other" / "made", "tones", fast.recipe, fast.cache_dir
             )
             other.make(_pieces(), 8000, 1000)
@@ -110,5 +112,7 @@ def test_the_slower_of_two_processes_keeps_the_work_of_the_faster(tmp_path: Path
 
 
 def test_the_default_place_is_named_after_the_recipe(tmp_path: Path) -> None:
-    places = [MadeFolder.at("", "tones", {"seed": seed}, str(tmp_path)).root for seed in (0, 0, 1)]
+    places = [
+        GeneratedFolder.at("", "tones", {"seed": seed}, str(tmp_path)).root for seed in (0, 0, 1)
+    ]
     assert places[0] == places[1] != places[2] and places[0].parent == tmp_path / "tones"

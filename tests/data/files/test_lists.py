@@ -15,7 +15,7 @@ from audioprune.data.files.lists import (
 )
 from audioprune.data.notes.studio_online import list_sol
 from audioprune.data.scenes.tut_lists import read_rows
-from audioprune.data.splits.rules import read_split_list
+from audioprune.data.splits.split_list import read_split_list
 from audioprune.errors import DataError
 from audioprune.listening.ratings import read_ratings
 

@@ -24,9 +24,10 @@ def test_folders_name_instruments_and_families(tmp_path: Path) -> None:
         (note.family, note.instrument, note.pitch, note.velocity, note.id) for note in listed.notes
     ]
     assert found == [
-        ("keys", "piano", 60, 100, "keys__piano__060"), ("keys", "piano", 60, 25, "keys__piano__C4_pp"),
+        ("keys", "piano", 60, 100, "keys__piano__060"),
+        ("keys", "piano", 60, 25, "keys__piano__C4_pp"),
         ("strings", "viola", 63, 100, "strings__viola__viola_D#4_f"),
-    ]  # fmt: skip
+    ]
     assert listed.families == ("keys", "strings") and listed.remarks == (
         "1 of 4 files say no pitch and are not used: strings/viola/noise.wav names no pitch",
         "1 of 3 notes say no velocity and count as 100",

@@ -33,7 +33,7 @@ def test_all_parts_are_pooled_and_shared_out_anew(tmp_path: Path) -> None:
     assert (
         described["train"]["notes"] == 12
         and described["families"] == {"flute": 16}
-        and not corpus.remarks
+        and not corpus.notes
     )
     item = corpus.train()[0]
     assert (
@@ -158,7 +158,7 @@ def test_bad_and_odd_files_are_told(tmp_path: Path) -> None:
         _corpus(root).prepare()
     corpus = _corpus(root, on_bad_file="skip")
     corpus.prepare()
-    told = " | ".join(corpus.remarks)
+    told = " | ".join(corpus.notes)
     for text in (
         "1 audio files are not in the metadata",
         "1 notes are named twice",
@@ -178,10 +178,10 @@ def test_equal_audio_is_told_and_kept_together(tmp_path: Path) -> None:
             add_record(root / part, name, record(f"flute_acoustic_{number:03d}", 80, velocity))
     corpus = _corpus(root)
     places = {row["split"] for row in corpus.manifest() if row.get("pitch") == 80}
-    assert len(places) == 1 and "3 notes hold the same audio as another" in corpus.remarks
+    assert len(places) == 1 and "3 notes hold the same audio as another" in corpus.notes
     official = _corpus(root, split="official")
     official.prepare()
-    assert any("of them are in test and in another split" in remark for remark in official.remarks)
+    assert any("of them are in test and in another split" in remark for remark in official.notes)
 
 
 def test_what_is_no_nsynth_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which notes are used and which split gets them: exact counts, seeds, and equal audio that stays together."""
+"""Which notes are used and split how: exact counts, seeds, and equal audio that stays together."""
 
 from __future__ import annotations
 

@@ -23,9 +23,12 @@ def test_a_table_names_pitch_velocity_and_fold(tmp_path: Path) -> None:
     listed = list_sol(tinysol_tree(tmp_path, ROWS))
     found = {(note.instrument, note.pitch, note.velocity, note.part) for note in listed.notes}
     assert found == {
-        ("Flute", 72, 25, "test"), ("Flute", 76, 75, "valid"), ("Flute", 77, 127, "train"), ("Oboe", 72, 100, "train"),
+        ("Flute", 72, 25, "test"),
+        ("Flute", 76, 75, "valid"),
+        ("Flute", 77, 127, "train"),
+        ("Oboe", 72, 100, "train"),
         ("Oboe", 74, 100, "train"),
-    }  # fmt: skip
+    }
     assert (
         listed.families == ("Winds",)
         and listed.notes[0].id == "Winds__Flute__flatterzunge__Fl-ord-F5-ff-N-N"
@@ -47,7 +50,7 @@ def test_notes_are_resampled(tmp_path: Path) -> None:
     assert (
         item["audio"].shape == (1600,) and item["pitch"] == 72 and item["audio"].abs().max() > 0.45
     )
-    assert "5 of 5 files are resampled to 16000 Hz (5 from 44100 Hz)" in corpus.remarks
+    assert "5 of 5 files are resampled to 16000 Hz (5 from 44100 Hz)" in corpus.notes
 
 
 def test_some_techniques(tmp_path: Path) -> None:

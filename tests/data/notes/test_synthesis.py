@@ -1,4 +1,4 @@
-"""Artificial instruments: in tune, louder and brighter with velocity, falling silent, different from one another."""
+"""Artificial instruments: in tune, louder and brighter with velocity, different, then silent."""
 
 from __future__ import annotations
 

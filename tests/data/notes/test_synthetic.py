@@ -19,7 +19,7 @@ def test_a_corpus_is_written_once_and_is_an_nsynth(tmp_path: Path) -> None:
     assert [len(corpus.train()), len(corpus.valid()), len(corpus.tests()["test"])] == [28, 4, 4]
     assert (
         corpus.scale() == "synthetic_notes, 28 notes of 0.25 s, 12 instruments"
-        and not corpus.remarks
+        and not corpus.notes
     )
     root = Path(corpus.describe()["root"])
     stamps = {path: path.stat().st_mtime_ns for path in root.rglob("*.wav")}

@@ -1,4 +1,4 @@
-"""The corpora of scenes as training meets them: items, batches, leaks, bad files, and what they say of themselves."""
+"""The corpora of scenes: items, batches, leaks, bad files, and what they say of themselves."""
 
 from __future__ import annotations
 

@@ -12,9 +12,15 @@ import pytest
 import soundfile
 from scene_trees import write_clip
 
-from audioprune.data.scenes.features import FeatureStore, SceneFeatures, measure_normalisation
+from audioprune.data.scenes.features import (
+    FeatureStore,
+    SceneFeatures,
+    _mel_and_weighting,
+    measure_normalisation,
+)
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import sha256, sha256_file
+from audioprune.torchaudio_loader import make_importable
 
 SMALL = SceneFeatures(n_fft=512, hop_length=256, mels=16, duration_s=0.25)
 
@@ -93,10 +99,19 @@ def test_only_the_begin_of_a_long_file_is_decoded_to_the_same_values(tmp_path: P
 @pytest.mark.parametrize(
     "values",
     [
-        {"sample_rate": 10}, {"n_fft": 33}, {"n_fft": 2048.0}, {"hop_length": 0}, {"hop_length": 4096}, {"mels": 0}, {"mels": 2000},
-        {"duration_s": 0.01}, {"duration_s": float("nan")}, {"duration_s": 1e6}, {"mels": True},
+        {"sample_rate": 10},
+        {"n_fft": 33},
+        {"n_fft": 2048.0},
+        {"hop_length": 0},
+        {"hop_length": 4096},
+        {"mels": 0},
+        {"mels": 2000},
+        {"mels": True},
+        {"duration_s": 0.01},
+        {"duration_s": float("nan")},
+        {"duration_s": 1e6},
     ],
-)  # fmt: skip
+)
 def test_values_out_of_range_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(values))):
         SceneFeatures(**values)
@@ -148,7 +163,7 @@ def test_features_are_kept_by_content(tmp_path: Path) -> None:
     found = first.get(path, content)
     path.unlink()  # what follows comes from memory and from disk
     assert np.array_equal(first.get(path, content), found)
-    second = FeatureStore(SMALL, str(tmp_path / "cache"), budget_bytes=0)
+    second = FeatureStore(SMALL, str(tmp_path / "cache"), memory_bytes=0)
     assert second.has(content) and np.array_equal(second.get(path, content), found)
     assert not FeatureStore(
         SceneFeatures(n_fft=512, hop_length=128, mels=16, duration_s=0.25), str(tmp_path / "cache")
@@ -186,7 +201,7 @@ def test_a_cache_that_cannot_be_written_costs_time_only(
 def test_memory_stays_within_its_budget(tmp_path: Path) -> None:
     paths = [write_clip(tmp_path / f"{seed}.wav", seed) for seed in range(4)]
     one = 4 * int(np.prod(SMALL.shape))
-    store = FeatureStore(SMALL, str(tmp_path / "cache"), budget_bytes=2 * one)
+    store = FeatureStore(SMALL, str(tmp_path / "cache"), memory_bytes=2 * one)
     for path in paths:
         store.get(path, sha256_file(path))
     assert store._held_bytes == 2 * one == sum(held.nbytes for held in store._held.values())
@@ -222,3 +237,12 @@ def test_normalisation_is_remembered_and_verified(tmp_path: Path) -> None:
     (stored,) = tmp_path.rglob("normalisation-*.json")
     stored.write_text(stored.read_text().replace("0", "1", 1))
     assert np.array_equal(store.normalisation("a" * 64, lambda: clips).mean, found.mean)
+
+
+def test_mel_filters_are_those_of_torchaudio() -> None:
+    make_importable()
+    from torchaudio.functional import melscale_fbanks
+
+    ours, _ = _mel_and_weighting(44100, 2048, 256)
+    theirs = melscale_fbanks(1025, 0.0, 22050.0, 256, 44100, "slaney", "slaney").T.numpy()
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * ours.max())

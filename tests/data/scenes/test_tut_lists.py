@@ -1,4 +1,4 @@
-"""Lists of the TUT corpora: how they lie on disk, what is wrong with them, and which recordings they name."""
+"""Lists of the TUT corpora: how they are on disk, their mistakes, the recordings they name."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from speech_trees import speech_tree
 
-from audioprune.data.speech.clean_files import MadeVoices, SpeechFolder
+from audioprune.data.speech.clean_files import SpeechFolder, SyntheticVoices
 from audioprune.data.speech.synthetic_speech import Recipe, pieces
 from audioprune.errors import ConfigError, DataError
 
@@ -48,7 +48,7 @@ def test_wrong_options_are_refused(options: dict) -> None:
 
 
 def test_made_voices_are_the_synthetic_speech_without_its_noises(tmp_path: Path) -> None:
-    voices = MadeVoices(TINY, cache_dir=str(tmp_path))
+    voices = SyntheticVoices(TINY, cache_dir=str(tmp_path))
     root, paths = voices.find()
     names = {f"speech/{path.relative_to(root).as_posix()}" for path in paths}
     assert (
@@ -70,5 +70,5 @@ def test_made_voices_are_the_synthetic_speech_without_its_noises(tmp_path: Path)
     assert (
         voices.describe()["recipe"]["seed"] == 0 and "noise_s" not in voices.describe()["recipe"]
     )
-    chosen = MadeVoices(TINY, tmp_path / "here", str(tmp_path))
+    chosen = SyntheticVoices(TINY, tmp_path / "here", str(tmp_path))
     assert chosen.find()[0] == tmp_path / "here"

@@ -9,15 +9,10 @@ import torch
 from speech_trees import RATE, tone, write
 
 from audioprune.data.files.audio import AudioStore
-from audioprune.data.speech.mixing import (
-    Mixer,
-    MixingRules,
-    Mixtures,
-    Source,
-    collate,
-    condition_name,
-    require_talkers,
-)
+from audioprune.data.speech.mixed_items import Mixtures, collate
+from audioprune.data.speech.mixing import Mixer, condition_name, require_talkers
+from audioprune.data.speech.mixing_rules import MixingRules
+from audioprune.data.splits.sources import Source
 from audioprune.errors import ConfigError, DataError
 
 

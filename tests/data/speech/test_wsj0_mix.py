@@ -6,7 +6,7 @@ import pytest
 from speech_trees import HOSTILE, noise_tree, tone, write
 
 from audioprune.data.speech import wsj0_mix
-from audioprune.data.speech.wsj0_mix import Protocol, Wsj0Mix, find_speech
+from audioprune.data.speech.wsj0_mix import PaperNumbers, Wsj0Mix, find_speech
 from audioprune.errors import ConfigError, DataError
 
 
@@ -35,7 +35,7 @@ def corpus(tmp_path: Path):
 
 
 def test_the_papers_numbers() -> None:
-    numbers = Protocol()
+    numbers = PaperNumbers()
     assert sum(numbers.speakers) == 101 and numbers.utterances == 12776
     assert (numbers.train_mixtures, numbers.valid_mixtures, numbers.test_mixtures) == (
         320_000,
@@ -74,7 +74,7 @@ def test_a_partial_corpus_is_scaled_and_says_so(corpus) -> None:
 
 
 def test_a_complete_corpus_has_the_papers_counts(corpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = Protocol(
+    small = PaperNumbers(
         utterances=16,
         speakers=(6, 1, 1),
         train_mixtures=40,
@@ -83,7 +83,7 @@ def test_a_complete_corpus_has_the_papers_counts(corpus, monkeypatch: pytest.Mon
         train_noises=3,
         test_noises=2,
     )
-    monkeypatch.setattr(wsj0_mix, "Protocol", lambda: small)
+    monkeypatch.setattr(wsj0_mix, "PaperNumbers", lambda: small)
     made = corpus()
     assert (len(made.train()), len(made.valid())) == (40, 6) and {
         len(items) for items in made.tests().values()

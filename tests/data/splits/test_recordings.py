@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from audioprune.data.splits.assign import assign_noise
 from audioprune.data.splits.recordings import joined, recording_of
-from audioprune.data.splits.rules import assign_noise
 from audioprune.errors import DataError
 
 ROOT = Path("/noise")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from audioprune.data.splits.rules import assign_speech
+from audioprune.data.splits.assign import assign_speech
 from audioprune.data.splits.speakers import SpeakerRule, plain_speakers, speaker_of
 from audioprune.errors import ConfigError, DataError
 

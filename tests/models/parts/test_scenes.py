@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress.units.declare import UnitSet, check_unit_sets, tensors_of
-from audioprune.compress.units.trim import dead_units, removable, resize_, trim_, zero_units_
+from audioprune.compress.units.trim import resize_, trim_
 from audioprune.compress.units.verify import verify_units
+from audioprune.compress.units.zero import dead_units, removable, zero_units_
 from audioprune.errors import ConfigError, DataError
 from audioprune.models.cp_resnet import CPResNet
 from audioprune.models.densenet import DenseNet
@@ -329,7 +330,7 @@ def test_the_groups_of_the_optimiser_are_the_units(make):
     model = _trained(make).train()
     sets, scenes = model.unit_sets(), _scenes(model)
     optimizer = ProxSG(model.named_parameters(), lr=1e-2, lmbda=170.0, units=sets)
-    assert optimizer.unit_groups.layouts[0].size == sum(each.size for each in sets)
+    assert optimizer.layouts[0].size == sum(each.size for each in sets)
     nn.functional.cross_entropy(model(scenes), torch.tensor([0, 1])).backward()
     optimizer.step()
     silent = removable(model, sets)

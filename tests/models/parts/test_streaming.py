@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress.units.declare import UnitSet, tensors_of
-from audioprune.compress.units.trim import resize_, trim_, zero_units_
+from audioprune.compress.units.trim import resize_, trim_
+from audioprune.compress.units.zero import zero_units_
 from audioprune.models.fdnn import FDNN
 from audioprune.models.gcrn import GCRN
 from audioprune.models.lstm import LSTM

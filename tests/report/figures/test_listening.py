@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from audioprune.listening.ratings import RatingSheet
+from audioprune.listening.scores import Rating
 from audioprune.listening.statistics import statistics
-from audioprune.metrics.listening import Rating
 from audioprune.report.figures.listening import listening_tables, write_listening
 from audioprune.report.tables import to_csv, to_markdown
 

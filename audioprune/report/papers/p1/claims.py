@@ -32,9 +32,9 @@ from audioprune.report.claims import (
     same_width,
     something_removed,
 )
+from audioprune.report.claims import claims_table as judged_table
 from audioprune.report.claims import judge as judge_number
 from audioprune.report.papers.p1.paper import DCAE, DCAE_10, DCAE_PR, POST, System, partner
-from audioprune.report.papers.p2.claims import judged_table
 from audioprune.report.tables import Table, metric_column
 
 NEARLY_HALF = 0.45

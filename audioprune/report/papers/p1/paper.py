@@ -13,8 +13,8 @@ from typing import Any
 
 from audioprune.report.baselines import no_better
 from audioprune.report.entries import Entry, Value, entries, final, finite_or_none, mean_of
+from audioprune.report.model_tables import jobs_of, notes_of, remark_columns, told_of
 from audioprune.report.runs import Job, by_corpus, honest_scale
-from audioprune.report.summaries import jobs_of, notes_of, remark_columns, told_of
 from audioprune.report.tables import Cell, Column, Table, metric_column
 
 DCAE, DCAE_10, DCAE_PR, POST = "DCAE", "DCAE_10", "DCAE_pr", "DCAE_pr, post-training"

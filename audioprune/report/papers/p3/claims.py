@@ -26,8 +26,8 @@ from audioprune.report.claims import (
     same_settings,
     same_width,
 )
+from audioprune.report.claims import claims_table as judged_table
 from audioprune.report.claims import judge as judge_number
-from audioprune.report.papers.p2.claims import judged_table
 from audioprune.report.papers.p3.figures import ORIGINAL, PROPOSED
 from audioprune.report.papers.p3.paper import (
     CRITERIA,

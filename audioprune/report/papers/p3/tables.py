@@ -11,6 +11,7 @@ from typing import Any
 
 from audioprune.report.baselines import TRIVIAL_SHARE
 from audioprune.report.entries import finite_or_none
+from audioprune.report.model_tables import remark_columns
 from audioprune.report.papers.p3.paper import (
     FRACTION,
     Ticket,
@@ -21,7 +22,6 @@ from audioprune.report.papers.p3.paper import (
 )
 from audioprune.report.platforms import Bounds, Platform
 from audioprune.report.runs import honest_scale, scale_notes
-from audioprune.report.summaries import remark_columns
 from audioprune.report.tables import Cell, Column, Table
 
 _TRIVIAL_NOTE = (

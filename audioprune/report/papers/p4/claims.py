@@ -27,9 +27,9 @@ from audioprune.report.claims import (
     same_settings,
     same_width,
 )
+from audioprune.report.claims import claims_table as judged_table
 from audioprune.report.claims import judge as judge_number
 from audioprune.report.entries import finite_or_none
-from audioprune.report.papers.p2.claims import judged_table
 from audioprune.report.papers.p4.paper import (
     BASELINE,
     DENSE,

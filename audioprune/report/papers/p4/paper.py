@@ -11,8 +11,8 @@ from typing import Any
 
 from audioprune.report.baselines import no_better
 from audioprune.report.entries import Entry, Value, entries, final, finite_or_none, mean_of
+from audioprune.report.model_tables import jobs_of, notes_of, remark_columns, told_of
 from audioprune.report.runs import Job, honest_scale
-from audioprune.report.summaries import jobs_of, notes_of, remark_columns, told_of
 from audioprune.report.tables import Cell, Column, Table
 
 NOT_RUN, PUBLISHED = "not run", "Published"
@@ -50,7 +50,7 @@ class Model:
         method: Name of the optimiser as in ``audioprune.steps.TrainSparse``.
         corpus: Name of the data.
         told: Knobs that set it apart from the other networks of its kind and pipeline, such as
-            ``budget=2.0``.
+            ``reach=2.0``.
     """
 
     entry: Entry
@@ -61,7 +61,7 @@ class Model:
 
     @property
     def name(self) -> str:
-        """Method and pipeline with what sets them apart, such as ``HSPG, p4_reach (budget=2.5)``."""
+        """Method and pipeline with what sets them apart, such as ``HSPG, p4_reach (reach=2.5)``."""
         words = f"{METHOD_NAMES.get(self.method, self.method)}, {self.entry.pipeline}"
         return f"{words} ({self.told})" if self.told else words
 

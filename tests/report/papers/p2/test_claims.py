@@ -15,29 +15,28 @@ from audioprune.report.claims import (
     NOT_SHOWN,
     ONE_SEED,
     TWO_SEEDS,
-    Side,
-)
-from audioprune.report.papers.p2.claims import (
     Claim,
-    _conditions_further,
-    _taken_out,
+    Side,
+    any_measured,
     claims_table,
-    judge,
-    judged_table,
-    measured,
-    set_by_hand,
 )
-from audioprune.report.runs import Job, load_jobs, read_reported
+from audioprune.report.papers.p2.further import lacks
+from audioprune.report.papers.p2.pairs import set_by_hand, taken_out
+from audioprune.report.papers.p2.paper import PAPER
+from audioprune.report.papers.p2.rows import P2Evidence
+from audioprune.report.published import read_reported
+from audioprune.report.runs import Job, load_jobs
 from audioprune.report.tables import to_markdown
 
 REPORTED = read_reported(None, "p2")
+CLAIMS = PAPER.claims
 SEEDS = (0, 1, 2)
 
 
 def _judged(run, words: str, model: str) -> Claim:
     found = [
         claim
-        for claim in judge(load_jobs(run.folder.parent), REPORTED)
+        for claim in CLAIMS.judge(P2Evidence(load_jobs(run.folder.parent), REPORTED))
         if words in claim.claim and claim.model.startswith(model)
     ]
     assert len(found) == 1
@@ -308,7 +307,9 @@ def test_every_strength_is_judged_and_none_is_chosen(make_run) -> None:
     for seed in SEEDS:
         make_run(f"c{seed}", seed=seed, pipeline_config={"lambda_1": 9.0}).iterations(0.6, 0.9)
     found = [
-        claim for claim in judge(load_jobs(run.folder.parent), REPORTED) if "Sparse" in claim.claim
+        claim
+        for claim in CLAIMS.judge(P2Evidence(load_jobs(run.folder.parent), REPORTED))
+        if "Sparse" in claim.claim
     ]
     assert [(claim.model, claim.status) for claim in found] == [
         ("FDNN (lambda_1=1.0)", HELD),
@@ -340,8 +341,8 @@ def test_the_deviation_over_seeds_is_told(make_run) -> None:
 
 
 def test_nothing_run_is_nothing_measured(make_run) -> None:
-    table = claims_table(load_jobs(make_run("a", "dcae").folder), REPORTED)
-    assert not measured(table) and {row["status"] for row in table.rows} == {NOT_MEASURED}
+    table = CLAIMS.table(P2Evidence(load_jobs(make_run("a", "dcae").folder), REPORTED))
+    assert not any_measured(table) and {row["status"] for row in table.rows} == {NOT_MEASURED}
     assert "GCRN_C-SP and GCRN_U not run" in to_markdown(table)
 
 
@@ -379,7 +380,7 @@ def test_without_a_run_every_claim_says_what_is_missing(make_run) -> None:
     expected.insert(
         2, Claim(FURTHER, "all models", NOT_MEASURED, further, "Figure 2, curves without numbers")
     )
-    assert judge(load_jobs(make_run("a", "dcae").folder), REPORTED) == expected
+    assert CLAIMS.judge(P2Evidence(load_jobs(make_run("a", "dcae").folder), REPORTED)) == expected
 
 
 def test_one_side_that_was_not_run_is_named(make_run) -> None:
@@ -494,7 +495,7 @@ def test_what_sets_two_entries_apart_is_in_the_subject(make_run) -> None:
         )
     found = [
         claim.model
-        for claim in judge(load_jobs(run.folder.parent), REPORTED)
+        for claim in CLAIMS.judge(P2Evidence(load_jobs(run.folder.parent), REPORTED))
         if claim.claim == COMPRESSED
     ]
     assert found[:2] == [f"FDNN_C against FDNN_U (pipeline.rate={rate})" for rate in (0.1, 0.2)]
@@ -511,11 +512,11 @@ def test_scores_without_stoi_say_so(make_run) -> None:
 
 
 def test_a_trimmed_share_is_that_of_the_bytes() -> None:
-    assert _taken_out({"bytes_uncompressed": 400, "bytes_fp32": 100}) == 0.75
-    assert _taken_out({"bytes_uncompressed": 0, "bytes_fp32": 100}) == 0.0
+    assert taken_out({"bytes_uncompressed": 400, "bytes_fp32": 100}) == 0.75
+    assert taken_out({"bytes_uncompressed": 0, "bytes_fp32": 100}) == 0.0
     assert (
-        _taken_out({"bytes_uncompressed": 400}) == 0.0
-        and _taken_out({"bytes_uncompressed": 400, "bytes_fp32": 0}) == 1.0
+        taken_out({"bytes_uncompressed": 400}) == 0.0
+        and taken_out({"bytes_uncompressed": 400, "bytes_fp32": 0}) == 1.0
     )
 
 
@@ -548,7 +549,7 @@ def test_everything_that_a_comparison_of_prunings_lacks_is_told() -> None:
         0.5,
     )
     alike = Side("other", (_given("b", **{"pipeline.lambda_1": 0, "pipeline.lambda_2": 0}),), 0.4)
-    assert _conditions_further(one, alike) == ("the sparsity of one was set by hand (0.5)",)
+    assert lacks(one, alike) == ("the sparsity of one was set by hand (0.5)",)
     config = {"training.epochs": 1, "task.loss": "l1", "pipeline.alpha": 0.1}
     other = Side(
         "other",
@@ -559,7 +560,7 @@ def test_everything_that_a_comparison_of_prunings_lacks_is_told() -> None:
         ),
         0.0,
     )
-    assert _conditions_further(one, other) == (
+    assert lacks(one, other) == (
         "the pipelines differ (p2 | p3)",
         "the runs with and without were made at different scales",
         "the sparsity of one was set by hand (0.5)",
@@ -619,7 +620,7 @@ def test_structured_pruning_is_no_evidence_of_pruning_further(make_run) -> None:
 
 
 def test_the_table_of_claims_says_how_to_read_it(make_run) -> None:
-    table = claims_table(load_jobs(make_run("a", "dcae").folder), REPORTED)
+    table = CLAIMS.table(P2Evidence(load_jobs(make_run("a", "dcae").folder), REPORTED))
     assert table.name == "p2_claims" and table.caption == (
         "Claims of Ke Tan and DeLiang Wang (ICASSP 2021, presentation slides) and what our runs "
         "say"
@@ -651,7 +652,7 @@ def test_a_claim_as_a_row() -> None:
         Claim("a", "b", HELD, "c", "d"),
         Claim("a", "b", HELD, "c", "d", 3, "desk; x", "e"),
     )
-    table = judged_table("t", [bare, whole], {"authors": "A", "venue": "V"}, ["n"])
+    table = claims_table("t", [bare, whole], {"authors": "A", "venue": "V"}, ["n"])
     assert (table.name, table.caption, table.notes[1:]) == (
         "t",
         "Claims of A (V) and what our runs say",
@@ -662,8 +663,8 @@ def test_a_claim_as_a_row() -> None:
         {**texts, "seeds": "-", "scale": "-", "reason": "-"},
         {**texts, "seeds": 3, "scale": "desk; x, not a reproduction", "reason": "e"},
     )
-    assert measured(table) and not measured(
-        judged_table(
+    assert any_measured(table) and not any_measured(
+        claims_table(
             "t", [Claim("a", "b", NOT_MEASURED, "c", "d")], {"authors": "A", "venue": "V"}
         )
     )

@@ -180,7 +180,7 @@ def test_the_network_of_published_sparsity_is_compared() -> None:
             sparsity=sparsity,
             seeds=(0,),
             name=name,
-            **{"pipeline.budget": sparsity},
+            **{"pipeline.reach": sparsity},
         )
     assert "at 40.0 % zero filters" in _judged(GAINS, *jobs)[0].numbers
     outside = [job for job in jobs if job.name[0] in "pab"]
@@ -227,7 +227,7 @@ def _sweep(
         sparsity=first,
         lmbda=lambdas[0],
         name="a",
-        **{"pipeline.budget": 1.0},
+        **{"pipeline.reach": 1.0},
     )
     return jobs + _jobs(
         "p4_reach",
@@ -235,7 +235,7 @@ def _sweep(
         sparsity=second,
         lmbda=lambdas[1],
         name="b",
-        **{"pipeline.budget": 2.0},
+        **{"pipeline.reach": 2.0},
     )
 
 
@@ -271,7 +271,7 @@ def test_sparser_networks_are_more_accurate(accuracies, status, reason) -> None:
 
 def test_two_networks_of_one_lambda_are_no_step() -> None:
     jobs = _sweep(0.4, 0.6) + _jobs(
-        "p4_reach", 0.9, sparsity=0.7, lmbda=0.002, name="c", **{"pipeline.budget": 3.0}
+        "p4_reach", 0.9, sparsity=0.7, lmbda=0.002, name="c", **{"pipeline.reach": 3.0}
     )
     (claim,) = _judged(LARGER, *jobs)
     assert (claim.status, claim.reason) == (
@@ -307,7 +307,7 @@ def test_every_receptive_field_is_judged_by_itself() -> None:
             sparsity=0.6,
             name=f"y{rho}",
             lmbda=0.002,
-            **{"model.rho": rho, "pipeline.budget": 9.0},
+            **{"model.rho": rho, "pipeline.reach": 9.0},
         )
     jobs += _jobs("p4_proxsg", 0.7, "proxsg", sparsity=0.2, **{"model.rho": 3})
     jobs += _jobs("p4_literal", 0.7, sparsity=0.6, **{"model.rho": 3})

@@ -1,0 +1,101 @@
+"""``audioprune doctor``: say whether this machine has what audioprune needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from packaging.requirements import Requirement
+
+from audioprune.errors import ConfigError, OutputError
+from audioprune.files import check_writable
+from audioprune.paths import cache_folder
+
+Check = dict[str, Any]
+"""One row: ``name``, ``for`` (what needs it), ``found``, ``ok`` and, of a package, ``wanted``."""
+
+
+def run(config: Any, overrides: Sequence[str] = ()) -> None:
+    """Print all checks, as a table or as JSON.
+
+    Raises:
+        ConfigError: Something required is missing.
+    """
+    checks = [*_packages(), *_compiler_and_device(), *_folders()]
+    python, cores = sys.version.split()[0], len(os.sched_getaffinity(0))
+    if config.format == "json":
+        print(json.dumps({"cores": cores, "python": python, "checks": checks}))
+    else:
+        print(f"python {python}, {cores} cores")
+        print("\n".join(_line(row) for row in checks))
+    missing = [row["name"] for row in checks if row["for"] == "required" and not row["ok"]]
+    if missing:
+        raise ConfigError(
+            f"expected {', '.join(missing)}, missing or too old; run make install, or choose a "
+            f"folder that can be written"
+        )
+
+
+def _line(row: Check) -> str:
+    state = "ok" if row["ok"] else "missing"
+    wish = row["name"] + row.get("wanted", "")
+    return f"{state:8} {wish:34} {row['found'] or '-':16} {row['for']}"
+
+
+def _packages() -> list[Check]:
+    """Compare every declared dependency with what is installed."""
+    try:
+        declared = metadata.requires("audioprune") or []
+    except metadata.PackageNotFoundError as error:
+        raise ConfigError(
+            "expected audioprune as an installed package, got a bare source folder; run make "
+            "install"
+        ) from error
+    wishes = [Requirement(text) for text in declared]
+    return [_package(wish) for wish in wishes if wish.name != "audioprune"]
+
+
+def _package(wish: Requirement) -> Check:
+    extra = re.search(r'extra == "(\w+)"', str(wish.marker or ""))
+    try:
+        found = metadata.version(wish.name)
+    except metadata.PackageNotFoundError:
+        found = ""
+    return {
+        "name": wish.name,
+        "for": extra[1] if extra else "required",
+        "wanted": str(wish.specifier),
+        "found": found,
+        "ok": bool(found) and wish.specifier.contains(found, prereleases=True),
+    }
+
+
+def _compiler_and_device() -> list[Check]:
+    compiler = shutil.which("gcc") or shutil.which("cc") or ""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    return [
+        {"name": "C compiler", "for": "builds pesq", "found": compiler, "ok": bool(compiler)},
+        {"name": "CUDA device", "for": "optional", "found": device, "ok": bool(device)},
+    ]
+
+
+def _folders() -> list[Check]:
+    """Say how much room there is where runs and the cache are written."""
+    rows: list[Check] = []
+    for folder in (Path.cwd(), cache_folder()):
+        try:
+            check_writable(folder)
+            found = f"{shutil.disk_usage(folder).free / 1e9:.1f} GB free"
+        except OutputError:
+            found = ""
+        name = f"folder {folder}"
+        rows.append({"name": name, "for": "required", "found": found, "ok": bool(found)})
+    return rows

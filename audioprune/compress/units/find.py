@@ -1,0 +1,126 @@
+"""The units of any model: those that it declares, else those that are derived and proved.
+
+``unit_sets_of(model)`` is the one way to ask for the units of a model that may not declare them.
+It runs a copy of the model on an example input; the model itself is not changed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from audioprune.compress.units.declare import Prunable, UnitSet
+from audioprune.compress.units.derive import derive_units
+from audioprune.compress.units.verify import refuted_units
+from audioprune.errors import ConfigError
+
+_TOLD = 5  # reasons that an error lists
+
+
+@runtime_checkable
+class HasExample(Protocol):
+    """A model that knows an input of its own."""
+
+    def example_input(self) -> Any:
+        """Return an input, or a tuple of inputs."""
+        ...
+
+
+@dataclass(frozen=True)
+class FoundUnits:
+    """The units of a model, and what was left out.
+
+    Attributes:
+        sets: The unit sets.
+        left_out: One reason for every layer whose units cannot be removed; empty where the model
+            declares its units.
+        source: ``declared`` by the model, or ``derived`` from a traced forward pass and proved.
+    """
+
+    sets: tuple[UnitSet, ...]
+    left_out: tuple[str, ...]
+    source: Literal["declared", "derived"]
+
+
+def has_units(model: nn.Module) -> bool:
+    """Tell whether units can be looked for: the model declares them or has an example input."""
+    return isinstance(model, Prunable | HasExample)
+
+
+def unit_sets_of(
+    model: nn.Module, example_inputs: Tensor | Sequence[Tensor] | None = None
+) -> FoundUnits:
+    """Find the units of a model.
+
+    Units that a model declares are taken as they are. Of any other model they are derived from one
+    forward pass and proved by masking and trimming copies; what the proof refutes is left out.
+
+    Args:
+        model: Any module.
+        example_inputs: Argument or arguments of its forward pass, with a batch axis; by default
+            those of ``model.example_input()``.
+
+    Raises:
+        ConfigError: The model declares no units and there is no example input.
+    """
+    if isinstance(model, Prunable):
+        return FoundUnits(tuple(model.unit_sets()), (), "declared")
+    if example_inputs is None:
+        if not isinstance(model, HasExample):
+            raise ConfigError(
+                f"{type(model).__name__}: expected an example input to derive units from, got "
+                f"none; give one, or write example_input() or unit_sets()"
+            )
+        example_inputs = model.example_input()
+    # on a CPU in float32, the same sums come out alike in the masked and the trimmed copy
+    twin = copy.deepcopy(model).cpu().float()
+    inputs = _informative(example_inputs)
+    with torch.random.fork_rng(devices=[]):  # a model may draw noise
+        derived, reasons = derive_units(twin, inputs)
+        refuted = refuted_units(twin, derived, inputs)
+    sets = tuple(each for each in derived if each.name not in refuted)
+    for name, reason in refuted.items():
+        reasons.append(f"'{name}': masked and trimmed outputs differ ({reason})")
+    return FoundUnits(sets, tuple(reasons), "derived")
+
+
+def needed_units(model: nn.Module, otherwise: str = "") -> list[UnitSet]:
+    """Return the units of a model, or say why it has none.
+
+    Args:
+        model: A model that declares units or has an example input.
+        otherwise: What to do besides declaring units, for the message.
+
+    Raises:
+        ConfigError: No units are declared, and none can be derived; the message gives the reasons.
+    """
+    found = unit_sets_of(model)
+    if found.source == "derived" and not found.sets:
+        reasons = "; ".join(found.left_out[:_TOLD]) or "it has no layers"
+        more = len(found.left_out) - _TOLD
+        reasons += f"; and {more} more" if more > 0 else ""
+        raise ConfigError(
+            f"{type(model).__name__}: expected units that can be removed, got none ({reasons}); "
+            f"declare them in a method unit_sets(){f' or {otherwise}' if otherwise else ''}"
+        )
+    return list(found.sets)
+
+
+def _informative(example_inputs: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return the inputs on the CPU; silence becomes noise, for it would hide errors."""
+    given = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
+    generator = torch.Generator().manual_seed(0)
+    inputs = []
+    for value in given:
+        value = value.detach().cpu()
+        if value.is_floating_point():
+            value = value.float()
+        if (value.is_floating_point() or value.is_complex()) and not value.any():
+            value = torch.randn(value.shape, generator=generator, dtype=value.dtype)
+        inputs.append(value)
+    return tuple(inputs)

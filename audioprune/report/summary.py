@@ -1,0 +1,56 @@
+"""The report ``summary``: the table of all models, their scores, the figures there is data for, and the page.
+
+It judges the claims of the papers that ``report.claims`` names, and of no other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from audioprune.errors import ConfigError, unknown_name
+from audioprune.report.claims import any_measured
+from audioprune.report.entries import entries, final
+from audioprune.report.model_tables import iteration_table, score_table, scores_csv
+from audioprune.report.overview import runs_sections
+from audioprune.report.page import Section, lead_of, write_page
+from audioprune.report.paper import write_sections
+from audioprune.report.papers import papers
+from audioprune.report.runs import Request
+from audioprune.report.tables import to_csv
+
+
+def write_summary(request: Request) -> list[Path]:
+    """Write the tables, the figures and the page of some runs.
+
+    Raises:
+        ConfigError: ``report.claims`` names no paper.
+    """
+    judged = _claims(request)
+    found = entries(request.jobs)
+    data = {"scores.csv": scores_csv(request.jobs)}
+    iterations = iteration_table(request.jobs)
+    if iterations.rows:
+        data["iterations.csv"] = to_csv(iterations)
+    sections = [
+        Section("Summary", (score_table(final(found)),), data=data),
+        *judged,
+        *runs_sections(request.jobs, found, request.out / "figures"),
+    ]
+    files = write_sections(sections, request.out)
+    page = write_page(request.out / "report.html", "Report", lead_of(request.jobs), sections)
+    return [*files, page]
+
+
+def _claims(request: Request) -> list[Section]:
+    """Judge the claims that are asked for; where none of a paper was measured, its table is left out."""
+    known = papers()
+    for name in request.claims:
+        if name not in known:
+            raise ConfigError(f"report.claims: {unknown_name('paper', name, known)}")
+    sections = []
+    for name in request.claims:
+        paper = known[name]
+        table = paper.claims.table(paper.evidence(request))
+        if any_measured(table):
+            sections.append(Section("Claims", (table,), page_only=True))
+    return sections

@@ -1,0 +1,219 @@
+"""Sensitivity curves: how scores fall while one tensor alone is pruned (``SensitivityCurves``).
+
+The curves are computed in audioprune.compress.search.sensitivity, scores in validation.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from audioprune.compress.masks import Mask, complete, prunable
+from audioprune.compress.search import sensitivity
+from audioprune.compress.search.candidates import Candidates, group_candidates, weight_candidates
+from audioprune.compress.search.sensitivity import BETAS, CurvePoint
+from audioprune.compress.units.weight_groups import INPUTS, OUTPUTS, GroupKinds, weight_groups
+from audioprune.errors import ConfigError, unknown_name
+from audioprune.experiment.results import clean, write_csv
+from audioprune.experiment.run import Run
+from audioprune.files import append_line, read_lines
+from audioprune.metrics import METRICS
+from audioprune.ranges import OneOf, PassedTo, Range
+from audioprune.steps.folding import fold_first
+from audioprune.steps.needs import ascending, check_items
+from audioprune.steps.train import group_kinds
+from audioprune.steps.validation import LOSS, Validation
+
+Curves = dict[str, tuple[CurvePoint, ...]]
+_GROUPS = {"element": OUTPUTS, "filter": OUTPUTS, "channel": INPUTS}
+
+
+@dataclass
+class SensitivityCurves:
+    """Measure how scores of the validation set fall while one tensor alone is pruned.
+
+    The model stays as it is. Each metric gets a ``curves-<metric>.csv`` in the run folder; ``sensitivity.csv`` holds all of
+    them side by side, with the columns parameter, sparsity, the metrics in their order, and the
+    loss last.
+
+    Attributes:
+        metrics: ``loss``, or names of audioprune.metrics such as ``stoi``, ``pesq_wb``,
+            ``si_sdr``, ``lsd``, ``l1``.
+        items: Validation items to use, or None for all.
+        betas: Removed fractions ascending from 0, or None for 0, 0.05 .. 1.
+        structured: Whether weight groups are removed rather than single weights.
+        groups: Kind of weight group per kind of layer, for structured pruning.
+        group: ``element``, ``filter`` or ``channel`` in place of the two, as Distiller's analysis
+            names them.
+        sense_range: First fraction, end (exclusive) and step in place of ``betas``; the unpruned
+            model is measured in any case.
+
+    Raises:
+        ConfigError: ``group`` is unknown, or ``sense_range`` is no range within 0..1 or stands
+            beside ``betas``.
+
+    Source: the analyses of Tan & Wang, Algorithms 1 and 2, which know the loss only; scores in its
+    place are ours. Plain & Biswas, "Sensitivity Analysis", for groups and range.
+    """
+
+    metrics: Annotated[list[str], OneOf(LOSS, *METRICS)] = field(default_factory=lambda: ["loss"])
+    items: Annotated[int | None, Range(1)] = None
+    betas: Annotated[list[float] | None, Range(0, 1)] = None
+    structured: bool = False
+    groups: Annotated[dict[str, str] | None, PassedTo(GroupKinds)] = None
+    group: Annotated[str | None, OneOf(*_GROUPS)] = None
+    sense_range: Annotated[list[float] | None, Range(0, 1)] = None
+    changes_state: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        if self.group is not None and self.group not in _GROUPS:
+            raise ConfigError(unknown_name("group", self.group, _GROUPS))
+        if self.sense_range is not None:
+            if self.betas is not None:
+                raise ConfigError("expected betas or sense_range, got both; leave one out")
+            self.betas = fractions_of(self.sense_range)
+        ascending("betas", self.betas, 0, 1)
+        check_items("items", self.items)
+        self._kinds = group_kinds(self.groups) if self.group is None else _GROUPS[self.group]
+
+    def check(self, run: Run) -> None:
+        """Refuse metrics that cannot be measured."""
+        Validation(run, self.metrics, self.items)
+
+    def run(self, run: Run, path: str) -> None:
+        """Measure every tensor, going on behind what an interrupted analysis stored."""
+        fold_first(run, path)
+        structured = self.structured if self.group is None else self.group != "element"
+        candidates = candidates_of(run, structured, self._kinds)
+        with Validation(run, self.metrics, self.items) as validation:
+            found = measured_curves(run, log_of(run, path), validation, candidates, self.betas)
+            counted = validation.counted(run.model)
+        metrics = sorted(self.metrics, key=LOSS.__eq__)  # the loss last, the others as they stand
+        _write_side_by_side(run, found, metrics)
+        row = {
+            "key": path,
+            "kind": "curves",
+            "label": run.label,
+            "model": run.model_config.get("name"),
+            "metrics": metrics,
+        }
+        run.results.put({**row, **counted, "scale": run.scale, "seed": run.seed})
+
+
+def _write_side_by_side(run: Run, curves: Curves, metrics: Sequence[str]) -> None:
+    """Write ``sensitivity.csv``."""
+    rows = []
+    for name, curve in curves.items():
+        for point in curve:
+            values = [finite(point.values[metric]) for metric in metrics]
+            rows.append((name, point.beta, *values))
+    write_csv(run.folder / "sensitivity.csv", ("parameter", "sparsity", *metrics), rows)
+
+
+def fractions_of(sense_range: Sequence[float]) -> list[float]:
+    """Turn start, end (exclusive) and step into ascending fractions from 0.
+
+    Raises:
+        ConfigError: The three are no range within 0..1.
+    """
+    numbers = list(sense_range)
+    if (
+        len(numbers) != 3
+        or not (0 <= numbers[0] < numbers[1] <= 1 + numbers[2])
+        or not 0 < numbers[2] <= 1
+    ):
+        raise ConfigError(
+            f"sense_range: expected start, end and step with 0 <= start < end and 0 < step <= "
+            f"1, got {numbers}; correct it"
+        )
+    start, end, step = numbers
+    count = math.ceil((end - start) / step - 1e-9)
+    found = [round(start + index * step, 10) for index in range(count)]
+    return [0.0, *(each for each in found if 0 < each <= 1)]
+
+
+def measured_curves(
+    run: Run,
+    log: Path,
+    validation: Validation,
+    candidates: dict[str, Candidates],
+    betas: Sequence[float] | None,
+) -> Curves:
+    """Measure the curves of all metrics, and write one CSV a metric.
+
+    Args:
+        run: The run, whose model stays as it is.
+        log: Where every tensor is stored as soon as it is measured.
+        validation: Measures the model.
+        candidates: What can be removed of every tensor.
+        betas: Removed fractions, or None for 0, 0.05 .. 1.
+    """
+
+    def store(name: str, curve: Sequence[CurvePoint]) -> None:
+        points = [vars(point) for point in curve]
+        append_line(log, clean({"tensor": name, "curve": points}))
+
+    found = sensitivity.curves(
+        candidates,
+        lambda name: validation.with_tensor(run.model, name),
+        larger_is_better=validation.larger_is_better(),
+        betas=betas or BETAS,
+        finished={row["tensor"]: _curve(row["curve"]) for row in read_lines(log)},
+        on_tensor=store,
+    )
+    for metric in validation.metrics:
+        _write_curves(run.folder / f"curves-{metric}.csv", found, metric)
+    return found
+
+
+def _write_curves(file: Path, curves: Curves, metric: str) -> None:
+    rows = []
+    for name, curve in curves.items():
+        for point in curve:
+            value, worse = finite(point.values[metric]), finite(point.degradation[metric])
+            rows.append((name, point.beta, point.removed, value, worse))
+    write_csv(file, ("tensor", "beta", "removed", "value", "degradation"), rows)
+
+
+def _curve(rows: Sequence[dict[str, Any]]) -> tuple[CurvePoint, ...]:
+    """Rebuild a curve from the log, where null is what was not finite."""
+    return tuple(
+        CurvePoint(
+            row["beta"],
+            row["removed"],
+            {name: number(value, math.nan) for name, value in row["values"].items()},
+            {name: number(value, math.nan) for name, value in row["degradation"].items()},
+        )
+        for row in rows
+    )
+
+
+def candidates_of(run: Run, structured: bool, kinds: GroupKinds) -> dict[str, Candidates]:
+    """Return what can be removed of every tensor: weight groups, or single weights."""
+    mask = mask_of(run)
+    if structured:
+        return group_candidates(run.model, mask, weight_groups(run.model, kinds))
+    return weight_candidates(run.model, mask)
+
+
+def mask_of(run: Run) -> Mask:
+    """Return the mask of all prunable tensors."""
+    return complete(run.mask, run.model, prunable(run.model))
+
+
+def log_of(run: Run, path: str, part: str = "") -> Path:
+    """Return the file in which an analysis stores what is done."""
+    return run.folder / "training" / f"{path.replace('/', '-')}{part}.jsonl"
+
+
+def number(value: float | None, missing: float = math.inf) -> float:
+    """Return a value of a log, where null stands for ``missing``."""
+    return missing if value is None else value
+
+
+def finite(value: float) -> float | None:
+    """Return a value as a cell of a CSV, which is empty where it is not finite."""
+    return value if math.isfinite(value) else None

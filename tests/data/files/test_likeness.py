@@ -1,0 +1,86 @@
+"""Fingerprints by ear: copies at other levels and rates are found, other takes and pieces are not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from speech_trees import RATE, tone
+
+from audioprune.data.files.likeness import alike, fingerprint
+from audioprune.dsp import resample
+
+
+def _noise(seconds: float, seed: int) -> np.ndarray:
+    return 0.1 * np.random.default_rng(seed).standard_normal(round(seconds * RATE))
+
+
+def _at(samples: np.ndarray, rate: int) -> np.ndarray:
+    return resample(samples.astype(np.float32), RATE, rate)
+
+
+def _are_alike(first: tuple[np.ndarray, int], second: tuple[np.ndarray, int]) -> bool:
+    prints = [fingerprint(*first), fingerprint(*second)]
+    return list(alike(prints, [len(samples) / rate for samples, rate in (first, second)])) == [
+        (0, 1)
+    ]
+
+
+@pytest.mark.parametrize("make", [_noise, tone])
+@pytest.mark.parametrize("seconds", [0.5, 3.0, 7.5])
+def test_copies_at_other_rates_and_levels(make, seconds: float) -> None:
+    samples = make(seconds, 1)
+    for rate in (8000, 11025, 22050, 44100, 48000):
+        assert _are_alike((samples, RATE), (_at(samples, rate), rate))
+    quiet = np.round(0.03 * samples * 32768) / 32768
+    assert _are_alike((samples, RATE), (quiet, RATE)) and _are_alike(
+        (quiet, RATE), (_at(samples, 44100), 44100)
+    )
+    assert not _are_alike((samples, RATE), (make(seconds, 2), RATE))
+
+
+def test_pieces_of_one_noise_are_not_copies() -> None:
+    steady = _noise(8.0, 3)
+    assert not _are_alike((steady[:48000], RATE), (steady[64000:112000], RATE))
+    times = np.arange(3 * RATE) / RATE
+    notes = [
+        (0.5 * np.sin(2 * np.pi * 440 * times + phase) * np.exp(-times), RATE)
+        for phase in (0.0, 1.0)
+    ]
+    assert fingerprint(*notes[0]) and not _are_alike((steady[: 3 * RATE], RATE), notes[0])
+
+
+def test_steady_tones_are_not_copies_of_one_another() -> None:
+    times = np.arange(2 * RATE) / RATE
+    chord = [
+        sum(
+            np.sin(2 * np.pi * f * times + phase * f)
+            for f in (150, 250, 390, 500, 700, 1000, 1300, 2000, 2500)
+        )
+        for phase in (0, 1)
+    ]
+    assert not _are_alike((0.05 * chord[0], RATE), (0.05 * chord[1], RATE))
+
+
+def test_what_cannot_be_compared_has_no_fingerprint() -> None:
+    assert (
+        fingerprint(_noise(0.35, 1), RATE)
+        == fingerprint(np.zeros(RATE), RATE)
+        == fingerprint(_noise(1.0, 1), 4000)
+        == ""
+    )
+    assert list(alike(["", ""], [1.0, 1.0])) == [] and list(alike([], [])) == []
+    long = _noise(9.0, 4)
+    assert (
+        fingerprint(long, RATE)
+        == fingerprint(long[: 6 * RATE], RATE)
+        == fingerprint(long.copy(), RATE)
+    )
+
+
+def test_each_pair_is_found_once_among_many() -> None:
+    sounds = [_noise(1.0, seed) for seed in range(30)] + [
+        0.5 * _noise(1.0, 7),
+        0.2 * _noise(1.0, 7),
+    ]
+    found = set(alike([fingerprint(samples, RATE) for samples in sounds], [1.0] * 32))
+    assert found == {(7, 30), (7, 31), (30, 31)}
