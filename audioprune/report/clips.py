@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from audioprune.report.entries import VARIANTS, Condition, condition_of, condition_text
+from audioprune.experiment.rows import QualityRow
+from audioprune.report.entry import VARIANTS, condition_text
+from audioprune.report.model_states import Condition, condition_of
 from audioprune.report.runs import Job, label_of
 
 NOISY, CLEAN, REFERENCE = "noisy", "clean", "reference"
@@ -66,11 +68,8 @@ def _clips_of(job: Job) -> list[Clip]:
     folder = job.folder / "audio"
     if not folder.is_dir():
         return []
-    known = {
-        str(row["condition"]): condition_of(row)
-        for row in job.of_kind("score")
-        if row.get("condition")
-    }
+    rows = [row for row in job.rows_of(QualityRow) if row.condition]
+    known = {row.condition: condition_of(row) for row in rows}
     model = label_of(job)
     found = []
     for place in sorted({file.parent for file in folder.rglob("*.flac")}):

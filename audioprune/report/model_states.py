@@ -1,136 +1,143 @@
 """Which rows of one job belong to one state of its model, and what a state is called.
 
-States of several jobs are joined to entries in entries.py.
+``states_of`` sorts the score and size rows of a job. States of several jobs are joined to entries
+in entries.py.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from audioprune.experiment.results import GIVEN
+from audioprune.experiment.rows import QualityRow, SizeRow
+from audioprune.experiment.rows import finite_or_none as finite_or_none
 from audioprune.report.runs import Job
 
 Condition = tuple[str, float | None]
-States = dict[tuple[str, str, int | None, str], dict[str, Any]]
+"""Noise, or the name of the test condition, and the signal-to-noise ratio in dB."""
 _SPARSE = 0.01  # a trained dense model has single zeros by chance, a pruned one has more
 
 
-def finite_or_none(value: Any) -> float | None:
-    """Return a number as float, and None for everything that is not a finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
+class StateName(NamedTuple):
+    """What a state is called: the model's label, its variant, pruning iteration and step."""
+
+    label: str
+    variant: str
+    iteration: int | None
+    step: str
 
 
-def condition_of(row: Mapping[str, Any]) -> Condition:
-    """Return (noise, SNR in dB) of a score row; a row without noise goes by the name of its test condition."""
-    return str(row.get("noise") or row.get("condition") or ""), finite_or_none(row.get("snr_db"))
+@dataclass
+class State:
+    """The score row of every condition, and the size row; an empty one where none was written."""
+
+    scores: dict[Condition, QualityRow] = field(default_factory=dict)
+    size: SizeRow = SizeRow()
+
+
+States = Mapping[StateName, State]
+
+
+def condition_of(row: QualityRow) -> Condition:
+    """Return the noise and the SNR in dB of a score row."""
+    return row.noise, row.snr_db
 
 
 def states_of(job: Job) -> States:
-    """Collect the score and size rows of a job by (label, variant, iteration, step)."""
-    states: States = {}
-    for row in _tested(job.of_kind("score")) + job.of_kind("size"):
-        step = _step(row)
-        key = (
-            str(row.get("label") or job.model),
-            str(row.get("variant") or ""),
-            _iteration(row, step),
-            step,
-        )
-        state = states.setdefault(key, {"scores": {}, "size": {}})
-        if row["kind"] == "score":
-            state["scores"][condition_of(row)] = row
-        else:
-            state["size"] = row
-    return _with_uncompressed_size(
-        _named_by_step_if_needed(_with_final(_called_by_what_they_are(job, states)))
-    )
+    """Collect the score and size rows of a job by the state that they belong to."""
+    states: dict[StateName, State] = {}
+    for score in _tested(job.rows_of(QualityRow)):
+        states.setdefault(_name(job, score), State()).scores[condition_of(score)] = score
+    for size in job.rows_of(SizeRow):
+        states.setdefault(_name(job, size), State()).size = size
+    named = _named_by_step_if_needed(_with_final(_called_by_what_they_are(job, states)))
+    return _with_uncompressed_size(named)
 
 
-def _called_by_what_they_are(job: Job, states: States) -> States:
-    """Call no model uncompressed that came with weights taken out.
+def _tested(rows: list[QualityRow]) -> list[QualityRow]:
+    return [row for row in rows if row.is_test] or rows
 
-    New rows say so themselves (steps.Evaluate); rows of older runs do not.
+
+def _name(job: Job, row: QualityRow | SizeRow) -> StateName:
+    step = _step(row)
+    return StateName(row.label or job.model, row.variant, _iteration(row, step), step)
+
+
+def _step(row: QualityRow | SizeRow) -> str:
+    """Return the path of the pipeline step that wrote a row.
+
+    It is the key of the row without the condition or ``size``.
     """
-    if not job.config.get("checkpoint"):
-        return states
-    named = {}
-    for (label, variant, iteration, step), state in states.items():
-        sparse = (finite_or_none(state["size"].get("sparsity")) or 0.0) > _SPARSE
-        named[
-            (label, GIVEN if sparse and variant == "uncompressed" else variant, iteration, step)
-        ] = state
-    return named
+    condition = row.condition if isinstance(row, QualityRow) else ""
+    for ending in (condition, "size"):
+        if ending and row.key.endswith(f"/{ending}"):
+            return row.key.removesuffix(f"/{ending}")
+    return row.key.rpartition("/")[0]
 
 
-def _tested(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    tested = [row for row in rows if row.get("split") not in ("train", "valid", "validation")]
-    return tested or rows
+def _iteration(row: QualityRow | SizeRow, step: str) -> int | None:
+    """Return the number of the pruning iteration.
 
-
-def _step(row: Mapping[str, Any]) -> str:
-    """Return the path of the pipeline step that wrote a row: its key without the condition or ``size``."""
-    key, last = str(row.get("key") or ""), str(row.get("condition") or "")
-    for ending in (f"/{last}", "/size"):
-        if ending != "/" and key.endswith(ending):
-            return key[: -len(ending)]
-    return key.rpartition("/")[0]
-
-
-def _iteration(row: Mapping[str, Any], step: str) -> int | None:
-    """Return the number of the pruning iteration: the row's own, or one more than the repetition in the step's path."""
-    if isinstance(row.get("iteration"), int):
-        return row["iteration"]
-    if row.get("variant") == "mixture":
+    It is the row's own, or one more than the repetition in the step's path.
+    """
+    if row.iteration is not None:
+        return row.iteration
+    if row.variant == "mixture":
         return None
     repetition = re.search(r"(?:^|/)(\d+)(?:/|$)", step)
     return int(repetition.group(1)) + 1 if repetition else None
 
 
+def _called_by_what_they_are(job: Job, states: States) -> States:
+    """Call no model uncompressed that came from a pruned file."""
+    if not job.config.get("checkpoint"):
+        return states
+    named = {}
+    for name, state in states.items():
+        sparse = (state.size.sparsity or 0.0) > _SPARSE
+        given = sparse and name.variant == "uncompressed"
+        named[name._replace(variant=GIVEN) if given else name] = state
+    return named
+
+
 def _with_final(states: States) -> States:
-    """Let the last iteration stand as the final state of a variant that was scored inside the repetition only."""
+    """Let the last iteration be the final state of a variant that was scored in repetitions only."""
     added = {}
-    for label, variant, iteration, step in states:
-        others = [key for key in states if key[:2] == (label, variant)]
-        if iteration is not None and all(
-            key[2] is not None and key[2] <= iteration for key in others
-        ):
-            added[(label, variant, None, "")] = states[(label, variant, iteration, step)]
+    for name, state in states.items():
+        twins = [other.iteration for other in states if other[:2] == name[:2]]
+        if name.iteration is not None and _is_last(name.iteration, twins):
+            added[StateName(name.label, name.variant, None, "")] = state
     return {**states, **added}
 
 
+def _is_last(iteration: int, iterations: Iterable[int | None]) -> bool:
+    return all(other is not None and other <= iteration for other in iterations)
+
+
 def _named_by_step_if_needed(states: States) -> States:
+    """Leave out the step of a state wherever the rest of its name says which state it is."""
     named = {}
-    for (label, variant, iteration, step), state in states.items():
-        twins = [key for key in states if key[:3] == (label, variant, iteration)]
-        named[(label, variant, iteration, step if len(twins) > 1 else "")] = state
+    for name, state in states.items():
+        twins = [other for other in states if other[:3] == name[:3]]
+        named[name if len(twins) > 1 else name._replace(step="")] = state
     return named
 
 
 def _with_uncompressed_size(states: States) -> States:
-    """Give every size row the bytes that its compression rate is relative to: the uncompressed model of the same job.
+    """Give every size row the bytes of the uncompressed model of the same job.
 
     A job that never scored the uncompressed model goes by the parameters it was trained with;
     without these there is no rate.
     """
-    base = next(
-        (
-            state["size"].get("bytes_fp32")
-            for key, state in states.items()
-            if key[1] == "uncompressed" and state["size"]
-        ),
-        None,
-    )
+    whole = [state.size for name, state in states.items() if name.variant == "uncompressed"]
+    base = next((size.bytes_fp32 for size in whole if size.is_written), None)
     found = {}
-    for key, state in states.items():
-        size = state["size"]
-        trained = 4 * size["params_trained"] if size.get("params_trained") else None
-        found[key] = {
-            **state,
-            "size": {**size, "bytes_uncompressed": base or trained} if size else {},
-        }
+    for name, state in states.items():
+        trained = state.size.number("params_trained")
+        of_training = 4 * trained if trained else None
+        size = replace(state.size, bytes_uncompressed=base or of_training)
+        found[name] = State(state.scores, size if state.size.is_written else state.size)
     return found

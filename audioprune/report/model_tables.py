@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
+from audioprune.experiment.rows import QualityRow, SparsityRow
 from audioprune.report.baselines import MARK, no_better, no_better_row
-from audioprune.report.entries import PESQ_MODES, Entry, Value, entries
+from audioprune.report.entries import entries
+from audioprune.report.entry import PESQ_MODES, Entry, Value
 from audioprune.report.model_states import condition_of, finite_or_none
 from audioprune.report.runs import Job, by_corpus, honest_scale, scale_notes, scale_text
 from audioprune.report.tables import FORMATS, Cell, Column, Table, csv_text, metric_column
@@ -77,7 +78,7 @@ def score_table(entries: Sequence[Entry], name: str = "summary") -> Table:
     ]
     columns += (
         [Column(*column) for column in SIZE_COLUMNS]
-        if any(row for entry in entries for row in entry.sizes)
+        if any(row.is_written for entry in entries for row in entry.sizes)
         else []
     )
     blank = {f"config:{key}": "-" for key in config}
@@ -267,10 +268,9 @@ def _iteration_rows(job: Job) -> list[dict[str, Cell]]:
     marks = {
         entry.iteration: no_better(entry) for entry in entries([job]) if entry.variant == "pruned"
     }
-    rows = job.iterations()
     return [
-        _iteration_row(job, row) | {"remark": marks.get(row.get("iteration")) or "-"}
-        for row in rows
+        _iteration_row(job, row) | {"remark": marks.get(row.iteration) or "-"}
+        for row in job.iterations()
     ]
 
 
@@ -300,20 +300,19 @@ def _tolerance_notes(rows: Sequence[Mapping[str, Cell]]) -> tuple[str, ...]:
     )
 
 
-def _iteration_row(job: Job, row: Mapping[str, Any]) -> dict[str, Cell]:
+def _iteration_row(job: Job, row: SparsityRow) -> dict[str, Cell]:
     numbers = {
-        column.key: finite_or_none(row.get(column.key))
+        column.key: row.number(column.key)
         for column in _ITERATION_COLUMNS
         if column.style in FORMATS
     }
     before, after = numbers["loss_base"], numbers["loss_valid"]
     numbers["increase"] = after - before if after is not None and before is not None else None
-    scale = honest_scale(scale_text(row.get("scale") or job.scale))
     return {
         **numbers,
-        "label": str(row.get("label") or job.model),
+        "label": row.label or job.model,
         "run": job.name,
-        "scale": scale,
+        "scale": honest_scale(scale_text(row.get("scale") or job.scale)),
     }
 
 
@@ -340,43 +339,42 @@ def scores_csv(jobs: Iterable[Job]) -> str:
 
     ``std`` is the deviation of the sample of files, with n - 1 in the denominator.
     """
-    rows = [
-        (job, row, metric)
-        for job in jobs
-        for row in job.of_kind("score")
-        for metric in row.get("metrics") or {}
-    ]
-    return csv_text(SCORE_HEADER, [_score_line(*item) for item in rows])
+    lines = []
+    for job in jobs:
+        rows = job.rows_of(QualityRow)
+        inputs = [row for row in rows if row.variant == "mixture"]
+        for row in rows:
+            lines += [_score_line(job, row, metric, inputs) for metric in row.metrics]
+    return csv_text(SCORE_HEADER, lines)
 
 
-def _score_line(job: Job, row: Mapping[str, Any], metric: str) -> list[Any]:
+def _score_line(
+    job: Job, row: QualityRow, metric: str, inputs: Sequence[QualityRow]
+) -> list[str | float | None]:
     noise, snr = condition_of(row)
-    n, n_valid = _count(row.get("n"), metric), _count(row.get("n_valid"), metric)
+    n, n_valid = row.counted("n", metric), row.counted("n_valid", metric)
     n_nan = n - n_valid if n is not None and n_valid is not None else None
-    mean, std = (
-        finite_or_none(row["metrics"][metric]),
-        finite_or_none((row.get("std") or {}).get(metric)),
-    )
-    names = [
-        row.get("model") or job.model,
-        row.get("variant"),
-        row.get("label"),
-        row.get("iteration"),
+    mean = row.metric(metric)
+    std = finite_or_none((row.get("std") or {}).get(metric))
+    unit = _METRIC_UNITS.get(metric, "")
+    names = [row.model or job.model, row.get("variant"), row.get("label"), row.iteration]
+    measured = [noise, snr, metric, unit, mean, std, n, n_nan, job.seed, row.split]
+    scale = honest_scale(scale_text(row.scale or job.scale))
+    remark = no_better_row(row, _input_of(row, inputs))
+    return [
+        *names,
         job.pipeline,
+        *measured,
+        scale,
+        job.name,
+        job.corpus,
+        job.fingerprint,
+        remark,
     ]
-    measured = [noise, snr, metric, _METRIC_UNITS.get(metric, ""), mean, std, n, n_nan]
-    scale = honest_scale(scale_text(row.get("scale") or job.scale))
-    told = [job.corpus, job.fingerprint, no_better_row(row, _input_of(job, row))]
-    return [*names, *measured, job.seed, row.get("split"), scale, job.name, *told]
 
 
-def _input_of(job: Job, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _input_of(row: QualityRow, inputs: Sequence[QualityRow]) -> QualityRow | None:
     """Return the row of the unprocessed input under the condition of another row, or None."""
-    if row.get("variant") == "mixture":
+    if row.variant == "mixture":
         return None
-    inputs = [other for other in job.of_kind("score") if other.get("variant") == "mixture"]
     return next((other for other in inputs if condition_of(other) == condition_of(row)), None)
-
-
-def _count(value: Any, metric: str) -> int | None:
-    return value.get(metric) if isinstance(value, Mapping) else value

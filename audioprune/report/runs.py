@@ -10,14 +10,16 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from audioprune.errors import ConfigError
+from audioprune.experiment.rows import QualityRow, Row, SparsityRow
 from audioprune.files import read_lines
 from audioprune.report.published import read_reported as read_reported
 
+R = TypeVar("R", bound=Row)
 RUN_FILES = ("run.json", "status.json", "results.jsonl")
 SCALES_JOINED = " | "
 UNTOLD_CORPUS = "Corpus: not recorded"
@@ -77,16 +79,20 @@ class Job:
     scale_differs: tuple[str, ...] = ()
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
-        """Return the rows of one kind, in the order they were written."""
+        """Return the rows of one kind as the file holds them, in the order they were written."""
         return [row for row in self.rows if row.get("kind") == kind]
 
-    def iterations(self) -> list[dict[str, Any]]:
-        """Return the rows of pruning iterations, numbered from 1: iteration 0 is the whole model, wherever a pruning counted none."""
-        rows = self.of_kind("iteration")
-        return [
-            {**row, "iteration": row.get("iteration") or place}
-            for place, row in enumerate(rows, 1)
-        ]
+    def rows_of(self, kind: type[R]) -> list[R]:
+        """Return the rows of one kind, in the order they were written."""
+        return [kind.read(row) for row in self.of_kind(kind.KIND)]
+
+    def iterations(self) -> list[SparsityRow]:
+        """Return the rows of pruning iterations, counted from 1 where they have no number.
+
+        Iteration 0 is the whole model.
+        """
+        rows = enumerate(self.rows_of(SparsityRow), 1)
+        return [replace(row, iteration=row.iteration or place) for place, row in rows]
 
 
 @dataclass(frozen=True)
@@ -301,17 +307,9 @@ def joined_scales(scales: Iterable[str]) -> str:
 
 def label_of(job: Job) -> str:
     """Return the name of a job's model as its rows print it, or that of its configuration before there are rows."""
-    named = (
-        str(row["label"])
-        for kind in ("score", "lottery")
-        for row in job.of_kind(kind)
-        if row.get("label") and _is_model(row)
-    )
-    return next(named, job.model.upper() or job.name)
-
-
-def _is_model(row: Mapping[str, Any]) -> bool:
-    return row.get("variant") != "mixture"
+    rows = (QualityRow.read(row) for kind in ("score", "lottery") for row in job.of_kind(kind))
+    labels = (row.label for row in rows if row.label and row.variant != "mixture")
+    return next(labels, job.model.upper() or job.name)
 
 
 def scale_notes(jobs: Iterable[Job]) -> tuple[str, ...]:

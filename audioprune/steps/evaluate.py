@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from audioprune.experiment.model_io import load_model_file
 from audioprune.experiment.model_size import save_model, size_row
 from audioprune.experiment.pipeline import walk
 from audioprune.experiment.results import GIVEN
+from audioprune.experiment.rows import QualityRow
 from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import repetition_of
 from audioprune.interrupts import check_stop
@@ -88,7 +89,7 @@ class Evaluate:
                 keep = scoring["audio_items"] if self.audio else 0
                 self._condition(run, path, model, condition, dataset, scorer, keep)
         run.results.put(
-            {**size_row(run, path, self._variant(run), loaded, target), "label": self._label(run)}
+            replace(size_row(run, path, self._variant(run), loaded, target), label=self._label(run))
         )
 
     def _variant(self, run: Run) -> str:
@@ -149,17 +150,22 @@ class Evaluate:
         scored = run.task.score(
             model, dataset, scorer, condition=condition, variant=stated, audio=audio, keep=keep
         )
-        shared = {"model": run.model_config.get("name"), "scale": run.scale_of(model)}
-        shared |= {"seed": run.seed, "split": "test", "condition": condition}
-        for variant, row in scored.items():
+        for variant, found in scored.items():
             known = run.results.rows.get(f"mixture/{condition}", {})
-            if variant == "mixture" and set(row["metrics"]) <= set(known.get("metrics", {})):
+            if variant == "mixture" and set(found["metrics"]) <= set(known.get("metrics", {})):
                 continue
-            key = f"mixture/{condition}" if variant == "mixture" else f"{path}/{condition}"
-            label = "Mixture" if variant == "mixture" else self._label(run)
-            run.results.put(
-                {"key": key, "kind": "score", "label": label, "variant": variant, **shared, **row}
+            row = QualityRow(
+                key=f"mixture/{condition}" if variant == "mixture" else f"{path}/{condition}",
+                label="Mixture" if variant == "mixture" else self._label(run),
+                variant=variant,
+                model=run.model_config.get("name"),
+                scale=run.scale_of(model),
+                seed=run.seed,
+                split="test",
+                condition=condition,
+                more=found,
             )
+            run.results.put(row)
 
 
 def _refuse_no_checkpoint() -> str:

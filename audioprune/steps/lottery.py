@@ -371,9 +371,8 @@ class LotteryEvaluate:
         row |= {"val": found.trained.get("kept")} | {
             key: found.trained.get(key) for key in TRAINED
         }
-        row |= _counted(model, loaded.mask) | running_costs(
-            model, run.config["scoring"]["latency_repeats"]
-        )
+        costs = running_costs(model, run.config["scoring"]["latency_repeats"])
+        row |= _counted(model, loaded.mask) | vars(costs)
         row |= {"file": file.name, "bytes_file": file.stat().st_size, "mi_samples": found.samples}
         run.results.put(
             {**row, "seconds_scoring": found.seconds, "scale": run.scale, "seed": run.seed}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from audioprune.experiment.rows import QualityRow, SizeRow
 from audioprune.report.claims import Claim, Verdict
 from audioprune.report.entries import Entry
 from audioprune.report.papers.p1.claims import (
@@ -92,8 +93,8 @@ def _system(
         scale=scale,
         seeds=tuple(seeds),
         jobs=jobs,
-        scores=scores,
-        sizes=(size,) * len(seeds),
+        scores=tuple({key: QualityRow.read(row) for key, row in per.items()} for per in scores),
+        sizes=(SizeRow.read(size),) * len(seeds),
     )
     return System(kind, entry, told)
 
