@@ -78,10 +78,7 @@ def corpora() -> set[str]:
     """Return the dotted names of all corpora that a configuration of this package can choose."""
     from audioprune import schema
 
-    found: set[str] = set()
-    for module in schema.GROUP_MODULES:
-        found |= {str(node._target_) for node in module.GROUPS.get("data", {}).values()}
-    return found
+    return schema.targets("data")
 
 
 def given(overrides: Sequence[str], group: str) -> bool:

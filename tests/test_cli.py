@@ -14,13 +14,11 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from audioprune import cli
+from audioprune import cli, schema
 from audioprune.commands import configuration
-from audioprune.schema import coded, enhancement
-from audioprune.schema.coded import DiscriminatorConfig
 
-ADVERSARIAL = coded.GROUPS["task"]["adversarial"]
-MIXTURES = enhancement.GROUPS["data"]["noisy_mixtures"]
+ADVERSARIAL = schema.classes()["AdversarialConfig"]
+MIXTURES = schema.classes()["NoisyMixturesConfig"]
 
 
 class Answer(NamedTuple):
@@ -205,7 +203,7 @@ def test_the_parts_of_a_files_task_keep_their_types(tmp_path: Path) -> None:
     assert found.discriminator.width == 0.25 and found.discriminator.stride == 3
     assert (
         OmegaConf.get_type(found) is ADVERSARIAL
-        and OmegaConf.get_type(found.discriminator) is DiscriminatorConfig
+        and OmegaConf.get_type(found.discriminator) is schema.classes()["DiscriminatorConfig"]
     )
 
 

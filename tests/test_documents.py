@@ -429,19 +429,7 @@ def test_options_that_a_page_names_exist(span: str) -> None:
 
 
 def test_keys_that_a_page_names_exist() -> None:
-    nodes = [
-        *schema.VERB_ROOTS.values(),
-        schema.core.TrainingConfig,
-        schema.core.RuntimeConfig,
-        schema.core.ScoringConfig,
-    ]
-    nodes += [
-        node
-        for module in schema.GROUP_MODULES
-        for group in module.GROUPS.values()
-        for node in group.values()
-    ]
-    known = {item.name for node in nodes for item in fields(node)}
+    known = {item.name for node in schema.classes().values() for item in fields(node)}
     spans = [span for span in SPANS if not span.endswith(".apz")]
     keys = [
         re.match(r"(?:data|model|task|pipeline|training|runtime|scoring)((?:\.\w+)+)", span)

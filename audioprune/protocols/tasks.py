@@ -31,17 +31,8 @@ class SignalScorer(Protocol):
 
 
 @runtime_checkable
-class Trainable(Protocol):
-    """What the training loop needs of a task."""
-
-    def step(
-        self, model: nn.Module, batch: Batch, update: Callable[..., float]
-    ) -> dict[str, float]:
-        """Take one training step: call ``update(loss)`` for every loss.
-
-        Return what is logged by name, ``loss`` among it.
-        """
-        ...
+class Judge(Protocol):
+    """What decides which weights of a training are the best."""
 
     def validate(
         self, model: nn.Module, batches: Iterator[Batch], monitor: str
@@ -51,6 +42,20 @@ class Trainable(Protocol):
 
     def better(self, monitor: str, new: float, best: float) -> bool:
         """Tell whether a monitored value is an improvement."""
+        ...
+
+
+@runtime_checkable
+class Trainable(Judge, Protocol):
+    """What the training loop needs of a task."""
+
+    def step(
+        self, model: nn.Module, batch: Batch, update: Callable[..., float]
+    ) -> dict[str, float]:
+        """Take one training step: call ``update(loss)`` for every loss.
+
+        Return what is logged by name, ``loss`` among it.
+        """
         ...
 
 

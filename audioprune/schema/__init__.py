@@ -1,51 +1,49 @@
 """Which keys a configuration may have, of which type and in which range.
 
-The dataclasses are read by Hydra; `check` walks a composed configuration and answers the first
-wrong number or name before any work starts. What the values mean is documented in the classes that
-receive them.
+`register` makes them known to Hydra; `check` walks a composed configuration and answers the first
+wrong number or name before any work starts. The keys are those of the signatures that they
+configure: see groups.py, pipelines.py and roots.py, and table.py for how they are loaded.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.schema import coded, core, enhancement, notes, scenes
+from audioprune.ranges import Range
+from audioprune.schema.describe import annotated, range_text
+from audioprune.schema.table import classes, read_table, targets
 
-VERB_ROOTS = {
-    "root": core.Root,
-    "report": core.ReportRoot,
-    "info": core.InfoRoot,
-    "data": core.DataRoot,
-    "listen": core.ListenRoot,
-    "generate": core.GenerateRoot,
-    "doctor": core.DoctorRoot,
-}
-GROUP_MODULES = (enhancement, scenes, coded, notes)
+__all__ = ["check", "classes", "keys_of", "range_text", "register", "targets"]
 
 
 def register() -> None:
-    """Make the dataclasses known to Hydra; called once before composition."""
+    """Make the keys known to Hydra; called once before composition."""
     store = ConfigStore.instance()
     # Hydra copies its sources for every group that it lists, and all schemas with them; a loaded
     # node is a copy anyway.
-    store.__deepcopy__ = lambda memo: store
-    for name, node in VERB_ROOTS.items():
-        store.store(group="schema", name=name, node=_open_mappings(node))
-    for module in GROUP_MODULES:
-        for group, nodes in module.GROUPS.items():
-            for name, node in nodes.items():
-                store.store(group=f"schema/{group}", name=name, node=node)
+    vars(store)["__deepcopy__"] = lambda memo: store
+    # `--help` prints the text by `string.Template`, where a dollar sign is written twice.
+    OmegaConf.register_new_resolver(
+        "annotated", lambda *, _root_: annotated(_root_).replace("$", "$$"), replace=True
+    )
+    for group, options in read_table()["groups"].items():
+        for option, name in options.items():
+            node: Any = classes()[name]
+            if group == "verb":
+                store.store(group="schema", name=option, node=_open_mappings(node))
+            else:
+                store.store(group=f"schema/{group}", name=option, node=node)
 
 
 def _open_mappings(kind: type) -> DictConfig:
-    """Let mappings of the user's own names, such as ``systems``, take new names without a ``+``."""
+    """Let mappings of the user's own names, such as ``systems``, take new ones without a ``+``."""
     node = OmegaConf.structured(kind)
     for key in node:
         if (
@@ -63,71 +61,47 @@ def check(config: DictConfig) -> None:
     Raises:
         ConfigError: The first wrong value, with its key, the value and what is accepted.
     """
-    for key, value, limits, options in _declared(config, ""):
+    for key, value, facts in _declared(config, ""):
         for each in value if isinstance(value, ListConfig | list) else [value]:
-            if limits:
-                _check_number(key, each, limits)
-            elif options and each is not None and str(each) not in options:
-                raise ConfigError(f"{key}: {unknown_name('value', str(each), options)}")
+            if each is not None:
+                _check_value(key, each, facts)
 
 
-def _declared(
-    node: Any, prefix: str
-) -> Iterator[tuple[str, Any, dict[str, float | None] | None, tuple[str, ...] | None]]:
+def _declared(node: Any, prefix: str) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+    """Yield every declared key with its value and what is said of it."""
     kind = OmegaConf.get_type(node)
-    metadata = (
-        {item.name: item.metadata for item in fields(kind)}
-        if hasattr(kind, "__dataclass_fields__")
-        else {}
-    )
+    said = {item.name: item.metadata for item in fields(kind)} if is_dataclass(kind) else {}
     for key in node:
         if OmegaConf.is_missing(node, key):
             raise ConfigError(f"{prefix}{key}: expected a value, got none; give {prefix}{key}=...")
         value = node[key]
         if isinstance(value, DictConfig):
             yield from _declared(value, f"{prefix}{key}.")
-        elif key in metadata:
-            yield (
-                f"{prefix}{key}",
-                value,
-                metadata[key].get("limits"),
-                metadata[key].get("options"),
-            )
+        elif key in said:
+            yield f"{prefix}{key}", value, said[key]
 
 
-def _check_number(key: str, value: Any, limits: dict[str, float | None]) -> None:
-    if value is None:
-        return
+def _check_value(key: str, value: Any, facts: Mapping[str, Any]) -> None:
+    if "range" in facts:
+        _check_number(key, value, facts["range"])
+    elif "options" in facts and str(value) not in facts["options"]:
+        raise ConfigError(f"{key}: {unknown_name('value', str(value), facts['options'])}")
+
+
+def _check_number(key: str, value: Any, limits: Range) -> None:
     if not math.isfinite(value):
-        raise ConfigError(f"{key}: expected a finite number {_range_text(limits)}, got {value}")
-    least, most, above, below = limits["least"], limits["most"], limits["above"], limits["below"]
+        raise ConfigError(f"{key}: expected a finite number {range_text(limits)}, got {value}")
     wrong = (
-        (least is not None and value < least)
-        or (most is not None and value > most)
-        or (above is not None and value <= above)
-        or (below is not None and value >= below)
+        (limits.least is not None and value < limits.least)
+        or (limits.most is not None and value > limits.most)
+        or (limits.above is not None and value <= limits.above)
+        or (limits.below is not None and value >= limits.below)
     )
     if wrong:
-        raise ConfigError(f"{key}: expected a number {_range_text(limits)}, got {value}")
-
-
-def _range_text(limits: dict[str, float | None]) -> str:
-    signs = {"least": ">=", "above": ">", "most": "<=", "below": "<"}
-    parts = [
-        f"{signs[name]} {limits[name]:g}"
-        for name in ("least", "above", "most", "below")
-        if limits[name] is not None
-    ]
-    return " and ".join(parts) or "of any size"
+        raise ConfigError(f"{key}: expected a number {range_text(limits)}, got {value}")
 
 
 def keys_of(type_name: str) -> list[str]:
     """Return the keys of the configuration class of that name; empty for an unknown class."""
-    kinds = [*VERB_ROOTS.values(), core.TrainingConfig, core.RuntimeConfig, core.ScoringConfig]
-    kinds += [
-        node
-        for module in GROUP_MODULES
-        for nodes in module.GROUPS.values()
-        for node in nodes.values()
-    ]
-    return [item.name for kind in kinds if kind.__name__ == type_name for item in fields(kind)]
+    kind = classes().get(type_name)
+    return [item.name for item in fields(kind)] if kind else []

@@ -13,11 +13,7 @@ from typing import Annotated, Any
 
 from audioprune.compress.masks import Mask, complete, prunable
 from audioprune.compress.search import sensitivity
-from audioprune.compress.search.candidates import (
-    Candidates,
-    group_candidates,
-    weight_candidates,
-)
+from audioprune.compress.search.candidates import Candidates, group_candidates, weight_candidates
 from audioprune.compress.search.sensitivity import BETAS, CurvePoint
 from audioprune.compress.units.weight_groups import INPUTS, OUTPUTS, GroupKinds, weight_groups
 from audioprune.errors import ConfigError, unknown_name

@@ -87,7 +87,7 @@ class FitBudget:
     levels: Annotated[list[int] | None, Range(1, 65_536)] = None
     structured: bool = False
     groups: Annotated[dict[str, str] | None, PassedTo(GroupKinds)] = None
-    finetune_epochs: int = 0
+    finetune_epochs: Annotated[int, Range(0)] = 0
     finetune_learning_rate: Annotated[float | None, Range(above=0)] = None
     lambda_1: Annotated[float, Range(0)] = 0.0
 

@@ -30,6 +30,7 @@ from audioprune.compress.units.zero import dead_units
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.cost import arguments_of, require_example
 from audioprune.experiment.results import write_csv
+from audioprune.experiment.rows import SparsityRow
 from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import state_path
 from audioprune.files import append_line, read_lines
@@ -37,7 +38,14 @@ from audioprune.interrupts import check_stop
 from audioprune.ranges import OneOf, PassedTo, Range
 from audioprune.steps.control import say_enough
 from audioprune.steps.folding import fold_first, plain_twin
-from audioprune.steps.needs import check_items, fraction, not_negative, units_of, whole
+from audioprune.steps.needs import (
+    check_items,
+    fraction,
+    not_negative,
+    say_left_whole,
+    units_of,
+    whole,
+)
 from audioprune.steps.train import chosen_groups
 
 SCOPES = {"local": select.local, "global": select.globally}
@@ -211,6 +219,7 @@ class Trim:
         """Trim the model and its mask, and record how far masked and trimmed outputs differ."""
         fold_first(run, path)
         sets = units_of(run.model, "units", "prune by masks only")
+        say_left_whole(run.model, path)
         example = arguments_of(require_example(run.model).example_input())
         with torch.no_grad():
             before = run.model.eval()(*example)
@@ -251,17 +260,17 @@ def record_iteration(run: Run, path: str, before: Mask, extra: dict[str, Any]) -
     unprunable = _parameters(run) - before.total()
     removed = (kept_before - kept) / max(1, kept_before)
     run.findings.iterations += 1
-    row = {
-        "key": path,
-        "kind": "iteration",
-        "label": run.label,
-        "iteration": run.findings.iterations,
-        "remaining_share": (kept + unprunable) / original,
-        "nonzero": kept + unprunable,
-        "removed_share": removed,
-        "density_per_tensor": after.per_tensor(),
-    }
-    run.results.put({**row, **extra})
+    row = SparsityRow(
+        key=path,
+        label=run.label,
+        iteration=run.findings.iterations,
+        remaining_share=(kept + unprunable) / original,
+        nonzero=kept + unprunable,
+        removed_share=removed,
+        density_per_tensor=after.per_tensor(),
+        more=extra,
+    )
+    run.results.put(row)
     return removed
 
 

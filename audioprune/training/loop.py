@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from audioprune.protocols import (
     EpochItems,
     HasEpochs,
     HasNetworks,
+    Judge,
     Trainable,
     optional,
 )
@@ -40,20 +41,6 @@ from audioprune.training.hooks import Hooks
 from audioprune.training.loaders import moved, steps_per_epoch, train_batches, valid_batches
 from audioprune.training.resuming import MODEL, Kept, State, resume, save
 from audioprune.training.settings import Settings, build_optimizer, build_schedule, step_schedules
-
-
-class Judge(Protocol):
-    """What decides which weights of a training are the best."""
-
-    def validate(
-        self, model: nn.Module, batches: Iterator[Batch], monitor: str
-    ) -> dict[str, float]:
-        """Return at least ``loss`` and the monitored value over the validation set."""
-        ...
-
-    def better(self, monitor: str, new: float, best: float) -> bool:
-        """Tell whether a monitored value is an improvement."""
-        ...
 
 
 @dataclass(frozen=True)

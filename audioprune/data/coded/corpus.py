@@ -42,7 +42,7 @@ from audioprune.data.splits.sources import (
 )
 from audioprune.errors import DataError
 from audioprune.files import sha256
-from audioprune.ranges import OneOf, Range
+from audioprune.ranges import OneOf, OrNull, Range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ class CodedSpeech(FileCorpus[FoundCodedSpeech]):
         rules: CodedRules,
         *,
         on_bad_file: Annotated[str, OneOf("stop", "skip")] = "stop",
-        cache_dir: str = "",
+        cache_dir: Annotated[str, OrNull()] = "",
         memory_mb: Annotated[float, Range(0)] = 4096.0,
     ) -> None:
         super().__init__(
@@ -239,7 +239,8 @@ class CodedSpeech(FileCorpus[FoundCodedSpeech]):
 
 
 def _refuse_empty(sources: Sequence[Source], root: Path) -> None:
-    empty = [split for split in SPLITS if split not in {source.split for source in sources}]
+    found = {source.split for source in sources}
+    empty = [split for split in SPLITS if split not in found]
     if empty:
         raise DataError(
             f"{root}: expected usable speech for train, valid and test, found none for "

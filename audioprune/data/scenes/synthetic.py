@@ -114,7 +114,7 @@ class SyntheticScenes(GeneratedCorpus[ClassFolder]):
 
     def __init__(
         self,
-        root: str | Path | None = "",
+        root: str | Path = "",
         *,
         seed: Annotated[int, Range(0)] = 0,
         clips_per_class: Annotated[int, Range(1, 10_000)] = 60,

@@ -11,6 +11,7 @@ from torch import nn
 
 from audioprune.compress import lottery
 from audioprune.compress.masks import Mask
+from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import DivergedError
 from audioprune.experiment.model_io import load_model_file
 from audioprune.experiment.model_size import running_costs, save_model
@@ -63,12 +64,13 @@ class LotteryEvaluate:
             )
         if found.first_error is None:
             found.first_error, found.trivial = error, _trivial(run, model)
+        drawn = _drawn_as(run)
         row = {
             "key": path,
             "kind": "lottery",
             "label": run.label,
             "model": run.model_config.get("name"),
-            **_drawn_as(run),
+            **drawn,
             "dataset": (run.config.get("data") or {}).get("name"),
             "iteration": found.round,
             "round": found.round,
@@ -77,8 +79,8 @@ class LotteryEvaluate:
             "trivial": found.trivial,
             "val": found.trained.get("kept"),
             **{key: found.trained.get(key) for key in TRAINED},
-            **_counted(model, loaded.mask),
-            **running_costs(model, run.config["scoring"]["latency_repeats"]),
+            **_counted(model, unit_sets(model, drawn["mode"]), loaded.mask),
+            **vars(running_costs(model, run.config["scoring"]["latency_repeats"])),
             "file": file.name,
             "bytes_file": file.stat().st_size,
             "mi_samples": found.samples,
@@ -144,9 +146,8 @@ def _drawn_as(run: Run) -> dict[str, Any]:
     return {**knobs, "rewind": found.rewind, "reset": reset}
 
 
-def _counted(model: nn.Module, mask: Mask | None) -> dict[str, Any]:
+def _counted(model: nn.Module, sets: list[UnitSet], mask: Mask | None) -> dict[str, Any]:
     """Count parameters and units, masked and removable ones."""
-    sets = unit_sets(model)
     masked = lottery.fully_masked(sets, mask) if mask is not None else {}
     return {
         "params": lottery.parameters_of(model),

@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from audioprune.compress.units.declare import UnitSet
+from audioprune.compress.units.declare import Prunable, UnitSet
 from audioprune.experiment.pipeline import walk
 from audioprune.experiment.run import Run
 from audioprune.interrupts import check_stop
@@ -25,9 +25,9 @@ def steps_of(run: Run, kind: type[Wanted]) -> list[Wanted]:
     return [step for _, step in walk(run.steps) if isinstance(step, kind)]
 
 
-def unit_sets(model: nn.Module, required: bool = False) -> list[UnitSet]:
-    """Return the units of a model; none where it has none and may have none."""
-    if required or hasattr(model, "unit_sets"):
+def unit_sets(model: nn.Module, mode: str | None) -> list[UnitSet]:
+    """List the units of a model; masks need none, so that only declared ones are listed then."""
+    if mode == "trim" or isinstance(model, Prunable):
         return units_of(model, "units", "set pipeline.mode=mask")
     return []
 

@@ -99,7 +99,7 @@ class LotteryPrune:
             criterion("unit", self.criterion)(run.model, sets)
 
     def _sets(self, run: Run) -> list[UnitSet]:
-        return unit_sets(run.model, required=self.mode == "trim")
+        return unit_sets(run.model, self.mode)
 
     def run(self, run: Run, path: str) -> None:
         """Prune one round."""
@@ -130,7 +130,7 @@ class LotteryPrune:
                 "params": lottery.parameters_of(run.model),
                 "samples": found.samples,
                 "seconds": found.seconds,
-                "units": {each.name: each.size for each in unit_sets(run.model)},
+                "units": {each.name: each.size for each in unit_sets(run.model, self.mode)},
             }
         )
 

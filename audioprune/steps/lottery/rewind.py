@@ -69,7 +69,7 @@ class Rewind:
         else:
             _refuse_other_widths(fresh, state)
         if found.kept:
-            lottery.cut_to_(fresh, unit_sets(fresh, required=True), found.kept)
+            lottery.cut_to_(fresh, unit_sets(fresh, "trim"), found.kept)
         if self.reset == "rescale":
             lottery.rescale_cut_(fresh, {name: value.shape for name, value in state.items()})
         run.model, found.reset = fresh, self.reset

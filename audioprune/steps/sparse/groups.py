@@ -13,6 +13,7 @@ from audioprune.compress.units.declare import Slice, UnitSet
 from audioprune.errors import ConfigError
 from audioprune.optim.group_steps import group_norms
 from audioprune.optim.groups import Layout
+from audioprune.steps.needs import units_of
 
 
 def groups_of(model: nn.Module, kind: str) -> list[UnitSet]:
@@ -23,14 +24,9 @@ def groups_of(model: nn.Module, kind: str) -> list[UnitSet]:
         kind: ``units``, or ``filters`` for every filter alone.
 
     Raises:
-        ConfigError: The model lists no units, or has no group of the kind.
+        ConfigError: The model has no units that can be found, or no group of the kind.
     """
-    if not hasattr(model, "unit_sets"):
-        raise ConfigError(
-            f"{type(model).__name__}: expected a method unit_sets() that lists its groups; "
-            f"write one"
-        )
-    sets = [each for each in model.unit_sets() if each.size]
+    sets = [each for each in units_of(model, "groups", "") if each.size]
     found = filter_sets(sets) if kind == "filters" else sets
     if not found:
         raise ConfigError(

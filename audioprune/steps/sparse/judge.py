@@ -9,8 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from audioprune.optim import ADMM
-from audioprune.protocols import Batch
-from audioprune.training.loop import Judge
+from audioprune.protocols import Batch, Judge
 from audioprune.training.settings import Settings
 
 

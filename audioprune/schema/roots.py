@@ -1,0 +1,223 @@
+"""Which keys every verb has: seed, training numbers, runtime, and the tools' own keys.
+
+An attribute with an annotation is said here in full, one that is a class is a group of keys. One
+that is ``...`` is read from the class that ``reads`` names: type, range, default and meaning;
+``takes`` takes all of its keys. `scripts/write_schema.py` reads this module.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from audioprune.metrics import METRICS
+from audioprune.ranges import OneOf, Range
+
+MISSING = "???"
+Seed = Annotated[int, Range(0, 2**31 - 1)]
+Threads = Annotated[int, Range(1, 1024)]
+Shown = Annotated[str, OneOf("table", "json")]
+
+
+class RuntimeConfig:
+    """What may change between two runs of the same experiment without changing its result.
+
+    Attributes:
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        threads: CPU threads of torch.
+        workers: Processes that load data.
+        metric_workers: Processes that score.
+        save_every_s: Seconds between two writes of the state of a training.
+        tensorboard: Whether curves are written for TensorBoard.
+        folder: Where run folders are made.
+        cache: Cache folder; empty for the user's.
+        force: Whether finished steps are done again.
+    """
+
+    device: str = "auto"
+    threads: Threads = 1
+    workers: Annotated[int, Range(0, 256)] = 0
+    metric_workers: Annotated[int, Range(0, 256)] = 2
+    save_every_s: Annotated[float, Range(above=0)] = 30.0
+    tensorboard: bool = False
+    folder: str = "runs"
+    cache: str = ""
+    force: bool = False
+
+
+class TrainingConfig:
+    """The numbers of training.
+
+    Attributes:
+        monitor: Validated value that decides which weights are best.
+        finetune_epochs: Epochs of a fine-tuning after pruning.
+        finetune_learning_rate: Its learning rate; null for that of training.
+    """
+
+    takes = "audioprune.training.settings.Settings"
+
+    monitor: Annotated[str, OneOf("loss", *METRICS, "accuracy", "accuracy_macro")] = "loss"
+    finetune_epochs: Annotated[int, Range(1)] = 10
+    finetune_learning_rate: Annotated[float | None, Range(above=0)] = None
+
+
+class ScoringConfig:
+    """What evaluation measures and keeps.
+
+    Attributes:
+        metrics: Metrics of the test set.
+        audio_items: Items of each condition whose audio is kept.
+        latency_repeats: Measurements of the latency; 0 for none.
+    """
+
+    metrics: list[str] = ["stoi", "estoi", "pesq_raw_nb", "pesq_nb", "pesq_wb", "si_sdr"]
+    audio_items: Annotated[int, Range(0)] = 1
+    latency_repeats: Annotated[int, Range(0)] = 5
+
+
+class Root:
+    """All keys of every verb that runs an experiment.
+
+    Attributes:
+        seed: Decides all random draws.
+        checkpoint: Model file or run folder to start from.
+        scale: How the experiment is scaled down, such as ``desk``; empty for the paper's scale.
+        task, data, pipeline, model: Chosen by ``group=option``; see the groups.
+        verb: Set by the command.
+    """
+
+    seed: Seed = 0
+    checkpoint: str | None = None
+    training = TrainingConfig
+    scoring = ScoringConfig
+    runtime = RuntimeConfig
+    task: Any = MISSING
+    data: Any = MISSING
+    pipeline: Any = MISSING
+    model: Any = MISSING
+    scale: str = ""
+    verb: str = ""
+
+
+class ReportRoot:
+    """Keys of ``audioprune report``.
+
+    Attributes:
+        runs: Folder of runs, or a list of such folders.
+        out: Where the report is written.
+        report: Chosen by ``report=option``.
+    """
+
+    runs: Any = "runs"
+    out: str = "reports"
+    report: Any = MISSING
+
+
+class InfoRoot:
+    """Keys of ``audioprune info``.
+
+    Attributes:
+        task, model: Chosen by ``group=option``; see the groups.
+        checkpoint: Model file or run folder.
+        format: How the answer is printed.
+    """
+
+    task: Any = None
+    model: Any = MISSING
+    checkpoint: str | None = None
+    format: Shown = "table"
+
+
+class DataRoot:
+    """Keys of ``audioprune data``.
+
+    Attributes:
+        action: What is done with the corpus.
+        root: Any folder of audio to check, in place of a corpus.
+        out: Where a manifest is written.
+        data: Chosen by ``data=option``; see the groups.
+    """
+
+    action: Annotated[str, OneOf("check", "prepare", "manifest")] = "check"
+    root: str | None = None
+    out: str | None = None
+    data: Any = MISSING
+    runtime = RuntimeConfig
+
+
+class ListenRoot:
+    """Keys of ``audioprune listen``.
+
+    Attributes:
+        action: Whether a test is made or its ratings are evaluated.
+        results: Files of ratings.
+        out: Where the test is written.
+        data: Chosen by ``data=option``; see the groups.
+        threads: CPU threads of torch.
+    """
+
+    reads = "audioprune.listening.export.Plan"
+
+    action: Annotated[str, OneOf("export", "stats")] = "export"
+    test = "custom"
+    systems: dict[str, str] = {}
+    model: dict[str, Any] = {}
+    items = ...
+    seed = ...
+    duration_s = ...
+    conditions = ...
+    loudness_lufs = ...
+    title = ...
+    page = ...
+    webmushra = ...
+    results: Any = None
+    out: str | None = None
+    data: Any = MISSING
+    threads: Threads = 1
+
+
+class GenerateRoot:
+    """Keys of ``audioprune generate``.
+
+    Attributes:
+        checkpoint: Model file or run folder.
+        out: The audio file to write.
+        task, data, model: Chosen by ``group=option``; see the groups.
+    """
+
+    reads = "audioprune.commands.make_note.Request"
+
+    checkpoint: str | None = None
+    pitch = ...
+    velocity = ...
+    family = ...
+    instrument = ...
+    reference = ...
+    duration_s = ...
+    seed = ...
+    temperature = ...
+    out: str = "note.wav"
+    task: Any = None
+    data: Any = None
+    model: Any = None
+    runtime = RuntimeConfig
+
+
+class DoctorRoot:
+    """Keys of ``audioprune doctor``.
+
+    Attributes:
+        format: How the answer is printed.
+    """
+
+    format: Shown = "table"
+
+
+ROOTS = {
+    "root": Root,
+    "report": ReportRoot,
+    "info": InfoRoot,
+    "data": DataRoot,
+    "listen": ListenRoot,
+    "generate": GenerateRoot,
+    "doctor": DoctorRoot,
+}

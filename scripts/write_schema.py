@@ -1,0 +1,214 @@
+"""Write audioprune/schema/signatures.json and docs/configuration.md from the signatures.
+
+    python scripts/write_schema.py
+
+Run it (``make schema``) after a change of an argument that a configuration can set.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from audioprune.schema.describe import accepted
+from audioprune.schema.groups import TARGETS, class_name, first_keys
+from audioprune.schema.pipelines import PIPELINES
+from audioprune.schema.roots import ROOTS
+from scripts.signatures import Entry, Keys, Reader, load, meanings, split, summary
+
+ROOT = Path(__file__).resolve().parent.parent
+TABLE = ROOT / "audioprune/schema/signatures.json"
+PAGE = ROOT / "docs/configuration.md"
+_HANDED = re.compile(r"\$\{pipeline\.(\w+)\}")
+_SCHEMA = re.compile(r"/schema/pipeline/(\w+)@_here_")
+_SOURCES = {"takes", "reads"}
+
+
+def main() -> None:
+    """Write both files."""
+    table = read_all()
+    TABLE.write_text(table_text(table), encoding="utf-8")
+    PAGE.write_text(page_text(table), encoding="utf-8")
+
+
+def read_all() -> Entry:
+    """Return the whole table: options of every group, and the keys of every class."""
+    reader = Reader()
+    groups: Entry = {}
+    classes: Entry = {}
+    for group, targets in TARGETS.items():
+        groups[group] = {option: class_name(option) for option in targets}
+        for option, target in targets.items():
+            entry = _configured(reader, option, target)
+            classes.setdefault(class_name(option), entry)
+    groups["pipeline"] = {option: kind.__name__ for option, kind in PIPELINES.items()}
+    handed = _handed()
+    for kind in PIPELINES.values():
+        classes[kind.__name__] = _pipeline(reader, kind, handed)
+    groups["verb"] = {option: kind.__name__ for option, kind in ROOTS.items()}
+    for kind in ROOTS.values():
+        _declare(reader, kind, classes)
+    return {"groups": groups, "classes": {**reader.below, **classes}}
+
+
+def _configured(reader: Reader, option: str, target: str) -> Entry:
+    """Return the keys of an option of a group: its name, its class, and the arguments."""
+    keys = reader.keys_of_class(target)
+    first = first_keys(option)
+    ordered = {key: keys[key] for key in [*first, *(key for key in keys if key not in first)]}
+    named = {
+        "name": {"type": "str", "default": option, "meaning": "Name in tables and run folders"},
+        "_target_": {"type": "str", "default": target, "meaning": "Class that is built"},
+    }
+    return {"meaning": summary(load(target)), "keys": {**named, **ordered}}
+
+
+def _handed() -> dict[str, dict[str, tuple[str, str]]]:
+    """Return for each key of a pipeline the step and the argument that its YAML hands it to.
+
+    By the option under which the keys are registered; pipelines built on others share theirs.
+    """
+    paths = sorted((ROOT / "conf/pipeline").glob("*.yaml"))
+    nodes = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths}
+    found: dict[str, dict[str, tuple[str, str]]] = {option: {} for option in PIPELINES}
+    for name, node in nodes.items():
+        while not (schema := _SCHEMA.fullmatch(nodes[name]["defaults"][0])):
+            name = nodes[name]["defaults"][0]
+        _collect(node.get("steps", {}), found[schema[1]])
+    return found
+
+
+def _collect(steps: dict[str, Any], found: dict[str, tuple[str, str]]) -> None:
+    for step in steps.values():
+        _collect(step.get("steps", {}), found)
+        for argument, value in step.items():
+            key = _HANDED.fullmatch(str(value))
+            if key and "_target_" in step:  # else the step belongs to a pipeline below
+                found.setdefault(key[1], (step["_target_"], argument))
+
+
+def _pipeline(reader: Reader, kind: type, handed: dict[str, dict[str, tuple[str, str]]]) -> Entry:
+    """Return the keys of a pipeline, read from the steps that take them."""
+    read: Keys = {}
+    for option, uses in handed.items():
+        if issubclass(kind, PIPELINES[option]):
+            for key, (step, argument) in uses.items():
+                read[key] = reader.keys_of_class(step)[argument]
+    return _declared(reader, kind, read, {})
+
+
+def _declare(reader: Reader, kind: type, classes: Entry) -> None:
+    """Add a class of roots.py and the classes of its groups."""
+    source = getattr(kind, "takes", getattr(kind, "reads", None))
+    read = reader.keys_of_class(source) if source else {}
+    classes[kind.__name__] = _declared(reader, kind, read, classes)
+
+
+def _declared(reader: Reader, kind: type, read: Keys, classes: Entry) -> Entry:
+    """Return the keys of a class of audioprune/schema: what it says itself, else what was read."""
+    keys: Keys = dict(read) if hasattr(kind, "takes") else {}
+    hints, said = _hints(kind), meanings(kind)
+    for name, default in _attributes(kind).items():
+        if isinstance(default, type):
+            if default.__name__ not in classes:
+                _declare(reader, default, classes)
+            keys[name] = {"type": f"@{default.__name__}"}
+        elif name not in hints:
+            keys[name] = dict(read[name])
+            if default is not ... and not keys[name]["type"].startswith("@"):
+                keys[name]["default"] = default
+        else:
+            meaning = said.get(name) or read.get(name, {}).get("meaning", "")
+            keys[name] = {**reader.entry(name, *split(hints[name]), default), "meaning": meaning}
+    return {"meaning": summary(kind), "keys": keys}
+
+
+def _attributes(kind: type) -> dict[str, Any]:
+    """Return the public attributes of a class in the order of its lines, those of bases first."""
+    found: dict[str, Any] = {}
+    for each in reversed(kind.__mro__[:-1]):
+        own = [name for name in vars(each) if not name.startswith("_") and name not in _SOURCES]
+        found |= {name: vars(each)[name] for name in own}
+    return found
+
+
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+def table_text(table: Entry) -> str:
+    """Return the table as JSON with one key a line, so that a change shows as a line."""
+    lines = ["{", ' "groups": {']
+    lines += _lines(table["groups"], "  ")
+    lines += [" },", ' "classes": {']
+    for number, (name, entry) in enumerate(table["classes"].items(), 1):
+        lines += [f"  {json.dumps(name)}: {{", f'   "meaning": {json.dumps(entry["meaning"])},']
+        lines += ['   "keys": {', *_lines(entry["keys"], "    "), "   }"]
+        lines.append("  }" + "," * (number < len(table["classes"])))
+    return "\n".join([*lines, " }", "}"]) + "\n"
+
+
+def _lines(mapping: Entry, indent: str) -> list[str]:
+    texts = [f"{indent}{json.dumps(key)}: {json.dumps(facts)}" for key, facts in mapping.items()]
+    return [text + "," for text in texts[:-1]] + texts[-1:]
+
+
+def page_text(table: Entry) -> str:
+    """Return docs/configuration.md: a table of keys for every verb, option and group below."""
+    lines = [
+        "# Configuration",
+        "",
+        "Every key of every verb and group: `key=value` on the command line sets it,",
+        "`group=option` chooses an option of a group. This page is written by `make schema` from",
+        "the signatures and docstrings of what the keys configure.",
+    ]
+    shown: set[str] = set()
+    for group, options in table["groups"].items():
+        lines += ["", f"## {'Verbs' if group == 'verb' else group}"]
+        for option, name in options.items():
+            if name not in shown:
+                prefix = "" if group == "verb" else f"{group}."
+                heading = _VERBS.get(option, f"`{option}`") if group == "verb" else f"`{option}`"
+                lines += ["", f"### {heading}", *_section(table["classes"], name, prefix, shown)]
+    return "\n".join(lines) + "\n"
+
+
+_VERBS = {"root": "`train`, `prune`, `quantize`, `eval`"}
+
+
+def _section(classes: Entry, name: str, prefix: str, shown: set[str]) -> list[str]:
+    """Return the meaning and the table of a class, the keys of its groups with it."""
+    shown.add(name)
+    head = ["", classes[name]["meaning"], ""]
+    return [*head, "| key | default | accepts | meaning |", "|---|---|---|---|"] + [
+        f"| `{key}` | {default} | {accepts} | {meaning} |"
+        for key, default, accepts, meaning in _rows(classes, name, prefix)
+    ]
+
+
+def _rows(classes: Entry, name: str, prefix: str) -> list[tuple[str, str, str, str]]:
+    rows = []
+    for key, facts in classes[name]["keys"].items():
+        if facts["type"].startswith("@"):
+            rows += _rows(classes, facts["type"][1:], f"{prefix}{key}.")
+        elif key != "_target_":
+            meaning = facts.get("meaning", "").replace("|", "\\|").replace("``", "`")
+            rows.append((f"{prefix}{key}", _default_text(facts), accepted(facts), meaning))
+    return rows
+
+
+def _default_text(facts: Entry) -> str:
+    if facts["default"] == "???":
+        return "needed"
+    return f"`{json.dumps(facts['default'])}`" if facts["default"] != "" else ""
+
+
+if __name__ == "__main__":
+    main()

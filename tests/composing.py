@@ -1,0 +1,73 @@
+"""Configurations for tests: each file is loaded once, each command composed once."""
+
+from __future__ import annotations
+
+import copy
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_module
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from audioprune import schema
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+_load = ConfigRepository.load_config
+_embed = ConfigLoaderImpl._embed_result_config
+_LOADED: dict[str, Any] = {}
+
+
+def options_of(group: str) -> list[str]:
+    """Return the options of a group, such as ``p2/fdnn_desk`` of ``experiment``."""
+    below = CONF / group
+    return sorted(
+        path.relative_to(below).with_suffix("").as_posix() for path in below.rglob("*.yaml")
+    )
+
+
+@contextmanager
+def hydra_started() -> Iterator[None]:
+    """Let `composed` work."""
+    schema.register()
+    OmegaConf.register_new_resolver("run_name", lambda *, _root_: "name", replace=True)
+    GlobalHydra.instance().clear()
+    gc.freeze()  # composing makes many small objects; what was there before needs no visit
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConfigRepository, "load_config", _load_once)
+        patch.setattr(ConfigLoaderImpl, "_embed_result_config", staticmethod(_embed_copy))
+        with initialize_config_module(version_base="1.3", config_module="audioprune.conf"):
+            yield
+    GlobalHydra.instance().clear()
+    gc.unfreeze()
+
+
+def _load_once(repository: ConfigRepository, config_path: str) -> Any:
+    """Load a file or schema; compositions share what was loaded."""
+    if config_path not in _LOADED:
+        _LOADED[config_path] = _load(repository, config_path)
+    return copy.copy(_LOADED[config_path])
+
+
+def _embed_copy(result: Any, package: str | None) -> Any:
+    """Give a composition a copy of what it will change; for a package Hydra makes one itself."""
+    if not (result.header["package"] if package is None else package):
+        result = copy.copy(result)
+        result.config = copy.deepcopy(result.config)
+    return _embed(result, package)
+
+
+@cache
+def composed(verb: str, *overrides: str) -> DictConfig:
+    """Return the configuration of a command, which tests share and leave as it is."""
+    config = compose(verb, overrides=list(overrides))
+    if "verb" in config:
+        config.verb = verb
+    return config
