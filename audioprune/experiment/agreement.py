@@ -195,7 +195,7 @@ def _rate_of(corpus: Any) -> int | None:
 
 def _task_fits(config: Config, key: str, given: Any, known: Any) -> bool:
     if key in _TAGS and config.get("conditioning") != "note":
-        return True  # the model is told nothing of them
+        return True  # no model is conditioned on them
     if key == "pitches":
         return bool(given[0] <= known[0] and known[1] <= given[1])
     if key in _TAGS:

@@ -1,7 +1,7 @@
 """The state of one experiment and its file: ``Run``.
 
 A run holds the model as it is now and all that belongs to it; steps change it, ``save_state`` and
-``load_state`` make it survive. It is built in experiment/build.py, its steps are carried out by
+``load_state`` make it survive. It is built in experiment/build.py, its steps are run by
 experiment/pipeline.py. A run trains nothing itself.
 """
 

@@ -67,7 +67,7 @@ class Prune:
         sparsity: Removed fraction after the last round, 0 to 1.
         scope: ``local`` prunes each tensor alike, ``global`` ranks all weights together.
         rounds: Rounds over which the sparsity rises by the cubic schedule; 1 prunes at once. A
-            step goes on with its own rounds when it is carried out again in a repetition; another
+            step goes on with its own rounds when it is run again in a repetition; another
             step begins with its first.
 
     Raises:

@@ -1,6 +1,6 @@
 """How a pipeline prunes by a schedule file: during a training, or once without one.
 
-Schedule files are read and carried out in audioprune.distiller, the training loop stands in
+Schedule files are read and followed in audioprune.distiller; the training loop is in
 training/loop.py.
 """
 
