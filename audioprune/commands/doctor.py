@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from audioprune.errors import ConfigError, OutputError
 from audioprune.files import check_writable
 from audioprune.paths import cache_folder
+from audioprune.torchaudio_loader import describe_torchaudio
 
 Check = dict[str, Any]
 """One row: ``name``, ``for`` (what needs it), ``found``, ``ok`` and, of a package, ``wanted``."""
@@ -81,7 +82,10 @@ def _package(wish: Requirement) -> Check:
 def _compiler_and_device() -> list[Check]:
     compiler = shutil.which("gcc") or shutil.which("cc") or ""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    audio = describe_torchaudio()
+    works = not audio.startswith("not importable")
     return [
+        {"name": "import torchaudio", "for": "models of users", "found": audio, "ok": works},
         {"name": "C compiler", "for": "builds pesq", "found": compiler, "ok": bool(compiler)},
         {"name": "CUDA device", "for": "optional", "found": device, "ok": bool(device)},
     ]

@@ -24,7 +24,7 @@ from audioprune.compress.criteria.data import CalibrationData
 from audioprune.compress.criteria.importance import criterion
 from audioprune.compress.lottery import WEIGHT_CRITERIA, Origin, Selection
 from audioprune.compress.masks import Mask, complete
-from audioprune.compress.units.declare import UnitSet
+from audioprune.compress.units.declare import Prunable, UnitSet
 from audioprune.compress.units.trim import trim_
 from audioprune.compress.weight_norm import fold_weight_norm_, is_normed
 from audioprune.errors import ConfigError, DivergedError, unknown_name
@@ -171,7 +171,7 @@ class LotteryPrune:
 
     def check(self, run: Run) -> None:
         """Refuse a model without the units or layers that are to be removed."""
-        sets = _unit_sets(run.model, required=self.mode == "trim")
+        sets = _unit_sets(run.model, self.mode)
         if self.mode == "mask" and self.criterion not in WEIGHT_CRITERIA:
             raise ConfigError(
                 unknown_name("criterion of pipeline.mode=mask", self.criterion, WEIGHT_CRITERIA)
@@ -182,7 +182,7 @@ class LotteryPrune:
     def run(self, run: Run, path: str) -> None:
         """Prune one round."""
         started = time.monotonic()
-        sets = _unit_sets(run.model, required=self.mode == "trim")
+        sets = _unit_sets(run.model, self.mode)
         found = run.findings.lottery
         if found.round == 0:
             found.params, found.units = (
@@ -214,7 +214,8 @@ class LotteryPrune:
             "params": lottery.parameters_of(run.model),
         }
         row |= {"samples": found.samples, "seconds": found.seconds}
-        run.results.put({**row, "units": {each.name: each.size for each in _unit_sets(run.model)}})
+        left = _unit_sets(run.model, self.mode)
+        run.results.put({**row, "units": {each.name: each.size for each in left}})
 
     def _trim(self, run: Run, sets: list[UnitSet], evidence: CalibrationData) -> bool:
         found = run.findings.lottery
@@ -301,7 +302,7 @@ class Rewind:
         else:
             self._refuse_other_widths(fresh, state)
         if found.kept:
-            lottery.cut_to_(fresh, _unit_sets(fresh, required=True), found.kept)
+            lottery.cut_to_(fresh, _unit_sets(fresh, "trim"), found.kept)
         if self.reset == "rescale":
             lottery.rescale_cut_(fresh, {name: value.shape for name, value in state.items()})
         run.model, found.reset = fresh, self.reset
@@ -371,9 +372,8 @@ class LotteryEvaluate:
         row |= {"val": found.trained.get("kept")} | {
             key: found.trained.get(key) for key in TRAINED
         }
-        row |= _counted(model, loaded.mask) | running_costs(
-            model, run.config["scoring"]["latency_repeats"]
-        )
+        row |= _counted(model, _unit_sets(model, row["mode"]), loaded.mask)
+        row |= running_costs(model, run.config["scoring"]["latency_repeats"])
         row |= {"file": file.name, "bytes_file": file.stat().st_size, "mi_samples": found.samples}
         run.results.put(
             {**row, "seconds_scoring": found.seconds, "scale": run.scale, "seed": run.seed}
@@ -507,8 +507,9 @@ def _steps_of(run: Run, kind: type[Wanted]) -> list[Wanted]:
     return [step for _, step in walk(run.steps) if isinstance(step, kind)]
 
 
-def _unit_sets(model: nn.Module, required: bool = False) -> list[UnitSet]:
-    if required or hasattr(model, "unit_sets"):
+def _unit_sets(model: nn.Module, mode: str | None) -> list[UnitSet]:
+    """List the units of a model; masks need none, so that only declared ones are listed then."""
+    if mode == "trim" or isinstance(model, Prunable):
         return units_of(model, "units", "set pipeline.mode=mask")
     return []
 
@@ -543,9 +544,8 @@ def _examples(batch: dict[str, Any]) -> float:
     return float(len(next(iter(batch.values()))))
 
 
-def _counted(model: nn.Module, mask: Mask | None) -> dict[str, Any]:
+def _counted(model: nn.Module, sets: list[UnitSet], mask: Mask | None) -> dict[str, Any]:
     """Count parameters and units, masked and removable ones."""
-    sets = _unit_sets(model)
     row: dict[str, Any] = {
         "params": lottery.parameters_of(model),
         "units": sum(each.size for each in sets),

@@ -35,7 +35,14 @@ from audioprune.interrupts import check_stop
 from audioprune.ranges import OneOf, PassedTo, Range
 from audioprune.steps.control import say_enough
 from audioprune.steps.folding import fold_first, plain_twin
-from audioprune.steps.needs import check_items, fraction, not_negative, units_of, whole
+from audioprune.steps.needs import (
+    check_items,
+    fraction,
+    not_negative,
+    say_left_whole,
+    units_of,
+    whole,
+)
 from audioprune.steps.train import chosen_groups
 
 SCOPES = {"local": select.local, "global": select.globally}
@@ -212,6 +219,7 @@ class Trim:
         """Trim the model and its mask, and record how far masked and trimmed outputs differ."""
         fold_first(run, path)
         sets = units_of(run.model, "units", "prune by masks only")
+        say_left_whole(run.model, path)
         example = run.model.example_input()
         example = (example,) if isinstance(example, torch.Tensor) else example
         with torch.no_grad():

@@ -22,6 +22,7 @@ from audioprune.optim import kept_units
 from audioprune.optim.group_steps import group_norms
 from audioprune.optim.groups import Layout
 from audioprune.steps.folding import fold_first, plain_twin
+from audioprune.steps.needs import units_of
 from audioprune.steps.prune import Trim
 
 
@@ -51,7 +52,7 @@ class TrimGroups:
         """Count, trim and record; the largest difference of the outputs before and after is recorded too."""
         self.check(run)
         fold_first(run, path)
-        sets = run.model.unit_sets()
+        sets = units_of(run.model, "groups", "")
         trained = run.findings.sparse
         groups = (
             filter_sets(sets) if trained is not None and trained.group_kind == "filters" else sets
@@ -130,14 +131,9 @@ def groups_of(model: nn.Module, kind: str) -> list[UnitSet]:
         kind: ``units``, or ``filters`` for every filter alone.
 
     Raises:
-        ConfigError: The model lists no units, or has no group of the kind.
+        ConfigError: The model has no units that can be found, or no group of the kind.
     """
-    if not hasattr(model, "unit_sets"):
-        raise ConfigError(
-            f"{type(model).__name__}: expected a method unit_sets() that lists its groups; "
-            f"write one"
-        )
-    sets = [each for each in model.unit_sets() if each.size]
+    sets = [each for each in units_of(model, "groups", "") if each.size]
     found = filter_sets(sets) if kind == "filters" else sets
     if not found:
         raise ConfigError(

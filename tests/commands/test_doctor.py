@@ -33,3 +33,4 @@ def test_doctor_names_what_is_missing(
     assert (
         checks["numba"]["found"] == "0.0.1" and not checks["numba"]["ok"] and checks["torch"]["ok"]
     )
+    assert checks["import torchaudio"]["ok"]

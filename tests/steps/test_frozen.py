@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from audioprune.compress.penalties import L1Penalty
 from audioprune.compress.weight_summary import weight_summary
-from audioprune.distiller.schedule import load_schedule
+from audioprune.distiller import load_schedule
 from audioprune.errors import ConfigError
 from audioprune.experiment.model_io import load_model_file
 from audioprune.experiment.model_size import save_model, size_row

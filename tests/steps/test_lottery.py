@@ -87,6 +87,18 @@ def _initial(folder: Path) -> dict[str, torch.Tensor]:
     return checkpoint.under(checkpoint.read(folder / REWIND_FILE)[0], "model/")
 
 
+def test_a_model_that_declares_no_units_is_trimmed_alike(make) -> None:
+    found = []
+    for name in ("Net", "Undeclared"):
+        folder, plain = make(name, rounds=2)
+        plain["model"] = {**plain["model"], "_target_": f"lottery_toys.{name}"}
+        assert start(folder, plain) == "finished"
+        for row in _lottery_rows(folder):
+            same = ("params", "units_per_set", "test", "disk")
+            found.append({key: row[key] for key in same})
+    assert found[:3] == found[3:] and found[2]["params"] < found[0]["params"]
+
+
 def test_a_trimming_lottery_records_every_round(make) -> None:
     folder, plain = make()
     assert start(folder, plain) == "finished"
