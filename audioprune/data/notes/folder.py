@@ -11,8 +11,8 @@ from typing import Annotated, Any
 from audioprune.data.notes.corpus import NoteCorpus
 from audioprune.data.notes.names import DEFAULT_VELOCITY, NameReading, read_name
 from audioprune.data.notes.note import Note, NoteList
+from audioprune.data.splits.corpus_folder import audio_below
 from audioprune.data.splits.folders import has_split_folders, split_of_folder
-from audioprune.data.splits.sources import audio_below
 from audioprune.errors import ConfigError, DataError
 from audioprune.ranges import NoKey, PassedTo, Range
 

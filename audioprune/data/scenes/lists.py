@@ -16,9 +16,9 @@ import numpy as np
 from audioprune.data.files.audio import find_audio
 from audioprune.data.files.lists import name_key
 from audioprune.data.files.messages import listing
-from audioprune.data.splits.assign import share_out
 from audioprune.data.splits.folders import has_split_folders, split_of_folder
 from audioprune.data.splits.recordings import Links, joined, recording_of
+from audioprune.data.splits.shares import share_out
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 RECORDING_RULES = ("auto", "folder", "prefix", "file")
