@@ -180,7 +180,7 @@ class FileCorpus(CorpusBase, Generic[FoundKind]):
 
     def manifest(self) -> list[Record]:
         """Return one record for the corpus and one for each source."""
-        head = {"kind": "corpus", "name": self.title, "fingerprint": self.fingerprint()}
+        head: Record = {"kind": "corpus", "name": self.title, "fingerprint": self.fingerprint()}
         head |= {**self._rules(), "split_rules": self._ready().split_rules}
         return [head, *self.sources()]
 

@@ -31,7 +31,7 @@ def _source(root: Path, name: str, split: str, group: str, samples: np.ndarray) 
 
 @pytest.fixture
 def mixer(tmp_path: Path):
-    """Return a function that makes a mixer with other rules over four speakers in each split and a few noises."""
+    """Return a function that makes a mixer by other rules: four speakers a split, few noises."""
     speech = {
         split: [
             _source(

@@ -19,7 +19,7 @@ def _pair(root: Path, side: tuple[str, str], name: str, seed: int, seconds: floa
 
 @pytest.fixture
 def voicebank(tmp_path: Path) -> Path:
-    """Return a folder in VoiceBank-DEMAND's layout: four training speakers and one test speaker."""
+    """Return a folder like VoiceBank-DEMAND: four training speakers and one test speaker."""
     root = tmp_path / HOSTILE
     for speaker in range(4):
         for number in range(2):
