@@ -1,3 +1,5 @@
+"""Headers promise lengths, and some promise nothing."""
+
 from __future__ import annotations
 
 import struct

@@ -1,3 +1,5 @@
+"""Mixtures have the asked SNR and level, and depend on the seed alone."""
+
 from __future__ import annotations
 
 from collections import Counter

@@ -1,3 +1,5 @@
+"""The corpus of recordings that exist twice."""
+
 from __future__ import annotations
 
 import json
