@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from audioprune.compress.penalties import L1Penalty
 from audioprune.compress.weight_summary import weight_summary
-from audioprune.distiller.schedule import load_schedule
+from audioprune.distiller import load_schedule
 from audioprune.errors import ConfigError
 from audioprune.experiment.model_io import load_model_file
 from audioprune.experiment.model_size import save_model, size_row
@@ -19,7 +19,7 @@ from audioprune.models.vgg import VGG
 from audioprune.optim import HSPG, kept_units
 from audioprune.steps import Prune, Quantize
 from audioprune.steps.baseline import remaining_parameters
-from audioprune.steps.unit_groups import entries_of, zero_filters
+from audioprune.steps.sparse.groups import entries_of, zero_filters
 
 
 class BankedNet(MyNet):

@@ -212,7 +212,7 @@ class SceneCorpus(FileCorpus[FoundScenes]):
         return f"{self.title}{partial}, {size}, {len(found.scenes.classes)} classes"
 
     def shared(self) -> dict[str, Any]:
-        """Return the rate, the number of classes, and the shape and pace of the features."""
+        """Return what a model must agree with: rate, classes, and the shape of features."""
         features = self.features
         return {
             **super().shared(),
@@ -385,18 +385,14 @@ def _file_notes(facts: Sequence[FileFacts], features: SceneFeatures) -> list[str
 
 def _shape_notes(facts: Sequence[FileFacts], duration_s: float) -> list[str]:
     shortest, longest = duration_s - _ODD_LENGTH_S, duration_s + _ODD_LENGTH_S
+    mono = sum(fact.channels == 1 for fact in facts)
+    several = sum(fact.channels > 2 for fact in facts)
+    short = sum(fact.duration_s < shortest for fact in facts)
+    long = sum(fact.duration_s > longest for fact in facts)
     counts = {
-        "are mono; both channels of their features are equal": sum(
-            fact.channels == 1 for fact in facts
-        ),
-        "have more than two channels, which are averaged": sum(
-            fact.channels > 2 for fact in facts
-        ),
-        f"are shorter than {duration_s:g} s and are repeated": sum(
-            fact.duration_s < shortest for fact in facts
-        ),
-        f"are longer than {duration_s:g} s; only their begin is used": sum(
-            fact.duration_s > longest for fact in facts
-        ),
+        "are mono; both channels of their features are equal": mono,
+        "have more than two channels, which are averaged": several,
+        f"are shorter than {duration_s:g} s and are repeated": short,
+        f"are longer than {duration_s:g} s; only their begin is used": long,
     }
     return [f"{count} of {len(facts)} files {what}" for what, count in counts.items() if count]
