@@ -15,7 +15,7 @@ from audioprune.compress.units.builders import gru_in, gru_units, layer_norm, li
 from audioprune.compress.units.declare import UnitSet
 
 
-class Net(nn.Module):
+class Undeclared(nn.Module):
     """A normalised linear layer, a GRU and a linear head."""
 
     frames_per_second, time_dim = 10.0, 1
@@ -31,6 +31,10 @@ class Net(nn.Module):
 
     def example_input(self) -> Tensor:
         return torch.zeros(1, 5, 3)
+
+
+class Net(Undeclared):
+    """The same, which declares its units."""
 
     def unit_sets(self) -> list[UnitSet]:
         inner = (

@@ -107,6 +107,18 @@ class MyNet(nn.Module):
         return torch.zeros(1, frames, 17)
 
 
+class MyBranches(MyNet):
+    """A user's model whose inner layer has two readers, so that its units cannot be derived."""
+
+    def __init__(self, width: int = 6) -> None:
+        super().__init__(width)
+        self.gate = nn.Linear(width, 17)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.relu(self.inner(x))
+        return torch.sigmoid(self.outer(hidden)) * torch.sigmoid(self.gate(hidden))
+
+
 def step(name: str, **arguments: Any) -> dict[str, Any]:
     """Return the configuration of a step."""
     return {"_target_": STEPS + name, **arguments}

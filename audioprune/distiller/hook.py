@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from audioprune.checkpoint import plain_part, under
 from audioprune.compress.masks import Mask, clear_, prunable
 from audioprune.compress.units.declare import UnitSet
+from audioprune.compress.units.find import has_units, needed_units
 from audioprune.compress.units.weight_groups import any_kept, expand
 from audioprune.compress.units.zero import zero_units_
 from audioprune.distiller.context import FirstStatistics, PruningContext
@@ -281,7 +282,7 @@ class ScheduleHook:
 
     def _silence(self, model: nn.Module, function: str) -> None:
         """Zero every unit of which all filters, or all channels, are zero, for good."""
-        if not hasattr(model, "unit_sets"):
+        if not has_units(model):
             raise ConfigError(
                 f"{type(model).__name__}: expected a method unit_sets() for {function}; write "
                 f"one or leave the remover out"
@@ -290,7 +291,8 @@ class ScheduleHook:
         for name, keep in self.masks.items():
             clear_(parameters[name], keep)
         role = "out" if function == "remove_filters" else "in"
-        sets = [each for each in model.unit_sets() if each.removable]
+        units = needed_units(model, "leave the remover out")
+        sets = [each for each in units if each.removable]
         keeps = _used_units(sets, role, parameters)
         zero_units_(model, sets, keeps)
         for each in sets:

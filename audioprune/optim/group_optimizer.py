@@ -19,7 +19,8 @@ from audioprune.optim import options
 from audioprune.optim.directions import Work, gather
 from audioprune.optim.group_state import check_state
 from audioprune.optim.group_steps import absolute_sums, group_norms, zero_entries
-from audioprune.optim.groups import Layout, Plan, Units, alive_groups
+from audioprune.optim.groups import Layout, Units
+from audioprune.optim.plans import Plan, alive_groups
 
 Group = dict[str, Any]
 """A param group of torch: its options by name and the list ``params``."""

@@ -21,7 +21,7 @@ _LAYER_III = 1
 
 
 class _Frame(NamedTuple):
-    """One frame of MP3: where it begins, its length in bytes and the place of a table of the whole stream in it."""
+    """One frame of MP3: its first byte, its bytes, and where a table of the stream would be."""
 
     at: int
     length: int
@@ -45,7 +45,10 @@ def missing_end(path: Path) -> str:
 
 
 def _ogg_cut(tail: bytes) -> str:
-    """Look at the last page; one that is whole ends a whole file, even where a recorder did not mark it as the last."""
+    """Look at the last page.
+
+    A whole page ends a whole file, even where a recorder did not mark it as the last.
+    """
     at = tail.rfind(b"OggS\0")
     page = tail[at:]
     lengths = page[_OGG_HEAD : _OGG_HEAD + page[26]] if len(page) > 26 else b""
@@ -59,7 +62,10 @@ def _ogg_cut(tail: bytes) -> str:
 
 
 def _mp3_cut(data: bytes) -> str:
-    """Count the frames against the number in the stream's table; without one, look whether the last frame is whole."""
+    """Count the frames against the number in the stream's table.
+
+    Without a table, look whether the last frame is whole.
+    """
     first = _frame(data, _after_tags(data))
     if first is None:
         return ""
@@ -67,26 +73,22 @@ def _mp3_cut(data: bytes) -> str:
     count, at = 0, first.at
     while (frame := _frame(data, at)) is not None and frame.at + frame.length <= len(data):
         count, at = count + 1, at + frame.length
-    whole = count - (promised is not None)  # the table has a frame of its own
-    if promised is not None:
-        near_end = frame is not None or at >= len(data)
-        return (
-            f"cut short: {whole} of {promised} frames" if whole < promised - 1 and near_end else ""
-        )
-    return (
-        f"cut short: {len(data) - at} of {frame.length} bytes of its last frame"
-        if frame is not None
-        else ""
-    )
+    if promised is None:
+        if frame is None:
+            return ""
+        return f"cut short: {len(data) - at} of {frame.length} bytes of its last frame"
+    whole = count - 1  # the table has a frame of its own
+    near_end = frame is not None or at >= len(data)
+    return f"cut short: {whole} of {promised} frames" if whole < promised - 1 and near_end else ""
 
 
 def _after_tags(data: bytes) -> int:
     """Return the first byte after a tag ID3v2 and the zeros behind it."""
     at = 0
     if data[:3] == b"ID3" and len(data) >= 10:
-        size = sum(
-            (byte & 0x7F) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True)
-        )
+        size = 0
+        for byte in data[6:10]:  # seven bits of each byte count
+            size = size << 7 | byte & 0x7F
         at = 10 + size + (10 if data[5] & 0x10 else 0)
     while at < len(data) and data[at] == 0:
         at += 1
@@ -94,7 +96,7 @@ def _after_tags(data: bytes) -> int:
 
 
 def _frame(data: bytes, at: int) -> _Frame | None:
-    """Return the frame of layer III at a place; None where there is none, or one of unknown length."""
+    """Return the frame of layer III at a place; None for none, or one of unknown length."""
     head = data[at : at + 4]
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
@@ -113,7 +115,7 @@ def _frame(data: bytes, at: int) -> _Frame | None:
 
 
 def _frames_promised(data: bytes, first: _Frame) -> int | None:
-    """Return the number of frames in a table Xing or Info; None where there is no table, or it does not tell."""
+    """Return the number of frames that a table Xing or Info tells; None where none does."""
     table = data[first.table_at : first.table_at + 12]
     if table[:4] not in (b"Xing", b"Info") or len(table) < 12:
         return None

@@ -1,4 +1,4 @@
-"""The budget solver: what a tolerance allows, that no returned candidate violates the drop, and that a search resumes."""
+"""The budget solver: what a tolerance allows, that no result violates it, and resuming."""
 
 from math import inf, log2, nan
 
@@ -38,7 +38,7 @@ def _curves(seed: int = 0, tensors: int = 4, noise: float = 0.0) -> dict[str, Te
 
 
 class _World:
-    """Joint drop = (coupled sum of the single degradations) + noise that depends on the name; bytes = codewords."""
+    """Drop = (coupled sum of the single degradations) + noise by name; bytes = codewords."""
 
     def __init__(
         self,

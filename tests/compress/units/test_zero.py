@@ -1,4 +1,4 @@
-"""Which units are dead, because nothing writes or nothing reads them, and that their removal changes nothing."""
+"""Dead units, which nothing writes or nothing reads: their removal changes nothing."""
 
 from __future__ import annotations
 

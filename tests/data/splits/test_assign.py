@@ -7,14 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from audioprune.data.splits.assign import (
-    Assigned,
-    assign_noise,
-    assign_speech,
-    noise_of,
-    refuse_shared,
-    share_out,
-)
+from audioprune.data.splits.assign import Assigned, assign_speech, refuse_shared
+from audioprune.data.splits.noise import assign_noise, noise_of
+from audioprune.data.splits.shares import share_out
 from audioprune.data.splits.split_list import read_split_list
 from audioprune.errors import ConfigError, DataError
 

@@ -7,13 +7,8 @@ from pathlib import Path
 import pytest
 from speech_trees import noise_tree, speech_tree
 
-from audioprune.data.splits.sources import (
-    Source,
-    audio_below,
-    refuse_leaks,
-    share_noise,
-    speech_size,
-)
+from audioprune.data.splits.corpus_folder import audio_below
+from audioprune.data.splits.sources import Source, refuse_leaks, share_noise, speech_size
 from audioprune.errors import DataError
 
 
