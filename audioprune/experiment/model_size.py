@@ -15,6 +15,7 @@ from audioprune import checkpoint, packing
 from audioprune.compress.masks import prunable
 from audioprune.experiment import cost
 from audioprune.experiment.model_io import LoadedModel
+from audioprune.experiment.rows import Costs, SizeRow
 from audioprune.experiment.run import Run
 from audioprune.paths import model_file
 from audioprune.protocols import GeneratesSamples, HasStateBytes, ReadsFeatures, Synthesizes
@@ -51,7 +52,7 @@ def _sorted(value: Any) -> Any:
     return {key: _sorted(value[key]) for key in sorted(value)}
 
 
-def size_row(run: Run, path: str, variant: str, loaded: LoadedModel, file: Path) -> dict[str, Any]:
+def size_row(run: Run, path: str, variant: str, loaded: LoadedModel, file: Path) -> SizeRow:
     """Return the row of sizes and costs of a model that was read back from a file."""
     model, file = loaded.model, model_file(file)
     stored = packing.storage_of(model, loaded.mask, loaded.codebooks)
@@ -63,30 +64,28 @@ def size_row(run: Run, path: str, variant: str, loaded: LoadedModel, file: Path)
     weights = dict(model.named_parameters())
     kept = sum(int((weights[name] != 0).sum()) for name in names)
     total = sum(weights[name].numel() for name in names)
-    return {
-        "key": f"{path}/size",
-        "kind": "size",
-        "label": run.label,
-        "variant": variant,
-        "model": run.model_config.get("name"),
-        "params": card.params,
-        "nonzero": card.nonzero,
-        "sparsity": 1 - kept / total if total else 0.0,
-        "bytes_fp32": stored.bytes_fp32,
-        "bytes_paper": stored.bytes_paper,
-        "bytes_ideal": stored.bytes_ideal,
-        "bytes_file": file.stat().st_size,
-        "macs_per_second": card.macs_per_second,
-        "latency_ms_per_s": cost.latency(model, example, seconds, threads=1, repeats=repeats)
-        if repeats
-        else None,
-        "scale": run.scale_of(model),
-        "seed": run.seed,
-        "file": file.name,
-    }
+    timed = cost.latency(model, example, seconds, threads=1, repeats=repeats) if repeats else None
+    return SizeRow(
+        key=f"{path}/size",
+        label=run.label,
+        variant=variant,
+        model=run.model_config.get("name"),
+        params=card.params,
+        nonzero=card.nonzero,
+        sparsity=1 - kept / total if total else 0.0,
+        bytes_fp32=stored.bytes_fp32,
+        bytes_paper=stored.bytes_paper,
+        bytes_ideal=stored.bytes_ideal,
+        bytes_file=file.stat().st_size,
+        macs_per_second=card.macs_per_second,
+        latency_ms_per_s=timed,
+        scale=run.scale_of(model),
+        seed=run.seed,
+        file=file.name,
+    )
 
 
-def running_costs(model: nn.Module, repeats: int) -> dict[str, Any]:
+def running_costs(model: nn.Module, repeats: int) -> Costs:
     """Return what one generation step of a model costs, and how fast this machine makes audio.
 
     Operations are two per multiplication by a weight, per second of audio, with those of a
@@ -105,14 +104,14 @@ def running_costs(model: nn.Module, repeats: int) -> dict[str, Any]:
     card = cost.cost(model, step.inputs, step.seconds, step.forward)
     synthesis = model.synthesis_flops_per_second() if isinstance(model, Synthesizes) else 0.0
     state_bytes = model.state_bytes() if isinstance(model, HasStateBytes) else 0
-    return {
-        "flops_s": card.flops_per_second + synthesis,
-        "disk": card.disk_bytes,
-        "rw_r": card.read_bytes,
-        "rw_w": card.written_bytes,
-        "peak_bytes": card.peak_bytes + state_bytes,
-        "rtf": _real_time_factor(model, repeats) if repeats else None,
-    }
+    return Costs(
+        flops_s=card.flops_per_second + synthesis,
+        disk=card.disk_bytes,
+        rw_r=card.read_bytes,
+        rw_w=card.written_bytes,
+        peak_bytes=card.peak_bytes + state_bytes,
+        rtf=_real_time_factor(model, repeats) if repeats else None,
+    )
 
 
 def _real_time_factor(model: nn.Module, repeats: int) -> float:

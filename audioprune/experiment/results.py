@@ -1,6 +1,7 @@
-"""How a run records what it measured: keyed rows in results.jsonl, rewritten atomically, so that a repeated step replaces its rows.
+"""How a run records what it measured: keyed rows in results.jsonl.
 
-Reading many runs and joining them into tables is done in audioprune.report.
+``Results.put`` adds rows and rewrites the file atomically, so that a repeated step replaces its
+rows. What a row says is written in rows.py; many runs are read and joined in audioprune.report.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from audioprune.experiment.rows import Row
 from audioprune.files import read_lines, write_atomic
 
 GIVEN = "as given"
@@ -34,9 +36,9 @@ class Results:
             row["key"]: row for row in read_lines(path) if "key" in row
         }
 
-    def put(self, *rows: dict[str, Any]) -> None:
+    def put(self, *rows: Row | Mapping[str, Any]) -> None:
         """Add rows or replace those with the same ``key``, and write the file."""
-        for row in rows:
+        for row in map(_plain, rows):
             self.rows[row["key"]] = clean({**row, **self.stamp})
         write_atomic(
             self.path,
@@ -49,7 +51,7 @@ class Results:
 
 
 class BranchResults(Results):
-    """The rows of what runs beside a run: it sees the run's rows, and its own join them at the end.
+    """The rows of a branch: it sees the rows of its run, and its own join them at the end.
 
     Args:
         parent: The rows of the run.
@@ -62,9 +64,9 @@ class BranchResults(Results):
         self.rows = dict(parent.rows)
         self._added: dict[str, dict[str, Any]] = {}
 
-    def put(self, *rows: dict[str, Any]) -> None:
+    def put(self, *rows: Row | Mapping[str, Any]) -> None:
         """Add rows or replace those with the same ``key``; the file of the run stays as it is."""
-        for row in rows:
+        for row in map(_plain, rows):
             self.rows[row["key"]] = self._added[row["key"]] = clean(row)
 
     def merge(self) -> None:
@@ -74,6 +76,10 @@ class BranchResults(Results):
     def _under(self, key: str) -> str:
         inside = key == self.branch_path or key.startswith(f"{self.branch_path}/")
         return key if inside else f"{self.branch_path}/{key}"
+
+
+def _plain(row: Row | Mapping[str, Any]) -> dict[str, Any]:
+    return row.as_dict() if isinstance(row, Row) else dict(row)
 
 
 def clean(value: Any) -> Any:

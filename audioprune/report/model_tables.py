@@ -1,4 +1,4 @@
-"""The tables that every kind of report has: all models, all conditions, pruning iterations, and all scores in long form.
+"""The tables of any runs: all models, all conditions, pruning iterations, all scores in long form.
 
 Which rows there are is decided in entries.py, how a number is printed in tables.py.
 """
@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
+from audioprune.experiment.rows import QualityRow, SparsityRow, finite_or_none
 from audioprune.report.baselines import MARK, no_better, no_better_row
-from audioprune.report.entries import PESQ_MODES, Entry, Value, entries
-from audioprune.report.model_states import condition_of, finite_or_none
-from audioprune.report.runs import Job, by_corpus, honest_scale, scale_notes, scale_text
+from audioprune.report.runs.corpora import by_corpus
+from audioprune.report.runs.entries import entries
+from audioprune.report.runs.entry import PESQ_MODES, Entry, Value
+from audioprune.report.runs.job import Job, scale_notes
+from audioprune.report.runs.scales import honest_scale, scale_text
+from audioprune.report.runs.states import condition_of
 from audioprune.report.tables import FORMATS, Cell, Column, Table, csv_text, metric_column
 
 REMARK = Column("remark", "Remark")
@@ -51,7 +54,7 @@ BASELINE_NOTE = (
 
 
 def main_metrics(entries: Iterable[Entry]) -> list[str]:
-    """Return the metrics of a summary: STOI and the first PESQ mode that was measured, or else up to six that were."""
+    """Return the metrics of a summary: STOI and one mode of PESQ, or else up to six."""
     measured = list(dict.fromkeys(name for entry in entries for name in entry.metrics()))
     chosen = [name for name in ("stoi",) if name in measured] + [
         name for name in PESQ_MODES if name in measured
@@ -60,7 +63,7 @@ def main_metrics(entries: Iterable[Entry]) -> list[str]:
 
 
 def score_table(entries: Sequence[Entry], name: str = "summary") -> Table:
-    """Return the table of all models: scores per SNR (mean over noises), sizes, rates and costs, one row per entry."""
+    """Return the table of all models: scores per SNR, means over noises, and sizes and costs."""
     snrs = list(dict.fromkeys(snr for entry in entries for snr in entry.snrs()))
     snrs.sort(key=lambda snr: (snr is None, snr or 0.0))
     cells = [(metric, snr, f"{metric}@{snr}") for metric in main_metrics(entries) for snr in snrs]
@@ -77,10 +80,10 @@ def score_table(entries: Sequence[Entry], name: str = "summary") -> Table:
     ]
     columns += (
         [Column(*column) for column in SIZE_COLUMNS]
-        if any(row for entry in entries for row in entry.sizes)
+        if any(row.is_written for entry in entries for row in entry.sizes)
         else []
     )
-    blank = {f"config:{key}": "-" for key in config}
+    blank: dict[str, Cell] = {f"config:{key}": "-" for key in config}
     common = common_noises(entries)
     rows = tuple(blank | _summary_row(entry, cells, common) for entry in entries)
     columns += remark_columns(rows)
@@ -126,7 +129,10 @@ def remark_columns(rows: Iterable[Mapping[str, Cell]]) -> list[Column]:
 
 
 def notes_of(rows: Iterable[Mapping[str, Cell]], jobs: Iterable[Job]) -> tuple[str, ...]:
-    """Return the sentences that any table of models needs: what ± and a remark mean, and which keys a custom scale changed."""
+    """Return the sentences that any table of models needs.
+
+    They say what ± and a remark mean, and which keys a custom scale changed.
+    """
     rows = list(rows)
     marked = any(MARK in str(row.get("remark") or "") for row in rows)
     joined = any(
@@ -140,7 +146,10 @@ def notes_of(rows: Iterable[Mapping[str, Cell]], jobs: Iterable[Job]) -> tuple[s
 
 
 def told_of(entry: Entry) -> dict[str, Cell]:
-    """Return the cells that every row of an entry has: its corpus, and the remark that it is no better than a baseline."""
+    """Return the cells that every row of an entry has: its corpus, and a remark.
+
+    The remark says that the model is no better than a baseline.
+    """
     return {"corpus": entry.corpus.title, "remark": no_better(entry) or "-"}
 
 
@@ -164,7 +173,10 @@ def score_cell(
     snr: float | None,
     common: Mapping[tuple[str, float | None], set[str]],
 ) -> Value:
-    """Return the mean over noises at one SNR; a note says where other models of the table were tested with more of them."""
+    """Return the mean over noises at one SNR.
+
+    A note says where other models of the table were tested with more noises.
+    """
     value = entry.score(metric, snr)
     own = {noise for noise, place in entry.conditions() if place == snr}
     if value.mean is None or own == common.get((entry.corpus.title, snr), own):
@@ -247,7 +259,10 @@ _ITERATION_COLUMNS = (
 
 
 def iteration_table(jobs: Iterable[Job], name: str = "iterations") -> Table:
-    """Return what every pruning iteration of every job removed, with the joint loss increase beside the tolerance of a single choice."""
+    """Return what every pruning iteration of every job removed.
+
+    The joint increase of the loss is beside the tolerance of a single choice.
+    """
     jobs = list(jobs)
     pruned = [
         (corpus, job)
@@ -267,53 +282,42 @@ def _iteration_rows(job: Job) -> list[dict[str, Cell]]:
     marks = {
         entry.iteration: no_better(entry) for entry in entries([job]) if entry.variant == "pruned"
     }
-    rows = job.iterations()
     return [
-        _iteration_row(job, row) | {"remark": marks.get(row.get("iteration")) or "-"}
-        for row in rows
+        _iteration_row(job, row) | {"remark": marks.get(row.iteration) or "-"}
+        for row in job.iterations()
     ]
 
 
 def _tolerance_notes(rows: Sequence[Mapping[str, Cell]]) -> tuple[str, ...]:
-    """Say what the tolerance binds, where one is told, and whether the joint increase exceeded it."""
-    bound = [
-        (row["increase"], row["alpha_1"])
-        for row in rows
-        if None not in (row["increase"], row["alpha_1"])
-    ]
-    losses = (
-        ("Losses are those before fine-tuning.",)
-        if any(row["loss_valid"] is not None for row in rows)
-        else ()
-    )
-    if not bound:
-        return losses
-    over = sum(increase > alpha for increase, alpha in bound)
-    together = (
-        f"all choices of an iteration together raised the loss by more in {over} of "
-        f"{len(bound)} iterations"
-    )
-    return (
-        f"The tolerance binds what is analysed alone: a tensor, or a unit with all the tensors "
-        f"it spans; {together}.",
-        *losses,
-    )
+    """Say what a tolerance binds, and how often the joint increase exceeded it."""
+    losses = any(row["loss_valid"] is not None for row in rows)
+    notes = ["Losses are those before fine-tuning."] if losses else []
+    numbers = [(finite_or_none(row["increase"]), finite_or_none(row["alpha_1"])) for row in rows]
+    bound = [pair for pair in numbers if None not in pair]
+    over = [pair for pair in bound if (pair[0] or 0.0) > (pair[1] or 0.0)]
+    if bound:
+        notes.insert(
+            0,
+            "The tolerance binds what is analysed alone: a tensor, or a unit with all the tensors "
+            "it spans; all choices of an iteration together raised the loss by more in "
+            f"{len(over)} of {len(bound)} iterations.",
+        )
+    return tuple(notes)
 
 
-def _iteration_row(job: Job, row: Mapping[str, Any]) -> dict[str, Cell]:
+def _iteration_row(job: Job, row: SparsityRow) -> dict[str, Cell]:
     numbers = {
-        column.key: finite_or_none(row.get(column.key))
+        column.key: row.number(column.key)
         for column in _ITERATION_COLUMNS
         if column.style in FORMATS
     }
     before, after = numbers["loss_base"], numbers["loss_valid"]
     numbers["increase"] = after - before if after is not None and before is not None else None
-    scale = honest_scale(scale_text(row.get("scale") or job.scale))
     return {
         **numbers,
-        "label": str(row.get("label") or job.model),
+        "label": row.label or job.model,
         "run": job.name,
-        "scale": scale,
+        "scale": honest_scale(scale_text(row.get("scale") or job.scale)),
     }
 
 
@@ -336,47 +340,46 @@ SCORE_HEADER = (
 
 
 def scores_csv(jobs: Iterable[Job]) -> str:
-    """Return all scores in long form, one line per run, condition and metric, with units as stored.
+    """Return all scores in long form: a line per run, condition and metric, in the stored units.
 
     ``std`` is the deviation of the sample of files, with n - 1 in the denominator.
     """
-    rows = [
-        (job, row, metric)
-        for job in jobs
-        for row in job.of_kind("score")
-        for metric in row.get("metrics") or {}
-    ]
-    return csv_text(SCORE_HEADER, [_score_line(*item) for item in rows])
+    lines = []
+    for job in jobs:
+        rows = job.rows_of(QualityRow)
+        inputs = [row for row in rows if row.variant == "mixture"]
+        for row in rows:
+            lines += [_score_line(job, row, metric, inputs) for metric in row.metrics]
+    return csv_text(SCORE_HEADER, lines)
 
 
-def _score_line(job: Job, row: Mapping[str, Any], metric: str) -> list[Any]:
+def _score_line(
+    job: Job, row: QualityRow, metric: str, inputs: Sequence[QualityRow]
+) -> list[str | float | None]:
     noise, snr = condition_of(row)
-    n, n_valid = _count(row.get("n"), metric), _count(row.get("n_valid"), metric)
+    n, n_valid = row.counted("n", metric), row.counted("n_valid", metric)
     n_nan = n - n_valid if n is not None and n_valid is not None else None
-    mean, std = (
-        finite_or_none(row["metrics"][metric]),
-        finite_or_none((row.get("std") or {}).get(metric)),
-    )
-    names = [
-        row.get("model") or job.model,
-        row.get("variant"),
-        row.get("label"),
-        row.get("iteration"),
+    mean = row.metric(metric)
+    std = finite_or_none((row.get("std") or {}).get(metric))
+    unit = _METRIC_UNITS.get(metric, "")
+    names = [row.model or job.model, row.get("variant"), row.get("label"), row.iteration]
+    measured = [noise, snr, metric, unit, mean, std, n, n_nan, job.seed, row.split]
+    scale = honest_scale(scale_text(row.scale or job.scale))
+    remark = no_better_row(row, _input_of(row, inputs))
+    return [
+        *names,
         job.pipeline,
+        *measured,
+        scale,
+        job.name,
+        job.corpus,
+        job.fingerprint,
+        remark,
     ]
-    measured = [noise, snr, metric, _METRIC_UNITS.get(metric, ""), mean, std, n, n_nan]
-    scale = honest_scale(scale_text(row.get("scale") or job.scale))
-    told = [job.corpus, job.fingerprint, no_better_row(row, _input_of(job, row))]
-    return [*names, *measured, job.seed, row.get("split"), scale, job.name, *told]
 
 
-def _input_of(job: Job, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _input_of(row: QualityRow, inputs: Sequence[QualityRow]) -> QualityRow | None:
     """Return the row of the unprocessed input under the condition of another row, or None."""
-    if row.get("variant") == "mixture":
+    if row.variant == "mixture":
         return None
-    inputs = [other for other in job.of_kind("score") if other.get("variant") == "mixture"]
     return next((other for other in inputs if condition_of(other) == condition_of(row)), None)
-
-
-def _count(value: Any, metric: str) -> int | None:
-    return value.get(metric) if isinstance(value, Mapping) else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from audioprune.experiment.model_io import load_model_file
 from audioprune.experiment.model_size import save_model, size_row
 from audioprune.experiment.pipeline import walk
 from audioprune.experiment.results import GIVEN
+from audioprune.experiment.rows import QualityRow
 from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import repetition_of
 from audioprune.interrupts import check_stop
@@ -93,7 +94,7 @@ class Evaluate:
                 keep = scoring["audio_items"] if self.audio else 0
                 self._condition(run, path, model, condition, dataset, scorer, keep)
         row = size_row(run, path, self._variant(run), loaded, target)
-        run.results.put({**row, "label": self._label(run)})
+        run.results.put(replace(row, label=self._label(run)))
 
     def _variant(self, run: Run) -> str:
         return GIVEN if self.variant == "uncompressed" and run.given_as else self.variant
@@ -154,22 +155,22 @@ class Evaluate:
         scored = run.task.score(
             model, dataset, scorer, condition=condition, variant=stated, audio=audio, keep=keep
         )
-        shared = {
-            "model": run.model_config.get("name"),
-            "scale": run.scale_of(model),
-            "seed": run.seed,
-            "split": "test",
-            "condition": condition,
-        }
-        for variant, row in scored.items():
-            key, label = f"{path}/{condition}", self._label(run)
-            if variant == "mixture":
-                key, label = f"mixture/{condition}", "Mixture"
-                known = run.results.rows.get(key, {})
-                if set(row["metrics"]) <= set(known.get("metrics", {})):
-                    continue
-            head = {"key": key, "kind": "score", "label": label, "variant": variant}
-            run.results.put({**head, **shared, **row})
+        for variant, found in scored.items():
+            known = run.results.rows.get(f"mixture/{condition}", {})
+            if variant == "mixture" and set(found["metrics"]) <= set(known.get("metrics", {})):
+                continue
+            row = QualityRow(
+                key=f"mixture/{condition}" if variant == "mixture" else f"{path}/{condition}",
+                label="Mixture" if variant == "mixture" else self._label(run),
+                variant=variant,
+                model=run.model_config.get("name"),
+                scale=run.scale_of(model),
+                seed=run.seed,
+                split="test",
+                condition=condition,
+                more=found,
+            )
+            run.results.put(row)
 
 
 def _refuse_no_checkpoint() -> str:

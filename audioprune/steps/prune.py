@@ -30,6 +30,7 @@ from audioprune.compress.units.zero import dead_units
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.cost import arguments_of, require_example
 from audioprune.experiment.results import write_csv
+from audioprune.experiment.rows import SparsityRow
 from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import state_path
 from audioprune.files import append_line, read_lines
@@ -259,17 +260,17 @@ def record_iteration(run: Run, path: str, before: Mask, extra: dict[str, Any]) -
     unprunable = _parameters(run) - before.total()
     removed = (kept_before - kept) / max(1, kept_before)
     run.findings.iterations += 1
-    row = {
-        "key": path,
-        "kind": "iteration",
-        "label": run.label,
-        "iteration": run.findings.iterations,
-        "remaining_share": (kept + unprunable) / original,
-        "nonzero": kept + unprunable,
-        "removed_share": removed,
-        "density_per_tensor": after.per_tensor(),
-    }
-    run.results.put({**row, **extra})
+    row = SparsityRow(
+        key=path,
+        label=run.label,
+        iteration=run.findings.iterations,
+        remaining_share=(kept + unprunable) / original,
+        nonzero=kept + unprunable,
+        removed_share=removed,
+        density_per_tensor=after.per_tensor(),
+        more=extra,
+    )
+    run.results.put(row)
     return removed
 
 

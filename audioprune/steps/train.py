@@ -12,6 +12,7 @@ from audioprune.compress.penalties import L1Penalty, SparseGroupLasso
 from audioprune.compress.units.declare import UnitSet
 from audioprune.compress.units.weight_groups import GroupKinds, unit_groups, weight_groups
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.experiment.rows import TrainRow
 from audioprune.experiment.run import Run
 from audioprune.protocols import HasMonitors
 from audioprune.ranges import PassedTo, Range
@@ -155,20 +156,20 @@ def train_row(
     for epoch, value in values.items():
         if run.task.better(monitor, value, values[best_epoch]):
             best_epoch = epoch
-    return {
-        "key": path,
-        "kind": "train",
-        "label": run.label,
-        "epochs": outcome.epochs,
-        "steps": outcome.steps,
-        "monitor": monitor,
-        "best": values[best_epoch],
-        "best_epoch": best_epoch,
-        "kept": values[outcome.kept_epoch],
-        "kept_epoch": outcome.kept_epoch,
-        "keep": keep or settings.keep,
-        "seconds": round(outcome.seconds, 1),
-    }
+    row = TrainRow(
+        key=path,
+        label=run.label,
+        epochs=outcome.epochs,
+        steps=outcome.steps,
+        monitor=monitor,
+        best=values[best_epoch],
+        best_epoch=best_epoch,
+        kept=values[outcome.kept_epoch],
+        kept_epoch=outcome.kept_epoch,
+        keep=keep or settings.keep,
+        seconds=round(outcome.seconds, 1),
+    )
+    return row.as_dict()
 
 
 def training_folder(run: Run, path: str) -> Path:

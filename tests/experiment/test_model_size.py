@@ -57,26 +57,21 @@ def test_sizes_agree_with_counting(run: Run) -> None:
     row = size_row(run, "done", "compressed", load_model_file(file), file)
     params = sum(parameter.numel() for parameter in run.model.parameters())
     weights = sum(dict(run.model.named_parameters())[name].numel() for name in prunable(run.model))
-    assert row["params"] == params and row["bytes_fp32"] == 4 * params
-    assert row["nonzero"] == sum(
-        int((parameter != 0).sum()) for parameter in run.model.parameters()
-    )
-    assert row["sparsity"] == pytest.approx(1 - run.mask.kept() / weights)
+    assert row.params == params and row.bytes_fp32 == 4 * params
+    assert row.nonzero == sum(int((parameter != 0).sum()) for parameter in run.model.parameters())
+    assert row.sparsity == pytest.approx(1 - run.mask.kept() / weights)
     assert (
-        row["bytes_file"] == file.stat().st_size
-        and row["file"] == "model.apz"
-        and row["key"] == "done/size"
+        row.bytes_file == file.stat().st_size
+        and row.file == "model.apz"
+        and row.key == "done/size"
     )
-    assert row["bytes_paper"] < row["bytes_fp32"] and row["latency_ms_per_s"] is None
+    assert row.bytes_paper < row.bytes_fp32 and row.latency_ms_per_s is None
 
 
 def test_a_run_folder_is_measured_by_its_model_file(run: Run) -> None:
     save_model(run, run.folder / "model.apz")
     row = size_row(run, "e", "file", load_model_file(run.folder), run.folder)
-    assert (
-        row["file"] == "model.apz"
-        and row["bytes_file"] == (run.folder / "model.apz").stat().st_size
-    )
+    assert row.file == "model.apz" and row.bytes_file == (run.folder / "model.apz").stat().st_size
 
 
 def test_latency_is_measured_when_asked(run: Run) -> None:
@@ -89,7 +84,7 @@ def test_latency_is_measured_when_asked(run: Run) -> None:
             "x",
             load_model_file(run.folder / "m.safetensors"),
             run.folder / "m.safetensors",
-        )["latency_ms_per_s"]
+        ).latency_ms_per_s
         > 0
     )
 
@@ -97,13 +92,13 @@ def test_latency_is_measured_when_asked(run: Run) -> None:
 def test_the_full_wavenet_runs_in_real_time_on_no_small_machine() -> None:
     costs = running_costs(WaveNet(), 0)
     assert (
-        costs["flops_s"] == 2 * 16_000 * 2_408_448
-        and costs["disk"] == 4 * 2_486_784
-        and costs["rtf"] is None
+        costs.flops_s == 2 * 16_000 * 2_408_448
+        and costs.disk == 4 * 2_486_784
+        and costs.rtf is None
     )
-    assert costs["rw_r"] == pytest.approx(1.1e7, rel=0.1) and costs["peak_bytes"] > costs["disk"]
+    assert costs.rw_r == pytest.approx(1.1e7, rel=0.1) and costs.peak_bytes > costs.disk
     found = {
-        each.name: bounds(each, costs["flops_s"], costs["disk"], costs["rw_r"] + costs["rw_w"])
+        each.name: bounds(each, costs.flops_s, costs.disk, costs.rw_r + costs.rw_w)
         for each in read_platforms()
     }
     assert not any(bound.real_time for bound in found.values())
@@ -113,11 +108,11 @@ def test_the_full_wavenet_runs_in_real_time_on_no_small_machine() -> None:
 def test_a_synthesizer_counts_and_models_are_timed_as_they_generate() -> None:
     model = DDSP(hidden=8, latent=0, partials=4, filter_size=16, reverb_length=100)
     costs = running_costs(model, 1)
-    assert costs["flops_s"] > model.synthesis_flops_per_second() > 0 and costs["rtf"] > 0
+    assert costs.flops_s > model.synthesis_flops_per_second() > 0 and costs.rtf > 0
     drawn = running_costs(
         WaveNet(layers=2, residual=2, gate=2, skip=2, end=2, classes=4, conditioning=3), 1
     )
-    assert drawn["rtf"] > 0 and drawn["rw_r"] > drawn["rw_w"] > 0
+    assert drawn.rtf > 0 and drawn.rw_r > drawn.rw_w > 0
 
 
 def test_paper_and_ideal_sizes_are_counted_by_hand(run: Run) -> None:
@@ -134,7 +129,7 @@ def test_paper_and_ideal_sizes_are_counted_by_hand(run: Run) -> None:
         codes = [kept.count(value) for value in set(kept)]
         paper += len(kept) * math.log2(len(codes)) + 32 * len(codes)
         ideal += _entropy(codes) + 32 * len(codes) + _entropy([len(kept), len(values) - len(kept)])
-    assert row["bytes_paper"] == pytest.approx(paper / 8) and row["bytes_ideal"] == pytest.approx(
+    assert row.bytes_paper == pytest.approx(paper / 8) and row.bytes_ideal == pytest.approx(
         ideal / 8
     )
     assert abs(paper - ideal) > 8
@@ -162,6 +157,6 @@ def test_the_real_time_factor_is_per_second_of_audio(
             model = FDNN(width=2, depth=1)
             model.frames_per_second = float(rate)
             seconds = model.example_input().shape[model.time_dim] / rate
-        seen[rate] = running_costs(model, 1)["rtf"]
+        seen[rate] = running_costs(model, 1).rtf
         assert seen[rate] == pytest.approx(2.0 / seconds)
     assert seen[16000] == pytest.approx(2 * seen[8000])

@@ -26,7 +26,7 @@ from audioprune.report.claims import (
     something_removed,
     width_of,
 )
-from audioprune.report.runs import Job
+from audioprune.report.runs.job import Job
 
 CONFIG = {"data.name": "speech", "data.seed": 0, "training.epochs": 20, "model.name": "fdnn"}
 

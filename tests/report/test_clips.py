@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from audioprune.report.clips import clips, one_per_noise, version_text
-from audioprune.report.runs import load_jobs
+from audioprune.report.runs.job import load_jobs
 
 
 def test_versions_of_one_item_in_listening_order(make_run) -> None:

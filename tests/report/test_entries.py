@@ -6,8 +6,9 @@ import math
 
 import pytest
 
-from audioprune.report.entries import Entry, condition_text, entries, final, mean_of
-from audioprune.report.runs import load_jobs
+from audioprune.report.runs.entries import entries, final
+from audioprune.report.runs.entry import Entry, condition_text, mean_of
+from audioprune.report.runs.job import load_jobs
 
 
 def _entries(run) -> list[Entry]:

@@ -12,7 +12,7 @@ from fake_runs import SCALE, FakeRun
 from audioprune.report import overview, write_report
 from audioprune.report.clips import clips
 from audioprune.report.page import Section, write_page
-from audioprune.report.runs import load_jobs
+from audioprune.report.runs.job import load_jobs
 from audioprune.report.tables import Column, Table
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}

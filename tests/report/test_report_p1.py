@@ -28,7 +28,9 @@ from audioprune.report.papers.p1.paper import (
     systems_of,
     timing_table,
 )
-from audioprune.report.runs import Request, load_jobs, read_reported
+from audioprune.report.published import read_reported
+from audioprune.report.request import Request
+from audioprune.report.runs.job import load_jobs
 from audioprune.report.tables import to_csv, to_markdown
 
 SCALE = "desk; coded_synthetic, 1 min, aac-24k; width 0.125"

@@ -11,8 +11,9 @@ import pytest
 
 from audioprune.errors import DataError
 from audioprune.report import kinds, write_report
+from audioprune.report.figures.pareto import pareto_front
 from audioprune.report.papers.p3.claims import judge
-from audioprune.report.papers.p3.figures import figures_of, front_of, masking_figure, pareto
+from audioprune.report.papers.p3.figures import figures_of, front_of, masking_figure
 from audioprune.report.papers.p3.page import chosen_clips
 from audioprune.report.papers.p3.paper import (
     chosen,
@@ -25,7 +26,8 @@ from audioprune.report.papers.p3.paper import (
 )
 from audioprune.report.papers.p3.tables import cost_table, lottery_table, platform_table
 from audioprune.report.platforms import read_platforms
-from audioprune.report.runs import load_jobs, read_reported
+from audioprune.report.published import read_reported
+from audioprune.report.runs.job import load_jobs
 from audioprune.report.tables import to_markdown
 
 SCALE = "desk; synthetic_notes, 60 notes of 1 s; width 8"
@@ -495,7 +497,8 @@ def test_corpora_are_judged_apart(lottery, tmp_path) -> None:
 
 
 def test_pareto_points() -> None:
-    assert pareto([(1, 5), (2, 3), (2, 4), (3, 3), (4, 1), (1, 6)]) == {(1, 5), (2, 3), (4, 1)}
+    points = [(1, 5), (2, 3), (2, 4), (3, 3), (4, 1), (1, 6)]
+    assert pareto_front(points, lambda point: point) == [(1, 5), (2, 3), (4, 1)]
 
 
 def test_everything_is_written_with_its_numbers(tickets, tmp_path) -> None:

@@ -17,7 +17,9 @@ from audioprune.report.papers.p4.figures import (
 )
 from audioprune.report.papers.p4.page import write_figures
 from audioprune.report.papers.p4.paper import main_table, models_of, optimizer_table, size_table
-from audioprune.report.runs import Request, load_jobs, read_reported
+from audioprune.report.published import read_reported
+from audioprune.report.request import Request
+from audioprune.report.runs.job import load_jobs
 from audioprune.report.tables import to_markdown
 
 SCALE = "desk; synthetic_scenes, 600 clips of 3 s, 10 classes; width 8"

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from audioprune.report.entries import Value, entries, final
 from audioprune.report.model_tables import (
     condition_table,
     iteration_table,
     score_table,
     scores_csv,
 )
-from audioprune.report.runs import load_jobs
+from audioprune.report.runs.entries import entries, final
+from audioprune.report.runs.entry import Value
+from audioprune.report.runs.job import load_jobs
 from audioprune.report.tables import (
     Column,
     Table,

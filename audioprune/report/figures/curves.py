@@ -1,4 +1,4 @@
-"""How scores fall while one tensor is pruned, and what a budget search tried: figures and a table of the kind ``curves``.
+"""The report ``curves``: scores while one tensor is pruned, and what budget searches tried.
 
 The sensitivity analyses of the pruning pipelines, which have iterations and chosen ratios, are
 drawn in sensitivity.py.
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.errors import DataError
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.baselines import no_better
-from audioprune.report.entries import entries, final
 from audioprune.report.figures.drawing import (
     COLORS,
     Figure,
@@ -26,16 +26,12 @@ from audioprune.report.figures.drawing import (
     slug,
     styled,
 )
-from audioprune.report.model_states import finite_or_none
 from audioprune.report.model_tables import notes_of, remark_columns
-from audioprune.report.runs import (
-    Job,
-    Request,
-    by_corpus,
-    honest_scale,
-    scale_text,
-    validation_text,
-)
+from audioprune.report.request import Request
+from audioprune.report.runs.corpora import by_corpus
+from audioprune.report.runs.entries import entries, final
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import honest_scale, scale_text, validation_text
 from audioprune.report.tables import FORMATS, METRICS, Column, Table, csv_text, write_table
 
 _MAX_TENSORS = 80
@@ -57,7 +53,10 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Curve:
-    """One tensor against one metric: removed fractions 0..1, and how much worse the metric got; None where it had no value."""
+    """One tensor against one metric: removed fractions 0..1, and how much worse the metric got.
+
+    A degradation is None where the metric had no value.
+    """
 
     tensor: str
     beta: tuple[float, ...]
@@ -65,7 +64,10 @@ class Curve:
 
 
 def read_curves(job: Job) -> dict[str, list[Curve]]:
-    """Read all curves of a run, by metric and in the order of the tensors; lines that hold no fraction are left out."""
+    """Read all curves of a run, by metric and in the order of the tensors.
+
+    Lines that hold no fraction are left out.
+    """
     found: dict[str, list[Curve]] = {}
     for path in sorted(job.folder.glob("curves-*.csv")):
         points: dict[str, list[tuple[float, float | None]]] = {}
@@ -85,7 +87,7 @@ def read_curves(job: Job) -> dict[str, list[Curve]]:
 
 
 def curve_figures(folder: Path, jobs: Sequence[Job]) -> list[Figure]:
-    """Draw one figure per run and metric: a panel per tensor, the other tensors' curves pale behind it.
+    """Draw one figure per run and metric: a panel per tensor, the other tensors pale behind it.
 
     Args:
         folder: Where the PNGs and CSVs go.
@@ -103,7 +105,10 @@ def curve_figures(folder: Path, jobs: Sequence[Job]) -> list[Figure]:
 
 
 def budget_figures(folder: Path, jobs: Sequence[Job]) -> list[Figure]:
-    """Draw what each budget search tried: file size against measured drop, with the allowed drop as a line."""
+    """Draw what each budget search tried: file size against measured drop.
+
+    A line shows the allowed drop.
+    """
     drawn = []
     for place, job in enumerate(jobs, 1):
         path = job.folder / "budget.csv"
@@ -321,7 +326,7 @@ def _budget_figure(
 
 
 def _scale_of(metric: str) -> tuple[str, float, str]:
-    """Return how a metric is called, what a difference of it is multiplied by, and the unit of that."""
+    """Return the name of a metric, the factor of its printed differences, and their unit."""
     title, style = METRICS.get(metric, ("the loss" if metric == "loss" else metric, "loss"))
     unit = FORMATS[style].unit
     return title, FORMATS[style].factor, "percentage points" if unit == "%" else unit

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from audioprune.report.entries import Value, mean_of
 from audioprune.report.figures.drawing import Line
-from audioprune.report.runs import Job, differences, join_seeds
+from audioprune.report.runs.entry import Value, mean_of
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.seeds import differences, join_seeds
 
 
 def remaining_lines(jobs: Iterable[Job]) -> tuple[Line, ...]:
@@ -19,7 +20,7 @@ def remaining_lines(jobs: Iterable[Job]) -> tuple[Line, ...]:
     Args:
         jobs: Jobs with iteration rows; others are passed over.
     """
-    groups = line_groups([job for job in jobs if job.of_kind("iteration")])
+    groups = line_groups([job for job in jobs if job.iterations()])
     return tuple(Line(name, _remaining(group), group[0].scale) for name, group in groups.items())
 
 
@@ -47,15 +48,12 @@ def _what_differs(job: Job, twins: Sequence[Job]) -> str:
 
 
 def _label(job: Job) -> str:
-    labels = (row["label"] for row in job.of_kind("iteration") if row.get("label"))
-    return str(next(labels, job.model.upper()))
+    labels = (row.label for row in job.iterations() if row.label)
+    return next(labels, job.model.upper())
 
 
 def _remaining(group: Sequence[Job]) -> tuple[tuple[float, Value], ...]:
-    shares = [
-        {int(row["iteration"]): row.get("remaining_share") for row in job.iterations()}
-        for job in group
-    ]
+    shares = [{row.iteration: row.remaining_share for row in job.iterations()} for job in group]
     last = max(iteration for per_job in shares for iteration in per_job)
     points = [(0.0, Value(1.0, None, len(group)))]
     for step in range(1, last + 1):

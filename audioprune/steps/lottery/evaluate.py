@@ -80,7 +80,7 @@ class LotteryEvaluate:
             "val": found.trained.get("kept"),
             **{key: found.trained.get(key) for key in TRAINED},
             **_counted(model, unit_sets(model, drawn["mode"]), loaded.mask),
-            **running_costs(model, run.config["scoring"]["latency_repeats"]),
+            **vars(running_costs(model, run.config["scoring"]["latency_repeats"])),
             "file": file.name,
             "bytes_file": file.stat().st_size,
             "mi_samples": found.samples,

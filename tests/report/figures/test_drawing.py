@@ -10,7 +10,6 @@ import pytest
 import soundfile
 
 from audioprune.report.clips import clips
-from audioprune.report.entries import Value, entries
 from audioprune.report.figures.drawing import Line, Panel, footer_of, lettered, line_figure
 from audioprune.report.figures.pareto import front, pareto_figure, pareto_figures, points_of
 from audioprune.report.figures.sensitivity import (
@@ -19,7 +18,9 @@ from audioprune.report.figures.sensitivity import (
     sensitivity_figure,
 )
 from audioprune.report.figures.spectrograms import spectrogram_figure
-from audioprune.report.runs import load_jobs
+from audioprune.report.runs.entries import entries
+from audioprune.report.runs.entry import Value
+from audioprune.report.runs.job import load_jobs
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

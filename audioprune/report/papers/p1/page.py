@@ -25,7 +25,9 @@ from audioprune.report.papers.p1.paper import (
     systems_of,
     timing_table,
 )
-from audioprune.report.runs import Request, honest_scale, read_reported
+from audioprune.report.published import read_reported
+from audioprune.report.request import Request
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import Table, write_table
 
 _LISTENED = (

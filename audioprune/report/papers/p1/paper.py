@@ -11,10 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.baselines import no_better
-from audioprune.report.entries import Entry, Value, entries, final, finite_or_none, mean_of
 from audioprune.report.model_tables import jobs_of, notes_of, remark_columns, told_of
-from audioprune.report.runs import Job, by_corpus, honest_scale
+from audioprune.report.runs.corpora import by_corpus
+from audioprune.report.runs.entries import entries, final
+from audioprune.report.runs.entry import Entry, Value, mean_of
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import Cell, Column, Table, metric_column
 
 DCAE, DCAE_10, DCAE_PR, POST = "DCAE", "DCAE_10", "DCAE_pr", "DCAE_pr, post-training"

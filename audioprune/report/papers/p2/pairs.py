@@ -8,15 +8,14 @@ compared, and what must hold, is decided in claims.py.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from audioprune.experiment.rows import SizeRow
 from audioprune.report.baselines import no_better
 from audioprune.report.claims import Seed, Side, conditions_of, interval, paired
-from audioprune.report.entries import Entry
-from audioprune.report.model_states import finite_or_none
-from audioprune.report.runs import without_width
+from audioprune.report.runs.entry import Entry
+from audioprune.report.runs.scales import without_width
 from audioprune.report.tables import metric_column
 
 
@@ -70,7 +69,7 @@ class Pair:
         by_hand = set_by_hand(sides[0])
         return (*found, by_hand) if by_hand else tuple(found)
 
-    def differences(self, metric: str, snrs: Iterable[float]) -> dict[Seed, float]:
+    def differences(self, metric: str, snrs: Sequence[float]) -> dict[Seed, float]:
         """Return per seed the change of a mean over conditions.
 
         A seed that lacks any condition has none.
@@ -81,7 +80,10 @@ class Pair:
 
 
 def nearest(names: tuple[str, str], entry: Entry, others: Sequence[Entry]) -> Entry:
-    """Return the entry to compare with: of the same jobs, or else the one that lacks the fewest conditions."""
+    """Return the entry to compare with.
+
+    It is of the same jobs, or else the one that lacks the fewest conditions of a comparison.
+    """
     folders = {job.folder for job in entry.jobs}
     for other in others:
         if folders & {job.folder for job in other.jobs}:
@@ -89,10 +91,9 @@ def nearest(names: tuple[str, str], entry: Entry, others: Sequence[Entry]) -> En
     return min(others, key=lambda other: len(Pair(names, entry, other).conditions(width=False)))
 
 
-def taken_out(size: Mapping[str, Any]) -> float:
+def taken_out(size: SizeRow) -> float:
     """Return the share of the uncompressed model's parameters that a trimmed model has no more."""
-    whole = finite_or_none(size.get("bytes_uncompressed"))
-    left = finite_or_none(size.get("bytes_fp32"))
+    whole, left = size.bytes_uncompressed, size.bytes_fp32
     return 1 - left / whole if whole and left is not None else 0.0
 
 
@@ -101,11 +102,9 @@ def set_by_hand(side: Side) -> str:
 
     In the paper a sensitivity analysis finds it.
     """
-    rows = [row for job in side.jobs for row in job.iterations() if "alpha_1" not in row]
-    numbers = [
-        number for row in rows if (number := finite_or_none(row.get("sparsity"))) is not None
-    ]
-    given = sorted({f"{number:g}" for number in numbers})
+    rows = [row for job in side.jobs for row in job.iterations() if "alpha_1" not in row.more]
+    shares = [share for row in rows if (share := row.number("sparsity")) is not None]
+    given = sorted({f"{share:g}" for share in shares})
     return f"the sparsity of {side.name} was set by hand ({', '.join(given)})" if given else ""
 
 

@@ -21,6 +21,7 @@ from audioprune.report.figures.drawing import (
     save_figure,
     styled,
 )
+from audioprune.report.figures.pareto import pareto_front
 from audioprune.report.papers.p3.paper import (
     CRITERIA,
     Mean,
@@ -34,7 +35,7 @@ from audioprune.report.papers.p3.paper import (
     smallest,
 )
 from audioprune.report.platforms import Platform
-from audioprune.report.runs import honest_scale
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import csv_text
 
 _BAND = 0.13
@@ -503,16 +504,8 @@ def _scatter(
 
 def front_of(tickets: Sequence[Ticket], key: str) -> set[tuple[float, float]]:
     """Return the (multiplier, cost) that no other network beats; those that are no better than a trivial prediction are on no front."""
-    return pareto([(ticket.error, _cost(ticket, key)) for ticket in tickets if not ticket.idle])
-
-
-def pareto(points: Sequence[tuple[float, float]]) -> set[tuple[float, float]]:
-    """Return the points of which no other is smaller in one number and no larger in the other."""
-    kept: list[tuple[float, float]] = []
-    for point in sorted(set(points)):
-        if not kept or point[1] < kept[-1][1]:
-            kept.append(point)
-    return set(kept)
+    points = [(ticket.error, _cost(ticket, key)) for ticket in tickets if not ticket.idle]
+    return set(pareto_front(points, lambda point: point))
 
 
 def _limits(ax: Any, platforms: Sequence[Platform], key: str) -> None:

@@ -21,7 +21,10 @@ from audioprune.report.papers.p3.figures import figures_of
 from audioprune.report.papers.p3.paper import Ticket, results_csv, tickets_of
 from audioprune.report.papers.p3.tables import cost_table, lottery_table, platform_table
 from audioprune.report.platforms import read_platforms
-from audioprune.report.runs import Job, Request, honest_scale, read_reported
+from audioprune.report.published import read_reported
+from audioprune.report.request import Request
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import Table, write_table
 
 MOST_HEARD = 8

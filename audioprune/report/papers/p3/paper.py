@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.baselines import no_better_error
-from audioprune.report.entries import finite_or_none
 from audioprune.report.platforms import Bounds, Platform, bounds
-from audioprune.report.runs import Corpus, Job, by_corpus, honest_scale
+from audioprune.report.runs.corpora import Corpus, by_corpus
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import csv_text
 
 KIND = "lottery"

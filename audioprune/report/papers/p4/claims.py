@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.baselines import no_better
 from audioprune.report.claims import (
     NOT_COMPARABLE,
@@ -29,7 +30,6 @@ from audioprune.report.claims import (
 )
 from audioprune.report.claims import claims_table as judged_table
 from audioprune.report.claims import judge as judge_number
-from audioprune.report.entries import finite_or_none
 from audioprune.report.papers.p4.paper import (
     BASELINE,
     DENSE,
@@ -44,7 +44,7 @@ from audioprune.report.papers.p4.paper import (
     shares,
     sizes,
 )
-from audioprune.report.runs import Job
+from audioprune.report.runs.job import Job
 from audioprune.report.tables import Table
 
 _SAME_OBJECTIVE = 1.01

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.baselines import no_better
-from audioprune.report.entries import finite_or_none
 from audioprune.report.figures.drawing import (
     COLORS,
     DASHES,
@@ -25,6 +25,7 @@ from audioprune.report.figures.drawing import (
     save_figure,
     styled,
 )
+from audioprune.report.figures.pareto import pareto_front
 from audioprune.report.papers.p4.paper import (
     DENSE,
     LITERAL,
@@ -34,7 +35,8 @@ from audioprune.report.papers.p4.paper import (
     accuracy,
     models_of,
 )
-from audioprune.report.runs import Job, honest_scale
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import csv_text
 
 MOST_DRAWN = 6
@@ -216,15 +218,8 @@ def _legend(pipelines: Sequence[str], kinds: Sequence[str], ax: Any) -> list[Any
 
 def front_of(points: Sequence[tuple[Model, float, float]]) -> list[tuple[float, float]]:
     """Return the (cost, accuracy) that no cheaper network beats; networks that are no better than chance are on no front."""
-    return _front([(x, y) for model, x, y in points if not no_better(model.entry)])
-
-
-def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    best: list[tuple[float, float]] = []
-    for x, y in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not best or y > best[-1][1]:
-            best.append((x, y))
-    return best
+    able = [(x, y) for model, x, y in points if not no_better(model.entry)]
+    return pareto_front(able, lambda point: (point[0], -point[1]))
 
 
 def sparsity_figure(folder: Path, models: Sequence[Model]) -> Figure | None:

@@ -13,7 +13,9 @@ from audioprune.report.page import Section, write_page
 from audioprune.report.papers.p4.claims import claims_table
 from audioprune.report.papers.p4.figures import figures_of
 from audioprune.report.papers.p4.paper import main_table, models_of, optimizer_table, size_table
-from audioprune.report.runs import Request, honest_scale, read_reported
+from audioprune.report.published import read_reported
+from audioprune.report.request import Request
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import write_table
 
 

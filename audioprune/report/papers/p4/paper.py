@@ -9,10 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.baselines import no_better
-from audioprune.report.entries import Entry, Value, entries, final, finite_or_none, mean_of
 from audioprune.report.model_tables import jobs_of, notes_of, remark_columns, told_of
-from audioprune.report.runs import Job, honest_scale
+from audioprune.report.runs.entries import entries, final
+from audioprune.report.runs.entry import Entry, Value, mean_of
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import Cell, Column, Table
 
 NOT_RUN, PUBLISHED = "not run", "Published"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from audioprune.experiment.rows import QualityRow, SizeRow
 from audioprune.report.claims import Claim, Verdict
-from audioprune.report.entries import Entry
 from audioprune.report.papers.p1.claims import (
     Change,
     _ahead,
@@ -20,7 +20,8 @@ from audioprune.report.papers.p1.claims import (
     judge,
 )
 from audioprune.report.papers.p1.paper import DCAE, DCAE_10, DCAE_PR, POST, Layer, System
-from audioprune.report.runs import Job
+from audioprune.report.runs.entry import Entry
+from audioprune.report.runs.job import Job
 
 SCALE = "desk; coded; width 0.125"
 KEYS = ("enhances", "reduction", "deeper", "during", "smaller")
@@ -92,8 +93,8 @@ def _system(
         scale=scale,
         seeds=tuple(seeds),
         jobs=jobs,
-        scores=scores,
-        sizes=(size,) * len(seeds),
+        scores=tuple({key: QualityRow.read(row) for key, row in per.items()} for per in scores),
+        sizes=(SizeRow.read(size),) * len(seeds),
     )
     return System(kind, entry, told)
 

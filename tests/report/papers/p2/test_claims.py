@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from audioprune.experiment.rows import SizeRow
 from audioprune.report.claims import (
     HELD,
     NOT_COMPARABLE,
@@ -25,7 +26,7 @@ from audioprune.report.papers.p2.pairs import set_by_hand, taken_out
 from audioprune.report.papers.p2.paper import PAPER
 from audioprune.report.papers.p2.rows import P2Evidence
 from audioprune.report.published import read_reported
-from audioprune.report.runs import Job, load_jobs
+from audioprune.report.runs.job import Job, load_jobs
 from audioprune.report.tables import to_markdown
 
 REPORTED = read_reported(None, "p2")
@@ -512,11 +513,11 @@ def test_scores_without_stoi_say_so(make_run) -> None:
 
 
 def test_a_trimmed_share_is_that_of_the_bytes() -> None:
-    assert taken_out({"bytes_uncompressed": 400, "bytes_fp32": 100}) == 0.75
-    assert taken_out({"bytes_uncompressed": 0, "bytes_fp32": 100}) == 0.0
+    assert taken_out(SizeRow.read({"bytes_uncompressed": 400, "bytes_fp32": 100})) == 0.75
+    assert taken_out(SizeRow.read({"bytes_uncompressed": 0, "bytes_fp32": 100})) == 0.0
     assert (
-        taken_out({"bytes_uncompressed": 400}) == 0.0
-        and taken_out({"bytes_uncompressed": 400, "bytes_fp32": 0}) == 1.0
+        taken_out(SizeRow.read({"bytes_uncompressed": 400})) == 0.0
+        and taken_out(SizeRow.read({"bytes_uncompressed": 400, "bytes_fp32": 0})) == 1.0
     )
 
 

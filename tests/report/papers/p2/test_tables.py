@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from audioprune.errors import DataError
-from audioprune.report.entries import Entry, Value
 from audioprune.report.figures.remaining import remaining_lines
 from audioprune.report.paper import write_paper
 from audioprune.report.papers.p2.figures import draw, figure_2, figure_3
@@ -13,7 +12,9 @@ from audioprune.report.papers.p2.paper import PAPER
 from audioprune.report.papers.p2.rows import P2Evidence, is_regularised, is_structured, row_name
 from audioprune.report.papers.p2.tables import table_1, table_2
 from audioprune.report.published import read_reported
-from audioprune.report.runs import Request, load_jobs
+from audioprune.report.request import Request
+from audioprune.report.runs.entry import Entry, Value
+from audioprune.report.runs.job import load_jobs
 from audioprune.report.tables import to_markdown
 
 TABLE_1 = ("Mixture", "FDNN_P", "FDNN_B", "LSTM_P", "LSTM_B")

@@ -8,7 +8,8 @@ import pytest
 
 from audioprune.report.claims import Claim
 from audioprune.report.papers.p4.claims import claims_table, judge, published_sparsities
-from audioprune.report.runs import Job, read_reported
+from audioprune.report.published import read_reported
+from audioprune.report.runs.job import Job
 
 SCALE = "desk; scenes; width 8"
 REPORTED = read_reported(None, "p4")
