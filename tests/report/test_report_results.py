@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from audioprune.report.runs.scales import honest_scale, scale_text
-from audioprune.report.runs.seeds import differences, join_seeds, models_in_turn
 
 from audioprune.errors import ConfigError
 from audioprune.report.published import read_reported
 from audioprune.report.runs.job import find_runs, flatten, load_jobs, read_job
+from audioprune.report.runs.scales import honest_scale, scale_text
+from audioprune.report.runs.seeds import differences, join_seeds, models_in_turn
 
 
 def test_runs_are_found_in_a_folder_a_glob_and_a_list(make_run, tmp_path: Path) -> None:
