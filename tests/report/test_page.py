@@ -19,7 +19,7 @@ VOID = {"meta", "img", "link", "br", "hr", "input"}
 
 
 class _Checker(HTMLParser):
-    """Counts tags, collects attributes that load something, and fails on tags that do not close."""
+    """Counts tags, collects attributes that load something, fails on tags that do not close."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
