@@ -17,8 +17,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from audioprune.ranges import Range
-from audioprune.schema import range_text
+from audioprune.schema.describe import accepted
 from audioprune.schema.groups import TARGETS, class_name, first_keys
 from audioprune.schema.pipelines import PIPELINES
 from audioprune.schema.roots import ROOTS
@@ -201,7 +200,7 @@ def _rows(classes: Entry, name: str, prefix: str) -> list[tuple[str, str, str, s
             rows += _rows(classes, facts["type"][1:], f"{prefix}{key}.")
         elif key != "_target_":
             meaning = facts.get("meaning", "").replace("|", "\\|").replace("``", "`")
-            rows.append((f"{prefix}{key}", _default_text(facts), _accepts(facts), meaning))
+            rows.append((f"{prefix}{key}", _default_text(facts), accepted(facts), meaning))
     return rows
 
 
@@ -209,18 +208,6 @@ def _default_text(facts: Entry) -> str:
     if facts["default"] == "???":
         return "needed"
     return f"`{json.dumps(facts['default'])}`" if facts["default"] != "" else ""
-
-
-def _accepts(facts: Entry) -> str:
-    """Return type, range and options of a key as a reader wants them."""
-    kind = facts["type"].rstrip("?").replace("any", "anything")
-    null = " or null" if facts["type"].endswith("?") else ""
-    if "options" in facts:
-        many = "a list of " if kind.startswith("list") else ""
-        return many + ", ".join(f"`{option}`" for option in facts["options"]) + null
-    if facts.get("range"):
-        return f"{kind} {range_text(Range(**facts['range']))}{null}"
-    return kind + null
 
 
 if __name__ == "__main__":

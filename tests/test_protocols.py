@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +46,14 @@ def _steps() -> list[type]:
 
 def _lacking(cls: type, contract: type) -> list[str]:
     """Return the members of a contract that neither a class nor its constructor defines."""
-    source = "".join(inspect.getsource(each) for each in cls.__mro__ if _ours(each))
-    return [
-        member
-        for member in protocols.members(contract)
-        if not hasattr(cls, member) and f"self.{member}" not in source
-    ]
+    missing = [each for each in protocols.members(contract) if not hasattr(cls, each)]
+    return [each for each in missing if f"self.{each}" not in _source(cls)]
 
 
-def _ours(cls: type) -> bool:
-    return cls.__module__.startswith("audioprune.")
+@cache
+def _source(cls: type) -> str:
+    ours = [each for each in cls.__mro__ if each.__module__.startswith("audioprune.")]
+    return "".join(inspect.getsource(each) for each in ours)
 
 
 @pytest.mark.parametrize("cls", _named("tasks"), ids=lambda cls: cls.__name__)

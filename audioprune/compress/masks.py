@@ -6,7 +6,7 @@ changes its shape, and what is kept is decided elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -29,7 +29,7 @@ _LAYERS = (
 )
 
 
-class Mask:
+class Mask(Mapping[str, Tensor]):
     """Kept positions of some parameters of a model; True is kept.
 
     A mask never changes: every method that alters it returns a new one, and the tensors that come
@@ -112,7 +112,7 @@ class Mask:
     def __repr__(self) -> str:
         return f"Mask({len(self)} tensors, {self.kept()} of {self.total()} weights kept)"
 
-    def items(self) -> Iterable[tuple[str, Tensor]]:
+    def items(self) -> ItemsView[str, Tensor]:
         """Return the pairs of parameter name and bool tensor."""
         return self._keeps.items()
 

@@ -185,7 +185,6 @@ class Run:
             tensors |= {f"mask/{name}": value for name, value in self.mask.state_dict().items()}
         for name, book in (self.codebooks or {}).items():
             tensors |= {f"centroids/{name}": book.centroids, f"codes/{name}": book.codes}
-        # what a task trains besides the model, such as a discriminator
         if isinstance(self.task, KeepsState):
             tensors |= {f"task/{name}": value for name, value in self.task.state_dict().items()}
         meta = {"findings": clean(self.findings.as_dict()), "states": clean(self.states.as_dict())}

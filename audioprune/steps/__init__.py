@@ -13,10 +13,9 @@ from audioprune.steps.lottery import LotteryEvaluate, LotteryPrune, LotteryTrain
 from audioprune.steps.prune import Prune, SensitivityPrune, Trim
 from audioprune.steps.quantize import Quantize
 from audioprune.steps.scheduled import PruneScheduled, TrainScheduled
-from audioprune.steps.sparse import TrainSparse
+from audioprune.steps.sparse import TrainSparse, TrimGroups
 from audioprune.steps.summary import SummarizeWeights
 from audioprune.steps.train import Train
-from audioprune.steps.unit_groups import TrimGroups
 
 __all__ = [
     "Evaluate",

@@ -64,10 +64,8 @@ class Quantize:
         fold_first(run, path)
         names = prunable(run.model)
         if self.levels is not None:
-            chosen, tried = (
-                dict.fromkeys(names, self.levels),
-                [(name, self.levels, None, True) for name in names],
-            )
+            chosen = dict.fromkeys(names, self.levels)
+            tried: list[Tried] = [(name, self.levels, None, True) for name in names]
         else:
             chosen, tried = self._choose(run, path, names)
         different = _different(run, names)

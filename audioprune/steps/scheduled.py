@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from audioprune.compress.masks import complete, prunable
 from audioprune.distiller import Schedule, ScheduleHook, factor_for, load_schedule, scaled
@@ -260,7 +260,7 @@ def tell_what_is_missing(run: Run, path: str, schedule: Schedule, hook: Schedule
             f"raise training.steps"
         )
         print(f"{path}: {told}", file=sys.stderr, flush=True)
-    held = run.mask or {}
+    held: Mapping[str, Tensor] = run.mask or {}
     loose = [name for name in hook.masks if name not in held]
     if loose:
         told = (

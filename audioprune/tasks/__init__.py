@@ -1,1 +1,1 @@
-"""Tasks: what batches, losses and scores mean."""
+"""What batches, losses and scores mean: one class per task; see ``protocols.Task``."""

@@ -1,13 +1,13 @@
-"""What a batch, a loss and a score mean for the enhancement of coded speech by a generator that is trained against a discriminator.
+"""The task of enhancing coded speech by a generator trained against a discriminator.
 
-Frames are cut in frames.py; the networks stand in audioprune.models, codecs and corpora in
-audioprune.data.
+``Adversarial`` takes batches of ``noisy`` (coded) and ``clean`` signals (B, T) with ``lengths``
+(B,). Frames are cut in ``frames``; it knows neither codecs nor corpora.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,21 +17,32 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import Dataset
 
-from audioprune.compress.search.perturbed_loss import BatchLoss
+from audioprune.compress.search.perturbed_loss import BatchLoss, LossBatch
 from audioprune.errors import ConfigError, DataError
 from audioprune.interrupts import check_stop
-from audioprune.metrics.scorer import Scorer
 from audioprune.models.discriminator import Discriminator
 from audioprune.progress import progress
+from audioprune.protocols import (
+    Batch,
+    Collate,
+    DrawsNoise,
+    Items,
+    Row,
+    SeedsNoise,
+    Signals,
+    SignalScorer,
+)
 from audioprune.ranges import FOLLOWS, PassedTo, Range
+from audioprune.tasks.batches import first_batches
 from audioprune.tasks.frames import Frames
 from audioprune.tasks.signal_scores import (
     MONITORS,
+    Scores,
     averaged,
     batch_items,
     gain_row,
+    given_scorer,
     improved,
     interval_row,
     keep_audio,
@@ -47,6 +58,9 @@ _OWN_RATE = {
         float | None, Range(above=0), "Of the discriminator's optimiser; None for the generator's."
     ]
 }
+
+Framed = tuple[Tensor, Tensor, Tensor]
+"""Coded frames, clean frames, and 1 where samples are signal; each (M, 1, L)."""
 
 
 class Adversarial:
@@ -149,7 +163,7 @@ class Adversarial:
         self._options = {**(discriminator or {}), "frame_length": frame_length}
         self._rate = self._options.pop("learning_rate", None)
         self._discriminator: Discriminator | None = None
-        with torch.device("meta"):  # wrong options are told before any work
+        with torch.device("meta"):  # wrong options are refused before any work
             Discriminator(**self._options)
 
     def shared(self) -> dict[str, Any]:
@@ -165,19 +179,20 @@ class Adversarial:
 
     def modules(self) -> dict[str, nn.Module]:
         """Return what training stores besides the model."""
-        return {
-            "l1": self.l1,
-            **({"discriminator": self.discriminator} if self.gan_weight else {}),
-        }
+        found: dict[str, nn.Module] = {"l1": self.l1}
+        if self.gan_weight:
+            found["discriminator"] = self.discriminator
+        return found
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return what trainings have changed so far, so that a later one goes on from there."""
-        built = {} if self._discriminator is None else {"discriminator": self._discriminator}
-        return {
-            f"{name}.{key}": value
-            for name, module in {"l1": self.l1, **built}.items()
-            for key, value in module.state_dict().items()
-        }
+        built: dict[str, nn.Module] = {"l1": self.l1}
+        if self._discriminator is not None:
+            built["discriminator"] = self._discriminator
+        state: dict[str, Tensor] = {}
+        for name, module in built.items():
+            state |= {f"{name}.{key}": value for key, value in module.state_dict().items()}
+        return state
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state_dict` returned."""
@@ -189,7 +204,7 @@ class Adversarial:
             (self.l1 if part == "l1" else self.discriminator).load_state_dict(own)
 
     def optimizers(self, settings: Settings) -> dict[str, Optimizer]:
-        """Return the optimiser of the discriminator: as the model's, with its own learning rate if it has one."""
+        """Return the optimiser of the discriminator: the model's, at its own learning rate."""
         if not self.gan_weight:
             return {}
         own = settings if self._rate is None else replace(settings, learning_rate=self._rate)
@@ -205,9 +220,9 @@ class Adversarial:
         self.l1.epoch = epoch
 
     def step(
-        self, model: nn.Module, batch: dict[str, Any], update: Callable[..., float]
+        self, model: nn.Module, batch: Batch, update: Callable[..., float]
     ) -> dict[str, float]:
-        """Take one training step: the discriminator on clean, then on enhanced frames, then the generator.
+        """Take one training step: update the discriminator, then the generator.
 
         Returns:
             ``loss`` of the generator, and what it and the discriminator's are made of.
@@ -237,16 +252,16 @@ class Adversarial:
         judge = self.discriminator.requires_grad_(False)  # its weights need no gradient here
         return self.gan_factor * (judge(torch.cat((enhanced, coded), 1)) - 1).square().mean()
 
-    def output_shape(self, batch: dict[str, Any]) -> tuple[int, ...]:
-        """Return the shape that a model's first output for this batch must have: frames (M, 1, L)."""
+    def output_shape(self, batch: Batch) -> tuple[int, ...]:
+        """Return the shape of a model's first output for this batch: frames (M, 1, L)."""
         return tuple(next(self._calls(batch))[1].shape)
 
     def validate(
-        self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str
+        self, model: nn.Module, batches: Iterator[Batch], monitor: str
     ) -> dict[str, float]:
-        """Return the mean absolute difference of pre-emphasised samples as ``loss``, and the monitored metric if it is another."""
+        """Return the mean absolute difference as ``loss``, and the monitored metric."""
         total = weight = 0.0
-        items: list[tuple[str, np.ndarray, np.ndarray]] = []
+        items: list[Signals] = []
         for batch in batches:
             for coded, clean, inside in self._calls(batch):
                 total += float(((model(coded) - clean).abs() * inside).sum())
@@ -260,26 +275,13 @@ class Adversarial:
         return improved(monitor, new, best)
 
     def validation_loss(
-        self, model: nn.Module, dataset: Dataset, collate: Callable[..., Any], items: int | None
+        self, model: nn.Module, dataset: Items, collate: Collate, items: int | None
     ) -> BatchLoss:
-        """Return the validation loss as an oracle that a sensitivity search can ask again and again.
-
-        Args:
-            model: On the CPU.
-            dataset: Validation set.
-            collate: Joins items to a batch.
-            items: Number of first items to use, or None for all.
-        """
-        count = min(items or len(dataset), len(dataset))
-        calls = []
-        for start in range(0, count, _ORACLE_BATCH):
-            batch = collate(
-                [dataset[index] for index in range(start, min(count, start + _ORACLE_BATCH))]
-            )
-            calls += [
-                (coded, _distance_to(clean, inside), float(inside.sum()))
-                for coded, clean, inside in self._calls(batch)
-            ]
+        """Return the validation loss over the first ``items``; see ``protocols.Task``."""
+        calls: list[LossBatch] = []
+        for batch in first_batches(dataset, collate, items, _ORACLE_BATCH):
+            for coded, clean, inside in self._calls(batch):
+                calls.append((coded, _distance_to(clean, inside), float(inside.sum())))
         return BatchLoss(model, calls)
 
     @torch.inference_mode()
@@ -303,24 +305,17 @@ class Adversarial:
     def score(
         self,
         model: nn.Module,
-        dataset: Dataset,
-        scorer: Scorer,
+        dataset: Items,
+        scorer: SignalScorer | None,
         *,
         condition: str,
         variant: str,
         audio: Path | None = None,
         keep: int = 0,
-    ) -> dict[str, dict[str, Any]]:
-        """Score a model and the unprocessed coded signals on one test condition.
+    ) -> dict[str, Row]:
+        """Score a model and the coded signals on one codec at one rate; see ``protocols.Task``.
 
-        Args:
-            model: In evaluation mode.
-            dataset: Items of one codec at one rate.
-            scorer: Computes the metrics.
-            condition: Name of the condition, for the progress display.
-            variant: Name of this state of the model, for audio files.
-            audio: Folder for audio of the first ``keep`` items, made with the first seed, or None.
-            keep: Number of items whose audio is kept.
+        Kept audio is made with the first seed.
 
         Returns:
             For ``"mixture"``, the coded signals, and for ``variant``: noise, snr_db, mean,
@@ -328,9 +323,11 @@ class Adversarial:
             ``variant`` also the gain over the coded signals, the number of seeds and the standard
             deviation of the mean between them.
         """
-        seeds = range(self.z_seeds if getattr(model, "z_channels", 0) else 1)
-        coded: list[tuple[str, np.ndarray, np.ndarray]] = []
-        enhanced: list[list[tuple[str, np.ndarray, np.ndarray]]] = [[] for _ in seeds]
+        known = given_scorer(scorer)
+        noisy_model = isinstance(model, DrawsNoise) and model.z_channels
+        seeds = range(self.z_seeds if noisy_model else 1)
+        coded: list[Signals] = []
+        enhanced: list[list[Signals]] = [[] for _ in seeds]
         with progress(f"{variant} on {condition}", len(dataset)) as display:
             for index in range(len(dataset)):
                 check_stop()
@@ -341,61 +338,43 @@ class Adversarial:
                 for each, signal in zip(enhanced, signals, strict=True):
                     each.append((name, clean, signal))
                 if audio is not None and index < keep:
-                    keep_audio(
-                        audio,
-                        name,
-                        {"noisy": noisy, variant: signals[0], "clean": clean},
-                        self.sample_rate,
-                    )
+                    kept = {"noisy": noisy, variant: signals[0], "clean": clean}
+                    keep_audio(audio, name, kept, self.sample_rate)
                 display.advance()
-        inputs, runs = scorer.score(coded), [scorer.score(each) for each in enhanced]
-        scores, first = averaged(runs), dataset[0]
-        place = {"noise": first["noise"], "snr_db": first["snr_db"]}
-        own = {
-            **interval_row(scores),
-            **gain_row(scores, inputs),
-            "z_seeds": len(runs),
-            "z_std": spread(runs),
-        }
+        inputs, runs = known.score(coded), [known.score(each) for each in enhanced]
+        place = {key: dataset[0][key] for key in ("noise", "snr_db")}
         return {
             "mixture": {"label": "Coded", **place, **interval_row(inputs)},
-            variant: {**place, **own},
+            variant: {**place, **_own_row(runs, inputs)},
         }
 
     def _with_seed(self, model: nn.Module, seed: int, noisy: Tensor) -> np.ndarray:
         with _seeded(model, seed):
             return self.enhance(model, noisy[None])[0].numpy()
 
-    def _frames(
-        self, batch: dict[str, Any], hop_length: int, going_on: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the frames (M, 1, L) of all recordings of a batch that hold signal: coded, clean, and 1 where samples are signal."""
-        lengths, gains = (
-            batch["lengths"].to(batch["noisy"].device),
-            self.frames.gains(batch["noisy"], batch["lengths"]),
-        )
-        coded, clean = (
-            self.frames.cut(batch[side], gains, hop_length, going_on)
-            for side in ("noisy", "clean")
-        )
-        used, inside = self.frames.places(lengths, coded.shape[1], hop_length)
-        inside = inside[used].to(coded)
-        return tuple(
-            each[:, None] for each in (coded[used] * inside, clean[used] * inside, inside)
-        )
+    def _frames(self, batch: Batch, hop_length: int, going_on: bool = False) -> Framed:
+        """Return the frames of all recordings of a batch that hold signal."""
+        lengths = batch["lengths"].to(batch["noisy"].device)
+        gains = self.frames.gains(batch["noisy"], batch["lengths"])
+        coded = self.frames.cut(batch["noisy"], gains, hop_length, going_on)  # (B, N, L)
+        clean = self.frames.cut(batch["clean"], gains, hop_length, going_on)
+        used, places = self.frames.places(lengths, coded.shape[1], hop_length)
+        inside = places[used].to(coded)  # (M, L), of the frames that hold signal
+        coded, clean = coded[used] * inside, clean[used] * inside
+        return coded[:, None], clean[:, None], inside[:, None]
 
-    def _calls(self, batch: dict[str, Any]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def _calls(self, batch: Batch) -> Iterator[Framed]:
         """Yield the frames of a batch without overlap, as many at once as the model is given."""
-        parts = [
-            each.split(self.frames_per_call) for each in self._frames(batch, self.frames.length)
-        ]
-        yield from zip(*parts, strict=True)
+        coded, clean, inside = self._frames(batch, self.frames.length)
+        size = self.frames_per_call
+        yield from zip(coded.split(size), clean.split(size), inside.split(size), strict=True)
 
-    def _check_level(self, batch: dict[str, Any]) -> None:
-        if self.frames.level is None and float(batch["clean"].abs().max()) > _LOUDEST:
+    def _check_level(self, batch: Batch) -> None:
+        peak = float(batch["clean"].abs().max())
+        if self.frames.level is None and peak > _LOUDEST:
             raise DataError(
                 f"expected samples within -1..1, got a peak of "
-                f"{float(batch['clean'].abs().max()):.3g}, which the model's output cannot "
+                f"{peak:.3g}, which the model's output cannot "
                 "reach; set task.level, for instance 0.1, or data.rms_normalise=false"
             )
 
@@ -412,6 +391,8 @@ class DecayingWeight(nn.Module):
         epoch: The epoch whose steps follow.
         fallen: By how many steps it has fallen, a buffer that training stores.
     """
+
+    fallen: Tensor
 
     def __init__(self, initial: float, decay: float, first_epoch: int) -> None:
         super().__init__()
@@ -434,14 +415,21 @@ def _distance_to(clean: Tensor, inside: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda output: ((output - clean).abs() * inside).sum() / inside.sum()
 
 
+def _own_row(runs: Sequence[Scores], inputs: Scores) -> Row:
+    """Return the row of a model: scores over all seeds, and its gain over the input."""
+    scores = averaged(runs)
+    row = {**interval_row(scores), **gain_row(scores, inputs)}
+    return {**row, "z_seeds": len(runs), "z_std": spread(runs)}
+
+
 @contextmanager
 def _seeded(model: nn.Module, seed: int) -> Iterator[None]:
-    """Let a model that has one draw its noise from a seed in a with-block."""
-    before = getattr(model, "z_seed", None)
-    if before is not None:
-        model.z_seed = seed
+    """Let a model draw its noise from a seed in a with-block, where it draws any."""
+    if not isinstance(model, SeedsNoise):
+        yield
+        return
+    before, model.z_seed = model.z_seed, seed
     try:
         yield
     finally:
-        if before is not None:
-            model.z_seed = before
+        model.z_seed = before

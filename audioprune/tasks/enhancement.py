@@ -1,31 +1,39 @@
-"""What a batch, a loss and a score mean for speech enhancement.
+"""The task of speech enhancement: what a batch, a loss and a score mean.
 
-The four training targets stand in targets.py; reading audio is the business of audioprune.data,
-the metrics themselves of audioprune.metrics.
+``Enhancement`` takes batches of ``noisy`` and ``clean`` signals (B, T) with ``lengths`` (B,). The
+four training targets are in ``targets``; it reads no files and computes no metrics itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from audioprune import dsp
-from audioprune.compress.search.perturbed_loss import BatchLoss
-from audioprune.dsp import STFT
+from audioprune.compress.search.perturbed_loss import BatchLoss, LossBatch
+from audioprune.dsp import STFT, OlaNorm
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.interrupts import check_stop
-from audioprune.metrics.scorer import Scorer
 from audioprune.progress import progress
+from audioprune.protocols import (
+    Batch,
+    Collate,
+    FrameWise,
+    Items,
+    Row,
+    Signals,
+    SignalScorer,
+)
 from audioprune.ranges import FOLLOWS, OneOf, Range
+from audioprune.tasks.batches import first_batches
 from audioprune.tasks.signal_scores import (
     MONITORS,
     batch_items,
+    given_scorer,
     improved,
     keep_audio,
     monitored,
@@ -44,7 +52,7 @@ from audioprune.tasks.targets import (
 
 TARGETS = ("irm", "magnitude", "complex", "waveform")
 _ORACLE_BATCH = 8
-_CHOICES = {
+_CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
     "irm": {"feature": FEATURES, "output": ("mapping",)},
     "magnitude": {"feature": FEATURES, "output": OUTPUTS},
     "complex": {"feature": PHASED_FEATURES, "output": OUTPUTS},
@@ -55,7 +63,7 @@ _CHOICES = {
 class Enhancement:
     """Train and score a model that removes noise from speech.
 
-    Mixtures are scaled to RMS 1 before they meet the model, the clean signal by the same factor;
+    Mixtures are scaled to RMS 1 before the model gets them, the clean signal by the same factor;
     enhanced signals are scaled back. The loss is the mean squared error over all frames that hold
     signal.
 
@@ -127,48 +135,44 @@ class Enhancement:
 
     def shared(self) -> dict[str, Any]:
         """Return what a model must agree with, by the name of its argument or attribute."""
-        size = (
-            {"frame_length": self.frame_length}
-            if self.waveform
-            else {"bins": self.frame_length // 2 + 1}
-        )
-        return {**size, "frames_per_second": self.sample_rate / self.hop_length}
+        facts: dict[str, Any] = {"frames_per_second": self.sample_rate / self.hop_length}
+        if self.waveform:
+            return {"frame_length": self.frame_length, **facts}
+        return {"bins": self.frame_length // 2 + 1, **facts}
 
-    def loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the mean squared error of a batch, a scalar."""
         return self.loss_of(batch)(model(self.target.inputs(batch["noisy"])))
 
-    def output_shape(self, batch: dict[str, Any]) -> tuple[int, ...]:
+    def output_shape(self, batch: Batch) -> tuple[int, ...]:
         """Return the shape that a model's output for this batch must have."""
         return tuple(self.target.wanted(batch["noisy"], batch["clean"]).shape)
 
-    def loss_of(self, batch: dict[str, Any]) -> Callable[[Tensor], Tensor]:
+    def loss_of(self, batch: Batch) -> Callable[[Tensor], Tensor]:
         """Return the function that maps the model's output for this batch to its loss."""
         wanted = self.target.wanted(batch["noisy"], batch["clean"])
         valid = self._valid_frames(batch, wanted)
-        count = (
-            valid.sum() * wanted.numel() / (wanted.shape[0] * wanted.shape[self.target.frame_dim])
-        )
+        frames = wanted.shape[0] * wanted.shape[self.target.frame_dim]
+        count = valid.sum() * wanted.numel() / frames  # values in frames that hold signal
 
         def loss(output: Tensor) -> Tensor:
-            return (
-                (self.target.estimate(output, batch["noisy"]) - wanted).square() * valid
-            ).sum() / count
+            error = self.target.estimate(output, batch["noisy"]) - wanted
+            return (error.square() * valid).sum() / count
 
         return loss
 
     def step(
-        self, model: nn.Module, batch: dict[str, Any], update: Callable[[Tensor], float]
+        self, model: nn.Module, batch: Batch, update: Callable[..., float]
     ) -> dict[str, float]:
-        """Take one training step: one update, or many on shuffled frames where ``frame_batch`` is set."""
+        """Take one training step: one update, or many where ``frame_batch`` is set."""
         if self.frame_batch is None:
             return {"loss": update(self.loss(model, batch))}
-        return {"loss": self._step_on_frames(model, batch, update)}
+        return {"loss": self._step_on_frames(model, batch, update, self.frame_batch)}
 
     def _step_on_frames(
-        self, model: nn.Module, batch: dict[str, Any], update: Callable[[Tensor], float]
+        self, model: nn.Module, batch: Batch, update: Callable[..., float], size: int
     ) -> float:
-        if not getattr(model, "frame_wise", False):
+        if not (isinstance(model, FrameWise) and model.frame_wise):
             raise ConfigError(
                 f"task.frame_batch: expected a model that maps each frame alone, got "
                 f"{type(model).__name__}; set it to null"
@@ -179,18 +183,17 @@ class Enhancement:
             inputs, wanted = self.target.inputs(batch["noisy"])[valid], wanted[valid]
         order = torch.randperm(len(inputs)).to(inputs.device)
         losses = []
-        for chosen in order.split(self.frame_batch):
-            losses.append(
-                update((model(inputs[chosen]) - wanted[chosen]).square().mean()) * len(chosen)
-            )
+        for chosen in order.split(size):
+            loss = (model(inputs[chosen]) - wanted[chosen]).square().mean()
+            losses.append(update(loss) * len(chosen))
         return sum(losses) / len(inputs)
 
     def validate(
-        self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str
+        self, model: nn.Module, batches: Iterator[Batch], monitor: str
     ) -> dict[str, float]:
-        """Return the mean loss over the batches, weighted by frames, and the monitored metric if it is another."""
+        """Return the mean loss over all frames as ``loss``, and the monitored metric."""
         total = weight = 0.0
-        items: list[tuple[str, np.ndarray, np.ndarray]] = []
+        items: list[Signals] = []
         for batch in batches:
             frames = float(self._frame_counts(batch).sum())
             total += float(self.loss(model, batch)) * frames
@@ -204,29 +207,13 @@ class Enhancement:
         return improved(monitor, new, best)
 
     def validation_loss(
-        self, model: nn.Module, dataset: Dataset, collate: Callable[..., Any], items: int | None
+        self, model: nn.Module, dataset: Items, collate: Collate, items: int | None
     ) -> BatchLoss:
-        """Return the mean validation loss as an oracle that a sensitivity search can ask again and again.
-
-        Args:
-            model: On the CPU.
-            dataset: Validation set.
-            collate: Joins items to a batch.
-            items: Number of first items to use, or None for all.
-        """
-        count = min(items or len(dataset), len(dataset))
-        batches = []
-        for start in range(0, count, _ORACLE_BATCH):
-            batch = collate(
-                [dataset[index] for index in range(start, min(count, start + _ORACLE_BATCH))]
-            )
-            batches.append(
-                (
-                    self.target.inputs(batch["noisy"]),
-                    self.loss_of(batch),
-                    float(self._frame_counts(batch).sum()),
-                )
-            )
+        """Return the validation loss over the first ``items``; see ``protocols.Task``."""
+        batches: list[LossBatch] = []
+        for batch in first_batches(dataset, collate, items, _ORACLE_BATCH):
+            inputs, frames = self.target.inputs(batch["noisy"]), self._frame_counts(batch).sum()
+            batches.append((inputs, self.loss_of(batch), float(frames)))
         return BatchLoss(model, batches)
 
     @torch.inference_mode()
@@ -242,9 +229,8 @@ class Enhancement:
             Enhanced signals (B, T) at the level of the input.
         """
         lengths = torch.full((noisy.shape[0],), noisy.shape[-1]) if lengths is None else lengths
-        power = torch.stack(
-            [row[: int(n)].square().mean() for row, n in zip(noisy, lengths, strict=True)]
-        )
+        rows = zip(noisy, lengths, strict=True)
+        power = torch.stack([row[: int(length)].square().mean() for row, length in rows])
         gain = power.sqrt().clamp_min(1e-8)[:, None]
         scaled = noisy / gain
         estimate = self.target.audio(model(self.target.inputs(scaled)), scaled) * gain
@@ -253,58 +239,46 @@ class Enhancement:
     def score(
         self,
         model: nn.Module,
-        dataset: Dataset,
-        scorer: Scorer,
+        dataset: Items,
+        scorer: SignalScorer | None,
         *,
         condition: str,
         variant: str,
         audio: Path | None = None,
         keep: int = 0,
-    ) -> dict[str, dict[str, Any]]:
-        """Score a model and the unprocessed mixtures on one test condition.
-
-        Args:
-            model: In evaluation mode.
-            dataset: Items of one noise at one SNR.
-            scorer: Computes the metrics.
-            condition: Name of the condition, for the progress display.
-            variant: Name of this state of the model, for audio files.
-            audio: Folder for audio of the first ``keep`` items, or None.
-            keep: Number of items whose audio is kept.
+    ) -> dict[str, Row]:
+        """Score a model and the mixtures on one noise at one SNR; see ``protocols.Task``.
 
         Returns:
             For ``"mixture"`` and for ``variant``: noise, snr_db, and mean, standard deviation,
             counts and failures of each metric.
         """
-        enhanced, mixtures = [], []
+        known = given_scorer(scorer)
+        enhanced: list[Signals] = []
+        mixtures: list[Signals] = []
         with progress(f"{variant} on {condition}", len(dataset)) as display:
             for index in range(len(dataset)):
                 check_stop()
                 item = dataset[index]
-                estimate = self.enhance(model, item["noisy"][None])[0]
-                reference, noisy = item["clean"].numpy(), item["noisy"].numpy()
-                enhanced.append((item["id"], reference, estimate.numpy()))
-                mixtures.append((item["id"], reference, noisy))
+                name, clean, noisy = item["id"], item["clean"].numpy(), item["noisy"].numpy()
+                estimate = self.enhance(model, item["noisy"][None])[0].numpy()
+                enhanced.append((name, clean, estimate))
+                mixtures.append((name, clean, noisy))
                 if audio is not None and index < keep:
-                    keep_audio(
-                        audio,
-                        item["id"],
-                        {"noisy": noisy, variant: estimate.numpy(), "clean": reference},
-                        self.sample_rate,
-                    )
+                    signals = {"noisy": noisy, variant: estimate, "clean": clean}
+                    keep_audio(audio, name, signals, self.sample_rate)
                 display.advance()
-        first = dataset[0]
-        place = {"noise": first["noise"], "snr_db": first["snr_db"]}
-        rows = {}
-        for name, items in (("mixture", mixtures), (variant, enhanced)):
-            rows[name] = {**place, **score_row(scorer.score(items))}
-        return rows
+        place = {key: dataset[0][key] for key in ("noise", "snr_db")}
+        return {
+            "mixture": {**place, **score_row(known.score(mixtures))},
+            variant: {**place, **score_row(known.score(enhanced))},
+        }
 
-    def _frame_counts(self, batch: dict[str, Any]) -> Tensor:
+    def _frame_counts(self, batch: Batch) -> Tensor:
         return torch.tensor([self.target.frames(int(length)) for length in batch["lengths"]])
 
-    def _valid_frames(self, batch: dict[str, Any], wanted: Tensor) -> Tensor:
-        """Return 1 for frames that hold signal and 0 for padding, shaped to multiply the target."""
+    def _valid_frames(self, batch: Batch, wanted: Tensor) -> Tensor:
+        """Return 1 for frames of signal and 0 for padding, in the shape of the target."""
         frames = wanted.shape[self.target.frame_dim]
         valid = torch.arange(frames)[None, :] < self._frame_counts(batch)[:, None]
         shape = [wanted.shape[0], *[1] * (wanted.ndim - 1)]
@@ -317,9 +291,9 @@ def _build_target(
 ) -> Target:
     if name == "waveform":
         return WaveformMapping(frame_length, hop_length)
-    stft = STFT(frame_length, hop_length)
+    stft, norm = STFT(frame_length, hop_length), cast(OlaNorm, ola_norm)
     if name == "irm":
-        return RatioMask(stft, ola_norm, feature)
-    return (ComplexMapping if name == "complex" else MagnitudeMapping)(
-        stft, ola_norm, feature, output
-    )
+        return RatioMask(stft, norm, feature)
+    if name == "complex":
+        return ComplexMapping(stft, norm, feature, output)
+    return MagnitudeMapping(stft, norm, feature, output)

@@ -1,5 +1,6 @@
-"""How a recording becomes the frames that a waveform model maps, and comes back: level, pre-emphasis, framing.
+"""How a recording becomes the frames of a waveform model, and comes back.
 
+``Frames`` scales, pre-emphasises and cuts signals (B, T) into frames (B, N, L), and joins them.
 Losses and scores belong to the tasks; spectra to audioprune.dsp.
 """
 
@@ -31,23 +32,24 @@ def pre_emphasise(signal: Tensor, coefficient: float, going_on: bool = False) ->
 
 
 def de_emphasise(signal: Tensor, coefficient: float) -> Tensor:
-    """Undo `pre_emphasise` by the recursive filter y[t] = x[t] + coefficient * y[t - 1], in double precision."""
+    """Undo `pre_emphasise`: y[t] = x[t] + coefficient * y[t - 1], in double precision."""
     filtered = lfilter([1.0], [1.0, -coefficient], signal.double().cpu().numpy(), axis=-1)
     return torch.from_numpy(filtered).to(signal)
 
 
 def levels(signals: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Return the root mean square of each signal (B, T) over its first ``lengths`` samples, shape (B, 1), at least 1e-8."""
+    """Return the root mean square of signals (B, T), shape (B, 1), at least 1e-8.
+
+    Args:
+        signals: Recordings.
+        lengths: Samples of each before padding, (B,), or None when all are T long.
+    """
     if lengths is None:
         return signals.square().mean(1, keepdim=True).sqrt().clamp_min(1e-8)
-    inside = (
-        torch.arange(signals.shape[1], device=signals.device) < lengths.to(signals.device)[:, None]
-    )
-    return (
-        ((signals.square() * inside).sum(1, keepdim=True) / inside.sum(1, keepdim=True))
-        .sqrt()
-        .clamp_min(1e-8)
-    )
+    places = torch.arange(signals.shape[1], device=signals.device)
+    inside = places < lengths.to(signals.device)[:, None]  # (B, T)
+    power = (signals.square() * inside).sum(1, keepdim=True) / inside.sum(1, keepdim=True)
+    return power.sqrt().clamp_min(1e-8)
 
 
 @dataclass(frozen=True)
@@ -89,17 +91,15 @@ class Frames:
             )
 
     def gains(self, signals: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return the factor (B, 1) that brings each signal (B, T) to the level; 1 where levels stay."""
-        return (
-            torch.ones_like(signals[:, :1])
-            if self.level is None
-            else self.level / levels(signals, lengths)
-        )
+        """Return the factor (B, 1) that brings each signal (B, T) to the level; 1 without one."""
+        if self.level is None:
+            return torch.ones_like(signals[:, :1])
+        return self.level / levels(signals, lengths)
 
     def cut(
         self, signals: Tensor, gains: Tensor, hop_length: int, going_on: bool = False
     ) -> Tensor:
-        """Return pre-emphasised frames (B, N, L) of signals (B, T); the last one is filled with zeros.
+        """Return pre-emphasised frames (B, N, L) of signals (B, T); zeros fill the last one.
 
         Args:
             signals: Recordings, or parts of them.
@@ -107,49 +107,43 @@ class Frames:
             hop_length: Samples from one frame to the next.
             going_on: Whether the signals are parts of recordings, see ``pre_emphasise``.
         """
-        return frame_signal(
-            pre_emphasise(signals * gains, self.pre_emphasis, going_on), self.length, hop_length
-        )
+        emphasised = pre_emphasise(signals * gains, self.pre_emphasis, going_on)
+        return frame_signal(emphasised, self.length, hop_length)
 
     def cut_whole(self, signals: Tensor, gains: Tensor) -> Tensor:
-        """Return pre-emphasised frames (B, N, L) of whole recordings (B, T), which `join` puts together again.
+        """Return pre-emphasised frames (B, N, L) of whole recordings (B, T), for `join`.
 
         Frames that overlap begin with zeros before the recording and end behind it, so that every
         sample has neighbours.
         """
-        return self.cut(
-            F.pad(signals, (self.overlap, self.overlap)), gains, self.length - self.overlap
-        )
+        surrounded = F.pad(signals, (self.overlap, self.overlap))
+        return self.cut(surrounded, gains, self.length - self.overlap)
 
     def join(self, frames: Tensor, gains: Tensor, length: int) -> Tensor:
-        """Return recordings (B, T) of the frames of `cut_whole`; the de-emphasis runs over the joined signal."""
-        if self.overlap:
-            hop, fade = (
-                self.length - self.overlap,
-                ((torch.arange(self.length) + 0.5) / self.overlap).clamp_max(1),
-            )
-            window = (fade * fade.flip(0)).to(frames)
-            shares = overlap_add(window.expand(frames.shape[1], -1), hop)
-            joined = (overlap_add(frames * window, hop) / shares)[:, self.overlap :]
-        else:
-            joined = frames.flatten(1)
+        """Return recordings (B, T) of the frames of `cut_whole`, de-emphasised once joined."""
+        joined = self._cross_faded(frames) if self.overlap else frames.flatten(1)
         return de_emphasise(joined[:, :length], self.pre_emphasis) / gains
 
+    def _cross_faded(self, frames: Tensor) -> Tensor:
+        """Return frames (B, N, L) added with fades, without what is before the recording."""
+        hop = self.length - self.overlap
+        fade = ((torch.arange(self.length) + 0.5) / self.overlap).clamp_max(1)
+        window = (fade * fade.flip(0)).to(frames)
+        shares = overlap_add(window.expand(frames.shape[1], -1), hop)
+        return (overlap_add(frames * window, hop) / shares)[:, self.overlap :]
+
     def places(self, lengths: Tensor, count: int, hop_length: int) -> tuple[Tensor, Tensor]:
-        """Tell what is signal: frames (B, N) of ``count`` that hold signal, and samples (B, N, L) of them; bool.
+        """Tell which frames hold signal, (B, N), and which samples of them are, (B, N, L); bool.
 
         Args:
             lengths: Samples of each recording before padding, (B,).
             count: Frames N that the padded recordings were cut into.
             hop_length: Samples from one frame to the next.
         """
-        needed = (lengths - self.length).clamp_min(0).add(hop_length - 1).div(
-            hop_length, rounding_mode="floor"
-        ) + 1
-        starts = torch.arange(count, device=lengths.device) * hop_length
-        used = torch.arange(count, device=lengths.device) < needed[:, None]
-        inside = (
-            starts[None, :, None] + torch.arange(self.length, device=lengths.device)
-            < lengths[:, None, None]
-        )
+        behind = (lengths - self.length).clamp_min(0)  # samples behind the first frame
+        needed = behind.add(hop_length - 1).div(hop_length, rounding_mode="floor") + 1
+        number = torch.arange(count, device=lengths.device)
+        samples = torch.arange(self.length, device=lengths.device)
+        used = number < needed[:, None]
+        inside = (number * hop_length)[None, :, None] + samples < lengths[:, None, None]
         return used, inside

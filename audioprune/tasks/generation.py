@@ -1,50 +1,52 @@
-"""What a batch, a loss and a score mean for models that generate single notes: sample by sample, or by reconstruction.
+"""The tasks of models that make single notes: sample by sample, or by reconstruction.
 
-What models are told of a note stands in note_features.py, the spectral distance in
-spectral_loss.py, rows and kept audio in note_scoring.py.
+``NextSample`` is for WaveNet, ``Reconstruction`` for SING and DDSP. What models are conditioned on
+is in ``note_features``, the spectral distance in ``spectral_loss``, rows and kept audio in
+``note_scoring``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
-from audioprune.compress.search.perturbed_loss import BatchLoss
-from audioprune.dsp import mu_law_decode, mu_law_encode
+from audioprune.compress.search.perturbed_loss import BatchLoss, LossBatch
+from audioprune.dsp import mu_law_encode
 from audioprune.errors import ConfigError, DataError, unknown_name
+from audioprune.protocols import (
+    Collate,
+    GeneratesSamples,
+    Items,
+    ReadsFeatures,
+    Row,
+    SignalScorer,
+)
 from audioprune.ranges import FOLLOWS, OneOf, OrNull, Range
+from audioprune.tasks import next_sample, reconstruction
+from audioprune.tasks.batches import spread_batches
 from audioprune.tasks.note_features import (
     BLOCK,
     LOUDNESS,
     Conditioning,
     controls,
     loudness_curve,
-    played_loudness,
 )
-from audioprune.tasks.note_scoring import (
-    Collate,
-    alone,
-    note_row,
-    scored,
-    spread_batches,
-    validated,
-)
+from audioprune.tasks.note_scoring import DescendsError, alone, note_row, scored
 from audioprune.tasks.note_targets import frame_features, next_amplitude
 from audioprune.tasks.spectral_loss import WINDOWS, SpectralLoss
 
 INPUTS = ("audio", "controls")
 _ORACLE_BATCH = 8
-_CHUNK = 16384
 
 
-class NextSample:
+class NextSample(DescendsError):
     """Train and score a model that predicts each sample of a note from those before it.
 
     Samples become classes of a mu-law scale, rounded to the nearest. A model maps the true classes
@@ -57,8 +59,8 @@ class NextSample:
         conditioning: ``"none"``, ``"mel"`` or ``"note"``, see ``note_features.Conditioning``.
         mels: Number of mel bands.
         pitches: Lowest and highest MIDI pitch of the tags.
-        families: Number of families of the tags, 0 to tell none.
-        instruments: Number of instruments of the tags, 0 to tell none.
+        families: Number of families of the tags, 0 for none.
+        instruments: Number of instruments of the tags, 0 for none.
         example_s: Length of a free run of which Evaluate keeps the audio, in seconds.
         sample_rate: In Hz.
 
@@ -69,8 +71,7 @@ class NextSample:
         ConfigError: A value is unknown or out of its range.
 
     Source: van den Oord et al. (2016), WaveNet; Esling et al., Sec. 4.1: cross-entropy with
-    teacher forcing. Their code truncates
-        to classes and skips twice the receptive field.
+    teacher forcing. Their code truncates to classes and skips twice the receptive field.
     """
 
     scores_audio = False
@@ -91,8 +92,14 @@ class NextSample:
             raise ConfigError(
                 f"expected example_s from 0 to 60 s, got {example_s}; use for instance 1"
             )
-        tags = {"pitches": pitches, "families": families, "instruments": instruments}
-        self.conditioning = Conditioning(conditioning, mels=mels, sample_rate=sample_rate, **tags)
+        self.conditioning = Conditioning(
+            conditioning,
+            mels=mels,
+            pitches=pitches,
+            families=families,
+            instruments=instruments,
+            sample_rate=sample_rate,
+        )
         self.example_s = example_s
         self.sample_rate = sample_rate
 
@@ -103,95 +110,54 @@ class NextSample:
     def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return the mean cross-entropy of a batch in nats per sample, a scalar."""
         tokens, features = self.inputs(model, batch)
-        return self._nats(model, tokens, features).mean()
-
-    def step(
-        self, model: nn.Module, batch: Mapping[str, Any], update: Callable[[Tensor], float]
-    ) -> dict[str, float]:
-        """Take one training step."""
-        return {"loss": update(self.loss(model, batch))}
-
-    def validate(
-        self, model: nn.Module, batches: Iterator[Mapping[str, Any]], monitor: str
-    ) -> dict[str, float]:
-        """Return the mean cross-entropy over the items; ``loss`` is the only monitor."""
-        return validated(self, model, batches, monitor)
-
-    def better(self, monitor: str, new: float, best: float) -> bool:
-        """Tell whether a monitored value improved: a smaller loss did."""
-        return new < best
+        return next_sample.nats(model, tokens, features).mean()
 
     def errors(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-        """Return the cross-entropy of each item in nats per sample, shape (B,); long items pass in parts, with the same result."""
-        tokens, features = self.inputs(model, batch)
-        context, length = model.receptive_field, tokens.shape[1]
-        total = torch.zeros(len(tokens), device=tokens.device)
-        for start in range(context, length, _CHUNK):
-            part = slice(start - context, min(length, start + _CHUNK))
-            total += self._nats(
-                model, tokens[:, part], None if features is None else features[..., part]
-            ).sum(1)
-        return total / (length - context)
+        """Return the cross-entropy of each item in nats per sample, shape (B,)."""
+        return next_sample.mean_nats(model, *self.inputs(model, batch))
 
     def trivial_error(self, model: nn.Module, batches: Iterator[Mapping[str, Any]]) -> float:
-        """Return the error of the best constant prediction: the entropy in nats of the shares that the classes have in these batches."""
-        counts = torch.zeros(model.classes, dtype=torch.long)
-        for batch in batches:
-            tokens, _ = self.inputs(model, batch)
-            counts += (
-                tokens[:, model.receptive_field :]
-                .cpu()
-                .reshape(-1)
-                .bincount(minlength=model.classes)
-            )
-        shares = counts[counts > 0].double() / counts.sum()
-        return -float((shares * shares.log()).sum())
+        """Return the error of the best constant prediction: the entropy of the classes in nats."""
+        return next_sample.constant_nats(
+            model, (self.inputs(model, batch)[0] for batch in batches)
+        )
 
     def validation_loss(
-        self, model: nn.Module, dataset: Dataset, collate: Collate, items: int | None
+        self, model: nn.Module, dataset: Items, collate: Collate, items: int | None
     ) -> BatchLoss:
-        """Return the mean validation loss as an oracle that a sensitivity search can ask again and again.
-
-        Args:
-            model: On the CPU.
-            dataset: Validation set.
-            collate: Joins items to a batch.
-            items: Number of items to use, spread evenly over the set, or None for all.
-        """
-        batches = []
+        """Return the validation loss over ``items`` spread evenly; see ``protocols.Task``."""
+        context = next_sample.predictor(model).receptive_field
+        batches: list[LossBatch] = []
         for batch in spread_batches(dataset, collate, items, _ORACLE_BATCH):
             tokens, features = self.inputs(model, batch)
-            given = tokens[:, :-1] if features is None else (tokens[:, :-1], features[..., :-1])
-            batches.append((given, _next_class(tokens, model.receptive_field), float(len(tokens))))
+            given: Tensor | tuple[Tensor, ...] = tokens[:, :-1]
+            if features is not None:
+                given = (tokens[:, :-1], features[..., :-1])
+            loss = next_sample.loss_of_logits(tokens, context)
+            batches.append((given, loss, float(len(tokens))))
         return BatchLoss(model, batches)
 
     def information_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-        """Return what the information criterion compares units with, shape (B, T - 1, 1); see ``note_targets.next_amplitude``."""
-        return next_amplitude(mu_law_encode(batch["audio"].float(), model.classes), model.classes)
+        """Return what units are compared with: ``note_targets.next_amplitude``, (B, T - 1, 1)."""
+        classes = next_sample.predictor(model).classes
+        return next_amplitude(mu_law_encode(batch["audio"].float(), classes), classes)
 
     @torch.no_grad()
     def score(
         self,
         model: nn.Module,
-        dataset: Dataset,
-        scorer: Any = None,
+        dataset: Items,
+        scorer: SignalScorer | None = None,
         *,
         condition: str,
         variant: str,
         audio: Path | None = None,
         keep: int = 0,
-    ) -> dict[str, dict[str, Any]]:
-        """Score a model on the test notes, and keep audio of the first ones.
+    ) -> dict[str, Row]:
+        """Score a model on the test notes; see ``protocols.Task``. The scorer is not used.
 
-        Args:
-            model: In evaluation mode.
-            dataset: Test notes.
-            scorer: Not used.
-            condition: Name of the condition, for the progress display.
-            variant: Name of this state of the model.
-            audio: Folder for audio of the first ``keep`` notes, or None: the note, its prediction
-                from the true samples before (``one_step``), and a free run of the model.
-            keep: Number of notes whose audio is kept.
+        Kept audio is the note, its prediction from the true samples before (``one_step``), and a
+        free run of the model.
 
         Returns:
             For ``variant``: mean and standard deviation of ``error``, the cross-entropy in nats
@@ -200,20 +166,17 @@ class NextSample:
         """
 
         def versions(item: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, Tensor]:
-            free = self._free_run(model, batch)
-            return {f"{variant}_one_step": self.one_step(model, batch)[0]} | (
-                {} if free is None else {variant: free[0]}
-            )
+            kept = {f"{variant}_one_step": self.one_step(model, batch)[0]}
+            samples = min(round(self.example_s * self.sample_rate), batch["audio"].shape[-1])
+            if samples and isinstance(model, GeneratesSamples):
+                kept[variant] = self.generate(model, batch, samples)[0]
+            return kept
 
         found = scored(self, model, dataset, f"{variant} on {condition}", versions, audio, keep)
         row = note_row(found, {"error": 1.0, "bits_per_sample": 1 / math.log(2)})
-        return {
-            variant: {
-                **row,
-                "trivial": self.trivial_error(model, alone(dataset)),
-                "trivial_name": "a constant",
-            }
-        }
+        row["trivial"] = self.trivial_error(model, alone(dataset))
+        row["trivial_name"] = "a constant"
+        return {variant: row}
 
     def inputs(self, model: nn.Module, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
         """Return the classes (B, T) of a batch and its features (B, C, T), or None.
@@ -222,36 +185,27 @@ class NextSample:
             DataError: The items are not longer than the receptive field of the model.
             ConfigError: The model reads another number of features.
         """
-        audio = batch["audio"]
-        if audio.shape[-1] <= model.receptive_field:
+        audio, known = batch["audio"], next_sample.predictor(model)
+        if audio.shape[-1] <= known.receptive_field:
             raise DataError(
-                f"expected items of more than {model.receptive_field} samples, the receptive "
+                f"expected items of more than {known.receptive_field} samples, the receptive "
                 f"field, got {audio.shape[-1]}; "
                 "make data.segment_s and data.duration_s longer"
             )
-        reads = getattr(model, "conditioning", None)
-        if isinstance(reads, int) and reads != self.conditioning.channels:
-            wanted = self.conditioning.channels
+        reads = model.conditioning if isinstance(model, ReadsFeatures) else None
+        wanted = self.conditioning.channels
+        if isinstance(reads, int) and reads != wanted:
             raise ConfigError(
                 f"expected a model that reads {wanted} features, got {reads}; set "
                 f"model.conditioning={wanted}"
             )
-        return mu_law_encode(audio.float(), model.classes), self.conditioning.of(
-            batch, audio.shape[-1]
-        )
+        features = self.conditioning.of(batch, audio.shape[-1])
+        return mu_law_encode(audio.float(), known.classes), features
 
     @torch.no_grad()
     def one_step(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-        """Return the most likely value of each sample given the true ones before it, shape (B, T - receptive_field)."""
-        tokens, features = self.inputs(model, batch)
-        parts = []
-        for start in range(model.receptive_field, tokens.shape[1], _CHUNK):
-            part = slice(start - model.receptive_field, min(tokens.shape[1], start + _CHUNK))
-            logits, _ = _predictions(
-                model, tokens[:, part], None if features is None else features[..., part]
-            )
-            parts.append(mu_law_decode(logits.argmax(1), model.classes))
-        return torch.cat(parts, 1)
+        """Return the likeliest value of each sample given the true ones before it, (B, T')."""
+        return next_sample.likeliest(model, *self.inputs(model, batch))
 
     def generate(
         self,
@@ -261,11 +215,10 @@ class NextSample:
         seed: int = 0,
         temperature: float = 1.0,
     ) -> Tensor:
-        """Generate notes freely, one sample after the other, out of a receptive field of silence.
+        """Generate notes freely, one sample after the other.
 
         Args:
-            model: With a method ``generate(steps, cond, seed, temperature, start)`` that returns
-                classes (B, steps).
+            model: Draws samples one after another.
             batch: What the notes are: ``pitch``, ``velocity``, ``family`` and ``instrument``, or
                 ``audio`` for mel features; without conditioning only their number counts.
             samples: Length in samples.
@@ -278,54 +231,32 @@ class NextSample:
         Raises:
             ConfigError: The model cannot generate.
         """
-        if not hasattr(model, "generate"):
-            raise ConfigError(
-                f"expected a model with a method generate(), got {type(model).__name__}; add "
-                f"one or use another model"
-            )
-        silence = torch.full((len(batch["pitch"]), model.receptive_field), model.classes // 2)
+        drawer = next_sample.drawer(model)
         features = self.conditioning.of(batch, samples)
         if features is not None:
-            before = (
-                features[..., :1]
-                if self.conditioning.kind == "note"
-                else torch.zeros_like(features[..., :1])
-            )
-            features = torch.cat((before.expand(-1, -1, model.receptive_field), features), -1)
-        return mu_law_decode(
-            model.generate(samples, features, seed, temperature, silence), model.classes
-        )
+            # the receptive field of silence before the note has the note's tags, but no sound
+            tags = self.conditioning.kind == "note"
+            before = features[..., :1] if tags else torch.zeros_like(features[..., :1])
+            silence = before.expand(-1, -1, drawer.receptive_field)
+            features = torch.cat((silence, features), -1)
+        return next_sample.drawn(drawer, len(batch["pitch"]), samples, features, seed, temperature)
 
     def listens(self, model: nn.Module) -> bool:
-        """Tell whether a model must hear a note to make one."""
+        """Tell whether a model needs a recording to make a note."""
         return self.conditioning.kind == "mel"
 
     def tags(self) -> tuple[str, ...]:
-        """Return what a model is told of the note that it makes."""
+        """Return what a model is conditioned on."""
         if self.conditioning.kind != "note":
             return ()
-        chosen = (
-            ("family", self.conditioning.families),
-            ("instrument", self.conditioning.instruments),
-        )
-        return ("pitch", "velocity", *(name for name, count in chosen if count))
-
-    def _free_run(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor | None:
-        samples = min(round(self.example_s * self.sample_rate), batch["audio"].shape[-1])
-        return (
-            self.generate(model, batch, samples)
-            if samples and hasattr(model, "generate")
-            else None
-        )
-
-    def _nats(self, model: nn.Module, tokens: Tensor, features: Tensor | None) -> Tensor:
-        """Return the cross-entropy (B, T - receptive_field) of the samples behind the context."""
-        logits, wanted = _predictions(model, tokens, features)
-        return F.cross_entropy(logits, wanted, reduction="none")
+        found = ["pitch", "velocity"]
+        found += ["family"] if self.conditioning.families else []
+        found += ["instrument"] if self.conditioning.instruments else []
+        return tuple(found)
 
 
-class Reconstruction:
-    """Train and score a model that makes a note again, from the note itself or from its pitch and loudness.
+class Reconstruction(DescendsError):
+    """Train and score a model that makes a note again, from itself or from pitch and loudness.
 
     With ``audio`` a model maps audio (B, T), filled with zeros at both ends where it has an
     attribute ``pad``, to a shorter stretch of it that ``target(audio)`` cuts out. With
@@ -376,30 +307,12 @@ class Reconstruction:
 
     def shared(self) -> dict[str, Any]:
         """Return what a model must agree with, by the name of its argument or attribute."""
-        return {
-            "sample_rate": self.sample_rate,
-            **({"block_size": BLOCK} if self.kind == "controls" else {}),
-        }
+        numbers = {"sample_rate": self.sample_rate}
+        return numbers | {"block_size": BLOCK} if self.kind == "controls" else numbers
 
     def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return the mean spectral distance of a batch, a scalar."""
         return self.errors(model, batch).mean()
-
-    def step(
-        self, model: nn.Module, batch: Mapping[str, Any], update: Callable[[Tensor], float]
-    ) -> dict[str, float]:
-        """Take one training step."""
-        return {"loss": update(self.loss(model, batch))}
-
-    def validate(
-        self, model: nn.Module, batches: Iterator[Mapping[str, Any]], monitor: str
-    ) -> dict[str, float]:
-        """Return the mean distance over the items; ``loss`` is the only monitor."""
-        return validated(self, model, batches, monitor)
-
-    def better(self, monitor: str, new: float, best: float) -> bool:
-        """Tell whether a monitored value improved: a smaller loss did."""
-        return new < best
 
     def errors(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return the spectral distance of each item, shape (B,)."""
@@ -409,58 +322,42 @@ class Reconstruction:
     @torch.no_grad()
     def trivial_error(self, model: nn.Module, batches: Iterator[Mapping[str, Any]]) -> float:
         """Return the mean error of silence."""
-        found = [
-            self.distance.each(wanted, torch.zeros_like(wanted))
-            for _, wanted in (self.inputs(model, batch) for batch in batches)
-        ]
+        found = []
+        for batch in batches:
+            _, wanted = self.inputs(model, batch)
+            found.append(self.distance.each(wanted, torch.zeros_like(wanted)))
         return float(torch.cat(found).double().mean())
 
     def validation_loss(
-        self, model: nn.Module, dataset: Dataset, collate: Collate, items: int | None
+        self, model: nn.Module, dataset: Items, collate: Collate, items: int | None
     ) -> BatchLoss:
-        """Return the mean validation loss as an oracle that a sensitivity search can ask again and again.
-
-        Args:
-            model: On the CPU.
-            dataset: Validation set.
-            collate: Joins items to a batch.
-            items: Number of items to use, spread evenly over the set, or None for all.
-        """
-        batches = []
+        """Return the validation loss over ``items`` spread evenly; see ``protocols.Task``."""
+        batches: list[LossBatch] = []
         for batch in spread_batches(dataset, collate, items, _ORACLE_BATCH):
             given, wanted = self.inputs(model, batch)
-            batches.append(
-                (given[0] if len(given) == 1 else given, self._to(wanted), float(len(wanted)))
-            )
+            loss = partial(self.distance, wanted)
+            batches.append((given[0] if len(given) == 1 else given, loss, float(len(wanted))))
         return BatchLoss(model, batches)
 
     def information_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-        """Return what the information criterion compares units with, shape (B, N, 25); see ``note_targets.frame_features``."""
+        """Return what units are compared with: ``note_targets.frame_features``, (B, N, 25)."""
         return frame_features(self.inputs(model, batch)[1], self.sample_rate)
 
     @torch.no_grad()
     def score(
         self,
         model: nn.Module,
-        dataset: Dataset,
-        scorer: Any = None,
+        dataset: Items,
+        scorer: SignalScorer | None = None,
         *,
         condition: str,
         variant: str,
         audio: Path | None = None,
         keep: int = 0,
-    ) -> dict[str, dict[str, Any]]:
-        """Score a model on the test notes, and keep audio of the first ones.
+    ) -> dict[str, Row]:
+        """Score a model on the test notes; see ``protocols.Task``. The scorer is not used.
 
-        Args:
-            model: In evaluation mode.
-            dataset: Test notes.
-            scorer: Not used.
-            condition: Name of the condition, for the progress display.
-            variant: Name of this state of the model.
-            audio: Folder for audio of the first ``keep`` notes, or None: the note and its
-                reconstruction.
-            keep: Number of notes whose audio is kept.
+        Kept audio is the note and its reconstruction.
 
         Returns:
             For ``variant``: mean and standard deviation of ``error``, the spectral distance,
@@ -472,34 +369,25 @@ class Reconstruction:
 
         found = scored(self, model, dataset, f"{variant} on {condition}", versions, audio, keep)
         row = note_row(found, {"error": 1.0})
-        return {
-            variant: {
-                **row,
-                "trivial": self.trivial_error(model, alone(dataset)),
-                "trivial_name": "silence",
-            }
-        }
+        row["trivial"] = self.trivial_error(model, alone(dataset))
+        row["trivial_name"] = "silence"
+        return {variant: row}
 
     def inputs(
         self, model: nn.Module, batch: Mapping[str, Any]
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return the arguments of the model for a batch and the audio that it should return."""
-        if self.kind == "controls":
-            curves, audio = controls(batch, self.loudness, self.sample_rate)
-            return ((curves, audio) if getattr(model, "latent", 1) else (curves,)), audio
-        pad = int(getattr(model, "pad", 0))
-        padded = F.pad(batch["audio"], (pad, pad))
-        return (padded,), model.target(padded) if hasattr(model, "target") else padded
+        if self.kind == "audio":
+            audio = reconstruction.padded(model, batch["audio"])
+            return (audio,), reconstruction.reconstructed(model, audio)
+        curves, audio = controls(batch, self.loudness, self.sample_rate)
+        return ((curves, audio) if reconstruction.has_encoder(model) else (curves,)), audio
 
     @torch.no_grad()
     def reconstruct(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-        """Return what the model makes of the notes of a batch, shape (B, T'), without the silence put before them."""
+        """Return what the model makes of notes, (B, T'), without the silence put before them."""
         given, wanted = self.inputs(model, batch)
-        before = (
-            int(getattr(model, "pad", 0)) - int(getattr(model, "strip", 0))
-            if self.kind == "audio"
-            else 0
-        )
+        before = reconstruction.samples_before(model) if self.kind == "audio" else 0
         length = min(wanted.shape[-1] - before, batch["audio"].shape[-1])
         return model(*given)[..., before : before + length]
 
@@ -525,44 +413,21 @@ class Reconstruction:
         Returns:
             Audio (B, samples), filled with zeros where the model returns less.
         """
-        audio = batch.get("audio", torch.zeros(len(batch["pitch"]), samples))[:, :samples]
-        whole = -(-samples // BLOCK) * BLOCK
-        given = {**batch, "audio": F.pad(audio, (0, whole - audio.shape[1]))}
-        if "loudness" in batch:
-            given["loudness"] = batch["loudness"][:, : whole // BLOCK]
-        elif self.kind == "controls":
-            given["loudness"] = played_loudness(
-                batch["pitch"], batch["velocity"], whole // BLOCK, self.loudness, self.sample_rate
-            )
+        given = reconstruction.whole_blocks(batch, samples)
+        if self.kind == "controls":
+            given = reconstruction.with_loudness(given, self.loudness, self.sample_rate)
         made = self.reconstruct(model, given)[:, :samples]
         return F.pad(made, (0, samples - made.shape[1]))
 
     def loudness_of(self, audio: Tensor) -> Tensor:
-        """Return the loudness curve (B, N) of audio (B, T) as the model is told it, the last block filled with silence."""
-        return loudness_curve(
-            F.pad(audio, (0, -audio.shape[1] % BLOCK)), self.loudness, self.sample_rate
-        )
+        """Return the loudness curve (B, N) of audio (B, T), the last block filled with silence."""
+        whole = F.pad(audio, (0, -audio.shape[1] % BLOCK))
+        return loudness_curve(whole, self.loudness, self.sample_rate)
 
     def listens(self, model: nn.Module) -> bool:
-        """Tell whether a model must hear a note to make one."""
-        return self.kind == "audio" or bool(getattr(model, "latent", 1))
+        """Tell whether a model needs a recording to make a note."""
+        return self.kind == "audio" or reconstruction.has_encoder(model)
 
     def tags(self) -> tuple[str, ...]:
-        """Return what a model is told of the note that it makes."""
+        """Return what a model is conditioned on."""
         return ("pitch", "velocity") if self.kind == "controls" else ()
-
-    def _to(self, wanted: Tensor) -> Callable[[Tensor], Tensor]:
-        return lambda output: self.distance(wanted, output)
-
-
-def _predictions(
-    model: nn.Module, tokens: Tensor, features: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Return logits (B, Q, T - receptive_field) and the classes that they should name."""
-    given = tokens[:, :-1]
-    logits = model(given) if features is None else model(given, features[..., :-1])
-    return logits[..., model.receptive_field - 1 :].float(), tokens[:, model.receptive_field :]
-
-
-def _next_class(tokens: Tensor, context: int) -> Callable[[Tensor], Tensor]:
-    return lambda logits: F.cross_entropy(logits[..., context - 1 :].float(), tokens[:, context:])

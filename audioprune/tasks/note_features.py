@@ -1,6 +1,7 @@
-"""What a generative model is told of a note: its pitch and loudness curves, its mel spectrum, or its name tags.
+"""What a generative model of notes is conditioned on: curves, a mel spectrum, or tags.
 
-Losses and scores stand in commands/generate.py.
+``controls`` gives pitch and loudness curves (B, N, 2), ``Conditioning`` features (B, C, T) of each
+sample. Losses and scores belong to ``generation``.
 """
 
 from __future__ import annotations
@@ -55,9 +56,8 @@ def loudness_curve(
     if kind == "rms":
         return blocks.square().mean(-1).sqrt()
     spectrum = torch.fft.rfft(blocks).abs().square() / block**2
-    level = 10 * torch.log10(
-        (spectrum * _a_weighting(block, sample_rate).to(audio)).sum(-1) * 2 + 1e-10
-    )
+    weighted = (spectrum * _a_weighting(block, sample_rate).to(audio)).sum(-1)
+    level = 10 * torch.log10(weighted * 2 + 1e-10)
     return (level.clamp_min(-_A_WEIGHTED_RANGE_DB) / _A_WEIGHTED_RANGE_DB) + 1
 
 
@@ -87,11 +87,9 @@ def controls(
         )
     audio = audio[..., : frames * block]
     f0_hz = frequency_of(batch["pitch"])[:, None].expand(-1, frames)
-    loudness = (
-        batch["loudness"]
-        if "loudness" in batch
-        else loudness_curve(audio, kind, sample_rate, block)
-    )
+    loudness = batch.get("loudness")
+    if loudness is None:
+        loudness = loudness_curve(audio, kind, sample_rate, block)
     return torch.stack((f0_hz, loudness), -1), audio
 
 
@@ -103,7 +101,7 @@ def played_loudness(
     sample_rate: int = 16000,
     block: int = BLOCK,
 ) -> Tensor:
-    """Return the loudness of an imagined note that is held for three quarters of its length, shape (B, N).
+    """Return the loudness (B, N) of an imagined note, held for three quarters of its length.
 
     It is that of a sine of the pitch whose amplitude is 0.05 + 0.6 (velocity / 127)^1.5, comes in
     within 20 ms and falls by 40 dB behind the release.
@@ -121,13 +119,12 @@ def played_loudness(
     fall = 10 ** (-2 * ((share - 0.75) / 0.25).clamp_min(0))
     level = 0.05 + 0.6 * (velocity.float() / 127) ** 1.5
     sine = torch.sin(2 * torch.pi * frequency_of(pitch)[:, None] * seconds)
-    return loudness_curve(
-        level[:, None] * sine * (seconds / 0.02).clamp_max(1) * fall, kind, sample_rate, block
-    )
+    note = level[:, None] * sine * (seconds / 0.02).clamp_max(1) * fall  # (B, N * block)
+    return loudness_curve(note, kind, sample_rate, block)
 
 
 class Conditioning:
-    """What an autoregressive model is told of the note, for each sample.
+    """What an autoregressive model is conditioned on, for each sample.
 
     ``mel`` is the mel spectrum of the note itself: log10 of mel powers, not below 1e-5, scaled to
     0 there and 1 at power 1, moving linearly from frame to frame of 512 samples. ``note`` are tags
@@ -138,16 +135,15 @@ class Conditioning:
         kind: ``"none"``, ``"mel"`` or ``"note"``.
         mels: Number of mel bands.
         pitches: Lowest and highest MIDI pitch of the tags.
-        families: Number of families, 0 to tell none.
-        instruments: Number of instruments, 0 to tell none.
+        families: Number of families, 0 for no such tag.
+        instruments: Number of instruments, 0 for no such tag.
         sample_rate: In Hz.
 
     Raises:
         ConfigError: A value is unknown or out of its range.
 
     Source: Esling et al. condition on 80 mel bands with a hop of 512 in their code; the paper
-    names no conditioning. Tags as in Engel
-        et al. (2017), NSynth, whose WaveNet is told the pitch.
+    names no conditioning. Tags as in Engel et al. (2017), NSynth, whose WaveNet has the pitch.
     """
 
     def __init__(
@@ -198,11 +194,9 @@ class Conditioning:
         """
         if self.kind == "none":
             return None
-        return (
-            self._mel(batch["audio"], length)
-            if self.kind == "mel"
-            else self._tags(batch)[..., None].expand(-1, -1, length)
-        )
+        if self.kind == "mel":
+            return self._mel(batch["audio"], length)
+        return self._tags(batch)[..., None].expand(-1, -1, length)
 
     def _mel(self, audio: Tensor, length: int) -> Tensor:
         spectrum = MEL_STFT.analysis(audio.float())
@@ -212,18 +206,19 @@ class Conditioning:
         position = torch.arange(length, device=audio.device) / MEL_STFT.hop_length
         before = position.long().clamp_max(frames.shape[-1] - 1)
         after = (before + 1).clamp_max(frames.shape[-1] - 1)
-        return torch.lerp(
-            frames[..., before], frames[..., after], (position - before).clamp(0, 1).to(frames)
-        )
+        share = (position - before).clamp(0, 1).to(frames)
+        return torch.lerp(frames[..., before], frames[..., after], share)
 
     def _tags(self, batch: Mapping[str, Any]) -> Tensor:
         low, high = self.pitches
         tags = [_one_hot("pitch", batch["pitch"], range(low, high + 1), "task.pitches")]
         tags.append(batch["velocity"].float()[:, None] / 127)
-        for what, count in (("family", self.families), ("instrument", self.instruments)):
-            if count:
-                plural = {"family": "families"}.get(what, f"{what}s")
-                tags.append(_one_hot(what, batch[what], range(count), f"task.{plural}"))
+        if self.families:
+            known = range(self.families)
+            tags.append(_one_hot("family", batch["family"], known, "task.families"))
+        if self.instruments:
+            known = range(self.instruments)
+            tags.append(_one_hot("instrument", batch["instrument"], known, "task.instruments"))
         return torch.cat(tags, 1)
 
 
@@ -242,9 +237,8 @@ def mel_filters(mels: int, sample_rate: int, n_fft: int) -> Tensor:
     """Return the filters (F, M), of equal area."""
     import librosa  # here, since it takes a second that other features need not pay
 
-    return torch.from_numpy(
-        librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=mels, dtype="float32")
-    ).T.contiguous()
+    filters = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=mels, dtype="float32")
+    return torch.from_numpy(filters).T.contiguous()
 
 
 @lru_cache(maxsize=4)

@@ -1,6 +1,6 @@
-"""What the tasks of note synthesis share in scoring: mean errors, rows of results, kept audio.
+"""What the tasks of note synthesis share: steps and validation, mean errors, rows, kept audio.
 
-What an error is decides each task in commands/generate.py.
+What an error is, each task in ``generation`` decides.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 import os
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -20,53 +20,49 @@ from torch import Tensor, nn
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.interrupts import check_stop
 from audioprune.progress import progress
-
-Collate = Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]]
-
-
-class NoteTask(Protocol):
-    """What scoring needs to know of a task."""
-
-    sample_rate: int
-
-    def errors(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-        """Return the error of each item, shape (B,)."""
+from audioprune.protocols import Batch, HasErrors, HasLoss, Items, Row, require
 
 
-def validated(
-    task: NoteTask, model: nn.Module, batches: Iterable[Mapping[str, Any]], monitor: str
-) -> dict[str, float]:
-    """Return the mean error over batches as ``loss``.
+class DescendsError:
+    """How a task of notes trains: by the descent of its loss, which is the only monitor."""
 
-    Raises:
-        ConfigError: Another value is to be monitored.
-    """
-    if monitor != "loss":
-        raise ConfigError(unknown_name("monitor", monitor, ("loss",)))
-    values = torch.cat([task.errors(model, batch).double().cpu() for batch in batches])
-    return {"loss": float(values.mean())}
+    monitors = ("loss",)
 
+    def step(
+        self, model: nn.Module, batch: Batch, update: Callable[..., float]
+    ) -> dict[str, float]:
+        """Take one training step."""
+        return {"loss": update(require(self, HasLoss, "task", "add it").loss(model, batch))}
 
-def spread_batches(
-    dataset: Any, collate: Collate, items: int | None, size: int
-) -> Iterator[dict[str, Any]]:
-    """Yield batches of items that are spread evenly over a set, which may be sorted by instrument."""
-    count = min(items or len(dataset), len(dataset))
-    chosen = [place * len(dataset) // count for place in range(count)]
-    for start in range(0, count, size):
-        yield collate([dataset[index] for index in chosen[start : start + size]])
+    def validate(
+        self, model: nn.Module, batches: Iterator[Batch], monitor: str
+    ) -> dict[str, float]:
+        """Return the mean error over the items as ``loss``.
+
+        Raises:
+            ConfigError: Another value is to be monitored.
+        """
+        if monitor != "loss":
+            raise ConfigError(unknown_name("monitor", monitor, ("loss",)))
+        task = require(self, HasErrors, "task", "add it")
+        values = torch.cat([task.errors(model, batch).double().cpu() for batch in batches])
+        return {"loss": float(values.mean())}
+
+    def better(self, monitor: str, new: float, best: float) -> bool:
+        """Tell whether a monitored value improved: a smaller loss did."""
+        return new < best
 
 
 def scored(
-    task: NoteTask,
+    task: HasErrors,
     model: nn.Module,
-    dataset: Any,
+    dataset: Items,
     title: str,
     versions: Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Tensor]],
     audio: Path | None,
     keep: int,
 ) -> list[tuple[str, float]]:
-    """Return the id and the error of every item, one at a time, and write audio of the first ones.
+    """Return the id and the error of every item, and write audio of the first ones.
 
     Args:
         task: Gives the error.
@@ -86,33 +82,26 @@ def scored(
             batch = _alone(item)
             found.append((item["id"], float(task.errors(model, batch)[0])))
             if audio is not None and index < keep:
-                keep_notes(
-                    audio,
-                    item["id"],
-                    {"reference": item["audio"], **versions(item, batch)},
-                    task.sample_rate,
-                )
+                signals = {"reference": item["audio"], **versions(item, batch)}
+                keep_notes(audio, item["id"], signals, task.sample_rate)
             display.advance()
     return found
 
 
-def alone(dataset: Any) -> Iterator[dict[str, Any]]:
+def alone(dataset: Items) -> Iterator[Batch]:
     """Yield every item of a set as a batch of one."""
     for index in range(len(dataset)):
         yield _alone(dataset[index])
 
 
-def _alone(item: Mapping[str, Any]) -> dict[str, Any]:
+def _alone(item: Mapping[str, Any]) -> Batch:
     """Return an item as a batch of one."""
-    numbers = {
-        key: torch.tensor([item[key]])
-        for key in ("pitch", "velocity", "instrument", "family")
-        if key in item
-    }
+    tags = [key for key in ("pitch", "velocity", "instrument", "family") if key in item]
+    numbers = {key: torch.tensor([item[key]]) for key in tags}
     return {**numbers, "audio": item["audio"][None], "id": [item["id"]]}
 
 
-def note_row(found: Sequence[tuple[str, float]], scales: Mapping[str, float]) -> dict[str, Any]:
+def note_row(found: Sequence[tuple[str, float]], scales: Mapping[str, float]) -> Row:
     """Return what a result holds; an item whose error is not finite is a failure and in no mean.
 
     Args:
@@ -122,24 +111,20 @@ def note_row(found: Sequence[tuple[str, float]], scales: Mapping[str, float]) ->
     values = [value for _, value in found if math.isfinite(value)]
     mean = math.fsum(values) / len(values) if values else None
     spread = statistics.stdev(values) if len(values) > 1 else None
-    failures = [
-        f"{name}: error: the model's output is not finite"
-        for name, value in found
-        if not math.isfinite(value)
-    ]
+    failed = [name for name, value in found if not math.isfinite(value)]
     return {
         "noise": None,
         "snr_db": None,
-        "metrics": {
-            name: None if mean is None else scale * mean for name, scale in scales.items()
-        },
-        "std": {
-            name: None if spread is None else scale * spread for name, scale in scales.items()
-        },
+        "metrics": _scaled(mean, scales),
+        "std": _scaled(spread, scales),
         "n": len(found),
         "n_valid": dict.fromkeys(scales, len(values)),
-        "failures": failures,
+        "failures": [f"{name}: error: the model's output is not finite" for name in failed],
     }
+
+
+def _scaled(value: float | None, scales: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: None if value is None else scale * value for name, scale in scales.items()}
 
 
 def keep_notes(folder: Path, name: str, signals: Mapping[str, Tensor], sample_rate: int) -> None:

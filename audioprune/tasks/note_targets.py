@@ -1,7 +1,7 @@
-"""What a note is in few numbers per sample or frame, so that the information of single units about it can be measured.
+"""What a note is in few numbers per sample or frame, to measure what single units know of it.
 
-The measurement stands in audioprune.compress.criteria.information; what models are told of a note
-in note_features.py.
+The measurement is in ``compress.criteria.information``; what models are conditioned on is in
+``note_features``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FLOOR = 1e-7
 
 
 def next_amplitude(tokens: Tensor, classes: int) -> Tensor:
-    """Return the companded amplitude that follows each sample but the last, shape (B, T - 1, 1), within -1..1.
+    """Return the companded amplitude after each sample but the last, (B, T - 1, 1) in -1..1.
 
     Position t is what a causal model is to predict at t, so that layers of its length are aligned
     with it.
@@ -35,7 +35,7 @@ def next_amplitude(tokens: Tensor, classes: int) -> Tensor:
 
 
 def frame_features(audio: Tensor, sample_rate: int) -> Tensor:
-    """Return log energy and log mel energies of each frame, shape (B, N, 1 + 24); a frame each 256 samples.
+    """Return log energy and log mel energies of frames of 256 samples, shape (B, N, 1 + 24).
 
     Args:
         audio: Signals (B, T).

@@ -1,6 +1,7 @@
-"""What a batch, a loss and a score mean for the classification of acoustic scenes.
+"""The task of classifying acoustic scenes: what a batch, a loss and a score mean.
 
-Features come ready from audioprune.data, accuracies are counted in metrics/classification.py.
+``SceneClassification`` takes batches of ``features`` (B, C, M, N) and ``label`` (B,). Features
+come ready from the corpus; accuracies are counted in ``metrics.classification``.
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ from typing import Annotated, Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
-from audioprune.compress.search.perturbed_loss import BatchLoss
+from audioprune.compress.search.perturbed_loss import BatchLoss, LossBatch
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.interrupts import check_stop
 from audioprune.metrics.classification import (
@@ -24,7 +24,9 @@ from audioprune.metrics.classification import (
     confusion_matrix,
 )
 from audioprune.progress import progress
+from audioprune.protocols import Batch, Collate, Items, Labelled, Row, SignalScorer
 from audioprune.ranges import FOLLOWS, Range
+from audioprune.tasks.batches import spread_batches
 
 MONITORS = ("loss", "accuracy", "accuracy_macro")
 _BATCH = 16
@@ -34,7 +36,7 @@ class SceneClassification:
     """Train and score a model that names the scene of a clip.
 
     A model maps features (B, 2, M, N) to one value per class (B, K); the loss is the
-    cross-entropy. In training every clip is shifted in time, with its end wrapped to its begin,
+    cross-entropy. In training every clip is shifted in time, with its end wrapped to its start,
     and mixed with another clip of the batch. All chance comes from torch's own generator, whose
     state a checkpoint holds.
 
@@ -88,12 +90,12 @@ class SceneClassification:
         """Return what a model must agree with, by the name of its argument or attribute."""
         return {"classes": self.classes}
 
-    def loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the mean cross-entropy of a batch as it is, a scalar."""
         return F.cross_entropy(self._logits(model, batch["features"]), self._labels(batch))
 
     def step(
-        self, model: nn.Module, batch: dict[str, Any], update: Callable[[Tensor], float]
+        self, model: nn.Module, batch: Batch, update: Callable[..., float]
     ) -> dict[str, float]:
         """Take one training step on shifted and mixed clips."""
         features, labels = self._shifted(batch["features"]), self._labels(batch)
@@ -105,14 +107,12 @@ class SceneClassification:
         share = torch.maximum(share, 1 - share).to(features)
         weight = share[:, None, None, None]
         logits = self._logits(model, weight * features + (1 - weight) * features[partner])
-        own, other = (
-            F.cross_entropy(logits, wanted, reduction="none")
-            for wanted in (labels, labels[partner])
-        )
+        own = F.cross_entropy(logits, labels, reduction="none")
+        other = F.cross_entropy(logits, labels[partner], reduction="none")
         return {"loss": update((share * own + (1 - share) * other).mean())}
 
     def validate(
-        self, model: nn.Module, batches: Iterator[dict[str, Any]], monitor: str
+        self, model: nn.Module, batches: Iterator[Batch], monitor: str
     ) -> dict[str, float]:
         """Return the mean loss and both accuracies over the batches.
 
@@ -137,30 +137,17 @@ class SceneClassification:
         }
 
     def better(self, monitor: str, new: float, best: float) -> bool:
-        """Tell whether a monitored value improved: smaller for the loss, larger for an accuracy."""
+        """Tell whether a monitored value improved: a smaller loss, a larger accuracy."""
         return new < best if monitor == "loss" else new > best
 
     def validation_loss(
-        self, model: nn.Module, dataset: Dataset, collate: Callable[..., Any], items: int | None
+        self, model: nn.Module, dataset: Items, collate: Collate, items: int | None
     ) -> BatchLoss:
-        """Return the mean validation loss as an oracle that a sensitivity search can ask again and again.
-
-        Args:
-            model: On the CPU.
-            dataset: Validation set.
-            collate: Joins items to a batch.
-            items: Number of items to use, spread evenly over the set, or None for all.
-        """
-        count = min(items or len(dataset), len(dataset))
-        chosen = [
-            place * len(dataset) // count for place in range(count)
-        ]  # a set may be sorted by class
-        batches = []
-        for start in range(0, count, _BATCH):
-            batch = collate([dataset[index] for index in chosen[start : start + _BATCH]])
-            batches.append(
-                (batch["features"], self._loss_of(self._labels(batch)), float(len(batch["label"])))
-            )
+        """Return the validation loss over ``items`` spread evenly; see ``protocols.Task``."""
+        batches: list[LossBatch] = []
+        for batch in spread_batches(dataset, collate, items, _BATCH):
+            loss = self._loss_of(self._labels(batch))
+            batches.append((batch["features"], loss, float(len(batch["label"]))))
         return BatchLoss(model, batches)
 
     @torch.inference_mode()
@@ -176,26 +163,18 @@ class SceneClassification:
     def score(
         self,
         model: nn.Module,
-        dataset: Dataset,
-        scorer: Any = None,
+        dataset: Items,
+        scorer: SignalScorer | None = None,
         *,
         condition: str,
         variant: str,
         audio: Path | None = None,
         keep: int = 0,
-    ) -> dict[str, dict[str, Any]]:
-        """Score a model on one test condition.
+    ) -> dict[str, Row]:
+        """Score a model on one test condition; see ``protocols.Task``.
 
-        A clip for which the model gives no finite values is a failure; it is in no accuracy.
-
-        Args:
-            model: In evaluation mode.
-            dataset: Items with features and label; its attribute ``classes`` names the classes.
-            scorer: Not used; there is no audio to score.
-            condition: Name of the condition, for the progress display.
-            variant: Name of this state of the model.
-            audio: Not used.
-            keep: Not used.
+        Nothing is done with scorer, audio and keep. A clip for which the model gives no finite
+        values is a failure; it is in no accuracy.
 
         Returns:
             For ``variant``: accuracies and the accuracy of chance, counts, failures, the confusion
@@ -204,30 +183,23 @@ class SceneClassification:
         Raises:
             ConfigError: Model, task and data differ in the number of classes.
         """
-        names = [str(name) for name in getattr(dataset, "classes", range(self.classes))]
-        if len(names) != self.classes:
-            raise ConfigError(
-                f"expected data of {self.classes} classes, got {len(names)}; set "
-                f"task.classes={len(names)} and train anew"
-            )
+        names = self._names(dataset)
         labels: list[int] = []
         predictions: list[int] = []
-        failures = []
+        failures: list[str] = []
         with progress(f"{variant} on {condition}", len(dataset)) as display:
             for start in range(0, len(dataset), _BATCH):
                 check_stop()
-                items = [
-                    dataset[index] for index in range(start, min(start + _BATCH, len(dataset)))
-                ]
+                places = range(start, min(start + _BATCH, len(dataset)))
+                items = [dataset[place] for place in places]
                 found = self.classify(model, torch.stack([item["features"] for item in items]))
-                for item, row in zip(items, found, strict=True):
-                    if torch.isfinite(row).all():
+                for item, shares in zip(items, found, strict=True):
+                    if torch.isfinite(shares).all():
                         labels.append(int(item["label"]))
-                        predictions.append(int(row.argmax()))
+                        predictions.append(int(shares.argmax()))
                     else:
-                        failures.append(
-                            f"{item['id']}: accuracy: the model's output is not finite"
-                        )
+                        name = item["id"]
+                        failures.append(f"{name}: accuracy: the model's output is not finite")
                 display.advance(len(items))
         counts = confusion_matrix(labels, predictions, self.classes)
         metrics = {"accuracy": accuracy(counts), "accuracy_macro": accuracy_macro(counts)}
@@ -238,22 +210,32 @@ class SceneClassification:
             "std": {},
             "n": len(dataset),
             "failures": failures,
-        }
-        row |= {
             "n_valid": dict.fromkeys(metrics, len(labels)),
             "accuracy_per_class": class_accuracies(counts),
+            "chance": 1 / self.classes,
+            "confusion": counts.tolist(),
+            "classes": names,
         }
-        row["chance"] = 1 / self.classes
-        return {variant: {**row, "confusion": counts.tolist(), "classes": names}}
+        return {variant: row}
+
+    def _names(self, dataset: Items) -> list[str]:
+        """Return the names of the classes, their numbers where the items do not name them."""
+        known = dataset.classes if isinstance(dataset, Labelled) else range(self.classes)
+        names = [str(name) for name in known]
+        if len(names) != self.classes:
+            raise ConfigError(
+                f"expected data of {self.classes} classes, got {len(names)}; set "
+                f"task.classes={len(names)} and train anew"
+            )
+        return names
 
     def _shifted(self, features: Tensor) -> Tensor:
         """Shift each clip by its own number of frames."""
         if not self.roll_frames:
             return features
         shifts = torch.randint(-self.roll_frames, self.roll_frames + 1, (len(features),)).tolist()
-        return torch.stack(
-            [clip.roll(shift, -1) for clip, shift in zip(features, shifts, strict=True)]
-        )
+        clips = zip(features, shifts, strict=True)
+        return torch.stack([clip.roll(shift, -1) for clip, shift in clips])
 
     def _logits(self, model: nn.Module, features: Tensor) -> Tensor:
         logits = model(features)
@@ -265,7 +247,7 @@ class SceneClassification:
             )
         return logits.float()
 
-    def _labels(self, batch: dict[str, Any]) -> Tensor:
+    def _labels(self, batch: Batch) -> Tensor:
         labels = batch["label"]
         if int(labels.max()) >= self.classes:
             raise ConfigError(

@@ -1,6 +1,6 @@
-"""How far two signals are apart in their spectra, as the training loss and the error of note synthesis.
+"""How far two signals are apart in their spectra: loss and error of note synthesis.
 
-Scores of enhanced speech stand in metrics/spectral.py.
+``SpectralLoss`` compares signals (B, T). Scores of enhanced speech are in ``metrics.spectral``.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class SpectralLoss:
         ConfigError: A value is unknown or out of its range.
 
     Source: Esling et al., equation 2, with eps 5e-3 and five windows from 32 to 1024, which the
-    paper does not list; means replace
-        its norms, so that values do not depend on the length. ``linear_log`` follows the code of
-        Engel et al. (2020), DDSP; eps 1 Défossez et al. (2018), SING.
+    paper does not list; means replace its norms, so that values do not depend on the length.
+    ``linear_log`` follows the code of Engel et al. (2020), DDSP; eps 1 Défossez et al. (2018),
+    SING.
     """
 
     def __init__(
@@ -53,9 +53,8 @@ class SpectralLoss:
         for what, given, known in (("spectral form", form, FORMS), ("base", base, BASES)):
             if given not in known:
                 raise ConfigError(unknown_name(what, given, known))
-        if not windows or not all(
-            isinstance(size, int) and size >= 4 and size % 4 == 0 for size in windows
-        ):
+        fitting = [isinstance(size, int) and size >= 4 and size % 4 == 0 for size in windows]
+        if not windows or not all(fitting):
             raise ConfigError(
                 f"expected stft_windows as multiples of 4 samples, got {list(windows)}; use for "
                 f"instance {list(WINDOWS)}"
@@ -88,9 +87,8 @@ class SpectralLoss:
             )
         total = torch.zeros(len(reference), device=reference.device)
         for transform in self.transforms:
-            total = total + self._distance(
-                _power(transform, reference.float()), _power(transform, estimate.float())
-            )
+            wanted = _power(transform, reference.float())
+            total = total + self._distance(wanted, _power(transform, estimate.float()))
         return total
 
     def __call__(self, reference: Tensor, estimate: Tensor) -> Tensor:
@@ -98,11 +96,10 @@ class SpectralLoss:
         return self.each(reference, estimate).mean()
 
     def _distance(self, wanted: Tensor, given: Tensor) -> Tensor:
+        """Return the distance (B,) of two power spectra (B, N, F)."""
         if self.form == "linear_log":
-            wanted, given = (
-                wanted.clamp_min(_TINY_POWER).sqrt(),
-                given.clamp_min(_TINY_POWER).sqrt(),
-            )
+            wanted = wanted.clamp_min(_TINY_POWER).sqrt()
+            given = given.clamp_min(_TINY_POWER).sqrt()
             logs = (torch.log(wanted + self.eps) - torch.log(given + self.eps)).abs()
             return (wanted - given).abs().mean((-1, -2)) + logs.mean((-1, -2))
         difference = torch.log(wanted + self.eps) - torch.log(given + self.eps)

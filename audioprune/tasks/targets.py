@@ -1,7 +1,7 @@
-"""What an enhancement model sees, what it should return, and how its output becomes audio: one class per training target.
+"""The training targets of enhancement: what a model gets, should return, and how that is audio.
 
-Losses, scores and batches are the business of enhancement.py; the transforms are in
-audioprune.dsp.
+One class per target, each a ``Target``. Signals are (B, T); spectra (B, N, F) or (B, 2, N, F).
+Losses, scores and batches belong to ``enhancement``, the transforms to ``audioprune.dsp``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from audioprune import dsp
-from audioprune.dsp import STFT
+from audioprune.dsp import STFT, OlaNorm
 
 FEATURES = ("magnitude", "cube_root", "log")
 PHASED_FEATURES = ("magnitude", "cube_root")
@@ -21,7 +21,7 @@ OUTPUTS = ("mapping", "mask")
 
 
 def compress_magnitude(magnitude: Tensor, feature: str) -> Tensor:
-    """Return what a magnitude model sees: the magnitude itself, its cube root, or ``log(0.01 + magnitude)``.
+    """Return the magnitude itself, its cube root, or ``log(0.01 + magnitude)``.
 
     Source: Tan & Wang give the magnitude spectrogram as input; the two others are ours, for short
     trainings.
@@ -32,44 +32,50 @@ def compress_magnitude(magnitude: Tensor, feature: str) -> Tensor:
 
 
 def compress_spectrum(spectrum: Tensor, feature: str) -> Tensor:
-    """Return a complex spectrum whose magnitude is compressed as `compress_magnitude` does; the phase stays."""
-    return (
-        spectrum
-        if feature == "magnitude"
-        else torch.polar(compress_magnitude(spectrum.abs(), feature), spectrum.angle())
-    )
+    """Return a complex spectrum with its phase and a compressed magnitude."""
+    if feature == "magnitude":
+        return spectrum
+    return torch.polar(compress_magnitude(spectrum.abs(), feature), spectrum.angle())
 
 
 class Target(Protocol):
-    """One way to turn signals into a regression problem; frames lie along ``frame_dim`` of inputs and outputs."""
+    """One way to turn signals into a regression problem."""
 
-    frame_dim: int
+    @property
+    def frame_dim(self) -> int:
+        """Axis of the frames in inputs and outputs."""
+        ...
 
     def inputs(self, noisy: Tensor) -> Tensor:
         """Return what the model is given for noisy signals (B, T)."""
+        ...
 
     def wanted(self, noisy: Tensor, clean: Tensor) -> Tensor:
         """Return what the model should output for signals (B, T)."""
+        ...
 
     def estimate(self, output: Tensor, noisy: Tensor) -> Tensor:
         """Turn the model's output for noisy signals (B, T) into what should equal `wanted`."""
+        ...
 
     def frames(self, length: int) -> int:
         """Return the number of frames of a signal of ``length`` samples."""
+        ...
 
     def audio(self, output: Tensor, noisy: Tensor) -> Tensor:
         """Turn the model's output for noisy signals (B, T) into enhanced signals (B, T)."""
+        ...
 
 
 @dataclass(frozen=True)
 class RatioMask:
-    """Estimate the ideal ratio mask from the noisy magnitude; it scales the noisy spectrum, whose phase is kept.
+    """Estimate the ideal ratio mask, which scales the noisy spectrum; the phase is kept.
 
     Source: Tan & Wang, FDNN: input magnitude spectrogram, target IRM.
     """
 
     stft: STFT
-    ola_norm: str
+    ola_norm: OlaNorm
     feature: str = "magnitude"
     frame_dim: int = 1
 
@@ -79,9 +85,8 @@ class RatioMask:
 
     def wanted(self, noisy: Tensor, clean: Tensor) -> Tensor:
         """Return the ideal ratio mask (B, N, F)."""
-        return dsp.ideal_ratio_mask(
-            self.stft.analysis(clean).abs(), self.stft.analysis(noisy - clean).abs()
-        )
+        speech, noise = self.stft.analysis(clean), self.stft.analysis(noisy - clean)
+        return dsp.ideal_ratio_mask(speech.abs(), noise.abs())
 
     def estimate(self, output: Tensor, noisy: Tensor) -> Tensor:
         """Return the output, which is the mask."""
@@ -93,9 +98,8 @@ class RatioMask:
 
     def audio(self, output: Tensor, noisy: Tensor) -> Tensor:
         """Apply the mask and return to the time domain."""
-        return self.stft.synthesis(
-            self.stft.analysis(noisy) * output, noisy.shape[-1], self.ola_norm
-        )
+        masked = self.stft.analysis(noisy) * output
+        return self.stft.synthesis(masked, noisy.shape[-1], self.ola_norm)
 
 
 @dataclass(frozen=True)
@@ -103,13 +107,12 @@ class MagnitudeMapping:
     """Map the noisy to the clean magnitude; the noisy phase is kept.
 
     Source: Tan & Wang, LSTM: spectral mapping in the magnitude domain. That the output may be a
-    mask on the noisy magnitude, trained
-        by the same loss on the same target (magnitude spectrum approximation), is an addition for
-        short trainings.
+    mask on the noisy magnitude, trained by the same loss on the same target (magnitude spectrum
+    approximation), is an addition for short trainings.
     """
 
     stft: STFT
-    ola_norm: str
+    ola_norm: OlaNorm
     feature: str = "magnitude"
     output: str = "mapping"
     frame_dim: int = 1
@@ -123,7 +126,7 @@ class MagnitudeMapping:
         return self.stft.analysis(clean).abs()
 
     def estimate(self, output: Tensor, noisy: Tensor) -> Tensor:
-        """Return estimated magnitudes (B, N, F): the output, or its product with the noisy magnitudes."""
+        """Return estimated magnitudes (B, N, F): the output, or the noisy ones times it."""
         return output if self.output == "mapping" else output * self.stft.analysis(noisy).abs()
 
     def frames(self, length: int) -> int:
@@ -141,18 +144,18 @@ class ComplexMapping:
     """Map the noisy to the clean complex spectrum, real and imaginary parts as two channels.
 
     Source: Tan & Wang, GCRN: complex spectral mapping. That the output may be a complex mask on
-    the noisy spectrum, trained by the
-        same loss on the same target, is an addition for short trainings.
+    the noisy spectrum, trained by the same loss on the same target, is an addition for short
+    trainings.
     """
 
     stft: STFT
-    ola_norm: str
+    ola_norm: OlaNorm
     feature: str = "magnitude"
     output: str = "mapping"
     frame_dim: int = 2
 
     def inputs(self, noisy: Tensor) -> Tensor:
-        """Return the noisy spectrum as (B, 2, N, F), its magnitude compressed as ``feature`` says."""
+        """Return the noisy spectrum (B, 2, N, F), compressed as ``feature`` says."""
         return _parts(compress_spectrum(self.stft.analysis(noisy), self.feature))
 
     def wanted(self, noisy: Tensor, clean: Tensor) -> Tensor:
@@ -160,12 +163,10 @@ class ComplexMapping:
         return _parts(self.stft.analysis(clean))
 
     def estimate(self, output: Tensor, noisy: Tensor) -> Tensor:
-        """Return the estimated spectrum (B, 2, N, F): the output, or its complex product with the noisy spectrum."""
-        return (
-            output
-            if self.output == "mapping"
-            else _parts(_joined(output) * self.stft.analysis(noisy))
-        )
+        """Return the estimated spectrum (B, 2, N, F): the output, or the noisy one times it."""
+        if self.output == "mapping":
+            return output
+        return _parts(_joined(output) * self.stft.analysis(noisy))
 
     def frames(self, length: int) -> int:
         """Return the number of frames."""
@@ -173,9 +174,8 @@ class ComplexMapping:
 
     def audio(self, output: Tensor, noisy: Tensor) -> Tensor:
         """Join the two channels to a spectrum and return to the time domain."""
-        return self.stft.synthesis(
-            _joined(self.estimate(output, noisy)), noisy.shape[-1], self.ola_norm
-        )
+        spectrum = _joined(self.estimate(output, noisy))
+        return self.stft.synthesis(spectrum, noisy.shape[-1], self.ola_norm)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from audioprune.models.vgg import VGG
 from audioprune.optim import HSPG, kept_units
 from audioprune.steps import Prune, Quantize
 from audioprune.steps.baseline import remaining_parameters
-from audioprune.steps.unit_groups import entries_of, zero_filters
+from audioprune.steps.sparse.groups import entries_of, zero_filters
 
 
 class BankedNet(MyNet):

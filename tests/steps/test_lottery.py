@@ -18,7 +18,7 @@ from audioprune.experiment.model_io import load_model_file
 from audioprune.experiment.pipeline import build_steps, execute
 from audioprune.experiment.run import Run
 from audioprune.steps import LotteryEvaluate, LotteryPrune, LotteryTrain, Rewind
-from audioprune.steps.lottery import REWIND_FILE, Moment
+from audioprune.steps.lottery.train import REWIND_FILE, Moment
 from audioprune.training.settings import Settings
 
 MEASURED = ("seconds", "seconds_scoring", "rtf")

@@ -20,7 +20,7 @@ from audioprune import interrupts
 from audioprune.data.notes.note import collate
 from audioprune.dsp import mu_law_encode
 from audioprune.errors import ConfigError, DataError, InterruptedRun
-from audioprune.tasks import generation, note_scoring
+from audioprune.tasks import next_sample, note_scoring
 from audioprune.tasks.generation import NextSample, Reconstruction
 from audioprune.training.loop import Fit
 from audioprune.training.settings import Settings
@@ -153,7 +153,7 @@ def test_long_items_pass_in_parts_with_the_same_result(
     task = NextSample(conditioning=kind, mels=20, families=1, pitches=(50, 70))
     model, batch = Ahead(conditioning=task.conditioning.channels), _batch()
     whole, likely = task.errors(model, batch), task.one_step(model, batch)
-    monkeypatch.setattr(generation, "_CHUNK", 100)
+    monkeypatch.setattr(next_sample, "_CHUNK", 100)
     assert task.errors(model, batch).tolist() == pytest.approx(whole.tolist(), rel=1e-5)
     assert torch.equal(task.one_step(model, batch), likely) and likely.shape == (3, 637)
     assert task.loss(model, batch).item() == pytest.approx(whole.mean().item(), rel=1e-5)

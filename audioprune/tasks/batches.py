@@ -1,0 +1,31 @@
+"""Which items of a set a search evaluates, and how they are joined to batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from audioprune.protocols import Batch, Collate, Items
+
+
+def first_batches(
+    dataset: Items, collate: Collate, items: int | None, size: int
+) -> Iterator[Batch]:
+    """Yield batches of the first items of a set, all of them where ``items`` is None."""
+    count = min(items or len(dataset), len(dataset))
+    yield from _batches(dataset, collate, range(count), size)
+
+
+def spread_batches(
+    dataset: Items, collate: Collate, items: int | None, size: int
+) -> Iterator[Batch]:
+    """Yield batches of items spread evenly over a set, which may be sorted by class."""
+    count = min(items or len(dataset), len(dataset))
+    chosen = [place * len(dataset) // count for place in range(count)]
+    yield from _batches(dataset, collate, chosen, size)
+
+
+def _batches(
+    dataset: Items, collate: Collate, chosen: Sequence[int], size: int
+) -> Iterator[Batch]:
+    for start in range(0, len(chosen), size):
+        yield collate([dataset[index] for index in chosen[start : start + size]])

@@ -1,0 +1,57 @@
+"""What an autoencoder of notes is given, and how its output lies within the note.
+
+Signals are (B, T). A model may want zeros around a note (``pad``), lose samples at its ends
+(``strip``), say which stretch it returns (``target``) and have an encoder (``latent``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from audioprune.protocols import Batch, CutsTarget, HasLatent, PadsNotes, StripsNotes
+from audioprune.tasks.note_features import BLOCK, played_loudness
+
+
+def padded(model: nn.Module, audio: Tensor) -> Tensor:
+    """Return notes with the zeros around them that a model wants."""
+    pad = model.pad if isinstance(model, PadsNotes) else 0
+    return F.pad(audio, (pad, pad))
+
+
+def reconstructed(model: nn.Module, audio: Tensor) -> Tensor:
+    """Return the stretch of padded notes that a model should return."""
+    return model.target(audio) if isinstance(model, CutsTarget) else audio
+
+
+def samples_before(model: nn.Module) -> int:
+    """Return how many samples of padding a model's output begins with."""
+    pad = model.pad if isinstance(model, PadsNotes) else 0
+    strip = model.strip if isinstance(model, StripsNotes) else 0
+    return pad - strip
+
+
+def has_encoder(model: nn.Module) -> bool:
+    """Tell whether a model of control curves also reads the note itself."""
+    return model.latent > 0 if isinstance(model, HasLatent) else True
+
+
+def whole_blocks(batch: Mapping[str, Any], samples: int) -> Batch:
+    """Return a batch whose audio fills the blocks that hold ``samples``, with silence at least."""
+    silence = torch.zeros(len(batch["pitch"]), samples)
+    audio = batch.get("audio", silence)[:, :samples]
+    length = -(-samples // BLOCK) * BLOCK
+    return {**batch, "audio": F.pad(audio, (0, length - audio.shape[1]))}
+
+
+def with_loudness(batch: Batch, kind: str, sample_rate: int) -> Batch:
+    """Return a batch with a loudness curve for every block: its own, or that of a played note."""
+    blocks = batch["audio"].shape[1] // BLOCK
+    if "loudness" in batch:
+        return {**batch, "loudness": batch["loudness"][:, :blocks]}
+    curve = played_loudness(batch["pitch"], batch["velocity"], blocks, kind, sample_rate)
+    return {**batch, "loudness": curve}
