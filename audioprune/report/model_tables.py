@@ -62,45 +62,46 @@ def main_metrics(entries: Iterable[Entry]) -> list[str]:
     return chosen or measured[:6]
 
 
+ScoreCell = tuple[str, float | None, str]
+"""Metric, SNR in dB and key of a column of scores."""
+
+
 def score_table(entries: Sequence[Entry], name: str = "summary") -> Table:
     """Return the table of all models: scores per SNR, means over noises, and sizes and costs."""
     snrs = list(dict.fromkeys(snr for entry in entries for snr in entry.snrs()))
     snrs.sort(key=lambda snr: (snr is None, snr or 0.0))
     cells = [(metric, snr, f"{metric}@{snr}") for metric in main_metrics(entries) for snr in snrs]
     config = list(dict.fromkeys(key for entry in entries for key in entry.config))
-    several = {entry.pipeline for entry in entries if entry.pipeline}
-    columns = [
-        Column("title", "Model"),
-        *([Column("pipeline", "Pipeline")] if len(several) > 1 else []),
-    ]
-    columns += [Column(f"config:{key}", key) for key in config]
-    columns += [
-        metric_column(metric, key, "" if snr is None else f"{snr:g} dB")
-        for metric, snr, key in cells
-    ]
-    columns += (
-        [Column(*column) for column in SIZE_COLUMNS]
-        if any(row.is_written for entry in entries for row in entry.sizes)
-        else []
-    )
     blank: dict[str, Cell] = {f"config:{key}": "-" for key in config}
     common = common_noises(entries)
     rows = tuple(blank | _summary_row(entry, cells, common) for entry in entries)
-    columns += remark_columns(rows)
-    columns += [
-        Column("seeds", "Seeds", "count"),
-        *([Column("status", "Status")] if any(entry.status for entry in entries) else []),
-    ]
-    columns.append(Column("scale", "Scale"))
+    columns = _summary_columns(entries, cells, config, rows)
     notes = noise_notes(entries)
-    notes += [SIZE_NOTE] if any(column.key == "bytes_fp32" for column in columns) else []
-    return Table(
-        name,
-        "Scores, sizes and costs",
-        tuple(columns),
-        rows,
-        (*notes, *notes_of(rows, jobs_of(entries))),
-    )
+    if any(column.key == "bytes_fp32" for column in columns):
+        notes.append(SIZE_NOTE)
+    notes += notes_of(rows, jobs_of(entries))
+    return Table(name, "Scores, sizes and costs", tuple(columns), rows, tuple(notes))
+
+
+def _summary_columns(
+    entries: Sequence[Entry],
+    cells: Sequence[ScoreCell],
+    config: Sequence[str],
+    rows: Sequence[Mapping[str, Cell]],
+) -> list[Column]:
+    """Return the columns; those that would say the same in every row are left out."""
+    columns = [Column("title", "Model")]
+    if len({entry.pipeline for entry in entries if entry.pipeline}) > 1:
+        columns.append(Column("pipeline", "Pipeline"))
+    columns += [Column(f"config:{key}", key) for key in config]
+    for metric, snr, key in cells:
+        columns.append(metric_column(metric, key, "" if snr is None else f"{snr:g} dB"))
+    if any(row.is_written for entry in entries for row in entry.sizes):
+        columns += [Column(*column) for column in SIZE_COLUMNS]
+    columns += [*remark_columns(rows), Column("seeds", "Seeds", "count")]
+    if any(entry.status for entry in entries):
+        columns.append(Column("status", "Status"))
+    return [*columns, Column("scale", "Scale")]
 
 
 def noise_notes(entries: Sequence[Entry]) -> list[str]:
@@ -189,28 +190,23 @@ def score_cell(
 
 def _summary_row(
     entry: Entry,
-    cells: Sequence[tuple[str, float | None, str]],
+    cells: Sequence[ScoreCell],
     common: Mapping[tuple[str, float | None], set[str]],
 ) -> dict[str, Cell]:
     row: dict[str, Cell] = {"title": entry.title, "pipeline": entry.pipeline or "-"}
     row |= {"seeds": len(entry.seeds), "scale": honest_scale(entry.scale)}
     row |= config_cells(entry) | told_of(entry)
+    sizes = [key for key, _, _ in SIZE_COLUMNS]
     if entry.status:
-        return (
-            row
-            | {"status": entry.reason}
-            | dict.fromkeys(
-                [*(key for _, _, key in cells), *(key for key, _, _ in SIZE_COLUMNS)], "-"
-            )
-        )
-    row["status"] = (
-        "finished"
-        if all(job.status == "finished" for job in entry.jobs)
-        else "measured, but not all jobs finished"
-    )
-    row |= {key: score_cell(entry, metric, snr, common) for metric, snr, key in cells}
-    blank = entry.variant == "mixture"
-    return row | {key: "-" if blank else entry.size(key) for key, _, _ in SIZE_COLUMNS}
+        measured = [*(key for _, _, key in cells), *sizes]
+        return row | {"status": entry.reason} | dict.fromkeys(measured, "-")
+    finished = all(job.status == "finished" for job in entry.jobs)
+    row["status"] = "finished" if finished else "measured, but not all jobs finished"
+    for metric, snr, key in cells:
+        row[key] = score_cell(entry, metric, snr, common)
+    for key in sizes:
+        row[key] = "-" if entry.variant == "mixture" else entry.size(key)
+    return row
 
 
 def condition_table(entries: Sequence[Entry], name: str = "conditions") -> Table:

@@ -1,4 +1,4 @@
-"""Which audio belongs together: items with underscores, order of versions, conditions, scores per file."""
+"""Which audio belongs together: items, order of versions, conditions, scores per file."""
 
 from __future__ import annotations
 

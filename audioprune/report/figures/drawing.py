@@ -266,6 +266,16 @@ def _panel_rows(panels: Sequence[Panel]) -> list[list[Any]]:
     return rows
 
 
+def log_axis(ax: Any) -> None:
+    """Make the x axis logarithmic, with plain numbers at 1, 2 and 5."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
 def times(factor: float, number: float | None) -> float | None:
     """Multiply a number that may be missing."""
     return None if number is None else factor * number

@@ -1,7 +1,7 @@
 """Tables and figures of listening tests, drawn from rows of plain numbers.
 
-Where the rows come from, and what an interval is, stands in audioprune.listening.statistics and
-audioprune.listening.scores.
+``write_listening`` writes all of them. Where the rows come from, and what an interval is, is
+written in audioprune.listening.statistics and audioprune.listening.scores.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from audioprune.report.figures.drawing import (
     MARKERS,
     Figure,
     footer_of,
+    log_axis,
     new_canvas,
     on_corpus,
     save_figure,
@@ -138,24 +139,7 @@ def pareto_figure(folder: Path, name: str, entries: Sequence[Entry]) -> Figure |
     if len({point.size for point in points}) < 2:
         return None
     metrics = list(points[0].scores)
-    caption = (
-        f"Quality (mean over test conditions) against size ({_SIZES[kind].lower()}). The line "
-        f"joins models that no smaller one beats."
-    )
-    caption += (
-        " Hollow: no better than what needs no model, and not on the line."
-        if any(point.mark for point in points)
-        else ""
-    )
-    left_out = sum(entry.variant != "mixture" and bool(entry.scores) for entry in entries) - len(
-        points
-    )
-    caption += (
-        f" Left out, without this size or not scored under all conditions: {left_out}."
-        if left_out
-        else ""
-    )
-    caption = on_corpus(caption, points[0].entry.corpus)
+    caption = _caption(kind, points, entries)
     named = "; ".join(f"{point.number}: {point.name}" for point in points[:16])
     with styled():
         canvas = new_canvas(
@@ -176,6 +160,20 @@ def pareto_figure(folder: Path, name: str, entries: Sequence[Entry]) -> Figure |
         return save_figure(
             canvas, folder, name, _as_csv(points, metrics, kind), f"{caption} {named}.", alt
         )
+
+
+def _caption(kind: str, points: Sequence[Point], entries: Sequence[Entry]) -> str:
+    caption = (
+        f"Quality (mean over test conditions) against size ({_SIZES[kind].lower()}). The line "
+        f"joins models that no smaller one beats."
+    )
+    if any(point.mark for point in points):
+        caption += " Hollow: no better than what needs no model, and not on the line."
+    scored = [entry for entry in entries if entry.variant != "mixture" and entry.scores]
+    left_out = len(scored) - len(points)
+    if left_out:
+        caption += f" Left out, without this size or not scored under all conditions: {left_out}."
+    return on_corpus(caption, points[0].entry.corpus)
 
 
 def _places(points: Sequence[Point], metric: str) -> dict[int, tuple[float, float]]:
@@ -215,19 +213,10 @@ def _draw(ax: Any, points: Sequence[Point], metric: str, x_label: str) -> None:
                 linestyle="none",
                 fillstyle="none" if point.mark else "full",
             )
-    _log_axis(ax)
+    log_axis(ax)
     ax.margins(0.12)
     ax.set_xlabel(f"{x_label} (MB)")
     ax.set_ylabel(metric_column(metric, "").header)
-
-
-def _log_axis(ax: Any) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _draw_mixture(ax: Any, entries: Sequence[Entry], metric: str) -> None:

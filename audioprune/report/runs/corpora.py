@@ -62,7 +62,7 @@ class Corpus:
 def by_corpus(jobs: Iterable[Job]) -> list[tuple[Corpus, tuple[Job, ...]]]:
     """Group jobs by the corpus that they worked on, in the order of their first jobs.
 
-    A corpus is told by its fingerprint. Where the seeds of the corpus follow the seeds of the
+    A corpus is known by its fingerprint. Where the seeds of the corpus follow the seeds of the
     jobs, and nothing else of its configuration differs, each seed has a fingerprint of its own by
     design: these are draws of one corpus. A job that recorded no fingerprint goes by what is
     configured of its test data; a job that failed before it recorded anything joins the first

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from audioprune.report.runs.entry import VARIANTS, Entry
-from audioprune.report.runs.states import State, StateName, states_of
-from audioprune.report.runs.repeats import mixtures, without_repeats
 from audioprune.report.runs.corpora import Corpus, by_corpus
+from audioprune.report.runs.entry import VARIANTS, Entry
 from audioprune.report.runs.job import Job
-from audioprune.report.runs.seeds import differences, join_seeds
+from audioprune.report.runs.repeats import mixtures, without_repeats
 from audioprune.report.runs.scales import joined_scales, scale_text, width_in
+from audioprune.report.runs.seeds import differences, join_seeds
+from audioprune.report.runs.states import State, StateName, states_of
 
 STATUS_WORDS = {"failed": "FAILED", "interrupted": "INTERRUPTED", "unfinished": "UNFINISHED"}
 

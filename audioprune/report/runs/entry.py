@@ -11,11 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from audioprune.experiment.results import GIVEN
-from audioprune.experiment.rows import QualityRow, SizeRow
-from audioprune.report.runs.states import Condition, condition_of
-from audioprune.experiment.rows import finite_or_none
+from audioprune.experiment.rows import QualityRow, SizeRow, finite_or_none
 from audioprune.report.runs.corpora import Corpus
 from audioprune.report.runs.job import Job
+from audioprune.report.runs.states import Condition, condition_of
 
 VARIANTS = ("mixture", "uncompressed", GIVEN, "baseline", "pruned", "trimmed", "compressed")
 PESQ_MODES = ("pesq_raw_nb", "pesq_nb", "pesq_wb")

@@ -164,7 +164,7 @@ def read_job(folder: Path) -> Job:
 
 
 def load_jobs(runs: str | Path | Iterable[str | Path]) -> tuple[Job, ...]:
-    """Find and read run folders; arguments and errors are those of ``find_runs``."""
+    """Find and read run folders; see ``find_runs`` for arguments and errors."""
     return tuple(read_job(folder) for folder in find_runs(runs))
 
 

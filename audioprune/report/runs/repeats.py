@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from audioprune.experiment.rows import QualityRow
-from audioprune.report.runs.entry import Cells, Entry
-from audioprune.report.runs.states import states_of
 from audioprune.report.runs.corpora import OF_TRAINING
+from audioprune.report.runs.entry import Cells, Entry
 from audioprune.report.runs.job import Job
 from audioprune.report.runs.scales import joined_scales, without_width
 from audioprune.report.runs.seeds import volatile_keys
+from audioprune.report.runs.states import states_of
 
 Members = list[tuple[Job, Cells]]
 Groups = dict[tuple[str, int], Members]

@@ -1,4 +1,4 @@
-"""The report of sensitivity curves and budget searches: what is read, drawn and tabulated, and what is refused."""
+"""The report of sensitivity curves and budget searches: read, drawn, tabulated, refused."""
 
 from __future__ import annotations
 

@@ -121,8 +121,8 @@ def _table(name: str, key: str, sizes: tuple[Column, ...], evidence: P2Evidence)
 def _body(evidence: P2Evidence, layout: _Layout) -> list[dict[str, Cell]]:
     """Return the rows of every corpus that has any of the paper's models.
 
-    A model that was run on no corpus stands in the first block; where nothing was run, that is the
-    only one.
+    A model that was run on no corpus is in the first block; where nothing was run, that is the
+    only block.
     """
     printed = {
         title: _published_row(row, evidence, layout)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from audioprune.report.runs.corpora import by_corpus
-from audioprune.report.runs.seeds import join_seeds
 
+from audioprune.report.runs.corpora import by_corpus
 from audioprune.report.runs.job import load_jobs
+from audioprune.report.runs.seeds import join_seeds
 
 DATA = {"name": "speech", "root": "somewhere"}
 
