@@ -20,6 +20,7 @@ from audioprune.report.figures.drawing import (
     slug,
     styled,
 )
+from audioprune.report.front import pareto_front
 from audioprune.report.model_tables import main_metrics
 from audioprune.report.runs import Corpus, honest_scale
 from audioprune.report.tables import FORMATS, csv_text, metric_column
@@ -81,16 +82,15 @@ def points_of(entries: Sequence[Entry]) -> tuple[str, list[Point]]:
 def front(points: Sequence[Point], metric: str) -> list[Point]:
     """Return the points that no other point beats in size and metric at once, by rising size; marked ones are left out."""
     sign = -1 if metric in SMALLER_IS_BETTER else 1
-    best: list[Point] = []
-    measured = [
-        point for point in points if point.scores[metric].mean is not None and not point.mark
-    ]
-    for point in sorted(
-        measured, key=lambda point: (point.size.mean, -sign * point.scores[metric].mean)
-    ):
-        if not best or sign * point.scores[metric].mean > sign * best[-1].scores[metric].mean:
-            best.append(point)
-    return best
+
+    def cost(point: Point) -> float:
+        return point.size.mean or 0.0
+
+    def gain(point: Point) -> float:
+        return sign * (point.scores[metric].mean or 0.0)
+
+    measured = [point for point in points if point.scores[metric].mean is not None]
+    return pareto_front([point for point in measured if not point.mark], cost, gain)
 
 
 def pareto_figures(folder: Path, name: str, entries: Sequence[Entry]) -> list[Figure]:
