@@ -61,6 +61,12 @@ class Section:
     data: Mapping[str, str] = field(default_factory=dict)
 
 
+def short_lead_of(jobs: Sequence[Job]) -> str:
+    """Say in one sentence how many runs and scales the page shows."""
+    scales = " | ".join(dict.fromkeys(honest_scale(job.scale) for job in jobs))
+    return f"{len(jobs)} runs. Scale: {scales}."
+
+
 def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -> Path:
     """Write a self-contained page.
 
