@@ -1,7 +1,7 @@
 """How a dense checkpoint is stored: tensors and JSON facts in one safetensors file.
 
 ``write`` and ``read`` are exact, and every bit is under a digest. Nothing is rebuilt here: a model
-is built from a configuration in experiment/model_io.py. The small model file is that of
+is built from a configuration in experiment/model_io.py. The small model file is written in
 audioprune.packing.
 """
 
@@ -46,7 +46,7 @@ def write(path: str | Path, tensors: dict[str, Tensor], meta: dict[str, Any]) ->
 
 
 def _in_order(data: bytes) -> bytes:
-    """Put the metadata of a written file in order; that of the library is random."""
+    """Put the metadata of a written file in order; the library leaves it in a random one."""
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))

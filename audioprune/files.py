@@ -66,7 +66,7 @@ def write_atomic(path: str | Path, data: bytes | str) -> Path:
     except OSError as error:
         raise OutputError(_explain(path, error, len(payload))) from error
     finally:
-        with suppress(OSError):  # the first failure is the one to be told
+        with suppress(OSError):  # the first failure is the one to report
             temporary.unlink(missing_ok=True)
     return path
 

@@ -139,8 +139,17 @@ class Task:
             model, [(batch["x"], lambda output: (output - batch["y"]).square().mean(), 1.0)]
         )
 
-    def score(self, model: nn.Module, dataset: Dataset, scorer: None, *, condition: str, variant: str, audio: Path | None = None,
-              keep: int = 0) -> dict[str, dict[str, Any]]:  # fmt: skip
+    def score(
+        self,
+        model: nn.Module,
+        dataset: Dataset,
+        scorer: None,
+        *,
+        condition: str,
+        variant: str,
+        audio: Path | None = None,
+        keep: int = 0,
+    ) -> dict[str, dict[str, Any]]:
         if audio is not None:
             audio.mkdir(parents=True, exist_ok=True)
             (audio / f"item_{variant}.txt").write_text(str(keep))

@@ -195,7 +195,7 @@ def _rate_of(corpus: Any) -> int | None:
 
 def _task_fits(config: Config, key: str, given: Any, known: Any) -> bool:
     if key in _TAGS and config.get("conditioning") != "note":
-        return True  # the model is told nothing of them
+        return True  # no model is conditioned on them
     if key == "pitches":
         return bool(given[0] <= known[0] and known[1] <= given[1])
     if key in _TAGS:
@@ -237,7 +237,10 @@ def _refusal(key: str, given: Any, owner: str, known: Any, stored: bool) -> str:
 
 
 def _parameters(config: Config) -> frozenset[str]:
-    """Return the names that the class or function of a configuration takes; none where it cannot be imported."""
+    """Return the names of the arguments that the target of a configuration takes.
+
+    There are none where it cannot be imported.
+    """
     module_name, _, name = str(config.get("_target_", "")).rpartition(".")
     try:
         target = getattr(importlib.import_module(module_name), name)

@@ -35,7 +35,7 @@ def repetition_of(path: str) -> tuple[str, int] | None:
 
 @dataclass
 class Repetition:
-    """The state of a repetition; a step of its body asks for its end, the repetition alone reads it.
+    """The state of a repetition: a step of its body asks for its end, the repetition reads it.
 
     Attributes:
         reason: Why it is enough, or None.

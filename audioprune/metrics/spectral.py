@@ -165,7 +165,8 @@ def _magnitude(signal: Signal, n_fft: int) -> Signal:
 def _root(power: Signal) -> Signal:
     """Return the square root, with a gradient of 0 instead of infinity at 0."""
     if isinstance(power, np.ndarray | np.floating):
-        return np.sqrt(power)
+        root: np.ndarray = np.sqrt(power)
+        return root
     import torch
 
     positive = power > 0

@@ -144,7 +144,7 @@ def half_space_step(
 
 
 def subgradient_step(move: Move, lmbda: float, guard: float) -> None:
-    """Carry out ``x_g - lr (d_g + lambda x_g / (||x_g|| + guard))`` for every group.
+    """Set x to ``x_g - lr (d_g + lambda x_g / (||x_g|| + guard))`` for every group.
 
     Source: first stage of the code that the authors of HSPG released.
     """
@@ -323,7 +323,7 @@ def _pulled_step(
     weight: Tensor,
     dead: Tensor | None,
 ) -> None:
-    """Carry out x - lr (d + weight x), rounded once.
+    """Set x to x - lr (d + weight x), rounded once.
 
     So a pull far below the last digit of x still acts on average.
     """

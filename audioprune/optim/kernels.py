@@ -177,7 +177,7 @@ def _step_outside(
     like: Floats,
     lr: float,
 ) -> None:
-    """Carry out the plain step on the runs of no group."""
+    """Take the plain step on the runs of no group."""
     for k in range(first, last):
         t = tensor[k]
         _move(

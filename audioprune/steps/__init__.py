@@ -1,4 +1,4 @@
-"""The vocabulary of pipelines: what can be done to a model between its initialisation and its table.
+"""The vocabulary of pipelines: what can be done to a model before it enters a table.
 
 Each step is a small value that a YAML names as ``audioprune.steps.<Name>``; it alone changes a
 run. The algorithms are in audioprune.compress, the training loop in training/loop.py.

@@ -46,7 +46,7 @@ class Repeat:
         return {f"{path}/{self.most - 1}/{name}": step for name, step in self.steps.items()}
 
     def run(self, run: Run, path: str) -> None:
-        """Carry out the body again and again, each pass under its own number."""
+        """Run the body again and again, each pass under its own number."""
         state = run.states.of(path, Repetition)
         body = {name: _Unless(step) for name, step in self.steps.items()}
         for index in range(self.most):

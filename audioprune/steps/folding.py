@@ -17,7 +17,8 @@ from audioprune.experiment.run import Run
 def fold_first(run: Run, path: str) -> None:
     """Turn weight-normalised weights of the run's model into plain ones.
 
-    How far the outputs differ is recorded and said on the terminal. Nothing happens where there are none, so that every step that compresses may call it.
+    How far the outputs differ is recorded and said on the terminal. Nothing happens where there
+    are none, so that every step that compresses may call it.
 
     Args:
         run: The run; the names of its model's parameters change.

@@ -1,4 +1,4 @@
-"""What steps refuse before any work begins: numbers out of range, files of two steps under one name, models without units."""
+"""What steps refuse before any work begins: numbers out of range, models without units."""
 
 from __future__ import annotations
 

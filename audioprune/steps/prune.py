@@ -67,7 +67,7 @@ class Prune:
         sparsity: Removed fraction after the last round, 0 to 1.
         scope: ``local`` prunes each tensor alike, ``global`` ranks all weights together.
         rounds: Rounds over which the sparsity rises by the cubic schedule; 1 prunes at once. A
-            step goes on with its own rounds when it is carried out again in a repetition; another
+            step goes on with its own rounds when it is run again in a repetition; another
             step begins with its first.
 
     Raises:
@@ -279,6 +279,6 @@ def _parameters(run: Run) -> int:
 
 
 def store_finding(log: Path, tensor: str, found: Any) -> None:
-    """Store what an analysis found for one tensor, so that an interrupted one goes on behind it."""
+    """Store what an analysis found for one tensor; an interrupted one goes on behind it."""
     append_line(log, {"tensor": tensor, "found": found.as_dict()})
     check_stop()

@@ -115,7 +115,7 @@ def _different(run: Run, names: list[str]) -> dict[str, int]:
 
 
 def _kept(run: Run, name: str, weight: Tensor) -> Tensor:
-    """Return the kept positions of a tensor; a mask may leave tensors out, whose zeros then stay zero."""
+    """Return the kept positions of a tensor; where it is not masked, its zeros stay zero."""
     return run.mask[name] if run.mask is not None and name in run.mask else weight != 0
 
 

@@ -151,7 +151,7 @@ def train_row(
             its own.
     """
     monitor, column = settings.monitor, f"valid_{settings.monitor}"
-    values = {row["epoch"]: row[column] for row in outcome.history if column in row}
+    values = {int(row["epoch"]): row[column] for row in outcome.history if column in row}
     best_epoch = next(iter(values))
     for epoch, value in values.items():
         if run.task.better(monitor, value, values[best_epoch]):

@@ -48,8 +48,8 @@ class Outcome:
     """What a finished training reports.
 
     Attributes:
-        epochs: Epochs carried out.
-        steps: Optimiser steps carried out.
+        epochs: Epochs that were run.
+        steps: Optimiser steps that were taken.
         best_epoch: Epoch of the best validation, counted from 1.
         best: The monitored value of that validation.
         seconds: Duration.
@@ -408,7 +408,7 @@ def _networks_of(task: Trainable) -> HasNetworks | None:
         ConfigError: It has optimisers and lacks what else they need.
     """
     name, remedy = f"task {type(task).__name__}", "write them, or train the model alone"
-    return optional(task, HasNetworks, "optimizers", name, remedy)  # type: ignore[type-abstract]  # asked for, not built
+    return optional(task, HasNetworks, "optimizers", name, remedy)
 
 
 def open_tensorboard(folder: Path) -> Any:

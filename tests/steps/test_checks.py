@@ -1,4 +1,4 @@
-"""What a step cannot carry out is refused before the first one begins: after hours of training it would be too late."""
+"""What a step cannot do is refused before the first one begins, not after hours of training."""
 
 from __future__ import annotations
 

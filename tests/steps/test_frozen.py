@@ -1,4 +1,4 @@
-"""Fixed filter banks: stored and counted in bytes, but no weights to prune, cluster, penalise or boast of."""
+"""Fixed filter banks: stored and counted in bytes, but never pruned, clustered or penalised."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def test_trimming_changes_no_output_and_the_run_goes_on(tmp_path: Path, name: st
 
 
 def _remove_units(run: Run) -> None:
-    """Mask every second unit of every set whose removal is exact, as a structured pruning would leave it."""
+    """Mask every second unit of every set whose removal is exact, as structured pruning would."""
     from audioprune.compress.units.zero import zero_units_
 
     sets = [each for each in run.model.unit_sets() if each.removable]

@@ -1,4 +1,4 @@
-"""Sparse training as steps: what is recorded, resumed, chosen and trimmed, on a classifier that trains in a second."""
+"""Sparse training as steps: what is recorded, resumed, chosen and trimmed."""
 
 from __future__ import annotations
 

@@ -179,22 +179,14 @@ def inspect_file(path: Path) -> FileFacts:
     )
 
 
-def check_audio(
-    path: Path, sample_rate: int | None = None, shortest_s: float = SHORTEST_S
-) -> list[Finding]:
-    """Return everything wrong with one audio file.
+def use_findings(facts: FileFacts, sample_rate: int | None, shortest_s: float) -> list[Finding]:
+    """Return what is wrong with a good file for one use: its rate and its length.
 
     Args:
-        path: The file.
+        facts: What is known of the file.
         sample_rate: Wanted rate in Hz; another one is a warning. None accepts any.
         shortest_s: A shorter file is a warning, in seconds.
     """
-    facts = inspect_file(Path(path))
-    return [*facts.findings, *use_findings(facts, sample_rate, shortest_s)]
-
-
-def use_findings(facts: FileFacts, sample_rate: int | None, shortest_s: float) -> list[Finding]:
-    """Return what is wrong with a good file for one use: its rate and its length."""
     if facts.errors:
         return []
     found = []

@@ -104,7 +104,7 @@ def _outline(envelope: Envelope, duration_s: float) -> NDArray[np.float64]:
 
 def _decode(text: str) -> Envelope:
     levels = np.frombuffer(base64.b85decode(text), dtype=np.uint8)
-    return levels.reshape(-1, len(EDGES_HZ) - 1) * _STEP_DB
+    return levels.reshape(-1, len(EDGES_HZ) - 1).astype(np.float64) * _STEP_DB
 
 
 def _same(first: Envelope, second: Envelope) -> bool:

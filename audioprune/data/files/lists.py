@@ -28,7 +28,7 @@ class Line:
 
     Attributes:
         number: Its number in the file, from 1; of a cell with line breaks the last one.
-        cells: What stands in it, without quotes and without spaces around.
+        cells: Its cells, without quotes and without spaces around them.
     """
 
     number: int

@@ -1,4 +1,7 @@
-"""Whether a compressed stream without a length in its header, Ogg or MP3, ends where it should."""
+"""Whether a compressed stream without a length in its header, Ogg or MP3, ends where it should.
+
+``missing_end`` looks at the last page of Ogg and at the frames of MP3. It decodes nothing.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ _KBPS = {
 """Bit rates of layer III in MPEG 1 and in MPEG 2 and 2.5; 0 is not known."""
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _LAYER_III = 1
+_SIDE_BYTES = {(True, True): 17, (True, False): 32, (False, True): 9, (False, False): 17}
+"""Bytes of side information behind the head of a frame, by MPEG 1 and mono."""
 
 
 class _Frame(NamedTuple):
@@ -108,7 +113,7 @@ def _frame(data: bytes, at: int) -> _Frame | None:
         return None
     rate = _RATES[version][head[2] >> 2 & 3]
     mono = head[3] >> 6 == 3
-    side = (17 if mono else 32) if version == 3 else (9 if mono else 17)
+    side = _SIDE_BYTES[version == 3, mono]
     checksum = 0 if head[1] & 1 else 2
     length = (144 if version == 3 else 72) * kbps * 1000 // rate + (head[2] >> 1 & 1)
     return _Frame(at, length, at + 4 + checksum + side)

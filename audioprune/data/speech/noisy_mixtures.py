@@ -88,7 +88,7 @@ class NoisyMixtures(FileCorpus[_Found]):
         sample_rate: Rate of all items in Hz; files of other rates are resampled, several channels
             averaged.
         split: None takes folders named after splits, else shares of the speakers; ``"folders"``,
-            ``"fraction"``, a list file or a mapping as in ``splits.read_split_list``.
+            ``"fraction"``, a list file or a mapping as in ``split_list.read_split_list``.
         fractions: Shares of speakers (and of noise files) in train, valid and test.
         speaker_from: ``"auto"``, ``"folder"``, ``"prefix"`` (of the file name) or ``"file"``, see
             ``speakers.SpeakerRule``.

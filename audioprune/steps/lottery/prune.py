@@ -21,7 +21,7 @@ from audioprune.protocols import Batch, HasInformationTarget
 from audioprune.ranges import OneOf, Range
 from audioprune.steps.control import say_enough
 from audioprune.steps.lottery.parts import batches_of, device_of, unit_sets
-from audioprune.steps.needs import check_items, whole
+from audioprune.steps.needs import check_items, say_left_whole, whole
 
 MODES = ("trim", "mask")
 
@@ -108,6 +108,8 @@ class LotteryPrune:
         if found.round == 0:
             found.params = lottery.parameters_of(run.model)
             found.units = {each.name: each.size for each in sets}
+            if self.mode == "trim":
+                say_left_whole(run.model, path)
         evidence = self._evidence(run)
         run.model.to(device_of(run))
         draw = self._trim if self.mode == "trim" else self._mask

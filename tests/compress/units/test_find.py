@@ -73,9 +73,13 @@ def test_a_plain_chain_is_masked_and_trimmed_alike() -> None:
 
 
 def test_the_model_and_the_random_numbers_stay_as_they_are() -> None:
-    model = _convs()
+    class Noisy(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + torch.rand(1)
+
+    model = Noisy(*_convs())
     before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    unit_sets_of(model, torch.ones(2, 1, 20))
+    assert len(unit_sets_of(model, torch.ones(2, 1, 20)).sets) == 2
     assert model.training and torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 

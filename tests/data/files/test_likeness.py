@@ -1,4 +1,4 @@
-"""Fingerprints by ear: copies at other levels and rates are found, other takes and pieces are not."""
+"""Copies at other levels and rates are found; other takes and pieces are not."""
 
 from __future__ import annotations
 
