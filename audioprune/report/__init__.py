@@ -78,7 +78,7 @@ def kinds() -> dict[str, Writer]:
 def _without_contract() -> dict[str, Writer]:
     """Return the papers that offer each part as a kind of its own."""
     kinds: dict[str, Writer] = {}
-    for name in ("p1.page", "p3.page", "p4.page"):
+    for name in ("p1.page",):
         module = importlib.import_module(f"{__name__}.papers.{name}")
         kinds |= getattr(module, "KINDS", {})
     return {kind: partial(_write_parts, kinds, kind) for kind in kinds}
