@@ -1,7 +1,8 @@
-"""How a dense checkpoint is stored: tensors and JSON facts in one safetensors file whose every bit is under a digest.
+"""How a dense checkpoint is stored: tensors and JSON facts in one safetensors file.
 
-It stores what it is given and rebuilds nothing by itself; the packed model file is in
-audioprune.packing, building a model from a configuration in experiment/run.py.
+``write`` and ``read`` are exact, and every bit is under a digest. Nothing is rebuilt here: a model
+is built from a configuration in experiment/model_io.py. The small model file is written in
+audioprune.packing.
 """
 
 from __future__ import annotations
@@ -40,13 +41,12 @@ def write(path: str | Path, tensors: dict[str, Tensor], meta: dict[str, Any]) ->
     """
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = json.dumps({"version": _VERSION, **meta}, sort_keys=True)
-    return write_atomic(
-        path, _in_order(save_tensors(plain, {"audioprune": text, "sha256": _digest(plain, text)}))
-    )
+    metadata = {"audioprune": text, "sha256": _digest(plain, text)}
+    return write_atomic(path, _in_order(save_tensors(plain, metadata)))
 
 
 def _in_order(data: bytes) -> bytes:
-    """Put the metadata of a written file in order: the library keeps them in a table whose order is random."""
+    """Put the metadata of a written file in order; the library leaves it in a random one."""
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -96,7 +96,7 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def is_foreign(path: Path) -> bool:
-    """Tell whether a safetensors file is whole as far as its header goes and was written by another program."""
+    """Tell whether another program wrote a safetensors file, whose header must be readable."""
     try:
         with open(path, "rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
@@ -189,7 +189,10 @@ def join_optimizer(
 
 
 def plain_part(state: dict[str, Any]) -> dict[str, Any]:
-    """Return the entries that come back from JSON as they went in: numbers, texts, None and lists of them."""
+    """Return the entries that come back from JSON as they went in.
+
+    These are numbers, texts, None and lists of them.
+    """
     return {key: value for key, value in state.items() if _is_plain(value)}
 
 
@@ -204,9 +207,8 @@ def rng_state() -> dict[str, Tensor]:
     """Return the states of torch's global generators."""
     states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
-        states |= {
-            f"cuda{index}": state for index, state in enumerate(torch.cuda.get_rng_state_all())
-        }
+        for index, state in enumerate(torch.cuda.get_rng_state_all()):
+            states[f"cuda{index}"] = state
     return states
 
 
@@ -220,7 +222,7 @@ def restore_rng_state(states: dict[str, Tensor]) -> None:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's global generators for a block, and let them go on behind it where they were before."""
+    """Seed torch's global generators for a block; after it they go on where they were."""
     before = rng_state()
     torch.manual_seed(seed)
     try:
@@ -230,13 +232,13 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    """Return the SHA-256 of the facts and of name, type, shape and values of every tensor."""
     total = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         total.update(f"|{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        total.update(
-            tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
-        )
+        if tensor.numel():
+            total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
 
 

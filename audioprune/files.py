@@ -1,6 +1,8 @@
-"""How a file is written so that nothing half-written ever carries a final name, and how one folder belongs to one process.
+"""How files are written so that nothing half-written carries a final name, and folders are locked.
 
-It does not know what the files mean; see checkpoint.py and packing/ for model files.
+``write_atomic`` writes a file whole or not at all, ``append_line`` one record of a log; ``lock``
+makes a folder belong to one process. What the files mean is decided elsewhere: model files in
+checkpoint.py and packing/.
 """
 
 from __future__ import annotations
@@ -64,7 +66,7 @@ def write_atomic(path: str | Path, data: bytes | str) -> Path:
     except OSError as error:
         raise OutputError(_explain(path, error, len(payload))) from error
     finally:
-        with suppress(OSError):  # the first failure is the one to be told
+        with suppress(OSError):  # the first failure is the one to report
             temporary.unlink(missing_ok=True)
     return path
 
@@ -75,12 +77,12 @@ def drop_leftovers(folder: Path) -> list[Path]:
     Returns:
         The removed files.
     """
-    numbered = [(path, re.search(r"\.tmp\.(\d+)$", path.name)) for path in folder.rglob("*.tmp.*")]
-    found = [
-        path for path, match in numbered if match and path.is_file() and not _alive(int(match[1]))
-    ]
-    for path in found:
-        path.unlink(missing_ok=True)
+    found = []
+    for path in list(folder.rglob("*.tmp.*")):
+        owner = re.search(r"\.tmp\.(\d+)$", path.name)
+        if owner and path.is_file() and not _alive(int(owner[1])):
+            path.unlink(missing_ok=True)
+            found.append(path)
     return found
 
 
@@ -155,7 +157,10 @@ def lock(folder: Path) -> Iterator[None]:
 
 
 def _take(path: Path) -> None:
-    """Take the lock: a complete file appears under its name at once, so that nobody ever reads a lock without an owner."""
+    """Take the lock.
+
+    A complete file appears under its name at once, so that nobody reads a lock without an owner.
+    """
     draft = path.with_name(f".lock.tmp.{os.getpid()}")
     draft.write_text(f"{os.getpid()} {socket.gethostname()}", encoding="utf-8")
     try:
@@ -174,29 +179,29 @@ def _take(path: Path) -> None:
 
 
 def _appear(draft: Path, path: Path) -> None:
+    """Give a file its final name, unless another has it."""
     try:
         os.link(draft, path)
     except FileExistsError:
         raise
-    except (
-        OSError
-    ):  # a file system without links: the owner's name arrives a moment after the file
+    except OSError:
+        # A file system without links: the owner's name arrives a moment after the file.
         with open(path, "x", encoding="utf-8") as stream:
             stream.write(draft.read_text(encoding="utf-8"))
 
 
 def _refuse_living(path: Path) -> None:
+    """Refuse to take a lock whose owner lives."""
     held = _read_owner(path)
     if held is not None:
         raise OutputError(
             f"{path.parent} is in use by process {held[0]} on {held[1]}; wait for it or choose "
-            f"another folder "
-            f"(remove {path} if that process is gone)"
+            f"another folder (remove {path} if that process is gone)"
         )
 
 
 def _bury(path: Path) -> None:
-    """Remove a stale lock; when another process took the folder over in between, its lock is put back."""
+    """Remove a stale lock; that of a process which took the folder in between is put back."""
     grave = path.with_name(f".lock.stale.tmp.{os.getpid()}")
     with suppress(FileNotFoundError):
         os.rename(path, grave)
@@ -244,6 +249,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _explain(path: Path, error: OSError, need_bytes: int) -> str:
+    """Say in one line why a file could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return (
             f"disk full writing {path} (needs about {need_bytes / 1e6:.1f} MB); free some "

@@ -1,6 +1,8 @@
-"""How a run is stopped politely: the first Ctrl-C or SIGTERM finishes the piece of work at hand and saves, the second ends at once.
+"""How a run is stopped politely.
 
-Long loops ask `stop_requested()` between pieces; the caller decides what is saved.
+The first Ctrl-C or SIGTERM finishes the piece of work at hand and saves, the second ends at once.
+Long loops ask ``stop_requested()`` or ``check_stop()`` between pieces; the caller decides what is
+saved.
 """
 
 from __future__ import annotations
@@ -35,14 +37,13 @@ def check_stop() -> None:
 
 @contextmanager
 def graceful() -> Iterator[None]:
-    """Handle Ctrl-C and SIGTERM for the length of a with-block; outside the main thread nothing is changed."""
+    """Handle Ctrl-C and SIGTERM for the length of a with-block, in the main thread alone."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     _requested.clear()
-    before = {
-        number: signal.signal(number, _on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, _on_signal) for number in numbers}
     try:
         yield
     finally:

@@ -1,4 +1,7 @@
-"""Where files are: what can be made again in the cache folder, the model of a run in its run folder."""
+"""Where files are: the cache folder, and the model of a run in its run folder.
+
+The cache folder holds what can be made again.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ MODEL_FILES = ("model.apz", "model.safetensors", "state.safetensors")
 
 
 def cache_folder(chosen: str = "") -> Path:
-    """Return the cache folder: the chosen one, else ``$AUDIOPRUNE_CACHE``, else the user's cache folder.
+    """Return the cache folder: the chosen one, else ``$AUDIOPRUNE_CACHE``, else the user's.
 
     Args:
         chosen: A path given in the configuration; empty for the default.
@@ -29,7 +32,7 @@ def model_file(checkpoint: str | Path) -> Path:
         checkpoint: A file or a run folder; a folder without a model is returned as it is.
     """
     path = Path(checkpoint)
-    found = (
-        [path / name for name in MODEL_FILES if (path / name).is_file()] if path.is_dir() else []
-    )
+    if not path.is_dir():
+        return path
+    found = [path / name for name in MODEL_FILES if (path / name).is_file()]
     return found[0] if found else path

@@ -1,7 +1,7 @@
-"""How a long job shows how far it is: a bar with the time left on a terminal, plain lines elsewhere.
+"""How a long job shows how far it is: a bar on a terminal, plain lines elsewhere.
 
-Nothing here influences a result; jobs under five seconds stay silent when they are not on a
-terminal.
+``progress`` opens a display, ``track`` shows a loop. Nothing here influences a result; jobs under
+five seconds stay silent when they are not on a terminal.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
 
 Item = TypeVar("Item")
 _PLAIN_EVERY_S = 10.0
@@ -34,7 +37,7 @@ class Progress:
         self._bar = _open_bar(title, self.total) if sys.stderr.isatty() else None
 
     def skip(self, pieces: int) -> None:
-        """Count pieces that an earlier run finished; they do not enter the estimate of the time left."""
+        """Count pieces that an earlier run finished; the time left is estimated without them."""
         self._first += pieces
         self.advance(pieces)
 
@@ -43,17 +46,13 @@ class Progress:
         self.done += pieces
         self.note = note or self.note
         if self._bar:
-            self._bar.update(
-                self._bar.task_ids[0], completed=self.done, description=f"{self.title} {self.note}"
-            )
+            shown = f"{self.title} {self.note}"
+            self._bar.update(self._bar.task_ids[0], completed=self.done, description=shown)
         elif time.monotonic() - self._last > _PLAIN_EVERY_S:
             self._last = time.monotonic()
-            print(
-                f"{self.title}: {self.done}/{self.total} {self.note} (about "
-                f"{self._left_s():.0f} s left)",
-                file=sys.stderr,
-                flush=True,
-            )
+            left = f"(about {self._left_s():.0f} s left)"
+            line = f"{self.title}: {self.done}/{self.total} {self.note} {left}"
+            print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Remove the bar."""
@@ -77,17 +76,20 @@ def progress(title: str, total: int) -> Iterator[Progress]:
 
 def track(items: Iterable[Item], title: str, total: int | None = None) -> Iterator[Item]:
     """Yield items while showing how many of them are done."""
-    pieces = list(items) if total is None else items
-    with progress(title, total if total is not None else len(pieces)) as display:
-        for item in pieces:
+    if total is None:
+        items = list(items)
+        total = len(items)
+    with progress(title, total) as display:
+        for item in items:
             yield item
             display.advance()
 
 
-def _open_bar(title: str, total: int):
+def _open_bar(title: str, total: int) -> RichProgress:
+    """Show a bar on the terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as RichProgress
+    from rich.progress import Progress as Bar
 
     columns = (
         TextColumn("{task.description}"),
@@ -95,7 +97,7 @@ def _open_bar(title: str, total: int):
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    bar = RichProgress(*columns, console=Console(stderr=True), transient=True)
+    bar = Bar(*columns, console=Console(stderr=True), transient=True)
     bar.add_task(title, total=total)
     bar.start()
     return bar

@@ -2,8 +2,8 @@
 
 The wheels of torchaudio want CUDA libraries, so beside a torch for CPUs the import ends in an
 OSError, although the package works in Python alone. ``make_importable`` mends this for the whole
-process, ``describe_torchaudio`` says which of the two one gets. Nothing is imported before somebody
-imports torchaudio, and no file is changed.
+process, ``describe_torchaudio`` says which of the two one gets. Nothing is imported before
+somebody imports torchaudio, and no file is changed.
 """
 
 from __future__ import annotations

@@ -142,8 +142,9 @@ def meanings(receiver: Any) -> dict[str, str]:
 
 
 def first_sentence(text: str) -> str:
-    """Return the first sentence of a text without its full stop."""
-    return re.split(r"(?<=[^.])\.(?:\s|$)", text.strip(), maxsplit=1)[0]
+    """Return the first sentence of a text without its full stop, with YAML's word for None."""
+    sentence = re.split(r"(?<=[^.])\.(?:\s|$)", text.strip(), maxsplit=1)[0]
+    return re.sub(r"\bNone\b", "null", sentence)
 
 
 def _items(text: str) -> dict[str, str]:

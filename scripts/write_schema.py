@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -17,8 +19,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from audioprune.ranges import Range
-from audioprune.schema import range_text
+from audioprune.schema.describe import accepted
 from audioprune.schema.groups import TARGETS, class_name, first_keys
 from audioprune.schema.pipelines import PIPELINES
 from audioprune.schema.roots import ROOTS
@@ -28,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "audioprune/schema/signatures.json"
 PAGE = ROOT / "docs/configuration.md"
 _HANDED = re.compile(r"\$\{pipeline\.(\w+)\}")
-_SCHEMA = re.compile(r"/schema/pipeline/(\w+)@_here_")
+_SCHEMA = re.compile(r"/schema/\w+/(\w+)@_here_")
 _SOURCES = {"takes", "reads"}
 
 
@@ -76,13 +77,9 @@ def _handed() -> dict[str, dict[str, tuple[str, str]]]:
 
     By the option under which the keys are registered; pipelines built on others share theirs.
     """
-    paths = sorted((ROOT / "conf/pipeline").glob("*.yaml"))
-    nodes = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths}
     found: dict[str, dict[str, tuple[str, str]]] = {option: {} for option in PIPELINES}
-    for name, node in nodes.items():
-        while not (schema := _SCHEMA.fullmatch(nodes[name]["defaults"][0])):
-            name = nodes[name]["defaults"][0]
-        _collect(node.get("steps", {}), found[schema[1]])
+    for node in _yaml("pipeline").values():
+        _collect(node.get("steps", {}), found[_schema_of("pipeline", node)])
     return found
 
 
@@ -162,7 +159,7 @@ def _lines(mapping: Entry, indent: str) -> list[str]:
 
 
 def page_text(table: Entry) -> str:
-    """Return docs/configuration.md: a table of keys for every verb, option and group below."""
+    """Return docs/configuration.md: a table of keys for every verb and every class of a group."""
     lines = [
         "# Configuration",
         "",
@@ -170,28 +167,60 @@ def page_text(table: Entry) -> str:
         "`group=option` chooses an option of a group. This page is written by `make schema` from",
         "the signatures and docstrings of what the keys configure.",
     ]
-    shown: set[str] = set()
-    for group, options in table["groups"].items():
-        lines += ["", f"## {'Verbs' if group == 'verb' else group}"]
-        for option, name in options.items():
-            if name not in shown:
-                prefix = "" if group == "verb" else f"{group}."
-                heading = _VERBS.get(option, f"`{option}`") if group == "verb" else f"`{option}`"
-                lines += ["", f"### {heading}", *_section(table["classes"], name, prefix, shown)]
+    for group, title in _TITLES.items():
+        lines += ["", f"## {title}"]
+        for name in dict.fromkeys(table["groups"][group].values()):
+            names = [option for option, kind in table["groups"][group].items() if kind == name]
+            lines += ["", f"### {_heading(group, names)}", "", table["classes"][name]["meaning"]]
+            lines += ["", "| key | default | accepts | meaning |", "|---|---|---|---|"]
+            prefix = "" if group == "verb" else f"{group}."
+            lines += [
+                "| " + " | ".join(row) + " |" for row in _rows(table["classes"], name, prefix)
+            ]
     return "\n".join(lines) + "\n"
 
 
-_VERBS = {"root": "`train`, `prune`, `quantize`, `eval`"}
+_TITLES = {
+    "verb": "Verbs",
+    "model": "Models",
+    "task": "Tasks",
+    "data": "Corpora",
+    "pipeline": "Pipelines",
+}
 
 
-def _section(classes: Entry, name: str, prefix: str, shown: set[str]) -> list[str]:
-    """Return the meaning and the table of a class, the keys of its groups with it."""
-    shown.add(name)
-    head = ["", classes[name]["meaning"], ""]
-    return [*head, "| key | default | accepts | meaning |", "|---|---|---|---|"] + [
-        f"| `{key}` | {default} | {accepts} | {meaning} |"
-        for key, default, accepts, meaning in _rows(classes, name, prefix)
-    ]
+def _heading(group: str, names: list[str]) -> str:
+    """Return the verb, or the options of a group that have the keys, such as `model=fdnn`."""
+    if group == "verb":
+        shown = ["train", "prune", "quantize", "eval"] if names == ["root"] else names
+        return ", ".join(f"`{verb}`" for verb in shown)
+    options = [option for name in names for option in _options(group)[name]]
+    return ", ".join(f"`{group}={option}`" for option in options)
+
+
+@cache
+def _options(group: str) -> dict[str, list[str]]:
+    """Return the YAML files of a group by the schema option that their defaults lead to."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name, node in _yaml(group).items():
+        found[_schema_of(group, node)].append(name)
+    return found
+
+
+@cache
+def _yaml(group: str) -> dict[str, Any]:
+    """Return what every YAML file of a group says."""
+    paths = sorted((ROOT / "conf" / group).glob("*.yaml"))
+    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def _schema_of(group: str, node: dict[str, Any]) -> str:
+    """Return the schema option at the end of the chain of defaults; empty where there is none."""
+    first = node.get("defaults", [""])[0]
+    if first in _yaml(group):
+        return _schema_of(group, _yaml(group)[first])
+    schema = _SCHEMA.fullmatch(first)
+    return schema[1] if schema else ""
 
 
 def _rows(classes: Entry, name: str, prefix: str) -> list[tuple[str, str, str, str]]:
@@ -201,7 +230,8 @@ def _rows(classes: Entry, name: str, prefix: str) -> list[tuple[str, str, str, s
             rows += _rows(classes, facts["type"][1:], f"{prefix}{key}.")
         elif key != "_target_":
             meaning = facts.get("meaning", "").replace("|", "\\|").replace("``", "`")
-            rows.append((f"{prefix}{key}", _default_text(facts), _accepts(facts), meaning))
+            accepts = accepted(facts).replace(" | ", ", ")
+            rows.append((f"`{prefix}{key}`", _default_text(facts), accepts, meaning))
     return rows
 
 
@@ -209,18 +239,6 @@ def _default_text(facts: Entry) -> str:
     if facts["default"] == "???":
         return "needed"
     return f"`{json.dumps(facts['default'])}`" if facts["default"] != "" else ""
-
-
-def _accepts(facts: Entry) -> str:
-    """Return type, range and options of a key as a reader wants them."""
-    kind = facts["type"].rstrip("?").replace("any", "anything")
-    null = " or null" if facts["type"].endswith("?") else ""
-    if "options" in facts:
-        many = "a list of " if kind.startswith("list") else ""
-        return many + ", ".join(f"`{option}`" for option in facts["options"]) + null
-    if facts.get("range"):
-        return f"{kind} {range_text(Range(**facts['range']))}{null}"
-    return kind + null
 
 
 if __name__ == "__main__":

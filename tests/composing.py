@@ -1,4 +1,4 @@
-"""Configurations for tests: each YAML file is parsed once, each command composed once."""
+"""Configurations for tests: each file is loaded once, each command composed once."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_module
-from hydra._internal.core_plugins.importlib_resources_config_source import (
-    ImportlibResourcesConfigSource,
-)
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from audioprune import schema
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
-_read_config = ImportlibResourcesConfigSource._read_config
-_RESULTS: dict[str, Any] = {}
+_load = ConfigRepository.load_config
+_embed = ConfigLoaderImpl._embed_result_config
+_LOADED: dict[str, Any] = {}
 
 
 def options_of(group: str) -> list[str]:
@@ -41,20 +41,27 @@ def hydra_started() -> Iterator[None]:
     GlobalHydra.instance().clear()
     gc.freeze()  # composing makes many small objects; what was there before needs no visit
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ImportlibResourcesConfigSource, "_read_config", _read_once)
+        patch.setattr(ConfigRepository, "load_config", _load_once)
+        patch.setattr(ConfigLoaderImpl, "_embed_result_config", staticmethod(_embed_copy))
         with initialize_config_module(version_base="1.3", config_module="audioprune.conf"):
             yield
     GlobalHydra.instance().clear()
     gc.unfreeze()
 
 
-def _read_once(source: Any, file: Any) -> Any:
-    """Read a YAML file as Hydra does; each composition gets a copy, which it changes."""
-    if str(file) not in _RESULTS:
-        _RESULTS[str(file)] = _read_config(source, file)
-    result = copy.copy(_RESULTS[str(file)])
-    result.config, result.header = copy.deepcopy(result.config), dict(result.header)
-    return result
+def _load_once(repository: ConfigRepository, config_path: str) -> Any:
+    """Load a file or schema; compositions share what was loaded."""
+    if config_path not in _LOADED:
+        _LOADED[config_path] = _load(repository, config_path)
+    return copy.copy(_LOADED[config_path])
+
+
+def _embed_copy(result: Any, package: str | None) -> Any:
+    """Give a composition a copy of what it will change; for a package Hydra makes one itself."""
+    if not (result.header["package"] if package is None else package):
+        result = copy.copy(result)
+        result.config = copy.deepcopy(result.config)
+    return _embed(result, package)
 
 
 @cache

@@ -15,7 +15,7 @@ from audioprune.compress.units.builders import gru_in, gru_units, layer_norm, li
 from audioprune.compress.units.declare import UnitSet
 
 
-class Net(nn.Module):
+class Undeclared(nn.Module):
     """A normalised linear layer, a GRU and a linear head."""
 
     frames_per_second, time_dim = 10.0, 1
@@ -31,6 +31,10 @@ class Net(nn.Module):
 
     def example_input(self) -> Tensor:
         return torch.zeros(1, 5, 3)
+
+
+class Net(Undeclared):
+    """The same, which declares its units."""
 
     def unit_sets(self) -> list[UnitSet]:
         inner = (
@@ -135,8 +139,17 @@ class Task:
             model, [(batch["x"], lambda output: (output - batch["y"]).square().mean(), 1.0)]
         )
 
-    def score(self, model: nn.Module, dataset: Dataset, scorer: None, *, condition: str, variant: str, audio: Path | None = None,
-              keep: int = 0) -> dict[str, dict[str, Any]]:  # fmt: skip
+    def score(
+        self,
+        model: nn.Module,
+        dataset: Dataset,
+        scorer: None,
+        *,
+        condition: str,
+        variant: str,
+        audio: Path | None = None,
+        keep: int = 0,
+    ) -> dict[str, dict[str, Any]]:
         if audio is not None:
             audio.mkdir(parents=True, exist_ok=True)
             (audio / f"item_{variant}.txt").write_text(str(keep))

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from audioprune.data.splits.sources import Source
+
 RATE = 16000
 HOSTILE = "x y/é ü/漢字 %=[],"
 
@@ -55,3 +57,17 @@ def noise_tree(root: Path, seconds: float = 6.0) -> Path:
     ):
         write(root / f"{name}.wav", tone(seconds, 20_000 + number))
     return root
+
+
+def source(root: Path, name: str, split: str, group: str, samples: np.ndarray) -> Source:
+    """Write samples as a file and return it as a source of a corpus."""
+    path = write(root / f"{name}.wav", samples, subtype="FLOAT")
+    return Source(
+        path,
+        f"{name}.wav",
+        split,
+        group,
+        name,
+        len(samples) / RATE,
+        float(np.sqrt(np.mean(samples**2))),
+    )

@@ -1,4 +1,4 @@
-"""What runs beside a run: the run keeps every bit, and a killed branch ends in the bits of an undisturbed one."""
+"""Branches: the run keeps every bit, and a killed branch ends in the bits of a whole one."""
 
 from __future__ import annotations
 

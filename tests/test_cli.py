@@ -3,34 +3,58 @@
 from __future__ import annotations
 
 import json
-import os
+import logging
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from audioprune import schema
+from audioprune import cli, schema
 from audioprune.commands import configuration
 
 ADVERSARIAL = schema.classes()["AdversarialConfig"]
 MIXTURES = schema.classes()["NoisyMixturesConfig"]
 
 
-def _run(
-    *arguments: str, cwd: Path | None = None, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from audioprune.cli import main; main()", *arguments]
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, **environment},
-        timeout=120,
-        check=False,
-    )
+class Answer(NamedTuple):
+    """What a command line ended with and printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Answer]]:
+    """Run command lines within this process, in an empty folder."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def answer(*arguments: str, **environment: str) -> Answer:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["audioprune", *arguments])
+        GlobalHydra.instance().clear()
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        code = stop.value.code
+        return Answer(code if isinstance(code, int) else 0, *capfd.readouterr())
+
+    yield answer
+    GlobalHydra.instance().clear()
+    logger = logging.getLogger("audioprune")
+    logger.handlers.clear()
+    logger.propagate = True
 
 
 def test_help_needs_no_torch() -> None:
@@ -62,14 +86,14 @@ def test_help_needs_no_torch() -> None:
         "doctor",
     ],
 )
-def test_every_verb_has_help(verb: str, tmp_path: Path) -> None:
-    found = _run(verb, "--help", cwd=tmp_path)
+def test_every_verb_has_help(verb: str, run: Callable[..., Answer]) -> None:
+    found = run(verb, "--help")
     assert found.returncode == 0 and f"audioprune {verb}" in found.stdout and not found.stderr
-    assert not list(tmp_path.iterdir())
+    assert not list(Path().iterdir())
 
 
-def test_overview_names_every_verb() -> None:
-    found = _run("--help")
+def test_overview_names_every_verb(run: Callable[..., Answer]) -> None:
+    found = run("--help")
     assert found.returncode == 0
     for verb in (
         "train",
@@ -84,7 +108,7 @@ def test_overview_names_every_verb() -> None:
         "doctor",
     ):
         assert f"\n  {verb} " in found.stdout
-    assert _run().stdout == found.stdout
+    assert run().stdout == found.stdout
 
 
 @pytest.mark.parametrize(
@@ -107,9 +131,9 @@ def test_overview_names_every_verb() -> None:
     ],
 )
 def test_wrong_usage_ends_with_code_2_and_one_line(
-    arguments: list[str], message: str, tmp_path: Path
+    arguments: list[str], message: str, tmp_path: Path, run: Callable[..., Answer]
 ) -> None:
-    found = _run(*arguments, cwd=tmp_path, AUDIOPRUNE_CACHE=str(tmp_path / "cache"))
+    found = run(*arguments, AUDIOPRUNE_CACHE=str(tmp_path / "cache"))
     assert found.returncode == 2, found.stderr
     assert message in found.stderr and "Traceback" not in found.stderr
     assert len(found.stderr.strip().splitlines()) == 1
@@ -125,20 +149,22 @@ def test_wrong_usage_ends_with_code_2_and_one_line(
         ("audioprune report report=su", "report=summary"),
     ],
 )
-def test_completion(line: str, expected: str) -> None:
-    found = _run("-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)))
+def test_completion(line: str, expected: str, run: Callable[..., Answer]) -> None:
+    found = run("-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)))
     assert expected in found.stdout.split()
 
 
-def test_completion_installs() -> None:
-    assert "complete" in _run("-sc", "install=bash").stdout
+def test_completion_installs(run: Callable[..., Answer]) -> None:
+    assert "complete" in run("-sc", "install=bash").stdout
 
 
 @pytest.mark.parametrize(
     ("model", "params", "mib"), [("fdnn", 9_054_369, 34.54), ("lstm", 30_217_377, 115.27)]
 )
-def test_info_prints_one_json_object(model: str, params: int, mib: float, tmp_path: Path) -> None:
-    found = _run("info", f"model={model}", "format=json", cwd=tmp_path)
+def test_info_prints_one_json_object(
+    model: str, params: int, mib: float, run: Callable[..., Answer]
+) -> None:
+    found = run("info", f"model={model}", "format=json")
     assert found.returncode == 0, found.stderr
     facts = json.loads(found.stdout)
     assert (
@@ -152,8 +178,8 @@ def test_info_prints_one_json_object(model: str, params: int, mib: float, tmp_pa
     )
 
 
-def test_doctor_answers() -> None:
-    found = _run("doctor", "format=json")
+def test_doctor_answers(run: Callable[..., Answer]) -> None:
+    found = run("doctor", "format=json")
     assert found.returncode == 0 and {
         check["name"] for check in json.loads(found.stdout)["checks"]
     } >= {"torch", "pystoi", "pesq"}
@@ -168,7 +194,7 @@ def _with_a_file_of(folder: Path, group: str, node: dict, config: dict, override
 
 
 def test_the_parts_of_a_files_task_keep_their_types(tmp_path: Path) -> None:
-    """A task may have parts of a type of their own, such as a discriminator; the user's keys lie on top of the file's."""
+    """A part such as a discriminator keeps its type; the user's keys lie on top of the file's."""
     task = OmegaConf.structured(ADVERSARIAL)
     stored = OmegaConf.to_container(task)
     stored["discriminator"] |= {"width": 0.25, "stride": 4}
@@ -182,7 +208,7 @@ def test_the_parts_of_a_files_task_keep_their_types(tmp_path: Path) -> None:
 
 
 def test_what_a_group_leaves_open_comes_from_the_file(tmp_path: Path) -> None:
-    """The folders of one's own corpus have no default; one that was moved is given again, the other stays the file's."""
+    """A folder that was moved is given again, the other stays the file's."""
     data = OmegaConf.structured(MIXTURES)
     stored = OmegaConf.to_container(data) | {
         "_target_": "audioprune.data.speech.noisy_mixtures.NoisyMixtures"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_module
-from hydra.core.global_hydra import GlobalHydra
+from composing import CONF, composed, hydra_started, options_of
 from omegaconf import DictConfig, OmegaConf
 
 from audioprune import schema
@@ -17,7 +16,6 @@ from audioprune.experiment import agreement
 from audioprune.experiment.config_hash import config_hash, run_name
 from audioprune.schema.table import read_table
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
 RUN_VERBS = ("train", "prune", "quantize", "eval")
 NEEDS = {
     "wsj0_mix": ["data.wsj0_root=/w", "data.train_noise_root=/n", "data.test_noise_root=/t"],
@@ -35,42 +33,26 @@ NEEDS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def hydra():
-    schema.register()
-    OmegaConf.register_new_resolver("run_name", lambda *, _root_: "name", replace=True)
-    GlobalHydra.instance().clear()
-    with initialize_config_module(version_base="1.3", config_module="audioprune.conf"):
+@pytest.fixture(autouse=True, scope="module")
+def hydra() -> Iterator[None]:
+    with hydra_started():
         yield
 
 
-def _options(group: str) -> list[str]:
-    return sorted(
-        path.relative_to(CONF / group).with_suffix("").as_posix()
-        for path in (CONF / group).rglob("*.yaml")
-    )
-
-
-def _compose(verb: str, *overrides: str) -> DictConfig:
-    config = compose(verb, overrides=list(overrides))
-    if "verb" in config:
-        config.verb = verb
-    return config
-
-
 def _experiment(verb: str, option: str) -> DictConfig:
-    """Compose an experiment and fill in what its data demand of the user; composing is what takes time here."""
-    config = _compose(verb, f"experiment={option}")
-    for need in NEEDS.get(
-        OmegaConf.to_container(config, resolve=False).get("data", {}).get("name", ""), []
-    ):
+    """Compose an experiment and fill in what its data demand of the user."""
+    config = composed(verb, f"experiment={option}")
+    needs = NEEDS.get(OmegaConf.to_container(config).get("data", {}).get("name", ""), [])
+    if needs:
+        config = config.copy()
+    for need in needs:
         key, _, value = need.partition("=")
         OmegaConf.update(config, key, value)
     return config
 
 
 def _pipeline(verb: str, experiment: str) -> str:
-    """Return the pipeline that an experiment means for a verb: its paper's for ``prune``, the verb's own for all others."""
+    """Return the pipeline of an experiment: its paper's for ``prune``, else the verb's own."""
     if verb != "prune":
         return {"train": "train", "quantize": "quantize", "eval": "evaluate"}[verb]
     if "dcae10" in experiment:
@@ -105,38 +87,42 @@ def _check(config: DictConfig) -> dict[str, Any]:
     return plain
 
 
-@pytest.mark.parametrize("verb", RUN_VERBS)
-def test_every_option_of_every_group_composes(verb: str) -> None:
-    checked = 0
-    # Models, corpora and tasks are the same files under every verb, and composing takes the time.
-    for group in ("model", "data", "task", "pipeline") if verb == "prune" else ("pipeline",):
-        for option in _options(group):
-            _check(
-                _compose(
-                    verb,
-                    f"{group}={option}",
-                    *(NEEDS.get(option, []) if group in ("data", "model") else []),
-                )
-            )
-            checked += 1
-    for option in _options("experiment"):
-        plain = _check(_experiment(verb, option))
-        assert plain["pipeline"]["name"] == _pipeline(verb, option), f"{verb} experiment={option}"
-        checked += 1
-    assert checked >= 20
+def _cases() -> list[tuple[str, str]]:
+    """Return each verb with the groups whose options it composes.
+
+    Models, corpora and tasks are the same files under every verb.
+    """
+    everywhere = [(verb, group) for verb in RUN_VERBS for group in ("pipeline", "experiment")]
+    return [*everywhere, ("prune", "model"), ("prune", "data"), ("prune", "task")]
 
 
-def test_every_tool_composes() -> None:
-    for verb in ("info", "report", "data", "listen", "generate", "doctor"):
-        schema.check(_compose(verb))
-    assert _compose("listen", "systems.DCAE=runs/a", "systems.DCAE_pr=runs/b").systems == {
-        "DCAE": "runs/a",
-        "DCAE_pr": "runs/b",
-    }
-    for option in _options("report"):
-        schema.check(_compose("report", f"report={option}"))
-    for option in _options("model"):
-        schema.check(_compose("info", f"model={option}", *NEEDS.get(option, [])))
+@pytest.mark.parametrize(("verb", "group"), _cases())
+def test_every_option_of_every_group_composes(verb: str, group: str) -> None:
+    options = options_of(group)
+    assert len(options) >= 9
+    for option in options:
+        if group == "experiment":
+            plain = _check(_experiment(verb, option))
+            assert plain["pipeline"]["name"] == _pipeline(verb, option), option
+        else:
+            needs = NEEDS.get(option, []) if group in ("data", "model") else []
+            _check(composed(verb, f"{group}={option}", *needs))
+
+
+@pytest.mark.parametrize("verb", ["info", "report", "data", "listen", "generate", "doctor"])
+def test_every_tool_composes(verb: str) -> None:
+    schema.check(composed(verb))
+
+
+@pytest.mark.parametrize(("verb", "group"), [("report", "report"), ("info", "model")])
+def test_every_tool_composes_with_every_option(verb: str, group: str) -> None:
+    for option in options_of(group):
+        schema.check(composed(verb, f"{group}={option}", *NEEDS.get(option, [])))
+
+
+def test_systems_of_a_listening_test_have_names_of_the_users_own() -> None:
+    config = composed("listen", "systems.DCAE=runs/a", "systems.DCAE_pr=runs/b")
+    assert config.systems == {"DCAE": "runs/a", "DCAE_pr": "runs/b"}
 
 
 def test_no_file_is_left_out() -> None:
@@ -159,20 +145,20 @@ def test_no_file_is_left_out() -> None:
 
 
 def test_every_experiment_has_a_desk_sibling() -> None:
-    names = _options("experiment")
+    names = options_of("experiment")
     for name in names:
         if not name.endswith(("_desk", "_demo")):
             assert f"{name}_desk" in names, f"{name} has no sibling that runs on two cores"
 
 
 @pytest.mark.parametrize(
-    "experiment", [name for name in _options("experiment") if name.endswith("_desk")]
+    "experiment", [name for name in options_of("experiment") if name.endswith("_desk")]
 )
 def test_desk_models_build_and_run(experiment: str) -> None:
     from audioprune.experiment.model_io import build_model
 
     config = OmegaConf.to_container(
-        _compose("prune", f"experiment={experiment}").model, resolve=True
+        composed("prune", f"experiment={experiment}").model, resolve=True
     )
     model = build_model(agreement.complete_model(config), trusted=True).eval()
     few = "frames" in model.example_input.__code__.co_varnames and not hasattr(
@@ -201,23 +187,23 @@ def test_desk_models_build_and_run(experiment: str) -> None:
 )
 def test_wrong_numbers_are_refused_before_work(override: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        schema.check(_compose("prune", override))
+        schema.check(composed("prune", override))
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_hash_stands_for_what_can_change_a_result() -> None:
-    plain = OmegaConf.to_container(_compose("prune"), resolve=True)
+    plain = OmegaConf.to_container(composed("prune"), resolve=True)
     other_runtime = OmegaConf.to_container(
-        _compose("prune", "runtime.threads=2", "runtime.folder=/x"), resolve=True
+        composed("prune", "runtime.threads=2", "runtime.folder=/x"), resolve=True
     )
-    other_seed = OmegaConf.to_container(_compose("prune", "seed=1"), resolve=True)
+    other_seed = OmegaConf.to_container(composed("prune", "seed=1"), resolve=True)
     assert config_hash(plain) == config_hash(other_runtime) != config_hash(other_seed)
     assert run_name(plain) == f"fdnn-p2_unstructured-{config_hash(plain)}"
 
 
 def test_the_task_follows_the_model() -> None:
-    assert _compose("prune", "model=lstm").task.target == "magnitude"
-    assert _compose("prune", "model=lstm", "task=irm").task.target == "irm"
+    assert composed("prune", "model=lstm").task.target == "magnitude"
+    assert composed("prune", "model=lstm", "task=irm").task.target == "irm"
 
 
 def test_keys_of_an_experiments_own_pipeline_are_known() -> None:
@@ -228,7 +214,7 @@ def test_keys_of_an_experiments_own_pipeline_are_known() -> None:
         "pipeline.criterion=information",
         "pipeline.scope=global",
     ]
-    assert _check(_compose("prune", *line))["pipeline"]["criterion"] == "information"
+    assert _check(composed("prune", *line))["pipeline"]["criterion"] == "information"
 
 
 @pytest.mark.parametrize(
@@ -240,7 +226,7 @@ def test_a_pipeline_on_the_command_line_wins(verb: str, pipeline: str) -> None:
         (f"pipeline={pipeline}", "experiment=p3/ddsp_nsynth_desk"),
         ("experiment=p3/ddsp_nsynth_desk", f"pipeline={pipeline}"),
     ):
-        assert _compose(verb, *order).pipeline.name == pipeline
+        assert composed(verb, *order).pipeline.name == pipeline
 
 
 CORPORA = {
@@ -261,10 +247,10 @@ def _own_keys(experiment: str) -> dict[str, Any]:
 
 def test_every_experiment_accepts_every_corpus_of_its_kind() -> None:
     assert {name for names in CORPORA.values() for name in names} == {
-        name for name in _options("data") if not name.endswith("_desk")
+        name for name in options_of("data") if not name.endswith("_desk")
     }
     nodes = _nodes("data")
-    for experiment in _options("experiment"):
+    for experiment in options_of("experiment"):
         for corpus in CORPORA[experiment[:2]]:
             roots = {
                 key.removeprefix("data."): value
@@ -286,7 +272,7 @@ def test_every_experiment_accepts_every_corpus_of_its_kind() -> None:
     ],
 )
 def test_other_corpora_compose_and_decide_what_is_shared(line: list[str]) -> None:
-    plain = _check(_compose("prune", *line))
+    plain = _check(composed("prune", *line))
     decided = {
         "task": ("sample_rate", "classes", "pitches"),
         "model": ("sample_rate", "mels", "bins", "conditioning", "frames_per_second"),
@@ -319,7 +305,7 @@ def test_shared_arguments_follow_by_default(group: str) -> None:
 def test_a_pattern_of_speakers_passes_the_command_line() -> None:
     pattern = r"^(?P<speaker>[^/]+)/(x|\d{3})"
     for option in ("noisy_mixtures", "coded_folder", "paired_folder"):
-        config = _compose(
+        config = composed(
             "data", f"data={option}", f'data.speaker="{pattern}"', *NEEDS.get(option, [])
         )
         assert config.data.speaker == pattern and config.data.speaker_csv is None
@@ -338,12 +324,11 @@ def test_a_folder_of_three_classes_decides_them(experiment: str) -> None:
     from audioprune.experiment.model_io import instantiate
 
     plain = _check(
-        _compose("prune", f"experiment={experiment}", "data=class_folder", "data.root=/c")
+        composed("prune", f"experiment={experiment}", "data=class_folder", "data.root=/c")
     )
-    features = SimpleNamespace(
-        sample_rate=32000, hop_length=320, mels=plain["data"]["mels"], shape=(2, 256, 1001)
-    )
-    corpus = SimpleNamespace(sample_rate=32000, classes=("bus", "park", "tram"), features=features)
+    mels = plain["data"]["mels"]
+    facts = {"sample_rate": 32000, "classes": 3, "mels": mels, "frames_per_second": 100.0}
+    corpus = SimpleNamespace(shared=lambda: facts | {"channels": 2})
     task = instantiate(agreement.complete_task(plain["task"], corpus))
     model = agreement.complete_model(plain["model"], task, corpus)
     assert (task.classes, task.sample_rate) == (3, 32000)

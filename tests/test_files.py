@@ -102,7 +102,7 @@ def test_the_first_failure_is_the_one_that_is_told(tmp_path: Path) -> None:
 
 
 def test_a_stale_lock_is_taken_over_by_one_process_only(tmp_path: Path) -> None:
-    """Many processes find the lock of a dead one at once; whatever the order, one holds the folder at a time."""
+    """Many processes find the lock of a dead one at once; one holds the folder at a time."""
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom audioprune.errors import "
         "OutputError\nfrom audioprune.files import lock\n"

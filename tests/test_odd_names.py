@@ -1,4 +1,7 @@
-"""Files whose names are not UTF-8, from the check over a run to the report: they work, or one line says what to rename."""
+"""Files whose names are not UTF-8, from the check over a run to the report.
+
+They work, or one line says what to rename.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ SPLITS = ("speech", "noise", "train", "valid", "test")
 
 @pytest.fixture
 def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Speech and noises, of which every file and every speaker has a byte in its name that is no text."""
+    """Speech and noises; every file and every speaker has a byte in its name that is no text."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AUDIOPRUNE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(sys, "path", list(sys.path))

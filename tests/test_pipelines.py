@@ -1,4 +1,4 @@
-"""Every shipped pipeline, tiny: at its end every file that a row names is there, and it is the one that was measured."""
+"""Every shipped pipeline, tiny: every file that a row names is there and was measured."""
 
 from __future__ import annotations
 

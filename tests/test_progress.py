@@ -1,4 +1,4 @@
-"""Progress: silent where it should be, plain lines off a terminal, an estimate that skipped work does not spoil."""
+"""Progress: silent where it should be, plain lines off a terminal, an honest estimate."""
 
 from __future__ import annotations
 

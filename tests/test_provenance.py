@@ -91,7 +91,7 @@ def _composed(file: str, **groups: Any) -> dict[str, Any]:
 
 
 def _eval(made: Path, file: str, **changes: Any) -> dict[str, Any]:
-    """Return the configuration of ``eval`` with the default corpus of twelve items in place of the run's eleven."""
+    """Return the configuration of ``eval`` with a corpus of twelve items, not the run's eleven."""
     steps = {"score": step("Evaluate", variant="file")}
     return config(
         steps, made.parent / "cache", checkpoint=str(made / file), verb="eval", **changes

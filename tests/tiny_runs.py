@@ -25,7 +25,7 @@ CHANGING = ("seconds", "latency_ms_per_s")
 
 
 class TinySet(Dataset):
-    """Pairs of a swelling tone and the same with noise; item i of epoch e is a function of both."""
+    """A swelling tone and the same with noise; item i of epoch e is a function of both."""
 
     def __init__(self, count: int, seed: int, snr_db: float) -> None:
         self.count, self.seed, self.snr_db, self.epoch = count, seed, snr_db, 0
@@ -54,7 +54,7 @@ class TinySet(Dataset):
 
 
 class TinySpeech:
-    """A corpus of made signals; another ``version`` is other data under the same configuration when ``file`` holds it."""
+    """A corpus of made signals; what ``file`` holds is part of its fingerprint."""
 
     def __init__(self, *, items: int = 12, file: str | None = None) -> None:
         self.sample_rate, self.items, self.file = RATE, items, file
@@ -107,13 +107,25 @@ class MyNet(nn.Module):
         return torch.zeros(1, frames, 17)
 
 
+class MyBranches(MyNet):
+    """A user's model whose inner layer has two readers, so that its units cannot be derived."""
+
+    def __init__(self, width: int = 6) -> None:
+        super().__init__(width)
+        self.gate = nn.Linear(width, 17)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.relu(self.inner(x))
+        return torch.sigmoid(self.outer(hidden)) * torch.sigmoid(self.gate(hidden))
+
+
 def step(name: str, **arguments: Any) -> dict[str, Any]:
     """Return the configuration of a step."""
     return {"_target_": STEPS + name, **arguments}
 
 
 def whole_pipeline(most: int = 4) -> dict[str, Any]:
-    """Return the steps of a sensitivity pipeline: train, score, {prune, fine-tune, score}, quantise, pack, score."""
+    """Return a sensitivity pipeline: train, score, {prune, tune, score}, quantise, score."""
     return {
         "train": step("Train", only_from_scratch=True),
         "uncompressed": step("Evaluate", variant="uncompressed", file="uncompressed.safetensors"),
@@ -138,7 +150,7 @@ def whole_pipeline(most: int = 4) -> dict[str, Any]:
 
 
 def config(steps: dict[str, Any], cache: Path, **changes: Any) -> dict[str, Any]:
-    """Return a whole configuration; ``changes`` replaces or adds keys, one level deep in groups."""
+    """Return a configuration; ``changes`` replaces or adds keys, one level deep in groups."""
     plain: dict[str, Any] = {
         "seed": 0,
         "checkpoint": None,
@@ -217,7 +229,7 @@ def completed(folder: Path) -> set[str]:
 
 
 def in_child(work: Callable[[], object]) -> int:
-    """Carry out work in a forked process and return its exit code, negative for a signal; 130 for a polite stop."""
+    """Run work in a forked process and return its exit code, negative for a signal."""
     child = os.fork()
     if child == 0:
         code = 99
@@ -232,7 +244,7 @@ def in_child(work: Callable[[], object]) -> int:
 
 
 def signal_at_write(count: int, number: int = signal.SIGKILL, after: bool = False) -> None:
-    """Send this process a signal at its count-th atomic write, before or after the file takes its final name."""
+    """Send this process a signal at its count-th atomic write, before or after its rename."""
     true_replace, seen = os.replace, [0]
 
     def replace(source: Any, target: Any) -> None:

@@ -30,7 +30,7 @@ def run(config: Any, overrides: Sequence[str] = ()) -> None:
     Raises:
         ConfigError: Something required is missing.
     """
-    checks = [*_packages(), *_compiler_and_device(), *_folders()]
+    checks = [*_packages(), *_machine(), *_folders()]
     python, cores = sys.version.split()[0], len(os.sched_getaffinity(0))
     if config.format == "json":
         print(json.dumps({"cores": cores, "python": python, "checks": checks}))
@@ -79,13 +79,17 @@ def _package(wish: Requirement) -> Check:
     }
 
 
-def _compiler_and_device() -> list[Check]:
+def _machine() -> list[Check]:
     compiler = shutil.which("gcc") or shutil.which("cc") or ""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     audio = describe_torchaudio()
-    works = not audio.startswith("not importable")
     return [
-        {"name": "import torchaudio", "for": "models of users", "found": audio, "ok": works},
+        {
+            "name": "import torchaudio",
+            "for": "models of users",
+            "found": audio,
+            "ok": not audio.startswith("not importable"),
+        },
         {"name": "C compiler", "for": "builds pesq", "found": compiler, "ok": bool(compiler)},
         {"name": "CUDA device", "for": "optional", "found": device, "ok": bool(device)},
     ]

@@ -1,4 +1,4 @@
-"""``audioprune train``, ``prune``, ``eval`` and ``quantize``: run an experiment, show its table."""
+"""``audioprune train``, ``prune``, ``eval``, ``quantize``: run an experiment, show its table."""
 
 from __future__ import annotations
 

@@ -276,8 +276,8 @@ class _Session:
         note = self._by_id(reference) if reference else self._nearest()
         audio = self._read(note.path, samples)
         # A note that was searched for the request says nothing that the request does not say.
-        known = (note.pitch, note.velocity) if reference else (None, None)
-        return _Recording(audio, *known, f"note {note.id}")
+        pitch, velocity = (note.pitch, note.velocity) if reference else (None, None)
+        return _Recording(audio, pitch, velocity, f"note {note.id}")
 
     def _read(self, path: Path, samples: int) -> Tensor:
         """Read the first samples of a file, shape (1, T), zeros behind its end."""
@@ -358,7 +358,8 @@ class _Session:
                     "was trained on"
                 )
             corpus: Any = instantiate(self.data)
-            if not isinstance(corpus, NamesNotes):
+            known = isinstance(corpus, NamesNotes)
+            if not known:
                 raise ConfigError(
                     f"expected a corpus of notes, got data={self.data.get('name')}; give "
                     f"data=nsynth, tinysol or note_folder"

@@ -1,8 +1,8 @@
-"""Which units or weights the next lottery ticket keeps, and how an early network is cut to a ticket.
+"""Which units or weights the next lottery ticket keeps.
 
-``choose_units`` returns kept units for a trim, ``choose_weights`` a mask; a ``Selection`` says how.
-``cut_to_`` gives a network of full size the units of a ticket. Training, rewinding and the rounds
-themselves are steps of a pipeline.
+``choose_units`` returns kept units for a trim, ``choose_weights`` a mask; ``Selection`` says how.
+``cut_to_`` cuts a network of full size to the units of a ticket. Training, rewinding and the
+rounds themselves are steps of a pipeline.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Which weights are kept: an immutable record of kept positions by parameter name, and how it is applied to a model.
+"""Which weights are kept: ``Mask``, an immutable record of kept positions by parameter name.
 
-It does not decide what is kept (criteria.py, select.py, sensitivity.py) and removes nothing from a
-model (trim.py).
+``prunable(model)`` lists the weights that a mask may cover. A mask sets weights to zero; no tensor
+changes its shape, and what is kept is decided elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -29,7 +29,7 @@ _LAYERS = (
 )
 
 
-class Mask:
+class Mask(Mapping[str, Tensor]):
     """Kept positions of some parameters of a model; True is kept.
 
     A mask never changes: every method that alters it returns a new one, and the tensors that come
@@ -61,22 +61,9 @@ class Mask:
         Raises:
             ConfigError: A name is not a parameter of the model.
         """
+        parameters = _named(model, names)
         return cls(
-            {
-                name: torch.ones_like(parameter, dtype=torch.bool)
-                for name, parameter in _named(model, names).items()
-            }
-        )
-
-    @classmethod
-    def of_nonzero(cls, model: nn.Module, names: Iterable[str]) -> Mask:
-        """Build the mask that keeps the positions whose value is not zero.
-
-        Raises:
-            ConfigError: A name is not a parameter of the model.
-        """
-        return cls(
-            {name: parameter.detach() != 0 for name, parameter in _named(model, names).items()}
+            {name: torch.ones_like(each, dtype=torch.bool) for name, each in parameters.items()}
         )
 
     @classmethod
@@ -96,7 +83,7 @@ class Mask:
         return {name: keep.clone() for name, keep in self._keeps.items()}
 
     def to(self, device: torch.device | str) -> Mask:
-        """Return the same mask with its tensors on a device, so that applying it copies nothing."""
+        """Return the same mask with its tensors on a device; applying it there copies nothing."""
         return Mask({name: keep.to(device) for name, keep in self._keeps.items()})
 
     def __getitem__(self, name: str) -> Tensor:
@@ -125,7 +112,7 @@ class Mask:
     def __repr__(self) -> str:
         return f"Mask({len(self)} tensors, {self.kept()} of {self.total()} weights kept)"
 
-    def items(self) -> Iterable[tuple[str, Tensor]]:
+    def items(self) -> ItemsView[str, Tensor]:
         """Return the pairs of parameter name and bool tensor."""
         return self._keeps.items()
 
@@ -136,22 +123,14 @@ class Mask:
         Raises:
             ConfigError: A name is not a parameter of the model, or its shape differs.
         """
-        for parameter, keep in self._matched(model):
-            clear_(parameter, keep)
-
-    @torch.no_grad()
-    def apply_gradients_(self, model: nn.Module) -> None:
-        """Set the gradient of every removed weight to exactly 0, in place; parameters without a gradient are left.
-
-        Raises:
-            ConfigError: A name is not a parameter of the model, or its shape differs.
-        """
-        for parameter, keep in self._matched(model):
-            if parameter.grad is not None:
-                clear_(parameter.grad, keep)
+        for name, parameter in _named(model, self).items():
+            _check_shape(name, self[name].shape, parameter.shape)
+            clear_(parameter, self[name].to(parameter.device))
 
     def intersect(self, other: Mask) -> Mask:
-        """Return the mask that keeps what both keep; a parameter that only one of them masks keeps that mask.
+        """Return the mask that keeps what both keep.
+
+        A parameter that only one of them masks keeps that mask.
 
         Raises:
             ConfigError: The two disagree on the shape of a parameter.
@@ -198,19 +177,17 @@ class Mask:
 
     def per_tensor(self) -> dict[str, float]:
         """Return the kept fraction of every masked parameter, 0..1."""
-        return {
-            name: int(keep.count_nonzero()) / max(1, keep.numel()) for name, keep in self.items()
-        }
-
-    def _matched(self, model: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
-        for name, parameter in _named(model, self).items():
-            _check_shape(name, self[name].shape, parameter.shape)
-            yield parameter, self[name].to(parameter.device)
+        densities = {}
+        for name, keep in self.items():
+            densities[name] = int(keep.count_nonzero()) / max(1, keep.numel())
+        return densities
 
 
 @torch.no_grad()
 def clear_(tensor: Tensor, keep: Tensor) -> None:
-    """Set a tensor to exactly +0 in place wherever ``keep`` is False, also where it is NaN; the rest keeps its bits.
+    """Set a tensor to exactly +0 in place wherever ``keep`` is False, also where it is NaN.
+
+    The rest keeps its bits.
 
     Args:
         tensor: Floating-point tensor of any memory layout.
@@ -222,9 +199,10 @@ def clear_(tensor: Tensor, keep: Tensor) -> None:
 
 
 def complete(mask: Mask | None, model: nn.Module, names: Iterable[str]) -> Mask:
-    """Return a mask with an entry for every named parameter; those that had none, or whose mask is None, keep all their weights.
+    """Return a mask with an entry for every named parameter.
 
-    A mask may leave parameters out, such as one that masks units and no output layer.
+    Parameters without an entry keep all their weights; a mask may leave some out, such as the
+    output layer. Where the mask is None, all weights are kept.
 
     Raises:
         ConfigError: A name is not a parameter of the model, or a shape differs.
@@ -258,23 +236,19 @@ def prunable(model: nn.Module) -> list[str]:
 def _is_weight(model: nn.Module, name: str, parameter: Tensor) -> bool:
     path, _, leaf = name.rpartition(".")
     owner = model.get_submodule(path)
-    if (
-        not parameter.requires_grad
-        or parameter.dim() < 2
-        or leaf.startswith("bias")
-        or isinstance(owner, _NORMS)
-    ):
+    if not parameter.requires_grad or parameter.dim() < 2:
         return False
-    if isinstance(owner, _LAYERS) and not leaf.endswith(
-        "_g"
-    ):  # weight_g is the norm of a weight-normalised layer
+    if leaf.startswith("bias") or isinstance(owner, _NORMS):
+        return False
+    # weight_g is the norm of a weight-normalised layer
+    if isinstance(owner, _LAYERS) and not leaf.endswith("_g"):
         return True
     return sum(length > 1 for length in parameter.shape) > 1
 
 
 def _named(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    found = {}
+    found: dict[str, Tensor] = {}
     for name in names:
         if name not in parameters:
             raise ConfigError(unknown_name("parameter", name, parameters))

@@ -1,6 +1,7 @@
-"""What training adds to the loss so that weights and weight groups become small: the l1 and the sparse group lasso penalty.
+"""What training adds to the loss so that weights become small: l1 and sparse group lasso.
 
-Penalties shrink but never reach zero under gradient steps; zeros come from pruning, or from the
+Both are built once for a model and return a scalar for its present weights. They shrink weights
+and weight groups but reach no zero under gradient steps: zeros come from pruning, or from the
 optimisers in audioprune.optim.
 """
 
@@ -62,10 +63,11 @@ class L1Penalty:
 
 
 class SparseGroupLasso:
-    """Add lambda_1 / n(W) * sum |w| + lambda_2 / n(G) * sum sqrt(p_g) ||g||_2 over all weights and weight groups.
+    """Add lambda_1 / n(W) * sum |w| + lambda_2 / n(G) * sum sqrt(p_g) ||g||_2.
 
-    n(W) and n(G) are counted over the whole network when the penalty is built and stay fixed while
-    groups are pruned. The gradient at a group of zeros is 0.
+    The sums are over all weights w and all weight groups g, of p_g weights each. n(W) and n(G) are
+    counted over the whole network when the penalty is built and stay fixed while groups are
+    pruned. The gradient at a group of zeros is 0.
 
     Args:
         model: The model that will be trained.
@@ -73,8 +75,8 @@ class SparseGroupLasso:
         lambda_2: Strength of the group term, at least 0. With equal strengths a group term pulls
             about n(W) / n(G) times more at each weight than the l1 term.
         groups: Weight groups as unit sets; by default those of ``weight_groups(model)``. Where a
-            set has several slices, a group is all of them, and a weight in two of them counts
-            twice.
+            set has several slices, a group is all of them together, and a weight in two of them
+            counts twice.
 
     Raises:
         ConfigError: A strength is negative or not finite, a name is unknown, or there are no
@@ -110,21 +112,19 @@ class SparseGroupLasso:
         """
         weights = _current(model, self._shapes)
         grouped = torch.stack([_group_term(each, weights) for each in self._groups]).sum()
-        return (
-            self.lambda_1 / self.n_weights * _l1(weights) + self.lambda_2 / self.n_groups * grouped
-        )
+        single = self.lambda_1 / self.n_weights * _l1(weights)
+        return single + self.lambda_2 / self.n_groups * grouped
 
 
 def _group_term(groups: UnitSet, weights: dict[str, Tensor]) -> Tensor:
     """Compute sum sqrt(p_g) ||g||_2 over the groups of one set."""
     size = sum(group_sizes(part, weights[part.tensor].shape) for part in groups.slices)
     norms = [group_norms(weights[part.tensor], part, 2) for part in groups.slices]
-    return (
-        sqrt(size)
-        * (
-            norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms), 2, dim=0)
-        ).sum()
-    )
+    # one norm per group, over all slices of the set
+    joint = norms[0]
+    if len(norms) > 1:
+        joint = torch.linalg.vector_norm(torch.stack(norms), 2, dim=0)
+    return sqrt(size) * joint.sum()
 
 
 def _strength(name: str, value: float) -> float:
@@ -158,4 +158,5 @@ def _current(model: nn.Module, shapes: dict[str, torch.Size]) -> dict[str, Tenso
 
 
 def _l1(weights: dict[str, Tensor]) -> Tensor:
-    return torch.stack([torch.linalg.vector_norm(weight, 1) for weight in weights.values()]).sum()
+    norms = [torch.linalg.vector_norm(weight, 1) for weight in weights.values()]
+    return torch.stack(norms).sum()

@@ -199,10 +199,10 @@ def threshold(
 
 
 def places_within(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Replace every score by its place within its own tensor, (rank + 0.5) / size, equal scores by position.
+    """Replace every score by its place within its own tensor, (rank + 0.5) / size.
 
-    A selection over all tensors together, such as ``until_freed``, then takes the same share of
-    every one, one position at a time.
+    Equal scores are placed by position. A selection over all tensors together, such as
+    ``until_freed``, then takes the same share of every one, one position at a time.
 
     Args:
         scores: Name -> scores.

@@ -1,7 +1,8 @@
-"""Which parameters of a model are one weight, and which share memory without being one: a change of either changes the other.
+"""Which parameters of a model are one weight, and which share memory without being one.
 
-Identity of objects does not tell: ``nn.Parameter(w.T)`` is an object of its own on the memory of
-``w``.
+``check_ties(model)`` refuses the latter, for a change of either changes the other; ``tie_key`` is
+equal for one weight under two names. Identity of objects does not tell: ``nn.Parameter(w.T)`` is
+an object of its own on the memory of ``w``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _REMEDY = "give one of them its own memory with .clone() in the constructor, or 
 
 
 def tie_key(tensor: Tensor) -> Hashable:
-    """Return what two tensors have in common exactly when they view the same memory in the same way."""
+    """Return a key that two tensors share exactly when they view the same memory alike."""
     start = _memory(tensor)
     if not start or not tensor.numel():
         return id(tensor)
@@ -32,10 +33,10 @@ def tie_key(tensor: Tensor) -> Hashable:
 
 
 def check_ties(model: nn.Module) -> None:
-    """Refuse parameters that share memory without being the same weight: transposed, sliced or expanded views.
+    """Refuse parameters that share memory without being the same weight.
 
-    Frozen parameters and buffers may overlap one another, since nothing changes them; none may
-    overlap a trained parameter.
+    Such are transposed, sliced or expanded views. Frozen parameters and buffers may overlap one
+    another, since nothing changes them; none may overlap a trained parameter.
 
     Raises:
         ConfigError: The message names both tensors and the remedy.
@@ -50,7 +51,9 @@ def check_ties(model: nn.Module) -> None:
 
 
 def refuse_overlaps(tensors: Mapping[str, Tensor], changed: Collection[str]) -> None:
-    """Refuse tensors that share memory with one that will be changed, unless both view it alike and so are one weight.
+    """Refuse tensors that share memory with one that will be changed.
+
+    Two tensors that view the memory alike are one weight and may.
 
     Args:
         tensors: Parameters and buffers by name.
@@ -74,7 +77,9 @@ def refuse_overlaps(tensors: Mapping[str, Tensor], changed: Collection[str]) -> 
 
 
 def join_views_(model: nn.Module) -> list[tuple[str, str]]:
-    """Make one parameter of those that view the same memory in the same way, in place, so that they stay one on every device.
+    """Make one parameter of those that view the same memory alike, in place.
+
+    They stay one on every device then.
 
     Returns:
         Pairs of the name that was kept and the name that now holds the same parameter.
@@ -103,24 +108,19 @@ def join_views_(model: nn.Module) -> list[tuple[str, str]]:
 
 def _memory(tensor: Tensor) -> int:
     """Return where the memory of a tensor begins, or 0 if it has none."""
-    return (
-        0
-        if tensor.is_meta or tensor.layout != torch.strided
-        else tensor.untyped_storage().data_ptr()
-    )
+    if tensor.is_meta or tensor.layout != torch.strided:
+        return 0
+    return tensor.untyped_storage().data_ptr()
 
 
 def _refuse_expanded(name: str, tensor: Tensor) -> None:
     """Refuse a parameter of which several entries are one value in memory."""
     if tensor.layout != torch.strided:
         return
-    axes = sorted(
-        (step, length)
-        for step, length in zip(tensor.stride(), tensor.shape, strict=True)
-        if length > 1
-    )
+    # from the axis of the smallest step on, each axis has to step over all axes before
+    pairs = zip(tensor.stride(), tensor.shape, strict=True)
     reach = 0
-    for step, length in axes:
+    for step, length in sorted((step, length) for step, length in pairs if length > 1):
         if step <= reach and tensor.numel():
             raise ConfigError(
                 f"'{name}': expected a value of its own for each entry of "
@@ -132,21 +132,26 @@ def _refuse_expanded(name: str, tensor: Tensor) -> None:
 
 
 def _neighbours(names: Sequence[str], tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
-    """Yield the pairs of tensors of one storage whose ranges meet, each pair in the order of definition."""
+    """Yield the pairs of tensors of one storage whose ranges meet.
+
+    Both tensors of a pair are in the order of their definition.
+    """
     ranges = {name: _range(tensors[name]) for name in names}
     ordered = sorted(names, key=lambda name: ranges[name])
     for place, first in enumerate(ordered):
         for second in ordered[place + 1 :]:
             if ranges[second][0] >= ranges[first][1]:
                 break
-            yield tuple(sorted((first, second), key=names.index))
+            in_order = names.index(first) < names.index(second)
+            yield (first, second) if in_order else (second, first)
 
 
 def _range(tensor: Tensor) -> tuple[int, int]:
     """Return the first byte of a tensor in its storage, and the first one behind it."""
+    start, size = int(tensor.storage_offset()), tensor.element_size()
     pairs = zip(tensor.shape, tensor.stride(), strict=True)
-    end = tensor.storage_offset() + 1 + sum((length - 1) * step for length, step in pairs)
-    return tensor.storage_offset() * tensor.element_size(), end * tensor.element_size()
+    end = start + 1 + sum((length - 1) * step for length, step in pairs)
+    return start * size, end * size
 
 
 def _clash(first: Tensor, second: Tensor) -> bool:
@@ -157,9 +162,11 @@ def _clash(first: Tensor, second: Tensor) -> bool:
 
 
 def _entries_meet(first: Tensor, second: Tensor) -> bool:
-    """Mark the entries of one tensor in a map of the storage and look whether the other sees a mark."""
-    marks = torch.zeros(
-        max(_range(each)[1] for each in (first, second)) // first.element_size(), dtype=torch.bool
-    )
+    """Tell whether two tensors of one storage share an entry.
+
+    The entries of one are marked in a map of the storage; the other looks for a mark.
+    """
+    end = max(_range(first)[1], _range(second)[1])
+    marks = torch.zeros(end // first.element_size(), dtype=torch.bool)
     marks.as_strided(first.shape, first.stride(), first.storage_offset()).fill_(True)
     return bool(marks.as_strided(second.shape, second.stride(), second.storage_offset()).any())

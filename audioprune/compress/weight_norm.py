@@ -1,7 +1,8 @@
-"""Weight normalisation, w = g v / ||v||, and how it becomes a plain weight before anything is pruned.
+"""Weight normalisation, w = g v / ||v||, becomes a plain weight before anything is pruned.
 
-A mask on v alone would be wrong twice: the norm shrinks with every zero, so that the kept weights
-of a row grow, and a row without a kept weight is 0/0. What is pruned is therefore w itself.
+``fold_weight_norm_`` does it in place. A mask on v alone would be wrong twice: the norm shrinks
+with every zero, so that the kept weights of a row grow, and a row without a kept weight is 0/0.
+What is pruned is therefore w itself.
 """
 
 from __future__ import annotations
@@ -27,17 +28,13 @@ def fold_weight_norm_(model: nn.Module) -> list[str]:
     """
     folded = []
     for prefix, module, name, parts in list(_normed(model)):
-        trained = any(
-            dict(model.named_parameters(remove_duplicate=False))[part].requires_grad
-            for part in parts
-        )
+        trained = any(model.get_parameter(part).requires_grad for part in parts)
         if parametrize.is_parametrized(module, name):
             parametrize.remove_parametrizations(module, name, leave_parametrized=True)
         else:
             remove_weight_norm(module, name)
-        if not isinstance(
-            getattr(module, name), nn.Parameter
-        ):  # torch leaves a plain tensor where all parts were frozen
+        # torch leaves a plain tensor where all parts were frozen
+        if not isinstance(getattr(module, name), nn.Parameter):
             setattr(module, name, nn.Parameter(getattr(module, name).detach()))
         getattr(module, name).requires_grad_(trained)
         folded.append(prefix + name)
@@ -45,12 +42,12 @@ def fold_weight_norm_(model: nn.Module) -> list[str]:
 
 
 def fold_like_(model: nn.Module, names: Iterable[str]) -> None:
-    """Fold a freshly built model, in place, if tensors of these names are those of a folded one."""
+    """Fold a freshly built model, in place, if a folded one has tensors of these names."""
     wanted = set(names)
-    found = list(_normed(model))
-    if found and all(
-        prefix + name in wanted and not wanted & set(parts) for prefix, _, name, parts in found
-    ):
+    folded = []
+    for prefix, _, name, parts in _normed(model):
+        folded.append(prefix + name in wanted and not wanted & set(parts))
+    if folded and all(folded):
         fold_weight_norm_(model)
 
 
@@ -78,20 +75,20 @@ def refuse_normed(model: nn.Module, names: Iterable[str]) -> None:
 
 
 def _normed(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, tuple[str, str]]]:
-    """Yield for every weight-normalised weight its prefix, module, name and the names of its parameters g and v."""
+    """Yield the weight-normalised weights of a model.
+
+    Yields:
+        For each weight the prefix of its module's names, the module, the weight's name, and the
+        full names of its parameters g and v.
+    """
     for path, module in model.named_modules():
         prefix = f"{path}." if path else ""
         for hook in module._forward_pre_hooks.values():
             if isinstance(hook, WeightNorm):
-                yield (
-                    prefix,
-                    module,
-                    hook.name,
-                    (f"{prefix}{hook.name}_g", f"{prefix}{hook.name}_v"),
-                )
-        for name, chain in (
-            module.parametrizations.items() if parametrize.is_parametrized(module) else ()
-        ):
+                full = prefix + hook.name
+                yield prefix, module, hook.name, (f"{full}_g", f"{full}_v")
+        chains = module.parametrizations.items() if parametrize.is_parametrized(module) else ()
+        for name, chain in chains:
             if all(isinstance(step, _WeightNorm) for step in chain):
                 parts = f"{prefix}parametrizations.{name}.original"
                 yield prefix, module, name, (f"{parts}0", f"{parts}1")

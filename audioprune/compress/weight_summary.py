@@ -1,10 +1,12 @@
-"""How sparse every weight of a model is, by single weights and by structures, as a table of fixed columns.
+"""How sparse every weight of a model is, by single weights and by structures, as a table.
 
-It counts exact zeros; which weights a mask removed is in masks.py.
+``weight_summary(model)`` returns the rows, ``summary_text`` lays them out. It counts exact zeros;
+what a mask removed is a question to masks.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,15 +21,18 @@ from audioprune.compress.units.weight_groups import (
     weight_groups,
 )
 
+# fmt: off
 COLUMNS = (
-    "Name", "Shape", "NNZ (dense)", "NNZ (sparse)", "Cols (%)", "Rows (%)", "Ch (%)", "2D (%)", "3D (%)", "Fine (%)", "Std", "Mean",
-    "Abs-Mean",
-)  # fmt: skip
+    "Name", "Shape", "NNZ (dense)", "NNZ (sparse)", "Cols (%)", "Rows (%)", "Ch (%)", "2D (%)",
+    "3D (%)", "Fine (%)", "Std", "Mean", "Abs-Mean",
+)
+# fmt: on
+_STRUCTURES = COLUMNS[4:9]
 TOTAL = "Total sparsity:"
 
 
 def weight_summary(model: nn.Module) -> list[dict[str, Any]]:
-    """Return one row per prunable weight and a last one for all of them, with the keys ``COLUMNS``.
+    """Return one row per prunable weight and a last one for all, with the keys ``COLUMNS``.
 
     ``NNZ (dense)`` counts all weights, ``NNZ (sparse)`` those that are not zero. ``Cols`` and
     ``Rows`` are the zero columns and rows of a matrix; ``Ch``, ``2D`` and ``3D`` the zero input
@@ -36,7 +41,8 @@ def weight_summary(model: nn.Module) -> list[dict[str, Any]]:
     """
     parameters = dict(model.named_parameters())
     rows = [_row(model, name, parameters[name].detach()) for name in prunable(model)]
-    dense, sparse = (sum(row[key] for row in rows) for key in ("NNZ (dense)", "NNZ (sparse)"))
+    dense = sum(row["NNZ (dense)"] for row in rows)
+    sparse = sum(row["NNZ (sparse)"] for row in rows)
     nothing = dict.fromkeys(COLUMNS[4:], 0.0)
     total = {"Name": TOTAL, "Shape": "-", "NNZ (dense)": dense, "NNZ (sparse)": sparse, **nothing}
     return [*rows, {**total, "Fine (%)": _percent(dense - sparse, dense)}]
@@ -44,30 +50,29 @@ def weight_summary(model: nn.Module) -> list[dict[str, Any]]:
 
 def summary_text(rows: list[dict[str, Any]]) -> str:
     """Lay the rows out as a text table with five decimals."""
-    cells = [[_cell(row[column]) for column in COLUMNS] for row in rows]
-    widths = [
-        max(len(column), *(len(line[place]) for line in cells))
-        for place, column in enumerate(COLUMNS)
-    ]
+    cells = [_cells(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *cells, strict=True)]
     rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
     head = _line(COLUMNS, widths)
-    return "\n".join([rule, head, rule, *(_line(line, widths) for line in cells), rule]) + "\n"
+    body = [_line(line, widths) for line in cells]
+    return "\n".join([rule, head, rule, *body, rule]) + "\n"
 
 
 def _row(model: nn.Module, name: str, weight: Tensor) -> dict[str, Any]:
-    matrix, alive = weight.dim() == 2, weight != 0
-    outputs, inputs = (_zero_share(model, name, alive, kinds) for kinds in (OUTPUTS, INPUTS))
+    alive = weight != 0
     left = int(alive.sum())
+    outputs = _zero_share(model, name, alive, OUTPUTS)
+    inputs = _zero_share(model, name, alive, INPUTS)
+    if weight.dim() == 2:
+        structures = (inputs, outputs, 0.0, outputs, 0.0)
+    else:
+        structures = (0.0, 0.0, inputs, _zero_share(model, name, alive, KERNELS), outputs)
     return {
         "Name": name,
         "Shape": str(tuple(weight.shape)),
         "NNZ (dense)": weight.numel(),
         "NNZ (sparse)": left,
-        "Cols (%)": inputs if matrix else 0.0,
-        "Rows (%)": outputs if matrix else 0.0,
-        "Ch (%)": 0.0 if matrix else inputs,
-        "2D (%)": outputs if matrix else _zero_share(model, name, alive, KERNELS),
-        "3D (%)": 0.0 if matrix else outputs,
+        **dict(zip(_STRUCTURES, structures, strict=True)),
         "Fine (%)": _percent(weight.numel() - left, weight.numel()),
         "Std": float(weight.std()) if weight.numel() > 1 else 0.0,
         "Mean": float(weight.mean()),
@@ -85,13 +90,11 @@ def _percent(count: int, of: int) -> float:
     return 100.0 * count / max(1, of)
 
 
-def _cell(value: Any) -> str:
-    return f"{value:.5f}" if isinstance(value, float) else str(value)
+def _cells(row: dict[str, Any]) -> list[str]:
+    values = [row[column] for column in COLUMNS]
+    return [f"{value:.5f}" if isinstance(value, float) else str(value) for value in values]
 
 
-def _line(cells: Any, widths: list[int]) -> str:
-    return (
-        "|"
-        + "|".join(f" {cell:<{width}} " for cell, width in zip(cells, widths, strict=True))
-        + "|"
-    )
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [f" {cell:<{width}} " for cell, width in zip(cells, widths, strict=True)]
+    return "|" + "|".join(padded) + "|"

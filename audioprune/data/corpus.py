@@ -55,7 +55,7 @@ FoundKind = TypeVar("FoundKind", bound=Found)
 
 
 class CorpusBase(ABC):
-    """What no corpus does differently."""
+    """What every corpus offers; ``title`` and ``sample_rate`` besides."""
 
     @property
     @abstractmethod
@@ -64,7 +64,48 @@ class CorpusBase(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Find and check the files; a second call does nothing."""
+        """Find, check and split the files; a second call does nothing.
+
+        Raises:
+            DataError: Files or folders are missing, bad, or in several splits; the message names
+                them.
+        """
+
+    @abstractmethod
+    def train(self) -> Items:
+        """Return the training items."""
+
+    @abstractmethod
+    def valid(self) -> Items:
+        """Return the validation items, the same in every epoch."""
+
+    @abstractmethod
+    def tests(self) -> Mapping[str, Items]:
+        """Return the test items of every condition by name."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Return a hash of every file's place, content and use, and of all rules."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Return the size of every split, the rules and the files left out, as plain values."""
+
+    @abstractmethod
+    def scale(self) -> str:
+        """Return the size of the training set in a few words."""
+
+    @abstractmethod
+    def leaks(self) -> list[Finding]:
+        """Return what is suspected to be in several splits."""
+
+    @abstractmethod
+    def shared(self) -> dict[str, Any]:
+        """Return the numbers that task and model must agree with, by their names."""
+
+    @abstractmethod
+    def sources(self) -> list[Record]:
+        """Return a record of every file, pair, clip or note that is used."""
 
     @abstractmethod
     def manifest(self) -> list[Record]:
@@ -115,6 +156,11 @@ class FileCorpus(CorpusBase, Generic[FoundKind]):
         self.memory_mb = memory_mb
         self._found: FoundKind | None = None
 
+    @staticmethod
+    @abstractmethod
+    def collate(items: Sequence[Mapping[str, Any]]) -> Batch:
+        """Join items to a batch."""
+
     @property
     def notes(self) -> list[str]:
         """What the user should know about the files, one line each, after ``prepare``."""
@@ -126,42 +172,8 @@ class FileCorpus(CorpusBase, Generic[FoundKind]):
         return round(self.memory_mb * 1e6)
 
     def prepare(self) -> None:
-        """Find, check and split the files; a second call does nothing.
-
-        Raises:
-            DataError: Files or folders are missing, bad, or in several splits; the message names
-                them.
-        """
+        """Find, check and split the files; see CorpusBase."""
         self._ready()
-
-    @abstractmethod
-    def train(self) -> Items:
-        """Return the training items."""
-
-    @abstractmethod
-    def valid(self) -> Items:
-        """Return the validation items, the same in every epoch."""
-
-    @abstractmethod
-    def tests(self) -> Mapping[str, Items]:
-        """Return the test items of every condition by name."""
-
-    @staticmethod
-    @abstractmethod
-    def collate(items: Sequence[Mapping[str, Any]]) -> Batch:
-        """Join items to a batch."""
-
-    @abstractmethod
-    def fingerprint(self) -> str:
-        """Return a hash of every file's place, content and use, and of all rules."""
-
-    @abstractmethod
-    def scale(self) -> str:
-        """Return the size of the training set in a few words."""
-
-    @abstractmethod
-    def sources(self) -> list[Record]:
-        """Return a record of every file, pair, clip or note that is used."""
 
     def describe(self) -> dict[str, Any]:
         """Return the size of every split, the rules and the files left out, as plain values."""
@@ -171,16 +183,16 @@ class FileCorpus(CorpusBase, Generic[FoundKind]):
         return {**facts, "skipped": skipped, "notes": found.notes}
 
     def leaks(self) -> list[Finding]:
-        """Return what is suspected to be in several splits."""
+        """Return nothing, unless the corpus knows how to look."""
         return []
 
     def shared(self) -> dict[str, Any]:
-        """Return the numbers that task and model must agree with, by their names."""
+        """Return the sample rate; a corpus adds what else decides about task and model."""
         return {"sample_rate": self.sample_rate}
 
     def manifest(self) -> list[Record]:
         """Return one record for the corpus and one for each source."""
-        head = {"kind": "corpus", "name": self.title, "fingerprint": self.fingerprint()}
+        head: Record = {"kind": "corpus", "name": self.title, "fingerprint": self.fingerprint()}
         head |= {**self._rules(), "split_rules": self._ready().split_rules}
         return [head, *self.sources()]
 
@@ -206,14 +218,14 @@ class FileCorpus(CorpusBase, Generic[FoundKind]):
         return self._found
 
 
-Inner = TypeVar("Inner", bound=Any)
+Inner = TypeVar("Inner", bound="FileCorpus[Any] | WrappedCorpus[Any]")
 
 
 class WrappedCorpus(CorpusBase, Generic[Inner]):
     """Another corpus under a name and with arguments of its own.
 
     Args:
-        inner: The corpus that does the work, derived from ``FileCorpus`` or ``WrappedCorpus``.
+        inner: The corpus that does the work; every method prepares it first.
     """
 
     def __init__(self, inner: Inner) -> None:
@@ -223,12 +235,12 @@ class WrappedCorpus(CorpusBase, Generic[Inner]):
     @property
     def title(self) -> str:
         """Name in tables."""
-        return str(self.inner.title)
+        return self.inner.title
 
     @property
     def sample_rate(self) -> int:
         """Rate of all items in Hz."""
-        return int(self.inner.sample_rate)
+        return self.inner.sample_rate
 
     @property
     def notes(self) -> list[str]:
@@ -241,12 +253,7 @@ class WrappedCorpus(CorpusBase, Generic[Inner]):
         return self.inner.collate
 
     def prepare(self) -> None:
-        """Prepare the inner corpus; a second call does nothing.
-
-        Raises:
-            DataError: Files or folders are missing, bad, or in several splits; the message names
-                them.
-        """
+        """Prepare the inner corpus; see CorpusBase."""
         if self._is_prepared:
             return
         self._before()

@@ -1,6 +1,6 @@
-"""Pruning by schedule files in the format of Distiller: read, checked, carried out in training.
+"""Pruning during training by schedule files in the format of Distiller.
 
-``load_schedule`` reads a file; ``ScheduleHook`` carries it out as a hook of the training loop.
+``load_schedule`` reads and checks a file; ``ScheduleHook`` runs it as a hook of the training loop.
 """
 
 from audioprune.distiller.calibration import factor_for, scaled

@@ -16,11 +16,14 @@ from torch.optim import Optimizer
 from audioprune.checkpoint import plain_part, under
 from audioprune.compress.masks import Mask, clear_, prunable
 from audioprune.compress.units.declare import UnitSet
+from audioprune.compress.units.find import has_units, needed_units
 from audioprune.compress.units.weight_groups import any_kept, expand
 from audioprune.compress.units.zero import zero_units_
 from audioprune.distiller.context import FirstStatistics, PruningContext
 from audioprune.distiller.learning_rates import advance
 from audioprune.distiller.names import DEFAULT
+from audioprune.distiller.pruners import Pruner
+from audioprune.distiller.regularizers import Regularizer
 from audioprune.distiller.schedule import Policy, Schedule
 from audioprune.errors import ConfigError
 
@@ -29,7 +32,7 @@ _PERMANENT = -1
 
 
 class ScheduleHook:
-    """Carries a schedule out.
+    """Runs a schedule during training.
 
     A mask set at an epoch is applied after every optimiser step from then on, in every later epoch
     too, unless its policy says ``mask_on_forward_only``. Such permanent masks never regrow.
@@ -38,6 +41,12 @@ class ScheduleHook:
         schedule: The schedule, bound to the model's names.
         before: Called with (epoch, model, hook) ahead of every pruning; may return another
             schedule to prune with.
+
+    Attributes:
+        masks: Kept positions of every tensor that is masked now.
+        history: Sparsity of the whole model and of each tensor after every pruning.
+        facts: What the caller wants to store with the training, as JSON values.
+        statistics: Statistics of the first pruning.
     """
 
     def __init__(
@@ -112,8 +121,9 @@ class ScheduleHook:
         parameters = dict(model.named_parameters())
         terms = []
         for policy in self._regularizers():
+            regularizer: Regularizer = policy.actor
             for name in policy.named():
-                terms.append(policy.actor.penalty(name, parameters[name], model))
+                terms.append(regularizer.penalty(name, parameters[name], model))
         return torch.stack(terms).sum() if terms else None
 
     def before_update(self, model: nn.Module) -> None:
@@ -258,8 +268,9 @@ class ScheduleHook:
         position = policy.position(self._epoch)
         context = PruningContext(model, position, self.masks, self.statistics)
         parameters = dict(model.named_parameters())
+        pruner: Pruner = policy.actor
         for name in self._names(policy, model):
-            keep = policy.actor.keep(name, parameters[name], context)
+            keep = pruner.keep(name, parameters[name], context)
             if keep is None:
                 continue
             # Masks that stay never regrow; those of the forward pass are chosen anew.
@@ -272,8 +283,9 @@ class ScheduleHook:
     ) -> dict[str, Tensor]:
         """Zero what is below a regularizer's threshold; return the kept positions."""
         keeps = {}
+        regularizer: Regularizer = policy.actor
         for name in policy.named():
-            keep = policy.actor.keep(name, parameters[name], model)
+            keep = regularizer.keep(name, parameters[name], model)
             if keep is not None:
                 clear_(parameters[name], keep)
                 keeps[name] = keep
@@ -281,7 +293,7 @@ class ScheduleHook:
 
     def _silence(self, model: nn.Module, function: str) -> None:
         """Zero every unit of which all filters, or all channels, are zero, for good."""
-        if not hasattr(model, "unit_sets"):
+        if not has_units(model):
             raise ConfigError(
                 f"{type(model).__name__}: expected a method unit_sets() for {function}; write "
                 f"one or leave the remover out"
@@ -290,7 +302,8 @@ class ScheduleHook:
         for name, keep in self.masks.items():
             clear_(parameters[name], keep)
         role = "out" if function == "remove_filters" else "in"
-        sets = [each for each in model.unit_sets() if each.removable]
+        units = needed_units(model, "leave the remover out")
+        sets = [each for each in units if each.removable]
         keeps = _used_units(sets, role, parameters)
         zero_units_(model, sets, keeps)
         for each in sets:

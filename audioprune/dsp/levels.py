@@ -56,8 +56,8 @@ def rms_gain(signal: Signal, target: float = 1.0) -> Signal:
 def loudness_db(signal: Signal, floor_db: float = -100.0) -> Signal:
     """Return the level of the last axis in dB, 0 dB for a root mean square of 1.
 
-    It is at least ``floor_db``. Of frames (..., N, L) as ``frame_signal`` cuts them it is the loudness curve (..., N). No
-    frequency weighting is applied.
+    It is at least ``floor_db``. Of frames (..., N, L) as ``frame_signal`` cuts them it is the
+    loudness curve (..., N). No frequency weighting is applied.
     """
     power = _power(signal).clip(10 ** (floor_db / 10))
     return 10 * (torch.log10(power) if isinstance(power, Tensor) else np.log10(power))

@@ -1,1 +1,1 @@
-"""Running an experiment: the run and its folder, its configuration's hash, its rows, and the files of its models."""
+"""Running an experiment: the run, its folder, its rows, and the files of its models."""

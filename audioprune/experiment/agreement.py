@@ -16,7 +16,7 @@ from typing import Any
 
 from audioprune.errors import ConfigError
 from audioprune.metrics import rate_refusal
-from audioprune.protocols import Shares
+from audioprune.protocols import ChecksLength, CutsFrames, Shares
 from audioprune.provenance import FOLLOWS
 
 _LOG = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def check_rates(task: Config, model: Config, corpus: Any, stored: bool = False) 
 
 
 def complete_task(config: Config, corpus: Any = None, stored: bool = False) -> Config:
-    """Return the configuration of a task in which everything that follows the corpus is filled in.
+    """Return the configuration of a task, with all filled in that follows the corpus.
 
     Args:
         config: Target and arguments; a null that follows gets the corpus' value, or is left to the
@@ -92,7 +92,7 @@ def complete_task(config: Config, corpus: Any = None, stored: bool = False) -> C
 def complete_model(
     config: Config, task: Any = None, corpus: Any = None, stored: bool = False
 ) -> Config:
-    """Return the configuration of a model in which everything that follows the task and the corpus is filled in.
+    """Return the configuration of a model, with all filled in that follows task and corpus.
 
     Args:
         config: Target and arguments; see ``complete_task``.
@@ -146,13 +146,15 @@ def check_parts(model: Any, task: Any, corpus: Any) -> None:
                 f"{known:g}; "
                 f"change one of the two, or let the model take {key} as an argument"
             )
-    if hasattr(model, "check_length") and hasattr(task, "frames"):
+    if isinstance(model, ChecksLength) and isinstance(task, CutsFrames):
         model.check_length(task.frames.length)
     _check_context(model, corpus)
 
 
 def check_metrics(config: Mapping[str, Any], sample_rate: int) -> None:
-    """Refuse to choose by a score that the sample rate does not allow, and say which scores there will not be.
+    """Refuse to choose by a score that the sample rate does not allow.
+
+    Scores that there will not be are said in a warning.
 
     Args:
         config: The whole configuration; ``training.monitor``, ``pipeline.metric`` and
@@ -193,12 +195,12 @@ def _rate_of(corpus: Any) -> int | None:
 
 def _task_fits(config: Config, key: str, given: Any, known: Any) -> bool:
     if key in _TAGS and config.get("conditioning") != "note":
-        return True  # the model is told nothing of them
+        return True  # no model is conditioned on them
     if key == "pitches":
-        return given[0] <= known[0] and known[1] <= given[1]
+        return bool(given[0] <= known[0] and known[1] <= given[1])
     if key in _TAGS:
-        return given == 0 or given >= known
-    return given <= known if key == "frame_length" else _same(given, known)
+        return bool(given == 0 or given >= known)
+    return bool(given <= known) if key == "frame_length" else _same(given, known)
 
 
 def _check_context(model: Any, corpus: Any) -> None:
@@ -217,7 +219,7 @@ def _check_context(model: Any, corpus: Any) -> None:
 
 def _same(one: Any, other: Any) -> bool:
     numbers = isinstance(one, int | float) and isinstance(other, int | float)
-    return math.isclose(one, other, rel_tol=1e-6) if numbers else one == other
+    return math.isclose(one, other, rel_tol=1e-6) if numbers else bool(one == other)
 
 
 def _refusal(key: str, given: Any, owner: str, known: Any, stored: bool) -> str:
@@ -235,7 +237,10 @@ def _refusal(key: str, given: Any, owner: str, known: Any, stored: bool) -> str:
 
 
 def _parameters(config: Config) -> frozenset[str]:
-    """Return the names that the class or function of a configuration takes; none where it cannot be imported."""
+    """Return the names of the arguments that the target of a configuration takes.
+
+    There are none where it cannot be imported.
+    """
     module_name, _, name = str(config.get("_target_", "")).rpartition(".")
     try:
         target = getattr(importlib.import_module(module_name), name)

@@ -10,13 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.errors import ConfigError
+from audioprune.experiment.cost import require_example
+from audioprune.protocols import Batch, Corpus, HasOutputShape, Trainable
 
 _MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
 _ADVICE = "change model.* or task.* until both agree"
 
 
-def require_fit(model: nn.Module, task: Any, data: Any) -> None:
-    """Let the task try the model on one validation item; nothing of either is changed, no random number is used up.
+def require_fit(model: nn.Module, task: Trainable, data: Corpus) -> None:
+    """Let the task try the model on one validation item.
+
+    Nothing of either is changed, and no random number is used up.
 
     Args:
         model: On the CPU.
@@ -43,7 +47,7 @@ def require_fit(model: nn.Module, task: Any, data: Any) -> None:
         )
 
 
-def _one_item(data: Any) -> dict[str, Any] | None:
+def _one_item(data: Corpus) -> Batch | None:
     for items in (data.valid(), data.train()):
         if len(items):
             return data.collate([items[0]])
@@ -81,21 +85,21 @@ def _watched(model: nn.Module, seen: dict[str, Any]) -> Iterator[None]:
             handle.remove()
 
 
-def _needed(task: Any, batch: dict[str, Any]) -> Any:
-    """Return the shape that the task needs of the model's first output, or None for a task that checks it itself."""
-    return tuple(task.output_shape(batch)) if hasattr(task, "output_shape") else None
+def _needed(task: Trainable, batch: Batch) -> tuple[int, ...] | None:
+    """Return the shape that the task needs of the model's first output.
+
+    None stands for a task that checks it itself.
+    """
+    return tuple(task.output_shape(batch)) if isinstance(task, HasOutputShape) else None
 
 
 def _misfit(
-    model: nn.Module, task: Any, batch: dict[str, Any], seen: dict[str, Any], error: Exception
+    model: nn.Module, task: Trainable, batch: Batch, seen: dict[str, Any], error: Exception
 ) -> str:
+    """Say in one line why a task could not use a model on a batch."""
     reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-    if (
-        isinstance(error, KeyError)
-        and error.args
-        and error.args[0] not in batch
-        and "in" not in seen
-    ):
+    missing = isinstance(error, KeyError) and bool(error.args) and error.args[0] not in batch
+    if missing and "in" not in seen:
         kind = f"{type(task).__name__} needs {error.args[0]!r} of every item"
         return (
             f"task and corpus do not fit: {kind}, the corpus gives {', '.join(batch)}; choose "
@@ -107,15 +111,16 @@ def _misfit(
     if "in" not in seen:
         return f"{_names(model, task)}: {reason}; choose another task=... or model=..."
     if "out" not in seen:
+        example = _shape(require_example(model).example_input())
         return (
             f"{_names(model, task)}: it is fed {seen['in']}, its example_input is "
-            f"{_shape(model.example_input())} ({reason}); {_ADVICE}"
+            f"{example} ({reason}); {_ADVICE}"
         )
     wish = f", the task needs {needed}" if needed is not None else ""
     return f"{_names(model, task)}: {_story(seen)}{wish} ({reason}); {_ADVICE}"
 
 
-def _names(model: nn.Module, task: Any) -> str:
+def _names(model: nn.Module, task: Trainable) -> str:
     return f"{type(model).__name__} does not fit the task {type(task).__name__}"
 
 

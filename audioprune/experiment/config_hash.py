@@ -19,12 +19,27 @@ from audioprune.paths import model_file
 
 _NOT_RESULTS = ("runtime", "hydra", "verb")
 VARIABLES = (
-    "ATEN_CPU_CAPABILITY", "CUBLAS_WORKSPACE_CONFIG", "CUBLASLT_WORKSPACE_SIZE", "CUDNN_DETERMINISTIC", "DNNL_DEFAULT_FPMATH_MODE",
-    "DNNL_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "NUMBA_CPU_FEATURES", "NUMBA_CPU_NAME", "NUMBA_DISABLE_JIT",
-    "NVIDIA_TF32_OVERRIDE", "ONEDNN_DEFAULT_FPMATH_MODE", "ONEDNN_MAX_CPU_ISA", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
-    "TORCH_BLAS_PREFER_CUBLASLT", "TORCH_CUDNN_USE_HEURISTIC_MODE_B", "TORCH_CUDNN_V8_API_DISABLED", "TORCH_LINALG_PREFER_CUSOLVER",
-)  # fmt: skip
-"""What torch, its libraries and numba read on their own and what changes the last bits, or more, of a result."""
+    "ATEN_CPU_CAPABILITY",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUBLASLT_WORKSPACE_SIZE",
+    "CUDNN_DETERMINISTIC",
+    "DNNL_DEFAULT_FPMATH_MODE",
+    "DNNL_MAX_CPU_ISA",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NUMBA_CPU_FEATURES",
+    "NUMBA_CPU_NAME",
+    "NUMBA_DISABLE_JIT",
+    "NVIDIA_TF32_OVERRIDE",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ONEDNN_MAX_CPU_ISA",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "TORCH_BLAS_PREFER_CUBLASLT",
+    "TORCH_CUDNN_USE_HEURISTIC_MODE_B",
+    "TORCH_CUDNN_V8_API_DISABLED",
+    "TORCH_LINALG_PREFER_CUSOLVER",
+)
+"""What torch, its libraries and numba read on their own, and what changes the bits of a result."""
 
 
 def plain_values(config: Any) -> dict[str, Any]:
@@ -55,25 +70,25 @@ def config_hash(config: dict[str, Any]) -> str:
 
 
 def variables() -> dict[str, str]:
-    """Return the variables of the environment that change the numbers of torch's and numba's kernels and are set, by name."""
+    """Return those of `VARIABLES` that are set, by name."""
     return {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
 
 
 def _content(checkpoint: str | None) -> str | None:
-    """Return a digest of a checkpoint file, so that another file under the same name is another run."""
+    """Return a digest of a checkpoint: another file under the same name is another run."""
     if not checkpoint or not model_file(checkpoint).is_file():
         return None
     return sha256_file(model_file(checkpoint))
 
 
 def _schedule(config: dict[str, Any]) -> list[str]:
-    """Return a digest of the schedule file that a pipeline names, so that an edited schedule is another run."""
+    """Return a digest of a pipeline's schedule file: an edited schedule is another run."""
     named = (config.get("pipeline") or {}).get("schedule")
     return [sha256_file(Path(named))] if isinstance(named, str) and Path(named).is_file() else []
 
 
 def _foreign_code(model: Any) -> list[str]:
-    """Return a digest of the file that defines a model outside this package, so that another definition is another run."""
+    """Return a digest of the file of a user's model: another definition is another run."""
     target = str(model.get("_target_", "")) if isinstance(model, dict) else ""
     if not target or target.startswith("audioprune."):
         return []
@@ -89,7 +104,7 @@ def _foreign_code(model: Any) -> list[str]:
 
 
 def run_name(config: dict[str, Any]) -> str:
-    """Return the name of a run folder: model, pipeline and hash, such as ``fdnn-p2_unstructured-0123456789``."""
+    """Return the name of a run folder, such as ``fdnn-p2_unstructured-0123456789``."""
     names = [
         str((config.get(group) or {}).get("name") or "custom") for group in ("model", "pipeline")
     ]

@@ -315,7 +315,7 @@ def _add(tally: _Tally, module: nn.Module, args: Any, kwargs: Any, output: Any) 
 
 
 def _looks_up(given: Tensor) -> bool:
-    """Tell whether a layer got indices of its weights, such as the classes of samples, in place of values."""
+    """Tell whether a layer got indices, such as classes of samples, in place of values."""
     return not (given.is_floating_point() or given.is_complex())
 
 

@@ -53,7 +53,10 @@ def instantiate(node: dict[str, Any]) -> Any:
 
 
 def _absent(target: str, cause: BaseException) -> str:
-    """Say that a module which was found has no such name; the import then looks for a module of that name in vain."""
+    """Say that a module was found but has no such name; empty for other failures.
+
+    The import then looks for a module of that name in vain.
+    """
     place, _, name = target.rpartition(".")
     if (
         not isinstance(cause, ModuleNotFoundError)
@@ -77,7 +80,7 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _reason(error: BaseException) -> str:
-    """Return an error's first line, its kind and the line of the user's file that it comes from."""
+    """Return an error's first line, its kind and the line of the user's file."""
     kind, text = type(error).__name__, next(iter(str(error).splitlines()), "")
     if isinstance(error, SyntaxError):
         return f"{error.msg} ({kind}, {Path(error.filename or '?').name} line {error.lineno})"
@@ -166,7 +169,9 @@ def is_package_model(target: str) -> bool:
 
 
 def restore_model(model: nn.Module, state: dict[str, torch.Tensor]) -> nn.Module:
-    """Give a freshly built model the stored tensors, whatever widths trimming left and whether pruning folded its weight norm.
+    """Give a freshly built model the stored tensors.
+
+    It takes the widths that trimming left, and folds its weight norm where pruning did.
 
     Raises:
         CheckpointError: Names of tensors differ.
@@ -203,7 +208,7 @@ class LoadedModel:
 
 
 def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None) -> LoadedModel:
-    """Read a model from a packed file, a checkpoint of this package, a run folder or a plain state dict.
+    """Read a model from a packed file, a checkpoint, a run folder or a plain state dict.
 
     Args:
         path: ``*.apz``, ``*.safetensors``, a run folder, or a state dict as other programs save

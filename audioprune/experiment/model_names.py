@@ -1,4 +1,4 @@
-"""What a model is called in tables: a name that claims a size is given only to a model of that size."""
+"""What a model is called in tables: a name that claims a size is given to no other size."""
 
 from __future__ import annotations
 

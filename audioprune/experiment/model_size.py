@@ -1,6 +1,7 @@
-"""What is measured of a written model file: its sizes and costs, so that every number belongs to the same bytes.
+"""The file of a model, and what is measured of it: ``save_model``, ``size_row``.
 
-Scores on audio are computed by the task; steps/ decides when anything is measured.
+Sizes and costs are those of the model that was read back, so that every number belongs to the same
+bytes. Scores on audio are computed by the task; steps decide when anything is measured.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from audioprune.experiment.model_io import LoadedModel
 from audioprune.experiment.rows import Costs, SizeRow
 from audioprune.experiment.run import Run
 from audioprune.paths import model_file
+from audioprune.protocols import GeneratesSamples, HasStateBytes, ReadsFeatures, Synthesizes
 
 _GENERATED = 1600  # samples of a timed generation
 
 
 def save_model(run: Run, target: Path) -> None:
-    """Write the run's model as a packed file (``.apz``) or a dense checkpoint (``.safetensors``)."""
+    """Write the run's model: packed (``.apz``) or as a dense checkpoint (``.safetensors``)."""
     config = _sorted(
         {"model": run.model_config, **run.made_with(), "sample_rate": run.task.sample_rate}
     )
@@ -44,18 +46,18 @@ def save_model(run: Run, target: Path) -> None:
 
 
 def _sorted(value: Any) -> Any:
-    """Put the keys of nested mappings in order: a resumed run writes the same bytes as an undisturbed one."""
-    return (
-        {key: _sorted(value[key]) for key in sorted(value)} if isinstance(value, dict) else value
-    )
+    """Put the keys of nested mappings in order, so that a resumed run writes the same bytes."""
+    if not isinstance(value, dict):
+        return value
+    return {key: _sorted(value[key]) for key in sorted(value)}
 
 
 def size_row(run: Run, path: str, variant: str, loaded: LoadedModel, file: Path) -> SizeRow:
     """Return the row of sizes and costs of a model that was read back from a file."""
     model, file = loaded.model, model_file(file)
     stored = packing.storage_of(model, loaded.mask, loaded.codebooks)
-    example = model.example_input()
-    seconds = cost.example_seconds(model)
+    costed = cost.require_example(model)
+    example, seconds = costed.example_input(), cost.example_seconds(costed)
     card = cost.cost(model, example, seconds)
     repeats = run.config["scoring"]["latency_repeats"]
     names = prunable(model)
@@ -84,13 +86,13 @@ def size_row(run: Run, path: str, variant: str, loaded: LoadedModel, file: Path)
 
 
 def running_costs(model: nn.Module, repeats: int) -> Costs:
-    """Return what one generation step of a model costs, and how fast this machine makes audio with it.
+    """Return what one generation step of a model costs, and how fast this machine makes audio.
 
-    Operations are two per multiplication by a weight, per second of audio, those of a synthesizer
-    added. Memory traffic is that of one step; the peak holds what the model remembers between
-    steps too. The real-time factor is seconds of one thread per second of audio, drawn sample by
-    sample where the model generates so, else made by a forward pass over its example; below 1 is
-    faster than real time.
+    Operations are two per multiplication by a weight, per second of audio, with those of a
+    synthesizer. Memory traffic is that of one step; the peak includes what the model remembers
+    between steps. The real-time factor is seconds of one thread per second of audio, drawn sample
+    by sample where the model generates so, else made by a forward pass over its example; below 1
+    is faster than real time.
 
     Args:
         model: The model; see `audioprune.experiment.cost.generation_step`.
@@ -100,34 +102,26 @@ def running_costs(model: nn.Module, repeats: int) -> Costs:
     """
     step = cost.generation_step(model)
     card = cost.cost(model, step.inputs, step.seconds, step.forward)
-    synthesis = (
-        model.synthesis_flops_per_second() if hasattr(model, "synthesis_flops_per_second") else 0.0
-    )
-    remembered = model.state_bytes() if hasattr(model, "state_bytes") else 0
+    synthesis = model.synthesis_flops_per_second() if isinstance(model, Synthesizes) else 0.0
+    state_bytes = model.state_bytes() if isinstance(model, HasStateBytes) else 0
     return Costs(
         flops_s=card.flops_per_second + synthesis,
         disk=card.disk_bytes,
         rw_r=card.read_bytes,
         rw_w=card.written_bytes,
-        peak_bytes=card.peak_bytes + remembered,
+        peak_bytes=card.peak_bytes + state_bytes,
         rtf=_real_time_factor(model, repeats) if repeats else None,
     )
 
 
 def _real_time_factor(model: nn.Module, repeats: int) -> float:
-    if not hasattr(model, "generate"):
-        return (
-            cost.latency(
-                model, model.example_input(), cost.example_seconds(model), repeats=repeats
-            )
-            / 1000
-        )
-    channels = getattr(model, "conditioning", 0)
+    """Return the seconds that a second of audio takes."""
+    costed = cost.require_example(model)
+    if not isinstance(model, GeneratesSamples):
+        seconds = cost.example_seconds(costed)
+        return cost.latency(model, costed.example_input(), seconds, repeats=repeats) / 1000
+    channels = model.conditioning if isinstance(model, ReadsFeatures) else 0
     features = next(model.parameters()).new_zeros(1, channels, _GENERATED) if channels else None
-    seconds = _GENERATED / model.frames_per_second
-    return (
-        cost.latency(
-            model, (_GENERATED, features), seconds, repeats=repeats, forward=model.generate
-        )
-        / 1000
-    )
+    example, seconds = (_GENERATED, features), _GENERATED / costed.frames_per_second
+    milliseconds = cost.latency(model, example, seconds, repeats=repeats, forward=model.generate)
+    return milliseconds / 1000

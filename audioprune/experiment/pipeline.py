@@ -1,4 +1,4 @@
-"""The steps of a pipeline: built from their configuration, checked, and carried out once each.
+"""The steps of a pipeline: built from their configuration, checked, and run once each.
 
 What a step does is in audioprune.steps.
 """
@@ -39,7 +39,7 @@ def walk(steps: Mapping[str, Step]) -> Iterator[tuple[str, Step]]:
 
 
 def check_steps(run: Run, steps: Mapping[str, Step]) -> None:
-    """Let every step that is not done yet refuse what it could not carry out, nested ones too."""
+    """Let every step that is not done yet refuse what it could not do, nested ones too."""
     run.steps = steps
     left = {path: step for path, step in steps.items() if path not in run.completed}
     for path, step in walk(left):
@@ -48,7 +48,7 @@ def check_steps(run: Run, steps: Mapping[str, Step]) -> None:
 
 
 def execute(run: Run, steps: Mapping[str, Step], prefix: str = "") -> None:
-    """Carry out the steps in order, each once: what is already completed is skipped."""
+    """Run the steps in order, each once: what is already completed is skipped."""
     for name, step in steps.items():
         path = f"{prefix}{name}"
         if path in run.completed:

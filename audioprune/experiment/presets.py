@@ -1,6 +1,7 @@
-"""Whether a run is what its preset declares: which keys differ, and whether its corpus has the size that the paper names.
+"""Whether a run is what its preset declares: ``differing`` compares keys, ``further`` the rest.
 
-Only then do tables print the declared scale, such as ``paper``; else they print ``custom``.
+The rest is the model of a checkpoint and the size of the corpus that a paper names. Tables print
+the declared scale, such as ``paper``, only where nothing differs; else they print ``custom``.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ them. Chen, Tables 3 and 4.
 
 
 def differing(config: Mapping[str, Any], preset: Mapping[str, Any]) -> list[str]:
-    """Return the keys of model, data, task and training in which a configuration is not its preset.
+    """Return the keys in which a configuration is not its preset.
 
+    Model, data, task, training and scale are compared.
     An override by the preset's own value is none. Paths, files, cache, memory and seeds are free;
     so is what the preset leaves open. Another option of a group is named by the group alone.
 
@@ -49,7 +51,9 @@ def differing(config: Mapping[str, Any], preset: Mapping[str, Any]) -> list[str]
 def further(
     config: Mapping[str, Any], model: Mapping[str, Any], describe: Callable[[], Mapping[str, Any]]
 ) -> list[str]:
-    """Return why a run is not what its preset declares, though its keys are: another model in the checkpoint, or a smaller corpus.
+    """Return why a run is not what its preset declares, though its keys are.
+
+    The checkpoint may hold another model, or the corpus may be smaller.
 
     Args:
         config: The configuration as plain values.
@@ -71,7 +75,9 @@ def further(
 
 
 def shortfall(corpus: str, facts: Mapping[str, Any]) -> str:
-    """Return how a corpus is smaller than the paper's, such as ``data (18 of 6122 clips)``, or nothing.
+    """Return how a corpus is smaller than the paper's, or nothing.
+
+    Such as ``data (18 of 6122 clips)``.
 
     Args:
         corpus: Name of its configuration.

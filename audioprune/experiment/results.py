@@ -51,7 +51,7 @@ class Results:
 
 
 class BranchResults(Results):
-    """The rows of what runs beside a run: it sees the run's rows, and its own join them at the end.
+    """The rows of a branch: it sees the rows of its run, and its own join them at the end.
 
     Args:
         parent: The rows of the run.

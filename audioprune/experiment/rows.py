@@ -1,7 +1,7 @@
 """What a row of results.jsonl says: one class for each kind of row that several rooms read.
 
 Steps build a row and put it into `Results`; reports read rows back with ``SizeRow.read(mapping)``.
-Fields stand in the order of the file. A row may say more than its fields, in ``more``. Reading
+Fields are in the order of the file. A row may say more than its fields, in ``more``. Reading
 never fails: a value that is missing or no number is None. Nothing here imports torch.
 """
 

@@ -1,7 +1,7 @@
 """The state of one experiment and its file: ``Run``.
 
 A run holds the model as it is now and all that belongs to it; steps change it, ``save_state`` and
-``load_state`` make it survive. It is built in experiment/build.py, its steps are carried out by
+``load_state`` make it survive. It is built in experiment/build.py, its steps are run by
 experiment/pipeline.py. A run trains nothing itself.
 """
 
@@ -125,7 +125,9 @@ class Run:
         mask: Mask | None = None,
         new_task: bool = False,
     ) -> Iterator[Run]:
-        """Train or score another model beside this run, which stays as it is: the only way to do so.
+        """Train or score another model beside this run, which stays as it is.
+
+        This is the only way to do so.
 
         The branch has a task, step states, rows and a generator of its own. The generator begins
         with the run's seed, so that a killed and resumed branch ends in the same bits; when the
@@ -185,7 +187,6 @@ class Run:
             tensors |= {f"mask/{name}": value for name, value in self.mask.state_dict().items()}
         for name, book in (self.codebooks or {}).items():
             tensors |= {f"centroids/{name}": book.centroids, f"codes/{name}": book.codes}
-        # what a task trains besides the model, such as a discriminator
         if isinstance(self.task, KeepsState):
             tensors |= {f"task/{name}": value for name, value in self.task.state_dict().items()}
         meta = {"findings": clean(self.findings.as_dict()), "states": clean(self.states.as_dict())}

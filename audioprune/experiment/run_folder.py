@@ -1,4 +1,7 @@
-"""What a run folder says of itself: whose it is, how its run ended and on which machine; no model and no corpus is known here."""
+"""What a run folder says of itself: whose it is, how its run ended and on which machine.
+
+No model and no corpus is known here.
+"""
 
 from __future__ import annotations
 

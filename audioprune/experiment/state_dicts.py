@@ -1,5 +1,6 @@
-"""How weights that other programs saved are read: where they lie in a file, what their names carry in front, which type they have.
+"""How weights that other programs saved are read: ``read_state_dict``, then ``fitting``.
 
+The first finds them in a file, the second gives them the names and types of a model.
 Nothing in such a file is executed. Checkpoints of this package are read in experiment/model_io.py.
 """
 
@@ -30,7 +31,7 @@ _SAVE = "torch.save(model.state_dict(), 'weights.pt')"
 
 
 def read_state_dict(path: Path) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the tensors of a file that another program wrote, as the file has them, and where in the file they were.
+    """Return the tensors of a file that another program wrote, and where in the file they were.
 
     Args:
         path: ``.safetensors``, or what ``torch.save`` wrote: a state dict, or a mapping that holds
@@ -62,7 +63,9 @@ def read_state_dict(path: Path) -> tuple[dict[str, Tensor], list[str]]:
 def fitting(
     path: Path, state: Mapping[str, Tensor], own: Mapping[str, Tensor], said: Sequence[str] = ()
 ) -> dict[str, Tensor]:
-    """Return a file's tensors under a model's names and in its types, saying in one line what was changed.
+    """Return a file's tensors under a model's names and in its types.
+
+    One line says what was changed.
 
     Args:
         path: The file, for the line.
@@ -112,7 +115,7 @@ def _is_script(path: Path) -> bool:
 
 
 def _find(path: Path, held: Any) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the state dict that a file holds, directly or under one key, and a note of that key."""
+    """Return the state dict that a file holds, directly or under a key, and a note of it."""
     found, seen = held, []
     while isinstance(found, Mapping) and not _is_state(found):
         key = next((name for name in KEYS if isinstance(found.get(name), Mapping)), None)
@@ -159,7 +162,10 @@ def _renamed(
 
 
 def _one_shorter(named: dict[str, Tensor]) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yield a wrapper's part and the tensors without it: where it stands in front, or within a name for a wrapped layer."""
+    """Yield a wrapper's part and the tensors without it.
+
+    It is in front of every name, or within the names of a wrapped layer.
+    """
     for part in PREFIXES:
         front = {
             name[len(part) :]: value for name, value in named.items() if name.startswith(part)

@@ -1,6 +1,7 @@
-"""What steps remember over repetitions and interruptions, and what they tell one another: typed, stored with the run's state.
+"""What steps remember over repetitions and interruptions, and what they tell one another.
 
-What the steps do with it is written in steps/; the file that holds it in experiment/run.py.
+``StepStates`` holds what a step remembers for itself, ``Findings`` what later steps may read. Both
+are stored with the run (experiment/run.py); what the steps do with it is in audioprune.steps.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from audioprune.errors import CheckpointError
 
@@ -16,19 +17,25 @@ Kind = TypeVar("Kind")
 
 
 def state_path(path: str) -> str:
-    """Return a step's path without the numbers of repetitions, so that its state goes on over them: ``a/3/b`` -> ``a/b``."""
+    """Return a step's path without the numbers of repetitions: ``a/3/b`` -> ``a/b``.
+
+    A state under this path goes on over repetitions.
+    """
     return re.sub(r"/\d+(?=/)", "", path)
 
 
 def repetition_of(path: str) -> tuple[str, int] | None:
-    """Return the path of the innermost repetition around a step and the number of its pass from 0; None outside of any."""
+    """Return the path of the innermost repetition around a step, and the number of its pass.
+
+    Passes are counted from 0. Outside of any repetition there is None.
+    """
     match = re.match(r"(.+)/(\d+)/", path)
     return (match.group(1), int(match.group(2))) if match else None
 
 
 @dataclass
 class Repetition:
-    """The state of a repetition; a step of its body asks for its end, the repetition alone reads it.
+    """The state of a repetition: a step of its body asks for its end, the repetition reads it.
 
     Attributes:
         reason: Why it is enough, or None.
@@ -137,15 +144,14 @@ class Findings:
         Raises:
             CheckpointError: It is something else.
         """
-        found = _rebuilt(cls, {**cls().as_dict(), **plain}, "the run")
-        found.sparse = found.sparse and _rebuilt(
-            SparseTraining, found.sparse, "the sparse training"
-        )
-        found.lottery = _rebuilt(Lottery, found.lottery, "the lottery")
-        found.lottery.draw = found.lottery.draw and _rebuilt(
-            Draw, found.lottery.draw, "the lottery"
-        )
-        return found
+        parts = {**cls().as_dict(), **plain}
+        if parts["sparse"]:
+            parts["sparse"] = _rebuilt(SparseTraining, parts["sparse"], "the sparse training")
+        lottery = dict(parts["lottery"])
+        if lottery.get("draw"):
+            lottery["draw"] = _rebuilt(Draw, lottery["draw"], "the lottery")
+        parts["lottery"] = _rebuilt(Lottery, lottery, "the lottery")
+        return _rebuilt(cls, parts, "the run")
 
 
 class StepStates:
@@ -160,7 +166,9 @@ class StepStates:
         self._live: dict[str, Any] = {}
 
     def of(self, path: str, kind: type[Kind]) -> Kind:
-        """Return the state under a path, restored or new; what is changed on it is stored with the run's next state.
+        """Return the state under a path, restored or new.
+
+        What is changed on it is stored with the run's next state.
 
         Args:
             path: The step's path, or its ``state_path`` where the state goes on over repetitions.
@@ -171,7 +179,8 @@ class StepStates:
         """
         if path not in self._live:
             self._live[path] = _rebuilt(kind, self._stored.pop(path, {}), path)
-        return self._live[path]
+        state: Kind = self._live[path]
+        return state
 
     def as_dict(self) -> dict[str, Any]:
         """Return all states as plain values for JSON."""
@@ -179,7 +188,7 @@ class StepStates:
 
 
 def _rebuilt(kind: type[Kind], plain: Mapping[str, Any], owner: str) -> Kind:
-    known = {each.name for each in fields(kind)}
+    known = {each.name for each in fields(cast("Any", kind))}  # all kinds are dataclasses
     try:
         if not set(plain) <= known:
             raise TypeError

@@ -134,7 +134,7 @@ def export(plan: Plan, corpus: Corpus, out: Path) -> list[Path]:
         "loudness_lufs": plan.loudness_lufs,
         "common_gain_db": 20 * math.log10(gain),
         "anchors_hz": anchors_for(corpus.sample_rate),
-        "trials": [_facts_of(trial, gain) for trial in trials],
+        "trials": [_trial_facts(trial, gain) for trial in trials],
         "notes": notes,
     }
     return [*written, write_json(out / _MANIFEST, clean(manifest))]
@@ -247,7 +247,7 @@ def _remove_others(folder: Path, kept: set[Path]) -> None:
             place.rmdir()
 
 
-def _facts_of(trial: Trial, gain: float) -> dict[str, Any]:
+def _trial_facts(trial: Trial, gain: float) -> dict[str, Any]:
     """Return what the manifest says of a trial."""
     item = trial.item
     return {

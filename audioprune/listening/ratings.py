@@ -1,7 +1,7 @@
 """How ratings come back from a test: ``read_ratings``.
 
 Files have the columns of webMUSHRA's mushra.csv and are read by column name; damaged rows are left
-out and named. What the ratings mean is worked out in audioprune.listening.scores.
+out and named. What the ratings mean is worked out in scores.py.
 """
 
 from __future__ import annotations

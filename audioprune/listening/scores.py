@@ -1,7 +1,7 @@
-"""What ratings of a listening test say: means with intervals, paired differences, and which listeners to look at twice.
+"""What ratings of a listening test say: means, paired differences, and a screening of listeners.
 
-Ratings are read in audioprune.listening.ratings; how the numbers are printed and drawn is decided
-in audioprune.report.
+Each function takes ratings and returns estimates with intervals. Ratings are read in ratings.py,
+the rows of tables are made in statistics.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ LOW_ANCHOR, MID_ANCHOR = "anchor35", "anchor70"
 CONTROLS = (REFERENCE, LOW_ANCHOR, MID_ANCHOR)
 """Conditions that every test holds besides what it asks about."""
 GOOD = 90.0
+"""The score that the hidden reference should reach, and the mid-range anchor should not."""
 TOLERATED_SHARE = 0.15
+"""Share of items in which a listener may miss that."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,15 @@ class Rating:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much higher one condition was rated than another where both were rated in the same trial by the same listener.
+    """How much higher one condition was rated than another.
+
+    Ratings are compared where one listener rated both conditions in one trial.
 
     Attributes:
         first: Minuend.
         second: Subtrahend.
         ratings: Over all pairs of ratings.
-        listeners: Over the mean difference of each listener, which are independent of each other.
+        listeners: Over the mean differences of listeners, which are independent of each other.
     """
 
     first: str
@@ -89,7 +93,10 @@ class Screening:
 
 
 def mean_scores(ratings: Iterable[Rating], level: float = 0.95) -> dict[str, Estimate]:
-    """Return the mean score of each condition over all ratings, conditions in the order in which they first occur."""
+    """Return the mean score of each condition over all ratings.
+
+    Conditions are in the order in which they first occur.
+    """
     scores: dict[str, list[float]] = {}
     for rating in ratings:
         scores.setdefault(rating.condition, []).append(rating.score)
@@ -97,50 +104,50 @@ def mean_scores(ratings: Iterable[Rating], level: float = 0.95) -> dict[str, Est
 
 
 def listener_scores(ratings: Iterable[Rating], level: float = 0.95) -> dict[str, Estimate]:
-    """Return the mean score of each condition over the listeners' means, which are independent of each other."""
+    """Return the mean score of each condition over the means of listeners.
+
+    These means are independent of each other.
+    """
     scores: dict[str, dict[str, list[float]]] = {}
     for rating in ratings:
-        scores.setdefault(rating.condition, {}).setdefault(rating.listener, []).append(
-            rating.score
-        )
-    return {
-        condition: estimate(map(float, map(np.mean, own.values())), level)
-        for condition, own in scores.items()
-    }
+        own = scores.setdefault(rating.condition, {})
+        own.setdefault(rating.listener, []).append(rating.score)
+    found = {}
+    for condition, own in scores.items():
+        means = [float(np.mean(values)) for values in own.values()]
+        found[condition] = estimate(means, level)
+    return found
 
 
 def item_scores(ratings: Sequence[Rating], level: float = 0.95) -> dict[str, dict[str, Estimate]]:
     """Return the mean score of each condition for every item."""
-    items = dict.fromkeys(rating.item for rating in ratings)
-    return {
-        item: mean_scores([rating for rating in ratings if rating.item == item], level)
-        for item in items
-    }
+    items: dict[str, list[Rating]] = {}
+    for rating in ratings:
+        items.setdefault(rating.item, []).append(rating)
+    return {item: mean_scores(own, level) for item, own in items.items()}
 
 
 def paired_difference(
     ratings: Iterable[Rating], first: str, second: str, level: float = 0.95
 ) -> Difference:
-    """Return how much higher ``first`` was rated than ``second``, within each listener and item."""
+    """Return how much higher ``first`` was rated than ``second`` by listeners in their trials."""
     scores: dict[tuple[str, str], dict[str, float]] = {}
     for rating in ratings:
         scores.setdefault((rating.listener, rating.item), {})[rating.condition] = rating.score
-    pairs = {
-        place: own[first] - own[second]
-        for place, own in scores.items()
-        if first in own and second in own
-    }
+    differences: list[float] = []
     listeners: dict[str, list[float]] = {}
-    for (listener, _), value in pairs.items():
-        listeners.setdefault(listener, []).append(value)
+    for (listener, _), own in scores.items():
+        if first in own and second in own:
+            differences.append(own[first] - own[second])
+            listeners.setdefault(listener, []).append(differences[-1])
     means = [float(np.mean(values)) for values in listeners.values()]
-    return Difference(first, second, estimate(pairs.values(), level), estimate(means, level))
+    return Difference(first, second, estimate(differences, level), estimate(means, level))
 
 
 def paired_differences(
     ratings: Sequence[Rating], conditions: Sequence[str], level: float = 0.95
 ) -> list[Difference]:
-    """Return the difference of every pair of conditions, the later one minus the earlier one of the given order."""
+    """Return the difference of every pair of conditions, the later one minus the earlier one."""
     return [
         paired_difference(ratings, later, earlier, level)
         for earlier, later in combinations(conditions, 2)
@@ -150,7 +157,10 @@ def paired_differences(
 def screen(
     ratings: Iterable[Rating], reference: str = REFERENCE, anchor: str = MID_ANCHOR
 ) -> list[Screening]:
-    """Return for each listener how often the hidden reference was missed and the mid-range anchor taken for excellent.
+    """Return what speaks for and against each listener.
+
+    A listener should hardly ever miss the hidden reference or take the mid-range anchor for
+    excellent.
 
     Args:
         ratings: All ratings of one test.
@@ -158,15 +168,13 @@ def screen(
         anchor: Name of the mid-range anchor.
 
     Source: ITU-R BS.1534-3, post-screening: a listener is left out whose score of the hidden
-    reference is below 90 in more than
-        15 % of the items, or whose score of the mid-range anchor is above 90 in more than 15 % of
-        them.
+    reference is below 90 in more than 15 % of the items, or whose score of the mid-range anchor is
+    above 90 in more than 15 % of them.
     """
     scores: dict[str, dict[str, list[float]]] = {}
     for rating in ratings:
-        scores.setdefault(rating.listener, {}).setdefault(rating.condition, []).append(
-            rating.score
-        )
+        own = scores.setdefault(rating.listener, {})
+        own.setdefault(rating.condition, []).append(rating.score)
     found = []
     for listener, own in scores.items():
         hidden, middle = own.get(reference, []), own.get(anchor, [])

@@ -1,8 +1,7 @@
 """From ratings to the rows of tables: ``statistics``.
 
-Every test has rows of its own, for all listeners and without those whom post-screening flags. The
-formulas are in audioprune.listening.scores; tables and figures are made by
-audioprune.report.figures.listening.
+Every test has rows of its own, for all listeners and without the ones that post-screening flags.
+The formulas are in scores.py; tables and figures are made by audioprune.report.figures.listening.
 """
 
 from __future__ import annotations

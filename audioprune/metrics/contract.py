@@ -30,8 +30,8 @@ class Metric(Protocol):
     1. Write the function in speech.py, spectral.py or a module of your own, and begin it with
        ``checked_pair``. What it cannot score it refuses by ``MetricError``, whose message becomes
        the reason in tables; it never returns NaN or infinity.
-    2. Give it a name in SPEECH_METRICS or SPECTRAL_METRICS, and the same name in
-       ``audioprune.schema.core.SIGNAL_METRICS``, so that a configuration accepts it.
+    2. Give it a name in SPEECH_METRICS or SPECTRAL_METRICS; then every configuration that takes
+       metrics takes it too.
     3. Where a smaller value is better, name it in LOWER_IS_BETTER.
     4. Where it takes longer than a few milliseconds, name it with its library in
        ``scorer.SLOW_METRICS``: then it runs in processes of its own and its scores are cached.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,7 +24,7 @@ from audioprune.metrics.processes import Pool, WorkerDied, measure_all
 from audioprune.metrics.score_cache import ScoreCache, pair_digest
 from audioprune.metrics.speech import STOI_SHORTEST_S, raw_from_lqo
 from audioprune.metrics.summary import ItemScores
-from audioprune.progress import progress
+from audioprune.progress import Progress, progress
 
 Item = tuple[str, np.ndarray, np.ndarray]
 """Name of a recording, reference (T,) and estimate (T,)."""
@@ -121,13 +121,15 @@ class Scorer:
             OutputError: The cache cannot be written.
         """
         results: list[ItemScores] = []
-        known = isinstance(items, Sized)
+        shown: AbstractContextManager[Progress | None] = nullcontext()
+        if isinstance(items, Sized):
+            shown = progress(title, len(items))
         try:
-            with progress(title, len(items)) if known else nullcontext() as shown:
+            with shown as display:
                 for result in self._results(items):
                     results.append(result)
-                    if shown:
-                        shown.advance()
+                    if display:
+                        display.advance()
         except BaseException:  # Ctrl-C too: what is queued must not go on
             self.close()
             raise
@@ -149,7 +151,8 @@ class Scorer:
         estimate = np.array(estimate, dtype=np.float32)
         pair = pair_digest(reference, estimate, self.sample_rate)
         pending = _Pending(name, pair, self._cached(pair))
-        here, slow = [], []
+        here: list[str] = []
+        slow: list[str] = []
         for metric in self._needed:
             if metric not in pending.scores:
                 worth_it = self._worth_a_process(metric, reference, estimate)

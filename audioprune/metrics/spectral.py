@@ -1,8 +1,8 @@
 """How far one recording is from another in its spectrum, its samples and its frames.
 
 The formulas take numpy arrays (scores, float64) and torch tensors (losses, differentiable, any
-batch axes) alike; the functions of SPECTRAL_METRICS are their checked form for one recording.
-Perceived quality stands in speech.py.
+batch axes) alike; the functions of SPECTRAL_METRICS are their checked form for one recording, each
+a ``contract.Metric``. Perceived quality is measured in speech.py.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def log_spectral_distance(
         power = _magnitude(signal, n_fft) ** 2
         decibels.append(10 * library.log10(power.clip(POWER_FLOOR * n_fft)))
     squared = (decibels[0] - decibels[1])[..., _band(n_fft, sample_rate, band_hz)] ** 2
-    return _root(squared.mean(-1)).mean(-1)
+    distance: Signal = _root(squared.mean(-1)).mean(-1)
+    return distance
 
 
 def multi_resolution_stft_distance(
@@ -95,20 +96,23 @@ def multi_resolution_stft_distance(
         raise ConfigError(
             "expected at least one window size, got none; use for instance 512, 1024, 2048"
         )
-    total = 0
+    total: Any = 0
     for n_fft in sizes:
-        clean, other = (
-            _magnitude(x, n_fft).clip((POWER_FLOOR * n_fft) ** 0.5) for x in (reference, estimate)
-        )
-        convergence = _root(((clean - other) ** 2).sum((-1, -2))) / _root((clean**2).sum((-1, -2)))
+        least = (POWER_FLOOR * n_fft) ** 0.5
+        clean, other = (_magnitude(x, n_fft).clip(least) for x in (reference, estimate))
+        # Frobenius norms over frames and bins, the last two axes.
+        apart, whole = ((clean - other) ** 2).sum((-1, -2)), (clean**2).sum((-1, -2))
+        convergence = _root(apart) / _root(whole)
         total = total + convergence + abs(library.log(clean) - library.log(other)).mean((-1, -2))
-    return total / len(sizes)
+    distance: Signal = total / len(sizes)
+    return distance
 
 
 def l1_distance(reference: Signal, estimate: Signal) -> Signal:
     """Return mean |reference - estimate| over the last axis of samples (..., T), shape (...)."""
     _library_of(reference, estimate)
-    return abs(reference - estimate).mean(-1)
+    distance: Signal = abs(reference - estimate).mean(-1)
+    return distance
 
 
 def segmental_snr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
@@ -133,14 +137,13 @@ def segmental_snr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int)
         frames = np.lib.stride_tricks.sliding_window_view(signal, width)[:: max(1, width // 4)]
         energies.append((frames**2) @ window)
     low, high = (10 ** (limit / 10) for limit in SEGMENT_RANGE_DB)
-    noise = (
-        np.maximum(energies[1], energies[0] / (2 * high)) + np.finfo(np.float64).tiny
-    )  # no overflow where the estimate is exact
+    # Not below what gives the largest ratio: nothing overflows where the estimate is exact.
+    noise = np.maximum(energies[1], energies[0] / (2 * high)) + np.finfo(np.float64).tiny
     return float(np.mean(10 * np.log10((energies[0] / noise).clip(low, high))))
 
 
 def _magnitude(signal: Signal, n_fft: int) -> Signal:
-    """Return magnitudes (..., N, F) with a periodic Hann window, a hop of a quarter and centred frames."""
+    """Return magnitudes (..., N, F) of centred frames: periodic Hann window, hop of a quarter."""
     if not isinstance(signal, np.ndarray):
         from audioprune.dsp import STFT
 
@@ -153,16 +156,17 @@ def _magnitude(signal: Signal, n_fft: int) -> Signal:
             f"expected an even n_fft of at least 2, got {n_fft}; use for instance 512"
         )
     padded = np.pad(signal, [(0, 0)] * (signal.ndim - 1) + [(n_fft // 2, n_fft // 2)])
-    frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft, axis=-1)[
-        ..., :: max(1, n_fft // 4), :
-    ]
-    return np.abs(np.fft.rfft(frames * np.hanning(n_fft + 1)[:-1]))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, n_fft, axis=-1)
+    frames = windows[..., :: max(1, n_fft // 4), :]
+    magnitude: np.ndarray = np.abs(np.fft.rfft(frames * np.hanning(n_fft + 1)[:-1]))
+    return magnitude
 
 
 def _root(power: Signal) -> Signal:
     """Return the square root, with a gradient of 0 instead of infinity at 0."""
     if isinstance(power, np.ndarray | np.floating):
-        return np.sqrt(power)
+        root: np.ndarray = np.sqrt(power)
+        return root
     import torch
 
     positive = power > 0
@@ -171,12 +175,8 @@ def _root(power: Signal) -> Signal:
 
 def _library_of(reference: Signal, estimate: Signal) -> Any:
     """Return numpy or torch, after checking that both signals are of one kind and shape."""
-    if (
-        type(reference) is not type(estimate)
-        or reference.shape != estimate.shape
-        or reference.ndim == 0
-        or reference.shape[-1] == 0
-    ):
+    alike = type(reference) is type(estimate) and reference.shape == estimate.shape
+    if not alike or reference.ndim == 0 or reference.shape[-1] == 0:
         kinds = " and ".join(f"{type(x).__name__} {tuple(x.shape)}" for x in (reference, estimate))
         raise ConfigError(
             f"expected two signals (..., T) of one kind and shape, got {kinds}; cut or pad one "
@@ -220,18 +220,14 @@ def _lsd(
 
 def _mr_stft(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
     """Score ``multi_resolution_stft_distance``."""
-    return float(
-        multi_resolution_stft_distance(
-            *checked_pair(reference, estimate, sample_rate, silent_estimate=True)
-        )
-    )
+    pair = checked_pair(reference, estimate, sample_rate, silent_estimate=True)
+    return float(multi_resolution_stft_distance(*pair))
 
 
 def _l1(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
     """Score ``l1_distance``."""
-    return float(
-        l1_distance(*checked_pair(reference, estimate, sample_rate, silent_estimate=True))
-    )
+    pair = checked_pair(reference, estimate, sample_rate, silent_estimate=True)
+    return float(l1_distance(*pair))
 
 
 SPECTRAL_METRICS: dict[str, Metric] = {

@@ -1,7 +1,8 @@
-"""How intelligible and how clean one enhanced recording is: STOI, ESTOI, PESQ in three named modes, SI-SDR.
+"""How intelligible and how clean one enhanced recording is: STOI, ESTOI, PESQ and SI-SDR.
 
-Every function refuses, with a reason, what its library would score wrongly or crash on. Many
-recordings at once, the cache and the mean stand in pool.py.
+Each function of SPEECH_METRICS is a ``contract.Metric`` for one recording. It refuses, with a
+reason, what its library would score wrongly or crash on. Many recordings at once, the cache and
+the mean are in scorer.py and summary.py.
 """
 
 from __future__ import annotations
@@ -72,7 +73,9 @@ def estoi(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> floa
 
 
 def raw_from_lqo(lqo: float) -> float:
-    """Return the narrow-band raw PESQ score, -0.5..4.5, of a mapped score (MOS-LQO); identical signals give 4.5.
+    """Return the raw narrow-band PESQ score, -0.5..4.5, of a mapped score (MOS-LQO).
+
+    Identical signals give 4.5.
 
     Raises:
         MetricError: ``lqo`` is outside the open interval (0.999, 4.999) of the mapping.
@@ -104,15 +107,18 @@ def pesq_nb(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> fl
 
 
 def pesq_raw_nb(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
-    """Score narrow-band PESQ as raw MOS, -0.5..4.5, the scale of Tan & Wang (ICASSP 2021); rates and errors as in ``pesq_nb``.
+    """Score narrow-band PESQ as raw MOS, -0.5..4.5; rates and errors as in ``pesq_nb``.
 
-    The mapping is inverted for each recording, before any mean.
+    That is the scale of Tan & Wang (ICASSP 2021). The mapping is inverted for each recording,
+    before any mean.
     """
     return raw_from_lqo(pesq_nb(reference, estimate, sample_rate))
 
 
 def pesq_wb(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
-    """Score wide-band PESQ as mapped MOS-LQO, 1.0..4.644; as ``pesq_nb``, but 8000 Hz has no wide band and is refused.
+    """Score wide-band PESQ as mapped MOS-LQO, 1.0..4.644.
+
+    Otherwise as ``pesq_nb``, but 8000 Hz has no wide band and is refused.
 
     Source: ITU-T P.862.2.
     """
@@ -120,14 +126,14 @@ def pesq_wb(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> fl
 
 
 def rate_refusal(metric: str, sample_rate: int) -> str:
-    """Return why a metric cannot be computed at a sample rate in Hz, or nothing; unknown metrics have no reason."""
+    """Return why a metric cannot be computed at a sample rate in Hz, or nothing.
+
+    Unknown metrics have no reason.
+    """
     if metric == "pesq_wb" and sample_rate < PESQ_RATES[1]:
         return f"wide-band PESQ needs 16000 Hz or more, got {sample_rate} Hz; use pesq_nb"
-    if (
-        metric.startswith("pesq_")
-        and sample_rate < PESQ_RATES[1]
-        and sample_rate not in PESQ_RATES
-    ):
+    too_low = sample_rate < PESQ_RATES[1] and sample_rate not in PESQ_RATES
+    if metric.startswith("pesq_") and too_low:
         return (
             f"PESQ needs 8000 or 16000 Hz, got {sample_rate} Hz; resample both signals to 8000 Hz"
         )
@@ -135,9 +141,10 @@ def rate_refusal(metric: str, sample_rate: int) -> str:
 
 
 def si_sdr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
-    """Score the scale-invariant signal-to-distortion ratio in dB: 10 log10(||a s||^2 / ||a s - e||^2), a = <e, s> / ||s||^2.
+    """Score the scale-invariant signal-to-distortion ratio in dB.
 
-    Both signals lose their mean first.
+    10 log10(||a s||^2 / ||a s - e||^2) with a = <e, s> / ||s||^2, for the reference s and the
+    estimate e; both lose their mean first.
 
     Raises:
         MetricError: As in ``checked_pair``; or the ratio is infinite, because the estimate is the
@@ -146,9 +153,8 @@ def si_sdr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> flo
     Source: Le Roux, Wisdom, Erdogan & Hershey (2019).
     """
     reference, estimate = checked_pair(reference, estimate, sample_rate)
-    constant = (
-        min(np.ptp(reference), np.ptp(estimate)) == 0
-    )  # nothing is left of it without its mean, but rounding
+    # Without its mean nothing is left of a constant signal, but rounding.
+    constant = min(np.ptp(reference), np.ptp(estimate)) == 0
     reference, estimate = reference - reference.mean(), estimate - estimate.mean()
     power = float(reference @ reference)
     target = reference * (float(estimate @ reference) / power) if power > 0 else reference
@@ -164,6 +170,7 @@ def si_sdr(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> flo
 
 
 def _pesq(reference: np.ndarray, estimate: np.ndarray, sample_rate: int, mode: str) -> float:
+    """Score PESQ in the mode ``nb`` or ``wb``, as mapped MOS-LQO."""
     reference, estimate = checked_pair(reference, estimate, sample_rate, PESQ_SHORTEST_S)
     reason = rate_refusal(f"pesq_{mode}", sample_rate)
     if reason:
@@ -171,9 +178,8 @@ def _pesq(reference: np.ndarray, estimate: np.ndarray, sample_rate: int, mode: s
     library = _library("pesq")
     rate = min(sample_rate, PESQ_RATES[1])
     if rate != sample_rate:
-        reference, estimate = (
-            soxr.resample(x, sample_rate, rate, quality="VHQ") for x in (reference, estimate)
-        )
+        reference = soxr.resample(reference, sample_rate, rate, quality="VHQ")
+        estimate = soxr.resample(estimate, sample_rate, rate, quality="VHQ")
     # The library keeps utterances in tables of 50 and writes past their end: 60 utterances end the
     # whole process.
     if _utterances(reference, rate) > PESQ_UTTERANCES:
@@ -181,33 +187,32 @@ def _pesq(reference: np.ndarray, estimate: np.ndarray, sample_rate: int, mode: s
             f"the reference holds more than {PESQ_UTTERANCES} utterances; cut it into shorter "
             f"recordings"
         )
+    silence = library.NoUtterancesError
     try:
-        return _finite(
-            _from_library(
-                "pesq",
-                lambda: library.pesq(rate, reference, estimate, mode),
-                library.NoUtterancesError,
-            )
+        value = _from_library(
+            "pesq", lambda: library.pesq(rate, reference, estimate, mode), silence
         )
-    except library.NoUtterancesError as error:
+    except silence as error:
         raise MetricError("PESQ finds no utterance") from error
+    return _finite(value)
 
 
 def _utterances(signal: np.ndarray, sample_rate: int) -> int:
-    """Return the most utterances that any threshold on the power finds; utterances and pauses last 50 frames of 4 ms or more."""
+    """Return the most utterances that any threshold on the power finds.
+
+    Utterances and pauses last 50 frames of 4 ms or more.
+    """
     width = sample_rate // PESQ_FRAMES_PER_SECOND
     frames = signal[: len(signal) // width * width].reshape(-1, width)
     if len(frames) < 2 * PESQ_SHORTEST_FRAMES * PESQ_UTTERANCES:
         return 0  # too short to hold so many
     power = np.mean(frames**2, axis=1)
-    return max(
-        _runs(power > threshold, PESQ_SHORTEST_FRAMES)
-        for threshold in np.quantile(power, np.linspace(0, 0.95, 20))
-    )
+    thresholds = np.quantile(power, np.linspace(0, 0.95, 20))
+    return max(_runs(power > threshold, PESQ_SHORTEST_FRAMES) for threshold in thresholds)
 
 
 def _runs(active: np.ndarray, shortest: int) -> int:
-    """Count runs of True of at least ``shortest`` frames after shorter gaps between them are filled."""
+    """Count runs of True of at least ``shortest`` frames, shorter gaps between them filled."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], active, [False]])))
     starts, ends = edges[::2], edges[1::2]
     if len(starts) == 0:
@@ -220,38 +225,47 @@ def _runs(active: np.ndarray, shortest: int) -> int:
 def _octave_bands(
     reference: np.ndarray, estimate: np.ndarray, sample_rate: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return third-octave band magnitudes of both signals without the silent frames of the reference, shape (bands, N)."""
+    """Return third-octave band magnitudes of both signals, shape (bands, N).
+
+    Frames in which the reference is silent are left out.
+    """
     library, parts = _library("pystoi.stoi"), _library("pystoi.utils")
     if sample_rate != library.FS:
-        reference, estimate = (
-            parts.resample_oct(x, library.FS, sample_rate) for x in (reference, estimate)
-        )
+        reference = parts.resample_oct(reference, library.FS, sample_rate)
+        estimate = parts.resample_oct(estimate, library.FS, sample_rate)
     hop = library.N_FRAME // 2
     active = parts.remove_silent_frames(
         reference, estimate, library.DYN_RANGE, library.N_FRAME, hop
     )
-    spectra = (
-        parts.stft(x, library.N_FRAME, library.NFFT, overlap=2).reshape(-1, library.NFFT // 2 + 1)
-        for x in active
-    )
-    clean, enhanced = (np.sqrt(library.OBM @ np.abs(spectrum.T) ** 2) for spectrum in spectra)
-    return clean, enhanced
+
+    def bands(signal: np.ndarray) -> np.ndarray:
+        spectrum = parts.stft(signal, library.N_FRAME, library.NFFT, overlap=2)
+        power = np.abs(spectrum.reshape(-1, library.NFFT // 2 + 1).T) ** 2  # (F, N)
+        return np.asarray(np.sqrt(library.OBM @ power))
+
+    clean, enhanced = active
+    return bands(clean), bands(enhanced)
 
 
 def _normalised_segments(bands: np.ndarray) -> np.ndarray:
-    """Return all segments of 30 frames, rows then columns of zero mean and unit norm, shape (bands, segments, 30)."""
+    """Return all segments of 30 frames, shape (bands, segments, 30).
+
+    First rows, then columns have zero mean and unit norm.
+    """
     segments = np.lib.stride_tricks.sliding_window_view(bands, STOI_SEGMENT, axis=1)
     return _unit(_unit(segments, axis=2), axis=0)
 
 
 def _unit(values: np.ndarray, axis: int) -> np.ndarray:
-    """Bring an axis to zero mean and unit norm; what is constant up to rounding becomes almost zero, not amplified rounding."""
+    """Bring an axis to zero mean and unit norm.
+
+    What is constant up to rounding becomes almost zero, not amplified rounding.
+    """
     centred = values - values.mean(axis=axis, keepdims=True)
     norm = np.linalg.norm(centred, axis=axis, keepdims=True)
     limits = np.finfo(np.float64)
-    return centred / (
-        norm + 1e3 * limits.eps * np.linalg.norm(values, axis=axis, keepdims=True) + limits.tiny
-    )
+    rounding = 1e3 * limits.eps * np.linalg.norm(values, axis=axis, keepdims=True)
+    return np.asarray(centred / (norm + rounding + limits.tiny))
 
 
 def _library(name: str) -> Any:
@@ -263,7 +277,7 @@ def _library(name: str) -> Any:
 
 
 def _from_library(name: str, call: Callable[[], Any], *expected: type[Exception]) -> Any:
-    """Turn whatever a scoring library raises into a reason, so that one recording cannot end a whole test."""
+    """Turn whatever a library raises into a reason: one recording must not end a whole test."""
     try:
         return call()
     except expected:

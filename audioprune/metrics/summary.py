@@ -57,10 +57,6 @@ class Summary:
     n_valid: dict[str, int]
     failures: list[Failure]
 
-    def validity(self, metric: str) -> str:
-        """Return a text such as ``845 valid of 846``."""
-        return f"{self.n_valid[metric]} valid of {self.n}"
-
 
 def summarise(results: Sequence[ItemScores]) -> Summary:
     """Return mean, standard deviation and number of valid scores per metric, and all failures.

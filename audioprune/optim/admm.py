@@ -24,7 +24,8 @@ from audioprune.optim.group_steps import (
     prox_step,
     smallest_groups,
 )
-from audioprune.optim.groups import Plan, Units, alive_groups
+from audioprune.optim.groups import Units
+from audioprune.optim.plans import Plan, alive_groups
 
 
 class ADMM(GroupOptimizer):

@@ -1,4 +1,8 @@
-"""Which direction the base optimiser (SGD, Adam, AdamW) would follow, with its moments; the step itself stands in steps.py."""
+"""Which direction the base optimiser (SGD, Adam, AdamW) would follow, with its moments.
+
+``gather`` collects what takes part in a step, ``direction`` computes where it leads. No parameter
+of a group is changed here; the step itself is taken in group_steps.py.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +15,21 @@ from torch import Tensor
 
 from audioprune.errors import ConfigError
 from audioprune.optim.group_steps import Move
-from audioprune.optim.groups import Layout, Plan
+from audioprune.optim.groups import Layout
+from audioprune.optim.plans import Plan
 
 State = Mapping[Tensor, dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one step of one param group works on: the tensors that hold groups, then the others, and their gradients."""
+    """What one step of one param group works on.
+
+    Attributes:
+        plan: The groups.
+        params: The tensors that hold groups, then the others.
+        gradients: Their gradients, in the same order.
+    """
 
     plan: Plan
     params: list[Tensor]
@@ -30,15 +41,13 @@ class Work:
         return len(self.plan.covered)
 
     def grouped(self, directions: Sequence[Tensor], group: Mapping[str, Any]) -> Move:
-        """Return the move of the tensors that hold groups, after carrying out the plain step of the others."""
+        """Take the plain step of tensors without groups; return the move of those with groups."""
         lr = float(group["lr"])
         if self.split < len(self.params):
-            torch._foreach_add_(
-                self.params[self.split :], list(directions[self.split :]), alpha=-lr
-            )
-        return Move(
-            self.plan, self.params[: self.split], directions[: self.split], lr, group["fused"]
-        )
+            rest = list(directions[self.split :])
+            torch._foreach_add_(self.params[self.split :], rest, alpha=-lr)
+        held, ds = self.params[: self.split], directions[: self.split]
+        return Move(self.plan, held, ds, lr, group["fused"])
 
 
 def gather(group: Mapping[str, Any], layout: Layout) -> Work | None:
@@ -88,11 +97,8 @@ def direction(
     if decay and group["base"] != "adamw":
         gradients = list(torch._foreach_add(gradients, list(params), alpha=decay))
     if group["base"] == "sgd":
-        return (
-            _momentum(state, params, gradients, group["momentum"])
-            if group["momentum"]
-            else gradients
-        )
+        factor = group["momentum"]
+        return _momentum(state, params, gradients, factor) if factor else gradients
     found = _adam(state, params, gradients, group["betas"], group["eps"])
     if decay and group["base"] == "adamw":
         torch._foreach_add_(found, list(params), alpha=decay)
@@ -139,6 +145,7 @@ def _adam(
     for param in params:
         state[param]["step"] = int(state[param].get("step", 0)) + 1
         ages.append(state[param]["step"])
+    # m = beta1 m + (1 - beta1) g and v = beta2 v + (1 - beta2) g^2, each divided by its bias.
     torch._foreach_lerp_(first, gradients, 1 - betas[0])
     torch._foreach_mul_(second, betas[1])
     torch._foreach_addcmul_(second, gradients, gradients, 1 - betas[1])

@@ -19,7 +19,8 @@ from audioprune.optim import options
 from audioprune.optim.directions import Work, gather
 from audioprune.optim.group_state import check_state
 from audioprune.optim.group_steps import absolute_sums, group_norms, zero_entries
-from audioprune.optim.groups import Layout, Plan, Units, alive_groups
+from audioprune.optim.groups import Layout, Units
+from audioprune.optim.plans import Plan, alive_groups
 
 Group = dict[str, Any]
 """A param group of torch: its options by name and the list ``params``."""
@@ -35,7 +36,7 @@ class GroupOptimizer(Optimizer):
     """Base of optimisers that move whole groups of entries towards zero.
 
     A subclass passes its options to ``__init__`` and has two methods: ``_check`` refuses wrong
-    options of a param group, ``_step_group`` carries out one step of one param group.
+    options of a param group, ``_step_group`` takes one step of one param group.
 
     Args:
         params: Parameters, named parameters or param groups; a param group may override every
@@ -100,7 +101,7 @@ class GroupOptimizer(Optimizer):
         options.check_common(group, self.defaults)
 
     def _step_group(self, group: Group, work: Work) -> None:
-        """Carry out one step of one param group, in place; the rule of the subclass.
+        """Take one step of one param group, in place; the rule of the subclass.
 
         Args:
             group: Its options; ``steps`` are those taken before.
@@ -129,7 +130,7 @@ class GroupOptimizer(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Carry out one step and return the loss of the closure, if one is given.
+        """Take one step and return the loss of the closure, if one is given.
 
         Raises:
             ConfigError: A gradient is sparse, or groups that are zero would be frozen by a first

@@ -1,8 +1,9 @@
-"""What one step does to all groups at once: proximal, half-space, sub-gradient and orthant steps, in place.
+"""What one step does to all groups at once, in place.
 
-Every step takes the direction ``d`` that the base optimiser would follow (see directions.py).
-Large CPU models go through kernels.py, everything else through plain torch operations that run on
-any device; both compute the same formulas.
+There are proximal, half-space, sub-gradient and orthant steps. Every step takes the direction
+``d`` that the base optimiser would follow (directions.py). Large CPU models go through kernels.py,
+everything else through plain torch operations that run on any device; both compute the same
+formulas.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from audioprune.errors import ConfigError
-from audioprune.optim.groups import Plan
+from audioprune.optim.plans import Plan
 
 # Below this many entries, compiling or loading the kernels costs more than they save.
 _LARGE = 1 << 16
@@ -50,9 +51,8 @@ def group_norms(plan: Plan, tensors: Sequence[Tensor]) -> Tensor:
 
 def absolute_sums(plan: Plan, tensors: Sequence[Tensor]) -> Tensor:
     """Return the l1 norm of every group, shape (size,)."""
-    return plan.per_group(
-        torch.cat([row.abs().sum(dim=1, dtype=plan.dtype) for row in plan.rows(tensors)])
-    )
+    sums = [row.abs().sum(dim=1, dtype=plan.dtype) for row in plan.rows(tensors)]
+    return plan.per_group(torch.cat(sums))
 
 
 def clear_outside(plan: Plan, tensors: Sequence[Tensor]) -> None:
@@ -64,7 +64,7 @@ def clear_outside(plan: Plan, tensors: Sequence[Tensor]) -> None:
 
 
 def zero_entries(plan: Plan, tensors: Sequence[Tensor]) -> tuple[int, int]:
-    """Return the number of exact zeros among the entries that belong to groups, and the number of those entries."""
+    """Return how many entries of groups are exactly zero, and how many entries groups have."""
     zeros = total = 0
     for rows, inside in zip(plan.rows(tensors), _inside(plan), strict=True):
         zeros += int(((rows == 0) & inside).sum())
@@ -73,7 +73,9 @@ def zero_entries(plan: Plan, tensors: Sequence[Tensor]) -> tuple[int, int]:
 
 
 def prox_step(move: Move, threshold: float, limit: int | None = None) -> None:
-    """Replace every group by the proximal point of its step: ``max(0, 1 - t / ||x_g - lr d_g||) (x_g - lr d_g)``.
+    """Replace every group by the proximal point of its step.
+
+    With ``h = x_g - lr d_g`` that is ``max(0, 1 - t / ||h||) h``.
 
     Args:
         move: The tensors.
@@ -108,7 +110,9 @@ def prox_step(move: Move, threshold: float, limit: int | None = None) -> None:
 def half_space_step(
     move: Move, lmbda: float, epsilon: float, guard: float, limit: int | None = None
 ) -> None:
-    """Step every non-zero group and zero those that leave their half-space ``<x+, x> >= epsilon ||x||^2``.
+    """Step every non-zero group and zero those that leave their half-space.
+
+    The half-space is ``<x+, x> >= epsilon ||x||^2``.
 
     Args:
         move: The tensors.
@@ -129,9 +133,8 @@ def half_space_step(
         allowed = plan.all_allowed
         if limit is not None:
             squares, products, _ = _kernel_sums(kernels, move)
-            allowed = _half_space_verdict(
-                squares, products, move.lr, lmbda, epsilon, guard, limit
-            )[1].numpy()
+            numbers = (move.lr, lmbda, epsilon, guard, limit)
+            allowed = _half_space_verdict(squares, products, *numbers)[1].numpy()
         _launch(kernels.half_space, move, allowed, move.lr, lmbda, epsilon, guard)
         return
     xs, ds = plan.rows(move.xs), plan.rows(move.ds)
@@ -141,7 +144,7 @@ def half_space_step(
 
 
 def subgradient_step(move: Move, lmbda: float, guard: float) -> None:
-    """Carry out ``x_g - lr (d_g + lambda x_g / (||x_g|| + guard))`` for every group.
+    """Set x to ``x_g - lr (d_g + lambda x_g / (||x_g|| + guard))`` for every group.
 
     Source: first stage of the code that the authors of HSPG released.
     """
@@ -153,7 +156,10 @@ def subgradient_step(move: Move, lmbda: float, guard: float) -> None:
 def penalised(
     plan: Plan, xs: Sequence[Tensor], gradients: Sequence[Tensor], lmbda: float, guard: float
 ) -> list[Tensor]:
-    """Return gradients plus lambda times the sub-gradient of the group norms, 0 for zero groups."""
+    """Return gradients plus lambda times the sub-gradient of the group norms.
+
+    The sub-gradient of a zero group is 0.
+    """
     rows = plan.rows(xs)
     weight = _weight(_squares(plan, rows).sqrt(), lmbda, guard)
     sums = [gradient.clone() for gradient in gradients]
@@ -172,16 +178,16 @@ def prox_l1_step(move: Move, threshold: float) -> None:
     if kernels:
         _launch(kernels.prox_l1, move, plan.size, move.lr, threshold)
         return
-    bounds = plan.per_row(
-        torch.full((plan.size,), threshold, dtype=plan.dtype, device=plan.owners.device), 0.0
-    )
+    device = plan.owners.device
+    threshold_each = torch.full((plan.size,), threshold, dtype=plan.dtype, device=device)
+    bounds = plan.per_row(threshold_each, 0.0)  # entries of no group are not shrunk
     for x, d, bound in zip(plan.rows(move.xs), plan.rows(move.ds), bounds, strict=True):
         x.sub_(d, alpha=move.lr)
         x.sub_(x.clamp(-bound, bound))
 
 
 def orthant_step(move: Move, lmbda: float) -> None:
-    """Step every non-zero entry on its side of zero; entries that would cross, and entries at zero, are zero.
+    """Step every non-zero entry on its side of zero; one that would cross becomes zero.
 
     Source: Chen et al., "Orthant Based Proximal Stochastic Gradient Method" (arXiv 2004.03639),
     orthant step.
@@ -203,18 +209,20 @@ def keep_groups(plan: Plan, tensors: Sequence[Tensor], keep: Tensor) -> None:
 
 
 def smallest_groups(norms: Tensor, count: int) -> Tensor:
-    """Mark the ``count`` groups of smallest norm, ties by position, as a bool tensor of shape (size,)."""
+    """Mark the ``count`` groups of smallest norm, bool of shape (size,), ties by position."""
     return _smallest(norms, torch.ones_like(norms, dtype=torch.bool), count)
 
 
 def _kernels(move: Move) -> ModuleType | None:
+    """Return the module of compiled kernels, or None where plain torch operations do the step."""
     able = move.plan.compiled
     if move.fused and not able:
         raise ConfigError(
             "expected float32 or float64 CPU parameters of one type with fused=True, got "
             "others; leave fused at None"
         )
-    if not able or not (move.plan.entries >= _LARGE if move.fused is None else move.fused):
+    wanted = move.plan.entries >= _LARGE if move.fused is None else move.fused
+    if not able or not wanted:
         return None
     from audioprune.optim import kernels
 
@@ -222,6 +230,7 @@ def _kernels(move: Move) -> ModuleType | None:
 
 
 def _launch(kernel: Any, move: Move, *arguments: Any) -> None:
+    """Run a kernel, which gets the tensors as addresses and changes xs in place."""
     xs = np.array([x.data_ptr() for x in move.xs], np.int64)
     ds = np.array([d.data_ptr() for d in move.ds], np.int64)
     like = np.empty(1, np.float64 if move.plan.dtype == torch.float64 else np.float32)
@@ -232,6 +241,7 @@ def _launch(kernel: Any, move: Move, *arguments: Any) -> None:
 
 
 def _kernel_sums(kernels: ModuleType, move: Move) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ||x||^2, <x, d> and ||x - lr d||^2 of every group, float64 of shape (size,)."""
     squares, products, moved = (np.empty(move.plan.size) for _ in range(3))
     _launch(kernels.sums, move, move.lr, squares, products, moved)
     return torch.from_numpy(squares), torch.from_numpy(products), torch.from_numpy(moved)
@@ -246,7 +256,7 @@ def _half_space_verdict(
     guard: float,
     limit: int | None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the weight of x in the sub-gradient of each group and which groups the step projects to zero."""
+    """Return the weight of x in the sub-gradient of each group, and which groups become zero."""
     alive = squares > 0
     weight = _weight(squares.sqrt(), lmbda, guard)
     inner = squares - lr * (products + weight * squares)
@@ -258,21 +268,24 @@ def _half_space_verdict(
 
 
 def _weight(norms: Tensor, lmbda: float, guard: float) -> Tensor:
+    """Return lambda / (norm + guard) for every group, 0 for a zero group."""
     return torch.where(norms > 0, lmbda / (norms + guard), 0.0)
 
 
 def _inside(plan: Plan) -> list[Tensor]:
+    """Mark the rows that belong to a group, bool of shapes (R, 1)."""
     return plan.per_row(torch.ones(plan.size, dtype=torch.bool, device=plan.owners.device), False)
 
 
 def _smallest(values: Tensor, candidates: Tensor, count: int) -> Tensor:
+    """Mark the ``count`` candidates of smallest value, ties by position."""
     positions = candidates.nonzero().flatten()
     chosen = positions[values[positions].argsort(stable=True)[:count]]
     return torch.zeros_like(candidates).index_fill_(0, chosen, True)
 
 
 def _scratch(rows: Sequence[Tensor]) -> list[Tensor]:
-    """Return a temporary for each view; all share one memory, which stays in the cache of a CPU."""
+    """Return a temporary for each view; all share one memory, which stays in the CPU's cache."""
     longest: dict[torch.dtype, int] = {}
     for row in rows:
         longest[row.dtype] = max(longest.get(row.dtype, 0), row.numel())
@@ -286,6 +299,7 @@ def _scratch(rows: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _squares(plan: Plan, rows: Iterable[Tensor]) -> Tensor:
+    """Return the squared norm of every group, shape (size,)."""
     norms = [torch.linalg.vector_norm(row, dim=1, dtype=plan.dtype) for row in rows]
     return plan.per_group(torch.cat(norms).square_())
 
@@ -309,7 +323,10 @@ def _pulled_step(
     weight: Tensor,
     dead: Tensor | None,
 ) -> None:
-    """Carry out x - lr (d + weight x), rounded once, so that a pull far below one ulp of x still acts on average."""
+    """Set x to x - lr (d + weight x), rounded once.
+
+    So a pull far below the last digit of x still acts on average.
+    """
     for x, d, part, h in zip(xs, ds, plan.per_row(weight, 0.0), _scratch(xs), strict=True):
         x.sub_(torch.addcmul(d, x, part, out=h), alpha=lr)
     if dead is not None:
@@ -317,7 +334,10 @@ def _pulled_step(
 
 
 def _clear(plan: Plan, rows: Sequence[Tensor], dead: Tensor) -> None:
-    """Set the rows of dead groups to +0; a CPU looks for them first, where a GPU would have to wait for the answer."""
+    """Set the rows of dead groups to +0.
+
+    A CPU looks for them first, where a GPU would have to wait for the answer.
+    """
     if dead.device.type != "cpu":
         for row, gone in zip(rows, plan.per_row(dead, False), strict=True):
             row.masked_fill_(gone, 0.0)

@@ -21,7 +21,8 @@ from audioprune.optim.group_steps import (
     prox_step,
     subgradient_step,
 )
-from audioprune.optim.groups import Units, alive_groups
+from audioprune.optim.groups import Units
+from audioprune.optim.plans import alive_groups
 
 # The released code adds this to every group norm; the published method has no such guard.
 _RELEASED_GUARD = 1e-6

@@ -1,49 +1,69 @@
-"""One-pass CPU kernels over groups: each group is read once from memory, judged while it is in the cache, and written once.
+"""One-pass CPU kernels over groups, compiled: the steps of group_steps.py for large models.
 
-Tensors arrive as addresses, because a group may lie in any number of tensors; the caller keeps
-them alive, dense and of one dtype. Importing this module compiles, so steps.py imports it only
-when a model is large enough.
+Each group is read once from memory, judged while it is in the cache, and written once. Tensors
+arrive as addresses, because a group may lie in any number of tensors; the caller keeps them alive,
+dense and of one dtype. Importing this module compiles, so group_steps.py imports it only when a
+model is large enough.
+
+What all kernels take: ``xs`` and ``ds``, addresses of the parameters and of their directions;
+``offsets``, ``tensor``, ``start`` and ``length``, the runs of memory of each group
+(``plans.Plan.runs``), the last of which belong to no group; ``like``, an empty array of the dtype.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import carray, njit, types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Floats = NDArray[np.floating]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 # Sums may be reordered so that they run in vector registers; NaN and infinity keep their meaning.
 _SUMS = {"reassoc", "contract"}
 
 
-def _compiled(**options: object) -> Callable[[Callable], Callable]:
+def _compiled(fastmath: bool | set[str] = False) -> Callable[[Function], Function]:
     """Compile with an on-disk cache, or without one where no folder can be written."""
 
-    def wrap(function: Callable) -> Callable:
+    def wrap(function: Function) -> Function:
         try:
-            return njit(cache=True, nogil=True, **options)(function)
+            compiled = njit(cache=True, nogil=True, fastmath=fastmath)(function)
         except RuntimeError:
-            return njit(nogil=True, **options)(function)
+            compiled = njit(nogil=True, fastmath=fastmath)(function)
+        return cast(Function, compiled)
 
     return wrap
 
 
-@intrinsic
-def _pointer(context, address, like):
-    def generate(context, builder, signature, arguments):
+def _typed_pointer(context: Any, address: Any, like: Any) -> Any:
+    """Say to the compiler that an address is a pointer to numbers of the dtype of ``like``."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
-    return types.CPointer(like.dtype)(address, like), generate
+    pointer: Any = types.CPointer
+    return pointer(like.dtype)(address, like), generate
+
+
+# Compiled code calls it with address and like alone; the compiler adds the context.
+_pointer: Any = intrinsic(_typed_pointer)
 
 
 @_compiled()
-def _run(address, start, length, like):
-    return carray(_pointer(address + start * like.itemsize, like), length)
+def _run(address: int, start: int, length: int, like: Floats) -> Floats:
+    run: Floats = carray(_pointer(address + start * like.itemsize, like), length)
+    return run
 
 
 @_compiled(fastmath=_SUMS)
-def _squares_and_product(x, d):
+def _squares_and_product(x: Floats, d: Floats) -> tuple[float, float]:
     squares = 0.0
     product = 0.0
     for i in range(x.size):
@@ -54,7 +74,7 @@ def _squares_and_product(x, d):
 
 
 @_compiled(fastmath=_SUMS)
-def _moved_squares(x, d, lr):
+def _moved_squares(x: Floats, d: Floats, lr: float) -> float:
     total = 0.0
     for i in range(x.size):
         a = np.float64(x[i]) - lr * np.float64(d[i])
@@ -63,8 +83,11 @@ def _moved_squares(x, d, lr):
 
 
 @_compiled(fastmath={"contract"})
-def _move(x, d, lr, pull):
-    """x - (lr d + pull x), rounded once, so that a pull far below one ulp of x still acts on average."""
+def _move(x: Floats, d: Floats, lr: float, pull: float) -> None:
+    """Set x to x - (lr d + pull x), rounded once.
+
+    So a pull far below the last digit of x still acts on average.
+    """
     rate = x.dtype.type(lr)
     part = x.dtype.type(pull)
     for i in range(x.size):
@@ -72,8 +95,8 @@ def _move(x, d, lr, pull):
 
 
 @_compiled(fastmath={"contract"})
-def _move_then_shrink(x, d, lr, pull):
-    """(1 - pull)(x - lr d), rounded once."""
+def _move_then_shrink(x: Floats, d: Floats, lr: float, pull: float) -> None:
+    """Set x to (1 - pull)(x - lr d), rounded once."""
     rate = x.dtype.type(lr)
     part = x.dtype.type(pull)
     for i in range(x.size):
@@ -82,7 +105,9 @@ def _move_then_shrink(x, d, lr, pull):
 
 
 @_compiled()
-def _clear(xs, first, last, tensor, start, length, like):
+def _clear(
+    xs: Ints, first: int, last: int, tensor: Ints, start: Ints, length: Ints, like: Floats
+) -> None:
     for k in range(first, last):
         x = _run(xs[tensor[k]], start[k], length[k], like)
         for i in range(x.size):
@@ -90,7 +115,7 @@ def _clear(xs, first, last, tensor, start, length, like):
 
 
 @_compiled()
-def _prox_entry(x, d, allowed, lr, threshold):
+def _prox_entry(x: Floats, d: Floats, allowed: bool, lr: float, threshold: float) -> None:
     """Do what ``prox`` does to a group of one entry, such as an entry of a bias."""
     h = np.float64(x[0]) - lr * np.float64(d[0])
     if abs(h) <= threshold:
@@ -100,7 +125,9 @@ def _prox_entry(x, d, allowed, lr, threshold):
 
 
 @_compiled()
-def _half_space_entry(x, d, allowed, lr, lmbda, epsilon, guard):
+def _half_space_entry(
+    x: Floats, d: Floats, allowed: bool, lr: float, lmbda: float, epsilon: float, guard: float
+) -> None:
     """Do what ``half_space`` does to a group of one entry, such as an entry of a bias."""
     a = np.float64(x[0])
     moved = a - lr * (np.float64(d[0]) + lmbda * a / (abs(a) + guard)) if a != 0.0 else 0.0
@@ -108,7 +135,19 @@ def _half_space_entry(x, d, allowed, lr, lmbda, epsilon, guard):
 
 
 @_compiled()
-def sums(xs, ds, offsets, tensor, start, length, like, lr, squares, products, moved):
+def sums(
+    xs: Ints,
+    ds: Ints,
+    offsets: Ints,
+    tensor: Ints,
+    start: Ints,
+    length: Ints,
+    like: Floats,
+    lr: float,
+    squares: Floats,
+    products: Floats,
+    moved: Floats,
+) -> None:
     """Write ||x||^2, <x, d> and ||x - lr d||^2 of every group."""
     for g in range(squares.size):
         a = 0.0
@@ -127,8 +166,18 @@ def sums(xs, ds, offsets, tensor, start, length, like, lr, squares, products, mo
 
 
 @_compiled()
-def _step_outside(xs, ds, first, last, tensor, start, length, like, lr):
-    """Carry out the plain step on the runs of no group."""
+def _step_outside(
+    xs: Ints,
+    ds: Ints,
+    first: int,
+    last: int,
+    tensor: Ints,
+    start: Ints,
+    length: Ints,
+    like: Floats,
+    lr: float,
+) -> None:
+    """Take the plain step on the runs of no group."""
     for k in range(first, last):
         t = tensor[k]
         _move(
@@ -137,8 +186,19 @@ def _step_outside(xs, ds, first, last, tensor, start, length, like, lr):
 
 
 @_compiled()
-def prox(xs, ds, offsets, tensor, start, length, like, allowed, lr, threshold):
-    """Step, then shrink the norm of every group by the threshold; allowed groups may become zero."""
+def prox(
+    xs: Ints,
+    ds: Ints,
+    offsets: Ints,
+    tensor: Ints,
+    start: Ints,
+    length: Ints,
+    like: Floats,
+    allowed: Bools,
+    lr: float,
+    threshold: float,
+) -> None:
+    """Step, then shrink the norm of every group; allowed groups may become zero."""
     count = allowed.size
     for g in range(count):
         first = offsets[g]
@@ -176,7 +236,20 @@ def prox(xs, ds, offsets, tensor, start, length, like, allowed, lr, threshold):
 
 
 @_compiled()
-def half_space(xs, ds, offsets, tensor, start, length, like, allowed, lr, lmbda, epsilon, guard):
+def half_space(
+    xs: Ints,
+    ds: Ints,
+    offsets: Ints,
+    tensor: Ints,
+    start: Ints,
+    length: Ints,
+    like: Floats,
+    allowed: Bools,
+    lr: float,
+    lmbda: float,
+    epsilon: float,
+    guard: float,
+) -> None:
     """Step every non-zero group; an allowed group that leaves its half-space becomes zero."""
     count = allowed.size
     for g in range(count):
@@ -221,7 +294,18 @@ def half_space(xs, ds, offsets, tensor, start, length, like, allowed, lr, lmbda,
 
 
 @_compiled()
-def prox_l1(xs, ds, offsets, tensor, start, length, like, count, lr, threshold):
+def prox_l1(
+    xs: Ints,
+    ds: Ints,
+    offsets: Ints,
+    tensor: Ints,
+    start: Ints,
+    length: Ints,
+    like: Floats,
+    count: int,
+    lr: float,
+    threshold: float,
+) -> None:
     """Step, then soft-threshold every entry that belongs to a group."""
     for k in range(offsets[count]):
         x = _run(xs[tensor[k]], start[k], length[k], like)
@@ -235,8 +319,19 @@ def prox_l1(xs, ds, offsets, tensor, start, length, like, count, lr, threshold):
 
 
 @_compiled()
-def orthant(xs, ds, offsets, tensor, start, length, like, count, lr, lmbda):
-    """Step every non-zero entry within its orthant; an entry that would change its sign becomes zero."""
+def orthant(
+    xs: Ints,
+    ds: Ints,
+    offsets: Ints,
+    tensor: Ints,
+    start: Ints,
+    length: Ints,
+    like: Floats,
+    count: int,
+    lr: float,
+    lmbda: float,
+) -> None:
+    """Step every non-zero entry on its side of zero; one that would cross becomes zero."""
     for k in range(offsets[count]):
         x = _run(xs[tensor[k]], start[k], length[k], like)
         d = _run(ds[tensor[k]], start[k], length[k], like)

@@ -1,4 +1,8 @@
-"""Which numbers and words the optimisers accept, checked before any step; it knows nothing about tensors or steps."""
+"""Which numbers and words the optimisers accept, checked before any step.
+
+Each function refuses one kind of wrong option by a ConfigError; none of them knows tensors or
+steps.
+"""
 
 from __future__ import annotations
 

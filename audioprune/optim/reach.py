@@ -1,11 +1,11 @@
 """How far the regulariser alone can shrink a group, and how many groups that brings to zero.
 
-The reach of a training is ``lmbda * sum(lr)``: every step takes at most ``lr * lmbda`` off the norm
-of a group, so the sum over all steps bounds what shrinkage can do. (What is printed calls it the
-shrink budget.) The l1 norm takes as much off every single entry, so a group's largest entry counts
-there. Gradients and half-space projections may do more; a reach far below the norms explains a
-training that ends with no zero group. ``regulariser_reach`` gives the number, ``reachability``
-compares it with a model.
+The reach of a training is ``lmbda * sum(lr)``: every step takes at most ``lr * lmbda`` off the
+norm of a group, so the sum over all steps bounds what shrinkage can do. (What is printed calls it
+the shrink budget.) The l1 norm takes as much off every single entry, so a group's largest entry
+counts there. Gradients and half-space projections may do more; a reach far below the norms
+explains a training that ends with no zero group. ``regulariser_reach`` gives the number,
+``reachability`` compares it with a model.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from torch import Tensor
 from audioprune.errors import ConfigError
 from audioprune.optim.group_optimizer import listed
 from audioprune.optim.group_steps import group_norms
-from audioprune.optim.groups import Layout, Plan, Units
+from audioprune.optim.groups import Layout, Units
 from audioprune.optim.options import number
+from audioprune.optim.plans import Plan
 
 _SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
@@ -142,6 +143,7 @@ def _parts(entries: Sequence[Any], units: Units) -> list[tuple[Sequence[Any], Un
 def _measured(
     entries: Sequence[Any], units: Units, measure: Callable[[Plan, Sequence[Tensor]], Tensor]
 ) -> Tensor:
+    """Return what is measured of each group of one param group, float64 on the CPU."""
     named = isinstance(entries[0], tuple)
     params = [entry[1] if named else entry for entry in entries]
     layout = Layout(units, [entry[0] for entry in entries] if named else None, params)

@@ -1,4 +1,7 @@
-"""How the state of an optimiser follows a trim: the moments lose the entries that the parameters lose."""
+"""How the state of an optimiser follows a trim: ``sliced_state``.
+
+The moments lose the entries that the parameters lose. Nothing is trimmed here.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,9 @@ def sliced_state(
     saved = optimizer.state_dict()
     state = dict(saved["state"])
     groups = []
-    for group, live, layout in zip(
-        saved["param_groups"], optimizer.param_groups, optimizer.layouts, strict=True
-    ):
+    live_groups = optimizer.param_groups
+    parts = zip(saved["param_groups"], live_groups, optimizer.layouts, strict=True)
+    for group, live, layout in parts:
         if layout.names is None:
             raise ConfigError(
                 "expected an optimiser over named parameters, got one without names; pass "
@@ -45,9 +48,8 @@ def sliced_state(
             )
         for key, name in zip(group["params"], layout.names, strict=True):
             if key in state:
-                state[key] = {
-                    what: _cut(value, gone.get(name, {})) for what, value in state[key].items()
-                }
+                lost = gone.get(name, {})
+                state[key] = {what: _cut(value, lost) for what, value in state[key].items()}
         groups.append({**group, "groups": _groups_left(layout, live["params"], gone, keep)})
     return {**saved, "state": state, "param_groups": groups}
 
@@ -77,6 +79,7 @@ def _removed(
 
 
 def _cut(value: Any, lost: Mapping[int, Tensor]) -> Any:
+    """Return a copy of a state tensor without the lost positions of each axis."""
     if not isinstance(value, Tensor):
         return value
     for axis, positions in lost.items():
@@ -94,12 +97,12 @@ def _groups_left(
     gone: Mapping[str, Mapping[int, Tensor]],
     keep: Mapping[str, Tensor],
 ) -> int:
+    """Return the number of groups of a param group after the trim."""
     if layout.units == "rows":
-        lost = sum(
-            len(gone.get(name, {}).get(0, torch.empty(0)).unique()) for name in layout.names
-        )
-        return sum(param.shape[0] if param.dim() else 1 for param in params) - lost
-    return sum(
-        int(keep[name].sum()) if name in keep else size
-        for name, size in layout.set_sizes().items()
-    )
+        rows = sum(param.shape[0] if param.dim() else 1 for param in params)
+        cut = [gone[name][0] for name in layout.names or () if 0 in gone.get(name, {})]
+        return rows - sum(len(torch.unique(positions)) for positions in cut)
+    left = 0
+    for name, size in layout.set_sizes().items():
+        left += int(keep[name].sum()) if name in keep else size
+    return left

@@ -1,7 +1,7 @@
-"""The packed model file and its sizes: what leaves the house after pruning and quantization.
+"""The packed model file and its sizes: what is passed on after pruning and quantization.
 
 The file is small because masks, codes and floats are entropy-coded, and safe because every bit is
-covered by a checksum and no code is inside. Dense checkpoints for resuming stand in
+covered by a checksum and no code is inside. Dense checkpoints for resuming are written in
 audioprune/checkpoint.py.
 """
 
@@ -17,7 +17,6 @@ from audioprune.packing.container import (
 from audioprune.packing.storage import (
     Storage,
     TensorStorage,
-    compression_ratio,
     storage,
     storage_of,
 )
@@ -29,7 +28,6 @@ __all__ = [
     "Storage",
     "TensorSize",
     "TensorStorage",
-    "compression_ratio",
     "inspect",
     "pack",
     "storage",

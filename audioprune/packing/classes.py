@@ -1,11 +1,14 @@
-"""How the rows and columns of a tensor fall into a few classes that a reader can be told: the side information of the models of
-positions and codes. What is then predicted from the classes stands in positions.py and codes.py.
+"""How the rows and columns of a tensor fall into a few classes: ``Classes``, written and read.
+
+They are side information, so that each pair of classes has statistics of its own. What is
+predicted from them is decided in positions.py and codes.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,12 +40,12 @@ class Classes:
         """Number of row classes and of column classes."""
         return self.rows[0], self.columns[0]
 
-    def matrix(self, array: NDArray) -> NDArray:
+    def matrix(self, array: NDArray[Any]) -> NDArray[Any]:
         """View a contiguous tensor as (product of the first axes, product of the others)."""
         return as_matrix(array, self.split)
 
-    def take(self, array: NDArray) -> Iterator[tuple[int, int, NDArray]]:
-        """Yield row class, column class and the block of a contiguous tensor that belongs to them."""
+    def take(self, array: NDArray[Any]) -> Iterator[tuple[int, int, NDArray[Any]]]:
+        """Yield row class, column class and the block of a contiguous tensor that is theirs."""
         matrix = self.matrix(array)
         columns = _members(self.columns)
         for row_class, members in enumerate(_members(self.rows)):
@@ -51,9 +54,14 @@ class Classes:
                 yield row_class, column_class, band if self.columns[0] == 1 else band[:, picked]
 
     def put(
-        self, array: NDArray, block_of: Callable[[int, int, tuple[int, int]], NDArray]
+        self, array: NDArray[Any], block_of: Callable[[int, int, tuple[int, int]], NDArray[Any]]
     ) -> None:
-        """Fill a contiguous tensor block by block, in the order of ``take``; the callable gets both classes and the block's shape."""
+        """Fill a contiguous tensor block by block, in the order of ``take``.
+
+        Args:
+            array: The tensor, changed in place.
+            block_of: Gets row class, column class and the shape of a block, and returns the block.
+        """
         matrix = self.matrix(array)
         columns = _members(self.columns)
         for row_class, members in enumerate(_members(self.rows)):
@@ -72,7 +80,7 @@ def flat(size: int) -> Classes:
     return Classes(0, (1, np.zeros(1, np.int32)), (1, np.zeros(size, np.int32)))
 
 
-def as_matrix(array: NDArray, split: int) -> NDArray:
+def as_matrix(array: NDArray[Any], split: int) -> NDArray[Any]:
     """View a contiguous tensor with its first ``split`` axes as rows."""
     rows = int(np.prod(array.shape[:split], dtype=np.int64))
     return array.reshape(rows, array.size // max(1, rows))
@@ -93,7 +101,7 @@ def write_classes(writer: Writer, classes: Classes, axes: int) -> None:
 
 
 def read_classes(reader: Reader, shape: tuple[int, ...]) -> Classes:
-    """Return the classes that ``write_classes`` appended for a tensor of this shape, which is not empty."""
+    """Return the classes that ``write_classes`` appended for a tensor of this shape, not empty."""
     split = int(reader.uniform(1, max(1, len(shape)))[0])
     rows = int(np.prod(shape[:split], dtype=np.int64))
     columns = int(np.prod(shape[split:], dtype=np.int64))
@@ -101,9 +109,8 @@ def read_classes(reader: Reader, shape: tuple[int, ...]) -> Classes:
         return flat(columns)
     row_count, column_count = (COUNTS[index] for index in reader.uniform(2, len(COUNTS)))
     row_labels = read_symbols(reader, rows, row_count)
-    return Classes(
-        split, (row_count, row_labels), (column_count, read_symbols(reader, columns, column_count))
-    )
+    column_labels = read_symbols(reader, columns, column_count)
+    return Classes(split, (row_count, row_labels), (column_count, column_labels))
 
 
 def _members(labels: Labels) -> list[NDArray[np.int64]]:

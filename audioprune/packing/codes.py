@@ -1,11 +1,13 @@
-"""Which shared value each kept weight has, in few bytes: frequencies of the codes by classes of rows and columns.
+"""Which shared value each kept weight has, in few bytes: ``write_codes`` and ``read_codes``.
 
 Training gives the rows and columns of a tensor different scales. They are sorted into classes of
-equal mean magnitude, and each pair of classes has its own frequency table. Where the kept weights
-lie stands in positions.py.
+similar mean magnitude, and each pair of classes has its own frequency table. Where the kept
+weights lie is written in positions.py.
 """
 
 from __future__ import annotations
+
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +31,9 @@ Codes = NDArray[np.unsignedinteger]
 
 
 def write_codes(writer: Writer, codes: Codes, keep: Bools, centroids: NDArray[np.float32]) -> None:
-    """Append the codes of the kept weights in row-major order; the reader knows the mask and the centroids.
+    """Append the codes of the kept weights in row-major order.
+
+    The reader knows the mask and the number of centroids.
 
     Args:
         writer: The stream.
@@ -75,57 +79,46 @@ def read_codes(reader: Reader, keep: Bools, levels: int) -> Codes:
 
 def _best(codes: Codes, keep: Bools, centroids: NDArray[np.float32]) -> Classes:
     """Return the classes of least estimated bits."""
-    choices = [
-        (
-            float(estimated_bits(np.bincount(codes, minlength=centroids.size)[None])[0]),
-            flat(keep.size),
-        )
-    ]
+    choices = [(_bits(codes, centroids.size), flat(keep.size))]
     if codes.size >= _MIN_CODES and keep.ndim > 1:
         magnitude = np.zeros(keep.shape, np.float32)
         magnitude[keep] = np.abs(centroids)[codes]
         for split in range(1, keep.ndim):
-            choices += _by_classes(
-                codes, as_matrix(keep, split), as_matrix(magnitude, split), split, centroids.size
-            )
+            matrices = as_matrix(keep, split), as_matrix(magnitude, split)
+            choices += _by_classes(codes, *matrices, split, centroids.size)
     return min(choices, key=lambda choice: choice[0])[1]
 
 
 def _by_classes(
     codes: Codes, keep: Bools, magnitude: NDArray[np.float32], split: int, alphabet: int
 ) -> list[tuple[float, Classes]]:
-    """Return estimated bits and classes of one matrix view; coarser classes join neighbouring finer ones."""
+    """Return estimated bits and classes of one matrix view, for all pairs of class counts.
+
+    Coarser classes join neighbouring finer ones, so that one count of the finest serves all.
+    """
     if min(keep.shape) < 2:
         return []
     rows, columns = (cluster_labels(_scale(magnitude, keep, axis), _FINEST) for axis in (1, 0))
     cell = (rows[1][:, None] * _FINEST + columns[1][None, :]).astype(np.uint8)[keep]
-    counts = np.bincount(
-        cell.astype(np.int64) * alphabet + codes, minlength=_FINEST * _FINEST * alphabet
-    )
-    counts = counts.reshape(_FINEST, _FINEST, alphabet)
+    cells = _FINEST * _FINEST
+    counts = np.bincount(cell.astype(np.int64) * alphabet + codes, minlength=cells * alphabet)
     choices = []
-    for row_labels in _coarser(rows):
-        for column_labels in _coarser(columns):
-            if row_labels[0] * column_labels[0] > 1:
-                shape = (
-                    row_labels[0],
-                    _FINEST // row_labels[0],
-                    column_labels[0],
-                    _FINEST // column_labels[0],
-                    alphabet,
-                )
-                merged = counts.reshape(shape).sum(axis=(1, 3)).reshape(-1, alphabet)
-                side = sum(
-                    float(estimated_bits(np.bincount(n[1], minlength=n[0])[None])[0])
-                    for n in (row_labels, column_labels)
-                )
-                choices.append(
-                    (
-                        side + float(estimated_bits(merged).sum()),
-                        Classes(split, row_labels, column_labels),
-                    )
-                )
+    for row_labels, column_labels in product(_coarser(rows), _coarser(columns)):
+        n, m = row_labels[0], column_labels[0]
+        if n * m == 1:
+            continue
+        # Axes: row class, finest rows in it, column class, finest columns in it, code.
+        split_counts = counts.reshape(n, _FINEST // n, m, _FINEST // m, alphabet)
+        merged = split_counts.sum(axis=(1, 3)).reshape(-1, alphabet)
+        side = _bits(row_labels[1], n) + _bits(column_labels[1], m)
+        bits = side + float(estimated_bits(merged).sum())
+        choices.append((bits, Classes(split, row_labels, column_labels)))
     return choices
+
+
+def _bits(symbols: NDArray[np.integer], alphabet: int) -> float:
+    """Return about how many bits one sequence of symbols takes."""
+    return float(estimated_bits(np.bincount(symbols, minlength=alphabet)[None])[0])
 
 
 def _coarser(labels: Labels) -> list[Labels]:
@@ -134,8 +127,8 @@ def _coarser(labels: Labels) -> list[Labels]:
 
 
 def _scale(magnitude: NDArray[np.float32], keep: Bools, axis: int) -> NDArray[np.float64]:
-    """Return the logarithm of the mean magnitude of the kept weights of each row (axis 1) or column (axis 0)."""
-    mean = magnitude.sum(axis=axis, dtype=np.float64) / np.maximum(
-        np.count_nonzero(keep, axis=axis), 1
-    )
-    return np.log(mean + 1e-6 * mean.max() + np.finfo(np.float32).tiny)
+    """Return the logarithm of the mean kept magnitude of each row (axis 1) or column (axis 0)."""
+    kept = np.maximum(np.count_nonzero(keep, axis=axis), 1)
+    mean = magnitude.sum(axis=axis, dtype=np.float64) / kept
+    scale: NDArray[np.float64] = np.log(mean + 1e-6 * mean.max() + np.finfo(np.float32).tiny)
+    return scale

@@ -1,9 +1,10 @@
-"""The model file ``model.apz``: a header, one record per tensor, and checksums over everything; no code inside.
+"""The model file ``model.apz``: ``pack`` writes it, ``unpack`` reads it, ``inspect`` its header.
 
+It has a header, one record for each tensor and checksums over everything; no code is inside.
 Layout, little-endian: magic ``\\x89APZ``; format version (u16); length of the header (u32); header
 (JSON, deflated); for each tensor the CRC-32 of its body and 8 bytes of the SHA-256 of the decoded
 tensor; the bodies in header order, without gaps; the SHA-256 of all bytes before it. The forms of
-a body stand in tensors.py.
+a body are those of tensors.py.
 """
 
 from __future__ import annotations
@@ -33,13 +34,10 @@ from audioprune.packing.tensors import DTYPES, KINDS, Piece, Record, decode, enc
 
 MAGIC = PACKED_MAGIC
 VERSION = 1
-_PREFIX = PACKED_PREFIX
 _SUMS = struct.Struct("<I8s")
 _HASH_BYTES = 32
-_MAX_HEADER_BYTES = MAX_HEADER_BYTES
 _FREE_BYTES, _MAX_EXPANSION = 64 << 20, 1024
 _MAX_AXES, _MAX_NAME = 16, 512
-_COMMON = COMMON_TEXT
 _FIELDS = ("name", "shape", "dtype", "kind", "masked", "levels", "coded", "raw")
 
 
@@ -95,9 +93,8 @@ class Inspection:
         ]
         lines += [f"config {json.dumps(self.config)}", f"meta {json.dumps(self.meta)}"]
         for record in self.records:
-            form = f"{record.dtype} {record.kind}" + (
-                f" K={record.levels}" if record.levels else ""
-            )
+            levels = f" K={record.levels}" if record.levels else ""
+            form = f"{record.dtype} {record.kind}{levels}"
             size, whole = record.coded + record.raw, record.size * record.itemsize
             lines.append(f"{record.name} {list(record.shape)} {form}: {size} of {whole} bytes")
         return "\n".join(lines)
@@ -133,7 +130,7 @@ def pack(
     config: Mapping[str, Any],
     meta: Mapping[str, Any] | None = None,
 ) -> PackReport:
-    """Write a model as one small, checked file; the file is decoded and compared before it gets its name.
+    """Write a model as one small file, which is decoded and compared before it gets its name.
 
     Args:
         path: The file, usually ``model.apz``.
@@ -162,12 +159,8 @@ def pack(
         _SUMS.pack(zlib.crc32(body), _digest(record, pieces[record.name]))
         for record, body in bodies
     )
-    content = (
-        _PREFIX.pack(MAGIC, VERSION, len(header))
-        + header
-        + sums
-        + b"".join(body for _, body in bodies)
-    )
+    start = PACKED_PREFIX.pack(MAGIC, VERSION, len(header))
+    content = start + header + sums + b"".join(body for _, body in bodies)
     data = content + hashlib.sha256(content).digest()
     _parse(path, data)
     write_atomic(path, data)
@@ -178,7 +171,7 @@ def pack(
 
 
 def unpack(path: str | Path) -> Packed:
-    """Read a packed model; every byte is verified before it is used, and nothing in the file is executed.
+    """Read a packed model: every byte is verified before it is used, nothing is executed.
 
     Raises:
         CheckpointError: The file is missing, damaged, not a packed model, of a newer format, or
@@ -214,7 +207,7 @@ def _pieces(
                 f"expected tensor names of 1..{_MAX_NAME} characters, got {len(name)}; rename "
                 f"the parameter"
             )
-    keeps = {name: mask[name] for name in mask or ()}
+    keeps = {} if mask is None else {name: mask[name] for name in mask}
     return {
         name: Piece(tensor, keeps.get(name), codebooks.get(name)) for name, tensor in state.items()
     }
@@ -237,24 +230,28 @@ def _pack_header(
         raise ConfigError(
             f"expected config and meta to be plain JSON values, got {error}; convert them first"
         ) from None
-    if len(text.encode()) > _MAX_HEADER_BYTES:
+    if len(text.encode()) > MAX_HEADER_BYTES:
         raise ConfigError(
-            f"expected a header of at most {_MAX_HEADER_BYTES} bytes, got {len(text.encode())}; "
+            f"expected a header of at most {MAX_HEADER_BYTES} bytes, got {len(text.encode())}; "
             f"shorten config or meta"
         )
-    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=_COMMON)
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=COMMON_TEXT)
     return deflate.compress(text.encode()) + deflate.flush()
 
 
 def _digest(record: Record, piece: Piece) -> bytes:
-    """Return 8 bytes that depend on name, type, shape, values and mask; removed weights count as 0.0."""
+    """Return 8 bytes that depend on name, type, shape, values and mask.
+
+    Removed weights count as 0.0.
+    """
     digest = hashlib.sha256(f"{record.name}\0{record.dtype}\0{list(record.shape)}\0".encode())
     if piece.keep is None:
-        digest.update(to_bytes(piece.tensor))
+        digest.update(to_bytes(piece.tensor).data)
     else:
         keep = piece.keep.cpu()
-        digest.update(to_bytes(piece.tensor.detach().cpu().masked_fill(~keep, 0)))
-        digest.update(np.packbits(keep.numpy()))
+        kept = piece.tensor.detach().cpu().masked_fill(~keep, 0)
+        digest.update(to_bytes(kept).data)
+        digest.update(np.packbits(keep.numpy()).data)
     return digest.digest()[:8]
 
 
@@ -262,7 +259,7 @@ def _read(path: Path) -> bytes:
     """Return the bytes of a file that at least begins like a packed model."""
     try:
         with open(path, "rb") as stream:
-            start = stream.read(_PREFIX.size)
+            start = stream.read(PACKED_PREFIX.size)
             if not start:
                 raise CheckpointError(
                     f"{path}: expected a packed model, got an empty file; write it again"
@@ -281,15 +278,16 @@ def _read(path: Path) -> bytes:
 
 def _verify(path: Path, data: bytes) -> None:
     """Fail unless the hash at the end fits and the format is known."""
+    whole = len(data) >= PACKED_PREFIX.size + _HASH_BYTES
     if (
-        len(data) < _PREFIX.size + _HASH_BYTES
+        not whole
         or hashlib.sha256(memoryview(data)[:-_HASH_BYTES]).digest() != data[-_HASH_BYTES:]
     ):
         raise CheckpointError(
             f"{path}: checksum mismatch in {_locate(path, data)}; the file is damaged or cut "
             f"short, copy it again"
         )
-    _, version, _ = _PREFIX.unpack_from(data)
+    _, version, _ = PACKED_PREFIX.unpack_from(data)
     if version != VERSION:
         raise CheckpointError(
             f"{path}: expected format version {VERSION}, got {version}; update audioprune to "
@@ -348,25 +346,24 @@ Body = tuple[int, int, int, bytes]
 def _split(
     path: Path, data: bytes
 ) -> tuple[dict[str, Any], dict[str, Any], tuple[Record, ...], list[Body]]:
-    """Return config, meta, records and for each record start, end, CRC and digest; every claim of the header is checked."""
+    """Return config, meta, records and for each record start, end, CRC and digest.
+
+    Every claim of the header is checked.
+    """
     try:
-        _, _, length = _PREFIX.unpack_from(data)
-        header = _load_header(data[_PREFIX.size : _PREFIX.size + length])
+        _, _, length = PACKED_PREFIX.unpack_from(data)
+        header = _load_header(data[PACKED_PREFIX.size : PACKED_PREFIX.size + length])
         records = tuple(_record(row) for row in header["tensors"])
         _check_sizes(records, len(data))
-        sums = _PREFIX.size + length
-        ends = list(
-            accumulate(
-                (r.coded + r.raw for r in records), initial=sums + _SUMS.size * len(records)
-            )
-        )
+        sums = PACKED_PREFIX.size + length
+        lengths = (record.coded + record.raw for record in records)
+        ends = list(accumulate(lengths, initial=sums + _SUMS.size * len(records)))
         if ends[-1] + _HASH_BYTES != len(data):
             raise BadStream(
                 f"the records end at byte {ends[-1] + _HASH_BYTES}, the file at {len(data)}"
             )
-        pairs = [
-            _SUMS.unpack_from(data, sums + _SUMS.size * index) for index in range(len(records))
-        ]
+        places = range(sums, sums + _SUMS.size * len(records), _SUMS.size)
+        pairs = [_SUMS.unpack_from(data, place) for place in places]
     except (BadStream, struct.error) as error:
         raise CheckpointError(
             f"{path}: bad header of a packed model ({error}); write the file again"
@@ -378,21 +375,18 @@ def _split(
 
 
 def _load_header(packed: bytes) -> dict[str, Any]:
-    inflate = zlib.decompressobj(-15, zdict=_COMMON)
+    inflate = zlib.decompressobj(-15, zdict=COMMON_TEXT)
     try:
-        text = inflate.decompress(packed, _MAX_HEADER_BYTES + 1)
-        if len(text) > _MAX_HEADER_BYTES or not inflate.eof or inflate.unused_data:
+        text = inflate.decompress(packed, MAX_HEADER_BYTES + 1)
+        if len(text) > MAX_HEADER_BYTES or not inflate.eof or inflate.unused_data:
             raise BadStream("its length is wrong")
         header = json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (zlib.error, ValueError, RecursionError) as error:
         raise BadStream(f"it cannot be parsed: {error}") from error
     if not isinstance(header, dict) or set(header) != {"config", "meta", "tensors"}:
         raise BadStream("expected config, meta and tensors")
-    if not (
-        isinstance(header["config"], dict)
-        and isinstance(header["meta"], dict)
-        and isinstance(header["tensors"], list)
-    ):
+    kinds = {"config": dict, "meta": dict, "tensors": list}
+    if not all(isinstance(header[name], kind) for name, kind in kinds.items()):
         raise BadStream("config, meta or tensors are of the wrong type")
     return header
 
@@ -409,6 +403,7 @@ def _no_constant(name: str) -> None:
 
 
 def _record(row: Any) -> Record:
+    """Return the record of a row of the header, after checking every field of it."""
     if not isinstance(row, list) or len(row) != len(_FIELDS):
         raise BadStream("a record has the wrong fields")
     name, shape, dtype, kind, masked, levels, coded, raw = row
@@ -420,12 +415,8 @@ def _record(row: Any) -> Record:
         or not all(type(n) is int and 0 <= n < 1 << 48 for n in shape)
     ):
         raise BadStream(f"tensor '{name}' has a bad shape")
-    if (
-        not isinstance(dtype, str)
-        or dtype not in DTYPES
-        or not isinstance(kind, str)
-        or kind not in KINDS
-    ):
+    known = isinstance(dtype, str) and dtype in DTYPES
+    if not known or not isinstance(kind, str) or kind not in KINDS:
         raise BadStream(f"tensor '{name}' has an unknown dtype or kind")
     if (
         not all(type(n) is int and n >= 0 for n in (masked, levels, coded, raw))
@@ -433,11 +424,10 @@ def _record(row: Any) -> Record:
         or coded % 4
     ):
         raise BadStream(f"tensor '{name}' has a bad length")
-    if (
-        levels > MAX_LEVELS
-        or (levels and not kind.endswith("codes"))
-        or (kind.endswith("codes") and dtype != "float32")
-    ):
+    coded_values = kind.endswith("codes")
+    if levels > MAX_LEVELS or (levels and not coded_values):
+        raise BadStream(f"tensor '{name}' has a bad codebook")
+    if coded_values and dtype != "float32":
         raise BadStream(f"tensor '{name}' has a bad codebook")
     return Record(name, tuple(shape), dtype, kind, bool(masked), levels, coded, raw)
 
@@ -446,11 +436,10 @@ def _check_sizes(records: tuple[Record, ...], file_bytes: int) -> None:
     """Refuse duplicates and files that would unfold to far more than any model of their length."""
     if len({record.name for record in records}) != len(records):
         raise BadStream("a tensor stands twice")
-    limit = _FREE_BYTES + _MAX_EXPANSION * file_bytes
-    need = sum(
-        math.prod(max(1, length) for length in record.shape) * (record.itemsize + 1)
-        for record in records
-    )
+    limit, need = _FREE_BYTES + _MAX_EXPANSION * file_bytes, 0
+    for record in records:
+        # Empty axes count as one, and each element may need a byte of mask.
+        need += math.prod(max(1, length) for length in record.shape) * (record.itemsize + 1)
     if need > limit:
         raise BadStream(
             f"{need} bytes of tensors in a file of {file_bytes}, more than the {limit} that are "

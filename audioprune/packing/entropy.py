@@ -1,58 +1,57 @@
-"""How sequences of small integers become few bytes: static frequency tables, quantised to integers, and an ANS stack.
+"""How sequences of small integers become few bytes: frequency tables and an ANS coder.
 
-Every probability is a ratio of integers that this file computes, so that a file written on one
-machine decodes on any other. What the integers mean (positions, codes, bytes of floats) stands in
-positions.py and tensors.py.
+``Writer`` collects symbols and codes them, ``Reader`` returns them in the same order;
+``write_symbols`` adds a frequency table where one pays. Every probability is a ratio of integers
+that this file computes, so a file written on one machine decodes on any other. What the integers
+mean (positions, codes, bytes of floats) is decided in positions.py, codes.py and tensors.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
+from typing import Protocol
 
 import numpy as np
 from constriction import stream
 from numpy.typing import NDArray
 
-AnsCoder, Categorical, Uniform = (
-    stream.stack.AnsCoder,
-    stream.model.Categorical,
-    stream.model.Uniform,
-)
+AnsCoder = stream.stack.AnsCoder
+Categorical = stream.model.Categorical
+Uniform = stream.model.Uniform
 Ints = NDArray[np.integer]
 
 _TOTAL = 1 << 24  # the precision of the ANS models
-_PER_OCTAVE = (
-    0,
-    1,
-    2,
-    4,
-    8,
-    16,
-)  # levels per octave of a frequency table; 0 is "all symbols alike"
+# Levels per octave of a frequency table; 0 means that all symbols are alike.
+_PER_OCTAVE = (0, 1, 2, 4, 8, 16)
+# 2^(16 + i / 16) for i of 0..15, rounded: the sixteen steps of an octave.
 _ROOTS = np.array(
-    [
-        65536,
-        68438,
-        71468,
-        74632,
-        77936,
-        81386,
-        84990,
-        88752,
-        92682,
-        96785,
-        101070,
-        105545,
-        110218,
-        115098,
-        120194,
-        125515,
-    ]
+    [65536, 68438, 71468, 74632, 77936, 81386, 84990, 88752]
+    + [92682, 96785, 101070, 105545, 110218, 115098, 120194, 125515]
 )
 _MAX_LEVEL = 16 * 40
 _DECAYS = 15
 _TABLE_BITS = 3.0  # what an entry of a frequency table costs about
+
+
+class Coder(Protocol):
+    """What is used of the ANS coder, a stack: what is encoded last is decoded first."""
+
+    def encode_reverse(self, symbols: NDArray[np.int32], model: object, *sizes: object) -> None:
+        """Encode symbols, the last one first."""
+        ...
+
+    def decode(self, model: object, sizes: object) -> NDArray[np.int32]:
+        """Return symbols: as many as a number says, or one for each parameter of the model."""
+        ...
+
+    def get_compressed(self) -> NDArray[np.uint32]:
+        """Return all words."""
+        ...
+
+    def is_empty(self) -> bool:
+        """Tell whether everything was decoded."""
+        ...
 
 
 class BadStream(Exception):
@@ -64,31 +63,30 @@ class Writer:
 
     def __init__(self) -> None:
         self.bits = 0.0
-        self._steps: list[Callable[[AnsCoder], None]] = []
+        self._steps: list[Callable[[Coder], None]] = []
 
     def uniform(self, symbols: Ints, size: int) -> None:
-        """Append symbols of 0..size-1 that are all alike, size < 2^24; nothing is written if there is one choice only."""
+        """Append symbols of 0..size-1 that are all alike, size < 2^24.
+
+        Nothing is written if there is one choice only.
+        """
         if size > 1 and symbols.size:
             self.bits += symbols.size * float(np.log2(size))
             self._push(symbols, Uniform(size))
 
     def packed(self, values: Ints, widths: Ints) -> None:
         """Append integers of 0..2^width-1, widths 0..48, at their plain length."""
-        for shift in (0, 16, 32):
+        for shift in (0, 16, 32):  # the coder takes at most 16 bits of a value at once
             width = np.clip(widths - shift, 0, 16)
             some = width > 0
             if some.any():
                 part = ((values[some] >> shift) & ((1 << width[some]) - 1)).astype(np.int32)
                 sizes = (1 << width[some]).astype(np.int32)
                 self.bits += float(width.sum())
-                self._steps.append(
-                    lambda coder, part=part, sizes=sizes: coder.encode_reverse(
-                        part, Uniform(), sizes
-                    )
-                )
+                self._push(part, Uniform(), sizes)
 
     def table(self, symbols: Ints, weights: Ints) -> None:
-        """Append symbols of 0..len(weights)-1 with probabilities proportional to the integer weights."""
+        """Append symbols of 0..len(weights)-1, each as probable as its integer weight says."""
         if symbols.size and weights.size > 1:
             frequencies = _normalised(weights)
             counts = np.bincount(symbols, minlength=weights.size)
@@ -102,17 +100,13 @@ class Writer:
 
     def finish(self) -> bytes:
         """Code all symbols; the last one goes first, since the coder is a stack."""
-        coder = AnsCoder()
+        coder: Coder = AnsCoder()
         for step in reversed(self._steps):
             step(coder)
         return coder.get_compressed().astype("<u4").tobytes()
 
-    def _push(self, symbols: Ints, model: object) -> None:
-        self._steps.append(
-            lambda coder: coder.encode_reverse(
-                np.ascontiguousarray(symbols, dtype=np.int32), model
-            )
-        )
+    def _push(self, symbols: Ints, model: object, *sizes: object) -> None:
+        self._steps.append(partial(_encode, symbols, model, sizes))
 
 
 class Reader:
@@ -126,14 +120,12 @@ class Reader:
     """
 
     def __init__(self, coded: bytes) -> None:
-        words = (
-            np.frombuffer(coded, dtype="<u4").astype(np.uint32)
-            if len(coded) % 4 == 0
-            else np.zeros(1, np.uint32)
-        )
+        words = np.zeros(1, np.uint32)
+        if len(coded) % 4 == 0:
+            words = np.frombuffer(coded, dtype="<u4").astype(np.uint32)
         if words.size and words[-1] == 0:
             raise BadStream("the stream ends in zeros")
-        self._coder = AnsCoder(words) if words.size else AnsCoder()
+        self._coder: Coder = AnsCoder(words) if words.size else AnsCoder()
 
     def uniform(self, count: int, size: int) -> NDArray[np.int32]:
         """Return ``count`` symbols of 0..size-1."""
@@ -168,6 +160,10 @@ class Reader:
             raise BadStream("data left after the last symbol")
 
 
+def _encode(symbols: Ints, model: object, sizes: tuple[object, ...], coder: Coder) -> None:
+    coder.encode_reverse(np.ascontiguousarray(symbols, dtype=np.int32), model, *sizes)
+
+
 def write_symbols(writer: Writer, symbols: Ints, alphabet: int) -> None:
     """Append symbols of 0..alphabet-1, with or without a frequency table, whichever is shorter.
 
@@ -180,15 +176,17 @@ def write_symbols(writer: Writer, symbols: Ints, alphabet: int) -> None:
     used = np.flatnonzero(counts)
     first, last = int(used[0]), int(used[-1])
     choices = [_plain(symbols, alphabet)]
-    choices += [
-        _with_table(symbols, counts, first, last, alphabet, mode)
-        for mode in range(1, len(_PER_OCTAVE))
-    ]
+    for mode in range(1, len(_PER_OCTAVE)):
+        choices.append(_with_table(symbols, counts, first, last, alphabet, mode))
     writer.extend(min(choices, key=lambda choice: choice.bits))
 
 
 def estimated_bits(counts: Ints) -> NDArray[np.float64]:
-    """Return about how many bits ``write_symbols`` takes for sequences with the given symbol counts, (sequences, alphabet)."""
+    """Return about how many bits ``write_symbols`` takes for sequences, shape (sequences,).
+
+    Args:
+        counts: How often each symbol occurs in each sequence, shape (sequences, alphabet).
+    """
     total, alphabet = counts.sum(axis=1), counts.shape[1]
     used = np.maximum(counts, 1)
     entropy = total * np.log2(np.maximum(total, 1)) - (used * np.log2(used)).sum(axis=1)
@@ -212,21 +210,22 @@ def read_symbols(reader: Reader, count: int, alphabet: int) -> NDArray[np.int32]
         raise BadStream("a frequency table ends before it starts")
     if first == last:
         return np.full(count, first, np.int32)
-    return reader.table(
-        count, _weights(_read_levels(reader, last - first + 1), _PER_OCTAVE[mode])
-    ) + np.int32(first)
+    levels = _read_levels(reader, last - first + 1)
+    return reader.table(count, _weights(levels, _PER_OCTAVE[mode])) + np.int32(first)
 
 
 def write_increasing(writer: Writer, values: NDArray[np.float32]) -> None:
-    """Append strictly increasing finite float32 values, bit for bit, as differences of their ranks among all floats."""
+    """Append strictly increasing finite float32 values, bit for bit.
+
+    They are written as differences of their ranks among all floats.
+    """
     if values.size == 0:
         return
     ranks = _ranks(values)
     writer.packed(ranks[:1], np.array([32]))
     gaps = np.diff(ranks)
-    widths = np.frexp(gaps.astype(np.float64))[1].astype(
-        np.int64
-    )  # gaps >= 1 are exact in float64: width is the bit length
+    # Gaps of at least 1 are exact in float64, so that the exponent is their length in bits.
+    widths = np.frexp(gaps.astype(np.float64))[1].astype(np.int64)
     write_symbols(writer, widths, 33)
     writer.packed(gaps - (1 << np.maximum(widths - 1, 0)), widths - 1)
 
@@ -276,9 +275,8 @@ def _with_table(
     if first < last:
         inner = counts[first : last + 1]
         with np.errstate(divide="ignore"):
-            levels = np.where(
-                inner > 0, 1 + np.rint(np.log2(inner) * _PER_OCTAVE[mode]), 0
-            ).astype(np.int64)
+            rounded = 1 + np.rint(np.log2(inner) * _PER_OCTAVE[mode])
+        levels = np.where(inner > 0, rounded, 0).astype(np.int64)
         levels = np.minimum(levels, _MAX_LEVEL)
         _write_levels(writer, levels)
         writer.table(symbols - first, _weights(levels, _PER_OCTAVE[mode]))
@@ -286,7 +284,10 @@ def _with_table(
 
 
 def _write_levels(writer: Writer, levels: Ints) -> None:
-    """Append the levels of a table as zig-zag differences under the best of 15 geometric distributions."""
+    """Append the levels of a table as zig-zag differences.
+
+    They are coded under the best of 15 geometric distributions.
+    """
     steps = np.diff(levels, prepend=0)
     zigzag = np.where(steps < 0, -2 * steps - 1, 2 * steps)
     decay = 1 + int(np.argmin(_geometric_bits()[:, zigzag].sum(axis=1)))
@@ -304,44 +305,44 @@ def _read_levels(reader: Reader, count: int) -> NDArray[np.int64]:
 
 
 def _weights(levels: Ints, per_octave: int) -> NDArray[np.int64]:
-    """Return integer weights 2^((level - 1) / per_octave), at most 38 bits wide; level 0 is an absent symbol."""
+    """Return integer weights 2^((level - 1) / per_octave), at most 38 bits wide.
+
+    Level 0 is an absent symbol.
+    """
     sixteenths = np.maximum(levels - 1, 0) * (16 // per_octave)
-    octaves = sixteenths // 16 - max(
-        0, int(sixteenths.max()) // 16 - 21
-    )  # the largest weight is below 2^38
+    # All octaves go down alike, so that the largest weight is below 2^38.
+    octaves = sixteenths // 16 - max(0, int(sixteenths.max()) // 16 - 21)
     roots = _ROOTS[sixteenths % 16]
-    weights = np.where(
-        octaves >= 0, roots << np.maximum(octaves, 0), roots >> np.maximum(-octaves, 0)
-    )
+    larger, smaller = roots << np.maximum(octaves, 0), roots >> np.maximum(-octaves, 0)
+    weights = np.where(octaves >= 0, larger, smaller)
     return np.where(levels > 0, weights, 0)
 
 
 @cache
 def _geometric(decay: int) -> NDArray[np.int64]:
     """Return weights of the differences 0, 1, 2, ... that fall by decay / 16 each."""
-    return np.array(
-        [(1 << 37) * decay**z // 16**z for z in range(2 * _MAX_LEVEL + 1)], dtype=np.int64
-    )
+    weights = [(1 << 37) * decay**z // 16**z for z in range(2 * _MAX_LEVEL + 1)]
+    return np.array(weights, dtype=np.int64)
 
 
 @cache
 def _geometric_bits() -> NDArray[np.float64]:
     """Return the bits of each difference under each of the distributions."""
-    return np.stack(
-        [
-            -np.log2((_normalised(_geometric(decay)) + 1) / _TOTAL)
-            for decay in range(1, _DECAYS + 1)
-        ]
-    )
+    shares = [(_normalised(_geometric(decay)) + 1) / _TOTAL for decay in range(1, _DECAYS + 1)]
+    return -np.log2(np.stack(shares))
 
 
 def _normalised(weights: Ints) -> NDArray[np.int64]:
-    """Scale weights below 2^39 to integers whose sum is 2^24 - len(weights); the coder adds 1 to each."""
-    budget = _TOTAL - weights.size
-    scaled = weights.astype(np.int64) * budget // int(weights.sum())
-    scaled[int(np.argmax(weights))] += budget - int(scaled.sum())
+    """Scale weights below 2^39 to integers whose sum is 2^24 - len(weights).
+
+    The coder adds 1 to each.
+    """
+    total = _TOTAL - weights.size
+    scaled = weights.astype(np.int64) * total // int(weights.sum())
+    # What rounding left over goes to the largest.
+    scaled[int(np.argmax(weights))] += total - int(scaled.sum())
     return scaled
 
 
-def _model(frequencies: NDArray[np.int64]) -> Categorical:
+def _model(frequencies: NDArray[np.int64]) -> object:
     return Categorical(frequencies.astype(np.float64), perfect=False)

@@ -1,8 +1,8 @@
-"""Where the kept weights of a tensor lie, in few bytes: a static model of the mask by classes of rows and columns.
+"""Where the kept weights of a tensor lie, in few bytes: ``write_positions``, ``read_positions``.
 
 Pruning empties some rows and columns of a tensor more than others. They are sorted into classes of
-equal density, and each pair of classes has its own probability. What the kept weights are worth
-stands in codes.py and tensors.py.
+similar density, and each pair of classes has its own probability. The values of the kept weights
+are written in codes.py and tensors.py.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ _LEVELS = 256
 _MIN_WEIGHTS = 256
 
 Bools = NDArray[np.bool_]
+Numbers = NDArray[np.integer] | NDArray[np.floating]
 
 
 def write_positions(writer: Writer, keep: Bools) -> None:
@@ -51,16 +52,14 @@ def read_positions(reader: Reader, shape: tuple[int, ...]) -> Bools:
     if keep.size == 0:
         return keep
     classes = read_classes(reader, shape)
-    levels = read_symbols(reader, classes.rows[0] * classes.columns[0], _LEVELS).reshape(
-        classes.cells
-    )
+    levels = read_symbols(reader, classes.rows[0] * classes.columns[0], _LEVELS)
+    levels = levels.reshape(classes.cells)
 
     def block_of(row_class: int, column_class: int, shape: tuple[int, int]) -> Bools:
         count = shape[0] * shape[1]
-        symbols = reader.table(
-            (count + 7) // 8, _byte_weights(int(levels[row_class, column_class]))
-        )
-        return np.unpackbits(symbols.astype(np.uint8), count=count).view(bool).reshape(shape)
+        weights = _byte_weights(int(levels[row_class, column_class]))
+        packed = reader.table((count + 7) // 8, weights).astype(np.uint8)
+        return np.unpackbits(packed, count=count).view(bool).reshape(shape)
 
     classes.put(keep, block_of)
     return keep
@@ -78,14 +77,14 @@ def _best(keep: Bools) -> tuple[Classes, NDArray[np.int64]]:
 
 
 def _by_classes(matrix: Bools, split: int) -> list[tuple[float, Classes, NDArray[np.int64]]]:
-    """Return estimated bits, classes and levels of one matrix view for all pairs of class counts."""
+    """Return estimated bits, classes and levels of one matrix view, for all class counts."""
     if min(matrix.shape) < 2:
         return []
     rows, columns = _class_choices(matrix.mean(axis=1)), _class_choices(matrix.mean(axis=0))
+    # Kept weights of each row by column class: one product for all class counts, exact in float32
+    # below 2^24 columns.
     indicators = np.concatenate([_indicator(labels) for labels, _ in columns], axis=1)
-    ones = (matrix.astype(np.float32) @ indicators).astype(
-        np.float64
-    )  # one product for all; exact below 2^24 columns
+    ones = (matrix.astype(np.float32) @ indicators).astype(np.float64)
     choices = []
     for row_labels, row_bits in rows:
         by_row = _indicator(row_labels).astype(np.float64)
@@ -93,30 +92,26 @@ def _by_classes(matrix: Bools, split: int) -> list[tuple[float, Classes, NDArray
         for column_labels, column_bits in columns:
             counts = table[:, start : start + column_labels[0]]
             start += column_labels[0]
-            sizes = np.outer(
-                by_row.sum(axis=0), np.bincount(column_labels[1], minlength=column_labels[0])
-            )
+            members = np.bincount(column_labels[1], minlength=column_labels[0])
+            sizes = np.outer(by_row.sum(axis=0), members)
             levels = _level(counts, sizes)
             side = row_bits + column_bits + 8 * levels.size
-            choices.append(
-                (
-                    side + float(_cost(levels, counts, sizes).sum()),
-                    Classes(split, row_labels, column_labels),
-                    levels,
-                )
-            )
+            bits = side + float(_cost(levels, counts, sizes).sum())
+            choices.append((bits, Classes(split, row_labels, column_labels), levels))
     return choices
 
 
 def _class_choices(densities: NDArray[np.floating]) -> list[tuple[Labels, float]]:
-    """Return labels and their estimated bits for each number of classes; arcsin sqrt makes equal errors of density cost alike."""
+    """Return labels and their estimated bits for each number of classes.
+
+    The arcsin of the square root makes equal errors of the density cost alike.
+    """
     angles = np.arcsin(np.sqrt(densities))
     choices = []
     for count in COUNTS:
         labels = cluster_labels(angles, count)
-        choices.append(
-            (labels, float(estimated_bits(np.bincount(labels[1], minlength=count)[None])[0]))
-        )
+        counts = np.bincount(labels[1], minlength=count)
+        choices.append((labels, float(estimated_bits(counts[None])[0])))
         if labels[1].max() < count - 1:
             break
     return choices
@@ -126,11 +121,15 @@ def _indicator(labels: Labels) -> NDArray[np.float32]:
     return np.eye(labels[0], dtype=np.float32)[labels[1]]
 
 
-def _level(ones: NDArray, sizes: NDArray) -> NDArray[np.int64]:
-    """Return the level of 0..255 whose probability is nearest to ones / sizes; levels are even in the square root."""
+def _level(ones: Numbers, sizes: Numbers) -> NDArray[np.int64]:
+    """Return the level of 0..255 whose probability is nearest to ones / sizes.
+
+    Levels are even in the square root of the rarer share.
+    """
     share = ones / np.maximum(sizes, 1)
     x = np.where(share < 0.5, 512 * np.sqrt(share / 2), 512 - 512 * np.sqrt((1 - share) / 2))
-    return np.clip(np.rint((x - 1) / 2), 0, _LEVELS - 1).astype(np.int64)
+    levels: NDArray[np.int64] = np.clip(np.rint((x - 1) / 2), 0, _LEVELS - 1).astype(np.int64)
+    return levels
 
 
 def _numerator(level: int) -> int:
@@ -139,10 +138,11 @@ def _numerator(level: int) -> int:
     return odd * odd if level < _LEVELS // 2 else (1 << 17) - (512 - odd) ** 2
 
 
-def _cost(levels: NDArray[np.int64], ones: NDArray, sizes: NDArray) -> NDArray[np.float64]:
+def _cost(levels: NDArray[np.int64], ones: Numbers, sizes: Numbers) -> NDArray[np.float64]:
     """Return the bits that each block costs at its level."""
     share = np.array([_numerator(level) for level in range(_LEVELS)])[levels] / (1 << 17)
-    return -ones * np.log2(share) - (sizes - ones) * np.log2(1 - share)
+    removed = sizes - ones
+    return np.asarray(-ones * np.log2(share) - removed * np.log2(1 - share), np.float64)
 
 
 @lru_cache(maxsize=_LEVELS)

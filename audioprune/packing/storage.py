@@ -1,13 +1,12 @@
-"""How large a compressed model is, counted in four ways that papers and users mean; nothing is written.
+"""How large a compressed model is, counted in the ways that papers and users mean: ``storage``.
 
-``fp32`` is 4 bytes a parameter, ``paper`` codewords and codebooks without positions, ``ideal`` the
-entropy of positions and codes. The fourth, the bytes of the real file, is ``os.path.getsize`` of
-what container.py writes.
+Nothing is written here. ``fp32`` is 4 bytes a parameter, ``paper`` codewords and codebooks without
+positions, ``ideal`` the entropy of positions and codes. The fourth, the bytes of the real file, is
+the size of what container.py writes.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -16,8 +15,6 @@ from torch import Tensor, nn
 
 from audioprune.compress.quantize.kmeans import Codebook
 from audioprune.errors import ConfigError
-
-MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -121,20 +118,6 @@ def storage_of(
     parameters = dict(model.named_parameters())
     frozen = {name for name, parameter in parameters.items() if not parameter.requires_grad}
     return storage(model.state_dict(), mask, codebooks, parameters=parameters, constants=frozen)
-
-
-def compression_ratio(bytes_before: float, bytes_after: float) -> float:
-    """Return how many times smaller the second size is; infinity if nothing is left.
-
-    Raises:
-        ConfigError: A size is negative or not finite.
-    """
-    if not (0 <= bytes_before < math.inf and 0 <= bytes_after < math.inf):
-        raise ConfigError(
-            f"expected sizes of 0 bytes or more, got {bytes_before} and {bytes_after}; measure "
-            f"them again"
-        )
-    return bytes_before / bytes_after if bytes_after else math.inf
 
 
 def _of_tensor(

@@ -1,14 +1,14 @@
 """How one tensor, its mask and its codebook become the bytes of one record, and back, bit for bit.
 
-It chooses the shortest of a few forms. How records make a file, and how a damaged one is
-recognised, stands in container.py.
+``encode`` chooses the shortest of a few forms, ``decode`` reads any of them. How records make a
+file, and how a damaged one is recognised, is decided in container.py.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -32,30 +32,14 @@ from audioprune.packing.positions import read_positions, write_positions
 Kind = Literal["raw", "bytes", "codes", "sparse-bytes", "sparse-codes"]
 KINDS: tuple[Kind, ...] = ("raw", "bytes", "codes", "sparse-bytes", "sparse-codes")
 
-DTYPES: dict[str, torch.dtype] = {
-    str(dtype).removeprefix("torch."): dtype
-    for dtype in (
-        *(
-            torch.float64,
-            torch.float32,
-            torch.float16,
-            torch.bfloat16,
-            torch.float8_e4m3fn,
-            torch.float8_e5m2,
-        ),
-        *(
-            torch.int64,
-            torch.int32,
-            torch.int16,
-            torch.int8,
-            torch.uint64,
-            torch.uint32,
-            torch.uint16,
-            torch.uint8,
-        ),
-        *(torch.bool, torch.complex64, torch.complex128),
-    )
-}
+_DTYPES = (
+    *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
+    *(torch.float8_e4m3fn, torch.float8_e5m2),
+    *(torch.int64, torch.int32, torch.int16, torch.int8),
+    *(torch.uint64, torch.uint32, torch.uint16, torch.uint8),
+    *(torch.bool, torch.complex64, torch.complex128),
+)
+DTYPES: dict[str, torch.dtype] = {str(dtype).removeprefix("torch."): dtype for dtype in _DTYPES}
 
 
 @dataclass(frozen=True)
@@ -126,22 +110,25 @@ def encode(name: str, piece: Piece) -> tuple[Record, bytes]:
         )
     elements = to_bytes(piece.tensor)
     keep = _kept(name, piece, elements)
-    forms = (
-        [_codes(piece.codebook, keep)]
-        if piece.codebook is not None
-        else _plain_forms(piece, elements, keep)
-    )
+    book = piece.codebook
+    forms = _plain_forms(piece, elements, keep) if book is None else [_codes(book, keep)]
     kind, writer, raw = min(forms, key=_estimated_bits)
     coded = writer.finish()
-    levels = piece.codebook.levels if piece.codebook is not None else 0
-    shape = tuple(piece.tensor.shape)
-    return Record(
-        name, shape, dtype, kind, piece.keep is not None, levels, len(coded), len(raw)
-    ), coded + raw
+    record = Record(
+        name=name,
+        shape=tuple(piece.tensor.shape),
+        dtype=dtype,
+        kind=kind,
+        masked=piece.keep is not None,
+        levels=0 if book is None else book.levels,
+        coded=len(coded),
+        raw=len(raw),
+    )
+    return record, coded + raw
 
 
 def decode(record: Record, body: bytes) -> Piece:
-    """Return the tensor of a record; the caller has verified the body's checksum and bounded the size.
+    """Return the tensor of a record; the checksum of the body and the size are verified before.
 
     Raises:
         BadStream: The body is not what ``encode`` writes for such a record.
@@ -151,9 +138,8 @@ def decode(record: Record, body: bytes) -> Piece:
     count = record.size if keep is None else int(np.count_nonzero(keep))
     book = None
     if record.kind.endswith("codes"):
-        book = _read_codes(
-            reader, record.levels, np.ones(record.shape, bool) if keep is None else keep, count
-        )
+        where = np.ones(record.shape, bool) if keep is None else keep
+        book = _read_codes(reader, record.levels, where, count)
         values = to_bytes(book.values())
     elif record.kind == "raw":
         values, raw = np.frombuffer(raw, np.uint8), b""
@@ -165,15 +151,12 @@ def decode(record: Record, body: bytes) -> Piece:
     tensor = _assemble(record, values.reshape(count, record.itemsize), keep)
     if not record.masked:
         return Piece(tensor, None, book)
-    return Piece(
-        tensor,
-        torch.ones(record.shape, dtype=torch.bool) if keep is None else torch.from_numpy(keep),
-        book,
-    )
+    whole = torch.ones(record.shape, dtype=torch.bool)
+    return Piece(tensor, whole if keep is None else torch.from_numpy(keep), book)
 
 
 def _kept(name: str, piece: Piece, elements: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return the positions of a tensor that are worth storing, after checking that the others are zero."""
+    """Return the positions of a tensor that are stored; the others were checked to be zero."""
     tensor = piece.tensor.detach().cpu()
     if piece.keep is not None:
         keep = piece.keep.cpu()
@@ -193,25 +176,19 @@ def _kept(name: str, piece: Piece, elements: NDArray[np.uint8]) -> NDArray[np.bo
     else:
         found = (_words(elements) != 0).reshape(tensor.shape)
     if piece.codebook is not None:
-        _check_codebook(name, piece, found)
+        _check_codebook(name, piece.tensor.detach().cpu(), piece.codebook, found)
     return np.ascontiguousarray(found)
 
 
-def _check_codebook(name: str, piece: Piece, keep: NDArray[np.bool_]) -> None:
-    book = piece.codebook
-    same = (
-        book is not None
-        and piece.tensor.dtype == torch.float32
-        and book.codes.numel() == int(keep.sum())
-    )
+def _check_codebook(name: str, tensor: Tensor, book: Codebook, keep: NDArray[np.bool_]) -> None:
+    """Refuse a codebook whose values are not, bit for bit, those of the kept weights."""
+    same = tensor.dtype == torch.float32 and book.codes.numel() == int(keep.sum())
     if same and book.codes.numel():
-        same = int(book.codes.long().max()) < book.levels and bool(
-            (book.centroids[1:] > book.centroids[:-1]).all()
-        )
-        survivors = piece.tensor.detach().cpu()[torch.from_numpy(keep)]
-        same = same and torch.equal(
-            survivors.view(torch.int32), book.values().cpu().view(torch.int32)
-        )
+        increasing = bool((book.centroids[1:] > book.centroids[:-1]).all())
+        same = increasing and int(book.codes.long().max()) < book.levels
+    if same and book.codes.numel():
+        survivors = tensor[torch.from_numpy(keep)].view(torch.int32)
+        same = torch.equal(survivors, book.values().cpu().view(torch.int32))
     if not same:
         raise ConfigError(
             f"{name}: expected the weights to be the values of their codebook, got others; "
@@ -222,15 +199,15 @@ def _check_codebook(name: str, piece: Piece, keep: NDArray[np.bool_]) -> None:
 def _plain_forms(
     piece: Piece, elements: NDArray[np.uint8], keep: NDArray[np.bool_]
 ) -> list[tuple[Kind, Writer, bytes]]:
+    """Return the forms of a tensor without a codebook, to choose the shortest from."""
     forms: list[tuple[Kind, Writer, bytes]] = []
     if piece.keep is None or keep.all():
         forms = [("raw", Writer(), elements.tobytes()), ("bytes", *_planes(Writer(), elements))]
     if not forms or np.count_nonzero(keep) < 0.97 * keep.size:
         positions = Writer()
         write_positions(positions, keep)
-        forms.append(
-            ("sparse-bytes", *_planes(positions, _bytes(_words(elements)[keep.reshape(-1)])))
-        )
+        kept = _bytes(_words(elements)[keep.reshape(-1)])
+        forms.append(("sparse-bytes", *_planes(positions, kept)))
     return forms
 
 
@@ -238,21 +215,21 @@ def _estimated_bits(form: tuple[Kind, Writer, bytes]) -> float:
     return (form[1].bits + 32 if form[1].bits else 0) + 8 * len(form[2])
 
 
-def _words(elements: NDArray[np.uint8]) -> NDArray:
+def _words(elements: NDArray[np.uint8]) -> NDArray[Any]:
     """View the bytes of each element as one number of that width, for whole-element moves only."""
-    return (
-        np.ascontiguousarray(elements)
-        .reshape(-1)
-        .view({1: "u1", 2: "u2", 4: "u4", 8: "u8", 16: "c16"}[elements.shape[1]])
-    )
+    width = {1: "u1", 2: "u2", 4: "u4", 8: "u8", 16: "c16"}[elements.shape[1]]
+    return np.ascontiguousarray(elements).reshape(-1).view(width)
 
 
-def _bytes(words: NDArray) -> NDArray[np.uint8]:
+def _bytes(words: NDArray[Any]) -> NDArray[np.uint8]:
     return words.view(np.uint8).reshape(words.size, words.dtype.itemsize)
 
 
 def _planes(writer: Writer, elements: NDArray[np.uint8]) -> tuple[Writer, bytes]:
-    """Append the first byte of all elements, then the second, ..., each coded if that is shorter and plain otherwise."""
+    """Append the first byte of all elements, then the second, and so on.
+
+    Each plane is coded if that is shorter and plain otherwise.
+    """
     raw = []
     for plane in np.ascontiguousarray(elements.T):
         trial = Writer()
@@ -294,10 +271,8 @@ def _codes(book: Codebook, keep: NDArray[np.bool_]) -> tuple[Kind, Writer, bytes
 def _read_codes(reader: Reader, levels: int, keep: NDArray[np.bool_], count: int) -> Codebook:
     if (levels == 0) != (count == 0):
         raise BadStream(f"a codebook of {levels} values for {count} weights")
-    centroids = read_increasing(reader, levels)
-    return Codebook(
-        torch.from_numpy(centroids), torch.from_numpy(read_codes(reader, keep, levels))
-    )
+    centroids = torch.from_numpy(read_increasing(reader, levels))
+    return Codebook(centroids, torch.from_numpy(read_codes(reader, keep, levels)))
 
 
 def _assemble(record: Record, values: NDArray[np.uint8], keep: NDArray[np.bool_] | None) -> Tensor:

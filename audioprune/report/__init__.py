@@ -16,7 +16,8 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.report.figures.curves import write_curves
 from audioprune.report.paper import write_paper
 from audioprune.report.papers import papers
-from audioprune.report.runs import Request, load_jobs
+from audioprune.report.request import Request
+from audioprune.report.runs.job import load_jobs
 from audioprune.report.summary import write_summary
 
 Runs = str | Path | Iterable[str | Path]
@@ -75,8 +76,8 @@ def kinds() -> dict[str, Writer]:
 
 def summary_table(runs: Runs) -> str:
     """Return the table of all models of some runs as Markdown, without writing anything."""
-    from audioprune.report.entries import entries, final
     from audioprune.report.model_tables import score_table
+    from audioprune.report.runs.entries import entries, final
     from audioprune.report.tables import to_markdown
 
     return to_markdown(score_table(final(entries(load_jobs(runs)))))
@@ -85,7 +86,7 @@ def summary_table(runs: Runs) -> str:
 def closing_line(runs: Runs) -> str:
     """Say which final models are no better than what needs no model; empty where all are."""
     from audioprune.report.baselines import no_better
-    from audioprune.report.entries import entries, final
+    from audioprune.report.runs.entries import entries, final
 
     told: dict[str, list[str]] = {}
     for entry in final(entries(load_jobs(runs))):

@@ -1,8 +1,8 @@
 """Whether a model is better than what needs no model: its input, chance, silence or a constant.
 
 ``no_better`` answers it for an entry, ``no_better_row`` for one score row, ``no_better_error`` for
-one error; each returns ``no better than <baseline>``, or an empty text. Tables mark the models that
-are no better; fronts and claims leave them out.
+one error; each returns ``no better than <baseline>``, or an empty text. Tables mark the models
+that are no better; fronts and claims leave them out.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from audioprune.experiment.rows import QualityRow, SizeRow
-from audioprune.report.entry import PESQ_MODES, Cells, Entry
-from audioprune.report.model_states import condition_of, finite_or_none
-from audioprune.report.runs import Job
+from audioprune.experiment.rows import QualityRow, SizeRow, finite_or_none
+from audioprune.report.runs.entry import PESQ_MODES, Cells, Entry
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.states import condition_of
 
 MARK = "no better than"
 SIGNIFICANCE = 0.05

@@ -1,4 +1,4 @@
-"""Whether a claim of a paper holds in our runs: the statuses, the conditions, the interval over seeds.
+"""Whether a claim of a paper holds in our runs: statuses, conditions, the interval over seeds.
 
 ``judge`` gives the verdict on a number that was measured once per seed, ``claims_table`` prints
 judged claims. What a claim says is written with its paper; this module is the same for all papers.
@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from audioprune.report.published import Published
-from audioprune.report.runs import Job, by_corpus, honest_scale, width_in
+from audioprune.report.runs.corpora import by_corpus
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import honest_scale, width_in
 from audioprune.report.tables import Cell, Column, Table
 
 HELD, NOT_HELD, NOT_MEASURED = "held", "did not hold", "not measured"
@@ -53,7 +55,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Interval:
-    """The mean of one number per seed, and the interval in which the mean over all seeds lies with 95 %."""
+    """The mean of one number per seed, and the 95 % interval of the mean over all seeds."""
 
     mean: float
     low: float
@@ -101,7 +103,9 @@ class Side:
 
 @dataclass(frozen=True)
 class Bound:
-    """What a claim says of a number: more than ``above`` or less than ``below`` (``at_most`` and ``at_least`` include the end).
+    """What a claim says of a number: more than ``above``, or less than ``below``.
+
+    ``at_most`` and ``at_least`` include the end.
 
     Attributes:
         margin: The widest interval that can show it, or None for any.
@@ -175,13 +179,19 @@ def judge(
     if not numbers:
         return Verdict(NOT_MEASURED, "no seed has the numbers of both sides")
     early = ready(len(numbers), conditions, sides)
-    return early or _by_interval(interval(numbers), bound)
+    if early:
+        return early
+    found = interval(numbers)
+    return _by_interval(found, bound) if found else Verdict(ONE_SEED)
 
 
 def ready(
     seeds: int, conditions: Iterable[str] = (), sides: Sequence[Side] = ()
 ) -> Verdict | None:
-    """Return why a claim cannot be judged, or None where it can; for claims that are no statement about a mean."""
+    """Return why a claim cannot be judged, or None where it can.
+
+    It is enough for claims that say nothing of a mean.
+    """
     missed = list(dict.fromkeys(filter(None, conditions)))
     if missed:
         return Verdict(NOT_COMPARABLE, "; ".join(missed))
@@ -213,7 +223,7 @@ def _by_interval(found: Interval, bound: Bound) -> Verdict:
 
 
 def _inside(found: Interval, bound: Bound) -> tuple[bool, bool]:
-    """Tell whether the whole interval fulfils all ends of a bound, and whether none of it fulfils some end."""
+    """Tell whether an interval lies within a bound, and whether all of it lies beyond an end."""
     whole, none = [], []
     for end, limit in ((name, getattr(bound, name)) for name in _ENDS):
         if limit is not None:
@@ -342,7 +352,9 @@ def conditions_of(
     within: Sequence[str] = TRAINING_KEYS,
     apart: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """Return what a comparison lacks: one corpus, equal settings, width and seeds, and something that was really removed.
+    """Return what a comparison lacks.
+
+    It needs one corpus, equal settings, width and seeds, and weights that were really removed.
 
     Args:
         sides: What is compared.

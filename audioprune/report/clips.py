@@ -1,6 +1,7 @@
-"""Which audio files a run kept: the same item unprocessed, after each version of the model, and clean.
+"""Which audio files a run kept: one item unprocessed, after each version of the model, and clean.
 
-How they are played stands in html.py, how they are drawn in figures.py.
+``clips`` finds them. How they are played is written in page.py, how they are drawn in
+figures/spectrograms.py.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audioprune.experiment.rows import QualityRow
-from audioprune.report.entry import VARIANTS, condition_text
-from audioprune.report.model_states import Condition, condition_of
-from audioprune.report.runs import Job, label_of
+from audioprune.report.runs.entry import VARIANTS, condition_text
+from audioprune.report.runs.job import Job, label_of
+from audioprune.report.runs.states import Condition, condition_of
 
 NOISY, CLEAN, REFERENCE = "noisy", "clean", "reference"
 TRUE = (CLEAN, REFERENCE)
@@ -95,7 +96,11 @@ def _parsed(name: str) -> Condition:
 
 
 def _items(folder: Path) -> dict[str, dict[str, Path]]:
-    """Group files by item; an item is what stands before ``_noisy``, ``_clean`` or ``_reference``, so names may hold underscores."""
+    """Group files by item.
+
+    The name of an item is what comes before ``_noisy``, ``_clean`` or ``_reference``, so that
+    it may hold underscores.
+    """
     files = sorted(folder.glob("*.flac"))
     stems = {file.stem: file for file in files}
     ends = tuple(f"_{version}" for version in (NOISY, *TRUE))

@@ -1,4 +1,4 @@
-"""The tables that every kind of report has: all models, all conditions, pruning iterations, and all scores in long form.
+"""The tables of any runs: all models, all conditions, pruning iterations, all scores in long form.
 
 Which rows there are is decided in entries.py, how a number is printed in tables.py.
 """
@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from audioprune.experiment.rows import QualityRow, SparsityRow
+from audioprune.experiment.rows import QualityRow, SparsityRow, finite_or_none
 from audioprune.report.baselines import MARK, no_better, no_better_row
-from audioprune.report.entries import entries
-from audioprune.report.entry import PESQ_MODES, Entry, Value
-from audioprune.report.model_states import condition_of, finite_or_none
-from audioprune.report.runs import Job, by_corpus, honest_scale, scale_notes, scale_text
+from audioprune.report.runs.corpora import by_corpus
+from audioprune.report.runs.entries import entries
+from audioprune.report.runs.entry import PESQ_MODES, Entry, Value
+from audioprune.report.runs.job import Job, scale_notes
+from audioprune.report.runs.scales import honest_scale, scale_text
+from audioprune.report.runs.states import condition_of
 from audioprune.report.tables import FORMATS, Cell, Column, Table, csv_text, metric_column
 
 REMARK = Column("remark", "Remark")
@@ -52,7 +54,7 @@ BASELINE_NOTE = (
 
 
 def main_metrics(entries: Iterable[Entry]) -> list[str]:
-    """Return the metrics of a summary: STOI and the first PESQ mode that was measured, or else up to six that were."""
+    """Return the metrics of a summary: STOI and one mode of PESQ, or else up to six."""
     measured = list(dict.fromkeys(name for entry in entries for name in entry.metrics()))
     chosen = [name for name in ("stoi",) if name in measured] + [
         name for name in PESQ_MODES if name in measured
@@ -60,45 +62,46 @@ def main_metrics(entries: Iterable[Entry]) -> list[str]:
     return chosen or measured[:6]
 
 
+ScoreCell = tuple[str, float | None, str]
+"""Metric, SNR in dB and key of a column of scores."""
+
+
 def score_table(entries: Sequence[Entry], name: str = "summary") -> Table:
-    """Return the table of all models: scores per SNR (mean over noises), sizes, rates and costs, one row per entry."""
+    """Return the table of all models: scores per SNR, means over noises, and sizes and costs."""
     snrs = list(dict.fromkeys(snr for entry in entries for snr in entry.snrs()))
     snrs.sort(key=lambda snr: (snr is None, snr or 0.0))
     cells = [(metric, snr, f"{metric}@{snr}") for metric in main_metrics(entries) for snr in snrs]
     config = list(dict.fromkeys(key for entry in entries for key in entry.config))
-    several = {entry.pipeline for entry in entries if entry.pipeline}
-    columns = [
-        Column("title", "Model"),
-        *([Column("pipeline", "Pipeline")] if len(several) > 1 else []),
-    ]
-    columns += [Column(f"config:{key}", key) for key in config]
-    columns += [
-        metric_column(metric, key, "" if snr is None else f"{snr:g} dB")
-        for metric, snr, key in cells
-    ]
-    columns += (
-        [Column(*column) for column in SIZE_COLUMNS]
-        if any(row.is_written for entry in entries for row in entry.sizes)
-        else []
-    )
-    blank = {f"config:{key}": "-" for key in config}
+    blank: dict[str, Cell] = {f"config:{key}": "-" for key in config}
     common = common_noises(entries)
     rows = tuple(blank | _summary_row(entry, cells, common) for entry in entries)
-    columns += remark_columns(rows)
-    columns += [
-        Column("seeds", "Seeds", "count"),
-        *([Column("status", "Status")] if any(entry.status for entry in entries) else []),
-    ]
-    columns.append(Column("scale", "Scale"))
+    columns = _summary_columns(entries, cells, config, rows)
     notes = noise_notes(entries)
-    notes += [SIZE_NOTE] if any(column.key == "bytes_fp32" for column in columns) else []
-    return Table(
-        name,
-        "Scores, sizes and costs",
-        tuple(columns),
-        rows,
-        (*notes, *notes_of(rows, jobs_of(entries))),
-    )
+    if any(column.key == "bytes_fp32" for column in columns):
+        notes.append(SIZE_NOTE)
+    notes += notes_of(rows, jobs_of(entries))
+    return Table(name, "Scores, sizes and costs", tuple(columns), rows, tuple(notes))
+
+
+def _summary_columns(
+    entries: Sequence[Entry],
+    cells: Sequence[ScoreCell],
+    config: Sequence[str],
+    rows: Sequence[Mapping[str, Cell]],
+) -> list[Column]:
+    """Return the columns; those that would say the same in every row are left out."""
+    columns = [Column("title", "Model")]
+    if len({entry.pipeline for entry in entries if entry.pipeline}) > 1:
+        columns.append(Column("pipeline", "Pipeline"))
+    columns += [Column(f"config:{key}", key) for key in config]
+    for metric, snr, key in cells:
+        columns.append(metric_column(metric, key, "" if snr is None else f"{snr:g} dB"))
+    if any(row.is_written for entry in entries for row in entry.sizes):
+        columns += [Column(*column) for column in SIZE_COLUMNS]
+    columns += [*remark_columns(rows), Column("seeds", "Seeds", "count")]
+    if any(entry.status for entry in entries):
+        columns.append(Column("status", "Status"))
+    return [*columns, Column("scale", "Scale")]
 
 
 def noise_notes(entries: Sequence[Entry]) -> list[str]:
@@ -127,7 +130,10 @@ def remark_columns(rows: Iterable[Mapping[str, Cell]]) -> list[Column]:
 
 
 def notes_of(rows: Iterable[Mapping[str, Cell]], jobs: Iterable[Job]) -> tuple[str, ...]:
-    """Return the sentences that any table of models needs: what ± and a remark mean, and which keys a custom scale changed."""
+    """Return the sentences that any table of models needs.
+
+    They say what ± and a remark mean, and which keys a custom scale changed.
+    """
     rows = list(rows)
     marked = any(MARK in str(row.get("remark") or "") for row in rows)
     joined = any(
@@ -141,7 +147,10 @@ def notes_of(rows: Iterable[Mapping[str, Cell]], jobs: Iterable[Job]) -> tuple[s
 
 
 def told_of(entry: Entry) -> dict[str, Cell]:
-    """Return the cells that every row of an entry has: its corpus, and the remark that it is no better than a baseline."""
+    """Return the cells that every row of an entry has: its corpus, and a remark.
+
+    The remark says that the model is no better than a baseline.
+    """
     return {"corpus": entry.corpus.title, "remark": no_better(entry) or "-"}
 
 
@@ -165,7 +174,10 @@ def score_cell(
     snr: float | None,
     common: Mapping[tuple[str, float | None], set[str]],
 ) -> Value:
-    """Return the mean over noises at one SNR; a note says where other models of the table were tested with more of them."""
+    """Return the mean over noises at one SNR.
+
+    A note says where other models of the table were tested with more noises.
+    """
     value = entry.score(metric, snr)
     own = {noise for noise, place in entry.conditions() if place == snr}
     if value.mean is None or own == common.get((entry.corpus.title, snr), own):
@@ -178,28 +190,23 @@ def score_cell(
 
 def _summary_row(
     entry: Entry,
-    cells: Sequence[tuple[str, float | None, str]],
+    cells: Sequence[ScoreCell],
     common: Mapping[tuple[str, float | None], set[str]],
 ) -> dict[str, Cell]:
     row: dict[str, Cell] = {"title": entry.title, "pipeline": entry.pipeline or "-"}
     row |= {"seeds": len(entry.seeds), "scale": honest_scale(entry.scale)}
     row |= config_cells(entry) | told_of(entry)
+    sizes = [key for key, _, _ in SIZE_COLUMNS]
     if entry.status:
-        return (
-            row
-            | {"status": entry.reason}
-            | dict.fromkeys(
-                [*(key for _, _, key in cells), *(key for key, _, _ in SIZE_COLUMNS)], "-"
-            )
-        )
-    row["status"] = (
-        "finished"
-        if all(job.status == "finished" for job in entry.jobs)
-        else "measured, but not all jobs finished"
-    )
-    row |= {key: score_cell(entry, metric, snr, common) for metric, snr, key in cells}
-    blank = entry.variant == "mixture"
-    return row | {key: "-" if blank else entry.size(key) for key, _, _ in SIZE_COLUMNS}
+        measured = [*(key for _, _, key in cells), *sizes]
+        return row | {"status": entry.reason} | dict.fromkeys(measured, "-")
+    finished = all(job.status == "finished" for job in entry.jobs)
+    row["status"] = "finished" if finished else "measured, but not all jobs finished"
+    for metric, snr, key in cells:
+        row[key] = score_cell(entry, metric, snr, common)
+    for key in sizes:
+        row[key] = "-" if entry.variant == "mixture" else entry.size(key)
+    return row
 
 
 def condition_table(entries: Sequence[Entry], name: str = "conditions") -> Table:
@@ -248,7 +255,10 @@ _ITERATION_COLUMNS = (
 
 
 def iteration_table(jobs: Iterable[Job], name: str = "iterations") -> Table:
-    """Return what every pruning iteration of every job removed, with the joint loss increase beside the tolerance of a single choice."""
+    """Return what every pruning iteration of every job removed.
+
+    The joint increase of the loss is beside the tolerance of a single choice.
+    """
     jobs = list(jobs)
     pruned = [
         (corpus, job)
@@ -275,29 +285,20 @@ def _iteration_rows(job: Job) -> list[dict[str, Cell]]:
 
 
 def _tolerance_notes(rows: Sequence[Mapping[str, Cell]]) -> tuple[str, ...]:
-    """Say what the tolerance binds, where one is told, and whether the joint increase exceeded it."""
-    bound = [
-        (row["increase"], row["alpha_1"])
-        for row in rows
-        if None not in (row["increase"], row["alpha_1"])
-    ]
-    losses = (
-        ("Losses are those before fine-tuning.",)
-        if any(row["loss_valid"] is not None for row in rows)
-        else ()
-    )
-    if not bound:
-        return losses
-    over = sum(increase > alpha for increase, alpha in bound)
-    together = (
-        f"all choices of an iteration together raised the loss by more in {over} of "
-        f"{len(bound)} iterations"
-    )
-    return (
-        f"The tolerance binds what is analysed alone: a tensor, or a unit with all the tensors "
-        f"it spans; {together}.",
-        *losses,
-    )
+    """Say what a tolerance binds, and how often the joint increase exceeded it."""
+    losses = any(row["loss_valid"] is not None for row in rows)
+    notes = ["Losses are those before fine-tuning."] if losses else []
+    numbers = [(finite_or_none(row["increase"]), finite_or_none(row["alpha_1"])) for row in rows]
+    bound = [pair for pair in numbers if None not in pair]
+    over = [pair for pair in bound if (pair[0] or 0.0) > (pair[1] or 0.0)]
+    if bound:
+        notes.insert(
+            0,
+            "The tolerance binds what is analysed alone: a tensor, or a unit with all the tensors "
+            "it spans; all choices of an iteration together raised the loss by more in "
+            f"{len(over)} of {len(bound)} iterations.",
+        )
+    return tuple(notes)
 
 
 def _iteration_row(job: Job, row: SparsityRow) -> dict[str, Cell]:
@@ -335,7 +336,7 @@ SCORE_HEADER = (
 
 
 def scores_csv(jobs: Iterable[Job]) -> str:
-    """Return all scores in long form, one line per run, condition and metric, with units as stored.
+    """Return all scores in long form: a line per run, condition and metric, in the stored units.
 
     ``std`` is the deviation of the sample of files, with n - 1 in the denominator.
     """

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.report.clips import Clip, clips, one_per_noise
-from audioprune.report.entries import Entry, final
 from audioprune.report.figures.curves import budget_figures, curve_figures
 from audioprune.report.figures.drawing import (
     Figure,
@@ -27,7 +26,10 @@ from audioprune.report.figures.sensitivity import quantization_table, sensitivit
 from audioprune.report.figures.spectrograms import spectrogram_figure
 from audioprune.report.model_tables import condition_table, iteration_table
 from audioprune.report.page import Section
-from audioprune.report.runs import Job, models_in_turn
+from audioprune.report.runs.entries import final
+from audioprune.report.runs.entry import Entry
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.seeds import models_in_turn
 
 MOST_JOBS_DRAWN = 6
 MOST_SPECTROGRAMS = 12
@@ -133,7 +135,7 @@ def _sensitivity_figures(folder: Path, jobs: Iterable[Job]) -> list[Figure]:
 
 
 def _spectrogram_figures(folder: Path, heard: Iterable[Clip]) -> tuple[list[Figure], list[str]]:
-    """Draw one item per noise and job; a file that cannot be read is named in a note and stops nothing."""
+    """Draw one item per noise and job; a note names a file that cannot be read."""
     drawn, notes = [], []
     for place, clip in enumerate(one_per_noise(heard)[:MOST_SPECTROGRAMS], 1):
         name = f"spectrogram-{place}-{slug(clip.job.name)}-{slug(clip.condition[0]) or 'all'}"
@@ -147,7 +149,10 @@ def _spectrogram_figures(folder: Path, heard: Iterable[Clip]) -> tuple[list[Figu
 
 
 def _without_repeats(heard: Sequence[Clip]) -> list[Clip]:
-    """Leave out clips that another run already gave: a FLAC file begins with the checksum of its samples."""
+    """Leave out clips that another run already gave.
+
+    A FLAC file begins with the checksum of its samples.
+    """
     kept: dict[tuple[Any, ...], Clip] = {}
     for clip in heard:
         sound = tuple((version, path.read_bytes()[:64]) for version, path in clip.versions.items())

@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from audioprune.experiment.rows import finite_or_none
 from audioprune.files import write_atomic
 from audioprune.report.clips import TRUE, Clip, version_text
-from audioprune.report.entries import PESQ_MODES, Value, finite_or_none
 from audioprune.report.figures.drawing import (
     Figure,
 )
-from audioprune.report.runs import Job, honest_scale
+from audioprune.report.runs.entry import PESQ_MODES, Value
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import (
     FORMATS,
     Table,
@@ -141,7 +143,7 @@ def _encoded(path: Path) -> str:
 
 
 def _players(found: Sequence[Clip]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the clips to embed, up to a limit of bytes, and a note about those that did not fit."""
+    """Return the clips to embed, up to a limit of bytes, and a note about the others."""
     players: list[dict[str, Any]] = []
     used = 0
     for number, clip in enumerate(found):

@@ -1,7 +1,7 @@
 """What the report of a paper consists of, and the one writer of all such reports.
 
-A paper is a folder ``report/papers/<name>/`` with a module ``paper.py`` that holds a `Paper` called
-``PAPER``, and its published cells in ``conf/reported/<name>.yaml``. A paper has named parts:
+A paper is a folder ``report/papers/<name>/`` with a module ``paper.py`` that holds a `Paper`
+called ``PAPER``, and its published cells in ``conf/reported/<name>.yaml``. It has named parts:
 tables, claims, figures, and sections of any other kind. ``write_paper`` writes all parts and the
 page, or the parts that ``report.only`` names.
 
@@ -22,7 +22,8 @@ from audioprune.report.claims import Claim, claims_table
 from audioprune.report.figures.drawing import Figure
 from audioprune.report.page import Section, has_content, lead_of, write_page
 from audioprune.report.published import Published, read_reported
-from audioprune.report.runs import Job, Request
+from audioprune.report.request import Request
+from audioprune.report.runs.job import Job
 from audioprune.report.tables import Table, write_table
 
 
@@ -217,7 +218,7 @@ def _whole_part(part: Part[E], evidence: E, out: Path) -> list[Section]:
 
 
 def write_sections(sections: Sequence[Section], out: Path) -> list[Path]:
-    """Write what some sections hold: tables, then other data, then figures, which are drawn already.
+    """Write the tables and other data of some sections; their figures are drawn already.
 
     Tables of sections that are on the page only are not written.
     """

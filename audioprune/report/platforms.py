@@ -1,4 +1,4 @@
-"""On which machines a model would run: small platforms, their limits, and whether a model's costs stay within them.
+"""On which small machines a model would run: their limits, and whether its costs stay within them.
 
 The costs are counted in experiment/cost.py; nothing here needs torch, so that reports can read
 platforms too.

@@ -1,4 +1,4 @@
-"""The report ``summary``: the table of all models, their scores, the figures there is data for, and the page.
+"""The report ``summary``: all models, their scores, the figures there is data for, and the page.
 
 It judges the claims of the papers that ``report.claims`` names, and of no other.
 """
@@ -9,13 +9,13 @@ from pathlib import Path
 
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.report.claims import any_measured
-from audioprune.report.entries import entries, final
 from audioprune.report.model_tables import iteration_table, score_table, scores_csv
 from audioprune.report.overview import runs_sections
 from audioprune.report.page import Section, lead_of, write_page
 from audioprune.report.paper import write_sections
 from audioprune.report.papers import papers
-from audioprune.report.runs import Request
+from audioprune.report.request import Request
+from audioprune.report.runs.entries import entries, final
 from audioprune.report.tables import to_csv
 
 
@@ -42,7 +42,7 @@ def write_summary(request: Request) -> list[Path]:
 
 
 def _claims(request: Request) -> list[Section]:
-    """Judge the claims that are asked for; where none of a paper was measured, its table is left out."""
+    """Judge the claims that are asked for; a paper of which none was measured is left out."""
     known = papers()
     for name in request.claims:
         if name not in known:

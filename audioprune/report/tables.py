@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from audioprune.experiment.rows import finite_or_none
 from audioprune.files import write_atomic
-from audioprune.report.entries import Value
-from audioprune.report.model_states import finite_or_none
-from audioprune.report.runs import UNTOLD_CORPUS
+from audioprune.report.runs.corpora import UNTOLD_CORPUS
+from audioprune.report.runs.entry import Value
 
 MIB = 2**20
 NOT_AVAILABLE = "n/a"
@@ -26,7 +26,10 @@ Cell = Value | str | int | float | None
 
 @dataclass(frozen=True)
 class Format:
-    """How a stored number is printed: times ``factor``, with ``decimals`` digits, and the unit that the header names."""
+    """How a stored number is printed: times ``factor``, with ``decimals`` digits.
+
+    The header names the unit, the suffix follows each number.
+    """
 
     factor: float = 1.0
     decimals: int = 2
@@ -114,7 +117,7 @@ def number_text(value: float, style: str) -> str:
 
 
 def cell_text(cell: Cell, style: str) -> str:
-    """Print a cell: ``75.76``, ``75.76 ± 0.12`` over several seeds, ``n/a``, or the text itself."""
+    """Print a cell: ``75.76``, ``75.76 ± 0.12`` over seeds, ``n/a``, or the text itself."""
     if cell is None:
         return NOT_AVAILABLE
     if isinstance(cell, str):
@@ -127,7 +130,7 @@ def cell_text(cell: Cell, style: str) -> str:
 
 
 def note_of(cell: Cell) -> str:
-    """Return what a reader must know about a cell: why it is empty, or how many files gave a number."""
+    """Return why a cell is empty, or how many files gave its number."""
     if not isinstance(cell, Value):
         return ""
     counted = (
@@ -140,7 +143,10 @@ def note_of(cell: Cell) -> str:
 
 
 def blocks(table: Table) -> list[tuple[str, list[int]]]:
-    """Return the line that names each corpus, and the places of its rows; the line is empty where nothing is to be told apart."""
+    """Return the line that names each corpus, and the places of its rows.
+
+    The line is empty where no row names a corpus.
+    """
     places: dict[str, list[int]] = {}
     for place, row in enumerate(table.rows):
         places.setdefault(str(row.get("corpus") or UNTOLD_CORPUS), []).append(place)
@@ -150,7 +156,7 @@ def blocks(table: Table) -> list[tuple[str, list[int]]]:
 
 
 def laid_out(table: Table) -> tuple[list[list[tuple[str, int | None]]], list[str]]:
-    """Return every cell as (text, number of its footnote) and the texts of the footnotes, numbered from 1."""
+    """Return every cell as (text, number of its footnote), and the footnotes, counted from 1."""
     notes: dict[str, int] = {}
     body = []
     for row in table.rows:
@@ -272,7 +278,7 @@ def escape_latex(text: str) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Return a table as CSV: printed units, six significant digits, a deviation column where seeds were joined, and notes."""
+    """Return a table as CSV: printed units, six significant digits, deviations and notes."""
     spread = {
         column.key
         for column in table.columns
@@ -361,7 +367,7 @@ WRITERS = {"csv": to_csv, "md": to_markdown, "tex": to_latex, "json": to_json}
 
 
 def write_table(table: Table, folder: Path) -> list[Path]:
-    """Write a table as ``<name>.md``, ``.csv``, ``.tex`` and ``.json``; the Markdown file comes first."""
+    """Write a table as ``<name>.md``, ``.csv``, ``.tex`` and ``.json``, Markdown first."""
     return [
         write_atomic(folder / f"{table.name}.{ending}", WRITERS[ending](table))
         for ending in ("md", "csv", "tex", "json")
@@ -369,6 +375,9 @@ def write_table(table: Table, folder: Path) -> list[Path]:
 
 
 def metric_column(metric: str, key: str, place: str = "") -> Column:
-    """Return the column of a metric, such as ``STOI -5 dB (%)``; an unknown metric keeps its name and four decimals."""
+    """Return the column of a metric, such as ``STOI -5 dB (%)``.
+
+    An unknown metric keeps its name and has four decimals.
+    """
     title, style = METRICS.get(metric, (metric, "fine"))
     return Column(key, f"{title} {place}".strip(), style)

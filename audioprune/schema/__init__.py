@@ -17,6 +17,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.ranges import Range
+from audioprune.schema.describe import annotated, range_text
 from audioprune.schema.table import classes, read_table, targets
 
 __all__ = ["check", "classes", "keys_of", "range_text", "register", "targets"]
@@ -28,6 +29,10 @@ def register() -> None:
     # Hydra copies its sources for every group that it lists, and all schemas with them; a loaded
     # node is a copy anyway.
     vars(store)["__deepcopy__"] = lambda memo: store
+    # `--help` prints the text by `string.Template`, where a dollar sign is written twice.
+    OmegaConf.register_new_resolver(
+        "annotated", lambda *, _root_: annotated(_root_).replace("$", "$$"), replace=True
+    )
     for group, options in read_table()["groups"].items():
         for option, name in options.items():
             node: Any = classes()[name]
@@ -94,14 +99,6 @@ def _check_number(key: str, value: Any, limits: Range) -> None:
     )
     if wrong:
         raise ConfigError(f"{key}: expected a number {range_text(limits)}, got {value}")
-
-
-def range_text(limits: Range) -> str:
-    """Return a range as messages and tables write it, such as ``>= 0 and < 1``."""
-    signs = {"least": ">=", "above": ">", "most": "<=", "below": "<"}
-    bounds = {name: getattr(limits, name) for name in signs}
-    parts = [f"{signs[name]} {bound:g}" for name, bound in bounds.items() if bound is not None]
-    return " and ".join(parts) or "of any size"
 
 
 def keys_of(type_name: str) -> list[str]:

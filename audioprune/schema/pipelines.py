@@ -1,8 +1,9 @@
-"""Which keys the pipelines have, and their defaults.
+"""Which keys the pipelines have, in which order, and where their defaults deviate.
 
 The YAML of a pipeline hands each key to an argument of a step: ``sparsity: ${pipeline.sparsity}``
-below ``audioprune.steps.Prune``. Type, range and meaning are read from that argument. An attribute
-with an annotation is said here instead. `scripts/write_schema.py` reads this module.
+below ``audioprune.steps.Prune``. All that is said of that argument is said of the key: type,
+range, meaning, and the default where ``...`` stands here. An attribute with an annotation is
+said here in full. `scripts/write_schema.py` reads this module.
 """
 
 from __future__ import annotations
@@ -27,16 +28,13 @@ class PipelineConfig:
 class TrainPipelineConfig(PipelineConfig):
     """Train, write the model, score the file."""
 
-    lambda_1 = 0.0
+    lambda_1 = ...
 
 
 class QuantizePipelineConfig(PipelineConfig):
     """Cluster the weights of a trained model, pack and score it."""
 
-    levels = None
-    alpha_2 = None
-    alpha_2_relative = 0.005
-    sensitivity_items = None
+    levels = alpha_2 = alpha_2_relative = sensitivity_items = ...
 
 
 class P2PipelineConfig(QuantizePipelineConfig):
@@ -50,13 +48,9 @@ class P2PipelineConfig(QuantizePipelineConfig):
     """
 
     lambda_1 = 1.0
-    alpha_1 = None
-    alpha_1_relative = 0.01
-    method = "first_violation"
-    min_removed = 0.01
-    max_iterations = 10
+    alpha_1 = alpha_1_relative = method = min_removed = max_iterations = ...
     finetune_epochs: Annotated[int, Range(1)] = 10
-    finetune_learning_rate = None
+    finetune_learning_rate = ...
     iteration_metrics: list[str] = ["stoi", "pesq_raw_nb"]
     iteration_conditions: list[str] = ["*_-5dB"]
     baseline_width: Any = "auto"
@@ -66,42 +60,34 @@ class P2StructuredPipelineConfig(P2PipelineConfig):
     """Tan & Wang: the same with groups of weights."""
 
     lambda_2 = 0.1
-    groups = ...
-    unit_groups = False
+    groups = unit_groups = ...
 
 
 class MagnitudePipelineConfig(PipelineConfig):
     """Prune the smallest weights to a wanted sparsity, then quantize.
 
     Attributes:
-        rounds: Prunings, with a fine-tuning after each.
         finetune_epochs: Epochs of each fine-tuning.
     """
 
-    lambda_1 = 0.0
+    lambda_1 = ...
     sparsity = 0.8
-    scope = "global"
-    rounds = 1
+    scope = rounds = ...
     finetune_epochs: Annotated[int, Range(1)] = 10
-    finetune_learning_rate = None
+    finetune_learning_rate = ...
     levels = 32
 
 
 class AnalysisPipelineConfig(PipelineConfig):
     """What the analyses of single tensors share."""
 
-    lambda_1 = 0.0
-    sensitivity_items = None
-    betas = None
-    structured = False
-    groups = ...
+    lambda_1 = sensitivity_items = betas = structured = groups = ...
 
 
 class CurvesPipelineConfig(AnalysisPipelineConfig):
     """Measure how scores fall while one tensor alone is pruned."""
 
-    group = None
-    sense_range = None
+    group = sense_range = ...
     metrics = ["loss", "stoi", "pesq_raw_nb"]
 
 
@@ -110,26 +96,20 @@ class BudgetPipelineConfig(AnalysisPipelineConfig):
 
     metric = "pesq_raw_nb"
     max_drop = 0.05
-    candidates = 10
-    levels = None
-    finetune_epochs = 0
-    finetune_learning_rate = None
+    candidates = levels = finetune_epochs = finetune_learning_rate = ...
 
 
 class ScheduledPipelineConfig(PipelineConfig):
     """What every pipeline with a schedule file has."""
 
     schedule = None
-    strict = True
-    calibrate = ...
+    strict = calibrate = ...
 
 
 class DistillerPipelineConfig(ScheduledPipelineConfig):
     """Train while a schedule file prunes the model."""
 
-    starting_epoch = None
-    ending_epoch = None
-    frequency = None
+    starting_epoch = ending_epoch = frequency = ...
 
 
 class PostPruningPipelineConfig(ScheduledPipelineConfig):
@@ -140,7 +120,7 @@ class PostPruningPipelineConfig(ScheduledPipelineConfig):
     """
 
     finetune_epochs: Annotated[int, Range(0)] = 0
-    finetune_learning_rate = None
+    finetune_learning_rate = ...
 
 
 class P3PipelineConfig(PipelineConfig):
@@ -150,19 +130,11 @@ class P3PipelineConfig(PipelineConfig):
         rounds: Prunings, with a training after each.
     """
 
-    mode = "trim"
-    criterion = "information"
-    scope = "global"
-    scaling = "max"
-    budget = "weights"
-    fraction = 0.3
+    mode = criterion = scope = scaling = budget = fraction = ...
     rounds: Annotated[int, Range(1, 100)] = 15
-    min_units = 3
+    min_units = ...
     rewind = "1ep"
-    reset = "rewind"
-    evidence_items = None
-    samples = 2000
-    noise_rel = 0.05
+    reset = evidence_items = samples = noise_rel = ...
     audio_rounds = [0, 3, 6, 9]
 
 
@@ -173,22 +145,12 @@ class P4PipelineConfig(PipelineConfig):
         finetune_epochs: Epochs of fine-tuning after a projection.
     """
 
-    method = "hspg"
-    lmbda = None
-    reach = None
-    epsilon = 0.0
-    prox_epochs = None
-    orthant_epochs = None
-    first_stage = "prox"
-    regularizer_inside_moments = False
-    target_group_sparsity = None
-    rho = 0.01
-    inner_steps = 10
-    groups = "units"
-    selection = "last"
+    method = lmbda = reach = epsilon = prox_epochs = orthant_epochs = first_stage = ...
+    regularizer_inside_moments = target_group_sparsity = rho = inner_steps = groups = ...
+    selection = ...
     settings: dict[str, Any] = {}
     finetune_epochs: Annotated[int, Range(1)] = 10
-    finetune_learning_rate = None
+    finetune_learning_rate = ...
 
 
 PIPELINES = {

@@ -52,7 +52,7 @@ def _key(key: str, facts: Entry, built: dict[str, type]) -> tuple[str, Any, Fiel
     if facts["type"].startswith("@"):
         below = built[facts["type"][1:]]
         return key, below, field(default_factory=below)
-    metadata: Entry = {}
+    metadata: Entry = {"said": facts}
     if "range" in facts:
         metadata["range"] = Range(**facts["range"])
     if "options" in facts:

@@ -1,4 +1,4 @@
-"""The vocabulary of pipelines: what can be done to a model between its initialisation and its table.
+"""The vocabulary of pipelines: what can be done to a model before it enters a table.
 
 Each step is a small value that a YAML names as ``audioprune.steps.<Name>``; it alone changes a
 run. The algorithms are in audioprune.compress, the training loop in training/loop.py.
@@ -13,10 +13,9 @@ from audioprune.steps.lottery import LotteryEvaluate, LotteryPrune, LotteryTrain
 from audioprune.steps.prune import Prune, SensitivityPrune, Trim
 from audioprune.steps.quantize import Quantize
 from audioprune.steps.scheduled import PruneScheduled, TrainScheduled
-from audioprune.steps.sparse import TrainSparse
+from audioprune.steps.sparse import TrainSparse, TrimGroups
 from audioprune.steps.summary import SummarizeWeights
 from audioprune.steps.train import Train
-from audioprune.steps.unit_groups import TrimGroups
 
 __all__ = [
     "Evaluate",

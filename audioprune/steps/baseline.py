@@ -1,8 +1,9 @@
-"""How a pipeline compares pruning with training a small model at once: a dense model of the size of the pruned one."""
+"""The comparison with a small model that is trained at once: ``SameSizeBaseline``."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,13 +14,14 @@ from audioprune.compress.masks import prunable
 from audioprune.errors import ConfigError
 from audioprune.experiment.model_io import build_model
 from audioprune.experiment.run import Run
+from audioprune.protocols import Resizable
 from audioprune.steps.evaluate import Evaluate
 from audioprune.steps.train import Train
 
 
 @dataclass
 class SameSizeBaseline:
-    """Train an unpruned model of the same kind whose size is nearest to the pruned one's, and score it.
+    """Train and score an unpruned model of the same kind and nearly the size of the pruned one.
 
     It is trained in a branch: the run's model, task and generator stay as they are. The file is
     named after the step.
@@ -68,28 +70,26 @@ class SameSizeBaseline:
     def _width(self, run: Run) -> Any:
         if self.width != "auto":
             return self.width
-        if not hasattr(run.model, "width_for"):
+        model = run.model
+        if not isinstance(model, Resizable):
             raise ConfigError(
-                f"{type(run.model).__name__}: expected a method width_for(params); give "
+                f"{type(model).__name__}: expected a method width_for(params); give "
                 f"pipeline.baseline_width as a number"
             )
-        return type(run.model).width_for(remaining_parameters(run), **_arguments(run))
+        return model.width_for(remaining_parameters(run), **_arguments(model, run.model_config))
+
+
+def _arguments(model: Resizable, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the model's other arguments that decide its size: those that width_for knows."""
+    known = inspect.signature(model.width_for).parameters
+    return {key: value for key, value in config.items() if key in known}
 
 
 def remaining_parameters(run: Run) -> int:
     """Count the parameters that are left: kept weights and everything that is never pruned."""
     names = set(prunable(run.model))
-    kept = (
-        run.mask.kept()
-        if run.mask is not None
-        else sum(p.numel() for n, p in run.model.named_parameters() if n in names)
-    )
-    return kept + sum(
-        parameter.numel() for name, parameter in run.model.named_parameters() if name not in names
-    )
-
-
-def _arguments(run: Run) -> dict[str, Any]:
-    """Return the model's other arguments that decide its size: those that its width_for knows."""
-    known = inspect.signature(type(run.model).width_for).parameters
-    return {key: value for key, value in run.model_config.items() if key in known}
+    sizes = {name: each.numel() for name, each in run.model.named_parameters()}
+    never_pruned = sum(size for name, size in sizes.items() if name not in names)
+    if run.mask is not None:
+        return run.mask.kept() + never_pruned
+    return sum(sizes.values())

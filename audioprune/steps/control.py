@@ -1,7 +1,4 @@
-"""Which steps hold other steps: repetition.
-
-What is repeated is written in the other modules of this package.
-"""
+"""Steps that hold other steps: ``Repeat``, and ``say_enough``, by which a step ends it."""
 
 from __future__ import annotations
 
@@ -42,11 +39,14 @@ class Repeat:
         }
 
     def nested(self, path: str) -> dict[str, Step]:
-        """Return the steps of the body by their path in the last pass: one that is done there is not needed again."""
+        """Return the steps of the body by their path in the last pass.
+
+        A step that is done there is not needed again.
+        """
         return {f"{path}/{self.most - 1}/{name}": step for name, step in self.steps.items()}
 
     def run(self, run: Run, path: str) -> None:
-        """Carry out the body again and again, each pass under its own number."""
+        """Run the body again and again, each pass under its own number."""
         state = run.states.of(path, Repetition)
         body = {name: _Unless(step) for name, step in self.steps.items()}
         for index in range(self.most):
@@ -60,7 +60,7 @@ class Repeat:
 
 @dataclass
 class _Unless:
-    """A step of a repetition's body that is left out once another one of the same pass has ended the repetition at once."""
+    """A step of the body, left out once another step has ended this pass at once."""
 
     step: Step
 
@@ -69,10 +69,12 @@ class _Unless:
         return changes_state(self.step)
 
     def run(self, run: Run, path: str) -> None:
-        around, index = repetition_of(path)
-        state = run.states.of(around, Repetition)
-        if not (state.at_once and state.index == index):
-            self.step.run(run, path)
+        around = repetition_of(path)
+        if around is not None:
+            state = run.states.of(around[0], Repetition)
+            if state.at_once and state.index == around[1]:
+                return
+        self.step.run(run, path)
 
     def cleanup(self, run: Run, path: str) -> None:
         if isinstance(self.step, CleansUp):
@@ -80,7 +82,9 @@ class _Unless:
 
 
 def say_enough(run: Run, path: str, reason: str, at_once: bool = False) -> None:
-    """Ask the repetition around a step to end after this pass, or at once; outside of any there is nothing to end.
+    """Ask the repetition around a step to end after this pass, or at once.
+
+    Outside of any repetition nothing happens.
 
     Args:
         run: The run.

@@ -35,9 +35,9 @@ _GROUPS = {"element": OUTPUTS, "filter": OUTPUTS, "channel": INPUTS}
 class SensitivityCurves:
     """Measure how scores of the validation set fall while one tensor alone is pruned.
 
-    The model stays as it is. Each metric gets a ``curves-<metric>.csv`` in the run folder; ``sensitivity.csv`` holds all of
-    them side by side, with the columns parameter, sparsity, the metrics in their order, and the
-    loss last.
+    The model stays as it is. Each metric gets a ``curves-<metric>.csv`` in the run folder;
+    ``sensitivity.csv`` holds all of them side by side, with the columns parameter, sparsity, the
+    metrics in their order, and the loss last.
 
     Attributes:
         metrics: ``loss``, or names of audioprune.metrics such as ``stoi``, ``pesq_wb``,

@@ -1,12 +1,14 @@
-"""How a pipeline scores: write the model, read it back, score the file and record its sizes."""
+"""How a pipeline scores: ``Evaluate`` writes the model, reads it back and scores the file."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+
+from torch import nn
 
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.model_io import load_model_file
@@ -20,11 +22,14 @@ from audioprune.interrupts import check_stop
 from audioprune.metrics import check_metrics
 from audioprune.metrics.scorer import Scorer
 from audioprune.paths import cache_folder
+from audioprune.protocols import Items, WritesFile, scores_audio
 
 
 @dataclass
 class Evaluate:
-    """Write the model to a file, read it back, score it, and record scores and sizes that belong to the same bytes.
+    """Write the model to a file, read it back and score it.
+
+    Scores and sizes that are recorded belong to the same bytes.
 
     Attributes:
         variant: What the tables call this state of the model: ``uncompressed``, ``pruned``,
@@ -65,7 +70,7 @@ class Evaluate:
         writers = [
             path
             for path, step in walk(run.steps)
-            if self.file and getattr(step, "file", None) == self.file
+            if self.file and isinstance(step, WritesFile) and step.file == self.file
         ]
         if len(writers) > 1:
             raise ConfigError(
@@ -73,7 +78,7 @@ class Evaluate:
                 f"{', '.join(writers)}; rename one"
             )
         self._conditions(run)
-        if getattr(run.task, "scores_audio", True):
+        if scores_audio(run.task):
             check_metrics(self.metrics or run.config["scoring"]["metrics"])
 
     def run(self, run: Run, path: str) -> None:
@@ -88,9 +93,8 @@ class Evaluate:
                 check_stop()
                 keep = scoring["audio_items"] if self.audio else 0
                 self._condition(run, path, model, condition, dataset, scorer, keep)
-        run.results.put(
-            replace(size_row(run, path, self._variant(run), loaded, target), label=self._label(run))
-        )
+        row = size_row(run, path, self._variant(run), loaded, target)
+        run.results.put(replace(row, label=self._label(run)))
 
     def _variant(self, run: Run) -> str:
         return GIVEN if self.variant == "uncompressed" and run.given_as else self.variant
@@ -100,7 +104,7 @@ class Evaluate:
 
     def _scorer(self, run: Run, metrics: list[str]) -> AbstractContextManager[Scorer | None]:
         """Return what scores audio, or nothing for a task that has its own metrics."""
-        if not getattr(run.task, "scores_audio", True):
+        if not scores_audio(run.task):
             return nullcontext()
         return Scorer(
             metrics,
@@ -114,13 +118,13 @@ class Evaluate:
             return Path(run.config["checkpoint"] or _refuse_no_checkpoint())
         around = repetition_of(path)
         name = Path(self.file)
-        target = run.folder / (
-            name if around is None else f"{name.stem}-{around[1] + 1:02d}{name.suffix}"
-        )
-        save_model(run, target)
-        return target
+        if around is not None:
+            name = Path(f"{name.stem}-{around[1] + 1:02d}{name.suffix}")
+        save_model(run, run.folder / name)
+        return run.folder / name
 
-    def _conditions(self, run: Run) -> dict[str, Any]:
+    def _conditions(self, run: Run) -> Mapping[str, Items]:
+        """Return the chosen test sets by condition."""
         found = run.data.tests()
         if self.conditions is None:
             return found
@@ -139,12 +143,13 @@ class Evaluate:
         self,
         run: Run,
         path: str,
-        model: Any,
+        model: nn.Module,
         condition: str,
-        dataset: Any,
+        dataset: Items,
         scorer: Scorer | None,
         keep: int,
     ) -> None:
+        """Score one test condition and record the row of the model, and that of the mixture."""
         audio = run.folder / "audio" / condition if keep else None
         stated = self._variant(run)
         scored = run.task.score(

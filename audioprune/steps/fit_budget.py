@@ -53,8 +53,9 @@ from audioprune.steps.validation import LOSS, Validation
 class FitBudget:
     """Compress the model to the smallest packed file whose score drops no further than stated.
 
-    The score is that of the validation set. Every candidate is pruned, fine-tuned where asked, quantised, packed, read back and measured.
-    ``budget.csv`` lists all of them, ``budget_plan.csv`` what the chosen one does to each tensor.
+    The score is that of the validation set. Every candidate is pruned, fine-tuned where asked,
+    quantised, packed, read back and measured. ``budget.csv`` lists all of them,
+    ``budget_plan.csv`` what the chosen one does to each tensor.
     If no pruned one fits, the model stays unpruned, quantised where that fits, and the ``budget``
     row and a line on the terminal say so.
 
@@ -236,7 +237,7 @@ def _write_tables(run: Run, solution: Solution) -> None:
 
 
 def _note(solution: Solution) -> str:
-    """Say what a user should know of the choice: nothing pruned fits, or whole tensors are gone."""
+    """Say what a user should know of the choice: nothing pruned fits, or tensors are gone."""
     best = solution.chosen
     if not solution.pruned_fits:
         return f"no pruned model fits; the smallest that fits is unpruned ({best.name})"

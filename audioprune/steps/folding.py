@@ -1,4 +1,4 @@
-"""How a pipeline begins to compress a model with weight normalisation: its weights become plain ones first."""
+"""How weight normalisation leaves a model before it is compressed: ``fold_first``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from torch import nn
 
 from audioprune.compress.eval_mode import evaluating
 from audioprune.compress.weight_norm import fold_weight_norm_, is_normed
+from audioprune.experiment.cost import arguments_of, require_example
 from audioprune.experiment.model_io import build_model
 from audioprune.experiment.run import Run
 
 
 def fold_first(run: Run, path: str) -> None:
-    """Turn weight-normalised weights of the run's model into plain ones, and record and say how far the outputs differ.
+    """Turn weight-normalised weights of the run's model into plain ones.
 
-    Nothing happens where there are none, so that every step that compresses may call it.
+    How far the outputs differ is recorded and said on the terminal. Nothing happens where there
+    are none, so that every step that compresses may call it.
 
     Args:
         run: The run; the names of its model's parameters change.
@@ -31,19 +33,12 @@ def fold_first(run: Run, path: str) -> None:
     print(
         f"{path}: {told}; outputs differ by {difference:.2g} at most", file=sys.stderr, flush=True
     )
-    run.results.put(
-        {
-            "key": f"{path}/fold",
-            "kind": "fold",
-            "label": run.label,
-            "weights": folded,
-            "max_difference": difference,
-        }
-    )
+    row = {"key": f"{path}/fold", "kind": "fold", "label": run.label, "weights": folded}
+    run.results.put({**row, "max_difference": difference})
 
 
 def plain_twin(run: Run) -> nn.Module:
-    """Return the run's model, or one of the same names with plain weights where the run's are weight-normalised."""
+    """Return the run's model, or one of the same names whose weights are plain."""
     if not is_normed(run.model):
         return run.model
     twin = build_model(run.model_config, trusted=True)
@@ -52,6 +47,8 @@ def plain_twin(run: Run) -> nn.Module:
 
 
 def _output(model: nn.Module) -> torch.Tensor:
-    example = model.example_input()
+    """Return the outputs of a model for its example."""
+    example = arguments_of(require_example(model).example_input())
     with torch.no_grad(), evaluating(model):
-        return model(*((example,) if isinstance(example, torch.Tensor) else example))
+        output: torch.Tensor = model(*example)
+    return output

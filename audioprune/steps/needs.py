@@ -1,14 +1,16 @@
-"""What steps refuse before any work begins: numbers out of range, files of two steps under one name, models without units."""
+"""What steps refuse before any work begins: numbers out of range, models without units."""
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
 from audioprune.compress.units.declare import UnitSet
+from audioprune.compress.units.find import has_units, needed_units, unit_sets_of
 from audioprune.errors import ConfigError
 
 
@@ -80,7 +82,7 @@ def ascending(name: str, values: Sequence[float] | None, least: float, most: flo
 
 
 def units_of(model: nn.Module, what: str, remedy: str) -> list[UnitSet]:
-    """Return the sets of units that a model lists.
+    """Return the sets of units of a model: declared by it, or derived and proved.
 
     Args:
         model: The model.
@@ -88,9 +90,16 @@ def units_of(model: nn.Module, what: str, remedy: str) -> list[UnitSet]:
         remedy: What to do besides writing the method.
 
     Raises:
-        ConfigError: The model has no ``unit_sets``.
+        ConfigError: The model has neither ``unit_sets`` nor an example input, or no unit of it can
+            be removed.
     """
-    if not hasattr(model, "unit_sets"):
+    if not has_units(model):
         told = f"expected a method unit_sets() that lists its {what}; write one"
         raise ConfigError(f"{type(model).__name__}: {told}{f' or {remedy}' if remedy else ''}")
-    return model.unit_sets()
+    return needed_units(model, remedy)
+
+
+def say_left_whole(model: nn.Module, path: str) -> None:
+    """Tell the user which layers of a model that declares no units stay whole, and why."""
+    for reason in unit_sets_of(model).left_out:
+        print(f"{path}: stays whole: {reason}", file=sys.stderr, flush=True)

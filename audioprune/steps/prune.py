@@ -1,6 +1,7 @@
-"""How a pipeline removes weights and units: by magnitude, by sensitivity, and for real.
+"""How a pipeline removes weights by magnitude or sensitivity, and units for real.
 
-The algorithms stand in audioprune.compress.
+The steps are ``Prune``, ``SensitivityPrune`` and ``Trim``; the algorithms are in
+audioprune.compress.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import torch
 
@@ -27,6 +28,7 @@ from audioprune.compress.units.trim import trim_, trim_state
 from audioprune.compress.units.weight_groups import GroupKinds
 from audioprune.compress.units.zero import dead_units
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.experiment.cost import arguments_of, require_example
 from audioprune.experiment.results import write_csv
 from audioprune.experiment.rows import SparsityRow
 from audioprune.experiment.run import Run
@@ -36,7 +38,14 @@ from audioprune.interrupts import check_stop
 from audioprune.ranges import OneOf, PassedTo, Range
 from audioprune.steps.control import say_enough
 from audioprune.steps.folding import fold_first, plain_twin
-from audioprune.steps.needs import check_items, fraction, not_negative, units_of, whole
+from audioprune.steps.needs import (
+    check_items,
+    fraction,
+    not_negative,
+    say_left_whole,
+    units_of,
+    whole,
+)
 from audioprune.steps.train import chosen_groups
 
 SCOPES = {"local": select.local, "global": select.globally}
@@ -58,7 +67,7 @@ class Prune:
         sparsity: Removed fraction after the last round, 0 to 1.
         scope: ``local`` prunes each tensor alike, ``global`` ranks all weights together.
         rounds: Rounds over which the sparsity rises by the cubic schedule; 1 prunes at once. A
-            step goes on with its own rounds when it is carried out again in a repetition; another
+            step goes on with its own rounds when it is run again in a repetition; another
             step begins with its first.
 
     Raises:
@@ -80,11 +89,9 @@ class Prune:
         fold_first(run, path)
         state = run.states.of(state_path(path), Rounds)
         now = min(state.done, self.rounds - 1)
-        target = (
-            self.sparsity
-            if self.rounds == 1
-            else Cubic(0, self.rounds + 1, 1, 0.0, self.sparsity).sparsity(now + 1)
-        )
+        target = self.sparsity
+        if self.rounds > 1:
+            target = Cubic(0, self.rounds + 1, 1, 0.0, self.sparsity).sparsity(now + 1)
         names = prunable(run.model)
         mask = complete(run.mask, run.model, names)
         weights = dict(run.model.named_parameters())
@@ -152,14 +159,15 @@ class SensitivityPrune:
         oracle = self._oracle(run)
         alpha = self.alpha_1 if self.alpha_1 is not None else self.alpha_1_relative * oracle.base()
         log = run.folder / "training" / f"{path.replace('/', '-')}.jsonl"
+        stored = {row["tensor"]: row["found"] for row in read_lines(log)}
         result = sensitivity.search(
             candidates,
             oracle,
             alpha,
-            method=self.method,
+            method=cast("sensitivity.Method", self.method),  # one of METHODS
             finished={
-                row["tensor"]: sensitivity.TensorSensitivity.from_dict(row["found"])
-                for row in read_lines(log)
+                name: sensitivity.TensorSensitivity.from_dict(found)
+                for name, found in stored.items()
             },
             on_tensor=lambda name, found: store_finding(log, name, found),
         )
@@ -167,19 +175,18 @@ class SensitivityPrune:
         run.mask.apply_(run.model)
         run.codebooks = None
         iteration = run.findings.iterations + 1
-        write_csv(
-            run.folder / f"sensitivity-{iteration}.csv",
-            ("iteration", "tensor", "beta", "loss_increase", "chosen"),
-            [
-                (iteration, row["tensor"], row["beta"], row["increase"], row["chosen"])
-                for row in result.rows()
-            ],
-        )
-        facts = {"loss_base": result.base, "loss_valid": oracle.base(), "alpha_1": alpha}
-        facts["passes"] = sum(found.passes for found in result.tensors.values())
-        removed = record_iteration(
-            run, path, mask, {**facts, "seconds": round(time.monotonic() - started, 1)}
-        )
+        columns = ("tensor", "beta", "increase", "chosen")
+        rows = [(iteration, *(row[name] for name in columns)) for row in result.rows()]
+        header = ("iteration", "tensor", "beta", "loss_increase", "chosen")
+        write_csv(run.folder / f"sensitivity-{iteration}.csv", header, rows)
+        facts = {
+            "loss_base": result.base,
+            "loss_valid": oracle.base(),
+            "alpha_1": alpha,
+            "passes": sum(found.passes for found in result.tensors.values()),
+            "seconds": round(time.monotonic() - started, 1),
+        }
+        removed = record_iteration(run, path, mask, facts)
         if removed < self.min_removed:
             reason = (
                 f"iteration {iteration} removed {removed:.2%} of the remaining weights, less "
@@ -189,9 +196,8 @@ class SensitivityPrune:
 
     def _candidates(self, run: Run, mask: Mask) -> Mapping[str, Removable]:
         if self.structured:
-            return unit_candidates(
-                run.model, mask, chosen_groups(run.model, self.groups, self.unit_groups)
-            )
+            groups = chosen_groups(run.model, self.groups, self.unit_groups)
+            return unit_candidates(run.model, mask, groups)
         return weight_candidates(run.model, mask)
 
     def _oracle(self, run: Run) -> TensorLoss:
@@ -213,43 +219,45 @@ class Trim:
         """Trim the model and its mask, and record how far masked and trimmed outputs differ."""
         fold_first(run, path)
         sets = units_of(run.model, "units", "prune by masks only")
-        example = run.model.example_input()
-        example = (example,) if isinstance(example, torch.Tensor) else example
+        say_left_whole(run.model, path)
+        example = arguments_of(require_example(run.model).example_input())
         with torch.no_grad():
             before = run.model.eval()(*example)
-        params = sum(parameter.numel() for parameter in run.model.parameters())
+        params = _parameters(run)
         keep = dead_units(run.model, sets, mask=run.mask)
         trimmed = trim_(run.model, sets, keep)
         if run.mask is not None:
             run.mask = Mask.from_state_dict(trim_state(run.mask.state_dict(), trimmed))
         with torch.no_grad():
             difference = float((run.model(*example) - before).abs().max())
+        sizes = {each.name: each.size for each in sets}
+        kept = {name: int(alive.sum()) for name, alive in keep.items()}
         run.results.put(
             {
                 "key": path,
                 "kind": "trim",
                 "label": run.label,
                 "params_before": params,
-                "params_after": sum(parameter.numel() for parameter in run.model.parameters()),
-                "units_before": {each.name: each.size for each in sets},
-                "units_after": {
-                    each.name: int(keep[each.name].sum()) if each.name in keep else each.size
-                    for each in sets
-                },
+                "params_after": _parameters(run),
+                "units_before": sizes,
+                "units_after": {name: kept.get(name, size) for name, size in sizes.items()},
                 "max_difference": difference,
             }
         )
 
 
 def record_iteration(run: Run, path: str, before: Mask, extra: dict[str, Any]) -> float:
-    """Record one pruning, counted from 1 over the whole run, and return the fraction of the remaining weights that it removed.
+    """Record one pruning, counted from 1 over the whole run.
 
     Iteration 0 is the model before the first pruning.
+
+    Returns:
+        The fraction of the remaining weights that it removed.
     """
     after = run.mask or before
     kept_before, kept = before.kept(), after.kept()
     original = run.findings.original_params
-    unprunable = sum(parameter.numel() for parameter in run.model.parameters()) - before.total()
+    unprunable = _parameters(run) - before.total()
     removed = (kept_before - kept) / max(1, kept_before)
     run.findings.iterations += 1
     row = SparsityRow(
@@ -266,7 +274,11 @@ def record_iteration(run: Run, path: str, before: Mask, extra: dict[str, Any]) -
     return removed
 
 
+def _parameters(run: Run) -> int:
+    return sum(parameter.numel() for parameter in run.model.parameters())
+
+
 def store_finding(log: Path, tensor: str, found: Any) -> None:
-    """Store what an analysis found for one tensor, so that an interrupted one goes on behind it."""
+    """Store what an analysis found for one tensor; an interrupted one goes on behind it."""
     append_line(log, {"tensor": tensor, "found": found.as_dict()})
     check_stop()

@@ -64,10 +64,8 @@ class Quantize:
         fold_first(run, path)
         names = prunable(run.model)
         if self.levels is not None:
-            chosen, tried = (
-                dict.fromkeys(names, self.levels),
-                [(name, self.levels, None, True) for name in names],
-            )
+            chosen = dict.fromkeys(names, self.levels)
+            tried: list[Tried] = [(name, self.levels, None, True) for name in names]
         else:
             chosen, tried = self._choose(run, path, names)
         different = _different(run, names)
@@ -117,7 +115,7 @@ def _different(run: Run, names: list[str]) -> dict[str, int]:
 
 
 def _kept(run: Run, name: str, weight: Tensor) -> Tensor:
-    """Return the kept positions of a tensor; a mask may leave tensors out, whose zeros then stay zero."""
+    """Return the kept positions of a tensor; where it is not masked, its zeros stay zero."""
     return run.mask[name] if run.mask is not None and name in run.mask else weight != 0
 
 

@@ -1,6 +1,6 @@
 """How a pipeline prunes by a schedule file: during a training, or once without one.
 
-Schedule files are read and carried out in audioprune.distiller, the training loop stands in
+Schedule files are read and followed in audioprune.distiller; the training loop is in
 training/loop.py.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from audioprune.compress.masks import complete, prunable
 from audioprune.distiller import Schedule, ScheduleHook, factor_for, load_schedule, scaled
@@ -99,7 +99,7 @@ class TrainScheduled:
         self._loaded = loaded.at_epochs(self.starting_epoch, self.ending_epoch, self.frequency)
 
     def check(self, run: Run) -> None:
-        """Refuse a schedule for other parameters than the model's, or for more epochs than are trained."""
+        """Refuse a schedule for other parameters, or for more epochs than are trained."""
         schedule = self._loaded.bound(plain_twin(run), self.strict)
         check_monitor(run, self._settings(run, schedule))
         check_extension(run, schedule)
@@ -135,7 +135,7 @@ class TrainScheduled:
             Trim().run(run, f"{path}/trim")
 
     def cleanup(self, run: Run, path: str) -> None:
-        """Drop the checkpoints of a training inside a repetition; its result is in the run's state."""
+        """Drop the checkpoints inside a repetition; the result is in the run's state."""
         if "/" in path:
             drop_checkpoints(run, path)
 
@@ -164,7 +164,9 @@ class TrainScheduled:
 
 @dataclass
 class PruneScheduled:
-    """Prune the model once with all pruners of a schedule file, each as at its last epoch; nothing is trained.
+    """Prune the model once with all pruners of a schedule file, each as at its last epoch.
+
+    Nothing is trained.
 
     Attributes:
         schedule: Schedule file, name of a shipped one, or its values.
@@ -217,7 +219,7 @@ def check_extension(run: Run, schedule: Schedule) -> None:
 
 
 def bind(run: Run, path: str, loaded: Schedule, strict: bool) -> Schedule:
-    """Give a schedule the parameter names of a run's model, and say on the terminal what was left out."""
+    """Give a schedule the parameter names of a run's model, and say what was left out."""
     schedule = loaded.bound(run.model, strict)
     for note in schedule.notes:
         print(f"{path}: {note}", file=sys.stderr, flush=True)
@@ -225,7 +227,7 @@ def bind(run: Run, path: str, loaded: Schedule, strict: bool) -> Schedule:
 
 
 def record_prunings(run: Run, path: str, hook: ScheduleHook) -> None:
-    """Record the total sparsity and that of every tensor after every pruning, as results and in ``schedule.csv``."""
+    """Record the sparsity after every pruning, as results and in ``schedule.csv``."""
     names = prunable(run.model)  # a resumed history has lost the order of its names
     found = []
     for row in hook.history:
@@ -260,7 +262,7 @@ def tell_what_is_missing(run: Run, path: str, schedule: Schedule, hook: Schedule
             f"raise training.steps"
         )
         print(f"{path}: {told}", file=sys.stderr, flush=True)
-    held = run.mask or {}
+    held: Mapping[str, Tensor] = run.mask or {}
     loose = [name for name in hook.masks if name not in held]
     if loose:
         told = (

@@ -1,4 +1,4 @@
-"""How a pipeline tabulates the sparsity of every weight: ``weights_summary.csv`` and the same as text."""
+"""A table of the sparsity of every weight: ``SummarizeWeights``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from audioprune.files import write_atomic
 
 @dataclass
 class SummarizeWeights:
-    """Write how many weights, rows, channels, kernels and filters of every tensor are zero; the model stays as it is."""
+    """Write how many weights, rows, channels, kernels and filters of every tensor are zero.
+
+    The model stays as it is.
+    """
 
     changes_state: bool = field(default=False, init=False)
 
     def run(self, run: Run, path: str) -> None:
-        """Write ``weights_summary.csv`` and ``weights_summary.txt``, and record the sparsity of every tensor."""
+        """Write ``weights_summary.csv`` and ``.txt``, and record the sparsity of every tensor."""
         rows = weight_summary(run.model)
         write_csv(
             run.folder / "weights_summary.csv",

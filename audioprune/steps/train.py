@@ -14,6 +14,7 @@ from audioprune.compress.units.weight_groups import GroupKinds, unit_groups, wei
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.rows import TrainRow
 from audioprune.experiment.run import Run
+from audioprune.protocols import HasMonitors
 from audioprune.ranges import PassedTo, Range
 from audioprune.steps.needs import not_negative, units_of, whole
 from audioprune.training.loop import Fit, Outcome
@@ -58,7 +59,7 @@ class Train:
             )
 
     def check(self, run: Run) -> None:
-        """Refuse a penalty on groups that the model does not have, and a monitor that the task does not measure."""
+        """Refuse a penalty on groups that do not exist, and a monitor that is not measured."""
         if not self._idle(run):
             check_monitor(run, run.settings)
             self._penalty(run)
@@ -71,16 +72,11 @@ class Train:
         outcome = open_fit(run, path, settings, mask=run.mask, penalty=self._penalty(run)).run()
         run.model.cpu()
         run.codebooks = None
-        run.results.put(
-            {
-                **train_row(run, path, outcome, settings),
-                "lambda_1": self.lambda_1,
-                "lambda_2": self.lambda_2,
-            }
-        )
+        row = train_row(run, path, outcome, settings)
+        run.results.put({**row, "lambda_1": self.lambda_1, "lambda_2": self.lambda_2})
 
     def cleanup(self, run: Run, path: str) -> None:
-        """Drop the checkpoints of a fine-tuning inside a repetition; its result is in the run's state."""
+        """Drop the checkpoints inside a repetition; the result is in the run's state."""
         if "/" in path:
             drop_checkpoints(run, path)
 
@@ -89,17 +85,21 @@ class Train:
 
     def _penalty(self, run: Run) -> L1Penalty | SparseGroupLasso | None:
         if self.lambda_2:
-            return SparseGroupLasso(
-                run.model,
-                self.lambda_1,
-                self.lambda_2,
-                chosen_groups(run.model, self.groups, self.unit_groups),
-            )
+            groups = chosen_groups(run.model, self.groups, self.unit_groups)
+            return SparseGroupLasso(run.model, self.lambda_1, self.lambda_2, groups)
         return L1Penalty(run.model, self.lambda_1) if self.lambda_1 else None
 
 
 def open_fit(run: Run, path: str, settings: Settings, **parts: Any) -> Fit:
-    """Prepare a training of the run's model with the run's task, data and runtime; ``parts`` are further arguments of ``Fit``."""
+    """Prepare a training of the run's model with the run's task, data and runtime.
+
+    Args:
+        run: The run.
+        path: The step.
+        settings: Training numbers.
+        **parts: Further arguments of ``Fit``.
+    """
+    name = path.replace("/", "-")
     return Fit(
         run.model,
         run.task,
@@ -111,9 +111,7 @@ def open_fit(run: Run, path: str, settings: Settings, **parts: Any) -> Fit:
         workers=run.runtime["workers"],
         save_every_s=run.runtime["save_every_s"],
         title=path,
-        tensorboard=run.folder / "tensorboard" / path.replace("/", "-")
-        if run.runtime["tensorboard"]
-        else None,
+        tensorboard=run.folder / "tensorboard" / name if run.runtime["tensorboard"] else None,
         **parts,
     )
 
@@ -124,11 +122,10 @@ def check_monitor(run: Run, settings: Settings) -> None:
     Raises:
         ConfigError: The task says which values it measures, and the monitor is none of them.
     """
-    known = getattr(run.task, "monitors", (settings.monitor,))
-    if settings.monitor not in known:
-        raise ConfigError(
-            unknown_name(f"training.monitor of {type(run.task).__name__}", settings.monitor, known)
-        )
+    task, monitor = run.task, settings.monitor
+    if isinstance(task, HasMonitors) and monitor not in task.monitors:
+        what = f"training.monitor of {type(task).__name__}"
+        raise ConfigError(unknown_name(what, monitor, task.monitors))
 
 
 def with_numbers(settings: Settings, epochs: int | None, learning_rate: float | None) -> Settings:
@@ -143,7 +140,7 @@ def with_numbers(settings: Settings, epochs: int | None, learning_rate: float | 
 def train_row(
     run: Run, path: str, outcome: Outcome, settings: Settings, keep: str | None = None
 ) -> dict[str, Any]:
-    """Return the row of a finished training: the best validation, and the one whose weights the model ends with.
+    """Return the row of a finished training: its best validation, and that of the kept weights.
 
     Args:
         run: The run; its task says which of two values is better.
@@ -153,15 +150,11 @@ def train_row(
         keep: Which epoch's weights were kept, ``best`` or ``last``, where the step had a rule of
             its own.
     """
-    monitor, better = settings.monitor, run.task.better
-    values = {
-        row["epoch"]: row[f"valid_{monitor}"]
-        for row in outcome.history
-        if f"valid_{monitor}" in row
-    }
+    monitor, column = settings.monitor, f"valid_{settings.monitor}"
+    values = {int(row["epoch"]): row[column] for row in outcome.history if column in row}
     best_epoch = next(iter(values))
     for epoch, value in values.items():
-        if better(monitor, value, values[best_epoch]):
+        if run.task.better(monitor, value, values[best_epoch]):
             best_epoch = epoch
     row = TrainRow(
         key=path,
@@ -200,17 +193,19 @@ def group_kinds(kinds: dict[str, str] | None) -> GroupKinds:
     for layer in kinds or {}:
         if layer not in known:
             raise ConfigError(unknown_name("kind of layer in groups", layer, known))
-    return GroupKinds(**(kinds or {}))
+    named: dict[str, Any] = dict(kinds or {})  # GroupKinds itself refuses wrong kinds
+    return GroupKinds(**named)
 
 
 def chosen_groups(model: nn.Module, kinds: dict[str, str] | None, units: bool) -> list[UnitSet]:
-    """List the groups that a configuration names: weight groups, or units with weight groups where there are none.
+    """List the groups that a configuration names.
+
+    They are weight groups, or units, with weight groups where there are no units.
 
     Raises:
         ConfigError: Units are wanted of a model that does not list its own.
     """
     if not units:
         return weight_groups(model, group_kinds(kinds))
-    return unit_groups(
-        model, units_of(model, "units", "set unit_groups=false"), group_kinds(kinds)
-    )
+    sets = units_of(model, "units", "set unit_groups=false")
+    return unit_groups(model, sets, group_kinds(kinds))

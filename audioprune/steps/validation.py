@@ -1,12 +1,13 @@
-"""How good a model is on the validation set, in the loss or in a metric of signals, so that an analysis can ask again and again.
+"""How good a model is on the validation set, by the loss or metrics of signals: ``Validation``.
 
-Scores of the test set, which tables print, are measured in evaluate.py.
+An analysis asks it again and again. Scores of the test set, which tables print, are measured in
+evaluate.py.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +22,7 @@ from audioprune.interrupts import check_stop
 from audioprune.metrics import LOWER_IS_BETTER, METRICS
 from audioprune.metrics.scorer import Scorer
 from audioprune.paths import cache_folder
+from audioprune.protocols import Enhances
 
 LOSS = "loss"
 CHOICES = (LOSS, *METRICS)
@@ -53,23 +55,22 @@ class Validation:
             )
         self.metrics = tuple(metrics)
         self._signal = tuple(metric for metric in metrics if metric != LOSS)
-        if self._signal and not hasattr(run.task, "enhance"):
+        if self._signal and not isinstance(run.task, Enhances):
             raise ConfigError(
                 f"metrics: expected loss, as {type(run.task).__name__} makes no signals, got "
                 f"{', '.join(self._signal)}"
             )
         self._run, self._count = run, items
         self._oracle: tuple[nn.Module, TensorLoss] | None = None
-        self._items: list[dict[str, Any]] = []
+        self._items: list[Mapping[str, Any]] = []
         self._scored: dict[str, set[int]] = {}
         self._scorer: Scorer | None = None
 
     def __enter__(self) -> Validation:
         if self._signal:
             data, runtime = self._run.data.valid(), self._run.runtime
-            self._items = [
-                data[index] for index in range(min(self._count or len(data), len(data)))
-            ]
+            count = min(self._count or len(data), len(data))
+            self._items = [data[index] for index in range(count)]
             cache = cache_folder(runtime["cache"]) / "metrics"
             self._scorer = Scorer(
                 self._signal, self._run.task.sample_rate, runtime["metric_workers"], cache
@@ -117,53 +118,55 @@ class Validation:
         return self._in_order({**values, **self._signal_scores(model)})
 
     def with_tensor(self, model: nn.Module, name: str | None) -> dict[str, float]:
-        """Measure a model of which one tensor is modified in place, or none; nothing else may have changed since ``None``."""
+        """Measure a model of which one tensor, or none, is modified in place.
+
+        Nothing else may have changed since the call with None.
+        """
         check_stop()
         if name is None or LOSS not in self.metrics:
             return self.of(model)
-        return self._in_order(
-            {LOSS: self._loss(model).with_tensor(name, math.inf), **self._signal_scores(model)}
-        )
+        loss = self._loss(model).with_tensor(name, math.inf)
+        return self._in_order({LOSS: loss, **self._signal_scores(model)})
 
     def _in_order(self, values: dict[str, float]) -> dict[str, float]:
         return {metric: values[metric] for metric in self.metrics}
 
     def _loss(self, model: nn.Module) -> TensorLoss:
-        """Return the oracle of a model; only the last one is kept, since it remembers the inputs of stages."""
+        """Return what evaluates the loss of a model.
+
+        Only the last one is kept, since it remembers the inputs of stages.
+        """
         if self._oracle is None or self._oracle[0] is not model:
-            run = self._run
-            self._oracle = (
-                model,
-                run.task.validation_loss(model, run.data.valid(), run.data.collate, self._count),
-            )
+            data = self._run.data
+            loss = self._run.task.validation_loss(model, data.valid(), data.collate, self._count)
+            self._oracle = (model, loss)
         return self._oracle[1]
 
     def _signal_scores(self, model: nn.Module) -> dict[str, float]:
         if self._scorer is None:
             return {}
+        task = self._run.task
+        signals = []
         with evaluating(model), torch.no_grad():
-            signals = [
-                (
-                    item["clean"].numpy(),
-                    self._run.task.enhance(model, item["noisy"][None])[0].numpy(),
-                )
-                for item in self._items
-            ]
-        results = self._scorer.score((str(place), *pair) for place, pair in enumerate(signals))
-        return {
-            metric: self._mean(metric, [result.values[metric] for result in results])
-            for metric in self._signal
-        }
+            for place, item in enumerate(self._items):
+                enhanced = task.enhance(model, item["noisy"][None])[0]
+                signals.append((str(place), item["clean"].numpy(), enhanced.numpy()))
+        results = self._scorer.score(signals)
+        found = {}
+        for metric in self._signal:
+            found[metric] = self._mean(metric, [result.values[metric] for result in results])
+        return found
 
     def _mean(self, metric: str, values: list[float | None]) -> float:
+        """Return the mean over the items that the first model had a score of; NaN without one."""
         if metric not in self._scored:
-            self._scored[metric] = {
-                place for place, value in enumerate(values) if value is not None
-            }
-            if not self._scored[metric]:
+            scored = {place for place, value in enumerate(values) if value is not None}
+            if not scored:
                 raise DataError(
                     f"{metric}: expected a validation item with a score, got none of "
                     f"{len(values)}; choose another metric"
                 )
+            self._scored[metric] = scored
         chosen = [values[place] for place in sorted(self._scored[metric])]
-        return math.nan if None in chosen else math.fsum(chosen) / len(chosen)
+        numbers = [value for value in chosen if value is not None]
+        return math.nan if len(numbers) < len(chosen) else math.fsum(numbers) / len(numbers)

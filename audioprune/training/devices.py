@@ -1,5 +1,6 @@
-"""Where a model computes, and that nothing but the configuration decides how: the one place that chooses a device.
+"""Where a model computes: the one place that chooses a device.
 
+Nothing but the configuration decides how it computes.
 Variables of the environment that change numbers and that we do not own enter the run's hash, see
 experiment/config_hash.py.
 """
@@ -95,7 +96,10 @@ def _require_cuda(name: str, number: str) -> None:
 
 @contextmanager
 def own_variables(values: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
-    """Hide the ``ACCELERATE_*`` variables for the length of a with-block, since some are read during a training; set those given."""
+    """Hide the ``ACCELERATE_*`` variables within a block, and set those given.
+
+    Some are read during a training.
+    """
     hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(_OWNED)}
     os.environ.update(values)
     try:

@@ -1,4 +1,4 @@
-"""Which tensor stopped being finite: what a training that diverged tells its user instead of a guess."""
+"""Which tensor stopped being finite: what a diverged training tells its user."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def bad_input(batch: Mapping[str, Any]) -> str | None:
 
 
 def bad_output(modules: Mapping[str, nn.Module], again: Callable[[], object]) -> str | None:
-    """Carry out a pass once more and name the first module that gives back what is not finite, or return None.
+    """Run a pass once more and name the first module whose output is not finite, or return None.
 
     Args:
         modules: All that is trained, by name.

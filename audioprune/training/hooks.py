@@ -1,4 +1,4 @@
-"""The moments of a training at which something else may act on the model, such as a pruning schedule.
+"""The moments of a training at which something else may act, such as a pruning schedule.
 
 A hook is any object with one or more of the methods below; each method is a protocol of its own.
 ``Hooks`` calls them in the order in which the hooks are given. Where two networks are trained, the

@@ -48,8 +48,8 @@ class Outcome:
     """What a finished training reports.
 
     Attributes:
-        epochs: Epochs carried out.
-        steps: Optimiser steps carried out.
+        epochs: Epochs that were run.
+        steps: Optimiser steps that were taken.
         best_epoch: Epoch of the best validation, counted from 1.
         best: The monitored value of that validation.
         seconds: Duration.
@@ -153,9 +153,7 @@ class Fit:
     def _initial_state(self) -> State:
         """Build optimisers and learning-rate rules of the model and of the task's networks."""
         networks: dict[str, nn.Module] = {MODEL: self.model}
-        task = f"task {type(self.task).__name__}"
-        remedy = "write them, or train the model alone"
-        beside = optional(self.task, HasNetworks, "optimizers", task, remedy)
+        beside = _networks_of(self.task)
         if beside is not None:
             beside.to(self.accelerator.device)
         build = self.make_optimizer or build_optimizer
@@ -401,6 +399,16 @@ class Fit:
             kept_epoch=position.kept_epoch,
             mask=kept.mask.to("cpu") if kept.mask is not None else None,
         )
+
+
+def _networks_of(task: Trainable) -> HasNetworks | None:
+    """Return a task as one with networks of its own, or None.
+
+    Raises:
+        ConfigError: It has optimisers and lacks what else they need.
+    """
+    name, remedy = f"task {type(task).__name__}", "write them, or train the model alone"
+    return optional(task, HasNetworks, "optimizers", name, remedy)
 
 
 def open_tensorboard(folder: Path) -> Any:

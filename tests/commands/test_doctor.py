@@ -30,6 +30,7 @@ def test_doctor_names_what_is_missing(
     with pytest.raises(ConfigError, match=r"expected numba, folder .*cache, missing or too old"):
         doctor.run(OmegaConf.create({"format": "json"}))
     checks = {row["name"]: row for row in json.loads(capsys.readouterr().out)["checks"]}
+    assert checks["import torchaudio"]["ok"]
     assert (
         checks["numba"]["found"] == "0.0.1" and not checks["numba"]["ok"] and checks["torch"]["ok"]
     )

@@ -1,4 +1,4 @@
-"""Notes on request: each kind of model, references, the nearest training note, refusals, the written file."""
+"""Notes on request: each kind of model, references, the nearest note, refusals, the file."""
 
 from __future__ import annotations
 
@@ -20,15 +20,35 @@ from audioprune.models.parts import wavenet_generation
 
 MODELS: dict[str, dict[str, Any]] = {
     "wavenet": {
-        "_target_": "audioprune.models.wavenet.WaveNet", "layers": 2, "cycles": 1, "residual": 4, "gate": 4, "skip": 4, "end": 4,
-        "classes": 16, "conditioning": 45 + 1 + 11,
+        "_target_": "audioprune.models.wavenet.WaveNet",
+        "layers": 2,
+        "cycles": 1,
+        "residual": 4,
+        "gate": 4,
+        "skip": 4,
+        "end": 4,
+        "classes": 16,
+        "conditioning": 45 + 1 + 11,
     },
-    "sing": {"_target_": "audioprune.models.sing.SING", "channels": 4, "dimension": 2, "kernel_size": 64, "stride": 16, "context": 5},
+    "sing": {
+        "_target_": "audioprune.models.sing.SING",
+        "channels": 4,
+        "dimension": 2,
+        "kernel_size": 64,
+        "stride": 16,
+        "context": 5,
+    },
     "ddsp": {
-        "_target_": "audioprune.models.ddsp.DDSP", "hidden": 4, "depth": 1, "latent": 2, "encoder_width": 4, "partials": 4,
-        "filter_size": 8, "reverb_length": 100,
+        "_target_": "audioprune.models.ddsp.DDSP",
+        "hidden": 4,
+        "depth": 1,
+        "latent": 2,
+        "encoder_width": 4,
+        "partials": 4,
+        "filter_size": 8,
+        "reverb_length": 100,
     },
-}  # fmt: skip
+}
 TASKS: dict[str, dict[str, Any]] = {
     "wavenet": {
         "_target_": "audioprune.tasks.generation.NextSample",

@@ -1,4 +1,4 @@
-"""Which units and weights tickets keep: exact densities, fair shares, floors, and tickets cut out of full-size networks."""
+"""What tickets keep: exact densities, fair shares, floors, tickets cut out of full networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks: what is kept stays the only thing that is kept, through training steps, NaNs and storage."""
+"""Masks: only what is kept is kept, through training steps, NaNs and storage."""
 
 import copy
 
@@ -96,14 +96,8 @@ def test_nan_and_infinity_under_a_mask_are_removed() -> None:
     with torch.no_grad():
         net[0].weight.masked_fill_(~mask["0.weight"], float("nan"))
         net[3].weight.masked_fill_(~mask["3.weight"], float("-inf"))
-    net[0].weight.grad = torch.full((7, 5), float("nan"))
     mask.apply_(net)
-    mask.apply_gradients_(net)
     assert net[0].weight.isfinite().all() and net[3].weight.isfinite().all()
-    assert (net[0].weight.grad[~mask["0.weight"]] == 0).all() and net[0].weight.grad[
-        mask["0.weight"]
-    ].isnan().all()
-    assert net[3].weight.grad is None
 
 
 def test_removed_weights_are_positive_zero() -> None:
@@ -149,11 +143,6 @@ def test_built_from_a_model() -> None:
     net = _net()
     ones = Mask.ones(net, prunable(net))
     assert list(ones) == ["0.weight", "3.weight"] and ones.sparsity() == 0
-    with torch.no_grad():
-        net[0].weight[0, 0] = 0.0
-        net[0].weight[0, 1] = float("nan")
-    nonzero = Mask.of_nonzero(net, ["0.weight"])
-    assert nonzero.total() - nonzero.kept() == 1 and not nonzero["0.weight"][0, 0]
 
 
 def test_a_mask_does_not_follow_its_source_and_update_leaves_it() -> None:

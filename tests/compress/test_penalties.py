@@ -1,4 +1,6 @@
-"""Penalties: Tan & Wang's formulas on worked numbers, their gradients, and what is fixed at construction."""
+"""Penalties: the formulas on worked numbers, gradients, and what is fixed when built."""
+
+from math import sqrt
 
 import pytest
 import torch
@@ -6,8 +8,9 @@ from torch import nn
 
 from audioprune.compress.masks import Mask
 from audioprune.compress.penalties import L1Penalty, SparseGroupLasso
-from audioprune.compress.units.weight_groups import GroupKinds, weight_groups
+from audioprune.compress.units.weight_groups import GroupKinds, unit_groups, weight_groups
 from audioprune.errors import ConfigError
+from audioprune.models.fdnn import FDNN
 
 W = torch.tensor([[1, -2, 0, 0.1], [0.5, 0, 0, 0.1], [-1, 2, 3, 0.1]])
 
@@ -159,3 +162,22 @@ def test_errors() -> None:
         match=r"'weight': expected shape \(3, 4\), got \(3, 2\); build the penalty anew",
     ):
         penalty(nn.Linear(2, 3))
+
+
+def test_the_penalty_of_a_unit_is_that_of_all_its_weights() -> None:
+    model = FDNN(bins=2, width=2, depth=1)
+    weights = [parameter for parameter in model.parameters() if parameter.dim() > 1]
+    with torch.no_grad():
+        weights[0].copy_(torch.tensor([[1.0, 2], [3, 0]]))
+        weights[1].copy_(torch.tensor([[1.0, 0.5], [0, 0.5]]))
+    value = SparseGroupLasso(model, 0.0, 1.0, unit_groups(model, model.unit_sets()))(model).item()
+    assert value == pytest.approx(
+        sqrt(4) * (sqrt(1 + 4 + 1) + sqrt(9 + 0.25 + 0.25)) / 2, abs=1e-6
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    SparseGroupLasso(model, 0.0, 1.0, unit_groups(model, model.unit_sets()))(model).backward()
+    assert all(
+        p.grad is None or torch.equal(p.grad, torch.zeros_like(p)) for p in model.parameters()
+    )

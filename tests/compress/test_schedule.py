@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audioprune.compress.schedule import SCHEDULES, Cubic, Linear, OneShot, epochs
+from audioprune.compress.schedule import Cubic, epochs
 from audioprune.errors import ConfigError
 
 
@@ -53,45 +53,22 @@ def test_cubic_is_the_published_formula(
     assert schedule.sparsity(schedule.epochs()[-1]) == final
 
 
-@pytest.mark.parametrize("kind", [Cubic, Linear])
-def test_ramps_hold_between_prunings_and_never_fall(kind: type) -> None:
-    schedule = kind(4, 21, 3, 0.0, 0.9)
+def test_the_ramp_holds_between_prunings_and_never_falls() -> None:
+    schedule = Cubic(4, 21, 3, 0.0, 0.9)
     values = [schedule.sparsity(epoch) for epoch in range(40)]
     assert values[:4] == [0.0] * 4 and values == sorted(values) and values[-1] == 0.9
     assert values[7] == values[8] == values[9] != values[10]
 
 
-def test_linear_steps_are_equal() -> None:
-    schedule = Linear(0, 5, 1, 0.1, 0.5)
-    assert [schedule.sparsity(epoch) for epoch in range(5)] == pytest.approx(
-        [0.1, 0.2, 0.3, 0.4, 0.5]
-    )
-
-
-def test_one_shot() -> None:
-    schedule = OneShot(7, 0.3)
-    assert list(schedule.epochs()) == [7]
-    assert [schedule.sparsity(epoch) for epoch in (0, 6, 7, 8, 100)] == [0, 0, 0.3, 0.3, 0.3]
-
-
-@pytest.mark.parametrize("kind", [Cubic, Linear])
 @pytest.mark.parametrize(
     "sparsities",
     [(-0.1, 0.5), (0.5, 0.5), (0.6, 0.5), (0.1, 1.1), (float("nan"), 0.5), (0.1, float("nan"))],
 )
-def test_bad_sparsities(kind: type, sparsities: tuple[float, float]) -> None:
+def test_bad_sparsities(sparsities: tuple[float, float]) -> None:
     with pytest.raises(ConfigError, match="0 <= initial < final <= 1"):
-        kind(0, 10, 1, *sparsities)
+        Cubic(0, 10, 1, *sparsities)
 
 
-def test_bad_ramps_and_shots() -> None:
+def test_a_ramp_of_one_pruning_is_refused() -> None:
     with pytest.raises(ConfigError, match="at least 2 prunings, got 1"):
         Cubic(0, 3, 3, 0.0, 0.5)
-    with pytest.raises(ConfigError, match="0 <= final <= 1"):
-        OneShot(0, 1.5)
-    with pytest.raises(ConfigError, match="0 <= start"):
-        OneShot(-1, 0.5)
-
-
-def test_registry() -> None:
-    assert list(SCHEDULES) == ["cubic", "linear", "one_shot"] and SCHEDULES["cubic"] is Cubic

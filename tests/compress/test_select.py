@@ -1,4 +1,4 @@
-"""Selection: exact counts, ties, floors, no regrowth, and the parameter budget, against brute force."""
+"""Selection: exact counts, ties, floors and no regrowth, against brute force."""
 
 import numpy as np
 import pytest

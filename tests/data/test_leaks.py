@@ -103,14 +103,15 @@ def test_given_folders_of_a_corpus_are_suspected_or_refused(tmp_path: Path) -> N
 def test_the_manifest_prints_the_rules_and_what_each_file_is_kept_with(tmp_path: Path) -> None:
     speech_tree(tmp_path / "speech", (), speakers=4)
     for name in ("metro_0", "metro_1", "rain_0", "fan_0"):
-        write(
-            tmp_path / "noise" / f"{name}.wav", tone(1.0, len(name) + ord(name[-1]) + ord(name[0]))
-        )
+        seed = len(name) + ord(name[-1]) + ord(name[0])
+        write(tmp_path / "noise" / f"{name}.wav", tone(1.0, seed))
     head, *records = _mixtures(tmp_path).manifest()
     told = " ".join(head["split_rules"])
-    for part in ("files of one recording stay together", "speech: speakers are folders; shares of the speakers by seed 0",
-                 "noise: noise files are recordings by their names; shares of the recordings by "
-                 "seed 0"):  # fmt: skip
+    for part in (
+        "files of one recording stay together",
+        "speech: speakers are folders; shares of the speakers by seed 0",
+        "noise: noise files are recordings by their names; shares of the recordings by seed 0",
+    ):
         assert part in told
     together = {
         record["path"]: record["together"] for record in records if record["kind"] == "file"
@@ -136,9 +137,13 @@ def test_pairs_and_coded_speech_name_speakers_and_rules(tmp_path: Path) -> None:
     speech_tree(tmp_path / "speech", (), speakers=4)
     shutil.copytree(tmp_path / "speech", tmp_path / "coded")
     coded = coded_folder(
-        tmp_path / "speech", coded_root=tmp_path / "coded", label="x", segment=4096, cache_dir=str(tmp_path / "cache"),
+        tmp_path / "speech",
+        coded_root=tmp_path / "coded",
+        label="x",
+        segment=4096,
+        cache_dir=str(tmp_path / "cache"),
         speaker="^(?P<speaker>[a-z]+[0-9])/",
-    )  # fmt: skip
+    )
     head, *records = coded.manifest()
     assert "speakers by the pattern" in head["split_rules"][1] and coded.leaks() == []
     assert {record["together"] for record in records} == {"all0", "all1", "all2", "all3"}

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 DATA = Path(__file__).resolve().parents[2] / "audioprune" / "data"
-KEYS = "split|speaker_from|recording_from|noise_from|babble_share|hold_out|lengths|speaker_csv|valid_share|sample_rate"
-BARE = re.compile(rf"(?<![\w.])(?:{KEYS})=")
+KEYS = (
+    *("split", "speaker_from", "recording_from", "noise_from", "babble_share", "hold_out"),
+    *("lengths", "speaker_csv", "valid_share", "sample_rate"),
+)
+BARE = re.compile(rf"(?<![\w.])(?:{'|'.join(KEYS)})=")
 
 
 def _texts(file: Path) -> Iterator[tuple[int, str]]:

@@ -251,6 +251,27 @@ def test_removers_need_units() -> None:
         hook_of(values, Zoo()).on_epoch_begin(0, Zoo())
 
 
+def test_removers_find_the_units_of_a_model_that_declares_none() -> None:
+    class Convs(nn.Sequential):
+        def example_input(self) -> torch.Tensor:
+            return torch.zeros(1, 2, 9)
+
+    model = Convs(nn.Conv1d(2, 4, 3), nn.ReLU(), nn.Conv1d(4, 2, 1))
+    values = one(
+        "L1RankedStructureParameterPruner",
+        {"group_type": "Filters", "desired_sparsity": 0.5, "weights": ["0.weight"]},
+        end=1,
+    )
+    values["extensions"] = {"thin": {"class": "FilterRemover", "arch": "own", "dataset": "x"}}
+    values["policies"] += [{"extension": {"instance_name": "thin"}, "epochs": [0]}]
+    hook = hook_of(values, model)
+    hook.on_epoch_begin(0, model)
+    kept = hook.masks["0.weight"].flatten(1).any(1)
+    assert int(kept.sum()) == 2
+    assert torch.equal(hook.masks["0.bias"], kept)
+    assert torch.equal(hook.masks["2.weight"][0, :, 0], kept)
+
+
 def test_pruning_once_without_training() -> None:
     model = Zoo()
     values = one(

@@ -1,4 +1,4 @@
-"""What the parts of an experiment must agree on: who decides it, what follows, and which contradictions are refused."""
+"""What the parts of an experiment must agree on, and which contradictions are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether task, model and corpus fit is found before work, with the shapes of both sides, and changes nothing."""
+"""Whether task, model and corpus fit is found before any work, and changes nothing."""
 
 from __future__ import annotations
 

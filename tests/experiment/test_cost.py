@@ -152,7 +152,7 @@ def test_packed_sequences_count_their_own_steps() -> None:
 
 
 class Twice(nn.Module):
-    """A model with a layer that is called twice, an own parameter and a function on it, and an unused layer."""
+    """A layer that is called twice, an own parameter with a function, and an unused layer."""
 
     def __init__(self) -> None:
         super().__init__()

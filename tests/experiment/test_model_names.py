@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_module
-from hydra.core.global_hydra import GlobalHydra
+from composing import CONF, composed, hydra_started
 from omegaconf import OmegaConf
 
-from audioprune import schema
 from audioprune.experiment.model_names import SIZES, shown_name
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 PLAIN = {"cp_resnet", "own"}
 
 
-@pytest.fixture
-def hydra():
-    schema.register()
-    OmegaConf.register_new_resolver("run_name", lambda *, _root_: "name", replace=True)
-    GlobalHydra.instance().clear()
-    with initialize_config_module(version_base="1.3", config_module="audioprune.conf"):
+@pytest.fixture(scope="module")
+def hydra() -> Iterator[None]:
+    with hydra_started():
         yield
 
 
 def _preset(name: str) -> dict[str, Any]:
-    return OmegaConf.to_container(
-        compose("train", overrides=[f"model={name}"]).model, resolve=True
-    )
+    return OmegaConf.to_container(composed("train", f"model={name}").model, resolve=True)
 
 
 def test_every_preset_with_a_size_in_its_name_is_known_and_has_that_size(hydra: None) -> None:

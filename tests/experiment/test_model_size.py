@@ -143,7 +143,7 @@ def _entropy(counts: list[int]) -> float:
 def test_the_real_time_factor_is_per_second_of_audio(
     drawn: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A machine that takes two seconds for whatever it is given needs twice the time per second at twice the rate."""
+    """A machine whose every run takes two seconds needs twice the time at twice the rate."""
     seen: dict[int, float] = {}
     monkeypatch.setattr(
         cost, "latency", lambda model, inputs, seconds, **more: 1000 * 2.0 / seconds

@@ -437,7 +437,7 @@ def test_a_polite_stop_saves_and_resumes(
 def test_a_stop_within_the_last_pass_still_finishes_that_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rule that ends the repetition speaks in its last pass; fine-tuning and scoring of that pass must not get lost."""
+    """A repetition that ends in its last pass must not lose that pass's tuning and scoring."""
     plain = config(whole_pipeline(), tmp_path / "c")
     start(tmp_path / "a", plain)
     removed = {

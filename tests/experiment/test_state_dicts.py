@@ -1,4 +1,4 @@
-"""Weights that other programs saved: where they lie, what their names carry in front, and what is refused."""
+"""Weights that other programs saved: where they are, their names, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What steps remember: each under its own path, over repetitions and interruptions, and never another one's."""
+"""What steps remember: each its own, over repetitions and interruptions."""
 
 from __future__ import annotations
 

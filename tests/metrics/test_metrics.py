@@ -8,6 +8,7 @@ import pytest
 
 from audioprune.errors import ConfigError
 from audioprune.metrics import LOWER_IS_BETTER, METRICS, Score, check_metrics, measure
+from audioprune.metrics.scorer import SLOW_METRICS
 from audioprune.schema import classes
 
 
@@ -46,3 +47,10 @@ def test_distances_are_zero_for_equal_signals_and_grow():
     for name in LOWER_IS_BETTER:
         assert METRICS[name](x, x, 16000) == pytest.approx(0, abs=1e-9)
         assert METRICS[name](x, x + 0.1 * x[::-1], 16000) > 0.01
+
+
+def test_every_metric_satisfies_the_contract():
+    from audioprune.protocols import Metric
+
+    assert all(isinstance(metric, Metric) for metric in METRICS.values())
+    assert set(SLOW_METRICS) <= set(METRICS) and set(METRICS) >= LOWER_IS_BETTER

@@ -134,7 +134,6 @@ def test_failed_items_have_reasons_and_lower_the_count(tmp_path, here):
     results = [*score_items([(name, reference, estimate)], SLOW, RATE), *failed]
     summary = summarise(results)
     assert summary.n == 5 and set(summary.n_valid.values()) == {1}
-    assert summary.validity("pesq_raw_nb") == "1 valid of 5"
     assert summary.mean["stoi"] == here[0].values["stoi"] and summary.std["stoi"] is None
     assert len(summary.failures) == 4 * len(SLOW)
     assert {f.id: f.reason for f in summary.failures if f.metric == "pesq_raw_nb"} == {
@@ -160,18 +159,18 @@ def test_missing_library_is_a_reason_and_is_not_cached(tmp_path, monkeypatch):
     assert not (tmp_path / CACHE_FILE).exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-def test_dead_process_is_reported_and_replaced(number):
+def test_dead_processes_are_reported_and_replaced():
     with Scorer(["stoi"], RATE, workers=2) as pairs:
-        pairs.score(_items(1))
-        for worker in pairs._pool.workers:
-            os.kill(worker.process.pid, number)
-        with pytest.raises(
-            AudiopruneError,
-            match=rf"a scoring process ended at 'clip0' \({number.name}.*fewer workers",
-        ):
-            pairs.score(_items())
-        assert pairs._pool is None
+        for number in (signal.SIGKILL, signal.SIGSEGV):
+            assert pairs.score(_items(1))[0].values["stoi"] > 0
+            for worker in pairs._pool.workers:
+                os.kill(worker.process.pid, number)
+            with pytest.raises(
+                AudiopruneError,
+                match=rf"a scoring process ended at 'clip0' \({number.name}.*fewer workers",
+            ):
+                pairs.score(_items())
+            assert pairs._pool is None
         assert pairs.score(_items(1))[0].values["stoi"] > 0
 
 

@@ -1,4 +1,4 @@
-"""Speech scores against pystoi, pesq and closed forms, and the reason for everything that cannot be scored."""
+"""Speech scores against pystoi, pesq and closed forms, and reasons for what has no score."""
 
 import math
 import sys

@@ -1,4 +1,4 @@
-"""Vectorised and compiled steps against a plain loop over groups, over many steps and with many groups at zero."""
+"""Vectorised and compiled steps against a plain loop over groups, many of them at zero."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ def test_non_finite_directions_stay_visible(fused: bool) -> None:
 
 
 def test_a_pull_below_one_ulp_acts_on_average() -> None:
-    """With lr 1e-6 and lambda 1e-3 each step takes 1e-9 off a norm of 1, far less than float32 can show in one step."""
+    """Each step takes 1e-9 off a norm of 1, far less than float32 can show in one step."""
     generator = torch.Generator().manual_seed(6)
     start = torch.randn(8, 4096, generator=generator)
     start /= start.norm(dim=1, keepdim=True)

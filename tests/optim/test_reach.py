@@ -12,7 +12,7 @@ from audioprune.optim import OBProxSG, ProxSG, reachability, regulariser_reach
 
 
 def test_reach_is_lambda_times_the_sum_of_learning_rates() -> None:
-    """The schedule of the slides: 350 epochs of 468 batches, 1e-4, linear to 5e-6 between epochs 50 and 250."""
+    """The schedule of the slides: 350 epochs of 468 batches, from 1e-4 to 5e-6 by epoch 250."""
     lrs = [
         1e-4 if e < 50 else 5e-6 if e >= 250 else 1e-4 - (1e-4 - 5e-6) * (e - 50) / 200
         for e in range(350)

@@ -1,4 +1,4 @@
-"""The four optimisers on a group-sparse logistic regression whose results an independent implementation fixed."""
+"""The four optimisers on a group-sparse logistic regression with independently fixed results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ STEPS = 1200
 
 
 def _problem() -> tuple[Tensor, Tensor, Tensor, np.ndarray]:
-    """400 samples, 20 groups of 5 weights of which 5 matter; matrix, labels, start and the batches of 60 epochs."""
+    """400 samples, 20 groups of 5 weights of which 5 matter.
+
+    Returns matrix, labels, start and the batches of 60 epochs.
+    """
     random = np.random.RandomState(0)
     matrix = random.standard_normal((400, 100))
     truth = np.zeros(100)

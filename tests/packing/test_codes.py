@@ -1,4 +1,4 @@
-"""The coder of quantised weights: exact round trips, and the gain from rows and columns of unequal scale."""
+"""The coder of quantised weights: exact round trips, and the gain from unequal scales."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model file: exact round trips, and the refusal of every damaged, hostile, foreign or newer file."""
+"""The model file: exact round trips, and refusal of damaged, hostile, foreign or newer files."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ def reseal(data: bytes) -> bytes:
 def parts(data: bytes) -> tuple[dict[str, Any], bytes]:
     """Return the parsed header and everything after it but the hash."""
     length = int.from_bytes(data[6:10], "little")
-    inflate = zlib.decompressobj(-15, zdict=container._COMMON)
+    inflate = zlib.decompressobj(-15, zdict=container.COMMON_TEXT)
     return json.loads(inflate.decompress(data[10 : 10 + length])), data[10 + length : -HASH]
 
 
 def build(header: bytes | dict[str, Any], rest: bytes, version: int = 1) -> bytes:
     """Return a file with a fitting hash around any header."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=container._COMMON)
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=container.COMMON_TEXT)
     small = deflate.compress(text) + deflate.flush()
     return reseal(
         b"\x89APZ"

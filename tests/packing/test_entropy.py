@@ -1,4 +1,4 @@
-"""The symbol coder: exact round trips, lengths close to the entropy and to their estimate, refusal of foreign bytes."""
+"""The symbol coder: exact round trips, lengths close to the entropy, refusal of foreign bytes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_uniform_symbols_need_no_table() -> None:
 
 
 def test_same_bytes_on_every_machine() -> None:
-    """The coded form is part of the file format: these bytes may never change within format version 1."""
+    """The coded form is part of the file format: within version 1 these bytes never change."""
     writer = Writer()
     write_symbols(writer, np.repeat([0, 1, 2, 5], [40, 20, 7, 1]), 6)
     write_increasing(writer, np.array([-1.5, -0.25, 3e-5, 2.0], np.float32))

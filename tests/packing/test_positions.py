@@ -1,4 +1,4 @@
-"""The mask coder: exact round trips, near the entropy on random masks and far below it on structured ones."""
+"""The mask coder: exact round trips, near the entropy at random, far below it with structure."""
 
 from __future__ import annotations
 

@@ -11,8 +11,9 @@ from torch import nn
 from audioprune.compress.masks import Mask
 from audioprune.compress.quantize.kmeans import cluster, quantize_
 from audioprune.errors import ConfigError
-from audioprune.packing import compression_ratio, storage, storage_of
-from audioprune.packing.storage import MIB
+from audioprune.packing import storage, storage_of
+
+MIB = 2**20
 
 
 @pytest.mark.parametrize(
@@ -31,9 +32,7 @@ def test_table_2_of_tan_and_wang(
 ) -> None:
     sizes = storage({"w": torch.empty(params, device="cpu").expand(params)})
     assert sizes.bytes_fp32 / MIB == pytest.approx(mib, abs=5e-5)
-    assert compression_ratio(sizes.bytes_fp32, compressed_mib * MIB) == pytest.approx(
-        ratio, rel=2e-3
-    )
+    assert sizes.bytes_fp32 / (compressed_mib * MIB) == pytest.approx(ratio, rel=2e-3)
     assert sizes.bytes_paper == sizes.bytes_ideal == sizes.bytes_fp32
 
 
@@ -109,7 +108,6 @@ def test_nothing_left() -> None:
     book = cluster(weights, 4, keep)
     sizes = storage({"w": weights}, {"w": keep}, {"w": book})
     assert sizes.bytes_paper == sizes.bytes_ideal == 0
-    assert compression_ratio(sizes.bytes_fp32, sizes.bytes_paper) == math.inf
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -118,8 +116,6 @@ def test_what_does_not_fit_is_refused() -> None:
         storage({"w": weights}, {"v": weights > 0})
     with pytest.raises(ConfigError, match="6 codes"):
         storage({"w": weights}, {"w": weights > 0}, {"w": cluster(weights[:3], 2)})
-    with pytest.raises(ConfigError, match="sizes"):
-        compression_ratio(1.0, -1.0)
 
 
 def test_every_number_of_a_row() -> None:
@@ -173,21 +169,8 @@ def test_refusals_say_what_was_got() -> None:
             lambda: storage({"w": weights}, {"w": weights > 0}, {"w": cluster(weights[:3], 2)}),
             "w: expected 6 codes, one for each kept weight, got 3; quantize with this mask",
         ),
-        (
-            lambda: compression_ratio(1.0, -1.0),
-            "expected sizes of 0 bytes or more, got 1.0 and -1.0; measure them again",
-        ),
-        (
-            lambda: compression_ratio(math.inf, 1.0),
-            "expected sizes of 0 bytes or more, got inf and 1.0; measure them again",
-        ),
-        (
-            lambda: compression_ratio(1.0, math.nan),
-            "expected sizes of 0 bytes or more, got 1.0 and nan; measure them again",
-        ),
     )
     for call, message in cases:
         with pytest.raises(ConfigError) as caught:
             call()
         assert str(caught.value) == message
-    assert compression_ratio(8.0, 2.0) == 4.0 and compression_ratio(0.0, 0.0) == math.inf

@@ -1,4 +1,4 @@
-"""One tensor as a record: every dtype bit for bit, the shortest form, and the refusal of what does not fit together."""
+"""One tensor as a record: every dtype bit for bit, the shortest form, refusal of misfits."""
 
 from __future__ import annotations
 

@@ -68,7 +68,10 @@ class FakeRun:
         noises=NOISES,
         **more: Any,
     ) -> FakeRun:
-        """Append score rows: the given numbers at the lowest SNR, 0.1 STOI and 0.3 PESQ more per step of SNR."""
+        """Append score rows.
+
+        They have the given numbers at the lowest SNR, 0.1 STOI and 0.3 PESQ more per step of SNR.
+        """
         for noise in noises:
             for place, snr in enumerate(snrs):
                 condition = f"{noise}_{snr:g}dB"
@@ -145,9 +148,9 @@ class FakeRun:
         for tensor, chosen in tensors.items():
             for step in range(round(chosen / 0.05) + 2):
                 beta = step / 20
-                lines.append(
-                    f"{iteration},{tensor},{beta},{0.01 * beta**2 / (1.1 - beta)},{abs(beta - chosen) < 1e-9}"
-                )
+                increase = 0.01 * beta**2 / (1.1 - beta)
+                is_chosen = abs(beta - chosen) < 1e-9
+                lines.append(f"{iteration},{tensor},{beta},{increase},{is_chosen}")
         (self.folder / f"sensitivity-{iteration}.csv").write_text("\n".join(lines) + "\n")
         return self
 

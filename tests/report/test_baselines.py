@@ -8,8 +8,9 @@ import pytest
 
 from audioprune.experiment.rows import QualityRow
 from audioprune.report.baselines import no_better, no_better_error, no_better_row
-from audioprune.report.entries import Entry, entries
-from audioprune.report.runs import Job, load_jobs
+from audioprune.report.runs.entries import entries
+from audioprune.report.runs.entry import Entry
+from audioprune.report.runs.job import Job, load_jobs
 
 
 def _entry(run, title: str):

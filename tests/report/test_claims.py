@@ -1,4 +1,4 @@
-"""Verdicts: the interval over seeds, every condition missed once, and what is judged when all are met."""
+"""Verdicts: the interval over seeds, every condition missed once, the table of claims."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ import pytest
 
 from audioprune.report import claims
 from audioprune.report.claims import (
+    HELD,
+    NOT_MEASURED,
     Bound,
     Claim,
     Side,
     Verdict,
     all_cells,
+    any_measured,
     claim_of,
+    claims_table,
     conditions_of,
     interval,
     judge,
@@ -26,7 +30,7 @@ from audioprune.report.claims import (
     something_removed,
     width_of,
 )
-from audioprune.report.runs import Job
+from audioprune.report.runs.job import Job
 
 CONFIG = {"data.name": "speech", "data.seed": 0, "training.epochs": 20, "model.name": "fdnn"}
 
@@ -333,3 +337,26 @@ def test_a_claim_takes_status_and_reason_of_its_verdict() -> None:
 
 def test_seeds_without_a_number_are_not_paired() -> None:
     assert paired({0: None, 1: 2.0, 2: 1.0}, {0: 1.0, 1: 0.0, 2: None, 3: 1.0}) == {1: 2.0}
+
+
+def test_a_claim_as_a_row() -> None:
+    bare, whole = (
+        Claim("a", "b", HELD, "c", "d"),
+        Claim("a", "b", HELD, "c", "d", 3, "desk; x", "e"),
+    )
+    table = claims_table("t", [bare, whole], {"authors": "A", "venue": "V"}, ["n"])
+    assert (table.name, table.caption, table.notes[1:]) == (
+        "t",
+        "Claims of A (V) and what our runs say",
+        ("n",),
+    )
+    texts = {"claim": "a", "model": "b", "status": HELD, "numbers": "c", "published": "d"}
+    assert table.rows == (
+        {**texts, "seeds": "-", "scale": "-", "reason": "-"},
+        {**texts, "seeds": 3, "scale": "desk; x, not a reproduction", "reason": "e"},
+    )
+    assert any_measured(table) and not any_measured(
+        claims_table(
+            "t", [Claim("a", "b", NOT_MEASURED, "c", "d")], {"authors": "A", "venue": "V"}
+        )
+    )

@@ -1,9 +1,9 @@
-"""Which audio belongs together: items with underscores, order of versions, conditions, scores per file."""
+"""Which audio belongs together: items, order of versions, conditions, scores per file."""
 
 from __future__ import annotations
 
 from audioprune.report.clips import clips, one_per_noise, version_text
-from audioprune.report.runs import load_jobs
+from audioprune.report.runs.job import load_jobs
 
 
 def test_versions_of_one_item_in_listening_order(make_run) -> None:

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 from fake_runs import SCALE, FakeRun
 
-from audioprune.report import overview, write_report
+from audioprune.report import write_report
 from audioprune.report.clips import clips
 from audioprune.report.page import Section, write_page
-from audioprune.report.runs import load_jobs
+from audioprune.report.runs.job import load_jobs
 from audioprune.report.tables import Column, Table
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 
 
 class _Checker(HTMLParser):
-    """Counts tags, collects attributes that load something, and fails on tags that do not close."""
+    """Counts tags, collects attributes that load something, fails on tags that do not close."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -136,13 +136,6 @@ def test_the_same_runs_give_the_same_bytes(pages) -> None:
     assert first[0].name == "summary.md" and all(file.is_file() for file in first)
 
 
-def test_a_damaged_audio_file_stops_nothing(make_run, tmp_path) -> None:
-    run = make_run("a").scores("compressed", 0.6, 1.5).audio("babble_-5dB", "x")
-    (run.folder / "audio" / "babble_-5dB" / "x_compressed.flac").write_bytes(b"no audio")
-    files = write_report(run.folder, tmp_path / "out")
-    assert "No spectrogram of babble, -5 dB: x" in files[-1].read_text(encoding="utf-8")
-
-
 def test_empty_sections_are_left_out(tmp_path) -> None:
     table = Table("t", "Some & more", (Column("a", "A"),), ({"a": "<b>"},), ("note",))
     path = write_page(
@@ -162,18 +155,3 @@ def test_audio_beyond_the_limit_is_named_not_embedded(make_run, tmp_path, monkey
     monkeypatch.setattr(page, "MOST_AUDIO_BYTES", 1)
     players, notes = page._players(clips(load_jobs(run.folder)))
     assert len(players) == 1 and notes[0].startswith("1 more items")
-
-
-def test_what_is_not_shown_is_named(make_run, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(overview, "MOST_JOBS_DRAWN", 1)
-    for place in range(3):
-        run = make_run(f"r{place}").sensitivity(1, {"w": 0.1})
-        (run.folder / "quantization.csv").write_text(
-            "tensor,levels,loss_increase,bits,chosen,kept\nw,4,0.1,2.0,True,9\n"
-        )
-    run.scores("compressed", 0.6, 1.5)
-    text = write_report(run.folder.parent, tmp_path / "out")[-1].read_text(encoding="utf-8")
-    assert (
-        "2 more runs were quantised" in text
-        and "The sensitivity of 2 more runs is not drawn" in text
-    )

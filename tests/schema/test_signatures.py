@@ -112,3 +112,4 @@ def test_meanings_are_first_sentences_and_references_are_followed() -> None:
     assert meanings(Inner)["depth"] == "How far it goes"
     assert first_sentence("A value of 0.5 or more. Else nothing.") == "A value of 0.5 or more"
     assert first_sentence("No full stop") == "No full stop"
+    assert first_sentence("Items, or None for all.") == "Items, or null for all"

@@ -78,8 +78,6 @@ def test_a_model_that_cannot_choose_a_width_is_answered(tmp_path: Path) -> None:
 
 
 def test_every_argument_that_decides_the_size_is_handed_on() -> None:
-    from types import SimpleNamespace
-
     from audioprune.models.dcae import DCAE
     from audioprune.steps.baseline import _arguments
 
@@ -93,6 +91,6 @@ def test_every_argument_that_decides_the_size_is_handed_on() -> None:
         "output": "tanh",
     }
     model = DCAE(channels=(16, 32), kernel_size=5, z=False)
-    found = _arguments(SimpleNamespace(model=model, model_config=config))
+    found = _arguments(model, config)
     assert found == {"channels": [16, 32], "kernel_size": 5, "z": False}
     assert DCAE.width_for(sum(p.numel() for p in model.parameters()), **found) == 1.0

@@ -1,4 +1,4 @@
-"""What a step cannot carry out is refused before the first one begins: after hours of training it would be too late."""
+"""What a step cannot do is refused before the first one begins, not after hours of training."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from audioprune.errors import AudiopruneError, ConfigError
 from audioprune.experiment.pipeline import build_steps, check_steps
 
 MINE = {"name": "mine", "_target_": "tiny_runs.MyNet"}
+BRANCHES = {"name": "branches", "_target_": "tiny_runs.MyBranches"}
 FDNN = {
     "name": "fdnn",
     "_target_": "audioprune.models.fdnn.FDNN",
@@ -33,9 +34,9 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "unknown group kind of linear",
     ),
     "train units": (
-        MINE,
+        BRANCHES,
         step("Train", lambda_2=0.1, unit_groups=True),
-        "expected a method unit_sets",
+        "expected units that can be removed, got none",
     ),
     "train lambda": (
         FDNN,
@@ -88,12 +89,16 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "unknown kind of layer",
     ),
     "sensitivity units": (
-        MINE,
+        BRANCHES,
         step("SensitivityPrune", structured=True, unit_groups=True),
-        "expected a method unit_sets",
+        "expected units that can be removed, got none",
     ),
-    "trim": (MINE, step("Trim"), "expected a method unit_sets.*prune by masks only"),
-    "trim groups": (MINE, step("TrimGroups"), "expected a method unit_sets"),
+    "trim": (
+        BRANCHES,
+        step("Trim"),
+        "expected units that can be removed, got none.*prune by masks only",
+    ),
+    "trim groups": (BRANCHES, step("TrimGroups"), "expected units that can be removed, got none"),
     "quantize levels": (
         FDNN,
         step("Quantize", levels=0),
@@ -178,9 +183,9 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "a moment before the last of 16 steps",
     ),
     "lottery units": (
-        MINE,
+        BRANCHES,
         step("LotteryPrune"),
-        "expected a method unit_sets.*pipeline.mode=mask",
+        "expected units that can be removed, got none.*pipeline.mode=mask",
     ),
     "lottery mode": (FDNN, step("LotteryPrune", mode="trimm"), "closest: trim"),
     "lottery weights": (
@@ -200,7 +205,11 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "prunes up to epoch 1",
     ),
     "scheduled once": (MINE, step("PruneScheduled", schedule=SCHEDULE), "layers.0.weight"),
-    "sparse units": (MINE, step("TrainSparse", reach=1.0), "expected a method unit_sets"),
+    "sparse units": (
+        BRANCHES,
+        step("TrainSparse", reach=1.0),
+        "expected units that can be removed, got none",
+    ),
     "sparse settings": (
         FDNN,
         step("TrainSparse", reach=1.0, settings={"epoch": 3}),
@@ -257,7 +266,7 @@ def test_a_monitor_that_the_task_does_not_measure_is_refused(
 
 
 def test_a_step_that_is_done_is_not_checked_again(tmp_path: Path) -> None:
-    run = open_run(tmp_path / "r", config({}, tmp_path / "c", model=MINE))
+    run = open_run(tmp_path / "r", config({}, tmp_path / "c", model=BRANCHES))
     steps = build_steps({"steps": SMALL})
     with pytest.raises(ConfigError, match="unit_sets"):
         check_steps(run, steps)

@@ -1,4 +1,4 @@
-"""Weight normalisation: what is pruned is the effective weight, rows without a kept weight stay finite, files read back."""
+"""Weight normalisation: the effective weight is pruned, rows stay finite, files read back."""
 
 from __future__ import annotations
 

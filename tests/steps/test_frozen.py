@@ -1,4 +1,4 @@
-"""Fixed filter banks: stored and counted in bytes, but no weights to prune, cluster, penalise or boast of."""
+"""Fixed filter banks: stored and counted in bytes, but never pruned, clustered or penalised."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from audioprune.models.vgg import VGG
 from audioprune.optim import HSPG, kept_units
 from audioprune.steps import Prune, Quantize
 from audioprune.steps.baseline import remaining_parameters
-from audioprune.steps.unit_groups import entries_of, zero_filters
+from audioprune.steps.sparse.groups import entries_of, zero_filters
 
 
 class BankedNet(MyNet):

@@ -18,7 +18,7 @@ from audioprune.experiment.model_io import load_model_file
 from audioprune.experiment.pipeline import build_steps, execute
 from audioprune.experiment.run import Run
 from audioprune.steps import LotteryEvaluate, LotteryPrune, LotteryTrain, Rewind
-from audioprune.steps.lottery import REWIND_FILE, Moment
+from audioprune.steps.lottery.train import REWIND_FILE, Moment
 from audioprune.training.settings import Settings
 
 MEASURED = ("seconds", "seconds_scoring", "rtf")
@@ -85,6 +85,18 @@ def _lottery_rows(folder: Path) -> list[dict[str, Any]]:
 
 def _initial(folder: Path) -> dict[str, torch.Tensor]:
     return checkpoint.under(checkpoint.read(folder / REWIND_FILE)[0], "model/")
+
+
+def test_a_model_that_declares_no_units_is_trimmed_alike(make) -> None:
+    found = []
+    for name in ("Net", "Undeclared"):
+        folder, plain = make(name, rounds=2)
+        plain["model"] = {**plain["model"], "_target_": f"lottery_toys.{name}"}
+        assert start(folder, plain) == "finished"
+        for row in _lottery_rows(folder):
+            same = ("params", "units_per_set", "test", "disk")
+            found.append({key: row[key] for key in same})
+    assert found[:3] == found[3:] and found[2]["params"] < found[0]["params"]
 
 
 def test_a_trimming_lottery_records_every_round(make) -> None:

@@ -1,4 +1,4 @@
-"""Tickets of the three networks of Esling et al.: every criterion sees their units, and every cut leaves a network that runs."""
+"""Tickets of the networks of Esling et al.: every criterion works, every cut network runs."""
 
 from __future__ import annotations
 

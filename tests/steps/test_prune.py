@@ -179,7 +179,7 @@ def test_trimming_changes_no_output_and_the_run_goes_on(tmp_path: Path, name: st
 
 
 def _remove_units(run: Run) -> None:
-    """Mask every second unit of every set whose removal is exact, as a structured pruning would leave it."""
+    """Mask every second unit of every set whose removal is exact, as structured pruning would."""
     from audioprune.compress.units.zero import zero_units_
 
     sets = [each for each in run.model.unit_sets() if each.removable]
@@ -187,7 +187,8 @@ def _remove_units(run: Run) -> None:
         zero_units_(
             run.model, sets, {each.name: torch.arange(each.size) % 2 == 0 for each in sets}
         )
-    run.mask = Mask.of_nonzero(run.model, prunable(run.model))
+    weights = dict(run.model.named_parameters())
+    run.mask = Mask({name: weights[name] != 0 for name in prunable(run.model)})
 
 
 def test_a_structured_pipeline_trims_what_it_pruned(tmp_path: Path) -> None:
@@ -221,17 +222,43 @@ def test_pruned_units_leave_for_real(tmp_path: Path, name: str) -> None:
 
 
 def test_unit_groups_need_units(tmp_path: Path) -> None:
-    plain = config({}, tmp_path / "c", model={"name": "mine", "_target_": "tiny_runs.MyNet"})
-    with pytest.raises(ConfigError, match="MyNet: expected a method unit_sets.*unit_groups=false"):
+    plain = config({}, tmp_path / "c", model={"name": "mine", "_target_": "tiny_runs.MyBranches"})
+    with pytest.raises(
+        ConfigError,
+        match="MyBranches: expected units that can be removed, got none.*unit_groups=false",
+    ):
         SensitivityPrune(structured=True, unit_groups=True).run(
             open_run(tmp_path / "r", plain), "prune"
         )
 
 
-def test_a_model_without_unit_sets_is_answered(tmp_path: Path) -> None:
-    plain = config({}, tmp_path / "c", model={"name": "mine", "_target_": "tiny_runs.MyNet"})
-    with pytest.raises(ConfigError, match="MyNet: expected a method unit_sets"):
+def test_a_model_of_which_no_unit_can_be_found_is_told_why(tmp_path: Path) -> None:
+    plain = config({}, tmp_path / "c", model={"name": "mine", "_target_": "tiny_runs.MyBranches"})
+    with pytest.raises(ConfigError) as caught:
         Trim().run(open_run(tmp_path / "r", plain), "trim")
+    assert str(caught.value) == (
+        "MyBranches: expected units that can be removed, got none ('inner': the output of 'relu' "
+        "is read by 'outer', 'gate', not by one layer; 'outer': 'mul' joins it with other "
+        "tensors; 'gate': 'mul' joins it with other tensors); declare them in a method "
+        "unit_sets() or prune by masks only"
+    )
+
+
+def test_units_of_a_model_that_declares_none_leave_for_real(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = config({}, tmp_path / "c", model={"name": "mine", "_target_": "tiny_runs.MyNet"})
+    run = open_run(tmp_path / "r", plain)
+    Train(lambda_1=0.01, lambda_2=0.01, unit_groups=True, epochs=1).run(run, "train")
+    SensitivityPrune(structured=True, unit_groups=True, alpha_1=1e9).run(run, "prune")
+    Trim().run(run, "trim")
+    row = run.results.rows["trim"]
+    assert row["units_before"] == {"inner": 6} and row["units_after"] == {"inner": 1}
+    told = "trim: stays whole: 'outer': the output of 'sigmoid' leaves the model\n"
+    assert told in capsys.readouterr().err
+    assert row["max_difference"] <= 1e-5 and run.model.inner.out_features == 1
+    run.finish("trim", True)
+    assert open_run(run.folder, run.config).model.outer.in_features == 1
 
 
 @pytest.mark.parametrize(

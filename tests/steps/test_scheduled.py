@@ -1,4 +1,4 @@
-"""Pruning by schedule files in a pipeline: during training, once after it, calibrated, killed and resumed."""
+"""Pruning by schedule files: during training, once after it, calibrated, killed and resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sparse training as steps: what is recorded, resumed, chosen and trimmed, on a classifier that trains in a second."""
+"""Sparse training as steps: what is recorded, resumed, chosen and trimmed."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from audioprune.models.resnet import ResNet
 from audioprune.models.vgg import VGG
 from audioprune.optim import kept_units
 from audioprune.steps import Evaluate, TrainSparse, TrimGroups
-from audioprune.steps.sparse import changed, learning_rates
-from audioprune.steps.unit_groups import filter_sets, zero_filters
+from audioprune.steps.sparse.groups import filter_sets, zero_filters
+from audioprune.steps.sparse.train import changed, learning_rates
 from audioprune.tasks.scenes import SceneClassification
 from audioprune.training.settings import Settings, build_optimizer, build_schedule
 

@@ -16,7 +16,7 @@ from audioprune.commands import generate
 from audioprune.errors import ConfigError
 from audioprune.experiment.config_hash import VARIABLES, config_hash
 from audioprune.experiment.run_folder import environment
-from audioprune.steps.lottery import _device
+from audioprune.steps.lottery.parts import device_of
 from audioprune.training.devices import chosen_device, open_accelerator
 from audioprune.training.loop import Fit
 from audioprune.training.settings import Settings
@@ -63,7 +63,7 @@ def test_a_missing_device_is_refused_before_work(tmp_path: Path, no_cuda: None, 
     run = open_run(tmp_path / "o", config({}, tmp_path / "c"))
     run.config["runtime"]["device"] = name
     with pytest.raises(ConfigError, match="has none"):
-        _device(run)
+        device_of(run)
 
 
 @pytest.mark.parametrize("name", ["gpu", "cud", "cuda:x", "cuda:-1", "cpu:0", "mps:1", "", "meta"])

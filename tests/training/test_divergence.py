@@ -1,4 +1,4 @@
-"""A training that diverges names the tensor that stopped being finite, and keeps finite weights."""
+"""A diverged training names the tensor that stopped being finite, and keeps finite weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The moments at which hooks act during training: their order, two networks, resuming, and the mask of the kept weights."""
+"""Hooks of a training: their order, two networks, resuming, and the mask of kept weights."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Recorder:
 
 
 class Prunes:
-    """Removes one more column of a weight at the beginning of every epoch, and halves the learning rate at its end."""
+    """Removes one more column of a weight in every epoch, and may halve the learning rate."""
 
     def __init__(self, rate: bool = False) -> None:
         self.count, self.rate = 0, rate

@@ -256,11 +256,9 @@ def _scale_max(scores: Tensor, model: nn.Module, unit_set: UnitSet) -> Tensor:
 
 def _scale_dimension(scores: Tensor, model: nn.Module, unit_set: UnitSet) -> Tensor:
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-    fan_in = sum(
-        group_sizes(part, shapes[part.tensor])
-        for part in writers_of(model, [unit_set])[unit_set.name]
-    )
-    return scores / fan_in**0.5
+    writers = writers_of(model, [unit_set])[unit_set.name]
+    fan_in = sum(group_sizes(part, shapes[part.tensor]) for part in writers)
+    return scores / float(fan_in**0.5)
 
 
 def _scale_none(scores: Tensor, model: nn.Module, unit_set: UnitSet) -> Tensor:

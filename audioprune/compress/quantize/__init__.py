@@ -1,1 +1,1 @@
-"""Shared weight values: k-means and how many clusters each tensor needs."""
+"""Weights as few shared values: k-means in one dimension."""

@@ -1,7 +1,8 @@
-"""How the surviving weights of one tensor become a few shared values: k-means in one dimension, and its use on a model.
+"""How the surviving weights of a tensor become K shared values: k-means in one dimension.
 
-How many values a tensor gets (its K) is decided elsewhere, by a fixed number or by a sensitivity
-search; how codes and codebooks become bytes stands in audioprune/packing.
+``quantize_(model, mask, levels)`` does it in place and returns a ``Codebook`` per tensor;
+``cluster`` serves one tensor, ``kmeans_1d`` any numbers. K is chosen elsewhere, and
+audioprune.packing turns codebooks into bytes.
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ class Codebook:
 
     @property
     def bits(self) -> float:
-        """Bits of the codewords and the codebook alone: S log2 K + 32 K (Tan & Wang's accounting, no positions)."""
+        """Bits of the codewords and the codebook: S log2 K + 32 K, without positions.
+
+        Source: Tan & Wang, ICASSP 2021, accounting of quantized models.
+        """
         return self.codes.numel() * math.log2(max(1, self.levels)) + 32 * self.levels
 
     def values(self) -> Tensor:
@@ -55,7 +59,9 @@ class Codebook:
         return self.centroids[self.codes.long()]
 
     def restore(self, keep: Tensor) -> Tensor:
-        """Return the whole tensor on the device of ``keep``: the survivors where it is true, zero elsewhere.
+        """Return the whole tensor on the device of ``keep``.
+
+        Survivors lie where ``keep`` is true, zeros elsewhere.
 
         Raises:
             ConfigError: ``keep`` does not have as many true positions as there are codes.
@@ -115,9 +121,11 @@ def kmeans_1d(
     if flip:
         ordered = -ordered[::-1]
     centroids = _centroids(ordered, levels)
-    codes = np.empty(array.size, np.uint8 if centroids.size <= 256 else np.uint16)
+    kind = np.uint8 if centroids.size <= 256 else np.uint16
+    codes: NDArray[np.unsignedinteger] = np.empty(array.size, kind)
     kernels.assign(array, centroids, flip, codes)
-    return (-centroids[::-1] if flip else centroids) + np.float32(0), codes
+    turned: NDArray[np.float32] = -centroids[::-1] if flip else centroids
+    return turned + np.float32(0), codes  # + 0 makes -0 equal to 0
 
 
 def squared_error(
@@ -155,17 +163,18 @@ def cluster(weight: Tensor, k: int, keep: Tensor | None = None) -> Codebook:
             f"expected a bool mask of shape {tuple(weight.shape)}, got {got}; use the model's "
             f"own mask"
         )
-    survivors = weight.detach()[weight.detach() != 0 if keep is None else keep.to(weight.device)]
-    centroids, codes = kmeans_1d(survivors, k)
+    kept = weight.detach() != 0 if keep is None else keep.to(weight.device)
+    centroids, codes = kmeans_1d(weight.detach()[kept], k)
     return Codebook(torch.from_numpy(centroids), torch.from_numpy(codes))
 
 
 def quantize_(
     model: nn.Module, mask: Mapping[str, Tensor] | None, levels: Mapping[str, int]
 ) -> dict[str, Codebook]:
-    """Replace the surviving weights of the named tensors by their centroids, in place; removed weights stay zero.
+    """Replace the surviving weights of the named tensors by their centroids, in place.
 
-    All arguments and all weights are checked before the first tensor is changed.
+    Removed weights stay zero. All arguments and all weights are checked before the first tensor is
+    changed.
 
     Args:
         model: The network.
@@ -190,21 +199,22 @@ def quantize_(
     books = {}
     for name, k in levels.items():
         try:
-            books[name] = cluster(
-                parameters[name], k, mask[name] if mask is not None and name in mask else None
-            )
+            books[name] = cluster(parameters[name], k, _entry(mask, name))
         except (ConfigError, DivergedError) as error:
             raise type(error)(f"{name}: {error}") from None
     with torch.no_grad():
         for name, book in books.items():
             weight = parameters[name]
-            keep = (
-                mask[name].to(weight.device) if mask is not None and name in mask else weight != 0
-            )
-            weight.copy_(
-                torch.zeros_like(weight).masked_scatter_(keep, book.values().to(weight.device))
-            )
+            given = _entry(mask, name)
+            keep = weight != 0 if given is None else given.to(weight.device)
+            values = book.values().to(weight.device)
+            weight.copy_(torch.zeros_like(weight).masked_scatter_(keep, values))
     return books
+
+
+def _entry(mask: Mapping[str, Tensor] | None, name: str) -> Tensor | None:
+    """Return the survivors that a mask names, or None."""
+    return mask[name] if mask is not None and name in mask else None
 
 
 def _checked_level(k: int) -> int:
@@ -224,7 +234,8 @@ def _checked_level(k: int) -> int:
 def _as_float32(values: NDArray[np.floating] | Tensor) -> NDArray[np.float32]:
     """Return the values as a flat float32 array, checked."""
     given = values if isinstance(values, Tensor) else np.asarray(values)
-    if not (given.is_floating_point() if isinstance(given, Tensor) else given.dtype.kind == "f"):
+    real = given.is_floating_point() if isinstance(given, Tensor) else given.dtype.kind == "f"
+    if not real:
         raise ConfigError(
             f"expected floating-point values for k-means, got {given.dtype}; convert them first"
         )
@@ -241,7 +252,7 @@ def _as_float32(values: NDArray[np.floating] | Tensor) -> NDArray[np.float32]:
 
 
 def _centroids(ordered: NDArray[np.float32], k: int) -> NDArray[np.float32]:
-    """Return the centroids of sorted values."""
+    """Return the centroids of sorted values, strictly increasing."""
     from audioprune.compress.quantize import kmeans_kernels as kernels
 
     distinct = int(kernels.count_distinct(ordered))
@@ -272,14 +283,19 @@ def _first_partition(
 def _by_density(
     ordered: NDArray[np.float32], edges: NDArray[np.int64], k: int
 ) -> NDArray[np.int64]:
-    """Spread cluster edges over the different values with the cube root of the density; no cluster is empty."""
+    """Spread cluster edges over the different values with the cube root of the density.
+
+    No cluster is empty.
+    """
     distinct = edges.size - 1
     marks = np.unique(np.arange(_MARKS + 1) * distinct // _MARKS)
     left = ordered[edges[np.minimum(marks, distinct - 1)]].astype(np.float64)
     counts = np.diff(edges[marks]).astype(np.float64)
     share = np.concatenate([[0.0], np.cumsum(np.cbrt(counts * np.diff(left) ** 2))])
     position = np.interp(np.arange(k + 1) / k * share[-1], share, marks).astype(np.int64)
+    # at least one value for every cluster, from the left and from the right
     position = np.maximum.accumulate(position - np.arange(k + 1)) + np.arange(k + 1)
     position = np.minimum(position, distinct - k + np.arange(k + 1))
     position[0], position[-1] = 0, distinct
-    return edges[position]
+    spread: NDArray[np.int64] = edges[position]
+    return spread

@@ -1,19 +1,32 @@
 """The compiled loops of one-dimensional k-means: partition of sorted values, polish, assignment.
 
-Which regime runs when, and what the results promise, stands in kmeans.py, the only caller.
-Importing this file imports numba.
+Arrays come in sorted, float32 unless said otherwise. kmeans.py, the only caller, says which loop
+runs when and what the results promise. Importing this file imports numba.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar, cast
+
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
+Values = NDArray[np.float32]
+Sums = NDArray[np.float64]
+Places = NDArray[np.int64]
+Loop = TypeVar("Loop", bound=Callable[..., object])
 TINY = np.float32(np.finfo(np.float32).tiny)
 
 
-@njit(cache=True, nogil=True)
-def count_distinct(values):
+def _compiled(loop: Loop) -> Loop:
+    """Compile a loop at its first call; the result is kept on disk."""
+    return cast(Loop, njit(cache=True, nogil=True)(loop))
+
+
+@_compiled
+def count_distinct(values: Values) -> int:
     """Count the different values of a sorted array."""
     count = 1 if values.size else 0
     for i in range(1, values.size):
@@ -21,18 +34,18 @@ def count_distinct(values):
     return count
 
 
-@njit(cache=True, nogil=True)
-def leans_negative(values):
-    """Say whether the mirrored sorted array comes first, which fixes one orientation for w and -w."""
+@_compiled
+def leans_negative(values: Values) -> bool:
+    """Tell whether the mirrored array comes first, which fixes one orientation for w and -w."""
     size = values.size
     for i in range(size):
         if values[i] != -values[size - 1 - i]:
-            return values[i] < -values[size - 1 - i]
+            return bool(values[i] < -values[size - 1 - i])
     return False
 
 
-@njit(cache=True, nogil=True)
-def prefix_sums(values, shift):
+@_compiled
+def prefix_sums(values: Values, shift: float) -> Sums:
     """Return the float64 sums of the first 0, 1, ..., n shifted values."""
     sums = np.empty(values.size + 1, np.float64)
     total = 0.0
@@ -43,8 +56,8 @@ def prefix_sums(values, shift):
     return sums
 
 
-@njit(cache=True, nogil=True)
-def distinct_edges(values, count):
+@_compiled
+def distinct_edges(values: Values, count: int) -> Places:
     """Return the positions in a sorted array at which a new value starts, and the end."""
     edges = np.empty(count + 1, np.int64)
     edges[0] = 0
@@ -57,9 +70,22 @@ def distinct_edges(values, count):
     return edges
 
 
-@njit(cache=True, nogil=True)
-def _row(before, now, chosen, edges, sums, k, low_j, high_j):
-    """Fill one row of the dynamic programme by divide and conquer; the best cut grows with the position."""
+@_compiled
+def _row(
+    before: Sums,
+    now: Sums,
+    chosen: NDArray[np.int32],
+    edges: Places,
+    sums: Sums,
+    k: int,
+    low_j: int,
+    high_j: int,
+) -> None:
+    """Fill one row of the dynamic programme by divide and conquer.
+
+    The best cut grows with the position, so that each half of the positions needs only a part of
+    the cuts.
+    """
     stack = np.empty((64, 4), np.int64)
     stack[0] = (low_j, high_j, k - 1, high_j - 1)
     depth = 1
@@ -83,8 +109,8 @@ def _row(before, now, chosen, edges, sums, k, low_j, high_j):
             depth += 1
 
 
-@njit(cache=True, nogil=True)
-def best_partition(edges, sums, k):
+@_compiled
+def best_partition(edges: Places, sums: Sums, k: int) -> Places:
     """Cut bins into ``k`` neighbouring runs of least squared error.
 
     Minimising the squared error is maximising the sum over clusters of (sum of values)^2 / count.
@@ -113,9 +139,9 @@ def best_partition(edges, sums, k):
     return cuts
 
 
-@njit(cache=True, nogil=True)
-def _above(values, start, middle):
-    """Return how many sorted values are at or below ``middle``, by a search that widens from ``start``."""
+@_compiled
+def _above(values: Values, start: int, middle: float) -> int:
+    """Return how many values are at or below ``middle``; the search widens from ``start``."""
     size, step = values.size, 1
     low, high = start, start
     if start < size and values[start] <= middle:
@@ -138,9 +164,14 @@ def _above(values, start, middle):
     return low
 
 
-@njit(cache=True, nogil=True)
-def _means(values, sums, shift, cuts, exact, centroids):
-    """Write the float32 means of all clusters; ``exact`` adds the values of each cluster anew instead of subtracting sums."""
+@_compiled
+def _means(
+    values: Values, sums: Sums, shift: float, cuts: Places, exact: bool, centroids: Values
+) -> None:
+    """Write the means of all clusters.
+
+    ``exact`` adds the values of each cluster anew instead of subtracting prefix sums.
+    """
     for c in range(centroids.size):
         first, last = cuts[c], cuts[c + 1]
         if exact:
@@ -158,14 +189,16 @@ def _means(values, sums, shift, cuts, exact, centroids):
             centroids[c] = max(-TINY, values[first])
 
 
-@njit(cache=True, nogil=True)
-def _refill(values, cuts):
+@_compiled
+def _refill(values: Values, cuts: Places) -> None:
     """Give every empty cluster half of the cluster with the largest count x range^2."""
     k, c = cuts.size - 1, 0
     while c < k:
+        # find the first empty cluster
         if cuts[c + 1] > cuts[c]:
             c += 1
             continue
+        # find the cluster to halve
         worst, at = -1.0, -1
         for other in range(k):
             first, last = cuts[other], cuts[other + 1]
@@ -176,6 +209,7 @@ def _refill(values, cuts):
         first, last = cuts[at], cuts[at + 1]
         middle = 0.5 * (np.float64(values[first]) + values[last - 1])
         split = min(max(_above(values, first, middle), first + 1), last - 1)
+        # move the edges between the two by one place
         if at > c:
             for i in range(c + 1, at):
                 cuts[i] = cuts[i + 1]
@@ -186,8 +220,10 @@ def _refill(values, cuts):
             cuts[at + 1] = split
 
 
-@njit(cache=True, nogil=True)
-def lloyd(values, sums, shift, cuts, exact, max_iterations):
+@_compiled
+def lloyd(
+    values: Values, sums: Sums, shift: float, cuts: Places, exact: bool, max_iterations: int
+) -> tuple[Values, int]:
     """Alternate means and nearest assignment on sorted values until nothing moves.
 
     Args:
@@ -220,12 +256,14 @@ def lloyd(values, sums, shift, cuts, exact, max_iterations):
     return centroids, iterations
 
 
-@njit(cache=True, nogil=True)
-def assign(values, centroids, flip, codes):
-    """Write the code of the nearest centroid of each value, in any order; a value half-way takes the lower code.
+@_compiled
+def assign(
+    values: Values, centroids: Values, flip: bool, codes: NDArray[np.unsignedinteger]
+) -> None:
+    """Write the code of the nearest centroid of each value.
 
-    A table over equal cells of the range narrows the search to the few centroids that can be
-    nearest.
+    The values may have any order; one half-way between two centroids takes the lower code. A table
+    over equal cells of the range narrows the search to the few centroids that can be nearest.
 
     Args:
         values: float32 values (n,).
@@ -235,6 +273,7 @@ def assign(values, centroids, flip, codes):
         codes: Result, uint8 or uint16 (n,).
     """
     k = centroids.size
+    # middles[c]: the value from which on centroid c + 1 is nearer than c
     middles = np.empty(k + 1, np.float64)
     for c in range(k - 1):
         middles[c] = 0.5 * (np.float64(centroids[c]) + np.float64(centroids[c + 1]))
@@ -242,6 +281,7 @@ def assign(values, centroids, flip, codes):
     span = np.float64(centroids[k - 1]) - low
     cells = min(65536, 16 * k)
     scale = cells / span if k > 1 else 0.0
+    # table[cell]: the first centroid that can be nearest to a value of that cell
     table = np.empty(cells + 1, np.int64)
     code = 0
     for cell in range(cells):

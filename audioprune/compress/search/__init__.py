@@ -1,1 +1,1 @@
-"""Searches that evaluate a model again and again: sensitivity of each tensor, the smallest file within a loss."""
+"""Searches that measure a model again and again while one tensor at a time is changed."""

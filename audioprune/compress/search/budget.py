@@ -165,7 +165,7 @@ def level_curves(
 
 
 def plan_at(curves: Mapping[str, TensorCurves], tolerance: float) -> dict[str, Setting]:
-    """Return the strongest compression of each tensor whose degradation, alone, is within a tolerance.
+    """Return the strongest compression of each tensor that, alone, is within a tolerance.
 
     The fraction is the last one before the first violation, K the smallest one such that no larger
     K violates either: the curves are read through their monotone envelope, so that a larger

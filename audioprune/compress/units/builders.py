@@ -176,7 +176,7 @@ def batch_norm(
     count: int | None = None,
     index: Tensor | None = None,
 ) -> Slices:
-    """List scale, shift and statistics of a batch or instance normalisation, see ``linear_out``."""
+    """List scale, shift and statistics of a batch or instance norm, see ``linear_out``."""
     index = _positions(name, module.num_features, offset, width, count, index)
     owned = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), 0)
     return _slices(name, module, owned, index, "norm")

@@ -1,7 +1,7 @@
 """Which units of an unknown model can be removed: ``derive_units``, from one traced forward pass.
 
 It finds units that run from one layer to one other layer, and gives a reason for every layer that
-it leaves out. Nothing is proved here (see verify.py), and models with branches declare their units.
+it leaves out. It proves nothing (see verify.py). Models with branches declare their units.
 """
 
 from __future__ import annotations
@@ -278,14 +278,17 @@ def _check_axis(name: str, module: nn.Module, axis: int, dims: int) -> None:
     wanted = axis  # elementwise modules work on any axis
     if isinstance(module, nn.Linear | nn.RNNBase | nn.LayerNorm | nn.RMSNorm | _ConvNd):
         wanted = _unit_axis(module, dims)
-    elif isinstance(module, (_NormBase, *CHANNELWISE)):
-        wanted = 1
-    elif isinstance(module, nn.PReLU) and module.num_parameters > 1:
+    elif isinstance(module, (_NormBase, *CHANNELWISE)) or _has_slopes(module):
         wanted = 1
     elif isinstance(module, nn.GLU):
         wanted = module.dim % dims
     if axis != wanted:
         raise ConfigError(f"the units lie on axis {axis}, '{name}' works on axis {wanted}")
+
+
+def _has_slopes(module: nn.Module) -> bool:
+    """Tell whether a module has one slope per channel."""
+    return isinstance(module, nn.PReLU) and module.num_parameters > 1
 
 
 def _through_function(

@@ -85,7 +85,7 @@ def unit_sets_of(
         refuted = refuted_units(twin, derived, inputs)
     sets = tuple(each for each in derived if each.name not in refuted)
     for name, reason in refuted.items():
-        reasons.append(f"'{name}': masked and trimmed outputs differ ({reason})")
+        reasons.append(f"'{name}': the masked and the trimmed model do not agree ({reason})")
     return FoundUnits(sets, tuple(reasons), "derived")
 
 

@@ -17,9 +17,10 @@ from audioprune.errors import ConfigError, unknown_name
 def freed_parameters(
     model: nn.Module, sets: Sequence[UnitSet]
 ) -> Callable[[Mapping[str, int]], int]:
-    """Build the exact count of parameters that removing units frees, given the number of removed units per set.
+    """Build a function that counts exactly the parameters that removed units free.
 
-    A weight that two removed units share, on two axes of one tensor, is counted once.
+    It takes the number of removed units per set. A weight that two removed units share, on two
+    axes of one tensor, is counted once.
 
     Args:
         model: The model that the sets describe.

@@ -110,11 +110,9 @@ def trim_(model: nn.Module, unit_sets: Sequence[UnitSet], keep: Mapping[str, Ten
         new = fresh[id(tensor)]
         if isinstance(tensor, nn.Parameter) and isinstance(new, nn.Parameter):
             replaced[name] = (tensor, new)
-    return Trimmed(
-        {name: axes_of[id(tensor)] for name, tensor in names.items()},
-        {name: tuple(tensor.shape) for name, tensor in names.items()},
-        replaced,
-    )
+    cut = {name: axes_of[id(tensor)] for name, tensor in names.items()}
+    before = {name: tuple(tensor.shape) for name, tensor in names.items()}
+    return Trimmed(cut, before, replaced)
 
 
 def trim_state(state: Mapping[str, Tensor], trimmed: Trimmed) -> dict[str, Tensor]:

@@ -135,7 +135,10 @@ def _live(model: nn.Module, mask: Mapping[str, Tensor] | None) -> dict[str, Tens
 
 
 def _silent(each: UnitSet, live: Mapping[str, Tensor]) -> Tensor:
-    """Tell which units nothing writes; a normalisation without scale and shift makes a constant of them."""
+    """Tell which units nothing writes.
+
+    A normalisation without scale and shift makes a constant of a zero unit, which is not silent.
+    """
     silent = torch.full((each.size,), any(part.role == "out" for part in each.slices))
     for part in each.slices:
         if part.role != "in" and part.tensor in live:

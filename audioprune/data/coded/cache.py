@@ -99,14 +99,12 @@ class SignalCache:
         """Return an intact signal, or nothing."""
         try:
             with soundfile.SoundFile(os.fsencode(self._path(key))) as file:
-                remark = json.loads(file.comment)
+                remark, sample_rate = json.loads(file.comment), file.samplerate
                 samples = file.read(dtype="float32")
-                fits = (
-                    file.samplerate == self.sample_rate
-                    and remark["version"] == _VERSION
-                    and remark["sha256"] == _hash(samples)
-                )
-            return _signal(self._path(key), samples, remark["payload_bytes"]) if fits else None
+            found = (sample_rate, remark["version"], remark["sha256"])
+            if found != (self.sample_rate, _VERSION, _hash(samples)):
+                return None
+            return _signal(self._path(key), samples, remark["payload_bytes"])
         except (soundfile.SoundFileError, OSError, ValueError, TypeError, KeyError):
             return None
 

@@ -239,7 +239,8 @@ class CodedSpeech(FileCorpus[FoundCodedSpeech]):
 
 
 def _refuse_empty(sources: Sequence[Source], root: Path) -> None:
-    empty = [split for split in SPLITS if split not in {source.split for source in sources}]
+    found = {source.split for source in sources}
+    empty = [split for split in SPLITS if split not in found]
     if empty:
         raise DataError(
             f"{root}: expected usable speech for train, valid and test, found none for "

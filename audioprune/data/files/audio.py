@@ -1,6 +1,7 @@
-"""How an audio file becomes samples: finding files below a folder, decoding, mono, the wanted rate, a bounded memory.
+"""How an audio file becomes samples: found, decoded, averaged to mono, resampled, kept in memory.
 
-Whether a file is good is asked in checks.py; what a file is used for is decided by the corpora.
+``find_audio`` lists files, ``read_audio`` decodes one to (T, C), ``AudioStore`` returns mono (T,)
+at one rate. Whether a file is good is checked in checks.py.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ AUDIO_SUFFIXES = (
     *(".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".aifc"),
     *(".au", ".snd", ".w64", ".rf64", ".caf", ".sph", ".wv1"),
 )
-"""File name endings that count as audio, compared without case; the content decides how a file is decoded."""
+"""Endings that count as audio, compared without case; the content decides how to decode."""
 
 SEEKABLE_FORMATS = ("WAV", "WAVEX", "FLAC", "AIFF", "AU", "W64", "RF64", "NIST")
 """Formats in which a part of a file is decoded to the same samples as the whole file."""
@@ -58,7 +59,7 @@ class AudioInfo:
 
 
 def find_audio(root: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> list[Path]:
-    """List everything below a folder whose name ends like audio, in the order of the relative paths.
+    """List everything below a folder whose name ends like audio, ordered by relative path.
 
     Linked folders are followed once. Hidden names are left out. Folders and dangling links with an
     audio name are listed too, so that a check can name them.
@@ -132,7 +133,9 @@ def read_audio(path: Path, start: int = 0, frames: int = -1) -> tuple[Samples, i
 
 @contextmanager
 def open_sound(path: Path) -> Iterator[soundfile.SoundFile]:
-    """Open a file for decoding, whatever bytes its name has; one whose writer did not know its length goes on to its end.
+    """Open a file for decoding, whatever bytes its name has.
+
+    A file whose writer did not know its length is read to its end.
 
     Raises:
         soundfile.SoundFileError: The file cannot be decoded; see ``decode_error``.
@@ -191,7 +194,10 @@ class AudioStore:
     _held_bytes: int = 0
 
     def whole(self, path: Path) -> Samples:
-        """Return all samples of a file, shape (T,), mono, at ``sample_rate``; the array must not be changed."""
+        """Return all samples of a file, mono, shape (T,), at ``sample_rate``.
+
+        The array must not be changed.
+        """
         held = self._held.get(path)
         if held is not None:
             return held
@@ -206,15 +212,13 @@ class AudioStore:
         """Decode files ahead of use, unless they do not all fit into the budget."""
         wanted = [path for path in dict.fromkeys(paths) if path not in self._held]
         headers = [self._header(path) for path in wanted]
-        need = 4 * sum(
-            round(header.frames * self.sample_rate / header.sample_rate) for header in headers
-        )
-        if self._held_bytes + need <= self.budget_bytes:
+        samples = [round(head.frames * self.sample_rate / head.sample_rate) for head in headers]
+        if self._held_bytes + 4 * sum(samples) <= self.budget_bytes:
             for path in wanted:
                 self.whole(path)
 
     def excerpt(self, path: Path, start: int, length: int) -> Samples:
-        """Return samples ``start`` to ``start + length`` of a file, counted at ``sample_rate``; shape (length,)."""
+        """Return ``length`` samples of a file from ``start`` on, both at ``sample_rate``."""
         if path not in self._held and self._can_seek(path):
             header = self._header(path)
             if self._held_bytes + 4 * header.frames > self.budget_bytes:
@@ -244,7 +248,11 @@ class AudioStore:
 
 
 def decode_error(error: BaseException) -> str:
-    """Return what the decoder said, in a few words, from its exception or from a DataError that it caused."""
+    """Return in a few words what the decoder said.
+
+    Args:
+        error: Its exception, or the DataError that was raised from it.
+    """
     cause = error.__cause__ or error
     text = getattr(cause, "error_string", "") or str(cause)
     return f"not decodable ({text.strip().rstrip('.').removeprefix('Error : ')})"

@@ -1,12 +1,13 @@
-"""Whether an audio file can be trusted: cut, broken, silent, clipped or doubled files are named with their reason.
+"""Whether an audio file can be trusted: cut, broken, silent, clipped and doubled files are named.
 
-What happens to a bad file, stop or skip, is decided by the corpus that owns it.
+``inspect_file`` decodes a file to its end and returns its ``FileFacts`` with every ``Finding``.
+Whether a bad file stops a corpus or is left out is decided by the corpus that owns it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -22,7 +23,7 @@ from audioprune.data.files.audio import (
     why_not_a_file,
 )
 from audioprune.data.files.headers import is_shortened_sphere, missing_bytes
-from audioprune.data.files.likeness import fingerprint
+from audioprune.data.files.likeness import likeness_of
 from audioprune.dsp import mixdown
 from audioprune.errors import DataError
 from audioprune.files import sha256_file
@@ -30,11 +31,15 @@ from audioprune.files import sha256_file
 SILENT_PEAK = 1e-4
 """A file whose mono peak is below this, -80 dB, is silent."""
 ABSURD_PEAK = 1e6
+"""A file with a larger peak is no audio."""
 CLIPPED_LEVEL = 0.9999
 CLIPPED_SHARE = 0.001
+"""A file with more samples at the clipped level, as a share, is clipped."""
 OFFSET_MEAN = 0.01
 OFFSET_SHARE = 0.1
+"""An offset is told when it is larger than both: in full scale, and as a share of the level."""
 ANTIPHASE_SHARE = 0.1
+"""Channels cancel when their mean has less than this share of their level."""
 SHORTEST_S = 0.1
 _BLOCK_FRAMES = 1 << 20
 _LOSSY_SUBTYPES = ("MPEG", "VORBIS", "OPUS")
@@ -109,7 +114,10 @@ class FileFacts:
 
 
 def check_header(path: Path) -> list[Finding]:
-    """Check what can be known without decoding: that the file opens, holds samples and is as long as its header says."""
+    """Check what can be known without decoding.
+
+    The file must open, hold samples and be as long as its header says.
+    """
     reason = why_not_a_file(path)
     if reason:
         return [Finding(path, "error", "unreadable", reason)]
@@ -126,15 +134,13 @@ def check_header(path: Path) -> list[Finding]:
         info = read_info(path)
     except DataError as error:
         return [Finding(path, "error", "unreadable", decode_error(error))]
-    return (
-        [Finding(path, "error", "no_samples", "a header without samples")]
-        if info.frames == 0
-        else []
-    )
+    if info.frames == 0:
+        return [Finding(path, "error", "no_samples", "a header without samples")]
+    return []
 
 
 def inspect_file(path: Path) -> FileFacts:
-    """Decode a file to its end and note everything that does not depend on what the file is used for."""
+    """Decode a file to its end and note everything that holds for any use of it."""
     found = check_header(path)
     if any(finding.code != "truncated" for finding in found):
         size = path.stat().st_size if path.exists() else 0
@@ -159,63 +165,43 @@ def inspect_file(path: Path) -> FileFacts:
                 tally.add(block)
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:
         reason = f"{decode_error(error)} after {tally.frames} of {info.frames} samples"
-        return replace(
-            facts, frames=tally.frames, findings=(*found, Finding(path, "error", "cut", reason))
-        )
+        found.append(Finding(path, "error", "cut", reason))
+        return replace(facts, frames=tally.frames, findings=tuple(found))
     if not found:  # what is odd about the rest of a cut file follows from the cut
-        found += [
-            Finding(path, severity, code, reason) for severity, code, reason in tally.faults()
-        ]
-    heard = {"level": tally.level(), "likeness": tally.likeness, "audio_sha256": tally.digest()}
-    return replace(facts, frames=tally.frames, **heard, findings=tuple(found))
-
-
-def check_audio(
-    path: Path, sample_rate: int | None = None, shortest_s: float = SHORTEST_S
-) -> list[Finding]:
-    """Return everything wrong with one audio file.
-
-    Args:
-        path: The file.
-        sample_rate: Wanted rate in Hz; another one is a warning. None accepts any.
-        shortest_s: A shorter file is a warning, in seconds.
-    """
-    facts = inspect_file(Path(path))
-    return [*facts.findings, *use_findings(facts, sample_rate, shortest_s)]
+        found = [Finding(path, *fault) for fault in tally.faults()]
+    return replace(
+        facts,
+        frames=tally.frames,
+        level=tally.level(),
+        likeness=tally.likeness,
+        audio_sha256=tally.digest(),
+        findings=tuple(found),
+    )
 
 
 def use_findings(facts: FileFacts, sample_rate: int | None, shortest_s: float) -> list[Finding]:
-    """Return what is wrong with a file for one use: its rate and its length."""
-    found = []
+    """Return what is wrong with a good file for one use: its rate and its length.
+
+    Args:
+        facts: What is known of the file.
+        sample_rate: Wanted rate in Hz; another one is a warning. None accepts any.
+        shortest_s: A shorter file is a warning, in seconds.
+    """
     if facts.errors:
-        return found
+        return []
+    found = []
     if sample_rate and facts.sample_rate != sample_rate:
-        limit = (
-            f", nothing above {facts.sample_rate / 2:g} Hz"
-            if facts.sample_rate < sample_rate
-            else ""
-        )
-        found.append(
-            Finding(
-                facts.path,
-                "warning",
-                "rate",
-                f"{facts.sample_rate} Hz in place of {sample_rate} Hz{limit}",
-            )
-        )
+        reason = f"{facts.sample_rate} Hz in place of {sample_rate} Hz"
+        if facts.sample_rate < sample_rate:
+            reason += f", nothing above {facts.sample_rate / 2:g} Hz"
+        found.append(Finding(facts.path, "warning", "rate", reason))
     if facts.duration_s < shortest_s:
-        found.append(
-            Finding(
-                facts.path,
-                "warning",
-                "short",
-                f"{facts.duration_s:.3g} s, shorter than {shortest_s:g} s",
-            )
-        )
+        reason = f"{facts.duration_s:.3g} s, shorter than {shortest_s:g} s"
+        found.append(Finding(facts.path, "warning", "short", reason))
     return found
 
 
-def doubled(facts: Iterable[FileFacts], splits: dict[Path, str]) -> Iterator[Finding]:
+def doubled(facts: Iterable[FileFacts], splits: Mapping[Path, str]) -> Iterator[Finding]:
     """Yield a finding for every file whose audio another file before it already holds.
 
     Args:
@@ -228,10 +214,9 @@ def doubled(facts: Iterable[FileFacts], splits: dict[Path, str]) -> Iterator[Fin
             continue
         earlier = first.setdefault(fact.audio_sha256, [])
         split = splits.get(fact.path, "")
-        leak = next(
-            (path for path in earlier if split and splits.get(path, "") not in ("", split)), None
-        )
-        if leak:
+        elsewhere = [path for path in earlier if splits.get(path, "") not in ("", split)]
+        if split and elsewhere:
+            leak = elsewhere[0]
             reason = (
                 f"in {split}, holds the same audio as {leak} in {splits[leak]}; remove one of them"
             )
@@ -263,7 +248,7 @@ class _Tally:
         if bad or not block.size:
             return
         if self.frames == len(block):  # the first block holds all that a fingerprint looks at
-            self.likeness = fingerprint(mono, self.info.sample_rate)
+            self.likeness = likeness_of(mono, self.info.sample_rate)
         level = np.abs(block)
         self.peak = max(self.peak, float(level.max()))
         self.clipped += int((level >= CLIPPED_LEVEL).sum())

@@ -1,7 +1,7 @@
-"""What was found out about audio files earlier, so that an unchanged file is decoded once and not at every start.
+"""What is known about audio files from earlier runs, so that an unchanged file is decoded once.
 
-The memory of a folder is one file in the cache. It is verified by a checksum, replaced as a whole
-and may be deleted at any time.
+``inspect_files`` returns the facts of files. The index of a folder is one file in the cache; it is
+verified by a checksum, replaced as a whole and may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -48,14 +48,11 @@ def inspect_files(root: Path, paths: Sequence[Path], cache_dir: str = "") -> lis
             fresh.append(path)
     for start in range(0, len(fresh), _SAVE_EVERY):
         part = fresh[start : start + _SAVE_EVERY]
-        stamps = {
-            path: _stamp(path) for path in part
-        }  # before reading: a file that changes meanwhile is read again next time
+        # Stamped before reading: a file that changes meanwhile is read again next time.
+        stamps = {path: _stamp(path) for path in part}
         facts |= _inspect_all(root, part)
-        known |= {
-            path.relative_to(root).as_posix(): _to_entry(facts[path], stamps[path])
-            for path in part
-        }
+        for path in part:
+            known[path.relative_to(root).as_posix()] = _to_entry(facts[path], stamps[path])
         _write(place, known)
     return [facts[path] for path in paths]
 
@@ -73,26 +70,20 @@ def _stamp(path: Path) -> list[int]:
 
 
 def _to_entry(facts: FileFacts, stamp: list[int]) -> dict[str, Any]:
-    entry = {key: value for key, value in asdict(facts).items() if key not in ("path", "findings")}
-    entry["findings"] = [
-        [finding.severity, finding.code, finding.reason] for finding in facts.findings
-    ]
-    return {"stamp": stamp, **entry}
+    entry = {"stamp": stamp, **asdict(facts)}
+    del entry["path"]
+    findings = [[each.severity, each.code, each.reason] for each in facts.findings]
+    return {**entry, "findings": findings}
 
 
 def _from_entry(path: Path, entry: dict[str, Any]) -> FileFacts:
-    findings = tuple(
-        Finding(path, severity, code, reason) for severity, code, reason in entry["findings"]
-    )
-    return FileFacts(
-        path,
-        findings=findings,
-        **{key: value for key, value in entry.items() if key not in ("stamp", "findings")},
-    )
+    findings = tuple(Finding(path, *finding) for finding in entry["findings"])
+    values = {key: value for key, value in entry.items() if key not in ("stamp", "findings")}
+    return FileFacts(path, findings=findings, **values)
 
 
 def _read(place: Path) -> dict[str, Any]:
-    """Return the remembered entries; nothing when the file is missing, damaged or of another version."""
+    """Return the stored entries; none when the file is missing, damaged or of another version."""
     try:
         checksum, _, body = place.read_text(encoding="utf-8").partition("\n")
     except (OSError, UnicodeDecodeError):

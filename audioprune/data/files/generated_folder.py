@@ -1,6 +1,7 @@
-"""How a folder of made-up audio is written once, found again, and never taken for another one.
+"""A folder of generated audio: written once, found again, never taken for another one.
 
-What its files hold is the business of the corpus that makes them.
+``GeneratedFolder.make`` writes it where it is missing or damaged. What its files hold is decided
+by the corpus that generates them.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class GeneratedFolder:
     def at(
         cls, root: str | Path | None, name: str, recipe: Mapping[str, Any], cache_dir: str = ""
     ) -> GeneratedFolder:
-        """Return the folder at ``root``, or at a place in the cache folder that is named after the recipe."""
+        """Return the folder at ``root``, else one in the cache that is named after the recipe."""
         named = sha256(json.dumps(recipe, sort_keys=True).encode())[:12]
         place = Path(root).expanduser() if root else cache_folder(cache_dir) / name / named
         return cls(place, name, json.loads(json.dumps(recipe)), cache_dir)
@@ -72,29 +73,33 @@ class GeneratedFolder:
                 f"found {found}; choose another root"
             )
         stored = self._read_marker()
-        if stored and stored["recipe"] != self.recipe:
-            differing = ", ".join(
-                key for key in self.recipe if stored["recipe"].get(key) != self.recipe[key]
-            )
-            raise DataError(
-                f"expected a {self.name} corpus of this recipe at {self.root}, found another "
-                f"{differing}; choose another root"
-            )
+        if not stored:
+            return False
+        self._refuse_other_recipe(stored["recipe"])
+        return self._has_audio(stored["files"]) and self._has_texts(stored.get("texts", {}))
+
+    def _refuse_other_recipe(self, stored: Mapping[str, Any]) -> None:
+        if stored == self.recipe:
+            return
+        differing = [key for key in self.recipe if stored.get(key) != self.recipe[key]]
+        raise DataError(
+            f"expected a {self.name} corpus of this recipe at {self.root}, found another "
+            f"{', '.join(differing)}; choose another root"
+        )
+
+    def _has_audio(self, hashes: Mapping[str, str]) -> bool:
+        """Tell whether the folder holds these audio files and no others."""
         files = find_audio(self.root)
-        if not stored or {path.relative_to(self.root).as_posix() for path in files} != set(
-            stored["files"]
-        ):
+        if {path.relative_to(self.root).as_posix() for path in files} != set(hashes):
             return False
         facts = inspect_files(self.root, files, self.cache_dir)
-        if not all(
-            stored["files"][fact.path.relative_to(self.root).as_posix()] == fact.sha256
-            for fact in facts
-        ):
-            return False
-        texts = stored.get("texts", {}).items()
+        found = {fact.path.relative_to(self.root).as_posix(): fact.sha256 for fact in facts}
+        return found == hashes
+
+    def _has_texts(self, hashes: Mapping[str, str]) -> bool:
+        places = {self.root / name: wanted for name, wanted in hashes.items()}
         return all(
-            (self.root / place).is_file() and sha256_file(self.root / place) == wanted
-            for place, wanted in texts
+            path.is_file() and sha256_file(path) == wanted for path, wanted in places.items()
         )
 
     def make(
@@ -127,10 +132,7 @@ class GeneratedFolder:
             hashes = dict(self._write(temporary, pieces, sample_rate))
             marker: dict[str, Any] = {"recipe": self.recipe, "files": hashes}
             if texts:
-                marker["texts"] = {
-                    place: sha256_file(write_atomic(temporary / place, text))
-                    for place, text in texts.items()
-                }
+                marker["texts"] = _write_texts(temporary, texts)
             write_json(temporary / self._marker.name, marker)
             self._put(temporary)
         finally:
@@ -160,7 +162,10 @@ class GeneratedFolder:
             yield place, sha256_file(path)
 
     def _put(self, temporary: Path) -> None:
-        """Give the finished folder its name; what stands there is an earlier, damaged corpus or another process's work."""
+        """Give the finished folder its name.
+
+        What has that name already is an earlier, damaged corpus, or the work of another process.
+        """
         old = temporary.with_name(f"{temporary.name}.old")
         try:
             if self.root.exists():
@@ -187,10 +192,14 @@ class GeneratedFolder:
         """Return the marker, or nothing when it is damaged."""
         try:
             marker = json.loads(self._marker.read_text(encoding="utf-8"))
-            return (
-                marker
-                if isinstance(marker.get("recipe"), dict) and isinstance(marker.get("files"), dict)
-                else {}
-            )
+            parts = (marker.get("recipe"), marker.get("files"))
         except (OSError, ValueError, AttributeError):
             return {}
+        return marker if all(isinstance(part, dict) for part in parts) else {}
+
+
+def _write_texts(folder: Path, texts: Mapping[str, str]) -> dict[str, str]:
+    """Write texts below a folder and return their hashes."""
+    return {
+        place: sha256_file(write_atomic(folder / place, text)) for place, text in texts.items()
+    }

@@ -1,8 +1,9 @@
-"""What the header of an audio file says about the length of its samples, and what the decoder makes of it only with help.
+"""What the header of an audio file says about the length of its samples.
 
-Programs that write to a pipe cannot come back to fill in a length; what they write instead
-promises nothing, and the samples go on to the end of the file. Compressed streams without such a
-header are looked at in stream_ends.py.
+``missing_bytes`` says whether a file is cut, ``sample_data`` where its samples lie. Programs that
+write to a pipe cannot come back to fill in a length; what they write instead promises nothing, and
+the samples go on to the end of the file. Compressed streams without such a header are looked at in
+stream_ends.py.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import BinaryIO
 from audioprune.data.files.stream_ends import missing_end
 
 _UNKNOWN_SIZES = (0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0x80000024, 0xFFFFFFF7, 0xFFFFFFFF)
-"""Sizes that recorders and converters write in place of an unknown one; 0 is another, see ``_is_unknown``."""
+"""Sizes that recorders and converters write for an unknown one; for 0 see ``_is_unknown``."""
 _HUGE = 1 << 62
 """A 64-bit size from here on is no size."""
 _MOST_CHUNKS = 1000
@@ -46,7 +47,10 @@ class SampleData:
     counted: int = 0
 
     def filled(self) -> tuple[int, bytes] | None:
-        """Return the place of an unknown size and the bytes of the true one; None where the header is right."""
+        """Return the place of an unknown size in the file and the bytes of the true one.
+
+        None where the header is right.
+        """
         if self.promised is not None or not self.size_form:
             return None
         largest = (1 << 8 * struct.calcsize(self.size_form)) - 1
@@ -54,7 +58,9 @@ class SampleData:
 
 
 def missing_bytes(path: Path) -> str:
-    """Say how much of the sample data is missing; empty when nothing is, or when the format does not tell.
+    """Say how much of the sample data is missing.
+
+    Empty when nothing is missing, or when the format does not tell.
 
     Args:
         path: An existing file.
@@ -70,9 +76,9 @@ def missing_bytes(path: Path) -> str:
 
 
 def sample_data(path: Path) -> SampleData | None:
-    """Return what the header of a WAV, RF64, W64, AIFF, AU, CAF or NIST SPHERE file says; None for every other file.
+    """Return what the header of a file says; ``begin`` is -1 when it ends without sample data.
 
-    ``begin`` is -1 when the header ends without sample data.
+    Known are WAV, RF64, W64, AIFF, AU, CAF and NIST SPHERE; for every other file None is returned.
     """
     with open(path, "rb") as stream:
         head = stream.read(16)
@@ -84,7 +90,7 @@ def sample_data(path: Path) -> SampleData | None:
 
 
 def is_shortened_sphere(path: Path) -> bool:
-    """Tell whether a file is NIST SPHERE with shorten compression, as the discs of WSJ0 hold it."""
+    """Tell whether a file is NIST SPHERE packed with shorten, as on the discs of WSJ0."""
     with open(path, "rb") as stream:
         head = stream.read(1024)
     return head.startswith(b"NIST_1A") and b"shorten" in head
@@ -112,7 +118,14 @@ def _promise(size: int, there: int, total: int, begin: int) -> int | None:
 def _chunks(
     stream: BinaryIO, at: int, form: str, padding: int = 2
 ) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, size and first byte of each chunk from a place on; a name and a size have the form given."""
+    """Yield name, size and first byte of each chunk from a place on.
+
+    Args:
+        stream: The file.
+        at: Place of the first chunk.
+        form: How name and size are stored, as in ``struct``.
+        padding: Chunks begin at multiples of it; 2 counts within the chunk alone.
+    """
     head_bytes = struct.calcsize(form)
     for _ in range(_MOST_CHUNKS):
         stream.seek(at)
@@ -125,6 +138,7 @@ def _chunks(
         at += -at % padding if padding > 2 else size % padding
 
 
+# Each reader below returns the sample data of one family of formats; None where it has none.
 def _riff(stream: BinaryIO, head: bytes, disk_bytes: int) -> SampleData | None:
     order = ">" if head[:4] in (b"RIFX", b"FORM") else "<"
     total = struct.unpack(f"{order}I", head[4:8])[0] + 8
@@ -188,12 +202,8 @@ def _sphere(stream: BinaryIO, head: bytes, disk_bytes: int) -> SampleData | None
     there = max(0, disk_bytes - begin)
     if not {b"sample_count", b"sample_n_bytes"} <= set(numbers):
         return SampleData(begin, there, None)
-    promised = (
-        int(numbers[b"sample_count"])
-        * int(numbers[b"sample_n_bytes"])
-        * int(numbers.get(b"channel_count", 1))
-    )
-    return SampleData(begin, there, promised)
+    frame_bytes = int(numbers[b"sample_n_bytes"]) * int(numbers.get(b"channel_count", 1))
+    return SampleData(begin, there, int(numbers[b"sample_count"]) * frame_bytes)
 
 
 _FORMATS = {

@@ -1,7 +1,8 @@
-"""A coarse fingerprint of audio that stays the same at another level, sample rate or format, and which files are alike by it.
+"""Which files are copies of one another at another level, sample rate or format.
 
-It finds copies, not recordings that resemble one another: two takes, and two pieces of one steady
-noise, differ.
+``likeness_of`` describes audio (T,) by a short text, ``alike`` compares such texts. It finds
+copies, not recordings that resemble one another: two takes, and two pieces of one steady noise,
+differ.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from scipy.spatial import cKDTree
 
 FRAME_S = 0.1
 LONGEST_S = 6.0
-"""Only this much of the begin of a file is compared, which costs a few milliseconds at any length."""
+"""Only this much of the begin is compared, which takes a few milliseconds at any length."""
 EDGES_HZ = (100, 200, 320, 460, 630, 850, 1150, 1600, 2200, 3000)
 """Bands that audio of 8 kHz and above has."""
 TOLERANCE_DB = 0.75
-"""Root mean square of the differences between copies; two pieces of one noise differ by about 1.7 dB."""
+"""Largest root mean square of differences between copies; pieces of one noise differ by 1.7 dB."""
 LENGTH_S = 0.06
+"""Largest difference in length between copies."""
 MOST_FILES = 50_000
 """Among more files nobody looks for copies; equal samples are found among any number."""
 _RANGE_DB = 50.0
@@ -33,7 +35,7 @@ _AT_ONCE = 1000
 Envelope = NDArray[np.float64]
 
 
-def fingerprint(samples: np.ndarray, sample_rate: int) -> str:
+def likeness_of(samples: np.ndarray, sample_rate: int) -> str:
     """Return the levels of nine bands in frames of 0.1 s, relative to the strongest, as text.
 
     Args:
@@ -41,7 +43,7 @@ def fingerprint(samples: np.ndarray, sample_rate: int) -> str:
         sample_rate: In Hz.
 
     Returns:
-        The fingerprint; empty for audio that is too short, silent, or of too low a rate to
+        The levels; empty for audio that is too short, silent, or of too low a rate to
         compare.
     """
     count = int(min(len(samples) / sample_rate, LONGEST_S) / FRAME_S + 1e-6)
@@ -50,6 +52,7 @@ def fingerprint(samples: np.ndarray, sample_rate: int) -> str:
         return ""
     starts = np.round(np.arange(count) * FRAME_S * sample_rate).astype(int)
     starts = np.minimum(starts, len(samples) - length)
+    # Frames (N, length), their power (N, F), and the power of each band (N, 9).
     frames = samples[starts[:, None] + np.arange(length)] * np.hanning(length)
     power = np.abs(np.fft.rfft(frames, axis=1)) ** 2
     edges = np.round(np.array(EDGES_HZ) * length / sample_rate).astype(int)
@@ -76,17 +79,12 @@ def alike(prints: Sequence[str], durations_s: Sequence[float]) -> Iterator[tuple
     if len(places) < 2:
         return
     envelopes = [_decode(prints[place]) for place in places]
-    outlines = np.array(
-        [
-            _outline(envelope, durations_s[place])
-            for place, envelope in zip(places, envelopes, strict=True)
-        ]
-    )
+    pairs = zip(places, envelopes, strict=True)
+    outlines = np.array([_outline(envelope, durations_s[place]) for place, envelope in pairs])
     tree = cKDTree(outlines)
     for start in range(0, len(places), _AT_ONCE):
-        near = tree.query_ball_point(
-            outlines[start : start + _AT_ONCE], 1.0, p=np.inf, return_sorted=True
-        )
+        part = outlines[start : start + _AT_ONCE]
+        near = tree.query_ball_point(part, 1.0, p=np.inf, return_sorted=True)
         for second, candidates in enumerate(near, start):
             for first in (place for place in candidates if place < second):
                 if _same(envelopes[first], envelopes[second]):
@@ -94,7 +92,10 @@ def alike(prints: Sequence[str], durations_s: Sequence[float]) -> Iterator[tuple
 
 
 def _outline(envelope: Envelope, duration_s: float) -> NDArray[np.float64]:
-    """Return few numbers of a file, of which those of copies differ by less than 1: length, mean of each band, its begin."""
+    """Return few numbers that differ by less than 1 between copies.
+
+    They are the length, the mean of each band, and the mean of its begin.
+    """
     profile = envelope.mean(axis=0)
     begin = envelope[:_FEWEST_FRAMES].mean(axis=0)
     bands = np.concatenate([(profile - profile.mean()) / 3, (begin - profile.mean()) / 6])
@@ -103,10 +104,11 @@ def _outline(envelope: Envelope, duration_s: float) -> NDArray[np.float64]:
 
 def _decode(text: str) -> Envelope:
     levels = np.frombuffer(base64.b85decode(text), dtype=np.uint8)
-    return levels.reshape(-1, len(EDGES_HZ) - 1) * _STEP_DB
+    return levels.reshape(-1, len(EDGES_HZ) - 1).astype(np.float64) * _STEP_DB
 
 
 def _same(first: Envelope, second: Envelope) -> bool:
+    """Tell whether two envelopes (N, 9) in dB differ by no more than a constant."""
     count = min(len(first), len(second))
     first, second = first[:count], second[:count]
     difference = first - second

@@ -1,8 +1,8 @@
 """How lists and tables that people write are read, and how a name in them meets a file on disk.
 
 Every list of a corpus or of a listening test is read here: with or without a byte-order mark, with
-any line ends, with commas, semicolons or tabs, with quoted cells. What the columns mean is decided
-by who asks.
+any line ends, with commas, semicolons or tabs, with quoted cells. ``read_table``, ``read_cells``
+and ``read_lines`` read, ``Places`` finds files. What the columns mean is decided by the caller.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Line:
 
     Attributes:
         number: Its number in the file, from 1; of a cell with line breaks the last one.
-        cells: What stands in it, without quotes and without spaces around.
+        cells: Its cells, without quotes and without spaces around them.
     """
 
     number: int
@@ -50,11 +50,12 @@ class Table:
     rows: tuple[Line, ...]
 
     def records(self) -> list[dict[str, str]]:
-        """Return the cells of each row by column; a cell that is missing is empty, one too many is left out."""
-        return [
-            dict.fromkeys(self.header, "") | dict(zip(self.header, row.cells, strict=False))
-            for row in self.rows
-        ]
+        """Return the cells of each row by column.
+
+        A cell that is missing is empty; one too many is left out.
+        """
+        empty = dict.fromkeys(self.header, "")
+        return [empty | dict(zip(self.header, row.cells, strict=False)) for row in self.rows]
 
 
 def read_text(path: Path, expected: str, errors: str = "strict") -> str:
@@ -80,7 +81,16 @@ def read_text(path: Path, expected: str, errors: str = "strict") -> str:
 
 
 def read_lines(path: Path, expected: str, errors: str = "strict") -> list[tuple[int, str]]:
-    """Return number and text of each line that is neither empty nor a comment; see ``read_text``."""
+    """Return number and text of the lines that are neither empty nor comments.
+
+    Args:
+        path: The file.
+        expected: As in ``read_text``.
+        errors: As in ``read_text``.
+
+    Raises:
+        DataError: As in ``read_text``.
+    """
     lines = enumerate(io.StringIO(read_text(path, expected, errors), newline=None), 1)
     return [(number, text.strip()) for number, text in lines if _counts(text)]
 
@@ -88,7 +98,9 @@ def read_lines(path: Path, expected: str, errors: str = "strict") -> list[tuple[
 def read_cells(
     path: Path, expected: str, comments: bool = True, errors: str = "strict"
 ) -> list[Line]:
-    """Return the lines of a list, cut into cells at tabs, semicolons or commas, whichever its first lines have.
+    """Return the lines of a list, cut into cells.
+
+    They are cut at tabs, semicolons or commas, whichever its first lines have.
 
     Args:
         path: The file.
@@ -120,7 +132,9 @@ def read_cells(
 
 
 def read_table(path: Path, expected: str, comments: bool = True, errors: str = "strict") -> Table:
-    """Return a list whose first line names its columns; an empty file has neither columns nor rows.
+    """Return a list whose first line names its columns.
+
+    An empty file has neither columns nor rows.
 
     Raises:
         DataError: As in ``read_cells``.
@@ -130,12 +144,12 @@ def read_table(path: Path, expected: str, comments: bool = True, errors: str = "
 
 
 def name_key(name: str) -> str:
-    """Return a name in the one form in which names are compared: accents may be stored composed or apart."""
+    """Return a name in the form in which names are compared: with accents composed."""
     return unicodedata.normalize("NFC", name)
 
 
 def bare_name(name: str) -> str:
-    """Return a name of a list without folders and without the ending of an audio file; other dots belong to the name."""
+    """Return a name of a list without folders and without the ending of an audio file."""
     return name_key(without_ending(PurePosixPath(name.replace("\\", "/")).name))
 
 
@@ -157,7 +171,10 @@ class Places:
     _known: dict[Path, dict[str, Path]] = field(default_factory=dict, repr=False)
 
     def find(self, name: str) -> Path | None:
-        """Return the file of a name, which may lack its ending or store accents otherwise; None where there is none."""
+        """Return the file of a name, or None.
+
+        The name may lack its ending or store accents otherwise.
+        """
         relative = PurePosixPath(name.replace("\\", "/"))
         for folder in self.folders:
             exact = folder / relative
@@ -175,10 +192,11 @@ class Places:
                 folder = self._inside(folder).get(name_key(part), folder / part)
         known = self._inside(folder)
         last = name_key(parts[-1]) if parts else ""
-        names = (last, *(last + ending for ending in AUDIO_SUFFIXES))
-        return next(
-            (known[name] for name in names if name in known and known[name].is_file()), None
-        )
+        for ending in ("", *AUDIO_SUFFIXES):
+            found = known.get(last + ending)
+            if found is not None and found.is_file():
+                return found
+        return None
 
     def _inside(self, folder: Path) -> dict[str, Path]:
         if folder not in self._known:

@@ -1,4 +1,7 @@
-"""How many files are worked through at once, with a progress display and a way to stop; what is done with a file is passed in."""
+"""How many files are worked on at once.
+
+``in_threads`` runs a function on each with a progress display and a way to stop.
+"""
 
 from __future__ import annotations
 

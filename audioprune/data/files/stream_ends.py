@@ -1,4 +1,7 @@
-"""Whether a compressed stream without a length in its header, Ogg or MP3, ends where it should."""
+"""Whether a compressed stream without a length in its header, Ogg or MP3, ends where it should.
+
+``missing_end`` looks at the last page of Ogg and at the frames of MP3. It decodes nothing.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,12 @@ _KBPS = {
 """Bit rates of layer III in MPEG 1 and in MPEG 2 and 2.5; 0 is not known."""
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _LAYER_III = 1
+_SIDE_BYTES = {(True, True): 17, (True, False): 32, (False, True): 9, (False, False): 17}
+"""Bytes of side information behind the head of a frame, by MPEG 1 and mono."""
 
 
 class _Frame(NamedTuple):
-    """One frame of MP3: where it begins, its length in bytes and the place of a table of the whole stream in it."""
+    """One frame of MP3: its first byte, its bytes, and where a table of the stream would be."""
 
     at: int
     length: int
@@ -45,7 +50,10 @@ def missing_end(path: Path) -> str:
 
 
 def _ogg_cut(tail: bytes) -> str:
-    """Look at the last page; one that is whole ends a whole file, even where a recorder did not mark it as the last."""
+    """Look at the last page.
+
+    A whole page ends a whole file, even where a recorder did not mark it as the last.
+    """
     at = tail.rfind(b"OggS\0")
     page = tail[at:]
     lengths = page[_OGG_HEAD : _OGG_HEAD + page[26]] if len(page) > 26 else b""
@@ -59,7 +67,10 @@ def _ogg_cut(tail: bytes) -> str:
 
 
 def _mp3_cut(data: bytes) -> str:
-    """Count the frames against the number in the stream's table; without one, look whether the last frame is whole."""
+    """Count the frames against the number in the stream's table.
+
+    Without a table, look whether the last frame is whole.
+    """
     first = _frame(data, _after_tags(data))
     if first is None:
         return ""
@@ -67,26 +78,22 @@ def _mp3_cut(data: bytes) -> str:
     count, at = 0, first.at
     while (frame := _frame(data, at)) is not None and frame.at + frame.length <= len(data):
         count, at = count + 1, at + frame.length
-    whole = count - (promised is not None)  # the table has a frame of its own
-    if promised is not None:
-        near_end = frame is not None or at >= len(data)
-        return (
-            f"cut short: {whole} of {promised} frames" if whole < promised - 1 and near_end else ""
-        )
-    return (
-        f"cut short: {len(data) - at} of {frame.length} bytes of its last frame"
-        if frame is not None
-        else ""
-    )
+    if promised is None:
+        if frame is None:
+            return ""
+        return f"cut short: {len(data) - at} of {frame.length} bytes of its last frame"
+    whole = count - 1  # the table has a frame of its own
+    near_end = frame is not None or at >= len(data)
+    return f"cut short: {whole} of {promised} frames" if whole < promised - 1 and near_end else ""
 
 
 def _after_tags(data: bytes) -> int:
     """Return the first byte after a tag ID3v2 and the zeros behind it."""
     at = 0
     if data[:3] == b"ID3" and len(data) >= 10:
-        size = sum(
-            (byte & 0x7F) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True)
-        )
+        size = 0
+        for byte in data[6:10]:  # seven bits of each byte count
+            size = size << 7 | byte & 0x7F
         at = 10 + size + (10 if data[5] & 0x10 else 0)
     while at < len(data) and data[at] == 0:
         at += 1
@@ -94,7 +101,7 @@ def _after_tags(data: bytes) -> int:
 
 
 def _frame(data: bytes, at: int) -> _Frame | None:
-    """Return the frame of layer III at a place; None where there is none, or one of unknown length."""
+    """Return the frame of layer III at a place; None for none, or one of unknown length."""
     head = data[at : at + 4]
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
@@ -106,14 +113,14 @@ def _frame(data: bytes, at: int) -> _Frame | None:
         return None
     rate = _RATES[version][head[2] >> 2 & 3]
     mono = head[3] >> 6 == 3
-    side = (17 if mono else 32) if version == 3 else (9 if mono else 17)
+    side = _SIDE_BYTES[version == 3, mono]
     checksum = 0 if head[1] & 1 else 2
     length = (144 if version == 3 else 72) * kbps * 1000 // rate + (head[2] >> 1 & 1)
     return _Frame(at, length, at + 4 + checksum + side)
 
 
 def _frames_promised(data: bytes, first: _Frame) -> int | None:
-    """Return the number of frames in a table Xing or Info; None where there is no table, or it does not tell."""
+    """Return the number of frames that a table Xing or Info tells; None where none does."""
     table = data[first.table_at : first.table_at + 12]
     if table[:4] not in (b"Xing", b"Info") or len(table) < 12:
         return None

@@ -1,4 +1,4 @@
-"""How listed notes become checked items of a training, a validation and a test set: ``NoteCorpus``.
+"""How listed notes become checked items of three sets: ``NoteCorpus``.
 
 Which notes there are is decided by the readers nsynth.py, studio_online.py, folder.py and
 synthetic.py; what an item is, in note.py; which notes are used and how they are split, in
@@ -374,7 +374,8 @@ def _doubled_notes(
     if leaks:
         remedy = "data.split=random keeps equal audio together"
         notes.append(
-            f"{len(leaks)} of them are in test and in another split ({first_names(leaks)}); {remedy}"
+            f"{len(leaks)} of them are in test and in another split ({first_names(leaks)}); "
+            f"{remedy}"
         )
     return notes
 

@@ -1,6 +1,6 @@
-"""A user's own folder of single notes, with the pitch of each in its file name.
+"""A user's own folder of single notes, with the pitch of each in its file name: ``note_folder``.
 
-How names are read stands in note_names.py, how the notes are split and cut in note_corpus.py.
+How names are read is in names.py, how notes are split and cut in splits.py and corpus.py.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Annotated, Any
 from audioprune.data.notes.corpus import NoteCorpus
 from audioprune.data.notes.names import DEFAULT_VELOCITY, NameReading, read_name
 from audioprune.data.notes.note import Note, NoteList
+from audioprune.data.splits.corpus_folder import audio_below
 from audioprune.data.splits.folders import has_split_folders, split_of_folder
-from audioprune.data.splits.sources import audio_below
 from audioprune.errors import ConfigError, DataError
 from audioprune.ranges import NoKey, PassedTo, Range
 
@@ -31,7 +31,7 @@ def note_folder(
     Layouts: ``<root>/<instrument>/...``, ``<root>/<family>/<instrument>/...`` or notes in one
     folder, with or without train, valid and test folders above, which ``split="official"`` takes.
     Without a folder the text before the pitch names the instrument. Names are read as
-    ``note_names.read_name`` says; notes without a pitch in their names are listed and not used.
+    ``names.read_name`` says; notes without a pitch in their names are listed and not used.
 
     Args:
         root: The folder.
@@ -95,8 +95,8 @@ def _note(root: Path, path: Path, found: NameReading, official: bool) -> Note:
     relative = path.relative_to(root)
     folders = relative.parts[:-1]
     part = ""
-    if official:
-        part, folders = split_of_folder(folders[0]) if folders else "", folders[1:]
+    if official and folders:
+        part, folders = split_of_folder(folders[0]), folders[1:]
     instrument = folders[-1] if folders else found.before or "unknown"
     family = folders[-2] if len(folders) >= 2 else instrument
     velocity = DEFAULT_VELOCITY if found.velocity is None else found.velocity

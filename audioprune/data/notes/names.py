@@ -1,11 +1,12 @@
-"""What a file name says of a note: its pitch and how loud it was played.
+"""What a file name says of a note, its pitch and how loud it was played: ``read_name``.
 
-Which part of a name is asked is decided by the readers of the corpora.
+Which part of a path is read is decided by the readers of the corpora.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from audioprune.data.notes.note import PITCHES
@@ -21,14 +22,17 @@ _VELOCITY = re.compile(r"(?<![^\W_])(?:v|vel|velocity)_?(\d{1,3})(?![^\W_])", re
 
 DYNAMICS = {
     "ppp": 12, "pp": 25, "p": 50, "mp": 62, "mf": 75, "f": 100, "ff": 127, "fff": 127,
-    "pianissimo": 25, "piano": 50, "mezzo-piano": 62, "mezzo-forte": 75, "forte": 100, "fortissimo": 127,
+    "pianissimo": 25, "piano": 50, "mezzo-piano": 62,
+    "mezzo-forte": 75, "forte": 100, "fortissimo": 127,
 }  # fmt: skip
 """Velocity of each dynamic marking; pp, p, mf, f and ff are the five velocities of NSynth."""
 DEFAULT_VELOCITY = 100
 
 
 def pitch_of_name(name: str, middle_c: int = 4) -> int | None:
-    """Return the MIDI pitch of a name such as ``C#4``, ``Bb3`` or ``As-1``; None when it is none within 0..127.
+    """Return the MIDI pitch of a name such as ``C#4``, ``Bb3`` or ``As-1``.
+
+    It is None where the name is none, or of a pitch outside 0..127.
 
     Args:
         name: Letter, accidental (``#``, ``s`` or ``sharp``; ``b`` or ``flat``) and octave.
@@ -38,12 +42,8 @@ def pitch_of_name(name: str, middle_c: int = 4) -> int | None:
     if not match:
         return None
     letter, accidental, octave = match.groups()
-    pitch = (
-        60
-        + 12 * (int(octave) - middle_c)
-        + _STEPS[letter.upper()]
-        + _ACCIDENTALS[accidental or ""]
-    )
+    step = _STEPS[letter.upper()] + _ACCIDENTALS[accidental or ""]
+    pitch = 60 + 12 * (int(octave) - middle_c) + step
     return pitch if 0 <= pitch < PITCHES else None
 
 
@@ -72,43 +72,49 @@ def read_name(stem: str, middle_c: int = 4) -> NameReading:
     a note name in capitals, as in ``C#4`` or ``Bb3``; one in small letters; a number of two or
     three digits. Words and numbers stand between characters that are neither letters nor digits.
     Where a rule finds several pitches, the name says none. Velocity: ``v100`` or ``vel100``, or a
-    dynamic marking such as ``mf`` or ``forte`` behind the pitch.
+    dynamic marking such as ``mf`` or ``forte`` after the pitch.
 
     Args:
         stem: Name without its ending.
         middle_c: Octave of the pitch 60 in note names.
     """
     pair = _PITCH_VELOCITY.search(stem)
-    if pair and int(pair[1]) < PITCHES and int(pair[2]) < PITCHES:
+    if pair and max(int(pair[1]), int(pair[2])) < PITCHES:
         return NameReading(int(pair[1]), int(pair[2]), _before(stem, pair.start()))
-    named = list(_TOKEN.finditer(stem))
-    for found in (
-        [(match, int(match[1])) for match in _MARKED.finditer(stem)],
-        [(match, pitch_of_name(match[1], middle_c)) for match in named if match[1][0].isupper()],
-        [(match, pitch_of_name(match[1], middle_c)) for match in named if match[1][0].islower()],
-        [(match, int(match[1])) for match in _BARE.finditer(stem)],
-    ):
-        usable = [
-            (match, pitch) for match, pitch in found if pitch is not None and 0 <= pitch < PITCHES
-        ]
-        if len({pitch for _, pitch in usable}) > 1:
-            return NameReading(
-                None,
-                reason=f"names several pitches ({', '.join(match[0] for match, _ in usable)})",
-            )
-        if usable:
-            match, pitch = usable[0]
-            return NameReading(
-                pitch, _velocity(stem, stem[match.end() :]), _before(stem, match.start())
-            )
+    for found in _pitches_by_rule(stem, middle_c):
+        if len({pitch for _, pitch in found}) > 1:
+            listed = ", ".join(match[0] for match, _ in found)
+            return NameReading(None, reason=f"names several pitches ({listed})")
+        if found:
+            match, pitch = found[0]
+            velocity = _velocity(stem, stem[match.end() :])
+            return NameReading(pitch, velocity, _before(stem, match.start()))
     return NameReading(None, reason="names no pitch")
 
 
-def _velocity(stem: str, behind: str) -> int | None:
+def _pitches_by_rule(stem: str, middle_c: int) -> Iterator[list[tuple[re.Match[str], int]]]:
+    """Yield what each rule finds, in the order in which the rules decide."""
+    names = list(_TOKEN.finditer(stem))
+    capital = [match for match in names if match[1][0].isupper()]
+    small = [match for match in names if match[1][0].islower()]
+    yield _usable([(match, int(match[1])) for match in _MARKED.finditer(stem)])
+    yield _usable([(match, pitch_of_name(match[1], middle_c)) for match in capital])
+    yield _usable([(match, pitch_of_name(match[1], middle_c)) for match in small])
+    yield _usable([(match, int(match[1])) for match in _BARE.finditer(stem)])
+
+
+def _usable(
+    found: list[tuple[re.Match[str], int | None]],
+) -> list[tuple[re.Match[str], int]]:
+    return [(match, pitch) for match, pitch in found if pitch is not None and pitch < PITCHES]
+
+
+def _velocity(stem: str, after: str) -> int | None:
+    """Return the marked velocity of a name, or that of a dynamic marking after its pitch."""
     marked = _VELOCITY.search(stem)
     if marked:
         return int(marked[1]) if int(marked[1]) < PITCHES else None
-    words = re.split(r"[\s_.]|(?<!mezzo)-", behind.lower())
+    words = re.split(r"[\s_.]|(?<!mezzo)-", after.lower())
     return next((DYNAMICS[word] for word in words if word in DYNAMICS), None)
 
 

@@ -1,7 +1,7 @@
-"""What a single note is: its record, its samples in memory, the items that a generative model is trained on.
+"""A single note: its record ``Note``, its samples in ``NoteStore``, its items in ``NoteSet``.
 
-Which notes a corpus has is decided by its reader (nsynth.py, sol.py, note_folder.py), how they
-become a training, a validation and a test set in note_corpus.py.
+Which notes a corpus has is decided by its reader (nsynth.py, studio_online.py, folder.py), how
+they become a training, a validation and a test set in corpus.py.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ class Note:
 
     @property
     def take(self) -> str:
-        """What takes of one note share: instrument, pitch and velocity, those of its source for a transposed note."""
+        """Instrument, pitch and velocity, which takes of one note share.
+
+        The pitch of a transposed note is that of its source.
+        """
         pitch = self.pitch if self.made_from is None else self.made_from
         return f"{self.instrument} {pitch:03d} {self.velocity:03d}"
 
@@ -81,11 +84,25 @@ class NoteList:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+def listed_remarks(kinds: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return a remark on each kind of oddity that some notes have, with the first few names.
+
+    Args:
+        kinds: What is odd, in words -> names of the notes or files.
+    """
+    remarks = []
+    for what, found in kinds.items():
+        if found:
+            more = ", ..." if len(found) > 5 else ""
+            remarks.append(f"{len(found)} {what}: {', '.join(found[:5])}{more}")
+    return remarks
+
+
 @dataclass
 class NoteStore:
-    """Samples of notes, kept in memory up to a budget with 16 bits each.
+    """Samples of notes, of which some stay in memory with 16 bits each.
 
-    Notes beyond the budget are decoded again each time; the samples are the same either way.
+    The other notes are decoded again each time; the samples are the same either way.
 
     Attributes:
         sample_rate: Rate of everything that is returned, in Hz.
@@ -118,14 +135,13 @@ class NoteStore:
             if self._held_bytes + held.nbytes <= self.memory_bytes:
                 self._held[path] = held
                 self._held_bytes += held.nbytes
-        return held.astype(np.float32) / _FULL_SCALE
+        return held.astype(np.float32) / np.float32(_FULL_SCALE)
 
     def _read(self, path: Path) -> NDArray[np.int16]:
         frames = math.ceil((self.duration_s + _MARGIN_S) * read_info(path).sample_rate)
         samples, sample_rate = read_audio(path, 0, frames)
-        mono = resample(np.ascontiguousarray(mixdown(samples.T)), sample_rate, self.sample_rate)[
-            : self.length
-        ]
+        mixed = np.ascontiguousarray(mixdown(samples.T))
+        mono = resample(mixed, sample_rate, self.sample_rate)[: self.length]
         return np.round(mono * _FULL_SCALE).clip(-_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
 
 
@@ -150,12 +166,14 @@ class Crop:
         return int(rng.integers(-self.lead_in, max(0, length - self.length) + 1))
 
 
-class NoteSet(Dataset):
-    """Items of one split: ``audio`` (T,) float32, ``pitch``, ``velocity``, ``instrument``, ``family``, ``length`` and ``id``.
+class NoteSet(Dataset[dict[str, Any]]):
+    """Items of one split.
 
-    Audio that is too short is filled with zeros; ``length`` samples are of the note. An item is a
-    function of seed, split, index and epoch alone, and of the epoch only where parts of notes are
-    drawn for training.
+    Item: ``audio`` (T,) float32, ``pitch``, ``velocity``, ``instrument``, ``family``, ``length``
+    and ``id``. Audio that is too short is filled with zeros; ``length`` samples are of the note.
+
+    An item is a function of seed, split, index and epoch alone, and of the epoch only where parts
+    of notes are drawn for training.
 
     Args:
         notes: The notes.
@@ -194,7 +212,7 @@ class NoteSet(Dataset):
         return len(self.notes)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, which decides the parts of training notes; other splits stay as they are."""
+        """Choose the epoch, which decides the parts of training notes; others stay the same."""
         self._epoch = epoch if self.split == "train" else 0
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -202,26 +220,22 @@ class NoteSet(Dataset):
         samples = self.store.get(note.path)
         start, length = 0, self.store.length
         if self.crop:
-            place = [self.seed, SPLITS.index(self.split), index % len(self), self._epoch]
-            start, length = (
-                self.crop.start(len(samples), np.random.default_rng(place)),
-                self.crop.length,
-            )
+            stream = [self.seed, SPLITS.index(self.split), index % len(self), self._epoch]
+            start = self.crop.start(len(samples), np.random.default_rng(stream))
+            length = self.crop.length
+        # A part that starts before the note begins with silence.
+        before = max(0, -start)
         part = samples[max(0, start) : max(0, start + length)]
         audio = torch.zeros(length)
-        before = max(0, -start)
         audio[before : before + len(part)] = torch.from_numpy(part)
-        facts = {
-            "pitch": note.pitch,
-            "velocity": note.velocity,
-            "id": note.id,
-            "length": before + len(part),
-        }
         return {
             "audio": audio,
             "instrument": self._instrument[note.instrument],
             "family": self._family[note.family],
-            **facts,
+            "pitch": note.pitch,
+            "velocity": note.velocity,
+            "id": note.id,
+            "length": before + len(part),
         }
 
 
@@ -232,10 +246,9 @@ def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         ``audio`` (B, T) float32; ``pitch``, ``velocity``, ``instrument``, ``family`` and
         ``lengths`` (B,) int64; the list ``id``.
     """
-    batch: dict[str, Any] = {
-        key: torch.tensor([item[key] for item in items])
-        for key in ("pitch", "velocity", "instrument", "family")
-    }
+    batch: dict[str, Any] = {}
+    for key in ("pitch", "velocity", "instrument", "family"):
+        batch[key] = torch.tensor([item[key] for item in items])
     batch["audio"] = torch.stack([item["audio"] for item in items])
     batch["lengths"] = torch.tensor([item["length"] for item in items])
     batch["id"] = [item["id"] for item in items]

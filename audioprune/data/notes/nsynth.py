@@ -1,13 +1,14 @@
-"""The notes of NSynth as it is unpacked: folders nsynth-train, nsynth-valid and nsynth-test with audio and examples.json.
+"""The notes of NSynth as it is unpacked: ``nsynth``, ``list_nsynth``.
 
-How notes are drawn, split and cut is decided in note_corpus.py.
+The folders nsynth-train, nsynth-valid and nsynth-test hold audio and examples.json. How notes are
+drawn, split and cut is decided in splits.py and corpus.py.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
 from audioprune.data.files.checks import Finding
 from audioprune.data.files.messages import listing
 from audioprune.data.notes.corpus import NoteCorpus
-from audioprune.data.notes.note import PITCHES, Note, NoteList
+from audioprune.data.notes.note import PITCHES, Note, NoteList, listed_remarks
 from audioprune.data.splits.folders import split_of_folder
 from audioprune.errors import DataError, unknown_name
 from audioprune.ranges import NoKey, PassedTo, Range
@@ -34,7 +35,7 @@ FAMILIES = (
     "synth_lead",
     "vocal",
 )
-"""The families of NSynth; the index of a family is its place here, as in the field ``instrument_family``."""
+"""The families of NSynth; a place here is the number in the field ``instrument_family``."""
 SOURCES = ("acoustic", "electronic", "synthetic")
 METADATA = "examples.json"
 _NAME = re.compile(r"(?P<instrument>.+)-(?P<pitch>\d{3})-(?P<velocity>\d{3})")
@@ -78,7 +79,15 @@ def nsynth(
 
 @dataclass
 class _Reading:
-    """What the metadata of all parts gave."""
+    """What the metadata of all parts gave.
+
+    Attributes:
+        notes: The usable notes by name.
+        findings: Notes that the metadata names but that cannot be used.
+        left_over: Files that the metadata does not name.
+        repeated: Names of notes that are there twice.
+        contradictory: Notes whose name says something else than their metadata.
+    """
 
     notes: dict[str, Note] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
@@ -119,9 +128,8 @@ def list_nsynth(
         "listed": len(chosen),
         "files_without_metadata": len(reading.left_over),
     }
-    return NoteList(
-        root, chosen, known, tuple(reading.findings), tuple(_remarks(root, parts, reading)), facts
-    )
+    remarks = tuple(_remarks(root, parts, reading))
+    return NoteList(root, chosen, known, tuple(reading.findings), remarks, facts)
 
 
 def _parts(root: Path) -> list[Path]:
@@ -146,33 +154,37 @@ def _read_part(part: Path, reading: _Reading, sources: Sequence[str] | None) -> 
     folder = part / "audio" if (part / "audio").is_dir() else part
     files = {path.stem: path for path in find_audio(folder, AUDIO_SUFFIXES)}
     reading.left_over += [path.name for name, path in files.items() if name not in records]
+    split = split_of_folder(part.name.removeprefix("nsynth-"))
     for name, record in records.items():
-        if (
-            sources
-            and isinstance(record, dict)
-            and record.get("instrument_source_str") not in sources
-        ):
+        if sources and not _is_from(record, sources):
             continue
         path = files.get(name)
-        reason = (
-            _fault(record) if path else f"named in {part.name}/{METADATA}, without an audio file"
-        )
+        reason = f"named in {part.name}/{METADATA}, without an audio file"
+        if path:
+            reason = _fault(record)
         if path is None or reason:
-            reading.findings.append(
-                Finding(path or folder / f"{name}.wav", "error", "metadata", reason)
-            )
+            place = path or folder / f"{name}.wav"
+            reading.findings.append(Finding(place, "error", "metadata", reason))
         elif name in reading.notes:
             reading.repeated.append(name)
         else:
-            reading.notes[name] = _note(
-                path, name, record, split_of_folder(part.name.removeprefix("nsynth-"))
-            )
-            match = _NAME.fullmatch(name)
-            if match and (int(match["pitch"]), int(match["velocity"])) != (
-                record["pitch"],
-                record["velocity"],
-            ):
+            reading.notes[name] = _note(path, name, record, split)
+            if _contradicts(name, record):
                 reading.contradictory.append(name)
+
+
+def _is_from(record: Any, sources: Sequence[str]) -> bool:
+    """Tell whether a note is of one of the sources; records that are none at all are kept."""
+    return not isinstance(record, dict) or record.get("instrument_source_str") in sources
+
+
+def _contradicts(name: str, record: Mapping[str, Any]) -> bool:
+    """Tell whether a name says another pitch or velocity than the metadata."""
+    match = _NAME.fullmatch(name)
+    if not match:
+        return False
+    said = (int(match["pitch"]), int(match["velocity"]))
+    return said != (record["pitch"], record["velocity"])
 
 
 def _records(path: Path) -> tuple[dict[str, Any], list[str]]:
@@ -230,22 +242,16 @@ def _note(path: Path, name: str, record: dict[str, Any], part: str) -> Note:
 
 
 def _remarks(root: Path, parts: Sequence[Path], reading: _Reading) -> list[str]:
-    counts = {
-        "audio files are not in the metadata and are not used": reading.left_over,
-        "notes are named twice; the first counts": reading.repeated,
-        "notes have another pitch or velocity in their name than in the metadata, which "
-        "counts": reading.contradictory,
-    }
-    remarks = [
-        f"{len(found)} {what}: {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}"
-        for what, found in counts.items()
-        if found
-    ]
-    missing = sorted(
-        {"nsynth-train", "nsynth-valid", "nsynth-test"} - {part.name for part in parts}
+    remarks = listed_remarks(
+        {
+            "audio files are not in the metadata and are not used": reading.left_over,
+            "notes are named twice; the first counts": reading.repeated,
+            "notes have another pitch or velocity in their name than in the metadata, which "
+            "counts": reading.contradictory,
+        }
     )
-    return remarks + (
-        [f"a part of NSynth only: {', '.join(missing)} not in {root}"]
-        if missing and parts != [root]
-        else []
-    )
+    whole = {"nsynth-train", "nsynth-valid", "nsynth-test"}
+    missing = sorted(whole - {part.name for part in parts})
+    if missing and parts != [root]:
+        remarks.append(f"a part of NSynth only: {', '.join(missing)} not in {root}")
+    return remarks

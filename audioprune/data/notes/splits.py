@@ -1,6 +1,6 @@
-"""Which notes of a corpus are used, and which of train, valid and test gets each of them.
+"""Which notes of a corpus are used, ``choose``, and which split each gets, ``split_notes``.
 
-Reading the corpora is done elsewhere; here notes have names and hashes only.
+Corpora are read elsewhere; here notes have names and hashes only.
 """
 
 from __future__ import annotations
@@ -13,18 +13,25 @@ from pathlib import Path
 import numpy as np
 
 from audioprune.data.notes.note import Note
-from audioprune.data.splits.assign import share_out
 from audioprune.data.splits.folders import SPLITS
 from audioprune.data.splits.recordings import Links, joined
+from audioprune.data.splits.shares import check_fractions, share_out
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 RULES = {
-    "random": "takes of one instrument, pitch and velocity stay together, and notes of the same audio",
+    "random": "takes of one instrument, pitch and velocity stay together, and notes of the same "
+    "audio",
     "by_pitch": "notes of one instrument and pitch stay together, and notes of the same audio",
     "by_instrument": "notes of one instrument stay together, and instruments with the same audio",
     "official": "the corpus names the split of each note",
 }
 """How notes are split, and what each rule keeps together."""
+_SHARED = {
+    "random": "notes",
+    "by_pitch": "pitches of instruments",
+    "by_instrument": "instruments",
+}
+"""What each rule shares out."""
 
 
 def check_rule(split: str, fractions: Sequence[float]) -> None:
@@ -35,7 +42,7 @@ def check_rule(split: str, fractions: Sequence[float]) -> None:
     """
     if split not in RULES:
         raise ConfigError(unknown_name("split", split, list(RULES)))
-    share_out(("a", "b", "c"), fractions, 0, "names")
+    check_fractions(fractions)
 
 
 def choose(
@@ -49,7 +56,7 @@ def choose(
         seed: Decides which; an instrument's notes do not depend on the other instruments.
 
     Returns:
-        The notes, in their order, and a remark on instruments that have fewer.
+        The notes, in their order, and a note to the user on instruments that have fewer.
 
     Source: Esling et al., Sec. 5: ten notes of each instrument.
     """
@@ -63,23 +70,18 @@ def choose(
     for instrument, places in sorted(by_instrument.items()):
         if len(places) < per_instrument:
             few.append(f"{instrument} ({len(places)})")
-        ordered = sorted(
-            places, key=lambda place: notes[place].id
-        )  # whatever order the reader found them in
+        # The draw does not depend on the order in which the reader found the notes.
+        ordered = sorted(places, key=lambda place: notes[place].id)
         name = instrument.encode(errors="surrogateescape")
-        drawn = np.random.default_rng([seed, zlib.crc32(name)]).permutation(len(ordered))[
-            :per_instrument
-        ]
-        chosen += [ordered[int(index)] for index in drawn]
-    listed = ", ".join(few[:5]) + (", ..." if len(few) > 5 else "")
-    remarks = (
-        [
+        drawn = np.random.default_rng([seed, zlib.crc32(name)]).permutation(len(ordered))
+        chosen += [ordered[int(index)] for index in drawn[:per_instrument]]
+    remarks = []
+    if few:
+        listed = ", ".join(few[:5]) + (", ..." if len(few) > 5 else "")
+        remarks.append(
             f"{len(few)} of {len(by_instrument)} instruments have fewer than {per_instrument} "
             f"notes: {listed}"
-        ]
-        if few
-        else []
-    )
+        )
     return [notes[place] for place in sorted(chosen)], remarks
 
 
@@ -121,19 +123,17 @@ def split_notes(
     else:
         keys = groups_of(notes, rule, audio, links)
         groups = sorted(set(keys.values()))
-        if len(groups) < 3:
-            what = {
-                "random": "notes",
-                "by_pitch": "pitches of instruments",
-                "by_instrument": "instruments",
-            }[rule]
+        if len(groups) < len(SPLITS):
             raise DataError(
-                f"{root}: expected at least 3 {what} to split them, found {len(groups)}; add "
-                f"notes or use another split"
+                f"{root}: expected at least 3 {_SHARED[rule]} to split them, found "
+                f"{len(groups)}; add notes or use another split"
             )
         shares = share_out(groups, fractions, seed, "notes")
         chosen = {note: shares[keys[note]] for note in notes}
-    return {split: [note for note in notes if chosen[note] == split] for split in SPLITS}
+    pools: dict[str, list[Note]] = {split: [] for split in SPLITS}
+    for note in notes:
+        pools[chosen[note]].append(note)
+    return pools
 
 
 def groups_of(
@@ -141,18 +141,18 @@ def groups_of(
 ) -> dict[Note, str]:
     """Return what each note is kept with by a rule; see ``split_notes``."""
     keys = {note: _key(note, rule, audio) for note in notes}
+    # Each note is linked to the first one of the same audio, and to the first take of its note.
     first: dict[str, Note] = {}
-    pairs = [
-        (first.setdefault(audio[note.path], note), note) for note in notes if audio[note.path]
-    ]
+    pairs = []
+    for note in notes:
+        if audio[note.path]:
+            pairs.append((first.setdefault(audio[note.path], note), note))
     if rule == "random":
         pairs += [(first.setdefault(f"take {note.take}", note), note) for note in notes]
     by_path = {note.path: note for note in notes}
-    pairs += [
-        (by_path[one], by_path[other])
-        for one, other in links
-        if one in by_path and other in by_path
-    ]
+    for one, other in links:
+        if one in by_path and other in by_path:
+            pairs.append((by_path[one], by_path[other]))
     return joined(keys, pairs)
 
 

@@ -1,13 +1,13 @@
-"""The notes of TinySOL, OrchideaSOL and folders named like Studio-On-Line: Abbr-technique-Pitch-dynamics-... in instrument folders.
+"""The notes of Studio-On-Line: TinySOL, OrchideaSOL and folders like them: ``tinysol``.
 
-A table of metadata counts where there is one, else names and folders. Any other folder of notes is
-read by note_folder.py.
+Files are named Abbr-technique-Pitch-dynamics-..., in folders of instruments. A table of metadata
+counts where there is one, else names and folders. Any other folder is read by folder.py.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ from audioprune.data.files.lists import Places, read_table
 from audioprune.data.files.messages import listing
 from audioprune.data.notes.corpus import NoteCorpus
 from audioprune.data.notes.names import DEFAULT_VELOCITY, DYNAMICS, pitch_of_name
-from audioprune.data.notes.note import PITCHES, Note, NoteList
+from audioprune.data.notes.note import PITCHES, Note, NoteList, listed_remarks
 from audioprune.errors import DataError, unknown_name
 from audioprune.ranges import NoKey, PassedTo, Range
 
@@ -103,10 +103,13 @@ def list_sol(root: Path, techniques: Sequence[str] | None = None) -> NoteList:
         if technique not in known:
             raise DataError(f"{root}: {unknown_name('technique', technique, known)}")
     rows = [row for row in rows if not techniques or row.technique in techniques]
-    bad = [
-        Finding(row.path, "error", "metadata", reason) for row in rows if (reason := _fault(row))
-    ]
-    good = [row for row in rows if not _fault(row)]
+    good, bad = [], []
+    for row in rows:
+        reason = _fault(row)
+        if reason:
+            bad.append(Finding(row.path, "error", "metadata", reason))
+        else:
+            good.append(row)
     notes = sorted((_note(row, root) for row in good), key=lambda note: note.id)
     if not notes and not bad:
         raise DataError(f"expected notes in {root}, found {listing(root)}; check the path")
@@ -116,29 +119,17 @@ def list_sol(root: Path, techniques: Sequence[str] | None = None) -> NoteList:
         "techniques": sorted({row.technique for row in good}),
         "table": table.name if table else None,
     }
-    return NoteList(
-        root,
-        tuple(notes),
-        tuple(sorted({note.family for note in notes})),
-        tuple(bad),
-        tuple(remarks),
-        facts,
-    )
+    families = tuple(sorted({note.family for note in notes}))
+    return NoteList(root, tuple(notes), families, tuple(bad), tuple(remarks), facts)
 
 
 def _table(root: Path) -> Path | None:
     """Return the table of metadata, if there is one."""
-    return next(
-        (
-            path
-            for path in sorted(root.glob("annotation/*.csv")) + sorted(root.glob("*.csv"))
-            if _reads(path)
-        ),
-        None,
-    )
+    tables = sorted(root.glob("annotation/*.csv")) + sorted(root.glob("*.csv"))
+    return next((path for path in tables if _has_columns(path)), None)
 
 
-def _reads(path: Path) -> bool:
+def _has_columns(path: Path) -> bool:
     return set(_COLUMNS) <= set(read_table(path, "a CSV table of notes", errors="replace").header)
 
 
@@ -147,38 +138,35 @@ def _from_table(root: Path, table: Path) -> Iterator[_Row]:
     places = Places((audio,))
     for line in read_table(table, "a CSV table of notes").records():
         values = {key: (line.get(key) or "").strip() for key in (*_COLUMNS, "Fold")}
-        number = values["Pitch ID"]
-        pitch = int(number) if number.isdigit() else pitch_of_name(values["Pitch"])
-        instrument, technique = values["Instrument (in full)"], values["Technique (in full)"]
-        path = places.find(values["Path"]) or audio / values["Path"]
+        number, named_pitch = values["Pitch ID"], pitch_of_name(values["Pitch"])
         yield _Row(
-            path,
-            values["Family"],
-            instrument,
-            technique,
-            pitch,
-            values["Dynamics"],
-            values["Fold"],
-            pitch_of_name(values["Pitch"]),
+            path=places.find(values["Path"]) or audio / values["Path"],
+            family=values["Family"],
+            instrument=values["Instrument (in full)"],
+            technique=values["Technique (in full)"],
+            pitch=int(number) if number.isdigit() else named_pitch,
+            dynamics=values["Dynamics"],
+            fold=values["Fold"],
+            named_pitch=named_pitch,
         )
 
 
 def _from_names(root: Path) -> Iterator[_Row]:
-    """Read family, instrument and technique from the folders where there are three, the rest from the names."""
+    """Read family, instrument and technique from three folders, if there are, else from names."""
     audio = root / "audio" if (root / "audio").is_dir() else root
     for path in find_audio(audio):
+        # Abbr-technique-Pitch-dynamics-...: the last token that is a pitch parts the name.
         tokens = path.stem.split("-")
-        places = [
-            place for place in range(1, len(tokens)) if pitch_of_name(tokens[place]) is not None
-        ]
+        pitches = [pitch_of_name(token) for token in tokens]
+        places = [place for place in range(1, len(tokens)) if pitches[place] is not None]
         place = places[-1] if places else len(tokens)
         folders = path.relative_to(audio).parts[:-1]
-        family, instrument, technique = (
-            folders[-3:]
-            if len(folders) >= 3
-            else (folders[0] if folders else "unknown", tokens[0], "-".join(tokens[1:place]))
-        )
-        pitch = pitch_of_name(tokens[place]) if places else None
+        if len(folders) >= 3:
+            family, instrument, technique = folders[-3:]
+        else:
+            family = folders[0] if folders else "unknown"
+            instrument, technique = tokens[0], "-".join(tokens[1:place])
+        pitch = pitches[place] if places else None
         yield _Row(path, family, instrument, technique, pitch, "-".join(tokens[place + 1 :]))
 
 
@@ -191,29 +179,25 @@ def _fault(row: _Row) -> str:
 
 
 def _note(row: _Row, root: Path) -> Note:
-    split = _FOLD_SPLITS.get(row.fold, "train") if row.fold else ""
-    name = (
-        row.path.relative_to(root)
-        .with_suffix("")
-        .as_posix()
-        .removeprefix("audio/")
-        .replace("/", "__")
-    )
-    pitch, velocity = row.pitch or 0, _velocity(row.dynamics) or DEFAULT_VELOCITY
+    place = row.path.relative_to(root).with_suffix("").as_posix()
+    pitch = row.pitch or 0
     return Note(
         row.path,
-        name,
+        place.removeprefix("audio/").replace("/", "__"),
         pitch,
-        velocity,
+        _velocity(row.dynamics) or DEFAULT_VELOCITY,
         row.instrument,
         row.family,
-        split,
-        _made_from(row.path.stem, pitch),
+        part=_FOLD_SPLITS.get(row.fold, "train") if row.fold else "",
+        made_from=_made_from(row.path.stem, pitch),
     )
 
 
 def _made_from(name: str, pitch: int) -> int | None:
-    """Return the pitch that a note was transposed from, where its name ends as in ``-R100u``: made from 100 cents below."""
+    """Return the pitch that a note was transposed from; ``-R100u`` is made from 100 cents below.
+
+    It is None where the name does not end so.
+    """
     match = _TRANSPOSED.search(name)
     if not match:
         return None
@@ -224,34 +208,24 @@ def _made_from(name: str, pitch: int) -> int | None:
 def _velocity(dynamics: str) -> int | None:
     """Return the velocity of a marking, or of a marking at the begin of ``ff-N-N``."""
     text = dynamics.lower()
-    return next(
-        (
-            DYNAMICS[mark]
-            for mark in sorted(DYNAMICS, key=len, reverse=True)
-            if text == mark or text.startswith(f"{mark}-")
-        ),
-        None,
-    )
+    for mark in sorted(DYNAMICS, key=len, reverse=True):
+        if text == mark or text.startswith(f"{mark}-"):
+            return DYNAMICS[mark]
+    return None
 
 
 def _remarks(root: Path, rows: Sequence[_Row], table: Path | None) -> list[str]:
-    odd = [
-        row.path.name
-        for row in rows
-        if row.named_pitch is not None and row.pitch is not None and row.named_pitch != row.pitch
-    ]
+    odd = [row.path.name for row in rows if row.named_pitch not in (None, row.pitch)]
     vague = [row.path.name for row in rows if _velocity(row.dynamics) is None]
     unlisted: list[str] = []
     if table:
         named = {row.path for row in rows}
         unlisted = [path.name for path in find_audio(root) if path not in named]
-    counts: Mapping[str, list[str]] = {
-        "notes have another pitch name than number in the table; the number counts": odd,
-        f"notes have no known dynamic marking and count as velocity {DEFAULT_VELOCITY}": vague,
-        "audio files are not in the table, or of another technique, and are not used": unlisted,
-    }
-    return [
-        f"{len(found)} {what}: {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}"
-        for what, found in counts.items()
-        if found
-    ]
+    return listed_remarks(
+        {
+            "notes have another pitch name than number in the table; the number counts": odd,
+            f"notes have no known dynamic marking and count as velocity {DEFAULT_VELOCITY}": vague,
+            "audio files are not in the table, or of another technique, and are not "
+            "used": unlisted,
+        }
+    )

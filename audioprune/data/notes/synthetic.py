@@ -1,7 +1,7 @@
-"""The corpus of notes that needs no download: four families of artificial instruments, written once in the layout of NSynth.
+"""The corpus of notes that needs no download, four families of artificial instruments.
 
-How they sound stands in note_synthesis.py; what is made here is read back by nsynth.py like any
-other NSynth.
+``synthetic_notes`` writes it once in the layout of NSynth, from which nsynth.py reads it back. How
+instruments sound is in synthesis.py.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +32,9 @@ _VERSION = 1
 """Raised whenever the same recipe gives other audio."""
 _TITLE = "synthetic_notes"
 _COMPASS = 24
+"""Pitches of one instrument: two octaves."""
 _VOICES, _CHOICE, _SOUND = range(3)
+"""Numbers of the random streams."""
 _QUALITIES = 10
 
 
@@ -41,7 +44,7 @@ class Recipe:
 
     Attributes:
         seed: Decides instruments, notes and sounds.
-        families: Families, of the keys of note_synthesis.FAMILIES.
+        families: Families, of the keys of synthesis.FAMILIES.
         instruments: Instruments of each family.
         notes_per_instrument: Notes of each instrument.
         duration_s: Length of a note in seconds.
@@ -90,13 +93,10 @@ class Recipe:
                 f"expected duration_s from 0.25 to 60 s, got {self.duration_s}; use for instance 2"
             )
         most = len(VELOCITIES) * (min(_COMPASS, high - low) + 1)
-        if (
-            not isinstance(self.notes_per_instrument, int)
-            or not 1 <= self.notes_per_instrument <= most
-        ):
+        count = self.notes_per_instrument
+        if not isinstance(count, int) or not 1 <= count <= most:
             raise ConfigError(
-                f"expected 1 to {most} notes_per_instrument, got {self.notes_per_instrument}; "
-                f"use for instance 10"
+                f"expected 1 to {most} notes_per_instrument, got {count}; use for instance 10"
             )
 
     @property
@@ -142,13 +142,9 @@ def synthetic_notes(
     """
     if len(pitches) != 2:
         raise ConfigError(f"expected pitches as [lowest, highest], got {list(pitches)}; give two")
+    low, high = pitches
     recipe = Recipe(
-        seed,
-        tuple(families),
-        instruments,
-        notes_per_instrument,
-        float(duration_s),
-        (pitches[0], pitches[1]),
+        seed, tuple(families), instruments, notes_per_instrument, float(duration_s), (low, high)
     )
     folder = GeneratedFolder.at(root, _TITLE, asdict(recipe), cache_dir)
 
@@ -156,14 +152,7 @@ def synthetic_notes(
         pieces, texts = _pieces(recipe)
         folder.make(pieces, SAMPLE_RATE, round(2 * SAMPLE_RATE * recipe.seconds), texts)
         listed = list_nsynth(folder.root)
-        return NoteList(
-            listed.root,
-            listed.notes,
-            listed.families,
-            listed.findings,
-            (),
-            {**listed.facts, "recipe": asdict(recipe)},
-        )
+        return replace(listed, remarks=(), facts={**listed.facts, "recipe": asdict(recipe)})
 
     return NoteCorpus(
         list_notes, duration_s=duration_s, seed=seed, cache_dir=cache_dir, title=title, **options
@@ -179,24 +168,21 @@ def _pieces(recipe: Recipe) -> tuple[dict[str, Callable[[], np.ndarray]], dict[s
             part = _part(number, recipe.instruments)
             for pitch, velocity in _notes(recipe, family, number):
                 name = f"{family}_synthetic_{number:03d}-{pitch:03d}-{velocity:03d}"
-                pieces[f"{part}/audio/{name}.wav"] = partial(
-                    _sound, recipe, family, number, pitch, velocity
-                )
-                records.setdefault(part, {})[name] = _record(
-                    recipe, family, number, pitch, velocity, name, len(pieces) - 1
-                )
-    return pieces, {
-        f"{part}/{METADATA}": json.dumps(found, indent=1, sort_keys=True)
-        for part, found in records.items()
-    }
+                sound = partial(_sound, recipe, family, number, pitch, velocity)
+                record = _record(recipe, family, number, pitch, velocity, name, len(pieces))
+                pieces[f"{part}/audio/{name}.wav"] = sound
+                records.setdefault(part, {})[name] = record
+    texts = {}
+    for part, found in records.items():
+        texts[f"{part}/{METADATA}"] = json.dumps(found, indent=1, sort_keys=True)
+    return pieces, texts
 
 
 def _part(number: int, instruments: int) -> str:
-    held_out = (
-        {instruments - 1: "nsynth-test", instruments - 2: "nsynth-valid"}
-        if instruments >= 3
-        else {}
-    )
+    """Return the part of an instrument; of three or more, one tests and one validates."""
+    if instruments < 3:
+        return "nsynth-train"
+    held_out = {instruments - 1: "nsynth-test", instruments - 2: "nsynth-valid"}
     return held_out.get(number, "nsynth-train")
 
 
@@ -214,15 +200,9 @@ def _voice(recipe: Recipe, family: str, number: int) -> Voice:
 def _notes(recipe: Recipe, family: str, number: int) -> list[tuple[int, int]]:
     """Draw different pairs of pitch and velocity, in order."""
     voice = _voice(recipe, family, number)
-    every = [
-        (pitch, velocity)
-        for pitch in range(voice.lowest, voice.highest + 1)
-        for velocity in VELOCITIES
-    ]
-    chosen = _stream(recipe, _CHOICE, family, number).permutation(len(every))[
-        : recipe.notes_per_instrument
-    ]
-    return sorted(every[int(place)] for place in chosen)
+    every = list(product(range(voice.lowest, voice.highest + 1), VELOCITIES))
+    order = _stream(recipe, _CHOICE, family, number).permutation(len(every))
+    return sorted(every[int(place)] for place in order[: recipe.notes_per_instrument])
 
 
 def _sound(recipe: Recipe, family: str, number: int, pitch: int, velocity: int) -> np.ndarray:

@@ -22,8 +22,8 @@ from audioprune.data.scenes.lists import (
 )
 from audioprune.data.scenes.table import list_table
 from audioprune.data.scenes.tut_lists import list_tut, tut_corpus
-from audioprune.data.splits.assign import share_out
 from audioprune.data.splits.recordings import Links
+from audioprune.data.splits.shares import check_fractions
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.ranges import NoKey, OneOf, PassedTo, Range
 
@@ -154,7 +154,7 @@ class ClassFolder(WrappedCorpus[SceneCorpus]):
             raise ConfigError(unknown_name("split", split, ("folders", "fraction")))
         if recording_from not in RECORDING_RULES:
             raise ConfigError(unknown_name("recording_from", recording_from, RECORDING_RULES))
-        share_out(("a", "b", "c"), fractions, seed, "names")
+        check_fractions(fractions)
         check_fraction(valid_fraction)
         self.root = Path(root).expanduser()
 

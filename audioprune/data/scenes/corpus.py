@@ -22,10 +22,12 @@ from audioprune.data.corpus import FileCorpus, Found, Record
 from audioprune.data.files.checks import FileFacts, Finding, doubled
 from audioprune.data.files.file_index import inspect_files
 from audioprune.data.files.messages import (
-    first_names,
+    doubled_notes,
     left_out_notes,
+    rate_notes,
     refuse_doubled,
     stop_or_skip,
+    warning_notes,
 )
 from audioprune.data.scenes.features import FeatureStore, Normalisation, SceneFeatures
 from audioprune.data.scenes.lists import SceneClip, SceneList, shared_recordings
@@ -210,7 +212,7 @@ class SceneCorpus(FileCorpus[FoundScenes]):
         return f"{self.title}{partial}, {size}, {len(found.scenes.classes)} classes"
 
     def shared(self) -> dict[str, Any]:
-        """Return rate, number of classes, and the bands, frames a second and channels of features."""
+        """Return what a model must agree with: rate, classes, and the shape of features."""
         features = self.features
         return {
             **super().shared(),
@@ -361,10 +363,7 @@ def _sharing_notes(scenes: SceneList, facts: Sequence[FileFacts]) -> list[str]:
             )
     found = list(doubled(facts, splits))
     refuse_doubled(found)
-    notes = []
-    if found:
-        listed = first_names(finding.path for finding in found)
-        notes.append(f"{len(found)} files hold the same audio as another: {listed}")
+    notes = doubled_notes(found)
     shared = shared_recordings(scenes.clips)
     if shared:
         few = ", ".join(shared[:5]) + (", ..." if len(shared) > 5 else "")
@@ -379,48 +378,21 @@ def _file_notes(facts: Sequence[FileFacts], features: SceneFeatures) -> list[str
     """Return one note on rates, on channels, on lengths and on each other kind of warning."""
     return [
         *_shape_notes(facts, features.duration_s),
-        *_rate_notes(facts, features.sample_rate),
-        *_warning_notes(facts),
+        *rate_notes(facts, features.sample_rate),
+        *warning_notes(facts),
     ]
 
 
 def _shape_notes(facts: Sequence[FileFacts], duration_s: float) -> list[str]:
     shortest, longest = duration_s - _ODD_LENGTH_S, duration_s + _ODD_LENGTH_S
+    mono = sum(fact.channels == 1 for fact in facts)
+    several = sum(fact.channels > 2 for fact in facts)
+    short = sum(fact.duration_s < shortest for fact in facts)
+    long = sum(fact.duration_s > longest for fact in facts)
     counts = {
-        "are mono; both channels of their features are equal": sum(
-            fact.channels == 1 for fact in facts
-        ),
-        "have more than two channels, which are averaged": sum(
-            fact.channels > 2 for fact in facts
-        ),
-        f"are shorter than {duration_s:g} s and are repeated": sum(
-            fact.duration_s < shortest for fact in facts
-        ),
-        f"are longer than {duration_s:g} s; only their begin is used": sum(
-            fact.duration_s > longest for fact in facts
-        ),
+        "are mono; both channels of their features are equal": mono,
+        "have more than two channels, which are averaged": several,
+        f"are shorter than {duration_s:g} s and are repeated": short,
+        f"are longer than {duration_s:g} s; only their begin is used": long,
     }
     return [f"{count} of {len(facts)} files {what}" for what, count in counts.items() if count]
-
-
-def _rate_notes(facts: Sequence[FileFacts], sample_rate: int) -> list[str]:
-    rates = Counter(fact.sample_rate for fact in facts if fact.sample_rate != sample_rate)
-    if not rates:
-        return []
-    listed = ", ".join(f"{count} from {rate} Hz" for rate, count in sorted(rates.items()))
-    return [
-        f"{sum(rates.values())} of {len(facts)} files are resampled to {sample_rate} Hz ({listed})"
-    ]
-
-
-def _warning_notes(facts: Sequence[FileFacts]) -> list[str]:
-    """Return one note on each kind of warning, with its first file as the example."""
-    kinds: dict[str, list[Finding]] = {}
-    for fact in facts:
-        for finding in fact.findings:
-            if finding.severity == "warning":
-                kinds.setdefault(finding.code, []).append(finding)
-    return [
-        f"{len(same)} files with a warning, such as {same[0].path}: {same[0].reason}"
-        for _, same in sorted(kinds.items())
-    ]

@@ -16,9 +16,9 @@ import numpy as np
 from audioprune.data.files.audio import find_audio
 from audioprune.data.files.lists import name_key
 from audioprune.data.files.messages import listing
-from audioprune.data.splits.assign import share_out
 from audioprune.data.splits.folders import has_split_folders, split_of_folder
 from audioprune.data.splits.recordings import Links, joined, recording_of
+from audioprune.data.splits.shares import share_out
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 RECORDING_RULES = ("auto", "folder", "prefix", "file")
@@ -103,19 +103,8 @@ def list_classes(
         raise DataError(
             f"expected folders train, valid and test below {root}, found {listing(root)}; {remedy}"
         )
-    # The place of a file within its split begins with its class.
-    splits: dict[Path, str] = {}
-    used: dict[Path, Path] = {}
-    for path, relative in inside.items():
-        splits[path], place = _place(relative, by_folder)
-        if len(place.parts) > 1 and bool(splits[path]) == by_folder:
-            used[path] = place
-    left = sorted(set(paths) - set(used))
-    notes = []
-    if left:
-        notes.append(
-            f"{len(left)} audio files are in no folder of a class and not used: {some(left)}"
-        )
+    splits, used = _places(inside, by_folder)
+    notes = _unused_notes(paths, used)
     classes = tuple(sorted({place.parts[0] for place in used.values()}))
     _refuse_few(root, classes)
     shared = not by_folder or split == "fraction"
@@ -260,6 +249,29 @@ def _class_audio(root: Path) -> list[Path]:
     return paths
 
 
+def _places(
+    inside: Mapping[Path, Path], by_folder: bool
+) -> tuple[dict[Path, str], dict[Path, Path]]:
+    """Return the split that each file's folder names, and the usable files' places within it.
+
+    The place of a file within its split begins with its class.
+    """
+    splits: dict[Path, str] = {}
+    used: dict[Path, Path] = {}
+    for path, relative in inside.items():
+        splits[path], place = _place(relative, by_folder)
+        if len(place.parts) > 1 and bool(splits[path]) == by_folder:
+            used[path] = place
+    return splits, used
+
+
+def _unused_notes(paths: Iterable[Path], used: Iterable[Path]) -> list[str]:
+    left = sorted(set(paths) - set(used))
+    if not left:
+        return []
+    return [f"{len(left)} audio files are in no folder of a class and not used: {some(left)}"]
+
+
 def _place(relative: Path, by_folder: bool) -> tuple[str, Path]:
     """Return the split that a folder names, or an empty text, and the place within it."""
     place = Path(name_key(relative.as_posix()))
@@ -348,11 +360,13 @@ def _apart(
 def _refuse_few(root: Path, classes: Sequence[str]) -> None:
     if len(classes) >= 2:
         return
-    folders = [entry for entry in sorted(root.iterdir()) if entry.is_dir()]
-    several = (entry for entry in folders if sum(each.is_dir() for each in entry.iterdir()) >= 2)
-    inner = next(several, None)
+    inner = next((entry for entry in sorted(root.iterdir()) if _folders_in(entry) >= 2), None)
     remedy = f"point to {inner}" if inner else "make one folder for each class"
     found = f"{', '.join(classes) or 'none'} ({root} holds {listing(root)})"
     raise DataError(
         f"expected at least 2 folders named after classes below {root}, found {found}; {remedy}"
     )
+
+
+def _folders_in(place: Path) -> int:
+    return sum(each.is_dir() for each in place.iterdir()) if place.is_dir() else 0

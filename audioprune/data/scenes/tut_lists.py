@@ -6,6 +6,7 @@ is accepted, with a note. No audio is opened here.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -157,7 +158,8 @@ def _lists(root: Path, corpus: TutCorpus, fold: int) -> list[_List]:
 
 def _missing(clips: Sequence[SceneClip], wanted: tuple[int, int]) -> str:
     """Say how many of the published clips there are; empty if it is all of them."""
-    train, test = (sum(clip.split == split for clip in clips) for split in ("train", "test"))
+    counts = Counter(clip.split for clip in clips)
+    train, test = counts["train"], counts["test"]
     if (train, test) == wanted:
         return ""
     return f"{train} of {wanted[0]} training and {test} of {wanted[1]} test clips"

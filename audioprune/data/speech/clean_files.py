@@ -1,7 +1,8 @@
-"""Which speech files a corpus of clean speech has and which split each belongs to: any folder, or made-up voices.
+"""Which files a corpus of clean speech has, and which split each belongs to.
 
-VCTK has its own module, vctk.py. What is done with the speech, such as coding it, is the business
-of the corpora.
+``CleanSpeech`` is the contract; ``SpeechFolder`` is any folder, ``SyntheticVoices`` are artificial
+voices. VCTK has a module of its own, coded/vctk.py. What is done with the speech, such as coding
+it, is decided by the corpora.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import Any, Protocol
 from audioprune.data.files.audio import find_audio
 from audioprune.data.files.generated_folder import GeneratedFolder
 from audioprune.data.speech.speech_synthesis import SAMPLE_RATE
-from audioprune.data.speech.synthetic_speech import Recipe, pieces
-from audioprune.data.splits.assign import Assigned, assign_speech, share_out
+from audioprune.data.speech.synthetic_speech import Recipe, speech_pieces
+from audioprune.data.splits.assign import Assigned, assign_speech
+from audioprune.data.splits.corpus_folder import audio_below
 from audioprune.data.splits.recordings import Links
-from audioprune.data.splits.sources import audio_below
+from audioprune.data.splits.shares import check_fractions
 from audioprune.data.splits.speakers import SpeakerRule
 
 
@@ -31,32 +33,44 @@ class CleanSpeech(Protocol):
 
     @property
     def speaker_from(self) -> str | SpeakerRule:
-        """Rule of ``speakers.SpeakerRule``; ``"file"`` where speakers are not known."""
+        """How speakers are found, see SpeakerRule; ``"file"`` where they are not known."""
         ...
 
     def find(self) -> tuple[Path, list[Path]]:
         """Return a folder and the audio files below it."""
+        ...
 
     def assign(
         self, root: Path, relative: Mapping[Path, Path], links: Links = ()
     ) -> tuple[list[Assigned], list[str]]:
-        """Give files their split and speaker, with notes for the user; ``links`` join files of the same audio."""
+        """Give files their split and speaker, with notes for the user.
+
+        Args:
+            root: The folder.
+            relative: Place of each file below it.
+            links: Files of the same audio, which stay together.
+        """
+        ...
 
     def genders(self) -> dict[str, str]:
-        """Return ``"F"`` or ``"M"`` for the speakers that it is known of."""
+        """Return ``"F"`` or ``"M"`` for the speakers whose gender is known."""
+        ...
 
     def describe(self) -> dict[str, Any]:
         """Return what a description of the corpus says about the speech besides its size."""
+        ...
 
 
 @dataclass(frozen=True)
 class SpeechFolder:
-    """Any folder of speech, ``<root>/<speaker>/...`` or ``<root>/{train,valid,test}/<speaker>/...``.
+    """Any folder of speech.
+
+    Layouts: ``<root>/<speaker>/...`` or ``<root>/{train,valid,test}/<speaker>/...``.
 
     Attributes:
         root: The folder.
         split: None takes folders named after splits, else shares of the speakers; or as in
-            ``splits.assign_speech``.
+            ``assign.assign_speech``.
         fractions: Shares of the speakers in train, valid and test.
         speaker_from: ``"auto"``, ``"folder"``, ``"prefix"`` (of the file name) or ``"file"``, or a
             whole rule.
@@ -77,7 +91,7 @@ class SpeechFolder:
     def __post_init__(self) -> None:
         if isinstance(self.speaker_from, str):
             SpeakerRule(self.speaker_from)
-        share_out(("a", "b", "c"), self.fractions, self.seed, "names")
+        check_fractions(self.fractions)
 
     def find(self) -> tuple[Path, list[Path]]:
         """Return the folder and its audio files.
@@ -90,7 +104,7 @@ class SpeechFolder:
     def assign(
         self, root: Path, relative: Mapping[Path, Path], links: Links = ()
     ) -> tuple[list[Assigned], list[str]]:
-        """Give files their split and speaker."""
+        """Give files their split and speaker; see CleanSpeech."""
         return assign_speech(
             root, relative, self.split, self.fractions, self.speaker_from, self.seed, links=links
         )
@@ -106,7 +120,7 @@ class SpeechFolder:
 
 @dataclass(frozen=True)
 class SyntheticVoices:
-    """Made-up voices, written once to disk; those of training, validation and test are all different.
+    """Artificial voices, written once to disk; each split has voices of its own.
 
     Attributes:
         recipe: What decides the audio; its noises are not used.
@@ -129,12 +143,8 @@ class SyntheticVoices:
             OutputError: It cannot be written.
         """
         seconds = 60 * sum(self.recipe.minutes)
-        speech = {
-            name.removeprefix("speech/"): piece
-            for name, piece in pieces(self.recipe).items()
-            if name.startswith("speech/")
-        }
-        self._folder.make(speech, SAMPLE_RATE, round(2 * SAMPLE_RATE * seconds))
+        need_bytes = round(2 * SAMPLE_RATE * seconds)
+        self._folder.make(speech_pieces(self.recipe), SAMPLE_RATE, need_bytes)
         return self._folder.root, find_audio(self._folder.root)
 
     def assign(
@@ -144,7 +154,7 @@ class SyntheticVoices:
         return assign_speech(root, relative, "folders", speaker_from=self.speaker_from)
 
     def genders(self) -> dict[str, str]:
-        """Return nothing: made-up voices are high or low."""
+        """Return nothing: artificial voices are high or low."""
         return {}
 
     def describe(self) -> dict[str, Any]:
@@ -153,9 +163,8 @@ class SyntheticVoices:
 
     @property
     def _facts(self) -> dict[str, Any]:
-        return {
-            key: value for key, value in asdict(self.recipe).items() if not key.startswith("noise")
-        }
+        recipe = asdict(self.recipe)
+        return {key: value for key, value in recipe.items() if not key.startswith("noise")}
 
     @property
     def _folder(self) -> GeneratedFolder:

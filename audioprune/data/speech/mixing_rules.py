@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from audioprune.errors import ConfigError
@@ -81,6 +82,20 @@ class MixingRules:
         if limit_s is None:
             return available
         return min(available, round(limit_s * self.sample_rate))
+
+
+def check_counts(wanted: Mapping[str, int | None], null_means: str) -> None:
+    """Check numbers of items by split.
+
+    Raises:
+        ConfigError: A number is below 1.
+    """
+    for name, count in wanted.items():
+        if count is not None and (not isinstance(count, int) or count < 1):
+            raise ConfigError(
+                f"expected {name}_mixtures of at least 1, or null for {null_means}, got {count}; "
+                f"correct it"
+            )
 
 
 def _finite(*values: float) -> bool:

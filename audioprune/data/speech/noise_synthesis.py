@@ -1,6 +1,7 @@
-"""What made-up noises sound like: hisses, hums, gusts, knocks, tones, machines, and voices in a cafeteria.
+"""How artificial noises sound: hisses, hums, gusts, knocks, tones, machines, voices in a room.
 
-Each is a function of a duration and a random generator. Which noise is used where stands in
+``NOISES`` holds functions of a duration in seconds and a random generator that return samples (T,)
+at 16 kHz; ``babble`` and ``cafeteria`` also take voices. Which noise is used where is decided in
 synthetic_speech.py.
 """
 
@@ -22,6 +23,9 @@ Noise = Callable[[float, Rng], Wave]
 _LEVEL = 0.05
 _MOST = 0.95
 _NYQUIST = SAMPLE_RATE / 2
+_METAL = ((2000, 7000), (5, 25))
+_CERAMIC = ((900, 4500), (25, 90))
+"""Lowest and highest frequency, and bandwidth, of the resonances in Hz."""
 
 
 def levelled(wave: Wave) -> Samples:
@@ -37,11 +41,9 @@ def coloured(slope_db: float, low_hz: float = 20.0, high_hz: float = _NYQUIST) -
     def make(seconds: float, rng: Rng) -> Wave:
         length = _samples(seconds)
         hz = fft.rfftfreq(length, 1 / SAMPLE_RATE)
-        shape = np.where(
-            (hz >= low_hz) & (hz <= high_hz),
-            (np.maximum(hz, low_hz) / low_hz) ** (slope_db / 6.02),
-            1e-4,
-        )
+        inside = (hz >= low_hz) & (hz <= high_hz)
+        slope = (np.maximum(hz, low_hz) / low_hz) ** (slope_db / 6.02)
+        shape = np.where(inside, slope, 1e-4)
         return fft.irfft(fft.rfft(rng.standard_normal(length)) * shape, n=length)
 
     return make
@@ -52,9 +54,8 @@ def hum(base_hz: float, harmonics: int, hiss: float) -> Noise:
 
     def make(seconds: float, rng: Rng) -> Wave:
         wander = 1 + 0.003 * _drift(_samples(seconds), 0.5, rng)
-        return _harmonics(
-            base_hz * rng.uniform(0.97, 1.03) * wander, harmonics, rng
-        ) + hiss * coloured(-3)(seconds, rng)
+        tone = _harmonics(base_hz * rng.uniform(0.97, 1.03) * wander, harmonics, rng)
+        return tone + hiss * coloured(-3)(seconds, rng)
 
     return make
 
@@ -62,17 +63,16 @@ def hum(base_hz: float, harmonics: int, hiss: float) -> Noise:
 def engine(seconds: float, rng: Rng) -> Wave:
     """Return an engine whose speed changes, over rumble."""
     speed = rng.uniform(25, 45) * 2 ** (0.4 * _drift(_samples(seconds), 1.5, rng))
-    return _harmonics(speed, 40, rng) * (
-        1 + 0.2 * _drift(_samples(seconds), 0.05, rng)
-    ) + 0.3 * coloured(-6)(seconds, rng)
+    tone = _harmonics(speed, 40, rng)
+    tone = tone * (1 + 0.2 * _drift(_samples(seconds), 0.05, rng))
+    return tone + 0.3 * coloured(-6)(seconds, rng)
 
 
 def drill(seconds: float, rng: Rng) -> Wave:
     """Return a buzzing tool that is switched on and off."""
     on = np.clip(4 * _drift(_samples(seconds), 0.9, rng) + 2, 0.02, 1)
-    tone = _harmonics(
-        rng.uniform(110, 190) * (1 + 0.02 * _drift(_samples(seconds), 0.2, rng)), 30, rng
-    )
+    hz = rng.uniform(110, 190) * (1 + 0.02 * _drift(_samples(seconds), 0.2, rng))
+    tone = _harmonics(hz, 30, rng)
     return on * (tone + 0.5 * coloured(3, 500)(seconds, rng))
 
 
@@ -80,36 +80,40 @@ def gusts(slope_db: float, every_s: float, depth: float) -> Noise:
     """Return coloured noise that swells and fades, as wind and waves do."""
 
     def make(seconds: float, rng: Rng) -> Wave:
-        return coloured(slope_db)(seconds, rng) * np.exp(
-            depth * _drift(_samples(seconds), every_s, rng)
-        )
+        steady = coloured(slope_db)(seconds, rng)
+        return steady * np.exp(depth * _drift(_samples(seconds), every_s, rng))
 
     return make
 
 
 def rain(seconds: float, rng: Rng) -> Wave:
     """Return many small drops over a hiss."""
-    return 3 * _ringing(
-        _impulses(seconds, 300, rng), ((3500, 900), (5500, 1200)), rng
-    ) + 0.1 * coloured(2, 1000)(seconds, rng)
+    drops = _ringing(_impulses(seconds, 300, rng), ((3500, 900), (5500, 1200)), rng)
+    return 3 * drops + 0.1 * coloured(2, 1000)(seconds, rng)
 
 
 def crackle(seconds: float, rng: Rng) -> Wave:
     """Return the crackle of a fire over a soft roar."""
-    return 4 * _ringing(
-        _impulses(seconds, 25, rng, spread=1.5), ((1800, 800), (4200, 900)), rng
-    ) + 0.15 * coloured(-5)(seconds, rng)
+    sparks = _impulses(seconds, 25, rng, spread=1.5)
+    cracks = _ringing(sparks, ((1800, 800), (4200, 900)), rng)
+    return 4 * cracks + 0.15 * coloured(-5)(seconds, rng)
 
 
 def knocks(
     per_second: float, modes: Sequence[tuple[float, float]], regular: bool, floor: float = 0.02
 ) -> Noise:
-    """Return blows on something that rings with modes given as (frequency in Hz, bandwidth in Hz)."""
+    """Return blows on something that rings.
+
+    Args:
+        per_second: Mean number of blows in a second.
+        modes: Frequency and bandwidth in Hz of each resonance.
+        regular: Whether blows come at nearly equal distances.
+        floor: Level of the noise behind them.
+    """
 
     def make(seconds: float, rng: Rng) -> Wave:
-        blows = (
-            _ticks(seconds, per_second, rng) if regular else _impulses(seconds, per_second, rng)
-        )
+        times = _ticks if regular else _impulses
+        blows = times(seconds, per_second, rng)
         return _ringing(blows, modes, rng) + floor * coloured(-3)(seconds, rng)
 
     return make
@@ -154,10 +158,9 @@ def music(seconds: float, rng: Rng) -> Wave:
         times = np.arange(min(_samples(1.2), length - place)) / SAMPLE_RATE
         hz = root * 2 ** (rng.choice([0, 2, 4, 5, 7, 9, 11, 12, 14, 16]) / 12)
         for harmonic in range(1, 9):
-            decay = np.exp(-times * (2 + harmonic))
-            wave[place : place + len(times)] += (
-                rng.uniform(0.3, 1) / harmonic * decay * np.sin(2 * np.pi * hz * harmonic * times)
-            )
+            level = rng.uniform(0.3, 1) / harmonic * np.exp(-times * (2 + harmonic))
+            partial = level * np.sin(2 * np.pi * hz * harmonic * times)
+            wave[place : place + len(times)] += partial
     return wave + 0.01 * coloured(-3)(seconds, rng)
 
 
@@ -168,9 +171,8 @@ def birds(seconds: float, rng: Rng) -> Wave:
         times = np.arange(_samples(rng.uniform(0.04, 0.15))) / SAMPLE_RATE
         place = int(rng.integers(max(1, length - len(times))))
         sweep = rng.uniform(2200, 5200) + rng.uniform(-15000, 15000) * (times - times[-1] / 2)
-        chirp = np.hanning(len(times)) * np.sin(
-            2 * np.pi * np.cumsum(np.clip(sweep, 1500, 7000)) / SAMPLE_RATE
-        )
+        phase = 2 * np.pi * np.cumsum(np.clip(sweep, 1500, 7000)) / SAMPLE_RATE
+        chirp = np.hanning(len(times)) * np.sin(phase)
         wave[place : place + len(times)] += rng.uniform(0.2, 1) * chirp[: length - place]
     return wave
 
@@ -180,9 +182,9 @@ def printer(seconds: float, rng: Rng) -> Wave:
     times = np.arange(_samples(seconds)) / SAMPLE_RATE
     gate = signal.square(2 * np.pi * rng.uniform(3, 6) * times, duty=0.35) > 0
     soft = signal.lfilter([0.01], [1, -0.99], gate.astype(float))
-    return soft * coloured(1, 800, 6000)(seconds, rng) / 100 + 0.15 * _harmonics(
-        np.full(len(times), rng.uniform(80, 130)), 12, rng
-    )
+    bursts = soft * coloured(1, 800, 6000)(seconds, rng) / 100
+    motor = _harmonics(np.full(len(times), rng.uniform(80, 130)), 12, rng)
+    return bursts + 0.15 * motor
 
 
 def rails(seconds: float, rng: Rng) -> Wave:
@@ -194,9 +196,8 @@ def rails(seconds: float, rng: Rng) -> Wave:
 
 def babble(streams: Sequence[Samples], seconds: float, rng: Rng) -> Wave:
     """Put voices that talk at once at some distance in a small room."""
-    return reverberated(
-        _crowd(streams, seconds, rng), rng.uniform(0.4, 0.7), rng.uniform(1.0, 1.8), rng
-    )
+    voices = _crowd(streams, seconds, rng)
+    return reverberated(voices, rng.uniform(0.4, 0.7), rng.uniform(1.0, 1.8), rng)
 
 
 def cafeteria(streams: Sequence[Samples], seconds: float, rng: Rng) -> Wave:
@@ -213,29 +214,36 @@ def _crowd(streams: Sequence[Samples], seconds: float, rng: Rng) -> Wave:
     total = np.zeros(_samples(seconds))
     for stream in streams:
         start = int(rng.integers(len(stream)))
-        gain = 10 ** (rng.uniform(-3, 3) / 20) / np.sqrt(
-            np.mean(np.square(stream, dtype=np.float64))
-        )
+        level = np.sqrt(np.mean(np.square(stream, dtype=np.float64)))
+        gain = 10 ** (rng.uniform(-3, 3) / 20) / level
         total += gain * np.take(stream, np.arange(start, start + len(total)), mode="wrap")
     return total
 
 
 def clatter(seconds: float, rng: Rng) -> Wave:
-    """Return dishes and cutlery: clusters of blows on things that ring long and high (metal) or short (ceramic)."""
+    """Return dishes and cutlery: clusters of blows.
+
+    Metal rings long and high, ceramic short and low.
+    """
     wave = np.zeros(_samples(seconds))
     for _ in range(8):
-        hz, bandwidth_hz = (
-            ((2000, 7000), (5, 25)) if rng.random() < 0.5 else ((900, 4500), (25, 90))
-        )
+        hz, bandwidth_hz = _METAL if rng.random() < 0.5 else _CERAMIC
         modes = [(rng.uniform(*hz), rng.uniform(*bandwidth_hz)) for _ in range(5)]
-        wave += rng.uniform(0.3, 1) * _ringing(
-            _impulses(seconds, rng.uniform(0.3, 1.0), rng, spread=0.8), modes, rng
-        )
+        level = rng.uniform(0.3, 1)
+        blows = _impulses(seconds, rng.uniform(0.3, 1.0), rng, spread=0.8)
+        wave += level * _ringing(blows, modes, rng)
     return wave
 
 
 def reverberated(wave: Wave, rt60_s: float, wet: float, rng: Rng) -> Wave:
-    """Put a signal into a room: the direct sound, and noise that decays by 60 dB in ``rt60_s``, ``wet`` times as loud."""
+    """Put a signal into a room.
+
+    Args:
+        wave: The direct sound, shape (T,).
+        rt60_s: Seconds in which the tail decays by 60 dB.
+        wet: Level of the tail relative to the direct sound.
+        rng: Source of the tail, which is noise.
+    """
     times = np.arange(_samples(rt60_s)) / SAMPLE_RATE
     tail = rng.standard_normal(len(times)) * 10 ** (-3 * times / rt60_s)
     tail = signal.lfilter([0.6], [1, -0.4], tail)  # walls take the high frequencies first
@@ -289,14 +297,16 @@ def _drift(length: int, every_s: float, rng: Rng) -> Wave:
 
 
 def _harmonics(hz: Wave, count: int, rng: Rng) -> Wave:
-    """Return harmonics of a changing frequency below 7.5 kHz, louder at the bottom, with random levels and phases."""
+    """Return harmonics of a changing frequency, with random levels and phases.
+
+    They are louder at the bottom and end at 7.5 kHz.
+    """
     phase = 2 * np.pi * np.cumsum(hz) / SAMPLE_RATE
     wave = np.zeros(len(hz))
     top = min(count, int(7500 / hz.max()))
     for number in range(1, top + 1):
-        wave += (
-            rng.uniform(0.3, 1) / number**0.8 * np.sin(number * phase + rng.uniform(0, 2 * np.pi))
-        )
+        level = rng.uniform(0.3, 1) / number**0.8
+        wave += level * np.sin(number * phase + rng.uniform(0, 2 * np.pi))
     return wave / max(1e-9, wave.std())
 
 
@@ -312,9 +322,8 @@ def _ticks(seconds: float, per_second: float, rng: Rng) -> Wave:
     """Return impulses at nearly regular times."""
     wave = np.zeros(_samples(seconds))
     times = np.arange(rng.uniform(0, 1 / per_second), seconds, 1 / per_second)
-    places = np.clip(
-        (times + 0.01 * rng.standard_normal(len(times))) * SAMPLE_RATE, 0, len(wave) - 1
-    ).astype(int)
+    late = times + 0.01 * rng.standard_normal(len(times))
+    places = np.clip(late * SAMPLE_RATE, 0, len(wave) - 1).astype(int)
     wave[places] = rng.uniform(0.6, 1.0, len(places))
     return wave
 
@@ -325,7 +334,6 @@ def _ringing(impulses: Wave, modes: Sequence[tuple[float, float]], rng: Rng) -> 
     for hz, bandwidth_hz in modes:
         radius = np.exp(-np.pi * bandwidth_hz / SAMPLE_RATE)
         poles = [1, -2 * radius * np.cos(2 * np.pi * hz / SAMPLE_RATE), radius**2]
-        wave += rng.uniform(0.4, 1) * signal.lfilter(
-            [np.sin(2 * np.pi * hz / SAMPLE_RATE)], poles, impulses
-        )
+        zeros = [np.sin(2 * np.pi * hz / SAMPLE_RATE)]
+        wave += rng.uniform(0.4, 1) * signal.lfilter(zeros, poles, impulses)
     return wave

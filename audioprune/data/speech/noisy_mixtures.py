@@ -1,7 +1,7 @@
 """The corpus of noisy mixtures made from any folder of speech and any folder of noise.
 
-It decides which files are used where and how many items there are; how one item is mixed stands in
-mixing.py.
+``NoisyMixtures`` decides which files are used where and how many items there are: ``noisy`` and
+``clean`` of shape (T,). How one item is mixed is written in mixing.py.
 """
 
 from __future__ import annotations
@@ -18,26 +18,21 @@ from audioprune.data.files.checks import FileFacts, Finding
 from audioprune.data.files.messages import left_out_notes
 from audioprune.data.speech.mixed_items import Mixtures, collate
 from audioprune.data.speech.mixing import Mixer, condition_name, require_talkers
-from audioprune.data.speech.mixing_rules import MixingRules
-from audioprune.data.splits.assign import (
-    NOISE_RULES,
-    Assigned,
-    assign_noise,
-    assign_speech,
-    lend_speakers,
-    noise_of,
-    share_out,
-)
+from audioprune.data.speech.mixing_rules import MixingRules, check_counts
+from audioprune.data.splits.assign import Assigned, assign_speech, lend_speakers
+from audioprune.data.splits.corpus_folder import audio_below
 from audioprune.data.splits.folders import SPLITS, below_splits, has_split_folders
 from audioprune.data.splits.leaks import Member, copies, named_recordings, speech_keys, suspected
+from audioprune.data.splits.noise import NOISE_RULES, assign_noise, noise_of
 from audioprune.data.splits.recordings import NAME_RULE, Links
+from audioprune.data.splits.shares import check_fractions
 from audioprune.data.splits.sources import (
     SHORTEST_NOISE_S,
     SHORTEST_SPEECH_S,
     Source,
     SourceSet,
-    audio_below,
     by_group,
+    by_split,
     find_sources,
     refuse_leaks,
     share_noise,
@@ -93,7 +88,7 @@ class NoisyMixtures(FileCorpus[_Found]):
         sample_rate: Rate of all items in Hz; files of other rates are resampled, several channels
             averaged.
         split: None takes folders named after splits, else shares of the speakers; ``"folders"``,
-            ``"fraction"``, a list file or a mapping as in ``splits.read_split_list``.
+            ``"fraction"``, a list file or a mapping as in ``split_list.read_split_list``.
         fractions: Shares of speakers (and of noise files) in train, valid and test.
         speaker_from: ``"auto"``, ``"folder"``, ``"prefix"`` (of the file name) or ``"file"``, see
             ``speakers.SpeakerRule``.
@@ -133,9 +128,8 @@ class NoisyMixtures(FileCorpus[_Found]):
         ConfigError: A value is out of its range.
 
     Source: Tan & Wang (ICASSP 2021): SNRs, level and splits; Pandey & Wang (ICASSP 2019): random
-    utterance, SNR and cut of noise.
-        That training utterances come in shuffled passes, not independent draws, and
-        ``babble_share`` are additions.
+    utterance, SNR and cut of noise. Additions: training utterances come in shuffled passes, not
+    independent draws, and ``babble_share``.
     """
 
     collate = staticmethod(collate)
@@ -201,14 +195,9 @@ class NoisyMixtures(FileCorpus[_Found]):
         self.speakers = SpeakerRule(speaker_from, speaker, speaker_csv)
         if noise_from not in NOISE_RULES:
             raise ConfigError(unknown_name("noise_from", noise_from, NOISE_RULES))
-        share_out(("a", "b", "c"), fractions, seed, "names")
+        check_fractions(fractions)
         self.wanted = {"train": train_mixtures, "valid": valid_mixtures, "test": test_mixtures}
-        for name, count in self.wanted.items():
-            if count is not None and (not isinstance(count, int) or count < 1):
-                raise ConfigError(
-                    f"expected {name}_mixtures of at least 1, or null for one per utterance, "
-                    f"got {count}; correct it"
-                )
+        check_counts(self.wanted, "one per utterance")
         self.speech_root = Path(speech_root).expanduser()
         self.noise_root = Path(noise_root).expanduser()
         self.test_noise_root = Path(test_noise_root).expanduser() if test_noise_root else None
@@ -229,9 +218,8 @@ class NoisyMixtures(FileCorpus[_Found]):
         Audio that fits into memory is decoded here, once, so that worker processes share it.
         """
         mixer = self._ready().mixer
-        mixer.store.preload(
-            [source.path for role in (mixer.speech, mixer.noise) for source in role["train"]]
-        )
+        used = [*mixer.speech["train"], *mixer.noise["train"]]
+        mixer.store.preload([source.path for source in used])
         return self._items("train")
 
     def valid(self) -> Mixtures:
@@ -240,27 +228,21 @@ class NoisyMixtures(FileCorpus[_Found]):
 
     def tests(self) -> dict[str, Mixtures]:
         """Return the items of every test condition by name, noise by noise."""
-        ready = self._ready()
-        conditions = [
-            (noise, snr_db)
-            for noise in by_group(ready.mixer.noise["test"])
-            for snr_db in self.rules.test_snr_db
-        ]
-        count = self._count("test")
-        return {
-            condition_name(*condition): Mixtures(ready.mixer, count, "test", condition)
-            for condition in conditions
-        }
+        mixer, count = self._ready().mixer, self._count("test")
+        conditions: dict[str, Mixtures] = {}
+        for noise in by_group(mixer.noise["test"]):
+            for snr_db in self.rules.test_snr_db:
+                items = Mixtures(mixer, count, "test", (noise, snr_db))
+                conditions[condition_name(noise, snr_db)] = items
+        return conditions
 
     def fingerprint(self) -> str:
         """Return a hash of every file's place, content and use, and of all rules of mixing."""
-        files = [
-            [role, source.identity()]
-            for role, sources in self._ready().used.items()
-            for source in sources
-        ]
+        rows: list[list[Any]] = []
+        for role, sources in self._ready().used.items():
+            rows += [[role, source.identity()] for source in sources]
         counts = {split: self._count(split) for split in SPLITS}
-        return sha256(json.dumps([asdict(self.rules), counts, files], sort_keys=True).encode())
+        return sha256(json.dumps([asdict(self.rules), counts, rows], sort_keys=True).encode())
 
     def _facts(self) -> dict[str, Any]:
         mixer = self._ready().mixer
@@ -278,34 +260,28 @@ class NoisyMixtures(FileCorpus[_Found]):
         return {**facts, "conditions": list(self.tests())}
 
     def scale(self) -> str:
-        """Return what is trained on in a few words, such as ``synthetic_speech, 14 min, 24 speakers, 1200 mixtures an epoch``."""
+        """Return what is trained on, such as ``synthetic_speech, 14 min, 24 speakers, ...``."""
         speech = speech_size(self.title, self._ready().mixer.speech["train"], self.speakers)
-        return (
-            f"{speech}, {self._count('train')} "
-            f"mixtures{' an epoch' if self.rules.fresh_each_epoch else ''}"
-        )
+        often = " an epoch" if self.rules.fresh_each_epoch else ""
+        return f"{speech}, {self._count('train')} mixtures{often}"
 
     def leaks(self) -> list[Finding]:
-        """Return what is suspected to be in several splits: recordings and speakers by their names, copies by ear.
+        """Return what is suspected in several splits, by names and by ear.
 
         That validation uses the training noises is meant so; see ``share_noise``.
         """
-        ready = self._ready()
-        by_role = ready.used.items()
-        places = {
-            role: {source.path: below_splits(Path(source.relative)) for source in sources}
-            for role, sources in by_role
-        }
-        noises = {
-            path: {"recording": name} for path, name in named_recordings(places["noise"]).items()
-        }
-        keys = speech_keys(places["speech"]) | noises
-        members = [
-            Member(source.path, source.split, keys.get(source.path, {}))
-            for _, sources in by_role
-            for source in sources
-        ]
-        return suspected(members, list(copies(ready.facts)))
+        found = self._ready()
+        places: dict[str, dict[Path, Path]] = {"speech": {}, "noise": {}}
+        for role, sources in found.used.items():
+            for source in sources:
+                places[role][source.path] = below_splits(Path(source.relative))
+        recordings = named_recordings(places["noise"])
+        keys = speech_keys(places["speech"])
+        keys |= {path: {"recording": name} for path, name in recordings.items()}
+        members = []
+        for sources in found.used.values():
+            members += [Member(each.path, each.split, keys.get(each.path, {})) for each in sources]
+        return suspected(members, list(copies(found.facts)))
 
     def sources(self) -> list[Record]:
         """Return a record of every file."""
@@ -337,40 +313,50 @@ class NoisyMixtures(FileCorpus[_Found]):
         return self.wanted[split] or len(self._ready().mixer.speech[split])
 
     def _find(self) -> _Found:
-        speech = self._gather(self.speech_root, "speech", SHORTEST_SPEECH_S)
-        noise = self._gather(self.noise_root, "noise", SHORTEST_NOISE_S)
+        """Find, inspect and split the files.
+
+        Raises:
+            DataError: A folder is missing or wrong, files are bad, speakers or audio are shared
+                between splits.
+        """
+        found = self._find_role(self.speech_root, "speech", SHORTEST_SPEECH_S)
+        noise = self._find_role(self.noise_root, "noise", SHORTEST_NOISE_S)
         if self.test_noise_root:
-            noise.join(self._gather(self.test_noise_root, "noise", SHORTEST_NOISE_S))
-        noise.sources, lent = share_noise(noise.sources)
-        used = {"speech": list(speech.sources), "noise": noise.sources}
-        speech.join(noise)
-        doubled = refuse_leaks(speech.facts, speech.sources)
-        left_out = left_out_notes(speech.skipped)
-        pools = {
-            role: {split: [s for s in found if s.split == split] for split in SPLITS}
-            for role, found in used.items()
-        }
-        self._refuse_empty(pools)
-        require_talkers(self.rules, pools["speech"])
+            noise.join(self._find_role(self.test_noise_root, "noise", SHORTEST_NOISE_S))
+        noise.sources, shared = share_noise(noise.sources)
+        used = {"speech": list(found.sources), "noise": noise.sources}
+        found.join(noise)
+        doubled = refuse_leaks(found.facts, found.sources)
+        speech_pools, noise_pools = by_split(used["speech"]), by_split(used["noise"])
+        _refuse_empty(self.speech_root, "speech", speech_pools)
+        _refuse_empty(self.noise_root, "noise", noise_pools)
+        require_talkers(self.rules, speech_pools)
         store = AudioStore(self.sample_rate, self.memory_bytes)
         return _Found(
-            notes=speaker_notes(self.speakers) + speech.notes + lent + doubled + left_out,
-            skipped=speech.skipped,
-            split_rules=[NAME_RULE, *speech.rules],
-            mixer=Mixer(self.rules, store, pools["speech"], pools["noise"]),
+            notes=[
+                *speaker_notes(self.speakers),
+                *found.notes,
+                *shared,
+                *doubled,
+                *left_out_notes(found.skipped),
+            ],
+            skipped=found.skipped,
+            split_rules=[NAME_RULE, *found.rules],
+            mixer=Mixer(self.rules, store, speech_pools, noise_pools),
             used=used,
-            facts=speech.facts,
+            facts=found.facts,
         )
 
-    def _gather(self, root: Path, role: str, shortest_s: float) -> SourceSet:
-        suffixes = self.speech_suffixes if role == "speech" else AUDIO_SUFFIXES
+    def _find_role(self, root: Path, role: str, shortest_s: float) -> SourceSet:
+        """Return the files of speech or noise below a folder, with their splits."""
+        speech = role == "speech"
+        suffixes = self.speech_suffixes if speech else AUDIO_SUFFIXES
+        part = not speech and self.test_noise_root is not None
         return find_sources(
             root,
             role,
-            audio_below(
-                root, role, suffixes, part=role == "noise" and self.test_noise_root is not None
-            ),
-            self._assign_speech if role == "speech" else self._assign_noise,
+            audio_below(root, role, suffixes, part=part),
+            self._assign_speech if speech else self._assign_noise,
             sample_rate=self.sample_rate,
             shortest_s=shortest_s,
             on_bad_file=self.on_bad_file,
@@ -389,33 +375,33 @@ class NoisyMixtures(FileCorpus[_Found]):
     def _assign_noise(
         self, root: Path, relative: Mapping[Path, Path], links: Links
     ) -> tuple[list[Assigned], list[str]]:
-        given = "test_noise_root is given"
         if root == self.test_noise_root:
-            return [
-                Assigned(path, "test", noise_of(place), place.as_posix(), given)
-                for path, place in relative.items()
-            ], []
-        if self.test_noise_root is None or has_split_folders(list(relative.values())):
-            assigned, notes = assign_noise(
-                root, relative, self.fractions, self.rules.seed, links, self.noise_from
-            )
-            if self.test_noise_root is None:
-                return assigned, notes
-            return [entry for entry in assigned if entry.split != "test"], [
-                *notes,
-                f"the test folder of {root} is not used",
-            ]
-        return [
-            Assigned(path, "train", noise_of(place), place.as_posix(), given)
-            for path, place in relative.items()
-        ], []
+            return _all_to("test", relative), []
+        inside_splits = has_split_folders(list(relative.values()))
+        if self.test_noise_root and not inside_splits:
+            return _all_to("train", relative), []
+        assigned, notes = assign_noise(
+            root, relative, self.fractions, self.rules.seed, links, self.noise_from
+        )
+        if self.test_noise_root is None:
+            return assigned, notes
+        kept = [entry for entry in assigned if entry.split != "test"]
+        return kept, [*notes, f"the test folder of {root} is not used"]
 
-    def _refuse_empty(self, pools: Mapping[str, Mapping[str, Sequence[Source]]]) -> None:
-        for role, splits in pools.items():
-            empty = [split for split in SPLITS if not splits[split]]
-            if empty:
-                root = self.speech_root if role == "speech" else self.noise_root
-                raise DataError(
-                    f"{root}: expected {role} for all three splits, found none for "
-                    f"{', '.join(empty)}; add files or folders"
-                )
+
+def _all_to(split: str, relative: Mapping[Path, Path]) -> list[Assigned]:
+    """Return noise files that all get one split, since the user gave the test noises apart."""
+    rule = "test_noise_root is given"
+    return [
+        Assigned(path, split, noise_of(place), place.as_posix(), rule)
+        for path, place in relative.items()
+    ]
+
+
+def _refuse_empty(root: Path, role: str, pools: Mapping[str, Sequence[Source]]) -> None:
+    empty = [split for split in SPLITS if not pools[split]]
+    if empty:
+        raise DataError(
+            f"{root}: expected {role} for all three splits, found none for "
+            f"{', '.join(empty)}; add files or folders"
+        )

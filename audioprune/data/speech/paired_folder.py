@@ -24,7 +24,7 @@ from audioprune.data.files.messages import (
     stop_or_skip,
 )
 from audioprune.data.speech.mixed_items import collate
-from audioprune.data.speech.mixing_rules import MixingRules
+from audioprune.data.speech.mixing_rules import MixingRules, check_counts
 from audioprune.data.speech.paired_items import (
     UNKNOWN_NOISE,
     Pairs,
@@ -34,13 +34,14 @@ from audioprune.data.speech.paired_items import (
     pool_size,
 )
 from audioprune.data.speech.pairing import LengthRule, Pair, find_pairs, read_conditions
-from audioprune.data.splits.assign import Assigned, assign_speech, lend_speakers, share_out
+from audioprune.data.splits.assign import Assigned, assign_speech, lend_speakers
 from audioprune.data.splits.folders import SPLITS
 from audioprune.data.splits.leaks import (
     joins_splits,
     same_audio,
 )
 from audioprune.data.splits.recordings import NAME_RULE, Links
+from audioprune.data.splits.shares import check_fractions
 from audioprune.data.splits.sources import (
     SHORTEST_SPEECH_S,
     Source,
@@ -169,14 +170,9 @@ class PairedFolder(FileCorpus[_Found]):
         )
         self.lengths = LengthRule(lengths, length_tolerance_s)
         self.speakers = SpeakerRule(speaker_from, speaker, speaker_csv)
-        share_out(("a", "b", "c"), fractions, seed, "names")
+        check_fractions(fractions)
         self.most = {"train": train_mixtures, "valid": valid_mixtures, "test": test_mixtures}
-        for name, count in self.most.items():
-            if count is not None and (not isinstance(count, int) or count < 1):
-                raise ConfigError(
-                    f"expected {name}_mixtures of at least 1, or null for all, got {count}; "
-                    f"correct it"
-                )
+        check_counts(self.most, "all")
         self.root = _place(root)
         self.noisy_root = _place(noisy_root)
         self.clean_root = _place(clean_root)
@@ -228,7 +224,7 @@ class PairedFolder(FileCorpus[_Found]):
         return {**facts, "conditions": {name: len(items) for name, items in self.tests().items()}}
 
     def scale(self) -> str:
-        """Return the size of the training speech, such as ``paired_folder, 9.4 h, 28 speakers``."""
+        """Return the size of training speech, such as ``paired_folder, 9.4 h, 28 speakers``."""
         pairs = self._ready().pools["train"][: self.most["train"]]
         return speech_size(self.title, [pair.clean for pair in pairs], self.speakers)
 
@@ -339,8 +335,8 @@ class PairedFolder(FileCorpus[_Found]):
         pools: dict[str, list[PairSource]] = {split: [] for split in SPLITS}
         for pair in pairs:
             place = places[pair.clean]
-            noisy = _source(facts[pair.noisy], pair.relative, place)
-            clean = _source(facts[pair.clean], pair.relative, place)
+            noisy = Source.of(facts[pair.noisy], pair.relative, place)
+            clean = Source.of(facts[pair.clean], pair.relative, place)
             noise, snr_db = known.get(bare_name(pair.noisy.name), (UNKNOWN_NOISE, None))
             pools[place.split].append(PairSource(noisy, clean, noise, snr_db))
         return pools
@@ -403,16 +399,3 @@ def _mismatches(
         if differ and not noisy.errors and not clean.errors:
             found.append(Finding(pair.noisy, "error", "length", differ))
     return found
-
-
-def _source(fact: FileFacts, relative: Path, place: Assigned) -> Source:
-    return Source(
-        fact.path,
-        relative.as_posix(),
-        place.split,
-        place.group,
-        fact.sha256,
-        fact.duration_s,
-        fact.level,
-        place.together,
-    )

@@ -1,6 +1,7 @@
 """Which noisy file belongs to which clean file, from the names of folders and files.
 
-What the pairs are used for stands in paired_folder.py.
+``find_pairs`` finds them, ``read_conditions`` reads noise and SNR of each, ``LengthRule`` decides
+about pairs of two lengths. What pairs are used for is decided in paired_folder.py.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from audioprune.data.files.messages import listing
 from audioprune.data.splits.folders import split_of_folder
 from audioprune.errors import ConfigError, DataError, unknown_name
 
+LENGTHS = ("equal", "shortest")
 _DEPTH = 3
 _CONDITION = 3
 """Cells of a line that names a condition."""
@@ -64,40 +66,32 @@ def find_pairs(
     pairs: list[Pair] = []
     problems: list[Finding] = []
     for noisy, clean, split in folders:
-        found = [by_name(folder) for folder in (noisy, clean)]
-        for name in sorted(set(found[0]) | set(found[1])):
-            files = [side.get(name) for side in found]
-            if files[0] and files[1]:
-                inside = (
-                    Path(split, files[0].relative_to(noisy))
-                    if split
-                    else files[0].relative_to(noisy)
-                )
-                pairs.append(Pair(files[0], files[1], inside))
-            else:
-                kind, other = ("clean", clean) if files[0] else ("noisy", noisy)
-                problems.append(
-                    Finding(
-                        files[0] or files[1] or noisy,
-                        "error",
-                        "partner",
-                        f"no {kind} file {name}.* in {other}",
-                    )
-                )
+        noisy_files, clean_files = by_name(noisy), by_name(clean)
+        for name in sorted({*noisy_files, *clean_files}):
+            one, other = noisy_files.get(name), clean_files.get(name)
+            if one and other:
+                pairs.append(Pair(one, other, split / one.relative_to(noisy)))
+            elif one:
+                problems.append(_alone(one, f"no clean file {name}.* in {clean}"))
+            elif other:
+                problems.append(_alone(other, f"no noisy file {name}.* in {noisy}"))
     if not pairs:
-        where = root or noisy_root
-        alone = len(problems)
         raise DataError(
-            f"expected noisy and clean files of the same name at {where}, found {alone} without "
-            f"a partner; check the names"
+            f"expected noisy and clean files of the same name at {root or noisy_root}, found "
+            f"{len(problems)} without a partner; check the names"
         )
     return pairs, problems
 
 
-def read_conditions(path: Path) -> dict[str, tuple[str, float]]:
-    """Read the noise and the SNR in dB of each file name from lines ``name noise snr``, as VoiceBank-DEMAND's logs have them.
+def _alone(path: Path, reason: str) -> Finding:
+    return Finding(path, "error", "partner", reason)
 
-    A CSV with these three columns is read as well, with or without a header.
+
+def read_conditions(path: Path) -> dict[str, tuple[str, float]]:
+    """Read the noise and the SNR in dB of each file name.
+
+    Lines are ``name noise snr``, as in VoiceBank-DEMAND's logs. A CSV with these three columns is
+    read as well, with or without a header.
 
     Returns:
         Noise and SNR by name; look names up as ``lists.bare_name`` gives them.
@@ -118,10 +112,9 @@ def read_conditions(path: Path) -> dict[str, tuple[str, float]]:
                 f"{path}, line {line.number}: expected 'name noise snr', got '{given}'; correct "
                 f"the line"
             ) from None
-        if not math.isfinite(snr_db) or found.setdefault(bare_name(name), (noise, snr_db)) != (
-            noise,
-            snr_db,
-        ):
+        condition = (noise, snr_db)
+        known = found.setdefault(bare_name(name), condition)
+        if not math.isfinite(snr_db) or known != condition:
             raise DataError(
                 f"{path}, line {line.number}: expected one finite SNR for {name}, got another; "
                 f"remove one of the lines"
@@ -129,53 +122,57 @@ def read_conditions(path: Path) -> dict[str, tuple[str, float]]:
     return found
 
 
-def _given(noisy_root: Path | None, clean_root: Path | None) -> list[tuple[Path, Path, str]]:
+def _given(noisy_root: Path | None, clean_root: Path | None) -> list[tuple[Path, Path, Path]]:
+    """Return the two folders that the user gave, and no split."""
     for name, folder in (("noisy_root", noisy_root), ("clean_root", clean_root)):
         if folder is None or not folder.is_dir():
             raise DataError(
                 f"expected a folder of audio at {name}, got {folder}; give both noisy_root and "
                 f"clean_root, or root alone"
             )
-    return [(Path(noisy_root or ""), Path(clean_root or ""), "")]
+    return [(Path(noisy_root or ""), Path(clean_root or ""), Path())]
 
 
-def _folders_below(root: Path) -> list[tuple[Path, Path, str]]:
+def _folders_below(root: Path) -> list[tuple[Path, Path, Path]]:
+    """Return noisy folders, their clean partners, and the split that they name."""
     layout = (
         f"folders noisy and clean (or noisy_testset_wav and clean_testset_wav, ...) below {root}"
     )
     if not root.is_dir():
         raise DataError(f"expected {layout}, found no such folder; check the path")
-    noisy = _noisy_folders(root)
-    pairs = [(folder, partner) for folder in noisy if (partner := _partner(folder)) is not None]
-    if not pairs:
-        hint = (
-            f"; point to {root.parent}"
-            if _NOISY.search(root.name) or "clean" in root.name.lower()
-            else "; check the path"
-        )
+    found = []
+    for noisy in _noisy_folders(root):
+        clean = _partner(noisy)
+        if clean is not None:
+            found.append((noisy, clean, Path(_split_in(noisy.relative_to(root)))))
+    if not found:
+        inside = _NOISY.search(root.name) or "clean" in root.name.lower()
+        hint = f"; point to {root.parent}" if inside else "; check the path"
         raise DataError(f"expected {layout}, found {listing(root)}{hint}")
-    return [(folder, partner, _split_in(folder.relative_to(root))) for folder, partner in pairs]
+    return found
 
 
 def _noisy_folders(root: Path) -> list[Path]:
-    found = []
+    found: list[Path] = []
     for folder, folders, _ in os.walk(root, followlinks=True):
         named = sorted(name for name in folders if _NOISY.search(name))
         found += [Path(folder, name) for name in named]
         deep = len(Path(folder).relative_to(root).parts) >= _DEPTH
+        # os.walk goes on into the folders that are left in the list.
         folders[:] = [] if deep else sorted(set(folders) - set(named))
     return found
 
 
 def _partner(noisy: Path) -> Path | None:
-    name = _NOISY.sub(
-        lambda match: {"noisy": "clean", "NOISY": "CLEAN"}.get(match.group(), "Clean"), noisy.name
-    )
+    """Return the folder named alike but for ``clean``, in the same case, if there is one."""
+    cases = {"noisy": "clean", "NOISY": "CLEAN"}
+    name = _NOISY.sub(lambda match: cases.get(match.group(), "Clean"), noisy.name)
     partner = noisy.with_name(name)
     return partner if partner.is_dir() else None
 
 
 def _split_in(relative: Path) -> str:
+    """Return the split that a word in a path names, or an empty text."""
     for word in re.split(r"[^a-z]+", relative.as_posix().lower()):
         match = _WORD.fullmatch(word)
         if match:
@@ -184,16 +181,16 @@ def _split_in(relative: Path) -> str:
 
 
 def by_name(folder: Path) -> dict[str, Path]:
-    """Return the audio files of a folder by their place in it without the ending, as ``place_key`` gives it."""
+    """Return the audio files of a folder by their ``place_key``."""
     return {place_key(path.relative_to(folder)): path for path in find_audio(folder)}
 
 
 def place_key(relative: Path) -> str:
-    """Return a file's place in a folder in the form in which partners are looked up: without the ending, accents composed."""
+    """Return the form of a file's place in which partners are compared.
+
+    The ending is left out, and accents are composed.
+    """
     return name_key(without_ending(relative.as_posix()))
-
-
-LENGTHS = ("equal", "shortest")
 
 
 @dataclass(frozen=True)
@@ -240,7 +237,11 @@ class LengthRule:
         return "" if self.lengths == "shortest" else f"{differ}; data.lengths=shortest cuts both"
 
     def note(self, apart_s: Sequence[float]) -> list[str]:
-        """Return one line on the pairs that are cut, from the differences of all pairs in seconds."""
+        """Return a note on the pairs that are cut, if there are any.
+
+        Args:
+            apart_s: Difference in length of every pair in seconds.
+        """
         cut = [each for each in apart_s if each > 0]
         if not cut:
             return []

@@ -1,7 +1,8 @@
-"""How a made-up voice says made-up words: a source-filter synthesizer that behaves like speech for metrics and models.
+"""How an artificial voice speaks: a source-filter synthesizer.
 
-The words mean nothing in any language. Which voices say what, and where it is written, stands in
-synthetic_speech.py.
+``speak(voice, seconds, rng)`` returns samples (T,) at 16 kHz that metrics and models take for
+speech. The words mean nothing in any language. Which voices say what, and where it is written, is
+decided in synthetic_speech.py.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ _FFT = 768
 _TRACK_S = 0.004
 _LEVEL = 0.05
 _FRICTION = 40.0
+_LAST_WORD_S = 0.45
+"""No word begins later than this before the end."""
 _FLOOR = 1e-4
 _MOST = 0.9
 
@@ -132,6 +135,7 @@ _PLOSIVES = tuple(
         (1900, 2400, 0.05, 0.12, 0.018, 0.0, 0.14, 2200, 800),
     )
 )
+_LEVELS = ("voiced", "aspirated", "fricative")
 _BANDWIDTHS_HZ = (70.0, 90.0, 130.0)
 _SMOOTH = np.hanning(9)[1:-1] / np.hanning(9).sum()
 _UPPER_FORMANTS = ((3400.0, 220.0), (4400.0, 300.0), (5400.0, 400.0), (6500.0, 500.0))
@@ -139,7 +143,7 @@ _UPPER_FORMANTS = ((3400.0, 220.0), (4400.0, 300.0), (5400.0, 400.0), (6500.0, 5
 
 @dataclass
 class _Score:
-    """The sounds of an utterance one after another, with their lengths in seconds, levels and pitch in semitones."""
+    """The sounds of an utterance in order: lengths in seconds, levels, pitch in semitones."""
 
     sounds: list[_Sound] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
@@ -189,38 +193,28 @@ def speak(voice: Voice, seconds: float, rng: Rng) -> Samples:
     length = round(seconds * SAMPLE_RATE)
     voiced, breath = _excitation(voice, tracks, length, rng)
     speech = _filter(voice, tracks, voiced + breath, rng.standard_normal(length, dtype=np.float32))
-    speech *= (
-        _LEVEL
-        * 10 ** (rng.uniform(-2, 2) / 20)
-        / np.sqrt(np.mean(np.square(speech, dtype=np.float64)))
-    )
+    level = _LEVEL * 10 ** (rng.uniform(-2, 2) / 20)
+    speech *= level / np.sqrt(np.mean(np.square(speech, dtype=np.float64)))
     speech += _FLOOR * rng.standard_normal(length, dtype=np.float32)
     peak = float(np.abs(speech).max())
     return (speech * min(1.0, _MOST / peak)).astype(np.float32)
 
 
 def _compose(voice: Voice, seconds: float, rng: Rng) -> _Score:
-    """Write words until the time is full: phrases of words of syllables, with pauses, stress and a falling pitch."""
+    """Write phrases of words of syllables until the time is full, with pauses and stress."""
     score = _Score()
     used = rng.uniform(0.04, 0.15)
     pause = _Sound((500, 1500, 2500), 0.0, 0.0)
     score.add(pause, used, 0.0, 0.0)
-    while used < seconds - 0.45:
+    while used < seconds - _LAST_WORD_S:
         words = int(rng.integers(3, 7))
         for word in range(words):
+            # The pitch falls over a phrase.
             fall = voice.span * (0.6 - 1.2 * word / words)
             before = sum(score.seconds)
-            for syllable in range(int(rng.integers(1, 4))):
-                stressed = syllable == 0 or rng.random() < 0.2
-                _syllable(
-                    score,
-                    voice,
-                    fall + (rng.uniform(0.3, 1.0) * voice.span if stressed else 0.0),
-                    stressed,
-                    rng,
-                )
+            _word(score, voice, fall, rng)
             used += sum(score.seconds) - before
-            if used > seconds - 0.45:
+            if used > seconds - _LAST_WORD_S:
                 break
             if rng.random() < 0.2:
                 score.add(pause, rng.uniform(0.03, 0.1), 0.0, fall)
@@ -228,6 +222,14 @@ def _compose(voice: Voice, seconds: float, rng: Rng) -> _Score:
         score.add(pause, rng.uniform(0.15, 0.35), 0.0, -0.6 * voice.span)
         used += score.seconds[-1]
     return score
+
+
+def _word(score: _Score, voice: Voice, fall: float, rng: Rng) -> None:
+    """Append one to three syllables; the first is stressed and higher."""
+    for syllable in range(int(rng.integers(1, 4))):
+        stressed = syllable == 0 or rng.random() < 0.2
+        rise = rng.uniform(0.3, 1.0) * voice.span if stressed else 0.0
+        _syllable(score, voice, fall + rise, stressed, rng)
 
 
 def _syllable(score: _Score, voice: Voice, pitch: float, stressed: bool, rng: Rng) -> None:
@@ -259,53 +261,50 @@ def _say(score: _Score, sound: _Sound, level: float, pitch: float, slow: float, 
 
 
 def _tracks(voice: Voice, score: _Score, seconds: float, rng: Rng) -> dict[str, Track]:
-    """Return every control value at steps of 4 ms: targets are held in the middle of a sound and glide between sounds."""
+    """Return every control value at steps of 4 ms, each of shape (N,).
+
+    Targets are held in the middle of a sound and glide between sounds.
+    """
     times = np.arange(0, seconds + _TRACK_S, _TRACK_S)
     ends = np.cumsum(score.seconds)
     glide = np.minimum(0.05, 0.8 * np.asarray(score.seconds)) / 2
     hard = np.minimum(0.012, 0.4 * np.asarray(score.seconds)) / 2
     tracks = {}
+    # Formants glide slowly, as the tongue moves; levels and noises switch fast.
     for number in range(3):
         targets = [sound.formants[number] for sound in score.sounds]
-        tracks[f"f{number + 1}"] = (
-            _glided(times, ends, glide, targets) * voice.formant_scale * voice.formant_bias[number]
-        )
-    for name, values in {
-        "damping": [sound.damping for sound in score.sounds],
-        "noise_hz": [sound.noise_hz for sound in score.sounds],
-        "noise_width_hz": [sound.noise_width_hz for sound in score.sounds],
-        "voiced": [
-            sound.voiced * level for sound, level in zip(score.sounds, score.levels, strict=True)
-        ],
-        "aspirated": [
-            sound.aspirated * level
-            for sound, level in zip(score.sounds, score.levels, strict=True)
-        ],
-        "fricative": [
-            sound.fricative * level
-            for sound, level in zip(score.sounds, score.levels, strict=True)
-        ],
-    }.items():
+        path = _glided(times, ends, glide, targets)
+        tracks[f"f{number + 1}"] = path * voice.formant_scale * voice.formant_bias[number]
+    for name in ("damping", "noise_hz", "noise_width_hz"):
+        values = [getattr(sound, name) for sound in score.sounds]
+        tracks[name] = _glided(times, ends, hard, values)
+    for name in _LEVELS:
+        pairs = zip(score.sounds, score.levels, strict=True)
+        values = [getattr(sound, name) * level for sound, level in pairs]
         tracks[name] = _glided(times, ends, hard, values)
     swell = 10 ** (1.5 * _drift(len(times), 12, rng) / 20)
-    for name in ("voiced", "aspirated", "fricative"):
+    for name in _LEVELS:
         tracks[name] = np.convolve(tracks[name], _SMOOTH, mode="same") * swell
-    bend = _glided(times, ends, np.asarray(score.seconds) / 2.1, score.pitch) + 0.5 * _drift(
-        len(times), 60, rng
-    )
+    # Pitch: the line of the score, slow drift in semitones, and jitter.
+    line = _glided(times, ends, np.asarray(score.seconds) / 2.1, score.pitch)
+    bend = line + 0.5 * _drift(len(times), 60, rng)
     shake = 1 + voice.jitter * rng.standard_normal(len(times))
     tracks["f0_hz"] = voice.f0_hz * 2 ** (bend / 12) * shake
     return tracks
 
 
 def _glided(times: Track, ends: Track, glide: Track, values: Sequence[float]) -> Track:
-    """Interpolate between held targets; each is held from its begin plus ``glide`` to its end minus ``glide``."""
+    """Interpolate between held targets.
+
+    Each is held from its begin plus ``glide`` to its end minus ``glide``.
+    """
     starts = np.concatenate([[0.0], ends[:-1]])
     knots = np.stack([starts + glide, ends - glide], axis=1).ravel()
     return np.interp(times, knots, np.repeat(np.asarray(values, dtype=np.float64), 2))
 
 
 def _drift(count: int, every: int, rng: Rng) -> Track:
+    """Return ``count`` values of a random line with a knot at every ``every``-th."""
     points = rng.standard_normal(count // every + 2)
     return np.interp(np.arange(count) / every, np.arange(len(points)), points)
 
@@ -313,49 +312,48 @@ def _drift(count: int, every: int, rng: Rng) -> Track:
 def _excitation(
     voice: Voice, tracks: dict[str, Track], length: int, rng: Rng
 ) -> tuple[Samples, Samples]:
-    """Return the glottal flow derivative with its level, and breath noise that follows the opening of the glottis."""
+    """Return the glottal flow derivative with its level, and breath noise, each (T,).
+
+    The breath follows the opening of the glottis.
+    """
     places = np.arange(length) / (SAMPLE_RATE * _TRACK_S)
     steps = np.arange(len(tracks["f0_hz"]))
-    f0_hz, voiced, aspirated = (
-        np.interp(places, steps, tracks[name]) for name in ("f0_hz", "voiced", "aspirated")
-    )
+    f0_hz = np.interp(places, steps, tracks["f0_hz"])
+    voiced = np.interp(places, steps, tracks["voiced"])
+    aspirated = np.interp(places, steps, tracks["aspirated"])
     phase = np.mod(np.cumsum(f0_hz / SAMPLE_RATE), 1.0).astype(np.float32)
+    # Within a period the flow rises as a sine, falls faster, and rests while the glottis is shut.
     peak = 0.66 * voice.open_quotient
     closing = voice.open_quotient - peak
     opening = np.sin(np.pi * phase / peak) / peak
     falling = -np.sin(np.pi / 2 * (phase - peak) / closing) / closing
-    flow = (
-        np.where(phase < peak, opening, np.where(phase < voice.open_quotient, falling, 0.0))
-        * voiced
-        * np.pi
-        / 2
-    )
+    shut_later = np.where(phase < voice.open_quotient, falling, 0.0)
+    flow = np.where(phase < peak, opening, shut_later) * voiced * np.pi / 2
     pole = np.exp(-2 * np.pi * voice.tilt_hz / SAMPLE_RATE)
     flow = signal.lfilter([1 - pole], [1, -pole], flow)
     noise = rng.standard_normal(length, dtype=np.float32)
-    breath = noise * (
-        voice.breath * 6 * voiced * (0.3 + (phase < voice.open_quotient)) + 3 * aspirated
-    )
+    opened = 0.3 + (phase < voice.open_quotient)
+    breath = noise * (voice.breath * 6 * voiced * opened + 3 * aspirated)
     return flow.astype(np.float32), breath.astype(np.float32)
 
 
 def _filter(voice: Voice, tracks: dict[str, Track], source: Samples, noise: Samples) -> Samples:
-    """Pass the source through the formants and the noise through the constriction, frame by frame, and add the frames."""
+    """Pass the source through the formants and the noise through the constriction, (T,).
+
+    Both are filtered frame by frame, and the frames are added.
+    """
     frames = len(source) // _HOP + 2
-    centres = np.minimum(
-        np.arange(frames) * _HOP / (SAMPLE_RATE * _TRACK_S), len(tracks["f1"]) - 1
-    )
+    last = len(tracks["f1"]) - 1
+    centres = np.minimum(np.arange(frames) * _HOP / (SAMPLE_RATE * _TRACK_S), last)
     at = {name: np.interp(centres, np.arange(len(track)), track) for name, track in tracks.items()}
     spectrum = _spectra(source, frames) * _vocal_tract(voice, at)
     hissing = np.flatnonzero(at["fricative"] > 1e-4)
     hz = np.linspace(0, SAMPLE_RATE / 2, _FFT // 2 + 1, dtype=np.float32)
-    middle, width, level = (
-        at[name][hissing, None].astype(np.float32)
-        for name in ("noise_hz", "noise_width_hz", "fricative")
-    )
-    shape = (
-        level * _FRICTION * np.exp(-0.5 * ((hz - middle * voice.formant_scale**0.5) / width) ** 2)
-    )
+    # One row for each hissing frame, shape (N, 1).
+    middle = at["noise_hz"][hissing, None].astype(np.float32) * voice.formant_scale**0.5
+    width = at["noise_width_hz"][hissing, None].astype(np.float32)
+    level = at["fricative"][hissing, None].astype(np.float32)
+    shape = level * _FRICTION * np.exp(-0.5 * ((hz - middle) / width) ** 2)
     spectrum[hissing] += _spectra(noise, frames, hissing) * shape
     return _overlapped(fft.irfft(spectrum, n=_FFT, axis=1), len(source))
 
@@ -364,26 +362,26 @@ def _spectra(
     samples: Samples, frames: int, chosen: NDArray[np.intp] | None = None
 ) -> NDArray[np.complex64]:
     """Return the spectra of windowed frames, centred on multiples of the hop, shape (N, 385)."""
-    padded = np.concatenate(
-        [np.zeros(_HOP, np.float32), samples, np.zeros(_FRAME + _HOP, np.float32)]
-    )
+    before, behind = np.zeros(_HOP, np.float32), np.zeros(_FRAME + _HOP, np.float32)
+    padded = np.concatenate([before, samples, behind])
     cut = np.lib.stride_tricks.sliding_window_view(padded, _FRAME)[::_HOP][:frames]
     window = signal.get_window("hann", _FRAME).astype(np.float32)
     return fft.rfft((cut if chosen is None else cut[chosen]) * window, n=_FFT, axis=1)
 
 
 def _vocal_tract(voice: Voice, at: dict[str, Track]) -> NDArray[np.complex64]:
-    """Return the response of resonators in a row, gain 1 at 0 Hz: three that move and four that do not, shape (N, 385)."""
+    """Return the response of resonators in a row with gain 1 at 0 Hz, shape (N, 385).
+
+    Three of them move with the sounds, four do not.
+    """
     product = np.ones((1, _FFT // 2 + 1), dtype=np.complex64)
     for formant_hz, bandwidth_hz in _UPPER_FORMANTS:
-        product = product * _resistance(
-            np.array([formant_hz * voice.formant_scale]),
-            np.array([bandwidth_hz * voice.bandwidth_scale]),
-        )
+        fixed_hz = np.array([formant_hz * voice.formant_scale])
+        fixed_width_hz = np.array([bandwidth_hz * voice.bandwidth_scale])
+        product = product * _resistance(fixed_hz, fixed_width_hz)
     for number, bandwidth_hz in enumerate(_BANDWIDTHS_HZ):
-        product = product * _resistance(
-            at[f"f{number + 1}"], bandwidth_hz * voice.bandwidth_scale * at["damping"]
-        )
+        width_hz = bandwidth_hz * voice.bandwidth_scale * at["damping"]
+        product = product * _resistance(at[f"f{number + 1}"], width_hz)
     return 1 / product
 
 
@@ -391,11 +389,10 @@ def _resistance(formant_hz: Track, bandwidth_hz: Track) -> NDArray[np.complex64]
     """Return one over the response of a two-pole resonator with gain 1 at 0 Hz, shape (N, 385)."""
     delay = np.exp(-2j * np.pi * np.arange(_FFT // 2 + 1) / _FFT).astype(np.complex64)
     radius = np.exp(-np.pi * bandwidth_hz / SAMPLE_RATE)
-    first, second = (
-        -2 * radius * np.cos(2 * np.pi * np.minimum(formant_hz, 0.48 * SAMPLE_RATE) / SAMPLE_RATE),
-        radius**2,
-    )
+    angle = 2 * np.pi * np.minimum(formant_hz, 0.48 * SAMPLE_RATE) / SAMPLE_RATE
+    first, second = -2 * radius * np.cos(angle), radius**2
     total = 1 + first + second
+    # Coefficients of each frame, shape (N, 1), for the frequencies along the other axis.
     constant, first, second = (
         (value / total)[:, None].astype(np.float32) for value in (1.0, first, second)
     )

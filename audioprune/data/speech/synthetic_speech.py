@@ -1,7 +1,8 @@
-"""The corpus that needs no download: made-up speech and noise, written once to disk and read like any other folder.
+"""The corpus of noisy speech that needs no download: artificial voices and noises.
 
-How voices and noises sound stands in speech_synthesis.py and noise_synthesis.py, how items are
-mixed in noisy_mixtures.py.
+``SyntheticSpeech`` writes its files once and reads them like any other folder. How voices sound is
+written in speech_synthesis.py, how noises sound in noise_synthesis.py, and how items are mixed in
+mixing.py.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ _VERSION = 1
 """Raised whenever the same parameters give other audio."""
 _TITLE = "synthetic_speech"
 _CROWD = 10
+"""Background voices of a split."""
+_CROWD_FILES = {"train": 6, "test": 2}
+"""Files of babble, and of cafeteria."""
 _TARGETS, _TRAIN_CROWD, _TEST_CROWD, _NOISE, _TRAIN_VOICES, _TEST_VOICES, _VOICES = range(7)
 
 
@@ -89,11 +93,11 @@ class Recipe:
 
 
 class SyntheticSpeech(GeneratedCorpus[NoisyMixtures]):
-    """Mixtures of made-up voices with made-up noises, a NoisyMixtures over a folder that this class writes.
+    """Mixtures of artificial voices with artificial noises, in a folder that this class writes.
 
-    CleanSpeech of training, validation, test and of the background are all different. Test noises are
+    The voices of training, validation, test and background are all different. Test noises are
     ``babble`` (6 to 10 voices) and ``cafeteria`` (voices, dishes and a ventilator in a room);
-    training noises are 28 others and both kinds with other background voices. The default takes
+    training noises are 28 others, and both kinds with other background voices. The default takes
     about 15 s to make and 40 MB.
 
     Args:
@@ -165,28 +169,36 @@ class SyntheticSpeech(GeneratedCorpus[NoisyMixtures]):
 
 
 def pieces(recipe: Recipe) -> dict[str, Callable[[], Samples]]:
-    """Return a function that makes the samples of each file of the corpus, by the file's place."""
+    """Return for the path of each file of the corpus a function that makes its samples."""
+    speech = {f"speech/{place}": piece for place, piece in speech_pieces(recipe).items()}
+    return {**speech, **_noise_pieces(recipe)}
+
+
+def speech_pieces(recipe: Recipe) -> dict[str, Callable[[], Samples]]:
+    """Return the functions that make the speech, by ``<split>/<speaker>/<file>``."""
     made: dict[str, Callable[[], Samples]] = {}
+    mean_s = sum(recipe.utterance_s) / 2
     first = 0
     for split, minutes, speakers in zip(SPLITS, recipe.minutes, recipe.speakers, strict=True):
-        count = max(speakers, round(60 * minutes / (sum(recipe.utterance_s) / 2)))
-        for turn, place in (divmod(number, speakers) for number in range(count)):
-            name = f"speaker{first + place:03d}"
-            made[f"speech/{split}/{name}/{name}_{turn:03d}.flac"] = partial(
-                _utterance, recipe, first + place, turn
-            )
+        count = max(speakers, round(60 * minutes / mean_s))
+        for number in range(count):
+            turn, speaker = divmod(number, speakers)
+            name = f"speaker{first + speaker:03d}"
+            place = f"{split}/{name}/{name}_{turn:03d}.flac"
+            made[place] = partial(_utterance, recipe, first + speaker, turn)
         first += speakers
+    return made
+
+
+def _noise_pieces(recipe: Recipe) -> dict[str, Callable[[], Samples]]:
+    made: dict[str, Callable[[], Samples]] = {}
     for number, kind in enumerate(list(NOISES)[: recipe.noises]):
         made[f"noise/train/{kind}_1.flac"] = partial(_noise, recipe, kind, number)
-    for split, counts in (
-        ("train", {"babble": 6, "cafeteria": 6}),
-        ("test", {"babble": 2, "cafeteria": 2}),
-    ):
-        for kind, count in counts.items():
+    for split, count in _CROWD_FILES.items():
+        for kind in ("babble", "cafeteria"):
             for number in range(count):
-                made[f"noise/{split}/{kind}_{number + 1}.flac"] = partial(
-                    _crowd_noise, recipe, split, kind, number
-                )
+                place = f"noise/{split}/{kind}_{number + 1}.flac"
+                made[place] = partial(_crowd_noise, recipe, split, kind, number)
     return made
 
 
@@ -197,27 +209,29 @@ def _utterance(recipe: Recipe, speaker: int, turn: int) -> Samples:
 
 
 def _noise(recipe: Recipe, kind: str, number: int) -> Samples:
-    return levelled(
-        NOISES[kind](recipe.noise_s, np.random.default_rng([recipe.seed, _NOISE, number]))
-    )
+    rng = np.random.default_rng([recipe.seed, _NOISE, number])
+    return levelled(NOISES[kind](recipe.noise_s, rng))
 
 
 def _crowd_noise(recipe: Recipe, split: str, kind: str, number: int) -> Samples:
     """Return voices in a room: 6 to 10 of the background voices of a split."""
-    stream, crowd, factor = (
-        (_TEST_CROWD, _TEST_VOICES, 2.0) if split == "test" else (_TRAIN_CROWD, _TRAIN_VOICES, 1.0)
-    )
+    if split == "test":
+        stream, crowd, seconds = _TEST_CROWD, _TEST_VOICES, 2.0 * recipe.noise_s
+    else:
+        stream, crowd, seconds = _TRAIN_CROWD, _TRAIN_VOICES, recipe.noise_s
     rng = np.random.default_rng([recipe.seed, stream, zlib.crc32(kind.encode()), number])
     chosen = rng.permutation(_CROWD)[: int(rng.integers(6, _CROWD + 1))]
     streams = [_stream(recipe.seed, crowd, int(voice)) for voice in chosen]
-    return levelled(
-        (babble if kind == "babble" else cafeteria)(streams, factor * recipe.noise_s, rng)
-    )
+    room = babble if kind == "babble" else cafeteria
+    return levelled(room(streams, seconds, rng))
 
 
 @lru_cache(maxsize=2 * _CROWD)
 def _stream(seed: int, crowd: int, number: int) -> Samples:
-    """Return what one voice of the background says; streams differ in length, so that their sum does not repeat."""
+    """Return what one background voice says.
+
+    Streams differ in length, so that their sum does not repeat.
+    """
     rng = np.random.default_rng([seed, crowd, number, 1])
     voice = draw_voice(np.random.default_rng([seed, crowd, number]))
     return np.concatenate([speak(voice, rng.uniform(2.5, 4.5), rng) for _ in range(3)])

@@ -1,7 +1,7 @@
-"""The mixtures of Tan & Wang: WSJ0 speech with noises of the user's own, in the paper's numbers.
+"""The mixtures of Tan & Wang: WSJ0 speech with the user's noises, in the paper's numbers.
 
-The mixing itself is that of noisy_mixtures.py. WSJ0 and the paper's noises are licensed and must
-be on disk.
+``Wsj0Mix`` is a NoisyMixtures that counts what it finds against ``PaperNumbers``. WSJ0 and the
+paper's noises are licensed and must be on disk.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from audioprune.data.corpus import WrappedCorpus
 from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
 from audioprune.data.files.messages import first_names, listing
 from audioprune.data.speech.noisy_mixtures import FILE_KEYS, NoisyMixtures
+from audioprune.data.splits.folders import SPLITS
 from audioprune.errors import DataError
 from audioprune.ranges import PassedTo, Range
 
@@ -29,8 +30,8 @@ class PaperNumbers:
     """The numbers of the paper.
 
     Source: Tan & Wang (ICASSP 2021): 101 speakers of si_tr_s as 89, 6 and 6, 320,000 training
-    mixtures, 846 for validation and
-        846 for each test noise and SNR, 10,000 training noises, two test noises.
+    mixtures, 846 for validation and 846 for each test noise and SNR, 10,000 training noises, two
+    test noises.
     """
 
     utterances: int = 12776
@@ -55,7 +56,7 @@ class Wsj0Mix(WrappedCorpus[NoisyMixtures]):
         wsj0_root: ``si_tr_s`` or a folder above it.
         train_noise_root: Folder of training noises.
         test_noise_root: Folder of test noises.
-        speakers: Split of the speakers as a list file or mapping, see ``splits.read_split_list``;
+        speakers: Split of the speakers as a list file or mapping, see ``split_list.read_split_list``;
             None draws 89, 6 and 6 by the seed, since the paper does not name them.
         allow_partial: Whether a corpus of other numbers is accepted; then the numbers of mixtures
             shrink with the utterances.
@@ -88,17 +89,17 @@ class Wsj0Mix(WrappedCorpus[NoisyMixtures]):
         seed: Annotated[int, Range(0)] = 0,
         **mixing: Annotated[Any, PassedTo(NoisyMixtures, but=FILE_KEYS)],
     ) -> None:
-        self.protocol = PaperNumbers()
+        self.paper = PaperNumbers()
         self.wsj0_root = Path(wsj0_root).expanduser()
         self.allow_partial = allow_partial
         self.own_counts = {"train": train_mixtures, "valid": valid_mixtures, "test": test_mixtures}
-        total = sum(self.protocol.speakers)
+        total = sum(self.paper.speakers)
         mixtures = NoisyMixtures(
             wsj0_root,
             train_noise_root,
             test_noise_root=test_noise_root,
             split=speakers or "fraction",
-            fractions=tuple(count / total for count in self.protocol.speakers),
+            fractions=tuple(count / total for count in self.paper.speakers),
             train_mixtures=train_mixtures,
             valid_mixtures=valid_mixtures,
             test_mixtures=test_mixtures,
@@ -121,40 +122,42 @@ class Wsj0Mix(WrappedCorpus[NoisyMixtures]):
 
     def _count(self, facts: Mapping[str, Any]) -> None:
         """Compare the numbers found with the paper's and set the numbers of mixtures."""
-        found = sum(facts[split]["utterances"] for split in ("train", "valid", "test"))
-        wanted = self.protocol
-        checks = [
-            ("utterances", wanted.utterances, found),
-            (
-                "speakers (train, valid, test)",
-                wanted.speakers,
-                tuple(facts[split]["speakers"] for split in ("train", "valid", "test")),
-            ),
-            ("training noises", wanted.train_noises, facts["train"]["noise_files"]),
-            ("test noises", wanted.test_noises, len(facts["test"]["noises"])),
-        ]
-        differing = [
-            f"{what} {expected}, found {given}"
-            for what, expected, given in checks
-            if expected != given
-        ]
+        utterances = sum(facts[split]["utterances"] for split in SPLITS)
+        differing = self._differing(facts, utterances)
         if differing and not self.allow_partial:
             listed = "; expected ".join(differing)
             raise DataError(
                 f"{self.wsj0_root}: expected {listed}; complete the corpus or use "
                 f"data.allow_partial=true"
             )
-        share = min(1.0, found / wanted.utterances)
-        for split in ("train", "valid", "test"):
-            self.inner.wanted[split] = self.own_counts[split] or max(
-                1, round(share * getattr(wanted, f"{split}_mixtures"))
-            )
+        share = min(1.0, utterances / self.paper.utterances)
+        mixtures = {
+            "train": self.paper.train_mixtures,
+            "valid": self.paper.valid_mixtures,
+            "test": self.paper.test_mixtures,
+        }
+        for split, count in mixtures.items():
+            self.inner.wanted[split] = self.own_counts[split] or max(1, round(share * count))
         if differing:
-            self.inner.title += f" (partial: {found} of {wanted.utterances} utterances)"
+            self.inner.title += f" (partial: {utterances} of {self.paper.utterances} utterances)"
             self.inner.notes.append(
                 f"not the paper's corpus: {'; '.join(differing)}; mixtures are scaled by "
                 f"{share:.4g}"
             )
+
+    def _differing(self, facts: Mapping[str, Any], utterances: int) -> list[str]:
+        """Return each number that is not the paper's, with the paper's, in words."""
+        paper = self.paper
+        speakers = tuple(facts[split]["speakers"] for split in SPLITS)
+        checks = [
+            ("utterances", paper.utterances, utterances),
+            ("speakers (train, valid, test)", paper.speakers, speakers),
+            ("training noises", paper.train_noises, facts["train"]["noise_files"]),
+            ("test noises", paper.test_noises, len(facts["test"]["noises"])),
+        ]
+        return [
+            f"{what} {right}, found {given}" for what, right, given in checks if right != given
+        ]
 
 
 def find_speech(root: Path) -> Path:
@@ -170,20 +173,19 @@ def find_speech(root: Path) -> Path:
         )
     if root.resolve().name == _SPEECH_FOLDER:
         return root
-    found = []
+    found: list[Path] = []
     for folder, folders, _ in os.walk(root, followlinks=True):
         found += [Path(folder, name) for name in folders if name == _SPEECH_FOLDER]
         deep = len(Path(folder).relative_to(root).parts) >= _DEPTH
+        # os.walk goes on into the folders that are left in the list.
         folders[:] = [] if deep else [name for name in sorted(folders) if name != _SPEECH_FOLDER]
     if len(found) == 1:
         return found[0]
     if found:
         raise DataError(
-            f"expected one folder {_SPEECH_FOLDER} below {root}, found {first_names(found)}; put all "
-            f"speaker folders into one"
+            f"expected one folder {_SPEECH_FOLDER} below {root}, found {first_names(found)}; put "
+            f"all speaker folders into one"
         )
-    above = next(
-        (parent for parent in root.resolve().parents if parent.name == _SPEECH_FOLDER), None
-    )
-    hint = f"; point to {above}" if above else "; check the path"
+    above = [parent for parent in root.resolve().parents if parent.name == _SPEECH_FOLDER]
+    hint = f"; point to {above[0]}" if above else "; check the path"
     raise DataError(f"expected {layout}, found {listing(root)}{hint}")

@@ -25,7 +25,7 @@ _LIBRISPEECH = re.compile(r"(train|dev|test)-(clean|other)(-\d+)?")
 
 
 def split_of_folder(name: str) -> str:
-    """Return the split that a folder name stands for, or an empty text: ``dev`` is valid, ``train-clean-100`` is train."""
+    """Return the split that a folder name stands for, or an empty text."""
     librispeech = _LIBRISPEECH.fullmatch(name.lower())
     return _FOLDERS.get(librispeech.group(1) if librispeech else name.lower(), "")
 
@@ -36,7 +36,7 @@ def split_named(parts: Sequence[str]) -> str:
 
 
 def has_split_folders(relative: Sequence[Path]) -> bool:
-    """Tell whether the first folders of the relative paths name at least a training and a test split."""
+    """Tell whether the first folders of the paths name a training and a test split."""
     return {"train", "test"} <= {
         split_of_folder(path.parts[0]) for path in relative if len(path.parts) > 1
     }

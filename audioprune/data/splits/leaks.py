@@ -1,7 +1,7 @@
-"""What may leak between training, validation and test: the same audio, one recording or one speaker in several of them.
+"""What may leak between training, validation and test: audio, recordings or speakers in several.
 
-The same audio is certain; names and likeness give a suspicion, which is listed and left to the
-user.
+The same audio is certain. Names and likeness give a suspicion, which is listed and left to the
+user; see ``suspected``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from audioprune.data.files.checks import FileFacts, Finding
 from audioprune.data.files.likeness import MOST_FILES, alike
-from audioprune.data.splits.folders import SPLITS, below_splits, split_named
+from audioprune.data.splits.folders import SPLITS, below_splits, split_named, split_of_folder
 from audioprune.data.splits.recordings import Links, recording_of
 from audioprune.data.splits.speakers import plain_speakers
 
@@ -35,27 +35,32 @@ class Member:
 
 
 def same_audio(facts: Iterable[FileFacts]) -> list[tuple[Path, Path]]:
-    """Return pairs of files that hold the same audio: equal samples, or copies at another level or sample rate.
+    """Return pairs of files that hold the same audio.
 
-    Silent and damaged files are like none. Beyond ``MOST_FILES`` files only equal samples are
-    found.
+    Their samples are equal, or they are copies at another level or sample rate. Silent and damaged
+    files are like none. Beyond ``MOST_FILES`` files only equal samples are found.
     """
-    heard = [
-        fact for fact in facts if fact.audio_sha256 and not fact.errors and not fact.has("silent")
-    ]
+    usable = [fact for fact in facts if fact.audio_sha256 and _comparable(fact)]
     first: dict[str, Path] = {}
-    pairs = [(first.setdefault(fact.audio_sha256, fact.path), fact.path) for fact in heard]
-    return [pair for pair in pairs if pair[0] != pair[1]] + list(copies(heard))
+    pairs = [(first.setdefault(fact.audio_sha256, fact.path), fact.path) for fact in usable]
+    return [pair for pair in pairs if pair[0] != pair[1]] + list(copies(usable))
 
 
 def copies(facts: Sequence[FileFacts]) -> Iterator[tuple[Path, Path]]:
-    """Yield pairs of files that are copies at another level, sample rate or format, but not the same samples."""
-    kept = [fact for fact in facts if fact.likeness and not fact.errors and not fact.has("silent")]
+    """Yield pairs of files that are copies but not the same samples.
+
+    They differ in level, sample rate or format.
+    """
+    kept = [fact for fact in facts if fact.likeness and _comparable(fact)]
     if len(kept) > MOST_FILES:
         return
     for one, other in alike([fact.likeness for fact in kept], [fact.duration_s for fact in kept]):
         if kept[one].audio_sha256 != kept[other].audio_sha256:
             yield kept[one].path, kept[other].path
+
+
+def _comparable(fact: FileFacts) -> bool:
+    return not fact.errors and not fact.has("silent")
 
 
 def joins_splits(splits: Mapping[Path, str], links: Links) -> bool:
@@ -71,6 +76,7 @@ def suspected(members: Sequence[Member], links: Links = ()) -> list[Finding]:
         links: Files that sound like copies of one another.
     """
     splits: dict[Path, str] = {}
+    # Kind and name of what files belong to -> split -> files.
     places: dict[tuple[str, str], dict[str, list[Path]]] = {}
     for member in members:
         if splits.setdefault(member.path, member.split) != member.split:
@@ -78,10 +84,10 @@ def suspected(members: Sequence[Member], links: Links = ()) -> list[Finding]:
         for kind, key in member.keys.items():
             places.setdefault((kind, key), {}).setdefault(member.split, []).append(member.path)
     found = [_shared(kind, key, held) for (kind, key), held in places.items() if len(held) > 1]
-    known = [pair for pair in links if pair[0] in splits and pair[1] in splits]
-    for one, other in (
-        sorted(pair, key=lambda path: SPLITS.index(splits[path])) for pair in known
-    ):
+    for pair in links:
+        if pair[0] not in splits or pair[1] not in splits:
+            continue
+        one, other = sorted(pair, key=lambda path: SPLITS.index(splits[path]))
         if splits[one] != splits[other]:
             reason = (
                 f"in {splits[other]}, sounds like a copy of {one} in {splits[one]}, at another "
@@ -92,20 +98,28 @@ def suspected(members: Sequence[Member], links: Links = ()) -> list[Finding]:
 
 
 def named_recordings(places: Mapping[Path, Path]) -> dict[Path, str]:
-    """Return the recordings of the files whose names say more than that they are a file: ``1.wav`` is in two folders by chance."""
+    """Return the recordings of the files whose names tell one.
+
+    ``1.wav`` tells none: it is in two folders by chance.
+    """
     keys = {path: recording_of(place) for path, place in places.items()}
     telling = {key for path, key in keys.items() if key != places[path].with_suffix("").as_posix()}
     return {path: key for path, key in keys.items() if key in telling}
 
 
 def speech_keys(places: Mapping[Path, Path]) -> dict[Path, dict[str, str]]:
-    """Return the speaker of the files whose names say it, and else their recording if their names say that."""
+    """Return the speaker of the files whose names tell it, else their recording if they do."""
     recordings = {path: {"recording": name} for path, name in named_recordings(places).items()}
     return recordings | {path: {"speaker": name} for path, name in plain_speakers(places).items()}
 
 
 def tree_leaks(root: Path, facts: Sequence[FileFacts]) -> list[Finding]:
-    """Return what a folder with folders named after splits may leak, by names and by ear, and copies in any folder."""
+    """Return what a folder may leak between folders named after splits, and copies anywhere.
+
+    Args:
+        root: The folder.
+        facts: What is known of the files below it.
+    """
     below = {fact.path: fact.path.relative_to(root) for fact in facts}
     splits = {path: split_named(place.parts[:-1]) for path, place in below.items()}
     inside = {path: _after_split(below[path]) for path, split in splits.items() if split}
@@ -114,29 +128,24 @@ def tree_leaks(root: Path, facts: Sequence[FileFacts]) -> list[Finding]:
     links = list(copies(facts))
     found = suspected(members, links)
     told = {finding.path for finding in found}
-    reason = "sounds like a copy of {}, at another level, rate or format"
-    alone = [
-        (one, other)
-        for one, other in links
-        if splits[one] == splits[other] or not (splits[one] and splits[other])
-    ]
-    return found + [
-        Finding(other, "warning", "alike", reason.format(one))
-        for one, other in alone
-        if other not in told
-    ]
+    for one, other in links:
+        in_two_splits = splits[one] and splits[other] and splits[one] != splits[other]
+        if not in_two_splits and other not in told:
+            reason = f"sounds like a copy of {one}, at another level, rate or format"
+            found.append(Finding(other, "warning", "alike", reason))
+    return found
 
 
 def _after_split(place: Path) -> Path:
     """Return a place without its folders up to the first that is named after a split."""
-    parts = place.parts
-    first = next(
-        number for number in range(1, len(parts)) if split_named(parts[number - 1 : number])
-    )
-    return below_splits(Path(*parts[first:]))
+    for number, part in enumerate(place.parts, 1):
+        if split_of_folder(part):
+            return below_splits(Path(*place.parts[number:]))
+    return place
 
 
 def _shared(kind: str, key: str, held: Mapping[str, Sequence[Path]]) -> Finding:
+    """Return the warning that one speaker or recording is in several splits."""
     order = [split for split in SPLITS if split in held]
     told = " and ".join(f"{split} ({_some(held[split])})" for split in order)
     return Finding(held[order[-1]][0], "warning", "suspect", f"{kind} '{key}' is in {told}")

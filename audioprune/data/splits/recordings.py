@@ -1,7 +1,7 @@
-"""Which files belong to one recording, as their names say, and how groups of files that belong together are joined.
+"""Which files belong to one recording, as their names say, and how groups of files are joined.
 
-What belongs together is never split between training, validation and test. Which audio is the same
-stands in likeness.py.
+``recording_of`` reads a name, ``joined`` makes groups. What belongs together is never split
+between training, validation and test. Which audio is the same is decided in leaks.py.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ NAME_RULE = (
 # Published corpora whose names say what a clip was cut from; each pattern fits a whole name
 # without its ending.
 _PUBLISHED = (
-    re.compile(
-        r"[a-z]+(_[a-z]+)*-(?P<key>[a-z]+-\d+)-\d+(-[a-z0-9]+)?", re.IGNORECASE
-    ),  # TUT 2018: class-city-location-segment-device
+    # TUT 2018: class-city-location-segment-device
+    re.compile(r"[a-z]+(_[a-z]+)*-(?P<key>[a-z]+-\d+)-\d+(-[a-z0-9]+)?", re.IGNORECASE),
     re.compile(r"\d-(?P<key>\d+)-[A-Z]-\d+"),  # ESC-50: fold-source-take-class
     re.compile(r"(?P<key>\d+)-\d+-\d+-\d+"),  # UrbanSound8K: source-class-occurrence-slice
 )
@@ -45,9 +44,9 @@ _NUMBERS = re.compile(f"({_NUMBER})*")
 _DIGITS = re.compile(r"[\d\s._-]*")
 _RATE_FOLDER = re.compile(r"\d+(\.\d+)?(k|khz|hz)", re.IGNORECASE)
 _WORDS = {
-    "audio", "bible", "clip", "file", "free", "freesound", "n", "noise", "noises", "rec", "recording", "sample", "sound", "sounds",
-    "snd", "track", "untitled", "wav", "x",
-}  # fmt: skip
+    *("audio", "bible", "clip", "file", "free", "freesound", "n", "noise", "noises", "rec"),
+    *("recording", "sample", "sound", "sounds", "snd", "track", "untitled", "wav", "x"),
+}
 """Words that name no recording: behind them a number is the name."""
 
 
@@ -65,11 +64,10 @@ def recording_of(place: PurePath, folder_counts: bool = False) -> str:
         folder_counts: Whether numbered files that have no name but that of their folder are one
             recording.
     """
-    known = next(
-        (match["key"] for pattern in _PUBLISHED if (match := pattern.fullmatch(place.stem))), ""
-    )
-    if known:
-        return known.lower()
+    for pattern in _PUBLISHED:
+        match = pattern.fullmatch(place.stem)
+        if match:
+            return match["key"].lower()
     folders = [part for part in place.parts[:-1] if not _RATE_FOLDER.fullmatch(part)]
     inside, stem = "/".join(folders), place.stem
     if folders and _CHANNEL.fullmatch(stem):
@@ -77,9 +75,8 @@ def recording_of(place: PurePath, folder_counts: bool = False) -> str:
     base = _base(stem)
     counted = _NUMBERS.fullmatch(stem.removeprefix(base)) is not None
     nameless = _DIGITS.fullmatch(base) is not None
-    after_folder = (
-        bool(folders) and counted and base != stem and base.lower() == folders[-1].lower()
-    )
+    folder = folders[-1].lower() if folders else ""
+    after_folder = bool(folder) and counted and base != stem and base.lower() == folder
     if folder_counts and folders and (nameless or after_folder):
         return inside
     if counted and (after_folder or set(re.split(r"[\W_]+", base.lower())) <= _WORDS):
@@ -97,7 +94,7 @@ def _base(stem: str) -> str:
 
 
 def joined(keys: Mapping[Key, str], links: Iterable[tuple[Key, Key]] = ()) -> dict[Key, str]:
-    """Return the group of each member: members of one key belong together, and so do linked members with all of their keys.
+    """Return the group of each member: members of one key, and linked members, are one group.
 
     Args:
         keys: Key of each member.
@@ -106,6 +103,7 @@ def joined(keys: Mapping[Key, str], links: Iterable[tuple[Key, Key]] = ()) -> di
     Returns:
         The name of each member's group, the first of its keys in alphabetical order.
     """
+    # Each key points to an earlier one of its group; the first points to itself.
     parent = {key: key for key in keys.values()}
 
     def top(key: str) -> str:

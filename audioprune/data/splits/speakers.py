@@ -1,7 +1,7 @@
-"""Who speaks in a file: read from the names of a known corpus, from folders, a user's pattern or a user's table.
+"""Who speaks in a file: by names of known corpora, by folders, a user's pattern or table.
 
-What cannot be read is asked for in one line; it is never guessed. Which split a speaker gets is
-decided in splits.py.
+``SpeakerRule.read`` returns the speaker of every file, or asks in one line for what cannot be
+read; it never guesses. Which split a speaker gets is decided in assign.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from audioprune.data.files.lists import bare_name, name_key, read_table, without_ending
+from audioprune.data.files.lists import Line, bare_name, name_key, read_table, without_ending
 from audioprune.errors import ConfigError, DataError, unknown_name
 
 SPEAKER_RULES = ("auto", "folder", "prefix", "file")
@@ -34,26 +34,33 @@ _NAMES = {
     "EmoDB's 03a01Fa": re.compile(r"(?P<speaker>\d\d)[ab]\d\d[A-Z][a-z]"),
 }
 _SPEAKER_FOLDER = re.compile(
-    r"(spk|spkr|speaker|sp|talker|subject|subj|sub|voice|actor|reader|person|participant|user|client|id|p|s|f|m)[ _-]?\d+[a-z]?"
+    r"(spk|spkr|speaker|sp|talker|subject|subj|sub|voice|actor|reader|person|participant|user"
+    r"|client|id|p|s|f|m)[ _-]?\d+[a-z]?"
     r"|[fm][a-z]{3}\d",  # TIMIT's FCJF0
     re.IGNORECASE,
 )
 _OTHER_FOLDER = re.compile(
-    r"(sessions?|sess|ses|day|visit|chapters?|parts?|dis[ck]|cd|(sub)?sets?|channels?|ch|mics?|microphone|wavs?|flac|audio|clips"
-    r"|recordings?|rec|data|speech|corpus|clean|noisy|utterances?|utts?|sentences?|takes?|dr|original|samples?)([ _-]?\d+)?"
+    r"(sessions?|sess|ses|day|visit|chapters?|parts?|dis[ck]|cd|(sub)?sets?|channels?|ch|mics?"
+    r"|microphone|wavs?|flac|audio|clips"
+    r"|recordings?|rec|data|speech|corpus|clean|noisy|utterances?|utts?|sentences?|takes?|dr"
+    r"|original|samples?)([ _-]?\d+)?"
     r"|wav\d*_[a-z_]+|s[ied]_[a-z_]+\d*"  # VCTK's wav48_silence_trimmed, WSJ's si_tr_s
     r"|(19|20)\d\d[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])",  # the day of a session
     re.IGNORECASE,
 )
 _GENDER_FOLDER = re.compile(r"f|m|fem|female|male|women|men|girls|boys", re.IGNORECASE)
 _UTTERANCE_WORDS = {
-    "audio", "clip", "common", "file", "rec", "recording", "sample", "segment", "sentence", "sound", "speech", "track", "train", "test",
-    "utt", "utterance", "voice", "wav",
-}  # fmt: skip
-_PATHS, _SPEAKERS = (
-    ("path", "file", "filename", "name"),
-    ("speaker", "speaker_id", "spk", "spk_id", "client_id"),
-)
+    *("audio", "clip", "common", "file", "rec", "recording", "sample", "segment", "sentence"),
+    *("sound", "speech", "track", "train", "test", "utt", "utterance", "voice", "wav"),
+}
+"""Words before a number that name no speaker."""
+_PATHS = ("path", "file", "filename", "name")
+_SPEAKERS = ("speaker", "speaker_id", "spk", "spk_id", "client_id")
+_RULE_WORDS = {
+    "folder": "first folders",
+    "prefix": "names up to the first _ or -",
+    "file": "files: speakers are not known",
+}
 
 
 @dataclass(frozen=True)
@@ -120,20 +127,13 @@ class SpeakerRule:
         """
         places = {path: Path(name_key(place.as_posix())) for path, place in places.items()}
         if self.table:
-            return _by_table(
-                root, Path(self.table).expanduser(), places
-            ), f"speakers as {self.table} lists them"
+            listed = _by_table(root, Path(self.table).expanduser(), places)
+            return listed, f"speakers as {self.table} lists them"
         if self.pattern:
             return _by_pattern(self.pattern, places), f"speakers by the pattern {self.pattern}"
         if self.rule != "auto":
-            words = {
-                "folder": "first folders",
-                "prefix": "names up to the first _ or -",
-                "file": "files: speakers are not known",
-            }
-            return {
-                path: speaker_of(place, self.rule) for path, place in places.items()
-            }, f"speakers are {words[self.rule]}"
+            found = {path: speaker_of(place, self.rule) for path, place in places.items()}
+            return found, f"speakers are {_RULE_WORDS[self.rule]}"
         return _read_auto(root, places)
 
 
@@ -156,49 +156,53 @@ def speaker_of(place: PurePath, rule: str) -> str:
 
 
 def plain_speakers(places: Mapping[Path, Path]) -> dict[Path, str]:
-    """Return the speaker of each file whose name or folder says it beyond doubt: names of known corpora, folders such as ``spk03``."""
+    """Return the speaker of each file whose name or folder tells it beyond doubt.
+
+    These are names of known corpora and folders such as ``spk03``.
+    """
     found = {}
     for path, place in places.items():
-        speakers = [part for part in place.parts[:-1] if _SPEAKER_FOLDER.fullmatch(part)]
-        named = [
-            match["speaker"]
-            for pattern in _NAMES.values()
-            if (match := pattern.fullmatch(place.stem))
-        ]
-        if speakers or named:
-            found[path] = (speakers or named)[0].lower()
+        names = [part for part in place.parts[:-1] if _SPEAKER_FOLDER.fullmatch(part)]
+        matches = [pattern.fullmatch(place.stem) for pattern in _NAMES.values()]
+        names += [match["speaker"] for match in matches if match]
+        if names:
+            found[path] = names[0].lower()
     return found
 
 
 def _read_auto(root: Path, places: Mapping[Path, Path]) -> tuple[dict[Path, str], str]:
-    """Read speakers by names, then by folders; files with and without folders may lie side by side."""
+    """Read speakers by names, then by folders; some files may lie in folders, some beside them."""
     levels = {path: _levels(place) for path, place in places.items()}
     named, words = _by_names(places, levels)
     if named:
         return named, words
+    speakers: dict[Path, str] = {}
+    said = []
     deep = {path: found for path, found in levels.items() if found}
+    if deep:
+        speakers, words = _by_folders(root, deep)
+        said.append(words)
     flat = {path: places[path] for path, found in levels.items() if not found}
-    speakers, said = _by_folders(root, deep) if deep else ({}, "")
     if flat:
-        more, told = _by_names(flat, {})
-        more, told = (more, told) if more else _by_prefix(root, flat)
-        speakers, said = speakers | more, "; ".join(filter(None, (said, told)))
-    return speakers, said
+        more, words = _by_names(flat, {})
+        if not more:
+            more, words = _by_prefix(root, flat)
+        speakers |= more
+        said.append(words)
+    return speakers, "; ".join(said)
 
 
 def _levels(place: PurePath) -> list[str]:
-    """Return the folders that may name a speaker, without those of sessions, channels, formats, and of genders above others."""
-    folders = place.parts[:-1]
-    kept = [
-        part
-        for part in folders
-        if _SPEAKER_FOLDER.fullmatch(part) or not _OTHER_FOLDER.fullmatch(part)
-    ]
-    return [
-        part
-        for number, part in enumerate(kept, 1)
-        if number == len(kept) or not _GENDER_FOLDER.fullmatch(part)
-    ]
+    """Return the folders that may name a speaker.
+
+    Sessions, channels and formats are left out, and so is a gender above another folder.
+    """
+    kept = []
+    for part in place.parts[:-1]:
+        if _SPEAKER_FOLDER.fullmatch(part) or not _OTHER_FOLDER.fullmatch(part):
+            kept.append(part)
+    above = [part for part in kept[:-1] if not _GENDER_FOLDER.fullmatch(part)]
+    return above + kept[-1:]
 
 
 def _by_names(
@@ -206,22 +210,27 @@ def _by_names(
 ) -> tuple[dict[Path, str], str]:
     """Return speakers if all names are of one known kind and no folder contradicts them."""
     for words, pattern in _NAMES.items():
-        matches = {path: pattern.fullmatch(place.stem) for path, place in places.items()}
-        found = {path: match["speaker"] for path, match in matches.items() if match}
-        inside = {path: [part.lower() for part in levels.get(path, ())] for path in found}
-        if len(found) == len(places) and all(
-            not inside[path] or name.lower() in inside[path] for path, name in found.items()
-        ):
+        found = {}
+        for path, place in places.items():
+            match = pattern.fullmatch(place.stem)
+            inside = [part.lower() for part in levels.get(path, ())]
+            if match and (not inside or match["speaker"].lower() in inside):
+                found[path] = match["speaker"]
+        if len(found) == len(places):
             return found, f"speakers as in {words}"
     return {}, ""
 
 
 def _by_folders(root: Path, levels: Mapping[Path, Sequence[str]]) -> tuple[dict[Path, str], str]:
-    plain = {
-        path: [part for part in found if _SPEAKER_FOLDER.fullmatch(part)]
-        for path, found in levels.items()
-    }
+    """Return the outermost folder of each file.
+
+    Where every file has a folder plainly named after a speaker, only such folders count.
+    """
+    plain = {}
+    for path, found in levels.items():
+        plain[path] = [part for part in found if _SPEAKER_FOLDER.fullmatch(part)]
     chosen: Mapping[Path, Sequence[str]] = plain if all(plain.values()) else levels
+    # An inner folder in two outer ones may be the speaker as well: that is for the user to say.
     above: dict[str, str] = {}
     for path, found in chosen.items():
         if len(found) > 1 and above.setdefault(found[1], found[0]) != found[0]:
@@ -232,29 +241,28 @@ def _by_folders(root: Path, levels: Mapping[Path, Sequence[str]]) -> tuple[dict[
                 f"{remedy}"
             )
     several = any(len(found) > 1 for found in chosen.values())
-    return {
-        path: found[0] for path, found in chosen.items()
-    }, OUTER_FOLDERS if several else "speakers are folders"
+    words = OUTER_FOLDERS if several else "speakers are folders"
+    return {path: found[0] for path, found in chosen.items()}, words
 
 
 def _by_prefix(root: Path, places: Mapping[Path, Path]) -> tuple[dict[Path, str], str]:
     """Return prefixes where several files share one, or where each is a word before a number."""
-    names = [place.stem for place in places.values()]
-    parts = [re.split(r"[_-]", name, maxsplit=1) for name in names]
-    prefixes = {part[0] for part in parts}
-    bare = any(
-        len(part) < 2 or not part[0] or part[0].lower() in _UTTERANCE_WORDS for part in parts
-    )
-    counted = all(part[0].isalpha() and part[-1].isdigit() for part in parts)
-    if bare or (len(prefixes) == len(names) and not counted):
+    parts = {path: re.split(r"[_-]", place.stem, maxsplit=1) for path, place in places.items()}
+    prefixes = {path: split[0] for path, split in parts.items()}
+    bare = any(len(split) < 2 or not _may_name(split[0]) for split in parts.values())
+    shared = len(set(prefixes.values())) < len(prefixes)
+    counted = all(split[0].isalpha() and split[-1].isdigit() for split in parts.values())
+    if bare or not (shared or counted):
         shown = ", ".join(sorted(place.name for place in places.values())[:3])
         remedy = _remedy(" or data.speaker_from=file")
         raise DataError(
             f"{root}: expected speakers in folders or file names, found none in {shown}; {remedy}"
         )
-    return {
-        path: part[0] for path, part in zip(places, parts, strict=True)
-    }, "speakers are names up to the first _ or -"
+    return prefixes, "speakers are names up to the first _ or -"
+
+
+def _may_name(prefix: str) -> bool:
+    return bool(prefix) and prefix.lower() not in _UTTERANCE_WORDS
 
 
 def _remedy(more: str) -> str:
@@ -278,25 +286,23 @@ def _by_pattern(pattern: str, places: Mapping[Path, Path]) -> dict[Path, str]:
 
 
 def _by_table(root: Path, table: Path, places: Mapping[Path, Path]) -> dict[Path, str]:
-    """Return the speakers of a table; a row counts for the file at its path, or for the only files of its name."""
+    """Return the speakers of a table.
+
+    A row counts for the file at its path, or for the files of its name if no other row has it.
+    """
     listed = _read_table(table)
     counts = Counter(PurePath(name).name for name in listed)
-    by_name = {
-        PurePath(name).name: speaker
-        for name, speaker in listed.items()
-        if counts[PurePath(name).name] == 1
-    }
+    by_name = {}
+    for name, speaker in listed.items():
+        if counts[PurePath(name).name] == 1:
+            by_name[PurePath(name).name] = speaker
     found = {}
     for path, place in places.items():
-        below = [
-            path.relative_to(folder).as_posix()
-            for folder in (root, table.parent)
-            if path.is_relative_to(folder)
-        ]
-        names = [name_key(without_ending(each)) for each in (*below, place.as_posix())]
-        speaker = next((listed[name] for name in names if name in listed), "") or by_name.get(
-            bare_name(path.name), ""
-        )
+        above = [each for each in (root, table.parent) if path.is_relative_to(each)]
+        below = [path.relative_to(each) for each in above]
+        keys = [name_key(without_ending(each.as_posix())) for each in (*below, place)]
+        rows = [listed[key] for key in keys if key in listed]
+        speaker = (rows[0] if rows else "") or by_name.get(bare_name(path.name), "")
         if not speaker:
             raise DataError(
                 f"{table}: expected a row with a speaker for every file, found none for "
@@ -307,23 +313,30 @@ def _by_table(root: Path, table: Path, places: Mapping[Path, Path]) -> dict[Path
 
 
 def _read_table(table: Path) -> dict[str, str]:
-    """Return the speaker of each name of a table, without endings and in the form in which names are compared."""
+    """Return the speaker of each name of a table; names are without endings, see ``name_key``."""
     read = read_table(table, "a table of speakers")
     header = [name.lower() for name in read.header]
-    path, speaker = (
-        next((header.index(name) for name in known if name in header), None)
-        for known in (_PATHS, _SPEAKERS)
-    )
-    if path is None or speaker is None:
+    at_path, at_speaker = _column(header, _PATHS), _column(header, _SPEAKERS)
+    if at_path is None or at_speaker is None:
         given = ",".join(read.header) or "nothing"
         raise DataError(
             f"{table}: expected the columns path and speaker, got {given}; add a header line"
         )
     found: dict[str, str] = {}
     for row in read.rows:
-        name, who = (row.cells[at] if at < len(row.cells) else "" for at in (path, speaker))
+        name, who = _cell(row, at_path), name_key(_cell(row, at_speaker))
         name = name_key(without_ending(name.replace("\\", "/").removeprefix("./")))
-        if name and found.setdefault(name, name_key(who)) != name_key(who):
+        if name and found.setdefault(name, who) != who:
             told = f"expected one speaker for {name}, got {found[name]} and {who}"
             raise DataError(f"{table}, row {row.number}: {told}; remove one of the rows")
     return found
+
+
+def _column(header: Sequence[str], known: Sequence[str]) -> int | None:
+    """Return the place of the first known name that the header has."""
+    places = [header.index(name) for name in known if name in header]
+    return places[0] if places else None
+
+
+def _cell(row: Line, at: int) -> str:
+    return row.cells[at] if at < len(row.cells) else ""

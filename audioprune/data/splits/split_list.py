@@ -9,12 +9,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from audioprune.data.files.lists import Places, name_key, read_cells, read_lines, without_ending
+from audioprune.data.files.lists import (
+    Line,
+    Places,
+    name_key,
+    read_cells,
+    read_lines,
+    without_ending,
+)
 from audioprune.data.files.messages import listing
 from audioprune.data.splits.folders import SPLITS, split_of_folder
 from audioprune.errors import DataError, unknown_name
 
 _COLUMNS = {"split": ("split",), "speaker": ("speaker",), "path": ("path", "file", "filename")}
+
+Row = dict[str, str]
+"""Cells of one row by column: ``split``, and ``speaker`` or ``path``."""
 
 
 @dataclass
@@ -50,13 +60,8 @@ def read_split_list(source: str | Path | Mapping[str, Sequence[str]], root: Path
             speaker is in two splits.
     """
     if isinstance(source, Mapping):
-        listed = SplitList("split")
-        rows = [
-            {"split": split, "speaker": name}
-            for split, given in source.items()
-            for name in _names_in(given)
-        ]
-        place = root
+        listed, place = SplitList("split"), root
+        rows = _rows_of(source)
     else:
         place = Path(source).expanduser()
         listed = SplitList(str(place))
@@ -67,71 +72,91 @@ def read_split_list(source: str | Path | Mapping[str, Sequence[str]], root: Path
     return listed
 
 
-def _read_folder(folder: Path) -> list[dict[str, str]]:
+def _rows_of(names: Mapping[str, str | Path | Sequence[str]]) -> list[Row]:
+    """Return a row for each name of each split, which may be a speaker or a file."""
+    rows = []
+    for split, given in names.items():
+        rows += [{"split": split, "speaker": name} for name in _names_in(given)]
+    return rows
+
+
+def _read_folder(folder: Path) -> list[Row]:
     """Return the rows of a folder with a list of names for each split."""
-    lists = {place: split_of_folder(place.stem) for place in sorted(folder.glob("*.txt"))}
-    if not any(lists.values()):
+    lists = [(split_of_folder(place.stem), place) for place in sorted(folder.glob("*.txt"))]
+    if not any(split for split, _ in lists):
         raise DataError(
             f"{folder}: expected lists train.txt, valid.txt and test.txt, found "
             f"{listing(folder)}; give a list or its folder"
         )
-    return [
-        {"split": split, "speaker": name}
-        for place, split in lists.items()
-        if split
-        for name in _names_in(place)
-    ]
+    rows = []
+    for split, place in lists:
+        if split:
+            rows += _rows_of({split: place})
+    return rows
 
 
 def _names_in(given: str | Path | Sequence[str]) -> list[str]:
-    """Return the names of speakers or files: as given, or one a line of a text file, without the ending of audio."""
+    """Return names of speakers or files: as given, or the lines of a text file.
+
+    Endings of audio files are left out of lines.
+    """
     if isinstance(given, str | Path):
-        return [
-            without_ending(line)
-            for _, line in read_lines(Path(given).expanduser(), "a list of speakers or files")
-        ]
+        lines = read_lines(Path(given).expanduser(), "a list of speakers or files")
+        return [without_ending(line) for _, line in lines]
     return [str(name) for name in given]
 
 
-def _read_rows(place: Path) -> list[dict[str, str]]:
+def _read_rows(place: Path) -> list[Row]:
+    """Return the rows of a CSV with a header, or of lines ``split speaker``."""
     lines = read_cells(place, "a list of splits")
     header = [name.lower() for name in lines[0].cells] if lines else []
-    columns = {
-        name: header.index(known)
-        for name, spellings in _COLUMNS.items()
-        for known in spellings
-        if known in header
-    }
+    columns: dict[str, int] = {}
+    for name, spellings in _COLUMNS.items():
+        for known in spellings:
+            if known in header:
+                columns[name] = header.index(known)
     if {"split", "speaker"} <= set(columns) or {"split", "path"} <= set(columns):
-        return [
-            {name: line.cells[at] if at < len(line.cells) else "" for name, at in columns.items()}
-            for line in lines[1:]
-        ]
-    words = [
-        line.cells if len(line.cells) == 2 else " ".join(line.cells).split() for line in lines
-    ]
+        return [_row(line, columns) for line in lines[1:]]
     if len(header) > 1 and not split_of_folder(header[0]):
         given = ", ".join(lines[0].cells)
         raise DataError(
             f"{place}: expected the columns split and speaker or path, got {given}; add a "
             f"header line"
         )
-    wrong = next((line for line in words if len(line) != 2), None)
-    if wrong or not words:
-        given = " ".join(wrong or []) or "nothing"
-        raise DataError(
-            f"{place}: expected lines 'split speaker', got {given}; correct the line or write a "
-            f"CSV"
-        )
-    return [{"split": first, "speaker": second} for first, second in words]
+    rows = []
+    for line in lines:
+        words = line.cells if len(line.cells) == 2 else " ".join(line.cells).split()
+        if len(words) != 2:
+            _refuse_line(place, " ".join(words))
+        rows.append({"split": words[0], "speaker": words[1]})
+    if not rows:
+        _refuse_line(place, "nothing")
+    return rows
 
 
-def _add_row(listed: SplitList, row: Mapping[str, str], number: int, places: Places) -> None:
+def _row(line: Line, columns: Mapping[str, int]) -> Row:
+    """Return the cells of a line by column; a missing one is empty."""
+    cells = line.cells
+    return {name: cells[at] if at < len(cells) else "" for name, at in columns.items()}
+
+
+def _refuse_line(place: Path, given: str) -> None:
+    raise DataError(
+        f"{place}: expected lines 'split speaker', got {given or 'nothing'}; correct the line or "
+        f"write a CSV"
+    )
+
+
+def _add_row(listed: SplitList, row: Row, number: int, places: Places) -> None:
+    """Add a row to the list.
+
+    Raises:
+        DataError: Its split is unknown, or its speaker or file has another one.
+    """
+    where = f"{listed.name}, row {number}"
     split = split_of_folder(row.get("split", ""))
     if not split:
-        raise DataError(
-            f"{listed.name}, row {number}: {unknown_name('split', row.get('split', ''), SPLITS)}"
-        )
+        raise DataError(f"{where}: {unknown_name('split', row.get('split', ''), SPLITS)}")
     speaker = name_key(row.get("speaker", ""))
     if not row.get("path"):
         before = listed.by_speaker.setdefault(speaker, split)
@@ -145,6 +170,6 @@ def _add_row(listed: SplitList, row: Mapping[str, str], number: int, places: Pla
         what = f"file {row['path']}"
     if before != split:
         raise DataError(
-            f"{listed.name}, row {number}: expected {what} in one split, got {before} and "
-            f"{split}; remove one of the rows"
+            f"{where}: expected {what} in one split, got {before} and {split}; remove one of the "
+            f"rows"
         )

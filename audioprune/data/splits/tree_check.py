@@ -1,4 +1,7 @@
-"""Whether the audio below a folder can be trusted, and whether it leaks between splits."""
+"""Whether the audio below a folder can be trusted, and whether it leaks between splits.
+
+``check_tree`` returns a ``Report`` with every finding. It changes nothing and uses no corpus.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from pathlib import Path
 
 from audioprune.data.files.audio import find_audio
 from audioprune.data.files.checks import SHORTEST_S, Finding, doubled, use_findings
+from audioprune.data.files.file_index import inspect_files
 from audioprune.data.splits.folders import split_named
+from audioprune.data.splits.leaks import tree_leaks
 from audioprune.errors import DataError
 
 
@@ -66,9 +71,6 @@ def check_tree(
     Raises:
         DataError: The folder does not exist or holds no audio file.
     """
-    from audioprune.data.files.file_index import inspect_files
-    from audioprune.data.splits.leaks import tree_leaks
-
     root = Path(root).expanduser()
     if not root.is_dir():
         raise DataError(f"expected a folder of audio files at {root}, found none; check the path")
@@ -76,14 +78,11 @@ def check_tree(
     if not paths:
         raise DataError(f"expected audio files below {root}, found none; check the path")
     facts = inspect_files(root, paths, cache_dir)
-    found = [
-        finding
-        for fact in facts
-        for finding in (*fact.findings, *use_findings(fact, sample_rate, shortest_s))
-    ]
-    found += doubled(
-        facts, {fact.path: split_named(fact.path.relative_to(root).parts[:-1]) for fact in facts}
-    )
-    found += tree_leaks(root, facts)
+    found: list[Finding] = []
+    splits: dict[Path, str] = {}
+    for fact in facts:
+        found += [*fact.findings, *use_findings(fact, sample_rate, shortest_s)]
+        splits[fact.path] = split_named(fact.path.relative_to(root).parts[:-1])
+    found += [*doubled(facts, splits), *tree_leaks(root, facts)]
     usable = sum(fact.duration_s for fact in facts if not fact.errors)
     return Report(root, len(facts), usable, tuple(found))

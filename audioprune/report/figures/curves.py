@@ -1,4 +1,4 @@
-"""How scores fall while one tensor is pruned, and what a budget search tried: figures and a table of the kind ``curves``.
+"""The report ``curves``: scores while one tensor is pruned, and what budget searches tried.
 
 The sensitivity analyses of the pruning pipelines, which have iterations and chosen ratios, are
 drawn in sensitivity.py.
@@ -15,27 +15,24 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.errors import DataError
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.baselines import no_better
-from audioprune.report.entries import entries, final
 from audioprune.report.figures.drawing import (
     COLORS,
     Figure,
     footer_of,
+    log_axis,
     new_canvas,
     save_figure,
     slug,
     styled,
 )
-from audioprune.report.model_states import finite_or_none
 from audioprune.report.model_tables import notes_of, remark_columns
-from audioprune.report.runs import (
-    Job,
-    Request,
-    by_corpus,
-    honest_scale,
-    scale_text,
-    validation_text,
-)
+from audioprune.report.request import Request
+from audioprune.report.runs.corpora import by_corpus
+from audioprune.report.runs.entries import entries, final
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import honest_scale, scale_text, validation_text
 from audioprune.report.tables import FORMATS, METRICS, Column, Table, csv_text, write_table
 
 _MAX_TENSORS = 80
@@ -57,7 +54,10 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Curve:
-    """One tensor against one metric: removed fractions 0..1, and how much worse the metric got; None where it had no value."""
+    """One tensor against one metric: removed fractions 0..1, and how much worse the metric got.
+
+    A degradation is None where the metric had no value.
+    """
 
     tensor: str
     beta: tuple[float, ...]
@@ -65,7 +65,10 @@ class Curve:
 
 
 def read_curves(job: Job) -> dict[str, list[Curve]]:
-    """Read all curves of a run, by metric and in the order of the tensors; lines that hold no fraction are left out."""
+    """Read all curves of a run, by metric and in the order of the tensors.
+
+    Lines that hold no fraction are left out.
+    """
     found: dict[str, list[Curve]] = {}
     for path in sorted(job.folder.glob("curves-*.csv")):
         points: dict[str, list[tuple[float, float | None]]] = {}
@@ -85,7 +88,7 @@ def read_curves(job: Job) -> dict[str, list[Curve]]:
 
 
 def curve_figures(folder: Path, jobs: Sequence[Job]) -> list[Figure]:
-    """Draw one figure per run and metric: a panel per tensor, the other tensors' curves pale behind it.
+    """Draw one figure per run and metric: a panel per tensor, the other tensors pale behind it.
 
     Args:
         folder: Where the PNGs and CSVs go.
@@ -94,61 +97,46 @@ def curve_figures(folder: Path, jobs: Sequence[Job]) -> list[Figure]:
     drawn = []
     for place, job in enumerate(jobs, 1):
         for metric, curves in read_curves(job).items():
-            drawn.append(
-                _curve_figure(
-                    folder, f"curves-{place}-{slug(job.name)}-{metric}", job, metric, curves
-                )
-            )
+            name = f"curves-{place}-{slug(job.name)}-{metric}"
+            drawn.append(_curve_figure(folder, name, job, metric, curves))
     return drawn
 
 
 def budget_figures(folder: Path, jobs: Sequence[Job]) -> list[Figure]:
-    """Draw what each budget search tried: file size against measured drop, with the allowed drop as a line."""
+    """Draw what each budget search tried: file size against measured drop.
+
+    A line shows the allowed drop.
+    """
     drawn = []
     for place, job in enumerate(jobs, 1):
-        path = job.folder / "budget.csv"
-        rows = (
-            [
-                row
-                for row in _rows(path)
-                if None not in (_number(row.get("drop")), _number(row.get("bytes")))
-            ]
-            if path.is_file()
-            else []
-        )
-        facts = job.of_kind("budget")
+        rows, facts = _candidates(job), job.of_kind("budget")
         if rows and facts:
-            drawn.append(
-                _budget_figure(folder, f"budget-{place}-{slug(job.name)}", job, facts[-1], rows)
-            )
+            name = f"budget-{place}-{slug(job.name)}"
+            drawn.append(_budget_figure(folder, name, job, facts[-1], rows))
     return drawn
+
+
+def _candidates(job: Job) -> list[dict[str, str]]:
+    """Read the candidates of a budget search that have a size and a drop."""
+    path = job.folder / "budget.csv"
+    rows = _rows(path) if path.is_file() else []
+    return [row for row in rows if None not in (_number(row["drop"]), _number(row["bytes"]))]
 
 
 def budget_table(jobs: Sequence[Job]) -> Table:
     """Return one row per budget search: allowed and measured drop, size before and after."""
-    searched = [
-        (corpus, job)
-        for corpus, members in by_corpus(jobs)
-        for job in members
-        if job.of_kind("budget")
-    ]
-    rows = tuple(
-        _budget_row(job, row) | {"corpus": corpus.title}
-        for corpus, job in searched
-        for row in job.of_kind("budget")
-    )
+    rows: list[dict[str, Any]] = []
+    for corpus, members in by_corpus(jobs):
+        for job in members:
+            found = job.of_kind("budget")
+            rows += [_budget_row(job, row) | {"corpus": corpus.title} for row in found]
     columns = (*_COLUMNS[:-1], *remark_columns(rows), _COLUMNS[-1])
     note = (
         "Drops are means over what the row was measured on, in the unit of the score; STOI and "
         "ESTOI are fractions."
     )
-    return Table(
-        "budget",
-        "Smallest files within a stated drop",
-        columns,
-        rows,
-        (note, *notes_of(rows, jobs)),
-    )
+    notes = (note, *notes_of(rows, jobs))
+    return Table("budget", "Smallest files within a stated drop", columns, tuple(rows), notes)
 
 
 def _budget_row(job: Job, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -263,16 +251,17 @@ def _told(curves: Sequence[Curve], factor: float) -> str:
 def _budget_figure(
     folder: Path, name: str, job: Job, facts: Mapping[str, Any], rows: Sequence[Mapping[str, str]]
 ) -> Figure:
-    from matplotlib.ticker import LogLocator, NullFormatter
-
     metric = str(facts.get("metric"))
     title, factor, unit = _scale_of(metric)
-    size = FORMATS["mebibytes"].factor
     what = "increase" if metric == "loss" else "drop"
     over = validation_text(facts.get("items"))
     caption = (
         f"Budget search of {job.name}: packed file and {what} of {title} ({over}) of every "
         f"candidate; ring: the chosen one."
+    )
+    alt = (
+        f"{caption} Chosen: {facts.get('bytes_file')} bytes, {what} {facts.get('drop')}; "
+        f"allowed {facts.get('max_drop')}."
     )
     table = csv_text(
         ["candidate", "tau", "drop", "bytes", "sparsity", "fits", "chosen"],
@@ -281,23 +270,7 @@ def _budget_figure(
     with styled():
         canvas = new_canvas(5.2, 3.2, footer_of([job.scale]))
         ax = canvas.subplots()
-        for fits, color, label in ((True, COLORS[0], "fits"), (False, COLORS[1], "drops too far")):
-            several = [row for row in rows if (row.get("fits") == "True") == fits]
-            x, y = (
-                [size * float(row["bytes"]) for row in several],
-                [factor * float(row["drop"]) for row in several],
-            )
-            ax.plot(x, y, "o", color=color, label=label if several else None)
-        best = [row for row in rows if row.get("chosen") == "True"]
-        ax.plot(
-            [size * float(row["bytes"]) for row in best],
-            [factor * float(row["drop"]) for row in best],
-            "o",
-            color="#333333",
-            markersize=11,
-            fillstyle="none",
-            label="chosen",
-        )
+        _draw_candidates(ax, rows, factor)
         ax.axhline(
             factor * float(facts["max_drop"]),
             color="#555555",
@@ -305,23 +278,36 @@ def _budget_figure(
             linewidth=1.2,
             label="allowed",
         )
-        ax.set_xscale("log")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
-        ax.xaxis.set_major_formatter("{x:g}")
-        ax.xaxis.set_minor_formatter(NullFormatter())
+        log_axis(ax)
         ax.margins(0.08)
         ax.set_xlabel("Written file (MB)")
         ax.set_ylabel(f"{what.capitalize()} of {title}{f' ({unit})' if unit else ''}")
         canvas.legend(loc="outside right upper", frameon=False)
-        alt = (
-            f"{caption} Chosen: {facts.get('bytes_file')} bytes, {what} {facts.get('drop')}; "
-            f"allowed {facts.get('max_drop')}."
-        )
         return save_figure(canvas, folder, name, table, caption, alt)
 
 
+def _draw_candidates(ax: Any, rows: Sequence[Mapping[str, str]], factor: float) -> None:
+    """Draw a dot for every candidate, and a ring around the chosen one."""
+    for fits, color, label in ((True, COLORS[0], "fits"), (False, COLORS[1], "drops too far")):
+        several = [row for row in rows if (row.get("fits") == "True") == fits]
+        ax.plot(
+            *_sizes_and_drops(several, factor), "o", color=color, label=label if several else None
+        )
+    best = [row for row in rows if row.get("chosen") == "True"]
+    ring = {"color": "#333333", "markersize": 11, "fillstyle": "none"}
+    ax.plot(*_sizes_and_drops(best, factor), "o", label="chosen", **ring)
+
+
+def _sizes_and_drops(
+    rows: Sequence[Mapping[str, str]], factor: float
+) -> tuple[list[float], list[float]]:
+    megabytes = FORMATS["mebibytes"].factor
+    sizes = [megabytes * float(row["bytes"]) for row in rows]
+    return sizes, [factor * float(row["drop"]) for row in rows]
+
+
 def _scale_of(metric: str) -> tuple[str, float, str]:
-    """Return how a metric is called, what a difference of it is multiplied by, and the unit of that."""
+    """Return the name of a metric, the factor of its printed differences, and their unit."""
     title, style = METRICS.get(metric, ("the loss" if metric == "loss" else metric, "loss"))
     unit = FORMATS[style].unit
     return title, FORMATS[style].factor, "percentage points" if unit == "%" else unit

@@ -1,4 +1,7 @@
-"""How numbers are drawn: every figure is a PNG with its numbers in a CSV beside it and the scale of the run in its footer.
+"""How numbers are drawn: every figure is a PNG and a CSV with its numbers.
+
+``save_figure`` writes both, ``line_figure`` draws curves over iterations. The footer of a figure
+says the scale of its runs.
 
 What is drawn is chosen by the callers; matplotlib is imported when the first figure is drawn.
 """
@@ -17,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.files import write_atomic
-from audioprune.report.entries import Value
-from audioprune.report.runs import Corpus, Job, by_corpus, honest_scale
+from audioprune.report.runs.corpora import Corpus, by_corpus
+from audioprune.report.runs.entry import Value
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import FORMATS, csv_text
 
 # Okabe and Ito's colours, which stay apart under every colour blindness; their yellow is too pale
@@ -107,7 +112,7 @@ def on_corpus(caption: str, corpus: Corpus) -> str:
 
 
 def lettered(titles: Sequence[str]) -> tuple[str, ...]:
-    """Letter all panels that the paper's figure has, in its order, whichever of them can be drawn."""
+    """Letter all panels of a paper's figure in its order, whichever of them can be drawn."""
     return tuple(
         f"({letter}) {title}"
         for letter, title in zip(string.ascii_lowercase, titles, strict=False)
@@ -124,13 +129,14 @@ def styled() -> Iterator[None]:
 
 
 def new_canvas(width: float, height: float, footer: str) -> Any:
-    """Return an empty matplotlib figure (inches) with the footer written and its space kept free."""
+    """Return an empty matplotlib figure (inches) with the footer and the space for it."""
     from matplotlib.figure import Figure as Canvas
 
     lines = textwrap.wrap(footer, max(40, int(width * 17)))
     room = _LINE_IN * len(lines) + 0.06
-    canvas = Canvas(figsize=(width, height + room), layout="constrained")
-    canvas.get_layout_engine().set(rect=(0, room / (height + room), 1, height / (height + room)))
+    canvas = Canvas(figsize=(width, height + room))
+    free = (0.0, room / (height + room), 1.0, height / (height + room))
+    canvas.set_layout_engine("constrained", rect=free)
     canvas.text(
         0.008, 0.04 / (height + room), "\n".join(lines), fontsize=7.5, color="#555555", va="bottom"
     )
@@ -148,9 +154,10 @@ def save_figure(
 
 
 def corpus_folders(folder: Path, titles: Iterable[str]) -> dict[str, tuple[Path, str]]:
-    """Return for every corpus, by its title, where its figures go and the sentence that names it: no figure joins two corpora.
+    """Return for every corpus, by its title, where its figures go and the sentence that names it.
 
-    Where there is one only, its figures stand in the folder itself and need no sentence.
+    No figure joins two corpora. Where there is one only, its figures are in the folder itself and
+    need no sentence.
     """
     names = list(dict.fromkeys(titles))
     places = {
@@ -218,12 +225,11 @@ def _draw_panel(ax: Any, panel: Panel, names: Sequence[str], x_label: str) -> No
     for line in panel.lines:
         index = names.index(line.name)
         points = [(x, value) for x, value in line.points if value.mean is not None]
+        spread = [factor * (value.std or 0.0) for _, value in points]
         ax.errorbar(
             [x for x, _ in points],
-            [factor * value.mean for _, value in points],
-            yerr=[factor * (value.std or 0.0) for _, value in points]
-            if any(value.std for _, value in points)
-            else None,
+            [factor * (value.mean or 0.0) for _, value in points],
+            yerr=spread if any(spread) else None,
             color=COLORS[index % len(COLORS)],
             marker=MARKERS[index % len(MARKERS)],
             linestyle=DASHES[index // len(COLORS) % len(DASHES)],
@@ -251,18 +257,28 @@ def _panel_rows(panels: Sequence[Panel]) -> list[list[Any]]:
         factor = FORMATS[panel.style].factor
         for line in panel.lines:
             for x, value in line.points:
-                mean, std = (
-                    None if number is None else factor * number
-                    for number in (value.mean, value.std)
-                )
-                rows.append(
-                    [panel.title, line.name, x, mean, std, value.seeds, honest_scale(line.scale)]
-                )
+                mean, std = times(factor, value.mean), times(factor, value.std)
+                scale = honest_scale(line.scale)
+                rows.append([panel.title, line.name, x, mean, std, value.seeds, scale])
         if panel.level:
-            rows.append(
-                [panel.title, panel.level[0], None, factor * panel.level[1], None, None, None]
-            )
+            name, level = panel.level
+            rows.append([panel.title, name, None, factor * level, None, None, None])
     return rows
+
+
+def log_axis(ax: Any) -> None:
+    """Make the x axis logarithmic, with plain numbers at 1, 2 and 5."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def times(factor: float, number: float | None) -> float | None:
+    """Multiply a number that may be missing."""
+    return None if number is None else factor * number
 
 
 def _trend(panels: Sequence[Panel]) -> str:

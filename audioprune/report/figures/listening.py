@@ -1,7 +1,7 @@
 """Tables and figures of listening tests, drawn from rows of plain numbers.
 
-Where the rows come from, and what an interval is, stands in audioprune.listening.statistics and
-audioprune.listening.scores.
+``write_listening`` writes all of them. Where the rows come from, and what an interval is, is
+written in audioprune.listening.statistics and audioprune.listening.scores.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _SCREENING = (
 
 
 def write_listening(statistics: Mapping[str, Any], out: Path) -> list[Path]:
-    """Write tables (md, csv, tex, json), figures and ``statistics.json`` of the ratings of one or more tests.
+    """Write tables, figures and ``statistics.json`` of the ratings of one or more tests.
 
     Args:
         statistics: What ``audioprune.listening.statistics.statistics`` returns.
@@ -133,7 +133,7 @@ def _minus(row: Row) -> str:
 
 
 def listening_figures(statistics: Mapping[str, Any], folder: Path) -> list[Figure]:
-    """Draw for every test the mean scores, and the differences between its systems where it has two."""
+    """Draw for every test the mean scores, and the differences between its systems."""
     figures = []
     for test in statistics["tests"]:
         own = {
@@ -195,7 +195,7 @@ def _means_figure(folder: Path, test: Row, rows: Mapping[str, Sequence[Row]]) ->
 
 
 def _differences_figure(folder: Path, test: Row, rows: Sequence[Row]) -> Figure:
-    """Draw paired differences as horizontal intervals around a line at 0: over all ratings, and over listeners."""
+    """Draw paired differences as intervals around 0: over ratings, and over listeners."""
     groups = list(dict.fromkeys(row["listeners"] for row in rows))
     names = list(dict.fromkeys(map(_minus, rows)))
     with styled():

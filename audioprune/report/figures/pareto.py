@@ -1,37 +1,45 @@
-"""What a model of a given size can reach: quality against size over all models of a sweep."""
+"""What a model of a given size can reach: quality against size over all models of a sweep.
+
+``pareto_front`` picks what nothing beats in two costs, for any figure; ``pareto_figures`` draws
+the front of size and quality, once per corpus.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from audioprune.report.baselines import SMALLER_IS_BETTER, no_better
-from audioprune.report.entries import Entry, Value
 from audioprune.report.figures.drawing import (
     COLORS,
     MARKERS,
     Figure,
     footer_of,
+    log_axis,
     new_canvas,
     on_corpus,
     save_figure,
     slug,
     styled,
+    times,
 )
-from audioprune.report.front import pareto_front
 from audioprune.report.model_tables import main_metrics
-from audioprune.report.runs import Corpus, honest_scale
+from audioprune.report.runs.corpora import Corpus
+from audioprune.report.runs.entry import Entry, Value
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import FORMATS, csv_text, metric_column
 
+T = TypeVar("T")
+# Offsets of a number from its point, in points, in the order in which they are tried.
 _CANDIDATES = ((5, 5), (5, -11), (-9, 5), (-9, -11), (0, 9), (0, -14), (10, 0), (-14, 0))
 _SIZES = {"bytes_file": "Written file", "bytes_paper": "Storage by the paper's accounting"}
 
 
 @dataclass(frozen=True)
 class Point:
-    """One model: its number in the figure, its size in bytes and its scores, means over all test conditions.
+    """One model: its number in the figure, its size in bytes, its scores over all test conditions.
 
     Attributes:
         mark: What it is no better than; such a model is drawn, but stands on no front.
@@ -39,9 +47,13 @@ class Point:
 
     number: int
     entry: Entry
-    size: Value
+    size: float
     scores: Mapping[str, Value]
     mark: str = ""
+
+    def mean(self, metric: str) -> float | None:
+        """Return the mean of a metric over the seeds."""
+        return self.scores[metric].mean
 
     @property
     def name(self) -> str:
@@ -55,42 +67,48 @@ class Point:
 
 
 def points_of(entries: Sequence[Entry]) -> tuple[str, list[Point]]:
-    """Return which size is drawn (``bytes_file`` where written) and every entry that has this size and a score.
+    """Return which size is drawn, and a point for every entry that has this size and a score.
 
-    Means over different conditions are not compared: an entry that was not scored under all of
-    them is left out.
+    The size is that of the file where files were written. Means over different conditions are not
+    compared: an entry that was not scored under all of them is left out.
     """
     sized = [entry for entry in entries if any(entry.size(kind).mean for kind in _SIZES)]
     every = {condition for entry in sized for condition in entry.conditions()}
-    entries = [entry for entry in entries if set(entry.conditions()) >= every]
-    metrics = main_metrics(entries)[:2]
-    kind = (
-        "bytes_file" if any(entry.size("bytes_file").mean for entry in entries) else "bytes_paper"
-    )
-    scored = [
-        (entry, entry.size(kind), {metric: entry.score(metric) for metric in metrics})
-        for entry in entries
-    ]
-    kept = [
-        item
-        for item in scored
-        if item[1].mean and any(value.mean is not None for value in item[2].values())
-    ]
-    return kind, [Point(number, *item, no_better(item[0])) for number, item in enumerate(kept, 1)]
+    complete = [entry for entry in entries if set(entry.conditions()) >= every]
+    metrics = main_metrics(complete)[:2]
+    written = any(entry.size("bytes_file").mean for entry in complete)
+    kind = "bytes_file" if written else "bytes_paper"
+    points: list[Point] = []
+    for entry in complete:
+        size = entry.size(kind).mean
+        scores = {metric: entry.score(metric) for metric in metrics}
+        if size and any(value.mean is not None for value in scores.values()):
+            points.append(Point(len(points) + 1, entry, size, scores, no_better(entry)))
+    return kind, points
+
+
+def pareto_front(items: Iterable[T], costs: Callable[[T], tuple[float, float]]) -> list[T]:
+    """Return the items that no other beats in both of two costs, the first cost rising.
+
+    Args:
+        items: Anything; of equal items the first is kept.
+        costs: Two numbers of an item, both better where they are smaller.
+    """
+    best: list[T] = []
+    for item in sorted(items, key=costs):
+        if not best or costs(item)[1] < costs(best[-1])[1]:
+            best.append(item)
+    return best
 
 
 def front(points: Sequence[Point], metric: str) -> list[Point]:
-    """Return the points that no other point beats in size and metric at once, by rising size; marked ones are left out."""
-    sign = -1 if metric in SMALLER_IS_BETTER else 1
+    """Return the points that no other point beats in size and metric at once, by rising size.
 
-    def cost(point: Point) -> float:
-        return point.size.mean or 0.0
-
-    def gain(point: Point) -> float:
-        return sign * (point.scores[metric].mean or 0.0)
-
-    measured = [point for point in points if point.scores[metric].mean is not None]
-    return pareto_front([point for point in measured if not point.mark], cost, gain)
+    Points that are no better than a baseline are left out.
+    """
+    sign = 1 if metric in SMALLER_IS_BETTER else -1
+    measured = [point for point in points if point.mean(metric) is not None and not point.mark]
+    return pareto_front(measured, lambda point: (point.size, sign * (point.mean(metric) or 0.0)))
 
 
 def pareto_figures(folder: Path, name: str, entries: Sequence[Entry]) -> list[Figure]:
@@ -118,27 +136,10 @@ def pareto_figure(folder: Path, name: str, entries: Sequence[Entry]) -> Figure |
         The figure, or None when there are fewer than two sizes to compare.
     """
     kind, points = points_of(entries)
-    if len({point.size.mean for point in points}) < 2:
+    if len({point.size for point in points}) < 2:
         return None
     metrics = list(points[0].scores)
-    caption = (
-        f"Quality (mean over test conditions) against size ({_SIZES[kind].lower()}). The line "
-        f"joins models that no smaller one beats."
-    )
-    caption += (
-        " Hollow: no better than what needs no model, and not on the line."
-        if any(point.mark for point in points)
-        else ""
-    )
-    left_out = sum(entry.variant != "mixture" and bool(entry.scores) for entry in entries) - len(
-        points
-    )
-    caption += (
-        f" Left out, without this size or not scored under all conditions: {left_out}."
-        if left_out
-        else ""
-    )
-    caption = on_corpus(caption, points[0].entry.corpus)
+    caption = _caption(kind, points, entries)
     named = "; ".join(f"{point.number}: {point.name}" for point in points[:16])
     with styled():
         canvas = new_canvas(
@@ -151,14 +152,7 @@ def pareto_figure(folder: Path, name: str, entries: Sequence[Entry]) -> Figure |
         canvas.legend(handles=_legend(points, axes[0]), loc="outside right upper", frameon=False)
         canvas.draw_without_rendering()
         for ax, metric in zip(axes, metrics, strict=True):
-            _write_numbers(
-                ax,
-                [
-                    (str(point.number), _xy(point, metric))
-                    for point in points
-                    if point.scores[metric].mean is not None
-                ],
-            )
+            _write_numbers(ax, _places(points, metric))
         alt = (
             f"{caption} On the front of {metrics[0]}: "
             f"{'; '.join(point.name for point in front(points, metrics[0])[:12])}."
@@ -168,9 +162,29 @@ def pareto_figure(folder: Path, name: str, entries: Sequence[Entry]) -> Figure |
         )
 
 
-def _xy(point: Point, metric: str) -> tuple[float, float]:
+def _caption(kind: str, points: Sequence[Point], entries: Sequence[Entry]) -> str:
+    caption = (
+        f"Quality (mean over test conditions) against size ({_SIZES[kind].lower()}). The line "
+        f"joins models that no smaller one beats."
+    )
+    if any(point.mark for point in points):
+        caption += " Hollow: no better than what needs no model, and not on the line."
+    scored = [entry for entry in entries if entry.variant != "mixture" and entry.scores]
+    left_out = len(scored) - len(points)
+    if left_out:
+        caption += f" Left out, without this size or not scored under all conditions: {left_out}."
+    return on_corpus(caption, points[0].entry.corpus)
+
+
+def _places(points: Sequence[Point], metric: str) -> dict[int, tuple[float, float]]:
+    """Return where each measured point is drawn, by its number: size in MB and printed score."""
+    megabytes = FORMATS["mebibytes"].factor
     factor = FORMATS[metric_column(metric, "").style].factor
-    return point.size.mean * FORMATS["mebibytes"].factor, factor * point.scores[metric].mean
+    return {
+        point.number: (megabytes * point.size, factor * score)
+        for point in points
+        if (score := point.mean(metric)) is not None
+    }
 
 
 def _looks(points: Sequence[Point]) -> tuple[dict[str, str], dict[str, str]]:
@@ -184,36 +198,25 @@ def _looks(points: Sequence[Point]) -> tuple[dict[str, str], dict[str, str]]:
 
 def _draw(ax: Any, points: Sequence[Point], metric: str, x_label: str) -> None:
     colors, markers = _looks(points)
-    joined = [_xy(point, metric) for point in front(points, metric)]
+    places = _places(points, metric)
+    joined = [places[point.number] for point in front(points, metric)]
     ax.plot(
         [x for x, _ in joined], [y for _, y in joined], color="#999999", linewidth=1.2, zorder=1
     )
     for point in points:
-        if point.scores[metric].mean is not None:
-            x, y = _xy(point, metric)
-            fill = "none" if point.mark else "full"
+        if point.number in places:
             ax.plot(
-                x,
-                y,
+                *places[point.number],
                 markers[point.entry.variant],
                 color=colors[point.entry.label],
                 markersize=6.5,
                 linestyle="none",
-                fillstyle=fill,
+                fillstyle="none" if point.mark else "full",
             )
-    _log_axis(ax)
+    log_axis(ax)
     ax.margins(0.12)
     ax.set_xlabel(f"{x_label} (MB)")
     ax.set_ylabel(metric_column(metric, "").header)
-
-
-def _log_axis(ax: Any) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _draw_mixture(ax: Any, entries: Sequence[Entry], metric: str) -> None:
@@ -246,21 +249,24 @@ def _legend(points: Sequence[Point], ax: Any) -> list[Any]:
     return [*labels, *variants, *ax.get_legend_handles_labels()[0]]
 
 
-def _write_numbers(ax: Any, named: Sequence[tuple[str, tuple[float, float]]]) -> None:
-    """Write each point's number where it covers neither a point nor another number; without such a place it stays away."""
-    pixels = [tuple(ax.transData.transform(place)) for _, place in named]
+def _write_numbers(ax: Any, places: Mapping[int, tuple[float, float]]) -> None:
+    """Write each point's number where it covers neither a point nor another number.
+
+    A number for which there is no such place is left out.
+    """
+    pixels = [tuple(ax.transData.transform(place)) for place in places.values()]
     scale = ax.figure.dpi / 72
     taken: list[tuple[float, float]] = []
-    for (text, place), (x, y) in zip(named, pixels, strict=True):
-        width = 6.0 * len(text)
+    for (number, place), (x, y) in zip(places.items(), pixels, strict=True):
+        text = str(number)
+        width = 6.0 * len(text)  # points
         for dx, dy in _CANDIDATES:
             center = (x + (dx + width / 2) * scale, y + (dy + 4) * scale)
             reach = ((width / 2 + 4) * scale, 8 * scale)
             if not any(_near(center, other, reach) for other in (*pixels, *taken)):
                 taken.append(center)
-                ax.annotate(
-                    text, place, (dx, dy), textcoords="offset points", fontsize=8
-                ).set_in_layout(False)
+                note = ax.annotate(text, place, (dx, dy), textcoords="offset points", fontsize=8)
+                note.set_in_layout(False)
                 break
 
 
@@ -277,12 +283,10 @@ def _as_csv(points: Sequence[Point], metrics: Sequence[str], kind: str) -> str:
     rows = []
     for point in points:
         scores = [(FORMATS[column.style].factor, point.scores[column.key]) for column in columns]
-        numbers = [
-            None if number is None else factor * number
-            for factor, value in scores
-            for number in (value.mean, value.std)
-        ]
-        size = point.size.mean * FORMATS["mebibytes"].factor
+        numbers: list[float | None] = []
+        for factor, value in scores:
+            numbers += [times(factor, value.mean), times(factor, value.std)]
+        size = point.size * FORMATS["mebibytes"].factor
         rows.append(
             [
                 point.number,

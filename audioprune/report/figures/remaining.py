@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from audioprune.report.entry import Value, mean_of
 from audioprune.report.figures.drawing import Line
-from audioprune.report.runs import Job, differences, join_seeds
+from audioprune.report.runs.entry import Value, mean_of
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.seeds import differences, join_seeds
 
 
 def remaining_lines(jobs: Iterable[Job]) -> tuple[Line, ...]:

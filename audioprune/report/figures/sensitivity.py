@@ -1,4 +1,8 @@
-"""How sensitive each tensor of a model is to pruning and to quantisation: what the analyses wrote, read, drawn and tabulated."""
+"""How sensitive each tensor of a model is to pruning and to quantisation.
+
+``sensitivity_figure`` draws what the pruning pipelines measured, ``quantization_table`` prints the
+number of clusters of each tensor. Both read the CSV files of a run folder.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from audioprune.report.entries import finite_or_none
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.figures.drawing import Figure, footer_of, new_canvas, save_figure, styled
-from audioprune.report.runs import Job, honest_scale, validation_text
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import honest_scale, validation_text
 from audioprune.report.tables import Column, Table, csv_text
 
 _MAX_TENSORS = 80
@@ -22,7 +27,7 @@ _MAX_TENSORS = 80
 
 @dataclass(frozen=True)
 class Curve:
-    """One tensor's sensitivity in one iteration: ratios 0..1, loss increases, and the ratio that was chosen."""
+    """One tensor in one iteration: ratios 0..1, increases of the loss, and the chosen ratio."""
 
     iteration: int
     tensor: str
@@ -32,22 +37,20 @@ class Curve:
 
 
 def read_sensitivity(job: Job) -> list[Curve]:
-    """Read the sensitivity curves of a run, by iteration and tensor; lines that hold no numbers are left out."""
+    """Read the sensitivity curves of a run, by iteration and tensor.
+
+    Lines that hold no numbers are left out.
+    """
     found: dict[tuple[int, str], list[tuple[float, float, str]]] = {}
     for path in sorted(job.folder.glob("sensitivity-*.csv")):
         with open(path, encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
-                numbers = [
-                    _number(row.get(name)) for name in ("iteration", "beta", "loss_increase")
-                ]
-                if None not in numbers:
-                    key = (int(numbers[0]), str(row.get("tensor")))
-                    found.setdefault(key, []).append(
-                        (numbers[1], numbers[2], str(row.get("chosen") or ""))
-                    )
-    return [
-        _curve(*key, points) for key, points in sorted(found.items(), key=lambda item: item[0][0])
-    ]
+                iteration, beta = _number(row.get("iteration")), _number(row.get("beta"))
+                increase = _number(row.get("loss_increase"))
+                if iteration is not None and beta is not None and increase is not None:
+                    points = found.setdefault((int(iteration), str(row.get("tensor"))), [])
+                    points.append((beta, increase, str(row.get("chosen") or "")))
+    return [_curve(*key, found[key]) for key in sorted(found, key=lambda key: key[0])]
 
 
 def _number(text: str | None) -> float | None:
@@ -58,7 +61,10 @@ def _number(text: str | None) -> float | None:
 
 
 def _curve(iteration: int, tensor: str, points: list[tuple[float, float, str]]) -> Curve:
-    """Join the points of a tensor; ``chosen`` marks one point as true, or repeats the chosen ratio on every point."""
+    """Join the points of a tensor.
+
+    ``chosen`` marks one point as true, or repeats the chosen ratio on every point.
+    """
     points = sorted(points, key=lambda point: point[0])
     marked = [beta for beta, _, chosen in points if chosen.lower() in ("true", "yes")]
     ratios = {_number(chosen) for _, _, chosen in points} - {None}
@@ -75,7 +81,10 @@ def _curve(iteration: int, tensor: str, points: list[tuple[float, float, str]]) 
 
 
 def sensitivity_figure(folder: Path, name: str, job: Job, title: str) -> Figure | None:
-    """Draw loss increase against pruning ratio, one panel per tensor and one line per iteration, or nothing without curves."""
+    """Draw loss increase against pruning ratio: a panel per tensor, a line per iteration.
+
+    Returns None without curves.
+    """
     curves = read_sensitivity(job)
     if not curves:
         return None
@@ -187,7 +196,7 @@ _NONE_LEFT = "K = 0: no weight of the tensor was left to share a value."
 
 
 def quantization_table(job: Job) -> Table | None:
-    """Return the number of clusters that was chosen for every tensor of a run, or None where nothing was quantised."""
+    """Return the clusters chosen for every tensor, or None where nothing was quantised."""
     path = job.folder / "quantization.csv"
     if not path.is_file():
         return None
@@ -213,7 +222,7 @@ def quantization_table(job: Job) -> Table | None:
 
 
 def _quantised(line: Mapping[str, str]) -> dict[str, Any]:
-    """Return a row of what is there: a tensor without a weight has neither clusters nor codewords."""
+    """Return the row of a tensor; one without a weight has neither clusters nor codewords."""
     row = {name: _number(line.get(name)) for name in ("levels", "bits", "kept", "loss_increase")}
     empty = {"levels": 0.0, "bits": 0.0} if row["kept"] == 0 else {}
     return {"tensor": str(line.get("tensor")), **row, **empty}

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from audioprune.report.clips import TRUE, Clip, version_text
-from audioprune.report.entries import condition_text
 from audioprune.report.figures.drawing import Figure, footer_of, new_canvas, save_figure, styled
+from audioprune.report.runs.entry import condition_text
 from audioprune.report.tables import csv_text
 
 _MAX_FRAMES = 300
@@ -21,7 +21,9 @@ Levels = tuple[np.ndarray, float, float]
 
 
 def spectrogram_figure(folder: Path, name: str, clip: Clip) -> Figure:
-    """Draw the spectrograms of all versions of one item side by side, in dB below the loudest point of the clean signal.
+    """Draw the spectrograms of all versions of one item side by side.
+
+    Levels are in dB below the loudest point of the clean signal.
 
     Args:
         folder: Where the PNG and the CSV go.
@@ -62,7 +64,10 @@ def spectrogram_figure(folder: Path, name: str, clip: Clip) -> Figure:
 
 
 def _loudest(values: Levels) -> float:
-    """Return the highest level above 100 Hz; rumble and a wandering offset must not set the colours of the speech."""
+    """Return the highest level above 100 Hz.
+
+    Rumble and a wandering offset must not set the colours of the speech.
+    """
     levels, _, top_khz = values
     first = min(math.ceil(_LOWEST_KHZ / top_khz * (levels.shape[0] - 1)), levels.shape[0] - 1)
     return float(levels[first:].max())
@@ -86,7 +91,10 @@ def _draw(ax: Any, values: Levels, top: float, title: str) -> Any:
 
 
 def _levels(path: Path) -> Levels:
-    """Return levels in dB (F, N) of 20 ms Hamming frames, the duration in s and the highest frequency in kHz."""
+    """Return levels in dB (F, N), the duration in s and the highest frequency in kHz.
+
+    Frames are 20 ms long, under a Hamming window.
+    """
     import soundfile
 
     signal, sample_rate = soundfile.read(os.fsencode(path), dtype="float64", always_2d=True)

@@ -15,7 +15,7 @@ from audioprune.errors import ConfigError
 
 
 class Net(nn.Module):
-    """A causal layer whose unit 0 copies the input, unit 1 is dead, unit 2 is half deaf; a strided layer and a GRU behind it."""
+    """Causal: unit 0 copies the input, 1 is dead, 2 is half deaf; then strided, then a GRU."""
 
     def __init__(self) -> None:
         super().__init__()

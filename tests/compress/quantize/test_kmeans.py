@@ -1,4 +1,4 @@
-"""k-means of one tensor: the worked example, the optimum on small inputs, the fixpoint on large ones, and its use on a model."""
+"""k-means: the worked example, optima of small inputs, fixpoints of large ones, on a model."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def best_error(values: np.ndarray, k: int) -> float:
 
 
 def assert_fixpoint(values: np.ndarray, centroids: np.ndarray, codes: np.ndarray) -> None:
-    """Each value at its nearest centroid, each centroid the mean of its values rounded to float32, none empty."""
+    """Each value is at its nearest centroid, each centroid is the mean of its values."""
     assert centroids.dtype == np.float32 and (np.diff(centroids) > 0).all()
     assert np.bincount(codes, minlength=centroids.size).min() > 0
     wide = values.astype(np.float64)

@@ -1,4 +1,4 @@
-"""The budget solver: what a tolerance allows, that no returned candidate violates the drop, and that a search resumes."""
+"""The budget solver: what a tolerance allows, that no result violates it, and resuming."""
 
 from math import inf, log2, nan
 
@@ -38,7 +38,7 @@ def _curves(seed: int = 0, tensors: int = 4, noise: float = 0.0) -> dict[str, Te
 
 
 class _World:
-    """Joint drop = (coupled sum of the single degradations) + noise that depends on the name; bytes = codewords."""
+    """Drop = (coupled sum of the single degradations) + noise by name; bytes = codewords."""
 
     def __init__(
         self,
@@ -97,13 +97,8 @@ def test_a_larger_tolerance_never_compresses_less(seed: int) -> None:
 def test_the_grid_spans_the_degradations() -> None:
     curves = {"a": TensorCurves(((0.0, 0.0), (0.5, 0.001), (1.0, nan)), ((2, 8.0), (4, -1.0)))}
     grid = tolerances(curves, 0.0, points=10)
-    assert (
-        grid[0] == 0.0
-        and grid[1] == pytest.approx(0.001)
-        and grid[-1] == 8.0
-        and grid == sorted(grid)
-        and len(grid) == 11
-    )
+    assert (grid[0], grid[-1], len(grid)) == (0.0, 8.0, 11)
+    assert grid[1] == pytest.approx(0.001) and grid == sorted(grid)
     assert tolerances(curves, 4000.0, points=10)[1] == pytest.approx(4.0)
     assert tolerances({"a": TensorCurves(((0.0, 0.0), (1.0, -1.0)), ())}, 1.0) == [0.0]
     assert tolerances({"a": TensorCurves(((0.0, 0.0), (1.0, 2.0)), ())}, 1.0) == [0.0, 2.0]
@@ -186,16 +181,11 @@ def test_an_interrupted_search_goes_on_behind_its_last_candidate() -> None:
     for done in range(len(stored) + 1):
         world, again = _World(curves), []
         finished = dict(list(stored.items())[:done])
-        assert (
-            solve(
-                curves,
-                world,
-                0.3,
-                finished=finished,
-                on_candidate=lambda each, again=again: again.append(each.name),
-            )
-            == whole
-        )
+
+        def remember(each: Candidate, again: list[str] = again) -> None:
+            again.append(each.name)
+
+        assert solve(curves, world, 0.3, finished=finished, on_candidate=remember) == whole
         assert world.asked == again == list(stored)[done:]
 
 
@@ -247,17 +237,8 @@ def test_level_curves_change_one_tensor_and_restore_it() -> None:
     ) and found["b"][1] == (4, 0.0)
     assert asked == ["a", "a"]  # what is unchanged needs no evaluation
     stored: dict[str, object] = {}
-    assert (
-        level_curves(
-            tensors,
-            quantise,
-            worse,
-            levels=(2, 4),
-            finished={"a": found["a"]},
-            on_tensor=stored.__setitem__,
-        )
-        == found
-    )
+    rest = {"finished": {"a": found["a"]}, "on_tensor": stored.__setitem__}
+    assert level_curves(tensors, quantise, worse, levels=(2, 4), **rest) == found
     assert list(stored) == ["b"]
 
 

@@ -1,15 +1,11 @@
-"""Units as weight groups: what belongs to one, how they are ranked and penalised, and that pruned units can be trimmed."""
+"""Units as candidates: what belongs to one, how they are ranked, and that they can be trimmed."""
 
 from __future__ import annotations
 
-from math import sqrt
-
 import pytest
 import torch
-from torch import nn
 
 from audioprune.compress.masks import Mask, prunable
-from audioprune.compress.penalties import SparseGroupLasso
 from audioprune.compress.search.candidates import unit_candidates
 from audioprune.compress.search.sensitivity import keeps, search
 from audioprune.compress.units.declare import UnitSet
@@ -71,30 +67,6 @@ def test_a_group_is_all_that_writes_and_reads_a_unit() -> None:
     assert candidates.ranks().tolist() == [1, 0]
 
 
-def test_the_penalty_of_a_unit_is_that_of_all_its_weights() -> None:
-    model = _tiny()
-    value = SparseGroupLasso(model, 0.0, 1.0, unit_groups(model, model.unit_sets()))(model).item()
-    assert value == pytest.approx(
-        sqrt(4) * (sqrt(1 + 4 + 1) + sqrt(9 + 0.25 + 0.25)) / 2, abs=1e-6
-    )
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.zero_()
-    SparseGroupLasso(model, 0.0, 1.0, unit_groups(model, model.unit_sets()))(model).backward()
-    assert all(
-        p.grad is None or torch.equal(p.grad, torch.zeros_like(p)) for p in model.parameters()
-    )
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_every_weight_is_in_a_group(name: str) -> None:
-    model = MODELS[name]()
-    touched = {
-        part.tensor for each in unit_groups(model, model.unit_sets()) for part in each.slices
-    }
-    assert touched == set(prunable(model))
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_pruned_units_leave_and_the_output_stays(name: str) -> None:
     torch.manual_seed(0)
@@ -135,8 +107,3 @@ def test_units_already_pruned_are_no_candidates_and_do_not_come_back() -> None:
             keeps(candidates, search(candidates, _Free(("layers.0",)), 0.5, betas=[0.0, 0.5]))
         )
         mask.apply_(model)
-
-
-def test_a_model_without_units_keeps_its_weight_groups() -> None:
-    model = nn.Sequential(nn.Linear(3, 4))
-    assert [(each.name, each.size) for each in unit_groups(model, [])] == [("0.weight", 3)]

@@ -1,4 +1,4 @@
-"""The search for quantisation levels: the smallest K within the tolerance, one tensor at a time, resumable."""
+"""The search for levels: the smallest K within the tolerance, tensor by tensor, resumable."""
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ class _Distance:
 
 
 def _rounder(tensors: dict[str, Tensor]):
-    """Quantise to a grid of K values over the range; lossless once K reaches the number of distinct values."""
+    """Quantise to a grid of K values; lossless from as many K as there are distinct values on."""
 
     def quantise(name: str, k: int) -> Tensor:
         tensor = tensors[name]

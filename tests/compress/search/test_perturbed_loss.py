@@ -80,7 +80,7 @@ def net() -> _Staged:
 
 
 @pytest.mark.parametrize("cache_bytes", [0, 5 * 4 * 4, 1000, 1 << 30])
-def test_any_order_of_tensors_and_any_budget_gives_the_plain_loss(
+def test_any_order_of_tensors_and_any_memory_gives_the_plain_loss(
     net: _Staged, cache_bytes: int
 ) -> None:
     loss = BatchLoss(net, _batches(), cache_bytes=cache_bytes)
@@ -136,7 +136,7 @@ def test_prefixes_may_end_in_a_dot_be_several_or_be_missing(net: _Staged, prefix
         BatchLoss(net, _batches())
 
 
-def test_remembered_inputs_stay_within_the_budget(net: _Staged) -> None:
+def test_remembered_inputs_stay_within_the_memory(net: _Staged) -> None:
     one = 5 * (4 + 1) * 4  # bytes of the tuple before the second stage, per batch
     loss = BatchLoss(net, _batches(), cache_bytes=2 * one)
     loss.base()

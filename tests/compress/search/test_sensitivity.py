@@ -1,4 +1,4 @@
-"""The sensitivity search: Tan & Wang's algorithms on worked numbers, and equality with the naive loop on small networks."""
+"""The sensitivity search: worked numbers, and equality with the naive loop."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -32,7 +32,7 @@ def _betas(result: SensitivityResult) -> dict[str, float]:
 
 
 class _Removed:
-    """Loss = sum of the squares of what has been removed from one tensor, of which the start is known."""
+    """Loss = sum of the squares of what has been removed from one tensor."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor, self.start, self.passes = tensor, tensor.detach().clone(), 0
@@ -252,19 +252,19 @@ def _setup(kind: type, seed: int) -> tuple[nn.Module, list]:
     ]
 
 
-def _positions(weight: Tensor, part: Slice | None) -> list[Tensor]:
-    """List the flat positions of every unit of a tensor; without groups every weight is one."""
+def _positions(weight: Tensor, part: Slice | None) -> Tensor:
+    """Return the flat positions of every unit of a tensor; without groups every weight is one."""
     flat = torch.arange(weight.numel())
     if part is None:
-        return list(flat.view(-1, 1))
+        return flat.view(-1, 1)
     view = flat.view(-1, *weight.shape[part.leading :]).movedim(part.dim, 0)
-    return [view[index].flatten() for index in part.index]
+    return torch.stack([view[index].flatten() for index in part.index])
 
 
 def _naive_search(
     model: nn.Module, batches: list, mask: Mask, groups: list[UnitSet] | None, alpha: float
 ):
-    """Algorithms 1 and 2 as printed: a full validation pass per fraction, a fresh sort per fraction."""
+    """Algorithms 1 and 2 as printed: a full validation pass and a fresh sort per fraction."""
 
     def loss() -> float:
         with torch.no_grad():
@@ -282,15 +282,12 @@ def _naive_search(
         for beta in BETAS:
             before = weight.detach().clone()
             positions = _positions(weight, slices[name] if slices is not None else None)
-            units = [float(before.flatten()[index].norm(1)) for index in positions]
-            order = [
-                unit
-                for unit in np.argsort(units, kind="stable")
-                if mask[name].flatten()[positions[unit]].any()
-            ]
+            units = before.flatten()[positions].norm(1, dim=1)
+            kept = mask[name].flatten()[positions].any(1)
+            order = torch.from_numpy(np.argsort(units.numpy(), kind="stable"))
+            order = order[kept[order]]
             count = int(Fraction(str(beta)) * len(order) + Fraction(1, 2))
-            for unit in order[:count]:
-                weight.data.view(-1)[positions[unit]] = 0
+            weight.data.view(-1)[positions[order[:count]].flatten()] = 0
             increase = loss() - base
             passes += 1
             weight.data.copy_(before)

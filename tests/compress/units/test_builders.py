@@ -1,4 +1,4 @@
-"""Slices of standard layers against their definition, and the sets of chains proved by trimming."""
+"""Slices of standard layers against their definition."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_bad_layouts_are_refused(call: object, message: str) -> None:
 
 
 class Residual(nn.Module):
-    """A stream that two blocks write and read, with a dense concatenation of the stream and one inner layer at the end."""
+    """A stream that two blocks write and read; the end reads it beside an inner layer."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -231,7 +231,7 @@ def test_chain_sets_are_complete(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", CHAINS)
 def test_no_trace_of_a_removed_unit_is_left(kind: str) -> None:
-    """Not-a-number in all that a unit owns spreads through the model; after the trim it is gone."""
+    """NaN in all that a unit owns spreads through the model; after the trim it is gone."""
     model, inputs, sets = _chain(kind)
     for each in sets:
         poisoned = copy.deepcopy(model)

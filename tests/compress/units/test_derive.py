@@ -1,4 +1,4 @@
-"""derive_units: what it finds in models it has never seen, and the reasons for what it leaves out."""
+"""derive_units: what it finds in unknown models, and the reasons for what it leaves out."""
 
 from __future__ import annotations
 

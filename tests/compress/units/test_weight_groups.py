@@ -1,4 +1,4 @@
-"""Weight groups: which positions belong together for every layer, the group counts of the papers' models, and norms."""
+"""Weight groups: their positions for every layer, the papers' group counts, and norms."""
 
 import pytest
 import torch
@@ -15,10 +15,13 @@ from audioprune.compress.units.weight_groups import (
     group_count,
     group_norms,
     group_sizes,
+    unit_groups,
     weight_groups,
 )
 from audioprune.errors import ConfigError
+from audioprune.models.fdnn import FDNN
 from audioprune.models.gcrn import GCRN
+from audioprune.models.lstm import LSTM
 from audioprune.models.tcnn import TCNN
 
 W = torch.tensor([[1, -2, 0, 0.1], [0.5, 0, 0, 0.1], [-1, 2, 3, 0.1]])
@@ -138,8 +141,9 @@ def test_a_zero_filter_silences_an_output_and_a_zero_channel_an_input(layer: str
 def test_default_kinds_and_counts_per_layer() -> None:
     counts = {name: group_count(weight_groups(layer)) for name, layer in LAYERS.items()}
     assert counts == {
-        "linear": 5, "lstm": 16, "gru": 8, "conv1d": 24, "conv1d grouped": 12, "conv1d depthwise": 8, "pointwise": 4,
-        "conv2d": 24, "transposed": 24, "transposed grouped": 12,
+        "linear": 5, "lstm": 16, "gru": 8, "conv1d": 24, "conv1d grouped": 12,
+        "conv1d depthwise": 8, "pointwise": 4, "conv2d": 24, "transposed": 24,
+        "transposed grouped": 12,
     }  # fmt: skip
     assert group_count(weight_groups(LAYERS["pointwise"], ALL_KERNELS)) == 24
 
@@ -238,3 +242,25 @@ def test_bad_kinds_and_names() -> None:
         GroupKinds(conv2d="filtre")
     with pytest.raises(ConfigError, match="unknown parameter 'weigth'"):
         weight_groups(nn.Linear(2, 2), names=["weigth"])
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        FDNN(bins=9, width=12, depth=2),
+        LSTM(bins=9, width=10, depth=2),
+        TCNN(width=0.125),
+        GCRN(width=0.125),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_every_weight_is_in_a_group_of_a_unit_or_of_its_tensor(model: nn.Module) -> None:
+    touched = {
+        part.tensor for each in unit_groups(model, model.unit_sets()) for part in each.slices
+    }
+    assert touched == set(prunable(model))
+
+
+def test_a_model_without_units_keeps_its_weight_groups() -> None:
+    model = nn.Sequential(nn.Linear(3, 4))
+    assert [(each.name, each.size) for each in unit_groups(model, [])] == [("0.weight", 3)]

@@ -1,4 +1,4 @@
-"""Which units are dead, because nothing writes or nothing reads them, and that their removal changes nothing."""
+"""Dead units, which nothing writes or nothing reads: their removal changes nothing."""
 
 from __future__ import annotations
 
@@ -116,19 +116,8 @@ def test_zero_groups_of_weights_are_found() -> None:
     conv = nn.Conv1d(3, 2, 3)
     kernels = UnitSet("kernels", (Slice("weight", 0, rows(0, 6), leading=2),), removable=False)
     zero_units_(conv, [kernels], {"kernels": _keep(1, 0, 1, 1, 0, 1)})
-    assert (
-        conv.weight[0, 1].eq(0).all()
-        and conv.weight[1, 1].eq(0).all()
-        and conv.weight[0, 0].ne(0).all()
-    )
-    assert removable(conv, [kernels])["kernels"].tolist() == [
-        False,
-        True,
-        False,
-        False,
-        True,
-        False,
-    ]
+    assert conv.weight[:, 1].eq(0).all() and conv.weight[0, 0].ne(0).all()
+    assert removable(conv, [kernels])["kernels"].nonzero().flatten().tolist() == [1, 4]
     assert dead_units(conv, [kernels]) == {}
 
 

@@ -1,3 +1,5 @@
+"""Audio is found, decoded, resampled and kept in memory."""
+
 from __future__ import annotations
 
 import os

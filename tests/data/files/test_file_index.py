@@ -1,3 +1,5 @@
+"""An unchanged file is decoded once."""
+
 from __future__ import annotations
 
 import os

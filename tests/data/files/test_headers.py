@@ -1,3 +1,5 @@
+"""Headers promise lengths, and some promise nothing."""
+
 from __future__ import annotations
 
 import struct
@@ -69,8 +71,11 @@ def test_a_size_of_zero_is_meant_where_other_chunks_follow(tmp_path: Path) -> No
     assert sample_data(_streamed(path, 36, 0, samples=0)).promised == 0
 
 
-FORMATS = [("WAV", "PCM_24"), ("WAVEX", "PCM_16"), ("RF64", "PCM_16"), ("W64", "PCM_16"), ("W64", "FLOAT"), ("AU", "PCM_16"),
-           ("AU", "ULAW"), ("NIST", "PCM_16"), ("CAF", "PCM_16"), ("CAF", "ALAC_16"), ("AIFF", "PCM_16"), ("WAV", "IMA_ADPCM")]  # fmt: skip
+FORMATS = [
+    *[(kind, "PCM_16") for kind in ("WAVEX", "RF64", "W64", "AU", "NIST", "CAF", "AIFF")],
+    *[("WAV", "PCM_24"), ("WAV", "IMA_ADPCM"), ("W64", "FLOAT"), ("AU", "ULAW")],
+    ("CAF", "ALAC_16"),
+]
 
 
 @pytest.mark.parametrize(("kind", "coding"), FORMATS)
@@ -89,8 +94,18 @@ def test_a_file_is_whole_until_a_byte_is_gone(tmp_path: Path, kind: str, coding:
         )
 
 
-@pytest.mark.parametrize(("kind", "size"), [("AU", b"\xff" * 4), ("AU", b"\0" * 4), ("W64", b"\xff" * 7 + b"\x7f"), ("W64", b"\0" * 8),
-                                            ("RF64", b"\0" * 8), ("RF64", b"\xff" * 8), ("CAF", b"\xff" * 8)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [
+        ("AU", b"\xff" * 4),
+        ("AU", b"\0" * 4),
+        ("W64", b"\xff" * 7 + b"\x7f"),
+        ("W64", b"\0" * 8),
+        ("RF64", b"\0" * 8),
+        ("RF64", b"\xff" * 8),
+        ("CAF", b"\xff" * 8),
+    ],
+)
 def test_unknown_sizes_of_other_formats_are_filled_in(
     tmp_path: Path, kind: str, size: bytes
 ) -> None:

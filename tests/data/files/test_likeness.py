@@ -1,4 +1,4 @@
-"""Fingerprints by ear: copies at other levels and rates are found, other takes and pieces are not."""
+"""Copies at other levels and rates are found; other takes and pieces are not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from speech_trees import RATE, tone
 
-from audioprune.data.files.likeness import alike, fingerprint
+from audioprune.data.files.likeness import alike, likeness_of
 from audioprune.dsp import resample
 
 
@@ -19,7 +19,7 @@ def _at(samples: np.ndarray, rate: int) -> np.ndarray:
 
 
 def _are_alike(first: tuple[np.ndarray, int], second: tuple[np.ndarray, int]) -> bool:
-    prints = [fingerprint(*first), fingerprint(*second)]
+    prints = [likeness_of(*first), likeness_of(*second)]
     return list(alike(prints, [len(samples) / rate for samples, rate in (first, second)])) == [
         (0, 1)
     ]
@@ -46,7 +46,7 @@ def test_pieces_of_one_noise_are_not_copies() -> None:
         (0.5 * np.sin(2 * np.pi * 440 * times + phase) * np.exp(-times), RATE)
         for phase in (0.0, 1.0)
     ]
-    assert fingerprint(*notes[0]) and not _are_alike((steady[: 3 * RATE], RATE), notes[0])
+    assert likeness_of(*notes[0]) and not _are_alike((steady[: 3 * RATE], RATE), notes[0])
 
 
 def test_steady_tones_are_not_copies_of_one_another() -> None:
@@ -63,17 +63,17 @@ def test_steady_tones_are_not_copies_of_one_another() -> None:
 
 def test_what_cannot_be_compared_has_no_fingerprint() -> None:
     assert (
-        fingerprint(_noise(0.35, 1), RATE)
-        == fingerprint(np.zeros(RATE), RATE)
-        == fingerprint(_noise(1.0, 1), 4000)
+        likeness_of(_noise(0.35, 1), RATE)
+        == likeness_of(np.zeros(RATE), RATE)
+        == likeness_of(_noise(1.0, 1), 4000)
         == ""
     )
     assert list(alike(["", ""], [1.0, 1.0])) == [] and list(alike([], [])) == []
     long = _noise(9.0, 4)
     assert (
-        fingerprint(long, RATE)
-        == fingerprint(long[: 6 * RATE], RATE)
-        == fingerprint(long.copy(), RATE)
+        likeness_of(long, RATE)
+        == likeness_of(long[: 6 * RATE], RATE)
+        == likeness_of(long.copy(), RATE)
     )
 
 
@@ -82,5 +82,5 @@ def test_each_pair_is_found_once_among_many() -> None:
         0.5 * _noise(1.0, 7),
         0.2 * _noise(1.0, 7),
     ]
-    found = set(alike([fingerprint(samples, RATE) for samples in sounds], [1.0] * 32))
+    found = set(alike([likeness_of(samples, RATE) for samples in sounds], [1.0] * 32))
     assert found == {(7, 30), (7, 31), (30, 31)}

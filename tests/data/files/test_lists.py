@@ -1,3 +1,5 @@
+"""Lists and tables are read alike wherever a person wrote them."""
+
 from __future__ import annotations
 
 import unicodedata

@@ -1,3 +1,5 @@
+"""Files are worked on in threads, in order."""
+
 from __future__ import annotations
 
 import time

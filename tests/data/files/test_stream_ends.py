@@ -1,3 +1,5 @@
+"""Compressed streams that are cut are found."""
+
 from __future__ import annotations
 
 import struct

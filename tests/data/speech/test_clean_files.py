@@ -1,3 +1,5 @@
+"""Clean speech: any folder, and artificial voices."""
+
 from __future__ import annotations
 
 from pathlib import Path

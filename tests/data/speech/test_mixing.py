@@ -1,3 +1,5 @@
+"""Mixtures have the asked SNR and level, and depend on the seed alone."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -5,65 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from speech_trees import RATE, tone, write
+from speech_trees import RATE, source, tone
 
-from audioprune.data.files.audio import AudioStore
-from audioprune.data.speech.mixed_items import Mixtures, collate
-from audioprune.data.speech.mixing import Mixer, condition_name, require_talkers
-from audioprune.data.speech.mixing_rules import MixingRules
-from audioprune.data.splits.sources import Source
-from audioprune.errors import ConfigError, DataError
-
-
-def _source(root: Path, name: str, split: str, group: str, samples: np.ndarray) -> Source:
-    path = write(root / f"{name}.wav", samples, subtype="FLOAT")
-    return Source(
-        path,
-        f"{name}.wav",
-        split,
-        group,
-        name,
-        len(samples) / RATE,
-        float(np.sqrt(np.mean(samples**2))),
-    )
-
-
-@pytest.fixture
-def mixer(tmp_path: Path):
-    """Return a function that makes a mixer with other rules over four speakers in each split and a few noises."""
-    speech = {
-        split: [
-            _source(
-                tmp_path,
-                f"{split}{s}_{n}",
-                split,
-                f"{split}{s}",
-                tone(0.6 + 0.05 * s, 100 * place + 10 * s + n),
-            )
-            for s in range(4)
-            for n in range(3)
-        ]
-        for place, split in enumerate(("train", "valid", "test"))
-    }
-    noise = {
-        "train": [
-            _source(tmp_path, "fan_1", "train", "fan", tone(3.0, 901)),
-            _source(tmp_path, "rain_1", "train", "rain", tone(0.2, 902)),
-        ],
-        "valid": [_source(tmp_path, "fan_2", "valid", "fan", tone(3.0, 903))],
-        "test": [
-            _source(tmp_path, f"{n}_1", "test", n, tone(2.0, 904 + i))
-            for i, n in enumerate(("babble", "cafeteria"))
-        ],
-    }
-
-    def make(**rules) -> Mixer:
-        return Mixer(
-            MixingRules(sample_rate=RATE, **rules), AudioStore(RATE, 10**9), speech, noise
-        )
-
-    return make
+from audioprune.data.speech.mixing import condition_name, require_talkers
+from audioprune.errors import DataError
 
 
 def _snr_db(mixture) -> float:
@@ -206,8 +153,8 @@ def test_faint_excerpts_are_never_used(tmp_path: Path, mixer) -> None:
     click[70_000:70_400] = tone(0.025, 3)
     speech = np.zeros(4 * RATE)
     speech[30_000:31_000] = tone(0.0625, 4)
-    made.noise = {**made.noise, "train": [_source(tmp_path, "click_1", "train", "click", click)]}
-    made.speech = {**made.speech, "train": [_source(tmp_path, "rare_1", "train", "rare", speech)]}
+    made.noise = {**made.noise, "train": [source(tmp_path, "click_1", "train", "click", click)]}
+    made.speech = {**made.speech, "train": [source(tmp_path, "rare_1", "train", "rare", speech)]}
     for index in range(20):
         item = made.training("train", index, 0)
         assert abs(_snr_db(item) - item.record["snr_db"]) < 1e-3 and np.isfinite(item.noisy).all()
@@ -215,75 +162,11 @@ def test_faint_excerpts_are_never_used(tmp_path: Path, mixer) -> None:
         assert start < 31_000 and start + 4000 > 30_000
 
 
-def test_dataset_and_collate(mixer) -> None:
-    items = Mixtures(mixer(), 10, "train")
-    first = items[0]
-    assert (
-        set(first) == {"noisy", "clean", "id", "noise", "snr_db"}
-        and first["noisy"].dtype == torch.float32
-    )
-    assert first["id"].startswith("000000_train") and isinstance(first["snr_db"], float)
-    items.set_epoch(1)
-    assert not torch.equal(items[0]["noisy"][:100], first["noisy"][:100])
-    with pytest.raises(IndexError):
-        items[10]
-    batch = collate([items[number] for number in range(3)])
-    lengths = batch["lengths"].tolist()
-    assert (
-        batch["noisy"].shape == batch["clean"].shape == (3, max(lengths))
-        and batch["lengths"].dtype == torch.int64
-    )
-    shortest = int(np.argmin(lengths))
-    assert (
-        batch["noisy"][shortest, lengths[shortest] :].abs().sum() == 0
-        and len(batch["id"]) == len(batch["snr_db"]) == 3
-    )
-    assert torch.equal(batch["clean"][0, : lengths[0]], items[0]["clean"])
-
-
-def test_workers_give_the_same_items(mixer) -> None:
-    items = Mixtures(mixer(babble_share=0.3), 6, "train")
-    items.set_epoch(2)
-    alone, helped = (
-        list(torch.utils.data.DataLoader(items, 2, collate_fn=collate, num_workers=count))
-        for count in (0, 2)
-    )
-    assert all(
-        torch.equal(a["noisy"], b["noisy"]) and a["id"] == b["id"]
-        for a, b in zip(alone, helped, strict=True)
-    )
-
-
 def test_condition_names() -> None:
     assert (
         condition_name("babble", -5.0) == "babble_-5dB"
         and condition_name("bus", 2.5) == "bus_2.5dB"
     )
-
-
-@pytest.mark.parametrize(
-    "rules",
-    [
-        {"sample_rate": 0},
-        {"train_snr_db": (0.0, -5.0)},
-        {"train_snr_db": (float("nan"), 0.0)},
-        {"train_snr_step_db": 0.0},
-        {"test_snr_db": ()},
-        {"test_snr_db": (0.0, 0.0)},
-        {"segment_s": 0.01},
-        {"segment_s": -1.0},
-        {"max_test_s": float("inf")},
-        {"babble_share": 1.5},
-        {"babble_share": float("nan")},
-        {"babble_talkers": (1, 4)},
-        {"babble_talkers": (5, 4)},
-        {"seed": -1},
-    ],
-)
-def test_wrong_rules_are_refused_by_name(rules: dict) -> None:
-    with pytest.raises(ConfigError, match="expected") as error:
-        MixingRules(**rules)
-    assert next(iter(rules)) in str(error.value)
 
 
 def test_babble_needs_other_speakers(mixer) -> None:

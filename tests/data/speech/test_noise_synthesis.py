@@ -1,3 +1,5 @@
+"""Artificial noises differ, and sound the same for one seed."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""The corpus of noisy mixtures."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Noisy and clean files are paired by name."""
+
 from __future__ import annotations
 
 import unicodedata

@@ -1,3 +1,5 @@
+"""Artificial speech has the pitch, level and spectrum of speech."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Artificial noisy speech: its layout, its files by the seed, and what happens to damaged ones."""
+
 from __future__ import annotations
 
 import json
@@ -80,25 +82,6 @@ def test_facts(made: SyntheticSpeech) -> None:
     )
     assert made.sample_rate == 16000 and len(made.valid()) == 1
     assert made.collate([made.train()[0], made.train()[1]])["noisy"].shape[0] == 2
-
-
-def test_the_seed_decides_every_file(made: SyntheticSpeech, tmp_path: Path) -> None:
-    again = SyntheticSpeech(tmp_path / "again", cache_dir=str(tmp_path), **TINY)
-    assert _hashes(again) == _hashes(made) and again.fingerprint() == made.fingerprint()
-    other = {
-        name: piece()
-        for name, piece in pieces(
-            Recipe(1, (0.02, 0.02, 0.02), (1, 1, 1), (1.0, 1.0), 1.0, 1)
-        ).items()
-    }
-    here = {
-        name: piece()
-        for name, piece in pieces(
-            Recipe(0, (0.02, 0.02, 0.02), (1, 1, 1), (1.0, 1.0), 1.0, 1)
-        ).items()
-    }
-    assert all(not np.array_equal(other[name], here[name]) for name in here)
-    assert len({audio.tobytes() for audio in here.values()}) == len(here)
 
 
 def test_an_intact_corpus_is_not_made_again_and_a_damaged_one_is(
@@ -211,3 +194,18 @@ def test_a_marker_that_lies_is_not_believed(made: SyntheticSpeech, tmp_path: Pat
     assert not SyntheticSpeech(root, cache_dir=str(tmp_path / "c"), **TINY).folder.is_intact()
     marker.write_text("{")
     assert not SyntheticSpeech(root, cache_dir=str(tmp_path / "c"), **TINY).folder.is_intact()
+
+
+def test_the_seed_decides_every_file(made: SyntheticSpeech, tmp_path: Path) -> None:
+    # The last test: the background voices of another seed push those of the corpus out of memory.
+    again = SyntheticSpeech(tmp_path / "again", cache_dir=str(tmp_path), **TINY)
+    assert _hashes(again) == _hashes(made) and again.fingerprint() == made.fingerprint()
+    here, other = (
+        {name: piece() for name, piece in pieces(_least(seed)).items()} for seed in (0, 1)
+    )
+    assert all(not np.array_equal(other[name], here[name]) for name in here)
+    assert len({audio.tobytes() for audio in here.values()}) == len(here)
+
+
+def _least(seed: int) -> Recipe:
+    return Recipe(seed, (0.02, 0.02, 0.02), (1, 1, 1), (1.0, 1.0), 1.0, 1)

@@ -1,3 +1,5 @@
+"""The paper's corpus of WSJ0."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -7,14 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from audioprune.data.splits.assign import (
-    Assigned,
-    assign_noise,
-    assign_speech,
-    noise_of,
-    refuse_shared,
-    share_out,
-)
+from audioprune.data.splits.assign import Assigned, assign_speech, refuse_shared
+from audioprune.data.splits.shares import share_out
 from audioprune.data.splits.split_list import read_split_list
 from audioprune.errors import ConfigError, DataError
 
@@ -30,19 +24,6 @@ def _places(assigned: list[Assigned], root: Path) -> dict[str, tuple[str, str]]:
     return {
         entry.path.relative_to(root).as_posix(): (entry.split, entry.group) for entry in assigned
     }
-
-
-def test_noise_names() -> None:
-    assert (
-        noise_of(Path("babble_8talkers.flac")) == "babble"
-        and noise_of(Path("cafe/x_1.wav")) == "x"
-    )
-    assert (
-        noise_of(Path("cafe/one.wav")) == "cafe"
-        and noise_of(Path("one.wav")) == "one"
-        and noise_of(Path("test/one.wav")) == "one"
-    )
-    assert noise_of(Path("_x.wav")) == "_x"
 
 
 def test_folders_are_taken_as_they_are(tmp_path: Path) -> None:
@@ -128,21 +109,6 @@ def test_missing_list_and_missing_folders_are_said(tmp_path: Path) -> None:
         read_split_list(tmp_path / "none.csv", tmp_path)
     with pytest.raises(DataError, match="expected folders train, valid and test"):
         assign_speech(tmp_path, _files(tmp_path, "a/1.wav"), split="folders")
-
-
-def test_noise_by_folders_and_by_share(tmp_path: Path) -> None:
-    folders = _files(tmp_path / "x", "train/fan_1.wav", "test/babble_1.wav", "crowd/a.wav")
-    assigned, notes = assign_noise(tmp_path / "x", folders, (0.8, 0.1, 0.1), 0)
-    assert _places(assigned, tmp_path / "x") == {
-        "train/fan_1.wav": ("train", "fan"),
-        "test/babble_1.wav": ("test", "babble"),
-    }
-    assert "crowd" in notes[0]
-    flat = _files(tmp_path / "y", *(f"n{number}.wav" for number in range(10)))
-    assigned, _ = assign_noise(tmp_path / "y", flat, (0.7, 0.1, 0.2), 0)
-    assert Counter(entry.split for entry in assigned) == {"train": 8, "test": 2}
-    with pytest.raises(DataError, match="at least 2 noise files"):
-        assign_noise(tmp_path / "z", _files(tmp_path / "z", "only.wav"), (0.8, 0.1, 0.1), 0)
 
 
 def test_training_speakers_are_lent_to_validation() -> None:

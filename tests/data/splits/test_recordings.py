@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from audioprune.data.splits.assign import assign_noise
+from audioprune.data.splits.noise import assign_noise
 from audioprune.data.splits.recordings import joined, recording_of
 from audioprune.errors import DataError
 

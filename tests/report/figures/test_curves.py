@@ -1,4 +1,4 @@
-"""The report of sensitivity curves and budget searches: what is read, drawn and tabulated, and what is refused."""
+"""The report of sensitivity curves and budget searches: read, drawn, tabulated, refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from audioprune.errors import DataError
 from audioprune.report import write_report
 from audioprune.report.figures.curves import budget_table, read_curves
-from audioprune.report.runs import load_jobs
+from audioprune.report.runs.job import load_jobs
 
 BUDGET = """candidate,tau,drop,bytes,sparsity,fits,chosen
 dense,,0.0,400000,0.0,True,False

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from audioprune.report.entries import finite_or_none
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.figures.drawing import (
     COLORS,
     DASHES,
@@ -25,7 +25,8 @@ from audioprune.report.figures.drawing import (
     styled,
 )
 from audioprune.report.papers.p1.systems import P1Evidence, System, short_layer
-from audioprune.report.runs import Job, honest_scale
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import FORMATS, METRICS, csv_text
 
 MOST_DRAWN = 4

@@ -17,7 +17,7 @@ from audioprune.report.papers.p1.listeners import listening, read_ratings
 from audioprune.report.papers.p1.systems import P1Evidence, systems_of
 from audioprune.report.papers.p1.tables import layer_table, model_table, score_table, timing_table
 from audioprune.report.published import Published
-from audioprune.report.runs import Request
+from audioprune.report.request import Request
 
 _NO_MODEL = (
     "expected runs of model=dcae or dcae10, got none; run `audioprune train "

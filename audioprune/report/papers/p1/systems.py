@@ -12,9 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from audioprune.report.entries import Entry, Value, entries, final, finite_or_none, mean_of
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.paper import Evidence
-from audioprune.report.runs import Job, by_corpus
+from audioprune.report.runs.corpora import by_corpus
+from audioprune.report.runs.entries import entries, final
+from audioprune.report.runs.entry import Entry, Value, mean_of
+from audioprune.report.runs.job import Job
 
 DCAE, DCAE_10, DCAE_PR, POST = "DCAE", "DCAE_10", "DCAE_pr", "DCAE_pr, post-training"
 _ORDER = (DCAE, DCAE_10, DCAE_PR, POST)

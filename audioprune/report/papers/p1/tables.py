@@ -19,7 +19,7 @@ from audioprune.report.papers.p1.systems import (
     change,
     metrics_of,
 )
-from audioprune.report.runs import honest_scale
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import Cell, Column, Table, metric_column
 
 STAND_IN = (

@@ -1,4 +1,4 @@
-"""Whether the claims of Tan & Wang (ICASSP 2021) hold in our runs, with the numbers and the reason.
+"""Whether the claims of Tan & Wang (ICASSP 2021) hold in our runs, with numbers and reasons.
 
 ``RULES`` lists the claims; each rule takes the evidence and judges its claim for every model. A
 claim is judged at the scale of the runs. Nothing is tuned or chosen to make one hold.
@@ -28,7 +28,7 @@ from audioprune.report.papers.p2.pairs import (
     spread_text,
 )
 from audioprune.report.papers.p2.rows import MODELS, P2Evidence, deviations, set_apart, values_of
-from audioprune.report.runs import scale_notes
+from audioprune.report.runs.job import scale_notes
 from audioprune.report.tables import metric_column
 
 # The widest intervals over seeds that can show a change of STOI and of PESQ.
@@ -105,7 +105,7 @@ def _published_change(published: Mapping[str, Mapping[str, Any]], one: str, othe
 def _pairs(
     evidence: P2Evidence, claim: str, names: tuple[str, str], published: str, judge_pair: JudgePair
 ) -> Iterator[Claim]:
-    """Judge every entry of the first row against its partner of the second, or say what is missing."""
+    """Judge every entry of one row against its partner of another, or say what is missing."""
     subject = f"{names[0]} against {names[1]}"
     absent = [name for name in names if name not in evidence.rows]
     if absent:

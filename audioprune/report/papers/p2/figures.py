@@ -1,4 +1,4 @@
-"""Figures 2 and 3 of Tan & Wang (ICASSP 2021): parameters left and scores at each pruning iteration.
+"""Figures 2 and 3 of Tan & Wang (ICASSP 2021): parameters left and scores per pruning iteration.
 
 ``draw`` draws one of each for every corpus that has pruning iterations. Unstructured pruning
 alone, as in the paper.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from audioprune.report.entries import Entry, entries
 from audioprune.report.figures.drawing import (
     Figure,
     Line,
@@ -21,7 +20,10 @@ from audioprune.report.figures.drawing import (
 )
 from audioprune.report.figures.remaining import line_groups, remaining_lines
 from audioprune.report.papers.p2.rows import P2Evidence, is_regularised, is_structured
-from audioprune.report.runs import Corpus, Job
+from audioprune.report.runs.corpora import Corpus
+from audioprune.report.runs.entries import entries
+from audioprune.report.runs.entry import Entry
+from audioprune.report.runs.job import Job
 from audioprune.report.tables import metric_column
 
 _NO_CORPUS = Corpus()
@@ -67,7 +69,7 @@ def figure_2(
 def figure_3(
     folder: Path, evidence: P2Evidence, stem: str = "p2_figure3", corpus: Corpus = _NO_CORPUS
 ) -> Figure | None:
-    """Draw STOI and PESQ, without and with sparse regularisation, at the SNR of the paper's figure.
+    """Draw STOI and PESQ, without and with sparse regularisation, at the paper's SNR.
 
     Where that SNR was not tested, it is the lowest one that was.
 

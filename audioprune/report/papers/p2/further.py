@@ -19,12 +19,13 @@ from audioprune.report.claims import (
     judge,
     paired,
 )
-from audioprune.report.entries import entries
-from audioprune.report.entry import mean_of
 from audioprune.report.figures.remaining import line_groups
 from audioprune.report.papers.p2.pairs import set_by_hand
 from audioprune.report.papers.p2.rows import MODELS, P2Evidence, is_regularised, is_structured
-from audioprune.report.runs import Job, joined_scales
+from audioprune.report.runs.entries import entries
+from audioprune.report.runs.entry import mean_of
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import joined_scales
 
 # The widest interval over seeds, of the share of parameters left, that can show a difference.
 WIDEST_LEFT = 0.25
@@ -116,7 +117,8 @@ def _last_share(job: Job) -> float | None:
 
 def _left_text(jobs: Sequence[Job]) -> str:
     value = mean_of([_last_share(job) for job in jobs])
+    mean = 100 * (value.mean or 0.0)
     counts = sorted({max(row.iteration for row in job.iterations()) for job in jobs})
     deviation = f" ± {100 * value.std:.1f}" if value.std is not None else ""
     after = f"after {' or '.join(map(str, counts))} iterations"
-    return f"{100 * value.mean:.1f}{deviation} % left {after}"
+    return f"{mean:.1f}{deviation} % left {after}"

@@ -8,14 +8,14 @@ compared, and what must hold, is decided in claims.py.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from audioprune.experiment.rows import SizeRow
 from audioprune.report.baselines import no_better
 from audioprune.report.claims import Seed, Side, conditions_of, interval, paired
-from audioprune.report.entry import Entry
-from audioprune.report.runs import without_width
+from audioprune.report.runs.entry import Entry
+from audioprune.report.runs.scales import without_width
 from audioprune.report.tables import metric_column
 
 
@@ -69,7 +69,7 @@ class Pair:
         by_hand = set_by_hand(sides[0])
         return (*found, by_hand) if by_hand else tuple(found)
 
-    def differences(self, metric: str, snrs: Iterable[float]) -> dict[Seed, float]:
+    def differences(self, metric: str, snrs: Sequence[float]) -> dict[Seed, float]:
         """Return per seed the change of a mean over conditions.
 
         A seed that lacks any condition has none.
@@ -80,7 +80,10 @@ class Pair:
 
 
 def nearest(names: tuple[str, str], entry: Entry, others: Sequence[Entry]) -> Entry:
-    """Return the entry to compare with: of the same jobs, or else the one that lacks the fewest conditions."""
+    """Return the entry to compare with.
+
+    It is of the same jobs, or else the one that lacks the fewest conditions of a comparison.
+    """
     folders = {job.folder for job in entry.jobs}
     for other in others:
         if folders & {job.folder for job in other.jobs}:

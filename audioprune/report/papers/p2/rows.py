@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from audioprune.report.entries import PESQ_MODES, Entry, entries, final
-from audioprune.report.model_states import finite_or_none
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.paper import Evidence
 from audioprune.report.published import Published
-from audioprune.report.runs import Job, Request
+from audioprune.report.request import Request
+from audioprune.report.runs.entries import entries, final
+from audioprune.report.runs.entry import PESQ_MODES, Entry
+from audioprune.report.runs.job import Job
 
 MODELS = ("FDNN", "LSTM", "TCNN", "GCRN")
 _LETTERS = {"uncompressed": "U", "pruned": "P", "compressed": "C"}
@@ -59,7 +61,7 @@ def read_evidence(request: Request, published: Published) -> P2Evidence:
 
 
 def row_name(entry: Entry) -> str | None:
-    """Return the paper's name of an entry, such as ``"FDNN_P"``; None where the paper has no such row.
+    """Return the paper's name of an entry, such as ``"FDNN_P"``, or None where it has none.
 
     P, B, U and C are pruned, same-size baseline, uncompressed and compressed; ``-SP`` marks
     structured pruning. A baseline is a model whose name ends in ``_b``, or the variant
@@ -80,7 +82,10 @@ def row_name(entry: Entry) -> str | None:
 
 
 def is_structured(pipeline: str) -> bool:
-    """Tell from its name whether a pipeline prunes groups: ``p2_structured`` does, ``p2_unstructured`` does not."""
+    """Tell from its name whether a pipeline prunes groups.
+
+    ``p2_structured`` does, ``p2_unstructured`` does not.
+    """
     return bool({"structured", "sp"} & set(re.split(r"[^a-z0-9]+", pipeline.lower())))
 
 
@@ -108,7 +113,7 @@ def by_row(found: Iterable[Entry]) -> dict[str, list[Entry]]:
 
 
 def set_apart(found: Sequence[Entry]) -> tuple[str, ...]:
-    """Return what tells entries of one row apart: configuration keys, and ``pipeline`` where its name differs.
+    """Return what tells entries of one row apart: configuration keys, and ``pipeline``.
 
     Values that go with the model, such as its learning rate, are the same in all entries of a row
     and are not named.

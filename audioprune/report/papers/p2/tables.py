@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from audioprune.report.entries import Entry, Value
 from audioprune.report.model_tables import (
     SIZE_NOTE,
     common_noises,
@@ -29,7 +28,9 @@ from audioprune.report.papers.p2.rows import (
     set_apart,
     values_of,
 )
-from audioprune.report.runs import UNTOLD_CORPUS, honest_scale
+from audioprune.report.runs.corpora import UNTOLD_CORPUS
+from audioprune.report.runs.entry import Entry, Value
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import Cell, Column, Table, metric_column
 
 NOT_RUN = "not run"
@@ -99,7 +100,7 @@ def _table(name: str, key: str, sizes: tuple[Column, ...], evidence: P2Evidence)
     layout = _Layout(
         key, tuple(scores), sizes, tuple(dict.fromkeys(config)), common_noises(evidence.found)
     )
-    blank = {f"config:{key}": "-" for key in layout.config}
+    blank: dict[str, Cell] = {f"config:{key}": "-" for key in layout.config}
     body = tuple(blank | row for row in _body(evidence, layout))
     columns = [
         Column("name", "Model"),
@@ -120,8 +121,8 @@ def _table(name: str, key: str, sizes: tuple[Column, ...], evidence: P2Evidence)
 def _body(evidence: P2Evidence, layout: _Layout) -> list[dict[str, Cell]]:
     """Return the rows of every corpus that has any of the paper's models.
 
-    A model that was run on no corpus stands in the first block; where nothing was run, that is the
-    only one.
+    A model that was run on no corpus is in the first block; where nothing was run, that is the
+    only block.
     """
     printed = {
         title: _published_row(row, evidence, layout)
@@ -203,7 +204,7 @@ def _published_row(
 def _published_score(
     row: Mapping[str, Any], metric: str, place: int, evidence: P2Evidence
 ) -> Value:
-    """Return a published score; PESQ of another mode than ours is not comparable and left empty."""
+    """Return a published score; PESQ of another mode than ours is left empty."""
     if metric == "stoi":
         return Value(row["stoi_percent"][place] / 100)
     mode = evidence.published["pesq_mode"]["value"]

@@ -17,7 +17,7 @@ from audioprune.report.figures.drawing import (
 from audioprune.report.figures.spectrograms import spectrogram_figure
 from audioprune.report.page import Section
 from audioprune.report.papers.p3.tickets import P3Evidence, Ticket
-from audioprune.report.runs import Job
+from audioprune.report.runs.job import Job
 
 MOST_HEARD = 8
 _LISTENING = (

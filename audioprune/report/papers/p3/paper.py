@@ -15,7 +15,8 @@ from audioprune.report.papers.p3.figures import draw
 from audioprune.report.papers.p3.listening import listening
 from audioprune.report.papers.p3.tables import cost_table, lottery_table, platform_table
 from audioprune.report.papers.p3.tickets import NO_LOTTERY, P3Evidence, read_evidence, results_csv
-from audioprune.report.runs import Job, honest_scale
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import honest_scale
 
 
 def _lotteries(evidence: P3Evidence, folder: Path) -> list[Section]:

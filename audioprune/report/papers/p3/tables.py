@@ -9,8 +9,8 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.baselines import TRIVIAL_SHARE
-from audioprune.report.entries import finite_or_none
 from audioprune.report.model_tables import remark_columns
 from audioprune.report.papers.p3.tickets import (
     FRACTION,
@@ -21,7 +21,8 @@ from audioprune.report.papers.p3.tickets import (
     smallest,
 )
 from audioprune.report.platforms import Bounds, Platform
-from audioprune.report.runs import honest_scale, scale_notes
+from audioprune.report.runs.job import scale_notes
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import Cell, Column, Table
 
 _TRIVIAL_NOTE = (

@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from audioprune.errors import DataError
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.baselines import no_better_error
-from audioprune.report.entries import finite_or_none
 from audioprune.report.paper import Evidence
 from audioprune.report.platforms import Bounds, Platform, bounds, read_platforms
 from audioprune.report.published import Published
-from audioprune.report.runs import Corpus, Job, Request, by_corpus, honest_scale
+from audioprune.report.request import Request
+from audioprune.report.runs.corpora import Corpus, by_corpus
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import csv_text
 
 KIND = "lottery"

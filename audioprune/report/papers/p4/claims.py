@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.baselines import no_better
 from audioprune.report.claims import (
     NOT_COMPARABLE,
@@ -28,7 +29,6 @@ from audioprune.report.claims import (
     same_settings,
     same_width,
 )
-from audioprune.report.entries import finite_or_none
 from audioprune.report.papers.p4.networks import (
     BASELINE,
     DENSE,

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.baselines import no_better
-from audioprune.report.entries import finite_or_none
 from audioprune.report.figures.drawing import (
     COLORS,
     MARKERS,
@@ -24,7 +23,7 @@ from audioprune.report.figures.drawing import (
     save_figure,
     styled,
 )
-from audioprune.report.front import pareto_front
+from audioprune.report.figures.pareto import pareto_front
 from audioprune.report.papers.p4.confusions import confusion_figure
 from audioprune.report.papers.p4.networks import (
     DENSE,
@@ -35,7 +34,8 @@ from audioprune.report.papers.p4.networks import (
 from audioprune.report.papers.p4.projection import projection_figure
 from audioprune.report.papers.p4.receptive_field import receptive_field_figure
 from audioprune.report.papers.p4.training_figures import epochs_figure, layers_figure, norms_figure
-from audioprune.report.runs import Job, honest_scale
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import csv_text
 
 MOST_DRAWN = 6
@@ -222,7 +222,7 @@ def front_of(points: Sequence[tuple[Model, float, float]]) -> list[tuple[float, 
     Networks that are no better than chance are on no front.
     """
     kept = [(x, y) for model, x, y in points if not no_better(model.entry)]
-    return pareto_front(kept, cost=itemgetter(0), gain=itemgetter(1))
+    return pareto_front(kept, lambda point: (point[0], -point[1]))
 
 
 def sparsity_figure(folder: Path, models: Sequence[Model]) -> Figure | None:

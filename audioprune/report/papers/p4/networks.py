@@ -12,11 +12,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.claims import Seed
-from audioprune.report.entries import Entry, Value, entries, final, finite_or_none, mean_of
 from audioprune.report.paper import Evidence
 from audioprune.report.published import Published
-from audioprune.report.runs import Job, Request
+from audioprune.report.request import Request
+from audioprune.report.runs.entries import entries, final
+from audioprune.report.runs.entry import Entry, Value, mean_of
+from audioprune.report.runs.job import Job
 
 BASELINE, LITERAL, REACH, PROXSG = "p4_baseline", "p4_literal", "p4_reach", "p4_proxsg"
 RHO = "model.rho"  # sets the receptive field of CP-ResNet; ADMM has a rho of its own

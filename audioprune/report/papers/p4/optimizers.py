@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.baselines import no_better
-from audioprune.report.entries import Value, finite_or_none, mean_of
 from audioprune.report.model_tables import notes_of, remark_columns, told_of
 from audioprune.report.papers.p4.networks import REACH, Model, P4Evidence, accuracy, sparse_row
-from audioprune.report.runs import Job, honest_scale
+from audioprune.report.runs.entry import Value, mean_of
+from audioprune.report.runs.job import Job
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import Cell, Column, Table
 
 TOY = "Toy problem of scripts/optimizer_toy.py"

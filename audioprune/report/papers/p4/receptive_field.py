@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from audioprune.report.entries import finite_or_none
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.figures.drawing import (
     COLORS,
     MARKERS,
@@ -18,7 +18,7 @@ from audioprune.report.figures.drawing import (
     styled,
 )
 from audioprune.report.papers.p4.networks import RHO, Model, accuracy, percent
-from audioprune.report.runs import honest_scale
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import csv_text
 
 _HEADER = (

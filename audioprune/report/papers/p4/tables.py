@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from audioprune.report.baselines import no_better
-from audioprune.report.entries import Value
 from audioprune.report.model_tables import jobs_of, notes_of, remark_columns, told_of
 from audioprune.report.papers.p4.networks import DENSE, Model, P4Evidence, accuracy
-from audioprune.report.runs import honest_scale
+from audioprune.report.runs.entry import Value
+from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import Cell, Column, Table
 
 NOT_RUN, PUBLISHED = "not run", "Published"

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from audioprune.report.entries import finite_or_none
+from audioprune.experiment.rows import finite_or_none
 from audioprune.report.figures.drawing import (
     COLORS,
     DASHES,

@@ -9,7 +9,6 @@ import pytest
 
 from audioprune.experiment.rows import QualityRow, SizeRow
 from audioprune.report.claims import Claim, Verdict
-from audioprune.report.entries import Entry
 from audioprune.report.papers.p1.changes import Change, more_better
 from audioprune.report.papers.p1.claims import _as_well, _effective, _halves
 from audioprune.report.papers.p1.listeners import _by_listeners
@@ -23,7 +22,8 @@ from audioprune.report.papers.p1.systems import (
     P1Evidence,
     System,
 )
-from audioprune.report.runs import Job
+from audioprune.report.runs.entry import Entry
+from audioprune.report.runs.job import Job
 
 SCALE = "desk; coded; width 0.125"
 KEYS = ("enhances", "reduction", "deeper", "during", "smaller")

@@ -1,13 +1,9 @@
-"""The claims of Tan & Wang: every status provoked, and every condition of a comparison missed once."""
+"""The claims of Tan & Wang: every status, and every condition missed once."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
-from audioprune.experiment.rows import SizeRow
 from audioprune.report.claims import (
     HELD,
     NOT_COMPARABLE,
@@ -17,20 +13,20 @@ from audioprune.report.claims import (
     ONE_SEED,
     TWO_SEEDS,
     Claim,
-    Side,
     any_measured,
-    claims_table,
 )
-from audioprune.report.papers.p2.further import lacks
-from audioprune.report.papers.p2.pairs import set_by_hand, taken_out
 from audioprune.report.papers.p2.paper import PAPER
 from audioprune.report.papers.p2.rows import P2Evidence
 from audioprune.report.published import read_reported
-from audioprune.report.runs import Job, load_jobs
+from audioprune.report.runs.job import load_jobs
 from audioprune.report.tables import to_markdown
 
 REPORTED = read_reported(None, "p2")
+
+
 CLAIMS = PAPER.claims
+
+
 SEEDS = (0, 1, 2)
 
 
@@ -244,92 +240,6 @@ def test_structured_costs_little(make_run, compressed: float, status: str) -> No
     assert _judged(run, "Structured", "GCRN_C-SP").status == status
 
 
-def _further(
-    make_run, with_: float, seeds=SEEDS, without=0.45, pipeline="p2_unstructured", **more
-):
-    for seed in seeds:
-        one = {"lambda_1": 0.0, **more.get("other", {})}
-        make_run(f"a{seed}", pipeline=pipeline, seed=seed, pipeline_config=one).iterations(
-            0.7, without + 0.001 * seed
-        )
-        run = make_run(
-            f"b{seed}", seed=seed, pipeline_config={"lambda_1": 1.0}, **more.get("config", {})
-        ).iterations(0.6, with_)
-    return run
-
-
-@pytest.mark.parametrize(
-    ("with_", "seeds", "status"),
-    [(0.3, SEEDS, HELD), (0.5, SEEDS, NOT_HELD), (0.451, SEEDS, NOT_SHOWN), (0.3, (0,), ONE_SEED)],
-)
-def test_regularisation_prunes_further(make_run, with_: float, seeds, status: str) -> None:
-    claim = _judged(_further(make_run, with_, seeds), "Sparse regularisation", "FDNN")
-    assert claim.status == status
-    assert f"{100 * with_:.1f}" in claim.numbers and "% left after 2 iterations" in claim.numbers
-
-
-@pytest.mark.parametrize(
-    ("more", "words"),
-    [
-        ({"pipeline": "magnitude"}, "the pipelines differ"),
-        ({"other": {"finetune_epochs": 3}}, "pipeline.finetune_epochs"),
-        ({"config": {"training": {"epochs": 3}}}, "training.epochs"),
-        ({"config": {"data": {"name": "other"}}}, "the corpora differ"),
-        ({"config": {"model_config": {"name": "fdnn", "width": 8}}}, "model.width"),
-    ],
-)
-def test_regularisation_is_the_only_difference(make_run, more, words: str) -> None:
-    claim = _judged(_further(make_run, 0.3, **more), "Sparse regularisation", "FDNN")
-    assert claim.status == NOT_COMPARABLE and words in claim.reason
-
-
-def test_two_runs_that_removed_nothing_show_nothing(make_run) -> None:
-    for seed in SEEDS:
-        make_run(f"a{seed}", seed=seed, pipeline_config={"lambda_1": 0.0}).iterations(1.0, 1.0)
-        run = make_run(f"b{seed}", seed=seed, pipeline_config={"lambda_1": 1.0}).iterations(
-            1.0, 1.0
-        )
-    claim = _judged(run, "Sparse regularisation", "FDNN")
-    assert claim.status == NOT_COMPARABLE and "nothing was removed" in claim.reason
-
-
-def test_a_sparsity_that_was_set_by_hand_shows_nothing(make_run) -> None:
-    run = _further(make_run, 0.2)
-    for seed in SEEDS:
-        folder = run.folder.parent / f"a{seed}" / "results.jsonl"
-        rows = [json.loads(line) | {"sparsity": 0.8} for line in folder.read_text().splitlines()]
-        folder.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    claim = _judged(run, "Sparse regularisation", "FDNN")
-    assert claim.status == NOT_COMPARABLE and "was set by hand (0.8)" in claim.reason
-
-
-def test_every_strength_is_judged_and_none_is_chosen(make_run) -> None:
-    run = _further(make_run, 0.3)
-    for seed in SEEDS:
-        make_run(f"c{seed}", seed=seed, pipeline_config={"lambda_1": 9.0}).iterations(0.6, 0.9)
-    found = [
-        claim
-        for claim in CLAIMS.judge(P2Evidence(load_jobs(run.folder.parent), REPORTED))
-        if "Sparse" in claim.claim
-    ]
-    assert [(claim.model, claim.status) for claim in found] == [
-        ("FDNN (lambda_1=1.0)", HELD),
-        ("FDNN (lambda_1=9.0)", NOT_HELD),
-    ]
-
-
-def test_one_side_alone_measures_nothing(make_run) -> None:
-    run = make_run("a", pipeline_config={"lambda_1": 1.0}).iterations(0.7)
-    claim = _judged(run, "Sparse regularisation", "FDNN")
-    assert claim.status == NOT_MEASURED and "without sparse regularisation" in claim.numbers
-
-
-def test_an_interrupted_pruning_says_nothing_about_its_end(make_run) -> None:
-    make_run("a", pipeline_config={"lambda_1": 0.0}).iterations(0.7, 0.45).status("interrupted")
-    run = make_run("b", pipeline_config={"lambda_1": 1.0}).iterations(0.6, 0.3)
-    assert _judged(run, "Sparse regularisation", "FDNN").status == NOT_MEASURED
-
-
 def test_the_deviation_over_seeds_is_told(make_run) -> None:
     for seed in (0, 1, 2):
         run = (
@@ -348,13 +258,20 @@ def test_nothing_run_is_nothing_measured(make_run) -> None:
 
 
 BEATS = "A pruned model beats an unpruned one of about its size (mean STOI and PESQ higher)"
+
+
 COMPRESSED = "Compression costs at most about 2 STOI points at any SNR"
+
+
 STRUCTURED = "Structured compression costs at most 1 STOI point at any SNR"
+
+
 FURTHER = (
     "Sparse regularisation lets pruning go further (fewer parameters left after the last "
     "iteration)"
 )
-AS_CLAIMED = "the whole interval over seeds is as claimed"
+
+
 SCALE = "desk; 20 mixtures; width 64"
 
 
@@ -512,114 +429,6 @@ def test_scores_without_stoi_say_so(make_run) -> None:
     assert (claim.status, claim.numbers) == (NOT_MEASURED, "STOI was not measured for both")
 
 
-def test_a_trimmed_share_is_that_of_the_bytes() -> None:
-    assert taken_out(SizeRow.read({"bytes_uncompressed": 400, "bytes_fp32": 100})) == 0.75
-    assert taken_out(SizeRow.read({"bytes_uncompressed": 0, "bytes_fp32": 100})) == 0.0
-    assert (
-        taken_out(SizeRow.read({"bytes_uncompressed": 400})) == 0.0
-        and taken_out(SizeRow.read({"bytes_uncompressed": 400, "bytes_fp32": 0})) == 1.0
-    )
-
-
-def _given(
-    name: str, *rows, scale: str = SCALE, seed: int = 0, pipeline: str = "p2", **config
-) -> Job:
-    found = tuple(
-        {"kind": "iteration", "iteration": number, **row} for number, row in enumerate(rows)
-    )
-    return Job(
-        Path(name), name, seed=seed, scale=scale, rows=found, config=config, pipeline=pipeline
-    )
-
-
-def test_a_sparsity_is_given_where_no_analysis_found_it() -> None:
-    found = _given(
-        "a", {"sparsity": 0.9, "alpha_1": 0.1}, {"sparsity": None}, {}, {"sparsity": float("nan")}
-    )
-    assert set_by_hand(Side("x", (found,))) == ""
-    by_hand = _given("b", {"sparsity": 0.8}, {"sparsity": 0.25}, {"sparsity": 0.8})
-    assert (
-        set_by_hand(Side("x", (found, by_hand))) == "the sparsity of x was set by hand (0.25, 0.8)"
-    )
-
-
-def test_everything_that_a_comparison_of_prunings_lacks_is_told() -> None:
-    one = Side(
-        "one",
-        (_given("a", {"sparsity": 0.5}, **{"pipeline.lambda_1": 1, "pipeline.lambda_2": 2}),),
-        0.5,
-    )
-    alike = Side("other", (_given("b", **{"pipeline.lambda_1": 0, "pipeline.lambda_2": 0}),), 0.4)
-    assert lacks(one, alike) == ("the sparsity of one was set by hand (0.5)",)
-    config = {"training.epochs": 1, "task.loss": "l1", "pipeline.alpha": 0.1}
-    other = Side(
-        "other",
-        (
-            _given(
-                "b", {"sparsity": 0.25}, scale="demo; width 64", seed=1, pipeline="p3", **config
-            ),
-        ),
-        0.0,
-    )
-    assert lacks(one, other) == (
-        "the pipelines differ (p2 | p3)",
-        "the runs with and without were made at different scales",
-        "the sparsity of one was set by hand (0.5)",
-        "the sparsity of other was set by hand (0.25)",
-        "the settings differ (pipeline.alpha none | 0.1, task.loss none | l1, training.epochs "
-        "none | 1)",
-        "the seeds differ (one: 0 | other: 1)",
-        "nothing was removed from other",
-    )
-
-
-def test_pruning_further_in_words(make_run) -> None:
-    for seed in SEEDS:
-        make_run(f"a{seed}", seed=seed, pipeline_config={"lambda_1": 0.0}).iterations(
-            0.7, 0.45, 0.4 + 0.02 * seed
-        )
-        run = make_run(f"b{seed}", seed=seed, pipeline_config={"lambda_1": 1.0}).iterations(
-            0.6, 0.3
-        )
-    numbers = (
-        "FDNN with: 30.0 ± 0.0 % left after 2 iterations; FDNN without: 42.0 ± 2.0 % left after "
-        "3 iterations"
-    )
-    assert _judged(run, "Sparse regularisation", "FDNN") == Claim(
-        FURTHER, "FDNN", HELD, numbers, "Figure 2, curves without numbers", 3, SCALE, AS_CLAIMED
-    )
-
-
-def test_different_lengths_of_pruning_are_told(make_run) -> None:
-    make_run("a", pipeline_config={"lambda_1": 0.0}).iterations(0.7, 0.45)
-    make_run("b", pipeline_config={"lambda_1": 1.0}).iterations(0.6, 0.3)
-    run = make_run("c", pipeline_config={"lambda_1": 1.0}, seed=1).iterations(0.6)
-    claim = _judged(run, "Sparse regularisation", "FDNN")
-    assert (
-        claim.numbers
-        == "FDNN with: 45.0 ± 21.2 % left after 1 or 2 iterations; FDNN without: 45.0 % left "
-        "after 2 iterations"
-    )
-    assert (
-        claim.reason == "the seeds differ (FDNN with: 0, 1 | FDNN without: 0)" and claim.seeds == 1
-    )
-
-
-def test_structured_pruning_is_no_evidence_of_pruning_further(make_run) -> None:
-    make_run("a", pipeline="p2_structured", pipeline_config={"lambda_1": 0.0}).iterations(0.7)
-    run = make_run("b", pipeline_config={"lambda_1": 1.0}).iterations(0.6)
-    claim = _judged(run, "Sparse regularisation", "FDNN")
-    assert (
-        claim.numbers == "no pruning without sparse regularisation was finished"
-        and claim.published.startswith("Figure 2")
-    )
-    run = make_run("c", "lstm", pipeline_config={"lambda_1": 0.0}).iterations(0.6)
-    assert (
-        _judged(run, "Sparse", "LSTM").numbers
-        == "no pruning with sparse regularisation was finished"
-    )
-
-
 def test_the_table_of_claims_says_how_to_read_it(make_run) -> None:
     table = CLAIMS.table(P2Evidence(load_jobs(make_run("a", "dcae").folder), REPORTED))
     assert table.name == "p2_claims" and table.caption == (
@@ -645,27 +454,4 @@ def test_the_table_of_claims_says_how_to_read_it(make_run) -> None:
         "and each model must beat the mixture.",
         "Wider intervals than 4 points of STOI, 0.4 of PESQ and 25 points of the parameters "
         "left compare nothing.",
-    )
-
-
-def test_a_claim_as_a_row() -> None:
-    bare, whole = (
-        Claim("a", "b", HELD, "c", "d"),
-        Claim("a", "b", HELD, "c", "d", 3, "desk; x", "e"),
-    )
-    table = claims_table("t", [bare, whole], {"authors": "A", "venue": "V"}, ["n"])
-    assert (table.name, table.caption, table.notes[1:]) == (
-        "t",
-        "Claims of A (V) and what our runs say",
-        ("n",),
-    )
-    texts = {"claim": "a", "model": "b", "status": HELD, "numbers": "c", "published": "d"}
-    assert table.rows == (
-        {**texts, "seeds": "-", "scale": "-", "reason": "-"},
-        {**texts, "seeds": 3, "scale": "desk; x, not a reproduction", "reason": "e"},
-    )
-    assert any_measured(table) and not any_measured(
-        claims_table(
-            "t", [Claim("a", "b", NOT_MEASURED, "c", "d")], {"authors": "A", "venue": "V"}
-        )
     )

@@ -1,22 +1,16 @@
-"""Tables 1 and 2 and Figures 2 and 3 of Tan & Wang: row names, published numbers, differences, rows that were not run."""
+"""Tables 1 and 2 of Tan & Wang: ours beside the published, differences, what was not run."""
 
 from __future__ import annotations
 
 import pytest
 
-from audioprune.errors import DataError
-from audioprune.report.entries import Entry, Value
-from audioprune.report.figures.remaining import remaining_lines
-from audioprune.report.paper import write_paper
-from audioprune.report.papers.p2.figures import draw, figure_2, figure_3
-from audioprune.report.papers.p2.paper import PAPER
-from audioprune.report.papers.p2.rows import P2Evidence, is_regularised, is_structured, row_name
+from audioprune.report.papers.p2.figures import draw
+from audioprune.report.papers.p2.rows import P2Evidence
 from audioprune.report.papers.p2.tables import table_1, table_2
 from audioprune.report.published import read_reported
-from audioprune.report.runs import Request, load_jobs
+from audioprune.report.runs.job import load_jobs
 from audioprune.report.tables import to_markdown
 
-TABLE_1 = ("Mixture", "FDNN_P", "FDNN_B", "LSTM_P", "LSTM_B")
 TABLE_2 = (
     "Mixture",
     *(f"{model}_{letter}" for model in ("FDNN", "LSTM", "TCNN", "GCRN") for letter in "UC"),
@@ -24,69 +18,9 @@ TABLE_2 = (
 )
 
 
-def _published(reported, table: str):
-    return P2Evidence((), reported).printed(table)
-
-
-def _both(folder, jobs, reported):
-    evidence = P2Evidence(jobs, reported)
-    return figure_2(folder, evidence), figure_3(folder, evidence)
-
-
 @pytest.fixture(scope="module")
 def reported():
     return read_reported(None, "p2")
-
-
-@pytest.mark.parametrize(
-    ("model", "variant", "pipeline", "name"),
-    [
-        ("fdnn", "uncompressed", "p2_unstructured", "FDNN_U"),
-        ("fdnn", "pruned", "p2_unstructured", "FDNN_P"),
-        ("fdnn_b", "uncompressed", "train", "FDNN_B"),
-        ("lstm", "baseline", "train", "LSTM_B"),
-        ("fdnn_b", "compressed", "p2_unstructured", None),
-        ("gcrn", "compressed", "p2_structured", "GCRN_C-SP"),
-        ("gcrn", "uncompressed", "p2_structured", "GCRN_U"),
-        ("gcrn", "file", "evaluate", None),
-        ("dcae", "compressed", "p1", None),
-    ],
-)
-def test_row_names(model: str, variant: str, pipeline: str, name: str | None) -> None:
-    assert row_name(Entry(model.upper(), variant, model, pipeline)) == name
-    assert row_name(Entry("Mixture", "mixture")) == "Mixture"
-
-
-def test_pipelines_by_name() -> None:
-    assert (
-        is_structured("p2_structured")
-        and is_structured("gcrn-sp")
-        and not is_structured("p2_unstructured")
-    )
-
-
-def test_every_published_cell_has_a_source(reported) -> None:
-    for table, names in (("table_1", TABLE_1), ("table_2", TABLE_2)):
-        rows = _published(reported, table)
-        assert tuple(rows) == names
-        for row in rows.values():
-            assert row["source"] and len(row["stoi_percent"]) == len(row["pesq"]) == len(
-                reported["snr_db"]
-            )
-    assert rows["TCNN_C"]["storage_mb"] == 0.56
-    demo = {row["name"]: row for row in reported["demo"]["rows"]}
-    assert demo["TCNN_C"]["storage_mb"] == 0.94 and demo["TCNN_C"]["source"]
-    assert any("0.94 MB" in item["text"] for item in reported["conflicts"])
-
-
-def test_published_rates_agree_with_published_sizes(reported) -> None:
-    rows = _published(reported, "table_2")
-    for name, row in rows.items():
-        if name.endswith(("_C", "_C-SP")):
-            whole = rows[f"{name.split('_')[0]}_U"]["storage_mb"]
-            # Both are rounded, the storage to 0.01 MB.
-            low, high = whole / (row["storage_mb"] + 0.005), whole / (row["storage_mb"] - 0.005)
-            assert low - 0.5 <= row["compression_rate"] <= high + 0.5
 
 
 def _rows(table) -> dict[tuple[str, str], dict]:
@@ -198,58 +132,6 @@ def test_another_pesq_mode_is_named_and_not_compared(make_run, reported) -> None
     assert any(column.title.startswith("PESQ (WB)") for column in table.columns)
 
 
-def _pruning_runs(make_run):
-    for strength in (0.0, 2.0):
-        for seed in (0, 1):
-            run = make_run(
-                f"l{strength}-{seed}", seed=seed, pipeline_config={"lambda_1": strength}
-            ).scores("mixture", 0.5, 1.4)
-            run.scores("uncompressed", 0.7, 2.0).iterations(
-                0.8 - 0.02 * seed, 0.6 - 0.1 * strength
-            )
-            for place in range(2):
-                run.scores("pruned", 0.68 - 0.1 * place, 1.9, step=f"compress/{place}/score")
-    make_run("broken", seed=9, pipeline_config={"lambda_1": 2.0}).status("failed", "x")
-    return load_jobs(run.folder.parent)
-
-
-def test_parameters_left_per_iteration(make_run) -> None:
-    jobs = _pruning_runs(make_run)
-    assert [is_regularised(job) for job in jobs if job.seed == 0] == [False, True]
-    (line,) = remaining_lines([job for job in jobs if not is_regularised(job)])
-    assert line.name == "FDNN" and [x for x, _ in line.points] == [0, 1, 2]
-    assert line.points[0][1] == Value(1.0, None, 2)
-    assert line.points[1][1].mean == pytest.approx(0.79) and line.points[1][
-        1
-    ].std == pytest.approx(0.02 / 2**0.5)
-    assert [line.name for line in remaining_lines(jobs)] == [
-        "FDNN (lambda_1=0.0)",
-        "FDNN (lambda_1=2.0)",
-    ]
-
-
-def test_figures_2_and_3(make_run, tmp_path, reported) -> None:
-    jobs = _pruning_runs(make_run)
-    second, third = _both(tmp_path, jobs, reported)
-    text = second.csv.read_text()
-    assert (
-        "(a) without sparse regularisation,FDNN,0,100" in text
-        and '(b) with sparse regularisation,FDNN,2,40,0,2,"desk' in text
-    )
-    text = third.csv.read_text()
-    assert (
-        '"(a) STOI, without regularisation",FDNN,0,70' in text
-        and '"(d) PESQ (raw NB), with regularisation",Unprocessed,,1.4' in text
-    )
-    assert "from 70.00 to 58.00" in third.alt
-
-
-def test_figures_need_iterations(make_run, tmp_path) -> None:
-    jobs = load_jobs(make_run("a").scores("compressed", 0.6, 1.5).folder)
-    with pytest.raises(DataError, match="expected runs with pruning iterations"):
-        write_paper(PAPER, Request(jobs, tmp_path, only=("figures",)))
-
-
 def test_each_corpus_has_its_block_and_its_figure(make_run, tmp_path, reported) -> None:
     for place, fingerprint in enumerate(("a" * 64, "b" * 64)):
         stamp = {"corpus": "speech", "corpus_fingerprint": fingerprint}
@@ -297,24 +179,6 @@ def test_a_row_no_better_than_the_mixture_is_marked(make_run, reported) -> None:
     assert _rows(table)["FDNN_C", "ours"]["remark"] == "no better than mixture"
     assert _rows(table)["FDNN_C", "published"].get("remark", "-") == "-"
     assert "Remark" in [column.title for column in table.columns]
-
-
-def test_panels_keep_the_letters_of_the_paper(make_run, tmp_path, reported) -> None:
-    run = (
-        make_run("a", pipeline_config={"lambda_1": 2.0})
-        .scores("uncompressed", 0.7, 2.0)
-        .iterations(0.8)
-    )
-    jobs = load_jobs(run.scores("pruned", 0.68, 1.9, step="compress/0/score").folder)
-    second, third = _both(tmp_path, jobs, reported)
-    assert "(b) with sparse" in second.csv.read_text() and "(a)" not in second.csv.read_text()
-    text = third.csv.read_text()
-    assert (
-        "(b) STOI, with" in text
-        and "(d) PESQ (raw NB), with" in text
-        and "(a)" not in text
-        and "(c)" not in text
-    )
 
 
 def test_zero_biases_are_not_counted(make_run, reported) -> None:

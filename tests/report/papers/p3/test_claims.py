@@ -10,7 +10,8 @@ from audioprune.report.claims import Claim
 from audioprune.report.papers.p3.paper import PAPER
 from audioprune.report.papers.p3.tickets import P3Evidence, Ticket, tickets_of
 from audioprune.report.platforms import Platform
-from audioprune.report.runs import Job, read_reported
+from audioprune.report.published import read_reported
+from audioprune.report.runs.job import Job
 
 SCALE = "desk; notes; width 8"
 REPORTED = read_reported(None, "p3")

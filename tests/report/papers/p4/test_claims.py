@@ -10,7 +10,8 @@ from audioprune.report.claims import Claim
 from audioprune.report.papers.p4.networks import P4Evidence
 from audioprune.report.papers.p4.paper import PAPER
 from audioprune.report.papers.p4.printed import published_sparsities
-from audioprune.report.runs import Job, read_reported
+from audioprune.report.published import read_reported
+from audioprune.report.runs.job import Job
 
 SCALE = "desk; scenes; width 8"
 REPORTED = read_reported(None, "p4")

@@ -1,0 +1,45 @@
+"""Two models compared: what was taken out, and what was set by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from audioprune.experiment.rows import SizeRow
+from audioprune.report.claims import (
+    Side,
+)
+from audioprune.report.papers.p2.pairs import set_by_hand, taken_out
+from audioprune.report.runs.job import Job
+
+SCALE = "desk; 20 mixtures; width 64"
+
+
+def test_a_trimmed_share_is_that_of_the_bytes() -> None:
+    assert taken_out(SizeRow.read({"bytes_uncompressed": 400, "bytes_fp32": 100})) == 0.75
+    assert taken_out(SizeRow.read({"bytes_uncompressed": 0, "bytes_fp32": 100})) == 0.0
+    assert (
+        taken_out(SizeRow.read({"bytes_uncompressed": 400})) == 0.0
+        and taken_out(SizeRow.read({"bytes_uncompressed": 400, "bytes_fp32": 0})) == 1.0
+    )
+
+
+def _given(
+    name: str, *rows, scale: str = SCALE, seed: int = 0, pipeline: str = "p2", **config
+) -> Job:
+    found = tuple(
+        {"kind": "iteration", "iteration": number, **row} for number, row in enumerate(rows)
+    )
+    return Job(
+        Path(name), name, seed=seed, scale=scale, rows=found, config=config, pipeline=pipeline
+    )
+
+
+def test_a_sparsity_is_given_where_no_analysis_found_it() -> None:
+    found = _given(
+        "a", {"sparsity": 0.9, "alpha_1": 0.1}, {"sparsity": None}, {}, {"sparsity": float("nan")}
+    )
+    assert set_by_hand(Side("x", (found,))) == ""
+    by_hand = _given("b", {"sparsity": 0.8}, {"sparsity": 0.25}, {"sparsity": 0.8})
+    assert (
+        set_by_hand(Side("x", (found, by_hand))) == "the sparsity of x was set by hand (0.25, 0.8)"
+    )
