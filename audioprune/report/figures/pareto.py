@@ -1,15 +1,15 @@
 """What a model of a given size can reach: quality against size over all models of a sweep.
 
-``pareto_figures`` draws all models and their front, once per corpus. What a front is, is written
-in report/front.py.
+``pareto_front`` picks what nothing beats in two costs, for any figure; ``pareto_figures`` draws
+the front of size and quality, once per corpus.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from audioprune.report.baselines import SMALLER_IS_BETTER, no_better
 from audioprune.report.figures.drawing import (
@@ -25,13 +25,13 @@ from audioprune.report.figures.drawing import (
     styled,
     times,
 )
-from audioprune.report.front import pareto_front
 from audioprune.report.model_tables import main_metrics
 from audioprune.report.runs.corpora import Corpus
 from audioprune.report.runs.entry import Entry, Value
 from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import FORMATS, csv_text, metric_column
 
+T = TypeVar("T")
 # Offsets of a number from its point, in points, in the order in which they are tried.
 _CANDIDATES = ((5, 5), (5, -11), (-9, 5), (-9, -11), (0, 9), (0, -14), (10, 0), (-14, 0))
 _SIZES = {"bytes_file": "Written file", "bytes_paper": "Storage by the paper's accounting"}
@@ -87,18 +87,28 @@ def points_of(entries: Sequence[Entry]) -> tuple[str, list[Point]]:
     return kind, points
 
 
+def pareto_front(items: Iterable[T], costs: Callable[[T], tuple[float, float]]) -> list[T]:
+    """Return the items that no other beats in both of two costs, the first cost rising.
+
+    Args:
+        items: Anything; of equal items the first is kept.
+        costs: Two numbers of an item, both better where they are smaller.
+    """
+    best: list[T] = []
+    for item in sorted(items, key=costs):
+        if not best or costs(item)[1] < costs(best[-1])[1]:
+            best.append(item)
+    return best
+
+
 def front(points: Sequence[Point], metric: str) -> list[Point]:
     """Return the points that no other point beats in size and metric at once, by rising size.
 
     Points that are no better than a baseline are left out.
     """
-    sign = -1 if metric in SMALLER_IS_BETTER else 1
-
-    def gain(point: Point) -> float:
-        return sign * (point.mean(metric) or 0.0)
-
+    sign = 1 if metric in SMALLER_IS_BETTER else -1
     measured = [point for point in points if point.mean(metric) is not None and not point.mark]
-    return pareto_front(measured, lambda point: point.size, gain)
+    return pareto_front(measured, lambda point: (point.size, sign * (point.mean(metric) or 0.0)))
 
 
 def pareto_figures(folder: Path, name: str, entries: Sequence[Entry]) -> list[Figure]:

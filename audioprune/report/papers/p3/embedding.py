@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from audioprune.report.figures.drawing import (
     save_figure,
     styled,
 )
-from audioprune.report.front import pareto_front
+from audioprune.report.figures.pareto import pareto_front
 from audioprune.report.papers.p3.curves import footer_for
 from audioprune.report.papers.p3.tickets import CRITERIA, Ticket, chosen, smallest
 from audioprune.report.platforms import Platform
@@ -123,12 +122,8 @@ def front_of(tickets: Sequence[Ticket], key: str) -> set[tuple[float, float]]:
     Networks that are no better than a trivial prediction are on no front.
     """
     kept = [ticket for ticket in tickets if not ticket.idle]
-    return pareto([(ticket.known_error, _cost(ticket, key)) for ticket in kept])
-
-
-def pareto(points: Iterable[tuple[float, float]]) -> set[tuple[float, float]]:
-    """Return the points of which no other is smaller in one number and no larger in the other."""
-    return set(pareto_front(points, cost=itemgetter(0), gain=lambda point: -point[1]))
+    points = [(ticket.known_error, _cost(ticket, key)) for ticket in kept]
+    return set(pareto_front(points, lambda point: point))
 
 
 def _limits(ax: Any, platforms: Sequence[Platform], key: str) -> None:

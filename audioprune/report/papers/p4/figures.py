@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from audioprune.report.figures.drawing import (
     save_figure,
     styled,
 )
-from audioprune.report.front import pareto_front
+from audioprune.report.figures.pareto import pareto_front
 from audioprune.report.papers.p4.confusions import confusion_figure
 from audioprune.report.papers.p4.networks import (
     DENSE,
@@ -223,7 +222,7 @@ def front_of(points: Sequence[tuple[Model, float, float]]) -> list[tuple[float, 
     Networks that are no better than chance are on no front.
     """
     kept = [(x, y) for model, x, y in points if not no_better(model.entry)]
-    return pareto_front(kept, cost=itemgetter(0), gain=itemgetter(1))
+    return pareto_front(kept, lambda point: (point[0], -point[1]))
 
 
 def sparsity_figure(folder: Path, models: Sequence[Model]) -> Figure | None:

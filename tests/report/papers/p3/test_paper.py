@@ -11,7 +11,8 @@ import pytest
 
 from audioprune.errors import DataError
 from audioprune.report import kinds, write_report
-from audioprune.report.papers.p3.embedding import front_of, pareto
+from audioprune.report.figures.pareto import pareto_front
+from audioprune.report.papers.p3.embedding import front_of
 from audioprune.report.papers.p3.figures import draw, masking_figure
 from audioprune.report.papers.p3.listening import chosen_clips
 from audioprune.report.papers.p3.paper import PAPER
@@ -503,7 +504,8 @@ def test_corpora_are_judged_apart(lottery, tmp_path) -> None:
 
 
 def test_pareto_points() -> None:
-    assert pareto([(1, 5), (2, 3), (2, 4), (3, 3), (4, 1), (1, 6)]) == {(1, 5), (2, 3), (4, 1)}
+    points = [(1, 5), (2, 3), (2, 4), (3, 3), (4, 1), (1, 6)]
+    assert pareto_front(points, lambda point: point) == [(1, 5), (2, 3), (4, 1)]
 
 
 def test_everything_is_written_with_its_numbers(tickets, tmp_path) -> None:
