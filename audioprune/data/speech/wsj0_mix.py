@@ -56,8 +56,9 @@ class Wsj0Mix(WrappedCorpus[NoisyMixtures]):
         wsj0_root: ``si_tr_s`` or a folder above it.
         train_noise_root: Folder of training noises.
         test_noise_root: Folder of test noises.
-        speakers: Split of the speakers as a list file or mapping, see ``split_list.read_split_list``;
-            None draws 89, 6 and 6 by the seed, since the paper does not name them.
+        speakers: Split of the speakers as a list file or mapping, see
+            ``split_list.read_split_list``; None draws 89, 6 and 6 by the seed, since the paper
+            does not name them.
         allow_partial: Whether a corpus of other numbers is accepted; then the numbers of mixtures
             shrink with the utterances.
         train_mixtures: Other number of training mixtures; None for the paper's.
