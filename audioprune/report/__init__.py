@@ -7,7 +7,6 @@ Nothing here imports torch.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -72,22 +71,7 @@ def kinds() -> dict[str, Writer]:
     """Return every kind of report by its name: those of any runs, and one for each paper."""
     general: dict[str, Writer] = {"summary": write_summary, "curves": write_curves}
     found = {name: partial(write_paper, paper) for name, paper in papers().items()}
-    return _without_contract() | general | found
-
-
-def _without_contract() -> dict[str, Writer]:
-    """Return the papers that offer each part as a kind of its own."""
-    kinds: dict[str, Writer] = {}
-    for name in ("p1.page", "p3.page", "p4.page"):
-        module = importlib.import_module(f"{__name__}.papers.{name}")
-        kinds |= getattr(module, "KINDS", {})
-    return {kind: partial(_write_parts, kinds, kind) for kind in kinds}
-
-
-def _write_parts(kinds: Mapping[str, Writer], kind: str, request: Request) -> list[Path]:
-    if not request.only:
-        return kinds[kind](request)
-    return [file for part in request.only for file in kinds[f"{kind}_{part}"](request)]
+    return general | found
 
 
 def summary_table(runs: Runs) -> str:

@@ -1,6 +1,6 @@
-"""What the figures of Plain & Biswas show, drawn from our runs: sensitivity, sparsity across layers, sparsity over the epochs.
+"""Figures of Plain & Biswas from our runs: sensitivity, sparsity of layers, sparsity over epochs.
 
-Which systems there are is decided in p1.py; how figures look in figures.py.
+``draw`` draws them, a set for every corpus. Which systems there are is decided in ``systems``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from audioprune.report.figures.drawing import (
     save_figure,
     styled,
 )
-from audioprune.report.papers.p1.paper import System, short_layer
+from audioprune.report.papers.p1.systems import P1Evidence, System, short_layer
 from audioprune.report.runs.job import Job
 from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import FORMATS, METRICS, csv_text
@@ -43,30 +43,32 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class Course:
-    """Sparsity after every pruning, mean over the seeds: epochs, total, and each layer that was pruned at all."""
+    """Sparsity after every pruning, mean over the seeds.
+
+    Attributes:
+        epochs: Epoch of every pruning.
+        total: Sparsity of the whole network.
+        layers: Sparsity of each layer that was pruned at all.
+    """
 
     epochs: tuple[int, ...]
     total: tuple[float, ...]
     layers: Mapping[str, tuple[float, ...]]
 
 
-def figures_of(
-    folder: Path, jobs: Sequence[Job], systems: Sequence[System], reported: Mapping[str, Any]
-) -> list[Figure]:
+def draw(evidence: P1Evidence, folder: Path) -> list[Figure]:
     """Draw every figure that the runs have data for."""
-    models: Mapping[str, str] = reported["models"]
-    analysed = [
-        job for job in jobs if job.model in models and (job.folder / "sensitivity.csv").is_file()
-    ][:MOST_DRAWN]
-    drawn = [
-        sensitivity_figure(folder, job, f"p1_sensitivity{f'-{n}' if n > 1 else ''}")
-        for n, job in enumerate(analysed, 1)
-    ]
-    for title, (place, corpus) in corpus_folders(
-        folder, (system.entry.corpus.title for system in systems)
-    ).items():
-        same = [system for system in systems if system.entry.corpus.title == title]
-        own = [layers_figure(place, same), schedule_figure(place, same, reported)]
+    models: Mapping[str, str] = evidence.published["models"]
+    ours = [job for job in evidence.jobs if job.model in models]
+    analysed = [job for job in ours if (job.folder / "sensitivity.csv").is_file()]
+    drawn: list[Figure | None] = []
+    for number, job in enumerate(analysed[:MOST_DRAWN], 1):
+        name = f"p1_sensitivity-{number}" if number > 1 else "p1_sensitivity"
+        drawn.append(sensitivity_figure(folder, job, name))
+    titles = (system.entry.corpus.title for system in evidence.systems)
+    for title, (place, corpus) in corpus_folders(folder, titles).items():
+        same = [each for each in evidence.systems if each.entry.corpus.title == title]
+        own = [layers_figure(place, same), schedule_figure(place, same, evidence.published)]
         drawn += [
             figure and replace(figure, caption=f"{figure.caption}{corpus}") for figure in own
         ]
@@ -74,29 +76,27 @@ def figures_of(
 
 
 def read_sensitivity(path: Path) -> Sensitivity:
-    """Read sensitivity.csv: the columns parameter, sparsity, and one of each metric; lines without a fraction are left out."""
+    """Read sensitivity.csv: the columns parameter, sparsity, and one of each metric.
+
+    Lines without a fraction are left out.
+    """
     with open(path, encoding="utf-8", newline="") as stream:
         reader = csv.DictReader(stream)
         rows = list(reader)
-        metrics = tuple(
-            name for name in reader.fieldnames or () if name not in ("parameter", "sparsity")
-        )
-    points: dict[str, dict[str, list[tuple[float, float | None]]]] = {
-        metric: {} for metric in metrics
-    }
-    for row in rows:
-        share = _number(row.get("sparsity"))
-        for metric in metrics if share is not None else ():
-            points[metric].setdefault(short_layer(str(row.get("parameter"))), []).append(
-                (share, _number(row.get(metric)))
-            )
-    return Sensitivity(
-        metrics,
-        {
-            metric: {layer: _rising(own) for layer, own in layers.items()}
-            for metric, layers in points.items()
-        },
-    )
+        columns = reader.fieldnames or ()
+    metrics = tuple(name for name in columns if name not in ("parameter", "sparsity"))
+    points: dict[str, dict[str, list[tuple[float, float | None]]]] = {}
+    for metric in metrics:
+        layers = points.setdefault(metric, {})
+        for row in rows:
+            share = _number(row.get("sparsity"))
+            if share is not None:
+                layer = short_layer(str(row.get("parameter")))
+                layers.setdefault(layer, []).append((share, _number(row.get(metric))))
+    rising: dict[str, dict[str, tuple[tuple[float, float | None], ...]]] = {}
+    for metric, layers in points.items():
+        rising[metric] = {layer: _rising(own) for layer, own in layers.items()}
+    return Sensitivity(metrics, rising)
 
 
 def _rising(
@@ -113,7 +113,7 @@ def _number(text: str | None) -> float | None:
 
 
 def sensitivity_figure(folder: Path, job: Job, name: str) -> Figure | None:
-    """Draw every score over the removed share of one layer at a time: one panel per metric, one line per layer.
+    """Draw every score over the removed share of one layer at a time, one panel per metric.
 
     Source: Plain & Biswas, slide "Sensitivity Analysis".
     """
@@ -189,7 +189,10 @@ def _draw_sensitivity(
 
 
 def layer_colors(layers: Sequence[str]) -> dict[str, Any]:
-    """Return a colour for each layer: encoder blue, decoder orange, darker the deeper; others from a map of their own."""
+    """Return a colour for each layer: encoder blue, decoder orange, darker the deeper.
+
+    Others have a map of their own.
+    """
     import matplotlib
 
     numbers = {
@@ -284,7 +287,7 @@ def layers_figure(folder: Path, systems: Sequence[System]) -> Figure | None:
 
 
 def course_of(system: System) -> Course | None:
-    """Return how the sparsity of a system grew; None for one that was pruned once or not at all."""
+    """Return how the sparsity of a system grew; None for one that was pruned once or never."""
     rows = [
         {row["epoch"]: row for row in job.of_kind("pruning")}
         for job in system.entry.jobs

@@ -1,290 +1,55 @@
-"""What the lotteries of Esling et al. (structured lottery tickets for generative audio) gave: tickets and their means.
+"""The report of Esling et al. on structured lottery tickets of generative audio networks.
 
-Their tables are in p3_tables.py, how they are drawn is written in p3_figures.py, what the paper
-claims in p3_claims.py.
+``PAPER`` names its parts; what the paper says is in ``conf/reported/p3.yaml``.
 """
 
 from __future__ import annotations
 
-import statistics
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
-from audioprune.experiment.rows import finite_or_none
-from audioprune.report.baselines import no_better_error
-from audioprune.report.platforms import Bounds, Platform, bounds
-from audioprune.report.runs.corpora import Corpus, by_corpus
+from audioprune.report.page import Section
+from audioprune.report.paper import ClaimsPart, FiguresPart, Paper, SectionsPart
+from audioprune.report.papers.p3.claims import RULES, notes
+from audioprune.report.papers.p3.figures import draw
+from audioprune.report.papers.p3.listening import listening
+from audioprune.report.papers.p3.tables import cost_table, lottery_table, platform_table
+from audioprune.report.papers.p3.tickets import NO_LOTTERY, P3Evidence, read_evidence, results_csv
 from audioprune.report.runs.job import Job
 from audioprune.report.runs.scales import honest_scale
-from audioprune.report.tables import csv_text
 
-KIND = "lottery"
-SETTING = ("fraction", "scaling", "budget")
-CRITERIA = ("magnitude", "gradient", "activation", "normalization", "information")
-RESULT_KEYS = (
-    "model", "dataset", "seed", "mode", "scope", "criterion", "scaling", "budget", "fraction", "min_units", "reset", "rewind", "noise_rel",
-    "iteration", "params", "params_nonzero", "mask_sparsity", "units", "units_masked", "flops_s", "disk", "bytes_file", "rw_r", "rw_w",
-    "peak_bytes", "rtf", "val", "test", "multiplier", "trivial", "epochs", "monitor", "best_epoch", "kept_epoch", "steps",
-    "seconds",
-    "seconds_scoring", "mi_samples",
-)  # fmt: skip
-FRACTION = 0.3  # of the paper: what goes in one round
-_OFF_SCHEDULE = (
-    1.15  # a ticket that is this much larger than its round asks for stands at another ratio
+
+def _lotteries(evidence: P3Evidence, folder: Path) -> list[Section]:
+    numbers = {"p3_results.csv": results_csv(evidence.tickets)}
+    return [Section("Lotteries", (lottery_table(evidence.tickets),), data=numbers)]
+
+
+def _platforms(evidence: P3Evidence, folder: Path) -> list[Section]:
+    """Return the machines and what fits them; without lotteries the machines alone."""
+    tickets, platforms = evidence.tickets, evidence.platforms
+    sections = [Section("Platforms", (platform_table(tickets, platforms),))]
+    if tickets:
+        sections.append(Section("Costs", (cost_table(tickets, platforms),)))
+    return sections
+
+
+def _lead(jobs: Sequence[Job]) -> str:
+    unfinished = sum(job.status != "finished" for job in jobs)
+    ended = f", {unfinished} of them not finished" if unfinished else ""
+    scales = " | ".join(dict.fromkeys(honest_scale(job.scale) for job in jobs))
+    return f"{len(jobs)} runs{ended}. Scale: {scales}."
+
+
+PAPER = Paper(
+    name="p3",
+    title="Lottery tickets of generative audio networks",
+    read=read_evidence,
+    parts={
+        "claims": ClaimsPart("p3_claims", RULES, notes),
+        "figures": FiguresPart("Figures", draw, missing=NO_LOTTERY),
+        "lotteries": SectionsPart(_lotteries),
+        "platforms": SectionsPart(_platforms),
+        "listening": SectionsPart(listening),
+    },
+    lead=_lead,
 )
-
-
-@dataclass(frozen=True)
-class Ticket:
-    """One network of one lottery: what its row says, and the row of the same lottery's first network."""
-
-    job: Job
-    row: Mapping[str, Any]
-    first: Mapping[str, Any]
-
-    def __getattr__(self, name: str) -> Any:
-        if name in RESULT_KEYS or name == "label":
-            return self.row.get(name)
-        raise AttributeError(name)
-
-    @property
-    def run(self) -> tuple[Any, ...]:
-        """What tells this lottery from others that a mean runs over: model, corpus, seed, criterion."""
-        return self.model, self.dataset, self.seed, self.criterion
-
-    @property
-    def error(self) -> float | None:
-        """Test error over that of the first network, or None where either is no number."""
-        return finite_or_none(self.multiplier)
-
-    @property
-    def idle(self) -> bool:
-        """Whether the network is no better than what needs none: silence, or one distribution of all samples."""
-        return bool(self.no_better)
-
-    @property
-    def no_better(self) -> str:
-        """``no better than <baseline>``, or an empty text."""
-        return no_better_error(self.test, self.trivial, self.row)
-
-    @property
-    def removed(self) -> float:
-        """Share of the weights that are masked or taken out, 0..1."""
-        if self.mode == "mask":
-            return float(self.mask_sparsity or 0.0)
-        return 1.0 - self.params / self.first["params"]
-
-    @property
-    def ratio(self) -> float:
-        """How many times fewer weights are left."""
-        return 1.0 / max(1e-6, 1.0 - self.removed)
-
-    @property
-    def on_schedule(self) -> bool:
-        """Whether the ticket is as small as its round asks for; floors of the units may forbid it."""
-        return (1.0 - self.removed) <= _OFF_SCHEDULE * (1.0 - self.fraction) ** self.iteration
-
-    @property
-    def traffic(self) -> float:
-        """Bytes read and written in one generation step."""
-        return float(self.rw_r + self.rw_w)
-
-    def bounds(self, platform: Platform) -> Bounds:
-        """Compare the ticket with a platform."""
-        return bounds(platform, self.flops_s, self.disk, self.traffic)
-
-
-def tickets_of(jobs: Iterable[Job]) -> list[Ticket]:
-    """Return all tickets of all lotteries, first networks too."""
-    found = []
-    for job in jobs:
-        rows = job.of_kind(KIND)
-        first = next((row for row in rows if row.get("iteration") == 0), None)
-        if first is not None:
-            found += [Ticket(job, row, first) for row in rows]
-    return found
-
-
-def corpora_of(tickets: Sequence[Ticket]) -> list[tuple[Corpus, list[Ticket]]]:
-    """Group tickets by the corpus of their lottery; no mean, table block or figure joins two of them."""
-    jobs = list({id(ticket.job): ticket.job for ticket in tickets}.values())
-    groups = [(corpus, {id(job) for job in members}) for corpus, members in by_corpus(jobs)]
-    return [
-        (corpus, [ticket for ticket in tickets if id(ticket.job) in members])
-        for corpus, members in groups
-    ]
-
-
-def corpus_titles(tickets: Sequence[Ticket]) -> dict[str, str]:
-    """Return the line that names the corpus of every lottery, by its folder."""
-    groups = corpora_of(tickets)
-    return {str(ticket.job.folder): corpus.title for corpus, mine in groups for ticket in mine}
-
-
-def idle_text(tickets: Iterable[Ticket]) -> str:
-    """Say how many of some networks are no better than a trivial prediction, or ``-`` where none is."""
-    every = list(tickets)
-    idle = [ticket.no_better for ticket in every if ticket.idle]
-    if not idle:
-        return "-"
-    return idle[0] if len(every) == 1 else f"{idle[0]}: {len(idle)} of {len(every)} networks"
-
-
-def main_setting(tickets: Sequence[Ticket]) -> list[Ticket]:
-    """Return the tickets of the most common fraction, scaling and budget, which alone can be averaged round by round."""
-    counts = Counter(tuple(ticket.row.get(key) for key in SETTING) for ticket in tickets)
-    chosen = counts.most_common(1)[0][0] if counts else ()
-    return [
-        ticket for ticket in tickets if tuple(ticket.row.get(key) for key in SETTING) == chosen
-    ]
-
-
-@dataclass(frozen=True)
-class Mean:
-    """The mean over lotteries at one round, with the least and the largest.
-
-    Attributes:
-        iteration: Number of the round.
-        removed: Mean share of removed weights, 0..1.
-        mean: Mean of the number, with its least and largest.
-        runs: Lotteries that entered.
-        scales: Scale of each of them.
-    """
-
-    iteration: int
-    removed: float
-    mean: float
-    least: float
-    largest: float
-    runs: int
-    scales: tuple[str, ...] = ()
-
-    @property
-    def ratio(self) -> float:
-        """How many times fewer weights are left."""
-        return 1.0 / max(1e-6, 1.0 - self.removed)
-
-
-def means(
-    tickets: Iterable[Ticket],
-    number: Callable[[Ticket], float | None] = lambda ticket: ticket.error,
-) -> list[Mean]:
-    """Average a number round by round; tickets that are off their schedule or whose number is none are left out."""
-    rounds: dict[int, list[tuple[Ticket, float]]] = {}
-    for ticket in tickets:
-        value = number(ticket)
-        if value is not None and ticket.on_schedule:
-            rounds.setdefault(ticket.iteration, []).append((ticket, value))
-    return [_mean(iteration, rounds[iteration]) for iteration in sorted(rounds)]
-
-
-def _mean(iteration: int, found: Sequence[tuple[Ticket, float]]) -> Mean:
-    values = [value for _, value in found]
-    removed = statistics.fmean(ticket.removed for ticket, _ in found)
-    scales = tuple(ticket.job.scale for ticket, _ in found)
-    return Mean(
-        iteration, removed, statistics.fmean(values), min(values), max(values), len(values), scales
-    )
-
-
-def scales_text(scales: Iterable[str]) -> str:
-    """Name the scales of the lotteries behind a number, each once."""
-    return " | ".join(dict.fromkeys(map(honest_scale, scales)))
-
-
-def late_note(tickets: Sequence[Ticket]) -> str:
-    """Say why some rounds have fewer lotteries than others, naming only reasons that occur; empty where all lotteries are as long."""
-    last = {ticket.job.folder: ticket for ticket in smallest(tickets)}
-    furthest = max((ticket.iteration for ticket in last.values()), default=0)
-    short = [ticket for ticket in last.values() if ticket.iteration < furthest]
-    asked = [_rounds_asked(ticket) for ticket in short]
-    stopped = [
-        ticket for ticket, rounds in zip(short, asked, strict=True) if rounds > ticket.iteration
-    ]
-    reasons = {
-        "were run for fewer rounds": len(stopped) < len(short),
-        "are not finished": any(ticket.job.status != "finished" for ticket in stopped),
-        "could remove nothing more": any(ticket.job.status == "finished" for ticket in stopped),
-        "are larger there than the round asks for, since units have a floor": not all(
-            ticket.on_schedule for ticket in tickets
-        ),
-        "have no finite error there": any(ticket.error is None for ticket in tickets),
-    }
-    told = ", or ".join(reason for reason, occurs in reasons.items() if occurs)
-    return f" Hollow: rounds without all lotteries; the others {told}." if told else ""
-
-
-def _rounds_asked(ticket: Ticket) -> int:
-    """Return the rounds that a lottery was to have; those it has where that is not recorded."""
-    asked = finite_or_none(ticket.job.config.get("pipeline.rounds"))
-    return ticket.iteration if asked is None else int(asked)
-
-
-def chosen(tickets: Iterable[Ticket], **wanted: Any) -> list[Ticket]:
-    """Return the tickets with some values, such as ``mode="trim", scope="global"``; a tuple lists several."""
-    return [
-        t
-        for t in tickets
-        if all(
-            t.row.get(key) in (value if isinstance(value, tuple) else (value,))
-            for key, value in wanted.items()
-        )
-    ]
-
-
-def paired(
-    tickets: Sequence[Ticket], key: str, values: tuple[str, str]
-) -> tuple[list[Ticket], list[Ticket]]:
-    """Return the tickets of two values of one knob, of the lotteries that were run with both."""
-    sides = tuple(chosen(tickets, **{key: value}) for value in values)
-    runs = [{(ticket.mode, ticket.run) for ticket in side} for side in sides]
-    both = runs[0] & runs[1]
-    return tuple(
-        [ticket for ticket in side if (ticket.mode, ticket.run) in both] for side in sides
-    )
-
-
-def smallest(tickets: Iterable[Ticket]) -> list[Ticket]:
-    """Return the last ticket of every lottery."""
-    last: dict[str, Ticket] = {}
-    for ticket in tickets:
-        known = last.get(str(ticket.job.folder))
-        if known is None or ticket.iteration >= known.iteration:
-            last[str(ticket.job.folder)] = ticket
-    return list(last.values())
-
-
-def idle_note(tickets: Iterable[Ticket]) -> tuple[str, ...]:
-    """Say how many networks of each model are no better than a trivial prediction, or nothing where none is."""
-    tickets = list(tickets)
-    idle = Counter(str(ticket.label) for ticket in tickets if ticket.idle)
-    told = ", ".join(
-        f"{count} of {len(chosen(tickets, label=label))} {label}" for label, count in idle.items()
-    )
-    return (
-        (
-            f"No better than silence or a constant prediction, and in the means all the same: "
-            f"{told} networks.",
-        )
-        if told
-        else ()
-    )
-
-
-def results_csv(tickets: Iterable[Ticket]) -> str:
-    """Return all numbers of all tickets, one line each, with the corpus and the scale of the run."""
-    header = ["run", *RESULT_KEYS, "removed", "remark", "corpus", "corpus_fingerprint", "scale"]
-    rows = []
-    for ticket in tickets:
-        job, numbers = ticket.job, [ticket.row.get(key) for key in RESULT_KEYS]
-        told = [
-            ticket.removed,
-            ticket.no_better,
-            job.corpus,
-            job.fingerprint,
-            honest_scale(job.scale),
-        ]
-        rows.append([job.name, *numbers, *told])
-    return csv_text(header, rows)

@@ -1,6 +1,6 @@
-"""The tables of the lotteries of Esling et al.: sizes and multipliers, machines and what fits them, costs.
+"""Tables of the lotteries of Esling et al.: sizes and multipliers, machines, costs.
 
-Which tickets there are is decided in p3.py.
+Which tickets there are is decided in ``tickets``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from audioprune.experiment.rows import finite_or_none
 from audioprune.report.baselines import TRIVIAL_SHARE
 from audioprune.report.model_tables import remark_columns
-from audioprune.report.papers.p3.paper import (
+from audioprune.report.papers.p3.tickets import (
     FRACTION,
     Ticket,
     chosen,
@@ -52,18 +52,15 @@ _LOTTERIES = (
 
 
 def lottery_table(tickets: Sequence[Ticket]) -> Table:
-    """Return one row per kind of lottery: how small it went, the best and the last multiplier, means over seeds."""
+    """Return sizes and multipliers, means over seeds, one row per kind of lottery."""
     kinds: dict[tuple[Any, ...], list[Ticket]] = {}
     titles = corpus_titles(tickets)
     for ticket in tickets:
         corpus = titles[str(ticket.job.folder)]
-        kinds.setdefault(
-            (ticket.label, ticket.dataset, what(ticket), ticket.job.scale, corpus), []
-        ).append(ticket)
-    rows = [
-        _lottery_row(key, found)
-        for key, found in sorted(kinds.items(), key=lambda item: tuple(map(str, item[0])))
-    ]
+        key = (ticket.label, ticket.dataset, what(ticket), ticket.job.scale, corpus)
+        kinds.setdefault(key, []).append(ticket)
+    in_order = sorted(kinds, key=lambda key: tuple(map(str, key)))
+    rows = [_lottery_row(key, kinds[key]) for key in in_order]
     notes = (
         f"Multiplier: test error over that of the unpruned network of the same run, "
         f"{_kept_epoch(tickets)}. "
@@ -97,21 +94,16 @@ def _kept_epoch(tickets: Iterable[Ticket]) -> str:
     """Say of which epoch the scored networks are."""
     rules = {str(ticket.job.config.get("training.keep") or "best") for ticket in tickets}
     words = {"best": "of the epoch with the best validation", "last": "of the last epoch"}
-    return (
-        " or, where a run keeps it, ".join(words.get(rule, rule) for rule in sorted(rules))
-        or words["best"]
-    )
+    told = [words.get(rule, rule) for rule in sorted(rules)]
+    return " or, where a run keeps it, ".join(told) or words["best"]
 
 
 def what(ticket: Ticket) -> str:
     """Say in words what kind of lottery a ticket is of."""
     verb = {"trim": "trimming", "mask": "masking"}.get(str(ticket.mode), str(ticket.mode))
     extra = "" if ticket.reset == "rewind" else f", {ticket.reset}"
-    setting = (
-        ""
-        if (ticket.scaling, ticket.budget) == ("max", "weights")
-        else f", {ticket.scaling}, {ticket.budget}"
-    )
+    usual = (ticket.scaling, ticket.budget) == ("max", "weights")
+    setting = "" if usual else f", {ticket.scaling}, {ticket.budget}"
     share = "" if ticket.fraction in (None, FRACTION) else f", {100 * ticket.fraction:g} % a round"
     return f"{verb}, {ticket.scope}, {ticket.criterion}{extra}{setting}{share}"
 
@@ -120,13 +112,9 @@ def _lottery_row(key: tuple[Any, ...], found: Sequence[Ticket]) -> dict[str, Cel
     rounds: dict[int, list[Ticket]] = {}
     for ticket in found:
         rounds.setdefault(ticket.iteration, []).append(ticket)
-    errors = {
-        number: _average(ticket.error for ticket in group) for number, group in rounds.items()
-    }
-    later = {number: error for number, error in errors.items() if number and error is not None}
-    best = min(later, key=lambda number: later[number]) if later else None
+    errors = {number: _average(each.error for each in rounds[number]) for number in rounds}
     last = max(rounds)
-    removed = _average(ticket.removed for ticket in rounds[best]) if best is not None else None
+    idle = sum(ticket.idle for ticket in found)
     label, dataset, words, scale, corpus = key
     return {
         "label": label,
@@ -134,26 +122,37 @@ def _lottery_row(key: tuple[Any, ...], found: Sequence[Ticket]) -> dict[str, Cel
         "what": words,
         "seeds": len({ticket.seed for ticket in found}),
         "rounds": last,
-        "best": "-" if best is None else f"{later[best]:.3f} at {100 * removed:.1f} %",
+        "best": _best_text(rounds, errors),
         "params": _average(ticket.params for ticket in rounds[0]),
         "params_last": _average(ticket.params for ticket in rounds[last]),
         "nonzero": _average(finite_or_none(ticket.params_nonzero) for ticket in rounds[0]),
         "nonzero_last": _average(finite_or_none(ticket.params_nonzero) for ticket in rounds[last]),
         "error": _average(finite_or_none(ticket.test) for ticket in rounds[0]),
         "last": errors[last],
-        "trivial": _average(
-            t.trivial / t.test
-            for t in rounds[0]
-            if None not in (t.trivial, finite_or_none(t.test))
-        ),
-        "idle": f"{sum(ticket.idle for ticket in found)} of {len(found)}"
-        if found[0].trivial is not None
-        else "-",
+        "trivial": _average(map(_trivial, rounds[0])),
+        "idle": "-" if found[0].trivial is None else f"{idle} of {len(found)}",
         "seconds": sum(finite_or_none(ticket.seconds) or 0.0 for ticket in found),
         "remark": idle_text(found),
         "corpus": corpus,
         "scale": honest_scale(scale),
     }
+
+
+def _best_text(rounds: Mapping[int, Sequence[Ticket]], errors: Mapping[int, float | None]) -> str:
+    """Say the lowest multiplier after the first network, and how much was removed there."""
+    later = {number: error for number, error in errors.items() if number and error is not None}
+    if not later:
+        return "-"
+    best = min(later, key=lambda number: later[number])
+    removed = statistics.fmean(ticket.removed for ticket in rounds[best])
+    return f"{later[best]:.3f} at {100 * removed:.1f} %"
+
+
+def _trivial(ticket: Ticket) -> float | None:
+    """Return the error of what needs no network over that of the network."""
+    if ticket.trivial is None or finite_or_none(ticket.test) is None:
+        return None
+    return float(ticket.trivial / ticket.test)
 
 
 def _average(values: Iterable[float | None]) -> float | None:
@@ -189,16 +188,13 @@ def platform_table(tickets: Sequence[Ticket], platforms: Sequence[Platform]) -> 
     kinds: dict[tuple[str, str, str], list[Ticket]] = {}
     titles = corpus_titles(trimmed)
     for ticket in trimmed:
-        kinds.setdefault(
-            (str(ticket.label), ticket.job.scale, titles[str(ticket.job.folder)]), []
-        ).append(ticket)
-    nothing = {("-", "", ""): []}
-    rows = [
-        _platform_row(platform, label, found) | {"corpus": corpus}
-        for platform in platforms
-        for (label, _, corpus), found in (kinds or nothing).items()
-    ]
-    notes = (
+        key = (str(ticket.label), ticket.job.scale, titles[str(ticket.job.folder)])
+        kinds.setdefault(key, []).append(ticket)
+    rows: list[dict[str, Cell]] = []
+    for platform in platforms:
+        for (label, _, corpus), found in (kinds or {("-", "", ""): []}).items():
+            rows.append(_platform_row(platform, label, found) | {"corpus": corpus})
+    notes: tuple[str, ...] = (
         "Real-time: operations for one second of audio do not exceed the machine's. Embeddable: "
         "the parameters fit on the drive, and what "
         "one generation step reads and writes into the memory: the paper compares accesses with "
@@ -219,11 +215,8 @@ def platform_table(tickets: Sequence[Ticket], platforms: Sequence[Platform]) -> 
 
 
 def _platform_row(platform: Platform, label: str, tickets: Sequence[Ticket]) -> dict[str, Cell]:
-    found = [
-        (ticket, ticket.bounds(platform))
-        for ticket in tickets
-        if ticket.error is not None and not ticket.idle
-    ]
+    live = [ticket for ticket in tickets if ticket.error is not None and not ticket.idle]
+    found = [(ticket, ticket.bounds(platform)) for ticket in live]
     later = [(ticket, bound) for ticket, bound in found if ticket.iteration]
 
     def count(fits: Callable[[Bounds], bool]) -> str:
@@ -233,14 +226,15 @@ def _platform_row(platform: Platform, label: str, tickets: Sequence[Ticket]) -> 
         fitting = [ticket for ticket, bound in found if fits(bound)]
         if not fitting:
             return "none fits"
-        best = min(fitting, key=lambda ticket: ticket.error)
-        return f"{best.error:.2f} ({100 * best.removed:.1f} % removed)"
+        best = min(fitting, key=lambda ticket: ticket.known_error)
+        return f"{best.known_error:.2f} ({100 * best.removed:.1f} % removed)"
 
     first = [bound for ticket, bound in found if ticket.iteration == 0]
+    clock, flops = _si(platform.clock_hz), _si(platform.flops)
+    drive, ram = _si(platform.drive_bytes), _si(platform.ram_bytes)
     return {
         "platform": platform.name,
-        "limits": f"{_si(platform.clock_hz)}Hz, {_si(platform.flops)}, {_si(platform.drive_bytes)}B, "
-        f"{_si(platform.ram_bytes)}B",
+        "limits": f"{clock}Hz, {flops}, {drive}B, {ram}B",
         "label": label,
         "full": _fits_text(first[0]) if first else "not run",
         "embeddable": count(lambda bound: bound.embeddable),
@@ -285,7 +279,7 @@ _COSTS = (
 
 
 def cost_table(tickets: Sequence[Ticket], platforms: Sequence[Platform]) -> Table:
-    """Return what the smallest trimmed network of every lottery costs, and the first network of every model."""
+    """Return what the smallest network of every lottery and the first of every model cost."""
     trimmed = chosen(tickets, mode="trim")
     titles = corpus_titles(trimmed)
 
@@ -294,11 +288,11 @@ def cost_table(tickets: Sequence[Ticket], platforms: Sequence[Platform]) -> Tabl
 
     firsts = {kind(ticket): ticket for ticket in reversed(chosen(trimmed, iteration=0))}
     shown = [*firsts.values(), *smallest(trimmed)]
-    rows = [
-        _cost_row(ticket, platforms) | {"corpus": titles[str(ticket.job.folder)]}
-        for ticket in shown
-    ]
-    rows.sort(key=lambda row: (str(row["label"]), -float(row["params"])))
+    shown.sort(key=lambda ticket: (str(ticket.label), -float(ticket.params)))
+    rows = []
+    for ticket in shown:
+        row = _cost_row(ticket, platforms)
+        rows.append({**row, "corpus": titles[str(ticket.job.folder)]})
     notes = (
         "Peak memory: parameters, what is remembered between steps, and the largest layer's "
         "input and output. The real-time factor is "

@@ -1,7 +1,6 @@
 """Whether the claims of Chen hold in our runs, each under the condition that the slides state.
 
-A claim is judged at the scale of the runs; nothing is tuned or chosen to make one hold. Statuses
-and conditions are in verdicts.py.
+``RULES`` judges them at the scale of the runs; nothing is tuned or chosen to make one hold.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ from audioprune.report.claims import (
     NOT_MEASURED,
     Bound,
     Claim,
+    Seed,
     Side,
     Verdict,
     all_cells,
     claim_of,
+    judge,
     paired,
     same_corpus,
     same_settings,
     same_width,
 )
-from audioprune.report.claims import claims_table as judged_table
-from audioprune.report.claims import judge as judge_number
-from audioprune.report.papers.p4.paper import (
+from audioprune.report.papers.p4.networks import (
     BASELINE,
     DENSE,
     LITERAL,
@@ -38,101 +37,41 @@ from audioprune.report.papers.p4.paper import (
     REACH,
     RHO,
     Model,
+    P4Evidence,
     accuracies,
     accuracy,
-    models_of,
+    percent,
     shares,
-    sizes,
 )
-from audioprune.report.runs.job import Job
-from audioprune.report.tables import Table
+from audioprune.report.papers.p4.printed import (
+    published_differences,
+    published_gains,
+    published_sparsities,
+)
+from audioprune.report.published import Published
 
 _SAME_OBJECTIVE = 1.01
 _CLEARLY = 0.01  # one point: Chen calls the one method poor and the other the best
 _MARGIN = 0.2  # of an accuracy, 0..1: the largest published gain is 0.07
-Told = Mapping[str, Any]
-Values = Mapping[int | None, float]
+Values = Mapping[Seed, float]
+NOTES = (
+    "Baseline and costs are compared with the first network of the sweep that has 40 to 80 "
+    "% zero filters, or else its first.",
+    "Networks are compared that share corpus, training and width; numbers are paired by seed.",
+)
 
 
-def judge(jobs: Sequence[Job], reported: Told) -> list[Claim]:
-    """Judge all claims of the paper by the given jobs."""
-    models = models_of(jobs)
-    judged: list[Claim] = []
-    for label in dict.fromkeys(model.entry.label for model in models):
-        mine = [model for model in models if model.entry.label == label]
+def networks(evidence: P4Evidence) -> Iterator[Claim]:
+    """Judge every claim about our networks, one kind of network after the other."""
+    for label in dict.fromkeys(model.entry.label for model in evidence.models):
+        mine = [model for model in evidence.models if model.entry.label == label]
         for part in (_gains, _larger_lambda, _sparser_better, _against_prox, _literal, _smaller):
-            judged += part(label, mine, reported)
-    nothing = Claim("all claims", "-", NOT_MEASURED, "no network was trained for scenes", "-")
-    return [*judged, *_convergence(jobs)] or [nothing]
-
-
-def claims_table(jobs: Sequence[Job], reported: Told) -> Table:
-    """Return the judged claims as a table."""
-    notes = (
-        "Baseline and costs are compared with the first network of the sweep that has 40 to 80 "
-        "% zero filters, or else its first.",
-        "Networks are compared that share corpus, training and width; numbers are paired by seed.",
-    )
-    return judged_table("p4_claims", judge(jobs, reported), reported, notes)
-
-
-def published_gains(reported: Told) -> str:
-    """Say by how many points the printed networks of the larger lambda are more accurate than the baseline."""
-    tables = [_published_rows(reported, key) for key in ("table_3", "table_4")]
-    told = []
-    for family in reported["models"]:
-        gains = [_cell(sparse[0], family) - _cell(base, family) for base, sparse in tables]
-        told.append(f"{family} {' / '.join(f'{gain:+.2f}' for gain in gains)}")
-    lmbda = tables[0][1][0]["lmbda"]
-    return (
-        f"{', '.join(told)} points ({reported['table_3']['corpus']} / "
-        f"{reported['table_4']['corpus']}, lambda {lmbda:g})"
-    )
-
-
-def published_differences(reported: Told) -> str:
-    """Say by how many points the printed accuracy rises from the smaller lambda to the larger one."""
-    tables = [_published_rows(reported, key)[1] for key in ("table_3", "table_4")]
-    rises = [
-        _cell(sparse[0], name) - _cell(sparse[-1], name)
-        for sparse in tables
-        for name in reported["models"]
-    ]
-    rising = sum(rise > 0 for rise in rises)
-    return (
-        f"two lambdas: {rising} of {len(rises)} cells, {min(rises):.2f} to {max(rises):.2f} points"
-    )
-
-
-def published_sparsities(
-    reported: Told, lmbda: float | None = None
-) -> dict[float, tuple[float, float]]:
-    """Return the least and the largest printed group sparsity of every lambda, in percent."""
-    found: dict[float, list[float]] = {}
-    for key in ("table_3", "table_4"):
-        for row in _published_rows(reported, key)[1]:
-            cells = [row[name]["group_sparsity"] for name in reported["models"] if name in row]
-            found.setdefault(row["lmbda"], []).extend(cells)
-    return {
-        value: (min(cells), max(cells)) for value, cells in found.items() if lmbda in (None, value)
-    }
-
-
-def _published_rows(reported: Told, key: str) -> tuple[Told, list[Told]]:
-    """Return the baseline and the sparse rows of a printed table, the larger lambda first."""
-    rows = reported[key]["rows"]
-    base = next(row for row in rows if row["name"] == "Baseline")
-    return base, sorted((row for row in rows if "lmbda" in row), key=lambda row: -row["lmbda"])
-
-
-def _cell(row: Told, family: str) -> float:
-    return float(row[family]["accuracy"])
+            yield from part(label, mine, evidence.published)
 
 
 def _of(models: Sequence[Model], pipeline: str) -> list[Model]:
-    return [
-        m for m in models if m.entry.pipeline == pipeline and accuracy(m.entry).mean is not None
-    ]
+    found = [model for model in models if model.entry.pipeline == pipeline]
+    return [model for model in found if accuracy(model.entry).mean is not None]
 
 
 def _side(model: Model) -> Side:
@@ -145,36 +84,31 @@ def _side(model: Model) -> Side:
 def _unlike(*models: Model) -> str:
     """Return in what two networks differ besides what the claim is about, or an empty text."""
     sides = [_side(model) for model in models]
-    numbers = {"training": sides, "settings": [_settings_alone(side) for side in sides]}
+    alone = [_settings_alone(side) for side in sides]
     found = (
         same_corpus(*sides),
-        same_settings(*numbers["training"]),
-        same_settings(*numbers["settings"], within=("settings",)),
+        same_settings(*sides),
+        same_settings(*alone, within=("settings",)),
         same_width(*sides),
     )
     return "; ".join(filter(None, found))
 
 
 def _settings_alone(side: Side) -> Side:
-    """Return a side whose jobs know the training numbers of the pipeline alone, which count like those of the experiment."""
-    cut = [_numbers_of(job.config) for job in side.jobs]
-    return replace(
-        side,
-        jobs=tuple(
-            replace(job, config=config) for job, config in zip(side.jobs, cut, strict=True)
-        ),
-    )
+    """Return a side whose jobs know the training numbers of their pipeline alone.
+
+    They count like those of the experiment.
+    """
+    jobs = [replace(job, config=_numbers_of(job.config)) for job in side.jobs]
+    return replace(side, jobs=tuple(jobs))
 
 
 def _numbers_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the training numbers of a pipeline; a plain method is its own optimiser, which it need not name."""
+    """Return the training numbers of a pipeline; a plain method is its own optimiser."""
     start, method = "pipeline.settings.", config.get("pipeline.method")
-    own = {"settings.optimizer": method} if method in DENSE else {}
-    return {
-        key.removeprefix("pipeline."): value
-        for key, value in config.items()
-        if key.startswith(start)
-    } | own
+    keys = [key for key in config if key.startswith(start)]
+    found = {key.removeprefix("pipeline."): config[key] for key in keys}
+    return found | {"settings.optimizer": method} if method in DENSE else found
 
 
 def _sweeps(models: Sequence[Model]) -> list[list[Model]]:
@@ -190,7 +124,10 @@ def _sweeps(models: Sequence[Model]) -> list[list[Model]]:
 
 
 def _best(sweep: Sequence[Model]) -> Model:
-    """Return the first network with about the published sparsity, or else the first: chosen by sparsity, not accuracy."""
+    """Return the first network with about the published sparsity, or else the first.
+
+    It is chosen by sparsity, not by accuracy.
+    """
     published = [model for model in sweep if 0.4 <= (model.sparsity.mean or 0.0) <= 0.8]
     return next(iter(published or sweep))
 
@@ -198,7 +135,7 @@ def _best(sweep: Sequence[Model]) -> Model:
 def _percent(model: Model) -> str:
     value = accuracy(model.entry)
     deviation = f" ± {100 * value.std:.1f}" if value.std is not None else ""
-    return f"{100 * value.mean:.1f}{deviation} %"
+    return f"{percent(value):.1f}{deviation} %"
 
 
 def _share(model: Model) -> str:
@@ -206,7 +143,7 @@ def _share(model: Model) -> str:
 
 
 def _named(label: str, model: Model) -> str:
-    """Return the label, with rho where the model has one: each receptive field is judged by itself."""
+    """Return the label, with rho where the model has one: each field is judged by itself."""
     rho = model.first_job.config.get(RHO)
     return label if rho is None else f"{label} ({RHO}={rho})"
 
@@ -217,13 +154,13 @@ def _facts(*models: Model) -> dict[str, Any]:
     return {"seeds": len(seeds), "scale": scales}
 
 
-def _partner(model: Model, others: Sequence[Model]) -> tuple[Model | None, str]:
-    """Return the network to compare with, and in what it differs; one that differs in nothing comes first."""
+def _partner(model: Model, others: Sequence[Model]) -> tuple[Model, str]:
+    """Return the network to compare with, and in what it differs, nothing at best."""
     found = [(other, _unlike(model, other)) for other in others]
-    return min(found, key=lambda each: bool(each[1]), default=(None, ""))
+    return min(found, key=lambda each: bool(each[1]))
 
 
-def _gains(label: str, models: Sequence[Model], reported: Told) -> Iterator[Claim]:
+def _gains(label: str, models: Sequence[Model], reported: Published) -> Iterator[Claim]:
     claim = (
         "A network trained by HSPG into group sparsity is more accurate than the dense baseline"
     )
@@ -238,14 +175,14 @@ def _gains(label: str, models: Sequence[Model], reported: Told) -> Iterator[Clai
         sides = (_side(sparse), _side(base))
         lacks = (differs, "" if sides[0].removed else "no filter is zero")
         values = paired(accuracies(sparse), accuracies(base))
-        verdict = judge_number(values, Bound(above=0.0, margin=_MARGIN), lacks, sides)
+        verdict = judge(values, Bound(above=0.0, margin=_MARGIN), lacks, sides)
         numbers = f"{_percent(sparse)} at {_share(sparse)} zero filters, baseline {_percent(base)}"
         yield claim_of(
             claim, _named(label, sparse), verdict, numbers, told, **_facts(sparse, base)
         )
 
 
-def _larger_lambda(label: str, models: Sequence[Model], reported: Told) -> Iterator[Claim]:
+def _larger_lambda(label: str, models: Sequence[Model], reported: Published) -> Iterator[Claim]:
     claim = "Larger lambda, higher group sparsity"
     ranges = published_sparsities(reported).items()
     told = "; ".join(
@@ -261,23 +198,17 @@ def _larger_lambda(label: str, models: Sequence[Model], reported: Told) -> Itera
     yield from _rising(claim, label, models, told, lmbda_of, shares, numbers_of, "lambda")
 
 
-def _sparser_better(label: str, models: Sequence[Model], reported: Told) -> Iterator[Claim]:
+def _sparser_better(label: str, models: Sequence[Model], reported: Published) -> Iterator[Claim]:
     claim = "Higher group sparsity, higher accuracy"
 
     def numbers_of(sweep: Sequence[Model]) -> str:
         return "; ".join(f"{_share(model)}: {_percent(model)}" for model in sweep)
 
+    def sparsity_of(model: Model) -> float:
+        return model.sparsity.mean or 0.0
+
     told = published_differences(reported)
-    yield from _rising(
-        claim,
-        label,
-        models,
-        told,
-        lambda m: m.sparsity.mean or 0.0,
-        accuracies,
-        numbers_of,
-        "sparsity",
-    )
+    yield from _rising(claim, label, models, told, sparsity_of, accuracies, numbers_of, "sparsity")
 
 
 def _rising(
@@ -286,7 +217,7 @@ def _rising(
     models: Sequence[Model],
     told: str,
     order: Callable[[Model], float],
-    number: Callable[[Model], Values],
+    number: Callable[[Model], Mapping[Seed, float | None]],
     numbers_of: Callable[[Sequence[Model]], str],
     what: str,
 ) -> Iterator[Claim]:
@@ -306,22 +237,22 @@ def _rising(
     for sweep in long:
         steps = {}
         for low, high in pairwise(sweep):
-            lacks = ("" if order(high) > order(low) else f"two networks have the same {what}",)
-            lacks += ("" if high.sparsity.mean else "no filter is zero",)
+            lacks = (
+                "" if order(high) > order(low) else f"two networks have the same {what}",
+                "" if high.sparsity.mean else "no filter is zero",
+            )
             values = paired(number(high), number(low))
-            verdict = judge_number(values, Bound(above=0.0), lacks, (_side(low), _side(high)))
+            verdict = judge(values, Bound(above=0.0), lacks, (_side(low), _side(high)))
             steps[f"{order(low):.3g} to {order(high):.3g}"] = verdict
         name = _named(label, sweep[0])
         yield claim_of(claim, name, all_cells(steps), numbers_of(sweep), told, **_facts(*sweep))
 
 
-def _against_prox(label: str, models: Sequence[Model], reported: Told) -> Iterator[Claim]:
+def _against_prox(label: str, models: Sequence[Model], reported: Published) -> Iterator[Claim]:
     claim = "HSPG finds more zero groups than the proximal method at the same numbers"
-    ranks = {
-        method: row["group_sparsity"]
-        for row in reported["optimizers"]["rows"]
-        for method in row["methods"]
-    }
+    ranks: dict[str, str] = {}
+    for row in reported["optimizers"]["rows"]:
+        ranks |= dict.fromkeys(row["methods"], row["group_sparsity"])
     told = f"{ranks['proxsg']} against {ranks['hspg']}"
     pairs = [(a, b) for a in _of(models, REACH) for b in _of(models, PROXSG) if _same_lambda(a, b)]
     if not pairs:
@@ -333,9 +264,9 @@ def _against_prox(label: str, models: Sequence[Model], reported: Told) -> Iterat
         known = [value for found in values for value in found.values() if value is not None]
         lacks = (_unlike(hspg, prox), "" if any(known) else "neither has a zero group")
         sides = (_side(hspg), _side(prox))
-        verdict = judge_number(paired(*values), Bound(at_least=_CLEARLY), lacks, sides)
-        told_shares = [100 * model.groups("group_sparsity").mean for model in (hspg, prox)]
-        numbers = f"HSPG {told_shares[0]:.1f} %, ProxSG {told_shares[1]:.1f} %"
+        verdict = judge(paired(*values), Bound(at_least=_CLEARLY), lacks, sides)
+        mine, theirs = (percent(model.groups("group_sparsity")) for model in (hspg, prox))
+        numbers = f"HSPG {mine:.1f} %, ProxSG {theirs:.1f} %"
         numbers += f"; accuracy {_percent(hspg)}, {_percent(prox)}"
         yield claim_of(claim, _named(label, hspg), verdict, numbers, told, **_facts(hspg, prox))
 
@@ -345,7 +276,7 @@ def _same_lambda(one: Model, other: Model) -> bool:
     return left is not None and right is not None and math.isclose(left, right, rel_tol=1e-6)
 
 
-def _literal(label: str, models: Sequence[Model], reported: Told) -> Iterator[Claim]:
+def _literal(label: str, models: Sequence[Model], reported: Published) -> Iterator[Claim]:
     lmbda, (low, high) = next(iter(sorted(published_sparsities(reported).items(), reverse=True)))
     claim = "The learning rate and lambda on the slides give the group sparsity that they print"
     told = f"{low:.2f} to {high:.2f} % at lambda {lmbda:g}"
@@ -355,15 +286,13 @@ def _literal(label: str, models: Sequence[Model], reported: Told) -> Iterator[Cl
     for model in found:
         epochs = (reported.get("setting") or {}).get("epochs")
         trained = finite_or_none(model.first_job.config.get("training.epochs"))
-        lacks = [
-            ""
-            if epochs in (None, trained)
-            else f"{_plain(trained)} epochs, the slides have {epochs}"
-        ]
+        lacks = []
+        if epochs not in (None, trained):
+            lacks.append(f"{_plain(trained)} epochs, the slides have {epochs}")
         used = model.trained("lmbda").mean
         lacks.append("" if used == lmbda else f"lambda {_plain(used)}, not {lmbda:g}")
         bound = Bound(at_least=math.floor(low) / 100, at_most=math.ceil(high) / 100)
-        verdict = judge_number(_known(shares(model)), bound, lacks, (_side(model),))
+        verdict = judge(_known(shares(model)), bound, lacks, (_side(model),))
         numbers = (
             f"{_share(model)} zero filters, shrink budget "
             f"{_plain(model.trained('budget').mean)}, {_percent(model)}"
@@ -379,7 +308,7 @@ def _known(values: Mapping[int | None, float | None]) -> Values:
     return {seed: value for seed, value in values.items() if value is not None}
 
 
-def _smaller(label: str, models: Sequence[Model], reported: Told) -> Iterator[Claim]:
+def _smaller(label: str, models: Sequence[Model], reported: Published) -> Iterator[Claim]:
     claim = "Structured pruning speeds the network up"
     sweeps = _sweeps(models)
     if not sweeps:
@@ -393,7 +322,7 @@ def _smaller(label: str, models: Sequence[Model], reported: Told) -> Iterator[Cl
             told += [f"{what} / {sum(ratios.values()) / len(ratios):.2f}"] if ratios else []
         gone = [ratio > 1 for ratio in _ratios(sparse, "params").values()]
         lacks = ("" if gone and all(gone) else "no parameter was removed",)
-        verdict = judge_number(
+        verdict = judge(
             _ratios(sparse, "latency_ms_per_s"), Bound(above=1.0), lacks, (_side(sparse),)
         )
         numbers = ", ".join(told) or "not measured"
@@ -404,17 +333,23 @@ def _smaller(label: str, models: Sequence[Model], reported: Told) -> Iterator[Cl
 
 def _ratios(model: Model, name: str) -> Values:
     """Return for every seed how many times larger a size was before the trim."""
-    before, after = (sizes(entry, name) for entry in (model.before, model.entry))
-    return {seed: before[seed] / after[seed] for seed in after if before.get(seed) and after[seed]}
+    before, after = model.before.size_by_seed(name), model.entry.size_by_seed(name)
+    ratios: dict[Seed, float] = {}
+    for seed, size in after.items():
+        larger = before.get(seed)
+        if larger and size:
+            ratios[seed] = larger / size
+    return ratios
 
 
-def _convergence(jobs: Sequence[Job]) -> Iterator[Claim]:
+def convergence(evidence: P4Evidence) -> Iterator[Claim]:
     """Judge the table of optimisers on the toy problem, where the optimum is known."""
     claim = (
         "The final objective of HSPG is as low as that of any method, with the most zero groups"
     )
-    told, rows = "#1 and #1", [row for job in jobs for row in job.of_kind("toy")]
-    scale = next((job.scale for job in jobs if job.of_kind("toy")), "-")
+    toys = [job for job in evidence.jobs if job.of_kind("toy")]
+    told, rows = "#1 and #1", [row for job in toys for row in job.of_kind("toy")]
+    scale = next((job.scale for job in toys), "-")
     if not rows:
         yield Claim(claim, "toy", NOT_MEASURED, "scripts/optimizer_toy.py not run", told)
         return
@@ -425,35 +360,38 @@ def _convergence(jobs: Sequence[Job]) -> Iterator[Claim]:
             "objective": _toy_verdict(rows, name, rivals, "objective"),
             "zero groups": _toy_verdict(rows, name, rivals, "group_sparsity"),
         }
-        numbers = (
-            f"{_toy_text(rows, name)}; others: "
-            f"{'; '.join(_toy_text(rows, each) for each in rivals)}"
-        )
+        others = "; ".join(_toy_text(rows, each) for each in rivals)
+        numbers = f"{_toy_text(rows, name)}; others: {others}"
         seeds = len(_toy_values(rows, name, "objective"))
         yield claim_of(
             f"{claim} ({name})", "toy", all_cells(cells), numbers, told, seeds=seeds, scale=scale
         )
 
 
-def _toy_values(rows: Sequence[Told], name: str, key: str) -> Values:
+def _toy_values(rows: Sequence[Mapping[str, Any]], name: str, key: str) -> Values:
     found = {row["seed"]: finite_or_none(row[key]) for row in rows if row["name"] == name}
     return _known(found)
 
 
-def _toy_verdict(rows: Sequence[Told], name: str, rivals: Sequence[str], key: str) -> Verdict:
+def _toy_verdict(
+    rows: Sequence[Mapping[str, Any]], name: str, rivals: Sequence[str], key: str
+) -> Verdict:
     """Compare a method with the best of its rivals on every seed."""
     mine, others = _toy_values(rows, name, key), [_toy_values(rows, each, key) for each in rivals]
     common = [seed for seed in mine if others and all(seed in other for other in others)]
     if key == "objective":
         ratios = {seed: mine[seed] / min(other[seed] for other in others) for seed in common}
-        return judge_number(ratios, Bound(at_most=_SAME_OBJECTIVE))
+        return judge(ratios, Bound(at_most=_SAME_OBJECTIVE))
     ahead = {seed: mine[seed] - max(other[seed] for other in others) for seed in common}
-    return judge_number(ahead, Bound(at_least=0.0))
+    return judge(ahead, Bound(at_least=0.0))
 
 
-def _toy_text(rows: Sequence[Told], name: str) -> str:
+def _toy_text(rows: Sequence[Mapping[str, Any]], name: str) -> str:
     means = []
     for key in ("objective", "group_sparsity"):
         values = _toy_values(rows, name, key)
         means.append(sum(values.values()) / max(1, len(values)))
     return f"{name} F {means[0]:.4f}, {100 * means[1]:.0f} % zero groups"
+
+
+RULES = (networks, convergence)

@@ -9,17 +9,19 @@ import pytest
 
 from audioprune.experiment.rows import QualityRow, SizeRow
 from audioprune.report.claims import Claim, Verdict
-from audioprune.report.papers.p1.claims import (
-    Change,
-    _ahead,
-    _as_well,
-    _by_listeners,
-    _effective,
-    _halves,
-    claims_table,
-    judge,
+from audioprune.report.papers.p1.changes import Change, more_better
+from audioprune.report.papers.p1.claims import _as_well, _effective, _halves
+from audioprune.report.papers.p1.listeners import _by_listeners
+from audioprune.report.papers.p1.paper import PAPER
+from audioprune.report.papers.p1.systems import (
+    DCAE,
+    DCAE_10,
+    DCAE_PR,
+    POST,
+    Layer,
+    P1Evidence,
+    System,
 )
-from audioprune.report.papers.p1.paper import DCAE, DCAE_10, DCAE_PR, POST, Layer, System
 from audioprune.report.runs.entry import Entry
 from audioprune.report.runs.job import Job
 
@@ -50,6 +52,11 @@ SMALLER = (
 )
 AS_CLAIMED = "the whole interval over seeds is as claimed"
 NOT_AS_CLAIMED = "no part of the interval over seeds is as claimed"
+
+
+def judge(systems, reported, ratings=None):
+    """Judge all claims of the paper by some systems and ratings."""
+    return PAPER.claims.judge(P1Evidence((), reported, systems, ratings))
 
 
 def _system(
@@ -337,11 +344,11 @@ def test_a_change_beyond_the_recordings_is_clear() -> None:
 
 
 def test_the_way_of_the_metrics_is_told() -> None:
-    assert _ahead(2, 1) == Verdict("held", "clearly better on 2, clearly worse on 1 metrics")
-    assert _ahead(0, 3) == Verdict(
+    assert more_better(2, 1) == Verdict("held", "clearly better on 2, clearly worse on 1 metrics")
+    assert more_better(0, 3) == Verdict(
         "did not hold", "clearly better on 0, clearly worse on 3 metrics"
     )
-    assert _ahead(1, 1) == Verdict(
+    assert more_better(1, 1) == Verdict(
         "not shown", "clearly better on 1, clearly worse on 1 metrics: neither way"
     )
 
@@ -506,7 +513,7 @@ def test_every_question_to_listeners_is_asked() -> None:
 
 def test_the_table_of_claims_says_how_to_read_it() -> None:
     row = _row(None, None, first=DCAE, second="coded", listeners="all", test="t2", mean=2.0)
-    table = claims_table([], REPORTED, {"differences": [row]})
+    table = PAPER.claims.table(P1Evidence((), REPORTED, (), {"differences": [row]}))
     assert table.name == "p1_claims" and len(table.rows) == 6
     assert table.caption == "Claims of Plain & Biswas (2020) and what our runs say"
     assert table.notes == (

@@ -10,26 +10,18 @@ from audioprune.errors import ConfigError, DataError
 from audioprune.report import kinds, write_report
 from audioprune.report.figures.remaining import remaining_lines
 from audioprune.report.model_tables import iteration_table
-from audioprune.report.papers.p1.claims import judge
-from audioprune.report.papers.p1.figures import (
-    course_of,
-    figures_of,
-    layer_colors,
-    read_sensitivity,
-)
-from audioprune.report.papers.p1.page import read_ratings, write_figures
-from audioprune.report.papers.p1.paper import (
+from audioprune.report.papers.p1.figures import course_of, draw, layer_colors, read_sensitivity
+from audioprune.report.papers.p1.listeners import read_ratings
+from audioprune.report.papers.p1.paper import PAPER
+from audioprune.report.papers.p1.systems import (
     POST,
-    layer_table,
-    model_table,
+    P1Evidence,
     partner,
-    score_table,
     short_layer,
     systems_of,
-    timing_table,
 )
+from audioprune.report.papers.p1.tables import layer_table, model_table, score_table, timing_table
 from audioprune.report.published import read_reported
-from audioprune.report.request import Request
 from audioprune.report.runs.job import load_jobs
 from audioprune.report.tables import to_csv, to_markdown
 
@@ -38,6 +30,16 @@ ENCODER = {f"enc_blocks.{n}.conv.weight": 100 * (n + 1) for n in range(4)}
 WEIGHTS = ENCODER | {f"dec_blocks.{n}.deconv.weight": 400 - 100 * n for n in range(4)}
 PRUNED = ("enc_blocks.2.conv.weight", "dec_blocks.0.deconv.weight", "dec_blocks.1.deconv.weight")
 CODED = {"stoi": 0.80, "lsd": 9.0}
+
+
+def judge(systems, reported, ratings=None):
+    """Judge all claims of the paper by some systems and ratings."""
+    return PAPER.claims.judge(P1Evidence((), reported, systems, ratings))
+
+
+def evidence(systems, reported, jobs=()):
+    """Return some systems as the evidence of tables and figures."""
+    return P1Evidence(jobs, reported, systems)
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +181,7 @@ def test_models_stand_below_the_published(jobs, reported) -> None:
         "DCAE_pr",
         "DCAE_pr, post-training",
     ]
-    rows = model_table(systems, reported).rows
+    rows = model_table(evidence(systems, reported)).rows
     assert [row["name"] for row in rows[:4]] == ["DCAE", "DCAE_10", "DCAE_pr", "Coded input"]
     assert (
         rows[2]["nonzero_change"] == -0.47
@@ -199,12 +201,13 @@ def test_models_stand_below_the_published(jobs, reported) -> None:
     assert ours["DCAE_pr"]["sparsity"].mean == pytest.approx(0.47) and ours["DCAE_pr"][
         "scale"
     ].endswith("not a reproduction")
-    assert "stand-ins for listening" in to_markdown(model_table(systems, reported))
+    assert "stand-ins for listening" in to_markdown(model_table(evidence(systems, reported)))
 
 
 def test_scores_have_intervals_and_gains(jobs, reported) -> None:
     rows = {
-        (row["name"], row["metric"]): row for row in score_table(systems_of(jobs, reported)).rows
+        (row["name"], row["metric"]): row
+        for row in score_table(evidence(systems_of(jobs, reported), reported)).rows
     }
     row = rows["DCAE", "STOI"]
     assert (
@@ -224,7 +227,10 @@ def test_scores_have_intervals_and_gains(jobs, reported) -> None:
 
 
 def test_post_and_during_are_two_rows(jobs, reported) -> None:
-    rows = {row["name"]: row for row in timing_table(systems_of(jobs, reported), reported).rows}
+    rows = {
+        row["name"]: row
+        for row in timing_table(evidence(systems_of(jobs, reported), reported)).rows
+    }
     assert (
         rows["DCAE_pr"]["when"] == "during training"
         and rows["DCAE_pr, post-training"]["when"] == "after training"
@@ -250,7 +256,10 @@ def test_training_after_a_state_does_not_count_for_it(enhancer, reported) -> Non
 def test_layers_and_their_share_of_all_zeros(jobs, reported) -> None:
     # Each of three tensors (300, 400 and 300 weights of 2000) is 94 % sparse: 282, 376 and 282
     # zeros of 940.
-    rows = {row["layer"]: row for row in layer_table(systems_of(jobs, reported)).rows}
+    rows = {
+        row["layer"]: row
+        for row in layer_table(evidence(systems_of(jobs, reported), reported)).rows
+    }
     assert list(rows) == ["enc0", "enc1", "enc2", "enc3", "dec0", "dec1", "dec2", "dec3"]
     assert rows["dec0"]["weight_share"] == 0.2 and rows["dec0"]["sparsity0"] == pytest.approx(0.94)
     assert (
@@ -296,7 +305,7 @@ def test_deeper_layers_are_darker() -> None:
 
 
 def test_every_figure_is_drawn(jobs, reported, tmp_path) -> None:
-    drawn = figures_of(tmp_path, jobs, systems_of(jobs, reported), reported)
+    drawn = draw(evidence(systems_of(jobs, reported), reported, jobs), tmp_path)
     assert [figure.png.stem for figure in drawn] == ["p1_sensitivity", "p1_layers", "p1_schedule"]
     assert all(figure.png.stat().st_size > 5000 and figure.alt for figure in drawn)
     assert (
@@ -481,10 +490,10 @@ def test_a_model_no_better_than_its_input_shows_nothing(enhancer, reported) -> N
     assert claim.status == "not shown" and "no better than mixture" in claim.reason
     systems = systems_of(load_jobs(run.folder.parent), reported)
     for table in (
-        model_table(systems, reported),
-        score_table(systems),
-        timing_table(systems, reported),
-        layer_table(systems),
+        model_table(evidence(systems, reported)),
+        score_table(evidence(systems, reported)),
+        timing_table(evidence(systems, reported)),
+        layer_table(evidence(systems, reported)),
     ):
         assert "no better than mixture" in to_markdown(table)
 
@@ -541,7 +550,7 @@ def test_without_runs_nothing_is_claimed(make_run, reported, tmp_path) -> None:
     jobs = load_jobs(make_run("other").folder)
     assert systems_of(jobs, reported) == []
     with pytest.raises(DataError, match="expected runs of model=dcae"):
-        write_figures(Request(jobs, tmp_path))
+        write_report(jobs[0].folder, tmp_path, "p1", only="figures")
 
 
 @pytest.fixture
@@ -607,10 +616,11 @@ def test_other_files_are_no_ratings(text, tmp_path) -> None:
 
 def test_all_kinds_write(jobs, ratings, tmp_path) -> None:
     runs = jobs[0].folder.parent
-    for kind in ("p1", "p1_models", "p1_layers", "p1_figures", "p1_claims"):
-        assert kind in kinds() and all(
-            path.stat().st_size for path in write_report(runs, tmp_path / kind, kind)
-        )
+    assert "p1" in kinds()
+    assert all(path.stat().st_size for path in write_report(runs, tmp_path / "p1", "p1"))
+    for part in ("models", "layers", "figures", "claims", "timing", "scores"):
+        files = write_report(runs, tmp_path / part, "p1", only=part)
+        assert files and all(path.stat().st_size for path in files)
     written = [
         path.name for path in write_report(runs, tmp_path / "heard", "p1", ratings=ratings.parent)
     ]
@@ -624,7 +634,8 @@ def test_all_kinds_write(jobs, ratings, tmp_path) -> None:
     } <= set(written)
     page = (tmp_path / "heard" / "report.html").read_text()
     assert "Listening tests" in page and "DCAE_pr, post-training" in page
-    assert "nan" not in to_csv(score_table(systems_of(jobs, read_reported(None, "p1"))))
+    published = read_reported(None, "p1")
+    assert "nan" not in to_csv(score_table(evidence(systems_of(jobs, published), published)))
 
 
 def test_pruning_during_training_is_compared_at_the_same_knobs(enhancer, reported) -> None:

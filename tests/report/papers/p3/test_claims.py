@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from audioprune.report.claims import Claim
-from audioprune.report.papers.p3.claims import claims_table, judge
-from audioprune.report.papers.p3.paper import Ticket, tickets_of
+from audioprune.report.papers.p3.paper import PAPER
+from audioprune.report.papers.p3.tickets import P3Evidence, Ticket, tickets_of
 from audioprune.report.platforms import Platform
 from audioprune.report.published import read_reported
 from audioprune.report.runs.job import Job
@@ -53,6 +53,11 @@ KEYS = {
     ARDUINO: "arduino",
     RASPBERRY: "raspberry",
 }
+
+
+def judge(tickets, reported, platforms):
+    """Judge all claims of the paper by some tickets."""
+    return PAPER.claims.judge(P3Evidence((), reported, tickets, platforms))
 
 
 def _lottery(multipliers, mode="trim", scope="global", criterion="information", reset="rewind", seeds=(0, 1, 2), model="SING",
@@ -349,7 +354,7 @@ def test_networks_off_their_schedule_are_in_no_comparison() -> None:
 
 
 def test_the_table_of_claims_says_how_to_read_it() -> None:
-    table = claims_table(_lottery([1, 0.5], trivial=0.5), REPORTED, BOARDS)
+    table = PAPER.claims.table(P3Evidence((), REPORTED, _lottery([1, 0.5], trivial=0.5), BOARDS))
     assert (table.name, len(table.rows)) == ("p3_claims", 13)
     assert table.notes[1:] == (
         "Multipliers are means over models and seeds at one round, with the least and the "

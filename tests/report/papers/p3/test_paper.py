@@ -12,10 +12,13 @@ import pytest
 from audioprune.errors import DataError
 from audioprune.report import kinds, write_report
 from audioprune.report.figures.pareto import pareto_front
-from audioprune.report.papers.p3.claims import judge
-from audioprune.report.papers.p3.figures import figures_of, front_of, masking_figure
-from audioprune.report.papers.p3.page import chosen_clips
-from audioprune.report.papers.p3.paper import (
+from audioprune.report.papers.p3.embedding import front_of
+from audioprune.report.papers.p3.figures import draw, masking_figure
+from audioprune.report.papers.p3.listening import chosen_clips
+from audioprune.report.papers.p3.paper import PAPER
+from audioprune.report.papers.p3.tables import cost_table, lottery_table, platform_table
+from audioprune.report.papers.p3.tickets import (
+    P3Evidence,
     chosen,
     idle_note,
     main_setting,
@@ -24,7 +27,6 @@ from audioprune.report.papers.p3.paper import (
     smallest,
     tickets_of,
 )
-from audioprune.report.papers.p3.tables import cost_table, lottery_table, platform_table
 from audioprune.report.platforms import read_platforms
 from audioprune.report.published import read_reported
 from audioprune.report.runs.job import load_jobs
@@ -33,6 +35,11 @@ from audioprune.report.tables import to_markdown
 SCALE = "desk; synthetic_notes, 60 notes of 1 s; width 8"
 FULL = 100_000
 TRIMMED = "Trimmed networks (global, information) have a lower error than the unpruned one"
+
+
+def judge(tickets, reported, platforms):
+    """Judge all claims of the paper by some tickets."""
+    return PAPER.claims.judge(P3Evidence((), reported, tickets, platforms))
 
 
 @pytest.fixture
@@ -487,7 +494,7 @@ def test_corpora_are_judged_apart(lottery, tmp_path) -> None:
         cost_table(found, read_platforms()),
     ):
         assert len({row["corpus"] for row in table.rows}) == 2
-    drawn = figures_of(tmp_path / "out", found, read_platforms())
+    drawn = draw(P3Evidence((), {}, found, read_platforms()), tmp_path / "out")
     masking = [figure for figure in drawn if figure.png.stem == "p3_fig2_masking"]
     assert [figure.png.parent.name for figure in masking] == [
         "out",
@@ -542,17 +549,18 @@ def test_everything_is_written_with_its_numbers(tickets, tmp_path) -> None:
     assert [list(clip.versions) for clip in heard] == [
         ["uncompressed", "round-04", "trimmed", "reference"]
     ]
-    assert {"p3", "p3_figures", "p3_claims", "p3_platforms"} <= set(kinds())
+    assert "p3" in kinds()
+    assert {"figures", "claims", "platforms"} <= set(PAPER.parts)
 
 
 def test_runs_without_lotteries_are_told(make_run, tmp_path) -> None:
     run = make_run("other")
-    for kind in ("p3", "p3_figures"):
+    for only in ((), "figures"):
         with pytest.raises(
             DataError, match="expected runs of pipeline=p3_trim or p3_mask, got none"
         ):
-            write_report(run.folder, tmp_path / "out", kind)
-    assert write_report(run.folder, tmp_path / "out", "p3_platforms")
+            write_report(run.folder, tmp_path / "out", "p3", only=only)
+    assert write_report(run.folder, tmp_path / "out", "p3", only="platforms")
 
 
 def test_networks_no_better_than_a_trivial_prediction_are_counted(lottery) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from audioprune.report.claims import Claim
-from audioprune.report.papers.p4.claims import claims_table, judge, published_sparsities
+from audioprune.report.papers.p4.networks import P4Evidence
+from audioprune.report.papers.p4.paper import PAPER
+from audioprune.report.papers.p4.printed import published_sparsities
 from audioprune.report.published import read_reported
 from audioprune.report.runs.job import Job
 
@@ -32,6 +34,11 @@ PUBLISHED = {
     FASTER: "no number",
     TOY: "#1 and #1",
 }
+
+
+def judge(jobs, reported):
+    """Judge all claims of the paper by some jobs."""
+    return PAPER.claims.judge(P4Evidence(tuple(jobs), reported))
 
 
 def _jobs(
@@ -402,7 +409,7 @@ def test_slides_without_a_setting_ask_for_no_epochs() -> None:
 
 
 def test_printed_sparsities_of_one_lambda() -> None:
-    assert published_sparsities(REPORTED, 0.001) == {0.001: (50.12, 71.25)}
+    assert published_sparsities(REPORTED)[0.001] == (50.12, 71.25)
     assert published_sparsities(REPORTED) == {0.001: (50.12, 71.25), 0.0001: (3.55, 17.29)}
 
 
@@ -485,7 +492,7 @@ def test_seeds_that_a_rival_lacks_are_not_compared() -> None:
 
 
 def test_the_table_of_claims_says_how_to_read_it() -> None:
-    table = claims_table([], REPORTED)
+    table = PAPER.claims.table(P4Evidence((), REPORTED))
     assert (table.name, len(table.rows)) == ("p4_claims", 1)
     assert table.caption == "Claims of Tianyi Chen (presentation slides) and what our runs say"
     assert table.notes[1:] == (

@@ -8,17 +8,13 @@ import pytest
 
 from audioprune.errors import DataError
 from audioprune.report import kinds, write_report
-from audioprune.report.papers.p4.claims import judge
-from audioprune.report.papers.p4.figures import (
-    figures_of,
-    front_of,
-    receptive_field,
-    receptive_field_figure,
-)
-from audioprune.report.papers.p4.page import write_figures
-from audioprune.report.papers.p4.paper import main_table, models_of, optimizer_table, size_table
+from audioprune.report.papers.p4.figures import draw, front_of
+from audioprune.report.papers.p4.networks import P4Evidence, models_of
+from audioprune.report.papers.p4.optimizers import optimizer_table
+from audioprune.report.papers.p4.paper import PAPER
+from audioprune.report.papers.p4.receptive_field import receptive_field, receptive_field_figure
+from audioprune.report.papers.p4.tables import main_table, size_table
 from audioprune.report.published import read_reported
-from audioprune.report.request import Request
 from audioprune.report.runs.job import load_jobs
 from audioprune.report.tables import to_markdown
 
@@ -159,7 +155,7 @@ def jobs(network, make_run):
 
 
 def test_published_cells_are_those_of_the_slides(reported) -> None:
-    table = main_table((), reported, "table_3")
+    table = main_table(P4Evidence((), reported), "table_3")
     rows = {row["name"]: row for row in table.rows}
     assert rows["Baseline"]["DenseNet:accuracy"].mean == pytest.approx(0.6348)
     assert rows["Baseline"]["DenseNet:accuracy"].std == pytest.approx(0.0496)
@@ -168,7 +164,7 @@ def test_published_cells_are_those_of_the_slides(reported) -> None:
         and rows["RN1"]["VGG:accuracy"] == "-"
     )
     assert rows["-"]["VGG:accuracy"] == "not run"
-    four = {row["name"]: row for row in main_table((), reported, "table_4").rows}
+    four = {row["name"]: row for row in main_table(P4Evidence((), reported), "table_4").rows}
     assert (
         four["HSPG (lambda 1e-4)"]["VGG:sparsity"].mean == pytest.approx(0.0621)
         and four["DN1"]["DenseNet:accuracy"].mean == 0.7639
@@ -178,7 +174,7 @@ def test_published_cells_are_those_of_the_slides(reported) -> None:
 
 
 def test_ours_stand_apart_with_their_corpus(jobs, reported) -> None:
-    table = main_table(jobs, reported, "table_3")
+    table = main_table(P4Evidence(jobs, reported), "table_3")
     ours = {row["name"]: row for row in table.rows if row["what"].startswith("ours")}
     assert ours["-"]["what"] == "ours, TUT 2017" and ours["-"]["VGG:accuracy"] == "not run"
     row = ours["HSPG, p4_reach (reach=2.0)"]
@@ -199,19 +195,23 @@ def test_a_run_on_the_corpus_is_in_its_table_alone(network, reported) -> None:
     run = network("real", "p4_literal", 0.6, sparsity=0.1, corpus="tut2018", model="cp_resnet")
     jobs = load_jobs(run.folder)
     four = [
-        row for row in main_table(jobs, reported, "table_4").rows if row["what"].startswith("ours")
+        row
+        for row in main_table(P4Evidence(jobs, reported), "table_4").rows
+        if row["what"].startswith("ours")
     ]
     assert [row["what"] for row in four] == ["ours, TUT 2018"] and four[0][
         "CP_RESNET:accuracy"
     ].mean == 0.6
     three = [
-        row for row in main_table(jobs, reported, "table_3").rows if row["what"].startswith("ours")
+        row
+        for row in main_table(P4Evidence(jobs, reported), "table_3").rows
+        if row["what"].startswith("ours")
     ]
     assert [row["what"] for row in three] == ["ours, TUT 2017"]
 
 
 def test_sizes_before_and_after(jobs) -> None:
-    rows = {row["title"]: row for row in size_table(jobs).rows}
+    rows = {row["title"]: row for row in size_table(P4Evidence(jobs, {})).rows}
     row = rows["VGG HSPG, p4_reach (reach=2.0)"]
     assert (row["params_before"].mean, row["params"].mean, row["macs"].mean) == (1000, 400, 8e5)
     assert row["latency"].mean == pytest.approx(0.4)
@@ -219,7 +219,10 @@ def test_sizes_before_and_after(jobs) -> None:
 
 
 def test_optimisers_in_numbers(jobs, reported) -> None:
-    rows = {(row["problem"], row["name"]): row for row in optimizer_table(jobs, reported).rows}
+    rows = {
+        (row["problem"], row["name"]): row
+        for row in optimizer_table(P4Evidence(jobs, reported)).rows
+    }
     assert (
         rows["toy", "HSPG"]["objective"].mean == 0.4389
         and rows["toy", "HSPG"]["published"] == "#1 / #1 / Fast / Yes"
@@ -242,7 +245,7 @@ def test_a_row_of_several_networks_names_the_scale_of_each(network, reported) ->
     )
     (row,) = [
         row
-        for row in main_table(load_jobs(run.folder.parent), reported, "table_4").rows
+        for row in main_table(P4Evidence(load_jobs(run.folder.parent), reported), "table_4").rows
         if row["name"] == "SGD, p4_baseline"
     ]
     wide = SCALE.replace("width 8", "width 16")
@@ -264,7 +267,10 @@ def test_every_state_of_admm_is_a_row(network, reported) -> None:
     run.row(
         **run_row(run, "trimmed/test") | {"metrics": {"accuracy": 0.85, "accuracy_macro": 0.85}}
     )
-    rows = {row["state"]: row for row in optimizer_table(load_jobs(run.folder), reported).rows}
+    rows = {
+        row["state"]: row
+        for row in optimizer_table(P4Evidence(load_jobs(run.folder), reported)).rows
+    }
     assert list(rows) == ["dense x", "projected", "fine-tuned"]
     dense, projected, tuned = rows.values()
     assert (
@@ -285,20 +291,22 @@ def test_every_state_of_admm_is_a_row(network, reported) -> None:
         run.row(
             **run_row(run, f"{variant}/test") | {"metrics": {"accuracy": value}, "chance": 0.1}
         )
-    remarks = [row["remark"] for row in optimizer_table(load_jobs(run.folder), reported).rows]
+    remarks = [
+        row["remark"] for row in optimizer_table(P4Evidence(load_jobs(run.folder), reported)).rows
+    ]
     assert remarks == [
         "-",
         "no better than chance",
         "-",
     ]  # each state by its own accuracy; of x there is none
-    (size,) = size_table(load_jobs(run.folder)).rows
+    (size,) = size_table(P4Evidence(load_jobs(run.folder), {})).rows
     assert (size["budget"], size["reachable"]) == ("-", "-") and size["lmbda"].mean == 0.01
 
 
 def test_rows_of_a_problem_share_their_lambda_without_p4_reach_too(network, reported) -> None:
     network("base", "p4_baseline", 0.7, "sgd", lmbda=0.0)
     run = network("prox", "p4_proxsg", 0.75, "proxsg", sparsity=0.6, lmbda=0.02)
-    rows = optimizer_table(load_jobs(run.folder.parent), reported).rows
+    rows = optimizer_table(P4Evidence(load_jobs(run.folder.parent), reported)).rows
     assert [row["lmbda"] for row in rows] == [0.02, 0.02]
 
 
@@ -310,8 +318,8 @@ def run_row(run, key):
 def test_notes_speak_of_what_is_there(network, reported, tmp_path) -> None:
     run = network("real", "p4_obproxsg", 0.6, "obproxsg", sparsity=0.1, corpus="tut2018")
     jobs = load_jobs(run.folder)
-    assert "Embedded scenes" not in to_markdown(main_table(jobs, reported, "table_4"))
-    captions = {figure.png.stem: figure.caption for figure in figures_of(tmp_path, jobs)}
+    assert "Embedded scenes" not in to_markdown(main_table(P4Evidence(jobs, reported), "table_4"))
+    captions = {figure.png.stem: figure.caption for figure in draw(P4Evidence(jobs, {}), tmp_path)}
     assert (
         "l1 norm" in captions["p4_epochs"]
         and "ADMM" not in captions["p4_epochs"]
@@ -337,13 +345,13 @@ def test_networks_of_two_corpora_share_no_block_and_no_figure(network, reported,
         )
     jobs = load_jobs(run.folder.parent)
     for table in (
-        main_table(jobs, reported, "table_4"),
-        size_table(jobs),
-        optimizer_table(jobs, reported),
+        main_table(P4Evidence(jobs, reported), "table_4"),
+        size_table(P4Evidence(jobs, {})),
+        optimizer_table(P4Evidence(jobs, reported)),
     ):
         found = {str(row["corpus"]) for row in table.rows}
         assert sum("aaa" in name for name in found) == sum("bbb" in name for name in found) == 1
-    drawn = figures_of(tmp_path / "out", jobs)
+    drawn = draw(P4Evidence(jobs, {}), tmp_path / "out")
     costs = [figure for figure in drawn if figure.png.stem == "p4_accuracy_macs"]
     assert [figure.png.parent.name for figure in costs] == ["out"] and "90" not in costs[
         0
@@ -361,7 +369,7 @@ def test_a_network_at_chance_is_on_no_front(network, tmp_path) -> None:
     run = network("b", "p4_baseline", 0.8, "sgd", chance=0.1, seed=1)
     (figure,) = [
         each
-        for each in figures_of(tmp_path, load_jobs(run.folder.parent))
+        for each in draw(P4Evidence(load_jobs(run.folder.parent), {}), tmp_path)
         if each.png.stem == "p4_accuracy_macs"
     ]
     assert (
@@ -382,7 +390,7 @@ def test_one_seed_is_the_smallest(network, tmp_path) -> None:
 
 
 def _verdicts(jobs, reported):
-    return {claim.claim[:28]: claim for claim in judge(jobs, reported)}
+    return {claim.claim[:28]: claim for claim in PAPER.claims.judge(P4Evidence(jobs, reported))}
 
 
 def test_claims_are_judged(jobs, reported) -> None:
@@ -397,9 +405,9 @@ def test_claims_are_judged(jobs, reported) -> None:
         "The final objective of HSPG ": "held",
     }
     assert "350" in found["The learning rate and lambda"].reason
-    assert all(claim.status == "not measured" for claim in judge((), reported)) and judge(
-        (), reported
-    )
+    assert all(
+        claim.status == "not measured" for claim in PAPER.claims.judge(P4Evidence((), reported))
+    ) and PAPER.claims.judge(P4Evidence((), reported))
 
 
 def test_published_numbers_are_those_of_the_cells(jobs, reported) -> None:
@@ -555,11 +563,11 @@ def test_a_network_at_chance_shows_nothing(network, reported) -> None:
         assert found[name].status == "not shown" and "no better than chance" in found[name].reason
     (row,) = [
         row
-        for row in main_table(jobs, reported, "table_4").rows
+        for row in main_table(P4Evidence(jobs, reported), "table_4").rows
         if row["name"].startswith("HSPG, p4_reach")
     ]
     assert row["remark"] == "VGG: no better than chance"
-    for table in (size_table(jobs), optimizer_table(jobs, reported)):
+    for table in (size_table(P4Evidence(jobs, {})), optimizer_table(P4Evidence(jobs, reported))):
         assert "no better than chance" in to_markdown(table)
 
 
@@ -601,7 +609,7 @@ def test_the_slides_are_judged_at_their_own_setting(network, reported) -> None:
 
 
 def test_every_figure_is_drawn(jobs, tmp_path) -> None:
-    drawn = figures_of(tmp_path / "out", jobs)
+    drawn = draw(P4Evidence(jobs, {}), tmp_path / "out")
     assert [figure.png.stem for figure in drawn] == [
         "p4_accuracy_sparsity", "p4_accuracy_macs", "p4_epochs", "p4_layers", "p4_norms", "p4_confusion", "p4_projection",
     ]  # fmt: skip
@@ -658,25 +666,19 @@ def test_accuracy_against_the_receptive_field(jobs, network, tmp_path) -> None:
     # pipelines.
     drawn = {
         path.name: path
-        for path in write_figures(Request(load_jobs(jobs[0].folder.parent), tmp_path / "out"))
+        for path in write_report(jobs[0].folder.parent, tmp_path / "out", "p4", only="figures")
     }
     assert "p4_receptive_field.png" in drawn and "VGG" in drawn["p4_confusion.csv"].read_text()
 
 
 def test_all_kinds_write(jobs, tmp_path) -> None:
     runs = jobs[0].folder.parent
-    for kind in (
-        "p4",
-        "p4_table3",
-        "p4_table4",
-        "p4_optimizers",
-        "p4_figures",
-        "p4_claims",
-        "summary",
-    ):
-        assert kind in kinds() and all(
-            path.stat().st_size for path in write_report(runs, tmp_path / kind, kind)
-        )
+    for kind in ("p4", "summary"):
+        assert kind in kinds()
+        assert all(path.stat().st_size for path in write_report(runs, tmp_path / kind, kind))
+    for part in PAPER.parts:
+        files = write_report(runs, tmp_path / part, "p4", only=part)
+        assert files and all(path.stat().st_size for path in files)
     summary = (tmp_path / "summary" / "summary.md").read_text()
     assert "Accuracy (%)" in summary and "STOI" not in summary
 
@@ -684,5 +686,5 @@ def test_all_kinds_write(jobs, tmp_path) -> None:
 def test_figures_need_runs(make_run, tmp_path) -> None:
     jobs = load_jobs(make_run("a").folder)
     with pytest.raises(DataError, match="scene classification"):
-        write_figures(Request(jobs, tmp_path))
+        write_report(jobs[0].folder, tmp_path, "p4", only="figures")
     assert models_of(jobs) == []
