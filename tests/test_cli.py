@@ -59,9 +59,12 @@ def run(
 
 def test_help_needs_no_torch() -> None:
     code = (
-        "import sys\nfrom audioprune import cli\n"
+        "import os, sys\nfrom audioprune import cli\n"
         "try:\n    cli.run_verb('prune', ['--cfg', 'job'])\nexcept SystemExit:\n    pass\n"
         "try:\n    cli.run_verb('prune', ['--help'])\nexcept SystemExit:\n    pass\n"
+        "line = 'audioprune prune model=fd'\n"
+        "os.environ.update(COMP_LINE=line, COMP_POINT=str(len(line)))\n"
+        "cli._complete(['-sc', 'query=bash'])\n"
         "print('heavy:', [m for m in ('torch', 'numba', 'scipy', 'matplotlib') if m in "
         "sys.modules])"
     )
@@ -69,6 +72,7 @@ def test_help_needs_no_torch() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert "heavy: []" in found.stdout and "lambda_1" in found.stdout
+    assert "model=fdnn" in found.stdout
 
 
 @pytest.mark.parametrize(

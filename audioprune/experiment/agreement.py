@@ -2,7 +2,7 @@
 
 The corpus decides, the task follows it, and the model follows both. A key that is null follows;
 one that is given must agree, else nothing begins. Parts are known here by their attributes alone;
-building and loading them is the business of experiment/model_io.py and experiment/run.py.
+building and loading them is the business of experiment/model_io.py and experiment/build.py.
 """
 
 from __future__ import annotations

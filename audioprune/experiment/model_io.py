@@ -1,7 +1,7 @@
 """How a model is built from a configuration, and how it is read back from whatever file holds it.
 
 What a loaded file may name is an allow-list: classes that this package defines, with plain
-arguments. Running experiments is done in experiment/run.py.
+arguments. Running experiments is done in experiment/build.py.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def test_a_model_of_another_kind_is_named(tmp_path: Path) -> None:
     data.collate = lambda items: true_collate(items) | {"audio": true_collate(items)["clean"]}
     with pytest.raises(
         ConfigError,
-        match="MyNet does not fit the task NextSample: .*'MyNet' object has no attribute",
+        match=r"next_sample: expected PredictsSamples \(.*missing\), got MyNet; use model=wavenet",
     ):
         require_fit(MyNet(), instantiate(task), data)
 
