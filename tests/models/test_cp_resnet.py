@@ -52,9 +52,9 @@ def test_published_fields_sizes_and_units(rho, expected):
 
 @pytest.mark.parametrize("rho", [0, 1, 2, 5, 7, 12, 15, 21])
 def test_one_place_of_the_score_map_sees_its_receptive_field(rho):
-    """Where the weights are positive and every pooling is a mean.
+    """The gradient of one output is above 0 just on its field.
 
-    The gradient of one output is above 0 just on its field.
+    For this the weights are positive and every pooling is a mean.
     """
     model = CPResNet(rho=rho, width=1, classes=2, init="he").double().eval()
     for parameter in model.parameters():

@@ -258,7 +258,7 @@ def test_interrupted_training_ends_in_the_same_bits_and_masks_hold(
 class _Stopping(Adversarial):
     """Asks for a stop after some steps.
 
-    Tells whether the generator that the discriminator saw obeyed its mask.
+    It tells whether the generator that the discriminator saw obeyed its mask.
     """
 
     def __init__(self, task: Adversarial, stop_at: int) -> None:

@@ -40,7 +40,7 @@ def test_relu_networks_keep_the_variance() -> None:
 def test_a_narrow_network_hears_its_input() -> None:
     """Two inputs give outputs that differ about as much as they are loud.
 
-    Which with torch's own initialisation they do not.
+    With torch's own initialisation they do not.
     """
 
     def heard(init: str) -> float:

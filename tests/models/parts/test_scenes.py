@@ -50,9 +50,9 @@ every_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 
 
 def _trained(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
-    """Build a model in evaluation mode whose weights, scales.
+    """Build a model in evaluation mode whose numbers are all different.
 
-    Shifts and running statistics are all different.
+    They are weights, scales, shifts and running statistics.
     """
     model, generator = make(), torch.Generator().manual_seed(seed)
     for module in model.modules():

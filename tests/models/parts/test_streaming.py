@@ -31,9 +31,9 @@ every_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 
 
 class NormWithoutStatistics(nn.LayerNorm):
-    """Scale and shift of a layer normalisation alone.
+    """A layer normalisation of which only scale and shift are left.
 
-    With which masking and trimming must agree.
+    With it masking and trimming must agree.
     """
 
     def forward(self, values: Tensor) -> Tensor:

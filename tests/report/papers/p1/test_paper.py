@@ -360,7 +360,7 @@ def _judged(run, reported, start):
 def test_a_change_within_the_interval_of_the_recordings_is_none(enhancer, reported) -> None:
     """Every seed gains 0.005 STOI and 0.1 dB.
 
-    Less than the 0.01 and 0.2 that the recordings leave open.
+    It is less than the 0.01 and 0.2 that the recordings leave open.
     """
     for seed in (0, 1, 2):
         run = enhancer(
