@@ -89,6 +89,7 @@ LIGHT_MODULES = {
     "experiment.config_hash",
     "experiment.presets",
     "experiment.results",
+    "experiment.rows",
 }
 HYDRA = {"cli", "commands", "experiment", "schema"}
 # The rooms within data: files know nothing of splits, splits nothing of families of corpora, and

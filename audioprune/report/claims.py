@@ -215,27 +215,24 @@ def _by_interval(found: Interval, bound: Bound) -> Verdict:
     inside, outside = _inside(found, bound)
     if inside:
         return Verdict(HELD, "the whole interval over seeds is as claimed")
-    return (
-        Verdict(NOT_HELD, "no part of the interval over seeds is as claimed")
-        if outside
-        else Verdict(NOT_SHOWN, _BOTH_WAYS)
-    )
+    if outside:
+        return Verdict(NOT_HELD, "no part of the interval over seeds is as claimed")
+    return Verdict(NOT_SHOWN, _BOTH_WAYS)
 
 
 def _inside(found: Interval, bound: Bound) -> tuple[bool, bool]:
     """Tell whether an interval lies within a bound, and whether all of it lies beyond an end."""
     whole, none = [], []
-    for end, limit in ((name, getattr(bound, name)) for name in _ENDS):
-        if limit is not None:
-            worst, best = (
-                (found.low, found.high)
-                if end in ("above", "at_least")
-                else (-found.high, -found.low)
-            )
-            limit = limit if end in ("above", "at_least") else -limit
-            strict = end in ("above", "below")
-            whole.append(worst > limit if strict else worst >= limit)
-            none.append(best <= limit if strict else best < limit)
+    for end in _ENDS:
+        limit = getattr(bound, end)
+        if limit is None:
+            continue
+        worst, best = found.low, found.high
+        if end in ("below", "at_most"):  # upper ends are lower ends of the negated interval
+            worst, best, limit = -found.high, -found.low, -limit
+        strict = end in ("above", "below")
+        whole.append(worst > limit if strict else worst >= limit)
+        none.append(best <= limit if strict else best < limit)
     return all(whole), any(none)
 
 
@@ -253,9 +250,8 @@ def all_cells(verdicts: Mapping[str, Verdict], named: Iterable[str] = ()) -> Ver
         found = {name: verdict for name, verdict in verdicts.items() if verdict.status == status}
         if found:
             return Verdict(status, _joined(found, len(verdicts)))
-    return Verdict(
-        HELD, f"as claimed in {'all of ' if len(verdicts) > 1 else ''}{', '.join(verdicts)}"
-    )
+    several = "all of " if len(verdicts) > 1 else ""
+    return Verdict(HELD, f"as claimed in {several}{', '.join(verdicts)}")
 
 
 def _joined(found: Mapping[str, Verdict], of: int) -> str:
@@ -267,12 +263,14 @@ def _joined(found: Mapping[str, Verdict], of: int) -> str:
 
 def same_corpus(*sides: Side) -> str:
     """Return why the sides were not measured on one corpus, or an empty text."""
-    found = by_corpus(_unlike([job for side in sides for job in side.jobs]))
-    return (
-        f"the corpora differ ({' | '.join(corpus.title for corpus, _ in found)})"
-        if len(found) > 1
-        else ""
-    )
+    found = by_corpus(_jobs(sides))
+    titles = " | ".join(corpus.title for corpus, _ in found)
+    return f"the corpora differ ({titles})" if len(found) > 1 else ""
+
+
+def _jobs(sides: Sequence[Side]) -> list[Job]:
+    """Return the jobs of all sides, each once."""
+    return list({id(job): job for side in sides for job in side.jobs}.values())
 
 
 def same_settings(
@@ -286,34 +284,21 @@ def same_settings(
         apart: Last parts of keys in which the sides differ by what the claim is about, such as
             ``lambda_1``.
     """
-    keys = sorted(
-        {
-            key
-            for side in sides
-            for job in side.jobs
-            for key in job.config
-            if key.split(".")[0] in within
-        }
-    )
-    keys = [key for key in keys if not {key.rpartition(".")[2], key} & {"name", "seed", *apart}]
-    told = [
-        f"{key} {' | '.join(values)}" for key in keys if len(values := _values(key, sides)) > 1
-    ]
+    jobs = _jobs(sides)
+    left_out = {"name", "seed", *apart}
+    told = []
+    for key in sorted({key for job in jobs for key in job.config}):
+        is_compared = key.split(".")[0] in within and not {key.rpartition(".")[2], key} & left_out
+        values = dict.fromkeys(str(job.config.get(key, "none")) for job in jobs)
+        if is_compared and len(values) > 1:
+            told.append(f"{key} {' | '.join(values)}")
     more = f" and {len(told) - _MOST_KEYS} more" if len(told) > _MOST_KEYS else ""
     return f"the settings differ ({', '.join(told[:_MOST_KEYS])}{more})" if told else ""
 
 
-def _values(key: str, sides: Sequence[Side]) -> list[str]:
-    return list(
-        dict.fromkeys(str(job.config.get(key, "none")) for side in sides for job in side.jobs)
-    )
-
-
 def same_width(*sides: Side) -> str:
     """Return that the sides are networks of different widths or shapes, or an empty text."""
-    widths = list(
-        dict.fromkeys(width for side in sides for job in side.jobs if (width := width_of(job)))
-    )
+    widths = dict.fromkeys(filter(None, map(width_of, _jobs(sides))))
     if len(widths) > 1:
         return f"the widths differ ({' | '.join(widths)})"
     configured = map(_configured, sides)
@@ -370,11 +355,6 @@ def conditions_of(
         something_removed(*sides),
     )
     return tuple(filter(None, found))
-
-
-def _unlike(jobs: Sequence[Job]) -> list[Job]:
-    """Leave out jobs that stand on both sides."""
-    return list({id(job): job for job in jobs}.values())
 
 
 def claim_of(

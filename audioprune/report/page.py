@@ -18,11 +18,12 @@ from audioprune.report.clips import TRUE, Clip, version_text
 from audioprune.report.figures.drawing import (
     Figure,
 )
-from audioprune.report.runs.entry import PESQ_MODES, Value
+from audioprune.report.runs.entry import PESQ_MODES
 from audioprune.report.runs.job import Job
 from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import (
     FORMATS,
+    Column,
     Table,
     blocks,
     cell_text,
@@ -158,9 +159,8 @@ def _players(found: Sequence[Clip]) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _player(clip: Clip) -> dict[str, Any]:
-    metrics = list(dict.fromkeys(name for scores in clip.scores.values() for name in scores))
-    metrics = [name for name in ("stoi", *PESQ_MODES) if name in metrics]
-    columns = [metric_column(name, name) for name in metrics]
+    scored = {name for scores in clip.scores.values() for name in scores}
+    columns = [metric_column(name, name) for name in ("stoi", *PESQ_MODES) if name in scored]
     return {
         "model": clip.model,
         "title": clip.title,
@@ -170,20 +170,19 @@ def _player(clip: Clip) -> dict[str, Any]:
             {
                 "name": version_text(version),
                 "data": _encoded(path),
-                "scores": [
-                    ""
-                    if version in TRUE
-                    else cell_text(_score(clip, version, column.key), column.style)
-                    for column in columns
-                ],
+                "scores": [_score_text(clip, version, column) for column in columns],
             }
             for version, path in clip.versions.items()
         ],
     }
 
 
-def _score(clip: Clip, version: str, metric: str) -> Value:
-    return Value(finite_or_none(clip.scores.get(version, {}).get(metric)))
+def _score_text(clip: Clip, version: str, column: Column) -> str:
+    """Print the score of a version; the true signal has none."""
+    if version in TRUE:
+        return ""
+    score = finite_or_none(clip.scores.get(version, {}).get(column.key))
+    return cell_text(score, column.style)
 
 
 def lead_of(jobs: Sequence[Job]) -> str:

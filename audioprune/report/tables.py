@@ -133,13 +133,11 @@ def note_of(cell: Cell) -> str:
     """Return why a cell is empty, or how many files gave its number."""
     if not isinstance(cell, Value):
         return ""
-    counted = (
-        f"{cell.n_valid} of {cell.n} files valid"
-        if cell.n_valid is not None and cell.n is not None and cell.n_valid < cell.n
-        else ""
-    )
     empty = f"{NOT_AVAILABLE}: " if cell.mean is None and cell.reason else ""
-    return "; ".join(filter(None, (f"{empty}{cell.reason}", counted)))
+    notes = [f"{empty}{cell.reason}"]
+    if cell.n_valid is not None and cell.n is not None and cell.n_valid < cell.n:
+        notes.append(f"{cell.n_valid} of {cell.n} files valid")
+    return "; ".join(filter(None, notes))
 
 
 def blocks(table: Table) -> list[tuple[str, list[int]]]:
@@ -172,26 +170,19 @@ def laid_out(table: Table) -> tuple[list[list[tuple[str, int | None]]], list[str
 def to_markdown(table: Table) -> str:
     """Return a table as Markdown whose columns also line up in a terminal."""
     body, notes = laid_out(table)
-    lines = [
-        [escape_markdown(text) + (f" [{mark}]" if mark else "") for text, mark in line]
-        for line in body
-    ]
+    lines = [[_markdown_cell(text, mark) for text, mark in line] for line in body]
     header = [escape_markdown(column.header) for column in table.columns]
-    widths = [
-        max(3, *(len(line[place]) for line in [header, *lines])) for place in range(len(header))
-    ]
+    widths = [max(3, *map(len, cells)) for cells in zip(header, *lines, strict=True)]
     numeric = [column.style in FORMATS for column in table.columns]
-    rule = [
-        ("-" * (width - 1) + ":") if right else "-" * width
-        for width, right in zip(widths, numeric, strict=True)
-    ]
+    shape = list(zip(widths, numeric, strict=True))
+    rule = [("-" * (width - 1) + ":") if right else "-" * width for width, right in shape]
     text = [f"**{escape_markdown(table.caption)}**", ""]
     for title, places in blocks(table):
         text += [escape_markdown(title), ""] if title else []
         for line in [header, rule, *(lines[place] for place in places)]:
             cells = [
                 cell.rjust(width) if right else cell.ljust(width)
-                for cell, width, right in zip(line, widths, numeric, strict=True)
+                for cell, (width, right) in zip(line, shape, strict=True)
             ]
             text.append(f"| {' | '.join(cells)} |")
         text.append("")
@@ -200,6 +191,10 @@ def to_markdown(table: Table) -> str:
     for note in [*below, *table.notes]:
         text += ["", escape_markdown(note)]
     return "\n".join(text) + "\n"
+
+
+def _markdown_cell(text: str, mark: int | None) -> str:
+    return escape_markdown(text) + (f" [{mark}]" if mark else "")
 
 
 def escape_markdown(text: str) -> str:
@@ -214,17 +209,8 @@ def to_latex(table: Table) -> str:
     """Return a table as LaTeX with booktabs rules; it needs the packages booktabs and graphicx."""
     body, notes = laid_out(table)
     spec = "".join("r" if column.style in FORMATS else "l" for column in table.columns)
-    lines = [
-        " & ".join(
-            escape_latex(text) + (rf"\textsuperscript{{{mark}}}" if mark else "")
-            for text, mark in line
-        )
-        for line in body
-    ]
-    below = [
-        rf"\textsuperscript{{{number}}} {escape_latex(note)}"
-        for number, note in enumerate(notes, 1)
-    ]
+    lines = [" & ".join(_latex_cell(text, mark) for text, mark in line) for line in body]
+    below = [f"{_raised(number)} {escape_latex(note)}" for number, note in enumerate(notes, 1)]
     below += [escape_latex(note) for note in table.notes]
     return "\n".join(
         [
@@ -245,6 +231,14 @@ def to_latex(table: Table) -> str:
             "",
         ]
     )
+
+
+def _latex_cell(text: str, mark: int | None) -> str:
+    return escape_latex(text) + (_raised(mark) if mark else "")
+
+
+def _raised(mark: int) -> str:
+    return rf"\textsuperscript{{{mark}}}"
 
 
 def _latex_blocks(table: Table, lines: Sequence[str]) -> list[str]:
@@ -279,38 +273,34 @@ def escape_latex(text: str) -> str:
 
 def to_csv(table: Table) -> str:
     """Return a table as CSV: printed units, six significant digits, deviations and notes."""
-    spread = {
-        column.key
-        for column in table.columns
-        if any(_has_deviation(row.get(column.key)) for row in table.rows)
-    }
-    header = [
-        title
-        for column in table.columns
-        for title in [column.header, *([f"{column.header} std"] if column.key in spread else [])]
-    ]
+    spread = [column for column in table.columns if _has_deviations(table, column)]
+    header = []
+    for column in table.columns:
+        header += [column.header, f"{column.header} std"] if column in spread else [column.header]
+    named = any(title for title, _ in blocks(table))
     lines = []
-    told = [title for title, _ in blocks(table) if title]
     for title, row in _in_blocks(table):
         line = []
         for column in table.columns:
             mean, std = _csv_cell(row.get(column.key), column.style)
-            line += [mean, std] if column.key in spread else [mean]
-        notes = [
-            f"{column.title}: {note_of(row.get(column.key))}"
-            for column in table.columns
-            if note_of(row.get(column.key))
-        ]
-        lines.append([*line, *([title] if told else []), "; ".join(notes)])
-    return csv_text([*header, *(["corpus"] if told else []), "notes"], lines)
+            line += [mean, std] if column in spread else [mean]
+        line += [title] if named else []
+        lines.append([*line, "; ".join(_notes_of_row(table, row))])
+    return csv_text([*header, *(["corpus"] if named else []), "notes"], lines)
+
+
+def _has_deviations(table: Table, column: Column) -> bool:
+    cells = [row.get(column.key) for row in table.rows]
+    return any(isinstance(cell, Value) and cell.std is not None for cell in cells)
+
+
+def _notes_of_row(table: Table, row: Mapping[str, Cell]) -> list[str]:
+    notes = [(column.title, note_of(row.get(column.key))) for column in table.columns]
+    return [f"{title}: {note}" for title, note in notes if note]
 
 
 def _in_blocks(table: Table) -> list[tuple[str, Mapping[str, Cell]]]:
     return [(title, table.rows[place]) for title, places in blocks(table) for place in places]
-
-
-def _has_deviation(cell: Cell) -> bool:
-    return isinstance(cell, Value) and cell.std is not None
 
 
 def _csv_cell(cell: Cell, style: str) -> tuple[str, str]:
@@ -320,9 +310,8 @@ def _csv_cell(cell: Cell, style: str) -> tuple[str, str]:
     if value.mean is None:
         return NOT_AVAILABLE, ""
     factor = FORMATS[style].factor
-    return plain_number(value.mean * factor), "" if value.std is None else plain_number(
-        value.std * factor
-    )
+    std = "" if value.std is None else plain_number(value.std * factor)
+    return plain_number(value.mean * factor), std
 
 
 def plain_number(value: float) -> str:

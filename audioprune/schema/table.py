@@ -36,8 +36,19 @@ def classes() -> dict[str, type]:
     for name, entry in read_table()["classes"].items():  # a class comes after those it holds
         keys = [_key(key, facts, built) for key, facts in entry["keys"].items()]
         built[name] = make_dataclass(name, keys)
+        built[name].__module__ = __name__
         built[name].__doc__ = entry["meaning"]
     return built
+
+
+def __getattr__(name: str) -> type:
+    """Return a class as a member of this module.
+
+    A sweep's processes then exchange it by its name, and never change it.
+    """
+    if name in read_table()["classes"]:
+        return classes()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def targets(group: str) -> set[str]:

@@ -51,6 +51,19 @@ def test_the_file_keeps_the_order_of_the_fields(tmp_path) -> None:
     assert '"params": 4,' in second and '"latency_ms_per_s": null' in second
 
 
+def test_prunings_and_trainings_keep_their_order_too() -> None:
+    pruned = SparsityRow(key="p", label="FDNN", iteration=1, more={"alpha_1": 0.1}).as_dict()
+    assert list(pruned) == [
+        *("key", "kind", "label", "iteration", "remaining_share", "nonzero", "removed_share"),
+        *("density_per_tensor", "alpha_1"),
+    ]
+    trained = TrainRow(key="t", label="FDNN", more={"lambda_1": 0.0}).as_dict()
+    assert list(trained) == [
+        *("key", "kind", "label", "epochs", "steps", "monitor", "best", "best_epoch", "kept"),
+        *("kept_epoch", "keep", "seconds", "lambda_1"),
+    ]
+
+
 def test_what_was_written_is_read(tmp_path) -> None:
     results = Results(tmp_path / "results.jsonl", STAMP)
     results.put(_score())

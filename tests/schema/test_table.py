@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -72,3 +73,9 @@ def test_targets_are_the_classes_that_options_build() -> None:
 )
 def test_types_are_written_as_text(text: str, kind: Any) -> None:
     assert kind_of(text) == kind
+
+
+def test_classes_are_exchanged_by_name() -> None:
+    """A sweep's processes must not change the classes of the process that began them."""
+    for each in classes().values():
+        assert pickle.loads(pickle.dumps(each)) is each

@@ -32,6 +32,7 @@ SEEKABLE_FORMATS = ("WAV", "WAVEX", "FLAC", "AIFF", "AU", "W64", "RF64", "NIST")
 """Formats in which a part of a file is decoded to the same samples as the whole file."""
 
 Samples = NDArray[np.float32]
+_SAMPLE_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def find_audio(root: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> list[P
             continue
         seen.add(real)
         named = [name for name in folders if name.lower().endswith(suffixes)]
+        # os.walk goes on into the folders that are left in the list.
         folders[:] = [name for name in folders if not name.startswith(".") and name not in named]
         found += [
             Path(folder, name)
@@ -213,7 +215,7 @@ class AudioStore:
         wanted = [path for path in dict.fromkeys(paths) if path not in self._held]
         headers = [self._header(path) for path in wanted]
         samples = [round(head.frames * self.sample_rate / head.sample_rate) for head in headers]
-        if self._held_bytes + 4 * sum(samples) <= self.budget_bytes:
+        if self._held_bytes + _SAMPLE_BYTES * sum(samples) <= self.budget_bytes:
             for path in wanted:
                 self.whole(path)
 
@@ -221,7 +223,7 @@ class AudioStore:
         """Return ``length`` samples of a file from ``start`` on, both at ``sample_rate``."""
         if path not in self._held and self._can_seek(path):
             header = self._header(path)
-            if self._held_bytes + 4 * header.frames > self.budget_bytes:
+            if self._held_bytes + _SAMPLE_BYTES * header.frames > self.budget_bytes:
                 samples, sample_rate = read_audio(path, start, length)
                 return self._convert(samples, sample_rate)
         return self.whole(path)[start : start + length]

@@ -13,5 +13,5 @@ def papers() -> dict[str, Paper[Any]]:
     """Return every paper by its name, in the order of the folders."""
     folders = sorted(module.name for module in pkgutil.iter_modules(__path__))
     modules = [importlib.import_module(f"{__name__}.{folder}.paper") for folder in folders]
-    found = [module.PAPER for module in modules if hasattr(module, "PAPER")]
-    return {paper.name: paper for paper in found}
+    found = [getattr(module, "PAPER", None) for module in modules]
+    return {paper.name: paper for paper in found if isinstance(paper, Paper)}
