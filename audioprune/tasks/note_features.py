@@ -1,4 +1,4 @@
-"""What a generative model of notes is conditioned on: curves, a mel spectrum, or tags.
+"""The conditioning of generative models of notes: curves, a mel spectrum, or tags.
 
 ``controls`` gives pitch and loudness curves (B, N, 2), ``Conditioning`` features (B, C, T) of each
 sample. Losses and scores belong to ``generation``.

@@ -1,4 +1,4 @@
-"""Whether DCAE has the sizes of its table, the layer names of the published schedule, and noise that can be repeated."""
+"""Whether DCAE has the sizes of its table, its layer names, and noise that can be repeated."""
 
 from __future__ import annotations
 
@@ -23,9 +23,29 @@ from audioprune.packing import pack, unpack
 SEGAN = (*CHANNELS[:-1], 1024)
 FLAT = (32, 32, 64, 64, 128, 128, 256, 256, 256, 512, 512)
 LAYERS = [
-    (16, 1), (32, 16), (32, 32), (64, 32), (64, 64), (128, 64), (128, 128), (256, 128), (256, 256), (512, 256), (64, 512),
-    (128, 512), (1024, 256), (512, 256), (512, 128), (256, 128), (256, 64), (128, 64), (128, 32), (64, 32), (64, 16), (32, 1),
-]  # fmt: skip
+    (16, 1),
+    (32, 16),
+    (32, 32),
+    (64, 32),
+    (64, 64),
+    (128, 64),
+    (128, 128),
+    (256, 128),
+    (256, 256),
+    (512, 256),
+    (64, 512),
+    (128, 512),
+    (1024, 256),
+    (512, 256),
+    (512, 128),
+    (256, 128),
+    (256, 64),
+    (128, 64),
+    (128, 32),
+    (64, 32),
+    (64, 16),
+    (32, 1),
+]
 
 
 def _sizes(**arguments: object) -> tuple[int, int]:
@@ -186,9 +206,13 @@ def test_equals_the_written_out_network() -> None:
         nn.functional.pad(x, (1, 2), mode="reflect"), first.conv.weight, first.conv.bias, 2
     )
     c = nn.functional.conv1d(
-        nn.functional.pad(torch.where(a > 0, a, first.act.weight[:, None] * a), (1, 2), mode="reflect"),
-        second.conv.weight, second.conv.bias, 2,
-    )  # fmt: skip
+        nn.functional.pad(
+            torch.where(a > 0, a, first.act.weight[:, None] * a), (1, 2), mode="reflect"
+        ),
+        second.conv.weight,
+        second.conv.bias,
+        2,
+    )
     c = torch.where(c > 0, c, second.act.weight[:, None] * c)
     inner, outer = model.dec_blocks
     d = nn.functional.conv_transpose1d(

@@ -1,4 +1,4 @@
-"""Whether DDSP has the published sizes and cost, hears what it should and stays deterministic in evaluation."""
+"""Whether DDSP has the published sizes and cost, and is deterministic in evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the densely connected network is DenseNet-121, counted from its published table, and owns every later normalisation."""
+"""Whether the densely connected network is DenseNet-121, counted from its table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether GCRN has the published sizes and shapes, rearranges groups rightly and takes the authors' weights."""
+"""Whether GCRN has the published sizes, interleaves groups and takes the authors' weights."""
 
 from __future__ import annotations
 
@@ -94,7 +94,10 @@ def test_wrong_arguments_are_refused(wrong):
 
 
 def _reference_shapes(base: int, groups: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the authors' network, written down from its layer table; ``base`` is 16 in the published one."""
+    """Names and shapes of the authors' network, written down from its layer table.
+
+    ``base`` is 16 in the published one.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
 
     def normalised(name: str, channels: int) -> None:

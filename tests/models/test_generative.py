@@ -1,4 +1,4 @@
-"""What holds for every generative model: units that trim exactly, costs that the lottery can read, trimmed models that load and train."""
+"""What holds for every generative model: exact units, readable costs, trimmed models that run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the bottleneck network is ResNet-50, counted from its published table, and has its shapes and units."""
+"""Whether the bottleneck network is ResNet-50, counted from its published table."""
 
 from __future__ import annotations
 

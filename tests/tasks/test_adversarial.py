@@ -1,4 +1,4 @@
-"""The adversarial task: the losses by hand, the order of updates, masks, exact resume, scores with gains."""
+"""The adversarial task: losses by hand, order of updates, masks, exact resume, gains."""
 
 from __future__ import annotations
 
@@ -256,7 +256,10 @@ def test_interrupted_training_ends_in_the_same_bits_and_masks_hold(
 
 
 class _Stopping(Adversarial):
-    """Asks for a stop after some steps, and tells whether the generator that the discriminator saw obeyed its mask."""
+    """Asks for a stop after some steps.
+
+    It tells whether the generator that the discriminator saw obeyed its mask.
+    """
 
     def __init__(self, task: Adversarial, stop_at: int) -> None:
         self.__dict__.update(task.__dict__)
@@ -430,7 +433,10 @@ class _Scores(nn.Module):
 
 
 def test_clean_is_judged_against_one_and_enhanced_against_zero() -> None:
-    """Source: Mao et al., least-squares GAN with labels 1 for real and 0 for fake; the generator wants 1."""
+    """Source: Mao et al., least-squares GAN with labels 1 for real and 0 for fake.
+
+    The generator wants 1.
+    """
     task = _task(gan_factor=2.0)
     task._discriminator = _Scores()
     coded, clean, enhanced = (

@@ -1,4 +1,4 @@
-"""Note synthesis as tasks: losses against hand-made ones, parts of long items, scores, kept audio, training that resumes."""
+"""The tasks of notes: losses by hand, long items in parts, scores, kept audio, exact resume."""
 
 from __future__ import annotations
 
@@ -66,7 +66,10 @@ class Corpus:
 
 
 class Ahead(nn.Module):
-    """A causal convolution over three classes, that adds one feature to all logits of a class where it is conditioned."""
+    """A causal convolution over three classes.
+
+    That adds one feature to all logits of a class where it is conditioned.
+    """
 
     receptive_field = 3
 

@@ -1,4 +1,4 @@
-"""Classification of scenes as a task: losses, augmentation, validation, scores, and training that resumes bit for bit."""
+"""The task of scenes: losses, augmentation, validation, scores, exact resume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether oscillators, noise filters and reverberation give the signals that their formulas say."""
+"""Whether oscillators, noise filters and reverberation give the signals of their formulas."""
 
 from __future__ import annotations
 

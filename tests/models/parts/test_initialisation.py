@@ -38,7 +38,10 @@ def test_relu_networks_keep_the_variance() -> None:
 
 
 def test_a_narrow_network_hears_its_input() -> None:
-    """Two inputs give outputs that differ about as much as they are loud, which with torch's own initialisation they do not."""
+    """Two inputs give outputs that differ about as much as they are loud.
+
+    With torch's own initialisation they do not.
+    """
 
     def heard(init: str) -> float:
         torch.manual_seed(0)

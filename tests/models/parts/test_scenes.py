@@ -1,4 +1,4 @@
-"""Whether the units of all scene classifiers are complete and exact, and the models keep what their docstrings promise."""
+"""Whether the units of all scene classifiers are complete and exact, as their docstrings say."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ every_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 
 
 def _trained(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
-    """Build a model in evaluation mode whose weights, scales, shifts and running statistics are all different."""
+    """Build a model in evaluation mode whose numbers are all different.
+
+    They are weights, scales, shifts and running statistics.
+    """
     model, generator = make(), torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -158,7 +161,10 @@ def test_unit_sets_fit_and_are_exact(make):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_inner_axis_belongs_to_units(name):
-    """Only input channels and classes stay whole, and every position of all other axes belongs to one unit."""
+    """Only input channels and classes stay whole.
+
+    Every position of all other axes belongs to one unit.
+    """
     model = MODELS[name]()
     owned: dict[tuple[str, int], int] = {}
     for part in itertools.chain.from_iterable(each.slices for each in model.unit_sets()):
@@ -240,7 +246,7 @@ def test_a_set_that_is_dead_as_a_whole_keeps_one_zero_unit(make):
 @every_model
 @torch.no_grad()
 def test_trimming_takes_every_trace_of_a_unit(make):
-    """NaN in all slices of the units that go reaches the output before the trim and is gone after it."""
+    """NaN in all slices of units that go reaches the output before the trim, not after it."""
     model = _trained(make)
     clean, sets, scenes = copy.deepcopy(model), model.unit_sets(), _scenes(model)
     keep = _some(sets)

@@ -1,4 +1,4 @@
-"""What holds for every causal enhancement model: frame by frame equals batch, stages compose, masked equals trimmed."""
+"""What holds for every causal model: frames equal the batch, stages compose, masks trim."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ every_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 
 
 class NormWithoutStatistics(nn.LayerNorm):
-    """Scale and shift of a layer normalisation alone, with which masking and trimming must agree."""
+    """A layer normalisation of which only scale and shift are left.
+
+    With it masking and trimming must agree.
+    """
 
     def forward(self, values: Tensor) -> Tensor:
         return values * self.weight + self.bias

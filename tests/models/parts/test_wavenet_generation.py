@@ -1,4 +1,4 @@
-"""Whether all ways to draw the samples of a WaveNet draw the same ones, and what a draw depends on."""
+"""Whether all ways to draw the samples of a WaveNet draw the same ones."""
 
 from __future__ import annotations
 

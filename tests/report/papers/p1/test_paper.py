@@ -1,4 +1,4 @@
-"""Models, layers, schedule and claims of Plain & Biswas: published facts apart from ours, and honest verdicts."""
+"""Models, layers, schedule and claims of Plain & Biswas, published facts apart from ours."""
 
 from __future__ import annotations
 
@@ -52,9 +52,20 @@ def enhancer(make_run):
     """Write the run of one model: its scores, sizes, and for a pruned one layers and prunings."""
 
     def make(
-        name, model, pipeline, stoi, lsd, variant="uncompressed", params=2000, nonzero=None, seed=0, sparsity=0.0, epochs=10,
-        more=None, **config
-    ):  # fmt: skip
+        name,
+        model,
+        pipeline,
+        stoi,
+        lsd,
+        variant="uncompressed",
+        params=2000,
+        nonzero=None,
+        seed=0,
+        sparsity=0.0,
+        epochs=10,
+        more=None,
+        **config,
+    ):
         parts = {"scale": SCALE, **(more or {})}
         scale = parts.pop("scale")
         run = make_run(name, model, pipeline, seed, scale, pipeline_config=config, **parts)
@@ -347,7 +358,10 @@ def _judged(run, reported, start):
 
 
 def test_a_change_within_the_interval_of_the_recordings_is_none(enhancer, reported) -> None:
-    """Every seed gains 0.005 STOI and 0.1 dB, less than the 0.01 and 0.2 that the recordings leave open."""
+    """Every seed gains 0.005 STOI and 0.1 dB.
+
+    It is less than the 0.01 and 0.2 that the recordings leave open.
+    """
     for seed in (0, 1, 2):
         run = enhancer(
             f"a{seed}", "dcae", "train", CODED["stoi"] + 0.005, CODED["lsd"] - 0.1, seed=seed

@@ -60,8 +60,20 @@ def judge(tickets, reported, platforms):
     return PAPER.claims.judge(P3Evidence((), reported, tickets, platforms))
 
 
-def _lottery(multipliers, mode="trim", scope="global", criterion="information", reset="rewind", seeds=(0, 1, 2), model="SING",
-             scale=SCALE, freed=None, config=(), step=0.7, **more) -> list[Ticket]:  # fmt: skip
+def _lottery(
+    multipliers,
+    mode="trim",
+    scope="global",
+    criterion="information",
+    reset="rewind",
+    seeds=(0, 1, 2),
+    model="SING",
+    scale=SCALE,
+    freed=None,
+    config=(),
+    step=0.7,
+    **more,
+) -> list[Ticket]:
     """Return the tickets of one lottery of every seed, round by round."""
     jobs = []
     for seed in seeds:

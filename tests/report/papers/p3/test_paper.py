@@ -1,4 +1,4 @@
-"""Tickets, their means, tables, figures and claims of Esling et al.: numbers that can be recomputed by hand, and honest verdicts."""
+"""Tickets, tables, figures and claims of Esling et al., with numbers computed by hand."""
 
 from __future__ import annotations
 
@@ -47,9 +47,19 @@ def lottery(make_run):
     """Write the run of one lottery: its multipliers round by round."""
 
     def make(
-        name, multipliers, mode="trim", scope="global", criterion="information", reset="rewind", seed=0, audio=False,
-        scale=SCALE, rounds=None, training=None, **more,
-    ):  # fmt: skip
+        name,
+        multipliers,
+        mode="trim",
+        scope="global",
+        criterion="information",
+        reset="rewind",
+        seed=0,
+        audio=False,
+        scale=SCALE,
+        rounds=None,
+        training=None,
+        **more,
+    ):
         model = "sing"
         pipeline = f"p3_{mode}"
         asked = {} if rounds is None else {"pipeline_config": {"rounds": rounds}}
@@ -448,7 +458,10 @@ def test_networks_no_better_than_a_trivial_one_show_nothing(lottery) -> None:
 
 
 def test_what_is_least_in_the_paper_is_least_here(lottery) -> None:
-    """In the paper a network fits an Arduino's drive at 2.5 times the error at the least: one that fits at 1.3 contradicts it."""
+    """In the paper a network fits an Arduino's drive at 2.5 times the error at the least.
+
+    One that fits at 1.3 contradicts it.
+    """
     claim = (
         "A network fits the drive of an Arduino only at 2.5 times the error or more; none fits "
         "its memory and speed"

@@ -1,4 +1,4 @@
-"""Tables 3 and 4, optimisers, figures and claims of Chen: published numbers apart from ours, and honest verdicts."""
+"""Tables 3 and 4, optimisers, figures and claims of Chen, published numbers apart from ours."""
 
 from __future__ import annotations
 
@@ -28,15 +28,41 @@ def reported():
 
 @pytest.fixture
 def network(make_run, tmp_path):
-    """Write the run of one network: dense without sparsity, else pruned, trimmed and its groups."""
+    """Write the run of one network.
 
-    def make(name, pipeline, accuracy, method="hspg", sparsity=None, seed=0, model="vgg", corpus="synthetic_scenes", lmbda=0.001,
-             scale=SCALE, training=None, chance=None, fingerprint=None, **config):  # fmt: skip
+    Dense without sparsity, else pruned, trimmed and its groups.
+    """
+
+    def make(
+        name,
+        pipeline,
+        accuracy,
+        method="hspg",
+        sparsity=None,
+        seed=0,
+        model="vgg",
+        corpus="synthetic_scenes",
+        lmbda=0.001,
+        scale=SCALE,
+        training=None,
+        chance=None,
+        fingerprint=None,
+        **config,
+    ):
         shutil.rmtree(tmp_path / "runs" / name, ignore_errors=True)  # a test may write a run anew
         config |= {"method": config.pop("named")} if "named" in config else {}
         layout = {"name": model} | ({"rho": config.pop("rho")} if "rho" in config else {})
-        run = make_run(name, model, pipeline, seed, scale, data={"name": corpus}, pipeline_config=config, model_config=layout,
-                       training=training or {"epochs": 20})  # fmt: skip
+        run = make_run(
+            name,
+            model,
+            pipeline,
+            seed,
+            scale,
+            data={"name": corpus},
+            pipeline_config=config,
+            model_config=layout,
+            training=training or {"epochs": 20},
+        )
         for epoch, share in ((1, 0.0), (2, sparsity or 0.0)):
             numbers = {
                 "f": 1.0 / epoch,
@@ -411,7 +437,10 @@ def test_claims_are_judged(jobs, reported) -> None:
 
 
 def test_published_numbers_are_those_of_the_cells(jobs, reported) -> None:
-    """The differences of the printed cells, by hand: 71.34 - 69.22 = 2.12, ... 77.46 - 72.98 = 4.48; the least is 70.32 to 72.28."""
+    """The differences of the printed cells, by hand.
+
+    71.34 - 69.22 = 2.12, ... 77.46 - 72.98 = 4.48; the least is 70.32 to 72.28.
+    """
     found = _verdicts(jobs, reported)
     assert (
         found["Higher group sparsity, highe"].published
@@ -428,7 +457,10 @@ def test_published_numbers_are_those_of_the_cells(jobs, reported) -> None:
 
 
 def test_one_falling_step_is_enough(network, reported) -> None:
-    """A sweep of three networks of which one step rises and one falls: the claim names all of them."""
+    """A sweep of three networks of which one step rises and one falls.
+
+    The claim names all of them.
+    """
     for reach, sparsity, accuracy in ((1.0, 0.3, 0.5), (2.0, 0.5, 0.7), (3.0, 0.4, 0.6)):
         for seed in (0, 1, 2):
             run = network(
@@ -504,7 +536,10 @@ def test_networks_that_differ_otherwise_are_not_comparable(
 
 
 def test_a_plain_method_is_its_own_optimiser(network, reported) -> None:
-    """The baseline's pipeline names no optimiser, HSPG's names that of its steps: both may be SGD, and are compared then."""
+    """The baseline's pipeline names no optimiser, HSPG's names that of its steps.
+
+    Both may be SGD, and are compared then.
+    """
     for seed in (0, 1, 2):
         network(
             f"base{seed}",
@@ -538,15 +573,24 @@ def test_a_plain_method_is_its_own_optimiser(network, reported) -> None:
 
 
 def test_a_network_of_which_nothing_is_gone_shows_nothing(network, reported) -> None:
-    """Both sparsities are 0, the parameters are those of before, and the latency differs by timing noise."""
+    """Both sparsities are 0, the parameters are those of before.
+
+    The latency differs by timing noise.
+    """
     for seed in (0, 1, 2):
         network(f"base{seed}", "p4_baseline", 0.7, "sgd", seed=seed, lmbda=0.0)
         run = network(f"mid{seed}", "p4_reach", 0.8, sparsity=0.0, seed=seed)
         run.size("trimmed", 1000, 1000, macs_per_second=2e6, latency_ms_per_s=0.94)
         network(f"prox{seed}", "p4_proxsg", 0.75, "proxsg", sparsity=0.0, seed=seed)
     found = _verdicts(load_jobs(run.folder.parent), reported)
-    gain, prox, speed = (found[name] for name in (
-        "A network trained by HSPG in", "HSPG finds more zero groups ", "Structured pruning speeds th"))  # fmt: skip
+    gain, prox, speed = (
+        found[name]
+        for name in (
+            "A network trained by HSPG in",
+            "HSPG finds more zero groups ",
+            "Structured pruning speeds th",
+        )
+    )
     assert (gain.status, gain.reason) == ("not comparable", "no filter is zero")
     assert (prox.status, prox.reason) == ("not comparable", "neither has a zero group")
     assert (speed.status, speed.reason) == ("not comparable", "no parameter was removed")
@@ -611,8 +655,14 @@ def test_the_slides_are_judged_at_their_own_setting(network, reported) -> None:
 def test_every_figure_is_drawn(jobs, tmp_path) -> None:
     drawn = draw(P4Evidence(jobs, {}), tmp_path / "out")
     assert [figure.png.stem for figure in drawn] == [
-        "p4_accuracy_sparsity", "p4_accuracy_macs", "p4_epochs", "p4_layers", "p4_norms", "p4_confusion", "p4_projection",
-    ]  # fmt: skip
+        "p4_accuracy_sparsity",
+        "p4_accuracy_macs",
+        "p4_epochs",
+        "p4_layers",
+        "p4_norms",
+        "p4_confusion",
+        "p4_projection",
+    ]
     assert all(
         figure.png.stat().st_size > 5000 and figure.csv.stat().st_size > 20 and figure.alt
         for figure in drawn
