@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of real recordings named by AUDIOPRUNE_SHARED_DATA; the test is skipped where it is unset."""
+    """Folder of real recordings named by AUDIOPRUNE_SHARED_DATA; skip the test without it."""
     folder = os.environ.get("AUDIOPRUNE_SHARED_DATA", "")
     if not folder or not Path(folder).is_dir():
         pytest.skip("set AUDIOPRUNE_SHARED_DATA to a folder of real recordings to run this test")

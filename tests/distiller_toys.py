@@ -1,4 +1,4 @@
-"""Models of every kind of weight, small schedules, and a training by hand, for the tests of schedule files."""
+"""Models of every kind of weight, small schedules, and a training by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from audioprune.distiller import ScheduleHook, load_schedule
 
 
 class Zoo(nn.Module):
-    """One weight of every kind: convolutions of one and two axes, transposed ones, a matrix, a recurrent layer, slopes and biases."""
+    """One weight of every kind: 1-D, 2-D, transposed, a matrix, recurrent, slopes and biases."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ def train(
     each: Callable[[int, int], None] | None = None,
     example: Tensor | None = None,
 ) -> list[float]:
-    """Train for some epochs as the training loop does, on one fixed batch; return the learning rate of every epoch."""
+    """Train on one fixed batch as the loop does; return the learning rate of every epoch."""
     optimizer = optimizer or torch.optim.RMSprop(model.parameters(), 1e-3, momentum=0.9)
     x = (
         torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(1))

@@ -1,4 +1,4 @@
-"""A corpus of made signals, a tiny model file and a written test, small enough for milliseconds."""
+"""A corpus of artificial signals, a tiny model file and a written test: milliseconds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TASK = {"name": "irm", "_target_": "audioprune.tasks.enhancement.Enhancement"}
 
 
 class Items:
-    """Test items of one condition: noise that swells, and the same with hiss; half a second each."""
+    """Half-second test items of one condition: noise that swells, and the same with hiss."""
 
     def __init__(self, speakers: list[str], count: int, seconds: float = 0.5, **more: Any) -> None:
         self.speakers, self.count, self.seconds, self.more = speakers, count, seconds, more

@@ -11,9 +11,21 @@ import numpy as np
 import soundfile
 
 TINYSOL_COLUMNS = (
-    "Path", "Fold", "Family", "Instrument (abbr.)", "Instrument (in full)", "Technique (abbr.)", "Technique (in full)", "Pitch",
-    "Pitch ID", "Dynamics", "Dynamics ID", "Instance ID", "String ID (if applicable)", "Needed digital retuning",
-)  # fmt: skip
+    "Path",
+    "Fold",
+    "Family",
+    "Instrument (abbr.)",
+    "Instrument (in full)",
+    "Technique (abbr.)",
+    "Technique (in full)",
+    "Pitch",
+    "Pitch ID",
+    "Dynamics",
+    "Dynamics ID",
+    "Instance ID",
+    "String ID (if applicable)",
+    "Needed digital retuning",
+)
 
 
 def write_tone(
@@ -54,7 +66,7 @@ def record(instrument: str, pitch: int, velocity: int, family: str = "flute") ->
 
 
 def nsynth_tree(root: Path, instruments: int = 4, notes: int = 5, **tone: Any) -> Path:
-    """Write instruments of ascending pitches: the last one is the test part, the one before the validation part."""
+    """Write instruments of ascending pitches: the last is the test part, the one before valid."""
     for number in range(instruments):
         part = {instruments - 1: "nsynth-test", instruments - 2: "nsynth-valid"}.get(
             number, "nsynth-train"
@@ -77,7 +89,7 @@ def add_record(part: Path, name: str, facts: Any) -> None:
 def tinysol_tree(
     root: Path, rows: list[tuple[str, str, str, int, str]], sample_rate: int = 44100
 ) -> Path:
-    """Write notes given as (instrument, technique, pitch name, pitch, dynamics) with a table; folds count up."""
+    """Write notes (instrument, technique, pitch name, pitch, dynamics); folds count up."""
     lines = []
     for number, (instrument, technique, name, pitch, dynamics) in enumerate(rows):
         place = f"Winds/{instrument}/{technique}/{instrument[:2]}-ord-{name}-{dynamics}-N-N.wav"

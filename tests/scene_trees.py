@@ -1,4 +1,4 @@
-"""Small corpora of scenes on disk: the two TUT layouts with 24-bit stereo files, and folders of classes."""
+"""Small corpora of scenes on disk: both TUT layouts in 24-bit stereo, folders of classes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def write_list(
 
 
 def tut_2017(root: Path, *, end: str = "\r\n", bom: bool = True) -> Path:
-    """Write three classes with three recordings of two clips for development, one clip each for evaluation."""
+    """Write three classes: three recordings of two clips each, and one clip for evaluation."""
     rows, test_rows = [], []
     for place, label in enumerate(LABELS_2017):
         for recording in range(3):
@@ -72,7 +72,7 @@ def tut_2017(root: Path, *, end: str = "\r\n", bom: bool = True) -> Path:
 
 
 def tut_2018(root: Path, suffix: str = ".txt") -> Path:
-    """Write three classes with two training recordings of two clips and one test clip; ``.csv`` lists get a header."""
+    """Write three classes: two training recordings of two clips, one test clip each."""
     rows, train, test = [], [], []
     folder = root / DEVELOPMENT_2018
     for place, label in enumerate(LABELS_2018):

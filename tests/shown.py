@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 class Shown:
-    """Takes the place of `audioprune.progress.progress`: title, total and what was advanced, once it is closed."""
+    """Records title, total and advance of `audioprune.progress.progress`, once it is closed."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, int, list[int]]] = []

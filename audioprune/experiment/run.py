@@ -21,7 +21,7 @@ from audioprune.compress.masks import Mask
 from audioprune.compress.quantize.kmeans import Codebook
 from audioprune.errors import CheckpointError
 from audioprune.experiment.model_io import build_stored, instantiate, restore_model
-from audioprune.experiment.model_names import shown_name
+from audioprune.experiment.presets import shown_name
 from audioprune.experiment.results import BranchResults, Results, clean
 from audioprune.experiment.step_state import Findings, StepStates
 from audioprune.files import append_line, read_lines

@@ -184,7 +184,7 @@ class ModelFacts:
         return self._macs(model, example, layers_only=True) / seconds
 
     def _flops_s(self) -> float | None:
-        """Return operations of generating a second of audio; a synthesizer's are the model's own."""
+        """Return operations of generating a second of audio; a synthesizer counts its own."""
         model = self.loaded.model.eval()
         if not hasattr(model, "step"):
             return None

@@ -48,7 +48,7 @@ def printed_again(file: Path, root: Path) -> Iterator[Cell]:
 
 
 def _source(file: Path, header: list[str], used: set[Path]) -> tuple[list[str], Rows] | None:
-    """Return the CSV table with this header, whose columns of deviations and notes may be absent."""
+    """Return the CSV table with this header; columns of deviations and notes may be absent."""
     for candidate in sorted(file.parent.glob("*.csv")):
         titles, rows = read_csv(candidate)
         shown = [

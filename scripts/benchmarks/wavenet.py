@@ -25,7 +25,7 @@ for variable in (
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from audioprune.models.parts import wavenet_generation as generation
+from audioprune.models.parts import wavenet_generation as generation  # noqa: E402
 from audioprune.models.wavenet import WaveNet  # noqa: E402
 
 SHAPES = {

@@ -10,7 +10,7 @@ import pytest
 from composing import CONF, composed, hydra_started
 from omegaconf import OmegaConf
 
-from audioprune.experiment.model_names import SIZES, shown_name
+from audioprune.experiment.presets import SIZES, shown_name
 
 PLAIN = {"cp_resnet", "own"}
 
