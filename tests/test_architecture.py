@@ -235,7 +235,7 @@ def test_every_folder_is_installed() -> None:
 
 
 def _imported_modules(path: Path, known: set[str]) -> set[str]:
-    """Return the modules of the package that a module imports; what a type checker reads counts."""
+    """Return the modules of the package that a module imports, for a type checker too."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("audioprune."):

@@ -31,7 +31,7 @@ from audioprune.compress.units.weight_groups import any_kept, layout_of
 from audioprune.errors import ConfigError, unknown_name
 
 SCOPES = ("local", "global")
-BUDGETS = ("weights", "units")
+COUNTED = ("weights", "units")
 WEIGHT_CRITERIA = ("magnitude", "gradient")
 Kept = dict[str, list[int]]
 
@@ -47,7 +47,7 @@ class Selection:
             together.
         scaling: ``max``, ``dimension`` or ``none``; makes the scores of several sets comparable,
             so that only ``global`` needs it.
-        budget: What the wanted density counts: parameters (``weights``) or units (``units``).
+        counted: What the wanted density counts: parameters (``weights``) or units (``units``).
         fraction: Share removed by each round, 0..1, exclusive.
         min_units: Units that every set keeps; a set's own floor holds too.
 
@@ -62,7 +62,7 @@ class Selection:
     criterion: str = "information"
     scope: str = "global"
     scaling: str = "max"
-    budget: str = "weights"
+    counted: str = "weights"
     fraction: float = 0.3
     min_units: int = 1
 
@@ -71,7 +71,7 @@ class Selection:
         for what, given, known in (
             ("scope", self.scope, SCOPES),
             ("scaling", self.scaling, SCALINGS),
-            ("budget", self.budget, BUDGETS),
+            ("counted", self.counted, COUNTED),
         ):
             if given not in known:
                 raise ConfigError(unknown_name(what, given, known))
@@ -148,7 +148,7 @@ def choose_units(
     for each in scored:
         floors[each.name] = max(each.min_units, min(selection.min_units, each.size))
     left = selection.density(rounds)
-    if selection.budget == "weights":
+    if selection.counted == "weights":
         ranked = scores if selection.scope == "global" else select.places_within(scores)
         wanted = max(0, math.ceil(parameters_of(model) - left * origin.params))
         return select.until_freed(ranked, freed_parameters(model, scored), wanted, floors)
@@ -177,7 +177,7 @@ def choose_weights(
     Args:
         model: The trained network.
         names: Weights that may be masked.
-        selection: How to choose; budget and floors mean nothing here.
+        selection: How to choose; what is counted and floors mean nothing here.
         rounds: Number n of this round, counted from 1.
         mask: Weights kept so far.
         data: Validation data, for the gradient criterion.

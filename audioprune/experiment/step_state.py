@@ -77,7 +77,7 @@ class Draw:
     scope: str
     criterion: str
     scaling: str
-    budget: str
+    counted: str
     fraction: float
     min_units: int
     noise_rel: float

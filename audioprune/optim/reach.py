@@ -1,11 +1,10 @@
 """How far the regulariser alone can shrink a group, and how many groups that brings to zero.
 
 The reach of a training is ``lmbda * sum(lr)``: every step takes at most ``lr * lmbda`` off the
-norm of a group, so the sum over all steps bounds what shrinkage can do. (What is printed calls it
-the shrink budget.) The l1 norm takes as much off every single entry, so a group's largest entry
-counts there. Gradients and half-space projections may do more; a reach far below the norms
-explains a training that ends with no zero group. ``regulariser_reach`` gives the number,
-``reachability`` compares it with a model.
+norm of a group, so the sum over all steps bounds what shrinkage can do. The l1 norm takes as much
+off every single entry, so a group's largest entry counts there. Gradients and half-space
+projections may do more; a reach far below the norms explains a training that ends with no zero
+group. ``regulariser_reach`` gives the number, ``reachability`` compares it with a model.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ class Reachability:
             f"shrinkage alone{already}"
         )
         head = [
-            f"shrink budget lmbda * sum(lr) = {self.reach:.4g}: {bound}",
+            f"reach lmbda * sum(lr) = {self.reach:.4g}: {bound}",
             f"quantiles of the {what}: {norms}",
         ]
         return head + ([self.warning] if self.warning else [])
@@ -129,7 +128,7 @@ def _warn(reach: float, norms: Tensor, entrywise: bool) -> str | None:
     what, least = "largest entry" if entrywise else "norm", float(left.min())
     more = f"at least {least / reach:.3g} times" if reach > 0 else "any"
     return (
-        f"no group can reach zero by shrinkage alone: budget {reach:.4g} is below the {what} "
+        f"no group can reach zero by shrinkage alone: reach {reach:.4g} is below the {what} "
         f"of every group left, {least:.4g} at least; lmbda * sum(lr) would need {more} as much"
     )
 

@@ -22,8 +22,8 @@ def _words(row: Row) -> str:
     extra = "" if row.get("reset") == "rewind" else f", {row.get('reset')}"
     setting = (
         ""
-        if (row.get("scaling"), row.get("budget")) == ("max", "weights")
-        else f", {row.get('scaling')}, {row.get('budget')}"
+        if (row.get("scaling"), row.get("counted")) == ("max", "weights")
+        else f", {row.get('scaling')}, {row.get('counted')}"
     )
     return (
         f"{_VERBS.get(str(row.get('mode')), '')}, {row.get('scope')}, "

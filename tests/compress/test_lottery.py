@@ -75,7 +75,7 @@ def test_local_selection_keeps_the_same_share_of_every_set(chain: Chain) -> None
 
 @pytest.mark.parametrize("scope", ["local", "global"])
 def test_a_budget_of_units(chain: Chain, scope: str) -> None:
-    rounds = _rounds(chain, Selection("magnitude", scope, budget="units", fraction=0.5), 3)
+    rounds = _rounds(chain, Selection("magnitude", scope, counted="units", fraction=0.5), 3)
     totals = [sum(units.values()) for _, units in rounds]
     assert totals == [45, 23, 12 if scope == "local" else 11]
     if scope == "local":
@@ -268,7 +268,7 @@ def _gate_rows(units: list[int], size: int) -> list[int]:
         ({"criterion": "informatio"}, "closest: information"),
         ({"scope": "globally"}, "unknown scope 'globally'"),
         ({"scaling": "maximum"}, "closest: max"),
-        ({"budget": "weight"}, "closest: weights"),
+        ({"counted": "weight"}, "closest: weights"),
         (
             {"fraction": 1.0},
             "expected a fraction between 0 and 1 and min_units >= 1, got 1.0 and 1",

@@ -73,7 +73,7 @@ def test_warning_when_shrinkage_reaches_nothing() -> None:
 def test_the_warning_of_a_single_group_left_is_whole() -> None:
     reach = reachability([nn.Parameter(torch.tensor([0.0, 4.0]))], 0.5, units="rows")
     assert reach.warning == (
-        "no group can reach zero by shrinkage alone: budget 0.5 is below the norm of every "
+        "no group can reach zero by shrinkage alone: reach 0.5 is below the norm of every "
         "group left, 4 at least; "
         "lmbda * sum(lr) would need at least 8 times as much"
     )
@@ -85,7 +85,7 @@ def test_no_warning_where_every_group_is_zero_already() -> None:
     reach = reachability([nn.Parameter(torch.zeros(3))], 0.5, units="rows")
     assert (reach.zero, reach.reachable, reach.share, reach.warning) == (3, 3, 1.0, None)
     assert reach.lines()[0] == (
-        "shrink budget lmbda * sum(lr) = 0.5: at most 100.0 % of 3 groups can reach zero by "
+        "reach lmbda * sum(lr) = 0.5: at most 100.0 % of 3 groups can reach zero by "
         "shrinkage alone (3 are zero already)"
     )
 

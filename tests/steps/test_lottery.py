@@ -139,7 +139,7 @@ def test_a_trimming_lottery_records_every_round(make) -> None:
             "dataset",
             "model",
             "scaling",
-            "budget",
+            "counted",
         } <= set(row)
     assert [row["steps"] for row in found] == [
         6,
@@ -218,7 +218,7 @@ def test_rows_say_what_the_steps_did_whatever_the_pipeline_is_called(make, mode:
     drawn = {
         "criterion": "magnitude",
         "scaling": "max",
-        "budget": "weights",
+        "counted": "weights",
         "min_units": 3,
         "noise_rel": 0.05,
         "evidence_items": None,

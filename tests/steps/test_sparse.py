@@ -161,9 +161,9 @@ def test_every_method_trains_and_records(tmp_path: Path, method: str) -> None:
         )  # its zeros come from z, not from shrinking step by step
     else:
         rate_sum = 4 * (0.1 + 0.1 + 0.01 + 0.001)
-        assert train["lmbda"] == pytest.approx(0.5 / rate_sum) and train[
-            "budget"
-        ] == pytest.approx(0.5)
+        assert train["lmbda"] == pytest.approx(0.5 / rate_sum) and train["reach"] == pytest.approx(
+            0.5
+        )
         assert (
             step._plan(run, run.model).lmbda
             == train["lmbda"]
@@ -180,7 +180,7 @@ def test_reach_is_printed_and_a_small_one_warned_of(tmp_path: Path, capsys) -> N
     TrainSparse("proxsg", lmbda=1e-3).run(_run(tmp_path), "train")
     told = capsys.readouterr().err
     assert (
-        "shrink budget" in told
+        "reach lmbda" in told
         and "at most 0.0 % of 108 groups" in told
         and "no group can reach zero" in told
     )

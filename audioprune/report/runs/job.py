@@ -156,7 +156,7 @@ def read_job(folder: Path) -> Job:
         config=config,
         status=status,
         reason="; ".join(filter(None, (reason, broken))),
-        rows=tuple(rows),
+        rows=tuple(map(_present_row, rows)),
         corpus=str(_first(rows, "corpus") or config.get("data.name") or ""),
         fingerprint=str(_first(rows, "corpus_fingerprint") or info.get("data_fingerprint") or ""),
         scale_differs=tuple(str(key) for key in info.get("scale_differs") or ()),
@@ -246,9 +246,22 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _present_keys(config: dict[str, Any]) -> dict[str, Any]:
     """Return a flat configuration under the keys of today.
 
-    Older runs call the reach of a regulariser a budget; the budget of a ticket is a word.
+    Older runs say ``budget`` for the reach of a regulariser, and for what a ticket counts.
     """
-    before, now = "pipeline.budget", "pipeline.reach"
-    if before not in config or isinstance(config[before], str):
+    before = "pipeline.budget"
+    if before not in config:
         return config
+    now = f"pipeline.{_name_of_budget(config[before])}"
     return {now if key == before else key: value for key, value in config.items()}
+
+
+def _present_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row under the keys of today, as ``_present_keys`` does."""
+    if "budget" not in row:
+        return row
+    now = _name_of_budget(row["budget"])
+    return {now if key == "budget" else key: value for key, value in row.items()}
+
+
+def _name_of_budget(value: Any) -> str:
+    return "counted" if isinstance(value, str) else "reach"

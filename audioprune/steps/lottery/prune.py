@@ -40,7 +40,7 @@ class LotteryPrune:
             ``information``; for masks one of the first two.
         scope: ``local`` or ``global``.
         scaling: ``max``, ``dimension`` or ``none``.
-        budget: ``weights`` or ``units``.
+        counted: What ``fraction`` counts, ``weights`` or ``units``.
         fraction: Share that a round removes.
         min_units: Units that every set keeps; the authors' code keeps three. A layer normalisation
             of a single unit would let nothing pass.
@@ -57,7 +57,7 @@ class LotteryPrune:
     ] = "information"
     scope: Annotated[str, OneOf("local", "global")] = "global"
     scaling: Annotated[str, OneOf("max", "dimension", "none")] = "max"
-    budget: Annotated[str, OneOf("weights", "units")] = "weights"
+    counted: Annotated[str, OneOf("weights", "units")] = "weights"
     fraction: Annotated[float, Range(above=0, below=1)] = 0.3
     min_units: Annotated[int, Range(1)] = 3
     evidence_items: Annotated[int | None, Range(1)] = None
@@ -70,7 +70,7 @@ class LotteryPrune:
         check_items("evidence_items", self.evidence_items)
         whole("samples", self.samples, 1)
         self.selection = Selection(
-            self.criterion, self.scope, self.scaling, self.budget, self.fraction, self.min_units
+            self.criterion, self.scope, self.scaling, self.counted, self.fraction, self.min_units
         )
 
     @property
@@ -81,7 +81,7 @@ class LotteryPrune:
             scope=self.scope,
             criterion=self.criterion,
             scaling=self.scaling,
-            budget=self.budget,
+            counted=self.counted,
             fraction=self.fraction,
             min_units=self.min_units,
             noise_rel=self.noise_rel,

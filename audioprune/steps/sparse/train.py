@@ -214,7 +214,7 @@ class TrainSparse:
             "prox_steps": plan.prox_steps if math.isfinite(plan.prox_steps) else None,
             "learning_rate": numbers.learning_rate,
             "selection": self.selection,
-            "budget": plan.reach,
+            "reach": plan.reach,
             "reachable_share": reach.share if reach else None,
             "norm_quantiles": quantiles,
             "f": kept["loss"],

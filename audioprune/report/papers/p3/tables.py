@@ -102,8 +102,8 @@ def what(ticket: Ticket) -> str:
     """Say in words what kind of lottery a ticket is of."""
     verb = {"trim": "trimming", "mask": "masking"}.get(str(ticket.mode), str(ticket.mode))
     extra = "" if ticket.reset == "rewind" else f", {ticket.reset}"
-    usual = (ticket.scaling, ticket.budget) == ("max", "weights")
-    setting = "" if usual else f", {ticket.scaling}, {ticket.budget}"
+    usual = (ticket.scaling, ticket.counted) == ("max", "weights")
+    setting = "" if usual else f", {ticket.scaling}, {ticket.counted}"
     share = "" if ticket.fraction in (None, FRACTION) else f", {100 * ticket.fraction:g} % a round"
     return f"{verb}, {ticket.scope}, {ticket.criterion}{extra}{setting}{share}"
 

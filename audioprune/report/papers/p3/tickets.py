@@ -27,10 +27,10 @@ from audioprune.report.tables import csv_text
 
 KIND = "lottery"
 NO_LOTTERY = "expected runs of pipeline=p3_trim or p3_mask, got none; see `make reproduce-p3`"
-SETTING = ("fraction", "scaling", "budget")
+SETTING = ("fraction", "scaling", "counted")
 CRITERIA = ("magnitude", "gradient", "activation", "normalization", "information")
 RESULT_KEYS = (
-    "model", "dataset", "seed", "mode", "scope", "criterion", "scaling", "budget", "fraction",
+    "model", "dataset", "seed", "mode", "scope", "criterion", "scaling", "counted", "fraction",
     "min_units", "reset", "rewind", "noise_rel", "iteration", "params", "params_nonzero",
     "mask_sparsity", "units", "units_masked", "flops_s", "disk", "bytes_file", "rw_r", "rw_w",
     "peak_bytes", "rtf", "val", "test", "multiplier", "trivial", "epochs", "monitor", "best_epoch",
@@ -149,7 +149,7 @@ def idle_text(tickets: Iterable[Ticket]) -> str:
 def main_setting(tickets: Sequence[Ticket]) -> list[Ticket]:
     """Return the tickets of the most common setting, which alone can be averaged by round.
 
-    A setting is fraction, scaling and budget.
+    A setting is fraction, scaling and what is counted.
     """
     counts = Counter(tuple(ticket.row.get(key) for key in SETTING) for ticket in tickets)
     chosen = counts.most_common(1)[0][0] if counts else ()

@@ -294,8 +294,8 @@ def _literal(label: str, models: Sequence[Model], reported: Published) -> Iterat
         bound = Bound(at_least=math.floor(low) / 100, at_most=math.ceil(high) / 100)
         verdict = judge(_known(shares(model)), bound, lacks, (_side(model),))
         numbers = (
-            f"{_share(model)} zero filters, shrink budget "
-            f"{_plain(model.trained('budget').mean)}, {_percent(model)}"
+            f"{_share(model)} zero filters, reach "
+            f"{_plain(model.trained('reach').mean)}, {_percent(model)}"
         )
         yield claim_of(claim, _named(label, model), verdict, numbers, told, **_facts(model))
 

@@ -177,7 +177,7 @@ _SIZES = (
     Column("latency", "Latency per s", "milliseconds"),
     Column("bytes", "File", "mebibytes"),
     Column("difference", "Largest change by trim", "loss"),
-    Column("budget", "Shrink budget", "score"),
+    Column("reach", "Reach", "score"),
     Column("lmbda", "lambda", "loss"),
     Column("reachable", "Reachable groups", "share"),
     Column("seeds", "Seeds", "count"),
@@ -196,7 +196,7 @@ def size_table(evidence: P4Evidence) -> Table:
         "fewer units can leave than filters are "
         "zero. Accuracy and what is not told as before are those of the network after the trim "
         "and after any fine-tuning.",
-        "The shrink budget lambda * sum(lr) is the most that the regulariser alone takes off "
+        "The reach lambda * sum(lr) is the most that the regulariser alone takes off "
         "the norm of a group (of OBProxSG: off "
         "every entry); groups that lie below it at the start are reachable. The loss, and "
         "half-space steps, can zero others.",
@@ -229,7 +229,7 @@ def _size_row(model: Model) -> dict[str, Cell]:
     row |= {"seeds": len(entry.seeds), "scale": honest_scale(entry.scale)}
     if dense:
         return row | dict.fromkeys(
-            ("filters", "groups", "removed", "difference", "budget", "lmbda", "reachable"), "-"
+            ("filters", "groups", "removed", "difference", "reach", "lmbda", "reachable"), "-"
         )
     row |= {
         "filters": model.groups("filter_sparsity"),
@@ -238,5 +238,5 @@ def _size_row(model: Model) -> dict[str, Cell]:
     }
     row |= {"difference": model.groups("max_difference"), "lmbda": model.trained("lmbda")}
     if model.method == "admm":  # its zeros come from z, which no sum of learning rates bounds
-        return row | {"budget": "-", "reachable": "-"}
-    return row | {"budget": model.trained("budget"), "reachable": model.trained("reachable_share")}
+        return row | {"reach": "-", "reachable": "-"}
+    return row | {"reach": model.trained("reach"), "reachable": model.trained("reachable_share")}

@@ -103,7 +103,7 @@ def _lottery(
                 "fraction": 0.3,
                 "scaling": "max",
             }
-            row |= {"units_masked": 0 if freed is None else freed[number], "budget": "weights"}
+            row |= {"units_masked": 0 if freed is None else freed[number], "counted": "weights"}
             row |= {
                 "flops_s": params,
                 "disk": params,

@@ -89,7 +89,7 @@ def lottery(make_run):
                 "scope": scope,
                 "criterion": criterion,
                 "scaling": "max",
-                "budget": "weights",
+                "counted": "weights",
                 "fraction": 0.3,
             }
             row |= {

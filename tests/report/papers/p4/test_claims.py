@@ -56,7 +56,7 @@ def _jobs(
     """Return one network over its seeds; without a sparsity it is dense."""
     found = []
     for seed in seeds:
-        train = {"kind": "train", "method": method, "lmbda": lmbda, "budget": 2.0, "label": "VGG"}
+        train = {"kind": "train", "method": method, "lmbda": lmbda, "reach": 2.0, "label": "VGG"}
         rows = [{"key": "train", **train}]
         shared = {"label": "VGG", "model": "vgg", "seed": seed, "scale": scale}
         dense = [("uncompressed", 1000, 1.0)]
@@ -379,7 +379,7 @@ def test_like_networks_are_preferred_and_unlike_ones_say_why() -> None:
     ],
 )
 def test_the_setting_of_the_slides(sparsity, status, reason) -> None:
-    numbers = f"{100 * sparsity:.1f} % zero filters, shrink budget 2, 65.0 ± 0.0 %"
+    numbers = f"{100 * sparsity:.1f} % zero filters, reach 2, 65.0 ± 0.0 %"
     assert _judged(LITERAL, *_jobs("p4_literal", 0.65, sparsity=sparsity)) == [
         _claim(LITERAL, status, numbers, reason)
     ]

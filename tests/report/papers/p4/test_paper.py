@@ -75,7 +75,7 @@ def network(make_run, tmp_path):
         train = {
             "method": method,
             "lmbda": lmbda,
-            "budget": 2.0,
+            "reach": 2.0,
             "reachable_share": 1.0,
             "f": 0.5,
             "norm_sum": 100.0,
@@ -326,7 +326,7 @@ def test_every_state_of_admm_is_a_row(network, reported) -> None:
         "-",
     ]  # each state by its own accuracy; of x there is none
     (size,) = size_table(P4Evidence(load_jobs(run.folder), {})).rows
-    assert (size["budget"], size["reachable"]) == ("-", "-") and size["lmbda"].mean == 0.01
+    assert (size["reach"], size["reachable"]) == ("-", "-") and size["lmbda"].mean == 0.01
 
 
 def test_rows_of_a_problem_share_their_lambda_without_p4_reach_too(network, reported) -> None:
