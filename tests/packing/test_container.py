@@ -503,3 +503,9 @@ def test_bad_headers_are_told_by_their_fault(packed: Path, name: str) -> None:
         str(caught.value)
         == f"{packed}: bad header of a packed model ({REASONS[name]}); write the file again"
     )
+
+
+def test_tensors_without_elements_keep_their_shape(tmp_path: Path) -> None:
+    state = {"none": torch.zeros(0, 3), "some": torch.ones(2)}
+    packing.pack(tmp_path / "model.apz", state, config={"a": 1})
+    assert packing.unpack(tmp_path / "model.apz").state["none"].shape == (0, 3)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from audioprune.compress.criteria.data import CalibrationData
 from audioprune.compress.criteria.importance import criterion
-from audioprune.compress.criteria.information import _reduced
+from audioprune.compress.criteria.information import _over_time, _reduced
 from audioprune.compress.units.declare import Slice, UnitSet, rows
 from audioprune.errors import ConfigError
 
@@ -158,3 +158,9 @@ def test_what_is_refused(net: Net) -> None:
         match="expected an output of 3 examples over time from Linear, got shape \\(3,\\)",
     ):
         score(nn.Linear(2, 3), [UnitSet("x", (Slice("weight", 0, rows(0, 3)),))], flat)
+
+
+def test_recurrent_outputs_with_time_first_are_turned() -> None:
+    values = torch.arange(24.0).reshape(4, 2, 3)  # (time, examples, units)
+    assert torch.equal(_over_time(nn.GRU(3, 3), values, 2), values.transpose(0, 1))
+    assert torch.equal(_over_time(nn.GRU(3, 3, batch_first=True), values, 4), values)

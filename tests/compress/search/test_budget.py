@@ -136,6 +136,7 @@ def test_the_number_of_candidates_is_kept_and_none_is_built_twice() -> None:
     )
     assert [each.name for each in found.candidates] == world.asked
     assert len(solve(curves, _World(curves), 0.3, most=100).candidates) <= 9
+    assert solve(curves, _World(curves), 0.3, most=1).candidates
 
 
 @pytest.mark.parametrize(("floor", "name"), [(0.2, "quantised"), (9.0, "dense")])
