@@ -87,10 +87,12 @@ class Decoder(nn.Module):
             parts.append(latent)
         values, state = self.gru(torch.cat(parts, -1), state)
         values = self.out_mlp(values)
+        # The noise comes first: the order decides how gradients are summed, and so their last bit.
+        noise = synthesis.mod_sigmoid(self.noise(values) + NOISE_SHIFT)
         found = Controls(
             amplitude=synthesis.mod_sigmoid(self.amplitude(values)),
             partials=synthesis.mod_sigmoid(self.partials(values)),
-            noise=synthesis.mod_sigmoid(self.noise(values) + NOISE_SHIFT),
+            noise=noise,
         )
         return found, cast(Tensor, state)
 
