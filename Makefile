@@ -5,7 +5,8 @@ BIN    := $(VENV)/bin
 RUNS   ?= runs
 # TORCH_INDEX=<url of a wheel index> chooses another build of torch, for instance one for your GPU.
 TORCH_INDEX ?=
-PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Modules are compiled when they are first imported: most of what torch brings never is.
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 APRUNE := $(BIN)/audioprune
 
 .DEFAULT_GOAL := help

@@ -65,7 +65,7 @@ def main_table(evidence: P4Evidence, key: str) -> Table:
     blank_row: dict[str, Cell] = {column.key: "-" for column in columns}
     notes = [
         "Group sparsity is the share of filters that are zero, as in the paper; what can be "
-        "removed stands in the table of sizes."
+        "removed is in the table of sizes."
     ]
     if any(model.corpus == "synthetic_scenes" for model in models):
         notes.append(
