@@ -5,8 +5,7 @@ BIN    := $(VENV)/bin
 RUNS   ?= runs
 # TORCH_INDEX=<url of a wheel index> chooses another build of torch, for instance one for your GPU.
 TORCH_INDEX ?=
-# Modules are compiled when they are first imported: most of what torch brings never is.
-PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 APRUNE := $(BIN)/audioprune
 
 .DEFAULT_GOAL := help
