@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import tomllib
+from collections.abc import Mapping, Set
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -118,9 +120,15 @@ def _room(path: Path) -> str:
     return _module(path).split(".")[0]
 
 
-def _imports(path: Path) -> set[str]:
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def _imports(path: Path) -> frozenset[str]:
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -128,7 +136,7 @@ def _imports(path: Path) -> set[str]:
             found.add(node.module or "")
             if node.module in ("audioprune", "audioprune.compress"):
                 found |= {f"{node.module}.{name.name}" for name in node.names}
-    return found
+    return frozenset(found)
 
 
 @pytest.mark.parametrize("path", _files(), ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -148,12 +156,17 @@ def test_only_allowed_rooms_are_imported(path: Path) -> None:
 
 @pytest.mark.parametrize("rooms", [ALLOWED, COMPRESS], ids=["package", "compress"])
 def test_rooms_form_no_cycle(rooms: dict[str, set[str]]) -> None:
-    left = dict(rooms)
+    _refuse_circle(rooms)
+
+
+def _refuse_circle(seen: Mapping[str, Set[str]]) -> None:
+    """Take away, again and again, what sees nothing of what is left but itself."""
+    left = dict(seen)
     while left:
-        free = [room for room, seen in left.items() if not (seen & set(left)) - {room}]
-        assert free, f"cycle among {sorted(left)}"
-        for room in free:
-            del left[room]
+        free = [name for name, others in left.items() if not (others & set(left)) - {name}]
+        assert free, f"circle among {sorted(left)}"
+        for name in free:
+            del left[name]
 
 
 @pytest.mark.parametrize("room", DATA_ALLOWED)
@@ -237,7 +250,7 @@ def test_every_folder_is_installed() -> None:
 def _imported_modules(path: Path, known: set[str]) -> set[str]:
     """Return the modules of the package that a module imports, for a type checker too."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_tree(path)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("audioprune."):
             room = str(node.module).removeprefix("audioprune.")
             names = {f"{room}.{each.name}" for each in node.names}
@@ -247,9 +260,4 @@ def _imported_modules(path: Path, known: set[str]) -> set[str]:
 
 def test_modules_form_no_circle() -> None:
     paths = {_module(path).removesuffix(".__init__"): path for path in _files()}
-    left = {name: _imported_modules(path, set(paths)) for name, path in paths.items()}
-    while left:
-        free = [name for name, others in left.items() if not (others & set(left)) - {name}]
-        assert free, f"circle among {sorted(left)}"
-        for name in free:
-            del left[name]
+    _refuse_circle({name: _imported_modules(path, set(paths)) for name, path in paths.items()})
