@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from torch import nn
 
 from audioprune.compress.units.declare import UnitSet
-from audioprune.compress.units.find import has_units, needed_units, unit_sets_of
+from audioprune.compress.units.find import has_units, needed_units
 from audioprune.errors import ConfigError
 
 
@@ -81,13 +82,17 @@ def ascending(name: str, values: Sequence[float] | None, least: float, most: flo
         )
 
 
-def units_of(model: nn.Module, what: str, remedy: str) -> list[UnitSet]:
+def units_of(
+    model: nn.Module, what: str, remedy: str, said_by: str | None = None
+) -> list[UnitSet]:
     """Return the sets of units of a model: declared by it, or derived and proved.
 
     Args:
         model: The model.
         what: What it lists for the step that asks, for the message.
         remedy: What to do besides writing the method.
+        said_by: Path of the step that tells the user which layers stay whole, and why; None tells
+            nothing.
 
     Raises:
         ConfigError: The model has neither ``unit_sets`` nor an example input, or no unit of it can
@@ -96,10 +101,8 @@ def units_of(model: nn.Module, what: str, remedy: str) -> list[UnitSet]:
     if not has_units(model):
         told = f"expected a method unit_sets() that lists its {what}; write one"
         raise ConfigError(f"{type(model).__name__}: {told}{f' or {remedy}' if remedy else ''}")
-    return needed_units(model, remedy)
+    return needed_units(model, remedy, None if said_by is None else partial(_say_whole, said_by))
 
 
-def say_left_whole(model: nn.Module, path: str) -> None:
-    """Tell the user which layers of a model that declares no units stay whole, and why."""
-    for reason in unit_sets_of(model).left_out:
-        print(f"{path}: stays whole: {reason}", file=sys.stderr, flush=True)
+def _say_whole(path: str, reason: str) -> None:
+    print(f"{path}: stays whole: {reason}", file=sys.stderr, flush=True)

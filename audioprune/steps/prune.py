@@ -42,7 +42,6 @@ from audioprune.steps.needs import (
     check_items,
     fraction,
     not_negative,
-    say_left_whole,
     units_of,
     whole,
 )
@@ -218,8 +217,7 @@ class Trim:
     def run(self, run: Run, path: str) -> None:
         """Trim the model and its mask, and record how far masked and trimmed outputs differ."""
         fold_first(run, path)
-        sets = units_of(run.model, "units", "prune by masks only")
-        say_left_whole(run.model, path)
+        sets = units_of(run.model, "units", "prune by masks only", said_by=path)
         example = arguments_of(require_example(run.model).example_input())
         with torch.no_grad():
             before = run.model.eval()(*example)

@@ -7,7 +7,7 @@ It runs a copy of the model on an example input; the model itself is not changed
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -89,12 +89,15 @@ def unit_sets_of(
     return FoundUnits(sets, tuple(reasons), "derived")
 
 
-def needed_units(model: nn.Module, otherwise: str = "") -> list[UnitSet]:
+def needed_units(
+    model: nn.Module, otherwise: str = "", on_left_out: Callable[[str], None] | None = None
+) -> list[UnitSet]:
     """Return the units of a model, or say why it has none.
 
     Args:
         model: A model that declares units or has an example input.
         otherwise: What to do besides declaring units, for the message.
+        on_left_out: Called with the reason of every layer whose units cannot be removed.
 
     Raises:
         ConfigError: No units are declared, and none can be derived; the message gives the reasons.
@@ -108,6 +111,9 @@ def needed_units(model: nn.Module, otherwise: str = "") -> list[UnitSet]:
             f"{type(model).__name__}: expected units that can be removed, got none ({reasons}); "
             f"declare them in a method unit_sets(){f' or {otherwise}' if otherwise else ''}"
         )
+    if on_left_out is not None:
+        for reason in found.left_out:
+            on_left_out(reason)
     return list(found.sets)
 
 

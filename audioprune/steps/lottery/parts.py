@@ -25,10 +25,13 @@ def steps_of(run: Run, kind: type[Wanted]) -> list[Wanted]:
     return [step for _, step in walk(run.steps) if isinstance(step, kind)]
 
 
-def unit_sets(model: nn.Module, mode: str | None) -> list[UnitSet]:
-    """List the units of a model; masks need none, so that only declared ones are listed then."""
+def unit_sets(model: nn.Module, mode: str | None, said_by: str | None = None) -> list[UnitSet]:
+    """List the units of a model; masks need none, so that only declared ones are listed then.
+
+    The step at the path ``said_by`` tells the user which layers stay whole.
+    """
     if mode == "trim" or isinstance(model, Prunable):
-        return units_of(model, "units", "set pipeline.mode=mask")
+        return units_of(model, "units", "set pipeline.mode=mask", said_by)
     return []
 
 

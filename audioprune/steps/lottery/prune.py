@@ -21,7 +21,7 @@ from audioprune.protocols import Batch, HasInformationTarget
 from audioprune.ranges import OneOf, Range
 from audioprune.steps.control import say_enough
 from audioprune.steps.lottery.parts import batches_of, device_of, unit_sets
-from audioprune.steps.needs import check_items, say_left_whole, whole
+from audioprune.steps.needs import check_items, whole
 
 MODES = ("trim", "mask")
 
@@ -98,18 +98,18 @@ class LotteryPrune:
         if self.criterion == "normalization":
             criterion("unit", self.criterion)(run.model, sets)
 
-    def _sets(self, run: Run) -> list[UnitSet]:
-        return unit_sets(run.model, self.mode)
+    def _sets(self, run: Run, said_by: str | None = None) -> list[UnitSet]:
+        return unit_sets(run.model, self.mode, said_by)
 
     def run(self, run: Run, path: str) -> None:
         """Prune one round."""
         started = time.monotonic()
-        sets, found = self._sets(run), run.findings.lottery
+        found = run.findings.lottery
+        speaks = found.round == 0 and self.mode == "trim"
+        sets = self._sets(run, path if speaks else None)
         if found.round == 0:
             found.params = lottery.parameters_of(run.model)
             found.units = {each.name: each.size for each in sets}
-            if self.mode == "trim":
-                say_left_whole(run.model, path)
         evidence = self._evidence(run)
         run.model.to(device_of(run))
         draw = self._trim if self.mode == "trim" else self._mask
@@ -132,7 +132,7 @@ class LotteryPrune:
                 "params": lottery.parameters_of(run.model),
                 "samples": found.samples,
                 "seconds": found.seconds,
-                "units": {each.name: each.size for each in unit_sets(run.model, self.mode)},
+                "units": {each.name: each.size for each in self._sets(run)},
             }
         )
 
