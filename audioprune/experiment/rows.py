@@ -23,6 +23,14 @@ def finite_or_none(value: object) -> float | None:
     return float(value)
 
 
+def read_number(text: str | None) -> float | None:
+    """Return the number that a cell of a CSV file holds, if it is finite, else None."""
+    try:
+        return finite_or_none(float(text)) if text else None
+    except ValueError:
+        return None
+
+
 def _text(value: object) -> str:
     return str(value or "")
 

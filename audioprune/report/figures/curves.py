@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.errors import DataError
-from audioprune.experiment.rows import finite_or_none
+from audioprune.experiment.rows import read_number
 from audioprune.report.baselines import no_better
 from audioprune.report.figures.drawing import (
     COLORS,
+    MAX_TENSORS,
     Figure,
+    first_of,
     footer_of,
     log_axis,
     new_canvas,
@@ -35,7 +37,6 @@ from audioprune.report.runs.job import Job
 from audioprune.report.runs.scales import honest_scale, scale_text, validation_text
 from audioprune.report.tables import FORMATS, METRICS, Column, Table, csv_text, write_table
 
-_MAX_TENSORS = 80
 _COLUMNS = (
     Column("name", "Run"),
     Column("metric", "Score"),
@@ -73,10 +74,10 @@ def read_curves(job: Job) -> dict[str, list[Curve]]:
     for path in sorted(job.folder.glob("curves-*.csv")):
         points: dict[str, list[tuple[float, float | None]]] = {}
         for row in _rows(path):
-            beta = _number(row.get("beta"))
+            beta = read_number(row.get("beta"))
             if beta is not None:
                 points.setdefault(str(row.get("tensor")), []).append(
-                    (beta, _number(row.get("degradation")))
+                    (beta, read_number(row.get("degradation")))
                 )
         curves = [
             Curve(tensor, *zip(*sorted(several, key=lambda point: point[0]), strict=True))
@@ -120,7 +121,9 @@ def _candidates(job: Job) -> list[dict[str, str]]:
     """Read the candidates of a budget search that have a size and a drop."""
     path = job.folder / "budget.csv"
     rows = _rows(path) if path.is_file() else []
-    return [row for row in rows if None not in (_number(row["drop"]), _number(row["bytes"]))]
+    return [
+        row for row in rows if None not in (read_number(row["drop"]), read_number(row["bytes"]))
+    ]
 
 
 def budget_table(jobs: Sequence[Job]) -> Table:
@@ -173,17 +176,14 @@ def _curve_figure(
     folder: Path, name: str, job: Job, metric: str, curves: Sequence[Curve]
 ) -> Figure:
     title, factor, unit = _scale_of(metric)
-    shown = curves[:_MAX_TENSORS]
+    shown = curves[:MAX_TENSORS]
     what = "increase" if metric == "loss" else "drop"
     over = validation_text(job.config.get("pipeline.sensitivity_items"))
     caption = (
         f"Sensitivity of {job.name}: {what} of {title} on {over} when one tensor alone is "
         f"pruned; pale: other tensors."
     )
-    if len(shown) < len(curves):
-        caption += (
-            f" The first {len(shown)} of {len(curves)} tensors are drawn; the CSV holds all."
-        )
+    caption += first_of(len(shown), len(curves))
     with styled():
         canvas = _canvas(shown, curves, factor, footer_of([job.scale]))
         canvas.supylabel(
@@ -321,10 +321,3 @@ def _title(row: Mapping[str, Any]) -> str:
 def _rows(path: Path) -> list[dict[str, str]]:
     with open(path, encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return finite_or_none(float(text)) if text else None
-    except ValueError:
-        return None

@@ -32,6 +32,8 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", ":")
 DPI = 150
+MAX_TENSORS = 80
+"""Most tensors that a figure of curves draws; its CSV file holds all."""
 _STYLE = {
     "font.size": 9,
     "axes.titlesize": 9.5,
@@ -291,3 +293,10 @@ def _trend(panels: Sequence[Panel]) -> str:
             if means:
                 told.append(f"{panel.title}, {line.name}: from {means[0]:.2f} to {means[-1]:.2f}")
     return "; ".join(told[:12]) + "."
+
+
+def first_of(drawn: int, total: int) -> str:
+    """Say in a caption that only the first tensors are drawn; nothing where all are."""
+    if drawn >= total:
+        return ""
+    return f" The first {drawn} of {total} tensors are drawn; the CSV holds all."

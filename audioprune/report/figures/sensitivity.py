@@ -16,13 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from audioprune.experiment.rows import finite_or_none
-from audioprune.report.figures.drawing import Figure, footer_of, new_canvas, save_figure, styled
+from audioprune.experiment.rows import read_number
+from audioprune.report.figures.drawing import (
+    MAX_TENSORS,
+    Figure,
+    first_of,
+    footer_of,
+    new_canvas,
+    save_figure,
+    styled,
+)
 from audioprune.report.runs.job import Job
 from audioprune.report.runs.scales import honest_scale, validation_text
 from audioprune.report.tables import Column, Table, csv_text
-
-_MAX_TENSORS = 80
 
 
 @dataclass(frozen=True)
@@ -45,19 +51,12 @@ def read_sensitivity(job: Job) -> list[Curve]:
     for path in sorted(job.folder.glob("sensitivity-*.csv")):
         with open(path, encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
-                iteration, beta = _number(row.get("iteration")), _number(row.get("beta"))
-                increase = _number(row.get("loss_increase"))
+                iteration, beta = read_number(row.get("iteration")), read_number(row.get("beta"))
+                increase = read_number(row.get("loss_increase"))
                 if iteration is not None and beta is not None and increase is not None:
                     points = found.setdefault((int(iteration), str(row.get("tensor"))), [])
                     points.append((beta, increase, str(row.get("chosen") or "")))
     return [_curve(*key, found[key]) for key in sorted(found, key=lambda key: key[0])]
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return finite_or_none(float(text)) if text else None
-    except ValueError:
-        return None
 
 
 def _curve(iteration: int, tensor: str, points: list[tuple[float, float, str]]) -> Curve:
@@ -67,10 +66,10 @@ def _curve(iteration: int, tensor: str, points: list[tuple[float, float, str]]) 
     """
     points = sorted(points, key=lambda point: point[0])
     marked = [beta for beta, _, chosen in points if chosen.lower() in ("true", "yes")]
-    ratios = {_number(chosen) for _, _, chosen in points} - {None}
+    ratios = {read_number(chosen) for _, _, chosen in points} - {None}
     chosen = marked[-1] if marked else (ratios.pop() if len(ratios) == 1 else None)
     if len(ratios) == 2:  # a flag written as 0 and 1
-        chosen = next((beta for beta, _, text in points if _number(text) == 1), None)
+        chosen = next((beta for beta, _, text in points if read_number(text) == 1), None)
     return Curve(
         iteration,
         tensor,
@@ -89,7 +88,7 @@ def sensitivity_figure(folder: Path, name: str, job: Job, title: str) -> Figure 
     if not curves:
         return None
     tensors = list(dict.fromkeys(curve.tensor for curve in curves))
-    shown = tensors[:_MAX_TENSORS]
+    shown = tensors[:MAX_TENSORS]
     alone = (
         "one tensor, or one set of units with all the tensors it spans,"
         if job.config.get("pipeline.unit_groups")
@@ -100,10 +99,7 @@ def sensitivity_figure(folder: Path, name: str, job: Job, title: str) -> Figure 
         f"Sensitivity of {title}: increase of the loss on {over} when {alone} alone is pruned; "
         f"dots mark the chosen ratio."
     )
-    if len(shown) < len(tensors):
-        caption += (
-            f" The first {len(shown)} of {len(tensors)} tensors are drawn; the CSV holds all."
-        )
+    caption += first_of(len(shown), len(tensors))
     with styled():
         canvas = _canvas(curves, shown, footer_of([job.scale]))
         return save_figure(
@@ -223,6 +219,8 @@ def quantization_table(job: Job) -> Table | None:
 
 def _quantised(line: Mapping[str, str]) -> dict[str, Any]:
     """Return the row of a tensor; one without a weight has neither clusters nor codewords."""
-    row = {name: _number(line.get(name)) for name in ("levels", "bits", "kept", "loss_increase")}
+    row = {
+        name: read_number(line.get(name)) for name in ("levels", "bits", "kept", "loss_increase")
+    }
     empty = {"levels": 0.0, "bits": 0.0} if row["kept"] == 0 else {}
     return {"tensor": str(line.get("tensor")), **row, **empty}

@@ -5,7 +5,14 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from audioprune.report.figures.drawing import Line, Panel, footer_of, lettered, line_figure
+from audioprune.report.figures.drawing import (
+    Line,
+    Panel,
+    first_of,
+    footer_of,
+    lettered,
+    line_figure,
+)
 from audioprune.report.runs.entry import Value
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -42,3 +49,8 @@ def test_the_footer_names_every_scale_once() -> None:
 
 def test_panels_are_lettered_by_their_place_in_the_paper() -> None:
     assert lettered(["one", "two"]) == ("(a) one", "(b) two")
+
+
+def test_a_caption_says_how_many_tensors_are_drawn() -> None:
+    assert first_of(80, 80) == ""
+    assert first_of(80, 96) == " The first 80 of 96 tensors are drawn; the CSV holds all."

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from audioprune.experiment.rows import finite_or_none
+from audioprune.experiment.rows import read_number
 from audioprune.report.figures.drawing import (
     COLORS,
     DASHES,
@@ -89,10 +89,10 @@ def read_sensitivity(path: Path) -> Sensitivity:
     for metric in metrics:
         layers = points.setdefault(metric, {})
         for row in rows:
-            share = _number(row.get("sparsity"))
+            share = read_number(row.get("sparsity"))
             if share is not None:
                 layer = short_layer(str(row.get("parameter")))
-                layers.setdefault(layer, []).append((share, _number(row.get(metric))))
+                layers.setdefault(layer, []).append((share, read_number(row.get(metric))))
     rising: dict[str, dict[str, tuple[tuple[float, float | None], ...]]] = {}
     for metric, layers in points.items():
         rising[metric] = {layer: _rising(own) for layer, own in layers.items()}
@@ -103,13 +103,6 @@ def _rising(
     points: Sequence[tuple[float, float | None]],
 ) -> tuple[tuple[float, float | None], ...]:
     return tuple(sorted(points, key=lambda point: point[0]))
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return finite_or_none(float(text)) if text else None
-    except ValueError:
-        return None
 
 
 def sensitivity_figure(folder: Path, job: Job, name: str) -> Figure | None:
