@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,3 +20,17 @@ def shared_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("set AUDIOPRUNE_SHARED_DATA to a folder of real recordings to run this test")
     return Path(folder)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread, so that sums have one order; forget a stop that a test asked for."""
+    import torch
+
+    from audioprune import interrupts
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+    interrupts._requested.clear()

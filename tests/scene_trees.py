@@ -5,9 +5,15 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
+
+from audioprune.data.scenes.corpora import TutScenes
+
+SMALL: dict[str, Any] = {"n_fft": 512, "hop_length": 256, "mels": 16, "duration_s": 0.3}
+"""Features that are quick to compute."""
 
 DEVELOPMENT_2017 = "TUT-acoustic-scenes-2017-development"
 EVALUATION_2017 = "TUT-acoustic-scenes-2017-evaluation"
@@ -103,3 +109,9 @@ def class_folder(
                     path = root / split / label / f"{split}{recording:02d}_{clip}.wav"
                     write_clip(path, seed, sample_rate=22050, channels=1, subtype="PCM_16")
     return root
+
+
+def small_tut(root: Path, **options: Any) -> TutScenes:
+    return TutScenes(
+        root, **{"cache_dir": str(root / "cache"), "valid_fraction": 0.3, **SMALL, **options}
+    )

@@ -71,3 +71,11 @@ def source(root: Path, name: str, split: str, group: str, samples: np.ndarray) -
         len(samples) / RATE,
         float(np.sqrt(np.mean(samples**2))),
     )
+
+
+def write_pair(
+    root: Path, side: tuple[str, str], name: str, seed: int, seconds: float = 0.7
+) -> None:
+    clean = tone(seconds, seed)
+    write(root / side[0] / name, clean)
+    write(root / side[1] / name, clean + 0.5 * tone(seconds, seed + 5000))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ from audioprune import checkpoint
 from audioprune.errors import ConfigError
 from audioprune.experiment.run import Run
 from audioprune.steps import FitBudget, Prune, SameSizeBaseline, Train
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 MODEL = {
     "name": "dcae",
@@ -57,14 +58,6 @@ class Coded(TinySpeech):
 
     def tests(self) -> dict[str, TinySet]:
         return {"aac-24k": Short(2, 2, 10.0)}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _config(folder: Path, steps: dict[str, Any]) -> dict[str, Any]:

@@ -122,12 +122,8 @@ def composed() -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def own_task(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     monkeypatch.setattr(model_io, "_package_task", lambda task: task)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _pipeline(name: str) -> dict[str, Any]:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from audioprune.compress.units.declare import Slice, UnitSet, rows
+
 
 class ToyModel(nn.Module):
     """Two linear layers with dropout, so that the state of torch's generator matters."""
@@ -81,3 +83,43 @@ class ToyTask:
 
     def better(self, monitor: str, new: float, best: float) -> bool:
         return new < best
+
+
+class LoopMlp(nn.Module):
+    """3 -> 6 -> 5 -> 2 with a recurrent-like square weight on the first hidden layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.loop, self.b, self.c = (
+            nn.Linear(3, 6),
+            nn.Linear(6, 6, bias=False),
+            nn.Linear(6, 5),
+            nn.Linear(5, 2),
+        )
+        self.norm = nn.BatchNorm1d(5)
+
+    def unit_sets(self) -> list[UnitSet]:
+        first = [
+            ("a.weight", 0, "out"),
+            ("a.bias", 0, "out"),
+            ("loop.weight", 0, "out"),
+            ("loop.weight", 1, "in"),
+            ("b.weight", 1, "in"),
+        ]
+        second = [("b.weight", 0, "out"), ("b.bias", 0, "out"), ("c.weight", 1, "in")]
+        second += [("norm.weight", 0, "norm"), ("norm.running_mean", 0, "norm")]
+        return [
+            UnitSet(
+                name, tuple(Slice(tensor, dim, rows(0, size), role) for tensor, dim, role in parts)
+            )
+            for name, parts, size in (("first", first, 6), ("second", second, 5))
+        ]
+
+
+def some_units(sets: list[UnitSet], seed: int = 1, share: float = 0.4) -> dict[str, Tensor]:
+    """Draw which units stay, at least the last one of each set."""
+    generator = torch.Generator().manual_seed(seed)
+    keep = {each.name: torch.rand(each.size, generator=generator) > share for each in sets}
+    for part in keep.values():
+        part[-1] = True
+    return keep

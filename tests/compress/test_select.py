@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from toys import LoopMlp
 
 from audioprune.compress.masks import Mask
 from audioprune.compress.select import (
@@ -17,7 +17,6 @@ from audioprune.compress.select import (
     threshold,
     until_freed,
 )
-from audioprune.compress.units.declare import Slice, UnitSet, rows
 from audioprune.compress.units.freed_parameters import freed_parameters
 from audioprune.errors import ConfigError, DivergedError
 
@@ -242,37 +241,6 @@ def test_three_tenths_sigma_prunes_what_the_distribution_says() -> None:
     assert float(removed) == pytest.approx(0.2358, abs=0.002)
 
 
-class _Mlp(nn.Module):
-    """3 -> 6 -> 5 -> 2 with a recurrent-like square weight on the first hidden layer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.loop, self.b, self.c = (
-            nn.Linear(3, 6),
-            nn.Linear(6, 6, bias=False),
-            nn.Linear(6, 5),
-            nn.Linear(5, 2),
-        )
-        self.norm = nn.BatchNorm1d(5)
-
-    def unit_sets(self) -> list[UnitSet]:
-        first = [
-            ("a.weight", 0, "out"),
-            ("a.bias", 0, "out"),
-            ("loop.weight", 0, "out"),
-            ("loop.weight", 1, "in"),
-            ("b.weight", 1, "in"),
-        ]
-        second = [("b.weight", 0, "out"), ("b.bias", 0, "out"), ("c.weight", 1, "in")]
-        second += [("norm.weight", 0, "norm"), ("norm.running_mean", 0, "norm")]
-        return [
-            UnitSet(
-                name, tuple(Slice(tensor, dim, rows(0, size), role) for tensor, dim, role in parts)
-            )
-            for name, parts, size in (("first", first, 6), ("second", second, 5))
-        ]
-
-
 def _removed(kept: dict[str, torch.Tensor]) -> dict[str, int]:
     return {name: int((~keep).sum()) for name, keep in kept.items()}
 
@@ -281,8 +249,8 @@ def _removed(kept: dict[str, torch.Tensor]) -> dict[str, int]:
 @settings(max_examples=50, deadline=None)
 def test_until_freed_equals_greedy_removal(seed: int, wanted: int, floor: int) -> None:
     draw = torch.Generator().manual_seed(seed)
-    sets = _Mlp().unit_sets()
-    freed = freed_parameters(_Mlp(), sets)
+    sets = LoopMlp().unit_sets()
+    freed = freed_parameters(LoopMlp(), sets)
     scores = {
         each.name: torch.randint(0, 4, (each.size,), generator=draw).float() for each in sets
     }
@@ -306,8 +274,8 @@ def test_until_freed_equals_greedy_removal(seed: int, wanted: int, floor: int) -
 
 
 def test_until_freed_edges() -> None:
-    sets = _Mlp().unit_sets()
-    freed = freed_parameters(_Mlp(), sets)
+    sets = LoopMlp().unit_sets()
+    freed = freed_parameters(LoopMlp(), sets)
     scores = {each.name: torch.zeros(each.size) for each in sets}
     assert all(keep.all() for keep in until_freed(scores, freed, 0).values())
     limited = until_freed(scores, freed, 10**9, {"first": 1, "second": 2})

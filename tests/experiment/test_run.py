@@ -26,13 +26,15 @@ from tiny_runs import (
     whole_pipeline,
 )
 
-from audioprune import checkpoint, files, interrupts
+from audioprune import checkpoint, files
 from audioprune.errors import CheckpointError, ConfigError, DataError, DivergedError, OutputError
 from audioprune.experiment import build as build_module
 from audioprune.experiment.model_io import load_model_file
 from audioprune.experiment.pipeline import execute
 from audioprune.experiment.run import Run
 from audioprune.files import write_json
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @dataclass
@@ -57,15 +59,6 @@ class Note:
     def cleanup(self, run: Any, path: str) -> None:
         assert path in run.completed
         self.log.append(f"cleaned {path}")
-
-
-@pytest.fixture(autouse=True)
-def quiet():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-    interrupts._requested.clear()
 
 
 @pytest.fixture(scope="module")

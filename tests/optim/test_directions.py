@@ -4,32 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from optim_toys import drive, seeded_param
 from torch import nn
 
 from audioprune.errors import ConfigError
 from audioprune.optim import HSPG, ProxSG
-
-
-def _param(
-    seed: int = 0, shape: tuple[int, ...] = (20, 5), dtype: torch.dtype = torch.float64
-) -> nn.Parameter:
-    return nn.Parameter(
-        torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-    )
-
-
-def _drive(
-    optimizer: torch.optim.Optimizer,
-    params: list[nn.Parameter],
-    steps: int,
-    seed: int = 9,
-    scale: float = 1.0,
-) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(steps):
-        for param in params:
-            param.grad = scale * torch.randn(param.shape, generator=generator, dtype=param.dtype)
-        optimizer.step()
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
@@ -45,23 +24,26 @@ def test_bases_equal_those_of_torch(name: str, decay: float) -> None:
         ),
     }
     options = {"momentum": 0.9} if name == "sgd" else {"betas": (0.8, 0.95), "eps": 1e-6}
-    ours, theirs = [_param(1), _param(2, (6,))], [_param(1), _param(2, (6,))]
+    ours, theirs = (
+        [seeded_param(1), seeded_param(2, (6,))],
+        [seeded_param(1), seeded_param(2, (6,))],
+    )
     groups = [{"params": ours[:1], "units": "rows"}, {"params": ours[1:]}]
-    _drive(ProxSG(groups, 0.02, lmbda=0.0, base=name, weight_decay=decay, **options), ours, 15)
-    _drive(makers[name](theirs), theirs, 15)
+    drive(ProxSG(groups, 0.02, lmbda=0.0, base=name, weight_decay=decay, **options), ours, 15)
+    drive(makers[name](theirs), theirs, 15)
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, other, atol=1e-12, rtol=0)
 
 
 def test_a_parameter_without_gradient_is_left_alone() -> None:
-    params = [_param(1), _param(2)]
+    params = [seeded_param(1), seeded_param(2)]
     optimizer = HSPG(params, 0.1, lmbda=0.5, units="rows", prox_steps=1)
     optimizer.step()
     assert optimizer.param_groups[0]["steps"] == 0
     params[0].grad = torch.zeros_like(params[0])
     held = params[1].detach().clone()
     optimizer.step()
-    assert torch.equal(params[1], held) and not torch.equal(params[0], _param(1))
+    assert torch.equal(params[1], held) and not torch.equal(params[0], seeded_param(1))
 
 
 def test_sparse_gradients_are_refused() -> None:

@@ -4,52 +4,31 @@ from __future__ import annotations
 
 import pytest
 import torch
+from optim_toys import drive, seeded_param
 from torch import Tensor, nn
 
 from audioprune.errors import ConfigError
 from audioprune.optim import HSPG, OBProxSG
 
 
-def _param(
-    seed: int = 0, shape: tuple[int, ...] = (20, 5), dtype: torch.dtype = torch.float64
-) -> nn.Parameter:
-    return nn.Parameter(
-        torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-    )
-
-
-def _drive(
-    optimizer: torch.optim.Optimizer,
-    params: list[nn.Parameter],
-    steps: int,
-    seed: int = 9,
-    scale: float = 1.0,
-) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(steps):
-        for param in params:
-            param.grad = scale * torch.randn(param.shape, generator=generator, dtype=param.dtype)
-        optimizer.step()
-
-
 def test_single_entries_make_hspg_and_obproxsg_the_same() -> None:
-    ours, theirs = _param(shape=(50,)), _param(shape=(50,))
-    _drive(HSPG([ours], 0.1, lmbda=0.5, units="rows", prox_steps=4), [ours], 30)
-    _drive(OBProxSG([theirs], 0.1, lmbda=0.5, units="rows", prox_steps=4), [theirs], 30)
+    ours, theirs = seeded_param(shape=(50,)), seeded_param(shape=(50,))
+    drive(HSPG([ours], 0.1, lmbda=0.5, units="rows", prox_steps=4), [ours], 30)
+    drive(OBProxSG([theirs], 0.1, lmbda=0.5, units="rows", prox_steps=4), [theirs], 30)
     torch.testing.assert_close(ours, theirs, atol=1e-14, rtol=0)
     assert torch.equal(ours == 0, theirs == 0) and (ours == 0).any() and (ours != 0).any()
 
 
 def test_zero_groups_revive_in_the_prox_stage_and_never_in_the_half_space_stage() -> None:
-    param = _param()
+    param = seeded_param()
     with torch.no_grad():
         param[:4] = 0
     optimizer = HSPG([param], 0.1, lmbda=0.01, units="rows", prox_steps=1, epsilon=0.3)
-    _drive(optimizer, [param], 1)
+    drive(optimizer, [param], 1)
     assert optimizer.stage == "half-space" and bool(param[:4].any(dim=1).all())
     dead = torch.zeros(20, dtype=torch.bool)
     for step in range(40):
-        _drive(optimizer, [param], 1, seed=100 + step)
+        drive(optimizer, [param], 1, seed=100 + step)
         now = ~param.detach().any(dim=1)
         assert bool((now | ~dead).all())
         dead = now
@@ -57,9 +36,9 @@ def test_zero_groups_revive_in_the_prox_stage_and_never_in_the_half_space_stage(
 
 
 def test_without_regulariser_it_is_sgd_until_a_step_reverses_a_group() -> None:
-    ours, theirs = _param(), _param()
-    _drive(HSPG([ours], 0.01, lmbda=0.0, units="rows", prox_steps=3), [ours], 20, scale=0.1)
-    _drive(torch.optim.SGD([theirs], 0.01), [theirs], 20, scale=0.1)
+    ours, theirs = seeded_param(), seeded_param()
+    drive(HSPG([ours], 0.01, lmbda=0.0, units="rows", prox_steps=3), [ours], 20, scale=0.1)
+    drive(torch.optim.SGD([theirs], 0.01), [theirs], 20, scale=0.1)
     torch.testing.assert_close(ours, theirs, atol=1e-14, rtol=0)
     ours.grad = 200 * ours.detach()
     HSPG([ours], 0.01, lmbda=0.0, units="rows", prox_steps=0).step()
@@ -68,7 +47,7 @@ def test_without_regulariser_it_is_sgd_until_a_step_reverses_a_group() -> None:
 
 @pytest.mark.parametrize("stage", ["prox", "subgradient"])
 def test_regulariser_inside_the_moments_joins_the_gradient(stage: str) -> None:
-    ours, theirs = _param(3), _param(3)
+    ours, theirs = seeded_param(3), seeded_param(3)
     optimizer = HSPG(
         [ours],
         0.01,
@@ -100,7 +79,7 @@ def test_regulariser_inside_the_moments_joins_the_gradient(stage: str) -> None:
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize(("cap", "most"), [(0.3, 6), (0.34, 6), (0.35, 7), (1.0, 20)])
 def test_cap_is_never_exceeded_and_is_reached(cap: float, most: int, fused: bool) -> None:
-    param = _param()
+    param = seeded_param()
     optimizer = HSPG(
         [param],
         0.1,
@@ -112,7 +91,7 @@ def test_cap_is_never_exceeded_and_is_reached(cap: float, most: int, fused: bool
         fused=fused,
     )
     for step in range(30):
-        _drive(optimizer, [param], 1, seed=step)
+        drive(optimizer, [param], 1, seed=step)
         assert round(20 * optimizer.group_sparsity()) <= most
     assert round(20 * optimizer.group_sparsity()) == most
 
@@ -137,7 +116,7 @@ def test_cap_takes_the_groups_that_turned_back_most_ties_by_position(fused: bool
 
 
 def test_a_start_that_would_freeze_zero_groups_is_refused() -> None:
-    param = _param()
+    param = seeded_param()
     with torch.no_grad():
         param[5:8] = 0
     param.grad = torch.ones_like(param)
@@ -151,7 +130,7 @@ def test_a_start_that_would_freeze_zero_groups_is_refused() -> None:
 
 
 def test_closure_scheduler_and_a_later_param_group() -> None:
-    first, second = _param(1), _param(2)
+    first, second = seeded_param(1), seeded_param(2)
     optimizer = HSPG([first], 0.1, lmbda=0.5, units="rows", prox_steps=3)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.1)
 

@@ -6,19 +6,11 @@ import math
 
 import pytest
 import torch
+from optim_toys import seeded_param
 from torch import nn
 
 from audioprune.errors import ConfigError
 from audioprune.optim import ADMM, HSPG, OBProxSG, ProxSG, options
-
-
-def _param(
-    seed: int = 0, shape: tuple[int, ...] = (20, 5), dtype: torch.dtype = torch.float64
-) -> nn.Parameter:
-    return nn.Parameter(
-        torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-    )
-
 
 GOOD = {"lr": 0.1, "lmbda": 0.1, "units": "rows", "prox_steps": 5}
 BAD = [
@@ -46,12 +38,12 @@ BAD = [
 @pytest.mark.parametrize("wrong", BAD, ids=str)
 def test_wrong_options_are_one_line_errors(wrong: dict) -> None:
     with pytest.raises(ConfigError) as caught:
-        HSPG([_param()], **{**GOOD, **wrong})
+        HSPG([seeded_param()], **{**GOOD, **wrong})
     assert "\n" not in str(caught.value)
 
 
 def test_wrong_param_groups_are_refused_and_leave_the_optimiser_as_it_was() -> None:
-    optimizer = HSPG([_param()], **GOOD)
+    optimizer = HSPG([seeded_param()], **GOOD)
     for wrong in (
         {"lamda": 0.1},
         {"lr": -1},
@@ -60,15 +52,15 @@ def test_wrong_param_groups_are_refused_and_leave_the_optimiser_as_it_was() -> N
         {"norm": "l1"},
     ):
         with pytest.raises(ConfigError):
-            optimizer.add_param_group({"params": [_param(5)], **wrong})
+            optimizer.add_param_group({"params": [seeded_param(5)], **wrong})
         assert len(optimizer.param_groups) == len(optimizer.layouts) == 1
     with pytest.raises(ConfigError, match="floating-point"):
         optimizer.add_param_group(
             {"params": [nn.Parameter(torch.ones(3, dtype=torch.int64), requires_grad=False)]}
         )
     with pytest.raises(ConfigError, match="closest: lmbda"):
-        optimizer.add_param_group({"params": [_param(5)], "lambda": 0.1})
-    for nothing in ([], _param()):
+        optimizer.add_param_group({"params": [seeded_param(5)], "lambda": 0.1})
+    for nothing in ([], seeded_param()):
         with pytest.raises(ConfigError):
             HSPG(nothing, **GOOD)
 
@@ -187,11 +179,11 @@ def test_words_switches_and_shares_are_told() -> None:
 )
 def test_every_option_is_told_by_its_name(wrong: dict, told: str) -> None:
     with pytest.raises(ConfigError, match=f"^{told}"):
-        HSPG([_param()], **{**GOOD, **wrong})
+        HSPG([seeded_param()], **{**GOOD, **wrong})
 
 
 def test_the_defaults_of_hspg_are_those_of_its_description() -> None:
-    (group,) = HSPG([_param()], 0.1, lmbda=0.2, units="rows", prox_steps=5).param_groups
+    (group,) = HSPG([seeded_param()], 0.1, lmbda=0.2, units="rows", prox_steps=5).param_groups
     stated = {
         "lr": 0.1,
         "lmbda": 0.2,
@@ -245,7 +237,7 @@ OWN = {
 @pytest.mark.parametrize("kind", OWN)
 def test_the_defaults_of_the_others_are_those_of_their_descriptions(kind: str) -> None:
     make, given, stated = OWN[kind]
-    (group,) = make([_param()], 0.1, lmbda=0.2, units="rows", **given).param_groups
+    (group,) = make([seeded_param()], 0.1, lmbda=0.2, units="rows", **given).param_groups
     assert {key: group[key] for key in COMMON | stated} == COMMON | stated
 
 
@@ -253,7 +245,7 @@ def test_the_defaults_of_the_others_are_those_of_their_descriptions(kind: str) -
 def test_the_others_refuse_no_group_and_wrong_options_too(kind: str) -> None:
     make, given, _ = OWN[kind]
     with pytest.raises(ConfigError):
-        make([_param()], 0.1, lmbda=0.2, **given)
+        make([seeded_param()], 0.1, lmbda=0.2, **given)
     for name in given:
         with pytest.raises(ConfigError, match=name):
-            make([_param()], 0.1, lmbda=0.2, units="rows", **{**given, name: -1})
+            make([seeded_param()], 0.1, lmbda=0.2, units="rows", **{**given, name: -1})

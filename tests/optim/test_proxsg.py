@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from optim_toys import seeded_param
 from torch import nn
 
 from audioprune.errors import ConfigError
 from audioprune.optim import ProxSG
 
 
-def _param(
-    seed: int = 0, shape: tuple[int, ...] = (20, 5), dtype: torch.dtype = torch.float64
-) -> nn.Parameter:
-    return nn.Parameter(
-        torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-    )
-
-
 def test_each_param_group_has_its_own_options() -> None:
-    params = [_param(1), _param(1), _param(1)]
+    params = [seeded_param(1), seeded_param(1), seeded_param(1)]
     groups = [
         {"params": params[:1], "units": "rows"},
         {"params": params[1:2], "units": "rows", "lmbda": 0.2},
@@ -59,4 +52,4 @@ def test_norm_may_differ_between_param_groups() -> None:
 
 def test_unknown_norm_is_refused() -> None:
     with pytest.raises(ConfigError, match="unknown norm 'l2'"):
-        ProxSG([_param()], 0.1, lmbda=0.1, units="rows", norm="l2")
+        ProxSG([seeded_param()], 0.1, lmbda=0.1, units="rows", norm="l2")

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from audioprune.report.runs.entry import Entry
+
 NOISES = ("babble", "cafeteria")
 SNRS = (-5.0, 0.0, 5.0)
 SCALE = "desk; 20 mixtures; width 64"
@@ -176,3 +178,9 @@ class FakeRun:
                 folder / f"{item}_{version}.flac", clean + noise * rng.standard_normal(8000), 16000
             )
         return self
+
+
+def one_entry(found: list[Entry], title: str) -> Entry:
+    chosen = [entry for entry in found if entry.title == title]
+    assert len(chosen) == 1, [entry.title for entry in found]
+    return chosen[0]

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from signal_toys import bits, read_csv, signal_run
 from torch import nn
 from toys import ToyTask
@@ -18,16 +17,9 @@ from audioprune.steps import FitBudget, SensitivityCurves
 from audioprune.steps.curves import fractions_of
 from audioprune.steps.validation import Validation
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BETAS = [0.0, 0.25, 0.5, 1.0]
-
-
-@pytest.fixture(autouse=True)
-def quiet():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-    interrupts._requested.clear()
 
 
 def test_curves_are_written_for_every_metric_and_change_nothing(tmp_path: Path) -> None:

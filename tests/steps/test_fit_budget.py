@@ -13,16 +13,9 @@ from audioprune.errors import InterruptedRun
 from audioprune.steps import FitBudget, SensitivityCurves
 from audioprune.steps.validation import Validation
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BETAS = [0.0, 0.25, 0.5, 1.0]
-
-
-@pytest.fixture(autouse=True)
-def quiet():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-    interrupts._requested.clear()
 
 
 @pytest.mark.parametrize(("structured", "epochs"), [(False, 0), (True, 0), (False, 2)])

@@ -25,6 +25,8 @@ from audioprune.steps.sparse.train import changed, learning_rates
 from audioprune.tasks.scenes import SceneClassification
 from audioprune.training.settings import Settings, build_optimizer, build_schedule
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SETTINGS = Settings(
     epochs=4,
     batch_size=8,
@@ -76,15 +78,6 @@ class Data:
 
     def scale(self) -> str:
         return "toy scenes"
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-    interrupts._requested.clear()
 
 
 def _run(folder: Path, task: SceneClassification | None = None) -> Run:

@@ -23,6 +23,8 @@ from audioprune.tasks.adversarial import Adversarial
 from audioprune.training.loop import Fit
 from audioprune.training.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SETTINGS = Settings(
     epochs=3,
     batch_size=3,
@@ -69,15 +71,6 @@ class Copy(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         return self.factor * frames
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-    interrupts._requested.clear()
 
 
 def _task(**options: Any) -> Adversarial:

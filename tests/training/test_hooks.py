@@ -18,17 +18,10 @@ from audioprune.training.hooks import Hooks
 from audioprune.training.loop import Fit
 from audioprune.training.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SETTINGS = Settings(epochs=4, batch_size=8, learning_rate=0.02, schedule="constant")
 NAME = "first.weight"
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-    interrupts._requested.clear()
 
 
 class Recorder:

@@ -18,16 +18,9 @@ from audioprune.training.loaders import epoch_order
 from audioprune.training.loop import Fit
 from audioprune.training.settings import Settings, build_schedule, step_schedules
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SETTINGS = Settings(epochs=4, batch_size=8, learning_rate=0.02, schedule="exponential", decay=0.9)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-    interrupts._requested.clear()
 
 
 def _model() -> ToyModel:

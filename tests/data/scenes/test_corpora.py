@@ -10,27 +10,15 @@ import numpy as np
 import pytest
 import torch
 from scene_trees import (
+    SMALL,
     class_folder,
+    small_tut,
     tut_2017,
     tut_2018,
 )
 
 from audioprune.data.scenes.corpora import ClassFolder, TutScenes
 from audioprune.errors import ConfigError
-
-SMALL: dict[str, Any] = {"n_fft": 512, "hop_length": 256, "mels": 16, "duration_s": 0.3}
-
-
-def _tut(root: Path, **options: Any) -> TutScenes:
-    return TutScenes(
-        root, **{"cache_dir": str(root / "cache"), "valid_fraction": 0.3, **SMALL, **options}
-    )
-
-
-@pytest.fixture(scope="module")
-def tut(tmp_path_factory: pytest.TempPathFactory) -> TutScenes:
-    """A small copy of TUT 2017, 24-bit stereo at 44.1 kHz, with Windows line ends."""
-    return _tut(tut_2017(tmp_path_factory.mktemp("tut")))
 
 
 def test_a_partial_corpus_says_so(tut: TutScenes) -> None:
@@ -52,14 +40,14 @@ def test_a_partial_corpus_says_so(tut: TutScenes) -> None:
 
 
 def test_2018_and_folds_train(tmp_path: Path) -> None:
-    data = _tut(tut_2018(tmp_path), year=2018)
+    data = small_tut(tut_2018(tmp_path), year=2018)
     assert (len(data.train()), len(data.valid()), len(data.tests()["test"])) == (6, 6, 3)
     assert data.scale().startswith("TUT 2018 (partial: 12 of 6122")
     assert len(data.classes) == 10 and data.sample_rate == 22050
 
 
 def test_all_clips_can_train(tmp_path: Path) -> None:
-    data = _tut(tut_2017(tmp_path), hold_out=False)
+    data = small_tut(tut_2017(tmp_path), hold_out=False)
     assert len(data.train()) == 18 and len(data.valid()) == 6
 
 
@@ -100,7 +88,7 @@ def test_wrong_values_are_refused_before_any_work(
     tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        _tut(tmp_path / "nowhere", **options)
+        small_tut(tmp_path / "nowhere", **options)
 
 
 def test_class_folder_refuses_wrong_rules(tmp_path: Path) -> None:

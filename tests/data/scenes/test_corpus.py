@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from scene_trees import (
     DEVELOPMENT_2017,
     EVALUATION_2017,
+    SMALL,
     class_folder,
+    small_tut,
     tut_2017,
     tut_2018,
     write_clip,
@@ -21,20 +22,6 @@ from torch.utils.data import DataLoader
 
 from audioprune.data.scenes.corpora import ClassFolder, TutScenes
 from audioprune.errors import DataError
-
-SMALL: dict[str, Any] = {"n_fft": 512, "hop_length": 256, "mels": 16, "duration_s": 0.3}
-
-
-def _tut(root: Path, **options: Any) -> TutScenes:
-    return TutScenes(
-        root, **{"cache_dir": str(root / "cache"), "valid_fraction": 0.3, **SMALL, **options}
-    )
-
-
-@pytest.fixture(scope="module")
-def tut(tmp_path_factory: pytest.TempPathFactory) -> TutScenes:
-    """A small copy of TUT 2017, 24-bit stereo at 44.1 kHz, with Windows line ends."""
-    return _tut(tut_2017(tmp_path_factory.mktemp("tut")))
 
 
 def test_items_are_normalised_features_with_labels(tut: TutScenes) -> None:
@@ -85,11 +72,11 @@ def test_splits_hold_whole_recordings_and_the_whole_test_set(tut: TutScenes) -> 
 def test_the_fingerprint_follows_content_labels_splits_and_features(tmp_path: Path) -> None:
     tut_2017(tmp_path)
     prints = [
-        _tut(tmp_path, **options).fingerprint()
+        small_tut(tmp_path, **options).fingerprint()
         for options in ({}, {}, {"seed": 1}, {"mels": 8}, {"hold_out": False})
     ]
     write_clip(tmp_path / DEVELOPMENT_2017 / "audio" / "b000_0_10.wav", 99)
-    prints.append(_tut(tmp_path).fingerprint())
+    prints.append(small_tut(tmp_path).fingerprint())
     assert prints[0] == prints[1] and len(set(prints)) == 5
 
 
@@ -102,7 +89,7 @@ def test_the_same_audio_in_training_and_test_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match="expected different audio in training and test.*t902_0_10.wav"
     ):
-        _tut(tmp_path).prepare()
+        small_tut(tmp_path).prepare()
 
 
 def test_a_file_in_training_and_test_is_refused(tmp_path: Path) -> None:
@@ -111,7 +98,7 @@ def test_a_file_in_training_and_test_is_refused(tmp_path: Path) -> None:
     with open(lists / "fold1_train.txt", "a") as stream:
         stream.write(f"{row}\n")
     with pytest.raises(DataError, match="expected each file in one split"):
-        _tut(tmp_path, year=2018).prepare()
+        small_tut(tmp_path, year=2018).prepare()
 
 
 def test_a_recording_in_training_and_test_is_a_note(tmp_path: Path) -> None:
@@ -120,7 +107,7 @@ def test_a_recording_in_training_and_test_is_a_note(tmp_path: Path) -> None:
     write_clip(evaluation / "audio" / "b001_40_50.wav", 77)
     with open(evaluation / "evaluation_setup" / "evaluate.txt", "a") as stream:
         stream.write("audio/b001_40_50.wav\tbeach\n")
-    data = _tut(tmp_path)
+    data = small_tut(tmp_path)
     data.prepare()
     assert any(
         "1 recordings are in test and in training, which makes the test optimistic: b001" in note
@@ -132,8 +119,8 @@ def test_bad_files_stop_or_are_left_out(tmp_path: Path) -> None:
     path = tut_2017(tmp_path) / DEVELOPMENT_2017 / "audio" / "b000_0_10.wav"
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(DataError, match="b000_0_10.wav.*on_bad_file=skip"):
-        _tut(tmp_path).prepare()
-    data = _tut(tmp_path, on_bad_file="skip")
+        small_tut(tmp_path).prepare()
+    data = small_tut(tmp_path, on_bad_file="skip")
     assert len(data.train()) + len(data.valid()) == 17
     assert (
         any("1 bad files are left out" in note for note in data.notes)
@@ -169,9 +156,9 @@ def test_manifest_lists_every_clip(tut: TutScenes, tmp_path: Path) -> None:
 
 def test_features_are_computed_once(tmp_path: Path) -> None:
     tut_2017(tmp_path)
-    first = _tut(tmp_path).train()[3]["features"]
+    first = small_tut(tmp_path).train()[3]["features"]
     stored = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.f32")}
-    data = _tut(tmp_path, memory_mb=0)
+    data = small_tut(tmp_path, memory_mb=0)
     assert torch.equal(data.train()[3]["features"], first)
     assert (
         len(stored) == 21

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from speech_trees import HOSTILE, RATE, source, tone, write
+from speech_trees import HOSTILE, RATE, source, tone, write_pair
 
 from audioprune.data.files.audio import AudioStore
 from audioprune.data.speech.mixing import Mixer
@@ -49,24 +49,20 @@ def mixer(tmp_path: Path):
     return make
 
 
-def _pair(root: Path, side: tuple[str, str], name: str, seed: int, seconds: float = 0.7) -> None:
-    clean = tone(seconds, seed)
-    write(root / side[0] / name, clean)
-    write(root / side[1] / name, clean + 0.5 * tone(seconds, seed + 5000))
-
-
 @pytest.fixture
 def voicebank(tmp_path: Path) -> Path:
     """Return a folder like VoiceBank-DEMAND: four training speakers and one test speaker."""
     root = tmp_path / HOSTILE
     for speaker in range(4):
         for number in range(2):
-            _pair(
+            write_pair(
                 root,
                 ("clean_trainset_wav", "noisy_trainset_wav"),
                 f"p{speaker}_{number}.wav",
                 10 * speaker + number,
             )
     for number in range(4):
-        _pair(root, ("clean_testset_wav", "noisy_testset_wav"), f"p9_{number}.wav", 100 + number)
+        write_pair(
+            root, ("clean_testset_wav", "noisy_testset_wav"), f"p9_{number}.wav", 100 + number
+        )
     return root

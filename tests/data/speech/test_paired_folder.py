@@ -7,16 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from speech_trees import RATE, tone, write
+from speech_trees import RATE, tone, write, write_pair
 
 from audioprune.data.speech.paired_folder import PairedFolder
 from audioprune.errors import ConfigError, DataError
-
-
-def _pair(root: Path, side: tuple[str, str], name: str, seed: int, seconds: float = 0.7) -> None:
-    clean = tone(seconds, seed)
-    write(root / side[0] / name, clean)
-    write(root / side[1] / name, clean + 0.5 * tone(seconds, seed + 5000))
 
 
 def _corpus(root: Path, tmp_path: Path, **options) -> PairedFolder:
@@ -130,7 +124,7 @@ def test_the_rule_of_lengths_is_no_other_corpus_where_all_are_equal(
 
 def test_one_speaker_is_refused_unless_files_are_shared_out(tmp_path: Path) -> None:
     for number in range(6):
-        _pair(tmp_path / "x", ("clean", "noisy"), f"p287_{number}.wav", number)
+        write_pair(tmp_path / "x", ("clean", "noisy"), f"p287_{number}.wav", number)
     with pytest.raises(DataError, match="data.speaker_from=file"):
         _corpus(tmp_path / "x", tmp_path).prepare()
     corpus = _corpus(tmp_path / "x", tmp_path, speaker_from="file")

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from split_files import places_of, write_files
 
 from audioprune.data.splits.assign import Assigned, assign_speech, refuse_shared
 from audioprune.data.splits.shares import share_out
@@ -13,21 +14,8 @@ from audioprune.data.splits.split_list import read_split_list
 from audioprune.errors import ConfigError, DataError
 
 
-def _files(root: Path, *names: str) -> dict[Path, Path]:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"x")
-    return {root / name: Path(name) for name in names}
-
-
-def _places(assigned: list[Assigned], root: Path) -> dict[str, tuple[str, str]]:
-    return {
-        entry.path.relative_to(root).as_posix(): (entry.split, entry.group) for entry in assigned
-    }
-
-
 def test_folders_are_taken_as_they_are(tmp_path: Path) -> None:
-    files = _files(
+    files = write_files(
         tmp_path,
         "train/a/1.wav",
         "train/b/1.wav",
@@ -37,7 +25,7 @@ def test_folders_are_taken_as_they_are(tmp_path: Path) -> None:
         "loose.wav",
     )
     assigned, notes = assign_speech(tmp_path, files)
-    assert _places(assigned, tmp_path) == {
+    assert places_of(assigned, tmp_path) == {
         "train/a/1.wav": ("train", "a"),
         "train/b/1.wav": ("train", "b"),
         "dev/c/1.wav": ("valid", "c"),
@@ -49,7 +37,9 @@ def test_folders_are_taken_as_they_are(tmp_path: Path) -> None:
 
 
 def test_without_valid_folder_training_speakers_are_set_aside(tmp_path: Path) -> None:
-    files = _files(tmp_path, *(f"train/s{number}/1.wav" for number in range(18)), "test/t/1.wav")
+    files = write_files(
+        tmp_path, *(f"train/s{number}/1.wav" for number in range(18)), "test/t/1.wav"
+    )
     assigned, notes = assign_speech(tmp_path, files)
     assert Counter(entry.split for entry in assigned) == {"train": 16, "valid": 2, "test": 1}
     assert "2 of 18 training speakers" in notes[0]
@@ -60,7 +50,7 @@ def test_without_valid_folder_training_speakers_are_set_aside(tmp_path: Path) ->
 
 
 def test_shares_are_exact_deterministic_and_disjoint(tmp_path: Path) -> None:
-    files = _files(
+    files = write_files(
         tmp_path, *(f"s{number:02d}/{take}.wav" for number in range(20) for take in range(2))
     )
     assigned, _ = assign_speech(tmp_path, files, fractions=(0.7, 0.1, 0.2), seed=3)
@@ -89,7 +79,7 @@ def test_too_few_speakers_and_bad_shares_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match="expected at least 3 speakers .* found 1 .p287.*speaker_from=file"
     ):
-        assign_speech(tmp_path, _files(tmp_path, "p287_1.wav", "p287_2.wav"))
+        assign_speech(tmp_path, write_files(tmp_path, "p287_1.wav", "p287_2.wav"))
     for fractions in ((0.5, 0.5), (0.8, 0.1, 0.2), (1.0, 0.0, 0.0)):
         with pytest.raises(ConfigError, match="add up to 1"):
             share_out(("a", "b", "c"), fractions, 0, "x")
@@ -97,7 +87,9 @@ def test_too_few_speakers_and_bad_shares_are_refused(tmp_path: Path) -> None:
 
 def test_a_speaker_in_two_splits_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="speaker 'a' in train .* and test") as error:
-        assign_speech(tmp_path, _files(tmp_path, "train/a/1.wav", "valid/b/1.wav", "test/a/2.wav"))
+        assign_speech(
+            tmp_path, write_files(tmp_path, "train/a/1.wav", "valid/b/1.wav", "test/a/2.wav")
+        )
     assert "1.wav" in str(error.value) and "2.wav" in str(error.value)
     refuse_shared(
         [Assigned(Path("x"), "train", "a"), Assigned(Path("y"), "train", "a")], "speaker"
@@ -108,7 +100,7 @@ def test_missing_list_and_missing_folders_are_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a list of splits"):
         read_split_list(tmp_path / "none.csv", tmp_path)
     with pytest.raises(DataError, match="expected folders train, valid and test"):
-        assign_speech(tmp_path, _files(tmp_path, "a/1.wav"), split="folders")
+        assign_speech(tmp_path, write_files(tmp_path, "a/1.wav"), split="folders")
 
 
 def test_training_speakers_are_lent_to_validation() -> None:

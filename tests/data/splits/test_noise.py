@@ -6,23 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from split_files import places_of, write_files
 
-from audioprune.data.splits.assign import Assigned
 from audioprune.data.splits.noise import assign_noise, noise_of
 from audioprune.errors import DataError
-
-
-def _files(root: Path, *names: str) -> dict[Path, Path]:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"x")
-    return {root / name: Path(name) for name in names}
-
-
-def _places(assigned: list[Assigned], root: Path) -> dict[str, tuple[str, str]]:
-    return {
-        entry.path.relative_to(root).as_posix(): (entry.split, entry.group) for entry in assigned
-    }
 
 
 def test_noise_names() -> None:
@@ -39,15 +26,15 @@ def test_noise_names() -> None:
 
 
 def test_noise_by_folders_and_by_share(tmp_path: Path) -> None:
-    folders = _files(tmp_path / "x", "train/fan_1.wav", "test/babble_1.wav", "crowd/a.wav")
+    folders = write_files(tmp_path / "x", "train/fan_1.wav", "test/babble_1.wav", "crowd/a.wav")
     assigned, notes = assign_noise(tmp_path / "x", folders, (0.8, 0.1, 0.1), 0)
-    assert _places(assigned, tmp_path / "x") == {
+    assert places_of(assigned, tmp_path / "x") == {
         "train/fan_1.wav": ("train", "fan"),
         "test/babble_1.wav": ("test", "babble"),
     }
     assert "crowd" in notes[0]
-    flat = _files(tmp_path / "y", *(f"n{number}.wav" for number in range(10)))
+    flat = write_files(tmp_path / "y", *(f"n{number}.wav" for number in range(10)))
     assigned, _ = assign_noise(tmp_path / "y", flat, (0.7, 0.1, 0.2), 0)
     assert Counter(entry.split for entry in assigned) == {"train": 8, "test": 2}
     with pytest.raises(DataError, match="at least 2 noise files"):
-        assign_noise(tmp_path / "z", _files(tmp_path / "z", "only.wav"), (0.8, 0.1, 0.1), 0)
+        assign_noise(tmp_path / "z", write_files(tmp_path / "z", "only.wav"), (0.8, 0.1, 0.1), 0)

@@ -6,28 +6,16 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from split_files import places_of, write_files
 
-from audioprune.data.splits.assign import Assigned, assign_speech
+from audioprune.data.splits.assign import assign_speech
 from audioprune.data.splits.split_list import read_split_list
 from audioprune.errors import DataError
 
 
-def _files(root: Path, *names: str) -> dict[Path, Path]:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"x")
-    return {root / name: Path(name) for name in names}
-
-
-def _places(assigned: list[Assigned], root: Path) -> dict[str, tuple[str, str]]:
-    return {
-        entry.path.relative_to(root).as_posix(): (entry.split, entry.group) for entry in assigned
-    }
-
-
 def test_list_by_file_with_byte_order_mark_and_crlf(tmp_path: Path) -> None:
     root = tmp_path / "corpus" / "speech"
-    files = _files(root, "train/a/1.wav", "train/b/1.wav", "train/c/1.wav", "train/d/1.wav")
+    files = write_files(root, "train/a/1.wav", "train/b/1.wav", "train/c/1.wav", "train/d/1.wav")
     listed = tmp_path / "corpus" / "speech.csv"
     rows = [
         "split,speaker,path",
@@ -38,7 +26,7 @@ def test_list_by_file_with_byte_order_mark_and_crlf(tmp_path: Path) -> None:
     rows += ["test,z,gone.wav", "train,a,train/a/1.wav"]
     listed.write_bytes("\ufeff".encode() + "\r\n".join(rows).encode())
     assigned, notes = assign_speech(root, files, split=listed)
-    assert _places(assigned, root) == {
+    assert places_of(assigned, root) == {
         "train/a/1.wav": ("train", "a"),
         "train/b/1.wav": ("valid", "b"),
         "train/c/1.wav": ("test", "c"),
@@ -50,7 +38,7 @@ def test_list_by_file_with_byte_order_mark_and_crlf(tmp_path: Path) -> None:
 
 
 def test_list_by_speaker_as_text_and_mapping(tmp_path: Path) -> None:
-    files = _files(tmp_path, "a/1.wav", "b/1.wav", "c/1.wav")
+    files = write_files(tmp_path, "a/1.wav", "b/1.wav", "c/1.wav")
     listed = tmp_path / "split.txt"
     listed.write_text("# mine\ntrain a\nvalid b\n\ntest c\ntest nobody\n")
     assigned, notes = assign_speech(tmp_path, files, split=str(listed))
@@ -63,7 +51,7 @@ def test_list_by_speaker_as_text_and_mapping(tmp_path: Path) -> None:
 
 def test_lists_of_names_by_speaker_and_by_file(tmp_path: Path) -> None:
     composed, apart = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
-    files = _files(
+    files = write_files(
         tmp_path / "x", f"{composed}/1.wav", f"{apart}/2.wav", "b/sp1_take1.5.wav", "c/1.wav"
     )
     (tmp_path / "lists").mkdir()
@@ -84,7 +72,7 @@ def test_lists_of_names_by_speaker_and_by_file(tmp_path: Path) -> None:
         f"split;filename\ntrain;{composed}/1\ntrain;{composed}/2\nvalid;b/sp1_take1.5\ntest;c/1.wav\n",
         encoding="utf-8",
     )
-    files = _files(
+    files = write_files(
         tmp_path / "y", f"{apart}/1.wav", f"{apart}/2.wav", "b/sp1_take1.5.wav", "c/1.wav"
     )
     assert [entry.split for entry in assign_speech(tmp_path / "y", files, split=table)[0]] == [
@@ -113,7 +101,7 @@ def test_lists_of_names_by_speaker_and_by_file(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_lists_are_refused(tmp_path: Path, text: str, message: str) -> None:
-    files = _files(tmp_path, "a/1.wav", "b/1.wav", "c/1.wav")
+    files = write_files(tmp_path, "a/1.wav", "b/1.wav", "c/1.wav")
     listed = tmp_path / "list.csv"
     listed.write_text(text)
     with pytest.raises(DataError, match=message):

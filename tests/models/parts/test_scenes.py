@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from toys import some_units
 
 from audioprune.compress.units.declare import UnitSet, check_unit_sets, tensors_of
 from audioprune.compress.units.trim import resize_, trim_
@@ -70,15 +71,6 @@ def _trained(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
 
 def _scenes(model: nn.Module, count: int = 2) -> Tensor:
     return torch.randn(count, 2, model.mels, 50, generator=torch.Generator().manual_seed(7))
-
-
-def _some(sets: list[UnitSet], seed: int = 1, share: float = 0.4) -> dict[str, Tensor]:
-    """Draw which units stay, at least the last one of each set."""
-    generator = torch.Generator().manual_seed(seed)
-    keep = {each.name: torch.rand(each.size, generator=generator) > share for each in sets}
-    for part in keep.values():
-        part[-1] = True
-    return keep
 
 
 def _close(a: Tensor, b: Tensor) -> None:
@@ -187,7 +179,7 @@ def test_masked_equals_trimmed(make):
     model = _trained(make)
     masked, trimmed, scenes = copy.deepcopy(model), copy.deepcopy(model), _scenes(model)
     sets = model.unit_sets()
-    keep = _some(sets)
+    keep = some_units(sets)
     zero_units_(masked, sets, keep)
     trim_(trimmed, sets, keep)
     assert sum(p.numel() for p in trimmed.parameters()) < 0.7 * sum(
@@ -206,7 +198,7 @@ def test_every_set_alone_is_exact(make):
         masked, trimmed, keep = (
             copy.deepcopy(model),
             copy.deepcopy(model),
-            _some([each], share=0.5),
+            some_units([each], share=0.5),
         )
         zero_units_(masked, [each], keep)
         trim_(trimmed, [each], keep)
@@ -218,7 +210,7 @@ def test_every_set_alone_is_exact(make):
 def test_one_channel_of_each_set_is_enough(make):
     model = _trained(make)
     masked, sets, scenes = copy.deepcopy(model), model.unit_sets(), _scenes(model)
-    keep = _some(sets, share=1.0)
+    keep = some_units(sets, share=1.0)
     zero_units_(masked, sets, keep)
     trim_(model, sets, keep)
     assert all(each.size == 1 for each in model.unit_sets())
@@ -249,7 +241,7 @@ def test_trimming_takes_every_trace_of_a_unit(make):
     """NaN in all slices of units that go reaches the output before the trim, not after it."""
     model = _trained(make)
     clean, sets, scenes = copy.deepcopy(model), model.unit_sets(), _scenes(model)
-    keep = _some(sets)
+    keep = some_units(sets)
     for each in sets:
         _fill(model, each, ~keep[each.name], ("out", "norm", "in"), float("nan"))
     assert model(scenes).isnan().all()
@@ -264,7 +256,7 @@ def test_trimming_takes_every_trace_of_a_unit(make):
 def test_what_reads_a_zero_unit_does_not_matter(make):
     model = _trained(make)
     sets, scenes = model.unit_sets(), _scenes(model)
-    keep = _some(sets)
+    keep = some_units(sets)
     zero_units_(model, sets, keep)
     expected = model(scenes)
     for each in sets:
@@ -302,9 +294,9 @@ def test_a_zero_filter_with_a_live_normalisation_is_never_dropped(make):
 @torch.no_grad()
 def test_a_trimmed_model_can_be_trimmed_again(make):
     model = _trained(make)
-    trim_(model, model.unit_sets(), _some(model.unit_sets()))
+    trim_(model, model.unit_sets(), some_units(model.unit_sets()))
     masked, scenes, sets = copy.deepcopy(model), _scenes(model), model.unit_sets()
-    keep = _some(sets, seed=2)
+    keep = some_units(sets, seed=2)
     zero_units_(masked, sets, keep)
     trim_(model, sets, keep)
     _close(model(scenes), masked(scenes))
@@ -314,7 +306,7 @@ def test_a_trimmed_model_can_be_trimmed_again(make):
 def test_a_trimmed_model_is_saved_loaded_and_trained(make, tmp_path):
     model = _trained(make)
     torch.save(model.state_dict(), tmp_path / "whole.pt")
-    trim_(model, model.unit_sets(), _some(model.unit_sets()))
+    trim_(model, model.unit_sets(), some_units(model.unit_sets()))
     torch.save(model.state_dict(), tmp_path / "trimmed.pt")
     assert (tmp_path / "trimmed.pt").stat().st_size < (tmp_path / "whole.pt").stat().st_size
     state, scenes = torch.load(tmp_path / "trimmed.pt"), _scenes(model)

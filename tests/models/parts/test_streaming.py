@@ -9,8 +9,9 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from toys import some_units
 
-from audioprune.compress.units.declare import UnitSet, tensors_of
+from audioprune.compress.units.declare import tensors_of
 from audioprune.compress.units.trim import resize_, trim_
 from audioprune.compress.units.zero import zero_units_
 from audioprune.models.fdnn import FDNN
@@ -62,15 +63,6 @@ def _without_statistics(model: nn.Module) -> nn.Module:
         if isinstance(module, nn.LayerNorm):
             module.__class__ = NormWithoutStatistics
     return model
-
-
-def _some(sets: list[UnitSet], seed: int = 1, share: float = 0.4) -> dict[str, Tensor]:
-    """Draw which units stay, at least the last one of each set."""
-    generator = torch.Generator().manual_seed(seed)
-    keep = {each.name: torch.rand(each.size, generator=generator) > share for each in sets}
-    for part in keep.values():
-        part[-1] = True
-    return keep
 
 
 def _close(a: Tensor, b: Tensor) -> None:
@@ -196,7 +188,7 @@ def test_masked_equals_trimmed(make):
     model = _without_statistics(_trained(make))
     masked, trimmed, frames = copy.deepcopy(model), copy.deepcopy(model), model.example_input(40)
     sets = model.unit_sets()
-    keep = _some(sets)
+    keep = some_units(sets)
     zero_units_(masked, sets, keep)
     trim_(trimmed, sets, keep)
     assert sum(p.numel() for p in trimmed.parameters()) < 0.75 * sum(
@@ -213,7 +205,7 @@ def test_every_exact_set_alone_is_exact(make):
     model = _trained(make)
     frames = model.example_input(4)
     for each in model.unit_sets():
-        masked, trimmed, keep = copy.deepcopy(model), copy.deepcopy(model), _some([each])
+        masked, trimmed, keep = copy.deepcopy(model), copy.deepcopy(model), some_units([each])
         zero_units_(masked, [each], keep)
         trim_(trimmed, [each], keep)
         if each.exact:
@@ -225,9 +217,9 @@ def test_every_exact_set_alone_is_exact(make):
 @torch.no_grad()
 def test_a_trimmed_model_can_be_trimmed_again(make):
     model = _without_statistics(_trained(make))
-    trim_(model, model.unit_sets(), _some(model.unit_sets()))
+    trim_(model, model.unit_sets(), some_units(model.unit_sets()))
     masked, frames, sets = copy.deepcopy(model), model.example_input(6), model.unit_sets()
-    keep = _some(sets, seed=2)
+    keep = some_units(sets, seed=2)
     zero_units_(masked, sets, keep)
     trim_(model, sets, keep)
     _close(model(frames), masked(frames))
@@ -238,7 +230,7 @@ def test_a_trimmed_model_can_be_trimmed_again(make):
 def test_one_unit_of_each_set_is_enough(make):
     model = _trained(make)
     sets = model.unit_sets()
-    trim_(model, sets, _some(sets, share=1.0))
+    trim_(model, sets, some_units(sets, share=1.0))
     assert all(each.size == 1 for each in model.unit_sets())
     assert model(model.example_input(3)).isfinite().all()
 
@@ -246,7 +238,7 @@ def test_one_unit_of_each_set_is_enough(make):
 @every_model
 def test_a_trimmed_model_is_saved_loaded_and_trained(make):
     model = _trained(make)
-    trim_(model, model.unit_sets(), _some(model.unit_sets()))
+    trim_(model, model.unit_sets(), some_units(model.unit_sets()))
     frames = model.example_input(4)
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     again = make().eval()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fake_runs import one_entry
+
 from audioprune.report.runs.entries import entries
 from audioprune.report.runs.entry import Entry
 from audioprune.report.runs.job import load_jobs
@@ -9,12 +11,6 @@ from audioprune.report.runs.job import load_jobs
 
 def _entries(run) -> list[Entry]:
     return entries(load_jobs(run.folder.parent))
-
-
-def _one(found: list[Entry], title: str) -> Entry:
-    chosen = [entry for entry in found if entry.title == title]
-    assert len(chosen) == 1, [entry.title for entry in found]
-    return chosen[0]
 
 
 def test_failed_jobs_are_rows(make_run) -> None:
@@ -33,9 +29,9 @@ def test_a_row_has_the_scale_of_its_own_network(make_run) -> None:
     run = make_run("b", seed=1, scale="desk; 20 mixtures; width 64").scores(
         "baseline", 0.65, 1.9, scale="desk; 20 mixtures; width 5"
     )
-    assert _one(_entries(run), "FDNN uncompressed").scale == "desk; 20 mixtures; width 64"
+    assert one_entry(_entries(run), "FDNN uncompressed").scale == "desk; 20 mixtures; width 64"
     assert (
-        _one(_entries(run), "FDNN baseline").scale
+        one_entry(_entries(run), "FDNN baseline").scale
         == "desk; 20 mixtures; width 4 | desk; 20 mixtures; width 5"
     )
 

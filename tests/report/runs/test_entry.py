@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from fake_runs import one_entry
 
 from audioprune.report.runs.entries import entries
 from audioprune.report.runs.entry import Entry, condition_text, mean_of
@@ -13,12 +14,6 @@ from audioprune.report.runs.job import load_jobs
 
 def _entries(run) -> list[Entry]:
     return entries(load_jobs(run.folder.parent))
-
-
-def _one(found: list[Entry], title: str) -> Entry:
-    chosen = [entry for entry in found if entry.title == title]
-    assert len(chosen) == 1, [entry.title for entry in found]
-    return chosen[0]
 
 
 def test_mean_and_sample_deviation_by_hand() -> None:
@@ -37,7 +32,7 @@ def test_scores_are_means_over_noises_then_seeds(make_run) -> None:
         run.scores("compressed", stoi, 1.5, noises=("babble",)).scores(
             "compressed", stoi + 0.1, 1.7, noises=("cafeteria",)
         )
-    entry = _one(_entries(run), "FDNN compressed")
+    entry = one_entry(_entries(run), "FDNN compressed")
     value = entry.score("stoi", -5.0)
     # Seed means 0.65 and 0.69; deviation 0.04 / sqrt(2).
     assert (
@@ -65,7 +60,7 @@ def test_a_missing_noise_is_told_and_never_a_zero(make_run) -> None:
         reason="no utterance found",
         **counts,
     )
-    entry = _one(_entries(run), "FDNN compressed")
+    entry = one_entry(_entries(run), "FDNN compressed")
     value = entry.score("pesq_raw_nb", -5.0)
     assert value.mean == pytest.approx(1.5) and (value.n, value.n_valid) == (20, 10)
     assert value.reason == "mean without cafeteria, -5 dB: no utterance found"
@@ -79,7 +74,7 @@ def test_a_missing_noise_is_told_and_never_a_zero(make_run) -> None:
 def test_a_condition_that_one_seed_lacks_is_told(make_run) -> None:
     make_run("a", seed=0).scores("compressed", 0.6, 1.5)
     run = make_run("b", seed=1).scores("compressed", 0.6, 1.5, noises=("babble",))
-    value = _one(_entries(run), "FDNN compressed").score("stoi", 0.0)
+    value = one_entry(_entries(run), "FDNN compressed").score("stoi", 0.0)
     assert value.seeds == 2 and value.reason == "mean without cafeteria, 0 dB: not evaluated"
 
 
@@ -87,7 +82,7 @@ def test_sizes_and_rates_by_hand(make_run) -> None:
     for seed, nonzero, paper in ((0, 200, 400), (1, 300, 500)):
         run = make_run(f"s{seed}", seed=seed)
         run.size("uncompressed").size("compressed", params=900, nonzero=nonzero, paper=paper)
-    entry = _one(_entries(run), "FDNN compressed")
+    entry = one_entry(_entries(run), "FDNN compressed")
     assert entry.size("nonzero").mean == 250 and entry.size("nonzero").std == pytest.approx(
         100 / math.sqrt(2)
     )
@@ -109,7 +104,7 @@ def test_without_an_uncompressed_row_there_is_no_rate(make_run) -> None:
         .scores("compressed", 0.6, 1.5)
         .size("compressed", params=1000, nonzero=10, paper=40)
     )
-    entry = _one(_entries(run), "FDNN compressed")
+    entry = one_entry(_entries(run), "FDNN compressed")
     for name in ("rate_paper", "rate_file"):
         assert (
             entry.size(name).mean is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from fake_runs import one_entry
 
 from audioprune.report.runs.entries import entries
 from audioprune.report.runs.entry import Entry
@@ -13,12 +14,6 @@ def _entries(run) -> list[Entry]:
     return entries(load_jobs(run.folder.parent))
 
 
-def _one(found: list[Entry], title: str) -> Entry:
-    chosen = [entry for entry in found if entry.title == title]
-    assert len(chosen) == 1, [entry.title for entry in found]
-    return chosen[0]
-
-
 def test_the_mixture_is_one_row_for_all_models_on_the_same_data(make_run) -> None:
     make_run(
         "a", "fdnn", scale="desk; 20 mixtures; width 64", data={"name": "x", "seed": 0}
@@ -26,7 +21,7 @@ def test_the_mixture_is_one_row_for_all_models_on_the_same_data(make_run) -> Non
     run = make_run(
         "b", "lstm", scale="desk; 20 mixtures; width 96", data={"name": "x", "seed": 0}
     ).scores("mixture", 0.5, 1.4)
-    entry = _one(_entries(run), "Mixture")
+    entry = one_entry(_entries(run), "Mixture")
     assert entry.scale == "desk; 20 mixtures"
     run = make_run("c", "lstm", data={"name": "x", "seed": 0}).scores("mixture", 0.9, 2.4)
     assert [
@@ -41,7 +36,7 @@ def test_how_training_data_are_cut_makes_no_other_mixture(make_run) -> None:
     run = make_run(
         "b", "lstm", data={"name": "x", "segment_s": 2.0, "train_mixtures": 800}
     ).scores("mixture", 0.5, 1.4)
-    _one(_entries(run), "Mixture")
+    one_entry(_entries(run), "Mixture")
     run = make_run("c", "lstm", data={"name": "x", "max_test_s": 2.0}).scores("mixture", 0.5, 1.4)
     assert len([entry for entry in _entries(run) if entry.variant == "mixture"]) == 2
 
@@ -51,7 +46,7 @@ def test_mixtures_of_partial_evaluations_are_completed(make_run) -> None:
     run = make_run("b", pipeline_config={"k": 1}).scores(
         "mixture", 0.6, 1.4, noises=("cafeteria",)
     )
-    assert _one(_entries(run), "Mixture").score("stoi", -5.0).mean == pytest.approx(0.55)
+    assert one_entry(_entries(run), "Mixture").score("stoi", -5.0).mean == pytest.approx(0.55)
 
 
 def test_equal_uncompressed_rows_of_a_sweep_are_one(make_run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from fake_runs import one_entry
 
 from audioprune.report.runs.entries import entries, final
 from audioprune.report.runs.entry import Entry
@@ -13,15 +14,9 @@ def _entries(run) -> list[Entry]:
     return entries(load_jobs(run.folder.parent))
 
 
-def _one(found: list[Entry], title: str) -> Entry:
-    chosen = [entry for entry in found if entry.title == title]
-    assert len(chosen) == 1, [entry.title for entry in found]
-    return chosen[0]
-
-
 def test_the_rate_of_a_job_without_uncompressed_goes_by_the_trained_parameters(make_run) -> None:
     run = make_run("a").size("compressed", params=900, paper=400, params_trained=2000)
-    assert _one(_entries(run), "FDNN compressed").size("rate_paper").mean == pytest.approx(
+    assert one_entry(_entries(run), "FDNN compressed").size("rate_paper").mean == pytest.approx(
         8000 / 400
     )
 
@@ -63,7 +58,9 @@ def test_validation_scores_stay_out(make_run) -> None:
         .scores("compressed", 0.6, 1.5)
         .scores("compressed", 0.9, 3.0, step="valid", split="valid")
     )
-    assert _one(_entries(run), "FDNN compressed").score("stoi", -5.0).mean == pytest.approx(0.6)
+    assert one_entry(_entries(run), "FDNN compressed").score("stoi", -5.0).mean == pytest.approx(
+        0.6
+    )
 
 
 def test_a_model_that_came_pruned_is_not_called_uncompressed(make_run) -> None:
@@ -74,4 +71,4 @@ def test_a_model_that_came_pruned_is_not_called_uncompressed(make_run) -> None:
     )
     run.size("compressed", nonzero=100, paper=400)
     assert [entry.title for entry in _entries(run)] == ["FDNN as given", "FDNN compressed"]
-    assert _one(_entries(run), "FDNN compressed").size("rate_paper").mean is None
+    assert one_entry(_entries(run), "FDNN compressed").size("rate_paper").mean is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from p2_runs import CLAIMS, REPORTED, SEEDS, judged
 
 from audioprune.report.claims import (
     HELD,
@@ -15,29 +16,9 @@ from audioprune.report.claims import (
     Claim,
     any_measured,
 )
-from audioprune.report.papers.p2.paper import PAPER
 from audioprune.report.papers.p2.rows import P2Evidence
-from audioprune.report.published import read_reported
 from audioprune.report.runs.job import load_jobs
 from audioprune.report.tables import to_markdown
-
-REPORTED = read_reported(None, "p2")
-
-
-CLAIMS = PAPER.claims
-
-
-SEEDS = (0, 1, 2)
-
-
-def _judged(run, words: str, model: str) -> Claim:
-    found = [
-        claim
-        for claim in CLAIMS.judge(P2Evidence(load_jobs(run.folder.parent), REPORTED))
-        if words in claim.claim and claim.model.startswith(model)
-    ]
-    assert len(found) == 1
-    return found[0]
 
 
 def _pair(make_run, pruned: float, baseline: float, baseline_size: int = 420, seeds=SEEDS, **more):
@@ -69,7 +50,7 @@ def _pair(make_run, pruned: float, baseline: float, baseline_size: int = 420, se
 def test_pruned_against_same_size(
     make_run, pruned: float, baseline: float, seeds, status: str
 ) -> None:
-    claim = _judged(_pair(make_run, pruned, baseline, seeds=seeds), "beats", "FDNN_P")
+    claim = judged(_pair(make_run, pruned, baseline, seeds=seeds), "beats", "FDNN_P")
     assert claim.status == status and claim.seeds == len(seeds)
     assert "STOI" in claim.numbers and "at -5 / 0 / 5 dB" in claim.numbers
     assert "1.05 times the parameters" in claim.numbers
@@ -77,7 +58,7 @@ def test_pruned_against_same_size(
 
 
 def test_a_baseline_of_another_size_measures_nothing(make_run) -> None:
-    claim = _judged(_pair(make_run, 0.63, 0.62, baseline_size=200), "beats", "FDNN_P")
+    claim = judged(_pair(make_run, 0.63, 0.62, baseline_size=200), "beats", "FDNN_P")
     assert (
         claim.status == NOT_COMPARABLE
         and "0.50 times" in claim.numbers
@@ -90,7 +71,7 @@ def test_the_size_is_compared_in_every_seed(make_run) -> None:
         make_run(f"p{seed}", seed=seed).scores("pruned", 0.63, 1.7).size("pruned", nonzero=400)
         run = make_run(f"b{seed}", "fdnn_b", "train", seed=seed).scores("uncompressed", 0.6, 1.6)
         run.size("uncompressed", params=size, nonzero=size)
-    claim = _judged(run, "beats", "FDNN_P")
+    claim = judged(run, "beats", "FDNN_P")
     assert claim.status == NOT_COMPARABLE and "1.90 times in seed 2" in claim.reason
 
 
@@ -102,7 +83,7 @@ def test_the_size_is_compared_in_every_seed(make_run) -> None:
     ],
 )
 def test_other_settings_or_data_are_not_compared(make_run, more, words: str) -> None:
-    claim = _judged(_pair(make_run, 0.63, 0.62, **more), "beats", "FDNN_P")
+    claim = judged(_pair(make_run, 0.63, 0.62, **more), "beats", "FDNN_P")
     assert claim.status == NOT_COMPARABLE and words in claim.reason
 
 
@@ -111,7 +92,7 @@ def test_runs_of_another_scale_are_not_compared(make_run) -> None:
     run = make_run("b", "fdnn_b", "train", scale="desk; 900 mixtures; width 40").scores(
         "uncompressed", 0.6, 1.6
     )
-    claim = _judged(run, "beats", "FDNN_P")
+    claim = judged(run, "beats", "FDNN_P")
     assert claim.status == NOT_COMPARABLE and "different scales" in claim.reason
 
 
@@ -124,7 +105,7 @@ def test_other_fingerprints_are_not_compared(make_run) -> None:
             "uncompressed", 0.6, 1.6, corpus_fingerprint="bb"
         )
         run.size("uncompressed", params=420, nonzero=420)
-    claim = _judged(run, "beats", "FDNN_P")
+    claim = judged(run, "beats", "FDNN_P")
     assert claim.status == NOT_COMPARABLE and "the corpora differ" in claim.reason
 
 
@@ -153,16 +134,16 @@ def _compressed(
     ("compressed", "status"), [(0.5801, HELD), (0.5798, NOT_HELD), (0.58, NOT_SHOWN), (0.65, HELD)]
 )
 def test_compressed_within_two_points(make_run, compressed: float, status: str) -> None:
-    assert _judged(_compressed(make_run, compressed), "at most about 2", "FDNN_C").status == status
+    assert judged(_compressed(make_run, compressed), "at most about 2", "FDNN_C").status == status
 
 
 def test_one_seed_is_not_judged_and_its_numbers_are_shown(make_run) -> None:
-    claim = _judged(_compressed(make_run, 0.59, seeds=(1,)), "at most about 2", "FDNN_C")
+    claim = judged(_compressed(make_run, 0.59, seeds=(1,)), "at most about 2", "FDNN_C")
     assert claim.status == ONE_SEED and "STOI -1.00 / -1.00 / -1.00 points" in claim.numbers
 
 
 def test_nothing_removed_shows_nothing(make_run) -> None:
-    claim = _judged(_compressed(make_run, 0.60, nonzero=1000), "at most about 2", "FDNN_C")
+    claim = judged(_compressed(make_run, 0.60, nonzero=1000), "at most about 2", "FDNN_C")
     assert claim.status == NOT_COMPARABLE and "nothing was removed from FDNN_C" in claim.reason
 
 
@@ -175,7 +156,7 @@ def test_a_trimmed_model_had_something_removed(make_run) -> None:
             .size("uncompressed")
         )
         run.scores("compressed", 0.59, 1.65).size("compressed", params=500, nonzero=500, paper=50)
-    assert _judged(run, "at most about 2", "FDNN_C").status == HELD
+    assert judged(run, "at most about 2", "FDNN_C").status == HELD
 
 
 def test_a_compressed_model_no_better_than_the_mixture_shows_nothing(make_run) -> None:
@@ -187,7 +168,7 @@ def test_a_compressed_model_no_better_than_the_mixture_shows_nothing(make_run) -
             .size("uncompressed")
         )
         run.scores("compressed", 0.59, 1.66).size("compressed", nonzero=0, paper=1)
-    claim = _judged(run, "at most about 2", "FDNN_C")
+    claim = judged(run, "at most about 2", "FDNN_C")
     assert claim.status == NOT_SHOWN and claim.reason == "FDNN_C is no better than mixture"
 
 
@@ -203,7 +184,7 @@ def test_the_worst_snr_decides(make_run) -> None:
             "compressed", 0.60, 1.7, snrs=(0.0,)
         )
         run.scores("compressed", 0.80, 1.7, snrs=(5.0,))
-    claim = _judged(run, "at most about 2", "FDNN_C")
+    claim = judged(run, "at most about 2", "FDNN_C")
     assert (
         claim.status == NOT_HELD
         and "+0.00 / -10.00" in claim.numbers
@@ -220,7 +201,7 @@ def test_an_snr_that_is_missing_measures_nothing(make_run) -> None:
             .size("compressed", nonzero=9)
         )
         run.scores("compressed", 0.60, 1.7, snrs=(-5.0, 0.0))
-    claim = _judged(run, "at most about 2", "FDNN_C")
+    claim = judged(run, "at most about 2", "FDNN_C")
     assert claim.status == NOT_MEASURED and "5 dB" in claim.reason
 
 
@@ -230,14 +211,14 @@ def test_a_wide_interval_compares_nothing(make_run) -> None:
             make_run(f"a{seed}", seed=seed).scores("uncompressed", 0.60, 1.7).size("uncompressed")
         )
         run.scores("compressed", 0.60 + 0.1 * (seed - 1), 1.7).size("compressed", nonzero=9)
-    claim = _judged(run, "at most about 2", "FDNN_C")
+    claim = judged(run, "at most about 2", "FDNN_C")
     assert claim.status == NOT_COMPARABLE and "wide, more than 0.04" in claim.reason
 
 
 @pytest.mark.parametrize(("compressed", "status"), [(0.595, HELD), (0.58, NOT_HELD)])
 def test_structured_costs_little(make_run, compressed: float, status: str) -> None:
     run = _compressed(make_run, compressed, model="gcrn", pipeline="p2_structured")
-    assert _judged(run, "Structured", "GCRN_C-SP").status == status
+    assert judged(run, "Structured", "GCRN_C-SP").status == status
 
 
 def test_the_deviation_over_seeds_is_told(make_run) -> None:
@@ -247,7 +228,7 @@ def test_the_deviation_over_seeds_is_told(make_run) -> None:
             .scores("uncompressed", 0.6 + 0.05 * seed, 1.7)
             .scores("compressed", 0.599 + 0.05 * seed, 1.7)
         )
-    claim = _judged(run, "at most about 2", "FDNN_C")
+    claim = judged(run, "at most about 2", "FDNN_C")
     assert claim.seeds == 3 and "within the deviation over seeds" in claim.numbers
 
 
@@ -303,15 +284,15 @@ def test_without_a_run_every_claim_says_what_is_missing(make_run) -> None:
 
 def test_one_side_that_was_not_run_is_named(make_run) -> None:
     run = make_run("a").scores("pruned", 0.6, 1.7)
-    assert _judged(run, "beats", "FDNN_P").numbers == "FDNN_B not run"
+    assert judged(run, "beats", "FDNN_P").numbers == "FDNN_B not run"
     run = make_run("b", "fdnn_b", "train").scores("uncompressed", 0.6, 1.6)
-    assert _judged(run, "beats", "FDNN_P").status == NOT_COMPARABLE
+    assert judged(run, "beats", "FDNN_P").status == NOT_COMPARABLE
 
 
 def test_a_pair_that_the_paper_lacks_is_judged_where_it_was_run(make_run) -> None:
     make_run("p", "tcnn").scores("pruned", 0.6, 1.7)
     run = make_run("b", "tcnn_b", "train").scores("uncompressed", 0.6, 1.6)
-    claim = _judged(run, "beats", "TCNN_P")
+    claim = judged(run, "beats", "TCNN_P")
     assert (
         claim.published == "-"
         and claim.reason
@@ -337,7 +318,7 @@ def test_a_pruned_model_against_one_of_its_size_in_words(make_run) -> None:
     published = "STOI +0.83 / +1.38 / +1.05 points; PESQ +0.05 / +0.08 / +0.09"
     reason = "as claimed in all of STOI, PESQ (raw NB)"
     expected = Claim(BEATS, "FDNN_P against FDNN_B", HELD, numbers, published, 3, SCALE, reason)
-    assert _judged(run, "beats", "FDNN_P") == expected
+    assert judged(run, "beats", "FDNN_P") == expected
 
 
 @pytest.mark.parametrize(
@@ -350,7 +331,7 @@ def test_both_metrics_must_be_higher(make_run, stoi: float, pesq: float, reason:
         )
         run = make_run(f"b{seed}", "fdnn_b", "train", seed=seed).scores("uncompressed", 0.625, 1.5)
         run.size("uncompressed", params=400, nonzero=400)
-    claim = _judged(run, "beats", "FDNN_P")
+    claim = judged(run, "beats", "FDNN_P")
     assert (claim.status, claim.reason) == (
         NOT_HELD,
         f"{reason}: no part of the interval over seeds is as claimed",
@@ -380,7 +361,7 @@ def test_sizes_that_count_as_the_same(make_run, size: int, reason: str) -> None:
         make_run(f"p{seed}", seed=seed).scores("pruned", 0.63, 1.7).size("pruned", nonzero=400)
         run = make_run(f"b{seed}", "fdnn_b", "train", seed=seed).scores("uncompressed", 0.62, 1.6)
         run.size("uncompressed", params=size, nonzero=size)
-    claim = _judged(run, "beats", "FDNN_P")
+    claim = judged(run, "beats", "FDNN_P")
     assert (claim.status, claim.reason) == (
         (NOT_COMPARABLE, reason) if reason else (HELD, "as claimed in all of STOI, PESQ (raw NB)")
     )
@@ -399,7 +380,7 @@ def test_the_cost_of_compression_in_words(make_run) -> None:
     )
     published = "STOI -1.29 / -1.13 / -0.75 points; PESQ -0.01 / -0.03 / -0.03"
     reason = "as claimed in all of -5 dB, 0 dB, 5 dB"
-    assert _judged(run, "at most about 2", "FDNN_C") == Claim(
+    assert judged(run, "at most about 2", "FDNN_C") == Claim(
         COMPRESSED, "FDNN_C against FDNN_U", HELD, numbers, published, 3, SCALE, reason
     )
 
@@ -425,7 +406,7 @@ def test_scores_without_stoi_say_so(make_run) -> None:
         .scores("uncompressed", 0.60, 1.7, metrics={})
         .scores("compressed", 0.59, 1.65, metrics={})
     )
-    claim = _judged(run, "at most about 2", "FDNN_C")
+    claim = judged(run, "at most about 2", "FDNN_C")
     assert (claim.status, claim.numbers) == (NOT_MEASURED, "STOI was not measured for both")
 
 

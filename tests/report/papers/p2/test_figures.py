@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from p2_runs import pruning_runs
 
 from audioprune.errors import DataError
 from audioprune.report.paper import write_paper
@@ -24,23 +25,8 @@ def reported():
     return read_reported(None, "p2")
 
 
-def _pruning_runs(make_run):
-    for strength in (0.0, 2.0):
-        for seed in (0, 1):
-            run = make_run(
-                f"l{strength}-{seed}", seed=seed, pipeline_config={"lambda_1": strength}
-            ).scores("mixture", 0.5, 1.4)
-            run.scores("uncompressed", 0.7, 2.0).iterations(
-                0.8 - 0.02 * seed, 0.6 - 0.1 * strength
-            )
-            for place in range(2):
-                run.scores("pruned", 0.68 - 0.1 * place, 1.9, step=f"compress/{place}/score")
-    make_run("broken", seed=9, pipeline_config={"lambda_1": 2.0}).status("failed", "x")
-    return load_jobs(run.folder.parent)
-
-
 def test_figures_2_and_3(make_run, tmp_path, reported) -> None:
-    jobs = _pruning_runs(make_run)
+    jobs = pruning_runs(make_run)
     second, third = _both(tmp_path, jobs, reported)
     text = second.csv.read_text()
     assert (

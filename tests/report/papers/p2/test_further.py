@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
+from fake_runs import SCALE
+from p2_runs import CLAIMS, REPORTED, SEEDS, given_job, judged
 
 from audioprune.report.claims import (
     HELD,
@@ -18,28 +19,8 @@ from audioprune.report.claims import (
     Side,
 )
 from audioprune.report.papers.p2.further import lacks
-from audioprune.report.papers.p2.paper import PAPER
 from audioprune.report.papers.p2.rows import P2Evidence
-from audioprune.report.published import read_reported
-from audioprune.report.runs.job import Job, load_jobs
-
-REPORTED = read_reported(None, "p2")
-
-
-CLAIMS = PAPER.claims
-
-
-SEEDS = (0, 1, 2)
-
-
-def _judged(run, words: str, model: str) -> Claim:
-    found = [
-        claim
-        for claim in CLAIMS.judge(P2Evidence(load_jobs(run.folder.parent), REPORTED))
-        if words in claim.claim and claim.model.startswith(model)
-    ]
-    assert len(found) == 1
-    return found[0]
+from audioprune.report.runs.job import load_jobs
 
 
 def _further(
@@ -61,7 +42,7 @@ def _further(
     [(0.3, SEEDS, HELD), (0.5, SEEDS, NOT_HELD), (0.451, SEEDS, NOT_SHOWN), (0.3, (0,), ONE_SEED)],
 )
 def test_regularisation_prunes_further(make_run, with_: float, seeds, status: str) -> None:
-    claim = _judged(_further(make_run, with_, seeds), "Sparse regularisation", "FDNN")
+    claim = judged(_further(make_run, with_, seeds), "Sparse regularisation", "FDNN")
     assert claim.status == status
     assert f"{100 * with_:.1f}" in claim.numbers and "% left after 2 iterations" in claim.numbers
 
@@ -77,7 +58,7 @@ def test_regularisation_prunes_further(make_run, with_: float, seeds, status: st
     ],
 )
 def test_regularisation_is_the_only_difference(make_run, more, words: str) -> None:
-    claim = _judged(_further(make_run, 0.3, **more), "Sparse regularisation", "FDNN")
+    claim = judged(_further(make_run, 0.3, **more), "Sparse regularisation", "FDNN")
     assert claim.status == NOT_COMPARABLE and words in claim.reason
 
 
@@ -87,7 +68,7 @@ def test_two_runs_that_removed_nothing_show_nothing(make_run) -> None:
         run = make_run(f"b{seed}", seed=seed, pipeline_config={"lambda_1": 1.0}).iterations(
             1.0, 1.0
         )
-    claim = _judged(run, "Sparse regularisation", "FDNN")
+    claim = judged(run, "Sparse regularisation", "FDNN")
     assert claim.status == NOT_COMPARABLE and "nothing was removed" in claim.reason
 
 
@@ -97,7 +78,7 @@ def test_a_sparsity_that_was_set_by_hand_shows_nothing(make_run) -> None:
         folder = run.folder.parent / f"a{seed}" / "results.jsonl"
         rows = [json.loads(line) | {"sparsity": 0.8} for line in folder.read_text().splitlines()]
         folder.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    claim = _judged(run, "Sparse regularisation", "FDNN")
+    claim = judged(run, "Sparse regularisation", "FDNN")
     assert claim.status == NOT_COMPARABLE and "was set by hand (0.8)" in claim.reason
 
 
@@ -118,14 +99,14 @@ def test_every_strength_is_judged_and_none_is_chosen(make_run) -> None:
 
 def test_one_side_alone_measures_nothing(make_run) -> None:
     run = make_run("a", pipeline_config={"lambda_1": 1.0}).iterations(0.7)
-    claim = _judged(run, "Sparse regularisation", "FDNN")
+    claim = judged(run, "Sparse regularisation", "FDNN")
     assert claim.status == NOT_MEASURED and "without sparse regularisation" in claim.numbers
 
 
 def test_an_interrupted_pruning_says_nothing_about_its_end(make_run) -> None:
     make_run("a", pipeline_config={"lambda_1": 0.0}).iterations(0.7, 0.45).status("interrupted")
     run = make_run("b", pipeline_config={"lambda_1": 1.0}).iterations(0.6, 0.3)
-    assert _judged(run, "Sparse regularisation", "FDNN").status == NOT_MEASURED
+    assert judged(run, "Sparse regularisation", "FDNN").status == NOT_MEASURED
 
 
 FURTHER = (
@@ -137,33 +118,21 @@ FURTHER = (
 AS_CLAIMED = "the whole interval over seeds is as claimed"
 
 
-SCALE = "desk; 20 mixtures; width 64"
-
-
-def _given(
-    name: str, *rows, scale: str = SCALE, seed: int = 0, pipeline: str = "p2", **config
-) -> Job:
-    found = tuple(
-        {"kind": "iteration", "iteration": number, **row} for number, row in enumerate(rows)
-    )
-    return Job(
-        Path(name), name, seed=seed, scale=scale, rows=found, config=config, pipeline=pipeline
-    )
-
-
 def test_everything_that_a_comparison_of_prunings_lacks_is_told() -> None:
     one = Side(
         "one",
-        (_given("a", {"sparsity": 0.5}, **{"pipeline.lambda_1": 1, "pipeline.lambda_2": 2}),),
+        (given_job("a", {"sparsity": 0.5}, **{"pipeline.lambda_1": 1, "pipeline.lambda_2": 2}),),
         0.5,
     )
-    alike = Side("other", (_given("b", **{"pipeline.lambda_1": 0, "pipeline.lambda_2": 0}),), 0.4)
+    alike = Side(
+        "other", (given_job("b", **{"pipeline.lambda_1": 0, "pipeline.lambda_2": 0}),), 0.4
+    )
     assert lacks(one, alike) == ("the sparsity of one was set by hand (0.5)",)
     config = {"training.epochs": 1, "task.loss": "l1", "pipeline.alpha": 0.1}
     other = Side(
         "other",
         (
-            _given(
+            given_job(
                 "b", {"sparsity": 0.25}, scale="demo; width 64", seed=1, pipeline="p3", **config
             ),
         ),
@@ -193,7 +162,7 @@ def test_pruning_further_in_words(make_run) -> None:
         "FDNN with: 30.0 ± 0.0 % left after 2 iterations; FDNN without: 42.0 ± 2.0 % left after "
         "3 iterations"
     )
-    assert _judged(run, "Sparse regularisation", "FDNN") == Claim(
+    assert judged(run, "Sparse regularisation", "FDNN") == Claim(
         FURTHER, "FDNN", HELD, numbers, "Figure 2, curves without numbers", 3, SCALE, AS_CLAIMED
     )
 
@@ -202,7 +171,7 @@ def test_different_lengths_of_pruning_are_told(make_run) -> None:
     make_run("a", pipeline_config={"lambda_1": 0.0}).iterations(0.7, 0.45)
     make_run("b", pipeline_config={"lambda_1": 1.0}).iterations(0.6, 0.3)
     run = make_run("c", pipeline_config={"lambda_1": 1.0}, seed=1).iterations(0.6)
-    claim = _judged(run, "Sparse regularisation", "FDNN")
+    claim = judged(run, "Sparse regularisation", "FDNN")
     assert (
         claim.numbers
         == "FDNN with: 45.0 ± 21.2 % left after 1 or 2 iterations; FDNN without: 45.0 % left "
@@ -216,13 +185,13 @@ def test_different_lengths_of_pruning_are_told(make_run) -> None:
 def test_structured_pruning_is_no_evidence_of_pruning_further(make_run) -> None:
     make_run("a", pipeline="p2_structured", pipeline_config={"lambda_1": 0.0}).iterations(0.7)
     run = make_run("b", pipeline_config={"lambda_1": 1.0}).iterations(0.6)
-    claim = _judged(run, "Sparse regularisation", "FDNN")
+    claim = judged(run, "Sparse regularisation", "FDNN")
     assert (
         claim.numbers == "no pruning without sparse regularisation was finished"
         and claim.published.startswith("Figure 2")
     )
     run = make_run("c", "lstm", pipeline_config={"lambda_1": 0.0}).iterations(0.6)
     assert (
-        _judged(run, "Sparse", "LSTM").numbers
+        judged(run, "Sparse", "LSTM").numbers
         == "no pruning with sparse regularisation was finished"
     )

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from p2_runs import given_job
 
 from audioprune.experiment.rows import SizeRow
 from audioprune.report.claims import (
     Side,
 )
 from audioprune.report.papers.p2.pairs import set_by_hand, taken_out
-from audioprune.report.runs.job import Job
-
-SCALE = "desk; 20 mixtures; width 64"
 
 
 def test_a_trimmed_share_is_that_of_the_bytes() -> None:
@@ -23,23 +20,12 @@ def test_a_trimmed_share_is_that_of_the_bytes() -> None:
     )
 
 
-def _given(
-    name: str, *rows, scale: str = SCALE, seed: int = 0, pipeline: str = "p2", **config
-) -> Job:
-    found = tuple(
-        {"kind": "iteration", "iteration": number, **row} for number, row in enumerate(rows)
-    )
-    return Job(
-        Path(name), name, seed=seed, scale=scale, rows=found, config=config, pipeline=pipeline
-    )
-
-
 def test_a_sparsity_is_given_where_no_analysis_found_it() -> None:
-    found = _given(
+    found = given_job(
         "a", {"sparsity": 0.9, "alpha_1": 0.1}, {"sparsity": None}, {}, {"sparsity": float("nan")}
     )
     assert set_by_hand(Side("x", (found,))) == ""
-    by_hand = _given("b", {"sparsity": 0.8}, {"sparsity": 0.25}, {"sparsity": 0.8})
+    by_hand = given_job("b", {"sparsity": 0.8}, {"sparsity": 0.25}, {"sparsity": 0.8})
     assert (
         set_by_hand(Side("x", (found, by_hand))) == "the sparsity of x was set by hand (0.25, 0.8)"
     )
