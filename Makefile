@@ -22,7 +22,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PIP) --editable .[dev,codec]
 	@touch $@
 
-demo: install ## train, prune, quantize and score a speech enhancer on the embedded corpus (minutes)
+demo: install ## train, prune, quantize and score a speech enhancer on the embedded corpus
 	$(APRUNE) prune experiment=p2/fdnn_demo pipeline=p2_unstructured pipeline.max_iterations=3 runtime.folder=$(RUNS)/demo
 	$(APRUNE) report runs=$(RUNS)/demo report=demo out=reports/demo
 

@@ -24,7 +24,7 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Let torch use one thread, so that sums have one order; forget a stop that a test asked for."""
+    """Let torch use one thread, so that sums have one order; forget stops that tests asked for."""
     import torch
 
     from audioprune import interrupts
