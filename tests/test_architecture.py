@@ -53,17 +53,18 @@ ALLOWED = {
 # The same within the compression library: a module or folder and those that it may import.
 COMPRESS = {
     "eval_mode": set(),
+    "placement": set(),
     "schedule": set(),
     "ties": set(),
     "weight_norm": set(),
     "masks": {"ties"},
     "select": {"masks"},
     "quantize": {"ties"},
-    "units": {"eval_mode", "masks", "ties"},
+    "units": {"eval_mode", "placement", "masks", "ties"},
     "penalties": {"masks", "units"},
     "weight_summary": {"masks", "units"},
-    "criteria": {"eval_mode", "masks", "units"},
-    "search": {"criteria", "eval_mode", "masks", "select", "ties", "units"},
+    "criteria": {"eval_mode", "placement", "masks", "units"},
+    "search": {"criteria", "eval_mode", "placement", "masks", "select", "ties", "units"},
     "lottery": {"criteria", "masks", "select", "units"},
 }
 # Models declare their units; they see nothing else of the compression library.
