@@ -179,8 +179,7 @@ class Fit:
 
     def _epochs(self) -> None:
         position = self.state.position
-        processes = self.accelerator.num_processes
-        per_epoch = steps_per_epoch(len(self.train_set), self.settings.batch_size, processes)
+        per_epoch = steps_per_epoch(len(self.train_set), self.settings.batch_size)
         planned = self.settings.epochs * per_epoch
         total = min(planned, self.settings.steps or planned)
         with progress(self.title, total) as display:
