@@ -280,5 +280,5 @@ def fake_device() -> Iterator[FakeDevice]:
     from audioprune.training import devices
 
     with pytest.MonkeyPatch.context() as patch, FakeDevice() as mode:
-        patch.setattr(devices, "chosen_device", lambda name: torch.device(name))
+        patch.setattr(devices, "DEVICES", (*devices.DEVICES, NAME))
         yield mode

@@ -110,6 +110,7 @@ def build(plain: Config, folder: Path, overrides: list[str], differs: Sequence[s
     run.scale_differs = [*differs, *presets.further(plain, run.model_config, run.data.describe)]
     if loaded:
         run.mask, run.codebooks = loaded.mask, loaded.codebooks
+        run.place()
         run.given_as = _compressed_as(loaded)
         run.parent = sha256_file(model_file(plain["checkpoint"]))
         for note in provenance.notes(plain, overrides, run.stamp["corpus_fingerprint"]):

@@ -112,7 +112,6 @@ class TrainScheduled:
         before = complete(run.mask, run.model, prunable(run.model))
         hook = self._hook(run, schedule)
         outcome = open_fit(run, path, settings, mask=run.mask, hooks=(hook,)).run()
-        run.model.cpu()
         run.codebooks, run.mask = None, outcome.mask
         record_prunings(run, path, hook)
         tell_what_is_missing(run, path, schedule, hook)

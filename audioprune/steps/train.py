@@ -70,7 +70,6 @@ class Train:
             return
         settings = with_numbers(run.settings, self.epochs, self.learning_rate)
         outcome = open_fit(run, path, settings, mask=run.mask, penalty=self._penalty(run)).run()
-        run.model.cpu()
         run.codebooks = None
         row = train_row(run, path, outcome, settings)
         run.results.put({**row, "lambda_1": self.lambda_1, "lambda_2": self.lambda_2})

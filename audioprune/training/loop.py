@@ -430,7 +430,7 @@ class Fit:
             seconds=position.seconds,
             history=position.history,
             kept_epoch=position.kept_epoch,
-            mask=kept.mask.to("cpu") if kept.mask is not None else None,
+            mask=kept.mask,
         )
 
 

@@ -20,7 +20,7 @@ from audioprune.experiment.step_state import Draw
 from audioprune.protocols import Batch, HasInformationTarget
 from audioprune.ranges import OneOf, Range
 from audioprune.steps.control import say_enough
-from audioprune.steps.lottery.parts import batches_of, device_of, unit_sets
+from audioprune.steps.lottery.parts import batches_of, unit_sets
 from audioprune.steps.needs import check_items, whole
 
 MODES = ("trim", "mask")
@@ -111,10 +111,8 @@ class LotteryPrune:
             found.params = lottery.parameters_of(run.model)
             found.units = {each.name: each.size for each in sets}
         evidence = self._evidence(run)
-        run.model.to(device_of(run))
         draw = self._trim if self.mode == "trim" else self._mask
         changed = draw(run, sets, evidence)
-        run.model.cpu()
         run.codebooks = None
         if not changed:
             say_enough(run, path, f"round {found.round + 1} can remove nothing more", at_once=True)
@@ -155,7 +153,7 @@ class LotteryPrune:
         before = complete(run.mask, run.model, names)
         number = run.findings.lottery.round + 1
         chosen = lottery.choose_weights(run.model, names, self.selection, number, before, evidence)
-        run.mask = chosen.to("cpu")
+        run.mask = chosen
         run.mask.apply_(run.model)
         return run.mask.kept() < before.kept()
 

@@ -62,7 +62,6 @@ class LotteryTrain:
                 f"training ended after {outcome.steps} steps, before "
                 f"pipeline.rewind={self.rewind}; give an earlier moment"
             )
-        run.model.cpu()
         run.codebooks = None
         found.rewind, found.trained = self.rewind, train_row(run, path, outcome, settings)
         run.results.put({**found.trained, "round": found.round})

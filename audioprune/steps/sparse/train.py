@@ -127,7 +127,6 @@ class TrainSparse:
         ).run()
         dense = self._dense(plan, run.model)
         judge.finish_()
-        run.model.cpu()
         run.codebooks = None
         run.findings.sparse = SparseTraining(
             self.method, self.groups, plan.lmbda, plan.settings.learning_rate, norms
