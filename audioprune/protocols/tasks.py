@@ -154,6 +154,15 @@ class HasOutputShape(Protocol):
 
 
 @runtime_checkable
+class FeedsFrames(Protocol):
+    """A task that gives models frames of bins, whose mean and deviation can be measured."""
+
+    def input_frames(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return what a model is given (B, N, F), and which frames hold signal (B, N), bool."""
+        ...
+
+
+@runtime_checkable
 class Shares(Protocol):
     """A task with numbers that corpus and model must agree with, such as the sample rate."""
 

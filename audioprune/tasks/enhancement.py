@@ -145,6 +145,12 @@ class Enhancement:
         """Return the mean squared error of a batch, a scalar."""
         return self.loss_of(batch)(model(self.target.inputs(batch["noisy"])))
 
+    def input_frames(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return what a model is given (B, N, F), and which frames hold signal (B, N), bool."""
+        frames = self.target.inputs(batch["noisy"])
+        number = torch.arange(frames.shape[self.target.frame_dim])
+        return frames, number < self._frame_counts(batch)[:, None]
+
     def output_shape(self, batch: Batch) -> tuple[int, ...]:
         """Return the shape that a model's output for this batch must have."""
         return tuple(self.target.wanted(batch["noisy"], batch["clean"]).shape)

@@ -38,6 +38,7 @@ from audioprune.protocols import (
 from audioprune.training.devices import open_accelerator, own_variables
 from audioprune.training.divergence import bad_gradient, bad_input, bad_output, bad_weight
 from audioprune.training.hooks import Hooks
+from audioprune.training.input_statistics import measure_inputs
 from audioprune.training.loaders import moved, steps_per_epoch, train_batches, valid_batches
 from audioprune.training.readings import NotFiniteError, Readings, widened
 from audioprune.training.resuming import MODEL, Kept, State, resume, save
@@ -141,6 +142,7 @@ class Fit:
                 f"expected a training and a validation set, got {len(self.train_set)} and "
                 f"{len(self.valid_set)} items; check the splits"
             )
+        measure_inputs(self.model, self.task, self.data, self.train_set)
         self.model.to(self.accelerator.device)
         self.state = self._initial_state()
         # One process keeps the plain module: preparing it would leave autocast in its forward
@@ -179,8 +181,7 @@ class Fit:
 
     def _epochs(self) -> None:
         position = self.state.position
-        processes = self.accelerator.num_processes
-        per_epoch = steps_per_epoch(len(self.train_set), self.settings.batch_size, processes)
+        per_epoch = steps_per_epoch(len(self.train_set), self.settings.batch_size)
         planned = self.settings.epochs * per_epoch
         total = min(planned, self.settings.steps or planned)
         with progress(self.title, total) as display:
