@@ -20,6 +20,7 @@ from torch import nn
 from audioprune import checkpoint, provenance
 from audioprune.compress.masks import Mask
 from audioprune.compress.quantize.kmeans import Codebook
+from audioprune.compress.ties import join_views_
 from audioprune.errors import CheckpointError
 from audioprune.experiment.model_io import build_stored, instantiate, restore_model
 from audioprune.experiment.presets import shown_name
@@ -107,6 +108,8 @@ class Run:
 
     def place(self) -> None:
         """Put the model and its mask on the run's device; what is stored names no device."""
+        if self.device.type != "cpu":
+            join_views_(self.model)  # two views of one memory would part
         self.model.to(self.device)
         if self.mask is not None:
             self.mask = self.mask.to(self.device)

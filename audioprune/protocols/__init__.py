@@ -59,6 +59,7 @@ from audioprune.protocols.steps import (
     changes_state,
 )
 from audioprune.protocols.tasks import (
+    ChecksBatches,
     Classifies,
     CutsFrames,
     Enhances,
@@ -83,12 +84,14 @@ from audioprune.protocols.tasks import (
     SignalScorer,
     Task,
     Trainable,
+    Weighs,
     scores_audio,
 )
 
 __all__ = [
     "Batch",
     "Checks",
+    "ChecksBatches",
     "ChecksLength",
     "Classifies",
     "CleansUp",
@@ -149,6 +152,7 @@ __all__ = [
     "Synthesizes",
     "Task",
     "Trainable",
+    "Weighs",
     "WritesFile",
     "changes_state",
     "optional",

@@ -85,7 +85,7 @@ class Evaluate:
         """Score the written file on every test condition."""
         target = self._written(run, path)
         loaded = load_model_file(target, run.model_config)
-        model = loaded.model.eval()
+        model = loaded.model.to(run.device).eval()
         scoring = run.config["scoring"]
         metrics = self.metrics or scoring["metrics"]
         with self._scorer(run, metrics) as scorer:
@@ -93,6 +93,7 @@ class Evaluate:
                 check_stop()
                 keep = scoring["audio_items"] if self.audio else 0
                 self._condition(run, path, model, condition, dataset, scorer, keep)
+        loaded.model.cpu()  # costs are those of a CPU
         row = size_row(run, path, self._variant(run), loaded, target)
         run.results.put(replace(row, label=self._label(run)))
 

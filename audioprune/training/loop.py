@@ -27,6 +27,7 @@ from audioprune.interrupts import check_stop, stop_requested
 from audioprune.progress import Progress, progress
 from audioprune.protocols import (
     Batch,
+    ChecksBatches,
     Corpus,
     EpochItems,
     HasEpochs,
@@ -230,12 +231,17 @@ class Fit:
         """Take one training step and remember what it logs."""
         position = self.state.position
         self.state.hooks.on_step_begin(self.model)
-        self.batch = moved(batch, self.accelerator.device)
+        self.batch = self._on_device(batch)
         with self.accelerator.autocast():
             logged = self.task.step(self.wrapped, self.batch, self._update)
         position.steps += 1
         position.step_in_epoch += 1
         self.readings.add(position.steps, logged)
+
+    def _on_device(self, batch: Batch) -> Batch:
+        if isinstance(self.task, ChecksBatches):
+            self.task.check_batch(self.model, batch)
+        return moved(batch, self.accelerator.device)
 
     def _read(self) -> None:
         """Add what the steps since the last reading logged to the sums of the epoch."""
@@ -370,7 +376,7 @@ class Fit:
 
     def _validated(self) -> dict[str, float]:
         batches = valid_batches(self.data, self.valid_set, self.settings.batch_size)
-        on_device = (moved(batch, self.accelerator.device) for batch in batches)
+        on_device = (self._on_device(batch) for batch in batches)
         judge = self.judge or self.task
         with torch.no_grad():
             return judge.validate(self.model, on_device, self.settings.monitor)
