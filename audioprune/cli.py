@@ -29,6 +29,10 @@ VERBS = {
 }
 _WITH_FILE = ("train", "prune", "quantize", "eval", "listen", "generate")
 _HELP = ("-h", "--help")
+REHEARSE = "runtime.rehearse=true"
+SHOWN = "AUDIOPRUNE_SHOWN"
+"""Variable of the environment that says how a rehearsal is printed."""
+_NO_FOLDER = ("hydra.run.dir=.", "hydra.output_subdir=null")  # a rehearsal leaves no run folder
 _COMPLETION = ("-sc", "--shell-completion")
 
 
@@ -90,6 +94,11 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     from audioprune.commands.jobs import SWEEP_LOG, tell_sweep
     from audioprune.commands.messages import TRACE
 
+    shown = ""
+    if verb == "doctor" and any("experiment=" in item for item in arguments):
+        verb, arguments, shown = _rehearsal_of(arguments)
+    if REHEARSE in arguments:
+        arguments = [*arguments, *_NO_FOLDER]
     words, choices = arguments, list[str]()
     if verb in _WITH_FILE and not set(_COMPLETION) & set(arguments):
         words, choices = with_groups_of_file(verb, arguments)
@@ -98,9 +107,18 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "jobs.jsonl"
         variables = {TRACE: trace, SWEEP_LOG: str(log), FROM_FILE: " ".join(choices)}
+        variables[SHOWN] = shown
         with _environment(HYDRA_FULL_ERROR="1", **variables):
             code = _code_of(verb)
         return tell_sweep(log, code) if log.exists() else code
+
+
+def _rehearsal_of(arguments: list[str]) -> tuple[str, list[str], str]:
+    """Return the verb, words and format by which doctor rehearses an experiment."""
+    formats = [item for item in arguments if item.startswith("format=")]
+    words = [item for item in arguments if item not in (*formats, REHEARSE)]
+    shown = formats[-1].partition("=")[2] if formats else ""
+    return "prune", [*words, REHEARSE], shown
 
 
 def _code_of(verb: str) -> int:

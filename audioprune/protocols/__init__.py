@@ -81,6 +81,7 @@ from audioprune.protocols.tasks import (
     Trainable,
     scores_audio,
 )
+from audioprune.protocols.work import Rehearses, Repeats, SaysWork, Work
 
 __all__ = [
     "Batch",
@@ -126,9 +127,12 @@ __all__ = [
     "PredictsSamples",
     "Prunable",
     "ReadsFeatures",
+    "Rehearses",
+    "Repeats",
     "Resizable",
     "Row",
     "SaysWhatChanges",
+    "SaysWork",
     "SeedsNoise",
     "Shares",
     "SignalScorer",
@@ -141,6 +145,7 @@ __all__ = [
     "Synthesizes",
     "Task",
     "Trainable",
+    "Work",
     "WritesFile",
     "changes_state",
     "optional",

@@ -31,6 +31,7 @@ class RuntimeConfig:
         folder: Where run folders are made.
         cache: Cache folder; empty for the user's.
         force: Whether finished steps are done again.
+        rehearse: Whether steps are only tried with few items, to say what the run will take.
     """
 
     device: str = "auto"
@@ -42,6 +43,7 @@ class RuntimeConfig:
     folder: str = "runs"
     cache: str = ""
     force: bool = False
+    rehearse: bool = False
 
 
 class TrainingConfig:
