@@ -1,4 +1,4 @@
-"""Curves of a training for TensorBoard: ``open_tensorboard``, loaded only where it is asked for."""
+"""Curves of a training for TensorBoard: ``open_tensorboard``, loaded only where asked for."""
 
 from __future__ import annotations
 
