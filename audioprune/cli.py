@@ -29,6 +29,10 @@ VERBS = {
 }
 _WITH_FILE = ("train", "prune", "quantize", "eval", "listen", "generate")
 _HELP = ("-h", "--help")
+REHEARSE = "runtime.rehearse=true"
+SHOWN = "AUDIOPRUNE_SHOWN"
+"""Variable of the environment that says how a rehearsal is printed."""
+_NO_FOLDER = ("hydra.run.dir=.", "hydra.output_subdir=null")  # a rehearsal leaves no run folder
 _COMPLETION = ("-sc", "--shell-completion")
 
 
@@ -92,6 +96,11 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     from audioprune.commands.sweeps.tuning import FOLDER
     from audioprune.commands.sweeps.watch import SWEEP_LOG, release
 
+    shown = ""
+    if verb == "doctor" and any("experiment=" in item for item in arguments):
+        verb, arguments, shown = _rehearsal_of(arguments)
+    if REHEARSE in arguments:
+        arguments = [*arguments, *_NO_FOLDER]
     words, choices = arguments, list[str]()
     if verb in _WITH_FILE and not set(_COMPLETION) & set(arguments):
         words, choices = with_groups_of_file(verb, arguments)
@@ -100,6 +109,7 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     # A sweep says itself where its processes record their jobs, and which folder it tunes in.
     variables = {TRACE: trace, SWEEP_LOG: "", FOLDER: "", FROM_FILE: " ".join(choices)}
     variables["AUDIOPRUNE_STARTED"] = str(time.time())
+    variables[SHOWN] = shown
     with _environment(HYDRA_FULL_ERROR="1", **variables):
         try:
             code = _code_of(verb)
@@ -107,6 +117,14 @@ def run_verb(verb: str, arguments: list[str]) -> int:
             return tell_sweep(Path(log), code) if log else code
         finally:
             release()
+
+
+def _rehearsal_of(arguments: list[str]) -> tuple[str, list[str], str]:
+    """Return the verb, words and format by which doctor rehearses an experiment."""
+    formats = [item for item in arguments if item.startswith("format=")]
+    words = [item for item in arguments if item not in (*formats, REHEARSE)]
+    shown = formats[-1].partition("=")[2] if formats else ""
+    return "prune", [*words, REHEARSE], shown
 
 
 def _code_of(verb: str) -> int:

@@ -73,6 +73,10 @@ def _show_notes() -> None:
 def _work(verb: str, config: Any, folder: Path, overrides: Sequence[str]) -> str:
     """Run the module of a verb and return how the job ended."""
     config = filled(config, overrides)
+    if verb in EXPERIMENTS and config.runtime.rehearse:
+        from audioprune.commands import rehearse
+
+        return rehearse.run(config, list(overrides))
     schema.check(config)
     if verb in EXPERIMENTS:
         watch.check_objective(config)

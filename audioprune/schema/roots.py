@@ -33,6 +33,7 @@ class RuntimeConfig:
         force: Whether finished steps are done again.
         share: Whether runs that begin with the same training do it once.
         shared_folder: Where such trainings are kept; empty for ``shared`` in ``runtime.folder``.
+        rehearse: Whether steps are only tried with few items, to say what the run will take.
     """
 
     device: str = "auto"
@@ -46,6 +47,7 @@ class RuntimeConfig:
     force: bool = False
     share: bool = True
     shared_folder: str = ""
+    rehearse: bool = False
 
 
 class TrainingConfig:

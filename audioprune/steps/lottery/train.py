@@ -13,6 +13,7 @@ from torch import nn
 from audioprune import checkpoint
 from audioprune.errors import ConfigError
 from audioprune.experiment.run import Run
+from audioprune.protocols.work import Work
 from audioprune.steps.folding import fold_first
 from audioprune.steps.shared_training import once
 from audioprune.steps.train import (
@@ -21,6 +22,7 @@ from audioprune.steps.train import (
     open_fit,
     train_row,
     training_folder,
+    training_work,
 )
 from audioprune.training.loop import Outcome
 from audioprune.training.settings import Settings
@@ -72,7 +74,6 @@ class LotteryTrain:
                     f"training ended after {outcome.steps} steps, before "
                     f"pipeline.rewind={self.rewind}; give an earlier moment"
                 )
-            run.model.cpu()
             return outcome
 
         facts = {"name": type(self).__name__, "rewind": self.rewind}
@@ -82,6 +83,15 @@ class LotteryTrain:
         found.rewind, found.trained = self.rewind, train_row(run, path, outcome, settings)
         shared = {"shared": key} if key else {}
         run.results.put({**found.trained, "round": found.round, **shared})
+
+    def work(self, run: Run) -> list[Work]:
+        """Count training steps and validated items, of what is left after the first training."""
+        later = run.findings.lottery.round > 0
+        return training_work(run, self._rest(run) if later else run.settings)
+
+    def rehearsed(self) -> LotteryTrain:
+        """Return the step with the earliest moment that is no beginning."""
+        return replace(self, rewind="0ep" if self._moment.count == 0 else "1it")
 
     def _rest(self, run: Run) -> Settings:
         """Return the training numbers of what is left after the moment."""
