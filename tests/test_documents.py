@@ -168,7 +168,7 @@ COMMANDS = (
     ),
     Line(
         "prune -m +tune=smallest tune.metric=stoi tune.max_drop=0.5 experiment=p2/fdnn_demo",
-        (*TRIED, *SMALL, *ONE),
+        (*TRIED, *SMALL, "pipeline=magnitude"),
         codes=(0, 1),
     ),
     Line(

@@ -177,7 +177,9 @@ def test_force_trains_again_once_a_command(
     assert trainings.count("train") == 2
 
 
-@pytest.mark.parametrize("count", [3, 9, 17])
+@pytest.mark.parametrize(
+    "count", [9, *(pytest.param(late, marks=pytest.mark.slow) for late in (3, 17, 25))]
+)
 def test_a_killed_training_goes_on_in_another_run(
     tmp_path: Path, trainings: list[str], count: int, caplog: pytest.LogCaptureFixture
 ) -> None:
