@@ -28,6 +28,7 @@ from audioprune.protocols import (
     Collate,
     DrawsNoise,
     Items,
+    Number,
     Row,
     SeedsNoise,
     Signals,
@@ -220,8 +221,8 @@ class Adversarial:
         self.l1.epoch = epoch
 
     def step(
-        self, model: nn.Module, batch: Batch, update: Callable[..., float]
-    ) -> dict[str, float]:
+        self, model: nn.Module, batch: Batch, update: Callable[..., Tensor]
+    ) -> Mapping[str, Number]:
         """Take one training step: update the discriminator, then the generator.
 
         Returns:
@@ -230,7 +231,7 @@ class Adversarial:
         coded, clean, inside = self._frames(batch, self.hop_length, going_on=True)
         self._check_level(batch)
         enhanced = model(coded)
-        logged = {}
+        logged: dict[str, Number] = {}
         distance = ((enhanced - clean).abs() * inside).sum() / inside.sum()
         loss = self.l1.step() * distance
         if self.gan_weight:
@@ -238,9 +239,9 @@ class Adversarial:
                 self._discriminator_loss(coded, clean, enhanced.detach()), "discriminator"
             )
             adversarial = self._generator_loss(coded, enhanced)
-            logged["adversarial"] = float(adversarial.detach())
+            logged["adversarial"] = adversarial.detach()
             loss = loss + self.gan_weight * adversarial
-        return {"loss": update(loss), "l1": float(distance.detach()), **logged}
+        return {"loss": update(loss), "l1": distance.detach(), **logged}
 
     def _discriminator_loss(self, coded: Tensor, clean: Tensor, enhanced: Tensor) -> Tensor:
         judge = self.discriminator.train().requires_grad_(True)

@@ -6,7 +6,7 @@ four training targets are in ``targets``; it reads no files and computes no metr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -24,6 +24,7 @@ from audioprune.protocols import (
     Collate,
     FrameWise,
     Items,
+    Number,
     Row,
     Signals,
     SignalScorer,
@@ -144,6 +145,12 @@ class Enhancement:
         """Return the mean squared error of a batch, a scalar."""
         return self.loss_of(batch)(model(self.target.inputs(batch["noisy"])))
 
+    def input_frames(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return what a model is given (B, N, F), and which frames hold signal (B, N), bool."""
+        frames = self.target.inputs(batch["noisy"])
+        number = torch.arange(frames.shape[self.target.frame_dim])
+        return frames, number < self._frame_counts(batch)[:, None]
+
     def output_shape(self, batch: Batch) -> tuple[int, ...]:
         """Return the shape that a model's output for this batch must have."""
         return tuple(self.target.wanted(batch["noisy"], batch["clean"]).shape)
@@ -162,16 +169,16 @@ class Enhancement:
         return loss
 
     def step(
-        self, model: nn.Module, batch: Batch, update: Callable[..., float]
-    ) -> dict[str, float]:
+        self, model: nn.Module, batch: Batch, update: Callable[..., Tensor]
+    ) -> Mapping[str, Number]:
         """Take one training step: one update, or many where ``frame_batch`` is set."""
         if self.frame_batch is None:
             return {"loss": update(self.loss(model, batch))}
         return {"loss": self._step_on_frames(model, batch, update, self.frame_batch)}
 
     def _step_on_frames(
-        self, model: nn.Module, batch: Batch, update: Callable[..., float], size: int
-    ) -> float:
+        self, model: nn.Module, batch: Batch, update: Callable[..., Tensor], size: int
+    ) -> Tensor:
         if not (isinstance(model, FrameWise) and model.frame_wise):
             raise ConfigError(
                 f"task.frame_batch: expected a model that maps each frame alone, got "
@@ -182,11 +189,11 @@ class Enhancement:
             valid = self._valid_frames(batch, wanted)[..., 0].bool()
             inputs, wanted = self.target.inputs(batch["noisy"])[valid], wanted[valid]
         order = torch.randperm(len(inputs)).to(inputs.device)
-        losses = []
+        total = torch.zeros((), device=inputs.device)
         for chosen in order.split(size):
             loss = (model(inputs[chosen]) - wanted[chosen]).square().mean()
-            losses.append(update(loss) * len(chosen))
-        return sum(losses) / len(inputs)
+            total = total + update(loss) * len(chosen)
+        return total / len(inputs)
 
     def validate(
         self, model: nn.Module, batches: Iterator[Batch], monitor: str

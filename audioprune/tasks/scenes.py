@@ -6,7 +6,7 @@ come ready from the corpus; accuracies are counted in ``metrics.classification``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +24,7 @@ from audioprune.metrics.classification import (
     confusion_matrix,
 )
 from audioprune.progress import progress
-from audioprune.protocols import Batch, Collate, Items, Labelled, Row, SignalScorer
+from audioprune.protocols import Batch, Collate, Items, Labelled, Number, Row, SignalScorer
 from audioprune.ranges import FOLLOWS, Range
 from audioprune.tasks.batches import spread_batches
 
@@ -95,8 +95,8 @@ class SceneClassification:
         return F.cross_entropy(self._logits(model, batch["features"]), self._labels(batch))
 
     def step(
-        self, model: nn.Module, batch: Batch, update: Callable[..., float]
-    ) -> dict[str, float]:
+        self, model: nn.Module, batch: Batch, update: Callable[..., Tensor]
+    ) -> Mapping[str, Number]:
         """Take one training step on shifted and mixed clips."""
         features, labels = self._shifted(batch["features"]), self._labels(batch)
         if not self.mixup:
