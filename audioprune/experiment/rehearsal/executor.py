@@ -341,9 +341,9 @@ def _networks(run: Run) -> list[nn.Module]:
     return [run.model, *beside]
 
 
-def _backward(loss: torch.Tensor, which: str = "model") -> float:
+def _backward(loss: torch.Tensor, which: str = "model") -> torch.Tensor:
     loss.backward()  # type: ignore[no-untyped-call]  # torch's own
-    return float(loss.detach())
+    return loss.detach()
 
 
 def _conditions_of(step: Step) -> list[str]:
