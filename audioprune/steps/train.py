@@ -144,7 +144,7 @@ def training_work(run: Run, settings: Settings) -> list[Work]:
 
     Early stopping is not foreseen.
     """
-    per_epoch = steps_per_epoch(len(run.data.train()), settings.batch_size, 1)
+    per_epoch = steps_per_epoch(len(run.data.train()), settings.batch_size)
     planned = settings.epochs * per_epoch
     steps = min(planned, settings.steps or planned)
     validations = math.ceil(math.ceil(steps / per_epoch) / settings.validate_every)
