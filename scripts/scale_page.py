@@ -5,6 +5,8 @@ A test compares the page with what this writes, so that no number is typed by ha
     python scripts/scale_page.py
 """
 
+# ruff: noqa: E501  # the prose has the width of the other pages
+
 from __future__ import annotations
 
 import json
@@ -124,6 +126,7 @@ def _forecasts(found: dict[str, Found]) -> str:
     left = [name for name in _experiments() if name not in found]
     missing = f"Not run yet: {', '.join(left)}." if left else ""
     device = f"on {next(iter(found.values()))['device']}"
+    device = "on the CPU" if device == "on cpu" else device
     text = _PROOF.format(device=device, missing=missing)
     return f"{text}\n{table(head, rows)}"
 
