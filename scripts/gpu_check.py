@@ -27,10 +27,10 @@ from typing import Any
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path.insert(0, str(ROOT))
 
-from gpu import parts  # noqa: E402  # the folder beside this file
-from gpu.experiments import NETWORKS, Size  # noqa: E402
+from scripts.gpu import parts  # noqa: E402
+from scripts.gpu.experiments import NETWORKS, Size  # noqa: E402
 
 OUT = ROOT / "docs" / "scale" / "gpu_check.jsonl"
 PART_NAMES = ("parity", "packing", "throughput", "pipelines", "processes")

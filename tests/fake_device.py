@@ -110,9 +110,7 @@ class OnDevice(Tensor):
         raise TypeError(f"can't convert {NAME} device type tensor to numpy; use Tensor.cpu()")
 
     @classmethod
-    def __torch_dispatch__(
-        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _dispatch(func, args, kwargs or {}, [])
 
 

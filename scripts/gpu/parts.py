@@ -27,7 +27,7 @@ from audioprune.protocols import HasNetworks
 from audioprune.steps import Evaluate, Prune, Quantize
 from audioprune.steps.sparse.groups import groups_of
 from audioprune.training.loaders import moved
-from gpu.experiments import Size, opened, scratch
+from scripts.gpu.experiments import Size, opened, scratch
 
 Result = dict[str, Any]
 TOLERANCE = 2e-3
