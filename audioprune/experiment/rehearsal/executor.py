@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from audioprune.errors import ConfigError, InterruptedRun
+from audioprune.errors import AudiopruneError, ConfigError, InterruptedRun
 from audioprune.experiment.build import build
 from audioprune.experiment.pipeline import build_steps, execute, walk
 from audioprune.experiment.rehearsal.few_items import Counts, few_of
@@ -176,7 +176,11 @@ class _Meter:
         return max(0.0, seconds - sum(self.watch.seconds(unit) for unit in timed))
 
     def _work(self, step: Step, run: Run) -> list[Work]:
-        return [each for each in (step.work(run) if isinstance(step, SaysWork) else [])]
+        """Count the work of a step; one that cannot be counted fails when it is run, and says so."""
+        try:
+            return step.work(run) if isinstance(step, SaysWork) else []
+        except AudiopruneError:
+            return []
 
     def _at_true_size(self, run: Run) -> Run:
         """Return the run as it is now, with the corpus and the numbers of the experiment."""
