@@ -8,9 +8,9 @@ microphone do to any voice (``recorded``); noises of more kinds, which change ov
 from __future__ import annotations
 
 import numpy as np
-from scipy import fft
 
 from audioprune.data.files.audio import Samples
+from audioprune.data.speech.augmentation import curved
 from audioprune.data.speech.noise_synthesis import (
     NOISES,
     Noise,
@@ -26,8 +26,6 @@ from audioprune.data.speech.speech_synthesis import SAMPLE_RATE, Voice
 Rng = np.random.Generator
 _LEVEL = 0.05
 _MOST = 0.9
-_BANDS = 9
-"""Points of a random curve of gains, equally far apart in octaves."""
 
 # Low, high and small speakers: mean pitch in Hz, and factors on the formants.
 _SPEAKERS = ((108.0, 0.84, 1.06), (200.0, 1.0, 1.24), (275.0, 1.15, 1.38))
@@ -80,22 +78,11 @@ def recorded(speech: Samples, rng: Rng) -> Samples:
     wave = speech.astype(np.float64)
     if rng.random() < 0.4:
         wave = reverberated(wave, rng.uniform(0.12, 0.45), rng.uniform(0.1, 0.5), rng)
-    wave = curved(wave, 6.0, rng)
+    wave = curved(wave, SAMPLE_RATE, 6.0, rng)
     wave *= _LEVEL / max(1e-9, float(np.sqrt(np.mean(wave**2))))
     floor = coloured(rng.uniform(-5, 0), 50.0)(np.ceil(len(wave) / SAMPLE_RATE), rng)
     wave += floor[: len(wave)] * (_LEVEL * 10 ** (rng.uniform(-70, -45) / 20) / floor.std())
     return (wave * min(1.0, _MOST / float(np.abs(wave).max()))).astype(np.float32)
-
-
-def curved(wave: Wave, most_db: float, rng: Rng) -> Wave:
-    """Filter a signal (T,) by a random smooth curve of gains between two limits in dB."""
-    octaves = np.linspace(np.log2(60), np.log2(SAMPLE_RATE / 2), _BANDS)
-    tilt = rng.uniform(-0.5, 0.5) * np.linspace(-1, 1, _BANDS)
-    gains_db = most_db * (tilt + rng.uniform(-0.5, 0.5, _BANDS))
-    size = fft.next_fast_len(len(wave), real=True)
-    hz = fft.rfftfreq(size, 1 / SAMPLE_RATE)
-    curve = np.interp(np.log2(np.maximum(hz, 1.0)), octaves, gains_db)
-    return fft.irfft(fft.rfft(wave, n=size) * 10 ** (curve / 20), n=size)[: len(wave)]
 
 
 def long_noise(noise: Noise, seconds: float, rng: Rng) -> Wave:
@@ -113,7 +100,7 @@ def long_noise(noise: Noise, seconds: float, rng: Rng) -> Wave:
     place = 0
     while place < length:
         part_s = 0.5 * int(rng.integers(16, 41))  # lengths whose transforms are fast
-        part = curved(noise(part_s, rng), 6.0, rng)
+        part = curved(noise(part_s, rng), SAMPLE_RATE, 6.0, rng)
         part /= max(1e-9, part.std())
         part[:fade] *= rise
         part[-fade:] *= rise[::-1]

@@ -9,7 +9,6 @@ from audioprune.data.speech.noise_synthesis import NOISES
 from audioprune.data.speech.speech_synthesis import draw_voice, speak
 from audioprune.data.speech.varied_synthesis import (
     NOISE_KINDS,
-    curved,
     draw_varied_voice,
     long_noise,
     recorded,
@@ -34,15 +33,6 @@ def test_a_recorded_voice_keeps_its_length_and_level() -> None:
         assert heard.shape == speech.shape and heard.dtype == np.float32
         assert 0.02 < np.sqrt(np.mean(heard**2)) < 0.06 and np.abs(heard).max() <= 0.9
         assert np.array_equal(heard, recorded(speech, np.random.default_rng(seed)))
-
-
-def test_a_curve_stays_within_its_limits() -> None:
-    impulse = np.zeros(1000)
-    impulse[0] = 1
-    for seed in range(20):
-        gains = np.abs(np.fft.rfft(curved(impulse, 5.0, np.random.default_rng(seed)), 1000))
-        assert 20 * np.log10(gains.max()) < 5.5 and 20 * np.log10(gains.min()) > -5.5
-    assert np.allclose(curved(impulse, 0.0, np.random.default_rng(0)), impulse)
 
 
 @pytest.mark.parametrize("kind", sorted(set(NOISE_KINDS) - set(NOISES)))
