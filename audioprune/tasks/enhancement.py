@@ -6,7 +6,7 @@ four training targets are in ``targets``; it reads no files and computes no metr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from audioprune import dsp
+from audioprune.compress.placement import device_of
 from audioprune.compress.search.perturbed_loss import BatchLoss, LossBatch
 from audioprune.dsp import STFT, OlaNorm
 from audioprune.errors import ConfigError, unknown_name
@@ -24,6 +25,7 @@ from audioprune.protocols import (
     Collate,
     FrameWise,
     Items,
+    Number,
     Row,
     Signals,
     SignalScorer,
@@ -167,17 +169,21 @@ class Enhancement:
 
         return loss
 
+    def batch_weight(self, batch: Batch) -> float:
+        """Return the frames of a batch that hold signal."""
+        return float(self._frame_counts(batch).sum())
+
     def step(
-        self, model: nn.Module, batch: Batch, update: Callable[..., float]
-    ) -> dict[str, float]:
+        self, model: nn.Module, batch: Batch, update: Callable[..., Tensor]
+    ) -> Mapping[str, Number]:
         """Take one training step: one update, or many where ``frame_batch`` is set."""
         if self.frame_batch is None:
             return {"loss": update(self.loss(model, batch))}
         return {"loss": self._step_on_frames(model, batch, update, self.frame_batch)}
 
     def _step_on_frames(
-        self, model: nn.Module, batch: Batch, update: Callable[..., float], size: int
-    ) -> float:
+        self, model: nn.Module, batch: Batch, update: Callable[..., Tensor], size: int
+    ) -> Tensor:
         if not (isinstance(model, FrameWise) and model.frame_wise):
             raise ConfigError(
                 f"task.frame_batch: expected a model that maps each frame alone, got "
@@ -185,14 +191,17 @@ class Enhancement:
             )
         with torch.no_grad():
             wanted = self.target.wanted(batch["noisy"], batch["clean"])
-            valid = self._valid_frames(batch, wanted)[..., 0].bool()
-            inputs, wanted = self.target.inputs(batch["noisy"])[valid], wanted[valid]
+            counts = self._frame_counts(batch)  # on the CPU, where positions cost no waiting
+            valid = torch.arange(wanted.shape[1]) < counts[:, None]
+            rows = valid.flatten().nonzero()[:, 0].to(wanted.device)
+            inputs = self.target.inputs(batch["noisy"]).flatten(0, 1)[rows]
+            wanted = wanted.flatten(0, 1)[rows]
         order = torch.randperm(len(inputs)).to(inputs.device)
-        losses = []
+        total = torch.zeros((), device=inputs.device)
         for chosen in order.split(size):
             loss = (model(inputs[chosen]) - wanted[chosen]).square().mean()
-            losses.append(update(loss) * len(chosen))
-        return sum(losses) / len(inputs)
+            total = total + update(loss) * len(chosen)
+        return total / len(inputs)
 
     def validate(
         self, model: nn.Module, batches: Iterator[Batch], monitor: str
@@ -217,7 +226,7 @@ class Enhancement:
     ) -> BatchLoss:
         """Return the validation loss over the first ``items``; see ``protocols.Task``."""
         batches: list[LossBatch] = []
-        for batch in first_batches(dataset, collate, items, _ORACLE_BATCH):
+        for batch in first_batches(dataset, collate, items, _ORACLE_BATCH, device_of(model)):
             inputs, frames = self.target.inputs(batch["noisy"]), self._frame_counts(batch).sum()
             batches.append((inputs, self.loss_of(batch), float(frames)))
         return BatchLoss(model, batches)
@@ -234,6 +243,7 @@ class Enhancement:
         Returns:
             Enhanced signals (B, T) at the level of the input.
         """
+        noisy = noisy.to(device_of(model))
         lengths = torch.full((noisy.shape[0],), noisy.shape[-1]) if lengths is None else lengths
         rows = zip(noisy, lengths, strict=True)
         power = torch.stack([row[: int(length)].square().mean() for row, length in rows])
@@ -267,7 +277,7 @@ class Enhancement:
                 check_stop()
                 item = dataset[index]
                 name, clean, noisy = item["id"], item["clean"].numpy(), item["noisy"].numpy()
-                estimate = self.enhance(model, item["noisy"][None])[0].numpy()
+                estimate = self.enhance(model, item["noisy"][None])[0].cpu().numpy()
                 enhanced.append((name, clean, estimate))
                 mixtures.append((name, clean, noisy))
                 if audio is not None and index < keep:

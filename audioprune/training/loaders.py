@@ -1,13 +1,13 @@
 """In which order, and in which batches, a training sees its items: ``train_batches``.
 
 The order is a function of seed and epoch alone, so that a resumed training goes on within it.
-Several processes share every epoch: process r of w takes the batches r, r + w, r + 2w and so on.
+Several processes share every batch: each takes its part of it, in the order of the batch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import torch
@@ -23,9 +23,25 @@ def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
     return torch.randperm(count, generator=generator).tolist()
 
 
-def steps_per_epoch(items: int, batch_size: int, processes: int) -> int:
-    """Return the steps of an epoch, the same in every process."""
-    return max(1, math.ceil(items / (batch_size * processes)))
+def steps_per_epoch(items: int, batch_size: int) -> int:
+    """Return the steps of an epoch, whatever the number of processes."""
+    return max(1, math.ceil(items / batch_size))
+
+
+def part_of(count: int, index: int, processes: int) -> range:
+    """Return the places of a batch that one of several processes takes.
+
+    Parts follow one another, and no two differ by more than one place; the last parts of a batch
+    with fewer items than processes are empty.
+
+    Args:
+        count: Items of the whole batch.
+        index: Of the process, from 0.
+        processes: Number of processes.
+    """
+    least, more = divmod(count, processes)
+    start = index * least + min(index, more)
+    return range(start, start + least + (index < more))
 
 
 def train_batches(
@@ -41,22 +57,26 @@ def train_batches(
 ) -> Iterator[Batch]:
     """Yield the batches of an epoch that are left, on the CPU.
 
+    Of several processes each is given its part of every batch; where that is empty, the first
+    item of the batch stands in for it, which the training gives no weight.
+
     Args:
         corpus: Joins items to batches.
         items: Training items.
-        batch_size: Items per batch.
+        batch_size: Items per batch of all processes together.
         seed: Of the training.
         epoch: Counted from 0.
         done: Batches that are trained already.
         process: Index of this process, and number of all.
         workers: Loader processes.
     """
-    rank, world = process
     order = epoch_order(len(items), seed, epoch)
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    steps = steps_per_epoch(len(items), batch_size, world)
-    mine = batches[rank::world][:steps] or batches[:1]
-    mine += [mine[-1]] * (steps - len(mine))  # all processes take the same number of steps
+    parts = [part_of(len(batch), *process) for batch in batches]
+    mine = [
+        batch[part.start : part.stop] or batch[:1]
+        for batch, part in zip(batches, parts, strict=True)
+    ]
     yield from DataLoader(
         cast("Dataset[Any]", items),
         batch_sampler=mine[done:],
@@ -75,9 +95,15 @@ def valid_batches(corpus: Corpus, items: Items, batch_size: int) -> Iterator[Bat
     return iter(DataLoader(dataset, batch_size=batch_size, collate_fn=corpus.collate))
 
 
-def moved(batch: Batch, device: torch.device) -> Batch:
-    """Return a batch whose tensors are on a device."""
+ON_HOST = ("lengths",)
+"""Entries of a batch that are read as numbers, which on another device would wait for it."""
+
+
+def moved(batch: Mapping[str, Any], device: torch.device) -> Batch:
+    """Return a batch whose tensors are on a device; ``lengths`` stay on the CPU."""
     return {
-        key: value.to(device) if isinstance(value, Tensor) else value
+        key: value.to(device, non_blocking=True)
+        if isinstance(value, Tensor) and key not in ON_HOST
+        else value
         for key, value in batch.items()
     }

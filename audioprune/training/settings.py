@@ -43,7 +43,7 @@ class Settings:
     Attributes:
         epochs: Passes over the training set.
         steps: Optimiser steps after which training ends whatever the epoch, or None.
-        batch_size: Items per step and process.
+        batch_size: Items per step, of all processes together.
         optimizer: One of adam, adamw, sgd, rmsprop.
         learning_rate: Initial learning rate.
         weight_decay: L2 penalty of the optimiser (decoupled for adamw).
