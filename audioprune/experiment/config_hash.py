@@ -20,6 +20,14 @@ from audioprune.paths import model_file
 _NOT_RESULTS = ("runtime", "hydra", "verb", "objective", "tune")
 _LATER: dict[str, dict[str, Any]] = {
     "model": {"activation": "relu", "context": 0, "normalise": False},
+    "data": {
+        "augment_equaliser_db": 0.0,
+        "augment_level_db": 0.0,
+        "augment_second_noise": 0.0,
+        "augment_speed": [1.0, 1.0],
+        "variety": "plain",
+        "voices": "made",
+    },
     "pipeline": {"ramp_begin": 0.0, "ramp_end": 0.0},
 }
 """Keys that were added to a group, and the value that stands for what was done without them.
