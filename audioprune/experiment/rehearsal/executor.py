@@ -176,7 +176,7 @@ class _Meter:
         return max(0.0, seconds - sum(self.watch.seconds(unit) for unit in timed))
 
     def _work(self, step: Step, run: Run) -> list[Work]:
-        """Count the work of a step; one that cannot be counted fails when it is run, and says so."""
+        """Count the work of a step; one that cannot be counted fails when it is run."""
         try:
             return step.work(run) if isinstance(step, SaysWork) else []
         except AudiopruneError:
