@@ -108,8 +108,8 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     trace = "1" if os.environ.get("HYDRA_FULL_ERROR") else ""
     # A sweep says itself where its processes record their jobs, and which folder it tunes in.
     variables = {TRACE: trace, SWEEP_LOG: "", FOLDER: "", FROM_FILE: " ".join(choices)}
-    variables[SHOWN] = shown
     variables["AUDIOPRUNE_STARTED"] = str(time.time())
+    variables[SHOWN] = shown
     with _environment(HYDRA_FULL_ERROR="1", **variables):
         try:
             code = _code_of(verb)

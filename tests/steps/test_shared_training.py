@@ -200,6 +200,25 @@ def test_a_killed_training_goes_on_in_another_run(
     assert not (_shared(tmp_path)[0] / "making.json").exists()
 
 
+def test_a_run_killed_behind_its_training_takes_it_from_there(
+    tmp_path: Path, trainings: list[str]
+) -> None:
+    def work() -> None:
+        true_replace = os.replace
+
+        def replace(source: Any, target: Any) -> None:
+            true_replace(source, target)
+            if Path(target).parent.parent.name == "shared" and "state" in Path(target).name:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        os.replace = replace
+        start(tmp_path / "killed", _plain(tmp_path))
+
+    assert in_child(work) == -signal.SIGKILL
+    start(tmp_path / "killed", _plain(tmp_path))
+    assert trainings == ["finetune"] and rows(tmp_path / "killed")[0]["shared"]
+
+
 def test_a_run_waits_for_one_that_does_the_same_training(
     tmp_path: Path, trainings: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -240,7 +240,8 @@ def _lowered(plain: dict[str, Any], folder: Path) -> dict[str, Any]:
     scoring = dict(plain["scoring"])
     scoring |= {"audio_items": 0, "latency_repeats": min(1, scoring["latency_repeats"])}
     runtime = dict(plain["runtime"])
-    runtime |= {"tensorboard": False, "metric_workers": 0, "cache": str(folder / "cache")}
+    runtime |= {"tensorboard": False, "metric_workers": 0, "share": False}
+    runtime["cache"] = str(folder / "cache")
     return {**plain, "scoring": scoring, "runtime": runtime}
 
 
