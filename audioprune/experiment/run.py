@@ -60,6 +60,7 @@ class Run:
             state of its own.
         stamp: Short name and fingerprint of the corpus, for every row and file.
         parent: SHA-256 of the model file that the run began from, or None.
+        few_tensors: How many tensors an analysis looks at; None for all, a number in rehearsals.
     """
 
     config: dict[str, Any]
@@ -82,6 +83,7 @@ class Run:
     beside: str | None = None
     stamp: dict[str, Any] = field(default_factory=dict)
     parent: str | None = None
+    few_tensors: int | None = None
 
     def __post_init__(self) -> None:
         self.place()

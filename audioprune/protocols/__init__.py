@@ -87,6 +87,7 @@ from audioprune.protocols.tasks import (
     Weighs,
     scores_audio,
 )
+from audioprune.protocols.work import Rehearses, Repeats, SaysWork, Work
 
 __all__ = [
     "Batch",
@@ -137,9 +138,12 @@ __all__ = [
     "PredictsSamples",
     "Prunable",
     "ReadsFeatures",
+    "Rehearses",
+    "Repeats",
     "Resizable",
     "Row",
     "SaysWhatChanges",
+    "SaysWork",
     "SeedsNoise",
     "Shares",
     "SignalScorer",
@@ -153,6 +157,7 @@ __all__ = [
     "Task",
     "Trainable",
     "Weighs",
+    "Work",
     "WritesFile",
     "changes_state",
     "optional",

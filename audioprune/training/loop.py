@@ -44,6 +44,7 @@ from audioprune.training.loaders import moved, steps_per_epoch, train_batches, v
 from audioprune.training.readings import NotFiniteError, Readings, widened
 from audioprune.training.resuming import MODEL, Kept, State, resume, save
 from audioprune.training.settings import Settings, build_optimizer, build_schedule, step_schedules
+from audioprune.training.tensorboard import open_tensorboard
 
 
 @dataclass(frozen=True)
@@ -449,18 +450,3 @@ def _networks_of(task: Trainable) -> HasNetworks | None:
     """
     name, remedy = f"task {type(task).__name__}", "write them, or train the model alone"
     return optional(task, HasNetworks, "optimizers", name, remedy)
-
-
-def open_tensorboard(folder: Path) -> Any:
-    """Open a TensorBoard writer.
-
-    Raises:
-        ConfigError: TensorBoard is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ConfigError(
-            "runtime.tensorboard=true needs TensorBoard; run: pip install 'audioprune[log]'"
-        ) from error
-    return SummaryWriter(str(folder))
