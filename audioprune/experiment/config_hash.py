@@ -29,6 +29,8 @@ _LATER: dict[str, dict[str, Any]] = {
         "voices": "made",
     },
     "pipeline": {"ramp_begin": 0.0, "ramp_end": 0.0},
+    "task": {"remix": False},
+    "training": {"ramp_begin": 0.0, "ramp_end": 0.0},
 }
 """Keys that were added to a group, and the value that stands for what was done without them.
 
