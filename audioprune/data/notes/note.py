@@ -53,6 +53,9 @@ class Note:
     part: str = ""
     made_from: int | None = None
 
+    def __hash__(self) -> int:
+        return hash(self.id)
+
     @property
     def take(self) -> str:
         """Instrument, pitch and velocity, which takes of one note share.
