@@ -83,7 +83,7 @@ class NoteCorpus(FileCorpus[FoundNotes]):
         resplit_seed: Decides the split in place of ``seed``.
         on_bad_file: ``"stop"`` or ``"skip"``.
         cache_dir: Where results of file checks are kept; empty for the user's cache folder.
-        memory_mb: Most megabytes of audio kept in memory, in each process.
+        memory_mb: Most megabytes of audio kept in memory.
         title: Name in tables.
 
     Attributes:
