@@ -60,6 +60,7 @@ from audioprune.protocols.steps import (
     changes_state,
 )
 from audioprune.protocols.tasks import (
+    ChecksBatches,
     Classifies,
     CutsFrames,
     Enhances,
@@ -84,12 +85,15 @@ from audioprune.protocols.tasks import (
     SignalScorer,
     Task,
     Trainable,
+    Weighs,
     scores_audio,
 )
+from audioprune.protocols.work import Rehearses, Repeats, SaysWork, Work
 
 __all__ = [
     "Batch",
     "Checks",
+    "ChecksBatches",
     "ChecksLength",
     "Classifies",
     "CleansUp",
@@ -136,9 +140,12 @@ __all__ = [
     "Preloads",
     "Prunable",
     "ReadsFeatures",
+    "Rehearses",
+    "Repeats",
     "Resizable",
     "Row",
     "SaysWhatChanges",
+    "SaysWork",
     "SeedsNoise",
     "Shares",
     "SignalScorer",
@@ -151,6 +158,8 @@ __all__ = [
     "Synthesizes",
     "Task",
     "Trainable",
+    "Weighs",
+    "Work",
     "WritesFile",
     "changes_state",
     "optional",

@@ -379,9 +379,15 @@ def dead_workers_named() -> Iterator[None]:
         ) from error
 
 
-def moved(batch: Batch, device: torch.device) -> Batch:
-    """Return a batch whose tensors are on a device; copies of pinned memory overlap."""
+ON_HOST = ("lengths",)
+"""Entries of a batch that are read as numbers, which on another device would wait for it."""
+
+
+def moved(batch: Mapping[str, Any], device: torch.device) -> Batch:
+    """Return a batch whose tensors are on a device; ``lengths`` stay on the CPU."""
     return {
-        key: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+        key: value.to(device, non_blocking=True)
+        if isinstance(value, Tensor) and key not in ON_HOST
+        else value
         for key, value in batch.items()
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -209,7 +209,7 @@ class PairedFolder(FileCorpus[_Found]):
             for pair in pool:
                 sides = [pair.noisy.identity(), pair.clean.identity()]
                 rows.append([*sides, pair.noise, pair.snr_db])
-        return sha256(json.dumps([asdict(self.rules), self.most, rows], sort_keys=True).encode())
+        return sha256(json.dumps([self.rules.facts(), self.most, rows], sort_keys=True).encode())
 
     def _facts(self) -> dict[str, Any]:
         facts: dict[str, Any] = {"sample_rate": self.sample_rate, "seed": self.rules.seed}
@@ -231,7 +231,7 @@ class PairedFolder(FileCorpus[_Found]):
         return pair_records(self._ready().pools)
 
     def _rules(self) -> dict[str, Any]:
-        return {"rules": asdict(self.rules)}
+        return {"rules": self.rules.facts()}
 
     def _items(self, split: str) -> Pairs:
         found = self._ready()
