@@ -55,8 +55,19 @@ _ROOMS = (
 )
 # Settings that leave every bit of a training as it is; one that is not named here is in the key.
 _NEUTRAL = frozenset(
-    "workers metric_workers save_every_s tensorboard folder cache force share shared_folder "
-    "rehearse device".split()
+    [
+        "workers",
+        "metric_workers",
+        "save_every_s",
+        "tensorboard",
+        "folder",
+        "cache",
+        "force",
+        "share",
+        "shared_folder",
+        "rehearse",
+        "device",
+    ]
 )
 _IMPORTED = time.time()
 _NOTES = logging.getLogger(__name__)

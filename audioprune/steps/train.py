@@ -146,6 +146,7 @@ def open_fit(run: Run, path: str, settings: Settings, **parts: Any) -> Fit:
         device=run.runtime["device"],
         workers=run.runtime["workers"],
         save_every_s=run.runtime["save_every_s"],
+        sync_every=run.runtime.get("sync_every"),
         title=path,
         tensorboard=run.folder / "tensorboard" / name if run.runtime["tensorboard"] else None,
         **parts,

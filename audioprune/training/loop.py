@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -31,13 +31,18 @@ from audioprune.protocols import (
     Corpus,
     EpochItems,
     HasEpochs,
-    HasNetworks,
     Judge,
+    Number,
     Trainable,
-    optional,
 )
-from audioprune.training.devices import open_accelerator, own_variables
-from audioprune.training.divergence import bad_gradient, bad_input, bad_output, bad_weight
+from audioprune.training.devices import (
+    compiled,
+    laid_out,
+    open_accelerator,
+    own_variables,
+    precise,
+)
+from audioprune.training.divergence import bad_gradient, bad_input, first_bad
 from audioprune.training.hooks import Hooks
 from audioprune.training.input_statistics import measure_inputs
 from audioprune.training.loaders import (
@@ -46,8 +51,9 @@ from audioprune.training.loaders import (
     moved,
     steps_per_epoch,
 )
+from audioprune.training.memory import WHOLE, Part, Parts
 from audioprune.training.readings import NotFiniteError, Readings, widened
-from audioprune.training.resuming import MODEL, Kept, State, resume, save
+from audioprune.training.resuming import MODEL, Kept, State, networks_of, resume, save
 from audioprune.training.settings import Settings, build_optimizer, build_schedule, step_schedules
 from audioprune.training.tensorboard import open_tensorboard
 
@@ -131,7 +137,7 @@ class Fit:
                 model holds the last finite weights.
             InterruptedRun: The user stopped; the checkpoint holds the exact position.
         """
-        with own_variables(), dead_workers_named():
+        with own_variables(), dead_workers_named(), precise(self.settings.precision):
             self._prepare()
             resume(self.state, self.settings, self.folder, self.accelerator.device)
             self._epochs()
@@ -142,6 +148,7 @@ class Fit:
         refuse_normed(self.model, self.mask or ())
         self.accelerator = open_accelerator(self.device, self.settings.precision)
         self.readings = Readings(self.sync_every, self.accelerator.device)
+        self.parts = Parts(self.title, self.task)
         torch.manual_seed(self.seed)
         self.train_set, self.valid_set = self.data.train(), self.data.valid()
         if len(self.train_set) == 0 or len(self.valid_set) == 0:
@@ -160,11 +167,14 @@ class Fit:
             self.accelerator.device,
         )
         self.model.to(self.accelerator.device)
+        if self.settings.channels_last:
+            laid_out(self.model, torch.channels_last)
         self.state = self._initial_state()
         # One process keeps the plain module: preparing it would leave autocast in its forward
         # after training.
         alone = self.accelerator.num_processes == 1
         self.wrapped = self.model if alone else self.accelerator.prepare_model(self.model)
+        self.wrapped = compiled(self.wrapped) if self.settings.compile else self.wrapped
         self.started = self.saved = time.monotonic()
         if self.mask:
             self.mask = self.mask.to(self.accelerator.device)
@@ -176,7 +186,7 @@ class Fit:
     def _initial_state(self) -> State:
         """Build optimisers and learning-rate rules of the model and of the task's networks."""
         networks: dict[str, nn.Module] = {MODEL: self.model}
-        beside = _networks_of(self.task)
+        beside = networks_of(self.task)
         if beside is not None:
             beside.to(self.accelerator.device)
         build = self.make_optimizer or build_optimizer
@@ -239,12 +249,17 @@ class Fit:
         """Take one training step and remember what it logs."""
         position = self.state.position
         self.state.hooks.on_step_begin(self.model)
-        self.batch = self._on_device(batch)
-        with self.accelerator.autocast():
-            logged = self.task.step(self.wrapped, self.batch, self._update)
+        self.optimizer_steps = 0
+        logged = self.parts.run(batch, self._take, lambda: self.optimizer_steps == 0)
         position.steps += 1
         position.step_in_epoch += 1
         self.readings.add(position.steps, logged)
+
+    def _take(self, batch: Batch, part: Part) -> Mapping[str, Number]:
+        """Add the gradients of a part of a batch, and step after the last one."""
+        self.batch, self.part, self.part_updates = self._on_device(batch), part, 0
+        with self.accelerator.autocast():
+            return self.task.step(self.wrapped, self.batch, self._update)
 
     def _on_device(self, batch: Batch) -> Batch:
         if isinstance(self.task, ChecksBatches):
@@ -276,15 +291,23 @@ class Fit:
             self.readings.watch("the loss", value)
         except NotFiniteError as error:
             self._diverged(error.what, bad_input(self.batch), self._step_again)
-        optimizer, hooks = self.prepared[which], self.state.hooks
+        optimizer, hooks, part = self.prepared[which], self.state.hooks, self.part
+        self.part_updates += 1
+        if part is not WHOLE:
+            loss = part.weighted(loss, which == MODEL and self.part_updates == 1)
         with torch.autocast(self.accelerator.device.type, enabled=False):
-            total = loss.float() + self._penalties() if which == MODEL else loss.float()
-            optimizer.zero_grad(set_to_none=True)
+            regularised = which == MODEL and part.first
+            total = loss.float() + self._penalties() if regularised else loss.float()
+            if part.first:
+                optimizer.zero_grad(set_to_none=True)
             self.accelerator.backward(total)
+            if not part.last:
+                return value
             if which == MODEL:
                 hooks.before_update(self.model)
             self._clip(which)
         optimizer.step()
+        self.optimizer_steps += 1
         # a second update of the same step must not see the weights of the first
         torch.clear_autocast_cache()
         if which == MODEL:
@@ -311,6 +334,7 @@ class Fit:
         nn.utils.clip_grads_with_norm_(parameters, self.settings.clip_norm, norm)
 
     def _step_again(self) -> None:
+        self.part = WHOLE
         with torch.no_grad(), self.accelerator.autocast():
             self.task.step(self.model, self.batch, lambda loss, which=MODEL: widened(loss))
 
@@ -321,29 +345,19 @@ class Fit:
         again: Callable[[], object] = lambda: None,
         step: int | None = None,
     ) -> NoReturn:
-        """Stop, naming what is not finite.
+        """Stop, naming what is not finite, and give the model the last finite weights.
 
-        That is a weight, else what is known already, else the first output of the pass done again.
         A step that was read later than it was taken is given by its number.
         """
-        position, networks = self.state.position, self.state.networks
-        weight = bad_weight(networks)
-        if weight and step is None:
-            culprit: str | None = f"{weight} since the step before"
-        elif weight:
-            culprit = f"{weight} at step {position.steps}, where runtime.sync_every let it be read"
-        else:
-            culprit = known or bad_output(networks, again)
-        found = "; weights and outputs of all modules are finite"
-        if culprit:
-            found = f"; the first that is not finite is {culprit}"
+        position = self.state.position
+        read_at = None if step is None else position.steps
+        weight, found = first_bad(self.state.networks, known, again, read_at)
         if position.best is not None or weight:
             self.model.load_state_dict(self.state.kept.weights)
-        at = f"step {step or position.steps + 1} (epoch {position.epoch + 1})"
         raise DivergedError(
-            f"{self.title}: {what} at {at}"
-            f"{found}; the last finite weights are kept; look there, or lower "
-            f"training.learning_rate (now {self.settings.learning_rate})"
+            f"{self.title}: {what} at step {step or position.steps + 1} (epoch "
+            f"{position.epoch + 1}); {found}; the last finite weights are kept; look there, or "
+            f"lower training.learning_rate (now {self.settings.learning_rate})"
         )
 
     def _end_epoch(self) -> None:
@@ -436,6 +450,8 @@ class Fit:
         if kept.mask is not None:
             kept.mask.apply_(self.model)
         self.model.eval()
+        if self.settings.channels_last:
+            laid_out(self.model, torch.contiguous_format)
         if self.writer:
             self.writer.close()
         return Outcome(
@@ -448,13 +464,3 @@ class Fit:
             kept_epoch=position.kept_epoch,
             mask=kept.mask,
         )
-
-
-def _networks_of(task: Trainable) -> HasNetworks | None:
-    """Return a task as one with networks of its own, or None.
-
-    Raises:
-        ConfigError: It has optimisers and lacks what else they need.
-    """
-    name, remedy = f"task {type(task).__name__}", "write them, or train the model alone"
-    return optional(task, HasNetworks, "optimizers", name, remedy)
