@@ -51,7 +51,9 @@ def main() -> None:
         text = f"unknown verb '{arguments[0]}'{hint} (verbs: {', '.join(VERBS)})"
         print(text, file=sys.stderr, flush=True)
         sys.exit(2)
-    sys.exit(run_verb(arguments[0], arguments[1:]))
+    from audioprune.commands.several import as_one
+
+    sys.exit(as_one(arguments[0], arguments[1:], run_verb))
 
 
 def overview() -> str:

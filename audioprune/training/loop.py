@@ -39,6 +39,7 @@ from audioprune.training.devices import open_accelerator, own_variables
 from audioprune.training.divergence import bad_gradient, bad_input, bad_output, bad_weight
 from audioprune.training.hooks import Hooks
 from audioprune.training.loaders import moved, steps_per_epoch, train_batches, valid_batches
+from audioprune.training.processes import Weight, processes
 from audioprune.training.resuming import MODEL, Kept, State, resume, save
 from audioprune.training.settings import Settings, build_optimizer, build_schedule, step_schedules
 
@@ -122,12 +123,14 @@ class Fit:
         with own_variables():
             self._prepare()
             resume(self.state, self.settings, self.folder, self.accelerator.device)
+            self.processes.require_equal(self.model, f"{self.title}, at its start")
             self._epochs()
             return self._finish()
 
     def _prepare(self) -> None:
         join_views_(self.model)
         refuse_normed(self.model, self.mask or ())
+        self.processes = processes()
         self.accelerator = open_accelerator(self.device, self.settings.precision)
         torch.manual_seed(self.seed)
         self.train_set, self.valid_set = self.data.train(), self.data.valid()
@@ -138,17 +141,14 @@ class Fit:
             )
         self.model.to(self.accelerator.device)
         self.state = self._initial_state()
-        # One process keeps the plain module: preparing it would leave autocast in its forward
-        # after training.
-        alone = self.accelerator.num_processes == 1
-        self.wrapped = self.model if alone else self.accelerator.prepare_model(self.model)
         self.started = self.saved = time.monotonic()
         if self.mask:
             self.mask = self.mask.to(self.accelerator.device)
             self.mask.apply_(self.model)
         self.state.hooks.on_training_begin(self.model, self.state.optimizers)
         self._keep_weights()
-        self.writer = open_tensorboard(self.tensorboard) if self.tensorboard else None
+        wanted = self.tensorboard if self.processes.is_main else None
+        self.writer = open_tensorboard(wanted) if wanted else None
 
     def _initial_state(self) -> State:
         """Build optimisers and learning-rate rules of the model and of the task's networks."""
@@ -191,7 +191,8 @@ class Fit:
         if position.step_in_epoch == 0:
             position.sums = {}
             hooks.on_epoch_begin(position.epoch, self.model)
-        self.wrapped.train()
+        self.processes.same_generators(self.accelerator.device)
+        self.model.train()
         for batch in self._batches():
             self._step(batch)
             mean = position.sums["loss"] / position.step_in_epoch
@@ -210,7 +211,7 @@ class Fit:
             self.seed,
             self.state.position.epoch,
             done=self.state.position.step_in_epoch,
-            process=(self.accelerator.process_index, self.accelerator.num_processes),
+            process=(self.processes.index, self.processes.count),
             workers=self.workers,
         )
 
@@ -219,30 +220,45 @@ class Fit:
         position = self.state.position
         self.state.hooks.on_step_begin(self.model)
         self.batch = moved(batch, self.accelerator.device)
-        with self.accelerator.autocast():
-            logged = self.task.step(self.wrapped, self.batch, self._update)
+        done = position.step_in_epoch * self.settings.batch_size
+        items = min(self.settings.batch_size, len(self.train_set) - done)
+        with self.processes.step(items):
+            with self.accelerator.autocast():
+                logged = self.task.step(self.model, self.batch, self._update)
+            logged = self.processes.mean(logged)
         position.steps += 1
         position.step_in_epoch += 1
         position.sums = {key: position.sums.get(key, 0.0) + value for key, value in logged.items()}
 
     def _between_steps(self) -> None:
-        if self._save_is_due() or stop_requested():
+        stop = self.processes.any(stop_requested())
+        if stop or self._save_is_due():
             self._save()
-        check_stop()
+        if stop:
+            self.processes.barrier()  # all stay until the main one has saved
+        check_stop(stop)
 
     def _save_is_due(self) -> bool:
         return time.monotonic() - self.saved > self.save_every_s
 
-    def _update(self, loss: Tensor, which: str = MODEL) -> float:
-        """Take one optimiser step down a loss; the regulariser joins the model's loss."""
-        value = float(loss.detach())
+    def _update(
+        self, loss: Tensor, which: str = MODEL, weight: Weight | None = None
+    ) -> float:
+        """Take one optimiser step down a loss; the regulariser joins the model's loss.
+
+        What ``weight`` is stands in ``Processes.divided``.
+        """
+        with torch.autocast(self.accelerator.device.type, enabled=False):
+            penalty = self._penalties() if which == MODEL else 0.0
+            total, whole = self.processes.divided(loss.float(), penalty, weight)
+        value = float(whole)
         if not math.isfinite(value):
             self._diverged(f"the loss became {value}", bad_input(self.batch), self._step_again)
         optimizer, hooks = self.prepared[which], self.state.hooks
         with torch.autocast(self.accelerator.device.type, enabled=False):
-            total = loss.float() + self._penalties() if which == MODEL else loss.float()
             optimizer.zero_grad(set_to_none=True)
             self.accelerator.backward(total)
+            self.processes.sum_gradients_(self.state.networks[which].parameters())
             if which == MODEL:
                 hooks.before_update(self.model)
             self._clip(which)
@@ -272,7 +288,7 @@ class Fit:
 
     def _step_again(self) -> None:
         with torch.no_grad(), self.accelerator.autocast():
-            self.task.step(self.model, self.batch, lambda loss, which=MODEL: float(loss))
+            self.task.step(self.model, self.batch, lambda loss, *_, **__: float(loss))
 
     def _diverged(
         self, what: str, known: str | None, again: Callable[[], object] = lambda: None
@@ -323,13 +339,14 @@ class Fit:
 
     def _validate(self, last: bool) -> dict[str, float]:
         """Validate, and keep these weights where they are the best ones."""
-        self.wrapped.eval()
-        values = self._validated()
+        self.processes.require_equal(self.model, f"{self.title}, step {self.state.position.steps}")
+        self.model.eval()
+        values = self.processes.by_main(self._validated)
         value = values[self.settings.monitor]
         if not math.isfinite(value):
             what = f"the validated {self.settings.monitor} became {value}"
             self._diverged(what, None, self._validated)
-        self.wrapped.train()
+        self.model.train()
         if last or self.state.position.epoch >= self.settings.keep_from_epoch:
             self._compare(value)
         return values
@@ -358,7 +375,7 @@ class Fit:
         self.state.kept = Kept.of(self.model, self.state.hooks.mask(self.mask))
 
     def _log(self, row: dict[str, Any]) -> None:
-        if self.accelerator.is_main_process:
+        if self.processes.is_main:
             append_line(self.folder / "log.jsonl", row)
         if self.writer:
             for key, value in row.items():
@@ -367,7 +384,7 @@ class Fit:
     def _save(self) -> None:
         """Store the exact position; one process of several does so."""
         self.saved = time.monotonic()
-        if not self.accelerator.is_main_process:
+        if not self.processes.is_main:
             return
         now = time.monotonic()
         self.state.position.seconds += now - self.started
@@ -376,7 +393,6 @@ class Fit:
 
     def _finish(self) -> Outcome:
         """Give the model the kept weights and report."""
-        self.accelerator.wait_for_everyone()
         position, kept = self.state.position, self.state.kept
         if position.best is None:
             raise ConfigError(
