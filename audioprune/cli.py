@@ -193,3 +193,7 @@ def _print_any_name() -> None:
     """Let names that are not UTF-8 be printed with their odd bytes spelled out."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+if __name__ == "__main__":  # torchrun -m audioprune.cli
+    main()

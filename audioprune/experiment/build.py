@@ -48,7 +48,8 @@ from audioprune.launch import place
 from audioprune.paths import model_file
 from audioprune.protocols import Corpus
 from audioprune.training.devices import chosen_device
-from audioprune.training.processes import Processes, joined, processes
+from audioprune.training.group import joined
+from audioprune.training.processes import Processes, processes
 from audioprune.training.settings import Settings
 
 DENSE_ZEROS = 0.01

@@ -18,6 +18,14 @@ from audioprune.files import sha256_file
 from audioprune.paths import model_file
 
 _NOT_RESULTS = ("runtime", "hydra", "verb")
+_LATER: dict[str, dict[str, Any]] = {
+    "model": {"activation": "relu", "context": 0, "normalise": False},
+    "pipeline": {"ramp_begin": 0.0, "ramp_end": 0.0},
+}
+"""Keys that were added to a group, and the value that stands for what was done without them.
+
+With that value a key is left out of the hash, so that runs of before keep their names.
+"""
 VARIABLES = (
     "ATEN_CPU_CAPABILITY",
     "CUBLAS_WORKSPACE_CONFIG",
@@ -57,10 +65,24 @@ def result_config(config: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in _NOT_RESULTS}
 
 
+def _hashed(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what can change results, without keys of ``_LATER`` that change nothing."""
+    known = result_config(config)
+    return {key: _without_later(value, _LATER.get(key, {})) for key, value in known.items()}
+
+
+def _without_later(value: Any, later: dict[str, Any]) -> Any:
+    """Return a part of a configuration without added keys that change nothing, at any depth."""
+    if not isinstance(value, dict) or not later:
+        return value
+    kept = {key: each for key, each in value.items() if key not in later or each != later[key]}
+    return {key: _without_later(each, later) for key, each in kept.items()}
+
+
 def config_hash(config: dict[str, Any]) -> str:
     """Return ten hexadecimal digits that stand for a plain configuration."""
     facts = [
-        result_config(config),
+        _hashed(config),
         _content(config.get("checkpoint")),
         *_foreign_code(config.get("model")),
         *_schedule(config),

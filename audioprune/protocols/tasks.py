@@ -18,6 +18,8 @@ from audioprune.protocols.corpora import Batch, Collate, Items
 
 Row = dict[str, Any]
 """One row of results: plain values only."""
+Number = Tensor | float
+"""A logged value: a detached scalar that is still on its device, or a plain number."""
 Signals = tuple[str, np.ndarray, np.ndarray]
 """Id, clean signal (T,) and the signal (T,) that is scored against it."""
 
@@ -50,11 +52,15 @@ class Trainable(Judge, Protocol):
     """What the training loop needs of a task."""
 
     def step(
-        self, model: nn.Module, batch: Batch, update: Callable[..., float]
-    ) -> dict[str, float]:
+        self, model: nn.Module, batch: Batch, update: Callable[..., Tensor]
+    ) -> Mapping[str, Number]:
         """Take one training step: call ``update(loss)`` for every loss.
 
-        Return what is logged by name, ``loss`` among it.
+        ``update`` returns the loss as a detached scalar on its device, in float64 where the device
+        has it. A step reads no value on the host (``float``, ``item``, ``if tensor``): the device
+        would have to end its work first.
+
+        Return what is logged by name, ``loss`` among it: detached scalars, or plain numbers.
         """
         ...
 
@@ -144,6 +150,15 @@ class HasOutputShape(Protocol):
 
     def output_shape(self, batch: Batch) -> tuple[int, ...]:
         """Return the expected shape of the model's output for a batch."""
+        ...
+
+
+@runtime_checkable
+class FeedsFrames(Protocol):
+    """A task that gives models frames of bins, whose mean and deviation can be measured."""
+
+    def input_frames(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return what a model is given (B, N, F), and which frames hold signal (B, N), bool."""
         ...
 
 

@@ -18,6 +18,7 @@ from audioprune.protocols import HasMonitors
 from audioprune.ranges import PassedTo, Range
 from audioprune.steps.needs import not_negative, units_of, whole
 from audioprune.training.loop import Fit, Outcome
+from audioprune.training.ramp import RampedPenalty, check_ramp
 from audioprune.training.settings import Settings
 
 
@@ -31,6 +32,10 @@ class Train:
         groups: Kind of weight group per kind of layer, for lambda_2.
         unit_groups: Whether a group is a whole unit of the model, and a weight group only where
             there are no units.
+        ramp_begin: Share of the epochs, 0..1, before which the regularisers are off.
+        ramp_end: Share of the epochs from which on they are whole; in between their strength rises
+            epoch by epoch. A regulariser that is whole from the first step on costs quality while
+            the model still learns what to do.
         epochs: Epochs in place of the experiment's; 0 leaves the model as it is.
         learning_rate: Learning rate in place of the experiment's.
         only_from_scratch: Do nothing when the run began from a trained checkpoint.
@@ -44,6 +49,8 @@ class Train:
     lambda_2: Annotated[float, Range(0)] = 0.0
     groups: Annotated[dict[str, str] | None, PassedTo(GroupKinds)] = None
     unit_groups: bool = False
+    ramp_begin: Annotated[float, Range(0, 1)] = 0.0
+    ramp_end: Annotated[float, Range(0, 1)] = 0.0
     epochs: int | None = None
     learning_rate: Annotated[float | None, Range(above=0)] = None
     only_from_scratch: bool = False
@@ -51,6 +58,7 @@ class Train:
     def __post_init__(self) -> None:
         not_negative("lambda_1", self.lambda_1)
         not_negative("lambda_2", self.lambda_2)
+        check_ramp(self.ramp_begin, self.ramp_end)
         if self.epochs is not None:
             whole("epochs", self.epochs, 0)
         if self.learning_rate is not None and not self.learning_rate > 0:
@@ -69,7 +77,8 @@ class Train:
         if self._idle(run):
             return
         settings = with_numbers(run.settings, self.epochs, self.learning_rate)
-        outcome = open_fit(run, path, settings, mask=run.mask, penalty=self._penalty(run)).run()
+        parts = self._regulariser(run, settings.epochs)
+        outcome = open_fit(run, path, settings, mask=run.mask, **parts).run()
         run.model.cpu()
         run.codebooks = None
         row = train_row(run, path, outcome, settings)
@@ -82,6 +91,13 @@ class Train:
 
     def _idle(self, run: Run) -> bool:
         return (self.only_from_scratch and run.from_checkpoint) or self.epochs == 0
+
+    def _regulariser(self, run: Run, epochs: int) -> dict[str, Any]:
+        """Return the penalty of a training, or the hook that lets it rise."""
+        penalty = self._penalty(run)
+        if penalty is None or self.ramp_end == 0:
+            return {"penalty": penalty}
+        return {"hooks": [RampedPenalty(penalty, self.ramp_begin, self.ramp_end, epochs)]}
 
     def _penalty(self, run: Run) -> L1Penalty | SparseGroupLasso | None:
         if self.lambda_2:

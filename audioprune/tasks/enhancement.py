@@ -6,7 +6,8 @@ four training targets are in ``targets``; it reads no files and computes no metr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -24,6 +25,7 @@ from audioprune.protocols import (
     Collate,
     FrameWise,
     Items,
+    Number,
     Row,
     Signals,
     SignalScorer,
@@ -49,6 +51,7 @@ from audioprune.tasks.targets import (
     Target,
     WaveformMapping,
 )
+from audioprune.training.processes import processes
 
 TARGETS = ("irm", "magnitude", "complex", "waveform")
 _ORACLE_BATCH = 8
@@ -144,6 +147,12 @@ class Enhancement:
         """Return the mean squared error of a batch, a scalar."""
         return self.loss_of(batch)(model(self.target.inputs(batch["noisy"])))
 
+    def input_frames(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return what a model is given (B, N, F), and which frames hold signal (B, N), bool."""
+        frames = self.target.inputs(batch["noisy"])
+        number = torch.arange(frames.shape[self.target.frame_dim])
+        return frames, number < self._frame_counts(batch)[:, None]
+
     def output_shape(self, batch: Batch) -> tuple[int, ...]:
         """Return the shape that a model's output for this batch must have."""
         return tuple(self.target.wanted(batch["noisy"], batch["clean"]).shape)
@@ -162,16 +171,17 @@ class Enhancement:
         return loss
 
     def step(
-        self, model: nn.Module, batch: Batch, update: Callable[..., float]
-    ) -> dict[str, float]:
+        self, model: nn.Module, batch: Batch, update: Callable[..., Tensor]
+    ) -> Mapping[str, Number]:
         """Take one training step: one update, or many where ``frame_batch`` is set."""
         if self.frame_batch is None:
-            return {"loss": update(self.loss(model, batch))}
+            loss = self.loss(model, batch)
+            return {"loss": update(loss, weight=lambda: self._frame_counts(batch).sum())}
         return {"loss": self._step_on_frames(model, batch, update, self.frame_batch)}
 
     def _step_on_frames(
-        self, model: nn.Module, batch: Batch, update: Callable[..., float], size: int
-    ) -> float:
+        self, model: nn.Module, batch: Batch, update: Callable[..., Tensor], size: int
+    ) -> Tensor:
         if not (isinstance(model, FrameWise) and model.frame_wise):
             raise ConfigError(
                 f"task.frame_batch: expected a model that maps each frame alone, got "
@@ -181,12 +191,16 @@ class Enhancement:
             wanted = self.target.wanted(batch["noisy"], batch["clean"])
             valid = self._valid_frames(batch, wanted)[..., 0].bool()
             inputs, wanted = self.target.inputs(batch["noisy"])[valid], wanted[valid]
-        order = torch.randperm(len(inputs)).to(inputs.device)
-        losses = []
+        group = processes()
+        count = group.rows(len(inputs))
+        order = torch.randperm(count).to(inputs.device)
+        total = torch.zeros((), device=inputs.device)
         for chosen in order.split(size):
-            loss = (model(inputs[chosen]) - wanted[chosen]).square().mean()
-            losses.append(update(loss) * len(chosen))
-        return sum(losses) / len(inputs)
+            own = group.own(chosen, len(inputs))
+            error = (model(inputs[own]) - wanted[own]).square()
+            loss = error.mean() if len(own) else error.sum()  # another process may have all
+            total = total + update(loss, weight=partial(len, own)) * len(chosen)
+        return total / count
 
     def validate(
         self, model: nn.Module, batches: Iterator[Batch], monitor: str

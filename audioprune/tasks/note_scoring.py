@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.interrupts import check_stop
 from audioprune.progress import progress
-from audioprune.protocols import Batch, HasErrors, HasLoss, Items, Row, require
+from audioprune.protocols import Batch, HasErrors, HasLoss, Items, Number, Row, require
 
 
 class DescendsError:
@@ -29,8 +29,8 @@ class DescendsError:
     monitors = ("loss",)
 
     def step(
-        self, model: nn.Module, batch: Batch, update: Callable[..., float]
-    ) -> dict[str, float]:
+        self, model: nn.Module, batch: Batch, update: Callable[..., Tensor]
+    ) -> Mapping[str, Number]:
         """Take one training step."""
         return {"loss": update(require(self, HasLoss, "task", "add it").loss(model, batch))}
 

@@ -38,10 +38,13 @@ from audioprune.protocols import (
 from audioprune.training.devices import open_accelerator, own_variables
 from audioprune.training.divergence import bad_gradient, bad_input, bad_output, bad_weight
 from audioprune.training.hooks import Hooks
+from audioprune.training.input_statistics import measure_inputs
 from audioprune.training.loaders import moved, steps_per_epoch, train_batches, valid_batches
 from audioprune.training.processes import Weight, processes
+from audioprune.training.readings import NotFiniteError, Readings, widened
 from audioprune.training.resuming import MODEL, Kept, State, resume, save
 from audioprune.training.settings import Settings, build_optimizer, build_schedule, step_schedules
+from audioprune.training.tensorboard import open_tensorboard
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class Fit:
         device: See ``audioprune.training.devices.chosen_device``.
         workers: Loader processes.
         save_every_s: Seconds between two checkpoints within an epoch.
+        sync_every: Steps after which losses and checks are read from the device; None takes 1 on
+            the CPU and 50 elsewhere.
         title: What the progress display says.
         tensorboard: Folder for TensorBoard, or None.
         judge: Validates and chooses weights in place of the task.
@@ -107,6 +112,7 @@ class Fit:
     device: str = "auto"
     workers: int = 0
     save_every_s: float = 30.0
+    sync_every: int | None = None
     title: str = "train"
     tensorboard: Path | None = None
     judge: Judge | None = None
@@ -132,6 +138,7 @@ class Fit:
         refuse_normed(self.model, self.mask or ())
         self.processes = processes()
         self.accelerator = open_accelerator(self.device, self.settings.precision)
+        self.readings = Readings(self.sync_every, self.accelerator.device)
         torch.manual_seed(self.seed)
         self.train_set, self.valid_set = self.data.train(), self.data.valid()
         if len(self.train_set) == 0 or len(self.valid_set) == 0:
@@ -139,6 +146,7 @@ class Fit:
                 f"expected a training and a validation set, got {len(self.train_set)} and "
                 f"{len(self.valid_set)} items; check the splits"
             )
+        measure_inputs(self.model, self.task, self.data, self.train_set)
         self.model.to(self.accelerator.device)
         self.state = self._initial_state()
         self.started = self.saved = time.monotonic()
@@ -147,8 +155,7 @@ class Fit:
             self.mask.apply_(self.model)
         self.state.hooks.on_training_begin(self.model, self.state.optimizers)
         self._keep_weights()
-        wanted = self.tensorboard if self.processes.is_main else None
-        self.writer = open_tensorboard(wanted) if wanted else None
+        self.writer = open_tensorboard(self.tensorboard if self.processes.is_main else None)
 
     def _initial_state(self) -> State:
         """Build optimisers and learning-rate rules of the model and of the task's networks."""
@@ -195,12 +202,17 @@ class Fit:
         self.model.train()
         for batch in self._batches():
             self._step(batch)
-            mean = position.sums["loss"] / position.step_in_epoch
-            display.advance(1, f"epoch {position.epoch + 1}, loss {mean:.4g}")
+            note = ""
+            if self.readings.due:
+                self._read()
+                mean = position.sums["loss"] / position.step_in_epoch
+                note = f"epoch {position.epoch + 1}, loss {mean:.4g}"
+            display.advance(1, note)
             self._between_steps()
             if self.settings.steps and position.steps >= self.settings.steps:
                 position.finished = True
                 break
+        self._read()
         self._end_epoch()
 
     def _batches(self) -> Iterator[Batch]:
@@ -216,19 +228,27 @@ class Fit:
         )
 
     def _step(self, batch: Batch) -> None:
-        """Take one training step and add what it logs to the sums of the epoch."""
+        """Take one training step and remember what it logs."""
         position = self.state.position
         self.state.hooks.on_step_begin(self.model)
         self.batch = moved(batch, self.accelerator.device)
-        done = position.step_in_epoch * self.settings.batch_size
-        items = min(self.settings.batch_size, len(self.train_set) - done)
-        with self.processes.step(items):
-            with self.accelerator.autocast():
-                logged = self.task.step(self.model, self.batch, self._update)
+        left = len(self.train_set) - position.step_in_epoch * self.settings.batch_size
+        with self.processes.step(min(self.settings.batch_size, left)), self.accelerator.autocast():
+            logged = self.task.step(self.model, self.batch, self._update)
             logged = self.processes.mean(logged)
         position.steps += 1
         position.step_in_epoch += 1
-        position.sums = {key: position.sums.get(key, 0.0) + value for key, value in logged.items()}
+        self.readings.add(position.steps, logged)
+
+    def _read(self) -> None:
+        """Add what the steps since the last reading logged to the sums of the epoch."""
+        position = self.state.position
+        try:
+            rows = self.readings.read()
+        except NotFiniteError as error:
+            self._diverged(error.what, None, step=error.step)
+        for row in rows:
+            position.sums = {key: position.sums.get(key, 0.0) + row[key] for key in row}
 
     def _between_steps(self) -> None:
         stop = self.processes.any(stop_requested())
@@ -241,9 +261,7 @@ class Fit:
     def _save_is_due(self) -> bool:
         return time.monotonic() - self.saved > self.save_every_s
 
-    def _update(
-        self, loss: Tensor, which: str = MODEL, weight: Weight | None = None
-    ) -> float:
+    def _update(self, loss: Tensor, which: str = MODEL, weight: Weight | None = None) -> Tensor:
         """Take one optimiser step down a loss; the regulariser joins the model's loss.
 
         What ``weight`` is stands in ``Processes.divided``.
@@ -251,9 +269,11 @@ class Fit:
         with torch.autocast(self.accelerator.device.type, enabled=False):
             penalty = self._penalties() if which == MODEL else 0.0
             total, whole = self.processes.divided(loss.float(), penalty, weight)
-        value = float(whole)
-        if not math.isfinite(value):
-            self._diverged(f"the loss became {value}", bad_input(self.batch), self._step_again)
+        value = widened(whole)
+        try:
+            self.readings.watch("the loss", value)
+        except NotFiniteError as error:
+            self._diverged(error.what, bad_input(self.batch), self._step_again)
         optimizer, hooks = self.prepared[which], self.state.hooks
         with torch.autocast(self.accelerator.device.type, enabled=False):
             optimizer.zero_grad(set_to_none=True)
@@ -282,25 +302,34 @@ class Fit:
         parameters = [each for each in network.parameters() if each.grad is not None]
         gradients = [each.grad for each in parameters if each.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
-        if not torch.isfinite(norm):  # a clip by NaN would spread it over all gradients
-            self._diverged(f"the gradient's norm became {float(norm)}", bad_gradient(network))
+        try:  # a clip by NaN would spread it over all gradients
+            self.readings.watch("the gradient's norm", norm)
+        except NotFiniteError as error:
+            self._diverged(error.what, bad_gradient(network))
         nn.utils.clip_grads_with_norm_(parameters, self.settings.clip_norm, norm)
 
     def _step_again(self) -> None:
         with torch.no_grad(), self.accelerator.autocast():
-            self.task.step(self.model, self.batch, lambda loss, *_, **__: float(loss))
+            self.task.step(self.model, self.batch, lambda loss, *_, **__: widened(loss))
 
     def _diverged(
-        self, what: str, known: str | None, again: Callable[[], object] = lambda: None
+        self,
+        what: str,
+        known: str | None,
+        again: Callable[[], object] = lambda: None,
+        step: int | None = None,
     ) -> NoReturn:
         """Stop, naming what is not finite.
 
         That is a weight, else what is known already, else the first output of the pass done again.
+        A step that was read later than it was taken is given by its number.
         """
         position, networks = self.state.position, self.state.networks
         weight = bad_weight(networks)
-        if weight:
+        if weight and step is None:
             culprit: str | None = f"{weight} since the step before"
+        elif weight:
+            culprit = f"{weight} at step {position.steps}, where runtime.sync_every let it be read"
         else:
             culprit = known or bad_output(networks, again)
         found = "; weights and outputs of all modules are finite"
@@ -308,8 +337,9 @@ class Fit:
             found = f"; the first that is not finite is {culprit}"
         if position.best is not None or weight:
             self.model.load_state_dict(self.state.kept.weights)
+        at = f"step {step or position.steps + 1} (epoch {position.epoch + 1})"
         raise DivergedError(
-            f"{self.title}: {what} at step {position.steps + 1} (epoch {position.epoch + 1})"
+            f"{self.title}: {what} at {at}"
             f"{found}; the last finite weights are kept; look there, or lower "
             f"training.learning_rate (now {self.settings.learning_rate})"
         )
@@ -384,6 +414,7 @@ class Fit:
     def _save(self) -> None:
         """Store the exact position; one process of several does so."""
         self.saved = time.monotonic()
+        self._read()
         if not self.processes.is_main:
             return
         now = time.monotonic()
@@ -424,18 +455,3 @@ def _networks_of(task: Trainable) -> HasNetworks | None:
     """
     name, remedy = f"task {type(task).__name__}", "write them, or train the model alone"
     return optional(task, HasNetworks, "optimizers", name, remedy)
-
-
-def open_tensorboard(folder: Path) -> Any:
-    """Open a TensorBoard writer.
-
-    Raises:
-        ConfigError: TensorBoard is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ConfigError(
-            "runtime.tensorboard=true needs TensorBoard; run: pip install 'audioprune[log]'"
-        ) from error
-    return SummaryWriter(str(folder))

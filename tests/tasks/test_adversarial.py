@@ -104,7 +104,8 @@ def _step(
         loss.backward()
         return seen[-1][1]
 
-    return seen, task.step(model, batch or _batch(), update)
+    logged = task.step(model, batch or _batch(), update)
+    return seen, {name: float(value) for name, value in logged.items()}
 
 
 def test_a_step_updates_the_discriminator_then_the_generator() -> None:
