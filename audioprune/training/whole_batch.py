@@ -106,7 +106,7 @@ class WholeBatch(TorchFunctionMode):
     def _like(self, func: Callable[..., Any], args: Arguments, options: Options) -> Any:
         """Replace ``torch.rand_like`` and ``torch.randn_like``."""
         like, *rest = args
-        found = self._own(like.shape, lambda whole: func(like.new_empty(whole), *rest, **options))
+        found = self._own(like.shape, lambda whole: func(_like(like, whole), *rest, **options))
         return func(*args, **options) if found is None else found
 
     def _in_place(self, func: Callable[..., Any], args: Arguments, options: Options) -> Any:
@@ -132,7 +132,8 @@ class WholeBatch(TorchFunctionMode):
             shape = (*values.shape[:2], *[1] * (values.dim() - 2))
 
         def draw(whole: Sequence[int]) -> Tensor:
-            return values.new_empty(whole).bernoulli_(1 - share).div_(1 - share)
+            empty = values.new_empty(whole) if per_channel else _like(values, whole)
+            return empty.bernoulli_(1 - share).div_(1 - share)
 
         kept = self._own(shape, draw)
         return func(*args, **options) if kept is None else values * kept.to(values)
@@ -155,6 +156,16 @@ class WholeBatch(TorchFunctionMode):
         if bias is not None:
             normal = normal + bias.view(shape)
         return normal.to(values.dtype)
+
+
+def _like(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return an empty tensor whose axes lie in memory in the order of those of another.
+
+    Draws fill memory in its order.
+    """
+    order = sorted(range(tensor.dim()), key=lambda axis: -tensor.stride(axis))
+    back = sorted(range(tensor.dim()), key=order.__getitem__)
+    return tensor.new_empty([shape[axis] for axis in order]).permute(back)
 
 
 class _Normalise(torch.autograd.Function):
