@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -93,13 +93,18 @@ def write_json(path: str | Path, value: Any) -> Path:
 
 def append_line(path: Path, record: dict[str, Any]) -> None:
     """Append one JSON record as one line; a reader skips a last line that a crash cut short."""
+    append_lines(path, [record])
+
+
+def append_lines(path: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Append JSON records as lines, written to the disk at once."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps(record, allow_nan=False) + "\n"
+        lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
         with open(path, "ab+") as stream:
             if stream.tell() and _last_byte(stream) != b"\n":
-                line = "\n" + line
-            stream.write(line.encode())
+                lines = "\n" + lines
+            stream.write(lines.encode())
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:

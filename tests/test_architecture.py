@@ -108,6 +108,7 @@ DATA_ALLOWED = {
     "notes": {"files", "splits", "corpus"},
     "scenes": {"files", "splits", "corpus"},
     "coded": {"files", "splits", "corpus", "speech"},
+    "made": {"coded", "notes", "scenes", "speech"},
 }
 
 

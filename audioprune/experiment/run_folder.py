@@ -55,7 +55,6 @@ def environment() -> dict[str, Any]:
         "accelerate",
         "hydra-core",
         "pesq",
-        "pystoi",
         "constriction",
         "soundfile",
         "numba",

@@ -59,6 +59,7 @@ from audioprune.protocols.steps import (
     changes_state,
 )
 from audioprune.protocols.tasks import (
+    ChecksBatches,
     Classifies,
     CutsFrames,
     Enhances,
@@ -83,12 +84,15 @@ from audioprune.protocols.tasks import (
     SignalScorer,
     Task,
     Trainable,
+    Weighs,
     scores_audio,
 )
+from audioprune.protocols.work import Rehearses, Repeats, SaysWork, Work
 
 __all__ = [
     "Batch",
     "Checks",
+    "ChecksBatches",
     "ChecksLength",
     "Classifies",
     "CleansUp",
@@ -134,9 +138,12 @@ __all__ = [
     "PredictsSamples",
     "Prunable",
     "ReadsFeatures",
+    "Rehearses",
+    "Repeats",
     "Resizable",
     "Row",
     "SaysWhatChanges",
+    "SaysWork",
     "SeedsNoise",
     "Shares",
     "SignalScorer",
@@ -149,6 +156,8 @@ __all__ = [
     "Synthesizes",
     "Task",
     "Trainable",
+    "Weighs",
+    "Work",
     "WritesFile",
     "changes_state",
     "optional",

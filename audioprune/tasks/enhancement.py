@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from audioprune import dsp
+from audioprune.compress.placement import device_of
 from audioprune.compress.search.perturbed_loss import BatchLoss, LossBatch
 from audioprune.dsp import STFT, OlaNorm
 from audioprune.errors import ConfigError, unknown_name
@@ -170,6 +171,10 @@ class Enhancement:
 
         return loss
 
+    def batch_weight(self, batch: Batch) -> float:
+        """Return the frames of a batch that hold signal."""
+        return float(self._frame_counts(batch).sum())
+
     def step(
         self, model: nn.Module, batch: Batch, update: Callable[..., Tensor]
     ) -> Mapping[str, Number]:
@@ -189,8 +194,11 @@ class Enhancement:
             )
         with torch.no_grad():
             wanted = self.target.wanted(batch["noisy"], batch["clean"])
-            valid = self._valid_frames(batch, wanted)[..., 0].bool()
-            inputs, wanted = self.target.inputs(batch["noisy"])[valid], wanted[valid]
+            counts = self._frame_counts(batch)  # on the CPU, where positions cost no waiting
+            valid = torch.arange(wanted.shape[1]) < counts[:, None]
+            rows = valid.flatten().nonzero()[:, 0].to(wanted.device)
+            inputs = self.target.inputs(batch["noisy"]).flatten(0, 1)[rows]
+            wanted = wanted.flatten(0, 1)[rows]
         group = processes()
         count = group.rows(len(inputs))
         order = torch.randperm(count).to(inputs.device)
@@ -225,7 +233,7 @@ class Enhancement:
     ) -> BatchLoss:
         """Return the validation loss over the first ``items``; see ``protocols.Task``."""
         batches: list[LossBatch] = []
-        for batch in first_batches(dataset, collate, items, _ORACLE_BATCH):
+        for batch in first_batches(dataset, collate, items, _ORACLE_BATCH, device_of(model)):
             inputs, frames = self.target.inputs(batch["noisy"]), self._frame_counts(batch).sum()
             batches.append((inputs, self.loss_of(batch), float(frames)))
         return BatchLoss(model, batches)
@@ -242,6 +250,7 @@ class Enhancement:
         Returns:
             Enhanced signals (B, T) at the level of the input.
         """
+        noisy = noisy.to(device_of(model))
         lengths = torch.full((noisy.shape[0],), noisy.shape[-1]) if lengths is None else lengths
         rows = zip(noisy, lengths, strict=True)
         power = torch.stack([row[: int(length)].square().mean() for row, length in rows])
@@ -275,7 +284,7 @@ class Enhancement:
                 check_stop()
                 item = dataset[index]
                 name, clean, noisy = item["id"], item["clean"].numpy(), item["noisy"].numpy()
-                estimate = self.enhance(model, item["noisy"][None])[0].numpy()
+                estimate = self.enhance(model, item["noisy"][None])[0].cpu().numpy()
                 enhanced.append((name, clean, estimate))
                 mixtures.append((name, clean, noisy))
                 if audio is not None and index < keep:

@@ -28,6 +28,10 @@ class DescendsError:
 
     monitors = ("loss",)
 
+    def batch_weight(self, batch: Batch) -> float:
+        """Return the notes of a batch, which are of one length."""
+        return float(len(batch["audio"]))
+
     def step(
         self, model: nn.Module, batch: Batch, update: Callable[..., Tensor]
     ) -> Mapping[str, Number]:

@@ -27,6 +27,7 @@ from audioprune.interrupts import check_stop, stop_requested
 from audioprune.progress import Progress, progress
 from audioprune.protocols import (
     Batch,
+    ChecksBatches,
     Corpus,
     EpochItems,
     HasEpochs,
@@ -231,7 +232,7 @@ class Fit:
         """Take one training step and remember what it logs."""
         position = self.state.position
         self.state.hooks.on_step_begin(self.model)
-        self.batch = moved(batch, self.accelerator.device)
+        self.batch = self._on_device(batch)
         left = len(self.train_set) - position.step_in_epoch * self.settings.batch_size
         with self.processes.step(min(self.settings.batch_size, left)), self.accelerator.autocast():
             logged = self.task.step(self.model, self.batch, self._update)
@@ -239,6 +240,11 @@ class Fit:
         position.steps += 1
         position.step_in_epoch += 1
         self.readings.add(position.steps, logged)
+
+    def _on_device(self, batch: Batch) -> Batch:
+        if isinstance(self.task, ChecksBatches):
+            self.task.check_batch(self.model, batch)
+        return moved(batch, self.accelerator.device)
 
     def _read(self) -> None:
         """Add what the steps since the last reading logged to the sums of the epoch."""
@@ -262,10 +268,7 @@ class Fit:
         return time.monotonic() - self.saved > self.save_every_s
 
     def _update(self, loss: Tensor, which: str = MODEL, weight: Weight | None = None) -> Tensor:
-        """Take one optimiser step down a loss; the regulariser joins the model's loss.
-
-        What ``weight`` is stands in ``Processes.divided``.
-        """
+        """Take one optimiser step down a loss and its regulariser; see ``Processes.divided``."""
         with torch.autocast(self.accelerator.device.type, enabled=False):
             penalty = self._penalties() if which == MODEL else 0.0
             total, whole = self.processes.divided(loss.float(), penalty, weight)
@@ -383,7 +386,7 @@ class Fit:
 
     def _validated(self) -> dict[str, float]:
         batches = valid_batches(self.data, self.valid_set, self.settings.batch_size)
-        on_device = (moved(batch, self.accelerator.device) for batch in batches)
+        on_device = (self._on_device(batch) for batch in batches)
         judge = self.judge or self.task
         with torch.no_grad():
             return judge.validate(self.model, on_device, self.settings.monitor)
@@ -443,7 +446,7 @@ class Fit:
             seconds=position.seconds,
             history=position.history,
             kept_epoch=position.kept_epoch,
-            mask=kept.mask.to("cpu") if kept.mask is not None else None,
+            mask=kept.mask,
         )
 
 
