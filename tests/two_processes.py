@@ -28,7 +28,7 @@ def free_port() -> int:
 def in_two(work: Callable[[Processes], Any], count: int = 2) -> list[Any]:
     """Return what a function returns in each of two processes.
 
-    An exception that it raises is returned in place of a value.
+    An exception that it raises is returned in place of a value, None of one that was killed.
     """
     port = free_port()
     context = multiprocessing.get_context("fork")
@@ -42,11 +42,18 @@ def in_two(work: Callable[[Processes], Any], count: int = 2) -> list[Any]:
     for _, end in ends:
         end.close()
     try:
-        return [pickle.loads(end.recv_bytes()) if end.poll(_WAIT_S) else None for end, _ in ends]
+        return [_received(end) for end, _ in ends]
     finally:
         for child in children:
             child.kill()
             child.join()
+
+
+def _received(end: Connection) -> Any:
+    try:
+        return pickle.loads(end.recv_bytes()) if end.poll(_WAIT_S) else None
+    except EOFError:  # it was killed
+        return None
 
 
 def _child(

@@ -191,6 +191,7 @@ class _Normalise(torch.autograd.Function):
         moments = torch.stack((total, mean, variance))
         ctx.save_for_backward(normal, inverse.float().view(shape), total)
         ctx.sums, ctx.axes, ctx.dtype = sums, axes, values.dtype
+        ctx.held = rows > 0
         ctx.mark_non_differentiable(moments)
         return normal, moments
 
@@ -202,7 +203,8 @@ class _Normalise(torch.autograd.Function):
         axes = ctx.axes
         own = torch.stack((gradient.sum(axes), (gradient * normal).sum(axes))).double()
         straight, turned = (ctx.sums.sum_(own) / total).float().view(2, *inverse.shape)
-        found = (gradient - straight - normal * turned) * inverse
+        # a stand-in is not in the moments
+        found = (gradient - straight - normal * turned) * inverse * ctx.held
         return found.to(ctx.dtype), None, None, None
 
 
