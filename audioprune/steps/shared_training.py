@@ -33,7 +33,7 @@ from audioprune.files import lock_in_turn, write_atomic, write_json
 from audioprune.interrupts import check_stop
 from audioprune.protocols import KeepsState
 from audioprune.training.devices import chosen_device
-from audioprune.training.loop import Outcome
+from audioprune.training.outcome import Outcome
 from audioprune.training.settings import Settings
 
 STARTED = "AUDIOPRUNE_STARTED"
