@@ -39,7 +39,7 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write_atomic(path: str | Path, data: bytes | str) -> Path:
+def write_atomic(path: str | Path, data: bytes | str | Sequence[bytes | memoryview]) -> Path:
     """Write a file completely or not at all.
 
     The bytes go to a temporary file in the same folder, are flushed to disk, read back and
@@ -47,30 +47,37 @@ def write_atomic(path: str | Path, data: bytes | str) -> Path:
 
     Args:
         path: Final name; missing parent folders are made.
-        data: Content; text is encoded as UTF-8, and what has no place there, such as a byte of a
-            file name, is spelled out.
+        data: Content, whole or in pieces that are written one after another; text is encoded as
+            UTF-8, and what has no place there, such as a byte of a file name, is spelled out.
 
     Raises:
         OutputError: The folder cannot be written or the disk is full; an existing file of that
             name is unharmed.
     """
     path = Path(path)
-    payload = data.encode(errors="backslashreplace") if isinstance(data, str) else data
+    pieces = [data] if isinstance(data, bytes | str) else data
+    payload = [
+        each.encode(errors="backslashreplace") if isinstance(each, str) else each
+        for each in pieces
+    ]
+    digest = hashlib.sha256()
+    for each in payload:
+        digest.update(each)
     temporary = path.with_name(f"{path.name}.tmp.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as stream:
-            stream.write(payload)
+            stream.writelines(payload)
             stream.flush()
             os.fsync(stream.fileno())
-        if sha256_file(temporary) != sha256(payload):
+        if sha256_file(temporary) != digest.hexdigest():
             raise OutputError(
                 f"{path}: what was read back differs from what was written; check the disk"
             )
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise OutputError(_explain(path, error, len(payload))) from error
+        raise OutputError(_explain(path, error, sum(map(len, payload)))) from error
     finally:
         with suppress(OSError):  # the first failure is the one to report
             temporary.unlink(missing_ok=True)

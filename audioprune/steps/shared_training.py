@@ -33,7 +33,7 @@ from audioprune.files import lock_in_turn, write_atomic, write_json
 from audioprune.interrupts import check_stop
 from audioprune.protocols import KeepsState
 from audioprune.training.devices import chosen_device
-from audioprune.training.loop import Outcome
+from audioprune.training.outcome import Outcome
 from audioprune.training.settings import Settings
 
 STARTED = "AUDIOPRUNE_STARTED"
@@ -55,8 +55,19 @@ _ROOMS = (
 )
 # Settings that leave every bit of a training as it is; one that is not named here is in the key.
 _NEUTRAL = frozenset(
-    "workers metric_workers save_every_s tensorboard folder cache force share shared_folder "
-    "rehearse device".split()
+    [
+        "workers",
+        "metric_workers",
+        "save_every_s",
+        "tensorboard",
+        "folder",
+        "cache",
+        "force",
+        "share",
+        "shared_folder",
+        "rehearse",
+        "device",
+    ]
 )
 _IMPORTED = time.time()
 _NOTES = logging.getLogger(__name__)

@@ -21,7 +21,8 @@ from audioprune.ranges import PassedTo, Range
 from audioprune.steps.needs import not_negative, units_of, whole
 from audioprune.steps.shared_training import once
 from audioprune.training.loaders import steps_per_epoch
-from audioprune.training.loop import Fit, Outcome
+from audioprune.training.loop import Fit
+from audioprune.training.outcome import Outcome
 from audioprune.training.ramp import RampedPenalty, check_ramp
 from audioprune.training.settings import Settings
 
@@ -146,6 +147,7 @@ def open_fit(run: Run, path: str, settings: Settings, **parts: Any) -> Fit:
         device=run.runtime["device"],
         workers=run.runtime["workers"],
         save_every_s=run.runtime["save_every_s"],
+        sync_every=run.runtime.get("sync_every"),
         title=path,
         tensorboard=run.folder / "tensorboard" / name if run.runtime["tensorboard"] else None,
         **parts,
@@ -157,7 +159,7 @@ def training_work(run: Run, settings: Settings) -> list[Work]:
 
     Early stopping is not foreseen.
     """
-    per_epoch = steps_per_epoch(len(run.data.train()), settings.batch_size, 1)
+    per_epoch = steps_per_epoch(len(run.data.train()), settings.batch_size)
     planned = settings.epochs * per_epoch
     steps = min(planned, settings.steps or planned)
     validations = math.ceil(math.ceil(steps / per_epoch) / settings.validate_every)
