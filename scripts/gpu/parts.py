@@ -72,6 +72,8 @@ def warm_up() -> None:
 
 def _pair(run: Run, device: torch.device) -> Iterator[tuple[Run, torch.device]]:
     """Yield a copy of the run on the CPU and one on the device."""
+    if isinstance(run.task, HasNetworks):
+        run.task.modules()  # they are drawn when first asked for
     for place in (torch.device("cpu"), device):
         side = copy.copy(run)
         side.model, side.task = copy.deepcopy(run.model).to(place), copy.deepcopy(run.task)
