@@ -342,8 +342,7 @@ def pipeline(network: str, device: torch.device, size: Size) -> Result:
     items = 4 if size.tiny else 256
     words = ["pipeline=magnitude", "scoring.latency_repeats=0"]
     with scratch() as folder:
-        run, plain = opened(network, size, items, folder, words)
-        run.config["runtime"]["device"] = str(device)
+        run, plain = opened(network, size, items, folder, words, str(device))
         wanted = 0.5 if size.tiny else size.train_s
         steps = max(2, round(wanted / _step_s(run, device)))
         run.settings = replace(run.settings, steps=steps, epochs=max(1, steps))
