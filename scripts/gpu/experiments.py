@@ -83,7 +83,7 @@ def opened(
     name, tiny = NETWORKS[network]
     overrides = [f"experiment={name}", "verb=prune", "scoring.audio_items=0", *words]
     overrides += [f"runtime.device={device}", "runtime.metric_workers=0"]
-    overrides += [f"runtime.cache={folder}"]
+    overrides += [f"runtime.cache={folder}", "runtime.share=false"]
     overrides += [*tiny, "scoring.metrics=[si_sdr]"] if size.tiny else []
     with initialize_config_module(version_base="1.3", config_module="audioprune.conf"):
         config = compose("prune", overrides=overrides)
