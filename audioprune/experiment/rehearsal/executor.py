@@ -340,7 +340,7 @@ def _networks(run: Run) -> list[nn.Module]:
     return [run.model, *beside]
 
 
-def _backward(loss: torch.Tensor, which: str = "model") -> torch.Tensor:
+def _backward(loss: torch.Tensor, which: str = "model", **_: Any) -> torch.Tensor:
     loss.backward()  # type: ignore[no-untyped-call]  # torch's own
     return loss.detach()
 
