@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ from audioprune.experiment.pipeline import build_steps, check_steps, execute
 from audioprune.experiment.results import clean
 from audioprune.experiment.run import Run
 from audioprune.experiment.run_folder import (
+    beside,
+    drop_processes,
     empty,
     environment,
     read_json,
@@ -42,9 +44,13 @@ from audioprune.experiment.run_folder import (
 )
 from audioprune.files import check_writable, drop_leftovers, lock, sha256_file, write_json
 from audioprune.interrupts import graceful
+from audioprune.launch import place
 from audioprune.paths import model_file
 from audioprune.protocols import Corpus
 from audioprune.training.devices import chosen_device
+from audioprune.training.group import joined
+from audioprune.training.loaders import chosen_workers
+from audioprune.training.processes import Processes, processes
 from audioprune.training.settings import Settings
 
 DENSE_ZEROS = 0.01
@@ -69,47 +75,93 @@ def run_job(
         ``"finished"``, or ``"cached"`` when the folder already held the finished run.
     """
     plain = provenance.effective(plain_values(config), overrides)
+    device = chosen_device(plain["runtime"]["device"])
+    chosen_workers(plain["runtime"]["workers"], device.type)
+
+    def work(own: Path) -> None:
+        steps = build_steps(plain["pipeline"])
+        run = build(plain, own, overrides, differs)
+        check_steps(run, steps)
+        execute(run, steps)
+
+    with graceful(), joined(device) as group:
+        about = {"verb": plain.get("verb"), "device": device.type, **result_config(plain)}
+        group.require_same({**about, "environment": config_hash(plain)}, "configuration")
+        if group.is_main:
+            return _owned(work, plain, folder, group)
+        return _beside(work, group)
+
+
+def _owned(work: Callable[[Path], None], plain: Config, folder: Path, group: Processes) -> str:
+    """Do the work in the run folder, which this process owns."""
     force = plain["runtime"]["force"]
-    chosen_device(plain["runtime"]["device"])
     status = read_json(folder / "status.json")
     refuse_foreign(folder, plain)
     if status.get("status") == "finished" and not force:
+        group.broadcast("")
         return "cached"
     check_writable(folder, need_bytes=_NEEDED_BYTES)
-    with lock(folder), graceful():
+    with lock(folder):
         drop_leftovers(folder)
+        drop_processes(folder)
         if force:
             empty(folder)
         started = time.monotonic()
         try:
-            steps = build_steps(plain["pipeline"])
-            run = build(plain, folder, overrides, differs)
-            check_steps(run, steps)
-            execute(run, steps)
+            group.broadcast(str(folder.resolve()))
+            group.barrier()  # the others begin with what the folder holds now
+            work(folder)
+            group.barrier()
         except BaseException as error:
             write_status(folder, error)
             raise
+        finally:
+            drop_processes(folder)
         seconds = round(time.monotonic() - started, 1)
         write_json(folder / "status.json", {"status": "finished", "seconds": seconds})
     return "finished"
 
 
-def build(plain: Config, folder: Path, overrides: list[str], differs: Sequence[str] = ()) -> Run:
+def _beside(work: Callable[[Path], None], group: Processes) -> str:
+    """Do the same work in a folder that goes at the end."""
+    folder = group.broadcast("")
+    if not folder:
+        return "cached"
+    with beside(Path(folder), group.index) as own:
+        group.barrier()
+        work(own)
+        group.barrier()
+    return "finished"
+
+
+def build(
+    plain: Config,
+    folder: Path,
+    overrides: list[str],
+    differs: Sequence[str] = (),
+    data: Corpus | None = None,
+) -> Run:
     """Build all parts of an experiment and restore its stored state.
 
-    Corpus and task are those of the checkpoint where there is one and the user gave no others.
+    Corpus and task are those of the checkpoint where there is one and the user gave no others;
+    ``data`` stands in for the corpus in a rehearsal.
     """
     plain = provenance.effective(plain, overrides)
-    torch.set_num_threads(plain["runtime"]["threads"] or len(os.sched_getaffinity(0)))
+    cores = max(1, len(os.sched_getaffinity(0)) // place().local_count)
+    torch.set_num_threads(plain["runtime"]["threads"] or cores)
     torch.manual_seed(plain["seed"])
     settings = _settings(plain["training"])
     loaded = _load(plain)
     _refuse_other_model(loaded, plain, overrides)
     provenance.check(plain, overrides)
-    run = _assembled(plain, folder, settings, loaded)
-    run.scale_differs = [*differs, *presets.further(plain, run.model_config, run.data.describe)]
+    run = _assembled(plain, folder, settings, loaded, data)
+    run.scale_differs = ["rehearsal"]  # whatever it writes is of no declared scale
+    if data is None:
+        found = presets.further(plain, run.model_config, run.data.describe)
+        run.scale_differs = [*differs, *found]
     if loaded:
         run.mask, run.codebooks = loaded.mask, loaded.codebooks
+        run.place()
         run.given_as = _compressed_as(loaded)
         run.parent = sha256_file(model_file(plain["checkpoint"]))
         for note in provenance.notes(plain, overrides, run.stamp["corpus_fingerprint"]):
@@ -121,7 +173,8 @@ def build(plain: Config, folder: Path, overrides: list[str], differs: Sequence[s
 
 
 def _settings(training: Config) -> Settings:
-    numbers = {key: value for key, value in training.items() if not key.startswith("finetune_")}
+    of_pipelines = ("finetune_", "ramp_")
+    numbers = {key: value for key, value in training.items() if not key.startswith(of_pipelines)}
     return Settings(**{**numbers, "betas": tuple(numbers["betas"])})
 
 
@@ -135,19 +188,27 @@ def _load(plain: Config) -> LoadedModel | None:
     model_config = agreement.complete_model(plain["model"])
     if not provenance.read_facts(plain["checkpoint"]) and plain["model"] != model_config:
         data = instantiate(plain["data"])
-        data.prepare()
+        with processes().main_first():
+            data.prepare()
         task = instantiate(agreement.complete_task(plain["task"], data))
         model_config = agreement.complete_model(plain["model"], task, data)
     return load_model_file(plain["checkpoint"], model_config)
 
 
-def _assembled(plain: Config, folder: Path, settings: Settings, loaded: LoadedModel | None) -> Run:
+def _assembled(
+    plain: Config,
+    folder: Path,
+    settings: Settings,
+    loaded: LoadedModel | None,
+    given: Corpus | None = None,
+) -> Run:
     """Make corpus, task and model agree and put them into a run."""
     wanted = loaded.model_config if loaded else plain["model"]
     of_file = bool(loaded and loaded.task_config and plain["task"] == loaded.task_config)
-    data: Corpus = instantiate(plain["data"])
+    data: Corpus = instantiate(plain["data"]) if given is None else given
     agreement.check_rates(plain["task"], wanted, data, of_file)
-    data.prepare()
+    with processes().main_first():  # it may write what the others read
+        data.prepare()
     task_config = agreement.complete_task(plain["task"], data, of_file)
     task = instantiate(task_config)
     model_config = agreement.complete_model(wanted, task, data, loaded is not None)

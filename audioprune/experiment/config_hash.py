@@ -17,7 +17,30 @@ from typing import Any
 from audioprune.files import sha256_file
 from audioprune.paths import model_file
 
-_NOT_RESULTS = ("runtime", "hydra", "verb")
+_NOT_RESULTS = ("runtime", "hydra", "verb", "objective", "tune")
+_LATER: dict[str, dict[str, Any]] = {
+    "model": {"activation": "relu", "context": 0, "normalise": False},
+    "data": {
+        "augment_equaliser_db": 0.0,
+        "augment_level_db": 0.0,
+        "augment_second_noise": 0.0,
+        "augment_speed": [1.0, 1.0],
+        "variety": "plain",
+        "voices": "made",
+    },
+    "pipeline": {"ramp_begin": 0.0, "ramp_end": 0.0},
+    "task": {"remix": False},
+    "training": {
+        "channels_last": False,
+        "compile": False,
+        "ramp_begin": 0.0,
+        "ramp_end": 0.0,
+    },
+}
+"""Keys that were added to a group, and the value that stands for what was done without them.
+
+With that value a key is left out of the hash, so that runs of before keep their names.
+"""
 VARIABLES = (
     "ATEN_CPU_CAPABILITY",
     "CUBLAS_WORKSPACE_CONFIG",
@@ -57,12 +80,31 @@ def result_config(config: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in _NOT_RESULTS}
 
 
+def _hashed(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what can change results, without keys of ``_LATER`` that change nothing."""
+    known = result_config(config)
+    return {key: known_before(key, value) for key, value in known.items()}
+
+
+def known_before(group: str, value: Any) -> Any:
+    """Return a group of a configuration without added keys that change nothing."""
+    return _without_later(value, _LATER.get(group, {}))
+
+
+def _without_later(value: Any, later: dict[str, Any]) -> Any:
+    """Return a part of a configuration without added keys that change nothing, at any depth."""
+    if not isinstance(value, dict) or not later:
+        return value
+    kept = {key: each for key, each in value.items() if key not in later or each != later[key]}
+    return {key: _without_later(each, later) for key, each in kept.items()}
+
+
 def config_hash(config: dict[str, Any]) -> str:
     """Return ten hexadecimal digits that stand for a plain configuration."""
     facts = [
-        result_config(config),
+        _hashed(config),
         _content(config.get("checkpoint")),
-        *_foreign_code(config.get("model")),
+        *foreign_code(config.get("model")),
         *_schedule(config),
     ]
     facts += [found] if (found := variables()) else []
@@ -87,7 +129,7 @@ def _schedule(config: dict[str, Any]) -> list[str]:
     return [sha256_file(Path(named))] if isinstance(named, str) and Path(named).is_file() else []
 
 
-def _foreign_code(model: Any) -> list[str]:
+def foreign_code(model: Any) -> list[str]:
     """Return a digest of the file of a user's model: another definition is another run."""
     target = str(model.get("_target_", "")) if isinstance(model, dict) else ""
     if not target or target.startswith("audioprune."):

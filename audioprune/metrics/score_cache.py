@@ -1,6 +1,6 @@
 """How a score is computed once only: a file of scores by the content of both signals.
 
-``ScoreCache`` reads and appends, ``pair_digest`` names a pair. Several processes may share one
+``ScoreCache`` reads and appends, ``pair_digests`` name a pair. Several processes may share one
 file.
 """
 
@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from audioprune.errors import OutputError
-from audioprune.files import append_line, sha256
+from audioprune.files import append_lines, sha256
 
 CACHE_FILE = "scores.jsonl"
+_LINES_AT_ONCE = 64
 
 
 class ScoreCache:
@@ -34,6 +36,7 @@ class ScoreCache:
     def __init__(self, folder: str | Path | None) -> None:
         self.path = path = None if folder is None else Path(folder) / CACHE_FILE
         self._scores: dict[tuple[str, str], float] = {}
+        self._unwritten: list[dict[str, Any]] = []
         if path is not None and path.exists():
             try:
                 lines = path.read_bytes().split(b"\n")
@@ -58,19 +61,38 @@ class ScoreCache:
         return self._scores.get((pair, tag))
 
     def put(self, pair: str, scores: dict[str, float]) -> None:
-        """Keep scores of one pair of signals, by the tags of the metrics."""
+        """Keep scores of one pair of signals, by the tags of the metrics; see ``write``."""
         if self.path is None or not scores:
             return
         self._scores.update({(pair, tag): value for tag, value in scores.items()})
-        append_line(self.path, {"pair": pair, "scores": scores, "check": _checksum(pair, scores)})
+        self._unwritten.append({"pair": pair, "scores": scores, "check": _checksum(pair, scores)})
+        if len(self._unwritten) >= _LINES_AT_ONCE:
+            self.write()
+
+    def write(self) -> None:
+        """Write what is not on disk yet.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        if self.path is not None and self._unwritten:
+            append_lines(self.path, self._unwritten)
+            self._unwritten = []
 
 
-def pair_digest(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> str:
-    """Return the SHA-256 of both signals' float32 samples, their shapes and the sample rate."""
+def pair_digests(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> tuple[str, str]:
+    """Return the SHA-256 of the reference and of both signals, with their shapes and the rate.
+
+    Args:
+        reference: Clean samples, float32.
+        estimate: Samples to score, float32.
+        sample_rate: Of both in Hz.
+    """
     digest = hashlib.sha256(repr((sample_rate, reference.shape, estimate.shape)).encode())
-    digest.update(reference.tobytes())
-    digest.update(estimate.tobytes())
-    return digest.hexdigest()
+    digest.update(np.ascontiguousarray(reference))
+    clean = digest.hexdigest()
+    digest.update(np.ascontiguousarray(estimate))
+    return clean, digest.hexdigest()
 
 
 def _checksum(pair: str, scores: dict[str, float]) -> str:

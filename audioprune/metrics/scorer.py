@@ -1,14 +1,15 @@
 """How many recordings are scored at once and never twice: ``Scorer``.
 
-Slow scores (STOI, ESTOI, PESQ) go to processes (processes.py) and are kept on disk by the content
-of the signals (score_cache.py). What a score means is said in speech.py and spectral.py.
+PESQ goes to processes (processes.py), the other scores to threads, while the caller makes the next
+signals. STOI, ESTOI and PESQ are kept on disk by the content of the signals (score_cache.py). What
+a score means is said in speech.py and spectral.py.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -18,11 +19,11 @@ from types import TracebackType
 import numpy as np
 
 from audioprune.errors import AudiopruneError, ConfigError
-from audioprune.metrics import Score, check_metrics
+from audioprune.metrics import Score, check_metrics, intelligibility
 from audioprune.metrics.contract import MetricError, checked_pair
 from audioprune.metrics.processes import Pool, WorkerDied, measure_all
-from audioprune.metrics.score_cache import ScoreCache, pair_digest
-from audioprune.metrics.speech import STOI_SHORTEST_S, raw_from_lqo
+from audioprune.metrics.score_cache import ScoreCache, pair_digests
+from audioprune.metrics.speech import PESQ_SHORTEST_S, raw_from_lqo
 from audioprune.metrics.summary import ItemScores
 from audioprune.progress import Progress, progress
 
@@ -30,7 +31,10 @@ Item = tuple[str, np.ndarray, np.ndarray]
 """Name of a recording, reference (T,) and estimate (T,)."""
 
 FORMULAS = 1  # raise it when a formula of speech.py changes, so that no older cached score is used
-SLOW_METRICS = {"stoi": "pystoi", "estoi": "pystoi", "pesq_nb": "pesq", "pesq_wb": "pesq"}
+OWN = "own"
+SLOW_METRICS = {"stoi": OWN, "estoi": OWN, "pesq_nb": "pesq", "pesq_wb": "pesq"}
+"""Metrics that are kept on disk, with the library that computes them in processes, or ``OWN``."""
+_WAITING_BYTES = 256 << 20
 DERIVED_METRICS: dict[str, tuple[str, Callable[[float], float]]] = {
     "pesq_raw_nb": ("pesq_nb", raw_from_lqo)
 }
@@ -50,15 +54,17 @@ def score_items(
 
 
 class Scorer:
-    """Score recordings by a list of metrics, the slow ones in processes of their own.
+    """Score recordings by a list of metrics, while the next ones are made.
 
-    Processes live until ``close`` or the end of a with-block. Signals are scored as float32. A
-    process is started when the first slow score is neither cached nor refused by a check.
+    Threads and processes live until ``close`` or the end of a with-block. Signals are scored as
+    float32. A process is started when the first score of a library is neither cached nor refused
+    by a check. Recordings wait in memory, 256 MiB of them at most.
 
     Args:
         metrics: Keys of METRICS.
         sample_rate: Sample rate of all recordings in Hz.
-        workers: Number of scoring processes; 0 or 1 scores in this process.
+        workers: Number of scoring threads and, beside them, processes; 0 or 1 scores in the
+            caller's thread.
         cache_dir: Folder that keeps slow scores; several processes may share it. None keeps
             nothing.
 
@@ -83,11 +89,12 @@ class Scorer:
         self.workers = workers
         self._needed = tuple(dict.fromkeys(map(_computed, self.metrics)))
         self._tags = {
-            name: f"{name}/{library}-{_version(library)}/{FORMULAS}"
+            name: f"{name}/{_version(library)}/{FORMULAS}"
             for name, library in SLOW_METRICS.items()
         }
         self._cache = ScoreCache(cache_dir)
         self._pool: Pool | None = None
+        self._threads: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Scorer:
         return self
@@ -101,13 +108,17 @@ class Scorer:
         self.close()
 
     def close(self) -> None:
-        """End the scoring processes at once; a later call of ``score`` starts new ones."""
+        """End threads and processes at once; a later call of ``score`` starts new ones."""
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+            self._threads = None
         if self._pool is not None:
             self._pool.close()
             self._pool = None
+        self._cache.write()
 
     def score(self, items: Iterable[Item], title: str = "scoring") -> list[ItemScores]:
-        """Score recordings; few of them are held in memory at once.
+        """Score recordings; where they are made one after the other, the next ones meanwhile.
 
         Args:
             items: Name, reference (T,) and estimate (T,) of each recording.
@@ -137,32 +148,60 @@ class Scorer:
 
     def _results(self, items: Iterable[Item]) -> Iterator[ItemScores]:
         pending: deque[_Pending] = deque()
+        waiting = 0
         for item in items:
             pending.append(self._start(*item))
-            if len(pending) > 4 * self.workers:
+            waiting += pending[-1].bytes
+            while pending and (waiting > _WAITING_BYTES or pending[0].done):
+                waiting -= pending[0].bytes
                 yield self._finish(pending.popleft())
         while pending:
             yield self._finish(pending.popleft())
+        self._cache.write()
 
     def _start(self, name: str, reference: np.ndarray, estimate: np.ndarray) -> _Pending:
-        """Look up or compute what is cheap, and hand what is slow to a process."""
+        """Look up what is known, and hand the rest to threads and processes."""
         # Copies: the caller may use its buffers again.
         reference = np.array(reference, dtype=np.float32)
         estimate = np.array(estimate, dtype=np.float32)
-        pair = pair_digest(reference, estimate, self.sample_rate)
-        pending = _Pending(name, pair, self._cached(pair))
+        digests = pair_digests(reference, estimate, self.sample_rate)
+        pending = _Pending(name, digests[1], self._cached(digests[1]))
         here: list[str] = []
         slow: list[str] = []
         for metric in self._needed:
             if metric not in pending.scores:
                 worth_it = self._worth_a_process(metric, reference, estimate)
                 (slow if worth_it else here).append(metric)
+        pending.bytes = reference.nbytes + estimate.nbytes if here or slow else 0
         if slow:
             self._pool = self._pool or Pool(self.workers)
             request = (tuple(slow), reference, estimate, self.sample_rate)
-            pending.future = self._pool.submit(request)
-        pending.fresh = measure_all(tuple(here), reference, estimate, self.sample_rate)
+            pending.futures.append(self._pool.submit(request))
+        if here:
+            job = (tuple(here), reference, estimate, self.sample_rate, digests)
+            pending.futures.append(self._here(*job))
         return pending
+
+    def _here(
+        self,
+        names: tuple[str, ...],
+        reference: np.ndarray,
+        estimate: np.ndarray,
+        sample_rate: int,
+        digests: tuple[str, str],
+    ) -> Future[dict[str, Score]]:
+        """Compute scores in a thread of this process, or at once where there is none."""
+
+        def measured() -> dict[str, Score]:
+            with intelligibility.named(*digests):
+                return measure_all(names, reference, estimate, sample_rate)
+
+        if self.workers > 1:
+            self._threads = self._threads or ThreadPoolExecutor(self.workers)
+            return self._threads.submit(measured)
+        future: Future[dict[str, Score]] = Future()
+        future.set_result(measured())
+        return future
 
     def _cached(self, pair: str) -> dict[str, Score]:
         """Return the slow scores of a pair of signals that are on disk."""
@@ -174,23 +213,22 @@ class Scorer:
         return found
 
     def _worth_a_process(self, metric: str, reference: np.ndarray, estimate: np.ndarray) -> bool:
-        """Tell whether a metric is slow and will reach its library.
+        """Tell whether a metric is a library's and will reach it.
 
         A silent model or a missing library starts no process.
         """
-        if self.workers < 2 or metric not in SLOW_METRICS:
-            return False
-        if _version(SLOW_METRICS[metric]) == _ABSENT:
+        library = SLOW_METRICS.get(metric, OWN)
+        if self.workers < 2 or library == OWN or _version(library).endswith(_ABSENT):
             return False
         try:
-            checked_pair(reference, estimate, self.sample_rate, STOI_SHORTEST_S)
+            checked_pair(reference, estimate, self.sample_rate, PESQ_SHORTEST_S)
         except MetricError:
             return False
         return True
 
     def _finish(self, pending: _Pending) -> ItemScores:
         """Wait for the slow scores, keep the fresh ones, and derive the rest."""
-        fresh = {**pending.fresh, **_answer(pending)}
+        fresh = _answer(pending)
         keep = {
             self._tags[metric]: score.value
             for metric, score in fresh.items()
@@ -214,27 +252,33 @@ class _Pending:
         id: Its name.
         pair: Digest of both signals.
         scores: From the cache.
-        fresh: Computed in this process.
-        future: Still computed in another process.
+        futures: Being computed in threads and other processes.
+        bytes: Of both signals, where they wait for scores.
     """
 
     id: str
     pair: str
     scores: dict[str, Score]
-    fresh: dict[str, Score] = field(default_factory=dict)
-    future: Future[dict[str, Score]] | None = None
+    futures: list[Future[dict[str, Score]]] = field(default_factory=list)
+    bytes: int = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is computed any more."""
+        return all(future.done() for future in self.futures)
 
 
 def _answer(pending: _Pending) -> dict[str, Score]:
-    """Return what another process computed for a recording."""
-    if pending.future is None:
-        return {}
+    """Return what was computed for a recording."""
+    found: dict[str, Score] = {}
     try:
-        return pending.future.result()
+        for future in pending.futures:
+            found |= future.result()
     except WorkerDied as error:
         raise AudiopruneError(
             f"a scoring process ended at '{pending.id}' ({error}); run again with fewer workers"
         ) from error
+    return found
 
 
 def _computed(name: str) -> str:
@@ -254,7 +298,10 @@ def _derive(name: str, scores: dict[str, Score]) -> Score:
 
 
 def _version(library: str) -> str:
+    """Return a library with its version, as tags of scores have it."""
+    if library == OWN:
+        return OWN
     try:
-        return version(library)
+        return f"{library}-{version(library)}"
     except PackageNotFoundError:
-        return _ABSENT
+        return f"{library}-{_ABSENT}"

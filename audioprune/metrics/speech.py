@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import importlib
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import soxr
 
+from audioprune.metrics import intelligibility
 from audioprune.metrics.contract import Metric, MetricError, checked_pair
 
 PESQ_RATES = (8000, 16000)
@@ -24,7 +24,6 @@ PESQ_UTTERANCES = 48
 PESQ_FRAMES_PER_SECOND = 250
 PESQ_SHORTEST_FRAMES = 50
 STOI_SHORTEST_S = 0.4
-STOI_SEGMENT = 30
 
 
 def stoi(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
@@ -36,40 +35,35 @@ def stoi(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float
         MetricError: As in ``checked_pair``, with 0.4 s; or fewer than 30 frames of speech remain
             without the silent ones.
 
-    Source: Taal, Hendriks, Heusdens & Jensen (2011), computed by pystoi.
+    Source: Taal, Hendriks, Heusdens & Jensen (2011).
     """
-    reference, estimate = checked_pair(reference, estimate, sample_rate, STOI_SHORTEST_S)
-    library = _library("pystoi.stoi")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        value = _from_library("pystoi", lambda: library.stoi(reference, estimate, sample_rate))
-    if value == 1e-5:  # what pystoi returns, with a warning, in place of a score
-        raise MetricError(
-            "fewer than 30 frames of speech remain after the silent frames are removed"
-        )
-    return _finite(value)
+    return _finite(intelligibility.stoi(_band_pair(reference, estimate, sample_rate)))
 
 
 def estoi(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
     """Score extended short-time objective intelligibility, at most 1, at any sample rate.
 
-    Resampling, removal of silent frames and the third-octave bands are pystoi's. The correlation
-    is computed here without the random numbers that pystoi adds against division by zero, so that
-    equal signals give equal scores; a constant band counts as 0.
+    No random numbers are added against division by zero, so that equal signals give equal scores;
+    a constant band counts as 0.
 
     Raises:
         MetricError: As in ``stoi``.
 
     Source: Jensen & Taal (2016).
     """
+    return _finite(intelligibility.estoi(_band_pair(reference, estimate, sample_rate)))
+
+
+def _band_pair(
+    reference: np.ndarray, estimate: np.ndarray, sample_rate: int
+) -> intelligibility.Pair:
     reference, estimate = checked_pair(reference, estimate, sample_rate, STOI_SHORTEST_S)
-    bands = _from_library("pystoi", lambda: _octave_bands(reference, estimate, sample_rate))
-    if bands[0].shape[-1] < STOI_SEGMENT:
+    try:
+        return intelligibility.band_pair(reference, estimate, sample_rate)
+    except intelligibility.TooFewFrames as error:
         raise MetricError(
             "fewer than 30 frames of speech remain after the silent frames are removed"
-        )
-    clean, enhanced = (_normalised_segments(band) for band in bands)
-    return _finite(np.einsum("bms,bms->", clean, enhanced) / (STOI_SEGMENT * clean.shape[1]))
+        ) from error
 
 
 def raw_from_lqo(lqo: float) -> float:
@@ -220,52 +214,6 @@ def _runs(active: np.ndarray, shortest: int) -> int:
     apart = starts[1:] - ends[:-1] > shortest
     first, last = starts[np.concatenate([[True], apart])], ends[np.concatenate([apart, [True]])]
     return int(np.sum(last - first >= shortest))
-
-
-def _octave_bands(
-    reference: np.ndarray, estimate: np.ndarray, sample_rate: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return third-octave band magnitudes of both signals, shape (bands, N).
-
-    Frames in which the reference is silent are left out.
-    """
-    library, parts = _library("pystoi.stoi"), _library("pystoi.utils")
-    if sample_rate != library.FS:
-        reference = parts.resample_oct(reference, library.FS, sample_rate)
-        estimate = parts.resample_oct(estimate, library.FS, sample_rate)
-    hop = library.N_FRAME // 2
-    active = parts.remove_silent_frames(
-        reference, estimate, library.DYN_RANGE, library.N_FRAME, hop
-    )
-
-    def bands(signal: np.ndarray) -> np.ndarray:
-        spectrum = parts.stft(signal, library.N_FRAME, library.NFFT, overlap=2)
-        power = np.abs(spectrum.reshape(-1, library.NFFT // 2 + 1).T) ** 2  # (F, N)
-        return np.asarray(np.sqrt(library.OBM @ power))
-
-    clean, enhanced = active
-    return bands(clean), bands(enhanced)
-
-
-def _normalised_segments(bands: np.ndarray) -> np.ndarray:
-    """Return all segments of 30 frames, shape (bands, segments, 30).
-
-    First rows, then columns have zero mean and unit norm.
-    """
-    segments = np.lib.stride_tricks.sliding_window_view(bands, STOI_SEGMENT, axis=1)
-    return _unit(_unit(segments, axis=2), axis=0)
-
-
-def _unit(values: np.ndarray, axis: int) -> np.ndarray:
-    """Bring an axis to zero mean and unit norm.
-
-    What is constant up to rounding becomes almost zero, not amplified rounding.
-    """
-    centred = values - values.mean(axis=axis, keepdims=True)
-    norm = np.linalg.norm(centred, axis=axis, keepdims=True)
-    limits = np.finfo(np.float64)
-    rounding = 1e3 * limits.eps * np.linalg.norm(values, axis=axis, keepdims=True)
-    return np.asarray(centred / (norm + rounding + limits.tiny))
 
 
 def _library(name: str) -> Any:

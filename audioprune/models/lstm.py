@@ -13,15 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from audioprune.compress.units.declare import Slice, UnitSet, rows
+from audioprune.errors import ConfigError, unknown_name
+from audioprune.models.parts.frame_norm import FrameNorm
 from audioprune.models.parts.layers import Layers, recurrent_units
 from audioprune.models.parts.streaming import State
 from audioprune.models.parts.widths import check_rate, check_whole, nearest_width
 from audioprune.protocols import Stage
-from audioprune.ranges import FOLLOWS, Range
+from audioprune.ranges import FOLLOWS, OneOf, Range
+
+ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid}
 
 
 class LSTM(nn.Module):
-    """Map noisy to clean magnitudes by unidirectional LSTM layers, a linear layer and ReLU.
+    """Map noisy to clean magnitudes, or to masks, by unidirectional LSTM layers and a last layer.
 
     The published model has 30,217,377 parameters; of width h and depth 4 it has ``28h^2 + 837h +
     161`` (two bias vectors in each layer). Each layer is a one-layer ``nn.LSTM`` and has its own
@@ -31,6 +35,9 @@ class LSTM(nn.Module):
         bins: Number of frequency bins F, 1 to 4096.
         width: Hidden units of each LSTM layer, 1 to 8192.
         depth: Number of LSTM layers, 1 to 16.
+        activation: What ends the output: ``relu`` (the paper's), or ``sigmoid`` for masks.
+        normalise: Whether inputs are normalised bin by bin, by mean and deviation of the training
+            set; see ``parts.frame_norm.FrameNorm``.
         frames_per_second: Frames in one second of audio, with which costs are counted.
 
     Attributes:
@@ -40,7 +47,8 @@ class LSTM(nn.Module):
         ConfigError: If an argument lies outside its range.
 
     Source: Tan & Wang, "Compressing deep neural networks for efficient speech enhancement", ICASSP
-    2021, LSTM of Tables 1 and 2.
+    2021, LSTM of Tables 1 and 2. ``activation`` and ``normalise`` are additions for short
+    trainings.
     """
 
     frames_per_second: float = 100.0
@@ -53,6 +61,8 @@ class LSTM(nn.Module):
         bins: Annotated[int, Range(2), FOLLOWS] = 161,
         width: Annotated[int, Range(1)] = 1024,
         depth: Annotated[int, Range(1)] = 4,
+        activation: Annotated[str, OneOf(*ACTIVATIONS)] = "relu",
+        normalise: bool = False,
         frames_per_second: Annotated[float, Range(above=0), FOLLOWS] = 100.0,
     ) -> None:
         super().__init__()
@@ -60,6 +70,10 @@ class LSTM(nn.Module):
         self.bins = check_whole("bins", bins, 1, 4096)
         self.width = check_whole("width", width, 1, 8192)
         self.depth = check_whole("depth", depth, 1, 16)
+        if activation not in ACTIVATIONS:
+            raise ConfigError(unknown_name("model.activation", activation, ACTIVATIONS))
+        self.activation = activation
+        self.inputs = FrameNorm(bins) if normalise else None
         sizes = [bins, *[width] * depth]
         self.layers = Layers(
             nn.LSTM(a, b, batch_first=True) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
@@ -86,7 +100,7 @@ class LSTM(nn.Module):
         return nearest_width(count, params, 8192)
 
     def forward(self, magnitude: Tensor) -> Tensor:
-        """Map noisy magnitudes (B, N, F) to magnitudes (B, N, F) of at least 0."""
+        """Map noisy magnitudes (B, N, F) to magnitudes or masks (B, N, F) of at least 0."""
         values = magnitude
         for _, run in self.stages():
             values = run(values)
@@ -95,14 +109,19 @@ class LSTM(nn.Module):
     def stages(self) -> list[Stage]:
         """Return the layers as (parameter prefix, function); in turn they are the forward pass."""
         count = len(self.layers)
-        stages: list[Stage] = [(f"layers.{i}.", partial(self._recur, i)) for i in range(count)]
-        return [*stages, ("output.", self._finish)]
+        begin: list[Stage] = [] if self.inputs is None else [("", self.inputs)]
+        layers: list[Stage] = [(f"layers.{i}.", partial(self._recur, i)) for i in range(count)]
+        return [*begin, *layers, ("output.", self._finish)]
+
+    def input_norm(self) -> FrameNorm | None:
+        """Return what normalises the inputs, or None."""
+        return self.inputs
 
     def _recur(self, layer: int, values: Tensor) -> Tensor:
         return self.layers[layer](values)[0]
 
     def _finish(self, values: Tensor) -> Tensor:
-        return torch.relu(self.output(values))
+        return ACTIVATIONS[self.activation](self.output(values))
 
     def initial_state(self, batch: int = 1) -> State:
         """Return zero states h and c of each layer in turn, each (1, batch, units)."""
@@ -116,6 +135,8 @@ class LSTM(nn.Module):
     def step(self, frame: Tensor, state: State) -> tuple[Tensor, State]:
         """Map one frame (B, F) and the state before it to the clean frame and the next state."""
         values, after = frame.unsqueeze(1), []
+        if self.inputs is not None:
+            values = self.inputs(values)
         for i, layer in enumerate(self.layers):
             values, (hidden, cell) = layer(values, (state[2 * i], state[2 * i + 1]))
             after += [hidden, cell]

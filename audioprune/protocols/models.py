@@ -97,6 +97,27 @@ class FrameWise(Protocol):
     frame_wise: bool
 
 
+class InputNorm(Protocol):
+    """Mean and deviation of the bins of a model's input."""
+
+    def is_measured(self) -> bool:
+        """Tell whether they were set."""
+        ...
+
+    def set(self, mean: Tensor, std: Tensor) -> None:
+        """Set the mean and the standard deviation (F,) of each bin."""
+        ...
+
+
+@runtime_checkable
+class NormalisesInputs(Protocol):
+    """A model that may normalise its inputs by statistics of the training set."""
+
+    def input_norm(self) -> InputNorm | None:
+        """Return what normalises, or None where nothing does."""
+        ...
+
+
 @runtime_checkable
 class ChecksLength(Protocol):
     """A model that takes frames of some lengths only."""

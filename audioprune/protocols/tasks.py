@@ -18,6 +18,8 @@ from audioprune.protocols.corpora import Batch, Collate, Items
 
 Row = dict[str, Any]
 """One row of results: plain values only."""
+Number = Tensor | float
+"""A logged value: a detached scalar that is still on its device, or a plain number."""
 Signals = tuple[str, np.ndarray, np.ndarray]
 """Id, clean signal (T,) and the signal (T,) that is scored against it."""
 
@@ -50,11 +52,15 @@ class Trainable(Judge, Protocol):
     """What the training loop needs of a task."""
 
     def step(
-        self, model: nn.Module, batch: Batch, update: Callable[..., float]
-    ) -> dict[str, float]:
+        self, model: nn.Module, batch: Batch, update: Callable[..., Tensor]
+    ) -> Mapping[str, Number]:
         """Take one training step: call ``update(loss)`` for every loss.
 
-        Return what is logged by name, ``loss`` among it.
+        ``update`` returns the loss as a detached scalar on its device, in float64 where the device
+        has it. A step reads no value on the host (``float``, ``item``, ``if tensor``): the device
+        would have to end its work first.
+
+        Return what is logged by name, ``loss`` among it: detached scalars, or plain numbers.
         """
         ...
 
@@ -148,6 +154,15 @@ class HasOutputShape(Protocol):
 
 
 @runtime_checkable
+class FeedsFrames(Protocol):
+    """A task that gives models frames of bins, whose mean and deviation can be measured."""
+
+    def input_frames(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return what a model is given (B, N, F), and which frames hold signal (B, N), bool."""
+        ...
+
+
+@runtime_checkable
 class Shares(Protocol):
     """A task with numbers that corpus and model must agree with, such as the sample rate."""
 
@@ -199,6 +214,30 @@ class HasNetworks(KeepsState, Protocol):
 
     def to(self, device: Any) -> None:
         """Move the networks to a device."""
+        ...
+
+
+@runtime_checkable
+class ChecksBatches(Protocol):
+    """A task that refuses wrong batches while they are still on the CPU.
+
+    The same look at a batch on another device would make the host wait for it.
+    """
+
+    def check_batch(self, model: nn.Module, batch: Batch) -> None:
+        """Raise what is wrong with a batch of the training."""
+        ...
+
+
+@runtime_checkable
+class Weighs(Protocol):
+    """A task that knows how much a part of a batch counts, so that a step can be taken in parts.
+
+    The loss of a whole batch is the mean of the losses of its parts, weighted by this.
+    """
+
+    def batch_weight(self, batch: Batch) -> float:
+        """Return the weight of a part, above 0, such as its number of frames that hold signal."""
         ...
 
 

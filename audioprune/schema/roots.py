@@ -22,26 +22,35 @@ class RuntimeConfig:
     """What may change between two runs of the same experiment without changing its result.
 
     Attributes:
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: CPU threads of torch.
-        workers: Processes that load data.
+        workers: Processes that load data: a number, or ``auto``, by cores and device.
         metric_workers: Processes that score.
+        sync_every: Training steps after which losses are read from the device, and checked; null
+            for 1 on the CPU and 50 elsewhere.
         save_every_s: Seconds between two writes of the state of a training.
         tensorboard: Whether curves are written for TensorBoard.
         folder: Where run folders are made.
         cache: Cache folder; empty for the user's.
         force: Whether finished steps are done again.
+        share: Whether runs that begin with the same training do it once.
+        shared_folder: Where such trainings are kept; empty for ``shared`` in ``runtime.folder``.
+        rehearse: Whether steps are only tried with few items, to say what the run will take.
     """
 
     device: str = "auto"
     threads: Threads = 1
-    workers: Annotated[int, Range(0, 256)] = 0
+    workers: str = "auto"
     metric_workers: Annotated[int, Range(0, 256)] = 2
+    sync_every: Annotated[int | None, Range(1)] = None
     save_every_s: Annotated[float, Range(above=0)] = 30.0
     tensorboard: bool = False
     folder: str = "runs"
     cache: str = ""
     force: bool = False
+    share: bool = True
+    shared_folder: str = ""
+    rehearse: bool = False
 
 
 class TrainingConfig:
@@ -51,6 +60,9 @@ class TrainingConfig:
         monitor: Validated value that decides which weights are best.
         finetune_epochs: Epochs of a fine-tuning after pruning.
         finetune_learning_rate: Its learning rate; null for that of training.
+        ramp_begin: Share of the epochs, 0..1, before which the regularisers of a pipeline that has
+            some are off.
+        ramp_end: Share of the epochs from which on they are whole.
     """
 
     takes = "audioprune.training.settings.Settings"
@@ -58,6 +70,8 @@ class TrainingConfig:
     monitor: Annotated[str, OneOf("loss", *METRICS, "accuracy", "accuracy_macro")] = "loss"
     finetune_epochs: Annotated[int, Range(1)] = 10
     finetune_learning_rate: Annotated[float | None, Range(above=0)] = None
+    ramp_begin: Annotated[float, Range(0, 1)] = 0.0
+    ramp_end: Annotated[float, Range(0, 1)] = 0.0
 
 
 class ScoringConfig:
@@ -81,6 +95,9 @@ class Root:
         seed: Decides all random draws.
         checkpoint: Model file or run folder to start from.
         scale: How the experiment is scaled down, such as ``desk``; empty for the paper's scale.
+        objective: What a job of a sweep returns, such as ``bytes_file`` or
+            ``[bytes_file,-stoi@pruned]``; see docs/sweeps.md.
+        tune: Chosen by ``+tune=option``; see the group.
         task, data, pipeline, model: Chosen by ``group=option``; see the groups.
         verb: Set by the command.
     """
@@ -95,7 +112,32 @@ class Root:
     pipeline: Any = MISSING
     model: Any = MISSING
     scale: str = ""
+    objective: Any = None
+    tune: Any = None
     verb: str = ""
+
+
+class TuneConfig:
+    """A sweep that looks for the smallest model whose score drops by no more than is allowed.
+
+    Attributes:
+        metric: The score, of the last model of a run and of its uncompressed one.
+        max_drop: How much worse it may be than that of the uncompressed model of the same run, in
+            the unit of the tables: points of percent for STOI, ESTOI and accuracies.
+        size: Column of the size, such as ``bytes_file`` or ``macs_per_second``.
+        trials: Trials in all, those of earlier calls of the same command included.
+        jobs: Trials that are chosen, and run, at once.
+        seed: Decides what is tried.
+        space: What is tried, by pipeline and key, in the syntax of a sweep.
+    """
+
+    metric: Annotated[str, OneOf(*METRICS, "accuracy", "accuracy_macro")] = "stoi"
+    max_drop: Annotated[float, Range(0)] = MISSING  # type: ignore[assignment]
+    size: str = "bytes_file"
+    trials: Annotated[int, Range(1)] = 20
+    jobs: Annotated[int, Range(1)] = 1
+    seed: Seed = 0
+    space: dict[str, Any] = {}
 
 
 class ReportRoot:
@@ -207,3 +249,4 @@ ROOTS = {
     "generate": GenerateRoot,
     "doctor": DoctorRoot,
 }
+TUNES = {"smallest": TuneConfig}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+import math
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +16,14 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.rows import TrainRow
 from audioprune.experiment.run import Run
 from audioprune.protocols import HasMonitors
+from audioprune.protocols.work import TRAINING_STEP, VALIDATED_ITEM, Work
 from audioprune.ranges import PassedTo, Range
 from audioprune.steps.needs import not_negative, units_of, whole
-from audioprune.training.loop import Fit, Outcome
+from audioprune.steps.shared_training import once
+from audioprune.training.loaders import steps_per_epoch
+from audioprune.training.loop import Fit
+from audioprune.training.outcome import Outcome
+from audioprune.training.ramp import RampedPenalty, check_ramp
 from audioprune.training.settings import Settings
 
 
@@ -31,6 +37,10 @@ class Train:
         groups: Kind of weight group per kind of layer, for lambda_2.
         unit_groups: Whether a group is a whole unit of the model, and a weight group only where
             there are no units.
+        ramp_begin: Share of the epochs, 0..1, before which the regularisers are off.
+        ramp_end: Share of the epochs from which on they are whole; in between their strength rises
+            epoch by epoch. A regulariser that is whole from the first step on costs quality while
+            the model still learns what to do.
         epochs: Epochs in place of the experiment's; 0 leaves the model as it is.
         learning_rate: Learning rate in place of the experiment's.
         only_from_scratch: Do nothing when the run began from a trained checkpoint.
@@ -44,6 +54,8 @@ class Train:
     lambda_2: Annotated[float, Range(0)] = 0.0
     groups: Annotated[dict[str, str] | None, PassedTo(GroupKinds)] = None
     unit_groups: bool = False
+    ramp_begin: Annotated[float, Range(0, 1)] = 0.0
+    ramp_end: Annotated[float, Range(0, 1)] = 0.0
     epochs: int | None = None
     learning_rate: Annotated[float | None, Range(above=0)] = None
     only_from_scratch: bool = False
@@ -51,6 +63,7 @@ class Train:
     def __post_init__(self) -> None:
         not_negative("lambda_1", self.lambda_1)
         not_negative("lambda_2", self.lambda_2)
+        check_ramp(self.ramp_begin, self.ramp_end)
         if self.epochs is not None:
             whole("epochs", self.epochs, 0)
         if self.learning_rate is not None and not self.learning_rate > 0:
@@ -69,19 +82,43 @@ class Train:
         if self._idle(run):
             return
         settings = with_numbers(run.settings, self.epochs, self.learning_rate)
-        outcome = open_fit(run, path, settings, mask=run.mask, penalty=self._penalty(run)).run()
-        run.model.cpu()
+        parts = self._regulariser(run, settings.epochs)
+
+        def train() -> Outcome:
+            return open_fit(run, path, settings, mask=run.mask, **parts).run()
+
+        outcome, key = once(run, path, self._facts(), settings, train, training_folder(run, path))
         run.codebooks = None
         row = train_row(run, path, outcome, settings)
-        run.results.put({**row, "lambda_1": self.lambda_1, "lambda_2": self.lambda_2})
+        own = {"lambda_1": self.lambda_1, "lambda_2": self.lambda_2}
+        run.results.put({**row, **own, **({"shared": key} if key else {})})
 
     def cleanup(self, run: Run, path: str) -> None:
         """Drop the checkpoints inside a repetition; the result is in the run's state."""
         if "/" in path:
             drop_checkpoints(run, path)
 
+    def _facts(self) -> dict[str, Any]:
+        """Return what decides the training beside its numbers."""
+        facts = {"name": type(self).__name__, **asdict(self)}
+        groups = ("groups", "unit_groups") if not self.lambda_2 else ()
+        elsewhere = ("epochs", "learning_rate", "only_from_scratch")
+        return {key: value for key, value in facts.items() if key not in (*elsewhere, *groups)}
+
+    def work(self, run: Run) -> list[Work]:
+        """Count training steps and validated items."""
+        settings = with_numbers(run.settings, self.epochs, self.learning_rate)
+        return [] if self._idle(run) else training_work(run, settings)
+
     def _idle(self, run: Run) -> bool:
         return (self.only_from_scratch and run.from_checkpoint) or self.epochs == 0
+
+    def _regulariser(self, run: Run, epochs: int) -> dict[str, Any]:
+        """Return the penalty of a training, or the hook that lets it rise."""
+        penalty = self._penalty(run)
+        if penalty is None or self.ramp_end == 0:
+            return {"penalty": penalty}
+        return {"hooks": [RampedPenalty(penalty, self.ramp_begin, self.ramp_end, epochs)]}
 
     def _penalty(self, run: Run) -> L1Penalty | SparseGroupLasso | None:
         if self.lambda_2:
@@ -110,10 +147,24 @@ def open_fit(run: Run, path: str, settings: Settings, **parts: Any) -> Fit:
         device=run.runtime["device"],
         workers=run.runtime["workers"],
         save_every_s=run.runtime["save_every_s"],
+        sync_every=run.runtime.get("sync_every"),
         title=path,
         tensorboard=run.folder / "tensorboard" / name if run.runtime["tensorboard"] else None,
         **parts,
     )
+
+
+def training_work(run: Run, settings: Settings) -> list[Work]:
+    """Count the steps of a training on one device, and the items that its validations look at.
+
+    Early stopping is not foreseen.
+    """
+    per_epoch = steps_per_epoch(len(run.data.train()), settings.batch_size)
+    planned = settings.epochs * per_epoch
+    steps = min(planned, settings.steps or planned)
+    validations = math.ceil(math.ceil(steps / per_epoch) / settings.validate_every)
+    items = validations * len(run.data.valid())
+    return [Work(TRAINING_STEP, steps), Work(VALIDATED_ITEM, items)]
 
 
 def check_monitor(run: Run, settings: Settings) -> None:

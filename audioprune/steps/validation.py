@@ -150,7 +150,7 @@ class Validation:
         with evaluating(model), torch.no_grad():
             for place, item in enumerate(self._items):
                 enhanced = task.enhance(model, item["noisy"][None])[0]
-                signals.append((str(place), item["clean"].numpy(), enhanced.numpy()))
+                signals.append((str(place), item["clean"].numpy(), enhanced.cpu().numpy()))
         results = self._scorer.score(signals)
         found = {}
         for metric in self._signal:

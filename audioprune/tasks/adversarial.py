@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from audioprune.compress.placement import device_of
 from audioprune.compress.search.perturbed_loss import BatchLoss, LossBatch
 from audioprune.errors import ConfigError, DataError
 from audioprune.interrupts import check_stop
@@ -28,6 +30,7 @@ from audioprune.protocols import (
     Collate,
     DrawsNoise,
     Items,
+    Number,
     Row,
     SeedsNoise,
     Signals,
@@ -49,6 +52,7 @@ from audioprune.tasks.signal_scores import (
     monitored,
     spread,
 )
+from audioprune.training.processes import processes
 from audioprune.training.settings import Settings, build_optimizer
 
 _ORACLE_BATCH = 8
@@ -211,41 +215,55 @@ class Adversarial:
         return {"discriminator": build_optimizer(self.discriminator, own)}
 
     def to(self, device: torch.device | str) -> None:
-        """Move the discriminator to a device."""
-        for module in self.modules().values():
-            module.to(device)
+        """Move the discriminator to a device; ``l1``, whose number is read, stays on the CPU."""
+        if self.gan_weight:
+            self.discriminator.to(device)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, from 0, whose steps follow."""
         self.l1.epoch = epoch
 
+    def check_batch(self, model: nn.Module, batch: Batch) -> None:
+        """Refuse samples that a model's output cannot reach."""
+        if model.training:
+            self._check_level(batch)
+
     def step(
-        self, model: nn.Module, batch: Batch, update: Callable[..., float]
-    ) -> dict[str, float]:
+        self, model: nn.Module, batch: Batch, update: Callable[..., Tensor]
+    ) -> Mapping[str, Number]:
         """Take one training step: update the discriminator, then the generator.
 
         Returns:
             ``loss`` of the generator, and what it and the discriminator's are made of.
         """
         coded, clean, inside = self._frames(batch, self.hop_length, going_on=True)
-        self._check_level(batch)
+        group = processes()
+        group.rows(len(coded))
+        frames = partial(len, coded)
         enhanced = model(coded)
-        logged = {}
+        logged: dict[str, Number] = {}
         distance = ((enhanced - clean).abs() * inside).sum() / inside.sum()
-        loss = self.l1.step() * distance
+        # the update weighs by frames, the distance is a mean over the samples of signal
+        loss = self.l1.step() * group.ratio(inside.sum(), len(coded)) * distance
         if self.gan_weight:
             logged["discriminator"] = update(
-                self._discriminator_loss(coded, clean, enhanced.detach()), "discriminator"
+                self._discriminator_loss(coded, clean, enhanced.detach()),
+                "discriminator",
+                weight=frames,
             )
             adversarial = self._generator_loss(coded, enhanced)
-            logged["adversarial"] = float(adversarial.detach())
+            logged["adversarial"] = adversarial.detach()
             loss = loss + self.gan_weight * adversarial
-        return {"loss": update(loss), "l1": float(distance.detach()), **logged}
+        return {
+            "loss": update(loss, weight=partial(len, coded)),
+            "l1": distance.detach(),
+            **logged,
+        }
 
     def _discriminator_loss(self, coded: Tensor, clean: Tensor, enhanced: Tensor) -> Tensor:
         judge = self.discriminator.train().requires_grad_(True)
         real, fake = torch.cat((clean, coded), 1), torch.cat((enhanced, coded), 1)
-        judge.observe(real)
+        judge.observe(processes().whole_rows(real))
         return self.gan_factor * ((judge(real) - 1).square().mean() + judge(fake).square().mean())
 
     def _generator_loss(self, coded: Tensor, enhanced: Tensor) -> Tensor:
@@ -279,7 +297,7 @@ class Adversarial:
     ) -> BatchLoss:
         """Return the validation loss over the first ``items``; see ``protocols.Task``."""
         calls: list[LossBatch] = []
-        for batch in first_batches(dataset, collate, items, _ORACLE_BATCH):
+        for batch in first_batches(dataset, collate, items, _ORACLE_BATCH, device_of(model)):
             for coded, clean, inside in self._calls(batch):
                 calls.append((coded, _distance_to(clean, inside), float(inside.sum())))
         return BatchLoss(model, calls)
@@ -296,6 +314,7 @@ class Adversarial:
         Returns:
             Enhanced signals (B, T) at the level of the input.
         """
+        noisy = noisy.to(device_of(model))
         gains = self.frames.gains(noisy, lengths)
         coded = self.frames.cut_whole(noisy, gains)
         calls = coded.flatten(0, 1)[:, None].split(self.frames_per_call)
@@ -350,17 +369,18 @@ class Adversarial:
 
     def _with_seed(self, model: nn.Module, seed: int, noisy: Tensor) -> np.ndarray:
         with _seeded(model, seed):
-            return self.enhance(model, noisy[None])[0].numpy()
+            return self.enhance(model, noisy[None])[0].cpu().numpy()
 
     def _frames(self, batch: Batch, hop_length: int, going_on: bool = False) -> Framed:
         """Return the frames of all recordings of a batch that hold signal."""
-        lengths = batch["lengths"].to(batch["noisy"].device)
+        lengths = batch["lengths"].cpu()  # where positions cost no waiting
         gains = self.frames.gains(batch["noisy"], batch["lengths"])
         coded = self.frames.cut(batch["noisy"], gains, hop_length, going_on)  # (B, N, L)
         clean = self.frames.cut(batch["clean"], gains, hop_length, going_on)
         used, places = self.frames.places(lengths, coded.shape[1], hop_length)
         inside = places[used].to(coded)  # (M, L), of the frames that hold signal
-        coded, clean = coded[used] * inside, clean[used] * inside
+        rows = used.flatten().nonzero()[:, 0].to(coded.device)
+        coded, clean = (each.flatten(0, 1)[rows] * inside for each in (coded, clean))
         return coded[:, None], clean[:, None], inside[:, None]
 
     def _calls(self, batch: Batch) -> Iterator[Framed]:

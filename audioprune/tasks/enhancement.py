@@ -6,7 +6,8 @@ four training targets are in ``targets``; it reads no files and computes no metr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from audioprune import dsp
+from audioprune.compress.placement import device_of
 from audioprune.compress.search.perturbed_loss import BatchLoss, LossBatch
 from audioprune.dsp import STFT, OlaNorm
 from audioprune.errors import ConfigError, unknown_name
@@ -24,12 +26,14 @@ from audioprune.protocols import (
     Collate,
     FrameWise,
     Items,
+    Number,
     Row,
     Signals,
     SignalScorer,
 )
 from audioprune.ranges import FOLLOWS, OneOf, Range
 from audioprune.tasks.batches import first_batches
+from audioprune.tasks.remix import remixed
 from audioprune.tasks.signal_scores import (
     MONITORS,
     batch_items,
@@ -49,6 +53,7 @@ from audioprune.tasks.targets import (
     Target,
     WaveformMapping,
 )
+from audioprune.training.processes import processes
 
 TARGETS = ("irm", "magnitude", "complex", "waveform")
 _ORACLE_BATCH = 8
@@ -84,6 +89,8 @@ class Enhancement:
         frame_batch: For models that map each frame alone (``frame_wise``): frames per update. A
             training step then makes many updates, each on frames drawn at random from all frames
             of the batch. None makes one update per batch.
+        remix: Whether a training step exchanges the noises within its batch, each at the SNR of
+            the speech that it comes to.
 
     Raises:
         ConfigError: The target, the convention, the feature or the output is unknown, the target
@@ -104,6 +111,7 @@ class Enhancement:
         output: Annotated[str, OneOf(*OUTPUTS)] = "mapping",
         dry: Annotated[float, Range(0, below=1)] = 0.0,
         frame_batch: Annotated[int | None, Range(1)] = None,
+        remix: bool = False,
     ) -> None:
         for what, given, known in (
             ("target", target, TARGETS),
@@ -129,6 +137,7 @@ class Enhancement:
         self.sample_rate = sample_rate
         self.frame_length, self.hop_length = frame_length, hop_length
         self.frame_batch = frame_batch
+        self.remix = remix
         self.dry = dry
         self.waveform = target == "waveform"
         self.target = _build_target(target, frame_length, hop_length, ola_norm, feature, output)
@@ -143,6 +152,12 @@ class Enhancement:
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the mean squared error of a batch, a scalar."""
         return self.loss_of(batch)(model(self.target.inputs(batch["noisy"])))
+
+    def input_frames(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return what a model is given (B, N, F), and which frames hold signal (B, N), bool."""
+        frames = self.target.inputs(batch["noisy"])
+        number = torch.arange(frames.shape[self.target.frame_dim])
+        return frames, number < self._frame_counts(batch)[:, None]
 
     def output_shape(self, batch: Batch) -> tuple[int, ...]:
         """Return the shape that a model's output for this batch must have."""
@@ -161,17 +176,23 @@ class Enhancement:
 
         return loss
 
+    def batch_weight(self, batch: Batch) -> float:
+        """Return the frames of a batch that hold signal."""
+        return float(self._frame_counts(batch).sum())
+
     def step(
-        self, model: nn.Module, batch: Batch, update: Callable[..., float]
-    ) -> dict[str, float]:
+        self, model: nn.Module, batch: Batch, update: Callable[..., Tensor]
+    ) -> Mapping[str, Number]:
         """Take one training step: one update, or many where ``frame_batch`` is set."""
+        batch = remixed(batch) if self.remix else batch
         if self.frame_batch is None:
-            return {"loss": update(self.loss(model, batch))}
+            loss = self.loss(model, batch)
+            return {"loss": update(loss, weight=lambda: self._frame_counts(batch).sum())}
         return {"loss": self._step_on_frames(model, batch, update, self.frame_batch)}
 
     def _step_on_frames(
-        self, model: nn.Module, batch: Batch, update: Callable[..., float], size: int
-    ) -> float:
+        self, model: nn.Module, batch: Batch, update: Callable[..., Tensor], size: int
+    ) -> Tensor:
         if not (isinstance(model, FrameWise) and model.frame_wise):
             raise ConfigError(
                 f"task.frame_batch: expected a model that maps each frame alone, got "
@@ -179,14 +200,21 @@ class Enhancement:
             )
         with torch.no_grad():
             wanted = self.target.wanted(batch["noisy"], batch["clean"])
-            valid = self._valid_frames(batch, wanted)[..., 0].bool()
-            inputs, wanted = self.target.inputs(batch["noisy"])[valid], wanted[valid]
-        order = torch.randperm(len(inputs)).to(inputs.device)
-        losses = []
+            counts = self._frame_counts(batch)  # on the CPU, where positions cost no waiting
+            valid = torch.arange(wanted.shape[1]) < counts[:, None]
+            rows = valid.flatten().nonzero()[:, 0].to(wanted.device)
+            inputs = self.target.inputs(batch["noisy"]).flatten(0, 1)[rows]
+            wanted = wanted.flatten(0, 1)[rows]
+        group = processes()
+        count = group.rows(len(inputs))
+        order = torch.randperm(count).to(inputs.device)
+        total = torch.zeros((), device=inputs.device)
         for chosen in order.split(size):
-            loss = (model(inputs[chosen]) - wanted[chosen]).square().mean()
-            losses.append(update(loss) * len(chosen))
-        return sum(losses) / len(inputs)
+            own = group.own(chosen, len(inputs))
+            error = (model(inputs[own]) - wanted[own]).square()
+            loss = error.mean() if len(own) else error.sum()  # another process may have all
+            total = total + update(loss, weight=partial(len, own)) * len(chosen)
+        return total / count
 
     def validate(
         self, model: nn.Module, batches: Iterator[Batch], monitor: str
@@ -211,7 +239,7 @@ class Enhancement:
     ) -> BatchLoss:
         """Return the validation loss over the first ``items``; see ``protocols.Task``."""
         batches: list[LossBatch] = []
-        for batch in first_batches(dataset, collate, items, _ORACLE_BATCH):
+        for batch in first_batches(dataset, collate, items, _ORACLE_BATCH, device_of(model)):
             inputs, frames = self.target.inputs(batch["noisy"]), self._frame_counts(batch).sum()
             batches.append((inputs, self.loss_of(batch), float(frames)))
         return BatchLoss(model, batches)
@@ -228,6 +256,7 @@ class Enhancement:
         Returns:
             Enhanced signals (B, T) at the level of the input.
         """
+        noisy = noisy.to(device_of(model))
         lengths = torch.full((noisy.shape[0],), noisy.shape[-1]) if lengths is None else lengths
         rows = zip(noisy, lengths, strict=True)
         power = torch.stack([row[: int(length)].square().mean() for row, length in rows])
@@ -261,7 +290,7 @@ class Enhancement:
                 check_stop()
                 item = dataset[index]
                 name, clean, noisy = item["id"], item["clean"].numpy(), item["noisy"].numpy()
-                estimate = self.enhance(model, item["noisy"][None])[0].numpy()
+                estimate = self.enhance(model, item["noisy"][None])[0].cpu().numpy()
                 enhanced.append((name, clean, estimate))
                 mixtures.append((name, clean, noisy))
                 if audio is not None and index < keep:

@@ -17,8 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audioprune.compress.placement import device_of
 from audioprune.compress.search.perturbed_loss import BatchLoss, LossBatch
-from audioprune.dsp import mu_law_encode
+from audioprune.dsp import check_samples, mu_law_encode
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.protocols import (
     Collate,
@@ -41,6 +42,7 @@ from audioprune.tasks.note_features import (
 from audioprune.tasks.note_scoring import DescendsError, alone, note_row, scored
 from audioprune.tasks.note_targets import frame_features, next_amplitude
 from audioprune.tasks.spectral_loss import WINDOWS, SpectralLoss
+from audioprune.training.loaders import moved
 
 INPUTS = ("audio", "controls")
 _ORACLE_BATCH = 8
@@ -112,6 +114,11 @@ class NextSample(DescendsError):
         tokens, features = self.inputs(model, batch)
         return next_sample.nats(model, tokens, features).mean()
 
+    def check_batch(self, model: nn.Module, batch: Mapping[str, Any]) -> None:
+        """Refuse samples without a class, and tags that are not known."""
+        check_samples(batch["audio"].float())
+        self.conditioning.check(batch)
+
     def errors(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return the cross-entropy of each item in nats per sample, shape (B,)."""
         return next_sample.mean_nats(model, *self.inputs(model, batch))
@@ -128,7 +135,7 @@ class NextSample(DescendsError):
         """Return the validation loss over ``items`` spread evenly; see ``protocols.Task``."""
         context = next_sample.predictor(model).receptive_field
         batches: list[LossBatch] = []
-        for batch in spread_batches(dataset, collate, items, _ORACLE_BATCH):
+        for batch in spread_batches(dataset, collate, items, _ORACLE_BATCH, device_of(model)):
             tokens, features = self.inputs(model, batch)
             given: Tensor | tuple[Tensor, ...] = tokens[:, :-1]
             if features is not None:
@@ -232,6 +239,7 @@ class NextSample(DescendsError):
             ConfigError: The model cannot generate.
         """
         drawer = next_sample.drawer(model)
+        batch = moved(batch, device_of(model))
         features = self.conditioning.of(batch, samples)
         if features is not None:
             # the receptive field of silence before the note has the note's tags, but no sound
@@ -333,7 +341,7 @@ class Reconstruction(DescendsError):
     ) -> BatchLoss:
         """Return the validation loss over ``items`` spread evenly; see ``protocols.Task``."""
         batches: list[LossBatch] = []
-        for batch in spread_batches(dataset, collate, items, _ORACLE_BATCH):
+        for batch in spread_batches(dataset, collate, items, _ORACLE_BATCH, device_of(model)):
             given, wanted = self.inputs(model, batch)
             loss = partial(self.distance, wanted)
             batches.append((given[0] if len(given) == 1 else given, loss, float(len(wanted))))
@@ -413,6 +421,7 @@ class Reconstruction(DescendsError):
         Returns:
             Audio (B, samples), filled with zeros where the model returns less.
         """
+        batch = moved(batch, device_of(model))
         given = reconstruction.whole_blocks(batch, samples)
         if self.kind == "controls":
             given = reconstruction.with_loudness(given, self.loudness, self.sample_rate)

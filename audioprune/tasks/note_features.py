@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from audioprune.dsp import STFT
@@ -114,7 +113,7 @@ def played_loudness(
         sample_rate: In Hz.
         block: Samples of a block.
     """
-    share = (torch.arange(frames * block) + 0.5) / (frames * block)
+    share = (torch.arange(frames * block, device=pitch.device) + 0.5) / (frames * block)
     seconds = share * frames * block / sample_rate
     fall = 10 ** (-2 * ((share - 0.75) / 0.25).clamp_min(0))
     level = 0.05 + 0.6 * (velocity.float() / 127) ** 1.5
@@ -198,6 +197,11 @@ class Conditioning:
             return self._mel(batch["audio"], length)
         return self._tags(batch)[..., None].expand(-1, -1, length)
 
+    def check(self, batch: Mapping[str, Any]) -> None:
+        """Refuse a batch on the CPU whose tags are not known."""
+        if self.kind == "note":
+            self._tags(batch)
+
     def _mel(self, audio: Tensor, length: int) -> Tensor:
         spectrum = MEL_STFT.analysis(audio.float())
         filters = mel_filters(self.mels, self.sample_rate, MEL_STFT.n_fft).to(audio.device)
@@ -223,13 +227,24 @@ class Conditioning:
 
 
 def _one_hot(what: str, values: Tensor, known: range, key: str) -> Tensor:
+    check_tag(what, values, known, key)
+    return (values[:, None] == torch.arange(known.start, known.stop, device=values.device)).float()
+
+
+def check_tag(what: str, values: Tensor, known: range, key: str) -> None:
+    """Refuse tags that are not known; on another device than the CPU the check would wait for it.
+
+    Raises:
+        DataError: A value is not in the range.
+    """
+    if values.device.type != "cpu":
+        return
     if not bool(((values >= known.start) & (values < known.stop)).all()):
         wrong = next(int(value) for value in values if int(value) not in known)
         raise DataError(
             f"expected {what} within {known.start}..{known.stop - 1}, got {wrong}; widen {key} "
             f"and model.conditioning, and train anew"
         )
-    return F.one_hot(values - known.start, len(known)).float()
 
 
 @lru_cache(maxsize=4)

@@ -17,10 +17,12 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
+from audioprune.compress.placement import device_of
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.interrupts import check_stop
 from audioprune.progress import progress
-from audioprune.protocols import Batch, HasErrors, HasLoss, Items, Row, require
+from audioprune.protocols import Batch, HasErrors, HasLoss, Items, Number, Row, require
+from audioprune.training.loaders import moved
 
 
 class DescendsError:
@@ -28,9 +30,13 @@ class DescendsError:
 
     monitors = ("loss",)
 
+    def batch_weight(self, batch: Batch) -> float:
+        """Return the notes of a batch, which are of one length."""
+        return float(len(batch["audio"]))
+
     def step(
-        self, model: nn.Module, batch: Batch, update: Callable[..., float]
-    ) -> dict[str, float]:
+        self, model: nn.Module, batch: Batch, update: Callable[..., Tensor]
+    ) -> Mapping[str, Number]:
         """Take one training step."""
         return {"loss": update(require(self, HasLoss, "task", "add it").loss(model, batch))}
 
@@ -79,7 +85,7 @@ def scored(
         for index in range(len(dataset)):
             check_stop()
             item = dataset[index]
-            batch = _alone(item)
+            batch = moved(_alone(item), device_of(model))
             found.append((item["id"], float(task.errors(model, batch)[0])))
             if audio is not None and index < keep:
                 signals = {"reference": item["audio"], **versions(item, batch)}

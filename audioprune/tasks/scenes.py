@@ -6,7 +6,7 @@ come ready from the corpus; accuracies are counted in ``metrics.classification``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audioprune.compress.placement import device_of
 from audioprune.compress.search.perturbed_loss import BatchLoss, LossBatch
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.interrupts import check_stop
@@ -24,9 +25,10 @@ from audioprune.metrics.classification import (
     confusion_matrix,
 )
 from audioprune.progress import progress
-from audioprune.protocols import Batch, Collate, Items, Labelled, Row, SignalScorer
+from audioprune.protocols import Batch, Collate, Items, Labelled, Number, Row, SignalScorer
 from audioprune.ranges import FOLLOWS, Range
 from audioprune.tasks.batches import spread_batches
+from audioprune.training.processes import processes
 
 MONITORS = ("loss", "accuracy", "accuracy_macro")
 _BATCH = 16
@@ -94,21 +96,34 @@ class SceneClassification:
         """Return the mean cross-entropy of a batch as it is, a scalar."""
         return F.cross_entropy(self._logits(model, batch["features"]), self._labels(batch))
 
+    def check_batch(self, model: nn.Module, batch: Batch) -> None:
+        """Refuse labels that are no class of the task."""
+        self._labels(batch)
+
+    def batch_weight(self, batch: Batch) -> float:
+        """Return the clips of a batch."""
+        return float(len(batch["label"]))
+
     def step(
-        self, model: nn.Module, batch: Batch, update: Callable[..., float]
-    ) -> dict[str, float]:
+        self, model: nn.Module, batch: Batch, update: Callable[..., Tensor]
+    ) -> Mapping[str, Number]:
         """Take one training step on shifted and mixed clips."""
         features, labels = self._shifted(batch["features"]), self._labels(batch)
         if not self.mixup:
             return {"loss": update(F.cross_entropy(self._logits(model, features), labels))}
-        count = len(labels)
-        partner = torch.randperm(count).to(labels.device)
+        group = processes()
+        count = group.rows(len(labels))
+        partner = torch.randperm(count)
         share = torch.distributions.Beta(self.mixup, self.mixup).sample((count,))
-        share = torch.maximum(share, 1 - share).to(features)
+        # partners are drawn among the clips of all processes
+        mine = group.own_rows(len(labels))
+        partner = partner[mine].to(labels.device)
+        share = torch.maximum(share, 1 - share)[mine].to(features)
+        partners, their_labels = group.whole_rows(features), group.whole_rows(labels)
         weight = share[:, None, None, None]
-        logits = self._logits(model, weight * features + (1 - weight) * features[partner])
+        logits = self._logits(model, weight * features + (1 - weight) * partners[partner])
         own = F.cross_entropy(logits, labels, reduction="none")
-        other = F.cross_entropy(logits, labels[partner], reduction="none")
+        other = F.cross_entropy(logits, their_labels[partner], reduction="none")
         return {"loss": update((share * own + (1 - share) * other).mean())}
 
     def validate(
@@ -145,7 +160,7 @@ class SceneClassification:
     ) -> BatchLoss:
         """Return the validation loss over ``items`` spread evenly; see ``protocols.Task``."""
         batches: list[LossBatch] = []
-        for batch in spread_batches(dataset, collate, items, _BATCH):
+        for batch in spread_batches(dataset, collate, items, _BATCH, device_of(model)):
             loss = self._loss_of(self._labels(batch))
             batches.append((batch["features"], loss, float(len(batch["label"]))))
         return BatchLoss(model, batches)
@@ -158,7 +173,7 @@ class SceneClassification:
             model: In evaluation mode.
             features: Normalised features (B, 2, M, N).
         """
-        return self._logits(model, features).softmax(dim=1)
+        return self._logits(model, features.to(device_of(model))).softmax(dim=1)
 
     def score(
         self,
@@ -249,7 +264,8 @@ class SceneClassification:
 
     def _labels(self, batch: Batch) -> Tensor:
         labels = batch["label"]
-        if int(labels.max()) >= self.classes:
+        # a training has checked them before they left the CPU
+        if labels.device.type == "cpu" and int(labels.max()) >= self.classes:
             raise ConfigError(
                 f"expected labels below {self.classes}, got {int(labels.max())}; set "
                 f"task.classes to those of the corpus"

@@ -77,13 +77,13 @@ def test_cache_hit_after_restart_computes_nothing(tmp_path, here, monkeypatch):
 def test_cache_key_holds_signals_rate_metric_and_version(tmp_path, monkeypatch):
     (name, reference, estimate) = _items(1)[0]
     calls = []
-    monkeypatch.setitem(METRICS, "stoi", lambda *_: calls.append(1) or 0.5)
+    monkeypatch.setitem(METRICS, "pesq_nb", lambda *_: calls.append(1) or 0.5)
 
     def run(r, e, rate=RATE):
-        return score_items([(name, r, e)], ["stoi"], rate, cache_dir=tmp_path)[0].values
+        return score_items([(name, r, e)], ["pesq_nb"], rate, cache_dir=tmp_path)[0].values
 
     for _ in range(2):
-        assert run(reference, estimate) == {"stoi": 0.5}
+        assert run(reference, estimate) == {"pesq_nb": 0.5}
     assert len(calls) == 1
     run(estimate, reference)
     run(reference, estimate, 8000)
@@ -160,9 +160,9 @@ def test_missing_library_is_a_reason_and_is_not_cached(tmp_path, monkeypatch):
 
 
 def test_dead_processes_are_reported_and_replaced():
-    with Scorer(["stoi"], RATE, workers=2) as pairs:
+    with Scorer(["pesq_nb"], RATE, workers=2) as pairs:
         for number in (signal.SIGKILL, signal.SIGSEGV):
-            assert pairs.score(_items(1))[0].values["stoi"] > 0
+            assert pairs.score(_items(1))[0].values["pesq_nb"] > 0
             for worker in pairs._pool.workers:
                 os.kill(worker.process.pid, number)
             with pytest.raises(
@@ -171,7 +171,7 @@ def test_dead_processes_are_reported_and_replaced():
             ):
                 pairs.score(_items())
             assert pairs._pool is None
-        assert pairs.score(_items(1))[0].values["stoi"] > 0
+        assert pairs.score(_items(1))[0].values["pesq_nb"] > 0
 
 
 def test_arguments_are_checked():

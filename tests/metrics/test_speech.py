@@ -9,7 +9,7 @@ import pystoi
 import pytest
 import soundfile
 
-from audioprune.metrics import speech
+from audioprune.metrics import intelligibility, speech
 from audioprune.metrics.speech import SPEECH_METRICS, MetricError
 
 RATE = 16000
@@ -34,10 +34,28 @@ def pair():
     return reference, noisy(reference)
 
 
-def test_stoi_is_pystoi_and_needs_no_special_rate(pair):
-    assert speech.stoi(*pair, RATE) == pystoi.stoi(*pair, RATE)
-    assert 0.2 < speech.stoi(talk(rate=8000), noisy(talk(rate=8000)), 8000) < 1
-    assert speech.stoi(pair[0], pair[0], RATE) == pytest.approx(1, abs=1e-9)
+@pytest.mark.parametrize("rate", [8000, 10000, 11025, 16000, 22050, 48000])
+def test_intelligibility_is_that_of_pystoi_at_any_rate(rate):
+    reference = talk(0.9, rate)
+    for seed in (1, 2):
+        other = noisy(reference, seed=seed)
+        assert speech.stoi(reference, other, rate) == pytest.approx(
+            pystoi.stoi(reference, other, rate), abs=1e-9
+        )
+        assert speech.estoi(reference, other, rate) == pytest.approx(
+            pystoi.stoi(reference, other, rate, extended=True), abs=1e-9
+        )
+    assert speech.stoi(reference, reference, rate) == pytest.approx(1, abs=1e-9)
+
+
+def test_stoi_of_pauses_and_dead_stretches_is_that_of_pystoi():
+    reference = np.concatenate([talk(0.7), np.zeros(RATE // 2), 1e-4 * talk(0.4), talk(0.4)])
+    other = noisy(reference)
+    other[: RATE // 4] = 0
+    other[RATE:] *= 20
+    assert speech.stoi(reference, other, RATE) == pytest.approx(
+        pystoi.stoi(reference, other, RATE), abs=1e-9
+    )
 
 
 def test_estoi_is_pystoi_without_its_random_numbers(pair):
@@ -110,10 +128,10 @@ def test_whatever_a_library_raises_is_a_reason(monkeypatch, pair):
     def fails(*_, **__):
         raise IndexError("out of range")
 
-    monkeypatch.setattr(sys.modules["pystoi.stoi"], "stoi", fails)
-    with pytest.raises(MetricError, match="pystoi failed: IndexError: out of range"):
-        speech.stoi(*pair, RATE)
-    monkeypatch.setattr(sys.modules["pystoi.stoi"], "stoi", lambda *_: math.nan)
+    monkeypatch.setattr(pesq, "pesq", fails)
+    with pytest.raises(MetricError, match="pesq failed: IndexError: out of range"):
+        speech.pesq_nb(*pair, RATE)
+    monkeypatch.setattr(intelligibility, "stoi", lambda *_: math.nan)
     with pytest.raises(MetricError, match="the score is nan"):
         speech.stoi(*pair, RATE)
 
@@ -191,7 +209,7 @@ def test_short_signals(pair):
 
 
 def test_nan_trap_of_stoi(pair):
-    """pystoi scores a signal with a NaN sample as nearly perfect; the check stands before it."""
+    """STOI scores a signal with a NaN sample as nearly perfect; the check stands before it."""
     spoiled = pair[0].copy()
     spoiled[10] = np.nan
     with pytest.raises(MetricError, match="NaN"):

@@ -66,6 +66,26 @@ def test_a_frame_does_not_hear_its_neighbours():
     assert changed.tolist() == [t == 4 for t in range(9)]
 
 
+@pytest.mark.parametrize("normalise", [False, True])
+def test_context_is_the_past_alone_and_streams(normalise):
+    model = FDNN(bins=5, width=8, depth=2, context=2, normalise=normalise)
+    if normalise:
+        model.input_norm().set(torch.full((5,), 0.5), torch.full((5,), 0.3))
+    x = model.example_input(9)
+    other = x.clone()
+    other[:, 4] += 1
+    changed = (model(x) != model(other)).any(-1)[0]
+    assert changed.tolist() == [4 <= t <= 6 for t in range(9)]
+    state, frames = model.initial_state(), []
+    for frame in x.unbind(1):
+        out, state = model.step(frame, state)
+        frames.append(out)
+    torch.testing.assert_close(torch.stack(frames, 1), model(x))
+    assert not model.frame_wise and FDNN(width=8).frame_wise
+    params = sum(p.numel() for p in model.parameters())
+    assert FDNN.width_for(params, bins=5, depth=2, context=2) == 8
+
+
 @pytest.mark.parametrize(
     "wrong", [{"bins": 0}, {"width": 0}, {"width": 2.5}, {"depth": 33}, {"depth": True}]
 )

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 
 from audioprune.data.files.audio import Samples, read_audio, read_info
 from audioprune.data.files.checks import Finding
+from audioprune.data.files.parallel import loader_processes
 from audioprune.data.splits.folders import SPLITS
 from audioprune.dsp import mixdown, resample
 
@@ -52,6 +53,9 @@ class Note:
     family: str
     part: str = ""
     made_from: int | None = None
+
+    def __hash__(self) -> int:
+        return hash(self.id)
 
     @property
     def take(self) -> str:
@@ -107,7 +111,7 @@ class NoteStore:
     Attributes:
         sample_rate: Rate of everything that is returned, in Hz.
         duration_s: Only this much of the begin of a note is kept, in seconds.
-        memory_bytes: Most bytes that stay in memory.
+        memory_bytes: Most bytes that stay in memory, of all processes that load data together.
     """
 
     sample_rate: int
@@ -132,10 +136,18 @@ class NoteStore:
         held = self._held.get(path)
         if held is None:
             held = self._read(path)
-            if self._held_bytes + held.nbytes <= self.memory_bytes:
+            if self._held_bytes + held.nbytes <= self.memory_bytes // loader_processes():
                 self._held[path] = held
                 self._held_bytes += held.nbytes
         return held.astype(np.float32) / np.float32(_FULL_SCALE)
+
+    def preload(self, paths: Sequence[Path]) -> None:
+        """Decode notes ahead of use, unless they might not all fit into memory."""
+        wanted = [path for path in dict.fromkeys(paths) if path not in self._held]
+        most = np.dtype(np.int16).itemsize * self.length * len(wanted)
+        if self._held_bytes + most <= self.memory_bytes:
+            for path in wanted:
+                self.get(path)
 
     def _read(self, path: Path) -> NDArray[np.int16]:
         frames = math.ceil((self.duration_s + _MARGIN_S) * read_info(path).sample_rate)
@@ -214,6 +226,10 @@ class NoteSet(Dataset[dict[str, Any]]):
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, which decides the parts of training notes; others stay the same."""
         self._epoch = epoch if self.split == "train" else 0
+
+    def preload(self) -> None:
+        """Decode the notes ahead, if they all fit into memory."""
+        self.store.preload([note.path for note in self.notes])
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         note = self.notes[index]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from audioprune.data.files.audio import AudioStore, Samples
+from audioprune.data.speech.augmentation import faster, joined
 from audioprune.data.speech.mixing_rules import MixingRules
 from audioprune.data.splits.folders import SPLITS
 from audioprune.data.splits.sources import Source, by_group, in_turns
@@ -27,7 +28,7 @@ FAINT_SHARE = 0.01
 """An excerpt is drawn again when its level is below this share, -40 dB, of its file's."""
 _TRIES = 20
 _MOST_ORDERS = 64
-_STREAM_SPEECH, _STREAM_NOISE, _STREAM_ORDER = range(3)
+_STREAM_SPEECH, _STREAM_NOISE, _STREAM_ORDER, _STREAM_VARIED = range(4)
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,33 @@ class Mixer:
             "seed": key,
             "noise": parts,
         }
+        if split == "train" and not self.rules.augmentation.is_idle:
+            return self._augmented(target, start, speech, noise, record)
         return self._mix(target, start, speech, noise, record)
+
+    def _augmented(
+        self,
+        target: Source,
+        start: int,
+        speech: Samples,
+        noise: np.ndarray,
+        record: dict[str, Any],
+    ) -> Mixture:
+        """Mix a training item whose speed, colour, noise and level vary."""
+        varied, rate = self.rules.augmentation, self.rules.sample_rate
+        rng = np.random.default_rng([*record["seed"], _STREAM_VARIED])
+        speed = varied.draw_speed(rng)
+        whole, needed = self.store.whole(target.path), math.ceil(len(speech) * speed)
+        start = max(0, min(start, len(whole) - needed))
+        speech = faster(whole[start : start + needed], speed, len(speech))
+        if varied.wants_second(rng):
+            second, parts = self._noise(_draw(self.noise["train"], rng), len(speech), rng)
+            noise = joined(noise, second, rng)
+            record["noise"] = [*record["noise"], *parts]
+        speech = varied.coloured(speech, rate, rng)
+        noise = varied.coloured(noise, rate, rng)
+        record["speed"] = speed
+        return self._mix(target, start, speech, noise, record, varied.gain(rng))
 
     def test(self, noise_name: str, snr_db: float, index: int) -> Mixture:
         """Return item ``index`` of a test condition.
@@ -130,10 +157,11 @@ class Mixer:
         speech: Samples,
         noise: np.ndarray,
         record: dict[str, Any],
+        level: float = 1.0,
     ) -> Mixture:
         noisy, _ = mix_at_snr(speech, noise, record["snr_db"])
         # One gain for both, so that clean stays the speech within noisy.
-        gain = float(rms_gain(noisy)) if self.rules.rms_normalise else 1.0
+        gain = level * (float(rms_gain(noisy)) if self.rules.rms_normalise else 1.0)
         record |= {
             "id": f"{record['index']:06d}_{target.path.stem}",
             "speaker": target.group,
@@ -180,10 +208,13 @@ class Mixer:
         self, source: Source, training: bool, rng: np.random.Generator
     ) -> tuple[Samples, int]:
         """Return an utterance, or an audible part of it, and its first sample."""
-        samples = self.store.whole(source.path)
-        length = self.rules.length(len(samples), training)
-        start = audible_start(samples, length, source.level, rng)
-        return samples[start : start + length], start
+        total = self.store.length(source.path)
+        length = self.rules.length(total, training)
+
+        def read(start: int, count: int) -> Samples:
+            return self.store.excerpt(source.path, start, count)
+
+        return audible_part(read, total, length, source.level, rng)
 
     def _noise(
         self, source: Source, length: int, rng: np.random.Generator
@@ -221,9 +252,9 @@ class Mixer:
         parts = []
         for place in rng.permutation(len(others))[:count]:
             source = _draw(self._talkers[others[int(place)]], rng)
-            samples = self.store.whole(source.path)
-            start = int(rng.integers(len(samples)))
-            babble += _wrapped(samples, start, length) / source.level
+            total = self.store.length(source.path)
+            start = int(rng.integers(total))
+            babble += self._looped(source, total, start, length) / source.level
             parts.append({"path": source.relative, "start": start})
         return babble, parts
 
@@ -242,22 +273,31 @@ def condition_name(noise: str, snr_db: float) -> str:
     return f"{noise}_{snr_db:g}dB"
 
 
-def audible_start(samples: Samples, length: int, level: float, rng: np.random.Generator) -> int:
-    """Return a random start of an excerpt that is not faint.
+def audible_part(
+    read: Callable[[int, int], np.ndarray],
+    total: int,
+    length: int,
+    level: float,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, int]:
+    """Return a random excerpt that is not faint, shape (T,), and its first sample.
 
     If none is found, the excerpt holds the largest sample.
 
     Args:
-        samples: Shape (T,).
-        length: Samples of the excerpt, at most T.
+        read: Returns some samples of a file, from the first that is wanted on.
+        total: Samples of the file.
+        length: Samples of the excerpt, at most ``total``.
         level: Root mean square of the whole file.
         rng: Source of the start.
     """
     for _ in range(_TRIES):
-        start = int(rng.integers(len(samples) - length + 1))
-        if rms(samples[start : start + length]) > FAINT_SHARE * level:
-            return start
-    return _around_loudest(samples, length)
+        start = int(rng.integers(total - length + 1))
+        samples = read(start, length)
+        if rms(samples) > FAINT_SHARE * level:
+            return samples, start
+    start = _around_loudest(read(0, total), length)
+    return read(start, length), start
 
 
 def _around_loudest(samples: Samples, length: int) -> int:
