@@ -94,7 +94,7 @@ def config_hash(config: dict[str, Any]) -> str:
     facts = [
         _hashed(config),
         _content(config.get("checkpoint")),
-        *_foreign_code(config.get("model")),
+        *foreign_code(config.get("model")),
         *_schedule(config),
     ]
     facts += [found] if (found := variables()) else []
@@ -119,7 +119,7 @@ def _schedule(config: dict[str, Any]) -> list[str]:
     return [sha256_file(Path(named))] if isinstance(named, str) and Path(named).is_file() else []
 
 
-def _foreign_code(model: Any) -> list[str]:
+def foreign_code(model: Any) -> list[str]:
     """Return a digest of the file of a user's model: another definition is another run."""
     target = str(model.get("_target_", "")) if isinstance(model, dict) else ""
     if not target or target.startswith("audioprune."):

@@ -235,13 +235,7 @@ class NoisyMixtures(FileCorpus[_Found]):
         self.speech_suffixes = tuple(speech_suffixes)
 
     def train(self) -> Mixtures:
-        """Return the training items; ``set_epoch`` chooses the epoch.
-
-        Audio that fits into memory is decoded here, once, so that worker processes share it.
-        """
-        mixer = self._ready().mixer
-        used = [*mixer.speech["train"], *mixer.noise["train"]]
-        mixer.store.preload([source.path for source in used])
+        """Return the training items; ``set_epoch`` chooses the epoch."""
         return self._items("train")
 
     def valid(self) -> Mixtures:

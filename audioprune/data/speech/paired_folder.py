@@ -183,13 +183,7 @@ class PairedFolder(FileCorpus[_Found]):
         self.valid_share = valid_share
 
     def train(self) -> Pairs:
-        """Return the training items; ``set_epoch`` chooses the epoch.
-
-        Audio that fits into memory is decoded here, once, so that worker processes share it.
-        """
-        found = self._ready()
-        sides = [side for pair in found.pools["train"] for side in (pair.noisy, pair.clean)]
-        found.store.preload([side.path for side in sides])
+        """Return the training items; ``set_epoch`` chooses the epoch."""
         return self._items("train")
 
     def valid(self) -> Pairs:
