@@ -22,10 +22,12 @@ class RuntimeConfig:
     """What may change between two runs of the same experiment without changing its result.
 
     Attributes:
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: CPU threads of torch.
         workers: Processes that load data: a number, or ``auto``, by cores and device.
         metric_workers: Processes that score.
+        sync_every: Training steps after which losses are read from the device, and checked; null
+            for 1 on the CPU and 50 elsewhere.
         save_every_s: Seconds between two writes of the state of a training.
         tensorboard: Whether curves are written for TensorBoard.
         folder: Where run folders are made.
@@ -40,6 +42,7 @@ class RuntimeConfig:
     threads: Threads = 1
     workers: str = "auto"
     metric_workers: Annotated[int, Range(0, 256)] = 2
+    sync_every: Annotated[int | None, Range(1)] = None
     save_every_s: Annotated[float, Range(above=0)] = 30.0
     tensorboard: bool = False
     folder: str = "runs"

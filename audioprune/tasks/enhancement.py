@@ -7,6 +7,7 @@ four training targets are in ``targets``; it reads no files and computes no metr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -52,6 +53,7 @@ from audioprune.tasks.targets import (
     Target,
     WaveformMapping,
 )
+from audioprune.training.processes import processes
 
 TARGETS = ("irm", "magnitude", "complex", "waveform")
 _ORACLE_BATCH = 8
@@ -184,7 +186,8 @@ class Enhancement:
         """Take one training step: one update, or many where ``frame_batch`` is set."""
         batch = remixed(batch) if self.remix else batch
         if self.frame_batch is None:
-            return {"loss": update(self.loss(model, batch))}
+            loss = self.loss(model, batch)
+            return {"loss": update(loss, weight=lambda: self._frame_counts(batch).sum())}
         return {"loss": self._step_on_frames(model, batch, update, self.frame_batch)}
 
     def _step_on_frames(
@@ -202,12 +205,16 @@ class Enhancement:
             rows = valid.flatten().nonzero()[:, 0].to(wanted.device)
             inputs = self.target.inputs(batch["noisy"]).flatten(0, 1)[rows]
             wanted = wanted.flatten(0, 1)[rows]
-        order = torch.randperm(len(inputs)).to(inputs.device)
+        group = processes()
+        count = group.rows(len(inputs))
+        order = torch.randperm(count).to(inputs.device)
         total = torch.zeros((), device=inputs.device)
         for chosen in order.split(size):
-            loss = (model(inputs[chosen]) - wanted[chosen]).square().mean()
-            total = total + update(loss) * len(chosen)
-        return total / len(inputs)
+            own = group.own(chosen, len(inputs))
+            error = (model(inputs[own]) - wanted[own]).square()
+            loss = error.mean() if len(own) else error.sum()  # another process may have all
+            total = total + update(loss, weight=partial(len, own)) * len(chosen)
+        return total / count
 
     def validate(
         self, model: nn.Module, batches: Iterator[Batch], monitor: str
