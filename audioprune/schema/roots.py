@@ -24,7 +24,7 @@ class RuntimeConfig:
     Attributes:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: CPU threads of torch.
-        workers: Processes that load data.
+        workers: Processes that load data: a number, or ``auto``, by cores and device.
         metric_workers: Processes that score.
         sync_every: Training steps after which losses are read from the device, and checked; null
             for 1 on the CPU and 50 elsewhere.
@@ -40,7 +40,7 @@ class RuntimeConfig:
 
     device: str = "auto"
     threads: Threads = 1
-    workers: Annotated[int, Range(0, 256)] = 0
+    workers: str = "auto"
     metric_workers: Annotated[int, Range(0, 256)] = 2
     sync_every: Annotated[int | None, Range(1)] = None
     save_every_s: Annotated[float, Range(above=0)] = 30.0

@@ -45,38 +45,18 @@ from audioprune.training.devices import (
 from audioprune.training.divergence import bad_gradient, bad_input, first_bad
 from audioprune.training.hooks import Hooks
 from audioprune.training.input_statistics import measure_inputs
-from audioprune.training.loaders import moved, steps_per_epoch, train_batches, valid_batches
+from audioprune.training.loaders import (
+    TrainingLoader,
+    dead_workers_named,
+    moved,
+    steps_per_epoch,
+)
 from audioprune.training.memory import WHOLE, Part, Parts
+from audioprune.training.outcome import Outcome
 from audioprune.training.readings import NotFiniteError, Readings, widened
 from audioprune.training.resuming import MODEL, Kept, State, networks_of, resume, save
 from audioprune.training.settings import Settings, build_optimizer, build_schedule, step_schedules
 from audioprune.training.tensorboard import open_tensorboard
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a finished training reports.
-
-    Attributes:
-        epochs: Epochs that were run.
-        steps: Optimiser steps that were taken.
-        best_epoch: Epoch of the best validation, counted from 1.
-        best: The monitored value of that validation.
-        seconds: Duration.
-        history: Logged values of every epoch.
-        kept_epoch: Epoch whose weights the model ends with, counted from 1.
-        mask: Mask that those weights obey, of the training and its hooks together; None when there
-            is none.
-    """
-
-    epochs: int
-    steps: int
-    best_epoch: int
-    best: float
-    seconds: float
-    history: list[dict[str, float]]
-    kept_epoch: int
-    mask: Mask | None
 
 
 @dataclass
@@ -96,7 +76,7 @@ class Fit:
         hooks: Called around epochs and steps; see audioprune.training.hooks.
         make_optimizer: Builds an optimiser for (model, settings) in place of the named ones.
         device: See ``audioprune.training.devices.chosen_device``.
-        workers: Loader processes.
+        workers: Loader processes, or ``auto``; see audioprune.training.loaders.
         save_every_s: Seconds between two checkpoints within an epoch.
         sync_every: Steps after which losses and checks are read from the device; None takes 1 on
             the CPU and 50 elsewhere.
@@ -116,7 +96,7 @@ class Fit:
     hooks: Sequence[object] = ()
     make_optimizer: Callable[[nn.Module, Settings], Optimizer] | None = None
     device: str = "auto"
-    workers: int = 0
+    workers: str | int = 0
     save_every_s: float = 30.0
     sync_every: int | None = None
     title: str = "train"
@@ -132,7 +112,7 @@ class Fit:
                 model holds the last finite weights.
             InterruptedRun: The user stopped; the checkpoint holds the exact position.
         """
-        with own_variables(), precise(self.settings.precision):
+        with own_variables(), precise(self.settings.precision), dead_workers_named():
             self._prepare()
             resume(self.state, self.settings, self.folder, self.accelerator.device)
             self._epochs()
@@ -152,6 +132,15 @@ class Fit:
                 f"{len(self.valid_set)} items; check the splits"
             )
         measure_inputs(self.model, self.task, self.data, self.train_set)
+        self.loader = TrainingLoader(
+            self.data,
+            self.train_set,
+            self.valid_set,
+            self.settings.batch_size,
+            self.seed,
+            self.workers,
+            self.accelerator.device,
+        )
         self.model.to(self.accelerator.device)
         if self.settings.channels_last:
             laid_out(self.model, torch.channels_last)
@@ -213,12 +202,7 @@ class Fit:
         self.wrapped.train()
         for batch in self._batches():
             self._step(batch)
-            note = ""
-            if self.readings.due:
-                self._read()
-                mean = position.sums["loss"] / position.step_in_epoch
-                note = f"epoch {position.epoch + 1}, loss {mean:.4g}"
-            display.advance(1, note)
+            display.advance(1, self._read() if self.readings.due else "")
             self._between_steps()
             if self.settings.steps and position.steps >= self.settings.steps:
                 position.finished = True
@@ -227,16 +211,9 @@ class Fit:
         self._end_epoch()
 
     def _batches(self) -> Iterator[Batch]:
-        return train_batches(
-            self.data,
-            self.train_set,
-            self.settings.batch_size,
-            self.seed,
-            self.state.position.epoch,
-            done=self.state.position.step_in_epoch,
-            process=(self.accelerator.process_index, self.accelerator.num_processes),
-            workers=self.workers,
-        )
+        position = self.state.position
+        process = (self.accelerator.process_index, self.accelerator.num_processes)
+        return self.loader.train(position.epoch, position.step_in_epoch, process)
 
     def _step(self, batch: Batch) -> None:
         """Take one training step and remember what it logs."""
@@ -259,8 +236,8 @@ class Fit:
             self.task.check_batch(self.model, batch)
         return moved(batch, self.accelerator.device)
 
-    def _read(self) -> None:
-        """Add what the steps since the last reading logged to the sums of the epoch."""
+    def _read(self) -> str:
+        """Add what the steps since the last reading logged to the sums; return what to show."""
         position = self.state.position
         try:
             rows = self.readings.read()
@@ -268,6 +245,8 @@ class Fit:
             self._diverged(error.what, None, step=error.step)
         for row in rows:
             position.sums = {key: position.sums.get(key, 0.0) + row[key] for key in row}
+        mean = position.sums.get("loss", 0.0) / max(1, position.step_in_epoch)
+        return f"epoch {position.epoch + 1}, loss {mean:.4g}"
 
     def _between_steps(self) -> None:
         if self._save_is_due() or stop_requested():
@@ -372,7 +351,8 @@ class Fit:
         position.history.append(row)
         if settings.early_stop and position.stale >= settings.early_stop:
             position.finished = True
-        self._log(row)
+        position.waiting.append(round(self.loader.waiting(), 4))
+        self._log({**row, "waiting": position.waiting[-1]})
         if last or position.finished or self._save_is_due():
             self._save()
 
@@ -390,7 +370,7 @@ class Fit:
         return values
 
     def _validated(self) -> dict[str, float]:
-        batches = valid_batches(self.data, self.valid_set, self.settings.batch_size)
+        batches = self.loader.valid()
         on_device = (self._on_device(batch) for batch in batches)
         judge = self.judge or self.task
         with torch.no_grad():

@@ -36,7 +36,7 @@ from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.sparse.groups import entries_of, groups_of, rounded, unit_norms
 from audioprune.steps.sparse.judge import SparsityJudge
 from audioprune.steps.train import check_monitor, open_fit, train_row, training_work
-from audioprune.training.loop import Outcome
+from audioprune.training.outcome import Outcome
 from audioprune.training.settings import Settings, build_optimizer, build_schedule
 
 METHODS = ("hspg", "proxsg", "obproxsg", "admm", "sgd", "adam")
@@ -44,7 +44,7 @@ PLAIN = ("sgd", "adam")
 SELECTIONS = ("last", "val")
 GROUP_KINDS = ("units", "filters")
 FIRST_STAGE_SHARE = 0.25
-_ONE_STEP = 1 / 3  # of a rehearsal's epoch
+_ONE_STEP = 1 / 2  # of the two of a rehearsal's epoch
 _MEASURED = ("group_sparsity", "entry_sparsity", "norm_sum", "penalty")
 
 
@@ -143,7 +143,7 @@ class TrainSparse:
     def rehearsed(self) -> TrainSparse:
         """Return the step with a first stage of one step, so that both stages are run.
 
-        A regulariser that follows the reach would be as strong in three steps as in all of them.
+        A regulariser that follows the reach would be as strong in two steps as in all of them.
         """
         strength = self.lmbda if self.lmbda is not None else 0.001
         return replace(self, prox_epochs=_ONE_STEP, lmbda=strength)
