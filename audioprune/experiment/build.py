@@ -49,6 +49,7 @@ from audioprune.paths import model_file
 from audioprune.protocols import Corpus
 from audioprune.training.devices import chosen_device
 from audioprune.training.group import joined
+from audioprune.training.loaders import chosen_workers
 from audioprune.training.processes import Processes, processes
 from audioprune.training.settings import Settings
 
@@ -75,6 +76,7 @@ def run_job(
     """
     plain = provenance.effective(plain_values(config), overrides)
     device = chosen_device(plain["runtime"]["device"])
+    chosen_workers(plain["runtime"]["workers"], device.type)
 
     def work(own: Path) -> None:
         steps = build_steps(plain["pipeline"])

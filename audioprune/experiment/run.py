@@ -134,6 +134,15 @@ class Run:
             parts.append(f"width {model.width}")
         return "; ".join(parts)
 
+    def at_size_of(self, whole: Run) -> Run:
+        """Return this run as it is now with the corpus and the numbers of another.
+
+        It shares the model and what steps remember, and is only counted with, never run.
+        """
+        view = copy.copy(self)
+        view.data, view.settings, view.few_tensors = whole.data, whole.settings, whole.few_tensors
+        return view
+
     @contextmanager
     def branch(
         self,

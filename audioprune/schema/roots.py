@@ -24,7 +24,7 @@ class RuntimeConfig:
     Attributes:
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         threads: CPU threads of torch.
-        workers: Processes that load data.
+        workers: Processes that load data: a number, or ``auto``, by cores and device.
         metric_workers: Processes that score.
         save_every_s: Seconds between two writes of the state of a training.
         tensorboard: Whether curves are written for TensorBoard.
@@ -38,7 +38,7 @@ class RuntimeConfig:
 
     device: str = "auto"
     threads: Threads = 1
-    workers: Annotated[int, Range(0, 256)] = 0
+    workers: str = "auto"
     metric_workers: Annotated[int, Range(0, 256)] = 2
     save_every_s: Annotated[float, Range(above=0)] = 30.0
     tensorboard: bool = False

@@ -17,10 +17,12 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
+from audioprune.compress.placement import device_of
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.interrupts import check_stop
 from audioprune.progress import progress
 from audioprune.protocols import Batch, HasErrors, HasLoss, Items, Number, Row, require
+from audioprune.training.loaders import moved
 
 
 class DescendsError:
@@ -83,7 +85,7 @@ def scored(
         for index in range(len(dataset)):
             check_stop()
             item = dataset[index]
-            batch = _alone(item)
+            batch = moved(_alone(item), device_of(model))
             found.append((item["id"], float(task.errors(model, batch)[0])))
             if audio is not None and index < keep:
                 signals = {"reference": item["audio"], **versions(item, batch)}

@@ -20,6 +20,7 @@ from audioprune import checkpoint
 from audioprune.compress.masks import Mask
 from audioprune.errors import CheckpointError
 from audioprune.files import append_line
+from audioprune.protocols import HasNetworks, Trainable, optional
 from audioprune.training.hooks import Hooks
 from audioprune.training.settings import Settings
 
@@ -42,6 +43,15 @@ class Position:
     finished: bool = False
     sums: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
+    waiting: list[float] = field(default_factory=list)
+    """Share of the time of each epoch's steps that the loader was waited for; in the log alone."""
+
+    def logged(self) -> list[dict[str, float]]:
+        """Return the rows of the log: the history, and what differs between equal trainings."""
+        unknown = len(self.history) - len(self.waiting)  # of a training that began without it
+        before, after = self.history[:unknown], self.history[unknown:]
+        timed = zip(after, self.waiting, strict=True)
+        return before + [{**row, "waiting": share} for row, share in timed]
 
 
 @dataclass
@@ -87,6 +97,16 @@ class State:
     def model(self) -> nn.Module:
         """The model."""
         return self.networks[MODEL]
+
+
+def networks_of(task: Trainable) -> HasNetworks | None:
+    """Return a task as one with networks of its own, or None.
+
+    Raises:
+        ConfigError: It has optimisers and lacks what else they need.
+    """
+    name, remedy = f"task {type(task).__name__}", "write them, or train the model alone"
+    return optional(task, HasNetworks, "optimizers", name, remedy)
 
 
 def save(state: State, settings: Settings, folder: Path) -> None:
@@ -162,7 +182,7 @@ def resume(state: State, settings: Settings, folder: Path, device: torch.device)
     )
     # Epochs that the checkpoint does not hold are about to be run, and logged, again.
     log.unlink(missing_ok=True)
-    for row in state.position.history:
+    for row in state.position.logged():
         append_line(log, row)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,8 +69,18 @@ def find_audio(root: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> list[P
         root: Folder to search.
         suffixes: Accepted endings in lower case, with the dot.
     """
-    found: list[Path] = []
+    return [path for _, path in sorted(_named_audio(root, suffixes))]
+
+
+def has_audio(root: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> bool:
+    """Tell whether ``find_audio`` finds anything; it stops at the first."""
+    return next(_named_audio(root, suffixes), None) is not None
+
+
+def _named_audio(root: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
+    """Yield the place below a folder, and the path, of what is named like audio."""
     seen: set[str] = set()
+    above = len(os.fspath(root))
     for folder, folders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:
@@ -80,12 +90,11 @@ def find_audio(root: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> list[P
         named = [name for name in folders if name.lower().endswith(suffixes)]
         # os.walk goes on into the folders that are left in the list.
         folders[:] = [name for name in folders if not name.startswith(".") and name not in named]
-        found += [
-            Path(folder, name)
-            for name in files + named
-            if name.lower().endswith(suffixes) and not name.startswith(".")
-        ]
-    return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+        place, below = Path(folder), folder[above:].strip("/")
+        inside = f"{below}/" if below else ""
+        for name in files + named:
+            if name.lower().endswith(suffixes) and not name.startswith("."):
+                yield inside + name, place / name
 
 
 def read_info(path: Path) -> AudioInfo:
@@ -210,12 +219,15 @@ class AudioStore:
             self._held_bytes += mono.nbytes
         return mono
 
-    def preload(self, paths: Sequence[Path]) -> None:
-        """Decode files ahead of use, unless they do not all fit into the budget."""
-        wanted = [path for path in dict.fromkeys(paths) if path not in self._held]
-        headers = [self._header(path) for path in wanted]
-        samples = [round(head.frames * self.sample_rate / head.sample_rate) for head in headers]
-        if self._held_bytes + _SAMPLE_BYTES * sum(samples) <= self.budget_bytes:
+    def preload(self, durations_s: Mapping[Path, float]) -> None:
+        """Decode files ahead of use, unless they do not all fit into the budget.
+
+        Args:
+            durations_s: Length of each file in seconds.
+        """
+        wanted = {path: each for path, each in durations_s.items() if path not in self._held}
+        samples = sum(round(each * self.sample_rate) for each in wanted.values())
+        if self._held_bytes + _SAMPLE_BYTES * samples <= self.budget_bytes:
             for path in wanted:
                 self.whole(path)
 
