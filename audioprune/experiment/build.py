@@ -173,7 +173,8 @@ def build(
 
 
 def _settings(training: Config) -> Settings:
-    numbers = {key: value for key, value in training.items() if not key.startswith("finetune_")}
+    of_pipelines = ("finetune_", "ramp_")
+    numbers = {key: value for key, value in training.items() if not key.startswith(of_pipelines)}
     return Settings(**{**numbers, "betas": tuple(numbers["betas"])})
 
 

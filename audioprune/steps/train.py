@@ -21,7 +21,8 @@ from audioprune.ranges import PassedTo, Range
 from audioprune.steps.needs import not_negative, units_of, whole
 from audioprune.steps.shared_training import once
 from audioprune.training.loaders import steps_per_epoch
-from audioprune.training.loop import Fit, Outcome
+from audioprune.training.loop import Fit
+from audioprune.training.outcome import Outcome
 from audioprune.training.ramp import RampedPenalty, check_ramp
 from audioprune.training.settings import Settings
 
@@ -146,6 +147,7 @@ def open_fit(run: Run, path: str, settings: Settings, **parts: Any) -> Fit:
         device=run.runtime["device"],
         workers=run.runtime["workers"],
         save_every_s=run.runtime["save_every_s"],
+        sync_every=run.runtime.get("sync_every"),
         title=path,
         tensorboard=run.folder / "tensorboard" / name if run.runtime["tensorboard"] else None,
         **parts,

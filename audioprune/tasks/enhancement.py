@@ -33,6 +33,7 @@ from audioprune.protocols import (
 )
 from audioprune.ranges import FOLLOWS, OneOf, Range
 from audioprune.tasks.batches import first_batches
+from audioprune.tasks.remix import remixed
 from audioprune.tasks.signal_scores import (
     MONITORS,
     batch_items,
@@ -88,6 +89,8 @@ class Enhancement:
         frame_batch: For models that map each frame alone (``frame_wise``): frames per update. A
             training step then makes many updates, each on frames drawn at random from all frames
             of the batch. None makes one update per batch.
+        remix: Whether a training step exchanges the noises within its batch, each at the SNR of
+            the speech that it comes to.
 
     Raises:
         ConfigError: The target, the convention, the feature or the output is unknown, the target
@@ -108,6 +111,7 @@ class Enhancement:
         output: Annotated[str, OneOf(*OUTPUTS)] = "mapping",
         dry: Annotated[float, Range(0, below=1)] = 0.0,
         frame_batch: Annotated[int | None, Range(1)] = None,
+        remix: bool = False,
     ) -> None:
         for what, given, known in (
             ("target", target, TARGETS),
@@ -133,6 +137,7 @@ class Enhancement:
         self.sample_rate = sample_rate
         self.frame_length, self.hop_length = frame_length, hop_length
         self.frame_batch = frame_batch
+        self.remix = remix
         self.dry = dry
         self.waveform = target == "waveform"
         self.target = _build_target(target, frame_length, hop_length, ola_norm, feature, output)
@@ -179,6 +184,7 @@ class Enhancement:
         self, model: nn.Module, batch: Batch, update: Callable[..., Tensor]
     ) -> Mapping[str, Number]:
         """Take one training step: one update, or many where ``frame_batch`` is set."""
+        batch = remixed(batch) if self.remix else batch
         if self.frame_batch is None:
             loss = self.loss(model, batch)
             return {"loss": update(loss, weight=lambda: self._frame_counts(batch).sum())}

@@ -8,6 +8,7 @@ experiment/config_hash.py.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -15,11 +16,12 @@ from types import MappingProxyType
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from torch import nn
 
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.launch import Place, place
 
-DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
+DEVICES = ("auto", "cpu", "cuda", "cuda:N")
 _OWNED = "ACCELERATE_"  # prefix of the variables that we own
 _PLACING = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
@@ -30,13 +32,18 @@ def chosen_device(name: str) -> torch.device:
     Of several processes on a machine each has the CUDA device of its own number.
 
     Args:
-        name: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` for the device of that number, or ``mps``.
+        name: ``auto``, ``cpu``, ``cuda``, or ``cuda:N`` for the device of that number.
 
     Raises:
-        ConfigError: The name is unknown, this machine has no such device or not one for each
-            process, or one numbered device is given to several.
+        ConfigError: The name is unknown, it is Metal, this machine has no such device or not one
+            for each process, or one numbered device is given to several.
     """
     kind, _, number = str(name).partition(":")
+    if kind == "mps":
+        raise ConfigError(
+            "runtime.device=mps: expected a device that computes in float64, which criteria, "
+            "losses and phases need, got Metal; give runtime.device=cpu"
+        )
     if str(name) not in DEVICES and not (kind == "cuda" and number.isdecimal()):
         raise ConfigError(f"runtime.device: {unknown_name('device', str(name), DEVICES)}")
     if kind == "cuda":
@@ -46,11 +53,6 @@ def chosen_device(name: str) -> torch.device:
         return _own_cuda(str(name), number, where)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError(
-            "runtime.device=mps: expected a Metal device, this machine has none; give "
-            "runtime.device=auto or cpu"
-        )
     return torch.device(name)
 
 
@@ -79,7 +81,7 @@ def open_accelerator(name: str, precision: str) -> Accelerator:
 
     Args:
         name: Device, see ``chosen_device``.
-        precision: ``fp32`` or ``bf16``.
+        precision: ``fp32``, ``tf32`` or ``bf16``.
 
     Raises:
         ConfigError: See ``chosen_device``.
@@ -93,6 +95,62 @@ def open_accelerator(name: str, precision: str) -> Accelerator:
             gradient_accumulation_steps=1,
             split_batches=False,
         )
+
+
+@contextmanager
+def precise(precision: str) -> Iterator[None]:
+    """Let float32 products on CUDA be those of a precision within a block, and exact behind it.
+
+    Torch alone would round the inputs of convolutions to TF32, and no others.
+
+    Args:
+        precision: ``tf32`` rounds inputs of matrix products and convolutions to 10 bits of
+            mantissa; with any other float32 stays float32.
+    """
+    _round_products(precision == "tf32")
+    try:
+        yield
+    finally:
+        exact_products()
+
+
+def exact_products() -> None:
+    """Let float32 products on CUDA keep all bits, those of convolutions too."""
+    _round_products(False)
+
+
+def _round_products(rounded: bool) -> None:
+    if torch.cuda.is_available():
+        torch.backends.cuda.matmul.allow_tf32 = rounded
+        torch.backends.cudnn.allow_tf32 = rounded
+
+
+def laid_out(model: nn.Module, order: torch.memory_format) -> None:
+    """Order the weights of two-dimensional convolutions in memory, in place.
+
+    Args:
+        model: Its parameters stay the same objects, with the same values.
+        order: ``torch.channels_last`` or ``torch.contiguous_format``.
+    """
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=order)
+
+
+def compiled(model: nn.Module) -> nn.Module:
+    """Return a module that runs the same parameters through ``torch.compile``.
+
+    Raises:
+        ConfigError: This machine has no C++ compiler.
+    """
+    if not any(shutil.which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++")):
+        raise ConfigError(
+            "training.compile=true: expected a C++ compiler on this machine, got none; install "
+            "g++ or set it to false"
+        )
+    made: nn.Module = torch.compile(model)
+    return made
 
 
 def _require_cuda(name: str, number: str) -> None:
