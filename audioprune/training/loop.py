@@ -124,6 +124,11 @@ class Fit:
         join_views_(self.model)
         refuse_normed(self.model, self.mask or ())
         self.processes = processes()
+        if self.settings.compile and self.processes.count > 1:
+            raise ConfigError(
+                f"training.compile: expected one process, got {self.processes.count}, whose draws "
+                f"and moments compiled code would not share; set it to false"
+            )
         self.accelerator = open_accelerator(self.device, self.settings.precision)
         self.readings = Readings(self.sync_every, self.accelerator.device)
         self.parts = Parts(self.title, self.task, shared=self.processes.count > 1)
