@@ -25,7 +25,9 @@ class RuntimeConfig:
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         threads: CPU threads of torch.
         workers: Processes that load data.
-        metric_workers: Processes that score.
+        metric_workers: Processes and threads that compute metrics.
+        score_batch: Seconds of audio that a model is given at once in scoring; null for 32 on a
+            CPU and 128 on a device.
         save_every_s: Seconds between two writes of the state of a training.
         tensorboard: Whether curves are written for TensorBoard.
         folder: Where run folders are made.
@@ -37,6 +39,7 @@ class RuntimeConfig:
     threads: Threads = 1
     workers: Annotated[int, Range(0, 256)] = 0
     metric_workers: Annotated[int, Range(0, 256)] = 2
+    score_batch: Annotated[float | None, Range(above=0)] = None
     save_every_s: Annotated[float, Range(above=0)] = 30.0
     tensorboard: bool = False
     folder: str = "runs"

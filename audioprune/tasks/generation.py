@@ -18,9 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audioprune.compress.search.perturbed_loss import BatchLoss, LossBatch
-from audioprune.dsp import mu_law_encode
+from audioprune.dsp import check_full_scale, mu_law_encode
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.protocols import (
+    Batch,
     Collate,
     GeneratesSamples,
     Items,
@@ -172,11 +173,17 @@ class NextSample(DescendsError):
                 kept[variant] = self.generate(model, batch, samples)[0]
             return kept
 
-        found = scored(self, model, dataset, f"{variant} on {condition}", versions, audio, keep)
+        title = f"{variant} on {condition}"
+        found = scored(self, model, dataset, title, versions, audio, keep, self.score_batch)
         row = note_row(found, {"error": 1.0, "bits_per_sample": 1 / math.log(2)})
         row["trivial"] = self.trivial_error(model, alone(dataset))
         row["trivial_name"] = "a constant"
         return {variant: row}
+
+    def check_batch(self, batch: Batch) -> None:
+        """Refuse samples beyond full scale and unknown tags; see ``protocols.ChecksBatches``."""
+        check_full_scale(batch["audio"])
+        self.conditioning.check(batch)
 
     def inputs(self, model: nn.Module, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
         """Return the classes (B, T) of a batch and its features (B, C, T), or None.
@@ -367,7 +374,8 @@ class Reconstruction(DescendsError):
         def versions(item: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, Tensor]:
             return {variant: self.reconstruct(model, batch)[0]}
 
-        found = scored(self, model, dataset, f"{variant} on {condition}", versions, audio, keep)
+        title = f"{variant} on {condition}"
+        found = scored(self, model, dataset, title, versions, audio, keep, self.score_batch)
         row = note_row(found, {"error": 1.0})
         row["trivial"] = self.trivial_error(model, alone(dataset))
         row["trivial_name"] = "silence"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from audioprune.protocols import Batch, Corpus, Items
+from audioprune.protocols import Batch, ChecksBatches, Corpus, Items
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
@@ -95,8 +95,17 @@ def valid_batches(corpus: Corpus, items: Items, batch_size: int) -> Iterator[Bat
     return iter(DataLoader(dataset, batch_size=batch_size, collate_fn=corpus.collate))
 
 
-def moved(batch: Batch, device: torch.device) -> Batch:
-    """Return a batch whose tensors are on a device."""
+def moved(batch: Batch, device: torch.device, task: object = None) -> Batch:
+    """Return a batch whose tensors are on a device.
+
+    Args:
+        batch: On the CPU.
+        device: Where it is needed.
+        task: Says first whether the batch can be trusted, where it looks at batches: on a device,
+            that would make it wait.
+    """
+    if device.type != "cpu" and isinstance(task, ChecksBatches):
+        task.check_batch(batch)
     return {
         key: value.to(device) if isinstance(value, Tensor) else value
         for key, value in batch.items()

@@ -230,7 +230,7 @@ class Fit:
         """Take one training step and remember what it logs."""
         position = self.state.position
         self.state.hooks.on_step_begin(self.model)
-        self.batch = moved(batch, self.accelerator.device)
+        self.batch = moved(batch, self.accelerator.device, self.task)
         with self.accelerator.autocast():
             logged = self.task.step(self.wrapped, self.batch, self._update)
         position.steps += 1
@@ -370,7 +370,7 @@ class Fit:
 
     def _validated(self) -> dict[str, float]:
         batches = valid_batches(self.data, self.valid_set, self.settings.batch_size)
-        on_device = (moved(batch, self.accelerator.device) for batch in batches)
+        on_device = (moved(batch, self.accelerator.device, self.task) for batch in batches)
         judge = self.judge or self.task
         with torch.no_grad():
             return judge.validate(self.model, on_device, self.settings.monitor)
