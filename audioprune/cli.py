@@ -10,7 +10,6 @@ import difflib
 import io
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +28,10 @@ VERBS = {
 }
 _WITH_FILE = ("train", "prune", "quantize", "eval", "listen", "generate")
 _HELP = ("-h", "--help")
+REHEARSE = "runtime.rehearse=true"
+SHOWN = "AUDIOPRUNE_SHOWN"
+"""Variable of the environment that says how a rehearsal is printed."""
+_NO_FOLDER = ("hydra.run.dir=.", "hydra.output_subdir=null")  # a rehearsal leaves no run folder
 _COMPLETION = ("-sc", "--shell-completion")
 
 
@@ -87,25 +90,45 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     audioprune.commands.messages; 0 is success.
     """
     from audioprune.commands.configuration import FROM_FILE, with_groups_of_file
-    from audioprune.commands.jobs import SWEEP_LOG, tell_sweep
+    from audioprune.commands.jobs import tell_sweep
     from audioprune.commands.messages import TRACE
+    from audioprune.commands.sweeps import SWEEP_LOG, release
+    from audioprune.commands.tuning import FOLDER
 
+    shown = ""
+    if verb == "doctor" and any("experiment=" in item for item in arguments):
+        verb, arguments, shown = _rehearsal_of(arguments)
+    if REHEARSE in arguments:
+        arguments = [*arguments, *_NO_FOLDER]
     words, choices = arguments, list[str]()
     if verb in _WITH_FILE and not set(_COMPLETION) & set(arguments):
         words, choices = with_groups_of_file(verb, arguments)
     sys.argv = [f"audioprune {verb}", *words]
     trace = "1" if os.environ.get("HYDRA_FULL_ERROR") else ""
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "jobs.jsonl"
-        variables = {TRACE: trace, SWEEP_LOG: str(log), FROM_FILE: " ".join(choices)}
-        with _environment(HYDRA_FULL_ERROR="1", **variables):
+    # A sweep says itself where its processes record their jobs, and which folder it tunes in.
+    variables = {TRACE: trace, SWEEP_LOG: "", FOLDER: "", FROM_FILE: " ".join(choices)}
+    variables[SHOWN] = shown
+    with _environment(HYDRA_FULL_ERROR="1", **variables):
+        try:
             code = _code_of(verb)
-        return tell_sweep(log, code) if log.exists() else code
+            log = os.environ[SWEEP_LOG]
+            return tell_sweep(Path(log), code) if log else code
+        finally:
+            release()
+
+
+def _rehearsal_of(arguments: list[str]) -> tuple[str, list[str], str]:
+    """Return the verb, words and format by which doctor rehearses an experiment."""
+    formats = [item for item in arguments if item.startswith("format=")]
+    words = [item for item in arguments if item not in (*formats, REHEARSE)]
+    shown = formats[-1].partition("=")[2] if formats else ""
+    return "prune", [*words, REHEARSE], shown
 
 
 def _code_of(verb: str) -> int:
     """Run a verb and return its exit code, having told the user of any failure."""
     from audioprune.commands.messages import as_output_error, explain, say
+    from audioprune.commands.sweeps import as_sweep_error
 
     try:
         _refuse_odd_bytes(sys.argv)
@@ -117,7 +140,7 @@ def _code_of(verb: str) -> int:
         say("interrupted")
         return 130
     except Exception as error:
-        return explain(as_output_error(error))
+        return explain(as_sweep_error(as_output_error(error)))
     return 0
 
 
@@ -126,10 +149,12 @@ def _compose_and_run(verb: str) -> None:
     from omegaconf import OmegaConf
 
     from audioprune import schema
+    from audioprune.commands import tuning
     from audioprune.commands.configuration import folder_name
     from audioprune.commands.jobs import job
 
     schema.register()
+    tuning.register()
     sys.path.insert(0, os.getcwd())  # so that a user's own model is found
     OmegaConf.register_new_resolver(
         "run_name", lambda *, _root_: folder_name(_root_), replace=True

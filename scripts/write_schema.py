@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from audioprune.schema.describe import accepted
 from audioprune.schema.groups import TARGETS, class_name, first_keys
 from audioprune.schema.pipelines import PIPELINES
-from audioprune.schema.roots import ROOTS
+from audioprune.schema.roots import ROOTS, TUNES
 from scripts.signatures import Entry, Keys, Reader, load, meanings, split, summary
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,7 +55,8 @@ def read_all() -> Entry:
     for kind in PIPELINES.values():
         classes[kind.__name__] = _pipeline(reader, kind, handed)
     groups["verb"] = {option: kind.__name__ for option, kind in ROOTS.items()}
-    for kind in ROOTS.values():
+    groups["tune"] = {option: kind.__name__ for option, kind in TUNES.items()}
+    for kind in (*ROOTS.values(), *TUNES.values()):
         _declare(reader, kind, classes)
     return {"groups": groups, "classes": {**reader.below, **classes}}
 
@@ -186,6 +187,7 @@ _TITLES = {
     "task": "Tasks",
     "data": "Corpora",
     "pipeline": "Pipelines",
+    "tune": "Tuning",
 }
 
 

@@ -106,13 +106,14 @@ class OnDevice(Tensor):
     def tolist(self) -> Any:
         return self.detach().cpu().tolist()
 
+    def untyped_storage(self) -> Any:
+        return self.raw.untyped_storage()
+
     def numpy(self, *, force: bool = False) -> Any:
         raise TypeError(f"can't convert {NAME} device type tensor to numpy; use Tensor.cpu()")
 
     @classmethod
-    def __torch_dispatch__(
-        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _dispatch(func, args, kwargs or {}, [])
 
 
@@ -149,14 +150,12 @@ def _dispatch(func: Any, args: Any, kwargs: dict[str, Any], reads: list[str]) ->
         return func(*args, **kwargs)
     hosts = [each for each in tensors if not isinstance(each, OnDevice) and each.dim() > 0]
     given = args[0] if args else None
-    if func is aten._local_scalar_dense.default or (func in _COPIES and ours):
-        pass
-    elif ours and hosts:
-        if not (func in _INDEXED and isinstance(given, OnDevice)):
-            raise RuntimeError(
-                f"Expected all tensors to be on the same device, but found at least two devices, "
-                f"{NAME} and cpu: {func}"
-            )
+    allowed = func in _COPIES or (func in _INDEXED and isinstance(given, OnDevice))
+    if ours and hosts and not allowed:
+        raise RuntimeError(
+            f"Expected all tensors to be on the same device, but found at least two devices, "
+            f"{NAME} and cpu: {func}"
+        )
     generator = kwargs.get("generator")
     if to_ours and generator is not None and generator.device.type == "cpu":
         raise RuntimeError(f"Expected a '{NAME}' generator device but found 'cpu': {func}")
@@ -265,20 +264,17 @@ _CELLS = {
     aten._thnn_fused_gru_cell.default: _gru_cell,
     aten._thnn_fused_gru_cell_backward.default: _gru_cell_backward,
 }
-_ready: list[torch.library.Library] = []
+# autograd makes a queue for every device that is there before the first backward pass
+_setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
+_LIBRARY = torch.library.Library("_", "IMPL")  # autocast changes nothing here
+_LIBRARY.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
 
 
 @contextmanager
 def fake_device() -> Iterator[FakeDevice]:
     """Make ``fakegpu`` a device of torch, and of ``runtime.device``, within a with-block."""
-    if not _ready:
-        _setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
-        # autocast changes nothing here
-        library = torch.library.Library("_", "IMPL")
-        library.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
-        _ready.append(library)
     from audioprune.training import devices
 
     with pytest.MonkeyPatch.context() as patch, FakeDevice() as mode:
-        patch.setattr(devices, "chosen_device", lambda name: torch.device(name))
+        patch.setattr(devices, "DEVICES", (*devices.DEVICES, NAME))
         yield mode

@@ -106,6 +106,7 @@ DATA_ALLOWED = {
     "notes": {"files", "splits", "corpus"},
     "scenes": {"files", "splits", "corpus"},
     "coded": {"files", "splits", "corpus", "speech"},
+    "made": {"coded", "notes", "scenes", "speech"},
 }
 
 

@@ -37,12 +37,21 @@ def run(config: Any, overrides: Sequence[str] = ()) -> None:
     else:
         print(f"python {python}, {cores} cores")
         print("\n".join(_line(row) for row in checks))
-    missing = [row["name"] for row in checks if row["for"] == "required" and not row["ok"]]
+    missing = _missing(checks)
     if missing:
         raise ConfigError(
             f"expected {', '.join(missing)}, missing or too old; run make install, or choose a "
             f"folder that can be written"
         )
+
+
+def missing_packages() -> list[str]:
+    """Return the required packages that are missing or too old."""
+    return _missing(_packages())
+
+
+def _missing(checks: Sequence[Check]) -> list[str]:
+    return [row["name"] for row in checks if row["for"] == "required" and not row["ok"]]
 
 
 def _line(row: Check) -> str:

@@ -37,7 +37,9 @@ def run(config: Any, folder: Path, overrides: list[str], differs: list[str]) -> 
         )
     status = run_job(config, folder, overrides, differs)
     note = "already finished, nothing done again" if status == "cached" else "finished"
-    print(f"{folder}: {note}")
+    print(f"{folder}: {note}", flush=True)
+    if config.get("tune"):
+        return status  # the table of all trials says it
     print(summary_table(folder))
     closing = closing_line(folder)
     if closing:

@@ -14,18 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from audioprune import schema
+from audioprune.commands import sweeps, tuning
 from audioprune.commands.configuration import differences, filled, typed
 from audioprune.commands.messages import explain, first_line, say
+from audioprune.experiment.config_hash import plain_values
+from audioprune.files import read_lines
 
 EXPERIMENTS = ("train", "prune", "quantize", "eval")
 """Verbs that run an experiment in a folder of its own."""
-SWEEP_LOG = "AUDIOPRUNE_SWEEP_LOG"
-"""Variable of the environment with the file in which a sweep's processes record their jobs."""
 _STATES = ("finished", "cached", "failed")
 
 
-def job(config: Any) -> None:
+def job(config: Any) -> float | list[float] | None:
     """Run one composed job; called by Hydra, in a sweep possibly in another process.
+
+    Returns:
+        The value of ``objective``, for a sweeper that asks for one; None where there is none and
+        where the job failed.
 
     Raises:
         SystemExit: A single job failed, or the user stopped a job of a sweep; Hydra would go on
@@ -38,19 +43,22 @@ def job(config: Any) -> None:
     hydra = HydraConfig.get()
     folder, verb = hydra.runtime.output_dir, str(hydra.job.config_name)
     overrides = typed(hydra.overrides.task)
-    record: dict[str, Any] = {"folder": folder, "overrides": overrides}
-    code = 0
+    record: dict[str, Any] = {"folder": folder, "verb": verb, "overrides": overrides}
+    code, value = 0, None
     try:
         record["status"] = _work(verb, config, Path(folder), overrides)
+        if verb in EXPERIMENTS:
+            value = sweeps.answer(config, Path(folder), record)
     except Exception as error:
         code = explain(error)
         record["status"] = "interrupted" if code == 130 else "failed"
         record["reason"] = first_line(error)
     swept = hydra.mode == RunMode.MULTIRUN
     if swept:
-        _append({**record, "code": code})
+        _record(config, hydra, {**record, "code": code})
     if code == 130 or code and not swept:
         raise SystemExit(code)
+    return value
 
 
 def _show_notes() -> None:
@@ -65,8 +73,13 @@ def _show_notes() -> None:
 def _work(verb: str, config: Any, folder: Path, overrides: Sequence[str]) -> str:
     """Run the module of a verb and return how the job ended."""
     config = filled(config, overrides)
+    if verb in EXPERIMENTS and config.runtime.rehearse:
+        from audioprune.commands import rehearse
+
+        return rehearse.run(config, list(overrides))
     schema.check(config)
     if verb in EXPERIMENTS:
+        sweeps.check_objective(config)
         from audioprune.commands import experiments
 
         return experiments.run(config, folder, list(overrides), differences(verb, config))
@@ -74,19 +87,27 @@ def _work(verb: str, config: Any, folder: Path, overrides: Sequence[str]) -> str
     return "finished"
 
 
-def _append(record: dict[str, Any]) -> None:
-    with open(os.environ[SWEEP_LOG], "a", encoding="utf-8") as stream:
+def _record(config: Any, hydra: Any, record: dict[str, Any]) -> None:
+    """Record how a job of a sweep ended, for this call and, where it tunes, for later ones."""
+    with open(os.environ[sweeps.SWEEP_LOG], "a", encoding="utf-8") as stream:
         stream.write(json.dumps(record) + "\n")
+    if config.get("tune"):
+        tune = plain_values(config)["tune"]
+        asked = {key: tune[key] for key in ("metric", "size", "max_drop")}
+        tuning.note(Path(hydra.sweep.dir), {**record, "tune": asked})
 
 
 def tell_sweep(log: Path, code: int) -> int:
     """Say how the jobs of a sweep ended and return its exit code.
 
+    That is 0 where all jobs finished; of a sweep that tunes, where a trial keeps the bound.
+
     Args:
-        log: What the jobs recorded.
+        log: What the jobs recorded; it is removed.
         code: Not 0 where the sweep itself was stopped.
     """
-    records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    records = read_lines(log)
+    log.unlink(missing_ok=True)
     states = [record["status"] for record in records]
     finished, cached, failed = (states.count(each) for each in _STATES)
     text = (
@@ -98,4 +119,7 @@ def tell_sweep(log: Path, code: int) -> int:
         if record["status"] == "failed":
             overrides = " ".join(record["overrides"])
             say(f"  FAILED {overrides}: {record['reason']} ({record['folder']})")
+    if os.environ.get(tuning.FOLDER):
+        found = tuning.finish(log.parent)
+        return code or (0 if found else 1)
     return code or (1 if failed else 0)

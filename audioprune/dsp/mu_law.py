@@ -13,9 +13,6 @@ from audioprune.errors import ConfigError, DataError
 def mu_law_encode(signal: Tensor, classes: int = 256) -> Tensor:
     """Quantize samples in -1..1 to class indices on a logarithmic scale.
 
-    Of samples on a device the range is not looked at, for which the caller would have to wait:
-    ``check_full_scale`` does so before they are moved there.
-
     Args:
         signal: Samples, any shape, within -1..1.
         classes: Number of classes, mu + 1.
@@ -24,25 +21,26 @@ def mu_law_encode(signal: Tensor, classes: int = 256) -> Tensor:
         int64 indices 0..classes-1, same shape; rounded to the nearest class.
 
     Raises:
-        DataError: A sample on the CPU is outside -1..1 or not a number.
+        DataError: A sample is outside -1..1 or not a number; signals on another device than the
+            CPU are not looked at, see ``check_samples``.
         ConfigError: ``classes`` is less than 2.
 
     Source: ITU-T G.711 companding curve; van den Oord et al. (2016), WaveNet.
     """
     if classes < 2:
         raise ConfigError(f"expected at least 2 classes, got {classes}; use for instance 256")
-    if signal.device.type == "cpu":
-        check_full_scale(signal)
+    if signal.device.type == "cpu":  # elsewhere the check would wait for the device
+        check_samples(signal)
     mu = classes - 1
     companded = signal.sign() * torch.log1p(mu * signal.abs()) / math.log1p(mu)
     return ((companded + 1) / 2 * mu).round().long()
 
 
-def check_full_scale(signal: Tensor) -> None:
+def check_samples(signal: Tensor) -> None:
     """Refuse samples outside -1..1.
 
     Raises:
-        DataError: There is one, or one that is not a number.
+        DataError: A sample is outside -1..1 or not a number.
     """
     if signal.numel() and not bool(signal.abs().max() <= 1):
         raise DataError(

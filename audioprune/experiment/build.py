@@ -94,10 +94,17 @@ def run_job(
     return "finished"
 
 
-def build(plain: Config, folder: Path, overrides: list[str], differs: Sequence[str] = ()) -> Run:
+def build(
+    plain: Config,
+    folder: Path,
+    overrides: list[str],
+    differs: Sequence[str] = (),
+    data: Corpus | None = None,
+) -> Run:
     """Build all parts of an experiment and restore its stored state.
 
-    Corpus and task are those of the checkpoint where there is one and the user gave no others.
+    Corpus and task are those of the checkpoint where there is one and the user gave no others;
+    ``data`` stands in for the corpus in a rehearsal.
     """
     plain = provenance.effective(plain, overrides)
     torch.set_num_threads(plain["runtime"]["threads"] or len(os.sched_getaffinity(0)))
@@ -106,10 +113,14 @@ def build(plain: Config, folder: Path, overrides: list[str], differs: Sequence[s
     loaded = _load(plain)
     _refuse_other_model(loaded, plain, overrides)
     provenance.check(plain, overrides)
-    run = _assembled(plain, folder, settings, loaded)
-    run.scale_differs = [*differs, *presets.further(plain, run.model_config, run.data.describe)]
+    run = _assembled(plain, folder, settings, loaded, data)
+    run.scale_differs = ["rehearsal"]  # whatever it writes is of no declared scale
+    if data is None:
+        found = presets.further(plain, run.model_config, run.data.describe)
+        run.scale_differs = [*differs, *found]
     if loaded:
         run.mask, run.codebooks = loaded.mask, loaded.codebooks
+        run.place()
         run.given_as = _compressed_as(loaded)
         run.parent = sha256_file(model_file(plain["checkpoint"]))
         for note in provenance.notes(plain, overrides, run.stamp["corpus_fingerprint"]):
@@ -141,11 +152,17 @@ def _load(plain: Config) -> LoadedModel | None:
     return load_model_file(plain["checkpoint"], model_config)
 
 
-def _assembled(plain: Config, folder: Path, settings: Settings, loaded: LoadedModel | None) -> Run:
+def _assembled(
+    plain: Config,
+    folder: Path,
+    settings: Settings,
+    loaded: LoadedModel | None,
+    given: Corpus | None = None,
+) -> Run:
     """Make corpus, task and model agree and put them into a run."""
     wanted = loaded.model_config if loaded else plain["model"]
     of_file = bool(loaded and loaded.task_config and plain["task"] == loaded.task_config)
-    data: Corpus = instantiate(plain["data"])
+    data: Corpus = instantiate(plain["data"]) if given is None else given
     agreement.check_rates(plain["task"], wanted, data, of_file)
     data.prepare()
     task_config = agreement.complete_task(plain["task"], data, of_file)

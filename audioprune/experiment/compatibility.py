@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from audioprune.compress.placement import device_of
 from audioprune.errors import ConfigError
 from audioprune.experiment.cost import require_example
 from audioprune.protocols import Batch, Corpus, HasOutputShape, Trainable
+from audioprune.training.loaders import moved
 
 _MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
 _ADVICE = "change model.* or task.* until both agree"
@@ -23,7 +25,7 @@ def require_fit(model: nn.Module, task: Trainable, data: Corpus) -> None:
     Nothing of either is changed, and no random number is used up.
 
     Args:
-        model: On the CPU.
+        model: On any device.
         task: What batches and losses mean.
         data: A prepared corpus.
 
@@ -34,6 +36,7 @@ def require_fit(model: nn.Module, task: Trainable, data: Corpus) -> None:
     batch = _one_item(data)
     if batch is None:
         return
+    batch = moved(batch, device_of(model))
     seen: dict[str, Any] = {}
     with _undisturbed(model), _watched(model, seen):
         try:

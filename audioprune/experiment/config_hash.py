@@ -17,7 +17,7 @@ from typing import Any
 from audioprune.files import sha256_file
 from audioprune.paths import model_file
 
-_NOT_RESULTS = ("runtime", "hydra", "verb")
+_NOT_RESULTS = ("runtime", "hydra", "verb", "objective", "tune")
 _LATER: dict[str, dict[str, Any]] = {
     "model": {"activation": "relu", "context": 0, "normalise": False},
     "pipeline": {"ramp_begin": 0.0, "ramp_end": 0.0},

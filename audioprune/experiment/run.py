@@ -14,11 +14,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from audioprune import checkpoint, provenance
 from audioprune.compress.masks import Mask
 from audioprune.compress.quantize.kmeans import Codebook
+from audioprune.compress.ties import join_views_
 from audioprune.errors import CheckpointError
 from audioprune.experiment.model_io import build_stored, instantiate, restore_model
 from audioprune.experiment.presets import shown_name
@@ -26,6 +28,7 @@ from audioprune.experiment.results import BranchResults, Results, clean
 from audioprune.experiment.step_state import Findings, StepStates
 from audioprune.files import append_line, read_lines
 from audioprune.protocols import Corpus, HasWidth, KeepsState, ScoresBatches, Step
+from audioprune.training.devices import placed_device
 from audioprune.training.settings import Settings
 
 
@@ -57,6 +60,7 @@ class Run:
             state of its own.
         stamp: Short name and fingerprint of the corpus, for every row and file.
         parent: SHA-256 of the model file that the run began from, or None.
+        few_tensors: How many tensors an analysis looks at; None for all, a number in rehearsals.
     """
 
     config: dict[str, Any]
@@ -79,8 +83,10 @@ class Run:
     beside: str | None = None
     stamp: dict[str, Any] = field(default_factory=dict)
     parent: str | None = None
+    few_tensors: int | None = None
 
     def __post_init__(self) -> None:
+        self.place()
         self.results = Results(self.folder / "results.jsonl", self.stamp)
         if isinstance(self.task, ScoresBatches):
             self.task.score_batch = self.runtime.get("score_batch")
@@ -97,7 +103,20 @@ class Run:
     @property
     def runtime(self) -> dict[str, Any]:
         """Settings that do not influence results."""
-        return dict(self.config["runtime"])
+        return dict(self.config.get("runtime") or {})
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes, from the start of the run to its end."""
+        return placed_device(str(self.runtime.get("device", "cpu")))
+
+    def place(self) -> None:
+        """Put the model and its mask on the run's device; what is stored names no device."""
+        if self.device.type != "cpu":
+            join_views_(self.model)  # two views of one memory would part
+        self.model.to(self.device)
+        if self.mask is not None:
+            self.mask = self.mask.to(self.device)
 
     @property
     def label(self) -> str:
@@ -234,6 +253,7 @@ class Run:
         self.findings = Findings.from_dict(meta["findings"])
         self.states = StepStates(meta["states"])
         self.completed = set(meta["completed"]) | done
+        self.place()
 
     def finish(self, path: str, changed: bool) -> None:
         """Record a completed step; the state is stored only when the step changed it."""

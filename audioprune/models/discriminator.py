@@ -7,7 +7,7 @@ values (B, 1). The losses and the order of the updates belong to the adversarial
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -171,14 +171,16 @@ class Discriminator(nn.Module):
             items = check_whole("reference_items", reference_items, 1, 1024)
             self.register_buffer("reference", torch.zeros(items, 2, frame_length))
             self.register_buffer("reference_count", torch.tensor(0))
+            self._count = 0  # as far as it is known on the CPU
 
     @torch.no_grad()
     def observe(self, pairs: Tensor) -> None:
         """Take pairs of clean and coded frames (B, 2, T) as the reference batch, once."""
-        if self.norm == "virtual" and not int(self.reference_count):
+        if self.norm == "virtual" and not self._taken():
             count = min(len(pairs), len(self.reference))
             self.reference[:count] = pairs[:count]
             self.reference_count.fill_(count)
+            self._count = count
 
     def forward(self, pairs: Tensor) -> Tensor:
         """Judge pairs (B, 2, T) of a frame and the coded frame, giving values (B, 1).
@@ -201,12 +203,22 @@ class Discriminator(nn.Module):
     def _references(self) -> int:
         if self.norm != "virtual":
             return 0
-        if not int(self.reference_count):
+        if not self._taken():
             raise ConfigError(
                 "virtual normalisation: expected a reference batch, got none; call "
                 "observe(pairs) before the first pass"
             )
-        return int(self.reference_count)
+        return self._taken()
+
+    def _taken(self) -> int:
+        """Return the pairs of the reference batch, read from their device once."""
+        if not self._count:
+            self._count = int(self.reference_count)
+        return self._count
+
+    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
+        self._count = 0
+        super()._load_from_state_dict(*arguments, **options)
 
     def _rolled(self, values: Tensor) -> Tensor:
         if not self.training or not self.phase_shift:

@@ -86,8 +86,10 @@ from audioprune.protocols.tasks import (
     SignalScorer,
     Task,
     Trainable,
+    Weighs,
     scores_audio,
 )
+from audioprune.protocols.work import Rehearses, Repeats, SaysWork, Work
 
 __all__ = [
     "Batch",
@@ -139,9 +141,12 @@ __all__ = [
     "PredictsSamples",
     "Prunable",
     "ReadsFeatures",
+    "Rehearses",
+    "Repeats",
     "Resizable",
     "Row",
     "SaysWhatChanges",
+    "SaysWork",
     "SeedsNoise",
     "ScoresBatches",
     "Shares",
@@ -155,6 +160,8 @@ __all__ = [
     "Synthesizes",
     "Task",
     "Trainable",
+    "Weighs",
+    "Work",
     "WritesFile",
     "changes_state",
     "optional",

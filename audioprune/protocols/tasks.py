@@ -218,6 +218,30 @@ class HasNetworks(KeepsState, Protocol):
 
 
 @runtime_checkable
+class ChecksBatches(Protocol):
+    """A task that refuses wrong batches while they are still on the CPU.
+
+    The same look at a batch on another device would make the host wait for it.
+    """
+
+    def check_batch(self, model: nn.Module, batch: Batch) -> None:
+        """Raise what is wrong with a batch of the training."""
+        ...
+
+
+@runtime_checkable
+class Weighs(Protocol):
+    """A task that knows how much a part of a batch counts, so that a step can be taken in parts.
+
+    The loss of a whole batch is the mean of the losses of its parts, weighted by this.
+    """
+
+    def batch_weight(self, batch: Batch) -> float:
+        """Return the weight of a part, above 0, such as its number of frames that hold signal."""
+        ...
+
+
+@runtime_checkable
 class HasEpochs(Protocol):
     """A task that changes with the epochs."""
 
@@ -304,18 +328,6 @@ class ScoresBatches(Protocol):
     """
 
     score_batch: float | None
-
-
-@runtime_checkable
-class ChecksBatches(Protocol):
-    """A task that refuses batches before they are moved to a device.
-
-    There, looking at values would make the device wait.
-    """
-
-    def check_batch(self, batch: Batch) -> None:
-        """Raise what is wrong with a batch on the CPU."""
-        ...
 
 
 @runtime_checkable

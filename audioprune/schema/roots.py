@@ -33,6 +33,9 @@ class RuntimeConfig:
         folder: Where run folders are made.
         cache: Cache folder; empty for the user's.
         force: Whether finished steps are done again.
+        share: Whether runs that begin with the same training do it once.
+        shared_folder: Where such trainings are kept; empty for ``shared`` in ``runtime.folder``.
+        rehearse: Whether steps are only tried with few items, to say what the run will take.
     """
 
     device: str = "auto"
@@ -45,6 +48,9 @@ class RuntimeConfig:
     folder: str = "runs"
     cache: str = ""
     force: bool = False
+    share: bool = True
+    shared_folder: str = ""
+    rehearse: bool = False
 
 
 class TrainingConfig:
@@ -84,6 +90,9 @@ class Root:
         seed: Decides all random draws.
         checkpoint: Model file or run folder to start from.
         scale: How the experiment is scaled down, such as ``desk``; empty for the paper's scale.
+        objective: What a job of a sweep returns, such as ``bytes_file`` or
+            ``[bytes_file,-stoi@pruned]``; see docs/sweeps.md.
+        tune: Chosen by ``+tune=option``; see the group.
         task, data, pipeline, model: Chosen by ``group=option``; see the groups.
         verb: Set by the command.
     """
@@ -98,7 +107,32 @@ class Root:
     pipeline: Any = MISSING
     model: Any = MISSING
     scale: str = ""
+    objective: Any = None
+    tune: Any = None
     verb: str = ""
+
+
+class TuneConfig:
+    """A sweep that looks for the smallest model whose score drops by no more than is allowed.
+
+    Attributes:
+        metric: The score, of the last model of a run and of its uncompressed one.
+        max_drop: How much worse it may be than that of the uncompressed model of the same run, in
+            the unit of the tables: points of percent for STOI, ESTOI and accuracies.
+        size: Column of the size, such as ``bytes_file`` or ``macs_per_second``.
+        trials: Trials in all, those of earlier calls of the same command included.
+        jobs: Trials that are chosen, and run, at once.
+        seed: Decides what is tried.
+        space: What is tried, by pipeline and key, in the syntax of a sweep.
+    """
+
+    metric: Annotated[str, OneOf(*METRICS, "accuracy", "accuracy_macro")] = "stoi"
+    max_drop: Annotated[float, Range(0)] = MISSING  # type: ignore[assignment]
+    size: str = "bytes_file"
+    trials: Annotated[int, Range(1)] = 20
+    jobs: Annotated[int, Range(1)] = 1
+    seed: Seed = 0
+    space: dict[str, Any] = {}
 
 
 class ReportRoot:
@@ -210,3 +244,4 @@ ROOTS = {
     "generate": GenerateRoot,
     "doctor": DoctorRoot,
 }
+TUNES = {"smallest": TuneConfig}

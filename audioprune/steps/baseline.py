@@ -15,8 +15,9 @@ from audioprune.errors import ConfigError
 from audioprune.experiment.model_io import build_model
 from audioprune.experiment.run import Run
 from audioprune.protocols import Resizable
+from audioprune.protocols.work import Work
 from audioprune.steps.evaluate import Evaluate
-from audioprune.steps.train import Train
+from audioprune.steps.train import Train, training_work
 
 
 @dataclass
@@ -52,6 +53,10 @@ class SameSizeBaseline:
         with run.branch(model, path, model_config=config, new_task=True) as side:
             Train().run(side, path)
             self._evaluation(path).run(side, path)
+
+    def work(self, run: Run) -> list[Work]:
+        """Count the training from scratch and the scored items."""
+        return [*training_work(run, run.settings), *self._evaluation("baseline").work(run)]
 
     def _evaluation(self, path: str) -> Evaluate:
         return Evaluate(

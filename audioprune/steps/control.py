@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from audioprune.errors import ConfigError
@@ -11,7 +11,7 @@ from audioprune.experiment.model_io import instantiate
 from audioprune.experiment.pipeline import execute
 from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import Repetition, repetition_of
-from audioprune.protocols import CleansUp, Step, changes_state
+from audioprune.protocols import CleansUp, Rehearses, Step, changes_state
 from audioprune.ranges import Range
 
 
@@ -44,6 +44,14 @@ class Repeat:
         A step that is done there is not needed again.
         """
         return {f"{path}/{self.most - 1}/{name}": step for name, step in self.steps.items()}
+
+    def rehearsed(self) -> Repeat:
+        """Return one pass of rehearsed steps."""
+        few = {
+            name: step.rehearsed() if isinstance(step, Rehearses) else step
+            for name, step in self.steps.items()
+        }
+        return replace(self, steps=few, most=1)
 
     def run(self, run: Run, path: str) -> None:
         """Run the body again and again, each pass under its own number."""

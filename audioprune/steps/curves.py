@@ -21,9 +21,11 @@ from audioprune.experiment.results import clean, write_csv
 from audioprune.experiment.run import Run
 from audioprune.files import append_line, read_lines
 from audioprune.metrics import METRICS
+from audioprune.protocols.work import SEARCHED_ITEM, Work, some_of
 from audioprune.ranges import OneOf, PassedTo, Range
 from audioprune.steps.folding import fold_first
 from audioprune.steps.needs import ascending, check_items
+from audioprune.steps.prune import items_of
 from audioprune.steps.train import group_kinds
 from audioprune.steps.validation import LOSS, Validation
 
@@ -101,6 +103,19 @@ class SensitivityCurves:
             "metrics": metrics,
         }
         run.results.put({**row, **counted, "scale": run.scale, "seed": run.seed})
+
+    def work(self, run: Run) -> list[Work]:
+        """Count the validation items of all passes."""
+        structured = self.structured if self.group is None else self.group != "element"
+        return [curve_work(run, self.items, self.betas, structured, self._kinds)]
+
+
+def curve_work(
+    run: Run, items: int | None, betas: Sequence[float] | None, structured: bool, kinds: GroupKinds
+) -> Work:
+    """Count the validation items that the curves of all tensors look at."""
+    tensors = len(candidates_of(run, structured, kinds))
+    return Work(SEARCHED_ITEM, tensors * (len(betas or BETAS) - 1) * items_of(run, items))
 
 
 def _write_side_by_side(run: Run, curves: Curves, metrics: Sequence[str]) -> None:
@@ -195,8 +210,9 @@ def candidates_of(run: Run, structured: bool, kinds: GroupKinds) -> dict[str, Ca
     """Return what can be removed of every tensor: weight groups, or single weights."""
     mask = mask_of(run)
     if structured:
-        return group_candidates(run.model, mask, weight_groups(run.model, kinds))
-    return weight_candidates(run.model, mask)
+        groups = group_candidates(run.model, mask, weight_groups(run.model, kinds))
+        return some_of(groups, run.few_tensors)
+    return some_of(weight_candidates(run.model, mask), run.few_tensors)
 
 
 def mask_of(run: Run) -> Mask:

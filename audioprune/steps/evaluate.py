@@ -23,6 +23,7 @@ from audioprune.metrics import check_metrics
 from audioprune.metrics.scorer import Scorer
 from audioprune.paths import cache_folder
 from audioprune.protocols import Items, WritesFile, scores_audio
+from audioprune.protocols.work import SCORED_ITEM, STORED, Work
 
 
 @dataclass
@@ -85,7 +86,7 @@ class Evaluate:
         """Score the written file on every test condition."""
         target = self._written(run, path)
         loaded = load_model_file(target, run.model_config)
-        model = loaded.model.eval()
+        model = loaded.model.to(run.device).eval()
         scoring = run.config["scoring"]
         metrics = self.metrics or scoring["metrics"]
         with self._scorer(run, metrics) as scorer:
@@ -93,8 +94,15 @@ class Evaluate:
                 check_stop()
                 keep = scoring["audio_items"] if self.audio else 0
                 self._condition(run, path, model, condition, dataset, scorer, keep)
+        loaded.model.cpu()  # costs are those of a CPU
         row = size_row(run, path, self._variant(run), loaded, target)
         run.results.put(replace(row, label=self._label(run)))
+
+    def work(self, run: Run) -> list[Work]:
+        """Count scored items and stored weights; the mixture is scored along with the first."""
+        items = sum(len(data) for data in self._conditions(run).values())
+        stored = sum(each.numel() for each in run.model.parameters()) / 1e6
+        return [Work(SCORED_ITEM, items), Work(STORED, stored)]
 
     def _variant(self, run: Run) -> str:
         return GIVEN if self.variant == "uncompressed" and run.given_as else self.variant

@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,8 +41,16 @@ from audioprune.experiment.run import Run
 from audioprune.files import append_line, read_lines
 from audioprune.interrupts import check_stop
 from audioprune.metrics import METRICS
+from audioprune.protocols.work import CANDIDATE, Work
 from audioprune.ranges import OneOf, PassedTo, Range
-from audioprune.steps.curves import candidates_of, log_of, mask_of, measured_curves, number
+from audioprune.steps.curves import (
+    candidates_of,
+    curve_work,
+    log_of,
+    mask_of,
+    measured_curves,
+    number,
+)
 from audioprune.steps.folding import fold_first
 from audioprune.steps.needs import ascending, check_items, not_negative, whole
 from audioprune.steps.train import Train, group_kinds
@@ -151,6 +159,17 @@ class FitBudget:
         )
         if row["note"]:
             print(f"{path}: {row['note']}", file=sys.stderr, flush=True)
+
+    def work(self, run: Run) -> list[Work]:
+        """Count the items of the curves, and the candidates that are built and measured."""
+        curves = curve_work(run, self.items, self.betas, self.structured, self._kinds)
+        finetuning = self.finetuning().work(run)
+        trained = [Work(each.unit, self.candidates * each.count) for each in finetuning]
+        return [curves, *trained, Work(CANDIDATE, self.candidates)]
+
+    def rehearsed(self) -> FitBudget:
+        """Return the step with one candidate."""
+        return replace(self, candidates=1)
 
     def cleanup(self, run: Run, path: str) -> None:
         """Drop the packed candidates; the chosen one is in the run's state."""

@@ -6,6 +6,7 @@ audioprune.compress.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import state_path
 from audioprune.files import append_line, read_lines
 from audioprune.interrupts import check_stop
+from audioprune.protocols.work import SEARCHED_ITEM, Work, some_of
 from audioprune.ranges import OneOf, PassedTo, Range
 from audioprune.steps.control import say_enough
 from audioprune.steps.folding import fold_first, plain_twin
@@ -196,8 +198,17 @@ class SensitivityPrune:
     def _candidates(self, run: Run, mask: Mask) -> Mapping[str, Removable]:
         if self.structured:
             groups = chosen_groups(run.model, self.groups, self.unit_groups)
-            return unit_candidates(run.model, mask, groups)
-        return weight_candidates(run.model, mask)
+            return some_of(unit_candidates(run.model, mask, groups), run.few_tensors)
+        return some_of(weight_candidates(run.model, mask), run.few_tensors)
+
+    def work(self, run: Run) -> list[Work]:
+        """Count the validation items of all passes, if every tensor tries every fraction."""
+        tensors = len(self._candidates(run, complete(run.mask, run.model, prunable(run.model))))
+        tries = len(sensitivity.BETAS) - 1
+        if self.method == "bisection":
+            tries = math.ceil(math.log2(tries)) + 1
+        items = items_of(run, self.items)
+        return [Work(SEARCHED_ITEM, tensors * tries * items)]
 
     def _oracle(self, run: Run) -> TensorLoss:
         return run.task.validation_loss(run.model, run.data.valid(), run.data.collate, self.items)
@@ -274,6 +285,12 @@ def record_iteration(run: Run, path: str, before: Mask, extra: dict[str, Any]) -
 
 def _parameters(run: Run) -> int:
     return sum(parameter.numel() for parameter in run.model.parameters())
+
+
+def items_of(run: Run, items: int | None) -> int:
+    """Return how many validation items an analysis uses: the first ``items``, or all."""
+    size = len(run.data.valid())
+    return min(size, items or size)
 
 
 def store_finding(log: Path, tensor: str, found: Any) -> None:

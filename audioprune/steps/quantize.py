@@ -16,10 +16,11 @@ from audioprune.compress.search import cluster_counts as levels
 from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run
 from audioprune.files import read_lines
+from audioprune.protocols.work import CLUSTERED, SEARCHED_ITEM, Work, some_of
 from audioprune.ranges import Range
 from audioprune.steps.folding import fold_first
 from audioprune.steps.needs import check_items, not_negative, whole
-from audioprune.steps.prune import store_finding
+from audioprune.steps.prune import items_of, store_finding
 
 Tried = tuple[str, int, float | None, bool]
 COLUMNS = ("tensor", "levels", "loss_increase", "bits", "chosen", "kept", "asked")
@@ -76,12 +77,26 @@ class Quantize:
         ]
         write_csv(run.folder / "quantization.csv", COLUMNS, rows)
 
+    def work(self, run: Run) -> list[Work]:
+        """Count the items of the search, if every tensor tries every K, and clustered weights."""
+        sizes = {name: each.numel() for name, each in run.model.named_parameters()}
+        sizes = {name: sizes[name] for name in prunable(run.model)}
+        searched = {} if self.levels is not None else some_of(sizes, run.few_tensors)
+        tries = len(levels.LEVELS)
+        items = items_of(run, self.items)
+        clustered = sum(sizes.values()) + tries * sum(searched.values())
+        return [
+            Work(SEARCHED_ITEM, tries * len(searched) * items),
+            Work(CLUSTERED, clustered / 1e6),
+        ]
+
     def _choose(self, run: Run, path: str, names: list[str]) -> tuple[dict[str, int], list[Tried]]:
         oracle = run.task.validation_loss(
             run.model, run.data.valid(), run.data.collate, self.items
         )
         alpha = self.alpha_2 if self.alpha_2 is not None else self.alpha_2_relative * oracle.base()
         weights = {name: weight for name, weight in run.model.named_parameters() if name in names}
+        weights = some_of(weights, run.few_tensors)
         originals = {name: weight.detach().clone() for name, weight in weights.items()}
         keeps = {name: _kept(run, name, weight) for name, weight in originals.items()}
         log = run.folder / "training" / f"{path.replace('/', '-')}.jsonl"
@@ -101,7 +116,10 @@ class Quantize:
         tried = [
             (row["tensor"], row["levels"], row["increase"], row["chosen"]) for row in result.rows()
         ]
-        return {name: found.levels for name, found in result.tensors.items()}, tried
+        chosen = {name: found.levels for name, found in result.tensors.items()}
+        # a rehearsal looks at some tensors only; the others get as many levels as those need
+        most = max(chosen.values())
+        return {name: chosen.get(name, most) for name in names}, tried
 
 
 def _different(run: Run, names: list[str]) -> dict[str, int]:

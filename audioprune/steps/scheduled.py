@@ -19,6 +19,7 @@ from audioprune.distiller.context import FirstStatistics
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.results import write_csv
 from audioprune.experiment.run import Run
+from audioprune.protocols.work import Work
 from audioprune.ranges import OneOf, PassedTo, Range
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.prune import Trim, record_iteration
@@ -27,6 +28,7 @@ from audioprune.steps.train import (
     drop_checkpoints,
     open_fit,
     train_row,
+    training_work,
     with_numbers,
 )
 from audioprune.training.settings import Settings
@@ -112,7 +114,6 @@ class TrainScheduled:
         before = complete(run.mask, run.model, prunable(run.model))
         hook = self._hook(run, schedule)
         outcome = open_fit(run, path, settings, mask=run.mask, hooks=(hook,)).run()
-        run.model.cpu()
         run.codebooks, run.mask = None, outcome.mask
         record_prunings(run, path, hook)
         tell_what_is_missing(run, path, schedule, hook)
@@ -138,6 +139,10 @@ class TrainScheduled:
         """Drop the checkpoints inside a repetition; the result is in the run's state."""
         if "/" in path:
             drop_checkpoints(run, path)
+
+    def work(self, run: Run) -> list[Work]:
+        """Count training steps and validated items."""
+        return training_work(run, with_numbers(run.settings, self.epochs, self.learning_rate))
 
     def _settings(self, run: Run, schedule: Schedule) -> Settings:
         settings = with_numbers(run.settings, self.epochs, self.learning_rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,8 +16,10 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.rows import TrainRow
 from audioprune.experiment.run import Run
 from audioprune.protocols import HasMonitors
+from audioprune.protocols.work import TRAINING_STEP, VALIDATED_ITEM, Work
 from audioprune.ranges import PassedTo, Range
 from audioprune.steps.needs import not_negative, units_of, whole
+from audioprune.training.loaders import steps_per_epoch
 from audioprune.training.loop import Fit, Outcome
 from audioprune.training.ramp import RampedPenalty, check_ramp
 from audioprune.training.settings import Settings
@@ -79,7 +82,6 @@ class Train:
         settings = with_numbers(run.settings, self.epochs, self.learning_rate)
         parts = self._regulariser(run, settings.epochs)
         outcome = open_fit(run, path, settings, mask=run.mask, **parts).run()
-        run.model.cpu()
         run.codebooks = None
         row = train_row(run, path, outcome, settings)
         run.results.put({**row, "lambda_1": self.lambda_1, "lambda_2": self.lambda_2})
@@ -88,6 +90,11 @@ class Train:
         """Drop the checkpoints inside a repetition; the result is in the run's state."""
         if "/" in path:
             drop_checkpoints(run, path)
+
+    def work(self, run: Run) -> list[Work]:
+        """Count training steps and validated items."""
+        settings = with_numbers(run.settings, self.epochs, self.learning_rate)
+        return [] if self._idle(run) else training_work(run, settings)
 
     def _idle(self, run: Run) -> bool:
         return (self.only_from_scratch and run.from_checkpoint) or self.epochs == 0
@@ -130,6 +137,19 @@ def open_fit(run: Run, path: str, settings: Settings, **parts: Any) -> Fit:
         tensorboard=run.folder / "tensorboard" / name if run.runtime["tensorboard"] else None,
         **parts,
     )
+
+
+def training_work(run: Run, settings: Settings) -> list[Work]:
+    """Count the steps of a training on one device, and the items that its validations look at.
+
+    Early stopping is not foreseen.
+    """
+    per_epoch = steps_per_epoch(len(run.data.train()), settings.batch_size, 1)
+    planned = settings.epochs * per_epoch
+    steps = min(planned, settings.steps or planned)
+    validations = math.ceil(math.ceil(steps / per_epoch) / settings.validate_every)
+    items = validations * len(run.data.valid())
+    return [Work(TRAINING_STEP, steps), Work(VALIDATED_ITEM, items)]
 
 
 def check_monitor(run: Run, settings: Settings) -> None:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from audioprune.compress.placement import device_of
 from audioprune.compress.search.perturbed_loss import BatchLoss, LossBatch
 from audioprune.errors import ConfigError, DataError
 from audioprune.models.discriminator import Discriminator
@@ -212,13 +213,18 @@ class Adversarial:
         return {"discriminator": build_optimizer(self.discriminator, own)}
 
     def to(self, device: torch.device | str) -> None:
-        """Move the discriminator to a device."""
-        for module in self.modules().values():
-            module.to(device)
+        """Move the discriminator to a device; ``l1``, whose number is read, stays on the CPU."""
+        if self.gan_weight:
+            self.discriminator.to(device)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, from 0, whose steps follow."""
         self.l1.epoch = epoch
+
+    def check_batch(self, model: nn.Module, batch: Batch) -> None:
+        """Refuse samples that a model's output cannot reach."""
+        if model.training:
+            self._check_level(batch)
 
     def step(
         self, model: nn.Module, batch: Batch, update: Callable[..., Tensor]
@@ -229,8 +235,6 @@ class Adversarial:
             ``loss`` of the generator, and what it and the discriminator's are made of.
         """
         coded, clean, inside = self._frames(batch, self.hop_length, going_on=True)
-        if batch["clean"].device.type == "cpu":  # on a device, `check_batch` has seen it before
-            self.check_batch(batch)
         enhanced = model(coded)
         logged: dict[str, Number] = {}
         distance = ((enhanced - clean).abs() * inside).sum() / inside.sum()
@@ -283,7 +287,7 @@ class Adversarial:
     ) -> BatchLoss:
         """Return the validation loss over the first ``items``; see ``protocols.Task``."""
         calls: list[LossBatch] = []
-        for batch in first_batches(dataset, collate, items, _ORACLE_BATCH):
+        for batch in first_batches(dataset, collate, items, _ORACLE_BATCH, device_of(model)):
             for coded, clean, inside in self._calls(batch):
                 calls.append((coded, _distance_to(clean, inside), float(inside.sum())))
         return BatchLoss(model, calls)
@@ -294,12 +298,13 @@ class Adversarial:
 
         Args:
             model: In evaluation mode.
-            noisy: Coded signals (B, T) at the task's sample rate, on the model's device.
+            noisy: Coded signals (B, T) at the task's sample rate.
             lengths: Samples of each signal before padding, or None when all are T long.
 
         Returns:
             Enhanced signals (B, T) at the level of the input, zeros behind each.
         """
+        noisy = noisy.to(device_of(model))
         groups = rows_by_length(noisy, lengths)
         signals = [noisy[rows, :length] for rows, length in groups]
         gains = [self.frames.gains(signal) for signal in signals]
@@ -381,13 +386,14 @@ class Adversarial:
 
     def _frames(self, batch: Batch, hop_length: int, going_on: bool = False) -> Framed:
         """Return the frames of all recordings of a batch that hold signal."""
-        lengths = batch["lengths"].to(batch["noisy"].device)
+        lengths = batch["lengths"].cpu()  # where positions cost no waiting
         gains = self.frames.gains(batch["noisy"], batch["lengths"])
         coded = self.frames.cut(batch["noisy"], gains, hop_length, going_on)  # (B, N, L)
         clean = self.frames.cut(batch["clean"], gains, hop_length, going_on)
         used, places = self.frames.places(lengths, coded.shape[1], hop_length)
         inside = places[used].to(coded)  # (M, L), of the frames that hold signal
-        coded, clean = coded[used] * inside, clean[used] * inside
+        rows = used.flatten().nonzero()[:, 0].to(coded.device)
+        coded, clean = (each.flatten(0, 1)[rows] * inside for each in (coded, clean))
         return coded[:, None], clean[:, None], inside[:, None]
 
     def _calls(self, batch: Batch) -> Iterator[Framed]:
@@ -396,8 +402,7 @@ class Adversarial:
         size = self.frames_per_call
         yield from zip(coded.split(size), clean.split(size), inside.split(size), strict=True)
 
-    def check_batch(self, batch: Batch) -> None:
-        """Refuse levels that the output cannot reach; see ``protocols.ChecksBatches``."""
+    def _check_level(self, batch: Batch) -> None:
         peak = float(batch["clean"].abs().max()) if self.frames.level is None else 0.0
         if peak > _LOUDEST:
             raise DataError(
@@ -431,19 +436,12 @@ class DecayingWeight(nn.Module):
             )
         self.initial, self.decay, self.first_epoch, self.epoch = initial, decay, first_epoch, 0
         self.register_buffer("fallen", torch.tensor(0))
-        # The number itself, since reading the buffer would make a device wait.
-        self._fallen = 0
-        self.register_load_state_dict_post_hook(lambda module, _: module._read())
-
-    def _read(self) -> None:
-        self._fallen = int(self.fallen)
 
     def step(self) -> float:
         """Count one step and return its weight."""
         if self.decay and self.epoch >= self.first_epoch:
-            self._fallen += 1
-            self.fallen.fill_(self._fallen)
-        return max(0.0, self.initial - self.decay * self._fallen)
+            self.fallen += 1
+        return max(0.0, self.initial - self.decay * int(self.fallen))
 
 
 def _distance_to(clean: Tensor, inside: Tensor) -> Callable[[Tensor], Tensor]:

@@ -20,6 +20,7 @@ from audioprune.compress.placement import device_of
 from audioprune.errors import ConfigError
 from audioprune.interrupts import check_stop
 from audioprune.protocols import Batch, Collate, Items
+from audioprune.training.loaders import moved
 
 Item = Mapping[str, Any]
 Result = TypeVar("Result")
@@ -32,27 +33,28 @@ _LOG = logging.getLogger(__name__)
 
 
 def first_batches(
-    dataset: Items, collate: Collate, items: int | None, size: int
+    dataset: Items, collate: Collate, items: int | None, size: int, device: torch.device
 ) -> Iterator[Batch]:
     """Yield batches of the first items of a set, all of them where ``items`` is None."""
     count = min(items or len(dataset), len(dataset))
-    yield from _batches(dataset, collate, range(count), size)
+    yield from _batches(dataset, collate, range(count), size, device)
 
 
 def spread_batches(
-    dataset: Items, collate: Collate, items: int | None, size: int
+    dataset: Items, collate: Collate, items: int | None, size: int, device: torch.device
 ) -> Iterator[Batch]:
     """Yield batches of items spread evenly over a set, which may be sorted by class."""
     count = min(items or len(dataset), len(dataset))
     chosen = [place * len(dataset) // count for place in range(count)]
-    yield from _batches(dataset, collate, chosen, size)
+    yield from _batches(dataset, collate, chosen, size, device)
 
 
 def _batches(
-    dataset: Items, collate: Collate, chosen: Sequence[int], size: int
+    dataset: Items, collate: Collate, chosen: Sequence[int], size: int, device: torch.device
 ) -> Iterator[Batch]:
     for start in range(0, len(chosen), size):
-        yield collate([dataset[index] for index in chosen[start : start + size]])
+        items = [dataset[index] for index in chosen[start : start + size]]
+        yield moved(collate(items), device)
 
 
 def items_of(dataset: Items) -> Iterator[Item]:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audioprune import dsp
+from audioprune.compress.placement import device_of
 from audioprune.compress.search.perturbed_loss import BatchLoss, LossBatch
 from audioprune.dsp import STFT, OlaNorm
 from audioprune.errors import ConfigError, unknown_name
@@ -173,6 +174,10 @@ class Enhancement:
 
         return loss
 
+    def batch_weight(self, batch: Batch) -> float:
+        """Return the frames of a batch that hold signal."""
+        return float(self._frame_counts(batch).sum())
+
     def step(
         self, model: nn.Module, batch: Batch, update: Callable[..., Tensor]
     ) -> Mapping[str, Number]:
@@ -191,8 +196,11 @@ class Enhancement:
             )
         with torch.no_grad():
             wanted = self.target.wanted(batch["noisy"], batch["clean"])
-            valid = self._valid_frames(batch, wanted)[..., 0].bool()
-            inputs, wanted = self.target.inputs(batch["noisy"])[valid], wanted[valid]
+            counts = self._frame_counts(batch)  # on the CPU, where positions cost no waiting
+            valid = torch.arange(wanted.shape[1]) < counts[:, None]
+            rows = valid.flatten().nonzero()[:, 0].to(wanted.device)
+            inputs = self.target.inputs(batch["noisy"]).flatten(0, 1)[rows]
+            wanted = wanted.flatten(0, 1)[rows]
         order = torch.randperm(len(inputs)).to(inputs.device)
         total = torch.zeros((), device=inputs.device)
         for chosen in order.split(size):
@@ -224,7 +232,7 @@ class Enhancement:
     ) -> BatchLoss:
         """Return the validation loss over the first ``items``; see ``protocols.Task``."""
         batches: list[LossBatch] = []
-        for batch in first_batches(dataset, collate, items, _ORACLE_BATCH):
+        for batch in first_batches(dataset, collate, items, _ORACLE_BATCH, device_of(model)):
             inputs, frames = self.target.inputs(batch["noisy"]), self._frame_counts(batch).sum()
             batches.append((inputs, self.loss_of(batch), float(frames)))
         return BatchLoss(model, batches)
@@ -235,12 +243,13 @@ class Enhancement:
 
         Args:
             model: In evaluation mode.
-            noisy: Signals (B, T) at the task's sample rate, of any level, on the model's device.
+            noisy: Signals (B, T) at the task's sample rate, of any level.
             lengths: Samples of each signal before padding, or None when all are T long.
 
         Returns:
             Enhanced signals (B, T) at the level of the input, zeros behind each.
         """
+        noisy = noisy.to(device_of(model))
         groups = rows_by_length(noisy, lengths)
         signals = [noisy[rows, :length] for rows, length in groups]
         gains = [each.square().mean(1, keepdim=True).sqrt().clamp_min(1e-8) for each in signals]

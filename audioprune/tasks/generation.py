@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audioprune.compress.placement import device_of
 from audioprune.compress.search.perturbed_loss import BatchLoss, LossBatch
-from audioprune.dsp import check_full_scale, mu_law_encode
+from audioprune.dsp import check_samples, mu_law_encode
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.protocols import (
-    Batch,
     Collate,
     GeneratesSamples,
     Items,
@@ -113,6 +113,11 @@ class NextSample(DescendsError):
         tokens, features = self.inputs(model, batch)
         return next_sample.nats(model, tokens, features).mean()
 
+    def check_batch(self, model: nn.Module, batch: Mapping[str, Any]) -> None:
+        """Refuse samples without a class, and tags that are not known."""
+        check_samples(batch["audio"].float())
+        self.conditioning.check(batch)
+
     def errors(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return the cross-entropy of each item in nats per sample, shape (B,)."""
         return next_sample.mean_nats(model, *self.inputs(model, batch))
@@ -129,7 +134,7 @@ class NextSample(DescendsError):
         """Return the validation loss over ``items`` spread evenly; see ``protocols.Task``."""
         context = next_sample.predictor(model).receptive_field
         batches: list[LossBatch] = []
-        for batch in spread_batches(dataset, collate, items, _ORACLE_BATCH):
+        for batch in spread_batches(dataset, collate, items, _ORACLE_BATCH, device_of(model)):
             tokens, features = self.inputs(model, batch)
             given: Tensor | tuple[Tensor, ...] = tokens[:, :-1]
             if features is not None:
@@ -179,11 +184,6 @@ class NextSample(DescendsError):
         row["trivial"] = self.trivial_error(model, alone(dataset))
         row["trivial_name"] = "a constant"
         return {variant: row}
-
-    def check_batch(self, batch: Batch) -> None:
-        """Refuse samples beyond full scale and unknown tags; see ``protocols.ChecksBatches``."""
-        check_full_scale(batch["audio"])
-        self.conditioning.check(batch)
 
     def inputs(self, model: nn.Module, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
         """Return the classes (B, T) of a batch and its features (B, C, T), or None.
@@ -340,7 +340,7 @@ class Reconstruction(DescendsError):
     ) -> BatchLoss:
         """Return the validation loss over ``items`` spread evenly; see ``protocols.Task``."""
         batches: list[LossBatch] = []
-        for batch in spread_batches(dataset, collate, items, _ORACLE_BATCH):
+        for batch in spread_batches(dataset, collate, items, _ORACLE_BATCH, device_of(model)):
             given, wanted = self.inputs(model, batch)
             loss = partial(self.distance, wanted)
             batches.append((given[0] if len(given) == 1 else given, loss, float(len(wanted))))

@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from audioprune.dsp import STFT
@@ -199,7 +198,7 @@ class Conditioning:
         return self._tags(batch)[..., None].expand(-1, -1, length)
 
     def check(self, batch: Mapping[str, Any]) -> None:
-        """Refuse tags of a batch on the CPU that are unknown; see ``of``."""
+        """Refuse a batch on the CPU whose tags are not known."""
         if self.kind == "note":
             self._tags(batch)
 
@@ -228,16 +227,24 @@ class Conditioning:
 
 
 def _one_hot(what: str, values: Tensor, known: range, key: str) -> Tensor:
-    # on a device, `check` has seen them before
-    if values.device.type == "cpu" and not bool(
-        ((values >= known.start) & (values < known.stop)).all()
-    ):
+    check_tag(what, values, known, key)
+    return (values[:, None] == torch.arange(known.start, known.stop, device=values.device)).float()
+
+
+def check_tag(what: str, values: Tensor, known: range, key: str) -> None:
+    """Refuse tags that are not known; on another device than the CPU the check would wait for it.
+
+    Raises:
+        DataError: A value is not in the range.
+    """
+    if values.device.type != "cpu":
+        return
+    if not bool(((values >= known.start) & (values < known.stop)).all()):
         wrong = next(int(value) for value in values if int(value) not in known)
         raise DataError(
             f"expected {what} within {known.start}..{known.stop - 1}, got {wrong}; widen {key} "
             f"and model.conditioning, and train anew"
         )
-    return F.one_hot(values - known.start, len(known)).float()
 
 
 @lru_cache(maxsize=4)

@@ -31,6 +31,10 @@ class DescendsError:
     monitors = ("loss",)
     score_batch: float | None = None
 
+    def batch_weight(self, batch: Batch) -> float:
+        """Return the notes of a batch, which are of one length."""
+        return float(len(batch["audio"]))
+
     def step(
         self, model: nn.Module, batch: Batch, update: Callable[..., Tensor]
     ) -> Mapping[str, Number]:
@@ -82,7 +86,7 @@ def scored(
     device = device_of(model)
 
     def make(items: Sequence[Mapping[str, Any]]) -> list[float]:
-        found: list[float] = task.errors(model, moved(together(items), device, task)).tolist()
+        found: list[float] = task.errors(model, moved(together(items), device)).tolist()
         return found
 
     def samples(item: Mapping[str, Any]) -> int:

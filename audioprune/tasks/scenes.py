@@ -94,6 +94,14 @@ class SceneClassification:
         """Return the mean cross-entropy of a batch as it is, a scalar."""
         return F.cross_entropy(self._logits(model, batch["features"]), self._labels(batch))
 
+    def check_batch(self, model: nn.Module, batch: Batch) -> None:
+        """Refuse labels that are no class of the task."""
+        self._labels(batch)
+
+    def batch_weight(self, batch: Batch) -> float:
+        """Return the clips of a batch."""
+        return float(len(batch["label"]))
+
     def step(
         self, model: nn.Module, batch: Batch, update: Callable[..., Tensor]
     ) -> Mapping[str, Number]:
@@ -145,7 +153,7 @@ class SceneClassification:
     ) -> BatchLoss:
         """Return the validation loss over ``items`` spread evenly; see ``protocols.Task``."""
         batches: list[LossBatch] = []
-        for batch in spread_batches(dataset, collate, items, _BATCH):
+        for batch in spread_batches(dataset, collate, items, _BATCH, device_of(model)):
             loss = self._loss_of(self._labels(batch))
             batches.append((batch["features"], loss, float(len(batch["label"]))))
         return BatchLoss(model, batches)
@@ -158,7 +166,7 @@ class SceneClassification:
             model: In evaluation mode.
             features: Normalised features (B, 2, M, N).
         """
-        return self._logits(model, features).softmax(dim=1)
+        return self._logits(model, features.to(device_of(model))).softmax(dim=1)
 
     def score(
         self,
@@ -264,19 +272,14 @@ class SceneClassification:
         return logits.float()
 
     def _labels(self, batch: Batch) -> Tensor:
-        labels: Tensor = batch["label"]
-        if labels.device.type == "cpu":  # on a device, `check_batch` has seen them before
-            self.check_batch(batch)
-        return labels
-
-    def check_batch(self, batch: Batch) -> None:
-        """Refuse labels that are no classes; see ``protocols.ChecksBatches``."""
-        highest = int(batch["label"].max())
-        if highest >= self.classes:
+        labels = batch["label"]
+        # a training has checked them before they left the CPU
+        if labels.device.type == "cpu" and int(labels.max()) >= self.classes:
             raise ConfigError(
-                f"expected labels below {self.classes}, got {highest}; set "
+                f"expected labels below {self.classes}, got {int(labels.max())}; set "
                 f"task.classes to those of the corpus"
             )
+        return labels
 
     def _loss_of(self, labels: Tensor) -> Callable[[Tensor], Tensor]:
         return lambda logits: F.cross_entropy(logits.float(), labels)

@@ -46,6 +46,21 @@ def chosen_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def placed_device(name: str) -> torch.device:
+    """Return the device of this process: the one chosen, or of several CUDA devices its own.
+
+    Args:
+        name: See ``chosen_device``.
+
+    Raises:
+        ConfigError: The name is unknown, or this machine has no such device.
+    """
+    device = chosen_device(name)
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK") or 0))
+    return device
+
+
 def open_accelerator(name: str, precision: str) -> Accelerator:
     """Return what places a training, made anew from the configuration alone.
 

@@ -7,14 +7,14 @@ Several processes share every batch: each takes its part of it, in the order of 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from audioprune.protocols import Batch, ChecksBatches, Corpus, Items
+from audioprune.protocols import Batch, Corpus, Items
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
@@ -95,18 +95,15 @@ def valid_batches(corpus: Corpus, items: Items, batch_size: int) -> Iterator[Bat
     return iter(DataLoader(dataset, batch_size=batch_size, collate_fn=corpus.collate))
 
 
-def moved(batch: Batch, device: torch.device, task: object = None) -> Batch:
-    """Return a batch whose tensors are on a device.
+ON_HOST = ("lengths",)
+"""Entries of a batch that are read as numbers, which on another device would wait for it."""
 
-    Args:
-        batch: On the CPU.
-        device: Where it is needed.
-        task: Says first whether the batch can be trusted, where it looks at batches: on a device,
-            that would make it wait.
-    """
-    if device.type != "cpu" and isinstance(task, ChecksBatches):
-        task.check_batch(batch)
+
+def moved(batch: Mapping[str, Any], device: torch.device) -> Batch:
+    """Return a batch whose tensors are on a device; ``lengths`` stay on the CPU."""
     return {
-        key: value.to(device) if isinstance(value, Tensor) else value
+        key: value.to(device, non_blocking=True)
+        if isinstance(value, Tensor) and key not in ON_HOST
+        else value
         for key, value in batch.items()
     }

@@ -27,6 +27,7 @@ from audioprune.interrupts import check_stop, stop_requested
 from audioprune.progress import Progress, progress
 from audioprune.protocols import (
     Batch,
+    ChecksBatches,
     Corpus,
     EpochItems,
     HasEpochs,
@@ -43,6 +44,7 @@ from audioprune.training.loaders import moved, steps_per_epoch, train_batches, v
 from audioprune.training.readings import NotFiniteError, Readings, widened
 from audioprune.training.resuming import MODEL, Kept, State, resume, save
 from audioprune.training.settings import Settings, build_optimizer, build_schedule, step_schedules
+from audioprune.training.tensorboard import open_tensorboard
 
 
 @dataclass(frozen=True)
@@ -230,12 +232,17 @@ class Fit:
         """Take one training step and remember what it logs."""
         position = self.state.position
         self.state.hooks.on_step_begin(self.model)
-        self.batch = moved(batch, self.accelerator.device, self.task)
+        self.batch = self._on_device(batch)
         with self.accelerator.autocast():
             logged = self.task.step(self.wrapped, self.batch, self._update)
         position.steps += 1
         position.step_in_epoch += 1
         self.readings.add(position.steps, logged)
+
+    def _on_device(self, batch: Batch) -> Batch:
+        if isinstance(self.task, ChecksBatches):
+            self.task.check_batch(self.model, batch)
+        return moved(batch, self.accelerator.device)
 
     def _read(self) -> None:
         """Add what the steps since the last reading logged to the sums of the epoch."""
@@ -370,7 +377,7 @@ class Fit:
 
     def _validated(self) -> dict[str, float]:
         batches = valid_batches(self.data, self.valid_set, self.settings.batch_size)
-        on_device = (moved(batch, self.accelerator.device, self.task) for batch in batches)
+        on_device = (self._on_device(batch) for batch in batches)
         judge = self.judge or self.task
         with torch.no_grad():
             return judge.validate(self.model, on_device, self.settings.monitor)
@@ -431,7 +438,7 @@ class Fit:
             seconds=position.seconds,
             history=position.history,
             kept_epoch=position.kept_epoch,
-            mask=kept.mask.to("cpu") if kept.mask is not None else None,
+            mask=kept.mask,
         )
 
 
@@ -443,18 +450,3 @@ def _networks_of(task: Trainable) -> HasNetworks | None:
     """
     name, remedy = f"task {type(task).__name__}", "write them, or train the model alone"
     return optional(task, HasNetworks, "optimizers", name, remedy)
-
-
-def open_tensorboard(folder: Path) -> Any:
-    """Open a TensorBoard writer.
-
-    Raises:
-        ConfigError: TensorBoard is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ConfigError(
-            "runtime.tensorboard=true needs TensorBoard; run: pip install 'audioprune[log]'"
-        ) from error
-    return SummaryWriter(str(folder))

@@ -330,7 +330,7 @@ def test_levels_that_the_output_cannot_reach_are_refused() -> None:
         key: 30 * value if key in ("noisy", "clean") else value for key, value in _batch().items()
     }
     with pytest.raises(DataError, match="peak of .*set task.level, for instance 0.1"):
-        _step(_task(), _model(), loud)
+        _task().check_batch(_model(), loud)
     _step(_task(level=0.1), _model(), loud)
 
 

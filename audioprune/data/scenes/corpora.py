@@ -93,6 +93,7 @@ class TutScenes(WrappedCorpus[SceneCorpus]):
             )
         )
         self.classes = corpus.classes
+        self.hold_out = hold_out
 
     @property
     def features(self) -> SceneFeatures:

@@ -19,6 +19,7 @@ from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import Draw
 from audioprune.interrupts import check_stop
 from audioprune.protocols import HasErrors, Items, scores_audio
+from audioprune.protocols.work import SCORED_ITEM, STORED, Work
 from audioprune.ranges import Range
 from audioprune.steps.lottery.parts import batches_of, steps_of, unit_sets
 from audioprune.steps.lottery.prune import LotteryPrune
@@ -89,6 +90,12 @@ class LotteryEvaluate:
             "seed": run.seed,
         }
         run.results.put(row)
+
+    def work(self, run: Run) -> list[Work]:
+        """Count scored items and stored weights."""
+        items = sum(len(data) for data in run.data.tests().values())
+        stored = sum(each.numel() for each in run.model.parameters()) / 1e6
+        return [Work(SCORED_ITEM, items), Work(STORED, stored)]
 
     def _error(self, run: Run, model: nn.Module) -> float:
         """Return the mean error over the test conditions."""

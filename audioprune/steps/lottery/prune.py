@@ -18,12 +18,14 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import Draw
 from audioprune.protocols import Batch, HasInformationTarget
+from audioprune.protocols.work import DRAWN_ITEM, Work
 from audioprune.ranges import OneOf, Range
 from audioprune.steps.control import say_enough
-from audioprune.steps.lottery.parts import batches_of, device_of, unit_sets
+from audioprune.steps.lottery.parts import batches_of, unit_sets
 from audioprune.steps.needs import check_items, whole
 
 MODES = ("trim", "mask")
+_OF_WEIGHTS = ("magnitude", "normalization")
 
 
 @dataclass
@@ -98,6 +100,13 @@ class LotteryPrune:
         if self.criterion == "normalization":
             criterion("unit", self.criterion)(run.model, sets)
 
+    def work(self, run: Run) -> list[Work]:
+        """Count the items that the criterion looks at; some look at weights alone."""
+        size = len(run.data.valid())
+        if self.criterion in _OF_WEIGHTS:
+            return []
+        return [Work(DRAWN_ITEM, min(self.evidence_items or size, size))]
+
     def _sets(self, run: Run, said_by: str | None = None) -> list[UnitSet]:
         return unit_sets(run.model, self.mode, said_by)
 
@@ -111,10 +120,8 @@ class LotteryPrune:
             found.params = lottery.parameters_of(run.model)
             found.units = {each.name: each.size for each in sets}
         evidence = self._evidence(run)
-        run.model.to(device_of(run))
         draw = self._trim if self.mode == "trim" else self._mask
         changed = draw(run, sets, evidence)
-        run.model.cpu()
         run.codebooks = None
         if not changed:
             say_enough(run, path, f"round {found.round + 1} can remove nothing more", at_once=True)
@@ -155,7 +162,7 @@ class LotteryPrune:
         before = complete(run.mask, run.model, names)
         number = run.findings.lottery.round + 1
         chosen = lottery.choose_weights(run.model, names, self.selection, number, before, evidence)
-        run.mask = chosen.to("cpu")
+        run.mask = chosen
         run.mask.apply_(run.model)
         return run.mask.kept() < before.kept()
 

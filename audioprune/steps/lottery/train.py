@@ -13,8 +13,15 @@ from torch import nn
 from audioprune import checkpoint
 from audioprune.errors import ConfigError
 from audioprune.experiment.run import Run
+from audioprune.protocols.work import Work
 from audioprune.steps.folding import fold_first
-from audioprune.steps.train import check_monitor, drop_checkpoints, open_fit, train_row
+from audioprune.steps.train import (
+    check_monitor,
+    drop_checkpoints,
+    open_fit,
+    train_row,
+    training_work,
+)
 from audioprune.training.settings import Settings
 
 REWIND_FILE = "rewind.safetensors"
@@ -62,10 +69,18 @@ class LotteryTrain:
                 f"training ended after {outcome.steps} steps, before "
                 f"pipeline.rewind={self.rewind}; give an earlier moment"
             )
-        run.model.cpu()
         run.codebooks = None
         found.rewind, found.trained = self.rewind, train_row(run, path, outcome, settings)
         run.results.put({**found.trained, "round": found.round})
+
+    def work(self, run: Run) -> list[Work]:
+        """Count training steps and validated items, of what is left after the first training."""
+        later = run.findings.lottery.round > 0
+        return training_work(run, self._rest(run) if later else run.settings)
+
+    def rehearsed(self) -> LotteryTrain:
+        """Return the step with the earliest moment that is no beginning."""
+        return replace(self, rewind="0ep" if self._moment.count == 0 else "1it")
 
     def _rest(self, run: Run) -> Settings:
         """Return the training numbers of what is left after the moment."""

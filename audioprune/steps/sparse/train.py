@@ -30,11 +30,12 @@ from audioprune.optim import (
     reachability,
     regulariser_reach,
 )
+from audioprune.protocols.work import Work
 from audioprune.ranges import OneOf, Range
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.sparse.groups import entries_of, groups_of, rounded, unit_norms
 from audioprune.steps.sparse.judge import SparsityJudge
-from audioprune.steps.train import check_monitor, open_fit, train_row
+from audioprune.steps.train import check_monitor, open_fit, train_row, training_work
 from audioprune.training.loop import Outcome
 from audioprune.training.settings import Settings, build_optimizer, build_schedule
 
@@ -43,6 +44,7 @@ PLAIN = ("sgd", "adam")
 SELECTIONS = ("last", "val")
 GROUP_KINDS = ("units", "filters")
 FIRST_STAGE_SHARE = 0.25
+_ONE_STEP = 1 / 3  # of a rehearsal's epoch
 _MEASURED = ("group_sparsity", "entry_sparsity", "norm_sum", "penalty")
 
 
@@ -127,13 +129,24 @@ class TrainSparse:
         ).run()
         dense = self._dense(plan, run.model)
         judge.finish_()
-        run.model.cpu()
         run.codebooks = None
         run.findings.sparse = SparseTraining(
             self.method, self.groups, plan.lmbda, plan.settings.learning_rate, norms
         )
         row = self._row(run, path, plan, outcome, reach, dense)
         run.results.put(*self._epochs(run, path, plan, outcome), row)
+
+    def work(self, run: Run) -> list[Work]:
+        """Count training steps and validated items."""
+        return training_work(run, changed(run.settings, self.settings))
+
+    def rehearsed(self) -> TrainSparse:
+        """Return the step with a first stage of one step, so that both stages are run.
+
+        A regulariser that follows the reach would be as strong in three steps as in all of them.
+        """
+        strength = self.lmbda if self.lmbda is not None else 0.001
+        return replace(self, prox_epochs=_ONE_STEP, lmbda=strength)
 
     def _dense(self, plan: Plan, model: nn.Module) -> dict[str, float]:
         """Measure ADMM's x before z's zeros replace its own; other methods have one state only."""
