@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 APRUNE := $(BIN)/audioprune
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow audit mutants schema lint format docs report clean reproduce-p1 reproduce-p2 reproduce-p3 reproduce-p4
+.PHONY: help install demo test test-slow audit mutants scale gpu-check schema lint format docs report clean reproduce-p1 reproduce-p2 reproduce-p3 reproduce-p4
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
@@ -39,6 +39,13 @@ audit: install ## tiny runs of all four papers, whose printed numbers are comput
 mutants: install ## how many of 300 small faults in the code the tests find (an hour or more)
 	$(PIP) --editable .[mutants]
 	$(BIN)/python scripts/mutants.py count=300
+
+scale: install ## every paper-size experiment through its whole pipeline with few units (minutes each); writes docs/scale.md
+	$(BIN)/python scripts/paper_size.py
+	$(BIN)/python scripts/scale_page.py
+
+gpu-check: install ## parity, throughput and two pipelines on a GPU, twelve minutes at most; writes docs/scale.md
+	$(BIN)/python scripts/gpu_check.py; code=$$?; $(BIN)/python scripts/scale_page.py; exit $$code
 
 schema: install ## read the configuration's keys from the signatures again (after a change of an argument)
 	$(BIN)/python scripts/write_schema.py

@@ -39,20 +39,37 @@ def write(path: str | Path, tensors: dict[str, Tensor], meta: dict[str, Any]) ->
     Raises:
         OutputError: The file cannot be written.
     """
-    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    plain = _apart(tensors)
     text = json.dumps({"version": _VERSION, **meta}, sort_keys=True)
     metadata = {"audioprune": text, "sha256": _digest(plain, text)}
     return write_atomic(path, _in_order(save_tensors(plain, metadata)))
 
 
-def _in_order(data: bytes) -> bytes:
-    """Put the metadata of a written file in order; the library leaves it in a random one."""
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return plain tensors on the CPU; those that share memory are copied, no others."""
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        place = plain.untyped_storage()
+        if place.data_ptr() in seen or place.nbytes() != plain.nbytes:
+            plain = plain.clone()
+        seen.add(plain.untyped_storage().data_ptr())
+        found[name] = plain
+    return found
+
+
+def _in_order(data: bytes) -> list[bytes | memoryview]:
+    """Put the metadata of a written file in order; the library leaves it in a random one.
+
+    The tensors are not copied for it.
+    """
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # tensors stay aligned
-    return len(text).to_bytes(8, "little") + text + data[8 + length :]
+    return [len(text).to_bytes(8, "little"), text, memoryview(data)[8 + length :]]
 
 
 def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -238,7 +255,7 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
         tensor = tensors[name].contiguous()
         total.update(f"|{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
         if tensor.numel():
-            total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+            total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()
 
 

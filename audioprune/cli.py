@@ -10,6 +10,7 @@ import difflib
 import io
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,8 +93,8 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     from audioprune.commands.configuration import FROM_FILE, with_groups_of_file
     from audioprune.commands.jobs import tell_sweep
     from audioprune.commands.messages import TRACE
-    from audioprune.commands.sweeps import SWEEP_LOG, release
-    from audioprune.commands.tuning import FOLDER
+    from audioprune.commands.sweeps.tuning import FOLDER
+    from audioprune.commands.sweeps.watch import SWEEP_LOG, release
 
     shown = ""
     if verb == "doctor" and any("experiment=" in item for item in arguments):
@@ -108,6 +109,7 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     # A sweep says itself where its processes record their jobs, and which folder it tunes in.
     variables = {TRACE: trace, SWEEP_LOG: "", FOLDER: "", FROM_FILE: " ".join(choices)}
     variables[SHOWN] = shown
+    variables["AUDIOPRUNE_STARTED"] = str(time.time())
     with _environment(HYDRA_FULL_ERROR="1", **variables):
         try:
             code = _code_of(verb)
@@ -128,7 +130,7 @@ def _rehearsal_of(arguments: list[str]) -> tuple[str, list[str], str]:
 def _code_of(verb: str) -> int:
     """Run a verb and return its exit code, having told the user of any failure."""
     from audioprune.commands.messages import as_output_error, explain, say
-    from audioprune.commands.sweeps import as_sweep_error
+    from audioprune.commands.sweeps.watch import as_sweep_error
 
     try:
         _refuse_odd_bytes(sys.argv)
@@ -149,9 +151,9 @@ def _compose_and_run(verb: str) -> None:
     from omegaconf import OmegaConf
 
     from audioprune import schema
-    from audioprune.commands import tuning
     from audioprune.commands.configuration import folder_name
     from audioprune.commands.jobs import job
+    from audioprune.commands.sweeps import tuning
 
     schema.register()
     tuning.register()

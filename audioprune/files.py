@@ -14,12 +14,18 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from audioprune.errors import OutputError
+
+_POLL_S = 0.5
+_TOUCH_S = 15.0
+_SILENCE_S = 180.0
 
 
 def sha256(data: bytes) -> str:
@@ -33,7 +39,7 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write_atomic(path: str | Path, data: bytes | str) -> Path:
+def write_atomic(path: str | Path, data: bytes | str | Sequence[bytes | memoryview]) -> Path:
     """Write a file completely or not at all.
 
     The bytes go to a temporary file in the same folder, are flushed to disk, read back and
@@ -41,30 +47,37 @@ def write_atomic(path: str | Path, data: bytes | str) -> Path:
 
     Args:
         path: Final name; missing parent folders are made.
-        data: Content; text is encoded as UTF-8, and what has no place there, such as a byte of a
-            file name, is spelled out.
+        data: Content, whole or in pieces that are written one after another; text is encoded as
+            UTF-8, and what has no place there, such as a byte of a file name, is spelled out.
 
     Raises:
         OutputError: The folder cannot be written or the disk is full; an existing file of that
             name is unharmed.
     """
     path = Path(path)
-    payload = data.encode(errors="backslashreplace") if isinstance(data, str) else data
+    pieces = [data] if isinstance(data, bytes | str) else data
+    payload = [
+        each.encode(errors="backslashreplace") if isinstance(each, str) else each
+        for each in pieces
+    ]
+    digest = hashlib.sha256()
+    for each in payload:
+        digest.update(each)
     temporary = path.with_name(f"{path.name}.tmp.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as stream:
-            stream.write(payload)
+            stream.writelines(payload)
             stream.flush()
             os.fsync(stream.fileno())
-        if sha256_file(temporary) != sha256(payload):
+        if sha256_file(temporary) != digest.hexdigest():
             raise OutputError(
                 f"{path}: what was read back differs from what was written; check the disk"
             )
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise OutputError(_explain(path, error, len(payload))) from error
+        raise OutputError(_explain(path, error, sum(map(len, payload)))) from error
     finally:
         with suppress(OSError):  # the first failure is the one to report
             temporary.unlink(missing_ok=True)
@@ -142,12 +155,17 @@ def check_writable(folder: Path, need_bytes: int = 0) -> None:
         )
 
 
+class FolderInUse(OutputError):
+    """Another living process holds a folder."""
+
+
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Hold a folder for this process; a lock left by a dead process of this machine is taken over.
 
     Raises:
-        OutputError: Another living process holds the folder; the message names its pid and host.
+        FolderInUse: Another living process holds the folder; the message names its pid and host.
+        OutputError: The folder cannot be written.
     """
     path = folder / ".lock"
     try:
@@ -159,6 +177,83 @@ def lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def lock_in_turn(
+    folder: Path, waiting: Callable[[str], None], between: Callable[[], None]
+) -> Iterator[None]:
+    """Hold a folder for this process, once the process that holds it now lets go.
+
+    The owner shows that it lives by touching the lock: that of a machine which went down, whose
+    processes cannot be asked from here, is taken over when it was not touched for `_SILENCE_S`.
+
+    Args:
+        folder: The folder.
+        waiting: Told once, in words, for whom this process waits.
+        between: Called about twice a second while it waits; what it raises ends the waiting.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    with ExitStack() as held:
+        told, seen, since = False, "", time.monotonic()
+        while True:
+            try:
+                held.enter_context(lock(folder))
+                break
+            except FolderInUse as error:
+                if not told:
+                    waiting(str(error).partition(";")[0])
+                    told = True
+            now = _sign_of_life(folder)
+            if now != seen:
+                seen, since = now, time.monotonic()
+            elif time.monotonic() - since > _SILENCE_S:
+                _bury_silent(folder, seen)
+            between()
+            time.sleep(_POLL_S)
+        held.enter_context(_touching(folder / ".lock"))
+        yield
+
+
+def _sign_of_life(folder: Path) -> str:
+    """Return who holds a folder, and when the lock was touched last."""
+    path = folder / ".lock"
+    try:
+        return f"{path.read_text(encoding='utf-8')} {path.stat().st_mtime_ns}"
+    except OSError:
+        return ""
+
+
+def _bury_silent(folder: Path, seen: str) -> None:
+    """Remove the lock of an owner that gave no sign of life; any other lock is put back."""
+    grave = folder / f".lock.silent.tmp.{os.getpid()}"
+    with suppress(FileNotFoundError):
+        os.rename(folder / ".lock", grave)
+        if f"{grave.read_text(encoding='utf-8')} {grave.stat().st_mtime_ns}" != seen:
+            with suppress(FileExistsError):
+                _appear(grave, folder / ".lock")
+        grave.unlink()
+
+
+@contextmanager
+def _touching(path: Path) -> Iterator[None]:
+    """Touch a lock again and again while it is held."""
+    ended = threading.Event()
+
+    def touch() -> None:
+        while not ended.wait(_TOUCH_S):
+            with suppress(OSError):
+                os.utime(path)
+
+    thread = threading.Thread(target=touch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _take(path: Path) -> None:
@@ -199,7 +294,7 @@ def _refuse_living(path: Path) -> None:
     """Refuse to take a lock whose owner lives."""
     held = _read_owner(path)
     if held is not None:
-        raise OutputError(
+        raise FolderInUse(
             f"{path.parent} is in use by process {held[0]} on {held[1]}; wait for it or choose "
             f"another folder (remove {path} if that process is gone)"
         )

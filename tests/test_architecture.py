@@ -47,7 +47,7 @@ ALLOWED = {
     "listening": BASE | {"data", "dsp", "experiment", "metrics", "protocols", "provenance"},
     "commands": BASE
     | {"data", "dsp", "experiment", "listening", "protocols", "provenance", "report"}
-    | {"schema", "steps", "torchaudio_loader", "training"},
+    | {"metrics", "schema", "steps", "torchaudio_loader", "training"},
     "cli": BASE | {"commands", "schema"},
 }
 # The same within the compression library: a module or folder and those that it may import.
@@ -90,6 +90,10 @@ LIGHT_MODULES = {
     "commands.jobs",
     "commands.messages",
     "commands.report",
+    "commands.sweeps.__init__",
+    "commands.sweeps.objective",
+    "commands.sweeps.tuning",
+    "commands.sweeps.watch",
     "experiment.config_hash",
     "experiment.presets",
     "experiment.results",

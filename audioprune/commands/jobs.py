@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from audioprune import schema
-from audioprune.commands import sweeps, tuning
 from audioprune.commands.configuration import differences, filled, typed
 from audioprune.commands.messages import explain, first_line, say
+from audioprune.commands.sweeps import tuning, watch
 from audioprune.experiment.config_hash import plain_values
 from audioprune.files import read_lines
 
@@ -48,7 +48,7 @@ def job(config: Any) -> float | list[float] | None:
     try:
         record["status"] = _work(verb, config, Path(folder), overrides)
         if verb in EXPERIMENTS:
-            value = sweeps.answer(config, Path(folder), record)
+            value = watch.answer(config, Path(folder), record)
     except Exception as error:
         code = explain(error)
         record["status"] = "interrupted" if code == 130 else "failed"
@@ -79,7 +79,7 @@ def _work(verb: str, config: Any, folder: Path, overrides: Sequence[str]) -> str
         return rehearse.run(config, list(overrides))
     schema.check(config)
     if verb in EXPERIMENTS:
-        sweeps.check_objective(config)
+        watch.check_objective(config)
         from audioprune.commands import experiments
 
         return experiments.run(config, folder, list(overrides), differences(verb, config))
@@ -89,7 +89,7 @@ def _work(verb: str, config: Any, folder: Path, overrides: Sequence[str]) -> str
 
 def _record(config: Any, hydra: Any, record: dict[str, Any]) -> None:
     """Record how a job of a sweep ended, for this call and, where it tunes, for later ones."""
-    with open(os.environ[sweeps.SWEEP_LOG], "a", encoding="utf-8") as stream:
+    with open(os.environ[watch.SWEEP_LOG], "a", encoding="utf-8") as stream:
         stream.write(json.dumps(record) + "\n")
     if config.get("tune"):
         tune = plain_values(config)["tune"]

@@ -11,7 +11,6 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -43,8 +42,7 @@ def run(config: DictConfig, overrides: list[str]) -> str:
         ConfigError: A part cannot be built, or a step would fail; the message counts and the table
             names what stops the run.
     """
-    without_roots = _fill_missing(config)
-    schema.check(config)
+    data, lack = corpus_of(config)
     plain = plain_values(config)
     if config.verb in _NEED_A_MODEL and not config.checkpoint:
         raise ConfigError(
@@ -53,7 +51,6 @@ def run(config: DictConfig, overrides: list[str]) -> str:
         )
     chosen_device(plain["runtime"]["device"])
     torch.set_num_threads(plain["runtime"]["threads"] or len(os.sched_getaffinity(0)))
-    data, lack = _corpus(plain["data"], without_roots)
     with tempfile.TemporaryDirectory(prefix="audioprune-rehearsal-") as folder, graceful():
         found = rehearse(
             plain,
@@ -93,8 +90,21 @@ def _fill_missing(config: DictConfig) -> list[str]:
     return []
 
 
-def _corpus(data: dict[str, Any], without_roots: list[str]) -> tuple[Corpus, list[str]]:
-    """Return the corpus, or made signals in its place and why."""
+def corpus_of(config: DictConfig) -> tuple[Corpus, list[str]]:
+    """Return the prepared corpus of a configuration, or made signals in its place.
+
+    Paths of a published corpus that are not given get a name, so that the configuration is whole.
+
+    Returns:
+        The corpus, and what is wrong with the one that was given.
+
+    Raises:
+        ConfigError: A value of the configuration is missing or wrong.
+        DataError: The files of such a corpus cannot be trusted.
+    """
+    without_roots = _fill_missing(config)
+    schema.check(config)
+    data = plain_values(config)["data"]
     corpus, name = instantiate(data), str(data.get("name"))
     if without_roots:
         return made_corpus(name, corpus), []

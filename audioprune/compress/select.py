@@ -7,7 +7,7 @@ Nothing here knows where scores come from, and no model is changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -57,19 +57,42 @@ def smallest(scores: Tensor, count: int, eligible: Tensor | None = None) -> Tens
         ConfigError: ``count`` is outside its range, or the shapes differ.
         DivergedError: An eligible score is NaN.
     """
-    values, positions = _candidates(scores, eligible)
-    if not 0 <= count <= len(values):
+    (marked,) = _smallest_together([scores], count, [eligible])
+    return marked
+
+
+def _smallest_together(
+    scores: Sequence[Tensor], count: int, eligible: Sequence[Tensor | None]
+) -> list[Tensor]:
+    """Mark the ``count`` smallest scores of several tensors, equal ones by order and position.
+
+    One copy of the eligible scores is made, and no positions are listed but those of ties.
+    """
+    values = [_flat(each) for each in scores]
+    may = [_flat_eligible(each, given) for each, given in zip(scores, eligible, strict=True)]
+    ranked = np.concatenate([v if e is None else v[e] for v, e in zip(values, may, strict=True)])
+    _refuse_nan(ranked)
+    if not 0 <= count <= len(ranked):
         raise ConfigError(
-            f"selection: expected a count of 0..{len(values)}, got {count}; lower the count"
+            f"selection: expected a count of 0..{len(ranked)}, got {count}; lower the count"
         )
-    marked = np.zeros(scores.numel(), dtype=bool)
-    if count:
-        bound = np.partition(values, count - 1)[count - 1]
-        below = values < bound
-        ties = np.flatnonzero(values == bound)[: count - np.count_nonzero(below)]
-        marked[positions[below]] = True
-        marked[positions[ties]] = True
-    return torch.from_numpy(marked).view(scores.shape).to(scores.device)
+    if not count:
+        return [torch.zeros_like(each, dtype=torch.bool) for each in scores]
+    ranked.partition(count - 1)
+    bound = ranked[count - 1]
+    left = count - int(np.count_nonzero(ranked[:count] < bound))  # how many ties are taken
+    del ranked
+    found = []
+    for whole, flat, where in zip(scores, values, may, strict=True):
+        marked = flat < bound
+        if where is not None:
+            marked &= where
+        ties = flat == bound if where is None else (flat == bound) & where
+        chosen = np.flatnonzero(ties)[:left]
+        marked[chosen] = True
+        left -= len(chosen)
+        found.append(torch.from_numpy(marked).view(whole.shape).to(whole.device))
+    return found
 
 
 def ranks(scores: Tensor, eligible: Tensor | None = None) -> Tensor:
@@ -159,10 +182,11 @@ def globally(
     gone = total - sum(int(keep.count_nonzero()) for keep in keeps.values())
     for name, free in frees.items():
         _smallest_of(name, scores[name], 0, free)  # names the tensor that holds a NaN
-    free = _join(frees)
-    count = _between(share_of(sparsity, total) - gone, int(free.count_nonzero()))
-    removed = _split(smallest(_join(scores), count, free), keeps)
-    return {name: keep & ~removed[name] for name, keep in keeps.items()}
+    free = sum(int(each.count_nonzero()) for each in frees.values())
+    count = _between(share_of(sparsity, total) - gone, free)
+    together = list(scores.values())
+    removed = _smallest_together(together, count, list(frees.values())) if together else []
+    return {name: keep & ~gone for (name, keep), gone in zip(keeps.items(), removed, strict=True)}
 
 
 def threshold(
@@ -275,25 +299,37 @@ def until_freed(
 
 def _candidates(scores: Tensor, eligible: Tensor | None) -> tuple[Floats, Positions]:
     """Return values and flat positions of the eligible scores."""
+    values, where = _flat(scores), _flat_eligible(scores, eligible)
+    positions = np.arange(len(values)) if where is None else np.flatnonzero(where)
+    values = values if where is None else values[positions]
+    _refuse_nan(values)
+    return values, positions
+
+
+def _flat(scores: Tensor) -> Floats:
     flat = scores.detach().flatten().cpu()
     exact = flat.dtype in (torch.float32, torch.float64)
-    values = (flat if exact else flat.to(torch.float64)).numpy()
+    return (flat if exact else flat.to(torch.float64)).numpy()
+
+
+def _flat_eligible(scores: Tensor, eligible: Tensor | None) -> npt.NDArray[np.bool_] | None:
     if eligible is None:
-        positions = np.arange(len(values))
-    else:
-        if eligible.shape != scores.shape:
-            raise ConfigError(
-                f"selection: expected an eligibility of shape {tuple(scores.shape)}, got "
-                f"{tuple(eligible.shape)}"
-            )
-        positions = np.flatnonzero(eligible.flatten().cpu().numpy())
-        values = values[positions]
+        return None
+    if eligible.shape != scores.shape:
+        raise ConfigError(
+            f"selection: expected an eligibility of shape {tuple(scores.shape)}, got "
+            f"{tuple(eligible.shape)}"
+        )
+    flat: npt.NDArray[np.bool_] = eligible.flatten().cpu().numpy()
+    return flat
+
+
+def _refuse_nan(values: Floats) -> None:
     if np.isnan(values).any():
         raise DivergedError(
             "selection: expected scores without NaN, got NaN; the model has diverged, lower the "
             "learning rate"
         )
-    return values, positions
 
 
 def _order(values: Floats) -> Positions:

@@ -45,6 +45,7 @@ from audioprune.interrupts import graceful
 from audioprune.paths import model_file
 from audioprune.protocols import Corpus
 from audioprune.training.devices import chosen_device
+from audioprune.training.loaders import chosen_workers
 from audioprune.training.settings import Settings
 
 DENSE_ZEROS = 0.01
@@ -70,7 +71,7 @@ def run_job(
     """
     plain = provenance.effective(plain_values(config), overrides)
     force = plain["runtime"]["force"]
-    chosen_device(plain["runtime"]["device"])
+    chosen_workers(plain["runtime"]["workers"], chosen_device(plain["runtime"]["device"]).type)
     status = read_json(folder / "status.json")
     refuse_foreign(folder, plain)
     if status.get("status") == "finished" and not force:

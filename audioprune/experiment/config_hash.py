@@ -20,6 +20,14 @@ from audioprune.paths import model_file
 _NOT_RESULTS = ("runtime", "hydra", "verb", "objective", "tune")
 _LATER: dict[str, dict[str, Any]] = {
     "model": {"activation": "relu", "context": 0, "normalise": False},
+    "data": {
+        "augment_equaliser_db": 0.0,
+        "augment_level_db": 0.0,
+        "augment_second_noise": 0.0,
+        "augment_speed": [1.0, 1.0],
+        "variety": "plain",
+        "voices": "made",
+    },
     "pipeline": {"ramp_begin": 0.0, "ramp_end": 0.0},
 }
 """Keys that were added to a group, and the value that stands for what was done without them.
@@ -84,7 +92,7 @@ def config_hash(config: dict[str, Any]) -> str:
     facts = [
         _hashed(config),
         _content(config.get("checkpoint")),
-        *_foreign_code(config.get("model")),
+        *foreign_code(config.get("model")),
         *_schedule(config),
     ]
     facts += [found] if (found := variables()) else []
@@ -109,7 +117,7 @@ def _schedule(config: dict[str, Any]) -> list[str]:
     return [sha256_file(Path(named))] if isinstance(named, str) and Path(named).is_file() else []
 
 
-def _foreign_code(model: Any) -> list[str]:
+def foreign_code(model: Any) -> list[str]:
     """Return a digest of the file of a user's model: another definition is another run."""
     target = str(model.get("_target_", "")) if isinstance(model, dict) else ""
     if not target or target.startswith("audioprune."):

@@ -19,6 +19,8 @@ from audioprune.files import read_lines, write_atomic
 
 GIVEN = "as given"
 """Variant of the rows of a model that was compressed before the run began."""
+UNCOMPRESSED = ("uncompressed", GIVEN)
+"""Variants of the model that a run compresses."""
 
 
 class Results:

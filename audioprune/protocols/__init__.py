@@ -22,6 +22,7 @@ from audioprune.protocols.corpora import (
     Items,
     Labelled,
     NamesNotes,
+    Preloads,
 )
 from audioprune.protocols.models import (
     ChecksLength,
@@ -139,6 +140,7 @@ __all__ = [
     "Number",
     "PadsNotes",
     "PredictsSamples",
+    "Preloads",
     "Prunable",
     "ReadsFeatures",
     "Rehearses",

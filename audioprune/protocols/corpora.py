@@ -33,6 +33,15 @@ class EpochItems(Items, Protocol):
 
 
 @runtime_checkable
+class Preloads(Items, Protocol):
+    """Items that can decode ahead what fits into memory, for loader processes to share."""
+
+    def preload(self) -> None:
+        """Decode ahead; items stay the same."""
+        ...
+
+
+@runtime_checkable
 class Labelled(Items, Protocol):
     """Items of named classes; an item's ``label`` is an index into ``classes``."""
 

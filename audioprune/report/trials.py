@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from audioprune.experiment.objective import UNCOMPRESSED
+from audioprune.experiment.results import UNCOMPRESSED
 from audioprune.files import write_atomic
 from audioprune.report.baselines import no_better
 from audioprune.report.figures.drawing import (
@@ -54,7 +54,7 @@ _FEW_BYTES = 100_000
 
 
 class IsMeasured(Protocol):
-    """What a finished trial is worth; see `audioprune.commands.tuning.Measured`."""
+    """What a finished trial is worth; see `commands.sweeps.tuning.Measured`."""
 
     size: float
     dense_size: float

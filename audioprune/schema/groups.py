@@ -54,7 +54,8 @@ KINDS = {
     " max_test_s seed on_bad_file cache_dir memory_mb",
     "speech": "sample_rate train_mixtures valid_mixtures test_mixtures train_snr_db"
     " train_snr_step_db test_snr_db segment_s max_test_s valid_share babble_share babble_talkers"
-    " fresh_each_epoch rms_normalise seed on_bad_file cache_dir memory_mb",
+    " fresh_each_epoch rms_normalise augment_equaliser_db augment_speed augment_second_noise"
+    " augment_level_db seed on_bad_file cache_dir memory_mb",
 }
 """Keys that every corpus of a kind has; they come first in its configuration."""
 OWN_ORDER = {"paired_folder"}

@@ -24,7 +24,7 @@ class RuntimeConfig:
     Attributes:
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         threads: CPU threads of torch.
-        workers: Processes that load data.
+        workers: Processes that load data: a number, or ``auto``, by cores and device.
         metric_workers: Processes and threads that compute metrics.
         score_batch: Seconds of audio that a model is given at once in scoring; null for 32 on a
             CPU and 128 on a device.
@@ -40,7 +40,7 @@ class RuntimeConfig:
 
     device: str = "auto"
     threads: Threads = 1
-    workers: Annotated[int, Range(0, 256)] = 0
+    workers: str = "auto"
     metric_workers: Annotated[int, Range(0, 256)] = 2
     score_batch: Annotated[float | None, Range(above=0)] = None
     save_every_s: Annotated[float, Range(above=0)] = 30.0

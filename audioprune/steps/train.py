@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ from audioprune.protocols import HasMonitors
 from audioprune.protocols.work import TRAINING_STEP, VALIDATED_ITEM, Work
 from audioprune.ranges import PassedTo, Range
 from audioprune.steps.needs import not_negative, units_of, whole
+from audioprune.steps.shared_training import once
 from audioprune.training.loaders import steps_per_epoch
 from audioprune.training.loop import Fit, Outcome
 from audioprune.training.ramp import RampedPenalty, check_ramp
@@ -81,10 +82,16 @@ class Train:
             return
         settings = with_numbers(run.settings, self.epochs, self.learning_rate)
         parts = self._regulariser(run, settings.epochs)
-        outcome = open_fit(run, path, settings, mask=run.mask, **parts).run()
+
+        def train() -> Outcome:
+            outcome = open_fit(run, path, settings, mask=run.mask, **parts).run()
+            return outcome
+
+        outcome, key = once(run, path, self._facts(), settings, train, training_folder(run, path))
         run.codebooks = None
         row = train_row(run, path, outcome, settings)
-        run.results.put({**row, "lambda_1": self.lambda_1, "lambda_2": self.lambda_2})
+        own = {"lambda_1": self.lambda_1, "lambda_2": self.lambda_2}
+        run.results.put({**row, **own, **({"shared": key} if key else {})})
 
     def cleanup(self, run: Run, path: str) -> None:
         """Drop the checkpoints inside a repetition; the result is in the run's state."""
@@ -95,6 +102,13 @@ class Train:
         """Count training steps and validated items."""
         settings = with_numbers(run.settings, self.epochs, self.learning_rate)
         return [] if self._idle(run) else training_work(run, settings)
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what decides the training beside its numbers."""
+        facts = {"name": type(self).__name__, **asdict(self)}
+        groups = ("groups", "unit_groups") if not self.lambda_2 else ()
+        elsewhere = ("epochs", "learning_rate", "only_from_scratch")
+        return {key: value for key, value in facts.items() if key not in (*elsewhere, *groups)}
 
     def _idle(self, run: Run) -> bool:
         return (self.only_from_scratch and run.from_checkpoint) or self.epochs == 0
@@ -144,7 +158,7 @@ def training_work(run: Run, settings: Settings) -> list[Work]:
 
     Early stopping is not foreseen.
     """
-    per_epoch = steps_per_epoch(len(run.data.train()), settings.batch_size, 1)
+    per_epoch = steps_per_epoch(len(run.data.train()), settings.batch_size)
     planned = settings.epochs * per_epoch
     steps = min(planned, settings.steps or planned)
     validations = math.ceil(math.ceil(steps / per_epoch) / settings.validate_every)

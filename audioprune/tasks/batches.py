@@ -195,7 +195,7 @@ class Batches(Generic[Result]):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         half = len(items) // 2
-        self.most = max(1, self.most // 2)
+        self.most = min(self.most, half * max(map(self.length, items)))
         if not self._told:
             _LOG.warning(
                 "out of memory with %d items at once: going on with half as many; set "

@@ -40,7 +40,12 @@ from audioprune.training.devices import open_accelerator, own_variables
 from audioprune.training.divergence import bad_gradient, bad_input, bad_output, bad_weight
 from audioprune.training.hooks import Hooks
 from audioprune.training.input_statistics import measure_inputs
-from audioprune.training.loaders import moved, steps_per_epoch, train_batches, valid_batches
+from audioprune.training.loaders import (
+    TrainingLoader,
+    dead_workers_named,
+    moved,
+    steps_per_epoch,
+)
 from audioprune.training.readings import NotFiniteError, Readings, widened
 from audioprune.training.resuming import MODEL, Kept, State, resume, save
 from audioprune.training.settings import Settings, build_optimizer, build_schedule, step_schedules
@@ -90,7 +95,7 @@ class Fit:
         hooks: Called around epochs and steps; see audioprune.training.hooks.
         make_optimizer: Builds an optimiser for (model, settings) in place of the named ones.
         device: See ``audioprune.training.devices.chosen_device``.
-        workers: Loader processes.
+        workers: Loader processes, or ``auto``; see audioprune.training.loaders.
         save_every_s: Seconds between two checkpoints within an epoch.
         sync_every: Steps after which losses and checks are read from the device; None takes 1 on
             the CPU and 50 elsewhere.
@@ -110,7 +115,7 @@ class Fit:
     hooks: Sequence[object] = ()
     make_optimizer: Callable[[nn.Module, Settings], Optimizer] | None = None
     device: str = "auto"
-    workers: int = 0
+    workers: str | int = 0
     save_every_s: float = 30.0
     sync_every: int | None = None
     title: str = "train"
@@ -126,7 +131,7 @@ class Fit:
                 model holds the last finite weights.
             InterruptedRun: The user stopped; the checkpoint holds the exact position.
         """
-        with own_variables():
+        with own_variables(), dead_workers_named():
             self._prepare()
             resume(self.state, self.settings, self.folder, self.accelerator.device)
             self._epochs()
@@ -145,6 +150,15 @@ class Fit:
                 f"{len(self.valid_set)} items; check the splits"
             )
         measure_inputs(self.model, self.task, self.data, self.train_set)
+        self.loader = TrainingLoader(
+            self.data,
+            self.train_set,
+            self.valid_set,
+            self.settings.batch_size,
+            self.seed,
+            self.workers,
+            self.accelerator.device,
+        )
         self.model.to(self.accelerator.device)
         self.state = self._initial_state()
         # One process keeps the plain module: preparing it would leave autocast in its forward
@@ -217,16 +231,9 @@ class Fit:
         self._end_epoch()
 
     def _batches(self) -> Iterator[Batch]:
-        return train_batches(
-            self.data,
-            self.train_set,
-            self.settings.batch_size,
-            self.seed,
-            self.state.position.epoch,
-            done=self.state.position.step_in_epoch,
-            process=(self.accelerator.process_index, self.accelerator.num_processes),
-            workers=self.workers,
-        )
+        position = self.state.position
+        process = (self.accelerator.process_index, self.accelerator.num_processes)
+        return self.loader.train(position.epoch, position.step_in_epoch, process)
 
     def _step(self, batch: Batch) -> None:
         """Take one training step and remember what it logs."""
@@ -358,7 +365,8 @@ class Fit:
         position.history.append(row)
         if settings.early_stop and position.stale >= settings.early_stop:
             position.finished = True
-        self._log(row)
+        position.waiting.append(round(self.loader.waiting(), 4))
+        self._log({**row, "waiting": position.waiting[-1]})
         if last or position.finished or self._save_is_due():
             self._save()
 
@@ -376,7 +384,7 @@ class Fit:
         return values
 
     def _validated(self) -> dict[str, float]:
-        batches = valid_batches(self.data, self.valid_set, self.settings.batch_size)
+        batches = self.loader.valid()
         on_device = (self._on_device(batch) for batch in batches)
         judge = self.judge or self.task
         with torch.no_grad():

@@ -42,6 +42,15 @@ class Position:
     finished: bool = False
     sums: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
+    waiting: list[float] = field(default_factory=list)
+    """Share of the time of each epoch's steps that the loader was waited for; in the log alone."""
+
+    def logged(self) -> list[dict[str, float]]:
+        """Return the rows of the log: the history, and what differs between equal trainings."""
+        unknown = len(self.history) - len(self.waiting)  # of a training that began without it
+        before, after = self.history[:unknown], self.history[unknown:]
+        timed = zip(after, self.waiting, strict=True)
+        return before + [{**row, "waiting": share} for row, share in timed]
 
 
 @dataclass
@@ -162,7 +171,7 @@ def resume(state: State, settings: Settings, folder: Path, device: torch.device)
     )
     # Epochs that the checkpoint does not hold are about to be run, and logged, again.
     log.unlink(missing_ok=True)
-    for row in state.position.history:
+    for row in state.position.logged():
         append_line(log, row)
 
 

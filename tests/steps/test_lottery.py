@@ -414,3 +414,21 @@ def test_training_that_ends_before_the_moment_is_told(make) -> None:
         ConfigError, match="training ended after 4 steps, before pipeline.rewind=2ep"
     ):
         start(folder, plain)
+
+
+def test_the_first_training_is_shared_with_its_early_weights(make, tmp_path: Path) -> None:
+    for name in ("a", "b", "alone"):
+        folder, plain = make(name, rounds=1, scope="global" if name == "a" else "local")
+        plain["runtime"] |= {"share": name != "alone", "folder": str(tmp_path / "runs")}
+        plain["runtime"]["shared_folder"] = ""
+        start(folder, plain)
+    found = [_without_times(tmp_path / name) for name in ("a", "b", "alone")]
+    assert found[0][0]["shared"] == found[1][0].pop("shared")
+    assert found[1] == found[2] and found[0] != found[2]
+    files = [(tmp_path / name / REWIND_FILE).read_bytes() for name in ("b", "alone")]
+    assert files[0] == files[1]
+    assert len(list((tmp_path / "runs" / "shared").iterdir())) == 1
+
+
+def _without_times(folder: Path) -> list[dict[str, Any]]:
+    return [{key: row[key] for key in row if key not in MEASURED} for row in rows(folder)]

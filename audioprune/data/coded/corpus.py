@@ -114,14 +114,8 @@ class CodedSpeech(FileCorpus[FoundCodedSpeech]):
         self.segment = rules.segment
 
     def train(self) -> Segments:
-        """Return the training items; ``set_epoch`` chooses the epoch.
-
-        Audio that fits into memory is read here, once, so that worker processes share it.
-        """
-        found = self._ready()
-        pairs = found.pools["train"]
-        found.store.preload([side.path for pair in pairs for side in (pair.noisy, pair.clean)])
-        return self._segments(found)
+        """Return the training items; ``set_epoch`` chooses the epoch."""
+        return self._segments(self._ready())
 
     def valid(self) -> Pairs:
         """Return the validation items."""

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from audioprune.data.files.audio import AudioStore, Samples
 from audioprune.data.speech.mixing_rules import MixingRules
-from audioprune.data.speech.paired_items import PairSource
+from audioprune.data.speech.paired_items import PairSource, preload
 from audioprune.data.splits.sources import Source
 from audioprune.errors import ConfigError
 from audioprune.ranges import Range
@@ -114,11 +114,12 @@ class Segments(Dataset[dict[str, Any]]):
         self._orders: dict[tuple[int, int], np.ndarray] = {}
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, from 0, whose order follows.
-
-        Call it before the loader starts its workers.
-        """
+        """Choose the epoch, from 0, whose order follows."""
         self.epoch = epoch
+
+    def preload(self) -> None:
+        """Decode the files ahead, if they all fit into memory."""
+        preload(self.store, self.pairs)
 
     def __len__(self) -> int:
         return self.rules.train_segments or len(self.places)

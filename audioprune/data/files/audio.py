@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -210,12 +210,15 @@ class AudioStore:
             self._held_bytes += mono.nbytes
         return mono
 
-    def preload(self, paths: Sequence[Path]) -> None:
-        """Decode files ahead of use, unless they do not all fit into the budget."""
-        wanted = [path for path in dict.fromkeys(paths) if path not in self._held]
-        headers = [self._header(path) for path in wanted]
-        samples = [round(head.frames * self.sample_rate / head.sample_rate) for head in headers]
-        if self._held_bytes + _SAMPLE_BYTES * sum(samples) <= self.budget_bytes:
+    def preload(self, durations_s: Mapping[Path, float]) -> None:
+        """Decode files ahead of use, unless they do not all fit into the budget.
+
+        Args:
+            durations_s: Length of each file in seconds.
+        """
+        wanted = {path: each for path, each in durations_s.items() if path not in self._held}
+        samples = sum(round(each * self.sample_rate) for each in wanted.values())
+        if self._held_bytes + _SAMPLE_BYTES * samples <= self.budget_bytes:
             for path in wanted:
                 self.whole(path)
 

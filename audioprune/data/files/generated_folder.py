@@ -20,11 +20,11 @@ import soundfile
 from audioprune.data.files.audio import find_audio
 from audioprune.data.files.file_index import inspect_files
 from audioprune.data.files.messages import listing
+from audioprune.data.files.parallel import in_threads
 from audioprune.errors import DataError, OutputError
 from audioprune.files import check_writable, sha256, sha256_file, write_atomic, write_json
 from audioprune.interrupts import check_stop
 from audioprune.paths import cache_folder
-from audioprune.progress import track
 
 Pieces = Mapping[str, Callable[[], np.ndarray]]
 
@@ -145,21 +145,25 @@ class GeneratedFolder:
     def _write(
         self, temporary: Path, pieces: Pieces, sample_rate: int
     ) -> Iterator[tuple[str, str]]:
-        """Write every file and yield its place and its hash."""
-        for place, piece in track(pieces.items(), f"making {self.name}", len(pieces)):
+        """Write every file and yield its place and its hash; each piece is made on its own."""
+
+        def write(place: str) -> tuple[str, str]:
             check_stop()
             path = temporary / place
+            samples = pieces[place]()
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 kind = "WAV" if path.suffix == ".wav" else "FLAC"
                 soundfile.write(
-                    os.fsencode(path), piece(), sample_rate, format=kind, subtype="PCM_16"
+                    os.fsencode(path), samples, sample_rate, format=kind, subtype="PCM_16"
                 )
             except (soundfile.SoundFileError, OSError) as error:
                 raise OutputError(
                     f"cannot write {path}: {error}; free some space or choose another root"
                 ) from error
-            yield place, sha256_file(path)
+            return place, sha256_file(path)
+
+        yield from in_threads(write, list(pieces), f"making {self.name}")
 
     def _put(self, temporary: Path) -> None:
         """Give the finished folder its name.

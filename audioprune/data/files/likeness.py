@@ -8,7 +8,8 @@ differ.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,11 @@ _FEWEST_FRAMES = 4
 _SHARE = 0.3
 _LEAST_MOVE_DB = 0.5
 _AT_ONCE = 1000
+_MOST_VALUES = 1 << 22
+_BANDS = len(EDGES_HZ) - 1
+_DIGITS = np.zeros(256, np.int64)
+_DIGITS[[base64.b85encode(bytes([0, 0, 0, digit]))[-1] for digit in range(85)]] = np.arange(85)
+"""Value of each character of a fingerprint."""
 
 Envelope = NDArray[np.float64]
 
@@ -75,36 +81,81 @@ def alike(prints: Sequence[str], durations_s: Sequence[float]) -> Iterator[tuple
         prints: Fingerprint of each file; those without one are like none.
         durations_s: Length of each file in seconds.
     """
-    places = [place for place, text in enumerate(prints) if text]
+    places = np.array([place for place, text in enumerate(prints) if text], dtype=int)
     if len(places) < 2:
         return
-    envelopes = [_decode(prints[place]) for place in places]
-    pairs = zip(places, envelopes, strict=True)
-    outlines = np.array([_outline(envelope, durations_s[place]) for place, envelope in pairs])
+    texts = [prints[place] for place in places]
+    envelopes = _decode_all(texts)
+    outlines = np.zeros((len(places), 2 * _BANDS + 1))
+    for rows, levels in envelopes:
+        outlines[rows] = _outlines(levels, np.array([durations_s[places[row]] for row in rows]))
+    by_row = {
+        int(row): level
+        for rows, levels in envelopes
+        for row, level in zip(rows, levels, strict=True)
+    }
     tree = cKDTree(outlines)
     for start in range(0, len(places), _AT_ONCE):
-        part = outlines[start : start + _AT_ONCE]
-        near = tree.query_ball_point(part, 1.0, p=np.inf, return_sorted=True)
-        for second, candidates in enumerate(near, start):
-            for first in (place for place in candidates if place < second):
-                if _same(envelopes[first], envelopes[second]):
-                    yield places[first], places[second]
+        part = cKDTree(outlines[start : start + _AT_ONCE])
+        near = part.sparse_distance_matrix(tree, 1.0, p=np.inf, output_type="ndarray")
+        second, first = near["i"] + start, near["j"]
+        earlier = first < second
+        order = np.lexsort((first[earlier], second[earlier]))
+        pairs = np.stack([first[earlier][order], second[earlier][order]], axis=1)
+        for one, other in pairs[_may_be_same(pairs, by_row)].tolist():
+            if _same(by_row[one], by_row[other]):
+                yield int(places[one]), int(places[other])
 
 
-def _outline(envelope: Envelope, duration_s: float) -> NDArray[np.float64]:
-    """Return few numbers that differ by less than 1 between copies.
+def _outlines(envelopes: Envelope, durations_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return few numbers that differ by less than 1 between copies, for envelopes (P, N, 9).
 
     They are the length, the mean of each band, and the mean of its begin.
     """
-    profile = envelope.mean(axis=0)
-    begin = envelope[:_FEWEST_FRAMES].mean(axis=0)
-    bands = np.concatenate([(profile - profile.mean()) / 3, (begin - profile.mean()) / 6])
-    return np.concatenate([[duration_s / LENGTH_S], bands / TOLERANCE_DB])
+    profiles = envelopes.mean(axis=1)
+    begins = envelopes[:, :_FEWEST_FRAMES].mean(axis=1)
+    middles = profiles.mean(axis=1, keepdims=True)
+    bands = np.concatenate([(profiles - middles) / 3, (begins - middles) / 6], axis=1)
+    return np.concatenate([durations_s[:, None] / LENGTH_S, bands / TOLERANCE_DB], axis=1)
 
 
-def _decode(text: str) -> Envelope:
-    levels = np.frombuffer(base64.b85decode(text), dtype=np.uint8)
-    return levels.reshape(-1, len(EDGES_HZ) - 1).astype(np.float64) * _STEP_DB
+def _decode_all(texts: Sequence[str]) -> list[tuple[NDArray[np.int64], Envelope]]:
+    """Return rows and envelopes (P, N, 9) in dB of all texts of a length, for each length.
+
+    This is ``base64.b85decode`` of many texts at once.
+    """
+    lengths = np.array([len(text) for text in texts])
+    found = []
+    for length in np.unique(lengths):
+        rows = np.flatnonzero(lengths == length)
+        digits = _DIGITS[np.frombuffer("".join(texts[row] for row in rows).encode(), np.uint8)]
+        missing = -int(length) % 5
+        digits = np.pad(digits.reshape(len(rows), -1), ((0, 0), (0, missing)), constant_values=84)
+        values = digits.reshape(len(rows), -1, 5) @ (85 ** np.arange(4, -1, -1))
+        levels = values.astype(">u4").view(np.uint8).reshape(len(rows), -1)
+        levels = levels[:, : levels.shape[1] - missing].reshape(len(rows), -1, _BANDS)
+        found.append((rows, levels.astype(np.float64) * _STEP_DB))
+    return found
+
+
+def _may_be_same(pairs: NDArray[np.int64], envelopes: Mapping[int, Envelope]) -> NDArray[np.bool_]:
+    """Tell which pairs ``_same`` could find equal, many at once; rounding is left to it."""
+    counts = np.array([min(len(envelopes[one]), len(envelopes[other])) for one, other in pairs])
+    kept = np.zeros(len(pairs), dtype=bool)
+    for count in np.unique(counts):
+        rows = np.flatnonzero(counts == count)
+        for part in np.array_split(rows, math.ceil(len(rows) * count * _BANDS / _MOST_VALUES)):
+            first, second = (
+                np.stack([envelopes[row][:count] for row in pairs[part, side].tolist()])
+                for side in (0, 1)
+            )
+            difference = first - second
+            difference -= np.median(difference, axis=(1, 2), keepdims=True)
+            heard = (first > _STEP_DB) & (second > _STEP_DB)
+            total = np.maximum(1, heard.sum(axis=(1, 2)))
+            apart = (difference**2 * heard).sum(axis=(1, 2)) / total
+            kept[part] = apart <= TOLERANCE_DB**2 * (1 + 1e-6)
+    return kept
 
 
 def _same(first: Envelope, second: Envelope) -> bool:

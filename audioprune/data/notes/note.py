@@ -137,6 +137,14 @@ class NoteStore:
                 self._held_bytes += held.nbytes
         return held.astype(np.float32) / np.float32(_FULL_SCALE)
 
+    def preload(self, paths: Sequence[Path]) -> None:
+        """Decode notes ahead of use, unless they might not all fit into memory."""
+        wanted = [path for path in dict.fromkeys(paths) if path not in self._held]
+        most = np.dtype(np.int16).itemsize * self.length * len(wanted)
+        if self._held_bytes + most <= self.memory_bytes:
+            for path in wanted:
+                self.get(path)
+
     def _read(self, path: Path) -> NDArray[np.int16]:
         frames = math.ceil((self.duration_s + _MARGIN_S) * read_info(path).sample_rate)
         samples, sample_rate = read_audio(path, 0, frames)
@@ -214,6 +222,10 @@ class NoteSet(Dataset[dict[str, Any]]):
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, which decides the parts of training notes; others stay the same."""
         self._epoch = epoch if self.split == "train" else 0
+
+    def preload(self) -> None:
+        """Decode the notes ahead, if they all fit into memory."""
+        self.store.preload([note.path for note in self.notes])
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         note = self.notes[index]

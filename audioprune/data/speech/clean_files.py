@@ -8,7 +8,7 @@ it, is decided by the corpora.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -163,7 +163,7 @@ class SyntheticVoices:
 
     @property
     def _facts(self) -> dict[str, Any]:
-        recipe = asdict(self.recipe)
+        recipe = self.recipe.facts()
         return {key: value for key, value in recipe.items() if not key.startswith("noise")}
 
     @property

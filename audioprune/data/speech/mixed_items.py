@@ -37,11 +37,13 @@ class Mixtures(Dataset):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, from 0, whose items follow.
-
-        Call it before the loader starts its workers.
-        """
+        """Choose the epoch, from 0, whose items follow."""
         self.epoch = epoch
+
+    def preload(self) -> None:
+        """Decode the files of the split ahead, if they all fit into memory."""
+        sources = [*self.mixer.speech[self.split], *self.mixer.noise[self.split]]
+        self.mixer.store.preload({source.path: source.duration_s for source in sources})
 
     def mixture(self, index: int) -> Mixture:
         """Return item ``index`` with the record of how it was made."""

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from audioprune.data.files.audio import AudioStore, Samples
+from audioprune.data.speech.augmentation import faster, joined
 from audioprune.data.speech.mixing_rules import MixingRules
 from audioprune.data.splits.folders import SPLITS
 from audioprune.data.splits.sources import Source, by_group, in_turns
@@ -27,7 +28,7 @@ FAINT_SHARE = 0.01
 """An excerpt is drawn again when its level is below this share, -40 dB, of its file's."""
 _TRIES = 20
 _MOST_ORDERS = 64
-_STREAM_SPEECH, _STREAM_NOISE, _STREAM_ORDER = range(3)
+_STREAM_SPEECH, _STREAM_NOISE, _STREAM_ORDER, _STREAM_VARIED = range(4)
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,33 @@ class Mixer:
             "seed": key,
             "noise": parts,
         }
+        if split == "train" and not self.rules.augmentation.is_idle:
+            return self._augmented(target, start, speech, noise, record)
         return self._mix(target, start, speech, noise, record)
+
+    def _augmented(
+        self,
+        target: Source,
+        start: int,
+        speech: Samples,
+        noise: np.ndarray,
+        record: dict[str, Any],
+    ) -> Mixture:
+        """Mix a training item whose speed, colour, noise and level vary."""
+        varied, rate = self.rules.augmentation, self.rules.sample_rate
+        rng = np.random.default_rng([*record["seed"], _STREAM_VARIED])
+        speed = varied.draw_speed(rng)
+        whole, needed = self.store.whole(target.path), math.ceil(len(speech) * speed)
+        start = max(0, min(start, len(whole) - needed))
+        speech = faster(whole[start : start + needed], speed, len(speech))
+        if varied.wants_second(rng):
+            second, parts = self._noise(_draw(self.noise["train"], rng), len(speech), rng)
+            noise = joined(noise, second, rng)
+            record["noise"] = [*record["noise"], *parts]
+        speech = varied.coloured(speech, rate, rng)
+        noise = varied.coloured(noise, rate, rng)
+        record["speed"] = speed
+        return self._mix(target, start, speech, noise, record, varied.gain(rng))
 
     def test(self, noise_name: str, snr_db: float, index: int) -> Mixture:
         """Return item ``index`` of a test condition.
@@ -130,10 +157,11 @@ class Mixer:
         speech: Samples,
         noise: np.ndarray,
         record: dict[str, Any],
+        level: float = 1.0,
     ) -> Mixture:
         noisy, _ = mix_at_snr(speech, noise, record["snr_db"])
         # One gain for both, so that clean stays the speech within noisy.
-        gain = float(rms_gain(noisy)) if self.rules.rms_normalise else 1.0
+        gain = level * (float(rms_gain(noisy)) if self.rules.rms_normalise else 1.0)
         record |= {
             "id": f"{record['index']:06d}_{target.path.stem}",
             "speaker": target.group,

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
+from audioprune.data.speech.augmentation import Augmentation
 from audioprune.errors import ConfigError
 
 _SHORTEST_S = 0.1
@@ -33,6 +35,14 @@ class MixingRules:
     fresh_each_epoch: bool = True
     rms_normalise: bool = True
     seed: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the values that stand in the fingerprint; an augmentation only if any."""
+        known = asdict(self)
+        if self.augmentation.is_idle:
+            del known["augmentation"]
+        return known
 
     def __post_init__(self) -> None:
         self._check_snrs()

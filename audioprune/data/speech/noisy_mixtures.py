@@ -16,6 +16,7 @@ from audioprune.data.corpus import FileCorpus, Found, Record
 from audioprune.data.files.audio import AUDIO_SUFFIXES, AudioStore
 from audioprune.data.files.checks import FileFacts, Finding
 from audioprune.data.files.messages import left_out_notes
+from audioprune.data.speech.augmentation import Augmentation
 from audioprune.data.speech.mixed_items import Mixtures, collate
 from audioprune.data.speech.mixing import Mixer, condition_name, require_talkers
 from audioprune.data.speech.mixing_rules import MixingRules, check_counts
@@ -113,6 +114,12 @@ class NoisyMixtures(FileCorpus[_Found]):
         fresh_each_epoch: Whether every epoch has new mixtures.
         rms_normalise: Whether a mixture is scaled to a root mean square of 1, and its clean speech
             by the same factor.
+        augment_equaliser_db: Largest gain or loss in dB of a random smooth curve over the
+            frequencies, drawn for speech and noise of every training item apart.
+        augment_speed: Slowest and fastest factor on the speed of training speech.
+        augment_second_noise: Share of the training items, 0..1, that get a second noise, up to 10
+            dB below the first.
+        augment_level_db: Largest random change in dB of the level of a training mixture.
         seed: Decides splits and mixtures.
         on_bad_file: ``"stop"`` or ``"skip"``.
         cache_dir: Where results of file checks are kept; empty for the user's cache folder.
@@ -160,6 +167,10 @@ class NoisyMixtures(FileCorpus[_Found]):
         babble_talkers: Annotated[Sequence[int], Range(1)] = (4, 8),
         fresh_each_epoch: bool = True,
         rms_normalise: bool = True,
+        augment_equaliser_db: Annotated[float, Range(0, 24)] = 0.0,
+        augment_speed: Annotated[Sequence[float], Range(0.5, 2)] = (1.0, 1.0),
+        augment_second_noise: Annotated[float, Range(0, 1)] = 0.0,
+        augment_level_db: Annotated[float, Range(0, 40)] = 0.0,
         seed: Annotated[int, Range(0)] = 0,
         on_bad_file: Annotated[str, OneOf("stop", "skip")] = "stop",
         cache_dir: str | None = None,
@@ -174,7 +185,12 @@ class NoisyMixtures(FileCorpus[_Found]):
             cache_dir=cache_dir,
             memory_mb=memory_mb,
         )
-        for name, pair in (("train_snr_db", train_snr_db), ("babble_talkers", babble_talkers)):
+        pairs: tuple[tuple[str, Sequence[float]], ...] = (
+            ("train_snr_db", train_snr_db),
+            ("babble_talkers", babble_talkers),
+            ("augment_speed", augment_speed),
+        )
+        for name, pair in pairs:
             if len(pair) != 2:
                 raise ConfigError(
                     f"expected {name} as [lowest, highest], got {list(pair)}; give two values"
@@ -191,6 +207,12 @@ class NoisyMixtures(FileCorpus[_Found]):
             fresh_each_epoch=fresh_each_epoch,
             rms_normalise=rms_normalise,
             seed=seed,
+            augmentation=Augmentation(
+                equaliser_db=augment_equaliser_db,
+                speed=(float(augment_speed[0]), float(augment_speed[1])),
+                second_noise=augment_second_noise,
+                level_db=augment_level_db,
+            ),
         )
         self.speakers = SpeakerRule(speaker_from, speaker, speaker_csv)
         if noise_from not in NOISE_RULES:
@@ -213,13 +235,7 @@ class NoisyMixtures(FileCorpus[_Found]):
         self.speech_suffixes = tuple(speech_suffixes)
 
     def train(self) -> Mixtures:
-        """Return the training items; ``set_epoch`` chooses the epoch.
-
-        Audio that fits into memory is decoded here, once, so that worker processes share it.
-        """
-        mixer = self._ready().mixer
-        used = [*mixer.speech["train"], *mixer.noise["train"]]
-        mixer.store.preload([source.path for source in used])
+        """Return the training items; ``set_epoch`` chooses the epoch."""
         return self._items("train")
 
     def valid(self) -> Mixtures:
@@ -242,7 +258,7 @@ class NoisyMixtures(FileCorpus[_Found]):
         for role, sources in self._ready().used.items():
             rows += [[role, source.identity()] for source in sources]
         counts = {split: self._count(split) for split in SPLITS}
-        return sha256(json.dumps([asdict(self.rules), counts, rows], sort_keys=True).encode())
+        return sha256(json.dumps([self.rules.facts(), counts, rows], sort_keys=True).encode())
 
     def _facts(self) -> dict[str, Any]:
         mixer = self._ready().mixer
@@ -304,7 +320,7 @@ class NoisyMixtures(FileCorpus[_Found]):
         return records
 
     def _rules(self) -> dict[str, Any]:
-        return {"rules": asdict(self.rules)}
+        return {"rules": self.rules.facts()}
 
     def _items(self, split: str) -> Mixtures:
         return Mixtures(self._ready().mixer, self._count(split), split)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -183,13 +183,7 @@ class PairedFolder(FileCorpus[_Found]):
         self.valid_share = valid_share
 
     def train(self) -> Pairs:
-        """Return the training items; ``set_epoch`` chooses the epoch.
-
-        Audio that fits into memory is decoded here, once, so that worker processes share it.
-        """
-        found = self._ready()
-        sides = [side for pair in found.pools["train"] for side in (pair.noisy, pair.clean)]
-        found.store.preload([side.path for side in sides])
+        """Return the training items; ``set_epoch`` chooses the epoch."""
         return self._items("train")
 
     def valid(self) -> Pairs:
@@ -215,7 +209,7 @@ class PairedFolder(FileCorpus[_Found]):
             for pair in pool:
                 sides = [pair.noisy.identity(), pair.clean.identity()]
                 rows.append([*sides, pair.noise, pair.snr_db])
-        return sha256(json.dumps([asdict(self.rules), self.most, rows], sort_keys=True).encode())
+        return sha256(json.dumps([self.rules.facts(), self.most, rows], sort_keys=True).encode())
 
     def _facts(self) -> dict[str, Any]:
         facts: dict[str, Any] = {"sample_rate": self.sample_rate, "seed": self.rules.seed}
@@ -237,7 +231,7 @@ class PairedFolder(FileCorpus[_Found]):
         return pair_records(self._ready().pools)
 
     def _rules(self) -> dict[str, Any]:
-        return {"rules": asdict(self.rules)}
+        return {"rules": self.rules.facts()}
 
     def _items(self, split: str) -> Pairs:
         found = self._ready()

@@ -100,11 +100,12 @@ class Pairs(Dataset):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, from 0, whose random parts follow.
-
-        Call it before the loader starts its workers.
-        """
+        """Choose the epoch, from 0, whose random parts follow."""
         self.epoch = epoch
+
+    def preload(self) -> None:
+        """Decode the files ahead, if they all fit into memory."""
+        preload(self.store, self.sources)
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -136,6 +137,12 @@ class Pairs(Dataset):
         rng = np.random.default_rng([self.rules.seed, SPLITS.index(self.split), index, epoch])
         start = audible_start(clean, length, level, rng)
         return start, start + length
+
+
+def preload(store: AudioStore, pairs: Sequence[PairSource]) -> None:
+    """Decode both files of each pair ahead, if they all fit into memory."""
+    sides = [side for pair in pairs for side in (pair.noisy, pair.clean)]
+    store.preload({side.path: side.duration_s for side in sides})
 
 
 def pool_size(pool: Sequence[PairSource]) -> dict[str, Any]:

@@ -47,6 +47,9 @@ class Voice:
         breath: Level of the breath noise relative to voicing.
         jitter: Random deviation of the pitch, as a share.
         rate: Factor on the speed.
+        slope: Fall of the pitch over a phrase as a share of ``span``; below 0 it rises.
+        glide_s: Most seconds in which formants glide from one sound to the next.
+        hiss: Factor on the noise of fricatives.
     """
 
     f0_hz: float
@@ -59,6 +62,9 @@ class Voice:
     breath: float
     jitter: float
     rate: float
+    slope: float = 1.2
+    glide_s: float = 0.05
+    hiss: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -210,7 +216,7 @@ def _compose(voice: Voice, seconds: float, rng: Rng) -> _Score:
         words = int(rng.integers(3, 7))
         for word in range(words):
             # The pitch falls over a phrase.
-            fall = voice.span * (0.6 - 1.2 * word / words)
+            fall = voice.span * (voice.slope / 2 - voice.slope * word / words)
             before = sum(score.seconds)
             _word(score, voice, fall, rng)
             used += sum(score.seconds) - before
@@ -267,7 +273,7 @@ def _tracks(voice: Voice, score: _Score, seconds: float, rng: Rng) -> dict[str, 
     """
     times = np.arange(0, seconds + _TRACK_S, _TRACK_S)
     ends = np.cumsum(score.seconds)
-    glide = np.minimum(0.05, 0.8 * np.asarray(score.seconds)) / 2
+    glide = np.minimum(voice.glide_s, 0.8 * np.asarray(score.seconds)) / 2
     hard = np.minimum(0.012, 0.4 * np.asarray(score.seconds)) / 2
     tracks = {}
     # Formants glide slowly, as the tongue moves; levels and noises switch fast.
@@ -352,7 +358,7 @@ def _filter(voice: Voice, tracks: dict[str, Track], source: Samples, noise: Samp
     # One row for each hissing frame, shape (N, 1).
     middle = at["noise_hz"][hissing, None].astype(np.float32) * voice.formant_scale**0.5
     width = at["noise_width_hz"][hissing, None].astype(np.float32)
-    level = at["fricative"][hissing, None].astype(np.float32)
+    level = voice.hiss * at["fricative"][hissing, None].astype(np.float32)
     shape = level * _FRICTION * np.exp(-0.5 * ((hz - middle) / width) ** 2)
     spectrum[hissing] += _spectra(noise, frames, hissing) * shape
     return _overlapped(fft.irfft(spectrum, n=_FFT, axis=1), len(source))

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from audioprune.errors import ConfigError, InterruptedRun
+from audioprune.errors import AudiopruneError, ConfigError, InterruptedRun
 from audioprune.experiment.build import build
 from audioprune.experiment.pipeline import build_steps, execute, walk
 from audioprune.experiment.rehearsal.few_items import Counts, few_of
@@ -51,11 +51,11 @@ from audioprune.protocols.work import TRAINING_STEP, ChoosesConditions, Work
 from audioprune.training.devices import chosen_device
 from audioprune.training.loaders import moved
 
-STEPS = 3
+STEPS = 2
 """Training steps of every training: the first warms up."""
 TENSORS = 3
 """Tensors that an analysis looks at: the first, the middle and the last."""
-_LONGEST_STEP_S = 4.0
+_LONGEST_STEP_S = 2.0
 """A batch is cut to the items whose step takes about this long; its time and memory are scaled."""
 _WARM_S = 1.0
 _SPARE = 0.95  # of a memory, which the system shares
@@ -143,7 +143,8 @@ class _Meter:
         self.watch.reset()
         started, failure = now(), ""
         try:
-            leaf.few.run(run, path)
+            with self.watch.forwards(run.model):
+                leaf.few.run(run, path)
             run.save_state()
         except InterruptedRun:
             raise
@@ -175,7 +176,11 @@ class _Meter:
         return max(0.0, seconds - sum(self.watch.seconds(unit) for unit in timed))
 
     def _work(self, step: Step, run: Run) -> list[Work]:
-        return [each for each in (step.work(run) if isinstance(step, SaysWork) else [])]
+        """Count the work of a step; one that cannot be counted fails when it is run, and says so."""
+        try:
+            return step.work(run) if isinstance(step, SaysWork) else []
+        except AudiopruneError:
+            return []
 
     def _at_true_size(self, run: Run) -> Run:
         """Return the run as it is now, with the corpus and the numbers of the experiment."""
@@ -216,7 +221,7 @@ def rehearse(
     lowered = _lowered(plain, folder)
     steps = build_steps(plain["pipeline"])
     run = build(lowered, folder, overrides, data=data)
-    whole = copy.copy(run)
+    whole, facts = copy.copy(run), _facts(run)
     problems = [*_refusals(run, steps), *_missing_packages(run)]
     batch = _fitting_batch(run)
     patterns = [pattern for _, step in walk(steps) for pattern in _conditions_of(step)]
@@ -231,7 +236,8 @@ def rehearse(
     with meter.watch.watching(run.task):
         execute(run, measured)
     found = [meter.found.get(leaf.path) or meter.unmeasured(leaf) for leaf in leaves]
-    forecast = Forecast(filled(found), (), _facts(whole, batch, reading_s))
+    facts |= {"batch": [batch.items, batch.whole], "reading_s": reading_s}
+    forecast = Forecast(filled(found), (), facts)
     return replace(forecast, problems=(*problems, *_shortages(forecast, place)))
 
 
@@ -339,16 +345,16 @@ def _networks(run: Run) -> list[nn.Module]:
     return [run.model, *beside]
 
 
-def _backward(loss: torch.Tensor, which: str = "model") -> float:
+def _backward(loss: torch.Tensor, which: str = "model") -> torch.Tensor:
     loss.backward()  # type: ignore[no-untyped-call]  # torch's own
-    return float(loss.detach())
+    return loss.detach()
 
 
 def _conditions_of(step: Step) -> list[str]:
     return list(step.conditions or ()) if isinstance(step, ChoosesConditions) else []
 
 
-def _facts(run: Run, batch: _Batch, reading_s: float) -> dict[str, Any]:
+def _facts(run: Run) -> dict[str, Any]:
     device = chosen_device(run.runtime["device"])
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     train, valid = len(run.data.train()), len(run.data.valid())
@@ -362,8 +368,6 @@ def _facts(run: Run, batch: _Batch, reading_s: float) -> dict[str, Any]:
         "corpus": run.data.scale(),
         "items": [train, valid, sum(tests)],
         "conditions": len(tests),
-        "batch": [batch.items, batch.whole],
-        "reading_s": reading_s,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import resource
@@ -33,7 +34,12 @@ class Peaks:
 
 
 def begin_peaks() -> None:
-    """Forget the peaks so far, as far as the system allows it."""
+    """Forget the peaks so far, as far as the system allows it.
+
+    Memory that was freed is given back first: it would hide what is taken next.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
     with suppress(OSError):
         _RESET.write_text(_RESET_PEAK)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch's own

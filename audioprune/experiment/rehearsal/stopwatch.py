@@ -14,8 +14,15 @@ from statistics import median
 from typing import Any
 
 import torch
+from torch import nn
 
-from audioprune.protocols.work import SCORED_ITEM, SEARCHED_ITEM, TRAINING_STEP, VALIDATED_ITEM
+from audioprune.protocols.work import (
+    DRAWN_ITEM,
+    SCORED_ITEM,
+    SEARCHED_ITEM,
+    TRAINING_STEP,
+    VALIDATED_ITEM,
+)
 
 Timed = tuple[float, float]
 """Seconds, and the units that they were spent on."""
@@ -82,6 +89,31 @@ class Stopwatch:
                     setattr(kind, name, own[name])
                 else:
                     delattr(kind, name)
+
+    @contextmanager
+    def forwards(self, model: nn.Module) -> Iterator[None]:
+        """Time the forward passes of a model within a block, where nothing else is timed.
+
+        They are those of a criterion that looks at data; of one that needs gradients, the way back
+        is not counted.
+        """
+        begun: list[float] = []
+
+        def before(_: nn.Module, given: Any) -> None:
+            begun[:] = [] if self._running else [now()]
+
+        def after(_: nn.Module, given: Any, output: Any) -> None:
+            items = next((len(each) for each in given if isinstance(each, torch.Tensor)), 0)
+            if begun and not self._running:
+                spent = (now() - begun.pop(), float(items))
+                self.spent.setdefault(DRAWN_ITEM, []).append(spent)
+
+        handles = [model.register_forward_pre_hook(before), model.register_forward_hook(after)]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def _wraps(self) -> dict[str, Callable[[Any], Any]]:
         return {

@@ -15,13 +15,16 @@ from audioprune.errors import ConfigError
 from audioprune.experiment.run import Run
 from audioprune.protocols.work import Work
 from audioprune.steps.folding import fold_first
+from audioprune.steps.shared_training import once
 from audioprune.steps.train import (
     check_monitor,
     drop_checkpoints,
     open_fit,
     train_row,
+    training_folder,
     training_work,
 )
+from audioprune.training.loop import Outcome
 from audioprune.training.settings import Settings
 
 REWIND_FILE = "rewind.safetensors"
@@ -63,15 +66,23 @@ class LotteryTrain:
         settings = run.settings if first else self._rest(run)
         file = run.folder / REWIND_FILE
         hooks = (Snapshot(self._moment, file),) if first else ()
-        outcome = open_fit(run, path, settings, mask=run.mask, hooks=hooks).run()
-        if not file.exists():
-            raise ConfigError(
-                f"training ended after {outcome.steps} steps, before "
-                f"pipeline.rewind={self.rewind}; give an earlier moment"
-            )
+
+        def train() -> Outcome:
+            outcome = open_fit(run, path, settings, mask=run.mask, hooks=hooks).run()
+            if not file.exists():
+                raise ConfigError(
+                    f"training ended after {outcome.steps} steps, before "
+                    f"pipeline.rewind={self.rewind}; give an earlier moment"
+                )
+            return outcome
+
+        facts = {"name": type(self).__name__, "rewind": self.rewind}
+        folder = training_folder(run, path)
+        outcome, key = once(run, path, facts, settings, train, folder, files=(REWIND_FILE,))
         run.codebooks = None
         found.rewind, found.trained = self.rewind, train_row(run, path, outcome, settings)
-        run.results.put({**found.trained, "round": found.round})
+        shared = {"shared": key} if key else {}
+        run.results.put({**found.trained, "round": found.round, **shared})
 
     def work(self, run: Run) -> list[Work]:
         """Count training steps and validated items, of what is left after the first training."""

@@ -44,7 +44,7 @@ PLAIN = ("sgd", "adam")
 SELECTIONS = ("last", "val")
 GROUP_KINDS = ("units", "filters")
 FIRST_STAGE_SHARE = 0.25
-_ONE_STEP = 1 / 3  # of a rehearsal's epoch
+_ONE_STEP = 1 / 2  # of the two of a rehearsal's epoch
 _MEASURED = ("group_sparsity", "entry_sparsity", "norm_sum", "penalty")
 
 
@@ -143,7 +143,7 @@ class TrainSparse:
     def rehearsed(self) -> TrainSparse:
         """Return the step with a first stage of one step, so that both stages are run.
 
-        A regulariser that follows the reach would be as strong in three steps as in all of them.
+        A regulariser that follows the reach would be as strong in two steps as in all of them.
         """
         strength = self.lmbda if self.lmbda is not None else 0.001
         return replace(self, prox_epochs=_ONE_STEP, lmbda=strength)

@@ -109,13 +109,13 @@ def test_a_recording_written_to_a_pipe_is_read_to_its_end(tmp_path: Path, size: 
             assert np.array_equal(
                 store.excerpt(piped, 100, 300), AudioStore(rate, 0).excerpt(whole, 100, 300)
             )
-            store.preload([piped])
+            store.preload({piped: 0.5})
             assert np.array_equal(store.whole(piped), AudioStore(rate, 0).whole(whole))
 
 
 def test_preload_holds_all_or_nothing(tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{number}.wav", tone(0.1, number)) for number in range(3)]
     small, large = AudioStore(RATE, 2 * 6400), AudioStore(RATE, 3 * 6400)
-    small.preload(paths)
-    large.preload([*paths, *paths])
+    small.preload(dict.fromkeys(paths, 0.1))
+    large.preload(dict.fromkeys(paths, 0.1))
     assert len(small._held) == 0 and len(large._held) == 3

@@ -131,8 +131,34 @@ def test_the_default_place_is_in_the_cache_and_named_after_the_recipe(
     assert not any(tmp_path.iterdir())
 
 
+def test_other_voices_and_noises_leave_the_test_set_as_it_is() -> None:
+    pytest.importorskip("espeakng_loader")
+    sizes = {"minutes": (0.1, 0.05, 0.03), "utterance_s": (1.0, 1.5), "noise_s": 1.0}
+    plain = Recipe(seed=0, speakers=(24, 3, 2), noises=3, **sizes)
+    other = Recipe(seed=0, speakers=(4, 2, 2), noises=3, voices="both", variety="rich", **sizes)
+    wanted, found = pieces(plain), pieces(other)
+    tests = [place for place in wanted if "/test/" in place]
+    assert tests == [place for place in found if "/test/" in place]
+    assert all(np.array_equal(wanted[place](), found[place]()) for place in tests)
+    assert plain.facts().keys() < other.facts().keys()
+    speakers = {place.split("/")[2] for place in found if place.startswith("speech/train")}
+    assert speakers == {"speaker2000", "speaker2001", "espeak2000", "espeak2001"}
+    made = found["speech/train/espeak2000/espeak2000_000.flac"]()
+    assert np.isfinite(made).all() and made.std() > 0.01
+
+
 def _make(root: str, cache: str, done: multiprocessing.Queue) -> None:
     done.put(SyntheticSpeech(root, cache_dir=cache, **TINY).fingerprint())
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+def test_the_bytes_do_not_depend_on_the_number_of_threads(
+    made: SyntheticSpeech, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    other = SyntheticSpeech(tmp_path / "other", cache_dir=str(tmp_path / "c"), **TINY)
+    other.prepare()
+    assert _hashes(other) == _hashes(made)
 
 
 def test_two_processes_may_make_it_at_once(made: SyntheticSpeech, tmp_path: Path) -> None:

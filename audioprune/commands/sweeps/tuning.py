@@ -2,7 +2,7 @@
 
 `prepare` tells the sweeper before the first job, a job asks `measure`, the end of a sweep is
 `finish`. Trials are chosen by Optuna and kept in
-commands/trial_storage.py. No torch is loaded here.
+trial_storage.py. No torch is loaded here.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.commands.messages import say
+from audioprune.commands.sweeps.objective import Objective, drop
 from audioprune.errors import ConfigError
 from audioprune.experiment.config_hash import plain_values, result_config
-from audioprune.experiment.objective import UNCOMPRESSED, Objective, drop
+from audioprune.experiment.results import UNCOMPRESSED
 from audioprune.files import append_line, read_lines
 from audioprune.report.tables import FORMATS, metric_column
 

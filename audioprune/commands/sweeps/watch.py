@@ -18,11 +18,11 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf.errors import OmegaConfBaseException
 
-from audioprune.commands import tuning
 from audioprune.commands.messages import as_output_error, explain
+from audioprune.commands.sweeps import tuning
+from audioprune.commands.sweeps.objective import Objective
 from audioprune.errors import AudiopruneError, ConfigError
 from audioprune.experiment.config_hash import plain_values
-from audioprune.experiment.objective import Objective
 from audioprune.files import check_writable, lock, read_lines
 
 SWEEP_LOG = "AUDIOPRUNE_SWEEP_LOG"

@@ -23,7 +23,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from audioprune.commands.tuning import COMPLETE, JOURNAL, read_journal
+from audioprune.commands.sweeps.tuning import COMPLETE, JOURNAL, read_journal
 from audioprune.files import append_line
 
 

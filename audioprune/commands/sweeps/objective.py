@@ -13,13 +13,12 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.experiment.results import UNCOMPRESSED
 from audioprune.experiment.rows import SizeRow, SparsityRow, TrainRow, finite_or_none
 from audioprune.metrics import LOWER_IS_BETTER, METRICS
 
 OF_CLASSES = ("accuracy", "accuracy_macro")
 """Metrics of a task that names classes."""
-UNCOMPRESSED = ("uncompressed", "as given")
-"""Variants that a drop is measured against."""
 _DROP = "drop_"
 _COSTS = LOWER_IS_BETTER | {"loss", "error"}
 _FORM = re.compile(r"(-?)(\w+)(?:@([^/]+))?(?:/(.+))?")
