@@ -26,8 +26,8 @@ class RuntimeConfig:
         threads: CPU threads of torch.
         workers: Processes that load data: a number, or ``auto``, by cores and device.
         metric_workers: Processes and threads that compute metrics.
-        score_batch: Seconds of audio that a model is given at once in scoring; null for 32 on a
-            CPU and 128 on a device.
+        score_batch: Seconds of audio that a model is given at once in scoring; null for one item
+            on a CPU and 128 s on a device.
         save_every_s: Seconds between two writes of the state of a training.
         tensorboard: Whether curves are written for TensorBoard.
         folder: Where run folders are made.

@@ -25,7 +25,6 @@ from audioprune.training.loaders import moved
 Item = Mapping[str, Any]
 Result = TypeVar("Result")
 
-SECONDS_ON_CPU = 32.0
 SECONDS_ON_DEVICE = 128.0
 _WINDOW = 8
 """Batches whose items wait for others of their length."""
@@ -92,11 +91,12 @@ def samples_at_once(model: nn.Module, seconds: float | None, sample_rate: int) -
 
     Args:
         model: Where it computes decides what is not given.
-        seconds: Audio of a batch; None for 32 s on a CPU and 128 s on a device.
+        seconds: Audio of a batch; None for 128 s on a device, and one item on a CPU, where large
+            batches gain little and PESQ may tell the rounding of other sums.
         sample_rate: In Hz.
     """
     if seconds is None:
-        seconds = SECONDS_ON_CPU if device_of(model).type == "cpu" else SECONDS_ON_DEVICE
+        seconds = 0.0 if device_of(model).type == "cpu" else SECONDS_ON_DEVICE
     return max(1, round(seconds * sample_rate))
 
 
