@@ -5,7 +5,9 @@ BIN    := $(VENV)/bin
 RUNS   ?= runs
 # TORCH_INDEX=<url of a wheel index> chooses another build of torch, for instance one for your GPU.
 TORCH_INDEX ?=
-PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+# pip compiles modules one by one, and all of them; these compile what is imported, wherever PYTHONDONTWRITEBYTECODE is set too.
+KEEP   := PYTHONDONTWRITEBYTECODE= $(BIN)/python
 APRUNE := $(BIN)/audioprune
 
 .DEFAULT_GOAL := help
@@ -18,8 +20,10 @@ install: $(VENV)/.installed ## install into .venv (again: nothing to do)
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	-@$(PIP) "pip>=25"
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
-	$(PIP) --editable .[dev,codec]
+	@$(KEEP) -c "import torch" 2>/dev/null & $(PIP) --editable .[dev,codec]; code=$$?; wait; exit $$code
+	-@$(KEEP) scripts/compile_modules.py
 	@touch $@
 
 demo: install ## train, prune, quantize and score a speech enhancer on the embedded corpus
@@ -27,10 +31,10 @@ demo: install ## train, prune, quantize and score a speech enhancer on the embed
 	$(APRUNE) report runs=$(RUNS)/demo report=demo out=reports/demo
 
 test: install ## the default test suite, on all cores
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(KEEP) -m pytest -n auto --dist worksteal
 
 test-slow: install ## every test, the long ones too
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow or not slow"
+	$(KEEP) -m pytest -n auto --dist worksteal -m "slow or not slow"
 
 audit: install ## tiny runs of all four papers, whose printed numbers are computed a second time (minutes)
 	scripts/audit_runs.sh $(APRUNE) $(RUNS)/audit reports/audit

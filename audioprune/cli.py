@@ -55,7 +55,9 @@ def main() -> None:
         text = f"unknown verb '{arguments[0]}'{hint} (verbs: {', '.join(VERBS)})"
         print(text, file=sys.stderr, flush=True)
         sys.exit(2)
-    sys.exit(run_verb(arguments[0], arguments[1:]))
+    from audioprune.commands.several import as_one
+
+    sys.exit(as_one(arguments[0], arguments[1:], run_verb))
 
 
 def overview() -> str:
@@ -108,8 +110,8 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     trace = "1" if os.environ.get("HYDRA_FULL_ERROR") else ""
     # A sweep says itself where its processes record their jobs, and which folder it tunes in.
     variables = {TRACE: trace, SWEEP_LOG: "", FOLDER: "", FROM_FILE: " ".join(choices)}
-    variables[SHOWN] = shown
     variables["AUDIOPRUNE_STARTED"] = str(time.time())
+    variables[SHOWN] = shown
     with _environment(HYDRA_FULL_ERROR="1", **variables):
         try:
             code = _code_of(verb)
@@ -218,3 +220,7 @@ def _print_any_name() -> None:
     """Let names that are not UTF-8 be printed with their odd bytes spelled out."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+if __name__ == "__main__":  # torchrun -m audioprune.cli
+    main()

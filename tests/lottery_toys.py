@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from audioprune.compress.placement import device_of
 from audioprune.compress.search.perturbed_loss import BatchLoss
 from audioprune.compress.units.builders import gru_in, gru_units, layer_norm, linear_in, linear_out
 from audioprune.compress.units.declare import UnitSet
+from audioprune.training.loaders import moved
 
 
 class Undeclared(nn.Module):
@@ -135,6 +137,7 @@ class Task:
         self, model: nn.Module, dataset: Dataset, collate: Callable[..., Any], items: int | None
     ) -> BatchLoss:
         batch = collate([dataset[index] for index in range(items or len(dataset))])
+        batch = moved(batch, device_of(model))
         return BatchLoss(
             model, [(batch["x"], lambda output: (output - batch["y"]).square().mean(), 1.0)]
         )

@@ -115,11 +115,11 @@ def tell_sweep(log: Path, code: int) -> int:
         f"{failed} failed"
     )
     say(text + ("; stopped before the rest, the same command goes on" if code else ""))
+    if os.environ.get(tuning.FOLDER):
+        found = tuning.finish(log.parent)
+        return code or (0 if found else 1)
     for record in records:
         if record["status"] == "failed":
             overrides = " ".join(record["overrides"])
             say(f"  FAILED {overrides}: {record['reason']} ({record['folder']})")
-    if os.environ.get(tuning.FOLDER):
-        found = tuning.finish(log.parent)
-        return code or (0 if found else 1)
     return code or (1 if failed else 0)

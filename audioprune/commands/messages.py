@@ -31,6 +31,8 @@ _NOISE = (
     "provider=",
 )
 _MOST_LINES = 6
+_EXTRAS = {"optuna": "sweep", "tpe": "sweep", "submitit": "slurm"}
+"""Beginnings of the names of options -> the extra of this package that brings their plugin."""
 
 
 def say(text: str) -> None:
@@ -101,7 +103,7 @@ def _hint(text: str) -> str:
     option = re.search(r"Could not find '([\w/]+)/([\w.]+)'", text)
     if option:
         group, given = option.groups()
-        return _closest(given, options_of(group))
+        return _extra(group, given) or _closest(given, options_of(group))
     key = re.search(r"Key '([\w.]+)' (?:is )?not in '?(\w+)'?", text)
     if not key:
         return ""
@@ -112,6 +114,13 @@ def _hint(text: str) -> str:
             f"group; make one sweep per option"
         )
     return _closest(key.group(1).rpartition(".")[2], schema.keys_of(key.group(2)))
+
+
+def _extra(group: str, given: str) -> str:
+    """Say what to install where an option is that of a plugin which is missing."""
+    name = next((extra for part, extra in _EXTRAS.items() if given.startswith(part)), "")
+    plugin = group.startswith(("hydra/sweeper", "hydra/launcher")) and name
+    return f" -> run: pip install 'audioprune[{name}]'" if plugin else ""
 
 
 def _closest(given: str, known: list[str]) -> str:

@@ -29,6 +29,13 @@ _LATER: dict[str, dict[str, Any]] = {
         "voices": "made",
     },
     "pipeline": {"ramp_begin": 0.0, "ramp_end": 0.0},
+    "task": {"remix": False},
+    "training": {
+        "channels_last": False,
+        "compile": False,
+        "ramp_begin": 0.0,
+        "ramp_end": 0.0,
+    },
 }
 """Keys that were added to a group, and the value that stands for what was done without them.
 
@@ -76,7 +83,12 @@ def result_config(config: dict[str, Any]) -> dict[str, Any]:
 def _hashed(config: dict[str, Any]) -> dict[str, Any]:
     """Return what can change results, without keys of ``_LATER`` that change nothing."""
     known = result_config(config)
-    return {key: _without_later(value, _LATER.get(key, {})) for key, value in known.items()}
+    return {key: known_before(key, value) for key, value in known.items()}
+
+
+def known_before(group: str, value: Any) -> Any:
+    """Return a group of a configuration without added keys that change nothing."""
+    return _without_later(value, _LATER.get(group, {}))
 
 
 def _without_later(value: Any, later: dict[str, Any]) -> Any:

@@ -22,13 +22,14 @@ from audioprune.compress.masks import Mask
 from audioprune.compress.quantize.kmeans import Codebook
 from audioprune.compress.ties import join_views_
 from audioprune.errors import CheckpointError
+from audioprune.experiment.config_hash import known_before
 from audioprune.experiment.model_io import build_stored, instantiate, restore_model
 from audioprune.experiment.presets import shown_name
 from audioprune.experiment.results import BranchResults, Results, clean
 from audioprune.experiment.step_state import Findings, StepStates
 from audioprune.files import append_line, read_lines
 from audioprune.protocols import Corpus, HasWidth, KeepsState, ScoresBatches, Step
-from audioprune.training.devices import placed_device
+from audioprune.training.devices import exact_products, placed_device
 from audioprune.training.settings import Settings
 
 
@@ -112,6 +113,7 @@ class Run:
 
     def place(self) -> None:
         """Put the model and its mask on the run's device; what is stored names no device."""
+        exact_products()
         if self.device.type != "cpu":
             join_views_(self.model)  # two views of one memory would part
         self.model.to(self.device)
@@ -135,6 +137,15 @@ class Run:
         if isinstance(model, HasWidth) and model.width is not None:
             parts.append(f"width {model.width}")
         return "; ".join(parts)
+
+    def at_size_of(self, whole: Run) -> Run:
+        """Return this run as it is now with the corpus and the numbers of another.
+
+        It shares the model and what steps remember, and is only counted with, never run.
+        """
+        view = copy.copy(self)
+        view.data, view.settings, view.few_tensors = whole.data, whole.settings, whole.few_tensors
+        return view
 
     @contextmanager
     def branch(
@@ -191,7 +202,7 @@ class Run:
             "task": self.task_config,
             "data": provenance.portable(data) if data else None,
             **self.stamp,
-            "training": self.config.get("training"),
+            "training": known_before("training", self.config.get("training")),
             "metrics": scoring.get("metrics"),
             "seed": self.config.get("seed"),
             "parent": self.parent if self.from_checkpoint else None,

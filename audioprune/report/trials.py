@@ -183,14 +183,11 @@ class Trials:
             Column("state", "Bound"),
         )
         rows = tuple(self._row(trial) for trial in self.all)
-        failed = [trial for trial in self.all if trial.status in ("failed", "interrupted")]
-        notes = [f"Trial {each.number} {each.status}: {each.reason}" for each in failed]
         weak = [each.dense_remark for each in self.finished if each.dense_remark]
-        if weak:
-            told = f"the uncompressed model of {len(weak)} trials is {weak[0]}"
-            notes.append(f"{told}: what is lost against it says little")
+        told = f"the uncompressed model of {len(weak)} of these is {weak[0]}" if weak else ""
+        notes = (f"{told}: what is lost against it says little",) if told else ()
         caption = f"{len(self.finished)} of {len(self.all)} trials finished; {self.bound}"
-        return Table("trials", caption, columns, rows, tuple(notes))
+        return Table("trials", caption, columns, rows, notes)
 
     def _row(self, trial: Trial) -> dict[str, Any]:
         row: dict[str, Any] = {"number": trial.number, **_texts(trial.params)}
@@ -202,8 +199,10 @@ class Trials:
         return {**row, **measured, "state": ", ".join(filter(None, parts))}
 
     def text(self) -> str:
-        """Return the table, and what was found, for the terminal."""
-        return f"{to_markdown(self.table())}\n{self.found()}"
+        """Return the table, what failed, and what was found, for the terminal."""
+        left = [trial for trial in self.all if trial.measured is None and trial.reason]
+        lines = [f"trial {each.number} {each.status}: {each.reason}" for each in left]
+        return "\n".join([to_markdown(self.table()), *lines, self.found()])
 
     def found(self) -> str:
         """Say which trial is best, or that none keeps the bound."""

@@ -22,12 +22,14 @@ class RuntimeConfig:
     """What may change between two runs of the same experiment without changing its result.
 
     Attributes:
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: CPU threads of torch.
         workers: Processes that load data: a number, or ``auto``, by cores and device.
         metric_workers: Processes and threads that compute metrics.
         score_batch: Seconds of audio that a model is given at once in scoring; null for one item
             on a CPU and 128 s on a device.
+        sync_every: Training steps after which losses are read from the device, and checked; null
+            for 1 on the CPU and 50 elsewhere.
         save_every_s: Seconds between two writes of the state of a training.
         tensorboard: Whether curves are written for TensorBoard.
         folder: Where run folders are made.
@@ -43,6 +45,7 @@ class RuntimeConfig:
     workers: str = "auto"
     metric_workers: Annotated[int, Range(0, 256)] = 2
     score_batch: Annotated[float | None, Range(above=0)] = None
+    sync_every: Annotated[int | None, Range(1)] = None
     save_every_s: Annotated[float, Range(above=0)] = 30.0
     tensorboard: bool = False
     folder: str = "runs"
@@ -60,6 +63,9 @@ class TrainingConfig:
         monitor: Validated value that decides which weights are best.
         finetune_epochs: Epochs of a fine-tuning after pruning.
         finetune_learning_rate: Its learning rate; null for that of training.
+        ramp_begin: Share of the epochs, 0..1, before which the regularisers of a pipeline that has
+            some are off.
+        ramp_end: Share of the epochs from which on they are whole.
     """
 
     takes = "audioprune.training.settings.Settings"
@@ -67,6 +73,8 @@ class TrainingConfig:
     monitor: Annotated[str, OneOf("loss", *METRICS, "accuracy", "accuracy_macro")] = "loss"
     finetune_epochs: Annotated[int, Range(1)] = 10
     finetune_learning_rate: Annotated[float | None, Range(above=0)] = None
+    ramp_begin: Annotated[float, Range(0, 1)] = 0.0
+    ramp_end: Annotated[float, Range(0, 1)] = 0.0
 
 
 class ScoringConfig:

@@ -21,7 +21,8 @@ from audioprune.ranges import PassedTo, Range
 from audioprune.steps.needs import not_negative, units_of, whole
 from audioprune.steps.shared_training import once
 from audioprune.training.loaders import steps_per_epoch
-from audioprune.training.loop import Fit, Outcome
+from audioprune.training.loop import Fit
+from audioprune.training.outcome import Outcome
 from audioprune.training.ramp import RampedPenalty, check_ramp
 from audioprune.training.settings import Settings
 
@@ -84,8 +85,7 @@ class Train:
         parts = self._regulariser(run, settings.epochs)
 
         def train() -> Outcome:
-            outcome = open_fit(run, path, settings, mask=run.mask, **parts).run()
-            return outcome
+            return open_fit(run, path, settings, mask=run.mask, **parts).run()
 
         outcome, key = once(run, path, self._facts(), settings, train, training_folder(run, path))
         run.codebooks = None
@@ -98,17 +98,17 @@ class Train:
         if "/" in path:
             drop_checkpoints(run, path)
 
-    def work(self, run: Run) -> list[Work]:
-        """Count training steps and validated items."""
-        settings = with_numbers(run.settings, self.epochs, self.learning_rate)
-        return [] if self._idle(run) else training_work(run, settings)
-
     def _facts(self) -> dict[str, Any]:
         """Return what decides the training beside its numbers."""
         facts = {"name": type(self).__name__, **asdict(self)}
         groups = ("groups", "unit_groups") if not self.lambda_2 else ()
         elsewhere = ("epochs", "learning_rate", "only_from_scratch")
         return {key: value for key, value in facts.items() if key not in (*elsewhere, *groups)}
+
+    def work(self, run: Run) -> list[Work]:
+        """Count training steps and validated items."""
+        settings = with_numbers(run.settings, self.epochs, self.learning_rate)
+        return [] if self._idle(run) else training_work(run, settings)
 
     def _idle(self, run: Run) -> bool:
         return (self.only_from_scratch and run.from_checkpoint) or self.epochs == 0
@@ -147,6 +147,7 @@ def open_fit(run: Run, path: str, settings: Settings, **parts: Any) -> Fit:
         device=run.runtime["device"],
         workers=run.runtime["workers"],
         save_every_s=run.runtime["save_every_s"],
+        sync_every=run.runtime.get("sync_every"),
         title=path,
         tensorboard=run.folder / "tensorboard" / name if run.runtime["tensorboard"] else None,
         **parts,

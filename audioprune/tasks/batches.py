@@ -7,9 +7,7 @@ and what its result means is decided by the tasks.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -21,6 +19,7 @@ from audioprune.errors import ConfigError
 from audioprune.interrupts import check_stop
 from audioprune.protocols import Batch, Collate, Items
 from audioprune.training.loaders import moved
+from audioprune.training.memory import free, say
 
 Item = Mapping[str, Any]
 Result = TypeVar("Result")
@@ -28,7 +27,6 @@ Result = TypeVar("Result")
 SECONDS_ON_DEVICE = 128.0
 _WINDOW = 8
 """Batches whose items wait for others of their length."""
-_LOG = logging.getLogger(__name__)
 
 
 def first_batches(
@@ -100,18 +98,6 @@ def samples_at_once(model: nn.Module, seconds: float | None, sample_rate: int) -
     return max(1, round(seconds * sample_rate))
 
 
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Compute in float32 as it is: scores must not depend on what a training was allowed."""
-    with torch.backends.cudnn.flags(
-        enabled=torch.backends.cudnn.enabled,
-        benchmark=torch.backends.cudnn.benchmark,
-        deterministic=torch.backends.cudnn.deterministic,
-        allow_tf32=False,
-    ):
-        yield
-
-
 @dataclass
 class Batches(Generic[Result]):
     """Passes items in batches of similar length, and halves them where memory is short.
@@ -176,8 +162,7 @@ class Batches(Generic[Result]):
         return taken
 
     def _passed(self, chosen: list[tuple[int, Item]]) -> Iterator[tuple[int, Item, Result]]:
-        with full_precision():
-            found = self._made([item for _, item in chosen])
+        found = self._made([item for _, item in chosen])
         for (place, item), result in zip(chosen, found, strict=True):
             yield place, item, result
 
@@ -185,22 +170,17 @@ class Batches(Generic[Result]):
         try:
             return list(self.make(items))
         except torch.OutOfMemoryError as error:
+            failure = str(error).partition("\n")[0]
             if len(items) == 1:
-                samples = self.length(items[0])
                 raise ConfigError(
-                    f"expected memory for one item of {samples} samples, got none left on the "
-                    f"device; use shorter items, or runtime.device=cpu"
+                    f"expected memory on the device for one item of {self.length(items[0])} "
+                    f"samples, got {failure}; use shorter items, or runtime.device=cpu"
                 ) from error
         # Behind the handler, so that the tensors of the failed pass are freed.
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free()
         half = len(items) // 2
         self.most = min(self.most, half * max(map(self.length, items)))
         if not self._told:
-            _LOG.warning(
-                "out of memory with %d items at once: going on with half as many; set "
-                "runtime.score_batch lower to begin with",
-                len(items),
-            )
+            say("scoring", "going on with half as much at once, see runtime.score_batch", failure)
             self._told = True
         return [*self._made(items[:half]), *self._made(items[half:])]

@@ -42,6 +42,7 @@ from audioprune.tasks.note_features import (
 from audioprune.tasks.note_scoring import DescendsError, alone, note_row, scored
 from audioprune.tasks.note_targets import frame_features, next_amplitude
 from audioprune.tasks.spectral_loss import WINDOWS, SpectralLoss
+from audioprune.training.loaders import moved
 
 INPUTS = ("audio", "controls")
 _ORACLE_BATCH = 8
@@ -239,6 +240,7 @@ class NextSample(DescendsError):
             ConfigError: The model cannot generate.
         """
         drawer = next_sample.drawer(model)
+        batch = moved(batch, device_of(model))
         features = self.conditioning.of(batch, samples)
         if features is not None:
             # the receptive field of silence before the note has the note's tags, but no sound
@@ -421,6 +423,7 @@ class Reconstruction(DescendsError):
         Returns:
             Audio (B, samples), filled with zeros where the model returns less.
         """
+        batch = moved(batch, device_of(model))
         given = reconstruction.whole_blocks(batch, samples)
         if self.kind == "controls":
             given = reconstruction.with_loudness(given, self.loudness, self.sample_rate)

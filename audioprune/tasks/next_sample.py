@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audioprune.compress.placement import device_of
 from audioprune.dsp import mu_law_decode
 from audioprune.errors import ConfigError
 from audioprune.protocols import GeneratesSamples, PredictsSamples, require
@@ -117,7 +118,8 @@ def drawn(
         seed: Decides the draws.
         temperature: Divisor of the logits; 0 takes the most likely class.
     """
-    silence = torch.full((count, model.receptive_field), model.classes // 2)
+    device = device_of(model) if isinstance(model, nn.Module) else torch.device("cpu")
+    silence = torch.full((count, model.receptive_field), model.classes // 2, device=device)
     tokens = model.generate(samples, features, seed, temperature, silence)
     return mu_law_decode(tokens, model.classes)
 

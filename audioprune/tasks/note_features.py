@@ -113,7 +113,7 @@ def played_loudness(
         sample_rate: In Hz.
         block: Samples of a block.
     """
-    share = (torch.arange(frames * block) + 0.5) / (frames * block)
+    share = (torch.arange(frames * block, device=pitch.device) + 0.5) / (frames * block)
     seconds = share * frames * block / sample_rate
     fall = 10 ** (-2 * ((share - 0.75) / 0.25).clamp_min(0))
     level = 0.05 + 0.6 * (velocity.float() / 127) ** 1.5

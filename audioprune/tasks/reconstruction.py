@@ -42,7 +42,7 @@ def has_encoder(model: nn.Module) -> bool:
 
 def whole_blocks(batch: Mapping[str, Any], samples: int) -> Batch:
     """Return a batch whose audio fills the blocks that hold ``samples``, with silence at least."""
-    silence = torch.zeros(len(batch["pitch"]), samples)
+    silence = torch.zeros(len(batch["pitch"]), samples, device=batch["pitch"].device)
     audio = batch.get("audio", silence)[:, :samples]
     length = -(-samples // BLOCK) * BLOCK
     return {**batch, "audio": F.pad(audio, (0, length - audio.shape[1]))}

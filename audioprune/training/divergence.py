@@ -14,6 +14,34 @@ class _Found(Exception):
     """Ends the second pass at the first bad output."""
 
 
+def first_bad(
+    modules: Mapping[str, nn.Module],
+    known: str | None,
+    again: Callable[[], object],
+    read_at: int | None,
+) -> tuple[str | None, str]:
+    """Say what is not finite: a weight, else what is known already, else the first output.
+
+    Args:
+        modules: All that is trained, by name.
+        known: What is known already, or None.
+        again: The pass, to be done once more.
+        read_at: Step at which the value was read, where that is later than its own.
+
+    Returns:
+        The weight, or None where all are finite, and what to tell.
+    """
+    weight = bad_weight(modules)
+    culprit = weight or known or bad_output(modules, again)
+    if culprit is None:
+        return None, "weights and outputs of all modules are finite"
+    if weight and read_at is None:
+        culprit = f"{weight} since the step before"
+    elif weight:
+        culprit = f"{weight} at step {read_at}, where runtime.sync_every let it be read"
+    return weight, f"the first that is not finite is {culprit}"
+
+
 def bad_weight(modules: Mapping[str, nn.Module]) -> str | None:
     """Name the first parameter or buffer that is not finite, or return None.
 

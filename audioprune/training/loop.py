@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -31,13 +31,18 @@ from audioprune.protocols import (
     Corpus,
     EpochItems,
     HasEpochs,
-    HasNetworks,
     Judge,
+    Number,
     Trainable,
-    optional,
 )
-from audioprune.training.devices import open_accelerator, own_variables
-from audioprune.training.divergence import bad_gradient, bad_input, bad_output, bad_weight
+from audioprune.training.devices import (
+    compiled,
+    laid_out,
+    open_accelerator,
+    own_variables,
+    precise,
+)
+from audioprune.training.divergence import bad_gradient, bad_input, first_bad
 from audioprune.training.hooks import Hooks
 from audioprune.training.input_statistics import measure_inputs
 from audioprune.training.loaders import (
@@ -46,36 +51,13 @@ from audioprune.training.loaders import (
     moved,
     steps_per_epoch,
 )
+from audioprune.training.memory import WHOLE, Part, Parts
+from audioprune.training.outcome import Outcome
+from audioprune.training.processes import Weight, processes
 from audioprune.training.readings import NotFiniteError, Readings, widened
-from audioprune.training.resuming import MODEL, Kept, State, resume, save
+from audioprune.training.resuming import MODEL, Kept, State, networks_of, resume, save
 from audioprune.training.settings import Settings, build_optimizer, build_schedule, step_schedules
 from audioprune.training.tensorboard import open_tensorboard
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a finished training reports.
-
-    Attributes:
-        epochs: Epochs that were run.
-        steps: Optimiser steps that were taken.
-        best_epoch: Epoch of the best validation, counted from 1.
-        best: The monitored value of that validation.
-        seconds: Duration.
-        history: Logged values of every epoch.
-        kept_epoch: Epoch whose weights the model ends with, counted from 1.
-        mask: Mask that those weights obey, of the training and its hooks together; None when there
-            is none.
-    """
-
-    epochs: int
-    steps: int
-    best_epoch: int
-    best: float
-    seconds: float
-    history: list[dict[str, float]]
-    kept_epoch: int
-    mask: Mask | None
 
 
 @dataclass
@@ -131,17 +113,20 @@ class Fit:
                 model holds the last finite weights.
             InterruptedRun: The user stopped; the checkpoint holds the exact position.
         """
-        with own_variables(), dead_workers_named():
+        with own_variables(), dead_workers_named(), precise(self.settings.precision):
             self._prepare()
             resume(self.state, self.settings, self.folder, self.accelerator.device)
+            self.processes.require_equal(self.model, f"{self.title}, at its start")
             self._epochs()
             return self._finish()
 
     def _prepare(self) -> None:
         join_views_(self.model)
         refuse_normed(self.model, self.mask or ())
+        self.processes = processes()
         self.accelerator = open_accelerator(self.device, self.settings.precision)
         self.readings = Readings(self.sync_every, self.accelerator.device)
+        self.parts = Parts(self.title, self.task, shared=self.processes.count > 1)
         torch.manual_seed(self.seed)
         self.train_set, self.valid_set = self.data.train(), self.data.valid()
         if len(self.train_set) == 0 or len(self.valid_set) == 0:
@@ -160,23 +145,22 @@ class Fit:
             self.accelerator.device,
         )
         self.model.to(self.accelerator.device)
+        if self.settings.channels_last:
+            laid_out(self.model, torch.channels_last)
         self.state = self._initial_state()
-        # One process keeps the plain module: preparing it would leave autocast in its forward
-        # after training.
-        alone = self.accelerator.num_processes == 1
-        self.wrapped = self.model if alone else self.accelerator.prepare_model(self.model)
+        self.wrapped = compiled(self.model) if self.settings.compile else self.model
         self.started = self.saved = time.monotonic()
         if self.mask:
             self.mask = self.mask.to(self.accelerator.device)
             self.mask.apply_(self.model)
         self.state.hooks.on_training_begin(self.model, self.state.optimizers)
         self._keep_weights()
-        self.writer = open_tensorboard(self.tensorboard) if self.tensorboard else None
+        self.writer = open_tensorboard(self.tensorboard if self.processes.is_main else None)
 
     def _initial_state(self) -> State:
         """Build optimisers and learning-rate rules of the model and of the task's networks."""
         networks: dict[str, nn.Module] = {MODEL: self.model}
-        beside = _networks_of(self.task)
+        beside = networks_of(self.task)
         if beside is not None:
             beside.to(self.accelerator.device)
         build = self.make_optimizer or build_optimizer
@@ -214,7 +198,8 @@ class Fit:
         if position.step_in_epoch == 0:
             position.sums = {}
             hooks.on_epoch_begin(position.epoch, self.model)
-        self.wrapped.train()
+        self.processes.same_generators(self.accelerator.device)
+        self.model.train()
         for batch in self._batches():
             self._step(batch)
             note = ""
@@ -232,19 +217,27 @@ class Fit:
 
     def _batches(self) -> Iterator[Batch]:
         position = self.state.position
-        process = (self.accelerator.process_index, self.accelerator.num_processes)
+        process = (self.processes.index, self.processes.count)
         return self.loader.train(position.epoch, position.step_in_epoch, process)
 
     def _step(self, batch: Batch) -> None:
         """Take one training step and remember what it logs."""
         position = self.state.position
         self.state.hooks.on_step_begin(self.model)
-        self.batch = self._on_device(batch)
-        with self.accelerator.autocast():
-            logged = self.task.step(self.wrapped, self.batch, self._update)
+        self.optimizer_steps = 0
+        left = len(self.train_set) - position.step_in_epoch * self.settings.batch_size
+        with self.processes.step(min(self.settings.batch_size, left)):
+            logged = self.parts.run(batch, self._take, lambda: self.optimizer_steps == 0)
         position.steps += 1
         position.step_in_epoch += 1
         self.readings.add(position.steps, logged)
+
+    def _take(self, batch: Batch, part: Part) -> Mapping[str, Number]:
+        """Add the gradients of a part of a batch, and step after the last one."""
+        self.batch, self.part, self.part_updates = self._on_device(batch), part, 0
+        with self.accelerator.autocast():
+            logged = self.task.step(self.wrapped, self.batch, self._update)
+        return self.processes.mean(dict(logged))
 
     def _on_device(self, batch: Batch) -> Batch:
         if isinstance(self.task, ChecksBatches):
@@ -262,29 +255,42 @@ class Fit:
             position.sums = {key: position.sums.get(key, 0.0) + row[key] for key in row}
 
     def _between_steps(self) -> None:
-        if self._save_is_due() or stop_requested():
+        stop = self.processes.any(stop_requested())
+        if stop or self._save_is_due():
             self._save()
-        check_stop()
+        if stop:
+            self.processes.barrier()  # all stay until the main one has saved
+        check_stop(stop)
 
     def _save_is_due(self) -> bool:
         return time.monotonic() - self.saved > self.save_every_s
 
-    def _update(self, loss: Tensor, which: str = MODEL) -> Tensor:
-        """Take one optimiser step down a loss; the regulariser joins the model's loss."""
-        value = widened(loss)
+    def _update(self, loss: Tensor, which: str = MODEL, weight: Weight | None = None) -> Tensor:
+        """Take one optimiser step down a loss and its regulariser; see ``Processes.divided``."""
+        optimizer, hooks, part = self.prepared[which], self.state.hooks, self.part
+        self.part_updates += 1
+        with torch.autocast(self.accelerator.device.type, enabled=False):
+            loss = loss.float()
+            penalty = self._penalties() if which == MODEL and part.first else 0.0
+            own = part.weighted(loss, which == MODEL and self.part_updates == 1)
+            total, whole = self.processes.divided(own, penalty, weight)
+        value = widened(whole if part is WHOLE else loss)
         try:
             self.readings.watch("the loss", value)
         except NotFiniteError as error:
             self._diverged(error.what, bad_input(self.batch), self._step_again)
-        optimizer, hooks = self.prepared[which], self.state.hooks
         with torch.autocast(self.accelerator.device.type, enabled=False):
-            total = loss.float() + self._penalties() if which == MODEL else loss.float()
-            optimizer.zero_grad(set_to_none=True)
+            if part.first:
+                optimizer.zero_grad(set_to_none=True)
             self.accelerator.backward(total)
+            if not part.last:
+                return value
+            self.processes.sum_gradients_(self.state.networks[which].parameters())
             if which == MODEL:
                 hooks.before_update(self.model)
             self._clip(which)
         optimizer.step()
+        self.optimizer_steps += 1
         # a second update of the same step must not see the weights of the first
         torch.clear_autocast_cache()
         if which == MODEL:
@@ -311,8 +317,9 @@ class Fit:
         nn.utils.clip_grads_with_norm_(parameters, self.settings.clip_norm, norm)
 
     def _step_again(self) -> None:
+        self.part = WHOLE
         with torch.no_grad(), self.accelerator.autocast():
-            self.task.step(self.model, self.batch, lambda loss, which=MODEL: widened(loss))
+            self.task.step(self.model, self.batch, lambda loss, *_, **__: widened(loss))
 
     def _diverged(
         self,
@@ -321,29 +328,19 @@ class Fit:
         again: Callable[[], object] = lambda: None,
         step: int | None = None,
     ) -> NoReturn:
-        """Stop, naming what is not finite.
+        """Stop, naming what is not finite, and give the model the last finite weights.
 
-        That is a weight, else what is known already, else the first output of the pass done again.
         A step that was read later than it was taken is given by its number.
         """
-        position, networks = self.state.position, self.state.networks
-        weight = bad_weight(networks)
-        if weight and step is None:
-            culprit: str | None = f"{weight} since the step before"
-        elif weight:
-            culprit = f"{weight} at step {position.steps}, where runtime.sync_every let it be read"
-        else:
-            culprit = known or bad_output(networks, again)
-        found = "; weights and outputs of all modules are finite"
-        if culprit:
-            found = f"; the first that is not finite is {culprit}"
+        position = self.state.position
+        read_at = None if step is None else position.steps
+        weight, found = first_bad(self.state.networks, known, again, read_at)
         if position.best is not None or weight:
             self.model.load_state_dict(self.state.kept.weights)
-        at = f"step {step or position.steps + 1} (epoch {position.epoch + 1})"
         raise DivergedError(
-            f"{self.title}: {what} at {at}"
-            f"{found}; the last finite weights are kept; look there, or lower "
-            f"training.learning_rate (now {self.settings.learning_rate})"
+            f"{self.title}: {what} at step {step or position.steps + 1} (epoch "
+            f"{position.epoch + 1}); {found}; the last finite weights are kept; look there, or "
+            f"lower training.learning_rate (now {self.settings.learning_rate})"
         )
 
     def _end_epoch(self) -> None:
@@ -372,13 +369,14 @@ class Fit:
 
     def _validate(self, last: bool) -> dict[str, float]:
         """Validate, and keep these weights where they are the best ones."""
-        self.wrapped.eval()
-        values = self._validated()
+        self.processes.require_equal(self.model, f"{self.title}, step {self.state.position.steps}")
+        self.model.eval()
+        values = self.processes.by_main(self._validated)
         value = values[self.settings.monitor]
         if not math.isfinite(value):
             what = f"the validated {self.settings.monitor} became {value}"
             self._diverged(what, None, self._validated)
-        self.wrapped.train()
+        self.model.train()
         if last or self.state.position.epoch >= self.settings.keep_from_epoch:
             self._compare(value)
         return values
@@ -407,7 +405,7 @@ class Fit:
         self.state.kept = Kept.of(self.model, self.state.hooks.mask(self.mask))
 
     def _log(self, row: dict[str, Any]) -> None:
-        if self.accelerator.is_main_process:
+        if self.processes.is_main:
             append_line(self.folder / "log.jsonl", row)
         if self.writer:
             for key, value in row.items():
@@ -417,7 +415,7 @@ class Fit:
         """Store the exact position; one process of several does so."""
         self.saved = time.monotonic()
         self._read()
-        if not self.accelerator.is_main_process:
+        if not self.processes.is_main:
             return
         now = time.monotonic()
         self.state.position.seconds += now - self.started
@@ -426,7 +424,6 @@ class Fit:
 
     def _finish(self) -> Outcome:
         """Give the model the kept weights and report."""
-        self.accelerator.wait_for_everyone()
         position, kept = self.state.position, self.state.kept
         if position.best is None:
             raise ConfigError(
@@ -436,6 +433,8 @@ class Fit:
         if kept.mask is not None:
             kept.mask.apply_(self.model)
         self.model.eval()
+        if self.settings.channels_last:
+            laid_out(self.model, torch.contiguous_format)
         if self.writer:
             self.writer.close()
         return Outcome(
@@ -448,13 +447,3 @@ class Fit:
             kept_epoch=position.kept_epoch,
             mask=kept.mask,
         )
-
-
-def _networks_of(task: Trainable) -> HasNetworks | None:
-    """Return a task as one with networks of its own, or None.
-
-    Raises:
-        ConfigError: It has optimisers and lacks what else they need.
-    """
-    name, remedy = f"task {type(task).__name__}", "write them, or train the model alone"
-    return optional(task, HasNetworks, "optimizers", name, remedy)

@@ -20,6 +20,7 @@ from audioprune import checkpoint
 from audioprune.compress.masks import Mask
 from audioprune.errors import CheckpointError
 from audioprune.files import append_line
+from audioprune.protocols import HasNetworks, optional
 from audioprune.training.hooks import Hooks
 from audioprune.training.settings import Settings
 
@@ -98,6 +99,16 @@ class State:
         return self.networks[MODEL]
 
 
+def networks_of(task: object) -> HasNetworks | None:
+    """Return a task as one with networks of its own, or None.
+
+    Raises:
+        ConfigError: It has optimisers and lacks what else they need.
+    """
+    name, remedy = f"task {type(task).__name__}", "write them, or train the model alone"
+    return optional(task, HasNetworks, "optimizers", name, remedy)
+
+
 def save(state: State, settings: Settings, folder: Path) -> None:
     """Store a training.
 
@@ -156,7 +167,9 @@ def resume(state: State, settings: Settings, folder: Path, device: torch.device)
         log.unlink(missing_ok=True)
         return
     tensors, facts = stored
-    if facts["settings"] != _as_json(asdict(settings)):
+    # numbers that a checkpoint of before does not know had the value that is their default
+    known = {**_as_json(asdict(Settings())), **facts["settings"]}
+    if known != _as_json(asdict(settings)):
         raise CheckpointError(
             f"{folder}: the checkpoint was made with other training numbers; remove the folder "
             f"or restore them"

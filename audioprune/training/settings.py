@@ -64,7 +64,13 @@ class Settings:
         keep_from_epoch: First epoch, counted from 0, whose validation may be the best one or count
             towards ``early_stop``, such as the epoch of the last pruning; the last epoch always
             may.
-        precision: ``fp32`` or ``bf16`` (autocast).
+        precision: ``fp32``, or what training alone may do on an accelerator: ``tf32`` multiplies
+            matrices with 10 bits of mantissa, ``bf16`` also keeps activations in 16 bits
+            (autocast; on the CPU too). Weights, optimiser and scores stay fp32.
+        channels_last: Whether convolutions in two dimensions are trained with channels innermost
+            in memory, which may be faster on an accelerator.
+        compile: Whether training steps run through ``torch.compile``, which costs minutes at the
+            start of each training and needs a C++ compiler.
         hold_epochs: Epochs in which warm_linear leaves the learning rate as it is.
         decay_until: Epoch at which warm_linear arrives at its final learning rate, on a straight
             line.
@@ -91,7 +97,9 @@ class Settings:
     early_stop: Annotated[int | None, Range(1)] = None
     keep: Annotated[str, OneOf(*KEEPS)] = "best"
     keep_from_epoch: Annotated[int, Range(0)] = 0
-    precision: Annotated[str, OneOf("fp32", "bf16")] = "fp32"
+    precision: Annotated[str, OneOf("fp32", "tf32", "bf16")] = "fp32"
+    channels_last: bool = False
+    compile: bool = False
     hold_epochs: Annotated[int, Range(0)] = 50
     decay_until: Annotated[int, Range(1)] = 250
     final_learning_rate: Annotated[float, Range(0)] = 5e-6

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from audioprune import packing
 from audioprune.compress.masks import prunable
 from audioprune.compress.quantize import kmeans
+from audioprune.errors import ConfigError
 from audioprune.experiment.pipeline import build_steps, check_steps, execute
 from audioprune.experiment.run import Run
 from audioprune.optim import HSPG
@@ -150,17 +151,16 @@ def _kmeans_difference(run: Run, device: torch.device) -> float:
 
 
 def _hspg_difference(run: Run, device: torch.device) -> float | None:
-    """Compare the weights after two steps of HSPG, one of each stage."""
-    try:
-        groups_of(run.model, "units")
-    except Exception:  # a network of which no unit can be removed has no such step
-        return None
+    """Compare the weights after two steps of HSPG, one of each stage.
+
+    None stands for a network of which no groups can be made.
+    """
     ends = []
     for side, place in _pair(run, device):
-        sets = groups_of(side.model, "units")
-        optimizer = HSPG(
-            list(side.model.named_parameters()), 1e-3, lmbda=1e-3, units=sets, prox_steps=1
-        )
+        try:
+            optimizer = _hspg(side.model)
+        except ConfigError:
+            return None
         for _ in range(2):
             optimizer.zero_grad(set_to_none=True)
             _gradients(side, place)
@@ -169,6 +169,11 @@ def _hspg_difference(run: Run, device: torch.device) -> float | None:
         ends.append([each.detach().cpu() for each in side.model.parameters()])
     over = math.sqrt(sum(float((a - b).square().sum()) for a, b in zip(*ends, strict=True)))
     return over / math.sqrt(sum(float(a.square().sum()) for a in ends[0]))
+
+
+def _hspg(model: nn.Module) -> HSPG:
+    sets = groups_of(model, "units")
+    return HSPG(list(model.named_parameters()), 1e-3, lmbda=1e-3, units=sets, prox_steps=1)
 
 
 def _relative(one: float, other: float) -> float:
@@ -351,7 +356,7 @@ def pipeline(network: str, device: torch.device, size: Size) -> Result:
         execute(run, made)
         rows = list(run.results.rows.values())
         size_row = next(row for row in rows if row["kind"] == "size")
-        quality = next(row for row in rows if row["kind"] == "quality")
+        quality = next(row for row in rows if row["kind"] == "score")
         return {
             "steps": steps,
             "train_s": next(row["seconds"] for row in rows if row["kind"] == "train"),

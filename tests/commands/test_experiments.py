@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,8 @@ from speech_trees import noise_tree, speech_tree
 from tiny_runs import MYNET
 
 from audioprune import cli
+from audioprune.commands.sweeps import tuning
+from audioprune.errors import ConfigError
 
 
 @pytest.fixture(scope="module")
@@ -98,14 +101,18 @@ def test_a_sweep_and_single_runs_share_their_folders(
     assert "sweep: 2 jobs, 1 finished now, 1 already finished, 0 failed" in capfd.readouterr().err
 
 
-def test_a_sweep_in_processes_reports_alike(
-    line: list[str], capfd: pytest.CaptureFixture[str]
+def test_a_sweep_in_processes_reports_alike_and_shares_a_training(
+    line: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     processes = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    sweep = ["-m", *line, "seed=0,1", "checkpoint=null,/nowhere.apz", *processes]
+    # Both good jobs begin with the same training: one of the two processes waits for the other.
+    sweep = ["-m", *line, "scale=a,b", "checkpoint=null,/nowhere.apz", *processes]
     assert cli.run_verb("train", sweep) == 1
     text = capfd.readouterr().err
+    (shared,) = (tmp_path / "runs" / "shared").iterdir()
+    assert [path.name for path in shared.iterdir()] == ["state.safetensors"]
+    assert text.count(f"train: taken from {shared}") == 1
     assert "sweep: 4 jobs, 2 finished now, 0 already finished, 2 failed" in text
     assert (
         len(
@@ -117,6 +124,131 @@ def test_a_sweep_in_processes_reports_alike(
         )
         == 2
     )
+
+
+def _pretend(config: Any, folder: Path, overrides: list[str], differs: list[str]) -> str:
+    """Write the rows that a run of a sparsity would have: small is bad, 0.5 fails."""
+    sparsity = float(config.pipeline.sparsity)
+    if sparsity == 0.5:
+        raise ConfigError("this one cannot be built")
+    if (folder / "results.jsonl").exists():
+        return "cached"
+    found = []
+    for step, variant, lost, size in (
+        ("d", "uncompressed", 0.0, 1e6),
+        ("c", "compressed", sparsity**2, 1e6 * (1 - sparsity)),
+    ):
+        score = {"condition": "a", "metrics": {"si_sdr": 9 - lost}}
+        found += [
+            {"key": f"{step}/a", "kind": "score", "variant": variant, **score},
+            {"key": f"{step}/size", "kind": "size", "variant": variant, "bytes_file": size},
+        ]
+    (folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in found))
+    return "finished"
+
+
+TUNED = [
+    *("+tune=smallest", "tune.metric=si_sdr", "tune.max_drop=0.7", "pipeline=magnitude"),
+    *("pipeline.levels=8", "training.finetune_epochs=1"),
+]
+
+
+def test_a_sweep_that_tunes_ends_with_its_front_and_goes_on(
+    line: list[str],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    from audioprune.commands import experiments
+
+    monkeypatch.setattr(experiments, "run", _pretend)
+    swept = ["-m", *TUNED, *line, "pipeline.sparsity=choice(0.5,0.6,0.8,0.9)", "tune.seed=7"]
+    assert cli.run_verb("prune", [*swept, "tune.trials=4"]) == 0
+    first = capfd.readouterr()
+    (folder,) = (tmp_path / "runs" / "tune").iterdir()
+    assert "this one cannot be built" in first.out and "smallest with SI-SDR" in first.out
+    assert "pipeline.sparsity=0.8" in first.out.splitlines()[-1]
+    assert {"front.png", "front.svg", "front.csv", "trials.csv"} <= {
+        path.name for path in folder.iterdir()
+    }
+    tried = tuning.read_journal(folder / "trials.jsonl")
+    done = {number: each for number, each in tried.items() if each["state"] == "COMPLETE"}
+    failed = [number for number in tried if number not in done]
+    assert len(tried) == 4 and failed and first.out.count("failed: this one") == len(failed)
+    # The same command tries the failed ones again, with what they had, and no finished one.
+    assert cli.run_verb("prune", [*swept, "tune.trials=4"]) == 0
+    again = tuning.read_journal(folder / "trials.jsonl")
+    assert {number: again[number] for number in done} == done and len(again) == 4
+    assert all(again[number]["params"] == tried[number]["params"] for number in failed)
+    assert f"sweep: {len(failed)} jobs" in capfd.readouterr().err
+    assert not list((tmp_path / "runs" / "prune").glob(".jobs*"))
+
+
+@pytest.mark.slow
+def test_six_real_trials_end_with_their_front(
+    line: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    swept = ["-m", *TUNED, *line, "pipeline.sparsity=choice(0.1,0.3,0.5,0.7)", "tune.trials=6"]
+    code = cli.run_verb("prune", swept)
+    (folder,) = (tmp_path / "runs" / "tune").iterdir()
+    assert (folder / "front.png").stat().st_size > 10_000
+    text = capfd.readouterr().out
+    assert "6 of 6 trials finished" in text and code == ("smallest with" not in text)
+    assert len(list((tmp_path / "runs" / "shared").iterdir())) == 1
+
+
+def test_a_plain_sweep_returns_its_objective(
+    line: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    from audioprune.commands import experiments
+
+    monkeypatch.setattr(experiments, "run", _pretend)
+    optuna = ["hydra/sweeper=optuna", "hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=3"]
+    swept = ["-m", *optuna, *line, "pipeline=magnitude", "pipeline.sparsity=choice(0.6,0.8)"]
+    assert cli.run_verb("prune", [*swept, "objective=bytes_file"]) == 0
+    best = (tmp_path / "runs" / "prune" / "optimization_results.yaml").read_text()
+    assert "best_value: 199999.9" in best and "sweep: 3 jobs" in capfd.readouterr().err
+    assert cli.run_verb("prune", swept) == 2
+    assert "expected objective=NAME, got none" in capfd.readouterr().err
+    assert cli.run_verb("prune", [*swept, "objective=bytes_filee"]) == 1
+    text = capfd.readouterr().err
+    assert "no trial of this sweep finished" in text and "closest: bytes_file" in text
+    swept.append("hydra.sweeper.storage='sqlite:///x.db'")
+    assert cli.run_verb("prune", [*swept, "objective=bytes_file"]) in (0, 2)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["tune.metric=stoi"], "tune.max_drop: expected how much worse stoi may become (points"),
+        (["tune.max_drop=-1"], "tune.max_drop: expected a number >= 0, got -1"),
+        (["tune.max_drop=1", "pipeline=train"], "expected keys to try for pipeline 'train'"),
+    ],
+)
+def test_a_sweep_that_could_find_nothing_is_refused_at_once(
+    line: list[str], capfd: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    swept = ["-m", "+tune=smallest", "pipeline=magnitude", *line, *words]
+    assert cli.run_verb("prune", swept) == 2
+    text = capfd.readouterr().err
+    assert told in text and "sweep:" not in text
+
+
+@pytest.mark.slow
+def test_a_sweep_by_submitit_shares_a_training(
+    line: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    launcher = ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=9"]
+    assert cli.run_verb("train", ["-m", *line, "scale=a,b", *launcher]) == 0
+    assert "sweep: 2 jobs, 2 finished now" in capfd.readouterr().err
+    assert len(list((tmp_path / "runs" / "shared").iterdir())) == 1
 
 
 @pytest.mark.parametrize(

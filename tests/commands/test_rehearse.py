@@ -66,7 +66,9 @@ def test_lines_name_passes_totals_and_failures() -> None:
     }
     lines = rehearse.lines_of(Forecast(steps, ("prune: no",), facts))
     assert lines[2] == "batch: 1 of 4 items rehearsed, time and memory scaled"
-    assert lines[4].split() == [*"train 1 training step 2 1800 1.0 h 2.00 0.00 0.0".split()]
+    assert lines[4].split() == [
+        *["train", "1", "training", "step", "2", "1800", "1.0", "h", "2.00", "0.00", "0.0"]
+    ]
     assert lines[5].split()[:4] == ["prune", "3", "item", "FAILS"]
     assert lines[-3:] == [
         "total: at most 1.0 h, 3 MB on disk",

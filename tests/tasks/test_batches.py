@@ -18,6 +18,7 @@ from audioprune.tasks.batches import (
     spread_batches,
     weighted_mean,
 )
+from audioprune.training import memory
 
 CPU = torch.device("cpu")
 
@@ -117,26 +118,19 @@ def test_few_items_wait_for_others_of_their_length() -> None:
     assert max(held) < 26 and sorted(sum(made.seen, [])) == list(range(20, 60))
 
 
-def test_a_batch_without_memory_is_halved_and_that_is_told_once(caplog) -> None:
-    with caplog.at_level("WARNING"):
-        seen = _passed([5] * 12, 40, Made(most=10))
-    assert seen == [[5, 5]] * 6
-    (line,) = caplog.messages
-    assert line.startswith("out of memory with 8 items at once: going on with half as many")
+def test_a_batch_without_memory_is_halved_and_that_is_told_once(capsys) -> None:
+    memory._said.clear()
+    assert _passed([5] * 12, 40, Made(most=10)) == [[5, 5]] * 6
+    assert capsys.readouterr().err == (
+        "scoring: too little memory on the device (CUDA out of memory); going on with half as "
+        "much at once, see runtime.score_batch\n"
+    )
     with pytest.raises(ConfigError) as caught:
         _passed([7], 40, Made(most=5))
     assert str(caught.value) == (
-        "expected memory for one item of 7 samples, got none left on the device; use shorter "
-        "items, or runtime.device=cpu"
+        "expected memory on the device for one item of 7 samples, got CUDA out of memory; use "
+        "shorter items, or runtime.device=cpu"
     )
-
-
-def test_scores_are_computed_in_float32(monkeypatch) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    inside = []
-    run = Batches(lambda items: [inside.append(torch.backends.cudnn.allow_tf32)], len, 9)
-    assert len(list(run.results(["one"]))) == 1
-    assert inside == [False] and torch.backends.cudnn.allow_tf32 is True
 
 
 def test_how_much_audio_passes_at_once() -> None:

@@ -16,8 +16,8 @@ from audioprune.commands import generate
 from audioprune.errors import ConfigError
 from audioprune.experiment.config_hash import VARIABLES, config_hash
 from audioprune.experiment.run_folder import environment
-from audioprune.steps.lottery.parts import device_of
-from audioprune.training.devices import chosen_device, open_accelerator
+from audioprune.training import devices
+from audioprune.training.devices import chosen_device, open_accelerator, placed_device, precise
 from audioprune.training.loop import Fit
 from audioprune.training.settings import Settings
 
@@ -49,7 +49,7 @@ def test_names_of_this_machine(no_cuda: None) -> None:
     assert chosen_device("cpu") == chosen_device("auto") == torch.device("cpu")
 
 
-@pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:1", "mps"])
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:1"])
 def test_a_missing_device_is_refused_before_work(tmp_path: Path, no_cuda: None, name: str) -> None:
     with pytest.raises(
         ConfigError, match=f"runtime.device={name}: expected a .*device, this machine has none"
@@ -63,13 +63,13 @@ def test_a_missing_device_is_refused_before_work(tmp_path: Path, no_cuda: None, 
     run = open_run(tmp_path / "o", config({}, tmp_path / "c"))
     run.config["runtime"]["device"] = name
     with pytest.raises(ConfigError, match="has none"):
-        device_of(run)
+        _ = run.device
 
 
-@pytest.mark.parametrize("name", ["gpu", "cud", "cuda:x", "cuda:-1", "cpu:0", "mps:1", "", "meta"])
+@pytest.mark.parametrize("name", ["gpu", "cud", "cuda:x", "cuda:-1", "cpu:0", "", "meta"])
 def test_an_unknown_name_is_answered_by_the_list(name: str) -> None:
     with pytest.raises(
-        ConfigError, match=r"runtime.device: unknown device .*known: auto, cpu, cuda, cuda:N, mps"
+        ConfigError, match=r"runtime.device: unknown device .*known: auto, cpu, cuda, cuda:N\)"
     ):
         chosen_device(name)
 
@@ -77,22 +77,26 @@ def test_an_unknown_name_is_answered_by_the_list(name: str) -> None:
 def test_numbers_of_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert chosen_device("cuda:1") == torch.device("cuda", 1) and chosen_device(
         "auto"
     ) == torch.device("cuda")
-    assert chosen_device("mps") == torch.device("mps")
     for name in ("cuda:2", "cuda:N"):
         with pytest.raises(ConfigError, match="expected cuda:0 to cuda:1"):
             chosen_device(name)
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    launched = {"WORLD_SIZE": "3", "RANK": "1", "MASTER_ADDR": "here", "MASTER_PORT": "1"}
+    for name, value in {**launched, "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert chosen_device("cuda") == chosen_device("auto") == torch.device("cuda", 1)
     with pytest.raises(ConfigError, match="one device for each process"):
         open_accelerator("cuda:1", "fp32")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ConfigError, match="CUDA device for each of the 3 processes .* got 2"):
+        chosen_device("auto")
 
 
 def test_the_chosen_device_is_the_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert open_accelerator("mps", "fp32").device == torch.device("mps")
+    monkeypatch.setattr(devices, "DEVICES", ("cpu", "meta"))
+    assert open_accelerator("meta", "fp32").device == torch.device("meta")
     assert open_accelerator("cpu", "fp32").device == torch.device(
         "cpu"
     )  # an earlier training of this process chose another
@@ -179,3 +183,85 @@ def test_a_note_is_made_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda available=available: available)
         with pytest.raises(ConfigError, match=message):
             generate.run(plain)
+
+
+@pytest.mark.parametrize("name", ["mps", "mps:0"])
+def test_metal_is_refused_by_name(name: str) -> None:
+    with pytest.raises(ConfigError, match="runtime.device=mps: .*float64.*device=cpu"):
+        chosen_device(name)
+
+
+def test_each_of_several_processes_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert placed_device("cuda") == torch.device("cuda", 0)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert placed_device("auto") == torch.device("cuda", 1)
+    assert (
+        placed_device("cuda:0") == torch.device("cuda", 0) and placed_device("cpu").type == "cpu"
+    )
+
+
+def test_products_are_rounded_in_trainings_alone_that_ask_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+    def flags() -> tuple[bool, bool]:
+        return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+    before = flags()
+    try:
+        with precise("tf32"):
+            assert flags() == (True, True)
+        assert flags() == (False, False)
+        with precise("bf16"):
+            assert flags() == (False, False)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+def test_channels_last_trains_the_same_and_ends_in_the_usual_order(tmp_path: Path) -> None:
+    seen = []
+
+    class Pictures(ToyModel):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(2, 4, 3, padding=1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(self.conv.weight.is_contiguous(memory_format=torch.channels_last))
+            wide = self.conv(x[:, None, None, :].expand(-1, 2, 3, -1))
+            return super().forward(x) + wide.mean()
+
+    ends = []
+    for last in (False, True):
+        torch.manual_seed(0)
+        model = Pictures()
+        settings = Settings(epochs=1, channels_last=last)
+        Fit(model, ToyTask(), ToyData(), settings, tmp_path / str(last), device="cpu").run()
+        ends.append(model)
+        assert all(seen) == last and model.conv.weight.is_contiguous()
+        seen.clear()
+    for one, other in zip(ends[0].parameters(), ends[1].parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_a_compiled_training_trains_the_models_own_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def through(model: torch.nn.Module) -> torch.nn.Module:
+        asked.append(model)
+        return model
+
+    monkeypatch.setattr(torch, "compile", through)
+    model = ToyModel()
+    Fit(
+        model, ToyTask(), ToyData(), Settings(epochs=1, compile=True), tmp_path, device="cpu"
+    ).run()
+    assert asked == [model]
+    monkeypatch.setattr(devices.shutil, "which", lambda name: None)
+    with pytest.raises(ConfigError, match=r"training.compile=true: expected a C\+\+ compiler"):
+        devices.compiled(model)

@@ -7,13 +7,14 @@ databases need more than one library in versions that fit together; this needs n
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from optuna import logging
+from optuna import logging as optuna_logging
 from optuna.distributions import (
     BaseDistribution,
     distribution_to_json,
@@ -29,7 +30,9 @@ from audioprune.files import append_line
 
 def open_storage(folder: str) -> TrialStorage:
     """Return the storage of a sweep's folder; the folder belongs to this process alone."""
-    logging.set_verbosity(logging.WARNING)  # the table at the end says all of it
+    # The table at the end says all of it.
+    optuna_logging.set_verbosity(optuna_logging.WARNING)
+    logging.getLogger("hydra_plugins.hydra_optuna_sweeper").setLevel(logging.ERROR)
     return TrialStorage(Path(folder) / JOURNAL)
 
 

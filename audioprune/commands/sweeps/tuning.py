@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from audioprune import schema
 from audioprune.commands.messages import say
 from audioprune.commands.sweeps.objective import Objective, drop
 from audioprune.errors import ConfigError
@@ -56,6 +57,7 @@ def check(config: Any) -> None:
             f"tune.max_drop: expected how much worse {config.tune.metric} may become"
             f"{f' (points of {unit})' if unit else ''}, got none; give tune.max_drop=..."
         )
+    schema.check(OmegaConf.masked_copy(config, ["tune"]))
     if not search_space(config) and not _swept(config):
         known = ", ".join(sorted(config.tune.space))
         raise ConfigError(

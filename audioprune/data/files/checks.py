@@ -106,11 +106,13 @@ class FileFacts:
     @property
     def errors(self) -> tuple[Finding, ...]:
         """Findings that forbid the use of the file."""
+        if not self.findings:
+            return ()
         return tuple(finding for finding in self.findings if finding.severity == "error")
 
     def has(self, code: str) -> bool:
         """Tell whether a kind of fault was found."""
-        return any(finding.code == code for finding in self.findings)
+        return bool(self.findings) and any(finding.code == code for finding in self.findings)
 
 
 def check_header(path: Path) -> list[Finding]:

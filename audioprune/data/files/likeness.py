@@ -8,12 +8,12 @@ differ.
 from __future__ import annotations
 
 import base64
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 FRAME_S = 0.1
 LONGEST_S = 6.0
@@ -31,7 +31,7 @@ _STEP_DB = 0.2
 _FEWEST_FRAMES = 4
 _SHARE = 0.3
 _LEAST_MOVE_DB = 0.5
-_AT_ONCE = 1000
+_MOST_PAIRS = 1 << 21
 _MOST_VALUES = 1 << 22
 _BANDS = len(EDGES_HZ) - 1
 _DIGITS = np.zeros(256, np.int64)
@@ -94,17 +94,44 @@ def alike(prints: Sequence[str], durations_s: Sequence[float]) -> Iterator[tuple
         for rows, levels in envelopes
         for row, level in zip(rows, levels, strict=True)
     }
-    tree = cKDTree(outlines)
-    for start in range(0, len(places), _AT_ONCE):
-        part = cKDTree(outlines[start : start + _AT_ONCE])
-        near = part.sparse_distance_matrix(tree, 1.0, p=np.inf, output_type="ndarray")
-        second, first = near["i"] + start, near["j"]
-        earlier = first < second
-        order = np.lexsort((first[earlier], second[earlier]))
-        pairs = np.stack([first[earlier][order], second[earlier][order]], axis=1)
-        for one, other in pairs[_may_be_same(pairs, by_row)].tolist():
-            if _same(by_row[one], by_row[other]):
-                yield int(places[one]), int(places[other])
+    for pairs in _near(outlines):
+        for second, first in pairs[_may_be_same(pairs, by_row)].tolist():
+            if _same(by_row[first], by_row[second]):
+                yield int(places[first]), int(places[second])
+
+
+def _near(outlines: NDArray[np.float64]) -> Iterator[NDArray[np.int64]]:
+    """Yield pairs (P, 2) of rows whose outlines differ by 1 at most everywhere, later row first.
+
+    Rows are sorted into cells of width 1 by the three numbers that vary most, so that only rows of
+    neighbouring cells are compared.
+    """
+    widest = np.argsort(-outlines.std(axis=0))[:3]
+    cells = np.floor(outlines[:, widest]).astype(np.int64)
+    cells += 1 - cells.min(axis=0)
+    sizes = cells.max(axis=0) + 2
+    keys = _key(cells, sizes)
+    order = np.argsort(keys, kind="stable")
+    steps = np.array(list(itertools.product((-1, 0, 1), repeat=3)))
+    wanted = np.stack([_key(cells + step, sizes) for step in steps])
+    begins = np.searchsorted(keys[order], wanted, "left")
+    counts = np.searchsorted(keys[order], wanted, "right") - begins
+    done = np.cumsum(counts.sum(axis=0)) // _MOST_PAIRS
+    for rows in np.split(np.arange(len(outlines)), np.flatnonzero(np.diff(done)) + 1):
+        found = []
+        for begin, count in zip(begins[:, rows], counts[:, rows], strict=True):
+            second = np.repeat(rows, count)
+            within = np.arange(len(second)) - np.repeat(np.cumsum(count) - count, count)
+            first = order[np.repeat(begin, count) + within]
+            found.append(np.stack([second, first], axis=1)[first < second])
+        pairs = np.concatenate(found)
+        for numbers in outlines.T:
+            pairs = pairs[np.abs(numbers[pairs[:, 0]] - numbers[pairs[:, 1]]) <= 1]
+        yield pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+
+def _key(cells: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    return (cells[:, 0] * sizes[1] + cells[:, 1]) * sizes[2] + cells[:, 2]
 
 
 def _outlines(envelopes: Envelope, durations_s: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from audioprune.data.corpus import WrappedCorpus
-from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
+from audioprune.data.files.audio import AUDIO_SUFFIXES, has_audio
 from audioprune.data.files.messages import first_names, listing
 from audioprune.data.speech.noisy_mixtures import FILE_KEYS, NoisyMixtures
 from audioprune.data.splits.folders import SPLITS
@@ -115,7 +115,7 @@ class Wsj0Mix(WrappedCorpus[NoisyMixtures]):
         """Find the folder of speech, and prefer files that are unpacked."""
         self.inner.speech_root = find_speech(self.wsj0_root)
         unpacked = tuple(suffix for suffix in AUDIO_SUFFIXES if suffix != ".wv1")
-        if find_audio(self.inner.speech_root, unpacked):
+        if has_audio(self.inner.speech_root, unpacked):
             self.inner.speech_suffixes = unpacked
 
     def _after(self) -> None:

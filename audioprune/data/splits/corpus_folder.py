@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
-from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio
+from audioprune.data.files.audio import AUDIO_SUFFIXES, find_audio, has_audio
 from audioprune.data.files.messages import listing
 from audioprune.data.splits.folders import split_of_folder
 from audioprune.errors import DataError
@@ -58,13 +59,18 @@ def _refuse_part(root: Path, layout: str) -> None:
 
 def _refuse_parent(root: Path, layout: str, children: dict[str, Path]) -> None:
     """Refuse a folder whose only folder with audio is the corpus itself."""
-    holding = [child for child in children.values() if find_audio(child)]
-    beside = [entry for entry in find_audio(root) if entry.parent == root and entry.is_file()]
-    if len(holding) != 1 or beside:
+    holding = list(islice((each for each in children.values() if has_audio(each)), 2))
+    if len(holding) != 1 or _has_files(root):
         return
-    inner = [entry for entry in holding[0].iterdir() if entry.is_dir() and find_audio(entry)]
+    inner = [entry for entry in holding[0].iterdir() if entry.is_dir() and has_audio(entry)]
     if len(inner) > 1:
         raise DataError(f"expected {layout}, found {listing(root)}; point to {holding[0]}")
+
+
+def _has_files(root: Path) -> bool:
+    """Tell whether audio lies in a folder itself."""
+    named = (entry for entry in root.iterdir() if entry.name.lower().endswith(AUDIO_SUFFIXES))
+    return any(entry.is_file() and not entry.name.startswith(".") for entry in named)
 
 
 def _nearest(root: Path) -> str:

@@ -6,8 +6,9 @@ assign.py.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 SPLITS = ("train", "valid", "test")
@@ -40,6 +41,12 @@ def has_split_folders(relative: Sequence[Path]) -> bool:
     return {"train", "test"} <= {
         split_of_folder(path.parts[0]) for path in relative if len(path.parts) > 1
     }
+
+
+def places_below(root: Path, paths: Iterable[Path]) -> dict[Path, Path]:
+    """Return the place of each path below a folder, as ``relative_to`` does, for many paths."""
+    above = len(os.fspath(root / "x")) - 1
+    return {path: Path(os.fspath(path)[above:]) for path in paths}
 
 
 def below_splits(place: Path) -> Path:

@@ -23,7 +23,7 @@ from audioprune.data.files.messages import (
     stop_or_skip,
 )
 from audioprune.data.splits.assign import Assigned
-from audioprune.data.splits.folders import SPLITS
+from audioprune.data.splits.folders import SPLITS, places_below
 from audioprune.data.splits.leaks import joins_splits, same_audio
 from audioprune.data.splits.recordings import Links
 from audioprune.data.splits.speakers import SpeakerRule
@@ -141,7 +141,7 @@ def find_sources(
     Raises:
         DataError: A file is bad and ``on_bad_file`` is ``"stop"``, or the files cannot be split.
     """
-    relative = {path: path.relative_to(root) for path in paths}
+    relative = places_below(root, paths)
     assigned, notes = assign(root, relative, ())
     facts = inspect_files(root, [entry.path for entry in assigned], cache_dir)
     bad = stop_or_skip(root, facts, on_bad_file)

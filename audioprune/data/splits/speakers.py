@@ -125,7 +125,7 @@ class SpeakerRule:
         Raises:
             DataError: The speaker of a file cannot be read, or the table cannot.
         """
-        places = {path: Path(name_key(place.as_posix())) for path, place in places.items()}
+        places = {path: _composed(place) for path, place in places.items()}
         if self.table:
             listed = _by_table(root, Path(self.table).expanduser(), places)
             return listed, f"speakers as {self.table} lists them"
@@ -135,6 +135,13 @@ class SpeakerRule:
             found = {path: speaker_of(place, self.rule) for path, place in places.items()}
             return found, f"speakers are {_RULE_WORDS[self.rule]}"
         return _read_auto(root, places)
+
+
+def _composed(place: Path) -> Path:
+    """Return a place with its letters composed; most are already."""
+    text = place.as_posix()
+    key = name_key(text)
+    return place if key == text else Path(key)
 
 
 def speaker_of(place: PurePath, rule: str) -> str:
@@ -213,10 +220,11 @@ def _by_names(
         found = {}
         for path, place in places.items():
             match = pattern.fullmatch(place.stem)
-            inside = [part.lower() for part in levels.get(path, ())]
-            if match and (not inside or match["speaker"].lower() in inside):
-                found[path] = match["speaker"]
-        if len(found) == len(places):
+            inside = [part.lower() for part in levels.get(path, ())] if match else []
+            if not match or (inside and match["speaker"].lower() not in inside):
+                break
+            found[path] = match["speaker"]
+        else:
             return found, f"speakers as in {words}"
     return {}, ""
 

@@ -135,7 +135,7 @@ class _Meter:
     def measure(self, run: Run, path: str, leaf: _Leaf) -> None:
         """Run one rehearsed step; a failure is kept and the next step goes on."""
         self.tell(leaf.path)
-        whole = self._work(leaf.step, self._at_true_size(run))
+        whole = self._work(leaf.step, run.at_size_of(self.whole))
         few = self._work(leaf.few, run)
         before = folder_bytes(run.folder)
         gc.collect()
@@ -176,17 +176,11 @@ class _Meter:
         return max(0.0, seconds - sum(self.watch.seconds(unit) for unit in timed))
 
     def _work(self, step: Step, run: Run) -> list[Work]:
-        """Count the work of a step; one that cannot be counted fails when it is run, and says so."""
+        """Count the work of a step; one that cannot be counted says so when it is run."""
         try:
             return step.work(run) if isinstance(step, SaysWork) else []
         except AudiopruneError:
             return []
-
-    def _at_true_size(self, run: Run) -> Run:
-        """Return the run as it is now, with the corpus and the numbers of the experiment."""
-        whole = copy.copy(run)
-        whole.data, whole.settings, whole.few_tensors = self.whole.data, self.whole.settings, None
-        return whole
 
     def unmeasured(self, leaf: _Leaf) -> StepForecast:
         """Return a step that an earlier one left out."""
@@ -221,7 +215,7 @@ def rehearse(
     lowered = _lowered(plain, folder)
     steps = build_steps(plain["pipeline"])
     run = build(lowered, folder, overrides, data=data)
-    whole, facts = copy.copy(run), _facts(run)
+    whole, facts = run.at_size_of(run), _facts(run)
     problems = [*_refusals(run, steps), *_missing_packages(run)]
     batch = _fitting_batch(run)
     patterns = [pattern for _, step in walk(steps) for pattern in _conditions_of(step)]
@@ -246,7 +240,8 @@ def _lowered(plain: dict[str, Any], folder: Path) -> dict[str, Any]:
     scoring = dict(plain["scoring"])
     scoring |= {"audio_items": 0, "latency_repeats": min(1, scoring["latency_repeats"])}
     runtime = dict(plain["runtime"])
-    runtime |= {"tensorboard": False, "metric_workers": 0, "cache": str(folder / "cache")}
+    runtime |= {"tensorboard": False, "metric_workers": 0, "share": False}
+    runtime["cache"] = str(folder / "cache")
     return {**plain, "scoring": scoring, "runtime": runtime}
 
 

@@ -30,7 +30,9 @@ def generate(
     start = None if start is None else start.to(weight.device)
     start, draws = prepare(model, steps, cond, seed, temperature, start)
     compiled = weight.device.type == "cpu" and weight.dtype == torch.float32
-    return (run_compiled if compiled else run_eagerly)(model, start, cond, draws, temperature)
+    if compiled:
+        return run_compiled(model, start, cond, draws, temperature)
+    return run_eagerly(model, start, cond, draws.to(weight.device), temperature)
 
 
 def prepare(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-import torch
 from torch import nn
 
 from audioprune.compress.units.declare import Prunable, UnitSet
@@ -14,7 +13,6 @@ from audioprune.experiment.run import Run
 from audioprune.interrupts import check_stop
 from audioprune.protocols import Batch, Items
 from audioprune.steps.needs import units_of
-from audioprune.training.devices import chosen_device
 from audioprune.training.loaders import moved
 
 Wanted = TypeVar("Wanted")
@@ -36,14 +34,9 @@ def unit_sets(model: nn.Module, mode: str | None, said_by: str | None = None) ->
 
 
 def batches_of(run: Run, data: Items, chosen: Sequence[int]) -> Iterator[Batch]:
-    """Yield the chosen items in batches on the device of the training."""
+    """Yield the chosen items in batches on the device of the run."""
     size = run.settings.batch_size
     for start in range(0, len(chosen), size):
         check_stop()
         items = [data[index] for index in chosen[start : start + size]]
-        yield moved(run.data.collate(items), device_of(run))
-
-
-def device_of(run: Run) -> torch.device:
-    """Return where the training runs, which is where a criterion's passes run too."""
-    return chosen_device(run.runtime["device"])
+        yield moved(run.data.collate(items), run.device)

@@ -24,7 +24,7 @@ from audioprune.steps.train import (
     training_folder,
     training_work,
 )
-from audioprune.training.loop import Outcome
+from audioprune.training.outcome import Outcome
 from audioprune.training.settings import Settings
 
 REWIND_FILE = "rewind.safetensors"

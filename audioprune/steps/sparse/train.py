@@ -36,7 +36,7 @@ from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.sparse.groups import entries_of, groups_of, rounded, unit_norms
 from audioprune.steps.sparse.judge import SparsityJudge
 from audioprune.steps.train import check_monitor, open_fit, train_row, training_work
-from audioprune.training.loop import Outcome
+from audioprune.training.outcome import Outcome
 from audioprune.training.settings import Settings, build_optimizer, build_schedule
 
 METHODS = ("hspg", "proxsg", "obproxsg", "admm", "sgd", "adam")

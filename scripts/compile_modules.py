@@ -1,0 +1,91 @@
+"""Compile once, on all cores, what every process would compile for itself: modules and kernels.
+
+    python scripts/compile_modules.py
+
+``make install`` runs it. It imports every module of the package, so that bytecode lies beside the
+sources that are really used, and calls every compiled kernel once, so that numba's cache is full.
+What cannot be imported is left to the process that needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import pkgutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+# Packages that only the tests and the command line import, or that are imported late.
+LATE = (
+    *("pytest", "hypothesis", "xdist.workermanage", "librosa", "matplotlib.pyplot", "pesq"),
+    *("pystoi", "scipy.signal", "scipy.stats", "torch.utils.flop_counter", "accelerate"),
+    *("hydra.main", "av", "constriction", "yaml"),
+)
+
+
+def import_everything() -> None:
+    """Import the modules of the package and those of ``LATE``."""
+    import audioprune
+
+    found = pkgutil.walk_packages(audioprune.__path__, "audioprune.")
+    for name in [*LATE, *(module.name for module in found)]:
+        if not name.endswith(("__main__", "optim.kernels")):
+            try:
+                importlib.import_module(name)
+            except (
+                Exception
+            ) as error:  # a module of another platform, or one that is not installed
+                print(f"not compiled: {name} ({type(error).__name__})", file=sys.stderr)
+
+
+def compile_group_steps(dtype_name: str) -> None:
+    """Call the kernels of the group optimisers for one dtype."""
+    import torch
+
+    from audioprune.optim import group_steps
+    from audioprune.optim.groups import Layout
+
+    x = torch.ones(4, 3, dtype=getattr(torch, dtype_name))
+    move = group_steps.Move(Layout("rows", None, [x]).plan([x]), [x], [x.clone()], 0.1, True)
+    for limit in (None, 1):
+        group_steps.prox_step(move, 0.1, limit)
+        group_steps.half_space_step(move, 0.1, 0.5, 0.0, limit)
+    group_steps.prox_l1_step(move, 0.1)
+    group_steps.orthant_step(move, 0.1)
+
+
+def compile_kmeans_and_wavenet() -> None:
+    """Cluster a few weights, large and small, and draw a few samples."""
+    import numpy as np
+
+    from audioprune.compress.quantize.kmeans import kmeans_1d
+    from audioprune.models.wavenet import WaveNet
+
+    values = np.random.default_rng(0).laplace(size=20_000).astype(np.float32)
+    for k in (4, 64):
+        kmeans_1d(values[:50], k)
+        kmeans_1d(values, k)
+    WaveNet(residual=8, gate=8, skip=8, end=8, classes=16, layers=2).eval().generate(4, None, 0)
+
+
+def main() -> None:
+    """Import here, then compile in one process per part."""
+    import_everything()
+    parts: list[tuple[Callable[..., None], tuple[str, ...]]] = [
+        (compile_group_steps, ("float32",)),
+        (compile_group_steps, ("float64",)),
+        (compile_kmeans_and_wavenet, ()),
+    ]
+    forked = multiprocessing.get_context("fork")
+    children = [forked.Process(target=part, args=arguments) for part, arguments in parts]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+
+
+if __name__ == "__main__":
+    main()
