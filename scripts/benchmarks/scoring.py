@@ -4,7 +4,7 @@ The test set is made: bursts of harmonic tones in white noise. Scores that are k
 used. To compare two versions of the package, give the folder of the other one; both then take
 turns in processes of their own, because other jobs may share the machine.
 
-    python scripts/benchmarks/scoring.py [--items 200] [--seconds 4] [--against FOLDER]
+    python scripts/benchmarks/scoring.py [--items 200] [--metrics stoi] [--against FOLDER]
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="scoring processes")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--against", type=Path, help="root folder of another version")
+    parser.add_argument("--metrics", nargs="*", choices=METRICS, default=list(METRICS))
     parser.add_argument("--cell", nargs=2, help="a model and a list of metrics, as JSON")
     args = parser.parse_args()
     if args.cell:
@@ -128,7 +129,7 @@ def main() -> None:
     here = Path(__file__).resolve().parents[2]
     folders = [here, args.against.resolve()] if args.against else [here]
     for name in MODELS:
-        for metrics in METRICS:
+        for metrics in args.metrics:
             found: list[list[dict[str, object]]] = [[] for _ in folders]
             for _ in range(args.repeats):
                 for folder, answers in zip(folders, found, strict=True):
