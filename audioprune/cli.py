@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 VERBS = {
     "train": "train a model",
@@ -156,17 +157,25 @@ def _compose_and_run(verb: str) -> None:
     from omegaconf import OmegaConf
 
     from audioprune import schema
-    from audioprune.commands import sweeps
     from audioprune.commands.configuration import folder_name
     from audioprune.commands.jobs import job
 
     schema.register()
-    sweeps.register()
+    OmegaConf.register_new_resolver(
+        "tune_name", lambda *, _root_: _tune_name(_root_), replace=True
+    )
     sys.path.insert(0, os.getcwd())  # so that a user's own model is found
     OmegaConf.register_new_resolver(
         "run_name", lambda *, _root_: folder_name(_root_), replace=True
     )
     hydra.main(version_base="1.3", config_path="pkg://audioprune.conf", config_name=verb)(job)()
+
+
+def _tune_name(root: Any) -> str:
+    """Return the name of a tuning sweep's folder; the resolver ``${tune_name:}`` calls this."""
+    from audioprune.commands.sweeps.tuning import sweep_name
+
+    return sweep_name(root)
 
 
 @contextmanager

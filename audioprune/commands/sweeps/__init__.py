@@ -7,15 +7,3 @@ SWEEP_LOG = "AUDIOPRUNE_SWEEP_LOG"
 """Variable of the environment with the file in which a sweep's processes record their jobs."""
 TUNE_FOLDER = "AUDIOPRUNE_TUNE"
 """Variable of the environment with the name of a tuning sweep's folder, for its processes."""
-
-
-def register() -> None:
-    """Make the resolver of conf/tune known."""
-    from omegaconf import OmegaConf
-
-    def tune_name(*, _root_: object) -> str:
-        from audioprune.commands.sweeps.tuning import sweep_name
-
-        return sweep_name(_root_)
-
-    OmegaConf.register_new_resolver("tune_name", tune_name, replace=True)
