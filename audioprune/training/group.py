@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -25,8 +26,9 @@ from audioprune.training.whole_batch import Rows, WholeBatch
 
 _JOIN = timedelta(seconds=120)
 _WORK = timedelta(days=2)  # one process may do long work while the others wait for it
-_HEAR = timedelta(seconds=2)
-_YIELD = timedelta(seconds=3)
+_HEAR_S = 2.0
+_YIELD_S = 3.0
+_LOOK_S = 0.05
 _BUCKET = 1 << 24
 """Values that are summed at once."""
 
@@ -218,8 +220,7 @@ class Group(Processes):
     def _others_tell(self) -> bool:
         """Tell whether another process says it; where all fail alike, the main one does."""
         if not self.is_main:
-            with suppress(RuntimeError):
-                self.store.wait(["told"], _YIELD)
+            self._said("told", _YIELD_S)
         return int(self.store.add("told", 1)) != 1
 
     @contextmanager
@@ -231,16 +232,25 @@ class Group(Processes):
             raise self._lost() from error
 
     def _lost(self) -> ProcessError:
-        with suppress(RuntimeError):
-            self.store.wait(["failure"], _HEAR)
-            known = json.loads(self.store.get("failure"))
-            lost = ProcessError(f"another process failed: {known['text']}")
-            lost.exit_code = known["code"]
-            return lost
+        with suppress(RuntimeError):  # the store may have died with the process that held it
+            if self._said("failure", _HEAR_S):
+                known = json.loads(self.store.get("failure"))
+                lost = ProcessError(f"another process failed: {known['text']}")
+                lost.exit_code = known["code"]
+                return lost
         return ProcessError(
             f"expected {self.count} processes, got no answer from another one: it ended without "
             f"a word, killed or out of memory; the same command resumes the run"
         )
+
+    def _said(self, name: str, wait_s: float) -> bool:
+        """Tell whether another process says something within a time."""
+        end = time.monotonic() + wait_s
+        while not self.store.check([name]):
+            if time.monotonic() > end:
+                return False
+            time.sleep(_LOOK_S)
+        return True
 
     def _of_step(self) -> WholeBatch:
         if self._batch is None:

@@ -7,7 +7,7 @@ alone, which costs nothing; several are in group.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
@@ -50,6 +50,17 @@ class Processes:
     def gather(self, value: Value) -> list[Value]:
         """Return what every process gave, in their order; plain values."""
         return [value]
+
+    def part(self, names: Iterable[Value]) -> list[Value]:
+        """Return those of some names that this process works on, in their order."""
+        return list(names)[self.index :: self.count]
+
+    def merged(self, own: Mapping[str, Value], names: Iterable[str]) -> dict[str, Value]:
+        """Return what all processes found, in the order of the names; plain values."""
+        found: dict[str, Value] = {}
+        for each in self.gather(dict(own)):
+            found |= each
+        return {name: found[name] for name in names}
 
     def any(self, flag: bool) -> bool:
         """Tell whether any process says so."""
