@@ -55,7 +55,9 @@ def main() -> None:
         text = f"unknown verb '{arguments[0]}'{hint} (verbs: {', '.join(VERBS)})"
         print(text, file=sys.stderr, flush=True)
         sys.exit(2)
-    sys.exit(run_verb(arguments[0], arguments[1:]))
+    from audioprune.commands.several import as_one
+
+    sys.exit(as_one(arguments[0], arguments[1:], run_verb))
 
 
 def overview() -> str:
@@ -218,3 +220,7 @@ def _print_any_name() -> None:
     """Let names that are not UTF-8 be printed with their odd bytes spelled out."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+if __name__ == "__main__":  # torchrun -m audioprune.cli
+    main()

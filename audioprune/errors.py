@@ -46,6 +46,10 @@ class DivergedError(AudiopruneError):
     exit_code = 6
 
 
+class ProcessError(AudiopruneError):
+    """Another process of the run ended, or disagrees."""
+
+
 class InterruptedRun(AudiopruneError):
     """The user stopped the run; its state is saved."""
 

@@ -10,12 +10,17 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from audioprune.errors import InterruptedRun
+from audioprune.launch import place
 
 _requested = threading.Event()
+_ECHO_S = 1.0
+"""Within it a launcher passes on to its processes a Ctrl-C that they had from the terminal."""
+_first = [0.0]
 
 
 def stop_requested() -> bool:
@@ -23,13 +28,16 @@ def stop_requested() -> bool:
     return _requested.is_set()
 
 
-def check_stop() -> None:
+def check_stop(agreed: bool = False) -> None:
     """Raise when the user asked to stop; call it between pieces whose results are saved.
+
+    Args:
+        agreed: Whether another process of the run was asked to.
 
     Raises:
         InterruptedRun: A first Ctrl-C or SIGTERM was received.
     """
-    if _requested.is_set():
+    if agreed or _requested.is_set():
         raise InterruptedRun(
             "interrupted; everything finished is saved, the same command resumes it"
         )
@@ -53,8 +61,14 @@ def graceful() -> Iterator[None]:
 
 
 def _on_signal(number: int, frame: object) -> None:
+    several = place().count > 1
     if _requested.is_set():
+        if several and (number == signal.SIGTERM or time.monotonic() - _first[0] < _ECHO_S):
+            return
         os._exit(130)
+    _first[0] = time.monotonic()
     _requested.set()
+    if several and number == signal.SIGTERM:
+        return  # a launcher ends the others where one failed, which says why
     # A print could meet a print of the interrupted code half-way, which Python refuses.
     os.write(2, b"\nstopping after the current piece of work (again: stop at once)\n")

@@ -6,7 +6,7 @@ import copy
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_module
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, _utils, base, grammar_parser
 
 from audioprune import schema
 
@@ -23,6 +23,7 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 _load = ConfigRepository.load_config
 _embed = ConfigLoaderImpl._embed_result_config
 _LOADED: dict[str, Any] = {}
+_parsed = lru_cache(maxsize=4096)(grammar_parser.parse)  # the same few hundred texts come again
 
 
 def options_of(group: str) -> list[str]:
@@ -43,6 +44,8 @@ def hydra_started() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ConfigRepository, "load_config", _load_once)
         patch.setattr(ConfigLoaderImpl, "_embed_result_config", staticmethod(_embed_copy))
+        for user in (base, _utils):
+            patch.setattr(user, "parse", _parsed)
         with initialize_config_module(version_base="1.3", config_module="audioprune.conf"):
             yield
     GlobalHydra.instance().clear()

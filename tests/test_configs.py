@@ -147,7 +147,7 @@ def test_no_file_is_left_out() -> None:
 def test_every_experiment_has_a_desk_sibling() -> None:
     names = options_of("experiment")
     for name in names:
-        if not name.endswith(("_desk", "_demo")):
+        if not name.endswith(("_desk", "_demo", "_small")):
             assert f"{name}_desk" in names, f"{name} has no sibling that runs on two cores"
 
 
@@ -247,7 +247,7 @@ def _own_keys(experiment: str) -> dict[str, Any]:
 
 def test_every_experiment_accepts_every_corpus_of_its_kind() -> None:
     assert {name for names in CORPORA.values() for name in names} == {
-        name for name in options_of("data") if not name.endswith("_desk")
+        name for name in options_of("data") if not name.endswith(("_desk", "_demo", "_small"))
     }
     nodes = _nodes("data")
     for experiment in options_of("experiment"):

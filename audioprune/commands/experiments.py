@@ -7,6 +7,7 @@ from typing import Any
 
 from audioprune.errors import ConfigError
 from audioprune.experiment.build import run_job
+from audioprune.launch import is_muted
 from audioprune.report import closing_line, summary_table
 
 _NEED_A_MODEL = ("quantize", "eval")
@@ -36,6 +37,8 @@ def run(config: Any, folder: Path, overrides: list[str], differs: list[str]) -> 
             f"the model to {config.verb}"
         )
     status = run_job(config, folder, overrides, differs)
+    if is_muted():
+        return status
     note = "already finished, nothing done again" if status == "cached" else "finished"
     print(f"{folder}: {note}", flush=True)
     if config.get("tune"):

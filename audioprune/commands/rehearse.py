@@ -129,7 +129,7 @@ def lines_of(forecast: Forecast) -> list[str]:
     ]
     if batch < whole:
         head.append(f"batch: {batch} of {whole} items rehearsed, time and memory scaled")
-    rows = [_COLUMNS]
+    rows: list[tuple[str, ...]] = [_COLUMNS]
     for step in forecast.steps:
         rows += _rows_of(step)
     widths = [max(len(row[place]) for row in rows) for place in range(len(_COLUMNS))]
@@ -146,7 +146,7 @@ def lines_of(forecast: Forecast) -> list[str]:
 
 def _rows_of(step: StepForecast) -> list[tuple[str, ...]]:
     state = "FAILS" if step.failure else "" if step.measured else "not run"
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for place, each in enumerate(step.units):
         first = place == 0
         total = duration(step.passes * each.total_s)

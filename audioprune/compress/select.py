@@ -182,8 +182,8 @@ def globally(
     gone = total - sum(int(keep.count_nonzero()) for keep in keeps.values())
     for name, free in frees.items():
         _smallest_of(name, scores[name], 0, free)  # names the tensor that holds a NaN
-    free = sum(int(each.count_nonzero()) for each in frees.values())
-    count = _between(share_of(sparsity, total) - gone, free)
+    most = sum(int(each.count_nonzero()) for each in frees.values())
+    count = _between(share_of(sparsity, total) - gone, most)
     together = list(scores.values())
     removed = _smallest_together(together, count, list(frees.values())) if together else []
     return {name: keep & ~gone for (name, keep), gone in zip(keeps.items(), removed, strict=True)}

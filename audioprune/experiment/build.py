@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ from audioprune.experiment.pipeline import build_steps, check_steps, execute
 from audioprune.experiment.results import clean
 from audioprune.experiment.run import Run
 from audioprune.experiment.run_folder import (
+    beside,
+    drop_processes,
     empty,
     environment,
     read_json,
@@ -42,10 +44,13 @@ from audioprune.experiment.run_folder import (
 )
 from audioprune.files import check_writable, drop_leftovers, lock, sha256_file, write_json
 from audioprune.interrupts import graceful
+from audioprune.launch import place
 from audioprune.paths import model_file
 from audioprune.protocols import Corpus
 from audioprune.training.devices import chosen_device
+from audioprune.training.group import joined
 from audioprune.training.loaders import chosen_workers
+from audioprune.training.processes import Processes, processes
 from audioprune.training.settings import Settings
 
 DENSE_ZEROS = 0.01
@@ -70,28 +75,62 @@ def run_job(
         ``"finished"``, or ``"cached"`` when the folder already held the finished run.
     """
     plain = provenance.effective(plain_values(config), overrides)
+    device = chosen_device(plain["runtime"]["device"])
+    chosen_workers(plain["runtime"]["workers"], device.type)
+
+    def work(own: Path) -> None:
+        steps = build_steps(plain["pipeline"])
+        run = build(plain, own, overrides, differs)
+        check_steps(run, steps)
+        execute(run, steps)
+
+    with graceful(), joined(device) as group:
+        about = {"verb": plain.get("verb"), "device": device.type, **result_config(plain)}
+        group.require_same({**about, "environment": config_hash(plain)}, "configuration")
+        if group.is_main:
+            return _owned(work, plain, folder, group)
+        return _beside(work, group)
+
+
+def _owned(work: Callable[[Path], None], plain: Config, folder: Path, group: Processes) -> str:
+    """Do the work in the run folder, which this process owns."""
     force = plain["runtime"]["force"]
-    chosen_workers(plain["runtime"]["workers"], chosen_device(plain["runtime"]["device"]).type)
     status = read_json(folder / "status.json")
     refuse_foreign(folder, plain)
     if status.get("status") == "finished" and not force:
+        group.broadcast("")
         return "cached"
     check_writable(folder, need_bytes=_NEEDED_BYTES)
-    with lock(folder), graceful():
+    with lock(folder):
         drop_leftovers(folder)
+        drop_processes(folder)
         if force:
             empty(folder)
         started = time.monotonic()
         try:
-            steps = build_steps(plain["pipeline"])
-            run = build(plain, folder, overrides, differs)
-            check_steps(run, steps)
-            execute(run, steps)
+            group.broadcast(str(folder.resolve()))
+            group.barrier()  # the others begin with what the folder holds now
+            work(folder)
+            group.barrier()
         except BaseException as error:
             write_status(folder, error)
             raise
+        finally:
+            drop_processes(folder)
         seconds = round(time.monotonic() - started, 1)
         write_json(folder / "status.json", {"status": "finished", "seconds": seconds})
+    return "finished"
+
+
+def _beside(work: Callable[[Path], None], group: Processes) -> str:
+    """Do the same work in a folder that goes at the end."""
+    folder = group.broadcast("")
+    if not folder:
+        return "cached"
+    with beside(Path(folder), group.index) as own:
+        group.barrier()
+        work(own)
+        group.barrier()
     return "finished"
 
 
@@ -108,7 +147,8 @@ def build(
     ``data`` stands in for the corpus in a rehearsal.
     """
     plain = provenance.effective(plain, overrides)
-    torch.set_num_threads(plain["runtime"]["threads"] or len(os.sched_getaffinity(0)))
+    cores = max(1, len(os.sched_getaffinity(0)) // place().local_count)
+    torch.set_num_threads(plain["runtime"]["threads"] or cores)
     torch.manual_seed(plain["seed"])
     settings = _settings(plain["training"])
     loaded = _load(plain)
@@ -133,7 +173,8 @@ def build(
 
 
 def _settings(training: Config) -> Settings:
-    numbers = {key: value for key, value in training.items() if not key.startswith("finetune_")}
+    of_pipelines = ("finetune_", "ramp_")
+    numbers = {key: value for key, value in training.items() if not key.startswith(of_pipelines)}
     return Settings(**{**numbers, "betas": tuple(numbers["betas"])})
 
 
@@ -147,7 +188,8 @@ def _load(plain: Config) -> LoadedModel | None:
     model_config = agreement.complete_model(plain["model"])
     if not provenance.read_facts(plain["checkpoint"]) and plain["model"] != model_config:
         data = instantiate(plain["data"])
-        data.prepare()
+        with processes().main_first():
+            data.prepare()
         task = instantiate(agreement.complete_task(plain["task"], data))
         model_config = agreement.complete_model(plain["model"], task, data)
     return load_model_file(plain["checkpoint"], model_config)
@@ -165,7 +207,8 @@ def _assembled(
     of_file = bool(loaded and loaded.task_config and plain["task"] == loaded.task_config)
     data: Corpus = instantiate(plain["data"]) if given is None else given
     agreement.check_rates(plain["task"], wanted, data, of_file)
-    data.prepare()
+    with processes().main_first():  # it may write what the others read
+        data.prepare()
     task_config = agreement.complete_task(plain["task"], data, of_file)
     task = instantiate(task_config)
     model_config = agreement.complete_model(wanted, task, data, loaded is not None)

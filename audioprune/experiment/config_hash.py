@@ -29,7 +29,13 @@ _LATER: dict[str, dict[str, Any]] = {
         "voices": "made",
     },
     "pipeline": {"ramp_begin": 0.0, "ramp_end": 0.0},
-    "training": {"channels_last": False, "compile": False},
+    "task": {"remix": False},
+    "training": {
+        "channels_last": False,
+        "compile": False,
+        "ramp_begin": 0.0,
+        "ramp_end": 0.0,
+    },
 }
 """Keys that were added to a group, and the value that stands for what was done without them.
 

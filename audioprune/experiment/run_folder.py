@@ -10,7 +10,8 @@ import os
 import platform
 import shutil
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,62 @@ def write_status(folder: Path, error: BaseException) -> None:
     }
     with suppress(OutputError):  # a full disk cannot take the reason why the run failed
         write_json(folder / "status.json", status)
+
+
+PROCESSES = ".processes"
+"""Folder within a run folder where the processes beside the main one have folders of their own."""
+_NOT_COPIED = (".hydra", ".lock", PROCESSES, "audio", "tensorboard")
+
+
+@contextmanager
+def beside(folder: Path, index: int) -> Iterator[Path]:
+    """Make a folder for another process of a run, which begins with what the run's own holds.
+
+    So every process of a run resumes at the same place, and only the main one writes what stays.
+
+    Args:
+        folder: The run folder, which the main process holds and does not write meanwhile.
+        index: Of the other process.
+
+    Raises:
+        OutputError: This machine does not see the run folder.
+    """
+    if not (folder / ".lock").exists():
+        raise OutputError(
+            f"{folder}: expected a run folder that the machines of all processes see, got none on "
+            f"{platform.node()}; choose runtime.folder=... on a disk that they share"
+        )
+    own = folder / PROCESSES / str(index)
+    for entry in folder.iterdir():
+        if entry.is_dir() and entry.name not in _NOT_COPIED:
+            shutil.copytree(entry, own / entry.name, copy_function=_take)
+        elif entry.is_file() and entry.name not in _NOT_COPIED:
+            own.mkdir(parents=True, exist_ok=True)
+            _take(entry, own / entry.name)
+    own.mkdir(parents=True, exist_ok=True)
+    try:
+        yield own
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def shared(folder: Path) -> Path:
+    """Return the run folder itself, given it or the folder of a process beside the main one."""
+    return folder.parent.parent if folder.parent.name == PROCESSES else folder
+
+
+def drop_processes(folder: Path) -> None:
+    """Remove the folders of other processes that a killed run left."""
+    shutil.rmtree(folder / PROCESSES, ignore_errors=True)
+
+
+def _take(source: str | Path, target: str | Path) -> None:
+    """Take over a file; only logs are written in place, all else may be the same file."""
+    if Path(source).suffix != ".jsonl":
+        with suppress(OSError):  # a file system without links
+            os.link(source, target)
+            return
+    shutil.copyfile(source, target)
 
 
 def empty(folder: Path) -> None:

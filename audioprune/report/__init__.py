@@ -93,3 +93,11 @@ def closing_line(runs: Runs) -> str:
         if mark := no_better(entry):
             told.setdefault(mark, []).append(entry.title)
     return "; ".join(f"{', '.join(titles)}: {mark}" for mark, titles in told.items())
+
+
+def compression_line(runs: Runs) -> str:
+    """Compare the one compressed model of some runs with its input and the uncompressed one."""
+    from audioprune.report.comparison import comparison_line
+    from audioprune.report.runs.entries import entries, final
+
+    return comparison_line(final(entries(load_jobs(runs))))

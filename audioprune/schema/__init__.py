@@ -7,6 +7,7 @@ configure: see groups.py, pipelines.py and roots.py, and table.py for how they a
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -33,6 +34,7 @@ def register() -> None:
     OmegaConf.register_new_resolver(
         "annotated", lambda *, _root_: annotated(_root_).replace("$", "$$"), replace=True
     )
+    OmegaConf.register_new_resolver("voices_here", _voices_here, replace=True)
     for group, options in read_table()["groups"].items():
         for option, name in options.items():
             node: Any = classes()[name]
@@ -40,6 +42,11 @@ def register() -> None:
                 store.store(group="schema", name=option, node=_open_mappings(node))
             else:
                 store.store(group=f"schema/{group}", name=option, node=node)
+
+
+def _voices_here() -> str:
+    """Return both kinds of voices where the extra ``voice`` is installed, else the made ones."""
+    return "both" if importlib.util.find_spec("espeakng_loader") else "made"
 
 
 def _open_mappings(kind: type) -> DictConfig:

@@ -60,6 +60,9 @@ class TrainingConfig:
         monitor: Validated value that decides which weights are best.
         finetune_epochs: Epochs of a fine-tuning after pruning.
         finetune_learning_rate: Its learning rate; null for that of training.
+        ramp_begin: Share of the epochs, 0..1, before which the regularisers of a pipeline that has
+            some are off.
+        ramp_end: Share of the epochs from which on they are whole.
     """
 
     takes = "audioprune.training.settings.Settings"
@@ -67,6 +70,8 @@ class TrainingConfig:
     monitor: Annotated[str, OneOf("loss", *METRICS, "accuracy", "accuracy_macro")] = "loss"
     finetune_epochs: Annotated[int, Range(1)] = 10
     finetune_learning_rate: Annotated[float | None, Range(above=0)] = None
+    ramp_begin: Annotated[float, Range(0, 1)] = 0.0
+    ramp_end: Annotated[float, Range(0, 1)] = 0.0
 
 
 class ScoringConfig:

@@ -53,6 +53,22 @@ _ROOMS = (
     "tasks",
     "training",
 )
+# Settings that leave every bit of a training as it is; one that is not named here is in the key.
+_NEUTRAL = frozenset(
+    [
+        "workers",
+        "metric_workers",
+        "save_every_s",
+        "tensorboard",
+        "folder",
+        "cache",
+        "force",
+        "share",
+        "shared_folder",
+        "rehearse",
+        "device",
+    ]
+)
 _IMPORTED = time.time()
 _NOTES = logging.getLogger(__name__)
 
@@ -131,6 +147,7 @@ def _facts(run: Run, step: Mapping[str, Any], settings: Settings) -> dict[str, A
         "program": [__version__, _program(), torch.__version__],
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
+        "runtime": {key: run.runtime[key] for key in run.runtime if key not in _NEUTRAL},
         "variables": variables(),
     }
     plain: dict[str, Any] = json.loads(json.dumps(clean(facts), sort_keys=True, default=str))

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,6 +52,7 @@ from audioprune.tasks.signal_scores import (
     monitored,
     spread,
 )
+from audioprune.training.processes import processes
 from audioprune.training.settings import Settings, build_optimizer
 
 _ORACLE_BATCH = 8
@@ -235,23 +237,33 @@ class Adversarial:
             ``loss`` of the generator, and what it and the discriminator's are made of.
         """
         coded, clean, inside = self._frames(batch, self.hop_length, going_on=True)
+        group = processes()
+        group.rows(len(coded))
+        frames = partial(len, coded)
         enhanced = model(coded)
         logged: dict[str, Number] = {}
         distance = ((enhanced - clean).abs() * inside).sum() / inside.sum()
-        loss = self.l1.step() * distance
+        # the update weighs by frames, the distance is a mean over the samples of signal
+        loss = self.l1.step() * group.ratio(inside.sum(), len(coded)) * distance
         if self.gan_weight:
             logged["discriminator"] = update(
-                self._discriminator_loss(coded, clean, enhanced.detach()), "discriminator"
+                self._discriminator_loss(coded, clean, enhanced.detach()),
+                "discriminator",
+                weight=frames,
             )
             adversarial = self._generator_loss(coded, enhanced)
             logged["adversarial"] = adversarial.detach()
             loss = loss + self.gan_weight * adversarial
-        return {"loss": update(loss), "l1": distance.detach(), **logged}
+        return {
+            "loss": update(loss, weight=partial(len, coded)),
+            "l1": distance.detach(),
+            **logged,
+        }
 
     def _discriminator_loss(self, coded: Tensor, clean: Tensor, enhanced: Tensor) -> Tensor:
         judge = self.discriminator.train().requires_grad_(True)
         real, fake = torch.cat((clean, coded), 1), torch.cat((enhanced, coded), 1)
-        judge.observe(real)
+        judge.observe(processes().whole_rows(real))
         return self.gan_factor * ((judge(real) - 1).square().mean() + judge(fake).square().mean())
 
     def _generator_loss(self, coded: Tensor, enhanced: Tensor) -> Tensor:

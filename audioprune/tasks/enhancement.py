@@ -7,6 +7,7 @@ four training targets are in ``targets``; it reads no files and computes no metr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -32,6 +33,7 @@ from audioprune.protocols import (
 )
 from audioprune.ranges import FOLLOWS, OneOf, Range
 from audioprune.tasks.batches import first_batches
+from audioprune.tasks.remix import remixed
 from audioprune.tasks.signal_scores import (
     MONITORS,
     batch_items,
@@ -51,6 +53,7 @@ from audioprune.tasks.targets import (
     Target,
     WaveformMapping,
 )
+from audioprune.training.processes import processes
 
 TARGETS = ("irm", "magnitude", "complex", "waveform")
 _ORACLE_BATCH = 8
@@ -86,6 +89,8 @@ class Enhancement:
         frame_batch: For models that map each frame alone (``frame_wise``): frames per update. A
             training step then makes many updates, each on frames drawn at random from all frames
             of the batch. None makes one update per batch.
+        remix: Whether a training step exchanges the noises within its batch, each at the SNR of
+            the speech that it comes to.
 
     Raises:
         ConfigError: The target, the convention, the feature or the output is unknown, the target
@@ -106,6 +111,7 @@ class Enhancement:
         output: Annotated[str, OneOf(*OUTPUTS)] = "mapping",
         dry: Annotated[float, Range(0, below=1)] = 0.0,
         frame_batch: Annotated[int | None, Range(1)] = None,
+        remix: bool = False,
     ) -> None:
         for what, given, known in (
             ("target", target, TARGETS),
@@ -131,6 +137,7 @@ class Enhancement:
         self.sample_rate = sample_rate
         self.frame_length, self.hop_length = frame_length, hop_length
         self.frame_batch = frame_batch
+        self.remix = remix
         self.dry = dry
         self.waveform = target == "waveform"
         self.target = _build_target(target, frame_length, hop_length, ola_norm, feature, output)
@@ -177,8 +184,10 @@ class Enhancement:
         self, model: nn.Module, batch: Batch, update: Callable[..., Tensor]
     ) -> Mapping[str, Number]:
         """Take one training step: one update, or many where ``frame_batch`` is set."""
+        batch = remixed(batch) if self.remix else batch
         if self.frame_batch is None:
-            return {"loss": update(self.loss(model, batch))}
+            loss = self.loss(model, batch)
+            return {"loss": update(loss, weight=lambda: self._frame_counts(batch).sum())}
         return {"loss": self._step_on_frames(model, batch, update, self.frame_batch)}
 
     def _step_on_frames(
@@ -196,12 +205,16 @@ class Enhancement:
             rows = valid.flatten().nonzero()[:, 0].to(wanted.device)
             inputs = self.target.inputs(batch["noisy"]).flatten(0, 1)[rows]
             wanted = wanted.flatten(0, 1)[rows]
-        order = torch.randperm(len(inputs)).to(inputs.device)
+        group = processes()
+        count = group.rows(len(inputs))
+        order = torch.randperm(count).to(inputs.device)
         total = torch.zeros((), device=inputs.device)
         for chosen in order.split(size):
-            loss = (model(inputs[chosen]) - wanted[chosen]).square().mean()
-            total = total + update(loss) * len(chosen)
-        return total / len(inputs)
+            own = group.own(chosen, len(inputs))
+            error = (model(inputs[own]) - wanted[own]).square()
+            loss = error.mean() if len(own) else error.sum()  # another process may have all
+            total = total + update(loss, weight=partial(len, own)) * len(chosen)
+        return total / count
 
     def validate(
         self, model: nn.Module, batches: Iterator[Batch], monitor: str

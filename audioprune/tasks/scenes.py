@@ -28,6 +28,7 @@ from audioprune.progress import progress
 from audioprune.protocols import Batch, Collate, Items, Labelled, Number, Row, SignalScorer
 from audioprune.ranges import FOLLOWS, Range
 from audioprune.tasks.batches import spread_batches
+from audioprune.training.processes import processes
 
 MONITORS = ("loss", "accuracy", "accuracy_macro")
 _BATCH = 16
@@ -110,14 +111,19 @@ class SceneClassification:
         features, labels = self._shifted(batch["features"]), self._labels(batch)
         if not self.mixup:
             return {"loss": update(F.cross_entropy(self._logits(model, features), labels))}
-        count = len(labels)
-        partner = torch.randperm(count).to(labels.device)
+        group = processes()
+        count = group.rows(len(labels))
+        partner = torch.randperm(count)
         share = torch.distributions.Beta(self.mixup, self.mixup).sample((count,))
-        share = torch.maximum(share, 1 - share).to(features)
+        # partners are drawn among the clips of all processes
+        mine = group.own_rows(len(labels))
+        partner = partner[mine].to(labels.device)
+        share = torch.maximum(share, 1 - share)[mine].to(features)
+        partners, their_labels = group.whole_rows(features), group.whole_rows(labels)
         weight = share[:, None, None, None]
-        logits = self._logits(model, weight * features + (1 - weight) * features[partner])
+        logits = self._logits(model, weight * features + (1 - weight) * partners[partner])
         own = F.cross_entropy(logits, labels, reduction="none")
-        other = F.cross_entropy(logits, labels[partner], reduction="none")
+        other = F.cross_entropy(logits, their_labels[partner], reduction="none")
         return {"loss": update((share * own + (1 - share) * other).mean())}
 
     def validate(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import cast
@@ -20,19 +20,24 @@ from accelerate.state import AcceleratorState
 from torch import nn
 
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.launch import Place, place
 
 DEVICES = ("auto", "cpu", "cuda", "cuda:N")
 _OWNED = "ACCELERATE_"  # prefix of the variables that we own
+_PLACING = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 
 def chosen_device(name: str) -> torch.device:
     """Return the device that a name means: ``auto`` is CUDA where there is one, else the CPU.
 
+    Of several processes on a machine each has the CUDA device of its own number.
+
     Args:
         name: ``auto``, ``cpu``, ``cuda``, or ``cuda:N`` for the device of that number.
 
     Raises:
-        ConfigError: The name is unknown, this machine has no such device, or it is Metal.
+        ConfigError: The name is unknown, it is Metal, this machine has no such device or not one
+            for each process, or one numbered device is given to several.
     """
     kind, _, number = str(name).partition(":")
     if kind == "mps":
@@ -42,10 +47,13 @@ def chosen_device(name: str) -> torch.device:
         )
     if str(name) not in DEVICES and not (kind == "cuda" and number.isdecimal()):
         raise ConfigError(f"runtime.device: {unknown_name('device', str(name), DEVICES)}")
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if kind == "cuda":
         _require_cuda(str(name), number)
+    where = place()
+    if where.count > 1 and (kind == "cuda" or (name == "auto" and torch.cuda.is_available())):
+        return _own_cuda(str(name), number, where)
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
 
 
@@ -70,26 +78,18 @@ def open_accelerator(name: str, precision: str) -> Accelerator:
     A process of a sweep may have trained on another device or in another precision before; and
     ``ACCELERATE_*`` variables, such as gradient accumulation, would change the numbers of a run
     without changing its hash. Those that place the processes of one training, such as ``RANK``,
-    stay in force.
+    are hidden as well: what processes share is in training/processes.py.
 
     Args:
         name: Device, see ``chosen_device``.
         precision: ``fp32``, ``tf32`` or ``bf16``.
 
     Raises:
-        ConfigError: The device is unknown or missing, or one numbered device is given to several
-            processes.
+        ConfigError: See ``chosen_device``.
     """
     device = chosen_device(name)
-    several = int(os.environ.get("WORLD_SIZE") or 1) > 1
-    if several and device.index is not None:
-        raise ConfigError(
-            f"runtime.device={name}: expected one device for each process, got one for all; "
-            f"give runtime.device=cuda"
-        )
-    placed = {} if several else {f"{_OWNED}TORCH_DEVICE": str(device)}
     AcceleratorState._reset_state(reset_partial_state=True)
-    with own_variables(placed):
+    with own_variables({f"{_OWNED}TORCH_DEVICE": str(device)}, hidden=_PLACING):
         return Accelerator(
             mixed_precision="bf16" if precision == "bf16" else "no",
             cpu=device.type == "cpu",
@@ -167,17 +167,37 @@ def _require_cuda(name: str, number: str) -> None:
         )
 
 
+def _own_cuda(name: str, number: str, where: Place) -> torch.device:
+    """Return the device of one of several processes."""
+    if number:
+        raise ConfigError(
+            f"runtime.device={name}: expected one device for each process, got one for all; "
+            f"give runtime.device=cuda"
+        )
+    count = torch.cuda.device_count()
+    if where.local_index >= count:
+        raise ConfigError(
+            f"runtime.device={name}: expected a CUDA device for each of the {where.local_count} "
+            f"processes of this machine, got {count}; start {count} of them, or give "
+            f"runtime.device=cpu"
+        )
+    return torch.device("cuda", where.local_index)
+
+
 @contextmanager
-def own_variables(values: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
-    """Hide the ``ACCELERATE_*`` variables within a block, and set those given.
+def own_variables(
+    values: Mapping[str, str] = MappingProxyType({}), hidden: Collection[str] = ()
+) -> Iterator[None]:
+    """Hide the ``ACCELERATE_*`` variables within a block, and others, and set those given.
 
     Some are read during a training.
     """
-    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(_OWNED)}
+    names = [name for name in os.environ if name.startswith(_OWNED) or name in hidden]
+    before = {name: os.environ.pop(name) for name in names}
     os.environ.update(values)
     try:
         yield
     finally:
         for name in [name for name in os.environ if name.startswith(_OWNED)]:
             del os.environ[name]
-        os.environ.update(hidden)
+        os.environ.update(before)

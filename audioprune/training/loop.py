@@ -53,6 +53,7 @@ from audioprune.training.loaders import (
 )
 from audioprune.training.memory import WHOLE, Part, Parts
 from audioprune.training.outcome import Outcome
+from audioprune.training.processes import Weight, processes
 from audioprune.training.readings import NotFiniteError, Readings, widened
 from audioprune.training.resuming import MODEL, Kept, State, networks_of, resume, save
 from audioprune.training.settings import Settings, build_optimizer, build_schedule, step_schedules
@@ -112,18 +113,20 @@ class Fit:
                 model holds the last finite weights.
             InterruptedRun: The user stopped; the checkpoint holds the exact position.
         """
-        with own_variables(), precise(self.settings.precision), dead_workers_named():
+        with own_variables(), dead_workers_named(), precise(self.settings.precision):
             self._prepare()
             resume(self.state, self.settings, self.folder, self.accelerator.device)
+            self.processes.require_equal(self.model, f"{self.title}, at its start")
             self._epochs()
             return self._finish()
 
     def _prepare(self) -> None:
         join_views_(self.model)
         refuse_normed(self.model, self.mask or ())
+        self.processes = processes()
         self.accelerator = open_accelerator(self.device, self.settings.precision)
         self.readings = Readings(self.sync_every, self.accelerator.device)
-        self.parts = Parts(self.title, self.task)
+        self.parts = Parts(self.title, self.task, shared=self.processes.count > 1)
         torch.manual_seed(self.seed)
         self.train_set, self.valid_set = self.data.train(), self.data.valid()
         if len(self.train_set) == 0 or len(self.valid_set) == 0:
@@ -145,18 +148,14 @@ class Fit:
         if self.settings.channels_last:
             laid_out(self.model, torch.channels_last)
         self.state = self._initial_state()
-        # One process keeps the plain module: preparing it would leave autocast in its forward
-        # after training.
-        alone = self.accelerator.num_processes == 1
-        self.wrapped = self.model if alone else self.accelerator.prepare_model(self.model)
-        self.wrapped = compiled(self.wrapped) if self.settings.compile else self.wrapped
+        self.wrapped = compiled(self.model) if self.settings.compile else self.model
         self.started = self.saved = time.monotonic()
         if self.mask:
             self.mask = self.mask.to(self.accelerator.device)
             self.mask.apply_(self.model)
         self.state.hooks.on_training_begin(self.model, self.state.optimizers)
         self._keep_weights()
-        self.writer = open_tensorboard(self.tensorboard) if self.tensorboard else None
+        self.writer = open_tensorboard(self.tensorboard if self.processes.is_main else None)
 
     def _initial_state(self) -> State:
         """Build optimisers and learning-rate rules of the model and of the task's networks."""
@@ -199,7 +198,8 @@ class Fit:
         if position.step_in_epoch == 0:
             position.sums = {}
             hooks.on_epoch_begin(position.epoch, self.model)
-        self.wrapped.train()
+        self.processes.same_generators(self.accelerator.device)
+        self.model.train()
         for batch in self._batches():
             self._step(batch)
             display.advance(1, self._read() if self.readings.due else "")
@@ -212,7 +212,7 @@ class Fit:
 
     def _batches(self) -> Iterator[Batch]:
         position = self.state.position
-        process = (self.accelerator.process_index, self.accelerator.num_processes)
+        process = (self.processes.index, self.processes.count)
         return self.loader.train(position.epoch, position.step_in_epoch, process)
 
     def _step(self, batch: Batch) -> None:
@@ -220,7 +220,9 @@ class Fit:
         position = self.state.position
         self.state.hooks.on_step_begin(self.model)
         self.optimizer_steps = 0
-        logged = self.parts.run(batch, self._take, lambda: self.optimizer_steps == 0)
+        left = len(self.train_set) - position.step_in_epoch * self.settings.batch_size
+        with self.processes.step(min(self.settings.batch_size, left)):
+            logged = self.parts.run(batch, self._take, lambda: self.optimizer_steps == 0)
         position.steps += 1
         position.step_in_epoch += 1
         self.readings.add(position.steps, logged)
@@ -229,7 +231,8 @@ class Fit:
         """Add the gradients of a part of a batch, and step after the last one."""
         self.batch, self.part, self.part_updates = self._on_device(batch), part, 0
         with self.accelerator.autocast():
-            return self.task.step(self.wrapped, self.batch, self._update)
+            logged = self.task.step(self.wrapped, self.batch, self._update)
+        return self.processes.mean(dict(logged))
 
     def _on_device(self, batch: Batch) -> Batch:
         if isinstance(self.task, ChecksBatches):
@@ -249,32 +252,37 @@ class Fit:
         return f"epoch {position.epoch + 1}, loss {mean:.4g}"
 
     def _between_steps(self) -> None:
-        if self._save_is_due() or stop_requested():
+        stop = self.processes.any(stop_requested())
+        if stop or self._save_is_due():
             self._save()
-        check_stop()
+        if stop:
+            self.processes.barrier()  # all stay until the main one has saved
+        check_stop(stop)
 
     def _save_is_due(self) -> bool:
         return time.monotonic() - self.saved > self.save_every_s
 
-    def _update(self, loss: Tensor, which: str = MODEL) -> Tensor:
-        """Take one optimiser step down a loss; the regulariser joins the model's loss."""
-        value = widened(loss)
+    def _update(self, loss: Tensor, which: str = MODEL, weight: Weight | None = None) -> Tensor:
+        """Take one optimiser step down a loss and its regulariser; see ``Processes.divided``."""
+        optimizer, hooks, part = self.prepared[which], self.state.hooks, self.part
+        self.part_updates += 1
+        with torch.autocast(self.accelerator.device.type, enabled=False):
+            loss = loss.float()
+            penalty = self._penalties() if which == MODEL and part.first else 0.0
+            own = part.weighted(loss, which == MODEL and self.part_updates == 1)
+            total, whole = self.processes.divided(own, penalty, weight)
+        value = widened(whole if part is WHOLE else loss)
         try:
             self.readings.watch("the loss", value)
         except NotFiniteError as error:
             self._diverged(error.what, bad_input(self.batch), self._step_again)
-        optimizer, hooks, part = self.prepared[which], self.state.hooks, self.part
-        self.part_updates += 1
-        if part is not WHOLE:
-            loss = part.weighted(loss, which == MODEL and self.part_updates == 1)
         with torch.autocast(self.accelerator.device.type, enabled=False):
-            regularised = which == MODEL and part.first
-            total = loss.float() + self._penalties() if regularised else loss.float()
             if part.first:
                 optimizer.zero_grad(set_to_none=True)
             self.accelerator.backward(total)
             if not part.last:
                 return value
+            self.processes.sum_gradients_(self.state.networks[which].parameters())
             if which == MODEL:
                 hooks.before_update(self.model)
             self._clip(which)
@@ -308,7 +316,7 @@ class Fit:
     def _step_again(self) -> None:
         self.part = WHOLE
         with torch.no_grad(), self.accelerator.autocast():
-            self.task.step(self.model, self.batch, lambda loss, which=MODEL: widened(loss))
+            self.task.step(self.model, self.batch, lambda loss, *_, **__: widened(loss))
 
     def _diverged(
         self,
@@ -358,13 +366,14 @@ class Fit:
 
     def _validate(self, last: bool) -> dict[str, float]:
         """Validate, and keep these weights where they are the best ones."""
-        self.wrapped.eval()
-        values = self._validated()
+        self.processes.require_equal(self.model, f"{self.title}, step {self.state.position.steps}")
+        self.model.eval()
+        values = self.processes.by_main(self._validated)
         value = values[self.settings.monitor]
         if not math.isfinite(value):
             what = f"the validated {self.settings.monitor} became {value}"
             self._diverged(what, None, self._validated)
-        self.wrapped.train()
+        self.model.train()
         if last or self.state.position.epoch >= self.settings.keep_from_epoch:
             self._compare(value)
         return values
@@ -393,7 +402,7 @@ class Fit:
         self.state.kept = Kept.of(self.model, self.state.hooks.mask(self.mask))
 
     def _log(self, row: dict[str, Any]) -> None:
-        if self.accelerator.is_main_process:
+        if self.processes.is_main:
             append_line(self.folder / "log.jsonl", row)
         if self.writer:
             for key, value in row.items():
@@ -403,7 +412,7 @@ class Fit:
         """Store the exact position; one process of several does so."""
         self.saved = time.monotonic()
         self._read()
-        if not self.accelerator.is_main_process:
+        if not self.processes.is_main:
             return
         now = time.monotonic()
         self.state.position.seconds += now - self.started
@@ -412,7 +421,6 @@ class Fit:
 
     def _finish(self) -> Outcome:
         """Give the model the kept weights and report."""
-        self.accelerator.wait_for_everyone()
         position, kept = self.state.position, self.state.kept
         if position.best is None:
             raise ConfigError(

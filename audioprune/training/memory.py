@@ -47,6 +47,8 @@ class Part:
         Raises:
             ConfigError: It is not, so that gradients cannot be added up.
         """
+        if self is WHOLE:
+            return loss
         if not alone:
             raise ConfigError(
                 "expected one update in a step of which the device's memory holds a part, got "
@@ -64,10 +66,11 @@ class Parts:
     Args:
         title: Of the training, for what is said.
         task: Weighs parts against one another; a task that does not cannot be split.
+        shared: Whether other processes have parts of the same batches, which stay as they are.
     """
 
-    def __init__(self, title: str, task: object) -> None:
-        self._title, self._task = title, task
+    def __init__(self, title: str, task: object, shared: bool = False) -> None:
+        self._title, self._task, self._shared = title, task, shared
         self.count = 1
 
     def run(
@@ -118,6 +121,8 @@ class Parts:
         why = None
         if not unchanged:
             why = "an optimiser has stepped within this batch"
+        elif self._shared:
+            why = "other processes hold the rest of it"
         elif not isinstance(self._task, Weighs):
             why = f"{type(self._task).__name__} has no batch_weight()"
         elif self.count >= items:

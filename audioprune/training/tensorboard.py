@@ -1,4 +1,4 @@
-"""Curves of a training for TensorBoard: ``open_tensorboard``, loaded only where asked for."""
+"""Where a training is shown in TensorBoard, if the user has it: ``open_tensorboard``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 from audioprune.errors import ConfigError
 
 
-def open_tensorboard(folder: Path) -> Any:
-    """Open a TensorBoard writer.
+def open_tensorboard(folder: Path | None) -> Any:
+    """Open a TensorBoard writer, or none without a folder.
 
     Raises:
         ConfigError: TensorBoard is not installed.
     """
+    if folder is None:
+        return None
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:

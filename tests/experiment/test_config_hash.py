@@ -32,6 +32,27 @@ def test_only_what_changes_results_enters(tmp_path: Path) -> None:
     assert "runtime" not in result_config(plain)
 
 
+@pytest.mark.parametrize(
+    ("group", "quiet", "loud"),
+    [
+        ("model", {"normalise": False, "context": 0}, {"normalise": True}),
+        ("data", {"voices": "made", "augment_speed": [1.0, 1.0]}, {"augment_speed": [0.9, 1.1]}),
+        ("training", {"ramp_end": 0.0}, {"ramp_end": 0.5}),
+        ("pipeline", {"steps": {"a": {"ramp_end": 0.0}}}, {"steps": {"a": {"ramp_end": 0.5}}}),
+    ],
+)
+def test_keys_that_came_later_enter_only_where_they_change_something(
+    tmp_path: Path, group: str, quiet: dict, loud: dict
+) -> None:
+    plain = config(whole_pipeline(), tmp_path)
+    bare = {"steps": {"a": {}}} if group == "pipeline" else {}
+    hashes = [
+        config_hash({**plain, group: {**plain.get(group, {}), **change}})
+        for change in (bare, quiet, loud)
+    ]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
 def test_the_order_of_keys_does_not_matter(tmp_path: Path) -> None:
     plain = config(whole_pipeline(), tmp_path)
     assert config_hash(dict(reversed(plain.items()))) == config_hash(plain)

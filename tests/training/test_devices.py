@@ -83,9 +83,15 @@ def test_numbers_of_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("cuda:2", "cuda:N"):
         with pytest.raises(ConfigError, match="expected cuda:0 to cuda:1"):
             chosen_device(name)
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    launched = {"WORLD_SIZE": "3", "RANK": "1", "MASTER_ADDR": "here", "MASTER_PORT": "1"}
+    for name, value in {**launched, "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert chosen_device("cuda") == chosen_device("auto") == torch.device("cuda", 1)
     with pytest.raises(ConfigError, match="one device for each process"):
         open_accelerator("cuda:1", "fp32")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ConfigError, match="CUDA device for each of the 3 processes .* got 2"):
+        chosen_device("auto")
 
 
 def test_the_chosen_device_is_the_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:

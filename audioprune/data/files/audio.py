@@ -19,6 +19,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from audioprune.data.files.headers import sample_data
+from audioprune.data.files.parallel import loader_processes
 from audioprune.dsp import mixdown, resample
 from audioprune.errors import DataError
 
@@ -195,7 +196,7 @@ class AudioStore:
 
     Attributes:
         sample_rate: Rate of everything that is returned, in Hz.
-        budget_bytes: Most bytes that stay in memory.
+        budget_bytes: Most bytes that stay in memory, of all processes that load data together.
     """
 
     sample_rate: int
@@ -214,7 +215,7 @@ class AudioStore:
             return held
         samples, sample_rate = read_audio(path)
         mono = self._convert(samples, sample_rate)
-        if self._held_bytes + mono.nbytes <= self.budget_bytes:
+        if self._fits(mono.nbytes):
             self._held[path] = mono
             self._held_bytes += mono.nbytes
         return mono
@@ -227,7 +228,7 @@ class AudioStore:
         """
         wanted = {path: each for path, each in durations_s.items() if path not in self._held}
         samples = sum(round(each * self.sample_rate) for each in wanted.values())
-        if self._held_bytes + _SAMPLE_BYTES * samples <= self.budget_bytes:
+        if self._fits(_SAMPLE_BYTES * samples):
             for path in wanted:
                 self.whole(path)
 
@@ -235,7 +236,7 @@ class AudioStore:
         """Return ``length`` samples of a file from ``start`` on, both at ``sample_rate``."""
         if path not in self._held and self._can_seek(path):
             header = self._header(path)
-            if self._held_bytes + _SAMPLE_BYTES * header.frames > self.budget_bytes:
+            if not self._fits(_SAMPLE_BYTES * header.frames):
                 samples, sample_rate = read_audio(path, start, length)
                 return self._convert(samples, sample_rate)
         return self.whole(path)[start : start + length]
@@ -246,6 +247,10 @@ class AudioStore:
         if held is None and self._can_seek(path):
             return self._header(path).frames
         return len(self.whole(path))
+
+    def _fits(self, more_bytes: int) -> bool:
+        """Tell whether more stays in memory; processes that load data share the budget."""
+        return self._held_bytes + more_bytes <= self.budget_bytes // loader_processes()
 
     def _header(self, path: Path) -> AudioInfo:
         if path not in self._headers:

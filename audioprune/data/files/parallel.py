@@ -18,6 +18,14 @@ Result = TypeVar("Result")
 _WORKERS = 4
 
 
+def loader_processes() -> int:
+    """Return how many processes load data beside this one, itself counted; 1 elsewhere."""
+    from torch.utils.data import get_worker_info  # checks of files need no torch
+
+    info = get_worker_info()
+    return 1 if info is None else info.num_workers
+
+
 def in_threads(
     work: Callable[[Item], Result], items: Sequence[Item], title: str
 ) -> Iterator[Result]:

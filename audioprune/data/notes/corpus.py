@@ -83,7 +83,7 @@ class NoteCorpus(FileCorpus[FoundNotes]):
         resplit_seed: Decides the split in place of ``seed``.
         on_bad_file: ``"stop"`` or ``"skip"``.
         cache_dir: Where results of file checks are kept; empty for the user's cache folder.
-        memory_mb: Most megabytes of audio kept in memory, in each process.
+        memory_mb: Most megabytes of audio kept in memory.
         title: Name in tables.
 
     Attributes:
@@ -303,9 +303,9 @@ class NoteCorpus(FileCorpus[FoundNotes]):
         remarks += self._file_notes(skipped, silent, usable_facts)
         audio = {path: fact.audio_sha256 for path, fact in facts.items()}
         links = list(copies(usable_facts))
-        pools = split_notes(
-            usable, self.split, self.fractions, self.split_seed, audio, listed.root, links
-        )
+        together = groups_of(usable, self.split, audio, links)
+        rules = (self.split, self.fractions, self.split_seed)
+        pools = split_notes(usable, *rules, audio, listed.root, links, together)
         _refuse_empty(pools, listed.root)
         return FoundNotes(
             notes=[*listed.remarks, *remarks, *_doubled_notes(pools, facts)],
@@ -315,7 +315,7 @@ class NoteCorpus(FileCorpus[FoundNotes]):
             pools=pools,
             instruments=tuple(sorted({note.instrument for note in usable})),
             facts=facts,
-            together=groups_of(usable, self.split, audio, links),
+            together=together,
             copies=links,
         )
 

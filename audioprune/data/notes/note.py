@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 
 from audioprune.data.files.audio import Samples, read_audio, read_info
 from audioprune.data.files.checks import Finding
+from audioprune.data.files.parallel import loader_processes
 from audioprune.data.splits.folders import SPLITS
 from audioprune.dsp import mixdown, resample
 
@@ -52,6 +53,9 @@ class Note:
     family: str
     part: str = ""
     made_from: int | None = None
+
+    def __hash__(self) -> int:
+        return hash(self.id)
 
     @property
     def take(self) -> str:
@@ -107,7 +111,7 @@ class NoteStore:
     Attributes:
         sample_rate: Rate of everything that is returned, in Hz.
         duration_s: Only this much of the begin of a note is kept, in seconds.
-        memory_bytes: Most bytes that stay in memory.
+        memory_bytes: Most bytes that stay in memory, of all processes that load data together.
     """
 
     sample_rate: int
@@ -132,7 +136,7 @@ class NoteStore:
         held = self._held.get(path)
         if held is None:
             held = self._read(path)
-            if self._held_bytes + held.nbytes <= self.memory_bytes:
+            if self._held_bytes + held.nbytes <= self.memory_bytes // loader_processes():
                 self._held[path] = held
                 self._held_bytes += held.nbytes
         return held.astype(np.float32) / np.float32(_FULL_SCALE)

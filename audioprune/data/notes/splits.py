@@ -93,6 +93,7 @@ def split_notes(
     audio: Mapping[Path, str],
     root: Path,
     links: Links = (),
+    groups: Mapping[Note, str] | None = None,
 ) -> dict[str, list[Note]]:
     """Give every note a split.
 
@@ -108,6 +109,7 @@ def split_notes(
         audio: Hash of each file's samples.
         root: Folder of the corpus, for messages.
         links: Files that are copies of one another.
+        groups: What ``groups_of`` says of the notes, where it is known.
 
     Raises:
         DataError: There are too few notes, pitches or instruments, or the corpus has no split of
@@ -121,14 +123,14 @@ def split_notes(
                 f"data.split=random"
             )
     else:
-        keys = groups_of(notes, rule, audio, links)
-        groups = sorted(set(keys.values()))
-        if len(groups) < len(SPLITS):
+        keys = groups or groups_of(notes, rule, audio, links)
+        names = sorted(set(keys.values()))
+        if len(names) < len(SPLITS):
             raise DataError(
                 f"{root}: expected at least 3 {_SHARED[rule]} to split them, found "
-                f"{len(groups)}; add notes or use another split"
+                f"{len(names)}; add notes or use another split"
             )
-        shares = share_out(groups, fractions, seed, "notes")
+        shares = share_out(names, fractions, seed, "notes")
         chosen = {note: shares[keys[note]] for note in notes}
     pools: dict[str, list[Note]] = {split: [] for split in SPLITS}
     for note in notes:

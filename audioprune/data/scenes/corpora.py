@@ -46,7 +46,7 @@ class TutScenes(WrappedCorpus[SceneCorpus]):
         on_bad_file: ``"stop"`` or ``"skip"``.
         cache_dir: Where features and results of file checks are kept; empty for the user's cache
             folder.
-        memory_mb: Most megabytes of features kept in memory, in each process.
+        memory_mb: Most megabytes of features kept in memory.
         title: Name in tables; None for that of the corpus.
         **features: Any argument of SceneFeatures.
 
@@ -126,7 +126,7 @@ class ClassFolder(WrappedCorpus[SceneCorpus]):
         on_bad_file: ``"stop"`` or ``"skip"``.
         cache_dir: Where features and results of file checks are kept; empty for the user's cache
             folder.
-        memory_mb: Most megabytes of features kept in memory, in each process.
+        memory_mb: Most megabytes of features kept in memory.
         title: Name in tables.
         **features: Any argument of SceneFeatures.
 

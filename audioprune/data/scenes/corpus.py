@@ -142,7 +142,7 @@ class SceneCorpus(FileCorpus[FoundScenes]):
         on_bad_file: ``"stop"`` or ``"skip"``.
         cache_dir: Where features and results of file checks are kept; empty for the user's cache
             folder.
-        memory_mb: Most megabytes of features kept in memory, in each process.
+        memory_mb: Most megabytes of features kept in memory.
         title: Name in tables.
 
     Attributes:

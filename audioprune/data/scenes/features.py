@@ -22,6 +22,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from audioprune.data.files.audio import read_audio, read_info
+from audioprune.data.files.parallel import loader_processes
 from audioprune.dsp import mixdown, resample
 from audioprune.errors import ConfigError, DataError, OutputError
 from audioprune.files import sha256, write_atomic, write_json
@@ -222,7 +223,7 @@ class FeatureStore:
     Attributes:
         features: What is computed.
         cache_dir: Cache folder; empty for the user's.
-        memory_bytes: Most bytes of features in memory.
+        memory_bytes: Most bytes of features in memory, of all processes that load data.
     """
 
     features: SceneFeatures
@@ -259,7 +260,7 @@ class FeatureStore:
         if found is None:
             found = self.features.of_file(path)
             self._write(place, found)
-        if self._held_bytes + found.nbytes <= self.memory_bytes:
+        if self._held_bytes + found.nbytes <= self.memory_bytes // loader_processes():
             self._held[content] = found
             self._held_bytes += found.nbytes
         return found

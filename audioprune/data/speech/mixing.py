@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -208,10 +208,13 @@ class Mixer:
         self, source: Source, training: bool, rng: np.random.Generator
     ) -> tuple[Samples, int]:
         """Return an utterance, or an audible part of it, and its first sample."""
-        samples = self.store.whole(source.path)
-        length = self.rules.length(len(samples), training)
-        start = audible_start(samples, length, source.level, rng)
-        return samples[start : start + length], start
+        total = self.store.length(source.path)
+        length = self.rules.length(total, training)
+
+        def read(start: int, count: int) -> Samples:
+            return self.store.excerpt(source.path, start, count)
+
+        return audible_part(read, total, length, source.level, rng)
 
     def _noise(
         self, source: Source, length: int, rng: np.random.Generator
@@ -249,9 +252,9 @@ class Mixer:
         parts = []
         for place in rng.permutation(len(others))[:count]:
             source = _draw(self._talkers[others[int(place)]], rng)
-            samples = self.store.whole(source.path)
-            start = int(rng.integers(len(samples)))
-            babble += _wrapped(samples, start, length) / source.level
+            total = self.store.length(source.path)
+            start = int(rng.integers(total))
+            babble += self._looped(source, total, start, length) / source.level
             parts.append({"path": source.relative, "start": start})
         return babble, parts
 
@@ -270,22 +273,31 @@ def condition_name(noise: str, snr_db: float) -> str:
     return f"{noise}_{snr_db:g}dB"
 
 
-def audible_start(samples: Samples, length: int, level: float, rng: np.random.Generator) -> int:
-    """Return a random start of an excerpt that is not faint.
+def audible_part(
+    read: Callable[[int, int], np.ndarray],
+    total: int,
+    length: int,
+    level: float,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, int]:
+    """Return a random excerpt that is not faint, shape (T,), and its first sample.
 
     If none is found, the excerpt holds the largest sample.
 
     Args:
-        samples: Shape (T,).
-        length: Samples of the excerpt, at most T.
+        read: Returns some samples of a file, from the first that is wanted on.
+        total: Samples of the file.
+        length: Samples of the excerpt, at most ``total``.
         level: Root mean square of the whole file.
         rng: Source of the start.
     """
     for _ in range(_TRIES):
-        start = int(rng.integers(len(samples) - length + 1))
-        if rms(samples[start : start + length]) > FAINT_SHARE * level:
-            return start
-    return _around_loudest(samples, length)
+        start = int(rng.integers(total - length + 1))
+        samples = read(start, length)
+        if rms(samples) > FAINT_SHARE * level:
+            return samples, start
+    start = _around_loudest(read(0, total), length)
+    return read(start, length), start
 
 
 def _around_loudest(samples: Samples, length: int) -> int:

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from audioprune.data.corpus import Record
 from audioprune.data.files.audio import AudioStore
 from audioprune.data.files.checks import FileFacts, Finding
-from audioprune.data.speech.mixing import audible_start, condition_name
+from audioprune.data.speech.mixing import audible_part, condition_name
 from audioprune.data.speech.mixing_rules import MixingRules
 from audioprune.data.splits.folders import SPLITS, below_splits
 from audioprune.data.splits.leaks import Member, copies, speech_keys, suspected
@@ -112,11 +112,8 @@ class Pairs(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         pair = self.sources[index]
-        noisy = self.store.whole(pair.noisy.path).astype(np.float64)
-        clean = self.store.whole(pair.clean.path).astype(np.float64)
-        shortest = min(len(noisy), len(clean))
-        start, end = self._part(clean[:shortest], pair.clean.level, index)
-        noisy, clean = noisy[start:end], clean[start:end]
+        clean, start = self._part(pair, index)
+        noisy = self.store.excerpt(pair.noisy.path, start, len(clean)).astype(np.float64)
         # One gain for both, so that clean stays the speech within noisy.
         gain = float(rms_gain(noisy)) if self.rules.rms_normalise else 1.0
         return {
@@ -129,14 +126,18 @@ class Pairs(Dataset):
             "gender": self.genders.get(pair.clean.group, ""),
         }
 
-    def _part(self, clean: np.ndarray, level: float, index: int) -> tuple[int, int]:
-        """Return the first sample of an item and the one behind its last."""
+    def _part(self, pair: PairSource, index: int) -> tuple[np.ndarray, int]:
+        """Return the clean samples of an item, shape (T,), and their first in the file."""
         training = self.split == "train"
-        length = self.rules.length(len(clean), training)
+        shortest = min(self.store.length(each.path) for each in (pair.noisy, pair.clean))
+        length = self.rules.length(shortest, training)
         epoch = self.epoch if training and self.rules.fresh_each_epoch else 0
         rng = np.random.default_rng([self.rules.seed, SPLITS.index(self.split), index, epoch])
-        start = audible_start(clean, length, level, rng)
-        return start, start + length
+
+        def read(start: int, count: int) -> np.ndarray:
+            return self.store.excerpt(pair.clean.path, start, count).astype(np.float64)
+
+        return audible_part(read, shortest, length, pair.clean.level, rng)
 
 
 def preload(store: AudioStore, pairs: Sequence[PairSource]) -> None:

@@ -119,7 +119,9 @@ def _holds_run(folder: Path) -> bool:
 def _runs_below(path: Path) -> list[Path]:
     if any((path / name).is_file() for name in RUN_FILES):
         return [path.resolve()]
-    folders = {file.parent.resolve() for name in RUN_FILES for file in path.rglob(name)}
+    found = {file.parent for name in RUN_FILES for file in path.rglob(name)}
+    # processes of a run that goes on have folders in a hidden one
+    folders = {folder.resolve() for folder in found if not folder.parent.name.startswith(".")}
     if not folders:
         raise ConfigError(
             f"expected run folders below {path}, got none with one of {', '.join(RUN_FILES)}; "

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from speech_trees import HOSTILE, RATE, tone, write
 
 from audioprune.data.files.audio import AudioStore, find_audio, read_audio, read_info
@@ -119,3 +120,26 @@ def test_preload_holds_all_or_nothing(tmp_path: Path) -> None:
     small.preload(dict.fromkeys(paths, 0.1))
     large.preload(dict.fromkeys(paths, 0.1))
     assert len(small._held) == 0 and len(large._held) == 3
+
+
+@pytest.mark.parametrize(("suffix", "subtype"), [(".wav", "PCM_16"), (".flac", "PCM_16")])
+def test_a_crop_of_a_long_file_reads_only_its_part(
+    tmp_path: Path, suffix: str, subtype: str
+) -> None:
+    counter = Path("/proc/self/io")
+    if not counter.exists():
+        pytest.skip("this system does not count what a process reads")
+    path = tmp_path / f"long{suffix}"
+    samples = 0.3 * np.random.default_rng(1).standard_normal((2, 60 * RATE))
+    soundfile.write(path, samples.T, RATE, subtype)
+    whole = AudioStore(RATE, 10**9).whole(path)
+    store = AudioStore(RATE, 0)
+    assert store.length(path) == 60 * RATE
+
+    def read_bytes() -> int:
+        return int(counter.read_text().split()[1])
+
+    before = read_bytes()
+    part = store.excerpt(path, 30 * RATE + 7, RATE)
+    assert read_bytes() - before < path.stat().st_size / 10
+    assert np.array_equal(part, whole[30 * RATE + 7 : 31 * RATE + 7])
