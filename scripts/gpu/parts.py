@@ -89,7 +89,7 @@ def _gradients(run: Run, place: torch.device) -> float:
     """Take one step's losses back to the weights; return the loss."""
     losses: list[float] = []
 
-    def update(loss: Tensor, which: str = "model") -> Tensor:
+    def update(loss: Tensor, which: str = "model", weight: object = None) -> Tensor:
         if which == "model":
             loss.backward()
             losses.append(float(loss.detach()))
@@ -271,7 +271,7 @@ def _timed(run: Run, device: torch.device, bf16: bool) -> Result:
         for key, value in batch.items()
     }
 
-    def update(loss: Tensor, which: str = "model") -> Tensor:
+    def update(loss: Tensor, which: str = "model", weight: object = None) -> Tensor:
         loss.float().backward()
         return loss.detach()
 
@@ -372,7 +372,7 @@ def _step_s(run: Run, device: torch.device) -> float:
     train, size = side.data.train(), min(len(side.data.train()), run.settings.batch_size)
     batch = moved(side.data.collate([train[index] for index in range(size)]), device)
 
-    def update(loss: Tensor, which: str = "model") -> Tensor:
+    def update(loss: Tensor, which: str = "model", weight: object = None) -> Tensor:
         loss.backward()
         return loss.detach()
 
