@@ -51,7 +51,7 @@ from audioprune.steps.train import chosen_groups
 from audioprune.training.processes import processes
 
 SCOPES = {"local": select.local, "global": select.globally}
-METHODS = ("first_violation", "bisection")
+METHODS = ("first_violation", "bisection", "checked_bisection")
 
 
 @dataclass
@@ -113,7 +113,8 @@ class SensitivityPrune:
         alpha_1: Tolerated increase of the validation loss, absolute; None takes
             ``alpha_1_relative``.
         alpha_1_relative: Tolerated increase as a fraction of the current validation loss.
-        method: ``first_violation`` (the paper's) or ``bisection``.
+        method: ``first_violation`` (the paper's), ``bisection`` or ``checked_bisection``, which
+            agrees with the paper's unless the loss jumps by half the tolerance.
         items: Validation items that the analysis uses, or None for all.
         min_removed: Pruning stops when an iteration removes less than this fraction of the
             remaining weights.

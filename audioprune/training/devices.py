@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
+from typing import cast
 
 import torch
 from accelerate import Accelerator
@@ -149,8 +150,7 @@ def compiled(model: nn.Module) -> nn.Module:
             "training.compile=true: expected a C++ compiler on this machine, got none; install "
             "g++ or set it to false"
         )
-    made: nn.Module = torch.compile(model)
-    return made
+    return cast(nn.Module, torch.compile(model))
 
 
 def _require_cuda(name: str, number: str) -> None:

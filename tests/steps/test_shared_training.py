@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -137,12 +138,12 @@ def test_nothing_is_shared_where_it_could_not_be(
     if why == "off":
         plain["runtime"]["share"] = False
     if why == "several processes":
-        monkeypatch.setenv("WORLD_SIZE", "2")
+        monkeypatch.setattr(shared_training, "processes", lambda: SimpleNamespace(count=2))
     run = open_run(tmp_path / "a", plain)
     run.steps = {"train": None}  # type: ignore[dict-item]
     run.from_checkpoint = why == "checkpoint"
     assert not shared_training._is_shared(run, "finetune" if why == "not first" else "train")
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.undo()
     run.from_checkpoint, plain["runtime"]["share"] = False, True
     run.config["runtime"]["share"] = True
     assert shared_training._is_shared(run, "train")
@@ -179,7 +180,9 @@ def test_force_trains_again_once_a_command(
     assert trainings.count("train") == 2
 
 
-@pytest.mark.parametrize("count", [3, 9, 17])
+@pytest.mark.parametrize(
+    "count", [9, *(pytest.param(late, marks=pytest.mark.slow) for late in (3, 17, 25))]
+)
 def test_a_killed_training_goes_on_in_another_run(
     tmp_path: Path, trainings: list[str], count: int, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -550,14 +550,14 @@ def test_the_refused_level_is_named() -> None:
     batch = _batch()
     batch["clean"] = batch["clean"] * (2.5 / batch["clean"].abs().max())
     with pytest.raises(DataError) as caught:
-        _step(_task(), _model(), batch)
+        _task().check_batch(_model(), batch)
     assert str(caught.value) == (
         "expected samples within -1..1, got a peak of 2.5, which the model's output cannot "
         "reach; set task.level, for instance 0.1, "
         "or data.rms_normalise=false"
     )
     batch["clean"] = batch["clean"] * (2.0 / batch["clean"].abs().max())
-    _step(_task(), _model(), batch)
+    _task().check_batch(_model(), batch)
 
 
 def test_progress_names_the_variant_and_counts_every_item(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ def test_only_training_steps_remix() -> None:
     losses: list[float] = []
 
     def update(loss: torch.Tensor, weight: object = None) -> torch.Tensor:
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         return loss.detach()
 
     torch.manual_seed(1)
