@@ -9,6 +9,7 @@ What cannot be imported is left to the process that needs it.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import multiprocessing
 import pkgutil
@@ -33,12 +34,9 @@ def import_everything() -> None:
     found = pkgutil.walk_packages(audioprune.__path__, "audioprune.")
     for name in [*LATE, *(module.name for module in found)]:
         if not name.endswith(("__main__", "optim.kernels")):
-            try:
+            # a module of an extra that is not installed, or of another platform
+            with contextlib.suppress(ImportError, OSError):
                 importlib.import_module(name)
-            except (
-                Exception
-            ) as error:  # a module of another platform, or one that is not installed
-                print(f"not compiled: {name} ({type(error).__name__})", file=sys.stderr)
 
 
 def compile_group_steps(dtype_name: str) -> None:
