@@ -69,6 +69,18 @@ def compile_kmeans_and_wavenet() -> None:
     WaveNet(residual=8, gate=8, skip=8, end=8, classes=16, layers=2).eval().generate(4, None, 0)
 
 
+def compile_intelligibility() -> None:
+    """Score a second of noise at both usual rates."""
+    import numpy as np
+
+    from audioprune.metrics.intelligibility import band_pair, estoi, stoi
+
+    for rate in (8000, 16000):
+        clean, noise = np.random.default_rng(0).standard_normal((2, rate))
+        pair = band_pair(clean, clean + noise, rate)
+        stoi(pair), estoi(pair)
+
+
 def main() -> None:
     """Import here, then compile in one process per part."""
     import_everything()
@@ -76,6 +88,7 @@ def main() -> None:
         (compile_group_steps, ("float32",)),
         (compile_group_steps, ("float64",)),
         (compile_kmeans_and_wavenet, ()),
+        (compile_intelligibility, ()),
     ]
     forked = multiprocessing.get_context("fork")
     children = [forked.Process(target=part, args=arguments) for part, arguments in parts]
