@@ -8,8 +8,9 @@ never fails: a value that is missing or no number is None. Nothing here imports 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 R = TypeVar("R", bound="Row")
@@ -58,6 +59,12 @@ def text() -> Any:
     return field(default="", metadata={"read": _text})
 
 
+@cache
+def _readers(kind: type[Row]) -> dict[str, Callable[[Any], Any] | None]:
+    """Return what reads each field of a kind of row; None where the value is taken as it is."""
+    return {each.name: each.metadata.get("read") for each in fields(kind) if each.name != "more"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """What all rows say.
@@ -81,10 +88,10 @@ class Row:
     @classmethod
     def read(cls: type[R], row: Mapping[str, Any]) -> R:
         """Read a row of the file; keys that are no field go to ``more``."""
-        own = {each.name: each for each in fields(cls) if each.name != "more"}
+        own = _readers(cls)
         known = {
-            name: each.metadata["read"](row.get(name)) if "read" in each.metadata else row[name]
-            for name, each in own.items()
+            name: read(row[name]) if read else row[name]
+            for name, read in own.items()
             if name in row
         }
         more = {name: value for name, value in row.items() if name not in own and name != "kind"}

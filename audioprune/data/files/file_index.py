@@ -35,8 +35,7 @@ def inspect_files(root: Path, paths: Sequence[Path], cache_dir: str = "") -> lis
     Returns:
         The facts of each file, in the given order.
     """
-    place = cache_folder(cache_dir) / "files" / f"{sha256(os.fsencode(root.resolve()))[:16]}.index"
-    index = IndexFile.read(place)
+    index = index_of(root, cache_dir)
     above = len(os.fsencode(root / "x")) - 1
     named = {path: (os.fsencode(path)[above:], _stamp(path)) for path in paths}
     facts = index.known(named)
@@ -44,6 +43,12 @@ def inspect_files(root: Path, paths: Sequence[Path], cache_dir: str = "") -> lis
     if fresh:
         facts |= _inspect(index, root, {path: named[path][0] for path in fresh})
     return [facts[path] for path in paths]
+
+
+def index_of(root: Path, cache_dir: str = "") -> IndexFile:
+    """Return what is stored of the files below a folder; see ``inspect_files``."""
+    name = f"{sha256(os.fsencode(root.resolve()))[:16]}.index"
+    return IndexFile.read(cache_folder(cache_dir) / "files" / name)
 
 
 def _inspect(index: IndexFile, root: Path, names: dict[Path, bytes]) -> dict[Path, FileFacts]:

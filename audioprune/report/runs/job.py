@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import yaml
 
@@ -56,6 +56,9 @@ class Job:
     corpus: str = ""
     fingerprint: str = ""
     scale_differs: tuple[str, ...] = ()
+    _read: dict[type[Row], Sequence[Row]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
         """Return the rows of one kind as the file holds them, in the order they were written."""
@@ -63,7 +66,9 @@ class Job:
 
     def rows_of(self, kind: type[R]) -> list[R]:
         """Return the rows of one kind, in the order they were written."""
-        return [kind.read(row) for row in self.of_kind(kind.KIND)]
+        if kind not in self._read:
+            self._read[kind] = [kind.read(row) for row in self.of_kind(kind.KIND)]
+        return list(cast("Sequence[R]", self._read[kind]))
 
     def iterations(self) -> list[SparsityRow]:
         """Return the rows of pruning iterations, counted from 1 where they have no number.

@@ -101,12 +101,17 @@ def without_repeats(found: Sequence[Entry]) -> list[Entry]:
     Every job of a sweep scores that model again.
     """
     kept: list[Entry] = []
+    places: dict[tuple[object, ...], list[int]] = {}
     for entry in found:
-        twins = [place for place, other in enumerate(kept) if _same_uncompressed(entry, other)]
-        if twins:
-            kept[twins[0]] = _shared(kept[twins[0]], entry)
-        else:
+        alike = []
+        if entry.variant == "uncompressed":
+            alike = places.setdefault(_identity(entry), [])
+        twin = next((place for place in alike if _same_measured(entry, kept[place])), None)
+        if twin is None:
+            alike.append(len(kept))
             kept.append(entry)
+        else:
+            kept[twin] = _shared(kept[twin], entry)
     return kept
 
 
@@ -119,9 +124,7 @@ def _shared(one: Entry, other: Entry) -> Entry:
     return replace(one, config=config, pipeline=pipeline, jobs=(*one.jobs, *other.jobs))
 
 
-def _same_uncompressed(one: Entry, other: Entry) -> bool:
-    if one.variant != "uncompressed" or _identity(one) != _identity(other):
-        return False
+def _same_measured(one: Entry, other: Entry) -> bool:
     if _measured(one) != _measured(other):
         return False
     return all(one.size(name) == other.size(name) for name in ("params", "nonzero", "bytes_fp32"))

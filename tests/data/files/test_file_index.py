@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from speech_trees import HOSTILE, tone, write
 
+from audioprune import interrupts
 from audioprune.data.files import file_index
 from audioprune.data.files.file_index import inspect_files
+from audioprune.errors import InterruptedRun
 
 
 @pytest.fixture
@@ -56,3 +58,16 @@ def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path: Path) -> None:
     blocked.write_text("not a folder")
     (fact,) = inspect_files(tmp_path, [write(tmp_path / "a.wav", tone(0.2, 1))], str(blocked))
     assert fact.frames == 3200
+
+
+def test_what_was_inspected_survives_an_interruption(
+    tmp_path: Path, counted: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [write(tmp_path / "data" / f"{number}.wav", tone(0.2, number)) for number in range(3)]
+    interrupts._requested.set()
+    with pytest.raises(InterruptedRun):
+        inspect_files(tmp_path / "data", paths, str(tmp_path / "cache"))
+    interrupts._requested.clear()
+    before = len(counted)
+    inspect_files(tmp_path / "data", paths[:1], str(tmp_path / "cache"))
+    assert len(counted) == before

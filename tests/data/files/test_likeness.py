@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+
 import numpy as np
 import pytest
 from speech_trees import RATE, tone
 
-from audioprune.data.files.likeness import alike, likeness_of
+from audioprune.data.files.likeness import _decode_all, alike, likeness_of
 from audioprune.dsp import resample
 
 
@@ -84,3 +86,29 @@ def test_each_pair_is_found_once_among_many() -> None:
     ]
     found = set(alike([likeness_of(samples, RATE) for samples in sounds], [1.0] * 32))
     assert found == {(7, 30), (7, 31), (30, 31)}
+
+
+def test_many_at_once_find_what_each_pair_by_itself_says() -> None:
+    rng = np.random.default_rng(4)
+    prints, seconds = [""], [1.0]
+    for number in range(40):
+        length = 0.5 + 0.1 * (number % 3)
+        samples = tone(length, number) if number % 2 else _noise(length, number)
+        for copy in range(1 + (number % 4 == 0)):
+            faint = 1e-4 * rng.standard_normal(len(samples))
+            prints.append(likeness_of((samples + faint) * 0.5**copy, RATE))
+            seconds.append(length)
+    expected = []
+    for second in range(len(prints)):
+        for first in range(second):
+            if list(alike([prints[first], prints[second]], [seconds[first], seconds[second]])):
+                expected.append((first, second))
+    assert len(expected) >= 10 and list(alike(prints, seconds)) == expected
+
+
+def test_fingerprints_are_decoded_as_they_were_written() -> None:
+    texts = [likeness_of(_noise(seconds, 1), RATE) for seconds in (0.4, 0.5, 0.6, 0.7, 0.4)]
+    for rows, levels in _decode_all(texts):
+        for row, envelope in zip(rows, levels, strict=True):
+            stored = np.frombuffer(base64.b85decode(texts[row]), np.uint8)
+            assert np.array_equal(np.round(envelope / 0.2).ravel(), stored)
