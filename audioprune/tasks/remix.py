@@ -15,14 +15,16 @@ from audioprune.protocols import Batch
 def remixed(batch: Batch) -> Batch:
     """Give every item the noise of another one, drawn by torch's generator of the CPU.
 
-    A noise that is shorter than the speech begins again. Pairs without a difference between noisy
+    Of several processes each exchanges the noises of its own part of a batch. A noise that is shorter than the speech begins again. Pairs without a difference between noisy
     and clean stay as they are.
 
     Args:
         batch: ``noisy`` and ``clean`` signals (B, T) with ``lengths`` (B,).
     """
     noisy, clean, lengths = batch["noisy"], batch["clean"], batch["lengths"].cpu()
-    order = torch.randperm(len(noisy))
+    # One draw of the shared generator, however many items this process has of the batch.
+    generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
+    order = torch.randperm(len(noisy), generator=generator)
     noise = noisy - clean
     samples = torch.arange(noisy.shape[-1])
     inside = (samples < lengths[:, None]).to(noisy)
