@@ -15,8 +15,9 @@ from audioprune.protocols import Batch
 def remixed(batch: Batch) -> Batch:
     """Give every item the noise of another one, drawn by torch's generator of the CPU.
 
-    Of several processes each exchanges the noises of its own part of a batch. A noise that is shorter than the speech begins again. Pairs without a difference between noisy
-    and clean stay as they are.
+    Of several processes each exchanges the noises of its own part of a batch. A noise that is
+    shorter than the speech begins again. Pairs without a difference between noisy and clean stay
+    as they are.
 
     Args:
         batch: ``noisy`` and ``clean`` signals (B, T) with ``lengths`` (B,).
