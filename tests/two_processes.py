@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from audioprune.training.group import joined
 from audioprune.training.processes import Processes
+from audioprune.training.processes.group import joined
 
 _WAIT_S = 120
 

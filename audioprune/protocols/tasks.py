@@ -56,6 +56,10 @@ class Trainable(Judge, Protocol):
     ) -> Mapping[str, Number]:
         """Take one training step: call ``update(loss)`` for every loss.
 
+        A loss is a mean over the items of the batch; where it is one over something else, such as
+        frames, ``update(loss, weight=count)`` is given a function that returns how many, by which
+        several processes weigh their parts of the batch.
+
         ``update`` returns the loss as a detached scalar on its device, in float64 where the device
         has it. A step reads no value on the host (``float``, ``item``, ``if tensor``): the device
         would have to end its work first.

@@ -10,28 +10,28 @@ import torch
 from torch import Tensor
 
 from audioprune.protocols import Batch
+from audioprune.training.processes import processes
 
 
 def remixed(batch: Batch) -> Batch:
     """Give every item the noise of another one, drawn by torch's generator of the CPU.
 
-    Of several processes each exchanges the noises of its own part of a batch. A noise that is
-    shorter than the speech begins again. Pairs without a difference between noisy and clean stay
-    as they are.
+    A noise that is shorter than the speech begins again. Pairs without a difference between noisy
+    and clean stay as they are.
 
     Args:
         batch: ``noisy`` and ``clean`` signals (B, T) with ``lengths`` (B,).
     """
     noisy, clean, lengths = batch["noisy"], batch["clean"], batch["lengths"].cpu()
-    # One draw of the shared generator, however many items this process has of the batch.
-    generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
-    order = torch.randperm(len(noisy), generator=generator)
-    noise = noisy - clean
+    noise, group = noisy - clean, processes()
+    # other items are those of the whole batch, of which a process may hold a part
+    order = torch.randperm(group.rows(len(noisy)))[group.own_rows(len(noisy))]
+    all_noise, all_lengths = group.whole_rows(noise), group.whole_rows(lengths)
     samples = torch.arange(noisy.shape[-1])
     inside = (samples < lengths[:, None]).to(noisy)
     # Place of every sample in the noise that it gets, (B, T).
-    places = samples % lengths[order][:, None]
-    other = noise[order.to(noise.device)].gather(1, places.to(noise.device)) * inside
+    places = samples % all_lengths[order][:, None]
+    other = all_noise[order.to(noise.device)].gather(1, places.to(noise.device)) * inside
     other = other * (_rms(noise, inside) / _rms(other, inside).clamp_min(1e-8))
     mixed = clean + other
     gain = _rms(noisy, inside) / _rms(mixed, inside).clamp_min(1e-8)

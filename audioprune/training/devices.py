@@ -78,7 +78,7 @@ def open_accelerator(name: str, precision: str) -> Accelerator:
     A process of a sweep may have trained on another device or in another precision before; and
     ``ACCELERATE_*`` variables, such as gradient accumulation, would change the numbers of a run
     without changing its hash. Those that place the processes of one training, such as ``RANK``,
-    are hidden as well: what processes share is in training/processes.py.
+    are hidden as well: what processes share is in training/processes.
 
     Args:
         name: Device, see ``chosen_device``.

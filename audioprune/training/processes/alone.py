@@ -94,7 +94,10 @@ class Processes:
         return places
 
     def whole_rows(self, own: Tensor) -> Tensor:
-        """Return the rows of the whole batch, of which those given are the own; no gradient."""
+        """Return the rows of the whole batch, of which those given are the own; no gradient.
+
+        Where processes have rows of different lengths, zeros fill the shorter ones.
+        """
         return own
 
     def ratio(self, own: Tensor | float, weight: Tensor | float) -> Tensor | float:

@@ -1,6 +1,6 @@
 """How several processes of one run find one another and add what they computed: ``joined``.
 
-``Group`` is one of them; what they share is written in processes.py, which process this is in
+``Group`` is one of them; what they share is written in alone.py, which process this is in
 launch.py, how forward passes see the whole batch in whole_batch.py. Nothing is written to disk.
 """
 
@@ -21,8 +21,8 @@ from audioprune import launch
 from audioprune.errors import AudiopruneError, ConfigError, ProcessError
 from audioprune.launch import Place
 from audioprune.training.loaders import part_of
-from audioprune.training.processes import Current, Processes, Value, Weight
-from audioprune.training.whole_batch import Rows, WholeBatch
+from audioprune.training.processes.alone import Current, Processes, Value, Weight
+from audioprune.training.processes.whole_batch import Rows, WholeBatch
 
 _JOIN = timedelta(seconds=120)
 _WORK = timedelta(days=2)  # one process may do long work while the others wait for it
@@ -118,11 +118,11 @@ class Group(Processes):
     def whole_rows(self, own: Tensor) -> Tensor:
         """Return the rows of the whole batch, of which those given are the own; no gradient."""
         rows = own.detach()[: 0 if self._of_step().empty else len(own)]
-        counts = self._counts(len(rows))
-        padded = rows.new_zeros(max(counts), *rows.shape[1:])
-        padded[: len(rows)] = rows
+        shapes = self.gather(tuple(rows.shape))
+        padded = rows.new_zeros([max(sizes) for sizes in zip(*shapes, strict=True)])
+        padded[tuple(slice(size) for size in rows.shape)] = rows
         found = self.all(padded)
-        return torch.cat([each[:count] for each, count in zip(found, counts, strict=True)])
+        return torch.cat([each[: shape[0]] for each, shape in zip(found, shapes, strict=True)])
 
     def ratio(self, own: Tensor | float, weight: Tensor | float) -> Tensor | float:
         """Return by what a mean over ``own`` must be weighed within one over ``weight``."""
