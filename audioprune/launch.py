@@ -1,7 +1,7 @@
 """Which of several processes this one is, as torchrun says it in the environment: ``place``.
 
 Only the first of them is heard: ``mute`` silences another, ``unmute`` lets it say how it failed.
-No torch is loaded here; what processes tell one another is in training/processes.py.
+No torch is loaded here; what processes tell one another is in training/processes.
 """
 
 from __future__ import annotations

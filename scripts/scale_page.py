@@ -29,7 +29,7 @@ spent. All numbers below are written by `make scale` and `make gpu-check` from w
 
 ## A rehearsal
 
-```sh
+```
 audioprune doctor experiment=p2/gcrn
 audioprune prune experiment=p2/fdnn_desk runtime.rehearse=true
 ```
@@ -70,7 +70,7 @@ The weights alone are {weights:.2f} GB.
 
 _GPU = """## On a GPU
 
-```sh
+```
 make gpu-check
 ```
 

@@ -125,6 +125,18 @@ def test_systems_of_a_listening_test_have_names_of_the_users_own() -> None:
     assert config.systems == {"DCAE": "runs/a", "DCAE_pr": "runs/b"}
 
 
+def test_every_value_that_a_sweep_tries_is_accepted_by_its_pipeline() -> None:
+    space = OmegaConf.load(CONF / "tune" / "smallest.yaml").tune.space
+    assert set(space) <= set(options_of("pipeline"))
+    for pipeline, keys in space.items():
+        values = {
+            key: text.removeprefix("choice(").removesuffix(")") for key, text in keys.items()
+        }
+        for key, tried in values.items():
+            for value in (tried.split(",")[0], tried.split(",")[-1]):
+                schema.check(composed("prune", f"pipeline={pipeline}", f"{key}={value}"))
+
+
 def test_no_file_is_left_out() -> None:
     known = {
         "model",
@@ -136,6 +148,7 @@ def test_no_file_is_left_out() -> None:
         "hydra",
         "reported",
         "platform",
+        "tune",
     }
     groups = {
         path.relative_to(CONF).parts[0] for path in CONF.rglob("*.yaml") if path.parent != CONF

@@ -168,7 +168,7 @@ COMMANDS = (
     ),
     Line(
         "prune -m +tune=smallest tune.metric=stoi tune.max_drop=0.5 experiment=p2/fdnn_demo",
-        (*TRIED, *SMALL, *ONE),
+        (*TRIED, *SMALL, "pipeline=magnitude"),
         codes=(0, 1),
     ),
     Line(
@@ -196,6 +196,14 @@ COMMANDS = (
         (("runs/prune/<run>", "{pruned}"),),
     ),
     Line("listen action=stats results="),
+    Line(
+        "doctor experiment=p2/gcrn",
+        (*QUICK, "model.width=0.0625", "data.max_test_s=0.3", "data.segment_s=0.3"),
+    ),
+    Line(
+        "prune experiment=p2/fdnn_desk runtime.rehearse=true",
+        (*QUICK, *FEW, *MADE, *SMALL, *ONE),
+    ),
 )
 TRAIN = f"train experiment=p2/fdnn_desk {' '.join((*QUICK, *FEW, *MADE, *SMALL))}"
 RUNS = {

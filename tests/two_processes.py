@@ -7,13 +7,14 @@ import os
 import pickle
 import socket
 from collections.abc import Callable
+from contextlib import nullcontext
 from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
 
-from audioprune.training.group import joined
 from audioprune.training.processes import Processes
+from audioprune.training.processes.group import joined
 
 _WAIT_S = 120
 
@@ -25,16 +26,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def in_two(work: Callable[[Processes], Any], count: int = 2) -> list[Any]:
-    """Return what a function returns in each of two processes.
+def in_two(work: Callable[[Processes], Any], join: bool = True) -> list[Any]:
+    """Return what a function returns in each of two processes, which are joined around it.
+
+    Otherwise the function joins them itself, and is given a process alone.
 
     An exception that it raises is returned in place of a value, None of one that was killed.
     """
-    port = free_port()
+    port, count = free_port(), 2
     context = multiprocessing.get_context("fork")
     ends = [context.Pipe(duplex=False) for _ in range(count)]
     children = [
-        context.Process(target=_child, args=(work, index, count, port, ends[index][1]))
+        context.Process(target=_child, args=(work, join, index, port, ends[index][1]))
         for index in range(count)
     ]
     for child in children:
@@ -57,14 +60,14 @@ def _received(end: Connection) -> Any:
 
 
 def _child(
-    work: Callable[[Processes], Any], index: int, count: int, port: int, end: Connection
+    work: Callable[[Processes], Any], join: bool, index: int, port: int, end: Connection
 ) -> None:
     torch.set_num_threads(1)  # threads of the parent do not live here
-    variables = {"RANK": index, "LOCAL_RANK": index, "WORLD_SIZE": count, "MASTER_PORT": port}
+    variables = {"RANK": index, "LOCAL_RANK": index, "WORLD_SIZE": 2, "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in variables.items()})
     os.environ["MASTER_ADDR"] = "127.0.0.1"
     try:
-        with joined(torch.device("cpu")) as group:
+        with joined(torch.device("cpu")) if join else nullcontext(Processes()) as group:
             result = work(group)
     except Exception as error:
         result = error

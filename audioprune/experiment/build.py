@@ -48,9 +48,9 @@ from audioprune.launch import place
 from audioprune.paths import model_file
 from audioprune.protocols import Corpus
 from audioprune.training.devices import chosen_device
-from audioprune.training.group import joined
 from audioprune.training.loaders import chosen_workers
 from audioprune.training.processes import Processes, processes
+from audioprune.training.processes.group import joined
 from audioprune.training.settings import Settings
 
 DENSE_ZEROS = 0.01

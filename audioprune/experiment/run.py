@@ -28,7 +28,7 @@ from audioprune.experiment.presets import shown_name
 from audioprune.experiment.results import BranchResults, Results, clean
 from audioprune.experiment.step_state import Findings, StepStates
 from audioprune.files import append_line, read_lines
-from audioprune.protocols import Corpus, HasWidth, KeepsState, Step
+from audioprune.protocols import Corpus, HasWidth, KeepsState, ScoresBatches, Step
 from audioprune.training.devices import exact_products, placed_device
 from audioprune.training.settings import Settings
 
@@ -89,6 +89,8 @@ class Run:
     def __post_init__(self) -> None:
         self.place()
         self.results = Results(self.folder / "results.jsonl", self.stamp)
+        if isinstance(self.task, ScoresBatches):
+            self.task.score_batch = self.runtime.get("score_batch")
         if not self.findings.original_params:
             self.findings.original_params = sum(
                 parameter.numel() for parameter in self.model.parameters()

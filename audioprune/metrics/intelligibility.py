@@ -120,7 +120,7 @@ def stoi(pair: Pair) -> float:
     from audioprune.metrics.stoi_kernels import clipped_correlations
 
     total = clipped_correlations(pair.clean, pair.other, SEGMENT, CLIP)
-    return total / ((pair.clean.shape[1] - SEGMENT + 1) * BANDS)
+    return float(total / ((pair.clean.shape[1] - SEGMENT + 1) * BANDS))
 
 
 def estoi(pair: Pair) -> float:
@@ -131,7 +131,7 @@ def estoi(pair: Pair) -> float:
     from audioprune.metrics.stoi_kernels import unit_correlations
 
     total = unit_correlations(pair.clean, pair.other, SEGMENT)
-    return total / ((pair.clean.shape[1] - SEGMENT + 1) * SEGMENT)
+    return float(total / ((pair.clean.shape[1] - SEGMENT + 1) * SEGMENT))
 
 
 def band_pair(reference: Values, estimate: Values, sample_rate: int) -> Pair:
@@ -177,9 +177,9 @@ def named(reference: str, pair: str) -> Iterator[None]:
 
 def _named(reference: Values, estimate: Values, sample_rate: int) -> tuple[str, str]:
     digest = hashlib.sha256(repr((sample_rate, len(reference))).encode())
-    digest.update(reference)
+    digest.update(reference.data)
     key = digest.hexdigest()
-    digest.update(estimate)
+    digest.update(estimate.data)
     return key, digest.hexdigest()
 
 
@@ -210,7 +210,7 @@ def _band_edges() -> NDArray[np.int64]:
     """
     frequencies = np.linspace(0, RATE, N_FFT + 1)[: N_FFT // 2 + 1]
     edges = LOWEST_HZ * 2 ** ((2 * np.arange(BANDS + 1) - 1) / 6)
-    return np.abs(frequencies[None] - edges[:, None]).argmin(axis=1)
+    return np.asarray(np.abs(frequencies[None] - edges[:, None]).argmin(axis=1))
 
 
 def _at_scoring_rate(signal: Values, sample_rate: int) -> Values:

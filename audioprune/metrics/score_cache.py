@@ -89,9 +89,9 @@ def pair_digests(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) 
         sample_rate: Of both in Hz.
     """
     digest = hashlib.sha256(repr((sample_rate, reference.shape, estimate.shape)).encode())
-    digest.update(np.ascontiguousarray(reference))
+    digest.update(np.ascontiguousarray(reference).data)
     clean = digest.hexdigest()
-    digest.update(np.ascontiguousarray(estimate))
+    digest.update(np.ascontiguousarray(estimate).data)
     return clean, digest.hexdigest()
 
 

@@ -56,6 +56,10 @@ class Trainable(Judge, Protocol):
     ) -> Mapping[str, Number]:
         """Take one training step: call ``update(loss)`` for every loss.
 
+        A loss is a mean over the items of the batch; where it is one over something else, such as
+        frames, ``update(loss, weight=count)`` is given a function that returns how many, by which
+        several processes weigh their parts of the batch.
+
         ``update`` returns the loss as a detached scalar on its device, in float64 where the device
         has it. A step reads no value on the host (``float``, ``item``, ``if tensor``): the device
         would have to end its work first.
@@ -262,6 +266,17 @@ class Enhances(Protocol):
 
 
 @runtime_checkable
+class EnhancesItems(Enhances, Protocol):
+    """A task that enhances the items of a set several at once."""
+
+    def enhance_items(
+        self, model: nn.Module, items: Iterable[Mapping[str, Any]]
+    ) -> Iterator[tuple[int, Mapping[str, Any], np.ndarray]]:
+        """Yield place, item and enhanced signal (T,) of every item, in any order."""
+        ...
+
+
+@runtime_checkable
 class Classifies(Protocol):
     """A task whose models choose one of several classes."""
 
@@ -305,6 +320,18 @@ class FollowsLoudness(Protocol):
     def loudness_of(self, audio: Tensor) -> Tensor:
         """Return the loudness curve (B, N) of audio (B, T)."""
         ...
+
+
+@runtime_checkable
+class ScoresBatches(Protocol):
+    """A task that passes several items of a test set through the model at once.
+
+    Attributes:
+        score_batch: Seconds of audio of such a batch, set from ``runtime.score_batch``; None
+            leaves it to the task. It changes no result but for rounding.
+    """
+
+    score_batch: float | None
 
 
 @runtime_checkable

@@ -25,7 +25,9 @@ class RuntimeConfig:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: CPU threads of torch.
         workers: Processes that load data: a number, or ``auto``, by cores and device.
-        metric_workers: Processes that score.
+        metric_workers: Processes and threads that compute metrics.
+        score_batch: Seconds of audio that a model is given at once in scoring; null for one item
+            on a CPU and 128 s on a device.
         sync_every: Training steps after which losses are read from the device, and checked; null
             for 1 on the CPU and 50 elsewhere.
         save_every_s: Seconds between two writes of the state of a training.
@@ -42,6 +44,7 @@ class RuntimeConfig:
     threads: Threads = 1
     workers: str = "auto"
     metric_workers: Annotated[int, Range(0, 256)] = 2
+    score_batch: Annotated[float | None, Range(above=0)] = None
     sync_every: Annotated[int | None, Range(1)] = None
     save_every_s: Annotated[float, Range(above=0)] = 30.0
     tensorboard: bool = False

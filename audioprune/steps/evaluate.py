@@ -17,13 +17,15 @@ from audioprune.experiment.pipeline import walk
 from audioprune.experiment.results import GIVEN
 from audioprune.experiment.rows import QualityRow
 from audioprune.experiment.run import Run
+from audioprune.experiment.run_folder import shared
 from audioprune.experiment.step_state import repetition_of
 from audioprune.interrupts import check_stop
 from audioprune.metrics import check_metrics
 from audioprune.metrics.scorer import Scorer
 from audioprune.paths import cache_folder
-from audioprune.protocols import Items, WritesFile, scores_audio
+from audioprune.protocols import Items, Row, WritesFile, scores_audio
 from audioprune.protocols.work import SCORED_ITEM, STORED, Work
+from audioprune.training.processes import processes
 
 
 @dataclass
@@ -90,10 +92,19 @@ class Evaluate:
         scoring = run.config["scoring"]
         metrics = self.metrics or scoring["metrics"]
         with self._scorer(run, metrics) as scorer:
-            for condition, dataset in self._conditions(run).items():
+            sets, group = self._conditions(run), processes()
+            names = list(sets)
+            # of several processes each scores a condition at a time, all record every row
+            for start in range(0, len(names), group.count):
                 check_stop()
+                some = names[start : start + group.count]
                 keep = scoring["audio_items"] if self.audio else 0
-                self._condition(run, path, model, condition, dataset, scorer, keep)
+                own = {
+                    name: self._scored(run, model, name, sets[name], scorer, keep)
+                    for name in group.part(some)
+                }
+                for name, found in group.merged(own, some).items():
+                    self._record(run, path, model, name, found)
         loaded.model.cpu()  # costs are those of a CPU
         row = size_row(run, path, self._variant(run), loaded, target)
         run.results.put(replace(row, label=self._label(run)))
@@ -147,22 +158,27 @@ class Evaluate:
             raise ConfigError(unknown_name("test condition", ", ".join(self.conditions), found))
         return chosen
 
-    def _condition(
+    def _scored(
         self,
         run: Run,
-        path: str,
         model: nn.Module,
         condition: str,
         dataset: Items,
         scorer: Scorer | None,
         keep: int,
-    ) -> None:
-        """Score one test condition and record the row of the model, and that of the mixture."""
-        audio = run.folder / "audio" / condition if keep else None
+    ) -> dict[str, Row]:
+        """Score one test condition; the rows of the model and of the mixture by variant."""
+        audio = shared(run.folder) / "audio" / condition if keep else None
         stated = self._variant(run)
-        scored = run.task.score(
+        found: dict[str, Row] = run.task.score(
             model, dataset, scorer, condition=condition, variant=stated, audio=audio, keep=keep
         )
+        return found
+
+    def _record(
+        self, run: Run, path: str, model: nn.Module, condition: str, scored: Mapping[str, Row]
+    ) -> None:
+        """Record the row of the model on a test condition, and that of the mixture."""
         for variant, found in scored.items():
             known = run.results.rows.get(f"mixture/{condition}", {})
             if variant == "mixture" and set(found["metrics"]) <= set(known.get("metrics", {})):

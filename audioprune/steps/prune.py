@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -48,9 +48,10 @@ from audioprune.steps.needs import (
     whole,
 )
 from audioprune.steps.train import chosen_groups
+from audioprune.training.processes import processes
 
 SCOPES = {"local": select.local, "global": select.globally}
-METHODS = ("first_violation", "bisection")
+METHODS = ("first_violation", "bisection", "checked_bisection")
 
 
 @dataclass
@@ -112,7 +113,8 @@ class SensitivityPrune:
         alpha_1: Tolerated increase of the validation loss, absolute; None takes
             ``alpha_1_relative``.
         alpha_1_relative: Tolerated increase as a fraction of the current validation loss.
-        method: ``first_violation`` (the paper's) or ``bisection``.
+        method: ``first_violation`` (the paper's), ``bisection`` or ``checked_bisection``, which
+            agrees with the paper's unless the loss jumps by half the tolerance.
         items: Validation items that the analysis uses, or None for all.
         min_removed: Pruning stops when an iteration removes less than this fraction of the
             remaining weights.
@@ -161,17 +163,21 @@ class SensitivityPrune:
         alpha = self.alpha_1 if self.alpha_1 is not None else self.alpha_1_relative * oracle.base()
         log = run.folder / "training" / f"{path.replace('/', '-')}.jsonl"
         stored = {row["tensor"]: row["found"] for row in read_lines(log)}
+        finished = {
+            name: sensitivity.TensorSensitivity.from_dict(found) for name, found in stored.items()
+        }
+        # each of several processes searches its share of the tensors
+        left = processes().part(name for name in candidates if name not in finished)
+        own = {name: each for name, each in candidates.items() if name in {*left, *finished}}
         result = sensitivity.search(
-            candidates,
+            own,
             oracle,
             alpha,
             method=cast("sensitivity.Method", self.method),  # one of METHODS
-            finished={
-                name: sensitivity.TensorSensitivity.from_dict(found)
-                for name, found in stored.items()
-            },
+            finished=finished,
             on_tensor=lambda name, found: store_finding(log, name, found),
         )
+        result = replace(result, tensors=processes().merged(result.tensors, candidates))
         run.mask = mask.updated(sensitivity.keeps(candidates, result))
         run.mask.apply_(run.model)
         run.codebooks = None

@@ -34,6 +34,7 @@ from audioprune.interrupts import check_stop
 from audioprune.protocols import KeepsState
 from audioprune.training.devices import chosen_device
 from audioprune.training.outcome import Outcome
+from audioprune.training.processes import processes
 from audioprune.training.settings import Settings
 
 STARTED = "AUDIOPRUNE_STARTED"
@@ -116,7 +117,7 @@ def once(
 def _is_shared(run: Run, path: str) -> bool:
     first = next(iter(run.steps), None) == path and not run.completed
     fresh = not run.from_checkpoint and run.mask is None and run.beside is None
-    alone = int(os.environ.get("WORLD_SIZE") or 1) == 1
+    alone = processes().count == 1
     return bool(run.runtime.get("share")) and first and fresh and alone
 
 

@@ -7,14 +7,16 @@ evaluate.py.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from audioprune.compress.eval_mode import evaluating
+from audioprune.compress.placement import device_of
 from audioprune.compress.search.perturbed_loss import TensorLoss
 from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.experiment.run import Run
@@ -22,7 +24,7 @@ from audioprune.interrupts import check_stop
 from audioprune.metrics import LOWER_IS_BETTER, METRICS
 from audioprune.metrics.scorer import Scorer
 from audioprune.paths import cache_folder
-from audioprune.protocols import Enhances
+from audioprune.protocols import Enhances, EnhancesItems, Signals
 
 LOSS = "loss"
 CHOICES = (LOSS, *METRICS)
@@ -145,17 +147,31 @@ class Validation:
     def _signal_scores(self, model: nn.Module) -> dict[str, float]:
         if self._scorer is None:
             return {}
-        task = self._run.task
-        signals = []
+        places: list[int] = []
+
+        def signals() -> Iterator[Signals]:
+            for place, item, signal in self._enhanced(model):
+                places.append(place)
+                yield str(place), item["clean"].numpy(), signal
+
         with evaluating(model), torch.no_grad():
-            for place, item in enumerate(self._items):
-                enhanced = task.enhance(model, item["noisy"][None])[0]
-                signals.append((str(place), item["clean"].numpy(), enhanced.cpu().numpy()))
-        results = self._scorer.score(signals)
+            scores = dict(zip(places, self._scorer.score(signals()), strict=True))
+        results = [scores[place] for place in range(len(self._items))]
         found = {}
         for metric in self._signal:
             found[metric] = self._mean(metric, [result.values[metric] for result in results])
         return found
+
+    def _enhanced(self, model: nn.Module) -> Iterator[tuple[int, Mapping[str, Any], np.ndarray]]:
+        """Yield place, item and enhanced signal of every item, several made at once."""
+        task = self._run.task
+        if isinstance(task, EnhancesItems):
+            yield from task.enhance_items(model, self._items)
+            return
+        device = device_of(model)
+        for place, item in enumerate(self._items):
+            signal = task.enhance(model, item["noisy"][None].to(device))[0]
+            yield place, item, signal.cpu().numpy()
 
     def _mean(self, metric: str, values: list[float | None]) -> float:
         """Return the mean over the items that the first model had a score of; NaN without one."""

@@ -7,8 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,6 @@ from torch.optim import Optimizer
 from audioprune.compress.placement import device_of
 from audioprune.compress.search.perturbed_loss import BatchLoss, LossBatch
 from audioprune.errors import ConfigError, DataError
-from audioprune.interrupts import check_stop
 from audioprune.models.discriminator import Discriminator
 from audioprune.progress import progress
 from audioprune.protocols import (
@@ -37,20 +35,21 @@ from audioprune.protocols import (
     SignalScorer,
 )
 from audioprune.ranges import FOLLOWS, PassedTo, Range
-from audioprune.tasks.batches import first_batches
+from audioprune.tasks.batches import first_batches, items_of, rows_by_length
 from audioprune.tasks.frames import Frames
 from audioprune.tasks.signal_scores import (
     MONITORS,
-    Scores,
-    averaged,
+    Enhanced,
     batch_items,
-    gain_row,
+    enhanced,
     given_scorer,
     improved,
     interval_row,
     keep_audio,
     monitored,
-    spread,
+    scored,
+    seeded,
+    seeds_row,
 )
 from audioprune.training.processes import processes
 from audioprune.training.settings import Settings, build_optimizer
@@ -110,6 +109,7 @@ class Adversarial:
     """
 
     monitors = MONITORS
+    score_batch: float | None = None
 
     def __init__(
         self,
@@ -278,15 +278,17 @@ class Adversarial:
         self, model: nn.Module, batches: Iterator[Batch], monitor: str
     ) -> dict[str, float]:
         """Return the mean absolute difference as ``loss``, and the monitored metric."""
-        total = weight = 0.0
+        sums: list[Tensor] = []
+        weights: list[Tensor] = []
         items: list[Signals] = []
         for batch in batches:
             for coded, clean, inside in self._calls(batch):
-                total += float(((model(coded) - clean).abs() * inside).sum())
-                weight += float(inside.sum())
+                sums.append(((model(coded) - clean).abs() * inside).sum())
+                weights.append(inside.sum())
             if monitor != "loss":
                 items += batch_items(batch, self.enhance(model, batch["noisy"], batch["lengths"]))
-        return {"loss": total / weight, **monitored(monitor, items, self.sample_rate)}
+        loss = sum(torch.stack(sums).tolist()) / sum(torch.stack(weights).tolist())
+        return {"loss": loss, **monitored(monitor, items, self.sample_rate)}
 
     def better(self, monitor: str, new: float, best: float) -> bool:
         """Tell whether a monitored value improved."""
@@ -312,14 +314,31 @@ class Adversarial:
             lengths: Samples of each signal before padding, or None when all are T long.
 
         Returns:
-            Enhanced signals (B, T) at the level of the input.
+            Enhanced signals (B, T) at the level of the input, zeros behind each.
         """
         noisy = noisy.to(device_of(model))
-        gains = self.frames.gains(noisy, lengths)
-        coded = self.frames.cut_whole(noisy, gains)
-        calls = coded.flatten(0, 1)[:, None].split(self.frames_per_call)
-        frames = torch.cat([model(each) for each in calls]).reshape(coded.shape)
-        return self.frames.join(frames.float(), gains, noisy.shape[1])
+        groups = rows_by_length(noisy, lengths)
+        signals = [noisy[rows, :length] for rows, length in groups]
+        gains = [self.frames.gains(signal) for signal in signals]
+        coded = [
+            self.frames.cut_whole(signal, gain)
+            for signal, gain in zip(signals, gains, strict=True)
+        ]
+        calls = torch.cat([each.flatten(0, 1) for each in coded])[:, None]
+        made = torch.cat([model(each) for each in calls.split(self.frames_per_call)])
+        parts = made.float().split([each.shape[0] * each.shape[1] for each in coded])
+        estimates = torch.zeros_like(noisy)
+        for (rows, length), part, cut, gain in zip(groups, parts, coded, gains, strict=True):
+            estimates[rows, :length] = self.frames.join(part.reshape(cut.shape), gain, length)
+        return estimates
+
+    def enhance_items(
+        self, model: nn.Module, items: Iterable[Mapping[str, Any]]
+    ) -> Iterator[tuple[int, Mapping[str, Any], np.ndarray]]:
+        """Yield place, item and enhanced signal (T,) of every item, several made at once."""
+        seed = model.z_seed if isinstance(model, SeedsNoise) else 0
+        for place, item, (signal,) in self._made(model, items, [seed]):
+            yield place, item, signal
 
     def score(
         self,
@@ -345,31 +364,37 @@ class Adversarial:
         known = given_scorer(scorer)
         noisy_model = isinstance(model, DrawsNoise) and model.z_channels
         seeds = range(self.z_seeds if noisy_model else 1)
-        coded: list[Signals] = []
-        enhanced: list[list[Signals]] = [[] for _ in seeds]
         with progress(f"{variant} on {condition}", len(dataset)) as display:
-            for index in range(len(dataset)):
-                check_stop()
-                item = dataset[index]
-                name, clean, noisy = item["id"], item["clean"].numpy(), item["noisy"].numpy()
-                signals = [self._with_seed(model, seed, item["noisy"]) for seed in seeds]
-                coded.append((name, clean, noisy))
-                for each, signal in zip(enhanced, signals, strict=True):
-                    each.append((name, clean, signal))
-                if audio is not None and index < keep:
-                    kept = {"noisy": noisy, variant: signals[0], "clean": clean}
-                    keep_audio(audio, name, kept, self.sample_rate)
-                display.advance()
-        inputs, runs = known.score(coded), [known.score(each) for each in enhanced]
+
+            def made() -> Iterator[Enhanced]:
+                for place, item, signals in self._made(model, items_of(dataset), seeds):
+                    if audio is not None and place < keep:
+                        kept = {"noisy": item["noisy"].numpy(), variant: signals[0]}
+                        kept["clean"] = item["clean"].numpy()
+                        keep_audio(audio, item["id"], kept, self.sample_rate)
+                    display.advance()
+                    yield place, item, signals
+
+            inputs, *runs = scored(known, made())
         place = {key: dataset[0][key] for key in ("noise", "snr_db")}
         return {
             "mixture": {"label": "Coded", **place, **interval_row(inputs)},
-            variant: {**place, **_own_row(runs, inputs)},
+            variant: {**place, **seeds_row(runs, inputs)},
         }
 
-    def _with_seed(self, model: nn.Module, seed: int, noisy: Tensor) -> np.ndarray:
-        with _seeded(model, seed):
-            return self.enhance(model, noisy[None])[0].cpu().numpy()
+    def _made(
+        self, model: nn.Module, items: Iterable[Mapping[str, Any]], seeds: Sequence[int]
+    ) -> Iterator[Enhanced]:
+        """Yield what a model makes of every item with each seed."""
+
+        def enhance(noisy: Tensor, lengths: Tensor) -> list[Tensor]:
+            found = []
+            for seed in seeds:
+                with seeded(model, seed):
+                    found.append(self.enhance(model, noisy, lengths))
+            return found
+
+        yield from enhanced(enhance, model, items, self.score_batch, self.sample_rate)
 
     def _frames(self, batch: Batch, hop_length: int, going_on: bool = False) -> Framed:
         """Return the frames of all recordings of a batch that hold signal."""
@@ -390,8 +415,8 @@ class Adversarial:
         yield from zip(coded.split(size), clean.split(size), inside.split(size), strict=True)
 
     def _check_level(self, batch: Batch) -> None:
-        peak = float(batch["clean"].abs().max())
-        if self.frames.level is None and peak > _LOUDEST:
+        peak = float(batch["clean"].abs().max()) if self.frames.level is None else 0.0
+        if peak > _LOUDEST:
             raise DataError(
                 f"expected samples within -1..1, got a peak of "
                 f"{peak:.3g}, which the model's output cannot "
@@ -433,23 +458,3 @@ class DecayingWeight(nn.Module):
 
 def _distance_to(clean: Tensor, inside: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda output: ((output - clean).abs() * inside).sum() / inside.sum()
-
-
-def _own_row(runs: Sequence[Scores], inputs: Scores) -> Row:
-    """Return the row of a model: scores over all seeds, and its gain over the input."""
-    scores = averaged(runs)
-    row = {**interval_row(scores), **gain_row(scores, inputs)}
-    return {**row, "z_seeds": len(runs), "z_std": spread(runs)}
-
-
-@contextmanager
-def _seeded(model: nn.Module, seed: int) -> Iterator[None]:
-    """Let a model draw its noise from a seed in a with-block, where it draws any."""
-    if not isinstance(model, SeedsNoise):
-        yield
-        return
-    before, model.z_seed = model.z_seed, seed
-    try:
-        yield
-    finally:
-        model.z_seed = before

@@ -6,12 +6,14 @@ four training targets are in ``targets``; it reads no files and computes no metr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audioprune import dsp
@@ -19,7 +21,6 @@ from audioprune.compress.placement import device_of
 from audioprune.compress.search.perturbed_loss import BatchLoss, LossBatch
 from audioprune.dsp import STFT, OlaNorm
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.interrupts import check_stop
 from audioprune.progress import progress
 from audioprune.protocols import (
     Batch,
@@ -32,16 +33,19 @@ from audioprune.protocols import (
     SignalScorer,
 )
 from audioprune.ranges import FOLLOWS, OneOf, Range
-from audioprune.tasks.batches import first_batches
+from audioprune.tasks.batches import first_batches, items_of, rows_by_length, weighted_mean
 from audioprune.tasks.remix import remixed
 from audioprune.tasks.signal_scores import (
     MONITORS,
+    Enhanced,
     batch_items,
+    enhanced,
     given_scorer,
     improved,
     keep_audio,
     monitored,
     score_row,
+    scored,
 )
 from audioprune.tasks.targets import (
     FEATURES,
@@ -98,6 +102,7 @@ class Enhancement:
     """
 
     monitors = MONITORS
+    score_batch: float | None = None
 
     def __init__(
         self,
@@ -156,8 +161,8 @@ class Enhancement:
     def input_frames(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return what a model is given (B, N, F), and which frames hold signal (B, N), bool."""
         frames = self.target.inputs(batch["noisy"])
-        number = torch.arange(frames.shape[self.target.frame_dim])
-        return frames, number < self._frame_counts(batch)[:, None]
+        number = torch.arange(frames.shape[self.target.frame_dim], device=frames.device)
+        return frames, number < self._frame_counts(batch).to(frames.device)[:, None]
 
     def output_shape(self, batch: Batch) -> tuple[int, ...]:
         """Return the shape that a model's output for this batch must have."""
@@ -220,15 +225,16 @@ class Enhancement:
         self, model: nn.Module, batches: Iterator[Batch], monitor: str
     ) -> dict[str, float]:
         """Return the mean loss over all frames as ``loss``, and the monitored metric."""
-        total = weight = 0.0
+        losses: list[Tensor] = []
+        frames: list[Tensor] = []
         items: list[Signals] = []
         for batch in batches:
-            frames = float(self._frame_counts(batch).sum())
-            total += float(self.loss(model, batch)) * frames
-            weight += frames
+            losses.append(self.loss(model, batch))
+            frames.append(self._frame_counts(batch).sum())
             if monitor != "loss":
                 items += batch_items(batch, self.enhance(model, batch["noisy"], batch["lengths"]))
-        return {"loss": total / weight, **monitored(monitor, items, self.sample_rate)}
+        loss = weighted_mean(losses, frames)
+        return {"loss": loss, **monitored(monitor, items, self.sample_rate)}
 
     def better(self, monitor: str, new: float, best: float) -> bool:
         """Tell whether a monitored value improved."""
@@ -246,7 +252,7 @@ class Enhancement:
 
     @torch.inference_mode()
     def enhance(self, model: nn.Module, noisy: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Remove noise from signals.
+        """Remove noise from signals, each as if it were alone but in the model itself.
 
         Args:
             model: In evaluation mode.
@@ -254,16 +260,36 @@ class Enhancement:
             lengths: Samples of each signal before padding, or None when all are T long.
 
         Returns:
-            Enhanced signals (B, T) at the level of the input.
+            Enhanced signals (B, T) at the level of the input, zeros behind each.
         """
         noisy = noisy.to(device_of(model))
-        lengths = torch.full((noisy.shape[0],), noisy.shape[-1]) if lengths is None else lengths
-        rows = zip(noisy, lengths, strict=True)
-        power = torch.stack([row[: int(length)].square().mean() for row, length in rows])
-        gain = power.sqrt().clamp_min(1e-8)[:, None]
-        scaled = noisy / gain
-        estimate = self.target.audio(model(self.target.inputs(scaled)), scaled) * gain
-        return estimate if self.dry == 0 else torch.lerp(estimate, noisy, self.dry)
+        groups = rows_by_length(noisy, lengths)
+        signals = [noisy[rows, :length] for rows, length in groups]
+        gains = [each.square().mean(1, keepdim=True).sqrt().clamp_min(1e-8) for each in signals]
+        scaled = [signal / gain for signal, gain in zip(signals, gains, strict=True)]
+        inputs = [self.target.inputs(each) for each in scaled]
+        outputs = model(_joined(inputs, self.target.frame_dim))
+        estimates = torch.zeros_like(noisy)
+        start = 0
+        for (rows, length), given, frames, gain in zip(groups, scaled, inputs, gains, strict=True):
+            own = outputs[start : start + len(frames)]
+            own = own.narrow(self.target.frame_dim, 0, frames.shape[self.target.frame_dim])
+            estimates[rows, :length] = self.target.audio(own, given) * gain
+            start += len(frames)
+        return estimates if self.dry == 0 else torch.lerp(estimates, noisy, self.dry)
+
+    def enhance_items(
+        self, model: nn.Module, items: Iterable[Mapping[str, Any]]
+    ) -> Iterator[tuple[int, Mapping[str, Any], np.ndarray]]:
+        """Yield place, item and enhanced signal (T,) of every item, several made at once."""
+
+        def enhance(noisy: Tensor, lengths: Tensor) -> list[Tensor]:
+            return [self.enhance(model, noisy, lengths)]
+
+        for place, item, (signal,) in enhanced(
+            enhance, model, items, self.score_batch, self.sample_rate
+        ):
+            yield place, item, signal
 
     def score(
         self,
@@ -283,36 +309,46 @@ class Enhancement:
             counts and failures of each metric.
         """
         known = given_scorer(scorer)
-        enhanced: list[Signals] = []
-        mixtures: list[Signals] = []
         with progress(f"{variant} on {condition}", len(dataset)) as display:
-            for index in range(len(dataset)):
-                check_stop()
-                item = dataset[index]
-                name, clean, noisy = item["id"], item["clean"].numpy(), item["noisy"].numpy()
-                estimate = self.enhance(model, item["noisy"][None])[0].cpu().numpy()
-                enhanced.append((name, clean, estimate))
-                mixtures.append((name, clean, noisy))
-                if audio is not None and index < keep:
-                    signals = {"noisy": noisy, variant: estimate, "clean": clean}
-                    keep_audio(audio, name, signals, self.sample_rate)
-                display.advance()
+
+            def made() -> Iterator[Enhanced]:
+                for place, item, estimate in self.enhance_items(model, items_of(dataset)):
+                    if audio is not None and place < keep:
+                        signals = {"noisy": item["noisy"].numpy(), variant: estimate}
+                        signals["clean"] = item["clean"].numpy()
+                        keep_audio(audio, item["id"], signals, self.sample_rate)
+                    display.advance()
+                    yield place, item, [estimate]
+
+            mixtures, own = scored(known, made())
         place = {key: dataset[0][key] for key in ("noise", "snr_db")}
         return {
-            "mixture": {**place, **score_row(known.score(mixtures))},
-            variant: {**place, **score_row(known.score(enhanced))},
+            "mixture": {**place, **score_row(mixtures)},
+            variant: {**place, **score_row(own)},
         }
 
     def _frame_counts(self, batch: Batch) -> Tensor:
-        return torch.tensor([self.target.frames(int(length)) for length in batch["lengths"]])
+        return self.target.frames(batch["lengths"])
 
     def _valid_frames(self, batch: Batch, wanted: Tensor) -> Tensor:
         """Return 1 for frames of signal and 0 for padding, in the shape of the target."""
         frames = wanted.shape[self.target.frame_dim]
-        valid = torch.arange(frames)[None, :] < self._frame_counts(batch)[:, None]
+        counts = self._frame_counts(batch).to(wanted.device)
+        valid = torch.arange(frames, device=wanted.device)[None, :] < counts[:, None]
         shape = [wanted.shape[0], *[1] * (wanted.ndim - 1)]
         shape[self.target.frame_dim] = frames
         return valid.to(wanted).reshape(shape)
+
+
+def _joined(inputs: Sequence[Tensor], frame_dim: int) -> Tensor:
+    """Return inputs of a model as one batch, with zeros behind the frames of the shorter ones."""
+    frames = max(each.shape[frame_dim] for each in inputs)
+    padded = []
+    for each in inputs:
+        axes = each.ndim - 1 - frame_dim  # F.pad counts from the last axis
+        behind = [0, 0] * axes + [0, frames - each.shape[frame_dim]]
+        padded.append(F.pad(each, behind))
+    return torch.cat(padded)
 
 
 def _build_target(

@@ -179,7 +179,8 @@ class NextSample(DescendsError):
                 kept[variant] = self.generate(model, batch, samples)[0]
             return kept
 
-        found = scored(self, model, dataset, f"{variant} on {condition}", versions, audio, keep)
+        title = f"{variant} on {condition}"
+        found = scored(self, model, dataset, title, versions, audio, keep, self.score_batch)
         row = note_row(found, {"error": 1.0, "bits_per_sample": 1 / math.log(2)})
         row["trivial"] = self.trivial_error(model, alone(dataset))
         row["trivial_name"] = "a constant"
@@ -375,7 +376,8 @@ class Reconstruction(DescendsError):
         def versions(item: Mapping[str, Any], batch: Mapping[str, Any]) -> dict[str, Tensor]:
             return {variant: self.reconstruct(model, batch)[0]}
 
-        found = scored(self, model, dataset, f"{variant} on {condition}", versions, audio, keep)
+        title = f"{variant} on {condition}"
+        found = scored(self, model, dataset, title, versions, audio, keep, self.score_batch)
         row = note_row(found, {"error": 1.0})
         row["trivial"] = self.trivial_error(model, alone(dataset))
         row["trivial_name"] = "silence"

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from audioprune.compress.placement import device_of
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.interrupts import check_stop
 from audioprune.progress import progress
 from audioprune.protocols import Batch, HasErrors, HasLoss, Items, Number, Row, require
+from audioprune.tasks.batches import Batches, items_of, samples_at_once
 from audioprune.training.loaders import moved
 
 
@@ -29,6 +29,7 @@ class DescendsError:
     """How a task of notes trains: by the descent of its loss, which is the only monitor."""
 
     monitors = ("loss",)
+    score_batch: float | None = None
 
     def batch_weight(self, batch: Batch) -> float:
         """Return the notes of a batch, which are of one length."""
@@ -51,8 +52,8 @@ class DescendsError:
         if monitor != "loss":
             raise ConfigError(unknown_name("monitor", monitor, ("loss",)))
         task = require(self, HasErrors, "task", "add it")
-        values = torch.cat([task.errors(model, batch).double().cpu() for batch in batches])
-        return {"loss": float(values.mean())}
+        values = torch.cat([task.errors(model, batch) for batch in batches])
+        return {"loss": float(values.cpu().double().mean())}
 
     def better(self, monitor: str, new: float, best: float) -> bool:
         """Tell whether a monitored value improved: a smaller loss did."""
@@ -67,6 +68,7 @@ def scored(
     versions: Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Tensor]],
     audio: Path | None,
     keep: int,
+    seconds: float | None = None,
 ) -> list[tuple[str, float]]:
     """Return the id and the error of every item, and write audio of the first ones.
 
@@ -76,35 +78,45 @@ def scored(
         dataset: Test notes.
         title: For the progress display.
         versions: Gives the signals (T,) to keep beside the note, by name, for an item and its
-            batch of one.
+            batch of one on the model's device.
         audio: Folder for them, or None.
         keep: Number of notes whose audio is kept.
+        seconds: Audio of a batch, or None; see ``batches.samples_at_once``.
     """
-    found = []
+    device = device_of(model)
+
+    def make(items: Sequence[Mapping[str, Any]]) -> list[float]:
+        found: list[float] = task.errors(model, moved(together(items), device)).tolist()
+        return found
+
+    def samples(item: Mapping[str, Any]) -> int:
+        return int(item["audio"].shape[-1])
+
+    errors: dict[int, tuple[str, float]] = {}
+    batches = Batches(make, samples, samples_at_once(model, seconds, task.sample_rate))
     with progress(title, len(dataset)) as display:
-        for index in range(len(dataset)):
-            check_stop()
-            item = dataset[index]
-            batch = moved(_alone(item), device_of(model))
-            found.append((item["id"], float(task.errors(model, batch)[0])))
-            if audio is not None and index < keep:
+        for place, item, error in batches.results(items_of(dataset)):
+            errors[place] = (item["id"], error)
+            if audio is not None and place < keep:
+                batch = moved(together([item]), device)
                 signals = {"reference": item["audio"], **versions(item, batch)}
                 keep_notes(audio, item["id"], signals, task.sample_rate)
             display.advance()
-    return found
+    return [errors[place] for place in range(len(dataset))]
 
 
 def alone(dataset: Items) -> Iterator[Batch]:
     """Yield every item of a set as a batch of one."""
     for index in range(len(dataset)):
-        yield _alone(dataset[index])
+        yield together([dataset[index]])
 
 
-def _alone(item: Mapping[str, Any]) -> Batch:
-    """Return an item as a batch of one."""
-    tags = [key for key in ("pitch", "velocity", "instrument", "family") if key in item]
-    numbers = {key: torch.tensor([item[key]]) for key in tags}
-    return {**numbers, "audio": item["audio"][None], "id": [item["id"]]}
+def together(items: Sequence[Mapping[str, Any]]) -> Batch:
+    """Return items of one length as a batch."""
+    tags = [key for key in ("pitch", "velocity", "instrument", "family") if key in items[0]]
+    numbers = {key: torch.tensor([item[key] for item in items]) for key in tags}
+    audio = torch.stack([item["audio"] for item in items])
+    return {**numbers, "audio": audio, "id": [item["id"] for item in items]}
 
 
 def note_row(found: Sequence[tuple[str, float]], scales: Mapping[str, float]) -> Row:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from audioprune.protocols import Batch
+from audioprune.training.processes import processes
 
 
 def remixed(batch: Batch) -> Batch:
@@ -22,13 +23,15 @@ def remixed(batch: Batch) -> Batch:
         batch: ``noisy`` and ``clean`` signals (B, T) with ``lengths`` (B,).
     """
     noisy, clean, lengths = batch["noisy"], batch["clean"], batch["lengths"].cpu()
-    order = torch.randperm(len(noisy))
-    noise = noisy - clean
+    noise, group = noisy - clean, processes()
+    # other items are those of the whole batch, of which a process may hold a part
+    order = torch.randperm(group.rows(len(noisy)))[group.own_rows(len(noisy))]
+    all_noise, all_lengths = group.whole_rows(noise), group.whole_rows(lengths)
     samples = torch.arange(noisy.shape[-1])
     inside = (samples < lengths[:, None]).to(noisy)
     # Place of every sample in the noise that it gets, (B, T).
-    places = samples % lengths[order][:, None]
-    other = noise[order.to(noise.device)].gather(1, places.to(noise.device)) * inside
+    places = samples % all_lengths[order][:, None]
+    other = all_noise[order.to(noise.device)].gather(1, places.to(noise.device)) * inside
     other = other * (_rms(noise, inside) / _rms(other, inside).clamp_min(1e-8))
     mixed = clean + other
     gain = _rms(noisy, inside) / _rms(mixed, inside).clamp_min(1e-8)

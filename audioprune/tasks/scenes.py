@@ -6,7 +6,7 @@ come ready from the corpus; accuracies are counted in ``metrics.classification``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,17 +17,16 @@ from torch import Tensor, nn
 from audioprune.compress.placement import device_of
 from audioprune.compress.search.perturbed_loss import BatchLoss, LossBatch
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.interrupts import check_stop
 from audioprune.metrics.classification import (
     accuracy,
     accuracy_macro,
     class_accuracies,
     confusion_matrix,
 )
-from audioprune.progress import progress
+from audioprune.progress import Progress, progress
 from audioprune.protocols import Batch, Collate, Items, Labelled, Number, Row, SignalScorer
 from audioprune.ranges import FOLLOWS, Range
-from audioprune.tasks.batches import spread_batches
+from audioprune.tasks.batches import Batches, items_of, spread_batches
 from audioprune.training.processes import processes
 
 MONITORS = ("loss", "accuracy", "accuracy_macro")
@@ -136,14 +135,14 @@ class SceneClassification:
         """
         if monitor not in MONITORS:
             raise ConfigError(unknown_name("monitor", monitor, MONITORS))
-        total = 0.0
-        labels: list[int] = []
-        predictions: list[int] = []
+        sums: list[Tensor] = []
+        found: list[Tensor] = []
         for batch in batches:
             logits, wanted = self._logits(model, batch["features"]), self._labels(batch)
-            total += float(F.cross_entropy(logits, wanted, reduction="sum"))
-            labels += wanted.tolist()
-            predictions += logits.argmax(dim=1).tolist()
+            sums.append(F.cross_entropy(logits, wanted, reduction="sum"))
+            found.append(torch.stack((wanted, logits.argmax(dim=1))))
+        labels, predictions = torch.cat(found, 1).tolist()
+        total = sum(torch.stack(sums).tolist())
         counts = confusion_matrix(labels, predictions, self.classes)
         return {
             "loss": total / len(labels),
@@ -203,19 +202,12 @@ class SceneClassification:
         predictions: list[int] = []
         failures: list[str] = []
         with progress(f"{variant} on {condition}", len(dataset)) as display:
-            for start in range(0, len(dataset), _BATCH):
-                check_stop()
-                places = range(start, min(start + _BATCH, len(dataset)))
-                items = [dataset[place] for place in places]
-                found = self.classify(model, torch.stack([item["features"] for item in items]))
-                for item, shares in zip(items, found, strict=True):
-                    if torch.isfinite(shares).all():
-                        labels.append(int(item["label"]))
-                        predictions.append(int(shares.argmax()))
-                    else:
-                        name = item["id"]
-                        failures.append(f"{name}: accuracy: the model's output is not finite")
-                display.advance(len(items))
+            for name, label, predicted in self._predicted(model, dataset, display):
+                if predicted >= 0:
+                    labels.append(label)
+                    predictions.append(predicted)
+                else:
+                    failures.append(f"{name}: accuracy: the model's output is not finite")
         counts = confusion_matrix(labels, predictions, self.classes)
         metrics = {"accuracy": accuracy(counts), "accuracy_macro": accuracy_macro(counts)}
         row = {
@@ -232,6 +224,29 @@ class SceneClassification:
             "classes": names,
         }
         return {variant: row}
+
+    def _predicted(
+        self, model: nn.Module, dataset: Items, display: Progress
+    ) -> list[tuple[str, int, int]]:
+        """Return id, label and predicted class of every item; -1 without finite values."""
+        device = device_of(model)
+
+        def make(items: Sequence[Mapping[str, Any]]) -> list[int]:
+            features = torch.stack([item["features"] for item in items]).to(device)
+            shares = self.classify(model, features)
+            finite = torch.isfinite(shares).all(dim=1)
+            found: list[int] = torch.where(finite, shares.argmax(dim=1), -1).tolist()
+            return found
+
+        def frames(item: Mapping[str, Any]) -> int:
+            return int(item["features"].shape[-1])
+
+        found: dict[int, tuple[str, int, int]] = {}
+        batches = Batches(make, frames, _BATCH * frames(dataset[0]) if len(dataset) else 1)
+        for place, item, predicted in batches.results(items_of(dataset)):
+            found[place] = (item["id"], int(item["label"]), predicted)
+            display.advance()
+        return [found[place] for place in range(len(dataset))]
 
     def _names(self, dataset: Items) -> list[str]:
         """Return the names of the classes, their numbers where the items do not name them."""

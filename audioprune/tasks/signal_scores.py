@@ -1,30 +1,122 @@
-"""What tasks whose models return signals share in scoring: rows, intervals, gains, kept audio.
+"""What tasks whose models return signals share in scoring: batches, rows, gains, kept audio.
 
-How a signal is made is each task's own business; the metrics are computed in
-``audioprune.metrics``.
+``enhanced`` passes the items of a test set in batches whose results are those of the items alone,
+``scored`` scores them meanwhile. How a signal is made is each task's own business; the metrics are
+computed in ``audioprune.metrics``.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from audioprune.compress.placement import device_of
 from audioprune.errors import ConfigError
 from audioprune.metrics import LOWER_IS_BETTER, METRICS
 from audioprune.metrics.estimate import estimate
 from audioprune.metrics.scorer import score_items
 from audioprune.metrics.summary import ItemScores, summarise
-from audioprune.protocols import Row, Signals, SignalScorer
+from audioprune.protocols import Row, SeedsNoise, Signals, SignalScorer
+from audioprune.tasks.batches import Batches, samples_at_once
 
 Scores = Sequence[ItemScores]
 MONITORS = ("loss", *METRICS)
+
+
+Enhance = Callable[[Tensor, Tensor], Sequence[Tensor]]
+"""Maps signals (B, T) with lengths (B,) to one or several enhanced ones, each (B, T)."""
+Enhanced = tuple[int, Mapping[str, Any], list[np.ndarray]]
+"""Place of an item, the item, and what was made of its noisy signal, each (T,)."""
+_PROBE_S = 1.0
+_ROUNDING = 1e-5
+
+
+def enhanced(
+    enhance: Enhance,
+    model: nn.Module,
+    items: Iterable[Mapping[str, Any]],
+    seconds: float | None,
+    sample_rate: int,
+) -> Iterator[Enhanced]:
+    """Yield what a model makes of the items' ``noisy``, several at once, not in their order.
+
+    Items of different lengths pass together only where that changes nothing but rounding, which is
+    measured on two of them.
+
+    Args:
+        enhance: Enhances signals in batches, on the model's device.
+        model: In evaluation mode.
+        items: Of a test set.
+        seconds: Audio of a batch, or None; see ``batches.samples_at_once``.
+        sample_rate: In Hz.
+    """
+    device = device_of(model)
+
+    def make(chosen: Sequence[Mapping[str, Any]]) -> list[list[np.ndarray]]:
+        signals = [item["noisy"] for item in chosen]
+        lengths = torch.tensor([len(signal) for signal in signals])
+        padded = nn.utils.rnn.pad_sequence(signals, batch_first=True).to(device)
+        made = [signal.cpu().numpy() for signal in enhance(padded, lengths)]
+        return [
+            [signal[row, :length] for signal in made]
+            for row, length in enumerate(lengths.tolist())
+        ]
+
+    def may_mix(shorter: Mapping[str, Any], longer: Mapping[str, Any]) -> bool:
+        most = round(_PROBE_S * sample_rate)
+        probes = [{"noisy": longer["noisy"][:most]}]
+        length = min(len(shorter["noisy"]), 7 * len(probes[0]["noisy"]) // 10)
+        probes.append({"noisy": shorter["noisy"][: max(1, length)]})
+        alone = [make([probe])[0] for probe in probes]
+        return all(map(_alike, make(probes), alone))
+
+    most = samples_at_once(model, seconds, sample_rate)
+    batches = Batches(make, lambda item: len(item["noisy"]), most, may_mix)
+    yield from batches.results(items)
+
+
+def _alike(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> bool:
+    """Tell whether signals differ by no more than the rounding of another order of sums."""
+    for left, right in zip(one, other, strict=True):
+        largest = np.abs(np.nan_to_num(right)).max(initial=0)
+        if not np.allclose(left, right, rtol=0, atol=_ROUNDING * largest, equal_nan=True):
+            return False
+    return True
+
+
+def scored(scorer: SignalScorer, made: Iterable[Enhanced]) -> list[list[ItemScores]]:
+    """Score unprocessed and enhanced signals while the next ones are made.
+
+    Args:
+        scorer: Computes the metrics.
+        made: The signals of every item, in any order.
+
+    Returns:
+        Scores of the unprocessed signals, then of each version of the enhanced ones, in the order
+        of the items.
+    """
+    places: list[int] = []
+
+    def signals() -> Iterator[Signals]:
+        for place, item, versions in made:
+            places.append(place)
+            clean = item["clean"].numpy()
+            for signal in (item["noisy"].numpy(), *versions):
+                yield item["id"], clean, signal
+
+    found = scorer.score(signals())
+    width = len(found) // len(places)
+    order = sorted(range(len(places)), key=places.__getitem__)
+    return [[found[width * row + version] for row in order] for version in range(width)]
 
 
 def given_scorer(scorer: SignalScorer | None) -> SignalScorer:
@@ -45,10 +137,10 @@ def improved(monitor: str, new: float, best: float) -> bool:
 
 def batch_items(batch: Mapping[str, Any], enhanced: Tensor) -> Iterator[Signals]:
     """Yield the clean and the enhanced signal of each item of a batch, without padding."""
-    for name, clean, signal, length in zip(
-        batch["id"], batch["clean"], enhanced, batch["lengths"], strict=True
-    ):
-        yield name, clean[: int(length)].cpu().numpy(), signal[: int(length)].cpu().numpy()
+    signals = batch["clean"].cpu().numpy(), enhanced.cpu().numpy()
+    lengths = batch["lengths"].tolist()
+    for name, clean, signal, length in zip(batch["id"], *signals, lengths, strict=True):
+        yield name, clean[:length], signal[:length]
 
 
 def monitored(monitor: str, items: Sequence[Signals], sample_rate: int) -> dict[str, float]:
@@ -120,6 +212,26 @@ def spread(runs: Sequence[Scores]) -> dict[str, float | None]:
         values = [value for mean in means if (value := mean[metric]) is not None]
         found[metric] = estimate(values).sd
     return found
+
+
+def seeds_row(runs: Sequence[Scores], inputs: Scores) -> Row:
+    """Return the row of a model: scores over all seeds, and its gain over the input."""
+    scores = averaged(runs)
+    row = {**interval_row(scores), **gain_row(scores, inputs)}
+    return {**row, "z_seeds": len(runs), "z_std": spread(runs)}
+
+
+@contextmanager
+def seeded(model: nn.Module, seed: int) -> Iterator[None]:
+    """Let a model draw its noise from a seed in a with-block, where it draws any."""
+    if not isinstance(model, SeedsNoise):
+        yield
+        return
+    before, model.z_seed = model.z_seed, seed
+    try:
+        yield
+    finally:
+        model.z_seed = before
 
 
 def half_width(values: Sequence[float]) -> float | None:

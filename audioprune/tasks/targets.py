@@ -58,8 +58,8 @@ class Target(Protocol):
         """Turn the model's output for noisy signals (B, T) into what should equal `wanted`."""
         ...
 
-    def frames(self, length: int) -> int:
-        """Return the number of frames of a signal of ``length`` samples."""
+    def frames(self, lengths: Tensor) -> Tensor:
+        """Return the numbers of frames of signals of so many samples, int64 of any shape."""
         ...
 
     def audio(self, output: Tensor, noisy: Tensor) -> Tensor:
@@ -92,9 +92,9 @@ class RatioMask:
         """Return the output, which is the mask."""
         return output
 
-    def frames(self, length: int) -> int:
-        """Return the number of frames."""
-        return self.stft.frames(length)
+    def frames(self, lengths: Tensor) -> Tensor:
+        """Return the numbers of frames."""
+        return lengths // self.stft.hop_length + 1
 
     def audio(self, output: Tensor, noisy: Tensor) -> Tensor:
         """Apply the mask and return to the time domain."""
@@ -129,9 +129,9 @@ class MagnitudeMapping:
         """Return estimated magnitudes (B, N, F): the output, or the noisy ones times it."""
         return output if self.output == "mapping" else output * self.stft.analysis(noisy).abs()
 
-    def frames(self, length: int) -> int:
-        """Return the number of frames."""
-        return self.stft.frames(length)
+    def frames(self, lengths: Tensor) -> Tensor:
+        """Return the numbers of frames."""
+        return lengths // self.stft.hop_length + 1
 
     def audio(self, output: Tensor, noisy: Tensor) -> Tensor:
         """Join the estimated magnitude with the noisy phase and return to the time domain."""
@@ -168,9 +168,9 @@ class ComplexMapping:
             return output
         return _parts(_joined(output) * self.stft.analysis(noisy))
 
-    def frames(self, length: int) -> int:
-        """Return the number of frames."""
-        return self.stft.frames(length)
+    def frames(self, lengths: Tensor) -> Tensor:
+        """Return the numbers of frames."""
+        return lengths // self.stft.hop_length + 1
 
     def audio(self, output: Tensor, noisy: Tensor) -> Tensor:
         """Join the two channels to a spectrum and return to the time domain."""
@@ -202,9 +202,10 @@ class WaveformMapping:
         """Return the output, which is the frames."""
         return output
 
-    def frames(self, length: int) -> int:
-        """Return the number of frames."""
-        return max(0, -(-(length - self.frame_length) // self.hop_length)) + 1
+    def frames(self, lengths: Tensor) -> Tensor:
+        """Return the numbers of frames."""
+        behind = (lengths - self.frame_length).clamp_min(0)  # samples behind the first frame
+        return (behind + self.hop_length - 1) // self.hop_length + 1
 
     def audio(self, output: Tensor, noisy: Tensor) -> Tensor:
         """Average overlapping frames."""

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
+from typing import cast
 
 import torch
 from accelerate import Accelerator
@@ -77,7 +78,7 @@ def open_accelerator(name: str, precision: str) -> Accelerator:
     A process of a sweep may have trained on another device or in another precision before; and
     ``ACCELERATE_*`` variables, such as gradient accumulation, would change the numbers of a run
     without changing its hash. Those that place the processes of one training, such as ``RANK``,
-    are hidden as well: what processes share is in training/processes.py.
+    are hidden as well: what processes share is in training/processes.
 
     Args:
         name: Device, see ``chosen_device``.
@@ -149,8 +150,7 @@ def compiled(model: nn.Module) -> nn.Module:
             "training.compile=true: expected a C++ compiler on this machine, got none; install "
             "g++ or set it to false"
         )
-    made: nn.Module = torch.compile(model)
-    return made
+    return cast(nn.Module, torch.compile(model))
 
 
 def _require_cuda(name: str, number: str) -> None:

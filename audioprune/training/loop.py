@@ -124,6 +124,11 @@ class Fit:
         join_views_(self.model)
         refuse_normed(self.model, self.mask or ())
         self.processes = processes()
+        if self.settings.compile and self.processes.count > 1:
+            raise ConfigError(
+                f"training.compile: expected one process, got {self.processes.count}, whose draws "
+                f"and moments compiled code would not share; set it to false"
+            )
         self.accelerator = open_accelerator(self.device, self.settings.precision)
         self.readings = Readings(self.sync_every, self.accelerator.device)
         self.parts = Parts(self.title, self.task, shared=self.processes.count > 1)
@@ -202,12 +207,7 @@ class Fit:
         self.model.train()
         for batch in self._batches():
             self._step(batch)
-            note = ""
-            if self.readings.due:
-                self._read()
-                mean = position.sums["loss"] / position.step_in_epoch
-                note = f"epoch {position.epoch + 1}, loss {mean:.4g}"
-            display.advance(1, note)
+            display.advance(1, self._read() if self.readings.due else "")
             self._between_steps()
             if self.settings.steps and position.steps >= self.settings.steps:
                 position.finished = True
@@ -244,8 +244,8 @@ class Fit:
             self.task.check_batch(self.model, batch)
         return moved(batch, self.accelerator.device)
 
-    def _read(self) -> None:
-        """Add what the steps since the last reading logged to the sums of the epoch."""
+    def _read(self) -> str:
+        """Add what the steps since the last reading logged to the sums; return what to show."""
         position = self.state.position
         try:
             rows = self.readings.read()
@@ -253,6 +253,8 @@ class Fit:
             self._diverged(error.what, None, step=error.step)
         for row in rows:
             position.sums = {key: position.sums.get(key, 0.0) + row[key] for key in row}
+        mean = position.sums.get("loss", 0.0) / max(1, position.step_in_epoch)
+        return f"epoch {position.epoch + 1}, loss {mean:.4g}"
 
     def _between_steps(self) -> None:
         stop = self.processes.any(stop_requested())

@@ -66,7 +66,7 @@ class Parts:
     Args:
         title: Of the training, for what is said.
         task: Weighs parts against one another; a task that does not cannot be split.
-        shared: Whether other processes have parts of the same batches, which then stay as they are.
+        shared: Whether other processes have parts of the same batches, which then stay whole.
     """
 
     def __init__(self, title: str, task: object, shared: bool = False) -> None:

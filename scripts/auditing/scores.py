@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -63,17 +64,23 @@ def measured(metric: str, clean: np.ndarray, other: np.ndarray, rate: int) -> fl
 
 
 class Recorder:
-    """Keeps the signals that a task gives to a scorer; its own scores are never read."""
+    """Keeps the signals that a task gives to a scorer; its own scores are never read.
+
+    A task gives the input of a recording first, then the output of each noise seed.
+    """
 
     def __init__(self) -> None:
-        self.taken: list[Signals] = []
+        self.taken: Signals = []
 
-    def score(self, items: Signals) -> list[ItemScores]:
+    def score(self, items: Iterable[Any]) -> list[ItemScores]:
         """Keep the signals."""
-        self.taken.append(
-            [(name, np.array(clean), np.array(other)) for name, clean, other in items]
-        )
-        return [ItemScores(name, {"unread": 0.0}, {}) for name, _, _ in items]
+        self.taken = [(name, np.array(clean), np.array(other)) for name, clean, other in items]
+        return [ItemScores(name, {"unread": 0.0}, {}) for name, _, _ in self.taken]
+
+    def versions(self, recordings: int) -> list[Signals]:
+        """Return the inputs, then the outputs of each seed."""
+        width = len(self.taken) // max(1, recordings)
+        return [self.taken[first::width] for first in range(width)]
 
 
 @functools.lru_cache(maxsize=16)
@@ -95,7 +102,7 @@ def signals(folder: Folder, path: Path, condition: str) -> list[Signals]:
         return []
     recorder = Recorder()
     task.score(loaded.model.eval(), dataset, recorder, condition=condition, variant="audit")
-    return recorder.taken
+    return recorder.versions(len(dataset))
 
 
 @functools.lru_cache(maxsize=4096)

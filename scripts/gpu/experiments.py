@@ -59,9 +59,14 @@ class Size:
 
 
 def opened(
-    network: str, size: Size, items: int, folder: str, words: Sequence[str] = ()
+    network: str,
+    size: Size,
+    items: int,
+    folder: str,
+    words: Sequence[str] = (),
+    device: str = "cpu",
 ) -> tuple[Run, dict[str, Any]]:
-    """Build the experiment of a network on the CPU with the first items of made signals.
+    """Build the experiment of a network with the first items of made signals.
 
     Args:
         network: Key of NETWORKS.
@@ -69,6 +74,7 @@ def opened(
         items: Training items.
         folder: Where it writes.
         words: Further overrides.
+        device: Where the run works.
 
     Returns:
         The run and its plain configuration.
@@ -76,7 +82,8 @@ def opened(
     schema.register()
     name, tiny = NETWORKS[network]
     overrides = [f"experiment={name}", "verb=prune", "scoring.audio_items=0", *words]
-    overrides += ["runtime.device=cpu", "runtime.metric_workers=0", f"runtime.cache={folder}"]
+    overrides += [f"runtime.device={device}", "runtime.metric_workers=0"]
+    overrides += [f"runtime.cache={folder}", "runtime.share=false"]
     overrides += [*tiny, "scoring.metrics=[si_sdr]"] if size.tiny else []
     with initialize_config_module(version_base="1.3", config_module="audioprune.conf"):
         config = compose("prune", overrides=overrides)

@@ -72,6 +72,8 @@ def warm_up() -> None:
 
 def _pair(run: Run, device: torch.device) -> Iterator[tuple[Run, torch.device]]:
     """Yield a copy of the run on the CPU and one on the device."""
+    if isinstance(run.task, HasNetworks):
+        run.task.modules()  # they are drawn when first asked for
     for place in (torch.device("cpu"), device):
         side = copy.copy(run)
         side.model, side.task = copy.deepcopy(run.model).to(place), copy.deepcopy(run.task)
@@ -89,7 +91,7 @@ def _gradients(run: Run, place: torch.device) -> float:
     """Take one step's losses back to the weights; return the loss."""
     losses: list[float] = []
 
-    def update(loss: Tensor, which: str = "model") -> Tensor:
+    def update(loss: Tensor, which: str = "model", **_: Any) -> Tensor:
         if which == "model":
             loss.backward()
             losses.append(float(loss.detach()))
@@ -271,7 +273,7 @@ def _timed(run: Run, device: torch.device, bf16: bool) -> Result:
         for key, value in batch.items()
     }
 
-    def update(loss: Tensor, which: str = "model") -> Tensor:
+    def update(loss: Tensor, which: str = "model", **_: Any) -> Tensor:
         loss.float().backward()
         return loss.detach()
 
@@ -340,8 +342,7 @@ def pipeline(network: str, device: torch.device, size: Size) -> Result:
     items = 4 if size.tiny else 256
     words = ["pipeline=magnitude", "scoring.latency_repeats=0"]
     with scratch() as folder:
-        run, plain = opened(network, size, items, folder, words)
-        run.config["runtime"]["device"] = str(device)
+        run, plain = opened(network, size, items, folder, words, str(device))
         wanted = 0.5 if size.tiny else size.train_s
         steps = max(2, round(wanted / _step_s(run, device)))
         run.settings = replace(run.settings, steps=steps, epochs=max(1, steps))
@@ -372,7 +373,7 @@ def _step_s(run: Run, device: torch.device) -> float:
     train, size = side.data.train(), min(len(side.data.train()), run.settings.batch_size)
     batch = moved(side.data.collate([train[index] for index in range(size)]), device)
 
-    def update(loss: Tensor, which: str = "model") -> Tensor:
+    def update(loss: Tensor, which: str = "model", **_: Any) -> Tensor:
         loss.backward()
         return loss.detach()
 

@@ -168,7 +168,7 @@ def test_a_sweep_that_tunes_ends_with_its_front_and_goes_on(
     first = capfd.readouterr()
     (folder,) = (tmp_path / "runs" / "tune").iterdir()
     assert "this one cannot be built" in first.out and "smallest with SI-SDR" in first.out
-    assert "pipeline.sparsity=0.8" in first.out.splitlines()[-1]
+    assert "pipeline.sparsity=0.6" in first.out.splitlines()[-1], "0.9 loses 0.81 dB"
     assert {"front.png", "front.svg", "front.csv", "trials.csv"} <= {
         path.name for path in folder.iterdir()
     }
@@ -207,11 +207,12 @@ def test_a_plain_sweep_returns_its_objective(
     from audioprune.commands import experiments
 
     monkeypatch.setattr(experiments, "run", _pretend)
-    optuna = ["hydra/sweeper=optuna", "hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=3"]
-    swept = ["-m", *optuna, *line, "pipeline=magnitude", "pipeline.sparsity=choice(0.6,0.8)"]
+    optuna = ["hydra/sweeper=optuna", "hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=2"]
+    swept = ["-m", *optuna, *line, "pipeline=magnitude", "pipeline.sparsity=choice(0.75)"]
     assert cli.run_verb("prune", [*swept, "objective=bytes_file"]) == 0
     best = (tmp_path / "runs" / "prune" / "optimization_results.yaml").read_text()
-    assert "best_value: 199999.9" in best and "sweep: 3 jobs" in capfd.readouterr().err
+    assert "best_value: 250000.0" in best
+    assert "sweep: 2 jobs, 1 finished now, 1 already finished" in capfd.readouterr().err
     assert cli.run_verb("prune", swept) == 2
     assert "expected objective=NAME, got none" in capfd.readouterr().err
     assert cli.run_verb("prune", [*swept, "objective=bytes_filee"]) == 1
@@ -226,7 +227,6 @@ def test_a_plain_sweep_returns_its_objective(
     ("words", "told"),
     [
         (["tune.metric=stoi"], "tune.max_drop: expected how much worse stoi may become (points"),
-        (["tune.max_drop=-1"], "tune.max_drop: expected a number >= 0, got -1"),
         (["tune.max_drop=1", "pipeline=train"], "expected keys to try for pipeline 'train'"),
     ],
 )

@@ -99,7 +99,7 @@ def _step(
 ) -> tuple[list[tuple[str, float]], dict[str, float]]:
     seen: list[tuple[str, float]] = []
 
-    def update(loss: Tensor, which: str = "model") -> float:
+    def update(loss: Tensor, which: str = "model", **unused: Any) -> float:
         seen.append((which, float(loss.detach())))
         loss.backward()
         return seen[-1][1]
@@ -145,7 +145,7 @@ def test_each_network_gets_the_gradients_of_its_own_loss() -> None:
     task, model = _task(discriminator={**JUDGE, "phase_shift": 0}), _model()
     seen: list[tuple[bool, bool]] = []
 
-    def update(loss: Tensor, which: str = "model") -> float:
+    def update(loss: Tensor, which: str = "model", **unused: Any) -> float:
         loss.backward()
         seen.append(
             tuple(
@@ -260,10 +260,10 @@ class _Stopping(Adversarial):
         self.stop_at, self.done = stop_at, 0
 
     def step(self, model: nn.Module, batch: dict[str, Any], update: Any) -> dict[str, float]:
-        def watched(loss: Tensor, which: str = "model") -> float:
+        def watched(loss: Tensor, which: str = "model", **unused: Any) -> float:
             removed = model.enc_blocks[1].conv.weight[torch.arange(240).reshape(8, 6, 5) % 3 == 0]
             assert which == "model" or (removed == 0).all()
-            return update(loss, which)
+            return update(loss, which, **unused)
 
         logged = super().step(model, batch, watched)
         self.done += 1
@@ -550,14 +550,14 @@ def test_the_refused_level_is_named() -> None:
     batch = _batch()
     batch["clean"] = batch["clean"] * (2.5 / batch["clean"].abs().max())
     with pytest.raises(DataError) as caught:
-        _step(_task(), _model(), batch)
+        _task().check_batch(_model(), batch)
     assert str(caught.value) == (
         "expected samples within -1..1, got a peak of 2.5, which the model's output cannot "
         "reach; set task.level, for instance 0.1, "
         "or data.rms_normalise=false"
     )
     batch["clean"] = batch["clean"] * (2.0 / batch["clean"].abs().max())
-    _step(_task(), _model(), batch)
+    _task().check_batch(_model(), batch)
 
 
 def test_progress_names_the_variant_and_counts_every_item(monkeypatch: pytest.MonkeyPatch) -> None:

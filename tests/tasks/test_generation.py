@@ -294,11 +294,27 @@ def test_scores_keep_audio_of_the_first_notes(tmp_path: Path) -> None:
     assert len(soundfile.read(tmp_path / "next" / "note0_dense.flac")[0]) == 160
 
 
+@pytest.mark.parametrize(
+    ("task", "model"),
+    [(Reconstruction(stft_windows=[64]), Halves()), (NextSample(example_s=0), Ahead())],
+)
+def test_notes_at_once_have_the_errors_of_each_alone(task: Any, model: nn.Module) -> None:
+    rows, seen = [], []
+    model.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    for task.score_batch in (None, 1e-9, 4 * 640 / 16000):
+        rows.append(task.score(model, Notes(), condition="test", variant="dense")["dense"])
+    assert seen == [1] * 12 + [4, 2]
+    for row in rows[1:]:
+        assert row["metrics"] == pytest.approx(rows[0]["metrics"], abs=1e-6)
+        assert row["std"] == pytest.approx(rows[0]["std"], abs=1e-6)
+
+
 def test_outputs_that_are_not_finite_are_failures() -> None:
     class Broken(Halves):
         def forward(self, audio: Tensor) -> Tensor:
             out = super().forward(audio)
-            return out * float("nan") if audio.abs().max() > 0.52 else out
+            loud = audio.abs().amax(1, keepdim=True) > 0.52
+            return torch.where(loud, float("nan"), out)
 
     row = Reconstruction(stft_windows=[64]).score(
         Broken(), Notes(), condition="test", variant="dense"

@@ -57,8 +57,8 @@ def test_only_training_steps_remix() -> None:
     model = torch.nn.Linear(161, 161)
     losses: list[float] = []
 
-    def update(loss: torch.Tensor) -> torch.Tensor:
-        losses.append(float(loss))
+    def update(loss: torch.Tensor, **unused: object) -> torch.Tensor:
+        losses.append(float(loss.detach()))
         return loss.detach()
 
     torch.manual_seed(1)

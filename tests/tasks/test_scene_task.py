@@ -416,7 +416,7 @@ def test_progress_names_the_variant_and_counts_every_clip(monkeypatch: pytest.Mo
     SceneClassification(classes=3).score(
         Recorder(), Clips(35, 0), condition="test", variant="pruned"
     )
-    assert shown.calls == [("pruned on test", 35, [16, 16, 3])]
+    assert shown.calls == [("pruned on test", 35, [1] * 35)]
 
 
 def test_classes_without_names_are_numbers() -> None:

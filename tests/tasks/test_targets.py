@@ -42,7 +42,9 @@ def test_frames_agree_between_counting_inputs_and_wanted(name: str, length: int)
     target, (noisy, clean) = TARGETS[name], _signals(length)
     inputs, wanted = target.inputs(noisy), target.wanted(noisy, clean)
     assert (
-        inputs.shape[target.frame_dim] == wanted.shape[target.frame_dim] == target.frames(length)
+        inputs.shape[target.frame_dim]
+        == wanted.shape[target.frame_dim]
+        == int(target.frames(torch.tensor(length)))
     )
     assert target.audio(wanted, noisy).shape == noisy.shape and torch.isfinite(wanted).all()
 

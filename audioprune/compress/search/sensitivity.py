@@ -25,8 +25,8 @@ from audioprune.compress.search.perturbed_loss import (
 from audioprune.compress.select import share_of
 from audioprune.errors import ConfigError, unknown_name
 
-Method = Literal["first_violation", "bisection"]
-METHODS = ("first_violation", "bisection")
+Method = Literal["first_violation", "bisection", "checked_bisection"]
+METHODS = ("first_violation", "bisection", "checked_bisection")
 BETAS = tuple(step / 20 for step in range(21))
 
 
@@ -133,7 +133,9 @@ def search(
         alpha: Largest allowed increase, at least 0, in units of the loss; exceeding is strict.
         betas: Fractions of the currently kept candidates, ascending from 0.
         method: ``"bisection"`` needs fewer evaluations but finds the paper's answer only where the
-            loss rises monotonically.
+            loss rises monotonically. ``"checked_bisection"`` begins near the fraction to expect,
+            looks between the fractions that it measured wherever these come near the tolerance
+            or the loss falls, and searches fraction by fraction if it finds a violation there.
         finished: Findings of an interrupted search, which are taken over.
         on_tensor: Called after each tensor, so that the finding can be stored.
 
@@ -141,10 +143,14 @@ def search(
         ConfigError: Alpha, the fractions or the method is not as described.
         DivergedError: The base loss is not finite.
 
-    Source: Tan & Wang, ICASSP 2021, Algorithms 1 and 2; bisection is an extension.
+    Source: Tan & Wang, ICASSP 2021, Algorithms 1 and 2; both bisections are extensions.
     """
     _check_search(alpha, betas, method)
-    probe = {"first_violation": _first_violation, "bisection": _bisection}[method]
+    probe = {
+        "first_violation": _first_violation,
+        "bisection": _bisection,
+        "checked_bisection": _checked_bisection,
+    }[method]
     base = base_of(loss)
 
     def find(name: str) -> TensorSensitivity:
@@ -278,16 +284,77 @@ def _first_violation(trial: _Trial, betas: Sequence[float]) -> TensorSensitivity
 
 
 def _bisection(trial: _Trial, betas: Sequence[float]) -> TensorSensitivity:
+    low, points = _halved(trial, betas)
+    return _finding(trial, points[low], [points[index] for index in sorted(points)])
+
+
+def _checked_bisection(trial: _Trial, betas: Sequence[float]) -> TensorSensitivity:
+    low, points = _halved(trial, betas, guesses=3)
+    while (index := _doubtful(trial.alpha, points, low)) is not None:
+        points[index] = trial.point(betas[index])
+        if points[index].increase > trial.alpha:
+            return _first_violation(trial, betas)
+    return _finding(trial, points[low], [points[index] for index in sorted(points)])
+
+
+def _doubtful(alpha: float, points: Mapping[int, Point], low: int) -> int | None:
+    """Return a fraction below ``low`` that may exceed the tolerance, or None.
+
+    Between two measured fractions the loss is trusted where the larger of their increases, with
+    the largest fall seen anywhere added, is within half the tolerance.
+    """
+    within = [index for index in sorted(points) if index <= low]
+    pairs = list(zip(within, within[1:], strict=False))
+    fall = max((points[a].increase - points[b].increase for a, b in pairs), default=0.0)
+    for a, b in pairs:
+        top = max(points[a].increase, points[b].increase)
+        if b - a > 1 and top + max(fall, 0.0) > alpha / 2:
+            return (a + b) // 2
+    return None
+
+
+def _halved(
+    trial: _Trial, betas: Sequence[float], guesses: int = 0
+) -> tuple[int, dict[int, Point]]:
+    """Return a fraction within the tolerance whose next one exceeds it, and what was measured.
+
+    After the first measurement, and after each that is within the tolerance, the next is guessed
+    while ``guesses`` last; the others halve what is left.
+    """
     points = {0: trial.point(betas[0])}
     low, high = 0, len(betas)  # low is within the tolerance, high is not or does not exist
+    rising = True
     while high - low > 1:
         middle = (low + high) // 2
+        if rising and 1 < len(points) <= 1 + guesses:
+            middle = _expected(trial.alpha, betas, points, low, high)
+        rising = len(points) == 1
         points[middle] = trial.point(betas[middle])
         if points[middle].increase > trial.alpha:
             high = middle
         else:
-            low = middle
-    return _finding(trial, points[low], [points[index] for index in sorted(points)])
+            low, rising = middle, True
+    return low, points
+
+
+def _expected(
+    alpha: float, betas: Sequence[float], points: Mapping[int, Point], low: int, high: int
+) -> int:
+    """Guess the last fraction within the tolerance, between low and high.
+
+    Removed squares, and with them the loss, grow with the cube of the fraction where weights are
+    spread evenly around 0.
+    """
+    measured = [points[index] for index in (low, high) if index in points]
+    reached = [
+        point.beta * (alpha / point.increase) ** (1 / 3)
+        for point in measured
+        if point.beta > 0 and 0 < point.increase < inf
+    ]
+    if not reached:
+        return (low + high) // 2
+    within = sum(beta <= min(reached) for beta in betas) - 1
+    return min(max(within, low + 1), high - 1)
 
 
 def _finding(trial: _Trial, chosen: Point, points: list[Point]) -> TensorSensitivity:

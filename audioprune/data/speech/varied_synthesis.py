@@ -78,7 +78,7 @@ def recorded(speech: Samples, rng: Rng) -> Samples:
     wave = speech.astype(np.float64)
     if rng.random() < 0.4:
         wave = reverberated(wave, rng.uniform(0.12, 0.45), rng.uniform(0.1, 0.5), rng)
-    wave = curved(wave, SAMPLE_RATE, 6.0, rng)
+    wave = np.asarray(curved(wave, SAMPLE_RATE, 6.0, rng), dtype=np.float64)
     wave *= _LEVEL / max(1e-9, float(np.sqrt(np.mean(wave**2))))
     floor = coloured(rng.uniform(-5, 0), 50.0)(np.ceil(len(wave) / SAMPLE_RATE), rng)
     wave += floor[: len(wave)] * (_LEVEL * 10 ** (rng.uniform(-70, -45) / 20) / floor.std())

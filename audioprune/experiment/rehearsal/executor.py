@@ -236,7 +236,7 @@ def rehearse(
 
 
 def _lowered(plain: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the configuration with few measurements of time, no audio, and scores made anew."""
+    """Return the configuration with few measurements, no audio, and nothing made before."""
     scoring = dict(plain["scoring"])
     scoring |= {"audio_items": 0, "latency_repeats": min(1, scoring["latency_repeats"])}
     runtime = dict(plain["runtime"])
@@ -340,7 +340,7 @@ def _networks(run: Run) -> list[nn.Module]:
     return [run.model, *beside]
 
 
-def _backward(loss: torch.Tensor, which: str = "model") -> torch.Tensor:
+def _backward(loss: torch.Tensor, which: str = "model", **_: Any) -> torch.Tensor:
     loss.backward()  # type: ignore[no-untyped-call]  # torch's own
     return loss.detach()
 

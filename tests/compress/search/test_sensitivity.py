@@ -25,6 +25,8 @@ from audioprune.compress.search.sensitivity import (
 from audioprune.compress.units.declare import Slice, UnitSet, rows
 from audioprune.compress.units.weight_groups import GroupKinds, weight_groups
 from audioprune.errors import ConfigError, DivergedError
+from audioprune.models.gcrn import GCRN
+from audioprune.models.lstm import LSTM
 
 
 def _betas(result: SensitivityResult) -> dict[str, float]:
@@ -74,7 +76,7 @@ def _twenty() -> nn.ParameterDict:
     )
 
 
-@pytest.mark.parametrize("method", ["first_violation", "bisection"])
+@pytest.mark.parametrize("method", ["first_violation", "bisection", "checked_bisection"])
 @pytest.mark.parametrize(
     ("alpha", "beta"), [(0.005, 0.0), (0.1, 0.1), (0.2, 0.15), (1.0, 0.3), (100.0, 1.0)]
 )
@@ -362,6 +364,77 @@ def test_less_work_than_the_naive_loop(kind: type) -> None:
     assert all(len(found.curve) <= 7 for found in halved.tensors.values()) and len(
         exact.rows()
     ) > len(halved.rows())
+
+
+@pytest.mark.parametrize(
+    "bump",
+    [
+        {8: 0.6},  # right below a bisection's answer, where the loss is near the tolerance
+        {3: 0.51},  # far below it, beside a measured fall
+    ],
+)
+def test_a_checked_bisection_finds_the_first_violation_of_a_rough_loss(
+    bump: dict[int, float],
+) -> None:
+    rises = {zeros: 0.04 * zeros for zeros in range(12)}
+    falls = {11: 0.1} if 3 in bump else {}
+    table = {**rises, **falls, **bump}
+    model = _twenty()
+    candidates = weight_candidates(model, Mask.ones(model, ["w"]))
+
+    def found(method: str) -> TensorSensitivity:
+        loss = _Scripted(model["w"], lambda zeros: table.get(zeros, 1.0))
+        return search(candidates, loss, 0.5, method=method).tensors["w"]
+
+    walked, halved, checked = (
+        found(method) for method in ("first_violation", "bisection", "checked_bisection")
+    )
+    assert walked.removed == min(bump) - 1 and halved.removed > walked.removed
+    assert checked.beta == walked.beta and checked.curve == walked.curve
+
+
+def test_a_checked_bisection_of_a_smooth_loss_needs_few_passes() -> None:
+    model = _twenty()
+    candidates = weight_candidates(model, Mask.ones(model, ["w"]))
+    for alpha in (0.0, 0.05, 0.2, 1.0, 2.5, 9.0):
+        loss = _Scripted(model["w"], lambda zeros: (zeros / 20) ** 3 * 10)
+        walked = search(candidates, loss, alpha).tensors["w"]
+        checked = search(candidates, loss, alpha, method="checked_bisection").tensors["w"]
+        assert checked.beta == walked.beta and checked.passes <= 8
+        assert set(checked.curve) <= {*walked.curve, *checked.curve[-4:]}
+
+
+@pytest.mark.parametrize(
+    ("make", "every", "tolerance"),
+    [(lambda: LSTM(bins=12, width=10, depth=2), 1, 3e-3), (lambda: GCRN(width=0.0625), 13, 1e-4)],
+    ids=["lstm", "gcrn"],
+)
+def test_a_checked_bisection_equals_the_naive_loop_on_recurrent_networks(
+    make: Callable[[], nn.Module], every: int, tolerance: float
+) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = make().eval()
+        inputs = [model.example_input(frames) for frames in (5, 6)]
+        with torch.no_grad():
+            targets = [model(x) + 0.05 * torch.randn(model(x).shape) for x in inputs]
+    batches = [
+        (x, lambda y, t=t: F.mse_loss(y, t), 1.0) for x, t in zip(inputs, targets, strict=True)
+    ]
+    names = prunable(model)[::every]
+    mask = Mask.ones(model, names)
+    alpha = tolerance * BatchLoss(model, batches).base()
+    _, naive, passes = _naive_search(model, batches, mask, None, alpha)
+    model.eval()
+    result = search(
+        weight_candidates(model, mask),
+        BatchLoss(model, batches),
+        alpha,
+        method="checked_bisection",
+    )
+    assert _betas(result) == {name: beta for name, (beta, _) in naive.items()}
+    assert len(set(_betas(result).values())) > 2
+    assert sum(found.passes for found in result.tensors.values()) < 0.7 * passes
 
 
 def test_bisection_equals_the_first_violation_where_the_loss_rises() -> None:

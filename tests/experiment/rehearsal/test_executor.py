@@ -1,4 +1,4 @@
-"""A rehearsal runs every step with few units, counts those of the whole run, and leaves no trace."""
+"""A rehearsal runs every step with few units, counts those of the whole, leaves no trace."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ alone, which costs nothing; several are in group.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
@@ -51,6 +51,17 @@ class Processes:
         """Return what every process gave, in their order; plain values."""
         return [value]
 
+    def part(self, names: Iterable[Value]) -> list[Value]:
+        """Return those of some names that this process works on, in their order."""
+        return list(names)[self.index :: self.count]
+
+    def merged(self, own: Mapping[str, Value], names: Iterable[str]) -> dict[str, Value]:
+        """Return what all processes found, in the order of the names; plain values."""
+        found: dict[str, Value] = {}
+        for each in self.gather(dict(own)):
+            found |= each
+        return {name: found[name] for name in names}
+
     def any(self, flag: bool) -> bool:
         """Tell whether any process says so."""
         return flag
@@ -83,7 +94,10 @@ class Processes:
         return places
 
     def whole_rows(self, own: Tensor) -> Tensor:
-        """Return the rows of the whole batch, of which those given are the own; no gradient."""
+        """Return the rows of the whole batch, of which those given are the own; no gradient.
+
+        Where processes have rows of different lengths, zeros fill the shorter ones.
+        """
         return own
 
     def ratio(self, own: Tensor | float, weight: Tensor | float) -> Tensor | float:

@@ -1,6 +1,6 @@
 """How several processes of one run find one another and add what they computed: ``joined``.
 
-``Group`` is one of them; what they share is written in processes.py, which process this is in
+``Group`` is one of them; what they share is written in alone.py, which process this is in
 launch.py, how forward passes see the whole batch in whole_batch.py. Nothing is written to disk.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -20,13 +21,14 @@ from audioprune import launch
 from audioprune.errors import AudiopruneError, ConfigError, ProcessError
 from audioprune.launch import Place
 from audioprune.training.loaders import part_of
-from audioprune.training.processes import Current, Processes, Value, Weight
-from audioprune.training.whole_batch import Rows, WholeBatch
+from audioprune.training.processes.alone import Current, Processes, Value, Weight
+from audioprune.training.processes.whole_batch import Rows, WholeBatch
 
 _JOIN = timedelta(seconds=120)
 _WORK = timedelta(days=2)  # one process may do long work while the others wait for it
-_HEAR = timedelta(seconds=2)
-_YIELD = timedelta(seconds=3)
+_HEAR_S = 2.0
+_YIELD_S = 3.0
+_LOOK_S = 0.05
 _BUCKET = 1 << 24
 """Values that are summed at once."""
 
@@ -116,11 +118,11 @@ class Group(Processes):
     def whole_rows(self, own: Tensor) -> Tensor:
         """Return the rows of the whole batch, of which those given are the own; no gradient."""
         rows = own.detach()[: 0 if self._of_step().empty else len(own)]
-        counts = self._counts(len(rows))
-        padded = rows.new_zeros(max(counts), *rows.shape[1:])
-        padded[: len(rows)] = rows
+        shapes = self.gather(tuple(rows.shape))
+        padded = rows.new_zeros([max(sizes) for sizes in zip(*shapes, strict=True)])
+        padded[tuple(slice(size) for size in rows.shape)] = rows
         found = self.all(padded)
-        return torch.cat([each[:count] for each, count in zip(found, counts, strict=True)])
+        return torch.cat([each[: shape[0]] for each, shape in zip(found, shapes, strict=True)])
 
     def ratio(self, own: Tensor | float, weight: Tensor | float) -> Tensor | float:
         """Return by what a mean over ``own`` must be weighed within one over ``weight``."""
@@ -218,8 +220,7 @@ class Group(Processes):
     def _others_tell(self) -> bool:
         """Tell whether another process says it; where all fail alike, the main one does."""
         if not self.is_main:
-            with suppress(RuntimeError):
-                self.store.wait(["told"], _YIELD)
+            self._said("told", _YIELD_S)
         return int(self.store.add("told", 1)) != 1
 
     @contextmanager
@@ -231,16 +232,25 @@ class Group(Processes):
             raise self._lost() from error
 
     def _lost(self) -> ProcessError:
-        with suppress(RuntimeError):
-            self.store.wait(["failure"], _HEAR)
-            known = json.loads(self.store.get("failure"))
-            lost = ProcessError(f"another process failed: {known['text']}")
-            lost.exit_code = known["code"]
-            return lost
+        with suppress(RuntimeError):  # the store may have died with the process that held it
+            if self._said("failure", _HEAR_S):
+                known = json.loads(self.store.get("failure"))
+                lost = ProcessError(f"another process failed: {known['text']}")
+                lost.exit_code = known["code"]
+                return lost
         return ProcessError(
             f"expected {self.count} processes, got no answer from another one: it ended without "
             f"a word, killed or out of memory; the same command resumes the run"
         )
+
+    def _said(self, name: str, wait_s: float) -> bool:
+        """Tell whether another process says something within a time."""
+        end = time.monotonic() + wait_s
+        while not self.store.check([name]):
+            if time.monotonic() > end:
+                return False
+            time.sleep(_LOOK_S)
+        return True
 
     def _of_step(self) -> WholeBatch:
         if self._batch is None:
