@@ -27,7 +27,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: install ## train, prune, quantize and score a speech enhancer on the embedded corpus
-	$(APRUNE) prune experiment=p2/fdnn_demo pipeline=p2_unstructured pipeline.max_iterations=3 runtime.folder=$(RUNS)/demo
+	$(APRUNE) prune experiment=p2/fdnn_demo pipeline=p2_unstructured pipeline.max_iterations=3 \
+	  pipeline.alpha_1_relative=0.03 pipeline.alpha_2_relative=0.003 runtime.folder=$(RUNS)/demo
 	$(APRUNE) report runs=$(RUNS)/demo report=demo out=reports/demo
 
 test: install ## the default test suite, on all cores

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 VERBS = {
     "train": "train a model",
@@ -95,8 +96,7 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     from audioprune.commands.configuration import FROM_FILE, with_groups_of_file
     from audioprune.commands.jobs import tell_sweep
     from audioprune.commands.messages import TRACE
-    from audioprune.commands.sweeps.tuning import FOLDER
-    from audioprune.commands.sweeps.watch import SWEEP_LOG, release
+    from audioprune.commands.sweeps import SWEEP_LOG, TUNE_FOLDER
 
     shown = ""
     if verb == "doctor" and any("experiment=" in item for item in arguments):
@@ -109,7 +109,7 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     sys.argv = [f"audioprune {verb}", *words]
     trace = "1" if os.environ.get("HYDRA_FULL_ERROR") else ""
     # A sweep says itself where its processes record their jobs, and which folder it tunes in.
-    variables = {TRACE: trace, SWEEP_LOG: "", FOLDER: "", FROM_FILE: " ".join(choices)}
+    variables = {TRACE: trace, SWEEP_LOG: "", TUNE_FOLDER: "", FROM_FILE: " ".join(choices)}
     variables["AUDIOPRUNE_STARTED"] = str(time.time())
     variables[SHOWN] = shown
     with _environment(HYDRA_FULL_ERROR="1", **variables):
@@ -118,7 +118,10 @@ def run_verb(verb: str, arguments: list[str]) -> int:
             log = os.environ[SWEEP_LOG]
             return tell_sweep(Path(log), code) if log else code
         finally:
-            release()
+            if os.environ[TUNE_FOLDER]:
+                from audioprune.commands.sweeps.watch import release
+
+                release()
 
 
 def _rehearsal_of(arguments: list[str]) -> tuple[str, list[str], str]:
@@ -132,7 +135,6 @@ def _rehearsal_of(arguments: list[str]) -> tuple[str, list[str], str]:
 def _code_of(verb: str) -> int:
     """Run a verb and return its exit code, having told the user of any failure."""
     from audioprune.commands.messages import as_output_error, explain, say
-    from audioprune.commands.sweeps.watch import as_sweep_error
 
     try:
         _refuse_odd_bytes(sys.argv)
@@ -144,6 +146,8 @@ def _code_of(verb: str) -> int:
         say("interrupted")
         return 130
     except Exception as error:
+        from audioprune.commands.sweeps.watch import as_sweep_error
+
         return explain(as_sweep_error(as_output_error(error)))
     return 0
 
@@ -155,15 +159,23 @@ def _compose_and_run(verb: str) -> None:
     from audioprune import schema
     from audioprune.commands.configuration import folder_name
     from audioprune.commands.jobs import job
-    from audioprune.commands.sweeps import tuning
 
     schema.register()
-    tuning.register()
+    OmegaConf.register_new_resolver(
+        "tune_name", lambda *, _root_: _tune_name(_root_), replace=True
+    )
     sys.path.insert(0, os.getcwd())  # so that a user's own model is found
     OmegaConf.register_new_resolver(
         "run_name", lambda *, _root_: folder_name(_root_), replace=True
     )
     hydra.main(version_base="1.3", config_path="pkg://audioprune.conf", config_name=verb)(job)()
+
+
+def _tune_name(root: Any) -> str:
+    """Return the name of a tuning sweep's folder; the resolver ``${tune_name:}`` calls this."""
+    from audioprune.commands.sweeps.tuning import sweep_name
+
+    return sweep_name(root)
 
 
 @contextmanager

@@ -225,7 +225,7 @@ def _evidence(model: nn.Module, task: Any, data: Any) -> CalibrationData:
         torch.manual_seed(0)
         kept = {}
 
-        def update(value: Tensor, which: str = "model", weight: object = None) -> Tensor:
+        def update(value: Tensor, which: str = "model", **unused: Any) -> Tensor:
             kept[which] = value
             return value.detach()
 

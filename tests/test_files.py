@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from audioprune import files
 from audioprune.errors import OutputError
 from audioprune.files import (
     append_line,
@@ -134,3 +135,50 @@ def test_only_leftovers_of_dead_processes_are_dropped(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert [path.name for path in drop_leftovers(tmp_path)] == [f"x.tmp.{dead.pid}"]
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_lock_that_gives_no_sign_of_life_is_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_POLL_S", 0.01)
+    monkeypatch.setattr(files, "_SILENCE_S", 0.05)
+    (tmp_path / ".lock").write_text("7 another_machine")
+    told: list[str] = []
+    with files.lock_in_turn(tmp_path, told.append, lambda: None):
+        assert (tmp_path / ".lock").read_text().startswith(f"{os.getpid()} ")
+    assert len(told) == 1 and "process 7 on another_machine" in told[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_that_is_touched_is_waited_for_until_the_user_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_POLL_S", 0.01)
+    monkeypatch.setattr(files, "_SILENCE_S", 0.2)
+    held, count = tmp_path / ".lock", [0]
+    held.write_text("7 another_machine")
+
+    def between() -> None:
+        count[0] += 1
+        os.utime(held, ns=(count[0], count[0]))
+        if count[0] == 40:
+            raise KeyboardInterrupt
+
+    with (
+        pytest.raises(KeyboardInterrupt),
+        files.lock_in_turn(tmp_path, lambda told: None, between),
+    ):
+        pytest.fail("the folder was taken")
+    assert held.read_text() == "7 another_machine"
+
+
+def test_a_held_lock_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_TOUCH_S", 0.01)
+    held = tmp_path / ".lock"
+    with files.lock_in_turn(tmp_path, lambda told: None, lambda: None):
+        os.utime(held, ns=(1, 1))
+        deadline = time.monotonic() + 20
+        while held.stat().st_mtime_ns == 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert held.stat().st_mtime_ns > 1
+    assert not held.exists()

@@ -16,7 +16,7 @@ from typing import Any
 from audioprune import schema
 from audioprune.commands.configuration import differences, filled, typed
 from audioprune.commands.messages import explain, first_line, say
-from audioprune.commands.sweeps import tuning, watch
+from audioprune.commands.sweeps import SWEEP_LOG, TUNE_FOLDER
 from audioprune.experiment.config_hash import plain_values
 from audioprune.files import read_lines
 
@@ -47,7 +47,9 @@ def job(config: Any) -> float | list[float] | None:
     code, value = 0, None
     try:
         record["status"] = _work(verb, config, Path(folder), overrides)
-        if verb in EXPERIMENTS:
+        if verb in EXPERIMENTS and _asks(config):
+            from audioprune.commands.sweeps import watch
+
             value = watch.answer(config, Path(folder), record)
     except Exception as error:
         code = explain(error)
@@ -79,7 +81,10 @@ def _work(verb: str, config: Any, folder: Path, overrides: Sequence[str]) -> str
         return rehearse.run(config, list(overrides))
     schema.check(config)
     if verb in EXPERIMENTS:
-        watch.check_objective(config)
+        if _asks(config):
+            from audioprune.commands.sweeps import watch
+
+            watch.check_objective(config)
         from audioprune.commands import experiments
 
         return experiments.run(config, folder, list(overrides), differences(verb, config))
@@ -87,11 +92,18 @@ def _work(verb: str, config: Any, folder: Path, overrides: Sequence[str]) -> str
     return "finished"
 
 
+def _asks(config: Any) -> bool:
+    """Tell whether a job is to return a value."""
+    return config.get("objective") is not None or bool(config.get("tune"))
+
+
 def _record(config: Any, hydra: Any, record: dict[str, Any]) -> None:
     """Record how a job of a sweep ended, for this call and, where it tunes, for later ones."""
-    with open(os.environ[watch.SWEEP_LOG], "a", encoding="utf-8") as stream:
+    with open(os.environ[SWEEP_LOG], "a", encoding="utf-8") as stream:
         stream.write(json.dumps(record) + "\n")
     if config.get("tune"):
+        from audioprune.commands.sweeps import tuning
+
         tune = plain_values(config)["tune"]
         asked = {key: tune[key] for key in ("metric", "size", "max_drop")}
         tuning.note(Path(hydra.sweep.dir), {**record, "tune": asked})
@@ -115,7 +127,9 @@ def tell_sweep(log: Path, code: int) -> int:
         f"{failed} failed"
     )
     say(text + ("; stopped before the rest, the same command goes on" if code else ""))
-    if os.environ.get(tuning.FOLDER):
+    if os.environ.get(TUNE_FOLDER):
+        from audioprune.commands.sweeps import tuning
+
         found = tuning.finish(log.parent)
         return code or (0 if found else 1)
     for record in records:

@@ -119,8 +119,8 @@ def stoi(pair: Pair) -> float:
     """
     from audioprune.metrics.stoi_kernels import clipped_correlations
 
-    total: float = clipped_correlations(pair.clean, pair.other, SEGMENT, CLIP)
-    return total / ((pair.clean.shape[1] - SEGMENT + 1) * BANDS)
+    total = clipped_correlations(pair.clean, pair.other, SEGMENT, CLIP)
+    return float(total / ((pair.clean.shape[1] - SEGMENT + 1) * BANDS))
 
 
 def estoi(pair: Pair) -> float:
@@ -130,8 +130,8 @@ def estoi(pair: Pair) -> float:
     """
     from audioprune.metrics.stoi_kernels import unit_correlations
 
-    total: float = unit_correlations(pair.clean, pair.other, SEGMENT)
-    return total / ((pair.clean.shape[1] - SEGMENT + 1) * SEGMENT)
+    total = unit_correlations(pair.clean, pair.other, SEGMENT)
+    return float(total / ((pair.clean.shape[1] - SEGMENT + 1) * SEGMENT))
 
 
 def band_pair(reference: Values, estimate: Values, sample_rate: int) -> Pair:

@@ -50,11 +50,6 @@ def cpu_s() -> float:
 
 def make_corpus(folder: Path, hours: float) -> None:
     """Make the files of a corpus and its index."""
-    from audioprune.data.files.audio import find_audio
-    from audioprune.data.files.checks import FileFacts
-    from audioprune.data.files.file_index import index_of
-    from audioprune.data.files.likeness import EDGES_HZ, LONGEST_S
-
     frames = round(UTTERANCE_S * RATE)
     count = max(10 * SPEAKERS, round(3600 * hours / UTTERANCE_S))
     for number in range(count):
@@ -65,12 +60,23 @@ def make_corpus(folder: Path, hours: float) -> None:
     (folder / "noise").mkdir()
     for noise in NOISES:
         _hole(folder / "noise" / f"{noise}.wav", 44 + 2 * frames)
+    make_index(folder)
+
+
+def make_index(folder: Path) -> None:
+    """Write what a check would have found in the files of a corpus."""
+    from audioprune.data.files.audio import find_audio
+    from audioprune.data.files.checks import FileFacts
+    from audioprune.data.files.file_index import index_of
+    from audioprune.data.files.likeness import EDGES_HZ, LONGEST_S
+
+    frames = round(UTTERANCE_S * RATE)
     rng = np.random.default_rng(0)
     for role in ("speech", "noise"):
         index, found = index_of(folder / role, str(folder / "cache")), {}
         for path in find_audio(folder / role):
             status = path.stat()
-            place = os.fsencode(path.relative_to(folder / role))
+            place = os.fsencode(path)[len(os.fsencode(folder / role)) + 1 :]
             swell = rng.integers(0, 250, (round(10 * LONGEST_S) // 4, len(EDGES_HZ) - 1), np.uint8)
             facts = FileFacts(
                 path,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -223,23 +222,26 @@ def test_a_run_killed_behind_its_training_takes_it_from_there(
 
 
 def test_a_run_waits_for_one_that_does_the_same_training(
-    tmp_path: Path, trainings: list[str], caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    trainings: list[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     start(tmp_path / "a", _plain(tmp_path))
     (shared,) = _shared(tmp_path)
-    kept = shared / "state.safetensors"
-    away = shutil.move(kept, tmp_path / "away")
-    # Process 1 lives; its lock ends when the training is there.
+    state, away = shared / "state.safetensors", tmp_path / "away"
+    shutil.move(state, away)
+    # Process 1 lives, and holds the folder until it is waited for.
     (shared / ".lock").write_text(f"1 {os.uname().nodename}")
+    true_line = shared_training._say_waiting
 
-    def finish() -> None:
-        shutil.move(away, kept)
+    def said(path: str, told: str) -> None:
+        true_line(path, told)
+        shutil.move(away, state)
         (shared / ".lock").unlink()
 
-    timer = threading.Timer(0.3, finish)
-    timer.start()
+    monkeypatch.setattr(shared_training, "_say_waiting", said)
     start(tmp_path / "b", _plain(tmp_path, 0.8))
-    timer.join()
     assert trainings.count("train") == 1
     assert caplog.text.count("train: waits for a run that does the same training") == 1
-    assert "process 1" in caplog.text
+    assert "process 1" in caplog.text and rows(tmp_path / "b")[0]["shared"] == shared.name

@@ -99,7 +99,7 @@ def _step(
 ) -> tuple[list[tuple[str, float]], dict[str, float]]:
     seen: list[tuple[str, float]] = []
 
-    def update(loss: Tensor, which: str = "model", weight: object = None) -> float:
+    def update(loss: Tensor, which: str = "model", **unused: Any) -> float:
         seen.append((which, float(loss.detach())))
         loss.backward()
         return seen[-1][1]
@@ -145,7 +145,7 @@ def test_each_network_gets_the_gradients_of_its_own_loss() -> None:
     task, model = _task(discriminator={**JUDGE, "phase_shift": 0}), _model()
     seen: list[tuple[bool, bool]] = []
 
-    def update(loss: Tensor, which: str = "model", weight: object = None) -> float:
+    def update(loss: Tensor, which: str = "model", **unused: Any) -> float:
         loss.backward()
         seen.append(
             tuple(
@@ -260,10 +260,10 @@ class _Stopping(Adversarial):
         self.stop_at, self.done = stop_at, 0
 
     def step(self, model: nn.Module, batch: dict[str, Any], update: Any) -> dict[str, float]:
-        def watched(loss: Tensor, which: str = "model", weight: Any = None) -> float:
+        def watched(loss: Tensor, which: str = "model", **unused: Any) -> float:
             removed = model.enc_blocks[1].conv.weight[torch.arange(240).reshape(8, 6, 5) % 3 == 0]
             assert which == "model" or (removed == 0).all()
-            return update(loss, which, weight)
+            return update(loss, which, **unused)
 
         logged = super().step(model, batch, watched)
         self.done += 1

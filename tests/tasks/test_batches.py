@@ -153,3 +153,12 @@ def test_neighbouring_rows_of_one_length_stay_together() -> None:
 def test_a_weighted_mean_of_scalars() -> None:
     values, weights = torch.tensor([1.0, 4.0]).unbind(), torch.tensor([3, 1]).unbind()
     assert weighted_mean(values, weights) == 1.75
+
+
+def test_tensors_lie_on_the_wanted_device_and_lengths_on_the_cpu() -> None:
+    def joined(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        places = torch.tensor([item["place"] for item in items])
+        return {"places": places, "lengths": places, "id": ["a"]}
+
+    (batch,) = first_batches(Numbers(), joined, 2, 2, torch.device("meta"))
+    assert batch["places"].is_meta and batch["lengths"].tolist() == [0, 1]

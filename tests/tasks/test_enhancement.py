@@ -85,7 +85,7 @@ def test_the_loss_is_the_mean_squared_error() -> None:
 def test_a_step_updates_once_or_once_per_frame_batch() -> None:
     batch, losses = _batch(), []
 
-    def update(loss: Tensor, weight: object = None) -> float:
+    def update(loss: Tensor, **unused: Any) -> float:
         losses.append(float(loss))
         return losses[-1]
 

@@ -57,7 +57,7 @@ def test_only_training_steps_remix() -> None:
     model = torch.nn.Linear(161, 161)
     losses: list[float] = []
 
-    def update(loss: torch.Tensor, weight: object = None) -> torch.Tensor:
+    def update(loss: torch.Tensor, **unused: object) -> torch.Tensor:
         losses.append(float(loss.detach()))
         return loss.detach()
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from audioprune import schema
 from audioprune.commands.messages import say
+from audioprune.commands.sweeps import TUNE_FOLDER
 from audioprune.commands.sweeps.objective import Objective, drop
 from audioprune.errors import ConfigError
 from audioprune.experiment.config_hash import plain_values, result_config
@@ -25,22 +26,11 @@ from audioprune.experiment.results import UNCOMPRESSED
 from audioprune.files import append_line, read_lines
 from audioprune.report.tables import FORMATS, metric_column
 
-FOLDER = "AUDIOPRUNE_TUNE"
-"""Variable of the environment with the name of the sweep's folder, for its processes."""
 JOURNAL = "trials.jsonl"
 """What was tried, in the sweep's folder."""
 JOBS = "jobs.jsonl"
 """How the jobs of all calls of the command ended, in the sweep's folder."""
 COMPLETE = "COMPLETE"
-
-
-def register() -> None:
-    """Make the resolver of conf/tune known."""
-    from omegaconf import OmegaConf
-
-    OmegaConf.register_new_resolver(
-        "tune_name", lambda *, _root_: sweep_name(_root_), replace=True
-    )
 
 
 def check(config: Any) -> None:
@@ -85,9 +75,9 @@ def sweep_name(root: Any) -> str:
 
     Jobs, whose configuration holds the values of one trial, are told it by the first process.
     """
-    if not os.environ.get(FOLDER):
-        os.environ[FOLDER] = _name_of(root)
-    return os.environ[FOLDER]
+    if not os.environ.get(TUNE_FOLDER):
+        os.environ[TUNE_FOLDER] = _name_of(root)
+    return os.environ[TUNE_FOLDER]
 
 
 def _name_of(root: Any) -> str:

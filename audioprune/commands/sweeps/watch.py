@@ -19,14 +19,12 @@ from hydra.experimental.callback import Callback
 from omegaconf.errors import OmegaConfBaseException
 
 from audioprune.commands.messages import as_output_error, explain
-from audioprune.commands.sweeps import tuning
+from audioprune.commands.sweeps import SWEEP_LOG, tuning
 from audioprune.commands.sweeps.objective import Objective
 from audioprune.errors import AudiopruneError, ConfigError
 from audioprune.experiment.config_hash import plain_values
 from audioprune.files import check_writable, lock, read_lines
 
-SWEEP_LOG = "AUDIOPRUNE_SWEEP_LOG"
-"""Variable of the environment with the file in which a sweep's processes record their jobs."""
 _HELD = ExitStack()
 
 

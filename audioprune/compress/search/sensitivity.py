@@ -300,8 +300,8 @@ def _checked_bisection(trial: _Trial, betas: Sequence[float]) -> TensorSensitivi
 def _doubtful(alpha: float, points: Mapping[int, Point], low: int) -> int | None:
     """Return a fraction below ``low`` that may exceed the tolerance, or None.
 
-    The loss is trusted to stay within half the tolerance between two fractions if both are so far
-    below it that the largest fall that was seen, taken as a rise, does not reach it.
+    Between two measured fractions the loss is trusted where the larger of their increases, with
+    the largest fall seen anywhere added, is within half the tolerance.
     """
     within = [index for index in sorted(points) if index <= low]
     pairs = list(zip(within, within[1:], strict=False))

@@ -81,20 +81,22 @@ class IndexFile:
         """Add facts by name, in place of older ones, and write; a full disk costs time alone."""
         kept = np.array([row for name, row in self._rows.items() if name not in fresh], dtype=int)
         pieces = {name: _pieces(self._texts[name], self._ends(name), kept) for name in _TEXTS}
-        records = np.concatenate([self._records[kept], np.zeros(len(fresh), _RECORD)])
-        for row, (name, (stamp, facts)) in enumerate(fresh.items(), len(kept)):
-            record = records[row]
-            record["size"], record["changed"] = stamp
-            for number in _NUMBERS:
-                record[number] = getattr(facts, number)
-            for key in ("sha256", "audio_sha256"):
-                record[key] = np.frombuffer(bytes.fromhex(getattr(facts, key)) or _NO_HASH, "u1")
-            pieces["name"].append(name)
-            pieces["likeness"].append(facts.likeness.encode())
-            pieces["findings"].append(_as_text(facts.findings))
-        for name, parts in pieces.items():
-            records[f"{name}_end"] = np.cumsum([len(part) for part in parts])
-            self._texts[name] = b"".join(parts)
+        stamps = [stamp for stamp, _ in fresh.values()]
+        facts = [found for _, found in fresh.values()]
+        added = np.zeros(len(fresh), _RECORD)
+        added["size"], added["changed"] = ([stamp[side] for stamp in stamps] for side in (0, 1))
+        for number in _NUMBERS:
+            added[number] = [getattr(each, number) for each in facts]
+        for key in ("sha256", "audio_sha256"):
+            hashes = [bytes.fromhex(getattr(each, key)) or _NO_HASH for each in facts]
+            added[key] = np.frombuffer(b"".join(hashes), "u1").reshape(-1, _HASH_BYTES)
+        records = np.concatenate([self._records[kept], added])
+        pieces["name"] += fresh
+        pieces["likeness"] += [each.likeness.encode() for each in facts]
+        pieces["findings"] += [_as_text(each.findings) for each in facts]
+        for kind, parts in pieces.items():
+            records[f"{kind}_end"] = np.cumsum([len(part) for part in parts])
+            self._texts[kind] = b"".join(parts)
         self._records = records
         self._rows = {name: row for row, name in enumerate(pieces["name"])}
         sizes = [len(self._texts[name]) for name in _TEXTS]

@@ -81,14 +81,15 @@ def alike(prints: Sequence[str], durations_s: Sequence[float]) -> Iterator[tuple
         prints: Fingerprint of each file; those without one are like none.
         durations_s: Length of each file in seconds.
     """
-    places = np.array([place for place, text in enumerate(prints) if text], dtype=int)
+    places = [place for place, text in enumerate(prints) if text]
     if len(places) < 2:
         return
     texts = [prints[place] for place in places]
     envelopes = _decode_all(texts)
     outlines = np.zeros((len(places), 2 * _BANDS + 1))
     for rows, levels in envelopes:
-        outlines[rows] = _outlines(levels, np.array([durations_s[places[row]] for row in rows]))
+        seconds = np.array([durations_s[places[row]] for row in rows.tolist()])
+        outlines[rows] = _outlines(levels, seconds)
     by_row = {
         int(row): level
         for rows, levels in envelopes
@@ -97,7 +98,7 @@ def alike(prints: Sequence[str], durations_s: Sequence[float]) -> Iterator[tuple
     for pairs in _near(outlines):
         for second, first in pairs[_may_be_same(pairs, by_row)].tolist():
             if _same(by_row[first], by_row[second]):
-                yield int(places[first]), int(places[second])
+                yield places[first], places[second]
 
 
 def _near(outlines: NDArray[np.float64]) -> Iterator[NDArray[np.int64]]:
@@ -155,12 +156,13 @@ def _decode_all(texts: Sequence[str]) -> list[tuple[NDArray[np.int64], Envelope]
     found = []
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
-        digits = _DIGITS[np.frombuffer("".join(texts[row] for row in rows).encode(), np.uint8)]
+        joined = "".join(texts[row] for row in rows.tolist())
+        digits = _DIGITS[np.frombuffer(joined.encode(), np.uint8)]
         missing = -int(length) % 5
         digits = np.pad(digits.reshape(len(rows), -1), ((0, 0), (0, missing)), constant_values=84)
         values = digits.reshape(len(rows), -1, 5) @ (85 ** np.arange(4, -1, -1))
-        levels = values.astype(">u4").view(np.uint8).reshape(len(rows), -1)
-        levels = levels[:, : levels.shape[1] - missing].reshape(len(rows), -1, _BANDS)
+        stored = values.astype(">u4").view(np.uint8).reshape(len(rows), -1)
+        levels = stored[:, : stored.shape[1] - missing].reshape(len(rows), -1, _BANDS)
         found.append((rows, levels.astype(np.float64) * _STEP_DB))
     return found
 
