@@ -19,11 +19,11 @@ from audioprune.protocols import HasMonitors
 from audioprune.protocols.work import TRAINING_STEP, VALIDATED_ITEM, Work
 from audioprune.ranges import PassedTo, Range
 from audioprune.steps.needs import not_negative, units_of, whole
+from audioprune.steps.ramp import RampedPenalty, check_ramp
 from audioprune.steps.shared_training import once
 from audioprune.training.loaders import steps_per_epoch
 from audioprune.training.loop import Fit
 from audioprune.training.outcome import Outcome
-from audioprune.training.ramp import RampedPenalty, check_ramp
 from audioprune.training.settings import Settings
 
 

@@ -90,3 +90,11 @@ def test_another_definition_of_a_users_model_is_another_run(
     (tmp_path / "net_of_a_user.py").write_text("WIDTH = 2\n")
     assert config_hash(plain) != one and "net_of_a_user" not in sys.modules
     config_hash(config({}, tmp_path, model={"_target_": "no.such.module.Net"}))
+
+
+def test_how_a_training_computes_is_hashed_where_it_is_not_the_usual_way() -> None:
+    before = {"training": {"epochs": 1}}
+    usual = {"training": {"epochs": 1, "channels_last": False, "compile": False}}
+    assert config_hash(before) == config_hash(usual)
+    for key in ("channels_last", "compile"):
+        assert config_hash(before) != config_hash({"training": {**usual["training"], key: True}})

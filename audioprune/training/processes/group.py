@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from audioprune import launch
-from audioprune.errors import AudiopruneError, ConfigError, ProcessError
+from audioprune.errors import AudiopruneError, ConfigError, InterruptedRun, ProcessError
 from audioprune.launch import Place
 from audioprune.training.loaders import part_of
 from audioprune.training.processes.alone import Current, Processes, Value, Weight
@@ -75,7 +75,7 @@ class Group(Processes):
         value = self.broadcast(make() if self.is_main else None)
         self.same_generators(self.device)
         result: Any = value
-        return result  # type: ignore[no-any-return]
+        return result
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
@@ -231,10 +231,12 @@ class Group(Processes):
         except RuntimeError as error:  # gloo and NCCL raise it when a connection ends
             raise self._lost() from error
 
-    def _lost(self) -> ProcessError:
+    def _lost(self) -> AudiopruneError:
         with suppress(RuntimeError):  # the store may have died with the process that held it
             if self._said("failure", _HEAR_S):
                 known = json.loads(self.store.get("failure"))
+                if known["code"] == InterruptedRun.exit_code:
+                    return InterruptedRun(known["text"])
                 lost = ProcessError(f"another process failed: {known['text']}")
                 lost.exit_code = known["code"]
                 return lost

@@ -163,7 +163,7 @@ def _like(tensor: Tensor, shape: Sequence[int]) -> Tensor:
 
     Draws fill memory in its order.
     """
-    order = sorted(range(tensor.dim()), key=lambda axis: -tensor.stride(axis))
+    order = sorted(range(tensor.dim()), key=tensor.stride().__getitem__, reverse=True)
     back = sorted(range(tensor.dim()), key=order.__getitem__)
     return tensor.new_empty([shape[axis] for axis in order]).permute(back)
 

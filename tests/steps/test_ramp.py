@@ -9,8 +9,8 @@ import torch
 from toys import ToyData, ToyModel, ToyTask
 
 from audioprune.errors import ConfigError
+from audioprune.steps.ramp import RampedPenalty
 from audioprune.training.loop import Fit
-from audioprune.training.ramp import RampedPenalty
 from audioprune.training.settings import Settings
 
 
