@@ -259,6 +259,8 @@ def _gru_cell_backward(
 
 
 _CELLS = {
+    # the wrapper has no bit that says that its values are still to be conjugated
+    aten._conj.default: aten._conj_physical.default,
     aten._thnn_fused_lstm_cell.default: _lstm_cell,
     aten._thnn_fused_lstm_cell_backward_impl.default: _lstm_cell_backward,
     aten._thnn_fused_gru_cell.default: _gru_cell,
