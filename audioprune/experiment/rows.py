@@ -8,10 +8,10 @@ never fails: a value that is missing or no number is None. Nothing here imports 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 R = TypeVar("R", bound="Row")
 _AROUND = ("key", "label", "more", "corpus", "corpus_fingerprint")
@@ -60,9 +60,10 @@ def text() -> Any:
 
 
 @cache
-def _readers(kind: type[Row]) -> dict[str, Callable[[Any], Any] | None]:
+def _readers(kind: Hashable) -> dict[str, Callable[[Any], Any] | None]:
     """Return what reads each field of a kind of row; None where the value is taken as it is."""
-    return {each.name: each.metadata.get("read") for each in fields(kind) if each.name != "more"}
+    own = fields(cast("type[Row]", kind))  # a cache wants what can be a key
+    return {each.name: each.metadata.get("read") for each in own if each.name != "more"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
+from omegaconf import OmegaConf
 
 from audioprune.commands import experiments
 from audioprune.errors import ConfigError
@@ -69,6 +69,6 @@ def test_an_experiment_that_ends_there_says_so_in_its_last_line(
     monkeypatch.setattr(
         experiments, "run_job", lambda config, folder, overrides, differs: "finished"
     )
-    config = SimpleNamespace(verb="prune", checkpoint=None)
+    config = OmegaConf.create({"verb": "prune", "checkpoint": None})
     assert experiments.run(config, folder, [], []) == "finished"
     assert capsys.readouterr().out.splitlines()[-1] == "FDNN compressed: no better than mixture"

@@ -353,7 +353,8 @@ def _expected(
     ]
     if not reached:
         return (low + high) // 2
-    within = sum(beta <= min(reached) for beta in betas) - 1
+    most = min(reached)
+    within = len([beta for beta in betas if beta <= most]) - 1
     return min(max(within, low + 1), high - 1)
 
 
