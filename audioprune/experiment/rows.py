@@ -8,10 +8,10 @@ never fails: a value that is missing or no number is None. Nothing here imports 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar
 
 R = TypeVar("R", bound="Row")
 _AROUND = ("key", "label", "more", "corpus", "corpus_fingerprint")
@@ -60,10 +60,9 @@ def text() -> Any:
 
 
 @cache
-def _readers(kind: Hashable) -> dict[str, Callable[[Any], Any] | None]:
+def _readers(kind: type[Row]) -> dict[str, Callable[[Any], Any] | None]:
     """Return what reads each field of a kind of row; None where the value is taken as it is."""
-    own = fields(cast("type[Row]", kind))  # a cache wants what can be a key
-    return {each.name: each.metadata.get("read") for each in own if each.name != "more"}
+    return {each.name: each.metadata.get("read") for each in fields(kind) if each.name != "more"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +88,8 @@ class Row:
     @classmethod
     def read(cls: type[R], row: Mapping[str, Any]) -> R:
         """Read a row of the file; keys that are no field go to ``more``."""
-        own = _readers(cls)
+        kind: Any = cls  # a class is a key of the cache, which mypy does not see of type[R]
+        own = _readers(kind)
         known = {
             name: read(row[name]) if read else row[name]
             for name, read in own.items()
