@@ -46,6 +46,7 @@ class Line(NamedTuple):
         without: Words that are left out in the default suite; with them the command is a slow
             test.
         codes: Exit codes that are no failure: so small a model may keep no bound.
+        slow: Whether the command is a slow test; tests of its own verb stand in for it.
     """
 
     words: str
@@ -53,6 +54,7 @@ class Line(NamedTuple):
     swaps: tuple[tuple[str, str], ...] = ()
     without: tuple[str, ...] = ()
     codes: tuple[int, ...] = (0,)
+    slow: bool = False
 
 
 QUICK = (
@@ -160,6 +162,7 @@ COMMANDS = (
     Line(
         "prune -m experiment=p2/fdnn_desk pipeline.lambda_1=0,1 seed=0,1",
         (*QUICK, *FEW, *MADE, *SMALL, *ONE),
+        slow=True,
     ),
     Line(
         "prune -m experiment=p2/fdnn_desk pipeline=magnitude",
@@ -175,6 +178,7 @@ COMMANDS = (
         "prune -m +tune=smallest tune.metric=stoi tune.max_drop=0.5 pipeline=magnitude",
         (*TRIED, *SMALL),
         codes=(0, 1),
+        slow=True,
     ),
     Line(
         "prune -m hydra/sweeper=optuna",
@@ -199,10 +203,12 @@ COMMANDS = (
     Line(
         "doctor experiment=p2/gcrn",
         (*QUICK, "model.width=0.0625", "data.max_test_s=0.3", "data.segment_s=0.3"),
+        slow=True,
     ),
     Line(
         "prune experiment=p2/fdnn_desk runtime.rehearse=true",
         (*QUICK, *FEW, *MADE, *SMALL, *ONE),
+        slow=True,
     ),
 )
 TRAIN = f"train experiment=p2/fdnn_desk {' '.join((*QUICK, *FEW, *MADE, *SMALL))}"
@@ -348,7 +354,12 @@ def _prepare(home: Home, command: str) -> None:
         shutil.copy(Path(home.run("pruned")) / "model.apz", "small.apz")
 
 
-@pytest.mark.parametrize("command", SHOWN)
+def _marked(command: str) -> Any:
+    slow = any(line.slow and command.startswith(f"audioprune {line.words}") for line in COMMANDS)
+    return pytest.param(command, marks=[pytest.mark.slow] if slow else [])
+
+
+@pytest.mark.parametrize("command", [_marked(command) for command in SHOWN])
 def test_a_shown_command_runs(here: Home, command: str) -> None:
     _prepare(here, command)
     if "tune=" in command or "optuna" in command:

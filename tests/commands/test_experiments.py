@@ -101,6 +101,7 @@ def test_a_sweep_and_single_runs_share_their_folders(
     assert "sweep: 2 jobs, 1 finished now, 1 already finished, 0 failed" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_sweep_in_processes_reports_alike_and_shares_a_training(
     line: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -443,7 +444,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_resumes(
         *(["-m", "seed=0,1"] if sweep else []),
         *line,
     ]
-    command.append("training.epochs=150")
+    command.append("training.epochs=60")
     child = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=tmp_path
     )
@@ -467,7 +468,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_resumes(
     assert len(folders) == 1, "a stopped sweep begins no further job"
     assert json.loads((folders[0] / "status.json").read_text())["status"] == "interrupted"
     epochs = len((folders[0] / "training" / "train" / "log.jsonl").read_text().splitlines())
-    assert 0 < epochs < 150
+    assert 0 < epochs < 60
     if not sweep:
-        assert cli.run_verb("train", [*line, "training.epochs=150"]) == 0
+        assert cli.run_verb("train", [*line, "training.epochs=60"]) == 0
         assert json.loads((folders[0] / "status.json").read_text())["status"] == "finished"
