@@ -1,26 +1,23 @@
 """What happens where a device has too little memory for a batch: it is taken in parts.
 
-``Parts.run`` takes a training step in as many parts as fit, whose gradients the caller adds up;
-``in_parts`` does other work on items, such as scoring. Both halve what failed, say so once and go
-on with the smaller size. Neither changes what an optimiser sees beyond rounding, except that a
-batch normalisation computes its statistics over a part.
+``Parts.run`` takes a training step in as many parts as fit, whose gradients the caller adds up. It
+halves what failed, says so once and goes on with the smaller size. What an optimiser sees changes
+by rounding alone, except that a batch normalisation computes its statistics over a part. Scoring
+halves its own batches (tasks/batches.py) with ``free`` and ``say``.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from audioprune.errors import ConfigError
 from audioprune.protocols import Batch, Number, Weighs
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -163,34 +160,6 @@ def size_of(batch: Mapping[str, Any]) -> int:
 
 def _listed(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dim() > 0
-
-
-def in_parts(
-    items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Result]], title: str
-) -> list[Result]:
-    """Do work on items, on halves of them where the device has too little memory for all.
-
-    Args:
-        items: What is worked on.
-        work: Returns one result for each of the items it is given.
-        title: What is being done, for what is said.
-
-    Returns:
-        The results in the order of the items.
-
-    Raises:
-        torch.OutOfMemoryError: Memory does not suffice for a single item.
-    """
-    try:
-        return list(work(items))
-    except torch.OutOfMemoryError as error:
-        if len(items) < 2:
-            raise
-        failure = str(error).partition("\n")[0]
-    free()
-    middle = len(items) // 2
-    say(title, f"{len(items)} items are taken in halves", failure)
-    return in_parts(items[:middle], work, title) + in_parts(items[middle:], work, title)
 
 
 def free() -> None:

@@ -14,7 +14,7 @@ from toys import ToyData, ToyModel, ToyTask
 from audioprune.errors import ConfigError
 from audioprune.training import memory
 from audioprune.training.loop import Fit
-from audioprune.training.memory import in_parts, size_of, split
+from audioprune.training.memory import size_of, split
 from audioprune.training.settings import Settings
 
 SETTINGS = Settings(epochs=2, batch_size=10, optimizer="sgd", learning_rate=0.05)
@@ -111,19 +111,3 @@ def test_batches_are_split_in_order_without_an_empty_part() -> None:
     assert torch.cat([part["x"] for part in parts]).tolist() == [0, 1, 2, 3, 4]
     assert [each for part in parts for each in part["id"]] == batch["id"]
     assert size_of(batch) == 5 and size_of({"x": torch.zeros(3), "y": [1]}) == 1
-
-
-def test_other_work_is_done_in_halves(capsys: pytest.CaptureFixture[str]) -> None:
-    def work(items: Any) -> list[int]:
-        if len(items) > 2:
-            raise torch.OutOfMemoryError("full")
-        return [2 * each for each in items]
-
-    assert in_parts(list(range(7)), work, "score") == [2 * each for each in range(7)]
-    assert capsys.readouterr().err.count("score: too little memory on the device (full); 7") == 1
-
-    def never(items: Any) -> list[int]:
-        raise torch.OutOfMemoryError("full")
-
-    with pytest.raises(torch.OutOfMemoryError):
-        in_parts([1, 2], never, "score")
