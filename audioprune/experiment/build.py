@@ -144,7 +144,7 @@ def build(
     """Build all parts of an experiment and restore its stored state.
 
     Corpus and task are those of the checkpoint where there is one and the user gave no others;
-    ``data`` stands in for the corpus in a rehearsal.
+    ``data`` takes the place of the corpus in a rehearsal.
     """
     plain = provenance.effective(plain, overrides)
     cores = max(1, len(os.sched_getaffinity(0)) // place().local_count)

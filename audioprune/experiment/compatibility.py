@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -80,6 +80,21 @@ def _watched(model: nn.Module, seen: dict[str, Any]) -> Iterator[None]:
     def after(_: nn.Module, given: tuple[Any, ...], out: Any) -> None:
         seen.setdefault("out", _shape(out))
 
+    with hooked(model, before, after):
+        yield
+
+
+@contextmanager
+def hooked(
+    model: nn.Module, before: Callable[..., None], after: Callable[..., None]
+) -> Iterator[None]:
+    """Call functions before and after every forward pass of a model, within a block.
+
+    Args:
+        model: Its calls are seen, those of its layers are not.
+        before: Called with the module and its positional arguments.
+        after: Called with the module, its positional arguments and its output.
+    """
     handles = [model.register_forward_pre_hook(before), model.register_forward_hook(after)]
     try:
         yield

@@ -92,7 +92,7 @@ def epoch_plan(
     """Return the items of the batches of an epoch that are left.
 
     Of several processes each is given its part of every batch; where that is empty, the first
-    item of the batch stands in for it, which the training gives no weight.
+    item of the batch takes its place, which the training gives no weight.
 
     Args:
         count: Number of training items.

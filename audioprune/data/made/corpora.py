@@ -1,7 +1,7 @@
 """A corpus of made signals that claims the counts of a published one: ``made_corpus``.
 
 It takes the rates, lengths and numbers of the configured corpus, whose files are never opened. An
-item is a function of split and index alone. It stands in for a corpus in a rehearsal; nothing that
+item is a function of split and index alone. It is the corpus of a rehearsal; nothing that
 is trained on it is a result.
 """
 

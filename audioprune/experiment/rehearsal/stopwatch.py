@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from audioprune.experiment.compatibility import hooked
 from audioprune.protocols.work import (
     DRAWN_ITEM,
     SCORED_ITEM,
@@ -108,12 +109,8 @@ class Stopwatch:
                 spent = (now() - begun.pop(), float(items))
                 self.spent.setdefault(DRAWN_ITEM, []).append(spent)
 
-        handles = [model.register_forward_pre_hook(before), model.register_forward_hook(after)]
-        try:
+        with hooked(model, before, after):
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def _wraps(self) -> dict[str, Callable[[Any], Any]]:
         return {
