@@ -111,9 +111,7 @@ class Evaluate:
 
     def work(self, run: Run) -> list[Work]:
         """Count scored items and stored weights; the mixture is scored along with the first."""
-        items = sum(len(data) for data in self._conditions(run).values())
-        stored = sum(each.numel() for each in run.model.parameters()) / 1e6
-        return [Work(SCORED_ITEM, items), Work(STORED, stored)]
+        return scoring_work(run, self._conditions(run))
 
     def _variant(self, run: Run) -> str:
         return GIVEN if self.variant == "uncompressed" and run.given_as else self.variant
@@ -202,3 +200,9 @@ def _refuse_no_checkpoint() -> str:
         "expected checkpoint=<model.apz, .safetensors, .pt or run folder>, got none; give the "
         "model to work on"
     )
+
+
+def scoring_work(run: Run, sets: Mapping[str, Items]) -> list[Work]:
+    """Count the scored items of some test conditions, and the weights that are stored."""
+    stored = sum(each.numel() for each in run.model.parameters()) / 1e6
+    return [Work(SCORED_ITEM, sum(len(data) for data in sets.values())), Work(STORED, stored)]

@@ -19,8 +19,9 @@ from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import Draw
 from audioprune.interrupts import check_stop
 from audioprune.protocols import HasErrors, Items, scores_audio
-from audioprune.protocols.work import SCORED_ITEM, STORED, Work
+from audioprune.protocols.work import Work
 from audioprune.ranges import Range
+from audioprune.steps.evaluate import scoring_work
 from audioprune.steps.lottery.parts import batches_of, steps_of, unit_sets
 from audioprune.steps.lottery.prune import LotteryPrune
 from audioprune.steps.lottery.rewind import Rewind
@@ -93,9 +94,7 @@ class LotteryEvaluate:
 
     def work(self, run: Run) -> list[Work]:
         """Count scored items and stored weights."""
-        items = sum(len(data) for data in run.data.tests().values())
-        stored = sum(each.numel() for each in run.model.parameters()) / 1e6
-        return [Work(SCORED_ITEM, items), Work(STORED, stored)]
+        return scoring_work(run, run.data.tests())
 
     def _error(self, run: Run, model: nn.Module) -> float:
         """Return the mean error over the test conditions."""
