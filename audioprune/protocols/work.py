@@ -7,6 +7,7 @@ one unit took by the number of units of the whole run. Both numbers come from th
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -72,6 +73,14 @@ class ChoosesConditions(Protocol):
     """A step that works on the test conditions that fit one of its patterns; None for all."""
 
     conditions: list[str] | None
+
+
+def with_few_units(steps: Mapping[str, Step]) -> dict[str, Step]:
+    """Return steps as a rehearsal runs them; one without numbers of its own is copied."""
+    return {
+        name: step.rehearsed() if isinstance(step, Rehearses) else copy.copy(step)
+        for name, step in steps.items()
+    }
 
 
 def some_of(values: Mapping[str, Value], count: int | None) -> dict[str, Value]:

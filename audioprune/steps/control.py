@@ -11,7 +11,8 @@ from audioprune.experiment.model_io import instantiate
 from audioprune.experiment.pipeline import execute
 from audioprune.experiment.run import Run
 from audioprune.experiment.step_state import Repetition, repetition_of
-from audioprune.protocols import CleansUp, Rehearses, Step, changes_state
+from audioprune.protocols import CleansUp, Step, changes_state
+from audioprune.protocols.work import with_few_units
 from audioprune.ranges import Range
 
 
@@ -47,11 +48,7 @@ class Repeat:
 
     def rehearsed(self) -> Repeat:
         """Return one pass of rehearsed steps."""
-        few = {
-            name: step.rehearsed() if isinstance(step, Rehearses) else step
-            for name, step in self.steps.items()
-        }
-        return replace(self, steps=few, most=1)
+        return replace(self, steps=with_few_units(self.steps), most=1)
 
     def run(self, run: Run, path: str) -> None:
         """Run the body again and again, each pass under its own number."""

@@ -7,7 +7,6 @@ which is no run folder: no row of a rehearsal is a result.
 
 from __future__ import annotations
 
-import copy
 import gc
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -40,14 +39,13 @@ from audioprune.protocols import (
     CleansUp,
     Corpus,
     HasNetworks,
-    Rehearses,
     Repeats,
     SaysWork,
     Step,
     changes_state,
     scores_audio,
 )
-from audioprune.protocols.work import TRAINING_STEP, ChoosesConditions, Work
+from audioprune.protocols.work import TRAINING_STEP, ChoosesConditions, Work, with_few_units
 from audioprune.training.devices import chosen_device
 from audioprune.training.loaders import moved
 
@@ -223,10 +221,10 @@ def rehearse(
     run.data, reading_s = few_of(data, counts, patterns)
     run.settings = replace(run.settings, batch_size=batch.items, steps=STEPS, early_stop=None)
     run.few_tensors = TENSORS
-    run.steps = _rehearsed(steps)
+    run.steps = with_few_units(steps)
     meter = _Meter(whole, batch, Stopwatch(), tell)
     leaves: list[_Leaf] = []
-    measured = _wrapped(steps, _rehearsed(steps), "", 1, meter, leaves)
+    measured = _wrapped(steps, with_few_units(steps), "", 1, meter, leaves)
     with meter.watch.watching(run.task):
         execute(run, measured)
     found = [meter.found.get(leaf.path) or meter.unmeasured(leaf) for leaf in leaves]
@@ -243,13 +241,6 @@ def _lowered(plain: dict[str, Any], folder: Path) -> dict[str, Any]:
     runtime |= {"tensorboard": False, "metric_workers": 0, "share": False}
     runtime["cache"] = str(folder / "cache")
     return {**plain, "scoring": scoring, "runtime": runtime}
-
-
-def _rehearsed(steps: Mapping[str, Step]) -> dict[str, Step]:
-    return {
-        name: step.rehearsed() if isinstance(step, Rehearses) else copy.copy(step)
-        for name, step in steps.items()
-    }
 
 
 def _wrapped(
