@@ -104,7 +104,7 @@ def task_table(name: str, found: Sequence[Entry]) -> Table:
 
 
 def all_gains(found: Sequence[Entry]) -> list[Gain]:
-    """Return the gains of all models, each under a name of its own where settings tell it apart."""
+    """Return the gains of all models, each under a name that its settings tell apart."""
     gains = [gain for entry in found for gain in _gains_of(entry)]
     named = []
     for gain in gains:
