@@ -126,6 +126,17 @@ class Task(Trainable, Protocol):
 
 
 @runtime_checkable
+class NotScored(Protocol):
+    """A task that measures nothing, neither a loss nor a score.
+
+    Attributes:
+        not_scored: What tables say in place of scores.
+    """
+
+    not_scored: str
+
+
+@runtime_checkable
 class HasMetrics(Protocol):
     """A task that says whether metrics of signals are to be prepared; without it they are."""
 

@@ -26,6 +26,7 @@ TASKS = {
     "adversarial": "audioprune.tasks.adversarial.Adversarial",
     "next_sample": "audioprune.tasks.generation.NextSample",
     "reconstruction": "audioprune.tasks.generation.Reconstruction",
+    "none": "audioprune.tasks.unscored.Unscored",
 }
 DATA = {
     "noisy_mixtures": "audioprune.data.speech.noisy_mixtures.NoisyMixtures",
@@ -43,6 +44,7 @@ DATA = {
     "tinysol": "audioprune.data.notes.studio_online.tinysol",
     "note_folder": "audioprune.data.notes.folder.note_folder",
     "synthetic_notes": "audioprune.data.notes.synthetic.synthetic_notes",
+    "no_audio": "audioprune.data.nothing.NoCorpus",
 }
 TARGETS = {"model": MODELS, "task": TASKS, "data": DATA}
 
@@ -58,7 +60,7 @@ KINDS = {
     " augment_level_db seed on_bad_file cache_dir memory_mb",
 }
 """Keys that every corpus of a kind has; they come first in its configuration."""
-OWN_ORDER = {"paired_folder"}
+OWN_ORDER = {"paired_folder", "no_audio"}
 """Corpora whose keys come in the order of their signature."""
 
 

@@ -18,7 +18,7 @@ from audioprune.experiment.run import Run
 from audioprune.protocols import HasMonitors
 from audioprune.protocols.work import TRAINING_STEP, VALIDATED_ITEM, Work
 from audioprune.ranges import PassedTo, Range
-from audioprune.steps.needs import not_negative, units_of, whole
+from audioprune.steps.needs import need_loss, not_negative, units_of, whole
 from audioprune.steps.ramp import RampedPenalty, check_ramp, first_whole_epoch
 from audioprune.steps.shared_training import once
 from audioprune.training.loaders import steps_per_epoch
@@ -183,8 +183,12 @@ def check_monitor(run: Run, settings: Settings) -> None:
     """Refuse to watch a value that the task does not measure.
 
     Raises:
-        ConfigError: The task says which values it measures, and the monitor is none of them.
+        ConfigError: The task measures nothing, or says which values it measures, and the monitor
+            is none of them.
     """
+    need_loss(
+        run, "training", "prune with pipeline=weights or pipeline=units, which train nothing"
+    )
     task, monitor = run.task, settings.monitor
     if isinstance(task, HasMonitors) and monitor not in task.monitors:
         what = f"training.monitor of {type(task).__name__}"
