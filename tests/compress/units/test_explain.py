@@ -17,7 +17,7 @@ def test_every_layer_is_explained() -> None:
     assert (first.writes, first.reads, first.units) == (("0",), (), 6)
     assert first.removable and first.exact and not first.reason and first.tied_to == ()
     assert (second.writes, second.reads) == (("2",), ("0",))
-    assert not last.removable and last.reason == "the output of '3' leaves the model"
+    assert not last.removable and last.reason == "its output leaves the model"
 
 
 def test_without_sets_every_layer_has_a_reason() -> None:
