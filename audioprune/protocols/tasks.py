@@ -121,6 +121,8 @@ class Task(Trainable, Protocol):
         Returns:
             The row of ``variant``, and of ``mixture``, the unprocessed signals, where there are
             any: ``noise``, ``snr_db``, ``metrics``, ``std``, ``n``, ``n_valid`` and ``failures``.
+            It may hold ``items``: under ``id`` the names of all items, under a metric the score
+            of each or None.
         """
         ...
 
