@@ -11,6 +11,7 @@ MODELS = {
     "lstm": "audioprune.models.lstm.LSTM",
     "tcnn": "audioprune.models.tcnn.TCNN",
     "gcrn": "audioprune.models.gcrn.GCRN",
+    "gtcrn": "audioprune.models.gtcrn.GTCRN",
     "vgg": "audioprune.models.vgg.VGG",
     "resnet50": "audioprune.models.resnet.ResNet",
     "cp_resnet": "audioprune.models.cp_resnet.CPResNet",
