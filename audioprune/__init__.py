@@ -2,8 +2,8 @@
 
 As a library: ``audioprune.load("model.apz")`` gives a ``torch.nn.Module``; other functions
 make any module smaller, measure it, run it on audio and store it. They are imported when they are
-first used, so that ``import audioprune`` takes milliseconds and loads no torch. docs/library.md shows
-each of them.
+first used, so that ``import audioprune`` takes milliseconds and loads no torch. docs/library.md
+shows each of them.
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ from audioprune.protocols import Classifies, Enhances, GeneratesNotes, SeedsNois
 from audioprune.tasks.enhancement import Enhancement
 
 Samples = NDArray[np.float32]
-_QUALITY = "VHQ"
+FILES, PIPES = "VHQ", "HQ"
+"""Qualities of the resampling; the filters of the second wait half as long."""
 _LEAST_POWER = 1e-16
 
 
@@ -56,7 +57,11 @@ class Enhancer:
         return f"{type(self.model).__name__} runs {self.plan.text()}"
 
     def stream(
-        self, channels: int, sample_rate: int, levels: NDArray[np.float64] | None = None
+        self,
+        channels: int,
+        sample_rate: int,
+        levels: NDArray[np.float64] | None = None,
+        quality: str = FILES,
     ) -> EnhancedStream:
         """Begin to enhance a signal.
 
@@ -65,15 +70,15 @@ class Enhancer:
             sample_rate: Of the signal in Hz.
             levels: Root mean square of each channel at the model's rate, see ``level_of``; None
                 follows what is heard.
+            quality: Of the resampling: ``FILES``, or ``PIPES`` with its shorter filters.
         """
         level = None if levels is None else torch.from_numpy(levels).float()
         own = stream_of(self.task, self.model, self.plan, channels, level)
         mixed = (
             own if isinstance(self.task, Enhancement) or not self.dry else _Mixed(own, self.dry)
         )
-        return EnhancedStream(
-            mixed, device_of(self.model), channels, sample_rate, self.sample_rate
-        )
+        rates = (sample_rate, self.sample_rate)
+        return EnhancedStream(mixed, device_of(self.model), channels, rates, quality)
 
     def level_of(self, blocks: Iterable[Samples], sample_rate: int) -> NDArray[np.float64] | None:
         """Return the root mean square of each channel of a whole signal, for ``stream``.
@@ -92,10 +97,9 @@ class Enhancer:
         count = 0
         for block in blocks:
             if resampler is None:
-                resampler = _Resampler(sample_rate, self.sample_rate, block.shape[1])
-            for part in (block,):
-                made = resampler.push(part)
-                power, count = power + np.square(made, dtype=np.float64).sum(0), count + len(made)
+                resampler = _Resampler(sample_rate, self.sample_rate, block.shape[1], FILES)
+            made = resampler.push(block)
+            power, count = power + np.square(made, dtype=np.float64).sum(0), count + len(made)
         if resampler is not None:
             rest = resampler.push(np.zeros((0, resampler.channels), np.float32), last=True)
             power, count = power + np.square(rest, dtype=np.float64).sum(0), count + len(rest)
@@ -117,7 +121,8 @@ class Enhancer:
                 f"expected a model that runs on parts of a signal, got one that runs "
                 f"{self.plan.text()}; give files in place of a pipe"
             )
-        stream, noise = self.stream(1, sample_rate), np.random.default_rng(0)
+        stream = self.stream(1, sample_rate, None, PIPES)
+        noise = np.random.default_rng(0)
         given = returned = most = 0
         for _ in range(max(2, round(sample_rate / block))):
             given += block
@@ -136,12 +141,13 @@ class EnhancedStream:
         stream: SignalStream,
         device: torch.device,
         channels: int,
-        sample_rate: int,
-        model_rate: int,
+        rates: tuple[int, int],
+        quality: str,
     ) -> None:
         self._stream, self._device, self.channels = stream, device, channels
-        self._inward = _Resampler(sample_rate, model_rate, channels)
-        self._outward = _Resampler(model_rate, sample_rate, channels)
+        own, models = rates
+        self._inward = _Resampler(own, models, channels, quality)
+        self._outward = _Resampler(models, own, channels, quality)
         self._given = self._returned = 0
 
     @torch.inference_mode()
@@ -179,12 +185,12 @@ class EnhancedStream:
 class _Resampler:
     """Samples (T, C) of one rate in, of another out; the same samples where the rates are."""
 
-    def __init__(self, from_rate: int, to_rate: int, channels: int) -> None:
+    def __init__(self, from_rate: int, to_rate: int, channels: int, quality: str) -> None:
         self.channels = channels
         self._stream = None
         if from_rate != to_rate:
             self._stream = soxr.ResampleStream(
-                from_rate, to_rate, channels, dtype="float32", quality=_QUALITY
+                from_rate, to_rate, channels, dtype="float32", quality=quality
             )
 
     def push(self, samples: Samples, last: bool = False) -> Samples:
