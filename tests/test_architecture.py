@@ -46,7 +46,13 @@ ALLOWED = {
     | {"training"},
     "report": BASE | {"experiment"},
     "listening": BASE | {"data", "dsp", "experiment", "metrics", "protocols", "provenance"},
+    "inference": BASE
+    | {"compress", "data", "dsp", "experiment", "protocols", "provenance", "tasks"},
+    "library": BASE
+    | {"checkpoint", "compress", "experiment", "inference", "model_header", "packing"}
+    | {"protocols", "provenance"},
     "commands": BASE
+    | {"inference"}
     | {"data", "dsp", "experiment", "listening", "protocols", "provenance", "report"}
     | {"metrics", "schema", "steps", "torchaudio_loader", "training"},
     "cli": BASE | {"commands", "schema"},
