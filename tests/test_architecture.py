@@ -119,6 +119,7 @@ DATA_ALLOWED = {
     "speech": {"files", "splits", "corpus"},
     "notes": {"files", "splits", "corpus"},
     "scenes": {"files", "splits", "corpus"},
+    "audio": {"files", "splits", "corpus"},
     "coded": {"files", "splits", "corpus", "speech"},
     "made": {"coded", "notes", "scenes", "speech"},
 }

@@ -224,3 +224,12 @@ class HasWidth(Protocol):
     """A model whose size follows one number, which tables name."""
 
     width: float
+
+
+@runtime_checkable
+class HasFrontEnd(Protocol):
+    """A model that says what it is fed for a waveform, where that is not the waveform."""
+
+    def front_end(self, waveform: Tensor) -> Tensor:
+        """Map waveforms (B, T) to inputs, whose first axis may be longer than B."""
+        ...

@@ -371,6 +371,17 @@ class HasInformationTarget(Protocol):
         ...
 
 
+@runtime_checkable
+class HasTeacher(Protocol):
+    """A task that compares a model with its original, which whoever builds a run gives to it."""
+
+    teacher: nn.Module | None
+
+    def teach(self, original: nn.Module) -> None:
+        """Take the original, which is never changed."""
+        ...
+
+
 def scores_audio(task: object) -> bool:
     """Tell whether metrics of signals are to be prepared for a task."""
     return task.scores_audio if isinstance(task, HasMetrics) else True
