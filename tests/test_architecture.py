@@ -45,9 +45,10 @@ ALLOWED = {
     | {"checkpoint", "compress", "distiller", "experiment", "metrics", "optim", "protocols"}
     | {"training"},
     "report": BASE | {"experiment"},
+    "export": BASE | {"compress", "dsp", "experiment", "protocols", "provenance", "tasks"},
     "listening": BASE | {"data", "dsp", "experiment", "metrics", "protocols", "provenance"},
     "commands": BASE
-    | {"data", "dsp", "experiment", "listening", "protocols", "provenance", "report"}
+    | {"data", "dsp", "experiment", "export", "listening", "protocols", "provenance", "report"}
     | {"metrics", "schema", "steps", "torchaudio_loader", "training"},
     "cli": BASE | {"commands", "schema"},
 }

@@ -47,6 +47,7 @@ from audioprune.protocols.models import (
     Stage,
     Staged,
     StreamsFrames,
+    StreamsPart,
     StripsNotes,
     Synthesizes,
 )
@@ -158,6 +159,7 @@ __all__ = [
     "Staged",
     "Step",
     "StreamsFrames",
+    "StreamsPart",
     "StripsNotes",
     "Synthesizes",
     "Task",
