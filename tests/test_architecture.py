@@ -45,6 +45,7 @@ ALLOWED = {
     | {"checkpoint", "compress", "distiller", "experiment", "metrics", "optim", "protocols"}
     | {"training"},
     "report": BASE | {"experiment"},
+    "export": BASE | {"compress", "dsp", "experiment", "protocols", "provenance", "tasks"},
     "listening": BASE | {"data", "dsp", "experiment", "metrics", "protocols", "provenance"},
     "inference": BASE
     | {"compress", "data", "dsp", "experiment", "protocols", "provenance", "tasks"},
@@ -52,8 +53,12 @@ ALLOWED = {
     | {"checkpoint", "compress", "experiment", "inference", "model_header", "packing"}
     | {"protocols", "provenance"},
     "commands": BASE
+<<<<<<< HEAD
     | {"inference"}
     | {"data", "dsp", "experiment", "listening", "protocols", "provenance", "report"}
+=======
+    | {"data", "dsp", "experiment", "export", "listening", "protocols", "provenance", "report"}
+>>>>>>> export
     | {"metrics", "schema", "steps", "torchaudio_loader", "training"},
     "cli": BASE | {"commands", "schema"},
 }

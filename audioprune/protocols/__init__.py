@@ -48,6 +48,7 @@ from audioprune.protocols.models import (
     Stage,
     Staged,
     StreamsFrames,
+    StreamsPart,
     StripsNotes,
     Synthesizes,
 )
@@ -164,6 +165,7 @@ __all__ = [
     "Staged",
     "Step",
     "StreamsFrames",
+    "StreamsPart",
     "StripsNotes",
     "Synthesizes",
     "Task",
