@@ -53,12 +53,8 @@ ALLOWED = {
     | {"checkpoint", "compress", "experiment", "inference", "model_header", "packing"}
     | {"protocols", "provenance"},
     "commands": BASE
-<<<<<<< HEAD
-    | {"inference"}
-    | {"data", "dsp", "experiment", "listening", "protocols", "provenance", "report"}
-=======
-    | {"data", "dsp", "experiment", "export", "listening", "protocols", "provenance", "report"}
->>>>>>> export
+    | {"data", "dsp", "experiment", "export", "inference", "listening", "protocols", "provenance"}
+    | {"report"}
     | {"metrics", "schema", "steps", "torchaudio_loader", "training"},
     "cli": BASE | {"commands", "schema"},
 }
