@@ -128,6 +128,17 @@ class Task(Trainable, Protocol):
 
 
 @runtime_checkable
+class NotScored(Protocol):
+    """A task that measures nothing, neither a loss nor a score.
+
+    Attributes:
+        not_scored: What tables say in place of scores.
+    """
+
+    not_scored: str
+
+
+@runtime_checkable
 class HasMetrics(Protocol):
     """A task that says whether metrics of signals are to be prepared; without it they are."""
 
@@ -357,6 +368,17 @@ class HasInformationTarget(Protocol):
 
     def information_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return the target of a batch, in which units are compared, batch axis first."""
+        ...
+
+
+@runtime_checkable
+class HasTeacher(Protocol):
+    """A task that compares a model with its original, which whoever builds a run gives to it."""
+
+    teacher: nn.Module | None
+
+    def teach(self, original: nn.Module) -> None:
+        """Take the original, which is never changed."""
         ...
 
 

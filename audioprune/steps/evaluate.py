@@ -23,7 +23,7 @@ from audioprune.interrupts import check_stop
 from audioprune.metrics import check_metrics
 from audioprune.metrics.scorer import Scorer
 from audioprune.paths import cache_folder
-from audioprune.protocols import Items, Row, WritesFile, scores_audio
+from audioprune.protocols import Items, NotScored, Row, WritesFile, scores_audio
 from audioprune.protocols.work import SCORED_ITEM, STORED, Work
 from audioprune.training.processes import processes
 
@@ -109,6 +109,8 @@ class Evaluate:
             items.write()
         loaded.model.cpu()  # costs are those of a CPU
         row = size_row(run, path, self._variant(run), loaded, target)
+        if isinstance(run.task, NotScored):
+            row = replace(row, more={**row.more, "remark": run.task.not_scored})
         run.results.put(replace(row, label=self._label(run)))
 
     def work(self, run: Run) -> list[Work]:
@@ -143,7 +145,9 @@ class Evaluate:
         return run.folder / name
 
     def _conditions(self, run: Run) -> Mapping[str, Items]:
-        """Return the chosen test sets by condition."""
+        """Return the chosen test sets by condition; none for a task that scores nothing."""
+        if isinstance(run.task, NotScored):
+            return {}
         found = run.data.tests()
         if self.conditions is None:
             return found
