@@ -77,7 +77,8 @@ def test_scores_of_items_are_kept_for_final_states_alone(make_run, tmp_path: Pat
                     items.add(f"{step}/{noise}_{snr}dB", {"id": ["a", "b"], "stoi": scores})
             items.write()
     collect(runs, tmp_path / "kept")
-    direct, kept = (final(entries(load_jobs(path))) for path in (runs, tmp_path / "kept"))
+    paths = (runs / "run?", tmp_path / "kept")
+    direct, kept = (final(entries(load_jobs(path))) for path in paths)
     for entry in kept:
         twin = next(other for other in direct if other.title == entry.title)
         assert entry.by_item("stoi", entry.conditions()) == twin.by_item("stoi", twin.conditions())
