@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from audioprune.errors import ConfigError
 from audioprune.protocols import Batch, CutsTarget, HasLatent, PadsNotes, StripsNotes
-from audioprune.tasks.note_features import BLOCK, played_loudness
+from audioprune.tasks.notes.note_features import BLOCK, played_loudness
 
 _FAINTEST = 1e-6
 
