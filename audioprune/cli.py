@@ -166,11 +166,19 @@ def _compose_and_run(verb: str) -> None:
     OmegaConf.register_new_resolver(
         "tune_name", lambda *, _root_: _tune_name(_root_), replace=True
     )
+    OmegaConf.register_new_resolver("published", _published, replace=True)
     sys.path.insert(0, os.getcwd())  # so that a user's own model is found
     OmegaConf.register_new_resolver(
         "run_name", lambda *, _root_: folder_name(_root_), replace=True
     )
     hydra.main(version_base="1.3", config_path="pkg://audioprune.conf", config_name=verb)(job)()
+
+
+def _published(name: str) -> str:
+    """Return the file of a public network; the resolver ``${published:silero_vad}`` calls this."""
+    from audioprune.commands.configuration import published_file
+
+    return published_file(name)
 
 
 def _tune_name(root: Any) -> str:

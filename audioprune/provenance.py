@@ -33,6 +33,7 @@ READING = ("example", "output", "seconds")
 """Keys of a user's model that say how it is run, not what it is."""
 _PLACES = ("cache_dir",)  # where a machine keeps what can be made again: never taken from a file
 _ROOMS = {"task": "audioprune.tasks.", "model": "audioprune.models."}
+_FOREIGN = ("audioprune.models.zoo.", "audioprune.tasks.foreign.")  # folders of these rooms
 _FOLDERS = ("root",)
 
 
@@ -73,7 +74,9 @@ def in_room(group: str, target: Any) -> bool:
     """
     if group == "data":
         return target in corpora()
-    return isinstance(target, str) and target.startswith(_ROOMS[group]) and target.count(".") == 3
+    if not isinstance(target, str) or not target.startswith(_ROOMS[group]):
+        return False
+    return target.count(".") == (4 if target.startswith(_FOREIGN) else 3)
 
 
 def corpora() -> set[str]:

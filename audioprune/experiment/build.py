@@ -32,6 +32,7 @@ from audioprune.experiment.model_io import (
     is_package_model,
     load_model_file,
 )
+from audioprune.experiment.originals.teacher import give_teacher
 from audioprune.experiment.pipeline import build_steps, check_steps, execute
 from audioprune.experiment.results import clean
 from audioprune.experiment.run import Run
@@ -168,6 +169,7 @@ def build(
         run.parent = sha256_file(model_file(plain["checkpoint"]))
         for note in provenance.notes(plain, overrides, run.stamp["corpus_fingerprint"]):
             _LOG.warning(note)
+    give_teacher(run)
     _describe(run)
     run.load_state()
     require_fit(run.model, run.task, run.data)

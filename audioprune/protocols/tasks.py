@@ -121,6 +121,8 @@ class Task(Trainable, Protocol):
         Returns:
             The row of ``variant``, and of ``mixture``, the unprocessed signals, where there are
             any: ``noise``, ``snr_db``, ``metrics``, ``std``, ``n``, ``n_valid`` and ``failures``.
+            It may hold ``items``: under ``id`` the names of all items, under a metric the score
+            of each or None.
         """
         ...
 
@@ -366,6 +368,17 @@ class HasInformationTarget(Protocol):
 
     def information_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return the target of a batch, in which units are compared, batch axis first."""
+        ...
+
+
+@runtime_checkable
+class HasTeacher(Protocol):
+    """A task that compares a model with its original, which whoever builds a run gives to it."""
+
+    teacher: nn.Module | None
+
+    def teach(self, original: nn.Module) -> None:
+        """Take the original, which is never changed."""
         ...
 
 

@@ -14,7 +14,7 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.model_io import load_model_file
 from audioprune.experiment.model_size import save_model, size_row
 from audioprune.experiment.pipeline import walk
-from audioprune.experiment.results import GIVEN
+from audioprune.experiment.results import GIVEN, ScoredItems
 from audioprune.experiment.rows import QualityRow
 from audioprune.experiment.run import Run
 from audioprune.experiment.run_folder import shared
@@ -32,7 +32,8 @@ from audioprune.training.processes import processes
 class Evaluate:
     """Write the model to a file, read it back and score it.
 
-    Scores and sizes that are recorded belong to the same bytes.
+    Scores and sizes that are recorded belong to the same bytes. The score of every item goes to
+    ``items-<step>.csv``.
 
     Attributes:
         variant: What the tables call this state of the model: ``uncompressed``, ``pruned``,
@@ -93,7 +94,7 @@ class Evaluate:
         metrics = self.metrics or scoring["metrics"]
         with self._scorer(run, metrics) as scorer:
             sets, group = self._conditions(run), processes()
-            names = list(sets)
+            names, items = list(sets), ScoredItems(run.folder, path)
             # of several processes each scores a condition at a time, all record every row
             for start in range(0, len(names), group.count):
                 check_stop()
@@ -104,7 +105,8 @@ class Evaluate:
                     for name in group.part(some)
                 }
                 for name, found in group.merged(own, some).items():
-                    self._record(run, path, model, name, found)
+                    self._record(run, path, model, name, found, items)
+            items.write()
         loaded.model.cpu()  # costs are those of a CPU
         row = size_row(run, path, self._variant(run), loaded, target)
         if isinstance(run.task, NotScored):
@@ -178,15 +180,24 @@ class Evaluate:
         return found
 
     def _record(
-        self, run: Run, path: str, model: nn.Module, condition: str, scored: Mapping[str, Row]
+        self,
+        run: Run,
+        path: str,
+        model: nn.Module,
+        condition: str,
+        scored: Mapping[str, Row],
+        items: ScoredItems,
     ) -> None:
         """Record the row of the model on a test condition, and that of the mixture."""
-        for variant, found in scored.items():
+        for variant, row_of_all in scored.items():
+            found = dict(row_of_all)
+            above = "mixture" if variant == "mixture" else path
+            items.add(f"{above}/{condition}", found.pop("items", None))
             known = run.results.rows.get(f"mixture/{condition}", {})
             if variant == "mixture" and set(found["metrics"]) <= set(known.get("metrics", {})):
                 continue
             row = QualityRow(
-                key=f"mixture/{condition}" if variant == "mixture" else f"{path}/{condition}",
+                key=f"{above}/{condition}",
                 label="Mixture" if variant == "mixture" else self._label(run),
                 variant=variant,
                 model=run.model_config.get("name"),
