@@ -107,6 +107,7 @@ def config_hash(config: dict[str, Any]) -> str:
         *foreign_code(config.get("model")),
         *_schedule(config),
     ]
+    facts += [_content(teacher)] if (teacher := (config.get("task") or {}).get("teacher")) else []
     facts += [found] if (found := variables()) else []
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:10]
 

@@ -24,10 +24,11 @@ from audioprune.compress.ties import join_views_
 from audioprune.compress.units.trim import resize_
 from audioprune.compress.weight_norm import fold_like_
 from audioprune.errors import AudiopruneError, CheckpointError, ConfigError, unknown_name
+from audioprune.experiment.foreign.adopt import adopted, arguments
 from audioprune.experiment.state_dicts import PICKLED, fitting, read_state_dict
 from audioprune.packing import unpack
 from audioprune.paths import MODEL_FILES, model_file
-from audioprune.provenance import in_room, is_plain
+from audioprune.provenance import in_room, is_plain, read_as
 from audioprune.torchaudio_loader import make_importable
 
 
@@ -104,14 +105,15 @@ def build_model(config: dict[str, Any], trusted: bool) -> nn.Module:
     """Build a model from its configuration.
 
     Args:
-        config: ``_target_`` and arguments; ``name`` is ignored.
+        config: ``_target_`` and arguments; ``name`` is ignored. That of a user's model may say
+            ``example``, ``output`` and ``seconds``, see `audioprune.experiment.foreign`.
         trusted: False when the configuration came out of a model file: then only models of this
             package are built.
 
     Raises:
         CheckpointError: A file names something outside the package's models.
-        ConfigError: The class or its arguments are wrong, it is no ``nn.Module``, or parameters of
-            it share memory without being one.
+        ConfigError: The class or its arguments are wrong, it is no ``nn.Module``, one that cannot
+            be handled, or parameters of it share memory without being one.
     """
     target = str(config.get("_target_", ""))
     if not trusted and not is_package_model(target):
@@ -120,12 +122,10 @@ def build_model(config: dict[str, Any], trusted: bool) -> nn.Module:
             f"yourself with "
             f"model._target_={target or '...'} (its arguments come from the file)"
         )
-    model = instantiate(config)
-    if not isinstance(model, nn.Module):
-        raise ConfigError(
-            f"expected model._target_ to name a torch.nn.Module, got {target or 'nothing'}; "
-            f"give package.module.Class"
-        )
+    if is_package_model(target):
+        model: nn.Module = instantiate(config)
+    else:
+        model = adopted(instantiate(arguments(config)), config)
     join_views_(model)
     return model
 
@@ -224,6 +224,7 @@ def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None
         return _load_state_dict(path, model_config)
     state, config, mask, codebooks = _content(path)
     stored = config.get("model") or config.get("model_config") or {}
+    stored = read_as(stored, model_config) if isinstance(stored, dict) else stored
     try:
         model, task = (
             restore_model(build_stored(stored, model_config), state),
