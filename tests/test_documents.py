@@ -185,6 +185,7 @@ COMMANDS = (
         (*QUICK, *FEW, *MADE, *SMALL, "pipeline.levels=4", "hydra.sweeper.n_trials=1"),
     ),
     Line("report runs=runs/prune", (), (("runs/prune", "{pruned}"),)),
+    Line("report runs=docs/results/p2", (), (("docs/results/p2", "{pruned}"),)),
     Line(
         "listen test=pruned systems.DCAE=runs/train/<run> systems.DCAE_pr=runs/prune/<run>",
         (*HEARD, *FEW, *MADE),
