@@ -96,6 +96,7 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     from audioprune.commands.configuration import FROM_FILE, with_groups_of_file
     from audioprune.commands.jobs import tell_sweep
     from audioprune.commands.messages import TRACE
+    from audioprune.commands.own_model import own_words
     from audioprune.commands.sweeps import SWEEP_LOG, TUNE_FOLDER
 
     shown = ""
@@ -106,6 +107,7 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     words, choices = arguments, list[str]()
     if verb in _WITH_FILE and not set(_COMPLETION) & set(arguments):
         words, choices = with_groups_of_file(verb, arguments)
+    words = own_words(verb, words, choices)
     sys.argv = [f"audioprune {verb}", *words]
     trace = "1" if os.environ.get("HYDRA_FULL_ERROR") else ""
     # A sweep says itself where its processes record their jobs, and which folder it tunes in.

@@ -45,9 +45,16 @@ ALLOWED = {
     | {"checkpoint", "compress", "distiller", "experiment", "metrics", "optim", "protocols"}
     | {"training"},
     "report": BASE | {"experiment"},
+    "export": BASE | {"compress", "dsp", "experiment", "protocols", "provenance", "tasks"},
     "listening": BASE | {"data", "dsp", "experiment", "metrics", "protocols", "provenance"},
+    "inference": BASE
+    | {"compress", "data", "dsp", "experiment", "protocols", "provenance", "tasks"},
+    "library": BASE
+    | {"checkpoint", "compress", "experiment", "inference", "model_header", "packing"}
+    | {"protocols", "provenance"},
     "commands": BASE
-    | {"data", "dsp", "experiment", "listening", "protocols", "provenance", "report"}
+    | {"data", "dsp", "experiment", "export", "inference", "listening", "protocols", "provenance"}
+    | {"report"}
     | {"metrics", "schema", "steps", "torchaudio_loader", "training"},
     "cli": BASE | {"commands", "schema"},
 }
@@ -91,6 +98,7 @@ LIGHT_MODULES = {
     "commands.configuration",
     "commands.jobs",
     "commands.messages",
+    "commands.own_model",
     "commands.report",
     "commands.sweeps.__init__",
     "commands.sweeps.objective",
@@ -108,6 +116,7 @@ DATA_ALLOWED = {
     "files": set(),
     "splits": {"files"},
     "corpus": {"files"},
+    "nothing": set(),
     "speech": {"files", "splits", "corpus"},
     "notes": {"files", "splits", "corpus"},
     "scenes": {"files", "splits", "corpus"},

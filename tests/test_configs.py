@@ -59,7 +59,7 @@ def _pipeline(verb: str, experiment: str) -> str:
     """Return the pipeline of an experiment: its paper's for ``prune``, else the verb's own."""
     if verb != "prune":
         return {"train": "train", "quantize": "quantize", "eval": "evaluate"}[verb]
-    if "dcae10" in experiment:
+    if "dcae10" in experiment or "gtcrn" in experiment:
         return "train"  # the unpruned model that the pruned one is compared with
     of_scenes = "p4_reach" if experiment.endswith("_desk") else "p4_literal"
     return {"p1": "p1_sensitivity", "p2": "p2_unstructured", "p3": "p3_trim", "p4": of_scenes}[
@@ -265,7 +265,9 @@ def _own_keys(experiment: str) -> dict[str, Any]:
 def test_every_experiment_accepts_every_corpus_of_its_kind() -> None:
     without_labels = {"audio_folder"}  # no experiment of a paper can use it
     assert {name for names in CORPORA.values() for name in names} | without_labels == {
-        name for name in options_of("data") if not name.endswith(("_desk", "_demo", "_small"))
+        name
+        for name in options_of("data")
+        if not name.endswith(("_desk", "_demo", "_small", "no_audio"))
     }
     nodes = _nodes("data")
     for experiment in options_of("experiment"):

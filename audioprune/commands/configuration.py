@@ -163,6 +163,10 @@ def _compared(config: Any) -> dict[str, Any]:
 
 def options_of(group: str) -> list[str]:
     """Return the names of a group's options, such as ``p2/fdnn_demo`` of ``experiment``."""
-    place = importlib.import_module("audioprune.conf").__path__
-    folder = Path(next(iter(place))) / group
+    folder = conf_folder() / group
     return [path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")]
+
+
+def conf_folder() -> Path:
+    """Return the folder of this package's configurations."""
+    return Path(next(iter(importlib.import_module("audioprune.conf").__path__)))

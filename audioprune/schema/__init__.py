@@ -11,9 +11,10 @@ import importlib.util
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
+from hydra.core.config_store import ConfigNode, ConfigStore
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from audioprune.errors import ConfigError, unknown_name
@@ -35,13 +36,32 @@ def register() -> None:
         "annotated", lambda *, _root_: annotated(_root_).replace("$", "$$"), replace=True
     )
     OmegaConf.register_new_resolver("voices_here", _voices_here, replace=True)
+    below = store.repo.setdefault("schema", {})
     for group, options in read_table()["groups"].items():
+        place = below if group == "verb" else below.setdefault(group, {})
         for option, name in options.items():
-            node: Any = classes()[name]
-            if group == "verb":
-                store.store(group="schema", name=option, node=_open_mappings(node))
-            else:
-                store.store(group=f"schema/{group}", name=option, node=node)
+            place[f"{option}.yaml"] = _LateNode(f"{option}.yaml", name, group == "verb")
+
+
+class _LateNode(ConfigNode):
+    """A schema that is read from its class when a composition takes it; most are never taken."""
+
+    def __init__(self, name: str, type_name: str, opened: bool) -> None:
+        self.name, self.group, self.package, self.provider = name, "schema", None, None
+        self.type_name, self.opened = type_name, opened
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the schema of a node that has none yet."""
+        if name != "node":
+            raise AttributeError(name)
+        return _schema_of(self.type_name, self.opened)
+
+
+@cache
+def _schema_of(type_name: str, opened: bool) -> DictConfig:
+    """Return the schema of a class, of which every composition takes a copy."""
+    kind = classes()[type_name]
+    return _open_mappings(kind) if opened else OmegaConf.structured(kind)
 
 
 def _voices_here() -> str:

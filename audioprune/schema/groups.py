@@ -11,6 +11,7 @@ MODELS = {
     "lstm": "audioprune.models.lstm.LSTM",
     "tcnn": "audioprune.models.tcnn.TCNN",
     "gcrn": "audioprune.models.gcrn.GCRN",
+    "gtcrn": "audioprune.models.gtcrn.GTCRN",
     "vgg": "audioprune.models.vgg.VGG",
     "resnet50": "audioprune.models.resnet.ResNet",
     "cp_resnet": "audioprune.models.cp_resnet.CPResNet",
@@ -29,6 +30,7 @@ TASKS = {
     "adversarial": "audioprune.tasks.adversarial.Adversarial",
     "next_sample": "audioprune.tasks.generation.NextSample",
     "reconstruction": "audioprune.tasks.generation.Reconstruction",
+    "none": "audioprune.tasks.unscored.Unscored",
     "imitate": "audioprune.tasks.foreign.imitate.Imitate",
     "waveform_model": "audioprune.tasks.foreign.waveform_model.WaveformModel",
 }
@@ -48,6 +50,7 @@ DATA = {
     "tinysol": "audioprune.data.notes.studio_online.tinysol",
     "note_folder": "audioprune.data.notes.folder.note_folder",
     "synthetic_notes": "audioprune.data.notes.synthetic.synthetic_notes",
+    "no_audio": "audioprune.data.nothing.NoCorpus",
     "audio_folder": "audioprune.data.audio.audio_folder.AudioFolder",
 }
 TARGETS = {"model": MODELS, "task": TASKS, "data": DATA}
@@ -64,7 +67,7 @@ KINDS = {
     " augment_level_db seed on_bad_file cache_dir memory_mb",
 }
 """Keys that every corpus of a kind has; they come first in its configuration."""
-OWN_ORDER = {"paired_folder", "audio_folder"}
+OWN_ORDER = {"paired_folder", "no_audio", "audio_folder"}
 """Corpora whose keys come in the order of their signature."""
 
 

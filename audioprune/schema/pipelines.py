@@ -79,6 +79,7 @@ class MagnitudePipelineConfig(PipelineConfig):
     levels = 32
 
 
+<<<<<<< HEAD
 class ShrinkPipelineConfig(QuantizePipelineConfig):
     """Prune a trained network to a wanted sparsity, fine-tune, quantize; nothing is trained first.
 
@@ -106,6 +107,33 @@ class ShrinkUnitsPipelineConfig(QuantizePipelineConfig):
     rounds: Annotated[int, Range(1, 100)] = 1
     finetune_epochs: Annotated[int, Range(1)] = 10
     finetune_learning_rate = ...
+=======
+class WeightsPipelineConfig(PipelineConfig):
+    """Prune the smallest weights at once, quantise and pack; nothing needs a task.
+
+    Attributes:
+        finetune_epochs: Epochs of fine-tuning after it; 0 for none.
+    """
+
+    sparsity = 0.5
+    scope = ...
+    finetune_epochs: Annotated[int, Range(0)] = 0
+    finetune_learning_rate = ...
+    levels = 64
+
+
+class UnitsPipelineConfig(PipelineConfig):
+    """Take the weakest units out for real, quantise and pack; nothing needs a task.
+
+    Attributes:
+        finetune_epochs: Epochs of fine-tuning after it; 0 for none.
+    """
+
+    criterion = scope = scaling = counted = fraction = min_units = ...
+    finetune_epochs: Annotated[int, Range(0)] = 0
+    finetune_learning_rate = ...
+    levels = 64
+>>>>>>> int
 
 
 class AnalysisPipelineConfig(PipelineConfig):
@@ -189,8 +217,13 @@ PIPELINES = {
     "p2_unstructured": P2PipelineConfig,
     "p2_structured": P2StructuredPipelineConfig,
     "magnitude": MagnitudePipelineConfig,
+<<<<<<< HEAD
     "shrink": ShrinkPipelineConfig,
     "shrink_units": ShrinkUnitsPipelineConfig,
+=======
+    "weights": WeightsPipelineConfig,
+    "units": UnitsPipelineConfig,
+>>>>>>> int
     "evaluate": PipelineConfig,
     "curves": CurvesPipelineConfig,
     "budget": BudgetPipelineConfig,

@@ -32,15 +32,15 @@ from audioprune.protocols import (
 from audioprune.ranges import FOLLOWS, OneOf, OrNull, Range
 from audioprune.tasks import next_sample, reconstruction
 from audioprune.tasks.batches import spread_batches
-from audioprune.tasks.note_features import (
+from audioprune.tasks.notes.note_features import (
     BLOCK,
     LOUDNESS,
     Conditioning,
     controls,
     loudness_curve,
 )
-from audioprune.tasks.note_scoring import DescendsError, alone, note_row, scored
-from audioprune.tasks.note_targets import frame_features, next_amplitude
+from audioprune.tasks.notes.note_scoring import DescendsError, alone, note_row, scored
+from audioprune.tasks.notes.note_targets import frame_features, next_amplitude
 from audioprune.tasks.spectral_loss import WINDOWS, SpectralLoss
 from audioprune.training.loaders import moved
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audioprune.protocols import Batch, CutsTarget, HasLatent, PadsNotes, StripsNotes
-from audioprune.tasks.note_features import BLOCK, played_loudness
+from audioprune.tasks.notes.note_features import BLOCK, played_loudness
 
 
 def padded(model: nn.Module, audio: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ def _section(name: str, network: Network, result: Result | None) -> list[str]:
         lines.append("| " + " | ".join(cells) + " |")
     missing = [title for title, form in forms.items() if not form]
     lines += ["", f"Not measured: {'; '.join(missing)}."] if missing else []
-    lines += ["", "Commands:", "", "```"]
+    lines += ["", "Commands:", "", "```text"]
     lines += ["audioprune " + " ".join(form["command"]) for form in measured.values()]
     return [*lines, "```", ""]
 

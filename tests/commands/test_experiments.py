@@ -9,8 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -432,43 +433,51 @@ def test_a_file_is_scored_on_its_own_corpus_wherever_it_is(
     assert "was trained on" not in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("sweep", [False, True])
-def test_ctrl_c_ends_with_130_and_the_same_command_resumes(
-    line: list[str], tmp_path: Path, sweep: bool
-) -> None:
-    command = [
-        sys.executable,
-        "-c",
-        "from audioprune.cli import main; main()",
-        "train",
-        *(["-m", "seed=0,1"] if sweep else []),
-        *line,
-    ]
-    command.append("training.epochs=60")
-    child = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=tmp_path
-    )
-    logs = tmp_path / "runs" / "train"
+def _press_ctrl_c(runs: Path, pid: int, ended: Callable[[], bool] = lambda: False) -> None:
+    """Interrupt a process as soon as a run below a folder has trained an epoch."""
     deadline = time.monotonic() + 60
-    while (
-        not list(logs.glob("*/training/train/log.jsonl"))
-        and time.monotonic() < deadline
-        and child.poll() is None
-    ):
-        time.sleep(0.01)
-    child.send_signal(signal.SIGINT)
-    _, text = child.communicate(timeout=60)
-    assert child.returncode == 130, text
-    assert (
-        "everything finished is saved, the same command resumes it" in text
-        and "Traceback" not in text
-        and "defect" not in text
-    )
-    folders = [path for path in logs.iterdir() if path.is_dir()]
+    while not list(runs.glob("*/training/train/log.jsonl")) and not ended():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(pid, signal.SIGINT)
+
+
+def _stopped(runs: Path, text: str) -> Path:
+    """Return the folder of the one run that was interrupted in its midst."""
+    assert "everything finished is saved, the same command resumes it" in text
+    assert "Traceback" not in text and "defect" not in text
+    folders = [path for path in runs.iterdir() if path.is_dir()]
     assert len(folders) == 1, "a stopped sweep begins no further job"
     assert json.loads((folders[0] / "status.json").read_text())["status"] == "interrupted"
     epochs = len((folders[0] / "training" / "train" / "log.jsonl").read_text().splitlines())
     assert 0 < epochs < 60
+    return folders[0]
+
+
+@pytest.mark.parametrize("sweep", [False, True])
+def test_ctrl_c_ends_with_130_and_the_same_command_resumes(
+    line: list[str], tmp_path: Path, sweep: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    runs, line = tmp_path / "runs" / "train", [*line, "training.epochs=60"]
+    hand = threading.Thread(target=_press_ctrl_c, args=(runs, os.getpid()))
+    hand.start()
+    code = cli.run_verb("train", [*(["-m", "seed=0,1"] if sweep else []), *line])
+    hand.join()
+    assert code == 130
+    folder = _stopped(runs, capfd.readouterr().err)
     if not sweep:
-        assert cli.run_verb("train", [*line, "training.epochs=60"]) == 0
-        assert json.loads((folders[0] / "status.json").read_text())["status"] == "finished"
+        assert cli.run_verb("train", line) == 0
+        assert json.loads((folder / "status.json").read_text())["status"] == "finished"
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_sweep_in_a_process_of_its_own(line: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "audioprune.cli", "train", "-m", "seed=0,1", *line]
+    child = subprocess.Popen(
+        [*command, "training.epochs=60"],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    _press_ctrl_c(tmp_path / "runs" / "train", child.pid, lambda: child.poll() is not None)
+    _, text = child.communicate(timeout=60)
+    assert child.returncode == 130, text
+    _stopped(tmp_path / "runs" / "train", text)

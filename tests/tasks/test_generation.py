@@ -20,8 +20,9 @@ from audioprune import interrupts
 from audioprune.data.notes.note import collate
 from audioprune.dsp import mu_law_encode
 from audioprune.errors import ConfigError, DataError, InterruptedRun
-from audioprune.tasks import next_sample, note_scoring
+from audioprune.tasks import next_sample
 from audioprune.tasks.generation import NextSample, Reconstruction
+from audioprune.tasks.notes import note_scoring
 from audioprune.training.loop import Fit
 from audioprune.training.settings import Settings
 

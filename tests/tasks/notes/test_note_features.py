@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from audioprune.errors import ConfigError, DataError
-from audioprune.tasks.note_features import (
+from audioprune.tasks.notes.note_features import (
     Conditioning,
     controls,
     frequency_of,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from audioprune.dsp import STFT
-from audioprune.tasks.note_features import mel_filters
+from audioprune.tasks.notes.note_features import mel_filters
 
 MELS = 24
 """Mel bands of a frame."""

@@ -138,6 +138,10 @@ def note_row(found: Sequence[tuple[str, float]], scales: Mapping[str, float]) ->
         "n": len(found),
         "n_valid": dict.fromkeys(scales, len(values)),
         "failures": [f"{name}: error: the model's output is not finite" for name in failed],
+        "items": {
+            "id": [name for name, _ in found],
+            "error": [value if math.isfinite(value) else None for _, value in found],
+        },
     }
 
 

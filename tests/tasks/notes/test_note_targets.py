@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from audioprune.dsp import mu_law_decode, mu_law_encode
-from audioprune.tasks.note_targets import MELS, frame_features, next_amplitude
+from audioprune.tasks.notes.note_targets import MELS, frame_features, next_amplitude
 
 
 def test_the_amplitude_is_that_of_the_next_sample() -> None:
