@@ -79,7 +79,6 @@ class MagnitudePipelineConfig(PipelineConfig):
     levels = 32
 
 
-<<<<<<< HEAD
 class ShrinkPipelineConfig(QuantizePipelineConfig):
     """Prune a trained network to a wanted sparsity, fine-tune, quantize; nothing is trained first.
 
@@ -107,7 +106,8 @@ class ShrinkUnitsPipelineConfig(QuantizePipelineConfig):
     rounds: Annotated[int, Range(1, 100)] = 1
     finetune_epochs: Annotated[int, Range(1)] = 10
     finetune_learning_rate = ...
-=======
+
+
 class WeightsPipelineConfig(PipelineConfig):
     """Prune the smallest weights at once, quantise and pack; nothing needs a task.
 
@@ -133,7 +133,6 @@ class UnitsPipelineConfig(PipelineConfig):
     finetune_epochs: Annotated[int, Range(0)] = 0
     finetune_learning_rate = ...
     levels = 64
->>>>>>> int
 
 
 class AnalysisPipelineConfig(PipelineConfig):
@@ -217,13 +216,10 @@ PIPELINES = {
     "p2_unstructured": P2PipelineConfig,
     "p2_structured": P2StructuredPipelineConfig,
     "magnitude": MagnitudePipelineConfig,
-<<<<<<< HEAD
     "shrink": ShrinkPipelineConfig,
     "shrink_units": ShrinkUnitsPipelineConfig,
-=======
     "weights": WeightsPipelineConfig,
     "units": UnitsPipelineConfig,
->>>>>>> int
     "evaluate": PipelineConfig,
     "curves": CurvesPipelineConfig,
     "budget": BudgetPipelineConfig,
