@@ -164,12 +164,16 @@ class InfoRoot:
         task, model: Chosen by ``group=option``; see the groups.
         checkpoint: Model file or run folder.
         format: How the answer is printed.
+        explain: Whether the units of every layer are said, and drawn on a page.
+        out: That page; null for one in the current folder with the name of the model.
     """
 
     task: Any = None
     model: Any = MISSING
     checkpoint: str | None = None
     format: Shown = "table"
+    explain: bool = False
+    out: str | None = None
 
 
 class DataRoot:
@@ -233,6 +237,45 @@ class GenerateRoot:
     runtime = RuntimeConfig
 
 
+class EnhanceRoot:
+    """Keys of ``audioprune enhance``.
+
+    Attributes:
+        checkpoint: Model file or run folder.
+        input: A file, a folder, or ``-`` for raw samples on a pipe; ``in=`` is the same.
+        out: The file or folder to write, or ``-``.
+        listen: ``mic``, to play what a microphone hears, enhanced; needs sounddevice.
+        dry: Share of the unprocessed signal in the output; null for that of the task.
+        level_db: Level of the speech in dB below full scale, as root mean square; null measures
+            that of a whole file, and on a pipe that of what was heard so far.
+        resample: Whether audio at another rate than the model's is allowed.
+        block_s: Seconds of a file that are in memory at once.
+        jobs: Processes that share the files of a folder.
+        overwrite: Whether files that are there already are replaced.
+        pcm: Coding of raw samples.
+        rate: Sample rate of raw samples in Hz.
+        channels: Interleaved channels of raw samples.
+        task, model: Chosen by ``group=option``; see the groups.
+    """
+
+    checkpoint: str | None = None
+    input: str | None = None
+    out: str | None = None
+    listen: Annotated[str | None, OneOf("mic")] = None
+    dry: Annotated[float | None, Range(0, below=1)] = None
+    level_db: Annotated[float | None, Range(-120, 0)] = None
+    resample: bool = True
+    block_s: Annotated[float, Range(0.1, 3600)] = 10.0
+    jobs: Annotated[int, Range(1, 256)] = 1
+    overwrite: bool = False
+    pcm: Annotated[str, OneOf("s16le", "f32le")] = "s16le"
+    rate: Annotated[int | None, Range(1000)] = None
+    channels: Annotated[int, Range(1, 64)] = 1
+    task: Any = None
+    model: Any = None
+    runtime = RuntimeConfig
+
+
 class DoctorRoot:
     """Keys of ``audioprune doctor``.
 
@@ -250,6 +293,7 @@ ROOTS = {
     "data": DataRoot,
     "listen": ListenRoot,
     "generate": GenerateRoot,
+    "enhance": EnhanceRoot,
     "doctor": DoctorRoot,
 }
 TUNES = {"smallest": TuneConfig}
