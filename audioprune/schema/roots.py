@@ -164,12 +164,16 @@ class InfoRoot:
         task, model: Chosen by ``group=option``; see the groups.
         checkpoint: Model file or run folder.
         format: How the answer is printed.
+        explain: Whether the units of every layer are said, and drawn on a page.
+        out: That page; null for one in the current folder with the name of the model.
     """
 
     task: Any = None
     model: Any = MISSING
     checkpoint: str | None = None
     format: Shown = "table"
+    explain: bool = False
+    out: str | None = None
 
 
 class DataRoot:

@@ -105,6 +105,8 @@ def _convolution(
     if groups == 1:
         _contract(tape, x, x.axes[1], w, source)
         written = _left(tape, target, w, x.own and w.own)
+    elif transposed and weight.shape[0] == groups:
+        written = _depthwise_transposed(tape, x, w, weight.shape[1])
     elif transposed:
         written = _grouped(tape, x, w, x.axes[1], source, target, groups, weight.shape, True)
     elif weight.shape[1] == 1:
@@ -135,6 +137,23 @@ def _depthwise(tape: Tape, x: Labels, w: Labels, per_channel: int) -> Axis | Non
         wide = Axis(np.repeat(channels.ids, per_channel), np.repeat(channels.zero, per_channel))
         tape.unite(wide, rows)
     return written
+
+
+def _depthwise_transposed(tape: Tape, x: Labels, w: Labels, per_channel: int) -> Axis | None:
+    """Unite each channel with the filters that it alone spreads."""
+    rows, channels = w.axes[0], x.axes[1]
+    if w.axes[1] is not None:
+        tape.atoms.pin(w.axes[1].ids, "it is one of several filters of a channel")
+    if rows is None:
+        return channels
+    written = _left(tape, rows, w, x.own and w.own)
+    if channels is None:
+        tape.atoms.pin(rows.ids, f"{tape.where} filters what has no units")
+    else:
+        tape.unite(channels, rows)
+    if written is None:
+        return None
+    return Axis(np.repeat(written.ids, per_channel), np.repeat(written.zero, per_channel))
 
 
 def _grouped(

@@ -187,7 +187,8 @@ def _reduce(
             if labels.own:
                 tape.atoms.role(axis.ids, "read")
         elif name in _CROSSING:
-            tape.atoms.cross(axis.ids, f"{tape.where} counts its units")
+            crossed = axis.ids[~axis.zero] if name == "mean" and tape.counts() else axis.ids
+            tape.atoms.cross(crossed, f"{tape.where} counts its units")
         else:
             tape.atoms.pin(axis.ids, f"{tape.where} compares its units")
     keepdim = given.dim() > 0 and next(tensors_in(out)).dim() == given.dim()
