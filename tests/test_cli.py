@@ -88,6 +88,7 @@ def test_help_needs_no_torch() -> None:
         "listen",
         "generate",
         "enhance",
+        "apply",
         "doctor",
     ],
 )
@@ -111,6 +112,7 @@ def test_overview_names_every_verb(run: Callable[..., Answer]) -> None:
         "listen",
         "generate",
         "enhance",
+        "apply",
         "doctor",
     ):
         assert f"\n  {verb} " in found.stdout
