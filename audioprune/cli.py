@@ -26,9 +26,10 @@ VERBS = {
     "data": "check, prepare or list a corpus",
     "listen": "make a listening test, or evaluate its ratings",
     "generate": "make a note with a trained model",
+    "export": "write a model for another runtime",
     "doctor": "say whether this machine is ready",
 }
-_WITH_FILE = ("train", "prune", "quantize", "eval", "listen", "generate")
+_WITH_FILE = ("train", "prune", "quantize", "eval", "listen", "generate", "export")
 _HELP = ("-h", "--help")
 REHEARSE = "runtime.rehearse=true"
 SHOWN = "AUDIOPRUNE_SHOWN"

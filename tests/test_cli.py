@@ -87,6 +87,7 @@ def test_help_needs_no_torch() -> None:
         "data",
         "listen",
         "generate",
+        "export",
         "doctor",
     ],
 )
@@ -109,6 +110,7 @@ def test_overview_names_every_verb(run: Callable[..., Answer]) -> None:
         "data",
         "listen",
         "generate",
+        "export",
         "doctor",
     ):
         assert f"\n  {verb} " in found.stdout
