@@ -85,7 +85,7 @@ def ascending(name: str, values: Sequence[float] | None, least: float, most: flo
 
 
 def need_loss(run: Run, what: str, otherwise: str = "") -> None:
-    """Refuse a task that measures nothing.
+    """Refuse a task that measures nothing, and a corpus that it could not be measured on.
 
     Args:
         run: The run.
@@ -93,13 +93,18 @@ def need_loss(run: Run, what: str, otherwise: str = "") -> None:
         otherwise: What to do without a task.
 
     Raises:
-        ConfigError: Its task is one that measures nothing.
+        ConfigError: Its task is one that measures nothing, or no item is for validation.
     """
     if isinstance(run.task, NotScored):
         other = f", or {otherwise}" if otherwise else ""
         raise ConfigError(
             f"{what}: expected a task that measures a loss, got task=none; give task=... and "
             f"data=...{other}"
+        )
+    if not len(run.data.valid()):
+        raise ConfigError(
+            f"{what}: expected training and validation items, got none of "
+            f"data={(run.config.get('data') or {}).get('name')}; choose another corpus or split"
         )
 
 

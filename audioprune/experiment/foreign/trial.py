@@ -1,12 +1,11 @@
 """Whether a model runs on its own example, before any work begins: ``require_runs``.
 
 A failure names the layer that it happened in. A layer that is built within the forward pass is
-found here: no optimiser or file of before would know it. The model is not changed.
+found here: no optimiser or file of before would know it.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,15 +23,15 @@ _CPU = torch.device("cpu")
 
 
 def require_runs(model: nn.Module) -> None:
-    """Pass the example through a copy of a model.
+    """Pass the example through a model on the CPU; its buffers are as before afterwards.
 
     Raises:
         ConfigError: It does not run, returns no tensor, or builds layers while it runs.
     """
     known = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
-    twin = copy.deepcopy(model).cpu()
-    output = run_example(twin)
-    late = [name for name, _ in twin.named_parameters() if name not in known]
+    with _same_buffers(model):
+        output = run_example(model)
+    late = [name for name, _ in model.named_parameters() if name not in known]
     if late:
         raise ConfigError(
             f"{type(model).__name__}: expected all layers after __init__, got {late[0]} from the "
@@ -44,6 +43,21 @@ def require_runs(model: nn.Module) -> None:
             f"{type(model).__name__}: expected a tensor, or several, got {shape_text(output)}; "
             f"let forward return tensors"
         )
+
+
+@contextmanager
+def _same_buffers(model: nn.Module) -> Iterator[None]:
+    """Leave buffers as they were before a block: a model may remember what it was given."""
+    known = [
+        (module, name, value, value.clone())
+        for module in model.modules()
+        for name, value in module.named_buffers(recurse=False)
+    ]
+    try:
+        yield
+    finally:
+        for module, name, value, before in known:
+            module._buffers[name] = value.copy_(before)
 
 
 def example_outputs(model: nn.Module, device: torch.device) -> list[Tensor]:
