@@ -170,6 +170,19 @@ def test_every_experiment_has_a_desk_sibling() -> None:
             assert f"{name}_desk" in names, f"{name} has no sibling that runs on two cores"
 
 
+def test_what_compression_is_compared_with_hears_the_same_mixtures() -> None:
+    for one, others in {
+        "p2/lstm_small": ("p2/lstm_tiny", "p2/gtcrn_small"),
+        "p2/gcrn_small": ("p2/gcrn_tiny",),
+    }.items():
+        wanted = composed("prune", f"experiment={one}").data
+        for other in others:
+            assert composed("prune", f"experiment={other}").data == wanted, other
+    by_hand = ("data.segment_s=1.0", "data.valid_mixtures=24")
+    hand_made = composed("prune", "experiment=p2/gtcrn_small", *by_hand).data
+    assert hand_made == composed("prune", "experiment=p2/gcrn_small").data
+
+
 @pytest.mark.parametrize(
     "experiment",
     [name for name in options_of("experiment") if name.endswith(("_desk", "_small", "_tiny"))],
