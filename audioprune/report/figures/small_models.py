@@ -15,7 +15,7 @@ from typing import Any
 
 from audioprune.errors import DataError
 from audioprune.report.baselines import SMALLER_IS_BETTER, no_better
-from audioprune.report.claims import HELD, NOT_HELD, Bound, Side, interval, judge, paired
+from audioprune.report.claims import HELD, NOT_HELD, Bound, Side, judge
 from audioprune.report.figures.drawing import (
     COLORS,
     MARKERS,
@@ -34,6 +34,7 @@ from audioprune.report.request import Request
 from audioprune.report.runs.corpora import Corpus
 from audioprune.report.runs.entries import entries, final
 from audioprune.report.runs.entry import Entry
+from audioprune.report.runs.intervals import interval, paired
 from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import FORMATS, Cell, Column, Table, csv_text, metric_column
 from audioprune.report.tables import write_table as write
