@@ -26,9 +26,13 @@ VERBS = {
     "data": "check, prepare or list a corpus",
     "listen": "make a listening test, or evaluate its ratings",
     "generate": "make a note with a trained model",
+    "enhance": "run a trained enhancer on files, folders or a pipe",
+    "apply": "tell what a classifier or any network says of files, as a table",
+    "export": "write a model for another runtime",
     "doctor": "say whether this machine is ready",
 }
-_WITH_FILE = ("train", "prune", "quantize", "eval", "listen", "generate")
+_ON_FILES = ("enhance", "apply")  # they say in=FILE; a key of a configuration cannot be named so
+_WITH_FILE = ("train", "prune", "quantize", "eval", "listen", "generate", "export", *_ON_FILES)
 _HELP = ("-h", "--help")
 REHEARSE = "runtime.rehearse=true"
 SHOWN = "AUDIOPRUNE_SHOWN"
@@ -104,6 +108,8 @@ def run_verb(verb: str, arguments: list[str]) -> int:
         verb, arguments, shown = _rehearsal_of(arguments)
     if REHEARSE in arguments:
         arguments = [*arguments, *_NO_FOLDER]
+    if verb in _ON_FILES:
+        arguments = [f"input{item[2:]}" if item.startswith("in=") else item for item in arguments]
     words, choices = arguments, list[str]()
     if verb in _WITH_FILE and not set(_COMPLETION) & set(arguments):
         words, choices = with_groups_of_file(verb, arguments)

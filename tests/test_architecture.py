@@ -68,7 +68,7 @@ COMPRESS = {
     "masks": {"ties"},
     "select": {"masks"},
     "quantize": {"ties"},
-    "units": {"eval_mode", "placement", "masks", "ties"},
+    "units": {"eval_mode", "placement", "masks", "ties", "weight_norm"},
     "penalties": {"masks", "units"},
     "weight_summary": {"masks", "units"},
     "criteria": {"eval_mode", "placement", "masks", "units"},

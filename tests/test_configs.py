@@ -14,6 +14,7 @@ from audioprune import schema
 from audioprune.errors import ConfigError
 from audioprune.experiment import agreement
 from audioprune.experiment.config_hash import config_hash, run_name
+from audioprune.experiment.originals import published
 from audioprune.schema.table import read_table
 
 RUN_VERBS = ("train", "prune", "quantize", "eval")
@@ -31,6 +32,9 @@ NEEDS = {
     "note_folder": ["data.root=/f"],
     "vctk": ["data.root=/v"],
     "coded_folder": ["data.root=/c"],
+    "audio_folder": ["data.root=/a"],
+    # in place of the file in a package, which need not be installed
+    **{f"zoo/{name}": ["checkpoint=w.pt"] for name in published.NETWORKS},
 }
 
 
@@ -56,9 +60,9 @@ def _pipeline(verb: str, experiment: str) -> str:
     """Return the pipeline of an experiment: its paper's for ``prune``, else the verb's own."""
     if verb != "prune":
         return {"train": "train", "quantize": "quantize", "eval": "evaluate"}[verb]
-    if "dcae10" in experiment or "gtcrn" in experiment:
-        return "train"  # the unpruned model that the pruned one is compared with
-    of_scenes = "p4_reach" if experiment.endswith("_desk") else "p4_literal"
+    if "dcae10" in experiment or "gtcrn" in experiment or experiment.endswith("_tiny"):
+        return "train"  # an unpruned model that the pruned one is compared with
+    of_scenes = "p4_reach" if experiment.endswith(("_desk", "_small")) else "p4_literal"
     return {"p1": "p1_sensitivity", "p2": "p2_unstructured", "p3": "p3_trim", "p4": of_scenes}[
         experiment[:2]
     ]
@@ -110,7 +114,9 @@ def test_every_option_of_every_group_composes(verb: str, group: str) -> None:
             _check(composed(verb, f"{group}={option}", *needs))
 
 
-@pytest.mark.parametrize("verb", ["info", "report", "data", "listen", "generate", "doctor"])
+@pytest.mark.parametrize(
+    "verb", ["info", "report", "data", "listen", "generate", "export", "doctor"]
+)
 def test_every_tool_composes(verb: str) -> None:
     schema.check(composed(verb))
 
@@ -161,12 +167,13 @@ def test_no_file_is_left_out() -> None:
 def test_every_experiment_has_a_desk_sibling() -> None:
     names = options_of("experiment")
     for name in names:
-        if not name.endswith(("_desk", "_demo", "_small")):
+        if not name.endswith(("_desk", "_demo", "_small", "_tiny")):
             assert f"{name}_desk" in names, f"{name} has no sibling that runs on two cores"
 
 
 @pytest.mark.parametrize(
-    "experiment", [name for name in options_of("experiment") if name.endswith("_desk")]
+    "experiment",
+    [name for name in options_of("experiment") if name.endswith(("_desk", "_small", "_tiny"))],
 )
 def test_desk_models_build_and_run(experiment: str) -> None:
     from audioprune.experiment.model_io import build_model
@@ -260,10 +267,9 @@ def _own_keys(experiment: str) -> dict[str, Any]:
 
 
 def test_every_experiment_accepts_every_corpus_of_its_kind() -> None:
-    assert {name for names in CORPORA.values() for name in names} == {
-        name
-        for name in options_of("data")
-        if not name.endswith(("_desk", "_demo", "_small", "no_audio"))
+    without_labels = {"audio_folder", "no_audio"}  # no experiment of a paper can use them
+    assert {name for names in CORPORA.values() for name in names} | without_labels == {
+        name for name in options_of("data") if not name.endswith(("_desk", "_demo", "_small"))
     }
     nodes = _nodes("data")
     for experiment in options_of("experiment"):
@@ -303,6 +309,8 @@ def test_other_corpora_compose_and_decide_what_is_shared(line: list[str]) -> Non
 TOLD = {
     ("enhancement", "frame_length"),
     ("enhancement", "hop_length"),
+    ("imitate", "frame_length"),
+    ("imitate", "hop_length"),
     ("wavenet", "classes"),
     ("next_sample", "families"),  # 0 tells none
     ("next_sample", "instruments"),

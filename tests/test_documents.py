@@ -26,7 +26,9 @@ from note_trees import nsynth_tree
 from speech_trees import noise_tree, speech_tree
 from tiny_runs import MYNET
 
+import audioprune
 from audioprune import cli, schema
+from audioprune.models.zoo.silero_vad import SileroVAD
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -172,6 +174,20 @@ COMMANDS = (
         (("runs/prune/<run>", "{lottery}"),),
     ),
     Line(
+        "enhance checkpoint=runs/prune/<run> in=talk.wav",
+        (),
+        (("runs/prune/<run>", "{pruned}"),),
+    ),
+    Line(
+        "enhance checkpoint=runs/prune/<run> in=/audio/speech",
+        (),
+        (("runs/prune/<run>", "{pruned}"), FOLDERS[0]),
+        without=("jobs=2",),
+    ),
+    Line("enhance checkpoint=small.apz in=- out=-"),
+    Line("apply checkpoint=vad.apz in=talk.wav"),
+    Line("apply checkpoint=vad.apz in=/audio/speech", (), FOLDERS[:1]),
+    Line(
         "prune -m experiment=p2/fdnn_desk pipeline.lambda_1=0,1 seed=0,1",
         (*QUICK, *FEW, *MADE, *SMALL, *ONE),
         slow=True,
@@ -196,7 +212,25 @@ COMMANDS = (
         "prune -m hydra/sweeper=optuna",
         (*QUICK, *FEW, *MADE, *SMALL, "pipeline.levels=4", "hydra.sweeper.n_trials=1"),
     ),
+    Line(
+        "export checkpoint=runs/prune/<run> out=small.onnx",
+        (),
+        (("runs/prune/<run>", "{pruned}"),),
+        slow=True,
+    ),
+    Line(
+        "export checkpoint=runs/prune/<run> out=frame.onnx",
+        (),
+        (("runs/prune/<run>", "{pruned}"),),
+        slow=True,
+    ),
+    Line(
+        "export checkpoint=runs/prune/<run> out=small.pt",
+        (),
+        (("runs/prune/<run>", "{pruned}"),),
+    ),
     Line("report runs=runs/prune", (), (("runs/prune", "{pruned}"),)),
+    Line("report runs=docs/results/p2", (), (("docs/results/p2", "{pruned}"),)),
     Line(
         "listen test=pruned systems.DCAE=runs/train/<run> systems.DCAE_pr=runs/prune/<run>",
         (*HEARD, *FEW, *MADE),
@@ -283,6 +317,14 @@ def entry_of(command: str) -> Line:
     return found[0]
 
 
+class Said(io.StringIO):
+    """What a command says, and the bytes that it writes to a pipe."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.buffer = io.BytesIO()
+
+
 class Home:
     """A folder with everything that the commands name; runs are made when first asked for."""
 
@@ -295,6 +337,8 @@ class Home:
         (folder / "mynet.py").write_text(MYNET)
         own = TEXTS["docs/own-model.md"]
         (folder / "mytask.py").write_text(next(each for each in _python(own) if "Task" in each))
+        shutil.copy(next((folder / "audio" / "speech").rglob("*.wav")), folder / "talk.wav")
+        (folder / "talk.raw").write_bytes(bytes(6400))
         (folder / "my_schedule.yaml").write_text(SCHEDULE)
         for number, name in enumerate(("anna", "ben")):
             scores = (
@@ -335,7 +379,7 @@ class Home:
 
     def call(self, command: str, codes: tuple[int, ...] = (0,)) -> str:
         """Run a command in this process, refuse a failure, and return what it said."""
-        said = io.StringIO()
+        said = Said()
         GlobalHydra.instance().clear()
         verb, *words = shlex.split(command)
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
@@ -359,7 +403,9 @@ def here(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     monkeypatch.setenv("AUDIOPRUNE_CACHE", str(home.folder / "cache"))
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "argv", list(sys.argv))
-    yield home
+    with open("talk.raw", "rb") as raw:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(raw))
+        yield home
     sys.modules.pop("mynet", None)
     sys.modules.pop("mytask", None)
     GlobalHydra.instance().clear()
@@ -371,6 +417,8 @@ def _prepare(home: Home, command: str) -> None:
         namespace: dict = {}
         exec(MYNET, namespace)
         torch.save(namespace["MyNet"](width=64).state_dict(), "weights.pt")
+    if "vad.apz" in command:
+        audioprune.save(SileroVAD(), "vad.apz", arguments={})
     if "small.apz" in command:
         shutil.copy(Path(home.run("pruned")) / "model.apz", "small.apz")
 

@@ -22,6 +22,7 @@ _KEY = re.compile(r"^\+*model\.([\w.]+)=(.*)$", re.DOTALL)
 _NODE = ("name", "_target_", *provenance.READING)
 """Keys of the model itself; every other one is an argument of its class."""
 _OWN_VERBS = ("train", "prune", "quantize", "eval", "info")
+_ON_AUDIO = ("generate", "enhance", "apply")
 _WITHOUT_TASK = ("prune", "quantize", "eval", "info")
 _LEVELS = "pipeline.levels=64"
 """What ``quantize`` takes without a task, which could choose by a loss."""
@@ -70,7 +71,7 @@ def _with_task(words: list[str]) -> list[str]:
 
 def _with_named_model(verb: str, words: list[str]) -> list[str]:
     """Choose ``model=own`` before a target that is not one of this package."""
-    if verb not in (*_OWN_VERBS, "generate") or any(_MODEL.match(word) for word in words):
+    if verb not in (*_OWN_VERBS, *_ON_AUDIO) or any(_MODEL.match(word) for word in words):
         return words
     for place, word in enumerate(words):
         key = _KEY.match(word)

@@ -19,7 +19,7 @@ from audioprune.paths import model_file
 
 _NOT_RESULTS = ("runtime", "hydra", "verb", "objective", "tune")
 _LATER: dict[str, dict[str, Any]] = {
-    "model": {"activation": "relu", "context": 0, "normalise": False},
+    "model": {"activation": "relu", "context": 0, "normalise": False, "tables": "drawn"},
     "data": {
         "augment_equaliser_db": 0.0,
         "augment_level_db": 0.0,
@@ -29,7 +29,13 @@ _LATER: dict[str, dict[str, Any]] = {
         "voices": "made",
     },
     "pipeline": {"ramp_begin": 0.0, "ramp_end": 0.0},
-    "task": {"remix": False},
+    "task": {
+        "harmonics": 0,
+        "remix": False,
+        "spectral_weight": 0.0,
+        "waveform_first_epochs": 0,
+        "waveform_weight": 0.0,
+    },
     "training": {
         "channels_last": False,
         "compile": False,

@@ -22,6 +22,7 @@ from audioprune.compress.masks import Mask
 from audioprune.compress.quantize.kmeans import Codebook
 from audioprune.compress.ties import join_views_
 from audioprune.compress.units.trim import resize_
+from audioprune.compress.units.trimmed_layers import count_like_
 from audioprune.compress.weight_norm import fold_like_
 from audioprune.errors import AudiopruneError, CheckpointError, ConfigError, unknown_name
 from audioprune.experiment.foreign.adopt import adopted, arguments
@@ -177,6 +178,7 @@ def restore_model(model: nn.Module, state: dict[str, torch.Tensor]) -> nn.Module
         CheckpointError: Names of tensors differ.
     """
     fold_like_(model, state)
+    count_like_(model, state)
     own = model.state_dict()
     missing, extra = sorted(set(own) - set(state)), sorted(set(state) - set(own))
     if missing or extra:

@@ -11,16 +11,17 @@ there no input can have reached them.
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import sympy
 import torch
 from torch import Tensor, fx
 
 from audioprune.errors import ConfigError
-from audioprune.export.trace import BATCH, TIME, Traced, layer_of
+from audioprune.export.trace import BATCH, TIME, Node, Traced, layer_of
 
 aten = torch.ops.aten
 
@@ -115,7 +116,7 @@ class Rewriter:
     traced: Traced
     frame: int
     groups: dict[tuple[str, int], tuple[int, Request]]
-    apply: Callable[[Rewriter, fx.Node], Any]
+    apply: Callable[[Rewriter, Node], Any]
     requests: list[Request] = field(default_factory=list)
     graph: fx.Graph = field(default_factory=fx.Graph)
     values: dict[fx.Node, Any] = field(default_factory=dict)
@@ -145,9 +146,7 @@ class Rewriter:
             elif node.op == "output":
                 self._finish(node)
 
-    def refuse(
-        self, node: fx.Node, why: str, remedy: str = "streaming needs a causal model"
-    ) -> Any:
+    def refuse(self, node: Node, why: str, remedy: str = "streaming needs a causal model") -> Any:
         """Raise what says which layer cannot run frame by frame."""
         layer = layer_of(node)
         where = f"layer {layer}" if layer else f"operator {node.target}"
@@ -171,7 +170,7 @@ class Rewriter:
 
     # --- values of the new graph
 
-    def emit(self, node: fx.Node, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
+    def emit(self, node: Node, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
         """Add an operator that stands for a part of an original node."""
         made = self.graph.call_function(target, args, kwargs)
         made.meta["layer"] = layer_of(node)
@@ -213,7 +212,7 @@ class Rewriter:
             self._batch if share == 1 else self.emit(node, operator.mul, self._batch, int(share))
         )
 
-    def sizes(self, node: fx.Node, chunk: int, axis: int | None, length: Any) -> list[Any]:
+    def sizes(self, node: Node, chunk: int, axis: int | None, length: Any) -> list[Any]:
         """Return the sizes of an original value with ``chunk`` positions along its time axis."""
         sizes: list[Any] = []
         for i, size in enumerate(self.shape(node)):
@@ -258,7 +257,7 @@ class Rewriter:
         def initial(values: dict[str, Any]) -> Tensor:
             return past_of(values[source.name], axis, offset, count)
 
-        state = self.state(f"{request.layer}.past", initial, (source,), self._batch_axis(source))
+        state = self.state(f"{request.layer}_past", initial, (source,), self._batch_axis(source))
         full = self.graph.call_function(aten.cat.default, ([state.place, stream.node], axis))
         state.after = self.graph.call_function(
             aten.slice.Tensor, (full, axis, stream.chunk, 2**63 - 1)
@@ -277,7 +276,7 @@ class Rewriter:
         batch_axis: int | None,
     ) -> State:
         """Add a state with a placeholder behind those that are there."""
-        plain = "".join(letter if letter.isalnum() else "_" for letter in name).strip("_")
+        plain = re.sub(r"\W+", "_", name).strip("_")
         unique, count = plain, 1
         while unique in self._names:
             count += 1
@@ -314,7 +313,7 @@ class Rewriter:
 
     # --- ends of the graph
 
-    def _add_input(self, node: fx.Node, axis: int) -> None:
+    def _add_input(self, node: Node, axis: int) -> None:
         made = self._place(node.name)
         if self.traced.open_batch and self._batch is None:
             self._batch = self.graph.call_function(aten.sym_size.int, (made, 0))
@@ -339,10 +338,10 @@ class Rewriter:
 
         args, kwargs = fx.map_arg((node.args, node.kwargs), real)
         with torch.no_grad():
-            return Constant(node.target(*args, **kwargs), f"folded_{node.name}")
+            return Constant(cast(Any, node.target)(*args, **kwargs), f"folded_{node.name}")
 
     def _finish(self, node: fx.Node) -> None:
-        for place, each in enumerate(node.args[0]):
+        for place, each in enumerate(cast(Any, node.args[0])):
             value = self.values.get(each) if isinstance(each, fx.Node) else each
             if isinstance(value, LastState) or value is None:
                 continue

@@ -20,13 +20,13 @@ from torch import fx
 
 from audioprune.export import spans
 from audioprune.export.rewrite import FrameTooShort, LastState, Plain, Rewriter, Stream, aten
-from audioprune.export.trace import TIME
+from audioprune.export.trace import TIME, Node
 
-Rule = Callable[[Rewriter, fx.Node], Any]
+Rule = Callable[[Rewriter, Node], Any]
 _END = 2**62  # what torch writes for "to the end" is about this much
 
 
-def apply(rw: Rewriter, node: fx.Node) -> Any:
+def apply(rw: Rewriter, node: Node) -> Any:
     """Return what stands for an original node in the rewritten graph."""
     value = node.meta.get("val")
     if isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool):
@@ -41,20 +41,20 @@ def apply(rw: Rewriter, node: fx.Node) -> Any:
     return mapped(rw, node)
 
 
-def name_of(node: fx.Node) -> str:
+def name_of(node: Node) -> str:
     """Return the name of an operator without its overload, such as ``conv2d``."""
     parts = str(node.target).split(".")
     return parts[1] if parts[0] == "aten" and len(parts) > 1 else ".".join(parts[:2])
 
 
-def streams_of(rw: Rewriter, node: fx.Node) -> list[Stream]:
+def streams_of(rw: Rewriter, node: Node) -> list[Stream]:
     """Return the inputs of a node that run along time."""
     found = [rw.values.get(each) for each in node.all_input_nodes]
     return [each for each in found if isinstance(each, Stream)]
 
 
 def arguments(
-    rw: Rewriter, node: fx.Node, given: dict[fx.Node, fx.Node] | None = None
+    rw: Rewriter, node: Node, given: dict[fx.Node, fx.Node] | None = None
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments of a node in the new graph.
 
@@ -77,7 +77,7 @@ def arguments(
     return args, kwargs
 
 
-def mapped(rw: Rewriter, node: fx.Node, target: Any = None, drop: int | None = None) -> Any:
+def mapped(rw: Rewriter, node: Node, target: Any = None, drop: int | None = None) -> Any:
     """Keep an operator that maps each position alone.
 
     Args:
@@ -99,7 +99,7 @@ def mapped(rw: Rewriter, node: fx.Node, target: Any = None, drop: int | None = N
     return result(rw, node, made, replace(first, offset=offset, folded=folded))
 
 
-def result(rw: Rewriter, node: fx.Node, made: fx.Node, like: Stream) -> Stream:
+def result(rw: Rewriter, node: Node, made: fx.Node, like: Stream) -> Stream:
     """Return the stream of a new value whose positions are those of another one."""
     axis = rw.time_axis(node)
     if axis is None:
@@ -108,7 +108,7 @@ def result(rw: Rewriter, node: fx.Node, made: fx.Node, like: Stream) -> Stream:
     return replace(like, node=made, axis=axis, base=node.name, source=node, length=length)
 
 
-def _parts(rw: Rewriter, node: fx.Node, made: fx.Node, like: Stream) -> tuple[Stream, ...]:
+def _parts(rw: Rewriter, node: Node, made: fx.Node, like: Stream) -> tuple[Stream, ...]:
     """Return the streams of an operator with several results."""
     found = []
     for i, value in enumerate(node.meta["val"]):
@@ -125,7 +125,7 @@ def _parts(rw: Rewriter, node: fx.Node, made: fx.Node, like: Stream) -> tuple[St
     return tuple(found)
 
 
-def _item(rw: Rewriter, node: fx.Node) -> Any:
+def _item(rw: Rewriter, node: Node) -> Any:
     origin, index = node.args
     value = rw.values[origin]
     if not isinstance(value, tuple):
@@ -134,7 +134,7 @@ def _item(rw: Rewriter, node: fx.Node) -> Any:
     return replace(item, source=node) if isinstance(item, Stream | Plain) else item
 
 
-def _without_time(rw: Rewriter, node: fx.Node, name: str) -> Any:
+def _without_time(rw: Rewriter, node: Node, name: str) -> Any:
     """Keep what has no input along time: zeros of some size, or a value for each item."""
     if name in ("audioprune.lstm", "audioprune.gru", "audioprune.rnn"):
         return rw.refuse(node, "a recurrent layer over something else than frames")
@@ -167,7 +167,7 @@ def _time_part(size: sympy.Expr) -> sympy.Expr:
     return sympy.Mul(*factors)
 
 
-def _argument(rw: Rewriter, node: fx.Node, value: Any) -> Any:
+def _argument(rw: Rewriter, node: Node, value: Any) -> Any:
     if not isinstance(value, fx.Node):
         return value
     found = rw.values[value]
@@ -177,7 +177,7 @@ def _argument(rw: Rewriter, node: fx.Node, value: Any) -> Any:
 def _over(place: int, default: Any = None) -> Rule:
     """Return the rule of an operator that works along the axes of its argument ``place``."""
 
-    def rule(rw: Rewriter, node: fx.Node) -> Any:
+    def rule(rw: Rewriter, node: Node) -> Any:
         stream = streams_of(rw, node)[0]
         dims = node.args[place] if len(node.args) > place else node.kwargs.get("dim", default)
         rank = len(rw.shape(stream.source))
@@ -191,33 +191,33 @@ def _over(place: int, default: Any = None) -> Rule:
     return rule
 
 
-def _normalised(rw: Rewriter, node: fx.Node) -> Any:
+def _normalised(rw: Rewriter, node: Node) -> Any:
     stream, rank = streams_of(rw, node)[0], len(rw.shape(streams_of(rw, node)[0].source))
     if stream.axis >= rank - len(node.args[1]):
         return rw.refuse(node, "a normalisation over all frames")
     return mapped(rw, node)
 
 
-def _batch_norm(rw: Rewriter, node: fx.Node) -> Any:
+def _batch_norm(rw: Rewriter, node: Node) -> Any:
     if streams_of(rw, node)[0].axis == 1:
         return rw.refuse(node, "a normalisation of each frame apart")
     return mapped(rw, node)
 
 
-def _group_norm(rw: Rewriter, node: fx.Node) -> Any:
+def _group_norm(rw: Rewriter, node: Node) -> Any:
     if streams_of(rw, node)[0].axis != 0:
         return rw.refuse(node, "a normalisation over all frames")
     return mapped(rw, node)
 
 
-def _linear(rw: Rewriter, node: fx.Node) -> Any:
+def _linear(rw: Rewriter, node: Node) -> Any:
     stream = rw.values[node.args[0]]
     if isinstance(stream, Stream) and stream.axis == len(rw.shape(stream.source)) - 1:
         return rw.refuse(node, "a layer over all frames")
     return mapped(rw, node)
 
 
-def _matmul(rw: Rewriter, node: fx.Node) -> Any:
+def _matmul(rw: Rewriter, node: Node) -> Any:
     for place, back in ((0, 1), (1, 2)):
         value = rw.values[node.args[place]]
         if isinstance(value, Stream) and value.axis == len(rw.shape(value.source)) - back:
@@ -225,12 +225,12 @@ def _matmul(rw: Rewriter, node: fx.Node) -> Any:
     return mapped(rw, node)
 
 
-def _same(rw: Rewriter, node: fx.Node) -> Any:
+def _same(rw: Rewriter, node: Node) -> Any:
     """Leave out what changes nothing in evaluation."""
     return rw.values[node.args[0]]
 
 
-def _pad(rw: Rewriter, node: fx.Node) -> Any:
+def _pad(rw: Rewriter, node: Node) -> Any:
     stream: Stream = rw.values[node.args[0]]
     rank, widths = len(rw.shape(stream.source)), list(node.args[1])
     mode = node.args[2] if name_of(node) == "pad" and len(node.args) > 2 else "constant"
@@ -254,16 +254,17 @@ def _pad(rw: Rewriter, node: fx.Node) -> Any:
     return moved if made is stream.node else replace(moved, base=node.name)
 
 
-def _length(rw: Rewriter, node: fx.Node, stream: Stream) -> sympy.Expr:
+def _length(rw: Rewriter, node: Node, stream: Stream) -> sympy.Expr:
     axis = rw.time_axis(node)
     if axis is None:
         return rw.refuse(node, "a fixed number of frames")
     return stream.length if stream.folded else rw.shape(node)[axis]
 
 
-def _slice(rw: Rewriter, node: fx.Node) -> Any:
+def _slice(rw: Rewriter, node: Node) -> Any:
     stream: Stream = rw.values[node.args[0]]
-    dim, start, end, step = (*node.args[1:], *(0, None, None, 1)[len(node.args) - 1 :])
+    defaults: list[Any] = [0, None, None, 1]
+    dim, start, end, step = [*node.args[1:], *defaults[len(node.args) - 1 :]]
     if dim % len(rw.shape(stream.source)) != stream.axis:
         return mapped(rw, node)
     start = 0 if start is None else start
@@ -281,7 +282,7 @@ def _slice(rw: Rewriter, node: fx.Node) -> Any:
     return replace(stream, offset=stream.offset - start, source=node, length=length)
 
 
-def _cat(rw: Rewriter, node: fx.Node) -> Any:
+def _cat(rw: Rewriter, node: Node) -> Any:
     dim = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
     axis = rw.time_axis(node)
     if axis is None or dim % len(rw.shape(node)) != axis or name_of(node) == "stack":
@@ -298,7 +299,7 @@ def _cat(rw: Rewriter, node: fx.Node) -> Any:
     return replace(stream, offset=offset, source=node, length=_length(rw, node, stream))
 
 
-def _view(rw: Rewriter, node: fx.Node) -> Any:
+def _view(rw: Rewriter, node: Node) -> Any:
     stream: Stream = rw.values[node.args[0]]
     axis = rw.time_axis(node)
     if axis is None:
@@ -315,7 +316,7 @@ def _view(rw: Rewriter, node: fx.Node) -> Any:
     return replace(found, node=made)
 
 
-def _rescaled(rw: Rewriter, node: fx.Node, stream: Stream, ratio: sympy.Expr) -> Stream:
+def _rescaled(rw: Rewriter, node: Node, stream: Stream, ratio: sympy.Expr) -> Stream:
     """Return a stream with ``ratio`` times as many positions, joined or split inwards."""
     if ratio.is_Integer:
         times = int(ratio)
@@ -341,7 +342,7 @@ def _product(sizes: Sequence[sympy.Expr]) -> sympy.Expr:
     return sympy.simplify(sympy.prod(sizes))
 
 
-def _expand(rw: Rewriter, node: fx.Node) -> Any:
+def _expand(rw: Rewriter, node: Node) -> Any:
     stream: Stream = rw.values[node.args[0]]
     axis = rw.time_axis(node)
     if axis is None:
@@ -350,14 +351,14 @@ def _expand(rw: Rewriter, node: fx.Node) -> Any:
     return result(rw, node, rw.emit(node, aten.expand.default, stream.node, sizes), stream)
 
 
-def _select(rw: Rewriter, node: fx.Node) -> Any:
+def _select(rw: Rewriter, node: Node) -> Any:
     stream: Stream = rw.values[node.args[0]]
     if node.args[1] % len(rw.shape(stream.source)) == stream.axis:
         return rw.refuse(node, "one frame of all")
     return mapped(rw, node)
 
 
-def _upsample(rw: Rewriter, node: fx.Node) -> Any:
+def _upsample(rw: Rewriter, node: Node) -> Any:
     stream: Stream = rw.values[node.args[0]]
     axis = rw.time_axis(node)
     if axis is None:
@@ -381,7 +382,7 @@ def _upsample(rw: Rewriter, node: fx.Node) -> Any:
     return result(rw, node, made, _rescaled(rw, node, stream, times))
 
 
-def _last_state(rw: Rewriter, node: fx.Node) -> Any:
+def _last_state(rw: Rewriter, node: Node) -> Any:
     return LastState()
 
 

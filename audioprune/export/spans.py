@@ -23,7 +23,7 @@ from audioprune.export.rewrite import (
     Stream,
     aten,
 )
-from audioprune.export.trace import layer_of
+from audioprune.export.trace import Node, layer_of
 
 _RANK = {"conv1d": 1, "conv2d": 2, "conv3d": 3}
 _RECURRENT = {"audioprune.lstm": aten.lstm.input, "audioprune.gru": aten.gru.input}
@@ -44,7 +44,7 @@ class Span:
     padding: int
 
 
-def windowed(rw: Rewriter, node: fx.Node, stream: Stream, span: Span) -> tuple[fx.Node, Stream]:
+def windowed(rw: Rewriter, node: Node, stream: Stream, span: Span) -> tuple[fx.Node, Stream]:
     """Return the positions that a frame of results reads, and the stream of these results."""
     if stream.folded:
         rw.refuse(node, "time and another axis in one", "keep time an axis of its own")
@@ -64,7 +64,7 @@ def windowed(rw: Rewriter, node: fx.Node, stream: Stream, span: Span) -> tuple[f
     return window, replace(stream, chunk=chunk // span.stride, offset=after)
 
 
-def _convolution(rw: Rewriter, node: fx.Node) -> Any:
+def _convolution(rw: Rewriter, node: Node) -> Any:
     names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
     given = dict(zip(names, node.args, strict=False)) | dict(node.kwargs)
     stream = rw.values[given["input"]]
@@ -91,7 +91,7 @@ def _convolution(rw: Rewriter, node: fx.Node) -> Any:
     return _result(rw, node, made, like)
 
 
-def _result(rw: Rewriter, node: fx.Node, made: fx.Node, like: Stream) -> Stream:
+def _result(rw: Rewriter, node: Node, made: fx.Node, like: Stream) -> Stream:
     axis = rw.time_axis(node)
     if axis is None:
         return rw.refuse(node, "a fixed number of frames")
@@ -112,7 +112,7 @@ def _padding(value: Any, kernel: list[int], dilation: list[int]) -> list[int]:
     return _each(value, len(kernel))
 
 
-def _value(rw: Rewriter, node: fx.Node, value: Any) -> Any:
+def _value(rw: Rewriter, node: Node, value: Any) -> Any:
     if not isinstance(value, fx.Node):
         return value
     found = rw.values[value]
@@ -121,7 +121,7 @@ def _value(rw: Rewriter, node: fx.Node, value: Any) -> Any:
     return rw.plain(found, node)
 
 
-def _transposed(rw: Rewriter, node: fx.Node) -> Any:
+def _transposed(rw: Rewriter, node: Node) -> Any:
     names = (
         "input",
         "weight",
@@ -178,7 +178,7 @@ def _transposed(rw: Rewriter, node: fx.Node) -> Any:
     return _result(rw, node, made, like)
 
 
-def _zeros_like(rw: Rewriter, node: fx.Node, kept: fx.Node, axis: int, count: int) -> fx.Node:
+def _zeros_like(rw: Rewriter, node: Node, kept: fx.Node, axis: int, count: int) -> fx.Node:
     """Return ``count`` zero positions shaped like a state."""
     one = rw.emit(node, aten.slice.Tensor, kept, axis, 0, 1)
     zero = rw.emit(node, aten.mul.Tensor, one, 0.0)
@@ -187,7 +187,7 @@ def _zeros_like(rw: Rewriter, node: fx.Node, kept: fx.Node, axis: int, count: in
 
 def _overlap(
     rw: Rewriter,
-    node: fx.Node,
+    node: Node,
     given: dict[str, Any],
     stream: Stream,
     target: Any,
@@ -213,12 +213,12 @@ def _overlap(
     return rw.state(f"{layer}.overlap", initial, (source,), rw._batch_axis(source))
 
 
-def _layer(node: fx.Node) -> str:
+def _layer(node: Node) -> str:
     return layer_of(node) or node.name
 
 
-def _pool(target_rank: int) -> Callable[[Rewriter, fx.Node], Any]:
-    def rule(rw: Rewriter, node: fx.Node) -> Any:
+def _pool(target_rank: int) -> Callable[[Rewriter, Node], Any]:
+    def rule(rw: Rewriter, node: Node) -> Any:
         stream: Stream = rw.values[node.args[0]]
         rank = target_rank
         kernel = _each(node.args[1], rank)
@@ -238,7 +238,7 @@ def _pool(target_rank: int) -> Callable[[Rewriter, fx.Node], Any]:
     return rule
 
 
-def _recurrent(rw: Rewriter, node: fx.Node) -> Any:
+def _recurrent(rw: Rewriter, node: Node) -> Any:
     name = ".".join(str(node.target).split(".")[:2])
     count = 2 if name == "audioprune.lstm" else 1
     values, before = node.args[0], node.args[1 : 1 + count]
@@ -269,26 +269,26 @@ def _recurrent(rw: Rewriter, node: fx.Node) -> Any:
     ]
     places = [state.place for state in states]
     made = rw.emit(node, target, newest, places if count == 2 else places[0], *options)
-    out = rw.emit(node, operator.getitem, made, 0)
+    result = rw.emit(node, operator.getitem, made, 0)
     for i, state in enumerate(states):
         state.after = rw.emit(node, operator.getitem, made, i + 1)
     offset = None if stream.offset is None else 0
-    found = replace(stream, node=out, offset=offset or 0, base=node.name)
+    found = replace(stream, node=result, offset=offset or 0, base=node.name)
     return (found, *[LastState() for _ in states])
 
 
-def _taken(node: fx.Node) -> Callable[[dict[str, Any]], Tensor]:
+def _taken(node: Node) -> Callable[[dict[str, Any]], Tensor]:
     return lambda values: values[node.name]
 
 
-def _state_of(rw: Rewriter, node: fx.Node, value: fx.Node) -> Any:
+def _state_of(rw: Rewriter, node: Node, value: fx.Node) -> Any:
     found = rw.values[value]
     if isinstance(found, Stream):
         return found.node
     return rw.plain(found, node)
 
 
-RULES: dict[str, Callable[[Rewriter, fx.Node], Any]] = {
+RULES: dict[str, Callable[[Rewriter, Node], Any]] = {
     **dict.fromkeys(_RANK, _convolution),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d"), _transposed),
     **dict.fromkeys(("avg_pool1d", "max_pool1d"), _pool(1)),

@@ -160,6 +160,18 @@ def streaming(
         ConfigError: The model looks ahead, which names the layer, or cannot be traced, or the
             result differs from the whole pass.
     """
+    return streaming_of(model, example, time_dim)[1]
+
+
+def streaming_of(
+    model: nn.Module,
+    example: Tensor | Sequence[Tensor] | None = None,
+    time_dim: int | Sequence[int] | None = None,
+) -> tuple[nn.Module, StreamingModel]:
+    """Return the part of a model that is streamed, most often all of it, and its streaming form.
+
+    Arguments and failures are those of ``streaming``.
+    """
     if isinstance(model, StreamsPart) and example is None:
         model, example, time_dim = model.streaming_part()
     inputs, axes = inputs_of(model, example, time_dim)
@@ -179,7 +191,7 @@ def streaming(
     names = _output_names(model, traced.example, rewriter.output_places)
     found = StreamingModel(rewriter, initial, Shapes(traced.example, names)).eval()
     verify(model, found, rewriter.assumed)
-    return found
+    return model, found
 
 
 def inputs_of(

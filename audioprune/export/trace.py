@@ -7,7 +7,6 @@ Inputs are tensors with the batch first. Nothing is rewritten here, see `rewrite
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +18,13 @@ from torch import Tensor, fx, nn
 
 from audioprune.compress.eval_mode import evaluating
 from audioprune.errors import ConfigError
+from audioprune.export.optional import quiet
 from audioprune.export.recurrent import whole_layers
 
 TIME, BATCH = sympy.Symbol("time", positive=True), sympy.Symbol("batch", positive=True)
+
+Node = Any
+"""A node of a traced graph, a ``torch.fx.Node``; what its arguments are, its operator decides."""
 
 
 @dataclass
@@ -33,13 +36,18 @@ class Traced:
         example: Inputs of one item.
         time_dims: Axis of time of each input.
         open_batch: Whether the graph takes every batch; else one item alone.
+        open_time: Whether it takes every number of frames.
+        symbols: Symbolic sizes of the graph and what they mean.
+        program: The same as ``torch.export`` made it.
     """
 
     module: fx.GraphModule
     example: tuple[Tensor, ...]
     time_dims: tuple[int, ...]
     open_batch: bool
+    open_time: bool
     symbols: dict[sympy.Symbol, sympy.Symbol]
+    program: Any
 
     def shape(self, node: fx.Node) -> tuple[sympy.Expr, ...] | None:
         """Return the sizes of a value in ``TIME`` and ``BATCH``; None where it is no tensor."""
@@ -56,7 +64,7 @@ class Traced:
 
 
 def trace(
-    model: nn.Module, example: Sequence[Tensor], time_dims: Sequence[int], batch: bool = True
+    model: nn.Module, example: Sequence[Tensor], time_dims: Sequence[int], fixed: bool = False
 ) -> Traced:
     """Trace a model in evaluation mode.
 
@@ -64,67 +72,65 @@ def trace(
         model: Any module whose inputs are tensors with the batch first.
         example: One tensor an input, of which the first item is used, with at least 4 frames.
         time_dims: Axis of time of each input.
-        batch: Whether to leave the batch open where the model allows it.
+        fixed: Whether a model that allows one number of frames alone is traced with it.
 
     Raises:
         ConfigError: The model cannot be traced with an open number of frames.
     """
     one = tuple(value[:1].detach() for value in example)
     failure: Exception | None = None
-    for opened in (True, False) if batch else (False,):
+    tries = [(True, True), (False, True), *([(True, False), (False, False)] if fixed else [])]
+    for opened, timed in tries:
         given = tuple(torch.cat((value, value)) if opened else value for value in one)
-        sizes = tuple(_open(axis, opened) for axis in time_dims)
+        sizes = tuple(_open(axis, opened, timed) for axis in time_dims)
         try:
-            module = _exported(model, given, sizes)
+            program = _exported(model, given, sizes)
         except Exception as error:  # torch.export has no common class of its failures
             failure = failure or error
             continue
-        symbols = _symbols(module, time_dims, opened)
+        module = program.module(check_guards=False)
+        symbols = _symbols(module, time_dims, opened, timed)
         if symbols is not None:
             found = BATCH in symbols.values()
-            return Traced(module, one, tuple(time_dims), found, symbols)
+            return Traced(module, one, tuple(time_dims), found, timed, symbols, program)
+    wanted = "" if fixed else " with any number of frames"
     raise ConfigError(
-        f"{type(model).__name__}: expected a model that torch.export traces with any number of "
-        f"frames, got {_first_line(failure)}; write its loops over frames as layers"
+        f"{type(model).__name__}: expected a model that torch.export traces{wanted}, got "
+        f"{_first_line(failure)}; write its loops over frames as layers"
     )
 
 
-def _open(axis: int, batch: bool) -> dict[int, Any]:
-    auto = torch.export.Dim.AUTO
-    return {0: auto, axis: torch.export.Dim.DYNAMIC} if batch else {axis: torch.export.Dim.DYNAMIC}
+def _open(axis: int, batch: bool, timed: bool) -> dict[int, Any]:
+    sizes: dict[int, Any] = {0: torch.export.Dim.AUTO} if batch else {}
+    return {**sizes, axis: torch.export.Dim.DYNAMIC} if timed else sizes
 
 
 def _exported(
     model: nn.Module, given: tuple[Tensor, ...], sizes: tuple[dict[int, Any], ...]
-) -> fx.GraphModule:
-    logger = logging.getLogger("torch")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)  # a failure is told in one line
-    try:
-        with (
-            evaluating(model),
-            torch.no_grad(),
-            whole_layers(),
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")
-            program = torch.export.export(model, given, dynamic_shapes=(sizes,)[0], strict=False)
-            return program.module(check_guards=False)
-    finally:
-        logger.setLevel(level)
+) -> Any:
+    with (
+        quiet("torch"),
+        evaluating(model),
+        torch.no_grad(),
+        whole_layers(),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        return torch.export.export(model, given, dynamic_shapes=sizes, strict=False)
 
 
 def _symbols(
-    module: fx.GraphModule, time_dims: Sequence[int], opened: bool
+    module: fx.GraphModule, time_dims: Sequence[int], opened: bool, timed: bool
 ) -> dict[sympy.Symbol, sympy.Symbol] | None:
     """Return what each symbol of the graph stands for; None where time has become a number."""
     found: dict[sympy.Symbol, sympy.Symbol] = {}
     places = [node for node in module.graph.nodes if node.op == "placeholder"]
     for node, axis in zip(places, time_dims, strict=True):
         shape = node.meta["val"].shape
-        if not isinstance(shape[axis], torch.SymInt):
-            return None
-        found |= {symbol: TIME for symbol in shape[axis].node.expr.free_symbols}
+        if timed:
+            if not isinstance(shape[axis], torch.SymInt):
+                return None
+            found |= {symbol: TIME for symbol in shape[axis].node.expr.free_symbols}
         if opened and isinstance(shape[0], torch.SymInt):
             found |= {symbol: BATCH for symbol in shape[0].node.expr.free_symbols}
     return found

@@ -108,7 +108,7 @@ def _prune_units(
     if scope == "each":
         keep = select.local(scores, sparsity, floors=floors)
     else:
-        keep = select.globally(scaled(scores, model, sets, "max"), sparsity, floors=floors)
+        keep = select.globally(scaled(scores, "max", model, sets), sparsity, floors=floors)
     zero_units_(model, sets, {name: kept.cpu() for name, kept in keep.items()})
 
 

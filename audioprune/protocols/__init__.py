@@ -23,6 +23,7 @@ from audioprune.protocols.corpora import (
     Labelled,
     NamesNotes,
     Preloads,
+    ReadsRecordings,
 )
 from audioprune.protocols.models import (
     ChecksLength,
@@ -150,6 +151,7 @@ __all__ = [
     "Preloads",
     "Prunable",
     "ReadsFeatures",
+    "ReadsRecordings",
     "Rehearses",
     "Repeats",
     "Resizable",

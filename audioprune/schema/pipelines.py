@@ -91,6 +91,7 @@ class WeightsPipelineConfig(PipelineConfig):
     finetune_epochs: Annotated[int, Range(0)] = 0
     finetune_learning_rate = ...
     levels = 64
+    alpha_2 = alpha_2_relative = ...
 
 
 class UnitsPipelineConfig(PipelineConfig):
@@ -104,6 +105,7 @@ class UnitsPipelineConfig(PipelineConfig):
     finetune_epochs: Annotated[int, Range(0)] = 0
     finetune_learning_rate = ...
     levels = 64
+    alpha_2 = alpha_2_relative = ...
 
 
 class AnalysisPipelineConfig(PipelineConfig):

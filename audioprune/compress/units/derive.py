@@ -6,7 +6,6 @@ offered was proved by masking and trimming copies of the model; the rest has a r
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +16,8 @@ from audioprune.compress.ties import join_views_
 from audioprune.compress.units.declare import UnitSet
 from audioprune.compress.units.trace.record import record
 from audioprune.compress.units.trace.solve import Solution, solve
-from audioprune.compress.units.verify import arguments_of, refuted_units
+from audioprune.compress.units.verify import arguments_of, outputs_of, refuted_units
+from audioprune.compress.weight_norm import copy_of, fold_norms_
 from audioprune.errors import ConfigError
 
 _TRIES = 3  # other ways to see rows and columns of an axis
@@ -29,7 +29,8 @@ def derive_units(model: nn.Module, example_input: Any) -> tuple[list[UnitSet], l
 
     The output channels of every layer are followed through the operations of the pass. Sums,
     products and gates tie the units of all their branches; joins and parts keep them apart. Units
-    that leave the model, meet an input of it or an operation of unknown effect stay.
+    that leave the model, meet an input of it or an operation of unknown effect stay. Normalised
+    weights are folded in the copy; fold them in the model before it is trimmed.
 
     Args:
         model: Any module; not changed.
@@ -41,11 +42,14 @@ def derive_units(model: nn.Module, example_input: Any) -> tuple[list[UnitSet], l
         that writes none that can be removed.
 
     Raises:
-        ConfigError: The model is a TorchScript module.
+        ConfigError: The model is a TorchScript module, or folding its normalised weights changes
+            its output.
     """
     refuse_scripts(model)
     with torch.random.fork_rng(devices=[]):  # a model may draw noise
-        twin = copy.deepcopy(model).cpu()
+        twin = copy_of(model).cpu()
+        if fold_norms_(twin):
+            _check_fold(model, twin, example_input)
         join_views_(twin)
         args, kwargs = arguments_of(example_input)
         tape = record(twin, args, kwargs)
@@ -57,14 +61,27 @@ def derive_units(model: nn.Module, example_input: Any) -> tuple[list[UnitSet], l
         for part in each.slices
         if part.role == "out"
     }
-    reasons = [f"'{name}': {why}" for name, why in solution.reasons.items()]
+    kind = type(model).__name__  # for parameters of its own
+    reasons = [f"'{name or kind}': {why}" for name, why in solution.reasons.items()]
     for each in solution.sets:
         if each.name in refuted:
             why = f"the masked and the trimmed model do not agree ({refuted[each.name]})"
             for name in _writers(each):
                 if name not in written:
-                    reasons.append(f"'{name}': {why}")
+                    reasons.append(f"'{name or kind}': {why}")
     return sets, list(dict.fromkeys(reasons))
+
+
+def _check_fold(model: nn.Module, twin: nn.Module, example_input: Any) -> None:
+    """Show that a copy with folded weights gives the same output."""
+    before = outputs_of(copy_of(model).cpu(), arguments_of(example_input))
+    after = outputs_of(twin, arguments_of(example_input))
+    for one, other in zip(before, after, strict=True):
+        if not torch.allclose(one, other, rtol=1e-4, atol=1e-5):
+            raise ConfigError(
+                f"{type(model).__name__}: expected the same output with folded weights, got a "
+                f"difference of {float((one - other).abs().max()):.1e}; fold them by hand"
+            )
 
 
 def refuse_scripts(model: nn.Module) -> None:

@@ -6,7 +6,6 @@ It runs a copy of the model on an example input; the model itself is not changed
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -17,6 +16,7 @@ from torch.utils._pytree import tree_map
 
 from audioprune.compress.units.declare import Prunable, UnitSet
 from audioprune.compress.units.derive import derive_units, refuse_scripts
+from audioprune.compress.weight_norm import copy_of
 from audioprune.errors import ConfigError
 
 _TOLD = 5  # reasons that an error lists
@@ -78,7 +78,7 @@ def unit_sets_of(model: nn.Module, example_inputs: Any = None) -> FoundUnits:
         example_inputs = model.example_input()
     # on a CPU in float32, the same sums come out alike in the masked and the trimmed copy
     refuse_scripts(model)
-    twin = copy.deepcopy(model).cpu().float()
+    twin = copy_of(model).cpu().float()
     sets, reasons = derive_units(twin, _informative(example_inputs))
     return FoundUnits(tuple(sets), tuple(reasons), "derived")
 

@@ -19,6 +19,7 @@ from audioprune.compress.eval_mode import evaluating
 from audioprune.compress.units.declare import UnitSet
 from audioprune.compress.units.trim import trim_
 from audioprune.compress.units.zero import zero_units_
+from audioprune.compress.weight_norm import copy_of, fold_norms_
 from audioprune.errors import AudiopruneError, ConfigError
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -54,7 +55,9 @@ def verify_units(
     """
     trial = _Trial(model, unit_sets, example_inputs, atol, seed)
     error, why = trial.difference(each for each in trial.chosen if each.exact)
-    crossed, crossed_why = trial.difference(trial.chosen)
+    crossed, crossed_why = 0.0, ""
+    if not all(each.exact for each in trial.chosen):
+        crossed, crossed_why = trial.difference(trial.chosen)
     if error <= atol and crossed < inf:
         return error
     guilty = []
@@ -134,11 +137,13 @@ class _Trial:
         seed: int,
     ) -> None:
         self._inputs = arguments_of(example_inputs)
-        _outputs(model, self._inputs)  # a model that does not run fails here, in its own words
+        outputs_of(model, self._inputs)  # a model that does not run fails here, in its own words
         self._unit_sets, self._atol = unit_sets, atol
         self.chosen = [each for each in unit_sets if each.removable]
         generator = torch.Generator().manual_seed(seed)
-        self._model = _shaken(copy.deepcopy(model), generator)
+        twin = copy_of(model)
+        fold_norms_(twin)
+        self._model = _shaken(twin, generator)
         self._keep = {each.name: _random_keep(each, generator) for each in self.chosen}
 
     def objection(self, sets: Sequence[UnitSet]) -> str:
@@ -171,7 +176,7 @@ class _Trial:
         masked, trimmed = copy.deepcopy(self._model), copy.deepcopy(self._model)
         zero_units_(masked, self._unit_sets, keep)
         trim_(trimmed, self._unit_sets, keep)
-        wanted, got = _outputs(masked, self._inputs), _outputs(trimmed, self._inputs)
+        wanted, got = outputs_of(masked, self._inputs), outputs_of(trimmed, self._inputs)
         scale = max((float(value.abs().max()) for value in wanted), default=0.0)
         if scale == 0:
             raise ConfigError(
@@ -185,7 +190,7 @@ class _Trial:
         return max(errors) / scale
 
 
-def _outputs(model: nn.Module, inputs: Arguments) -> list[Tensor]:
+def outputs_of(model: nn.Module, inputs: Arguments) -> list[Tensor]:
     """Run a model from the current state of the random generator, which stays.
 
     A model that draws noise thus draws the same every time.

@@ -6,6 +6,7 @@ audio_folder.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,13 +132,16 @@ class AudioSegments(Dataset[dict[str, Any]]):
         info = read_info(path)
         if info.format not in SEEKABLE_FORMATS or info.sample_rate == rate:
             return self.store.excerpt(path, start, self.samples)
-        # resampled with a margin, which is then cut off
-        margin = min(start, round(_MARGIN_S * rate))
-        first = int((start - margin) / rate * info.sample_rate)
-        count = int(np.ceil((self.samples + 2 * margin) / rate * info.sample_rate))
-        part, _ = read_audio(path, first, count)
+        # Resampled with a margin that is then cut off, from a sample on that both rates have.
+        common = math.gcd(rate, info.sample_rate)
+        margin, period = round(_MARGIN_S * rate), rate // common
+        left = max(0, start - margin) // period * period
+        first = left // period * (info.sample_rate // common)
+        needed = start - left + self.samples + margin
+        part, _ = read_audio(path, first, math.ceil(needed / rate * info.sample_rate))
         mono = resample(mixdown(part.T), info.sample_rate, rate)
-        return np.ascontiguousarray(mono[margin : margin + self.samples], dtype=np.float32)
+        cut = mono[start - left : start - left + self.samples]
+        return np.ascontiguousarray(cut, dtype=np.float32)
 
 
 def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

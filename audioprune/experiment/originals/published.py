@@ -60,6 +60,15 @@ def weights(name: str, cache: str = "") -> str:
     return str(target)
 
 
+def source_of(name: str) -> Path:
+    """Return the file of weights in the package.
+
+    Raises:
+        ConfigError: The package is not installed.
+    """
+    return _source(name, NETWORKS[name])
+
+
 def installed(name: str) -> bool:
     """Tell whether the package of a network is installed."""
     return importlib.util.find_spec(NETWORKS[name].module) is not None

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from audioprune import provenance
 from audioprune.errors import CheckpointError, ConfigError
 from audioprune.experiment.model_io import load_model_file
 from audioprune.experiment.run import Run
 from audioprune.files import sha256_file
-from audioprune.model_header import read_facts
 from audioprune.paths import cache_folder, model_file
 from audioprune.protocols import HasTeacher
 
@@ -49,7 +49,7 @@ def _named(run: Run) -> tuple[str, str | None]:
             "task=imitate: expected an original to imitate, got no checkpoint; give "
             "checkpoint=..., model=zoo/... or task.teacher=..."
         )
-    before: Any = read_facts(checkpoint).get("task")
+    before: Any = provenance.read_facts(checkpoint).get("task")
     if isinstance(before, dict) and isinstance(before.get("teacher"), str):
         return before["teacher"], before.get("teacher_sha256")
     return str(checkpoint), None

@@ -17,7 +17,7 @@ from audioprune.compress.units.builders import linear_in
 from audioprune.compress.units.chains import chain_units, follow_units, open_units
 from audioprune.compress.units.declare import UnitSet, rows
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.ranges import OneOf
+from audioprune.ranges import FOLLOWS, OneOf, Range
 
 SAMPLE_RATE = 16000
 FRAME, HOP, PITCHES = 1024, 160, 360
@@ -51,7 +51,7 @@ class Crepe(nn.Module):
         self,
         *,
         size: Annotated[str, OneOf("full", "tiny")] = "full",
-        sample_rate: int = SAMPLE_RATE,
+        sample_rate: Annotated[int, Range(1000), FOLLOWS] = SAMPLE_RATE,
     ) -> None:
         super().__init__()
         if size not in _CHANNELS:

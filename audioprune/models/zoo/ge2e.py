@@ -6,6 +6,8 @@ a waveform (B, T). Weights come from experiment/originals/published.py.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ from audioprune.compress.units.chains import open_units
 from audioprune.compress.units.declare import UnitSet
 from audioprune.dsp import mel_filters
 from audioprune.errors import ConfigError
+from audioprune.ranges import FOLLOWS, Range
 
 SAMPLE_RATE = 16000
 MELS, FRAMES = 40, 160
@@ -39,7 +42,7 @@ class GE2E(nn.Module):
     frames_per_second = SAMPLE_RATE / _HOP
     time_dim = 1
 
-    def __init__(self, *, sample_rate: int = SAMPLE_RATE) -> None:
+    def __init__(self, *, sample_rate: Annotated[int, Range(1000), FOLLOWS] = SAMPLE_RATE) -> None:
         super().__init__()
         if sample_rate != SAMPLE_RATE:
             raise ConfigError(

@@ -6,6 +6,8 @@ through one call and is empty at its start. Weights come from experiment/origina
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from audioprune.compress.units.builders import conv_in
 from audioprune.compress.units.chains import chain_units, open_units
 from audioprune.compress.units.declare import UnitSet
 from audioprune.errors import ConfigError
+from audioprune.ranges import FOLLOWS, Range
 
 SAMPLE_RATE = 16000
 CHUNK, CONTEXT = 512, 64
@@ -39,7 +42,7 @@ class SileroVAD(nn.Module):
     frames_per_second = SAMPLE_RATE / CHUNK
     time_dim = 1
 
-    def __init__(self, *, sample_rate: int = SAMPLE_RATE) -> None:
+    def __init__(self, *, sample_rate: Annotated[int, Range(1000), FOLLOWS] = SAMPLE_RATE) -> None:
         super().__init__()
         if sample_rate != SAMPLE_RATE:
             raise ConfigError(

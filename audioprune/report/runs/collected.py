@@ -83,7 +83,7 @@ def _lines(job: Job) -> list[str]:
     head["command"] = job.command
     head["common"] = common
     told: dict[str, list[str]] = {}
-    return [_text(head), *(_text(_slim(row, common, told)) for row in rows)]
+    return [_text(head), *(_text(_rounded(_slim(row, common, told))) for row in rows)]
 
 
 def _slim(
@@ -127,7 +127,7 @@ def _all_equal(value: Any, count: Any) -> bool:
 
 
 def _text(row: Mapping[str, Any]) -> str:
-    return json.dumps(_rounded(row), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(row, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
 
 
 def _rounded(value: Any, digits: int = _DIGITS) -> Any:

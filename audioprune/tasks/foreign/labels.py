@@ -7,7 +7,7 @@ these labels.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -157,7 +157,11 @@ def equal_error_rate(likeness: np.ndarray, same: np.ndarray) -> float:
     return float((missed[at] + wrong[at]) / 2)
 
 
-JUDGES = {"pitch": PitchJudge, "speech": SpeechJudge, "speaker": SpeakerJudge}
+JUDGES: dict[str, Callable[[int], JudgesLabels]] = {
+    "pitch": PitchJudge,
+    "speech": SpeechJudge,
+    "speaker": SpeakerJudge,
+}
 
 
 def judge_of(kind: str | None, sample_rate: int) -> JudgesLabels | None:
@@ -170,5 +174,4 @@ def judge_of(kind: str | None, sample_rate: int) -> JudgesLabels | None:
         return None
     if kind not in JUDGES:
         raise ConfigError(unknown_name("task.labels", kind, JUDGES))
-    judge: JudgesLabels = JUDGES[kind](sample_rate)
-    return judge
+    return JUDGES[kind](sample_rate)

@@ -128,7 +128,8 @@ class Conditioning:
     ``mel`` is the mel spectrum of the note itself: log10 of mel powers, not below 1e-5, scaled to
     0 there and 1 at power 1, moving linearly from frame to frame of 512 samples. ``note`` are tags
     that stay the same: one of the pitches, velocity / 127, and one of the families and of the
-    instruments where their numbers are not 0.
+    instruments where their numbers are not 0; behind them, where harmonics are asked for, sine and
+    cosine of each multiple of the pitch's frequency, 0 for those above half the sample rate.
 
     Args:
         kind: ``"none"``, ``"mel"`` or ``"note"``.
@@ -136,6 +137,7 @@ class Conditioning:
         pitches: Lowest and highest MIDI pitch of the tags.
         families: Number of families, 0 for no such tag.
         instruments: Number of instruments, 0 for no such tag.
+        harmonics: Multiples of the frequency beside the tags, 0 for none.
         sample_rate: In Hz.
 
     Raises:
@@ -153,6 +155,7 @@ class Conditioning:
         pitches: Sequence[int] = (0, 127),
         families: int = 0,
         instruments: int = 0,
+        harmonics: int = 0,
         sample_rate: int = 16000,
     ) -> None:
         if kind not in CONDITIONS:
@@ -166,6 +169,7 @@ class Conditioning:
             ("mels", mels, 1),
             ("families", families, 0),
             ("instruments", instruments, 0),
+            ("harmonics", harmonics, 0),
         ):
             if not isinstance(value, int) or value < least:
                 raise ConfigError(
@@ -177,12 +181,14 @@ class Conditioning:
         self.pitches = (pitches[0], pitches[1])
         self.families = families
         self.instruments = instruments
+        self.harmonics = harmonics
         self.sample_rate = sample_rate
 
     @property
     def channels(self) -> int:
         """Number of features C of each sample; 0 for none."""
         tags = self.pitches[1] - self.pitches[0] + 2 + self.families + self.instruments
+        tags += 2 * self.harmonics
         return {"none": 0, "mel": self.mels, "note": tags}[self.kind]
 
     def of(self, batch: Mapping[str, Any], length: int) -> Tensor | None:
@@ -195,7 +201,11 @@ class Conditioning:
             return None
         if self.kind == "mel":
             return self._mel(batch["audio"], length)
-        return self._tags(batch)[..., None].expand(-1, -1, length)
+        tags = self._tags(batch)[..., None].expand(-1, -1, length)
+        if not self.harmonics:
+            return tags
+        waves = harmonics(batch["pitch"], self.harmonics, length, self.sample_rate)
+        return torch.cat((tags, waves), 1)
 
     def check(self, batch: Mapping[str, Any]) -> None:
         """Refuse a batch on the CPU whose tags are not known."""
@@ -224,6 +234,24 @@ class Conditioning:
             known = range(self.instruments)
             tags.append(_one_hot("instrument", batch["instrument"], known, "task.instruments"))
         return torch.cat(tags, 1)
+
+
+def harmonics(pitch: Tensor, count: int, length: int, sample_rate: int) -> Tensor:
+    """Return sines, then cosines of multiples of a pitch's frequency: (B, 2 count, length).
+
+    Args:
+        pitch: MIDI pitches (B,).
+        count: Multiples, 1 to ``count``; those above half the sample rate are 0.
+        length: Samples, counted from 0.
+        sample_rate: In Hz.
+    """
+    f0_hz = frequency_of(pitch).double()
+    multiples = torch.arange(1, count + 1, device=pitch.device)
+    cycles = f0_hz[:, None] * multiples / sample_rate  # (B, count), of a sample
+    samples = torch.arange(length, device=pitch.device)
+    phase = (2 * torch.pi * (cycles[..., None] * samples).remainder(1)).float()
+    below = (cycles < 0.5).float()[..., None]
+    return torch.cat((torch.sin(phase) * below, torch.cos(phase) * below), 1)
 
 
 def _one_hot(what: str, values: Tensor, known: range, key: str) -> Tensor:

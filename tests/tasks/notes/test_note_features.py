@@ -13,6 +13,7 @@ from audioprune.tasks.notes.note_features import (
     Conditioning,
     controls,
     frequency_of,
+    harmonics,
     loudness_curve,
     played_loudness,
 )
@@ -32,6 +33,28 @@ def test_midi_pitches_are_frequencies() -> None:
     assert frequency_of(torch.tensor([69, 57, 60, 0])).tolist() == pytest.approx(
         [440, 220, 261.6256, 8.1758], rel=1e-5
     )
+
+
+def test_harmonics_are_sines_and_cosines_below_half_the_rate() -> None:
+    waves = harmonics(torch.tensor([69, 117]), 3, 48000, 16000)
+    assert waves.shape == (2, 6, 48000)
+    times = torch.arange(48000, dtype=torch.float64) / 16000
+    for place, multiple in enumerate((1, 2, 3)):
+        phase = 2 * math.pi * 440 * multiple * times
+        assert (waves[0, place] - torch.sin(phase)).abs().max() < 1e-4
+        assert (waves[0, 3 + place] - torch.cos(phase)).abs().max() < 1e-4
+    # 7040 Hz: the second harmonic would be above 8000 Hz
+    assert waves[1, 0].any() and not waves[1, 1:3].any() and not waves[1, 4:].any()
+
+
+def test_harmonics_stand_behind_the_tags() -> None:
+    plain, tuned = Conditioning("note"), Conditioning("note", harmonics=2)
+    assert tuned.channels == plain.channels + 4
+    features = tuned.of(_batch(), 20)
+    assert features is not None and torch.equal(features[:, :129], plain.of(_batch(), 20))
+    assert torch.equal(features[:, 129:], harmonics(_batch()["pitch"], 2, 20, 16000))
+    with pytest.raises(ConfigError, match="expected harmonics"):
+        Conditioning("note", harmonics=-1)
 
 
 def test_loudness_is_the_level_of_blocks() -> None:

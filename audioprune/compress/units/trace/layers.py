@@ -105,6 +105,8 @@ def _convolution(
     if groups == 1:
         _contract(tape, x, x.axes[1], w, source)
         written = _left(tape, target, w, x.own and w.own)
+    elif transposed and weight.shape[0] == groups:
+        written = _depthwise_transposed(tape, x, w, weight.shape[1])
     elif transposed:
         written = _grouped(tape, x, w, x.axes[1], source, target, groups, weight.shape, True)
     elif weight.shape[1] == 1:
@@ -135,6 +137,23 @@ def _depthwise(tape: Tape, x: Labels, w: Labels, per_channel: int) -> Axis | Non
         wide = Axis(np.repeat(channels.ids, per_channel), np.repeat(channels.zero, per_channel))
         tape.unite(wide, rows)
     return written
+
+
+def _depthwise_transposed(tape: Tape, x: Labels, w: Labels, per_channel: int) -> Axis | None:
+    """Unite each channel with the filters that it alone spreads."""
+    rows, channels = w.axes[0], x.axes[1]
+    if w.axes[1] is not None:
+        tape.atoms.pin(w.axes[1].ids, "it is one of several filters of a channel")
+    if rows is None:
+        return channels
+    written = _left(tape, rows, w, x.own and w.own)
+    if channels is None:
+        tape.atoms.pin(rows.ids, f"{tape.where} filters what has no units")
+    else:
+        tape.unite(channels, rows)
+    if written is None:
+        return None
+    return Axis(np.repeat(written.ids, per_channel), np.repeat(written.zero, per_channel))
 
 
 def _grouped(
@@ -260,6 +279,24 @@ def _weight_norm(
     _put_first(tape, out, Labels(list(direction.axes), direction.own))
 
 
+def _distances(
+    tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+) -> None:
+    """Follow distances between vectors, to which what is zero on both sides adds nothing."""
+    one, other = tape.get(args[0]), tape.get(args[1])
+    for labels, axis in ((one, one.axes[-1]), (other, other.axes[-1])):
+        if axis is not None:
+            tape.atoms.cross(axis.ids[~axis.zero], f"{tape.where} compares constants")
+            if labels.own:
+                tape.atoms.role(axis.ids, "write")
+    tape.unite(one.axes[-1], other.axes[-1])
+    for axis in (*one.axes[:-2], *other.axes[:-2]):
+        if axis is not None:
+            tape.atoms.pin(axis.ids, f"{tape.where} compares its units")
+    left = [axis and axis.with_zero(False) for axis in (one.axes[-2], other.axes[-2])]
+    tape.put(out, Labels([*[None] * (out.dim() - 2), *left]))
+
+
 def _embedding(
     tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
 ) -> None:
@@ -293,6 +330,7 @@ _GROUPS: list[tuple[Rule, tuple[str, ...]]] = [
     (_layer_norm, ("native_layer_norm",)),
     (_group_norm, ("native_group_norm",)),
     (_weight_norm, ("_weight_norm_interface",)),
+    (_distances, ("_cdist_forward", "_euclidean_dist")),
     (_embedding, ("embedding",)),
     (_pool, ("max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices",
              "avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d",

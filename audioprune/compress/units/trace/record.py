@@ -20,6 +20,7 @@ from audioprune.compress.eval_mode import evaluating
 from audioprune.compress.units.declare import tensors_of
 from audioprune.compress.units.trace import layers, math, moves
 from audioprune.compress.units.trace.tape import Tape, tensors_in
+from audioprune.compress.units.trimmed_layers import is_countable
 
 _RULES = {**math.RULES, **moves.RULES, **layers.RULES}
 
@@ -55,6 +56,11 @@ class _Recorder(TorchDispatchMode):
     def __init__(self, tape: Tape) -> None:
         super().__init__()
         self._tape = tape
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # else torch loads its compiler, which takes longer than the pass
+        return False
 
     def __torch_dispatch__(
         self,
@@ -123,7 +129,9 @@ def _told_modules(model: nn.Module, tape: Tape) -> Iterator[None]:
 
 def _counted_norms(model: nn.Module) -> Iterator[str]:
     """Yield the names of scales whose normalisation can keep counting removed units."""
-    yield from ()
+    for name, module in model.named_modules():
+        if is_countable(module):
+            yield f"{name}.weight" if name else "weight"
 
 
 def _tie_recurrent(model: nn.Module, tape: Tape) -> None:

@@ -6,6 +6,9 @@ record.py fills it, one file of rules per kind of operation changes it, solve.py
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate
+from math import prod
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -97,6 +100,19 @@ class Tape:
         """Say that a normalisation averages over units."""
         if scale is None or self.names.get(id(scale), "") not in self.counted:
             self.atoms.cross(axis.ids, f"{self.where} counts its units")
+        else:
+            self.atoms.cross(axis.ids[~axis.zero], f"{self.where} averages constants of its units")
+
+    def write(self, labels: Labels) -> None:
+        """Say that parameters become values of the model as they are."""
+        for axis in labels.axes if labels.own else ():
+            if axis is not None:
+                self.atoms.role(axis.ids, "write")
+
+    def counts(self) -> bool:
+        """Tell whether a normalisation runs now that keeps counting units that left."""
+        path = self.path[-1] if self.path else ""
+        return (f"{path}.weight" if path else "weight") in self.counted
 
     def copy(self, axis: Axis | None) -> Axis | None:
         """Return an axis of a computed tensor with the units of a weight."""
@@ -180,12 +196,61 @@ def reshape(
             else:
                 right.append(new.pop(0))
                 want *= after[right[-1]]
-        axis, length = axes[left[0]], before[left[0]]
-        for dim in left[1:]:
-            axis = merge_axes(tape, axis, axes[dim], (length, before[dim]))
-            length *= before[dim]
-        for dim in right[:-1]:
-            length //= after[dim]
-            result[dim], axis = split_axis(tape, axis, after[dim], length)
-        result[right[-1]] = axis
+        for dim, axis in zip(
+            right,
+            _regroup(
+                tape,
+                [axes[dim] for dim in left],
+                [before[dim] for dim in left],
+                [after[dim] for dim in right],
+            ),
+            strict=True,
+        ):
+            result[dim] = axis
+    return result
+
+
+def _regroup(
+    tape: Tape, axes: list[Axis | None], before: list[int], after: list[int]
+) -> list[Axis | None]:
+    """Return the axes of equally many positions in other lengths."""
+    borders = sorted({*accumulate(before, mul), *accumulate(after, mul)})
+    parts = [right // left for left, right in zip([1, *borders], borders, strict=False)]
+    nested = all(right % left == 0 for left, right in zip(borders, borders[1:], strict=False))
+    if nested:  # all lengths are made of the parts between two borders
+        return _merged(tape, _parted(tape, axes, before, parts), parts, after)
+    whole = _merged(tape, axes, before, [prod(before)])
+    return _parted(tape, whole, [prod(before)], after)
+
+
+def _parted(
+    tape: Tape, axes: list[Axis | None], lengths: list[int], parts: list[int]
+) -> list[Axis | None]:
+    """Split each axis into the parts of which its length is made."""
+    result: list[Axis | None] = []
+    todo = list(parts)
+    for axis, length in zip(axes, lengths, strict=True):
+        while todo[0] < length:
+            part = todo.pop(0)
+            length //= part
+            first, axis = split_axis(tape, axis, part, length)
+            result.append(first)
+        todo.pop(0)
+        result.append(axis)
+    return result
+
+
+def _merged(
+    tape: Tape, axes: list[Axis | None], parts: list[int], lengths: list[int]
+) -> list[Axis | None]:
+    """Merge neighbouring axes until they have the given lengths."""
+    result: list[Axis | None] = []
+    todo = list(zip(axes, parts, strict=True))
+    for length in lengths:
+        axis, have = todo.pop(0)
+        while have < length:
+            other, part = todo.pop(0)
+            axis = merge_axes(tape, axis, other, (have, part))
+            have *= part
+        result.append(axis)
     return result
