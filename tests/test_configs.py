@@ -23,6 +23,7 @@ NEEDS = {
     "noisy_mixtures": ["data.speech_root=/s", "data.noise_root=/n"],
     "paired_folder": ["data.root=/p"],
     "own": ["model._target_=audioprune.models.fdnn.FDNN"],
+    "own_task": ["task._target_=audioprune.tasks.enhancement.Enhancement"],
     "tut2017": ["data.root=/t"],
     "tut2018": ["data.root=/t"],
     "class_folder": ["data.root=/c"],
