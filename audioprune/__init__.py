@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from audioprune.library.cards import cost, units
     from audioprune.library.compressing import mask, prune, quantize, trim
     from audioprune.library.hub import save_hub
+    from audioprune.library.imitating import imitate
     from audioprune.library.loading import load
     from audioprune.library.running import enhance
     from audioprune.library.saving import save
@@ -27,6 +28,7 @@ __all__ = [
     "cost",
     "enhance",
     "export",
+    "imitate",
     "load",
     "mask",
     "prune",
@@ -40,6 +42,7 @@ _PUBLIC = {
     "cost": "library.cards",
     "enhance": "library.running",
     "export": "export.writing",
+    "imitate": "library.imitating",
     "load": "library.loading",
     "mask": "library.compressing",
     "prune": "library.compressing",
