@@ -89,6 +89,7 @@ def test_help_needs_no_torch() -> None:
         "generate",
         "enhance",
         "apply",
+        "export",
         "doctor",
     ],
 )
@@ -113,6 +114,7 @@ def test_overview_names_every_verb(run: Callable[..., Answer]) -> None:
         "generate",
         "enhance",
         "apply",
+        "export",
         "doctor",
     ):
         assert f"\n  {verb} " in found.stdout

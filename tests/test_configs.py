@@ -113,7 +113,9 @@ def test_every_option_of_every_group_composes(verb: str, group: str) -> None:
             _check(composed(verb, f"{group}={option}", *needs))
 
 
-@pytest.mark.parametrize("verb", ["info", "report", "data", "listen", "generate", "doctor"])
+@pytest.mark.parametrize(
+    "verb", ["info", "report", "data", "listen", "generate", "export", "doctor"]
+)
 def test_every_tool_composes(verb: str) -> None:
     schema.check(composed(verb))
 

@@ -200,7 +200,25 @@ COMMANDS = (
         "prune -m hydra/sweeper=optuna",
         (*QUICK, *FEW, *MADE, *SMALL, "pipeline.levels=4", "hydra.sweeper.n_trials=1"),
     ),
+    Line(
+        "export checkpoint=runs/prune/<run> out=small.onnx",
+        (),
+        (("runs/prune/<run>", "{pruned}"),),
+        slow=True,
+    ),
+    Line(
+        "export checkpoint=runs/prune/<run> out=frame.onnx",
+        (),
+        (("runs/prune/<run>", "{pruned}"),),
+        slow=True,
+    ),
+    Line(
+        "export checkpoint=runs/prune/<run> out=small.pt",
+        (),
+        (("runs/prune/<run>", "{pruned}"),),
+    ),
     Line("report runs=runs/prune", (), (("runs/prune", "{pruned}"),)),
+    Line("report runs=docs/results/p2", (), (("docs/results/p2", "{pruned}"),)),
     Line(
         "listen test=pruned systems.DCAE=runs/train/<run> systems.DCAE_pr=runs/prune/<run>",
         (*HEARD, *FEW, *MADE),

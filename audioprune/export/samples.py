@@ -61,9 +61,11 @@ class OnSamples(nn.Module):
                 f"transform=inside: expected a task of speech enhancement, got "
                 f"{type(target).__name__}; use transform=outside"
             )
-        self.model, self.target, self.dry = model, target, dry
-        size = target.frame_length if wave else target.stft.n_fft
-        self.hop = target.hop_length if wave else target.stft.hop_length
+        self.model, self.dry = model, dry
+        self.target: Any = target
+        cut: Any = self.target if wave else self.target.stft
+        size = cut.frame_length if wave else cut.n_fft
+        self.hop = int(cut.hop_length)
         self.blocks = size // self.hop
         if size % self.hop:
             raise ConfigError(

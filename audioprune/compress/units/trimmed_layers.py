@@ -57,9 +57,8 @@ class CountedGroupNorm(_Counting, nn.GroupNorm):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Normalise (B, C, ...) within each group of channels."""
-        groups = input.unflatten(1, (self.num_groups, -1)).flatten(3)  # (B, G, C / G, T)
-        if groups.dim() == 3:
-            groups = groups.unsqueeze(3)
+        batch, channels = input.shape[:2]
+        groups = input.reshape(batch, self.num_groups, channels // self.num_groups, -1)
         here, counted = groups.shape[2], self.counted.to(input.dtype)
         positions = groups.shape[3]
         mean = groups.sum((2, 3), keepdim=True) / (counted * positions)
@@ -68,7 +67,8 @@ class CountedGroupNorm(_Counting, nn.GroupNorm):
         variance = (squares + gone) / (counted * positions)
         values = ((groups - mean) * (variance + self.eps).rsqrt()).reshape(input.shape)
         shape = [-1] + [1] * (input.dim() - 2)
-        return _scaled(values, self.weight.view(shape), self.bias.view(shape))
+        shift = None if self.bias is None else self.bias.view(shape)
+        return _scaled(values, self.weight.view(shape), shift)
 
 
 class CountedRMSNorm(_Counting, nn.RMSNorm):

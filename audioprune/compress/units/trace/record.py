@@ -57,6 +57,11 @@ class _Recorder(TorchDispatchMode):
         super().__init__()
         self._tape = tape
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # else torch loads its compiler, which takes longer than the pass
+        return False
+
     def __torch_dispatch__(
         self,
         func: Any,

@@ -103,6 +103,12 @@ class Tape:
         else:
             self.atoms.cross(axis.ids[~axis.zero], f"{self.where} averages constants of its units")
 
+    def write(self, labels: Labels) -> None:
+        """Say that parameters become values of the model as they are."""
+        for axis in labels.axes if labels.own else ():
+            if axis is not None:
+                self.atoms.role(axis.ids, "write")
+
     def counts(self) -> bool:
         """Tell whether a normalisation runs now that keeps counting units that left."""
         path = self.path[-1] if self.path else ""
