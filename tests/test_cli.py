@@ -87,12 +87,9 @@ def test_help_needs_no_torch() -> None:
         "data",
         "listen",
         "generate",
-<<<<<<< HEAD
         "enhance",
         "apply",
-=======
         "export",
->>>>>>> export
         "doctor",
     ],
 )
@@ -115,12 +112,9 @@ def test_overview_names_every_verb(run: Callable[..., Answer]) -> None:
         "data",
         "listen",
         "generate",
-<<<<<<< HEAD
         "enhance",
         "apply",
-=======
         "export",
->>>>>>> export
         "doctor",
     ):
         assert f"\n  {verb} " in found.stdout

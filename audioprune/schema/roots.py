@@ -237,7 +237,40 @@ class GenerateRoot:
     runtime = RuntimeConfig
 
 
-<<<<<<< HEAD
+class ExportRoot:
+    """Keys of ``audioprune export``.
+
+    Attributes:
+        checkpoint: Model file or run folder.
+        out: The file to write; null for ``model.onnx`` or ``model.pt``.
+        format: What runs the file: ONNX Runtime, or torch without this package.
+        streaming: Whether the form is written that maps one frame and its states to one frame;
+            else whole signals.
+        transform: Whether the task's transform stands ``inside``, so that samples go in and out,
+            or ``outside``.
+        int8: Which eight-bit forms of an ONNX file are written beside it: ``dynamic``, ``static``.
+        audio: A recording at the task's rate that everything is compared, calibrated and timed
+            on; null for the model's own example.
+        time_dim: Axis of time of the input, for a model that does not say it.
+        threads: CPU threads of torch.
+        shown: How the rows are printed.
+        task, model: Chosen by ``group=option``; see the groups.
+    """
+
+    checkpoint: str | None = None
+    out: str | None = None
+    format: Annotated[str, OneOf("onnx", "torchscript", "executorch")] = "onnx"
+    streaming: bool = False
+    transform: Annotated[str, OneOf("outside", "inside")] = "outside"
+    int8: list[str] = []
+    audio: str | None = None
+    time_dim: Annotated[int | None, Range(0)] = None
+    threads: Threads = 1
+    shown: Shown = "table"
+    task: Any = None
+    model: Any = None
+
+
 class EnhanceRoot:
     """Keys of ``audioprune enhance``.
 
@@ -256,30 +289,10 @@ class EnhanceRoot:
         pcm: Coding of raw samples.
         rate: Sample rate of raw samples in Hz.
         channels: Interleaved channels of raw samples.
-=======
-class ExportRoot:
-    """Keys of ``audioprune export``.
-
-    Attributes:
-        checkpoint: Model file or run folder.
-        out: The file to write; null for ``model.onnx`` or ``model.pt``.
-        format: What runs the file: ONNX Runtime, or torch without this package.
-        streaming: Whether the form is written that maps one frame and its states to one frame;
-            else whole signals.
-        transform: Whether the task's transform stands ``inside``, so that samples go in and out,
-            or ``outside``.
-        int8: Which eight-bit forms of an ONNX file are written beside it: ``dynamic``, ``static``.
-        audio: A recording at the task's rate that everything is compared, calibrated and timed
-            on; null for the model's own example.
-        time_dim: Axis of time of the input, for a model that does not say it.
-        threads: CPU threads of torch.
-        shown: How the rows are printed.
->>>>>>> export
         task, model: Chosen by ``group=option``; see the groups.
     """
 
     checkpoint: str | None = None
-<<<<<<< HEAD
     input: str | None = None
     out: str | None = None
     listen: Annotated[str | None, OneOf("mic")] = None
@@ -330,19 +343,6 @@ class ApplyRoot:
     data: Any = None
     model: Any = None
     runtime = RuntimeConfig
-=======
-    out: str | None = None
-    format: Annotated[str, OneOf("onnx", "torchscript", "executorch")] = "onnx"
-    streaming: bool = False
-    transform: Annotated[str, OneOf("outside", "inside")] = "outside"
-    int8: list[str] = []
-    audio: str | None = None
-    time_dim: Annotated[int | None, Range(0)] = None
-    threads: Threads = 1
-    shown: Shown = "table"
-    task: Any = None
-    model: Any = None
->>>>>>> export
 
 
 class DoctorRoot:
@@ -362,12 +362,9 @@ ROOTS = {
     "data": DataRoot,
     "listen": ListenRoot,
     "generate": GenerateRoot,
-<<<<<<< HEAD
+    "export": ExportRoot,
     "enhance": EnhanceRoot,
     "apply": ApplyRoot,
-=======
-    "export": ExportRoot,
->>>>>>> export
     "doctor": DoctorRoot,
 }
 TUNES = {"smallest": TuneConfig}
