@@ -36,7 +36,8 @@ class BlockPlan:
 
     Attributes:
         kind: ``states``, recurrent layers go on where they were; ``overlap``, frames are given
-            again; ``steps``, the model's own steps from state to state; ``whole``, all frames at once.
+            again; ``steps``, the model's own steps from state to state; ``whole``, all frames at
+            once.
         before: Frames that the model looks back.
         after: Frames that it looks ahead, which delay its output.
         aligned: Blocks begin at multiples of so many frames.
