@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -71,7 +72,7 @@ def measure(name: str, network: Network, runs: Path, audio: str | None) -> None:
         shown = [f"{_ROOT}..." if word.startswith(_ROOT) else word for word in command]
         if result["forms"].get(form.name, {}).get("command") == shown:
             continue
-        folder = _run(command, runs / name / form.name)
+        folder = _run(command, runs / name / re.sub(r"\W+", "_", form.name))
         result["forms"][form.name] = {"command": shown, **_form(folder, network)}
         if "original" not in result:
             result |= _originals(folder, network)
@@ -146,6 +147,7 @@ def _originals(folder: Path, network: Network) -> Result:
             "metrics": {key: _mean(scores, key) for key in scores[0]["metrics"]},
         }
     found["audio"] = data.scale()
+    found["held_out"] = {condition: len(items) for condition, items in data.tests().items()}
     found["threads"] = torch.get_num_threads()
     return found
 

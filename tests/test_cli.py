@@ -88,6 +88,8 @@ def test_help_needs_no_torch() -> None:
         "listen",
         "generate",
         "enhance",
+        "apply",
+        "export",
         "doctor",
     ],
 )
@@ -111,6 +113,8 @@ def test_overview_names_every_verb(run: Callable[..., Answer]) -> None:
         "listen",
         "generate",
         "enhance",
+        "apply",
+        "export",
         "doctor",
     ):
         assert f"\n  {verb} " in found.stdout

@@ -91,6 +91,7 @@ class WeightsPipelineConfig(PipelineConfig):
     finetune_epochs: Annotated[int, Range(0)] = 0
     finetune_learning_rate = ...
     levels = 64
+    alpha_2 = alpha_2_relative = ...
 
 
 class UnitsPipelineConfig(PipelineConfig):
@@ -104,35 +105,7 @@ class UnitsPipelineConfig(PipelineConfig):
     finetune_epochs: Annotated[int, Range(0)] = 0
     finetune_learning_rate = ...
     levels = 64
-
-
-class ShrinkPipelineConfig(QuantizePipelineConfig):
-    """Prune a trained network to a wanted sparsity, fine-tune, quantize; nothing is trained first.
-
-    Attributes:
-        finetune_epochs: Epochs of each fine-tuning.
-    """
-
-    sparsity = 0.5
-    scope = rounds = ...
-    finetune_epochs: Annotated[int, Range(1)] = 10
-    finetune_learning_rate = ...
-
-
-class ShrinkUnitsPipelineConfig(QuantizePipelineConfig):
-    """Take whole units out of a trained network, fine-tune, quantize.
-
-    Attributes:
-        rounds: Prunings, with a fine-tuning after each.
-        finetune_epochs: Epochs of each fine-tuning.
-    """
-
-    criterion = "magnitude"
-    counted = "units"
-    fraction = scope = scaling = min_units = evidence_items = ...
-    rounds: Annotated[int, Range(1, 100)] = 1
-    finetune_epochs: Annotated[int, Range(1)] = 10
-    finetune_learning_rate = ...
+    alpha_2 = alpha_2_relative = ...
 
 
 class AnalysisPipelineConfig(PipelineConfig):
@@ -218,8 +191,6 @@ PIPELINES = {
     "magnitude": MagnitudePipelineConfig,
     "weights": WeightsPipelineConfig,
     "units": UnitsPipelineConfig,
-    "shrink": ShrinkPipelineConfig,
-    "shrink_units": ShrinkUnitsPipelineConfig,
     "evaluate": PipelineConfig,
     "curves": CurvesPipelineConfig,
     "budget": BudgetPipelineConfig,

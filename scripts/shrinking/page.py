@@ -40,7 +40,7 @@ def _section(name: str, network: Network, result: Result | None) -> list[str]:
     forms = {form.name: result["forms"].get(form.name) for form in network.forms}
     measured = {title: form for title, form in forms.items() if form}
     smallest = _smallest(network, result["original"], measured)
-    lines += [_verdict(network, smallest), f"Audio: {result['audio']}.", ""]
+    lines += [_verdict(network, smallest), _audio(result), ""]
     shown = [("the original", result["original"]), ("int8 by torch", result["int8"])]
     shown += list(measured.items())
     extra = [key for key in result["original"]["metrics"] if key != network.metric]
@@ -59,9 +59,14 @@ def _section(name: str, network: Network, result: Result | None) -> list[str]:
         lines.append("| " + " | ".join(cells) + " |")
     missing = [title for title, form in forms.items() if not form]
     lines += ["", f"Not measured: {'; '.join(missing)}."] if missing else []
-    lines += ["", "Commands:", "", "```"]
+    lines += ["", "Commands:", "", "```text"]
     lines += ["audioprune " + " ".join(form["command"]) for form in measured.values()]
     return [*lines, "```", ""]
+
+
+def _audio(result: Result) -> str:
+    held = ", ".join(f"{name} {count} items" for name, count in result["held_out"].items())
+    return f"Audio: {result['audio']} for training; held out: {held}."
 
 
 def _number(value: float | None) -> str:

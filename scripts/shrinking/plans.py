@@ -89,9 +89,9 @@ def _pruned(sparsity: float, epochs: int, rate: float, *levels: str) -> Form:
     if levels:
         name += f"{levels[0].partition('=')[2]} levels"
     options = (
-        "pipeline=shrink",
+        "pipeline=weights",
         f"pipeline.sparsity={sparsity}",
-        f"training.finetune_epochs={epochs}",
+        f"pipeline.finetune_epochs={epochs}",
         f"training.learning_rate={rate}",
         *how,
     )
@@ -102,9 +102,10 @@ def _trimmed(fraction: float, epochs: int, rate: float) -> Form:
     return Form(
         f"{100 * (1 - fraction):.0f} % of its units, imitated, 64 levels",
         (
-            "pipeline=shrink_units",
+            "pipeline=units",
+            "pipeline.counted=units",
             f"pipeline.fraction={fraction}",
-            f"training.finetune_epochs={epochs}",
+            f"pipeline.finetune_epochs={epochs}",
             f"training.learning_rate={rate}",
             "pipeline.levels=64",
         ),

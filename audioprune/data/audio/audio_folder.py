@@ -20,7 +20,7 @@ from audioprune.data.files.file_index import inspect_files
 from audioprune.data.files.messages import left_out_notes, stop_or_skip
 from audioprune.data.splits.folders import SPLITS, places_below
 from audioprune.data.splits.shares import check_fractions
-from audioprune.data.splits.sources import Source, speech_size
+from audioprune.data.splits.sources import Source
 from audioprune.errors import ConfigError, DataError
 from audioprune.files import sha256
 from audioprune.ranges import OneOf, Range
@@ -114,7 +114,9 @@ class AudioFolder(FileCorpus[_Found]):
 
     def scale(self) -> str:
         """Return the size of the training set, such as ``audio_folder, 9 min, 24 files``."""
-        return speech_size(self.title, _sources(self._ready().segments["train"]), "file")
+        sources = _sources(self._ready().segments["train"])
+        minutes = sum(source.duration_s for source in sources) / 60
+        return f"{self.title}, {minutes:.3g} min, {len(sources)} files"
 
     def sources(self) -> list[Record]:
         """Return a record of every file and split."""
