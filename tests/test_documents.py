@@ -121,6 +121,11 @@ COMMANDS = (
     Line(
         "prune experiment=p2/fdnn_desk data=noisy_mixtures", (*QUICK, *FEW, *SMALL, *ONE), FOLDERS
     ),
+    Line(
+        "prune task=imitate task.input=magnitude model=own",
+        (*QUICK, "data.segment_s=0.3", "data.train_segments=4", "data.test_segments=2"),
+        FOLDERS[:1],
+    ),
     Line("data action=check root=/audio/speech", (), FOLDERS[:1]),
     Line("data action=check data=noisy_mixtures", FEW[1:], FOLDERS),
     Line("data action=manifest data=noisy_mixtures", FEW[1:], FOLDERS),
