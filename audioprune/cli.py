@@ -27,10 +27,12 @@ VERBS = {
     "listen": "make a listening test, or evaluate its ratings",
     "generate": "make a note with a trained model",
     "enhance": "run a trained enhancer on files, folders or a pipe",
+    "apply": "tell what a classifier or any network says of files, as a table",
+    "export": "write a model for another runtime",
     "doctor": "say whether this machine is ready",
 }
-_WITH_FILE = ("train", "prune", "quantize", "eval", "listen", "generate", "enhance")
-_ON_FILES = ("enhance",)  # verbs that say in=FILE; a key of a configuration cannot be named so
+_ON_FILES = ("enhance", "apply")  # they say in=FILE; a key of a configuration cannot be named so
+_WITH_FILE = ("train", "prune", "quantize", "eval", "listen", "generate", "export", *_ON_FILES)
 _HELP = ("-h", "--help")
 REHEARSE = "runtime.rehearse=true"
 SHOWN = "AUDIOPRUNE_SHOWN"

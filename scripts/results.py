@@ -42,7 +42,7 @@ def readme(text: str, results: Path) -> str:
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     lines = "\n".join([*HEAD, *readme_lines(results)])
-    return f"{before}{BEGIN}\n{lines}\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{lines}\n\n{END}{after}"
 
 
 def main(words: Sequence[str]) -> int:

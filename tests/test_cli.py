@@ -90,6 +90,8 @@ def test_help_needs_no_torch() -> None:
         "listen",
         "generate",
         "enhance",
+        "apply",
+        "export",
         "doctor",
     ],
 )
@@ -113,6 +115,8 @@ def test_overview_names_every_verb(run: Callable[..., Answer]) -> None:
         "listen",
         "generate",
         "enhance",
+        "apply",
+        "export",
         "doctor",
     ):
         assert f"\n  {verb} " in found.stdout

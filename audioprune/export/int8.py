@@ -69,12 +69,16 @@ def _next(reader: Any) -> dict[str, Any] | None:
 
 def _through_files(source: bytes, run: Any) -> bytes:
     """Run a function from file to file on bytes."""
+    prepare = need("onnxruntime.quantization.shape_inference", "int8").quant_pre_process
     with tempfile.TemporaryDirectory() as folder:
         begin, end = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
-        begin.write_bytes(source)
+        whole = Path(folder, "whole.onnx")
+        whole.write_bytes(source)
         with quiet("", "root"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
+                # constants are folded first: weights that are computed would stay as they are
+                prepare(whole, begin, skip_symbolic_shape=True)
                 run(begin, end)
             except Exception as error:  # the package raises whatever its parts raise
                 line = next(iter(str(error).splitlines()), type(error).__name__)

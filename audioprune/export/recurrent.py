@@ -157,14 +157,14 @@ def whole_layers() -> Iterator[None]:
     """Let recurrent layers call one operator each within a block."""
     kinds: tuple[type[nn.RNNBase], ...] = (nn.LSTM, nn.GRU, nn.RNN)
     with _LOCK:
-        kept = [kind.__dict__.get("forward") for kind in kinds]
+        kept: list[Any] = [kind.__dict__["forward"] for kind in kinds]
         for kind, forward in zip(kinds, kept, strict=True):
-            kind.forward = _replaced(forward)  # type: ignore[method-assign]
+            setattr(kind, "forward", _replaced(forward))  # noqa: B010
         try:
             yield
         finally:
             for kind, forward in zip(kinds, kept, strict=True):
-                kind.forward = forward  # type: ignore[method-assign]
+                setattr(kind, "forward", forward)  # noqa: B010
 
 
 def _replaced(original: Any) -> Any:

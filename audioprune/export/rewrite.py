@@ -14,7 +14,7 @@ import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import sympy
 import torch
@@ -338,10 +338,10 @@ class Rewriter:
 
         args, kwargs = fx.map_arg((node.args, node.kwargs), real)
         with torch.no_grad():
-            return Constant(node.target(*args, **kwargs), f"folded_{node.name}")
+            return Constant(cast(Any, node.target)(*args, **kwargs), f"folded_{node.name}")
 
     def _finish(self, node: fx.Node) -> None:
-        for place, each in enumerate(node.args[0]):
+        for place, each in enumerate(cast(Any, node.args[0])):
             value = self.values.get(each) if isinstance(each, fx.Node) else each
             if isinstance(value, LastState) or value is None:
                 continue

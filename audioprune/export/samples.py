@@ -61,9 +61,12 @@ class OnSamples(nn.Module):
                 f"transform=inside: expected a task of speech enhancement, got "
                 f"{type(target).__name__}; use transform=outside"
             )
-        self.model, self.target, self.dry = model, target, dry
-        size = target.frame_length if wave else target.stft.n_fft
-        self.hop = target.hop_length if wave else target.stft.hop_length
+        self.model, self.dry = model, dry
+        self.target: Any = target
+        whole: Any = self.target
+        cut: Any = whole if wave else whole.stft
+        size = cut.frame_length if wave else cut.n_fft
+        self.hop = int(cut.hop_length)
         self.blocks = size // self.hop
         if size % self.hop:
             raise ConfigError(
@@ -72,7 +75,7 @@ class OnSamples(nn.Module):
             )
         self.delay = size - self.hop
         self.frames_per_second = sample_rate / self.hop
-        analysis, synthesis = _plain(size, self.hop) if wave else _transforms(target, size)
+        analysis, synthesis = _plain(size, self.hop) if wave else _transforms(self.target, size)
         self.register_buffer("analysis", analysis)
         self.register_buffer("synthesis", synthesis)
 

@@ -269,11 +269,11 @@ def _recurrent(rw: Rewriter, node: Node) -> Any:
     ]
     places = [state.place for state in states]
     made = rw.emit(node, target, newest, places if count == 2 else places[0], *options)
-    out = rw.emit(node, operator.getitem, made, 0)
+    result = rw.emit(node, operator.getitem, made, 0)
     for i, state in enumerate(states):
         state.after = rw.emit(node, operator.getitem, made, i + 1)
     offset = None if stream.offset is None else 0
-    found = replace(stream, node=out, offset=offset or 0, base=node.name)
+    found = replace(stream, node=result, offset=offset or 0, base=node.name)
     return (found, *[LastState() for _ in states])
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from audioprune import checkpoint, packing
 from audioprune.errors import ConfigError
 from audioprune.experiment.model_io import is_package_model
+from audioprune.library.cards import Example
 from audioprune.library.facts import Facts, facts_of
 from audioprune.library.stored_form import stored_form
 from audioprune.provenance import is_plain
@@ -30,6 +31,7 @@ def save(
     *,
     arguments: Mapping[str, Any] | None = None,
     target: str | None = None,
+    example: Example | None = None,
     task: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a network as a packed file (``.apz``) or a dense one (``.safetensors``), atomically.
@@ -43,6 +45,8 @@ def save(
             build it; by default those of the file that it was loaded from. Models of this package
             that were built in Python need them too, unless all are at their defaults.
         target: Dotted name of its class, or of a function that returns it; by default the class.
+        example: Argument or arguments of its forward pass, whose shapes the file says, so that
+            verbs can count and trace a network of your own.
         task: Target and arguments of its task, such as ``{"_target_":
             "audioprune.tasks.enhancement.Enhancement", "target": "irm"}``; by default that of the
             file it was loaded from.
@@ -58,6 +62,9 @@ def save(
     if path.suffix not in ENDINGS:
         raise ConfigError(f"{path}: expected an ending of {' or '.join(ENDINGS)}; rename it")
     config = file_config(model, arguments=arguments, target=target, task=task)
+    if example is not None:
+        shapes = [list(each.shape) for each in _arguments(example)]
+        config["model"] = {**config["model"], "example": shapes[0] if len(shapes) == 1 else shapes}
     state = model.state_dict()
     kept, books = stored_form(model)
     if path.suffix == ".apz":
@@ -111,6 +118,10 @@ def _model_config(
     if arguments is None and target is None and is_package_model(own):
         _require_defaults(model)
     return {"name": type(model).__name__, "_target_": target or own, **(arguments or {})}
+
+
+def _arguments(example: Example) -> tuple[Tensor, ...]:
+    return (example,) if isinstance(example, Tensor) else tuple(example)
 
 
 def _require_defaults(model: nn.Module) -> None:

@@ -23,6 +23,7 @@ from audioprune.protocols.corpora import (
     Labelled,
     NamesNotes,
     Preloads,
+    ReadsRecordings,
 )
 from audioprune.protocols.models import (
     ChecksLength,
@@ -47,6 +48,7 @@ from audioprune.protocols.models import (
     SeedsNoise,
     Stage,
     Staged,
+    StreamsBlocks,
     StreamsFrames,
     StreamsPart,
     StripsNotes,
@@ -150,6 +152,7 @@ __all__ = [
     "Preloads",
     "Prunable",
     "ReadsFeatures",
+    "ReadsRecordings",
     "Rehearses",
     "Repeats",
     "Resizable",
@@ -164,6 +167,7 @@ __all__ = [
     "Stage",
     "Staged",
     "Step",
+    "StreamsBlocks",
     "StreamsFrames",
     "StreamsPart",
     "StripsNotes",

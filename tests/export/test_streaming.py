@@ -45,7 +45,7 @@ def gap(model: nn.Module, stream: nn.Module, *signals: torch.Tensor) -> float:
     [
         (FDNN(bins=9, width=8, context=3, normalise=True), 1),
         (LSTM(bins=9, width=8, depth=3), 6),
-        (GCRN(width=1 / 16, groups=2), 8),
+        pytest.param(GCRN(width=1 / 16, groups=2), 8, marks=pytest.mark.slow),
         (WaveNet(**TINY_WAVENET, classes=8, conditioning=3), 5),
     ],
     ids=["fdnn", "lstm", "gcrn", "wavenet"],
@@ -64,6 +64,7 @@ def test_a_model_and_its_half_run_frame_by_frame(model, states):
     assert gap(model, streaming(model), *inputs) < 1e-5
 
 
+@pytest.mark.slow
 def test_the_dilated_network_keeps_what_its_layers_read():
     model = lively(TCNN(width=1 / 16))
     model.blocks = model.blocks[:6]

@@ -65,7 +65,7 @@ def test_a_file_of_someone_else_stays(tmp_path: Path) -> None:
 def test_processes_share_a_folder(tmp_path: Path) -> None:
     from made_enhancers import enhancer_file
 
-    from audioprune.commands.enhance import Request, _replacing
+    from audioprune.commands.on_audio.enhance import Request, _replacing
 
     for name in ("a.wav", "b.wav", "c.wav"):
         recording(tmp_path / "in" / name)

@@ -115,7 +115,7 @@ def test_a_budget(tmp_path: Path) -> None:
 
 def test_a_schedule_that_removes_filters(tmp_path: Path) -> None:
     run = _run(tmp_path, "tiny_runs.MyNet")
-    wish = {"group_type": "Rows", "desired_sparsity": 0.5, "weights": ["inner.weight"]}
+    wish = {"group_type": "Filters", "desired_sparsity": 0.5, "weights": ["inner.weight"]}
     values = one("L1RankedStructureParameterPruner", wish, end=1)
     values["extensions"] = {"thin": {"class": "FilterRemover"}}
     values["policies"] += [{"extension": {"instance_name": "thin"}, "epochs": [1]}]

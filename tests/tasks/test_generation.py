@@ -261,11 +261,11 @@ def test_autoencoders_are_compared_with_the_stretch_that_they_return() -> None:
 def test_the_samples_count_alone_at_first_and_beside_the_spectra_then() -> None:
     options = {"stft_windows": [64], "waveform_weight": 3.0, "waveform_first_epochs": 2}
     task, model, batch = Reconstruction(**options), Halves(), _batch()
-    spectral = float(task.errors(model, batch).mean())
+    spectral = float(task.errors(model, batch).mean().detach())
     losses = []
     for epoch in (0, 1, 2, 3):
         task.set_epoch(epoch)
-        losses.append(float(task.loss(model, batch)))
+        losses.append(float(task.loss(model, batch).detach()))
     # half of a signal is wrong by a quarter of its power
     assert losses == pytest.approx([0.25, 0.25, spectral + 0.75, spectral + 0.75], rel=1e-5)
     assert task.validate(model, iter([batch]), "loss")["loss"] == pytest.approx(spectral)

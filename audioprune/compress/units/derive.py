@@ -61,13 +61,14 @@ def derive_units(model: nn.Module, example_input: Any) -> tuple[list[UnitSet], l
         for part in each.slices
         if part.role == "out"
     }
-    reasons = [f"'{name}': {why}" for name, why in solution.reasons.items()]
+    kind = type(model).__name__  # for parameters of its own
+    reasons = [f"'{name or kind}': {why}" for name, why in solution.reasons.items()]
     for each in solution.sets:
         if each.name in refuted:
             why = f"the masked and the trimmed model do not agree ({refuted[each.name]})"
             for name in _writers(each):
                 if name not in written:
-                    reasons.append(f"'{name}': {why}")
+                    reasons.append(f"'{name or kind}': {why}")
     return sets, list(dict.fromkeys(reasons))
 
 

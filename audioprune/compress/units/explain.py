@@ -76,7 +76,7 @@ def explain_units(
             for other, theirs in writers.items()
             if other != name and other in names and not theirs.keys().isdisjoint(writes)
         }
-        why = "" if writes else told.get(name, "no unit set names it")
+        why = "" if writes else told.get(name or type(model).__name__, "no unit set names it")
         entries.append(
             LayerUnits(
                 name,

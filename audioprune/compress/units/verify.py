@@ -55,7 +55,9 @@ def verify_units(
     """
     trial = _Trial(model, unit_sets, example_inputs, atol, seed)
     error, why = trial.difference(each for each in trial.chosen if each.exact)
-    crossed, crossed_why = trial.difference(trial.chosen)
+    crossed, crossed_why = 0.0, ""
+    if not all(each.exact for each in trial.chosen):
+        crossed, crossed_why = trial.difference(trial.chosen)
     if error <= atol and crossed < inf:
         return error
     guilty = []

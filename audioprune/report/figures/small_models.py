@@ -34,7 +34,7 @@ from audioprune.report.request import Request
 from audioprune.report.runs.corpora import Corpus
 from audioprune.report.runs.entries import entries, final
 from audioprune.report.runs.entry import Entry
-from audioprune.report.runs.intervals import interval, paired
+from audioprune.report.runs.intervals import Differences, interval, interval_of, paired
 from audioprune.report.runs.scales import honest_scale
 from audioprune.report.tables import FORMATS, Cell, Column, Table, csv_text, metric_column
 from audioprune.report.tables import write_table as write
@@ -179,7 +179,8 @@ def verdict_table(models: Sequence[Small], metrics: Sequence[str]) -> Table:
     )
     note = (
         f"Equal: the one costs at most {SLACK:g} times what the other does; of several the best. "
-        "Differences are paired by seed; with fewer than three seeds nothing is judged."
+        "Differences are paired by seed, and by item where items are known; with fewer than three "
+        "seeds nothing is judged."
     )
     return Table("verdicts", "Which is better at equal cost", columns, tuple(rows), (note,))
 
@@ -204,26 +205,41 @@ def _verdict_row(other: Small, rivals: Sequence[Small], cost: str, metric: str) 
     if not able:
         return {**row, "verdict": "no such model"}
     one = max(able, key=lambda small: sign * (small.entry.score(metric).mean or 0.0))
-    differences = paired(one.by_seed(metric), other.by_seed(metric))
     sides = [
         Side(each.name, each.entry.jobs, None, no_better(each.entry)) for each in (one, other)
     ]
-    found = judge(
-        {seed: sign * value for seed, value in differences.items()}, Bound(above=0), (), sides
-    )
-    known, style = interval(differences.values()), FORMATS[column.style]
+    differences = _differences(one, other, metric)
+    rising = differences if sign > 0 else differences.negated()
+    found = judge(rising, Bound(above=0), (), sides)
+    known, style = interval_of(differences), FORMATS[column.style]
     mean = sum(differences.values()) / len(differences) if differences else None
     alone = "-" if mean is None else f"{style.factor * mean:+.{style.decimals}f}"
     told = known.text(style.factor, style.decimals) if known else alone
-    words = {HELD: one.name, NOT_HELD: other.name}
+    better, why = found.status, found.reason or "-"
+    if known and found.status in (HELD, NOT_HELD):
+        better, why = _better(one, other, sign * known.low, sign * known.high), "-"
     return {
         **row,
         "one": one.name,
         "difference": told,
-        "verdict": words.get(found.status, found.status),
-        "reason": found.reason or "-",
+        "verdict": better,
+        "reason": why,
         "seeds": len(differences),
     }
+
+
+def _differences(one: Small, other: Small, metric: str) -> Differences:
+    """Return ``one - other`` for every seed, and for every item where items are known."""
+    places = dict.fromkeys([*one.entry.conditions(), *other.entry.conditions()])
+    items = one.entry.by_item(metric, places), other.entry.by_item(metric, places)
+    return paired(one.entry.by_seed(metric, places), other.entry.by_seed(metric, places), items)
+
+
+def _better(one: Small, other: Small, *ends: float) -> str:
+    """Name the better model by the ends of the interval of ``one - other``; more is better."""
+    if min(ends) > 0:
+        return one.name
+    return other.name if max(ends) < 0 else "equal"
 
 
 def small_figure(folder: Path, name: str, found: Sequence[Entry]) -> Figure | None:

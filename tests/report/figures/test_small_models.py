@@ -81,6 +81,10 @@ def test_the_better_one_at_equal_cost_is_named(make_run, tmp_path: Path) -> None
     assert row["Better"] == row["One"] and row["Seeds"] == "3"
     # differences by seed: 5, 4.9 and 4.8 points
     assert row["One less other, 95 % interval"] == "+4.90 [+4.65, +5.15]"
+    small = next(
+        v for k, v in found.items() if k[:2] == ("file", "PESQ (raw NB)") and k[2] == "LSTM "
+    )
+    assert small["Better"] == "equal"  # 2.00 and 2.00 in every seed
     shown = (tmp_path / "out" / "small_models.md").read_text()
     assert "75.00 to 75.50" not in shown and "74.85 to 75.35" in shown
 

@@ -279,6 +279,24 @@ def _weight_norm(
     _put_first(tape, out, Labels(list(direction.axes), direction.own))
 
 
+def _distances(
+    tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+) -> None:
+    """Follow distances between vectors, to which what is zero on both sides adds nothing."""
+    one, other = tape.get(args[0]), tape.get(args[1])
+    for labels, axis in ((one, one.axes[-1]), (other, other.axes[-1])):
+        if axis is not None:
+            tape.atoms.cross(axis.ids[~axis.zero], f"{tape.where} compares constants")
+            if labels.own:
+                tape.atoms.role(axis.ids, "write")
+    tape.unite(one.axes[-1], other.axes[-1])
+    for axis in (*one.axes[:-2], *other.axes[:-2]):
+        if axis is not None:
+            tape.atoms.pin(axis.ids, f"{tape.where} compares its units")
+    left = [axis and axis.with_zero(False) for axis in (one.axes[-2], other.axes[-2])]
+    tape.put(out, Labels([*[None] * (out.dim() - 2), *left]))
+
+
 def _embedding(
     tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
 ) -> None:
@@ -312,6 +330,7 @@ _GROUPS: list[tuple[Rule, tuple[str, ...]]] = [
     (_layer_norm, ("native_layer_norm",)),
     (_group_norm, ("native_group_norm",)),
     (_weight_norm, ("_weight_norm_interface",)),
+    (_distances, ("_cdist_forward", "_euclidean_dist")),
     (_embedding, ("embedding",)),
     (_pool, ("max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices",
              "avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d",

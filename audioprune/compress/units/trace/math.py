@@ -157,6 +157,7 @@ def _write_in_place(tape: Tape, out: Tensor, result: Labels) -> None:
 def _copy(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
     """Follow the copy of one tensor into another or into a part of it."""
     into, source = tape.get(args[0]), tape.get(args[1])
+    tape.write(source)
     axes: list[Axis | None] = []
     shift = args[0].dim() - args[1].dim()
     for dim, axis in enumerate(into.axes):
@@ -184,8 +185,8 @@ def _reduce(
             continue
         if name in _SUMS:
             tape.atoms.cross(axis.ids[~axis.zero], f"{tape.where} sums constants of its units")
-            if labels.own:
-                tape.atoms.role(axis.ids, "read")
+            if labels.own:  # the sum has to miss nothing
+                tape.atoms.role(axis.ids, "write")
         elif name in _CROSSING:
             crossed = axis.ids[~axis.zero] if name == "mean" and tape.counts() else axis.ids
             tape.atoms.cross(crossed, f"{tape.where} counts its units")

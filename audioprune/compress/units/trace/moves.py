@@ -148,6 +148,9 @@ def _stack(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
 
 
 def _join(tape: Tape, parts: list[Labels], lengths: list[int], dim: int, out: Tensor) -> None:
+    if not all(part.own for part in parts):
+        for part in parts:
+            tape.write(part)
     axes: list[Axis | None] = []
     for place in range(out.dim()):
         column = [part.axes[place] for part in parts]

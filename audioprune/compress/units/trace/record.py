@@ -50,12 +50,17 @@ def record(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
     return tape
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Apply the rule of every operation."""
 
     def __init__(self, tape: Tape) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._tape = tape
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # else torch loads its compiler, which takes longer than the pass
+        return False
 
     def __torch_dispatch__(
         self,

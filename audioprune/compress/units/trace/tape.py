@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from audioprune.compress.units.trace.atoms import FIXED, Atoms, Ids
-from audioprune.compress.units.trace.labels import Axis, Labels
+from audioprune.compress.units.trace.labels import Axis, Flags, Labels
 
 
 class Tape:
@@ -103,6 +103,12 @@ class Tape:
         else:
             self.atoms.cross(axis.ids[~axis.zero], f"{self.where} averages constants of its units")
 
+    def write(self, labels: Labels) -> None:
+        """Say that parameters become values of the model as they are."""
+        for axis in labels.axes if labels.own else ():
+            if axis is not None:
+                self.atoms.role(axis.ids, "write")
+
     def counts(self) -> bool:
         """Tell whether a normalisation runs now that keeps counting units that left."""
         path = self.path[-1] if self.path else ""
@@ -163,10 +169,10 @@ def split_axis(
     if axis is None:
         return None, None
     first, second = tape.atoms.split(axis.ids, rows, tape.where)
-    zero = axis.zero.reshape(rows, columns)
+    zero: Flags = axis.zero.reshape(rows, columns)
     return (
-        None if first is None else Axis(first, zero.all(1)),
-        None if second is None else Axis(second, zero.all(0)),
+        None if first is None else Axis(first, np.all(zero, axis=1)),
+        None if second is None else Axis(second, np.all(zero, axis=0)),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from audioprune import provenance
-from audioprune.commands.make_note import Request, make_note
+from audioprune.commands.on_audio.make_note import Request, make_note
 from audioprune.errors import ConfigError
 from audioprune.experiment.config_hash import plain_values
 from audioprune.training.devices import chosen_device

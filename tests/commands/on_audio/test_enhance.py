@@ -18,7 +18,7 @@ from made_enhancers import enhancer_file, recording
 from omegaconf import OmegaConf
 
 from audioprune import cli, interrupts, schema
-from audioprune.commands import enhance
+from audioprune.commands.on_audio import enhance
 from audioprune.errors import CheckpointError, ConfigError, DataError, OutputError
 
 

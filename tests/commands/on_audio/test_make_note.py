@@ -13,7 +13,7 @@ import torch
 from note_trees import write_tone
 
 from audioprune import checkpoint
-from audioprune.commands.make_note import Request, make_note
+from audioprune.commands.on_audio.make_note import Request, make_note
 from audioprune.errors import AudiopruneError, ConfigError
 from audioprune.experiment.model_io import build_model
 from audioprune.models.parts import wavenet_generation
