@@ -117,7 +117,11 @@ def _made(task: Any, model: nn.Module, plan: BlockPlan, signal: Tensor, ends: li
         return torch.cat([*made, stream.push(signal[:, :0], last=True)], 1)
 
 
-@pytest.mark.parametrize("name", CASES)
+SLOW = ("bands",)
+NAMES = [pytest.param(each, marks=[pytest.mark.slow] * (each in SLOW)) for each in CASES]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_blocks_make_what_the_whole_makes(name: str) -> None:
     make, build, kind = CASES[name]
     torch.manual_seed(0)
