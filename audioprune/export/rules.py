@@ -264,7 +264,8 @@ def _length(rw: Rewriter, node: Node, stream: Stream) -> sympy.Expr:
 def _slice(rw: Rewriter, node: Node) -> Any:
     stream: Stream = rw.values[node.args[0]]
     defaults: list[Any] = [0, None, None, 1]
-    dim, start, end, step = [*node.args[1:], *defaults[len(node.args) - 1 :]]
+    given: list[Any] = list(node.args[1:])
+    dim, start, end, step = given + defaults[len(given) :]
     if dim % len(rw.shape(stream.source)) != stream.axis:
         return mapped(rw, node)
     start = 0 if start is None else start

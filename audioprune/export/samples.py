@@ -63,7 +63,8 @@ class OnSamples(nn.Module):
             )
         self.model, self.dry = model, dry
         self.target: Any = target
-        cut: Any = self.target if wave else self.target.stft
+        whole: Any = self.target
+        cut: Any = whole if wave else whole.stft
         size = cut.frame_length if wave else cut.n_fft
         self.hop = int(cut.hop_length)
         self.blocks = size // self.hop
@@ -74,7 +75,7 @@ class OnSamples(nn.Module):
             )
         self.delay = size - self.hop
         self.frames_per_second = sample_rate / self.hop
-        analysis, synthesis = _plain(size, self.hop) if wave else _transforms(target, size)
+        analysis, synthesis = _plain(size, self.hop) if wave else _transforms(self.target, size)
         self.register_buffer("analysis", analysis)
         self.register_buffer("synthesis", synthesis)
 

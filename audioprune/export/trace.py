@@ -89,6 +89,7 @@ def trace(
             failure = failure or error
             continue
         module = program.module(check_guards=False)
+        module.graph.eliminate_dead_code()
         symbols = _symbols(module, time_dims, opened, timed)
         if symbols is not None:
             found = BATCH in symbols.values()
