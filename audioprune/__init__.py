@@ -14,9 +14,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from audioprune.export.writing import export
     from audioprune.library.cards import cost, units
     from audioprune.library.compressing import mask, prune, quantize, trim
     from audioprune.library.hub import save_hub
+    from audioprune.library.imitating import imitate
     from audioprune.library.loading import load
     from audioprune.library.running import enhance
     from audioprune.library.saving import save
@@ -25,6 +27,8 @@ __version__ = "0.1.0"
 __all__ = [
     "cost",
     "enhance",
+    "export",
+    "imitate",
     "load",
     "mask",
     "prune",
@@ -35,18 +39,20 @@ __all__ = [
     "units",
 ]
 _PUBLIC = {
-    "cost": "cards",
-    "enhance": "running",
-    "load": "loading",
-    "mask": "compressing",
-    "prune": "compressing",
-    "quantize": "compressing",
-    "save": "saving",
-    "save_hub": "hub",
-    "trim": "compressing",
-    "units": "cards",
+    "cost": "library.cards",
+    "enhance": "library.running",
+    "export": "export.writing",
+    "imitate": "library.imitating",
+    "load": "library.loading",
+    "mask": "library.compressing",
+    "prune": "library.compressing",
+    "quantize": "library.compressing",
+    "save": "library.saving",
+    "save_hub": "library.hub",
+    "trim": "library.compressing",
+    "units": "library.cards",
 }
-"""Public functions, and the module of audioprune.library that each is defined in."""
+"""Public functions, and the module below audioprune that each is defined in."""
 
 
 class _Library(ModuleType):
@@ -60,7 +66,7 @@ class _Library(ModuleType):
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'audioprune' has no attribute '{name}'")
-    found = getattr(import_module(f"audioprune.library.{_PUBLIC[name]}"), name)
+    found = getattr(import_module(f"audioprune.{_PUBLIC[name]}"), name)
     globals()[name] = found
     return found
 

@@ -51,7 +51,7 @@ ALLOWED = {
     | {"compress", "data", "dsp", "experiment", "protocols", "provenance", "tasks"},
     "library": BASE
     | {"checkpoint", "compress", "experiment", "inference", "model_header", "packing"}
-    | {"protocols", "provenance"},
+    | {"protocols", "provenance", "tasks"},
     "commands": BASE
     | {"data", "dsp", "experiment", "export", "inference", "listening", "protocols", "provenance"}
     | {"report"}

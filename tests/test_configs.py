@@ -23,6 +23,7 @@ NEEDS = {
     "noisy_mixtures": ["data.speech_root=/s", "data.noise_root=/n"],
     "paired_folder": ["data.root=/p"],
     "own": ["model._target_=audioprune.models.fdnn.FDNN"],
+    "own_task": ["task._target_=audioprune.tasks.enhancement.Enhancement"],
     "tut2017": ["data.root=/t"],
     "tut2018": ["data.root=/t"],
     "class_folder": ["data.root=/c"],
@@ -100,11 +101,17 @@ def _cases() -> list[tuple[str, str]]:
     return [*everywhere, ("prune", "model"), ("prune", "data"), ("prune", "task")]
 
 
+def _chosen(verb: str, group: str) -> list[str]:
+    """Return all options for ``prune``, and share them out to the other verbs, one for each."""
+    others = [each for each in RUN_VERBS if each != "prune"]
+    options = options_of(group)
+    return options if verb == "prune" else options[others.index(verb) :: len(others)]
+
+
 @pytest.mark.parametrize(("verb", "group"), _cases())
 def test_every_option_of_every_group_composes(verb: str, group: str) -> None:
-    options = options_of(group)
-    assert len(options) >= 9
-    for option in options:
+    assert len(options_of(group)) >= 9
+    for option in _chosen(verb, group):
         if group == "experiment":
             plain = _check(_experiment(verb, option))
             assert plain["pipeline"]["name"] == _pipeline(verb, option), option
@@ -168,6 +175,19 @@ def test_every_experiment_has_a_desk_sibling() -> None:
     for name in names:
         if not name.endswith(("_desk", "_demo", "_small", "_tiny")):
             assert f"{name}_desk" in names, f"{name} has no sibling that runs on two cores"
+
+
+def test_what_compression_is_compared_with_hears_the_same_mixtures() -> None:
+    for one, others in {
+        "p2/lstm_small": ("p2/lstm_tiny", "p2/gtcrn_small"),
+        "p2/gcrn_small": ("p2/gcrn_tiny",),
+    }.items():
+        wanted = composed("prune", f"experiment={one}").data
+        for other in others:
+            assert composed("prune", f"experiment={other}").data == wanted, other
+    by_hand = ("data.segment_s=1.0", "data.valid_mixtures=24")
+    hand_made = composed("prune", "experiment=p2/gtcrn_small", *by_hand).data
+    assert hand_made == composed("prune", "experiment=p2/gcrn_small").data
 
 
 @pytest.mark.parametrize(

@@ -115,10 +115,16 @@ TRIED = (
     *(item for item in QUICK if not item.startswith("scoring.metrics")),
     *(*FEW, *MADE, "scoring.metrics=[stoi]", "tune.trials=1", "tune.max_drop=99"),
 )
+UNSCORED = ("scoring.latency_repeats=0", "runtime.device=cpu")
 HEARD = ("items=1", "duration_s=[0.3,2]")
 COMMANDS = (
     Line(
         "prune experiment=p2/fdnn_desk data=noisy_mixtures", (*QUICK, *FEW, *SMALL, *ONE), FOLDERS
+    ),
+    Line(
+        "prune task=imitate task.input=magnitude model=own",
+        (*QUICK, "data.segment_s=0.3", "data.train_segments=4", "data.test_segments=2"),
+        FOLDERS[:1],
     ),
     Line("data action=check root=/audio/speech", (), FOLDERS[:1]),
     Line("data action=check data=noisy_mixtures", FEW[1:], FOLDERS),
@@ -128,10 +134,21 @@ COMMANDS = (
         (*QUICK, *FEW),
         (("runs/prune/<run>", "{pruned}"), *MIXED),
     ),
+    Line("info model=mynet:MyNet"),
     Line(
-        "prune model=own",
+        "prune model=mynet:MyNet model.args.width=64 model.example=[1,100,161] task=irm",
         (*QUICK, *FEW, *MADE, *ONE, "training.finetune_epochs=1"),
     ),
+    Line(
+        "prune model=mynet:MyNet model.example=[1,100,161] task=mytask:Denoise",
+        (*QUICK, *FEW, *MADE, "training.finetune_epochs=1", "pipeline.levels=4"),
+    ),
+    Line(
+        "prune model=mynet:MyNet model.args.width=64 model.example=[1,100,161] checkpoint=",
+        UNSCORED,
+    ),
+    Line("quantize model=mynet:MyNet", UNSCORED),
+    Line("eval model=mynet:MyNet", UNSCORED, (("runs/prune/<run>", "{units}"),)),
     Line(
         "prune pipeline=curves",
         (*QUICK, *FEW, *MADE, *ONE[1:2], "pipeline.betas=[0,0.5]"),
@@ -255,6 +272,7 @@ TRAIN = f"train experiment=p2/fdnn_desk {' '.join((*QUICK, *FEW, *MADE, *SMALL))
 RUNS = {
     "pruned": "prune experiment=p2/fdnn_desk pipeline=distiller",
     "lottery": "prune experiment=p3/ddsp_nsynth data=nsynth",
+    "units": "checkpoint=weights.pt pipeline=units",
 }
 SCHEDULE = """
 version: 1
@@ -276,6 +294,10 @@ def blocks(kind: str) -> list[tuple[str, str]]:
         marked = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
         found += [(page, code) for mark, code in marked if mark == kind]
     return found
+
+
+def _python(text: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def commands() -> list[str]:
@@ -324,6 +346,8 @@ class Home:
         noise_tree(folder / "audio" / "noise", seconds=2.0)
         nsynth_tree(folder / "notes", seconds=0.4)
         (folder / "mynet.py").write_text(MYNET)
+        own = TEXTS["docs/own-model.md"]
+        (folder / "mytask.py").write_text(next(each for each in _python(own) if "Task" in each))
         shutil.copy(next((folder / "audio" / "speech").rglob("*.wav")), folder / "talk.wav")
         (folder / "talk.raw").write_bytes(bytes(6400))
         (folder / "my_schedule.yaml").write_text(SCHEDULE)
@@ -341,6 +365,7 @@ class Home:
     def run(self, kind: str) -> str:
         """Return the folder of a run, by the command that makes it."""
         if kind not in self.runs:
+            _prepare(self, RUNS.get(kind, ""))
             command = (
                 TRAIN
                 if kind == "trained"
@@ -393,6 +418,7 @@ def here(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(raw))
         yield home
     sys.modules.pop("mynet", None)
+    sys.modules.pop("mytask", None)
     GlobalHydra.instance().clear()
 
 
@@ -520,7 +546,8 @@ GROUPS = ("data", "model", "pipeline", "experiment", "task", "report", "platform
 def test_options_that_a_page_names_exist(span: str) -> None:
     for word in shlex.split(span):
         group, _, option = word.partition("=")
-        if group in GROUPS and option and "..." not in option and "<" not in option:
+        named = option and "..." not in option and "<" not in option and ":" not in option
+        if group in GROUPS and named:
             assert (ROOT / "conf" / group / f"{option}.yaml").is_file(), word
 
 

@@ -47,7 +47,7 @@ def _groups_of_file(verb: str, arguments: Sequence[str]) -> list[str]:
     facts = [provenance.read_facts(file.strip("'\" ")) for file in files]
     if verb == "listen":  # the first of its systems that names a corpus decides
         facts = [each for each in facts if each.get("data")][:1]
-    groups = ("data",) if verb == "listen" else ("data", "task")
+    groups = {"listen": ("data",), "enhance": ("task",)}.get(verb, ("data", "task"))
     open_groups = [group for group in groups if not provenance.given(arguments, group)]
     names = {
         group: _common_name(group, [each.get(group) for each in facts]) for group in open_groups

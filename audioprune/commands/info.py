@@ -61,7 +61,7 @@ def _model(plain: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
     """Return the model and what it is built from."""
     wanted = _model_config(plain)
     if plain["checkpoint"]:
-        loaded = load_model_file(plain["checkpoint"], wanted)
+        loaded = load_model_file(plain["checkpoint"], wanted, plain.get("task"))
         return loaded.model.eval(), loaded.model_config
     return build_model(wanted, trusted=True).eval(), wanted
 

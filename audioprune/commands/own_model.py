@@ -1,8 +1,9 @@
 """What a short command line about a user's own network means in full: ``own_words``.
 
 ``model=path.to:Factory`` is short for ``model=own model._target_=path.to.Factory``, and
-``model.args.x=1`` gives the factory an argument. A network for which no task, no corpus and no
-experiment is named is worked on without a task. No torch is loaded here.
+``model.args.x=1`` gives the factory an argument; ``task=path.to:Class`` does the same for a task.
+A network for which no task, no corpus and no experiment is named is worked on without a task. No
+torch is loaded here.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from audioprune.commands.configuration import conf_folder
 
 _FACTORY = re.compile(r"^([A-Za-z_][\w.]*):([A-Za-z_]\w*)$")
 _MODEL = re.compile(r"^\+*model=(.*)$")
+_TASK = re.compile(r"^\+*task=(.*)$")
+_TASK_KEY = re.compile(r"^\+*task\.(?=[\w.]+=)")
 _KEY = re.compile(r"^\+*model\.([\w.]+)=(.*)$", re.DOTALL)
 _NODE = ("name", "_target_", *provenance.READING)
 """Keys of the model itself; every other one is an argument of its class."""
@@ -36,7 +39,8 @@ def own_words(verb: str, words: Sequence[str], choices: Sequence[str] = ()) -> l
     Returns:
         The words in the syntax of Hydra; the same ones where there is no such network.
     """
-    named = _with_named_model(verb, [_in_full(word) for word in words])
+    full = [_in_full(word, _MODEL, "model") for word in words]
+    named = _with_named_model(verb, _with_task(full))
     if verb == "listen":  # its model is a mapping, no group
         named = [word for word in named if word != "model=own"]
     if "model=own" in named:
@@ -45,14 +49,24 @@ def own_words(verb: str, words: Sequence[str], choices: Sequence[str] = ()) -> l
     return _completed(verb, named)
 
 
-def _in_full(word: str) -> str:
+def _in_full(word: str, chooses: re.Pattern[str], group: str) -> str:
     """Return ``model._target_=`` for a word that names a factory, else the word."""
-    chosen = _MODEL.match(word)
+    chosen = chooses.match(word)
     parts = [_FACTORY.match(part) for part in chosen.group(1).split(",")] if chosen else []
     found = [part for part in parts if part]
     if not found or len(found) < len(parts):
         return word
-    return f"model._target_={','.join(f'{each.group(1)}.{each.group(2)}' for each in found)}"
+    return f"{group}._target_={','.join(f'{each.group(1)}.{each.group(2)}' for each in found)}"
+
+
+def _with_task(words: list[str]) -> list[str]:
+    """Choose ``task=own_task`` before the class of a task, and let its keys be new ones."""
+    full = [_in_full(word, _TASK, "task") for word in words]
+    if full == words:
+        return words
+    place = next(n for n, word in enumerate(full) if word != words[n])
+    keyed = [_TASK_KEY.sub("++task.", word) for word in full]
+    return [*keyed[:place], "task=own_task", *keyed[place:]]
 
 
 def _with_named_model(verb: str, words: list[str]) -> list[str]:

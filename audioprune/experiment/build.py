@@ -196,7 +196,7 @@ def _load(plain: Config) -> LoadedModel | None:
             data.prepare()
         task = instantiate(agreement.complete_task(plain["task"], data))
         model_config = agreement.complete_model(plain["model"], task, data)
-    return load_model_file(plain["checkpoint"], model_config)
+    return load_model_file(plain["checkpoint"], model_config, plain["task"])
 
 
 def _assembled(

@@ -111,6 +111,7 @@ def config_hash(config: dict[str, Any]) -> str:
         _hashed(config),
         _content(config.get("checkpoint")),
         *foreign_code(config.get("model")),
+        *foreign_code(config.get("task")),
         *_schedule(config),
     ]
     facts += [_content(teacher)] if (teacher := (config.get("task") or {}).get("teacher")) else []
@@ -136,9 +137,9 @@ def _schedule(config: dict[str, Any]) -> list[str]:
     return [sha256_file(Path(named))] if isinstance(named, str) and Path(named).is_file() else []
 
 
-def foreign_code(model: Any) -> list[str]:
-    """Return a digest of the file of a user's model: another definition is another run."""
-    target = str(model.get("_target_", "")) if isinstance(model, dict) else ""
+def foreign_code(part: Any) -> list[str]:
+    """Return a digest of the file of a user's model or task: another definition is another run."""
+    target = str(part.get("_target_", "")) if isinstance(part, dict) else ""
     if not target or target.startswith("audioprune."):
         return []
     try:

@@ -209,7 +209,11 @@ class LoadedModel:
     codebooks: dict[str, Codebook] | None
 
 
-def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None) -> LoadedModel:
+def load_model_file(
+    path: str | Path,
+    model_config: dict[str, Any] | None = None,
+    task_config: dict[str, Any] | None = None,
+) -> LoadedModel:
     """Read a model from a packed file, a checkpoint, a run folder or a plain state dict.
 
     Args:
@@ -217,6 +221,7 @@ def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None
             it, see `audioprune.experiment.state_dicts`.
         model_config: Model to build for a plain state dict, or for a file whose model is not one
             of this package.
+        task_config: Task of the run, which the file may name though it is not one of this package.
 
     Raises:
         CheckpointError: The file is missing, damaged, hostile or does not fit.
@@ -230,7 +235,7 @@ def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None
     try:
         model, task = (
             restore_model(build_stored(stored, model_config), state),
-            _package_task(config.get("task")),
+            _package_task(config.get("task"), task_config),
         )
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
@@ -261,7 +266,7 @@ def load_into(path: str | Path, model: nn.Module) -> LoadedModel:
         {key: value for key, value in stored.items() if key != "_target_"}
     )
     try:
-        task = _package_task(config.get("task"))
+        task = _package_task(config.get("task"), None)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     restored = _restored(path, model, state)
@@ -315,14 +320,18 @@ def _restored(path: Path, model: nn.Module, state: dict[str, torch.Tensor]) -> n
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _package_task(config: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Accept a task from a file only when it is one of this package, with plain arguments."""
+def _package_task(
+    config: dict[str, Any] | None, known: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """Accept a task only with plain arguments, and of this package or of a known class."""
     if not config:
         return None
     target = str(config.get("_target_", "")) if isinstance(config, dict) else ""
     plain = bool(target) and is_plain(
         {key: value for key, value in config.items() if key != "_target_"}
     )
+    if plain and known is not None and target == known.get("_target_"):
+        return config
     if not in_room("task", target) or not plain:
         raise CheckpointError(
             f"the file names the task '{target}', which is not one of this package; the file is "

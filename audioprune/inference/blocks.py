@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from audioprune.compress.placement import device_of
 from audioprune.errors import ConfigError
 from audioprune.inference.recurrence import CarriedStates
-from audioprune.protocols import StreamsFrames
+from audioprune.protocols import StreamsBlocks, StreamsFrames
 
 Kind = Literal["states", "overlap", "steps", "whole"]
 TOLERANCE = 1e-5
@@ -36,7 +36,8 @@ class BlockPlan:
 
     Attributes:
         kind: ``states``, recurrent layers go on where they were; ``overlap``, frames are given
-            again; ``steps``, the model's own steps of one frame; ``whole``, all frames at once.
+            again; ``steps``, the model's own steps from state to state; ``whole``, all frames at
+            once.
         before: Frames that the model looks back.
         after: Frames that it looks ahead, which delay its output.
         aligned: Blocks begin at multiples of so many frames.
@@ -54,7 +55,7 @@ class BlockPlan:
         if self.kind == "states":
             return "block by block, states of recurrent layers carried"
         if self.kind == "steps":
-            return "frame by frame, states carried"
+            return "from state to state, as it says itself"
         if self.kind == "whole":
             return f"as a whole, {self.why}"
         if not self.before and not self.after:
@@ -79,12 +80,11 @@ def plan_of(
     trial = _Trial(model, frames_of, frame_dim, name)
     recurrent = [each for each in model.modules() if isinstance(each, _CELLS)]
     both = [each for each in recurrent if isinstance(each, nn.RNNBase) and each.bidirectional]
-    if both:
-        return BlockPlan("whole", why="its recurrent layers run in both directions")
-    if recurrent:
+    if recurrent:  # both directions along time agree with nothing; along frequency they may
         plans = [BlockPlan("states")]
         plans += [BlockPlan("steps")] if isinstance(model, StreamsFrames) else []
-        why = "its blocks do not go on where the last one ended"
+        why = "since its blocks do not go on where the last one ended"
+        why = "its recurrent layers run in both directions" if both else why
     else:
         plans = trial.overlaps()
         plans += [BlockPlan("steps")] if isinstance(model, StreamsFrames) else []
@@ -139,6 +139,9 @@ class BlockRunner:
         assert isinstance(model, StreamsFrames)  # the plan was made for it
         if self._step_state is None:
             self._step_state = model.initial_state(frames.shape[0])
+        if isinstance(model, StreamsBlocks):
+            made, self._step_state = model.continued(frames, self._step_state)
+            return made
         outputs = []
         for frame in frames.unbind(self.frame_dim):
             output, self._step_state = model.step(frame, self._step_state)
@@ -214,7 +217,10 @@ class _Trial:
         sizes = [max(1, round(share * length)) for share in _TRIAL_BLOCKS[:-1]]
         parts = frames.split([*sizes, length - sum(sizes)], self.frame_dim)
         runner = BlockRunner(self.model, plan, self.frame_dim)
-        made = [runner.push(part, last=part is parts[-1]) for part in parts]
+        try:
+            made = [runner.push(part, last=part is parts[-1]) for part in parts]
+        except RuntimeError:  # a state does not fit, since time is not the axis of the layer
+            return False
         outputs = [each for each in made if each is not None]
         if not outputs:
             return False

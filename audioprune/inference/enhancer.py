@@ -262,7 +262,7 @@ def enhancer_of(
     if task is None:
         raise ConfigError(
             f"{name}: expected a model whose file says its task, got none; give task=irm, "
-            f"magnitude, complex, waveform or adversarial"
+            f"magnitude, complex, waveform, waveform_model or adversarial"
         )
     built = instantiate(dict(task))
     if isinstance(built, GeneratesNotes):

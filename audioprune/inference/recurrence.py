@@ -1,7 +1,9 @@
 """How recurrent layers go on where the block before ended: ``CarriedStates``.
 
 It supplies and keeps the states of ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` modules of any model,
-which then needs no code for it. Whether blocks give what the whole gives is tried in blocks.py.
+which then needs no code for it. Layers in both directions are left alone: they run along another
+axis than time, or the model must see the whole. Whether blocks give what the whole gives is
+tried in blocks.py.
 """
 
 from __future__ import annotations
@@ -19,14 +21,15 @@ Place = tuple[nn.Module, int]
 
 
 class CarriedStates:
-    """The states of all recurrent layers of one stream.
+    """The states of all recurrent layers in one direction, for one stream.
 
     Args:
         model: The model; its modules are hooked only within ``carrying``.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._layers = [each for each in model.modules() if isinstance(each, nn.RNNBase)]
+        layers = [each for each in model.modules() if isinstance(each, nn.RNNBase)]
+        self._layers = [each for each in layers if not each.bidirectional]
         self._states: dict[Place, Any] = {}
         self._calls: dict[nn.Module, int] = {}
 

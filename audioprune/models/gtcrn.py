@@ -92,7 +92,7 @@ class GTCRN(nn.Module):
 
     def forward(self, spectrum: Tensor) -> Tensor:
         """Map noisy spectra (B, 2, N, F), real part first, to masks of the same shape in -1..1."""
-        return self._run(spectrum, self.initial_state(spectrum.shape[0]))[0]
+        return self.continued(spectrum, self.initial_state(spectrum.shape[0]))[0]
 
     def initial_state(self, batch: int = 1) -> State:
         """Return zero memories of all frames before the first one.
@@ -110,15 +110,15 @@ class GTCRN(nn.Module):
         Equal to the forward pass in evaluation mode, where batch normalisation does not depend on
         other frames.
         """
-        mask, after = self._run(frame.unsqueeze(2), state)
+        mask, after = self.continued(frame.unsqueeze(2), state)
         return mask.squeeze(2), after
 
     def _remembering(self) -> list[TemporalBlock | DualPath]:
         """Return the layers that remember frames, in the order in which they run."""
         return [*self.encoder, *self.dual, *self.decoder]
 
-    def _run(self, spectrum: Tensor, state: State) -> tuple[Tensor, State]:
-        """Map frames after those that the state remembers."""
+    def continued(self, spectrum: Tensor, state: State) -> tuple[Tensor, State]:
+        """Map noisy spectra (B, 2, N, F) after the frames that the state remembers."""
         memories, after = iter(state), list[Tensor]()
         values = neighbours(self.bands(_features(spectrum)))  # (B, 9, N, 129)
         skips: list[Tensor] = []

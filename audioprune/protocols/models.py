@@ -100,6 +100,15 @@ class StreamsPart(Protocol):
 
 
 @runtime_checkable
+class StreamsBlocks(StreamsFrames, Protocol):
+    """A model that runs frame by frame, and many frames at once from a state on."""
+
+    def continued(self, spectrum: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Map frames and the state before them to the outputs and the state after them."""
+        ...
+
+
+@runtime_checkable
 class FrameWise(Protocol):
     """A model that says whether it maps each frame alone, so that frames may be shuffled."""
 

@@ -88,7 +88,7 @@ class Evaluate:
     def run(self, run: Run, path: str) -> None:
         """Score the written file on every test condition."""
         target = self._written(run, path)
-        loaded = load_model_file(target, run.model_config)
+        loaded = load_model_file(target, run.model_config, run.task_config)
         model = loaded.model.to(run.device).eval()
         scoring = run.config["scoring"]
         metrics = self.metrics or scoring["metrics"]

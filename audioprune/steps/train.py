@@ -21,7 +21,7 @@ from audioprune.ranges import PassedTo, Range
 from audioprune.steps.needs import need_loss, not_negative, units_of, whole
 from audioprune.steps.ramp import RampedPenalty, check_ramp, first_whole_epoch
 from audioprune.steps.shared_training import once
-from audioprune.training.loaders import steps_per_epoch
+from audioprune.training.batch_norm import planned_sizes
 from audioprune.training.loop import Fit
 from audioprune.training.outcome import Outcome
 from audioprune.training.settings import Settings
@@ -171,12 +171,17 @@ def training_work(run: Run, settings: Settings) -> list[Work]:
 
     Early stopping is not foreseen.
     """
-    per_epoch = steps_per_epoch(len(run.data.train()), settings.batch_size)
+    per_epoch = steps_per_epoch(run, settings)
     planned = settings.epochs * per_epoch
     steps = min(planned, settings.steps or planned)
     validations = math.ceil(math.ceil(steps / per_epoch) / settings.validate_every)
     items = validations * len(run.data.valid())
     return [Work(TRAINING_STEP, steps), Work(VALIDATED_ITEM, items)]
+
+
+def steps_per_epoch(run: Run, settings: Settings) -> int:
+    """Return the steps of an epoch of a training, at least 1."""
+    return max(1, len(planned_sizes(run.model, len(run.data.train()), settings.batch_size)))
 
 
 def check_monitor(run: Run, settings: Settings) -> None:

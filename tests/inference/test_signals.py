@@ -15,6 +15,7 @@ from audioprune.inference.signals import Levels, signal_plan, stream_of
 from audioprune.models.dcae import DCAE
 from audioprune.models.fdnn import FDNN
 from audioprune.models.gcrn import GCRN
+from audioprune.models.gtcrn import GTCRN
 from audioprune.models.lstm import LSTM
 from audioprune.models.tcnn import TCNN
 from audioprune.tasks.adversarial import Adversarial
@@ -63,6 +64,11 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], nn.Module], str]] = {
         "states",
     ),
     "waveform": (lambda: Enhancement(target="waveform"), lambda: TCNN(width=0.0625), "overlap"),
+    "bands": (
+        lambda: Enhancement(target="complex", output="mask", frame_length=512, hop_length=256),
+        GTCRN,
+        "steps",
+    ),
     "ahead": (_irm, Ahead, "overlap"),
     "both": (_irm, Both, "whole"),
     "cut": (

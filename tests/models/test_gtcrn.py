@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from audioprune.errors import ConfigError
+from audioprune.experiment.cost import cost
 from audioprune.models.gtcrn import GTCRN
 from audioprune.models.parts.gtcrn_layers import TemporalBlock
 from audioprune.models.parts.streaming import stream
@@ -83,6 +84,16 @@ def test_published_size(model: GTCRN):
     bank = model.bands.triangles.numel()
     assert params + 2 * bank == 48_245  # the authors store both filter banks
     assert "bands.triangles" not in model.state_dict()
+
+
+def test_multiplications_of_a_frame_counted_by_hand(model: GTCRN):
+    down = 65 * 16 * 9 * 5 + 33 * 16 * 8 * 5
+    block = 33 * (16 * 24 + 16 * 9 + 8 * 16) + 3 * (16 * 8 + 16 * 16) + 8 * 16
+    bands = 33 * 4 * 3 * (4 * 8 + 4 * 4) + 33 * 16 * 16
+    frames = 33 * 2 * 3 * (8 * 8 + 8 * 8) + 33 * 16 * 16
+    up = 33 * 16 * 8 * 5 + 65 * 16 * 2 * 5
+    found = cost(model, model.example_input(), 62 / 62.5).macs_per_second
+    assert found == pytest.approx(62.5 * (down + 6 * block + 2 * (bands + frames) + up))
 
 
 @pytest.mark.parametrize("weights", ["dns3", "vctk"])

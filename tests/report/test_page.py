@@ -11,6 +11,7 @@ from fake_runs import SCALE, FakeRun
 
 from audioprune.report import write_report
 from audioprune.report.clips import clips
+from audioprune.report.figures import drawing
 from audioprune.report.page import Section, write_page
 from audioprune.report.runs.job import load_jobs
 from audioprune.report.tables import Column, Table
@@ -75,8 +76,10 @@ def pages(tmp_path_factory):
     )
     failed = FakeRun(base / "runs" / "lstm", "lstm", "p2_unstructured", 0, SCALE, {})
     failed.status("failed", "<script>alert(1)</script>")
-    first = write_report(base / "runs", base / "one", claims=["p2"])
-    second = write_report(base / "runs", base / "two", claims=["p2"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawing, "png_of", lambda canvas: b"not drawn")
+        first = write_report(base / "runs", base / "one", claims=["p2"])
+        second = write_report(base / "runs", base / "two", claims=["p2"])
     return first, second
 
 

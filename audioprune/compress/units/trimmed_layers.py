@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from math import prod
-from typing import Any, cast
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -89,7 +89,7 @@ class TrimmedAttention(nn.MultiheadAttention):
     attention.
     """
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         query: Tensor,
         key: Tensor,
@@ -110,7 +110,7 @@ class TrimmedAttention(nn.MultiheadAttention):
         scores = q @ k.transpose(-2, -1) * self.head_dim**-0.5  # (B, H, N, M)
         if attn_mask is not None:
             if attn_mask.dim() == 3:  # one for each item and head
-                attn_mask = attn_mask.unflatten(0, (len(q), -1))
+                attn_mask = attn_mask.view(len(q), -1, *attn_mask.shape[1:])
             scores = scores + _added(attn_mask, scores)
         if key_padding_mask is not None:
             padding = key_padding_mask if batched else key_padding_mask[None]
@@ -137,7 +137,7 @@ class TrimmedAttention(nn.MultiheadAttention):
         return [F.linear(x, w, b) for x, w, b in zip(inputs, weights, biases, strict=True)]
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        return x.view(*x.shape[:2], -1, self.head_dim).transpose(1, 2)
 
 
 def count_(module: Counted) -> None:
@@ -147,12 +147,13 @@ def count_(module: Counted) -> None:
     if isinstance(module, nn.GroupNorm):
         if module.num_groups == module.num_channels:
             return  # every channel is normalised alone
-        features, kind = module.num_channels // module.num_groups, CountedGroupNorm
+        features = module.num_channels // module.num_groups
+        kind: type[_Counting] = CountedGroupNorm
     else:
         features = prod(module.normalized_shape)
         kind = CountedLayerNorm if isinstance(module, nn.LayerNorm) else CountedRMSNorm
     module.register_buffer(_KEY, torch.tensor(features, device=module.weight.device))
-    module.__class__ = kind
+    module.__class__ = kind  # type: ignore[assignment]
 
 
 def count_like_(model: nn.Module, names: Iterable[str]) -> None:
@@ -167,10 +168,10 @@ def count_like_(model: nn.Module, names: Iterable[str]) -> None:
         path, _, key = name.rpartition(".")
         module = modules.get(path)
         if key == _KEY and is_countable(module):
-            count_(cast(Counted, module))
+            count_(module)
 
 
-def is_countable(module: nn.Module | None) -> bool:
+def is_countable(module: nn.Module | None) -> TypeGuard[Counted]:
     """Tell whether a module is one of torch's own normalisations over units, with a scale."""
     if isinstance(module, _Counting):
         return True

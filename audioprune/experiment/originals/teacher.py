@@ -36,7 +36,7 @@ def give_teacher(run: Run) -> None:
     digest = sha256_file(file)
     _keep(file, digest, run)
     run.task_config = {**run.task_config, "teacher": named, "teacher_sha256": digest}
-    run.task.teach(load_model_file(file, run.model_config).model.to(run.device))
+    run.task.teach(load_model_file(file, run.model_config, run.task_config).model.to(run.device))
 
 
 def _named(run: Run) -> tuple[str, str | None]:

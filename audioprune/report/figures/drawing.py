@@ -149,10 +149,19 @@ def save_figure(
     canvas: Any, folder: Path, name: str, table: str, caption: str, alt: str
 ) -> Figure:
     """Write ``<name>.png`` and ``<name>.csv``; the same figure gives the same bytes."""
-    stream = io.BytesIO()
-    canvas.savefig(stream, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
-    png = write_atomic(folder / f"{name}.png", stream.getvalue())
+    png = write_atomic(folder / f"{name}.png", png_of(canvas))
     return Figure(png, write_atomic(folder / f"{name}.csv", table), caption, alt)
+
+
+def png_of(canvas: Any) -> bytes:
+    """Draw a figure, once: ``savefig`` draws all of it before, for its layout alone."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    stream, dpi = io.BytesIO(), canvas.dpi
+    canvas.set_dpi(DPI)
+    FigureCanvasAgg(canvas).print_png(stream, metadata={"Software": None})
+    canvas.set_dpi(dpi)
+    return stream.getvalue()
 
 
 def corpus_folders(folder: Path, titles: Iterable[str]) -> dict[str, tuple[Path, str]]:

@@ -31,7 +31,8 @@ def hours_of(jobs: Sequence[Job]) -> str:
         return "How long the runs took was not recorded."
     untold = len(jobs) - len(known)
     more = f"; {untold} more did not tell" if untold else ""
-    return f"{len(known)} runs took {sum(known) / 3600:.1f} hours together{more}."
+    runs = f"{len(known)} run{'s' * (len(known) != 1)}"
+    return f"{runs} took {sum(known) / 3600:.1f} hours of wall time, some beside other work{more}."
 
 
 def provenance(jobs: Sequence[Job]) -> str:

@@ -9,6 +9,7 @@ Nothing unfinished is kept.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +29,8 @@ _NO_KEYS = ("std", "density_per_tensor", "units_per_set", "norm_quantiles", "acc
 _IN_REPETITION = re.compile(r"/\d+/")
 _ITEM_METRICS = ("stoi", "pesq_raw_nb", "pesq_wb", "si_sdr", "lsd", "accuracy", "error")
 _ITEM_DIGITS = 5
-_NO_CONFIG = ("runtime", "hydra", "tune", "verb", "objective")
+_DIGEST = 8
+_NO_CONFIG = ("runtime.", "hydra.", "tune.", "verb", "objective", "pipeline.steps.", "data.cache")
 _INFO = ("name", "verb", "hash", "model", "pipeline", "seed", "scale")
 
 
@@ -76,26 +78,17 @@ def _lines(job: Job) -> list[str]:
     head |= {key: getattr(job, key) for key in _INFO}
     head["scale_differs"] = list(job.scale_differs)
     head["config"] = {
-        key: value for key, value in job.config.items() if key.split(".")[0] not in _NO_CONFIG
+        key: value for key, value in job.config.items() if not key.startswith(_NO_CONFIG)
     }
     head["state"] = {"status": job.status, "seconds": job.seconds}
     head["env"] = job.environment
     head["command"] = job.command
     head["common"] = common
-    told: dict[str, list[str]] = {}
-    return [_text(head), *(_text(_rounded(_slim(row, common, told))) for row in rows)]
+    return [_text(head), *(_text(_rounded(_slim(row, common))) for row in rows)]
 
 
-def _slim(
-    row: Mapping[str, Any], common: Mapping[str, Any], told: dict[str, list[str]]
-) -> dict[str, Any]:
-    """Return a row without what the line of its run tells, and without what no report reads.
-
-    Args:
-        row: As the run wrote it.
-        common: What the line of the run tells.
-        told: The names of the items that rows before told, by condition.
-    """
+def _slim(row: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row without what the line of its run tells, and without what no report reads."""
     kept = {
         key: value
         for key, value in row.items()
@@ -106,16 +99,14 @@ def _slim(
     }
     items = kept.pop("items", None)
     if items and not _IN_REPETITION.search(str(row.get("key"))):
-        kept["items"] = _slim_items(items, str(row.get("condition")), told)
+        kept["items"] = _slim_items(items)
     return kept
 
 
-def _slim_items(
-    items: Mapping[str, Sequence[Any]], condition: str, told: dict[str, list[str]]
-) -> dict[str, Any]:
-    names = list(items["id"])
-    known = told.setdefault(condition, names) is not names and told[condition] == names
-    kept: dict[str, Any] = {} if known else {"id": names}
+def _slim_items(items: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """Return scores of items with a digest in place of the names, which only pair them."""
+    names = json.dumps(items["id"]).encode()
+    kept: dict[str, Any] = {"id": hashlib.sha256(names).hexdigest()[:_DIGEST]}
     for metric in _ITEM_METRICS:
         if metric in items:
             kept[metric] = [_rounded(score, _ITEM_DIGITS) for score in items[metric]]

@@ -254,15 +254,18 @@ def read_collected(path: Path) -> list[Job]:
 
 
 def _whole(head: Mapping[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows with what is told once for the run: what rows have in common, and item names."""
-    names: dict[str, Any] = {}
+    """Return rows with what is told once for the run, and with a name for every item.
+
+    The digest of the true names and the place: two runs have the same names where they had the
+    same items.
+    """
     whole = []
     for row in rows:
         row = {**head["common"], **row}
         if "items" in row:
-            own = row["items"].get("id")
-            names.setdefault(str(row.get("condition")), own)
-            row["items"] = {"id": own or names[str(row.get("condition"))], **row["items"]}
+            count = max(len(each) for key, each in row["items"].items() if key != "id")
+            names = [f"{row['items']['id']}-{place}" for place in range(count)]
+            row["items"] = {**row["items"], "id": names}
         whole.append(row)
     return whole
 

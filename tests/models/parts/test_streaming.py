@@ -205,12 +205,15 @@ def test_every_exact_set_alone_is_exact(make):
     model = _trained(make)
     frames = model.example_input(4)
     for each in model.unit_sets():
-        masked, trimmed, keep = copy.deepcopy(model), copy.deepcopy(model), some_units([each])
-        zero_units_(masked, [each], keep)
-        trim_(trimmed, [each], keep)
-        if each.exact:
-            _close(trimmed(frames), masked(frames))
-        assert trimmed(frames).isfinite().all()
+        # what is trimmed is the masked model itself, for a second copy takes longer than all else
+        cut, keep = copy.deepcopy(model), some_units([each])
+        zero_units_(cut, [each], keep)
+        masked = cut(frames) if each.exact else None
+        trim_(cut, [each], keep)
+        trimmed = cut(frames)
+        if masked is not None:
+            _close(trimmed, masked)
+        assert trimmed.isfinite().all()
 
 
 @every_model

@@ -44,6 +44,7 @@ def test_one_size_is_no_sweep(make_run, tmp_path) -> None:
     assert pareto_figure(tmp_path, "pareto", entries(load_jobs(run.folder))) is None
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_models_no_better_than_their_input_stand_on_no_front(make_run, tmp_path) -> None:
     for place, (size, stoi) in enumerate([(10, 0.4), (2000, 0.7), (3000, 0.6)]):
         run = make_run(f"s{place}", pipeline_config={"sparsity": place}).scores(
@@ -59,6 +60,7 @@ def test_models_no_better_than_their_input_stand_on_no_front(make_run, tmp_path)
     assert "Hollow: no better" in drawn.caption
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_models_of_two_corpora_share_no_front(make_run, tmp_path) -> None:
     for place, size in enumerate((1000, 2000, 3000, 4000)):
         stamp = {"corpus": "speech", "corpus_fingerprint": "ab"[place % 2] * 20}
@@ -73,6 +75,7 @@ def test_models_of_two_corpora_share_no_front(make_run, tmp_path) -> None:
     assert ["a" * 12 in figure.caption for figure in drawn] == [True, False]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_means_over_other_conditions_are_not_compared(make_run, tmp_path) -> None:
     for place, (size, snrs) in enumerate(
         [(1000, (-5.0, 0.0)), (500, (0.0,)), (2000, (-5.0, 0.0))]

@@ -133,12 +133,24 @@ class Atoms:
             return whole[:, 0].copy(), None
         if (whole == whole[:1]).all():
             return None, whole[0].copy()
-        key = hash((whole.shape, whole.tobytes()))
+        key = hash(ids.tobytes())
         if key not in self._split:
             rows, columns = self.fresh(whole.shape[0]), self.fresh(whole.shape[1])
             self._add(Product(rows, columns, whole.copy(), where), key)
         product = self._split[key]
-        return product.rows, product.columns
+        known = len(product.rows)
+        if known == count:
+            return product.rows, product.columns
+        # the axis is known as other rows and columns, which are split in turn
+        if known % count == 0:
+            first, rest = self.split(product.rows, count, where)
+            lengths = known // count, len(product.columns)
+            return first, self.merge(rest, product.columns, lengths, where)
+        if count % known == 0:
+            rest, last = self.split(product.columns, count // known, where)
+            return self.merge(product.rows, rest, (known, count // known), where), last
+        self.pin(ids, f"{where} lays its units out in rows and columns of several lengths")
+        return None, None
 
     def merge(
         self, rows: Ids | None, columns: Ids | None, shape: tuple[int, int], where: str
@@ -154,7 +166,7 @@ class Atoms:
         key = hash((rows.tobytes(), columns.tobytes()))
         if key not in self._merged:
             whole = self.fresh(shape[0] * shape[1]).reshape(shape)
-            self._add(Product(rows, columns, whole, where), hash((shape, whole.tobytes())))
+            self._add(Product(rows, columns, whole, where), hash(whole.tobytes()))
         product, turned = self._merged[key]
         return (product.whole.T if turned else product.whole).flatten()
 
@@ -186,13 +198,13 @@ def classes(count: int, edges: Sequence[tuple[Ids, Ids]], start: Ids | None = No
     one = np.concatenate([edge[0] for edge in edges])
     other = np.concatenate([edge[1] for edge in edges])
     while True:
-        low = np.minimum(found[one], found[other])
-        if (found[one] == low).all() and (found[other] == low).all():
+        names = found[one], found[other]
+        if np.array_equal(*names):
             return found
-        # the classes' own names sink too, so that whole classes join in one round
-        for ends in (one, other):
-            np.minimum.at(found, found[ends], low)
-            np.minimum.at(found, ends, low)
+        # the classes' own atoms sink, and all others with them
+        low = np.minimum(*names)
+        for each in names:
+            np.minimum.at(found, each, low)
         while not np.array_equal(found, found[found]):
             found = found[found]
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from audioprune.compress.units.trace.atoms import FIXED, Atoms, Ids
-from audioprune.compress.units.trace.labels import Axis, Labels
+from audioprune.compress.units.trace.labels import Axis, Flags, Labels
 
 
 class Tape:
@@ -169,10 +169,10 @@ def split_axis(
     if axis is None:
         return None, None
     first, second = tape.atoms.split(axis.ids, rows, tape.where)
-    zero = axis.zero.reshape(rows, columns)
+    zero: Flags = axis.zero.reshape(rows, columns)
     return (
-        None if first is None else Axis(first, zero.all(1)),
-        None if second is None else Axis(second, zero.all(0)),
+        None if first is None else Axis(first, np.all(zero, axis=1)),
+        None if second is None else Axis(second, np.all(zero, axis=0)),
     )
 
 

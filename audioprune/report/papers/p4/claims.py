@@ -266,7 +266,7 @@ def _against_prox(label: str, models: Sequence[Model], reported: Published) -> I
         known = [value for found in values for value in found.values() if value is not None]
         lacks = (_unlike(hspg, prox), "" if any(known) else "neither has a zero group")
         sides = (_side(hspg), _side(prox))
-        verdict = judge(paired(*values), Bound(at_least=_CLEARLY), lacks, sides)
+        verdict = judge(paired(values[0], values[1]), Bound(at_least=_CLEARLY), lacks, sides)
         mine, theirs = (percent(model.groups("group_sparsity")) for model in (hspg, prox))
         numbers = f"HSPG {mine:.1f} %, ProxSG {theirs:.1f} %"
         numbers += f"; accuracy {_percent(hspg)}, {_percent(prox)}"

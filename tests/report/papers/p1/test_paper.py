@@ -628,6 +628,7 @@ def test_other_files_are_no_ratings(text, tmp_path) -> None:
         read_ratings(tmp_path / "none")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_all_kinds_write(jobs, ratings, tmp_path) -> None:
     runs = jobs[0].folder.parent
     assert "p1" in kinds()

@@ -47,6 +47,7 @@ def test_figures_need_iterations(make_run, tmp_path) -> None:
         write_paper(PAPER, Request(jobs, tmp_path, only=("figures",)))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_panels_keep_the_letters_of_the_paper(make_run, tmp_path, reported) -> None:
     run = (
         make_run("a", pipeline_config={"lambda_1": 2.0})

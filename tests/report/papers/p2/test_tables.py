@@ -132,6 +132,7 @@ def test_another_pesq_mode_is_named_and_not_compared(make_run, reported) -> None
     assert any(column.title.startswith("PESQ (WB)") for column in table.columns)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_each_corpus_has_its_block_and_its_figure(make_run, tmp_path, reported) -> None:
     for place, fingerprint in enumerate(("a" * 64, "b" * 64)):
         stamp = {"corpus": "speech", "corpus_fingerprint": fingerprint}

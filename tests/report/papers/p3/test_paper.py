@@ -212,6 +212,7 @@ def test_lotteries_in_a_table(tickets) -> None:
     assert rows["trimming, global, information, reinit"]["best"] == "1.200 at 30.0 %"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_every_point_names_the_scales_of_its_own_lotteries(lottery, tmp_path) -> None:
     small, large = SCALE, SCALE.replace("width 8", "width 32")
     lottery("small", [1, 0.9])
@@ -256,6 +257,7 @@ def test_parameters_and_non_zeros_are_columns_of_their_own(lottery) -> None:
         ({}, "the others were run for fewer rounds."),
     ],
 )
+@pytest.mark.usefixtures("undrawn")
 def test_hollow_rounds_name_the_reason_that_occurs(lottery, tmp_path, short, told) -> None:
     lottery("long", [1, 0.9, 0.8, 0.9, 1.0], rounds=4)
     run = lottery("short", [1, 0.9, 0.8], seed=1, **short)
@@ -267,6 +269,7 @@ def test_hollow_rounds_name_the_reason_that_occurs(lottery, tmp_path, short, tol
     )
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_hollow_rounds_of_a_floor_and_of_an_unfinished_lottery(lottery, tmp_path) -> None:
     lottery("long", [1, 0.9, 0.8, 0.9], rounds=3)
     run = lottery("cut", [1, 0.9], seed=1, rounds=3)
@@ -486,6 +489,7 @@ def test_what_is_least_in_the_paper_is_least_here(lottery) -> None:
     )
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_corpora_are_judged_apart(lottery, tmp_path) -> None:
     for seed in (0, 1, 2):
         lottery(f"a{seed}", [1, 0.8], seed=seed, corpus_fingerprint="aaa")

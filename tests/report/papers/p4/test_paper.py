@@ -341,6 +341,7 @@ def run_row(run, key):
     return next(row for row in reversed(load_jobs(run.folder)[0].rows) if row["key"] == key)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_notes_speak_of_what_is_there(network, reported, tmp_path) -> None:
     run = network("real", "p4_obproxsg", 0.6, "obproxsg", sparsity=0.1, corpus="tut2018")
     jobs = load_jobs(run.folder)
@@ -356,6 +357,7 @@ def test_notes_speak_of_what_is_there(network, reported, tmp_path) -> None:
     assert "(a)" not in captions["p4_projection"] and "(b)" not in captions["p4_projection"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_networks_of_two_corpora_share_no_block_and_no_figure(network, reported, tmp_path) -> None:
     for seed in (0, 1):
         network(f"made{seed}", "p4_reach", 0.6, sparsity=0.5, seed=seed, fingerprint="aaa")
@@ -389,6 +391,7 @@ def test_networks_of_two_corpora_share_no_block_and_no_figure(network, reported,
     ] and "bbb" in epochs[1].caption
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_network_at_chance_is_on_no_front(network, tmp_path) -> None:
     network("cheap", "p4_reach", 0.1, sparsity=0.5, chance=0.1)
     network("a", "p4_baseline", 0.7, "sgd", chance=0.1)
@@ -678,7 +681,7 @@ def test_receptive_field_is_that_of_the_paper(rho, field) -> None:
     assert receptive_field(rho) == field
 
 
-def test_accuracy_against_the_receptive_field(jobs, network, tmp_path) -> None:
+def test_accuracy_against_the_receptive_field(jobs, network, tmp_path, request) -> None:
     for rho, accuracy in ((9, 0.5), (1, 0.7)):
         for seed in (0, 1):
             network(
@@ -714,6 +717,7 @@ def test_accuracy_against_the_receptive_field(jobs, network, tmp_path) -> None:
     )
     # The rho sweep draws its own figure; the others go on to show the kind of model with the most
     # pipelines.
+    request.getfixturevalue("undrawn")
     drawn = {
         path.name: path
         for path in write_report(jobs[0].folder.parent, tmp_path / "out", "p4", only="figures")
@@ -721,6 +725,7 @@ def test_accuracy_against_the_receptive_field(jobs, network, tmp_path) -> None:
     assert "p4_receptive_field.png" in drawn and "VGG" in drawn["p4_confusion.csv"].read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_all_kinds_write(jobs, tmp_path) -> None:
     runs = jobs[0].folder.parent
     for kind in ("p4", "summary"):
