@@ -11,7 +11,7 @@ KEEP   := PYTHONDONTWRITEBYTECODE= $(BIN)/python
 APRUNE := $(BIN)/audioprune
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow audit mutants scale gpu-check schema lint format docs report clean reproduce-p1 reproduce-p2 reproduce-p3 reproduce-p4
+.PHONY: help install demo small results test test-slow audit mutants scale gpu-check shrink schema lint format docs report clean reproduce-p1 reproduce-p2 reproduce-p3 reproduce-p4
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
@@ -30,6 +30,15 @@ demo: install ## train, prune, quantize and score a speech enhancer on the embed
 	$(APRUNE) prune experiment=p2/fdnn_demo pipeline=p2_unstructured pipeline.max_iterations=3 \
 	  pipeline.alpha_1_relative=0.03 pipeline.alpha_2_relative=0.003 runtime.folder=$(RUNS)/demo
 	$(APRUNE) report runs=$(RUNS)/demo report=demo out=reports/demo
+
+small: install ## the tier small of all four papers with three seeds, hours over a night; DRY=1 says how many; resumes
+	$(BIN)/python scripts/run_small.py jobs=$(SMALL_JOBS) runs=$(RUNS)/small papers=$(PAPERS) $(if $(DRY),--dry-run)
+SMALL_JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# PAPERS=p2,p4 runs these alone.
+PAPERS ?=
+
+results: install ## add what `make small` finished to docs/results/, and write its pages
+	$(BIN)/python scripts/results.py runs=$(RUNS)/small
 
 test: install ## the default test suite, on all cores
 	$(KEEP) -m pytest -n auto --dist worksteal
@@ -51,6 +60,12 @@ scale: install ## every paper-size experiment through its whole pipeline with fe
 
 gpu-check: install ## parity, throughput and two pipelines on a GPU, twelve minutes at most; writes docs/scale.md
 	$(BIN)/python scripts/gpu_check.py; code=$$?; $(BIN)/python scripts/scale_page.py; exit $$code
+
+# SHRINK="networks=silero_vad audio=/a/folder/of/speech" chooses networks and your own audio; a stopped call goes on.
+SHRINK ?=
+shrink: install ## how small the public networks become (an hour or more, resumes); writes docs/shrink.md
+	$(PIP) --editable .[zoo]
+	$(BIN)/python scripts/shrink.py runs=$(RUNS)/shrink $(SHRINK)
 
 schema: install ## read the configuration's keys from the signatures again (after a change of an argument)
 	$(BIN)/python scripts/write_schema.py

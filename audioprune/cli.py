@@ -26,9 +26,13 @@ VERBS = {
     "data": "check, prepare or list a corpus",
     "listen": "make a listening test, or evaluate its ratings",
     "generate": "make a note with a trained model",
+    "enhance": "run a trained enhancer on files, folders or a pipe",
+    "apply": "tell what a classifier or any network says of files, as a table",
+    "export": "write a model for another runtime",
     "doctor": "say whether this machine is ready",
 }
-_WITH_FILE = ("train", "prune", "quantize", "eval", "listen", "generate")
+_ON_FILES = ("enhance", "apply")  # they say in=FILE; a key of a configuration cannot be named so
+_WITH_FILE = ("train", "prune", "quantize", "eval", "listen", "generate", "export", *_ON_FILES)
 _HELP = ("-h", "--help")
 REHEARSE = "runtime.rehearse=true"
 SHOWN = "AUDIOPRUNE_SHOWN"
@@ -96,6 +100,7 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     from audioprune.commands.configuration import FROM_FILE, with_groups_of_file
     from audioprune.commands.jobs import tell_sweep
     from audioprune.commands.messages import TRACE
+    from audioprune.commands.own_model import own_words
     from audioprune.commands.sweeps import SWEEP_LOG, TUNE_FOLDER
 
     shown = ""
@@ -103,9 +108,12 @@ def run_verb(verb: str, arguments: list[str]) -> int:
         verb, arguments, shown = _rehearsal_of(arguments)
     if REHEARSE in arguments:
         arguments = [*arguments, *_NO_FOLDER]
+    if verb in _ON_FILES:
+        arguments = [f"input{item[2:]}" if item.startswith("in=") else item for item in arguments]
     words, choices = arguments, list[str]()
     if verb in _WITH_FILE and not set(_COMPLETION) & set(arguments):
         words, choices = with_groups_of_file(verb, arguments)
+    words = own_words(verb, words, choices)
     sys.argv = [f"audioprune {verb}", *words]
     trace = "1" if os.environ.get("HYDRA_FULL_ERROR") else ""
     # A sweep says itself where its processes record their jobs, and which folder it tunes in.
@@ -164,11 +172,19 @@ def _compose_and_run(verb: str) -> None:
     OmegaConf.register_new_resolver(
         "tune_name", lambda *, _root_: _tune_name(_root_), replace=True
     )
+    OmegaConf.register_new_resolver("published", _published, replace=True)
     sys.path.insert(0, os.getcwd())  # so that a user's own model is found
     OmegaConf.register_new_resolver(
         "run_name", lambda *, _root_: folder_name(_root_), replace=True
     )
     hydra.main(version_base="1.3", config_path="pkg://audioprune.conf", config_name=verb)(job)()
+
+
+def _published(name: str) -> str:
+    """Return the file of a public network; the resolver ``${published:silero_vad}`` calls this."""
+    from audioprune.commands.configuration import published_file
+
+    return published_file(name)
 
 
 def _tune_name(root: Any) -> str:

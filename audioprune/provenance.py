@@ -29,8 +29,11 @@ FOLLOWS = {
     "model": ("sample_rate", "classes", "mels", "bins", "frames_per_second", "conditioning"),
 }
 """Arguments of a task and of a model that follow what stands before them where they are null."""
+READING = ("example", "output", "seconds")
+"""Keys of a user's model that say how it is run, not what it is."""
 _PLACES = ("cache_dir",)  # where a machine keeps what can be made again: never taken from a file
 _ROOMS = {"task": "audioprune.tasks.", "model": "audioprune.models."}
+_FOREIGN = ("audioprune.models.zoo.", "audioprune.tasks.foreign.")  # folders of these rooms
 _FOLDERS = ("root",)
 
 
@@ -71,7 +74,9 @@ def in_room(group: str, target: Any) -> bool:
     """
     if group == "data":
         return target in corpora()
-    return isinstance(target, str) and target.startswith(_ROOMS[group]) and target.count(".") == 3
+    if not isinstance(target, str) or not target.startswith(_ROOMS[group]):
+        return False
+    return target.count(".") == (4 if target.startswith(_FOREIGN) else 3)
 
 
 def corpora() -> set[str]:
@@ -166,7 +171,20 @@ def _model(node: Any, composed: Any, overrides: Sequence[str]) -> Any:
     if not _believed("model", node, composed):
         return composed
     wish = model_wish(composed, overrides)
-    return composed if wish and differing(wish, node) else node
+    return composed if wish and differing(wish, node) else read_as(node, composed)
+
+
+def read_as(node: dict[str, Any], composed: Any) -> dict[str, Any]:
+    """Return a user's model of a file with the example and the output that a command line names.
+
+    Args:
+        node: The model as the file has it.
+        composed: The composed model.
+    """
+    if in_room("model", node.get("_target_")) or not isinstance(composed, dict):
+        return node
+    named = {key: composed[key] for key in READING if composed.get(key) is not None}
+    return {**node, **named}
 
 
 def model_wish(composed: Any, overrides: Sequence[str]) -> dict[str, Any]:
@@ -189,12 +207,13 @@ def model_wish(composed: Any, overrides: Sequence[str]) -> dict[str, Any]:
 def differing(wish: dict[str, Any], node: dict[str, Any]) -> list[str]:
     """Return the keys of a wish that a file's model has otherwise or not at all.
 
-    A null that follows something else asks for nothing.
+    A null that follows something else asks for nothing; how a user's model is run may differ.
     """
+    free = () if in_room("model", node.get("_target_")) else READING
     found = []
     for key, value in wish.items():
         follows = value is None and key in FOLLOWS["model"]
-        if not follows and (key not in node or node[key] != value):
+        if not follows and key not in free and (key not in node or node[key] != value):
             found.append(key)
     return found
 

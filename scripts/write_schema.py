@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "audioprune/schema/signatures.json"
 PAGE = ROOT / "docs/configuration.md"
 _HANDED = re.compile(r"\$\{pipeline\.(\w+)\}")
-_SCHEMA = re.compile(r"/schema/\w+/(\w+)@_here_")
+_SCHEMA = re.compile(r"/schema/\w+/(\w+)@(?:_here_|model)")
 _SOURCES = {"takes", "reads"}
 
 
@@ -212,8 +212,11 @@ def _options(group: str) -> dict[str, list[str]]:
 @cache
 def _yaml(group: str) -> dict[str, Any]:
     """Return what every YAML file of a group says."""
-    paths = sorted((ROOT / "conf" / group).glob("*.yaml"))
-    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths}
+    folder = ROOT / "conf" / group
+    paths = sorted(folder.rglob("*.yaml"))
+    names = [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
+    nodes = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
+    return dict(zip(names, nodes, strict=True))
 
 
 def _schema_of(group: str, node: dict[str, Any]) -> str:

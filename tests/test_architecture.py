@@ -45,9 +45,16 @@ ALLOWED = {
     | {"checkpoint", "compress", "distiller", "experiment", "metrics", "optim", "protocols"}
     | {"training"},
     "report": BASE | {"experiment"},
+    "export": BASE | {"compress", "dsp", "experiment", "protocols", "provenance", "tasks"},
     "listening": BASE | {"data", "dsp", "experiment", "metrics", "protocols", "provenance"},
+    "inference": BASE
+    | {"compress", "data", "dsp", "experiment", "protocols", "provenance", "tasks"},
+    "library": BASE
+    | {"checkpoint", "compress", "experiment", "inference", "model_header", "packing"}
+    | {"protocols", "provenance", "tasks"},
     "commands": BASE
-    | {"data", "dsp", "experiment", "listening", "protocols", "provenance", "report"}
+    | {"data", "dsp", "experiment", "export", "inference", "listening", "protocols", "provenance"}
+    | {"report"}
     | {"metrics", "schema", "steps", "torchaudio_loader", "training"},
     "cli": BASE | {"commands", "schema"},
 }
@@ -61,7 +68,7 @@ COMPRESS = {
     "masks": {"ties"},
     "select": {"masks"},
     "quantize": {"ties"},
-    "units": {"eval_mode", "placement", "masks", "ties"},
+    "units": {"eval_mode", "placement", "masks", "ties", "weight_norm"},
     "penalties": {"masks", "units"},
     "weight_summary": {"masks", "units"},
     "criteria": {"eval_mode", "placement", "masks", "units"},
@@ -91,6 +98,7 @@ LIGHT_MODULES = {
     "commands.configuration",
     "commands.jobs",
     "commands.messages",
+    "commands.own_model",
     "commands.report",
     "commands.sweeps.__init__",
     "commands.sweeps.objective",
@@ -108,9 +116,11 @@ DATA_ALLOWED = {
     "files": set(),
     "splits": {"files"},
     "corpus": {"files"},
+    "nothing": set(),
     "speech": {"files", "splits", "corpus"},
     "notes": {"files", "splits", "corpus"},
     "scenes": {"files", "splits", "corpus"},
+    "audio": {"files", "splits", "corpus"},
     "coded": {"files", "splits", "corpus", "speech"},
     "made": {"coded", "notes", "scenes", "speech"},
 }

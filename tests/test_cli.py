@@ -87,6 +87,9 @@ def test_help_needs_no_torch() -> None:
         "data",
         "listen",
         "generate",
+        "enhance",
+        "apply",
+        "export",
         "doctor",
     ],
 )
@@ -109,6 +112,9 @@ def test_overview_names_every_verb(run: Callable[..., Answer]) -> None:
         "data",
         "listen",
         "generate",
+        "enhance",
+        "apply",
+        "export",
         "doctor",
     ):
         assert f"\n  {verb} " in found.stdout

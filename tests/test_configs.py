@@ -14,6 +14,7 @@ from audioprune import schema
 from audioprune.errors import ConfigError
 from audioprune.experiment import agreement
 from audioprune.experiment.config_hash import config_hash, run_name
+from audioprune.experiment.originals import published
 from audioprune.schema.table import read_table
 
 RUN_VERBS = ("train", "prune", "quantize", "eval")
@@ -22,6 +23,7 @@ NEEDS = {
     "noisy_mixtures": ["data.speech_root=/s", "data.noise_root=/n"],
     "paired_folder": ["data.root=/p"],
     "own": ["model._target_=audioprune.models.fdnn.FDNN"],
+    "own_task": ["task._target_=audioprune.tasks.enhancement.Enhancement"],
     "tut2017": ["data.root=/t"],
     "tut2018": ["data.root=/t"],
     "class_folder": ["data.root=/c"],
@@ -30,6 +32,9 @@ NEEDS = {
     "note_folder": ["data.root=/f"],
     "vctk": ["data.root=/v"],
     "coded_folder": ["data.root=/c"],
+    "audio_folder": ["data.root=/a"],
+    # in place of the file in a package, which need not be installed
+    **{f"zoo/{name}": ["checkpoint=w.pt"] for name in published.NETWORKS},
 }
 
 
@@ -55,9 +60,9 @@ def _pipeline(verb: str, experiment: str) -> str:
     """Return the pipeline of an experiment: its paper's for ``prune``, else the verb's own."""
     if verb != "prune":
         return {"train": "train", "quantize": "quantize", "eval": "evaluate"}[verb]
-    if "dcae10" in experiment:
-        return "train"  # the unpruned model that the pruned one is compared with
-    of_scenes = "p4_reach" if experiment.endswith("_desk") else "p4_literal"
+    if "dcae10" in experiment or "gtcrn" in experiment or experiment.endswith("_tiny"):
+        return "train"  # an unpruned model that the pruned one is compared with
+    of_scenes = "p4_reach" if experiment.endswith(("_desk", "_small")) else "p4_literal"
     return {"p1": "p1_sensitivity", "p2": "p2_unstructured", "p3": "p3_trim", "p4": of_scenes}[
         experiment[:2]
     ]
@@ -115,7 +120,9 @@ def test_every_option_of_every_group_composes(verb: str, group: str) -> None:
             _check(composed(verb, f"{group}={option}", *needs))
 
 
-@pytest.mark.parametrize("verb", ["info", "report", "data", "listen", "generate", "doctor"])
+@pytest.mark.parametrize(
+    "verb", ["info", "report", "data", "listen", "generate", "export", "doctor"]
+)
 def test_every_tool_composes(verb: str) -> None:
     schema.check(composed(verb))
 
@@ -166,12 +173,26 @@ def test_no_file_is_left_out() -> None:
 def test_every_experiment_has_a_desk_sibling() -> None:
     names = options_of("experiment")
     for name in names:
-        if not name.endswith(("_desk", "_demo", "_small")):
+        if not name.endswith(("_desk", "_demo", "_small", "_tiny")):
             assert f"{name}_desk" in names, f"{name} has no sibling that runs on two cores"
 
 
+def test_what_compression_is_compared_with_hears_the_same_mixtures() -> None:
+    for one, others in {
+        "p2/lstm_small": ("p2/lstm_tiny", "p2/gtcrn_small"),
+        "p2/gcrn_small": ("p2/gcrn_tiny",),
+    }.items():
+        wanted = composed("prune", f"experiment={one}").data
+        for other in others:
+            assert composed("prune", f"experiment={other}").data == wanted, other
+    by_hand = ("data.segment_s=1.0", "data.valid_mixtures=24")
+    hand_made = composed("prune", "experiment=p2/gtcrn_small", *by_hand).data
+    assert hand_made == composed("prune", "experiment=p2/gcrn_small").data
+
+
 @pytest.mark.parametrize(
-    "experiment", [name for name in options_of("experiment") if name.endswith("_desk")]
+    "experiment",
+    [name for name in options_of("experiment") if name.endswith(("_desk", "_small", "_tiny"))],
 )
 def test_desk_models_build_and_run(experiment: str) -> None:
     from audioprune.experiment.model_io import build_model
@@ -265,7 +286,8 @@ def _own_keys(experiment: str) -> dict[str, Any]:
 
 
 def test_every_experiment_accepts_every_corpus_of_its_kind() -> None:
-    assert {name for names in CORPORA.values() for name in names} == {
+    without_labels = {"audio_folder", "no_audio"}  # no experiment of a paper can use them
+    assert {name for names in CORPORA.values() for name in names} | without_labels == {
         name for name in options_of("data") if not name.endswith(("_desk", "_demo", "_small"))
     }
     nodes = _nodes("data")
@@ -306,6 +328,8 @@ def test_other_corpora_compose_and_decide_what_is_shared(line: list[str]) -> Non
 TOLD = {
     ("enhancement", "frame_length"),
     ("enhancement", "hop_length"),
+    ("imitate", "frame_length"),
+    ("imitate", "hop_length"),
     ("wavenet", "classes"),
     ("next_sample", "families"),  # 0 tells none
     ("next_sample", "instruments"),

@@ -26,7 +26,9 @@ from note_trees import nsynth_tree
 from speech_trees import noise_tree, speech_tree
 from tiny_runs import MYNET
 
+import audioprune
 from audioprune import cli, schema
+from audioprune.models.zoo.silero_vad import SileroVAD
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -113,10 +115,16 @@ TRIED = (
     *(item for item in QUICK if not item.startswith("scoring.metrics")),
     *(*FEW, *MADE, "scoring.metrics=[stoi]", "tune.trials=1", "tune.max_drop=99"),
 )
+UNSCORED = ("scoring.latency_repeats=0", "runtime.device=cpu")
 HEARD = ("items=1", "duration_s=[0.3,2]")
 COMMANDS = (
     Line(
         "prune experiment=p2/fdnn_desk data=noisy_mixtures", (*QUICK, *FEW, *SMALL, *ONE), FOLDERS
+    ),
+    Line(
+        "prune task=imitate task.input=magnitude model=own",
+        (*QUICK, "data.segment_s=0.3", "data.train_segments=4", "data.test_segments=2"),
+        FOLDERS[:1],
     ),
     Line("data action=check root=/audio/speech", (), FOLDERS[:1]),
     Line("data action=check data=noisy_mixtures", FEW[1:], FOLDERS),
@@ -126,10 +134,21 @@ COMMANDS = (
         (*QUICK, *FEW),
         (("runs/prune/<run>", "{pruned}"), *MIXED),
     ),
+    Line("info model=mynet:MyNet"),
     Line(
-        "prune model=own",
+        "prune model=mynet:MyNet model.args.width=64 model.example=[1,100,161] task=irm",
         (*QUICK, *FEW, *MADE, *ONE, "training.finetune_epochs=1"),
     ),
+    Line(
+        "prune model=mynet:MyNet model.example=[1,100,161] task=mytask:Denoise",
+        (*QUICK, *FEW, *MADE, "training.finetune_epochs=1", "pipeline.levels=4"),
+    ),
+    Line(
+        "prune model=mynet:MyNet model.args.width=64 model.example=[1,100,161] checkpoint=",
+        UNSCORED,
+    ),
+    Line("quantize model=mynet:MyNet", UNSCORED),
+    Line("eval model=mynet:MyNet", UNSCORED, (("runs/prune/<run>", "{units}"),)),
     Line(
         "prune pipeline=curves",
         (*QUICK, *FEW, *MADE, *ONE[1:2], "pipeline.betas=[0,0.5]"),
@@ -160,6 +179,20 @@ COMMANDS = (
         (("runs/prune/<run>", "{lottery}"),),
     ),
     Line(
+        "enhance checkpoint=runs/prune/<run> in=talk.wav",
+        (),
+        (("runs/prune/<run>", "{pruned}"),),
+    ),
+    Line(
+        "enhance checkpoint=runs/prune/<run> in=/audio/speech",
+        (),
+        (("runs/prune/<run>", "{pruned}"), FOLDERS[0]),
+        without=("jobs=2",),
+    ),
+    Line("enhance checkpoint=small.apz in=- out=-"),
+    Line("apply checkpoint=vad.apz in=talk.wav"),
+    Line("apply checkpoint=vad.apz in=/audio/speech", (), FOLDERS[:1]),
+    Line(
         "prune -m experiment=p2/fdnn_desk pipeline.lambda_1=0,1 seed=0,1",
         (*QUICK, *FEW, *MADE, *SMALL, *ONE),
         slow=True,
@@ -184,7 +217,25 @@ COMMANDS = (
         "prune -m hydra/sweeper=optuna",
         (*QUICK, *FEW, *MADE, *SMALL, "pipeline.levels=4", "hydra.sweeper.n_trials=1"),
     ),
+    Line(
+        "export checkpoint=runs/prune/<run> out=small.onnx",
+        (),
+        (("runs/prune/<run>", "{pruned}"),),
+        slow=True,
+    ),
+    Line(
+        "export checkpoint=runs/prune/<run> out=frame.onnx",
+        (),
+        (("runs/prune/<run>", "{pruned}"),),
+        slow=True,
+    ),
+    Line(
+        "export checkpoint=runs/prune/<run> out=small.pt",
+        (),
+        (("runs/prune/<run>", "{pruned}"),),
+    ),
     Line("report runs=runs/prune", (), (("runs/prune", "{pruned}"),)),
+    Line("report runs=docs/results/p2", (), (("docs/results/p2", "{pruned}"),)),
     Line(
         "listen test=pruned systems.DCAE=runs/train/<run> systems.DCAE_pr=runs/prune/<run>",
         (*HEARD, *FEW, *MADE),
@@ -215,6 +266,7 @@ TRAIN = f"train experiment=p2/fdnn_desk {' '.join((*QUICK, *FEW, *MADE, *SMALL))
 RUNS = {
     "pruned": "prune experiment=p2/fdnn_desk pipeline=distiller",
     "lottery": "prune experiment=p3/ddsp_nsynth data=nsynth",
+    "units": "checkpoint=weights.pt pipeline=units",
 }
 SCHEDULE = """
 version: 1
@@ -236,6 +288,10 @@ def blocks(kind: str) -> list[tuple[str, str]]:
         marked = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
         found += [(page, code) for mark, code in marked if mark == kind]
     return found
+
+
+def _python(text: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def commands() -> list[str]:
@@ -266,6 +322,14 @@ def entry_of(command: str) -> Line:
     return found[0]
 
 
+class Said(io.StringIO):
+    """What a command says, and the bytes that it writes to a pipe."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.buffer = io.BytesIO()
+
+
 class Home:
     """A folder with everything that the commands name; runs are made when first asked for."""
 
@@ -276,6 +340,10 @@ class Home:
         noise_tree(folder / "audio" / "noise", seconds=2.0)
         nsynth_tree(folder / "notes", seconds=0.4)
         (folder / "mynet.py").write_text(MYNET)
+        own = TEXTS["docs/own-model.md"]
+        (folder / "mytask.py").write_text(next(each for each in _python(own) if "Task" in each))
+        shutil.copy(next((folder / "audio" / "speech").rglob("*.wav")), folder / "talk.wav")
+        (folder / "talk.raw").write_bytes(bytes(6400))
         (folder / "my_schedule.yaml").write_text(SCHEDULE)
         for number, name in enumerate(("anna", "ben")):
             scores = (
@@ -291,6 +359,7 @@ class Home:
     def run(self, kind: str) -> str:
         """Return the folder of a run, by the command that makes it."""
         if kind not in self.runs:
+            _prepare(self, RUNS.get(kind, ""))
             command = (
                 TRAIN
                 if kind == "trained"
@@ -315,7 +384,7 @@ class Home:
 
     def call(self, command: str, codes: tuple[int, ...] = (0,)) -> str:
         """Run a command in this process, refuse a failure, and return what it said."""
-        said = io.StringIO()
+        said = Said()
         GlobalHydra.instance().clear()
         verb, *words = shlex.split(command)
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
@@ -339,8 +408,11 @@ def here(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     monkeypatch.setenv("AUDIOPRUNE_CACHE", str(home.folder / "cache"))
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "argv", list(sys.argv))
-    yield home
+    with open("talk.raw", "rb") as raw:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(raw))
+        yield home
     sys.modules.pop("mynet", None)
+    sys.modules.pop("mytask", None)
     GlobalHydra.instance().clear()
 
 
@@ -350,6 +422,8 @@ def _prepare(home: Home, command: str) -> None:
         namespace: dict = {}
         exec(MYNET, namespace)
         torch.save(namespace["MyNet"](width=64).state_dict(), "weights.pt")
+    if "vad.apz" in command:
+        audioprune.save(SileroVAD(), "vad.apz", arguments={})
     if "small.apz" in command:
         shutil.copy(Path(home.run("pruned")) / "model.apz", "small.apz")
 
@@ -466,7 +540,8 @@ GROUPS = ("data", "model", "pipeline", "experiment", "task", "report", "platform
 def test_options_that_a_page_names_exist(span: str) -> None:
     for word in shlex.split(span):
         group, _, option = word.partition("=")
-        if group in GROUPS and option and "..." not in option and "<" not in option:
+        named = option and "..." not in option and "<" not in option and ":" not in option
+        if group in GROUPS and named:
             assert (ROOT / "conf" / group / f"{option}.yaml").is_file(), word
 
 

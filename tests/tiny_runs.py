@@ -108,15 +108,13 @@ class MyNet(nn.Module):
 
 
 class MyBranches(MyNet):
-    """A user's model whose inner layer has two readers, so that its units cannot be derived."""
+    """A user's model of which every unit is tied to the input or the output."""
 
-    def __init__(self, width: int = 6) -> None:
+    def __init__(self, width: int = 17) -> None:
         super().__init__(width)
-        self.gate = nn.Linear(width, 17)
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = torch.relu(self.inner(x))
-        return torch.sigmoid(self.outer(hidden)) * torch.sigmoid(self.gate(hidden))
+        return torch.sigmoid(self.outer(torch.relu(self.inner(x)) + x))
 
 
 def step(name: str, **arguments: Any) -> dict[str, Any]:

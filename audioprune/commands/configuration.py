@@ -47,7 +47,7 @@ def _groups_of_file(verb: str, arguments: Sequence[str]) -> list[str]:
     facts = [provenance.read_facts(file.strip("'\" ")) for file in files]
     if verb == "listen":  # the first of its systems that names a corpus decides
         facts = [each for each in facts if each.get("data")][:1]
-    groups = ("data",) if verb == "listen" else ("data", "task")
+    groups = {"listen": ("data",), "enhance": ("task",)}.get(verb, ("data", "task"))
     open_groups = [group for group in groups if not provenance.given(arguments, group)]
     names = {
         group: _common_name(group, [each.get(group) for each in facts]) for group in open_groups
@@ -120,6 +120,17 @@ def folder_name(root: Any) -> str:
     return run_name(provenance.effective(plain_values(rest), overrides))
 
 
+def published_file(name: str) -> str:
+    """Return the weights of a public network, from its package.
+
+    Raises:
+        ConfigError: The package is not installed.
+    """
+    from audioprune.experiment.originals.published import weights
+
+    return weights(name)
+
+
 def differences(verb: str, config: Any) -> list[str]:
     """Return the keys in which a job is not the experiment that it names.
 
@@ -152,6 +163,10 @@ def _compared(config: Any) -> dict[str, Any]:
 
 def options_of(group: str) -> list[str]:
     """Return the names of a group's options, such as ``p2/fdnn_demo`` of ``experiment``."""
-    place = importlib.import_module("audioprune.conf").__path__
-    folder = Path(next(iter(place))) / group
+    folder = conf_folder() / group
     return [path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")]
+
+
+def conf_folder() -> Path:
+    """Return the folder of this package's configurations."""
+    return Path(next(iter(importlib.import_module("audioprune.conf").__path__)))

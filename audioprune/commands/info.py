@@ -3,35 +3,67 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from audioprune.experiment import agreement, cost
 from audioprune.experiment.config_hash import plain_values
+from audioprune.experiment.foreign.explain import explained
+from audioprune.experiment.foreign.trial import require_runs
 from audioprune.experiment.model_io import (
     build_model,
     instantiate,
+    is_package_model,
     load_model_file,
 )
+from audioprune.experiment.presets import shown_name
 from audioprune.protocols import Synthesizes
+from audioprune.report.network.page import write_network_page
+from audioprune.report.network.table import layer_table
 
 
 def run(config: Any, overrides: Sequence[str] = ()) -> None:
-    """Print what a configured or a stored model costs, as a table or as JSON."""
+    """Print what a configured or a stored model costs, as a table or as JSON.
+
+    With ``explain=true`` the units of every layer are said too, and drawn on a page.
+    """
     plain = plain_values(config)
-    facts = _facts(*_model(plain))
+    model, model_config = _model(plain)
+    if not is_package_model(str(model_config.get("_target_", ""))):
+        require_runs(model)
+    facts = _facts(model, model_config.get("name"))
+    if plain.get("explain"):
+        _explain(plain, model, model_config, facts)
+        return
     print(json.dumps(facts) if plain["format"] == "json" else _table(facts))
 
 
-def _model(plain: dict[str, Any]) -> tuple[nn.Module, str | None]:
-    """Return the model and its name."""
+def _explain(
+    plain: dict[str, Any], model: nn.Module, config: dict[str, Any], facts: dict[str, Any]
+) -> None:
+    """Print what is known of every layer, and write the page with the graph."""
+    label = shown_name(config, type(model).__name__)
+    known = explained(model, label)
+    page = Path(plain["out"] or f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', label)}-units.html")
+    write_network_page(page, known)
+    if plain["format"] == "json":
+        print(json.dumps({**facts, "explained": known, "page": str(page)}))
+        return
+    print(layer_table(known))
+    print(f"{page}: the same with a graph")
+
+
+def _model(plain: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the model and what it is built from."""
     wanted = _model_config(plain)
     if plain["checkpoint"]:
-        loaded = load_model_file(plain["checkpoint"], wanted)
-        return loaded.model.eval(), loaded.model_config.get("name")
-    return build_model(wanted, trusted=True).eval(), plain["model"].get("name")
+        loaded = load_model_file(plain["checkpoint"], wanted, plain.get("task"))
+        return loaded.model.eval(), loaded.model_config
+    return build_model(wanted, trusted=True).eval(), wanted
 
 
 def _model_config(plain: dict[str, Any]) -> dict[str, Any]:

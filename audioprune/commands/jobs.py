@@ -22,6 +22,8 @@ from audioprune.files import read_lines
 
 EXPERIMENTS = ("train", "prune", "quantize", "eval")
 """Verbs that run an experiment in a folder of its own."""
+ON_AUDIO = ("generate", "enhance", "apply")
+"""Verbs whose modules are in a folder of their own."""
 _STATES = ("finished", "cached", "failed")
 
 
@@ -88,7 +90,8 @@ def _work(verb: str, config: Any, folder: Path, overrides: Sequence[str]) -> str
         from audioprune.commands import experiments
 
         return experiments.run(config, folder, list(overrides), differences(verb, config))
-    importlib.import_module(f"audioprune.commands.{verb}").run(config, overrides)
+    place = f"on_audio.{verb}" if verb in ON_AUDIO else verb
+    importlib.import_module(f"audioprune.commands.{place}").run(config, overrides)
     return "finished"
 
 

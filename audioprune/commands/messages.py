@@ -51,6 +51,7 @@ def explain(error: Exception) -> int:
     wants_trace = bool(os.environ.get(TRACE))
     if wants_trace:
         traceback.print_exception(error)
+    error = _own_cause(error)
     if isinstance(error, AudiopruneError):
         say(str(error) if error.exit_code == 130 else f"error: {error}")
         return error.exit_code
@@ -64,6 +65,16 @@ def explain(error: Exception) -> int:
         f"above shows where)"
     )
     return 1
+
+
+def _own_cause(error: Exception) -> Exception:
+    """Return the error of this package that composing a configuration wrapped, else the error."""
+    cause: BaseException | None = error
+    while cause is not None and isinstance(error, HydraException | OmegaConfBaseException):
+        if isinstance(cause, AudiopruneError):
+            return cause
+        cause = cause.__cause__
+    return error
 
 
 def as_output_error(error: Exception) -> Exception:

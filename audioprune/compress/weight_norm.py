@@ -7,11 +7,13 @@ What is pruned is therefore w itself.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import _WeightNorm
+from torch.nn.utils.spectral_norm import SpectralNorm, remove_spectral_norm
 from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 
 from audioprune.errors import ConfigError
@@ -38,6 +40,54 @@ def fold_weight_norm_(model: nn.Module) -> list[str]:
             setattr(module, name, nn.Parameter(getattr(module, name).detach()))
         getattr(module, name).requires_grad_(trained)
         folded.append(prefix + name)
+    return folded
+
+
+def copy_of(model: nn.Module) -> nn.Module:
+    """Return a deep copy of a model, also of one whose weights hooks compute.
+
+    Such a weight is no parameter and has a gradient's history, which cannot be copied.
+    """
+    computed = []
+    for module in model.modules():
+        for name, value in module.__dict__.items():
+            if isinstance(value, Tensor) and value.grad_fn is not None:
+                computed.append((module, name, value))
+    try:
+        for module, name, value in computed:
+            module.__dict__[name] = value.detach()
+        twin = copy.deepcopy(model)
+    finally:
+        for module, name, value in computed:
+            module.__dict__[name] = value
+    for module in twin.modules():
+        if parametrize.is_parametrized(module):
+            # torch keeps the weight in the class, where to fold it would fold the original too
+            kind = type(module)
+            own = {k: v for k, v in vars(kind).items() if k not in ("__dict__", "__weakref__")}
+            module.__class__ = type(kind.__name__, kind.__bases__, own)
+    return twin
+
+
+def fold_norms_(model: nn.Module) -> list[str]:
+    """Fold weight normalisations and all other parametrizations, such as a spectral one, in place.
+
+    The outputs in evaluation mode stay the same.
+
+    Returns:
+        Names of the folded weights.
+    """
+    folded = fold_weight_norm_(model)
+    for path, module in model.named_modules():
+        prefix = f"{path}." if path else ""
+        hooks = list(module._forward_pre_hooks.values())
+        for name in [hook.name for hook in hooks if isinstance(hook, SpectralNorm)]:
+            remove_spectral_norm(module, name)
+            folded.append(prefix + name)
+        names = list(module.parametrizations) if parametrize.is_parametrized(module) else []
+        for name in names:
+            parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+            folded.append(prefix + name)
     return folded
 
 

@@ -6,6 +6,7 @@ Torch where a gradient may pass (spectra, framing, masks, mu-law), numpy where a
 
 from audioprune.dsp.framing import frame_signal, overlap_add, overlap_add_mean
 from audioprune.dsp.levels import loudness_db, mix_at_snr, rms, rms_gain
+from audioprune.dsp.mel import mel_filters
 from audioprune.dsp.mu_law import check_samples, mu_law_decode, mu_law_encode
 from audioprune.dsp.resampling import mixdown, resample
 from audioprune.dsp.stft import OLA_NORMS, STFT, WINDOWS, OlaNorm, ideal_ratio_mask
@@ -19,6 +20,7 @@ __all__ = [
     "frame_signal",
     "ideal_ratio_mask",
     "loudness_db",
+    "mel_filters",
     "mix_at_snr",
     "mixdown",
     "mu_law_decode",

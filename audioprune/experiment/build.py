@@ -24,12 +24,15 @@ from audioprune.experiment import agreement, presets
 from audioprune.experiment.compatibility import require_fit
 from audioprune.experiment.config_hash import config_hash, plain_values, result_config
 from audioprune.experiment.cost import require_example
+from audioprune.experiment.foreign.trial import require_runs
 from audioprune.experiment.model_io import (
     LoadedModel,
     build_model,
     instantiate,
+    is_package_model,
     load_model_file,
 )
+from audioprune.experiment.originals.teacher import give_teacher
 from audioprune.experiment.pipeline import build_steps, check_steps, execute
 from audioprune.experiment.results import clean
 from audioprune.experiment.run import Run
@@ -46,7 +49,7 @@ from audioprune.files import check_writable, drop_leftovers, lock, sha256_file, 
 from audioprune.interrupts import graceful
 from audioprune.launch import place
 from audioprune.paths import model_file
-from audioprune.protocols import Corpus
+from audioprune.protocols import Corpus, NotScored
 from audioprune.training.devices import chosen_device
 from audioprune.training.loaders import chosen_workers
 from audioprune.training.processes import Processes, processes
@@ -166,6 +169,7 @@ def build(
         run.parent = sha256_file(model_file(plain["checkpoint"]))
         for note in provenance.notes(plain, overrides, run.stamp["corpus_fingerprint"]):
             _LOG.warning(note)
+    give_teacher(run)
     _describe(run)
     run.load_state()
     require_fit(run.model, run.task, run.data)
@@ -192,7 +196,7 @@ def _load(plain: Config) -> LoadedModel | None:
             data.prepare()
         task = instantiate(agreement.complete_task(plain["task"], data))
         model_config = agreement.complete_model(plain["model"], task, data)
-    return load_model_file(plain["checkpoint"], model_config)
+    return load_model_file(plain["checkpoint"], model_config, plain["task"])
 
 
 def _assembled(
@@ -215,8 +219,11 @@ def _assembled(
     model = loaded.model if loaded else build_model(model_config, trusted=True)
     agreement.complete_rate(model, model_config)
     require_example(model)
+    if not is_package_model(str(model_config.get("_target_", ""))):
+        require_runs(model)
     agreement.check_parts(model, task, data)
-    agreement.check_metrics(plain, task.sample_rate)
+    if not isinstance(task, NotScored):
+        agreement.check_metrics(plain, task.sample_rate)
     stamp = {
         "corpus": plain["data"].get("name") or type(data).__name__,
         "corpus_fingerprint": str(data.fingerprint()),

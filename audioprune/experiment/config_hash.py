@@ -19,7 +19,7 @@ from audioprune.paths import model_file
 
 _NOT_RESULTS = ("runtime", "hydra", "verb", "objective", "tune")
 _LATER: dict[str, dict[str, Any]] = {
-    "model": {"activation": "relu", "context": 0, "normalise": False},
+    "model": {"activation": "relu", "context": 0, "normalise": False, "tables": "drawn"},
     "data": {
         "augment_equaliser_db": 0.0,
         "augment_level_db": 0.0,
@@ -29,7 +29,13 @@ _LATER: dict[str, dict[str, Any]] = {
         "voices": "made",
     },
     "pipeline": {"ramp_begin": 0.0, "ramp_end": 0.0},
-    "task": {"remix": False},
+    "task": {
+        "harmonics": 0,
+        "remix": False,
+        "spectral_weight": 0.0,
+        "waveform_first_epochs": 0,
+        "waveform_weight": 0.0,
+    },
     "training": {
         "channels_last": False,
         "compile": False,
@@ -105,8 +111,10 @@ def config_hash(config: dict[str, Any]) -> str:
         _hashed(config),
         _content(config.get("checkpoint")),
         *foreign_code(config.get("model")),
+        *foreign_code(config.get("task")),
         *_schedule(config),
     ]
+    facts += [_content(teacher)] if (teacher := (config.get("task") or {}).get("teacher")) else []
     facts += [found] if (found := variables()) else []
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:10]
 
@@ -129,9 +137,9 @@ def _schedule(config: dict[str, Any]) -> list[str]:
     return [sha256_file(Path(named))] if isinstance(named, str) and Path(named).is_file() else []
 
 
-def foreign_code(model: Any) -> list[str]:
-    """Return a digest of the file of a user's model: another definition is another run."""
-    target = str(model.get("_target_", "")) if isinstance(model, dict) else ""
+def foreign_code(part: Any) -> list[str]:
+    """Return a digest of the file of a user's model or task: another definition is another run."""
+    target = str(part.get("_target_", "")) if isinstance(part, dict) else ""
     if not target or target.startswith("audioprune."):
         return []
     try:

@@ -24,8 +24,9 @@ from torch.utils._pytree import tree_leaves
 
 from audioprune.compress.eval_mode import evaluating
 from audioprune.compress.ties import tie_key
+from audioprune.compress.units.find import HasExample
 from audioprune.errors import ConfigError
-from audioprune.protocols import Costed, GeneratesByStep, HasExampleSeconds
+from audioprune.protocols import Costed, GeneratesByStep, HasExampleSeconds, require
 
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 _COUNTED = (nn.Linear, _ConvNd, *_RECURRENT)
@@ -222,32 +223,40 @@ def generation_step(model: nn.Module) -> GenerationStep:
         return GenerationStep(example, model, example_seconds(costed))
     inputs = model.step_input()
     whole = arguments_of(inputs)[0].shape == arguments_of(example)[0].shape
-    seconds = example_seconds(costed) if whole else 1 / costed.frames_per_second
+    seconds = example_seconds(costed) if whole else 1 / costed_by_frames(model).frames_per_second
     return GenerationStep(inputs, model.step, seconds)
 
 
-def require_example(model: nn.Module) -> Costed:
+def require_example(model: nn.Module) -> HasExample:
     """Return a model as one that says what its costs are counted on.
 
     Raises:
-        ConfigError: ``example_input``, ``frames_per_second`` or ``time_dim`` is missing.
+        ConfigError: It has no example, or says not how much audio its example is.
     """
-    if isinstance(model, Costed):
+    if isinstance(model, Costed) or (
+        isinstance(model, HasExample) and isinstance(model, HasExampleSeconds)
+    ):
         return model
     wanted = ("example_input", "frames_per_second", "time_dim")
     missing = [name for name in wanted if not hasattr(model, name)]
     raise ConfigError(
         f"{type(model).__name__}: expected example_input(), frames_per_second and time_dim, "
-        f"{', '.join(missing)} missing; add them as audioprune/models/fdnn.py does"
+        f"{', '.join(missing)} missing; give model.example=[1,16000], the shape of an input, or "
+        f"add them as audioprune/models/fdnn.py does"
     )
 
 
-def example_seconds(model: Costed) -> float:
+def example_seconds(model: HasExample) -> float:
     """Return the audio that a model's example stands for, in seconds."""
     if isinstance(model, HasExampleSeconds):
         return model.example_seconds()
-    frames: int = arguments_of(model.example_input())[0].shape[model.time_dim]
-    return frames / model.frames_per_second
+    frames: int = arguments_of(model.example_input())[0].shape[costed_by_frames(model).time_dim]
+    return frames / costed_by_frames(model).frames_per_second
+
+
+def costed_by_frames(model: object) -> Costed:
+    """Return a model that counts in frames."""
+    return require(model, Costed, "model", "add what is missing as audioprune/models/fdnn.py does")
 
 
 def latency(

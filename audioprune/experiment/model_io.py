@@ -22,12 +22,14 @@ from audioprune.compress.masks import Mask
 from audioprune.compress.quantize.kmeans import Codebook
 from audioprune.compress.ties import join_views_
 from audioprune.compress.units.trim import resize_
+from audioprune.compress.units.trimmed_layers import count_like_
 from audioprune.compress.weight_norm import fold_like_
 from audioprune.errors import AudiopruneError, CheckpointError, ConfigError, unknown_name
+from audioprune.experiment.foreign.adopt import adopted, arguments
 from audioprune.experiment.state_dicts import PICKLED, fitting, read_state_dict
 from audioprune.packing import unpack
 from audioprune.paths import MODEL_FILES, model_file
-from audioprune.provenance import in_room, is_plain
+from audioprune.provenance import in_room, is_plain, read_as
 from audioprune.torchaudio_loader import make_importable
 
 
@@ -104,14 +106,15 @@ def build_model(config: dict[str, Any], trusted: bool) -> nn.Module:
     """Build a model from its configuration.
 
     Args:
-        config: ``_target_`` and arguments; ``name`` is ignored.
+        config: ``_target_`` and arguments; ``name`` is ignored. That of a user's model may say
+            ``example``, ``output`` and ``seconds``, see `audioprune.experiment.foreign`.
         trusted: False when the configuration came out of a model file: then only models of this
             package are built.
 
     Raises:
         CheckpointError: A file names something outside the package's models.
-        ConfigError: The class or its arguments are wrong, it is no ``nn.Module``, or parameters of
-            it share memory without being one.
+        ConfigError: The class or its arguments are wrong, it is no ``nn.Module``, one that cannot
+            be handled, or parameters of it share memory without being one.
     """
     target = str(config.get("_target_", ""))
     if not trusted and not is_package_model(target):
@@ -120,12 +123,10 @@ def build_model(config: dict[str, Any], trusted: bool) -> nn.Module:
             f"yourself with "
             f"model._target_={target or '...'} (its arguments come from the file)"
         )
-    model = instantiate(config)
-    if not isinstance(model, nn.Module):
-        raise ConfigError(
-            f"expected model._target_ to name a torch.nn.Module, got {target or 'nothing'}; "
-            f"give package.module.Class"
-        )
+    if is_package_model(target):
+        model: nn.Module = instantiate(config)
+    else:
+        model = adopted(instantiate(arguments(config)), config)
     join_views_(model)
     return model
 
@@ -177,6 +178,7 @@ def restore_model(model: nn.Module, state: dict[str, torch.Tensor]) -> nn.Module
         CheckpointError: Names of tensors differ.
     """
     fold_like_(model, state)
+    count_like_(model, state)
     own = model.state_dict()
     missing, extra = sorted(set(own) - set(state)), sorted(set(state) - set(own))
     if missing or extra:
@@ -207,7 +209,11 @@ class LoadedModel:
     codebooks: dict[str, Codebook] | None
 
 
-def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None) -> LoadedModel:
+def load_model_file(
+    path: str | Path,
+    model_config: dict[str, Any] | None = None,
+    task_config: dict[str, Any] | None = None,
+) -> LoadedModel:
     """Read a model from a packed file, a checkpoint, a run folder or a plain state dict.
 
     Args:
@@ -215,9 +221,63 @@ def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None
             it, see `audioprune.experiment.state_dicts`.
         model_config: Model to build for a plain state dict, or for a file whose model is not one
             of this package.
+        task_config: Task of the run, which the file may name though it is not one of this package.
 
     Raises:
         CheckpointError: The file is missing, damaged, hostile or does not fit.
+    """
+    path = _existing(path)
+    if _is_plain_state(path):
+        return _load_state_dict(path, model_config)
+    state, config, mask, codebooks = _content(path)
+    stored = config.get("model") or config.get("model_config") or {}
+    stored = read_as(stored, model_config) if isinstance(stored, dict) else stored
+    try:
+        model, task = (
+            restore_model(build_stored(stored, model_config), state),
+            _package_task(config.get("task"), task_config),
+        )
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return LoadedModel(model, stored, task, mask, codebooks)
+
+
+def load_into(path: str | Path, model: nn.Module) -> LoadedModel:
+    """Give a network that the caller built the weights, and the widths, of a file, in place.
+
+    Nothing that the file names is built.
+
+    Args:
+        path: As for ``load_model_file``.
+        model: Of the class that the file's weights belong to.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, hostile or does not fit.
+    """
+    path = _existing(path)
+    if _is_plain_state(path):
+        state, said = read_state_dict(path)
+        state = fitting(path, state, model.state_dict(), said)
+        _refuse_other_shapes(path, model, state)
+        return LoadedModel(_restored(path, model, state), {}, None, None, None)
+    state, config, mask, codebooks = _content(path)
+    stored = config.get("model") or config.get("model_config") or {}
+    plain = isinstance(stored, dict) and is_plain(
+        {key: value for key, value in stored.items() if key != "_target_"}
+    )
+    try:
+        task = _package_task(config.get("task"), None)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    restored = _restored(path, model, state)
+    return LoadedModel(restored, stored if plain else {}, task, mask, codebooks)
+
+
+def _existing(path: str | Path) -> Path:
+    """Return the file that is meant.
+
+    Raises:
+        CheckpointError: There is none.
     """
     path = model_file(path)
     if path.is_dir():
@@ -230,36 +290,48 @@ def load_model_file(path: str | Path, model_config: dict[str, Any] | None = None
             f"checkpoint {path} does not exist; expected a .apz, .safetensors or .pt file or a "
             f"run folder"
         )
-    if path.suffix in PICKLED or (path.suffix == ".safetensors" and checkpoint.is_foreign(path)):
-        return _load_state_dict(path, model_config)
-    mask = codebooks = None
+    return path
+
+
+def _is_plain_state(path: Path) -> bool:
+    """Tell whether another program wrote the file."""
+    foreign = path.suffix == ".safetensors" and checkpoint.is_foreign(path)
+    return path.suffix in PICKLED or foreign
+
+
+_Content = tuple[dict[str, torch.Tensor], dict[str, Any], Mask | None, dict[str, Codebook] | None]
+
+
+def _content(path: Path) -> _Content:
+    """Return weights, facts, mask and codebooks of a file of this package."""
     if path.suffix == ".apz":
         packed = unpack(path)
-        state, config, mask, codebooks = packed.state, packed.config, packed.mask, packed.codebooks
-    else:
-        tensors, config = checkpoint.read(path)
-        state = checkpoint.under(tensors, "model/")
-        masks = checkpoint.under(tensors, "mask/")
-        mask = Mask.from_state_dict(masks) if masks else None
-    stored = config.get("model") or config.get("model_config") or {}
+        return packed.state, packed.config, packed.mask, packed.codebooks
+    tensors, config = checkpoint.read(path)
+    masks = checkpoint.under(tensors, "mask/")
+    mask = Mask.from_state_dict(masks) if masks else None
+    return checkpoint.under(tensors, "model/"), config, mask, None
+
+
+def _restored(path: Path, model: nn.Module, state: dict[str, torch.Tensor]) -> nn.Module:
     try:
-        model, task = (
-            restore_model(build_stored(stored, model_config), state),
-            _package_task(config.get("task")),
-        )
+        return restore_model(model, state)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    return LoadedModel(model, stored, task, mask, codebooks)
 
 
-def _package_task(config: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Accept a task from a file only when it is one of this package, with plain arguments."""
+def _package_task(
+    config: dict[str, Any] | None, known: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """Accept a task only with plain arguments, and of this package or of a known class."""
     if not config:
         return None
     target = str(config.get("_target_", "")) if isinstance(config, dict) else ""
     plain = bool(target) and is_plain(
         {key: value for key, value in config.items() if key != "_target_"}
     )
+    if plain and known is not None and target == known.get("_target_"):
+        return config
     if not in_room("task", target) or not plain:
         raise CheckpointError(
             f"the file names the task '{target}', which is not one of this package; the file is "

@@ -122,6 +122,7 @@ def _real_time_factor(model: nn.Module, repeats: int) -> float:
         return cost.latency(model, costed.example_input(), seconds, repeats=repeats) / 1000
     channels = model.conditioning if isinstance(model, ReadsFeatures) else 0
     features = next(model.parameters()).new_zeros(1, channels, _GENERATED) if channels else None
-    example, seconds = (_GENERATED, features), _GENERATED / costed.frames_per_second
+    rate = cost.costed_by_frames(model).frames_per_second
+    example, seconds = (_GENERATED, features), _GENERATED / rate
     milliseconds = cost.latency(model, example, seconds, repeats=repeats, forward=model.generate)
     return milliseconds / 1000

@@ -112,6 +112,8 @@ def _is_free(key: str, value: Any) -> bool:
     return key in _FREE or key.endswith("root") or named
 
 
+OWN = "own"
+"""Name of the option of a user's model, which says nothing of the model."""
 SIZES: dict[str, dict[str, Any]] = {
     "resnet50": {"depths": [3, 4, 6, 3]},
     "densenet121": {"depths": [6, 12, 24, 16]},
@@ -139,9 +141,11 @@ def shown_name(config: Mapping[str, Any], class_name: str) -> str:
 
     Returns:
         The preset's name in capitals, or the name of the class with the arguments that differ,
-        such as ``RESNET depths 1-1-1-1``.
+        such as ``RESNET depths 1-1-1-1``; a user's model has the name of its class.
     """
     name = config.get("name") or class_name
+    if name == OWN:
+        return class_name
     claimed = SIZES.get(name, {})
     other = [key for key, value in claimed.items() if config.get(key, value) != value]
     if not other:

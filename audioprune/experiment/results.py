@@ -1,7 +1,9 @@
 """How a run records what it measured: keyed rows in results.jsonl.
 
 ``Results.put`` adds rows and rewrites the file atomically, so that a repeated step replaces its
-rows. What a row says is written in rows.py; many runs are read and joined in audioprune.report.
+rows. Rows hold means; ``ScoredItems`` writes the score of every item beside them, in
+``items-<step>.csv``, and ``read_items`` reads these files. What a row says is written in rows.py;
+many runs are read and joined in audioprune.report.
 """
 
 from __future__ import annotations
@@ -14,13 +16,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from audioprune.experiment.rows import Row
+from audioprune.experiment.rows import Row, read_number
 from audioprune.files import read_lines, write_atomic
 
 GIVEN = "as given"
 """Variant of the rows of a model that was compressed before the run began."""
 UNCOMPRESSED = ("uncompressed", GIVEN)
 """Variants of the model that a run compresses."""
+Items = Mapping[str, Sequence[Any]]
+"""Under ``id`` the names of all items, under each metric the score of every item or None."""
+_DIGITS = 6  # significant ones; a mean of rounded scores is right to as many
 
 
 class Results:
@@ -102,3 +107,66 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     writer.writerow(header)
     writer.writerows(rows)
     return write_atomic(path, stream.getvalue())
+
+
+class ScoredItems:
+    """The scores of every item that one step scored.
+
+    Args:
+        folder: The run folder.
+        path: Path of the step.
+    """
+
+    def __init__(self, folder: Path, path: str) -> None:
+        self.file = folder / f"items-{path.replace('/', '-')}.csv"
+        self.by_key: dict[str, Items] = {}
+
+    def add(self, key: str, items: Items | None) -> None:
+        """Add the items of one row; nothing where the task tells none.
+
+        Args:
+            key: Of the row of results.jsonl that holds their mean.
+            items: Names and scores.
+        """
+        if items and items.get("id"):
+            self.by_key[key] = items
+
+    def write(self) -> None:
+        """Write the file, unless there is nothing to tell."""
+        if not self.by_key:
+            return
+        metrics = list(dict.fromkeys(name for items in self.by_key.values() for name in items))
+        metrics.remove("id")
+        rows = [
+            [key, name, *(_cell(items.get(metric), place) for metric in metrics)]
+            for key, items in self.by_key.items()
+            for place, name in enumerate(items["id"])
+        ]
+        write_csv(self.file, ["key", "id", *metrics], rows)
+
+
+def _cell(scores: Sequence[Any] | None, place: int) -> str:
+    score = scores[place] if scores else None
+    return "" if score is None else f"{score:.{_DIGITS}g}"
+
+
+def read_items(folder: Path) -> dict[str, dict[str, list[Any]]]:
+    """Return names and scores of the items of every row of a run, by the key of the row.
+
+    A file that cannot be read tells nothing.
+    """
+    found: dict[str, dict[str, list[Any]]] = {}
+    for path in sorted(folder.glob("items-*.csv")):
+        own: dict[str, dict[str, list[Any]]] = {}
+        try:
+            with open(path, encoding="utf-8", newline="") as stream:
+                for row in csv.DictReader(stream):
+                    key = row.pop("key")
+                    kept = own.setdefault(key, {})
+                    kept.setdefault("id", []).append(row.pop("id"))
+                    for metric, text in row.items():
+                        kept.setdefault(metric, []).append(read_number(text))
+        except (OSError, KeyError, UnicodeDecodeError, csv.Error):
+            continue
+        found |= own
+    return found

@@ -170,6 +170,17 @@ class QualityRow(Row):
         """The mean of every metric over the recordings."""
         return self.more.get("metrics") or {}
 
+    def item_scores(self, metric: str) -> dict[str, float]:
+        """Return the score of every item by its name.
+
+        Nothing where the run kept none, or where any item has no score.
+        """
+        kept = self.more.get("items") or {}
+        names = kept.get("id") or []
+        found = (finite_or_none(score) for score in kept.get(metric) or [])
+        scores = [score for score in found if score is not None]
+        return dict(zip(names, scores, strict=True)) if len(scores) == len(names) else {}
+
     @property
     def reason(self) -> str:
         """Why there is no score."""

@@ -28,7 +28,14 @@ from audioprune.experiment.presets import shown_name
 from audioprune.experiment.results import BranchResults, Results, clean
 from audioprune.experiment.step_state import Findings, StepStates
 from audioprune.files import append_line, read_lines
-from audioprune.protocols import Corpus, HasWidth, KeepsState, ScoresBatches, Step
+from audioprune.protocols import (
+    Corpus,
+    HasTeacher,
+    HasWidth,
+    KeepsState,
+    ScoresBatches,
+    Step,
+)
 from audioprune.training.devices import exact_products, placed_device
 from audioprune.training.settings import Settings
 
@@ -177,6 +184,8 @@ class Run:
         """
         with checkpoint.seeded(self.seed):
             task = instantiate(self.task_config) if new_task else copy.deepcopy(self.task)
+            if new_task and isinstance(self.task, HasTeacher) and self.task.teacher is not None:
+                task.teach(self.task.teacher)
             side = replace(
                 self,
                 model=model,

@@ -336,6 +336,14 @@ class DDSP(nn.Module):
         latent = controls.new_zeros(1, 1, self.latent) if self.latent else None
         return controls, latent, self.initial_state()
 
+    def streaming_part(self) -> tuple[nn.Module, tuple[Tensor, ...], int]:
+        """Return the decoder, which maps frames to controls, an example and its axis of time."""
+        controls = self._example_controls(20)
+        if not self.latent:
+            return self.decoder, (controls,), 1
+        latent = torch.randn(1, 20, self.latent, generator=torch.Generator().manual_seed(0))
+        return self.decoder, (controls, latent.to(controls)), 1
+
     def example_input(self, frames: int = 100) -> Tensor | tuple[Tensor, Tensor]:
         """Return the controls (1, frames, 2) of a rising note and random audio for the encoder."""
         controls = self._example_controls(frames)

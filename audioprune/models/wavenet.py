@@ -15,12 +15,15 @@ from torch import Tensor, nn
 
 from audioprune.compress.units.builders import Slices, conv_in, conv_out
 from audioprune.compress.units.declare import UnitSet, rows
-from audioprune.errors import ConfigError, DataError
+from audioprune.errors import ConfigError, DataError, unknown_name
 from audioprune.models.parts import wavenet_generation as generation
+from audioprune.models.parts.initialisation import smooth_over_
 from audioprune.models.parts.layers import Layers
 from audioprune.models.parts.wavenet_layers import ClassConv, GatedBlock, Queues
 from audioprune.models.parts.widths import check_whole
-from audioprune.ranges import FOLLOWS, Range
+from audioprune.ranges import FOLLOWS, OneOf, Range
+
+TABLES = ("drawn", "smooth")
 
 
 class WaveNet(nn.Module):
@@ -41,6 +44,9 @@ class WaveNet(nn.Module):
         skip: Channels S of the skip sum, 1 to 4096.
         end: Channels E between the two output layers, 1 to 4096.
         classes: Number of classes Q of a sample, 2 to 65,536.
+        tables: How weights of the classes in the first and last layer are drawn: ``drawn``,
+            each class by itself, as torch does, or ``smooth``, as a smooth function of the class's
+            value, so that neighbours are alike from the start.
         conditioning: Features C that every sample is conditioned on, 0 to 4096; 0 is an
             unconditional model.
         sample_rate: Samples in one second of audio, 1000 to 192,000.
@@ -72,6 +78,7 @@ class WaveNet(nn.Module):
         skip: Annotated[int, Range(1, 4096)] = 256,
         end: Annotated[int, Range(1, 4096)] = 256,
         classes: Annotated[int, Range(2, 65_536)] = 256,
+        tables: Annotated[str, OneOf(*TABLES)] = "drawn",
         conditioning: Annotated[int, Range(0, 4096), FOLLOWS] = 0,
         sample_rate: Annotated[int, Range(1000, 192_000), FOLLOWS] = 16_000,
     ) -> None:
@@ -96,6 +103,11 @@ class WaveNet(nn.Module):
         )
         self.out1 = nn.Conv1d(skip, end, 1, bias=False)
         self.out2 = nn.Conv1d(end, classes, 1, bias=False)
+        if tables not in TABLES:
+            raise ConfigError(unknown_name("model.tables", tables, TABLES))
+        if tables == "smooth":
+            smooth_over_(self.first.weight, 1)
+            smooth_over_(self.out2.weight, 0)
 
     @property
     def dilations(self) -> list[int]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
 
 Batch = dict[str, Any]
 """What ``collate`` makes of items: tensors with the batch axis first, and lists of names."""
@@ -110,6 +113,27 @@ class Corpus(Collates, Protocol):
 
     def manifest(self) -> list[dict[str, Any]]:
         """Return one record for the corpus and one for each source, as plain values."""
+        ...
+
+
+@runtime_checkable
+class ReadsRecordings(Protocol):
+    """A corpus that makes of any recording what its models are fed."""
+
+    def class_names(self) -> Sequence[str]:
+        """Return the names of the classes, after ``prepare``."""
+        ...
+
+    def prepare(self) -> None:
+        """Find out what the features depend on."""
+        ...
+
+    def features_of(self, path: Path) -> Tensor:
+        """Return the features of a recording, without a batch axis.
+
+        Raises:
+            DataError: It cannot be decoded.
+        """
         ...
 
 

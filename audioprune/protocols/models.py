@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from audioprune.compress.search.perturbed_loss import Stage as Stage
 from audioprune.compress.search.perturbed_loss import Staged as Staged
@@ -87,6 +87,24 @@ class StreamsFrames(Protocol):
 
     def step(self, frame: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Map one frame and the state before it to the output frame and the state after it."""
+        ...
+
+
+@runtime_checkable
+class StreamsPart(Protocol):
+    """A model of which only a part runs frame by frame, such as what controls a synthesizer."""
+
+    def streaming_part(self) -> tuple[nn.Module, tuple[Tensor, ...], int]:
+        """Return this part, an example of its inputs and their axis of time."""
+        ...
+
+
+@runtime_checkable
+class StreamsBlocks(StreamsFrames, Protocol):
+    """A model that runs frame by frame, and many frames at once from a state on."""
+
+    def continued(self, spectrum: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Map frames and the state before them to the outputs and the state after them."""
         ...
 
 
@@ -224,3 +242,12 @@ class HasWidth(Protocol):
     """A model whose size follows one number, which tables name."""
 
     width: float
+
+
+@runtime_checkable
+class HasFrontEnd(Protocol):
+    """A model that says what it is fed for a waveform, where that is not the waveform."""
+
+    def front_end(self, waveform: Tensor) -> Tensor:
+        """Map waveforms (B, T) to inputs, whose first axis may be longer than B."""
+        ...

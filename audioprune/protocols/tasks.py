@@ -121,8 +121,21 @@ class Task(Trainable, Protocol):
         Returns:
             The row of ``variant``, and of ``mixture``, the unprocessed signals, where there are
             any: ``noise``, ``snr_db``, ``metrics``, ``std``, ``n``, ``n_valid`` and ``failures``.
+            It may hold ``items``: under ``id`` the names of all items, under a metric the score
+            of each or None.
         """
         ...
+
+
+@runtime_checkable
+class NotScored(Protocol):
+    """A task that measures nothing, neither a loss nor a score.
+
+    Attributes:
+        not_scored: What tables say in place of scores.
+    """
+
+    not_scored: str
 
 
 @runtime_checkable
@@ -355,6 +368,17 @@ class HasInformationTarget(Protocol):
 
     def information_target(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return the target of a batch, in which units are compared, batch axis first."""
+        ...
+
+
+@runtime_checkable
+class HasTeacher(Protocol):
+    """A task that compares a model with its original, which whoever builds a run gives to it."""
+
+    teacher: nn.Module | None
+
+    def teach(self, original: nn.Module) -> None:
+        """Take the original, which is never changed."""
         ...
 
 

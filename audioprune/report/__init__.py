@@ -1,7 +1,8 @@
 """From run folders to tables, figures, claims and a page.
 
 ``write_report`` writes one kind of report, ``kinds`` lists them. A summary says what was measured,
-``curves`` how sensitive models are, and every paper has a report of its own in ``papers/``.
+``curves`` how sensitive models are, ``small_models`` whether compressing beats building small,
+and every paper has a report of its own in ``papers/``.
 Nothing here imports torch.
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.report.figures.curves import write_curves
+from audioprune.report.figures.small_models import write_small_models
 from audioprune.report.paper import write_paper
 from audioprune.report.papers import papers
 from audioprune.report.request import Request
@@ -69,7 +71,11 @@ def _listed(names: str | Sequence[str]) -> tuple[str, ...]:
 
 def kinds() -> dict[str, Writer]:
     """Return every kind of report by its name: those of any runs, and one for each paper."""
-    general: dict[str, Writer] = {"summary": write_summary, "curves": write_curves}
+    general: dict[str, Writer] = {
+        "summary": write_summary,
+        "curves": write_curves,
+        "small_models": write_small_models,
+    }
     found = {name: partial(write_paper, paper) for name, paper in papers().items()}
     return general | found
 

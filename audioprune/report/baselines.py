@@ -42,7 +42,9 @@ def no_better(entry: Entry) -> str:
         return ""
     sizes = entry.sizes or (SizeRow(),) * len(entry.jobs)
     seeds = zip(entry.jobs, entry.scores, sizes, strict=False)
-    found = [_of_seed(cells, _inputs(job)) or _without_weights(size) for job, cells, size in seeds]
+    found = [
+        _of_seed(cells, inputs_of(job)) or _without_weights(size) for job, cells, size in seeds
+    ]
     marked = [text for text in found if text]
     if not marked:
         return ""
@@ -82,7 +84,7 @@ def no_better_error(
     return f"{MARK} {name or 'silence or a constant'}"
 
 
-def _inputs(job: Job) -> Cells:
+def inputs_of(job: Job) -> Cells:
     """Return the scores of the unprocessed input of a job's tests."""
     rows = [row for row in job.rows_of(QualityRow) if row.variant == "mixture" and row.is_test]
     return {condition_of(row): row for row in rows}

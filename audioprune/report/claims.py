@@ -1,20 +1,20 @@
-"""Whether a claim of a paper holds in our runs: statuses, conditions, the interval over seeds.
+"""Whether a claim of a paper holds in our runs: statuses, conditions, the interval that decides.
 
-``judge`` gives the verdict on a number that was measured once per seed, ``claims_table`` prints
-judged claims. What a claim says is written with its paper; this module is the same for all papers.
+``judge`` gives the verdict on a number that was measured once per seed, or once per seed and item,
+by the intervals of runs/intervals.py; ``claims_table`` prints judged claims. What a claim says is
+written with its paper; this module is the same for all papers.
 Nothing is tuned or chosen to make a claim hold.
 """
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from audioprune.report.published import Published
 from audioprune.report.runs.corpora import by_corpus
+from audioprune.report.runs.intervals import Interval, Seed, interval_of
 from audioprune.report.runs.job import Job
 from audioprune.report.runs.scales import honest_scale, width_in
 from audioprune.report.tables import Cell, Column, Table
@@ -23,13 +23,10 @@ HELD, NOT_HELD, NOT_MEASURED = "held", "did not hold", "not measured"
 NOT_SHOWN, NOT_COMPARABLE = "not shown", "not comparable"
 ONE_SEED, TWO_SEEDS = "one seed: not judged", "two seeds: not judged"
 LEAST_SEEDS = 3
-LEVEL = 0.95
 # Keys of a job's configuration whose values a comparison holds equal.
 TRAINING_KEYS = ("training", "task")
 _ENDS = ("above", "at_least", "below", "at_most")
-_BOTH_WAYS = "the interval over seeds reaches both ways"
 _MOST_KEYS = 4  # differences that a reason names
-Seed = int | None
 
 
 @dataclass(frozen=True)
@@ -51,28 +48,6 @@ class Claim:
     seeds: int = 0
     scale: str = "-"
     reason: str = ""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """The mean of one number per seed, and the 95 % interval of the mean over all seeds."""
-
-    mean: float
-    low: float
-    high: float
-    seeds: int
-
-    @property
-    def width(self) -> float:
-        """Distance between both ends."""
-        return self.high - self.low
-
-    def text(self, factor: float = 1.0, decimals: int = 2, unit: str = "") -> str:
-        """Say it, such as ``+0.83 [+0.40, +1.26] points``."""
-        mean, low, high = (
-            f"{factor * number:+.{decimals}f}" for number in (self.mean, self.low, self.high)
-        )
-        return f"{mean} [{low}, {high}]{unit}"
 
 
 @dataclass(frozen=True)
@@ -118,41 +93,6 @@ class Bound:
     margin: float | None = None
 
 
-def paired(
-    one: Mapping[Seed, float | None], other: Mapping[Seed, float | None]
-) -> dict[Seed, float]:
-    """Return the difference ``one - other`` of every seed that both have."""
-    pairs = {seed: (one[seed], other[seed]) for seed in one if seed in other}
-    return {
-        seed: left - right
-        for seed, (left, right) in pairs.items()
-        if left is not None and right is not None
-    }
-
-
-def interval(values: Iterable[float], level: float = LEVEL) -> Interval | None:
-    """Return Student's t interval of a mean over seeds, or None for less than two values.
-
-    Args:
-        values: One number for each seed; for a comparison the differences, paired by seed.
-        level: Probability 0..1.
-
-    Source: Student (1908), The probable error of a mean; n - 1 degrees of freedom.
-    """
-    values = list(values)
-    if len(values) < 2:
-        return None
-    from scipy.stats import t as student  # slow to import; reports without claims do without
-
-    mean = statistics.fmean(values)
-    half = (
-        float(student.ppf((1 + level) / 2, len(values) - 1))
-        * statistics.stdev(values)
-        / math.sqrt(len(values))
-    )
-    return Interval(mean, mean - half, mean + half, len(values))
-
-
 def judge(
     values: Mapping[Seed, float] | Sequence[float],
     bound: Bound,
@@ -162,7 +102,8 @@ def judge(
     """Judge a claim about one number by its values over the seeds.
 
     Args:
-        values: The number of every seed, such as the differences of ``paired``.
+        values: The number of every seed, such as the differences of ``paired``; where these know
+            every item, the interval is over items and seeds, else over seeds alone.
         bound: What the claim says of it.
         conditions: What the comparison lacks, each in words; empty texts are conditions that are
             met.
@@ -175,13 +116,12 @@ def judge(
         interval is as claimed, ``did not hold`` where none of it is, and ``not shown`` where it
         reaches both ways.
     """
-    numbers = list(values.values()) if isinstance(values, Mapping) else list(values)
-    if not numbers:
+    if not values:
         return Verdict(NOT_MEASURED, "no seed has the numbers of both sides")
-    early = ready(len(numbers), conditions, sides)
+    early = ready(len(values), conditions, sides)
     if early:
         return early
-    found = interval(numbers)
+    found = interval_of(values)
     return _by_interval(found, bound) if found else Verdict(ONE_SEED)
 
 
@@ -210,14 +150,15 @@ def _by_interval(found: Interval, bound: Bound) -> Verdict:
     if bound.margin is not None and found.width > bound.margin:
         return Verdict(
             NOT_COMPARABLE,
-            f"the interval over seeds is {found.width:.3g} wide, more than {bound.margin:g}",
+            f"the interval over {found.over} is {found.width:.3g} wide, more than "
+            f"{bound.margin:g}",
         )
     inside, outside = _inside(found, bound)
     if inside:
-        return Verdict(HELD, "the whole interval over seeds is as claimed")
+        return Verdict(HELD, f"the whole interval over {found.over} is as claimed")
     if outside:
-        return Verdict(NOT_HELD, "no part of the interval over seeds is as claimed")
-    return Verdict(NOT_SHOWN, _BOTH_WAYS)
+        return Verdict(NOT_HELD, f"no part of the interval over {found.over} is as claimed")
+    return Verdict(NOT_SHOWN, f"the interval over {found.over} reaches both ways")
 
 
 def _inside(found: Interval, bound: Bound) -> tuple[bool, bool]:

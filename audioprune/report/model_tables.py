@@ -149,9 +149,11 @@ def notes_of(rows: Iterable[Mapping[str, Cell]], jobs: Iterable[Job]) -> tuple[s
 def told_of(entry: Entry) -> dict[str, Cell]:
     """Return the cells that every row of an entry has: its corpus, and a remark.
 
-    The remark says that the model is no better than a baseline.
+    The remark says that the model is no better than a baseline, or why it was not scored.
     """
-    return {"corpus": entry.corpus.title, "remark": no_better(entry) or "-"}
+    said = {str(row.get("remark")) for row in entry.sizes if row.get("remark")}
+    remark = no_better(entry) or "; ".join(sorted(said)) or "-"
+    return {"corpus": entry.corpus.title, "remark": remark}
 
 
 def config_cells(entry: Entry) -> dict[str, Cell]:

@@ -11,6 +11,7 @@ MODELS = {
     "lstm": "audioprune.models.lstm.LSTM",
     "tcnn": "audioprune.models.tcnn.TCNN",
     "gcrn": "audioprune.models.gcrn.GCRN",
+    "gtcrn": "audioprune.models.gtcrn.GTCRN",
     "vgg": "audioprune.models.vgg.VGG",
     "resnet50": "audioprune.models.resnet.ResNet",
     "cp_resnet": "audioprune.models.cp_resnet.CPResNet",
@@ -19,6 +20,9 @@ MODELS = {
     "wavenet": "audioprune.models.wavenet.WaveNet",
     "sing": "audioprune.models.sing.SING",
     "ddsp": "audioprune.models.ddsp.DDSP",
+    "silero_vad": "audioprune.models.zoo.silero_vad.SileroVAD",
+    "ge2e": "audioprune.models.zoo.ge2e.GE2E",
+    "crepe": "audioprune.models.zoo.crepe.Crepe",
 }
 TASKS = {
     "enhancement": "audioprune.tasks.enhancement.Enhancement",
@@ -26,6 +30,9 @@ TASKS = {
     "adversarial": "audioprune.tasks.adversarial.Adversarial",
     "next_sample": "audioprune.tasks.generation.NextSample",
     "reconstruction": "audioprune.tasks.generation.Reconstruction",
+    "none": "audioprune.tasks.unscored.Unscored",
+    "imitate": "audioprune.tasks.foreign.imitate.Imitate",
+    "waveform_model": "audioprune.tasks.foreign.waveform_model.WaveformModel",
 }
 DATA = {
     "noisy_mixtures": "audioprune.data.speech.noisy_mixtures.NoisyMixtures",
@@ -43,6 +50,8 @@ DATA = {
     "tinysol": "audioprune.data.notes.studio_online.tinysol",
     "note_folder": "audioprune.data.notes.folder.note_folder",
     "synthetic_notes": "audioprune.data.notes.synthetic.synthetic_notes",
+    "no_audio": "audioprune.data.nothing.NoCorpus",
+    "audio_folder": "audioprune.data.audio.audio_folder.AudioFolder",
 }
 TARGETS = {"model": MODELS, "task": TASKS, "data": DATA}
 
@@ -58,7 +67,7 @@ KINDS = {
     " augment_level_db seed on_bad_file cache_dir memory_mb",
 }
 """Keys that every corpus of a kind has; they come first in its configuration."""
-OWN_ORDER = {"paired_folder"}
+OWN_ORDER = {"paired_folder", "no_audio", "audio_folder"}
 """Corpora whose keys come in the order of their signature."""
 
 

@@ -79,6 +79,35 @@ class MagnitudePipelineConfig(PipelineConfig):
     levels = 32
 
 
+class WeightsPipelineConfig(PipelineConfig):
+    """Prune the smallest weights at once, quantise and pack; nothing needs a task.
+
+    Attributes:
+        finetune_epochs: Epochs of fine-tuning after it; 0 for none.
+    """
+
+    sparsity = 0.5
+    scope = ...
+    finetune_epochs: Annotated[int, Range(0)] = 0
+    finetune_learning_rate = ...
+    levels = 64
+    alpha_2 = alpha_2_relative = ...
+
+
+class UnitsPipelineConfig(PipelineConfig):
+    """Take the weakest units out for real, quantise and pack; nothing needs a task.
+
+    Attributes:
+        finetune_epochs: Epochs of fine-tuning after it; 0 for none.
+    """
+
+    criterion = scope = scaling = counted = fraction = min_units = ...
+    finetune_epochs: Annotated[int, Range(0)] = 0
+    finetune_learning_rate = ...
+    levels = 64
+    alpha_2 = alpha_2_relative = ...
+
+
 class AnalysisPipelineConfig(PipelineConfig):
     """What the analyses of single tensors share."""
 
@@ -160,6 +189,8 @@ PIPELINES = {
     "p2_unstructured": P2PipelineConfig,
     "p2_structured": P2StructuredPipelineConfig,
     "magnitude": MagnitudePipelineConfig,
+    "weights": WeightsPipelineConfig,
+    "units": UnitsPipelineConfig,
     "evaluate": PipelineConfig,
     "curves": CurvesPipelineConfig,
     "budget": BudgetPipelineConfig,

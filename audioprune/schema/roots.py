@@ -164,12 +164,16 @@ class InfoRoot:
         task, model: Chosen by ``group=option``; see the groups.
         checkpoint: Model file or run folder.
         format: How the answer is printed.
+        explain: Whether the units of every layer are said, and drawn on a page.
+        out: That page; null for one in the current folder with the name of the model.
     """
 
     task: Any = None
     model: Any = MISSING
     checkpoint: str | None = None
     format: Shown = "table"
+    explain: bool = False
+    out: str | None = None
 
 
 class DataRoot:
@@ -222,11 +226,119 @@ class GenerateRoot:
         task, data, model: Chosen by ``group=option``; see the groups.
     """
 
-    reads = "audioprune.commands.make_note.Request"
+    reads = "audioprune.commands.on_audio.make_note.Request"
 
     checkpoint: str | None = None
     pitch = velocity = family = instrument = reference = duration_s = seed = temperature = ...
     out: str = "note.wav"
+    task: Any = None
+    data: Any = None
+    model: Any = None
+    runtime = RuntimeConfig
+
+
+class ExportRoot:
+    """Keys of ``audioprune export``.
+
+    Attributes:
+        checkpoint: Model file or run folder.
+        out: The file to write; null for ``model.onnx`` or ``model.pt``.
+        format: What runs the file: ONNX Runtime, or torch without this package.
+        streaming: Whether the form is written that maps one frame and its states to one frame;
+            else whole signals.
+        transform: Whether the task's transform stands ``inside``, so that samples go in and out,
+            or ``outside``.
+        int8: Which eight-bit forms of an ONNX file are written beside it: ``dynamic``, ``static``.
+        audio: A recording at the task's rate that everything is compared, calibrated and timed
+            on; null for the model's own example.
+        time_dim: Axis of time of the input, for a model that does not say it.
+        threads: CPU threads of torch.
+        shown: How the rows are printed.
+        task, model: Chosen by ``group=option``; see the groups.
+    """
+
+    checkpoint: str | None = None
+    out: str | None = None
+    format: Annotated[str, OneOf("onnx", "torchscript", "executorch")] = "onnx"
+    streaming: bool = False
+    transform: Annotated[str, OneOf("outside", "inside")] = "outside"
+    int8: list[str] = []
+    audio: str | None = None
+    time_dim: Annotated[int | None, Range(0)] = None
+    threads: Threads = 1
+    shown: Shown = "table"
+    task: Any = None
+    model: Any = None
+
+
+class EnhanceRoot:
+    """Keys of ``audioprune enhance``.
+
+    Attributes:
+        checkpoint: Model file or run folder.
+        input: A file, a folder, or ``-`` for raw samples on a pipe; ``in=`` is the same.
+        out: The file or folder to write, or ``-``.
+        listen: ``mic``, to play what a microphone hears, enhanced; needs sounddevice.
+        dry: Share of the unprocessed signal in the output; null for that of the task.
+        level_db: Level of the speech in dB below full scale, as root mean square; null measures
+            that of a whole file, and on a pipe that of what was heard so far.
+        resample: Whether audio at another rate than the model's is allowed.
+        block_s: Seconds of a file that are in memory at once.
+        jobs: Processes that share the files of a folder.
+        overwrite: Whether files that are there already are replaced.
+        pcm: Coding of raw samples.
+        rate: Sample rate of raw samples in Hz.
+        channels: Interleaved channels of raw samples.
+        task, model: Chosen by ``group=option``; see the groups.
+    """
+
+    checkpoint: str | None = None
+    input: str | None = None
+    out: str | None = None
+    listen: Annotated[str | None, OneOf("mic")] = None
+    dry: Annotated[float | None, Range(0, below=1)] = None
+    level_db: Annotated[float | None, Range(-120, 0)] = None
+    resample: bool = True
+    block_s: Annotated[float, Range(0.1, 3600)] = 10.0
+    jobs: Annotated[int, Range(1, 256)] = 1
+    overwrite: bool = False
+    pcm: Annotated[str, OneOf("s16le", "f32le")] = "s16le"
+    rate: Annotated[int | None, Range(1000)] = None
+    channels: Annotated[int, Range(1, 64)] = 1
+    task: Any = None
+    model: Any = None
+    runtime = RuntimeConfig
+
+
+class ApplyRoot:
+    """Keys of ``audioprune apply``.
+
+    Attributes:
+        checkpoint: Model file or run folder.
+        input: A file or a folder; ``in=`` is the same.
+        out: A table that ends in .csv or .json, of all files; null prints it. Anything else is a
+            folder, with a table for every file.
+        top: How many of the largest values are told, with their names; null for 3 of a classifier,
+            and for all values of other networks.
+        names: File with the names of the values, one a line; null for those of the corpus.
+        output: Name or number of the output, where the network returns several.
+        rate: Sample rate of the network in Hz, where neither task nor model says it.
+        format: Form of the tables in a folder, and of what is printed.
+        jobs: Processes that share the files of a folder.
+        overwrite: Whether files that are there already are replaced.
+        task, data, model: Chosen by ``group=option``; see the groups.
+    """
+
+    checkpoint: str | None = None
+    input: str | None = None
+    out: str | None = None
+    top: Annotated[int | None, Range(1)] = None
+    names: str | None = None
+    output: str | None = None
+    rate: Annotated[int | None, Range(1000)] = None
+    format: Annotated[str, OneOf("csv", "json")] = "csv"
+    jobs: Annotated[int, Range(1, 256)] = 1
+    overwrite: bool = False
     task: Any = None
     data: Any = None
     model: Any = None
@@ -250,6 +362,9 @@ ROOTS = {
     "data": DataRoot,
     "listen": ListenRoot,
     "generate": GenerateRoot,
+    "export": ExportRoot,
+    "enhance": EnhanceRoot,
+    "apply": ApplyRoot,
     "doctor": DoctorRoot,
 }
 TUNES = {"smallest": TuneConfig}

@@ -10,7 +10,7 @@ from audioprune.steps.curves import SensitivityCurves
 from audioprune.steps.evaluate import Evaluate
 from audioprune.steps.fit_budget import FitBudget
 from audioprune.steps.lottery import LotteryEvaluate, LotteryPrune, LotteryTrain, Rewind
-from audioprune.steps.prune import Prune, SensitivityPrune, Trim
+from audioprune.steps.prune import Prune, PruneUnits, SensitivityPrune, Trim
 from audioprune.steps.quantize import Quantize
 from audioprune.steps.scheduled import PruneScheduled, TrainScheduled
 from audioprune.steps.sparse import TrainSparse, TrimGroups
@@ -25,6 +25,7 @@ __all__ = [
     "LotteryTrain",
     "Prune",
     "PruneScheduled",
+    "PruneUnits",
     "Quantize",
     "Repeat",
     "Rewind",

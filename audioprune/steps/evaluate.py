@@ -14,7 +14,7 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.experiment.model_io import load_model_file
 from audioprune.experiment.model_size import save_model, size_row
 from audioprune.experiment.pipeline import walk
-from audioprune.experiment.results import GIVEN
+from audioprune.experiment.results import GIVEN, ScoredItems
 from audioprune.experiment.rows import QualityRow
 from audioprune.experiment.run import Run
 from audioprune.experiment.run_folder import shared
@@ -23,7 +23,7 @@ from audioprune.interrupts import check_stop
 from audioprune.metrics import check_metrics
 from audioprune.metrics.scorer import Scorer
 from audioprune.paths import cache_folder
-from audioprune.protocols import Items, Row, WritesFile, scores_audio
+from audioprune.protocols import Items, NotScored, Row, WritesFile, scores_audio
 from audioprune.protocols.work import SCORED_ITEM, STORED, Work
 from audioprune.training.processes import processes
 
@@ -32,7 +32,8 @@ from audioprune.training.processes import processes
 class Evaluate:
     """Write the model to a file, read it back and score it.
 
-    Scores and sizes that are recorded belong to the same bytes.
+    Scores and sizes that are recorded belong to the same bytes. The score of every item goes to
+    ``items-<step>.csv``.
 
     Attributes:
         variant: What the tables call this state of the model: ``uncompressed``, ``pruned``,
@@ -87,13 +88,13 @@ class Evaluate:
     def run(self, run: Run, path: str) -> None:
         """Score the written file on every test condition."""
         target = self._written(run, path)
-        loaded = load_model_file(target, run.model_config)
+        loaded = load_model_file(target, run.model_config, run.task_config)
         model = loaded.model.to(run.device).eval()
         scoring = run.config["scoring"]
         metrics = self.metrics or scoring["metrics"]
         with self._scorer(run, metrics) as scorer:
             sets, group = self._conditions(run), processes()
-            names = list(sets)
+            names, items = list(sets), ScoredItems(run.folder, path)
             # of several processes each scores a condition at a time, all record every row
             for start in range(0, len(names), group.count):
                 check_stop()
@@ -104,9 +105,12 @@ class Evaluate:
                     for name in group.part(some)
                 }
                 for name, found in group.merged(own, some).items():
-                    self._record(run, path, model, name, found)
+                    self._record(run, path, model, name, found, items)
+            items.write()
         loaded.model.cpu()  # costs are those of a CPU
         row = size_row(run, path, self._variant(run), loaded, target)
+        if isinstance(run.task, NotScored):
+            row = replace(row, more={**row.more, "remark": run.task.not_scored})
         run.results.put(replace(row, label=self._label(run)))
 
     def work(self, run: Run) -> list[Work]:
@@ -141,7 +145,9 @@ class Evaluate:
         return run.folder / name
 
     def _conditions(self, run: Run) -> Mapping[str, Items]:
-        """Return the chosen test sets by condition."""
+        """Return the chosen test sets by condition; none for a task that scores nothing."""
+        if isinstance(run.task, NotScored):
+            return {}
         found = run.data.tests()
         if self.conditions is None:
             return found
@@ -174,15 +180,24 @@ class Evaluate:
         return found
 
     def _record(
-        self, run: Run, path: str, model: nn.Module, condition: str, scored: Mapping[str, Row]
+        self,
+        run: Run,
+        path: str,
+        model: nn.Module,
+        condition: str,
+        scored: Mapping[str, Row],
+        items: ScoredItems,
     ) -> None:
         """Record the row of the model on a test condition, and that of the mixture."""
-        for variant, found in scored.items():
+        for variant, row_of_all in scored.items():
+            found = dict(row_of_all)
+            above = "mixture" if variant == "mixture" else path
+            items.add(f"{above}/{condition}", found.pop("items", None))
             known = run.results.rows.get(f"mixture/{condition}", {})
             if variant == "mixture" and set(found["metrics"]) <= set(known.get("metrics", {})):
                 continue
             row = QualityRow(
-                key=f"mixture/{condition}" if variant == "mixture" else f"{path}/{condition}",
+                key=f"{above}/{condition}",
                 label="Mixture" if variant == "mixture" else self._label(run),
                 variant=variant,
                 model=run.model_config.get("name"),

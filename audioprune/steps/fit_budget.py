@@ -149,7 +149,8 @@ class FitBudget:
                 finished=builder.finished(),
                 on_candidate=builder.store,
             )
-        chosen = load_model_file(builder.file(solution.chosen.name), run.model_config)
+        file = builder.file(solution.chosen.name)
+        chosen = load_model_file(file, run.model_config, run.task_config)
         run.model, run.mask, run.codebooks = chosen.model, chosen.mask, chosen.codebooks
         _write_tables(run, solution)
         row = self._row(run, path, solution, base)
@@ -330,7 +331,7 @@ class _Builder:
         """Pack the model of a branch, read it back and measure that."""
         metric, file = self._step.metric, self.file(name)
         save_model(side, file)
-        loaded = load_model_file(file, side.model_config)
+        loaded = load_model_file(file, side.model_config, side.task_config)
         value = self._validation.of(loaded.model)[metric]
         drop = self._validation.worse(metric, value, self._base)
         sparsity = side.mask.sparsity() if side.mask is not None else 0.0

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sys
 
-import torch
 from torch import nn
 
-from audioprune.compress.eval_mode import evaluating
 from audioprune.compress.weight_norm import fold_weight_norm_, is_normed
-from audioprune.experiment.cost import arguments_of, require_example
+from audioprune.experiment.foreign.trial import example_outputs
 from audioprune.experiment.model_io import build_model
 from audioprune.experiment.run import Run
 
@@ -26,9 +24,10 @@ def fold_first(run: Run, path: str) -> None:
     """
     if not is_normed(run.model):
         return
-    before = _output(run.model)
+    before = example_outputs(run.model, run.device)
     folded = fold_weight_norm_(run.model)
-    difference = float((_output(run.model) - before).abs().max())
+    pairs = zip(example_outputs(run.model, run.device), before, strict=True)
+    difference = max(float((now - was).abs().max()) for now, was in pairs)
     told = f"the weight normalisation of {len(folded)} weights is folded into plain weights"
     print(
         f"{path}: {told}; outputs differ by {difference:.2g} at most", file=sys.stderr, flush=True
@@ -44,11 +43,3 @@ def plain_twin(run: Run) -> nn.Module:
     twin = build_model(run.model_config, trusted=True)
     fold_weight_norm_(twin)
     return twin
-
-
-def _output(model: nn.Module) -> torch.Tensor:
-    """Return the outputs of a model for its example."""
-    example = arguments_of(require_example(model).example_input())
-    with torch.no_grad(), evaluating(model):
-        output: torch.Tensor = model(*example)
-    return output

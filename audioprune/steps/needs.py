@@ -1,4 +1,4 @@
-"""What steps refuse before any work begins: numbers out of range, models without units."""
+"""What steps refuse before work begins: wrong numbers, models without units, no loss."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from torch import nn
 from audioprune.compress.units.declare import UnitSet
 from audioprune.compress.units.find import has_units, needed_units
 from audioprune.errors import ConfigError
+from audioprune.experiment.run import Run
+from audioprune.protocols import NotScored
 
 
 def whole(name: str, value: Any, least: int, most: int | None = None) -> None:
@@ -79,6 +81,30 @@ def ascending(name: str, values: Sequence[float] | None, least: float, most: flo
         raise ConfigError(
             f"{name}: expected ascending numbers from {least} to {most}, got {numbers}; correct "
             f"them"
+        )
+
+
+def need_loss(run: Run, what: str, otherwise: str = "") -> None:
+    """Refuse a task that measures nothing, and a corpus that it could not be measured on.
+
+    Args:
+        run: The run.
+        what: What needs the loss, for the message.
+        otherwise: What to do without a task.
+
+    Raises:
+        ConfigError: Its task is one that measures nothing, or no item is for validation.
+    """
+    if isinstance(run.task, NotScored):
+        other = f", or {otherwise}" if otherwise else ""
+        raise ConfigError(
+            f"{what}: expected a task that measures a loss, got task=none; give task=... and "
+            f"data=...{other}"
+        )
+    if not len(run.data.valid()):
+        raise ConfigError(
+            f"{what}: expected training and validation items, got none of "
+            f"data={(run.config.get('data') or {}).get('name')}; choose another corpus or split"
         )
 
 

@@ -1,21 +1,23 @@
 """How a pipeline removes weights by magnitude or sensitivity, and units for real.
 
-The steps are ``Prune``, ``SensitivityPrune`` and ``Trim``; the algorithms are in
+The steps are ``Prune``, ``SensitivityPrune``, ``PruneUnits`` and ``Trim``; the algorithms are in
 audioprune.compress.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-import torch
+from torch import Tensor
 
-from audioprune.compress import select
+from audioprune.compress import lottery, select
+from audioprune.compress.criteria.importance import SCALINGS, criterion
 from audioprune.compress.masks import Mask, complete, prunable
 from audioprune.compress.schedule import Cubic
 from audioprune.compress.search import sensitivity
@@ -25,11 +27,12 @@ from audioprune.compress.search.candidates import (
     weight_candidates,
 )
 from audioprune.compress.search.perturbed_loss import TensorLoss
+from audioprune.compress.units.declare import UnitSet
 from audioprune.compress.units.trim import trim_, trim_state
 from audioprune.compress.units.weight_groups import GroupKinds
-from audioprune.compress.units.zero import dead_units
+from audioprune.compress.units.zero import dead_units, zero_units_
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.experiment.cost import arguments_of, require_example
+from audioprune.experiment.foreign.trial import example_outputs
 from audioprune.experiment.results import write_csv
 from audioprune.experiment.rows import SparsityRow
 from audioprune.experiment.run import Run
@@ -43,6 +46,7 @@ from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.needs import (
     check_items,
     fraction,
+    need_loss,
     not_negative,
     units_of,
     whole,
@@ -51,6 +55,9 @@ from audioprune.steps.train import chosen_groups
 from audioprune.training.processes import processes
 
 SCOPES = {"local": select.local, "global": select.globally}
+OF_WEIGHTS = ("magnitude", "normalization")
+"""Criteria of units that look at weights alone."""
+_WEIGHTS_REMEDY = "take single weights out with pipeline=weights"
 METHODS = ("first_violation", "bisection", "checked_bisection")
 
 
@@ -149,7 +156,8 @@ class SensitivityPrune:
         check_items("items", self.items)
 
     def check(self, run: Run) -> None:
-        """Refuse groups that the model does not have."""
+        """Refuse groups that the model does not have, and a task that measures no loss."""
+        need_loss(run, "pruning by sensitivity", "prune with pipeline=weights or pipeline=units")
         if self.structured:
             chosen_groups(plain_twin(run), self.groups, self.unit_groups)
 
@@ -235,30 +243,97 @@ class Trim:
         """Trim the model and its mask, and record how far masked and trimmed outputs differ."""
         fold_first(run, path)
         sets = units_of(run.model, "units", "prune by masks only", said_by=path)
-        example = arguments_of(require_example(run.model).example_input())
-        with torch.no_grad():
-            before = run.model.eval()(*example)
-        params = _parameters(run)
         keep = dead_units(run.model, sets, mask=run.mask)
-        trimmed = trim_(run.model, sets, keep)
-        if run.mask is not None:
-            run.mask = Mask.from_state_dict(trim_state(run.mask.state_dict(), trimmed))
-        with torch.no_grad():
-            difference = float((run.model(*example) - before).abs().max())
-        sizes = {each.name: each.size for each in sets}
-        kept = {name: int(alive.sum()) for name, alive in keep.items()}
-        run.results.put(
-            {
-                "key": path,
-                "kind": "trim",
-                "label": run.label,
-                "params_before": params,
-                "params_after": _parameters(run),
-                "units_before": sizes,
-                "units_after": {name: kept.get(name, size) for name, size in sizes.items()},
-                "max_difference": difference,
-            }
+        take_out(run, path, sets, keep, example_outputs(run.model, run.device))
+
+
+@dataclass
+class PruneUnits:
+    """Take the weakest units out for real, by the model's own weights: no data are needed.
+
+    Attributes:
+        criterion: ``magnitude``, the sum of a unit's weights, or ``normalization``, the scale of
+            the normalisation that follows it.
+        scope: ``local`` takes the same share of every set of units, ``global`` ranks all together.
+        scaling: ``max``, ``dimension`` or ``none``, which makes the scores of several sets
+            comparable.
+        counted: What ``fraction`` counts, ``weights`` or ``units``.
+        fraction: Share that is taken out.
+        min_units: Units that every set keeps.
+
+    Raises:
+        ConfigError: A value is out of its range, or the criterion unknown.
+    """
+
+    criterion: Annotated[str, OneOf(*OF_WEIGHTS)] = "magnitude"
+    scope: Annotated[str, OneOf(*lottery.SCOPES)] = "global"
+    scaling: Annotated[str, OneOf(*SCALINGS)] = "max"
+    counted: Annotated[str, OneOf(*lottery.COUNTED)] = "weights"
+    fraction: Annotated[float, Range(above=0, below=1)] = 0.3
+    min_units: Annotated[int, Range(1)] = 1
+
+    def __post_init__(self) -> None:
+        if self.criterion not in OF_WEIGHTS:
+            raise ConfigError(unknown_name("criterion", self.criterion, OF_WEIGHTS))
+        whole("min_units", self.min_units, 1)
+        self._selection = lottery.Selection(
+            self.criterion, self.scope, self.scaling, self.counted, self.fraction, self.min_units
         )
+
+    def check(self, run: Run) -> None:
+        """Refuse a model without units, or without the normalisations that are to be ranked."""
+        model = plain_twin(run)
+        sets = units_of(model, "units", _WEIGHTS_REMEDY)
+        if self.criterion == "normalization":
+            criterion("unit", self.criterion)(model, sets)
+
+    def run(self, run: Run, path: str) -> None:
+        """Choose units, zero them in a copy, take them out, and compare the outputs."""
+        fold_first(run, path)
+        sets = units_of(run.model, "units", _WEIGHTS_REMEDY, said_by=path)
+        origin = lottery.Origin.of(run.model, sets)
+        keep = lottery.choose_units(run.model, sets, self._selection, 1, origin)
+        masked = copy.deepcopy(run.model)
+        zero_units_(masked, sets, keep)
+        run.codebooks = None
+        take_out(run, path, sets, keep, example_outputs(masked, run.device))
+
+
+def take_out(
+    run: Run,
+    path: str,
+    sets: Sequence[UnitSet],
+    keep: Mapping[str, Tensor],
+    before: Sequence[Tensor],
+) -> None:
+    """Trim the run's model and its mask, and record what is left and how far outputs differ.
+
+    Args:
+        run: The run.
+        path: The step.
+        sets: Unit sets of its model.
+        keep: Set name -> kept units, bool, shape (U,).
+        before: Outputs for the example with the other units masked.
+    """
+    params = _parameters(run)
+    trimmed = trim_(run.model, sets, keep)
+    if run.mask is not None:
+        run.mask = Mask.from_state_dict(trim_state(run.mask.state_dict(), trimmed))
+    pairs = zip(example_outputs(run.model, run.device), before, strict=True)
+    sizes = {each.name: each.size for each in sets}
+    kept = {name: int(alive.sum()) for name, alive in keep.items()}
+    run.results.put(
+        {
+            "key": path,
+            "kind": "trim",
+            "label": run.label,
+            "params_before": params,
+            "params_after": _parameters(run),
+            "units_before": sizes,
+            "units_after": {name: kept.get(name, size) for name, size in sizes.items()},
+            "max_difference": max(float((now - was).abs().max()) for now, was in pairs),
+        }
+    )
 
 
 def record_iteration(run: Run, path: str, before: Mask, extra: dict[str, Any]) -> float:

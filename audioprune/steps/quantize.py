@@ -19,7 +19,7 @@ from audioprune.files import read_lines
 from audioprune.protocols.work import CLUSTERED, SEARCHED_ITEM, Work, some_of
 from audioprune.ranges import Range
 from audioprune.steps.folding import fold_first
-from audioprune.steps.needs import check_items, not_negative, whole
+from audioprune.steps.needs import check_items, need_loss, not_negative, whole
 from audioprune.steps.prune import items_of, store_finding
 
 Tried = tuple[str, int, float | None, bool]
@@ -59,6 +59,11 @@ class Quantize:
         not_negative("alpha_2", self.alpha_2)
         not_negative("alpha_2_relative", self.alpha_2_relative)
         check_items("items", self.items)
+
+    def check(self, run: Run) -> None:
+        """Refuse to choose K by a loss that the task does not measure."""
+        if self.levels is None:
+            need_loss(run, "the choice of levels", "fix them with pipeline.levels=64")
 
     def run(self, run: Run, path: str) -> None:
         """Choose K per tensor, quantise, and write quantization.csv."""

@@ -36,11 +36,11 @@ class RampedPenalty:
 
     def strength(self) -> float:
         """Return the share of the penalty that is added in the present epoch, 0..1."""
+        if self.epoch >= first_whole_epoch(self._end, self._epochs):
+            return 1.0
         done = self.epoch / self._epochs
         if done < self._begin:
             return 0.0
-        if done >= self._end:
-            return 1.0
         return (done - self._begin) / (self._end - self._begin)
 
     def on_epoch_begin(self, epoch: int, model: nn.Module) -> None:
@@ -59,6 +59,17 @@ class RampedPenalty:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the epoch."""
         self.epoch = int(state["facts"]["epoch"])
+
+
+def first_whole_epoch(end: float, epochs: int) -> int:
+    """Return the first epoch, counted from 0, in which a ramp that ends there is over.
+
+    Args:
+        end: Share of the epochs from which on the whole penalty is added, 0..1.
+        epochs: Epochs of the training.
+    """
+    # The smallest whole number that is at least end * epochs, without 0.3 * 10 > 3.
+    return next(epoch for epoch in range(epochs + 1) if epoch / epochs >= end)
 
 
 def check_ramp(begin: float, end: float) -> None:

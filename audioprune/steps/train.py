@@ -18,10 +18,10 @@ from audioprune.experiment.run import Run
 from audioprune.protocols import HasMonitors
 from audioprune.protocols.work import TRAINING_STEP, VALIDATED_ITEM, Work
 from audioprune.ranges import PassedTo, Range
-from audioprune.steps.needs import not_negative, units_of, whole
-from audioprune.steps.ramp import RampedPenalty, check_ramp
+from audioprune.steps.needs import need_loss, not_negative, units_of, whole
+from audioprune.steps.ramp import RampedPenalty, check_ramp, first_whole_epoch
 from audioprune.steps.shared_training import once
-from audioprune.training.loaders import steps_per_epoch
+from audioprune.training.batch_norm import planned_sizes
 from audioprune.training.loop import Fit
 from audioprune.training.outcome import Outcome
 from audioprune.training.settings import Settings
@@ -40,7 +40,7 @@ class Train:
         ramp_begin: Share of the epochs, 0..1, before which the regularisers are off.
         ramp_end: Share of the epochs from which on they are whole; in between their strength rises
             epoch by epoch. A regulariser that is whole from the first step on costs quality while
-            the model still learns what to do.
+            the model still learns what to do. No epoch before is kept as the best one.
         epochs: Epochs in place of the experiment's; 0 leaves the model as it is.
         learning_rate: Learning rate in place of the experiment's.
         only_from_scratch: Do nothing when the run began from a trained checkpoint.
@@ -82,6 +82,7 @@ class Train:
         if self._idle(run):
             return
         settings = with_numbers(run.settings, self.epochs, self.learning_rate)
+        settings = self._kept_under_the_whole_regulariser(settings)
         parts = self._regulariser(run, settings.epochs)
 
         def train() -> Outcome:
@@ -119,6 +120,17 @@ class Train:
         if penalty is None or self.ramp_end == 0:
             return {"penalty": penalty}
         return {"hooks": [RampedPenalty(penalty, self.ramp_begin, self.ramp_end, epochs)]}
+
+    def _kept_under_the_whole_regulariser(self, settings: Settings) -> Settings:
+        """Return numbers by which no epoch before the end of the ramp can be the best one.
+
+        Validation tends to be best before the regulariser is whole: keeping those weights would
+        undo it.
+        """
+        if self.ramp_end == 0 or not (self.lambda_1 or self.lambda_2):
+            return settings
+        first = first_whole_epoch(self.ramp_end, settings.epochs)
+        return replace(settings, keep_from_epoch=max(settings.keep_from_epoch, first))
 
     def _penalty(self, run: Run) -> L1Penalty | SparseGroupLasso | None:
         if self.lambda_2:
@@ -159,7 +171,7 @@ def training_work(run: Run, settings: Settings) -> list[Work]:
 
     Early stopping is not foreseen.
     """
-    per_epoch = steps_per_epoch(len(run.data.train()), settings.batch_size)
+    per_epoch = steps_per_epoch(run, settings)
     planned = settings.epochs * per_epoch
     steps = min(planned, settings.steps or planned)
     validations = math.ceil(math.ceil(steps / per_epoch) / settings.validate_every)
@@ -167,12 +179,21 @@ def training_work(run: Run, settings: Settings) -> list[Work]:
     return [Work(TRAINING_STEP, steps), Work(VALIDATED_ITEM, items)]
 
 
+def steps_per_epoch(run: Run, settings: Settings) -> int:
+    """Return the steps of an epoch of a training, at least 1."""
+    return max(1, len(planned_sizes(run.model, len(run.data.train()), settings.batch_size)))
+
+
 def check_monitor(run: Run, settings: Settings) -> None:
     """Refuse to watch a value that the task does not measure.
 
     Raises:
-        ConfigError: The task says which values it measures, and the monitor is none of them.
+        ConfigError: The task measures nothing, or says which values it measures, and the monitor
+            is none of them.
     """
+    need_loss(
+        run, "training", "prune with pipeline=weights or pipeline=units, which train nothing"
+    )
     task, monitor = run.task, settings.monitor
     if isinstance(task, HasMonitors) and monitor not in task.monitors:
         what = f"training.monitor of {type(task).__name__}"

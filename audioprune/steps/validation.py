@@ -25,6 +25,7 @@ from audioprune.metrics import LOWER_IS_BETTER, METRICS
 from audioprune.metrics.scorer import Scorer
 from audioprune.paths import cache_folder
 from audioprune.protocols import Enhances, EnhancesItems, Signals
+from audioprune.steps.needs import need_loss
 
 LOSS = "loss"
 CHOICES = (LOSS, *METRICS)
@@ -43,7 +44,8 @@ class Validation:
         items: Number of first items, or None for all.
 
     Raises:
-        ConfigError: A metric is unknown, or the task produces no signals to score.
+        ConfigError: A metric is unknown, or the task measures nothing or produces no signals to
+            score.
     """
 
     def __init__(self, run: Run, metrics: Sequence[str], items: int | None = None) -> None:
@@ -55,6 +57,7 @@ class Validation:
                 f"metrics: expected one or more different ones of {', '.join(CHOICES)}, got "
                 f"{list(metrics)}"
             )
+        need_loss(run, "an analysis by validation")
         self.metrics = tuple(metrics)
         self._signal = tuple(metric for metric in metrics if metric != LOSS)
         if self._signal and not isinstance(run.task, Enhances):

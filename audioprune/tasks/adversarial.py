@@ -51,11 +51,15 @@ from audioprune.tasks.signal_scores import (
     seeded,
     seeds_row,
 )
+from audioprune.tasks.spectral_loss import SpectralLoss
+from audioprune.training.decaying_weight import DecayingWeight
 from audioprune.training.processes import processes
 from audioprune.training.settings import Settings, build_optimizer
 
 _ORACLE_BATCH = 8
 _LOUDEST = 2.0
+_SPECTRAL_WINDOWS = (256, 512, 1024, 2048)
+_SPECTRAL_EPS = 1e-3
 _OWN_RATE = {
     "learning_rate": Annotated[
         float | None, Range(above=0), "Of the discriminator's optimiser; None for the generator's."
@@ -90,6 +94,9 @@ class Adversarial:
         l1_decay: How much less ``l1_weight`` is after each step from epoch ``l1_decay_from`` on,
             counted from 0; never below 0.
         l1_decay_from: See ``l1_decay``.
+        spectral_weight: Weight of the distance of short-time spectra, 0 (the source's) for none.
+            The mean absolute difference leaves empty what a codec left out, since its phases
+            cannot be told; this distance asks for its power alone.
         overlap: Samples by which frames overlap, with a cross-fade, when a recording is enhanced.
             0 is the source's way, which a model of a short training leaves audible: at both ends
             of a frame its transposed convolutions lack neighbours.
@@ -124,6 +131,7 @@ class Adversarial:
         l1_weight: Annotated[float, Range(0)] = 100.0,
         l1_decay: Annotated[float, Range(0)] = 0.0,
         l1_decay_from: Annotated[int, Range(0)] = 100,
+        spectral_weight: Annotated[float, Range(0)] = 0.0,
         overlap: Annotated[int, Range(0)] = 0,
         z_seeds: Annotated[int, Range(1)] = 3,
         frames_per_call: Annotated[int, Range(1)] = 32,
@@ -142,6 +150,7 @@ class Adversarial:
             "gan_factor": gan_factor,
             "l1_weight": l1_weight,
             "l1_decay": l1_decay,
+            "spectral_weight": spectral_weight,
         }
         for name, value in weights.items():
             if not 0 <= value < math.inf:
@@ -163,6 +172,8 @@ class Adversarial:
         self.frames = Frames(frame_length, pre_emphasis, level, overlap)
         self.gan_weight, self.gan_factor = gan_weight, gan_factor
         self.l1 = DecayingWeight(l1_weight, l1_decay, l1_decay_from)
+        self.spectral_weight = spectral_weight
+        self.spectral = SpectralLoss("linear_log", _SPECTRAL_WINDOWS, _SPECTRAL_EPS)
         self.z_seeds, self.frames_per_call = z_seeds, frames_per_call
         self._options = {**(discriminator or {}), "frame_length": frame_length}
         self._rate = self._options.pop("learning_rate", None)
@@ -245,6 +256,10 @@ class Adversarial:
         distance = ((enhanced - clean).abs() * inside).sum() / inside.sum()
         # the update weighs by frames, the distance is a mean over the samples of signal
         loss = self.l1.step() * group.ratio(inside.sum(), len(coded)) * distance
+        if self.spectral_weight:
+            spectral = self.spectral(clean[:, 0], (enhanced * inside)[:, 0])
+            logged["spectral"] = spectral.detach()
+            loss = loss + self.spectral_weight * spectral
         if self.gan_weight:
             logged["discriminator"] = update(
                 self._discriminator_loss(coded, clean, enhanced.detach()),
@@ -422,38 +437,6 @@ class Adversarial:
                 f"{peak:.3g}, which the model's output cannot "
                 "reach; set task.level, for instance 0.1, or data.rms_normalise=false"
             )
-
-
-class DecayingWeight(nn.Module):
-    """A weight that falls by the same amount at every step from an epoch on.
-
-    Args:
-        initial: Weight of the first steps.
-        decay: By how much it falls at each step.
-        first_epoch: Epoch, from 0, from which on it falls.
-
-    Attributes:
-        epoch: The epoch whose steps follow.
-        fallen: By how many steps it has fallen, a buffer that training stores.
-    """
-
-    fallen: Tensor
-
-    def __init__(self, initial: float, decay: float, first_epoch: int) -> None:
-        super().__init__()
-        if first_epoch < 0:
-            raise ConfigError(
-                f"expected l1_decay_from of at least 0, got {first_epoch}; change "
-                f"task.l1_decay_from"
-            )
-        self.initial, self.decay, self.first_epoch, self.epoch = initial, decay, first_epoch, 0
-        self.register_buffer("fallen", torch.tensor(0))
-
-    def step(self) -> float:
-        """Count one step and return its weight."""
-        if self.decay and self.epoch >= self.first_epoch:
-            self.fallen += 1
-        return max(0.0, self.initial - self.decay * int(self.fallen))
 
 
 def _distance_to(clean: Tensor, inside: Tensor) -> Callable[[Tensor], Tensor]:

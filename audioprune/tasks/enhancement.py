@@ -96,6 +96,10 @@ class Enhancement:
         remix: Whether a training step exchanges the noises within its batch, each at the SNR of
             the speech that it comes to.
 
+    Attributes:
+        waveform: Whether models are given frames of samples.
+        estimates_signals: Whether a model's output grows with its input, as a mask does not.
+
     Raises:
         ConfigError: The target, the convention, the feature or the output is unknown, the target
             does not know it, or ``dry`` is outside its range.
@@ -145,6 +149,7 @@ class Enhancement:
         self.remix = remix
         self.dry = dry
         self.waveform = target == "waveform"
+        self.estimates_signals = target != "irm" and output == "mapping"
         self.target = _build_target(target, frame_length, hop_length, ola_norm, feature, output)
 
     def shared(self) -> dict[str, Any]:

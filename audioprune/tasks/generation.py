@@ -32,15 +32,15 @@ from audioprune.protocols import (
 from audioprune.ranges import FOLLOWS, OneOf, OrNull, Range
 from audioprune.tasks import next_sample, reconstruction
 from audioprune.tasks.batches import spread_batches
-from audioprune.tasks.note_features import (
+from audioprune.tasks.notes.note_features import (
     BLOCK,
     LOUDNESS,
     Conditioning,
     controls,
     loudness_curve,
 )
-from audioprune.tasks.note_scoring import DescendsError, alone, note_row, scored
-from audioprune.tasks.note_targets import frame_features, next_amplitude
+from audioprune.tasks.notes.note_scoring import DescendsError, alone, note_row, scored
+from audioprune.tasks.notes.note_targets import frame_features, next_amplitude
 from audioprune.tasks.spectral_loss import WINDOWS, SpectralLoss
 from audioprune.training.loaders import moved
 
@@ -63,6 +63,8 @@ class NextSample(DescendsError):
         pitches: Lowest and highest MIDI pitch of the tags.
         families: Number of families of the tags, 0 for none.
         instruments: Number of instruments of the tags, 0 for none.
+        harmonics: Multiples of the note's frequency whose sine and cosine are features beside the
+            tags, so that a short training need not find out what a pitch sounds like; 0 for none.
         example_s: Length of a free run of which Evaluate keeps the audio, in seconds.
         sample_rate: In Hz.
 
@@ -87,6 +89,7 @@ class NextSample(DescendsError):
         pitches: Annotated[Sequence[int], Range(0, 127), FOLLOWS] = (0, 127),
         families: Annotated[int, Range(0, 100_000), OrNull(0)] = 0,
         instruments: Annotated[int, Range(0, 100_000), OrNull(0)] = 0,
+        harmonics: Annotated[int, Range(0, 64)] = 0,
         example_s: Annotated[float, Range(0, 60)] = 1.0,
         sample_rate: Annotated[int, Range(1000, 192_000), FOLLOWS] = 16000,
     ) -> None:
@@ -100,6 +103,7 @@ class NextSample(DescendsError):
             pitches=pitches,
             families=families,
             instruments=instruments,
+            harmonics=harmonics,
             sample_rate=sample_rate,
         )
         self.example_s = example_s
@@ -241,13 +245,11 @@ class NextSample(DescendsError):
         """
         drawer = next_sample.drawer(model)
         batch = moved(batch, device_of(model))
-        features = self.conditioning.of(batch, samples)
-        if features is not None:
-            # the receptive field of silence before the note has the note's tags, but no sound
-            tags = self.conditioning.kind == "note"
-            before = features[..., :1] if tags else torch.zeros_like(features[..., :1])
-            silence = before.expand(-1, -1, drawer.receptive_field)
-            features = torch.cat((silence, features), -1)
+        # the receptive field of silence before the note has the note's tags, but no sound
+        tags = self.conditioning.kind == "note"
+        features = self.conditioning.of(batch, samples + drawer.receptive_field * tags)
+        if features is not None and not tags:
+            features = F.pad(features, (drawer.receptive_field, 0))
         return next_sample.drawn(drawer, len(batch["pitch"]), samples, features, seed, temperature)
 
     def listens(self, model: nn.Module) -> bool:
@@ -280,6 +282,10 @@ class Reconstruction(DescendsError):
         eps: What it adds before the logarithm.
         base: ``"l1"`` or ``"mse"``.
         loudness: Kind of loudness, see ``note_features.loudness_curve``.
+        waveform_weight: Weight of the relative squared error of the samples in the training loss,
+            beside the distance of spectra; 0 (the paper's) for none.
+        waveform_first_epochs: Epochs whose training loss is that error alone. A distance of
+            spectra tells a narrow network little of pitch before its phases fit.
         sample_rate: In Hz.
 
     Attributes:
@@ -304,6 +310,8 @@ class Reconstruction(DescendsError):
         eps: Annotated[float, Range(above=0)] = 5e-3,
         base: Annotated[str, OneOf("l1", "mse")] = "l1",
         loudness: Annotated[str, OneOf(*LOUDNESS)] = "rms",
+        waveform_weight: Annotated[float, Range(0)] = 0.0,
+        waveform_first_epochs: Annotated[int, Range(0)] = 0,
         sample_rate: Annotated[int, Range(1000, 192_000), FOLLOWS] = 16000,
     ) -> None:
         for what, given, known in (("inputs", inputs, INPUTS), ("loudness", loudness, LOUDNESS)):
@@ -312,6 +320,7 @@ class Reconstruction(DescendsError):
         self.kind = inputs
         self.loudness = loudness
         self.distance = SpectralLoss(spectral, stft_windows, eps, base)
+        self.waveform = reconstruction.WaveformTerm(waveform_weight, waveform_first_epochs)
         self.sample_rate = sample_rate
 
     def shared(self) -> dict[str, Any]:
@@ -320,8 +329,14 @@ class Reconstruction(DescendsError):
         return numbers | {"block_size": BLOCK} if self.kind == "controls" else numbers
 
     def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-        """Return the mean spectral distance of a batch, a scalar."""
-        return self.errors(model, batch).mean()
+        """Return what training descends: spectral distance and, if asked, the samples' error."""
+        given, wanted = self.inputs(model, batch)
+        made = model(*given)
+        return self.waveform.joined(wanted, made, partial(self.distance, wanted, made))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, from 0, whose steps follow."""
+        self.waveform.epoch = epoch
 
     def errors(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return the spectral distance of each item, shape (B,)."""

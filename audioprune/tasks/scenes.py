@@ -201,8 +201,10 @@ class SceneClassification:
         labels: list[int] = []
         predictions: list[int] = []
         failures: list[str] = []
+        right: dict[str, int] = {}
         with progress(f"{variant} on {condition}", len(dataset)) as display:
             for name, label, predicted in self._predicted(model, dataset, display):
+                right[name] = int(label == predicted)  # a failure is not right
                 if predicted >= 0:
                     labels.append(label)
                     predictions.append(predicted)
@@ -222,6 +224,7 @@ class SceneClassification:
             "chance": 1 / self.classes,
             "confusion": counts.tolist(),
             "classes": names,
+            "items": {"id": list(right), "accuracy": list(right.values())},
         }
         return {variant: row}
 

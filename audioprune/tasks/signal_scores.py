@@ -152,7 +152,7 @@ def monitored(monitor: str, items: Sequence[Signals], sample_rate: int) -> dict[
 
 
 def score_row(scores: Scores) -> Row:
-    """Return mean, standard deviation, counts and failures of each metric."""
+    """Return mean, standard deviation, counts and failures of each metric, and every score."""
     summary = summarise(scores)
     failures = [f"{each.id}: {each.metric}: {each.reason}" for each in summary.failures]
     return {
@@ -161,6 +161,10 @@ def score_row(scores: Scores) -> Row:
         "n": summary.n,
         "n_valid": summary.n_valid,
         "failures": failures,
+        "items": {
+            "id": [each.id for each in scores],
+            **{metric: [each.values[metric] for each in scores] for metric in summary.mean},
+        },
     }
 
 

@@ -8,7 +8,6 @@ takes its part of it, in the order of the batch. What a batch means is the task'
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import signal
@@ -18,6 +17,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, cast
 
 import torch
@@ -53,9 +53,19 @@ def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
     return torch.randperm(count, generator=generator).tolist()
 
 
-def steps_per_epoch(items: int, batch_size: int) -> int:
-    """Return the steps of an epoch, whatever the number of processes."""
-    return max(1, math.ceil(items / batch_size))
+def batch_sizes(items: int, batch_size: int, least: int = 1) -> list[int]:
+    """Return the number of items of every batch of an epoch, whatever the number of processes.
+
+    Args:
+        items: Items of the set.
+        batch_size: Items per batch.
+        least: A last batch of fewer items is joined to the one before.
+    """
+    sizes = [min(batch_size, items - start) for start in range(0, items, batch_size)]
+    if len(sizes) > 1 and sizes[-1] < least:
+        last = sizes.pop()
+        sizes[-1] += last
+    return sizes
 
 
 def part_of(count: int, index: int, processes: int) -> range:
@@ -74,15 +84,14 @@ def part_of(count: int, index: int, processes: int) -> range:
     return range(start, start + least + (index < more))
 
 
-def in_order(places: Sequence[int], batch_size: int) -> list[Sequence[int]]:
+def in_order(places: Sequence[int], sizes: Sequence[int]) -> list[Sequence[int]]:
     """Return the places of the items of each batch, in the given order."""
-    starts = range(0, len(places), batch_size)
-    return [places[start : start + batch_size] for start in starts]
+    ends = list(accumulate(sizes))
+    return [places[end - size : end] for end, size in zip(ends, sizes, strict=True)]
 
 
 def epoch_plan(
-    count: int,
-    batch_size: int,
+    sizes: Sequence[int],
     seed: int,
     epoch: int,
     *,
@@ -95,15 +104,14 @@ def epoch_plan(
     item of the batch takes its place, which the training gives no weight.
 
     Args:
-        count: Number of training items.
-        batch_size: Items per batch of all processes together.
+        sizes: Items of each batch of all processes together, see ``batch_sizes``.
         seed: Of the training.
         epoch: Counted from 0.
         done: Batches that are trained already.
         process: Index of this process, and number of all.
     """
     mine = []
-    for batch in in_order(epoch_order(count, seed, epoch), batch_size)[done:]:
+    for batch in in_order(epoch_order(sum(sizes), seed, epoch), sizes)[done:]:
         part = part_of(len(batch), *process)
         mine.append(batch[part.start : part.stop] or batch[:1])
     return mine
@@ -264,7 +272,8 @@ class TrainingLoader(Loader):
         corpus: Joins items to batches.
         training: Training items.
         validation: Validation items.
-        batch_size: Items per batch of all processes together.
+        sizes: Items of each training batch of all processes together.
+        batch_size: Items per validation batch.
         seed: Of the training.
         workers: Loader processes, or ``auto``.
         device: Where the training computes.
@@ -275,6 +284,7 @@ class TrainingLoader(Loader):
         corpus: Collates,
         training: Items,
         validation: Items,
+        sizes: Sequence[int],
         batch_size: int,
         seed: int,
         workers: str | int,
@@ -282,15 +292,14 @@ class TrainingLoader(Loader):
     ) -> None:
         parts = {TRAIN: training, VALID: validation}
         super().__init__(parts, corpus.collate, workers=workers, device=device)
-        self.sizes = {name: len(items) for name, items in parts.items()}
-        self.batch_size, self.seed = batch_size, seed
+        self.sizes, self.seed = sizes, seed
+        self.valid_sizes = batch_sizes(len(validation), batch_size)
 
     def train(
         self, epoch: int, done: int = 0, process: tuple[int, int] = (0, 1)
     ) -> Iterator[Batch]:
         """Yield the batches of an epoch that are left; see ``epoch_plan``."""
-        count, size = self.sizes[TRAIN], self.batch_size
-        plan = epoch_plan(count, size, self.seed, epoch, done=done, process=process)
+        plan = epoch_plan(self.sizes, self.seed, epoch, done=done, process=process)
         return self.batches(TRAIN, plan, epoch)
 
     def valid(self) -> Iterator[Batch]:
@@ -299,7 +308,7 @@ class TrainingLoader(Loader):
         A number is drawn from torch's global generator at once, as ``DataLoader`` does.
         """
         torch.empty((), dtype=torch.int64).random_()
-        return self.batches(VALID, in_order(range(self.sizes[VALID]), self.batch_size))
+        return self.batches(VALID, in_order(range(sum(self.valid_sizes)), self.valid_sizes))
 
 
 class _Batches(Dataset[Batch]):

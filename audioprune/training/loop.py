@@ -35,6 +35,7 @@ from audioprune.protocols import (
     Number,
     Trainable,
 )
+from audioprune.training.batch_norm import planned_sizes
 from audioprune.training.devices import (
     compiled,
     laid_out,
@@ -49,7 +50,6 @@ from audioprune.training.loaders import (
     TrainingLoader,
     dead_workers_named,
     moved,
-    steps_per_epoch,
 )
 from audioprune.training.memory import WHOLE, Part, Parts
 from audioprune.training.outcome import Outcome
@@ -140,11 +140,14 @@ class Fit:
                 f"{len(self.valid_set)} items; check the splits"
             )
         measure_inputs(self.model, self.task, self.data, self.train_set)
+        batch_size = self.settings.batch_size
+        self.sizes = planned_sizes(self.model, len(self.train_set), batch_size)
         self.loader = TrainingLoader(
             self.data,
             self.train_set,
             self.valid_set,
-            self.settings.batch_size,
+            self.sizes,
+            batch_size,
             self.seed,
             self.workers,
             self.accelerator.device,
@@ -186,8 +189,7 @@ class Fit:
 
     def _epochs(self) -> None:
         position = self.state.position
-        per_epoch = steps_per_epoch(len(self.train_set), self.settings.batch_size)
-        planned = self.settings.epochs * per_epoch
+        planned = self.settings.epochs * len(self.sizes)
         total = min(planned, self.settings.steps or planned)
         with progress(self.title, total) as display:
             display.skip(min(position.steps, total))
@@ -225,8 +227,7 @@ class Fit:
         position = self.state.position
         self.state.hooks.on_step_begin(self.model)
         self.optimizer_steps = 0
-        left = len(self.train_set) - position.step_in_epoch * self.settings.batch_size
-        with self.processes.step(min(self.settings.batch_size, left)):
+        with self.processes.step(self.sizes[position.step_in_epoch]):
             logged = self.parts.run(batch, self._take, lambda: self.optimizer_steps == 0)
         position.steps += 1
         position.step_in_epoch += 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from audioprune.errors import OutputError
-from audioprune.experiment.results import Results, clean, write_csv
+from audioprune.experiment.results import Results, ScoredItems, clean, read_items, write_csv
 
 
 def test_a_row_is_replaced_and_keeps_its_place(tmp_path: Path) -> None:
@@ -66,3 +66,18 @@ def test_tables_have_the_same_bytes_again(tmp_path: Path) -> None:
         for name in ("1.csv", "2.csv")
     ]
     assert made[0] == made[1] == b'a,b\n1,0.5\n"x,y",\n'
+
+
+def test_scores_of_items_come_back_and_a_broken_file_tells_nothing(tmp_path: Path) -> None:
+    items = ScoredItems(tmp_path, "a/1/b")
+    items.add("a/1/b/test", {"id": ["x, y", "z"], "stoi": [1 / 3, None], "hit": [1, 0]})
+    items.add("nothing", None)
+    items.write()
+    assert read_items(tmp_path) == {
+        "a/1/b/test": {"id": ["x, y", "z"], "stoi": [0.333333, None], "hit": [1.0, 0.0]}
+    }
+    (tmp_path / "items-other.csv").write_bytes(b"\xff\xfe")
+    (tmp_path / "items-third.csv").write_text("no,header\n1,2\n")
+    assert set(read_items(tmp_path)) == {"a/1/b/test"}
+    ScoredItems(tmp_path, "empty").write()
+    assert not (tmp_path / "items-empty.csv").exists()

@@ -32,6 +32,16 @@ def test_published_sizes(arguments, count):
         assert sum(p.numel() for p in WaveNet(**arguments).parameters()) == count
 
 
+def test_tables_may_be_smooth():
+    torch.manual_seed(0)
+    smooth, drawn = WaveNet(**TINY, tables="smooth"), WaveNet(**TINY)
+    for model, low, high in ((smooth, 0, 0.3), (drawn, 1, 2)):
+        for weight, dim in ((model.first.weight, 1), (model.out2.weight, 0)):
+            assert low <= float(weight.detach().diff(dim=dim).std() / weight.std()) < high
+    with pytest.raises(ConfigError, match="unknown model.tables 'smoth'; closest: smooth"):
+        WaveNet(tables="smoth")
+
+
 def test_published_layers():
     with torch.device("meta"):
         model = WaveNet(conditioning=80)

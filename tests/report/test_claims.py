@@ -19,9 +19,7 @@ from audioprune.report.claims import (
     claim_of,
     claims_table,
     conditions_of,
-    interval,
     judge,
-    paired,
     ready,
     same_corpus,
     same_seeds,
@@ -30,6 +28,7 @@ from audioprune.report.claims import (
     something_removed,
     width_of,
 )
+from audioprune.report.runs.intervals import interval, paired
 from audioprune.report.runs.job import Job
 
 CONFIG = {"data.name": "speech", "data.seed": 0, "training.epochs": 20, "model.name": "fdnn"}

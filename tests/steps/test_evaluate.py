@@ -11,6 +11,7 @@ from tiny_runs import config, open_run, rows
 from audioprune.compress.units.trim import trim_
 from audioprune.errors import ConfigError
 from audioprune.experiment import model_size
+from audioprune.experiment.results import read_items
 from audioprune.experiment.run import Run
 from audioprune.steps import Evaluate, Prune, Quantize, evaluate
 
@@ -77,6 +78,19 @@ def test_conditions_and_metrics_can_be_chosen(run: Run) -> None:
         for row in rows(run.folder)
         if row["key"].startswith("y/") and row["kind"] == "score"
     } == set(run.data.tests())
+
+
+def test_the_score_of_every_item_stands_beside_the_means(run: Run) -> None:
+    Evaluate("x", file="x.apz").run(run, "some/0/x")
+    assert [path.name for path in run.folder.glob("items-*.csv")] == ["items-some-0-x.csv"]
+    items = read_items(run.folder)
+    scored = [row for row in rows(run.folder) if row["kind"] == "score"]
+    assert {row["key"] for row in scored} == set(items) and len(items) == 4
+    for row in scored:
+        kept = items[row["key"]]
+        assert "items" not in row and len(kept["id"]) == row["n"] == len(set(kept["id"]))
+        mean = sum(kept["si_sdr"]) / row["n"]
+        assert mean == pytest.approx(row["metrics"]["si_sdr"], rel=1e-5)
 
 
 def test_audio_is_kept_on_request_only(run: Run) -> None:

@@ -237,9 +237,8 @@ def test_a_model_of_which_no_unit_can_be_found_is_told_why(tmp_path: Path) -> No
     with pytest.raises(ConfigError) as caught:
         Trim().run(open_run(tmp_path / "r", plain), "trim")
     assert str(caught.value) == (
-        "MyBranches: expected units that can be removed, got none ('inner': the output of 'relu' "
-        "is read by 'outer', 'gate', not by one layer; 'outer': 'mul' joins it with other "
-        "tensors; 'gate': 'mul' joins it with other tensors); declare them in a method "
+        "MyBranches: expected units that can be removed, got none ('inner': 'add' joins it with "
+        "what has no units; 'outer': its output leaves the model); declare them in a method "
         "unit_sets() or prune by masks only"
     )
 
@@ -254,7 +253,7 @@ def test_units_of_a_model_that_declares_none_leave_for_real(
     Trim().run(run, "trim")
     row = run.results.rows["trim"]
     assert row["units_before"] == {"inner": 6} and row["units_after"] == {"inner": 1}
-    told = "trim: stays whole: 'outer': the output of 'sigmoid' leaves the model\n"
+    told = "trim: stays whole: 'outer': its output leaves the model\n"
     assert told in capsys.readouterr().err
     assert row["max_difference"] <= 1e-5 and run.model.inner.out_features == 1
     run.finish("trim", True)

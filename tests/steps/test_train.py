@@ -121,3 +121,15 @@ def test_the_row_tells_the_best_validation_from_the_one_that_is_kept(
         (values[-1], 5) if keep == "last" else (best, row["best_epoch"])
     )
     assert not {"best_loss"} & set(row)
+
+
+def test_no_epoch_before_the_whole_regulariser_is_kept(tmp_path: Path) -> None:
+    """A strong regulariser spoils the loss, so the best epoch lies before it; it is not kept."""
+    kept = []
+    for place, end in (("none", 0.0), ("ramp", 0.75)):
+        run = open_run(tmp_path / place, config({}, tmp_path / "c"))
+        Train(lambda_1=1000.0, ramp_begin=end, ramp_end=end).run(run, "train")
+        row = rows(run.folder)[0]
+        kept.append((row["best_epoch"], row["kept_epoch"]))
+    assert kept[1][0] < 4 and kept[1][1] == 4
+    assert kept[0][1] == kept[0][0]  # without a ramp all epochs count

@@ -20,6 +20,7 @@ from audioprune.metrics.scorer import Scorer
 from audioprune.models.dcae import DCAE
 from audioprune.tasks import adversarial
 from audioprune.tasks.adversarial import Adversarial
+from audioprune.tasks.spectral_loss import SpectralLoss
 from audioprune.training.loop import Fit
 from audioprune.training.settings import Settings
 
@@ -184,6 +185,20 @@ def test_without_adversarial_loss_there_is_no_discriminator() -> None:
         and set(task.modules()) == {"l1"}
         and set(task.state_dict()) == {"l1.fallen"}
     )
+
+
+def test_the_spectra_of_enhanced_frames_count_where_asked() -> None:
+    task, model = _task(gan_weight=0.0, spectral_weight=2.0), _model()
+    torch.manual_seed(1)
+    logged = _step(task, model)[1]
+    torch.manual_seed(1)
+    coded, clean, inside = task._frames(_batch(), 128, going_on=True)
+    distance = SpectralLoss("linear_log", (256, 512, 1024, 2048), 1e-3)
+    expected = float(distance(clean[:, 0], (model(coded) * inside)[:, 0]).detach())
+    assert logged["spectral"] == pytest.approx(expected, rel=1e-4)
+    assert logged["loss"] == pytest.approx(100 * logged["l1"] + 2 * expected, rel=1e-4)
+    with pytest.raises(ConfigError, match="expected spectral_weight as a finite number"):
+        _task(spectral_weight=-1.0)
 
 
 def test_weight_of_l1_falls_from_an_epoch_on() -> None:

@@ -20,8 +20,10 @@ from audioprune import interrupts
 from audioprune.data.notes.note import collate
 from audioprune.dsp import mu_law_encode
 from audioprune.errors import ConfigError, DataError, InterruptedRun
-from audioprune.tasks import next_sample, note_scoring
+from audioprune.tasks import next_sample
 from audioprune.tasks.generation import NextSample, Reconstruction
+from audioprune.tasks.notes import note_scoring
+from audioprune.tasks.reconstruction import relative_error
 from audioprune.training.loop import Fit
 from audioprune.training.settings import Settings
 
@@ -213,7 +215,14 @@ def test_free_runs_begin_in_silence() -> None:
     )
     assert torch.equal(audio, task.generate(model, _batch(2), 10, seed=3))
     mel = NextSample(conditioning="mel", mels=20)
-    mel.generate(Ahead(conditioning=20), _batch(2), 10)
+    hearing = Ahead(conditioning=20)
+    mel.generate(hearing, _batch(2), 10)
+    assert hearing.features.shape == (2, 20, 13) and not hearing.features[..., :3].any()
+    tuned = NextSample(conditioning="note", families=1, pitches=(50, 70), harmonics=2)
+    assert tuned.conditioning.channels == model.features.shape[1] + 4
+    hearing = Ahead(conditioning=27)
+    tuned.generate(hearing, _batch(2), 10)
+    assert torch.equal(hearing.features, tuned.conditioning.of(_batch(2), 13))
     with pytest.raises(ConfigError, match="expected a model with a method generate"):
         task.generate(Halves(), _batch(1), 10)
 
@@ -247,6 +256,27 @@ def test_autoencoders_are_compared_with_the_stretch_that_they_return() -> None:
     assert task.validation_loss(model, Notes(3), collate, 2).base() == pytest.approx(
         float(expected[:2].mean()), rel=0.5
     )
+
+
+def test_the_samples_count_alone_at_first_and_beside_the_spectra_then() -> None:
+    options = {"stft_windows": [64], "waveform_weight": 3.0, "waveform_first_epochs": 2}
+    task, model, batch = Reconstruction(**options), Halves(), _batch()
+    spectral = float(task.errors(model, batch).mean().detach())
+    losses = []
+    for epoch in (0, 1, 2, 3):
+        task.set_epoch(epoch)
+        losses.append(float(task.loss(model, batch).detach()))
+    # half of a signal is wrong by a quarter of its power
+    assert losses == pytest.approx([0.25, 0.25, spectral + 0.75, spectral + 0.75], rel=1e-5)
+    assert task.validate(model, iter([batch]), "loss")["loss"] == pytest.approx(spectral)
+    for name in ("waveform_weight", "waveform_first_epochs"):
+        with pytest.raises(ConfigError, match=f"expected {name} .*; change task.{name}"):
+            Reconstruction(**{name: -1})
+
+
+def test_silence_counts_as_very_soft() -> None:
+    error = relative_error(torch.zeros(1, 4), torch.full((1, 4), 1e-3))
+    assert error.tolist() == pytest.approx([1.0])
 
 
 @pytest.mark.parametrize("latent", [0, 2])

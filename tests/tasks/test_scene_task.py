@@ -277,6 +277,8 @@ def test_scores_count_every_clip() -> None:
     with torch.no_grad():
         predicted = model(data.features).argmax(1)
     json.dumps(row, allow_nan=False)
+    right = row["items"]["accuracy"]
+    assert right == (predicted == data.labels).int().tolist() and len(row["items"]["id"]) == 35
     assert row["metrics"]["accuracy"] == pytest.approx(
         float((predicted == data.labels).float().mean())
     )
@@ -315,6 +317,7 @@ def test_outputs_that_are_not_finite_are_failures_not_guesses() -> None:
         and row["failures"][0] == "clip0: accuracy: the model's output is not finite"
     )
     assert sum(map(sum, row["confusion"])) == 18
+    assert row["items"]["accuracy"][0] == 0 and len(row["items"]["accuracy"]) == 20
 
 
 def test_probabilities_add_up_to_one(batch: dict[str, Any]) -> None:

@@ -105,6 +105,7 @@ def test_a_row_counts_what_failed_and_why() -> None:
         "n": 4,
         "n_valid": {"si_sdr": 3},
         "failures": ["i1: si_sdr: silent"],
+        "items": {"id": ["i0", "i1", "i2", "i3"], "si_sdr": [1.0, None, 2.0, 6.0]},
     }
     assert valid_of(_scores([1.0, None, 0.0]), "si_sdr") == [1.0, 0.0]
     assert half_width([]) is None and half_width([1.0]) is None and half_width([2.0, 2.0]) == 0.0

@@ -22,12 +22,12 @@ from audioprune.training.loaders import (
     TRAIN,
     Loader,
     TrainingLoader,
+    batch_sizes,
     chosen_workers,
     dead_workers_named,
     epoch_order,
     epoch_plan,
     part_of,
-    steps_per_epoch,
 )
 from audioprune.training.loop import Fit
 from audioprune.training.settings import Settings
@@ -49,9 +49,19 @@ class Drawn(ToySet):
         self.preloaded = True
 
 
+def test_a_small_last_batch_is_joined_to_the_one_before() -> None:
+    assert batch_sizes(7, 3) == [3, 3, 1] and batch_sizes(7, 3, 2) == [3, 4]
+    assert batch_sizes(8, 3, 2) == [3, 3, 2] and batch_sizes(1, 3, 2) == [1]
+    plan = epoch_plan(batch_sizes(7, 3, 2), 1, 0)
+    assert [len(batch) for batch in plan] == [3, 4]
+    assert sorted(place for batch in plan for place in batch) == list(range(7))
+
+
 def _loader(workers: int | str, size: int = 3) -> TrainingLoader:
     data = ToyData()
-    return TrainingLoader(data, Drawn(16, 0), data.valid(), size, 1, workers, CPU)
+    return TrainingLoader(
+        data, Drawn(16, 0), data.valid(), batch_sizes(16, size), size, 1, workers, CPU
+    )
 
 
 def _epochs(loader: TrainingLoader) -> list[torch.Tensor]:
@@ -72,13 +82,13 @@ def test_parts_follow_one_another_and_are_equal_but_for_one(count: int, processe
 
 
 def test_processes_share_every_batch() -> None:
-    whole = epoch_plan(40, 3, 1, 2)
-    parts = [epoch_plan(40, 3, 1, 2, process=(index, 2)) for index in range(2)]
-    assert len(whole) == len(parts[0]) == len(parts[1]) == steps_per_epoch(40, 3)
+    whole = epoch_plan(batch_sizes(40, 3), 1, 2)
+    parts = [epoch_plan(batch_sizes(40, 3), 1, 2, process=(index, 2)) for index in range(2)]
+    assert len(whole) == len(parts[0]) == len(parts[1]) == len(batch_sizes(40, 3))
     assert sum(whole, []) == epoch_order(40, 1, 2)
     for batch, *shares in zip(whole, *parts, strict=True):
         assert sum(shares, [])[: len(batch)] == batch
-    lonely = epoch_plan(40, 1, 1, 0, process=(1, 2))
+    lonely = epoch_plan(batch_sizes(40, 1), 1, 0, process=(1, 2))
     assert all(len(batch) == 1 for batch in lonely)  # the stand-in of an empty part
 
 

@@ -6,17 +6,17 @@ It runs a copy of the model on an example input; the model itself is not changed
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from audioprune.compress.units.declare import Prunable, UnitSet
-from audioprune.compress.units.derive import derive_units
-from audioprune.compress.units.verify import refuted_units
+from audioprune.compress.units.derive import derive_units, refuse_scripts
+from audioprune.compress.weight_norm import copy_of
 from audioprune.errors import ConfigError
 
 _TOLD = 5  # reasons that an error lists
@@ -52,9 +52,7 @@ def has_units(model: nn.Module) -> bool:
     return isinstance(model, Prunable | HasExample)
 
 
-def unit_sets_of(
-    model: nn.Module, example_inputs: Tensor | Sequence[Tensor] | None = None
-) -> FoundUnits:
+def unit_sets_of(model: nn.Module, example_inputs: Any = None) -> FoundUnits:
     """Find the units of a model.
 
     Units that a model declares are taken as they are. Of any other model they are derived from one
@@ -62,11 +60,12 @@ def unit_sets_of(
 
     Args:
         model: Any module.
-        example_inputs: Argument or arguments of its forward pass, with a batch axis; by default
-            those of ``model.example_input()``.
+        example_inputs: Argument, arguments or keyword arguments of its forward pass, with a batch
+            axis; by default those of ``model.example_input()``.
 
     Raises:
-        ConfigError: The model declares no units and there is no example input.
+        ConfigError: The model declares no units, and there is no example input or it is a
+            TorchScript module.
     """
     if isinstance(model, Prunable):
         return FoundUnits(tuple(model.unit_sets()), (), "declared")
@@ -78,15 +77,10 @@ def unit_sets_of(
             )
         example_inputs = model.example_input()
     # on a CPU in float32, the same sums come out alike in the masked and the trimmed copy
-    twin = copy.deepcopy(model).cpu().float()
-    inputs = _informative(example_inputs)
-    with torch.random.fork_rng(devices=[]):  # a model may draw noise
-        derived, reasons = derive_units(twin, inputs)
-        refuted = refuted_units(twin, derived, inputs)
-    sets = tuple(each for each in derived if each.name not in refuted)
-    for name, reason in refuted.items():
-        reasons.append(f"'{name}': the masked and the trimmed model do not agree ({reason})")
-    return FoundUnits(sets, tuple(reasons), "derived")
+    refuse_scripts(model)
+    twin = copy_of(model).cpu().float()
+    sets, reasons = derive_units(twin, _informative(example_inputs))
+    return FoundUnits(tuple(sets), tuple(reasons), "derived")
 
 
 def needed_units(
@@ -117,16 +111,18 @@ def needed_units(
     return list(found.sets)
 
 
-def _informative(example_inputs: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+def _informative(example_inputs: Any) -> Any:
     """Return the inputs on the CPU; silence becomes noise, for it would hide errors."""
-    given = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
     generator = torch.Generator().manual_seed(0)
-    inputs = []
-    for value in given:
+
+    def told(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
         value = value.detach().cpu()
         if value.is_floating_point():
             value = value.float()
         if (value.is_floating_point() or value.is_complex()) and not value.any():
             value = torch.randn(value.shape, generator=generator, dtype=value.dtype)
-        inputs.append(value)
-    return tuple(inputs)
+        return value
+
+    return tree_map(told, example_inputs)

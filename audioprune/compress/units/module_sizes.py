@@ -6,16 +6,29 @@ sizes. A module of no listed type has to read its sizes from its tensors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
+from audioprune.compress.units.trimmed_layers import CountedGroupNorm, attention_sizes
 from audioprune.errors import ConfigError
 
 Shape = tuple[int, ...]
+# sizes that a module of one's own may store under the name that its layers use
+_COMMON = (
+    "in_features",
+    "out_features",
+    "in_channels",
+    "out_channels",
+    "num_features",
+    "input_size",
+    "hidden_size",
+    "embed_dim",
+    "embedding_dim",
+)
 _GATES = {nn.LSTM: 4, nn.GRU: 3, nn.RNN: 1, nn.LSTMCell: 4, nn.GRUCell: 3, nn.RNNCell: 1}
 
 
@@ -24,12 +37,18 @@ def gates_of(module: nn.RNNBase | nn.RNNCellBase) -> int:
     return next(count for kind, count in _GATES.items() if isinstance(module, kind))
 
 
-def module_sizes(model: nn.Module, shapes: Mapping[int, Shape]) -> dict[nn.Module, dict[str, Any]]:
+def module_sizes(
+    model: nn.Module, shapes: Mapping[int, Shape], counting: Collection[nn.Module] = ()
+) -> dict[nn.Module, dict[str, Any]]:
     """Work out the attributes that modules will store when some tensors get new shapes.
+
+    A module that is none of torch's and stores a size under the name that its layers use, such as
+    ``hidden_size``, follows them if all layers of that size change alike.
 
     Args:
         model: The model as it is.
         shapes: ``id`` of a parameter or buffer -> its new shape.
+        counting: Normalisations that will go on to count what leaves them.
 
     Returns:
         Module that owns such a tensor -> attribute name -> value, such as ``{"in_features": 3,
@@ -45,12 +64,36 @@ def module_sizes(model: nn.Module, shapes: Mapping[int, Shape]) -> dict[nn.Modul
         own = {key: tensor for key, tensor in tensors.items() if tensor is not None}
         if any(id(tensor) in shapes for tensor in own.values()):
             new = {key: shapes.get(id(each), tuple(each.shape)) for key, each in own.items()}
-            sizes[module] = _sizes_of(name, module, new)
-    return sizes
+            sizes[module] = _sizes_of(name, module, new, module in counting)
+    return sizes | _followed(model, sizes)
 
 
-def _sizes_of(name: str, module: nn.Module, shapes: Mapping[str, Shape]) -> dict[str, Any]:
-    if isinstance(module, nn.GroupNorm | nn.MultiheadAttention):
+def _followed(
+    model: nn.Module, sizes: Mapping[nn.Module, Mapping[str, Any]]
+) -> dict[nn.Module, dict[str, Any]]:
+    """Return the sizes of modules that store those of their layers under the same name."""
+    followed: dict[nn.Module, dict[str, Any]] = {}
+    for module in model.modules():
+        if module in sizes or type(module).__module__.startswith(("torch.", "audioprune.")):
+            continue
+        for key in _COMMON:
+            value = module.__dict__.get(key)
+            layers = [each for each in module.modules() if each is not module]
+            same = [each for each in layers if each.__dict__.get(key) == value]
+            new = {sizes.get(each, {}).get(key, value) for each in same}
+            if isinstance(value, int) and len(new) == 1 and new != {value}:
+                followed.setdefault(module, {})[key] = new.pop()
+    return followed
+
+
+def _sizes_of(
+    name: str, module: nn.Module, shapes: Mapping[str, Shape], counts: bool
+) -> dict[str, Any]:
+    if isinstance(module, nn.MultiheadAttention):
+        return _attention_sizes(name, module, shapes)
+    if isinstance(module, nn.GroupNorm):
+        if counts or isinstance(module, CountedGroupNorm):
+            return _group_norm_sizes(name, module, shapes)
         raise ConfigError(
             f"'{name}': {type(module).__name__} joins units to fixed groups and cannot be "
             f"trimmed; keep all of its units"
@@ -76,6 +119,41 @@ def _sizes_of(name: str, module: nn.Module, shapes: Mapping[str, Shape]) -> dict
     if isinstance(module, nn.Embedding):
         return dict(zip(("num_embeddings", "embedding_dim"), shapes["weight"], strict=True))
     return {}  # a module with own parameters has to read its sizes from them
+
+
+def _group_norm_sizes(
+    name: str, module: nn.GroupNorm, shapes: Mapping[str, Shape]
+) -> dict[str, Any]:
+    channels = shapes["weight"][0]
+    _check_agreement(name, shapes, {"bias": (channels,)})
+    alone = module.num_groups == module.num_channels
+    groups = channels if alone else module.num_groups
+    if channels % groups:
+        raise ConfigError(
+            f"'{name}.weight': expected a multiple of {groups} groups, got {channels}; cut every "
+            f"group equally"
+        )
+    return {"num_channels": channels, "num_groups": groups}
+
+
+def _attention_sizes(
+    name: str, module: nn.MultiheadAttention, shapes: Mapping[str, Shape]
+) -> dict[str, Any]:
+    sizes = attention_sizes(module, shapes)
+    inner = sizes["num_heads"] * module.head_dim
+    wanted: dict[str, Shape] = {"in_proj_bias": (3 * inner,)}
+    for key, shape in shapes.items():
+        if key.endswith("_proj_weight") and key != "in_proj_weight":
+            wanted[key] = (inner, shape[1])
+    if "in_proj_weight" in shapes:
+        wanted["in_proj_weight"] = (3 * inner, shapes["in_proj_weight"][1])
+    _check_agreement(name, shapes, wanted)
+    if module.bias_k is not None or module.add_zero_attn or not inner:
+        raise ConfigError(
+            f"'{name}': attention with added keys cannot be trimmed; use add_bias_kv=False and "
+            f"add_zero_attn=False"
+        )
+    return sizes
 
 
 def _conv_sizes(name: str, module: _ConvNd, shapes: Mapping[str, Shape]) -> dict[str, Any]:

@@ -27,6 +27,8 @@ from audioprune.compress.units.declare import (
     tensors_of,
 )
 from audioprune.compress.units.module_sizes import Shape, module_sizes
+from audioprune.compress.units.trimmed_layers import Counted, count_, is_countable
+from audioprune.compress.units.weight_groups import owner_of
 from audioprune.errors import CheckpointError, ConfigError, unknown_name
 
 
@@ -68,8 +70,10 @@ def trim_(model: nn.Module, unit_sets: Sequence[UnitSet], keep: Mapping[str, Ten
     """Take units out of a model, in place.
 
     Every listed parameter and buffer is sliced, then the sizes that modules store are set from the
-    new shapes. Parameters are replaced by smaller ones that keep ``requires_grad`` and a sliced
-    gradient. The model is unchanged if an error is raised.
+    new shapes. Normalisations over the units of an exact set go on to count them as zeros, and
+    attention may get a width of its own, see trimmed_layers.py. Parameters are replaced by smaller
+    ones that keep ``requires_grad`` and a sliced gradient. The model is unchanged if an error is
+    raised.
 
     Args:
         model: The model that the sets describe.
@@ -98,12 +102,17 @@ def trim_(model: nn.Module, unit_sets: Sequence[UnitSet], keep: Mapping[str, Ten
     tensors = tensors_of(model)
     kept = _kept_positions(tensors, removed)
     shapes = {name: _sliced_shape(name, tensors[name], axes) for name, axes in kept.items()}
-    sizes = module_sizes(model, {id(tensors[name]): shape for name, shape in shapes.items()})
+    counting = _counting(model, removed)
+    sizes = module_sizes(
+        model, {id(tensors[name]): shape for name, shape in shapes.items()}, counting
+    )
     _check_groups(model, kept, sizes)
     fresh = {id(tensors[name]): _sliced(tensors[name], axes) for name, axes in kept.items()}
     # a shared tensor is sliced once and recorded under each of its names
     axes_of = {id(tensors[name]): axes for name, axes in kept.items()}
     names = {name: tensor for name, tensor in _all_names(model).items() if id(tensor) in fresh}
+    for module in counting:
+        count_(module)
     _replace_(model, fresh, sizes)
     replaced = {}
     for name, tensor in names.items():
@@ -222,6 +231,13 @@ def resize_(model: nn.Module, shapes: Mapping[str, Shape]) -> None:
     for tensor in changed.values():
         fresh[id(tensor)] = _like(tensor, tensor.new_zeros(new_shapes[id(tensor)]))
     _replace_(model, fresh, sizes)
+
+
+def _counting(model: nn.Module, removed: Iterable[tuple[UnitSet, Tensor]]) -> list[Counted]:
+    """Return the normalisations that go on to count the units of exact sets."""
+    names = {part.tensor for each, _ in removed if each.exact for part in each.slices}
+    modules = {owner_of(model, name): None for name in sorted(names)}
+    return [module for module in modules if is_countable(module)]
 
 
 def _is_within(shape: Shape, largest: Shape) -> bool:
@@ -346,25 +362,32 @@ def _check_groups(
     kept: Mapping[str, Mapping[int, Tensor]],
     sizes: Mapping[nn.Module, dict[str, Any]],
 ) -> None:
-    """Refuse cuts of grouped convolutions that leave unequal groups.
+    """Refuse cuts of grouped convolutions and normalisations that leave unequal groups.
 
     Also refused is a number of groups that the shapes do not tell.
     """
     for name, module in model.named_modules():
         positions = kept.get(f"{name}.weight".removeprefix("."), {}).get(0)
-        if positions is None or not isinstance(module, _ConvNd) or module.groups == 1:
+        if positions is None or not isinstance(module, _ConvNd | nn.GroupNorm):
             continue
-        per_group = module.weight.shape[0] // module.groups
-        counts = torch.bincount(positions // per_group, minlength=module.groups)
+        before = module.groups if isinstance(module, _ConvNd) else module.num_groups
+        if before == 1:
+            continue
+        per_group = module.weight.shape[0] // before
+        counts = torch.bincount(positions // per_group, minlength=before)
         left = counts[counts > 0]
         unequal = bool((left != left[0]).any())
-        if unequal or left.numel() != sizes[module]["groups"]:
+        if unequal or left.numel() != _groups_of(sizes[module]):
             raise ConfigError(
-                f"'{name}' with {module.groups} groups: expected equally many channels left in "
+                f"'{name}' with {before} groups: expected equally many channels left in "
                 f"every group, or whole groups of a "
                 f"depthwise layer, got {counts.tolist()} of {per_group}; let a unit own one "
                 f"channel of every group"
             )
+
+
+def _groups_of(sizes: Mapping[str, Any]) -> int:
+    return int(sizes["groups"] if "groups" in sizes else sizes["num_groups"])
 
 
 def _can_follow(value: Any, old: Tensor) -> bool:

@@ -7,8 +7,9 @@ copies of a model; nothing is chosen by importance, and the model itself is not 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +19,16 @@ from audioprune.compress.eval_mode import evaluating
 from audioprune.compress.units.declare import UnitSet
 from audioprune.compress.units.trim import trim_
 from audioprune.compress.units.zero import zero_units_
+from audioprune.compress.weight_norm import copy_of, fold_norms_
 from audioprune.errors import AudiopruneError, ConfigError
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 def verify_units(
     model: nn.Module,
     unit_sets: Sequence[UnitSet],
-    example_inputs: Tensor | Sequence[Tensor],
+    example_inputs: Any,
     atol: float = 1e-5,
     seed: int = 0,
 ) -> float:
@@ -38,7 +42,7 @@ def verify_units(
     Args:
         model: The model, run in evaluation mode.
         unit_sets: Its unit sets; weight groups are left out.
-        example_inputs: Argument or arguments of its forward pass.
+        example_inputs: Argument, arguments or keyword arguments of its forward pass.
         atol: Largest allowed difference, as a fraction of the largest output.
         seed: Seed of the random choices.
 
@@ -51,7 +55,9 @@ def verify_units(
     """
     trial = _Trial(model, unit_sets, example_inputs, atol, seed)
     error, why = trial.difference(each for each in trial.chosen if each.exact)
-    crossed, crossed_why = trial.difference(trial.chosen)
+    crossed, crossed_why = 0.0, ""
+    if not all(each.exact for each in trial.chosen):
+        crossed, crossed_why = trial.difference(trial.chosen)
     if error <= atol and crossed < inf:
         return error
     guilty = []
@@ -69,7 +75,7 @@ def verify_units(
 def refuted_units(
     model: nn.Module,
     unit_sets: Sequence[UnitSet],
-    example_inputs: Tensor | Sequence[Tensor],
+    example_inputs: Any,
     atol: float = 1e-5,
     seed: int = 0,
 ) -> dict[str, str]:
@@ -78,7 +84,7 @@ def refuted_units(
     Args:
         model: The model, run in evaluation mode.
         unit_sets: Its unit sets; weight groups are left out.
-        example_inputs: Argument or arguments of its forward pass.
+        example_inputs: Argument, arguments or keyword arguments of its forward pass.
         atol: Largest allowed difference, as a fraction of the largest output.
         seed: Seed of the random choices.
 
@@ -86,17 +92,37 @@ def refuted_units(
         Set name -> reason.
     """
     trial = _Trial(model, unit_sets, example_inputs, atol, seed)
-    if not trial.objection(trial.chosen):
-        return {}
     proved: list[UnitSet] = []
-    refuted = {}
-    for each in trial.chosen:
-        reason = trial.objection([*proved, each])
-        if reason:
-            refuted[each.name] = reason
-        else:
-            proved.append(each)
+    refuted: dict[str, str] = {}
+    _divide(trial, trial.chosen, proved, refuted)
     return refuted
+
+
+def _divide(
+    trial: _Trial, sets: list[UnitSet], proved: list[UnitSet], refuted: dict[str, str]
+) -> None:
+    """Prove sets together with those proved before; halve what fails until one set is left."""
+    reason = trial.objection([*proved, *sets]) if sets else ""
+    if not reason:
+        proved += sets
+    elif len(sets) == 1:
+        refuted[sets[0].name] = reason
+    else:
+        middle = len(sets) // 2
+        _divide(trial, sets[:middle], proved, refuted)
+        _divide(trial, sets[middle:], proved, refuted)
+
+
+def arguments_of(example_inputs: Any) -> Arguments:
+    """Return an example as positional and keyword arguments.
+
+    A mapping holds keyword arguments, a sequence positional ones; anything else is one argument.
+    """
+    if isinstance(example_inputs, Mapping):
+        return (), dict(example_inputs)
+    if isinstance(example_inputs, Tensor) or not isinstance(example_inputs, Sequence):
+        return (example_inputs,), {}
+    return tuple(example_inputs), {}
 
 
 class _Trial:
@@ -106,17 +132,18 @@ class _Trial:
         self,
         model: nn.Module,
         unit_sets: Sequence[UnitSet],
-        example_inputs: Tensor | Sequence[Tensor],
+        example_inputs: Any,
         atol: float,
         seed: int,
     ) -> None:
-        inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else example_inputs
-        self._inputs = tuple(inputs)
-        _outputs(model, self._inputs)  # a model that does not run fails here, in its own words
+        self._inputs = arguments_of(example_inputs)
+        outputs_of(model, self._inputs)  # a model that does not run fails here, in its own words
         self._unit_sets, self._atol = unit_sets, atol
         self.chosen = [each for each in unit_sets if each.removable]
         generator = torch.Generator().manual_seed(seed)
-        self._model = _shaken(copy.deepcopy(model), generator)
+        twin = copy_of(model)
+        fold_norms_(twin)
+        self._model = _shaken(twin, generator)
         self._keep = {each.name: _random_keep(each, generator) for each in self.chosen}
 
     def objection(self, sets: Sequence[UnitSet]) -> str:
@@ -134,14 +161,22 @@ class _Trial:
         keep = {each.name: self._keep[each.name] for each in sets}
         try:
             return self._compare(keep), ""
-        except (AudiopruneError, RuntimeError, ValueError, IndexError) as error:
+        except (
+            AudiopruneError,
+            ArithmeticError,
+            AssertionError,
+            LookupError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
             return inf, (str(error) or type(error).__name__).splitlines()[0]
 
     def _compare(self, keep: dict[str, Tensor]) -> float:
         masked, trimmed = copy.deepcopy(self._model), copy.deepcopy(self._model)
         zero_units_(masked, self._unit_sets, keep)
         trim_(trimmed, self._unit_sets, keep)
-        wanted, got = _outputs(masked, self._inputs), _outputs(trimmed, self._inputs)
+        wanted, got = outputs_of(masked, self._inputs), outputs_of(trimmed, self._inputs)
         scale = max((float(value.abs().max()) for value in wanted), default=0.0)
         if scale == 0:
             raise ConfigError(
@@ -155,14 +190,15 @@ class _Trial:
         return max(errors) / scale
 
 
-def _outputs(model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Tensor]:
+def outputs_of(model: nn.Module, inputs: Arguments) -> list[Tensor]:
     """Run a model from the current state of the random generator, which stays.
 
     A model that draws noise thus draws the same every time.
     """
     with torch.no_grad(), evaluating(model), torch.random.fork_rng(devices=[]):
-        leaves = tree_leaves(model(*inputs))
-    return [value.float() for value in leaves if isinstance(value, Tensor)]
+        leaves = tree_leaves(model(*inputs[0], **inputs[1]))
+    values = [value for value in leaves if isinstance(value, Tensor)]
+    return [torch.view_as_real(each) if each.is_complex() else each.float() for each in values]
 
 
 def _shaken(model: nn.Module, generator: torch.Generator) -> nn.Module:

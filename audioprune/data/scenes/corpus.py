@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from audioprune.data.corpus import FileCorpus, Found, Record
@@ -193,6 +194,18 @@ class SceneCorpus(FileCorpus[FoundScenes]):
     def tests(self) -> dict[str, SceneSet]:
         """Return the test items, under the name ``"test"``."""
         return {"test": self._items("test")}
+
+    def class_names(self) -> tuple[str, ...]:
+        """Return the names of the classes; a label is a place in this order."""
+        return self.classes
+
+    def features_of(self, path: Path) -> Tensor:
+        """Return the features (2, M, N) of any recording, normalised as those of training.
+
+        Raises:
+            DataError: It cannot be decoded.
+        """
+        return torch.from_numpy(self._ready().normalisation.apply(self.features.of_file(path)))
 
     def fingerprint(self) -> str:
         """Return a hash of every file's place, content, label and use, and of the features."""

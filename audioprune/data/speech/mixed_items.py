@@ -18,7 +18,7 @@ from audioprune.data.speech.mixing import Mixer, Mixture
 class Mixtures(Dataset):
     """The items of one split, or of one test condition, as tensors.
 
-    Item: ``noisy`` and ``clean`` (T,) float32, ``id``, ``noise``, ``snr_db``.
+    Item: ``noisy`` and ``clean`` (T,) float32, ``id``, ``noise``, ``snr_db``, ``speaker``.
 
     Args:
         mixer: Makes the mixtures.
@@ -64,6 +64,7 @@ class Mixtures(Dataset):
             "id": mixture.record["id"],
             "noise": mixture.record["noise_name"],
             "snr_db": mixture.record["snr_db"],
+            "speaker": mixture.record["speaker"],
         }
 
 

@@ -55,6 +55,9 @@ from audioprune.errors import ConfigError, DataError
 from audioprune.files import sha256
 from audioprune.ranges import NoKey, OneOf, Range
 
+ALL_TEST = "test"
+"""Value of ``split`` by which all pairs are test items."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Found(Found):
@@ -80,7 +83,8 @@ class PairedFolder(FileCorpus[_Found]):
         noisy_root: Folder of noisy files, together with ``clean_root`` in place of ``root``.
         clean_root: Folder of clean files.
         sample_rate: Rate of all items in Hz.
-        split: As in NoisyMixtures.
+        split: As in NoisyMixtures; ``test``: all pairs are test items, for a model that is only
+            scored.
         fractions: Shares of the speakers in train, valid and test.
         speaker_from: As in NoisyMixtures; ``"file"`` shares out single files, with speakers in
             several splits.
@@ -219,6 +223,8 @@ class PairedFolder(FileCorpus[_Found]):
 
     def scale(self) -> str:
         """Return the size of training speech, such as ``paired_folder, 9.4 h, 28 speakers``."""
+        if self.split == ALL_TEST:
+            return f"{self.title}, {len(self._ready().pools[ALL_TEST])} test pairs"
         pairs = self._ready().pools["train"][: self.most["train"]]
         return speech_size(self.title, [pair.clean for pair in pairs], self.speakers)
 
@@ -294,6 +300,12 @@ class PairedFolder(FileCorpus[_Found]):
     def _assign(
         self, where: Path, relative: Mapping[Path, Path], links: Links = ()
     ) -> tuple[list[Assigned], list[str]]:
+        if self.split == ALL_TEST:
+            said = f"data.split={ALL_TEST}: all pairs are test items"
+            names = {path: str(place.parent) for path, place in relative.items()}
+            return [
+                Assigned(path, ALL_TEST, name, str(path), said) for path, name in names.items()
+            ], []
         assigned, notes = assign_speech(
             where,
             relative,
@@ -337,11 +349,13 @@ class PairedFolder(FileCorpus[_Found]):
 
     def _refuse(self, pools: Mapping[str, Sequence[PairSource]], where: Path) -> None:
         """Refuse an empty split, and a test file that the list of conditions does not name."""
-        empty = [split for split, pool in pools.items() if not pool]
+        needed = (ALL_TEST,) if self.split == ALL_TEST else SPLITS
+        empty = [split for split in needed if not pools[split]]
         if empty:
             raise DataError(
-                f"{where}: expected pairs for train, valid and test, found none for "
-                f"{', '.join(empty)}; add files or folders"
+                f"{where}: expected pairs for {' and '.join(needed)}, found none for "
+                f"{', '.join(empty)}; add files or folders, or only score with "
+                f"data.split={ALL_TEST}"
             )
         if self.conditions is None:
             return

@@ -163,6 +163,29 @@ class Entry:
             found[seed] = statistics.fmean(known) if complete else None
         return found
 
+    def by_item(
+        self, metric: str, conditions: Iterable[Condition]
+    ) -> dict[int | None, dict[str, float]]:
+        """Return for every seed the mean of a metric over the given conditions, item by item.
+
+        An item is one recording under all conditions, since the same speech is in all of them. A
+        seed has no items where any condition tells none, other ones or one without a score; and
+        none has any where each seed drew a corpus of its own, for then items differ.
+        """
+        if len(self.corpus.fingerprints) > 1:
+            return {}
+        wanted = list(conditions)
+        found: dict[int | None, dict[str, float]] = {}
+        for seed, per in zip(self.seeds, self.scores, strict=False):
+            told = [(per.get(key) or _absent(key)).item_scores(metric) for key in wanted]
+            same = told and all(scores.keys() == told[0].keys() for scores in told)
+            found[seed] = (
+                {name: statistics.fmean(scores[name] for scores in told) for name in told[0]}
+                if same
+                else {}
+            )
+        return found
+
     def size_by_seed(self, name: str) -> dict[int | None, float | None]:
         """Return a number of the size rows, see ``size``, for every seed."""
         return {seed: _size(row, name) for seed, row in zip(self.seeds, self.sizes, strict=False)}

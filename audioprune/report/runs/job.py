@@ -1,13 +1,15 @@
 """What one run folder says: its configuration, how it ended, and its rows.
 
-``load_jobs`` finds and reads run folders. Jobs are grouped by corpus in corpora.py and by seed in
-seeds.py; how their rows are joined is written in entries.py.
+``load_jobs`` finds and reads run folders, and files of collected runs (see collected.py). Jobs are
+grouped by corpus in corpora.py and by seed in seeds.py; how their rows are joined is written in
+entries.py.
 """
 
 from __future__ import annotations
 
 import glob
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,13 +17,16 @@ from typing import Any, TypeVar, cast
 
 import yaml
 
-from audioprune.errors import ConfigError
-from audioprune.experiment.rows import QualityRow, Row, SparsityRow
+from audioprune.errors import ConfigError, DataError
+from audioprune.experiment.results import read_items
+from audioprune.experiment.rows import QualityRow, Row, SparsityRow, finite_or_none
 from audioprune.files import read_lines
 from audioprune.report.runs.scales import NO_SCALE, scale_text
 
 R = TypeVar("R", bound=Row)
 RUN_FILES = ("run.json", "status.json", "results.jsonl")
+COLLECTED = "rows.jsonl"
+"""Name of a file that holds many runs, as collected.py writes it."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,9 @@ class Job:
         fingerprint: Hash of that corpus; empty where none was recorded.
         scale_differs: Configuration keys that differ from the preset, where the scale is
             ``custom``.
+        environment: Versions, machine and commit, as ``env.json`` holds them.
+        command: The command that makes the same run.
+        seconds: How long it took, where that was recorded.
     """
 
     folder: Path
@@ -56,6 +64,9 @@ class Job:
     corpus: str = ""
     fingerprint: str = ""
     scale_differs: tuple[str, ...] = ()
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+    seconds: float | None = None
     _read: dict[type[Row], Sequence[Row]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -87,7 +98,8 @@ def find_runs(runs: str | Path | Iterable[str | Path]) -> list[Path]:
             these.
 
     Returns:
-        The folders without duplicates, in the order given and by name inside one folder or glob.
+        The folders without duplicates, in the order given and by name inside one folder or glob;
+        files of collected runs among them.
 
     Raises:
         ConfigError: A path does not exist, a glob matches nothing, or no run folder is found at a
@@ -108,7 +120,7 @@ def _expand(spec: str | Path) -> list[Path]:
     if path.exists():
         return [path]
     matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
-    folders = [match for match in matches if match.is_dir()]
+    folders = [match for match in matches if match.is_dir() or match.name == COLLECTED]
     if not folders:
         raise ConfigError(
             f"expected a run folder or a glob that matches some, got '{spec}'; check the path"
@@ -118,15 +130,17 @@ def _expand(spec: str | Path) -> list[Path]:
 
 
 def _holds_run(folder: Path) -> bool:
-    return any(next(folder.rglob(name), None) for name in RUN_FILES)
+    names = (*RUN_FILES, COLLECTED)
+    return folder.is_file() or any(next(folder.rglob(name), None) for name in names)
 
 
 def _runs_below(path: Path) -> list[Path]:
-    if any((path / name).is_file() for name in RUN_FILES):
+    if path.name == COLLECTED or any((path / name).is_file() for name in RUN_FILES):
         return [path.resolve()]
     found = {file.parent for name in RUN_FILES for file in path.rglob(name)}
     # processes of a run that goes on have folders in a hidden one
     folders = {folder.resolve() for folder in found if not folder.parent.name.startswith(".")}
+    folders |= {file.resolve() for file in path.rglob(COLLECTED)}
     if not folders:
         raise ConfigError(
             f"expected run folders below {path}, got none with one of {', '.join(RUN_FILES)}; "
@@ -142,15 +156,41 @@ def read_job(folder: Path) -> Job:
     """
     info, broken = _read_json(folder / "run.json")
     state, broken_state = _read_json(folder / "status.json")
+    if not isinstance(info.get("config"), dict):
+        info = {**info, "config": _hydra_config(folder)}
+    if not state.get("status"):
+        reason = broken_state or "no status file: the job is still running or was killed"
+        state = {**state, "status": "unfinished", "reason": reason}
+    state["reason"] = "; ".join(filter(None, (str(state.get("reason") or ""), broken)))
     rows = _last_of_each_key(read_lines(folder / "results.jsonl"))
-    nested = info["config"] if isinstance(info.get("config"), dict) else _hydra_config(folder)
-    config = _present_keys(flatten(nested))
-    status, reason = str(state.get("status") or ""), str(state.get("reason") or "")
-    if not status:
-        status, reason = (
-            "unfinished",
-            broken_state or "no status file: the job is still running or was killed",
-        )
+    items = read_items(folder)
+    rows = [
+        {**row, "items": items[key]} if (key := row.get("key")) in items else row for row in rows
+    ]
+    environment, _ = _read_json(folder / "env.json")
+    command = _command(str(info.get("verb") or ""), folder)
+    return job_of(folder, info, state, rows, environment, command)
+
+
+def job_of(
+    folder: Path,
+    info: Mapping[str, Any],
+    state: Mapping[str, Any],
+    rows: list[dict[str, Any]],
+    environment: Mapping[str, Any],
+    command: str,
+) -> Job:
+    """Return what a run said.
+
+    Args:
+        folder: Its folder, or the name that stands for it in a file of collected runs.
+        info: What run.json holds, with the configuration nested or flat.
+        state: What status.json holds.
+        rows: The rows of results.jsonl, score rows with the ``items`` of results.py.
+        environment: What env.json holds.
+        command: The command that makes the same run.
+    """
+    config = _present_keys(flatten(info["config"]))
     return Job(
         folder=folder,
         name=str(info.get("name") or folder.name),
@@ -161,18 +201,83 @@ def read_job(folder: Path) -> Job:
         seed=info.get("seed", config.get("seed", _first(rows, "seed"))),
         scale=scale_text(info.get("scale") or _first(rows, "scale") or config.get("scale")),
         config=config,
-        status=status,
-        reason="; ".join(filter(None, (reason, broken))),
+        status=str(state["status"]),
+        reason=str(state.get("reason") or ""),
         rows=tuple(map(_present_row, rows)),
         corpus=str(_first(rows, "corpus") or config.get("data.name") or ""),
         fingerprint=str(_first(rows, "corpus_fingerprint") or info.get("data_fingerprint") or ""),
         scale_differs=tuple(str(key) for key in info.get("scale_differs") or ()),
+        environment=environment,
+        command=command,
+        seconds=finite_or_none(state.get("seconds")),
     )
 
 
 def load_jobs(runs: str | Path | Iterable[str | Path]) -> tuple[Job, ...]:
     """Find and read run folders; see ``find_runs`` for arguments and errors."""
-    return tuple(read_job(folder) for folder in find_runs(runs))
+    jobs: list[Job] = []
+    for path in find_runs(runs):
+        jobs += read_collected(path) if path.name == COLLECTED else [read_job(path)]
+    return tuple(jobs)
+
+
+def read_collected(path: Path) -> list[Job]:
+    """Read a file of collected runs: lines that say what a run is, each before its rows.
+
+    Raises:
+        DataError: It holds no run, or a row before the first one.
+    """
+    runs: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
+    for line in read_lines(path):
+        if line.get("kind") == "run":
+            runs.append((line, []))
+        elif runs:
+            runs[-1][1].append(line)
+        else:
+            break
+    if not runs:
+        raise DataError(
+            f"expected a line of kind run before its rows in {path}, got none; collect the runs "
+            f"again"
+        )
+    return [
+        job_of(
+            path / str(head["folder"]),
+            head,
+            head["state"],
+            _whole(head, rows),
+            head["env"],
+            head["command"],
+        )
+        for head, rows in runs
+    ]
+
+
+def _whole(head: Mapping[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows with what is told once for the run, and with a name for every item.
+
+    The digest of the true names and the place: two runs have the same names where they had the
+    same items.
+    """
+    whole = []
+    for row in rows:
+        row = {**head["common"], **row}
+        if "items" in row:
+            count = max(len(each) for key, each in row["items"].items() if key != "id")
+            names = [f"{row['items']['id']}-{place}" for place in range(count)]
+            row["items"] = {**row["items"], "id": names}
+        whole.append(row)
+    return whole
+
+
+def _command(verb: str, folder: Path) -> str:
+    """Return the command of a run as Hydra recorded it, without what changes no result."""
+    try:
+        words = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return ""
+    told = [word for word in map(str, words or ()) if not word.startswith(("runtime.", "hydra"))]
+    return " ".join(["audioprune", verb, *map(shlex.quote, told)])
 
 
 def _first(rows: list[dict[str, Any]], name: str) -> Any:

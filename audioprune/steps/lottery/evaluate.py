@@ -56,7 +56,7 @@ class LotteryEvaluate:
         found = run.findings.lottery
         file = run.folder / f"round-{found.round:02d}.safetensors"
         save_model(run, file)
-        loaded = load_model_file(file, run.model_config)
+        loaded = load_model_file(file, run.model_config, run.task_config)
         model = loaded.model.eval()
         error = self._error(run, model)
         if found.round == 0 and not 0 < error < math.inf:

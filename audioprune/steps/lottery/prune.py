@@ -22,10 +22,10 @@ from audioprune.protocols.work import DRAWN_ITEM, Work
 from audioprune.ranges import OneOf, Range
 from audioprune.steps.control import say_enough
 from audioprune.steps.lottery.parts import batches_of, unit_sets
-from audioprune.steps.needs import check_items, whole
+from audioprune.steps.needs import check_items, need_loss, whole
+from audioprune.steps.prune import OF_WEIGHTS
 
 MODES = ("trim", "mask")
-_OF_WEIGHTS = ("magnitude", "normalization")
 
 
 @dataclass
@@ -92,6 +92,7 @@ class LotteryPrune:
 
     def check(self, run: Run) -> None:
         """Refuse a model without the units or layers that are to be removed."""
+        need_loss(run, "a lottery", "take units out with pipeline=units")
         sets = self._sets(run)
         if self.mode == "mask" and self.criterion not in WEIGHT_CRITERIA:
             raise ConfigError(
@@ -103,7 +104,7 @@ class LotteryPrune:
     def work(self, run: Run) -> list[Work]:
         """Count the items that the criterion looks at; some look at weights alone."""
         size = len(run.data.valid())
-        if self.criterion in _OF_WEIGHTS:
+        if self.criterion in OF_WEIGHTS:
             return []
         return [Work(DRAWN_ITEM, min(self.evidence_items or size, size))]
 

@@ -20,6 +20,7 @@ from audioprune.steps.train import (
     check_monitor,
     drop_checkpoints,
     open_fit,
+    steps_per_epoch,
     train_row,
     training_folder,
     training_work,
@@ -95,8 +96,7 @@ class LotteryTrain:
 
     def _rest(self, run: Run) -> Settings:
         """Return the training numbers of what is left after the moment."""
-        per_epoch = math.ceil(len(run.data.train()) / run.settings.batch_size)
-        return self._moment.after(run.settings, per_epoch)
+        return self._moment.after(run.settings, steps_per_epoch(run, run.settings))
 
     def cleanup(self, run: Run, path: str) -> None:
         """Drop the checkpoints; the result is in the run's state."""

@@ -35,7 +35,13 @@ from audioprune.ranges import OneOf, Range
 from audioprune.steps.folding import fold_first, plain_twin
 from audioprune.steps.sparse.groups import entries_of, groups_of, rounded, unit_norms
 from audioprune.steps.sparse.judge import SparsityJudge
-from audioprune.steps.train import check_monitor, open_fit, train_row, training_work
+from audioprune.steps.train import (
+    check_monitor,
+    open_fit,
+    steps_per_epoch,
+    train_row,
+    training_work,
+)
 from audioprune.training.outcome import Outcome
 from audioprune.training.settings import Settings, build_optimizer, build_schedule
 
@@ -160,8 +166,7 @@ class TrainSparse:
         if self.method in PLAIN:
             momentum = settings.momentum if self.method == "sgd" else 0.0
             settings = replace(settings, optimizer=self.method, momentum=momentum)
-        per_epoch = math.ceil(len(run.data.train()) / settings.batch_size)
-        return Plan(self, settings, sets, per_epoch)
+        return Plan(self, settings, sets, steps_per_epoch(run, settings))
 
     @property
     def _keep(self) -> str:

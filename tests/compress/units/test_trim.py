@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -443,7 +444,14 @@ def test_weight_groups_and_fixed_groups_are_refused() -> None:
         ),
     )
     with pytest.raises(ConfigError, match="GroupNorm joins units to fixed groups"):
+        trim_(model, [replace(both, exact=False)], {"both": _keep(1, 1, 0, 1)})
+    with pytest.raises(ConfigError, match="expected a multiple of 2 groups, got 3"):
         trim_(model, [both], {"both": _keep(1, 1, 0, 1)})
+    with pytest.raises(ConfigError, match=r"equally many channels left in every group.*\[2, 0\]"):
+        trim_(model, [both], {"both": _keep(1, 1, 0, 0)})
+    assert type(model[1]) is nn.GroupNorm and model[1].num_channels == 4
+    trim_(model, [both], {"both": _keep(1, 0, 0, 1)})
+    assert (model[1].num_groups, model[1].num_channels) == (2, 2)
 
 
 def test_directions_of_a_bidirectional_layer_must_stay_equal() -> None:

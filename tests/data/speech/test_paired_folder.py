@@ -45,6 +45,15 @@ def test_voicebank_layout(voicebank: Path, tmp_path: Path) -> None:
     } == {"p2"}
 
 
+def test_all_pairs_may_be_test_items(voicebank: Path, tmp_path: Path) -> None:
+    corpus = _corpus(voicebank, tmp_path, split="test")
+    assert (len(corpus.train()), len(corpus.valid())) == (0, 0)
+    assert {name: len(items) for name, items in corpus.tests().items()} == {"recorded": 12}
+    assert corpus.scale() == "paired_folder, 12 test pairs"
+    assert corpus.fingerprint() != _corpus(voicebank, tmp_path).fingerprint()
+    assert corpus.describe()["test"]["utterances"] == 12 and corpus.leaks() == []
+
+
 def test_conditions_from_a_list(voicebank: Path, tmp_path: Path) -> None:
     log = voicebank / "log_testset.txt"
     log.write_text("p9_0 bus 2.5\np9_1 bus 7.5\np9_2 cafe 2.5\np9_3 bus 2.5\n")

@@ -6,12 +6,22 @@ import pytest
 import torch
 from torch import nn
 
-from audioprune.models.parts.initialisation import keep_variance_
+from audioprune.models.parts.initialisation import keep_variance_, smooth_over_
 from audioprune.models.sing import SING, WindowedConv1d, WindowedConvTranspose1d
 
 
 def _noise(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_smooth_tensors_change_little_from_neighbour_to_neighbour(dim: int) -> None:
+    torch.manual_seed(0)
+    weight = 0.3 * torch.randn(256, 256)
+    smooth_over_(weight, dim)
+    steps = weight.diff(dim=dim).std()
+    assert float(weight.std()) == pytest.approx(0.3, rel=0.02)
+    assert steps < 0.05 * weight.std() < weight.diff(dim=1 - dim).std()
 
 
 def test_relu_networks_keep_the_variance() -> None:

@@ -16,13 +16,10 @@ from audioprune.report.claims import (
     NOT_HELD,
     NOT_SHOWN,
     Bound,
-    Interval,
     Seed,
     Side,
     Verdict,
-    interval,
     judge,
-    paired,
     ready,
     same_corpus,
     same_settings,
@@ -30,6 +27,7 @@ from audioprune.report.claims import (
     something_removed,
 )
 from audioprune.report.papers.p1.systems import System
+from audioprune.report.runs.intervals import Interval, interval, paired
 from audioprune.report.tables import metric_column
 
 Told = Mapping[str, Any]

@@ -19,7 +19,6 @@ from audioprune.report.claims import (
     all_cells,
     claim_of,
     judge,
-    paired,
     ready,
     something_removed,
 )
@@ -48,6 +47,7 @@ from audioprune.report.papers.p1.systems import (
     System,
     partner,
 )
+from audioprune.report.runs.intervals import paired
 from audioprune.report.tables import metric_column
 
 NEARLY_HALF = 0.45

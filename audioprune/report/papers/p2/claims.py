@@ -37,9 +37,10 @@ WIDEST_STOI, WIDEST_PESQ = 0.04, 0.4
 SAME_SIZE = (0.8, 1.5)
 _BEATS = "A pruned model beats an unpruned one of about its size (mean STOI and PESQ higher)"
 _COMPARED = (
-    "Judged by Student's t interval over at least 3 seeds, paired by seed, at all SNRs of the "
-    "paper; both sides must share corpus, settings, seeds and (but for the baseline) width, "
-    "something must have been removed, and each model must beat the mixture."
+    "Judged by the 95 % interval of paired differences over at least 3 seeds at all SNRs of the "
+    "paper, by a bootstrap over items and seeds where runs told the scores of every item, else "
+    "over seeds alone; both sides must share corpus, settings, seeds and (but for the baseline) "
+    "width, something must have been removed, and each model must beat the mixture."
 )
 _TOO_WIDE = (
     f"Wider intervals than {100 * WIDEST_STOI:g} points of STOI, {WIDEST_PESQ:g} of PESQ and "
@@ -174,8 +175,7 @@ def _judge_drop(limit: float) -> JudgePair:
         cells = {}
         for snr in evidence.snrs:
             changes = pair.differences("stoi", (snr,))
-            drops = {seed: -change for seed, change in changes.items()}
-            cells[f"{snr:g} dB"] = judge(drops, bound, conditions, pair.sides())
+            cells[f"{snr:g} dB"] = judge(changes.negated(), bound, conditions, pair.sides())
         told = (
             changes_text(pair, ("stoi", evidence.pesq)),
             intervals_text(pair, evidence.snrs, ("stoi",)),

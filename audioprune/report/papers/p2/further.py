@@ -17,13 +17,13 @@ from audioprune.report.claims import (
     claim_of,
     conditions_of,
     judge,
-    paired,
 )
 from audioprune.report.figures.remaining import line_groups
 from audioprune.report.papers.p2.pairs import set_by_hand
 from audioprune.report.papers.p2.rows import MODELS, P2Evidence, is_regularised, is_structured
 from audioprune.report.runs.entries import entries
 from audioprune.report.runs.entry import mean_of
+from audioprune.report.runs.intervals import paired
 from audioprune.report.runs.job import Job
 from audioprune.report.runs.scales import joined_scales
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from audioprune.experiment.rows import SizeRow
 from audioprune.report.baselines import no_better
-from audioprune.report.claims import Seed, Side, conditions_of, interval, paired
+from audioprune.report.claims import Side, conditions_of
 from audioprune.report.runs.entry import Entry
+from audioprune.report.runs.intervals import Differences, Seed, interval_of, paired
 from audioprune.report.runs.scales import without_width
 from audioprune.report.tables import metric_column
 
@@ -69,14 +70,15 @@ class Pair:
         by_hand = set_by_hand(sides[0])
         return (*found, by_hand) if by_hand else tuple(found)
 
-    def differences(self, metric: str, snrs: Sequence[float]) -> dict[Seed, float]:
-        """Return per seed the change of a mean over conditions.
+    def differences(self, metric: str, snrs: Sequence[float]) -> Differences:
+        """Return per seed, and per item where it is known, the change of a mean over conditions.
 
         A seed that lacks any condition has none.
         """
         conditions = dict.fromkeys([*self.one.conditions(), *self.other.conditions()])
         places = [key for key in conditions if key[1] in snrs]
-        return paired(self.one.by_seed(metric, places), self.other.by_seed(metric, places))
+        items = self.one.by_item(metric, places), self.other.by_item(metric, places)
+        return paired(self.one.by_seed(metric, places), self.other.by_seed(metric, places), items)
 
 
 def nearest(names: tuple[str, str], entry: Entry, others: Sequence[Entry]) -> Entry:
@@ -141,14 +143,15 @@ def printed_in(metric: str) -> tuple[float, str]:
 
 
 def intervals_text(pair: Pair, snrs: Sequence[float], metrics: Sequence[str]) -> str:
-    """Say the mean change over all SNRs with its interval over seeds, where there is one."""
-    told = []
+    """Say the mean change over all SNRs with its interval, where there is one."""
+    told, over = [], ""
     for metric in metrics:
-        found = interval(pair.differences(metric, snrs).values())
+        found = interval_of(pair.differences(metric, snrs))
         if found:
             factor, unit = printed_in(metric)
             told.append(f"{metric_column(metric, metric).title} {found.text(factor, unit=unit)}")
-    return f"mean change with its 95 % interval over seeds: {', '.join(told)}" if told else ""
+            over = found.over
+    return f"mean change with its 95 % interval over {over}: {', '.join(told)}" if told else ""
 
 
 def spread_text(pair: Pair) -> str:

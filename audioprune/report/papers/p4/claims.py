@@ -24,7 +24,6 @@ from audioprune.report.claims import (
     all_cells,
     claim_of,
     judge,
-    paired,
     same_corpus,
     same_settings,
     same_width,
@@ -40,6 +39,7 @@ from audioprune.report.papers.p4.networks import (
     P4Evidence,
     accuracies,
     accuracy,
+    clips_right,
     percent,
     shares,
 )
@@ -49,6 +49,7 @@ from audioprune.report.papers.p4.printed import (
     published_sparsities,
 )
 from audioprune.report.published import Published
+from audioprune.report.runs.intervals import paired
 
 _SAME_OBJECTIVE = 1.01
 _CLEARLY = 0.01  # one point: Chen calls the one method poor and the other the best
@@ -174,7 +175,8 @@ def _gains(label: str, models: Sequence[Model], reported: Published) -> Iterator
         base, differs = _partner(sparse, bases)
         sides = (_side(sparse), _side(base))
         lacks = (differs, "" if sides[0].removed else "no filter is zero")
-        values = paired(accuracies(sparse), accuracies(base))
+        items = clips_right(sparse), clips_right(base)
+        values = paired(accuracies(sparse), accuracies(base), items)
         verdict = judge(values, Bound(above=0.0, margin=_MARGIN), lacks, sides)
         numbers = f"{_percent(sparse)} at {_share(sparse)} zero filters, baseline {_percent(base)}"
         yield claim_of(
@@ -264,7 +266,7 @@ def _against_prox(label: str, models: Sequence[Model], reported: Published) -> I
         known = [value for found in values for value in found.values() if value is not None]
         lacks = (_unlike(hspg, prox), "" if any(known) else "neither has a zero group")
         sides = (_side(hspg), _side(prox))
-        verdict = judge(paired(*values), Bound(at_least=_CLEARLY), lacks, sides)
+        verdict = judge(paired(values[0], values[1]), Bound(at_least=_CLEARLY), lacks, sides)
         mine, theirs = (percent(model.groups("group_sparsity")) for model in (hspg, prox))
         numbers = f"HSPG {mine:.1f} %, ProxSG {theirs:.1f} %"
         numbers += f"; accuracy {_percent(hspg)}, {_percent(prox)}"

@@ -171,6 +171,14 @@ def accuracies(model: Model) -> dict[Seed, float | None]:
     return found
 
 
+def clips_right(model: Model) -> dict[Seed, dict[str, float]]:
+    """Return for every seed which test clips it was right about, 1 or 0 by the name of the clip.
+
+    Nothing for a seed whose run kept no clips.
+    """
+    return model.entry.by_item("accuracy", model.entry.conditions())
+
+
 def shares(model: Model, key: str = "filter_sparsity") -> dict[Seed, float | None]:
     """Return the share of zero filters or groups of every seed before the trim.
 

@@ -429,9 +429,10 @@ def test_the_table_of_claims_says_how_to_read_it(make_run) -> None:
     ]
     assert table.notes == (
         "A status speaks of our runs at their scale, not of the paper.",
-        "Judged by Student's t interval over at least 3 seeds, paired by seed, at all SNRs of "
-        "the paper; both sides must share corpus, "
-        "settings, seeds and (but for the baseline) width, something must have been removed, "
+        "Judged by the 95 % interval of paired differences over at least 3 seeds at all SNRs of "
+        "the paper, by a bootstrap over items and seeds where runs told the scores of every item, "
+        "else over seeds alone; both sides must share corpus, settings, seeds and (but for the "
+        "baseline) width, something must have been removed, "
         "and each model must beat the mixture.",
         "Wider intervals than 4 points of STOI, 0.4 of PESQ and 25 points of the parameters "
         "left compare nothing.",

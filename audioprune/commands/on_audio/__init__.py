@@ -1,0 +1,1 @@
+"""Verbs that run a model on audio outside any corpus, one module each."""

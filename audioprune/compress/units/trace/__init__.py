@@ -1,0 +1,1 @@
+"""One traced forward pass, in which every axis of every tensor says whose units lie on it."""

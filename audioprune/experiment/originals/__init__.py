@@ -1,0 +1,1 @@
+"""Networks as they were before anything was pruned: public ones, and those that are imitated."""

@@ -1,0 +1,373 @@
+"""How a causal model is run frame by frame: ``streaming(model) -> StreamingModel``.
+
+The contract, on which every exported form rests:
+
+- ``initial_state(batch)`` returns a named tuple of float or integer tensors: what is remembered
+  before the first frame. Names are C identifiers, made of the layer and of what is kept: ``h`` and
+  ``c`` of recurrent layers, ``past`` positions of a value, the ``overlap`` of transposed
+  convolutions.
+- ``forward(*frames, *states)`` returns ``(*outputs, *states)``. A frame is an input of the model
+  with ``frame`` positions along its axis of time, in most models 1: (B, 1, F) or (B, C, 1, F).
+- Output frame t equals positions t, t + 1, .. of the whole pass to 1e-5 of its peak. All shapes
+  but the batch are fixed; where ``open_batch`` is false the batch is 1.
+- ``body`` is a ``torch.fx.GraphModule`` of ATen operators without a branch or a loop; its
+  parameters and buffers keep the model's names, what was computed of them is called ``folded_*``.
+
+Models are never trained here, and their weights are shared, not copied.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import namedtuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils._pytree import keystr, tree_flatten_with_path, tree_leaves
+
+from audioprune.compress.eval_mode import evaluating
+from audioprune.errors import ConfigError
+from audioprune.export.rewrite import FrameTooShort, Rewriter, grouped
+from audioprune.export.rules import apply
+from audioprune.export.trace import Traced, trace
+from audioprune.protocols import Costed, StreamsPart
+
+LENGTHS = (5, 12)
+"""Frames of the two signals that a streaming form is compared on."""
+TOLERANCE = 1e-5
+_LONGEST_FRAME = 1 << 16
+
+
+class StreamingModel(nn.Module):
+    """A model that maps one frame and its states to one frame; see the head of this module.
+
+    Attributes:
+        body: The graph.
+        frame: Positions along time of each input frame.
+        time_dims: Axis of time of each input.
+        output_dims: Axis of time of each output.
+        output_frames: Positions along time of each output frame.
+        input_names: Names of the inputs.
+        output_names: Names of the outputs.
+        state_names: Names of the states.
+        open_batch: Whether several signals may run side by side.
+    """
+
+    def __init__(self, rewriter: Rewriter, initial: Sequence[Tensor], shapes: Shapes) -> None:
+        super().__init__()
+        self.body = _module(rewriter)
+        self.frame = rewriter.frame
+        self.time_dims = rewriter.traced.time_dims
+        self.output_dims = tuple(each.axis for each in rewriter.outputs)
+        self.output_frames = tuple(each.chunk for each in rewriter.outputs)
+        self.open_batch = rewriter.traced.open_batch
+        self.input_names = tuple(each.base for each in rewriter.inputs)
+        self.output_names = shapes.names
+        self.state_names = tuple(state.name for state in rewriter.states)
+        self.batch_axes = tuple(state.batch_axis for state in rewriter.states)
+        self.example = shapes.frames
+        self.output_places = tuple(rewriter.output_places)
+        for name, value in zip(self.state_names, initial, strict=True):
+            self.register_buffer(f"initial_{name}", value.detach().clone().contiguous())
+
+    def initial_state(self, batch: int = 1) -> tuple[Tensor, ...]:
+        """Return the named states before the first frame.
+
+        Args:
+            batch: Signals side by side.
+
+        Raises:
+            ConfigError: The model runs one signal at a time and more are asked for.
+        """
+        if batch != 1 and not self.open_batch:
+            raise ConfigError(
+                f"expected a batch of 1, got {batch}; this model has the batch written into it"
+            )
+        found = []
+        for name, axis in zip(self.state_names, self.batch_axes, strict=True):
+            value = cast(Tensor, getattr(self, f"initial_{name}"))
+            if axis is not None and batch != 1:
+                value = value.repeat([batch if i == axis else 1 for i in range(value.dim())])
+            found.append(value.clone())
+        kind: Any = namedtuple("States", self.state_names)  # type: ignore[misc]
+        return cast(tuple[Tensor, ...], kind(*found))
+
+    def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
+        """Map one frame of each input and the states to the outputs and the next states."""
+        return tuple(self.body(*values))
+
+    def example_frames(self) -> tuple[Tensor, ...]:
+        """Return one frame of each input of the example that the model was traced with."""
+        return tuple(
+            value.narrow(axis, 0, self.frame)
+            for value, axis in zip(self.example, self.time_dims, strict=True)
+        )
+
+    @torch.no_grad()
+    def run(self, *signals: Tensor) -> tuple[Tensor, ...]:
+        """Run over whole signals frame by frame, from the initial state.
+
+        Args:
+            signals: The inputs of the model, a whole number of frames long.
+
+        Returns:
+            The outputs, as of the whole pass.
+        """
+        states: tuple[Tensor, ...] = tuple(self.initial_state(signals[0].shape[0]))
+        count = signals[0].shape[self.time_dims[0]] // self.frame
+        outputs: list[list[Tensor]] = [[] for _ in self.output_names]
+        for t in range(count):
+            frames = [
+                value.narrow(axis, t * self.frame, self.frame)
+                for value, axis in zip(signals, self.time_dims, strict=True)
+            ]
+            made = self(*frames, *states)
+            states = made[len(outputs) :]
+            for kept, value in zip(outputs, made, strict=False):
+                kept.append(value)
+        return tuple(
+            torch.cat(each, axis) for each, axis in zip(outputs, self.output_dims, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The example of a streaming form, one item of each input, and the names of its outputs."""
+
+    frames: tuple[Tensor, ...]
+    names: tuple[str, ...]
+
+
+def streaming(
+    model: nn.Module,
+    example: Tensor | Sequence[Tensor] | None = None,
+    time_dim: int | Sequence[int] | None = None,
+) -> StreamingModel:
+    """Derive the form of a causal model that runs frame by frame, and prove it.
+
+    The model is traced with any number of frames; layers that read the past get a state, and the
+    result is compared with the whole pass on signals of two lengths.
+
+    Args:
+        model: A model of this package or any other module whose inputs are tensors, batch first.
+        example: An input, or a tuple of them, with at least 4 frames; by default the model's own.
+        time_dim: Axis of time, or one for each input; by default the model's own.
+
+    Raises:
+        ConfigError: The model looks ahead, which names the layer, or cannot be traced, or the
+            result differs from the whole pass.
+    """
+    return streaming_of(model, example, time_dim)[1]
+
+
+def streaming_of(
+    model: nn.Module,
+    example: Tensor | Sequence[Tensor] | None = None,
+    time_dim: int | Sequence[int] | None = None,
+) -> tuple[nn.Module, StreamingModel]:
+    """Return the part of a model that is streamed, most often all of it, and its streaming form.
+
+    Arguments and failures are those of ``streaming``.
+    """
+    if isinstance(model, StreamsPart) and example is None:
+        model, example, time_dim = model.streaming_part()
+    inputs, axes = inputs_of(model, example, time_dim)
+    traced = trace(model, inputs, axes)
+    frame = 1
+    while True:
+        try:
+            rewriter, initial = _rewritten(traced, frame)
+            break
+        except FrameTooShort as short:
+            frame *= short.times
+            if frame > _LONGEST_FRAME:
+                raise ConfigError(
+                    f"{type(model).__name__}: expected frames of at most {_LONGEST_FRAME} "
+                    f"positions, got more; stream a model with smaller strides"
+                ) from None
+    names = _output_names(model, traced.example, rewriter.output_places)
+    found = StreamingModel(rewriter, initial, Shapes(traced.example, names)).eval()
+    verify(model, found, rewriter.assumed)
+    return model, found
+
+
+def inputs_of(
+    model: nn.Module,
+    example: Tensor | Sequence[Tensor] | None,
+    time_dim: int | Sequence[int] | None,
+) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+    """Return the inputs of a model and the axis of time of each, from what is known of them.
+
+    Raises:
+        ConfigError: Neither the model nor the caller says them.
+    """
+    if example is None:
+        if not isinstance(model, Costed):
+            raise ConfigError(
+                f"{type(model).__name__}: expected an example input, got none; give one with the "
+                f"batch first"
+            )
+        example = model.example_input()
+    inputs = (example,) if isinstance(example, Tensor) else tuple(cast(Sequence[Tensor], example))
+    if time_dim is None:
+        if not isinstance(model, Costed):
+            raise ConfigError(
+                f"{type(model).__name__}: expected the axis of time, got none; give time_dim"
+            )
+        time_dim = model.time_dim
+    if not isinstance(time_dim, int):
+        return inputs, tuple(time_dim)
+    frames = inputs[0].shape[time_dim]
+    others = (_axis_of(value, frames, time_dim) for value in inputs[1:])
+    return inputs, (time_dim, *others)
+
+
+def _axis_of(value: Tensor, frames: int, time_dim: int) -> int:
+    """Return the axis of a further input that has as many positions as the first one."""
+    axes = [i for i, size in enumerate(value.shape) if i and size == frames]
+    if time_dim in axes:
+        return time_dim
+    if not axes:
+        raise ConfigError(
+            f"expected inputs of {frames} frames each, got one of {tuple(value.shape)}; give the "
+            f"axis of time of each input"
+        )
+    return axes[-1]
+
+
+def _rewritten(traced: Traced, frame: int) -> tuple[Rewriter, list[Tensor]]:
+    """Return the rewriting, and the states before the first frame."""
+    first = Rewriter(traced, frame, {}, apply)
+    first.run()
+    wanted = [request.stream.source for request in first.requests]
+    values = _values(traced, traced.example, wanted)
+    rewriter = Rewriter(traced, frame, grouped(first.requests, values), apply)
+    rewriter.run()
+    needed = [node for state in rewriter.states for node in state.needs]
+    values = _values(traced, traced.example, needed)
+    changed = _values(traced, tuple(map(_other, traced.example)), needed)
+    initial = []
+    for state in rewriter.states:
+        value, other = state.initial(values), state.initial(changed)
+        if not torch.equal(value, other):
+            raise ConfigError(
+                f"state {state.name}: expected a past that no input reaches, got one that depends "
+                f"on the first frames; pad with zeros"
+            )
+        initial.append(value)
+    return rewriter, initial
+
+
+@torch.no_grad()
+def _output_names(
+    model: nn.Module, inputs: tuple[Tensor, ...], places: Sequence[int]
+) -> tuple[str, ...]:
+    """Return the names of outputs: fields and keys where there are any, else numbers."""
+    if len(places) == 1:
+        return ("out",)
+    with evaluating(model):
+        flat = tree_flatten_with_path(model(*inputs))[0]
+    paths = [flat[place][0] for place in places]
+    words = [re.sub(r"\W+", "_", keystr(path)).strip("_") for path in paths]
+    named = [re.sub(r"^\d+_", "", word) for word in words]
+    if len(set(named)) == len(named) and all(name.isidentifier() for name in named):
+        return tuple(named)
+    return tuple(f"out_{i}" for i in range(len(places)))
+
+
+def _other(value: Tensor) -> Tensor:
+    """Return another input of the same kind."""
+    turned = value.flip(0, *range(1, value.dim())).roll(1, -1)
+    return turned if not value.is_floating_point() else turned * 0.5 + 0.25 * value
+
+
+class _Recorder(fx.Interpreter):
+    """Run a graph and keep the values of some nodes."""
+
+    def __init__(self, module: fx.GraphModule, wanted: set[str]) -> None:
+        super().__init__(module)
+        self.wanted = wanted
+        self.found: dict[str, Any] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if n.name in self.wanted:
+            self.found[n.name] = value
+        return value
+
+
+def _values(traced: Traced, inputs: tuple[Tensor, ...], wanted: list[fx.Node]) -> dict[str, Any]:
+    recorder = _Recorder(traced.module, {node.name for node in wanted})
+    with torch.no_grad():
+        recorder.run(*inputs, enable_io_processing=False)
+    return recorder.found
+
+
+def _module(rewriter: Rewriter) -> fx.GraphModule:
+    root = nn.Module()
+    for name, value in rewriter.tensors.items():
+        _hold(root, name, value)
+    rewriter.graph.eliminate_dead_code()
+    rewriter.graph.lint()
+    return fx.GraphModule(root, rewriter.graph, "Streaming")
+
+
+def _hold(root: nn.Module, name: str, value: Tensor) -> None:
+    """Give a module a tensor under a dotted name."""
+    *path, last = name.split(".")
+    for part in path:
+        if part not in dict(root.named_children()):
+            root.add_module(part, nn.Module())
+        root = cast(nn.Module, getattr(root, part))
+    if isinstance(value, nn.Parameter):
+        root.register_parameter(last, value)
+    else:
+        root.register_buffer(last, value)
+
+
+@torch.no_grad()
+def verify(model: nn.Module, stream: StreamingModel, assumed: Sequence[str] = ()) -> float:
+    """Compare a streaming form with the whole pass on signals of two lengths.
+
+    Args:
+        model: The model.
+        stream: Its streaming form.
+        assumed: Operators without a rule of their own, which a failure names.
+
+    Returns:
+        The largest difference, as a share of the output's peak.
+
+    Raises:
+        ConfigError: It is above 1e-5.
+    """
+    worst = 0.0
+    for frames, batch in zip(LENGTHS, (1, 2 if stream.open_batch else 1), strict=True):
+        signals = tuple(
+            _signal(value, axis, frames * stream.frame, batch)
+            for value, axis in zip(stream.example, stream.time_dims, strict=True)
+        )
+        with evaluating(model):
+            leaves = tree_leaves(model(*signals))
+        whole = [leaves[place] for place in stream.output_places]
+        found = stream.run(*signals)
+        for value, wanted, axis in zip(found, whole, stream.output_dims, strict=True):
+            wanted = wanted.narrow(axis, 0, value.shape[axis])
+            peak = max(float(wanted.abs().max()), 1e-6)
+            worst = max(worst, float((value - wanted).abs().max()) / peak)
+    if not worst <= TOLERANCE:
+        doubt = f" (unknown operators: {', '.join(sorted(set(assumed)))})" if assumed else ""
+        raise ConfigError(
+            f"{type(model).__name__}: expected frames that equal the whole pass to {TOLERANCE}, "
+            f"got a difference of {worst:.2g}{doubt}; it cannot be streamed"
+        )
+    return worst
+
+
+def _signal(value: Tensor, axis: int, length: int, batch: int) -> Tensor:
+    """Return an input of some length made of an example, each item turned by some frames."""
+    times = -(-length // value.shape[axis])
+    long = torch.cat([value] * times, axis).narrow(axis, 0, length)
+    return torch.cat([long.roll(i, axis) for i in range(batch)])

@@ -1,0 +1,242 @@
+"""What a network says of a recording: ``Applier`` gives rows, one for a file or for each frame.
+
+Classifiers get the features of their corpus, other networks the waveform or what their own front
+end makes of it. A recording is passed as a whole. Signals are enhanced in enhancer.py.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from audioprune.compress.placement import device_of
+from audioprune.data.files.audio import read_audio
+from audioprune.dsp import mixdown, resample
+from audioprune.errors import ConfigError, DataError, DivergedError
+from audioprune.experiment.model_io import instantiate, load_model_file
+from audioprune.inference.files import checked_info
+from audioprune.protocols import Classifies, Costed, Enhances, GeneratesNotes, ReadsRecordings
+from audioprune.tasks.foreign.comparisons import named_outputs
+from audioprune.tasks.foreign.front_ends import FrontEnd
+from audioprune.tasks.foreign.imitate import Imitate
+
+Row = dict[str, Any]
+_FRAME, _HOP, _MELS = 320, 160, 64
+_SLACK = 2  # frames by which an output may miss those that its duration makes
+
+
+@runtime_checkable
+class HasRate(Protocol):
+    """What knows its sample rate in Hz."""
+
+    sample_rate: int
+
+
+@dataclass(frozen=True)
+class Applier:
+    """A network, what it is fed, and how its outputs are told.
+
+    Attributes:
+        model: In evaluation mode.
+        task: What its outputs mean, or None.
+        corpus: What makes the features of a classifier, or None.
+        front: What makes the input of any other network.
+        top: How many of the largest values are told; None tells all values as they are.
+        names: Names of the values; their numbers where there are none.
+        output: Name of the output where the network returns several.
+    """
+
+    model: nn.Module
+    task: object
+    corpus: ReadsRecordings | None
+    front: FrontEnd
+    top: int | None
+    names: tuple[str, ...]
+    output: str | None
+
+    @torch.inference_mode()
+    def rows(self, path: Path) -> list[Row]:
+        """Return what the network says of a recording.
+
+        Raises:
+            DataError: The recording is missing, damaged or empty, or has samples that are not
+                finite.
+            DivergedError: An output is not finite.
+            ConfigError: The network returns several outputs and none is named.
+        """
+        info = checked_info(path, self.front.sample_rate)
+        if self.corpus is not None and isinstance(self.task, Classifies):
+            features = self.corpus.features_of(path)[None]
+            values = self.task.classify(self.model, features)
+        else:
+            values = self._passed(path, info.frames / info.sample_rate)
+        if not bool(torch.isfinite(values).all()):
+            raise DivergedError(f"{path}: expected finite outputs, got NaN or infinity")
+        return [
+            self._row(path, number, each, len(values)) for number, each in enumerate(values.cpu())
+        ]
+
+    def _passed(self, path: Path, duration_s: float) -> Tensor:
+        """Return what the network makes of a recording, frames by values (N, K)."""
+        samples, rate = read_audio(path)
+        if not np.isfinite(samples).all():
+            raise DataError(f"{path}: expected finite samples, got NaN or infinity; repair it")
+        mono = resample(mixdown(samples.T), rate, self.front.sample_rate).astype(np.float32)
+        audio = torch.from_numpy(mono)[None].to(device_of(self.model))
+        inputs = self.front.inputs(self.model, {"audio": audio, "noisy": audio, "clean": audio})
+        found = named_outputs(self.model(inputs))
+        return self._table(self._chosen(found), len(inputs), duration_s)
+
+    def _chosen(self, found: Mapping[str, Tensor]) -> Tensor:
+        if self.output is None and len(found) == 1:
+            return next(iter(found.values()))
+        if self.output is None or self.output not in found:
+            listed = ", ".join(found) or "none"
+            raise ConfigError(
+                f"output: expected one of the outputs {listed}, got {self.output or 'none'}; give "
+                f"output=NAME"
+            )
+        return found[self.output]
+
+    def _table(self, output: Tensor, rows: int, duration_s: float) -> Tensor:
+        """Return an output as frames by values."""
+        if rows > 1:  # the front end cut the recording into rows
+            return output.flatten(1) if output.dim() > 1 else output[:, None]
+        one = output[0]
+        if one.dim() == 0:
+            return one.reshape(1, 1)
+        costed = self.model if isinstance(self.model, Costed) else None
+        if one.dim() == 1:
+            frames = duration_s * costed.frames_per_second if costed else 0.0
+            return one[:, None] if costed and abs(len(one) - frames) <= _SLACK else one[None]
+        axis = costed.time_dim - 1 if costed and 0 < costed.time_dim <= one.dim() else 0
+        return one.movedim(axis, 0).flatten(1)
+
+    def _row(self, path: Path, number: int, values: Tensor, count: int) -> Row:
+        row: Row = {"file": str(path)}
+        if count > 1 and isinstance(self.model, Costed):
+            row["time_s"] = round(number / self.model.frames_per_second, 6)
+        elif count > 1:
+            row["frame"] = number
+        names = self.names or tuple(map(str, range(len(values))))
+        if len(names) != len(values):
+            raise ConfigError(
+                f"names: expected {len(values)} names, one a value, got {len(names)}; correct the "
+                f"list"
+            )
+        if self.top is None:
+            single = len(values) == 1 and not self.names
+            keys = ["value"] if single else names
+            return row | {key: value for key, value in zip(keys, values.tolist(), strict=True)}
+        largest = values.topk(min(self.top, len(values)))
+        for place, (value, index) in enumerate(
+            zip(largest.values.tolist(), largest.indices.tolist(), strict=True), 1
+        ):
+            row |= {f"class_{place}": names[index], f"value_{place}": value}
+        return row
+
+
+def load_applier(
+    checkpoint: str,
+    *,
+    model: Mapping[str, Any] | None = None,
+    task: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
+    rate: int | None = None,
+    top: int | None = None,
+    names: Sequence[str] = (),
+    output: str | None = None,
+    device: torch.device | str = "cpu",
+) -> Applier:
+    """Read a network whose outputs are to be told.
+
+    Args:
+        checkpoint: ``.apz``, ``.safetensors``, a state dict or a run folder.
+        model: The user's own class, which a file may name then, or that of a state dict.
+        task: Target and arguments of the task; None for that of the file, which may have none.
+        data: Corpus of a classifier, which makes its features.
+        rate: Sample rate of the network in Hz, where neither task nor model says it.
+        top: See `Applier`; None takes 3 for a classifier.
+        names: See `Applier`; empty takes those of the corpus.
+        output: See `Applier`.
+        device: Where the model computes.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or hostile.
+        ConfigError: The network enhances or makes notes, its rate is not known, or a classifier
+            has no corpus.
+        DataError: The corpus of a classifier is not at hand.
+    """
+    loaded = load_model_file(checkpoint, dict(model) if model else None)
+    node = dict(task) if task else loaded.task_config
+    built: Any = instantiate(node) if node else None
+    network = loaded.model.to(device).eval()
+    if isinstance(built, GeneratesNotes):
+        raise ConfigError(f"{checkpoint}: makes notes; use audioprune generate")
+    if isinstance(built, Enhances):
+        raise ConfigError(f"{checkpoint}: enhances signals; use audioprune enhance")
+    corpus = _corpus(checkpoint, data) if isinstance(built, Classifies) else None
+    if corpus is not None:
+        known = corpus.class_names()
+        names, top = names or known, top or min(3, len(known))
+    wanted = rate or _rate_of(built) or _rate_of(network)
+    if not wanted:
+        raise ConfigError(
+            f"{checkpoint}: expected the sample rate of the network, got none; give rate=HZ"
+        )
+    front = built.front if isinstance(built, Imitate) else None
+    front = front or FrontEnd("model", None, wanted, _FRAME, _HOP, _MELS)
+    return Applier(network, built, corpus, front, top, tuple(names), output)
+
+
+def read_names(path: str | None) -> list[str]:
+    """Return the lines of a file of names; empty without a file.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    if not path:
+        return []
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"names: cannot read {path} ({error}); give a text file") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """Return rows as a table of comma-separated values."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _corpus(checkpoint: str, data: Mapping[str, Any] | None) -> ReadsRecordings:
+    if not data:
+        raise ConfigError(
+            f"{checkpoint}: expected the corpus whose features the classifier was trained on, got "
+            f"none; give data=..."
+        )
+    corpus = instantiate(dict(data))
+    if not isinstance(corpus, ReadsRecordings):
+        raise ConfigError(
+            f"{checkpoint}: expected a corpus of scenes, got {type(corpus).__name__}; give "
+            f"data=..."
+        )
+    corpus.prepare()
+    return corpus
+
+
+def _rate_of(value: object) -> int | None:
+    return value.sample_rate if isinstance(value, HasRate) and value.sample_rate else None

@@ -1,0 +1,1 @@
+"""Public networks as plain modules: voice activity, speaker encoder, pitch; without weights."""

@@ -1,0 +1,171 @@
+"""Which forms of each public network are tried, on which audio, and how much worse one may be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+_SPEECH = (
+    "data=synthetic_speech",
+    "data.minutes=12",
+    "data.speakers=36",
+    "data.test_mixtures=24",
+    "data.segment_s=3",
+    "data.train_mixtures=512",
+    "data.valid_mixtures=24",
+    "data.rms_normalise=false",
+    "data.train_snr_db=[0,20]",
+    "data.test_snr_db=[10]",
+)
+_NOTES = ("data=synthetic_notes", "data.segment_s=0.08")
+_TUNED = (
+    "training.batch_size=8",
+    "training.schedule=linear",
+    "training.decay=0.02",
+    "scoring.audio_items=0",
+    "scoring.latency_repeats=0",
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to make a network smaller.
+
+    Attributes:
+        name: Name on the page.
+        options: Of the command.
+        verb: Of the command.
+    """
+
+    name: str
+    options: Sequence[str]
+    verb: str = "prune"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A public network and what is asked of its small forms.
+
+    Attributes:
+        title: Name on the page.
+        metric: Its score, 0..1.
+        larger_is_better: Whether a larger score is better.
+        drop: How much worse than the original's the score may be.
+        embedded: Options that choose the embedded corpus.
+        needs_labels: Whether the embedded corpus is used in any case, for its labels.
+        options: Further options of every command.
+        forms: What is tried.
+    """
+
+    title: str
+    metric: str
+    larger_is_better: bool
+    drop: float
+    embedded: Sequence[str]
+    needs_labels: bool
+    options: Sequence[str]
+    forms: Sequence[Form] = field(default_factory=tuple)
+
+    def data(self, audio: str | None) -> Sequence[str]:
+        """Return the options that choose the audio: a folder, else the embedded corpus."""
+        if audio is None or self.needs_labels:
+            return self.embedded
+        return (
+            "data=audio_folder",
+            f"data.root={audio}",
+            "data.segment_s=3",
+            "data.valid_segments=40",
+            "data.test_segments=160",
+        )
+
+
+def _quantized(levels: int) -> Form:
+    return Form(f"{levels} levels", (f"pipeline.levels={levels}",), "quantize")
+
+
+def _pruned(sparsity: float, epochs: int, rate: float, *levels: str) -> Form:
+    name = f"{100 * sparsity:.0f} % sparse, imitated, {'chosen levels' if not levels else ''}"
+    how = levels or ("pipeline.levels=null", "pipeline.alpha_2=0.0003")
+    if levels:
+        name += f"{levels[0].partition('=')[2]} levels"
+    options = (
+        "pipeline=weights",
+        f"pipeline.sparsity={sparsity}",
+        f"pipeline.finetune_epochs={epochs}",
+        f"training.learning_rate={rate}",
+        *how,
+    )
+    return Form(name, options)
+
+
+def _trimmed(fraction: float, epochs: int, rate: float) -> Form:
+    return Form(
+        f"{100 * (1 - fraction):.0f} % of its units, imitated, 64 levels",
+        (
+            "pipeline=units",
+            "pipeline.counted=units",
+            f"pipeline.fraction={fraction}",
+            f"pipeline.finetune_epochs={epochs}",
+            f"training.learning_rate={rate}",
+            "pipeline.levels=64",
+        ),
+    )
+
+
+NETWORKS = {
+    "silero_vad": Network(
+        "Voice activity (silero-vad, 16 kHz)",
+        "decisions_changed",
+        False,
+        0.01,
+        _SPEECH,
+        False,
+        _TUNED,
+        (
+            _quantized(256),
+            _pruned(0.5, 8, 0.0005),
+            _pruned(0.5, 8, 0.0005, "pipeline.levels=64"),
+            _trimmed(0.5, 12, 0.001),
+        ),
+    ),
+    "crepe_tiny": Network(
+        "Pitch (CREPE tiny)",
+        "pitch_within_50_cents",
+        True,
+        0.005,
+        _NOTES,
+        True,
+        _TUNED,
+        (
+            _quantized(64),
+            _quantized(16),
+            _pruned(0.5, 3, 0.0002, "pipeline.levels=16"),
+            _trimmed(0.3, 5, 0.0005),
+        ),
+    ),
+    "ge2e": Network(
+        "Voices (GE2E, resemblyzer)",
+        "equal_error_rate",
+        False,
+        0.01,
+        _SPEECH,
+        True,
+        (*_TUNED, "task.signal=both"),
+        (_quantized(256), _pruned(0.5, 8, 0.0003, "pipeline.levels=32"), _trimmed(0.5, 10, 0.001)),
+    ),
+    "crepe_full": Network(
+        "Pitch (CREPE full)",
+        "pitch_within_50_cents",
+        True,
+        0.005,
+        _NOTES,
+        True,
+        _TUNED,
+        (
+            _quantized(16),
+            _pruned(0.8, 4, 0.0001, "pipeline.levels=16"),
+            _pruned(0.9, 8, 0.0001, "pipeline.levels=16"),
+            _trimmed(0.5, 8, 0.0003),
+        ),
+    ),
+}

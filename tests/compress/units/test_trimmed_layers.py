@@ -1,0 +1,128 @@
+"""Normalisations that count what left, attention with fewer heads: values against torch's own."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from audioprune.compress.units.derive import derive_units
+from audioprune.compress.units.trim import resize_, trim_
+from audioprune.compress.units.trimmed_layers import (
+    CountedGroupNorm,
+    TrimmedAttention,
+    count_,
+    count_like_,
+    is_countable,
+)
+from audioprune.compress.units.verify import verify_units
+
+GENERATOR = torch.Generator().manual_seed(0)
+NORMS: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "one axis": (nn.LayerNorm(6), (3, 4, 6)),
+    "two axes": (nn.LayerNorm((4, 6), eps=1e-3), (3, 4, 6)),
+    "without shift": (nn.LayerNorm(6, bias=False), (3, 6)),
+    "groups": (nn.GroupNorm(3, 6), (2, 6, 5)),
+    "one group of planes": (nn.GroupNorm(1, 6), (2, 6, 5, 3)),
+    "groups without further axes": (nn.GroupNorm(2, 6), (4, 6)),
+    "root mean square": (nn.RMSNorm(6), (3, 4, 6)),
+}
+
+
+@pytest.mark.parametrize("kind", NORMS)
+def test_a_counting_norm_of_all_features_is_torchs_own(kind: str) -> None:
+    norm, shape = copy.deepcopy(NORMS[kind])
+    x = torch.randn(shape, generator=GENERATOR)
+    wanted = norm(x)
+    count_(norm)
+    assert is_countable(norm) and norm.counted.dtype == torch.int64
+    torch.testing.assert_close(norm(x), wanted)
+
+
+def _model(norm: nn.Module) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv1d(3, 6, 1), norm, nn.ReLU(), nn.Conv1d(6, 2, 1)).eval()
+
+
+def test_a_trimmed_norm_counts_on_and_is_rebuilt_from_its_state() -> None:
+    model, x = _model(nn.GroupNorm(2, 6)), torch.randn(2, 3, 5, generator=GENERATOR)
+    sets, _ = derive_units(model, x)
+    assert [(each.size, each.exact) for each in sets] == [(3, True)]  # one channel of each group
+    before = copy.deepcopy(model.state_dict())
+    trim_(model, sets, {"0": torch.tensor([True, False, True])})
+    trim_(model, derive_units(model, x)[0], {"0": torch.tensor([True, False])})
+    norm = model[1]
+    assert isinstance(norm, CountedGroupNorm)
+    assert (int(norm.counted), norm.num_channels, norm.num_groups) == (3, 2, 2)
+    state = model.state_dict()
+    fresh = _model(nn.GroupNorm(2, 6))
+    fresh.load_state_dict(before)
+    count_like_(fresh, state)
+    resize_(fresh, {name: tuple(value.shape) for name, value in state.items()})
+    fresh.load_state_dict(state)
+    assert torch.equal(fresh(x), model(x))
+    # a snapshot of the plain model has no count
+    small = {name: value for name, value in state.items() if not name.endswith("counted")}
+    model.load_state_dict(small)
+
+
+def test_channels_normalised_alone_need_no_count() -> None:
+    model, x = _model(nn.GroupNorm(6, 6)), torch.randn(2, 3, 5, generator=GENERATOR)
+    sets, _ = derive_units(model, x)
+    assert [each.size for each in sets] == [6] and verify_units(model, sets, x) <= 1e-5
+    trim_(model, sets, {"0": torch.arange(6) < 4})
+    assert type(model[1]) is nn.GroupNorm and model[1].num_groups == 4
+
+
+ATTENTION: dict[str, dict[str, Any]] = {
+    "self": {},
+    "time first": {"batch_first": False},
+    "other keys and values": {"kdim": 5, "vdim": 7},
+    "without biases": {"bias": False},
+}
+
+
+@pytest.mark.parametrize("kind", ATTENTION)
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_of_all_heads_is_torchs_own(kind: str, masked: bool) -> None:
+    settings = {"batch_first": True} | ATTENTION[kind]
+    mine = nn.MultiheadAttention(8, 2, **settings).eval()
+    q = torch.randn(3, 3, 8, generator=GENERATOR)
+    k = torch.randn(3, 3, mine.kdim, generator=GENERATOR)
+    v = torch.randn(3, 3, mine.vdim, generator=GENERATOR)
+    masks: dict[str, Any] = {}
+    if masked:
+        masks["attn_mask"] = torch.ones(3, 3, dtype=torch.bool).triu(1)
+        masks["key_padding_mask"] = torch.tensor([[False, True, False]] * 3)
+    wanted = mine(q, k, v, average_attn_weights=False, **masks)
+    mine.__class__ = TrimmedAttention
+    torch.testing.assert_close(mine(q, k, v, average_attn_weights=False, **masks), wanted)
+    torch.testing.assert_close(mine(q[0], k[0], v[0])[0].shape, wanted[0][0].shape)
+    mask = torch.randn(6, 3, 3, generator=GENERATOR)  # one for each item and head
+    mine.__class__ = nn.MultiheadAttention
+    wanted = mine(q, k, v, attn_mask=mask)
+    mine.__class__ = TrimmedAttention
+    torch.testing.assert_close(mine(q, k, v, attn_mask=mask), wanted)
+
+
+def test_whole_heads_and_the_width_leave_an_encoder() -> None:
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 4, 6, batch_first=True)
+    model = nn.Sequential(nn.Linear(3, 8), layer, nn.Linear(8, 2)).eval()
+    x = torch.randn(2, 5, 3, generator=GENERATOR)
+    sets, _ = derive_units(model, x)
+    assert {each.name: (each.size, each.exact) for each in sets} == {
+        "0": (8, True),
+        "1.self_attn": (4, True),
+        "1.linear1": (6, True),
+    }
+    assert verify_units(model, sets, x) <= 1e-5
+    keep = {"0": torch.arange(8) < 5, "1.self_attn": torch.arange(4) > 0}
+    trim_(model, sets, keep)
+    attention = model[1].self_attn
+    assert (attention.num_heads, attention.head_dim, attention.embed_dim) == (3, 2, 5)
+    assert attention.in_proj_weight.shape == (18, 5) and model(x).shape == (2, 5, 2)
+    assert [each.size for each in derive_units(model, x)[0]] == [5, 3, 6]
