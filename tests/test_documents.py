@@ -188,10 +188,11 @@ COMMANDS = (
         (),
         (("runs/prune/<run>", "{pruned}"), FOLDERS[0]),
         without=("jobs=2",),
+        slow=True,
     ),
     Line("enhance checkpoint=small.apz in=- out=-"),
     Line("apply checkpoint=vad.apz in=talk.wav"),
-    Line("apply checkpoint=vad.apz in=/audio/speech", (), FOLDERS[:1]),
+    Line("apply checkpoint=vad.apz in=/audio/speech", (), FOLDERS[:1], slow=True),
     Line(
         "prune -m experiment=p2/fdnn_desk pipeline.lambda_1=0,1 seed=0,1",
         (*QUICK, *FEW, *MADE, *SMALL, *ONE),
