@@ -266,7 +266,7 @@ def load_into(path: str | Path, model: nn.Module) -> LoadedModel:
         {key: value for key, value in stored.items() if key != "_target_"}
     )
     try:
-        task = _package_task(config.get("task"))
+        task = _package_task(config.get("task"), None)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     restored = _restored(path, model, state)

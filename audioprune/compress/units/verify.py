@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from audioprune.compress.eval_mode import evaluating
 from audioprune.compress.units.declare import UnitSet
@@ -199,9 +199,14 @@ def outputs_of(model: nn.Module, inputs: Arguments) -> list[Tensor]:
     A model that draws noise thus draws the same every time.
     """
     with torch.no_grad(), evaluating(model), torch.random.fork_rng(devices=[]):
-        leaves = tree_leaves(model(*inputs[0], **inputs[1]))
+        args, kwargs = tree_map(_cloned, inputs)  # a model may change its input
+        leaves = tree_leaves(model(*args, **kwargs))
     values = [value for value in leaves if isinstance(value, Tensor)]
     return [torch.view_as_real(each) if each.is_complex() else each.float() for each in values]
+
+
+def _cloned(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 def _shaken(model: nn.Module, generator: torch.Generator) -> nn.Module:
