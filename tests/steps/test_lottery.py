@@ -66,7 +66,7 @@ def _config(
 
 @pytest.fixture(autouse=True)
 def files_may_name_the_task_of_the_toys(monkeypatch) -> None:
-    monkeypatch.setattr(model_io, "_package_task", lambda task: task)
+    monkeypatch.setattr(model_io, "_package_task", lambda task, known=None: task)
 
 
 @pytest.fixture
