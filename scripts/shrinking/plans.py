@@ -17,7 +17,7 @@ _SPEECH = (
     "data.train_snr_db=[0,20]",
     "data.test_snr_db=[10]",
 )
-_NOTES = ("data=synthetic_notes", "data.segment_s=0.08")
+_NOTES = ("data=synthetic_notes", "data.duration_s=0.5", "data.segment_s=0.08")
 _TUNED = (
     "training.batch_size=8",
     "training.schedule=linear",
@@ -91,6 +91,7 @@ def _pruned(sparsity: float, epochs: int, rate: float, *levels: str) -> Form:
     options = (
         "pipeline=weights",
         f"pipeline.sparsity={sparsity}",
+        "pipeline.scope=local",
         f"pipeline.finetune_epochs={epochs}",
         f"training.learning_rate={rate}",
         *how,
@@ -123,9 +124,9 @@ NETWORKS = {
         _TUNED,
         (
             _quantized(256),
-            _pruned(0.5, 8, 0.0005),
-            _pruned(0.5, 8, 0.0005, "pipeline.levels=64"),
-            _trimmed(0.5, 12, 0.001),
+            _pruned(0.5, 6, 0.0002),
+            _pruned(0.3, 4, 0.0002),
+            _trimmed(0.5, 10, 0.001),
         ),
     ),
     "crepe_tiny": Network(

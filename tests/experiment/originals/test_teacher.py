@@ -150,3 +150,19 @@ def test_another_original_is_another_run(original: Path, tmp_path: Path) -> None
     first = config_hash(named)
     (tmp_path / "t.safetensors").write_bytes(b"two")
     assert len({config_hash(plain), first, config_hash(named)}) == 3
+
+
+def test_group_sparse_training_imitates_and_is_trimmed(original: Path, tmp_path: Path) -> None:
+    settings = {"optimizer": "sgd", "learning_rate": 0.1}
+    steps = {
+        "train": step("TrainSparse", method="hspg", lmbda=0.3, settings=settings),
+        "pruned": step("Evaluate", variant="pruned", file="pruned.safetensors"),
+        "trim": step("TrimGroups"),
+        "trimmed": step("Evaluate", variant="trimmed", file="model.safetensors"),
+    }
+    plain = _config(original, tmp_path / "c", pipeline={"name": "sparse", "steps": steps})
+    start(tmp_path / "r", plain, ("task=imitate",))
+    errors, sizes = _errors(tmp_path / "r"), rows(tmp_path / "r")
+    params = {row["variant"]: row["params"] for row in sizes if row["kind"] == "size"}
+    assert params["trimmed"] < params["pruned"]
+    assert errors["trimmed"] == pytest.approx(errors["pruned"], rel=1e-3)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from audioprune.compress.units.derive import derive_units
 from audioprune.compress.units.trim import trim_
 from audioprune.compress.units.zero import zero_units_
 from audioprune.dsp import mel_filters
@@ -135,6 +136,8 @@ def test_units_trim_exactly(make) -> None:
             nn.init.uniform_(module.running_mean, -1, 1)
             nn.init.uniform_(module.bias, -1, 1)
     sets = model.unit_sets()
+    derived, _ = derive_units(model, (model.example_input(),))
+    assert {each.name: each.size for each in derived} == {each.name: each.size for each in sets}
     generator = torch.Generator().manual_seed(1)
     keep = {each.name: torch.rand(each.size, generator=generator) > 0.5 for each in sets}
     example = model.example_input()
