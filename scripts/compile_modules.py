@@ -3,7 +3,8 @@
     python scripts/compile_modules.py
 
 ``make install`` runs it. It imports every module of the package, so that bytecode lies beside the
-sources that are really used, and calls every compiled kernel once, so that numba's cache is full.
+sources that are really used, calls every compiled kernel once, so that numba's cache is full, and
+lets pytest rewrite the assertions of the tests, which every process of ``make test`` would do.
 What cannot be imported is left to the process that needs it.
 """
 
@@ -12,10 +13,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 import multiprocessing
+import os
 import pkgutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -25,6 +28,16 @@ LATE = (
     *("pystoi", "scipy.signal", "scipy.stats", "torch.utils.flop_counter", "accelerate"),
     *("hydra.main", "av", "constriction", "yaml"),
 )
+# Large ones, each imported by a process of its own beside the others: that of every optimiser, and
+# those with kernels that are compiled as they are imported.
+LARGE = ("torch._dynamo", "librosa.feature", "matplotlib.backends.backend_agg")
+
+
+def import_all(names: Iterable[str]) -> None:
+    """Import modules, but for those of an extra that is not installed or of another platform."""
+    for name in names:
+        with contextlib.suppress(ImportError, OSError):
+            importlib.import_module(name)
 
 
 def import_everything() -> None:
@@ -32,11 +45,8 @@ def import_everything() -> None:
     import audioprune
 
     found = pkgutil.walk_packages(audioprune.__path__, "audioprune.")
-    for name in [*LATE, *(module.name for module in found)]:
-        if not name.endswith(("__main__", "optim.kernels")):
-            # a module of an extra that is not installed, or of another platform
-            with contextlib.suppress(ImportError, OSError):
-                importlib.import_module(name)
+    names = [*LATE, *(module.name for module in found)]
+    import_all(name for name in names if not name.endswith(("__main__", "optim.kernels")))
 
 
 def compile_group_steps(dtype_name: str) -> None:
@@ -81,14 +91,25 @@ def compile_intelligibility() -> None:
         stoi(pair), estoi(pair)
 
 
+def rewrite_tests(part: int, parts: int) -> None:
+    """Collect a part of the test files, for pytest keeps what it has rewritten."""
+    import pytest
+
+    files = sorted(Path(__file__).resolve().parent.parent.glob("tests/**/test_*.py"))
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        pytest.main(["--collect-only", "-p", "no:xdist", *map(str, files[part::parts])])
+
+
 def main() -> None:
     """Import here, then compile in one process per part."""
     import_everything()
-    parts: list[tuple[Callable[..., None], tuple[str, ...]]] = [
+    parts: list[tuple[Callable[..., None], tuple[Any, ...]]] = [
         (compile_group_steps, ("float32",)),
         (compile_group_steps, ("float64",)),
         (compile_kmeans_and_wavenet, ()),
         (compile_intelligibility, ()),
+        *((import_all, ((name,),)) for name in LARGE),
+        *((rewrite_tests, (part, 2)) for part in range(2)),
     ]
     forked = multiprocessing.get_context("fork")
     children = [forked.Process(target=part, args=arguments) for part, arguments in parts]

@@ -9,11 +9,12 @@ test writes pages and lines again and compares.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from audioprune.errors import AudiopruneError
+from audioprune.errors import AudiopruneError, DataError
 from audioprune.report.papers import papers
 from audioprune.report.results import readme_lines, write_results
 from audioprune.report.runs.collected import collect
@@ -21,8 +22,6 @@ from audioprune.report.runs.collected import collect
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
 README = ROOT / "README.md"
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
-HEAD = ("| runs that stay in [docs/results](docs/results/index.md) | | |", "|---|---|---|")
 
 
 def collect_all(runs: Path, results: Path) -> None:
@@ -38,11 +37,14 @@ def collect_all(runs: Path, results: Path) -> None:
 
 
 def readme(text: str, results: Path) -> str:
-    """Return README with its lines of results as the rows tell them."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    lines = "\n".join([*HEAD, *readme_lines(results)])
-    return f"{before}{BEGIN}\n\n{lines}\n\n{END}{after}"
+    """Return README with its lines of results, one a paper, as the rows tell them."""
+    lines = dict(zip(papers(), readme_lines(results), strict=True))
+    for name, line in lines.items():
+        own = re.compile(rf"^\| \[\w+\]\(docs/results/{name}\.md\).*$", re.MULTILINE)
+        text, count = own.subn(line.replace("\\", r"\\"), text)
+        if count != 1:
+            raise DataError(f"expected one line of {name} in README.md, got {count}; add it")
+    return text
 
 
 def main(words: Sequence[str]) -> int:

@@ -22,7 +22,7 @@ from audioprune import schema
 CONF = Path(__file__).resolve().parent.parent / "conf"
 _load = ConfigRepository.load_config
 _embed = ConfigLoaderImpl._embed_result_config
-_LOADED: dict[str, Any] = {}
+_LOADED: dict[tuple[str, tuple[str, ...]], Any] = {}
 _parsed = lru_cache(maxsize=4096)(grammar_parser.parse)  # the same few hundred texts come again
 
 
@@ -35,28 +35,38 @@ def options_of(group: str) -> list[str]:
 
 
 @contextmanager
+def loaded_once() -> Iterator[None]:
+    """Let all compositions of a test session, those of command lines too, share what they load."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConfigRepository, "load_config", _load_once)
+        patch.setattr(ConfigLoaderImpl, "_embed_result_config", staticmethod(_embed_copy))
+        for user in (base, _utils):
+            patch.setattr(user, "parse", _parsed)
+        yield
+
+
+@contextmanager
 def hydra_started() -> Iterator[None]:
     """Let `composed` work."""
     schema.register()
     OmegaConf.register_new_resolver("run_name", lambda *, _root_: "name", replace=True)
     GlobalHydra.instance().clear()
     gc.freeze()  # composing makes many small objects; what was there before needs no visit
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ConfigRepository, "load_config", _load_once)
-        patch.setattr(ConfigLoaderImpl, "_embed_result_config", staticmethod(_embed_copy))
-        for user in (base, _utils):
-            patch.setattr(user, "parse", _parsed)
-        with initialize_config_module(version_base="1.3", config_module="audioprune.conf"):
-            yield
+    with initialize_config_module(version_base="1.3", config_module="audioprune.conf"):
+        yield
     GlobalHydra.instance().clear()
     gc.unfreeze()
 
 
 def _load_once(repository: ConfigRepository, config_path: str) -> Any:
-    """Load a file or schema; compositions share what was loaded."""
-    if config_path not in _LOADED:
-        _LOADED[config_path] = _load(repository, config_path)
-    return copy.copy(_LOADED[config_path])
+    """Load a file or schema of a package, which do not change, once."""
+    places = tuple(source.full_path() for source in repository.get_sources())
+    if any(place.startswith("file://") for place in places):  # a folder of the user's own
+        return _load(repository, config_path)
+    key = (config_path, places)
+    if key not in _LOADED:
+        _LOADED[key] = _load(repository, config_path)
+    return copy.copy(_LOADED[key])
 
 
 def _embed_copy(result: Any, package: str | None) -> Any:

@@ -13,6 +13,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def configurations_loaded_once() -> Iterator[None]:
+    """Read each configuration file once: most of what a tiny command costs is to read them."""
+    from composing import loaded_once
+
+    with loaded_once():
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real recordings named by AUDIOPRUNE_SHARED_DATA; skip the test without it."""

@@ -230,6 +230,12 @@ COMMANDS = (
         slow=True,
     ),
     Line(
+        "export checkpoint=runs/prune/<run> out=enhancer",
+        (),
+        (("runs/prune/<run>", "{pruned}"),),
+        slow=True,
+    ),
+    Line(
         "export checkpoint=runs/prune/<run> out=small.pt",
         (),
         (("runs/prune/<run>", "{pruned}"),),

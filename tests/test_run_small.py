@@ -89,6 +89,13 @@ def test_a_dry_run_runs_nothing(monkeypatch: pytest.MonkeyPatch, capsys) -> None
     assert run_small.main(["what=1"]) == 2
 
 
+def test_the_hours_on_the_page_are_those_of_the_plan() -> None:
+    plan = yaml.safe_load(run_small.PLAN.read_text(encoding="utf-8"))
+    hours = sum(job.minutes for job in jobs_of(plan, {}, ())) / 60
+    page = (ROOT / "docs" / "papers" / "index.md").read_text(encoding="utf-8")
+    assert f"all of it is {hours:.1f} core-hours" in page
+
+
 def test_every_entry_of_the_plan_is_a_command_of_a_preset() -> None:
     plan = yaml.safe_load(run_small.PLAN.read_text(encoding="utf-8"))
     for job in jobs_of(plan, {}, ()):

@@ -18,7 +18,9 @@ units, parts of a model that live or die together:
     declare: ``UnitSet`` and ``Slice``, and what a model declares
     builders: the slices of standard layers in few words
     chains: the units of a plain chain of layers
-    derive: the units of an unknown model, from one traced forward pass
+    derive: the units of an unknown model, from one traced forward pass, proved
+    trace: what every operation of a pass does with units, one file of rules per kind
+    explain: what each layer writes and reads, or why it has no units
     verify: proof that units are complete
     find: ``unit_sets_of`` any model, declared or derived and proved
     weight_groups: rows, filters, kernels or whole units as groups of weights
@@ -26,6 +28,7 @@ units, parts of a model that live or die together:
     freed_parameters: how many parameters leave with units
     zero: masked units, and units that are dead
     trim: take units out of a model for real
+    trimmed_layers: norms that count what left, and attention with fewer heads
 
 Above units:
     penalties: l1 and sparse group lasso, added to a training loss

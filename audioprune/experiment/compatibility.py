@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -46,7 +46,7 @@ def require_fit(model: nn.Module, task: Trainable, data: Corpus) -> None:
         needed = _needed(task, batch)
     if needed is not None and seen.get("out") != needed:
         raise ConfigError(
-            f"{_names(model, task)}: {_story(seen)}, the task needs {needed}; {_ADVICE}"
+            f"{_names(model, task)}: {_story(seen)}, the task needs {needed}; {_advice(seen)}"
         )
 
 
@@ -135,7 +135,13 @@ def _misfit(
             f"{example} ({reason}); {_ADVICE}"
         )
     wish = f", the task needs {needed}" if needed is not None else ""
-    return f"{_names(model, task)}: {_story(seen)}{wish} ({reason}); {_ADVICE}"
+    return f"{_names(model, task)}: {_story(seen)}{wish} ({reason}); {_advice(seen)}"
+
+
+def _advice(seen: dict[str, Any]) -> str:
+    """Say what to change: of several outputs the task can use one."""
+    several = isinstance(seen.get("out"), list | dict)
+    return f"pick one with model.output=..., or {_ADVICE}" if several else _ADVICE
 
 
 def _names(model: nn.Module, task: Trainable) -> str:
@@ -152,4 +158,6 @@ def _shape(value: Any) -> Any:
         return tuple(value.shape)
     if isinstance(value, tuple | list):
         return [_shape(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _shape(item) for key, item in value.items()}
     return type(value).__name__

@@ -321,7 +321,7 @@ def _restored(path: Path, model: nn.Module, state: dict[str, torch.Tensor]) -> n
 
 
 def _package_task(
-    config: dict[str, Any] | None, known: dict[str, Any] | None
+    config: dict[str, Any] | None, known: dict[str, Any] | None = None
 ) -> dict[str, Any] | None:
     """Accept a task only with plain arguments, and of this package or of a known class."""
     if not config:

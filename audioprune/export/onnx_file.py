@@ -41,7 +41,8 @@ def streaming_graph(model: StreamingModel, metadata: Mapping[str, str]) -> Any:
         program = torch.export.export(model, given, strict=False)
     inputs = [*model.input_names, *model.state_names]
     outputs = [*model.output_names, *(f"{name}_out" for name in model.state_names)]
-    return _converted(program, inputs, outputs, metadata, ())
+    nodes = list(model.body.graph.nodes)
+    return _converted(program, inputs, outputs, metadata, (), nodes)
 
 
 def whole_graph(traced: Traced, metadata: Mapping[str, str]) -> Any:
@@ -59,7 +60,8 @@ def whole_graph(traced: Traced, metadata: Mapping[str, str]) -> Any:
     count = len(last.args[0])
     names = ["out"] if count == 1 else [f"out_{i}" for i in range(count)]
     inputs = [node.name for node in places]
-    return _converted(traced.program, inputs, names, metadata, _open_names(traced))
+    nodes = list(traced.module.graph.nodes)
+    return _converted(traced.program, inputs, names, metadata, _open_names(traced), nodes)
 
 
 def _open_names(traced: Traced) -> list[tuple[str, str]]:
@@ -74,6 +76,7 @@ def _converted(
     outputs: Sequence[str],
     metadata: Mapping[str, str],
     names: Sequence[tuple[str, str]],
+    nodes: Sequence[Any],
 ) -> Any:
     need("onnx", "format=onnx")
     try:
@@ -90,7 +93,7 @@ def _converted(
             assert made is not None
             proto = made.model_proto
     except Exception as error:  # each stage of the exporter has errors of its own
-        raise ConfigError(_unknown(program, error)) from error
+        raise ConfigError(_unknown(nodes, error)) from error
     if proto.ByteSize() > _BYTES:
         raise ConfigError(
             f"format=onnx: expected a graph of at most {_BYTES:,} bytes, got "
@@ -125,18 +128,18 @@ def _strip(proto: Any) -> None:
         tensor.ClearField("doc_string")
 
 
-def _unknown(program: Any, error: BaseException) -> str:
+def _unknown(graph: Sequence[Any], error: BaseException) -> str:
     """Say which operator of which layer has no ONNX form."""
     text, cause = "", error
     while cause is not None:
         text += f"\n{cause}"
         cause = cause.__cause__  # type: ignore[assignment]
     names = _NAMED.findall(text)
-    nodes = [node for node in program.graph.nodes if node.op == "call_function"]
+    nodes = [node for node in graph if node.op == "call_function"]
     for name in names:
         exact = [node for node in nodes if name in str(node.target).split(".")]
         for node in exact or [node for node in nodes if name in str(node.target)]:
-            layer = layer_of(node) or "the model itself"
+            layer = node.meta.get("layer") or layer_of(node) or "the model itself"
             return (
                 f"layer {layer}: expected operators that ONNX has, got {node.target}; replace it, "
                 f"or use format=torchscript"

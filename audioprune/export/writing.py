@@ -1,14 +1,14 @@
 """How a model is written for another runtime: ``export(model, path)``, its parity and its speed.
 
-Formats are ``onnx`` and ``torchscript``; ``streaming=True`` writes the form that maps one frame
-and named states to one frame, see `streaming`. What was written is run again and compared with
-torch on signals of two lengths before the file takes its name: nothing is left of a failure.
+Formats are ``onnx``, ``torchscript`` and ``c``; ``streaming=True`` writes the form that maps one
+frame and named states to one frame, see `streaming`. What was written is run again and compared
+with torch on signals of two lengths before the file takes its name: nothing is left of a failure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from torch.utils._pytree import tree_leaves
 from audioprune.compress.eval_mode import evaluating
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.export import int8 as int8_tools
+from audioprune.export.c.writing import export_c
 from audioprune.export.onnx_file import Session, streaming_graph, whole_graph
+from audioprune.export.rows import ExportRow
 from audioprune.export.script import loaded, script_of
 from audioprune.export.streaming import LENGTHS, StreamingModel, inputs_of, streaming_of
 from audioprune.export.timing import (
@@ -36,44 +38,10 @@ from audioprune.export.trace import trace
 from audioprune.files import sha256, write_atomic
 from audioprune.protocols import Costed
 
-FORMATS = {"onnx": ".onnx", "torchscript": ".pt"}
+FORMATS = {"onnx": ".onnx", "torchscript": ".pt", "c": ""}
 INT8 = ("dynamic", "static")
 TOLERANCE = 1e-5
 _CALIBRATED = 100  # frames
-
-
-@dataclass(frozen=True)
-class ExportRow:
-    """What was written and what it does.
-
-    Attributes:
-        path: The file.
-        format: ``onnx`` or ``torchscript``.
-        streaming: Whether it maps one frame, else whole signals.
-        numbers: ``float32``, ``int8 dynamic`` or ``int8 static``.
-        file_bytes: Bytes of the file.
-        parity: Largest difference to torch, as a share of the output's peak.
-        snr_db: Torch's output over this difference, in dB, on the longer signal.
-        real_time_factor: Seconds that one second of audio takes; None where the model does not
-            say how many frames a second has.
-        worst_frame_ms: The slowest frame, or whole signal, in milliseconds.
-        note: What else is to be known.
-    """
-
-    path: str
-    format: str
-    streaming: bool
-    numbers: str
-    file_bytes: int
-    parity: float
-    snr_db: float
-    real_time_factor: float | None
-    worst_frame_ms: float
-    note: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields by name, as JSON can hold them."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -104,9 +72,9 @@ def export(
 
     Args:
         model: Any module whose inputs are tensors, batch first; it is run in evaluation mode.
-        path: The file to write; ``.onnx`` or ``.pt``.
+        path: The file to write, ``.onnx`` or ``.pt``; for C a folder.
         example: An input or a tuple of them; by default the model's own.
-        format: ``onnx``, with an open batch and number of frames, or ``torchscript``.
+        format: ``onnx``, with an open batch and number of frames, ``torchscript``, or ``c``.
         streaming: Whether to write the form that maps one frame and its states.
         time_dim: Axis of time, or one for each input; by default the model's own.
         int8: Which eight-bit forms of an ONNX file to write beside it, ``dynamic`` or ``static``.
@@ -121,6 +89,13 @@ def export(
             or the file differs from torch by more than 1e-5 of the peak; nothing is written.
     """
     path = _checked(path, format, int8)
+    if format == "c":
+        if not streaming:
+            raise ConfigError(
+                "format=c: expected streaming=true, for C maps frame by frame, got false; set it"
+            )
+        given = {"time_dim": time_dim, "frames_per_second": frames_per_second}
+        return [export_c(model, path, example, metadata=metadata, **given)]
     form = _form(model, example, time_dim, frames_per_second, streaming)
     facts = _facts(form, model, metadata or {})
     if format == "torchscript":
@@ -154,6 +129,10 @@ def _checked(path: str | Path, format: str, int8: Sequence[str]) -> Path:
     if int8 and format != "onnx":
         raise ConfigError(f"int8: expected format=onnx, got {format}; leave one of them out")
     path = Path(path)
+    if format == "c":
+        if path.is_file():
+            raise ConfigError(f"{path}: expected a folder for C, got a file; give another")
+        return path
     if path.suffix != FORMATS[format]:
         raise ConfigError(
             f"{path}: expected a file name that ends in {FORMATS[format]}, got "

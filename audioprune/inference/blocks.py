@@ -24,8 +24,10 @@ TOLERANCE = 1e-5
 """Largest difference of a block-wise run from the whole, as a fraction of the largest output."""
 _LENGTHS = {64: 8, 256: 2, 640: 2, 1536: 2}
 """Frames of a trial that may show where a look back or ahead ends -> places that it changes."""
-_SHORTEST = 64
+_SAMPLES = {2048: 8, 16_384: 2, 131_072: 2}
+"""The same where frames are single samples."""
 _ALIGNED = (1, 2, 4, 8, 16, 32)
+_ALIGNED_SAMPLES = (1, 8, 16, 32, 64, 128, 256, 512, 1024)
 _TRIAL_BLOCKS = (0.31, 0.12, 0.57)  # shares of the trial's frames
 _CELLS = (nn.RNNBase, nn.RNNCellBase)
 
@@ -36,8 +38,7 @@ class BlockPlan:
 
     Attributes:
         kind: ``states``, recurrent layers go on where they were; ``overlap``, frames are given
-            again; ``steps``, the model's own steps from state to state; ``whole``, all frames at
-            once.
+            again; ``steps``, the model goes from state to state itself; ``whole``, all at once.
         before: Frames that the model looks back.
         after: Frames that it looks ahead, which delay its output.
         aligned: Blocks begin at multiples of so many frames.
@@ -64,7 +65,11 @@ class BlockPlan:
 
 
 def plan_of(
-    model: nn.Module, frames_of: Callable[[int], Tensor], frame_dim: int, name: str = ""
+    model: nn.Module,
+    frames_of: Callable[[int], Tensor],
+    frame_dim: int,
+    name: str = "",
+    samples: bool = False,
 ) -> BlockPlan:
     """Find out how a model can be run on blocks.
 
@@ -73,11 +78,12 @@ def plan_of(
         frames_of: Random input of so many frames, batch first.
         frame_dim: Axis of the frames in input and output.
         name: Of the model, for the message.
+        samples: Whether frames are single samples, of which many are looked back on.
 
     Raises:
         ConfigError: The model does not run on such an input, or gives another number of frames.
     """
-    trial = _Trial(model, frames_of, frame_dim, name)
+    trial = _Trial(model, frames_of, frame_dim, name, samples)
     recurrent = [each for each in model.modules() if isinstance(each, _CELLS)]
     both = [each for each in recurrent if isinstance(each, nn.RNNBase) and each.bidirectional]
     if recurrent:  # both directions along time agree with nothing; along frequency they may
@@ -175,18 +181,29 @@ class _Trial:
     """Random frames, on which block-wise runs are compared with the run of all of them."""
 
     def __init__(
-        self, model: nn.Module, frames_of: Callable[[int], Tensor], frame_dim: int, name: str
+        self,
+        model: nn.Module,
+        frames_of: Callable[[int], Tensor],
+        frame_dim: int,
+        name: str,
+        samples: bool,
     ) -> None:
+        self.lengths = _SAMPLES if samples else _LENGTHS
+        self.aligned = _ALIGNED_SAMPLES if samples else _ALIGNED
         self.model, self.frames_of, self.frame_dim = model, frames_of, frame_dim
         self.name = name or type(model).__name__
 
     def overlaps(self) -> list[BlockPlan]:
         """Return the plans with the look back and ahead that a change of single frames shows."""
-        for length, places in _LENGTHS.items():
+        for length, places in self.lengths.items():
             reach = self._reach(length, places)
             if reach is not None:
                 before, after = reach
-                return [BlockPlan("overlap", before, after, each) for each in _ALIGNED]
+                # with strides, other places than those that were tried may be seen from farther
+                return [
+                    BlockPlan("overlap", before + each - 1, after + each - 1, each)
+                    for each in self.aligned
+                ]
         return []
 
     @torch.inference_mode()
@@ -211,7 +228,7 @@ class _Trial:
     @torch.inference_mode()
     def agrees(self, plan: BlockPlan) -> bool:
         """Tell whether a plan gives what the whole gives."""
-        length = max(_SHORTEST, 2 * (plan.before + plan.after + plan.aligned))
+        length = max(min(self.lengths), 2 * (plan.before + plan.after + plan.aligned))
         frames = self._input(length)
         whole = self._run(frames)
         sizes = [max(1, round(share * length)) for share in _TRIAL_BLOCKS[:-1]]
@@ -219,7 +236,7 @@ class _Trial:
         runner = BlockRunner(self.model, plan, self.frame_dim)
         try:
             made = [runner.push(part, last=part is parts[-1]) for part in parts]
-        except RuntimeError:  # a state does not fit, since time is not the axis of the layer
+        except (RuntimeError, ConfigError):  # a state or a length does not fit
             return False
         outputs = [each for each in made if each is not None]
         if not outputs:

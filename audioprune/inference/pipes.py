@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from audioprune.errors import ConfigError, DataError, OutputError, unknown_name
 from audioprune.inference.enhancer import PIPES, EnhancedStream, Enhancer, Samples
 from audioprune.interrupts import check_stop
 
-FORMATS = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
+FORMATS: dict[str, np.dtype[Any]] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 """Codings of raw samples."""
 _FULL = 32768.0
 BLOCK_S = 0.01

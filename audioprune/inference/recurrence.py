@@ -2,8 +2,8 @@
 
 It supplies and keeps the states of ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` modules of any model,
 which then needs no code for it. Layers in both directions are left alone: they run along another
-axis than time, or the model must see the whole. Whether blocks give what the whole gives is
-tried in blocks.py.
+axis than time, or the model must see the whole. Whether blocks give what the whole gives is tried
+in blocks.py.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from audioprune.inference.blocks import BlockPlan, BlockRunner, plan_of
 from audioprune.protocols import Enhances
 from audioprune.tasks.adversarial import Adversarial
 from audioprune.tasks.enhancement import Enhancement
+from audioprune.tasks.foreign.waveform_model import WaveformModel
 
 _LEAST = 1e-8  # of a level, as in the tasks
 
@@ -268,6 +269,43 @@ class CutStream:
         return torch.from_numpy(filtered).to(joined)
 
 
+class WaveStream:
+    """Enhance samples by a model that maps a waveform to a waveform.
+
+    Args:
+        task: How the waveform is given and found in what comes back.
+        model: In evaluation mode.
+        plan: How the model is run on blocks of samples.
+        levels: To which level the input is scaled, where the task scales it.
+    """
+
+    def __init__(
+        self, task: WaveformModel, model: nn.Module, plan: BlockPlan, levels: Levels
+    ) -> None:
+        self.task, self._levels, self._device = task, levels, device_of(model)
+        self._runner = BlockRunner(_Waves(task, model), plan, 1)
+
+    def push(self, samples: Tensor, last: bool = False) -> Tensor:
+        """Take the next samples (C, T) and return those that are ready (C, T')."""
+        samples = samples.to(self._device)
+        level = self._levels.heard(samples)
+        gain = torch.ones_like(level) if self.task.level is None else self.task.level / level
+        made = self._runner.push(samples * gain, last)
+        return samples[:, :0] if made is None else made / gain
+
+
+class _Waves(nn.Module):
+    """A model of waveforms with what its task does around it: (C, T) to (C, T)."""
+
+    def __init__(self, task: WaveformModel, model: nn.Module) -> None:
+        super().__init__()
+        self.task, self.model = task, model
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Map waveforms."""
+        return self.task.mapped(self.model, samples)
+
+
 class WholeStream:
     """Enhance a signal as a whole, once it has ended."""
 
@@ -288,6 +326,8 @@ def scales_input(task: Enhances) -> bool:
     """Tell whether a task scales signals by their level before the model gets them."""
     if isinstance(task, Adversarial):
         return task.frames.level is not None
+    if isinstance(task, WaveformModel):
+        return task.level is not None
     return isinstance(task, Enhancement)
 
 
@@ -303,6 +343,8 @@ def signal_plan(task: Enhances, model: nn.Module) -> BlockPlan:
     """
     if isinstance(task, Adversarial):
         return BlockPlan("overlap")
+    if isinstance(task, WaveformModel):
+        return _wave_plan(task, model)
     if not isinstance(task, Enhancement):
         return BlockPlan("whole", why="since its task makes nothing of parts of a signal")
     target, hop = task.target, task.hop_length
@@ -313,6 +355,13 @@ def signal_plan(task: Enhances, model: nn.Module) -> BlockPlan:
         return target.inputs(noise).narrow(target.frame_dim, 0, count)
 
     return plan_of(model, frames_of, target.frame_dim)
+
+
+def _wave_plan(task: WaveformModel, model: nn.Module) -> BlockPlan:
+    def samples_of(count: int) -> Tensor:
+        return torch.randn(1, count, generator=torch.Generator().manual_seed(0))
+
+    return plan_of(_Waves(task, model), samples_of, 1, type(model).__name__, samples=True)
 
 
 def stream_of(
@@ -333,4 +382,6 @@ def stream_of(
         return CutStream(task, model, levels)
     if plan.kind != "whole" and isinstance(task, Enhancement):
         return FrameStream(task, model, plan, levels)
+    if plan.kind != "whole" and isinstance(task, WaveformModel):
+        return WaveStream(task, model, plan, levels)
     return WholeStream(task, model)

@@ -242,8 +242,8 @@ class ExportRoot:
 
     Attributes:
         checkpoint: Model file or run folder.
-        out: The file to write; null for ``model.onnx`` or ``model.pt``.
-        format: What runs the file: ONNX Runtime, or torch without this package.
+        out: The file to write; null for ``model.onnx`` or ``model.pt``. For C a folder, ``model``.
+        format: What runs the file: ONNX Runtime, torch without this package, or any C compiler.
         streaming: Whether the form is written that maps one frame and its states to one frame;
             else whole signals.
         transform: Whether the task's transform stands ``inside``, so that samples go in and out,
@@ -259,7 +259,7 @@ class ExportRoot:
 
     checkpoint: str | None = None
     out: str | None = None
-    format: Annotated[str, OneOf("onnx", "torchscript", "executorch")] = "onnx"
+    format: Annotated[str, OneOf("onnx", "torchscript", "c", "executorch")] = "onnx"
     streaming: bool = False
     transform: Annotated[str, OneOf("outside", "inside")] = "outside"
     int8: list[str] = []

@@ -236,10 +236,17 @@ class Loader:
         if self._loader is None:
             self._here.preload()
             self._loader = self._open()
-        for batch in self._loader:
-            if isinstance(batch, AudiopruneError):
-                raise batch
-            yield batch
+        try:
+            for batch in self._loader:
+                if isinstance(batch, AudiopruneError):
+                    raise batch
+                yield batch
+        except AudiopruneError:
+            # The processes end here, in order. With the frames that the error holds they would be
+            # collected in any order: queues before who writes to them, and torch would wait five
+            # seconds for processes that are never told to end.
+            self._loader = None
+            raise
 
     def _open(self) -> DataLoader[Any]:
         warnings.filterwarnings("ignore", ".*worker processes in total")  # the number is wanted

@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from audioprune.compress.weight_norm import fold_like_, fold_weight_norm_, is_normed, refuse_normed
+from audioprune.compress.weight_norm import (
+    copy_of,
+    fold_like_,
+    fold_norms_,
+    fold_weight_norm_,
+    is_normed,
+    refuse_normed,
+)
 from audioprune.errors import ConfigError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm.*")
@@ -91,3 +98,25 @@ def test_other_parametrizations_are_no_weight_norm() -> None:
     )
     assert not is_normed(model) and fold_weight_norm_(model) == []
     refuse_normed(model, ["0.parametrizations.weight.original"])
+
+
+SPECTRAL = nn.utils.parametrizations.spectral_norm, nn.utils.spectral_norm
+
+
+@pytest.mark.parametrize("wrap", [NEW, OLD, *SPECTRAL])
+def test_a_copy_is_folded_alone_and_gives_the_same_output(
+    wrap: Callable[[nn.Module], nn.Module],
+) -> None:
+    model = nn.Sequential(wrap(nn.Linear(3, 4)), wrap(nn.Conv1d(4, 2, 1))).eval()
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+
+    def run(net: nn.Module) -> torch.Tensor:
+        return net[1](net[0](x).T[None, :, :])
+
+    wanted, names = run(model), set(model.state_dict())
+    twin = copy_of(model)
+    assert fold_norms_(twin) == ["0.weight", "1.weight"] and fold_norms_(twin) == []
+    assert set(twin.state_dict()) == {"0.weight", "0.bias", "1.weight", "1.bias"}
+    torch.testing.assert_close(run(twin), wanted)
+    assert set(model.state_dict()) == names and torch.equal(run(model), wanted)
+    wanted.sum().backward()  # the original's weights kept their history

@@ -107,3 +107,20 @@ def test_the_trial_changes_nothing(tmp_path: Path) -> None:
         False,
     ] and not model._forward_hooks
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+class Several(MyNet):
+    """Returns its mask beside something else."""
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return {"mask": super().forward(x), "level": x.mean()}
+
+
+def test_one_of_several_outputs_is_to_be_picked(tmp_path: Path) -> None:
+    several = {"name": "own", "_target_": f"{__name__}.Several"}
+    with pytest.raises(ConfigError) as caught:
+        open_run(tmp_path / "r", config({}, tmp_path / "c", model=several))
+    told = str(caught.value)
+    assert "'mask': (1, " in told and "pick one with model.output=..., or change model.*" in told
+    picked = {**several, "output": "mask"}
+    open_run(tmp_path / "s", config({}, tmp_path / "c", model=picked))

@@ -20,6 +20,7 @@ from audioprune.models.lstm import LSTM
 from audioprune.models.tcnn import TCNN
 from audioprune.tasks.adversarial import Adversarial
 from audioprune.tasks.enhancement import Enhancement
+from audioprune.tasks.foreign.waveform_model import WaveformModel
 
 
 class Both(nn.Module):
@@ -43,6 +44,19 @@ class Ahead(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         return torch.sigmoid(self.layer(frames.transpose(1, 2))).transpose(1, 2)
+
+
+class Strided(nn.Module):
+    """Samples in steps of 8 and back, from the past alone but for the step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.up = nn.Conv1d(1, 4, 16, 8), nn.ConvTranspose1d(4, 1, 8, 8)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        behind = -samples.shape[-1] % 8
+        padded = nn.functional.pad(samples, (8, behind))
+        return self.up(torch.tanh(self.down(padded)))[..., : samples.shape[-1]]
 
 
 def _irm(**options: Any) -> Enhancement:
@@ -69,6 +83,12 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], nn.Module], str]] = {
         GTCRN,
         "steps",
     ),
+    "samples": (
+        lambda: WaveformModel(input="channel", level=0.1),
+        lambda: nn.Conv1d(1, 1, 9, padding=4),
+        "overlap",
+    ),
+    "strides": (lambda: WaveformModel(input="channel"), Strided, "overlap"),
     "ahead": (_irm, Ahead, "overlap"),
     "both": (_irm, Both, "whole"),
     "cut": (
@@ -97,7 +117,11 @@ def _made(task: Any, model: nn.Module, plan: BlockPlan, signal: Tensor, ends: li
         return torch.cat([*made, stream.push(signal[:, :0], last=True)], 1)
 
 
-@pytest.mark.parametrize("name", CASES)
+SLOW = ("bands",)
+NAMES = [pytest.param(each, marks=[pytest.mark.slow] * (each in SLOW)) for each in CASES]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_blocks_make_what_the_whole_makes(name: str) -> None:
     make, build, kind = CASES[name]
     torch.manual_seed(0)

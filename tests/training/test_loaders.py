@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import signal
@@ -125,8 +126,10 @@ def test_workers_outlive_epochs_and_share_what_was_decoded_before() -> None:
 
 
 def test_an_error_in_a_worker_is_the_same_line() -> None:
+    before = set(multiprocessing.active_children())
     with pytest.raises(DataError, match=r"^expected item 13 whole, got half of it; replace it$"):
         list(_loader(1).train(7))
+    assert set(multiprocessing.active_children()) <= before, "its process outlives the error"
 
 
 def test_a_killed_worker_is_one_line() -> None:

@@ -55,6 +55,8 @@ class UnitSet:
         min_units: Number of units that trimming always keeps.
         exact: False where a normalisation crosses the units, so that masking and trimming differ.
         removable: False for weight groups, which may be zeroed but not trimmed.
+        summed: True where units are summed without weights, as by a norm over them: a unit that no
+            weight reads still counts then, and only a zero one can leave.
     """
 
     name: str
@@ -62,6 +64,7 @@ class UnitSet:
     min_units: int = 1
     exact: bool = True
     removable: bool = True
+    summed: bool = False
 
     @property
     def size(self) -> int:

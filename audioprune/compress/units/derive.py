@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from audioprune.compress.ties import join_views_
 from audioprune.compress.units.declare import UnitSet
@@ -51,8 +52,7 @@ def derive_units(model: nn.Module, example_input: Any) -> tuple[list[UnitSet], l
         if fold_norms_(twin):
             _check_fold(model, twin, example_input)
         join_views_(twin)
-        args, kwargs = arguments_of(example_input)
-        tape = record(twin, args, kwargs)
+        tape = record(twin, *tree_map(_cloned, arguments_of(example_input)))
         solution, refuted = _proved(twin, example_input, tape)
     sets = [each for each in solution.sets if each.name not in refuted]
     written = {
@@ -70,6 +70,11 @@ def derive_units(model: nn.Module, example_input: Any) -> tuple[list[UnitSet], l
                 if name not in written:
                     reasons.append(f"'{name or kind}': {why}")
     return sets, list(dict.fromkeys(reasons))
+
+
+def _cloned(value: Any) -> Any:
+    """Return what a model may change without harm."""
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 def _check_fold(model: nn.Module, twin: nn.Module, example_input: Any) -> None:

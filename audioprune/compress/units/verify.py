@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from audioprune.compress.eval_mode import evaluating
 from audioprune.compress.units.declare import UnitSet
@@ -144,7 +144,10 @@ class _Trial:
         twin = copy_of(model)
         fold_norms_(twin)
         self._model = _shaken(twin, generator)
-        self._keep = {each.name: _random_keep(each, generator) for each in self.chosen}
+        self._keep = {
+            each.name: _random_keep(each, generator, place)
+            for place, each in enumerate(self.chosen)
+        }
 
     def objection(self, sets: Sequence[UnitSet]) -> str:
         """Return what speaks against removing units of some sets, or nothing."""
@@ -196,9 +199,14 @@ def outputs_of(model: nn.Module, inputs: Arguments) -> list[Tensor]:
     A model that draws noise thus draws the same every time.
     """
     with torch.no_grad(), evaluating(model), torch.random.fork_rng(devices=[]):
-        leaves = tree_leaves(model(*inputs[0], **inputs[1]))
+        args, kwargs = tree_map(_cloned, inputs)  # a model may change its input
+        leaves = tree_leaves(model(*args, **kwargs))
     values = [value for value in leaves if isinstance(value, Tensor)]
     return [torch.view_as_real(each) if each.is_complex() else each.float() for each in values]
+
+
+def _cloned(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 def _shaken(model: nn.Module, generator: torch.Generator) -> nn.Module:
@@ -222,8 +230,13 @@ def _shaken(model: nn.Module, generator: torch.Generator) -> nn.Module:
     return model
 
 
-def _random_keep(each: UnitSet, generator: torch.Generator) -> Tensor:
+def _random_keep(each: UnitSet, generator: torch.Generator, place: int) -> Tensor:
+    """Choose about half of the units, of every set another number.
+
+    A model that reads the width of one layer to reshape another runs while both lose as many.
+    """
     keep = torch.ones(each.size, dtype=torch.bool)
-    count = max(0, min((each.size + 1) // 2, each.size - each.min_units))
+    fewer = place % (each.size // 4 + 1)
+    count = max(0, min((each.size + 1) // 2 - fewer, each.size - each.min_units))
     keep[torch.randperm(each.size, generator=generator)[:count]] = False
     return keep

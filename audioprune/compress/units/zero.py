@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from audioprune.compress.units.declare import UnitSet, check_unit_sets, sets_to_cut
+from audioprune.compress.units.declare import UnitSet, check_unit_sets, sets_to_cut, tensors_of
 from audioprune.compress.units.weight_groups import any_kept, expand
 from audioprune.errors import ConfigError, unknown_name
 
@@ -34,14 +34,15 @@ def zero_units_(
         ConfigError: A set is unknown, a shape is wrong or the sets do not fit the model.
     """
     check_unit_sets(model, unit_sets)
-    parameters = dict(model.named_parameters())
+    parameters, tensors = dict(model.named_parameters()), tensors_of(model)
     with torch.no_grad():
         for each in sets_to_cut(unit_sets, keep):
             for part in each.slices:
-                if part.role != "in" and part.tensor in parameters:
-                    parameter = parameters[part.tensor]
-                    kept = expand(part, keep[each.name].to(parameter.device), parameter.shape)
-                    parameter.masked_fill_(~kept, 0.0)
+                # a constant that writes a unit, such as a code of positions, becomes zero too
+                if part.role == "out" or (part.role == "norm" and part.tensor in parameters):
+                    tensor = tensors[part.tensor]
+                    kept = expand(part, keep[each.name].to(tensor.device), tensor.shape)
+                    tensor.masked_fill_(~kept, 0.0)
 
 
 def removable(
@@ -65,7 +66,7 @@ def removable(
         ConfigError: The sets do not fit the model or a mask has another shape than its parameter.
     """
     check_unit_sets(model, unit_sets)
-    live = _live(model, mask)
+    live = _live(model, unit_sets, mask)
     return {each.name: _silent(each, live) for each in unit_sets}
 
 
@@ -79,8 +80,8 @@ def dead_units(
     """Choose the units that can be trimmed without a change of the output.
 
     A unit is dead if it outputs exactly 0, see ``removable``, or if every weight that reads it is
-    zero. Weights of dead units count as zero for all others, until no more units die. Where fewer
-    than ``min_units`` live, the first dead ones stay.
+    zero and nothing else sums it. Weights of dead units count as zero for all others, until no
+    more units die. Where fewer than ``min_units`` live, the first dead ones stay.
 
     Args:
         model: The model that the sets describe.
@@ -95,7 +96,7 @@ def dead_units(
         ConfigError: The sets do not fit the model or a mask has another shape than its parameter.
     """
     check_unit_sets(model, unit_sets)
-    live = _live(model, mask)
+    live = _live(model, unit_sets, mask)
     chosen = [each for each in unit_sets if each.removable]
     keep = {each.name: torch.ones(each.size, dtype=torch.bool) for each in chosen}
     changed = True
@@ -104,7 +105,9 @@ def dead_units(
         for each in chosen:
             if not each.exact and not inexact:
                 continue
-            dead = _silent(each, live) | _unread(each, live)
+            dead = _silent(each, live)
+            if not each.summed:
+                dead = dead | _unread(each, live)
             alive = _at_least(each.min_units, keep[each.name], dead)
             if not torch.equal(alive, keep[each.name]):
                 keep[each.name], changed = alive, True
@@ -120,9 +123,18 @@ def _clear_(live: dict[str, Tensor], each: UnitSet, alive: Tensor) -> None:
             live[part.tensor] = live[part.tensor] & kept
 
 
-def _live(model: nn.Module, mask: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+def _writing(model: nn.Module, unit_sets: Sequence[UnitSet]) -> list[tuple[str, Tensor]]:
+    """Return the buffers that write units."""
+    names = {part.tensor for each in unit_sets for part in each.slices if part.role == "out"}
+    return [(name, buffer) for name, buffer in model.named_buffers() if name in names]
+
+
+def _live(
+    model: nn.Module, unit_sets: Sequence[UnitSet], mask: Mapping[str, Tensor] | None
+) -> dict[str, Tensor]:
     """Tell which positions of every parameter are not zero and not masked."""
     live = {name: (parameter.detach() != 0).cpu() for name, parameter in model.named_parameters()}
+    live |= {name: (buffer != 0).cpu() for name, buffer in _writing(model, unit_sets)}
     given = {} if mask is None else {name: mask[name] for name in mask}
     for name, keep in given.items():
         if name not in live:

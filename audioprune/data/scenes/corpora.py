@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+from torch import Tensor
+
 from audioprune.data.corpus import WrappedCorpus
 from audioprune.data.scenes.corpus import SceneCorpus
 from audioprune.data.scenes.features import SceneFeatures
@@ -28,7 +30,19 @@ from audioprune.errors import ConfigError, unknown_name
 from audioprune.ranges import NoKey, OneOf, PassedTo, Range
 
 
-class TutScenes(WrappedCorpus[SceneCorpus]):
+class _WrappedScenes(WrappedCorpus[SceneCorpus]):
+    """Scenes under a name of their own, which also make features of any recording."""
+
+    def class_names(self) -> tuple[str, ...]:
+        """Return the names of the classes; a label is a place in this order."""
+        return self._ready().classes
+
+    def features_of(self, path: Path) -> Tensor:
+        """Return the features (2, M, N) of any recording, normalised as those of training."""
+        return self._ready().features_of(path)
+
+
+class TutScenes(_WrappedScenes):
     """The unpacked TUT Acoustic Scenes 2017 (15 classes) or Urban Acoustic Scenes 2018 (10).
 
     2017 trains on the development set and tests on the evaluation set, which lie side by side;
@@ -101,7 +115,7 @@ class TutScenes(WrappedCorpus[SceneCorpus]):
         return self.inner.features
 
 
-class ClassFolder(WrappedCorpus[SceneCorpus]):
+class ClassFolder(_WrappedScenes):
     """Scenes, or any other clips with one label, in folders named after the classes.
 
     Layouts: ``<root>/<class>/...`` or ``<root>/{train,valid,test}/<class>/...`` (``val`` and

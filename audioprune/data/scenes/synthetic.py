@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+from torch import Tensor
 
 from audioprune.data.corpus import GeneratedCorpus
 from audioprune.data.files.generated_folder import GeneratedFolder
@@ -143,6 +144,14 @@ class SyntheticScenes(GeneratedCorpus[ClassFolder]):
     def features(self) -> SceneFeatures:
         """What a model sees of a clip."""
         return self.inner.features
+
+    def class_names(self) -> tuple[str, ...]:
+        """Return the names of the classes; a label is a place in this order."""
+        return self._ready().class_names()
+
+    def features_of(self, path: Path) -> Tensor:
+        """Return the features (2, M, N) of any recording, normalised as those of training."""
+        return self._ready().features_of(path)
 
     def _generate(self) -> None:
         seconds = len(SCENES) * sum(self.recipe.clips) * self.recipe.duration_s

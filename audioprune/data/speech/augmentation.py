@@ -33,6 +33,8 @@ class Augmentation:
         equaliser_db: Largest gain or loss of a random smooth curve over the frequencies, drawn for
             speech and noise apart.
         speed: Slowest and fastest factor on the speed of speech; pitch and formants move with it.
+            Half of the items keep their speed: what was resampled ends below half the sample
+            rate, and a model that only met such speech would take the rest for noise.
         second_noise: Share of the items that get a second noise, up to 10 dB below the first.
         level_db: Largest random change of the level of a mixture.
 
@@ -70,7 +72,9 @@ class Augmentation:
 
     def draw_speed(self, rng: Rng) -> float:
         """Return the factor on the speed of one utterance."""
-        return float(rng.uniform(*self.speed))
+        slow, fast = self.speed
+        kept = slow != fast and rng.random() < 0.5
+        return 1.0 if kept else float(rng.uniform(slow, fast))
 
     def coloured(self, samples: NDArray[np.floating], sample_rate: int, rng: Rng) -> Samples:
         """Return a signal behind a random curve of gains; its level may change."""
@@ -102,7 +106,7 @@ def faster(samples: Samples, speed: float, length: int) -> Samples:
     """
     if speed == 1.0:
         return samples[:length]
-    played = soxr.resample(samples, speed, 1.0, quality="LQ")[:length]
+    played = soxr.resample(samples, speed, 1.0, quality="HQ")[:length]
     return np.pad(played, (0, length - len(played)))
 
 

@@ -47,11 +47,11 @@ def adopted(built: Any, config: Mapping[str, Any]) -> nn.Module:
     """
     model = _module(built, str(config.get("_target_", "")))
     if config.get("example") is not None:
-        model.example_input = Example(config["example"])
+        object.__setattr__(model, "example_input", Example(config["example"]))
     if isinstance(model, HasExample) and (
         config.get("seconds") is not None or not isinstance(model, Costed)
     ):
-        model.example_seconds = Seconds(config.get("seconds") or 1.0)
+        object.__setattr__(model, "example_seconds", Seconds(config.get("seconds") or 1.0))
     lazy = [name for name, value in model.named_parameters() if is_lazy(value)]
     if lazy:
         _initialise(model, lazy)

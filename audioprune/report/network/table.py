@@ -45,7 +45,7 @@ def closing_text(facts: Mapping[str, Any]) -> str:
         return (
             f"{whole:,} parameters; no units can be removed, single weights can: pipeline=weights"
         )
-    share = 100 * (1 - least / whole) if whole else 0.0
+    share = 1000 * (whole - least) // whole / 10 if whole else 0.0  # never rounded up to all
     return (
         f"{whole:,} parameters, {bytes_text(4 * whole)} as fp32; units ({found}) can take out up "
         f"to {share:.1f} %, down to {least:,} parameters"

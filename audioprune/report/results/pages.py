@@ -219,7 +219,7 @@ def _task_figures(
 def _figure(figure: Figure, folder: Path, tier: str) -> str:
     png, csv = (path.relative_to(folder).as_posix() for path in (figure.png, figure.csv))
     alt = escape_markdown(figure.alt).replace("[", "(").replace("]", ")")
-    caption = escape_markdown(f"{figure.caption} {tier}.")
+    caption = escape_markdown(f"{figure.caption} Runs of this page: {tier}.")
     return f"![{alt}]({png})\n\n{caption} [Numbers]({csv})"
 
 

@@ -1,7 +1,7 @@
 """How finished runs are kept without their folders: ``collect`` writes a file of collected runs.
 
 One line says what a run is (configuration, commit, environment, command, time); the rows that
-reports read follow it, with the score of every item where the run kept them. Numbers have six
+reports read follow it, with the score of every item where the run kept them. Numbers have nine
 significant digits, what all rows of a run share stands in its own line, and what only a look into
 one run needs is left out. ``audioprune report`` reads such a file in place of the run folders.
 Nothing unfinished is kept.
@@ -20,7 +20,7 @@ from audioprune.errors import DataError
 from audioprune.files import read_lines, write_atomic
 from audioprune.report.runs.job import COLLECTED, Job, load_jobs
 
-_DIGITS = 6
+_DIGITS = 9
 _WHOLE = 10**6  # larger whole numbers are no shorter without their point
 _COMMON = ("corpus", "corpus_fingerprint", "scale", "seed", "model")
 # Rows and keys that describe one training, not what came out of it.

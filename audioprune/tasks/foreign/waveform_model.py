@@ -202,9 +202,12 @@ class WaveformModel:
         for rows, length in rows_by_length(noisy, lengths):
             signal = noisy[rows, :length]
             gain = self._gain(signal)
-            found = self._signal(model(self._fed(signal * gain)), signal)
-            estimates[rows, :length] = found / gain
+            estimates[rows, :length] = self.mapped(model, signal * gain) / gain
         return estimates
+
+    def mapped(self, model: nn.Module, signals: Tensor) -> Tensor:
+        """Return what a model makes of signals (B, T) at the level that it is given."""
+        return self._signal(model(self._fed(signals)), signals)
 
     def enhance_items(
         self, model: nn.Module, items: Iterable[Mapping[str, Any]]

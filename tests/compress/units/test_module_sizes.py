@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from audioprune.compress.units.derive import derive_units
 from audioprune.compress.units.module_sizes import Shape, module_sizes
+from audioprune.compress.units.trim import trim_
 from audioprune.errors import ConfigError
 
 
@@ -73,3 +76,35 @@ def test_shapes_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         _sizes(module, **shapes)
+
+
+class Named(nn.Module):
+    """A module that stores sizes of its layers under their names, and one under another name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_features, self.hidden_size, self.width = 20, 5, 5
+        self.conv, self.last = nn.Conv1d(3, 5, 1), nn.Linear(20, 6)
+        self.rnn, self.out = nn.GRU(6, 5, batch_first=True), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.last(self.conv(x).reshape(-1, self.in_features))
+        state = torch.zeros(1, len(y), self.hidden_size)
+        return self.out(self.rnn(y[:, None], state)[0])
+
+
+def test_sizes_that_a_module_stores_under_the_name_of_its_layer_follow() -> None:
+    model, x = Named(), torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    sets, _ = derive_units(model, x)
+    assert [each.name for each in sets] == ["conv", "last", "rnn"]
+    trim_(model, sets, {"conv": torch.arange(5) < 2, "rnn": torch.arange(5) < 3})
+    assert (model.in_features, model.hidden_size, model.width) == (8, 3, 5)
+    assert model(x).shape == (2, 1, 2)
+
+
+def test_a_size_that_two_layers_have_and_one_keeps_stays() -> None:
+    model = Named()
+    model.twin = nn.GRU(6, 5)  # never called
+    sets, reasons = derive_units(model, torch.randn(2, 3, 4))
+    assert [each.name for each in sets] == ["conv", "last"]
+    assert any(why.startswith("'rnn': the masked and the trimmed model do not") for why in reasons)

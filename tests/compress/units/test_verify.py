@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from audioprune.compress.units.builders import linear_in, linear_out
 from audioprune.compress.units.chains import chain_units
 from audioprune.compress.units.declare import UnitSet, rows
+from audioprune.compress.units.find import unit_sets_of
 from audioprune.compress.units.verify import verify_units
 from audioprune.errors import ConfigError
 
@@ -117,3 +118,22 @@ def test_outputs_of_zero_prove_nothing() -> None:
 
     with pytest.raises(ConfigError, match="outputs that are all zero, which proves nothing"):
         verify_units(Silent(), [], torch.ones(2, 3))
+
+
+class ReadsWidth(nn.Module):
+    """Reshapes what one layer made by the width of another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.linear = nn.Conv1d(1, 8, 3, padding=1), nn.Linear(4, 8 * 4)
+        self.last = nn.Conv1d(16, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = torch.relu(self.conv(x))
+        other = self.linear(x[:, 0]).reshape(len(x), made.shape[1], 4)
+        return self.last(torch.cat([made, other], 1))
+
+
+def test_no_set_passes_because_another_loses_as_many() -> None:
+    found = unit_sets_of(ReadsWidth(), torch.randn(2, 1, 4))
+    assert all(each.name not in ("conv", "linear") for each in found.sets), found.sets

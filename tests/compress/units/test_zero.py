@@ -10,6 +10,7 @@ from audioprune.compress.masks import Mask
 from audioprune.compress.units.builders import layer_norm, linear_in, linear_out
 from audioprune.compress.units.chains import chain_units
 from audioprune.compress.units.declare import Slice, UnitSet, rows
+from audioprune.compress.units.derive import derive_units
 from audioprune.compress.units.trim import trim_
 from audioprune.compress.units.zero import dead_units, removable, zero_units_
 from audioprune.errors import ConfigError
@@ -129,3 +130,35 @@ def test_a_unit_that_one_of_its_readers_reads_is_alive() -> None:
     reads = linear_in("left", model["left"]) + linear_in("right", model["right"])
     hidden = UnitSet("hidden", linear_out("write", model["write"]) + reads)
     assert dead_units(model, [hidden])["hidden"].tolist() == [True, True, False, True]
+
+
+def test_units_that_a_norm_sums_leave_only_when_they_are_zero() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2))
+    sets, _ = derive_units(model, torch.randn(2, 3, generator=torch.Generator().manual_seed(0)))
+    assert [(each.exact, each.summed) for each in sets] == [(True, True)]
+    with torch.no_grad():
+        model[2].weight[:, 1] = 0  # unread, but the norm still counts it
+    assert dead_units(model, sets)["0"].tolist() == [True] * 4
+    zero_units_(model, sets, {"0": torch.arange(4) != 1})
+    assert dead_units(model, sets)["0"].tolist() == [True, False, True, True]
+
+
+def test_a_constant_that_writes_units_becomes_zero_with_them() -> None:
+    class Placed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 4), nn.Linear(4, 2)
+            self.register_buffer("places", torch.ones(5, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(self.a(x) + self.places)
+
+    model = Placed()
+    sets, _ = derive_units(model, torch.ones(2, 5, 3))
+    keep = torch.arange(4) > 0
+    with torch.no_grad():
+        model.a.weight[0], model.a.bias[0] = 0, 0
+    assert not removable(model, sets)["a"].any()
+    zero_units_(model, sets, {"a": keep})
+    assert model.places[:, 0].eq(0).all() and model.places[:, 1:].eq(1).all()
+    assert removable(model, sets)["a"].tolist() == (~keep).tolist()

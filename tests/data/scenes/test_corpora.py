@@ -19,6 +19,7 @@ from scene_trees import (
 
 from audioprune.data.scenes.corpora import ClassFolder, TutScenes
 from audioprune.errors import ConfigError
+from audioprune.protocols import ReadsRecordings
 
 
 def test_a_partial_corpus_says_so(tut: TutScenes) -> None:
@@ -101,3 +102,9 @@ def test_real_recordings_become_features(shared_data: Path, tmp_path: Path) -> N
     data = TutScenes(shared_data, cache_dir=str(tmp_path), mels=64)
     assert data.train()[0]["features"].shape == (2, 64, 431)
     assert np.isfinite(data.tests()["test"][0]["features"].numpy()).all()
+
+
+def test_any_recording_gets_the_features_of_an_item(tut: TutScenes) -> None:
+    items = tut.tests()["test"]
+    assert isinstance(tut, ReadsRecordings) and tut.class_names() == tut.classes
+    assert torch.equal(tut.features_of(items.sources[0].clip.path), items[0]["features"])

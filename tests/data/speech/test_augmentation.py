@@ -90,3 +90,26 @@ def test_a_curve_stays_within_its_limits() -> None:
 def test_wrong_limits_are_refused(wrong, message) -> None:
     with pytest.raises(ConfigError, match=message):
         Augmentation(**wrong)
+
+
+@pytest.mark.parametrize("speed", [0.97, 1.001, 1.1])
+def test_other_speeds_keep_the_whole_spectrum(speed: float) -> None:
+    """A training set without high frequencies teaches that these are noise."""
+    wave = np.random.default_rng(0).standard_normal(48000).astype(np.float32)
+
+    def level_db(samples: np.ndarray, low_hz: float, high_hz: float) -> float:
+        power = np.abs(np.fft.rfft(samples)) ** 2 / len(samples)
+        hz = np.fft.rfftfreq(len(samples), 1 / 16000)
+        return float(10 * np.log10(power[(hz >= low_hz) & (hz < high_hz)].mean()))
+
+    played = faster(wave, speed, int(48000 / speed) - 8)
+    for low_hz in (1000, 5500, 6000, 6500):
+        band = low_hz, low_hz + 500
+        assert level_db(played, *band) == pytest.approx(level_db(wave, *band), abs=1)
+
+
+def test_half_of_the_items_keep_their_speed() -> None:
+    rng = np.random.default_rng(0)
+    drawn = np.array([EVERYTHING.draw_speed(rng) for _ in range(400)])
+    assert 0.4 < np.mean(drawn == 1.0) < 0.6
+    assert drawn.min() < 0.91 and drawn.max() > 1.09

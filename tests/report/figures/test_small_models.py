@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,12 +42,13 @@ def _seed(make_run: Callable[..., object], seed: int, hand_made: float, macs: fl
     return run.folder.parent
 
 
-def _verdicts(folder: Path) -> dict[tuple[str, str, str], dict[str, str]]:
-    with open(folder / "verdicts.csv", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    found: dict[tuple[str, str, str], dict[str, str]] = {}
-    for row in rows:  # the compressed model's row comes first
-        found.setdefault((row["At equal"].split()[0], row["Score"], row["Other"][:5]), row)
+def _verdicts(runs: Path, other: str = "GTCRN") -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the first row against a model by cost and score: that of the compressed one."""
+    table = verdict_table(small_models(entries(load_jobs(runs))), ["stoi", "pesq_raw_nb"])
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in table.rows:
+        if str(row["other"]).startswith(other):
+            found.setdefault((str(row["cost"]).split()[0], str(row["metric"])), dict(row))
     return found
 
 
@@ -71,30 +72,28 @@ def test_a_baseline_of_the_same_size_was_trained_small(make_run) -> None:
     assert kinds == {"compressed": COMPRESSED, "baseline": BUILT_SMALL}
 
 
-def test_the_better_one_at_equal_cost_is_named(make_run, tmp_path: Path) -> None:
+def test_the_better_one_at_equal_cost_is_named(make_run) -> None:
     for seed in range(3):
         runs = _seed(make_run, seed, 0.6)
-    files = write_report(runs, tmp_path / "out", "small_models")
-    assert {"small_models.png", "small_models.csv", "verdicts.md"} <= {file.name for file in files}
-    found = _verdicts(tmp_path / "out")
-    row = found["file", "STOI", "GTCRN"]
-    assert row["Better"] == row["One"] and row["Seeds"] == "3"
+    row = _verdicts(runs)["file", "STOI"]
+    assert row["verdict"] == row["one"] == "LSTM compressed (model.width=256)"
     # differences by seed: 5, 4.9 and 4.8 points
-    assert row["One less other, 95 % interval"] == "+4.90 [+4.65, +5.15]"
-    small = next(
-        v for k, v in found.items() if k[:2] == ("file", "PESQ (raw NB)") and k[2] == "LSTM "
-    )
-    assert small["Better"] == "equal"  # 2.00 and 2.00 in every seed
-    shown = (tmp_path / "out" / "small_models.md").read_text()
-    assert "75.00 to 75.50" not in shown and "74.85 to 75.35" in shown
+    assert row["difference"] == "+4.90 [+4.65, +5.15]" and row["seeds"] == 3
+    small = _verdicts(runs, "LSTM")["file", "PESQ (raw NB)"]
+    assert small["verdict"] == "equal"  # 2.00 and 2.00 in every seed
 
 
 def test_the_report_says_so_if_the_hand_made_one_wins(make_run, tmp_path: Path) -> None:
     for seed in range(3):
         runs = _seed(make_run, seed, 0.69)
-    write_report(runs, tmp_path / "out", "small_models")
-    row = _verdicts(tmp_path / "out")["file", "STOI", "GTCRN"]
-    assert row["Better"] == "GTCRN uncompressed" and row["One"].startswith("LSTM")
+    row = _verdicts(runs)["file", "STOI"]
+    assert row["verdict"] == "GTCRN uncompressed" and row["one"].startswith("LSTM")
+    files = write_report(runs, tmp_path / "out", "small_models")
+    assert {"small_models.png", "small_models.csv", "verdicts.md"} <= {file.name for file in files}
+    assert "74.85 to 75.35" in (tmp_path / "out" / "small_models.md").read_text()
+    drawn = (tmp_path / "out" / "figures" / "small_models.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in drawn[1:]] == ["1", "2", "3", "4"]
+    assert drawn[1].split(",")[2:5] == ["compressed", "10000", "2000000"]
 
 
 def test_what_costs_more_is_not_compared(make_run) -> None:
@@ -110,11 +109,9 @@ def test_what_costs_more_is_not_compared(make_run) -> None:
     assert ("file", "LSTM compressed") in against and ("MACs/s", "-") in against
 
 
-def test_one_seed_is_not_judged(make_run, tmp_path: Path) -> None:
-    write_report(_seed(make_run, 0, 0.6), tmp_path / "out", "small_models")
-    row = _verdicts(tmp_path / "out")["file", "STOI", "GTCRN"]
-    assert row["Better"] == "one seed: not judged"
-    assert row["One less other, 95 % interval"] == "+5.00"
+def test_one_seed_is_not_judged(make_run) -> None:
+    row = _verdicts(_seed(make_run, 0, 0.6))["file", "STOI"]
+    assert row["verdict"] == "one seed: not judged" and row["difference"] == "+5.00"
 
 
 def test_runs_without_models_are_refused(make_run, tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def test_items_count_only_where_all_seeds_have_the_same() -> None:
     items = {0: {"a": 1.0, "b": 3.0}, 1: {"a": 2.0, "b": 4.0}}
     whole = interval_of(Differences(seeds, items))
     assert whole is not None and whole.items == 2 and whole.over == "items and seeds"
+    assert interval_of(Differences(seeds)) == interval([2.0, 3.0])
     other = interval_of(Differences(seeds, {**items, 1: {"a": 2.0, "c": 4.0}}))
     assert other == interval([2.0, 3.0]) and other is not None and other.over == "seeds"
 

@@ -55,6 +55,7 @@ class Atoms:
         self.edges: list[tuple[Ids, Ids]] = []
         self.pins: list[Mark] = []
         self.crossed: list[Mark] = []
+        self.summed: list[Mark] = []
         self.products: list[Product] = []
         self.roles: dict[tuple[str, int], set[str]] = {}
         self._seen: set[int] = set()
@@ -96,6 +97,12 @@ class Atoms:
         ids = ids[ids != FIXED]
         if len(ids) and not self._is_known("cross", ids):
             self.crossed.append(Mark(ids, why))
+
+    def sum(self, ids: Ids) -> None:
+        """Say that the units of some atoms are summed without weights."""
+        ids = ids[ids != FIXED]
+        if len(ids) and not self._is_known("sum", ids):
+            self.summed.append(Mark(ids, ""))
 
     def role(self, ids: Ids, role: str) -> None:
         """Say what the tensors that own some atoms do: write, read or norm."""

@@ -32,6 +32,8 @@ def _contract(
             zero |= axis.zero
     if one.own and other.own:
         zero[:] = True
+    if not one.own and not other.own:
+        tape.atoms.sum(first.ids)
     tape.atoms.cross(second.ids[~zero], f"{tape.where} reads a constant where its unit is zero")
     tape.atoms.cross(first.ids[~zero], f"{tape.where} reads a constant where its unit is zero")
 
@@ -286,6 +288,7 @@ def _distances(
     one, other = tape.get(args[0]), tape.get(args[1])
     for labels, axis in ((one, one.axes[-1]), (other, other.axes[-1])):
         if axis is not None:
+            tape.atoms.sum(axis.ids)
             tape.atoms.cross(axis.ids[~axis.zero], f"{tape.where} compares constants")
             if labels.own:
                 tape.atoms.role(axis.ids, "write")

@@ -183,6 +183,7 @@ def _reduce(
         axis = labels.axes[dim]
         if axis is None:
             continue
+        tape.atoms.sum(axis.ids)
         if name in _SUMS:
             tape.atoms.cross(axis.ids[~axis.zero], f"{tape.where} sums constants of its units")
             if labels.own:  # the sum has to miss nothing

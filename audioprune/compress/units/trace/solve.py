@@ -7,7 +7,7 @@ tensors one set. It decides nothing about what is removed and proves nothing, se
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -68,7 +68,7 @@ def solve(tape: Tape, model: nn.Module, turned: Collection[int] = ()) -> Solutio
     found = classes(atoms.count, atoms.edges)
     for number, product in enumerate(atoms.products):
         found = _choose(found, pins, product, number in turned)
-    pinned = _marked(found, pins)
+    pinned, summed = _marked(found, pins), _marked(found, atoms.summed)
     told = dict(reasons_of(found, pins))
     why_crossed = reasons_of(found, atoms.crossed)
     sets: list[UnitSet] = []
@@ -80,7 +80,8 @@ def solve(tape: Tape, model: nn.Module, turned: Collection[int] = ()) -> Solutio
             continue
         roots = [unit.root for unit in units]
         why = next((why_crossed[root] for root in roots if root in why_crossed), "")
-        each = _set(atoms, signature, units, {each.name for each in sets}, not why)
+        each = _set(atoms, signature, units, {each.name for each in sets})
+        each = replace(each, exact=not why, summed=bool(summed[roots].any()))
         sets.append(each)
         if why:
             crossed[each.name] = why
@@ -157,7 +158,7 @@ def _writer(atoms: Atoms, signature: Signature) -> int:
 
 
 def _set(
-    atoms: Atoms, signature: Signature, units: list[_Unit], taken: Collection[str], exact: bool
+    atoms: Atoms, signature: Signature, units: list[_Unit], taken: Collection[str]
 ) -> UnitSet:
     writer = _writer(atoms, signature)
     units = sorted(units, key=lambda unit: unit.positions[writer])
@@ -172,7 +173,7 @@ def _set(
     while name in taken:
         count += 1
         name = f"{base}#{count}"
-    return UnitSet(name, tuple(slices), exact=exact)
+    return UnitSet(name, tuple(slices))
 
 
 def _reasons(

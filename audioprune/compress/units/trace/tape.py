@@ -98,6 +98,7 @@ class Tape:
 
     def cross_norm(self, axis: Axis, scale: Tensor | None) -> None:
         """Say that a normalisation averages over units."""
+        self.atoms.sum(axis.ids)
         if scale is None or self.names.get(id(scale), "") not in self.counted:
             self.atoms.cross(axis.ids, f"{self.where} counts its units")
         else:

@@ -1,0 +1,1 @@
+"""A streaming form as plain C99: no dependency, no allocation, one ``step``."""

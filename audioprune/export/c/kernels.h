@@ -1,0 +1,266 @@
+/* What the layers of an exported model compute: plain C99 on contiguous float arrays.
+   Weights are read through ap_weight: floats, or one byte each and a codebook of at most 256
+   values. Nothing is allocated; sums run in float in the order of the arrays. */
+#ifndef AP_KERNELS_H
+#define AP_KERNELS_H
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+typedef struct {
+  const float *values;
+  const unsigned char *codes;
+  const float *book;
+} ap_weight;
+
+static inline float ap_at(ap_weight w, size_t i) {
+  return w.codes ? w.book[w.codes[i]] : w.values[i];
+}
+
+static inline float ap_dot(ap_weight w, size_t first, const float *x, size_t n) {
+  float sum = 0.0f;
+  size_t i;
+  if (w.codes) {
+    const unsigned char *codes = w.codes + first;
+    for (i = 0; i < n; i++) sum += w.book[codes[i]] * x[i];
+  } else {
+    const float *values = w.values + first;
+    for (i = 0; i < n; i++) sum += values[i] * x[i];
+  }
+  return sum;
+}
+
+static inline float ap_sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+
+/* A strided copy of up to five axes; strides may be 0 or negative. */
+static inline void ap_copy(float *to, const ptrdiff_t *ts, const float *from, const ptrdiff_t *fs,
+                           const size_t *n) {
+  size_t a, b, c, d, e;
+  for (a = 0; a < n[0]; a++)
+    for (b = 0; b < n[1]; b++)
+      for (c = 0; c < n[2]; c++)
+        for (d = 0; d < n[3]; d++) {
+          float *t = to + (ptrdiff_t)a * ts[0] + (ptrdiff_t)b * ts[1] + (ptrdiff_t)c * ts[2] +
+                     (ptrdiff_t)d * ts[3];
+          const float *f = from + (ptrdiff_t)a * fs[0] + (ptrdiff_t)b * fs[1] +
+                           (ptrdiff_t)c * fs[2] + (ptrdiff_t)d * fs[3];
+          for (e = 0; e < n[4]; e++) t[(ptrdiff_t)e * ts[4]] = f[(ptrdiff_t)e * fs[4]];
+        }
+}
+
+static inline void ap_fill(float *to, float value, size_t n) {
+  size_t i;
+  for (i = 0; i < n; i++) to[i] = value;
+}
+
+static inline void ap_take(float *to, const float *from, size_t outer, size_t count, size_t inner,
+                           size_t axis, const float *index) {
+  size_t o, i;
+  for (o = 0; o < outer; o++)
+    for (i = 0; i < count; i++)
+      memcpy(to + (o * count + i) * inner, from + (o * axis + (size_t)index[i]) * inner,
+             inner * sizeof(float));
+}
+
+static inline void ap_embed(float *to, ap_weight table, const float *index, size_t n, size_t dim) {
+  size_t i, j;
+  for (i = 0; i < n; i++)
+    for (j = 0; j < dim; j++) to[i * dim + j] = ap_at(table, (size_t)index[i] * dim + j);
+}
+
+static inline void ap_linear(float *to, const float *x, ap_weight w, const float *bias,
+                             size_t rows, size_t in, size_t out) {
+  size_t r, o;
+  for (r = 0; r < rows; r++)
+    for (o = 0; o < out; o++)
+      to[r * out + o] = ap_dot(w, o * in, x + r * in, in) + (bias ? bias[o] : 0.0f);
+}
+
+static inline void ap_matmul(float *to, const float *a, const float *b, size_t batch, size_t m,
+                             size_t k, size_t n, size_t b_step) {
+  size_t z, i, j, l;
+  for (z = 0; z < batch; z++)
+    for (i = 0; i < m; i++)
+      for (j = 0; j < n; j++) {
+        float sum = 0.0f;
+        for (l = 0; l < k; l++) sum += a[(z * m + i) * k + l] * b[z * b_step + l * n + j];
+        to[(z * m + i) * n + j] = sum;
+      }
+}
+
+static inline void ap_affine(float *to, const float *x, size_t outer, size_t channels,
+                             size_t inner, const float *scale, const float *shift) {
+  size_t o, c, i;
+  for (o = 0; o < outer; o++)
+    for (c = 0; c < channels; c++)
+      for (i = 0; i < inner; i++) {
+        size_t at = (o * channels + c) * inner + i;
+        to[at] = x[at] * scale[c] + shift[c];
+      }
+}
+
+static inline void ap_prelu(float *to, const float *x, size_t outer, size_t channels, size_t inner,
+                            const float *slope, size_t slopes) {
+  size_t o, c, i;
+  for (o = 0; o < outer; o++)
+    for (c = 0; c < channels; c++)
+      for (i = 0; i < inner; i++) {
+        size_t at = (o * channels + c) * inner + i;
+        to[at] = x[at] > 0.0f ? x[at] : x[at] * slope[slopes > 1 ? c : 0];
+      }
+}
+
+static inline void ap_layer_norm(float *to, const float *x, size_t rows, size_t n,
+                                 const float *weight, const float *bias, float eps) {
+  size_t r, i;
+  for (r = 0; r < rows; r++) {
+    const float *row = x + r * n;
+    double mean = 0.0, power = 0.0;
+    float scale;
+    for (i = 0; i < n; i++) mean += row[i];
+    mean /= (double)n;
+    for (i = 0; i < n; i++) power += (row[i] - mean) * (row[i] - mean);
+    scale = (float)(1.0 / sqrt(power / (double)n + (double)eps));
+    for (i = 0; i < n; i++) {
+      float value = (row[i] - (float)mean) * scale;
+      to[r * n + i] = value * (weight ? weight[i] : 1.0f) + (bias ? bias[i] : 0.0f);
+    }
+  }
+}
+
+static inline void ap_sum(float *to, const float *x, size_t rows, size_t n, float share) {
+  size_t r, i;
+  for (r = 0; r < rows; r++) {
+    float sum = 0.0f;
+    for (i = 0; i < n; i++) sum += x[r * n + i];
+    to[r] = sum * share;
+  }
+}
+
+static inline void ap_softmax(float *to, const float *x, size_t rows, size_t n) {
+  size_t r, i;
+  for (r = 0; r < rows; r++) {
+    float most = x[r * n], sum = 0.0f;
+    for (i = 1; i < n; i++)
+      if (x[r * n + i] > most) most = x[r * n + i];
+    for (i = 0; i < n; i++) sum += to[r * n + i] = expf(x[r * n + i] - most);
+    for (i = 0; i < n; i++) to[r * n + i] /= sum;
+  }
+}
+
+/* Sizes of a convolution over two axes; one over one axis has height 1. */
+typedef struct {
+  size_t batch, in, height, width, out, kernel_height, kernel_width;
+  size_t stride_height, stride_width, pad_height, pad_width, dilation_height, dilation_width;
+  size_t groups, out_height, out_width;
+} ap_conv;
+
+static inline void ap_conv2d(float *to, const float *x, ap_weight w, const float *bias,
+                             const ap_conv *s) {
+  size_t in = s->in / s->groups, out = s->out / s->groups, z, o, i, y, c, kh, kw;
+  for (z = 0; z < s->batch; z++)
+    for (o = 0; o < s->out; o++) {
+      const float *group = x + (z * s->in + o / out * in) * s->height * s->width;
+      float *plane = to + (z * s->out + o) * s->out_height * s->out_width;
+      ap_fill(plane, bias ? bias[o] : 0.0f, s->out_height * s->out_width);
+      for (c = 0; c < in; c++)
+        for (kh = 0; kh < s->kernel_height; kh++)
+          for (kw = 0; kw < s->kernel_width; kw++) {
+            float weight =
+                ap_at(w, ((o * in + c) * s->kernel_height + kh) * s->kernel_width + kw);
+            for (y = 0; y < s->out_height; y++) {
+              size_t row = y * s->stride_height + kh * s->dilation_height;
+              const float *line;
+              if (row < s->pad_height || row - s->pad_height >= s->height) continue;
+              line = group + (c * s->height + row - s->pad_height) * s->width;
+              for (i = 0; i < s->out_width; i++) {
+                size_t column = i * s->stride_width + kw * s->dilation_width;
+                if (column < s->pad_width || column - s->pad_width >= s->width) continue;
+                plane[y * s->out_width + i] += weight * line[column - s->pad_width];
+              }
+            }
+          }
+    }
+}
+
+static inline void ap_deconv2d(float *to, const float *x, ap_weight w, const float *bias,
+                               const ap_conv *s) {
+  size_t in = s->in / s->groups, out = s->out / s->groups, z, o, i, y, c, kh, kw;
+  for (z = 0; z < s->batch; z++)
+    for (o = 0; o < s->out; o++) {
+      size_t first = o / out * in;
+      float *plane = to + (z * s->out + o) * s->out_height * s->out_width;
+      ap_fill(plane, bias ? bias[o] : 0.0f, s->out_height * s->out_width);
+      for (c = 0; c < in; c++)
+        for (kh = 0; kh < s->kernel_height; kh++)
+          for (kw = 0; kw < s->kernel_width; kw++) {
+            float weight = ap_at(
+                w, (((first + c) * out + o % out) * s->kernel_height + kh) * s->kernel_width + kw);
+            for (y = 0; y < s->height; y++) {
+              size_t row = y * s->stride_height + kh * s->dilation_height;
+              const float *line = x + ((z * s->in + first + c) * s->height + y) * s->width;
+              if (row < s->pad_height || row - s->pad_height >= s->out_height) continue;
+              for (i = 0; i < s->width; i++) {
+                size_t column = i * s->stride_width + kw * s->dilation_width;
+                if (column < s->pad_width || column - s->pad_width >= s->out_width) continue;
+                plane[(row - s->pad_height) * s->out_width + column - s->pad_width] +=
+                    weight * line[i];
+              }
+            }
+          }
+    }
+}
+
+/* One direction of one recurrent layer. Strides say where step t of sequence b lies; h and c are
+   (batch, units) and are changed in place; gates holds 4 * units (LSTM) or 6 * units (GRU). */
+typedef struct {
+  size_t steps, batch, in, units;
+  ptrdiff_t x_step, x_batch, y_step, y_batch;
+  int backwards;
+} ap_rnn;
+
+static inline void ap_lstm(float *y, const float *x, float *h, float *c, ap_weight wi,
+                           ap_weight wh, const float *bi, const float *bh, float *gates,
+                           const ap_rnn *s) {
+  size_t n = s->units, t, b, i;
+  for (t = 0; t < s->steps; t++)
+    for (b = 0; b < s->batch; b++) {
+      ptrdiff_t at = (ptrdiff_t)(s->backwards ? s->steps - 1 - t : t);
+      const float *row = x + at * s->x_step + (ptrdiff_t)b * s->x_batch;
+      float *out = y + at * s->y_step + (ptrdiff_t)b * s->y_batch;
+      for (i = 0; i < 4 * n; i++)
+        gates[i] = ap_dot(wi, i * s->in, row, s->in) + ap_dot(wh, i * n, h + b * n, n) +
+                   (bi ? bi[i] + bh[i] : 0.0f);
+      for (i = 0; i < n; i++) {
+        float kept = ap_sigmoid(gates[n + i]) * c[b * n + i];
+        c[b * n + i] = kept + ap_sigmoid(gates[i]) * tanhf(gates[2 * n + i]);
+      }
+      for (i = 0; i < n; i++)
+        out[i] = h[b * n + i] = ap_sigmoid(gates[3 * n + i]) * tanhf(c[b * n + i]);
+    }
+}
+
+static inline void ap_gru(float *y, const float *x, float *h, ap_weight wi, ap_weight wh,
+                          const float *bi, const float *bh, float *gates, const ap_rnn *s) {
+  size_t n = s->units, t, b, i;
+  float *own = gates + 3 * n;
+  for (t = 0; t < s->steps; t++)
+    for (b = 0; b < s->batch; b++) {
+      ptrdiff_t at = (ptrdiff_t)(s->backwards ? s->steps - 1 - t : t);
+      const float *row = x + at * s->x_step + (ptrdiff_t)b * s->x_batch;
+      float *out = y + at * s->y_step + (ptrdiff_t)b * s->y_batch;
+      for (i = 0; i < 3 * n; i++) {
+        gates[i] = ap_dot(wi, i * s->in, row, s->in) + (bi ? bi[i] : 0.0f);
+        own[i] = ap_dot(wh, i * n, h + b * n, n) + (bh ? bh[i] : 0.0f);
+      }
+      for (i = 0; i < n; i++) {
+        float reset = ap_sigmoid(gates[i] + own[i]);
+        float keep = ap_sigmoid(gates[n + i] + own[n + i]);
+        float fresh = tanhf(gates[2 * n + i] + reset * own[2 * n + i]);
+        out[i] = h[b * n + i] = (1.0f - keep) * fresh + keep * h[b * n + i];
+      }
+    }
+}
+
+#endif

@@ -1,0 +1,40 @@
+"""What an export says of a file that it wrote: ``ExportRow``; nothing is measured here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ExportRow:
+    """What was written and what it does.
+
+    Attributes:
+        path: The file, or the folder of C files.
+        format: ``onnx``, ``torchscript`` or ``c``.
+        streaming: Whether it maps one frame, else whole signals.
+        numbers: ``float32``, ``int8 dynamic`` or ``int8 static``.
+        file_bytes: Bytes of the file.
+        parity: Largest difference to torch, as a share of the output's peak.
+        snr_db: Torch's output over this difference, in dB, on the longer signal.
+        real_time_factor: Seconds that one second of audio takes; None where the model does not
+            say how many frames a second has.
+        worst_frame_ms: The slowest frame, or whole signal, in milliseconds.
+        note: What else is to be known.
+    """
+
+    path: str
+    format: str
+    streaming: bool
+    numbers: str
+    file_bytes: int
+    parity: float
+    snr_db: float
+    real_time_factor: float | None
+    worst_frame_ms: float
+    note: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields by name, as JSON can hold them."""
+        return asdict(self)
