@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from composing import composed, hydra_started
 from torch import nn
 
-from scripts.shrink import DATA, PAGE, dynamic_int8
-from scripts.shrinking.page import page_text
-from scripts.shrinking.plans import NETWORKS
-from scripts.shrinking.timing import cpu_ms_per_second
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from scripts.shrink import DATA, PAGE, dynamic_int8  # noqa: E402
+from scripts.shrinking.page import page_text  # noqa: E402
+from scripts.shrinking.plans import NETWORKS  # noqa: E402
+from scripts.shrinking.timing import cpu_ms_per_second  # noqa: E402
 
 
 def _form(size: int, score: float) -> dict[str, Any]:
@@ -44,14 +46,13 @@ def test_the_page_is_that_of_the_stored_numbers() -> None:
     assert PAGE.read_text() == page_text(NETWORKS, found)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_commands_of_the_plans_compose(name: str) -> None:
-    network = NETWORKS[name]
-    assert len({form.name for form in network.forms}) == len(network.forms)
+def test_commands_of_the_plans_compose() -> None:
     with hydra_started():
-        for form in network.forms:
-            words = [*network.data(None), *network.options, *form.options, "checkpoint=w.pt"]
-            assert composed(form.verb, f"model=zoo/{name}", *words).model.name == name
+        for name, network in NETWORKS.items():
+            assert len({form.name for form in network.forms}) == len(network.forms)
+            for form in network.forms[-2:]:  # one by weights, one by units
+                words = [*network.data(None), *network.options, *form.options, "checkpoint=w.pt"]
+                assert composed(form.verb, f"model=zoo/{name}", *words).model.name == name
 
 
 class Small(nn.Module):

@@ -17,7 +17,8 @@ original alone (`task=imitate`): no labels enter a loss.
 Bytes are those of the file: the original's as float32, int8 as `torch.save` writes it, all others
 packed and bit-exact. MACs are dense. Time is CPU time of one thread for a second of audio, the
 median of fifteen; packed weights are computed with as dense ones, so that only forms with fewer
-units are faster. Scores are those of held-out audio that no form was fitted to.
+units are faster. On a machine that does other work beside it, equal networks differ by up to a
+half. Scores are those of held-out audio that no form was fitted to.
 """
 
 

@@ -124,6 +124,7 @@ NETWORKS = {
         _TUNED,
         (
             _quantized(256),
+            _quantized(64),
             _pruned(0.5, 6, 0.0002),
             _pruned(0.3, 4, 0.0002),
             _trimmed(0.5, 10, 0.001),
