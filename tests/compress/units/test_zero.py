@@ -132,8 +132,14 @@ def test_a_unit_that_one_of_its_readers_reads_is_alive() -> None:
     assert dead_units(model, [hidden])["hidden"].tolist() == [True, True, False, True]
 
 
-def test_units_that_a_norm_sums_leave_only_when_they_are_zero() -> None:
-    model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2))
+class UnitLength(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x / x.norm(dim=-1, keepdim=True)
+
+
+@pytest.mark.parametrize("norm", [nn.LayerNorm(4), UnitLength()])
+def test_units_that_a_norm_sums_leave_only_when_they_are_zero(norm: nn.Module) -> None:
+    model = nn.Sequential(nn.Linear(3, 4), norm, nn.Linear(4, 2))
     sets, _ = derive_units(model, torch.randn(2, 3, generator=torch.Generator().manual_seed(0)))
     assert [(each.exact, each.summed) for each in sets] == [(True, True)]
     with torch.no_grad():
