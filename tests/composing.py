@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, lru_cache
@@ -51,11 +50,9 @@ def hydra_started() -> Iterator[None]:
     schema.register()
     OmegaConf.register_new_resolver("run_name", lambda *, _root_: "name", replace=True)
     GlobalHydra.instance().clear()
-    gc.freeze()  # composing makes many small objects; what was there before needs no visit
     with initialize_config_module(version_base="1.3", config_module="audioprune.conf"):
         yield
     GlobalHydra.instance().clear()
-    gc.unfreeze()
 
 
 def _load_once(repository: ConfigRepository, config_path: str) -> Any:

@@ -22,9 +22,10 @@ class Undeclared(nn.Module):
 
     frames_per_second, time_dim = 10.0, 1
 
-    def __init__(self, width: int = 12, hidden: int = 9) -> None:
+    def __init__(self, width: int = 12, hidden: int = 9, norm: bool = True) -> None:
         super().__init__()
-        self.inner, self.norm = nn.Linear(3, width), nn.LayerNorm(width)
+        self.inner = nn.Linear(3, width)
+        self.norm = nn.LayerNorm(width) if norm else nn.Identity()
         self.gru = nn.GRU(width, hidden, batch_first=True)
         self.head = nn.Linear(hidden, 2)
 
@@ -39,13 +40,11 @@ class Net(Undeclared):
     """The same, which declares its units."""
 
     def unit_sets(self) -> list[UnitSet]:
-        inner = (
-            linear_out("inner", self.inner)
-            + layer_norm("norm", self.norm)
-            + gru_in("gru", self.gru)
-        )
+        inner = linear_out("inner", self.inner) + gru_in("gru", self.gru)
+        if isinstance(self.norm, nn.LayerNorm):
+            inner += layer_norm("norm", self.norm)
         return [
-            UnitSet("inner", inner, exact=False),
+            UnitSet("inner", inner, exact=isinstance(self.norm, nn.Identity)),
             UnitSet("gru", gru_units("gru", self.gru) + linear_in("head", self.head)),
         ]
 

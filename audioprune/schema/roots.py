@@ -254,7 +254,7 @@ class ExportRoot:
         time_dim: Axis of time of the input, for a model that does not say it.
         threads: CPU threads of torch.
         shown: How the rows are printed.
-        task, model: Chosen by ``group=option``; see the groups.
+        task, data, model: Chosen by ``group=option``; see the groups. A file brings its own.
     """
 
     checkpoint: str | None = None
@@ -268,6 +268,7 @@ class ExportRoot:
     threads: Threads = 1
     shown: Shown = "table"
     task: Any = None
+    data: Any = None
     model: Any = None
 
 

@@ -11,6 +11,7 @@ import torch
 from made_enhancers import TASK, enhancer_file
 
 from audioprune.errors import ConfigError, DataError, DivergedError
+from audioprune.inference.blocks import BlockPlan
 from audioprune.inference.enhancer import Enhancer, enhancer_of, load_enhancer
 from audioprune.models.lstm import LSTM
 
@@ -84,3 +85,9 @@ def test_a_model_that_does_not_enhance_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         enhancer_of(LSTM(width=4, depth=1), task, "model.apz")
+
+
+def test_a_model_that_must_see_the_whole_runs_on_no_pipe(enhancer: Enhancer) -> None:
+    whole = Enhancer(enhancer.model, enhancer.task, BlockPlan("whole", why="it looks ahead"))
+    with pytest.raises(ConfigError, match="runs as a whole, it looks ahead; give files"):
+        whole.latency_s(16000, 160)

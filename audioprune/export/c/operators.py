@@ -303,9 +303,8 @@ def _around(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 def _batch_norm(made: Lowering, node: Any) -> Array:
     source = made.array(node.args[0])
-    weight, bias, mean, var = (
-        None if each is None else made.values[each] for each in node.args[1:5]
-    )
+    given: list[Any] = [None if each is None else made.values[each] for each in node.args[1:5]]
+    weight, bias, mean, var = given
     eps = next(each for each in reversed(node.args) if isinstance(each, float))
     scale = torch.rsqrt(var.double() + eps) * (1 if weight is None else weight.double())
     shift = (0 if bias is None else bias.double()) - mean.double() * scale
