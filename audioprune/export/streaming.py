@@ -13,7 +13,8 @@ The contract, on which every exported form rests:
 - ``body`` is a ``torch.fx.GraphModule`` of ATen operators without a branch or a loop; its
   parameters and buffers keep the model's names, what was computed of them is called ``folded_*``.
 
-Models are never trained here, and their weights are shared, not copied.
+Models are never trained here, and their weights are shared, not copied. To run a network of Python
+on long files, inference/blocks.py needs no such form.
 """
 
 from __future__ import annotations

@@ -89,6 +89,9 @@ def trace(
             failure = failure or error
             continue
         module = program.module(check_guards=False)
+        for node in list(module.graph.nodes):  # what torch checks before a change of type
+            if node.target is torch.ops.aten._assert_tensor_metadata.default:
+                module.graph.erase_node(node)
         module.graph.eliminate_dead_code()
         symbols = _symbols(module, time_dims, opened, timed)
         if symbols is not None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from audioprune.errors import ConfigError
 
@@ -56,5 +56,5 @@ def estimate(values: Iterable[float], level: float = 0.95) -> Estimate:
     if n == 1:
         return Estimate(1, mean)
     sd = float(sample.std(ddof=1))
-    half = float(student_t.ppf((1 + level) / 2, n - 1)) * sd / math.sqrt(n)
+    half = float(stdtrit(n - 1, (1 + level) / 2)) * sd / math.sqrt(n)
     return Estimate(n, mean, sd, mean - half, mean + half)

@@ -48,8 +48,10 @@ class CountedLayerNorm(_Counting, nn.LayerNorm):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Normalise the last axes."""
         dims = list(range(-len(self.normalized_shape), 0))
-        mean, variance = self.moments(input, dims)
-        return _scaled((input - mean) * (variance + self.eps).rsqrt(), self.weight, self.bias)
+        x = _wide(input)
+        mean, variance = self.moments(x, dims)
+        values = ((x - mean) * (variance + self.eps).rsqrt()).to(input.dtype)
+        return _scaled(values, self.weight, self.bias)
 
 
 class CountedGroupNorm(_Counting, nn.GroupNorm):
@@ -58,14 +60,16 @@ class CountedGroupNorm(_Counting, nn.GroupNorm):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Normalise (B, C, ...) within each group of channels."""
         batch, channels = input.shape[:2]
-        groups = input.reshape(batch, self.num_groups, channels // self.num_groups, -1)
-        here, counted = groups.shape[2], self.counted.to(input.dtype)
+        wide = _wide(input)
+        groups = wide.reshape(batch, self.num_groups, channels // self.num_groups, -1)
+        here, counted = groups.shape[2], self.counted.to(groups.dtype)
         positions = groups.shape[3]
         mean = groups.sum((2, 3), keepdim=True) / (counted * positions)
         squares = (groups - mean).square().sum((2, 3), keepdim=True)
         gone = (counted - here) * positions * mean.square()
         variance = (squares + gone) / (counted * positions)
         values = ((groups - mean) * (variance + self.eps).rsqrt()).reshape(input.shape)
+        values = values.to(input.dtype)
         shape = [-1] + [1] * (input.dim() - 2)
         shift = None if self.bias is None else self.bias.view(shape)
         return _scaled(values, self.weight.view(shape), shift)
@@ -77,9 +81,10 @@ class CountedRMSNorm(_Counting, nn.RMSNorm):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last axes."""
         dims = list(range(-len(self.normalized_shape), 0))
-        square = x.square().sum(dims, keepdim=True) / self.counted.to(x.dtype)
+        wide = _wide(x)
+        square = wide.square().sum(dims, keepdim=True) / self.counted.to(wide.dtype)
         eps = torch.finfo(x.dtype).eps if self.eps is None else self.eps
-        return _scaled(x * (square + eps).rsqrt(), self.weight, None)
+        return _scaled((wide * (square + eps).rsqrt()).to(x.dtype), self.weight, None)
 
 
 class TrimmedAttention(nn.MultiheadAttention):
@@ -115,7 +120,7 @@ class TrimmedAttention(nn.MultiheadAttention):
         if key_padding_mask is not None:
             padding = key_padding_mask if batched else key_padding_mask[None]
             scores = scores + _added(padding[:, None, None], scores)
-        weights = scores.softmax(-1)
+        weights = F.dropout(scores.softmax(-1), self.dropout, self.training)
         out = (weights @ v).transpose(1, 2).flatten(2)  # (B, N, H * D)
         out = F.linear(out, self.out_proj.weight, self.out_proj.bias)
         if not batched:
@@ -197,6 +202,11 @@ def attention_sizes(
         # torch's own fast path would take the widths for equal
         "_qkv_same_embed_dim": False,
     }
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Return half precision as float32: sums overflow there and counts above 256 are rounded."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def _scaled(values: Tensor, scale: Tensor, shift: Tensor | None) -> Tensor:

@@ -51,7 +51,8 @@ def _named(run: Run) -> tuple[str, str | None]:
         )
     before: Any = provenance.read_facts(checkpoint).get("task")
     if isinstance(before, dict) and isinstance(before.get("teacher"), str):
-        return before["teacher"], before.get("teacher_sha256")
+        digest = before.get("teacher_sha256")
+        return before["teacher"], digest if isinstance(digest, str) else None
     return str(checkpoint), None
 
 
@@ -76,7 +77,7 @@ def _places(named: str, wanted: str | None, run: Run) -> Iterator[Path]:
     yield model_file(named)
     if wanted:
         yield from sorted(_kept(run).glob(f"{wanted}.*"))
-        yield from sorted((cache_folder() / "published").glob(f"{Path(named).name}"))
+        yield cache_folder() / "published" / Path(named).name
     if run.config.get("checkpoint"):
         checkpoint = Path(run.config["checkpoint"])
         yield (checkpoint if checkpoint.is_dir() else checkpoint.parent) / Path(named).name

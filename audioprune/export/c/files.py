@@ -7,6 +7,7 @@ the step; ``kernels.h`` the arithmetic; ``CMakeLists.txt`` builds a library. Of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from audioprune.export.c.operators import Lowered, lower
+from audioprune.export.c.pointwise import c_number
 from audioprune.export.c.program import Program
 from audioprune.export.streaming import StreamingModel
 
@@ -70,7 +72,7 @@ def _arguments(stream: StreamingModel, name: str) -> str:
 def _header(
     stream: StreamingModel, made: Lowered, name: str, arena: int, facts: Mapping[str, str]
 ) -> str:
-    told = [f"   {key}: {value.replace('*/', '')}" for key, value in sorted(facts.items())]
+    told = [f"   {key}: {value.replace('*/', '* /')}" for key, value in sorted(facts.items())]
     shapes = [
         f"   in_{each}: {list(array.shape)}"
         for each, array in zip(stream.input_names, made.inputs, strict=True)
@@ -145,6 +147,9 @@ def _constant(program: Program, name: str) -> list[str]:
 def _floats(values: Tensor) -> list[str]:
     found = []
     for value in values.tolist():
+        if not math.isfinite(value):
+            found.append(c_number(value))
+            continue
         text = f"{value:.9g}"
         found.append(text + ("f" if "." in text or "e" in text else ".0f"))
     return found

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from audioprune.export.c.pointwise import BINARY, UNARY, expression
+from audioprune.export.c.pointwise import BINARY, UNARY, c_number, expression
 from audioprune.export.c.program import Array, Place, Program, refuse
 from audioprune.export.c.recurrent import recurrent
 from audioprune.export.streaming import StreamingModel
@@ -261,7 +261,7 @@ def _pad(made: Lowering, node: Any) -> Array:
     if min(widths) < 0:
         return refuse(node, "with negative padding")
     to = made.out(node)
-    made.program.say("ap_fill(", to, f", {float(value)!r}f, {to.size});")
+    made.program.say("ap_fill(", to, f", {c_number(value)}, {to.size});")
     target = torch.empty(to.shape, device="meta")
     for i in range(len(widths) // 2):
         dim = len(to.shape) - 1 - i
@@ -421,6 +421,14 @@ def _take(made: Lowering, node: Any) -> Array:
     return to
 
 
+def _typed(made: Lowering, node: Any) -> Array:
+    source, value = made.array(node.args[0]), made.tensors[node]
+    whole = not made.tensors[node.args[0]].is_floating_point()
+    if not (value.is_floating_point() or (whole and value.dtype != torch.bool)):
+        return refuse(node, f"to {value.dtype}")
+    return source  # every value is a float here
+
+
 def _created(made: Lowering, node: Any) -> Tensor:
     return made.tensors[node]  # zeros of some size
 
@@ -434,6 +442,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("mean", "sum"), _reduced),
     **dict.fromkeys(("new_zeros", "new_ones", "new_full", "zeros_like", "ones_like"), _created),
     **dict.fromkeys(("lstm", "gru"), recurrent),
+    **dict.fromkeys(("to", "_to_copy", "type_as"), _typed),
     "linear": _linear,
     "batch_norm": _batch_norm,
     "prelu": _prelu,

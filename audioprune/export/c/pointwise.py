@@ -17,11 +17,11 @@ UNARY: dict[str, tuple[str, tuple[float, ...]]] = {
     "relu": ("{a} > 0.0f ? {a} : 0.0f", ()),
     "sigmoid": ("ap_sigmoid({a})", ()),
     "tanh": ("tanhf({a})", ()),
-    "elu": ("{a} > 0.0f ? {1} * {a} : {0} * (expf({a}) - 1.0f)", (1.0, 1.0)),
+    "elu": ("{a} > 0.0f ? {1} * {a} : {0} * {1} * (expf({2} * {a}) - 1.0f)", (1.0, 1.0, 1.0)),
     "leaky_relu": ("{a} > 0.0f ? {a} : {0} * {a}", (0.01,)),
     "silu": ("{a} * ap_sigmoid({a})", ()),
     "gelu": ("0.5f * {a} * (1.0f + erff({a} * 0.70710678f))", ()),
-    "softplus": ("{a} > 20.0f ? {a} : log1pf(expf({a}))", ()),
+    "softplus": ("{0} * {a} > {1} ? {a} : log1pf(expf({0} * {a})) / {0}", (1.0, 20.0)),
     "sqrt": ("sqrtf({a})", ()),
     "rsqrt": ("1.0f / sqrtf({a})", ()),
     "square": ("{a} * {a}", ()),
@@ -68,7 +68,9 @@ def expression(made: Any, node: Any, name: str) -> Array:
     if name in UNARY:
         template, defaults = UNARY[name]
         numbers = [each for each in node.args[1:] if isinstance(each, int | float)]
-        given = [_number(each) for each in (*numbers, *defaults[len(numbers) :])]
+        if len(numbers) > len(defaults) or node.kwargs.get("approximate", "none") != "none":
+            return refuse(node, "with options")
+        given = [c_number(each) for each in (*numbers, *defaults[len(numbers) :])]
         text = template.format(*given, a="a[i]")
         _loop(made, to, text, made.array(node.args[0]), None)
         return to
@@ -98,12 +100,12 @@ def _loop(made: Any, to: Array, text: str, a: Array | None, b: Array | None) -> 
 def _side(made: Any, value: Any, shape: tuple[int, ...]) -> Array | str:
     """Return an operand as an array of the result's shape, or as a number."""
     if not isinstance(value, fx.Node):
-        return _number(value)
+        return c_number(value)
     known = made.values[value]
     if isinstance(known, int | float):
-        return _number(known)
+        return c_number(known)
     if isinstance(known, torch.Tensor) and known.numel() == 1:
-        return _number(float(known.detach()))
+        return c_number(float(known.detach()))
     source: Array = made.array(value)
     view = torch.empty(source.shape, device="meta").expand(shape)
     if source.size == view.numel():
@@ -113,6 +115,10 @@ def _side(made: Any, value: Any, shape: tuple[int, ...]) -> Array | str:
     return to
 
 
-def _number(value: Any) -> str:
+def c_number(value: Any) -> str:
+    """Return a number as C writes it; infinities and NaN are macros of math.h."""
     text = repr(float(value))
+    named = {"inf": "INFINITY", "-inf": "(-INFINITY)", "nan": "NAN"}
+    if text in named:
+        return named[text]
     return f"({text}f)" if text.startswith("-") else f"{text}f"

@@ -42,6 +42,24 @@ def test_a_counting_norm_of_all_features_is_torchs_own(kind: str) -> None:
     torch.testing.assert_close(norm(x), wanted)
 
 
+@pytest.mark.parametrize("kind", [nn.LayerNorm, nn.RMSNorm])
+def test_a_counting_norm_of_half_precision_sums_in_float32(kind: Any) -> None:
+    norm = kind(301).half()
+    x = 100 * torch.randn(4, 301, generator=GENERATOR).half()  # squares sum to 3e6, half has 65504
+    wanted = norm(x)
+    count_(norm)
+    torch.testing.assert_close(norm(x), wanted, rtol=1e-2, atol=1e-3)
+    assert norm(x).dtype == torch.float16
+
+
+def test_attention_goes_on_with_its_dropout() -> None:
+    mine = nn.MultiheadAttention(8, 2, dropout=1.0, batch_first=True)
+    mine.__class__ = TrimmedAttention
+    x = torch.randn(2, 3, 8, generator=GENERATOR)
+    assert mine.train()(x, x, x)[1].abs().max() == 0  # type: ignore[union-attr]
+    assert mine.eval()(x, x, x)[1].abs().min() > 0  # type: ignore[union-attr]
+
+
 def _model(norm: nn.Module) -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv1d(3, 6, 1), norm, nn.ReLU(), nn.Conv1d(6, 2, 1)).eval()

@@ -11,9 +11,11 @@ import soundfile
 import torch
 from torch import nn
 
+from audioprune.compress.units.trimmed_layers import TrimmedAttention, count_
 from audioprune.errors import ConfigError
 from audioprune.export.c.compiled import compilers
 from audioprune.export.c.files import c_files
+from audioprune.export.c.pointwise import c_number
 from audioprune.export.samples import with_transform
 from audioprune.export.streaming import streaming
 from audioprune.export.writing import export
@@ -67,6 +69,47 @@ def test_layers_of_every_kind_equal_torch(tmp_path):
     assert sorted(path.name for path in Path(row.path).iterdir()) == names
 
 
+class Trimmed(nn.Module):
+    """Norms that count units that left, and attention over frequencies, on (B, N, 5, 6)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.norms = nn.ModuleList([nn.LayerNorm(6), nn.RMSNorm(6), nn.GroupNorm(2, 6)])
+        for norm in self.norms:
+            count_(norm)
+            norm.counted += 2
+        self.mixed = nn.MultiheadAttention(6, 2, batch_first=True)
+        self.mixed.__class__ = TrimmedAttention
+
+    def forward(self, values):
+        layer, root, groups = self.norms
+        rows = root(layer(values)).flatten(0, 1)
+        rows = groups(rows.transpose(1, 2)).transpose(1, 2)
+        rows = nn.functional.softplus(self.mixed(rows, rows, rows, need_weights=False)[0], 3, 2)
+        return rows.unflatten(0, values.shape[:2])
+
+
+@compiled
+def test_layers_that_were_trimmed_equal_torch(tmp_path):
+    options = {"format": "c", "streaming": True, "time_dim": 1}
+    (row,) = export(Trimmed().eval(), tmp_path / "net", torch.randn(1, 9, 5, 6), **options)
+    assert row.parity < 1e-5
+
+
+def test_numbers_and_facts_are_written_as_c_reads_them():
+    assert [c_number(float(word)) for word in ("0.5", "-2", "inf", "-inf", "nan")] == [
+        "0.5f",
+        "(-2.0f)",
+        "INFINITY",
+        "(-INFINITY)",
+        "NAN",
+    ]
+    stream = streaming(nn.Linear(3, 2).eval(), torch.randn(1, 9, 3), 1)
+    header = c_files(stream, "net", {"note": "a **// b"})[0]["net.h"]
+    assert header.count("*/") == 1
+
+
 @compiled
 def test_few_values_are_kept_as_codes(tmp_path):
     model = FDNN(bins=9, width=16, depth=1, context=1).eval()
@@ -113,6 +156,7 @@ def test_a_program_filters_a_recording(tmp_path):
     ("model", "options", "words"),
     [
         (nn.Sequential(nn.ReLU(), nn.LogSigmoid()), {}, "layer 1: .*log_sigmoid"),
+        (nn.GELU("tanh"), {}, "gelu.* with options"),
         (nn.Linear(3, 3), {"streaming": False}, "streaming=true"),
     ],
 )
