@@ -21,7 +21,6 @@ from audioprune.compress.placement import device_of
 from audioprune.compress.search.perturbed_loss import BatchLoss, LossBatch
 from audioprune.dsp import STFT, OlaNorm
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.progress import progress
 from audioprune.protocols import (
     Batch,
     Collate,
@@ -37,15 +36,12 @@ from audioprune.tasks.batches import first_batches, items_of, rows_by_length, we
 from audioprune.tasks.remix import remixed
 from audioprune.tasks.signal_scores import (
     MONITORS,
-    Enhanced,
+    KeptAudio,
     batch_items,
     enhanced,
-    given_scorer,
     improved,
-    keep_audio,
     monitored,
-    score_row,
-    scored,
+    score_enhanced,
 )
 from audioprune.tasks.targets import (
     FEATURES,
@@ -313,24 +309,11 @@ class Enhancement:
             For ``"mixture"`` and for ``variant``: noise, snr_db, and mean, standard deviation,
             counts and failures of each metric.
         """
-        known = given_scorer(scorer)
-        with progress(f"{variant} on {condition}", len(dataset)) as display:
-
-            def made() -> Iterator[Enhanced]:
-                for place, item, estimate in self.enhance_items(model, items_of(dataset)):
-                    if audio is not None and place < keep:
-                        signals = {"noisy": item["noisy"].numpy(), variant: estimate}
-                        signals["clean"] = item["clean"].numpy()
-                        keep_audio(audio, item["id"], signals, self.sample_rate)
-                    display.advance()
-                    yield place, item, [estimate]
-
-            mixtures, own = scored(known, made())
+        made = self.enhance_items(model, items_of(dataset))
+        kept = KeptAudio(audio, keep, self.sample_rate)
+        mixtures, own = score_enhanced(made, len(dataset), scorer, condition, variant, kept)
         place = {key: dataset[0][key] for key in ("noise", "snr_db")}
-        return {
-            "mixture": {**place, **score_row(mixtures)},
-            variant: {**place, **score_row(own)},
-        }
+        return {"mixture": {**place, **mixtures}, variant: {**place, **own}}
 
     def _frame_counts(self, batch: Batch) -> Tensor:
         return self.target.frames(batch["lengths"])

@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from audioprune.metrics import LOWER_IS_BETTER, METRICS
 from audioprune.metrics.estimate import estimate
 from audioprune.metrics.scorer import score_items
 from audioprune.metrics.summary import ItemScores, summarise
+from audioprune.progress import progress
 from audioprune.protocols import Row, SeedsNoise, Signals, SignalScorer
 from audioprune.tasks.batches import Batches, samples_at_once
 
@@ -117,6 +119,58 @@ def scored(scorer: SignalScorer, made: Iterable[Enhanced]) -> list[list[ItemScor
     width = len(found) // len(places)
     order = sorted(range(len(places)), key=places.__getitem__)
     return [[found[width * row + version] for row in order] for version in range(width)]
+
+
+@dataclass(frozen=True)
+class KeptAudio:
+    """Which enhanced signals are kept as audio.
+
+    Attributes:
+        folder: Where; None for nowhere.
+        most: Signals at the most, the first ones.
+        sample_rate: Rate in Hz.
+    """
+
+    folder: Path | None
+    most: int
+    sample_rate: int
+
+
+def score_enhanced(
+    made: Iterable[tuple[int, Mapping[str, Any], np.ndarray]],
+    count: int,
+    scorer: SignalScorer | None,
+    condition: str,
+    variant: str,
+    kept: KeptAudio,
+) -> tuple[Row, Row]:
+    """Score the mixtures and what one enhancer makes of them, as it is made.
+
+    Args:
+        made: Place, item and enhanced signal (T,) of each.
+        count: Items.
+        scorer: What scores.
+        condition: Name of the test condition, for the display.
+        variant: Name of the enhancer, also in the audio that is kept.
+        kept: What is kept as audio.
+
+    Returns:
+        The row of the mixtures and that of the enhancer.
+    """
+    known = given_scorer(scorer)
+    with progress(f"{variant} on {condition}", count) as display:
+
+        def shown() -> Iterator[Enhanced]:
+            for place, item, signal in made:
+                if kept.folder is not None and place < kept.most:
+                    signals = {"noisy": item["noisy"].numpy(), variant: signal}
+                    signals["clean"] = item["clean"].numpy()
+                    keep_audio(kept.folder, item["id"], signals, kept.sample_rate)
+                display.advance()
+                yield place, item, [signal]
+
+        mixtures, own = scored(known, shown())
+    return score_row(mixtures), score_row(own)
 
 
 def given_scorer(scorer: SignalScorer | None) -> SignalScorer:

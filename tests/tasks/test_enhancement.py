@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from audioprune.errors import ConfigError
 from audioprune.metrics.scorer import Scorer
 from audioprune.models.fdnn import FDNN
-from audioprune.tasks import enhancement
+from audioprune.tasks import signal_scores
 from audioprune.tasks.enhancement import TARGETS, Enhancement
 
 DATA = TinySpeech()
@@ -292,7 +292,7 @@ def test_wrong_settings_are_refused(options: dict[str, Any], message: str) -> No
 
 def test_progress_names_the_variant_and_counts_every_item(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = Shown()
-    monkeypatch.setattr(enhancement, "progress", shown)
+    monkeypatch.setattr(signal_scores, "progress", shown)
     with Scorer(["l1"], 16000, 0) as scorer:
         _task().score(
             Constant(1.0), DATA.tests()["white_0dB"], scorer, condition="white_0dB", variant="mine"
