@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 SETTINGS = Settings(
     epochs=4,
-    batch_size=8,
+    batch_size=4,
     optimizer="sgd",
     learning_rate=0.1,
     schedule="milestones",
@@ -68,13 +68,13 @@ class Data:
     collate = staticmethod(collate)
 
     def train(self) -> Scenes:
-        return Scenes(32, 0)
+        return Scenes(16, 0)
 
     def valid(self) -> Scenes:
-        return Scenes(8, 1)
+        return Scenes(4, 1)
 
     def tests(self) -> dict[str, Scenes]:
-        return {"test": Scenes(16, 2)}
+        return {"test": Scenes(8, 2)}
 
     def scale(self) -> str:
         return "toy scenes"
