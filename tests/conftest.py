@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,15 @@ def configurations_loaded_once() -> Iterator[None]:
 
     with loaded_once():
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_handler_stays() -> Iterator[None]:
+    """Take away what a command in this process logs to: the stream ends with its test."""
+    yield
+    logger = logging.getLogger("audioprune")
+    logger.handlers.clear()
+    logger.propagate = True
 
 
 @pytest.fixture(scope="session")

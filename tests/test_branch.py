@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def _config(folder: Path, steps: dict[str, Any]) -> dict[str, Any]:
         folder / "cache",
         model=MODEL,
         data={"_target_": "test_branch.Coded"},
-        training={"epochs": 2, "batch_size": 2},
+        training={"epochs": 1, "batch_size": 2},
     )
     target = "audioprune.tasks.adversarial.Adversarial"
     plain["task"] = {
@@ -176,7 +177,7 @@ def test_a_branch_killed_anywhere_ends_in_the_same_bits(
     plain = _config(tmp_path, steps)
     start(tmp_path / "whole", plain)
     part = f"{tmp_path}/killed/training/{name}"
-    for count in (2, 5, 3):
+    for count in (2, 4):
         code = in_child(
             lambda count=count: (_kill_at(count, part), start(tmp_path / "killed", plain))
         )
@@ -192,9 +193,13 @@ def test_a_branch_killed_anywhere_ends_in_the_same_bits(
 
 
 def test_nothing_but_a_branch_copies_a_run() -> None:
+    copies = re.compile(r"(replace|copy)\(\s*(run|side)\b")  # few files are worth parsing
     for path in sorted(Path(audioprune.__file__).parent.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if not copies.search(text):
+            continue
         runs = {"run", "side"} if path.parent.name == "steps" else {"run"}
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call) and getattr(
                 node.func, "id", getattr(node.func, "attr", "")
             ) in ("replace", "copy", "deepcopy"):

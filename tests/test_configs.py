@@ -116,7 +116,7 @@ def test_every_option_of_every_group_composes(verb: str, group: str) -> None:
             plain = _check(_experiment(verb, option))
             assert plain["pipeline"]["name"] == _pipeline(verb, option), option
         else:
-            needs = NEEDS.get(option, []) if group in ("data", "model") else []
+            needs = NEEDS.get(option, []) if group in ("data", "model", "task") else []
             _check(composed(verb, f"{group}={option}", *needs))
 
 

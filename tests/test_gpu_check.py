@@ -37,12 +37,11 @@ def test_every_part_of_it_runs_here(tmp_path: Path) -> None:
     assert found["processes", "fdnn"]["skipped"] == "expected two CUDA devices"
 
 
-@pytest.mark.parametrize("network", ["dcae", "ddsp", "cp_resnet"])
-def test_other_papers_have_parity_too(tmp_path: Path, network: str) -> None:
+def test_a_network_with_a_discriminator_has_parity_too(tmp_path: Path) -> None:
     out = tmp_path / "found.jsonl"
-    words = ["--networks", network, "--parts", "parity", "--out", str(out)]
+    words = ["--networks", "dcae", "--parts", "parity", "--out", str(out)]
     assert gpu_check.main([*TINY, *words]) == 0
-    assert _results(out)["parity", network]["differences"]["training step"] == 0.0
+    assert _results(out)["parity", "dcae"]["differences"]["training step"] == 0.0
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ KNOBS: dict[str, dict[str, Any]] = {
     "p1_post": {"schedule": SCHEDULE, "finetune_epochs": 1},
     "p1_sensitivity": {"schedule": SCHEDULE},
     **dict.fromkeys(
-        ("p2_baseline", "p2_structured", "p2_unstructured"),
+        ("p2_baseline", "p2_structured", "p2_unstructured", "p2_unstructured_small"),
         {
             "lambda_1": 0.0,
             "max_iterations": 2,

@@ -362,7 +362,7 @@ def test_a_users_model_reads_back_with_the_files_arguments(tmp_path: Path) -> No
     ):
         command("d", {**mine, "width": 4}, "model=own", target, "+model.width=4")
     with pytest.raises(
-        CheckpointError, match=re.escape("give it yourself with model._target_=tiny_runs.MyNet")
+        CheckpointError, match=re.escape("give it yourself with model=tiny_runs:MyNet")
     ) as caught:
         command("e", fdnn)
     assert "\n" not in str(caught.value)

@@ -253,13 +253,21 @@ def _refuse_other_model(
     if not wrong:
         return
     keys = tuple(f"model.{key}=" for key in wrong)
-    singly = [item for item in overrides if item.lstrip("+").startswith(keys)]
+    own = not is_package_model(str(loaded.model_config.get("_target_", "")))
+    singly = [_typed(item, own) for item in overrides if item.lstrip("+").startswith(keys)]
     whole = [item for item in overrides if item.lstrip("+").startswith(("model=", "experiment="))]
     raise CheckpointError(
         f"checkpoint is for {_signature(loaded.model_config)}, the command line asks for "
         f"{_signature(plain['model'])} (differs in {', '.join(wrong)}); leave "
         f"{' '.join(singly or whole)} away or give another checkpoint"
     )
+
+
+def _typed(word: str, own: bool) -> str:
+    """Return a word of the command line as it was typed; own arguments lost their ``args``."""
+    key = word.lstrip("+").removeprefix("model.")
+    plain = key.startswith(("args.", *(f"{name}=" for name in provenance.READING)))
+    return f"model.args.{key}" if own and word.startswith("++") and not plain else word.lstrip("+")
 
 
 def _signature(config: Config) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from audioprune.compress.placement import device_of
 from audioprune.errors import ConfigError
 from audioprune.experiment.cost import require_example
-from audioprune.protocols import Batch, Corpus, HasOutputShape, Trainable
+from audioprune.protocols import Batch, ChoosesInput, Corpus, Costed, HasOutputShape, Trainable
 from audioprune.training.loaders import moved
 
 _MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
@@ -46,7 +46,8 @@ def require_fit(model: nn.Module, task: Trainable, data: Corpus) -> None:
         needed = _needed(task, batch)
     if needed is not None and seen.get("out") != needed:
         raise ConfigError(
-            f"{_names(model, task)}: {_story(seen)}, the task needs {needed}; {_advice(seen)}"
+            f"{_names(model, task)}: {_story(seen)}, the task needs {needed}; "
+            f"{_output_advice(model, seen, needed)}"
         )
 
 
@@ -132,16 +133,93 @@ def _misfit(
         example = _shape(require_example(model).example_input())
         return (
             f"{_names(model, task)}: it is fed {seen['in']}, its example_input is "
-            f"{example} ({reason}); {_ADVICE}"
+            f"{example} ({reason}); {_input_advice(model, task, seen['in'], example)}"
         )
     wish = f", the task needs {needed}" if needed is not None else ""
-    return f"{_names(model, task)}: {_story(seen)}{wish} ({reason}); {_advice(seen)}"
+    return (
+        f"{_names(model, task)}: {_story(seen)}{wish} ({reason}); "
+        f"{_output_advice(model, seen, needed)}"
+    )
 
 
-def _advice(seen: dict[str, Any]) -> str:
-    """Say what to change: of several outputs the task can use one."""
-    several = isinstance(seen.get("out"), list | dict)
-    return f"pick one with model.output=..., or {_ADVICE}" if several else _ADVICE
+def _input_advice(model: nn.Module, task: Trainable, fed: Any, example: Any) -> str:
+    """Say what to change where a model runs on its example, but not on what it is fed."""
+    if not isinstance(fed, tuple) or not isinstance(example, tuple):
+        return "the task feeds one tensor: let forward take one, and model.example= say its shape"
+    if _exchanged(fed, example):
+        return (
+            f"two axes are exchanged: transpose the input in forward, and say it with "
+            f"model.example={_typed(fed, example)}{_time_dim(model)}"
+        )
+    axis = _time_axis(model, example)
+    if _differing(fed, example) == {axis}:
+        return (
+            f"it takes only {example[axis]} along axis {axis}, that of time: let forward take any "
+            f"length, or cut the audio with data.segment_s="
+        )
+    settings = task.settings_for(example) if isinstance(task, ChoosesInput) else ()
+    if settings:
+        return (
+            f"change task.input: {' or '.join(settings)}; or model.example where the model takes "
+            f"another shape as well"
+        )
+    return (
+        "change task=... to one that feeds such a shape (task=imitate with task.input=), or "
+        "model.example and model.args until both agree"
+    )
+
+
+def _output_advice(model: nn.Module, seen: dict[str, Any], needed: Any) -> str:
+    """Say what to change where a model ran, and returned what the task cannot use."""
+    out = seen.get("out")
+    if isinstance(out, list | dict):  # of several outputs the task can use one
+        return f"pick one with model.output=..., or {_ADVICE}"
+    if not isinstance(out, tuple) or not isinstance(needed, tuple):
+        return _ADVICE
+    if _exchanged(out, needed):
+        return f"two axes are exchanged: transpose the output in forward{_time_dim(model)}"
+    axis = _time_axis(model, needed)
+    if _differing(out, needed) == {axis}:
+        return (
+            f"it returns {out[axis]} along axis {axis}, that of time, for {needed[axis]}: pad in "
+            f"forward, so that every frame in gives one out{_time_dim(model)}"
+        )
+    return f"change model.args.* (the width of the output), or {_ADVICE}"
+
+
+def _exchanged(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Tell whether values of a frame, whose number is fixed, are on the axis of the frames."""
+    if len(found) != len(wanted) or len(found) < 3:
+        return False
+    (a, b), (c, d) = found[-2:], wanted[-2:]
+    return (a == d and a != c) or (b == c and b != d)
+
+
+def _differing(found: tuple[int, ...], wanted: tuple[int, ...]) -> set[int]:
+    """Return the axes behind that of the batch whose sizes differ, of equally many axes."""
+    if len(found) != len(wanted):
+        return set()
+    return {axis for axis in range(1, len(found)) if found[axis] != wanted[axis]}
+
+
+def _time_axis(model: nn.Module, shape: tuple[int, ...]) -> int:
+    """Return the axis of time: the one that the model says, else where tasks have it."""
+    if isinstance(model, Costed):
+        return model.time_dim % len(shape)
+    if len(shape) == 4 or shape[1:2] == (1,):
+        return 2
+    return 1
+
+
+def _time_dim(model: nn.Module) -> str:
+    said = f" (its time_dim is {model.time_dim})" if isinstance(model, Costed) else ""
+    return f", and correct time_dim, the axis of the frames{said}" if said else said
+
+
+def _typed(fed: tuple[int, ...], example: tuple[int, ...]) -> str:
+    """Return the example with its last axes exchanged, as it is typed."""
+    shape = (*example[:-2], example[-1], example[-2])
+    return f"[{','.join(map(str, shape))}]"
 
 
 def _names(model: nn.Module, task: Trainable) -> str:

@@ -120,8 +120,7 @@ def build_model(config: dict[str, Any], trusted: bool) -> nn.Module:
     if not trusted and not is_package_model(target):
         raise CheckpointError(
             f"the file names the model '{target}', which is not one of this package; give it "
-            f"yourself with "
-            f"model._target_={target or '...'} (its arguments come from the file)"
+            f"yourself with {_given_by(target)} (its arguments come from the file)"
         )
     if is_package_model(target):
         model: nn.Module = instantiate(config)
@@ -129,6 +128,12 @@ def build_model(config: dict[str, Any], trusted: bool) -> nn.Module:
         model = adopted(instantiate(arguments(config)), config)
     join_views_(model)
     return model
+
+
+def _given_by(target: str) -> str:
+    """Return what to type for a user's model."""
+    module, _, name = target.rpartition(".")
+    return f"model={module or 'mynet'}:{name or 'MyNet'}"
 
 
 def build_stored(config: dict[str, Any], known: dict[str, Any] | None) -> nn.Module:

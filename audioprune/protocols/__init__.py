@@ -65,6 +65,7 @@ from audioprune.protocols.steps import (
 )
 from audioprune.protocols.tasks import (
     ChecksBatches,
+    ChoosesInput,
     Classifies,
     CutsFrames,
     Enhances,
@@ -133,6 +134,7 @@ __all__ = [
     "HasMonitors",
     "HasNetworks",
     "HasOutputShape",
+    "ChoosesInput",
     "HasStateBytes",
     "HasTeacher",
     "HasWidth",

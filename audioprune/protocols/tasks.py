@@ -171,6 +171,15 @@ class HasOutputShape(Protocol):
 
 
 @runtime_checkable
+class ChoosesInput(Protocol):
+    """A task whose settings say what a model is fed."""
+
+    def settings_for(self, shape: tuple[int, ...]) -> Sequence[str]:
+        """Return the choices of settings that feed such a shape, as they are typed."""
+        ...
+
+
+@runtime_checkable
 class FeedsFrames(Protocol):
     """A task that gives models frames of bins, whose mean and deviation can be measured."""
 

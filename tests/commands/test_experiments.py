@@ -333,6 +333,7 @@ def test_a_users_model_in_the_current_folder_is_compressed(
     chosen = [
         "pipeline=magnitude",
         "pipeline.sparsity=0.5",
+        "pipeline.levels=8",
         "training.finetune_epochs=1",
         "checkpoint=weights.pt",
     ]

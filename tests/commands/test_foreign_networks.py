@@ -96,6 +96,14 @@ def test_a_network_is_made_small_scored_by_nobody_and_read_back(
     assert _results(scored)["evaluate/size"]["params"] == sizes[2]["params"]
     assert not (home / "cache").exists()  # no corpus was made
 
+    # another network than that of the file
+    capfd.readouterr()
+    asked = ["model=othernet:Net", "model.args.width=9", f"checkpoint={folder}", *QUICK]
+    assert cli.run_verb("eval", asked) == 4
+    assert "leave model.args.width=9 away or give another" in capfd.readouterr().err
+    assert cli.run_verb("eval", [f"checkpoint={folder}", *QUICK]) == 4
+    assert "give it yourself with model=othernet:Net (its arg" in capfd.readouterr().err
+
 
 def test_quantize_fixes_levels_and_info_explains(
     home: Path, capfd: pytest.CaptureFixture[str]

@@ -214,8 +214,7 @@ def test_a_users_model_is_built_only_where_the_user_names_it(tmp_path: Path) -> 
     assert isinstance(load_model_file(file, MINE).model, MyNet)
     with pytest.raises(
         CheckpointError,
-        match="x.safetensors: the file names .*give it yourself with "
-        "model._target_=tiny_runs.MyNet",
+        match="x.safetensors: the file names .*give it yourself with model=tiny_runs:MyNet",
     ):
         load_model_file(file)
 

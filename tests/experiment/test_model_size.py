@@ -11,12 +11,13 @@ from tiny_runs import config, open_run
 
 from audioprune.compress.masks import Mask, prunable
 from audioprune.compress.quantize.kmeans import quantize_
-from audioprune.experiment import cost
+from audioprune.experiment import cost, model_size
 from audioprune.experiment.model_io import load_model_file
 from audioprune.experiment.model_size import running_costs, save_model, size_row
 from audioprune.experiment.run import Run
 from audioprune.models.ddsp import DDSP
 from audioprune.models.fdnn import FDNN
+from audioprune.models.parts import wavenet_generation
 from audioprune.models.wavenet import WaveNet
 from audioprune.report.platforms import bounds, read_platforms
 
@@ -105,7 +106,11 @@ def test_the_full_wavenet_runs_in_real_time_on_no_small_machine() -> None:
     assert [name for name, bound in found.items() if bound.embeddable] == ["RPi 1B", "RPi 2B"]
 
 
-def test_a_synthesizer_counts_and_models_are_timed_as_they_generate() -> None:
+def test_a_synthesizer_counts_and_models_are_timed_as_they_generate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wavenet_generation, "run_compiled", wavenet_generation.run_eagerly)
+    monkeypatch.setattr(model_size, "_GENERATED", 16)
     model = DDSP(hidden=8, latent=0, partials=4, filter_size=16, reverb_length=100)
     costs = running_costs(model, 1)
     assert costs.flops_s > model.synthesis_flops_per_second() > 0 and costs.rtf > 0

@@ -388,8 +388,8 @@ def test_kill_9_at_some_writes_changes_nothing(
     count = _writes(config(whole_pipeline(), straight.parent / "cache"), tmp_path / "count")
     pick = random.Random(0)
     moments = [
-        (pick.randint(1 + part * count // 4, (part + 1) * count // 4), bool(part % 2))
-        for part in range(4)
+        (pick.randint(1 + part * count // 2, (part + 1) * count // 2), bool(part % 2))
+        for part in range(2)
     ]
     _killed_and_resumed(straight, tmp_path, moments, monkeypatch)
 

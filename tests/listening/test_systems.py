@@ -77,9 +77,7 @@ def test_a_users_own_model_takes_part_where_it_is_named(tmp_path: Path) -> None:
     file = checkpoint.write(tmp_path / "x.safetensors", tensors, {"model": own, "task": task})
     named = {"_target_": own["_target_"]}
     assert load_system("A", str(file), RATE, 0, named).facts()["model"] == "MyNet"
-    with pytest.raises(
-        CheckpointError, match="give it yourself with model._target_=tiny_runs.MyNet"
-    ):
+    with pytest.raises(CheckpointError, match="give it yourself with model=tiny_runs:MyNet"):
         load_system("A", str(file), RATE, 0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import io
 import pickle
 from collections.abc import Callable
@@ -93,13 +94,19 @@ def _same(left: nn.Module, right: nn.Module) -> bool:
     )
 
 
-@pytest.mark.parametrize("cut", [2, 11, 17])
-@pytest.mark.parametrize("name", MAKERS)
-def test_resume_is_bit_exact(name: str, cut: int) -> None:
-    whole, start = _model(), _model()
+@functools.cache
+def _whole(name: str) -> tuple[nn.Module, Optimizer]:
+    """Return a model after 25 steps without a stop, and its optimiser."""
+    whole = _model()
     optimizer = MAKERS[name](whole)
     _train(whole, optimizer, torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.999), 0, 25)
+    return whole, optimizer
 
+
+@pytest.mark.parametrize("cut", [2, 11])
+@pytest.mark.parametrize("name", MAKERS)
+def test_resume_is_bit_exact(name: str, cut: int) -> None:
+    (whole, optimizer), start = _whole(name), _model()
     first = MAKERS[name](start)
     schedule = torch.optim.lr_scheduler.ExponentialLR(first, 0.999)
     _train(start, first, schedule, 0, cut)

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from tiny_runs import config, open_run, start
 from toys import ToyData, ToyModel, ToyTask
 
-from audioprune.commands import generate
+from audioprune.commands.on_audio import generate
 from audioprune.errors import ConfigError
 from audioprune.experiment.config_hash import VARIABLES, config_hash
 from audioprune.experiment.run_folder import environment

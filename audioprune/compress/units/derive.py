@@ -7,6 +7,8 @@ offered was proved by masking and trimming copies of the model; the rest has a r
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -23,6 +25,7 @@ from audioprune.errors import ConfigError
 
 _TRIES = 3  # other ways to see rows and columns of an axis
 _DRAWS = 2  # random halves of the units that are removed
+_PAIRS = 8  # pairs of failed sets that are tried as one
 
 
 def derive_units(model: nn.Module, example_input: Any) -> tuple[list[UnitSet], list[str]]:
@@ -121,7 +124,46 @@ def _proved(twin: nn.Module, example_input: Any, tape: Any) -> tuple[Solution, d
             break
         turned |= more
     assert best is not None
-    return best
+    return _joined(twin, example_input, *best)
+
+
+def _joined(
+    twin: nn.Module, example_input: Any, solution: Solution, refuted: Mapping[str, str]
+) -> tuple[Solution, dict[str, str]]:
+    """Join refuted sets that only hold together.
+
+    Such a pair comes about where a model reads a size from one tensor and shapes another by it:
+    the trace sees a plain number there.
+    """
+    sets, left = list(solution.sets), dict(refuted)
+    failed = [each for each in sets if each.name in left]
+    for one, other in list(combinations(failed, 2))[:_PAIRS]:
+        if one.name not in left or other.name not in left or not _may_be_one(one, other):
+            continue
+        pair = replace(one, slices=one.slices + other.slices, exact=one.exact and other.exact)
+        others = [each for each in sets if each.name not in left]
+        if any(
+            refuted_units(twin, [*others, pair], example_input, seed=seed)
+            for seed in range(_DRAWS)
+        ):
+            continue
+        sets = [pair if each is one else each for each in sets if each is not other]
+        del left[one.name], left[other.name]
+    return replace(solution, sets=sets), left
+
+
+def _may_be_one(one: UnitSet, other: UnitSet) -> bool:
+    """Tell whether two sets have as many units and share no position of a tensor."""
+    return one.size == other.size and not _positions(one) & _positions(other)
+
+
+def _positions(each: UnitSet) -> set[tuple[str, int, int]]:
+    """Return all that units own: tensor, axis, place on it."""
+    return {
+        (part.tensor, part.dim, place)
+        for part in each.slices
+        for place in part.index.flatten().tolist()
+    }
 
 
 def _layers(solution: Solution, refuted: Mapping[str, str]) -> int:

@@ -69,6 +69,37 @@ class FrontEnd:
             return model.front_end(audio)
         return self._transformed(audio)
 
+    def settings_for(self, shape: tuple[int, ...]) -> list[str]:
+        """Return the choices of settings that feed such a shape, as they are typed.
+
+        Args:
+            shape: Of a network's input, such as (1, 20, 161).
+        """
+        if len(shape) == 2:
+            return ["task.input=waveform"]
+        if len(shape) == 3 and shape[1] == 1:
+            return ["task.input=channel"]
+        if len(shape) == 3:
+            return [
+                self._typed("magnitude", frame_length=2 * (shape[2] - 1)),
+                self._typed("mel", mels=shape[2]),
+                self._typed("frames", frame_length=shape[2]),
+            ]
+        if len(shape) == 4 and shape[1] == 2:
+            return [self._typed("complex", frame_length=2 * (shape[3] - 1))]
+        return ["task.input=features"] if len(shape) == 4 else []
+
+    def _typed(self, kind: str, frame_length: int = 0, mels: int = 0) -> str:
+        """Return a kind of input and its sizes where they are not those of now."""
+        said = [f"task.input={kind}"]
+        if frame_length and frame_length != self.frame_length:
+            said.append(f"task.frame_length={frame_length}")
+            if self.hop_length > frame_length:
+                said.append(f"task.hop_length={max(1, frame_length // 2)}")
+        if mels and mels != self.mels:
+            said.append(f"task.mels={mels}")
+        return " ".join(said)
+
     def audio(self, batch: Batch) -> Tensor:
         """Return the waveforms of a batch (B, T), of ``both`` (2 B, T)."""
         if self.signal == "both":

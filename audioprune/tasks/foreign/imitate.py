@@ -158,6 +158,10 @@ class Imitate:
             return self.labelled.shared()
         return {"sample_rate": self.sample_rate}
 
+    def settings_for(self, shape: tuple[int, ...]) -> Sequence[str]:
+        """Return the choices of settings that feed such a shape, as they are typed."""
+        return self.front.settings_for(shape) if self.labelled is None else ()
+
     def teach(self, original: nn.Module) -> None:
         """Take the original; it is evaluated only, without gradients."""
         self.teacher = original.eval().requires_grad_(False)

@@ -7,7 +7,7 @@ tasks/enhancement.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -85,6 +85,12 @@ class WaveformModel:
     def shared(self) -> dict[str, Any]:
         """Return what a model must agree with, by the name of its argument or attribute."""
         return {"sample_rate": self.sample_rate}
+
+    def settings_for(self, shape: tuple[int, ...]) -> Sequence[str]:
+        """Return the choices of settings that feed such a shape, as they are typed."""
+        if len(shape) == 3 and shape[1] == 1:
+            return ("task.input=channel",)
+        return ("task.input=waveform",) if len(shape) == 2 else ()
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the loss of a batch, a scalar."""

@@ -309,7 +309,7 @@ def _naive_search(
     st.booleans(),
     st.floats(0, 0.9),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_search_equals_the_naive_loop(
     kind: type, seed: int, alpha: float, grouped: bool, sparsity: float
 ) -> None:

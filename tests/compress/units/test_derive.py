@@ -381,3 +381,28 @@ def test_two_inputs_are_passed_on() -> None:
     assert [each.name for each in sets] == ["a"]
     with pytest.raises((TypeError, ConfigError)):
         derive_units(Two(), torch.ones(1, 3))
+
+
+def test_no_unit_is_offered_where_a_value_decides_the_way() -> None:
+    def run(net: nn.Module, x: Tensor) -> Tensor:
+        hidden = torch.relu(net.first(x))
+        return net.loud(hidden) if hidden.amax() > 1e9 else net.soft(hidden)
+
+    layers = {name: nn.Linear(6, 6) for name in ("first", "loud", "soft")}
+    sets, reasons = derive_units(Free(run, **layers), torch.randn(2, 6))
+    assert sets == []
+    assert reasons[0] == (
+        "'first': forward takes its way by a value of 'gt', so that one pass does not show all; "
+        "use torch.where instead"
+    )
+
+
+def test_reading_a_value_of_a_weight_ties_nothing() -> None:
+    def run(net: nn.Module, x: Tensor) -> Tensor:
+        hidden = net.first(x)
+        return net.last(hidden if net.first.bias.sum() > 1e9 else torch.relu(hidden))
+
+    sets, _ = derive_units(
+        Free(run, first=nn.Linear(6, 5), last=nn.Linear(5, 2)), torch.ones(2, 6)
+    )
+    assert [each.name for each in sets] == ["first"]

@@ -13,7 +13,7 @@ from audioprune.compress.units.builders import linear_in, linear_out
 from audioprune.compress.units.chains import chain_units
 from audioprune.compress.units.declare import UnitSet, rows
 from audioprune.compress.units.find import unit_sets_of
-from audioprune.compress.units.verify import verify_units
+from audioprune.compress.units.verify import refuted_units, verify_units
 from audioprune.errors import ConfigError
 
 
@@ -135,5 +135,13 @@ class ReadsWidth(nn.Module):
 
 
 def test_no_set_passes_because_another_loses_as_many() -> None:
-    found = unit_sets_of(ReadsWidth(), torch.randn(2, 1, 4))
-    assert all(each.name not in ("conv", "linear") for each in found.sets), found.sets
+    """Either layer alone is refused; both together are one set, whose units leave in pairs."""
+    model, inputs = ReadsWidth(), torch.randn(2, 1, 4)
+    (pair,) = unit_sets_of(model, inputs).sets
+    assert (pair.name, pair.size) == ("conv", 8)
+    written = {part.tensor: part.index.shape[1] for part in pair.slices if part.role == "out"}
+    assert written == {"conv.weight": 1, "conv.bias": 1, "linear.weight": 4, "linear.bias": 4}
+    for layer in ("conv", "linear"):
+        slices = tuple(part for part in pair.slices if part.tensor.startswith(layer))
+        alone = replace(pair, slices=slices)
+        assert refuted_units(model, [alone], inputs)

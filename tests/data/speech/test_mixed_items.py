@@ -13,7 +13,7 @@ def test_dataset_and_collate(mixer) -> None:
     items = Mixtures(mixer(), 10, "train")
     first = items[0]
     assert (
-        set(first) == {"noisy", "clean", "id", "noise", "snr_db"}
+        set(first) == {"noisy", "clean", "id", "noise", "snr_db", "speaker"}
         and first["noisy"].dtype == torch.float32
     )
     assert first["id"].startswith("000000_train") and isinstance(first["snr_db"], float)

@@ -22,6 +22,7 @@ from audioprune.compress.units.trace import layers, math, moves
 from audioprune.compress.units.trace.tape import Tape, tensors_in
 from audioprune.compress.units.trimmed_layers import is_countable
 
+_READS_VALUE = "_local_scalar_dense"  # what if, int(), float() and item() come to
 _RULES = {**math.RULES, **moves.RULES, **layers.RULES}
 
 
@@ -43,19 +44,30 @@ def record(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
         stack.enter_context(evaluating(model))
         stack.enter_context(_plain_kernels())
         stack.enter_context(_told_modules(model, tape))
-        stack.enter_context(_Recorder(tape))
+        stack.enter_context(_Recorder(tape, (args, kwargs)))
         outputs = model(*args, **kwargs)
     tape.pin_all(outputs, "its output leaves the model")
     _tie_recurrent(model, tape)
+    if tape.branches:
+        tape.pin_everything(
+            f"forward takes its way by a value of {tape.branches[0]}, so that one pass does not "
+            f"show all; use torch.where instead"
+        )
     return tape
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Apply the rule of every operation."""
+    """Apply the rule of every operation.
 
-    def __init__(self, tape: Tape) -> None:
+    What comes of the inputs is followed too: where Python reads a value of it, another input may
+    go another way, of which one pass shows nothing.
+    """
+
+    def __init__(self, tape: Tape, inputs: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._tape = tape
+        # by id, with the tensor, so that no id is given twice, and the operation that made it
+        self._of_inputs = {id(tensor): (tensor, "input") for tensor in tensors_in(inputs)}
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -74,6 +86,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         labelled = any([self._tape.get(tensor).any for tensor in tensors_in((args, kwargs))])
         out = func(*args, **kwargs)
         name = func.overloadpacket.__name__
+        self._follow_inputs(name, (args, kwargs), out)
         rule = _RULES.get(name)
         if rule is None and torch.Tag.pointwise in func.tags:
             rule = math.pointwise
@@ -90,6 +103,17 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in tensors_in(out):
             self._tape.keep(tensor)
         return out
+
+    def _follow_inputs(self, name: str, given: Any, out: Any) -> None:
+        """Note what comes of the inputs, and where Python reads a value of it."""
+        known = self._of_inputs
+        made_by = [known[id(each)][1] for each in tensors_in(given) if id(each) in known]
+        if not made_by:
+            return
+        if name == _READS_VALUE:
+            self._tape.operation = made_by[0]
+            self._tape.branches.append(self._tape.where)
+        known |= {id(tensor): (tensor, name.strip("_")) for tensor in tensors_in(out)}
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from audioprune.compress.units.trace.atoms import FIXED, Atoms, Ids
+from audioprune.compress.units.trace.atoms import FIXED, Atoms, Ids, Mark
 from audioprune.compress.units.trace.labels import Axis, Flags, Labels
 
 
@@ -30,6 +30,7 @@ class Tape:
         names: ``id`` of a parameter or buffer -> its name.
         used: Names of the parameters and buffers that were read, in order.
         counted: Names of the scales of normalisations that keep counting units that left.
+        branches: Operations that made a value by which Python may have chosen a way.
     """
 
     def __init__(self, names: dict[int, str], counted: frozenset[str]) -> None:
@@ -39,6 +40,7 @@ class Tape:
         self.names = names
         self.counted = counted
         self.used: dict[str, None] = {}
+        self.branches: list[str] = []
         # the tensors are kept, so that no id is given twice
         self._labels: dict[int, tuple[Tensor, Labels]] = {}
 
@@ -81,6 +83,11 @@ class Tape:
             for axis in self.get(tensor).axes:
                 if axis is not None:
                     self.atoms.pin(axis.ids, why)
+
+    def pin_everything(self, why: str) -> None:
+        """Say that no unit of the model can leave, for a reason before all others."""
+        first = [Mark(ids, why) for ids in self.atoms.own.values()]
+        self.atoms.pins = first + self.atoms.pins
 
     def unite(self, one: Axis | None, other: Axis | None) -> Axis | None:
         """Say that two axes hold the same units; an axis without units pins the other one."""

@@ -28,7 +28,7 @@ NETS = _nets()
 # network -> number of sets, of their units, and percent of the parameters that are left without
 # the half of every set
 FOUND = {
-    "CRN": (6, 80, 26),
+    "CRN": (5, 64, 26),
     "DCCRN": (5, 72, 26),
     "Conv-TasNet": (6, 108, 32),
     "DPRNN": (3, 32, 28),
