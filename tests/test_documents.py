@@ -122,7 +122,7 @@ COMMANDS = (
         "prune experiment=p2/fdnn_desk data=noisy_mixtures", (*QUICK, *FEW, *SMALL, *ONE), FOLDERS
     ),
     Line(
-        "prune task=imitate task.input=magnitude model=own",
+        "prune task=imitate task.input=magnitude model=mynet:MyNet",
         (*QUICK, "data.segment_s=0.3", "data.train_segments=4", "data.test_segments=2"),
         FOLDERS[:1],
     ),

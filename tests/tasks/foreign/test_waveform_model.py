@@ -104,3 +104,10 @@ def test_what_is_wrong_is_said_in_one_line() -> None:
         WaveformModel(output="sound").loss(Gain(named=True), BATCH)
     with pytest.raises(ConfigError, match=r"returns waveforms \(3, 3520\), got \(3, 1\)"):
         WaveformModel().loss(Gain(named=True), BATCH)
+
+
+def test_what_feeds_a_shape_is_named() -> None:
+    task = WaveformModel()
+    assert task.settings_for((1, 1, 16000)) == ("task.input=channel",)
+    assert task.settings_for((1, 16000)) == ("task.input=waveform",)
+    assert task.settings_for((1, 20, 161)) == ()
