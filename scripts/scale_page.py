@@ -137,7 +137,9 @@ def _experiments() -> list[str]:
     names = [
         path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")
     ]
-    return sorted(name for name in names if not name.endswith(("_desk", "_demo", "_small", "_tiny")))
+    return sorted(
+        name for name in names if not name.endswith(("_desk", "_demo", "_small", "_tiny"))
+    )
 
 
 def _dominating(found: Found) -> tuple[str, str, float]:
