@@ -358,7 +358,7 @@ def test_a_users_model_reads_back_with_the_files_arguments(tmp_path: Path) -> No
     assert json.loads((tmp_path / "b" / "run.json").read_text())["config"]["model"] == mine
     command("c", mine, "model=own", target, "+model.width=9")
     with pytest.raises(
-        CheckpointError, match=re.escape("(differs in width); leave +model.width=4 away")
+        CheckpointError, match=re.escape("(differs in width); leave model.width=4 away")
     ):
         command("d", {**mine, "width": 4}, "model=own", target, "+model.width=4")
     with pytest.raises(

@@ -350,7 +350,7 @@ def test_a_users_model_in_the_current_folder_is_compressed(
         )
         == 4
     )
-    assert "model._target_=mynet_here.MyNet" in capfd.readouterr().err
+    assert "model=mynet_here:MyNet" in capfd.readouterr().err
 
 
 def test_a_packed_file_is_scored_with_its_own_task(line: list[str], tmp_path: Path) -> None:
