@@ -21,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "docs" / "scale"
 LARGE = "large"
+_SCALED_DOWN = ("_desk", "_demo", "_small", "_tiny")
 _DOCTOR = "from audioprune.cli import main; main()"
 _LARGE_WIDTH = 12_180  # FDNN with 300.6 million parameters
 _LARGE_STEPS = """
@@ -82,7 +83,7 @@ def experiments() -> list[str]:
     names = [
         path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")
     ]
-    return sorted(name for name in names if not name.endswith(("_desk", "_demo", "_small")))
+    return sorted(name for name in names if not name.endswith(_SCALED_DOWN))
 
 
 def _rehearsed(name: str, folder: str) -> dict[str, Any]:

@@ -10,9 +10,14 @@ A test compares the page with what this writes, so that no number is typed by ha
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from scripts.paper_size import experiments  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "docs" / "scale"
@@ -124,22 +129,12 @@ def _forecasts(found: dict[str, Found]) -> str:
         )
     head = ["experiment", "parameters", "pipeline", "training items", "at most"]
     head += ["dominates", "memory", "disk"]
-    left = [name for name in _experiments() if name not in found]
+    left = [name for name in experiments() if name not in found]
     missing = f"Not run yet: {', '.join(left)}." if left else ""
     device = f"on {next(iter(found.values()))['device']}"
     device = "on the CPU" if device == "on cpu" else device
     text = _PROOF.format(device=device, missing=missing)
     return f"{text}\n{table(head, rows)}"
-
-
-def _experiments() -> list[str]:
-    folder = ROOT / "conf" / "experiment"
-    names = [
-        path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")
-    ]
-    return sorted(
-        name for name in names if not name.endswith(("_desk", "_demo", "_small", "_tiny"))
-    )
 
 
 def _dominating(found: Found) -> tuple[str, str, float]:

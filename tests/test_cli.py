@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -54,9 +53,6 @@ def run(
 
     yield answer
     GlobalHydra.instance().clear()
-    logger = logging.getLogger("audioprune")
-    logger.handlers.clear()
-    logger.propagate = True
 
 
 def test_help_needs_no_torch() -> None:

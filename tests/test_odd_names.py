@@ -6,7 +6,6 @@ They work, or one line says what to rename.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -38,9 +37,6 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             path.rename(path.with_name(path.name[:3] + ODD + path.name[3:]))
     yield folder
     GlobalHydra.instance().clear()
-    logger = logging.getLogger("audioprune")
-    logger.handlers.clear()
-    logger.propagate = True
 
 
 def _rows(path: Path) -> list[dict]:

@@ -92,18 +92,6 @@ def _(
 
 
 @gru.register_fake
-def _(
-    values: Tensor,
-    hidden: Tensor,
-    weights: list[Tensor],
-    bias: bool,
-    layers: int,
-    bidirectional: bool,
-    batch_first: bool,
-) -> tuple[Tensor, Tensor]:
-    return _outputs(values, hidden, bidirectional), torch.empty_like(hidden)
-
-
 @rnn.register_fake
 def _(
     values: Tensor,
@@ -113,7 +101,7 @@ def _(
     layers: int,
     bidirectional: bool,
     batch_first: bool,
-    nonlinearity: str,
+    nonlinearity: str = "",
 ) -> tuple[Tensor, Tensor]:
     return _outputs(values, hidden, bidirectional), torch.empty_like(hidden)
 

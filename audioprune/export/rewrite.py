@@ -28,7 +28,7 @@ aten = torch.ops.aten
 
 @dataclass(frozen=True)
 class Stream:
-    """A value along time, as it stands in the rewritten graph.
+    """A value along time in the rewritten graph.
 
     Attributes:
         node: Its node there, with ``chunk`` positions along ``axis``.

@@ -33,7 +33,7 @@ from audioprune.compress.eval_mode import evaluating
 from audioprune.errors import ConfigError
 from audioprune.export.rewrite import FrameTooShort, Rewriter, grouped
 from audioprune.export.rules import apply
-from audioprune.export.trace import Traced, trace
+from audioprune.export.trace import Traced, trace, values_of
 from audioprune.protocols import Costed, StreamsPart
 
 LENGTHS = (5, 12)
@@ -285,26 +285,10 @@ def _other(value: Tensor) -> Tensor:
     return turned if not value.is_floating_point() else turned * 0.5 + 0.25 * value
 
 
-class _Recorder(fx.Interpreter):
-    """Run a graph and keep the values of some nodes."""
-
-    def __init__(self, module: fx.GraphModule, wanted: set[str]) -> None:
-        super().__init__(module)
-        self.wanted = wanted
-        self.found: dict[str, Any] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        if n.name in self.wanted:
-            self.found[n.name] = value
-        return value
-
-
 def _values(traced: Traced, inputs: tuple[Tensor, ...], wanted: list[fx.Node]) -> dict[str, Any]:
-    recorder = _Recorder(traced.module, {node.name for node in wanted})
-    with torch.no_grad():
-        recorder.run(*inputs, enable_io_processing=False)
-    return recorder.found
+    names = {node.name for node in wanted}
+    found = values_of(traced.module, inputs, lambda node: node.name in names)
+    return {node.name: value for node, value in found.items()}
 
 
 def _module(rewriter: Rewriter) -> fx.GraphModule:

@@ -8,7 +8,7 @@ Inputs are tensors with the batch first. Nothing is rewritten here, see `rewrite
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,3 +154,36 @@ def layer_of(node: fx.Node) -> str:
         if isinstance(path, str) and not path.startswith("_"):
             return path
     return ""
+
+
+class _Recorder(fx.Interpreter):
+    """Run a graph and keep the values of some nodes."""
+
+    def __init__(self, module: fx.GraphModule, wanted: Callable[[fx.Node], bool]) -> None:
+        super().__init__(module)
+        self.wanted = wanted
+        self.found: dict[fx.Node, Any] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if self.wanted(n):
+            self.found[n] = value
+        return value
+
+
+@torch.no_grad()
+def values_of(
+    module: fx.GraphModule,
+    inputs: Sequence[Tensor],
+    wanted: Callable[[fx.Node], bool] = lambda node: True,
+) -> dict[fx.Node, Any]:
+    """Run a graph and return what its nodes became.
+
+    Args:
+        module: The graph.
+        inputs: One value for each of its placeholders.
+        wanted: Whether the value of a node is kept.
+    """
+    recorder = _Recorder(module, wanted)
+    recorder.run(*inputs, enable_io_processing=False)
+    return recorder.found

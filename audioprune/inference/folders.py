@@ -1,6 +1,6 @@
 """How a folder of audio is worked through into a folder of the same tree: ``work_through``.
 
-Files are done one by one or by several processes; a bad one is told and the others go on. A log in
+Files are done one by one or by several processes; the others go on past a bad one. A log in
 the output folder says what was done, so that the same command again does what is left. What is
 done to a file is up to the caller.
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from audioprune.steps.prune import Trim, record_iteration
 from audioprune.steps.train import (
     check_monitor,
     drop_checkpoints,
+    kept_from,
     open_fit,
     train_row,
     training_work,
@@ -153,7 +154,7 @@ class TrainScheduled:
                 f"training.epochs >= {last + 1}, got "
                 f"{settings.epochs}; raise them or give an earlier pipeline.ending_epoch"
             )
-        return replace(settings, keep_from_epoch=max(settings.keep_from_epoch, last))
+        return kept_from(settings, last)
 
     def _hook(self, run: Run, schedule: Schedule) -> ScheduleHook:
         wanted, mode = self.calibration.total_sparsity, self.calibration.mode

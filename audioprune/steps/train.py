@@ -129,8 +129,7 @@ class Train:
         """
         if self.ramp_end == 0 or not (self.lambda_1 or self.lambda_2):
             return settings
-        first = first_whole_epoch(self.ramp_end, settings.epochs)
-        return replace(settings, keep_from_epoch=max(settings.keep_from_epoch, first))
+        return kept_from(settings, first_whole_epoch(self.ramp_end, settings.epochs))
 
     def _penalty(self, run: Run) -> L1Penalty | SparseGroupLasso | None:
         if self.lambda_2:
@@ -207,6 +206,11 @@ def with_numbers(settings: Settings, epochs: int | None, learning_rate: float | 
         epochs=epochs or settings.epochs,
         learning_rate=learning_rate or settings.learning_rate,
     )
+
+
+def kept_from(settings: Settings, epoch: int) -> Settings:
+    """Return training numbers by which no epoch before this one, from 0, can be the best one."""
+    return replace(settings, keep_from_epoch=max(settings.keep_from_epoch, epoch))
 
 
 def train_row(

@@ -6,12 +6,10 @@ four training targets are in ``targets``; it reads no files and computes no metr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, cast
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,21 +25,16 @@ from audioprune.protocols import (
     FrameWise,
     Items,
     Number,
-    Row,
     Signals,
-    SignalScorer,
 )
 from audioprune.ranges import FOLLOWS, OneOf, Range
-from audioprune.tasks.batches import first_batches, items_of, rows_by_length, weighted_mean
+from audioprune.tasks.batches import first_batches, rows_by_length, weighted_mean
 from audioprune.tasks.remix import remixed
 from audioprune.tasks.signal_scores import (
     MONITORS,
-    KeptAudio,
+    ScoresEnhanced,
     batch_items,
-    enhanced,
-    improved,
     monitored,
-    score_enhanced,
 )
 from audioprune.tasks.targets import (
     FEATURES,
@@ -65,7 +58,7 @@ _CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
-class Enhancement:
+class Enhancement(ScoresEnhanced):
     """Train and score a model that removes noise from speech.
 
     Mixtures are scaled to RMS 1 before the model gets them, the clean signal by the same factor;
@@ -102,7 +95,6 @@ class Enhancement:
     """
 
     monitors = MONITORS
-    score_batch: float | None = None
 
     def __init__(
         self,
@@ -237,10 +229,6 @@ class Enhancement:
         loss = weighted_mean(losses, frames)
         return {"loss": loss, **monitored(monitor, items, self.sample_rate)}
 
-    def better(self, monitor: str, new: float, best: float) -> bool:
-        """Tell whether a monitored value improved."""
-        return improved(monitor, new, best)
-
     def validation_loss(
         self, model: nn.Module, dataset: Items, collate: Collate, items: int | None
     ) -> BatchLoss:
@@ -278,42 +266,6 @@ class Enhancement:
             estimates[rows, :length] = self.target.audio(own, given) * gain
             start += len(frames)
         return estimates if self.dry == 0 else torch.lerp(estimates, noisy, self.dry)
-
-    def enhance_items(
-        self, model: nn.Module, items: Iterable[Mapping[str, Any]]
-    ) -> Iterator[tuple[int, Mapping[str, Any], np.ndarray]]:
-        """Yield place, item and enhanced signal (T,) of every item, several made at once."""
-
-        def enhance(noisy: Tensor, lengths: Tensor) -> list[Tensor]:
-            return [self.enhance(model, noisy, lengths)]
-
-        for place, item, (signal,) in enhanced(
-            enhance, model, items, self.score_batch, self.sample_rate
-        ):
-            yield place, item, signal
-
-    def score(
-        self,
-        model: nn.Module,
-        dataset: Items,
-        scorer: SignalScorer | None,
-        *,
-        condition: str,
-        variant: str,
-        audio: Path | None = None,
-        keep: int = 0,
-    ) -> dict[str, Row]:
-        """Score a model and the mixtures on one noise at one SNR; see ``protocols.Task``.
-
-        Returns:
-            For ``"mixture"`` and for ``variant``: noise, snr_db, and mean, standard deviation,
-            counts and failures of each metric.
-        """
-        made = self.enhance_items(model, items_of(dataset))
-        kept = KeptAudio(audio, keep, self.sample_rate)
-        mixtures, own = score_enhanced(made, len(dataset), scorer, condition, variant, kept)
-        place = {key: dataset[0][key] for key in ("noise", "snr_db")}
-        return {"mixture": {**place, **mixtures}, variant: {**place, **own}}
 
     def _frame_counts(self, batch: Batch) -> Tensor:
         return self.target.frames(batch["lengths"])

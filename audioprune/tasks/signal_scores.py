@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,8 +28,8 @@ from audioprune.metrics.estimate import estimate
 from audioprune.metrics.scorer import score_items
 from audioprune.metrics.summary import ItemScores, summarise
 from audioprune.progress import progress
-from audioprune.protocols import Row, SeedsNoise, Signals, SignalScorer
-from audioprune.tasks.batches import Batches, samples_at_once
+from audioprune.protocols import Items, Row, SeedsNoise, Signals, SignalScorer
+from audioprune.tasks.batches import Batches, items_of, samples_at_once
 
 Scores = Sequence[ItemScores]
 MONITORS = ("loss", *METRICS)
@@ -171,6 +172,62 @@ def score_enhanced(
 
         mixtures, own = scored(known, shown())
     return score_row(mixtures), score_row(own)
+
+
+class ScoresEnhanced(ABC):
+    """What every task has whose model makes one enhanced signal: its scoring.
+
+    Attributes:
+        sample_rate: In Hz.
+        score_batch: Seconds of signals that are enhanced together, or None.
+    """
+
+    sample_rate: int
+    score_batch: float | None = None
+
+    @abstractmethod
+    def enhance(self, model: nn.Module, noisy: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return enhanced signals (B, T), zeros behind each."""
+
+    def better(self, monitor: str, new: float, best: float) -> bool:
+        """Tell whether a monitored value improved."""
+        return improved(monitor, new, best)
+
+    def enhance_items(
+        self, model: nn.Module, items: Iterable[Mapping[str, Any]]
+    ) -> Iterator[tuple[int, Mapping[str, Any], np.ndarray]]:
+        """Yield place, item and enhanced signal (T,) of every item, several made at once."""
+
+        def enhance(noisy: Tensor, lengths: Tensor) -> list[Tensor]:
+            return [self.enhance(model, noisy, lengths)]
+
+        for place, item, (signal,) in enhanced(
+            enhance, model, items, self.score_batch, self.sample_rate
+        ):
+            yield place, item, signal
+
+    def score(
+        self,
+        model: nn.Module,
+        dataset: Items,
+        scorer: SignalScorer | None,
+        *,
+        condition: str,
+        variant: str,
+        audio: Path | None = None,
+        keep: int = 0,
+    ) -> dict[str, Row]:
+        """Score a model and the mixtures on one test condition; see ``protocols.Task``.
+
+        Returns:
+            For ``"mixture"`` and for ``variant``: noise, snr_db, and mean, standard deviation,
+            counts and failures of each metric.
+        """
+        made = self.enhance_items(model, items_of(dataset))
+        kept = KeptAudio(audio, keep, self.sample_rate)
+        mixtures, own = score_enhanced(made, len(dataset), scorer, condition, variant, kept)
+        place = {key: dataset[0][key] for key in ("noise", "snr_db")}
+        return {"mixture": {**place, **mixtures}, variant: {**place, **own}}
 
 
 def given_scorer(scorer: SignalScorer | None) -> SignalScorer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import signal
@@ -67,9 +66,6 @@ def line(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         *("runtime.device=cpu", f"runtime.folder={tmp_path}/runs"),
     ]
     GlobalHydra.instance().clear()
-    logger = logging.getLogger("audioprune")
-    logger.handlers.clear()
-    logger.propagate = True
 
 
 def _results(folder: Path) -> list[dict]:

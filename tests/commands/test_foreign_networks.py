@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,9 +64,6 @@ def here(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield home
     sys.modules.pop("othernet", None)
     GlobalHydra.instance().clear()
-    logger = logging.getLogger("audioprune")
-    logger.handlers.clear()
-    logger.propagate = True
 
 
 def _results(folder: Path) -> dict[str, dict]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,9 +125,6 @@ def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[list[
     GlobalHydra.instance().clear()
     yield found
     GlobalHydra.instance().clear()
-    logger = logging.getLogger("audioprune")
-    logger.handlers.clear()
-    logger.propagate = True
 
 
 def test_the_command_line_is_compared_with_its_experiment(told: list[list[str]]) -> None:

@@ -34,7 +34,7 @@ class Request:
     Attributes:
         checkpoint: Model file or run folder.
         parts: Configurations of model, task and corpus, each a mapping or None.
-        told: Keyword arguments of `load_applier` that say what is told.
+        told: Keyword arguments of `load_applier` that choose what is written.
         device: Where the model computes.
         threads: CPU threads of torch.
         format: ``csv`` or ``json``.

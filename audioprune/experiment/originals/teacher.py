@@ -8,7 +8,6 @@ is trained here.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from audioprune import provenance
 from audioprune.errors import CheckpointError, ConfigError
 from audioprune.experiment.model_io import load_model_file
 from audioprune.experiment.run import Run
-from audioprune.files import sha256_file
+from audioprune.files import sha256_file, write_atomic
 from audioprune.paths import cache_folder, model_file
 from audioprune.protocols import HasTeacher
 
@@ -92,7 +91,4 @@ def _keep(file: Path, digest: str, run: Run) -> None:
     target = _kept(run) / f"{digest}{file.suffix}"
     if target.exists() or target.parent.parent in file.resolve().parents:
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(f".{run.folder.name}.part")
-    shutil.copyfile(file, partial)
-    partial.replace(target)
+    write_atomic(target, file.read_bytes())

@@ -20,6 +20,7 @@ from audioprune.export.c.pointwise import BINARY, UNARY, c_number, expression
 from audioprune.export.c.program import Array, Place, Program, refuse
 from audioprune.export.c.recurrent import recurrent
 from audioprune.export.streaming import StreamingModel
+from audioprune.export.trace import values_of
 
 Values = dict[fx.Node, Any]
 _AXES = 5
@@ -123,7 +124,7 @@ def lower(stream: StreamingModel) -> Lowered:
         ConfigError: An operator has no C form, which names its layer.
     """
     given = (*stream.example_frames(), *stream.initial_state(1))
-    tensors = _run(stream.body, given)
+    tensors = values_of(stream.body, given)
     made = Lowering(Program(), tensors, {})
     names = [*(f"in_{name}" for name in stream.input_names)]
     names += [f"m->{name}" for name in stream.state_names]
@@ -162,24 +163,6 @@ def _finish(made: Lowering, node: Any, stream: StreamingModel, names: list[str])
     for target, result in held:
         made.program.say(f"memmove({target}, ", result, f", {4 * result.size});")
     return [result.shape for result in results[:count]]
-
-
-class _Recorder(fx.Interpreter):
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.found: Values = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        self.found[n] = value
-        return value
-
-
-@torch.no_grad()
-def _run(module: fx.GraphModule, given: tuple[Tensor, ...]) -> Values:
-    recorder = _Recorder(module)
-    recorder.run(*given)
-    return recorder.found
 
 
 def name_of(node: Any) -> str:

@@ -17,6 +17,7 @@ from audioprune.compress.units.builders import linear_in
 from audioprune.compress.units.chains import chain_units, follow_units, open_units
 from audioprune.compress.units.declare import UnitSet, rows
 from audioprune.errors import ConfigError, unknown_name
+from audioprune.models.zoo.rates import only_rate
 from audioprune.ranges import FOLLOWS, OneOf, Range
 
 SAMPLE_RATE = 16000
@@ -56,12 +57,7 @@ class Crepe(nn.Module):
         super().__init__()
         if size not in _CHANNELS:
             raise ConfigError(unknown_name("size of CREPE", size, _CHANNELS))
-        if sample_rate != SAMPLE_RATE:
-            raise ConfigError(
-                f"expected model.sample_rate as {SAMPLE_RATE}, got {sample_rate}; give "
-                f"data.sample_rate={SAMPLE_RATE}"
-            )
-        self.sample_rate = sample_rate
+        self.sample_rate = only_rate(sample_rate, SAMPLE_RATE)
         before = 1
         for number, width in zip(_LAYERS, _CHANNELS[size], strict=True):
             kernel, stride = (512, 4) if number == 1 else (64, 1)

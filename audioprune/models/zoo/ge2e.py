@@ -16,7 +16,7 @@ from audioprune.compress.units.builders import linear_in
 from audioprune.compress.units.chains import open_units
 from audioprune.compress.units.declare import UnitSet
 from audioprune.dsp import mel_filters
-from audioprune.errors import ConfigError
+from audioprune.models.zoo.rates import only_rate
 from audioprune.ranges import FOLLOWS, Range
 
 SAMPLE_RATE = 16000
@@ -44,12 +44,7 @@ class GE2E(nn.Module):
 
     def __init__(self, *, sample_rate: Annotated[int, Range(1000), FOLLOWS] = SAMPLE_RATE) -> None:
         super().__init__()
-        if sample_rate != SAMPLE_RATE:
-            raise ConfigError(
-                f"expected model.sample_rate as {SAMPLE_RATE}, got {sample_rate}; give "
-                f"data.sample_rate={SAMPLE_RATE}"
-            )
-        self.sample_rate = sample_rate
+        self.sample_rate = only_rate(sample_rate, SAMPLE_RATE)
         self.lstm = nn.LSTM(MELS, 256, 3, batch_first=True)
         self.linear = nn.Linear(256, 256)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from audioprune.compress.units.builders import conv_in
 from audioprune.compress.units.chains import chain_units, open_units
 from audioprune.compress.units.declare import UnitSet
-from audioprune.errors import ConfigError
+from audioprune.models.zoo.rates import only_rate
 from audioprune.ranges import FOLLOWS, Range
 
 SAMPLE_RATE = 16000
@@ -44,12 +44,7 @@ class SileroVAD(nn.Module):
 
     def __init__(self, *, sample_rate: Annotated[int, Range(1000), FOLLOWS] = SAMPLE_RATE) -> None:
         super().__init__()
-        if sample_rate != SAMPLE_RATE:
-            raise ConfigError(
-                f"expected model.sample_rate as {SAMPLE_RATE}, got {sample_rate}; give "
-                f"data.sample_rate={SAMPLE_RATE}"
-            )
-        self.sample_rate = sample_rate
+        self.sample_rate = only_rate(sample_rate, SAMPLE_RATE)
         self.conv1 = nn.Conv1d(_N_FFT // 2 + 1, 128, 3, padding=1)
         self.conv2 = nn.Conv1d(128, 64, 3, stride=2, padding=1)
         self.conv3 = nn.Conv1d(64, 64, 3, stride=2, padding=1)

@@ -2,7 +2,7 @@
 
 One line says what a run is (configuration, commit, environment, command, time); the rows that
 reports read follow it, with the score of every item where the run kept them. Numbers have nine
-significant digits, what all rows of a run share stands in its own line, and what only a look into
+significant digits, what all rows of a run share has a line of its own, and what only a look into
 one run needs is left out. ``audioprune report`` reads such a file in place of the run folders.
 Nothing unfinished is kept.
 """

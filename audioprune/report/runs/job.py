@@ -254,7 +254,7 @@ def read_collected(path: Path) -> list[Job]:
 
 
 def _whole(head: Mapping[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows with what is told once for the run, and with a name for every item.
+    """Return rows with what the run says once, and with a name for every item.
 
     The digest of the true names and the place: two runs have the same names where they had the
     same items.

@@ -143,7 +143,7 @@ class Agreement:
     """Adds up how alike one output and the original's are, over the items of a test set.
 
     Attributes:
-        loss: The loss of this output, which decides what is told besides error and correlation.
+        loss: The loss of this output, which decides what is reported beside error and correlation.
     """
 
     loss: str

@@ -81,7 +81,7 @@ def frame_levels(audio: Tensor, length: int, hop: int) -> Tensor:
 
 
 class SpeechJudge:
-    """Counts the frames where speech is told as the clean signal's level tells it."""
+    """Counts the frames whose decision for speech agrees with the level of the clean signal."""
 
     def __init__(self, sample_rate: int) -> None:
         self.sample_rate = sample_rate

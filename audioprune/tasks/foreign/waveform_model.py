@@ -7,29 +7,24 @@ tasks/enhancement.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from audioprune.compress.placement import device_of
 from audioprune.compress.search.perturbed_loss import BatchLoss, LossBatch
 from audioprune.errors import ConfigError
-from audioprune.protocols import Batch, Collate, Items, Number, Row, Signals, SignalScorer
+from audioprune.protocols import Batch, Collate, Items, Number, Signals
 from audioprune.ranges import FOLLOWS, OneOf, Range
-from audioprune.tasks.batches import first_batches, items_of, rows_by_length, weighted_mean
+from audioprune.tasks.batches import first_batches, rows_by_length, weighted_mean
 from audioprune.tasks.foreign.comparisons import named_outputs
 from audioprune.tasks.signal_scores import (
     MONITORS,
-    KeptAudio,
+    ScoresEnhanced,
     batch_items,
-    enhanced,
-    improved,
     monitored,
-    score_enhanced,
 )
 from audioprune.tasks.spectral_loss import SpectralLoss
 
@@ -38,7 +33,7 @@ _TINY = 1e-8
 _WINDOWS = (256, 512, 1024)
 
 
-class WaveformModel:
+class WaveformModel(ScoresEnhanced):
     """Train and score a model that maps a noisy waveform to a clean one.
 
     The loss is a weighted sum; a weight of 0 leaves a part out. Padding counts nowhere.
@@ -59,7 +54,6 @@ class WaveformModel:
     """
 
     monitors = MONITORS
-    score_batch: float | None = None
 
     def __init__(
         self,
@@ -172,10 +166,6 @@ class WaveformModel:
         loss = weighted_mean(losses, counts)
         return {"loss": loss, **monitored(monitor, items, self.sample_rate)}
 
-    def better(self, monitor: str, new: float, best: float) -> bool:
-        """Tell whether a monitored value improved."""
-        return improved(monitor, new, best)
-
     def validation_loss(
         self, model: nn.Module, dataset: Items, collate: Collate, items: int | None
     ) -> BatchLoss:
@@ -210,42 +200,6 @@ class WaveformModel:
     def mapped(self, model: nn.Module, signals: Tensor) -> Tensor:
         """Return what a model makes of signals (B, T) at the level that it is given."""
         return self._signal(model(self._fed(signals)), signals)
-
-    def enhance_items(
-        self, model: nn.Module, items: Iterable[Mapping[str, Any]]
-    ) -> Iterator[tuple[int, Mapping[str, Any], np.ndarray]]:
-        """Yield place, item and enhanced signal (T,) of every item, several made at once."""
-
-        def enhance(noisy: Tensor, lengths: Tensor) -> list[Tensor]:
-            return [self.enhance(model, noisy, lengths)]
-
-        for place, item, (signal,) in enhanced(
-            enhance, model, items, self.score_batch, self.sample_rate
-        ):
-            yield place, item, signal
-
-    def score(
-        self,
-        model: nn.Module,
-        dataset: Items,
-        scorer: SignalScorer | None,
-        *,
-        condition: str,
-        variant: str,
-        audio: Path | None = None,
-        keep: int = 0,
-    ) -> dict[str, Row]:
-        """Score a model and the mixtures on one test condition; see ``protocols.Task``.
-
-        Returns:
-            For ``"mixture"`` and for ``variant``: noise, snr_db, and mean, standard deviation,
-            counts and failures of each metric.
-        """
-        made = self.enhance_items(model, items_of(dataset))
-        kept = KeptAudio(audio, keep, self.sample_rate)
-        mixtures, own = score_enhanced(made, len(dataset), scorer, condition, variant, kept)
-        place = {key: dataset[0][key] for key in ("noise", "snr_db")}
-        return {"mixture": {**place, **mixtures}, variant: {**place, **own}}
 
 
 def si_sdr_db(reference: Tensor, estimate: Tensor) -> Tensor:
