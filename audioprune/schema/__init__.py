@@ -18,8 +18,8 @@ from hydra.core.config_store import ConfigNode, ConfigStore
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.ranges import Range
-from audioprune.schema.describe import annotated, range_text
+from audioprune.ranges import Range, range_text
+from audioprune.schema.describe import annotated
 from audioprune.schema.table import classes, read_table, targets
 
 __all__ = ["check", "classes", "keys_of", "range_text", "register", "targets"]

@@ -1,7 +1,7 @@
-"""What a key accepts and means, as ``audioprune VERB --help`` and docs/configuration.md say it.
+"""What every key of a composed configuration accepts and means.
 
-`annotated` writes a composed configuration as YAML with a comment behind each key; `accepted` is
-the text of one key. Nothing here checks a value.
+`annotated` writes a composed configuration as YAML with a comment behind each key. Nothing here
+checks a value.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from audioprune.ranges import Range
+from audioprune.ranges import accepted
 
 _COLUMN = 44
 
@@ -50,23 +50,3 @@ def _value_text(value: Any) -> str:
 
 def _comment(facts: Mapping[str, Any] | None) -> str:
     return f"# {accepted(facts)}: {facts['meaning']}".replace("``", "") if facts else ""
-
-
-def accepted(facts: Mapping[str, Any]) -> str:
-    """Return type, range and options of a key, such as ``float >= 0 or null``."""
-    kind = facts["type"].rstrip("?").replace("any", "anything")
-    null = " or null" if facts["type"].endswith("?") else ""
-    if "options" in facts:
-        many = "a list of " if kind.startswith("list") else ""
-        return many + " | ".join(facts["options"]) + null
-    if facts.get("range"):
-        return f"{kind} {range_text(Range(**facts['range']))}{null}"
-    return kind + null
-
-
-def range_text(limits: Range) -> str:
-    """Return a range as messages and tables write it, such as ``>= 0 and < 1``."""
-    signs = {"least": ">=", "above": ">", "most": "<=", "below": "<"}
-    bounds = {name: getattr(limits, name) for name in signs}
-    parts = [f"{signs[name]} {bound:g}" for name, bound in bounds.items() if bound is not None]
-    return " and ".join(parts) or "of any size"

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from composing import composed, hydra_started
 
-from audioprune.schema.describe import accepted, annotated
+from audioprune.ranges import accepted
+from audioprune.schema.describe import annotated
 
 
 @pytest.fixture(autouse=True, scope="module")
