@@ -101,5 +101,5 @@ def range_text(limits: Range) -> str:
     """Return a range as messages and tables write it, such as ``>= 0 and < 1``."""
     signs = {"least": ">=", "above": ">", "most": "<=", "below": "<"}
     bounds = {name: getattr(limits, name) for name in signs}
-    parts = [f"{signs[name]} {bound:g}" for name, bound in bounds.items() if bound is not None]
+    parts = [f"{signs[name]} {bound:.10g}" for name, bound in bounds.items() if bound is not None]
     return " and ".join(parts) or "of any size"

@@ -1,4 +1,4 @@
-"""Read what every YAML file of conf/ says, for help and completion that load neither Hydra nor torch.
+"""Read what every YAML file of conf/ says, for help and completion that load no Hydra.
 
 `read_options` returns one mapping: which groups a verb has, and of each option of a group its
 class of keys, its first comment, the options of other groups that it chooses and the values that
@@ -59,7 +59,9 @@ def _verb(table: Entry, path: Path) -> Entry:
     items = [*below, *node["defaults"]]
     classes = [_SCHEMA.fullmatch(item) for item in items if isinstance(item, str)]
     schema = next(match[1] for match in classes if match)
-    chosen = {key: value for item in items if isinstance(item, dict) for key, value in item.items()}
+    chosen = {
+        key: value for item in items if isinstance(item, dict) for key, value in item.items()
+    }
     return {
         "class": table["groups"]["verb"][schema],
         "groups": {key: value for key, value in chosen.items() if key in GROUPS},

@@ -19,7 +19,6 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.ranges import Range, range_text
-from audioprune.schema.describe import annotated
 from audioprune.schema.table import classes, read_table, targets
 
 __all__ = ["check", "classes", "keys_of", "range_text", "register", "targets"]
@@ -31,10 +30,6 @@ def register() -> None:
     # Hydra copies its sources for every group that it lists, and all schemas with them; a loaded
     # node is a copy anyway.
     vars(store)["__deepcopy__"] = lambda memo: store
-    # `--help` prints the text by `string.Template`, where a dollar sign is written twice.
-    OmegaConf.register_new_resolver(
-        "annotated", lambda *, _root_: annotated(_root_).replace("$", "$$"), replace=True
-    )
     OmegaConf.register_new_resolver("voices_here", _voices_here, replace=True)
     below = store.repo.setdefault("schema", {})
     for group, options in read_table()["groups"].items():

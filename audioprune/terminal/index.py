@@ -63,10 +63,10 @@ class Key:
         """The default as it is typed; a value that follows another key names it."""
         if self.default == NEEDED:
             return ""
-        text = self.default if isinstance(self.default, str) else json.dumps(self.default)
+        text = _typed_text(self.default)
         if text.startswith("${") and text.endswith("}"):
             return f"<{text[2:-1]}>"
-        return '""' if text == "" else text.replace(", ", ",")
+        return text or '""'
 
 
 @dataclass(frozen=True)
@@ -179,10 +179,23 @@ class Index:
             if entry["class"] and any(name == each for each, _ in self._below(entry["class"], ""))
         ]
 
-    def facts_of(self, kind: str, name: str) -> Mapping[str, Any] | None:
-        """Return what is said of a key of a class by the name of both, or None."""
-        facts: Mapping[str, Any] | None = self._classes.get(kind, {"keys": {}})["keys"].get(name)
-        return facts
+    def elsewhere(self, verb: str) -> dict[str, Key]:
+        """Return the keys of all options of a verb's groups, whatever is chosen."""
+        found: dict[str, Key] = {}
+        for group in self._verbs[verb]["groups"]:
+            kinds = {entry["class"] for entry in self._groups[group].values() if entry["class"]}
+            for kind in sorted(kinds):
+                for name, facts in self._below(kind, f"{group}."):
+                    if not name.endswith("_target_"):
+                        found.setdefault(name, Key(name, facts["default"], facts))
+        return found
+
+
+def _typed_text(value: Any) -> str:
+    """Return a value as it is typed on a command line."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_typed_text, value))}]"
+    return value if isinstance(value, str) else json.dumps(value).replace(", ", ",")
 
 
 def _typed(words: Sequence[str], groups: Sequence[str]) -> list[tuple[str, str]]:
