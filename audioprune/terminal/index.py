@@ -95,6 +95,10 @@ class Index:
         self._groups = options["groups"]
         self._verbs = options["verbs"]
 
+    def knows(self, verb: str) -> bool:
+        """Tell whether there is such a verb."""
+        return verb in self._verbs
+
     def groups(self, verb: str) -> dict[str, str | None]:
         """Return the groups of a verb and the option that is chosen without any word."""
         return dict(self._verbs[verb]["groups"])
@@ -176,8 +180,13 @@ class Index:
         return [
             f"{group}={option}"
             for option, entry in entries.items()
-            if entry["class"] and any(name == each for each, _ in self._below(entry["class"], ""))
+            if entry["class"] and name in self._names_of(group, entry)
         ]
+
+    def _names_of(self, group: str, entry: Mapping[str, Any]) -> set[str]:
+        """Return the keys of an option; a report has those alone that its YAML names."""
+        names = {name for name, _ in self._below(entry["class"], "")}
+        return names & set(entry["values"]) if group == "report" else names
 
     def elsewhere(self, verb: str) -> dict[str, Key]:
         """Return the keys of all options of a verb's groups, whatever is chosen."""
