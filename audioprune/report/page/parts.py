@@ -82,7 +82,8 @@ def _lines(
 
 def removed_section(jobs: Sequence[Job]) -> Section:
     """Return bars of what was kept of every layer, one chart for every model."""
-    charts, seen = [], {}
+    charts: list[Bars] = []
+    seen: dict[str, int] = {}
     for job in jobs:
         layers = layers_of(job)
         if not layers:

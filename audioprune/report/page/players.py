@@ -89,7 +89,8 @@ def players_of(
         sounds: Where the clips are stored.
         most_bytes: What all clips of the page may take.
     """
-    items, notes = [], []
+    items: list[Item] = []
+    notes: list[str] = []
     left = 0
     for corpus, recordings in _by_corpus(found).items():
         chosen = _chosen(recordings, count)
