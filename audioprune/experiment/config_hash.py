@@ -28,7 +28,7 @@ _LATER: dict[str, dict[str, Any]] = {
         "variety": "plain",
         "voices": "made",
     },
-    "pipeline": {"ramp_begin": 0.0, "ramp_end": 0.0},
+    "pipeline": {"ramp_begin": 0.0, "ramp_end": 0.0, "whole_units": False},
     "task": {
         "harmonics": 0,
         "remix": False,

@@ -115,7 +115,7 @@ def needed_units(
 
 
 def _informative(example_inputs: Any) -> Any:
-    """Return the inputs on the CPU; what is silent or constant varies, for it would hide errors."""
+    """Return the inputs on the CPU; silence and constants vary, for they hide errors."""
     generator = torch.Generator().manual_seed(0)
 
     def told(value: Any) -> Any:
