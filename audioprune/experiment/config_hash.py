@@ -19,7 +19,13 @@ from audioprune.paths import model_file
 
 _NOT_RESULTS = ("runtime", "hydra", "verb", "objective", "tune")
 _LATER: dict[str, dict[str, Any]] = {
-    "model": {"activation": "relu", "context": 0, "normalise": False, "tables": "drawn"},
+    "model": {
+        "activation": "relu",
+        "cell": "lstm",
+        "context": 0,
+        "normalise": False,
+        "tables": "drawn",
+    },
     "data": {
         "augment_equaliser_db": 0.0,
         "augment_level_db": 0.0,
