@@ -34,7 +34,15 @@ _LATER: dict[str, dict[str, Any]] = {
         "variety": "plain",
         "voices": "made",
     },
-    "pipeline": {"ramp_begin": 0.0, "ramp_end": 0.0},
+    "pipeline": {
+        "bits": None,
+        "per": "tensor",
+        "quantizer": "kmeans",
+        "ramp_begin": 0.0,
+        "ramp_end": 0.0,
+        "scale": "least_squares",
+        "symmetric": True,
+    },
     "task": {
         "harmonics": 0,
         "remix": False,

@@ -1,7 +1,7 @@
 """The recurrent magnitude estimator of Tan & Wang: layers, units, stages and one-frame steps.
 
-``LSTM`` maps noisy to clean magnitudes (B, N, F), by LSTM or GRU layers. It knows neither the transform before it nor
-the loss; spectral mapping and its target belong to the enhancement task.
+``LSTM`` maps noisy to clean magnitudes (B, N, F), by LSTM or GRU layers. It knows neither the
+transform before it nor the loss; spectral mapping and its target belong to the enhancement task.
 """
 
 from __future__ import annotations
@@ -90,9 +90,7 @@ class LSTM(nn.Module):
         self.output = nn.Linear(width, bins)
 
     @classmethod
-    def width_for(
-        cls, params: int, *, bins: int = 161, depth: int = 4, cell: str = "lstm"
-    ) -> int:
+    def width_for(cls, params: int, *, bins: int = 161, depth: int = 4, cell: str = "lstm") -> int:
         """Return the width whose model has the number of parameters nearest to ``params``.
 
         Args:
@@ -137,7 +135,7 @@ class LSTM(nn.Module):
         return ACTIVATIONS[self.activation](self.output(values))
 
     def initial_state(self, batch: int = 1) -> State:
-        """Return zero states h, and of an LSTM c, of each layer in turn, each (1, batch, units)."""
+        """Return zero states h (of an LSTM h and c) of each layer, each (1, batch, units)."""
         weight = self.output.weight
         state: list[Tensor] = []
         for layer in self.layers:

@@ -96,9 +96,8 @@ class Inspection:
     records: tuple[Record, ...]
 
     def __str__(self) -> str:
-        lines = [
-            f"{self.path}: {self.disk_bytes} bytes, {len(self.records)} tensors, format {_version(self.records)}"
-        ]
+        size = f"{self.disk_bytes} bytes, {len(self.records)} tensors"
+        lines = [f"{self.path}: {size}, format {_version(self.records)}"]
         lines += [f"config {json.dumps(self.config)}", f"meta {json.dumps(self.meta)}"]
         for record in self.records:
             levels = f" K={record.levels}" if record.levels else ""

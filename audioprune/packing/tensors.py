@@ -251,13 +251,14 @@ def _is_sound(book: Quantized, shape: torch.Size) -> bool:
         return increasing and few
     if not isinstance(book, Grid) or book.steps not in STEPS:
         return False
-    length = shape[book.axis] if 0 <= book.axis < len(shape) else 1
-    middle = book.zeros == book.steps // 2
-    whole = book.scales.numel() > 0 and length % book.scales.numel() == 0
-    whole = whole and book.zeros.numel() == book.scales.numel() and 0 <= book.axis
-    right = bool((book.scales > 0).all()) and bool(book.scales.isfinite().all())
-    right = right and (bool(middle.all()) if book.symmetric else int(book.zeros.max()) < book.steps)
-    return whole and right and not bool((book.codes >= book.steps).any())
+    length = shape[book.axis] if 0 <= book.axis < max(1, len(shape)) and shape else 1
+    scales, zeros = book.scales, book.zeros
+    if not scales.numel() or length % scales.numel() or zeros.numel() != scales.numel():
+        return False
+    placed = 0 <= book.axis < max(1, len(shape)) and bool((book.codes < book.steps).all())
+    middle = bool((zeros == book.steps // 2).all())
+    inside = middle if book.symmetric else bool((zeros < book.steps).all())
+    return placed and inside and bool((scales > 0).all()) and bool(scales.isfinite().all())
 
 
 def _plain_forms(

@@ -1,13 +1,13 @@
 """The compiled search for the scale of a uniform grid that has the least squared error.
 
-``best_scale`` is exact: it looks at every way in which a scale can round the values, but for ranges
-of scales that a bound excludes. uniform.py, the only caller, says what a grid is. Importing this
-file imports numba.
+``best_scale`` is exact: it looks at every way in which a scale can round the values, but for
+ranges of scales that a bound excludes. uniform.py, the only caller, says what a grid is. Importing
+this file imports numba.
 
-With integer codes k the error of scale s is |w - s k|^2, and of the best scale for these codes, with
-A = sum k w and B = sum k^2, it is |w|^2 - A^2 / B. Codes change only where a value lies half-way
-between two grid points, so that the best of all A^2 / B over these finitely many events is the best
-over all scales.
+With integer codes k the error of scale s is |w - s k|^2, and of the best scale for these codes,
+with A = sum k w and B = sum k^2, it is |w|^2 - A^2 / B. Codes change only where a value lies
+half-way between two grid points, so that the best of all A^2 / B over these finitely many events
+is the best over all scales.
 """
 
 from __future__ import annotations
@@ -116,9 +116,7 @@ def _clipped(values: Floats, most: int, scale: float) -> float:
 
 
 @_compiled
-def best_scale(
-    up: Floats, down: Floats, most_up: int, most_down: int
-) -> tuple[float, float]:
+def best_scale(up: Floats, down: Floats, most_up: int, most_down: int) -> tuple[float, float]:
     """Return the scale of least squared error, and this error.
 
     Args:

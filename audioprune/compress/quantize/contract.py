@@ -1,8 +1,8 @@
 """What a way to quantise is: ``Quantizer``, and what it makes of a tensor: ``Quantized``.
 
 Two ways exist: k-means codebooks (kmeans.py) and uniform grids (uniform.py). Steps, files and
-sizes know these contracts alone; ``quantize_with_`` does it to a model. Which bits a tensor gets is
-chosen elsewhere.
+sizes know these contracts alone; ``quantize_with_`` does it to a model. How many bits a tensor
+gets is chosen elsewhere.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How quantised forms become named tensors of a state file, and back: ``as_tensors``, ``from_tensors``.
+"""How quantised forms become named tensors of a state file: ``as_tensors``, ``from_tensors``.
 
 Only dense state files hold them so; what is passed on is packed (audioprune/packing).
 """
