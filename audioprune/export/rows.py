@@ -22,6 +22,10 @@ class ExportRow:
             say how many frames a second has.
         worst_frame_ms: The slowest frame, or whole signal, in milliseconds.
         note: What else is to be known.
+        rom_bytes: Bytes of constants, of C alone.
+        ram_bytes: Bytes of states and intermediate values, of C alone.
+        macs: Multiplications of one frame, of C alone.
+        frames_per_second: Frames in a second, where the model says it.
     """
 
     path: str
@@ -34,6 +38,10 @@ class ExportRow:
     real_time_factor: float | None
     worst_frame_ms: float
     note: str = ""
+    rom_bytes: int | None = None
+    ram_bytes: int | None = None
+    macs: int | None = None
+    frames_per_second: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name, as JSON can hold them."""

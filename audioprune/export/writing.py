@@ -18,11 +18,11 @@ from torch.utils._pytree import tree_leaves
 
 from audioprune.compress.eval_mode import evaluating
 from audioprune.errors import ConfigError, unknown_name
-from audioprune.export import int8 as int8_tools
 from audioprune.export.c.writing import export_c
-from audioprune.export.onnx_file import Session, streaming_graph, whole_graph
 from audioprune.export.rows import ExportRow
-from audioprune.export.script import loaded, script_of
+from audioprune.export.runtimes import int8 as int8_tools
+from audioprune.export.runtimes.onnx_file import Session, streaming_graph, whole_graph
+from audioprune.export.runtimes.script import loaded, script_of
 from audioprune.export.streaming import LENGTHS, StreamingModel, inputs_of, streaming_of
 from audioprune.export.timing import (
     Function,
@@ -39,7 +39,8 @@ from audioprune.files import sha256, write_atomic
 from audioprune.protocols import Costed
 
 FORMATS = {"onnx": ".onnx", "torchscript": ".pt", "c": ""}
-INT8 = ("dynamic", "static")
+INT8 = {"onnx": ("dynamic", "static"), "c": ("weights",)}
+"""Which eight-bit forms a format has."""
 TOLERANCE = 1e-5
 _CALIBRATED = 100  # frames
 
@@ -75,9 +76,11 @@ def export(
         path: The file to write, ``.onnx`` or ``.pt``; for C a folder.
         example: An input or a tuple of them; by default the model's own.
         format: ``onnx``, with an open batch and number of frames, ``torchscript``, or ``c``.
-        streaming: Whether to write the form that maps one frame and its states.
+        streaming: Whether to write the form that maps one frame and its states. C without it maps
+            signals as long as the example.
         time_dim: Axis of time, or one for each input; by default the model's own.
-        int8: Which eight-bit forms of an ONNX file to write beside it, ``dynamic`` or ``static``.
+        int8: Which eight-bit forms to write beside it: ``dynamic`` or ``static`` of an ONNX file,
+            ``weights`` of C.
         frames_per_second: Positions along time in a second; by default the model's own.
         metadata: What the file says about itself, beside the names of its streams.
 
@@ -90,19 +93,16 @@ def export(
     """
     path = _checked(path, format, int8)
     if format == "c":
-        if not streaming:
-            raise ConfigError(
-                "format=c: expected streaming=true, for C maps frame by frame, got false; set it"
-            )
-        row = export_c(
+        return export_c(
             model,
             path,
             example,
+            streaming=streaming,
             time_dim=time_dim,
+            int8=bool(int8),
             frames_per_second=frames_per_second,
             metadata=metadata,
         )
-        return [row]
     form = _form(model, example, time_dim, frames_per_second, streaming)
     facts = _facts(form, model, metadata or {})
     if format == "torchscript":
@@ -130,11 +130,11 @@ def _checked(path: str | Path, format: str, int8: Sequence[str]) -> Path:
         raise ConfigError(_no_executorch())
     if format not in FORMATS:
         raise ConfigError(unknown_name("format", format, (*FORMATS, "executorch")))
+    known = INT8.get(format, ())
     for each in int8:
-        if each not in INT8:
-            raise ConfigError(unknown_name("int8", each, INT8))
-    if int8 and format != "onnx":
-        raise ConfigError(f"int8: expected format=onnx, got {format}; leave one of them out")
+        if each not in known:
+            wanted = f"one of {', '.join(known)} with" if known else "nothing with"
+            raise ConfigError(f"int8: expected {wanted} format={format}, got {each}; leave it out")
     path = Path(path)
     if format == "c":
         if path.is_file():
