@@ -26,6 +26,9 @@ class ExportRow:
         ram_bytes: Bytes of states and intermediate values, of C alone.
         macs: Multiplications of one frame, of C alone.
         frames_per_second: Frames in a second, where the model says it.
+        metric: Name of the task's own measure, where the file was scored.
+        score: What the file scores by it.
+        score_float: What the float32 file scores.
     """
 
     path: str
@@ -42,6 +45,9 @@ class ExportRow:
     ram_bytes: int | None = None
     macs: int | None = None
     frames_per_second: float | None = None
+    metric: str = ""
+    score: float | None = None
+    score_float: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name, as JSON can hold them."""

@@ -20,6 +20,7 @@ from audioprune.compress.eval_mode import evaluating
 from audioprune.errors import ConfigError, unknown_name
 from audioprune.export.c.writing import export_c
 from audioprune.export.rows import ExportRow
+from audioprune.export.running import FileModel, Score, scored
 from audioprune.export.runtimes import int8 as int8_tools
 from audioprune.export.runtimes.onnx_file import Session, streaming_graph, whole_graph
 from audioprune.export.runtimes.script import loaded, script_of
@@ -68,6 +69,7 @@ def export(
     int8: Sequence[str] = (),
     frames_per_second: float | None = None,
     metadata: Mapping[str, str] | None = None,
+    score: Score | None = None,
 ) -> list[ExportRow]:
     """Write a model for another runtime, compare it with torch, and time it.
 
@@ -83,6 +85,8 @@ def export(
             ``weights`` of C.
         frames_per_second: Positions along time in a second; by default the model's own.
         metadata: What the file says about itself, beside the names of its streams.
+        score: Scores a module in the place of the model, and names the measure; called for each
+            file where eight-bit ones are written.
 
     Returns:
         One row for each file.
@@ -102,6 +106,7 @@ def export(
             int8=bool(int8),
             frames_per_second=frames_per_second,
             metadata=metadata,
+            score=score,
         )
     form = _form(model, example, time_dim, frames_per_second, streaming)
     facts = _facts(form, model, metadata or {})
@@ -120,6 +125,9 @@ def export(
                 f"{row.parity:.2g} of the peak; use another format"
             )
         rows.append(row)
+    if score is not None and int8:
+        runs = [FileModel(run, form.stream) for _, _, run in files.values()]
+        rows = scored(rows, runs, score)
     for file, data, _ in files.values():
         write_atomic(file, data)
     return rows

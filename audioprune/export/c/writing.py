@@ -23,6 +23,7 @@ from audioprune.export.c.compiled import Compiled, compilers
 from audioprune.export.c.files import c_files
 from audioprune.export.c.rounding import rounded_weights
 from audioprune.export.rows import ExportRow
+from audioprune.export.running import FileModel, Score, scored
 from audioprune.export.streaming import StreamingModel, streaming_of, whole_of
 from audioprune.export.timing import frames_of, gap, longer, noise_db, timed
 from audioprune.files import write_atomic
@@ -43,6 +44,7 @@ def export_c(
     int8: bool = False,
     frames_per_second: float | None = None,
     metadata: Mapping[str, str] | None = None,
+    score: Score | None = None,
 ) -> list[ExportRow]:
     """Write a model as C99.
 
@@ -55,6 +57,7 @@ def export_c(
         int8: Whether the same with weights of 8 bits is written beside it, ``FOLDER_int8``.
         frames_per_second: Positions along time in a second; by default the model's own.
         metadata: What the header says about the model.
+        score: See ``export``.
 
     Raises:
         ConfigError: The model looks ahead, has an operator without a C form, or its C differs from
@@ -72,10 +75,14 @@ def export_c(
         _written(part, stream, wish, streaming, frames_per_second, metadata or {})
         for wish in wanted
     ]
+    rows = [row for _, row in made]
+    if score is not None and int8:
+        # the C was compared with these, and equals them
+        rows = scored(rows, [FileModel(wish.stream, wish.stream) for wish in wanted], score)
     for wish, (files, _) in zip(wanted, made, strict=True):
         for file, text in files.items():
             write_atomic(wish.folder / file, text)
-    return [row for _, row in made]
+    return rows
 
 
 @dataclass(frozen=True)
