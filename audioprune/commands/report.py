@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from audioprune.commands.messages import written
 from audioprune.experiment.config_hash import plain_values
 from audioprune.report import compression_line, write_report
+from audioprune.report.shown.printing import show_written
+from audioprune.terminal.streams import shown_form
 
 
 def run(config: Any, overrides: Sequence[str] = ()) -> None:
@@ -16,9 +18,8 @@ def run(config: Any, overrides: Sequence[str] = ()) -> None:
     plain = plain_values(config)
     runs = plain["runs"] if isinstance(plain["runs"], list) else [plain["runs"]]
     files = write_report([Path(each) for each in runs], Path(plain["out"]), **plain["report"])
-    for file in files:
-        if file.suffix == ".md":
-            print(file.read_text(encoding="utf-8"))
-    print("\n".join(f"wrote {file}" for file in files), file=sys.stderr)
-    if plain["report"]["kind"] == "summary" and (line := compression_line(runs)):
-        print(line)
+    show_written(files)
+    summary = plain["report"]["kind"] == "summary" and shown_form() == "table"
+    if summary and (line := compression_line(runs)):
+        print(line, flush=True)
+    written(files)

@@ -15,7 +15,7 @@ from audioprune.ranges import OneOf, Range
 MISSING = "???"
 Seed = Annotated[int, Range(0, 2**31 - 1)]
 Threads = Annotated[int, Range(1, 1024)]
-Shown = Annotated[str, OneOf("table", "json")]
+Shown = Annotated[str, OneOf("table", "json", "csv")]
 
 
 class RuntimeConfig:
