@@ -63,7 +63,7 @@ def test_help_needs_no_torch() -> None:
         "line = 'audioprune prune model=fd'\n"
         "os.environ.update(COMP_LINE=line, COMP_POINT=str(len(line)))\n"
         "cli._complete(['-sc', 'query=bash'])\n"
-        "print('heavy:', [m for m in ('torch', 'numba', 'scipy', 'matplotlib') if m in "
+        "print('heavy:', [m for m in ('torch', 'numba', 'scipy', 'vl_convert') if m in "
         "sys.modules])"
     )
     found = subprocess.run(
