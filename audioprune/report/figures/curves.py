@@ -215,10 +215,10 @@ def _spec(
 ) -> dict[str, Any]:
     columns = min(3, len(shown))
     width = plot_width(columns, left=_LEFT / columns + 4)
-    points = [
+    points: list[dict[str, Any]] = [
         {"x": x, "y": y, "name": each.tensor} for each in curves for x, y in _line(each, factor)
     ]
-    y = score_axis(axis, [point["y"] for point in points] + [0.0])
+    y = score_axis(axis, [0.0, *(point["y"] for point in points)])
     views = []
     for place, each in enumerate(shown):
         own = [point for point in points if point["name"] == each.tensor]

@@ -31,6 +31,7 @@ from audioprune.report.figures.views import (
     sheet,
     view,
     whiskers,
+    whole_axis,
 )
 from audioprune.report.runs.corpora import Corpus, by_corpus
 from audioprune.report.runs.entry import Value
@@ -183,12 +184,15 @@ def line_figure(
     footer = footer_of([line.scale for panel in panels for line in panel.lines])
     keys = key_of(names), level_key(panel.level[0] for panel in panels if panel.level)
     columns = min(columns, 2)
+    x = whole_axis(
+        x_label, (x for panel in panels for line in panel.lines for x, _ in line.points)
+    )
     views = []
     for place, panel in enumerate(panels):
         first = place - place % columns
         row = panels[first : first + columns]
         y = score_axis(panel.y_label, [value for each in row for value in _heights(each)])
-        views.append(_panel_view(panel, keys, Axis(x_label, step=1), y, plot_width(columns)))
+        views.append(_panel_view(panel, keys, x, y, plot_width(columns)))
     alt = f"{caption} Lines: {', '.join(names)}. {_trend(panels)}"
     table = csv_text(["panel", "line", "x", "mean", "std", "seeds", "scale"], _panel_rows(panels))
     chart = Chart(sheet(views, footer, columns=columns), alt)

@@ -34,7 +34,7 @@ RAMPS = {
     "orange": "fdae6b fd8d3c f16913 d94801 a63603 7f2704",
     "magma": "000004 180f3d 440f76 721f81 9e2f7f cd4071 f1605d fd9668 feca8d fcfdbf",
 }
-LEVEL_DASH, LEVEL_WIDTH = (4, 3), 1.2
+LEVEL_DASH = (4, 3)
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 _LETTER = 9
 _CHAR_PX = 4.75  # mean width of a letter of 9 px
@@ -67,6 +67,7 @@ CONFIG: Mapping[str, Any] = {
         "offset": 6,
         "orient": "bottom",
         "rowPadding": 2,
+        "symbolOpacity": 1,
         "symbolSize": 45,
         "symbolStrokeWidth": 1.6,
         "titleColor": INK,
@@ -94,7 +95,7 @@ class Key:
         colors: A colour for each name; empty for a key of shapes alone.
         shapes: A shape for each name; empty for a key of colours alone.
         dashes: A dash for each name; empty where no line has one.
-        widths: A width for each name; names with one are dashed grey lines.
+        levels: An opacity for each name; names with one are dashed grey lines.
         field: Field of the data that holds the names.
         shown: Whether there is a legend.
     """
@@ -103,7 +104,7 @@ class Key:
     colors: tuple[str, ...] = ()
     shapes: tuple[str, ...] = ()
     dashes: tuple[tuple[float, ...], ...] = ()
-    widths: tuple[float, ...] = ()
+    levels: tuple[float, ...] = ()
     field: str = "name"
     shown: bool = True
 
@@ -113,7 +114,7 @@ class Key:
             "color": self.colors,
             "shape": self.shapes,
             "strokeDash": self.dashes,
-            "strokeWidth": self.widths,
+            "opacity": self.levels,
         }
         return {
             channel: {
@@ -132,10 +133,9 @@ class Key:
         lines = {name: wrapped(name, WIDTH - 40) for name in self.names}
         longest = max((len(line) for each in lines.values() for line in each), default=1)
         columns = max(1, min(len(self.names), int(WIDTH // (_CHAR_PX * longest + 26))))
-        legend: dict[str, Any] = {"title": None, "columns": columns}
-        if self.widths:
-            legend |= {"symbolType": "stroke", "symbolDash": [3, 2], "symbolSize": 130}
-            legend |= {"symbolOffset": 6, "labelOffset": 10}
+        legend: dict[str, Any] = {"title": None, "columns": columns, "symbolOpacity": 1}
+        if self.levels:
+            legend |= {"symbolType": "stroke", "symbolDash": [3, 2], "symbolSize": 120}
             legend["symbolStrokeColor"] = QUIET
         elif not self.colors:
             legend["symbolStrokeColor"] = INK
@@ -161,7 +161,7 @@ def key_of(names: Sequence[str]) -> Key:
 def level_key(names: Iterable[str]) -> Key:
     """Return the key of named levels, which are dashed grey lines."""
     found = tuple(dict.fromkeys(names))
-    return Key(found, widths=tuple(LEVEL_WIDTH for _ in found), field="level")
+    return Key(found, levels=tuple(1.0 for _ in found), field="level")
 
 
 def ramp(name: str, count: int, start: float = 0.0, end: float = 1.0) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ figure. A datum has the fields x and y, or those that the builder names. Looks a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,6 @@ class Axis:
         grid: Whether there are lines at the ticks; None for the usual.
         sides: Title and labels are shown; a view within a row or a column may need neither.
         count: About how many ticks there are.
-        step: The least distance of two ticks.
     """
 
     title: str
@@ -66,22 +65,22 @@ class Axis:
     grid: bool | None = None
     sides: bool = True
     count: int = 5
-    step: float = 0.0
 
-    def channel(self, field: str) -> dict[str, Any]:
-        """Return the encoding of a field along this axis."""
+    def channel(self, field: str, length: float = WIDTH) -> dict[str, Any]:
+        """Return the encoding of a field along this axis, which is so many pixels long."""
         if self.names:
             scale: dict[str, Any] = {"domain": list(self.names)}
-            return {"field": field, "type": "nominal", "scale": scale, "axis": self._axis()}
+            return {"field": field, "type": "nominal", "scale": scale, "axis": self._axis(length)}
         scale = {"zero": self.zero, "nice": self.low is None}
         if self.log:
             scale = {"type": "log", "nice": False}
         if self.low is not None and self.high is not None:
             scale["domain"] = [self.low, self.high]
-        return {"field": field, "type": "quantitative", "scale": scale, "axis": self._axis()}
+        return {"field": field, "type": "quantitative", "scale": scale, "axis": self._axis(length)}
 
-    def _axis(self) -> dict[str, Any]:
-        axis: dict[str, Any] = {"title": self.title if self.sides else None}
+    def _axis(self, length: float) -> dict[str, Any]:
+        title = wrapped(self.title, length + 15) if self.title and self.sides else None
+        axis: dict[str, Any] = {"title": title}
         if not self.sides:
             axis["labels"] = False
         if self.names:
@@ -91,10 +90,8 @@ class Axis:
             axis |= {"labelOverlap": False}
         else:
             axis |= {"tickCount": self.count, "grid": self.grid is not False}
-            if self.step:
-                axis["tickMinStep"] = self.step
         if self.ticks is not None:
-            axis["values"] = list(self.ticks)
+            axis |= {"values": list(self.ticks), "labelOverlap": False}
             axis["labelExpr"] = chosen_text(self.ticks, "datum.value")
         elif self.label:
             axis["labelExpr"] = self.label
@@ -127,9 +124,22 @@ def score_axis(title: str, values: Sequence[float], pad: float = 0.1) -> Axis:
     return Axis(title, low - room, high + room)
 
 
+def whole_axis(title: str, values: Iterable[float], most: int = 7) -> Axis:
+    """Return an axis of whole numbers, such as epochs, with ticks at whole numbers alone."""
+    found = list(values) or [0.0]
+    low, high = math.floor(min(found)), math.ceil(max(found))
+    steps = (step * 10**power for power in range(9) for step in (1, 2, 5))
+    step = next(step for step in steps if (high - low) / step < most)
+    ticks = range(math.ceil(low / step) * step, high + 1, step)
+    return Axis(title, low, max(high, low + 1), ticks={float(each): f"{each}" for each in ticks})
+
+
 def number(value: float) -> str:
     """Print a number of an axis without needless digits."""
-    return f"{value:.6g}" if 1e-4 <= abs(value) < 1e6 or value == 0 else f"{value:.0e}"
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:.6g}"
+    power = math.floor(math.log10(abs(value)))
+    return f"{value / 10**power:.6g}e{power}"
 
 
 def lines(
@@ -173,8 +183,9 @@ def dots(
         test = f"{MARKED} !== '' && datum.row === {MARKED}"
         looks["size"] = {"condition": {"test": test, "value": 5 * size}, "value": size}
     looks |= _TOLD if any("told" in row for row in rows) else {}
-    shared = {"type": "point", "opacity": opacity} | ({} if key else {"color": color})
-    looked = {
+    shared: dict[str, Any] = {"type": "point", "opacity": opacity}
+    shared |= {} if key else {"color": color}
+    looked: dict[bool, dict[str, Any]] = {
         False: {"filled": True},
         True: {"filled": False, "fill": GROUND, "strokeWidth": 1.5},
     }
@@ -218,9 +229,10 @@ def stripes(ends: Sequence[tuple[float, float]]) -> Layer:
     return _layer(rows, mark, {"y": {"field": "low"}, "y2": {"field": "high"}, "x": None})
 
 
-def beside(rows: Sequence[Row]) -> Layer:
-    """Return the field ``text`` of each row at its y, right of the view."""
-    mark = {"type": "text", "x": "width", "dx": 3, "align": "left", "fontSize": 8, "color": QUIET}
+def beside(rows: Sequence[Row], dy: float = 0.0) -> Layer:
+    """Return the field ``text`` of each row at its y, right of the view; ``dy`` pixels lower."""
+    mark = {"type": "text", "x": "width", "dx": 3, "dy": dy, "align": "left"}
+    mark |= {"baseline": "middle", "fontSize": 8, "color": QUIET}
     return _layer(rows, mark, {"text": {"field": "text", "type": "nominal"}, "x": None})
 
 
@@ -258,8 +270,8 @@ def level(value: float, name: str, key: Key, *, upright: bool = False) -> Layer:
     """Return a named dashed line across the view."""
     along = "x" if upright else "y"
     row = {along: value, key.field: name}
-    mark = {"type": "rule", "color": QUIET, "strokeDash": list(LEVEL_DASH), "opacity": 1}
-    looks = key.channels("strokeWidth")
+    mark = {"type": "rule", "color": QUIET, "strokeWidth": 1.2, "strokeDash": list(LEVEL_DASH)}
+    looks = key.channels("opacity")
     other = "y" if upright else "x"
     return _layer([row], mark, {along: {"field": along}, other: None} | looks)
 
@@ -267,8 +279,8 @@ def level(value: float, name: str, key: Key, *, upright: bool = False) -> Layer:
 def diagonal(low: float, high: float, name: str, key: Key) -> Layer:
     """Return a named dashed line along which both axes have the same value."""
     rows = [{"x": end, "y": end, key.field: name} for end in (low, high)]
-    mark = {"type": "line", "color": QUIET, "strokeDash": list(LEVEL_DASH)}
-    return _layer(rows, mark, key.channels("strokeWidth"))
+    mark = {"type": "line", "color": QUIET, "strokeWidth": 1.2, "strokeDash": list(LEVEL_DASH)}
+    return _layer(rows, mark, key.channels("opacity"))
 
 
 def rule(value: float, *, upright: bool = False, dashed: bool = False) -> Layer:
@@ -353,19 +365,23 @@ def view(
         title: Above it; long ones are broken.
         width: Of the plot itself in pixels.
         height: The same.
+
+    Intervals end at the edges of axes whose ends are given.
     """
     drawn = []
     for layer in layers:
         own = dict(layer["encoding"])
-        for name, axis in (("x", x), ("y", y)):
+        for name, axis, length in (("x", x, width), ("y", y, height)):
             if name in own and own[name] is None:
                 del own[name]
             else:
                 field = own.get(name, {}).get("field", name)
-                own[name] = axis.channel(field) | {
+                own[name] = axis.channel(field, length) | {
                     key: value for key, value in own.get(name, {}).items() if key != "field"
                 }
-        drawn.append({**layer, "encoding": own})
+        mark = layer["mark"]
+        cut = y.low is not None and mark["type"] in ("rule", "tick")
+        drawn.append({**layer, "mark": mark | ({"clip": True} if cut else {}), "encoding": own})
     made: dict[str, Any] = {"width": width, "height": height, "layer": drawn}
     if title:
         made["title"] = {"text": wrapped(title, width + 20, 10)}
@@ -396,7 +412,7 @@ def sheet(
     """
     scales = {
         channel: "independent" if channel in apart else "shared"
-        for channel in ("color", "shape", "strokeDash", "size")
+        for channel in ("color", "shape", "strokeDash", "opacity", "size")
     }
     made: dict[str, Any] = {
         "concat": [dict(each) for each in views],

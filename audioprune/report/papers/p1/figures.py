@@ -30,6 +30,7 @@ from audioprune.report.figures.views import (
     plot_width,
     sheet,
     view,
+    whole_axis,
 )
 from audioprune.report.papers.p1.systems import P1Evidence, System, short_layer
 from audioprune.report.runs.job import Job
@@ -321,4 +322,4 @@ def _course_view(
     layers = [row for row in rows if row["name"] != "total"]
     drawn = [lines(layers, key, width=1.2), lines(total, key, width=2.2), published]
     y = Axis("Zero weights (%)", 0, 100)
-    return view(Axis("Epoch", step=1), y, drawn, title=name, width=width, height=130)
+    return view(whole_axis("Epoch", course.epochs), y, drawn, title=name, width=width, height=130)

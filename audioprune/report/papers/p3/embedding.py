@@ -120,7 +120,9 @@ def _view(
     layers += dots([row for row, full in rows if full], *keys[:2], size=36)
     layers.append(rings([{"x": x, "y": y} for x, y in sorted(best)]))
     layers += [level(end, "platform limit", keys[2]) for _, end in limits]
-    layers.append(beside([{"y": end, "text": name} for name, end in limits]))
+    rising = sorted(limits, key=lambda limit: limit[1])
+    names = [{"y": end, "text": name} for name, end in rising]
+    layers += [beside(names[::2], 4), beside(names[1::2], -4)]  # neighbours are often close
     width = WIDTH - 130
     return view(Axis("Test error multiplier"), y, layers, width=width, height=150)
 

@@ -40,7 +40,7 @@ def confusion_figure(folder: Path, models: Sequence[Model]) -> Figure | None:
 
 def _view(model: Model, counts: Sequence[Sequence[int]], names: Sequence[str]) -> dict[str, Any]:
     places = dict(enumerate(names))
-    cells = []
+    cells: list[dict[str, Any]] = []
     for i, line in enumerate(counts):
         for j, clips in enumerate(line):
             share = 100 * clips / max(1, sum(line))

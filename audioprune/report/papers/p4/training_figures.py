@@ -29,6 +29,7 @@ from audioprune.report.figures.views import (
     rule,
     sheet,
     view,
+    whole_axis,
 )
 from audioprune.report.papers.p4.networks import LITERAL, Model
 from audioprune.report.tables import csv_text
@@ -70,7 +71,7 @@ def epochs_figure(folder: Path, models: Sequence[Model]) -> Figure | None:
         titles = {model.name: model.title for model, _ in chosen}
         cells += [[title, titles[point["name"]], point["x"], point["y"]] for point in points]
         layers = [lines(points, key)] + ([rule(stage, upright=True)] if stage else [])
-        x = Axis("Epoch", step=1)
+        x = whole_axis("Epoch", (point["x"] for point in points))
         views.append(view(x, Axis(title), layers, width=plot_width(2), height=110))
     last = [(model.name, rows[-1]) for model, rows in chosen]
     ends = "; ".join(
