@@ -12,6 +12,8 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Sequence
+from pathlib import Path
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -22,7 +24,7 @@ from audioprune.commands.configuration import options_of
 from audioprune.errors import AudiopruneError, ClosedOutput, ConfigError, OutputError
 from audioprune.terminal.help import closest_text
 from audioprune.terminal.index import read_index
-from audioprune.terminal.streams import is_quiet, plain
+from audioprune.terminal.streams import is_quiet, is_verbose, plain
 
 TRACE = "AUDIOPRUNE_TRACE"
 """Variable of the environment that says whether the user wants traces."""
@@ -53,6 +55,22 @@ def note(text: str) -> None:
     """Print how it went on the error stream, unless only results and errors are wanted."""
     if not is_quiet():
         say(text)
+
+
+def written(files: Sequence[Path]) -> None:
+    """Say where what was written is: the page or first file, the tables, the folder.
+
+    With -v every file is named.
+    """
+    if is_verbose():
+        say("\n".join(f"wrote {file}" for file in files))
+        return
+    pages = [file for file in files if file.suffix == ".html"]
+    tables = [file for file in files if file.suffix == ".csv" and file.parent.name != "figures"]
+    found = {"page": pages[:1], "tables": tables[:1]}
+    found["all"] = [min((file.parent for file in files), key=lambda each: len(each.parts))]
+    lines = [f"{name:8}{places[0]}" for name, places in found.items() if places]
+    note("\n" + "\n".join(lines) + f"  ({len(files)} files; -v names them)")
 
 
 def first_line(error: BaseException) -> str:

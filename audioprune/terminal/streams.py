@@ -106,6 +106,14 @@ def shown_form() -> str:
     return found if found in FORMS else "table"
 
 
+def console(stream: TextIO) -> Any:
+    """Return what rich draws with on a terminal; a guard of the stream is passed by."""
+    from rich.console import Console
+
+    bare = stream.stream if isinstance(stream, Guard) else stream
+    return Console(file=bare, force_terminal=True, highlight=False, emoji=False, markup=False)
+
+
 class Guard:
     """A stream through which only text comes.
 

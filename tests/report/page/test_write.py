@@ -7,10 +7,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from fake_runs import SCALE, FakeRun
+from fake_runs import SCALE, FakeRun, undraw
 
 from audioprune.report import write_report
-from audioprune.report.figures import drawing
 from audioprune.report.page import Section, write_page
 from audioprune.report.page.write import visible
 from audioprune.report.tables import Column, Table
@@ -76,7 +75,7 @@ def pages(tmp_path_factory):
     failed = FakeRun(base / "runs" / "lstm", "lstm", "p2_unstructured", 0, SCALE, {})
     failed.status("failed", "<script>alert(1)</script>")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawing, "png_of", lambda canvas: b"not drawn")
+        undraw(patch)
         first = write_report(base / "runs", base / "one", claims=["p2"])
         second = write_report(base / "runs", base / "two", claims=["p2"])
     return first, second
