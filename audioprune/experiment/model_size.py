@@ -85,11 +85,11 @@ def size_row(run: Run, path: str, variant: str, loaded: LoadedModel, file: Path)
         scale=run.scale_of(model),
         seed=run.seed,
         file=file.name,
-        more=quantization_facts(loaded.codebooks),
+        more=quantization_facts(model, loaded.codebooks),
     )
 
 
-def quantization_facts(forms: Mapping[str, Quantized] | None) -> dict[str, Any]:
+def quantization_facts(model: nn.Module, forms: Mapping[str, Quantized] | None) -> dict[str, Any]:
     """Return what a row says of quantised weights: ``quantizer`` and ``bits``.
 
     ``quantizer`` names each kind of form once, ``bits`` is the mean length of a code, log2 K where
@@ -97,16 +97,18 @@ def quantization_facts(forms: Mapping[str, Quantized] | None) -> dict[str, Any]:
     """
     if not forms:
         return {}
-    told = dict.fromkeys(_told(form) for form in forms.values())
+    told = dict.fromkeys(_told(model.get_parameter(name), form) for name, form in forms.items())
     weights = sum(form.codes.numel() for form in forms.values())
     bits = sum(form.bits - form.side_bits for form in forms.values())
     return {"quantizer": "; ".join(told), "bits": round(bits / max(1, weights), 4)}
 
 
-def _told(form: Quantized) -> str:
+def _told(weight: nn.Parameter, form: Quantized) -> str:
     if not isinstance(form, Grid):
         return "k-means"
-    return f"{form.told}, per {'tensor' if form.scales.numel() == 1 else 'channel'}"
+    scales, length = form.scales.numel(), weight.shape[form.axis] if weight.dim() else 1
+    per = "tensor" if scales == 1 else "channel" if scales == length else "gate"
+    return f"{form.told}, per {per}"
 
 
 def running_costs(model: nn.Module, repeats: int) -> Costs:
