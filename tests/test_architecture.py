@@ -13,11 +13,12 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "audioprune"
 
 # A room may import the rooms of its set and itself; nothing else of the package.
-BASE = {"errors", "files", "progress", "interrupts", "launch", "paths", "ranges"}
+BASE = {"errors", "files", "progress", "interrupts", "launch", "paths", "ranges", "terminal"}
 ALLOWED = {
     "errors": set(),
     "files": {"errors"},
-    "progress": set(),
+    "progress": {"terminal"},
+    "terminal": {"errors", "ranges"},
     "interrupts": {"errors", "launch"},
     "launch": {"errors"},
     "paths": set(),
@@ -44,7 +45,7 @@ ALLOWED = {
     "steps": BASE
     | {"checkpoint", "compress", "distiller", "experiment", "metrics", "optim", "protocols"}
     | {"training"},
-    "report": BASE | {"experiment"},
+    "report": BASE | {"experiment", "listening"},
     "export": BASE | {"compress", "dsp", "experiment", "protocols", "provenance", "tasks"},
     "listening": BASE | {"data", "dsp", "experiment", "metrics", "protocols", "provenance"},
     "inference": BASE
@@ -91,6 +92,7 @@ LIGHT_ROOMS = {
     "model_header",
     "provenance",
     "ranges",
+    "terminal",
     "torchaudio_loader",
 }
 LIGHT_MODULES = {
@@ -99,6 +101,7 @@ LIGHT_MODULES = {
     "commands.jobs",
     "commands.messages",
     "commands.own_model",
+    "commands.quoting",
     "commands.report",
     "commands.sweeps.__init__",
     "commands.sweeps.objective",

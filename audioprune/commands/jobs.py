@@ -9,13 +9,13 @@ import importlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from audioprune import schema
 from audioprune.commands.configuration import differences, filled, typed
-from audioprune.commands.messages import explain, first_line, say
+from audioprune.commands.messages import explain, first_line, note, say
 from audioprune.commands.sweeps import SWEEP_LOG, TUNE_FOLDER
 from audioprune.experiment.config_hash import plain_values
 from audioprune.files import read_lines
@@ -45,10 +45,11 @@ def job(config: Any) -> float | list[float] | None:
     hydra = HydraConfig.get()
     folder, verb = hydra.runtime.output_dir, str(hydra.job.config_name)
     overrides = typed(hydra.overrides.task)
+    swept = hydra.mode == RunMode.MULTIRUN
     record: dict[str, Any] = {"folder": folder, "verb": verb, "overrides": overrides}
     code, value = 0, None
     try:
-        record["status"] = _work(verb, config, Path(folder), overrides)
+        record["status"] = _work(verb, config, Path(folder), overrides, swept)
         if verb in EXPERIMENTS and _asks(config):
             from audioprune.commands.sweeps import watch
 
@@ -57,8 +58,8 @@ def job(config: Any) -> float | list[float] | None:
         code = explain(error)
         record["status"] = "interrupted" if code == 130 else "failed"
         record["reason"] = first_line(error)
-    swept = hydra.mode == RunMode.MULTIRUN
     if swept:
+        note(_job_line(hydra.job.num, record))
         _record(config, hydra, {**record, "code": code})
     if code == 130 or code and not swept:
         raise SystemExit(code)
@@ -74,7 +75,15 @@ def _show_notes() -> None:
     logger.propagate = False
 
 
-def _work(verb: str, config: Any, folder: Path, overrides: Sequence[str]) -> str:
+def _job_line(number: Any, record: Mapping[str, Any]) -> str:
+    """Say in one line how a job of a sweep ended."""
+    name, words = Path(record["folder"]).name, " ".join(record["overrides"])
+    return f"job {number}: {record['status']}, {name}: {words}"
+
+
+def _work(
+    verb: str, config: Any, folder: Path, overrides: Sequence[str], swept: bool = False
+) -> str:
     """Run the module of a verb and return how the job ended."""
     config = filled(config, overrides)
     if verb in EXPERIMENTS and config.runtime.rehearse:
@@ -89,10 +98,26 @@ def _work(verb: str, config: Any, folder: Path, overrides: Sequence[str]) -> str
             watch.check_objective(config)
         from audioprune.commands import experiments
 
-        return experiments.run(config, folder, list(overrides), differences(verb, config))
+        differs = differences(verb, config)
+        return experiments.run(config, folder, list(overrides), differs, swept)
     place = f"on_audio.{verb}" if verb in ON_AUDIO else verb
     importlib.import_module(f"audioprune.commands.{place}").run(config, overrides)
     return "finished"
+
+
+def _show_jobs(records: Sequence[Mapping[str, Any]]) -> None:
+    """Print the short table of all jobs that finished, and the command that joins them."""
+    folders = list(dict.fromkeys(Path(record["folder"]) for record in records))
+    folders = [folder for folder in folders if (folder / "run.json").is_file()]
+    if not folders:
+        return
+    from audioprune.commands.quoting import word
+    from audioprune.report import short_table
+    from audioprune.report.shown.printing import show
+
+    show([short_table(folders)], ["format=csv prints all columns"])
+    runs = Path(os.path.relpath(folders[0].parent))
+    note(f"\nnext    audioprune report {word('runs', runs)}")
 
 
 def _asks(config: Any) -> bool:
@@ -135,6 +160,7 @@ def tell_sweep(log: Path, code: int) -> int:
 
         found = tuning.finish(log.parent)
         return code or (0 if found else 1)
+    _show_jobs([record for record in records if record["status"] in ("finished", "cached")])
     for record in records:
         if record["status"] == "failed":
             overrides = " ".join(record["overrides"])

@@ -42,6 +42,7 @@ _LATER: dict[str, dict[str, Any]] = {
         "ramp_end": 0.0,
         "scale": "least_squares",
         "symmetric": True,
+        "whole_units": False,
     },
     "task": {
         "harmonics": 0,

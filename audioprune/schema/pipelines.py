@@ -139,7 +139,7 @@ class UnitsPipelineConfig(PipelineConfig):
 class AnalysisPipelineConfig(PipelineConfig):
     """What the analyses of single tensors share."""
 
-    lambda_1 = sensitivity_items = betas = structured = groups = ...
+    lambda_1 = sensitivity_items = betas = structured = groups = whole_units = ...
 
 
 class CurvesPipelineConfig(AnalysisPipelineConfig):

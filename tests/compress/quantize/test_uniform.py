@@ -35,9 +35,7 @@ def test_a_symmetric_grid_by_hand() -> None:
     tensor = torch.tensor([[-3.0, 0.4, 0.6, 0.0, 2.5, 1.49]])
     grid = Uniform(3, scale="max").quantize(tensor)
     assert grid.scales.tolist() == [1.0] and grid.zeros.tolist() == [3] and grid.steps == 7
-    assert grid.restore(whole(tensor)).tolist() == [
-        [-3.0, 0.0, 1.0, 0.0, 2.0, 1.0]
-    ]  # half to even
+    assert grid.restore(whole(tensor)).tolist() == [[-3.0, 0.0, 1.0, 0.0, 2.0, 1.0]]
     assert grid.codes.tolist() == [0, 3, 4, 3, 5, 4]
 
 
