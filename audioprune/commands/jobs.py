@@ -10,6 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from audioprune.commands.messages import explain, first_line, note, say
 from audioprune.commands.sweeps import SWEEP_LOG, TUNE_FOLDER
 from audioprune.experiment.config_hash import plain_values
 from audioprune.files import read_lines
+from audioprune.progress import among_jobs
 
 EXPERIMENTS = ("train", "prune", "quantize", "eval")
 """Verbs that run an experiment in a folder of its own."""
@@ -49,7 +51,8 @@ def job(config: Any) -> float | list[float] | None:
     record: dict[str, Any] = {"folder": folder, "verb": verb, "overrides": overrides}
     code, value = 0, None
     try:
-        record["status"] = _work(verb, config, Path(folder), overrides, swept)
+        with among_jobs(_side_by_side(hydra)) if swept else nullcontext():
+            record["status"] = _work(verb, config, Path(folder), overrides, swept)
         if verb in EXPERIMENTS and _asks(config):
             from audioprune.commands.sweeps import watch
 
@@ -73,6 +76,11 @@ def _show_notes() -> None:
         logger.addHandler(logging.StreamHandler())
         logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+def _side_by_side(hydra: Any) -> bool:
+    """Tell whether a launcher may run several jobs at once."""
+    return "BasicLauncher" not in str(hydra.launcher.get("_target_"))
 
 
 def _job_line(number: Any, record: Mapping[str, Any]) -> str:
