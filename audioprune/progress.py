@@ -93,6 +93,7 @@ class Progress:
             self._bar.stop()
         if self._board and self in self._board.pieces:
             self._board.pieces.remove(self)
+            self._board.last = self.note or self._board.last
 
     def left_s(self) -> float:
         """Return the seconds that are left, if pieces go on to take as long as those so far."""

@@ -68,6 +68,7 @@ class Board:
         steps: Its steps in their order.
         pieces: Loops that run now, the innermost last.
         warning: A line below everything.
+        last: What the last loop said at its end, such as a loss.
         began: When, by a clock that only rises.
     """
 
@@ -75,7 +76,8 @@ class Board:
     steps: list[Step]
     pieces: list[Piece] = field(default_factory=list)
     warning: str = ""
-    began: float = field(default_factory=time.monotonic)
+    last: str = ""
+    began: float = field(default_factory=lambda: time.monotonic())
 
     def begin(self, path: str) -> None:
         """Say that a step begins; a path such as ``compress/1/prune`` is within another one."""
@@ -83,13 +85,13 @@ class Board:
         step = self._of(name)
         if step.state != _RUNNING:
             step.state, step.began = _RUNNING, time.monotonic()
-        step.inner = inner_text(below)
+        step.inner, self.last = inner_text(below), ""
 
     def end(self, path: str, note: str = "", failed: bool = False) -> Step | None:
         """Say that a step ended and what came out; return it where it is a whole one."""
         name, _, below = path.partition("/")
         step = self._of(name)
-        step.note = note or step.note
+        step.note = note or self.last or step.note
         if below:
             return None
         step.seconds = time.monotonic() - step.began
@@ -168,7 +170,7 @@ def _piece_text(piece: Piece, fancy: bool) -> str:
     signs = ("━", "─") if fancy else ("#", "-")
     bar = signs[0] * full + signs[1] * (_BAR_CELLS - full)
     parts = [plain(piece.title), bar, f"{piece.done}/{piece.total}", plain(piece.note)]
-    if piece.done:
+    if piece.done and piece.done < piece.total:
         parts.append(f"{seconds_text(piece.left_s())} left")
     return "     " + "  ".join(part for part in parts if part)
 
