@@ -22,6 +22,7 @@ from audioprune.export.writing import FORMATS, ExportRow, export
 from audioprune.files import check_writable, sha256_file
 from audioprune.paths import model_file
 from audioprune.protocols import Enhances
+from audioprune.terminal.records import csv_text
 
 _LEAST_RMS = 1e-8
 
@@ -52,8 +53,11 @@ def run(config: Any, overrides: Sequence[str] = ()) -> None:
         int8=plain["int8"],
         metadata=_facts(plain, model, task),
     )
+    records = [row.as_dict() for row in rows]
     if plain["shown"] == "json":
-        print(json.dumps([row.as_dict() for row in rows]))
+        print(json.dumps(records))
+    elif plain["shown"] == "csv":
+        print(csv_text(records, list(records[0])), end="")
     else:
         print(_table(rows))
 
