@@ -100,7 +100,7 @@ def trace(
     wanted = "" if fixed else " with any number of frames"
     raise ConfigError(
         f"{type(model).__name__}: expected a model that torch.export traces{wanted}, got "
-        f"{_first_line(failure)}; write its loops over frames as layers"
+        f"{first_line(failure)}; write its loops over frames as layers"
     )
 
 
@@ -140,7 +140,8 @@ def _symbols(
     return found
 
 
-def _first_line(error: Exception | None) -> str:
+def first_line(error: Exception | None) -> str:
+    """Return the first line of what torch says of a failure, in quotes."""
     if error is None:
         return "a fixed number of frames"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -150,11 +150,17 @@ class ReportRoot:
         runs: Folder of runs, or a list of such folders.
         out: Where the report is written.
         report: Chosen by ``report=option``.
+        clips: Recordings of each corpus that the page plays: the worst, the best, and between.
+        watch: Whether the report is written again while runs go on, and its page loads itself.
+        quiet_s: Seconds without a change after which ``watch`` ends, if no run goes on.
     """
 
     runs: Any = "runs"
     out: str = "reports"
     report: Any = MISSING
+    clips: Annotated[int, Range(0)] = 3
+    watch: bool = False
+    quiet_s: Annotated[float, Range(0)] = 60.0
 
 
 class InfoRoot:
@@ -245,10 +251,13 @@ class ExportRoot:
         out: The file to write; null for ``model.onnx`` or ``model.pt``. For C a folder, ``model``.
         format: What runs the file: ONNX Runtime, torch without this package, or any C compiler.
         streaming: Whether the form is written that maps one frame and its states to one frame;
-            else whole signals.
+            else whole signals, in C of the example's length.
         transform: Whether the task's transform stands ``inside``, so that samples go in and out,
             or ``outside``.
-        int8: Which eight-bit forms of an ONNX file are written beside it: ``dynamic``, ``static``.
+        int8: Which eight-bit forms are written beside it: ``dynamic`` or ``static`` of an ONNX
+            file, ``weights`` of C.
+        score_items: Items of each test condition on which eight-bit files are scored, where the
+            checkpoint's corpus is at hand; 0 tells the signal's change alone.
         audio: A recording at the task's rate that everything is compared, calibrated and timed
             on; null for the model's own example.
         time_dim: Axis of time of the input, for a model that does not say it.
@@ -263,6 +272,7 @@ class ExportRoot:
     streaming: bool = False
     transform: Annotated[str, OneOf("outside", "inside")] = "outside"
     int8: list[str] = []
+    score_items: Annotated[int, Range(0)] = 4
     audio: str | None = None
     time_dim: Annotated[int | None, Range(0)] = None
     threads: Threads = 1
