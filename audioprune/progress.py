@@ -93,7 +93,8 @@ class Progress:
             self._bar.stop()
         if self._board and self in self._board.pieces:
             self._board.pieces.remove(self)
-            self._board.last = self.note or self._board.last
+            if " " in self.note:  # such as a loss; the name of a tensor says nothing afterwards
+                self._board.last = self.note
 
     def left_s(self) -> float:
         """Return the seconds that are left, if pieces go on to take as long as those so far."""

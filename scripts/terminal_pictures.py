@@ -20,7 +20,10 @@ import tempfile
 import termios
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
 from rich.console import Console
+from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +36,14 @@ RUN = (
     *("data.train_mixtures=200", "data.valid_mixtures=8", "data.test_mixtures=4"),
     *("training.finetune_epochs=1", "pipeline.max_iterations=2", "pipeline.sensitivity_items=4"),
     *("runtime.force=true", "runtime.share=false"),
+)
+THEME = TerminalTheme(
+    (20, 23, 28),
+    (216, 222, 230),
+    [(0, 0, 0), (239, 98, 98), (126, 200, 110), (226, 190, 90), (104, 160, 240), (200, 130, 220)]
+    + [(90, 200, 210), (216, 222, 230)],
+    [(140, 148, 160), (255, 120, 120), (150, 220, 130), (240, 210, 110), (130, 180, 255)]
+    + [(220, 150, 240), (110, 220, 230), (255, 255, 255)],
 )
 _ERASE = re.compile(r"(?:\r?\x1b\[2K(?:\x1b\[1A)?)+")
 _PAGE = """<!doctype html><meta charset="utf-8"><style>
@@ -105,21 +116,23 @@ def frames_of(text: str) -> list[str]:
 
 def middle(frames: list[str]) -> int:
     """Return the place of a frame in which a network is trained again, with a bar."""
-    wanted = [n for n, frame in enumerate(frames) if "finetune" in frame and "left" in frame]
-    return wanted[len(wanted) // 2] if wanted else len(frames) // 2
+    running = [n for n, frame in enumerate(frames) if "▸" in frame and " left" in frame]
+    later = [n for n in running if "▸ compress" in frames[n]] or running
+    again = [n for n in later if "finetune" in frames[n]] or later
+    return again[len(again) // 2]
 
 
 def pane(text: str, words: tuple[str, ...], width: int) -> str:
     """Return a text with its colours as HTML, below the command."""
     console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(f"$ audioprune {' '.join(words)}\n{text}"), soft_wrap=True)
-    return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+    return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>", theme=THEME)
 
 
 def shoot(browser: str, page: Path, picture: Path, width: int) -> None:
-    """Let a browser draw a page."""
+    """Let a browser draw a page, and cut off what is empty."""
     lines = page.read_text(encoding="utf-8").count("\n") + 6
-    size = f"{round(9.05 * width) + 76},{21 * lines + 60}"
+    size = f"{round(9.05 * width) + 160},{21 * lines + 200}"
     subprocess.run(
         [
             *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
@@ -128,6 +141,10 @@ def shoot(browser: str, page: Path, picture: Path, width: int) -> None:
         check=True,
         capture_output=True,
     )
+    drawn = np.asarray(Image.open(picture).convert("RGB")).astype(int)
+    filled = np.abs(drawn - drawn[0, 0]).sum(axis=2) > 0
+    bottom, right = (np.flatnonzero(filled.any(axis=axis)).max() + 19 for axis in (1, 0))
+    Image.fromarray(drawn[:bottom, :right].astype(np.uint8)).save(picture, optimize=True)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from audioprune.commands.sweeps import SWEEP_LOG, TUNE_FOLDER
 from audioprune.experiment.config_hash import plain_values
 from audioprune.files import read_lines
 from audioprune.progress import among_jobs
+from audioprune.terminal.streams import is_quiet
 
 EXPERIMENTS = ("train", "prune", "quantize", "eval")
 """Verbs that run an experiment in a folder of its own."""
@@ -73,9 +74,17 @@ def _show_notes() -> None:
     """Print what the package logs as plain lines, whatever Hydra does to the root logger."""
     logger = logging.getLogger("audioprune")
     if not logger.handlers:
-        logger.addHandler(logging.StreamHandler())
-        logger.setLevel(logging.INFO)
+        logger.addHandler(_Notes())
+    logger.setLevel(logging.WARNING if is_quiet() else logging.INFO)
     logger.propagate = False
+
+
+class _Notes(logging.Handler):
+    """Prints what is logged on the error stream as it is then, such as above a live display."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line."""
+        say(self.format(record))
 
 
 def _side_by_side(hydra: Any) -> bool:
