@@ -19,7 +19,7 @@ ALLOWED = {
     "files": {"errors"},
     "progress": {"terminal"},
     "terminal": {"errors", "ranges"},
-    "interrupts": {"errors", "launch"},
+    "interrupts": {"errors", "launch", "progress"},
     "launch": {"errors"},
     "paths": set(),
     "torchaudio_loader": set(),
