@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from audioprune.files import write_atomic
+from audioprune.report.figures.chart import Chart
 from audioprune.report.runs.corpora import Corpus, by_corpus
 from audioprune.report.runs.entry import Value
 from audioprune.report.runs.job import Job
@@ -55,12 +56,23 @@ _LINE_IN = 0.17  # height of one footer line, inches
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawn figure: its files, a caption, and a description for those who cannot see it."""
+    """A drawn figure: its files, a caption, and a description for those who cannot see it.
+
+    Attributes:
+        png: The picture of pixels.
+        csv: The numbers.
+        caption: What stands below it.
+        alt: What it shows, in words.
+        chart: Its specification; None for a picture that has none.
+        files: Everything that was written for it.
+    """
 
     png: Path
     csv: Path
     caption: str
     alt: str
+    chart: Chart | None = None
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
