@@ -286,7 +286,9 @@ def test_it_works_in_firefox(driver: Any, page_file: Path) -> None:
         )
     except playwright.Error as error:
         pytest.skip(f"Playwright drives no such Firefox: {str(error).splitlines()[0]}")
-    found = Seen(browser, page_file)
+    # This way to drive a browser has no emulation of what users prefer.
+    names = ("color_scheme", "reduced_motion", "forced_colors", "contrast")
+    found = Seen(browser, page_file, no_viewport=True, **dict.fromkeys(names, "null"))
     page = found.page
     page.locator("table.sortable thead button").nth(5).click()
     assert found.names()[0] == "FDNN compressed"
