@@ -24,13 +24,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 # Packages that only the tests and the command line import, or that are imported late.
 LATE = (
-    *("pytest", "hypothesis", "xdist.workermanage", "librosa", "matplotlib.pyplot", "pesq"),
+    *("pytest", "hypothesis", "xdist.workermanage", "librosa", "vl_convert", "pesq"),
     *("pystoi", "scipy.signal", "scipy.stats", "torch.utils.flop_counter", "accelerate"),
     *("hydra.main", "av", "constriction", "yaml"),
 )
 # Large ones, each imported by a process of its own beside the others: that of every optimiser, and
 # those with kernels that are compiled as they are imported.
-LARGE = ("torch._dynamo", "librosa.feature", "matplotlib.backends.backend_agg")
+LARGE = ("torch._dynamo", "librosa.feature")
 
 
 def import_all(names: Iterable[str]) -> None:

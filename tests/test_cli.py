@@ -63,7 +63,7 @@ def test_help_needs_no_torch() -> None:
         "print('heavy:', [m for m in ('hydra', 'omegaconf', 'rich', 'torch') if m in "
         "sys.modules])\n"
         "try:\n    cli.run_verb('prune', ['--cfg', 'job'])\nexcept SystemExit:\n    pass\n"
-        "print('heavy:', [m for m in ('torch', 'numba', 'scipy', 'matplotlib') if m in "
+        "print('heavy:', [m for m in ('torch', 'numba', 'scipy', 'vl_convert') if m in "
         "sys.modules])"
     )
     found = subprocess.run(

@@ -236,5 +236,5 @@ def write_sections(sections: Sequence[Section], out: Path) -> list[Path]:
         files += [write_atomic(out / name, text) for name, text in section.data.items()]
     for section in sections:
         for figure in section.figures:
-            files += [figure.png, figure.csv]
+            files += figure.files
     return files

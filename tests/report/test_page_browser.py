@@ -110,11 +110,16 @@ def test_a_row_opens_to_its_costs_by_mouse_and_keyboard(seen: Seen) -> None:
     assert not more.is_visible()
     page.locator(".verdict", has_text="LSTM").get_by_text("All its costs").click()
     assert more.is_visible() and "chosen" in row.get_attribute("class")
-    # A chart of the page tells which model was selected.
-    page.evaluate(
-        "document.dispatchEvent(new CustomEvent('audioprune:select', {detail: 'FDNN compressed'}))"
-    )
-    assert "chosen" in page.locator("tr.model", has_text="FDNN compressed").get_attribute("class")
+
+
+def test_a_dot_of_a_chart_opens_its_row(seen: Seen) -> None:
+    page = seen.page
+    dots = page.locator(".chart-live .mark-symbol path[aria-label*='FDNN compressed']")
+    dots.first.wait_for(state="attached")
+    dots.first.click(force=True)
+    row = page.locator(".sortable tr.model", has_text="FDNN compressed")
+    assert "chosen" in row.get_attribute("class")
+    assert page.locator(f"#{row.get_attribute('id')}-more").is_visible()
 
 
 def _state(page: Any) -> dict[str, Any]:
@@ -281,14 +286,13 @@ def test_it_works_in_firefox(driver: Any, page_file: Path) -> None:
     if not FIREFOX:
         pytest.skip("needs Firefox")
     try:
-        browser = driver.firefox.launch(
-            executable_path=FIREFOX, channel="moz-firefox", timeout=40000
-        )
+        launched = {"executable_path": FIREFOX, "channel": "moz-firefox", "timeout": 40000}
+        browser = driver.firefox.launch(**launched)
+        # An older Firefox refuses to emulate what users prefer, which every page begins with.
+        browser.new_context().close()
     except playwright.Error as error:
         pytest.skip(f"Playwright drives no such Firefox: {str(error).splitlines()[0]}")
-    # This way to drive a browser has no emulation of what users prefer.
-    names = ("color_scheme", "reduced_motion", "forced_colors", "contrast")
-    found = Seen(browser, page_file, no_viewport=True, **dict.fromkeys(names, "null"))
+    found = Seen(browser, page_file)
     page = found.page
     page.locator("table.sortable thead button").nth(5).click()
     assert found.names()[0] == "FDNN compressed"

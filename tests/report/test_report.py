@@ -33,8 +33,8 @@ def test_a_run_that_only_failed_still_gives_a_table(make_run) -> None:
     assert "FDNN FAILED" in text and "no space" in text
 
 
-def test_reports_import_neither_torch_nor_matplotlib() -> None:
-    heavy = ("torch", "matplotlib", "omegaconf", "jinja2", "soundfile")
+def test_reports_import_neither_torch_nor_what_draws() -> None:
+    heavy = ("torch", "vl_convert", "omegaconf", "jinja2", "soundfile")
     code = (
         f"import sys, audioprune.report as report; report.kinds(); print([name for name in "
         f"{heavy} if name in sys.modules])"

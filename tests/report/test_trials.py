@@ -6,9 +6,12 @@ import csv
 from pathlib import Path
 
 import pytest
+from fake_runs import same_bytes
 
 from audioprune.commands.sweeps.tuning import Measured
 from audioprune.report.trials import Trial, Trials, write_trials
+
+FRONT = {f"front.{ending}" for ending in ("png", "svg", "pdf")}
 
 
 def _trial(number: int, size: float, drop: float, remark: str = "") -> Trial:
@@ -65,16 +68,17 @@ def test_where_no_trial_keeps_the_bound_it_is_said(trials: list[Trial], told: st
 def test_files_hold_every_trial_and_the_same_bytes_again(tmp_path: Path) -> None:
     trials = _trials(_trial(0, 500, 0.1), _trial(1, 100, 0.6), _trial(2, 500, 0.1), FAILED)
     files = write_trials(tmp_path, trials)
-    assert {file.name for file in files} == {"trials.csv", "front.csv", "front.png", "front.svg"}
-    before = [file.read_bytes() for file in files]
-    assert [file.read_bytes() for file in write_trials(tmp_path, trials)] == before
+    assert {file.name for file in files} == {"trials.csv", "front.csv", *FRONT}
+    before = [same_bytes(file) for file in files]
+    assert [same_bytes(file) for file in write_trials(tmp_path, trials)] == before
     rows = list(csv.DictReader((tmp_path / "trials.csv").open()))
     assert [row["trial"] for row in rows] == ["0", "1", "2", "9"]
     assert [row["keeps_bound"] for row in rows] == ["1", "0", "1", ""]
     assert rows[3]["reason"] == FAILED.reason and rows[1]["on_front"] == "1"
     front = (tmp_path / "front.csv").read_text().splitlines()
     assert front == ["trial,bytes_file,drop of stoi", "1,100,0.6", "0,500,0.1"]
-    assert (tmp_path / "front.svg").read_text().count("<!-- 0, 2 -->") == 1
+    svg = (tmp_path / "front.svg").read_text()
+    assert all(svg.count(f">{number}</text>") >= 1 for number in (0, 1, 2))
 
 
 def test_one_size_alone_makes_no_figure(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 from audioprune.errors import OutputError
 from audioprune.files import write_atomic
 from audioprune.paths import cache_folder
+from audioprune.report.figures.png import packed
 from audioprune.report.figures.theme import CONFIG, PAGE_COLORS
 
 FORMATS = ("png", "svg", "pdf")
@@ -64,7 +65,9 @@ class Chart:
         return svg_of(self.vega)
 
     def save(self, stem: Path, formats: Sequence[str] = FORMATS) -> tuple[Path, ...]:
-        """Write ``<stem>.<format>`` for every format; the same chart gives the same bytes.
+        """Write ``<stem>.<format>`` for every format.
+
+        The same chart gives the same bytes, but for the order of the parts of a PDF.
 
         Args:
             stem: Path without an ending.
@@ -115,7 +118,10 @@ def _vega_library() -> str:
     """Return Vega for a browser, once made from what vl-convert carries and then kept."""
     import vl_convert
 
-    kept = cache_folder() / f"vega-{vl_convert.get_vega_version()}-{vl_convert.__version__}.js"
+    kept = (
+        cache_folder()
+        / f"vega-{vl_convert.get_vega_version()}-{vl_convert.get_vega_embed_version()}.js"
+    )
     if kept.is_file():
         return kept.read_text(encoding="utf-8")
     made = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
@@ -145,7 +151,7 @@ def png_of(svg: str) -> bytes:
     """Return a picture of pixels."""
     import vl_convert
 
-    return bytes(vl_convert.svg_to_png(svg, scale=SCALE))
+    return packed(bytes(vl_convert.svg_to_png(svg, scale=SCALE)))
 
 
 def pdf_of(svg: str) -> bytes:

@@ -21,6 +21,7 @@ from audioprune.report.figures.views import (
     log_axis,
     number,
     plot_width,
+    score_axis,
     sheet,
     texts,
     view,
@@ -59,9 +60,9 @@ class Mark:
     spreads: Mapping[str, float | None] = field(default_factory=dict)
 
     def at(self, cost: str, score: str) -> tuple[float, float] | None:
-        """Return its place, or None where one of both is unknown or the cost is none."""
+        """Return its place, or None where one of both is unknown."""
         x, y = self.costs.get(cost), self.scores.get(score)
-        return (x, y) if x and x > 0 and y is not None else None
+        return None if x is None or y is None else (x, y)
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,19 @@ class Front:
         score: Title of the vertical axis.
         joined: Rows of the marks that the line joins, the cheapest first.
         level: A named horizontal line.
+        log: Whether the cost is on a logarithmic axis, on which one of nothing has no place.
     """
 
     cost: str
     score: str
     joined: Sequence[str] = ()
     level: tuple[str, float] | None = None
+    log: bool = True
+
+    def places(self, marks: Sequence[Mark]) -> dict[str, tuple[float, float]]:
+        """Return where the marks are that have a place in this view, by their row."""
+        found = {mark.row: mark.at(self.cost, self.score) for mark in marks}
+        return {row: at for row, at in found.items() if at and (at[0] > 0 or not self.log)}
 
 
 def front_chart(
@@ -114,19 +122,20 @@ def _view(
     marks: Sequence[Mark], front: Front, keys: tuple[Key, Key | None, Key], width: float
 ) -> dict[str, Any]:
     key, shapes, levels = keys
-    placed = {mark.row: place for mark in marks if (place := mark.at(front.cost, front.score))}
+    placed = front.places(marks)
     drawn = [mark for mark in marks if mark.row in placed]
     rows = [_row(mark, front, *placed[mark.row]) for mark in drawn]
-    x = log_axis(front.cost, [place[0] for place in placed.values()] or [1.0], 4)
+    costs = [place[0] for place in placed.values()] or [1.0]
+    x = log_axis(front.cost, costs, 4) if front.log else score_axis(front.cost, costs)
     y = score_axis(front.score, _heights(rows, front.level))
     joined = [placed[row] for row in front.joined if row in placed]
     layers = []
     if len(joined) > 1:
         path = [{"x": one, "y": other, "name": "front"} for one, other in joined]
         layers.append(lines(path, color=FAINT, width=1.3))
+    layers += [*whiskers(rows, key), *dots(rows, key, shapes)]
     if front.level:
         layers.append(level(front.level[1], front.level[0], levels))
-    layers += [*whiskers(rows, key), *dots(rows, key, shapes)]
     layers += numbers(rows, x, y, width, _HEIGHT)
     return view(x, y, layers, width=width, height=_HEIGHT)
 
@@ -142,13 +151,6 @@ def _row(mark: Mark, front: Front, x: float, y: float) -> dict[str, Any]:
 def _heights(rows: Sequence[Mapping[str, Any]], named: tuple[str, float] | None) -> list[float]:
     found = [row[name] for row in rows for name in ("y", "low", "high") if name in row]
     return [*found, named[1]] if named else found
-
-
-def score_axis(title: str, values: Sequence[float], pad: float = 0.1) -> Axis:
-    """Return a linear axis around some values, whose ends are known beforehand."""
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    room = pad * ((high - low) or abs(high) or 1.0)
-    return Axis(title, low - room, high + room)
 
 
 def numbers(

@@ -28,6 +28,12 @@ PAGE_COLORS = {
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", INK)
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right")
 DASHES = ((1, 0), (5, 2.5), (1.5, 1.5))
+RAMPS = {
+    "viridis": "440154 472d7b 3b528b 2c728e 21918c 28ae80 5ec962 addc30",
+    "blue": "9ecae1 6baed6 4292c6 2171b5 08519c 08306b",
+    "orange": "fdae6b fd8d3c f16913 d94801 a63603 7f2704",
+    "magma": "000004 180f3d 440f76 721f81 9e2f7f cd4071 f1605d fd9668 feca8d fcfdbf",
+}
 LEVEL_DASH = (4, 3)
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 _LETTER = 9
@@ -37,6 +43,7 @@ _AXIS = {
     "gridColor": GRID,
     "gridWidth": 0.6,
     "labelColor": INK,
+    "labelFlush": False,
     "labelFontSize": _LETTER,
     "labelPadding": 3,
     "tickColor": QUIET,
@@ -60,6 +67,7 @@ CONFIG: Mapping[str, Any] = {
         "offset": 6,
         "orient": "bottom",
         "rowPadding": 2,
+        "symbolOpacity": 1,
         "symbolSize": 45,
         "symbolStrokeWidth": 1.6,
         "titleColor": INK,
@@ -87,6 +95,7 @@ class Key:
         colors: A colour for each name; empty for a key of shapes alone.
         shapes: A shape for each name; empty for a key of colours alone.
         dashes: A dash for each name; empty where no line has one.
+        levels: An opacity for each name; names with one are dashed grey lines.
         field: Field of the data that holds the names.
         shown: Whether there is a legend.
     """
@@ -95,12 +104,18 @@ class Key:
     colors: tuple[str, ...] = ()
     shapes: tuple[str, ...] = ()
     dashes: tuple[tuple[float, ...], ...] = ()
+    levels: tuple[float, ...] = ()
     field: str = "name"
     shown: bool = True
 
     def channels(self, *wanted: str) -> dict[str, Any]:
         """Return the encodings of ``color``, ``shape``, ``strokeDash`` that it has."""
-        ranges = {"color": self.colors, "shape": self.shapes, "strokeDash": self.dashes}
+        ranges: dict[str, Sequence[Any]] = {
+            "color": self.colors,
+            "shape": self.shapes,
+            "strokeDash": self.dashes,
+            "opacity": self.levels,
+        }
         return {
             channel: {
                 "field": self.field,
@@ -118,8 +133,11 @@ class Key:
         lines = {name: wrapped(name, WIDTH - 40) for name in self.names}
         longest = max((len(line) for each in lines.values() for line in each), default=1)
         columns = max(1, min(len(self.names), int(WIDTH // (_CHAR_PX * longest + 26))))
-        legend: dict[str, Any] = {"title": None, "columns": columns}
-        if not self.colors:
+        legend: dict[str, Any] = {"title": None, "columns": columns, "symbolOpacity": 1}
+        if self.levels:
+            legend |= {"symbolType": "stroke", "symbolDash": [3, 2], "symbolSize": 120}
+            legend["symbolStrokeColor"] = QUIET
+        elif not self.colors:
             legend["symbolStrokeColor"] = INK
             if self.shapes:
                 legend["symbolFillColor"] = INK
@@ -143,7 +161,29 @@ def key_of(names: Sequence[str]) -> Key:
 def level_key(names: Iterable[str]) -> Key:
     """Return the key of named levels, which are dashed grey lines."""
     found = tuple(dict.fromkeys(names))
-    return Key(found, dashes=tuple(LEVEL_DASH for _ in found), field="level")
+    return Key(found, levels=tuple(1.0 for _ in found), field="level")
+
+
+def ramp(name: str, count: int, start: float = 0.0, end: float = 1.0) -> tuple[str, ...]:
+    """Return so many colours along a ramp, whose lightness rises or falls all the way.
+
+    Args:
+        name: A name in ``RAMPS``.
+        count: How many.
+        start: Where the first is, 0..1.
+        end: Where the last is.
+    """
+    shares = [start + (end - start) * place / max(1, count - 1) for place in range(count)]
+    return tuple("#" + "".join(f"{part:02x}" for part in _between(name, at)) for at in shares)
+
+
+def _between(name: str, share: float) -> tuple[int, ...]:
+    """Return red, green and blue at a place of a ramp."""
+    stops = [bytes.fromhex(stop) for stop in RAMPS[name].split()]
+    at = min(max(share, 0.0), 1.0) * (len(stops) - 1)
+    first = min(int(at), len(stops) - 2)
+    pairs = zip(stops[first], stops[first + 1], strict=True)
+    return tuple(round(low + (at - first) * (high - low)) for low, high in pairs)
 
 
 def wrapped(text: str, width: float, size: float = _LETTER) -> list[str]:
@@ -155,7 +195,7 @@ def wrapped(text: str, width: float, size: float = _LETTER) -> list[str]:
 def chosen_text(texts: Mapping[Any, Any], value: str) -> str:
     """Return an expression of Vega that looks a value up, or gives it as it is."""
     told = value
-    for key, text in reversed(texts.items()):
+    for key, text in reversed(list(texts.items())):
         told = f"{value} === {json.dumps(key)} ? {json.dumps(text)} : {told}"
     return told
 
