@@ -26,6 +26,7 @@ from audioprune.report.platforms import read_platforms
 from audioprune.report.runs.entries import final
 from audioprune.report.runs.entry import Entry
 from audioprune.report.runs.job import Job
+from audioprune.report.runs.signs import visible
 from audioprune.report.tables import FORMATS, Table, blocks, laid_out
 
 CLIPS = 3
@@ -123,34 +124,15 @@ def _environment() -> Any:
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=visible,
+        finalize=_seen,
         trim_blocks=True,
         lstrip_blocks=True,
     )
 
 
-def visible(value: Any) -> Any:
-    """Return a text whose control signs are seen, such as ``␛`` for ESC; anything else as it is.
-
-    Half of a surrogate pair, as in the name of a file that is no text, becomes a question mark.
-    """
-    if type(value) is not str:  # markup of the templates is a str of its own kind
-        return value
-    if value.isprintable():
-        return value
-    return "".join(map(_seen, value))
-
-
-def _seen(sign: str) -> str:
-    code = ord(sign)
-    if code < 32:
-        return sign if sign in "\n\t" else chr(0x2400 + code)
-    if code == 127 or 128 <= code < 160 or 0xD800 <= code < 0xE000:
-        return "\ufffd"
-    # Marks that turn the direction of text could show a name as another one.
-    if 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069:
-        return "\ufffd"
-    return sign
+def _seen(value: Any) -> Any:
+    # Markup of the templates is a str of its own kind.
+    return visible(value) if type(value) is str else value
 
 
 def _for_page(section: Section, anchor: str, clips: int, sounds: Sounds) -> dict[str, Any]:

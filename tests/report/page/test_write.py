@@ -11,7 +11,6 @@ from fake_runs import SCALE, FakeRun, undraw
 
 from audioprune.report import write_report
 from audioprune.report.page import Section, write_page
-from audioprune.report.page.write import visible
 from audioprune.report.tables import Column, Table
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
@@ -153,18 +152,3 @@ def test_empty_sections_are_left_out(tmp_path) -> None:
     )
     page = _checked(path)
     assert len(page.of("h2")) == 1 and len(page.of("details")) == 1 and "<b>" in "".join(page.text)
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("a\x1b[31mb", "a\u241b[31mb"),
-        ("a\nb\tc", "a\nb\tc"),
-        ("\udc80", "\ufffd"),
-        ("\u202egnp.exe", "\ufffdgnp.exe"),
-        ("Füße 音", "Füße 音"),
-        (3.0, 3.0),
-    ],
-)
-def test_signs_that_no_one_can_see_are_shown(text, shown) -> None:
-    assert visible(text) == shown
